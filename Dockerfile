@@ -1,0 +1,24 @@
+# Installs by the same command as the Makefile's `run`, from the same pins.
+FROM python:3.12-slim
+
+ENV PYTHONSAFEPATH=1 \
+    PYTHONUNBUFFERED=1 \
+    PIP_DISABLE_PIP_VERSION_CHECK=1 \
+    PIP_NO_CACHE_DIR=1
+
+WORKDIR /app
+COPY pyproject.toml constraints.txt README.md ./
+COPY config config
+COPY jobs jobs
+COPY worker worker
+RUN python3 -m venv .venv
+RUN .venv/bin/pip install --quiet -c constraints.txt -e .
+
+RUN useradd --system --uid 10001 --no-create-home knouds \
+    && install -d -o knouds -m 0700 /state
+ENV KNOUDS_STATE_DIR=/state \
+    PATH=/app/.venv/bin:$PATH
+USER knouds
+
+# No health check here: which one is right depends on the command. `api` answers /livez and /readyz.
+ENTRYPOINT ["knouds-worker"]

@@ -1,0 +1,70 @@
+# Everything a person or CI does here. Only Python 3.11 or newer and make need to be there.
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check fmt clean python
+
+VENV := .venv
+BIN := $(VENV)/bin
+ARGS ?=
+
+# The packages are on the path by their installation; the current folder must not add its own.
+export PYTHONSAFEPATH := 1
+export PIP_DISABLE_PIP_VERSION_CHECK := 1
+
+# Prints the Python to use: python3 itself where it will do. Without a Redis server on the PATH,
+# 3.11 and 3.12 go first: for these the installation brings one. ensurepip tells whether it can make
+# a venv, which Debian's bare python3 cannot.
+define FIND_PYTHON
+set --; \
+command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 \
+	|| set -- '(3, 11) <= v <= (3, 12)'; \
+for fits in "$$@" '(3, 11) <= v <= (3, 13)' '(3, 11) <= v'; do \
+	for name in python3 python3.13 python3.12 python3.11; do \
+		if "$$name" -c "import ensurepip, sys; v = sys.version_info[:2]; sys.exit(not $$fits)" \
+			>/dev/null 2>&1; then echo "$$name"; exit 0; fi; \
+	done; \
+done; \
+echo "no Python 3.11 or newer with venv found: install python3 (on Debian also python3-venv)" >&2; \
+exit 1
+endef
+
+help:  ## List what there is
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" for more
+	@$(BIN)/knouds-worker up --demo $(ARGS)
+
+test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" for some
+	@$(BIN)/pytest $(ARGS)
+
+check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/.dev  ## Format, and mend what ruff can mend
+	$(BIN)/ruff check --fix-only .
+	$(BIN)/ruff format .
+
+clean:  ## Remove the venv and the caches; jobs in .state stay
+	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find . -name __pycache__ -prune -exec rm -rf {} +
+
+python:  ## Print the Python that would be used
+	@$(FIND_PYTHON)
+
+$(VENV)/.made:
+	@python=$$($(FIND_PYTHON)) && "$$python" -m venv $(VENV)
+	@touch $@
+
+$(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing into $(VENV) …"
+	@$(BIN)/pip install --quiet -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
+	@echo "Installing into $(VENV), tools for development too …"
+	@$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
+	@touch $(VENV)/.run $@

@@ -1,0 +1,1 @@
+"""Settings and logging set-up: the leaf of the tree, imports nothing of ours."""

@@ -1,0 +1,132 @@
+"""Logging: one line per event, as JSON for machines or in columns for a terminal.
+
+An event is named `noun.past_participle` and its facts are keys. Inputs, results and credentials
+never get out: what stands under their names is dropped, and a known secret is blotted out wherever
+it turns up, tracebacks included.
+"""
+
+import logging
+from collections.abc import Collection, Mapping
+from typing import Literal, TextIO, cast
+
+import structlog
+from structlog.typing import EventDict, Processor, WrappedLogger
+
+REDACTED = "[redacted]"
+HIDDEN_KEYS = frozenset(  # in lower case, with _ for -
+    {"inputs", "result", "api_key", "x_api_key", "authorization", "secret", "password", "token"}
+)
+
+_WHOLE_ONLY_BELOW = 8  # a shorter secret is replaced as a whole value only: "p" is in every word
+_QUIET_LIBRARIES = ("arq", "aiohttp", "asyncio")
+
+
+class Redactor:
+    """The structlog processor that keeps payloads and secrets out of a log line.
+
+    It goes last before the renderer, where exceptions are text already. What is not JSON becomes
+    its repr here, so that no renderer can make one past the redaction.
+    """
+
+    def __init__(self, secrets: Collection[str] = ()) -> None:
+        self._whole = frozenset(secrets) - {""}
+        self._within = sorted((s for s in self._whole if len(s) >= _WHOLE_ONLY_BELOW), key=len)
+
+    def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+        """Return the event without what must not be seen."""
+        del logger, method
+        return self._mapping(event)
+
+    def _mapping(self, values: Mapping[str, object]) -> dict[str, object]:
+        return {
+            self._text(str(key)): REDACTED if _is_hidden(key) else self._value(value)
+            for key, value in values.items()
+        }
+
+    def _value(self, value: object) -> object:
+        match value:
+            case None | bool() | int() | float():
+                return value
+            case str():
+                return self._text(value)
+            case Mapping():
+                return self._mapping(cast("Mapping[str, object]", value))
+            case list() | tuple() | set() | frozenset():
+                return [self._value(item) for item in cast("Collection[object]", value)]
+            case _:
+                return self._text(repr(value))
+
+    def _text(self, text: str) -> str:
+        if text in self._whole:
+            return REDACTED
+        for secret in reversed(self._within):  # the longest first: one may be part of another
+            text = text.replace(secret, REDACTED)
+        return text
+
+
+def _is_hidden(key: object) -> bool:
+    return str(key).lower().replace("-", "_") in HIDDEN_KEYS
+
+
+def configure(
+    log_format: Literal["auto", "json", "console"],
+    level: str,
+    stream: TextIO,
+    *,
+    secrets: Collection[str] = (),
+) -> None:
+    """Set up structlog, and route the standard library's logging through it, onto `stream`.
+
+    `auto` is console where the stream is a terminal. `secrets` are plain texts to blot out
+    (`Settings.secret_values`). Called once by each command; a second call replaces the first.
+    """
+    threshold = logging.getLevelNamesMapping()[level.upper()]
+    console = log_format == "console" or (log_format == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+    ]
+    last: list[Processor] = [
+        structlog.processors.format_exc_info,
+        Redactor(secrets),
+        _console(stream) if console else structlog.processors.JSONRenderer(),
+    ]
+    structlog.configure(
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(threshold),
+        logger_factory=structlog.WriteLoggerFactory(file=stream),
+        cache_logger_on_first_use=False,
+    )
+    _route_stdlib(stream, threshold, shared, last)
+
+
+def _console(stream: TextIO) -> Processor:
+    return structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(),
+        # Pretty tracebacks show local variables, inputs and keys among them.
+        exception_formatter=structlog.dev.plain_traceback,
+    )
+
+
+class _Routed(logging.StreamHandler[TextIO]):
+    """Our handler on the root logger, told apart from other people's."""
+
+
+def _route_stdlib(
+    stream: TextIO, threshold: int, shared: list[Processor], last: list[Processor]
+) -> None:
+    handler = _Routed(stream)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=[structlog.stdlib.add_logger_name, *shared],
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    for old in [known for known in root.handlers if isinstance(known, _Routed)]:
+        root.removeHandler(old)
+    root.addHandler(handler)
+    root.setLevel(threshold)
+    for name in _QUIET_LIBRARIES:
+        logging.getLogger(name).setLevel(max(threshold, logging.WARNING))

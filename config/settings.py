@@ -1,0 +1,353 @@
+"""Every setting of the program: its name, its default, its bounds, and what a wrong one is told.
+
+A setting is read once, at the start, from the environment and from `.env` (the environment wins).
+A value that is wrong or a `KNOUDS_…` name that does not exist stops the start with one line: a
+misspelt limit that silently fell back to its default would be paid for in credits.
+"""
+
+import difflib
+import ipaddress
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Annotated, Literal, Self
+from urllib.parse import unquote
+
+from dotenv.parser import parse_stream
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic_core import ErrorDetails
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from config.values import (
+    AnyCase,
+    ApiKey,
+    ApiToken,
+    Bytes,
+    Code,
+    Count,
+    HttpUrl,
+    JsonObject,
+    Label,
+    Namespace,
+    Override,
+    RedisUrl,
+    Role,
+    Scope,
+    Seconds,
+    Sentinel,
+    Tokens,
+    WebhookSecret,
+    parse_sentinel,
+)
+
+__all__ = [
+    "DEFAULT_ACCOUNT",
+    "PREFIX",
+    "ApiToken",
+    "Role",
+    "Sentinel",
+    "Settings",
+    "SettingsError",
+    "load",
+    "parse_sentinel",
+]
+
+PREFIX = "KNOUDS_"
+DEFAULT_ACCOUNT = "default"
+
+
+class SettingsError(Exception):
+    """One line for the person at the start: which variable, what is wrong, how to mend it.
+
+    Never carries the value of a secret.
+    """
+
+
+class Settings(BaseSettings):
+    """What `load` read, checked. Times are seconds, sizes are bytes.
+
+    A description says what a good value looks like: it is the second half of the line a wrong one
+    is told.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+
+    # The provider and its accounts
+    api_key: ApiKey | None = Field(default=None, description="the key from the Knouds dashboard")
+    api_keys: Annotated[dict[Label, ApiKey], JsonObject] = Field(
+        default={},
+        description='a JSON object of account label to key, as {"studio": "knouds_live_…"}',
+    )
+    base_url: HttpUrl = Field(
+        default="https://knouds.ai", description="an address as https://knouds.ai"
+    )
+    webhook_secret: WebhookSecret | None = Field(
+        default=None, description="the signing secret from the Knouds dashboard"
+    )
+
+    # Redis
+    redis_url: RedisUrl | None = Field(
+        default=None,
+        description="redis://host:6379/0, rediss://… or redis+sentinel://host:26379,host/service/0",
+    )
+    namespace: Namespace = Field(default="knouds", description="1 to 32 of a-z 0-9 _ -")
+
+    # The HTTP API, and the command line that talks to it
+    http_host: str = Field(default="127.0.0.1", min_length=1, description="an address to listen on")
+    http_port: int = Field(default=8080, ge=0, le=65535, description="a port, 0 for any free one")
+    api_tokens: Tokens = Field(
+        default=(),
+        description="name:role:secret,name:role:secret with role enqueue, read or operate",
+    )
+    max_body_bytes: Bytes = Field(default=64 << 20, description="bytes of a request, 1024 to 1 GiB")
+    api_url: HttpUrl | None = Field(
+        default=None, description="the API's address for the command line"
+    )
+    api_token: ApiKey | None = Field(
+        default=None, description="the command line's secret for the API"
+    )
+
+    # How much at once
+    max_jobs: Count = Field(default=50, description="submits and sync runs a worker has under way")
+    poll_concurrency: Count = Field(default=100, description="polls a worker has under way")
+    lane_caps: Annotated[dict[Scope, Count], JsonObject] = Field(
+        default={},
+        description="a JSON object of scope to most runs submitted or running at once,"
+        ' as {"default/model/suno": 4, "*": 200}',
+    )
+    max_inputs_bytes: Bytes = Field(
+        default=1 << 20, description="bytes of one job's inputs, 1024 to 1 GiB"
+    )
+    max_result_bytes: Bytes = Field(
+        default=4 << 20, description="bytes of one result, 1024 to 1 GiB"
+    )
+
+    # How long to wait for the provider
+    connect_timeout_s: Seconds = Field(default=10, description="seconds to reach the provider")
+    submit_timeout_s: Seconds = Field(
+        default=30, description="seconds for the answer to an async submit"
+    )
+    sync_timeout_s: Seconds = Field(default=600, description="seconds for the answer to a sync run")
+    poll_timeout_s: Seconds = Field(default=15, description="seconds for the answer to a poll")
+    run_deadline_s: Seconds = Field(default=3600, description="seconds until a run counts as stuck")
+    poll_min_s: Seconds = Field(default=1, description="least seconds between two polls of a run")
+    poll_max_s: Seconds = Field(default=30, description="most seconds between two polls of a run")
+    poll_missing_limit: Count = Field(
+        default=5, description="looks at a run the provider does not know"
+    )
+    async_memory_s: Seconds = Field(
+        default=86_400, description="seconds a target counts as sync-only"
+    )
+
+    # What a fault does
+    max_attempts: Count = Field(default=5, description="attempts until a job is dead")
+    retry_base_s: Seconds = Field(
+        default=2, description="seconds of the first backoff, which doubles"
+    )
+    retry_cap_s: Seconds = Field(default=300, description="most seconds of a backoff")
+    verdicts: Annotated[dict[Code, Override], JsonObject] = Field(
+        default={},
+        description="a JSON object of error code to dead, retry or park,"
+        ' as {"EXECUTION_FAILED": "park"}',
+    )
+
+    # The life of a worker
+    lease_s: Seconds = Field(default=10, description="seconds a silent worker keeps what it holds")
+    shutdown_grace_s: Seconds = Field(default=30, description="seconds to finish what is under way")
+    retention_s: Seconds = Field(default=604_800, description="seconds a settled job is kept")
+    state_dir: Path = Field(default=Path(".state"), description="a folder for the embedded Redis")
+    log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
+        default="auto", description="auto is console on a terminal, else json"
+    )
+    log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], AnyCase] = Field(
+        default="info", description="info is the usual one"
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Leave reading to `load`, so that `Settings(…)` in a test sees nothing of the machine."""
+        del settings_cls, env_settings, dotenv_settings, file_secret_settings
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        for low, high in _AT_MOST:
+            if getattr(self, low) > getattr(self, high):
+                raise ValueError(
+                    f"{_variable(low)}: more than {_variable(high)}; lower the first or raise"
+                    " the second"
+                )
+        if self.api_key and DEFAULT_ACCOUNT in self.api_keys:
+            raise ValueError(
+                f"{_variable('api_keys')}: names the account {DEFAULT_ACCOUNT!r}, which"
+                f" {_variable('api_key')} already is; drop one of the two"
+            )
+        return self
+
+    @property
+    def accounts(self) -> Mapping[str, SecretStr]:
+        """The provider's keys by account label; `default` is `KNOUDS_API_KEY`."""
+        named = {DEFAULT_ACCOUNT: self.api_key} if self.api_key else {}
+        return {**named, **self.api_keys}
+
+    @property
+    def sentinel(self) -> Sentinel | None:
+        """The parts of a `redis+sentinel://` URL; None where Redis is reached directly."""
+        return parse_sentinel(self.redis_url.get_secret_value()) if self.redis_url else None
+
+    @property
+    def cli_url(self) -> str:
+        """Where the command line finds the API: what was set, else this machine's own."""
+        if self.api_url:
+            return self.api_url
+        everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  read, not bound
+        host = everywhere.get(self.http_host, self.http_host)
+        return (
+            f"http://[{host}]:{self.http_port}"
+            if ":" in host
+            else f"http://{host}:{self.http_port}"
+        )
+
+    @property
+    def secret_values(self) -> frozenset[str]:
+        """Every secret in plain text, for the redaction of logs and for nothing else."""
+        held = [
+            *self.accounts.values(),
+            *(token.secret for token in self.api_tokens),
+            *(value for value in (self.webhook_secret, self.api_token) if value),
+        ]
+        plain = {secret.get_secret_value() for secret in held}
+        return frozenset(plain | set(self._redis_passwords()))
+
+    def _redis_passwords(self) -> Iterator[str]:
+        if not self.redis_url:
+            return
+        raw = self.redis_url.get_secret_value().partition("://")[2].partition("/")[0]
+        password = raw.rpartition("@")[0].partition(":")[2]
+        if password:
+            yield password
+            yield unquote(password)
+
+    def require_tokens(self) -> None:
+        """Refuse to serve the API beyond this machine without a token to ask for.
+
+        Raises SettingsError; loopback needs no token.
+        """
+        if self.api_tokens or _is_loopback(self.http_host):
+            return
+        raise SettingsError(
+            f"{_variable('http_host')}: {self.http_host} is open to other machines and no token is"
+            f" set; set {_variable('api_tokens')}=name:operate:secret, or listen on 127.0.0.1"
+        )
+
+
+_AT_MOST = (
+    ("poll_min_s", "poll_max_s"),
+    ("retry_base_s", "retry_cap_s"),
+    ("connect_timeout_s", "submit_timeout_s"),
+    ("connect_timeout_s", "sync_timeout_s"),
+    ("max_inputs_bytes", "max_body_bytes"),
+)
+
+
+# JSON settings whose names may be repeated in a message. A label of `api_keys` may not: where name
+# and key were swapped, it is a secret.
+_SHOWN_NAMES = ("lane_caps", "verdicts")
+
+
+def load(
+    environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
+) -> Settings:
+    """Read the settings from `environ` (default: the process's) over `env_file`, and check them.
+
+    An empty value counts as not set. Names without our prefix are other programs' business.
+    Raises SettingsError with one line.
+    """
+    found = {**_from_file(env_file), **(os.environ if environ is None else environ)}
+    given = {
+        name: value.strip() for name, value in found.items() if name.upper().startswith(PREFIX)
+    }
+    for name in given:
+        _require_known(name)
+    values = {_field(name): value for name, value in given.items() if value}
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error)) from None
+
+
+def _from_file(path: Path | None) -> dict[str, str]:
+    """Read `NAME=value` lines. A `$` stays a `$`: secrets may hold one."""
+    if path is None or not path.is_file():
+        return {}
+    found: dict[str, str] = {}
+    try:
+        with path.open(encoding="utf-8-sig") as lines:
+            for binding in parse_stream(lines):
+                if binding.error or (binding.key and binding.value is None):
+                    raise SettingsError(
+                        f"{path} line {binding.original.line}: not NAME=value; mend or remove it"
+                    )
+                if binding.key and binding.value is not None:
+                    found[binding.key] = binding.value
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path}: cannot be read ({type(error).__name__}); mend it") from None
+    return found
+
+
+def _variable(field: str) -> str:
+    return PREFIX + field.upper()
+
+
+def _field(variable: str) -> str:
+    return variable.removeprefix(PREFIX).lower()
+
+
+def _require_known(name: str) -> None:
+    known = [_variable(field) for field in Settings.model_fields]
+    if name in known:
+        return
+    close = difflib.get_close_matches(name.upper(), known, n=1)
+    hint = f"did you mean {close[0]}?" if close else "remove it, or see the list in the README"
+    raise SettingsError(f"{name}: there is no such setting; {hint}")
+
+
+def _explain(error: ValidationError) -> str:
+    """Put the first fault into a line, and the names of the others behind it."""
+    faults = error.errors(include_url=False, include_context=False, include_input=False)
+    first, *others = (_line(fault) for fault in faults)
+    also = sorted({line.partition(":")[0] for line in others} - {first.partition(":")[0]})
+    return f"{first} (also wrong: {', '.join(also)})" if also else first
+
+
+def _line(fault: ErrorDetails) -> str:
+    message = (
+        fault["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+    )
+    if not fault["loc"]:  # a rule over several settings names them itself
+        return message
+    field, *inside = (str(part) for part in fault["loc"] if part != "[key]")
+    shown = inside[:1] if field in _SHOWN_NAMES else []
+    return ": ".join(
+        [
+            _variable(field),
+            *map(repr, shown),
+            f"{message}; expected: {Settings.model_fields[field].description}",
+        ]
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
