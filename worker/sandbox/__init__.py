@@ -1,0 +1,20 @@
+"""A local stand-in of the provider Knouds over real HTTP: no credits, no network, any fault.
+
+`python -m worker.sandbox` serves it; README.md beside this file lists admin calls, faults and
+the options of `inputs.sandbox`. It shares no code with the worker: a stand-in that did would
+share its mistakes.
+"""
+
+from worker.sandbox.app import create_app, running
+from worker.sandbox.clock import Clock, SettableClock, SystemClock
+from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
+
+__all__ = [
+    "DEFAULT_KEY",
+    "Clock",
+    "SandboxConfig",
+    "SettableClock",
+    "SystemClock",
+    "create_app",
+    "running",
+]

@@ -1,0 +1,39 @@
+"""The provider's plans: what each tier may do, as its pricing page states it."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Tier(StrEnum):
+    """A plan, from the smallest to the largest."""
+
+    FREE = "free"
+    PRO = "pro"
+    BUSINESS = "business"
+    ENTERPRISE = "enterprise"
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a tier grants: credits a month, runs per route and minute (None: unlimited)."""
+
+    rank: int
+    credits: int
+    limit: int | None
+    capabilities: frozenset[str]
+
+
+_PRO = frozenset({"workflow:run", "workflow:read", "execution:read", "execution:cancel"})
+_BUSINESS = _PRO | {"model:run"}
+
+PLANS: dict[Tier, Plan] = {
+    Tier.FREE: Plan(0, 500, None, frozenset()),
+    Tier.PRO: Plan(1, 5_000, 100, _PRO),
+    Tier.BUSINESS: Plan(2, 15_000, 1_000, _BUSINESS),
+    Tier.ENTERPRISE: Plan(3, 100_000, None, _BUSINESS),
+}
+
+
+def reaches(tier: Tier, needed: Tier) -> bool:
+    """Tell whether `tier` is `needed` or above it."""
+    return PLANS[tier].rank >= PLANS[needed].rank
