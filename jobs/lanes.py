@@ -1,0 +1,95 @@
+"""Lanes, routes and scopes: the addresses that queues, limits and holds speak about."""
+
+import math
+import re
+from dataclasses import dataclass
+from typing import Final, NewType
+
+from jobs.states import Kind
+
+JobId = NewType("JobId", str)
+"""Unique in a namespace: chosen by the app (its idempotency key), or a ULID-like one of ours."""
+
+Scope = NewType("Scope", str)
+"""`account`, `account/kind` (a route) or `account/kind/target` (a lane)."""
+
+JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
+"""Job ids are part of keys, URLs and arq ids, so they are kept plain."""
+
+TARGET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
+"""Slugs and internal names: lowercase letters, digits, hyphens (provider's documentation)."""
+
+LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+"""Account labels."""
+
+PRIORITY_SPAN: Final = 100
+"""Priorities go from -100 to 100, higher first."""
+
+_PRIORITY_STEP: Final = 1e10
+"""Seconds a step of priority weighs: more than any age (10^10 s is 317 years), and small enough
+that 100 steps leave a double its millisecond."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """One queue: account, kind and target. Written `default/model/gpt-image-2`."""
+
+    account: str
+    kind: Kind
+    target: str
+
+    def __str__(self) -> str:
+        return f"{self.account}/{self.kind}/{self.target}"
+
+    @property
+    def route(self) -> Scope:
+        """The account and route whose rate limit the lane's submits share."""
+        return Scope(f"{self.account}/{self.kind}")
+
+    @property
+    def scopes(self) -> tuple[Scope, Scope, Scope]:
+        """Every scope that covers this lane, widest first."""
+        return Scope(self.account), self.route, Scope(str(self))
+
+    @classmethod
+    def parse(cls, text: str) -> "Lane":
+        """Read `account/kind/target`; raises ValueError when it is not one."""
+        account, kind, target = text.split("/")
+        return cls(account, Kind(kind), target)
+
+
+def parse_scope(text: str) -> Scope:
+    """Read a scope a person wrote; raises ValueError that says what a scope looks like."""
+    parts = text.split("/")
+    shapes = (LABEL, re.compile("|".join(Kind)), TARGET)
+    if len(parts) > len(shapes) or not all(
+        shape.fullmatch(part) for shape, part in zip(shapes, parts, strict=False)
+    ):
+        raise ValueError(
+            f"{text!r} is not a scope: write `account`, `account/model`, `account/workflow` "
+            "or `account/model/target`, e.g. default/model/gpt-image-2",
+        )
+    return Scope(text)
+
+
+def covers(scope: Scope, lane: Lane) -> bool:
+    """Whether a hold, pause or cool-down of `scope` closes `lane`."""
+    return scope in lane.scopes
+
+
+def executions(account: str) -> Scope:
+    """The scope of an account's polls: a route of its own, never a lane."""
+    return Scope(f"{account}/executions")
+
+
+def place_in_line(priority: int, queued_at: float) -> float:
+    """The score of a queued job in its lane, lowest first: by priority, then by age.
+
+    `queued_at` in Unix seconds; exact to a millisecond for priorities in ±PRIORITY_SPAN.
+    """
+    return queued_at - priority * _PRIORITY_STEP
+
+
+def priority_of(place: float) -> int:
+    """The priority of a job from its place in line."""
+    return -math.floor(place / _PRIORITY_STEP)

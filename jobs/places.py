@@ -1,0 +1,108 @@
+"""Where a job is to be found: a pure function of its record.
+
+The store writes exactly these entries in the same atomic step as the record, by the difference
+between the old record's entries and the new one's; so a job is always in the one place that
+somebody watches, and a census can tell.
+"""
+
+from enum import StrEnum
+from typing import NamedTuple
+
+from jobs.lanes import place_in_line
+from jobs.moves import STUCK
+from jobs.records import Job
+from jobs.states import ACTIVE, Mode, State
+
+
+class Index(StrEnum):
+    """A sorted set of job ids. The value is part of its key."""
+
+    # Places: somebody watches them and moves the job on.
+    DUE = "due"
+    """`scheduled` and `retrying`, by due time; the clock watches."""
+    LANE = "lane"
+    """`queued`, by place in line; admission watches."""
+    PASS = "pass"  # noqa: S105
+    """`queued`, released by a person through a closed gate; admission watches."""
+    LEASE = "lease"
+    """`submitting` and sync runs, by the end of their lease; the rescuer watches."""
+    INFLIGHT = "inflight"
+    """Async runs, by the time of their next poll; the poller watches."""
+    STATE = "state"
+    """Every job by its state, scored by when it entered: people watch `parked` and `dead`,
+    the pruner `succeeded` and `cancelled`."""
+
+    # Indexes: for lists, counts and caps.
+    ALL = "all"
+    TARGET = "target"
+    TAG = "tag"
+    BATCH = "batch"
+    ACTIVE = "active"
+    """Jobs of a lane that are submitting or running: the concurrency cap counts them."""
+    GATE = "gate"
+    """Submits under way through an opening hold: its step counts them."""
+    HELD = "held"
+    """Jobs that a hold parked."""
+    GROUP = "group"
+    """Parked jobs and dead letters by state, code and lane."""
+
+
+class Entry(NamedTuple):
+    """One membership: in which index, under which name, with which score."""
+
+    kind: Index
+    name: str
+    score: float
+
+
+def entries(job: Job) -> tuple[Entry, ...]:
+    """Every entry a job has."""
+    found = [
+        Entry(Index.ALL, "", job.created_at),
+        Entry(Index.TARGET, f"{job.kind}/{job.target}", job.created_at),
+        Entry(Index.STATE, job.state, job.since),
+    ]
+    found += [Entry(Index.TAG, tag, job.created_at) for tag in job.tags]
+    if job.batch is not None:
+        found.append(Entry(Index.BATCH, job.batch, job.created_at))
+    if (watched := place(job)) is not None:
+        found.append(watched)
+    if job.state in ACTIVE:
+        found.append(Entry(Index.ACTIVE, str(job.lane), job.created_at))
+    found += [Entry(Index.GATE, gate, job.since) for gate in job.gates]
+    if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
+        group = f"{job.state}|{job.reason.code}|{job.lane}"
+        found.append(Entry(Index.GROUP, group, job.since))
+        if job.state is State.PARKED and job.reason.hold_id is not None:
+            found.append(Entry(Index.HELD, job.reason.hold_id, job.since))
+    return tuple(found)
+
+
+def place(job: Job) -> Entry | None:
+    """The place beside its state where somebody watches an unfinished job; None when people do."""
+    match job.state:
+        case State.SCHEDULED | State.RETRYING:
+            return Entry(Index.DUE, "", _known(job.due_at, job))
+        case State.QUEUED if job.free_pass:
+            return Entry(Index.PASS, "", _line(job))
+        case State.QUEUED:
+            return Entry(Index.LANE, str(job.lane), _line(job))
+        case State.SUBMITTING:
+            return Entry(Index.LEASE, "", _known(job.lease_until, job))
+        case State.RUNNING | State.CANCELLING if job.mode is Mode.SYNC and not job.execution_id:
+            return Entry(Index.LEASE, "", _known(job.lease_until, job))
+        case State.RUNNING | State.CANCELLING:
+            return Entry(Index.INFLIGHT, "", _known(job.next_poll_at, job))
+        case State.PARKED if job.parked_as == STUCK:
+            return Entry(Index.INFLIGHT, "", _known(job.next_poll_at, job))
+        case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
+            return None
+
+
+def _line(job: Job) -> float:
+    return place_in_line(job.priority, _known(job.queued_at, job))
+
+
+def _known(time: float | None, job: Job) -> float:
+    """A time that the state promises; a record without it is due at once, never lost."""
+    return job.updated_at if time is None else time

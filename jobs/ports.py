@@ -1,0 +1,32 @@
+"""What the arq functions need from the shell, cut by consumer."""
+
+from typing import Any, Protocol
+
+from jobs.states import Kind
+
+
+class Intake(Protocol):
+    """Takes a job that an app enqueued with plain arq."""
+
+    async def adopt(
+        self,
+        kind: Kind,
+        target: object,
+        inputs: object,
+        arq_id: str,
+        options: dict[str, Any],
+    ) -> str:
+        """Put it on the road and return its job id; bad input becomes a dead letter."""
+        ...
+
+    async def quarantine(self, arq_id: str, payload: str, why: str) -> str:
+        """Keep an arq entry that nobody can read as a dead letter."""
+        ...
+
+
+class Submitting(Protocol):
+    """Performs the submit step."""
+
+    async def submit(self, job_id: str, hop: str) -> None:
+        """Submit the job if this hop is still the one that may; otherwise do nothing."""
+        ...

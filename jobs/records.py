@@ -1,0 +1,142 @@
+"""The job's record: the truth about a job, as it lies in Redis and as `decide()` sees it.
+
+Times are Unix seconds (float, millisecond precision). Inputs and results lie beside the record,
+never in it, so that a transition does not rewrite them and a log line cannot leak them.
+"""
+
+from typing import Final
+
+import msgspec
+
+from jobs.lanes import JobId, Lane
+from jobs.states import Kind, Mode, OnUncertain, State
+
+EVENTS_KEPT: Final = 200
+"""Events a record keeps; the oldest go first, and `events_dropped` counts them."""
+
+ATTEMPTS_KEPT: Final = 100
+"""Attempts a record keeps."""
+
+
+class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """Why a job is parked, dead or retrying, and what a person can do about it.
+
+    `code` is the provider's own, letter for letter, `HTTP_<status>` where it sent none, or one of
+    ours in lower case: `uncertain`, `stuck`, `manual`, `budget`.
+    """
+
+    code: str
+    http_status: int | None = None
+    message: str = ""
+    action: str = ""
+    action_url: str | None = None
+    hold_id: str | None = None
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One submit that reached the provider, or may have."""
+
+    number: int
+    mode: Mode
+    started_at: float
+    ended_at: float | None = None
+    outcome: str | None = None
+    http_status: int | None = None
+    code: str | None = None
+    message: str | None = None
+    provider_status: str | None = None
+    execution_id: str | None = None
+    request_id: str | None = None
+    polls: int = 0
+    cost: float | None = None
+
+
+class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+    """One line of a job's history: what happened, when, by whom, with which note."""
+
+    at: float
+    name: str
+    by: str = ""
+    note: str = ""
+
+
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """A job. Only `jobs.moves` makes the next version of one."""
+
+    id: JobId
+    kind: Kind
+    target: str
+    account: str
+    state: State
+    since: float
+    """When it entered its state."""
+    created_at: float
+    updated_at: float
+    fingerprint: str
+    """Digest of the payload it came with: the same id with another payload is a conflict."""
+    max_attempts: int
+    deadline_s: float
+    """Seconds a submitted run may take before the job parks as `stuck`."""
+    priority: int = 0
+    tags: tuple[str, ...] = ()
+    batch: str | None = None
+    on_uncertain: OnUncertain = OnUncertain.PARK
+    scheduled_for: float | None = None
+    due_at: float | None = None
+    """When the clock moves it on: set in `scheduled` and `retrying`."""
+    queued_at: float | None = None
+    free_pass: bool = False
+    """A person released this one job through a closed gate."""
+    gates: tuple[str, ...] = ()
+    """Holds that are opening and count this submit as one of theirs."""
+    hop: str | None = None
+    """Fence of the arq entry that may submit it."""
+    lease_until: float | None = None
+    """When the rescuer may take it from whoever holds it."""
+    owner: str | None = None
+    """The worker that submits it or holds its open connection."""
+    sent_at: float | None = None
+    """Set just before the request is written: from here on the outcome can be unknown."""
+    spent: int = 0
+    """Attempts spent since enqueue or the last requeue."""
+    submits: int = 0
+    """Attempts ever begun that reached the provider: numbers the next one."""
+    mode: Mode | None = None
+    execution_id: str | None = None
+    request_id: str | None = None
+    webhook: bool = False
+    """The provider said it will deliver a webhook for this run."""
+    submitted_at: float | None = None
+    deadline_at: float | None = None
+    next_poll_at: float | None = None
+    cancel_requested: bool = False
+    cancel_sent: bool = False
+    finished_at: float | None = None
+    cost: float | None = None
+    reason: Reason | None = None
+    attempts: tuple[Attempt, ...] = ()
+    events: tuple[Event, ...] = ()
+    events_dropped: int = 0
+    result_note: str | None = None
+    """Set when the result was too large to keep whole."""
+
+    @property
+    def lane(self) -> Lane:
+        """The queue this job belongs to."""
+        return Lane(self.account, self.kind, self.target)
+
+    @property
+    def open_attempt(self) -> Attempt | None:
+        """The attempt under way, if one is."""
+        last = self.attempts[-1] if self.attempts else None
+        return last if last is not None and last.ended_at is None else None
+
+    @property
+    def attempt(self) -> int:
+        """The attempt the job is at: those spent, and the one under way."""
+        return self.spent + (self.open_attempt is not None)
+
+    @property
+    def parked_as(self) -> str | None:
+        """The code it is parked with, if it is parked."""
+        return self.reason.code if self.state is State.PARKED and self.reason else None

@@ -1,0 +1,96 @@
+"""Why a job is not running: what stands in its way, in the order a person should look."""
+
+from dataclasses import dataclass
+
+from jobs.holds import Gates, Hold, Phase
+from jobs.records import Job
+from jobs.states import State
+
+
+@dataclass(frozen=True, slots=True)
+class Blocker:
+    """One thing that a job waits for."""
+
+    kind: str
+    """`schedule`, `backoff`, `hold`, `cool_down`, `cap`, `line`, `person` or `no_worker`."""
+    text: str
+    action: str = ""
+    hold_id: str | None = None
+    until: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What a job's wait depends on beside its own record."""
+
+    gates: Gates
+    position: int | None = None
+    """Jobs before it in its lane."""
+    active: int = 0
+    cap: int | None = None
+    workers: int = 0
+
+
+def why_not_running(job: Job, around: Surroundings, now: float) -> tuple[Blocker, ...]:
+    """Everything that keeps a job from running; empty when nothing does."""
+    match job.state:
+        case State.SCHEDULED:
+            return (
+                Blocker("schedule", "scheduled for later", until=job.due_at),
+                *_gates(job, around, now),
+            )
+        case State.RETRYING:
+            code = job.reason.code if job.reason else "a fault"
+            text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
+            return (Blocker("backoff", text, until=job.due_at), *_gates(job, around, now))
+        case State.QUEUED:
+            return (*_gates(job, around, now), *_line(around))
+        case State.PARKED:
+            return (_person(job, "parked"), *_gates(job, around, now))
+        case State.DEAD:
+            return (_person(job, "a dead letter"),)
+        case State.SUBMITTING | State.RUNNING | State.CANCELLING:
+            return ()
+        case State.SUCCEEDED | State.CANCELLED:
+            return ()
+
+
+def _person(job: Job, what: str) -> Blocker:
+    reason = job.reason
+    if reason is None:
+        return Blocker("person", f"{what}, waits for a person")
+    text = f"{what}: {reason.code}" + (f" – {reason.message}" if reason.message else "")
+    return Blocker("person", text, reason.action, reason.hold_id)
+
+
+def _gates(job: Job, around: Surroundings, now: float) -> tuple[Blocker, ...]:
+    found: list[Blocker] = []
+    closed = around.gates.closed_by(job.lane)
+    if closed is not None and not job.free_pass:
+        found.append(_hold(closed))
+    found += [_hold(hold) for hold in around.gates.opening(job.lane)]
+    if (cooling := around.gates.cooling(job.lane.scopes, now)) is not None:
+        text = f"{cooling.scope} waits: {cooling.why}"
+        found.append(Blocker("cool_down", text, until=cooling.until))
+    return tuple(found)
+
+
+def _hold(hold: Hold) -> Blocker:
+    if hold.phase is Phase.OPENING:
+        text = f"hold on {hold.scope} ({hold.code}) is opening, {hold.step} at once"
+        return Blocker("hold", text, hold_id=hold.id)
+    text = f"hold on {hold.scope}: {hold.code}" + (f" – {hold.message}" if hold.message else "")
+    return Blocker("hold", text, hold.action, hold.id)
+
+
+def _line(around: Surroundings) -> tuple[Blocker, ...]:
+    found: list[Blocker] = []
+    if around.workers == 0:
+        found.append(
+            Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
+        )
+    if around.cap is not None and around.active >= around.cap:
+        found.append(Blocker("cap", f"its lane runs {around.active} of at most {around.cap}"))
+    if around.position is not None:
+        found.append(Blocker("line", f"{around.position} jobs before it in its lane"))
+    return tuple(found)
