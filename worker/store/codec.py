@@ -1,0 +1,56 @@
+"""JSON as it lies in Redis: strict, fast, and never a crash on what somebody else wrote."""
+
+from typing import Any, Final
+
+import msgspec
+
+from jobs.decide import Looks
+from jobs.holds import CoolDown, Hold
+from jobs.records import Job
+
+_encoder: Final = msgspec.json.Encoder()
+_job: Final = msgspec.json.Decoder(Job)
+_hold: Final = msgspec.json.Decoder(Hold)
+_cool_down: Final = msgspec.json.Decoder(CoolDown)
+_any: Final = msgspec.json.Decoder()
+
+BROKEN: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
+"""What decoding raises on bytes that are not what they should be."""
+
+
+def encode(value: object) -> bytes:
+    """Write a value as JSON."""
+    return _encoder.encode(value)
+
+
+def decode(data: bytes | str) -> Any:
+    """Read any JSON; raises one of `BROKEN`."""
+    return _any.decode(data)
+
+
+def decode_job(data: bytes) -> Job:
+    """Read a job's record; raises one of `BROKEN`."""
+    return _job.decode(data)
+
+
+def decode_hold(data: bytes) -> Hold:
+    """Read a hold; raises one of `BROKEN`."""
+    return _hold.decode(data)
+
+
+def decode_cool_down(data: bytes) -> CoolDown:
+    """Read a cool-down; raises one of `BROKEN`."""
+    return _cool_down.decode(data)
+
+
+def encode_looks(attempt: int, looks: Looks) -> str:
+    """Write looks with the attempt they belong to."""
+    return f"{attempt}:{looks.polls}:{looks.troubles}:{looks.missing}"
+
+
+def decode_looks(data: bytes | None, attempt: int) -> Looks:
+    """Read the looks of an attempt; those of an earlier one do not count."""
+    if data is None:
+        return Looks()
+    number, polls, troubles, missing = (int(part) for part in data.split(b":"))
+    return Looks(polls, troubles, missing) if number == attempt else Looks()

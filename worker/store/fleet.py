@@ -1,0 +1,97 @@
+"""The workers beside each other, and what they learned: heartbeats, quota seen, costs."""
+
+from typing import Final
+
+import msgspec
+
+from worker.store.client import Client
+from worker.store.codec import BROKEN, encode
+from worker.store.keys import Keys
+
+GONE_AFTER_S: Final = 3_600.0
+"""A worker that was silent this long is forgotten."""
+
+
+class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+    """What a worker says of itself."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: float
+    seen_at: float
+    submitting: int = 0
+    sync_runs: int = 0
+    polling: int = 0
+    stopping: bool = False
+    failures: dict[str, str] = {}
+    """Background services that are being restarted, with the class of their last error."""
+
+
+class QuotaSeen(msgspec.Struct, frozen=True, kw_only=True):
+    """What a route's `X-RateLimit-*` headers last said."""
+
+    limit: int | None = None
+    remaining: int | None = None
+    reset_at: float | None = None
+    seen_at: float = 0.0
+
+
+_heartbeat: Final = msgspec.json.Decoder(Heartbeat)
+_quota: Final = msgspec.json.Decoder(QuotaSeen)
+
+
+class Fleet:
+    """Heartbeats, quota and costs of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def beat(self, heartbeat: Heartbeat) -> None:
+        """Say that this worker lives."""
+        await self._client.call("HSET", self._keys.workers, heartbeat.id, encode(heartbeat))
+
+    async def leave(self, worker_id: str) -> None:
+        """Say good-bye."""
+        await self._client.call("HDEL", self._keys.workers, worker_id)
+
+    async def workers(self) -> list[Heartbeat]:
+        """Every worker that is known, whether it still lives or not."""
+        found: list[Heartbeat] = []
+        for data in await self._client.call("HVALS", self._keys.workers):
+            try:
+                found.append(_heartbeat.decode(data))
+            except BROKEN:
+                continue
+        return sorted(found, key=lambda beat: beat.started_at)
+
+    async def forget_gone(self, now: float) -> None:
+        """Forget workers that have been silent for long."""
+        for beat in await self.workers():
+            if beat.seen_at < now - GONE_AFTER_S:
+                await self.leave(beat.id)
+
+    async def saw_quota(self, route: str, quota: QuotaSeen) -> None:
+        """Note what a route's headers said."""
+        await self._client.call("HSET", self._keys.quota, route, encode(quota))
+
+    async def quotas(self) -> dict[str, QuotaSeen]:
+        """Route → what its headers last said."""
+        found: dict[str, QuotaSeen] = {}
+        seen: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.quota)
+        for route, data in seen.items():
+            try:
+                found[route.decode()] = _quota.decode(data)
+            except BROKEN:
+                continue
+        return found
+
+    async def saw_cost(self, kind: str, target: str, cost: float) -> None:
+        """Note what the last run of a target cost."""
+        await self._client.call("HSET", self._keys.costs, f"{kind}/{target}", cost)
+
+    async def costs(self) -> dict[str, float]:
+        """`kind/target` → credits its last run cost."""
+        found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.costs)
+        return {name.decode(): float(cost) for name, cost in found.items()}

@@ -1,0 +1,105 @@
+"""Holds, cool-downs and the memory of sync-only targets."""
+
+from collections.abc import Callable
+from typing import Final
+
+from jobs.holds import CoolDown, Gates, Hold, refused
+from jobs.lanes import Lane
+from worker.store.client import Client
+from worker.store.codec import BROKEN, decode_cool_down, decode_hold, encode
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+SWAP_TRIES: Final = 20
+"""A hold is changed rarely and by few: more lost races than this mean something is wrong."""
+
+
+class GateStore:
+    """The gates of one namespace, shared by every worker."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+
+    async def standing(self) -> Gates:
+        """Every gate that stands now."""
+        holds, cool_downs = await self._client.many(
+            [("HVALS", self._keys.holds), ("HVALS", self._keys.cool_downs)],
+        )
+        return Gates(
+            tuple(hold for data in holds if (hold := _hold(data)) is not None),
+            tuple(cool for data in cool_downs if (cool := _cool_down(data)) is not None),
+        )
+
+    async def holds(self) -> list[Hold]:
+        """All holds, oldest first."""
+        found: list[bytes] = await self._client.call("HVALS", self._keys.holds)
+        known = [hold for data in found if (hold := _hold(data)) is not None]
+        return sorted(known, key=lambda hold: hold.created_at)
+
+    async def hold(self, hold_id: str) -> Hold | None:
+        """One hold by its id."""
+        return next((hold for hold in await self.holds() if hold.id == hold_id), None)
+
+    async def put_up(self, new: Hold) -> Hold:
+        """Make a hold stand, or count another hit of the one that does."""
+        return await self.change(new.key, lambda standing: refused(standing, new)) or new
+
+    async def change(self, key: str, decide: Callable[[Hold | None], Hold | None]) -> Hold | None:
+        """Apply a decision to what stands under a key (`scope|code`), against lost races."""
+        for _ in range(SWAP_TRIES):
+            found: bytes = await self._client.call("HGET", self._keys.holds, key) or b""
+            after = decide(_hold(found) if found else None)
+            value = encode(after) if after is not None else b""
+            if await self._scripts.swap(self._keys.holds, key, found, value):
+                return after
+        raise RuntimeError(f"hold {key} changed {SWAP_TRIES} times while it was being changed")
+
+    async def cool(self, cool_down: CoolDown) -> None:
+        """Make a scope wait; a longer wait that already runs stays."""
+        for _ in range(SWAP_TRIES):
+            found = await self._client.call("HGET", self._keys.cool_downs, cool_down.scope) or b""
+            standing = _cool_down(found) if found else None
+            if standing is not None and standing.until >= cool_down.until:
+                return
+            value = encode(cool_down)
+            if await self._scripts.swap(self._keys.cool_downs, cool_down.scope, found, value):
+                return
+
+    async def forget_cooled(self, now: float) -> None:
+        """Remove cool-downs that have run out."""
+        standing: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.cool_downs)
+        for field, found in standing.items():
+            cool = _cool_down(found)
+            if cool is None or cool.until <= now:
+                await self._scripts.swap(self._keys.cool_downs, field.decode(), found, b"")
+
+    # Targets without async mode.
+
+    async def remember_sync(self, lane: Lane, until: float) -> None:
+        """Remember that a lane's target has no async mode."""
+        await self._client.call("ZADD", self._keys.sync_only, "GT", until, str(lane))
+
+    async def is_sync_only(self, lane: Lane, now: float) -> bool:
+        """Whether the lane's target is remembered as having no async mode."""
+        until = await self._client.call("ZSCORE", self._keys.sync_only, str(lane))
+        return until is not None and float(until) > now
+
+    async def forget_sync(self, now: float) -> None:
+        """Forget the memories that have run out."""
+        await self._client.call("ZREMRANGEBYSCORE", self._keys.sync_only, "-inf", now)
+
+
+def _hold(data: bytes) -> Hold | None:
+    try:
+        return decode_hold(data)
+    except BROKEN:
+        return None
+
+
+def _cool_down(data: bytes) -> CoolDown | None:
+    try:
+        return decode_cool_down(data)
+    except BROKEN:
+        return None

@@ -1,0 +1,186 @@
+"""Jobs in Redis: create, load, commit under precondition, claim what is due."""
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from enum import Enum, auto
+from typing import Any, Final
+
+import structlog
+
+from jobs.decide import Looks
+from jobs.lanes import JobId, Lane
+from jobs.places import Index
+from jobs.records import Job
+from worker.store.changes import NOTHING, Change, Extra, Stored
+from worker.store.client import Client, pairs, texts
+from worker.store.codec import BROKEN, decode_job, decode_looks, encode_looks
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+log: Final = structlog.get_logger(__name__)
+
+
+class NotWritten(Enum):
+    """Why a write did not happen. Both are normal results, not errors."""
+
+    SUPERSEDED = auto()
+    """Somebody changed the job meanwhile: load it again and ask again, or let it be."""
+    FULL = auto()
+    """A limit the write named is reached."""
+
+
+@dataclass(frozen=True, slots=True)
+class Due:
+    """A running job whose poll was claimed."""
+
+    stored: Stored
+    looks: Looks
+
+
+class JobStore:
+    """The records and places of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+
+    async def create(self, job: Job, inputs: bytes) -> Stored | None:
+        """Write a new job with its inputs and its place in one step; None if the id is taken."""
+        change = Change(self._keys, job.id, "").write(None, job, Extra(inputs=inputs))
+        reply = await self._scripts.commit(change.keys, change.args)
+        return Stored(job, change.rev) if reply[0] == b"ok" else None
+
+    async def commit(self, old: Stored, new: Job, extra: Extra = NOTHING) -> Stored | NotWritten:
+        """Write the next version of a job, if it still is what `old` read."""
+        change = Change(self._keys, new.id, old.rev).write(old.job, new, extra)
+        reply = await self._scripts.commit(change.keys, change.args)
+        match reply[0]:
+            case b"ok":
+                return Stored(new, change.rev)
+            case b"full":
+                return NotWritten.FULL
+            case _:
+                return NotWritten.SUPERSEDED
+
+    async def delete(self, old: Stored) -> bool:
+        """Delete a job and all its entries, if it still is what `old` read."""
+        change = Change(self._keys, old.job.id, old.rev).delete(old.job)
+        return (await self._scripts.commit(change.keys, change.args))[0] == b"ok"
+
+    async def load(self, job_id: str) -> Stored | None:
+        """One job, or None where there is none."""
+        return (await self.load_many([job_id]))[0]
+
+    async def load_many(self, job_ids: Sequence[str]) -> list[Stored | None]:
+        """Jobs in the order of their ids, None where there is none (or nothing readable)."""
+        rows = await self._fields(job_ids, "rev", "rec")
+        return [_stored(job_id, rev, rec) for job_id, (rev, rec) in zip(job_ids, rows, strict=True)]
+
+    async def load_with_inputs(self, job_id: str) -> tuple[Stored, bytes] | None:
+        """A job and its inputs (JSON text)."""
+        ((rev, rec, inputs),) = await self._fields([job_id], "rev", "rec", "inputs")
+        stored = _stored(job_id, rev, rec)
+        return None if stored is None else (stored, inputs or b"{}")
+
+    async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
+        """Inputs and result of a job, as JSON text."""
+        ((inputs, result),) = await self._fields([job_id], "inputs", "result")
+        return inputs, result
+
+    async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
+        commands = [("HMGET", self._keys.job(job_id), *names) for job_id in job_ids]
+        return await self._client.many(commands)
+
+    # Places.
+
+    async def claim_polls(self, now: float, lease_until: float, limit: int) -> list[Due]:
+        """Take running jobs whose next poll is due; they come due again when the lease ends."""
+        inflight = self._keys.index(Index.INFLIGHT)
+        ids = await self._scripts.claim(inflight, now, lease_until, limit)
+        rows = await self._fields(ids, "rev", "rec", "looks")
+        found: list[Due] = []
+        for job_id, (rev, rec, looks) in zip(ids, rows, strict=True):
+            if (stored := _stored(job_id, rev, rec)) is not None:
+                found.append(Due(stored, decode_looks(looks, stored.job.submits)))
+        return found
+
+    async def reschedule(self, looked: Iterable[tuple[Job, float, Looks]]) -> int:
+        """Set the next poll of jobs that stay as they are; returns how many still were."""
+        rows = [
+            (self._keys.job(job.id), job.id, at, encode_looks(job.submits, looks))
+            for job, at, looks in looked
+        ]
+        return await self._scripts.reschedule(self._keys.index(Index.INFLIGHT), rows)
+
+    async def looks(self, job: Job) -> Looks:
+        """What earlier polls of the job's present attempt saw."""
+        ((looks,),) = await self._fields([job.id], "looks")
+        return decode_looks(looks, job.submits)
+
+    async def due(self, now: float, limit: int) -> tuple[list[JobId], float | None]:
+        """Scheduled and retrying jobs whose time has come, and when the next one is due."""
+        return await self._earliest(self._keys.index(Index.DUE), now, limit)
+
+    async def expired_leases(self, now: float, limit: int) -> list[JobId]:
+        """Jobs under submission whose lease has run out."""
+        return (await self._earliest(self._keys.index(Index.LEASE), now, limit))[0]
+
+    async def next_poll(self) -> float | None:
+        """When the next poll of any running job is due."""
+        key = self._keys.index(Index.INFLIGHT)
+        first = pairs(await self._client.call("ZRANGE", key, 0, 0, "WITHSCORES"))
+        return first[0][1] if first else None
+
+    async def older_than(self, state: str, moment: float, limit: int) -> list[JobId]:
+        """Jobs that entered a state before a moment, oldest first."""
+        key = self._keys.index(Index.STATE, state)
+        found = await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, "LIMIT", 0, limit)
+        return [JobId(member) for member in texts(found)]
+
+    async def members(self, kind: Index, name: str, limit: int) -> list[JobId]:
+        """The first members of an index."""
+        found = await self._client.call("ZRANGE", self._keys.index(kind, name), 0, limit - 1)
+        return [JobId(member) for member in texts(found)]
+
+    async def extend_leases(self, job_ids: Sequence[str], until: float) -> None:
+        """Push the end of leases out; jobs that are no longer under one are left alone."""
+        if job_ids:
+            scores = [part for job_id in job_ids for part in (until, job_id)]
+            await self._client.call("ZADD", self._keys.index(Index.LEASE), "XX", *scores)
+
+    async def set_aside(self, lane: Lane, job_id: str) -> None:
+        """Take an id without a readable record out of its lane, so that it blocks nobody."""
+        await self._set_aside(self._keys.lane(lane), job_id)
+
+    async def set_aside_pass(self, job_id: str) -> None:
+        """Take an id without a readable record out of the passes."""
+        await self._set_aside(self._keys.index(Index.PASS), job_id)
+
+    async def _set_aside(self, key: str, job_id: str) -> None:
+        log.error("record.set_aside", job_id=job_id)
+        await self._client.many(
+            [("ZADD", self._keys.broken, time.time(), job_id), ("ZREM", key, job_id)],
+        )
+
+    async def _earliest(
+        self,
+        key: str,
+        now: float,
+        limit: int,
+    ) -> tuple[list[JobId], float | None]:
+        rows = pairs(await self._client.call("ZRANGE", key, 0, limit, "WITHSCORES"))
+        ready = [JobId(member) for member, score in rows if score <= now][:limit]
+        later = [score for _, score in rows if score > now]
+        return ready, min(later, default=None)
+
+
+def _stored(job_id: str, rev: bytes | None, rec: bytes | None) -> Stored | None:
+    if rev is None or rec is None:
+        return None
+    try:
+        return Stored(decode_job(rec), rev.decode())
+    except BROKEN as error:
+        log.warning("record.unreadable", job_id=job_id, error=type(error).__name__)
+        return None

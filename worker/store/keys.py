@@ -1,0 +1,105 @@
+"""Every Redis key of ours, one function a key. arq's own keys stand at the end."""
+
+from dataclasses import dataclass
+
+from arq.constants import job_key_prefix
+
+from jobs.lanes import Lane
+from jobs.places import Entry, Index
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The keys of one namespace; several deployments can share a Redis under different ones."""
+
+    namespace: str
+
+    def job(self, job_id: str) -> str:
+        """Hash `rev, rec, inputs, result, looks` of one job."""
+        return f"{self.namespace}:job:{job_id}"
+
+    def index(self, kind: Index, name: str = "") -> str:
+        """Sorted set of job ids."""
+        return f"{self.namespace}:{kind}:{name}" if name else f"{self.namespace}:{kind}"
+
+    def entry(self, entry: Entry) -> str:
+        """Sorted set that an entry belongs to."""
+        return self.index(entry.kind, entry.name)
+
+    def lane(self, lane: Lane) -> str:
+        """Sorted set of a lane's queued jobs, by place in line."""
+        return self.index(Index.LANE, str(lane))
+
+    def active(self, lane: Lane) -> str:
+        """Sorted set of a lane's jobs that are submitting or running."""
+        return self.index(Index.ACTIVE, str(lane))
+
+    @property
+    def lanes(self) -> str:
+        """Sorted set of lane names, by when each had its last turn."""
+        return f"{self.namespace}:lanes"
+
+    @property
+    def groups(self) -> str:
+        """Sorted set of the names of groups of parked jobs and dead letters."""
+        return f"{self.namespace}:groups"
+
+    @property
+    def holds(self) -> str:
+        """Hash `scope|code` → hold."""
+        return f"{self.namespace}:holds"
+
+    @property
+    def cool_downs(self) -> str:
+        """Hash scope → cool-down."""
+        return f"{self.namespace}:cool-downs"
+
+    @property
+    def sync_only(self) -> str:
+        """Sorted set of lanes whose target has no async mode, by when that is forgotten."""
+        return f"{self.namespace}:sync-only"
+
+    @property
+    def costs(self) -> str:
+        """Hash `kind/target` → credits its last run cost."""
+        return f"{self.namespace}:costs"
+
+    @property
+    def quota(self) -> str:
+        """Hash `account/route` → the limit the provider last told."""
+        return f"{self.namespace}:quota"
+
+    @property
+    def workers(self) -> str:
+        """Hash worker id → heartbeat."""
+        return f"{self.namespace}:workers"
+
+    @property
+    def broken(self) -> str:
+        """Sorted set of ids whose record was missing or unreadable when their turn came."""
+        return f"{self.namespace}:broken"
+
+    @property
+    def audit(self) -> str:
+        """Stream of the acts of people."""
+        return f"{self.namespace}:audit"
+
+    @property
+    def wake(self) -> str:
+        """Channel: there is something to admit."""
+        return f"{self.namespace}:wake"
+
+    @property
+    def rested(self) -> str:
+        """Channel: ids of jobs that settled or parked."""
+        return f"{self.namespace}:rested"
+
+    @property
+    def arq_queue(self) -> str:
+        """The queue of arq,  wake-ups, a sorted set of arq ids."""
+        return f"{self.namespace}:queue"
+
+    @staticmethod
+    def arq_job(arq_id: str) -> str:
+        """The payload arq has of one entry."""
+        return job_key_prefix + arq_id

@@ -1,0 +1,82 @@
+"""The queued: lanes, whose turn it is, and who stands first in each."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.lanes import JobId, Lane
+from jobs.places import Index
+from worker.store.client import Client, pairs, texts
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+
+@dataclass(frozen=True, slots=True)
+class Queues:
+    """What admission sees at a glance: independent of how many jobs wait."""
+
+    lanes: tuple[Lane, ...]
+    """Lanes with jobs, the one whose last turn is longest ago first."""
+    passes: int
+    """Jobs that a person released through a closed gate."""
+    handed_over: int
+    """Entries in arq's queue that wait for a worker, or are being worked on."""
+
+
+class LaneStore:
+    """Lanes of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+
+    async def queues(self) -> Queues:
+        """The lanes in the order of their turns."""
+        names, passes, handed_over = await self._client.many(
+            [
+                ("ZRANGE", self._keys.lanes, 0, -1),
+                ("ZCARD", self._keys.index(Index.PASS)),
+                ("ZCARD", self._keys.arq_queue),
+            ],
+        )
+        return Queues(tuple(_lanes(names)), int(passes), int(handed_over))
+
+    async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
+        """The first `count` of each lane, with their place in line (lowest first)."""
+        commands = [("ZRANGE", self._keys.lane(lane), 0, count - 1, "WITHSCORES") for lane in lanes]
+        rows = await self._client.many(commands)
+        return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
+
+    async def passes(self, count: int) -> list[JobId]:
+        """The first jobs that a person released through a closed gate."""
+        found = await self._client.call("ZRANGE", self._keys.index(Index.PASS), 0, count - 1)
+        return [JobId(member) for member in texts(found)]
+
+    async def active(self, lanes: Sequence[Lane]) -> list[int]:
+        """How many jobs of each lane are submitting or running."""
+        return await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
+
+    async def took_turns(self, turns: Mapping[Lane, float]) -> None:
+        """Note when lanes had their turn; they stand behind the others from now on."""
+        if turns:
+            scores = [part for lane, at in turns.items() for part in (at, str(lane))]
+            await self._client.call("ZADD", self._keys.lanes, "XX", *scores)
+
+    async def retire(self, lane: Lane) -> bool:
+        """Take a lane off the register if nothing is queued in it."""
+        return await self._scripts.retire(self._keys.lanes, str(lane), [self._keys.lane(lane)])
+
+    async def position(self, lane: Lane, job_id: str) -> int | None:
+        """How many jobs stand before this one in its lane."""
+        rank: int | None = await self._client.call("ZRANK", self._keys.lane(lane), job_id)
+        return rank
+
+
+def _lanes(names: Sequence[bytes]) -> list[Lane]:
+    found: list[Lane] = []
+    for name in names:
+        try:
+            found.append(Lane.parse(name.decode()))
+        except ValueError:
+            continue
+    return found

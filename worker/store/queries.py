@@ -1,0 +1,291 @@
+"""What people and apps ask about many jobs: lists, groups, counts. Nothing walks the keyspace."""
+
+import base64
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jobs.lanes import Lane
+from jobs.places import Index
+from jobs.records import Job
+from jobs.states import Kind, State
+from worker.store.client import Client, pairs, texts
+from worker.store.codec import BROKEN, decode, encode
+from worker.store.jobs import JobStore
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+CHUNK: Final = 200
+"""Records read at a time while a list is filtered."""
+
+SCAN_MOST: Final = 5_000
+"""Records a page looks at before it answers with what it has and a cursor."""
+
+
+class BadCursor(ValueError):
+    """The cursor is not one of ours, or belongs to another list."""
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """Which jobs a list shows. Times in Unix seconds, over `created_at`."""
+
+    state: State | None = None
+    kind: Kind | None = None
+    target: str | None = None
+    code: str | None = None
+    tag: str | None = None
+    batch: str | None = None
+    account: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def admits(self, job: Job) -> bool:
+        """Whether a job is wanted."""
+        code = job.reason.code if job.reason else None
+        return (
+            self.state in (None, job.state)
+            and self.kind in (None, job.kind)
+            and self.target in (None, job.target)
+            and self.code in (None, code)
+            and (self.tag is None or self.tag in job.tags)
+            and self.batch in (None, job.batch)
+            and self.account in (None, job.account)
+            and (self.since is None or job.created_at >= self.since)
+            and (self.until is None or job.created_at < self.until)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """Some jobs, newest first, and where to go on."""
+
+    jobs: tuple[Job, ...]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Parked jobs or dead letters of one code and lane."""
+
+    state: State
+    code: str
+    lane: Lane
+    count: int
+    since: float
+    """When the oldest got there."""
+    sample: Job
+
+
+@dataclass(frozen=True, slots=True)
+class LaneCount:
+    """How a lane stands."""
+
+    lane: Lane
+    queued: int
+    active: int
+    head_since: float | None
+    """When the job that is first in line was queued."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Position:
+    """Where a page stopped: in which index, at which score and member."""
+
+    index: str
+    score: float
+    member: str
+
+    def encode(self) -> str:
+        """As an opaque text."""
+        data = encode((self.index, self.score, self.member))
+        return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+def _position(cursor: str) -> _Position:
+    try:
+        padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
+        index, score, member = decode(base64.urlsafe_b64decode(padded))
+        return _Position(str(index), float(score), str(member))
+    except (*BROKEN, TypeError):
+        raise BadCursor(
+            "cursor is not one this list gave out; leave it away to start at the top"
+        ) from None
+
+
+class Queries:
+    """Reads over many jobs of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts, jobs: JobStore) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+        self._jobs = jobs
+
+    async def page(self, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
+        """A page of the jobs a filter admits, newest first; raises `BadCursor`.
+
+        A page may be shorter than `limit` and still have a `next_cursor`: a filter that hides
+        almost everything is answered in bounded steps.
+        """
+        candidates = self._indexes(wanted)
+        if cursor is None:
+            position = None
+            index = await self._smallest(candidates)
+        else:
+            position = _position(cursor)
+            index = position.index
+            if index not in candidates:
+                raise BadCursor("cursor belongs to a list with another filter; start at the top")
+        return await self._walk(index, wanted, limit, position)
+
+    async def count(self, wanted: Filter) -> int | None:
+        """How many jobs a filter admits, where one index answers it exactly; else None."""
+        narrow = [name for name in self._indexes(wanted) if name != self._keys.index(Index.ALL)]
+        facts = [value for value in _facts(wanted) if value is not None]
+        if len(facts) > 1 or (facts and len(narrow) != 1):
+            return None
+        key = narrow[0] if narrow else self._keys.index(Index.ALL)
+        return int(await self._client.call("ZCARD", key))
+
+    def _indexes(self, wanted: Filter) -> list[str]:
+        key = self._keys.index
+        found = [key(Index.ALL)]
+        if wanted.state is not None:
+            found.append(key(Index.STATE, wanted.state))
+        if wanted.target is not None and wanted.kind is not None:
+            found.append(key(Index.TARGET, f"{wanted.kind}/{wanted.target}"))
+        if wanted.tag is not None:
+            found.append(key(Index.TAG, wanted.tag))
+        if wanted.batch is not None:
+            found.append(key(Index.BATCH, wanted.batch))
+        return found
+
+    async def _smallest(self, keys: Sequence[str]) -> str:
+        sizes = await self._client.many([("ZCARD", key) for key in keys])
+        return min(zip(sizes, keys, strict=True))[1]
+
+    async def _walk(
+        self,
+        index: str,
+        wanted: Filter,
+        limit: int,
+        position: _Position | None,
+    ) -> Page:
+        found: list[Job] = []
+        looked = 0
+        while looked < SCAN_MOST:
+            members = await self._after(index, position, CHUNK)
+            if not members:
+                return Page(tuple(found), None)
+            looked += len(members)
+            stored = await self._jobs.load_many([member for member, _ in members])
+            for (member, score), row in zip(members, stored, strict=True):
+                position = _Position(index, score, member)
+                if row is not None and wanted.admits(row.job):
+                    found.append(row.job)
+                    if len(found) == limit:
+                        more = await self._after(index, position, 1)
+                        return Page(tuple(found), position.encode() if more else None)
+        return Page(tuple(found), position.encode() if position else None)
+
+    async def _after(
+        self,
+        index: str,
+        position: _Position | None,
+        count: int,
+    ) -> list[tuple[str, float]]:
+        """The next members behind a position: descending by score, then by member."""
+        top = "+inf" if position is None else repr(position.score)
+        offset = 0
+        while True:
+            command = ("ZREVRANGEBYSCORE", index, top, "-inf", "WITHSCORES", "LIMIT", offset, count)
+            rows = pairs(await self._client.call(*command))
+            if position is None:
+                return rows
+            behind = [
+                (member, score)
+                for member, score in rows
+                if (score, member) < (position.score, position.member)
+            ]
+            if behind or len(rows) < count:
+                return behind
+            offset += count
+
+    async def groups(self, state: State) -> list[Group]:
+        """Groups of parked jobs or dead letters, the largest first."""
+        names = texts(await self._client.call("ZRANGE", self._keys.groups, 0, -1))
+        mine = [name for name in names if name.startswith(f"{state}|")]
+        keys = [self._keys.index(Index.GROUP, name) for name in mine]
+        sizes = await self._client.many([("ZCARD", key) for key in keys])
+        firsts = await self._client.many([("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys])
+        found: list[Group] = []
+        for name, key, size, first in zip(mine, keys, sizes, firsts, strict=True):
+            if not size:
+                await self._scripts.retire(self._keys.groups, name, [key])
+                continue
+            ((member, since),) = pairs(first)
+            sample = await self._jobs.load(member)
+            if sample is not None:
+                code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
+                group = Group(state, code, Lane.parse(lane), size, since, sample.job)
+                found.append(group)
+        return sorted(found, key=lambda group: (-group.count, group.since))
+
+    async def held(self, hold_ids: Sequence[str]) -> list[int]:
+        """How many jobs each hold parked."""
+        return await self._client.many(
+            [("ZCARD", self._keys.index(Index.HELD, hold_id)) for hold_id in hold_ids],
+        )
+
+    async def states(self) -> tuple[dict[State, int], dict[State, float]]:
+        """How many jobs are in each state, and since when the oldest of each is."""
+        keys = [self._keys.index(Index.STATE, state) for state in State]
+        sizes = await self._client.many([("ZCARD", key) for key in keys])
+        firsts = await self._client.many([("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys])
+        oldest = {
+            state: pairs(first)[0][1] for state, first in zip(State, firsts, strict=True) if first
+        }
+        return dict(zip(State, sizes, strict=True)), oldest
+
+    async def rates(self, now: float, window_s: float = 60.0) -> dict[str, float]:
+        """Jobs a minute that were enqueued, succeeded and died within the last window."""
+        keys = {
+            "enqueued_per_min": self._keys.index(Index.ALL),
+            "succeeded_per_min": self._keys.index(Index.STATE, State.SUCCEEDED),
+            "dead_per_min": self._keys.index(Index.STATE, State.DEAD),
+        }
+        commands = [("ZCOUNT", key, now - window_s, "+inf") for key in keys.values()]
+        counts = await self._client.many(commands)
+        return {name: count * 60.0 / window_s for name, count in zip(keys, counts, strict=True)}
+
+    async def lane_counts(self) -> list[LaneCount]:
+        """How each known lane stands."""
+        lanes = [
+            Lane.parse(name)
+            for name in texts(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
+        ]
+        queued = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
+        active = await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
+        firsts = await self._client.many(
+            [("ZRANGE", self._keys.lane(lane), 0, 0) for lane in lanes]
+        )
+        heads = await self._jobs.load_many([texts(first)[0] if first else "" for first in firsts])
+        return [
+            LaneCount(lane, q, a, head.job.queued_at if head else None)
+            for lane, q, a, head in zip(lanes, queued, active, heads, strict=True)
+        ]
+
+
+def _facts(wanted: Filter) -> tuple[Any, ...]:
+    return (
+        wanted.state,
+        wanted.kind,
+        wanted.target,
+        wanted.code,
+        wanted.tag,
+        wanted.batch,
+        wanted.account,
+        wanted.since,
+        wanted.until,
+    )
