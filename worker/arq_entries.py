@@ -1,0 +1,88 @@
+"""What lies in arq's queue: JSON both ways, and never an entry that stops the worker.
+
+Pickle would be code execution for whoever can write to Redis, and an entry that arq cannot read is
+deleted with its arguments. So an unreadable one, or one for a function nobody has, is turned into a
+call of `quarantine`, which keeps it as a dead letter.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from jobs import functions
+from worker.store.codec import BROKEN, encode
+
+FUNCTIONS: Final = {
+    function.__name__: function
+    for function in (
+        functions.run_model,
+        functions.run_workflow,
+        functions.submit,
+        functions.quarantine,
+    )
+}
+"""Every function of the arq queue, by the name it is enqueued under."""
+
+SHOWN_MOST: Final = 100_000
+"""Characters of an unreadable entry that are kept."""
+
+
+def serialize(entry: Mapping[str, Any]) -> bytes:
+    """Write an entry."""
+    return encode(entry)
+
+
+class Entry(msgspec.Struct, kw_only=True):
+    """An entry as arq writes it: function, arguments, keyword arguments, try, time in ms."""
+
+    f: str
+    a: list[Any]
+    k: dict[str, Any]
+    t: int | None
+    et: int
+
+
+_entry: Final = msgspec.json.Decoder(Entry)
+
+
+def deserialize(data: bytes) -> dict[str, Any]:
+    """Read an entry, or make a call of `quarantine` of it."""
+    try:
+        entry = _entry.decode(data)
+        wrong = _what_is_wrong(entry)
+    except msgspec.ValidationError as error:
+        entry, wrong = _quarantine(data, f"it is not an arq entry: {error}"), ""
+    except BROKEN:
+        why = "it is not JSON (use a JSON serializer on the arq pool, not pickle)"
+        entry, wrong = _quarantine(data, why), ""
+    if wrong:
+        entry = _quarantine(data, wrong)
+    return msgspec.structs.asdict(entry)
+
+
+def _quarantine(data: bytes, why: str) -> Entry:
+    text = data.decode("utf-8", "backslashreplace")[:SHOWN_MOST]
+    return Entry(f=functions.quarantine.__name__, a=[text, why], k={}, t=None, et=0)
+
+
+def _what_is_wrong(entry: Entry) -> str:
+    """Why arq could not call what an entry names; empty when it can."""
+    match entry.f:
+        case "run_model" | "run_workflow":
+            given = {"target", "inputs"} & set(entry.k)
+            fits = len(entry.a) + len(given) == 2 and not (entry.a and "target" in given)  # noqa: PLR2004
+            fits = fits and "ctx" not in entry.k
+            return "" if fits else f"{entry.f} takes a target and inputs"
+        case "submit" | "quarantine":
+            fits = len(entry.a) == 2 and not entry.k and all(isinstance(a, str) for a in entry.a)  # noqa: PLR2004
+            return "" if fits else f"{entry.f} takes two strings"
+        case _:
+            return f"no function is called {entry.f!r}: use run_model or run_workflow"
+
+
+def submit_entry(job_id: str, hop: str, now: float) -> tuple[str, bytes]:
+    """The arq id and payload of a submit hop: ids only."""
+    name = functions.submit.__name__
+    entry = Entry(f=name, a=[job_id, hop], k={}, t=None, et=int(now * 1000))
+    return f"{job_id}:{hop}", encode(entry)

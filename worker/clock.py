@@ -1,0 +1,43 @@
+"""Clock, dice and ids: the shell's own, handed to whoever needs them."""
+
+import random
+import secrets
+import time
+from typing import Protocol
+
+from jobs.lanes import JobId
+
+
+class Clock(Protocol):
+    """Where time, chance and names come from."""
+
+    def now(self) -> float:
+        """Unix time in seconds."""
+        ...
+
+    def jitter(self) -> float:
+        """Uniform in [0, 1)."""
+        ...
+
+    def new_id(self) -> JobId:
+        """A job id nobody has, in the order of time."""
+        ...
+
+
+class SystemClock:
+    """The machine's clock and a generator of its own."""
+
+    def __init__(self) -> None:
+        self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
+
+    def now(self) -> float:
+        """Unix time in seconds."""
+        return time.time()
+
+    def jitter(self) -> float:
+        """Uniform in [0, 1)."""
+        return self._random.random()
+
+    def new_id(self) -> JobId:
+        """Milliseconds and 40 random bits, in hex: 21 characters, sorted by time."""
+        return JobId(f"{time.time_ns() // 1_000_000:011x}{secrets.token_hex(5)}")

@@ -1,0 +1,189 @@
+"""The batch poller: looks at running jobs when their next poll is due.
+
+No task, timer or slot is held for a run that waits: the in-flight set knows them all, and a poll
+takes a task only while its request is under way. A claim is a lease: polls of a worker that died
+come due again by themselves.
+"""
+
+import asyncio
+from typing import Final, Protocol
+
+import structlog
+
+from jobs import moves
+from jobs.answers import NoLook, PollAnswer
+from jobs.decide import Decision, LookAgain, Looks, Moment, Rules, decide_poll
+from jobs.holds import Gates
+from jobs.lanes import executions
+from jobs.records import Job
+from jobs.states import State
+from worker.clock import Clock
+from worker.engine.bells import Bell
+from worker.engine.settling import Settling
+from worker.provider.answers import CancelAnswer, Trouble
+from worker.provider.client import UnknownAccount
+from worker.store import Store
+from worker.store.changes import Stored
+from worker.store.jobs import Due
+
+log: Final = structlog.get_logger(__name__)
+
+IDLE_S: Final = 0.5
+"""Longest pause between looks at the in-flight set: other workers add to it."""
+
+LEASE_S: Final = 10.0
+"""How long a claimed poll stays ours beyond the request's timeout."""
+
+
+class LooksAtRuns(Protocol):
+    """What the poller needs of the provider's client."""
+
+    async def poll(self, account: str, execution_id: str) -> PollAnswer:
+        """Look at a run."""
+        ...
+
+    async def cancel(self, account: str, execution_id: str) -> CancelAnswer:
+        """Ask to cancel a run; harmless to repeat."""
+        ...
+
+
+class Poller:
+    """Polls what is due, at most so many at once."""
+
+    name = "poller"
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        provider: LooksAtRuns,
+        settling: Settling,
+        clock: Clock,
+        bell: Bell,
+        rules: Rules,
+        at_once: int,
+        timeout_s: float,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._settling = settling
+        self._clock = clock
+        self.bell = bell
+        self._rules = rules
+        self._at_once = at_once
+        self._lease_s = timeout_s + LEASE_S
+        self._under_way: set[asyncio.Task[None]] = set()
+        self._looked: list[tuple[Job, float, Looks]] = []
+        self._flush: asyncio.Task[None] | None = None
+
+    @property
+    def under_way(self) -> int:
+        """Polls whose request is under way."""
+        return len(self._under_way)
+
+    async def tick(self, now: float) -> float:
+        """Claim what is due and look at it; returns the seconds until the next poll is due."""
+        free = self._at_once - len(self._under_way)
+        if free <= 0:
+            return IDLE_S
+        due = await self._store.jobs.claim_polls(now, now + self._lease_s, free)
+        if due:
+            gates = await self._store.gates.standing()
+            for found in due:
+                self._start(found, gates, now)
+        if len(due) == free:
+            return IDLE_S
+        next_poll = await self._store.jobs.next_poll()
+        return IDLE_S if next_poll is None else min(IDLE_S, max(0.01, next_poll - now))
+
+    async def drain(self) -> None:
+        """Finish the polls under way."""
+        await asyncio.gather(*self._under_way, return_exceptions=True)
+        if self._flush is not None:
+            await asyncio.gather(self._flush, return_exceptions=True)
+
+    def _start(self, found: Due, gates: Gates, now: float) -> None:
+        job = found.stored.job
+        cooling = gates.cooling([executions(job.account)], now)
+        if cooling is not None:
+            self._look_again(job, cooling.until + self._clock.jitter(), found.looks)
+            return
+        task = asyncio.create_task(self._look(found), name=f"poll {job.id}")
+        self._under_way.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._under_way.discard(task)
+        if len(self._under_way) >= self._at_once - 1:
+            self.bell.ring()
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("poll.failed", exc_info=error)
+
+    async def _look(self, found: Due) -> None:
+        stored, looks = found.stored, found.looks
+        job = stored.job
+        if not _watched(job) or job.execution_id is None:
+            return
+        if job.state is State.CANCELLING and not job.cancel_sent:
+            stored = await self._cancel(stored)
+            job = stored.job
+        try:
+            answer = await self._provider.poll(job.account, job.execution_id or "")
+        except UnknownAccount as error:
+            answer = NoLook(str(error))
+        await self.take(stored, answer, looks)
+
+    async def take(self, stored: Stored, answer: PollAnswer, looks: Looks) -> None:
+        """Write what a look at a run showed, whoever looked."""
+        execution_id = stored.job.execution_id
+        again: LookAgain | None = None
+
+        def decide(job: Job, now: float) -> Decision | None:
+            nonlocal again
+            if not _watched(job) or job.execution_id != execution_id:
+                return None
+            moment = Moment(now, self._clock.jitter(), self._rules)
+            outcome = decide_poll(job, answer, looks, moment)
+            if isinstance(outcome, LookAgain):
+                again = outcome
+                return Decision(job, outcome.effects)
+            again = None
+            return outcome
+
+        settled = await self._settling.settle(stored, decide)
+        if settled is not None and again is not None:
+            self._look_again(settled.job, again.at, again.looks)
+
+    async def _cancel(self, stored: Stored) -> Stored:
+        """Pass a person's wish on to the provider, once."""
+        job = stored.job
+        answer = await self._provider.cancel(job.account, job.execution_id or "")
+        if isinstance(answer, Trouble) and not _is_final(answer):
+            log.warning("cancel.unheard", job_id=job.id, why=answer.why)
+            return stored
+        now = self._clock.now()
+        written = await self._store.jobs.commit(stored, moves.note_cancel_sent(job, now))
+        return written if isinstance(written, Stored) else stored
+
+    def _look_again(self, job: Job, at: float, looks: Looks) -> None:
+        """Next polls are written together, in one round trip."""
+        self._looked.append((job, at, looks))
+        if self._flush is None or self._flush.done():
+            self._flush = asyncio.create_task(self._write_looks())
+
+    async def _write_looks(self) -> None:
+        while self._looked:
+            looked, self._looked = self._looked, []
+            await self._settling.patiently(self._store.jobs.reschedule, looked)
+            self.bell.ring()
+
+
+def _is_final(trouble: Trouble) -> bool:
+    """Whether asking again to cancel would get the same refusal (a 4xx that is no 429)."""
+    status = trouble.http_status or 0
+    return 400 <= status < 500 and status != 429  # noqa: PLR2004
+
+
+def _watched(job: Job) -> bool:
+    """Whether a look at the job's run still matters."""
+    return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == moves.STUCK

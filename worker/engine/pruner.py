@@ -1,0 +1,36 @@
+"""The pruner: removes what retention has run out for. Parked jobs and dead letters never expire."""
+
+import asyncio
+from typing import Final
+
+from jobs.states import PRUNABLE
+from worker.engine.bells import Bell
+from worker.store import Store
+
+BATCH: Final = 500
+LOOK_S: Final = 60.0
+
+
+class Pruner:
+    """Deletes settled jobs that are old enough, and forgets what has run out."""
+
+    name = "pruner"
+
+    def __init__(self, store: Store, retention_s: float) -> None:
+        self._store = store
+        self._retention_s = retention_s
+        self.bell = Bell()
+
+    async def tick(self, now: float) -> float:
+        """Delete a batch of each settled state; returns at once for the next while there is one."""
+        full = False
+        for state in PRUNABLE:
+            ids = await self._store.jobs.older_than(state, now - self._retention_s, BATCH)
+            found = await self._store.jobs.load_many(ids)
+            deletions = [self._store.jobs.delete(stored) for stored in found if stored is not None]
+            deleted = sum(await asyncio.gather(*deletions))
+            full = full or (len(ids) == BATCH and deleted > 0)
+        await self._store.gates.forget_cooled(now)
+        await self._store.gates.forget_sync(now)
+        await self._store.fleet.forget_gone(now)
+        return 0.0 if full else LOOK_S

@@ -1,0 +1,38 @@
+"""The heartbeat: says that this worker lives, and extends the leases of what it holds."""
+
+from collections.abc import Callable
+
+from worker.engine.bells import Bell
+from worker.store import Store
+from worker.store.fleet import Heartbeat
+
+
+class Pulse:
+    """Beats three times a lease, so that two lost beats lose nothing."""
+
+    name = "pulse"
+
+    def __init__(
+        self,
+        store: Store,
+        lease_s: float,
+        *,
+        leased: Callable[[], tuple[str, ...]],
+        describe: Callable[[float], Heartbeat],
+        found_fleet: Callable[[int], None],
+    ) -> None:
+        self._store = store
+        self._lease_s = lease_s
+        self._leased = leased
+        self._describe = describe
+        self._found_fleet = found_fleet
+        self.bell = Bell()
+
+    async def tick(self, now: float) -> float:
+        """Extend leases, beat, and count the workers that live."""
+        await self._store.jobs.extend_leases(self._leased(), now + self._lease_s)
+        await self._store.fleet.beat(self._describe(now))
+        workers = await self._store.fleet.workers()
+        alive = [w for w in workers if w.seen_at >= now - 3 * self._lease_s and not w.stopping]
+        self._found_fleet(max(1, len(alive)))
+        return self._lease_s / 3

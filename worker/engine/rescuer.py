@@ -1,0 +1,70 @@
+"""The rescuer: picks up what a worker that is gone has left, by what is on record.
+
+Never sent: back in line. Sent, or a sync run whose connection died with its worker: nobody knows,
+so it parks as `uncertain`. Claimed polls need no rescuer, their lease ends by itself.
+"""
+
+from typing import Final
+
+import structlog
+
+from jobs import moves
+from jobs.decide import Decision
+from jobs.records import Job
+from jobs.states import State
+from worker.engine.bells import Bell
+from worker.engine.settling import Settling
+from worker.engine.submitter import Submitter
+from worker.store import Store
+
+log: Final = structlog.get_logger(__name__)
+
+LOOK_S: Final = 2.0
+BATCH: Final = 200
+
+
+class Rescuer:
+    """Looks for leases that have run out."""
+
+    name = "rescuer"
+
+    def __init__(self, store: Store, settling: Settling, submitter: Submitter) -> None:
+        self._store = store
+        self._settling = settling
+        self._submitter = submitter
+        self.bell = Bell()
+
+    async def tick(self, now: float) -> float:
+        """Rescue what has lost its worker."""
+        ids = await self._store.jobs.expired_leases(now, BATCH)
+        ours = set(self._submitter.leased)
+        await self._store.jobs.extend_leases([i for i in ids if i in ours], now + LOOK_S * 2)
+        lost = [job_id for job_id in ids if job_id not in ours]
+        for stored in await self._store.jobs.load_many(lost):
+            if stored is None:
+                continue
+            rescued = await self._settling.settle(stored, _rescue)
+            if rescued is not None:
+                log.warning(
+                    "job.rescued",
+                    job_id=stored.job.id,
+                    found=stored.job.state.value,
+                    owner=stored.job.owner,
+                    now=rescued.job.state.value,
+                )
+        return 0.0 if len(ids) == BATCH and lost else LOOK_S
+
+
+def _rescue(job: Job, now: float) -> Decision | None:
+    if job.execution_id is not None:
+        return None
+    match job.state:
+        case State.SUBMITTING if job.sent_at is None and job.cancel_requested:
+            return Decision(moves.cancel(job, now, note="never sent"))
+        case State.SUBMITTING if job.sent_at is None:
+            return Decision(moves.give_back(job, now, why="admitted, but never sent"))
+        case State.SUBMITTING | State.RUNNING | State.CANCELLING:
+            why = f"worker {job.owner} was lost while the request was under way"
+            return Decision(moves.doubt(job, now, why=why))
+        case _:
+            return None

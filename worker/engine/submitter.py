@@ -1,0 +1,254 @@
+"""The submit step: one hop of arq, from the intent on record to the provider's answer on record."""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs import moves
+from jobs.answers import Accepted, Fault, Finished, NotSent, Refused, SubmitAnswer
+from jobs.decide import Decision, Moment, Rules, decide_submit
+from jobs.lanes import Lane
+from jobs.records import Job
+from jobs.states import Mode, State
+from worker.clock import Clock
+from worker.engine.bells import Bells
+from worker.engine.settling import Settling
+from worker.provider.client import Provider, UnknownAccount
+from worker.store import Store
+from worker.store.changes import Stored
+
+log: Final = structlog.get_logger(__name__)
+
+
+class _FencedOut(Exception):
+    """Somebody changed the job between its admission and the first byte."""
+
+
+@dataclass(slots=True)
+class _Hand:
+    """The job as this worker last wrote it."""
+
+    stored: Stored
+
+
+class Submitter:
+    """Submits admitted jobs, and holds the open connections of sync runs."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        provider: Provider,
+        settling: Settling,
+        clock: Clock,
+        bells: Bells,
+        rules: Rules,
+        worker_id: str,
+        lease_s: float,
+    ) -> None:
+        self._store = store
+        self._provider = provider
+        self._settling = settling
+        self._clock = clock
+        self._bells = bells
+        self._rules = rules
+        self._worker_id = worker_id
+        self._lease_s = lease_s
+        self._submits: dict[str, asyncio.Task[None]] = {}
+        self._sync_runs: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def submitting(self) -> int:
+        """Async submits under way."""
+        return len(self._submits)
+
+    @property
+    def sync_runs(self) -> int:
+        """Sync runs whose connection is open."""
+        return len(self._sync_runs)
+
+    @property
+    def leased(self) -> tuple[str, ...]:
+        """Ids of the jobs in this worker's hands: their leases have to be extended."""
+        return (*self._submits, *self._sync_runs)
+
+    async def submit(self, job_id: str, hop: str) -> None:
+        """Submit a job if this hop is still the one that may; a late rerun does nothing.
+
+        What has begun is finished even when arq cancels the hop: intent and fact belong together.
+        """
+        task = asyncio.create_task(self._hop(job_id, hop), name=f"submit {job_id}")
+        self._submits[job_id] = task
+        task.add_done_callback(lambda _: self._done(self._submits, job_id))
+        await asyncio.shield(task)
+
+    async def drain(self, grace_s: float) -> None:
+        """Wait for what is under way; what is still open after the grace time is cut."""
+        open_runs = [*self._submits.values(), *self._sync_runs.values()]
+        if not open_runs:
+            return
+        _, cut = await asyncio.wait(open_runs, timeout=grace_s)
+        for task in cut:
+            task.cancel()
+        await asyncio.gather(*cut, return_exceptions=True)
+
+    def _done(self, tasks: dict[str, asyncio.Task[None]], job_id: str) -> None:
+        tasks.pop(job_id, None)
+        self._bells.admission.ring()
+
+    async def _hop(self, job_id: str, hop: str) -> None:
+        found = await self._store.jobs.load_with_inputs(job_id)
+        if found is None or not _may_submit(found[0].job, hop):
+            log.debug("hop.superseded", job_id=job_id, hop=hop)
+            return
+        stored, inputs = found
+        gates = await self._store.gates.standing()
+        now = self._clock.now()
+        if not gates.admits(stored.job.lane, now, free_pass=stored.job.free_pass):
+            await self._settling.settle(stored, _given_back(hop, "its gate closed"))
+        elif await self._is_sync_only(stored.job.lane, now):
+            self._open_connection(stored, inputs)
+        else:
+            await self._submit_async(stored, inputs)
+
+    async def _is_sync_only(self, lane: Lane, now: float) -> bool:
+        return await self._store.gates.is_sync_only(lane, now)
+
+    async def _submit_async(self, stored: Stored, inputs: bytes) -> None:
+        hand = _Hand(stored)
+        answer = await self._ask(hand, inputs, Mode.ASYNC, self._mark(hand, self._sending))
+        if answer is None:
+            return
+        settled = await self._settle(hand.stored, answer)
+        if settled is not None and settled.job.state is State.SUBMITTING:
+            self._open_connection(settled, inputs)
+
+    def _open_connection(self, stored: Stored, inputs: bytes) -> None:
+        """Run it sync: the connection stays open, the hop does not wait for it."""
+        job_id = stored.job.id
+        task = asyncio.create_task(self._run_sync(_Hand(stored), inputs), name=f"sync {job_id}")
+        self._sync_runs[job_id] = task
+        task.add_done_callback(lambda _: self._done(self._sync_runs, job_id))
+
+    async def _run_sync(self, hand: _Hand, inputs: bytes) -> None:
+        try:
+            answer = await self._ask(hand, inputs, Mode.SYNC, self._mark(hand, self._opening))
+        except asyncio.CancelledError:
+            await self._settling.settle(hand.stored, _cut(hand.stored.job))
+            raise
+        if answer is not None:
+            await self._settle(hand.stored, answer)
+
+    def _sending(self, job: Job, now: float) -> Job:
+        return moves.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
+
+    def _opening(self, job: Job, now: float) -> Job:
+        return moves.open_connection(
+            job, now, owner=self._worker_id, lease_until=now + self._lease_s
+        )
+
+    def _mark(
+        self, hand: _Hand, move: Callable[[Job, float], Job]
+    ) -> Callable[[], Awaitable[None]]:
+        """The mark just before the first byte; where it cannot be set, nothing is sent."""
+
+        async def mark() -> None:
+            after = move(hand.stored.job, self._clock.now())
+            written = await self._store.jobs.commit(hand.stored, after)
+            if not isinstance(written, Stored):
+                raise _FencedOut
+            hand.stored = written
+
+        return mark
+
+    async def _ask(
+        self,
+        hand: _Hand,
+        inputs: bytes,
+        mode: Mode,
+        mark: Callable[[], Awaitable[None]],
+    ) -> SubmitAnswer | None:
+        """The provider's answer; None where somebody changed the job before a byte was sent."""
+        job = hand.stored.job
+        try:
+            answer = await self._provider.submit(
+                job.kind, job.target, job.account, inputs, mode, before_write=mark
+            )
+        except _FencedOut:
+            await self._fenced_out(hand)
+            return None
+        except UnknownAccount as error:
+            answer = Refused(Fault(None, str(error), http_status=401))
+        except (RedisError, OSError) as error:
+            answer = NotSent(f"the mark could not be written ({type(error).__name__})")
+        log.info(
+            "submit.answered",
+            job_id=job.id,
+            lane=str(job.lane),
+            mode=mode.value,
+            answer=type(answer).__name__,
+            code=answer.fault.name if isinstance(answer, Refused) else None,
+        )
+        return answer
+
+    async def _fenced_out(self, hand: _Hand) -> None:
+        """Nothing was sent. Where a person only asked to cancel meanwhile, that can be done now."""
+        log.info("submit.fenced_out", job_id=hand.stored.job.id)
+        hop = hand.stored.job.hop or ""
+        await self._settling.settle(hand.stored, _given_back(hop, "changed before it was sent"))
+
+    async def _settle(self, stored: Stored, answer: SubmitAnswer) -> Stored | None:
+        """Write what the answer means, if the job still waits for it."""
+        attempt = stored.job.submits
+
+        def decide(job: Job, now: float) -> Decision | None:
+            moment = Moment(now, self._clock.jitter(), self._rules)
+            if _awaits(job, stored.job):
+                return decide_submit(job, answer, moment)
+            late = job.parked_as == moves.UNCERTAIN and job.submits == attempt
+            if late and isinstance(answer, Accepted | Finished):
+                return decide_submit(job, answer, moment)
+            return None
+
+        settled = await self._settling.settle(stored, decide)
+        if settled is None and not isinstance(answer, NotSent):
+            log.warning("answer.ignored", job_id=stored.job.id, answer=type(answer).__name__)
+        return settled
+
+
+def _may_submit(job: Job, hop: str) -> bool:
+    return job.state is State.SUBMITTING and job.hop == hop and job.sent_at is None
+
+
+def _awaits(job: Job, submitted: Job) -> bool:
+    """Whether a job still waits for the answer to this submit of ours."""
+    active = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
+    return active and job.hop == submitted.hop
+
+
+def _given_back(hop: str, why: str) -> Callable[[Job, float], Decision | None]:
+    def decide(job: Job, now: float) -> Decision | None:
+        if not _may_submit(job, hop):
+            return None
+        if job.cancel_requested:
+            return Decision(moves.cancel(job, now, note="never sent"))
+        return Decision(moves.give_back(job, now, why=why))
+
+    return decide
+
+
+def _cut(opened: Job) -> Callable[[Job, float], Decision | None]:
+    """What becomes of a sync run whose connection a shutdown cut."""
+
+    def decide(job: Job, now: float) -> Decision | None:
+        if not _awaits(job, opened):
+            return None
+        if job.sent_at is None:
+            return Decision(moves.give_back(job, now, why="shutdown"))
+        return Decision(moves.doubt(job, now, why="its connection was cut at shutdown"))
+
+    return decide

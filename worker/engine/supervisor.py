@@ -1,0 +1,90 @@
+"""Runs services for as long as the worker lives; one that raises is restarted with backoff."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs.backoff import Backoff
+from worker.clock import Clock
+from worker.engine.bells import Bell
+
+log: Final = structlog.get_logger(__name__)
+
+RESTART: Final = Backoff(base_s=0.2, cap_s=10.0)
+
+
+class Service(Protocol):
+    """One small job of a worker."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in logs and health reports."""
+        ...
+
+    @property
+    def bell(self) -> Bell:
+        """What wakes it before its pause is over."""
+        ...
+
+    async def tick(self, now: float) -> float:
+        """Do what is to be done now; returns the seconds until it should look again."""
+        ...
+
+
+class Supervisor:
+    """Keeps services going, and knows which of them are in trouble."""
+
+    def __init__(self, services: Sequence[Service], clock: Clock) -> None:
+        self._services = services
+        self._clock = clock
+        self._tasks: list[asyncio.Task[None]] = []
+        self._troubles: dict[str, str] = {}
+
+    @property
+    def troubles(self) -> dict[str, str]:
+        """Services whose last tick raised, with the error's class."""
+        return dict(self._troubles)
+
+    def start(self) -> None:
+        """Start every service."""
+        self._tasks = [
+            asyncio.create_task(self._keep(service), name=service.name)
+            for service in self._services
+        ]
+
+    async def stop(self, names: Sequence[str] | None = None) -> None:
+        """Stop services (all by default) and wait until they have."""
+        chosen = [t for t in self._tasks if names is None or t.get_name() in names]
+        for task in chosen:
+            task.cancel()
+        await asyncio.gather(*chosen, return_exceptions=True)
+
+    async def _keep(self, service: Service) -> None:
+        failures = 0
+        while True:
+            try:
+                pause = await service.tick(self._clock.now())
+            except Exception as error:  # noqa: BLE001 - whatever it is, the service goes on
+                failures += 1
+                pause = RESTART.wait(failures, 0.5 + self._clock.jitter() / 2)
+                self._trouble(service.name, error, pause)
+                await asyncio.sleep(pause)
+                continue
+            if failures:
+                failures = 0
+                del self._troubles[service.name]
+                log.info("service.recovered", service=service.name)
+            await service.bell.wait(pause)
+
+    def _trouble(self, name: str, error: Exception, pause: float) -> None:
+        known = self._troubles.get(name)
+        self._troubles[name] = type(error).__name__
+        facts = {"service": name, "error": type(error).__name__, "again_in_s": round(pause, 2)}
+        if isinstance(error, (RedisError, OSError)):
+            if known is None:
+                log.warning("service.interrupted", detail=str(error), **facts)
+        else:
+            log.error("service.failed", exc_info=error, **facts)

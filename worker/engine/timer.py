@@ -1,0 +1,48 @@
+"""The timer: queues what is due, scheduled jobs and retries alike."""
+
+import asyncio
+from typing import Final
+
+from jobs.lanes import JobId
+from jobs.moves import come_due
+from jobs.states import State
+from worker.engine.bells import Bell, Bells
+from worker.store import Store
+
+BATCH: Final = 500
+LOOK_S: Final = 1.0
+"""Longest pause between looks: other workers and the API schedule without ringing our bell."""
+
+
+class Timer:
+    """Moves `scheduled` and `retrying` jobs to `queued` when their time has come."""
+
+    name = "timer"
+
+    def __init__(self, store: Store, bells: Bells) -> None:
+        self._store = store
+        self._bells = bells
+
+    @property
+    def bell(self) -> Bell:
+        """What wakes it."""
+        return self._bells.timer
+
+    async def tick(self, now: float) -> float:
+        """Queue what is due; returns the seconds until the next one is."""
+        ids, next_due = await self._store.jobs.due(now, BATCH)
+        if ids:
+            await self._queue(ids, now)
+        if len(ids) == BATCH:
+            return 0.0
+        return LOOK_S if next_due is None else min(LOOK_S, max(0.0, next_due - now))
+
+    async def _queue(self, ids: list[JobId], now: float) -> None:
+        waiting = (State.SCHEDULED, State.RETRYING)
+        commits = [
+            self._store.jobs.commit(stored, come_due(stored.job, now))
+            for stored in await self._store.jobs.load_many(ids)
+            if stored is not None and stored.job.state in waiting
+        ]
+        await asyncio.gather(*commits)
+        self._bells.admission.ring()

@@ -1,0 +1,119 @@
+"""Where jobs come in: over HTTP, and from apps that have only arq."""
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import structlog
+
+from jobs.lanes import JobId
+from jobs.orders import Order, new_job
+from jobs.records import Job
+from worker.clock import Clock
+from worker.store import Store
+
+log: Final = structlog.get_logger(__name__)
+
+PAST_MOST_S: Final = 300.0
+"""How far in the past a `run_at` may lie before it is taken for a mistake."""
+
+SPACING_S: Final = 1e-6
+"""Jobs of one call are this far apart, so that their order is kept."""
+
+
+class BadOrder(ValueError):
+    """An order that cannot be taken: names the field and the fix."""
+
+    def __init__(self, field: str, message: str) -> None:
+        self.field = field
+        super().__init__(message)
+
+
+class Conflict(Exception):
+    """The id is taken by a job with another payload."""
+
+    def __init__(self, job_id: str) -> None:
+        self.job_id = job_id
+        super().__init__(
+            f"job {job_id!r} exists with another payload: use another id for another job"
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """A job that is on record and in line."""
+
+    job: Job
+    created: bool
+    """False: the same order came before, this is the job it made."""
+
+
+@dataclass(frozen=True, slots=True)
+class Defaults:
+    """What an order that does not say gets."""
+
+    max_attempts: int = 5
+    deadline_s: float = 3_600.0
+
+
+class Intake:
+    """Puts orders on the road. An order is acknowledged when record and place are written."""
+
+    def __init__(self, store: Store, clock: Clock, defaults: Defaults) -> None:
+        self._store = store
+        self._clock = clock
+        self._defaults = defaults
+
+    async def enqueue(
+        self,
+        order: Order,
+        *,
+        job_id: JobId | None = None,
+        by: str = "",
+        offset_s: float = 0.0,
+    ) -> Placed:
+        """Make a job of an order, once per id; raises `Conflict` or `BadOrder`."""
+        now = self._clock.now() + offset_s
+        if order.run_at is not None and order.run_at < now - PAST_MOST_S:
+            if job_id is not None and (placed := await self._earlier(job_id, order)):
+                return placed
+            raise BadOrder("run_at", "lies in the past: give a time to come, or leave it away")
+        job = new_job(
+            order,
+            job_id or self._clock.new_id(),
+            now,
+            max_attempts=self._defaults.max_attempts,
+            deadline_s=self._defaults.deadline_s,
+            by=by,
+        )
+        while await self._store.jobs.create(job, order.inputs) is None:
+            if (placed := await self._earlier(job.id, order)) is not None:
+                return placed
+        return Placed(job, created=True)
+
+    async def enqueue_many(
+        self,
+        orders: Sequence[tuple[JobId | None, Order]],
+        *,
+        by: str = "",
+    ) -> list[Placed | Conflict | BadOrder]:
+        """Make jobs of many orders; a bad one harms no other."""
+
+        async def one(
+            number: int, job_id: JobId | None, order: Order
+        ) -> Placed | Conflict | BadOrder:
+            try:
+                return await self.enqueue(order, job_id=job_id, by=by, offset_s=number * SPACING_S)
+            except (Conflict, BadOrder) as error:
+                return error
+
+        return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(orders)))
+
+    async def _earlier(self, job_id: JobId, order: Order) -> Placed | None:
+        stored = await self._store.jobs.load(job_id)
+        if stored is None:
+            return None
+        if stored.job.fingerprint != order.fingerprint:
+            raise Conflict(job_id)
+        return Placed(stored.job, created=False)

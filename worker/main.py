@@ -1,0 +1,121 @@
+"""The worker: arq's settings around our runtime.
+
+Start it with `knouds-worker worker`, or with `arq worker.main.WorkerSettings`.
+
+arq carries wake-ups, not truth: its own retries, results and aborts are kept out of the way.
+"""
+
+import asyncio
+import sys
+from typing import Any, Final
+
+import structlog
+import uvloop
+from arq.worker import Function, Worker, func
+from redis.exceptions import RedisError
+
+from config import logs
+from config.settings import Settings, SettingsError, load
+from worker import guard
+from worker.arq_entries import FUNCTIONS, deserialize, serialize
+from worker.connection import NoRedisError, connect
+from worker.runtime import Runtime, build
+
+log: Final = structlog.get_logger(__name__)
+
+POLL_DELAY_S: Final = 0.05
+HOP_OVERHEAD_S: Final = 60.0
+"""A hop may take this long beyond the submit's own timeout; it has timeouts of its own inside."""
+
+QUEUE_READ_LIMIT: Final = 10_000
+"""Entries arq looks at: running ones stay at the head, so it must exceed the fleet's total."""
+
+ROUND_AGAIN_S: Final = 1.0
+
+
+class SteadyWorker(Worker):
+    """arq's worker, which goes on polling when Redis was away longer than the client's retries."""
+
+    async def _poll_iteration(self) -> None:
+        try:
+            await super()._poll_iteration()
+        except (RedisError, OSError) as error:
+            log.warning("arq.interrupted", error=type(error).__name__)
+            self._recount()
+            await asyncio.sleep(ROUND_AGAIN_S)
+
+    def _recount(self) -> None:
+        """A poll that broke off may have left a slot taken by nobody."""
+        running = [task for task in self.tasks.values() if not task.done()]
+        self.tasks = {name: task for name, task in self.tasks.items() if not task.done()}
+        self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
+        self.sem._value -= len(running)  # noqa: SLF001 - arq offers no other way to count again
+        self.job_counter = len(running)
+
+
+def arq_settings(settings: Settings) -> dict[str, Any]:
+    """The keyword arguments of arq's `Worker`."""
+
+    async def on_startup(ctx: dict[str, Any]) -> None:
+        runtime = build(settings, ctx["redis"])
+        await runtime.start()
+        ctx["runtime"] = runtime
+        ctx.update(runtime.context())
+
+    async def on_shutdown(ctx: dict[str, Any]) -> None:
+        runtime: Runtime | None = ctx.get("runtime")
+        if runtime is not None:
+            await runtime.stop()
+
+    timeout = settings.submit_timeout_s + HOP_OVERHEAD_S
+    return {
+        "functions": [_registered(name, timeout) for name in FUNCTIONS],
+        "redis_pool": connect(settings),
+        "queue_name": f"{settings.namespace}:queue",
+        "on_startup": on_startup,
+        "on_shutdown": on_shutdown,
+        "max_jobs": settings.max_jobs,
+        "poll_delay": POLL_DELAY_S,
+        "queue_read_limit": QUEUE_READ_LIMIT,
+        "job_completion_wait": max(1, int(settings.submit_timeout_s)),
+        "job_timeout": timeout,
+        "max_tries": 1_000_000,
+        "keep_result": 0,
+        "retry_jobs": True,
+        "allow_abort_jobs": False,
+        "log_results": False,
+        "health_check_interval": 60,
+        "job_serializer": serialize,
+        "job_deserializer": deserialize,
+    }
+
+
+def _registered(name: str, timeout_s: float) -> Function:
+    return func(FUNCTIONS[name], name=name, timeout=timeout_s, keep_result=0)
+
+
+def run(settings: Settings) -> int:
+    """Run a worker until it is told to stop; returns the exit code."""
+    logs.configure(
+        settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
+    )
+    loop = uvloop.new_event_loop()
+    asyncio.set_event_loop(loop)
+    worker = SteadyWorker(**arq_settings(settings))
+    worker.run()
+    return 0
+
+
+def __getattr__(name: str) -> Any:
+    """Make `WorkerSettings` when arq asks for it: importing this module reads no settings."""
+    if name != "WorkerSettings":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    guard.check()
+    try:
+        settings = load()
+        logs.configure(
+            settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
+        )
+        return type("WorkerSettings", (), arq_settings(settings))
+    except (SettingsError, NoRedisError) as error:
+        sys.exit(f"knouds-worker: {error}")

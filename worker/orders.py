@@ -1,0 +1,250 @@
+"""What an app asks for, read and checked: from `POST /v1/jobs` and from plain arq alike.
+
+A fault names the field and the fix, and never repeats the value: inputs stay out of error texts.
+"""
+
+import difflib
+import re
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Annotated, Any, Final
+
+import msgspec
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
+
+from config.settings import DEFAULT_ACCOUNT
+from jobs.lanes import JOB_ID, LABEL, PRIORITY_SPAN, TARGET, JobId
+from jobs.orders import Order
+from jobs.states import Kind, OnUncertain
+from worker.intake import BadOrder
+
+DELAY_MOST_S: Final = 10 * 365.25 * 86_400
+"""Ten years: a longer delay is a mistake of units."""
+
+DEADLINE_MOST_S: Final = 366 * 86_400
+"""The bound the setting has, too."""
+
+ATTEMPTS_MOST: Final = 100
+TAGS_MOST: Final = 20
+
+PLAIN: Final = r"[A-Za-z0-9._:@/+=-]"
+"""Characters of tags and batches: they are part of keys, and are typed into filters."""
+
+_TIME: Final = re.compile(
+    r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?", re.ASCII
+)
+_TIME_EXAMPLE: Final = "2030-01-31T09:30:00Z"
+
+
+def read_time(value: object) -> object:
+    """Read an RFC 3339 time with its zone as Unix seconds; raises ValueError with the fix.
+
+    None passes.
+    """
+    if value is None:
+        return None
+    match = _TIME.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"must be an RFC 3339 time with a zone, as {_TIME_EXAMPLE}")
+    day, clock, zone = match.groups()
+    if zone is None:
+        raise ValueError(f"has no time zone: end it with Z or an offset, as {_TIME_EXAMPLE}")
+    try:
+        moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
+    except ValueError:
+        raise ValueError(f"is no time that exists: write it as {_TIME_EXAMPLE}") from None
+    return round(moment.timestamp(), 3)
+
+
+def shape(pattern: str | re.Pattern[str]) -> Any:
+    """A field constraint: the whole text has this shape."""
+    text = pattern if isinstance(pattern, str) else pattern.pattern
+    return Field(pattern=f"^(?:{text})$")
+
+
+Time = Annotated[
+    float,
+    BeforeValidator(read_time),
+    WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
+]
+Target = Annotated[str, shape(TARGET)]
+Account = Annotated[str, shape(LABEL)]
+Tag = Annotated[str, shape(PLAIN + r"{1,64}")]
+Batch = Annotated[str, shape(PLAIN + r"{1,128}")]
+KindName = Annotated[Kind, Field(strict=False)]
+
+
+class OrderRequest(BaseModel):
+    """An order. Each description is what a wrong value is told it must be."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    kind: Annotated[KindName, Field(description='"model" or "workflow"')]
+    target: Annotated[
+        Target,
+        Field(
+            description="a model's internal name or a workflow's slug: lowercase letters, digits"
+            " and hyphens, as gpt-image-2"
+        ),
+    ]
+    inputs: Annotated[dict[str, Any], Field(description="a JSON object, the inputs of the run")]
+    id: Annotated[
+        Annotated[str, shape(JOB_ID)] | None,
+        Field(
+            description="1 to 128 letters, digits and . _ : @ - that start with a letter or digit;"
+            " the same id never makes a second job"
+        ),
+    ] = None
+    priority: Annotated[
+        int,
+        Field(
+            ge=-PRIORITY_SPAN,
+            le=PRIORITY_SPAN,
+            description=f"a whole number from -{PRIORITY_SPAN} to {PRIORITY_SPAN}, higher first",
+        ),
+    ] = 0
+    tags: Annotated[
+        list[Tag],
+        Field(
+            max_length=TAGS_MOST,
+            description=f"at most {TAGS_MOST} texts of 1 to 64 letters, digits and . _ : @ / + = -",
+        ),
+    ] = []
+    batch: Annotated[
+        Batch | None,
+        Field(description="1 to 128 letters, digits and . _ : @ / + = -"),
+    ] = None
+    run_at: Annotated[
+        Time | None,
+        Field(description=f"when to run it: an RFC 3339 time with a zone, as {_TIME_EXAMPLE}"),
+    ] = None
+    delay_s: Annotated[
+        Annotated[float, Field(ge=0, le=DELAY_MOST_S, allow_inf_nan=False)] | None,
+        Field(description="seconds from now, from 0 to ten years; run_at names a time instead"),
+    ] = None
+    max_attempts: Annotated[
+        Annotated[int, Field(ge=1, le=ATTEMPTS_MOST)] | None,
+        Field(description=f"a whole number from 1 to {ATTEMPTS_MOST}"),
+    ] = None
+    deadline_s: Annotated[
+        Annotated[float, Field(gt=0, le=DEADLINE_MOST_S, allow_inf_nan=False)] | None,
+        Field(description="seconds above 0, at most 366 days, that a submitted run may take"),
+    ] = None
+    on_uncertain: Annotated[
+        OnUncertain,
+        Field(strict=False, description='"park", or "retry", which may pay for a run twice'),
+    ] = OnUncertain.PARK
+    account: Annotated[
+        Account,
+        Field(
+            description="an account label: lowercase letters, digits, _ and -, at most 63,"
+            " starting with a letter or digit"
+        ),
+    ] = DEFAULT_ACCOUNT
+
+
+def parse_order(data: object, *, max_inputs_bytes: int) -> tuple[JobId | None, Order]:
+    """Read an order from what JSON decoded to; raises `BadOrder`."""
+    if not isinstance(data, dict):
+        raise BadOrder("job", "must be a JSON object with kind, target and inputs")
+    try:
+        asked = OrderRequest.model_validate(data)
+    except ValidationError as error:
+        raise explain(error, OrderRequest) from None
+    if asked.run_at is not None and asked.delay_s is not None:
+        raise BadOrder("delay_s", "cannot stand beside run_at: give one of the two")
+    order = Order(
+        kind=asked.kind,
+        target=asked.target,
+        inputs=encode_inputs(asked.inputs, max_inputs_bytes),
+        account=asked.account,
+        priority=asked.priority,
+        tags=tuple(dict.fromkeys(asked.tags)),
+        batch=asked.batch,
+        run_at=asked.run_at,
+        delay_s=asked.delay_s,
+        max_attempts=asked.max_attempts,
+        deadline_s=asked.deadline_s,
+        on_uncertain=asked.on_uncertain,
+    )
+    return JobId(asked.id) if asked.id is not None else None, order
+
+
+def parse_options(
+    kind: Kind,
+    target: object,
+    inputs: object,
+    arq_id: str,
+    options: Mapping[str, Any],
+    *,
+    max_inputs_bytes: int,
+) -> tuple[JobId, Order]:
+    """Read the order of a job that came through plain arq; raises `BadOrder`.
+
+    `options` are the keyword arguments of `enqueue_job`; the job's id is arq's.
+    """
+    own = {"kind": kind.value, "target": target, "inputs": inputs, "id": arq_id}
+    for name in options:
+        if name in own:
+            raise BadOrder(name, "is not an option: kind, target, inputs and id come from the call")
+    job_id, order = parse_order({**own, **options}, max_inputs_bytes=max_inputs_bytes)
+    return job_id or JobId(arq_id), order
+
+
+def encode_inputs(inputs: Mapping[str, Any], most: int) -> bytes:
+    """Inputs as JSON text with sorted keys, measured against the limit; raises `BadOrder`."""
+    try:
+        text = msgspec.json.encode(inputs, order="sorted")
+    except RecursionError:
+        raise BadOrder("inputs", "are nested too deep: flatten them") from None
+    except UnicodeEncodeError:
+        raise BadOrder("inputs", "hold half a surrogate pair: send whole characters") from None
+    except (TypeError, ValueError, OverflowError):
+        raise BadOrder("inputs", "must hold nothing but what JSON knows") from None
+    if len(text) > most:
+        raise BadOrder(
+            "inputs",
+            f"are {len(text)} bytes of JSON and may be {most} (KNOUDS_MAX_INPUTS_BYTES):"
+            " pass large files by URL",
+        )
+    return text
+
+
+# From pydantic's errors to ours.
+
+
+def explain(error: ValidationError, model: type[BaseModel]) -> BadOrder:
+    """The first fault as field and fix. The value itself is never repeated."""
+    fault = error.errors(include_url=False, include_input=False)[0]
+    name = str(fault["loc"][0]) if fault["loc"] else "body"
+    known = model.model_fields.get(name)
+    wanted = (known.description if known is not None else None) or "something else"
+    match fault["type"]:
+        case "extra_forbidden":
+            return BadOrder(_shown(name), _no_such_field(name, model))
+        case "missing":
+            return BadOrder(name, f"is missing: give {wanted}")
+        case "value_error":
+            return BadOrder(_path(fault["loc"]), fault["msg"].removeprefix("Value error, "))
+        case _:
+            return BadOrder(_path(fault["loc"]), f"must be {wanted}")
+
+
+def _no_such_field(name: str, model: type[BaseModel]) -> str:
+    known = list(model.model_fields)
+    close = difflib.get_close_matches(name, known, n=1)
+    if close:
+        return f"is not known here: did you mean {close[0]}?"
+    return f"is not known here: {'there are ' + ', '.join(known) if known else 'leave it away'}"
+
+
+def _path(loc: tuple[int | str, ...]) -> str:
+    """`tags[3]` of `("tags", 3)`; what pydantic says of its own branches is left out."""
+    name, *inside = loc or ("body",)
+    return str(name) + "".join(f"[{part}]" for part in inside if isinstance(part, int))
+
+
+def _shown(name: str) -> str:
+    """A name that somebody else made up, short and on one line."""
+    text = name.encode("ascii", "backslashreplace").decode()
+    return repr(text[:64])[1:-1]

@@ -1,0 +1,27 @@
+"""The provider Knouds over HTTP: `wire` and `requests` are sans-IO, `client` does the I/O."""
+
+from worker.provider.answers import (
+    CancelAnswer,
+    CancelNotThere,
+    CancelTaken,
+    Identity,
+    QuotaSeen,
+    Trouble,
+    WebhookEvent,
+    WorkflowSchema,
+)
+from worker.provider.client import Provider, Timeouts, UnknownAccount
+
+__all__ = [
+    "CancelAnswer",
+    "CancelNotThere",
+    "CancelTaken",
+    "Identity",
+    "Provider",
+    "QuotaSeen",
+    "Timeouts",
+    "Trouble",
+    "UnknownAccount",
+    "WebhookEvent",
+    "WorkflowSchema",
+]

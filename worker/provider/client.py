@@ -1,0 +1,308 @@
+"""The provider over HTTP: a thin shell of aiohttp around the sans-IO wire.
+
+It keeps three things apart, exactly: *never sent* (`NotSent`), *refused* (an answer, read by the
+wire) and *unknown* (`Lost`). A submit is never repeated once a byte of it was written, neither here
+nor by aiohttp, which repeats idempotent methods only. See `gate` for how that is known.
+"""
+
+import ssl
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Self
+
+import aiohttp
+import structlog
+from pydantic import SecretStr
+from yarl import URL
+
+from jobs.answers import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
+from jobs.lanes import Lane, Scope, executions
+from jobs.states import Kind, Mode
+from worker.provider import requests, wire
+from worker.provider.answers import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema
+from worker.provider.fields import shorten
+from worker.provider.gate import BeforeWrite, Gate, GatedBody, NotWrittenError, traced
+from worker.provider.requests import Request
+
+OnQuota = Callable[[str, Scope, QuotaSeen], None]
+"""Told the account, the route (`default/model`, `default/executions`) and what its headers said."""
+
+_KEEPALIVE_S: Final = 15.0
+"""Idle connections are closed before the server closes them: a submit that meets such a close is
+lost. Common servers and balancers keep them for 60 s and more; Node's default is 5 s, which is why
+the gate also looks at a reused connection right before it writes."""
+
+_LONGEST_HEADER: Final = 64 << 10
+"""Bytes. aiohttp's 8 KiB would make a paid answer unreadable for one long header."""
+
+_SUBMIT_TRIES: Final = 2
+"""A kept connection that turned out closed before a byte was written costs a second try."""
+
+_log = structlog.get_logger(__name__)
+
+
+class UnknownAccount(LookupError):
+    """A job names an account that has no API key in the settings."""
+
+    def __init__(self, account: str) -> None:
+        super().__init__(
+            f"account {account!r} has no API key: set KNOUDS_API_KEY for `default`, or add the"
+            " account to KNOUDS_API_KEYS",
+        )
+        self.account = account
+
+
+@dataclass(frozen=True, slots=True)
+class Timeouts:
+    """How long calls may take, in seconds; `poll_s` also bounds all calls that run nothing.
+
+    `connect_s` covers the wait for a free connection, DNS, TCP and TLS; the others cover a whole
+    call, connection included.
+    """
+
+    connect_s: float = 10.0
+    submit_s: float = 30.0
+    sync_s: float = 600.0
+    poll_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+
+class _TooLargeError(Exception):
+    """An answer beyond the cap."""
+
+
+class Provider:
+    """The provider's API, for as long as its `async with` block lasts.
+
+    `accounts`: API keys by account label. `connections`: most at once; a call beyond waits, within
+    its `connect_s`. `max_answer_bytes`: a longer answer is not read. `tls`: what to trust.
+    """
+
+    def __init__(
+        self,
+        base_url: str,
+        accounts: Mapping[str, SecretStr],
+        *,
+        timeouts: Timeouts = Timeouts(),
+        connections: int = 200,
+        keepalive_s: float = _KEEPALIVE_S,
+        max_answer_bytes: int = 64 << 20,
+        on_quota: OnQuota | None = None,
+        clock: Callable[[], float] = time.time,
+        tls: ssl.SSLContext | bool = True,
+    ) -> None:
+        self._base_url = base_url.rstrip("/")
+        self._accounts = accounts
+        self._timeouts = timeouts
+        self._connections = connections
+        self._keepalive_s = keepalive_s
+        self._max_answer_bytes = max_answer_bytes
+        self._on_quota = on_quota
+        self._clock = clock
+        self._tls = tls
+        self._session: aiohttp.ClientSession | None = None
+
+    async def open(self) -> None:
+        """Make the session; connections come with the first calls."""
+        connector = aiohttp.TCPConnector(
+            limit=self._connections,
+            keepalive_timeout=self._keepalive_s,
+            ttl_dns_cache=60,
+            ssl=self._tls,
+        )
+        self._session = aiohttp.ClientSession(
+            connector=connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            headers={"user-agent": "knouds-worker"},
+            trace_configs=[traced()],
+            max_line_size=_LONGEST_HEADER,
+            max_field_size=_LONGEST_HEADER,
+        )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        if self._session is not None:
+            await self._session.close()
+
+    async def __aenter__(self) -> Self:
+        await self.open()
+        return self
+
+    async def __aexit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        await self.close()
+
+    async def submit(
+        self,
+        kind: Kind,
+        target: str,
+        account: str,
+        inputs: bytes,
+        mode: Mode,
+        *,
+        before_write: BeforeWrite | None = None,
+    ) -> SubmitAnswer:
+        """Ask for a run; `inputs` is a JSON object as text, passed on byte for byte.
+
+        `before_write` is awaited once, when the connection stands and before the first byte; if it
+        raises, nothing is sent and its exception comes out. Raises UnknownAccount, and
+        CancelledError as it is: whether the run started is then unknown if `before_write` was done.
+        """
+        request = requests.submit(kind, target, inputs, mode, self._key(account))
+        total_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
+        answer = await self._submit(request, total_s, before_write)
+        if not isinstance(answer, _Answer):
+            return answer
+        self._tell_quota(account, Lane(account, kind, target).route, answer)
+        return wire.read_submit(answer.status, answer.headers, answer.body, self._clock())
+
+    async def poll(self, account: str, execution_id: str) -> PollAnswer:
+        """Ask how a run stands. Raises UnknownAccount."""
+        request = requests.poll(execution_id, self._key(account))
+        answer = await self._ask(account, request, executions(account))
+        if isinstance(answer, Trouble):
+            return NoLook(answer.why)
+        return wire.read_poll(answer.status, answer.headers, answer.body, self._clock())
+
+    async def cancel(self, account: str, execution_id: str) -> CancelAnswer:
+        """Ask to cancel a run; harmless to repeat. Raises UnknownAccount."""
+        request = requests.cancel(execution_id, self._key(account))
+        answer = await self._ask(account, request, executions(account))
+        if isinstance(answer, Trouble):
+            return answer
+        return wire.read_cancel(answer.status, answer.headers, answer.body, self._clock())
+
+    async def whoami(self, account: str) -> Identity | Trouble:
+        """Ask whose key it is: the check of a key. Raises UnknownAccount."""
+        answer = await self._ask(account, requests.whoami(self._key(account)), None)
+        if isinstance(answer, Trouble):
+            return answer
+        return wire.read_whoami(answer.status, answer.headers, answer.body, self._clock())
+
+    async def schema(self, account: str, slug: str) -> WorkflowSchema | Trouble:
+        """Ask what a workflow takes and costs. Raises UnknownAccount."""
+        answer = await self._ask(account, requests.schema(slug, self._key(account)), None)
+        if isinstance(answer, Trouble):
+            return answer
+        return wire.read_schema(answer.status, answer.headers, answer.body, self._clock())
+
+    def _key(self, account: str) -> str:
+        key = self._accounts.get(account)
+        if key is None:
+            raise UnknownAccount(account)
+        return key.get_secret_value()
+
+    async def _submit(
+        self, request: Request, total_s: float, before_write: BeforeWrite | None
+    ) -> _Answer | NotSent | Lost:
+        """Send a submit; again only where a kept connection was found closed before a byte left."""
+        session = self._opened()
+        for tries_left in reversed(range(_SUBMIT_TRIES)):
+            gate = Gate(before_write)
+            try:
+                return await self._send(session, request, total_s, gate)
+            except Exception as error:  # noqa: BLE001  its type does not tell what the gate does
+                if not gate.shut():
+                    return Lost(f"sent, then {_describe(error)}", gate.status)
+                if gate.hook_error is not None:
+                    raise gate.hook_error from None
+                if isinstance(error, TimeoutError) or not gate.reused or not tries_left:
+                    return NotSent(_describe(error))
+                before_write = gate.before_write
+            finally:
+                gate.shut()
+        raise AssertionError("unreachable: the last try returns")
+
+    async def _ask(self, account: str, request: Request, route: Scope | None) -> _Answer | Trouble:
+        """Make a call that costs nothing and may be made again."""
+        session = self._opened()
+        try:
+            answer = await self._send(session, request, self._timeouts.poll_s)
+        except Exception as error:  # noqa: BLE001  whatever it was, the call may be made again
+            return Trouble(_describe(error))
+        if route is not None:
+            self._tell_quota(account, route, answer)
+        return answer
+
+    async def _send(
+        self,
+        session: aiohttp.ClientSession,
+        request: Request,
+        total_s: float,
+        gate: Gate | None = None,
+    ) -> _Answer:
+        async with session.request(
+            request.method,
+            URL(self._base_url + request.path, encoded=True),
+            headers=request.headers,
+            data=request.body if gate is None else GatedBody(request.body or b"", gate),
+            allow_redirects=False,
+            timeout=aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect_s),
+            trace_request_ctx=gate,
+        ) as response:
+            if gate is not None:
+                gate.answered(response.status)
+            return _Answer(response.status, response.headers, await self._read(response))
+
+    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
+        chunks: list[bytes] = []
+        size = 0
+        async for chunk in response.content.iter_any():
+            size += len(chunk)
+            if size > self._max_answer_bytes:
+                response.close()
+                raise _TooLargeError(self._max_answer_bytes)
+            chunks.append(chunk)
+        return b"".join(chunks)
+
+    def _opened(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            raise RuntimeError("use the provider inside `async with`, or open() it first")
+        return self._session
+
+    def _tell_quota(self, account: str, route: Scope, answer: _Answer) -> None:
+        """Pass on what the headers said. A listener that fails must not cost a paid answer."""
+        if self._on_quota is None:
+            return
+        seen = wire.read_quota(answer.headers, self._clock())
+        if seen is None:
+            return
+        try:
+            self._on_quota(account, route, seen)
+        except Exception:  # noqa: BLE001  whatever it was, the answer comes first
+            _log.exception("quota.not_taken", account=account, route=route)
+
+
+def _describe(error: Exception) -> str:
+    """Say what happened, in words that hold no part of a request or an answer."""
+    match error:
+        case aiohttp.ClientConnectorError():
+            return shorten(str(error))
+        case TimeoutError():
+            return "timed out"
+        case aiohttp.ServerDisconnectedError():
+            return "the server hung up"
+        case aiohttp.ClientPayloadError():
+            return "the answer broke off"
+        case aiohttp.ClientResponseError():
+            return "the answer was not HTTP"
+        case NotWrittenError() | aiohttp.ClientConnectionError(__cause__=NotWrittenError()):
+            return "the connection was closed before it was used"
+        case _TooLargeError():
+            return "the answer was too large to read"
+        case OSError(strerror=str(words)):
+            return shorten(f"the connection failed ({words})")
+        case _:
+            return f"the call failed ({type(error).__name__})"

@@ -1,0 +1,60 @@
+"""The provider's calls as values: method, path, headers, body. Source: docs/provider.md."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Final
+from urllib.parse import quote
+
+from jobs.states import Kind, Mode
+
+_FOLDERS: Final[Mapping[Kind, str]] = {Kind.MODEL: "models", Kind.WORKFLOW: "workflows"}
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One call. `path` is below the base URL, already quoted."""
+
+    method: str
+    path: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(default=None, repr=False)
+
+
+def submit(kind: Kind, target: str, inputs: bytes, mode: Mode, key: str) -> Request:
+    """Ask for a run; `inputs` is a JSON object as text and is passed on byte for byte."""
+    path = f"/api/{_FOLDERS[kind]}/{_quoted(target)}/run"
+    return Request(
+        method="POST",
+        path=path + "?async=true" if mode is Mode.ASYNC else path,
+        headers={**_headers(key), "content-type": "application/json"},
+        body=b'{"inputs":' + inputs + b"}",
+    )
+
+
+def poll(execution_id: str, key: str) -> Request:
+    """Ask how a run stands."""
+    return Request("GET", f"/api/executions/{_quoted(execution_id)}", _headers(key))
+
+
+def cancel(execution_id: str, key: str) -> Request:
+    """Ask to cancel a run."""
+    return Request("POST", f"/api/executions/{_quoted(execution_id)}/cancel", _headers(key))
+
+
+def whoami(key: str) -> Request:
+    """Ask whose key it is."""
+    return Request("GET", "/api/whoami", _headers(key))
+
+
+def schema(slug: str, key: str) -> Request:
+    """Ask what a workflow takes and costs."""
+    return Request("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
+
+
+def _headers(key: str) -> dict[str, str]:
+    return {"x-api-key": key, "accept": "application/json"}
+
+
+def _quoted(name: str) -> str:
+    """Quote a name into one segment of a path; a segment of dots would be another path."""
+    return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")

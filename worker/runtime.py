@@ -1,0 +1,195 @@
+"""Composition: settings become a store, a provider's client and the services of a worker."""
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from dataclasses import dataclass
+from typing import Any, Final
+
+import structlog
+from arq import ArqRedis
+
+from config.settings import Settings
+from jobs.backoff import Backoff
+from jobs.decide import Rules
+from jobs.polling import PollSchedule
+from jobs.verdicts import Disposition, Verdicts
+from worker.adoption import Adoption
+from worker.caps import LaneCaps
+from worker.clock import Clock, SystemClock
+from worker.engine.admission import Admission
+from worker.engine.bells import Bells
+from worker.engine.listener import Listener
+from worker.engine.poller import Poller
+from worker.engine.pruner import Pruner
+from worker.engine.pulse import Pulse
+from worker.engine.quota import QuotaWatch
+from worker.engine.rescuer import Rescuer
+from worker.engine.settling import Settling
+from worker.engine.submitter import Submitter
+from worker.engine.supervisor import Supervisor
+from worker.engine.timer import Timer
+from worker.intake import Defaults, Intake
+from worker.provider.client import Provider, Timeouts
+from worker.store import Store, open_store
+from worker.store.fleet import Heartbeat
+
+log: Final = structlog.get_logger(__name__)
+
+
+def rules(settings: Settings) -> Rules:
+    """The rules of decisions, from the settings."""
+    overrides = {code: Disposition(verdict) for code, verdict in settings.verdicts.items()}
+    return Rules(
+        verdicts=Verdicts(overrides),
+        backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
+        schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
+        missing_limit=settings.poll_missing_limit,
+        sync_memory_s=settings.async_memory_s,
+        base_url=settings.base_url.rstrip("/"),
+    )
+
+
+def intake(settings: Settings, store: Store, clock: Clock) -> Intake:
+    """Where jobs come in, with the defaults of the settings."""
+    return Intake(store, clock, Defaults(settings.max_attempts, settings.run_deadline_s))
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A worker's parts, put together and running."""
+
+    store: Store
+    provider: Provider
+    submitter: Submitter
+    poller: Poller
+    supervisor: Supervisor
+    pulse: Pulse
+    listener: Listener
+    adoption: Adoption
+    grace_s: float
+    worker_id: str
+
+    def context(self) -> dict[str, Any]:
+        """What the arq functions find in their context."""
+        return {"intake": self.adoption, "submitting": self.submitter}
+
+    async def start(self) -> None:
+        """Open the provider's session and start every service."""
+        await self.provider.open()
+        self.listener.start()
+        self.supervisor.start()
+        log.info("worker.started", worker=self.worker_id)
+
+    async def stop(self) -> None:
+        """Stop admission, finish what is under way within the grace time, hand the rest over."""
+        await self.supervisor.stop(["admission", "timer", "rescuer", "pruner", "poller"])
+        await asyncio.gather(self.submitter.drain(self.grace_s), self.poller.drain())
+        await self.supervisor.stop()
+        await self.listener.stop()
+        with contextlib.suppress(Exception):
+            await self.store.fleet.leave(self.worker_id)
+        await self.provider.close()
+        log.info("worker.stopped", worker=self.worker_id)
+
+
+def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Runtime:
+    """Put a worker together; nothing runs and nothing is sent before `start`."""
+    clock = clock or SystemClock()
+    store = open_store(redis, settings.namespace)
+    bells, decisions = Bells(), rules(settings)
+    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
+    quota = QuotaWatch(store.fleet, store.gates, clock)
+    provider = Provider(
+        settings.base_url,
+        settings.accounts,
+        timeouts=Timeouts(
+            connect_s=settings.connect_timeout_s,
+            submit_s=settings.submit_timeout_s,
+            sync_s=settings.sync_timeout_s,
+            poll_s=settings.poll_timeout_s,
+        ),
+        connections=settings.max_jobs + settings.poll_concurrency,
+        on_quota=quota.saw,
+    )
+    settling = Settling(store, clock, bells, settings.max_result_bytes)
+    submitter = Submitter(
+        store=store,
+        provider=provider,
+        settling=settling,
+        clock=clock,
+        bells=bells,
+        rules=decisions,
+        worker_id=worker_id,
+        lease_s=settings.lease_s,
+    )
+    poller = Poller(
+        store=store,
+        provider=provider,
+        settling=settling,
+        clock=clock,
+        bell=bells.poller,
+        rules=decisions,
+        at_once=settings.poll_concurrency,
+        timeout_s=settings.poll_timeout_s,
+    )
+    admission = Admission(
+        store=store,
+        clock=clock,
+        bell=bells.admission,
+        submitter=submitter,
+        caps=LaneCaps(settings.lane_caps),
+        max_jobs=settings.max_jobs,
+        lease_s=settings.lease_s,
+    )
+    started_at = clock.now()
+
+    def describe(now: float) -> Heartbeat:
+        return Heartbeat(
+            id=worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=started_at,
+            seen_at=now,
+            submitting=submitter.submitting,
+            sync_runs=submitter.sync_runs,
+            polling=poller.under_way,
+            failures=supervisor.troubles,
+        )
+
+    def found_fleet(size: int) -> None:
+        admission.fleet_size = size
+
+    pulse = Pulse(
+        store,
+        settings.lease_s,
+        leased=lambda: submitter.leased,
+        describe=describe,
+        found_fleet=found_fleet,
+    )
+    supervisor = Supervisor(
+        [
+            pulse,
+            admission,
+            Timer(store, bells),
+            poller,
+            Rescuer(store, settling, submitter),
+            Pruner(store, settings.retention_s),
+            quota,
+        ],
+        clock,
+    )
+    return Runtime(
+        store=store,
+        provider=provider,
+        submitter=submitter,
+        poller=poller,
+        supervisor=supervisor,
+        pulse=pulse,
+        listener=Listener(redis, store.keys.wake, bells.admission),
+        adoption=Adoption(intake(settings, store, clock), store, clock, settings.max_inputs_bytes),
+        grace_s=settings.shutdown_grace_s,
+        worker_id=worker_id,
+    )
