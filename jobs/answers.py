@@ -25,7 +25,7 @@ class Fault:
     @property
     def name(self) -> str:
         """The code to show: the provider's, or `HTTP_<status>` where it sent none."""
-        if self.code is not None:
+        if self.code:
             return self.code
         return f"HTTP_{self.http_status}" if self.http_status is not None else "UNKNOWN"
 

@@ -39,6 +39,9 @@ UNREACHABLE_S: Final = 5.0
 RATE_LIMITED_S: Final = 10.0
 """Cool-down after a 429 that names no `Retry-After`."""
 
+RATE_LIMITED_LEAST_S: Final = 1.0
+"""Cool-down after a 429 whose `Retry-After` is over already."""
+
 
 @dataclass(frozen=True, slots=True)
 class Rules:
@@ -165,7 +168,7 @@ def decide_submit(
 def _accepted(job: Job, answer: Accepted, at: Moment) -> Decision:
     next_poll_at = at.now + at.rules.schedule.after(0.0, at.jitter)
     taken = moves.accept(job, at.now, answer, next_poll_at=next_poll_at)
-    if job.cancel_requested:
+    if job.cancel_requested and taken.state is State.RUNNING:
         taken = moves.ask_cancel(taken, at.now)
     return Decision(taken, _opened(job))
 
@@ -185,11 +188,11 @@ def _by_verdict(
             return _retried(job, fault, at)
         case Disposition.SYNC:
             remember = RememberSync(job.lane, at.now + at.rules.sync_memory_s)
+            if job.cancel_requested:
+                return Decision(moves.cancel(job, at.now), (remember,))
             return Decision(job, (remember,), submit_sync=True)
         case Disposition.WAIT:
-            until = at.now + (
-                RATE_LIMITED_S if fault.retry_after_s is None else fault.retry_after_s
-            )
+            until = at.now + _rate_limited(fault.retry_after_s)
             cool = CoolDown(job.lane.route, until, fault.name)
             return _unless_cancelled(
                 job, at, lambda: moves.give_back(job, at.now, why=fault.name), Cool(cool)
@@ -311,6 +314,11 @@ def _lost(
     return Decision(doubted)
 
 
+def _rate_limited(retry_after_s: float | None) -> float:
+    """Seconds to wait after a 429: what it says, but never no time at all."""
+    return RATE_LIMITED_S if retry_after_s is None else max(RATE_LIMITED_LEAST_S, retry_after_s)
+
+
 # What a look at a run (poll or webhook) shows.
 
 
@@ -412,13 +420,20 @@ def _no_look(
     answer: NoLook,
     looks: Looks,
     at: Moment,
-) -> LookAgain:
-    """The run is paid for: it stays `running`, and is looked at again."""
+) -> Decision | LookAgain:
+    """The run is paid for: it stays `running`, and is looked at again.
+
+    Past its deadline a person is told, as of any run that nobody saw ending.
+    """
+    overdue = job.deadline_at is not None and at.now >= job.deadline_at
+    if overdue and job.state is not State.PARKED:
+        next_look = at.now + STUCK_EVERY_S
+        return Decision(moves.overdue(job, at.now, next_poll_at=next_look, unseen=answer.why))
     troubles = looks.troubles + 1
     pause = at.rules.schedule.after_trouble(troubles, at.jitter, answer.retry_after_s)
     effects: tuple[Effect, ...] = ()
     if answer.http_status == 429:  # noqa: PLR2004
-        wait = RATE_LIMITED_S if answer.retry_after_s is None else answer.retry_after_s
+        wait = _rate_limited(answer.retry_after_s)
         effects = (Cool(CoolDown(Scope(f"{job.account}/executions"), at.now + wait, "429")),)
     looks = Looks(looks.polls + 1, troubles, looks.missing)
     return LookAgain(at.now + pause, looks, effects)

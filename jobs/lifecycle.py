@@ -67,6 +67,9 @@ TABLE: Final[dict[tuple[State, Move], State]] = {
     # The provider's word.
     (S.SUBMITTING, M.ACCEPT): S.RUNNING,
     (S.PARKED, M.ACCEPT): S.RUNNING,
+    # A sync run that the provider answers as an async one.
+    (S.RUNNING, M.ACCEPT): S.RUNNING,
+    (S.CANCELLING, M.ACCEPT): S.CANCELLING,
     (S.SUBMITTING, M.SUCCEED): S.SUCCEEDED,
     (S.RUNNING, M.SUCCEED): S.SUCCEEDED,
     (S.CANCELLING, M.SUCCEED): S.SUCCEEDED,

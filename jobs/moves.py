@@ -47,17 +47,21 @@ def _move(
     changes: Mapping[str, Any] | None = None,
 ) -> Job:
     state = after(job.state, move)
-    events = (*job.events, Event(at=now, name=move.value, by=by, note=note))
-    dropped = max(0, len(events) - EVENTS_KEPT)
     return msgspec.structs.replace(
         job,
         state=state,
         since=job.since if state is job.state else now,
         updated_at=now,
-        events=events[dropped:],
-        events_dropped=job.events_dropped + dropped,
+        **_noted(job, Event(at=now, name=move.value, by=by, note=note)),
         **(changes or {}),
     )
+
+
+def _noted(job: Job, event: Event) -> dict[str, Any]:
+    """The history with one more event; what no longer fits is counted."""
+    events = (*job.events, event)
+    dropped = max(0, len(events) - EVENTS_KEPT)
+    return {"events": events[dropped:], "events_dropped": job.events_dropped + dropped}
 
 
 def _closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, ...]:
@@ -125,11 +129,14 @@ def _begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
 
 def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
     """`submitting`, marked: the request is written next; from here the outcome can be unknown."""
+    if job.state is State.SUBMITTING and job.sent_at is not None:
+        raise IllegalMove(job.state, Move.SEND, "its request may be under way")
     changes = _begun(job, now, Mode.ASYNC)
     return _move(
         job,
         Move.SEND,
         now,
+        by=owner,
         changes=changes | {"owner": owner, "lease_until": lease_until},
     )
 
@@ -149,6 +156,7 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
         job,
         Move.OPEN,
         now,
+        by=owner,
         changes=changes | {"owner": owner, "lease_until": lease_until, "submitted_at": now},
     )
 
@@ -178,8 +186,12 @@ def give_back(job: Job, now: float, *, why: str) -> Job:
 def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Job:
     """`submitting` → `running`: the provider took it, its execution id is on record.
 
-    Also where the answer came so late that the job is parked as `uncertain`: it is the answer.
+    Also where the answer came so late that the job is parked as `uncertain`: it is the answer. A
+    sync run that is answered like this is polled from here on.
     """
+    _only_parked_as(job, Move.ACCEPT, UNCERTAIN)
+    if job.execution_id is not None and job.state in (State.RUNNING, State.CANCELLING):
+        raise IllegalMove(job.state, Move.ACCEPT, "it has been accepted before")
     attempts = _reopened(job)
     if attempts:
         facts = {"execution_id": answer.execution_id, "request_id": answer.request_id}
@@ -190,6 +202,7 @@ def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Jo
         now,
         changes=_NOT_SUBMITTING
         | {
+            "mode": Mode.ASYNC,
             "execution_id": answer.execution_id,
             "request_id": answer.request_id,
             "webhook": answer.webhook,
@@ -205,6 +218,7 @@ def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Jo
 
 def succeed(job: Job, now: float, answer: Finished, *, polls: int = 0) -> Job:
     """→ `succeeded`: there is a result."""
+    _only_parked_as(job, Move.SUCCEED, UNCERTAIN, STUCK)
     facts: dict[str, Any] = {"cost": answer.cost, "polls": polls}
     for name in ("execution_id", "request_id"):
         if (value := getattr(answer, name)) is not None:
@@ -313,12 +327,17 @@ def doubt(job: Job, now: float, *, why: str, http_status: int | None = None, pol
     )
 
 
-def overdue(job: Job, now: float, *, next_poll_at: float) -> Job:
-    """→ `parked` as `stuck`: past its deadline and still processing. Its attempt stays open."""
+def overdue(job: Job, now: float, *, next_poll_at: float, unseen: str = "") -> Job:
+    """→ `parked` as `stuck`: past its deadline. Its attempt stays open.
+
+    Still processing, or, where `unseen` says why, not to be looked at.
+    """
     minutes = job.deadline_s / 60
     reason = Reason(
         code=STUCK,
-        message=f"still processing after {minutes:.3g} min",
+        message=f"no end seen after {minutes:.3g} min ({unseen})"
+        if unseen
+        else f"still processing after {minutes:.3g} min",
         action=ACTION_STUCK,
     )
     changes = {"reason": reason, "next_poll_at": next_poll_at}
@@ -346,14 +365,14 @@ def fail_while_parked(job: Job, now: float, fault: Fault, reason: Reason, *, pol
 
 def note_cancel_sent(job: Job, now: float) -> Job:
     """The same job: the provider was asked to cancel its run."""
-    event = Event(at=now, name="cancel_sent")
     return msgspec.structs.replace(
-        job, cancel_sent=True, updated_at=now, events=(*job.events, event)[-EVENTS_KEPT:]
+        job, cancel_sent=True, updated_at=now, **_noted(job, Event(at=now, name="cancel_sent"))
     )
 
 
 def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
     """A person asks to cancel what the provider has, or is just being handed."""
+    _only_parked_as(job, Move.ASK_CANCEL, STUCK)
     next_poll_at = now if job.execution_id else job.next_poll_at
     return _move(
         job,
@@ -361,7 +380,12 @@ def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
         now,
         by=by,
         note=note,
-        changes={"cancel_requested": True, "next_poll_at": next_poll_at},
+        changes={
+            "cancel_requested": True,
+            "cancel_sent": False,
+            "next_poll_at": next_poll_at,
+            "reason": None,
+        },
     )
 
 
@@ -386,6 +410,10 @@ def cancel(job: Job, now: float, *, by: str = "", note: str = "", polls: int = 0
 
 
 # People.
+
+
+_NOT_CANCELLED: Final[dict[str, Any]] = {"cancel_requested": False, "cancel_sent": False}
+"""A person who sends a job on takes back the wish to cancel it."""
 
 
 def park(job: Job, now: float, *, by: str, note: str = "") -> Job:
@@ -413,9 +441,10 @@ def release(job: Job, now: float, *, by: str, note: str = "", free_pass: bool = 
             now,
             by=by,
             note=note,
-            changes={"reason": None, "deadline_at": now + job.deadline_s, "next_poll_at": now},
+            changes=_NOT_CANCELLED
+            | {"reason": None, "deadline_at": now + job.deadline_s, "next_poll_at": now},
         )
-    changes = _queued(job, now) | {"free_pass": free_pass}
+    changes = _queued(job, now) | _NOT_CANCELLED | {"free_pass": free_pass}
     return _move(job, Move.RELEASE, now, by=by, note=note, changes=changes)
 
 
@@ -429,6 +458,7 @@ def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") 
         by=by,
         note=note,
         changes=_NOT_SUBMITTING
+        | _NOT_CANCELLED
         | {
             "execution_id": execution_id,
             "mode": Mode.ASYNC,
@@ -468,19 +498,15 @@ def resubmit(job: Job, now: float, *, by: str, note: str = "") -> Job:
         now,
         by=by,
         note=note,
-        changes=_queued(job, now) | {"attempts": attempts},
+        changes=_queued(job, now) | _NOT_CANCELLED | {"attempts": attempts},
     )
 
 
 def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
     """`dead` → `queued`: a new set of attempts, the history kept."""
-    changes = _queued(job, now) | {
-        "queued_at": now,
-        "spent": 0,
-        "finished_at": None,
-        "cancel_requested": False,
-        "cancel_sent": False,
-    }
+    changes = (
+        _queued(job, now) | _NOT_CANCELLED | {"queued_at": now, "spent": 0, "finished_at": None}
+    )
     return _move(job, Move.REQUEUE, now, by=by, note=note, changes=changes)
 
 
@@ -503,3 +529,9 @@ def discard(job: Job, now: float, *, by: str, note: str = "") -> Job:
 def _only_unsettled(job: Job, move: Move) -> None:
     if job.state is State.PARKED and job.parked_as not in (UNCERTAIN, STUCK):
         raise IllegalMove(job.state, move, f"its outcome is known ({job.parked_as}); release it")
+
+
+def _only_parked_as(job: Job, move: Move, *codes: str) -> None:
+    """Of the parked, only those whose run the provider may have."""
+    if job.state is State.PARKED and job.parked_as not in codes:
+        raise IllegalMove(job.state, move, f"the provider does not have it ({job.parked_as})")

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from jobs.lanes import JobId
 from jobs.orders import Order, new_job
@@ -97,15 +98,16 @@ class Intake:
         orders: Sequence[tuple[JobId | None, Order]],
         *,
         by: str = "",
-    ) -> list[Placed | Conflict | BadOrder]:
-        """Make jobs of many orders; a bad one harms no other."""
+    ) -> list[Placed | Exception]:
+        """Make jobs of many orders, each with a result of its own: a bad one harms no other.
 
-        async def one(
-            number: int, job_id: JobId | None, order: Order
-        ) -> Placed | Conflict | BadOrder:
+        An error is a `Conflict`, a `BadOrder`, or Redis's, where it went away in between.
+        """
+
+        async def one(number: int, job_id: JobId | None, order: Order) -> Placed | Exception:
             try:
                 return await self.enqueue(order, job_id=job_id, by=by, offset_s=number * SPACING_S)
-            except (Conflict, BadOrder) as error:
+            except (Conflict, BadOrder, RedisError, OSError) as error:
                 return error
 
         return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(orders)))

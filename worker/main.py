@@ -6,6 +6,7 @@ arq carries wake-ups, not truth: its own retries, results and aborts are kept ou
 """
 
 import asyncio
+import logging
 import sys
 from typing import Any, Final
 
@@ -19,6 +20,7 @@ from config.settings import Settings, SettingsError, load
 from worker import guard
 from worker.arq_entries import FUNCTIONS, deserialize, serialize
 from worker.connection import NoRedisError, connect
+from worker.endings import was_told_to_end
 from worker.runtime import Runtime, build
 
 log: Final = structlog.get_logger(__name__)
@@ -37,6 +39,8 @@ class SteadyWorker(Worker):
     """arq's worker, which goes on polling when Redis was away longer than the client's retries."""
 
     async def _poll_iteration(self) -> None:
+        if was_told_to_end():
+            raise asyncio.CancelledError
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
@@ -53,6 +57,11 @@ class SteadyWorker(Worker):
         self.job_counter = len(running)
 
 
+def _hides_arguments(record: logging.LogRecord) -> bool:
+    """Drop the line with which arq announces a call: it spells out the arguments."""
+    return "→" not in str(record.msg)
+
+
 def arq_settings(settings: Settings) -> dict[str, Any]:
     """The keyword arguments of arq's `Worker`."""
 
@@ -67,6 +76,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
         if runtime is not None:
             await runtime.stop()
 
+    logging.getLogger("arq.worker").addFilter(_hides_arguments)
     timeout = settings.submit_timeout_s + HOP_OVERHEAD_S
     return {
         "functions": [_registered(name, timeout) for name in FUNCTIONS],

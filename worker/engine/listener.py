@@ -7,6 +7,7 @@ import structlog
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+from worker.endings import end, was_told_to_end
 from worker.engine.bells import Bell
 
 log: Final = structlog.get_logger(__name__)
@@ -30,11 +31,10 @@ class Listener:
     async def stop(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
+            await end(self._task)
 
     async def _keep_listening(self) -> None:
-        while True:
+        while not was_told_to_end():
             try:
                 await self._listen()
             except (RedisError, OSError) as error:
@@ -45,7 +45,7 @@ class Listener:
         subscription = cast("Any", self._redis).pubsub(ignore_subscribe_messages=True)
         try:
             await subscription.subscribe(self._channel)
-            while True:
+            while not was_told_to_end():
                 message = await subscription.get_message(timeout=60.0)
                 if message is not None:
                     self._bell.ring()

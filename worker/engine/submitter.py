@@ -15,6 +15,7 @@ from jobs.lanes import Lane
 from jobs.records import Job
 from jobs.states import Mode, State
 from worker.clock import Clock
+from worker.endings import end
 from worker.engine.bells import Bells
 from worker.engine.settling import Settling
 from worker.provider.client import Provider, UnknownAccount
@@ -92,9 +93,7 @@ class Submitter:
         if not open_runs:
             return
         _, cut = await asyncio.wait(open_runs, timeout=grace_s)
-        for task in cut:
-            task.cancel()
-        await asyncio.gather(*cut, return_exceptions=True)
+        await end(*cut)
 
     def _done(self, tasks: dict[str, asyncio.Task[None]], job_id: str) -> None:
         tasks.pop(job_id, None)

@@ -9,6 +9,7 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from worker.clock import Clock
+from worker.endings import end, was_told_to_end
 from worker.engine.bells import Bell
 
 log: Final = structlog.get_logger(__name__)
@@ -58,13 +59,11 @@ class Supervisor:
     async def stop(self, names: Sequence[str] | None = None) -> None:
         """Stop services (all by default) and wait until they have."""
         chosen = [t for t in self._tasks if names is None or t.get_name() in names]
-        for task in chosen:
-            task.cancel()
-        await asyncio.gather(*chosen, return_exceptions=True)
+        await end(*chosen)
 
     async def _keep(self, service: Service) -> None:
         failures = 0
-        while True:
+        while not was_told_to_end():
             try:
                 pause = await service.tick(self._clock.now())
             except Exception as error:  # noqa: BLE001 - whatever it is, the service goes on

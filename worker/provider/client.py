@@ -252,8 +252,9 @@ class Provider:
             timeout=aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect_s),
             trace_request_ctx=gate,
         ) as response:
-            if gate is not None:
-                gate.answered(response.status)
+            if gate is not None and not gate.answered(response.status):
+                response.close()
+                raise NotWrittenError
             return _Answer(response.status, response.headers, await self._read(response))
 
     async def _read(self, response: aiohttp.ClientResponse) -> bytes:

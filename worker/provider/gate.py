@@ -1,9 +1,9 @@
 """The one gate a submit's bytes pass: what tells *never sent* from *unknown*.
 
 A submit may be repeated only if not a byte of it was written. Exceptions cannot tell: the library
-raises the same ones before and after. So the body itself knows: aiohttp keeps a request's head back
-until the body's first bytes come, and the body asks its gate right before it hands them over. What
-happens after is unknown; a gate that was shut in time lets nothing through any more.
+raises the same ones before and after. So the body itself knows: aiohttp, from 3.12 on, keeps the
+head back until the body's first bytes come, and the body asks its gate right before it hands them
+over. What happens after is unknown; a gate that was shut in time lets nothing through any more.
 """
 
 import asyncio
@@ -66,11 +66,13 @@ class Gate:
         self._shut = True
         return not self.opened
 
-    def answered(self, status: int) -> None:
-        """Note the head of the answer; an answer to what was never asked is none of ours."""
-        if self.shut():
-            raise NotWrittenError
+    def answered(self, status: int) -> bool:
+        """Note the status of an answer; False for one to a request that was never written.
+
+        A server that closes an idle connection may say so first, with a 408.
+        """
         self.status = status
+        return not self.shut()
 
 
 class GatedBody(Payload):

@@ -1,0 +1,128 @@
+"""Servers that misbehave: raw sockets with a script, and what they saw."""
+
+import asyncio
+import os
+import socket
+import ssl
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+
+ACCEPTED = b'{"_async": true, "executionId": "run-1", "requestId": "req-1"}'
+PATIENCE_S = 5.0
+
+
+def http(body: bytes, status: int = 200, *headers: str) -> bytes:
+    """Spell out an answer over HTTP/1.1."""
+    head = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
+    return "\r\n".join(head).encode() + body
+
+
+@dataclass(slots=True)
+class Line:
+    """One connection, from the server's side."""
+
+    reader: asyncio.StreamReader
+    writer: asyncio.StreamWriter
+    server: "RawServer"
+    number: int
+    """Of the connection, from 1."""
+
+    async def head(self) -> str:
+        """Read a request's head and count the request."""
+        head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
+        self.server.requests.append(head)
+        self.server.seen.set()
+        return head
+
+    async def request(self) -> bytes:
+        """Read a whole request and return its body."""
+        head = (await self.head()).lower()
+        length = int(head.split("content-length:")[1].split()[0]) if "content-length" in head else 0
+        body = await self.reader.readexactly(length)
+        self.server.bodies.append(body)
+        return body
+
+    async def answer(self, *parts: bytes) -> None:
+        for part in parts:
+            self.writer.write(part)
+            await self.writer.drain()
+
+    async def hang(self) -> None:
+        """Say nothing until the other side gives up; what it still sends is kept."""
+        self.server.seen.set()
+        self.server.leftovers.append(await self.reader.read())
+
+    def shut_down(self) -> None:
+        """Hang up behind the back of the event loop: only the kernels know."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
+            line.shutdown(socket.SHUT_RDWR)
+
+    def reset(self) -> None:
+        """Hang up without a goodbye."""
+        self.writer.transport.abort()
+
+
+Script = Callable[[Line], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class RawServer:
+    """What the servers of one test saw."""
+
+    url: str = ""
+    lines: list[Line] = field(default_factory=list[Line])
+    requests: list[str] = field(default_factory=list[str])
+    bodies: list[bytes] = field(default_factory=list[bytes])
+    leftovers: list[bytes] = field(default_factory=list[bytes])
+    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    """A request, or a connection that nothing is said on, is there."""
+    ended: asyncio.Event = field(default_factory=asyncio.Event)
+    """A script came to its end, its connection is closed."""
+
+
+@asynccontextmanager
+async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGenerator[RawServer]:
+    """Run `script` for every connection, and close it when the script ends."""
+    seen = RawServer()
+    tasks: set[asyncio.Task[None]] = set()
+
+    async def run(line: Line) -> None:
+        try:
+            with suppress(OSError, asyncio.IncompleteReadError):
+                await script(line)
+        finally:
+            line.writer.close()
+            with suppress(OSError):
+                await line.writer.wait_closed()
+            seen.ended.set()
+
+    def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = Line(reader, writer, seen, len(seen.lines) + 1)
+        seen.lines.append(line)
+        task = asyncio.ensure_future(run(line))
+        tasks.add(task)
+        task.add_done_callback(tasks.discard)
+
+    server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
+    seen.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    try:
+        yield seen
+    finally:
+        server.close()
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await server.wait_closed()
+
+
+async def in_time(event: asyncio.Event) -> None:
+    """Wait for what must come."""
+    async with asyncio.timeout(PATIENCE_S):
+        await event.wait()
+
+
+async def turn_the_loop(turns: int = 10) -> None:
+    """Let the event loop read what the kernel already holds: loopback delivers at once."""
+    for _ in range(turns):
+        await asyncio.sleep(0)

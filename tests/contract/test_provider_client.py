@@ -1,0 +1,546 @@
+"""The provider client over real sockets: never sent, refused and unknown, told apart exactly.
+
+Every server counts what it saw, for the claim is about money: no submit is ever sent twice.
+"""
+
+import asyncio
+import socket
+import ssl
+from pathlib import Path
+from typing import NoReturn
+
+import pytest
+
+from jobs.answers import Accepted, Finished, Lost, NoLook, NotSent
+from jobs.states import Mode
+from tests.contract.calls import INPUTS, SHORT_S, provider_at, submit
+from tests.contract.raw_server import (
+    ACCEPTED,
+    Line,
+    RawServer,
+    Script,
+    http,
+    in_time,
+    serving,
+    turn_the_loop,
+)
+from worker.provider import Provider, Timeouts, UnknownAccount
+
+RUN = Accepted("run-1", "req-1")
+PEM = Path(__file__).with_name("loopback.pem")
+IMPATIENT = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
+
+
+async def accept_all(line: Line) -> None:
+    """Take every submit of a connection that is kept."""
+    while True:
+        await line.request()
+        await line.answer(http(ACCEPTED))
+
+
+async def say_nothing(line: Line) -> None:
+    await line.hang()
+
+
+def free_url() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+# Sent, and answered.
+
+
+async def test_a_request_arrives_byte_for_byte_as_documented() -> None:
+    async with serving(accept_all) as server, provider_at(server.url + "/") as provider:
+        assert await submit(provider) == RUN
+    head = server.requests[0].lower()
+    assert head.startswith("post /api/models/suno/run?async=true http/1.1\r\n")
+    assert "\r\nx-api-key: knouds_live_top-secret\r\n" in head
+    assert "\r\ncontent-type: application/json\r\n" in head
+    assert "authorization" not in head
+    assert "transfer-encoding" not in head
+    assert server.bodies == [b'{"inputs":' + INPUTS + b"}"]
+
+
+async def test_submits_share_a_kept_connection() -> None:
+    async with serving(accept_all) as server, provider_at(server.url) as provider:
+        for _ in range(3):
+            assert await submit(provider) == RUN
+    assert (len(server.lines), len(server.requests)) == (1, 3)
+
+
+async def test_a_sync_run_may_take_longer_than_an_async_submit() -> None:
+    async def finish_late(line: Line) -> None:
+        await line.request()
+        await in_time(gate)
+        await line.answer(http(b'{"success": true, "result": {"text": "output-of-the-run"}}'))
+
+    gate = asyncio.Event()
+    patient = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=5, poll_s=SHORT_S)
+    async with (
+        serving(finish_late) as server,
+        provider_at(server.url, timeouts=patient) as provider,
+    ):
+        running = asyncio.create_task(submit(provider, mode=Mode.SYNC))
+        assert isinstance(await submit(provider, mode=Mode.ASYNC), Lost)
+        gate.set()
+        assert await running == Finished(b'{"text": "output-of-the-run"}')
+    assert sum("?async" in head for head in server.requests) == 1
+
+
+# Never sent.
+
+
+async def test_a_refused_connection_is_not_sent() -> None:
+    async with provider_at(free_url()) as provider:
+        answer = await submit(provider)
+    assert isinstance(answer, NotSent)
+    assert answer.why.startswith("Cannot connect to host 127.0.0.1:")
+
+
+async def test_a_host_that_does_not_resolve_is_not_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object, **__: object) -> NoReturn:
+        raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+    monkeypatch.setattr(socket, "getaddrinfo", fail)
+    async with provider_at("https://knouds.invalid") as provider:
+        answer = await submit(provider)
+    assert isinstance(answer, NotSent)
+    assert "knouds.invalid" in answer.why
+
+
+async def test_a_server_that_does_not_speak_tls_is_not_sent() -> None:
+    async def speak_plainly(line: Line) -> None:
+        await line.reader.read(1)
+        await line.answer(http(ACCEPTED))
+
+    async with (
+        serving(speak_plainly) as server,
+        provider_at(server.url.replace("http:", "https:")) as provider,
+    ):
+        assert isinstance(await submit(provider), NotSent)
+    assert server.requests == []
+
+
+async def test_a_certificate_that_is_not_trusted_is_not_sent() -> None:
+    async with (
+        serving(accept_all, tls=server_tls()) as server,
+        provider_at(server.url) as provider,
+    ):
+        answer = await submit(provider)
+    assert isinstance(answer, NotSent)
+    assert "certificate verify failed" in answer.why
+    assert server.requests == []
+
+
+async def test_a_handshake_that_never_ends_is_not_sent() -> None:
+    async with (
+        serving(say_nothing) as server,
+        provider_at(server.url.replace("http:", "https:"), timeouts=IMPATIENT) as provider,
+    ):
+        assert await submit(provider) == NotSent("timed out")
+
+
+async def test_a_wait_for_a_free_connection_that_is_too_long_is_not_sent() -> None:
+    timeouts = Timeouts(connect_s=SHORT_S, submit_s=5, sync_s=5, poll_s=5)
+    async with (
+        serving(say_nothing) as server,
+        provider_at(server.url, timeouts=timeouts, connections=1) as provider,
+    ):
+        first = asyncio.create_task(submit(provider))
+        await in_time(server.seen)
+        assert await submit(provider) == NotSent("timed out")
+        first.cancel()
+        await asyncio.gather(first, return_exceptions=True)
+    assert len(server.lines) == 1
+
+
+@pytest.mark.parametrize("reset", [False, True])
+async def test_a_connection_closed_before_the_first_byte_is_not_sent(*, reset: bool) -> None:
+    async def close_at_once(line: Line) -> None:
+        if reset:
+            line.reset()
+
+    async def once_closed() -> None:
+        await in_time(server.ended)
+        await turn_the_loop()
+
+    async with serving(close_at_once) as server, provider_at(server.url) as provider:
+        assert isinstance(await submit(provider, once_closed), NotSent)
+    assert server.requests == []
+
+
+async def test_a_close_that_only_the_kernel_knows_of_is_not_sent() -> None:
+    async def hook() -> None:
+        await in_time(server.seen)
+        server.lines[0].shut_down()
+
+    async with serving(say_nothing) as server, provider_at(server.url) as provider:
+        assert isinstance(await submit(provider, hook), NotSent)
+        await in_time(server.ended)
+    assert server.leftovers == [b""]
+
+
+# The hook right before the first byte.
+
+
+async def test_the_hook_runs_once_when_the_connection_stands_and_nothing_is_written() -> None:
+    found: list[tuple[int, int]] = []
+
+    async def hook() -> None:
+        await in_time(server.seen)
+        await turn_the_loop()
+        found.append((len(server.lines), len(server.requests)))
+
+    async def accept_one(line: Line) -> None:
+        server.seen.set()
+        await line.request()
+        await line.answer(http(ACCEPTED))
+
+    async with serving(accept_one) as server, provider_at(server.url) as provider:
+        assert await submit(provider, hook) == RUN
+    assert found == [(1, 0)]
+
+
+class LeaseLostError(Exception):
+    """What a caller's hook raises."""
+
+
+@pytest.mark.parametrize("error", [LeaseLostError("a"), TimeoutError("b"), OSError(5, "c")])
+async def test_a_hook_that_raises_sends_nothing_and_its_error_comes_out(error: Exception) -> None:
+    async def hook() -> None:
+        raise error
+
+    async with serving(say_nothing) as server, provider_at(server.url) as provider:
+        with pytest.raises(type(error)) as caught:
+            await submit(provider, hook)
+        await in_time(server.ended)
+    assert caught.value is error
+    assert server.leftovers == [b""]
+
+
+async def test_a_hook_that_takes_too_long_is_not_sent_then_or_later() -> None:
+    async def hook() -> None:
+        await asyncio.Event().wait()
+
+    async with (
+        serving(say_nothing) as server,
+        provider_at(server.url, timeouts=IMPATIENT) as provider,
+    ):
+        assert await submit(provider, hook) == NotSent("timed out")
+        await in_time(server.ended)
+    assert server.leftovers == [b""]
+    assert len(server.lines) == 1
+
+
+async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_another() -> None:
+    hooks = 0
+
+    async def hook() -> None:
+        nonlocal hooks
+        hooks += 1
+        await asyncio.Event().wait()
+
+    async with (
+        serving(accept_all) as server,
+        provider_at(server.url, timeouts=IMPATIENT) as provider,
+    ):
+        assert await submit(provider) == RUN
+        assert await submit(provider, hook) == NotSent("timed out")
+    assert (hooks, len(server.lines), len(server.requests)) == (1, 1, 1)
+
+
+async def test_a_hook_is_not_run_where_no_connection_comes_about() -> None:
+    async def hook() -> None:
+        raise AssertionError("there is nothing to write to")
+
+    async with provider_at(free_url()) as provider:
+        assert isinstance(await submit(provider, hook), NotSent)
+
+
+# Sent, outcome unknown.
+
+
+async def read_a_byte_and_close(line: Line) -> None:
+    await line.reader.readexactly(1)
+    line.server.requests.append("a byte")
+
+
+async def read_the_head_and_close(line: Line) -> None:
+    await line.head()
+
+
+async def read_all_and_close(line: Line) -> None:
+    await line.request()
+
+
+async def read_all_and_reset(line: Line) -> None:
+    await line.request()
+    line.reset()
+
+
+async def answer_half_a_head(line: Line) -> None:
+    await line.request()
+    await line.answer(http(ACCEPTED)[:25])
+
+
+async def answer_half_a_body(line: Line) -> None:
+    await line.request()
+    await line.answer(http(ACCEPTED)[:-9])
+
+
+async def answer_half_a_refusal(line: Line) -> None:
+    await line.request()
+    await line.answer(http(b'{"error": "no"}', 400)[:-3])
+
+
+async def answer_half_a_chunk(line: Line) -> None:
+    await line.request()
+    head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
+    await line.answer(head, b"ff\r\n", ACCEPTED)
+
+
+async def answer_in_another_language(line: Line) -> None:
+    await line.request()
+    await line.answer(b"220 output-of-the-run ESMTP ready\r\n\r\n")
+
+
+async def answer_bytes_that_do_not_unpack(line: Line) -> None:
+    await line.request()
+    await line.answer(http(ACCEPTED, 200, "Content-Encoding: gzip"))
+
+
+async def answer_without_end(line: Line) -> None:
+    await line.request()
+    await line.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n")
+    await line.answer(b"output-of-the-run" * 120_000)
+    await line.hang()
+
+
+async def never_answer(line: Line) -> None:
+    await line.request()
+    await line.hang()
+
+
+async def answer_half_and_hang(line: Line) -> None:
+    await line.request()
+    await line.answer(http(ACCEPTED)[:-9])
+    await line.hang()
+
+
+@pytest.mark.parametrize(
+    ("script", "why", "http_status"),
+    [
+        (read_a_byte_and_close, None, None),
+        (read_the_head_and_close, None, None),
+        (read_all_and_close, "sent, then the server hung up", None),
+        (read_all_and_reset, None, None),
+        (answer_half_a_head, "sent, then the server hung up", None),
+        (answer_half_a_body, "sent, then the answer broke off", 200),
+        (answer_half_a_refusal, "sent, then the answer broke off", 400),
+        (answer_half_a_chunk, "sent, then the answer broke off", 200),
+        (answer_in_another_language, "sent, then the answer was not HTTP", None),
+        (answer_bytes_that_do_not_unpack, "sent, then the answer broke off", 200),
+        (answer_without_end, "sent, then the answer was too large to read", 200),
+        (never_answer, "sent, then timed out", None),
+        (answer_half_and_hang, "sent, then timed out", 200),
+    ],
+    ids=lambda value: getattr(value, "__name__", None),
+)
+async def test_what_happens_after_the_first_byte_is_lost_and_never_sent_again(
+    script: Script, why: str | None, http_status: int | None
+) -> None:
+    timeouts = Timeouts(connect_s=2, submit_s=2 * SHORT_S)
+    async with serving(script) as server, provider_at(server.url, timeouts=timeouts) as provider:
+        answer = await submit(provider)
+    assert isinstance(answer, Lost)
+    assert answer.http_status == http_status
+    assert why in (None, answer.why)
+    assert (len(server.lines), len(server.requests)) == (1, 1)
+
+
+async def test_inputs_that_were_only_half_read_are_lost() -> None:
+    async with serving(read_the_head_and_close) as server, provider_at(server.url) as provider:
+        answer = await submit(provider, inputs=b'"' + b"x" * 20_000_000 + b'"')
+    assert isinstance(answer, Lost)
+    assert (len(server.lines), len(server.requests)) == (1, 1)
+
+
+async def test_a_cancelled_submit_is_raised_as_such() -> None:
+    async with serving(never_answer) as server, provider_at(server.url) as provider:
+        task = asyncio.create_task(submit(provider))
+        await in_time(server.seen)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert len(server.requests) == 1
+
+
+async def test_a_submit_cancelled_in_its_hook_sends_nothing() -> None:
+    reached = asyncio.Event()
+
+    async def hook() -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async with serving(say_nothing) as server, provider_at(server.url) as provider:
+        task = asyncio.create_task(submit(provider, hook))
+        await in_time(reached)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        await in_time(server.ended)
+    assert server.leftovers == [b""]
+
+
+# Connections kept from an earlier call.
+
+
+async def answer_once_then_read_and_close(line: Line) -> None:
+    await line.request()
+    await line.answer(http(ACCEPTED))
+    await line.request()
+
+
+async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeated() -> None:
+    async with (
+        serving(answer_once_then_read_and_close) as server,
+        provider_at(server.url) as provider,
+    ):
+        assert await submit(provider) == RUN
+        assert await submit(provider) == Lost("sent, then the server hung up")
+    assert (len(server.lines), len(server.requests)) == (1, 2)
+
+
+async def test_a_poll_in_the_same_place_is_repeated_by_the_library() -> None:
+    """Shows that the test above could fail: the library does repeat what is idempotent."""
+    async with (
+        serving(answer_once_then_read_and_close) as server,
+        provider_at(server.url) as provider,
+    ):
+        await provider.poll("default", "run-1")
+        await provider.poll("default", "run-1")
+    assert (len(server.lines), len(server.requests)) == (2, 3)
+
+
+async def stale(server: RawServer, how: str) -> None:
+    """Spoil the first connection of `server` from its side."""
+    line = server.lines[0]
+    match how:
+        case "closed":
+            line.writer.close()
+            await turn_the_loop()
+        case "reset":
+            line.reset()
+            await turn_the_loop()
+        case "closed, unread":
+            line.shut_down()
+        case "timed out by the server":
+            await line.answer(http(b'{"error": "idle"}', 408))
+            await turn_the_loop()
+        case _:
+            raise AssertionError(how)
+
+
+STALE = ["closed", "reset", "closed, unread", "timed out by the server"]
+
+
+@pytest.mark.parametrize("how", STALE)
+async def test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing(how: str) -> None:
+    async with serving(accept_all) as server, provider_at(server.url) as provider:
+        assert await submit(provider) == RUN
+        await stale(server, how)
+        assert await submit(provider) == RUN
+    assert (len(server.lines), len(server.requests)) == (2, 2)
+
+
+@pytest.mark.parametrize("how", STALE)
+async def test_a_kept_connection_that_went_stale_in_the_hook_costs_nothing(how: str) -> None:
+    hooks = 0
+
+    async def hook() -> None:
+        nonlocal hooks
+        hooks += 1
+        await stale(server, how)
+
+    async with serving(accept_all) as server, provider_at(server.url) as provider:
+        assert await submit(provider) == RUN
+        assert await submit(provider, hook) == RUN
+    assert (len(server.lines), len(server.requests)) == (2, 2)
+    assert hooks == 1
+
+
+@pytest.mark.parametrize("how", STALE)
+def test_the_same_holds_on_uvloop(how: str) -> None:
+    """The worker's loop where there is one: its transports are not asyncio's."""
+    uvloop = pytest.importorskip("uvloop")
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing(how))
+        runner.run(test_a_kept_connection_that_went_stale_in_the_hook_costs_nothing(how))
+        runner.run(test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeated())
+        runner.run(test_a_close_that_only_the_kernel_knows_of_is_not_sent())
+
+
+# TLS, as in production.
+
+
+def server_tls() -> ssl.SSLContext:
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    context.load_cert_chain(PEM)
+    return context
+
+
+def trusting_tls() -> ssl.SSLContext:
+    return ssl.create_default_context(cafile=str(PEM))
+
+
+async def test_the_same_holds_over_tls() -> None:
+    async with (
+        serving(answer_once_then_read_and_close, tls=server_tls()) as server,
+        provider_at(server.url, tls=trusting_tls()) as provider,
+    ):
+        assert await submit(provider) == RUN
+        assert await submit(provider) == Lost("sent, then the server hung up")
+        assert await submit(provider) == RUN
+    assert (len(server.lines), len(server.requests)) == (2, 3)
+
+
+async def test_a_kept_connection_closed_over_tls_costs_nothing() -> None:
+    async with (
+        serving(accept_all, tls=server_tls()) as server,
+        provider_at(server.url, tls=trusting_tls()) as provider,
+    ):
+        assert await submit(provider) == RUN
+        server.lines[0].reset()
+        await turn_the_loop()
+        assert await submit(provider) == RUN
+    assert (len(server.lines), len(server.requests)) == (2, 2)
+
+
+# Misuse.
+
+
+async def test_an_account_without_a_key_is_named() -> None:
+    async with provider_at(free_url()) as provider:
+        with pytest.raises(UnknownAccount, match="'studio' has no API key"):
+            await provider.poll("studio", "run-1")
+
+
+async def test_a_client_that_is_not_open_says_so() -> None:
+    with pytest.raises(RuntimeError, match="async with"):
+        await submit(provider_at(free_url()))
+
+
+async def test_a_closed_client_sends_nothing() -> None:
+    async with serving(accept_all) as server:
+        async with provider_at(server.url) as provider:
+            pass
+        assert isinstance(await submit(provider), NotSent)
+        assert isinstance(await provider.poll("default", "run-1"), NoLook)
+    assert server.lines == []
+
+
+def test_a_client_shows_no_key() -> None:
+    assert "top-secret" not in repr(vars(Provider("http://x", {})))
+    assert "top-secret" not in repr(vars(provider_at("http://x")))

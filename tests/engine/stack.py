@@ -1,0 +1,246 @@
+"""The whole road for a test: sandbox, Redis, workers, and the desk of a person."""
+
+import asyncio
+import os
+import subprocess
+import sys
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import msgspec
+from arq import ArqRedis
+from pydantic import SecretStr
+
+from config.settings import Settings
+from jobs.lanes import JobId
+from jobs.orders import Order
+from jobs.records import Job
+from jobs.states import AT_REST, Kind, State
+from worker.caps import LaneCaps
+from worker.clock import SystemClock
+from worker.desk import Desk, Person
+from worker.endings import end
+from worker.intake import Intake
+from worker.main import SteadyWorker, arq_settings
+from worker.review import Review
+from worker.runtime import intake
+from worker.store import Store, open_store
+from worker.store.queries import Filter
+
+WITHIN_S = 15.0
+
+SOMEBODY = Person("somebody", "for the test")
+
+
+async def wait_until(
+    claim: Callable[[], Awaitable[bool]],
+    what: str,
+    within_s: float = WITHIN_S,
+) -> None:
+    """Return as soon as a claim is true; fail saying what never came."""
+    try:
+        async with asyncio.timeout(within_s):
+            while not await claim():  # noqa: ASYNC110 - the claim is about another process
+                await asyncio.sleep(0.02)
+    except TimeoutError:
+        raise AssertionError(f"never came within {within_s} s: {what}") from None
+
+
+@dataclass
+class Stack:
+    """A running system, and what a test does with it."""
+
+    settings: Settings
+    redis: ArqRedis
+    store: Store
+    intake: Intake
+    desk: Desk
+    review: Review
+    sandbox: str
+    http: aiohttp.ClientSession
+
+    async def enqueue(
+        self,
+        target: str = "gpt-image-2",
+        *,
+        kind: Kind = Kind.MODEL,
+        label: str = "",
+        job_id: str | None = None,
+        **wanted: Any,
+    ) -> str:
+        """Enqueue one job; `fault`, `duration_s` … go to the sandbox, the rest to the order."""
+        order = self.order(target, kind=kind, label=label or (job_id or ""), **wanted)
+        placed = await self.intake.enqueue(order, job_id=JobId(job_id) if job_id else None)
+        return placed.job.id
+
+    def order(
+        self, target: str = "gpt-image-2", *, kind: Kind = Kind.MODEL, label: str, **wanted: Any
+    ) -> Order:
+        """An order whose inputs tell the sandbox what to do."""
+        fields = set(Order.__dataclass_fields__)
+        asked = {name: value for name, value in wanted.items() if name in fields}
+        play = {"label": label, "duration_s": 0.05} | {
+            name: value for name, value in wanted.items() if name not in fields
+        }
+        inputs = msgspec.json.encode({"product_image": "x", "sandbox": play}, order="sorted")
+        return Order(kind=kind, target=target, inputs=inputs, **asked)
+
+    async def job(self, job_id: str) -> Job:
+        """The job as it is now."""
+        stored = await self.store.jobs.load(job_id)
+        assert stored is not None, f"job {job_id} is lost"
+        return stored.job
+
+    async def until(self, job_id: str, *states: State, within_s: float = WITHIN_S) -> Job:
+        """Wait until a job is in one of the states (by default: at rest)."""
+        wanted = states or tuple(AT_REST)
+
+        async def there() -> bool:
+            return (await self.job(job_id)).state in wanted
+
+        await wait_until(there, f"{job_id} {'/'.join(wanted)}", within_s)
+        return await self.job(job_id)
+
+    async def until_there(self, job_id: str) -> Job:
+        """Wait until a job is on record."""
+
+        async def there() -> bool:
+            return await self.store.jobs.load(job_id) is not None
+
+        await wait_until(there, f"{job_id} on record")
+        return await self.job(job_id)
+
+    async def all_until(
+        self, job_ids: Sequence[str], *states: State, within_s: float = WITHIN_S
+    ) -> list[Job]:
+        """Wait until every job is in one of the states (by default: at rest)."""
+        return list(
+            await asyncio.gather(
+                *(self.until(job_id, *states, within_s=within_s) for job_id in job_ids)
+            )
+        )
+
+    async def counts(self) -> dict[State, int]:
+        """How many jobs are in each state that has any."""
+        states, _ = await self.store.queries.states()
+        return {state: count for state, count in states.items() if count}
+
+    async def every(self, **wanted: Any) -> list[Job]:
+        """Every job a filter admits."""
+        page = await self.store.queries.page(Filter(**wanted), 5000)
+        return list(page.jobs)
+
+    # The sandbox.
+
+    async def ledger(self, label: str) -> dict[str, Any]:
+        """What the provider counted for a label: posts, started, charged, polls, cancels."""
+        async with self.http.get(
+            f"{self.sandbox}/_sandbox/ledger", params={"label": label}
+        ) as answer:
+            labels = (await answer.json())["labels"]
+            found: dict[str, Any] = labels.get(label, {"posts": 0, "started": 0})
+            return found
+
+    async def labels(self) -> dict[str, dict[str, Any]]:
+        """What the provider counted, for every label."""
+        async with self.http.get(f"{self.sandbox}/_sandbox/ledger") as answer:
+            found: dict[str, dict[str, Any]] = (await answer.json())["labels"]
+            return found
+
+    async def tell_sandbox(self, path: str, **body: Any) -> dict[str, Any]:
+        """Make an admin call."""
+        async with self.http.post(f"{self.sandbox}/_sandbox/{path}", json=body) as answer:
+            assert answer.status == 200, await answer.text()
+            reply: dict[str, Any] = await answer.json()
+            return reply
+
+    # Workers.
+
+    @asynccontextmanager
+    async def worker(self, **changes: Any) -> AsyncGenerator[SteadyWorker]:
+        """A worker in this process, for as long as the block lasts."""
+        settings = self.settings.model_copy(update=changes)
+        worker = SteadyWorker(**arq_settings(settings), handle_signals=False)
+        task = asyncio.create_task(worker.async_run())
+        try:
+            yield worker
+        finally:
+            await end(task)
+            await worker.close()
+
+    @asynccontextmanager
+    async def processes(self, count: int, **changes: Any) -> AsyncGenerator[list[int]]:
+        """Workers as processes of their own; stopped by SIGTERM, they have to exit 0."""
+        settings = self.settings.model_copy(update=changes)
+        running = [
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "worker.cli.main",
+                "worker",
+                env=environment(settings),
+                stderr=subprocess.DEVNULL,
+            )
+            for _ in range(count)
+        ]
+
+        async def all_live() -> bool:
+            return len(await self.review.live_workers()) == count
+
+        try:
+            await wait_until(all_live, f"{count} workers")
+            yield [process.pid for process in running]
+        finally:
+            for process in running:
+                process.terminate()
+            codes = [await process.wait() for process in running]
+        assert codes == [0] * count
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """The settings as a process reads them."""
+    given = settings.model_dump(exclude_defaults=True, exclude={"api_keys"})
+    found = {
+        f"KNOUDS_{name.upper()}": str(value.get_secret_value())
+        if isinstance(value, SecretStr)
+        else str(value)
+        for name, value in given.items()
+    }
+    keys = {label: key.get_secret_value() for label, key in settings.api_keys.items()}
+    path = {"PATH": os.environ["PATH"], "KNOUDS_API_KEYS": msgspec.json.encode(keys).decode()}
+    return found | path
+
+
+@asynccontextmanager
+async def stack(
+    redis: ArqRedis, redis_url: str, namespace: str, sandbox: str, **changes: Any
+) -> AsyncGenerator[Stack]:
+    """Put a system together around a sandbox that runs."""
+    settings = Settings(
+        redis_url=SecretStr(redis_url),
+        namespace=namespace,
+        base_url=sandbox,
+        api_key=SecretStr("knouds_live_sandbox"),
+        api_keys={"studio": SecretStr("knouds_live_business")},
+        poll_min_s=0.1,
+        poll_max_s=0.5,
+        retry_base_s=0.02,
+        retry_cap_s=0.1,
+        shutdown_grace_s=2,
+    ).model_copy(update=changes)
+    store = open_store(redis, namespace)
+    clock = SystemClock()
+    async with aiohttp.ClientSession() as http:
+        yield Stack(
+            settings=settings,
+            redis=redis,
+            store=store,
+            intake=intake(settings, store, clock),
+            desk=Desk(store, clock),
+            review=Review(store, clock, LaneCaps(settings.lane_caps), settings.lease_s),
+            sandbox=sandbox,
+            http=http,
+        )

@@ -1,0 +1,507 @@
+# ruff: noqa: E501  a row of a table stays on one line
+"""The wire: what every answer of the provider is read as, as data; and that nothing makes it raise."""
+
+import json
+from collections.abc import Mapping
+from typing import Any, get_args
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from jobs.answers import (
+    Accepted,
+    Fault,
+    Finished,
+    Lost,
+    Missing,
+    NoLook,
+    PollAnswer,
+    Refused,
+    RunCancelled,
+    RunFailed,
+    StillRunning,
+    SubmitAnswer,
+)
+from jobs.states import Kind, Mode
+from jobs.verdicts import ANYTHING_ELSE, TABLE, Disposition, Verdicts
+from worker.provider import requests, wire
+from worker.provider.answers import (
+    CancelAnswer,
+    CancelNotThere,
+    CancelTaken,
+    Identity,
+    QuotaSeen,
+    Trouble,
+    WebhookEvent,
+    WorkflowSchema,
+)
+
+NOW = 1_790_000_000.0
+HTML = b"<html><body><h1>502</h1></body></html>"
+RESULT = b'{"images": ["https://cdn/1.png"],  "n":1.50}'
+ID = "550e8400-e29b-41d4-a716-446655440000"
+ACCEPTED = {
+    "_async": True,
+    "executionId": ID,
+    "requestId": "kie_1",
+    "status": "processing",
+    "webhookDelivery": {"configured": False},
+    "pollUrl": f"/api/executions/{ID}",
+}
+
+
+def encoded(value: object) -> bytes:
+    return value if isinstance(value, bytes) else json.dumps(value).encode()
+
+
+def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
+    return {name: value for name, value in body.items() if name not in names}
+
+
+# Requests.
+
+
+@pytest.mark.parametrize(
+    ("request_made", "method", "path"),
+    [
+        (
+            requests.submit(Kind.MODEL, "suno", b"{}", Mode.ASYNC, "k"),
+            "POST",
+            "/api/models/suno/run?async=true",
+        ),
+        (
+            requests.submit(Kind.MODEL, "suno", b"{}", Mode.SYNC, "k"),
+            "POST",
+            "/api/models/suno/run",
+        ),
+        (
+            requests.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.ASYNC, "k"),
+            "POST",
+            "/api/workflows/my-flow/run?async=true",
+        ),
+        (
+            requests.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.SYNC, "k"),
+            "POST",
+            "/api/workflows/my-flow/run",
+        ),
+        (requests.poll(ID, "k"), "GET", f"/api/executions/{ID}"),
+        (requests.cancel(ID, "k"), "POST", f"/api/executions/{ID}/cancel"),
+        (requests.whoami("k"), "GET", "/api/whoami"),
+        (requests.schema("my-flow", "k"), "GET", "/api/workflows/my-flow/schema"),
+        (requests.poll("a/../b?c#d é", "k"), "GET", "/api/executions/a%2F..%2Fb%3Fc%23d%20%C3%A9"),
+        (requests.poll("..", "k"), "GET", "/api/executions/%2E%2E"),
+    ],
+)
+def test_a_call_is_written_as_documented(
+    request_made: requests.Request, method: str, path: str
+) -> None:
+    assert (request_made.method, request_made.path) == (method, path)
+    assert request_made.headers["x-api-key"] == "k"
+    assert "authorization" not in request_made.headers
+
+
+def test_inputs_are_passed_on_byte_for_byte() -> None:
+    inputs = b'{ "prompt":"\\u00e9",  "cfg": 1.10 }'
+    made = requests.submit(Kind.MODEL, "suno", inputs, Mode.ASYNC, "k")
+    assert made.body == b'{"inputs":' + inputs + b"}"
+    assert made.headers["content-type"] == "application/json"
+
+
+def test_a_request_shows_neither_key_nor_inputs() -> None:
+    shown = repr(requests.submit(Kind.MODEL, "suno", b'{"a": "hush"}', Mode.ASYNC, "knouds_key"))
+    assert "hush" not in shown
+    assert "knouds_key" not in shown
+
+
+# Submits.
+
+NEITHER = "neither accepted nor a usable result"
+NOT_JSON = "an answer that is not a JSON object"
+SUBMITS: list[tuple[str, int, object, SubmitAnswer]] = [
+    ("async", 200, ACCEPTED, Accepted(ID, "kie_1")),
+    ("async, 202", 202, ACCEPTED, Accepted(ID, "kie_1")),
+    (
+        "a webhook will come",
+        200,
+        {**ACCEPTED, "webhookDelivery": {"configured": True, "url": "https://x"}},
+        Accepted(ID, "kie_1", webhook=True),
+    ),
+    ("a number as id", 200, {"_async": True, "executionId": 42}, Accepted("42")),
+    ("members of other types", 200, {**ACCEPTED, "requestId": [], "status": 3}, Accepted(ID)),
+    ("webhookDelivery is a text", 200, {**ACCEPTED, "webhookDelivery": "yes"}, Accepted(ID, "kie_1")),
+    ("a byte that is not UTF-8", 200, encoded(ACCEPTED)[:-1] + b',"x":"\xff"}', Accepted(ID, "kie_1")),
+    ("a byte order mark", 200, b"\xef\xbb\xbf" + encoded(ACCEPTED), Accepted(ID, "kie_1")),
+    ("async without an id", 200, without(ACCEPTED, "executionId"), Lost("accepted without a usable execution id", 200)),
+    ("async, id null", 200, {**ACCEPTED, "executionId": None}, Lost("accepted without a usable execution id", 200)),
+    ("async, id blank", 200, {**ACCEPTED, "executionId": " "}, Lost("accepted without a usable execution id", 200)),
+    ("async, id true", 200, {**ACCEPTED, "executionId": True}, Lost("accepted without a usable execution id", 200)),
+    ("async, id endless", 200, {**ACCEPTED, "executionId": "x" * 999}, Lost("accepted without a usable execution id", 200)),
+    ("sync", 200, b'{"success": true, "result": ' + RESULT + b', "cost": 12, "ms": 9}', Finished(RESULT, 12.0)),
+    ("sync, with ids", 200, b'{"result": ' + RESULT + b', "executionId": 7, "requestId": "r"}', Finished(RESULT, None, "7", "r")),
+    ("sync, 201", 201, b'{"result": ' + RESULT + b"}", Finished(RESULT)),
+    ("a cost that is a text", 200, {"success": True, "result": {"a": 1}, "cost": "3"}, Finished(b'{"a": 1}')),
+    ("a cost below nothing", 200, {"success": True, "result": {"a": 1}, "cost": -3}, Finished(b'{"a": 1}')),
+    ("a cost out of range", 200, b'{"result": {"a": 1}, "cost": 1e999}', Finished(b'{"a": 1}')),
+    ("a result that is a text", 200, {"success": True, "result": "https://x"}, Finished(b'"https://x"')),
+    ("a result that is a list", 200, {"success": True, "result": [1]}, Finished(b"[1]")),
+    ("async flag, no id, a result", 200, {"_async": True, "result": [1]}, Finished(b"[1]")),
+    ("half a pair in a result", 200, b'{"result": {"text": "a\\ud83d", "b": "\\\\ud83d\\ud83d\\ude00"}}', Finished(b'{"text": "a\\ufffd", "b": "\\\\ud83d\\ud83d\\ude00"}')),
+    ("a broken byte in a result", 200, b'{"result": {"text": "a\xc3"}}', Finished('{"text": "a�"}'.encode())),
+    ("success without a result", 200, {"success": True}, Lost(NEITHER, 200)),
+    ("success, result null", 200, {"success": True, "result": None}, Lost(NEITHER, 200)),
+    ("success, result empty", 200, b'{"success": true, "result": { \n}}', Lost(NEITHER, 200)),
+    ("success, result an empty list", 200, {"result": []}, Lost(NEITHER, 200)),
+    ("success, result false", 200, {"result": False}, Lost(NEITHER, 200)),
+    ("success, result blank", 200, {"result": ""}, Lost(NEITHER, 200)),
+    ("an id without the flag", 200, without(ACCEPTED, "_async"), Lost(f"{NEITHER}; it names execution {ID}", 200)),
+    ("success: false with a code", 200, {"success": False, "code": "EXECUTION_FAILED", "error": "no"}, Refused(Fault("EXECUTION_FAILED", "no", 200))),
+    ("success: false without a code", 200, {"success": False, "error": "no"}, Lost("success: false without a code no", 200)),
+    ("success: false, but accepted", 200, {**ACCEPTED, "success": False, "code": "X"}, Accepted(ID, "kie_1")),
+    ("HTML", 200, HTML, Lost(NOT_JSON, 200)),
+    ("cut off", 200, encoded(ACCEPTED)[:-9], Lost(NOT_JSON, 200)),
+    ("nothing", 200, b"", Lost(NOT_JSON, 200)),
+    ("no content", 204, b"", Lost(NOT_JSON, 204)),
+    ("a list", 200, b"[1]", Lost(NOT_JSON, 200)),
+    ("endless nesting", 200, b'{"result": ' + b"[" * 200_000, Lost(NOT_JSON, 200)),
+    ("moved", 307, b"", Refused(Fault(None, "", 307, readable=False))),
+    ("moved, with JSON", 302, {"error": "see there"}, Refused(Fault(None, "see there", 302))),
+    ("a proxy's 502", 502, HTML, Refused(Fault(None, "", 502, readable=False))),
+    ("a 504 of nothing", 504, b"", Refused(Fault(None, "", 504, readable=False))),
+    ("JSON that is no object", 500, b'"oops"', Refused(Fault(None, "", 500, readable=False))),
+    ("an error without a code", 401, {"error": "Invalid API key"}, Refused(Fault(None, "Invalid API key", 401))),
+    ("an error as an object", 500, {"error": {"code": "EXECUTION_FAILED", "message": "no"}}, Refused(Fault("EXECUTION_FAILED", "no", 500))),
+    ("a code beside the object", 500, {"error": {"code": "INNER", "message": "no"}, "code": "OUTER"}, Refused(Fault("OUTER", "no", 500))),
+    ("a code that is a number", 400, {"error": "no", "code": 42}, Refused(Fault(None, "no", 400))),
+    ("an error that is a number", 400, {"error": 42}, Refused(Fault(None, "42", 400))),
+    ("an error that is a list", 400, {"error": ["no"], "message": "why"}, Refused(Fault(None, "why", 400))),
+    ("a lower-case code", 402, {"error": "used up", "code": "grant_exhausted"}, Refused(Fault("grant_exhausted", "used up", 402))),
+    ("required", 403, {"error": "no", "code": "CAPABILITY_DENIED", "required": "model:run"}, Refused(Fault("CAPABILITY_DENIED", "no", 403, required="model:run"))),
+    ("required, several", 403, {"error": "no", "required": ["a", "b"]}, Refused(Fault(None, "no", 403, required="a, b"))),
+    ("attempted", 403, {"error": "no", "attempted": "model:run"}, Refused(Fault(None, "no", 403, required="model:run"))),
+    ("upstream's status", 500, {"error": "no", "code": "PROVIDER_SUBMIT_FAILED", "providerStatus": 503, "providerBody": "hush"}, Refused(Fault("PROVIDER_SUBMIT_FAILED", "no", 500, provider_status="503"))),
+    ("upstream's status, a text", 500, {"error": "no", "providerStatus": "timeout"}, Refused(Fault(None, "no", 500, provider_status="timeout"))),
+    ("a text over several lines", 400, {"error": " a\n\tb\x1b[31m "}, Refused(Fault(None, "a b [31m", 400))),
+    ("a status nobody knows", 799, {"error": "no", "code": "NEW"}, Refused(Fault("NEW", "no", 799))),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), [row[1:] for row in SUBMITS], ids=[row[0] for row in SUBMITS]
+)
+def test_an_answer_to_a_submit_is_read(status: int, body: object, expected: SubmitAnswer) -> None:
+    assert wire.read_submit(status, {}, encoded(body), NOW) == expected
+
+
+@pytest.mark.parametrize("row", [r for r in TABLE if r.http_status], ids=lambda r: f"{r.code}")
+def test_every_row_of_the_verdict_table_is_found_from_an_answer(row: Any) -> None:
+    body = encoded({"error": "no"} | ({"code": row.code} if row.code else {}))
+    answer = wire.read_submit(row.http_status, {}, body, NOW)
+    assert isinstance(answer, Refused)
+    assert Verdicts({}).on_call(answer.fault) is row
+
+
+@pytest.mark.parametrize("status", [301, 500, 502, 504])
+def test_a_page_of_a_proxy_is_no_certain_refusal(status: int) -> None:
+    answer = wire.read_submit(status, {}, HTML, NOW)
+    assert isinstance(answer, Refused)
+    assert Verdicts({}).on_call(answer.fault).disposition is Disposition.UNCERTAIN
+
+
+def test_a_refusal_with_a_2xx_is_left_to_the_table() -> None:
+    answer = wire.read_submit(200, {}, encoded({"success": False, "code": "NEW"}), NOW)
+    assert isinstance(answer, Refused)
+    assert Verdicts({}).on_call(answer.fault) is ANYTHING_ELSE
+
+
+def test_a_message_is_short_and_holds_no_key() -> None:
+    body = encoded({"error": "bad key knouds_live_abc-DEF_123 " + "x" * 9_000})
+    answer = wire.read_submit(401, {}, body, NOW)
+    assert isinstance(answer, Refused)
+    assert "abc" not in answer.fault.message
+    assert "knouds_live_…" in answer.fault.message
+    assert len(answer.fault.message) == 500
+
+
+# Waiting.
+
+DATE = {"date": "Mon, 21 Sep 2026 14:13:20 GMT"}  # NOW
+IN_A_MINUTE = "Mon, 21 Sep 2026 14:14:20 GMT"
+WAITS: list[tuple[str, int, Mapping[str, str], object, float | None]] = [
+    ("seconds", 429, {"retry-after": "7"}, {}, 7.0),
+    ("a fraction", 503, {"retry-after": "0.5"}, {}, 0.5),
+    ("a date", 429, {"retry-after": IN_A_MINUTE}, {}, 60.0),
+    ("the body", 429, {}, {"retryAfter": 9}, 9.0),
+    ("the header goes first", 429, {"retry-after": "7"}, {"retryAfter": 9}, 7.0),
+    ("a header of nonsense", 429, {"retry-after": "soon"}, {"retryAfter": 9}, 9.0),
+    ("a body of nonsense", 429, {}, {"retryAfter": "9"}, None),
+    ("the window's end", 429, {"x-ratelimit-reset": f"{NOW + 30:.0f}"}, {}, 30.0),
+    ("the window's end is no floor for others", 500, {"x-ratelimit-reset": f"{NOW + 30:.0f}"}, {}, None),
+    ("a window that ended", 429, {"x-ratelimit-reset": f"{NOW - 30:.0f}"}, {}, 0.0),
+    ("a window of years", 429, {"x-ratelimit-reset": "9999999999999"}, {}, None),
+    ("below nothing", 429, {"retry-after": "-5"}, {}, 0.0),
+    ("a date gone by", 429, {"retry-after": "Mon, 21 Sep 2020 14:14:20 GMT"}, {}, 0.0),
+    ("absurd", 429, {"retry-after": "99999999"}, {}, 3600.0),
+    ("endless", 429, {"retry-after": "inf"}, {}, None),
+    ("no number", 429, {"retry-after": "nan"}, {}, None),
+    ("none", 429, {}, {}, None),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "expected"), [w[1:] for w in WAITS], ids=[w[0] for w in WAITS]
+)
+@pytest.mark.parametrize("clock", ["ours", "theirs"])
+def test_how_long_to_wait(
+    status: int, headers: Mapping[str, str], body: object, expected: float | None, clock: str
+) -> None:
+    answer = (
+        wire.read_submit(status, headers, encoded(body), NOW)
+        if clock == "ours"
+        else wire.read_submit(status, {**headers, **DATE}, encoded(body))
+    )
+    assert isinstance(answer, Refused)
+    assert answer.fault.retry_after_s == expected
+
+
+@pytest.mark.parametrize(
+    ("headers", "expected"),
+    [
+        (
+            {
+                "x-ratelimit-limit": "100",
+                "x-ratelimit-remaining": "42",
+                "x-ratelimit-reset": f"{NOW + 30:.0f}",
+            },
+            QuotaSeen(100, 42, NOW + 30),
+        ),
+        ({"x-ratelimit-remaining": "0"}, QuotaSeen(None, 0, None)),
+        ({"x-ratelimit-limit": "100"}, QuotaSeen(100, None, None)),
+        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, QuotaSeen(100, None, NOW)),
+        ({"x-ratelimit-limit": "unlimited", "x-ratelimit-remaining": "-1"}, None),
+        ({"x-ratelimit-reset": f"{NOW:.0f}"}, None),
+        ({}, None),
+    ],
+)
+def test_quota_is_read_from_headers(headers: Mapping[str, str], expected: QuotaSeen | None) -> None:
+    assert wire.read_quota(headers, NOW) == expected
+
+
+# Polls.
+
+POLLS: list[tuple[str, int, object, PollAnswer]] = [
+    ("processing", 200, {"status": "processing"}, StillRunning("processing")),
+    ("cancel requested", 200, {"status": "cancel_requested"}, StillRunning("cancel_requested")),
+    ("a status nobody knows", 200, {"status": "Queued-Somewhere else"}, StillRunning("queued_somewhere_else")),
+    ("no status", 200, {"executionId": ID}, StillRunning("unknown")),
+    ("a status that is a list", 200, {"status": []}, StillRunning("unknown")),
+    ("completed", 200, b'{"status": "completed", "result": ' + RESULT + b', "cost": 12.5, "executionId": "e", "requestId": "r"}', Finished(RESULT, 12.5, "e", "r")),
+    ("COMPLETED", 200, {"status": "COMPLETED", "result": {"a": 1}}, Finished(b'{"a": 1}')),
+    ("completed, nothing", 200, {"status": "completed"}, Lost("completed without a usable result", 200)),
+    ("completed, empty", 200, {"status": "completed", "result": {}}, Lost("completed without a usable result", 200)),
+    ("failed, an object", 200, {"status": "failed", "error": {"code": "EXECUTION_FAILED", "message": "no"}}, RunFailed(Fault("EXECUTION_FAILED", "no"))),
+    ("failed, a text", 200, {"status": "failed", "error": "no", "code": "EXECUTION_FAILED"}, RunFailed(Fault("EXECUTION_FAILED", "no"))),
+    ("failed, no code", 200, {"status": "failed", "error": "no"}, RunFailed(Fault(None, "no"))),
+    ("failed, no word", 200, {"status": "failed"}, RunFailed(Fault(None))),
+    ("failed upstream", 200, {"status": "failed", "error": {"code": "X"}, "providerStatus": 422}, RunFailed(Fault("X", provider_status="422"))),
+    ("cancelled", 200, {"status": "cancelled"}, RunCancelled()),
+    ("CANCELED", 200, {"status": "CANCELED"}, RunCancelled()),
+    ("cancelled, finished first", 200, {"status": "cancelled", "result": [1], "cost": 3}, RunCancelled(b"[1]", 3.0)),
+    ("cancelled, nothing", 200, {"status": "cancelled", "result": {}}, RunCancelled()),
+    ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, Missing(Fault("EXECUTION_NOT_FOUND", "gone", 404))),
+    ("a page that is not there", 404, HTML, Missing(Fault(None, "", 404, readable=False))),
+    ("bad key", 401, {"error": "bad key"}, NoLook("HTTP_401: bad key", 401)),
+    ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, NoLook("CAPABILITY_DENIED: no", 403)),
+    ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, NoLook("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
+    ("down", 503, b"", NoLook(f"HTTP_503: {NOT_JSON}", 503)),
+    ("moved", 302, b"", NoLook(f"HTTP_302: {NOT_JSON}", 302)),
+    ("gone", 410, {}, NoLook("HTTP_410", 410)),
+    ("a page", 200, HTML, NoLook(NOT_JSON, 200)),
+    ("nothing", 200, b"", NoLook(NOT_JSON, 200)),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"), [row[1:] for row in POLLS], ids=[row[0] for row in POLLS]
+)
+def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollAnswer) -> None:
+    assert wire.read_poll(status, {}, encoded(body), NOW) == expected
+
+
+# The rest.
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, {"status": "cancel-requested"}, CancelTaken("cancel_requested")),
+        (202, b"", CancelTaken("unknown")),
+        (200, {"success": True}, CancelTaken("unknown")),
+        (404, {"error": "gone"}, CancelNotThere(Fault(None, "gone", 404))),
+        (409, {"error": "late"}, Trouble("HTTP_409: late", Fault(None, "late", 409))),
+        (
+            503,
+            b"",
+            Trouble(f"HTTP_503: {NOT_JSON}", Fault(None, http_status=503, readable=False)),
+        ),
+    ],
+)
+def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: CancelAnswer) -> None:
+    assert wire.read_cancel(status, {}, encoded(body), NOW) == expected
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (
+            200,
+            {"userId": "u", "tier": "pro", "capabilities": ["model:run"]},
+            Identity("u", "pro", ("model:run",)),
+        ),
+        (200, {"tier": 3, "capabilities": "all"}, Identity()),
+        (401, {"error": "bad"}, Trouble("HTTP_401: bad", Fault(None, "bad", 401))),
+        (
+            200,
+            HTML,
+            Trouble(f"HTTP_200: {NOT_JSON}", Fault(None, http_status=200, readable=False)),
+        ),
+    ],
+)
+def test_a_key_knows_whose_it_is(status: int, body: object, expected: Identity | Trouble) -> None:
+    assert wire.read_whoami(status, {}, encoded(body), NOW) == expected
+
+
+def test_a_schema_says_what_a_run_may_cost() -> None:
+    body = encoded({"name": "My flow", "fields": [{"name": "a"}], "estimatedCreditCost": 36})
+    assert wire.read_schema(200, {}, body) == WorkflowSchema(body, "My flow", None, 36.0)
+    refused = wire.read_schema(404, {"retry-after": "4"}, encoded({"error": "none"}))
+    assert isinstance(refused, Trouble)
+    assert (refused.http_status, refused.retry_after_s) == (404, 4.0)
+
+
+COMPLETED = {"event": "execution.completed", "executionId": ID, "requestId": "r", "userId": "u"}
+
+
+@pytest.mark.parametrize(
+    ("body", "expected"),
+    [
+        (
+            {**COMPLETED, "status": "completed", "result": {"a": 1}},
+            WebhookEvent("execution.completed", ID, "r", Finished(b'{"a": 1}', None, ID, "r")),
+        ),
+        (
+            {**COMPLETED, "status": "completed"},
+            WebhookEvent("execution.completed", ID, "r", Lost("completed without a usable result")),
+        ),
+        (
+            {
+                "event": "execution.failed",
+                "executionId": ID,
+                "error": {"code": "X", "message": "m"},
+            },
+            WebhookEvent("execution.failed", ID, None, RunFailed(Fault("X", "m"))),
+        ),
+        (
+            {"event": "execution.cancelled", "executionId": ID, "result": [1]},
+            WebhookEvent("execution.cancelled", ID, None, RunCancelled(b"[1]")),
+        ),
+        (
+            {"event": "webhook.test", "executionId": ID, "status": "completed", "result": [1]},
+            WebhookEvent("webhook.test", ID, None, None),
+        ),
+        (
+            {"event": "execution.paused", "executionId": ID},
+            WebhookEvent("execution.paused", ID, None, None),
+        ),
+        (
+            {"event": "execution.completed", "result": [1]},
+            WebhookEvent("execution.completed", None, None, None),
+        ),
+        (
+            {"event": "batch.completed", "executionId": ID, "result": [1]},
+            WebhookEvent("batch.completed", ID, None, None),
+        ),
+        ({"executionId": ID, "status": "completed"}, None),
+        (b"nonsense", None),
+    ],
+)
+def test_a_delivery_is_read(body: object, expected: WebhookEvent | None) -> None:
+    assert wire.read_webhook(encoded(body)) == expected
+
+
+# Nothing raises.
+
+# A machine that is busy is no fault of the wire.
+CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+NAMES = ["retry-after", "date", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]
+MEMBERS = [
+    "_async", "success", "executionId", "requestId", "status", "event", "webhookDelivery", "result",
+    "cost", "error", "code", "message", "required", "attempted", "providerStatus", "retryAfter",
+    "userId", "tier", "capabilities", "name", "description", "estimatedCreditCost",
+]  # fmt: skip
+FINITE = st.floats(allow_nan=False, allow_infinity=False)
+LEAVES = (
+    st.none() | st.booleans() | st.integers() | FINITE | st.text(max_size=9)
+    | st.sampled_from(["completed", "failed", "cancelled", "execution.failed", "1" * 5_000, 10**400])
+)  # fmt: skip
+VALUES = LEAVES | st.lists(LEAVES, max_size=2) | st.dictionaries(st.text(), LEAVES, max_size=2)
+NESTED = st.dictionaries(st.sampled_from(["code", "message", "configured"]), LEAVES)
+OBJECTS = st.dictionaries(st.sampled_from(MEMBERS), VALUES | NESTED | st.floats()).map(
+    lambda body: json.dumps(body).encode()
+)
+BODIES = OBJECTS | st.binary() | st.tuples(OBJECTS, st.binary(max_size=3)).map(b"".join)
+HEADERS = st.dictionaries(
+    st.sampled_from(NAMES),
+    st.text() | st.integers().map(str) | st.floats().map(str) | st.datetimes().map(str)
+    | st.sampled_from([IN_A_MINUTE, "Mon, 32 Sep 99999 25:61:61 +9999", "1" * 5_000]),
+)  # fmt: skip
+STATUSES = st.sampled_from([200, 202, 404, 429, 500]) | st.integers()
+
+
+@CALM
+@given(STATUSES, HEADERS, BODIES, st.none() | st.just(NOW))
+def test_no_answer_makes_the_wire_raise(
+    status: int, headers: dict[str, str], body: bytes, now: float | None
+) -> None:
+    submitted = wire.read_submit(status, headers, body, now)
+    polled = wire.read_poll(status, headers, body, now)
+    assert isinstance(submitted, get_args(SubmitAnswer))
+    assert isinstance(polled, get_args(PollAnswer))
+    assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelAnswer))
+    assert isinstance(wire.read_whoami(status, headers, body, now), Identity | Trouble)
+    assert isinstance(wire.read_schema(status, headers, body, now), WorkflowSchema | Trouble)
+    wire.read_webhook(body)
+    wire.read_quota(headers, NOW)
+
+
+@CALM
+@given(STATUSES, HEADERS, BODIES)
+def test_only_a_2xx_is_ever_a_run_or_a_result(
+    status: int, headers: dict[str, str], body: bytes
+) -> None:
+    is_2xx = 200 <= status < 300
+    assert is_2xx or isinstance(wire.read_submit(status, headers, body), Refused)
+    assert is_2xx or isinstance(wire.read_poll(status, headers, body), Missing | NoLook)
+
+
+@CALM
+@given(HEADERS, BODIES)
+def test_a_wait_is_never_negative_nor_longer_than_an_hour(
+    headers: dict[str, str], body: bytes
+) -> None:
+    answer = wire.read_submit(429, headers, body, NOW)
+    assert isinstance(answer, Refused)
+    wait = answer.fault.retry_after_s
+    assert wait is None or 0 <= wait <= 3600
+    quota = wire.read_quota(headers, NOW)
+    reset_at = quota.reset_at if quota else None
+    assert reset_at is None or NOW <= reset_at <= NOW + 3600
+
+
+@CALM
+@given(st.dictionaries(st.text(), VALUES, min_size=1), st.none() | st.integers(0, 3))
+def test_a_result_is_never_encoded_anew(result: dict[str, object], indent: int | None) -> None:
+    raw = json.dumps(result, indent=indent).encode()
+    answer = wire.read_submit(200, {}, b'{"success":true,"result":' + raw + b"}")
+    assert answer == Finished(raw)

@@ -1,0 +1,26 @@
+"""Ending tasks for sure.
+
+On Python 3.11 `asyncio.wait_for`, which redis-py's writes go through, returns its result instead of
+the cancellation when both come at once: a single `task.cancel()` can be lost, and a loop that was
+told to stop goes on for ever. So a task that has to end is told again until it has.
+"""
+
+import asyncio
+from typing import Any, Final
+
+AGAIN_S: Final = 0.1
+
+
+async def end(*tasks: "asyncio.Task[Any]") -> None:
+    """Cancel tasks and wait until every one has ended, however it ended."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=AGAIN_S)
+    await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def was_told_to_end() -> bool:
+    """Whether the running task was cancelled, even where the cancellation was swallowed."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
