@@ -1,0 +1,133 @@
+"""Errors: always a problem, always the true status, never anything internal."""
+
+import asyncio
+import io
+import time
+from collections.abc import Generator
+
+import pytest
+from redis.exceptions import ConnectionError as RedisConnectionError
+from redis.exceptions import OutOfMemoryError, ResponseError
+
+from config import logs
+from config.settings import Settings
+from tests.web.api import ORDER, Api
+from tests.web.conftest import OpenApi
+from tests.web.road import Road
+from worker.connection import connect
+from worker.store import open_store
+from worker.store.jobs import JobStore
+
+
+@pytest.fixture
+def logged() -> Generator[io.StringIO]:
+    """What is logged, as the program logs it."""
+    stream = io.StringIO()
+    logs.configure("json", "debug", stream)
+    yield stream
+    logs.configure("json", "critical", io.StringIO())
+
+
+async def test_an_unknown_path_is_a_problem(api: Api) -> None:
+    reply = await api.get("/v1/nothing")
+    assert reply.status == 404
+    assert reply.json["type"].endswith("no-such-path")
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("DELETE", "/v1/jobs/j1", "GET, HEAD"),
+        ("PUT", "/v1/jobs", "GET, HEAD, POST"),
+        ("GET", "/v1/jobs/j1/cancel", "POST"),
+        ("POST", "/v1/stats", "GET, HEAD"),
+    ],
+)
+async def test_another_method_is_told_which_are_possible(
+    api: Api, method: str, path: str, allowed: str
+) -> None:
+    reply = await api.call(method, path)
+    assert (reply.status, reply.headers["Allow"]) == (405, allowed)
+
+
+async def test_head_is_get_without_the_body(api: Api, road: Road) -> None:
+    await road.queued("j1")
+    assert (await api.call("HEAD", "/v1/jobs/j1")).status == 200
+    assert (await api.call("HEAD", "/v1/jobs/none")).status == 404
+
+
+async def test_answers_are_not_to_be_kept(api: Api) -> None:
+    for reply in (await api.get("/v1/stats"), await api.get("/v1/nothing")):
+        assert reply.headers["Cache-Control"] == "no-store"
+        assert reply.headers["X-Content-Type-Options"] == "nosniff"
+
+
+async def test_a_bug_is_a_500_without_internals_and_without_payloads_in_the_log(
+    api: Api, logged: io.StringIO, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def broken(*_: object) -> None:
+        raise KeyError("hunter2 from the inputs")
+
+    monkeypatch.setattr(JobStore, "create", broken)
+    reply = await api.post("/v1/jobs", {**ORDER, "inputs": {"p": "hunter2"}})
+    assert reply.status == 500
+    assert b"hunter2" not in reply.body
+    assert b"KeyError" not in reply.body
+    text = logged.getvalue()
+    assert '"event": "request.failed"' in text
+    assert '"error": "KeyError"' in text
+    assert '"route": "/v1/jobs"' in text
+    assert "hunter2" not in text
+
+
+async def test_ordinary_traffic_logs_no_inputs(api: Api, road: Road, logged: io.StringIO) -> None:
+    await api.post("/v1/jobs", {**ORDER, "inputs": {"p": "hunter2"}, "priority": "hunter2"})
+    await api.post("/v1/jobs", {**ORDER, "inputs": {"p": "hunter2"}})
+    await road.succeeded("j1", b'{"p":"hunter2"}')
+    await api.get("/v1/jobs/j1")
+    assert "hunter2" not in logged.getvalue()
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        RedisConnectionError("Connection refused"),
+        OutOfMemoryError("OOM command not allowed when used memory > 'maxmemory'."),
+        ResponseError("MISCONF Redis is configured to save RDB snapshots"),
+        TimeoutError(),
+        ConnectionResetError(),
+    ],
+)
+async def test_a_store_that_cannot_answer_is_503_and_worth_another_try(
+    api: Api, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    async def down(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(JobStore, "create", down)
+    reply = await api.post("/v1/jobs", ORDER)
+    assert reply.status == 503
+    assert int(reply.headers["Retry-After"]) > 0
+    assert str(error) not in reply.detail or not str(error)
+
+
+async def test_a_dead_redis_is_told_by_the_probe_soon(open_api: OpenApi, namespace: str) -> None:
+    settings = Settings(namespace=namespace, http_port=0)
+    redis = connect(settings, "redis://127.0.0.1:1/0")
+    async with open_api(open_store(redis, namespace), settings) as api:
+        begun = time.monotonic()
+        ready, live, listed = await asyncio.gather(
+            api.get("/readyz"), api.get("/livez"), api.get("/v1/jobs")
+        )
+        assert (ready.status, live.status, listed.status) == (503, 200, 503)
+        assert time.monotonic() - begun < 8
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_ready_tells_how_many_workers_live(api: Api) -> None:
+    assert (await api.get("/readyz")).json == {"ready": True, "workers": 0}
+
+
+async def test_the_index_says_what_is_here(api: Api) -> None:
+    index = (await api.get("/")).json
+    assert (index["service"], index["openapi"]) == ("knouds-worker", "/openapi.json")

@@ -1,0 +1,276 @@
+"""What answers look like, for the schema. Tests hold real answers against it; nothing runs it."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from jobs.holds import Phase
+from jobs.states import Kind, Mode, State
+
+Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
+"""RFC 3339, UTC, milliseconds and Z."""
+
+
+class Answer(BaseModel):
+    """Part of an answer: every member is always there."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class Reason(Answer):
+    """Why a job is parked, dead or retrying, and what to do about it."""
+
+    code: Annotated[
+        str,
+        Field(description="the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget"),
+    ]
+    http_status: int | None
+    message: str
+    action: Annotated[str, Field(description="what a person must do")]
+    action_url: str | None
+    hold_id: str | None
+
+
+class Attempt(Answer):
+    """One submit that reached the provider, or may have."""
+
+    number: int
+    mode: Mode
+    started_at: Time
+    ended_at: Time | None
+    outcome: str | None
+    http_status: int | None
+    code: str | None
+    message: str | None
+    provider_status: str | None
+    execution_id: str | None
+    request_id: str | None
+    polls: int
+    cost: float | None
+
+
+class Event(Answer):
+    """One line of a job's history."""
+
+    at: Time
+    event: str
+    by: str
+    note: str
+
+
+class Job(Answer):
+    """A job. In lists `inputs` and `result` are null."""
+
+    id: str
+    kind: Kind
+    target: str
+    account: str
+    state: State
+    reason: Reason | None
+    priority: int
+    tags: list[str]
+    batch: str | None
+    inputs: dict[str, Any] | None
+    result: Annotated[Any, Field(description="the provider's result, untouched; null before")]
+    cost: float | None
+    mode: Mode | None
+    attempt: int
+    max_attempts: int
+    execution_id: str | None
+    request_id: str | None
+    created_at: Time
+    scheduled_for: Time | None
+    submitted_at: Time | None
+    finished_at: Time | None
+    updated_at: Time
+    attempts: list[Attempt]
+    events: list[Event]
+
+
+class JobPage(Answer):
+    """Some jobs, newest first. A page may be short and still have a next one."""
+
+    items: list[Job]
+    next_cursor: str | None
+
+
+class Problem(BaseModel):
+    """RFC 9457 problem details; `field` names the field, parameter or header at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str = ""
+    state: State | None = None
+
+
+class BulkResult(Answer):
+    """What became of one order: `status` is what a call of its own would have had."""
+
+    id: str | None
+    status: int
+    error: Annotated[Problem | None, Field(description="there for refused orders only")] = None
+
+
+class BulkAnswer(Answer):
+    """One result for each order, in their order."""
+
+    results: list[BulkResult]
+
+
+class Blocker(Answer):
+    """One thing a job waits for."""
+
+    kind: str
+    text: str
+    action: str
+    hold_id: str | None
+    until: Time | None
+
+
+class Why(Answer):
+    """What keeps a job from running, in the order a person should look; empty when nothing does."""
+
+    id: str
+    state: State
+    blockers: list[Blocker]
+
+
+class Group(Answer):
+    """Parked jobs or dead letters of one code and lane."""
+
+    state: State
+    code: str
+    kind: Kind
+    target: str
+    account: str
+    count: int
+    oldest: Time
+    message: str
+    action: str
+    action_url: str | None
+    est_cost: Annotated[float | None, Field(description="credits; null where no run has ended")]
+
+
+class GroupPage(Answer):
+    """Groups, the largest first."""
+
+    items: list[Group]
+    next_cursor: None
+
+
+class Hold(Answer):
+    """A gate over a scope."""
+
+    id: str
+    scope: str
+    code: str
+    phase: Phase
+    http_status: int | None
+    message: str
+    action: str
+    action_url: str | None
+    created_at: Time
+    created_by: str
+    note: str
+    hits: int
+    relapses: int
+    step: Annotated[int, Field(description="while opening: submits at once, 1, 2, 4, 8 …")]
+    accepted: int
+    released_at: Time | None
+    released_by: str
+    jobs: Annotated[int, Field(description="jobs it parked")]
+
+
+class HoldPage(Answer):
+    """Holds, oldest first."""
+
+    items: list[Hold]
+    next_cursor: None
+
+
+class Released(Answer):
+    """A released hold, and how many jobs went back in line."""
+
+    hold: Hold
+    released: int
+
+
+class Lane(Answer):
+    """How a lane stands."""
+
+    lane: str
+    account: str
+    kind: Kind
+    target: str
+    queued: int
+    active: int
+    cap: int | None
+    head_since: Time | None
+
+
+class Quota(Answer):
+    """What the provider last said of a route's limit."""
+
+    route: str
+    limit: int | None
+    remaining: int | None
+    reset_at: Time | None
+    seen_at: Time
+
+
+class Worker(Answer):
+    """A worker that lives."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: Time
+    seen_at: Time
+    submitting: int
+    sync_runs: int
+    polling: int
+    stopping: bool
+    failures: dict[str, str]
+
+
+class Stats(Answer):
+    """How everything stands."""
+
+    states: dict[State, int]
+    oldest: Annotated[dict[State, float], Field(description="seconds, for states that have jobs")]
+    lanes: list[Lane]
+    quota: list[Quota]
+    workers: list[Worker]
+    holds: int
+    rates: dict[str, float]
+
+
+class Live(Answer):
+    """The process answers."""
+
+    live: Literal[True]
+
+
+class Ready(Answer):
+    """Redis answers; without workers jobs are taken and wait."""
+
+    ready: Literal[True]
+    workers: int
+
+
+class Index(Answer):
+    """What is here."""
+
+    service: str
+    version: str
+    openapi: str
+
+
+class Document(BaseModel):
+    """An OpenAPI document."""
+
+    model_config = ConfigDict(extra="allow")
+
+    openapi: str

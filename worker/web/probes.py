@@ -1,0 +1,36 @@
+"""Is it alive, is it ready, what is it, what does it take."""
+
+import asyncio
+from importlib.metadata import version
+from typing import Final
+
+from aiohttp import web
+
+from worker.web.office import office_of
+from worker.web.views import json_response
+
+READY_WITHIN_S: Final = 2.0
+"""A probe has a deadline of its own, shorter than the patience of our connections."""
+
+SERVICE: Final = "knouds-worker"
+
+
+async def livez(request: web.Request) -> web.Response:
+    """The process answers."""
+    del request
+    return json_response({"live": True})
+
+
+async def readyz(request: web.Request) -> web.Response:
+    """Redis answers; how many workers live is told, not judged: jobs wait safely without one."""
+    async with asyncio.timeout(READY_WITHIN_S):
+        workers = await office_of(request).review.live_workers()
+    return json_response({"ready": True, "workers": len(workers)})
+
+
+async def index(request: web.Request) -> web.Response:
+    """What is here."""
+    del request
+    return json_response(
+        {"service": SERVICE, "version": version(SERVICE), "openapi": "/openapi.json"}
+    )

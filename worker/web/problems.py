@@ -1,0 +1,193 @@
+"""From errors to answers: one middleware, RFC 9457 problem details, the true status.
+
+A problem names the field and the fix. Nothing internal gets out, and nothing of a request gets into
+the log but its route.
+"""
+
+import traceback
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+import msgspec
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    OutOfMemoryError,
+    ReadOnlyError,
+    RedisError,
+    TimeoutError,  # noqa: A004
+)
+
+from jobs.lifecycle import IllegalMove
+from worker.desk import NoSuchHold, NoSuchJob
+from worker.intake import BadOrder, Conflict
+from worker.store.queries import BadCursor
+
+log: Final = structlog.get_logger(__name__)
+
+CONTENT_TYPE: Final = "application/problem+json"
+
+RETRY_AFTER_S: Final = "2"
+"""Told while Redis is away: it is back in seconds, or somebody has to look anyway."""
+
+_TYPE: Final = "urn:knouds-worker:problem:"
+
+
+class Problem(Exception):
+    """An answer that is an error. `facts` become members of the problem."""
+
+    def __init__(
+        self,
+        status: int,
+        name: str,
+        title: str,
+        detail: str,
+        *,
+        headers: Mapping[str, str] | None = None,
+        **facts: object,
+    ) -> None:
+        self.status = status
+        self.name = name
+        self.title = title
+        self.detail = detail
+        self.headers = dict(headers or {})
+        self.facts = facts
+        super().__init__(detail)
+
+    def view(self) -> dict[str, object]:
+        """As JSON."""
+        return {
+            "type": _TYPE + self.name,
+            "title": self.title,
+            "status": self.status,
+            "detail": self.detail,
+            **self.facts,
+        }
+
+    def response(self) -> web.Response:
+        """As an answer."""
+        body = msgspec.json.encode(self.view())
+        return web.Response(
+            status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers
+        )
+
+
+def bad_field(field: str, message: str, status: int = 422) -> Problem:
+    """A value that cannot be taken: which, and what it must be."""
+    return Problem(status, "bad-field", "Bad field", f"{field} {message}", field=field)
+
+
+def bad_parameter(name: str, message: str) -> Problem:
+    """A query parameter or header that cannot be taken."""
+    return Problem(400, "bad-parameter", "Bad parameter", f"{name} {message}", field=name)
+
+
+def problem_of(error: Exception) -> Problem | None:
+    """The problem that an error of ours, of aiohttp or of Redis is; None for a bug."""
+    match error:
+        case Problem():
+            return error
+        case BadOrder():
+            return bad_field(error.field, str(error))
+        case Conflict():
+            return Problem(
+                409,
+                "conflict",
+                "The id is taken",
+                str(error),
+                headers={"Location": f"/v1/jobs/{error.job_id}"},
+                field="id",
+            )
+        case IllegalMove():
+            title = "Not possible in this state"
+            return Problem(409, "illegal-move", title, str(error), state=error.state)
+        case NoSuchJob():
+            return Problem(404, "no-such-job", "No such job", str(error))
+        case NoSuchHold():
+            return Problem(404, "no-such-hold", "No such hold", str(error))
+        case BadCursor():
+            detail = str(error)
+            return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")
+        case web.HTTPException():
+            return _of_aiohttp(error)
+        case _ if _is_redis_away(error):
+            return Problem(
+                503,
+                "unavailable",
+                "Redis is not available",
+                "the store does not answer: try again; a job that carries an id is never made"
+                " twice",
+                headers={"Retry-After": RETRY_AFTER_S},
+            )
+        case _:
+            return None
+
+
+def _is_redis_away(error: Exception) -> bool:
+    """Whether Redis cannot be reached, or cannot write just now (full, read-only, disk fault)."""
+    if isinstance(error, ConnectionError | TimeoutError | OutOfMemoryError | ReadOnlyError):
+        return True
+    if isinstance(error, RedisError):
+        return str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN"))
+    return isinstance(error, OSError)
+
+
+def _of_aiohttp(error: web.HTTPException) -> Problem | None:
+    match error:
+        case web.HTTPRequestEntityTooLarge():
+            detail = (
+                "the body is larger than KNOUDS_MAX_BODY_BYTES allows: send fewer jobs at once,"
+                " pass large files by URL"
+            )
+            return Problem(413, "too-large", "Body too large", detail)
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            return Problem(
+                405,
+                "method-not-allowed",
+                "Method not allowed",
+                f"{error.method} is not possible here: use {allowed}",
+                headers={"Allow": allowed},
+            )
+        case web.HTTPNotFound():
+            detail = "there is nothing at this path: see /openapi.json"
+            return Problem(404, "no-such-path", "No such path", detail)
+        case _ if error.status >= 400:  # noqa: PLR2004
+            phrase = HTTPStatus(error.status).phrase
+            return Problem(error.status, "http", phrase, error.reason)
+        case _:
+            return None
+
+
+@web.middleware
+async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Answer every error as a problem."""
+    try:
+        return await handler(request)
+    except Exception as error:
+        problem = problem_of(error)
+        if problem is None:
+            if isinstance(error, web.HTTPException):
+                raise
+            log.error("request.failed", **_facts(request, error))  # noqa: TRY400 - see _facts
+            problem = Problem(
+                500, "internal", "Internal error", "this is a fault of ours; it is in the log"
+            )
+        elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+            log.warning("request.refused", **_facts(request, error), why="redis is away")
+        return problem.response()
+
+
+def _facts(request: web.Request, error: Exception) -> dict[str, Any]:
+    """What may be logged of a failed request: no message of the error, it may quote inputs."""
+    resource = request.match_info.route.resource
+    frames = traceback.extract_tb(error.__traceback__)[-6:]
+    return {
+        "method": request.method,
+        "route": resource.canonical if resource is not None else None,
+        "error": type(error).__name__,
+        "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
+    }

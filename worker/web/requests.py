@@ -1,0 +1,150 @@
+"""What requests may hold beside an order: bodies of acts and holds, query parameters.
+
+Each description is what a wrong value is told it must be.
+"""
+
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+
+from jobs.states import Kind, State
+from worker.orders import PLAIN, Account, Target, Time, shape
+
+BULK_MOST: Final = 1_000
+PAGE_MOST: Final = 500
+WAIT_MOST_S: Final = 120.0
+NOTE_MOST: Final = 1_000
+
+_NOTE: Final = f"a text of at most {NOTE_MOST} characters, kept on record"
+
+Note = Annotated[str, Field(max_length=NOTE_MOST, description=_NOTE)]
+ExecutionId = Annotated[str, shape(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
+
+
+class Body(BaseModel):
+    """A JSON body."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+
+class BulkRequest(Body):
+    """Many orders at once. Each is read by itself, so that a bad one harms no other."""
+
+    jobs: Annotated[
+        list[object],
+        Field(max_length=BULK_MOST, description=f"an array of at most {BULK_MOST} orders"),
+        WithJsonSchema(
+            {
+                "type": "array",
+                "maxItems": BULK_MOST,
+                "items": {"$ref": "#/components/schemas/OrderRequest"},
+            }
+        ),
+    ]
+
+
+class ActRequest(Body):
+    """What a person says to an act."""
+
+    note: Note = ""
+
+
+class RequeueRequest(ActRequest):
+    """A dead letter goes down the road again, as it was or with other inputs."""
+
+    inputs: Annotated[
+        dict[str, Any] | None,
+        Field(description="a JSON object that replaces the inputs"),
+    ] = None
+
+
+class ResolveRequest(ActRequest):
+    """What became of an uncertain job: exactly one of `execution_id` and `outcome`."""
+
+    execution_id: Annotated[
+        ExecutionId | None,
+        Field(description="the id of the execution that was found at the provider"),
+    ] = None
+    outcome: Annotated[
+        Literal["resubmit", "discard"] | None,
+        Field(description='"resubmit", which may pay twice, or "discard"'),
+    ] = None
+
+
+class HoldRequest(ActRequest):
+    """A pause."""
+
+    scope: Annotated[
+        str,
+        Field(description="default, default/model or default/model/gpt-image-2"),
+    ]
+
+
+# Query parameters. They come as text, so these models are lax.
+
+
+class Parameters(BaseModel):
+    """Query parameters."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+def _mend_plus(value: object) -> object:
+    """In a query the plus sign of an offset often arrives as the space it stands for there."""
+    if isinstance(value, str) and value[-6:-5] == " ":
+        return f"{value[:-6]}+{value[-5:]}"
+    return value
+
+
+_Moment = Annotated[Time, BeforeValidator(_mend_plus)]
+_TIME: Final = "an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z"
+
+
+class JobsQuery(Parameters):
+    """Which jobs a list shows, newest first."""
+
+    state: Annotated[State | None, Field(description=f"one of {', '.join(State)}")] = None
+    kind: Annotated[Kind | None, Field(description="model or workflow")] = None
+    target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
+    code: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
+    ] = None
+    tag: Annotated[
+        Annotated[str, shape(PLAIN + r"{1,64}")] | None, Field(description="one tag")
+    ] = None
+    batch: Annotated[
+        Annotated[str, shape(PLAIN + r"{1,128}")] | None, Field(description="one batch")
+    ] = None
+    account: Annotated[Account | None, Field(description="an account label")] = None
+    since: Annotated[_Moment | None, Field(description=f"created at or after: {_TIME}")] = None
+    until: Annotated[_Moment | None, Field(description=f"created before: {_TIME}")] = None
+    limit: Annotated[
+        int,
+        Field(ge=1, le=PAGE_MOST, description=f"a whole number from 1 to {PAGE_MOST}"),
+    ] = 50
+    cursor: Annotated[
+        str | None,
+        Field(max_length=1_000, description="the next_cursor of the page before"),
+    ] = None
+
+
+class WaitQuery(Parameters):
+    """How long to wait."""
+
+    timeout_s: Annotated[
+        float,
+        Field(
+            ge=0,
+            le=WAIT_MOST_S,
+            allow_inf_nan=False,
+            description=f"seconds from 0 to {WAIT_MOST_S:g}",
+        ),
+    ] = 30.0
+
+
+class GroupsQuery(Parameters):
+    """Which groups."""
+
+    state: Annotated[Literal[State.PARKED, State.DEAD], Field(description="parked or dead")] = (
+        State.PARKED
+    )

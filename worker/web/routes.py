@@ -1,0 +1,125 @@
+"""Every path of the API in one table."""
+
+from functools import cache
+from typing import Final
+
+import msgspec
+from aiohttp import web
+from pydantic import BaseModel
+
+from config.settings import Role
+from worker.orders import OrderRequest
+from worker.web import acts, answers, gates, jobs, probes, requests
+from worker.web.endpoints import Endpoint, Handler
+from worker.web.openapi import build
+
+_JOB: Final = {200: answers.Job}
+_KEY: Final = {jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"}
+
+
+def _act(name: str, handler: Handler, body: type[BaseModel] = requests.ActRequest) -> Endpoint:
+    path = f"/v1/jobs/{{id}}/{name}"
+    required = body is requests.ResolveRequest
+    problems = (400, 404, 409, 413, 415, 422)
+    return Endpoint("POST", path, handler, Role.OPERATE, _JOB, body, required, problems=problems)
+
+
+async def openapi(request: web.Request) -> web.Response:
+    """This document."""
+    del request
+    return web.Response(body=_document(), content_type="application/json")
+
+
+@cache
+def _document() -> bytes:
+    return msgspec.json.encode(build(ENDPOINTS))
+
+
+ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+    Endpoint(
+        "POST",
+        "/v1/jobs",
+        jobs.enqueue,
+        Role.ENQUEUE,
+        {202: answers.Job, 200: answers.Job},
+        OrderRequest,
+        body_required=True,
+        headers=_KEY,
+        problems=(400, 409, 413, 415, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/jobs/bulk",
+        jobs.enqueue_bulk,
+        Role.ENQUEUE,
+        {200: answers.BulkAnswer},
+        requests.BulkRequest,
+        body_required=True,
+        problems=(400, 413, 415, 422),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/jobs",
+        jobs.list_jobs,
+        Role.READ,
+        {200: answers.JobPage},
+        query=requests.JobsQuery,
+    ),
+    Endpoint("GET", "/v1/jobs/{id}", jobs.one_job, Role.READ, _JOB, problems=(404,)),
+    Endpoint(
+        "GET",
+        "/v1/jobs/{id}/why",
+        jobs.why_not_running,
+        Role.READ,
+        {200: answers.Why},
+        problems=(404,),
+    ),
+    Endpoint(
+        "GET",
+        "/v1/jobs/{id}/wait",
+        jobs.wait,
+        Role.READ,
+        _JOB,
+        query=requests.WaitQuery,
+        problems=(404,),
+    ),
+    _act("cancel", acts.cancel),
+    _act("park", acts.park),
+    _act("release", acts.release),
+    _act("requeue", acts.requeue, requests.RequeueRequest),
+    _act("discard", acts.discard),
+    _act("resolve", acts.resolve, requests.ResolveRequest),
+    Endpoint(
+        "GET",
+        "/v1/groups",
+        gates.groups,
+        Role.READ,
+        {200: answers.GroupPage},
+        query=requests.GroupsQuery,
+    ),
+    Endpoint("GET", "/v1/holds", gates.holds, Role.READ, {200: answers.HoldPage}),
+    Endpoint(
+        "POST",
+        "/v1/holds",
+        gates.set_hold,
+        Role.OPERATE,
+        {201: answers.Hold, 200: answers.Hold},
+        requests.HoldRequest,
+        body_required=True,
+        problems=(400, 413, 415, 422),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/holds/{id}/release",
+        gates.release_hold,
+        Role.OPERATE,
+        {200: answers.Released},
+        requests.ActRequest,
+        problems=(400, 404, 413, 415, 422),
+    ),
+    Endpoint("GET", "/v1/stats", gates.stats, Role.READ, {200: answers.Stats}),
+    Endpoint("GET", "/livez", probes.livez, None, {200: answers.Live}),
+    Endpoint("GET", "/readyz", probes.readyz, None, {200: answers.Ready}),
+    Endpoint("GET", "/openapi.json", openapi, None, {200: answers.Document}),
+    Endpoint("GET", "/", probes.index, None, {200: answers.Index}),
+)

@@ -1,0 +1,234 @@
+"""From records to JSON. Inputs and results are embedded as they are, never decoded."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+import msgspec
+from aiohttp import web
+
+from jobs.holds import Hold
+from jobs.records import Attempt, Event, Job, Reason
+from jobs.why import Blocker
+from worker.caps import LaneCaps
+from worker.review import GroupSeen, Stats
+from worker.store.fleet import Heartbeat, QuotaSeen
+from worker.store.queries import LaneCount
+
+View = Mapping[str, object]
+
+_LATEST: Final = 253_402_300_799.0
+"""The end of the year 9999: the last second RFC 3339 can write."""
+
+_encoder: Final = msgspec.json.Encoder()
+
+
+def json_response(
+    view: object, status: int = 200, headers: Mapping[str, str] | None = None
+) -> web.Response:
+    """A view as an answer."""
+    return web.Response(
+        status=status,
+        body=_encoder.encode(view),
+        content_type="application/json",
+        headers=headers,
+    )
+
+
+def moment(seconds: float) -> str:
+    """Unix seconds as RFC 3339, UTC, milliseconds; what no calendar holds is cut to what it does.
+
+    A provider's `Retry-After` may say anything.
+    """
+    bounded = round(min(max(seconds, 0.0), _LATEST), 3)
+    return datetime.fromtimestamp(bounded, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
+
+
+def _maybe(seconds: float | None) -> str | None:
+    return None if seconds is None else moment(seconds)
+
+
+def _raw(text: bytes | None) -> msgspec.Raw | None:
+    return None if text is None else msgspec.Raw(text)
+
+
+# Jobs.
+
+
+def job_view(job: Job, inputs: bytes | None = None, result: bytes | None = None) -> View:
+    """A job; `inputs` and `result` as JSON text."""
+    return {
+        "id": job.id,
+        "kind": job.kind,
+        "target": job.target,
+        "account": job.account,
+        "state": job.state,
+        "reason": None if job.reason is None else _reason(job.reason),
+        "priority": job.priority,
+        "tags": job.tags,
+        "batch": job.batch,
+        "inputs": _raw(inputs),
+        "result": _raw(result),
+        "cost": job.cost,
+        "mode": job.mode,
+        "attempt": job.attempt,
+        "max_attempts": job.max_attempts,
+        "execution_id": job.execution_id,
+        "request_id": job.request_id,
+        "created_at": moment(job.created_at),
+        "scheduled_for": _maybe(job.scheduled_for),
+        "submitted_at": _maybe(job.submitted_at),
+        "finished_at": _maybe(job.finished_at),
+        "updated_at": moment(job.updated_at),
+        "attempts": [_attempt(attempt) for attempt in job.attempts],
+        "events": [_event(event) for event in job.events],
+    }
+
+
+def _reason(reason: Reason) -> View:
+    return {
+        "code": reason.code,
+        "http_status": reason.http_status,
+        "message": reason.message,
+        "action": reason.action,
+        "action_url": reason.action_url,
+        "hold_id": reason.hold_id,
+    }
+
+
+def _attempt(attempt: Attempt) -> View:
+    return {
+        "number": attempt.number,
+        "mode": attempt.mode,
+        "started_at": moment(attempt.started_at),
+        "ended_at": _maybe(attempt.ended_at),
+        "outcome": attempt.outcome,
+        "http_status": attempt.http_status,
+        "code": attempt.code,
+        "message": attempt.message,
+        "provider_status": attempt.provider_status,
+        "execution_id": attempt.execution_id,
+        "request_id": attempt.request_id,
+        "polls": attempt.polls,
+        "cost": attempt.cost,
+    }
+
+
+def _event(event: Event) -> View:
+    return {"at": moment(event.at), "event": event.name, "by": event.by, "note": event.note}
+
+
+def page_view(items: Sequence[View], next_cursor: str | None = None) -> View:
+    """A list."""
+    return {"items": items, "next_cursor": next_cursor}
+
+
+def why_view(job: Job, blockers: Sequence[Blocker]) -> View:
+    """What keeps a job from running."""
+    return {"id": job.id, "state": job.state, "blockers": [_blocker(b) for b in blockers]}
+
+
+def _blocker(blocker: Blocker) -> View:
+    return {
+        "kind": blocker.kind,
+        "text": blocker.text,
+        "action": blocker.action,
+        "hold_id": blocker.hold_id,
+        "until": _maybe(blocker.until),
+    }
+
+
+# Many jobs.
+
+
+def group_view(seen: GroupSeen) -> View:
+    """A group; the words are those of the job that is in it longest."""
+    group, reason = seen.group, seen.group.sample.reason
+    return {
+        "state": group.state,
+        "code": group.code,
+        "kind": group.lane.kind,
+        "target": group.lane.target,
+        "account": group.lane.account,
+        "count": group.count,
+        "oldest": moment(group.since),
+        "message": reason.message if reason else "",
+        "action": reason.action if reason else "",
+        "action_url": reason.action_url if reason else None,
+        "est_cost": seen.est_cost,
+    }
+
+
+def hold_view(hold: Hold, jobs: int) -> View:
+    """A hold, with the number of jobs it parked."""
+    return {
+        "id": hold.id,
+        "scope": hold.scope,
+        "code": hold.code,
+        "phase": hold.phase,
+        "http_status": hold.http_status,
+        "message": hold.message,
+        "action": hold.action,
+        "action_url": hold.action_url,
+        "created_at": moment(hold.created_at),
+        "created_by": hold.created_by,
+        "note": hold.note,
+        "hits": hold.hits,
+        "relapses": hold.relapses,
+        "step": hold.step,
+        "accepted": hold.accepted,
+        "released_at": _maybe(hold.released_at),
+        "released_by": hold.released_by,
+        "jobs": jobs,
+    }
+
+
+def stats_view(stats: Stats, caps: LaneCaps) -> View:
+    """How everything stands."""
+    return {
+        "states": stats.states,
+        "oldest": {state: round(age, 3) for state, age in stats.oldest.items()},
+        "lanes": [_lane(lane, caps) for lane in stats.lanes],
+        "quota": [_quota(route, seen) for route, seen in sorted(stats.quota.items())],
+        "workers": [_worker(beat) for beat in stats.workers],
+        "holds": stats.holds,
+        "rates": stats.rates,
+    }
+
+
+def _lane(count: LaneCount, caps: LaneCaps) -> View:
+    return {
+        "lane": str(count.lane),
+        "account": count.lane.account,
+        "kind": count.lane.kind,
+        "target": count.lane.target,
+        "queued": count.queued,
+        "active": count.active,
+        "cap": caps.of(count.lane),
+        "head_since": _maybe(count.head_since),
+    }
+
+
+def _quota(route: str, seen: QuotaSeen) -> View:
+    return {
+        "route": route,
+        "limit": seen.limit,
+        "remaining": seen.remaining,
+        "reset_at": _maybe(seen.reset_at),
+        "seen_at": moment(seen.seen_at),
+    }
+
+
+def _worker(beat: Heartbeat) -> View:
+    return {
+        "id": beat.id,
+        "host": beat.host,
+        "pid": beat.pid,
+        "started_at": moment(beat.started_at),
+        "seen_at": moment(beat.seen_at),
+        "submitting": beat.submitting,
+        "sync_runs": beat.sync_runs,
+        "polling": beat.polling,
+        "stopping": beat.stopping,
+        "failures": beat.failures,
+    }
