@@ -7,6 +7,7 @@ arq carries wake-ups, not truth: its own retries, results and aborts are kept ou
 
 import asyncio
 import logging
+import signal
 import sys
 from typing import Any, Final
 
@@ -15,12 +16,15 @@ import uvloop
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
+from worker import guard
+
+guard.check()  # arq's command imports this module first: somebody else's `config` stops here
+
 from config import logs
 from config.settings import Settings, SettingsError, load
-from worker import guard
 from worker.arq_entries import FUNCTIONS, deserialize, serialize
 from worker.connection import NoRedisError, connect
-from worker.endings import was_told_to_end
+from worker.endings import end, was_told_to_end
 from worker.runtime import Runtime, build
 
 log: Final = structlog.get_logger(__name__)
@@ -38,6 +42,14 @@ ROUND_AGAIN_S: Final = 1.0
 class SteadyWorker(Worker):
     """arq's worker, which goes on polling when Redis was away longer than the client's retries."""
 
+    def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
+        """Take nothing more on, finish what is under way; a second signal hurries."""
+        runtime: Runtime | None = self.ctx.get("runtime")
+        if runtime is not None:
+            runtime.told_to_stop()
+        if self.allow_pick_jobs:
+            super().handle_sig_wait_for_completion(signum)
+
     async def _poll_iteration(self) -> None:
         if was_told_to_end():
             raise asyncio.CancelledError
@@ -47,6 +59,12 @@ class SteadyWorker(Worker):
             log.warning("arq.interrupted", error=type(error).__name__)
             self._recount()
             await asyncio.sleep(ROUND_AGAIN_S)
+
+    async def close(self) -> None:
+        """Close in any case: arq's own stops half-way when a task of it was cancelled."""
+        await end(*self.tasks.values())
+        self.tasks.clear()
+        await super().close()
 
     def _recount(self) -> None:
         """A poll that broke off may have left a slot taken by nobody."""
@@ -87,7 +105,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
         "max_jobs": settings.max_jobs,
         "poll_delay": POLL_DELAY_S,
         "queue_read_limit": QUEUE_READ_LIMIT,
-        "job_completion_wait": max(1, int(settings.submit_timeout_s)),
+        "job_completion_wait": max(1, int(settings.submit_timeout_s) + 1),
         "job_timeout": timeout,
         "max_tries": 1_000_000,
         "keep_result": 0,
@@ -120,7 +138,6 @@ def __getattr__(name: str) -> Any:
     """Make `WorkerSettings` when arq asks for it: importing this module reads no settings."""
     if name != "WorkerSettings":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    guard.check()
     try:
         settings = load()
         logs.configure(

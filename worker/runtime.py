@@ -1,6 +1,5 @@
 """Composition: settings become a store, a provider's client and the services of a worker."""
 
-import asyncio
 import contextlib
 import os
 import secrets
@@ -22,6 +21,7 @@ from worker.clock import Clock, SystemClock
 from worker.engine.admission import Admission
 from worker.engine.bells import Bells
 from worker.engine.listener import Listener
+from worker.engine.patience import Patience
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
 from worker.engine.pulse import Pulse
@@ -69,7 +69,8 @@ class Runtime:
     pulse: Pulse
     listener: Listener
     adoption: Adoption
-    grace_s: float
+    admission: Admission
+    patience: Patience
     worker_id: str
 
     def context(self) -> dict[str, Any]:
@@ -83,10 +84,22 @@ class Runtime:
         self.supervisor.start()
         log.info("worker.started", worker=self.worker_id)
 
+    def told_to_stop(self) -> None:
+        """Take nothing more on; told again, hurry."""
+        if self.patience.begun:
+            self.patience.hurry()
+            return
+        self.patience.begin()
+        self.admission.closed = True
+        self.pulse.bell.ring()
+        log.info("worker.stopping", worker=self.worker_id)
+
     async def stop(self) -> None:
-        """Stop admission, finish what is under way within the grace time, hand the rest over."""
+        """Finish what is under way within the grace time, and hand the rest over."""
+        self.patience.begin()
         await self.supervisor.stop(["admission", "timer", "rescuer", "pruner", "poller"])
-        await asyncio.gather(self.submitter.drain(self.grace_s), self.poller.drain())
+        await self.poller.hand_over()
+        await self.submitter.drain(self.patience)
         await self.supervisor.stop()
         await self.listener.stop()
         with contextlib.suppress(Exception):
@@ -133,7 +146,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         bell=bells.poller,
         rules=decisions,
         at_once=settings.poll_concurrency,
-        timeout_s=settings.poll_timeout_s,
+        lease_s=settings.lease_s,
     )
     admission = Admission(
         store=store,
@@ -145,6 +158,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         lease_s=settings.lease_s,
     )
     started_at = clock.now()
+    patience = Patience(clock, settings.shutdown_grace_s)
 
     def describe(now: float) -> Heartbeat:
         return Heartbeat(
@@ -156,6 +170,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
             submitting=submitter.submitting,
             sync_runs=submitter.sync_runs,
             polling=poller.under_way,
+            stopping=patience.begun,
             failures=supervisor.troubles,
         )
 
@@ -190,6 +205,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         pulse=pulse,
         listener=Listener(redis, store.keys.wake, bells.admission),
         adoption=Adoption(intake(settings, store, clock), store, clock, settings.max_inputs_bytes),
-        grace_s=settings.shutdown_grace_s,
+        admission=admission,
+        patience=patience,
         worker_id=worker_id,
     )

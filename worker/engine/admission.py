@@ -62,11 +62,15 @@ class Admission:
         self._caps = caps
         self._max_jobs = max_jobs
         self._lease_s = lease_s
+        self.closed = False
+        """The worker is stopping: it takes nothing more on."""
         self.fleet_size = 1
         """Live workers, this one among them; the heartbeat keeps it up to date."""
 
     async def tick(self, now: float) -> float:
         """Admit what may be sent now; returns the seconds until the next look."""
+        if self.closed:
+            return IDLE_S
         queues = await self._store.lanes.queues()
         if not queues.lanes and not queues.passes:
             return IDLE_S

@@ -18,6 +18,7 @@ from jobs.lanes import executions
 from jobs.records import Job
 from jobs.states import State
 from worker.clock import Clock
+from worker.endings import end
 from worker.engine.bells import Bell
 from worker.engine.settling import Settling
 from worker.provider.answers import CancelAnswer, Trouble
@@ -31,8 +32,8 @@ log: Final = structlog.get_logger(__name__)
 IDLE_S: Final = 0.5
 """Longest pause between looks at the in-flight set: other workers add to it."""
 
-LEASE_S: Final = 10.0
-"""How long a claimed poll stays ours beyond the request's timeout."""
+HAND_OVER_S: Final = 1.0
+"""How long a worker that stops waits for answers to its polls."""
 
 
 class LooksAtRuns(Protocol):
@@ -62,7 +63,7 @@ class Poller:
         bell: Bell,
         rules: Rules,
         at_once: int,
-        timeout_s: float,
+        lease_s: float,
     ) -> None:
         self._store = store
         self._provider = provider
@@ -71,8 +72,8 @@ class Poller:
         self.bell = bell
         self._rules = rules
         self._at_once = at_once
-        self._lease_s = timeout_s + LEASE_S
-        self._under_way: set[asyncio.Task[None]] = set()
+        self._lease_s = lease_s
+        self._under_way: dict[str, asyncio.Task[None]] = {}
         self._looked: list[tuple[Job, float, Looks]] = []
         self._flush: asyncio.Task[None] | None = None
 
@@ -96,24 +97,30 @@ class Poller:
         next_poll = await self._store.jobs.next_poll()
         return IDLE_S if next_poll is None else min(IDLE_S, max(0.01, next_poll - now))
 
-    async def drain(self) -> None:
-        """Finish the polls under way."""
-        await asyncio.gather(*self._under_way, return_exceptions=True)
+    async def hand_over(self) -> None:
+        """Finish the polls that are about to, and let other workers have the rest at once."""
+        if self._under_way:
+            await asyncio.wait(self._under_way.values(), timeout=HAND_OVER_S)
+        left = list(self._under_way)
+        await end(*self._under_way.values())
         if self._flush is not None:
             await asyncio.gather(self._flush, return_exceptions=True)
+        await self._store.jobs.poll_now(left, self._clock.now())
 
     def _start(self, found: Due, gates: Gates, now: float) -> None:
         job = found.stored.job
+        if job.id in self._under_way:
+            return
         cooling = gates.cooling([executions(job.account)], now)
         if cooling is not None:
             self._look_again(job, cooling.until + self._clock.jitter(), found.looks)
             return
         task = asyncio.create_task(self._look(found), name=f"poll {job.id}")
-        self._under_way.add(task)
-        task.add_done_callback(self._finished)
+        self._under_way[job.id] = task
+        task.add_done_callback(lambda done: self._finished(job.id, done))
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        self._under_way.discard(task)
+    def _finished(self, job_id: str, task: asyncio.Task[None]) -> None:
+        del self._under_way[job_id]
         if len(self._under_way) >= self._at_once - 1:
             self.bell.ring()
         if not task.cancelled() and (error := task.exception()) is not None:

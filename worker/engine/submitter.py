@@ -17,6 +17,7 @@ from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.endings import end
 from worker.engine.bells import Bells
+from worker.engine.patience import Patience
 from worker.engine.settling import Settling
 from worker.provider.client import Provider, UnknownAccount
 from worker.store import Store
@@ -87,13 +88,15 @@ class Submitter:
         task.add_done_callback(lambda _: self._done(self._submits, job_id))
         await asyncio.shield(task)
 
-    async def drain(self, grace_s: float) -> None:
-        """Wait for what is under way; what is still open after the grace time is cut."""
-        open_runs = [*self._submits.values(), *self._sync_runs.values()]
-        if not open_runs:
-            return
-        _, cut = await asyncio.wait(open_runs, timeout=grace_s)
-        await end(*cut)
+    async def drain(self, until: Patience) -> None:
+        """Wait for what is under way.
+
+        Submits always finish, their own timeout bounds them; sync runs that are still open when the
+        patience ends are cut, and nobody knows what became of them.
+        """
+        await asyncio.gather(*self._submits.values(), return_exceptions=True)
+        await until.over_or_done(self._sync_runs.values())
+        await end(*self._sync_runs.values())
 
     def _done(self, tasks: dict[str, asyncio.Task[None]], job_id: str) -> None:
         tasks.pop(job_id, None)

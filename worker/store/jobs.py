@@ -114,6 +114,12 @@ class JobStore:
         ]
         return await self._scripts.reschedule(self._keys.index(Index.INFLIGHT), rows)
 
+    async def poll_now(self, job_ids: Sequence[str], now: float) -> None:
+        """Make the polls of these jobs due, where they are still in flight."""
+        if job_ids:
+            scores = [part for job_id in job_ids for part in (now, job_id)]
+            await self._client.call("ZADD", self._keys.index(Index.INFLIGHT), "XX", *scores)
+
     async def looks(self, job: Job) -> Looks:
         """What earlier polls of the job's present attempt saw."""
         ((looks,),) = await self._fields([job.id], "looks")

@@ -1,0 +1,1 @@
+"""Measurements. Each prints a table and JSON; nothing here decides a test."""
