@@ -20,12 +20,14 @@ from worker.caps import LaneCaps
 from worker.clock import Clock, SystemClock
 from worker.engine.admission import Admission
 from worker.engine.bells import Bells
+from worker.engine.isolation import Isolation
 from worker.engine.listener import Listener
 from worker.engine.patience import Patience
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
 from worker.engine.pulse import Pulse
 from worker.engine.quota import QuotaWatch
+from worker.engine.recollection import Recollection
 from worker.engine.rescuer import Rescuer
 from worker.engine.settling import Settling
 from worker.engine.submitter import Submitter
@@ -127,11 +129,16 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         connections=settings.max_jobs + settings.poll_concurrency,
         on_quota=quota.saw,
     )
-    settling = Settling(store, clock, bells, settings.max_result_bytes)
+    recollection = Recollection(store.client, store.jobs)
+    recollection.watch(redis)
+    settling = Settling(store, clock, bells, recollection, settings.max_result_bytes)
+    isolation = Isolation(store, settling)
     submitter = Submitter(
         store=store,
         provider=provider,
         settling=settling,
+        recollection=recollection,
+        isolation=isolation,
         clock=clock,
         bells=bells,
         rules=decisions,
@@ -142,6 +149,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         store=store,
         provider=provider,
         settling=settling,
+        isolation=isolation,
         clock=clock,
         bell=bells.poller,
         rules=decisions,
@@ -154,6 +162,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         bell=bells.admission,
         submitter=submitter,
         caps=LaneCaps(settings.lane_caps),
+        recollection=recollection,
         max_jobs=settings.max_jobs,
         lease_s=settings.lease_s,
     )
@@ -186,11 +195,12 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     )
     supervisor = Supervisor(
         [
+            recollection,
             pulse,
             admission,
             Timer(store, bells),
             poller,
-            Rescuer(store, settling, submitter),
+            Rescuer(store, settling, submitter, isolation),
             Pruner(store, settings.retention_s),
             quota,
         ],

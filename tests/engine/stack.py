@@ -175,17 +175,7 @@ class Stack:
     async def processes(self, count: int, **changes: Any) -> AsyncGenerator[list[int]]:
         """Workers as processes of their own; stopped by SIGTERM, they have to exit 0."""
         settings = self.settings.model_copy(update=changes)
-        running = [
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "worker.cli.main",
-                "worker",
-                env=environment(settings),
-                stderr=subprocess.DEVNULL,
-            )
-            for _ in range(count)
-        ]
+        running = [await start_worker(settings) for _ in range(count)]
 
         async def all_live() -> bool:
             return len(await self.review.live_workers()) == count
@@ -198,6 +188,34 @@ class Stack:
                 process.terminate()
             codes = [await process.wait() for process in running]
         assert codes == [0] * count
+
+    @asynccontextmanager
+    async def doomed(self, **changes: Any) -> AsyncGenerator[asyncio.subprocess.Process]:
+        """A worker process that the block has to kill."""
+        process = await start_worker(self.settings.model_copy(update=changes))
+
+        async def lives() -> bool:
+            return bool(await self.review.live_workers())
+
+        try:
+            await wait_until(lives, "the worker lives")
+            yield process
+        finally:
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
+    """A worker as a process of its own."""
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "worker.cli.main",
+        "worker",
+        env=environment(settings),
+        stderr=subprocess.DEVNULL,
+    )
 
 
 def environment(settings: Settings) -> dict[str, str]:

@@ -15,12 +15,14 @@ from jobs.admission import Pick, choose
 from jobs.holds import Gates
 from jobs.lanes import JobId, Lane
 from jobs.moves import admit
+from jobs.places import Index
 from jobs.records import Job
 from jobs.states import State
 from worker.arq_entries import submit_entry
 from worker.caps import LaneCaps
 from worker.clock import Clock
 from worker.engine.bells import Bell
+from worker.engine.recollection import Recollection
 from worker.engine.submitter import Submitter
 from worker.store import Store
 from worker.store.changes import Extra, Limit, Stored, WakeUp, gate_step, lane_cap
@@ -52,6 +54,7 @@ class Admission:
         bell: Bell,
         submitter: Submitter,
         caps: LaneCaps,
+        recollection: Recollection,
         max_jobs: int,
         lease_s: float,
     ) -> None:
@@ -60,6 +63,7 @@ class Admission:
         self.bell = bell
         self._submitter = submitter
         self._caps = caps
+        self._recollection = recollection
         self._max_jobs = max_jobs
         self._lease_s = lease_s
         self.closed = False
@@ -78,6 +82,9 @@ class Admission:
         if free <= 0:
             return BUSY_S
         gates = await self._store.gates.standing()
+        if not self._recollection.trusts(now):
+            self._recollection.bell.ring()
+            return BUSY_S
         admitted = await self._admit_passes(queues, gates, free, now)
         admitted += await self._admit_lanes(queues, gates, free - admitted, now)
         return BUSY_S if admitted else self._pause(queues, gates, now)
@@ -104,7 +111,9 @@ class Admission:
         picked: list[Stored] = []
         for job_id, stored in zip(ids, await self._store.jobs.load_many(ids), strict=True):
             if stored is None:
-                await self._store.jobs.set_aside_pass(job_id)
+                await self._store.jobs.strike_missing(Index.PASS, "", job_id)
+            elif stored.job.state is not State.QUEUED:
+                await self._store.jobs.strike(stored, Index.PASS)
             elif gates.admits(stored.job.lane, now, free_pass=True):
                 picked.append(stored)
         return await self._commit(picked, gates)
@@ -139,8 +148,11 @@ class Admission:
         ids = [pick.job_id for pick in picks]
         found: list[Stored] = []
         for pick, stored in zip(picks, await self._store.jobs.load_many(ids), strict=True):
+            name = str(pick.lane)
             if stored is None:
-                await self._store.jobs.set_aside(pick.lane, pick.job_id)
+                await self._store.jobs.strike_missing(Index.LANE, name, pick.job_id)
+            elif stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
+                await self._store.jobs.strike(stored, Index.LANE, name)
             else:
                 found.append(stored)
         return found
@@ -151,8 +163,6 @@ class Admission:
 
     async def _admit(self, stored: Stored, gates: Gates) -> Stored | NotWritten:
         job = stored.job
-        if job.state is not State.QUEUED:
-            return NotWritten.SUPERSEDED
         now = self._clock.now()
         hop = secrets.token_hex(4)
         opening = () if job.free_pass else gates.opening(job.lane)

@@ -9,17 +9,20 @@ import asyncio
 from typing import Final, Protocol
 
 import structlog
+from redis.exceptions import RedisError
 
 from jobs import moves
 from jobs.answers import NoLook, PollAnswer
 from jobs.decide import Decision, LookAgain, Looks, Moment, Rules, decide_poll
 from jobs.holds import Gates
 from jobs.lanes import executions
+from jobs.places import Index
 from jobs.records import Job
 from jobs.states import State
 from worker.clock import Clock
 from worker.endings import end
 from worker.engine.bells import Bell
+from worker.engine.isolation import Isolation
 from worker.engine.settling import Settling
 from worker.provider.answers import CancelAnswer, Trouble
 from worker.provider.client import UnknownAccount
@@ -59,6 +62,7 @@ class Poller:
         store: Store,
         provider: LooksAtRuns,
         settling: Settling,
+        isolation: Isolation,
         clock: Clock,
         bell: Bell,
         rules: Rules,
@@ -68,6 +72,7 @@ class Poller:
         self._store = store
         self._provider = provider
         self._settling = settling
+        self._isolation = isolation
         self._clock = clock
         self.bell = bell
         self._rules = rules
@@ -123,13 +128,22 @@ class Poller:
         del self._under_way[job_id]
         if len(self._under_way) >= self._at_once - 1:
             self.bell.ring()
-        if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("poll.failed", exc_info=error)
+        if not task.cancelled():
+            task.exception()
 
     async def _look(self, found: Due) -> None:
+        try:
+            await self._perform(found)
+        except (RedisError, OSError) as error:
+            log.warning("poll.interrupted", job_id=found.stored.job.id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+            await self._isolation.strike(found.stored.job.id, error)
+
+    async def _perform(self, found: Due) -> None:
         stored, looks = found.stored, found.looks
         job = stored.job
         if not _watched(job) or job.execution_id is None:
+            await self._store.jobs.strike(stored, Index.INFLIGHT)
             return
         if job.state is State.CANCELLING and not job.cancel_sent:
             stored = await self._cancel(stored)

@@ -10,9 +10,12 @@ import structlog
 
 from jobs import moves
 from jobs.decide import Decision
+from jobs.lifecycle import IllegalMove
+from jobs.places import Index
 from jobs.records import Job
 from jobs.states import State
 from worker.engine.bells import Bell
+from worker.engine.isolation import Isolation
 from worker.engine.settling import Settling
 from worker.engine.submitter import Submitter
 from worker.store import Store
@@ -28,10 +31,13 @@ class Rescuer:
 
     name = "rescuer"
 
-    def __init__(self, store: Store, settling: Settling, submitter: Submitter) -> None:
+    def __init__(
+        self, store: Store, settling: Settling, submitter: Submitter, isolation: Isolation
+    ) -> None:
         self._store = store
         self._settling = settling
         self._submitter = submitter
+        self._isolation = isolation
         self.bell = Bell()
 
     async def tick(self, now: float) -> float:
@@ -43,8 +49,14 @@ class Rescuer:
         for stored in await self._store.jobs.load_many(lost):
             if stored is None:
                 continue
-            rescued = await self._settling.settle(stored, _rescue)
-            if rescued is not None:
+            try:
+                rescued = await self._settling.settle(stored, _rescue)
+            except IllegalMove as error:
+                await self._isolation.isolate(stored.job.id, error)
+                continue
+            if rescued is None:
+                await self._store.jobs.strike(stored, Index.LEASE)
+            else:
                 log.warning(
                     "job.rescued",
                     job_id=stored.job.id,

@@ -18,6 +18,7 @@ from jobs.records import Job
 from jobs.states import AT_REST, State
 from worker.clock import Clock
 from worker.engine.bells import Bells
+from worker.engine.recollection import Recollection
 from worker.store import Store
 from worker.store.changes import Extra, Stored
 from worker.store.codec import encode
@@ -37,10 +38,18 @@ HEAD_BYTES: Final = 65_536
 class Settling:
     """Performs decisions."""
 
-    def __init__(self, store: Store, clock: Clock, bells: Bells, max_result_bytes: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        bells: Bells,
+        recollection: Recollection,
+        max_result_bytes: int,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._bells = bells
+        self._recollection = recollection
         self._max_result_bytes = max_result_bytes
         self._costs: dict[tuple[str, str], float] = {}
 
@@ -65,6 +74,7 @@ class Settling:
             job, extra = self._with_result(decision)
             written = await self.patiently(self._commit, current, job, extra)
             if written is not None:
+                self._recollection.remember(written, extra.result)
                 self._announce(current.job, written.job)
                 await self.patiently(self._remember_cost, written.job)
                 return written

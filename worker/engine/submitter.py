@@ -17,7 +17,9 @@ from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.endings import end
 from worker.engine.bells import Bells
+from worker.engine.isolation import Isolation
 from worker.engine.patience import Patience
+from worker.engine.recollection import Recollection
 from worker.engine.settling import Settling
 from worker.provider.client import Provider, UnknownAccount
 from worker.store import Store
@@ -46,6 +48,8 @@ class Submitter:
         store: Store,
         provider: Provider,
         settling: Settling,
+        recollection: Recollection,
+        isolation: Isolation,
         clock: Clock,
         bells: Bells,
         rules: Rules,
@@ -55,6 +59,8 @@ class Submitter:
         self._store = store
         self._provider = provider
         self._settling = settling
+        self._recollection = recollection
+        self._isolation = isolation
         self._clock = clock
         self._bells = bells
         self._rules = rules
@@ -103,6 +109,14 @@ class Submitter:
         self._bells.admission.ring()
 
     async def _hop(self, job_id: str, hop: str) -> None:
+        try:
+            await self._perform(job_id, hop)
+        except (RedisError, OSError) as error:
+            log.warning("hop.interrupted", job_id=job_id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+            await self._isolation.isolate(job_id, error)
+
+    async def _perform(self, job_id: str, hop: str) -> None:
         found = await self._store.jobs.load_with_inputs(job_id)
         if found is None or not _may_submit(found[0].job, hop):
             log.debug("hop.superseded", job_id=job_id, hop=hop)
@@ -142,6 +156,9 @@ class Submitter:
         except asyncio.CancelledError:
             await self._settling.settle(hand.stored, _cut(hand.stored.job))
             raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+            await self._isolation.isolate(hand.stored.job.id, error)
+            return
         if answer is not None:
             await self._settle(hand.stored, answer)
 
@@ -164,6 +181,7 @@ class Submitter:
             if not isinstance(written, Stored):
                 raise _FencedOut
             hand.stored = written
+            self._recollection.remember(written)
 
         return mark
 

@@ -39,7 +39,7 @@ class Supervisor:
     """Keeps services going, and knows which of them are in trouble."""
 
     def __init__(self, services: Sequence[Service], clock: Clock) -> None:
-        self._services = services
+        self.services = services
         self._clock = clock
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}
@@ -52,8 +52,7 @@ class Supervisor:
     def start(self) -> None:
         """Start every service."""
         self._tasks = [
-            asyncio.create_task(self._keep(service), name=service.name)
-            for service in self._services
+            asyncio.create_task(self._keep(service), name=service.name) for service in self.services
         ]
 
     async def stop(self, names: Sequence[str] | None = None) -> None:

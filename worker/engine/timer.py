@@ -1,10 +1,12 @@
 """The timer: queues what is due, scheduled jobs and retries alike."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 
 from jobs.lanes import JobId
 from jobs.moves import come_due
+from jobs.places import Index
 from jobs.states import State
 from worker.engine.bells import Bell, Bells
 from worker.store import Store
@@ -39,10 +41,13 @@ class Timer:
 
     async def _queue(self, ids: list[JobId], now: float) -> None:
         waiting = (State.SCHEDULED, State.RETRYING)
-        commits = [
-            self._store.jobs.commit(stored, come_due(stored.job, now))
-            for stored in await self._store.jobs.load_many(ids)
-            if stored is not None and stored.job.state in waiting
-        ]
+        commits: list[Awaitable[object]] = []
+        for stored in await self._store.jobs.load_many(ids):
+            if stored is None:
+                continue
+            if stored.job.state in waiting:
+                commits.append(self._store.jobs.commit(stored, come_due(stored.job, now)))
+            else:
+                commits.append(self._store.jobs.strike(stored, Index.DUE))
         await asyncio.gather(*commits)
         self._bells.admission.ring()

@@ -48,6 +48,8 @@ class Extra:
     result: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
     wake_up: WakeUp | None = None
+    unreadable: bytes | None = field(default=None, repr=False)
+    """The text of a record that nobody could read, kept beside the one that replaces it."""
 
 
 NOTHING = Extra()
@@ -76,15 +78,19 @@ class Change:
             number = self._places[key] = len(self.keys)
         return number
 
-    def write(self, old: Job | None, new: Job, extra: Extra) -> "Change":
-        """Write `new` where `old` is expected, and every entry that differs between them."""
-        count = 1 + (int(self._expected.split(".")[0]) if self._expected else 0)
-        self.rev = f"{count}.{secrets.token_hex(4)}"
+    def write(self, old: Job | None, new: Job, extra: Extra, *, age: int = 0) -> "Change":
+        """Write `new` where `old` is expected, and every entry that differs between them.
+
+        The revision counts up from the one expected, or from `age` where that is more.
+        """
+        self.rev = f"{1 + max(age_of(self._expected), age)}.{secrets.token_hex(4)}"
         fields: list[Argument] = []
         if extra.inputs is not None:
             fields += ["inputs", extra.inputs]
         if extra.result is not None:
             fields += ["result", extra.result]
+        if extra.unreadable is not None:
+            fields += ["unreadable", extra.unreadable]
         self._head: list[Argument] = [
             self._expected,
             self.rev,
@@ -134,6 +140,12 @@ class Change:
         self._ops += ["A", self._key(self._names.arq_queue), entry.score_ms, entry.arq_id]
 
 
+def age_of(rev: str) -> int:
+    """How many versions a job has had, from its revision; an unreadable one counts as none."""
+    count = rev.partition(".")[0]
+    return int(count) if count.isdecimal() else 0
+
+
 def lane_cap(lane: Lane, most: int) -> Limit:
     """The precondition of a lane's concurrency cap."""
     return Limit(Index.ACTIVE, str(lane), most)
@@ -151,6 +163,7 @@ __all__: Sequence[str] = (
     "Limit",
     "Stored",
     "WakeUp",
+    "age_of",
     "gate_step",
     "lane_cap",
 )

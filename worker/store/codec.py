@@ -12,6 +12,7 @@ _encoder: Final = msgspec.json.Encoder()
 _job: Final = msgspec.json.Decoder(Job)
 _hold: Final = msgspec.json.Decoder(Hold)
 _cool_down: Final = msgspec.json.Decoder(CoolDown)
+_position: Final = msgspec.json.Decoder(tuple[str, float, str])
 _any: Final = msgspec.json.Decoder()
 
 BROKEN: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
@@ -43,6 +44,11 @@ def decode_cool_down(data: bytes) -> CoolDown:
     return _cool_down.decode(data)
 
 
+def decode_position(data: bytes) -> tuple[str, float, str]:
+    """Read where a list stopped: index, score, member; raises one of `BROKEN`."""
+    return _position.decode(data)
+
+
 def encode_looks(attempt: int, looks: Looks) -> str:
     """Write looks with the attempt they belong to."""
     return f"{attempt}:{looks.polls}:{looks.troubles}:{looks.missing}"
@@ -50,7 +56,8 @@ def encode_looks(attempt: int, looks: Looks) -> str:
 
 def decode_looks(data: bytes | None, attempt: int) -> Looks:
     """Read the looks of an attempt; those of an earlier one do not count."""
-    if data is None:
+    try:
+        number, polls, troubles, missing = (int(part) for part in (data or b"").split(b":"))
+    except ValueError:  # nothing there, or nothing of ours: they start anew
         return Looks()
-    number, polls, troubles, missing = (int(part) for part in data.split(b":"))
     return Looks(polls, troubles, missing) if number == attempt else Looks()

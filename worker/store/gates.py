@@ -1,7 +1,11 @@
 """Holds, cool-downs and the memory of sync-only targets."""
 
+import asyncio
+import secrets
 from collections.abc import Callable
 from typing import Final
+
+import msgspec
 
 from jobs.holds import CoolDown, Gates, Hold, refused
 from jobs.lanes import Lane
@@ -10,8 +14,8 @@ from worker.store.codec import BROKEN, decode_cool_down, decode_hold, encode
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
-SWAP_TRIES: Final = 20
-"""A hold is changed rarely and by few: more lost races than this mean something is wrong."""
+SWAP_TRIES: Final = 200
+"""Only other processes race for a hold: more lost races than this mean something is wrong."""
 
 
 class GateStore:
@@ -21,6 +25,7 @@ class GateStore:
         self._client = client
         self._keys = keys
         self._scripts = scripts
+        self._changing = asyncio.Lock()
 
     async def standing(self) -> Gates:
         """Every gate that stands now."""
@@ -48,12 +53,13 @@ class GateStore:
 
     async def change(self, key: str, decide: Callable[[Hold | None], Hold | None]) -> Hold | None:
         """Apply a decision to what stands under a key (`scope|code`), against lost races."""
-        for _ in range(SWAP_TRIES):
-            found: bytes = await self._client.call("HGET", self._keys.holds, key) or b""
-            after = decide(_hold(found) if found else None)
-            value = encode(after) if after is not None else b""
-            if await self._scripts.swap(self._keys.holds, key, found, value):
-                return after
+        async with self._changing:
+            for _ in range(SWAP_TRIES):
+                found: bytes = await self._client.call("HGET", self._keys.holds, key) or b""
+                after = decide(_hold(found) if found else None)
+                value = _marked(after) if after is not None else b""
+                if await self._scripts.swap(self._keys.holds, key, found, value):
+                    return after
         raise RuntimeError(f"hold {key} changed {SWAP_TRIES} times while it was being changed")
 
     async def cool(self, cool_down: CoolDown) -> None:
@@ -89,6 +95,11 @@ class GateStore:
     async def forget_sync(self, now: float) -> None:
         """Forget the memories that have run out."""
         await self._client.call("ZREMRANGEBYSCORE", self._keys.sync_only, "-inf", now)
+
+
+def _marked(hold: Hold) -> bytes:
+    """The hold, unlike any other write of it: two equal changes at once count as two."""
+    return encode(msgspec.to_builtins(hold) | {"mark": secrets.token_hex(4)})
 
 
 def _hold(data: bytes) -> Hold | None:

@@ -9,10 +9,12 @@ from typing import Any, Final
 import structlog
 
 from jobs.decide import Looks
-from jobs.lanes import JobId, Lane
+from jobs.lanes import JobId
 from jobs.places import Index
+from jobs.poison import unreadable
 from jobs.records import Job
-from worker.store.changes import NOTHING, Change, Extra, Stored
+from jobs.states import State
+from worker.store.changes import NOTHING, Change, Extra, Stored, age_of
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_job, decode_looks, encode_looks
 from worker.store.keys import Keys
@@ -64,6 +66,22 @@ class JobStore:
             case _:
                 return NotWritten.SUPERSEDED
 
+    async def restore(self, standing: Stored | None, ours: Stored, extra: Extra = NOTHING) -> bool:
+        """Write a version that Redis has lost over the older one (or none) that it has."""
+        change = Change(self._keys, ours.job.id, standing.rev if standing else "").write(
+            standing.job if standing else None, ours.job, extra, age=age_of(ours.rev)
+        )
+        return (await self._scripts.commit(change.keys, change.args))[0] == b"ok"
+
+    async def strike(self, stored: Stored, kind: Index, name: str = "") -> bool:
+        """Take a job out of a place its record does not name; a job that moved is left alone."""
+        place = self._keys.index(kind, name if kind is Index.LANE else "")
+        job = self._keys.job(stored.job.id)
+        struck = await self._scripts.strike(job, place, stored.rev, stored.job.id)
+        if struck:
+            log.warning("place.struck", job_id=stored.job.id, place=kind.value)
+        return struck
+
     async def delete(self, old: Stored) -> bool:
         """Delete a job and all its entries, if it still is what `old` read."""
         change = Change(self._keys, old.job.id, old.rev).delete(old.job)
@@ -76,12 +94,15 @@ class JobStore:
     async def load_many(self, job_ids: Sequence[str]) -> list[Stored | None]:
         """Jobs in the order of their ids, None where there is none (or nothing readable)."""
         rows = await self._fields(job_ids, "rev", "rec")
-        return [_stored(job_id, rev, rec) for job_id, (rev, rec) in zip(job_ids, rows, strict=True)]
+        return [
+            await self._read(job_id, rev, rec)
+            for job_id, (rev, rec) in zip(job_ids, rows, strict=True)
+        ]
 
     async def load_with_inputs(self, job_id: str) -> tuple[Stored, bytes] | None:
         """A job and its inputs (JSON text)."""
         ((rev, rec, inputs),) = await self._fields([job_id], "rev", "rec", "inputs")
-        stored = _stored(job_id, rev, rec)
+        stored = await self._read(job_id, rev, rec)
         return None if stored is None else (stored, inputs or b"{}")
 
     async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
@@ -93,6 +114,34 @@ class JobStore:
         commands = [("HMGET", self._keys.job(job_id), *names) for job_id in job_ids]
         return await self._client.many(commands)
 
+    async def _read(self, job_id: str, rev: bytes | None, rec: bytes | None) -> Stored | None:
+        """The job of a row; one that nobody can read becomes a dead letter on the spot."""
+        if rev is None or rec is None:
+            return None
+        try:
+            return Stored(decode_job(rec), rev.decode())
+        except BROKEN as error:
+            log.error("record.unreadable", job_id=job_id, error=type(error).__name__)  # noqa: TRY400
+            return await self._bury_unreadable(job_id, rev, rec, type(error).__name__)
+
+    async def _bury_unreadable(
+        self, job_id: str, rev: bytes, rec: bytes, why: str
+    ) -> Stored | None:
+        dead = unreadable(job_id, why, time.time())
+        expected = rev.decode("ascii", "replace")
+        change = Change(self._keys, job_id, expected).write(None, dead, Extra(unreadable=rec))
+        reply = await self._scripts.commit(change.keys, change.args)
+        if reply[0] != b"ok":
+            return None
+        for kind in (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT):
+            place = self._keys.index(kind)
+            await self._scripts.strike(self._keys.job(job_id), place, change.rev, job_id)
+        for state in State:
+            if state is not dead.state:
+                index = self._keys.index(Index.STATE, state)
+                await self._scripts.strike(self._keys.job(job_id), index, change.rev, job_id)
+        return Stored(dead, change.rev)
+
     # Places.
 
     async def claim_polls(self, now: float, lease_until: float, limit: int) -> list[Due]:
@@ -102,7 +151,9 @@ class JobStore:
         rows = await self._fields(ids, "rev", "rec", "looks")
         found: list[Due] = []
         for job_id, (rev, rec, looks) in zip(ids, rows, strict=True):
-            if (stored := _stored(job_id, rev, rec)) is not None:
+            if (stored := await self._read(job_id, rev, rec)) is None:
+                await self._scripts.strike(self._keys.job(job_id), inflight, "", job_id)
+            else:
                 found.append(Due(stored, decode_looks(looks, stored.job.submits)))
         return found
 
@@ -156,19 +207,11 @@ class JobStore:
             scores = [part for job_id in job_ids for part in (until, job_id)]
             await self._client.call("ZADD", self._keys.index(Index.LEASE), "XX", *scores)
 
-    async def set_aside(self, lane: Lane, job_id: str) -> None:
-        """Take an id without a readable record out of its lane, so that it blocks nobody."""
-        await self._set_aside(self._keys.lane(lane), job_id)
-
-    async def set_aside_pass(self, job_id: str) -> None:
-        """Take an id without a readable record out of the passes."""
-        await self._set_aside(self._keys.index(Index.PASS), job_id)
-
-    async def _set_aside(self, key: str, job_id: str) -> None:
-        log.error("record.set_aside", job_id=job_id)
-        await self._client.many(
-            [("ZADD", self._keys.broken, time.time(), job_id), ("ZREM", key, job_id)],
-        )
+    async def strike_missing(self, kind: Index, name: str, job_id: str) -> None:
+        """Take an id that has no record out of a place, so that it blocks nobody."""
+        place = self._keys.index(kind, name)
+        if await self._scripts.strike(self._keys.job(job_id), place, "", job_id):
+            log.error("place.without_record", job_id=job_id, place=place)
 
     async def _earliest(
         self,
@@ -180,13 +223,3 @@ class JobStore:
         ready = [JobId(member) for member, score in rows if score <= now][:limit]
         later = [score for _, score in rows if score > now]
         return ready, min(later, default=None)
-
-
-def _stored(job_id: str, rev: bytes | None, rec: bytes | None) -> Stored | None:
-    if rev is None or rec is None:
-        return None
-    try:
-        return Stored(decode_job(rec), rev.decode())
-    except BROKEN as error:
-        log.warning("record.unreadable", job_id=job_id, error=type(error).__name__)
-        return None

@@ -75,11 +75,6 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
-    def broken(self) -> str:
-        """Sorted set of ids whose record was missing or unreadable when their turn came."""
-        return f"{self.namespace}:broken"
-
-    @property
     def audit(self) -> str:
         """Stream of the acts of people."""
         return f"{self.namespace}:audit"

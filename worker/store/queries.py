@@ -10,7 +10,7 @@ from jobs.places import Index
 from jobs.records import Job
 from jobs.states import Kind, State
 from worker.store.client import Client, pairs, texts
-from worker.store.codec import BROKEN, decode, encode
+from worker.store.codec import BROKEN, decode_position, encode
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -20,6 +20,9 @@ CHUNK: Final = 200
 
 SCAN_MOST: Final = 5_000
 """Records a page looks at before it answers with what it has and a cursor."""
+
+SAMPLES: Final = 5
+"""Oldest jobs of a group that are tried as its sample, should some turn out unreadable."""
 
 
 class BadCursor(ValueError):
@@ -105,9 +108,8 @@ class _Position:
 def _position(cursor: str) -> _Position:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        index, score, member = decode(base64.urlsafe_b64decode(padded))
-        return _Position(str(index), float(score), str(member))
-    except (*BROKEN, TypeError):
+        return _Position(*decode_position(base64.urlsafe_b64decode(padded)))
+    except BROKEN:
         raise BadCursor(
             "cursor is not one this list gave out; leave it away to start at the top"
         ) from None
@@ -218,19 +220,28 @@ class Queries:
         mine = [name for name in names if name.startswith(f"{state}|")]
         keys = [self._keys.index(Index.GROUP, name) for name in mine]
         sizes = await self._client.many([("ZCARD", key) for key in keys])
-        firsts = await self._client.many([("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys])
+        firsts = await self._client.many(
+            [("ZRANGE", key, 0, SAMPLES - 1, "WITHSCORES") for key in keys]
+        )
         found: list[Group] = []
         for name, key, size, first in zip(mine, keys, sizes, firsts, strict=True):
             if not size:
                 await self._scripts.retire(self._keys.groups, name, [key])
                 continue
-            ((member, since),) = pairs(first)
-            sample = await self._jobs.load(member)
+            members = pairs(first)
+            sample = await self._sample([member for member, _ in members], state)
             if sample is not None:
                 code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
-                group = Group(state, code, Lane.parse(lane), size, since, sample.job)
+                group = Group(state, code, Lane.parse(lane), size, members[0][1], sample)
                 found.append(group)
         return sorted(found, key=lambda group: (-group.count, group.since))
+
+    async def _sample(self, job_ids: Sequence[str], state: State) -> Job | None:
+        for job_id in job_ids:
+            stored = await self._jobs.load(job_id)
+            if stored is not None and stored.job.state is state:
+                return stored.job
+        return None
 
     async def held(self, hold_ids: Sequence[str]) -> list[int]:
         """How many jobs each hold parked."""

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError, RedisError
+from redis.exceptions import NoScriptError
 
 from worker.store.client import Argument, Client, Command, texts
 
-NAMES: Final = ("commit", "claim", "reschedule", "swap", "retire")
+NAMES: Final = ("commit", "claim", "reschedule", "strike", "swap", "retire")
 
 PIPELINE_MOST: Final = 500
 """Commits sent in one round trip."""
@@ -50,6 +50,10 @@ class Scripts:
         args: list[Argument] = [arg for _, job_id, at, looks in jobs for arg in (job_id, at, looks)]
         return int(await self._run("reschedule", keys, args))
 
+    async def strike(self, job: str, place: str, rev: str, job_id: str) -> bool:
+        """Take a job id out of a place, if its record still has this revision (empty: none)."""
+        return bool(await self._run("strike", [job, place], [rev, job_id]))
+
     async def swap(self, key: str, field: str, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
         return bool(await self._run("swap", [key], [field, expected, value]))
@@ -72,7 +76,7 @@ class Scripts:
             replies: list[Any]
             try:
                 replies = await self._send(batch)
-            except (RedisError, OSError) as error:
+            except Exception as error:  # noqa: BLE001  whatever it is, nobody waits for ever
                 replies = [error] * len(batch)
             except asyncio.CancelledError:
                 for waiting in (*batch, *self._waiting):

@@ -1,0 +1,175 @@
+"""Laws under damage: poison is put aside, a forgetful Redis not believed, nothing alive expires."""
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from jobs.lanes import Scope
+from jobs.places import Index
+from jobs.poison import UNREADABLE
+from jobs.states import State
+from tests.engine.stack import SOMEBODY, Stack, wait_until
+from worker.engine.isolation import INTERNAL
+from worker.engine.recollection import Recollection
+from worker.main import SteadyWorker
+from worker.provider.client import Provider
+from worker.runtime import Runtime
+from worker.store.changes import Stored
+
+
+async def _spoil(system: Stack, redis: ArqRedis, job_id: str) -> None:
+    await redis.hset(system.store.keys.job(job_id), "rec", b'{"id": 7')  # type: ignore[misc,arg-type]
+
+
+async def test_an_unreadable_record_becomes_a_dead_letter_and_blocks_nobody(
+    system: Stack, redis: ArqRedis
+) -> None:
+    bad = await system.enqueue(label="bad", priority=100)
+    good = await system.enqueue(label="good")
+    await _spoil(system, redis, bad)
+    async with system.worker(max_jobs=1):
+        assert (await system.until(good)).state is State.SUCCEEDED
+        dead = await system.job(bad)
+    assert dead.state is State.DEAD
+    assert dead.reason is not None
+    assert dead.reason.code == UNREADABLE
+    keys = system.store.keys
+    assert await redis.hget(keys.job(bad), "unreadable") == b'{"id": 7'  # type: ignore[misc]
+    lane = keys.index(Index.LANE, "default/model/gpt-image-2")
+    assert await redis.zscore(lane, bad) is None
+    assert (await system.ledger("bad"))["posts"] == 0
+
+
+async def test_a_running_job_whose_record_is_spoiled_is_put_aside(
+    system: Stack, redis: ArqRedis
+) -> None:
+    async with system.worker():
+        bad = await system.enqueue(label="bad", duration_s=0.6)
+        await system.until(bad, State.RUNNING)
+        await _spoil(system, redis, bad)
+
+        async def put_aside() -> bool:
+            return (await system.job(bad)).state is State.DEAD
+
+        await wait_until(put_aside, "the spoiled job is a dead letter")
+        inflight = system.store.keys.index(Index.INFLIGHT)
+        assert await redis.zscore(inflight, bad) is None
+
+
+async def test_a_job_that_makes_the_code_raise_is_put_aside_and_others_go_on(
+    system: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submit = Provider.submit
+
+    async def raising(self: Provider, kind: Any, target: str, *args: Any, **options: Any) -> Any:
+        if target == "suno":
+            raise ZeroDivisionError
+        return await submit(self, kind, target, *args, **options)
+
+    monkeypatch.setattr(Provider, "submit", raising)
+    async with system.worker():
+        bad = await system.enqueue("suno", label="bad")
+        good = await system.enqueue(label="good")
+        job = await system.until(bad)
+        assert (await system.until(good)).state is State.SUCCEEDED
+    assert job.state is State.DEAD
+    assert job.reason is not None
+    assert job.reason.code == INTERNAL
+    assert "ZeroDivisionError" in job.reason.message
+
+
+async def test_a_poll_that_makes_the_code_raise_three_times_is_put_aside(
+    system: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def raising(_: Provider, *args: Any) -> Any:
+        del args
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Provider, "poll", raising)
+    async with system.worker(lease_s=0.2):
+        job_id = await system.enqueue(label="it")
+        job = await system.until(job_id)
+    assert job.state is State.DEAD
+    assert job.reason is not None
+    assert str(job.execution_id) in job.reason.message, "the paid run can be found"
+
+
+async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
+    system: Stack, redis: ArqRedis
+) -> None:
+    """The record is put back to what it was before the submit, as after a lost tail of the AOF."""
+    async with system.worker() as worker:
+        recollection = await _recollection(worker)
+        hold = await system.desk.set_hold(Scope("default"), SOMEBODY)
+        job_id = await system.enqueue(label="it", duration_s=1.0)
+        before = await system.store.jobs.load(job_id)
+        assert before is not None
+        await system.desk.release_hold(hold.id, SOMEBODY)
+        await system.until(job_id, State.RUNNING)
+        recollection._trust_from = time.time() + 60  # as while a connection is new
+        await _roll_back(system, redis, before)
+        assert (await system.job(job_id)).state is State.QUEUED
+        recollection._server, recollection._suspicious = "another", True
+        recollection.bell.ring()
+        done = await system.until(job_id, State.SUCCEEDED)
+    assert done.execution_id
+    counted = await system.ledger("it")
+    assert (counted["posts"], counted["started"]) == (1, 1)
+
+
+async def _roll_back(system: Stack, redis: ArqRedis, to: Stored) -> None:
+    """Write an older version over the present one, places and all, in one step."""
+    present = await system.store.jobs.load(to.job.id)
+    assert present is not None
+    written = await system.store.jobs.commit(present, to.job)
+    assert isinstance(written, Stored)
+    await redis.hset(system.store.keys.job(to.job.id), "rev", to.rev)  # type: ignore[misc]
+
+
+async def _recollection(worker: SteadyWorker) -> Recollection:
+    async def started() -> bool:
+        return "runtime" in worker.ctx
+
+    await wait_until(started, "the worker runs")
+    runtime: Runtime = worker.ctx["runtime"]
+    (found,) = (one for one in runtime.supervisor.services if isinstance(one, Recollection))
+    return found
+
+
+async def test_no_key_of_a_living_job_expires(system: Stack, redis: ArqRedis) -> None:
+    async with system.worker():
+        await system.until(await system.enqueue(label="a", fault="MODEL_TIER_REQUIRED"))
+        await system.until(await system.enqueue("suno", label="b", fault="INVALID_INPUTS"))
+        await system.enqueue(label="c")
+        await system.enqueue("suno", label="d", delay_s=60 * 86_400)
+        running = await system.enqueue("seedance-2-0", label="e", duration_s=60)
+        await system.until(running, State.RUNNING)
+    async for key in redis.scan_iter(match=f"{system.settings.namespace}:*"):
+        assert await redis.pttl(key) == -1, key
+
+
+async def test_what_a_killed_worker_left_is_rescued_by_what_is_on_record(system: Stack) -> None:
+    """Never sent: sent now. Async and running: polled to its end. Under way: uncertain."""
+    async with system.doomed(lease_s=1) as process:
+        running = await system.enqueue(label="running", duration_s=2.0)
+        sync = await system.enqueue("kling-2-5", label="sync", duration_s=5.0)
+        hanging = await system.enqueue("suno", label="hanging", fault="hang")
+        await system.until(running, State.RUNNING)
+        await system.until(sync, State.RUNNING)
+
+        async def sent() -> bool:
+            return bool((await system.ledger("hanging"))["posts"] == 1)
+
+        await wait_until(sent, "the hanging submit is under way")
+        process.kill()
+        await process.wait()
+    async with system.worker(lease_s=1.0):
+        done = await system.until(running, State.SUCCEEDED)
+        lost = await asyncio.gather(system.until(sync), system.until(hanging))
+    assert done.spent == 0
+    assert [job.parked_as for job in lost] == ["uncertain", "uncertain"]
+    posts = {name: label["posts"] for name, label in (await system.labels()).items()}
+    assert posts == {"running": 1, "sync": 2, "hanging": 1}
