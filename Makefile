@@ -1,7 +1,7 @@
 # Everything a person or CI does here. Only Python 3.11 or newer and make need to be there.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt clean python
+.PHONY: help run test check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -47,6 +47,12 @@ check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
 fmt: $(VENV)/.dev  ## Format, and mend what ruff can mend
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
+
+docs: $(VENV)/.dev  ## Write the pages that are made from the code
+	@$(BIN)/python -c 'from jobs.verdict_table import render; print(render(), end="")' > docs/.new
+	@mv docs/.new docs/verdicts.md
+	@$(BIN)/python -c 'from config.setting_table import render; print(render(), end="")' > docs/.new
+	@mv docs/.new docs/settings.md
 
 clean:  ## Remove the venv and the caches; jobs in .state stay
 	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

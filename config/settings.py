@@ -315,7 +315,7 @@ def _require_known(name: str) -> None:
     if name in known:
         return
     close = difflib.get_close_matches(name.upper(), known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "remove it, or see the list in the README"
+    hint = f"did you mean {close[0]}?" if close else "remove it, or see docs/settings.md"
     raise SettingsError(f"{name}: there is no such setting; {hint}")
 
 

@@ -18,9 +18,9 @@ TOKEN_SECRET_MIN = 16
 WEBHOOK_SECRET_MIN = 16  # both bounds are the provider's, for the secrets its dashboard takes
 WEBHOOK_SECRET_MAX = 256
 
-_LABEL = re.compile(r"[a-z0-9_-]{1,32}")
+_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
-_SCOPE = re.compile(r"\*|[a-z0-9_-]{1,32}(?:/(?:model|workflow)(?:/[^/\s]+)?)?")
+_SCOPE = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,31}(?:/(?:model|workflow)(?:/[^/\s]+)?)?")
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 

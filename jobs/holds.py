@@ -12,6 +12,9 @@ from jobs.lanes import Lane, Scope, covers
 FULLY_OPEN: Final = 64
 """When this many submits in a row were accepted in one step, the gate is gone."""
 
+QUIET_S: Final = 600.0
+"""An opening gate of a quiet lane, where so many never come, is gone after this time."""
+
 
 class Phase(StrEnum):
     """How far a gate is open."""
@@ -93,6 +96,16 @@ def accepted(hold: Hold) -> Hold | None:
     if hold.step >= FULLY_OPEN:
         return None
     return msgspec.structs.replace(hold, step=hold.step * 2, accepted=0)
+
+
+def has_proved_open(hold: Hold, now: float) -> bool:
+    """Whether an opening gate may go: its canary was accepted, and no refusal came for long."""
+    return (
+        hold.phase is Phase.OPENING
+        and hold.step > 1
+        and hold.released_at is not None
+        and hold.released_at <= now - QUIET_S
+    )
 
 
 class CoolDown(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -19,7 +19,7 @@ JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 TARGET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 """Slugs and internal names: lowercase letters, digits, hyphens (provider's documentation)."""
 
-LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,62}")
+LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """Account labels."""
 
 PRIORITY_SPAN: Final = 100

@@ -133,8 +133,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def attempt(self) -> int:
-        """The attempt the job is at: those spent, and the one under way."""
-        return self.spent + (self.open_attempt is not None)
+        """The attempt the job is at: those spent, and the one under way or that ended it."""
+        last = self.attempts[-1].outcome if self.attempts else "failed"
+        waiting = self.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
+        counts = self.open_attempt is not None or last not in ("failed", "refused")
+        return self.spent + (counts and not waiting)
 
     @property
     def parked_as(self) -> str | None:

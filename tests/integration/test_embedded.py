@@ -228,12 +228,11 @@ async def test_ctrl_c_reaches_the_server_last_and_ends_it(tmp_path: Path, event_
     assert running_url(tmp_path) is None
 
 
-async def until_it_has_children() -> list[psutil.Process]:
+async def until_it_has_more_children(than: set[psutil.Process]) -> set[psutil.Process]:
     async with asyncio.timeout(10):
         while True:
-            children = psutil.Process().children()
-            if children:
-                return children
+            if more := set(psutil.Process().children()) - than:
+                return more
             await asyncio.sleep(0)
 
 
@@ -247,8 +246,9 @@ async def test_cancelling_the_start_leaves_no_server(
 
     monkeypatch.setattr(embedded, "_ask", never)
     server = EmbeddedRedis(tmp_path)
+    before = set(psutil.Process().children())
     start = asyncio.create_task(server.__aenter__())
-    children = await until_it_has_children()
+    children = await until_it_has_more_children(before)
     start.cancel()
     with pytest.raises(asyncio.CancelledError):
         await start

@@ -31,6 +31,7 @@ class Pruner:
             deleted = sum(await asyncio.gather(*deletions))
             full = full or (len(ids) == BATCH and deleted > 0)
         await self._store.gates.forget_cooled(now)
+        await self._store.gates.forget_opened(now)
         await self._store.gates.forget_sync(now)
         await self._store.fleet.forget_gone(now)
         return 0.0 if full else LOOK_S

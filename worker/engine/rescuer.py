@@ -1,7 +1,8 @@
 """The rescuer: picks up what a worker that is gone has left, by what is on record.
 
 Never sent: back in line. Sent, or a sync run whose connection died with its worker: nobody knows,
-so it parks as `uncertain`. Claimed polls need no rescuer, their lease ends by itself.
+so it parks as `uncertain` (or is retried, where the job opted into that). Claimed polls need no
+rescuer, their lease ends by itself.
 """
 
 from typing import Final
@@ -9,11 +10,13 @@ from typing import Final
 import structlog
 
 from jobs import moves
-from jobs.decide import Decision
+from jobs.answers import Lost
+from jobs.decide import Decision, Moment, Rules, decide_submit
 from jobs.lifecycle import IllegalMove
 from jobs.places import Index
 from jobs.records import Job
 from jobs.states import State
+from worker.clock import Clock
 from worker.engine.bells import Bell
 from worker.engine.isolation import Isolation
 from worker.engine.settling import Settling
@@ -32,12 +35,21 @@ class Rescuer:
     name = "rescuer"
 
     def __init__(
-        self, store: Store, settling: Settling, submitter: Submitter, isolation: Isolation
+        self,
+        *,
+        store: Store,
+        settling: Settling,
+        submitter: Submitter,
+        isolation: Isolation,
+        clock: Clock,
+        rules: Rules,
     ) -> None:
         self._store = store
         self._settling = settling
         self._submitter = submitter
         self._isolation = isolation
+        self._clock = clock
+        self._rules = rules
         self.bell = Bell()
 
     async def tick(self, now: float) -> float:
@@ -50,7 +62,7 @@ class Rescuer:
             if stored is None:
                 continue
             try:
-                rescued = await self._settling.settle(stored, _rescue)
+                rescued = await self._settling.settle(stored, self._decide)
             except IllegalMove as error:
                 await self._isolation.isolate(stored.job.id, error)
                 continue
@@ -66,8 +78,12 @@ class Rescuer:
                 )
         return 0.0 if len(ids) == BATCH and lost else LOOK_S
 
+    def _decide(self, job: Job, now: float) -> Decision | None:
+        return _rescue(job, Moment(now, self._clock.jitter(), self._rules))
 
-def _rescue(job: Job, now: float) -> Decision | None:
+
+def _rescue(job: Job, moment: Moment) -> Decision | None:
+    now = moment.now
     if job.execution_id is not None:
         return None
     match job.state:
@@ -77,6 +93,6 @@ def _rescue(job: Job, now: float) -> Decision | None:
             return Decision(moves.give_back(job, now, why="admitted, but never sent"))
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             why = f"worker {job.owner} was lost while the request was under way"
-            return Decision(moves.doubt(job, now, why=why))
+            return decide_submit(job, Lost(why), moment)
         case _:
             return None

@@ -9,7 +9,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import moves
-from jobs.answers import Accepted, Fault, Finished, NotSent, Refused, SubmitAnswer
+from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.decide import Decision, Moment, Rules, decide_submit
 from jobs.lanes import Lane
 from jobs.records import Job
@@ -154,13 +154,26 @@ class Submitter:
         try:
             answer = await self._ask(hand, inputs, Mode.SYNC, self._mark(hand, self._opening))
         except asyncio.CancelledError:
-            await self._settling.settle(hand.stored, _cut(hand.stored.job))
+            await self._settling.settle(hand.stored, self._cut(hand.stored.job))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
             await self._isolation.isolate(hand.stored.job.id, error)
             return
         if answer is not None:
             await self._settle(hand.stored, answer)
+
+    def _cut(self, opened: Job) -> Callable[[Job, float], Decision | None]:
+        """What becomes of a sync run whose connection a shutdown cut."""
+
+        def decide(job: Job, now: float) -> Decision | None:
+            if not _awaits(job, opened):
+                return None
+            if job.sent_at is None:
+                return Decision(moves.give_back(job, now, why="shutdown"))
+            moment = Moment(now, self._clock.jitter(), self._rules)
+            return decide_submit(job, Lost("its connection was cut at shutdown"), moment)
+
+        return decide
 
     def _sending(self, job: Job, now: float) -> Job:
         return moves.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
@@ -257,18 +270,5 @@ def _given_back(hop: str, why: str) -> Callable[[Job, float], Decision | None]:
         if job.cancel_requested:
             return Decision(moves.cancel(job, now, note="never sent"))
         return Decision(moves.give_back(job, now, why=why))
-
-    return decide
-
-
-def _cut(opened: Job) -> Callable[[Job, float], Decision | None]:
-    """What becomes of a sync run whose connection a shutdown cut."""
-
-    def decide(job: Job, now: float) -> Decision | None:
-        if not _awaits(job, opened):
-            return None
-        if job.sent_at is None:
-            return Decision(moves.give_back(job, now, why="shutdown"))
-        return Decision(moves.doubt(job, now, why="its connection was cut at shutdown"))
 
     return decide

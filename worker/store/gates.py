@@ -7,7 +7,7 @@ from typing import Final
 
 import msgspec
 
-from jobs.holds import CoolDown, Gates, Hold, refused
+from jobs.holds import CoolDown, Gates, Hold, has_proved_open, refused
 from jobs.lanes import Lane
 from worker.store.client import Client
 from worker.store.codec import BROKEN, decode_cool_down, decode_hold, encode
@@ -81,6 +81,12 @@ class GateStore:
             if cool is None or cool.until <= now:
                 await self._scripts.swap(self._keys.cool_downs, field.decode(), found, b"")
 
+    async def forget_opened(self, now: float) -> None:
+        """Remove opening gates that have proved open and are too quiet to get there by counting."""
+        for hold in await self.holds():
+            if has_proved_open(hold, now):
+                await self.change(hold.key, lambda found: _unless_proved(found, now))
+
     # Targets without async mode.
 
     async def remember_sync(self, lane: Lane, until: float) -> None:
@@ -95,6 +101,10 @@ class GateStore:
     async def forget_sync(self, now: float) -> None:
         """Forget the memories that have run out."""
         await self._client.call("ZREMRANGEBYSCORE", self._keys.sync_only, "-inf", now)
+
+
+def _unless_proved(hold: Hold | None, now: float) -> Hold | None:
+    return None if hold is None or has_proved_open(hold, now) else hold
 
 
 def _marked(hold: Hold) -> bytes:

@@ -1,0 +1,146 @@
+"""The documentation tells the truth, as far as a program can tell."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from config import setting_table
+from config.settings import Settings
+from jobs import verdict_table
+from jobs.answers import PollAnswer, Refused, SubmitAnswer
+from worker.cli.main import commands
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = sorted(
+    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "worker" / "sandbox" / "README.md"]
+)
+
+LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
+FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
+SPAN = re.compile(r"`([^`\n]+)`")
+INDENTED = re.compile(r"^(?: {4}|\t)(.+)$", re.MULTILINE)
+FOREIGN = re.compile(
+    r"\b(?:sessions?|agents?|issues?|workplaces?|pypi\S*|npmjs\S*|artifactory)\b"
+    r"|(?<![\w.])/(?:work|home|root|tmp)/",
+    re.IGNORECASE,
+)
+"""Words of a desk and paths of a machine: whoever reads these pages has neither."""
+
+page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+
+
+def code(path: Path) -> Iterator[str]:
+    """Every piece of code of a page: the lines of its blocks, and what stands in backticks."""
+    text = path.read_text(encoding="utf-8")
+    for block in FENCE.findall(text):
+        yield from re.sub(r"\\\n", " ", block).splitlines()
+    rest = FENCE.sub("", text)
+    yield from INDENTED.findall(rest)
+    yield from SPAN.findall(rest)
+
+
+def anchors(path: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.+)$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", h.lower()).replace(" ", "-") for h in headings}
+
+
+# --- Pages made from the code --------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "wanted"),
+    [("verdicts.md", verdict_table.render()), ("settings.md", setting_table.render())],
+)
+def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None:
+    found = (ROOT / "docs" / name).read_text(encoding="utf-8")
+    assert found == wanted, f"docs/{name} is stale: run `make docs`"
+
+
+def test_every_kind_of_answer_has_its_row() -> None:
+    assert {*verdict_table.ON_SUBMIT, Refused} == set(SubmitAnswer.__args__)
+    assert set(verdict_table.ON_LOOK) == set(PollAnswer.__args__)
+
+
+# --- What pages point at -------------------------------------------------------------------------
+
+
+@page
+def test_every_relative_link_leads_somewhere(page: Path) -> None:
+    for link in LINK.findall(page.read_text(encoding="utf-8")):
+        if link.startswith(("http://", "https://")):
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        assert target.exists(), f"{page.name} links to {link}"
+        assert not anchor or anchor in anchors(target), f"{page.name} links to {link}"
+
+
+@page
+def test_every_setting_that_is_named_exists(page: Path) -> None:
+    known = {f"KNOUDS_{name.upper()}" for name in Settings.model_fields}
+    named = set(re.findall(r"KNOUDS_[A-Z0-9_]+", page.read_text(encoding="utf-8")))
+    assert named <= known
+
+
+@page
+def test_every_make_target_that_is_named_exists(page: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    known = set(re.findall(r"^([a-z]+):", makefile, re.MULTILINE))
+    for line in code(page):
+        for target in re.findall(r"^\s*make ([a-z]+)", line):
+            assert target in known, f"{page.name}: {line}"
+
+
+# --- Commands ------------------------------------------------------------------------------------
+
+
+def check_command(words: list[str]) -> str | None:
+    """What is wrong with the words behind `knouds-worker`; None when nothing is."""
+    command: click.Command = commands
+    rest = list(words)
+    while isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z]+", rest[0]):
+        found = command.get_command(click.Context(command), rest[0])
+        if found is None:
+            return f"there is no {rest[0]}"
+        command = found
+        rest.pop(0)
+    if command.context_settings.get("ignore_unknown_options"):
+        return None
+    known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
+    for word in rest:
+        if word.startswith("--") and word not in {*known, "--help"}:
+            return f"{command.name} has no option {word}"
+    return None
+
+
+@page
+def test_every_command_that_is_shown_exists(page: Path) -> None:
+    for line in code(page):
+        for tail in re.findall(r"(?:^|\s)knouds-worker((?: +[^\s|;#…]+)*)", line):
+            wrong = check_command(tail.split())
+            assert wrong is None, f"{page.name}: knouds-worker{tail}: {wrong}"
+
+
+def test_the_check_of_commands_sees_what_is_wrong() -> None:
+    assert check_command(["jobs", "get", "ID", "--json"]) is None
+    assert check_command(["jobs", "lose", "ID"]) == "there is no lose"
+    assert check_command(["stats", "--every"]) == "stats has no option --every"
+
+
+def test_the_example_for_plain_arq_is_python() -> None:
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    ast.parse(example)
+
+
+# --- Words ---------------------------------------------------------------------------------------
+
+
+@page
+def test_nothing_foreign_slips_in(page: Path) -> None:
+    found = [match[0] for match in FOREIGN.finditer(page.read_text(encoding="utf-8"))]
+    assert found == []

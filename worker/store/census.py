@@ -1,0 +1,255 @@
+"""What Redis really holds, read page by page on a live system, and put right under precondition.
+
+Nothing here blocks the server: the keyspace and the sets are walked with SCAN and ZSCAN, pipelines
+are short. Names come as they are: bytes that are no text survive as surrogates.
+"""
+
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, cast
+
+from redis.exceptions import ResponseError
+
+from jobs.places import Index
+from jobs.records import Job
+from worker.store.client import Argument, Client, Command
+from worker.store.codec import BROKEN, decode_job
+from worker.store.keys import Keys
+from worker.store.scripts import source
+
+PAGE: Final = 1_000
+"""Keys or members asked for at a time, and most commands of a pipeline."""
+
+RECORDS: Final = 500
+"""Records read at a time: they are the large ones."""
+
+LOOKS: Final = 50
+"""Jobs looked at in one transaction."""
+
+NAMED: Final = frozenset(
+    {
+        Index.LANE,
+        Index.STATE,
+        Index.TARGET,
+        Index.TAG,
+        Index.BATCH,
+        Index.ACTIVE,
+        Index.GATE,
+        Index.HELD,
+        Index.GROUP,
+    }
+)
+"""Indexes with one set a name; the others are one set each."""
+
+_KINDS: Final = {kind.value: kind for kind in Index}
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """A job's record as it lies there. Exactly one of `job` and `fault` is set where it exists."""
+
+    job_id: str
+    exists: bool
+    rev: str = ""
+    job: Job | None = None
+    fault: str = ""
+    """Why nobody can read it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """A record and some of its places, read in one atomic step."""
+
+    record: Record
+    scores: Mapping[str, float | None]
+    """Key → the job's score there, None where it is not; keys that cannot be read are left out."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mend:
+    """Operations of `mend.lua`: `(letter, key, score, member)`, the score ignored for a removal."""
+
+    watched: str
+    expected: str
+    """A revision, or `""`: `watched` must not exist, or `"*"`: it must."""
+    operations: tuple[tuple[str, str, float, str], ...]
+
+
+class Ledger:
+    """Reads of a census, and its one write."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+        self._mend = source("mend")
+
+    # Names.
+
+    def job_of(self, key: str) -> str | None:
+        """The job id of a record's key; None for another key."""
+        prefix = self._keys.job("")
+        return key.removeprefix(prefix) if key.startswith(prefix) else None
+
+    def index_of(self, key: str) -> tuple[Index, str] | None:
+        """The index and the name of an index's key; None for another key."""
+        word, _, name = key.removeprefix(f"{self._keys.namespace}:").partition(":")
+        kind = _KINDS.get(word)
+        return None if kind is None else (kind, name)
+
+    def kept(self) -> dict[str, str]:
+        """The fixed keys of the namespace and the type each must have."""
+        keys = self._keys
+        sets = [keys.index(kind) for kind in Index if kind not in NAMED]
+        sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue]
+        hashes = (keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers)
+        return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
+
+    # Reads.
+
+    async def keys(self) -> AsyncIterator[list[str]]:
+        """Every key of the namespace that is there all the while; some come twice."""
+        cursor = 0
+        while True:
+            scan = ("SCAN", cursor, "MATCH", f"{self._keys.namespace}:*", "COUNT", PAGE)
+            cursor, found = await self._client.call(*scan)
+            yield [_text(key) for key in found]
+            if not cursor:
+                return
+
+    async def types(self, keys: Sequence[str]) -> dict[str, str]:
+        """The type of each key, `none` where there is no such key."""
+        found: list[bytes] = []
+        for page in paged(keys, PAGE):
+            found += await self._client.many([("TYPE", _raw(key)) for key in page])
+        return {key: kind.decode() for key, kind in zip(keys, found, strict=True)}
+
+    async def records(self, job_ids: Sequence[str]) -> list[Record]:
+        """The records of some jobs, each read by itself."""
+        commands = [("HMGET", _raw(self._keys.job(name)), "rev", "rec") for name in job_ids]
+        replies = await self._client.try_many(commands)
+        return [_record(name, reply) for name, reply in zip(job_ids, replies, strict=True)]
+
+    async def scores(
+        self, wanted: Mapping[str, Sequence[str]]
+    ) -> dict[str, Sequence[float | None]]:
+        """Key → the scores of some members in their order; keys that cannot be read are left out.
+
+        Each member list is no longer than a page.
+        """
+        found: dict[str, Sequence[float | None]] = {}
+        for page in paged(list(wanted), PAGE):
+            commands = [("ZMSCORE", _raw(key), *map(_raw, wanted[key])) for key in page]
+            for key, reply in zip(page, await self._client.try_many(commands), strict=True):
+                if isinstance(reply, ResponseError):
+                    continue
+                if isinstance(reply, Exception):
+                    raise reply
+                found[key] = reply
+        return found
+
+    async def members(self, key: str) -> AsyncIterator[list[str]]:
+        """The members of a sorted set that are there all the while; some come twice."""
+        cursor = 0
+        while True:
+            cursor, found = await self._client.call("ZSCAN", _raw(key), cursor, "COUNT", PAGE)
+            yield [_text(member) for member, _ in found]
+            if not cursor:
+                return
+
+    async def looks(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Look]:
+        """Job id → its record and its scores under some keys, both of the same moment."""
+        found: dict[str, Look] = {}
+        for page in paged(list(wanted), LOOKS):
+            commands: list[Command] = []
+            for name in page:
+                job = _raw(self._keys.job(name))
+                commands += [("EXISTS", job), ("HMGET", job, "rev", "rec")]
+                commands += [("ZSCORE", _raw(key), _raw(name)) for key in wanted[name]]
+            replies = iter(await self._at_once(commands))
+            for name in page:
+                exists = bool(next(replies))
+                record = _record(name, next(replies), exists=exists)
+                scores = [(key, next(replies)) for key in wanted[name]]
+                read = {key: score for key, score in scores if not isinstance(score, Exception)}
+                found[name] = Look(record, read)
+        return found
+
+    async def unregistered(self, register: str, named: Mapping[str, str]) -> list[str]:
+        """Those of the names that are not on a register though their set has members."""
+        found: list[str] = []
+        for page in paged(list(named), PAGE // 2):
+            commands: list[Command] = []
+            for name in page:
+                commands += [("EXISTS", _raw(named[name])), ("ZSCORE", register, _raw(name))]
+            replies = await self._at_once(commands)
+            states = zip(page, replies[::2], replies[1::2], strict=True)
+            found += [name for name, exists, score in states if exists and score is None]
+        return found
+
+    async def sizes(self, keys: Sequence[str], registers: Sequence[str]) -> list[Any]:
+        """The sizes of sorted sets, and then the members of registers, all of the same moment."""
+        commands: list[Command] = [("ZCARD", _raw(key)) for key in keys]
+        commands += [("ZRANGE", register, 0, -1) for register in registers]
+        replies = await self._at_once(commands)
+        count = len(keys)
+        return [*replies[:count], *([_text(m) for m in members] for members in replies[count:])]
+
+    async def _at_once(self, commands: Sequence[Command]) -> list[Any]:
+        """A transaction of reads; a refused command has its error as its reply."""
+        if not commands:
+            return []
+        pipe = cast("Any", self._client.redis.pipeline(transaction=True))
+        for command in commands:
+            pipe.execute_command(*command)
+        return cast("list[Any]", await pipe.execute(raise_on_error=False))
+
+    # The write.
+
+    async def mend(self, wanted: Mend) -> bool:
+        """Do the operations, if the precondition still holds; False when it does not."""
+        keys, args = [wanted.watched], list[Argument]([wanted.expected])
+        for letter, key, score, member in wanted.operations:
+            if key not in keys[1:]:
+                keys.append(key)
+            number = keys.index(key, 1) + 1
+            args += [letter, number, *([] if letter == "R" else [score]), _raw(member)]
+        call = ("EVAL", self._mend, len(keys), *map(_raw, keys), *args)
+        return int(await self._client.call(*call)) >= 0
+
+
+def paged(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
+    """A sequence in pieces."""
+    for start in range(0, len(names), size):
+        yield names[start : start + size]
+
+
+def _record(job_id: str, reply: Any, *, exists: bool | None = None) -> Record:
+    if isinstance(reply, ResponseError):
+        return Record(job_id, exists=True, fault="its key does not hold a hash")
+    if isinstance(reply, Exception):
+        raise reply
+    rev, rec = reply
+    if exists is None:
+        exists = rev is not None or rec is not None
+    if not exists:
+        return Record(job_id, exists=False)
+    if rev is None or rec is None:
+        missing = "revision" if rec is not None else "record" if rev is not None else "content"
+        return Record(job_id, exists=True, fault=f"it has no {missing}")
+    try:
+        job = decode_job(rec)
+    except BROKEN as error:
+        why = f"it is not what a record looks like ({type(error).__name__})"
+        return Record(job_id, exists=True, rev=_text(rev), fault=why)
+    if job.id != job_id:
+        fault = "it is the record of another job"
+        return Record(job_id, exists=True, rev=_text(rev), fault=fault)
+    return Record(job_id, exists=True, rev=_text(rev), job=job)
+
+
+def _text(raw: bytes) -> str:
+    return raw.decode("utf-8", "surrogateescape")
+
+
+def _raw(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
