@@ -307,7 +307,8 @@ def _lost(
     polls: int = 0,
 ) -> Decision:
     """An unknown outcome: parks, also where a cancel was asked, for the run may be paid."""
-    if job.on_uncertain is OnUncertain.RETRY and job.state in (State.SUBMITTING, State.RUNNING):
+    wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
+    if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
         fault = Fault(moves.UNCERTAIN, answer.why, answer.http_status)
         return _retried(job, fault, at, polls=polls)
     doubted = moves.doubt(job, at.now, why=answer.why, http_status=answer.http_status, polls=polls)

@@ -371,7 +371,10 @@ def note_cancel_sent(job: Job, now: float) -> Job:
 
 
 def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
-    """A person asks to cancel what the provider has, or is just being handed."""
+    """A person asks to cancel what the provider has, or is just being handed.
+
+    The provider gets as long as the run had to say how it ended.
+    """
     _only_parked_as(job, Move.ASK_CANCEL, STUCK)
     next_poll_at = now if job.execution_id else job.next_poll_at
     return _move(
@@ -384,6 +387,7 @@ def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
             "cancel_requested": True,
             "cancel_sent": False,
             "next_poll_at": next_poll_at,
+            "deadline_at": now + job.deadline_s if job.deadline_at else None,
             "reason": None,
         },
     )

@@ -8,7 +8,7 @@ import pytest
 from arq import ArqRedis
 
 from jobs.lanes import Scope
-from jobs.places import Index
+from jobs.places import Index, entries
 from jobs.poison import UNREADABLE
 from jobs.states import State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
@@ -38,8 +38,10 @@ async def test_an_unreadable_record_becomes_a_dead_letter_and_blocks_nobody(
     assert dead.reason.code == UNREADABLE
     keys = system.store.keys
     assert await redis.hget(keys.job(bad), "unreadable") == b'{"id": 7'  # type: ignore[misc]
-    lane = keys.index(Index.LANE, "default/model/gpt-image-2")
-    assert await redis.zscore(lane, bad) is None
+    own = {keys.entry(entry) for entry in entries(dead)}
+    async for key in redis.scan_iter(match=f"{system.settings.namespace}:*", _type="zset"):
+        if await redis.zscore(key, bad) is not None:
+            assert key.decode() in own, "it stands nowhere else"
     assert (await system.ledger("bad"))["posts"] == 0
 
 

@@ -58,7 +58,7 @@ NOTHING = Extra()
 class Change:
     """Keys and arguments of one `commit.lua` call, built up operation by operation."""
 
-    def __init__(self, keys: Keys, job_id: str, expected_rev: str) -> None:
+    def __init__(self, keys: Keys, job_id: str, expected_rev: str | bytes) -> None:
         self._names = keys
         self.keys: list[str] = [keys.job(job_id)]
         self._places: dict[str, int] = {self.keys[0]: 1}
@@ -140,9 +140,10 @@ class Change:
         self._ops += ["A", self._key(self._names.arq_queue), entry.score_ms, entry.arq_id]
 
 
-def age_of(rev: str) -> int:
+def age_of(rev: str | bytes) -> int:
     """How many versions a job has had, from its revision; an unreadable one counts as none."""
-    count = rev.partition(".")[0]
+    text = rev if isinstance(rev, str) else rev.decode("ascii", "replace")
+    count = text.partition(".")[0]
     return int(count) if count.isdecimal() else 0
 
 

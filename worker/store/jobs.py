@@ -8,9 +8,9 @@ from typing import Any, Final
 
 import structlog
 
-from jobs.decide import Looks
-from jobs.lanes import JobId
-from jobs.places import Index
+from jobs.decide import Looks, hold_id
+from jobs.lanes import JobId, Scope
+from jobs.places import Index, entries
 from jobs.poison import unreadable
 from jobs.records import Job
 from jobs.states import State
@@ -21,6 +21,9 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 log: Final = structlog.get_logger(__name__)
+
+
+_SINGLE: Final = (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT)
 
 
 class NotWritten(Enum):
@@ -128,19 +131,37 @@ class JobStore:
         self, job_id: str, rev: bytes, rec: bytes, why: str
     ) -> Stored | None:
         dead = unreadable(job_id, why, time.time())
-        expected = rev.decode("ascii", "replace")
-        change = Change(self._keys, job_id, expected).write(None, dead, Extra(unreadable=rec))
+        change = Change(self._keys, job_id, rev).write(None, dead, Extra(unreadable=rec))
         reply = await self._scripts.commit(change.keys, change.args)
         if reply[0] != b"ok":
             return None
-        for kind in (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT):
-            place = self._keys.index(kind)
-            await self._scripts.strike(self._keys.job(job_id), place, change.rev, job_id)
-        for state in State:
-            if state is not dead.state:
-                index = self._keys.index(Index.STATE, state)
-                await self._scripts.strike(self._keys.job(job_id), index, change.rev, job_id)
+        own = {self._keys.entry(entry) for entry in entries(dead)}
+        for place in await self._wherever():
+            if place not in own:
+                await self._scripts.strike(self._keys.job(job_id), place, change.rev, job_id)
         return Stored(dead, change.rev)
+
+    async def _wherever(self) -> list[str]:
+        """Every set that can hold a job of which nothing is known, tags and batches aside."""
+        lanes, groups, holds = await self._client.many(
+            [
+                ("ZRANGE", self._keys.lanes, 0, -1),
+                ("ZRANGE", self._keys.groups, 0, -1),
+                ("HKEYS", self._keys.holds),
+            ]
+        )
+        found = [self._keys.index(kind) for kind in _SINGLE]
+        found += [self._keys.index(Index.STATE, state) for state in State]
+        for lane in texts(lanes):
+            target = lane.partition("/")[2]
+            found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
+            found.append(self._keys.index(Index.TARGET, target))
+        found += [self._keys.index(Index.GROUP, group) for group in texts(groups)]
+        for key in texts(holds):
+            scope, _, code = key.partition("|")
+            name = hold_id(Scope(scope), code)
+            found += [self._keys.index(kind, name) for kind in (Index.GATE, Index.HELD)]
+        return found
 
     # Places.
 

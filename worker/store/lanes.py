@@ -39,7 +39,7 @@ class LaneStore:
                 ("ZCARD", self._keys.arq_queue),
             ],
         )
-        return Queues(tuple(_lanes(names)), int(passes), int(handed_over))
+        return Queues(tuple(parse_lanes(names)), int(passes), int(handed_over))
 
     async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
         """The first `count` of each lane, with their place in line (lowest first)."""
@@ -72,7 +72,8 @@ class LaneStore:
         return rank
 
 
-def _lanes(names: Sequence[bytes]) -> list[Lane]:
+def parse_lanes(names: Sequence[bytes]) -> list[Lane]:
+    """The lanes a register names; what is no lane is passed over."""
     found: list[Lane] = []
     for name in names:
         try:

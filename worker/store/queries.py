@@ -13,6 +13,7 @@ from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_position, encode
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
+from worker.store.lanes import parse_lanes
 from worker.store.scripts import Scripts
 
 CHUNK: Final = 200
@@ -272,10 +273,7 @@ class Queries:
 
     async def lane_counts(self) -> list[LaneCount]:
         """How each known lane stands."""
-        lanes = [
-            Lane.parse(name)
-            for name in texts(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
-        ]
+        lanes = parse_lanes(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
         queued = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
         active = await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
         firsts = await self._client.many(

@@ -1,0 +1,314 @@
+"""Writes: a record and its places in one step, under the precondition that nobody was faster."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from typing import Any, cast
+
+import pytest
+
+from jobs import moves
+from jobs.places import Index
+from jobs.records import Job
+from tests.store.contents import everything, expected, indexes, keys_of, records, sorted_set
+from tests.unit.core import make
+from tests.unit.core.make import FINISHED, NOW, a_job, queued, running
+from worker.store import Store, open_store
+from worker.store.changes import NOTHING, Change, Extra, Stored, WakeUp, gate_step, lane_cap
+from worker.store.jobs import NotWritten
+from worker.store.scripts import Scripts
+
+INPUTS = b'{"prompt": "rain"}'
+WAKE_UP = WakeUp("j1:h1", b'{"f": "submit"}', 1_790_000_000_000, 60_000)
+
+
+async def created(store: Store, job: Job | None = None) -> Stored:
+    stored = await store.jobs.create(job or a_job(), INPUTS)
+    assert stored is not None
+    return stored
+
+
+async def committed(store: Store, old: Stored, new: Job, extra: Extra = NOTHING) -> Stored:
+    written = await store.jobs.commit(old, new, extra)
+    assert isinstance(written, Stored)
+    return written
+
+
+def admitted(job: Job) -> Job:
+    return moves.admit(job, NOW, hop="h1", lease_until=NOW + 30, gates=())
+
+
+def cancelled(job: Job) -> Job:
+    return moves.cancel(job, NOW + 1)
+
+
+def parked(job: Job) -> Job:
+    return moves.park(job, NOW + 1, by="ann")
+
+
+# Create.
+
+
+async def test_a_created_job_is_on_record_with_its_inputs_and_its_place(store: Store) -> None:
+    job = a_job(tags=("a", "b"), batch="x")
+    stored = await created(store, job)
+    assert await store.jobs.load("j1") == stored
+    assert await store.jobs.load_with_inputs("j1") == (stored, INPUTS)
+    assert await indexes(store) == expected(store, [job])
+    assert await sorted_set(store, store.keys.lanes) == {"default/model/suno": NOW}
+
+
+async def test_an_id_is_taken_once(store: Store) -> None:
+    first = await created(store)
+    before = await everything(store)
+    assert await store.jobs.create(a_job(target="other"), b'{"b": 2}') is None
+    assert await everything(store) == before
+    assert await store.jobs.load("j1") == first
+
+
+async def test_of_many_that_create_one_id_at_once_one_does(store: Store) -> None:
+    tried = await asyncio.gather(*(store.jobs.create(a_job(), INPUTS) for _ in range(20)))
+    (winner,) = [stored for stored in tried if stored is not None]
+    assert await store.jobs.load("j1") == winner
+
+
+async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
+    assert await store.jobs.load("nobody") is None
+    assert await store.jobs.load_with_inputs("nobody") is None
+    assert await store.jobs.payloads("nobody") == (None, None)
+    assert await store.jobs.load_many([]) == []
+
+
+async def test_jobs_are_loaded_in_the_order_of_their_ids(store: Store) -> None:
+    a, b = await created(store, a_job(id="a")), await created(store, a_job(id="b"))
+    assert await store.jobs.load_many(["b", "nobody", "a", "b"]) == [b, None, a, b]
+
+
+# Commit.
+
+
+@pytest.mark.parametrize(
+    "step",
+    [admitted, cancelled, parked],
+    ids=["admit", "cancel", "park"],
+)
+async def test_a_commit_moves_a_job_to_exactly_its_new_places(
+    store: Store, step: Callable[[Job], Job]
+) -> None:
+    other = await created(store, a_job(id="other"))
+    stored = await created(store)
+    after = await committed(store, stored, step(stored.job))
+    assert await indexes(store) == expected(store, [other.job, after.job])
+    assert await store.jobs.load("j1") == after
+    assert after.rev != stored.rev
+
+
+async def test_who_read_an_older_version_writes_nothing(store: Store) -> None:
+    stored = await created(store)
+    await committed(store, stored, admitted(stored.job))
+    before = await everything(store)
+    extra = Extra(inputs=b"{}", result=b"{}", wake_up=WAKE_UP)
+    for late in (moves.cancel(stored.job, NOW), moves.park(stored.job, NOW, by="ann")):
+        assert await store.jobs.commit(stored, late, extra) is NotWritten.SUPERSEDED
+    assert await everything(store) == before
+    assert await store.client.call("EXISTS", store.keys.arq_job(WAKE_UP.arq_id)) == 0
+
+
+async def test_of_many_that_write_at_once_one_wins(store: Store) -> None:
+    stored = await created(store)
+    tried = await asyncio.gather(
+        *(store.jobs.commit(stored, moves.cancel(stored.job, NOW + n)) for n in range(20))
+    )
+    (winner,) = [written for written in tried if isinstance(written, Stored)]
+    assert await store.jobs.load("j1") == winner
+    assert tried.count(NotWritten.SUPERSEDED) == 19
+
+
+async def test_a_commit_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
+    stored = await created(store)
+    extra = Extra(wake_up=WAKE_UP)
+    change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), extra)
+    scripts = Scripts(store.client)
+    assert await scripts.commit(change.keys, change.args) == [b"ok"]
+    once = await everything(store)
+    assert await scripts.commit(change.keys, change.args) == [b"ok"]
+    assert await everything(store) == once
+
+
+async def test_a_repeated_commit_that_was_overtaken_is_superseded(store: Store) -> None:
+    stored = await created(store)
+    change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), NOTHING)
+    scripts = Scripts(store.client)
+    await scripts.commit(change.keys, change.args)
+    after = await store.jobs.load("j1")
+    assert after is not None
+    newer = await committed(store, after, moves.cancel(after.job, NOW))
+    assert await scripts.commit(change.keys, change.args) == [b"superseded", newer.rev.encode()]
+    assert await store.jobs.load("j1") == newer
+
+
+async def test_a_deleted_job_does_not_come_back(store: Store) -> None:
+    stored = await created(store)
+    assert await store.jobs.delete(stored)
+    late = await store.jobs.commit(stored, admitted(stored.job))
+    assert late is NotWritten.SUPERSEDED
+    assert await store.jobs.load("j1") is None
+
+
+async def test_a_result_lies_beside_the_record_and_new_inputs_replace_the_old(
+    store: Store,
+) -> None:
+    stored = await created(store, running())
+    extra = Extra(result=FINISHED.result)
+    stored = await committed(store, stored, moves.succeed(stored.job, NOW, FINISHED), extra)
+    assert await store.jobs.payloads("j1") == (INPUTS, FINISHED.result)
+    dead = await created(store, make.dead(id="j2"))
+    await committed(
+        store, dead, moves.requeue(dead.job, NOW, by="ann"), Extra(inputs=b'{"p": "sun"}')
+    )
+    assert await store.jobs.payloads("j2") == (b'{"p": "sun"}', None)
+    record = await store.client.call("HGET", store.keys.job("j1"), "rec")
+    assert b"images" not in record
+    assert b"rain" not in record
+
+
+# Limits.
+
+
+async def test_a_full_lane_takes_no_more_and_nothing_is_written(store: Store) -> None:
+    running_one = await created(store, running(id="other"))
+    stored = await created(store)
+    before = await everything(store)
+    extra = Extra(limits=(lane_cap(stored.job.lane, 1),), wake_up=WAKE_UP)
+    written = await store.jobs.commit(stored, admitted(stored.job), extra)
+    assert written is NotWritten.FULL
+    assert await everything(store) == before
+    assert await store.client.call("EXISTS", store.keys.arq_job(WAKE_UP.arq_id)) == 0
+    await committed(store, running_one, moves.succeed(running_one.job, NOW, FINISHED))
+    await committed(store, stored, admitted(stored.job), extra)
+
+
+async def test_every_limit_counts(store: Store) -> None:
+    await created(store, make.sent(id="other", gates=("g1",)))
+    stored = await created(store)
+    for limits in (
+        (gate_step("g1", 1), lane_cap(stored.job.lane, 9)),
+        (lane_cap(stored.job.lane, 9), gate_step("g1", 1)),
+    ):
+        result = await store.jobs.commit(stored, admitted(stored.job), Extra(limits=limits))
+        assert result is NotWritten.FULL
+    roomy = (lane_cap(stored.job.lane, 2), gate_step("g1", 2), gate_step("g2", 1))
+    await committed(store, stored, admitted(stored.job), Extra(limits=roomy))
+
+
+@pytest.mark.parametrize("cap", [1, 3])
+async def test_of_many_that_want_in_at_once_no_more_get_in_than_fit(store: Store, cap: int) -> None:
+    waiting = [await created(store, a_job(id=f"j{n}")) for n in range(8)]
+    tried = await asyncio.gather(
+        *(
+            store.jobs.commit(
+                stored, admitted(stored.job), Extra(limits=(lane_cap(stored.job.lane, cap),))
+            )
+            for stored in waiting
+        )
+    )
+    assert sum(isinstance(written, Stored) for written in tried) == cap
+    assert tried.count(NotWritten.FULL) == 8 - cap
+    assert await store.lanes.active([waiting[0].job.lane]) == [cap]
+
+
+# Wake-ups.
+
+
+async def test_a_wake_up_is_written_in_the_step_that_admits(store: Store) -> None:
+    stored = await created(store)
+    await committed(store, stored, admitted(stored.job), Extra(wake_up=WAKE_UP))
+    key = store.keys.arq_job("j1:h1")
+    assert await store.client.call("GET", key) == WAKE_UP.payload
+    assert 0 < await store.client.call("PTTL", key) <= WAKE_UP.ttl_ms
+    assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
+    assert (await store.lanes.queues()).handed_over == 1
+
+
+@asynccontextmanager
+async def hearing(store: Store, *channels: str) -> AsyncGenerator[Callable[[], Any]]:
+    """Listen to channels, from before what the block does; what it yields hears one message."""
+    ear = cast("Any", store.client.redis).pubsub(ignore_subscribe_messages=True)
+    await ear.subscribe(*channels)
+    while await ear.get_message(timeout=0.01) is not None:
+        pass
+
+    async def heard() -> tuple[str, str] | None:
+        for _ in range(3):
+            message = await ear.get_message(timeout=0.05)
+            if message is not None:
+                return message["channel"].decode(), message["data"].decode()
+        return None
+
+    yield heard
+    await ear.aclose()
+
+
+async def test_who_queues_or_comes_to_rest_is_announced(store: Store) -> None:
+    wake, rested = store.keys.wake, store.keys.rested
+    async with hearing(store, wake, rested) as heard:
+        stored = await created(store)
+        assert await heard() == (wake, "default/model/suno")
+        stored = await committed(store, stored, admitted(stored.job))
+        assert await heard() is None, "nobody waits for that"
+        await committed(store, stored, moves.cancel(stored.job, NOW))
+        assert await heard() == (rested, "j1")
+        assert await store.jobs.commit(stored, queued()) is NotWritten.SUPERSEDED
+        assert await heard() is None
+
+
+# Delete.
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        make.queued(tags=("a",), batch="b"),
+        make.scheduled(),
+        make.admitted(gates=("g1", "g2")),
+        make.running(),
+        make.stuck(),
+        make.held(tags=("a", "b")),
+        make.dead(),
+        make.succeeded(),
+    ],
+    ids=lambda job: job.parked_as or job.state.value,
+)
+async def test_a_deleted_job_leaves_no_key(store: Store, job: Job) -> None:
+    stored = await created(store, job)
+    assert await store.jobs.delete(stored)
+    assert await keys_of(store) <= {store.keys.lanes, store.keys.groups}
+    assert not await store.jobs.delete(stored)
+
+
+async def test_a_job_that_changed_is_not_deleted(store: Store) -> None:
+    stored = await created(store)
+    await committed(store, stored, admitted(stored.job))
+    before = await everything(store)
+    assert not await store.jobs.delete(stored)
+    assert await everything(store) == before
+
+
+async def test_deleting_one_leaves_the_others(store: Store) -> None:
+    gone = await created(store, make.held(id="gone", tags=("a",)))
+    kept = await created(store, make.held(id="kept", tags=("a",)))
+    await store.jobs.delete(gone)
+    assert await indexes(store) == expected(store, [kept.job])
+    assert set(await records(store)) == {"kept"}
+
+
+async def test_two_namespaces_do_not_see_each_other(store: Store) -> None:
+    other = open_store(store.client.redis, f"{store.keys.namespace}:other")
+    await created(store)
+    assert await other.jobs.load("j1") is None
+    await created(other)
+    assert await other.client.call("ZCARD", other.keys.index(Index.ALL)) == 1
+
+
+def test_what_is_kept_beside_the_record_is_not_printed() -> None:
+    assert "rain" not in repr(Extra(inputs=INPUTS, result=INPUTS))

@@ -1,0 +1,173 @@
+"""Gates in Redis: put up, hit, released and opened by many at once; cool-downs; sync memory."""
+
+import asyncio
+
+import pytest
+
+from jobs.decide import hold_id
+from jobs.holds import CoolDown, Hold, Phase, accepted, released
+from jobs.lanes import Lane, Scope
+from jobs.states import Kind
+from tests.unit.core.make import NOW
+from worker.store import Store, gates, open_store
+from worker.store.scripts import Scripts
+
+LANE = Lane("default", Kind.MODEL, "suno")
+
+
+def a_hold(scope: str = "default", code: str = "X", at: float = NOW) -> Hold:
+    return Hold(
+        id=hold_id(Scope(scope), code),
+        scope=Scope(scope),
+        code=code,
+        created_at=at,
+        message="balance too low",
+    )
+
+
+async def opening(store: Store, hold: Hold) -> None:
+    await store.gates.change(hold.key, lambda found: released(found or hold, NOW, by="ann"))
+
+
+def opened_by_one(found: Hold | None) -> Hold | None:
+    return accepted(found) if found is not None else None
+
+
+async def test_a_hold_stands_for_every_worker(store: Store) -> None:
+    assert await store.gates.put_up(a_hold()) == a_hold()
+    other = open_store(store.client.redis, store.keys.namespace)
+    assert await other.gates.holds() == [a_hold()]
+    assert await other.gates.hold(a_hold().id) == a_hold()
+    assert await other.gates.hold("nobody") is None
+    assert (await other.gates.standing()).closed_by(LANE) == a_hold()
+
+
+async def test_holds_come_oldest_first(store: Store) -> None:
+    for hold in (a_hold("b", at=NOW), a_hold("a", at=NOW + 5), a_hold("c", at=NOW - 5)):
+        await store.gates.put_up(hold)
+    assert [hold.scope for hold in await store.gates.holds()] == ["c", "b", "a"]
+
+
+async def test_one_cause_in_one_scope_is_one_hold(store: Store) -> None:
+    for hold in (a_hold(), a_hold(code="Y"), a_hold("other"), a_hold()):
+        await store.gates.put_up(hold)
+    found = {hold.key: hold.hits for hold in await store.gates.holds()}
+    assert found == {"default|X": 2, "default|Y": 1, "other|X": 1}
+
+
+@pytest.mark.parametrize("many", [2, 30, 100])
+async def test_many_that_hit_a_hold_at_once_are_all_counted(store: Store, many: int) -> None:
+    async with asyncio.timeout(10):
+        seen = await asyncio.gather(*(store.gates.put_up(a_hold()) for _ in range(many)))
+    (hold,) = await store.gates.holds()
+    assert hold.hits == many
+    assert sorted(one.hits for one in seen) == list(range(1, many + 1))
+
+
+async def test_workers_that_hit_a_hold_at_once_are_all_counted(store: Store) -> None:
+    workers = [open_store(store.client.redis, store.keys.namespace) for _ in range(12)]
+    async with asyncio.timeout(10):
+        await asyncio.gather(*(w.gates.put_up(a_hold()) for w in workers for _ in range(3)))
+    assert [hold.hits for hold in await store.gates.holds()] == [36]
+
+
+async def test_canaries_accepted_at_once_open_the_gate_step_by_step(store: Store) -> None:
+    workers = [open_store(store.client.redis, store.keys.namespace) for _ in range(3)]
+    await store.gates.put_up(a_hold())
+    await opening(store, a_hold())
+    for submits, step in ((1, 2), (2, 4), (4, 8)):
+        await asyncio.gather(
+            *(workers[n % 3].gates.change(a_hold().key, opened_by_one) for n in range(submits))
+        )
+        (hold,) = await store.gates.holds()
+        assert (hold.phase, hold.step, hold.accepted) == (Phase.OPENING, step, 0)
+
+
+async def test_a_gate_that_is_fully_open_is_gone(store: Store) -> None:
+    await store.gates.put_up(a_hold())
+    await opening(store, a_hold())
+    for _ in range(127):
+        await store.gates.change(a_hold().key, opened_by_one)
+    assert await store.gates.holds() == []
+    assert (await store.gates.put_up(a_hold())).relapses == 0, "the next one is a new one"
+
+
+async def test_a_refused_canary_closes_the_gate_again(store: Store) -> None:
+    await store.gates.put_up(a_hold())
+    await opening(store, a_hold())
+    hold = await store.gates.put_up(a_hold())
+    assert (hold.phase, hold.relapses, hold.hits) == (Phase.CLOSED, 1, 2)
+
+
+async def test_a_change_that_always_loses_says_so(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tries: list[str] = []
+
+    async def overtaken(_: Scripts, key: str, field: str, expected: bytes, value: bytes) -> bool:
+        assert (expected, bool(value)) == (b"", True)
+        tries.append(f"{key} {field}")
+        return False
+
+    monkeypatch.setattr(Scripts, "swap", overtaken)
+    with pytest.raises(RuntimeError, match=r"default\|X"):
+        await store.gates.put_up(a_hold())
+    assert tries == [f"{store.keys.holds} default|X"] * gates.SWAP_TRIES
+
+
+async def test_what_stands_in_place_of_a_hold_and_cannot_be_read_is_skipped(store: Store) -> None:
+    await store.gates.put_up(a_hold())
+    await store.client.call("HSET", store.keys.holds, "default|Y", b"garbage")
+    await store.client.call("HSET", store.keys.cool_downs, "default", b"garbage")
+    standing = await store.gates.standing()
+    assert (standing.holds, standing.cool_downs) == ((a_hold(),), ())
+    assert await store.gates.holds() == [a_hold()]
+    assert (await store.gates.put_up(a_hold(code="Y"))).hits == 1
+    await store.gates.forget_cooled(NOW)
+    assert await store.client.call("EXISTS", store.keys.cool_downs) == 0
+
+
+# Cool-downs.
+
+
+async def test_a_longer_wait_stays(store: Store) -> None:
+    for until in (NOW + 5, NOW + 60, NOW + 10):
+        await store.gates.cool(CoolDown(Scope("default"), until, f"{until - NOW:g}"))
+    (cool,) = (await store.gates.standing()).cool_downs
+    assert cool == CoolDown(Scope("default"), NOW + 60, "60")
+
+
+async def test_of_many_waits_at_once_the_longest_stays(store: Store) -> None:
+    waits = [(n * 37) % 50 for n in range(50)]
+    await asyncio.gather(
+        *(store.gates.cool(CoolDown(Scope("default"), NOW + wait)) for wait in waits)
+    )
+    (cool,) = (await store.gates.standing()).cool_downs
+    assert cool.until == NOW + 49
+
+
+async def test_cool_downs_that_ran_out_are_forgotten(store: Store) -> None:
+    await store.gates.cool(CoolDown(Scope("a"), NOW + 5))
+    await store.gates.cool(CoolDown(Scope("b"), NOW + 9))
+    await store.gates.forget_cooled(NOW + 5)
+    assert [cool.scope for cool in (await store.gates.standing()).cool_downs] == ["b"]
+
+
+# Targets without async mode.
+
+
+async def test_a_sync_only_target_is_remembered_for_a_while(store: Store) -> None:
+    assert not await store.gates.is_sync_only(LANE, NOW)
+    await store.gates.remember_sync(LANE, NOW + 100)
+    await store.gates.remember_sync(LANE, NOW + 50)
+    assert await store.gates.is_sync_only(LANE, NOW + 99)
+    assert not await store.gates.is_sync_only(LANE, NOW + 100)
+    assert not await store.gates.is_sync_only(Lane("default", Kind.MODEL, "kling"), NOW)
+
+
+async def test_a_sync_memory_that_ran_out_is_removed(store: Store) -> None:
+    await store.gates.remember_sync(LANE, NOW + 100)
+    await store.gates.forget_sync(NOW + 99)
+    assert await store.gates.is_sync_only(LANE, NOW)
+    await store.gates.forget_sync(NOW + 100)
+    assert not await store.gates.is_sync_only(LANE, NOW)

@@ -1,0 +1,215 @@
+"""Whatever happens to jobs, Redis holds what `jobs.places` says of them, and nothing else."""
+
+import asyncio
+import secrets
+from collections.abc import Callable
+from typing import Any
+
+from hypothesis import settings as bounds
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
+
+from config.settings import Settings
+from jobs.lanes import JobId
+from jobs.places import Index
+from jobs.records import Job
+from jobs.states import Kind, OnUncertain, State
+from tests.store.contents import Scores, expected, indexes, keys_of, records, sorted_set
+from tests.unit.core import make
+from tests.unit.core.make import NOW
+from tests.unit.core.walk import STEP_S, steps
+from worker.connection import connect
+from worker.store import Store, open_store
+from worker.store.changes import Stored
+from worker.store.jobs import NotWritten
+
+BEGINNINGS: tuple[Callable[..., Job], ...] = (
+    make.queued,
+    make.scheduled,
+    make.admitted,
+    make.sent,
+    make.running,
+    make.sync_run,
+    make.cancelling,
+    make.retrying,
+    make.held,
+    make.uncertain,
+    make.stuck,
+    make.manual,
+    make.dead,
+)
+"""Jobs arrive anywhere on the road, so that short walks see all of it."""
+
+choices = st.integers(0, 10**6)
+orders = st.fixed_dictionaries(
+    {
+        "kind": st.sampled_from(Kind),
+        "target": st.sampled_from(["suno", "kling"]),
+        "priority": st.sampled_from([-100, 0, 100]),
+        "tags": st.sampled_from([(), ("a",), ("a", "b:c")]),
+        "batch": st.sampled_from([None, "b1"]),
+        "max_attempts": st.integers(1, 2),
+        "on_uncertain": st.sampled_from(OnUncertain),
+    }
+)
+
+
+class StoreMachine(RuleBasedStateMachine):
+    """A store beside a model of it: the jobs that should be there, and their old versions."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.now = NOW
+        self.model: dict[str, Stored] = {}
+        self.old: list[Stored] = []
+        self.lanes: Scores = {}
+        self.groups: set[str] = set()
+        self.moved: Scores = {}
+        """In-flight jobs whose next poll was claimed or rescheduled since they were written."""
+
+    @initialize()
+    def open(self) -> None:
+        settings = Settings(namespace=f"m-{secrets.token_hex(4)}")
+        self.redis = connect(settings, self.url)
+        self.store: Store = open_store(self.redis, settings.namespace)
+
+    def teardown(self) -> None:
+        self.runner.run(self._close())
+        self.runner.close()
+
+    async def _close(self) -> None:
+        keys = await keys_of(self.store)
+        if keys:
+            await self.store.client.call("DEL", *keys)
+        await self.redis.aclose(close_connection_pool=True)
+
+    def _keep(self, stored: Stored) -> None:
+        """Note what was written, and which registers it belongs to."""
+        before = self.model.get(stored.job.id)
+        self.model[stored.job.id] = stored
+        known = set[str]() if before is None else set(expected(self.store, [before.job]))
+        for key in set(expected(self.store, [stored.job])) - known:
+            prefix, _, name = key.removeprefix(f"{self.store.keys.namespace}:").partition(":")
+            if prefix == Index.LANE:
+                self.lanes.setdefault(name, stored.job.updated_at)
+            elif prefix == Index.GROUP:
+                self.groups.add(name)
+        inflight = self.store.keys.index(Index.INFLIGHT)
+        if before is None or self._score(before.job, inflight) != self._score(stored.job, inflight):
+            self.moved.pop(stored.job.id, None)
+
+    def _score(self, job: Job, key: str) -> float | None:
+        return expected(self.store, [job]).get(key, {}).get(job.id)
+
+    def _in_flight(self) -> Scores:
+        """Running jobs, with the time of their next poll."""
+        inflight = self.store.keys.index(Index.INFLIGHT)
+        known = expected(self.store, [stored.job for stored in self.model.values()])
+        return known.get(inflight, {}) | self.moved
+
+    def _any(self, choice: int) -> Stored:
+        return list(self.model.values())[choice % len(self.model)]
+
+    @rule(begin=st.sampled_from(BEGINNINGS), facts=orders, number=st.integers(0, 5))
+    def create(self, begin: Callable[..., Job], facts: dict[str, Any], number: int) -> None:
+        job = begin(id=JobId(f"j{number}"), created_at=self.now, **facts)
+        stored = self.runner.run(self.store.jobs.create(job, b"{}"))
+        assert (stored is None) is (job.id in self.model)
+        if stored is not None:
+            self._keep(stored)
+
+    @precondition(lambda self: self.model)
+    @rule(choice=choices, ways=st.lists(choices, min_size=1, max_size=6))
+    def walk(self, choice: int, ways: list[int]) -> None:
+        stored = self._any(choice)
+        for way in ways:
+            self.now += STEP_S
+            ahead = steps(stored.job, self.now)
+            if not ahead:
+                return
+            self.old.append(stored)
+            after = ahead[way % len(ahead)].take()
+            written = self.runner.run(self.store.jobs.commit(stored, after))
+            assert isinstance(written, Stored)
+            self._keep(written)
+            stored = written
+
+    @precondition(lambda self: self.old)
+    @rule(choice=choices, way=choices, delete=st.booleans())
+    def act_on_what_was(self, choice: int, way: int, *, delete: bool) -> None:
+        stale = self.old[choice % len(self.old)]
+        ahead = steps(stale.job, self.now)
+        if delete:
+            assert self.runner.run(self.store.jobs.delete(stale)) is False
+        elif ahead:
+            after = ahead[way % len(ahead)].take()
+            written = self.runner.run(self.store.jobs.commit(stale, after))
+            assert written is NotWritten.SUPERSEDED
+
+    @precondition(lambda self: self.model)
+    @rule(choice=choices)
+    def delete(self, choice: int) -> None:
+        stored = self._any(choice)
+        assert self.runner.run(self.store.jobs.delete(stored)) is True
+        del self.model[stored.job.id]
+        self.moved.pop(stored.job.id, None)
+        self.old.append(stored)
+
+    @precondition(lambda self: self._in_flight())
+    @rule(wait_s=st.sampled_from([0.0, 5.0, 400.0]))
+    def claim_polls(self, wait_s: float) -> None:
+        self.now += wait_s
+        due = {job for job, at in self._in_flight().items() if at <= self.now}
+        claimed = self.runner.run(self.store.jobs.claim_polls(self.now, self.now + 10, 99))
+        assert {found.stored.job.id for found in claimed} == due
+        self.moved |= dict.fromkeys(due, self.now + 10)
+
+    @precondition(lambda self: self.lanes)
+    @rule()
+    def retire_empty_lanes(self) -> None:
+        for lane in {stored.job.lane for stored in self.model.values()}:
+            waiting = any(
+                stored.job.lane == lane
+                and stored.job.state is State.QUEUED
+                and not stored.job.free_pass
+                for stored in self.model.values()
+            )
+            assert self.runner.run(self.store.lanes.retire(lane)) is not waiting
+            if not waiting:
+                self.lanes.pop(str(lane), None)
+
+    @invariant()
+    def redis_holds_what_the_jobs_say_and_nothing_else(self) -> None:
+        self.runner.run(self._compare())
+
+    async def _compare(self) -> None:
+        keys, jobs = self.store.keys, [stored.job for stored in self.model.values()]
+        wanted = expected(self.store, jobs)
+        if self.moved:
+            wanted[keys.index(Index.INFLIGHT)] |= self.moved
+        assert await indexes(self.store) == wanted
+        found = await records(self.store)
+        assert found == {id_: (stored.rev, stored.job) for id_, stored in self.model.items()}
+        assert await sorted_set(self.store, keys.lanes) == self.lanes
+        assert set(await sorted_set(self.store, keys.groups)) == self.groups
+        registers = {keys.lanes} if self.lanes else set[str]()
+        registers |= {keys.groups} if self.groups else set()
+        assert await keys_of(self.store) == {*wanted, *map(keys.job, self.model), *registers}
+
+
+def test_the_store_agrees_with_its_model(redis_url: str) -> None:
+    class Machine(StoreMachine):
+        url = redis_url
+
+    bounded = bounds(max_examples=40, stateful_step_count=30, deadline=None, database=None)
+    run_state_machine_as_test(Machine, settings=bounded)

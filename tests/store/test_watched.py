@@ -1,0 +1,307 @@
+"""What the services watch: polls, leases, due times, lanes. A job that left is left alone."""
+
+import asyncio
+
+import pytest
+from structlog.testing import capture_logs
+
+from jobs import moves
+from jobs.decide import Looks
+from jobs.lanes import JobId, Lane
+from jobs.places import Index
+from jobs.records import Job
+from jobs.states import Kind, State
+from tests.store.contents import expected, indexes, keys_of, sorted_set
+from tests.unit.core import make
+from tests.unit.core.make import FINISHED, NOW, changed
+from worker.store import Store
+from worker.store.changes import Stored, age_of
+from worker.store.jobs import Due
+from worker.store.queries import Filter
+
+
+async def put(store: Store, job: Job) -> Stored:
+    stored = await store.jobs.create(job, b"{}")
+    assert stored is not None
+    return stored
+
+
+def running(job_id: str, next_poll_at: float) -> Job:
+    return changed(make.running(id=JobId(job_id)), next_poll_at=next_poll_at)
+
+
+def ids(found: list[Due]) -> list[str]:
+    return [due.stored.job.id for due in found]
+
+
+# Polls.
+
+
+async def test_the_longest_due_are_claimed_first_and_nobody_claims_them_again(
+    store: Store,
+) -> None:
+    for job_id, at in (("late", NOW - 9), ("later", NOW - 1), ("now", NOW), ("soon", NOW + 1)):
+        await put(store, running(job_id, at))
+    assert ids(await store.jobs.claim_polls(NOW, NOW + 10, 2)) == ["late", "later"]
+    assert ids(await store.jobs.claim_polls(NOW, NOW + 10, 9)) == ["now"]
+    assert ids(await store.jobs.claim_polls(NOW, NOW + 10, 9)) == []
+    assert await store.jobs.next_poll() == NOW + 1
+
+
+async def test_a_claim_comes_due_again_when_its_lease_ends(store: Store) -> None:
+    await put(store, running("j", NOW))
+    await store.jobs.claim_polls(NOW, NOW + 10, 9)
+    assert ids(await store.jobs.claim_polls(NOW + 9.999, NOW + 20, 9)) == []
+    assert ids(await store.jobs.claim_polls(NOW + 10, NOW + 20, 9)) == ["j"]
+
+
+async def test_two_pollers_share_what_is_due(store: Store) -> None:
+    for n in range(20):
+        await put(store, running(f"j{n:02}", NOW))
+    claims = await asyncio.gather(*(store.jobs.claim_polls(NOW, NOW + 10, 5) for _ in range(4)))
+    claimed = [job_id for claim in claims for job_id in ids(claim)]
+    assert sorted(claimed) == [f"j{n:02}" for n in range(20)]
+
+
+async def test_nothing_in_flight_has_no_next_poll(store: Store) -> None:
+    assert await store.jobs.next_poll() is None
+    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == []
+
+
+async def test_a_look_is_remembered_with_the_next_poll(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    looks = Looks(polls=3, troubles=2, missing=1)
+    assert await store.jobs.reschedule([(stored.job, NOW + 5, looks)]) == 1
+    assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == []
+    assert await store.jobs.claim_polls(NOW + 5, NOW + 15, 5) == [Due(stored, looks)]
+    assert await store.jobs.looks(stored.job) == looks
+
+
+async def test_looks_of_an_earlier_attempt_do_not_count(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.jobs.reschedule([(stored.job, NOW, Looks(9, 9, 9))])
+    assert await store.jobs.looks(changed(stored.job, submits=2)) == Looks()
+
+
+async def test_a_job_that_left_is_left_alone(store: Store) -> None:
+    gone, done, there = [await put(store, running(name, NOW)) for name in ("gone", "done", "x")]
+    await store.jobs.delete(gone)
+    await store.jobs.commit(done, moves.succeed(done.job, NOW, FINISHED))
+    looked = [(stored.job, NOW + 5, Looks(1)) for stored in (gone, done, there)]
+    assert await store.jobs.reschedule(looked) == 1
+    assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == {"x": NOW + 5}
+    assert store.keys.job("gone") not in await keys_of(store)
+    assert await store.jobs.looks(done.job) == Looks()
+    assert await store.jobs.looks(there.job) == Looks(1)
+
+
+async def test_a_commit_that_does_not_speak_of_the_next_poll_leaves_it_alone(store: Store) -> None:
+    stored = await put(store, changed(make.cancelling(id=JobId("j")), next_poll_at=NOW))
+    await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    written = await store.jobs.commit(stored, moves.note_cancel_sent(stored.job, NOW))
+    assert isinstance(written, Stored)
+    assert await store.jobs.next_poll() == NOW + 10
+
+
+# Due times and leases.
+
+
+def retrying(job_id: str, due_at: float) -> Job:
+    return changed(make.retrying(id=JobId(job_id)), due_at=due_at)
+
+
+async def test_what_is_due_is_told_with_the_next_that_will_be(store: Store) -> None:
+    for job_id, at in (("a", NOW - 5), ("b", NOW), ("c", NOW + 7), ("d", NOW + 9)):
+        await put(store, retrying(job_id, at))
+    assert await store.jobs.due(NOW, 10) == (["a", "b"], NOW + 7)
+    assert await store.jobs.due(NOW, 2) == (["a", "b"], NOW + 7)
+    assert await store.jobs.due(NOW, 1) == (["a"], None), "there is more already"
+    assert await store.jobs.due(NOW - 6, 10) == ([], NOW - 5)
+    assert await store.jobs.due(NOW + 99, 10) == (["a", "b", "c", "d"], None)
+
+
+async def test_nothing_is_due_in_an_empty_store(store: Store) -> None:
+    assert await store.jobs.due(NOW, 10) == ([], None)
+    assert await store.jobs.expired_leases(NOW, 10) == []
+
+
+async def test_a_lease_is_extended_only_while_there_is_one(store: Store) -> None:
+    await put(store, make.sent(id=JobId("mine")))
+    await put(store, make.sync_run(id=JobId("lost")))
+    left = await put(store, make.sent(id=JobId("left")))
+    await store.jobs.commit(left, moves.cancel(left.job, NOW))
+    await store.jobs.extend_leases(["mine", "left", "nobody"], NOW + 60)
+    await store.jobs.extend_leases([], NOW + 60)
+    assert await store.jobs.expired_leases(NOW + 30, 10) == ["lost"]
+    assert await store.jobs.expired_leases(NOW + 60, 10) == ["lost", "mine"]
+    assert await store.jobs.expired_leases(NOW + 60, 1) == ["lost"]
+    assert await store.jobs.expired_leases(NOW + 29, 10) == []
+
+
+async def test_the_oldest_of_a_state_are_told_oldest_first(store: Store) -> None:
+    for job_id, at in (("b", NOW - 5), ("a", NOW - 9), ("c", NOW + 1)):
+        await put(store, changed(make.succeeded(id=JobId(job_id)), since=at))
+    await put(store, make.dead(id=JobId("dead")))
+    assert await store.jobs.older_than(State.SUCCEEDED, NOW, 10) == ["a", "b"]
+    assert await store.jobs.older_than(State.SUCCEEDED, NOW, 1) == ["a"]
+    assert await store.jobs.members(Index.STATE, State.SUCCEEDED, 2) == ["a", "b"]
+
+
+# Lanes.
+
+SUNO, KLING = (Lane("default", Kind.MODEL, target) for target in ("suno", "kling"))
+
+
+async def test_a_lane_is_registered_with_its_first_job_and_heads_come_in_line(
+    store: Store,
+) -> None:
+    for job_id, priority, at in (("a", 0, NOW), ("b", 0, NOW - 5), ("c", 9, NOW + 5)):
+        await put(store, make.queued(id=JobId(job_id), priority=priority, queued_at=at))
+    await put(store, make.queued(id=JobId("p"), free_pass=True))
+    queues = await store.lanes.queues()
+    assert (queues.lanes, queues.passes, queues.handed_over) == ((SUNO,), 1, 0)
+    assert await store.lanes.heads([SUNO, KLING], 2) == [
+        [("c", NOW + 5 - 9e10), ("b", NOW - 5)],
+        [],
+    ]
+    assert await store.lanes.passes(5) == ["p"]
+    assert await store.lanes.position(SUNO, "a") == 2
+    assert await store.lanes.position(SUNO, "p") is None
+
+
+async def test_lanes_take_turns(store: Store) -> None:
+    await put(store, make.queued(id=JobId("a")))
+    await put(store, changed(make.queued(id=JobId("b"), target="kling"), updated_at=NOW + 1))
+    assert (await store.lanes.queues()).lanes == (SUNO, KLING)
+    await store.lanes.took_turns({SUNO: NOW + 2})
+    assert (await store.lanes.queues()).lanes == (KLING, SUNO)
+    await store.lanes.took_turns({Lane("default", Kind.MODEL, "retired"): NOW + 3})
+    await store.lanes.took_turns({})
+    assert (await store.lanes.queues()).lanes == (KLING, SUNO), "a turn registers nobody"
+
+
+async def test_only_an_empty_lane_is_retired_and_it_comes_back(store: Store) -> None:
+    stored = await put(store, make.queued())
+    assert not await store.lanes.retire(SUNO)
+    assert (await store.lanes.queues()).lanes == (SUNO,)
+    written = await store.jobs.commit(stored, moves.park(stored.job, NOW, by="ann"))
+    assert isinstance(written, Stored)
+    assert await store.lanes.retire(SUNO)
+    assert (await store.lanes.queues()).lanes == ()
+    await store.jobs.commit(written, moves.release(written.job, NOW, by="ann"))
+    assert (await store.lanes.queues()).lanes == (SUNO,)
+
+
+# Unreadable records.
+
+BROKEN = [b"", b"not json", b"{}", b'{"id": "j"', b"\xff\xfe", b"[" * 100_000, b"null"]
+
+
+@pytest.mark.parametrize("record", BROKEN, ids=lambda record: repr(record[:8]))
+async def test_an_unreadable_record_is_logged_and_becomes_a_dead_letter(
+    store: Store, record: bytes
+) -> None:
+    good = await put(store, running("good", NOW))
+    await put(store, running("bad", NOW))
+    await store.client.call("HSET", store.keys.job("bad"), "rec", record)
+    with capture_logs() as logs:
+        dead, same = await store.jobs.load_many(["bad", "good"])
+    assert same == good
+    assert dead is not None
+    assert dead.job.reason is not None
+    assert (dead.job.state, dead.job.reason.code) == (State.DEAD, "UNREADABLE_RECORD")
+    assert ("record.unreadable", "bad") in [(entry["event"], entry["job_id"]) for entry in logs]
+    assert "not json" not in str(logs)
+    assert await store.client.call("HGET", store.keys.job("bad"), "unreadable") == record
+    with capture_logs() as logs:
+        assert await store.jobs.load("bad") == dead
+    assert logs == [], "once is enough"
+
+
+async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
+    await put(store, running("good", NOW))
+    await put(store, running("bad", NOW))
+    await put(store, make.queued(id=JobId("line")))
+    for job_id in ("bad", "line"):
+        await store.client.call("HSET", store.keys.job(job_id), "rec", b"{}")
+    with capture_logs():
+        assert "good" in ids(await store.jobs.claim_polls(NOW, NOW + 10, 5))
+        assert await store.jobs.next_poll() == NOW + 10, "it is looked at no more"
+        page = await store.queries.page(Filter(state=State.RUNNING), 5)
+        assert [job.id for job in page.jobs] == ["good"]
+        await store.queries.lane_counts()
+    assert ids(await store.jobs.claim_polls(NOW + 10, NOW + 20, 5)) == ["good"]
+
+
+async def test_a_revision_that_is_no_text_is_an_unreadable_record_too(store: Store) -> None:
+    await put(store, running("bad", NOW))
+    await store.client.call("HSET", store.keys.job("bad"), "rev", b"\xff")
+    buried = await store.jobs.load("bad")
+    assert buried is not None
+    assert buried.job.state is State.DEAD
+
+
+@pytest.mark.parametrize("looks", [b"", b"x", b"1:2", b"1:2:3:x", b"1:2:3:4:5", b"\xff"])
+async def test_unreadable_looks_start_anew(store: Store, looks: bytes) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.client.call("HSET", store.keys.job("j"), "looks", looks)
+    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == [Due(stored, Looks())]
+
+
+async def test_an_id_without_a_record_is_struck_and_blocks_nobody(store: Store) -> None:
+    await store.client.call("ZADD", store.keys.lane(SUNO), 1, "ghost")
+    await store.client.call("ZADD", store.keys.index(Index.PASS), 1, "spirit")
+    with capture_logs() as logs:
+        await store.jobs.strike_missing(Index.LANE, str(SUNO), "ghost")
+        await store.jobs.strike_missing(Index.PASS, "", "spirit")
+        await store.jobs.strike_missing(Index.PASS, "", "nobody")
+    assert await store.lanes.heads([SUNO], 5) == [[]]
+    assert await store.lanes.passes(5) == []
+    assert [entry["event"] for entry in logs] == ["place.without_record"] * 2
+
+
+async def test_an_id_whose_record_came_meanwhile_is_not_struck(store: Store) -> None:
+    await put(store, make.queued())
+    await store.jobs.strike_missing(Index.LANE, str(SUNO), "j1")
+    assert [job_id for job_id, _ in (await store.lanes.heads([SUNO], 5))[0]] == ["j1"]
+
+
+async def test_a_job_is_struck_from_a_place_unless_it_moved_since(store: Store) -> None:
+    stored = await put(store, make.queued())
+    await store.client.call("ZADD", store.keys.index(Index.DUE), 1, "j1")
+    stale = Stored(stored.job, "9.beef")
+    with capture_logs():
+        assert not await store.jobs.strike(stale, Index.DUE)
+        assert await store.jobs.due(NOW, 5) == (["j1"], None)
+        assert await store.jobs.strike(stored, Index.DUE)
+        assert not await store.jobs.strike(stored, Index.DUE)
+    assert await store.jobs.due(NOW, 5) == ([], None)
+
+
+async def test_a_version_that_redis_lost_is_written_again_over_the_older_one(store: Store) -> None:
+    lost = Stored(running("j", NOW), "7.beef")
+    standing = await put(store, make.queued(id=JobId("j")))
+    assert await store.jobs.restore(standing, lost)
+    found = await store.jobs.load("j")
+    assert found is not None
+    assert (found.job, age_of(found.rev)) == (lost.job, 8)
+    assert await indexes(store) == expected(store, [lost.job])
+    assert not await store.jobs.restore(standing, lost), "somebody was faster"
+    assert not await store.jobs.restore(None, lost)
+    gone = Stored(running("gone", NOW), "3.beef")
+    assert await store.jobs.restore(None, gone)
+    assert (await store.jobs.load_many(["gone"]))[0] is not None
+
+
+async def test_a_lane_name_that_is_none_is_skipped(store: Store) -> None:
+    await put(store, make.queued())
+    await store.client.call("ZADD", store.keys.lanes, 0, "no lane")
+    assert (await store.lanes.queues()).lanes == (SUNO,)
+
+
+async def test_an_unreadable_record_hides_no_group(store: Store) -> None:
+    for job_id, since in (("bad", NOW - 9), ("good", NOW)):
+        await put(store, changed(make.held(id=JobId(job_id)), since=since))
+    await store.client.call("HSET", store.keys.job("bad"), "rec", b"{}")
+    (group,) = await store.queries.groups(State.PARKED)
+    assert (group.count, group.since, group.sample.id) == (2, NOW - 9, "good")

@@ -1,0 +1,114 @@
+"""Jobs, answers and moments for the tests of the core."""
+
+from typing import Any, Final
+
+import msgspec
+
+from jobs import moves
+from jobs.answers import Accepted, Fault, Finished
+from jobs.decide import Moment, Rules
+from jobs.lanes import JobId
+from jobs.records import Job, Reason
+from jobs.states import Kind, State
+
+NOW: Final = 1_790_000_000.0
+DEADLINE_S: Final = 3_600.0
+
+ACCEPTED: Final = Accepted("ex-1", "req-1")
+FINISHED: Final = Finished(b'{"images": []}', cost=2.5)
+FAILED: Final = Fault("EXECUTION_FAILED", "upstream fell over", 500)
+BROKE: Final = Fault("INSUFFICIENT_CREDITS", "balance too low", 402)
+
+
+def a_job(**facts: Any) -> Job:
+    """A queued job; any fact may be another."""
+    usual: dict[str, Any] = {
+        "id": JobId("j1"),
+        "kind": Kind.MODEL,
+        "target": "suno",
+        "account": "default",
+        "state": State.QUEUED,
+        "since": NOW,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "queued_at": NOW,
+        "fingerprint": "f",
+        "max_attempts": 5,
+        "deadline_s": DEADLINE_S,
+    }
+    return Job(**(usual | facts))
+
+
+def changed(job: Job, **facts: Any) -> Job:
+    """The same job with other facts, whatever the table says."""
+    return msgspec.structs.replace(job, **facts)
+
+
+def a_moment(now: float = NOW, jitter: float = 0.5, **rules: Any) -> Moment:
+    """A moment under the default rules, or others."""
+    return Moment(now, jitter, Rules(**rules))
+
+
+# The states of the road, each reached by legal moves.
+
+
+def scheduled(**facts: Any) -> Job:
+    return a_job(state=State.SCHEDULED, due_at=NOW + 60, queued_at=None, **facts)
+
+
+def queued(**facts: Any) -> Job:
+    return a_job(**facts)
+
+
+def admitted(*, gates: tuple[str, ...] = (), **facts: Any) -> Job:
+    return moves.admit(a_job(**facts), NOW, hop="h1", lease_until=NOW + 30, gates=gates)
+
+
+def sent(*, gates: tuple[str, ...] = (), **facts: Any) -> Job:
+    return moves.send(admitted(gates=gates, **facts), NOW, owner="w1", lease_until=NOW + 30)
+
+
+def running(**facts: Any) -> Job:
+    return moves.accept(sent(**facts), NOW, ACCEPTED, next_poll_at=NOW + 1)
+
+
+def sync_run(**facts: Any) -> Job:
+    return moves.open_connection(admitted(**facts), NOW, owner="w1", lease_until=NOW + 30)
+
+
+def retrying(**facts: Any) -> Job:
+    return moves.retry(sent(**facts), NOW, FAILED, due_at=NOW + 2)
+
+
+def cancelling(**facts: Any) -> Job:
+    return moves.ask_cancel(running(**facts), NOW, by="ann")
+
+
+def held(*, hold_id: str | None = "hold-1", **facts: Any) -> Job:
+    reason = Reason(code=BROKE.name, http_status=402, action="Top up", hold_id=hold_id)
+    return moves.hold(sent(**facts), NOW, BROKE, reason)
+
+
+def uncertain(**facts: Any) -> Job:
+    return moves.doubt(sent(**facts), NOW, why="connection lost")
+
+
+def stuck(**facts: Any) -> Job:
+    return moves.overdue(running(**facts), NOW, next_poll_at=NOW + 300)
+
+
+def manual(**facts: Any) -> Job:
+    return moves.park(a_job(**facts), NOW, by="ann", note="later")
+
+
+def dead(**facts: Any) -> Job:
+    fault = Fault("INVALID_INPUTS", "no prompt", 400)
+    return moves.bury(sent(**facts), NOW, fault, Reason(code=fault.name, http_status=400))
+
+
+def succeeded(**facts: Any) -> Job:
+    return moves.succeed(running(**facts), NOW, FINISHED)
+
+
+def cancelled(**facts: Any) -> Job:
+    return moves.cancel(a_job(**facts), NOW, by="ann")

@@ -1,0 +1,291 @@
+"""What a look at a run (poll or webhook) does to a job."""
+
+from collections.abc import Callable
+
+import pytest
+
+from jobs import moves
+from jobs.answers import (
+    Fault,
+    Finished,
+    Lost,
+    Missing,
+    NoLook,
+    PollAnswer,
+    RunCancelled,
+    RunFailed,
+    StillRunning,
+)
+from jobs.decide import (
+    RATE_LIMITED_S,
+    Cool,
+    Decision,
+    LookAgain,
+    Looks,
+    PutUp,
+    decide_poll,
+)
+from jobs.holds import CoolDown
+from jobs.lanes import Scope
+from jobs.polling import STUCK_EVERY_S
+from jobs.records import Job
+from jobs.states import OnUncertain, State
+from jobs.verdicts import ACTION_STUCK, Disposition, Verdicts
+from tests.unit.core.make import (
+    DEADLINE_S,
+    FINISHED,
+    NOW,
+    a_moment,
+    cancelling,
+    running,
+    stuck,
+)
+
+BUSY = StillRunning("processing")
+GONE = Missing(Fault("EXECUTION_NOT_FOUND", "no such", 404))
+
+
+def failed(code: str | None, message: str = "it broke") -> RunFailed:
+    return RunFailed(Fault(code, message))
+
+
+def seen(
+    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
+) -> Decision | LookAgain:
+    return decide_poll(job, answer, looks or Looks(), a_moment(now))
+
+
+def decided(
+    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
+) -> Decision:
+    outcome = seen(job, answer, looks, now)
+    assert isinstance(outcome, Decision)
+    return outcome
+
+
+def again(
+    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
+) -> LookAgain:
+    outcome = seen(job, answer, looks, now)
+    assert isinstance(outcome, LookAgain)
+    return outcome
+
+
+WATCHED: dict[str, Callable[..., Job]] = {
+    "running": running,
+    "cancelling": cancelling,
+    "stuck": stuck,
+}
+watched = pytest.mark.parametrize("made", WATCHED.values(), ids=WATCHED.keys())
+
+
+# The end of a run.
+
+
+@watched
+def test_a_result_settles_the_job(made: Callable[..., Job]) -> None:
+    decision = decided(made(), FINISHED, Looks(polls=3))
+    job = decision.job
+    assert (job.state, decision.result, job.cost) == (State.SUCCEEDED, FINISHED.result, 2.5)
+    assert (job.attempts[-1].polls, job.attempts[-1].outcome) == (4, "succeeded")
+    assert (job.reason, job.next_poll_at) == (None, None)
+
+
+@watched
+def test_a_run_cancelled_at_the_provider_is_cancelled(made: Callable[..., Job]) -> None:
+    decision = decided(made(), RunCancelled())
+    assert (decision.job.state, decision.job.finished_at) == (State.CANCELLED, NOW + 10)
+    assert decision.job.attempts[-1].outcome == "cancelled"
+
+
+@watched
+def test_a_cancelled_run_that_had_finished_first_is_a_success(made: Callable[..., Job]) -> None:
+    decision = decided(made(), RunCancelled(b'{"text": "x"}', cost=1.5))
+    assert (decision.job.state, decision.job.cost) == (State.SUCCEEDED, 1.5)
+    assert decision.result == b'{"text": "x"}'
+
+
+@watched
+def test_an_end_without_a_usable_result_is_for_a_person_to_judge(made: Callable[..., Job]) -> None:
+    job = decided(made(on_uncertain=OnUncertain.RETRY), Lost("completed, but no result", 200)).job
+    assert job.parked_as == "uncertain", "the run is paid for: it is not bought again"
+    assert job.execution_id == "ex-1"
+
+
+def test_costs_of_several_runs_add_up() -> None:
+    assert decided(running(cost=4.0), Finished(b"{}", 1.5)).job.cost == 5.5
+    assert decided(running(cost=4.0), Finished(b"{}", None)).job.cost == 4.0
+
+
+# A failed run.
+
+
+@pytest.mark.parametrize(
+    ("code", "state", "spent"),
+    [
+        ("EXECUTION_FAILED", State.RETRYING, 1),
+        ("PROVIDER_RESPONSE_INCOMPLETE", State.RETRYING, 1),
+        ("RATE_LIMIT_EXCEEDED", State.RETRYING, 1),
+        ("ASYNC_NOT_SUPPORTED", State.RETRYING, 1),
+        ("NEW_CODE", State.RETRYING, 1),
+        (None, State.RETRYING, 1),
+        ("INVALID_INPUTS", State.DEAD, 1),
+        ("INSUFFICIENT_CREDITS", State.PARKED, 0),
+    ],
+)
+def test_a_failed_run_goes_the_way_of_its_code(code: str | None, state: State, spent: int) -> None:
+    job = decided(running(), failed(code), Looks(polls=2)).job
+    assert (job.state, job.spent) == (state, spent)
+    assert job.reason is not None
+    assert job.reason.code == (code or "UNKNOWN")
+    assert (job.attempts[-1].polls, job.attempts[-1].code) == (3, code or "UNKNOWN")
+
+
+def test_a_failed_run_that_parks_puts_its_hold_up() -> None:
+    (effect,) = decided(running(), failed("grant_exhausted")).effects
+    assert isinstance(effect, PutUp)
+    assert effect.hold.scope == "default/model/suno"
+
+
+def test_a_failed_run_of_the_last_attempt_is_a_dead_letter() -> None:
+    job = decided(running(spent=4), failed("EXECUTION_FAILED")).job
+    assert (job.state, job.spent) == (State.DEAD, 5)
+
+
+def test_a_run_that_fails_while_it_is_cancelled_is_cancelled() -> None:
+    job = decided(cancelling(), failed("INVALID_INPUTS")).job
+    assert (job.state, job.spent) == (State.CANCELLED, 0)
+
+
+@pytest.mark.parametrize("code", ["EXECUTION_FAILED", "INVALID_INPUTS", "INSUFFICIENT_CREDITS"])
+def test_a_stuck_run_that_fails_still_waits_for_its_person(code: str) -> None:
+    decision = decided(stuck(), failed(code))
+    job = decision.job
+    assert (job.parked_as, decision.effects) == (code, ())
+    assert (job.spent, job.attempts[-1].outcome) == (1, "failed")
+    assert (job.execution_id, job.next_poll_at) == (None, None), "nothing is looked at any more"
+    assert moves.release(job, NOW + 20, by="ann").state is State.QUEUED
+
+
+def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
+    moment = a_moment(NOW, verdicts=Verdicts({"EXECUTION_FAILED": Disposition.UNCERTAIN}))
+    outcome = decide_poll(running(), failed("EXECUTION_FAILED"), Looks(), moment)
+    assert isinstance(outcome, Decision)
+    assert outcome.job.parked_as == "uncertain"
+
+
+# Still running.
+
+
+@pytest.mark.parametrize("status", ["processing", "cancel_requested", "warming_up"])
+def test_a_run_under_way_is_looked_at_again_later_the_older_it_is(status: str) -> None:
+    young = again(running(), StillRunning(status), now=NOW + 4)
+    old = again(running(), StillRunning(status), now=NOW + 80)
+    assert young.at == NOW + 4 + 1.0
+    assert old.at == NOW + 80 + 20.0
+
+
+def test_a_look_that_got_through_ends_the_row_of_troubles() -> None:
+    assert again(running(), BUSY, Looks(7, troubles=3, missing=2)).looks == Looks(8, 0, 0)
+
+
+def test_the_last_look_before_the_deadline_comes_at_the_deadline() -> None:
+    assert again(running(), BUSY, now=NOW + DEADLINE_S - 5).at == NOW + DEADLINE_S
+    late = again(running(), BUSY, now=NOW + DEADLINE_S - 0.25)
+    assert late.at == NOW + DEADLINE_S - 0.25 + 1.0, "but never sooner than the shortest pause"
+
+
+@pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
+def test_a_run_past_its_deadline_parks_as_stuck_and_stays_watched(
+    made: Callable[..., Job],
+) -> None:
+    assert isinstance(seen(made(), BUSY, now=NOW + DEADLINE_S - 0.001), LookAgain)
+    job = decided(made(), BUSY, now=NOW + DEADLINE_S).job
+    assert job.parked_as == "stuck"
+    assert job.reason is not None
+    assert job.reason.action == ACTION_STUCK
+    assert (job.execution_id, job.next_poll_at) == ("ex-1", NOW + DEADLINE_S + STUCK_EVERY_S)
+    assert job.open_attempt is not None, "the run may still end"
+    assert job.spent == 0
+
+
+def test_a_stuck_run_is_looked_at_now_and_then() -> None:
+    look = again(stuck(), BUSY, Looks(9, troubles=1), now=NOW + 2 * DEADLINE_S)
+    assert look.at == NOW + 2 * DEADLINE_S + STUCK_EVERY_S
+    assert look.looks == Looks(10)
+
+
+# Not found.
+
+
+@watched
+def test_a_run_that_is_not_found_is_looked_for_again_for_a_while(made: Callable[..., Job]) -> None:
+    job, looks = made(), Looks()
+    for times in range(1, 5):
+        look = again(job, GONE, looks)
+        assert look.looks == Looks(times, 0, times)
+        assert look.at >= NOW + 10 + min(30.0, 2.0**times) * 0.5
+        looks = look.looks
+    parked = decided(job, GONE, looks).job
+    assert parked.parked_as == "uncertain"
+    assert parked.reason is not None
+    assert parked.reason.http_status == 404
+    assert parked.attempts[-1].polls == 5
+
+
+def test_a_run_that_is_found_again_starts_the_count_anew() -> None:
+    looks = again(running(), BUSY, Looks(4, missing=4)).looks
+    assert isinstance(seen(running(), GONE, looks), LookAgain)
+
+
+# A look that does not get through says nothing about the run.
+
+
+@watched
+@pytest.mark.parametrize("status", [None, 401, 403, 429, 500, 502, 503])
+def test_a_paid_run_keeps_running_however_often_no_look_gets_through(
+    made: Callable[..., Job], status: int | None
+) -> None:
+    job, looks = made(), Looks()
+    for troubles in range(1, 40):
+        look = again(job, NoLook("no way", status), looks)
+        assert look.looks == Looks(troubles, troubles, 0)
+        assert NOW + 10 < look.at <= NOW + 10 + 30
+        looks = look.looks
+
+
+@pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
+def test_a_run_that_nobody_could_look_at_until_its_deadline_is_stuck(
+    made: Callable[..., Job],
+) -> None:
+    blind = NoLook("no way", 503)
+    assert isinstance(seen(made(), blind, now=NOW + DEADLINE_S - 0.001), LookAgain)
+    job = decided(made(), blind, now=NOW + DEADLINE_S).job
+    assert (job.parked_as, job.spent) == ("stuck", 0)
+    assert job.reason is not None
+    assert job.reason.message == "no end seen after 60 min (no way)"
+    assert (job.execution_id, job.next_poll_at) == ("ex-1", NOW + DEADLINE_S + STUCK_EVERY_S)
+
+
+def test_a_stuck_run_that_nobody_can_look_at_stays_stuck() -> None:
+    look = again(stuck(), NoLook("no way", 503), now=NOW + 2 * DEADLINE_S)
+    assert look.looks == Looks(1, 1, 0)
+
+
+def test_no_look_waits_as_long_as_the_provider_asks() -> None:
+    assert again(running(), NoLook("busy", 503, retry_after_s=120.0)).at == NOW + 10 + 120.0
+
+
+@pytest.mark.parametrize(("asked_s", "wait_s"), [(None, RATE_LIMITED_S), (45.0, 45.0), (0.0, 1.0)])
+def test_a_429_makes_every_poll_of_the_account_wait(asked_s: float | None, wait_s: float) -> None:
+    look = again(running(), NoLook("slow down", 429, asked_s))
+    polls = Scope("default/executions")
+    assert look.effects == (Cool(CoolDown(polls, NOW + 10 + wait_s, "429")),)
+
+
+def test_no_other_trouble_makes_anybody_else_wait() -> None:
+    assert again(running(), NoLook("unreachable", 503, 60.0)).effects == ()
+
+
+def test_trouble_does_not_excuse_what_was_missing() -> None:
+    assert again(running(), NoLook("no way"), Looks(4, 0, 3)).looks == Looks(5, 1, 3)

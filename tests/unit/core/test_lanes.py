@@ -1,0 +1,200 @@
+"""Lanes and their line: who stands where, who goes next, and what a scope covers."""
+
+from collections import Counter
+from collections.abc import Mapping
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.admission import choose
+from jobs.lanes import (
+    JOB_ID,
+    PRIORITY_SPAN,
+    TARGET,
+    JobId,
+    Lane,
+    Scope,
+    covers,
+    executions,
+    parse_scope,
+    place_in_line,
+    priority_of,
+)
+from jobs.states import Kind
+
+A, B, C = (Lane("default", Kind.MODEL, name) for name in "abc")
+Head = list[tuple[JobId, float]]
+
+quick = settings(max_examples=60, database=None)
+priorities = st.integers(-PRIORITY_SPAN, PRIORITY_SPAN)
+milliseconds = st.integers(0, 9_000_000_000_000)
+"""Since 1970, until 2255."""
+
+
+def head(*jobs: tuple[int, float]) -> Head:
+    """Jobs by priority and age, in their line."""
+    return sorted(
+        ((JobId(f"p{p}@{at:g}"), place_in_line(p, at)) for p, at in jobs), key=lambda j: j[1]
+    )
+
+
+# The line.
+
+
+@quick
+@given(priorities, milliseconds)
+def test_a_place_in_line_tells_its_priority_and_its_millisecond(priority: int, ms: int) -> None:
+    place = place_in_line(priority, ms / 1000)
+    assert priority_of(place) == priority
+    assert round((place + priority * 1e10) * 1000) == ms
+
+
+@quick
+@given(priorities, priorities, milliseconds, milliseconds)
+def test_the_line_goes_by_priority_then_by_age(p: int, q: int, first: int, second: int) -> None:
+    before = place_in_line(p, first / 1000) < place_in_line(q, second / 1000)
+    assert before is ((-p, first) < (-q, second))
+
+
+# Who goes next.
+
+
+def names(free: int, lanes: list[Lane], heads: list[Head], **room: int) -> list[str]:
+    by_lane = {lane: room[lane.target] for lane in lanes if lane.target in room}
+    return [f"{pick.lane.target}:{pick.job_id}" for pick in choose(lanes, heads, free, by_lane)]
+
+
+def test_a_higher_priority_goes_first_whoever_has_the_turn() -> None:
+    heads = [head((0, 1), (0, 2)), head((5, 9)), head((-3, 0))]
+    assert names(9, [A, B, C], heads) == ["b:p5@9", "a:p0@1", "a:p0@2", "c:p-3@0"]
+
+
+def test_lanes_of_equal_priority_take_turns() -> None:
+    heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8)), head((0, 9))]
+    taken = names(5, [A, B, C], heads)
+    assert taken == ["a:p0@1", "b:p0@7", "c:p0@9", "a:p0@2", "b:p0@8"]
+
+
+def test_who_stands_first_in_the_order_of_turns_begins() -> None:
+    assert names(1, [B, A], [head((0, 9)), head((0, 1))]) == ["b:p0@9"]
+
+
+def test_a_lane_gets_no_more_than_its_room() -> None:
+    heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8))]
+    assert names(9, [A, B], heads, a=1, b=0) == ["a:p0@1"]
+
+
+def test_empty_lanes_and_no_free_slot_give_nothing() -> None:
+    assert names(3, [A, B], [[], []]) == []
+    assert names(0, [A], [head((0, 1))]) == []
+    assert names(3, [], []) == []
+
+
+@st.composite
+def queues(draw: st.DrawFn) -> tuple[list[Lane], list[Head], int, Mapping[Lane, int]]:
+    lanes = [Lane("default", Kind.MODEL, f"t{n}") for n in range(draw(st.integers(0, 4)))]
+    heads = [
+        sorted(
+            (
+                (JobId(f"{lane.target}-{n}"), place_in_line(priority, n))
+                for n, priority in enumerate(draw(st.lists(st.integers(-2, 2), max_size=5)))
+            ),
+            key=lambda job: job[1],
+        )
+        for lane in lanes
+    ]
+    capped = draw(st.lists(st.none() | st.integers(0, 4), min_size=len(lanes), max_size=len(lanes)))
+    room = {lane: cap for lane, cap in zip(lanes, capped, strict=True) if cap is not None}
+    return lanes, heads, draw(st.integers(0, 12)), room
+
+
+@quick
+@given(queues())
+def test_a_choice_is_fair_and_bounded(
+    found: tuple[list[Lane], list[Head], int, Mapping[Lane, int]],
+) -> None:
+    lanes, heads, free, room = found
+    picks = choose(lanes, heads, free, room)
+    taken = Counter(pick.lane for pick in picks)
+    most = {
+        lane: min(len(line), room.get(lane, free)) for lane, line in zip(lanes, heads, strict=True)
+    }
+    assert len(picks) == min(free, sum(most.values())), "a slot is left idle, or overfilled"
+    assert all(taken[lane] <= most[lane] for lane in lanes)
+    places: dict[JobId, float] = {job: place for line in heads for job, place in line}
+    for lane, line in zip(lanes, heads, strict=True):
+        mine = [pick.job_id for pick in picks if pick.lane == lane]
+        assert mine == [job for job, _ in line[: len(mine)]], "a lane's line is kept"
+        if len(mine) < most[lane] and picks:
+            waits = priority_of(line[len(mine)][1])
+            assert waits <= min(priority_of(places[pick.job_id]) for pick in picks)
+
+
+# Lanes and scopes.
+
+
+def test_a_lane_is_covered_by_its_account_its_route_and_itself() -> None:
+    lane = Lane("default", Kind.MODEL, "suno")
+    assert str(lane) == "default/model/suno"
+    assert lane.scopes == ("default", "default/model", "default/model/suno")
+    assert lane.route == "default/model"
+    assert Lane.parse(str(lane)) == lane
+
+
+@pytest.mark.parametrize(
+    ("scope", "covered"),
+    [
+        ("default", True),
+        ("default/model", True),
+        ("default/model/suno", True),
+        ("other", False),
+        ("default/workflow", False),
+        ("default/model/sun", False),
+        ("default/model/suno-2", False),
+        ("default/executions", False),
+        ("def", False),
+    ],
+)
+def test_a_scope_covers_whole_names_only(scope: str, *, covered: bool) -> None:
+    assert covers(Scope(scope), Lane("default", Kind.MODEL, "suno")) is covered
+
+
+def test_the_polls_of_an_account_are_a_route_of_their_own() -> None:
+    assert executions("default") == "default/executions"
+
+
+@pytest.mark.parametrize("text", ["default", "default/model", "a-1/workflow/my-flow"])
+def test_a_scope_is_read_as_people_write_it(text: str) -> None:
+    assert parse_scope(text) == text
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "/", "default/", "default/video", "default/model/", "A", "d/model/x/y", "d/model/X"],
+)
+def test_what_is_no_scope_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(ValueError, match="default/model/gpt-image-2"):
+        parse_scope(text)
+
+
+@pytest.mark.parametrize("text", ["default/model", "default/video/suno", "a/model/b/c", ""])
+def test_what_is_no_lane_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r".+"):
+        Lane.parse(text)
+
+
+@pytest.mark.parametrize("job_id", ["a", "01J9ZK-x_y.z:1@2", "x" * 128])
+def test_a_plain_job_id_is_taken(job_id: str) -> None:
+    assert JOB_ID.fullmatch(job_id)
+
+
+@pytest.mark.parametrize("job_id", ["", "-a", "a b", "a/b", "a\n", "ä", "x" * 129])
+def test_any_other_job_id_is_not(job_id: str) -> None:
+    assert not JOB_ID.fullmatch(job_id)
+
+
+@pytest.mark.parametrize("target", ["-a", "a-", "A", "a_b", "a/b", "", "x" * 129])
+def test_a_target_is_lowercase_letters_digits_and_hyphens(target: str) -> None:
+    assert TARGET.fullmatch("gpt-image-2")
+    assert not TARGET.fullmatch(target)
