@@ -163,9 +163,11 @@ async def test_what_a_killed_worker_left_is_rescued_by_what_is_on_record(system:
         await system.until(sync, State.RUNNING)
 
         async def sent() -> bool:
-            return bool((await system.ledger("hanging"))["posts"] == 1)
+            counted = await system.labels()
+            posts = [counted.get(label, {}).get("posts", 0) for label in ("sync", "hanging")]
+            return posts == [2, 1]
 
-        await wait_until(sent, "the hanging submit is under way")
+        await wait_until(sent, "the sync run and the hanging submit are under way")
         process.kill()
         await process.wait()
     async with system.worker(lease_s=1.0):
