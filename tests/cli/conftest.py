@@ -1,0 +1,186 @@
+"""Everything on one machine, started once by `up` itself, and commands called against it."""
+
+import json
+import threading
+import urllib.request
+import uuid
+from collections.abc import Callable, Generator
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, Protocol
+
+import pytest
+from click.testing import CliRunner
+
+from tests.cli.stack import Doc, Outcome, Program, wait_until
+from worker.cli.main import commands
+from worker.cli.up.plan import COUNT_FILE
+
+ACCOUNTS = 200
+"""Accounts of earlier demos: the sandbox's keys under labels of their own, one for each test."""
+
+
+class Cli(Protocol):
+    """Calls a command."""
+
+    def __call__(self, *words: str, stdin: str | None = None) -> Outcome: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Site:
+    """The whole program, running."""
+
+    program: Program
+    url: str
+    state_dir: Path
+
+
+@pytest.fixture(scope="session")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
+    folder = tmp_path_factory.mktemp("site")
+    state_dir = folder / "state"
+    state_dir.mkdir()
+    (state_dir / COUNT_FILE).write_text(str(ACCOUNTS))
+    program = Program(
+        "up",
+        cwd=folder,
+        KNOUDS_HTTP_PORT="0",
+        KNOUDS_STATE_DIR=str(state_dir),
+        KNOUDS_RETRY_BASE_S="0.05",
+        KNOUDS_POLL_MIN_S="0.1",
+    )
+    try:
+        url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
+        yield Site(program, url, state_dir)
+    finally:
+        assert program.end() == 0, program.output
+
+
+@pytest.fixture
+def bare_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], Cli]:
+    """Commands in an empty folder, under these settings and no others."""
+
+    def under(settings: dict[str, str]) -> Cli:
+        def run(*words: str, stdin: str | None = None) -> Outcome:
+            with monkeypatch.context() as patch:
+                patch.chdir(tmp_path)
+                result = CliRunner().invoke(commands, list(words), input=stdin, env=settings)
+            if result.exception is not None and not isinstance(result.exception, SystemExit):
+                raise result.exception
+            return Outcome(result.exit_code, result.stdout, result.stderr)
+
+        return run
+
+    return under
+
+
+@pytest.fixture
+def cli(site: Site, bare_cli: Callable[[dict[str, str]], Cli]) -> Cli:
+    """Commands against the running program."""
+    return bare_cli({"KNOUDS_API_URL": site.url})
+
+
+@dataclass(slots=True)
+class Bench:
+    """An account, a batch and ids that no other test uses."""
+
+    cli: Cli
+    url: str
+    account: str
+    name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
+
+    def enqueue(self, target: str, *more: str, kind: str = "model", **knobs: Any) -> str:
+        """Enqueue a job whose run behaves as `knobs` say; returns its id."""
+        label = uuid.uuid4().hex  # the sandbox counts a fault's times by it
+        inputs = json.dumps({"sandbox": {"label": label, "duration_s": 0.1, **knobs}})
+        words = ["--account", self.account, "--batch", self.name, "--json", *more]
+        done = self.cli("enqueue", kind, target, "--inputs", inputs, *words)
+        assert done.code == 0, done
+        return str(done.doc["id"])
+
+    def get(self, job_id: str) -> Doc:
+        done = self.cli("jobs", "get", job_id, "--json")
+        assert done.code == 0, done
+        return done.doc
+
+    def until(self, job_id: str, *states: str) -> Doc:
+        """Wait until a job is in one of these states."""
+        seen: list[Doc] = []
+
+        def look() -> Doc | None:
+            seen.append(self.get(job_id))
+            return seen[-1] if seen[-1]["state"] in states else None
+
+        return wait_until(look, 15, complaint=lambda: f"not {states}: {seen[-1]}")
+
+    def park(self) -> str:
+        """A job that a person parked."""
+        job_id = self.enqueue("suno", "--delay", "1h")
+        assert self.cli("jobs", "park", job_id, "--note", "look first").code == 0
+        return job_id
+
+
+_accounts = iter(range(2, ACCOUNTS + 1))
+
+
+@pytest.fixture
+def bench(cli: Cli, site: Site) -> Bench:
+    return Bench(cli, site.url, f"demo-{next(_accounts)}")
+
+
+class Answering(Protocol):
+    """Serves one answer to everything, and notes what it was asked."""
+
+    asked: list[tuple[str, Doc]]
+
+    def __call__(self, status: int, body: str) -> str: ...
+
+
+@pytest.fixture
+def bulk(site: Site) -> None:
+    """Skip where the API does not serve `/v1/bulk/…` yet."""
+    with urllib.request.urlopen(f"{site.url}/openapi.json", timeout=5) as answer:  # noqa: S310
+        if "/v1/bulk/" not in answer.read().decode():
+            pytest.skip("the API serves no /v1/bulk")
+
+
+class _Answers:
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, Doc]] = []
+        self.servers: list[ThreadingHTTPServer] = []
+
+    def __call__(self, status: int, body: str) -> str:
+        asked = self.asked
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                size = int(self.headers.get("Content-Length", 0))
+                asked.append((self.path, json.loads(self.rfile.read(size) or b"{}")))
+                if status == 0:  # hang up
+                    self.close_connection = True
+                    return
+                self.send_response(status)
+                self.send_header("Content-Length", str(len(body.encode())))
+                self.end_headers()
+                self.wfile.write(body.encode())
+
+            do_POST = do_GET  # noqa: N815 - the server's own naming
+
+            def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+                del format, args
+
+        server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True).start()
+        self.servers.append(server)
+        return f"http://127.0.0.1:{server.server_address[1]}"
+
+
+@pytest.fixture
+def answering() -> Generator[Answering]:
+    """An HTTP server that gives every request the same answer; a status of 0 hangs up."""
+    answers = _Answers()
+    yield answers
+    for server in answers.servers:
+        server.shutdown()
+        server.server_close()

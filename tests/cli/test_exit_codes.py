@@ -1,0 +1,221 @@
+"""Every exit code means what `--help` says, and an expected failure is one line."""
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+import pytest
+
+from tests.cli.conftest import Answering, Bench, Cli
+from tests.cli.stack import HOME, Outcome, Program, call, command_line, environ
+from worker.cli.exits import MEANINGS, Exit
+from worker.cli.main import SECTIONS, commands
+
+Under = Callable[[dict[str, str]], Cli]
+
+
+def nowhere() -> str:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{probe.getsockname()[1]}"
+
+
+def test_help_documents_every_exit_code(bare_cli: Under) -> None:
+    told = bare_cli({})("--help").out
+    assert set(MEANINGS) == set(Exit)
+    for code, meaning in MEANINGS.items():
+        assert f"{int(code)}  {meaning}" in told
+
+
+def test_the_list_of_commands_is_true() -> None:
+    context = click.Context(commands)
+    for section in SECTIONS.values():
+        for name, entry in section.items():
+            command = commands.get_command(context, name)
+            assert command is not None
+            assert command.name == name
+            assert command.short_help == entry.help
+
+
+def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
+    heavy = "{'rich', 'aiohttp', 'pydantic', 'asyncio', 'redis', 'config', 'jobs'}"
+    program = (
+        "import sys; from worker.cli.main import commands\n"
+        "try: commands(['--help'])\n"
+        f"except SystemExit: sys.exit(str({heavy} & sys.modules.keys()))"
+    )
+    done = subprocess.run(
+        [*command_line()[:2], "-c", program],
+        cwd=tmp_path,
+        env=environ(),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.stderr == "set()\n"
+
+
+def test_an_unknown_command_is_a_usage_error(bare_cli: Under) -> None:
+    done = bare_cli({})("jbos")
+    assert done.code == Exit.USAGE
+    assert "jbos" in done.err
+
+
+def test_no_api_names_the_place_and_the_remedy(bare_cli: Under) -> None:
+    url = nowhere()
+    done = bare_cli({"KNOUDS_API_URL": url})("stats")
+    assert done.code == Exit.NO_API
+    assert done.err.count("\n") == 1
+    assert url in done.err
+    assert "knouds-worker up" in done.err
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(200, "<html>"), (404, "not here"), (200, "[]"), (0, "")]
+)
+def test_something_else_behind_the_address_is_no_api(
+    bare_cli: Under, answering: Answering, status: int, body: str
+) -> None:
+    done = bare_cli({"KNOUDS_API_URL": answering(status, body)})("stats")
+    assert done.code == Exit.NO_API
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("body", ['{"detail": "the store does not answer"}', "<html>", ""])
+def test_a_503_means_no_redis(bare_cli: Under, answering: Answering, body: str) -> None:
+    done = bare_cli({"KNOUDS_API_URL": answering(503, body)})("stats")
+    assert done.code == Exit.NO_REDIS
+    assert done.err.count("\n") == 1
+
+
+def test_a_refused_token_says_which_setting(bare_cli: Under, answering: Answering) -> None:
+    url = answering(401, '{"title": "Unauthorized", "detail": "send a token"}')
+    done = bare_cli({"KNOUDS_API_URL": url})("stats")
+    assert done.code == Exit.FAILED
+    assert done.err == "knouds-worker: send a token (set KNOUDS_API_TOKEN)\n"
+
+
+def test_a_wrong_setting_is_named(bare_cli: Under) -> None:
+    done = bare_cli({"KNOUDS_HTTP_PORT": "many"})("stats")
+    assert done.code == Exit.SETTINGS
+    assert done.err.startswith("knouds-worker: KNOUDS_HTTP_PORT: ")
+    assert done.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("service", ["worker", "api", "up"])
+def test_services_refuse_wrong_settings_alike(tmp_path: Path, service: str) -> None:
+    done = call(service, cwd=tmp_path, KNOUDS_MAX_JBOS="3")
+    assert done.returncode == Exit.SETTINGS
+    assert "did you mean KNOUDS_MAX_JOBS?" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("service", ["worker", "api"])
+def test_services_need_a_redis(tmp_path: Path, service: str) -> None:
+    done = call(service, cwd=tmp_path, KNOUDS_API_KEY="knouds_live_x")
+    assert done.returncode == Exit.SETTINGS
+    assert "KNOUDS_REDIS_URL" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@contextmanager
+def api(folder: Path, **settings: str) -> Generator[str]:
+    """The API as a process of its own."""
+    program = Program("api", cwd=folder, KNOUDS_HTTP_PORT="0", **settings)
+    try:
+        yield program.until(r'"url": "([^"]+)"')[1]
+    finally:
+        assert program.end(signal.SIGTERM) == Exit.OK, program.output
+
+
+def test_an_api_without_redis_is_told_from_no_api(bare_cli: Under, tmp_path: Path) -> None:
+    with api(tmp_path, KNOUDS_REDIS_URL="redis://127.0.0.1:1/0") as url:
+        assert bare_cli({"KNOUDS_API_URL": url})("stats").code == Exit.NO_REDIS
+
+
+def test_a_token_may_do_what_its_role_says(
+    bare_cli: Under, tmp_path: Path, redis_url: str, namespace: str
+) -> None:
+    tokens = "app:read:read-read-read-read,ann:operate:operate-operate-1"
+    told = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": namespace}
+    with api(tmp_path, KNOUDS_API_TOKENS=tokens, **told) as url:
+
+        def run(token: str, *words: str) -> Outcome:
+            return bare_cli({"KNOUDS_API_URL": url, "KNOUDS_API_TOKEN": token})(*words)
+
+        assert run("", "stats").code == Exit.FAILED
+        assert "KNOUDS_API_TOKEN" in run("", "stats").err
+        assert run("read-read-read-read", "stats").code == Exit.OK
+        refused = run("read-read-read-read", "holds", "set", "default")
+        assert refused.code == Exit.FAILED
+        assert "role" in refused.err
+        assert run("operate-operate-1", "holds", "set", "default").code == Exit.OK
+        holds = run("read-read-read-read", "holds", "ls", "--json").doc["items"]
+        assert [hold["created_by"] for hold in holds] == ["ann"]
+
+
+def test_somebody_elses_package_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "config.py").write_text("raise RuntimeError('was run')\n")
+    done = subprocess.run(
+        command_line("--help"),
+        cwd=tmp_path,
+        env=environ(PYTHONPATH=os.pathsep.join([str(tmp_path), str(HOME)])),
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == Exit.FAILED
+    assert done.stderr.startswith("knouds-worker: package 'config' would be loaded from")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_refusal_names_the_field(bench: Bench) -> None:
+    done = bench.cli("enqueue", "model", "No Such Name", "--inputs", "{}")
+    assert done.code == Exit.FAILED
+    assert done.err.startswith("knouds-worker: target ")
+    assert done.err.count("\n") == 1
+
+
+def test_messages_of_others_cannot_steer_the_terminal(
+    bare_cli: Under, answering: Answering
+) -> None:
+    url = answering(422, '{"detail": "\\u001b[2Jgone\\u0007\\nsecond line"}')
+    done = bare_cli({"KNOUDS_API_URL": url})("stats")
+    assert "\x1b" not in done.err
+    assert done.err.count("\n") == 1
+
+
+def test_interrupted_is_130(bench: Bench, tmp_path: Path) -> None:
+    job_id = bench.enqueue("suno", "--delay", "1h")
+    order = ["enqueue", "model", "suno", "--id", f"{job_id}-w", "--inputs", "{}", "--delay", "1h"]
+    program = Program(*order, "--wait", cwd=tmp_path, **_settings(bench))
+    program.until("scheduled")
+    assert program.end(signal.SIGINT) == Exit.INTERRUPTED
+    assert f"knouds-worker jobs get {job_id}-w" in program.output
+    assert "Traceback" not in program.output
+
+
+def _settings(bench: Bench) -> dict[str, str]:
+    return {"KNOUDS_API_URL": bench.url}
+
+
+def test_a_reader_that_goes_away_is_no_error_to_speak_of(bench: Bench, tmp_path: Path) -> None:
+    bench.enqueue("suno", "--delay", "1h")
+    read, write = os.pipe()
+    os.close(read)
+    done = subprocess.run(
+        command_line("jobs", "ls"),
+        cwd=tmp_path,
+        env=environ(**_settings(bench)),
+        stdout=write,
+        stderr=subprocess.PIPE,
+        text=True,
+        check=False,
+    )
+    os.close(write)
+    assert done.stderr == ""

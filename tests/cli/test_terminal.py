@@ -1,0 +1,95 @@
+"""What a person sees on a terminal: tables that fit, whole ids, colours, and a question asked."""
+
+import fcntl
+import os
+import pty
+import re
+import struct
+import subprocess
+import termios
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Bench
+from tests.cli.stack import command_line, environ
+from worker.cli.exits import Exit
+
+_CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
+
+
+def on_terminal(
+    *words: str, url: str, folder: Path, width: int, typed: str = ""
+) -> tuple[int, str]:
+    """Run a command on a terminal of this width, with something typed ahead."""
+    ours, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 40, width, 0, 0))
+    env = environ(KNOUDS_API_URL=url, TERM="xterm-256color")
+    for name in (
+        "NO_COLOR",
+        "FORCE_COLOR",
+        "COLUMNS",
+        "LINES",
+    ):  # they would speak for the terminal
+        env.pop(name, None)
+    with subprocess.Popen(
+        command_line(*words), cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        os.write(ours, typed.encode())
+        seen = b""
+        try:
+            while block := os.read(ours, 65_536):
+                seen += block
+        except OSError:  # the other side is closed
+            pass
+        finally:
+            os.close(ours)
+        return process.wait(30), seen.decode().replace("\r", "")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_a_table_fits_and_cuts_no_id(bench: Bench, tmp_path: Path, width: int) -> None:
+    ids = [bench.park(), bench.enqueue("seedance-2-0-full-access", "--delay", "1h")]
+    words = ("jobs", "ls", "--batch", bench.name)
+    code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=width)
+    assert code == Exit.OK
+    assert "\x1b[" in seen
+    lines = _CODES.sub("", seen).splitlines()
+    assert max(map(len, lines)) <= width
+    for job_id in ids:
+        assert job_id in "".join(lines)
+    assert "…" not in seen
+
+
+def test_a_command_to_copy_stays_on_one_line(bench: Bench, tmp_path: Path) -> None:
+    job_id = bench.enqueue("seedance-2-0-full-access", fault="grant_exhausted")
+    bench.until(job_id, "parked")
+    code, seen = on_terminal("parked", "groups", url=bench.url, folder=tmp_path, width=60)
+    assert code == Exit.OK
+    where = f"--account {bench.account} --kind model --target seedance-2-0-full-access"
+    wanted = f"  $ knouds-worker parked release --code grant_exhausted {where}"
+    assert wanted in _CODES.sub("", seen).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("typed", "code"),
+    [("n\n", Exit.FAILED), ("\x04", Exit.INTERRUPTED)],  # no, and the end of input
+)
+def test_a_release_of_many_is_asked_about(
+    bench: Bench, tmp_path: Path, typed: str, code: Exit
+) -> None:
+    job_id = bench.park()
+    words = ("parked", "release", "--account", bench.account)
+    got, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80, typed=typed)
+    assert got == code, seen
+    assert bench.get(job_id)["state"] == "parked"
+    assert "Traceback" not in seen
+
+
+def test_a_watch_draws_in_place(bench: Bench, tmp_path: Path) -> None:
+    words = ("watch", "--count", "3", "--every", "0.1")
+    code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80)
+    assert code == Exit.OK
+    assert seen.count("succeeded ") >= 2  # one look over the other
+    assert "1 worker" in seen

@@ -1,0 +1,221 @@
+"""`up`: everything on one machine, watched while it runs and gone when it stops."""
+
+import json
+import os
+import re
+import shlex
+import signal
+import socket
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from tests.cli.conftest import Cli, Site
+from tests.cli.stack import Doc, Program, call, environ, wait_until
+from worker.cli.exits import Exit
+from worker.cli.up.demo.scenes import SCENES
+
+
+@contextmanager
+def up(folder: Path, *words: str, **settings: str) -> Generator[Program]:
+    """`up` in a folder of its own; whatever the test does, it is gone afterwards."""
+    program = Program("up", *words, cwd=folder, **{"KNOUDS_HTTP_PORT": "0", **settings})
+    try:
+        yield program
+    finally:
+        program.end(signal.SIGKILL)
+        for child in children_of(folder):
+            child.kill()
+
+
+def children_of(folder: Path) -> list[psutil.Process]:
+    """Every process that was started in a folder, or keeps its data there."""
+    found: list[psutil.Process] = []
+    for process in psutil.process_iter():
+        try:
+            where = process.cwd()
+        except psutil.Error:
+            continue
+        if where.startswith(str(folder)) and process.pid != os.getpid():
+            found.append(process)
+    return found
+
+
+def until_up(program: Program) -> str:
+    return program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
+
+
+def stats(url: str) -> Doc:
+    with urllib.request.urlopen(f"{url}/v1/stats", timeout=5) as answer:  # noqa: S310
+        found: Doc = json.load(answer)
+        return found
+
+
+def run_line(line: str, folder: Path, url: str) -> str:
+    """Run a command that was printed for a person to copy."""
+    program, *words = shlex.split(line)
+    if program == "knouds-worker":
+        done = call(*words, cwd=folder, KNOUDS_API_URL=url)
+        assert done.returncode == 0, done
+        return done.stdout
+    assert program == "curl"
+    place, body = words[1], words[3]
+    request = urllib.request.Request(place, body.encode())  # noqa: S310
+    with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
+        return str(answer.read())
+
+
+def test_the_demo_takes_every_road_and_leaves(tmp_path: Path) -> None:
+    done = call("up", "--demo", "--exit", cwd=tmp_path, within_s=45, KNOUDS_HTTP_PORT="0")
+    assert done.returncode == Exit.OK, done.stdout + done.stderr
+    assert f"{len(SCENES)} of {len(SCENES)} ended as expected" in done.stdout
+    rows = dict(re.findall(r"^(\S+) .*\b(ok|NO)$", done.stdout, re.MULTILINE))
+    assert rows == {scene.name: "ok" for scene in SCENES}
+    assert "\x1b" not in done.stdout
+    assert not children_of(tmp_path)
+
+
+def test_the_demo_again_on_the_same_folder_and_its_commands_free_what_is_parked(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / ".state").mkdir()
+    (tmp_path / ".state" / "demo.count").write_text("1\n")
+    with up(tmp_path, "--demo") as program:
+        program.until(r"It all goes on: ")
+        url = until_up(program)
+        lines = re.findall(r"^  \$ (.*)$", program.output, re.MULTILINE)
+        assert len(lines) == 9
+        for line in lines:
+            run_line(line, tmp_path, url)
+
+        def settled() -> bool:
+            states = stats(url)["states"]
+            left = {name: n for name, n in states.items() if n}
+            return left == {"succeeded": len(SCENES) - 2, "cancelled": 1, "dead": 1}
+
+        wait_until(lambda: settled() or None, complaint=lambda: str(stats(url)["states"]))
+        assert program.end() == Exit.OK, program.output
+        assert not children_of(tmp_path)
+
+
+def test_a_second_up_on_the_same_folder_is_refused(site: Site, tmp_path: Path) -> None:
+    done = call("up", cwd=tmp_path, KNOUDS_STATE_DIR=str(site.state_dir))
+    assert done.returncode == Exit.FAILED
+    assert "another `knouds-worker up`" in done.stderr
+    assert "KNOUDS_STATE_DIR" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_port_that_is_taken_names_the_setting(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT=port)
+        assert done.returncode == Exit.FAILED
+        assert done.stderr.startswith("knouds-worker: KNOUDS_HTTP_PORT: cannot listen on ")
+        assert done.stderr.count("\n") == 1
+        assert not children_of(tmp_path)
+
+
+def test_a_part_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
+    redis = "redis://127.0.0.1:1/0"
+    done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT="0", KNOUDS_REDIS_URL=redis)
+    assert done.returncode == Exit.FAILED
+    assert "worker did not start" in done.stderr
+    assert "127.0.0.1:1" in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not children_of(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("KNOUDS_HTTP_HOST", "::"), ("KNOUDS_BASE_URL", "https://example.com")]
+)
+def test_settings_that_cannot_be_served_are_named_at_once(
+    tmp_path: Path, name: str, value: str
+) -> None:
+    done = call("up", cwd=tmp_path, within_s=30, **{name: value})
+    assert done.returncode == Exit.SETTINGS
+    assert name in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_exit_needs_a_demo_that_can_be_judged(cli: Cli, tmp_path: Path) -> None:
+    assert cli("up", "--exit").code == Exit.USAGE
+    done = call("up", "--demo", "--exit", cwd=tmp_path, KNOUDS_API_KEY="knouds_live_x")
+    assert done.returncode == Exit.USAGE
+    assert "KNOUDS_API_KEY" in done.stderr
+
+
+def test_with_a_key_no_demo_is_sent(tmp_path: Path) -> None:
+    words = [sys.executable, "-P", "-m", "worker.sandbox", "--port", "0"]
+    with subprocess.Popen(
+        words, cwd="/", env=environ(), stdout=subprocess.PIPE, text=True
+    ) as provider:
+        assert provider.stdout is not None
+        base = provider.stdout.readline().split()[3]
+        key = "knouds_live_sandbox"
+        with up(tmp_path, "--demo", KNOUDS_API_KEY=key, KNOUDS_BASE_URL=base) as program:
+            program.until("no demo batch is sent")
+            assert not any(stats(until_up(program))["states"].values())
+            assert program.end() == Exit.OK
+            assert base in program.output
+        provider.terminate()
+
+
+def test_what_dies_is_reported_and_started_again(tmp_path: Path) -> None:
+    with up(tmp_path) as program:
+        url = until_up(program)
+        (first,) = stats(url)["workers"]
+        psutil.Process(first["pid"]).kill()
+        program.until(r"worker ended by itself \(SIGKILL")
+
+        def another() -> bool:
+            return any(worker["pid"] != first["pid"] for worker in stats(url)["workers"])
+
+        wait_until(lambda: another() or None)
+        assert program.end() == Exit.OK
+
+
+def test_the_embedded_redis_comes_back_where_it_was(tmp_path: Path) -> None:
+    with up(tmp_path) as program:
+        url = until_up(program)
+        call("holds", "set", "default", cwd=tmp_path, KNOUDS_API_URL=url)
+        (server,) = (p for p in children_of(tmp_path) if "redis-server" in p.name())
+        server.kill()
+        program.until(r"redis ended by itself")
+
+        def back() -> bool:
+            done = call("stats", "--json", cwd=tmp_path, KNOUDS_API_URL=url)
+            return done.returncode == 0 and json.loads(done.stdout)["holds"] == 1
+
+        wait_until(lambda: back() or None)
+        assert program.end() == Exit.OK, program.output
+
+
+def test_when_up_is_killed_its_parts_end_by_themselves(tmp_path: Path) -> None:
+    with up(tmp_path) as program:
+        until_up(program)
+        services = [p for p in children_of(tmp_path) if "redis-server" not in p.name()]
+        assert len(services) == 4  # itself, sandbox, worker, API
+        program.end(signal.SIGKILL)
+        wait_until(lambda: not any(p.is_running() for p in services) or None)
+
+
+def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
+    with up(tmp_path, KNOUDS_SHUTDOWN_GRACE_S="60") as program:
+        url = until_up(program)
+        inputs = json.dumps({"sandbox": {"duration_s": 120}})
+        words = ("enqueue", "model", "nano-banana-2", "--inputs", inputs)
+        call(*words, cwd=tmp_path, KNOUDS_API_URL=url)
+        wait_until(lambda: stats(url)["workers"][0]["sync_runs"] or None)
+        program.send(signal.SIGINT)
+        program.until("once more to stop at once")
+        assert program.end(signal.SIGINT, within_s=15) == Exit.INTERRUPTED
+        assert not children_of(tmp_path)

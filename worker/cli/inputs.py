@@ -1,0 +1,55 @@
+"""JSON from the command line, a file or standard input."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any, Final, cast
+
+SOURCES: Final = "JSON|@FILE|-"
+
+
+def read_text(source: str) -> str:
+    """The text itself, the file behind `@`, or standard input for `-`.
+
+    Raises ValueError where there is nothing to read.
+    """
+    if source != "-" and not source.startswith("@"):
+        return source
+    name = "standard input" if source == "-" else source[1:]
+    try:
+        if source == "-":
+            return sys.stdin.read()
+        return Path(name).read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "not UTF-8"
+        raise ValueError(f"cannot read {name}: {why}") from None
+
+
+def parse_object(text: str) -> dict[str, Any]:
+    """A JSON object; ValueError with the place of the fault otherwise."""
+    try:
+        value: object = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+    except json.JSONDecodeError as error:  # a ValueError itself, which says less
+        where = f"line {error.lineno} column {error.colno}"
+        raise ValueError(f"not JSON ({error.msg}, {where})") from None
+    except RecursionError:
+        raise ValueError("nested too deep") from None
+    if not isinstance(value, dict):
+        raise ValueError('a JSON object is needed, as {"prompt": "a cat"}')  # noqa: TRY004  as above
+    return cast("dict[str, Any]", value)
+
+
+def read_object(source: str) -> dict[str, Any]:
+    """The JSON object that an option's text is, or points to."""
+    return parse_object(read_text(source))
+
+
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is not JSON")
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found

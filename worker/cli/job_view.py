@@ -1,0 +1,131 @@
+"""One job as a page: what it is, what came of it, what it waits for, and the road it took."""
+
+import json
+import time
+from typing import Any, Final
+
+from rich.console import RenderableType
+from rich.table import Table
+
+from worker.cli.hints import free_job
+from worker.cli.screen import columns, facts, state, text
+from worker.cli.text import age, lane_of, parse_time, span
+
+Doc = dict[str, Any]
+
+PAYLOAD_SHOWN: Final = 2_000
+"""Characters of inputs or result; all of it is in `--json`."""
+
+
+def job_page(job: Doc) -> list[RenderableType]:
+    """Everything a person asks about one job."""
+    now = time.time()
+    parts: list[RenderableType] = [facts(_head(job, now))]
+    if job.get("reason"):
+        parts += [text(""), facts(_reason(job))]
+    parts += [text(""), facts(_payloads(job))]
+    if job.get("attempts"):
+        parts += [text(""), _attempts(job["attempts"], now)]
+    if job.get("events"):
+        parts += [text(""), _road(job["events"], now)]
+    return parts
+
+
+def why_page(doc: Doc) -> list[RenderableType]:
+    """What keeps a job from running."""
+    now = time.time()
+    head = text(f"{doc['id']}: ").append_text(state(doc["state"]))
+    blockers: list[Doc] = doc["blockers"]
+    if not blockers:
+        return [head.append(", and nothing stands in its way")]
+    rows: list[tuple[str, RenderableType]] = []
+    for blocker in blockers:
+        until = age(blocker.get("until"), now)
+        rows.append((str(blocker.get("kind")), text(f"{blocker.get('text')} {until}".strip())))
+        if blocker.get("action"):
+            rows.append(("", text(blocker["action"], "bold")))
+    return [head, facts(rows)]
+
+
+def _head(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
+    tags = ", ".join(job.get("tags") or [])
+    attempt = f"{job.get('attempt', 0)} of {job.get('max_attempts', '?')}"
+    cost = job.get("cost")
+    return [
+        ("job", text(job["id"], "bold")),
+        ("state", state(job["state"])),
+        ("runs", text(lane_of(job))),
+        ("mode", text(job.get("mode"))),
+        ("attempt", text(attempt)),
+        ("priority", text(job.get("priority") or "")),
+        ("batch", text(job.get("batch"))),
+        ("tags", text(tags)),
+        ("execution", text(job.get("execution_id"))),
+        ("request", text(job.get("request_id"))),
+        ("cost", text("" if cost is None else f"{cost:g} credits")),
+        ("enqueued", text(age(job.get("created_at"), now))),
+        ("scheduled", text(age(job.get("scheduled_for"), now))),
+        ("submitted", text(age(job.get("submitted_at"), now))),
+        ("finished", text(age(job.get("finished_at"), now))),
+    ]
+
+
+def _reason(job: Doc) -> list[tuple[str, RenderableType]]:
+    reason: Doc = job["reason"]
+    status = reason.get("http_status")
+    rows: list[tuple[str, RenderableType]] = [
+        ("why", text(f"{reason['code']}{f' (HTTP {status})' if status else ''}", "yellow")),
+        ("message", text(reason.get("message"))),
+        ("what to do", text(reason.get("action"))),
+        ("where", text(reason.get("action_url"))),
+    ]
+    commands = free_job(job)
+    return rows + [("type" if n == 0 else "or", text(c, "bold")) for n, c in enumerate(commands)]
+
+
+def _payloads(job: Doc) -> list[tuple[str, RenderableType]]:
+    found = [("inputs", job.get("inputs")), ("result", job.get("result"))]
+    return [(name, text(_short(value))) for name, value in found if value is not None]
+
+
+def _short(value: object) -> str:
+    written = json.dumps(value, ensure_ascii=False)
+    if len(written) <= PAYLOAD_SHOWN:
+        return written
+    return f"{written[:PAYLOAD_SHOWN]}… ({len(written)} characters, all of them with --json)"
+
+
+def _attempts(attempts: list[Doc], now: float) -> Table:
+    table = columns(
+        "ATTEMPT", "MODE", "BEGAN", "TOOK", "OUTCOME", "ANSWER", "POLLS", right=("POLLS",)
+    )
+    for attempt in attempts:
+        began, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("ended_at"))
+        took = "" if began is None or ended is None else span(ended - began)
+        answer = " ".join(
+            str(part)
+            for part in (attempt.get("http_status"), attempt.get("code"), attempt.get("message"))
+            if part
+        )
+        table.add_row(
+            text(attempt.get("number")),
+            text(attempt.get("mode")),
+            text(age(attempt.get("started_at"), now)),
+            text(took),
+            text(attempt.get("outcome") or "under way"),
+            text(answer),
+            text(attempt.get("polls") or ""),
+        )
+    return table
+
+
+def _road(events: list[Doc], now: float) -> Table:
+    table = columns("WHEN", "EVENT", "BY", "NOTE")
+    for event in events:
+        table.add_row(
+            text(age(event.get("at"), now)),
+            text(event.get("event")),
+            text(event.get("by")),
+            text(event.get("note")),
+        )
+    return table

@@ -1,0 +1,134 @@
+"""`knouds-worker`: the root of all commands.
+
+A command's module is imported when the command is called, so that `--help` answers at once; only
+click is loaded here.
+"""
+
+import importlib
+import os
+import sys
+from typing import Final, NamedTuple
+
+import click
+
+from worker import guard
+from worker.cli.exits import PROGRAM, Exit, epilog
+
+
+class Entry(NamedTuple):
+    """Where a command is and what the list of commands says about it."""
+
+    module: str
+    attribute: str
+    help: str
+
+
+SECTIONS: Final[dict[str, dict[str, Entry]]] = {
+    "Services": {
+        "up": Entry("up.command", "up", "Run everything on this machine; --demo shows it all."),
+        "worker": Entry("services", "worker", "Run a worker."),
+        "api": Entry("services", "api", "Serve the HTTP API and the dashboard."),
+        "sandbox": Entry("services", "sandbox", "Serve a local stand-in of Knouds, free of cost."),
+    },
+    "Jobs": {
+        "enqueue": Entry("enqueue", "enqueue", "Enqueue one job; --wait for its result."),
+        "batch": Entry("batch", "batch", "Enqueue a file of jobs, one JSON object a line."),
+        "jobs": Entry("jobs", "jobs", "List, show, explain, cancel and park jobs."),
+    },
+    "What waits for a person": {
+        "parked": Entry("parked", "parked", "Parked jobs: list, group, release, resolve."),
+        "dead": Entry("dead", "dead", "Dead letters: list, group, requeue, discard."),
+        "holds": Entry("holds", "holds", "Closed gates: list, set (pause), release."),
+    },
+    "How it stands": {
+        "stats": Entry("stats", "stats", "Counts, lanes, quota and workers."),
+        "watch": Entry("stats", "watch", "The same, live, until Ctrl-C."),
+    },
+}
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are loaded one by one, when they are called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every command, in the order of the sections."""
+        del ctx
+        return [name for section in SECTIONS.values() for name in section]
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load a command; None where there is none of that name."""
+        del ctx
+        for section in SECTIONS.values():
+            if (entry := section.get(cmd_name)) is not None:
+                module = importlib.import_module(f"worker.cli.{entry.module}")
+                command: click.Command = getattr(module, entry.attribute)
+                return command
+        return None
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the sections from the table above, without loading anything."""
+        del ctx
+        for title, section in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name, entry.help) for name, entry in section.items()])
+
+
+def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's signature
+    if not value or ctx.resilient_parsing:
+        return
+    metadata = importlib.import_module("importlib.metadata")
+    try:
+        version = metadata.version(PROGRAM)
+    except metadata.PackageNotFoundError:
+        version = "(not installed)"
+    click.echo(f"{PROGRAM} {version}")
+    ctx.exit()
+
+
+@click.group(
+    PROGRAM,
+    cls=LazyGroup,
+    epilog=epilog(),
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.option(
+    "--version",
+    is_flag=True,
+    expose_value=False,
+    is_eager=True,
+    callback=_print_version,
+    help="Show the version and exit.",
+)
+def commands() -> None:
+    """Keep paid, long-running Knouds runs moving: never paid twice, never lost.
+
+    Settings are KNOUDS_… variables, from the environment or .env. The commands for jobs talk to the
+    HTTP API at KNOUDS_API_URL (default: this machine's) with KNOUDS_API_TOKEN.
+    """
+
+
+def _run() -> int:
+    try:
+        code: object = commands.main(prog_name=PROGRAM, standalone_mode=False)
+        sys.stdout.flush()
+    except click.ClickException as failure:
+        failure.show()
+        return failure.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(f"{PROGRAM}: interrupted", err=True)
+        return Exit.INTERRUPTED
+    except BrokenPipeError:
+        # Whoever read us has seen enough; the interpreter must not stumble over it once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return Exit.FAILED
+    return code if isinstance(code, int) else Exit.OK
+
+
+def main() -> None:
+    """The console script."""
+    guard.check()
+    sys.exit(int(_run()))
+
+
+if __name__ == "__main__":
+    main()

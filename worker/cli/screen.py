@@ -1,0 +1,128 @@
+"""What a person sees: tables that fit a terminal, and plain columns where output is piped."""
+
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, Final
+
+import click
+from rich.box import SIMPLE_HEAD
+from rich.console import Console, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from worker.cli.text import clean
+
+Doc = dict[str, Any]
+
+PIPE_WIDTH: Final = 100_000
+"""As wide as any row: piped columns are neither wrapped nor cut."""
+
+WHOLE_MOST: Final = 40
+"""Half of the usual terminal."""
+
+COLOURS: Final = {
+    "scheduled": "blue",
+    "queued": "cyan",
+    "submitting": "cyan",
+    "running": "bright_cyan",
+    "retrying": "yellow",
+    "parked": "bold yellow",
+    "cancelling": "magenta",
+    "succeeded": "green",
+    "dead": "bold red",
+    "cancelled": "dim",
+}
+
+
+def console(*, stderr: bool = False) -> Console:
+    """A console on the stream as it is now; colours only where a terminal shows them."""
+    stream = sys.stderr if stderr else sys.stdout
+    width = None if stream.isatty() else PIPE_WIDTH
+    return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
+
+
+def show(*parts: RenderableType, whole: bool = False) -> None:
+    """Print one below the other. With `whole`, a line wider than the terminal is not broken."""
+    screen = console()
+    if screen.is_terminal:
+        for part in parts:
+            screen.print(part, soft_wrap=whole)
+        return
+    with screen.capture() as captured:  # columns are filled up with blanks that nobody needs
+        for part in parts:
+            screen.print(part, soft_wrap=whole)
+    click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
+
+
+def emit(
+    text: str,
+    doc: Doc,
+    view: Callable[[Doc], list[RenderableType]],
+    *,
+    as_json: bool,
+    whole: bool = False,
+) -> None:
+    """Print a document: letter for letter as the API sent it, or as a person reads it."""
+    if as_json:
+        click.echo(text)
+    else:
+        show(*view(doc), whole=whole)
+
+
+def state(name: object) -> Text:
+    """A state in its colour."""
+    return Text(clean(name), style=COLOURS.get(str(name), ""))
+
+
+def text(value: object, style: str = "") -> Text:
+    """A text from outside, taken as it is: no markup, no control characters."""
+    return Text(clean(value), style=style)
+
+
+def columns(
+    *names: str, right: tuple[str, ...] = (), whole: Mapping[str, int] | None = None
+) -> Table:
+    """An empty table.
+
+    `right` are numbers; `whole` are columns that get this width before the others, up to half a
+    screen: what is wider is folded, never cut.
+    """
+    terminal = sys.stdout.isatty()
+    table = Table(
+        box=SIMPLE_HEAD if terminal else None,
+        show_edge=False,
+        pad_edge=False,
+        padding=(0, 1, 0, 0),
+        header_style="bold" if terminal else "",
+    )
+    widths = whole or {}
+    for name in names:
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=not terminal,
+            min_width=min(widths[name], WHOLE_MOST) if name in widths else None,
+        )
+    return table
+
+
+def widest(texts: Iterable[object]) -> int:
+    """The length of the longest."""
+    return max((len(clean(text)) for text in texts), default=0)
+
+
+def facts(rows: list[tuple[str, RenderableType]]) -> Table:
+    """Names and values, one a line; empty values are left out."""
+    table = Table.grid(padding=(0, 2, 0, 0))
+    table.add_column(style="dim")
+    table.add_column(overflow="fold")
+    for name, value in rows:
+        if str(value):
+            table.add_row(name, value)
+    return table
+
+
+def count(number: int, one: str, many: str | None = None) -> str:
+    """`1 job`, `2 jobs`."""
+    return f"{number} {one if number == 1 else many or one + 's'}"

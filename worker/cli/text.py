@@ -1,0 +1,95 @@
+"""Reading and writing of times, and texts made safe for a terminal."""
+
+import re
+import shlex
+from datetime import UTC, datetime
+from typing import Any, Final
+
+_UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
+_DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
+_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
+
+SECONDS_UNTIL: Final = 120
+MINUTES_UNTIL: Final = 120 * 60
+HOURS_UNTIL: Final = 48 * 3_600
+
+
+def clean(value: object) -> str:
+    """A text from outside without what would move a terminal's cursor, colours or direction."""
+    return "" if value is None else _CONTROL.sub("�", str(value))
+
+
+def span(seconds: float) -> str:
+    """A length of time in one unit.
+
+    >>> [span(s) for s in (0.25, 42, 300, 7200, 200_000)]
+    ['0.2s', '42s', '5m', '2h', '2d']
+    """
+    s = max(0.0, seconds)
+    if s < 10:  # noqa: PLR2004  below it, a tenth says something
+        return f"{s:.1f}s"
+    if s < SECONDS_UNTIL:
+        return f"{s:.0f}s"
+    if s < MINUTES_UNTIL:
+        return f"{s // 60:.0f}m"
+    return f"{s // 3_600:.0f}h" if s < HOURS_UNTIL else f"{s // 86_400:.0f}d"
+
+
+def parse_time(value: object) -> float | None:
+    """Unix seconds of an RFC 3339 text or a number; None for anything else."""
+    if isinstance(value, int | float):
+        return float(value)
+    if not isinstance(value, str):
+        return None
+    try:
+        return datetime.fromisoformat(value).timestamp()
+    except ValueError:
+        return None
+
+
+def age(value: object, now: float) -> str:
+    """How long ago, or how soon, a time is; empty for none."""
+    moment = parse_time(value)
+    if moment is None:
+        return ""
+    return f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
+
+
+def parse_duration(text: str) -> float:
+    """Seconds of `90`, `90s`, `15m`, `2h` or `7d`; ValueError otherwise."""
+    match = _DURATION.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is not a length of time: write 90, 90s, 15m, 2h or 7d")
+    return float(match[1]) * _UNITS[match[2]]
+
+
+def parse_moment(text: str, now: float) -> str:
+    """RFC 3339 of a time of day, or of a length of time counted back from `now`.
+
+    A time without a zone is local time. ValueError where it is neither.
+    """
+    try:
+        moment = now - parse_duration(text)
+    except ValueError:
+        try:
+            moment = datetime.fromisoformat(text.strip()).timestamp()
+        except ValueError:
+            raise ValueError(
+                f"{text!r} is neither a time (2026-01-31T18:00) nor a length of time (2h)"
+            ) from None
+    return rfc3339(moment)
+
+
+def rfc3339(moment: float) -> str:
+    """Unix seconds as the API writes them."""
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
+
+
+def lane_of(job: dict[str, Any]) -> str:
+    """`account/kind/target` of a job or a group."""
+    return clean("/".join(str(job.get(part, "?")) for part in ("account", "kind", "target")))
+
+
+def command(*words: str) -> str:
+    """A command line to copy: every word quoted where a shell needs it."""
+    return shlex.join(("knouds-worker", *words))
