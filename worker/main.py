@@ -123,13 +123,18 @@ def _registered(name: str, timeout_s: float) -> Function:
 
 
 def run(settings: Settings) -> int:
-    """Run a worker until it is told to stop; returns the exit code."""
+    """Run a worker until it is told to stop; returns the exit code.
+
+    Raises `redis.exceptions.RedisError` where Redis cannot be reached at the start.
+    """
     logs.configure(
         settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
     )
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    worker = SteadyWorker(**arq_settings(settings))
+    wanted = arq_settings(settings)
+    loop.run_until_complete(wanted["redis_pool"].ping())
+    worker = SteadyWorker(**wanted)
     worker.run()
     return 0
 

@@ -27,7 +27,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Services": {
         "up": Entry("up.command", "up", "Run everything on this machine; --demo shows it all."),
         "worker": Entry("services", "worker", "Run a worker."),
-        "api": Entry("services", "api", "Serve the HTTP API and the dashboard."),
+        "api": Entry("services", "api", "Serve the HTTP API."),
         "sandbox": Entry("services", "sandbox", "Serve a local stand-in of Knouds, free of cost."),
     },
     "Jobs": {
@@ -43,6 +43,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "How it stands": {
         "stats": Entry("stats", "stats", "Counts, lanes, quota and workers."),
         "watch": Entry("stats", "watch", "The same, live, until Ctrl-C."),
+        "doctor": Entry("doctor", "doctor", "Check Redis, keys, workers, and where every job is."),
     },
 }
 

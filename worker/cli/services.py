@@ -33,10 +33,10 @@ def worker(*, with_parent: bool) -> None:
         raise NoRedis(f"cannot start without Redis: {error}") from None
 
 
-@click.command(short_help="Serve the HTTP API and the dashboard.")
+@click.command(short_help="Serve the HTTP API.")
 @with_parent
 def api(*, with_parent: bool) -> None:
-    """Serve the HTTP API and the dashboard on KNOUDS_HTTP_HOST and KNOUDS_HTTP_PORT."""
+    """Serve the HTTP API on KNOUDS_HTTP_HOST and KNOUDS_HTTP_PORT."""
     _end_with_parent(wanted=with_parent)
     settings = read_settings()
 

@@ -170,14 +170,13 @@ def _show_places(wish: Wish, running: Running) -> None:
     redis = running.redis_url or "as KNOUDS_REDIS_URL says"
     sandbox = f"{running.sandbox_url}/ in place of Knouds, since no KNOUDS_API_KEY is set"
     rows: list[tuple[str, RenderableType]] = [
-        ("dashboard", text(f"{running.url}/", "bold")),
         ("API", text(f"{running.url}/v1 (described in {running.url}/openapi.json)")),
         ("sandbox" if running.sandbox_url else "Knouds", text(sandbox)),
         ("Redis", text(redis)),
         ("state, logs", text(f"{settings.state_dir}, {settings.state_dir / 'logs'}")),
     ]
     if not running.sandbox_url:
-        rows[2] = ("Knouds", text(settings.base_url))
+        rows[1] = ("Knouds", text(settings.base_url))
     if running.url != settings.cli_url:
         rows.append(("to talk to it", text(f"export KNOUDS_API_URL={running.url}", "bold")))
     show(text("Everything is up; Ctrl-C stops it.", "bold green"), facts(rows))
