@@ -18,6 +18,7 @@ from jobs.verdicts import Disposition, Verdicts
 from worker.adoption import Adoption
 from worker.caps import LaneCaps
 from worker.clock import Clock, SystemClock
+from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
 from worker.engine.bells import Bells
 from worker.engine.isolation import Isolation
@@ -85,6 +86,7 @@ class Runtime:
         self.listener.start()
         self.supervisor.start()
         log.info("worker.started", worker=self.worker_id)
+        await warn_if_unsafe(self.store.client)
 
     def told_to_stop(self) -> None:
         """Take nothing more on; told again, hurry."""

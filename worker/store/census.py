@@ -6,7 +6,7 @@ are short. Names come as they are: bytes that are no text survive as surrogates.
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, NamedTuple, cast
 
 from redis.exceptions import ResponseError
 
@@ -65,14 +65,26 @@ class Look:
     """Key → the job's score there, None where it is not; keys that cannot be read are left out."""
 
 
+Operation = tuple[str, str, float, str]
+"""One of `mend.lua`: letter, key, score (ignored for a removal), member."""
+
+
 @dataclass(frozen=True, slots=True)
 class Mend:
-    """Operations of `mend.lua`: `(letter, key, score, member)`, the score ignored for a removal."""
+    """A step of `mend.lua`."""
 
     watched: str
     expected: str
     """A revision, or `""`: `watched` must not exist, or `"*"`: it must."""
-    operations: tuple[tuple[str, str, float, str], ...]
+    operations: tuple[Operation, ...]
+
+
+class Sizes(NamedTuple):
+    """Sizes of sorted sets, and the names on the registers; what cannot be read is left out."""
+
+    counts: Mapping[str, int]
+    lanes: Sequence[str] | None
+    groups: Sequence[str] | None
 
 
 class Ledger:
@@ -138,7 +150,9 @@ class Ledger:
         """
         found: dict[str, Sequence[float | None]] = {}
         for page in paged(list(wanted), PAGE):
-            commands = [("ZMSCORE", _raw(key), *map(_raw, wanted[key])) for key in page]
+            commands: list[Command] = [
+                ("ZMSCORE", _raw(key), *map(_raw, wanted[key])) for key in page
+            ]
             for key, reply in zip(page, await self._client.try_many(commands), strict=True):
                 if isinstance(reply, ResponseError):
                     continue
@@ -186,13 +200,17 @@ class Ledger:
             found += [name for name, exists, score in states if exists and score is None]
         return found
 
-    async def sizes(self, keys: Sequence[str], registers: Sequence[str]) -> list[Any]:
-        """The sizes of sorted sets, and then the members of registers, all of the same moment."""
+    async def sizes(self, keys: Sequence[str]) -> Sizes:
+        """The sizes of sorted sets and the names on the registers, all of the same moment."""
         commands: list[Command] = [("ZCARD", _raw(key)) for key in keys]
-        commands += [("ZRANGE", register, 0, -1) for register in registers]
-        replies = await self._at_once(commands)
-        count = len(keys)
-        return [*replies[:count], *([_text(m) for m in members] for members in replies[count:])]
+        commands += [("ZRANGE", name, 0, -1) for name in (self._keys.lanes, self._keys.groups)]
+        *counts, lanes, groups = await self._at_once(commands)
+        sizes = zip(keys, counts, strict=True)
+        return Sizes(
+            {key: size for key, size in sizes if isinstance(size, int)},
+            None if isinstance(lanes, Exception) else [_text(name) for name in lanes],
+            None if isinstance(groups, Exception) else [_text(name) for name in groups],
+        )
 
     async def _at_once(self, commands: Sequence[Command]) -> list[Any]:
         """A transaction of reads; a refused command has its error as its reply."""
