@@ -1,7 +1,7 @@
 # Everything a person or CI does here. Only Python 3.11 or newer and make need to be there.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check fmt docs clean python
+.PHONY: help run test chaos crash check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -35,7 +35,13 @@ run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help
 	@$(BIN)/knouds-worker up --demo $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" for some
-	@$(BIN)/pytest $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+
+chaos: $(VENV)/.dev  ## Kill, freeze and restart everything, long; CHAOS_SEED=7 to repeat one run
+	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
+
+crash: $(VENV)/.dev  ## Measure crashes, beside a plain arq worker
+	@$(BIN)/python -m bench.crash
 
 check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
 	$(BIN)/ruff format --check .

@@ -11,6 +11,7 @@ import msgspec
 
 from jobs.answers import Accepted, Fault, Finished
 from jobs.lifecycle import IllegalMove, Move, after
+from jobs.poison import UNREADABLE
 from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Event, Job, Reason
 from jobs.states import Mode, State
 from jobs.verdicts import ACTION_MANUAL, ACTION_STUCK, ACTION_UNCERTAIN
@@ -508,6 +509,9 @@ def resubmit(job: Job, now: float, *, by: str, note: str = "") -> Job:
 
 def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
     """`dead` → `queued`: a new set of attempts, the history kept."""
+    if job.reason is not None and job.reason.code == UNREADABLE:
+        hint = "its record could not be read, so nobody knows what it was; discard it"
+        raise IllegalMove(job.state, Move.REQUEUE, hint)
     changes = (
         _queued(job, now) | _NOT_CANCELLED | {"queued_at": now, "spent": 0, "finished_at": None}
     )

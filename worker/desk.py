@@ -62,27 +62,12 @@ class Desk:
 
     async def cancel(self, job_id: str, person: Person) -> Job:
         """Cancel a job: at once, or by asking the provider where it has the run."""
-        by, note = person.name, person.note
-
-        def act(job: Job, now: float) -> Job:
-            match job.state:
-                case State.CANCELLING:
-                    return job
-                case State.SUBMITTING if job.sent_at is None:
-                    return moves.cancel(job, now, by=by, note=note)
-                case State.SUBMITTING if job.cancel_requested:
-                    return job
-                case State.SUBMITTING | State.RUNNING:
-                    return moves.ask_cancel(job, now, by=by, note=note)
-                case State.PARKED if job.parked_as == moves.STUCK:
-                    return moves.ask_cancel(job, now, by=by, note=note)
-                case State.DEAD:
-                    hint = "it is a dead letter; discard or requeue it"
-                    raise IllegalMove(job.state, Move.CANCEL, hint)
-                case _:
-                    return moves.cancel(job, now, by=by, note=note)
-
-        return await self._act(job_id, person, "cancel", act)
+        return await self._act(
+            job_id,
+            person,
+            "cancel",
+            lambda job, now: cancelled(job, now, by=person.name, note=person.note),
+        )
 
     async def park(self, job_id: str, person: Person) -> Job:
         """Make a job wait until a person releases it."""
@@ -181,11 +166,14 @@ class Desk:
         await self._record(person, "hold", scope, 0)
         return hold or new
 
-    async def release_hold(self, wanted: str, person: Person) -> tuple[Hold, int]:
+    async def release_hold(
+        self, wanted: str, person: Person, *, on_record: bool = True
+    ) -> tuple[Hold, int]:
         """Release a hold and the jobs it parked; returns it and how many jobs went back in line.
 
         A pause ends at once. What a refusal put up lets one canary through and opens in doubling
-        steps; refused again, it is back, and the others were never sent.
+        steps; refused again, it is back, and the others were never sent. With `on_record` off the
+        caller puts it on record, as part of a larger act.
         """
         hold = await self._store.gates.hold(wanted)
         if hold is None:
@@ -204,7 +192,8 @@ class Desk:
             )
         count = await self._free_parked(hold, person)
         await self._store.client.call("PUBLISH", self._store.keys.wake, hold.scope)
-        await self._record(person, "release_hold", hold.scope, count)
+        if on_record:
+            await self._record(person, "release_hold", hold.scope, count)
         return opened, count
 
     async def _free_parked(self, hold: Hold, person: Person) -> int:
@@ -234,6 +223,26 @@ class Desk:
             note=person.note,
             jobs=jobs,
         )
+
+
+def cancelled(job: Job, now: float, *, by: str, note: str) -> Job:
+    """The job after a person cancels it: cancelled, asked for, or itself where it was before."""
+    match job.state:
+        case State.CANCELLING:
+            return job
+        case State.SUBMITTING if job.sent_at is None:
+            return moves.cancel(job, now, by=by, note=note)
+        case State.SUBMITTING if job.cancel_requested:
+            return job
+        case State.SUBMITTING | State.RUNNING:
+            return moves.ask_cancel(job, now, by=by, note=note)
+        case State.PARKED if job.parked_as == moves.STUCK:
+            return moves.ask_cancel(job, now, by=by, note=note)
+        case State.DEAD:
+            hint = "it is a dead letter; discard or requeue it"
+            raise IllegalMove(job.state, Move.CANCEL, hint)
+        case _:
+            return moves.cancel(job, now, by=by, note=note)
 
 
 def _released(standing: Hold | None, now: float, person: Person) -> Hold | None:

@@ -227,7 +227,7 @@ async def test_a_wake_up_is_written_in_the_step_that_admits(store: Store) -> Non
     assert await store.client.call("GET", key) == WAKE_UP.payload
     assert 0 < await store.client.call("PTTL", key) <= WAKE_UP.ttl_ms
     assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
-    assert (await store.lanes.queues()).handed_over == 1
+    assert (await store.lanes.queues()).submitting == 1
 
 
 @asynccontextmanager

@@ -159,7 +159,7 @@ async def test_a_lane_is_registered_with_its_first_job_and_heads_come_in_line(
         await put(store, make.queued(id=JobId(job_id), priority=priority, queued_at=at))
     await put(store, make.queued(id=JobId("p"), free_pass=True))
     queues = await store.lanes.queues()
-    assert (queues.lanes, queues.passes, queues.handed_over) == ((SUNO,), 1, 0)
+    assert (queues.lanes, queues.passes, queues.submitting) == ((SUNO,), 1, 0)
     assert await store.lanes.heads([SUNO, KLING], 2) == [
         [("c", NOW + 5 - 9e10), ("b", NOW - 5)],
         [],

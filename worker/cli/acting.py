@@ -73,7 +73,13 @@ def number(doc: Doc, name: str) -> int:
 
 def told(counts: Doc) -> str:
     """The counts of a bulk call in words."""
-    return clean(", ".join(f"{value} {name.replace('_', ' ')}" for name, value in counts.items()))
+    names = ("matched", "done", "skipped", "failed", "holds_released")
+    parts = [f"{counts[name]} {name.replace('_', ' ')}" for name in names if counts.get(name)]
+    if counts.get("est_cost") is not None:
+        parts.append(f"about {counts['est_cost']:g} credits")
+    why = [f"skipped {count}: {reason}" for reason, count in counts.get("skipped_why", {}).items()]
+    errors = [f"{error['id']}: {error['detail']}" for error in counts.get("errors", [])]
+    return "\n".join(clean(line) for line in (", ".join(parts) or "nothing", *why, *errors))
 
 
 def confirm(question: str, *, sure: bool) -> None:

@@ -91,7 +91,7 @@ class Admission:
 
     def _free(self, queues: Queues) -> int:
         own = self._max_jobs - self._submitter.submitting - self._submitter.sync_runs
-        fleet = self._max_jobs * self.fleet_size - queues.handed_over
+        fleet = self._max_jobs * self.fleet_size - queues.submitting
         return min(own, fleet)
 
     def _pause(self, queues: Queues, gates: Gates, now: float) -> float:

@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 from worker.engine.bells import Bell
 from worker.store import Store
-from worker.store.fleet import Heartbeat
+from worker.store.fleet import ALIVE_LEASES, Heartbeat
 
 
 class Pulse:
@@ -33,6 +33,7 @@ class Pulse:
         await self._store.jobs.extend_leases(self._leased(), now + self._lease_s)
         await self._store.fleet.beat(self._describe(now))
         workers = await self._store.fleet.workers()
-        alive = [w for w in workers if w.seen_at >= now - 3 * self._lease_s and not w.stopping]
+        fresh = now - ALIVE_LEASES * self._lease_s
+        alive = [w for w in workers if w.seen_at >= fresh and not w.stopping]
         self._found_fleet(max(1, len(alive)))
         return self._lease_s / 3

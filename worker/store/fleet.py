@@ -8,6 +8,9 @@ from worker.store.client import Client
 from worker.store.codec import BROKEN, encode
 from worker.store.keys import Keys
 
+ALIVE_LEASES: Final = 1.5
+"""A worker beats three times in a lease; one silent for so many leases does not count."""
+
 GONE_AFTER_S: Final = 3_600.0
 """A worker that was silent this long is forgotten."""
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jobs.lanes import JobId, Lane
 from jobs.places import Index
+from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -18,8 +19,12 @@ class Queues:
     """Lanes with jobs, the one whose last turn is longest ago first."""
     passes: int
     """Jobs that a person released through a closed gate."""
-    handed_over: int
-    """Entries in arq's queue that wait for a worker, or are being worked on."""
+    submitting: int
+    """Jobs of the whole fleet that are admitted and not yet answered.
+
+    Not the length of arq's queue: entries that a killed worker had picked up stay there until arq's
+    own keys expire, and would take up the room of the living.
+    """
 
 
 class LaneStore:
@@ -32,14 +37,14 @@ class LaneStore:
 
     async def queues(self) -> Queues:
         """The lanes in the order of their turns."""
-        names, passes, handed_over = await self._client.many(
+        names, passes, submitting = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
                 ("ZCARD", self._keys.index(Index.PASS)),
-                ("ZCARD", self._keys.arq_queue),
+                ("ZCARD", self._keys.index(Index.STATE, State.SUBMITTING)),
             ],
         )
-        return Queues(tuple(parse_lanes(names)), int(passes), int(handed_over))
+        return Queues(tuple(parse_lanes(names)), int(passes), int(submitting))
 
     async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
         """The first `count` of each lane, with their place in line (lowest first)."""

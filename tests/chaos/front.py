@@ -1,0 +1,99 @@
+"""The HTTP API as a process of its own, and an app in front of it that does not give up."""
+
+import asyncio
+import socket
+import sys
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+
+import aiohttp
+import msgspec
+
+from jobs.lanes import JobId
+from jobs.orders import Order
+from tests.chaos.arena import Arena
+from tests.engine.stack import environment, wait_until
+
+AGAIN_S = 0.1
+ANSWERS_WITHIN_S = 20.0
+
+
+@dataclass
+class Front:
+    """What an app sees of the system."""
+
+    url: str
+    http: aiohttp.ClientSession
+    answers: Counter[int] = field(default_factory=Counter[int])
+    """Status → how often the API answered with it."""
+
+    async def enqueue(self, orders: Sequence[tuple[JobId, Order]], pause_s: float) -> list[str]:
+        """Enqueue one by one, each until it is acknowledged; returns the ids."""
+        taken: list[str] = []
+        for job_id, order in orders:
+            while await self._post(job_id, order) not in (200, 202):  # noqa: ASYNC110
+                await asyncio.sleep(AGAIN_S)
+            taken.append(job_id)
+            await asyncio.sleep(pause_s)
+        return taken
+
+    async def _post(self, job_id: str, order: Order) -> int:
+        body = {
+            "id": job_id,
+            "kind": order.kind,
+            "target": order.target,
+            "inputs": msgspec.json.decode(order.inputs),
+        }
+        async with self.http.post(f"{self.url}/v1/jobs", json=body) as answer:
+            self.answers[answer.status] += 1
+            return answer.status
+
+    async def until_it_says_503(self) -> None:
+        """Wait until the API, asked how everything stands, says that it cannot tell."""
+
+        async def says_so() -> bool:
+            async with self.http.get(f"{self.url}/v1/stats") as answer:
+                self.answers[answer.status] += 1
+                return answer.status == 503
+
+        await wait_until(says_so, "503 while Redis is away", ANSWERS_WITHIN_S)
+
+
+@asynccontextmanager
+async def front(arena: Arena) -> AsyncGenerator[Front]:
+    """Serve the API over the arena's Redis."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = int(probe.getsockname()[1])
+    settings = arena.stack.settings.model_copy(update={"http_port": port})
+    with (arena.fleet.folder / "api.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "worker.cli.main",
+            "api",
+            env=environment(settings),
+            stdout=log,
+            stderr=log,
+        )
+    timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_S)
+    try:
+        async with aiohttp.ClientSession(timeout=timeout) as http:
+            found = Front(f"http://127.0.0.1:{port}", http)
+
+            async def ready() -> bool:
+                try:
+                    async with http.get(f"{found.url}/readyz") as answer:
+                        return answer.status == 200
+                except aiohttp.ClientConnectionError:
+                    return False
+
+            await wait_until(ready, "the API is ready")
+            yield found
+            assert process.returncode is None, "the API stays up"
+    finally:
+        if process.returncode is None:
+            process.terminate()
+        await process.wait()

@@ -1,0 +1,85 @@
+"""The provider drops, hangs and babbles: every doubt is a doubt, everything else ends well."""
+
+import random
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.chaos.arena import ASYNC, arena
+from tests.chaos.conftest import Report
+from tests.chaos.judging import judged
+from tests.chaos.scale import SEED, TIME_LIMIT_S, scaled
+
+pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
+
+FAULT_SHARE = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class Trouble:
+    """What the provider does to one run, and whether that leaves its submit in doubt."""
+
+    play: dict[str, Any]
+    doubtful: bool
+
+
+def _submit(fault: str, **options: Any) -> Trouble:
+    return Trouble({"fault": fault, "times": 1} | options, doubtful=True)
+
+
+def _poll(fault: str) -> Trouble:
+    return Trouble({"poll": {"fault": fault, "times": 2}}, doubtful=False)
+
+
+TROUBLES = (
+    _submit("drop_before"),
+    _submit("drop_after"),
+    _submit("drop_after", delay_s=0.3),
+    _submit("hang_before"),
+    _submit("hang"),
+    _submit("html_502"),
+    _submit("html_502", started=True),
+    _submit("html_504", started=True),
+    _submit("truncated_json"),
+    _submit("html_200"),
+    _submit("empty_body"),
+    _poll("drop_before"),
+    _poll("hang_before"),
+    _poll("html_502"),
+    _poll("truncated_json"),
+    _poll("HTTP_500"),
+    Trouble({"fault": "PROVIDER_SUBMIT_FAILED", "times": 2}, doubtful=False),
+    Trouble({"fault": "slow", "delay_s": 0.5}, doubtful=False),
+)
+
+
+async def test_doubts_are_exactly_those_submits_whose_answer_never_came(
+    tmp_path: Path, report: Report
+) -> None:
+    jobs = scaled(short=200, full=2_000)
+    rng = random.Random(SEED)  # noqa: S311  a schedule
+    doubtful: set[str] = set()
+    faults = 0
+    async with arena(
+        tmp_path, SEED, submit_timeout_s=2, connect_timeout_s=2, poll_timeout_s=1
+    ) as it:
+        for _ in range(jobs):
+            if rng.random() >= FAULT_SHARE:
+                await it.enqueue(it.orders(1))
+                continue
+            trouble = rng.choice(TROUBLES)
+            (order,) = it.orders(1, targets=ASYNC, **trouble.play)
+            if trouble.doubtful:
+                doubtful.add(order[0])
+            faults += 1
+            await it.enqueue([order])
+        found = await judged(
+            it,
+            report,
+            "provider",
+            f"{faults} faults",
+            explains=lambda job: job.id in doubtful,
+        )
+        assert {job.id for job in found.uncertain} == doubtful
