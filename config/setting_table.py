@@ -24,7 +24,9 @@ Scopes in `KNOUDS_LANE_CAPS` are `account`, `account/kind` or `account/kind/targ
 that covers a lane counts, and `*` covers every lane. Roles in `KNOUDS_API_TOKENS` are `enqueue`,
 `read` and `operate`, each with the rights of those before it; a secret has 16 characters or more.
 Without tokens the API serves this machine alone, and listening on another address is refused.
-`KNOUDS_WEBHOOK_SECRET` is checked and kept for webhooks, which this version does not receive yet.
+`KNOUDS_WEBHOOK_SECRET` belongs to the API, which receives the provider's webhooks, and to every
+worker, which then polls runs that have one only rarely. While a secret is being changed, name the
+old and the new one with a comma between; a secret itself may hold none.
 """
 
 

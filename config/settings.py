@@ -38,6 +38,7 @@ from config.values import (
     Tokens,
     WebhookSecret,
     parse_sentinel,
+    split_secrets,
 )
 
 __all__ = [
@@ -82,7 +83,8 @@ class Settings(BaseSettings):
         default="https://knouds.ai", description="an address as https://knouds.ai"
     )
     webhook_secret: WebhookSecret | None = Field(
-        default=None, description="the signing secret from the Knouds dashboard"
+        default=None,
+        description="the signing secret from the Knouds dashboard, or several with commas between",
     )
 
     # Redis
@@ -198,6 +200,11 @@ class Settings(BaseSettings):
         return {**named, **self.api_keys}
 
     @property
+    def webhook_secrets(self) -> tuple[SecretStr, ...]:
+        """Every secret that may sign a delivery: two while one takes the other's place."""
+        return split_secrets(self.webhook_secret) if self.webhook_secret else ()
+
+    @property
     def sentinel(self) -> Sentinel | None:
         """The parts of a `redis+sentinel://` URL; None where Redis is reached directly."""
         return parse_sentinel(self.redis_url.get_secret_value()) if self.redis_url else None
@@ -221,7 +228,8 @@ class Settings(BaseSettings):
         held = [
             *self.accounts.values(),
             *(token.secret for token in self.api_tokens),
-            *(value for value in (self.webhook_secret, self.api_token) if value),
+            *self.webhook_secrets,
+            *((self.api_token,) if self.api_token else ()),
         ]
         plain = {secret.get_secret_value() for secret in held}
         return frozenset(plain | set(self._redis_passwords()))

@@ -189,9 +189,18 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def split_secrets(value: SecretStr) -> tuple[SecretStr, ...]:
+    """The secrets of a comma-separated list, blanks around them dropped."""
+    return tuple(SecretStr(part.strip()) for part in value.get_secret_value().split(","))
+
+
 def _webhook_secret(value: SecretStr) -> SecretStr:
-    if not WEBHOOK_SECRET_MIN <= len(value.get_secret_value()) <= WEBHOOK_SECRET_MAX:
-        raise ValueError(f"must have {WEBHOOK_SECRET_MIN} to {WEBHOOK_SECRET_MAX} characters")
+    secrets = [secret.get_secret_value() for secret in split_secrets(value)]
+    if not all(WEBHOOK_SECRET_MIN <= len(one) <= WEBHOOK_SECRET_MAX for one in secrets):
+        each = "each of several " if len(secrets) > 1 else ""
+        raise ValueError(f"{each}must have {WEBHOOK_SECRET_MIN} to {WEBHOOK_SECRET_MAX} characters")
+    if len(set(secrets)) != len(secrets):
+        raise ValueError("a secret is given twice")
     return value
 
 

@@ -166,7 +166,8 @@ def decide_submit(
 
 
 def _accepted(job: Job, answer: Accepted, at: Moment) -> Decision:
-    next_poll_at = at.now + at.rules.schedule.after(0.0, at.jitter)
+    first_look_s = min(at.rules.schedule.after(0.0, at.jitter), job.deadline_s)
+    next_poll_at = at.now + first_look_s
     taken = moves.accept(job, at.now, answer, next_poll_at=next_poll_at)
     if job.cancel_requested and taken.state is State.RUNNING:
         taken = moves.ask_cancel(taken, at.now)

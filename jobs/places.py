@@ -37,6 +37,8 @@ class Index(StrEnum):
     TARGET = "target"
     TAG = "tag"
     BATCH = "batch"
+    EXECUTION = "execution"
+    """Jobs whose run the provider has, by its execution id: a delivery finds its job by it."""
     ACTIVE = "active"
     """Jobs of a lane that are submitting or running: the concurrency cap counts them."""
     GATE = "gate"
@@ -69,6 +71,8 @@ def entries(job: Job) -> tuple[Entry, ...]:
         found.append(watched)
     if job.state in ACTIVE:
         found.append(Entry(Index.ACTIVE, str(job.lane), job.created_at))
+    if job.execution_id is not None and is_watched(job):
+        found.append(Entry(Index.EXECUTION, job.execution_id, job.created_at))
     found += [Entry(Index.GATE, gate, job.since) for gate in job.gates]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
         group = f"{job.state}|{job.reason.code}|{job.lane}"
@@ -76,6 +80,11 @@ def entries(job: Job) -> tuple[Entry, ...]:
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(Entry(Index.HELD, job.reason.hold_id, job.since))
     return tuple(found)
+
+
+def is_watched(job: Job) -> bool:
+    """Whether word of the job's run still moves it: the provider has it, or is to end it."""
+    return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
 
 
 def place(job: Job) -> Entry | None:

@@ -11,6 +11,10 @@ STUCK_EVERY_S: Final = 300.0
 """How often a run past its deadline is looked at."""
 
 
+SAFETY_FIRST_S: Final = 30.0
+"""The least time until a run is looked at whose end a webhook is to tell."""
+
+
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
     """Geometric steps between two bounds, jittered so that jobs never look in step."""
@@ -32,3 +36,17 @@ class PollSchedule:
         """Seconds until the next look after `troubles` looks in a row that did not get through."""
         step = min(self.max_s, self.min_s * 2.0 ** min(troubles, 30))
         return max(floor_s or 0.0, step * (0.5 + 0.5 * jitter))
+
+
+@dataclass(frozen=True, slots=True)
+class SafetyNet(PollSchedule):
+    """For runs whose end a webhook tells: the first look late, then each at twice the run's age.
+
+    A lost webhook is found out by it, at the cost of O(log age) looks. Trouble is another matter:
+    there the steps are the usual ones.
+    """
+
+    def after(self, age_s: float, jitter: float) -> float:
+        """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1)."""
+        first = max(SAFETY_FIRST_S, 4.0 * self.max_s)
+        return max(first, age_s) * (0.9 + 0.2 * jitter)

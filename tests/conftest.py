@@ -11,6 +11,7 @@ from arq import ArqRedis
 from config.settings import Settings
 from worker.connection import connect
 from worker.embedded import EmbeddedRedis
+from worker.store.client import Client
 
 
 @pytest.fixture(scope="session")
@@ -31,15 +32,38 @@ def namespace() -> str:
 
 
 @pytest.fixture
+def lent_namespace(redis_url: str, namespace: str) -> Generator[str]:
+    """A namespace for programs that a test starts; its keys are removed afterwards."""
+    yield namespace
+    asyncio.run(_empty(connect(Settings(namespace=namespace), redis_url), namespace))
+
+
+async def _empty(client: ArqRedis, namespace: str) -> None:
+    store = Client(client)
+    for key in await _keys(store, f"{namespace}:*"):
+        await store.call("DEL", key)
+    await client.aclose(close_connection_pool=True)
+
+
+async def _keys(client: Client, pattern: str) -> list[bytes]:
+    found: set[bytes] = set()
+    cursor = b"0"
+    while True:
+        cursor, page = await client.call("SCAN", cursor, "MATCH", pattern, "COUNT", 1000)
+        found |= set(page)
+        if int(cursor) == 0:
+            return sorted(found)
+
+
+@pytest.fixture
 async def redis(redis_url: str, namespace: str) -> AsyncGenerator[ArqRedis]:
     """A client of the namespace; afterwards no key may be left outside of it."""
     client = connect(Settings(namespace=namespace), redis_url)
     yield client
-    strays: list[str] = []
-    async for key in client.scan_iter(count=1000):
-        name = key.decode()
-        if not name.startswith((namespace, "arq:")):
-            strays.append(name)
-        await client.delete(key)
+    store = Client(client)
+    left = [key.decode() for key in await _keys(store, "*")]
+    for key in left:
+        await store.call("DEL", key)
     await client.aclose(close_connection_pool=True)
+    strays = [key for key in left if not key.startswith((namespace, "arq:"))]
     assert not strays, f"keys outside the namespace {namespace}: {strays[:5]}"

@@ -1,16 +1,28 @@
 """What people and apps read: jobs, groups, why a job waits, how everything stands."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from jobs.holds import Hold
+from jobs.moves import UNCERTAIN
 from jobs.records import Job
 from jobs.states import State
 from jobs.why import Blocker, Surroundings, why_not_running
 from worker.caps import LaneCaps
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.fleet import Heartbeat, QuotaSeen
+from worker.store.fleet import ALIVE_LEASES, Heartbeat, QuotaSeen
 from worker.store.queries import Group, LaneCount
+from worker.store.webhooks import Orphan
+
+SKEW_S: Final = 60.0
+"""How far our clocks may be apart."""
+
+LATE_S: Final = 600.0
+"""How late a delivery may come: a failed one is tried again."""
+
+STRAYS_READ: Final = 2_000
+STRAYS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +41,19 @@ class GroupSeen:
     group: Group
     est_cost: float | None
     """Credits, from what the target's last run cost; None where none has run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What is known of a submit whose outcome nobody knows."""
+
+    sent_at: float | None
+    ended_at: float | None
+    http_status: int | None
+    message: str
+    """How it ended for us."""
+    executions: tuple[Orphan, ...]
+    """Runs of the same target that were told of after it was sent and belong to no job."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +102,32 @@ class Review:
         )
         return why_not_running(job, around, now)
 
+    async def evidence(self, job: Job) -> Evidence | None:
+        """What is known of an uncertain job's submit; None for another job."""
+        if job.parked_as != UNCERTAIN or job.reason is None:
+            return None
+        last = job.attempts[-1] if job.attempts else None
+        sent_at = job.sent_at or (last.started_at if last else None)
+        return Evidence(
+            sent_at=sent_at,
+            ended_at=last.ended_at if last else None,
+            http_status=job.reason.http_status,
+            message=job.reason.message,
+            executions=() if sent_at is None else await self._strays(job, sent_at),
+        )
+
+    async def _strays(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
+        """Runs told of from the sending on until the run should long have ended."""
+        until = sent_at + job.deadline_s + LATE_S
+        orphans = await self._store.webhooks.orphans(sent_at - SKEW_S, until, STRAYS_READ)
+        same = [orphan for orphan in orphans if f"{job.kind}/{job.target}" in orphan.targets]
+        owners = await self._store.webhooks.jobs_of([orphan.execution_id for orphan in same])
+        found = [orphan for orphan, jobs in zip(same, owners, strict=True) if not jobs]
+        return tuple(found[:STRAYS_SHOWN])
+
     async def live_workers(self) -> list[Heartbeat]:
         """Workers whose heartbeat is fresh."""
-        fresh = self._clock.now() - 3 * self._lease_s
+        fresh = self._clock.now() - ALIVE_LEASES * self._lease_s
         return [beat for beat in await self._store.fleet.workers() if beat.seen_at >= fresh]
 
     async def holds(self) -> list[tuple[Hold, int]]:

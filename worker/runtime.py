@@ -21,6 +21,7 @@ from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
 from worker.engine.bells import Bells
+from worker.engine.deliveries import Deliveries
 from worker.engine.isolation import Isolation
 from worker.engine.listener import Listener
 from worker.engine.patience import Patience
@@ -29,6 +30,7 @@ from worker.engine.pruner import Pruner
 from worker.engine.pulse import Pulse
 from worker.engine.quota import QuotaWatch
 from worker.engine.recollection import Recollection
+from worker.engine.reliance import Reliance
 from worker.engine.rescuer import Rescuer
 from worker.engine.settling import Settling
 from worker.engine.submitter import Submitter
@@ -70,7 +72,7 @@ class Runtime:
     poller: Poller
     supervisor: Supervisor
     pulse: Pulse
-    listener: Listener
+    listeners: tuple[Listener, ...]
     adoption: Adoption
     admission: Admission
     patience: Patience
@@ -83,7 +85,8 @@ class Runtime:
     async def start(self) -> None:
         """Open the provider's session and start every service."""
         await self.provider.open()
-        self.listener.start()
+        for listener in self.listeners:
+            listener.start()
         self.supervisor.start()
         log.info("worker.started", worker=self.worker_id)
         await warn_if_unsafe(self.store.client)
@@ -101,11 +104,14 @@ class Runtime:
     async def stop(self) -> None:
         """Finish what is under way within the grace time, and hand the rest over."""
         self.patience.begin()
-        await self.supervisor.stop(["admission", "timer", "rescuer", "pruner", "poller"])
+        await self.supervisor.stop(
+            ["admission", "timer", "rescuer", "pruner", "poller", "deliveries"]
+        )
         await self.poller.hand_over()
         await self.submitter.drain(self.patience)
         await self.supervisor.stop()
-        await self.listener.stop()
+        for listener in self.listeners:
+            await listener.stop()
         with contextlib.suppress(Exception):
             await self.store.fleet.leave(self.worker_id)
         await self.provider.close()
@@ -135,6 +141,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     recollection.watch(redis)
     settling = Settling(store, clock, bells, recollection, settings.max_result_bytes)
     isolation = Isolation(store, settling)
+    reliance = Reliance(decisions, receives=bool(settings.webhook_secrets))
     submitter = Submitter(
         store=store,
         provider=provider,
@@ -144,6 +151,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         clock=clock,
         bells=bells,
         rules=decisions,
+        reliance=reliance,
         worker_id=worker_id,
         lease_s=settings.lease_s,
     )
@@ -154,7 +162,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         isolation=isolation,
         clock=clock,
         bell=bells.poller,
-        rules=decisions,
+        reliance=reliance,
         at_once=settings.poll_concurrency,
         lease_s=settings.lease_s,
     )
@@ -202,6 +210,15 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
             admission,
             Timer(store, bells),
             poller,
+            Deliveries(
+                store=store,
+                looks=poller,
+                isolation=isolation,
+                reliance=reliance,
+                bell=bells.deliveries,
+                poller_bell=bells.poller,
+                lease_s=settings.lease_s,
+            ),
             Rescuer(
                 store=store,
                 settling=settling,
@@ -222,9 +239,19 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         poller=poller,
         supervisor=supervisor,
         pulse=pulse,
-        listener=Listener(redis, store.keys.wake, bells.admission),
+        listeners=_listeners(settings, redis, store, bells),
         adoption=Adoption(intake(settings, store, clock), store, clock, settings.max_inputs_bytes),
         admission=admission,
         patience=patience,
         worker_id=worker_id,
     )
+
+
+def _listeners(
+    settings: Settings, redis: ArqRedis, store: Store, bells: Bells
+) -> tuple[Listener, ...]:
+    """What other processes ring: an enqueue or a release, and deliveries where they can come."""
+    wake = Listener(redis, store.keys.wake, bells.admission)
+    if not settings.webhook_secrets:
+        return (wake,)
+    return (wake, Listener(redis, store.keys.delivered, bells.deliveries))

@@ -139,10 +139,10 @@ def test_an_api_without_redis_is_told_from_no_api(bare_cli: Under, tmp_path: Pat
 
 
 def test_a_token_may_do_what_its_role_says(
-    bare_cli: Under, tmp_path: Path, redis_url: str, namespace: str
+    bare_cli: Under, tmp_path: Path, redis_url: str, lent_namespace: str
 ) -> None:
     tokens = "app:read:read-read-read-read,ann:operate:operate-operate-1"
-    told = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": namespace}
+    told = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": lent_namespace}
     with api(tmp_path, KNOUDS_API_TOKENS=tokens, **told) as url:
 
         def run(token: str, *words: str) -> Outcome:

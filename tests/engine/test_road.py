@@ -88,8 +88,11 @@ async def test_a_release_that_helps_nothing_costs_one_request(system: Stack) -> 
             found = await system.store.gates.hold(hold.id)
             return found is not None and found.relapses == 1
 
+        async def parked_again() -> bool:
+            return (await system.counts()) == {State.QUEUED: 50, State.PARKED: 1}
+
         await wait_until(relapsed, "the hold is back")
-        assert (await system.counts()) == {State.QUEUED: 50, State.PARKED: 1}
+        await wait_until(parked_again, "the canary is parked, the others are in line")
     assert first.reason is not None
     assert sum(label["posts"] for label in (await system.labels()).values()) == 2
 

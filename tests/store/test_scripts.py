@@ -3,6 +3,7 @@
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from importlib.resources import files
 from typing import Any, cast
 
 import pytest
@@ -70,7 +71,9 @@ def split(command: Command) -> tuple[list[Argument], list[Argument]]:
 
 
 def test_every_file_is_a_known_script() -> None:
-    assert sorted(NAMES) == ["claim", "commit", "reschedule", "retire", "strike", "swap"]
+    assert sorted(NAMES) == sorted(
+        file.name.removesuffix(".lua") for file in (files("worker.store") / "lua").iterdir()
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -107,13 +110,13 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         ["hash"],
         ["field", b"old", b"new"],
     ),
-    "strike": (
+    "mend": (
         lambda scripts: scripts.strike("hash", "set", "1.aa", "j1"),
         1,
-        ["1", "2"],
-        ["1", "2"],
+        ["1", "2.."],
+        ["1"],
         ["hash", "set"],
-        ["1.aa", "j1"],
+        ["1.aa", "R", 2, "j1"],
     ),
     "retire": (
         lambda scripts: scripts.retire("register", "name", ["a", "b"]),

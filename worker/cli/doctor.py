@@ -65,7 +65,7 @@ class _Visit:
 
     async def make(self) -> None:
         """Look at everything."""
-        from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
+        from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
         from worker.clock import SystemClock  # noqa: PLC0415  not for --help
         from worker.connection import connect  # noqa: PLC0415  not for --help
@@ -81,6 +81,8 @@ class _Visit:
                 self._show(findings)
             if not any(gathering.is_closed(finding) for finding in self._findings):
                 await self._count(store)
+        except ResponseError as error:
+            self._show([gathering.refused(error)])
         except (RedisError, OSError) as error:
             self._show([gathering.unreachable(error)])
         finally:
@@ -94,7 +96,9 @@ class _Visit:
 
         clock, settings = SystemClock(), self._settings
         by = _who(settings)
-        mender = Mender(store, clock, by=by, note=self._note) if self._repair else None
+        ours = not any(f.name == "redis.keys" and f.fix for f in self._findings)
+        repair = self._repair and ours  # what somebody else wrote to is not put in order
+        mender = Mender(store, clock, by=by, note=self._note) if repair else None
         census = Census(
             store,
             clock,
@@ -103,7 +107,7 @@ class _Visit:
             mender=mender,
         )
         self._report = await census.run()
-        self._show([judge_census(self._report, repaired=self._repair)])
+        self._show([judge_census(self._report)])
         if not self._quiet:
             _list(self._report.told, self._report.found.total())
 

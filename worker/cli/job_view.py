@@ -8,7 +8,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from worker.cli.hints import free_job
-from worker.cli.screen import columns, facts, state, text
+from worker.cli.screen import columns, facts, state, text, widest
 from worker.cli.text import age, lane_of, parse_time, span
 
 Doc = dict[str, Any]
@@ -17,12 +17,14 @@ PAYLOAD_SHOWN: Final = 2_000
 """Characters of inputs or result; all of it is in `--json`."""
 
 
-def job_page(job: Doc) -> list[RenderableType]:
-    """Everything a person asks about one job."""
+def job_page(job: Doc, evidence: Doc | None = None) -> list[RenderableType]:
+    """Everything a person asks about one job; `evidence` where it is uncertain."""
     now = time.time()
     parts: list[RenderableType] = [facts(_head(job, now))]
     if job.get("reason"):
         parts += [text(""), facts(_reason(job))]
+    if evidence:
+        parts += [text(""), *_evidence(evidence, now)]
     parts += [text(""), facts(_payloads(job))]
     if job.get("attempts"):
         parts += [text(""), _attempts(job["attempts"], now)]
@@ -44,7 +46,35 @@ def why_page(doc: Doc) -> list[RenderableType]:
         rows.append((str(blocker.get("kind")), text(f"{blocker.get('text')} {until}".strip())))
         if blocker.get("action"):
             rows.append(("", text(blocker["action"], "bold")))
-    return [head, facts(rows)]
+    evidence: Doc | None = doc.get("evidence")
+    told = _evidence(evidence, now) if evidence else []
+    return [head, facts(rows), *told]
+
+
+def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
+    """When an uncertain job was sent, how that ended, and the runs that could be its own."""
+    sent, ended = (parse_time(evidence.get(name)) for name in ("sent_at", "ended_at"))
+    took = "" if sent is None or ended is None else f", given up after {span(ended - sent)}"
+    strays: list[Doc] = evidence.get("executions") or []
+    none = "" if strays else "webhooks told of no run of this target without a job"
+    head = facts(
+        [
+            ("sent", text(f"{age(evidence.get('sent_at'), now)}{took}")),
+            ("candidates", text(none)),
+        ]
+    )
+    if not strays:
+        return [head]
+    widest_id = {"CANDIDATE": widest(stray["execution_id"] for stray in strays)}
+    table = columns("CANDIDATE", "EVENT", "TOLD", "COST", whole=widest_id, right=("COST",))
+    for stray in strays:
+        table.add_row(
+            text(stray["execution_id"], "bold"),
+            text(stray.get("event")),
+            text(age(stray.get("received_at"), now)),
+            text(stray.get("cost") or ""),
+        )
+    return [head, table]
 
 
 def _head(job: Doc, now: float) -> list[tuple[str, RenderableType]]:

@@ -6,6 +6,7 @@ import click
 
 from worker.cli.acting import act_on_all, act_on_each, choose
 from worker.cli.exits import end_with_worst
+from worker.cli.hints import UNCERTAIN
 from worker.cli.options import (
     STATES,
     as_json,
@@ -21,7 +22,7 @@ from worker.cli.options import (
 from worker.cli.session import talk
 
 if TYPE_CHECKING:
-    from worker.cli.api import Api
+    from worker.cli.api import Answer, Api
 
 
 @click.group(short_help="List, show, explain, cancel and park jobs.")
@@ -48,8 +49,17 @@ def get(*, job_id: str, as_json: bool) -> None:
     from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
     from worker.cli.screen import emit  # noqa: PLC0415  not for --help
 
-    answer = talk(lambda api: api.get("jobs", job_id))
-    emit(answer.text, answer.doc, job_page, as_json=as_json)
+    answer, evidence = talk(lambda api: _with_evidence(api, job_id, wanted=not as_json))
+    emit(answer.text, answer.doc, lambda doc: job_page(doc, evidence), as_json=as_json)
+
+
+async def _with_evidence(api: "Api", job_id: str, *, wanted: bool) -> "tuple[Answer, Any]":
+    """A job, and what is known of its submit where it is uncertain."""
+    answer = await api.get("jobs", job_id)
+    reason: dict[str, Any] = answer.doc.get("reason") or {}
+    if not wanted or answer.doc.get("state") != "parked" or reason.get("code") != UNCERTAIN:
+        return answer, None
+    return answer, (await api.get("jobs", job_id, "why")).doc.get("evidence")
 
 
 @jobs.command()

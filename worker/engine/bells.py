@@ -35,3 +35,5 @@ class Bells:
     """Something is due sooner than the timer knew."""
     poller: Bell = field(default_factory=Bell)
     """A run wants to be looked at sooner than the poller knew, or a place to look is free."""
+    deliveries: Bell = field(default_factory=Bell)
+    """The provider delivered something, or somebody waits for what it delivered."""

@@ -13,16 +13,17 @@ from redis.exceptions import RedisError
 
 from jobs import moves
 from jobs.answers import NoLook, PollAnswer
-from jobs.decide import Decision, LookAgain, Looks, Moment, Rules, decide_poll
+from jobs.decide import Decision, LookAgain, Looks, Moment, decide_poll
 from jobs.holds import Gates
 from jobs.lanes import executions
-from jobs.places import Index
+from jobs.places import Index, is_watched
 from jobs.records import Job
 from jobs.states import State
 from worker.clock import Clock
 from worker.endings import end
 from worker.engine.bells import Bell
 from worker.engine.isolation import Isolation
+from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
 from worker.provider.answers import CancelAnswer, Trouble
 from worker.provider.client import UnknownAccount
@@ -65,7 +66,7 @@ class Poller:
         isolation: Isolation,
         clock: Clock,
         bell: Bell,
-        rules: Rules,
+        reliance: Reliance,
         at_once: int,
         lease_s: float,
     ) -> None:
@@ -75,7 +76,7 @@ class Poller:
         self._isolation = isolation
         self._clock = clock
         self.bell = bell
-        self._rules = rules
+        self._reliance = reliance
         self._at_once = at_once
         self._lease_s = lease_s
         self._under_way: dict[str, asyncio.Task[None]] = {}
@@ -142,7 +143,7 @@ class Poller:
     async def _perform(self, found: Due) -> None:
         stored, looks = found.stored, found.looks
         job = stored.job
-        if not _watched(job) or job.execution_id is None:
+        if not is_watched(job) or job.execution_id is None:
             await self._store.jobs.strike(stored, Index.INFLIGHT)
             return
         if job.state is State.CANCELLING and not job.cancel_sent:
@@ -152,18 +153,31 @@ class Poller:
             answer = await self._provider.poll(job.account, job.execution_id or "")
         except UnknownAccount as error:
             answer = NoLook(str(error))
-        await self.take(stored, answer, looks)
+        moved = await self.take(stored, answer, looks)
+        if moved is not None:
+            await self._found_ended(job, moved.job)
 
-    async def take(self, stored: Stored, answer: PollAnswer, looks: Looks) -> None:
-        """Write what a look at a run showed, whoever looked."""
+    async def _found_ended(self, before: Job, after: Job) -> None:
+        """A poll saw the end that a webhook was to tell: those to come change nothing any more."""
+        unknown = is_watched(after) or after.parked_as == moves.UNCERTAIN
+        if unknown or not before.webhook or not self._reliance.receives:
+            return
+        came = await self._store.webhooks.note_ended(before.execution_id or "")
+        if not came and before.state is State.RUNNING:
+            self._reliance.missed(before.account)
+
+    async def take(self, stored: Stored, answer: PollAnswer, looks: Looks) -> Stored | None:
+        """Write what a look at a run showed, whoever looked; returns the job if that moved it."""
         execution_id = stored.job.execution_id
         again: LookAgain | None = None
 
         def decide(job: Job, now: float) -> Decision | None:
             nonlocal again
-            if not _watched(job) or job.execution_id != execution_id:
+            if not is_watched(job) or job.execution_id != execution_id:
                 return None
-            moment = Moment(now, self._clock.jitter(), self._rules)
+            webhook = job.webhook and job.state is State.RUNNING
+            rules = self._reliance.rules(job.account, webhook=webhook)
+            moment = Moment(now, self._clock.jitter(), rules)
             outcome = decide_poll(job, answer, looks, moment)
             if isinstance(outcome, LookAgain):
                 again = outcome
@@ -174,6 +188,8 @@ class Poller:
         settled = await self._settling.settle(stored, decide)
         if settled is not None and again is not None:
             self._look_again(settled.job, again.at, again.looks)
+            return None
+        return settled
 
     async def _cancel(self, stored: Stored) -> Stored:
         """Pass a person's wish on to the provider, once."""
@@ -203,8 +219,3 @@ def _is_final(trouble: Trouble) -> bool:
     """Whether asking again to cancel would get the same refusal (a 4xx that is no 429)."""
     status = trouble.http_status or 0
     return 400 <= status < 500 and status != 429  # noqa: PLR2004
-
-
-def _watched(job: Job) -> bool:
-    """Whether a look at the job's run still matters."""
-    return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == moves.STUCK

@@ -1,6 +1,7 @@
 """The submit step: one hop of arq, from the intent on record to the provider's answer on record."""
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
@@ -20,6 +21,7 @@ from worker.engine.bells import Bells
 from worker.engine.isolation import Isolation
 from worker.engine.patience import Patience
 from worker.engine.recollection import Recollection
+from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
 from worker.provider.client import Provider, UnknownAccount
 from worker.store import Store
@@ -53,6 +55,7 @@ class Submitter:
         clock: Clock,
         bells: Bells,
         rules: Rules,
+        reliance: Reliance,
         worker_id: str,
         lease_s: float,
     ) -> None:
@@ -64,6 +67,7 @@ class Submitter:
         self._clock = clock
         self._bells = bells
         self._rules = rules
+        self._reliance = reliance
         self._worker_id = worker_id
         self._lease_s = lease_s
         self._submits: dict[str, asyncio.Task[None]] = {}
@@ -237,9 +241,11 @@ class Submitter:
     async def _settle(self, stored: Stored, answer: SubmitAnswer) -> Stored | None:
         """Write what the answer means, if the job still waits for it."""
         attempt = stored.job.submits
+        webhook = isinstance(answer, Accepted) and answer.webhook
+        rules = self._reliance.rules(stored.job.account, webhook=webhook)
 
         def decide(job: Job, now: float) -> Decision | None:
-            moment = Moment(now, self._clock.jitter(), self._rules)
+            moment = Moment(now, self._clock.jitter(), rules)
             if _awaits(job, stored.job):
                 return decide_submit(job, answer, moment)
             late = job.parked_as == moves.UNCERTAIN and job.submits == attempt
@@ -250,7 +256,18 @@ class Submitter:
         settled = await self._settling.settle(stored, decide)
         if settled is None and not isinstance(answer, NotSent):
             log.warning("answer.ignored", job_id=stored.job.id, answer=type(answer).__name__)
+        elif isinstance(answer, Accepted) and webhook and self._reliance.receives:
+            await self._bring_up(answer.execution_id)
         return settled
+
+    async def _bring_up(self, execution_id: str) -> None:
+        """A delivery that overtook the answer waits for its job: it need not wait any longer.
+
+        Nothing depends on it, they are looked at again by themselves.
+        """
+        with contextlib.suppress(RedisError, OSError):
+            if await self._store.webhooks.bring_up(execution_id, self._clock.now()):
+                self._bells.deliveries.ring()
 
 
 def _may_submit(job: Job, hop: str) -> bool:

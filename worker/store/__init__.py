@@ -13,6 +13,7 @@ from worker.store.keys import Keys
 from worker.store.lanes import LaneStore
 from worker.store.queries import Queries
 from worker.store.scripts import Scripts
+from worker.store.webhooks import WebhookStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +28,7 @@ class Store:
     fleet: Fleet
     queries: Queries
     audit: Audit
+    webhooks: WebhookStore
 
 
 def open_store(redis: ArqRedis, namespace: str) -> Store:
@@ -43,4 +45,5 @@ def open_store(redis: ArqRedis, namespace: str) -> Store:
         fleet=Fleet(client, keys),
         queries=Queries(client, keys, scripts, jobs),
         audit=Audit(client, keys),
+        webhooks=WebhookStore(client, keys, scripts),
     )

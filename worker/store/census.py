@@ -15,7 +15,7 @@ from jobs.records import Job
 from worker.store.client import Argument, Client, Command
 from worker.store.codec import BROKEN, decode_job
 from worker.store.keys import Keys
-from worker.store.scripts import source
+from worker.store.scripts import Scripts
 
 PAGE: Final = 1_000
 """Keys or members asked for at a time, and most commands of a pipeline."""
@@ -26,20 +26,11 @@ RECORDS: Final = 500
 LOOKS: Final = 50
 """Jobs looked at in one transaction."""
 
-NAMED: Final = frozenset(
-    {
-        Index.LANE,
-        Index.STATE,
-        Index.TARGET,
-        Index.TAG,
-        Index.BATCH,
-        Index.ACTIVE,
-        Index.GATE,
-        Index.HELD,
-        Index.GROUP,
-    }
-)
-"""Indexes with one set a name; the others are one set each."""
+SINGLE: Final = (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
+"""Indexes that are one set; the others are one set a name."""
+
+SMALL: Final = 100
+"""Members of a set that is read together with others."""
 
 _KINDS: Final = {kind.value: kind for kind in Index}
 
@@ -54,6 +45,8 @@ class Record:
     job: Job | None = None
     fault: str = ""
     """Why nobody can read it."""
+    garbled: bool = False
+    """It has everything, but the text is no record: reading it through the API buries it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +86,7 @@ class Ledger:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
-        self._mend = source("mend")
+        self._scripts = Scripts(client)
 
     # Names.
 
@@ -111,8 +104,8 @@ class Ledger:
     def kept(self) -> dict[str, str]:
         """The fixed keys of the namespace and the type each must have."""
         keys = self._keys
-        sets = [keys.index(kind) for kind in Index if kind not in NAMED]
-        sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue]
+        sets = [keys.index(kind) for kind in SINGLE]
+        sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
         hashes = (keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers)
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
 
@@ -161,8 +154,25 @@ class Ledger:
                 found[key] = reply
         return found
 
+    async def walk(self, keys: Sequence[str]) -> AsyncIterator[tuple[str, list[str]]]:
+        """The members of sorted sets that are there all the while, in pages; some come twice."""
+        for page in paged(keys, PAGE):
+            sizes = await self._client.many([("ZCARD", _raw(key)) for key in page])
+            small = [key for key, size in zip(page, sizes, strict=True) if size <= SMALL]
+            for several in paged(small, SMALL):
+                scans = [("ZSCAN", _raw(key), 0, "COUNT", PAGE) for key in several]
+                replies = await self._client.many(scans)
+                for key, (cursor, found) in zip(several, replies, strict=True):
+                    yield key, [_text(member) for member, _ in found]
+                    if cursor:  # it has grown meanwhile
+                        async for members in self.members(key):
+                            yield key, members
+            for key in set(page).difference(small):
+                async for members in self.members(key):
+                    yield key, members
+
     async def members(self, key: str) -> AsyncIterator[list[str]]:
-        """The members of a sorted set that are there all the while; some come twice."""
+        """The members of one sorted set that are there all the while; some come twice."""
         cursor = 0
         while True:
             cursor, found = await self._client.call("ZSCAN", _raw(key), cursor, "COUNT", PAGE)
@@ -231,8 +241,7 @@ class Ledger:
                 keys.append(key)
             number = keys.index(key, 1) + 1
             args += [letter, number, *([] if letter == "R" else [score]), _raw(member)]
-        call = ("EVAL", self._mend, len(keys), *map(_raw, keys), *args)
-        return int(await self._client.call(*call)) >= 0
+        return await self._scripts.mend([_raw(key) for key in keys], args) >= 0
 
 
 def paged(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -258,7 +267,7 @@ def _record(job_id: str, reply: Any, *, exists: bool | None = None) -> Record:
         job = decode_job(rec)
     except BROKEN as error:
         why = f"it is not what a record looks like ({type(error).__name__})"
-        return Record(job_id, exists=True, rev=_text(rev), fault=why)
+        return Record(job_id, exists=True, rev=_text(rev), fault=why, garbled=True)
     if job.id != job_id:
         fault = "it is the record of another job"
         return Record(job_id, exists=True, rev=_text(rev), fault=fault)

@@ -79,6 +79,25 @@ class Keys:
         """Stream of the acts of people."""
         return f"{self.namespace}:audit"
 
+    def delivery(self, execution_id: str) -> str:
+        """Hash `e:<event>, jobs, orphan, ended` of what the provider delivered of one run."""
+        return f"{self.namespace}:delivery:{execution_id}"
+
+    @property
+    def inbox(self) -> str:
+        """Sorted set of execution ids with deliveries to work on, by when they are due."""
+        return f"{self.namespace}:inbox"
+
+    @property
+    def orphans(self) -> str:
+        """Sorted set of execution ids that were told of and belong to no job, by when."""
+        return f"{self.namespace}:orphans"
+
+    @property
+    def delivered(self) -> str:
+        """Channel: there is a delivery to work on."""
+        return f"{self.namespace}:delivered"
+
     @property
     def wake(self) -> str:
         """Channel: there is something to admit."""

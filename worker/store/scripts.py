@@ -10,7 +10,7 @@ from redis.exceptions import NoScriptError
 
 from worker.store.client import Argument, Client, Command, texts
 
-NAMES: Final = ("commit", "claim", "reschedule", "strike", "swap", "retire")
+NAMES: Final = ("commit", "claim", "mend", "receive", "reschedule", "retire", "swap")
 
 PIPELINE_MOST: Final = 500
 """Commits sent in one round trip."""
@@ -50,9 +50,13 @@ class Scripts:
         args: list[Argument] = [arg for _, job_id, at, looks in jobs for arg in (job_id, at, looks)]
         return int(await self._run("reschedule", keys, args))
 
+    async def mend(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
+        """Put entries right; how many changed, or -1 where the first key is not as judged."""
+        return int(await self._run("mend", keys, args))
+
     async def strike(self, job: str, place: str, rev: str, job_id: str) -> bool:
         """Take a job id out of a place, if its record still has this revision (empty: none)."""
-        return bool(await self._run("strike", [job, place], [rev, job_id]))
+        return await self.mend([job, place], [rev, "R", 2, job_id]) > 0
 
     async def swap(self, key: str, field: str, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
@@ -102,7 +106,7 @@ class Scripts:
                 replies[n] = reply
         return replies
 
-    async def _run(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Any:
+    async def _run(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         command = self._command(name, keys, args)
         try:
             return await self._client.call(*command)
@@ -113,5 +117,5 @@ class Scripts:
     async def _load(self, name: str) -> None:
         await self._client.call("SCRIPT LOAD", self._sources[name])
 
-    def _command(self, name: str, keys: Sequence[str], args: Sequence[Argument]) -> Command:
+    def _command(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Command:
         return ["EVALSHA", self._shas[name], len(keys), *keys, *args]

@@ -55,13 +55,15 @@ async def requeue(request: web.Request) -> web.Response:
 
 async def resolve(request: web.Request) -> web.Response:
     """Say what became of an uncertain job."""
-    desk = office_of(request).desk
+    office = office_of(request)
+    desk = office.desk
     body = await read_body(request, ResolveRequest)
     job_id = wanted_job(request)
     person = acting(body.note)
     match body.execution_id, body.outcome:
         case str() as execution_id, None:
             job = await desk.attach(job_id, person, execution_id)
+            await office.reception.adopt(execution_id, job.id)
         case None, "resubmit":
             job = await desk.resubmit(job_id, person)
         case None, "discard":

@@ -119,6 +119,35 @@ class BulkAnswer(Answer):
     results: list[BulkResult]
 
 
+class BulkActError(Answer):
+    """A job that could not be acted on."""
+
+    id: str
+    detail: str
+
+
+class BulkActAnswer(Answer):
+    """What became of the jobs. `matched` = `done` + `skipped` + `failed`."""
+
+    matched: Annotated[int, Field(description="jobs found; with a limit, until it was reached")]
+    done: Annotated[int, Field(description="in a dry run: would have been done")]
+    skipped: Annotated[int, Field(description="left as they are, see skipped_why")]
+    skipped_why: Annotated[dict[str, int], Field(description="reason and number of jobs")]
+    failed: int
+    errors: Annotated[list[BulkActError], Field(description="the first 20 that failed")]
+    est_cost: Annotated[
+        float | None,
+        Field(
+            description="credits that runs of the jobs done cost, without those the provider has"
+            " already; null where a target has not run"
+        ),
+    ]
+    dry_run: bool
+    holds_released: Annotated[
+        int | None, Field(description="there for a release only; each lets one canary through")
+    ] = None
+
+
 class Blocker(Answer):
     """One thing a job waits for."""
 
@@ -129,12 +158,39 @@ class Blocker(Answer):
     until: Time | None
 
 
+class StrayExecution(Answer):
+    """A run that webhooks told of and that belongs to no job."""
+
+    execution_id: str
+    event: str
+    received_at: Time
+    status: str | None
+    cost: float | None
+
+
+class Evidence(Answer):
+    """What is known of an uncertain submit."""
+
+    sent_at: Time | None
+    ended_at: Time | None
+    http_status: int | None
+    message: str
+    executions: Annotated[
+        list[StrayExecution],
+        Field(
+            description="runs of the same target that webhooks told of after it was sent and that"
+            " belong to no job: to be resolved with `execution_id`, once looked at"
+        ),
+    ]
+
+
 class Why(Answer):
     """What keeps a job from running, in the order a person should look; empty when nothing does."""
 
     id: str
     state: State
     blockers: list[Blocker]
+    evidence: Annotated[Evidence | None, Field(description="for an uncertain job, else null")]
 
 
 class Group(Answer):
@@ -245,6 +301,12 @@ class Stats(Answer):
     workers: list[Worker]
     holds: int
     rates: dict[str, float]
+
+
+class Delivered(Answer):
+    """What became of a delivery; all of them are right answers to it."""
+
+    outcome: Literal["stored", "known", "test", "ignored"]
 
 
 class Live(Answer):

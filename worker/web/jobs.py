@@ -111,7 +111,9 @@ async def why_not_running(request: web.Request) -> web.Response:
     stored = await office.store.jobs.load(job_id)
     if stored is None:
         raise NoSuchJob(job_id)
-    return json_response(why_view(stored.job, await office.review.why(stored.job)))
+    blockers = await office.review.why(stored.job)
+    evidence = await office.review.evidence(stored.job)
+    return json_response(why_view(stored.job, blockers, evidence))
 
 
 async def wait(request: web.Request) -> web.Response:

@@ -40,7 +40,11 @@ async def read_json(request: web.Request) -> Any:
 
 async def read_body(request: web.Request, model: type[M]) -> M:
     """The body as a model; raises `Problem` or `BadOrder`."""
-    data = await read_json(request)
+    return as_model(await read_json(request), model)
+
+
+def as_model(data: object, model: type[M]) -> M:
+    """What JSON decoded to as a model; raises `Problem` or `BadOrder`."""
     if not isinstance(data, dict):
         raise bad_field("body", "must be a JSON object")
     try:

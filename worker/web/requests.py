@@ -7,8 +7,9 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
-from worker.orders import PLAIN, Account, Target, Time, shape
+from worker.orders import PLAIN, Account, KindName, Target, Time, shape
 
 BULK_MOST: Final = 1_000
 PAGE_MOST: Final = 500
@@ -148,3 +149,67 @@ class GroupsQuery(Parameters):
     state: Annotated[Literal[State.PARKED, State.DEAD], Field(description="parked or dead")] = (
         State.PARKED
     )
+
+
+# Acts on many jobs.
+
+ACT_MOST: Final = 100_000
+NAMED_MOST: Final = 1_000
+
+
+class JobFilter(Body):
+    """Which jobs an act is for: those that fit every field given, or `all` of them."""
+
+    all: Annotated[
+        bool, Field(description="true, alone: every job in a state that the act is for")
+    ] = False
+    ids: Annotated[
+        list[Annotated[str, shape(JOB_ID)]] | None,
+        Field(
+            min_length=1, max_length=NAMED_MOST, description=f"1 to {NAMED_MOST} job ids, no more"
+        ),
+    ] = None
+    state: Annotated[
+        Annotated[State, Field(strict=False)] | None,
+        Field(description=f"one of {', '.join(State)}"),
+    ] = None
+    kind: Annotated[KindName | None, Field(description="model or workflow")] = None
+    target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
+    code: Annotated[
+        str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
+    ] = None
+    tag: Annotated[
+        Annotated[str, shape(PLAIN + r"{1,64}")] | None, Field(description="one tag")
+    ] = None
+    batch: Annotated[
+        Annotated[str, shape(PLAIN + r"{1,128}")] | None, Field(description="one batch")
+    ] = None
+    account: Annotated[Account | None, Field(description="an account label")] = None
+    since: Annotated[Time | None, Field(description=f"created at or after: {_TIME}")] = None
+    until: Annotated[Time | None, Field(description=f"created before: {_TIME}")] = None
+
+
+class BulkActRequest(ActRequest):
+    """An act on all jobs that a filter admits."""
+
+    filter: Annotated[
+        JobFilter,
+        Field(description='an object with the fields of GET /v1/jobs, ids, or {"all": true}'),
+    ]
+    dry_run: Annotated[bool, Field(description="true to count only, or false")] = False
+    limit: Annotated[
+        Annotated[int, Field(ge=1, le=ACT_MOST)] | None,
+        Field(description=f"a whole number from 1 to {ACT_MOST}: act on so many, newest first"),
+    ] = None
+
+
+class BulkRequeueRequest(BulkActRequest):
+    """Dead letters go down the road again, with changed inputs where a patch is given."""
+
+    patch_inputs: Annotated[
+        dict[str, Any] | None,
+        Field(
+            description="a JSON object, a merge patch (RFC 7396) for the inputs of each job: null"
+            " removes a field"
+        ),
+    ] = None

@@ -9,9 +9,10 @@ from pydantic import BaseModel
 
 from config.settings import Role
 from worker.orders import OrderRequest
-from worker.web import acts, answers, gates, jobs, probes, requests
+from worker.web import acts, answers, bulk, gates, jobs, probes, requests, webhooks
 from worker.web.endpoints import Endpoint, Handler
 from worker.web.openapi import build
+from worker.web.reception import HEADER
 
 _JOB: Final = {200: answers.Job}
 _KEY: Final = {jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"}
@@ -22,6 +23,19 @@ def _act(name: str, handler: Handler, body: type[BaseModel] = requests.ActReques
     required = body is requests.ResolveRequest
     problems = (400, 404, 409, 413, 415, 422)
     return Endpoint("POST", path, handler, Role.OPERATE, _JOB, body, required, problems=problems)
+
+
+def _bulk(name: str, handler: Handler, body: type[BaseModel] = requests.BulkActRequest) -> Endpoint:
+    return Endpoint(
+        "POST",
+        f"/v1/bulk/{name}",
+        handler,
+        Role.OPERATE,
+        {200: answers.BulkActAnswer},
+        body,
+        body_required=True,
+        problems=(400, 413, 415, 422),
+    )
 
 
 async def openapi(request: web.Request) -> web.Response:
@@ -89,6 +103,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _act("requeue", acts.requeue, requests.RequeueRequest),
     _act("discard", acts.discard),
     _act("resolve", acts.resolve, requests.ResolveRequest),
+    _bulk("release", bulk.bulk_release),
+    _bulk("requeue", bulk.bulk_requeue, requests.BulkRequeueRequest),
+    _bulk("discard", bulk.bulk_discard),
+    _bulk("cancel", bulk.bulk_cancel),
     Endpoint(
         "GET",
         "/v1/groups",
@@ -118,6 +136,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         problems=(400, 404, 413, 415, 422),
     ),
     Endpoint("GET", "/v1/stats", gates.stats, Role.READ, {200: answers.Stats}),
+    Endpoint(
+        "POST",
+        "/webhooks/knouds",
+        webhooks.receive,
+        None,
+        {200: answers.Delivered},
+        headers={HEADER: "`t=<unix>,v1=<hex>`, HMAC-SHA256 of `<t>.` and the raw body"},
+        problems=(401, 404, 413),
+        signed=True,
+    ),
     Endpoint("GET", "/livez", probes.livez, None, {200: answers.Live}),
     Endpoint("GET", "/readyz", probes.readyz, None, {200: answers.Ready}),
     Endpoint("GET", "/openapi.json", openapi, None, {200: answers.Document}),

@@ -10,8 +10,9 @@ from aiohttp import web
 from jobs.holds import Hold
 from jobs.records import Attempt, Event, Job, Reason
 from jobs.why import Blocker
+from worker.bulk import Act, Counts, Order
 from worker.caps import LaneCaps
-from worker.review import GroupSeen, Stats
+from worker.review import Evidence, GroupSeen, Stats
 from worker.store.fleet import Heartbeat, QuotaSeen
 from worker.store.queries import LaneCount
 
@@ -123,9 +124,33 @@ def page_view(items: Sequence[View], next_cursor: str | None = None) -> View:
     return {"items": items, "next_cursor": next_cursor}
 
 
-def why_view(job: Job, blockers: Sequence[Blocker]) -> View:
+def why_view(job: Job, blockers: Sequence[Blocker], evidence: Evidence | None) -> View:
     """What keeps a job from running."""
-    return {"id": job.id, "state": job.state, "blockers": [_blocker(b) for b in blockers]}
+    return {
+        "id": job.id,
+        "state": job.state,
+        "blockers": [_blocker(b) for b in blockers],
+        "evidence": None if evidence is None else _evidence(evidence),
+    }
+
+
+def _evidence(evidence: Evidence) -> View:
+    return {
+        "sent_at": _maybe(evidence.sent_at),
+        "ended_at": _maybe(evidence.ended_at),
+        "http_status": evidence.http_status,
+        "message": evidence.message,
+        "executions": [
+            {
+                "execution_id": orphan.execution_id,
+                "event": orphan.event,
+                "received_at": moment(orphan.received_at),
+                "status": orphan.status,
+                "cost": orphan.cost,
+            }
+            for orphan in evidence.executions
+        ],
+    }
 
 
 def _blocker(blocker: Blocker) -> View:
@@ -157,6 +182,23 @@ def group_view(seen: GroupSeen) -> View:
         "action_url": reason.action_url if reason else None,
         "est_cost": seen.est_cost,
     }
+
+
+def counts_view(order: Order, counts: Counts) -> View:
+    """What became of the jobs of a bulk act."""
+    view = {
+        "matched": counts.matched,
+        "done": counts.done,
+        "skipped": counts.skipped.total(),
+        "skipped_why": counts.skipped,
+        "failed": counts.failed,
+        "errors": [{"id": job_id, "detail": detail} for job_id, detail in counts.errors],
+        "est_cost": counts.est_cost,
+        "dry_run": order.dry_run,
+    }
+    if order.act is Act.RELEASE:
+        view["holds_released"] = counts.holds_released
+    return view
 
 
 def hold_view(hold: Hold, jobs: int) -> View:

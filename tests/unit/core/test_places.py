@@ -59,6 +59,10 @@ def check_places(job: Job) -> None:
     assert kinds[Index.BATCH] == (job.batch is not None)
     counted = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
     assert kinds[Index.ACTIVE] == counted
+    told_of = job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
+    assert [e.name for e in found if e.kind is Index.EXECUTION] == (
+        [job.execution_id] if told_of and job.execution_id else []
+    )
     waits = job.state in (State.PARKED, State.DEAD)
     assert kinds[Index.GROUP] == waits
     by_hold = job.state is State.PARKED and job.reason is not None and job.reason.hold_id

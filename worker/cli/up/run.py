@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import secrets
 import signal
 from dataclasses import dataclass
 from pathlib import Path
@@ -119,7 +120,8 @@ async def _start(wish: Wish, stack: Stack, port: int) -> Running:
         redis = Redis(settings.state_dir)
         await stack.start(redis)
         redis_url = redis.url
-    sandbox_url = None if settings.accounts else await _start_sandbox(settings, stack)
+    hook = _Hook.of(settings, port)
+    sandbox_url = None if settings.accounts else await _start_sandbox(settings, stack, hook)
     environ = plan.child_environ(
         settings,
         os.environ,
@@ -129,6 +131,8 @@ async def _start(wish: Wish, stack: Stack, port: int) -> Running:
         demo=wish.demo,
         port=port,
     )
+    if sandbox_url is not None:
+        environ["KNOUDS_WEBHOOK_SECRET"] = hook.secret
     url, token = plan.reach(settings, port)
     grace = settings.shutdown_grace_s + STOP_MARGIN_S
     worker = _child(settings, "worker", environ=environ, stop_within_s=grace)
@@ -141,10 +145,26 @@ async def _start(wish: Wish, stack: Stack, port: int) -> Running:
     return Running(url, token, redis_url, sandbox_url)
 
 
-async def _start_sandbox(settings: Settings, stack: Stack) -> str:
+@dataclass(frozen=True, slots=True)
+class _Hook:
+    """Where the sandbox delivers, and what it signs with."""
+
+    url: str
+    secret: str
+
+    @classmethod
+    def of(cls, settings: Settings, port: int) -> "_Hook":
+        """Our own API, and the secret that was set or one for this run."""
+        told = settings.webhook_secrets
+        secret = told[0].get_secret_value() if told else f"whsec_{secrets.token_hex(16)}"
+        return cls(f"{plan.reach(settings, port)[0]}/webhooks/knouds", secret)
+
+
+async def _start_sandbox(settings: Settings, stack: Stack, hook: _Hook) -> str:
     """Start the sandbox on a free port, which it keeps when it has to be started again."""
     port = plan.free_port()
-    words = ("sandbox", "--port", str(port))
+    hooked = ("--webhook-url", hook.url, "--webhook-secret", hook.secret)
+    words = ("sandbox", "--port", str(port), *hooked)
     sandbox = _child(settings, *words, environ=dict(os.environ), stop_within_s=STOP_MARGIN_S)
     await stack.start(sandbox)
 

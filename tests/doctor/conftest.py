@@ -1,0 +1,26 @@
+"""A store to damage, and a whole system to look at while it works."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from arq import ArqRedis
+
+from tests.engine.stack import Stack, stack
+from worker.sandbox import SandboxConfig, running
+from worker.store import Store, open_store
+
+
+@pytest.fixture
+async def store(redis: ArqRedis, namespace: str) -> Store:
+    """An empty store."""
+    return open_store(redis, namespace)
+
+
+@pytest.fixture
+async def system(redis: ArqRedis, redis_url: str, namespace: str) -> AsyncGenerator[Stack]:
+    """A system without a worker, around a sandbox without limits."""
+    async with (
+        running(SandboxConfig(limit=0, credits=10**6)) as sandbox,
+        stack(redis, redis_url, namespace, sandbox) as found,
+    ):
+        yield found

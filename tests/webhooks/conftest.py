@@ -1,0 +1,34 @@
+"""A sandbox that delivers to an API in this process, and the system behind it."""
+
+from collections.abc import AsyncGenerator
+
+import pytest
+from arq import ArqRedis
+from pydantic import SecretStr
+
+from tests.engine.stack import stack
+from tests.webhooks.hooked import NEXT_SECRET, SECRET, Hooked
+from worker.sandbox import SandboxConfig, running
+from worker.web import running as serving
+
+
+@pytest.fixture
+async def sandbox() -> AsyncGenerator[str]:
+    """A sandbox without limits and with credits enough; a failed delivery is soon tried again."""
+    async with running(SandboxConfig(limit=0, credits=10**6, webhook_retry_s=0.1)) as url:
+        yield url
+
+
+@pytest.fixture
+async def hooked(
+    redis: ArqRedis, redis_url: str, namespace: str, sandbox: str
+) -> AsyncGenerator[Hooked]:
+    """A system whose provider delivers; without a worker: the test starts those it needs."""
+    secrets = SecretStr(f"{SECRET},{NEXT_SECRET}")
+    changes = {"webhook_secret": secrets, "http_port": 0, "max_result_bytes": 65_536}
+    async with (
+        stack(redis, redis_url, namespace, sandbox, **changes) as system,
+        serving(system.settings, system.store) as api,
+    ):
+        await system.tell_sandbox("webhook", url=f"{api}/webhooks/knouds", secret=SECRET)
+        yield Hooked(system, api)

@@ -1,0 +1,113 @@
+"""Who may have signed what, and when: restated here, and worked out by hand."""
+
+import hashlib
+import hmac
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.webhooks import DIGESTS_MOST, HEADER_MOST, Signature, next_look, read_signature
+from tests.webhooks.hooked import NEXT_SECRET, SECRET, signed
+
+NOW = 1_760_000_000
+HEX = "ab" * 32
+BODY = b'{"event": "webhook.test"}'
+
+
+def secrets(*texts: str) -> list[bytes]:
+    return [text.encode() for text in texts]
+
+
+def test_a_signature_is_the_one_the_provider_documents() -> None:
+    found = read_signature(signed(BODY, at=NOW))
+    made = hmac.new(SECRET.encode(), b"1760000000." + BODY, hashlib.sha256).digest()
+    assert found is not None
+    assert found == Signature("1760000000", (made,))
+    assert found.is_of(BODY, secrets(SECRET))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        f"t={NOW},v1={HEX}",
+        f"v1={HEX},t={NOW}",
+        f" t={NOW} , v1={HEX.upper()} ",
+        f"t={NOW},v0=anything,v1={HEX},v2=",
+    ],
+)
+def test_a_header_is_read_whatever_stands_beside(header: str) -> None:
+    assert read_signature(header) == Signature(str(NOW), (bytes.fromhex(HEX),))
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "",
+        "t=",
+        HEX,
+        f"t={NOW}",
+        f"v1={HEX}",
+        f"t={NOW},v1=",
+        f"t={NOW},v1={HEX[:-1]}",
+        f"t={NOW},v1={HEX}00",
+        f"t={NOW},v1={'zz' * 32}",
+        f"t={NOW},v1={HEX},v1=00",
+        f"t={NOW},t={NOW},v1={HEX}",
+        f"t=-{NOW},v1={HEX}",
+        f"t={NOW}.5,v1={HEX}",
+        f"t=٣{NOW},v1={HEX}",
+        f"t={'9' * 400},v1={HEX}",
+        f"t={NOW};v1={HEX}",
+        f"T={NOW},V1={HEX}",
+        f"t={NOW}" + f",v1={HEX}" * (DIGESTS_MOST + 1),
+        f"t={NOW},v1={HEX},x=" + "y" * HEADER_MOST,
+    ],
+)
+def test_anything_else_is_no_signature(header: str) -> None:
+    assert read_signature(header) is None
+
+
+@settings(max_examples=100, database=None)
+@given(st.text(st.characters(codec="utf-8"), max_size=200))
+def test_no_header_raises(header: str) -> None:
+    read_signature(header)
+    read_signature(f"t={header},v1={HEX}")
+    read_signature(f"t={NOW},v1={header}")
+
+
+@pytest.mark.parametrize(
+    ("seconds", "timely"), [(0, True), (300, True), (-300, True), (301, False), (-301, False)]
+)
+def test_a_signature_counts_for_300_seconds_either_way(seconds: int, timely: bool) -> None:  # noqa: FBT001
+    assert Signature(str(NOW - seconds), ()).is_timely(NOW) is timely
+
+
+def test_any_of_several_secrets_and_of_several_digests_will_do() -> None:
+    old, new = (read_signature(signed(BODY, secret=s, at=NOW)) for s in (SECRET, NEXT_SECRET))
+    assert old is not None
+    assert new is not None
+    assert old.is_of(BODY, secrets(SECRET, NEXT_SECRET))
+    assert new.is_of(BODY, secrets(SECRET, NEXT_SECRET))
+    both = Signature(str(NOW), (old.digests[0], new.digests[0]))
+    assert both.is_of(BODY, secrets(SECRET))
+    assert both.is_of(BODY, secrets(NEXT_SECRET))
+    assert not both.is_of(BODY, secrets("whsec_somebody_else's"))
+    assert not both.is_of(BODY, [])
+
+
+def test_the_body_and_the_time_are_both_signed() -> None:
+    found = read_signature(signed(BODY, at=NOW))
+    assert found is not None
+    assert not found.is_of(BODY + b" ", secrets(SECRET))
+    assert not Signature(str(NOW + 1), found.digests).is_of(BODY, secrets(SECRET))
+    assert not Signature("0" + found.time, found.digests).is_of(BODY, secrets(SECRET))
+
+
+def test_a_delivery_waits_for_its_job_in_doubling_steps_and_not_for_ever() -> None:
+    waits: list[float] = []
+    now = 0.0
+    while (then := next_look(0.0, now)) is not None:
+        waits.append(then - now)
+        now = then
+    assert waits == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]

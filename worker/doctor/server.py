@@ -1,0 +1,219 @@
+"""Whether a Redis server is one that jobs can be entrusted to: judged from what it says of itself.
+
+The rules are those of the design: one primary of 6.2 or newer, `noeviction`, an append-only file
+that is written before a write is acknowledged.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from worker.doctor.findings import Finding, fail, ok, warn
+
+OLDEST: Final = (6, 2)
+"""The oldest Redis the Lua scripts are written for."""
+
+MEMORY_WARN: Final = 0.75
+MEMORY_FAIL: Final = 0.90
+
+LOADING: Final = "redis.loading"
+PERSISTENCE: Final = "redis.persistence"
+EVICTION: Final = "redis.eviction"
+MEMORY: Final = "redis.memory"
+
+_ALWAYS: Final = "CONFIG SET appendfsync always, and the same in redis.conf"
+_AOF: Final = (
+    "CONFIG SET appendonly yes and CONFIG SET appendfsync always, and the same in redis.conf"
+)
+_LOST: Final = "a job whose paid submit is forgotten could be submitted and paid again"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerFacts:
+    """What INFO and CONFIG GET say; None where the server does not tell.
+
+    Managed servers refuse CONFIG, some leave fields of INFO out.
+    """
+
+    version: tuple[int, ...] | None = None
+    role: str | None = None
+    loading: bool = False
+    aof: bool | None = None
+    fsync: str | None = None
+    aof_write: str | None = None
+    aof_rewrite: str | None = None
+    snapshot: str | None = None
+    policy: str | None = None
+    used: int | None = None
+    most: int | None = None
+    """The limit in bytes; 0 where none is set."""
+    machine: int | None = None
+    """The memory of Redis' machine in bytes."""
+
+
+def read_server(info: Mapping[str, Any], config: Mapping[str, Any] | None) -> ServerFacts:
+    """Read the replies of INFO and CONFIG GET (None: refused); what is not there stays None."""
+    config = config or {}
+    aof = info.get("aof_enabled", config.get("appendonly"))
+    return ServerFacts(
+        version=_version(info.get("redis_version")),
+        role=_word(info.get("role")),
+        loading=_number(info.get("loading")) == 1,
+        aof=None if aof is None else str(aof) in ("1", "yes"),
+        fsync=_word(config.get("appendfsync")),
+        aof_write=_word(info.get("aof_last_write_status")),
+        aof_rewrite=_word(info.get("aof_last_bgrewrite_status")),
+        snapshot=_word(info.get("rdb_last_bgsave_status")),
+        policy=_word(info.get("maxmemory_policy", config.get("maxmemory-policy"))),
+        used=_number(info.get("used_memory")),
+        most=_number(info.get("maxmemory", config.get("maxmemory"))),
+        machine=_number(info.get("total_system_memory")),
+    )
+
+
+def judge_server(facts: ServerFacts) -> list[Finding]:
+    """Every finding about the server, in the order a person should mend them."""
+    return [
+        _judge_version(facts),
+        _judge_role(facts),
+        _judge_loading(facts),
+        judge_persistence(facts),
+        _judge_writing(facts),
+        judge_eviction(facts),
+        judge_memory(facts),
+    ]
+
+
+def judge_safety(facts: ServerFacts) -> list[Finding]:
+    """Only what can cost jobs or money while everything seems to work; the well ones left out."""
+    found = (judge_persistence(facts), judge_eviction(facts), judge_memory(facts))
+    return [finding for finding in found if finding.fix]
+
+
+def _judge_version(facts: ServerFacts) -> Finding:
+    name = "redis.version"
+    if facts.version is None:
+        fix = "look it up; 6.2 or newer is needed"
+        return warn(name, "the server does not tell its version", fix)
+    shown = ".".join(map(str, facts.version))
+    if facts.version[:2] < OLDEST:
+        return fail(name, f"Redis {shown} is too old", "install Redis 6.2 or newer")
+    return ok(name, f"Redis {shown}")
+
+
+def _judge_role(facts: ServerFacts) -> Finding:
+    name = "redis.role"
+    match facts.role:
+        case "master":
+            return ok(name, "it is a primary")
+        case None:
+            return warn(name, "the server does not tell its role", "make sure it is a primary")
+        case "slave":
+            fix = "let KNOUDS_REDIS_URL name the primary, or use redis+sentinel://"
+            return fail(name, "it is a replica: nothing can be written", fix)
+        case other:
+            fix = "let KNOUDS_REDIS_URL name a primary; for a Sentinel write redis+sentinel://"
+            return fail(name, f"it is a {other}, not a primary", fix)
+
+
+def _judge_loading(facts: ServerFacts) -> Finding:
+    if facts.loading:
+        return fail(LOADING, "it is still loading its data", "wait until it has, then look again")
+    return ok(LOADING, "its data is loaded")
+
+
+def judge_persistence(facts: ServerFacts) -> Finding:
+    """Whether an acknowledged write survives a crash of the server."""
+    match facts.aof, facts.fsync:
+        case False, _:
+            text = f"appendonly is off: a restart forgets what came after the snapshot; {_LOST}"
+            return warn(PERSISTENCE, text, _AOF)
+        case None, _:
+            text = f"persistence cannot be read; without an append-only file {_LOST}"
+            return warn(PERSISTENCE, text, "make sure of appendonly yes and appendfsync always")
+        case True, "always":
+            return ok(PERSISTENCE, "every write is on disk before it is acknowledged")
+        case True, None:
+            text = "appendonly is on; appendfsync cannot be read (CONFIG is refused): unless it is "
+            text += f"`always`, a crash may forget the last second, and {_LOST}"
+            return warn(PERSISTENCE, text, "ask the operator for appendfsync always")
+        case _, "everysec":
+            text = f"appendfsync is everysec: a crash may forget the last second; {_LOST}"
+            return warn(PERSISTENCE, text, _ALWAYS)
+        case _, other:
+            text = f"appendfsync is {other}: a crash may forget the last half minute; {_LOST}"
+            return warn(PERSISTENCE, text, _ALWAYS)
+
+
+def _judge_writing(facts: ServerFacts) -> Finding:
+    """Whether the last write to disk went well."""
+    name, disk = "redis.disk", "look for a full or broken disk, and into Redis' log"
+    if facts.aof and facts.aof_write not in (None, "ok"):
+        text = f"the last write to the append-only file failed ({facts.aof_write})"
+        return fail(name, f"{text}: Redis refuses writes", disk)
+    if facts.aof and facts.aof_rewrite not in (None, "ok"):
+        text = f"the last rewrite of the append-only file failed ({facts.aof_rewrite})"
+        return warn(name, f"{text}: it grows until the disk is full", disk)
+    if facts.snapshot not in (None, "ok"):
+        text = f"the last snapshot failed ({facts.snapshot})"
+        return warn(name, f"{text}: Redis may refuse writes until one succeeds", disk)
+    return ok(name, "the last writes to disk went well")
+
+
+def judge_eviction(facts: ServerFacts) -> Finding:
+    """Whether a full Redis may throw jobs away."""
+    match facts.policy:
+        case "noeviction":
+            return ok(EVICTION, "maxmemory-policy is noeviction")
+        case None:
+            text = "the eviction policy cannot be read; with any but noeviction, jobs could vanish"
+            return warn(EVICTION, text, "make sure of maxmemory-policy noeviction")
+        case other:
+            text = f"maxmemory-policy is {other}: keys of live jobs could vanish"
+            fix = "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf"
+            return fail(EVICTION, text, fix)
+
+
+def judge_memory(facts: ServerFacts) -> Finding:
+    """Whether there is room for more jobs."""
+    if facts.used is None:
+        return warn(MEMORY, "memory in use cannot be read", "watch it: a full Redis takes no job")
+    limit = facts.most or facts.machine
+    if not limit:
+        return ok(MEMORY, f"{_size(facts.used)} used; no limit is known")
+    share = facts.used / limit
+    what = "maxmemory" if facts.most else "the machine's memory"
+    text = f"{_size(facts.used)} used, {share:.0%} of {what} ({_size(limit)})"
+    fix = "raise maxmemory, give the machine more memory, or lower KNOUDS_RETENTION_S"
+    if share > MEMORY_FAIL:
+        return fail(MEMORY, f"{text}: a full Redis takes no job and no transition", fix)
+    if share > MEMORY_WARN:
+        return warn(MEMORY, text, fix)
+    return ok(MEMORY, text)
+
+
+def _size(count: int) -> str:
+    """Bytes as a person reads them."""
+    value, unit = float(count), "B"
+    for larger in ("KiB", "MiB", "GiB", "TiB"):
+        if value < 1024:  # noqa: PLR2004  the step of the units
+            break
+        value, unit = value / 1024, larger
+    return f"{value:.3g} {unit}" if value < 1000 else f"{value:.0f} {unit}"  # noqa: PLR2004  no exponent
+
+
+def _version(value: Any) -> tuple[int, ...] | None:
+    found = re.match(r"\d+(\.\d+)*", str(value or ""))
+    return tuple(int(part) for part in found[0].split(".")) if found else None
+
+
+def _word(value: Any) -> str | None:
+    return None if value is None else str(value)
+
+
+def _number(value: Any) -> int | None:
+    try:
+        return int(value)
+    except (TypeError, ValueError):
+        return None

@@ -1,0 +1,33 @@
+"""A word of warning at the start, where Redis is not set up to keep paid work."""
+
+import asyncio
+from typing import Final
+
+import structlog
+
+from worker.doctor.gathering import read_facts
+from worker.doctor.server import judge_safety
+from worker.store.client import Client
+
+log: Final = structlog.get_logger(__name__)
+
+WITHIN_S: Final = 3.0
+"""The start waits no longer for it."""
+
+
+async def warn_if_unsafe(client: Client) -> None:
+    """Log `redis.unsafe` for persistence, eviction and memory. Never stops a start."""
+    try:
+        async with asyncio.timeout(WITHIN_S):
+            facts = await read_facts(client)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the work itself will tell
+        log.warning("redis.unchecked", error=type(error).__name__)
+        return
+    for finding in judge_safety(facts):
+        log.warning(
+            "redis.unsafe",
+            check=finding.name,
+            level=finding.level.value,
+            why=finding.text,
+            fix=finding.fix,
+        )
