@@ -4,7 +4,7 @@ Nothing that arq hands over is lost: what is not a proper order becomes a dead l
 """
 
 import re
-from typing import Any, Final
+from typing import Any, Final, cast
 
 import msgspec
 import structlog
@@ -80,10 +80,10 @@ class Adoption:
         return dead.id
 
 
-def _kept(inputs: object) -> bytes:
+def _kept(inputs: Any) -> bytes:
     """The inputs as a JSON object, whatever was given."""
     try:
-        return encode(inputs if isinstance(inputs, dict) else {"inputs": inputs})  # pyright: ignore[reportUnknownArgumentType]
+        return encode(cast("object", inputs) if isinstance(inputs, dict) else {"inputs": inputs})
     except (TypeError, ValueError, UnicodeError):
         return encode({"unreadable": repr(inputs)[:10_000]})
 

@@ -133,6 +133,26 @@ class Stack:
         page = await self.store.queries.page(Filter(**wanted), 5000)
         return list(page.jobs)
 
+    async def keys_with(self, job_id: str) -> list[str]:
+        """Every sorted set of the namespace that holds a job."""
+        found: list[str] = []
+        for key in await self.keys():
+            if await self.store.client.call("TYPE", key) != b"zset":
+                continue
+            if await self.store.client.call("ZSCORE", key, job_id) is not None:
+                found.append(key)
+        return found
+
+    async def keys(self) -> list[str]:
+        """Every key of the namespace."""
+        found: set[str] = set()
+        cursor, pattern = b"0", f"{self.settings.namespace}:*"
+        while True:
+            cursor, page = await self.store.client.call("SCAN", cursor, "MATCH", pattern)
+            found |= {key.decode() for key in page}
+            if int(cursor) == 0:
+                return sorted(found)
+
     # The sandbox.
 
     async def ledger(self, label: str) -> dict[str, Any]:

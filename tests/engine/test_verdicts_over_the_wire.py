@@ -121,8 +121,7 @@ ROWS = [
 @pytest.mark.parametrize("row", ROWS, ids=str)
 async def test_an_answer_does_what_its_row_says(system: Stack, row: Row) -> None:
     async with system.worker(submit_timeout_s=3.0):
-        options = {"fault": row.fault, **dict(row.options)}
-        job_id = await system.enqueue(row.target, label="it", **options)
+        job_id = await system.enqueue(row.target, label="it", fault=row.fault, **dict(row.options))
         job = await system.until(job_id)
     assert job.state is row.state, job.reason
     if row.state is not OK:

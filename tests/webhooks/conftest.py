@@ -8,8 +8,15 @@ from pydantic import SecretStr
 
 from tests.engine.stack import stack
 from tests.webhooks.hooked import NEXT_SECRET, SECRET, Hooked
+from worker.engine import deliveries
 from worker.sandbox import SandboxConfig, running
 from worker.web import running as serving
+
+
+@pytest.fixture(autouse=True)
+def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of a test are short, so what they leave is looked for often."""
+    monkeypatch.setattr(deliveries, "LOOK_S", 0.1)
 
 
 @pytest.fixture

@@ -48,9 +48,12 @@ class Recollection:
         self._client = client
         self._jobs = jobs
         self._known: OrderedDict[str, _Known] = OrderedDict()
-        self._server: str | None = None
-        self._suspicious = True
-        self._trust_from = 0.0
+        self.server: str | None = None
+        """The server we know, by its run id."""
+        self.suspicious = True
+        """There was a new connection: the server may be another."""
+        self.trust_from = 0.0
+        """Nothing is admitted before."""
         self.bell = Bell()
 
     def watch(self, redis: ArqRedis) -> None:
@@ -60,12 +63,12 @@ class Recollection:
 
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
-        self._suspicious = True
+        self.suspicious = True
         self.bell.ring()
 
     def trusts(self, now: float) -> bool:
         """Whether what Redis says may be acted upon with a paid submit."""
-        return not self._suspicious and now >= self._trust_from
+        return not self.suspicious and now >= self.trust_from
 
     def remember(self, written: Stored, result: bytes | None = None) -> None:
         """Remember what was written of a job that was sent, or of how its run ended.
@@ -85,15 +88,15 @@ class Recollection:
         """Look whether the server is still the one we know."""
         while self._known and next(iter(self._known.values())).since < now - KEPT_S:
             self._known.popitem(last=False)
-        if not self._suspicious:
+        if not self.suspicious:
             return LOOK_S
         server = await self._who()
-        self._suspicious = False
-        if self._server is not None and server != self._server:
+        self.suspicious = False
+        if self.server is not None and server != self.server:
             restored = await self._reconcile()
-            self._trust_from = now + PAUSE_S
+            self.trust_from = now + PAUSE_S
             log.warning("redis.changed", restored=restored, remembered=len(self._known))
-        self._server = server
+        self.server = server
         return LOOK_S
 
     async def _who(self) -> str:
