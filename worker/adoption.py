@@ -4,7 +4,7 @@ Nothing that arq hands over is lost: what is not a proper order becomes a dead l
 """
 
 import re
-from typing import Any, Final, cast
+from typing import Any, Final
 
 import msgspec
 import structlog
@@ -80,12 +80,13 @@ class Adoption:
         return dead.id
 
 
-def _kept(inputs: Any) -> bytes:
+def _kept(inputs: object) -> bytes:
     """The inputs as a JSON object, whatever was given."""
     try:
-        return encode(cast("object", inputs) if isinstance(inputs, dict) else {"inputs": inputs})
+        text = encode(inputs)
     except (TypeError, ValueError, UnicodeError):
-        return encode({"unreadable": repr(inputs)[:10_000]})
+        text = encode(repr(inputs)[:10_000])
+    return text if text.startswith(b"{") else b'{"inputs":' + text + b"}"
 
 
 def _name(target: object) -> str:
