@@ -1,9 +1,15 @@
 """Reading and writing of times, and texts made safe for a terminal."""
 
+import os
 import re
 import shlex
+import shutil
+import sys
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
+
+NAME: Final = "knouds-worker"
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
@@ -92,4 +98,13 @@ def lane_of(job: dict[str, Any]) -> str:
 
 def command(*words: str) -> str:
     """A command line to copy: every word quoted where a shell needs it."""
-    return shlex.join(("knouds-worker", *words))
+    return shlex.join((program(), *words))
+
+
+def program() -> str:
+    """This program as a shell finds it from here: by name, or by path where PATH lacks it."""
+    started = Path(sys.argv[0])
+    if started.name != NAME or shutil.which(NAME) or not started.is_file():
+        return NAME
+    path = os.path.relpath(started)
+    return str(started) if path.startswith("..") else path
