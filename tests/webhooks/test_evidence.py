@@ -62,7 +62,7 @@ async def test_an_attached_run_is_settled_by_what_was_delivered_of_it(hooked: Ho
 async def test_an_attached_run_that_a_poll_settles_is_nobodys_candidate(hooked: Hooked) -> None:
     """Neither before its delivery comes nor after."""
     async with hooked.worker():
-        job_id = await uncertain(hooked, webhook={"delay_s": 1.0})
+        job_id = await uncertain(hooked, webhook={"delay_s": 0.6})
         other = await uncertain(hooked, "b", webhook={"lost": True})
         execution_id = await hooked.execution_of("a")
         await hooked.call("POST", f"jobs/{job_id}/resolve", execution_id=execution_id)
@@ -87,11 +87,11 @@ async def test_only_runs_of_the_same_target_and_time_are_candidates(hooked: Hook
     now = time.time()
     store = hooked.system.store.webhooks
     told: tuple[tuple[str, dict[str, Any], float], ...] = (
-        ("same", {}, now + 1),
-        ("workflow", {"workflowSlug": "gpt-image-2"}, now + 1),
-        ("part-of-one", {"workflowSlug": "product-shots"}, now + 1),
-        ("other", {"modelIds": ["suno"]}, now + 1),
-        ("unnamed", {"modelIds": "gpt-image-2"}, now + 1),
+        ("same", {}, now + 0.2),
+        ("workflow", {"workflowSlug": "gpt-image-2"}, now + 0.2),
+        ("part-of-one", {"workflowSlug": "product-shots"}, now + 0.2),
+        ("other", {"modelIds": ["suno"]}, now + 0.2),
+        ("unnamed", {"modelIds": "gpt-image-2"}, now + 0.2),
         ("before", {}, now - 3_600),
         ("after", {}, now + 9_000),
     )

@@ -146,7 +146,7 @@ async def test_where_no_webhook_is_to_come_no_delivery_is_looked_for(
 
 async def test_a_late_delivery_changes_nothing(hooked: Hooked) -> None:
     async with hooked.worker():
-        job_id = await hooked.system.enqueue(label="a", webhook={"delay_s": 1.0})
+        job_id = await hooked.system.enqueue(label="a", webhook={"delay_s": 0.6})
         await asyncio.sleep(0.2)
         await hooked.poll_now(job_id)
         settled = await hooked.system.until(job_id)
@@ -219,7 +219,7 @@ async def test_a_cancelled_run_is_told_of_or_polled_as_usual(hooked: Hooked, *, 
 
 async def test_deliveries_wait_for_a_worker(hooked: Hooked) -> None:
     async with hooked.worker():
-        job_id = await hooked.system.enqueue(label="a", duration_s=1.0)
+        job_id = await hooked.system.enqueue(label="a", duration_s=0.6)
         await hooked.system.until(job_id, State.RUNNING)
     await hooked.until_delivered(1)
     assert (await hooked.system.job(job_id)).state is State.RUNNING

@@ -148,8 +148,10 @@ class Deliveries:
             return
         first, last = post.arrivals[0], post.arrivals[-1]
         orphan = _orphan(post.execution_id, last, first.received_at)
-        await self._store.webhooks.keep(orphan, post, next_look(last.received_at, now))
-        log.info("delivery.kept", execution_id=post.execution_id, delivered=last.event)
+        again_at = next_look(last.received_at, now)
+        await self._store.webhooks.keep(orphan, post, again_at)
+        if again_at is None:
+            log.info("delivery.orphaned", execution_id=post.execution_id, delivered=last.event)
 
 
 def _awaits(stored: Stored, post: Post) -> bool:

@@ -50,6 +50,11 @@ class Scripts:
         args: list[Argument] = [arg for _, job_id, at, looks in jobs for arg in (job_id, at, looks)]
         return int(await self._run("reschedule", keys, args))
 
+    async def receive(self, keys: Sequence[Argument], args: Sequence[Argument]) -> str:
+        """Store a webhook's delivery; what became of it."""
+        found: bytes = await self._run("receive", keys, args)
+        return found.decode()
+
     async def mend(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
         """Put entries right; how many changed, or -1 where the first key is not as judged."""
         return int(await self._run("mend", keys, args))

@@ -18,7 +18,7 @@ from jobs.webhooks import KEPT_S, KNOWN_S
 from worker.store.client import Client, Command, texts
 from worker.store.codec import BROKEN, encode
 from worker.store.keys import Keys
-from worker.store.scripts import Scripts, source
+from worker.store.scripts import Scripts
 
 ORPHAN_BODY_MOST: Final = 65_536
 """Bytes of a body that is kept where nobody claims it; a poll brings what is larger."""
@@ -84,7 +84,6 @@ class WebhookStore:
         self._client = client
         self._keys = keys
         self._scripts = scripts
-        self._receive = source("receive")
 
     # Coming in.
 
@@ -97,8 +96,7 @@ class WebhookStore:
             self._keys.delivered,
         )
         args = (_EVENT + event, f"{now} ".encode() + body, execution_id, now, KEPT_S)
-        found = await self._client.call("EVAL", self._receive, len(keys), *keys, *args)
-        return Received(found.decode())
+        return Received(await self._scripts.receive(keys, args))
 
     # Working on them.
 

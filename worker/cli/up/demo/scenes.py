@@ -76,7 +76,7 @@ _DONE: Final = End("succeeded")
 _TWICE: Final = End("succeeded", attempts=2)
 
 SCENES: Final = (
-    _model("async-model", "an async run, polled", "gpt-image-2", _DONE, knobs={"duration_s": 3}),
+    _model("async-model", "an async run", "gpt-image-2", _DONE, knobs={"duration_s": 3}),
     Scene(
         "async-workflow",
         "a workflow of three models",
