@@ -7,17 +7,21 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
-from jobs.lanes import Scope
+from jobs.lanes import JobId, Scope
 from jobs.places import Index, entries
 from jobs.poison import UNREADABLE
-from jobs.states import State
+from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
+from worker.clock import SystemClock
+from worker.desk import Desk
 from worker.engine.isolation import INTERNAL
 from worker.engine.recollection import Recollection
+from worker.engine.timer import Timer
 from worker.main import SteadyWorker
 from worker.provider.client import Provider
-from worker.runtime import Runtime
+from worker.runtime import Runtime, intake
 from worker.store.changes import Stored
+from worker.web import running
 
 
 async def _spoil(system: Stack, redis: ArqRedis, job_id: str) -> None:
@@ -137,6 +141,55 @@ async def _recollection(worker: SteadyWorker) -> Recollection:
     runtime: Runtime = worker.ctx["runtime"]
     (found,) = (one for one in runtime.supervisor.services if isinstance(one, Recollection))
     return found
+
+
+async def test_a_service_that_keeps_failing_is_restarted_and_told_in_readyz(
+    system: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def raising(_: Timer, now: float) -> float:
+        raise ZeroDivisionError(now)
+
+    async def troubles() -> dict[str, dict[str, str]]:
+        async with system.http.get(f"{url}/readyz") as answer:
+            found: dict[str, dict[str, str]] = (await answer.json())["troubles"]
+            return found
+
+    async def told() -> bool:
+        return [*(await troubles()).values()] == [{"timer": "ZeroDivisionError"}]
+
+    async def well() -> bool:
+        return not await troubles()
+
+    settings = system.settings.model_copy(update={"http_port": 0})
+    async with running(settings, system.store) as url, system.worker(lease_s=0.3):
+        with monkeypatch.context() as broken:
+            broken.setattr(Timer, "tick", raising)
+            await wait_until(told, "the failing timer is told")
+            assert (await system.until(await system.enqueue(label="it"))).spent == 0
+        await wait_until(well, "the timer is well again")
+
+
+async def test_sixty_days_do_nothing_to_what_waits(system: Stack) -> None:
+    """Scheduled, parked, dead or behind a hold for sixty days: all there, and freed as ever."""
+    long_ago = SystemClock()
+    now = long_ago.now
+    long_ago.now = lambda: now() - 60 * 86_400  # type: ignore[method-assign]
+    then = intake(system.settings, system.store, long_ago)
+    pause = await Desk(system.store, long_ago).set_hold(Scope("default/workflow"), SOMEBODY)
+    behind = await then.enqueue(
+        system.order("my-pipeline", kind=Kind.WORKFLOW, label="behind"), job_id=JobId("behind")
+    )
+    due = await then.enqueue(system.order(label="due", delay_s=60 * 86_400.0 - 1))
+    parked = await then.enqueue(system.order("suno", label="parked"), job_id=JobId("parked"))
+    await Desk(system.store, long_ago).park("parked", SOMEBODY)
+    async with system.worker(retention_s=1.0):
+        assert (await system.until(due.job.id)).state is State.SUCCEEDED
+        assert (await system.job(behind.job.id)).state is State.QUEUED
+        assert (await system.job(parked.job.id)).state is State.PARKED
+        await system.desk.release_hold(pause.id, SOMEBODY)
+        await system.desk.release("parked", SOMEBODY)
+        for job_id in ("behind", "parked"):
+            assert (await system.until(job_id)).state is State.SUCCEEDED
 
 
 async def test_no_key_of_a_living_job_expires(system: Stack) -> None:

@@ -125,7 +125,7 @@ async def test_a_dead_redis_is_told_by_the_probe_soon(open_api: OpenApi, namespa
 
 
 async def test_ready_tells_how_many_workers_live(api: Api) -> None:
-    assert (await api.get("/readyz")).json == {"ready": True, "workers": 0}
+    assert (await api.get("/readyz")).json == {"ready": True, "workers": 0, "troubles": {}}
 
 
 async def test_the_index_says_what_is_here(api: Api) -> None:

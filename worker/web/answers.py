@@ -320,6 +320,8 @@ class Ready(Answer):
 
     ready: Literal[True]
     workers: int
+    troubles: dict[str, dict[str, str]]
+    """Worker → background services being restarted, with the class of their last error."""
 
 
 class Index(Answer):

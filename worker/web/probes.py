@@ -22,10 +22,14 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Redis answers; how many workers live is told, not judged: jobs wait safely without one."""
+    """Redis answers; workers and their troubles are told, not judged: jobs wait safely meanwhile.
+
+    `troubles`: worker id → background services that are being restarted, with the error's class.
+    """
     async with asyncio.timeout(READY_WITHIN_S):
         workers = await office_of(request).review.live_workers()
-    return json_response({"ready": True, "workers": len(workers)})
+    troubles = {worker.id: worker.failures for worker in workers if worker.failures}
+    return json_response({"ready": True, "workers": len(workers), "troubles": troubles})
 
 
 async def index(request: web.Request) -> web.Response:
