@@ -4,6 +4,7 @@ import contextlib
 import os
 import secrets
 import socket
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -125,18 +126,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     bells, decisions = Bells(), rules(settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     quota = QuotaWatch(store.fleet, store.gates, clock)
-    provider = Provider(
-        settings.base_url,
-        settings.accounts,
-        timeouts=Timeouts(
-            connect_s=settings.connect_timeout_s,
-            submit_s=settings.submit_timeout_s,
-            sync_s=settings.sync_timeout_s,
-            poll_s=settings.poll_timeout_s,
-        ),
-        connections=settings.max_jobs + settings.poll_concurrency,
-        on_quota=quota.saw,
-    )
+    provider = _provider(settings, quota)
     recollection = Recollection(store.client, store.jobs)
     recollection.watch(redis)
     settling = Settling(store, clock, bells, recollection, settings.max_result_bytes)
@@ -176,32 +166,13 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         max_jobs=settings.max_jobs,
         lease_s=settings.lease_s,
     )
-    started_at = clock.now()
     patience = Patience(clock, settings.shutdown_grace_s)
-
-    def describe(now: float) -> Heartbeat:
-        return Heartbeat(
-            id=worker_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=started_at,
-            seen_at=now,
-            submitting=submitter.submitting,
-            sync_runs=submitter.sync_runs,
-            polling=poller.under_way,
-            stopping=patience.begun,
-            failures=supervisor.troubles,
-        )
-
-    def found_fleet(size: int) -> None:
-        admission.fleet_size = size
-
     pulse = Pulse(
         store,
         settings.lease_s,
         leased=lambda: submitter.leased,
-        describe=describe,
-        found_fleet=found_fleet,
+        describe=_described(worker_id, clock, submitter, poller, patience),
+        found_fleet=admission.found_fleet,
     )
     supervisor = Supervisor(
         [
@@ -232,6 +203,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         ],
         clock,
     )
+    pulse.troubles = lambda: supervisor.troubles
     return Runtime(
         store=store,
         provider=provider,
@@ -245,6 +217,43 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         patience=patience,
         worker_id=worker_id,
     )
+
+
+def _provider(settings: Settings, quota: QuotaWatch) -> Provider:
+    return Provider(
+        settings.base_url,
+        settings.accounts,
+        timeouts=Timeouts(
+            connect_s=settings.connect_timeout_s,
+            submit_s=settings.submit_timeout_s,
+            sync_s=settings.sync_timeout_s,
+            poll_s=settings.poll_timeout_s,
+        ),
+        connections=settings.max_jobs + settings.poll_concurrency,
+        on_quota=quota.saw,
+    )
+
+
+def _described(
+    worker_id: str, clock: Clock, submitter: Submitter, poller: Poller, patience: Patience
+) -> Callable[[float], Heartbeat]:
+    """What a worker says of itself at a moment."""
+    started_at = clock.now()
+
+    def describe(now: float) -> Heartbeat:
+        return Heartbeat(
+            id=worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=started_at,
+            seen_at=now,
+            submitting=submitter.submitting,
+            sync_runs=submitter.sync_runs,
+            polling=poller.under_way,
+            stopping=patience.begun,
+        )
+
+    return describe
 
 
 def _listeners(

@@ -71,6 +71,10 @@ class Admission:
         self.fleet_size = 1
         """Live workers, this one among them; the heartbeat keeps it up to date."""
 
+    def found_fleet(self, size: int) -> None:
+        """Learn how many workers live."""
+        self.fleet_size = size
+
     async def tick(self, now: float) -> float:
         """Admit what may be sent now; returns the seconds until the next look."""
         if self.closed:

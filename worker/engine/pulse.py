@@ -2,6 +2,8 @@
 
 from collections.abc import Callable
 
+import msgspec
+
 from worker.engine.bells import Bell
 from worker.store import Store
 from worker.store.fleet import ALIVE_LEASES, Heartbeat
@@ -27,11 +29,14 @@ class Pulse:
         self._describe = describe
         self._found_fleet = found_fleet
         self.bell = Bell()
+        self.troubles: Callable[[], dict[str, str]] = dict
+        """Services that are being restarted, with the class of their last error."""
 
     async def tick(self, now: float) -> float:
         """Extend leases, beat, and count the workers that live."""
         await self._store.jobs.extend_leases(self._leased(), now + self._lease_s)
-        await self._store.fleet.beat(self._describe(now))
+        beat = msgspec.structs.replace(self._describe(now), failures=self.troubles())
+        await self._store.fleet.beat(beat)
         workers = await self._store.fleet.workers()
         fresh = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= fresh and not w.stopping]
