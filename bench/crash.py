@@ -180,10 +180,6 @@ async def _counted(bench: Bench, succeeded: set[str], parked: int) -> dict[str, 
         "credits_twice": sum(8 * max(0, count - 1) for count in started.values()),
         "parked_for_a_person": parked,
         "lost": RUNS - len(succeeded) - parked,
-        "paid_and_lost": sum(
-            count > 0 for label, count in started.items() if label not in succeeded
-        )
-        - parked,
     }
 
 
