@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import moves
-from jobs.answers import NoLook, PollAnswer
+from jobs.answers import Finished, NoLook, PollAnswer
 from jobs.decide import Decision, LookAgain, Looks, Moment, decide_poll
 from jobs.holds import Gates
 from jobs.lanes import executions
@@ -173,7 +173,8 @@ class Poller:
 
         def decide(job: Job, now: float) -> Decision | None:
             nonlocal again
-            if not is_watched(job) or job.execution_id != execution_id:
+            late = job.parked_as == moves.UNCERTAIN and isinstance(answer, Finished)
+            if job.execution_id != execution_id or not (is_watched(job) or late):
                 return None
             webhook = job.webhook and job.state is State.RUNNING
             rules = self._reliance.rules(job.account, webhook=webhook)

@@ -5,6 +5,7 @@ so it parks as `uncertain` (or is retried, where the job opted into that). Claim
 rescuer, their lease ends by itself.
 """
 
+from collections.abc import Callable
 from typing import Final
 
 import structlog
@@ -62,7 +63,7 @@ class Rescuer:
             if stored is None:
                 continue
             try:
-                rescued = await self._settling.settle(stored, self._decide)
+                rescued = await self._settling.settle(stored, self._decide(stored.job))
             except IllegalMove as error:
                 await self._isolation.isolate(stored.job.id, error)
                 continue
@@ -78,8 +79,15 @@ class Rescuer:
                 )
         return 0.0 if len(ids) == BATCH and lost else LOOK_S
 
-    def _decide(self, job: Job, now: float) -> Decision | None:
-        return _rescue(job, Moment(now, self._clock.jitter(), self._rules))
+    def _decide(self, found: Job) -> Callable[[Job, float], Decision | None]:
+        """Rescue the version that was found; one that moved on is in somebody's hands."""
+
+        def decide(job: Job, now: float) -> Decision | None:
+            if job is not found:
+                return None
+            return _rescue(job, Moment(now, self._clock.jitter(), self._rules))
+
+        return decide
 
 
 def _rescue(job: Job, moment: Moment) -> Decision | None:

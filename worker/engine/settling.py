@@ -5,7 +5,7 @@ is back, and it is asked again against what the job has become when somebody els
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Final, ParamSpec, TypeVar, assert_never
 
 import structlog
@@ -64,11 +64,14 @@ class Settling:
         when the answer has become meaningless (another worker was faster, a person decided).
         """
         current: Stored | None = stored
+        made_true: set[str] = set()
         while current is not None:
             decision = decide(current.job, self._clock.now())
             if decision is None:
                 return None
-            await self.perform(decision.effects)
+            fresh = [effect for effect in decision.effects if _name(effect) not in made_true]
+            await self.perform(fresh)
+            made_true |= {_name(effect) for effect in fresh}
             if decision.job is current.job:
                 return current
             job, extra = self._with_result(decision)
@@ -101,7 +104,7 @@ class Settling:
                 await asyncio.sleep(pause)
                 pause = min(AGAIN_MOST_S, pause * 2)
 
-    async def perform(self, effects: tuple[Effect, ...]) -> None:
+    async def perform(self, effects: Sequence[Effect]) -> None:
         """Make the effects of a decision true; they are facts, whoever wins the job."""
         for effect in effects:
             match effect:
@@ -163,6 +166,21 @@ class Settling:
         if job.state is State.SUCCEEDED and last is not None and self._costs.get(key) != last:
             self._costs[key] = last
             await self._store.fleet.saw_cost(*key, last)
+
+
+def _name(effect: Effect) -> str:
+    """What an effect is about: asked again after a lost race, it must not count twice."""
+    match effect:
+        case PutUp(hold):
+            return f"hold {hold.key}"
+        case Cool(cool_down):
+            return f"cool {cool_down.scope}"
+        case RememberSync(lane, _):
+            return f"sync {lane}"
+        case Opened(hold_ids):
+            return f"opened {hold_ids}"
+        case _:
+            assert_never(effect)
 
 
 def _accepted(hold: Hold | None) -> Hold | None:

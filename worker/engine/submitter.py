@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -28,6 +28,10 @@ from worker.store import Store
 from worker.store.changes import Stored
 
 log: Final = structlog.get_logger(__name__)
+
+
+_Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
+"""Tasks by job id and hop: a worker may have two hops of one job in hand, one fenced out."""
 
 
 class _FencedOut(Exception):
@@ -70,8 +74,8 @@ class Submitter:
         self._reliance = reliance
         self._worker_id = worker_id
         self._lease_s = lease_s
-        self._submits: dict[str, asyncio.Task[None]] = {}
-        self._sync_runs: dict[str, asyncio.Task[None]] = {}
+        self._submits: _Tasks = {}
+        self._sync_runs: _Tasks = {}
 
     @property
     def submitting(self) -> int:
@@ -86,16 +90,16 @@ class Submitter:
     @property
     def leased(self) -> tuple[str, ...]:
         """Ids of the jobs in this worker's hands: their leases have to be extended."""
-        return (*self._submits, *self._sync_runs)
+        return tuple(job_id for job_id, _ in (*self._submits, *self._sync_runs))
 
     async def submit(self, job_id: str, hop: str) -> None:
         """Submit a job if this hop is still the one that may; a late rerun does nothing.
 
         What has begun is finished even when arq cancels the hop: intent and fact belong together.
         """
-        task = asyncio.create_task(self._hop(job_id, hop), name=f"submit {job_id}")
-        self._submits[job_id] = task
-        task.add_done_callback(lambda _: self._done(self._submits, job_id))
+        task = self._submits.get((job_id, hop))
+        if task is None:
+            task = self._keep(self._submits, job_id, hop, self._hop(job_id, hop))
         await asyncio.shield(task)
 
     async def drain(self, until: Patience) -> None:
@@ -108,9 +112,18 @@ class Submitter:
         await until.over_or_done(self._sync_runs.values())
         await end(*self._sync_runs.values())
 
-    def _done(self, tasks: dict[str, asyncio.Task[None]], job_id: str) -> None:
-        tasks.pop(job_id, None)
-        self._bells.admission.ring()
+    def _keep(
+        self, tasks: _Tasks, job_id: str, hop: str, work: Coroutine[Any, Any, None]
+    ) -> asyncio.Task[None]:
+        """Start work on a hop, and have it in hand until it is done."""
+
+        def done(_: asyncio.Task[None]) -> None:
+            del tasks[job_id, hop]
+            self._bells.admission.ring()
+
+        task = tasks[job_id, hop] = asyncio.create_task(work, name=f"{job_id}:{hop}")
+        task.add_done_callback(done)
+        return task
 
     async def _hop(self, job_id: str, hop: str) -> None:
         try:
@@ -149,10 +162,8 @@ class Submitter:
 
     def _open_connection(self, stored: Stored, inputs: bytes) -> None:
         """Run it sync: the connection stays open, the hop does not wait for it."""
-        job_id = stored.job.id
-        task = asyncio.create_task(self._run_sync(_Hand(stored), inputs), name=f"sync {job_id}")
-        self._sync_runs[job_id] = task
-        task.add_done_callback(lambda _: self._done(self._sync_runs, job_id))
+        job = stored.job
+        self._keep(self._sync_runs, job.id, job.hop or "", self._run_sync(_Hand(stored), inputs))
 
     async def _run_sync(self, hand: _Hand, inputs: bytes) -> None:
         try:
@@ -235,8 +246,15 @@ class Submitter:
     async def _fenced_out(self, hand: _Hand) -> None:
         """Nothing was sent. Where a person only asked to cancel meanwhile, that can be done now."""
         log.info("submit.fenced_out", job_id=hand.stored.job.id)
-        hop = hand.stored.job.hop or ""
-        await self._settling.settle(hand.stored, _given_back(hop, "changed before it was sent"))
+        ours = hand.stored.job
+
+        def decide(job: Job, now: float) -> Decision | None:
+            same = job.hop == ours.hop and job.sent_at == ours.sent_at
+            if job.state is not State.SUBMITTING or not same:
+                return None
+            return _unsent(job, now, "changed before it was sent")
+
+        await self._settling.settle(hand.stored, decide)
 
     async def _settle(self, stored: Stored, answer: SubmitAnswer) -> Stored | None:
         """Write what the answer means, if the job still waits for it."""
@@ -282,10 +300,13 @@ def _awaits(job: Job, submitted: Job) -> bool:
 
 def _given_back(hop: str, why: str) -> Callable[[Job, float], Decision | None]:
     def decide(job: Job, now: float) -> Decision | None:
-        if not _may_submit(job, hop):
-            return None
-        if job.cancel_requested:
-            return Decision(moves.cancel(job, now, note="never sent"))
-        return Decision(moves.give_back(job, now, why=why))
+        return _unsent(job, now, why) if _may_submit(job, hop) else None
 
     return decide
+
+
+def _unsent(job: Job, now: float, why: str) -> Decision:
+    """Nothing of this submit left: back in line, or cancelled where a person asked for that."""
+    if job.cancel_requested:
+        return Decision(moves.cancel(job, now, note="never sent"))
+    return Decision(moves.give_back(job, now, why=why))

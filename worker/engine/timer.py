@@ -45,6 +45,8 @@ class Timer:
         for stored in await self._store.jobs.load_many(ids):
             if stored is None:
                 continue
+            if stored.job.state in waiting and (stored.job.due_at or 0.0) > now:
+                continue  # it was here and failed again while we looked
             if stored.job.state in waiting:
                 commits.append(self._store.jobs.commit(stored, come_due(stored.job, now)))
             else:
