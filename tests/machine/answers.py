@@ -1,0 +1,94 @@
+"""Everything the provider can say, each ready to be said to a call that waits."""
+
+from collections.abc import Callable
+from typing import Final
+
+from jobs.answers import (
+    Fault,
+    Lost,
+    Missing,
+    NoLook,
+    NotSent,
+    PollAnswer,
+    Refused,
+    RunCancelled,
+    RunFailed,
+    StillRunning,
+    SubmitAnswer,
+)
+from tests.machine.provider import Call, Run
+from tests.machine.world import World, result_of
+from worker.provider.answers import CancelAnswer, CancelNotThere, CancelTaken, Trouble
+
+OnSubmit = Callable[[World, Call], tuple[SubmitAnswer, bool]]
+"""The answer, and whether a run exists of which it does not speak."""
+
+
+def refused(status: int, code: str | None = None, *, started: bool = False) -> OnSubmit:
+    """Make a refusal."""
+    retry_after_s = 20.0 if status == 429 else None
+    fault = Fault(code, http_status=status, retry_after_s=retry_after_s)
+    return lambda _world, _call: (Refused(fault), started)
+
+
+TAKEN: Final[dict[str, OnSubmit]] = {
+    "accepted": lambda world, call: (world.accepted(call), False),
+    "finished at once": lambda world, call: (world.finished(call), False),
+}
+REFUSED: Final[dict[str, OnSubmit]] = {
+    "no async mode": refused(400, "ASYNC_NOT_SUPPORTED"),
+    "no credits": refused(402, "INSUFFICIENT_CREDITS"),
+    "no grant": refused(402, "grant_exhausted"),
+    "denied": refused(403, "CAPABILITY_DENIED"),
+    "too many": refused(429, "RATE_LIMIT_EXCEEDED"),
+    "failed": refused(500, "EXECUTION_FAILED"),
+    "down": refused(503),
+    "bad inputs": refused(400, "INVALID_INPUTS"),
+    "not sent after all": lambda _world, _call: (NotSent("closed before it was used"), False),
+}
+DOUBTFUL: Final[dict[str, OnSubmit]] = {
+    "bad gateway": refused(502),
+    "bad gateway, started": refused(502, started=True),
+    "lost": lambda _world, _call: (Lost("the server hung up"), False),
+    "lost, started": lambda _world, _call: (Lost("the server hung up"), True),
+}
+ON_SUBMIT: Final = TAKEN | REFUSED | DOUBTFUL
+
+OnPoll = Callable[[World, Run], PollAnswer]
+
+ENDS: Final[dict[str, OnPoll]] = {
+    "completed": lambda world, run: world.completed(run),
+    "failed": lambda _world, _run: RunFailed(Fault("EXECUTION_FAILED")),
+    "failed for good": lambda _world, _run: RunFailed(Fault("INVALID_INPUTS")),
+    "failed for money": lambda _world, _run: RunFailed(Fault("INSUFFICIENT_CREDITS")),
+    "cancelled": lambda _world, _run: RunCancelled(),
+    "cancelled too late": lambda _world, run: RunCancelled(result_of(run.job_id, 0), 1.0),
+    "no result": lambda _world, _run: Lost("completed without a result"),
+}
+"""How a run ends; once it has, every later look sees the same."""
+
+TOLD: Final = (
+    "completed",
+    "failed",
+    "failed for good",
+    "cancelled",
+    "cancelled too late",
+    "progress",
+)
+"""What a webhook tells."""
+
+LOOKS: Final[dict[str, OnPoll]] = {
+    "processing": lambda _world, _run: StillRunning("processing"),
+    "missing": lambda _world, _run: Missing(Fault(None, http_status=404)),
+    "trouble": lambda _world, _run: NoLook("HTTP 500", 500),
+    "too many looks": lambda _world, _run: NoLook("HTTP 429", 429, 15.0),
+}
+"""Looks that show no end, also of a run that has ended: an answer may be late."""
+ON_LOOK: Final = ENDS | LOOKS
+
+ON_CANCEL: Final[dict[str, CancelAnswer]] = {
+    "taken": CancelTaken("cancel_requested"),
+    "not there": CancelNotThere(Fault(None, http_status=404)),
+    "trouble": Trouble("HTTP 500", Fault(None, http_status=500)),
+    "refused": Trouble("HTTP 409", Fault(None, http_status=409)),
+}

@@ -1,0 +1,59 @@
+"""The stage of the machine: the real engine, with a played provider and a line that can break."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Generator
+from types import SimpleNamespace
+
+import pytest
+from arq import ArqRedis
+
+from config.settings import Settings
+from tests.machine.line import Line
+from tests.machine.provider import PlayedProvider
+from tests.machine.world import World, opened, small
+from worker.connection import connect
+from worker.store.client import Client
+
+
+async def _at_once(_: float) -> None:
+    """Wait for no time: the time of the machine is the test's."""
+    await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Play the provider and the line, wait in no real time, and name hops in the same order."""
+    numbers = itertools.count(1)
+    monkeypatch.setattr("worker.runtime.Provider", PlayedProvider)
+    monkeypatch.setattr("worker.store.Client", Line)
+    monkeypatch.setattr("worker.engine.settling.asyncio", SimpleNamespace(sleep=_at_once))
+    monkeypatch.setattr("worker.engine.poller.HAND_OVER_S", 0)
+
+    def in_order(_: int) -> str:
+        return f"{next(numbers):08x}"
+
+    hops = SimpleNamespace(token_hex=in_order)
+    monkeypatch.setattr("worker.engine.admission.secrets", hops)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unhurried_disk(redis_url: str) -> Generator[None]:
+    """Let the server not wait for the disk after each write: nothing here pulls its plug."""
+    with asyncio.Runner() as runner:
+        runner.run(_configure(redis_url, "no"))
+        yield
+        runner.run(_configure(redis_url, "always"))
+
+
+async def _configure(redis_url: str, fsync: str) -> None:
+    client: ArqRedis = connect(Settings(), redis_url)
+    await Client(client).call("CONFIG SET", "appendfsync", fsync)
+    await client.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+async def world(redis_url: str) -> AsyncGenerator[World]:
+    """An empty deployment."""
+    async with opened(small(), redis_url) as one:
+        yield one

@@ -1,0 +1,252 @@
+"""The laws, held against what lies in Redis and against what the provider really ran.
+
+One look reads everything. A history keeps what the looks before saw: jobs carry their events, so
+every move between two looks is judged, however many there were.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jobs.answers import Accepted, Finished, RunCancelled
+from jobs.holds import Gates
+from jobs.lifecycle import MOVES_OF_PEOPLE, TABLE, Move
+from jobs.moves import MANUAL, STUCK, UNCERTAIN
+from jobs.places import Index, entries
+from jobs.records import Event, Job
+from jobs.states import PRUNABLE, SETTLED, State
+from tests.machine.provider import Call, Judge
+from worker.engine.isolation import INTERNAL
+from worker.store import Store
+from worker.store.codec import decode_job
+
+Scores = dict[str, float]
+
+MOVED_BY_CLAIMS: Final = (Index.LEASE, Index.INFLIGHT)
+"""Their scores move without the record: leases are extended, polls claimed and put off."""
+
+LONGEST_WAIT_S: Final = 400.0
+"""Nothing under a lease or in flight is left alone longer than this (stuck runs: 330 s)."""
+
+WORDS_OF_THE_PROVIDER: Final = {
+    UNCERTAIN: {Move.ACCEPT, Move.SUCCEED},
+    STUCK: {Move.SUCCEED, Move.HOLD, Move.CANCEL},
+}
+"""What may befall a parked job without a person: the provider's word on a run already paid."""
+
+NO_MOVES: Final = {"enqueue", "cancel_sent"}
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """Everything in Redis at a moment when nobody writes."""
+
+    jobs: dict[str, Job]
+    results: dict[str, bytes | None]
+    sets: dict[str, Scores]
+    """Every sorted set that is an index of jobs."""
+    lanes: Scores
+    groups: Scores
+    acts: int
+    gates: Gates
+    store: Store
+
+
+async def look(store: Store) -> Snapshot:
+    """Read everything, in two round trips and one for the gates."""
+    keys, prefix = store.keys, store.keys.job("")
+    aside = {keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.audit}
+    aside |= {keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers}
+    aside |= {keys.inbox, keys.orphans}
+    found: list[bytes] = await store.client.call("KEYS", f"{keys.namespace}:*")
+    names = sorted(name.decode() for name in found)
+    ids = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    others = (prefix, keys.delivery(""))
+    indexes = [name for name in names if not name.startswith(others) and name not in aside]
+    rows: list[Any] = await store.client.many(
+        [
+            ("XLEN", keys.audit),
+            *(("HMGET", keys.job(job_id), "rec", "result") for job_id in ids),
+            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in [keys.lanes, keys.groups]),
+            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in indexes),
+        ]
+    )
+    acts, records, sets = (
+        rows[0],
+        rows[1 : 1 + len(ids)],
+        [_scores(r) for r in rows[1 + len(ids) :]],
+    )
+    return Snapshot(
+        {job_id: decode_job(rec) for job_id, (rec, _) in zip(ids, records, strict=True)},
+        {job_id: result for job_id, (_, result) in zip(ids, records, strict=True)},
+        dict(zip(indexes, sets[2:], strict=True)),
+        lanes=sets[0],
+        groups=sets[1],
+        acts=acts,
+        gates=await store.gates.standing(),
+        store=store,
+    )
+
+
+def _scores(row: list[bytes]) -> Scores:
+    return {m.decode(): float(s) for m, s in zip(row[::2], row[1::2], strict=True)}
+
+
+class History:
+    """What the looks so far saw, and what must therefore be true of the next."""
+
+    def __init__(self, judge: Judge, retention_s: float) -> None:
+        self._judge = judge
+        self._retention_s = retention_s
+        self._before: dict[str, Job] = {}
+        self._results: dict[str, bytes | None] = {}
+        self.acts = 0
+        """Acts of people that were answered."""
+        self.walked: Counter[tuple[State, Move]] = Counter()
+        """Every transition seen."""
+
+    def begin(self, job: Job) -> None:
+        """A job was acknowledged: from here on it may not be lost."""
+        self._before[job.id] = job
+
+    def check(self, now: Snapshot, at: float) -> None:
+        """Every law that holds at every moment."""
+        assert not self._judge.crimes, self._judge.crimes
+        self._nothing_is_lost(now, at)
+        _places_are_as_the_records_say(now, at)
+        for job in now.jobs.values():
+            self._walk(self._before[job.id], job)
+            self._check_job(job, now)
+        assert now.acts == self.acts, "an act of a person is not on record"
+        self._before, self._results = now.jobs, now.results
+
+    def check_calm(self, now: Snapshot) -> None:
+        """What is true once everything is at rest: every paid answer has been kept."""
+        for call in self._judge.answered():
+            job = now.jobs.get(call.job_id)
+            evidence = call.what == "hook" and job is not None and job.parked_as == UNCERTAIN
+            if job is not None and self._judge.is_final(call) and not evidence:
+                self._is_kept(call, job, now.results[job.id])
+
+    def _is_kept(self, call: Call, job: Job, result: bytes | None) -> None:
+        match call.told:
+            case Accepted(execution_id=execution_id):
+                assert execution_id in _executions(job), f"{job.id} lost {execution_id}"
+            case Finished(result=paid):
+                assert result == paid, f"{job.id} lost the result of call {call.number}"
+            case RunCancelled(result=bytes() as paid):
+                assert result == paid, f"{job.id} lost the result of call {call.number}"
+            case _:
+                pass
+
+    # Law 2.
+
+    def _nothing_is_lost(self, now: Snapshot, at: float) -> None:
+        for job_id, job in self._before.items():
+            if job_id not in now.jobs:
+                old = job.state in PRUNABLE and job.since <= at - self._retention_s
+                assert old, f"{job_id} is gone; it was {job.state}"
+        strangers = now.jobs.keys() - self._before.keys()
+        assert not strangers, f"nobody enqueued {strangers}"
+
+    # Laws 3 and 5.
+
+    def _walk(self, before: Job, after: Job) -> None:
+        """Judge every move between two versions."""
+        state, code = before.state, before.parked_as
+        for event in _news(before, after):
+            if event.name in NO_MOVES:
+                continue
+            move = Move(event.name)
+            assert (state, move) in TABLE, f"{after.id}: {move} of a job that is {state}"
+            self.walked[state, move] += 1
+            self._only_people_free_the_parked(after.id, state, code, move, event)
+            if move is Move.HOLD and event.note == UNCERTAIN:
+                doubt = self._judge.has_doubt(after.id)
+                assert doubt, f"{after.id} was parked as uncertain without a reason to doubt"
+            state = TABLE[state, move]
+            code = {Move.HOLD: event.note, Move.PARK: MANUAL}.get(move, code)
+        assert state is after.state, f"{after.id}: its events lead to {state}, not {after.state}"
+        if before.state in PRUNABLE:
+            assert after == before, f"{after.id} had settled, and changed"
+
+    def _only_people_free_the_parked(
+        self, job_id: str, state: State, code: str | None, move: Move, event: Event
+    ) -> None:
+        if state not in (State.PARKED, State.DEAD) or event.by:
+            return
+        allowed = WORDS_OF_THE_PROVIDER.get(code or "", set[Move]())
+        allowed = allowed if state is State.PARKED else set[Move]()
+        assert move in allowed, f"{job_id} left {state} ({code}) by {move}, and nobody asked for it"
+        assert move not in MOVES_OF_PEOPLE
+
+    # One record.
+
+    def _check_job(self, job: Job, now: Snapshot) -> None:
+        before, result = self._before[job.id], now.results[job.id]
+        known = _executions(before) - _executions(job)
+        assert not known, f"{job.id} forgot {known}"
+        if before.state in PRUNABLE and job.id in self._results:
+            assert self._results[job.id] == result, f"the result of {job.id} changed"
+        if job.state is State.SUCCEEDED:
+            assert result in set(self._paid_results(job.id)), (
+                f"{job.id} has a result nobody reported"
+            )
+        if job.state in (State.PARKED, State.DEAD):
+            assert job.reason is not None
+            assert job.reason.action, f"{job.id} does not say what a person can do"
+            text = f"{job.reason.code} {job.reason.message}"
+            assert INTERNAL not in text, f"the program failed over {job.id}: {text}"
+            assert " in the worker" not in text, f"the program failed over {job.id}: {text}"
+        if job.state in (State.RUNNING, State.CANCELLING) and job.execution_id is not None:
+            assert self._judge.runs[job.execution_id].job_id == job.id
+        allowed = self._judge.attempts_that_count(job.id)
+        assert job.spent <= allowed, f"{job.id} spent {job.spent} attempts, {allowed} may count"
+
+    def _paid_results(self, job_id: str) -> Iterator[bytes]:
+        for call in self._judge.answered():
+            if call.job_id == job_id and isinstance(call.told, Finished | RunCancelled):
+                yield call.told.result or b""
+
+
+def _executions(job: Job) -> set[str]:
+    ids = {attempt.execution_id for attempt in job.attempts} | {job.execution_id}
+    return {execution_id for execution_id in ids if execution_id is not None}
+
+
+def _news(before: Job, after: Job) -> tuple[Event, ...]:
+    """The events of `after` that `before` did not have."""
+    seen = before.events_dropped + len(before.events) - after.events_dropped
+    assert seen >= 0, f"{after.id} forgot events that nobody saw"
+    return after.events[seen:]
+
+
+def _places_are_as_the_records_say(now: Snapshot, at: float) -> None:
+    """Law 2: each index holds what the records say, and nothing else."""
+    keys = now.store.keys
+    wanted: dict[str, Scores] = {}
+    watched = Counter[str]()
+    for job in now.jobs.values():
+        for entry in entries(job):
+            wanted.setdefault(keys.entry(entry), {})[job.id] = entry.score
+            watched[job.id] += entry.kind in PLACES
+    for kind in MOVED_BY_CLAIMS:
+        key = keys.index(kind)
+        held = now.sets.get(key, {})
+        for job_id in wanted.get(key, {}).keys() & held.keys():
+            wanted[key][job_id] = held[job_id]
+            assert held[job_id] <= at + LONGEST_WAIT_S, f"nobody looks at {job_id} for long"
+    assert now.sets == wanted
+    for job in now.jobs.values():
+        people = job.state in SETTLED or (job.state is State.PARKED and job.parked_as != STUCK)
+        assert watched[job.id] == (0 if people else 1), f"{job.id} has {watched[job.id]} places"
+    lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
+    assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
+
+
+PLACES: Final = (Index.DUE, Index.LANE, Index.PASS, Index.LEASE, Index.INFLIGHT)
+
+
+def _in_lane(job: Job) -> bool:
+    return job.state is State.QUEUED and not job.free_pass

@@ -1,0 +1,353 @@
+"""Single interleavings, told step by step: who was faster, and what is true all the same."""
+
+from typing import Any
+
+import pytest
+
+from jobs.answers import Fault, Missing, Refused
+from jobs.moves import UNCERTAIN
+from jobs.records import Job
+from jobs.states import OnUncertain, State
+from tests.machine import answers
+from tests.machine.line import Fault as LineFault
+from tests.machine.line import Mishap
+from tests.machine.provider import Call
+from tests.machine.world import ANN, Worker, World
+
+NO_ASYNC = Refused(Fault("ASYNC_NOT_SUPPORTED", http_status=400))
+FAILED = Refused(Fault("EXECUTION_FAILED", http_status=500))
+BROKE = Refused(Fault("INSUFFICIENT_CREDITS", http_status=402))
+
+
+async def under_way(world: World, worker: Worker, job_id: str = "a", **options: Any) -> Call:
+    """A job whose submit waits for its answer."""
+    await world.enqueue(job_id, **options)
+    await world.bring(worker)
+    return world.open_call(job_id)
+
+
+async def past_the_lease(world: World, *rescuers: Worker) -> None:
+    """Time for the rescuers to look at what a silent worker left."""
+    await world.pass_time(world.settings.lease_s + 1)
+    for worker in rescuers:
+        await world.tick(worker, "rescuer")
+    await world.check()
+
+
+def starts(world: World, job_id: str = "a") -> int:
+    """How many runs the provider started for a job."""
+    return sum(run.job_id == job_id for run in world.judge.runs.values())
+
+
+# Crashes.
+
+
+async def test_killed_between_the_mark_and_the_answer_a_job_is_uncertain(world: World) -> None:
+    doomed, other = world.start_worker(), world.start_worker()
+    await under_way(world, doomed)
+    await world.kill(doomed)
+    await past_the_lease(world, other)
+    job = await world.job("a")
+    assert job.parked_as == UNCERTAIN
+    assert job.spent == 0
+    await world.bring(other)
+    await world.calm_down()
+    assert starts(world) == 1, "nobody sent it again"
+
+
+async def test_killed_before_the_mark_a_job_is_sent_by_another(world: World) -> None:
+    doomed, other = world.start_worker(), world.start_worker()
+    world.judge.connects = False
+    await under_way(world, doomed)
+    await world.kill(doomed)
+    await past_the_lease(world, other)
+    assert (await world.job("a")).state is State.QUEUED
+    await world.calm_down()
+    assert (await world.job("a")).state is State.SUCCEEDED
+    assert starts(world) == 1
+
+
+@pytest.mark.parametrize("taken", [True, False], ids=["mark written", "mark lost"])
+async def test_killed_in_the_mark_nothing_was_sent(world: World, *, taken: bool) -> None:
+    doomed, other = world.start_worker(), world.start_worker()
+    world.judge.connects = False
+    call = await under_way(world, doomed)
+    doomed.line.faults.append(LineFault(Mishap.KILL, taken=taken))
+    await world.connect(call)
+    assert doomed.gone
+    assert not call.written
+    await past_the_lease(world, other)
+    await world.calm_down()
+    wanted = State.PARKED if taken else State.SUCCEEDED
+    assert (await world.job("a")).state is wanted
+
+
+# Stalls.
+
+
+async def test_a_late_acceptance_brings_an_uncertain_job_home(world: World) -> None:
+    """A worker stalls; the rescuer parks its job; then it wakes, with the answer in its hand."""
+    sleeper, other = world.start_worker(), world.start_worker()
+    call = await under_way(world, sleeper)
+    await world.stall(sleeper)
+    await past_the_lease(world, other)
+    assert (await world.job("a")).parked_as == UNCERTAIN
+    await world.answer(call, world.accepted(call))
+    await world.check()
+    await world.wake(sleeper)
+    job = await world.job("a")
+    assert (job.state, job.execution_id) == (State.RUNNING, f"ex-{call.number}")
+    await world.calm_down()
+    assert starts(world) == 1
+
+
+async def test_a_late_acceptance_after_a_resubmit_changes_nothing(world: World) -> None:
+    sleeper, other = world.start_worker(), world.start_worker()
+    late = await under_way(world, sleeper)
+    await world.stall(sleeper)
+    await past_the_lease(world, other)
+    await world.act("resubmit", "a")
+    await world.bring(other)
+    second = world.open_call("a")
+    await world.answer(second, world.accepted(second))
+    await world.answer(late, world.accepted(late))
+    await world.wake(sleeper)
+    assert (await world.job("a")).execution_id == f"ex-{second.number}"
+    await world.calm_down()
+
+
+async def test_a_worker_that_stalled_before_its_mark_sends_nothing_later(world: World) -> None:
+    sleeper, other = world.start_worker(), world.start_worker()
+    world.judge.connects = False
+    call = await under_way(world, sleeper)
+    await world.stall(sleeper)
+    await past_the_lease(world, other)
+    world.judge.connects = True
+    await world.bring(other)
+    await world.connect(call)
+    await world.wake(sleeper)
+    assert not call.written
+    await world.calm_down()
+    assert starts(world) == 1
+
+
+# Two hops.
+
+
+async def test_one_entry_at_two_workers_is_sent_once(world: World) -> None:
+    workers = [world.start_worker(), world.start_worker()]
+    world.judge.connects = False
+    await world.enqueue("a")
+    await world.bring(workers[0])
+    (entry,) = await world.entries()
+    await world.run_entry(workers[1], entry)
+    for call in list(world.judge.calls):
+        await world.connect(call)
+    assert [call.written for call in world.judge.submits["a"]] == [True, False]
+    await world.calm_down()
+    assert starts(world) == 1
+
+
+async def test_an_entry_run_twice_by_one_worker_stays_in_its_hands(world: World) -> None:
+    """The second run finds nothing to do, and does not make the worker forget the first."""
+    worker = world.start_worker()
+    await under_way(world, worker)
+    (entry,) = await world.entries()
+    await world.run_entry(worker, entry)
+    assert worker.runtime.submitter.leased == ("a",)
+    await past_the_lease(world, worker)
+    assert (await world.job("a")).state is State.SUBMITTING
+    await world.check()
+
+
+async def test_a_hop_that_was_fenced_out_leaves_the_next_one_in_its_workers_hands(
+    world: World,
+) -> None:
+    """One worker has the hop that was given back, and the hop that took its place."""
+    worker, other = world.start_worker(), world.start_worker()
+    world.judge.connects = False
+    first = await under_way(world, worker)
+    await world.stall(worker)
+    await past_the_lease(world, other)
+    await world.tick(other, "recollection", "admission")
+    await world.wake(worker)
+    world.judge.connects = True
+    await world.deliver(worker)
+    await world.connect(first)
+    assert not first.written
+    assert worker.runtime.submitter.leased == ("a",)
+
+
+# People.
+
+
+async def test_a_cancel_while_the_submit_is_under_way_reaches_the_run(world: World) -> None:
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    await world.act("cancel", "a")
+    assert (await world.job("a")).state is State.SUBMITTING
+    await world.answer(call, world.accepted(call))
+    assert (await world.job("a")).state is State.CANCELLING
+    await world.pass_time(2)
+    await world.tick(worker, "poller")
+    await world.answer(world.open_call("a", "cancel"), answers.ON_CANCEL["taken"])
+    poll = world.open_call("a", "poll")
+    assert poll.run is not None
+    await world.answer(poll, answers.ENDS["cancelled"](world, poll.run))
+    assert (await world.job("a")).state is State.CANCELLED
+    await world.calm_down()
+
+
+async def test_a_cancel_between_a_refused_async_submit_and_the_sync_one_is_done_at_once(
+    world: World,
+) -> None:
+    """Nothing runs and nothing will: there is nothing to be uncertain about."""
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    world.judge.connects = False
+    await world.answer(call, NO_ASYNC)
+    await world.act("cancel", "a")
+    again = world.open_call("a")
+    await world.connect(again)
+    assert not again.written
+    assert (await world.job("a")).state is State.CANCELLED
+    await world.calm_down()
+
+
+async def test_a_hold_released_while_refused_submits_are_in_flight_comes_back(
+    world: World,
+) -> None:
+    worker = world.start_worker()
+    for job_id in ("a", "b", "c"):
+        await world.enqueue(job_id)
+    await world.bring(worker)
+    first, second, third = (world.open_call(job_id) for job_id in ("a", "b", "c"))
+    await world.answer(first, BROKE)
+    (hold,) = await world.store.gates.holds()
+    await world.desk.release_hold(hold.id, ANN)
+    world.history.acts += 1
+    await world.answer(second, BROKE)
+    (hold,) = await world.store.gates.holds()
+    assert (hold.phase, hold.relapses, hold.hits) == ("closed", 1, 2)
+    await world.answer(third, world.accepted(third))
+    await world.calm_down()
+    states = [(await world.job(job_id)).state for job_id in ("a", "b", "c")]
+    assert states == [State.QUEUED, State.PARKED, State.SUCCEEDED]
+
+
+# Shutdown.
+
+
+async def test_a_sync_run_that_is_cut_at_shutdown_is_uncertain(world: World) -> None:
+    worker, other = world.start_worker(), world.start_worker()
+    await world.answer(await under_way(world, worker), NO_ASYNC)
+    assert (await world.job("a")).state is State.RUNNING
+    await world.stop(worker)
+    assert not worker.gone, "it waits for the run"
+    await world.stop(worker)
+    assert worker.gone
+    job = await world.job("a")
+    assert (job.parked_as, job.spent) == (UNCERTAIN, 0)
+    await world.bring(other)
+    await world.calm_down()
+    assert starts(world) == 1
+
+
+async def test_a_submit_under_way_is_finished_at_shutdown(world: World) -> None:
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    await world.stop(worker)
+    assert not worker.gone
+    await world.answer(call, world.accepted(call))
+    assert worker.gone
+    assert (await world.job("a")).state is State.RUNNING
+    await world.calm_down()
+
+
+async def test_a_shutdown_waits_for_a_submit_whose_entry_was_run_twice(world: World) -> None:
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    (entry,) = await world.entries()
+    await world.run_entry(worker, entry)
+    await world.stop(worker)
+    assert not worker.gone
+    await world.answer(call, world.accepted(call))
+    assert (await world.job("a")).state is State.RUNNING
+
+
+# Lost races.
+
+
+@pytest.mark.parametrize("wish", OnUncertain)
+async def test_a_hop_that_begins_while_the_rescuer_looks_is_not_rescued(
+    world: World, wish: OnUncertain
+) -> None:
+    """The lease of an admitted job ran out; its entry comes after all, just before the rescue."""
+    worker, rescuer = world.start_worker(), world.start_worker()
+    await world.enqueue("a", on_uncertain=wish)
+    await world.tick(worker, "recollection", "admission")
+    await world.pass_time(world.settings.lease_s + 1)
+    rescuer.line.faults.append(LineFault(Mishap.STALL, after=1, taken=True))
+    await world.tick(rescuer, "rescuer")
+    await world.deliver(worker)
+    call = world.open_call("a")
+    await world.wake(rescuer)
+    job = await world.job("a")
+    assert (job.state, job.spent, job.reason) == (State.SUBMITTING, 0, None)
+    await world.answer(call, world.accepted(call))
+    await world.calm_down()
+    assert starts(world) == 1
+
+
+async def test_the_timer_leaves_a_backoff_alone_that_began_while_it_looked(world: World) -> None:
+    worker, timer = world.start_worker(), world.start_worker()
+    await world.answer(await under_way(world, worker, max_attempts=5), FAILED)
+    first: Job = await world.job("a")
+    assert first.due_at is not None
+    await world.pass_time(first.due_at - world.clock.now())
+    timer.line.faults.append(LineFault(Mishap.STALL, taken=True))
+    await world.tick(timer, "timer")
+    await world.tick(worker, "timer")
+    await world.bring(worker)
+    await world.answer(world.open_call("a"), FAILED)
+    await world.wake(timer)
+    assert (await world.job("a")).state is State.RETRYING
+    await world.calm_down()
+
+
+async def test_a_result_that_comes_late_for_a_run_nobody_could_find_is_kept(world: World) -> None:
+    """Five looks were answered 404 and the job is uncertain; a sixth, older one saw the end."""
+    sleeper, other = world.start_worker(), world.start_worker()
+    call = await under_way(world, sleeper)
+    await world.answer(call, world.accepted(call))
+    await world.pass_time(2)
+    await world.tick(sleeper, "poller")
+    late = world.open_call("a", "poll")
+    await world.stall(sleeper)
+    for _ in range(5):
+        await world.pass_time(40)
+        await world.tick(other, "poller")
+        await world.answer(world.open_call("a", "poll"), Missing(Fault(None, http_status=404)))
+    assert (await world.job("a")).parked_as == UNCERTAIN
+    assert late.run is not None
+    await world.answer(late, world.completed(late.run))
+    await world.wake(sleeper)
+    assert (await world.job("a")).state is State.SUCCEEDED
+    await world.calm_down()
+
+
+async def test_a_canary_whose_record_was_touched_meanwhile_opens_its_gate_by_one_step(
+    world: World,
+) -> None:
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    await world.answer(call, BROKE)
+    (hold,) = await world.store.gates.holds()
+    await world.desk.release_hold(hold.id, ANN)
+    world.history.acts += 1
+    await world.bring(worker)
+    canary = world.open_call("a")
+    await world.act("cancel", "a")
+    await world.answer(canary, world.accepted(canary))
+    (hold,) = await world.store.gates.holds()
+    assert (hold.step, hold.accepted) == (2, 0)
