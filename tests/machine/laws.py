@@ -132,11 +132,11 @@ class History:
     def _is_kept(self, call: Call, job: Job, result: bytes | None) -> None:
         match call.told:
             case Accepted(execution_id=execution_id):
-                assert execution_id in _executions(job), f"{job.id} lost {execution_id}"
+                assert execution_id in _executions(job), f"{job.id} lost {execution_id}: {job}"
             case Finished(result=paid):
-                assert result == paid, f"{job.id} lost the result of call {call.number}"
+                assert result == paid, f"{job.id} lost the result of {call}: {job}"
             case RunCancelled(result=bytes() as paid):
-                assert result == paid, f"{job.id} lost the result of call {call.number}"
+                assert result == paid, f"{job.id} lost the result of {call}: {job}"
             case _:
                 pass
 

@@ -91,8 +91,8 @@ class Line(Client):
         return await self._through(lambda: send(commands))
 
     async def _through(self, send: Callable[[], Awaitable[T]]) -> T:
-        fault = self._due()
         await self._alive()
+        fault = self._due()
         if fault is not None and not fault.taken:
             await self._suffer(fault.mishap)
         reply = await self._counted(send)

@@ -351,3 +351,45 @@ async def test_a_canary_whose_record_was_touched_meanwhile_opens_its_gate_by_one
     await world.answer(canary, world.accepted(canary))
     (hold,) = await world.store.gates.holds()
     assert (hold.step, hold.accepted) == (2, 0)
+
+
+async def test_a_submit_that_begins_between_two_looks_of_the_rescuer_is_not_rescued(
+    world: World,
+) -> None:
+    """It read the list of leases that ran out, and then a record that is new and well held."""
+    worker, rescuer = world.start_worker(), world.start_worker()
+    await world.enqueue("a")
+    await world.tick(worker, "recollection", "admission")
+    await world.pass_time(world.settings.lease_s + 1)
+    rescuer.line.faults.append(LineFault(Mishap.STALL, taken=True))
+    await world.tick(rescuer, "rescuer")
+    await world.deliver(worker)
+    call = world.open_call("a")
+    await world.wake(rescuer)
+    job = await world.job("a")
+    assert (job.state, job.reason) == (State.SUBMITTING, None)
+    await world.check()
+    await world.answer(call, world.accepted(call))
+    await world.calm_down()
+
+
+async def test_a_sync_hop_run_twice_stays_in_its_workers_hands(world: World) -> None:
+    """Two connections stand for it; one run is written, the other finds itself fenced out."""
+    worker = world.start_worker()
+    first = await under_way(world, worker)
+    await world.answer(first, NO_ASYNC)
+    await world.answer(world.open_call("a"), world.finished(world.open_call("a")))
+    world.judge.connects = False
+    await world.enqueue("b")
+    await world.bring(worker)
+    await world.run_entry(worker, world.handed_out[-1])
+    one, *others = [call for call in world.judge.calls if call.job_id == "b"]
+    await world.connect(one)
+    for call in others:
+        await world.connect(call)
+    assert one.written
+    assert worker.runtime.submitter.leased == ("b",)
+    assert worker.runtime.submitter.sync_runs == 1
+    await past_the_lease(world, worker)
+    await world.answer(one, world.finished(one))
+    await world.calm_down()

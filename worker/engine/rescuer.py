@@ -60,8 +60,8 @@ class Rescuer:
         await self._store.jobs.extend_leases([i for i in ids if i in ours], now + LOOK_S * 2)
         lost = [job_id for job_id in ids if job_id not in ours]
         for stored in await self._store.jobs.load_many(lost):
-            if stored is None:
-                continue
+            if stored is None or (stored.job.lease_until or 0.0) > now:
+                continue  # read after the list of leases: it is in somebody's hands again
             try:
                 rescued = await self._settling.settle(stored, self._decide(stored.job))
             except IllegalMove as error:

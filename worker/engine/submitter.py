@@ -97,6 +97,8 @@ class Submitter:
 
         What has begun is finished even when arq cancels the hop: intent and fact belong together.
         """
+        if (job_id, hop) in self._sync_runs:
+            return
         task = self._submits.get((job_id, hop))
         if task is None:
             task = self._keep(self._submits, job_id, hop, self._hop(job_id, hop))
