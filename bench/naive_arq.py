@@ -33,6 +33,10 @@ async def run_model(ctx: dict[str, Any], target: str, inputs: dict[str, Any]) ->
             if seen["status"] == "completed":
                 return seen["result"]
             await asyncio.sleep(POLL_S)
+    except aiohttp.ClientResponseError as error:
+        told = error.headers.get("Retry-After") if error.headers else None
+        wait = float(told) if told else ctx["job_try"] * BACKOFF_S
+        raise Retry(defer=wait) from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Retry(defer=ctx["job_try"] * BACKOFF_S) from error
 
@@ -67,3 +71,4 @@ class WorkerSettings:
     redis_settings = RedisSettings.from_dsn(os.environ.get(REDIS, "redis://127.0.0.1:6379"))
     max_jobs = 50
     job_timeout = JOB_TIMEOUT_S
+    max_tries = 1_000

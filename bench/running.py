@@ -4,7 +4,7 @@ import asyncio
 import os
 import sys
 import tempfile
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,27 +36,42 @@ class Bench:
     store: Store
     sandbox: str
     workers: tuple[psutil.Process, ...]
+    redis: psutil.Process
+    environment: Mapping[str, str]
+    """What the workers were started with."""
+
+    @property
+    def redis_url(self) -> str:
+        """Where Redis listens."""
+        return self.environment["KNOUDS_REDIS_URL"]
 
     def used(self) -> Used:
         """What the workers used so far."""
         cpu = sum(sum(p.cpu_times()[:2]) for p in self.workers)
         return Used(cpu, sum(p.memory_info().rss for p in self.workers) / 2**20)
 
+    async def commands(self) -> int:
+        """How many commands Redis has performed, those inside scripts among them."""
+        stats: dict[str, dict[str, float]] = await self.store.client.call("INFO", "commandstats")
+        return sum(int(row["calls"]) for row in stats.values())
+
 
 @asynccontextmanager
 async def system(
-    *, workers: int = 1, sandbox: Sequence[str] = (), **settings: str
+    *, workers: int = 1, sandbox: Sequence[str] = (), stalls: Path | None = None, **settings: str
 ) -> AsyncGenerator[Bench]:
-    """Start Redis, a sandbox with these options, and workers with these `KNOUDS_…` settings."""
+    """Start Redis, a sandbox with these options, and workers with these `KNOUDS_…` settings.
+
+    `stalls`: a folder where each worker leaves how late its loop was, when it has ended.
+    """
+    command = ("worker.cli.main", "worker") if stalls is None else ("bench.watched", str(stalls))
     with tempfile.TemporaryDirectory() as folder:
         async with EmbeddedRedis(Path(folder)) as redis:
             provider, url = await _sandbox(sandbox)
             given = {"KNOUDS_REDIS_URL": redis.url, "KNOUDS_BASE_URL": url, "KNOUDS_API_KEY": KEY}
             environment = {"PATH": os.environ["PATH"], "KNOUDS_LOG_LEVEL": "warning"}
             environment |= given | settings
-            running = [
-                await _start("worker.cli.main", "worker", env=environment) for _ in range(workers)
-            ]
+            running = [await _start(*command, env=environment) for _ in range(workers)]
             try:
                 own = Settings(redis_url=SecretStr(redis.url), base_url=url)
                 client = connect(own)
@@ -64,7 +79,8 @@ async def system(
                 while len(await store.fleet.workers()) < workers:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 pids = tuple(psutil.Process(process.pid) for process in running)
-                yield Bench(own, store, url, pids)
+                server = psutil.Process(redis.pid)
+                yield Bench(own, store, url, pids, server, environment)
                 await client.aclose(close_connection_pool=True)
             finally:
                 for process in (*running, provider):

@@ -25,7 +25,7 @@ SANDBOX = ("--median-s", "3", "--sigma", "0.5", "--cap-s", "10")
 async def measure(bench: Bench, runs: int) -> dict[str, float]:
     """Enqueue the runs, wait for the last, and count."""
     intake = Intake(bench.store, SystemClock(), Defaults())
-    before, commands = bench.used(), await _commands(bench)
+    before, commands = bench.used(), await bench.commands()
     began = time.time()
     orders = [(None, Order(Kind.MODEL, "gpt-image-2", b'{"prompt":"x"}')) for _ in range(runs)]
     await intake.enqueue_many(orders)
@@ -35,7 +35,7 @@ async def measure(bench: Bench, runs: int) -> dict[str, float]:
         await asyncio.sleep(0.1)
         rss = max(rss, bench.used().rss_mb)
     wall, after = time.time() - began, bench.used()
-    used_commands = await _commands(bench) - commands
+    used_commands = await bench.commands() - commands
     delays = await _delays(bench)
     async with aiohttp.ClientSession() as http, http.get(f"{bench.sandbox}/_sandbox/ledger") as got:
         requests = (await got.json())["requests"]
@@ -62,11 +62,6 @@ async def _delays(bench: Bench) -> list[float]:
     ended = {item["id"]: item["finished_at"] for item in items}
     page = await bench.store.queries.page(Filter(state=State.SUCCEEDED), len(items))
     return [(job.finished_at or 0.0) - ended[job.execution_id] for job in page.jobs]
-
-
-async def _commands(bench: Bench) -> int:
-    stats: dict[str, dict[str, float]] = await bench.store.client.call("INFO", "commandstats")
-    return sum(int(row["calls"]) for row in stats.values())
 
 
 async def main(runs: int) -> None:

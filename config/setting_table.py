@@ -22,11 +22,13 @@ bytes.
 TAIL: Final = """
 Scopes in `KNOUDS_LANE_CAPS` are `account`, `account/kind` or `account/kind/target`; the narrowest
 that covers a lane counts, and `*` covers every lane. Roles in `KNOUDS_API_TOKENS` are `enqueue`,
-`read` and `operate`, each with the rights of those before it; a secret has 16 characters or more.
-Without tokens the API serves this machine alone, and listening on another address is refused.
-`KNOUDS_WEBHOOK_SECRET` belongs to the API, which receives the provider's webhooks, and to every
-worker, which then polls runs that have one only rarely. While a secret is being changed, name the
-old and the new one with a comma between; a secret itself may hold none.
+`watch` (sees all but inputs and results), `read` and `operate`, each with the rights of those
+before it; a secret has 16 characters or more. `KNOUDS_HTTP_PROXIED` is for an API that can be
+reached through the proxy alone. Without tokens the API serves this machine alone, and listening on
+another address is refused. `KNOUDS_WEBHOOK_SECRET` belongs to the API, which receives the
+provider's webhooks, and to every worker, which then polls runs that have one only rarely. While a
+secret is being changed, name the old and the new one with a comma between; a secret itself may hold
+none.
 """
 
 
@@ -47,6 +49,8 @@ def _shown(default: object) -> str:
             return "–"
         case tuple() | dict() if not default:
             return "–"
+        case bool():
+            return f"`{str(default).lower()}`"
         case float():
             return f"`{default:g}`"
         case str() | int() | Path():

@@ -99,7 +99,11 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535, description="a port, 0 for any free one")
     api_tokens: Tokens = Field(
         default=(),
-        description="name:role:secret,name:role:secret with role enqueue, read or operate",
+        description="name:role:secret,name:role:secret with role enqueue, watch, read or operate",
+    )
+    http_proxied: bool = Field(
+        default=False,
+        description="true where a proxy in front sets X-Forwarded-For and X-Forwarded-Proto",
     )
     max_body_bytes: Bytes = Field(default=64 << 20, description="bytes of a request, 1024 to 1 GiB")
     api_url: HttpUrl | None = Field(
@@ -132,8 +136,21 @@ class Settings(BaseSettings):
     sync_timeout_s: Seconds = Field(default=600, description="seconds for the answer to a sync run")
     poll_timeout_s: Seconds = Field(default=15, description="seconds for the answer to a poll")
     run_deadline_s: Seconds = Field(default=3600, description="seconds until a run counts as stuck")
-    poll_min_s: Seconds = Field(default=1, description="least seconds between two polls of a run")
+    poll_min_s: Seconds = Field(default=0.5, description="least seconds between two polls of a run")
     poll_max_s: Seconds = Field(default=30, description="most seconds between two polls of a run")
+    polls_per_run: float = Field(
+        default=5,
+        ge=1.5,
+        le=100,
+        allow_inf_nan=False,
+        description="polls a run takes on average once durations are known, 1.5 to 100",
+    )
+    rate_window_s: Seconds = Field(
+        default=60, description="seconds of the provider's rate-limit window"
+    )
+    shared_quota: bool = Field(
+        default=False, description="submits and polls of an account draw on one rate limit"
+    )
     poll_missing_limit: Count = Field(
         default=5, description="looks at a run the provider does not know"
     )

@@ -29,6 +29,8 @@ class Role(StrEnum):
     """What a bearer token may do. Each role includes the ones before it."""
 
     ENQUEUE = "enqueue"
+    WATCH = "watch"
+    """Sees how everything stands, but no inputs and no results."""
     READ = "read"
     OPERATE = "operate"
 
@@ -36,6 +38,11 @@ class Role(StrEnum):
         """Tell whether a token of this role may do what takes the role `needed`."""
         ranks = tuple(Role)
         return ranks.index(self) >= ranks.index(needed)
+
+    @property
+    def sees_payloads(self) -> bool:
+        """Whether inputs and results may be seen."""
+        return self.covers(Role.READ)
 
 
 @dataclass(frozen=True, slots=True)

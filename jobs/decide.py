@@ -120,6 +120,8 @@ class Looks:
     """Polls in a row that did not get through."""
     missing: int = 0
     """Polls in a row answered 404."""
+    running_at: float | None = None
+    """When a poll last found it running, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -394,14 +396,15 @@ def _still_running(
     at: Moment,
 ) -> Decision | LookAgain:
     if job.state is State.PARKED:
-        return LookAgain(at.now + STUCK_EVERY_S * (0.9 + 0.2 * at.jitter), Looks(polls))
+        next_look = at.now + STUCK_EVERY_S * (0.9 + 0.2 * at.jitter)
+        return LookAgain(next_look, Looks(polls, running_at=at.now))
     if job.deadline_at is not None and at.now >= job.deadline_at:
         return Decision(moves.overdue(job, at.now, next_poll_at=at.now + STUCK_EVERY_S))
     age = at.now - (job.submitted_at or at.now)
     next_look = at.now + at.rules.schedule.after(age, at.jitter)
     if job.deadline_at is not None:
         next_look = min(next_look, max(job.deadline_at, at.now + at.rules.schedule.min_s))
-    return LookAgain(next_look, Looks(polls))
+    return LookAgain(next_look, Looks(polls, running_at=at.now))
 
 
 def _missing(
@@ -414,7 +417,7 @@ def _missing(
         why = f"the provider does not know execution {job.execution_id} ({missing} looks)"
         return Decision(moves.doubt(job, at.now, why=why, http_status=404, polls=looks.polls + 1))
     next_look = at.now + at.rules.schedule.after_trouble(missing, at.jitter)
-    return LookAgain(next_look, Looks(looks.polls + 1, 0, missing))
+    return LookAgain(next_look, Looks(looks.polls + 1, 0, missing, looks.running_at))
 
 
 def _no_look(
@@ -437,5 +440,5 @@ def _no_look(
     if answer.http_status == 429:  # noqa: PLR2004
         wait = _rate_limited(answer.retry_after_s)
         effects = (Cool(CoolDown(Scope(f"{job.account}/executions"), at.now + wait, "429")),)
-    looks = Looks(looks.polls + 1, troubles, looks.missing)
+    looks = Looks(looks.polls + 1, troubles, looks.missing, looks.running_at)
     return LookAgain(at.now + pause, looks, effects)

@@ -31,10 +31,13 @@ async def run_workflow(ctx: Context, target: object, inputs: object, **options: 
     return await intake.adopt(Kind.WORKFLOW, target, inputs, ctx["job_id"], options)
 
 
-async def submit(ctx: Context, job_id: str, hop: str) -> None:
-    """Submit an admitted job, if `hop` is still its fence."""
+async def submit(ctx: Context, *hops: str) -> None:
+    """Submit admitted jobs: `job, hop, job, hop …`, each if its hop is still its fence.
+
+    Jobs that were admitted together share an entry: arq's cost of one is paid once for all.
+    """
     submitting = cast("Submitting", ctx["submitting"])
-    await submitting.submit(job_id, hop)
+    await submitting.submit(list(zip(hops[::2], hops[1::2], strict=True)))
 
 
 async def quarantine(ctx: Context, payload: str, why: str) -> str:

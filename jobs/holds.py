@@ -1,7 +1,7 @@
 """Holds and cool-downs: closed gates, and how a released one opens gently."""
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Final
 
@@ -122,6 +122,12 @@ class Gates:
 
     holds: tuple[Hold, ...] = ()
     cool_downs: tuple[CoolDown, ...] = ()
+    sync_only: Mapping[str, float] = field(default_factory=dict[str, float])
+    """Lanes whose target is remembered as having no async mode, with when that is forgotten."""
+
+    def is_sync_only(self, lane: Lane, now: float) -> bool:
+        """Whether the lane's target is remembered as having no async mode."""
+        return self.sync_only.get(str(lane), 0.0) > now
 
     def closed_by(self, lane: Lane) -> Hold | None:
         """The hold that closes a lane, if one does."""

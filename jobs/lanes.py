@@ -25,9 +25,15 @@ LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 PRIORITY_SPAN: Final = 100
 """Priorities go from -100 to 100, higher first."""
 
-_PRIORITY_STEP: Final = 1e10
-"""Seconds a step of priority weighs: more than any age (10^10 s is 317 years), and small enough
-that 100 steps leave a double its millisecond."""
+AGING_S: Final = 3_600.0
+"""What a step of priority is worth: a job passes those of the next priority that came an hour
+after it, so nobody is starved for ever."""
+
+_TICKS: Final = 4_096
+"""A place in line counts in ticks of 244 µs: until the year 2242 they leave a double eight bits."""
+
+_FRACTION: Final = 256
+"""Those eight bits tell the priority."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,13 +89,19 @@ def executions(account: str) -> Scope:
 
 
 def place_in_line(priority: int, queued_at: float) -> float:
-    """The score of a queued job in its lane, lowest first: by priority, then by age.
+    """The score of a queued job in its lane, lowest first: by age, a step of priority an hour.
 
-    `queued_at` in Unix seconds; exact to a millisecond for priorities in ±PRIORITY_SPAN.
+    `queued_at` in Unix seconds, exact to 244 µs. Jobs of the same tick stand by priority.
     """
-    return queued_at - priority * _PRIORITY_STEP
+    ticks = round((queued_at - priority * AGING_S) * _TICKS)
+    return ticks + (PRIORITY_SPAN - priority) / _FRACTION
 
 
 def priority_of(place: float) -> int:
     """The priority of a job from its place in line."""
-    return -math.floor(place / _PRIORITY_STEP)
+    return PRIORITY_SPAN - round((place - math.floor(place)) * _FRACTION)
+
+
+def queued_at_of(place: float) -> float:
+    """Since when a job is in line, from its place in it."""
+    return math.floor(place) / _TICKS + priority_of(place) * AGING_S

@@ -1,5 +1,6 @@
 """What the arq functions need from the shell, cut by consumer."""
 
+from collections.abc import Sequence
 from typing import Any, Protocol
 
 from jobs.states import Kind
@@ -27,6 +28,6 @@ class Intake(Protocol):
 class Submitting(Protocol):
     """Performs the submit step."""
 
-    async def submit(self, job_id: str, hop: str) -> None:
-        """Submit the job if this hop is still the one that may; otherwise do nothing."""
+    async def submit(self, hops: Sequence[tuple[str, str]]) -> None:
+        """Submit each job if its hop is still the one that may; otherwise do nothing for it."""
         ...

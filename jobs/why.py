@@ -1,10 +1,16 @@
 """Why a job is not running: what stands in its way, in the order a person should look."""
 
 from dataclasses import dataclass
+from typing import Final
 
 from jobs.holds import Gates, Hold, Phase
+from jobs.quota import RESERVE, WINDOW_S, Bucket, wait_s
 from jobs.records import Job
 from jobs.states import State
+
+MINUTE_S: Final = 60
+HOUR_S: Final = 3_600
+UNKNOWN: Final = Bucket()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +32,11 @@ class Surroundings:
     gates: Gates
     position: int | None = None
     """Jobs before it in its lane."""
+    ahead: int = 0
+    """Jobs before it on its route: those of its lane, and the turns of others."""
+    bucket: Bucket = UNKNOWN
+    """The rate limit of its route."""
+    window_s: float = WINDOW_S
     active: int = 0
     cap: int | None = None
     workers: int = 0
@@ -44,7 +55,7 @@ def why_not_running(job: Job, around: Surroundings, now: float) -> tuple[Blocker
             text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
             return (Blocker("backoff", text, until=job.due_at), *_gates(job, around, now))
         case State.QUEUED:
-            return (*_gates(job, around, now), *_line(around))
+            return (*_gates(job, around, now), *_line(around, now))
         case State.PARKED:
             return (_person(job, "parked"), *_gates(job, around, now))
         case State.DEAD:
@@ -83,7 +94,7 @@ def _hold(hold: Hold) -> Blocker:
     return Blocker("hold", text, hold.action, hold.id)
 
 
-def _line(around: Surroundings) -> tuple[Blocker, ...]:
+def _line(around: Surroundings, now: float) -> tuple[Blocker, ...]:
     found: list[Blocker] = []
     if around.workers == 0:
         found.append(
@@ -92,5 +103,27 @@ def _line(around: Surroundings) -> tuple[Blocker, ...]:
     if around.cap is not None and around.active >= around.cap:
         found.append(Blocker("cap", f"its lane runs {around.active} of at most {around.cap}"))
     if around.position is not None:
-        found.append(Blocker("line", f"{around.position} jobs before it in its lane"))
+        found.append(_position(around, now))
     return tuple(found)
+
+
+def _position(around: Surroundings, now: float) -> Blocker:
+    text = f"{around.position} jobs before it in its lane"
+    others = around.ahead - (around.position or 0)
+    if others > 0:
+        text += f" and {others} in others of its route"
+    wait = wait_s(around.bucket, around.ahead, now, around.window_s)
+    if wait is None or around.bucket.limit is None:
+        return Blocker("line", text)
+    rate = f"{max(1, around.bucket.limit - RESERVE)} per {around.window_s:g} s"
+    when = f"about {spoken(wait)}" if wait > 0 else "its turn is now"
+    return Blocker("line", f"{text}: {when} at {rate}", until=now + wait if wait > 0 else None)
+
+
+def spoken(seconds: float) -> str:
+    """A length of time, roughly: `37 min`."""
+    if seconds < MINUTE_S:
+        return f"{seconds:.0f} s"
+    if seconds < HOUR_S:
+        return f"{seconds / MINUTE_S:.0f} min"
+    return f"{seconds / HOUR_S:.1f} h"

@@ -5,7 +5,7 @@ deleted with its arguments. So an unreadable one, or one for a function nobody h
 call of `quarantine`, which keeps it as a dead letter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -74,15 +74,26 @@ def _what_is_wrong(entry: Entry) -> str:
             fits = len(entry.a) + len(given) == 2 and not (entry.a and "target" in given)  # noqa: PLR2004
             fits = fits and "ctx" not in entry.k
             return "" if fits else f"{entry.f} takes a target and inputs"
-        case "submit" | "quarantine":
-            fits = len(entry.a) == 2 and not entry.k and all(isinstance(a, str) for a in entry.a)  # noqa: PLR2004
-            return "" if fits else f"{entry.f} takes two strings"
+        case "submit":
+            fits = len(entry.a) > 0 and len(entry.a) % 2 == 0 and _only_texts(entry)
+            return "" if fits else "submit takes pairs of strings"
+        case "quarantine":
+            fits = len(entry.a) == 2 and _only_texts(entry)  # noqa: PLR2004
+            return "" if fits else "quarantine takes two strings"
         case _:
             return f"no function is called {entry.f!r}: use run_model or run_workflow"
 
 
-def submit_entry(job_id: str, hop: str, now: float) -> tuple[str, bytes]:
-    """The arq id and payload of a submit hop: ids only."""
+def _only_texts(entry: Entry) -> bool:
+    return not entry.k and all(isinstance(arg, str) for arg in entry.a)
+
+
+def submit_entry(hops: Sequence[tuple[str, str]], now: float) -> tuple[str, bytes]:
+    """The arq id and payload of submit hops that were admitted together: ids only.
+
+    The id is `<job>:<hop>` of the first: unique, since every admission makes hops of its own.
+    """
     name = functions.submit.__name__
-    entry = Entry(f=name, a=[job_id, hop], k={}, t=None, et=int(now * 1000))
-    return f"{job_id}:{hop}", encode(entry)
+    args = [text for hop in hops for text in hop]
+    entry = Entry(f=name, a=args, k={}, t=None, et=int(now * 1000))
+    return ":".join(hops[0]), encode(entry)

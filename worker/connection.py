@@ -51,7 +51,6 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
-        "health_check_interval": 30,
         "retry": Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), RETRIES),
         "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
     }

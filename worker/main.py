@@ -29,7 +29,12 @@ from worker.runtime import Runtime, build
 
 log: Final = structlog.get_logger(__name__)
 
-POLL_DELAY_S: Final = 0.05
+POLL_DELAY_S: Final = 0.01
+"""Least pause between two looks at arq's queue."""
+
+LOOK_S: Final = 0.2
+"""How often arq's queue is looked at when nobody rings: apps with plain arq ring no bell."""
+
 HOP_OVERHEAD_S: Final = 60.0
 """A hop may take this long beyond the submit's own timeout; it has timeouts of its own inside."""
 
@@ -53,12 +58,21 @@ class SteadyWorker(Worker):
     async def _poll_iteration(self) -> None:
         if was_told_to_end():
             raise asyncio.CancelledError
+        runtime: Runtime | None = self.ctx.get("runtime")
+        if runtime is not None:
+            await runtime.bells.hops.wait(LOOK_S)
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
             log.warning("arq.interrupted", error=type(error).__name__)
             self._recount()
             await asyncio.sleep(ROUND_AGAIN_S)
+
+    async def start_jobs(self, job_ids: list[bytes]) -> None:
+        """Start what does not run here yet: entries stay in the queue while they run."""
+        await super().start_jobs(
+            [i for i in job_ids if i.decode(errors="replace") not in self.tasks]
+        )
 
     async def close(self) -> None:
         """Close in any case: arq's own stops half-way when a task of it was cancelled."""
@@ -67,7 +81,10 @@ class SteadyWorker(Worker):
         await super().close()
 
     def _recount(self) -> None:
-        """A poll that broke off may have left a slot taken by nobody."""
+        """A poll that broke off may leave a slot taken by nobody, and errors nobody asked for."""
+        for task in self.tasks.values():
+            if task.done() and not task.cancelled() and (error := task.exception()) is not None:
+                log.warning("arq.interrupted", error=type(error).__name__)
         running = [task for task in self.tasks.values() if not task.done()]
         self.tasks = {name: task for name, task in self.tasks.items() if not task.done()}
         self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)

@@ -1,17 +1,21 @@
 """What people and apps read: jobs, groups, why a job waits, how everything stands."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 from jobs.holds import Hold
+from jobs.lanes import JobId, Lane, Scope
 from jobs.moves import UNCERTAIN
+from jobs.quota import Bucket, wait_s
 from jobs.records import Job
 from jobs.states import State
-from jobs.why import Blocker, Surroundings, why_not_running
+from jobs.why import UNKNOWN, Blocker, Surroundings, why_not_running
 from worker.caps import LaneCaps
 from worker.clock import Clock
+from worker.forecast import Eta, Forecast
 from worker.store import Store
-from worker.store.fleet import ALIVE_LEASES, Heartbeat, QuotaSeen
+from worker.store.fleet import ALIVE_LEASES, Heartbeat
 from worker.store.queries import Group, LaneCount
 from worker.store.webhooks import Orphan
 
@@ -32,6 +36,8 @@ class Whole:
     job: Job
     inputs: bytes
     result: bytes | None
+    eta: Eta | None = None
+    """When it is likely to end; None where it does not run, or nobody knows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,10 @@ class Stats:
     oldest: dict[State, float]
     """Seconds since the oldest job of each state got there."""
     lanes: list[LaneCount]
-    quota: dict[str, QuotaSeen]
+    quota: dict[Scope, Bucket]
+    """Routes with a limit that is known."""
+    drain: dict[Lane, float]
+    """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
     holds: int
     rates: dict[str, float]
@@ -73,11 +82,15 @@ class Stats:
 class Review:
     """Reads of one namespace."""
 
-    def __init__(self, store: Store, clock: Clock, caps: LaneCaps, lease_s: float) -> None:
+    def __init__(
+        self, store: Store, clock: Clock, caps: LaneCaps, lease_s: float, window_s: float
+    ) -> None:
         self._store = store
         self._clock = clock
         self._caps = caps
         self._lease_s = lease_s
+        self._window_s = window_s
+        self._forecast = Forecast(store.durations)
 
     async def job(self, job_id: str) -> Whole | None:
         """One job, whole."""
@@ -85,7 +98,12 @@ class Review:
         if stored is None:
             return None
         inputs, result = await self._store.jobs.payloads(job_id)
-        return Whole(stored.job, inputs or b"{}", result)
+        eta = (await self.etas([stored.job])).get(stored.job.id)
+        return Whole(stored.job, inputs or b"{}", result, eta)
+
+    async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
+        """When those of the jobs that run are likely to end, where that is known."""
+        return await self._forecast.etas(jobs, self._clock.now())
 
     async def why(self, job: Job) -> tuple[Blocker, ...]:
         """What keeps a job from running."""
@@ -93,9 +111,13 @@ class Review:
         position = None
         if job.state is State.QUEUED and not job.free_pass:
             position = await self._store.lanes.position(job.lane, job.id)
+        ahead = await self._store.lanes.ahead(job.lane, position) if position is not None else 0
         around = Surroundings(
             gates=await self._store.gates.standing(),
             position=position,
+            ahead=ahead,
+            bucket=(await self._store.quota.buckets()).get(job.lane.route, UNKNOWN),
+            window_s=self._window_s,
             active=(await self._store.lanes.active([job.lane]))[0],
             cap=self._caps.of(job.lane),
             workers=len(await self.live_workers()),
@@ -150,15 +172,35 @@ class Review:
         """How everything stands, in a bounded number of reads."""
         now = self._clock.now()
         states, since = await self._store.queries.states()
+        lanes, quota = await self._store.queries.lane_counts(), await self._limited()
         return Stats(
             states=states,
             oldest={state: max(0.0, now - moment) for state, moment in since.items()},
-            lanes=await self._store.queries.lane_counts(),
-            quota=await self._store.fleet.quotas(),
+            lanes=lanes,
+            quota=quota,
+            drain=self._drain(lanes, quota, now),
             workers=await self.live_workers(),
             holds=len(await self._store.gates.holds()),
             rates=await self._store.queries.rates(now),
         )
+
+    def _drain(
+        self, lanes: Sequence[LaneCount], quota: Mapping[Scope, Bucket], now: float
+    ) -> dict[Lane, float]:
+        found: dict[Lane, float] = {}
+        for one in lanes:
+            bucket = quota.get(one.lane.route)
+            if bucket is None or not one.queued:
+                continue
+            others = (o.queued for o in lanes if o.lane.route == one.lane.route and o is not one)
+            ahead = one.queued - 1 + sum(min(count, one.queued) for count in others)
+            if (wait := wait_s(bucket, ahead, now, self._window_s)) is not None:
+                found[one.lane] = wait
+        return found
+
+    async def _limited(self) -> dict[Scope, Bucket]:
+        buckets = await self._store.quota.buckets()
+        return {route: bucket for route, bucket in buckets.items() if bucket.limit is not None}
 
 
 def _estimate(cost: float | None, count: int) -> float | None:

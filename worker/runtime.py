@@ -22,6 +22,7 @@ from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
 from worker.engine.bells import Bells
+from worker.engine.counting import Counting
 from worker.engine.deliveries import Deliveries
 from worker.engine.isolation import Isolation
 from worker.engine.listener import Listener
@@ -29,13 +30,14 @@ from worker.engine.patience import Patience
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
 from worker.engine.pulse import Pulse
-from worker.engine.quota import QuotaWatch
+from worker.engine.quota import Quota
 from worker.engine.recollection import Recollection
 from worker.engine.reliance import Reliance
 from worker.engine.rescuer import Rescuer
 from worker.engine.settling import Settling
 from worker.engine.submitter import Submitter
 from worker.engine.supervisor import Supervisor
+from worker.engine.timekeeper import Timekeeper
 from worker.engine.timer import Timer
 from worker.intake import Defaults, Intake
 from worker.provider.client import Provider, Timeouts
@@ -76,7 +78,9 @@ class Runtime:
     listeners: tuple[Listener, ...]
     adoption: Adoption
     admission: Admission
+    bells: Bells
     patience: Patience
+    counting: Counting
     worker_id: str
 
     def context(self) -> dict[str, Any]:
@@ -115,6 +119,7 @@ class Runtime:
             await listener.stop()
         with contextlib.suppress(Exception):
             await self.store.fleet.leave(self.worker_id)
+            await self.counting.finish()
         await self.provider.close()
         log.info("worker.stopped", worker=self.worker_id)
 
@@ -125,13 +130,36 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     store = open_store(redis, settings.namespace)
     bells, decisions = Bells(), rules(settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    quota = QuotaWatch(store.fleet, store.gates, clock)
+    quota = Quota(
+        store.quota,
+        store.jobs,
+        clock,
+        bells.admission,
+        window_s=settings.rate_window_s,
+        shared=settings.shared_quota,
+    )
     provider = _provider(settings, quota)
     recollection = Recollection(store.client, store.jobs)
     recollection.watch(redis)
     settling = Settling(store, clock, bells, recollection, settings.max_result_bytes)
     isolation = Isolation(store, settling)
-    reliance = Reliance(decisions, receives=bool(settings.webhook_secrets))
+    window_s = settings.rate_window_s
+    timekeeper = Timekeeper(store, decisions.schedule, settings.polls_per_run, window_s=window_s)
+    receives = bool(settings.webhook_secrets)
+    reliance = Reliance(decisions, receives=receives, durations=timekeeper)
+    poller = Poller(
+        store=store,
+        provider=provider,
+        settling=settling,
+        isolation=isolation,
+        clock=clock,
+        bell=bells.poller,
+        reliance=reliance,
+        quota=quota,
+        timekeeper=timekeeper,
+        at_once=settings.poll_concurrency,
+        lease_s=settings.lease_s,
+    )
     submitter = Submitter(
         store=store,
         provider=provider,
@@ -142,27 +170,20 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         bells=bells,
         rules=decisions,
         reliance=reliance,
+        timekeeper=timekeeper,
+        quota=quota,
+        accepted=poller.expect,
         worker_id=worker_id,
-        lease_s=settings.lease_s,
-    )
-    poller = Poller(
-        store=store,
-        provider=provider,
-        settling=settling,
-        isolation=isolation,
-        clock=clock,
-        bell=bells.poller,
-        reliance=reliance,
-        at_once=settings.poll_concurrency,
         lease_s=settings.lease_s,
     )
     admission = Admission(
         store=store,
         clock=clock,
-        bell=bells.admission,
+        bells=bells,
         submitter=submitter,
         caps=LaneCaps(settings.lane_caps),
         recollection=recollection,
+        quota=quota,
         max_jobs=settings.max_jobs,
         lease_s=settings.lease_s,
     )
@@ -174,8 +195,10 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         describe=_described(worker_id, clock, submitter, poller, patience),
         found_fleet=admission.found_fleet,
     )
+    counting = Counting(store, clock)
     supervisor = Supervisor(
         [
+            counting,
             recollection,
             pulse,
             admission,
@@ -199,6 +222,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
                 rules=decisions,
             ),
             Pruner(store, settings.retention_s),
+            timekeeper,
             quota,
         ],
         clock,
@@ -214,12 +238,14 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
         listeners=_listeners(settings, redis, store, bells),
         adoption=Adoption(intake(settings, store, clock), store, clock, settings.max_inputs_bytes),
         admission=admission,
+        bells=bells,
         patience=patience,
+        counting=counting,
         worker_id=worker_id,
     )
 
 
-def _provider(settings: Settings, quota: QuotaWatch) -> Provider:
+def _provider(settings: Settings, quota: Quota) -> Provider:
     return Provider(
         settings.base_url,
         settings.accounts,

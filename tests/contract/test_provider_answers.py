@@ -228,10 +228,10 @@ async def test_the_other_calls_are_made_as_documented() -> None:
 
 
 async def test_what_headers_say_of_the_quota_is_passed_on_by_route() -> None:
-    told: list[tuple[str, Scope, QuotaSeen]] = []
+    told: list[tuple[str, Scope, QuotaSeen | None, int]] = []
 
-    def note(account: str, route: Scope, quota: QuotaSeen) -> None:
-        told.append((account, route, quota))
+    def note(account: str, route: Scope, quota: QuotaSeen | None, status: int) -> None:
+        told.append((account, route, quota, status))
 
     script = always(
         http(ACCEPTED, 200, *QUOTA_HEADERS),
@@ -251,9 +251,10 @@ async def test_what_headers_say_of_the_quota_is_passed_on_by_route() -> None:
         await submit(provider)
     seen = QuotaSeen(100, 4, NOW + 30)
     assert told == [
-        ("default", "default/model", seen),
-        ("default", "default/executions", seen),
-        ("default", "default/model", QuotaSeen(None, 0, None)),
+        ("default", "default/model", seen, 200),
+        ("default", "default/executions", seen, 200),
+        ("default", "default/model", QuotaSeen(None, 0, None), 429),
+        ("default", "default/model", None, 200),
     ]
 
 

@@ -48,8 +48,11 @@ class Stand:
         self.clock = clock
         self.quota: list[tuple[Scope, QuotaSeen]] = []
 
-    def note_quota(self, _account: str, route: Scope, quota: QuotaSeen) -> None:
-        self.quota.append((route, quota))
+    def note_quota(
+        self, _account: str, route: Scope, quota: QuotaSeen | None, _status: int
+    ) -> None:
+        if quota is not None:
+            self.quota.append((route, quota))
 
     async def submit(
         self,

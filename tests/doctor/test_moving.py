@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 
 from jobs import moves
 from jobs.answers import Accepted
-from jobs.lanes import JobId
+from jobs.lanes import JobId, place_in_line
 from jobs.places import Index
 from jobs.records import Job
 from jobs.states import SETTLED, State
@@ -150,7 +150,8 @@ async def test_what_heals_between_two_looks_is_not_told(store: Store) -> None:
     await store.client.call("ZREM", lane, job.id)
 
     async def heal(seconds: float) -> None:
-        await store.client.call("ZADD", lane, job.queued_at or 0.0, job.id)
+        place = place_in_line(job.priority, job.queued_at or 0.0)
+        await store.client.call("ZADD", lane, place, job.id)
         await at_once(seconds)
 
     report = await Census(store, SystemClock(), lease_s=LEASE_S, pause=heal).run()

@@ -278,7 +278,9 @@ async def stack(
             store=store,
             intake=intake(settings, store, clock),
             desk=Desk(store, clock),
-            review=Review(store, clock, LaneCaps(settings.lane_caps), settings.lease_s),
+            review=Review(
+                store, clock, LaneCaps(settings.lane_caps), settings.lease_s, settings.rate_window_s
+            ),
             sandbox=sandbox,
             http=http,
         )

@@ -9,6 +9,9 @@ import pytest
 from arq import ArqRedis
 
 from config.settings import Settings
+from jobs.lanes import Lane, executions
+from jobs.quota import Bucket
+from jobs.states import Kind
 from tests.machine.line import Line
 from tests.machine.provider import PlayedProvider
 from tests.machine.world import World, opened, small
@@ -54,6 +57,8 @@ async def _configure(redis_url: str, fsync: str) -> None:
 
 @pytest.fixture
 async def world(redis_url: str) -> AsyncGenerator[World]:
-    """An empty deployment."""
+    """An empty deployment, whose provider is known to limit no rates: those are told elsewhere."""
     async with opened(small(), redis_url) as one:
+        for route in (Lane("default", Kind.MODEL, "suno").route, executions("default")):
+            await one.store.quota.change(route, lambda _: Bucket(unlimited=True))
         yield one

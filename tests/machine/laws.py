@@ -17,8 +17,10 @@ from jobs.places import Index, entries
 from jobs.records import Event, Job
 from jobs.states import PRUNABLE, SETTLED, State
 from tests.machine.provider import Call, Judge
+from tests.store.contents import is_index, looks, transitions
 from worker.engine.isolation import INTERNAL
 from worker.store import Store
+from worker.store.changes import Transition
 from worker.store.codec import decode_job
 
 Scores = dict[str, float]
@@ -50,20 +52,20 @@ class Snapshot:
     groups: Scores
     acts: int
     gates: Gates
+    looks: set[str]
+    """Jobs of which it is on record what polls saw."""
+    events: dict[str, list[Transition]]
+    """The stream of events, by job."""
     store: Store
 
 
 async def look(store: Store) -> Snapshot:
-    """Read everything, in two round trips and one for the gates."""
+    """Read everything, in a few round trips."""
     keys, prefix = store.keys, store.keys.job("")
-    aside = {keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.audit}
-    aside |= {keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers}
-    aside |= {keys.inbox, keys.orphans}
     found: list[bytes] = await store.client.call("KEYS", f"{keys.namespace}:*")
     names = sorted(name.decode() for name in found)
     ids = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    others = (prefix, keys.delivery(""))
-    indexes = [name for name in names if not name.startswith(others) and name not in aside]
+    indexes = [name for name in names if is_index(store, name)]
     rows: list[Any] = await store.client.many(
         [
             ("XLEN", keys.audit),
@@ -85,8 +87,19 @@ async def look(store: Store) -> Snapshot:
         groups=sets[1],
         acts=acts,
         gates=await store.gates.standing(),
+        looks=await looks(store),
+        events=by_job(await transitions(store)),
         store=store,
     )
+
+
+def by_job(entries_: list[list[Transition]]) -> dict[str, list[Transition]]:
+    """The events of each job, in order."""
+    found: dict[str, list[Transition]] = {}
+    for entry in entries_:
+        for event in entry:
+            found.setdefault(event.id, []).append(event)
+    return found
 
 
 def _scores(row: list[bytes]) -> Scores:
@@ -117,6 +130,7 @@ class History:
         _places_are_as_the_records_say(now, at)
         for job in now.jobs.values():
             self._walk(self._before[job.id], job)
+            _every_change_of_state_was_told(now.events[job.id], job)
             self._check_job(job, now)
         assert now.acts == self.acts, "an act of a person is not on record"
         self._before, self._results = now.jobs, now.results
@@ -210,6 +224,16 @@ class History:
                 yield call.told.result or b""
 
 
+def _every_change_of_state_was_told(events: list[Transition], job: Job) -> None:
+    """The stream leads from nothing to the state the job is in, each step once."""
+    state: State | None = None
+    for event in events:
+        assert event.before is state, f"{job.id} was {state}, and an event begins at {event.before}"
+        assert event.after is not state, f"{job.id} was told to be {state} twice"
+        state = event.after
+    assert state is job.state, f"{job.id} is {job.state}, and the last event says {state}"
+
+
 def _executions(job: Job) -> set[str]:
     ids = {attempt.execution_id for attempt in job.attempts} | {job.execution_id}
     return {execution_id for execution_id in ids if execution_id is not None}
@@ -238,6 +262,8 @@ def _places_are_as_the_records_say(now: Snapshot, at: float) -> None:
             wanted[key][job_id] = held[job_id]
             assert held[job_id] <= at + LONGEST_WAIT_S, f"nobody looks at {job_id} for long"
     assert now.sets == wanted
+    strangers = now.looks - now.sets.get(keys.index(Index.INFLIGHT), {}).keys()
+    assert not strangers, f"what polls saw of {strangers} was left behind"
     for job in now.jobs.values():
         people = job.state in SETTLED or (job.state is State.PARKED and job.parked_as != STUCK)
         assert watched[job.id] == (0 if people else 1), f"{job.id} has {watched[job.id]} places"

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from jobs.answers import Fault, Missing, Refused
+from jobs.answers import Fault, Missing, Refused, StillRunning
 from jobs.moves import UNCERTAIN
 from jobs.records import Job
 from jobs.states import OnUncertain, State
@@ -178,7 +178,64 @@ async def test_a_hop_that_was_fenced_out_leaves_the_next_one_in_its_workers_hand
     assert worker.runtime.submitter.leased == ("a",)
 
 
+async def test_jobs_of_one_entry_are_sent_each_for_itself(world: World) -> None:
+    """They are admitted together and wake a worker once; one was cancelled before it came to it."""
+    admitting, other = world.start_worker(), world.start_worker()
+    for job_id in ("a", "b", "c", "d"):
+        await world.enqueue(job_id)
+    await world.tick(admitting, "recollection", "admission")
+    (entry,) = await world.entries()
+    hops = [(job_id, (await world.job(job_id)).hop or "") for job_id in ("a", "b", "c", "d")]
+    assert entry.arq_id == ":".join(hops[0])
+    assert entry.args == tuple(text for hop in hops for text in hop)
+    await world.act("cancel", "b")
+    await world.run_entry(other, entry)
+    assert sorted(call.job_id for call in world.judge.calls) == ["a", "c", "d"]
+    await world.answer(world.open_call("c"), FAILED)
+    await world.answer(world.open_call("a"), world.accepted(world.open_call("a")))
+    states = [(await world.job(job_id)).state for job_id in ("a", "b", "c", "d")]
+    wanted = [State.RUNNING, State.CANCELLED, State.RETRYING, State.SUBMITTING]
+    assert states == wanted
+    await world.run_entry(other, entry)
+    assert starts(world, "a") == 1, "run twice, it does nothing twice"
+    await world.calm_down()
+    assert starts(world, "b") == 0
+
+
 # People.
+
+
+async def test_a_cancel_between_two_looks_is_passed_on_at_once(world: World) -> None:
+    """The poller remembers the job as it was when it last looked."""
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    await world.answer(call, world.accepted(call))
+    for _ in range(2):
+        await world.pass_time_until_something_is_due()
+        await world.tick(worker, "poller")
+        looks = [call for call in world.judge.calls if call.what == "poll"]
+        for look in looks:
+            await world.answer(look, StillRunning("processing"))
+    assert (await world.store.jobs.looks(await world.job("a"))).polls > 0
+    await world.act("cancel", "a")
+    await world.tick(worker, "poller")
+    assert world.open_call("a", "cancel").run is not None
+    await world.calm_down()
+
+
+async def test_a_cancel_while_a_look_is_under_way_has_the_last_word(world: World) -> None:
+    """The look puts the next one off; the wish to cancel is not put off with it."""
+    worker = world.start_worker()
+    call = await under_way(world, worker)
+    await world.answer(call, world.accepted(call))
+    await world.pass_time(2)
+    await world.tick(worker, "poller")
+    look = world.open_call("a", "poll")
+    await world.act("cancel", "a")
+    await world.answer(look, StillRunning("processing"))
+    await world.tick(worker, "poller")
+    assert world.open_call("a", "cancel").run is not None
+    await world.calm_down()
 
 
 async def test_a_cancel_while_the_submit_is_under_way_reaches_the_run(world: World) -> None:

@@ -4,9 +4,13 @@ import asyncio
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from jobs.places import entries
+import msgspec
+
+from jobs.places import Index, entries
 from jobs.records import Job
+from jobs.states import State
 from worker.store import Store
+from worker.store.changes import Transition
 from worker.store.codec import decode_job
 
 Scores = dict[str, float]
@@ -25,6 +29,12 @@ async def keys_of(store: Store) -> set[str]:
     return {key.decode() for key in found}
 
 
+def is_index(store: Store, key: str) -> bool:
+    """Whether a key is one of those that hold jobs by what their records say."""
+    kinds = tuple(store.keys.index(kind) for kind in Index)
+    return key in kinds or key.startswith(tuple(f"{kind}:" for kind in kinds))
+
+
 async def sorted_set(store: Store, key: str) -> Scores:
     rows: list[bytes] = await store.client.call("ZRANGE", key, 0, -1, "WITHSCORES")
     return {m.decode(): float(s) for m, s in zip(rows[::2], rows[1::2], strict=True)}
@@ -32,10 +42,7 @@ async def sorted_set(store: Store, key: str) -> Scores:
 
 async def indexes(store: Store) -> dict[str, Scores]:
     """Every sorted set of the namespace that is an index of jobs."""
-    aside = {store.keys.lanes, store.keys.groups, store.keys.sync_only, store.keys.arq_queue}
-    aside |= {store.keys.holds, store.keys.cool_downs, store.keys.costs, store.keys.audit}
-    jobs = store.keys.job("")
-    names = sorted(k for k in await keys_of(store) if k not in aside and not k.startswith(jobs))
+    names = sorted(key for key in await keys_of(store) if is_index(store, key))
     rows = await store.client.many([("ZRANGE", name, 0, -1, "WITHSCORES") for name in names])
     return {
         name: {m.decode(): float(s) for m, s in zip(row[::2], row[1::2], strict=True)}
@@ -61,6 +68,32 @@ async def records(store: Store) -> dict[str, tuple[str, Job]]:
         name.removeprefix(prefix): (rev.decode(), decode_job(rec))
         for name, (rev, rec) in zip(names, rows, strict=True)
     }
+
+
+async def transitions(store: Store) -> list[list[Transition]]:
+    """The stream of events: the transitions of each entry, in order.
+
+    By a script, since redis-py makes a dictionary of an entry, and all its fields are called `t`.
+    """
+    script = 'return redis.call("XRANGE", KEYS[1], "-", "+")'
+    rows: list[Any] = await store.client.call("EVAL", script, 1, store.keys.events)
+    found: list[list[Transition]] = []
+    for _, fields in rows:
+        assert set(fields[::2]) == {b"t"}
+        found.append([msgspec.json.decode(field, type=Transition) for field in fields[1::2]])
+    return found
+
+
+async def moves_of(store: Store, job_id: str) -> list[tuple[State | None, State]]:
+    """The states a job went from and to, by the stream."""
+    told = [move for entry in await transitions(store) for move in entry if move.id == job_id]
+    return [(move.before, move.after) for move in told]
+
+
+async def looks(store: Store) -> set[str]:
+    """Ids of the jobs of which it is on record what polls saw."""
+    found: list[bytes] = await store.client.call("HKEYS", store.keys.looks)
+    return {job_id.decode() for job_id in found}
 
 
 async def everything(store: Store) -> dict[str, Any]:

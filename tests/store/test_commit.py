@@ -1,20 +1,39 @@
 """Writes: a record and its places in one step, under the precondition that nobody was faster."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from typing import Any, cast
 
+import msgspec
 import pytest
 
 from jobs import moves
 from jobs.places import Index
 from jobs.records import Job
-from tests.store.contents import everything, expected, indexes, keys_of, records, sorted_set
+from jobs.states import State
+from tests.store.contents import (
+    everything,
+    expected,
+    indexes,
+    keys_of,
+    records,
+    sorted_set,
+    transitions,
+)
 from tests.unit.core import make
 from tests.unit.core.make import FINISHED, NOW, a_job, queued, running
-from worker.store import Store, open_store
-from worker.store.changes import NOTHING, Change, Extra, Stored, WakeUp, gate_step, lane_cap
+from worker.store import Store, changes, open_store
+from worker.store.changes import (
+    NOTHING,
+    Change,
+    Extra,
+    Stored,
+    Transition,
+    WakeUp,
+    gate_step,
+    lane_cap,
+)
 from worker.store.jobs import NotWritten
 from worker.store.scripts import Scripts
 
@@ -53,9 +72,12 @@ async def test_a_created_job_is_on_record_with_its_inputs_and_its_place(store: S
     job = a_job(tags=("a", "b"), batch="x")
     stored = await created(store, job)
     assert await store.jobs.load("j1") == stored
-    assert await store.jobs.load_with_inputs("j1") == (stored, INPUTS)
+    assert await store.jobs.load_with_inputs(["j1"]) == [(stored, INPUTS)]
     assert await indexes(store) == expected(store, [job])
     assert await sorted_set(store, store.keys.lanes) == {"default/model/suno": NOW}
+    assert await transitions(store) == [
+        [Transition("j1", "default/model/suno", None, State.QUEUED, NOW)]
+    ]
 
 
 async def test_an_id_is_taken_once(store: Store) -> None:
@@ -74,7 +96,8 @@ async def test_of_many_that_create_one_id_at_once_one_does(store: Store) -> None
 
 async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
     assert await store.jobs.load("nobody") is None
-    assert await store.jobs.load_with_inputs("nobody") is None
+    assert await store.jobs.load_with_inputs(["nobody"]) == [None]
+    assert await store.jobs.load_with_inputs([]) == []
     assert await store.jobs.payloads("nobody") == (None, None)
     assert await store.jobs.load_many([]) == []
 
@@ -82,6 +105,8 @@ async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
 async def test_jobs_are_loaded_in_the_order_of_their_ids(store: Store) -> None:
     a, b = await created(store, a_job(id="a")), await created(store, a_job(id="b"))
     assert await store.jobs.load_many(["b", "nobody", "a", "b"]) == [b, None, a, b]
+    found = await store.jobs.load_with_inputs(["b", "nobody", "a"])
+    assert found == [(b, INPUTS), None, (a, INPUTS)]
 
 
 # Commit.
@@ -107,11 +132,10 @@ async def test_who_read_an_older_version_writes_nothing(store: Store) -> None:
     stored = await created(store)
     await committed(store, stored, admitted(stored.job))
     before = await everything(store)
-    extra = Extra(inputs=b"{}", result=b"{}", wake_up=WAKE_UP)
+    extra = Extra(inputs=b"{}", result=b"{}")
     for late in (moves.cancel(stored.job, NOW), moves.park(stored.job, NOW, by="ann")):
         assert await store.jobs.commit(stored, late, extra) is NotWritten.SUPERSEDED
     assert await everything(store) == before
-    assert await store.client.call("EXISTS", store.keys.arq_job(WAKE_UP.arq_id)) == 0
 
 
 async def test_of_many_that_write_at_once_one_wins(store: Store) -> None:
@@ -126,24 +150,49 @@ async def test_of_many_that_write_at_once_one_wins(store: Store) -> None:
 
 async def test_a_commit_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
     stored = await created(store)
-    extra = Extra(wake_up=WAKE_UP)
+    extra = Extra(limits=(lane_cap(stored.job.lane, 1),))
     change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), extra)
     scripts = Scripts(store.client)
-    assert await scripts.commit(change.keys, change.args) == [b"ok"]
+    assert await scripts.commit(change) == "ok"
     once = await everything(store)
-    assert await scripts.commit(change.keys, change.args) == [b"ok"]
+    assert await scripts.commit(change) == "ok", "although its own place fills the lane now"
     assert await everything(store) == once
+
+
+async def test_a_batch_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
+    """As the client repeats a call: what was written is found, what was refused stays refused."""
+    one, two, three = [await created(store, a_job(id=name)) for name in ("a", "b", "c")]
+    limit = Extra(limits=(lane_cap(one.job.lane, 1),))
+    changes = [
+        Change(store.keys, "a", one.rev).write(one.job, admitted(one.job), limit),
+        Change(store.keys, "b", two.rev).write(two.job, admitted(two.job), limit),
+        Change(store.keys, "c", "9.beef").write(three.job, cancelled(three.job), NOTHING),
+        Change(store.keys, "d", "").write(None, a_job(id="d"), Extra(inputs=INPUTS)),
+        Change(store.keys, "", "").wake(WAKE_UP),
+    ]
+    scripts = Scripts(store.client)
+    replies = ["ok", "full", "superseded", "ok", "ok"]
+    assert await asyncio.gather(*map(scripts.commit, changes)) == replies
+    once = await everything(store)
+    assert await asyncio.gather(*map(scripts.commit, changes)) == replies
+    again = await everything(store)
+    key = store.keys.arq_queue
+    assert again.keys() == once.keys()
+    assert {name: dump for name, dump in again.items() if name != key} == {
+        name: dump for name, dump in once.items() if name != key
+    }
+    assert await sorted_set(store, key) == {WAKE_UP.arq_id: float(WAKE_UP.score_ms)}
 
 
 async def test_a_repeated_commit_that_was_overtaken_is_superseded(store: Store) -> None:
     stored = await created(store)
     change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), NOTHING)
     scripts = Scripts(store.client)
-    await scripts.commit(change.keys, change.args)
+    await scripts.commit(change)
     after = await store.jobs.load("j1")
     assert after is not None
     newer = await committed(store, after, moves.cancel(after.job, NOW))
-    assert await scripts.commit(change.keys, change.args) == [b"superseded", newer.rev.encode()]
+    assert await scripts.commit(change) == "superseded"
     assert await store.jobs.load("j1") == newer
 
 
@@ -179,11 +228,10 @@ async def test_a_full_lane_takes_no_more_and_nothing_is_written(store: Store) ->
     running_one = await created(store, running(id="other"))
     stored = await created(store)
     before = await everything(store)
-    extra = Extra(limits=(lane_cap(stored.job.lane, 1),), wake_up=WAKE_UP)
+    extra = Extra(limits=(lane_cap(stored.job.lane, 1),))
     written = await store.jobs.commit(stored, admitted(stored.job), extra)
     assert written is NotWritten.FULL
     assert await everything(store) == before
-    assert await store.client.call("EXISTS", store.keys.arq_job(WAKE_UP.arq_id)) == 0
     await committed(store, running_one, moves.succeed(running_one.job, NOW, FINISHED))
     await committed(store, stored, admitted(stored.job), extra)
 
@@ -217,12 +265,63 @@ async def test_of_many_that_want_in_at_once_no_more_get_in_than_fit(store: Store
     assert await store.lanes.active([waiting[0].job.lane]) == [cap]
 
 
+async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Store) -> None:
+    """In the order in which it was asked for."""
+    gone, one, two = [
+        await created(store, job) for job in (running(id="x"), a_job(id="a"), a_job(id="b"))
+    ]
+    full = Extra(limits=(lane_cap(one.job.lane, 1),))
+    tried = await asyncio.gather(
+        store.jobs.commit(one, admitted(one.job), full),
+        store.jobs.commit(gone, moves.succeed(gone.job, NOW, FINISHED)),
+        store.jobs.commit(two, admitted(two.job), full),
+        store.jobs.create(a_job(id="c"), INPUTS),
+    )
+    assert tried[0] is NotWritten.FULL
+    assert all(isinstance(written, Stored) for written in tried[1:])
+    assert await sorted_set(store, store.keys.active(one.job.lane)) == {"b": two.job.created_at}
+    after = await store.jobs.load_many(["x", "a", "b", "c"])
+    assert await indexes(store) == expected(store, [stored.job for stored in after if stored])
+
+
+# Batches.
+
+
+async def test_a_batch_has_the_effect_of_its_changes_one_by_one(store: Store) -> None:
+    """Some of it goes through and some does not: each on its own."""
+    names = [f"j{n}" for n in range(12)]
+    stored = [await created(store, a_job(id=name, tags=("t",), batch="b")) for name in names]
+    steps = (admitted, cancelled, parked)
+    tried = await asyncio.gather(
+        *(
+            store.jobs.commit(
+                Stored(old.job, "9.beef") if n % 4 == 3 else old, steps[n % 3](old.job)
+            )
+            for n, old in enumerate(stored)
+        ),
+        store.jobs.create(a_job(id="new", tags=("t",)), INPUTS),
+        store.jobs.create(a_job(id="j0"), b'{"other": 1}'),
+        store.jobs.wake(WAKE_UP),
+    )
+    assert [n for n, it in enumerate(tried[:12]) if it is NotWritten.SUPERSEDED] == [3, 7, 11]
+    assert tried[13] is None
+    left = {old.job.id: old for old in stored}
+    left |= {new.job.id: new for new in tried[:13] if isinstance(new, Stored)}
+    assert await indexes(store) == expected(store, [one.job for one in left.values()])
+    assert await records(store) == {one.job.id: (one.rev, one.job) for one in left.values()}
+    assert await store.jobs.payloads("j0") == (INPUTS, None)
+    assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
+
+
 # Wake-ups.
 
 
-async def test_a_wake_up_is_written_in_the_step_that_admits(store: Store) -> None:
+async def test_a_wake_up_is_an_entry_of_arq_that_expires(store: Store) -> None:
     stored = await created(store)
-    await committed(store, stored, admitted(stored.job), Extra(wake_up=WAKE_UP))
+    await asyncio.gather(
+        store.jobs.commit(stored, admitted(stored.job)),
+        store.jobs.wake(WAKE_UP),
+    )
     key = store.keys.arq_job("j1:h1")
     assert await store.client.call("GET", key) == WAKE_UP.payload
     assert 0 < await store.client.call("PTTL", key) <= WAKE_UP.ttl_ms
@@ -230,8 +329,13 @@ async def test_a_wake_up_is_written_in_the_step_that_admits(store: Store) -> Non
     assert (await store.lanes.queues()).submitting == 1
 
 
+# Announcements and events.
+
+
 @asynccontextmanager
-async def hearing(store: Store, *channels: str) -> AsyncGenerator[Callable[[], Any]]:
+async def hearing(
+    store: Store, *channels: str
+) -> AsyncGenerator[Callable[[], Awaitable[tuple[str, str] | None]]]:
     """Listen to channels, from before what the block does; what it yields hears one message."""
     ear = cast("Any", store.client.redis).pubsub(ignore_subscribe_messages=True)
     await ear.subscribe(*channels)
@@ -262,6 +366,79 @@ async def test_who_queues_or_comes_to_rest_is_announced(store: Store) -> None:
         assert await heard() is None
 
 
+async def test_those_of_a_batch_are_announced_together(store: Store) -> None:
+    wake, rested = store.keys.wake, store.keys.rested
+    one, two, stale = [await created(store, a_job(id=name)) for name in ("a", "b", "x")]
+    async with hearing(store, wake, rested) as heard:
+        await asyncio.gather(
+            store.jobs.commit(one, cancelled(one.job)),
+            store.jobs.create(a_job(id="c"), INPUTS),
+            store.jobs.commit(Stored(stale.job, "9.beef"), parked(stale.job)),
+            store.jobs.commit(two, parked(two.job)),
+        )
+        told = [await heard() for _ in range(4)]
+    assert sorted(message for message in told if message) == [
+        (rested, "a b"),
+        (wake, "default/model/suno"),
+    ]
+
+
+async def test_every_change_of_state_is_an_event_in_order(store: Store) -> None:
+    one = await created(store)
+    one = await committed(store, one, admitted(one.job))
+    await asyncio.gather(
+        store.jobs.create(a_job(id="a"), INPUTS),
+        store.jobs.commit(one, moves.give_back(one.job, NOW + 2, why="so")),
+        store.jobs.create(a_job(id="b", target="kling"), INPUTS),
+        store.jobs.commit(Stored(one.job, "9.beef"), cancelled(one.job)),
+    )
+    lane = "default/model/suno"
+    assert await transitions(store) == [
+        [Transition("j1", lane, None, State.QUEUED, NOW)],
+        [Transition("j1", lane, State.QUEUED, State.SUBMITTING, NOW)],
+        [
+            Transition("a", lane, None, State.QUEUED, NOW),
+            Transition("j1", lane, State.SUBMITTING, State.QUEUED, NOW + 2),
+            Transition("b", "default/model/kling", None, State.QUEUED, NOW),
+        ],
+    ]
+
+
+async def test_an_event_tells_the_code_of_the_reason(store: Store) -> None:
+    stored = await created(store, running())
+    await committed(store, stored, make.held())
+    (_, (event,)) = await transitions(store)
+    assert (event.before, event.after) == (State.RUNNING, State.PARKED)
+    assert event.code == "INSUFFICIENT_CREDITS"
+    names = {"id", "lane", "from", "to", "at", "code"}
+    assert set(msgspec.json.decode(msgspec.json.encode(event))) == names
+
+
+async def test_what_changes_no_state_is_no_event(store: Store) -> None:
+    stored = await created(store, make.cancelling())
+    before = await transitions(store)
+    written = await committed(store, stored, moves.note_cancel_sent(stored.job, NOW + 1))
+    await store.jobs.wake(WAKE_UP)
+    assert await store.jobs.delete(written)
+    assert not await store.jobs.delete(written)
+    assert await transitions(store) == before
+
+
+async def test_the_stream_of_events_does_not_grow_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(changes, "EVENTS_KEPT", 100)
+    await store.client.call("CONFIG SET", "stream-node-max-entries", 10)
+    try:
+        for n in range(150):
+            await created(store, a_job(id=f"j{n}"))
+    finally:
+        await store.client.call("CONFIG SET", "stream-node-max-entries", 100)
+    told = await transitions(store)
+    assert 100 <= len(told) < 120
+    assert told[-1][0].id == "j149", "the oldest go"
+
+
 # Delete.
 
 
@@ -282,7 +459,8 @@ async def test_who_queues_or_comes_to_rest_is_announced(store: Store) -> None:
 async def test_a_deleted_job_leaves_no_key(store: Store, job: Job) -> None:
     stored = await created(store, job)
     assert await store.jobs.delete(stored)
-    assert await keys_of(store) <= {store.keys.lanes, store.keys.groups}
+    registers = {store.keys.lanes, store.keys.groups, store.keys.batches, store.keys.events}
+    assert await keys_of(store) <= registers
     assert not await store.jobs.delete(stored)
 
 

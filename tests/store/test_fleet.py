@@ -2,7 +2,7 @@
 
 from tests.unit.core.make import NOW
 from worker.store import Store
-from worker.store.fleet import GONE_AFTER_S, Heartbeat, QuotaSeen
+from worker.store.fleet import GONE_AFTER_S, Heartbeat
 
 
 def a_beat(worker: str, *, started_at: float = NOW, seen_at: float = NOW) -> Heartbeat:
@@ -27,21 +27,16 @@ async def test_a_worker_that_was_silent_for_long_is_forgotten(store: Store) -> N
     assert [beat.id for beat in await store.fleet.workers()] == ["silent"]
 
 
-async def test_quota_and_costs_are_as_they_were_last_seen(store: Store) -> None:
-    for remaining in (9, 8):
-        await store.fleet.saw_quota("default/model", QuotaSeen(limit=10, remaining=remaining))
+async def test_costs_are_as_they_were_last_seen(store: Store) -> None:
     await store.fleet.saw_cost("model", "suno", 1.5)
     await store.fleet.saw_cost("model", "suno", 2.25)
-    assert await store.fleet.quotas() == {"default/model": QuotaSeen(limit=10, remaining=8)}
     assert await store.fleet.costs() == {"model/suno": 2.25}
 
 
 async def test_what_cannot_be_read_is_skipped(store: Store) -> None:
     await store.fleet.beat(a_beat("a"))
     await store.client.call("HSET", store.keys.workers, "bad", b"garbage")
-    await store.client.call("HSET", store.keys.quota, "bad", b"\xff")
     assert await store.fleet.workers() == [a_beat("a")]
-    assert await store.fleet.quotas() == {}
 
 
 async def test_acts_of_people_are_on_record_newest_first(store: Store) -> None:

@@ -156,18 +156,23 @@ async def test_cool_downs_that_ran_out_are_forgotten(store: Store) -> None:
 # Targets without async mode.
 
 
+async def is_sync_only(store: Store, lane: Lane, now: float) -> bool:
+    return (await store.gates.standing()).is_sync_only(lane, now)
+
+
 async def test_a_sync_only_target_is_remembered_for_a_while(store: Store) -> None:
-    assert not await store.gates.is_sync_only(LANE, NOW)
+    assert not await is_sync_only(store, LANE, NOW)
     await store.gates.remember_sync(LANE, NOW + 100)
     await store.gates.remember_sync(LANE, NOW + 50)
-    assert await store.gates.is_sync_only(LANE, NOW + 99)
-    assert not await store.gates.is_sync_only(LANE, NOW + 100)
-    assert not await store.gates.is_sync_only(Lane("default", Kind.MODEL, "kling"), NOW)
+    assert (await store.gates.standing()).sync_only == {str(LANE): NOW + 100}
+    assert await is_sync_only(store, LANE, NOW + 99)
+    assert not await is_sync_only(store, LANE, NOW + 100)
+    assert not await is_sync_only(store, Lane("default", Kind.MODEL, "kling"), NOW)
 
 
 async def test_a_sync_memory_that_ran_out_is_removed(store: Store) -> None:
     await store.gates.remember_sync(LANE, NOW + 100)
     await store.gates.forget_sync(NOW + 99)
-    assert await store.gates.is_sync_only(LANE, NOW)
+    assert await is_sync_only(store, LANE, NOW)
     await store.gates.forget_sync(NOW + 100)
-    assert not await store.gates.is_sync_only(LANE, NOW)
+    assert (await store.gates.standing()).sync_only == {}

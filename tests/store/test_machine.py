@@ -17,18 +17,28 @@ from hypothesis.stateful import (
 )
 
 from config.settings import Settings
+from jobs.decide import Looks
 from jobs.lanes import JobId
 from jobs.places import Index
 from jobs.records import Job
 from jobs.states import Kind, OnUncertain, State
-from tests.store.contents import Scores, expected, indexes, keys_of, records, sorted_set
+from tests.store.contents import (
+    Scores,
+    expected,
+    indexes,
+    keys_of,
+    looks,
+    records,
+    sorted_set,
+    transitions,
+)
 from tests.unit.core import make
 from tests.unit.core.make import NOW
 from tests.unit.core.walk import STEP_S, steps
 from worker.connection import connect
 from worker.store import Store, open_store
 from worker.store.changes import Stored
-from worker.store.jobs import NotWritten
+from worker.store.jobs import NextLook, NotWritten
 
 BEGINNINGS: tuple[Callable[..., Job], ...] = (
     make.queued,
@@ -74,8 +84,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.old: list[Stored] = []
         self.lanes: Scores = {}
         self.groups: set[str] = set()
+        self.batches: Scores = {}
         self.moved: Scores = {}
         """In-flight jobs whose next poll was claimed or rescheduled since they were written."""
+        self.seen: dict[str, tuple[int, int]] = {}
+        """In-flight jobs that were looked at, with the attempt and what was seen."""
+        self.known: dict[str, tuple[float, Stored]] = {}
+        """What a poller remembers of the jobs it looked at: old versions, too."""
+        self.walked: list[tuple[str, State | None, State]] = []
+        """Every change of state."""
 
     @initialize()
     def open(self) -> None:
@@ -97,6 +114,9 @@ class StoreMachine(RuleBasedStateMachine):
         """Note what was written, and which registers it belongs to."""
         before = self.model.get(stored.job.id)
         self.model[stored.job.id] = stored
+        was = before.job.state if before is not None else None
+        if was is not stored.job.state:
+            self.walked.append((stored.job.id, was, stored.job.state))
         known = set[str]() if before is None else set(expected(self.store, [before.job]))
         for key in set(expected(self.store, [stored.job])) - known:
             prefix, _, name = key.removeprefix(f"{self.store.keys.namespace}:").partition(":")
@@ -104,9 +124,13 @@ class StoreMachine(RuleBasedStateMachine):
                 self.lanes.setdefault(name, stored.job.updated_at)
             elif prefix == Index.GROUP:
                 self.groups.add(name)
+            elif prefix == Index.BATCH:
+                self.batches[name] = stored.job.created_at
         inflight = self.store.keys.index(Index.INFLIGHT)
         if before is None or self._score(before.job, inflight) != self._score(stored.job, inflight):
             self.moved.pop(stored.job.id, None)
+        if self._score(stored.job, inflight) is None:
+            self.seen.pop(stored.job.id, None)
 
     def _score(self, job: Job, key: str) -> float | None:
         return expected(self.store, [job]).get(key, {}).get(job.id)
@@ -163,6 +187,7 @@ class StoreMachine(RuleBasedStateMachine):
         assert self.runner.run(self.store.jobs.delete(stored)) is True
         del self.model[stored.job.id]
         self.moved.pop(stored.job.id, None)
+        self.seen.pop(stored.job.id, None)
         self.old.append(stored)
 
     @precondition(lambda self: self._in_flight())
@@ -170,9 +195,32 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_polls(self, wait_s: float) -> None:
         self.now += wait_s
         due = {job for job, at in self._in_flight().items() if at <= self.now}
-        claimed = self.runner.run(self.store.jobs.claim_polls(self.now, self.now + 10, 99))
+        claim = self.store.jobs.claim_polls(self.now, self.now + 10, 99, self.known)
+        claimed, next_poll = self.runner.run(claim)
         assert {found.stored.job.id for found in claimed} == due
+        for found in claimed:
+            job = found.stored.job
+            assert found.stored == self.model[job.id], "what is known of a job is its last version"
+            seen = self.seen.get(job.id, (0, 0))
+            assert found.looks.polls == (seen[1] if seen[0] == job.submits else 0)
         self.moved |= dict.fromkeys(due, self.now + 10)
+        assert next_poll == min(self._in_flight().values())
+
+    @precondition(lambda self: self._in_flight())
+    @rule(choice=choices, wait_s=st.sampled_from([0.5, 30.0]), leased=st.booleans())
+    def look_again(self, choice: int, wait_s: float, *, leased: bool) -> None:
+        """Who looked at a run sets its next poll, if its claim was the last to touch the job."""
+        inflight = self._in_flight()
+        job_id = sorted(inflight)[choice % len(inflight)]
+        stored, at = self.model[job_id], self.now + wait_s
+        lease = self.now + 10 if leased else None
+        look = NextLook(stored.job, at, Looks(choice), lease)
+        ours = lease is None or inflight[job_id] == lease
+        assert self.runner.run(self.store.jobs.reschedule([look])) == ours
+        if ours:
+            self.moved[job_id] = at
+            self.seen[job_id] = stored.job.submits, choice
+            self.known[job_id] = at, stored
 
     @precondition(lambda self: self.lanes)
     @rule()
@@ -202,8 +250,15 @@ class StoreMachine(RuleBasedStateMachine):
         assert found == {id_: (stored.rev, stored.job) for id_, stored in self.model.items()}
         assert await sorted_set(self.store, keys.lanes) == self.lanes
         assert set(await sorted_set(self.store, keys.groups)) == self.groups
+        assert await sorted_set(self.store, keys.batches) == self.batches
         registers = {keys.lanes} if self.lanes else set[str]()
         registers |= {keys.groups} if self.groups else set()
+        registers |= {keys.batches} if self.batches else set()
+        registers |= {keys.events} if self.walked else set()
+        registers |= {keys.looks} if self.seen else set()
+        assert await looks(self.store) == set(self.seen)
+        told = [move for entry in await transitions(self.store) for move in entry]
+        assert [(move.id, move.before, move.after) for move in told] == self.walked
         assert await keys_of(self.store) == {*wanted, *map(keys.job, self.model), *registers}
 
 

@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
@@ -342,3 +343,36 @@ async def test_rates_are_per_minute_over_the_last_window(store: Store) -> None:
     assert rates == {"enqueued_per_min": 1, "succeeded_per_min": 2, "dead_per_min": 1}
     doubled = await store.queries.rates(NOW, window_s=30)
     assert doubled == {"enqueued_per_min": 2, "succeeded_per_min": 4, "dead_per_min": 2}
+
+
+@pytest.mark.parametrize("kinds", [[Kind.MODEL], [Kind.WORKFLOW], [Kind.MODEL, Kind.WORKFLOW]])
+async def test_a_target_without_its_kind_is_found_whatever_runs_by_that_name(
+    store: Store, kinds: list[Kind], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        make.queued(id=JobId(f"{kind}{n}"), kind=kind, target="suno")
+        for kind in kinds
+        for n in range(5)
+    ]
+    await fill(store, [*jobs, *(make.queued(id=JobId(f"x{n}"), target="x") for n in range(50))])
+    if len(kinds) == 1:
+        monkeypatch.setattr(queries, "SCAN_MOST", 10)  # it does not look through the others
+    pages = await read_through(store, Filter(target="suno"), 4)
+    assert sorted(job.id for page in pages for job in page) == sorted(job.id for job in jobs)
+    assert len(pages) == -(-len(jobs) // 4)
+    assert (await store.queries.page(Filter(target="nobody"), 5)).jobs == ()
+
+
+async def test_a_span_of_time_is_gone_to_directly(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs = [
+        make.queued(id=JobId(f"j{n:03}"), created_at=NOW + n, tags=("t",), batch="b")
+        for n in range(300)
+    ]
+    await fill(store, jobs)
+    monkeypatch.setattr(queries, "SCAN_MOST", 10)
+    wanted = [f"j{n:03}" for n in range(14, 9, -1)]
+    for narrowed in (Filter(), Filter(tag="t"), Filter(batch="b"), Filter(target="suno")):
+        spanned = replace(narrowed, since=NOW + 10, until=NOW + 15)
+        assert [job.id for job in (await store.queries.page(spanned, 50)).jobs] == wanted

@@ -1,7 +1,6 @@
-"""Commits asked for at once share a round trip; each gets its own reply, or its own error."""
+"""Commits asked for at once share a call; each gets its own reply, or its own error."""
 
 import asyncio
-from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,32 +9,45 @@ from redis.exceptions import ResponseError
 
 from jobs import moves
 from jobs.places import Index
-from tests.store.contents import wait_until
+from jobs.states import State
+from tests.store.contents import expected, moves_of, sorted_set, wait_until
+from tests.store.test_scripts import read
 from tests.unit.core.make import NOW, a_job
 from worker.store import Store, scripts
-from worker.store.changes import Extra, Stored, lane_cap
+from worker.store.changes import Change, Extra, Stored, WakeUp, lane_cap
 from worker.store.client import Argument, Client, Command
 from worker.store.jobs import JobStore, NotWritten
-from worker.store.scripts import PIPELINE_MOST, Scripts
+from worker.store.scripts import BATCH_MOST, Scripts
 
 
 class Counted(Client):
-    """Counts round trips, and fails as it is told."""
+    """Counts calls of the script and the changes in each, and fails as it is told."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.client.redis)
         self.asked: list[str] = []
+        self.batches: list[list[str]] = []
         self.trips: list[int] = []
         self.failure: Exception | None = None
         self.gate = asyncio.Event()
         self.gate.set()
 
-    async def try_many(self, commands: Sequence[Command]) -> list[Any]:
-        self.trips.append(len(commands))
-        await self.gate.wait()
-        if self.failure is not None:
-            raise self.failure
-        return await super().try_many(commands)
+    async def call(self, *command: Argument) -> Any:
+        if command[0] == "EVALSHA":
+            self.batches.append(read_jobs(command))
+            self.trips.append(len(self.batches[-1]))
+            await self.gate.wait()
+            if self.failure is not None:
+                raise self.failure
+        return await super().call(*command)
+
+
+def read_jobs(command: Command) -> list[str]:
+    """The keys of the jobs that a call writes; empty for a change that is operations alone."""
+    count = command[2]
+    assert isinstance(count, int)
+    keys = [str(key) for key in command[3 : 3 + count]]
+    return [change.key for change in read(keys, command[3 + count :])]
 
 
 class Asked(Scripts):
@@ -45,9 +57,9 @@ class Asked(Scripts):
         super().__init__(client)
         self._asked = client.asked
 
-    async def commit(self, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
-        self._asked.append(keys[0])
-        return await super().commit(keys, args)
+    async def commit(self, change: Change) -> str:
+        self._asked.append(change.key)
+        return await super().commit(change)
 
 
 @pytest.fixture
@@ -70,17 +82,20 @@ async def warm(jobs: JobStore, client: Counted) -> None:
     """Load the script, so that every trip that follows is one of ours."""
     await create(jobs, "warm")
     client.trips.clear()
+    client.batches.clear()
     client.asked.clear()
 
 
-async def test_what_is_asked_at_once_goes_in_one_trip(jobs: JobStore, client: Counted) -> None:
+async def test_what_is_asked_at_once_is_one_call_of_the_script(
+    jobs: JobStore, client: Counted
+) -> None:
     await warm(jobs, client)
     written = await create(jobs, *(f"j{n}" for n in range(100)))
     assert client.trips == [100]
     assert [stored.job.id for stored in written if stored] == [f"j{n}" for n in range(100)]
 
 
-async def test_what_comes_while_a_trip_is_under_way_goes_in_the_next(
+async def test_what_comes_while_a_call_is_under_way_goes_in_the_next(
     jobs: JobStore, client: Counted
 ) -> None:
     await warm(jobs, client)
@@ -95,14 +110,55 @@ async def test_what_comes_while_a_trip_is_under_way_goes_in_the_next(
     assert client.trips == [1, 2]
 
 
-async def test_a_trip_carries_so_many_at_most(
+async def test_a_call_carries_so_many_at_most(jobs: JobStore, client: Counted) -> None:
+    await warm(jobs, client)
+    written = await create(jobs, *(f"j{n}" for n in range(2 * BATCH_MOST + 1)))
+    assert all(written)
+    assert client.trips == [BATCH_MOST, BATCH_MOST, 1]
+    assert BATCH_MOST == 128
+
+
+async def test_a_call_carries_so_many_bytes_unless_one_change_is_larger(
     jobs: JobStore, client: Counted, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await warm(jobs, client)
-    monkeypatch.setattr(scripts, "PIPELINE_MOST", 3)
-    assert all(await create(jobs, *(f"j{n}" for n in range(7))))
-    assert client.trips == [3, 3, 1]
-    assert PIPELINE_MOST == 500
+    monkeypatch.setattr(scripts, "BATCH_BYTES", 10_000)
+    sizes = (20_000, 10, 10, 6_000, 6_000, 10, 20_000)
+    asked = (jobs.create(a_job(id=f"j{n}"), b"x" * size) for n, size in enumerate(sizes))
+    assert all(await asyncio.gather(*asked))
+    assert client.trips == [1, 3, 2, 1]
+
+
+async def test_two_changes_of_one_job_go_in_order_in_two_calls(
+    store: Store, jobs: JobStore, client: Counted
+) -> None:
+    """The second one says what it expects, and that is not there yet when the first is asked."""
+    await warm(jobs, client)
+    job, other = a_job(id="j"), a_job(id="k")
+    first = Change(store.keys, "j", "").write(None, job, Extra())
+    second = Change(store.keys, "j", first.rev).write(job, moves.cancel(job, NOW), Extra())
+    third = Change(store.keys, "k", "").write(None, other, Extra())
+    asked = Asked(client)
+    replies = await asyncio.gather(*map(asked.commit, (first, second, third)))
+    assert replies == ["ok", "ok", "ok"]
+    assert client.batches == [[first.key], [second.key, third.key]]
+    assert await moves_of(store, "j") == [
+        (None, State.QUEUED),
+        (State.QUEUED, State.CANCELLED),
+    ]
+
+
+async def test_a_wake_up_goes_out_after_the_commits_that_were_asked_for_before(
+    store: Store, jobs: JobStore, client: Counted
+) -> None:
+    await warm(jobs, client)
+    wake_ups = [WakeUp(f"j{n}:h", b"{}", n, 1000) for n in range(3)]
+    ids = [f"j{n}" for n in range(BATCH_MOST + 3)]
+    created = (jobs.create(a_job(id=job_id), b"{}") for job_id in ids)
+    await asyncio.gather(*created, *map(jobs.wake, wake_ups))
+    assert client.trips == [BATCH_MOST, 6]
+    assert client.batches[1] == [*map(store.keys.job, ids[-3:]), "", "", ""]
+    await store.client.call("DEL", *(store.keys.arq_job(wake.arq_id) for wake in wake_ups))
 
 
 async def test_everybody_gets_the_reply_that_is_theirs(
@@ -110,7 +166,7 @@ async def test_everybody_gets_the_reply_that_is_theirs(
 ) -> None:
     await warm(jobs, client)
     one, two, three = (stored for stored in await create(jobs, "a", "b", "c") if stored)
-    client.trips.clear()
+    client.batches.clear()
     later = moves.admit(one.job, NOW, hop="h", lease_until=NOW, gates=())
     stale = Stored(two.job, "9.beef")
     full = Extra(limits=(lane_cap(three.job.lane, 0),))
@@ -121,19 +177,23 @@ async def test_everybody_gets_the_reply_that_is_theirs(
         jobs.delete(two),
         jobs.create(a_job(id="a"), b"{}"),
     )
-    assert client.trips == [5]
+    ours = [[store.keys.job(name) for name in names] for names in ("bac", "ba")]
+    assert client.batches == ours, "of a job one change a call"
     assert replies[0] is NotWritten.SUPERSEDED
     assert isinstance(replies[1], Stored)
     assert (replies[2], replies[3], replies[4]) == (NotWritten.FULL, True, None)
     assert (await store.jobs.load("a")) == replies[1]
 
 
-async def test_the_server_sees_one_command_a_commit(store: Store) -> None:
+async def test_the_server_sees_one_command_for_all_that_is_asked_at_once(store: Store) -> None:
     await store.jobs.create(a_job(id="warm"), b"{}")
     await store.client.call("CONFIG RESETSTAT")
     await create(store.jobs, *(f"j{n}" for n in range(25)))
     stats = await store.client.call("INFO", "commandstats")
-    assert stats["cmdstat_evalsha"]["calls"] == 25
+    assert stats["cmdstat_evalsha"]["calls"] == 1
+    per_batch = ("zadd", "publish", "xadd")
+    calls = {name: stats[f"cmdstat_{name}"]["calls"] for name in (*per_batch, "hset", "hget")}
+    assert calls == {"zadd": 5, "publish": 1, "xadd": 1, "hset": 25, "hget": 25}
 
 
 async def test_an_outage_reaches_every_caller_and_then_it_is_over(
@@ -158,17 +218,33 @@ async def test_nobody_waits_for_ever_whatever_fails(
         await create(jobs, "a", "b")
 
 
-async def test_a_commit_that_redis_refuses_fails_alone(store: Store, jobs: JobStore) -> None:
-    await store.client.call("SET", store.keys.index(Index.TAG, "bad"), "not a sorted set")
+@pytest.mark.parametrize("place", ["tag", "record"])
+async def test_a_commit_that_redis_refuses_fails_alone(
+    store: Store, jobs: JobStore, client: Counted, place: str
+) -> None:
+    """What is broken hurts only itself: the others of the call are written, places and all."""
+    await warm(jobs, client)
+    old = next(stored for stored in await create(jobs, "old") if stored)
+    bad = store.keys.index(Index.TAG, "bad") if place == "tag" else store.keys.job("b")
+    await store.client.call("RPUSH", bad, "of another type")
+    client.trips.clear()
     tried = await asyncio.gather(
         jobs.create(a_job(id="a"), b"{}"),
         jobs.create(a_job(id="b", tags=("bad",)), b"{}"),
-        jobs.create(a_job(id="c"), b"{}"),
+        jobs.create(a_job(id="c", tags=("good",)), b"{}"),
+        jobs.commit(old, moves.park(old.job, NOW, by="ann")),
         return_exceptions=True,
     )
+    assert client.trips == [4]
     assert isinstance(tried[1], ResponseError)
-    assert isinstance(tried[0], Stored)
-    assert isinstance(tried[2], Stored)
+    assert "WRONGTYPE" in str(tried[1])
+    fine = [stored for stored in tried if isinstance(stored, Stored)]
+    assert [stored.job.id for stored in fine] == ["a", "c", "old"]
+    for stored in fine:
+        assert await store.jobs.load(stored.job.id) == stored
+        for key, scores in expected(store, [stored.job]).items():
+            assert scores.items() <= (await sorted_set(store, key)).items()
+    assert await store.client.call("TYPE", bad) == b"list"
 
 
 async def test_who_gives_up_waiting_takes_nobody_along(jobs: JobStore, client: Counted) -> None:

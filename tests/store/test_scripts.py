@@ -1,23 +1,38 @@
 """The Lua scripts: documented as they are called, short, and loaded when the server forgot them."""
 
+import asyncio
 import re
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from typing import Any, cast
 
+import msgspec
 import pytest
 from arq import ArqRedis
+from redis.exceptions import ResponseError
 
 from jobs import moves
 from jobs.decide import Looks
 from jobs.lanes import Lane
 from jobs.places import Index
-from jobs.states import Kind
+from jobs.states import Kind, State
 from tests.unit.core.make import NOW, a_job, running
 from worker.store import Store
-from worker.store.changes import Change, Extra, Stored, WakeUp, gate_step
+from worker.store.changes import (
+    EVENTS_KEPT,
+    Act,
+    Change,
+    Extra,
+    Stored,
+    Transition,
+    WakeUp,
+    assemble,
+    gate_step,
+    lane_cap,
+)
 from worker.store.client import Argument, Client, Command
+from worker.store.jobs import NextLook
 from worker.store.keys import Keys
 from worker.store.scripts import NAMES, Scripts, source
 
@@ -57,10 +72,6 @@ class Recorder(Client):
         self.sent.append(command)
         return self._reply
 
-    async def try_many(self, commands: Sequence[Command]) -> list[Any]:
-        self.sent += commands
-        return [self._reply] * len(commands)
-
 
 def split(command: Command) -> tuple[list[Argument], list[Argument]]:
     """KEYS and ARGV of an EVALSHA."""
@@ -76,9 +87,13 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
+LONGEST = {"commit": 90}
+"""It reads a grammar of its own, for many jobs at once; in two scripts it would not be one step."""
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_is_short_and_says_what_it_does(name: str) -> None:
-    assert 8 <= len(source(name).splitlines()) <= 70
+    assert 8 <= len(source(name).splitlines()) <= LONGEST.get(name, 60)
     assert head(name).what[0].isupper()
     assert head(name).returns
 
@@ -86,10 +101,13 @@ def test_a_script_is_short_and_says_what_it_does(name: str) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_a_script_names_no_key_itself(name: str) -> None:
     """Every key comes in through KEYS: a cluster, and a reader, can tell what is touched."""
-    code = [line for line in source(name).splitlines() if not line.startswith("--")]
-    calls = re.findall(r'redis\.call\("\w+", ([^,)]+)', "\n".join(code))
-    assert calls
+    lines = [line for line in source(name).splitlines() if not line.startswith("--")]
+    code = "\n".join(lines)
+    calls = re.findall(r'redis\.p?call\("\w+", ([^,)]+)', code)
+    assert len(calls) == len(re.findall(r"redis\.p?call", code)) > 0
     assert all(re.fullmatch(r"KEYS\[\w+\]|key", key) for key in calls)
+    given = re.findall(r"\bkey(?:, \w+)* = (.*)", code)
+    assert all('"' not in value and ".." not in value for value in given), "no key is put together"
 
 
 Call = Callable[[Scripts], Awaitable[object]]
@@ -118,6 +136,14 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         ["hash", "set"],
         ["1.aa", "R", 2, "j1"],
     ),
+    "poll": (
+        lambda scripts: scripts.poll(("set", "hash"), 1.5, 2.5, 3),
+        [[], [], b""],
+        ["1", "2"],
+        ["1", "2", "3"],
+        ["set", "hash"],
+        [1.5, 2.5, 3],
+    ),
     "retire": (
         lambda scripts: scripts.retire("register", "name", ["a", "b"]),
         1,
@@ -139,19 +165,33 @@ async def test_a_wrapper_sends_what_the_head_comment_documents(name: str) -> Non
     assert (numbered(head(name).keys), numbered(head(name).args)) == (keys, args)
 
 
-async def test_reschedule_sends_a_key_and_three_facts_a_job() -> None:
+async def test_reschedule_sends_four_facts_a_job() -> None:
     client = Recorder(2)
-    rows = [("job:a", "a", 1.5, "1:2:3:4"), ("job:b", "b", 2.5, "5:6:7:8")]
-    assert await Scripts(client).reschedule("inflight", rows) == 2
+    rows = [("a", None, 1.5, "1:2:3:4"), ("b", 9.5, 2.5, "5:6:7:8")]
+    assert await Scripts(client).reschedule(("inflight", "looks"), rows) == 2
     assert split(client.sent[0]) == (
-        ["inflight", "job:a", "job:b"],
-        ["a", 1.5, "1:2:3:4", "b", 2.5, "5:6:7:8"],
+        ["inflight", "looks"],
+        ["a", "", 1.5, "1:2:3:4", "b", 9.5, 2.5, "5:6:7:8"],
     )
-    assert numbered(head("reschedule").keys) == ["1", "2.."]
-    assert head("reschedule").args == "for each job its id, the time of its next poll, its looks"
+    assert numbered(head("reschedule").keys) == ["1", "2"]
+    assert head("reschedule").args == (
+        'for each job its id, the lease it was taken under ("" for any), the time of its next '
+        "poll, its looks"
+    )
+
+
+async def test_what_a_poll_claims_comes_with_its_time_its_looks_and_the_next_one() -> None:
+    client = Recorder([[b"a", b"1.5", b"b", b"2"], [None, b"1:2:3:4"], b"7.25"])
+    found = await Scripts(client).poll(("inflight", "looks"), 3, 9, 5)
+    assert found == ([("a", 1.5, None), ("b", 2.0, b"1:2:3:4")], 7.25)
+    none: list[bytes] = []
+    assert await Scripts(Recorder([none, none, b""])).poll(("i", "l"), 3, 9, 5) == ([], None)
 
 
 # commit.lua speaks a small language of operations.
+
+HEADER = 5
+"""The number of the hash, revision expected, next revision, record, number of further fields."""
 
 
 def grammar() -> dict[str, int]:
@@ -160,76 +200,150 @@ def grammar() -> dict[str, int]:
     return {letter: len(words.split()) for letter, words in rows}
 
 
-def a_change_of_everything() -> Change:
-    """A change that uses every operation there is."""
-    keys = Keys("t")
-    before = a_job(tags=("old",))
-    after = moves.admit(before, NOW, hop="h", lease_until=NOW, gates=("g",))
-    wake_up = WakeUp("j1:h", b"{}", 1, 1000)
-    extra = Extra(b"{}", b"[]", (gate_step("g", 1),), wake_up)
-    change = Change(keys, "j1", "1.aa").write(before, after, extra)
-    queued = Change(keys, "j2", "").write(None, a_job(tags=("new",)), Extra())
-    assert set(operations(change)) | set(operations(queued)) == set(grammar())
-    return change
+@dataclass(frozen=True, slots=True)
+class Read:
+    """A change, as one reads it who has the head comment only."""
+
+    key: str
+    """The job's hash; empty where the change is operations alone."""
+    header: list[Argument]
+    """Revision expected, next revision, record."""
+    fields: list[Argument]
+    ops: dict[str, list[list[Argument]]]
+    """Letter → key and arguments of each operation."""
+    letters: str
+    """The letters in order."""
 
 
-def operations(change: Change) -> dict[str, list[list[Argument]]]:
-    """The operations of a change, read by the grammar of the head comment."""
-    arity = grammar()
-    fields = change.args[3]
-    assert isinstance(fields, int)
-    rest = change.args[4 + 2 * fields :]
-    found: dict[str, list[list[Argument]]] = {}
+def read(keys: Sequence[str], args: Sequence[Argument]) -> list[Read]:
+    """The changes of a call, read by the grammar of the head comment."""
+    found: list[Read] = []
+    rest = list(args)
     while rest:
-        letter, key, *rest = rest
-        assert isinstance(letter, str)
-        assert isinstance(key, int)
-        assert 1 <= key <= len(change.keys)
-        args, rest = rest[: arity[letter]], rest[arity[letter] :]
-        found.setdefault(letter, []).append([change.keys[key - 1], *args])
+        number, *header, count = rest[:HEADER]
+        assert isinstance(number, int)
+        assert isinstance(count, int)
+        fields, rest = rest[HEADER : HEADER + 2 * count], rest[HEADER + 2 * count :]
+        length, *rest = rest
+        assert isinstance(length, int)
+        ops, letters = operations(keys, rest[:length])
+        key = keys[number - 1] if number else ""
+        found.append(Read(key, header, fields, ops, letters))
+        rest = rest[length:]
     return found
 
 
-def test_a_change_speaks_the_grammar_of_the_head_comment() -> None:
-    change = a_change_of_everything()
-    found = operations(change)
-    assert change.keys[0] == "t:job:j1"
-    assert change.args[:2] == ["1.aa", change.rev]
-    assert change.args[3:8] == [2, "inputs", b"{}", "result", b"[]"]
-    assert found["C"] == [["t:gate:g", 1]]
-    assert found["S"] == [["arq:job:j1:h", b"{}", 1000]]
-    assert ["t:lease", NOW, "j1"] in found["A"]
-    assert ["t:queue", 1, "j1:h"] in found["A"]
-    assert ["t:lane:default/model/suno", "j1"] in found["R"]
-    assert len(set(change.keys)) == len(change.keys)
+def operations(
+    keys: Sequence[str], args: list[Argument]
+) -> tuple[dict[str, list[list[Argument]]], str]:
+    arity = grammar()
+    found: dict[str, list[list[Argument]]] = {}
+    letters = ""
+    while args:
+        letter, key, *args = args
+        assert isinstance(letter, str)
+        assert isinstance(key, int)
+        assert 1 <= key <= len(keys)
+        found.setdefault(letter, []).append([keys[key - 1], *args[: arity[letter]]])
+        args = args[arity[letter] :]
+        letters += letter
+    return found, letters
+
+
+KEYS = Keys("t")
+
+
+def admission() -> Change:
+    before = a_job(tags=("old",))
+    after = moves.admit(before, NOW, hop="h", lease_until=NOW, gates=("g",))
+    extra = Extra(b"{}", b"[]", (gate_step("g", 1), lane_cap(before.lane, 2)))
+    return Change(KEYS, "j1", "1.aa").write(before, after, extra)
+
+
+def parked_by_ann() -> Change:
+    before, act = a_job(id="j4"), Act(NOW, "ann", "park", "j4", "so", 1)
+    after = moves.park(before, NOW, by="ann", note="so")
+    return Change(KEYS, "j4", "1.cc").write(before, after, Extra(act=act))
+
+
+def everything_there_is() -> list[Change]:
+    """Changes that use every operation there is."""
+    return [
+        admission(),
+        Change(KEYS, "j2", "").write(None, a_job(id="j2", tags=("new",)), Extra()),
+        Change(KEYS, "", "").wake(WakeUp("j1:h", b"{}", 1, 1000)),
+        Change(KEYS, "j3", "7.bb").delete(running(id="j3")),
+        parked_by_ann(),
+    ]
+
+
+def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
+    changes = everything_there_is()
+    keys, args = assemble(changes)
+    admitted, queued_, wake, deleted, parked = read(keys, args)
+    assert {letter for change in read(keys, args) for letter in change.letters} == set(grammar())
+    assert len(set(keys)) == len(keys), "a key is named once, however many changes name it"
+    assert (admitted.key, queued_.key, wake.key, deleted.key) == (
+        *("t:job:j1", "t:job:j2"),
+        *("", "t:job:j3"),
+    )
+    assert admitted.header == ["1.aa", changes[0].rev, changes[0].record]
+    assert admitted.fields == ["inputs", b"{}", "result", b"[]"]
+    assert admitted.ops["C"] == [["t:gate:g", 1], ["t:active:default/model/suno", 2]]
+    assert ["t:lease", NOW, "j1"] in admitted.ops["A"]
+    assert ["t:lane:default/model/suno", "j1"] in admitted.ops["R"]
+    assert queued_.header[0] == ""
+    assert queued_.ops["N"] == [["t:lanes", NOW, "default/model/suno"]]
+    assert queued_.ops["P"] == [["t:wake", "default/model/suno"]]
+    assert wake.ops == {
+        "S": [["arq:job:j1:h", b"{}", 1000]],
+        "A": [["t:queue", 1, "j1:h"]],
+    }
+    assert deleted.header == ["7.bb", "", b""]
+    assert deleted.ops["D"] == [["t:looks", "j3"]]
+    assert ["t:inflight", "j3"] in deleted.ops["R"]
+    assert parked.ops["L"] == [["t:audit", NOW, "ann", "park", "j4", "so", 1]]
+    ((events, kept, event),) = admitted.ops["E"]
+    assert (events, kept) == ("t:events", EVENTS_KEPT)
+    assert isinstance(event, bytes)
+    told = Transition("j1", "default/model/suno", State.QUEUED, State.SUBMITTING, NOW)
+    assert msgspec.json.decode(event, type=Transition) == told
 
 
 def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() -> None:
-    letters = [arg for arg in a_change_of_everything().args if arg in tuple("CANRSP")]
-    assert letters.index("C") == 0
+    for change in read(*assemble(everything_there_is())):
+        assert "C" not in change.letters.lstrip("C")
+    assert read(*assemble([admission()]))[0].letters.startswith("CC")
 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
     handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CANRSP")
-    assert numbered(head("commit").keys) == ["1", "2.."]
-    assert numbered(head("commit").args) == ["1", "2", "3", "4"]
+    assert handled == set(grammar()) == set("CANRDSPEL")
+    assert numbered(head("commit").keys) == numbered(head("commit").args) == []
+    assert head("commit").keys == "every key that the changes name"
+
+
+async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
+    client = Recorder([b"ok"] * 5)
+    scripts, changes = Scripts(client), everything_there_is()
+    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 5
+    (command,) = client.sent
+    assert split(command) == assemble(changes)
 
 
 def test_a_revision_counts_up_and_is_never_the_same_twice() -> None:
-    keys = Keys("t")
     job = a_job()
-    first, other = (Change(keys, "j1", "").write(None, job, Extra()).rev for _ in range(2))
+    first, other = (Change(KEYS, "j1", "").write(None, job, Extra()).rev for _ in range(2))
     assert first != other
     assert first.startswith("1.")
-    assert Change(keys, "j1", "41.beef").write(job, job, Extra()).rev.startswith("42.")
+    assert Change(KEYS, "j1", "41.beef").write(job, job, Extra()).rev.startswith("42.")
 
 
 async def test_an_unknown_operation_is_refused(store: Store) -> None:
     change = Change(store.keys, "j1", "").write(None, a_job(), Extra())
-    with pytest.raises(Exception, match="unknown operation Z"):
-        await Scripts(store.client).commit(change.keys, [*change.args, "Z", 1])
-    await store.client.call("DEL", *change.keys)
+    change.ops.append(("Z", change.key, 1))
+    with pytest.raises(ResponseError, match="unknown operation Z"):
+        await Scripts(store.client).commit(change)
 
 
 async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> None:
@@ -243,9 +357,10 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     written = await store.jobs.commit(stored, moves.ask_cancel(stored.job, NOW))
     assert isinstance(written, Stored)
     await forget()
-    assert len(await store.jobs.claim_polls(NOW, NOW + 9, 5)) == 1
+    due, _ = await store.jobs.claim_polls(NOW, NOW + 9, 5)
+    assert len(due) == 1
     await forget()
-    assert await store.jobs.reschedule([(stored.job, NOW + 5, Looks(1))]) == 1
+    assert await store.jobs.reschedule([NextLook(stored.job, NOW + 5, Looks(1))]) == 1
     await forget()
     assert await Scripts(store.client).swap(f"{store.keys.namespace}:h", "f", b"", b"v")
     await forget()
@@ -259,7 +374,7 @@ async def test_a_server_that_forgot_a_script_is_told_it_once(store: Store) -> No
     await store.client.call("SCRIPT FLUSH")
     for number in range(3):
         change = Change(store.keys, f"j{number}", "").write(None, a_job(id=f"j{number}"), Extra())
-        assert await scripts.commit(change.keys, change.args) == [b"ok"]
+        assert await scripts.commit(change) == "ok"
     assert scripts.loaded == ["commit"]
     assert await store.client.call("ZCARD", store.keys.index(Index.ALL)) == 3
 

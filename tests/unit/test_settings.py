@@ -251,7 +251,7 @@ def test_a_token_is_name_role_and_secret_which_may_hold_colons() -> None:
 @pytest.mark.parametrize("held", Role)
 @pytest.mark.parametrize("needed", Role)
 def test_each_role_covers_those_before_it(held: Role, needed: Role) -> None:
-    order = [Role.ENQUEUE, Role.READ, Role.OPERATE]
+    order = [Role.ENQUEUE, Role.WATCH, Role.READ, Role.OPERATE]
     assert held.covers(needed) == (order.index(held) >= order.index(needed))
 
 

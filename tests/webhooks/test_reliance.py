@@ -6,7 +6,9 @@ from hypothesis import strategies as st
 
 from jobs.answers import Accepted
 from jobs.decide import Decision, Moment, Rules, decide_submit
+from jobs.lanes import Lane
 from jobs.polling import PollSchedule, SafetyNet
+from jobs.states import Kind
 from tests.unit.core import make
 from tests.unit.core.make import NOW
 from worker.engine.reliance import MISSES_MOST, Reliance
@@ -48,7 +50,8 @@ def test_the_first_look_is_no_later_than_the_deadline() -> None:
 
 
 def _sparse(reliance: Reliance, account: str = "a", *, webhook: bool = True) -> bool:
-    return isinstance(reliance.rules(account, webhook=webhook).schedule, SafetyNet)
+    rules = reliance.rules(Lane(account, Kind.MODEL, "suno"), webhook=webhook)
+    return isinstance(rules.schedule, SafetyNet)
 
 
 def test_polls_are_rare_only_where_a_webhook_comes_and_can_be_checked() -> None:

@@ -91,12 +91,13 @@ class Bulk:
         self.desk = desk
         self.max_inputs_bytes = max_inputs_bytes
 
-    async def act(self, order: Order, person: Person) -> Counts:
+    async def act(self, order: Order, person: Person, counts: Counts | None = None) -> Counts:
         """Act on every job that is meant, and say what became of them.
 
-        A call that breaks off halfway, Redis being away, is on record with what it did until then.
+        Whoever gives `counts` can watch them grow. A call that breaks off halfway, Redis being
+        away, is on record with what it did until then.
         """
-        call = _Call(self, order, person)
+        call = _Call(self, order, person, counts or Counts())
         try:
             await call.run()
         finally:
@@ -122,13 +123,13 @@ class Bulk:
 class _Call:
     """One call on its way through the jobs."""
 
-    def __init__(self, bulk: Bulk, order: Order, person: Person) -> None:
+    def __init__(self, bulk: Bulk, order: Order, person: Person, counts: Counts) -> None:
         self._bulk = bulk
         self._store = bulk.store
         self._order = order
         self._wanted = order.wanted
         self._person = person
-        self.counts = Counts()
+        self.counts = counts
         self.runs: Counter[str] = Counter()
         """`kind/target` → jobs acted on whose run the provider does not have yet."""
         self._began = bulk.clock.now()
@@ -224,7 +225,7 @@ class _Call:
         inputs = None
         for number in range(ACT_TRIES):
             if self._order.patch is not None:
-                found = await self._store.jobs.load_with_inputs(job_id)
+                (found,) = await self._store.jobs.load_with_inputs([job_id])
                 stored, inputs = found or (None, None)
             elif number:
                 stored = await self._store.jobs.load(job_id)

@@ -27,7 +27,7 @@ async def warn_if_unsafe(client: Client) -> None:
         log.warning(
             "redis.unsafe",
             check=finding.name,
-            level=finding.level.value,
+            severity=finding.level.value,
             why=finding.text,
             fix=finding.fix,
         )

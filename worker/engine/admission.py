@@ -6,22 +6,24 @@ waits.
 
 import asyncio
 import secrets
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import structlog
 
 from jobs.admission import Pick, choose
 from jobs.holds import Gates
-from jobs.lanes import JobId, Lane
+from jobs.lanes import Lane, Scope
 from jobs.moves import admit
 from jobs.places import Index
+from jobs.quota import Left
 from jobs.records import Job
 from jobs.states import State
 from worker.arq_entries import submit_entry
 from worker.caps import LaneCaps
 from worker.clock import Clock
-from worker.engine.bells import Bell
+from worker.engine.bells import Bell, Bells
+from worker.engine.quota import Quota
 from worker.engine.recollection import Recollection
 from worker.engine.submitter import Submitter
 from worker.store import Store
@@ -37,8 +39,15 @@ IDLE_S: Final = 0.5
 BUSY_S: Final = 0.05
 """Pause while jobs wait and no slot is free here."""
 
+TOGETHER_MOST: Final = 32
+"""Jobs of one arq entry: so many of a batch go to one worker."""
+
 ENTRY_TTL_MS: Final = 86_400_000
 """arq's entries live a day; the rescuer admits again long before."""
+
+
+Waiting = tuple[Stored, bytes]
+"""A queued job and its inputs."""
 
 
 class Admission:
@@ -51,25 +60,33 @@ class Admission:
         *,
         store: Store,
         clock: Clock,
-        bell: Bell,
+        bells: Bells,
         submitter: Submitter,
         caps: LaneCaps,
         recollection: Recollection,
+        quota: Quota,
         max_jobs: int,
         lease_s: float,
     ) -> None:
         self._store = store
         self._clock = clock
-        self.bell = bell
+        self._bells = bells
         self._submitter = submitter
         self._caps = caps
         self._recollection = recollection
+        self._quota = quota
+        self._served = 0
         self._max_jobs = max_jobs
         self._lease_s = lease_s
         self.closed = False
         """The worker is stopping: it takes nothing more on."""
         self.fleet_size = 1
         """Live workers, this one among them; the heartbeat keeps it up to date."""
+
+    @property
+    def bell(self) -> Bell:
+        """What wakes it."""
+        return self._bells.admission
 
     def found_fleet(self, size: int) -> None:
         """Learn how many workers live."""
@@ -89,8 +106,9 @@ class Admission:
         if not self._recollection.trusts(now):
             self._recollection.bell.ring()
             return BUSY_S
+        left = await self._quota.left((lane.route for lane in queues.lanes), now)
         admitted = await self._admit_passes(queues, gates, free, now)
-        admitted += await self._admit_lanes(queues, gates, free - admitted, now)
+        admitted += await self._admit_lanes(queues, gates, left, free - admitted, now)
         return BUSY_S if admitted else self._pause(queues, gates, now)
 
     def _free(self, queues: Queues) -> int:
@@ -99,31 +117,38 @@ class Admission:
         return min(own, fleet)
 
     def _pause(self, queues: Queues, gates: Gates, now: float) -> float:
-        """Until the first cool-down of a waiting lane ends, at most the idle pause."""
+        """Until the first cool-down or window of a waiting lane ends, at most the idle pause."""
         ends = [
-            cooling.until - now
+            cooling.until
             for lane in queues.lanes
             if (cooling := gates.cooling(lane.scopes, now)) is not None
         ]
-        return max(0.0, min([IDLE_S, *ends]))
+        resets = (self._quota.known(lane.route).reset_at for lane in queues.lanes)
+        ends += [reset for reset in resets if reset is not None and reset > now]
+        return max(0.0, min([IDLE_S, *(end - now for end in ends)]))
 
     async def _admit_passes(self, queues: Queues, gates: Gates, free: int, now: float) -> int:
         """Jobs that a person released through a closed gate go first."""
         if not queues.passes or free <= 0:
             return 0
         ids = await self._store.lanes.passes(free)
-        picked: list[Stored] = []
-        for job_id, stored in zip(ids, await self._store.jobs.load_many(ids), strict=True):
-            if stored is None:
+        picked: list[Waiting] = []
+        for job_id, found in zip(ids, await self._store.jobs.load_with_inputs(ids), strict=True):
+            if found is None:
                 await self._store.jobs.strike_missing(Index.PASS, "", job_id)
-            elif stored.job.state is not State.QUEUED:
-                await self._store.jobs.strike(stored, Index.PASS)
-            elif gates.admits(stored.job.lane, now, free_pass=True):
-                picked.append(stored)
-        return await self._commit(picked, gates)
+            elif found[0].job.state is not State.QUEUED:
+                await self._store.jobs.strike(found[0], Index.PASS)
+            elif gates.admits(found[0].job.lane, now, free_pass=True):
+                picked.append(found)
+        return await self._admit_all(await self._granted(picked, now), gates)
 
-    async def _admit_lanes(self, queues: Queues, gates: Gates, free: int, now: float) -> int:
-        lanes = [lane for lane in queues.lanes if gates.admits(lane, now)]
+    async def _admit_lanes(
+        self, queues: Queues, gates: Gates, left: Mapping[Scope, Left], free: int, now: float
+    ) -> int:
+        """The first of the open lanes, as many as there are slots and requests for."""
+        lanes = [
+            lane for lane in queues.lanes if gates.admits(lane, now) and left[lane.route].urgent
+        ]
         if free <= 0 or not lanes:
             return 0
         heads = await self._store.lanes.heads(lanes, free)
@@ -131,9 +156,10 @@ class Admission:
             if not head:
                 await self._store.lanes.retire(lane)
         room = await self._room(lanes)
-        picks = choose(lanes, heads, free, room)
-        stored = await self._load(picks)
-        admitted = await self._commit(stored, gates)
+        picks = choose(lanes, heads, free, room, left=left, served=self._served)
+        waiting = await self._granted(await self._load(picks), now)
+        admitted = await self._admit_all(waiting, gates)
+        self._served += admitted
         await self._store.lanes.took_turns(
             {pick.lane: now + number * 1e-6 for number, pick in enumerate(picks)}
         )
@@ -148,27 +174,63 @@ class Admission:
             for (lane, cap), running in zip(caps.items(), active, strict=True)
         }
 
-    async def _load(self, picks: Sequence[Pick]) -> list[Stored]:
+    async def _load(self, picks: Sequence[Pick]) -> list[Waiting]:
         ids = [pick.job_id for pick in picks]
-        found: list[Stored] = []
-        for pick, stored in zip(picks, await self._store.jobs.load_many(ids), strict=True):
+        waiting: list[Waiting] = []
+        for pick, found in zip(picks, await self._store.jobs.load_with_inputs(ids), strict=True):
             name = str(pick.lane)
-            if stored is None:
+            if found is None:
                 await self._store.jobs.strike_missing(Index.LANE, name, pick.job_id)
-            elif stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
-                await self._store.jobs.strike(stored, Index.LANE, name)
+            elif found[0].job.state is not State.QUEUED or found[0].job.lane != pick.lane:
+                await self._store.jobs.strike(found[0], Index.LANE, name)
             else:
-                found.append(stored)
-        return found
+                waiting.append(found)
+        return waiting
 
-    async def _commit(self, picked: Sequence[Stored], gates: Gates) -> int:
-        written = await asyncio.gather(*(self._admit(stored, gates) for stored in picked))
-        return sum(isinstance(result, Stored) for result in written)
+    async def _granted(self, waiting: Sequence[Waiting], now: float) -> list[Waiting]:
+        """Those for whom there is a request: their routes' buckets are shared, others may take."""
+        granted: list[Waiting] = []
+        routes: dict[Scope, list[Waiting]] = {}
+        for one in waiting:
+            routes.setdefault(one[0].job.lane.route, []).append(one)
+        for route, ours in routes.items():
+            urgent = sum(stored.job.priority > 0 for stored, _ in ours)
+            count = await self._quota.take(route, len(ours) - urgent, urgent, now)
+            ours.sort(key=lambda one: one[0].job.priority <= 0)
+            granted += ours[:count]
+        return granted
 
-    async def _admit(self, stored: Stored, gates: Gates) -> Stored | NotWritten:
-        job = stored.job
+    async def _admit_all(self, waiting: Sequence[Waiting], gates: Gates) -> int:
+        """Write the intents and the wake-ups for them; returns how many were admitted.
+
+        All of it goes out in one round trip. Should it break off between an intent and its wake-up,
+        the lease of the intent ends, and the rescuer puts the job back in line: it was never sent.
+        """
+        if not waiting:
+            return 0
         now = self._clock.now()
-        hop = secrets.token_hex(4)
+        hops = [secrets.token_hex(4) for _ in waiting]
+        *written, _ = await asyncio.gather(
+            *(
+                self._admit(stored, hop, gates, now)
+                for (stored, _), hop in zip(waiting, hops, strict=True)
+            ),
+            *(self._store.jobs.wake(entry) for entry in _wake_ups(waiting, hops, now)),
+        )
+        admitted = 0
+        for result, (stored, inputs) in zip(written, waiting, strict=False):
+            if isinstance(result, Stored):
+                self._submitter.expect(result, inputs)
+                admitted += 1
+            else:
+                self._quota.settle(stored.job.lane.route)
+        self._bells.hops.ring()
+        return admitted
+
+    async def _admit(
+        self, stored: Stored, hop: str, gates: Gates, now: float
+    ) -> Stored | NotWritten:
+        job = stored.job
         opening = () if job.free_pass else gates.opening(job.lane)
         after = admit(
             job,
@@ -178,7 +240,7 @@ class Admission:
             gates=tuple(hold.id for hold in opening),
         )
         limits = tuple(gate_step(hold.id, hold.step) for hold in opening)
-        extra = Extra(limits=(*limits, *self._cap(job)), wake_up=_wake_up(job.id, hop, now))
+        extra = Extra(limits=(*limits, *self._cap(job)))
         return await self._store.jobs.commit(stored, after, extra)
 
     def _cap(self, job: Job) -> tuple[Limit, ...]:
@@ -186,6 +248,9 @@ class Admission:
         return () if cap is None else (lane_cap(job.lane, cap),)
 
 
-def _wake_up(job_id: JobId, hop: str, now: float) -> WakeUp:
-    arq_id, payload = submit_entry(job_id, hop, now)
-    return WakeUp(arq_id, payload, int(now * 1000), ENTRY_TTL_MS)
+def _wake_ups(waiting: Sequence[Waiting], hops: Sequence[str], now: float) -> list[WakeUp]:
+    """The arq entries for jobs that are admitted together."""
+    pairs = [(stored.job.id, hop) for (stored, _), hop in zip(waiting, hops, strict=True)]
+    shares = [pairs[n : n + TOGETHER_MOST] for n in range(0, len(pairs), TOGETHER_MOST)]
+    entries = [submit_entry(share, now) for share in shares]
+    return [WakeUp(arq_id, data, int(now * 1000), ENTRY_TTL_MS) for arq_id, data in entries]

@@ -31,6 +31,8 @@ class Bells:
 
     admission: Bell = field(default_factory=Bell)
     """Something is queued, a slot is free, or a gate opened."""
+    hops: Bell = field(default_factory=Bell)
+    """There is an entry in arq's queue."""
     timer: Bell = field(default_factory=Bell)
     """Something is due sooner than the timer knew."""
     poller: Bell = field(default_factory=Bell)

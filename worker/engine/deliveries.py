@@ -97,6 +97,7 @@ class Deliveries:
 
     async def _bring_home(self, post: Post, jobs: list[Stored], now: float) -> None:
         if post.ended:
+            self._store.tally.handled("known")
             await self._store.webhooks.finish(post)
         elif not post.jobs or any(_doubts(stored, post) for stored in jobs):
             await self._keep(post, now)
@@ -115,12 +116,16 @@ class Deliveries:
             for answer in answers:
                 if not await self._take(stored, answer, now):
                     return
+        if jobs:
+            self._store.tally.found_ended("webhook", now - post.arrivals[0].received_at)
+        self._store.tally.handled("told" if jobs else "known")
         await self._store.webhooks.finish(post)
 
     async def _drop(self, post: Post, jobs: list[Stored], now: float) -> None:
         if post.arrivals:
             await self._store.jobs.poll_now([stored.job.id for stored in jobs], now)
             self._poller_bell.ring()
+        self._store.tally.handled("useless")
         await self._store.webhooks.drop(post)
 
     async def _take(self, stored: Stored, answer: PollAnswer, now: float) -> bool:
@@ -151,6 +156,7 @@ class Deliveries:
         again_at = next_look(last.received_at, now)
         await self._store.webhooks.keep(orphan, post, again_at)
         if again_at is None:
+            self._store.tally.handled("orphaned")
             log.info("delivery.orphaned", execution_id=post.execution_id, delivered=last.event)
 
 

@@ -6,13 +6,14 @@ come due again by themselves.
 """
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final, Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs import moves
-from jobs.answers import Finished, NoLook, PollAnswer
+from jobs.answers import Finished, Lost, NoLook, PollAnswer, RunFailed
 from jobs.decide import Decision, LookAgain, Looks, Moment, decide_poll
 from jobs.holds import Gates
 from jobs.lanes import executions
@@ -23,18 +24,32 @@ from worker.clock import Clock
 from worker.endings import end
 from worker.engine.bells import Bell
 from worker.engine.isolation import Isolation
+from worker.engine.quota import Quota
 from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
+from worker.engine.timekeeper import Timekeeper
 from worker.provider.answers import CancelAnswer, Trouble
 from worker.provider.client import UnknownAccount
 from worker.store import Store
 from worker.store.changes import Stored
-from worker.store.jobs import Due
+from worker.store.jobs import Due, NextLook
 
 log: Final = structlog.get_logger(__name__)
 
 IDLE_S: Final = 0.5
 """Longest pause between looks at the in-flight set: other workers add to it."""
+
+GATES_S: Final = 0.25
+"""How old what is known of the gates may be: a poll too many costs nothing."""
+
+KNOWN_MOST: Final = 12_000
+"""Running jobs that are remembered between their polls."""
+
+LOOKS_MOST: Final = 500
+"""Next polls written in one call."""
+
+AGAIN_S: Final = 0.2
+"""Least pause before a look for which there was no request."""
 
 HAND_OVER_S: Final = 1.0
 """How long a worker that stops waits for answers to its polls."""
@@ -67,6 +82,8 @@ class Poller:
         clock: Clock,
         bell: Bell,
         reliance: Reliance,
+        timekeeper: Timekeeper,
+        quota: Quota,
         at_once: int,
         lease_s: float,
     ) -> None:
@@ -77,10 +94,15 @@ class Poller:
         self._clock = clock
         self.bell = bell
         self._reliance = reliance
+        self._timekeeper = timekeeper
+        self._quota = quota
         self._at_once = at_once
         self._lease_s = lease_s
         self._under_way: dict[str, asyncio.Task[None]] = {}
-        self._looked: list[tuple[Job, float, Looks]] = []
+        self._looked: list[NextLook] = []
+        self._known: dict[str, tuple[float, Stored]] = {}
+        """Jobs as they were when their next poll was set, with its time."""
+        self._standing: tuple[float, Gates] = (float("-inf"), Gates())
         self._flush: asyncio.Task[None] | None = None
 
     @property
@@ -93,15 +115,27 @@ class Poller:
         free = self._at_once - len(self._under_way)
         if free <= 0:
             return IDLE_S
-        due = await self._store.jobs.claim_polls(now, now + self._lease_s, free)
+        lease = now + self._lease_s
+        due, next_poll = await self._store.jobs.claim_polls(now, lease, free, self._known)
         if due:
-            gates = await self._store.gates.standing()
-            for found in due:
-                self._start(found, gates, now)
+            for found in await self._may_look(due, now, lease):
+                self._start(found, lease)
         if len(due) == free:
             return IDLE_S
-        next_poll = await self._store.jobs.next_poll()
-        return IDLE_S if next_poll is None else min(IDLE_S, max(0.01, next_poll - now))
+        return IDLE_S if next_poll is None else min(IDLE_S, max(0.0, next_poll - now))
+
+    async def _gates(self, now: float) -> Gates:
+        """The gates, read a few times a second at most."""
+        read_at, gates = self._standing
+        if now >= read_at + GATES_S or now < read_at:
+            gates = await self._store.gates.standing()
+            self._standing = now, gates
+        return gates
+
+    def expect(self, stored: Stored) -> None:
+        """Remember a run that was just accepted: its first poll need not read it again."""
+        if stored.job.next_poll_at is not None:
+            self._known[stored.job.id] = stored.job.next_poll_at, stored
 
     async def hand_over(self) -> None:
         """Finish the polls that are about to, and let other workers have the rest at once."""
@@ -113,15 +147,29 @@ class Poller:
             await asyncio.gather(self._flush, return_exceptions=True)
         await self._store.jobs.poll_now(left, self._clock.now())
 
-    def _start(self, found: Due, gates: Gates, now: float) -> None:
+    async def _may_look(self, due: Sequence[Due], now: float, lease: float) -> list[Due]:
+        """Those for whom there is a request; the others are looked at when there is one again."""
+        gates = await self._gates(now)
+        accounts: dict[str, list[Due]] = {}
+        for found in due:
+            if found.stored.job.id not in self._under_way:
+                accounts.setdefault(found.stored.job.account, []).append(found)
+        allowed: list[Due] = []
+        for account, ours in accounts.items():
+            route = executions(account)
+            cooling = gates.cooling([route], now)
+            count = 0 if cooling else await self._quota.take_looks(route, len(ours), now)
+            allowed += ours[:count]
+            reset_at = cooling.until if cooling else self._quota.known(route).reset_at
+            at = max(now + AGAIN_S, reset_at or 0.0)
+            for found in ours[count:]:
+                look = NextLook(found.stored.job, at + self._clock.jitter(), found.looks, lease)
+                self._look_again(found.stored, look)
+        return allowed
+
+    def _start(self, found: Due, lease: float) -> None:
         job = found.stored.job
-        if job.id in self._under_way:
-            return
-        cooling = gates.cooling([executions(job.account)], now)
-        if cooling is not None:
-            self._look_again(job, cooling.until + self._clock.jitter(), found.looks)
-            return
-        task = asyncio.create_task(self._look(found), name=f"poll {job.id}")
+        task = asyncio.create_task(self._look(found, lease), name=f"poll {job.id}")
         self._under_way[job.id] = task
         task.add_done_callback(lambda done: self._finished(job.id, done))
 
@@ -132,18 +180,19 @@ class Poller:
         if not task.cancelled():
             task.exception()
 
-    async def _look(self, found: Due) -> None:
+    async def _look(self, found: Due, lease: float) -> None:
         try:
-            await self._perform(found)
+            await self._perform(found, lease)
         except (RedisError, OSError) as error:
             log.warning("poll.interrupted", job_id=found.stored.job.id, error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
             await self._isolation.strike(found.stored.job.id, error)
 
-    async def _perform(self, found: Due) -> None:
+    async def _perform(self, found: Due, lease: float) -> None:
         stored, looks = found.stored, found.looks
         job = stored.job
         if not is_watched(job) or job.execution_id is None:
+            self._quota.settle(executions(job.account))
             await self._store.jobs.strike(stored, Index.INFLIGHT)
             return
         if job.state is State.CANCELLING and not job.cancel_sent:
@@ -153,9 +202,18 @@ class Poller:
             answer = await self._provider.poll(job.account, job.execution_id or "")
         except UnknownAccount as error:
             answer = NoLook(str(error))
-        moved = await self.take(stored, answer, looks)
+        finally:
+            self._quota.settle(executions(job.account))
+        self._store.tally.polled(answer)
+        moved = await self.take(stored, answer, looks, lease)
         if moved is not None:
+            self._count_delay(moved.job, looks.running_at or job.submitted_at)
             await self._found_ended(job, moved.job)
+
+    def _count_delay(self, after: Job, running_at: float | None) -> None:
+        """It ended between the last look that found it running and now: count the most it was."""
+        if running_at is not None and not is_watched(after):
+            self._store.tally.found_ended("poll", after.updated_at - running_at)
 
     async def _found_ended(self, before: Job, after: Job) -> None:
         """A poll saw the end that a webhook was to tell: those to come change nothing any more."""
@@ -166,9 +224,14 @@ class Poller:
         if not came and before.state is State.RUNNING:
             self._reliance.missed(before.account)
 
-    async def take(self, stored: Stored, answer: PollAnswer, looks: Looks) -> Stored | None:
-        """Write what a look at a run showed, whoever looked; returns the job if that moved it."""
-        execution_id = stored.job.execution_id
+    async def take(
+        self, stored: Stored, answer: PollAnswer, looks: Looks, lease: float | None = None
+    ) -> Stored | None:
+        """Write what a look at a run showed, whoever looked; returns the job if that moved it.
+
+        `lease`: the claim it was looked at under; who touched the job since has the last word.
+        """
+        execution_id, found_at = stored.job.execution_id, self._clock.now()
         again: LookAgain | None = None
 
         def decide(job: Job, now: float) -> Decision | None:
@@ -177,7 +240,8 @@ class Poller:
             if job.execution_id != execution_id or not (is_watched(job) or late):
                 return None
             webhook = job.webhook and job.state is State.RUNNING
-            rules = self._reliance.rules(job.account, webhook=webhook)
+            cancelling = job.state is State.CANCELLING
+            rules = self._reliance.rules(job.lane, webhook=webhook, cancelling=cancelling)
             moment = Moment(now, self._clock.jitter(), rules)
             outcome = decide_poll(job, answer, looks, moment)
             if isinstance(outcome, LookAgain):
@@ -188,9 +252,19 @@ class Poller:
 
         settled = await self._settling.settle(stored, decide)
         if settled is not None and again is not None:
-            self._look_again(settled.job, again.at, again.looks)
+            self._look_again(settled, NextLook(settled.job, again.at, again.looks, lease))
             return None
+        self._known.pop(stored.job.id, None)
+        if settled is not None and isinstance(answer, Finished | RunFailed | Lost):
+            self._note_end(stored.job, found_at, None if lease is None else looks)
         return settled
+
+    def _note_end(self, job: Job, at: float, looks: Looks | None) -> None:
+        """How long the run took; without looks of ours a webhook told of its end."""
+        if looks is None:
+            self._timekeeper.told(job, at)
+        else:
+            self._timekeeper.looked(job, at, looks.running_at)
 
     async def _cancel(self, stored: Stored) -> Stored:
         """Pass a person's wish on to the provider, once."""
@@ -203,17 +277,22 @@ class Poller:
         written = await self._store.jobs.commit(stored, moves.note_cancel_sent(job, now))
         return written if isinstance(written, Stored) else stored
 
-    def _look_again(self, job: Job, at: float, looks: Looks) -> None:
+    def _look_again(self, stored: Stored, look: NextLook) -> None:
         """Next polls are written together, in one round trip."""
-        self._looked.append((job, at, looks))
+        self._known.pop(look.job.id, None)
+        self._known[look.job.id] = look.at, stored
+        self._looked.append(look)
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._write_looks())
 
     async def _write_looks(self) -> None:
         while self._looked:
-            looked, self._looked = self._looked, []
+            looked, self._looked = self._looked[:LOOKS_MOST], self._looked[LOOKS_MOST:]
             await self._settling.patiently(self._store.jobs.reschedule, looked)
-            self.bell.ring()
+            if looked and min(look.at for look in looked) < self._clock.now() + IDLE_S:
+                self.bell.ring()
+        while len(self._known) > KNOWN_MOST:
+            del self._known[next(iter(self._known))]
 
 
 def _is_final(trouble: Trouble) -> bool:

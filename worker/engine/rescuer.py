@@ -70,6 +70,7 @@ class Rescuer:
             if rescued is None:
                 await self._store.jobs.strike(stored, Index.LEASE)
             else:
+                self._store.tally.rescued(stored.job.state)
                 log.warning(
                     "job.rescued",
                     job_id=stored.job.id,

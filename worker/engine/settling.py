@@ -20,7 +20,7 @@ from worker.clock import Clock
 from worker.engine.bells import Bells
 from worker.engine.recollection import Recollection
 from worker.store import Store
-from worker.store.changes import Extra, Stored
+from worker.store.changes import Extra, Stored, age_of
 from worker.store.codec import encode
 
 log: Final = structlog.get_logger(__name__)
@@ -81,8 +81,21 @@ class Settling:
                 self._announce(current.job, written.job)
                 await self.patiently(self._remember_cost, written.job)
                 return written
-            current = await self.patiently(self._store.jobs.load, stored.job.id)
+            current = await self.patiently(self._newest, current)
         return None
+
+    async def _newest(self, ours: Stored) -> Stored | None:
+        """The job as it is now, for whoever lost a race.
+
+        Where Redis is older than what we read or wrote, it forgot: nobody was faster, and what we
+        know is written again, so that the answer in our hands finds the job that it belongs to.
+        """
+        found = await self._store.jobs.load(ours.job.id)
+        if found is not None and age_of(found.rev) >= age_of(ours.rev):
+            return found
+        if await self._store.jobs.restore(found, ours):
+            log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
+        return await self._store.jobs.load(ours.job.id)
 
     async def _commit(self, old: Stored, new: Job, extra: Extra) -> Stored | None:
         written = await self._store.jobs.commit(old, new, extra)

@@ -2,7 +2,8 @@
 
 import asyncio
 import contextlib
-from collections.abc import Awaitable, Callable, Coroutine
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -12,7 +13,7 @@ from redis.exceptions import RedisError
 from jobs import moves
 from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.decide import Decision, Moment, Rules, decide_submit
-from jobs.lanes import Lane
+from jobs.holds import Gates
 from jobs.records import Job
 from jobs.states import Mode, State
 from worker.clock import Clock
@@ -20,15 +21,21 @@ from worker.endings import end
 from worker.engine.bells import Bells
 from worker.engine.isolation import Isolation
 from worker.engine.patience import Patience
+from worker.engine.quota import Quota
 from worker.engine.recollection import Recollection
 from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
+from worker.engine.timekeeper import Timekeeper
 from worker.provider.client import Provider, UnknownAccount
 from worker.store import Store
 from worker.store.changes import Stored
+from worker.store.gates import GateStore
 
 log: Final = structlog.get_logger(__name__)
 
+
+EXPECTED_MOST: Final = 1_000
+"""Admitted jobs that are remembered until their hop comes."""
 
 _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
 """Tasks by job id and hop: a worker may have two hops of one job in hand, one fenced out."""
@@ -36,6 +43,20 @@ _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
 
 class _FencedOut(Exception):
     """Somebody changed the job between its admission and the first byte."""
+
+
+class _Standing:
+    """The gates as they stand when hops of one entry start: read once for all of them."""
+
+    def __init__(self, gates: GateStore) -> None:
+        self._store = gates
+        self._reading: asyncio.Task[Gates] | None = None
+
+    async def gates(self) -> Gates:
+        """Every gate that stands."""
+        if self._reading is None:
+            self._reading = asyncio.create_task(self._store.standing())
+        return await self._reading
 
 
 @dataclass(slots=True)
@@ -60,6 +81,9 @@ class Submitter:
         bells: Bells,
         rules: Rules,
         reliance: Reliance,
+        timekeeper: Timekeeper,
+        quota: Quota,
+        accepted: Callable[[Stored], None],
         worker_id: str,
         lease_s: float,
     ) -> None:
@@ -72,8 +96,12 @@ class Submitter:
         self._bells = bells
         self._rules = rules
         self._reliance = reliance
+        self._quota = quota
+        self._accepted = accepted
+        self._timekeeper = timekeeper
         self._worker_id = worker_id
         self._lease_s = lease_s
+        self._expected: OrderedDict[tuple[str, str], tuple[Stored, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
 
@@ -92,17 +120,24 @@ class Submitter:
         """Ids of the jobs in this worker's hands: their leases have to be extended."""
         return tuple(job_id for job_id, _ in (*self._submits, *self._sync_runs))
 
-    async def submit(self, job_id: str, hop: str) -> None:
-        """Submit a job if this hop is still the one that may; a late rerun does nothing.
+    def expect(self, stored: Stored, inputs: bytes) -> None:
+        """Remember what was just admitted: its hop need not read it again, should it come here."""
+        self._expected[stored.job.id, stored.job.hop or ""] = stored, inputs
+        while len(self._expected) > EXPECTED_MOST:
+            self._expected.popitem(last=False)
 
-        What has begun is finished even when arq cancels the hop: intent and fact belong together.
+    async def submit(self, hops: Sequence[tuple[str, str]]) -> None:
+        """Submit jobs whose hops are still the ones that may; a late rerun does nothing.
+
+        What has begun is finished even when arq cancels the hops: intent and fact belong together.
         """
-        if (job_id, hop) in self._sync_runs:
-            return
-        task = self._submits.get((job_id, hop))
-        if task is None:
-            task = self._keep(self._submits, job_id, hop, self._hop(job_id, hop))
-        await asyncio.shield(task)
+        standing = _Standing(self._store.gates)
+        tasks = [
+            self._submits.get(hop) or self._keep(self._submits, *hop, self._hop(*hop, standing))
+            for hop in hops
+            if hop not in self._sync_runs
+        ]
+        await asyncio.shield(asyncio.gather(*tasks))
 
     async def drain(self, until: Patience) -> None:
         """Wait for what is under way.
@@ -127,31 +162,44 @@ class Submitter:
         task.add_done_callback(done)
         return task
 
-    async def _hop(self, job_id: str, hop: str) -> None:
+    async def _hop(self, job_id: str, hop: str, standing: "_Standing") -> None:
         try:
-            await self._perform(job_id, hop)
+            await self._perform(job_id, hop, standing)
         except (RedisError, OSError) as error:
             log.warning("hop.interrupted", job_id=job_id, error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
             await self._isolation.isolate(job_id, error)
 
-    async def _perform(self, job_id: str, hop: str) -> None:
-        found = await self._store.jobs.load_with_inputs(job_id)
+    async def _perform(self, job_id: str, hop: str, standing: "_Standing") -> None:
+        found = self._expected.pop((job_id, hop), None)
+        if found is None:
+            (found,) = await self._store.jobs.load_with_inputs([job_id])
         if found is None or not _may_submit(found[0].job, hop):
             log.debug("hop.superseded", job_id=job_id, hop=hop)
             return
         stored, inputs = found
-        gates = await self._store.gates.standing()
+        try:
+            await self._send(stored, inputs, standing)
+        finally:
+            self._settle_quota(stored.job)
+
+    def _settle_quota(self, job: Job) -> None:
+        """The request that admission took for this hop was made, or is not needed.
+
+        A sync run is answered when it ends, too late for its window: it is counted as spent.
+        """
+        sync = (job.id, job.hop or "") in self._sync_runs
+        self._quota.settle(job.lane.route, spent=int(sync))
+
+    async def _send(self, stored: Stored, inputs: bytes, standing: "_Standing") -> None:
+        gates, hop = await standing.gates(), stored.job.hop or ""
         now = self._clock.now()
         if not gates.admits(stored.job.lane, now, free_pass=stored.job.free_pass):
             await self._settling.settle(stored, _given_back(hop, "its gate closed"))
-        elif await self._is_sync_only(stored.job.lane, now):
+        elif gates.is_sync_only(stored.job.lane, now):
             self._open_connection(stored, inputs)
         else:
             await self._submit_async(stored, inputs)
-
-    async def _is_sync_only(self, lane: Lane, now: float) -> bool:
-        return await self._store.gates.is_sync_only(lane, now)
 
     async def _submit_async(self, stored: Stored, inputs: bytes) -> None:
         hand = _Hand(stored)
@@ -206,11 +254,15 @@ class Submitter:
         """The mark just before the first byte; where it cannot be set, nothing is sent."""
 
         async def mark() -> None:
+            if not await self._recollection.is_the_same(self._clock.now):
+                raise _FencedOut
             after = move(hand.stored.job, self._clock.now())
             written = await self._store.jobs.commit(hand.stored, after)
             if not isinstance(written, Stored):
                 raise _FencedOut
             hand.stored = written
+            if not await self._recollection.is_the_same(self._clock.now):
+                raise _FencedOut
             self._recollection.remember(written)
 
         return mark
@@ -235,6 +287,7 @@ class Submitter:
             answer = Refused(Fault(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
             answer = NotSent(f"the mark could not be written ({type(error).__name__})")
+        self._store.tally.submitted(job.kind, answer)
         log.info(
             "submit.answered",
             job_id=job.id,
@@ -262,7 +315,8 @@ class Submitter:
         """Write what the answer means, if the job still waits for it."""
         attempt = stored.job.submits
         webhook = isinstance(answer, Accepted) and answer.webhook
-        rules = self._reliance.rules(stored.job.account, webhook=webhook)
+        rules = self._reliance.rules(stored.job.lane, webhook=webhook)
+        answered_at = self._clock.now()
 
         def decide(job: Job, now: float) -> Decision | None:
             moment = Moment(now, self._clock.jitter(), rules)
@@ -276,7 +330,11 @@ class Submitter:
         settled = await self._settling.settle(stored, decide)
         if settled is None and not isinstance(answer, NotSent):
             log.warning("answer.ignored", job_id=stored.job.id, answer=type(answer).__name__)
-        elif isinstance(answer, Accepted) and webhook and self._reliance.receives:
+        elif isinstance(answer, Finished):
+            self._timekeeper.told(stored.job, answered_at)
+        elif settled is not None and isinstance(answer, Accepted):
+            self._accepted(settled)
+        if isinstance(answer, Accepted) and webhook and self._reliance.receives:
             await self._bring_up(answer.execution_id)
         return settled
 

@@ -26,8 +26,9 @@ from worker.provider.fields import shorten
 from worker.provider.gate import BeforeWrite, Gate, GatedBody, NotWrittenError, traced
 from worker.provider.requests import Request
 
-OnQuota = Callable[[str, Scope, QuotaSeen], None]
-"""Told the account, the route (`default/model`, `default/executions`) and what its headers said."""
+OnQuota = Callable[[str, Scope, QuotaSeen | None, int], None]
+"""Told the account, the route (`default/model`, `default/executions`), what an answer's headers
+said of limits (None: nothing) and its status."""
 
 _KEEPALIVE_S: Final = 15.0
 """Idle connections are closed before the server closes them: a submit that meets such a close is
@@ -108,29 +109,43 @@ class Provider:
         self._on_quota = on_quota
         self._clock = clock
         self._tls = tls
-        self._session: aiohttp.ClientSession | None = None
+        self._connector: aiohttp.TCPConnector | None = None
+        self._asking: aiohttp.ClientSession | None = None
+        self._submitting: aiohttp.ClientSession | None = None
 
     async def open(self) -> None:
         """Make the session; connections come with the first calls."""
-        connector = aiohttp.TCPConnector(
+        connector = self._connector = aiohttp.TCPConnector(
             limit=self._connections,
             keepalive_timeout=self._keepalive_s,
             ttl_dns_cache=60,
             ssl=self._tls,
         )
-        self._session = aiohttp.ClientSession(
+        self._asking = self._session(connector)
+        self._submitting = self._session(connector, traced())
+
+    @staticmethod
+    def _session(
+        connector: aiohttp.TCPConnector, *traces: aiohttp.TraceConfig
+    ) -> aiohttp.ClientSession:
+        """A session over the shared connections. Only submits pay for being traced."""
+        return aiohttp.ClientSession(
             connector=connector,
+            connector_owner=False,
             cookie_jar=aiohttp.DummyCookieJar(),
             headers={"user-agent": "knouds-worker"},
-            trace_configs=[traced()],
+            trace_configs=list(traces),
             max_line_size=_LONGEST_HEADER,
             max_field_size=_LONGEST_HEADER,
         )
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        for session in (self._asking, self._submitting):
+            if session is not None:
+                await session.close()
+        if self._connector is not None:
+            await self._connector.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -208,7 +223,7 @@ class Provider:
         self, request: Request, total_s: float, before_write: BeforeWrite | None
     ) -> _Answer | NotSent | Lost:
         """Send a submit; again only where a kept connection was found closed before a byte left."""
-        session = self._opened()
+        session = _opened(self._submitting)
         for tries_left in reversed(range(_SUBMIT_TRIES)):
             gate = Gate(before_write)
             try:
@@ -227,7 +242,7 @@ class Provider:
 
     async def _ask(self, account: str, request: Request, route: Scope | None) -> _Answer | Trouble:
         """Make a call that costs nothing and may be made again."""
-        session = self._opened()
+        session = _opened(self._asking)
         try:
             answer = await self._send(session, request, self._timeouts.poll_s)
         except Exception as error:  # noqa: BLE001  whatever it was, the call may be made again
@@ -268,22 +283,21 @@ class Provider:
             chunks.append(chunk)
         return b"".join(chunks)
 
-    def _opened(self) -> aiohttp.ClientSession:
-        if self._session is None:
-            raise RuntimeError("use the provider inside `async with`, or open() it first")
-        return self._session
-
     def _tell_quota(self, account: str, route: Scope, answer: _Answer) -> None:
         """Pass on what the headers said. A listener that fails must not cost a paid answer."""
         if self._on_quota is None:
             return
-        seen = wire.read_quota(answer.headers, self._clock())
-        if seen is None:
-            return
         try:
-            self._on_quota(account, route, seen)
+            seen = wire.read_quota(answer.headers, self._clock())
+            self._on_quota(account, route, seen, answer.status)
         except Exception:  # noqa: BLE001  whatever it was, the answer comes first
             _log.exception("quota.not_taken", account=account, route=route)
+
+
+def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
+    if session is None:
+        raise RuntimeError("use the provider inside `async with`, or open() it first")
+    return session
 
 
 def _describe(error: Exception) -> str:

@@ -15,6 +15,8 @@ class Bucket(StrEnum):
     WORKFLOW = "workflow"
     MODEL = "model"
     EXECUTION = "execution"
+    ACCOUNT = "account"
+    """All of a user's routes in one: where this one is limited, the others do not count."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +71,14 @@ class Limiter:
             Bucket.WORKFLOW: Rule(config.limit, config.window_s),
             Bucket.MODEL: Rule(config.limit, config.window_s),
             Bucket.EXECUTION: Rule(config.poll_limit or 0, config.window_s),
+            Bucket.ACCOUNT: Rule(0, config.window_s),
         }
         self.windows: dict[tuple[str, Bucket], Window] = {}
 
     def take(self, user: User, bucket: Bucket, now: float) -> Quota | None:
         """Count one request; None when the route is unlimited for this user."""
+        if self.rules[Bucket.ACCOUNT].limit_for(user.tier) is not None:
+            bucket = Bucket.ACCOUNT
         rule = self.rules[bucket]
         limit = rule.limit_for(user.tier)
         if limit is None:

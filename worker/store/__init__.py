@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from arq import ArqRedis
 
 from worker.store.audit import Audit
+from worker.store.batches import BatchStore
 from worker.store.client import Client
+from worker.store.counters import Counters
+from worker.store.durations import DurationStore
+from worker.store.events import EventLog
 from worker.store.fleet import Fleet
 from worker.store.gates import GateStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.lanes import LaneStore
 from worker.store.queries import Queries
+from worker.store.quota import QuotaStore
 from worker.store.scripts import Scripts
+from worker.store.series import Series
+from worker.store.sessions import SessionStore
+from worker.store.tally import Tally
 from worker.store.webhooks import WebhookStore
 
 
@@ -27,15 +35,24 @@ class Store:
     lanes: LaneStore
     fleet: Fleet
     queries: Queries
+    batches: BatchStore
+    quota: QuotaStore
     audit: Audit
     webhooks: WebhookStore
+    durations: DurationStore
+    sessions: SessionStore
+    events: EventLog
+    tally: Tally
+    counters: Counters
+    series: Series
 
 
 def open_store(redis: ArqRedis, namespace: str) -> Store:
     """Put the parts of a store together over one connection pool."""
     client, keys = Client(redis), Keys(namespace)
     scripts = Scripts(client)
-    jobs = JobStore(client, keys, scripts)
+    tally, series = Tally(), Series(client, keys)
+    jobs = JobStore(client, keys, scripts, tally)
     return Store(
         client=client,
         keys=keys,
@@ -43,7 +60,15 @@ def open_store(redis: ArqRedis, namespace: str) -> Store:
         gates=GateStore(client, keys, scripts),
         lanes=LaneStore(client, keys, scripts),
         fleet=Fleet(client, keys),
+        quota=QuotaStore(client, keys, scripts),
         queries=Queries(client, keys, scripts, jobs),
+        batches=BatchStore(client, keys, scripts, jobs),
         audit=Audit(client, keys),
         webhooks=WebhookStore(client, keys, scripts),
+        durations=DurationStore(client, keys),
+        sessions=SessionStore(client, keys),
+        events=EventLog(client, keys),
+        tally=tally,
+        counters=Counters(client, keys, tally, series),
+        series=series,
     )

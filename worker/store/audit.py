@@ -1,13 +1,65 @@
-"""The record of what people did: an append-only stream."""
+"""The record of what people did: an append-only stream, which nothing trims."""
 
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
 
 from worker.store.client import Client
+from worker.store.events import order
 from worker.store.keys import Keys
+
+CHUNK: Final = 500
+"""Lines read at a time while a page is filtered."""
+
+SCAN_MOST: Final = 5_000
+"""Lines a page looks at before it answers with what it has and a cursor."""
+
+
+class BadAuditCursor(ValueError):
+    """The cursor is not one that a page of the audit gave out."""
+
+    def __init__(self) -> None:
+        super().__init__("cursor is not one this list gave out; leave it away to start at the top")
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One act: who, when, what, on what, with which note, and how many jobs it touched."""
+
+    id: str
+    at: float
+    by: str
+    act: str
+    on: str
+    """A job, a scope, an address, or the filter of an act on many jobs as JSON."""
+    note: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which lines a page shows. Times in Unix seconds."""
+
+    by: str | None = None
+    act: str | None = None
+    since: float | None = None
+    until: float | None = None
+
+    def admits(self, line: Line) -> bool:
+        """Whether a line is wanted; its time is told by the stream's ids."""
+        return self.by in (None, line.by) and self.act in (None, line.act)
+
+
+@dataclass(frozen=True, slots=True)
+class AuditPage:
+    """Some lines, newest first, and where to go on."""
+
+    lines: tuple[Line, ...]
+    next_cursor: str | None
 
 
 class Audit:
-    """Acts of people: who, when, what, on what, with which note, and how many jobs it touched."""
+    """Acts of people."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -20,9 +72,81 @@ class Audit:
 
     async def latest(self, limit: int) -> list[dict[str, Any]]:
         """The latest acts, newest first."""
-        rows = await self._client.call("XREVRANGE", self._keys.audit, "+", "-", "COUNT", limit)
         return [
             {name.decode(): value.decode() for name, value in fields.items()}
             | {"id": entry.decode()}
-            for entry, fields in rows
+            for entry, fields in await self._back("+", "-", limit)
         ]
+
+    async def page(self, wanted: Wanted, limit: int, cursor: str | None = None) -> AuditPage:
+        """A page of the lines that are wanted, newest first; raises `BadAuditCursor`.
+
+        A page may be shorter than `limit` and still have a `next_cursor`, as those of jobs.
+        """
+        top, bottom = _id_before(wanted.until), _id_from(wanted.since)
+        if cursor is not None:
+            top = f"({_checked(cursor)}"
+        found: list[Line] = []
+        looked = 0
+        while looked < SCAN_MOST:
+            rows = await self._back(top, bottom, CHUNK)
+            for entry, fields in rows:
+                line = _line(entry.decode(), fields)
+                top = f"({line.id}"
+                if wanted.admits(line):
+                    found.append(line)
+                    if len(found) == limit:
+                        more = await self._back(top, bottom, 1)
+                        return AuditPage(tuple(found), line.id if more else None)
+            if len(rows) < CHUNK:
+                return AuditPage(tuple(found), None)
+            looked += len(rows)
+        return AuditPage(tuple(found), top[1:])
+
+    async def _back(
+        self, top: str, bottom: str, count: int
+    ) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
+        rows: Sequence[tuple[bytes, dict[bytes, bytes]]] = await self._client.call(
+            "XREVRANGE", self._keys.audit, top, bottom, "COUNT", count
+        )
+        return rows
+
+
+def _line(entry_id: str, fields: dict[bytes, bytes]) -> Line:
+    """A line as it can be read: one that somebody else wrote shows what there is of it."""
+    texts = {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for name, value in fields.items()
+    }
+    return Line(
+        id=entry_id,
+        at=_number(texts.get("at"), order(entry_id)[0] / 1_000),
+        by=texts.get("by", ""),
+        act=texts.get("act", ""),
+        on=texts.get("on", ""),
+        note=texts.get("note", ""),
+        jobs=int(_number(texts.get("jobs"), 0.0)),
+    )
+
+
+def _number(text: str | None, otherwise: float) -> float:
+    try:
+        return float(text or "")
+    except ValueError:
+        return otherwise
+
+
+def _id_from(moment: float | None) -> str:
+    return "-" if moment is None else str(max(0, round(moment * 1_000)))
+
+
+def _id_before(moment: float | None) -> str:
+    return "+" if moment is None else f"({max(1, round(moment * 1_000))}-0"
+
+
+def _checked(cursor: str) -> str:
+    try:
+        order(cursor)
+    except ValueError:
+        raise BadAuditCursor from None
+    return cursor

@@ -106,7 +106,9 @@ class Ledger:
         keys = self._keys
         sets = [keys.index(kind) for kind in SINGLE]
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
-        hashes = (keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers)
+        sets.append(keys.batches)
+        hashes = [keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers]
+        hashes.append(keys.counters)
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
 
     # Reads.

@@ -3,6 +3,9 @@
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
 
 from jobs.lanes import Lane
 from jobs.places import Index, entries
@@ -11,6 +14,25 @@ from jobs.states import AT_REST, State
 from worker.store.client import Argument
 from worker.store.codec import encode
 from worker.store.keys import Keys
+
+EVENTS_KEPT: Final = 20_000
+"""Entries of the stream of transitions, about."""
+
+
+class Transition(
+    msgspec.Struct, frozen=True, omit_defaults=True, rename={"before": "from", "after": "to"}
+):
+    """A job came from one state into another, as it stands in the stream of events."""
+
+    id: str
+    lane: str
+    before: State | None
+    """None: it is new."""
+    after: State
+    at: float
+    """Unix seconds."""
+    code: str | None = None
+    """The code of its reason, where it has one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,42 +63,61 @@ class WakeUp:
 
 
 @dataclass(frozen=True, slots=True)
+class Act:
+    """A line of the audit."""
+
+    at: float
+    by: str
+    act: str
+    on: str
+    note: str
+    jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class Extra:
     """What a change writes beside the record."""
 
     inputs: bytes | None = field(default=None, repr=False)
     result: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
-    wake_up: WakeUp | None = None
     unreadable: bytes | None = field(default=None, repr=False)
     """The text of a record that nobody could read, kept beside the one that replaces it."""
+    act: Act | None = None
+    """The act of a person that this is: on record in the same step."""
 
 
 NOTHING = Extra()
 
 
+Operation = tuple[str, str, *tuple[Argument, ...]]
+"""A letter of `commit.lua`'s grammar, a key, and the letter's arguments."""
+
+
 class Change:
-    """Keys and arguments of one `commit.lua` call, built up operation by operation."""
+    """One change of `commit.lua`: a job's next version, and the operations that go with it."""
+
+    __slots__ = ("_expected", "_names", "fields", "key", "ops", "record", "rev")
 
     def __init__(self, keys: Keys, job_id: str, expected_rev: str | bytes) -> None:
         self._names = keys
-        self.keys: list[str] = [keys.job(job_id)]
-        self._places: dict[str, int] = {self.keys[0]: 1}
         self._expected = expected_rev
-        self._ops: list[Argument] = []
+        self.key = keys.job(job_id) if job_id else ""
+        """The job's hash; empty where the change is operations alone."""
         self.rev = ""
+        self.record = b""
+        self.fields: list[Argument] = []
+        self.ops: list[Operation] = []
 
     @property
-    def args(self) -> list[Argument]:
-        """The arguments, in the order of the script's head comment."""
-        return [*self._head, *self._ops]
+    def expected(self) -> str | bytes:
+        """The revision the job must still have; empty when it must not exist."""
+        return self._expected
 
-    def _key(self, key: str) -> int:
-        number = self._places.get(key)
-        if number is None:
-            self.keys.append(key)
-            number = self._places[key] = len(self.keys)
-        return number
+    @property
+    def size(self) -> int:
+        """About how many bytes are written."""
+        return len(self.record) + sum(len(f) for f in self.fields if isinstance(f, bytes))
 
     def write(self, old: Job | None, new: Job, extra: Extra, *, age: int = 0) -> "Change":
         """Write `new` where `old` is expected, and every entry that differs between them.
@@ -84,60 +125,81 @@ class Change:
         The revision counts up from the one expected, or from `age` where that is more.
         """
         self.rev = f"{1 + max(age_of(self._expected), age)}.{secrets.token_hex(4)}"
-        fields: list[Argument] = []
-        if extra.inputs is not None:
-            fields += ["inputs", extra.inputs]
-        if extra.result is not None:
-            fields += ["result", extra.result]
-        if extra.unreadable is not None:
-            fields += ["unreadable", extra.unreadable]
-        self._head: list[Argument] = [
-            self._expected,
-            self.rev,
-            encode(new),
-            len(fields) // 2,
-            *fields,
-        ]
+        self.record = encode(new)
+        for name in ("inputs", "result", "unreadable"):
+            if (value := getattr(extra, name)) is not None:
+                self.fields += [name, value]
         for limit in extra.limits:
-            self._ops += ["C", self._key(self._names.index(limit.kind, limit.name)), limit.most]
+            self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.most))
+        if (act := extra.act) is not None:
+            line = (act.at, act.by, act.act, act.on, act.note, act.jobs)
+            self.ops.append(("L", self._names.audit, *line))
         self._move_entries(old, new)
-        if extra.wake_up is not None:
-            self._write_wake_up(extra.wake_up)
         if new.state is State.QUEUED:
-            self._ops += ["P", self._key(self._names.wake), str(new.lane)]
+            self.ops.append(("P", self._names.wake, str(new.lane)))
         elif new.state in AT_REST:
-            self._ops += ["P", self._key(self._names.rested), new.id]
+            self.ops.append(("P", self._names.rested, new.id))
+        if old is None or old.state is not new.state:
+            self.ops.append(("E", self._names.events, EVENTS_KEPT, encode(_transition(old, new))))
         return self
 
     def delete(self, old: Job) -> "Change":
         """Delete a job and every entry it has."""
-        self._head = [self._expected, "", "", 0]
-        for entry in entries(old):
-            self._ops += ["R", self._key(self._names.entry(entry)), old.id]
+        for kind, name, _ in entries(old):
+            self._leave(kind, name, old.id)
+        return self
+
+    def wake(self, entry: WakeUp) -> "Change":
+        """Write an arq entry."""
+        key = self._names.arq_job(entry.arq_id)
+        self.ops.append(("S", key, entry.payload, entry.ttl_ms))
+        self.ops.append(("A", self._names.arq_queue, entry.score_ms, entry.arq_id))
         return self
 
     def _move_entries(self, old: Job | None, new: Job) -> None:
         before = {(e.kind, e.name): e.score for e in entries(old)} if old is not None else {}
-        for entry in entries(new):
-            score = before.pop((entry.kind, entry.name), None)
-            if score == entry.score:
+        for kind, name, at in entries(new):
+            score = before.pop((kind, name), None)
+            if score == at:
                 continue
-            self._ops += ["A", self._key(self._names.entry(entry)), entry.score, new.id]
+            self.ops.append(("A", self._names.index(kind, name), at, new.id))
             if score is None:
-                self._register(entry.kind, entry.name, new)
+                self._register(kind, name, new)
         for kind, name in before:
-            self._ops += ["R", self._key(self._names.index(kind, name)), new.id]
+            self._leave(kind, name, new.id)
+
+    def _leave(self, kind: Index, name: str, job_id: str) -> None:
+        self.ops.append(("R", self._names.index(kind, name), job_id))
+        if kind is Index.INFLIGHT:
+            self.ops.append(("D", self._names.looks, job_id))
 
     def _register(self, kind: Index, name: str, new: Job) -> None:
         if kind is Index.LANE:
-            self._ops += ["N", self._key(self._names.lanes), new.updated_at, name]
+            self.ops.append(("N", self._names.lanes, new.updated_at, name))
         elif kind is Index.GROUP:
-            self._ops += ["N", self._key(self._names.groups), new.updated_at, name]
+            self.ops.append(("N", self._names.groups, new.updated_at, name))
+        elif kind is Index.BATCH:
+            self.ops.append(("A", self._names.batches, new.created_at, name))
 
-    def _write_wake_up(self, entry: WakeUp) -> None:
-        job = self._names.arq_job(entry.arq_id)
-        self._ops += ["S", self._key(job), entry.payload, entry.ttl_ms]
-        self._ops += ["A", self._key(self._names.arq_queue), entry.score_ms, entry.arq_id]
+
+def assemble(changes: Sequence[Change]) -> tuple[list[str], list[Argument]]:
+    """Keys and arguments of one call of `commit.lua`, in the order of its head comment."""
+    numbers: dict[str, int] = {}
+    args: list[Argument] = []
+    for change in changes:
+        number = numbers.setdefault(change.key, len(numbers) + 1) if change.key else 0
+        args += [number, change.expected, change.rev, change.record, len(change.fields) // 2]
+        args += change.fields
+        args.append(sum(map(len, change.ops)))
+        for letter, key, *rest in change.ops:
+            args += [letter, numbers.setdefault(key, len(numbers) + 1), *rest]
+    return list(numbers), args
+
+
+def _transition(old: Job | None, new: Job) -> Transition:
+    code = new.reason.code if new.reason is not None else None
+    before = old.state if old is not None else None
+    return Transition(new.id, str(new.lane), before, new.state, new.updated_at, code)
 
 
 def age_of(rev: str | bytes) -> int:
@@ -159,12 +221,15 @@ def gate_step(hold_id: str, most: int) -> Limit:
 
 __all__: Sequence[str] = (
     "NOTHING",
+    "Act",
     "Change",
     "Extra",
     "Limit",
     "Stored",
+    "Transition",
     "WakeUp",
     "age_of",
+    "assemble",
     "gate_step",
     "lane_cap",
 )

@@ -51,13 +51,16 @@ def decode_position(data: bytes) -> tuple[str, float, str]:
 
 def encode_looks(attempt: int, looks: Looks) -> str:
     """Write looks with the attempt they belong to."""
-    return f"{attempt}:{looks.polls}:{looks.troubles}:{looks.missing}"
+    seen = "" if looks.running_at is None else f":{looks.running_at:.3f}"
+    return f"{attempt}:{looks.polls}:{looks.troubles}:{looks.missing}{seen}"
 
 
 def decode_looks(data: bytes | None, attempt: int) -> Looks:
     """Read the looks of an attempt; those of an earlier one do not count."""
     try:
-        number, polls, troubles, missing = (int(part) for part in (data or b"").split(b":"))
+        number, polls, troubles, missing, *seen = (data or b"").split(b":")
+        running_at = float(seen[0]) if seen else None
+        looks = Looks(int(polls), int(troubles), int(missing), running_at)
+        return looks if int(number) == attempt else Looks()
     except ValueError:  # nothing there, or nothing of ours: they start anew
         return Looks()
-    return Looks(polls, troubles, missing) if number == attempt else Looks()

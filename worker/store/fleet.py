@@ -1,4 +1,4 @@
-"""The workers beside each other, and what they learned: heartbeats, quota seen, costs."""
+"""The workers beside each other, and what they learned: heartbeats and costs."""
 
 from typing import Final
 
@@ -31,21 +31,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Background services that are being restarted, with the class of their last error."""
 
 
-class QuotaSeen(msgspec.Struct, frozen=True, kw_only=True):
-    """What a route's `X-RateLimit-*` headers last said."""
-
-    limit: int | None = None
-    remaining: int | None = None
-    reset_at: float | None = None
-    seen_at: float = 0.0
-
-
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
-_quota: Final = msgspec.json.Decoder(QuotaSeen)
 
 
 class Fleet:
-    """Heartbeats, quota and costs of one namespace."""
+    """Heartbeats and costs of one namespace."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -74,21 +64,6 @@ class Fleet:
         for beat in await self.workers():
             if beat.seen_at < now - GONE_AFTER_S:
                 await self.leave(beat.id)
-
-    async def saw_quota(self, route: str, quota: QuotaSeen) -> None:
-        """Note what a route's headers said."""
-        await self._client.call("HSET", self._keys.quota, route, encode(quota))
-
-    async def quotas(self) -> dict[str, QuotaSeen]:
-        """Route → what its headers last said."""
-        found: dict[str, QuotaSeen] = {}
-        seen: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.quota)
-        for route, data in seen.items():
-            try:
-                found[route.decode()] = _quota.decode(data)
-            except BROKEN:
-                continue
-        return found
 
     async def saw_cost(self, kind: str, target: str, cost: float) -> None:
         """Note what the last run of a target cost."""

@@ -9,7 +9,7 @@ import msgspec
 
 from jobs.holds import CoolDown, Gates, Hold, has_proved_open, refused
 from jobs.lanes import Lane
-from worker.store.client import Client
+from worker.store.client import Client, pairs
 from worker.store.codec import BROKEN, decode_cool_down, decode_hold, encode
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -29,12 +29,17 @@ class GateStore:
 
     async def standing(self) -> Gates:
         """Every gate that stands now."""
-        holds, cool_downs = await self._client.many(
-            [("HVALS", self._keys.holds), ("HVALS", self._keys.cool_downs)],
+        holds, cool_downs, sync_only = await self._client.many(
+            [
+                ("HVALS", self._keys.holds),
+                ("HVALS", self._keys.cool_downs),
+                ("ZRANGE", self._keys.sync_only, 0, -1, "WITHSCORES"),
+            ],
         )
         return Gates(
             tuple(hold for data in holds if (hold := _hold(data)) is not None),
             tuple(cool for data in cool_downs if (cool := _cool_down(data)) is not None),
+            dict(pairs(sync_only)),
         )
 
     async def holds(self) -> list[Hold]:
@@ -92,11 +97,6 @@ class GateStore:
     async def remember_sync(self, lane: Lane, until: float) -> None:
         """Remember that a lane's target has no async mode."""
         await self._client.call("ZADD", self._keys.sync_only, "GT", until, str(lane))
-
-    async def is_sync_only(self, lane: Lane, now: float) -> bool:
-        """Whether the lane's target is remembered as having no async mode."""
-        until = await self._client.call("ZSCORE", self._keys.sync_only, str(lane))
-        return until is not None and float(until) > now
 
     async def forget_sync(self, now: float) -> None:
         """Forget the memories that have run out."""

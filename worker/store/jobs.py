@@ -1,10 +1,10 @@
 """Jobs in Redis: create, load, commit under precondition, claim what is due."""
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import structlog
 
@@ -14,14 +14,19 @@ from jobs.places import Index, entries
 from jobs.poison import unreadable
 from jobs.records import Job
 from jobs.states import State
-from worker.store.changes import NOTHING, Change, Extra, Stored, age_of
+from worker.store.changes import NOTHING, Change, Extra, Stored, WakeUp, age_of
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_job, decode_looks, encode_looks
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
+from worker.store.tally import Tally
 
 log: Final = structlog.get_logger(__name__)
 
+
+OK: Final = "ok"
+
+NOBODY: Final[Mapping[str, tuple[float, "Stored"]]] = {}
 
 _SINGLE: Final = (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT)
 
@@ -43,38 +48,58 @@ class Due:
     looks: Looks
 
 
+class NextLook(NamedTuple):
+    """When a running job is looked at again, and what was seen so far."""
+
+    job: Job
+    at: float
+    looks: Looks
+    lease: float | None = None
+    """The lease it was claimed under: who touched it since has the last word. None: set it."""
+
+
 class JobStore:
     """The records and places of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+    def __init__(
+        self, client: Client, keys: Keys, scripts: Scripts, tally: Tally | None = None
+    ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
+        self._tally = tally or Tally()
+        self._watch = (keys.index(Index.INFLIGHT), keys.looks)
 
     async def create(self, job: Job, inputs: bytes) -> Stored | None:
         """Write a new job with its inputs and its place in one step; None if the id is taken."""
         change = Change(self._keys, job.id, "").write(None, job, Extra(inputs=inputs))
-        reply = await self._scripts.commit(change.keys, change.args)
-        return Stored(job, change.rev) if reply[0] == b"ok" else None
+        if await self._scripts.commit(change) != OK:
+            return None
+        self._tally.moved(None, job)
+        return Stored(job, change.rev)
 
     async def commit(self, old: Stored, new: Job, extra: Extra = NOTHING) -> Stored | NotWritten:
         """Write the next version of a job, if it still is what `old` read."""
         change = Change(self._keys, new.id, old.rev).write(old.job, new, extra)
-        reply = await self._scripts.commit(change.keys, change.args)
-        match reply[0]:
-            case b"ok":
+        match await self._scripts.commit(change):
+            case "ok":
+                self._tally.moved(old.job, new)
                 return Stored(new, change.rev)
-            case b"full":
+            case "full":
                 return NotWritten.FULL
             case _:
                 return NotWritten.SUPERSEDED
+
+    async def wake(self, entry: WakeUp) -> None:
+        """Write an arq entry, in order with the commits that were asked for before."""
+        await self._scripts.commit(Change(self._keys, "", "").wake(entry))
 
     async def restore(self, standing: Stored | None, ours: Stored, extra: Extra = NOTHING) -> bool:
         """Write a version that Redis has lost over the older one (or none) that it has."""
         change = Change(self._keys, ours.job.id, standing.rev if standing else "").write(
             standing.job if standing else None, ours.job, extra, age=age_of(ours.rev)
         )
-        return (await self._scripts.commit(change.keys, change.args))[0] == b"ok"
+        return await self._scripts.commit(change) == OK
 
     async def strike(self, stored: Stored, kind: Index, name: str = "") -> bool:
         """Take a job out of a place its record does not name; a job that moved is left alone."""
@@ -88,7 +113,7 @@ class JobStore:
     async def delete(self, old: Stored) -> bool:
         """Delete a job and all its entries, if it still is what `old` read."""
         change = Change(self._keys, old.job.id, old.rev).delete(old.job)
-        return (await self._scripts.commit(change.keys, change.args))[0] == b"ok"
+        return await self._scripts.commit(change) == OK
 
     async def load(self, job_id: str) -> Stored | None:
         """One job, or None where there is none."""
@@ -102,11 +127,14 @@ class JobStore:
             for job_id, (rev, rec) in zip(job_ids, rows, strict=True)
         ]
 
-    async def load_with_inputs(self, job_id: str) -> tuple[Stored, bytes] | None:
-        """A job and its inputs (JSON text)."""
-        ((rev, rec, inputs),) = await self._fields([job_id], "rev", "rec", "inputs")
-        stored = await self._read(job_id, rev, rec)
-        return None if stored is None else (stored, inputs or b"{}")
+    async def load_with_inputs(self, job_ids: Sequence[str]) -> list[tuple[Stored, bytes] | None]:
+        """Jobs and their inputs (JSON text), in the order of their ids."""
+        found: list[tuple[Stored, bytes] | None] = []
+        rows = await self._fields(job_ids, "rev", "rec", "inputs")
+        for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True):
+            stored = await self._read(job_id, rev, rec)
+            found.append(None if stored is None else (stored, inputs or b"{}"))
+        return found
 
     async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
         """Inputs and result of a job, as JSON text."""
@@ -132,8 +160,8 @@ class JobStore:
     ) -> Stored | None:
         dead = unreadable(job_id, why, time.time())
         change = Change(self._keys, job_id, rev).write(None, dead, Extra(unreadable=rec))
-        reply = await self._scripts.commit(change.keys, change.args)
-        if reply[0] != b"ok":
+        change.ops.append(("D", self._keys.looks, job_id))
+        if await self._scripts.commit(change) != OK:
             return None
         own = {self._keys.entry(entry) for entry in entries(dead)}
         for place in await self._wherever():
@@ -165,26 +193,49 @@ class JobStore:
 
     # Places.
 
-    async def claim_polls(self, now: float, lease_until: float, limit: int) -> list[Due]:
-        """Take running jobs whose next poll is due; they come due again when the lease ends."""
-        inflight = self._keys.index(Index.INFLIGHT)
-        ids = await self._scripts.claim(inflight, now, lease_until, limit)
-        rows = await self._fields(ids, "rev", "rec", "looks")
-        found: list[Due] = []
-        for job_id, (rev, rec, looks) in zip(ids, rows, strict=True):
-            if (stored := await self._read(job_id, rev, rec)) is None:
-                await self._scripts.strike(self._keys.job(job_id), inflight, "", job_id)
-            else:
-                found.append(Due(stored, decode_looks(looks, stored.job.submits)))
-        return found
+    async def claim_polls(
+        self,
+        now: float,
+        lease_until: float,
+        limit: int,
+        known: Mapping[str, tuple[float, Stored]] = NOBODY,
+    ) -> tuple[list[Due], float | None]:
+        """Take running jobs whose next poll is due; they come due again when the lease ends.
 
-    async def reschedule(self, looked: Iterable[tuple[Job, float, Looks]]) -> int:
+        `known` are jobs as they were read before, with the time of their next poll: where that is
+        still theirs nobody has changed them since, and they are not read again. With the jobs comes
+        when the next poll is due.
+        """
+        rows, next_poll = await self._scripts.poll(self._watch, now, lease_until, limit)
+        found = {
+            job_id: known[job_id][1]
+            for job_id, at, _ in rows
+            if job_id in known and known[job_id][0] == at
+        }
+        unknown = [job_id for job_id, _, _ in rows if job_id not in found]
+        for job_id, stored in zip(unknown, await self.load_many(unknown), strict=True):
+            if stored is None:
+                await self._scripts.strike(self._keys.job(job_id), self._watch[0], "", job_id)
+            else:
+                found[job_id] = stored
+        return [
+            Due(found[job_id], decode_looks(looks, found[job_id].job.submits))
+            for job_id, _, looks in rows
+            if job_id in found
+        ], next_poll
+
+    async def reschedule(self, looked: Iterable[NextLook]) -> int:
         """Set the next poll of jobs that stay as they are; returns how many still were."""
         rows = [
-            (self._keys.job(job.id), job.id, at, encode_looks(job.submits, looks))
-            for job, at, looks in looked
+            (next_.job.id, next_.lease, next_.at, encode_looks(next_.job.submits, next_.looks))
+            for next_ in looked
         ]
-        return await self._scripts.reschedule(self._keys.index(Index.INFLIGHT), rows)
+        return await self._scripts.reschedule(self._watch, rows)
+
+    async def polls_until(self, moment: float) -> int:
+        """How many running jobs are looked at until a moment."""
+        key = self._keys.index(Index.INFLIGHT)
+        return int(await self._client.call("ZCOUNT", key, "-inf", moment))
 
     async def poll_now(self, job_ids: Sequence[str], now: float) -> None:
         """Make the polls of these jobs due, where they are still in flight."""
@@ -194,7 +245,7 @@ class JobStore:
 
     async def looks(self, job: Job) -> Looks:
         """What earlier polls of the job's present attempt saw."""
-        ((looks,),) = await self._fields([job.id], "looks")
+        looks = await self._client.call("HGET", self._keys.looks, job.id)
         return decode_looks(looks, job.submits)
 
     async def due(self, now: float, limit: int) -> tuple[list[JobId], float | None]:
@@ -204,12 +255,6 @@ class JobStore:
     async def expired_leases(self, now: float, limit: int) -> list[JobId]:
         """Jobs under submission whose lease has run out."""
         return (await self._earliest(self._keys.index(Index.LEASE), now, limit))[0]
-
-    async def next_poll(self) -> float | None:
-        """When the next poll of any running job is due."""
-        key = self._keys.index(Index.INFLIGHT)
-        first = pairs(await self._client.call("ZRANGE", key, 0, 0, "WITHSCORES"))
-        return first[0][1] if first else None
 
     async def older_than(self, state: str, moment: float, limit: int) -> list[JobId]:
         """Jobs that entered a state before a moment, oldest first."""

@@ -15,7 +15,7 @@ class Keys:
     namespace: str
 
     def job(self, job_id: str) -> str:
-        """Hash `rev, rec, inputs, result, looks` of one job."""
+        """Hash `rev, rec, inputs, result` of one job."""
         return f"{self.namespace}:job:{job_id}"
 
     def index(self, kind: Index, name: str = "") -> str:
@@ -45,6 +45,16 @@ class Keys:
         return f"{self.namespace}:groups"
 
     @property
+    def looks(self) -> str:
+        """Hash job id → what polls of its present run saw so far."""
+        return f"{self.namespace}:looks"
+
+    @property
+    def batches(self) -> str:
+        """Sorted set of the names of batches, by when the last job was put into each."""
+        return f"{self.namespace}:batches"
+
+    @property
     def holds(self) -> str:
         """Hash `scope|code` → hold."""
         return f"{self.namespace}:holds"
@@ -64,9 +74,13 @@ class Keys:
         """Hash `kind/target` → credits its last run cost."""
         return f"{self.namespace}:costs"
 
+    def durations(self, target: str) -> str:
+        """List of the newest runs of a `kind/target`: when each ended, and between which ages."""
+        return f"{self.namespace}:durations:{target}"
+
     @property
     def quota(self) -> str:
-        """Hash `account/route` → the limit the provider last told."""
+        """Hash `account/route` → the bucket of its rate limit."""
         return f"{self.namespace}:quota"
 
     @property
@@ -78,6 +92,24 @@ class Keys:
     def audit(self) -> str:
         """Stream of the acts of people."""
         return f"{self.namespace}:audit"
+
+    @property
+    def events(self) -> str:
+        """Stream of transitions: fields `t`, each a `Transition` as JSON; old ones are trimmed."""
+        return f"{self.namespace}:events"
+
+    @property
+    def counters(self) -> str:
+        """Hash `name|label…` → number, what metrics show."""
+        return f"{self.namespace}:counters"
+
+    def series(self, step_s: int, start: int) -> str:
+        """Hash field → number, what happened in so many seconds from then; it expires."""
+        return f"{self.namespace}:series:{step_s}:{start}"
+
+    def session(self, digest: str) -> str:
+        """String of one browser session, by the digest of its secret; it expires."""
+        return f"{self.namespace}:session:{digest}"
 
     def delivery(self, execution_id: str) -> str:
         """Hash `e:<event>, jobs, orphan, ended` of what the provider delivered of one run."""

@@ -71,6 +71,19 @@ class LaneStore:
         """Take a lane off the register if nothing is queued in it."""
         return await self._scripts.retire(self._keys.lanes, str(lane), [self._keys.lane(lane)])
 
+    async def ahead(self, lane: Lane, position: int) -> int:
+        """How many jobs of its route stand before the one at a position of a lane.
+
+        Lanes take turns: of each other lane as many go first as stand before it in its own, and
+        one more.
+        """
+        queues = await self.queues()
+        others = [other for other in queues.lanes if other.route == lane.route and other != lane]
+        counts: list[int] = await self._client.many(
+            [("ZCARD", self._keys.lane(other)) for other in others]
+        )
+        return position + sum(min(count, position + 1) for count in counts)
+
     async def position(self, lane: Lane, job_id: str) -> int | None:
         """How many jobs stand before this one in its lane."""
         rank: int | None = await self._client.call("ZRANK", self._keys.lane(lane), job_id)

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobs.lanes import Lane
+from jobs.lanes import JobId, Lane
 from jobs.places import Index
 from jobs.records import Job
 from jobs.states import Kind, State
@@ -19,8 +19,13 @@ from worker.store.scripts import Scripts
 CHUNK: Final = 200
 """Records read at a time while a list is filtered."""
 
-SCAN_MOST: Final = 5_000
-"""Records a page looks at before it answers with what it has and a cursor."""
+SCAN_MOST: Final = 2_500
+"""Records a page looks at before it answers with what it has and a cursor: about 0.1 s."""
+
+IDS_LOOKED_AT: Final = 20_000
+"""Ids of the newest jobs that are looked through for the beginning of one."""
+
+DAY_S: Final = 86_400.0
 
 SAMPLES: Final = 5
 """Oldest jobs of a group that are tried as its sample, should some turn out unreadable."""
@@ -93,6 +98,18 @@ class LaneCount:
 
 
 @dataclass(frozen=True, slots=True)
+class WebhookHealth:
+    """How deliveries are getting on."""
+
+    due: int
+    """Deliveries that wait to be worked on now."""
+    overdue_s: float | None
+    """How long the oldest of them waits."""
+    orphans: int
+    """Runs told of within a day that belong to no job."""
+
+
+@dataclass(frozen=True, slots=True)
 class _Position:
     """Where a page stopped: in which index, at which score and member."""
 
@@ -134,11 +151,11 @@ class Queries:
         candidates = self._indexes(wanted)
         if cursor is None:
             position = None
-            index = await self._smallest(candidates)
+            index = await self._smallest(candidates, self._by_target_alone(wanted))
         else:
             position = _position(cursor)
             index = position.index
-            if index not in candidates:
+            if index not in (*candidates, *self._by_target_alone(wanted)):
                 raise BadCursor("cursor belongs to a list with another filter; start at the top")
         return await self._walk(index, wanted, limit, position)
 
@@ -164,9 +181,21 @@ class Queries:
             found.append(key(Index.BATCH, wanted.batch))
         return found
 
-    async def _smallest(self, keys: Sequence[str]) -> str:
-        sizes = await self._client.many([("ZCARD", key) for key in keys])
-        return min(zip(sizes, keys, strict=True))[1]
+    def _by_target_alone(self, wanted: Filter) -> list[str]:
+        """Of a target whose kind is not said, its jobs of either kind."""
+        if wanted.target is None or wanted.kind is not None:
+            return []
+        return [self._keys.index(Index.TARGET, f"{kind}/{wanted.target}") for kind in Kind]
+
+    async def _smallest(self, keys: Sequence[str], parts: Sequence[str]) -> str:
+        """The smallest index; one of `parts`, which are one only together, if it has them all."""
+        sizes = await self._client.many([("ZCARD", key) for key in (*keys, *parts)])
+        ranked = list(zip(sizes, (*keys, *parts), strict=True))
+        whole, partial = ranked[: len(keys)], ranked[len(keys) :]
+        full = [one for one in partial if one[0]]
+        if partial and len(full) <= 1:
+            whole += full or partial[:1]
+        return min(whole)[1]
 
     async def _walk(
         self,
@@ -177,8 +206,9 @@ class Queries:
     ) -> Page:
         found: list[Job] = []
         looked = 0
+        span = self._span(index, wanted)
         while looked < SCAN_MOST:
-            members = await self._after(index, position, CHUNK)
+            members = await self._after(index, position, CHUNK, span)
             if not members:
                 return Page(tuple(found), None)
             looked += len(members)
@@ -188,21 +218,30 @@ class Queries:
                 if row is not None and wanted.admits(row.job):
                     found.append(row.job)
                     if len(found) == limit:
-                        more = await self._after(index, position, 1)
+                        more = await self._after(index, position, 1, span)
                         return Page(tuple(found), position.encode() if more else None)
         return Page(tuple(found), position.encode() if position else None)
+
+    def _span(self, index: str, wanted: Filter) -> tuple[str, str]:
+        """Scores that can be wanted, from the top: times of creation, but in those of states."""
+        if index.startswith(f"{self._keys.index(Index.STATE)}:"):
+            return "+inf", "-inf"
+        top = "+inf" if wanted.until is None else f"({wanted.until!r}"
+        return top, "-inf" if wanted.since is None else repr(wanted.since)
 
     async def _after(
         self,
         index: str,
         position: _Position | None,
         count: int,
+        span: tuple[str, str],
     ) -> list[tuple[str, float]]:
         """The next members behind a position: descending by score, then by member."""
-        top = "+inf" if position is None else repr(position.score)
+        first, last = span
+        top = first if position is None else repr(position.score)
         offset = 0
         while True:
-            command = ("ZREVRANGEBYSCORE", index, top, "-inf", "WITHSCORES", "LIMIT", offset, count)
+            command = ("ZREVRANGEBYSCORE", index, top, last, "WITHSCORES", "LIMIT", offset, count)
             rows = pairs(await self._client.call(*command))
             if position is None:
                 return rows
@@ -237,12 +276,42 @@ class Queries:
                 found.append(group)
         return sorted(found, key=lambda group: (-group.count, group.since))
 
+    async def group_sizes(self, state: State) -> list[tuple[str, int]]:
+        """The code and the size of each group of parked jobs or dead letters."""
+        names = texts(await self._client.call("ZRANGE", self._keys.groups, 0, -1))
+        mine = [name for name in names if name.startswith(f"{state}|")]
+        keys = [self._keys.index(Index.GROUP, name) for name in mine]
+        sizes = await self._client.many([("ZCARD", key) for key in keys])
+        codes = [name.removeprefix(f"{state}|").rpartition("|")[0] for name in mine]
+        return [(code, size) for code, size in zip(codes, sizes, strict=True) if size]
+
     async def _sample(self, job_ids: Sequence[str], state: State) -> Job | None:
         for job_id in job_ids:
             stored = await self._jobs.load(job_id)
             if stored is not None and stored.job.state is state:
                 return stored.job
         return None
+
+    async def ids_beginning(self, text: str, most: int) -> list[JobId]:
+        """Ids that begin with a text, of the newest jobs; older ones are found by the whole id."""
+        newest = texts(
+            await self._client.call("ZREVRANGE", self._keys.index(Index.ALL), 0, IDS_LOOKED_AT - 1)
+        )
+        return [JobId(name) for name in newest if name.startswith(text)][:most]
+
+    async def webhook_health(self, now: float) -> WebhookHealth:
+        """How deliveries are getting on."""
+        inbox, orphans = self._keys.inbox, self._keys.orphans
+        due, first, nobodys = await self._client.many(
+            [
+                ("ZCOUNT", inbox, "-inf", now),
+                ("ZRANGE", inbox, 0, 0, "WITHSCORES"),
+                ("ZCOUNT", orphans, now - DAY_S, "+inf"),
+            ]
+        )
+        oldest = pairs(first)[0][1] if first else None
+        overdue = now - oldest if oldest is not None and oldest <= now else None
+        return WebhookHealth(due, overdue, nobodys)
 
     async def held(self, hold_ids: Sequence[str]) -> list[int]:
         """How many jobs each hold parked."""

@@ -2,18 +2,37 @@
 
 import asyncio
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
-from redis.exceptions import NoScriptError
+from redis.exceptions import NoScriptError, ResponseError
 
-from worker.store.client import Argument, Client, Command, texts
+from worker.store.changes import Change, assemble
+from worker.store.client import Argument, Client, Command, pairs, texts
 
-NAMES: Final = ("commit", "claim", "mend", "receive", "reschedule", "retire", "swap")
+NAMES: Final = (
+    "claim",
+    "commit",
+    "mend",
+    "poll",
+    "receive",
+    "reschedule",
+    "retire",
+    "swap",
+)
 
-PIPELINE_MOST: Final = 500
-"""Commits sent in one round trip."""
+BATCH_MOST: Final = 128
+"""Changes written by one call of `commit.lua`."""
+
+BATCH_BYTES: Final = 1 << 20
+"""What one call may write, unless a single change is larger."""
+
+POLLS_MOST: Final = 2_000
+"""Polls claimed by one call: Lua unpacks 8,000 values at most."""
+
+REPLIES: Final = frozenset({"ok", "superseded", "full"})
+"""What becomes of a change; any other reply is an error of Redis."""
 
 
 def source(name: str) -> str:
@@ -22,9 +41,8 @@ def source(name: str) -> str:
 
 
 class _Waiting(NamedTuple):
-    keys: Sequence[str]
-    args: Sequence[Argument]
-    done: "asyncio.Future[list[bytes]]"
+    change: Change
+    done: "asyncio.Future[str]"
 
 
 class Scripts:
@@ -44,10 +62,25 @@ class Scripts:
         """Take at most `limit` members that are due; they come due again at `lease_until`."""
         return texts(await self._run("claim", [key], [now, lease_until, limit]))
 
-    async def reschedule(self, inflight: str, jobs: Sequence[tuple[str, str, float, str]]) -> int:
-        """Set next polls: `(job key, job id, time of next poll, looks)` each."""
-        keys = [inflight, *(key for key, _, _, _ in jobs)]
-        args: list[Argument] = [arg for _, job_id, at, looks in jobs for arg in (job_id, at, looks)]
+    async def poll(
+        self, keys: tuple[str, str], now: float, lease_until: float, limit: int
+    ) -> tuple[list[tuple[str, float, bytes | None]], float | None]:
+        """Take at most `limit` runs whose poll is due: job id, when it was due, and its looks.
+
+        With them comes when the next poll is due; None when nothing is in flight.
+        """
+        most = min(limit, POLLS_MOST)
+        due, looks, first = await self._run("poll", keys, [now, lease_until, most])
+        found = [(job_id, at, seen) for (job_id, at), seen in zip(pairs(due), looks, strict=True)]
+        return found, float(first) if first else None
+
+    async def reschedule(
+        self, keys: tuple[str, str], jobs: Iterable[tuple[str, float | None, float, str]]
+    ) -> int:
+        """Set next polls: `(job id, lease or None, time of next poll, looks)` each."""
+        args: list[Argument] = []
+        for job_id, lease, at, looks in jobs:
+            args += [job_id, "" if lease is None else lease, at, looks]
         return int(await self._run("reschedule", keys, args))
 
     async def receive(self, keys: Sequence[Argument], args: Sequence[Argument]) -> str:
@@ -71,22 +104,25 @@ class Scripts:
         """Take a name off a register if none of the keys exists."""
         return bool(await self._run("retire", [register, *empty], [name]))
 
-    async def commit(self, keys: Sequence[str], args: Sequence[Argument]) -> list[bytes]:
-        """Run `commit.lua`; its arguments are made by `worker.store.changes` alone."""
-        done: asyncio.Future[list[bytes]] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(keys, args, done))
+    async def commit(self, change: Change) -> str:
+        """Write a change: "ok", "superseded" or "full". What is asked at once shares a call."""
+        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(change, done))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_all())
         return await done
 
     async def _flush_all(self) -> None:
         while self._waiting:
-            batch, self._waiting = self._waiting[:PIPELINE_MOST], self._waiting[PIPELINE_MOST:]
-            replies: list[Any]
+            batch = self._next_batch()
             try:
-                replies = await self._send(batch)
+                keys, args = assemble([waiting.change for waiting in batch])
+                replies = texts(await self._run("commit", keys, args))
             except Exception as error:  # noqa: BLE001  whatever it is, nobody waits for ever
-                replies = [error] * len(batch)
+                for waiting in batch:
+                    if not waiting.done.done():
+                        waiting.done.set_exception(error)
+                continue
             except asyncio.CancelledError:
                 for waiting in (*batch, *self._waiting):
                     waiting.done.cancel()
@@ -95,21 +131,23 @@ class Scripts:
             for waiting, reply in zip(batch, replies, strict=True):
                 if waiting.done.done():
                     continue
-                if isinstance(reply, Exception):
-                    waiting.done.set_exception(reply)
-                else:
+                if reply in REPLIES:
                     waiting.done.set_result(reply)
+                else:
+                    waiting.done.set_exception(ResponseError(reply))
 
-    async def _send(self, batch: Sequence[_Waiting]) -> list[Any]:
-        commands = [self._command("commit", waiting.keys, waiting.args) for waiting in batch]
-        replies = await self._client.try_many(commands)
-        missing = [n for n, reply in enumerate(replies) if isinstance(reply, NoScriptError)]
-        if missing:
-            await self._load("commit")
-            again = await self._client.try_many([commands[n] for n in missing])
-            for n, reply in zip(missing, again, strict=True):
-                replies[n] = reply
-        return replies
+    def _next_batch(self) -> list[_Waiting]:
+        """The next changes of one call: of a job at most one, since their order counts."""
+        jobs: set[str] = set()
+        size = count = 0
+        for change, _ in self._waiting[:BATCH_MOST]:
+            size += change.size
+            if change.key in jobs or (count and size > BATCH_BYTES):
+                break
+            jobs.update([change.key] if change.key else [])
+            count += 1
+        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        return batch
 
     async def _run(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         command = self._command(name, keys, args)

@@ -186,13 +186,21 @@ def test_a_run_under_way_is_looked_at_again_later_the_older_it_is(status: str) -
 
 
 def test_a_look_that_got_through_ends_the_row_of_troubles() -> None:
-    assert again(running(), BUSY, Looks(7, troubles=3, missing=2)).looks == Looks(8, 0, 0)
+    looks = again(running(), BUSY, Looks(7, troubles=3, missing=2), now=NOW + 3).looks
+    assert looks == Looks(8, 0, 0, running_at=NOW + 3)
+
+
+@pytest.mark.parametrize("answer", [GONE, NoLook("no way")], ids=["missing", "trouble"])
+def test_a_look_that_says_nothing_leaves_when_it_was_last_seen_running(
+    answer: PollAnswer,
+) -> None:
+    assert again(running(), answer, Looks(4, running_at=NOW - 7)).looks.running_at == NOW - 7
 
 
 def test_the_last_look_before_the_deadline_comes_at_the_deadline() -> None:
     assert again(running(), BUSY, now=NOW + DEADLINE_S - 5).at == NOW + DEADLINE_S
     late = again(running(), BUSY, now=NOW + DEADLINE_S - 0.25)
-    assert late.at == NOW + DEADLINE_S - 0.25 + 1.0, "but never sooner than the shortest pause"
+    assert late.at == NOW + DEADLINE_S - 0.25 + 0.5, "but never sooner than the shortest pause"
 
 
 @pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
@@ -212,7 +220,7 @@ def test_a_run_past_its_deadline_parks_as_stuck_and_stays_watched(
 def test_a_stuck_run_is_looked_at_now_and_then() -> None:
     look = again(stuck(), BUSY, Looks(9, troubles=1), now=NOW + 2 * DEADLINE_S)
     assert look.at == NOW + 2 * DEADLINE_S + STUCK_EVERY_S
-    assert look.looks == Looks(10)
+    assert look.looks == Looks(10, running_at=NOW + 2 * DEADLINE_S)
 
 
 # Not found.

@@ -7,8 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.admission import choose
+from jobs.admission import OLDEST_EVERY, choose
 from jobs.lanes import (
+    AGING_S,
     JOB_ID,
     PRIORITY_SPAN,
     TARGET,
@@ -20,7 +21,9 @@ from jobs.lanes import (
     parse_scope,
     place_in_line,
     priority_of,
+    queued_at_of,
 )
+from jobs.quota import Left
 from jobs.states import Kind
 
 A, B, C = (Lane("default", Kind.MODEL, name) for name in "abc")
@@ -28,8 +31,8 @@ Head = list[tuple[JobId, float]]
 
 quick = settings(max_examples=60, database=None)
 priorities = st.integers(-PRIORITY_SPAN, PRIORITY_SPAN)
-milliseconds = st.integers(0, 9_000_000_000_000)
-"""Since 1970, until 2255."""
+milliseconds = st.integers(0, 8_450_000_000_000)
+"""Since 1970, until 2238."""
 
 
 def head(*jobs: tuple[int, float]) -> Head:
@@ -47,22 +50,41 @@ def head(*jobs: tuple[int, float]) -> Head:
 def test_a_place_in_line_tells_its_priority_and_its_millisecond(priority: int, ms: int) -> None:
     place = place_in_line(priority, ms / 1000)
     assert priority_of(place) == priority
-    assert round((place + priority * 1e10) * 1000) == ms
+    assert round(queued_at_of(place) * 1000) == ms
 
 
 @quick
 @given(priorities, priorities, milliseconds, milliseconds)
-def test_the_line_goes_by_priority_then_by_age(p: int, q: int, first: int, second: int) -> None:
+def test_the_line_goes_by_age_and_a_step_of_priority_is_worth_an_hour(
+    p: int, q: int, first: int, second: int
+) -> None:
     before = place_in_line(p, first / 1000) < place_in_line(q, second / 1000)
-    assert before is ((-p, first) < (-q, second))
+    hour = 1000 * AGING_S
+    assert before is ((first - p * hour, -p) < (second - q * hour, -q))
+
+
+def test_the_urgent_passes_a_long_backlog_and_the_patient_is_not_starved() -> None:
+    now = 1_790_000_000.0
+    backlog, urgent = place_in_line(0, now - 9 * AGING_S), place_in_line(10, now)
+    patient = place_in_line(-1, now - 1.01 * AGING_S)
+    assert urgent < backlog
+    assert patient < place_in_line(0, now)
 
 
 # Who goes next.
 
 
-def names(free: int, lanes: list[Lane], heads: list[Head], **room: int) -> list[str]:
+def names(
+    free: int,
+    lanes: list[Lane],
+    heads: list[Head],
+    left: Mapping[Scope, Left] | None = None,
+    served: int = 0,
+    **room: int,
+) -> list[str]:
     by_lane = {lane: room[lane.target] for lane in lanes if lane.target in room}
-    return [f"{pick.lane.target}:{pick.job_id}" for pick in choose(lanes, heads, free, by_lane)]
+    picks = choose(lanes, heads, free, by_lane, left=left, served=served)
+    return [f"{pick.lane.target}:{pick.job_id}" for pick in picks]
 
 
 def test_a_higher_priority_goes_first_whoever_has_the_turn() -> None:
@@ -83,6 +105,31 @@ def test_who_stands_first_in_the_order_of_turns_begins() -> None:
 def test_a_lane_gets_no_more_than_its_room() -> None:
     heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8))]
     assert names(9, [A, B], heads, a=1, b=0) == ["a:p0@1"]
+
+
+def test_a_route_gives_no_more_than_it_has_left_and_its_lanes_share_it() -> None:
+    heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8))]
+    assert names(9, [A, B], heads, {A.route: Left(3, 3)}) == ["a:p0@1", "b:p0@7", "a:p0@2"]
+
+
+def test_what_is_reserved_goes_to_the_urgent_alone() -> None:
+    heads = [head((0, 1), (0, 2)), head((1, 8), (0, 7))]
+    assert names(9, [A, B], heads, {A.route: Left(0, 5)}) == ["b:p1@8"]
+    assert names(9, [A, B], heads, {A.route: Left(1, 5)}) == ["b:p1@8"]
+    assert names(9, [A, B], heads, {A.route: Left(2, 5)}) == ["b:p1@8", "a:p0@1"]
+
+
+def test_the_urgent_takes_of_the_reserve_past_an_aged_job_before_it() -> None:
+    line = head((0, 1), (1, 1 + 2 * AGING_S))
+    assert line[0][0] == "p0@1"
+    assert names(9, [A], [line], {A.route: Left(0, 5)}) == ["a:p1@7201"]
+
+
+def test_now_and_then_the_longest_waiting_lane_goes_first_whatever_its_priority() -> None:
+    heads = [head((-9, 1), (-9, 2)), head(*((5, 10 + n) for n in range(20)))]
+    taken = names(16, [A, B], heads)
+    assert [n for n, name in enumerate(taken, 1) if name.startswith("a:")] == [8, 16]
+    assert names(1, [A, B], heads, served=OLDEST_EVERY - 1) == ["a:p-9@1"]
 
 
 def test_empty_lanes_and_no_free_slot_give_nothing() -> None:
@@ -128,7 +175,8 @@ def test_a_choice_is_fair_and_bounded(
         assert mine == [job for job, _ in line[: len(mine)]], "a lane's line is kept"
         if len(mine) < most[lane] and picks:
             waits = priority_of(line[len(mine)][1])
-            assert waits <= min(priority_of(places[pick.job_id]) for pick in picks)
+            less = [pick for pick in picks if priority_of(places[pick.job_id]) < waits]
+            assert len(less) <= len(picks) // OLDEST_EVERY, "only every eighth goes by age"
 
 
 # Lanes and scopes.

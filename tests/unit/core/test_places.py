@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.lanes import place_in_line
 from jobs.moves import MANUAL, STUCK, UNCERTAIN
 from jobs.places import Entry, Index, entries, place
 from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Job
@@ -34,7 +35,7 @@ def _place_by_state(job: Job) -> tuple[Index, float | None] | None:
         case State.SCHEDULED | State.RETRYING:
             return Index.DUE, job.due_at
         case State.QUEUED:
-            line = None if job.queued_at is None else job.queued_at - job.priority * 1e10
+            line = None if job.queued_at is None else place_in_line(job.priority, job.queued_at)
             return (Index.PASS if job.free_pass else Index.LANE), line
         case State.SUBMITTING:
             return Index.LEASE, job.lease_until
@@ -157,9 +158,9 @@ def test_every_way_a_job_can_go_is_watched(on_uncertain: OnUncertain) -> None:
     [
         (make.scheduled(), Entry(Index.DUE, "", NOW + 60)),
         (make.retrying(), Entry(Index.DUE, "", NOW + 2)),
-        (make.queued(), Entry(Index.LANE, "default/model/suno", NOW)),
-        (make.queued(priority=3), Entry(Index.LANE, "default/model/suno", NOW - 3e10)),
-        (make.queued(free_pass=True), Entry(Index.PASS, "", NOW)),
+        (make.queued(), Entry(Index.LANE, "default/model/suno", place_in_line(0, NOW))),
+        (make.queued(priority=3), Entry(Index.LANE, "default/model/suno", place_in_line(3, NOW))),
+        (make.queued(free_pass=True), Entry(Index.PASS, "", place_in_line(0, NOW))),
         (make.admitted(), Entry(Index.LEASE, "", NOW + 30)),
         (make.sync_run(), Entry(Index.LEASE, "", NOW + 30)),
         (make.running(), Entry(Index.INFLIGHT, "", NOW + 1)),

@@ -1,15 +1,21 @@
--- Set the next poll of running jobs and note what the last one saw. A job that left is left alone.
+-- Set the next poll of running jobs and note what the last one saw. A job that left, or whose next
+-- poll somebody else has set meanwhile, is left alone.
 --
--- KEYS: 1 the in-flight set; 2.. the hash of each job
--- ARGV: for each job its id, the time of its next poll, its looks
--- Returns: how many were still in flight
-local count = 0
-for n = 2, #KEYS do
-  local i = (n - 2) * 3 + 1
-  if redis.call("ZSCORE", KEYS[1], ARGV[i]) then
-    redis.call("ZADD", KEYS[1], ARGV[i + 1], ARGV[i])
-    redis.call("HSET", KEYS[n], "looks", ARGV[i + 2])
-    count = count + 1
+-- KEYS: 1 the in-flight set, 2 the hash of what polls saw
+-- ARGV: for each job its id, the lease it was taken under ("" for any), the time of its next poll,
+--       its looks
+-- Returns: how many were set
+local ids, moves, looks = {}, {}, {}
+for i = 1, #ARGV, 4 do ids[#ids + 1] = ARGV[i] end
+local found = redis.call("ZMSCORE", KEYS[1], unpack(ids))
+for n, id in ipairs(ids) do
+  local i = 4 * n - 3
+  if found[n] and (ARGV[i + 1] == "" or tonumber(found[n]) == tonumber(ARGV[i + 1])) then
+    moves[#moves + 1], moves[#moves + 2] = ARGV[i + 2], id
+    looks[#looks + 1], looks[#looks + 2] = id, ARGV[i + 3]
   end
 end
-return count
+if #moves == 0 then return 0 end
+redis.call("ZADD", KEYS[1], unpack(moves))
+redis.call("HSET", KEYS[2], unpack(looks))
+return #moves / 2

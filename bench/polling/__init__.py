@@ -1,0 +1,1 @@
+"""How well polls know when to look, in virtual time."""

@@ -1,0 +1,134 @@
+"""600 runs at 100 a window, ours beside a plain arq worker: python -m bench.quota.
+
+The window is scaled down from 60 s to 6. Ideal: ceil(600 / 95) windows, since 5 requests of each
+are kept for urgent jobs, as the provider advises. The plain worker retries after `Retry-After`.
+About four minutes.
+"""
+
+import asyncio
+import json
+import math
+import os
+import sys
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack
+from typing import Any, Final
+
+import aiohttp
+from arq.connections import RedisSettings, create_pool
+
+from bench import naive_arq
+from bench.running import KEY, Bench, system
+from jobs.orders import Order
+from jobs.quota import RESERVE
+from jobs.states import Kind, State
+from worker.clock import SystemClock
+from worker.intake import Defaults, Intake
+
+RUNS: Final = 600
+LIMIT: Final = 100
+WINDOW_S: Final = 6.0
+TARGET: Final = "gpt-image-2"
+INPUTS: Final = {"prompt": "x", "sandbox": {"duration_s": 0.5}}
+SANDBOX: Final = ("--limit", str(LIMIT), "--window-s", str(WINDOW_S))
+IDEAL_S: Final = math.ceil(RUNS / (LIMIT - RESERVE)) * WINDOW_S
+LOOK_S: Final = 0.05
+WITHIN_S: Final = 4 * IDEAL_S
+
+
+async def ledger(bench: Bench) -> dict[str, Any]:
+    """What the sandbox counted."""
+    async with aiohttp.ClientSession() as http, http.get(f"{bench.sandbox}/_sandbox/ledger") as got:
+        found: dict[str, Any] = await got.json()
+        return found
+
+
+async def until(done: Callable[[], Awaitable[bool]]) -> float:
+    """Seconds until something is so."""
+    began = time.monotonic()
+    while not await done() and time.monotonic() < began + WITHIN_S:  # noqa: ASYNC110
+        await asyncio.sleep(LOOK_S)
+    return time.monotonic() - began
+
+
+async def ours(workers: int) -> dict[str, float]:
+    """Our workers."""
+    async with system(
+        workers=workers, sandbox=SANDBOX, KNOUDS_RATE_WINDOW_S=str(WINDOW_S)
+    ) as bench:
+        intake = Intake(bench.store, SystemClock(), Defaults())
+        order = Order(Kind.MODEL, TARGET, json.dumps(INPUTS).encode())
+        before = bench.used()
+        await intake.enqueue_many([(None, order)] * RUNS)
+
+        async def done() -> bool:
+            return (await bench.store.queries.states())[0][State.SUCCEEDED] == RUNS
+
+        took = await until(done)
+        return judged(await ledger(bench), took, bench.used().cpu_s - before.cpu_s)
+
+
+async def naive(workers: int) -> dict[str, float]:
+    """Plain arq workers, as many slots as ours."""
+    async with AsyncExitStack() as stack:
+        bench = await stack.enter_async_context(system(workers=0, sandbox=SANDBOX))
+        redis = bench.settings.redis_url
+        url = redis.get_secret_value() if redis else ""
+        given = {naive_arq.URL: bench.sandbox, naive_arq.REDIS: url, naive_arq.KEY: KEY}
+        command = (sys.executable, "-m", "arq", "bench.naive_arq.WorkerSettings")
+        await start(stack, command, workers, given)
+        pool = await create_pool(RedisSettings.from_dsn(url))
+        for _ in range(RUNS):
+            await pool.enqueue_job("run_model", TARGET, INPUTS)
+
+        async def done() -> bool:
+            return len(await pool.keys("arq:result:*")) == RUNS
+
+        took = await until(done)
+        await pool.aclose(close_connection_pool=True)
+        return judged(await ledger(bench), took, math.nan)
+
+
+async def start(
+    stack: AsyncExitStack, command: Sequence[str], count: int, given: dict[str, str]
+) -> None:
+    """Start processes that end with the stack."""
+    for _ in range(count):
+        quiet = asyncio.subprocess.DEVNULL
+        process = await asyncio.create_subprocess_exec(
+            *command, env=os.environ | given, stderr=quiet
+        )
+        stack.push_async_callback(process.wait)
+        stack.callback(process.terminate)
+
+
+def judged(found: dict[str, Any], took: float, cpu_s: float) -> dict[str, float]:
+    """The figures of one run."""
+    submits = found["requests"].get("run.model", {})
+    return {
+        "took_s": took,
+        "over_ideal": took / IDEAL_S,
+        "http_429": submits.get("429", 0),
+        "submits": sum(submits.values()),
+        "started": found["totals"]["started"],
+        "cpu_s": cpu_s,
+    }
+
+
+async def main() -> None:
+    """Measure and print."""
+    rows = {
+        "ours, 1 worker": await ours(1),
+        "ours, 4 workers": await ours(4),
+        "plain arq, 1 worker": await naive(1),
+        "plain arq, 4 workers": await naive(4),
+    }
+    print(f"{RUNS} runs, {LIMIT} a window of {WINDOW_S:g} s, ideal {IDEAL_S:g} s")  # noqa: T201
+    for name, row in rows.items():
+        print(f"{name:22}", *(f"{key} {value:8.2f}" for key, value in row.items()))  # noqa: T201
+    print(json.dumps(rows))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

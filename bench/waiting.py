@@ -1,0 +1,61 @@
+"""What waiting costs: 100 and 10,000 jobs behind a closed gate and behind an empty quota.
+
+    python -m bench.waiting
+
+One worker each time, measured for some seconds once all is quiet. About a minute and a half.
+"""
+
+import asyncio
+import json
+import time
+from typing import Final
+
+from bench.running import system
+from jobs.holds import Hold
+from jobs.lanes import Scope
+from jobs.moves import MANUAL
+from jobs.orders import Order
+from jobs.states import Kind
+from worker.clock import SystemClock
+from worker.intake import Defaults, Intake
+
+BACKLOGS: Final = (100, 10_000)
+QUIET_S: Final = 4.0
+MEASURED_S: Final = 15.0
+GATE: Final = Hold(id="hold-bench", scope=Scope("default"), code=MANUAL, created_at=0.0)
+
+
+async def measure(backlog: int, sandbox: tuple[str, ...], *, gate: bool) -> dict[str, float]:
+    """CPU and Redis commands a second of a worker with a backlog it may not touch."""
+    async with system(sandbox=sandbox) as bench:
+        if gate:
+            await bench.store.gates.put_up(GATE)
+        intake = Intake(bench.store, SystemClock(), Defaults())
+        orders = [(None, Order(Kind.MODEL, "gpt-image-2", b"{}"))] * backlog
+        for first in range(0, backlog, 1_000):
+            await intake.enqueue_many(orders[first : first + 1_000])
+        await asyncio.sleep(QUIET_S)
+        commands, cpu, began = await bench.commands(), bench.used().cpu_s, time.monotonic()
+        await asyncio.sleep(MEASURED_S)
+        took = time.monotonic() - began
+        return {
+            "commands_per_s": (await bench.commands() - commands) / took,
+            "cpu_percent": 100 * (bench.used().cpu_s - cpu) / took,
+            "queued": sum(lane.queued for lane in await bench.store.queries.lane_counts()),
+        }
+
+
+async def main() -> None:
+    """Measure and print."""
+    rows: dict[str, dict[str, float]] = {}
+    for backlog in BACKLOGS:
+        rows[f"{backlog} behind a closed gate"] = await measure(backlog, (), gate=True)
+        little = ("--limit", "6", "--window-s", "3600")
+        rows[f"{backlog} behind an empty quota"] = await measure(backlog, little, gate=False)
+    for name, row in rows.items():
+        print(f"{name:30}", *(f"{key} {value:10.2f}" for key, value in row.items()))  # noqa: T201
+    print(json.dumps(rows))  # noqa: T201
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,56 @@
+"""Sketches of durations in Redis: shared, bounded, and forgotten by Redis itself."""
+
+from jobs.durations import KEPT, Seen, seen_at, seen_between
+from tests.unit.core.make import NOW
+from worker.store import Store
+from worker.store.client import Client
+from worker.store.durations import FORGET_S, decode_sketch
+
+SUNO = "model/suno"
+
+
+def a_run(n: int) -> Seen:
+    return seen_between(NOW + n, 5.0 + n, 6.0 + n)
+
+
+async def test_what_one_worker_adds_all_read_and_the_oldest_run_comes_first(store: Store) -> None:
+    await store.durations.exchange({SUNO: [a_run(2), a_run(3)]}, [])
+    found = await store.durations.exchange({SUNO: [a_run(1)]}, [SUNO, "workflow/none"])
+    assert decode_sketch(found[SUNO]) == [a_run(1), a_run(2), a_run(3)]
+    assert found["workflow/none"] == []
+
+
+async def test_a_sketch_keeps_the_newest_runs_and_no_more(store: Store) -> None:
+    await store.durations.exchange({SUNO: [a_run(n) for n in range(KEPT)]}, [])
+    await store.durations.exchange({SUNO: [a_run(n) for n in range(KEPT, KEPT + 10)]}, [])
+    found = await store.durations.read([SUNO])
+    assert decode_sketch(found[SUNO]) == [a_run(n) for n in range(10, KEPT + 10)]
+    memory = await store.client.call("MEMORY", "USAGE", store.keys.durations(SUNO))
+    assert memory < 8_192
+
+
+async def test_a_target_that_is_not_used_is_forgotten(store: Store) -> None:
+    await store.durations.exchange({SUNO: [a_run(1)]}, [])
+    left = await store.client.call("TTL", store.keys.durations(SUNO))
+    assert FORGET_S - 60 < left <= FORGET_S
+
+
+async def test_what_cannot_be_read_is_passed_over(store: Store) -> None:
+    await store.durations.exchange({SUNO: [seen_at(NOW, 3.0)]}, [])
+    await store.client.call("LPUSH", store.keys.durations(SUNO), b"\xff", b"1:9:2", b"")
+    found = await store.durations.read([SUNO])
+    assert decode_sketch(found[SUNO]) == [seen_at(NOW, 3.0)]
+
+
+async def test_an_exchange_is_one_round_trip(store: Store) -> None:
+    class Counting(Client):
+        trips = 0
+
+        async def try_many(self, commands: object) -> list[object]:
+            self.trips += 1
+            return await super().try_many(commands)  # type: ignore[arg-type]
+
+    client = Counting(store.client.redis)
+    exchange = type(store.durations)(client, store.keys).exchange
+    await exchange({SUNO: [a_run(1)], "model/b": [a_run(2)]}, [SUNO, "model/b", "model/c"])
+    assert client.trips == 1

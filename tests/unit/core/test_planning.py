@@ -1,0 +1,138 @@
+"""The plan is the best there is, at its price and within its bounds."""
+
+import math
+import random
+from itertools import pairwise
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from jobs.durations import Distribution
+from jobs.learning import learn
+from jobs.planning import NEVER, Bounds, Plan, plan, plan_for
+from tests.unit.core.test_learning import lognormal, told
+
+FREE = Bounds(1e-9, 1e9)
+quick = settings(max_examples=40, database=None)
+
+
+@st.composite
+def small(draw: st.DrawFn) -> Distribution:
+    """A distribution of a few bins, its tail empty."""
+    widths = draw(st.lists(st.floats(0.5, 5), min_size=2, max_size=7))
+    shares = draw(st.lists(st.integers(1, 20), min_size=len(widths), max_size=len(widths)))
+    edges, ended = [0.0], [0.0]
+    for width, share in zip(widths, shares, strict=True):
+        edges.append(edges[-1] + width)
+        ended.append(ended[-1] + share / sum(shares))
+    return Distribution(edges, [*ended[:-1], 1.0])
+
+
+def late(believed: Distribution, begin: int, end: int) -> float:
+    """The delay that a look brings to those that ended since the one before, by plain sums."""
+    found = 0.0
+    for n in range(begin, end):
+        middle = (believed.edges[n] + believed.edges[n + 1]) / 2
+        share = believed.ended[n + 1] - believed.ended[n]
+        found += share * (believed.edges[end] - middle)
+    return found
+
+
+def cost(believed: Distribution, looks: list[int], price: float) -> float:
+    """E[delay] + price · E[looks] of looks at these edges."""
+    begins = [0, *looks[:-1]]
+    return sum(
+        late(believed, begin, end) + price * (1 - believed.ended[begin])
+        for begin, end in zip(begins, looks, strict=True)
+    )
+
+
+def best(believed: Distribution, price: float) -> float:
+    """The least cost over every set of edges, tried out."""
+    last = len(believed.edges) - 1
+    inner = range(1, last)
+    return min(
+        cost(believed, [n for n in inner if chosen >> n & 1] + [last], price)
+        for chosen in range(0, 1 << last, 2)
+    )
+
+
+def followed(made: Plan) -> list[int]:
+    looks, n = list[int](), 0
+    while made.nexts[n] != NEVER:
+        n = made.nexts[n]
+        looks.append(n)
+    return looks
+
+
+@quick
+@given(small(), st.floats(0.01, 10))
+def test_no_other_looks_cost_less(believed: Distribution, price: float) -> None:
+    looks = followed(plan(believed, price, FREE))
+    assert looks[-1] == len(believed.edges) - 1
+    assert cost(believed, looks, price) == pytest.approx(best(believed, price))
+
+
+@quick
+@given(small(), st.floats(0.01, 10))
+def test_a_plan_tells_how_many_looks_it_takes(believed: Distribution, price: float) -> None:
+    made = plan(believed, price, FREE)
+    begins = [0, *followed(made)[:-1]]
+    assert made.looks == pytest.approx(sum(1 - believed.ended[n] for n in begins))
+
+
+@quick
+@given(small(), st.floats(0.01, 5), st.floats(0.1, 4), st.floats(1, 4))
+def test_looks_keep_their_bounds_where_the_grid_allows(
+    believed: Distribution, price: float, min_s: float, factor: float
+) -> None:
+    max_s = min_s * factor
+    made = plan(believed, price, Bounds(min_s, max_s))
+    widest = max(b - a for a, b in pairwise(believed.edges))
+    for n, target in enumerate(made.nexts):
+        if target != NEVER:
+            pause = believed.edges[target] - believed.edges[n]
+            assert pause <= max(max_s, widest) + 1e-9
+            assert pause >= min(min_s, max_s - widest) - 1e-9
+
+
+@pytest.mark.parametrize("looks", [2.5, 4.0, 8.0])
+def test_the_wanted_number_of_looks_is_met(looks: float) -> None:
+    believed = learn(told(lognormal(20, 0.4), 200))
+    assert believed is not None
+    assert plan_for(believed, looks, FREE).looks == pytest.approx(looks, rel=0.05)
+
+
+def test_a_least_price_takes_looks_away() -> None:
+    believed = learn(told(lognormal(20, 0.4), 200))
+    assert believed is not None
+    usual = plan_for(believed, 6.0, FREE)
+    dear = plan_for(believed, 6.0, FREE, least_price_s=4 * usual.price_s)
+    assert dear.price_s == 4 * usual.price_s
+    assert dear.looks < 0.75 * usual.looks
+    assert plan_for(believed, 6.0, FREE, least_price_s=usual.price_s / 2) == usual
+
+
+def test_looks_are_dense_where_ends_are_likely() -> None:
+    """As many looks as the rule of the square root has: the rate goes with √(f/S)."""
+    believed = learn(told(lognormal(20, 0.2), 200))
+    assert believed is not None
+    made = plan_for(believed, 12.0, FREE)
+    looks = [made.ages[n] for n in followed(made)]
+    pauses = [b - a for a, b in pairwise(looks)]
+    assert looks[0] > 10
+    assert min(pauses) < 0.25 * max(pauses[0], pauses[-1])
+
+
+def test_every_age_has_a_next_look_behind_it_until_the_tail() -> None:
+    believed = learn(told(lognormal(20, 0.3), 200))
+    assert believed is not None
+    made = plan_for(believed, 5.0, Bounds(0.5, 30.0))
+    dice = random.Random(4)  # noqa: S311 - dice of a test
+    for _ in range(500):
+        age = dice.uniform(0, made.end_s)
+        look = made.next_look(age)
+        assert look is None or look > age - 1e-9
+    assert made.next_look(made.end_s) is None
+    assert math.isclose(made.mean_s, believed.mean_s)

@@ -1,0 +1,76 @@
+"""When running jobs are likely to end, from how long earlier runs of their targets took."""
+
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.durations import Distribution
+from jobs.lanes import JobId
+from jobs.learning import learn
+from jobs.records import Job
+from jobs.states import State
+from worker.store.durations import DurationStore, Target, decode_sketch, target_of
+
+RUNS_LEAST: Final = 5
+"""Fewer runs than this say nothing."""
+
+LATE: Final = 0.9
+
+TARGETS_KEPT: Final = 200
+"""Targets whose distribution is kept until a run of them ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Eta:
+    """When a run is likely to end, Unix seconds."""
+
+    likely_at: float
+    """As likely before as after."""
+    late_at: float | None
+    """Nine runs of ten that came so far end by then; None where none took that long."""
+
+
+class Forecast:
+    """Reads the sketches of durations."""
+
+    def __init__(self, durations: DurationStore) -> None:
+        self._durations = durations
+        self._known: OrderedDict[Target, tuple[Sequence[bytes], Distribution | None]] = (
+            OrderedDict()
+        )
+
+    async def etas(self, jobs: Iterable[Job], now: float) -> dict[JobId, Eta]:
+        """When those of the jobs that run are likely to end, where that is known.
+
+        One round trip, whatever the number of jobs.
+        """
+        running = [job for job in jobs if job.state is State.RUNNING and job.submitted_at]
+        targets = sorted({target_of(job.lane) for job in running})
+        if not targets:
+            return {}
+        sketches = await self._durations.read(targets)
+        believed = {target: self._believed(target, rows) for target, rows in sketches.items()}
+        found = {job.id: _eta(believed[target_of(job.lane)], job, now) for job in running}
+        return {job_id: eta for job_id, eta in found.items() if eta is not None}
+
+    def _believed(self, target: Target, rows: Sequence[bytes]) -> Distribution | None:
+        """Learned again only where runs were added."""
+        known = self._known.pop(target, None)
+        if known is None or known[0] != rows:
+            enough = len(rows) >= RUNS_LEAST
+            known = rows, learn(decode_sketch(rows)) if enough else None
+        self._known[target] = known
+        while len(self._known) > TARGETS_KEPT:
+            self._known.popitem(last=False)
+        return known[1]
+
+
+def _eta(believed: Distribution | None, job: Job, now: float) -> Eta | None:
+    if believed is None or job.submitted_at is None:
+        return None
+    age = max(0.0, now - job.submitted_at)
+    likely, late = believed.remaining(age, 0.5), believed.remaining(age, LATE)
+    if likely is None:
+        return None
+    return Eta(now + likely, None if late is None else now + late)

@@ -1,0 +1,141 @@
+"""How batches stand: how far, what they cost, what failed. Bounded, however large a batch is.
+
+A small batch is counted job by job. Of a large one a sample is read, and what it says is scaled up
+and called an estimate; only what needs a person is counted in full, as far as that is cheap.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from jobs.places import Index
+from jobs.records import Job
+from jobs.states import State
+from worker.store.client import Client, pairs, texts
+from worker.store.jobs import JobStore
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+
+SAMPLE: Final = 150
+"""Jobs of each batch that are read for a list."""
+
+SAMPLE_OF_ONE: Final = 2_000
+"""The same where one batch is asked for."""
+
+MEETING_MOST: Final = 5_000
+"""An intersection is counted in full while the smaller set has no more members."""
+
+_COUNTED: Final = (State.PARKED, State.DEAD)
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSeen:
+    """How a batch stands."""
+
+    name: str
+    last_used: float | None
+    """When the last job was put into it; None where that is not known."""
+    total: int
+    states: dict[State, int]
+    is_exact: bool
+    """Whether every job was looked at; else counts and cost are estimates."""
+    cost: float | None
+    """Credits its runs cost so far; None where none has ended."""
+    codes: tuple[tuple[str, int], ...]
+    """The codes of its parked jobs and dead letters, those looked at, the most frequent first."""
+
+    def of(self, *states: State) -> int:
+        """Jobs in any of these states."""
+        return sum(self.states.get(state, 0) for state in states)
+
+
+class BatchStore:
+    """The batches of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts, jobs: JobStore) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+        self._jobs = jobs
+
+    async def page(self, first: int, count: int) -> tuple[list[BatchSeen], int]:
+        """Batches from the `first` on, the one used last first, and how many there are."""
+        register, last = self._keys.batches, first + count - 1
+        total, rows = await self._client.many(
+            [("ZCARD", register), ("ZREVRANGE", register, first, last, "WITHSCORES")]
+        )
+        used = dict(pairs(rows))
+        return await self._seen(list(used), SAMPLE, used), int(total)
+
+    async def one(self, name: str) -> BatchSeen | None:
+        """One batch, looked at more closely; None where no job is in it."""
+        score = await self._client.call("ZSCORE", self._keys.batches, name)
+        used = {} if score is None else {name: float(score)}
+        return next(iter(await self._seen([name], SAMPLE_OF_ONE, used)), None)
+
+    async def _seen(
+        self, names: Sequence[str], sample: int, used: dict[str, float]
+    ) -> list[BatchSeen]:
+        keys = [self._keys.index(Index.BATCH, name) for name in names]
+        sizes: list[int] = await self._client.many([("ZCARD", key) for key in keys])
+        picked = await self._client.many(
+            [
+                ("ZRANGE", key, 0, -1) if size <= sample else ("ZRANDMEMBER", key, sample)
+                for key, size in zip(keys, sizes, strict=True)
+            ]
+        )
+        found: list[BatchSeen] = []
+        for name, key, size, members in zip(names, keys, sizes, picked, strict=True):
+            if not size:
+                await self._scripts.retire(self._keys.batches, name, [key])
+                continue
+            stored = await self._jobs.load_many(texts(members))
+            jobs = [one.job for one in stored if one is not None]
+            states = _scaled(jobs, size) | await self._counted(key, size, sample)
+            found.append(_batch(name, used.get(name), size, jobs, states))
+        return found
+
+    async def _counted(self, key: str, size: int, sample: int) -> dict[State, int]:
+        """What needs a person in a batch too large to be looked at, where the sets are small."""
+        if size <= sample:
+            return {}
+        sets = {state: self._keys.index(Index.STATE, state) for state in _COUNTED}
+        sizes = await self._client.many([("ZCARD", name) for name in sets.values()])
+        small = [
+            (state, name)
+            for (state, name), members in zip(sets.items(), sizes, strict=True)
+            if min(size, members) <= MEETING_MOST
+        ]
+        met = await self._client.many([("ZINTER", 2, key, name) for _, name in small])
+        return {state: len(members) for (state, _), members in zip(small, met, strict=True)}
+
+
+def _scaled(jobs: Sequence[Job], size: int) -> dict[State, int]:
+    counts = dict.fromkeys(State, 0)
+    for job in jobs:
+        counts[job.state] += 1
+    part = size / max(1, len(jobs))
+    return {state: round(count * part) for state, count in counts.items()}
+
+
+def _batch(
+    name: str,
+    last_used: float | None,
+    size: int,
+    jobs: Sequence[Job],
+    states: dict[State, int],
+) -> BatchSeen:
+    paid = [job.cost for job in jobs if job.cost is not None]
+    codes: dict[str, int] = {}
+    for job in jobs:
+        if job.state in _COUNTED and job.reason is not None:
+            codes[job.reason.code] = codes.get(job.reason.code, 0) + 1
+    return BatchSeen(
+        name=name,
+        last_used=last_used,
+        total=size,
+        states=states,
+        is_exact=len(jobs) == size,
+        cost=sum(paid) * (size / max(1, len(jobs))) if paid else None,
+        codes=tuple(sorted(codes.items(), key=lambda entry: -entry[1])),
+    )

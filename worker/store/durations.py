@@ -1,0 +1,57 @@
+"""How long runs took: the newest of each target, shared by every worker."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from jobs.durations import KEPT, Seen, merged
+from jobs.lanes import Lane
+from worker.store.client import Client, Command
+from worker.store.keys import Keys
+
+FORGET_S: Final = 30 * 86_400
+"""A target of which no run ended for so long is forgotten."""
+
+Target = str
+"""`kind/target`, as `model/gpt-image-2`: how long a run takes does not depend on the account."""
+
+
+def target_of(lane: Lane) -> Target:
+    """The target of a lane."""
+    return f"{lane.kind}/{lane.target}"
+
+
+class DurationStore:
+    """One list for each target, the run written last in front. Redis itself forgets old ones."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def exchange(
+        self, seen: Mapping[Target, Sequence[Seen]], wanted: Sequence[Target]
+    ) -> dict[Target, list[bytes]]:
+        """Add runs and read sketches, those runs included, in one round trip.
+
+        Sketches come as they lie in Redis: one that is the same as before need not be read again.
+        """
+        writes = [command for target, runs in seen.items() for command in self._add(target, runs)]
+        reads: list[Command] = [("LRANGE", self._keys.durations(t), 0, -1) for t in wanted]
+        replies = await self._client.many([*writes, *reads])
+        return dict(zip(wanted, replies[len(writes) :], strict=True))
+
+    async def read(self, wanted: Sequence[Target]) -> dict[Target, list[bytes]]:
+        """Read sketches in one round trip."""
+        return await self.exchange({}, wanted)
+
+    def _add(self, target: Target, runs: Sequence[Seen]) -> list[Command]:
+        key = self._keys.durations(target)
+        return [
+            ("LPUSH", key, *(str(run) for run in runs)),
+            ("LTRIM", key, 0, KEPT - 1),
+            ("EXPIRE", key, FORGET_S),
+        ]
+
+
+def decode_sketch(rows: Sequence[bytes]) -> list[Seen]:
+    """The runs of a sketch, the oldest first; what is none of ours is passed over."""
+    return merged(run for row in rows if (run := Seen.parse(row)) is not None)

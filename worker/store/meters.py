@@ -1,0 +1,81 @@
+"""What is counted: the one list of counters and histograms, with their labels and bounds.
+
+A number is kept under `name|label|label…` in a hash of Redis, to which every process adds; of a
+histogram each bucket, and `sum`, is a field of its own. Labels have few values: codes that are not
+in the table of verdicts, and targets beyond the first `TARGETS_MOST`, count as `other`.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+from jobs import moves
+from jobs.poison import UNREADABLE
+from jobs.verdicts import TABLE
+
+PREFIX: Final = "knouds_"
+OTHER: Final = "other"
+TARGETS_MOST: Final = 50
+
+CODES: Final = frozenset(
+    {
+        *(verdict.code for verdict in TABLE if verdict.code is not None),
+        *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
+        *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
+        *(moves.MANUAL, moves.STUCK, moves.UNCERTAIN, "budget"),
+        *("INTERNAL_ERROR", "INVALID_ORDER", UNREADABLE),
+    }
+)
+"""Codes that are told apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Meter:
+    """A counter, or with `bounds` a histogram."""
+
+    help: str
+    labels: tuple[str, ...] = ()
+    bounds: tuple[float, ...] = ()
+    """Upper bounds of the buckets but the last, which has none."""
+
+
+_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+
+DELAY_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+
+METERS: Final[dict[str, Meter]] = {
+    "jobs_enqueued": Meter("Jobs that were enqueued.", ("kind",)),
+    "jobs_settled": Meter("Jobs that succeeded, died or were cancelled.", ("state", "kind")),
+    "jobs_parked": Meter("Jobs that were parked, by the code of the reason.", ("code",)),
+    "jobs_uncertain": Meter("Submits whose outcome nobody knows."),
+    "jobs_retried": Meter("Backoffs that began, by the code of the fault.", ("code",)),
+    "jobs_rescued": Meter("Jobs taken from a worker that was lost, by what they were.", ("state",)),
+    "submits": Meter(
+        "Submits that were answered, or were not: accepted, finished, refused, not_sent, lost.",
+        ("kind", "outcome", "code"),
+    ),
+    "polls": Meter(
+        "Looks at runs: running, finished, failed, cancelled, missing, no_look, lost.",
+        ("outcome",),
+    ),
+    "rate_limited": Meter("Answers 429, by route: model, workflow, executions.", ("route",)),
+    "webhooks_received": Meter("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
+    "webhooks_handled": Meter(
+        "Deliveries that were worked on: told, known, useless, orphaned.", ("outcome",)
+    ),
+    "credits_spent": Meter("Credits that runs cost, as far as the provider told.", ("target",)),
+    "completion_delay_seconds": Meter(
+        "From the end of a run to its record. By poll: an upper bound, from the last look that"
+        " found it running. By webhook: from the delivery's arrival.",
+        ("seen_by",),
+        DELAY_BOUNDS,
+    ),
+    "run_duration_seconds": Meter(
+        "From the submit to the record of the end, of runs that succeeded.", ("kind",), _SECONDS
+    ),
+    "queue_wait_seconds": Meter(
+        "From entering the lane to the admission.", ("kind",), (0.05, 0.25, *_SECONDS)
+    ),
+    "job_attempts": Meter(
+        "Attempts that settled jobs took.", ("state",), (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
+    ),
+}

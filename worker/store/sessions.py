@@ -1,0 +1,34 @@
+"""Browser sessions in Redis: a text by the digest of a secret, for as long as it is used."""
+
+from typing import Final
+
+from worker.store.client import Client
+from worker.store.keys import Keys
+
+RENEW_S: Final = 300.0
+"""A session is renewed when it has lost so much of its time: not every read is a write."""
+
+
+class SessionStore:
+    """What is known of a session; the secret itself never gets here."""
+
+    def __init__(self, client: Client, keys: Keys) -> None:
+        self._client = client
+        self._keys = keys
+
+    async def open(self, digest: str, data: bytes, ttl_s: int) -> None:
+        """Keep a new session."""
+        await self._client.call("SET", self._keys.session(digest), data, "EX", ttl_s)
+
+    async def find(self, digest: str, ttl_s: int) -> bytes | None:
+        """A session that has not run out; looking at it gives it its whole time again."""
+        key = self._keys.session(digest)
+        data, left_s = await self._client.many([("GET", key), ("TTL", key)])
+        if data is not None and left_s < ttl_s - RENEW_S:
+            await self._client.call("EXPIRE", key, ttl_s)
+        found: bytes | None = data
+        return found
+
+    async def close(self, digest: str) -> None:
+        """Forget a session."""
+        await self._client.call("DEL", self._keys.session(digest))
