@@ -75,15 +75,21 @@ class Arena:
     """A running system under chaos."""
 
     stack: Stack
-    redis: MortalRedis
     fleet: Fleet
     rng: random.Random
+    mortal: MortalRedis | None = None
     acknowledged: list[str] = field(default_factory=list[str])
     """Ids of the jobs that were taken."""
     censuses: int = 0
     """How often the places were checked while everything moved."""
     numbers: Iterator[int] = field(default_factory=itertools.count)
     began: float = field(default_factory=time.monotonic)
+
+    @property
+    def redis(self) -> MortalRedis:
+        """The one server, where there is only one."""
+        assert self.mortal is not None
+        return self.mortal
 
     def orders(
         self, count: int, targets: Sequence[tuple[Kind, str]] = (), **play: Any
@@ -130,6 +136,19 @@ class Arena:
                 f"after {within_s} s not at rest: { {str(s): n for s, n in counts.items()} },"
                 f" {queues.submitting} submitting"
             ) from None
+
+    async def until_all_succeeded(self, within_s: float = SETTLED_WITHIN_S) -> float:
+        """Wait until every job has its result, without anybody's help; returns the seconds."""
+        began = time.monotonic()
+
+        async def all_have() -> bool:
+            return (await self.stack.counts()).get(State.SUCCEEDED, 0) == len(self.acknowledged)
+
+        try:
+            await wait_until(all_have, "every job has succeeded", within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {await self.stack.counts()}") from None
+        return time.monotonic() - began
 
     async def look(self) -> Found:
         """Hold records, places and the ledger against each other."""
@@ -222,25 +241,45 @@ async def arena(
 ) -> AsyncGenerator[Arena]:
     """Put everything up; at the end the workers have to stop in good order."""
     redis = MortalRedis(folder)
-    await redis.start()
-    client = connect(Settings(namespace=NAMESPACE), redis.url)
     try:
-        async with (
-            running(SandboxConfig(limit=0, credits=10**9, seed=seed)) as sandbox,
-            _peopled(client, redis, sandbox, folder, settings) as (system, fleet),
-        ):
-            await fleet.start(workers)
-            yield Arena(system, redis, fleet, random.Random(seed))  # noqa: S311  a schedule
-            await fleet.stop()
-            assert set(fleet.exit_codes) == {0}, fleet.errors()[-3:]
+        await redis.start()
+        async with arena_over(redis.url, folder, seed, workers=workers, **settings) as it:
+            it.mortal = redis
+            yield it
     finally:
-        await client.aclose(close_connection_pool=True)
         await redis.kill()
 
 
 @asynccontextmanager
+async def arena_over(
+    url: str, folder: Path, seed: int, *, workers: int = 2, **settings: Any
+) -> AsyncGenerator[Arena]:
+    """The same over a Redis that somebody else puts up."""
+    client = connect(Settings(namespace=NAMESPACE, redis_url=SecretStr(url)))
+    try:
+        async with (
+            running(SandboxConfig(limit=0, credits=10**9, seed=seed)) as sandbox,
+            _peopled(client, url, sandbox, folder, settings) as (system, fleet),
+        ):
+            await fleet.start(workers)
+            yield Arena(system, fleet, random.Random(seed))  # noqa: S311  a schedule
+            await fleet.stop()
+            assert set(fleet.exit_codes) == {0}, fleet.errors()[-3:]
+    finally:
+        await _close(client)
+
+
+async def _close(client: ArqRedis) -> None:
+    """Close a client, and the connections to a Sentinel through which it found its Redis."""
+    await client.aclose(close_connection_pool=True)
+    through = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in through.sentinels if through else ():
+        await sentinel.aclose()
+
+
+@asynccontextmanager
 async def _peopled(
-    client: ArqRedis, redis: MortalRedis, sandbox: str, folder: Path, changes: dict[str, Any]
+    client: ArqRedis, url: str, sandbox: str, folder: Path, changes: dict[str, Any]
 ) -> AsyncGenerator[tuple[Stack, Fleet]]:
     given: dict[str, Any] = {
         "lease_s": 2,
@@ -249,7 +288,7 @@ async def _peopled(
         "log_level": "warning",
         "api_keys": dict[str, SecretStr](),
     }
-    async with stack(client, redis.url, NAMESPACE, sandbox, **(given | changes)) as system:
+    async with stack(client, url, NAMESPACE, sandbox, **(given | changes)) as system:
         fleet = Fleet(system.settings, system.store, folder)
         try:
             yield system, fleet

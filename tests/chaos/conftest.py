@@ -1,12 +1,11 @@
-"""The table at the end of the run: one line a scenario, also when all is well."""
+"""What every scenario gets: somewhere to report its line of the table."""
 
 from collections.abc import Callable
 
 import pytest
 
 from tests.chaos.arena import Row
-
-TABLE = "chaos"
+from tests.chaos.table import TABLE
 
 Report = Callable[[Row], None]
 
@@ -19,17 +18,3 @@ def report(record_property: Callable[[str, object], None]) -> Report:
         record_property(TABLE, str(row))
 
     return take
-
-
-def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    rows = [
-        f"{value} [{outcome}]"
-        for outcome in ("passed", "failed", "xfailed", "xpassed")
-        for found in terminalreporter.stats.get(outcome, [])
-        for name, value in found.user_properties
-        if name == TABLE and found.when == "call"
-    ]
-    if rows:
-        terminalreporter.section("chaos")
-        for row in rows:
-            terminalreporter.write_line(row)

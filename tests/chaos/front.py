@@ -47,18 +47,31 @@ class Front:
             "inputs": msgspec.json.decode(order.inputs),
         }
         async with self.http.post(f"{self.url}/v1/jobs", json=body) as answer:
-            self.answers[answer.status] += 1
-            return answer.status
+            return self._note(answer)
+
+    def _note(self, answer: aiohttp.ClientResponse) -> int:
+        self.answers[answer.status] += 1
+        if answer.status >= 400:
+            assert answer.content_type == "application/problem+json"
+        return answer.status
 
     async def until_it_says_503(self) -> None:
         """Wait until the API, asked how everything stands, says that it cannot tell."""
 
         async def says_so() -> bool:
             async with self.http.get(f"{self.url}/v1/stats") as answer:
-                self.answers[answer.status] += 1
-                return answer.status == 503
+                return self._note(answer) == 503
 
         await wait_until(says_so, "503 while Redis is away", ANSWERS_WITHIN_S)
+
+    async def until_it_works(self) -> None:
+        """Wait until it can tell again."""
+
+        async def works() -> bool:
+            async with self.http.get(f"{self.url}/v1/stats") as answer:
+                return self._note(answer) == 200
+
+        await wait_until(works, "200 when Redis is back", ANSWERS_WITHIN_S)
 
 
 @asynccontextmanager

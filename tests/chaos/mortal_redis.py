@@ -1,6 +1,8 @@
-"""A Redis that can be killed, and comes back on the same port with the data it had on disk."""
+"""A Redis that can be killed or frozen, and comes back on the same port with its data."""
 
 import asyncio
+import contextlib
+import signal
 import socket
 from pathlib import Path
 
@@ -13,36 +15,46 @@ READY_WITHIN_S = 20.0
 class MortalRedis:
     """One server process after another over the same append-only file, every write synced."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, **environ: str) -> None:
+        folder.mkdir(exist_ok=True)
         self._folder = folder
+        self._environ = environ
         self._binary = find_server().path
-        self._port = _free_port()
         self._process: asyncio.subprocess.Process | None = None
+        self.port = free_port()
 
     @property
     def url(self) -> str:
-        return f"redis://{HOST}:{self._port}/0"
+        return f"redis://{HOST}:{self.port}/0"
 
-    async def start(self) -> None:
-        """Start it and wait until it answers with its data loaded."""
+    async def start(self, *arguments: str) -> None:
+        """Start it, with more arguments if need be, and wait until it has loaded its data."""
         options = {
             "bind": HOST,
-            "port": str(self._port),
+            "port": str(self.port),
             "dir": str(self._folder),
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
             "maxmemory-policy": "noeviction",
         }
+        given = (part for name, value in options.items() for part in (f"--{name}", value))
+        await self._run(*given, *arguments)
+
+    async def start_sentinel(self, config: str) -> None:
+        """Start it as a Sentinel, which keeps what it learns in its configuration."""
+        path = self._folder / "sentinel.conf"
+        path.write_text(f"bind {HOST}\nport {self.port}\ndir {self._folder}\n{config}")
+        await self._run(str(path), "--sentinel")
+
+    async def _run(self, *arguments: str) -> None:
         with (self._folder / "redis.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
-                self._binary,
-                *(part for name, value in options.items() for part in (f"--{name}", value)),
-                stdout=log,
-                stderr=log,
+                self._binary, *arguments, stdout=log, stderr=log, env=self._environ
             )
         async with asyncio.timeout(READY_WITHIN_S):
-            while not await self._answers():  # noqa: ASYNC110  another process has no event
+            while await self.ask("PING") != b"+PONG":
+                assert self._process.returncode is None, "the server ended at its start"
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
@@ -51,21 +63,44 @@ class MortalRedis:
             self._process.kill()
             await self._process.wait()
 
-    async def _answers(self) -> bool:
+    def freeze(self) -> None:
+        """SIGSTOP: it takes connections and bytes, and says nothing."""
+        self._signal(signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on where it was."""
+        self._signal(signal.SIGCONT)
+
+    def _signal(self, number: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(number)
+
+    async def ask(self, *words: object) -> bytes:
+        """The answer to a command, of a list its first line; nothing where nobody answers."""
         try:
-            reader, writer = await asyncio.open_connection(HOST, self._port)
+            reader, writer = await asyncio.open_connection(HOST, self.port)
         except OSError:
-            return False
+            return b""
         try:
-            writer.write(b"PING\r\n")
-            return await reader.readline() == b"+PONG\r\n"
-        except OSError:
-            return False
+            writer.write(" ".join(map(str, words)).encode() + b"\r\n")
+            line = (await reader.readline()).rstrip()
+            if line[:1] != b"$":
+                return line
+            return await reader.readexactly(max(0, int(line[1:])))
+        except (OSError, asyncio.IncompleteReadError):
+            return b""
         finally:
             writer.close()
+            with contextlib.suppress(OSError):
+                await writer.wait_closed()
+
+    async def tell(self, *words: object) -> None:
+        """Give an order that has to be followed."""
+        assert await self.ask(*words) == b"+OK", words
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that is free just now."""
     with socket.socket() as probe:
         probe.bind((HOST, 0))
         return int(probe.getsockname()[1])

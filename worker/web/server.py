@@ -4,13 +4,18 @@ import asyncio
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
-from typing import Final
+from typing import Any, Final, cast
 
 import structlog
 from aiohttp import web
+from arq import ArqRedis
+from redis.asyncio.retry import Retry
+from redis.backoff import ExponentialBackoff
 
 from config.settings import Settings, SettingsError
 from worker.connection import connect
+from worker.doctor.startup import warn_if_unsafe
+from worker.endings import end
 from worker.store import Store, open_store
 from worker.web.app import create_app
 
@@ -19,6 +24,9 @@ log: Final = structlog.get_logger(__name__)
 BACKLOG: Final = 1_024
 FINISH_WITHIN_S: Final = 10.0
 """How long answers under way may take after the stop; those who wait are let go at once."""
+
+RETRIES: Final = 1
+"""One more try on a fresh connection, then the caller is told: it can wait better than we can."""
 
 
 async def serve(settings: Settings, redis_url: str | None = None) -> None:
@@ -32,12 +40,27 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
     redis = connect(settings, redis_url)
+    _answer_soon(redis)
+    store = open_store(redis, settings.namespace)
     try:
-        async with running(settings, open_store(redis, settings.namespace)) as url:
+        async with running(settings, store) as url:
+            check = asyncio.create_task(warn_if_unsafe(store.client), name="start check")
             log.info("api.listening", url=url)
             await stopped.wait()
+            await end(check)
     finally:
         await redis.aclose()
+
+
+def _answer_soon(redis: ArqRedis) -> None:
+    """Give up on a Redis that hangs after two socket timeouts, so that the API can say 503.
+
+    A worker waits as long as it takes; who called us does not. redis-py's own health check has to
+    go: on a server that accepts and is silent, it connects from within connecting, without end.
+    """
+    options: dict[str, Any] = cast("Any", redis).connection_pool.connection_kwargs
+    options["retry"] = Retry(ExponentialBackoff(cap=0.5, base=0.02), RETRIES)
+    options["health_check_interval"] = 0
 
 
 @asynccontextmanager

@@ -1,0 +1,78 @@
+"""A primary, a replica and a Sentinel, for a failover that may lose what was not yet replicated."""
+
+import asyncio
+from pathlib import Path
+
+from tests.chaos.mortal_redis import HOST, MortalRedis
+from tests.engine.stack import wait_until
+
+SERVICE = "knouds"
+DOWN_AFTER_MS = 700
+"""A failover begins when the primary was silent for so long; the other times follow from it."""
+
+CONFIG = """\
+sentinel monitor {service} {host} {port} 1
+sentinel down-after-milliseconds {service} {down_after}
+sentinel failover-timeout {service} 4000
+sentinel parallel-syncs {service} 1
+"""
+
+READY_WITHIN_S = 20.0
+
+
+class Sentinels:
+    """Two servers and the Sentinel that watches them; one failover."""
+
+    def __init__(self, folder: Path) -> None:
+        self.primary = MortalRedis(folder / "primary")
+        self.replica = MortalRedis(folder / "replica")
+        self._sentinel = MortalRedis(folder / "sentinel")
+
+    @property
+    def url(self) -> str:
+        return f"redis+sentinel://{HOST}:{self._sentinel.port}/{SERVICE}/0"
+
+    async def start(self) -> None:
+        """Start all three, and wait until they know of each other."""
+        await self.primary.start("--repl-diskless-sync-delay", "0")
+        await self.replica.start("--replicaof", HOST, str(self.primary.port))
+        await wait_until(self._is_replicated, "the replica follows", READY_WITHIN_S)
+        await self._sentinel.start_sentinel(
+            CONFIG.format(
+                service=SERVICE, host=HOST, port=self.primary.port, down_after=DOWN_AFTER_MS
+            )
+        )
+        await wait_until(self._is_watched, "the sentinel knows the replica", READY_WITHIN_S)
+
+    async def kill(self) -> None:
+        """SIGKILL all three."""
+        servers = (self._sentinel, self.replica, self.primary)
+        await asyncio.gather(*(server.kill() for server in servers))
+
+    async def cut_replication(self) -> None:
+        """From now on the replica hears nothing: what is written is lost with the primary.
+
+        It is given a password that the primary does not know, and has to introduce itself anew.
+        """
+        await self.replica.tell("CONFIG SET masterauth unknown")
+        await self.primary.ask("CLIENT KILL TYPE replica")
+        await wait_until(self._is_alone, "the replica is cut off")
+
+    async def until_promoted(self) -> None:
+        """Wait until the sentinel has made the replica the primary, and says so."""
+        await wait_until(self._is_promoted, "the replica is promoted", READY_WITHIN_S)
+
+    async def _is_replicated(self) -> bool:
+        return await self.primary.ask("WAIT 1 100") == b":1"
+
+    async def _is_alone(self) -> bool:
+        return await self.primary.ask("WAIT 1 1") == b":0"
+
+    async def _is_watched(self) -> bool:
+        return await self._sentinel.ask("SENTINEL CKQUORUM", SERVICE) != b"" and (
+            await self._sentinel.ask("SENTINEL REPLICAS", SERVICE) == b"*1"
+        )
+
+    async def _is_promoted(self) -> bool:
+        # The first line of ROLE is only a length; a write is what tells.
+        return await self.replica.ask("SET promoted 1 PX 1") == b"+OK"

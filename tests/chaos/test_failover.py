@@ -1,0 +1,73 @@
+"""The primary dies and a Sentinel promotes its replica, which may not have heard everything.
+
+What is guaranteed: a run that was sent is never sent again as long as the worker that sent it
+lives, for it writes back what it knows. What was only enqueued in the lost moment is gone, and an
+app that asks again with the same id gets one job.
+"""
+
+import asyncio
+import time
+from pathlib import Path
+
+import pytest
+
+from jobs.records import Job
+from tests.chaos.arena import arena_over
+from tests.chaos.conftest import Report
+from tests.chaos.front import front
+from tests.chaos.judging import judged
+from tests.chaos.scale import SEED, TIME_LIMIT_S, scaled
+from tests.chaos.sentinels import Sentinels
+
+pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
+
+JOBS = scaled(short=100, full=400)
+
+
+@pytest.mark.parametrize("lost_s", [0.0, 0.7])
+async def test_a_failover_starts_nothing_twice_and_loses_nothing_that_was_sent(
+    tmp_path: Path, report: Report, lost_s: float
+) -> None:
+    """Also where the new primary never heard of anything that was written in the last moment.
+
+    The app asks for everything once more, at once: so what was lost before it was sent is there
+    again, and what was sent and is not yet written back could be sent again.
+    """
+    redis = Sentinels(tmp_path)
+    try:
+        await redis.start()
+        async with arena_over(redis.url, tmp_path, SEED) as it, front(it) as api:
+            pids = [process.pid for process in it.fleet.running]
+            orders = it.orders(JOBS)
+            app = asyncio.create_task(api.enqueue(orders, pause_s=0.01))
+            await asyncio.sleep(it.rng.uniform(0.5, 0.8))
+            if lost_s:
+                await redis.cut_replication()
+                await asyncio.sleep(lost_s)
+            gone_at = time.time()
+            await redis.primary.kill()
+            await redis.until_promoted()
+            promoted_at = time.time()
+            await app
+            it.acknowledged += await api.enqueue(orders, pause_s=0.0)
+            await it.until_at_rest()
+            settled_s = time.time() - promoted_at
+            assert [process.pid for process in it.fleet.running] == pids
+            assert [process.returncode for process in it.fleet.running] == [None, None]
+            assert api.answers.keys() <= {200, 202, 503}
+            restored = it.fleet.logs.read_text().count("job.restored")
+            assert restored > 0 or not lost_s, "the cut lost something that was sent"
+            await judged(
+                it,
+                report,
+                "failover",
+                f"{lost_s} s lost, {restored} restored, promoted in {promoted_at - gone_at:.1f} s,"
+                f" settled in {settled_s:.1f} s",
+                explains=lambda job: _was_sent_before(job, promoted_at),
+            )
+    finally:
+        await redis.kill()
+
+
+def _was_sent_before(job: Job, moment: float) -> bool:
+    return job.sent_at is not None and job.sent_at < moment

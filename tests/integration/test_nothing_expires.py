@@ -1,0 +1,168 @@
+"""Sixty days pass in a real Redis: by its own clock, and by everybody else's. All jobs are there.
+
+The past is what is moved: Redis and the engine begin sixty days ago, and come to the present in
+one leap. So everything after it runs with the clocks as they are.
+"""
+
+import time
+from collections.abc import AsyncGenerator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from arq import ArqRedis
+
+from config.settings import Settings
+from jobs.lanes import Scope
+from jobs.places import entries
+from jobs.states import Kind, State
+from tests.engine.stack import SOMEBODY, Stack, stack
+from tests.integration.moved_redis import MovedRedis, moved_redis
+from worker.clock import SystemClock
+from worker.connection import connect
+from worker.doctor.census import Census
+from worker.sandbox import SandboxConfig, running
+
+SIXTY_DAYS_S = 60 * 86_400
+NAMESPACE = "sixty"
+
+READ = {
+    "hash": ("HGETALL",),
+    "zset": ("ZRANGE", "0", "-1", "WITHSCORES"),
+    "stream": ("XRANGE", "-", "+"),
+}
+"""How to read all of a key, by its type."""
+
+
+@dataclass
+class Days:
+    """A system that can be brought from sixty days ago to the present."""
+
+    system: Stack
+    redis: MovedRedis
+    patch: pytest.MonkeyPatch
+
+    def begin(self) -> None:
+        """Let the engine live sixty days ago, as its Redis does."""
+
+        def then(_: SystemClock) -> float:
+            return time.time() - SIXTY_DAYS_S
+
+        self.patch.setattr(SystemClock, "now", then)
+
+    def pass_by(self) -> None:
+        """Move Redis' clock and the engine's by sixty days."""
+        self.redis.set_offset(0)
+        self.patch.undo()
+
+    async def told(self) -> float:
+        """The time by Redis."""
+        seconds, micros = await self.system.store.client.call("TIME")
+        return int(seconds) + int(micros) / 1e6
+
+    async def content(self, keys: Sequence[str]) -> dict[str, Any]:
+        """What stands in keys; None where one is gone."""
+        call = self.system.store.client.call
+        kinds = {key: (await call("TYPE", key)).decode() for key in keys}
+        return {
+            key: await call(READ[kind][0], key, *READ[kind][1:]) if kind in READ else None
+            for key, kind in kinds.items()
+        }
+
+    async def damages(self) -> list[str]:
+        """What the doctor's census finds wrong."""
+        census = Census(self.system.store, SystemClock(), lease_s=self.system.settings.lease_s)
+        return [damage.text for damage, _ in (await census.run()).told]
+
+    async def needed(self, job_ids: Sequence[str]) -> list[str]:
+        """Every key that these jobs need: records, places, counts, and what stands above them."""
+        keys = self.system.store.keys
+        found = {keys.holds, keys.lanes, keys.groups, keys.audit}
+        for job_id in job_ids:
+            found.add(keys.job(job_id))
+            found |= {keys.entry(entry) for entry in entries(await self.system.job(job_id))}
+        return sorted(found)
+
+
+@pytest.fixture
+async def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Days]:
+    """A system without a worker, sixty days ago."""
+    async with moved_redis(tmp_path / "redis", -SIXTY_DAYS_S) as redis:
+        client: ArqRedis = connect(Settings(namespace=NAMESPACE), redis.url)
+        try:
+            async with (
+                running(SandboxConfig(limit=0, credits=10**6)) as sandbox,
+                stack(client, redis.url, NAMESPACE, sandbox) as system,
+            ):
+                days = Days(system, redis, monkeypatch)
+                days.begin()
+                yield days
+        finally:
+            await client.aclose(close_connection_pool=True)
+
+
+async def test_the_clock_that_is_moved_is_the_one_by_which_redis_expires(days: Days) -> None:
+    call = days.system.store.client.call
+    assert abs(time.time() - SIXTY_DAYS_S - await days.told()) < 60
+    await call("SET", "canary", "sings", "EX", SIXTY_DAYS_S - 3600)
+    await call("SET", "survivor", "sings", "EX", SIXTY_DAYS_S + 3600)
+    days.pass_by()
+    assert abs(time.time() - await days.told()) < 60
+    assert await call("GET", "canary") is None
+    assert await call("GET", "survivor") == b"sings"
+    assert 0 < await call("TTL", "survivor") <= 3600
+
+
+async def test_sixty_days_take_nothing_that_is_alive(days: Days) -> None:
+    """Scheduled, parked, in doubt, held, in flight, retrying or dead: there, and freed as ever."""
+    system, call = days.system, days.system.store.client.call
+    pause = await system.desk.set_hold(Scope("default/workflow"), SOMEBODY)
+    patient: dict[str, Any] = dict.fromkeys(["poll_min_s", "poll_max_s", "retry_base_s"], 3600.0)
+    async with system.worker(**patient, retry_cap_s=3600.0):
+        refused = await system.enqueue(label="refused", fault="MODEL_TIER_REQUIRED", times=1)
+        doubtful = await system.enqueue("suno", label="doubtful", fault="drop_after", times=1)
+        dead = await system.enqueue("suno", label="dead", fault="INVALID_INPUTS", times=1)
+        flying = await system.enqueue("suno", label="flying", deadline_s=2.0 * SIXTY_DAYS_S)
+        again = await system.enqueue("suno", label="again", fault="HTTP_500", times=1)
+        await system.all_until([refused, doubtful], State.PARKED)
+        await system.until(dead, State.DEAD)
+        await system.until(flying, State.RUNNING)
+        await system.until(again, State.RETRYING)
+    held = await system.enqueue("my-pipeline", kind=Kind.WORKFLOW, label="held")
+    scheduled = await system.enqueue("suno", label="scheduled", delay_s=SIXTY_DAYS_S)
+    by_hand = await system.enqueue("seedance-2-0", label="by hand")
+    await system.desk.park(by_hand, SOMEBODY)
+    everyone = [refused, doubtful, dead, flying, again, held, scheduled, by_hand]
+    needed = await days.needed(everyone)
+    before = await days.content(needed)
+    assert None not in before.values()
+    assert await days.damages() == []
+    await call("SET", "canary", "sings", "EX", SIXTY_DAYS_S - 3600)
+
+    days.pass_by()
+    assert await call("GET", "canary") is None, "sixty days have passed for Redis"
+    assert await days.content(needed) == before
+    await days.redis.kill()
+    await days.redis.start()
+    assert await days.content(needed) == before, "nor does a restart find anything too old"
+    assert await days.damages() == []
+
+    (hold,) = (job.reason.hold_id for job in [await system.job(refused)] if job.reason)
+    async with system.worker(retention_s=1e9):
+        await system.all_until([scheduled, flying, again], State.SUCCEEDED)
+        for job_id, state in [
+            (refused, State.PARKED),
+            (doubtful, State.PARKED),
+            (by_hand, State.PARKED),
+            (dead, State.DEAD),
+            (held, State.QUEUED),
+        ]:
+            assert (await system.job(job_id)).state is state, "only people free these"
+        await system.desk.release_hold(str(hold), SOMEBODY)
+        await system.desk.release_hold(pause.id, SOMEBODY)
+        await system.desk.release(by_hand, SOMEBODY)
+        await system.desk.requeue(dead, SOMEBODY)
+        await system.desk.resubmit(doubtful, SOMEBODY)
+        await system.all_until(everyone, State.SUCCEEDED)
+    assert await days.damages() == []
