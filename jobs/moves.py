@@ -235,6 +235,8 @@ def succeed(job: Job, now: float, answer: Finished, *, polls: int = 0) -> Job:
             "execution_id": answer.execution_id or job.execution_id,
             "request_id": answer.request_id or job.request_id,
             "finished_at": now,
+            "queued_at": None,
+            "deadline_at": None,
             "next_poll_at": None,
             "cost": cost,
             "reason": None,

@@ -26,7 +26,7 @@ WINDOW_S: Final = 60.0
 OPENING_SHARE: Final = 10
 """A new window opens with a tenth of the limit, until its first answer."""
 
-UNANSWERED_S: Final = 30.0
+UNANSWERED_S: Final = 10.0
 """Opening requests of which nothing was heard for so long (their worker died) do not count."""
 
 TRUST_MOST: Final = 1_024

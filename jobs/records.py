@@ -33,7 +33,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold_id: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     """One submit that reached the provider, or may have."""
 
     number: int

@@ -23,6 +23,9 @@ POOL_WAIT_S: Final = 10.0
 RETRIES: Final = 8
 BACKOFF_CAP_S: Final = 0.5
 
+SENTINEL_CONNECTIONS_MOST: Final = 1_024
+"""redis-py's Sentinel pool does not wait for a free connection, it refuses: so it must not fill."""
+
 
 class NoRedisError(Exception):
     """No Redis is configured, and none runs in the state folder."""
@@ -87,7 +90,7 @@ def _through_sentinel(
     primary = sentinel.master_for(
         found.service,
         db=found.db,
-        max_connections=CONNECTIONS_MOST,
+        max_connections=SENTINEL_CONNECTIONS_MOST,
         **login,
         **options,
     )

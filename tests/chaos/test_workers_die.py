@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.lanes import Scope
+from jobs.quota import Bucket
 from jobs.records import Job
 from jobs.states import Mode
 from tests.chaos.arena import ASYNC, SYNC_ONLY, Arena, arena
@@ -18,6 +20,7 @@ from tests.engine.stack import wait_until
 pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
 
 WORKERS = 2
+ROUTES = (Scope("default/model"), Scope("default/workflow"))
 
 
 async def test_killed_workers_neither_repeat_nor_lose_a_run(tmp_path: Path, report: Report) -> None:
@@ -51,6 +54,8 @@ async def test_what_a_killed_worker_left_takes_no_room_from_the_living(
     """A lane full of work goes on although the worker died with every slot taken."""
     slots = 4
     async with arena(tmp_path, SEED, workers=1, max_jobs=slots, lease_s=1) as it:
+        for route in ROUTES:  # or the first answer would be waited for
+            await it.stack.store.quota.change(route, lambda _: Bucket(unlimited=True))
         await it.enqueue(it.orders(slots * 6, targets=ASYNC, fault="slow", delay_s=1.0))
 
         async def slots_taken() -> bool:

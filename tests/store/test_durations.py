@@ -25,6 +25,7 @@ async def test_a_sketch_keeps_the_newest_runs_and_no_more(store: Store) -> None:
     await store.durations.exchange({SUNO: [a_run(n) for n in range(KEPT, KEPT + 10)]}, [])
     found = await store.durations.read([SUNO])
     assert decode_sketch(found[SUNO]) == [a_run(n) for n in range(10, KEPT + 10)]
+    assert len(found[SUNO]) == KEPT
     memory = await store.client.call("MEMORY", "USAGE", store.keys.durations(SUNO))
     assert memory < 8_192
 

@@ -15,8 +15,8 @@ from worker.store.client import Argument
 from worker.store.codec import encode
 from worker.store.keys import Keys
 
-EVENTS_KEPT: Final = 20_000
-"""Entries of the stream of transitions, about."""
+EVENTS_KEPT: Final = 2_000
+"""Entries of the stream of transitions, about; each has the transitions of one call, up to 128."""
 
 
 class Transition(
