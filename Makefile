@@ -1,7 +1,7 @@
 # Everything a person or CI does here. Only Python 3.11 or newer and make need to be there.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test chaos crash check fmt docs clean python
+.PHONY: help run test browser screenshots chaos bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,19 +29,34 @@ exit 1
 endef
 
 help:  ## List what there is
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" for more
 	@$(BIN)/knouds-worker up --demo $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" for some
-	@$(BIN)/pytest -n auto --maxprocesses 4 $(ARGS)
+	@$(BIN)/pytest -n auto --maxprocesses 4 --ignore tests/browser $(ARGS)
+
+browser: $(VENV)/.dev  ## Run the tests of the dashboard in Chromium, which has to be installed
+	@$(BIN)/pytest -p no:xdist tests/browser $(ARGS)
+
+screenshots: $(VENV)/.dev  ## Take the pictures of the dashboard in docs/screenshots anew
+	@$(BIN)/python -m tests.browser.screenshots
 
 chaos: $(VENV)/.dev  ## Kill, freeze and restart everything, long; CHAOS_SEED=7 to repeat one run
 	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
 
+bench: $(VENV)/.dev  ## Measure ours, about ten minutes; ARGS="load idle" for some
+	@$(BIN)/python -m bench $(ARGS)
+
+bench/peers: $(VENV)/.dev  ## Measure ours beside arq, SAQ, taskiq and a bare loop; ARGS="--runs 10000"
+	@$(BIN)/python -m bench.peers $(ARGS)
+
 crash: $(VENV)/.dev  ## Measure crashes, beside a plain arq worker
 	@$(BIN)/python -m bench.crash
+
+polls: $(VENV)/.dev  ## Measure polls against the optimum, in virtual time
+	@$(BIN)/python -m bench.polling
 
 check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
 	$(BIN)/ruff format --check .
@@ -61,7 +76,7 @@ docs: $(VENV)/.dev  ## Write the pages that are made from the code
 	@mv docs/.new docs/settings.md
 
 clean:  ## Remove the venv and the caches; jobs in .state stay
-	rm -rf $(VENV) dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 python:  ## Print the Python that would be used

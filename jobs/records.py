@@ -1,7 +1,9 @@
 """The job's record: the truth about a job, as it lies in Redis and as `decide()` sees it.
 
 Times are Unix seconds (float, millisecond precision). Inputs and results lie beside the record,
-never in it, so that a transition does not rewrite them and a log line cannot leak them.
+never in it, so that a transition does not rewrite them and a log line cannot leak them. Records
+hold no cycles, so the garbage collector need not know them (`gc=False`): ten thousand would make
+it pause.
 """
 
 from typing import Final
@@ -18,7 +20,7 @@ ATTEMPTS_KEPT: Final = 100
 """Attempts a record keeps."""
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why a job is parked, dead or retrying, and what a person can do about it.
 
     `code` is the provider's own, letter for letter, `HTTP_<status>` where it sent none, or one of
@@ -33,7 +35,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     hold_id: str | None = None
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
+class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
     """One submit that reached the provider, or may have."""
 
     number: int
@@ -51,7 +53,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True):
     cost: float | None = None
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One line of a job's history: what happened, when, by whom, with which note."""
 
     at: float
@@ -60,7 +62,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     note: str = ""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """A job. Only `jobs.moves` makes the next version of one."""
 
     id: JobId

@@ -1,12 +1,13 @@
 """The acts of people: cancel, park, release, requeue, discard, resolve, and the gates.
 
-Each act loads the job, asks the core whether it may happen now, writes it under precondition, and
-is put on record. A lost race is asked again against what the job has become.
+Each act loads the job, asks the core whether it may happen now, and writes it under precondition;
+the line of the audit is written in the same step. A lost race is asked again against what the job
+has become.
 """
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from jobs import moves
@@ -19,7 +20,7 @@ from jobs.records import Job
 from jobs.states import State
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.changes import NOTHING, Extra, Stored
+from worker.store.changes import NOTHING, Act, Extra, Stored
 
 ACT_TRIES: Final = 50
 """Lost races after which an act gives up: each means that the job moved on meanwhile."""
@@ -141,9 +142,9 @@ class Desk:
             after = act(stored.job, now)
             if after is stored.job:
                 return after
-            written = await self._store.jobs.commit(stored, after, extra)
+            line = Act(now, person.name, name, job_id, person.note, 1)
+            written = await self._store.jobs.commit(stored, after, replace(extra, act=line))
             if isinstance(written, Stored):
-                await self._record(person, name, job_id, 1)
                 return written.job
         raise RuntimeError(f"job {job_id} changed {ACT_TRIES} times while {name} was tried")
 

@@ -103,7 +103,6 @@ class Intake:
 
         An error is a `Conflict`, a `BadOrder`, or Redis's, where it went away in between.
         """
-
         last = len(orders) - 1
 
         async def one(number: int, job_id: JobId | None, order: Order) -> Placed | Exception:

@@ -6,6 +6,7 @@ arq carries wake-ups, not truth: its own retries, results and aborts are kept ou
 """
 
 import asyncio
+import gc
 import logging
 import signal
 import sys
@@ -103,6 +104,8 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
     async def on_startup(ctx: dict[str, Any]) -> None:
         runtime = build(settings, ctx["redis"])
         await runtime.start()
+        gc.collect()
+        gc.freeze()  # what stands now stays: the collector need not look at it again
         ctx["runtime"] = runtime
         ctx.update(runtime.context())
 

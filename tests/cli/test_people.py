@@ -238,3 +238,21 @@ def test_a_pause_is_not_released_with_the_parked(bench: Bench) -> None:
     bench.cli("holds", "set", bench.account)
     bench.cli("parked", "release", "--account", bench.account)
     assert hold_of(bench)["phase"] == "closed"
+
+
+# audit
+
+
+def test_the_record_tells_who_did_what_why_and_to_how_many(bench: Bench) -> None:
+    job_id = bench.park()
+    bench.cli("parked", "release", job_id, "--note", "for the record")
+    (line,) = (
+        line
+        for line in bench.cli("audit", "ls", "--act", "release", "--json").doc["items"]
+        if line["on"] == job_id
+    )
+    assert (line["note"], line["jobs"], bool(line["by"])) == ("for the record", 1, True)
+    told = bench.cli("audit", "ls", "--since", "1h", "--limit", "500").out
+    assert "for the record" in told
+    nothing = bench.cli("audit", "ls", "--by", "nobody-at-all")
+    assert nothing.out == "nothing on record\n"

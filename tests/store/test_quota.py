@@ -11,6 +11,10 @@ from worker.store.quota import NEW
 ROUTE = Scope("default/model")
 
 
+async def put(store: Store, route: Scope, bucket: Bucket) -> None:
+    await store.quota.change(route, lambda _: bucket)
+
+
 async def test_grants_of_many_at_once_all_count(store: Store) -> None:
     async def take() -> Bucket:
         return await store.quota.change(ROUTE, lambda bucket: grant(bucket, 1, NOW))
@@ -34,6 +38,6 @@ async def test_a_bucket_that_nobody_can_read_is_as_good_as_new(store: Store) -> 
 async def test_a_route_of_which_nothing_was_heard_is_forgotten(store: Store) -> None:
     for route, seen_at in (("a/model", NOW), ("b/model", NOW - 10)):
         bucket = Bucket(limit=1, seen_at=seen_at)
-        await store.quota.change(Scope(route), lambda _, bucket=bucket: bucket)
+        await put(store, Scope(route), bucket)
     await store.quota.forget_silent(NOW - 5)
     assert list(await store.quota.buckets()) == ["a/model"]

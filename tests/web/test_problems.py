@@ -131,3 +131,16 @@ async def test_ready_tells_how_many_workers_live(api: Api) -> None:
 async def test_the_index_says_what_is_here(api: Api) -> None:
     index = (await api.get("/")).json
     assert (index["service"], index["openapi"]) == ("knouds-worker", "/openapi.json")
+
+
+async def test_a_request_that_is_no_http_is_refused_and_not_quoted_in_the_log(
+    api: Api, logged: io.StringIO
+) -> None:
+    host, port = api.url.removeprefix("http://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"GET /livez HTTP/1.1\r\nCookie: knouds_session=secret" + b"x" * 9_000)
+    writer.write(b"\r\n\r\n")
+    assert (await reader.readline()).startswith(b"HTTP/1.0 400 ")
+    writer.close()
+    assert "LineTooLong" in logged.getvalue()
+    assert "secret" not in logged.getvalue()

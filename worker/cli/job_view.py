@@ -97,6 +97,7 @@ def _head(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("scheduled", text(age(job.get("scheduled_for"), now))),
         ("submitted", text(age(job.get("submitted_at"), now))),
         ("finished", text(age(job.get("finished_at"), now))),
+        ("likely to end", text(age(job.get("eta"), now))),
     ]
 
 

@@ -43,6 +43,7 @@ SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "How it stands": {
         "stats": Entry("stats", "stats", "Counts, lanes, quota and workers."),
         "watch": Entry("stats", "watch", "The same, live, until Ctrl-C."),
+        "audit": Entry("audit", "audit", "What people did: who, when, why, to how many jobs."),
         "doctor": Entry("doctor", "doctor", "Check Redis, keys, workers, and where every job is."),
     },
 }

@@ -35,6 +35,22 @@ def job_list(doc: Doc) -> list[RenderableType]:
     return _page(table, doc, "no jobs")
 
 
+def audit_list(doc: Doc) -> list[RenderableType]:
+    """A page of the acts of people."""
+    now = time.time()
+    table = columns("WHEN", "BY", "ACT", "ON", "JOBS", "NOTE", right=("JOBS",))
+    for line in doc["items"]:
+        table.add_row(
+            text(age(line.get("at"), now)),
+            text(line.get("by")),
+            text(line.get("act")),
+            text(line.get("on")),
+            text(line.get("jobs")),
+            text(line.get("note")),
+        )
+    return _page(table, doc, "nothing on record")
+
+
 def _page(table: Table, doc: Doc, nothing: str) -> list[RenderableType]:
     cursor = doc.get("next_cursor")
     more: list[RenderableType] = [text(f"more: --cursor {cursor}", "dim")] if cursor else []
@@ -119,7 +135,8 @@ def stats(doc: Doc) -> list[RenderableType]:
 
 def _lanes(lanes: list[Doc]) -> Table:
     now = time.time()
-    table = columns("LANE", "QUEUED", "ACTIVE", "CAP", "FIRST", right=("QUEUED", "ACTIVE", "CAP"))
+    right = ("QUEUED", "ACTIVE", "CAP")
+    table = columns("LANE", "QUEUED", "ACTIVE", "CAP", "FIRST", "LAST SENT IN", right=right)
     for lane in lanes:
         table.add_row(
             text(lane["lane"]),
@@ -127,6 +144,7 @@ def _lanes(lanes: list[Doc]) -> Table:
             text(lane["active"]),
             text(lane.get("cap")),
             text(age(lane.get("head_since"), now)),
+            text(span(lane["drain_s"]) if lane.get("drain_s") else ""),
         )
     return table
 

@@ -263,13 +263,15 @@ class Queries:
         firsts = await self._client.many(
             [("ZRANGE", key, 0, SAMPLES - 1, "WITHSCORES") for key in keys]
         )
+        rows = [pairs(first) for first in firsts]
+        oldest = await self._jobs.load_many([row[0][0] if row else "" for row in rows])
         found: list[Group] = []
-        for name, key, size, first in zip(mine, keys, sizes, firsts, strict=True):
-            if not size:
+        for name, key, size, members, first in zip(mine, keys, sizes, rows, oldest, strict=True):
+            if not size or not members:
                 await self._scripts.retire(self._keys.groups, name, [key])
                 continue
-            members = pairs(first)
-            sample = await self._sample([member for member, _ in members], state)
+            sample = first.job if first is not None and first.job.state is state else None
+            sample = sample or await self._sample([member for member, _ in members], state)
             if sample is not None:
                 code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
                 group = Group(state, code, Lane.parse(lane), size, members[0][1], sample)

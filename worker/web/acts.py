@@ -76,5 +76,7 @@ async def resolve(request: web.Request) -> web.Response:
 
 
 async def _answer(request: web.Request, job: Job) -> web.Response:
-    inputs, result = await office_of(request).store.jobs.payloads(job.id)
-    return json_response(job_view(job, inputs, result))
+    office = office_of(request)
+    inputs, result = await office.store.jobs.payloads(job.id)
+    eta = (await office.review.etas([job])).get(job.id)
+    return json_response(job_view(job, inputs, result, eta=eta))

@@ -6,6 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.holds import Phase
 from jobs.states import Kind, Mode, State
+from worker.store.series import Window
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, milliseconds and Z."""
@@ -81,10 +82,19 @@ class Job(Answer):
     created_at: Time
     scheduled_for: Time | None
     submitted_at: Time | None
+    eta: Annotated[
+        Time | None,
+        Field(description="while running: half of its like end by then; null where nobody knows"),
+    ]
+    eta_late: Annotated[Time | None, Field(description="while running: nine of ten end by then")]
     finished_at: Time | None
     updated_at: Time
     attempts: list[Attempt]
     events: list[Event]
+    payloads_hidden: Annotated[
+        bool,
+        Field(description="true where the token's role may not see inputs and result: both null"),
+    ]
 
 
 class JobPage(Answer):
@@ -264,6 +274,8 @@ class Lane(Answer):
     active: int
     cap: int | None
     head_since: Time | None
+    drain_s: float | None
+    """Until its last job can be sent, where the provider limits its route."""
 
 
 class Quota(Answer):
@@ -301,6 +313,70 @@ class Stats(Answer):
     workers: list[Worker]
     holds: int
     rates: dict[str, float]
+
+
+class AuditLine(Answer):
+    """An act of a person."""
+
+    id: str
+    at: Time
+    by: str
+    act: Annotated[str, Field(description="as release, bulk_requeue, hold, login, login_failed")]
+    on: Annotated[str, Field(description="a job, a scope, a filter as JSON, or an address")]
+    note: str
+    jobs: Annotated[int, Field(description="how many jobs it touched")]
+
+
+class AuditPage(Answer):
+    """Acts of people, newest first. A page may be short and still have a next one."""
+
+    items: list[AuditLine]
+    next_cursor: str | None
+
+
+class Moved(Answer):
+    """The data of an event `job`: a job came from one state into another."""
+
+    id: str
+    kind: Kind
+    target: str
+    account: str
+    from_: Annotated[State | None, Field(alias="from", description="null: it is new")]
+    to: State
+    at: Time
+    code: Annotated[str | None, Field(description="the code of its reason, where it has one")]
+
+
+class Text(BaseModel):
+    """Plain text."""
+
+
+class Point(Answer):
+    """What happened in one stretch of time."""
+
+    at: Annotated[Time, Field(description="when it began")]
+    step_s: int
+    enqueued: float
+    succeeded: float
+    dead: float
+    cancelled: float
+    parked: float
+    submits: float
+    polls: float
+    rate_limited: Annotated[float, Field(description="answers 429")]
+    credits: Annotated[float, Field(description="that runs cost, as far as the provider told")]
+    delay_p50_s: Annotated[
+        float | None,
+        Field(description="from the end of a run to its record, at most; null where none ended"),
+    ]
+    delay_p95_s: float | None
+
+
+class History(Answer):
+    """What happened over time, oldest first; the last point is not over yet."""
+
+    window: Window
+    points: list[Point]
 
 
 class Delivered(Answer):

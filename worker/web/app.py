@@ -1,20 +1,23 @@
 """The application: routes, the checks around them, and what runs beside them."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator
-from typing import Final
 
 from aiohttp import web
+from redis.exceptions import RedisError
 
 from config.settings import Settings
 from worker.clock import Clock, SystemClock
+from worker.endings import end
 from worker.store import Store
+from worker.store.counters import FLUSH_S
 from worker.web.endpoints import add_endpoint
-from worker.web.office import OFFICE, open_office
+from worker.web.headers import add_headers
+from worker.web.office import OFFICE, Office, open_office
+from worker.web.pages import add_pages
 from worker.web.problems import problems
 from worker.web.routes import ENDPOINTS
-
-CANCEL_AGAIN_S: Final = 0.1
 
 
 def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) -> web.Application:
@@ -22,29 +25,35 @@ def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) 
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[problems])
     office = open_office(settings, store, clock or SystemClock())
     app[OFFICE] = office
-    app.on_response_prepare.append(_add_headers)
+    office.access.install(app)
+    office.logins.install(app)
+    app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_listening)
     app.on_shutdown.append(_let_go)
+    add_pages(app, ENDPOINTS)
     for endpoint in ENDPOINTS:
         add_endpoint(app, endpoint)
     return app
 
 
-async def _add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Answers are data of the moment: not to be kept, and not to be taken for anything else."""
-    del request
-    response.headers.setdefault("X-Content-Type-Options", "nosniff")
-    response.headers.setdefault("Cache-Control", "no-store")
-
-
 async def _listening(app: web.Application) -> AsyncIterator[None]:
-    task = asyncio.create_task(app[OFFICE].waiters.listen())
+    office = app[OFFICE]
+    works = (office.waiters.listen(), office.feed.read(), _bring_counts(office))
+    tasks = [asyncio.create_task(work) for work in works]
     yield
-    while not task.done():
-        # Once is not enough: in Python 3.11 the `wait_for` under redis-py's writes can lose it.
-        task.cancel()
-        await asyncio.wait([task], timeout=CANCEL_AGAIN_S)
+    await end(*tasks)
+    with contextlib.suppress(RedisError, OSError):
+        await office.store.counters.flush(office.clock.now())
+
+
+async def _bring_counts(office: Office) -> None:
+    """Bring what this process counted to Redis, for ever; while it is away, counting goes on."""
+    while True:
+        await asyncio.sleep(FLUSH_S)
+        with contextlib.suppress(RedisError, OSError):
+            await office.store.counters.flush(office.clock.now())
 
 
 async def _let_go(app: web.Application) -> None:
     app[OFFICE].waiters.close()
+    app[OFFICE].feed.close()

@@ -31,6 +31,9 @@ class Endpoint:
     """Request headers it reads, with what they mean."""
     problems: tuple[int, ...] = ()
     """Statuses of problems beside those every call may have."""
+    text: str | None = None
+    """Content type of a good answer that is not JSON: text, or a stream of events whose data
+    `answers` describe."""
     signed: bool = False
     """The handler knows by a signature who calls: no token, any host, any query."""
 
@@ -61,7 +64,7 @@ def guarded(endpoint: Endpoint) -> Handler:
     takes_no_query = endpoint.query is None
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        office_of(request).access.require(request, role)
+        await office_of(request).access.require(request, role)
         if takes_no_query and request.query_string:
             read_query(request, Parameters)
         return await handler(request)

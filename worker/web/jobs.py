@@ -11,7 +11,7 @@ from worker.intake import BadOrder, Placed
 from worker.orders import parse_order
 from worker.review import Whole
 from worker.store.queries import Filter
-from worker.web.access import person
+from worker.web.access import person, sees_payloads
 from worker.web.office import Office, office_of
 from worker.web.problems import bad_parameter, problem_of
 from worker.web.reading import read_body, read_json, read_query
@@ -95,8 +95,11 @@ async def list_jobs(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     query = read_query(request, JobsQuery)
     wanted = Filter(**query.model_dump(exclude={"limit", "cursor"}))
-    page = await office_of(request).store.queries.page(wanted, query.limit, query.cursor)
-    return json_response(page_view([job_view(job) for job in page.jobs], page.next_cursor))
+    office = office_of(request)
+    page = await office.store.queries.page(wanted, query.limit, query.cursor)
+    hidden, etas = not sees_payloads(), await office.review.etas(page.jobs)
+    views = [job_view(job, eta=etas.get(job.id), hidden=hidden) for job in page.jobs]
+    return json_response(page_view(views, page.next_cursor))
 
 
 async def one_job(request: web.Request) -> web.Response:
@@ -145,4 +148,5 @@ async def _whole(office: Office, job_id: str) -> Whole:
 
 
 def _view(whole: Whole) -> View:
-    return job_view(whole.job, whole.inputs, whole.result)
+    hidden = not sees_payloads()
+    return job_view(whole.job, whole.inputs, whole.result, eta=whole.eta, hidden=hidden)

@@ -14,7 +14,10 @@ from worker.intake import Defaults, Intake
 from worker.review import Review
 from worker.store import Store
 from worker.web.access import Access, person
+from worker.web.feed import Feed
+from worker.web.login import Logins
 from worker.web.reception import Reception
+from worker.web.sessions import Sessions
 from worker.web.waiting import Waiters
 
 
@@ -26,11 +29,13 @@ class Office:
     store: Store
     clock: Clock
     access: Access
+    logins: Logins
     intake: Intake
     desk: Desk
     bulk: Bulk
     review: Review
     waiters: Waiters
+    feed: Feed
     caps: LaneCaps
     reception: Reception
 
@@ -43,16 +48,21 @@ def open_office(settings: Settings, store: Store, clock: Clock) -> Office:
     caps = LaneCaps(settings.lane_caps)
     defaults = Defaults(settings.max_attempts, settings.run_deadline_s)
     desk = Desk(store, clock)
+    tokens = settings.api_tokens
+    sessions = Sessions(store.sessions, tokens)
+    access = Access(tokens, sessions, proxied=settings.http_proxied)
     return Office(
         settings=settings,
         store=store,
         clock=clock,
-        access=Access(settings.api_tokens),
+        access=access,
+        logins=Logins(access, store.audit, clock),
         intake=Intake(store, clock, defaults),
         desk=desk,
         bulk=Bulk(store, clock, desk, settings.max_inputs_bytes),
-        review=Review(store, clock, caps, settings.lease_s),
+        review=Review(store, clock, caps, settings.lease_s, settings.rate_window_s),
         waiters=Waiters(store),
+        feed=Feed(store.events),
         caps=caps,
         reception=Reception(store, clock, settings.webhook_secrets, settings.max_result_bytes),
     )

@@ -10,6 +10,7 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from worker.web import answers
+from worker.web.access import COOKIE, CSRF_HEADER
 from worker.web.endpoints import Endpoint
 from worker.web.problems import CONTENT_TYPE
 
@@ -22,6 +23,15 @@ _ABOUT: Final = """\
 Paid, long-running runs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
 RFC 3339 in UTC. Without KNOUDS_API_TOKENS only this machine is served, and no token is asked for.
 """
+
+
+_RESET: Final = {
+    "type": "object",
+    "properties": {"why": {"type": "string"}},
+    "required": ["why"],
+    "additionalProperties": False,
+}
+"""The data of an event `reset`."""
 
 
 def build(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
@@ -39,7 +49,16 @@ def build(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "paths": paths,
         "components": {
             "schemas": _schemas(endpoints),
-            "securitySchemes": {"token": {"type": "http", "scheme": "bearer"}},
+            "securitySchemes": {
+                "token": {"type": "http", "scheme": "bearer"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": COOKIE,
+                    "description": "of a browser that logged in; acts need the header"
+                    f" `{CSRF_HEADER}` besides",
+                },
+            },
         },
     }
 
@@ -68,7 +87,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     if endpoint.role is not None:
         operation["description"] = f"Takes a token of the role `{endpoint.role}` or above."
-        operation["security"] = [{"token": []}, {}]
+        operation["security"] = [{"token": []}, {"session": []}, {}]
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.body_required,
@@ -81,7 +100,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     found: dict[str, Any] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": {"application/json": {"schema": _reference(model)}},
+            "content": _content(endpoint, model),
         }
         for status, model in endpoint.answers.items()
     }
@@ -91,7 +110,32 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
             "description": HTTPStatus(status).phrase,
             "content": {CONTENT_TYPE: {"schema": _reference(answers.Problem)}},
         }
+    # Of aiohttp itself: a request line or header that is too long, or no HTTP at all.
+    found["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     return found
+
+
+def _content(endpoint: Endpoint, model: type[BaseModel]) -> dict[str, Any]:
+    """What a good answer holds; of a stream, what each of its events does."""
+    if endpoint.text is None:
+        return {"application/json": {"schema": _reference(model)}}
+    if model is answers.Text:
+        return {endpoint.text: {"schema": {"type": "string"}}}
+    data = {
+        "type": "string",
+        "contentMediaType": "application/json",
+        "contentSchema": {"anyOf": [_reference(model), _RESET]},
+    }
+    event = {"enum": ["job", "reset"], "description": "reset: some are missing, read the lists"}
+    return {
+        endpoint.text: {
+            "schema": {
+                "type": "object",
+                "properties": {"event": event, "data": data, "id": {"type": "string"}},
+                "required": ["event", "data"],
+            }
+        }
+    }
 
 
 def _reference(model: type[Any]) -> dict[str, str]:

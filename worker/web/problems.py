@@ -5,7 +5,9 @@ the log but its route.
 """
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
+from contextvars import ContextVar
+from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -24,6 +26,7 @@ from redis.exceptions import (
 from jobs.lifecycle import IllegalMove
 from worker.desk import NoSuchHold, NoSuchJob
 from worker.intake import BadOrder, Conflict
+from worker.store.audit import BadAuditCursor
 from worker.store.queries import BadCursor
 
 log: Final = structlog.get_logger(__name__)
@@ -75,6 +78,24 @@ class Problem(Exception):
         )
 
 
+@dataclass(frozen=True, slots=True)
+class ProblemPage:
+    """How problems of pages look; status and headers are set afterwards."""
+
+    render: Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
+
+
+PROBLEM_PAGE: Final = web.AppKey("problem page", ProblemPage)
+"""Set by the pages; without it their problems are JSON like those of the API."""
+
+_AS_PAGE: Final[ContextVar[bool]] = ContextVar("as page", default=False)
+
+
+def show_as_page() -> None:
+    """Answer problems of this request as a page, where the application has one."""
+    _AS_PAGE.set(True)
+
+
 def bad_field(field: str, message: str, status: int = 422) -> Problem:
     """A value that cannot be taken: which, and what it must be."""
     return Problem(status, "bad-field", "Bad field", f"{field} {message}", field=field)
@@ -108,7 +129,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(404, "no-such-job", "No such job", str(error))
         case NoSuchHold():
             return Problem(404, "no-such-hold", "No such hold", str(error))
-        case BadCursor():
+        case BadCursor() | BadAuditCursor():
             detail = str(error)
             return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")
         case web.HTTPException():
@@ -177,8 +198,18 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
                 500, "internal", "Internal error", "this is a fault of ours; it is in the log"
             )
         elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request.refused", **_facts(request, error), why="redis is away")
+            log.warning("request.refused", **_facts(request, error), why=problem.name)
+        return await _answer(request, problem)
+
+
+async def _answer(request: web.Request, problem: Problem) -> web.StreamResponse:
+    shown = request.app.get(PROBLEM_PAGE) if _AS_PAGE.get() else None
+    if shown is None:
         return problem.response()
+    page = await shown.render(request, problem)
+    page.set_status(problem.status)
+    page.headers.update(problem.headers)
+    return page
 
 
 def _facts(request: web.Request, error: Exception) -> dict[str, Any]:

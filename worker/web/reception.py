@@ -76,8 +76,12 @@ class Reception:
             detail = "the body is no JSON object that names an event"
             raise self._refused(Outcome.UNREADABLE, 400, "malformed", "Malformed JSON", detail)
         outcome = await self._store_event(event, body)
-        self.counts[outcome] += 1
+        self._count(outcome)
         return outcome
+
+    def _count(self, outcome: Outcome) -> None:
+        self.counts[outcome] += 1
+        self._store.tally.received(outcome)
 
     async def adopt(self, execution_id: str, job_id: str) -> None:
         """Give a run, and what was and will be delivered of it, to the job it was attached to."""
@@ -127,7 +131,7 @@ class Reception:
         self, outcome: Outcome, status: int, name: str, title: str, detail: str
     ) -> Problem:
         """Count a refusal, and log it each time its count has doubled: anybody can cause them."""
-        self.counts[outcome] += 1
+        self._count(outcome)
         count = self.counts[outcome]
         if count & (count - 1) == 0:
             log.warning("webhook.refused", why=outcome.value, count=count)

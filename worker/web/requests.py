@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
 from worker.orders import PLAIN, Account, KindName, Target, Time, shape
+from worker.store.series import Window
 
 BULK_MOST: Final = 1_000
 PAGE_MOST: Final = 500
@@ -19,6 +20,9 @@ NOTE_MOST: Final = 1_000
 _NOTE: Final = f"a text of at most {NOTE_MOST} characters, kept on record"
 
 Note = Annotated[str, Field(max_length=NOTE_MOST, description=_NOTE)]
+ENTRY_ID: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
+"""What the ids of events look like."""
+
 ExecutionId = Annotated[str, shape(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
 
@@ -141,6 +145,49 @@ class WaitQuery(Parameters):
             description=f"seconds from 0 to {WAIT_MOST_S:g}",
         ),
     ] = 30.0
+
+
+class EventsQuery(Parameters):
+    """Which transitions, and after which one."""
+
+    state: Annotated[
+        State | None, Field(description=f"come from or to: one of {', '.join(State)}")
+    ] = None
+    kind: Annotated[Kind | None, Field(description="model or workflow")] = None
+    target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
+    account: Annotated[Account | None, Field(description="an account label")] = None
+    last_event_id: Annotated[
+        Annotated[str, shape(ENTRY_ID)] | None,
+        Field(description="the id of the last event seen, as the header Last-Event-ID"),
+    ] = None
+
+
+class AuditQuery(Parameters):
+    """Which acts of people, newest first."""
+
+    by: Annotated[
+        str | None, Field(min_length=1, max_length=64, description="the name of who did it")
+    ] = None
+    act: Annotated[
+        str | None,
+        Field(min_length=1, max_length=64, description="what was done, as release or bulk_requeue"),
+    ] = None
+    since: Annotated[_Moment | None, Field(description=f"done at or after: {_TIME}")] = None
+    until: Annotated[_Moment | None, Field(description=f"done before: {_TIME}")] = None
+    limit: Annotated[
+        int,
+        Field(ge=1, le=PAGE_MOST, description=f"a whole number from 1 to {PAGE_MOST}"),
+    ] = 50
+    cursor: Annotated[
+        Annotated[str, shape(ENTRY_ID)] | None,
+        Field(description="the next_cursor of the page before"),
+    ] = None
+
+
+class HistoryQuery(Parameters):
+    """How far back."""
+
+    window: Annotated[Window, Field(description="5m, 1h or 24h")] = Window.HOUR
 
 
 class GroupsQuery(Parameters):

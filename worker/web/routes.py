@@ -9,8 +9,21 @@ from pydantic import BaseModel
 
 from config.settings import Role
 from worker.orders import OrderRequest
-from worker.web import acts, answers, bulk, gates, jobs, probes, requests, webhooks
+from worker.web import (
+    acts,
+    answers,
+    audit,
+    bulk,
+    events,
+    gates,
+    jobs,
+    numbers,
+    probes,
+    requests,
+    webhooks,
+)
 from worker.web.endpoints import Endpoint, Handler
+from worker.web.exposition import CONTENT_TYPE
 from worker.web.openapi import build
 from worker.web.reception import HEADER
 
@@ -75,16 +88,16 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "GET",
         "/v1/jobs",
         jobs.list_jobs,
-        Role.READ,
+        Role.WATCH,
         {200: answers.JobPage},
         query=requests.JobsQuery,
     ),
-    Endpoint("GET", "/v1/jobs/{id}", jobs.one_job, Role.READ, _JOB, problems=(404,)),
+    Endpoint("GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB, problems=(404,)),
     Endpoint(
         "GET",
         "/v1/jobs/{id}/why",
         jobs.why_not_running,
-        Role.READ,
+        Role.WATCH,
         {200: answers.Why},
         problems=(404,),
     ),
@@ -92,7 +105,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "GET",
         "/v1/jobs/{id}/wait",
         jobs.wait,
-        Role.READ,
+        Role.WATCH,
         _JOB,
         query=requests.WaitQuery,
         problems=(404,),
@@ -111,11 +124,11 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "GET",
         "/v1/groups",
         gates.groups,
-        Role.READ,
+        Role.WATCH,
         {200: answers.GroupPage},
         query=requests.GroupsQuery,
     ),
-    Endpoint("GET", "/v1/holds", gates.holds, Role.READ, {200: answers.HoldPage}),
+    Endpoint("GET", "/v1/holds", gates.holds, Role.WATCH, {200: answers.HoldPage}),
     Endpoint(
         "POST",
         "/v1/holds",
@@ -135,7 +148,41 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         requests.ActRequest,
         problems=(400, 404, 413, 415, 422),
     ),
-    Endpoint("GET", "/v1/stats", gates.stats, Role.READ, {200: answers.Stats}),
+    Endpoint("GET", "/v1/stats", gates.stats, Role.WATCH, {200: answers.Stats}),
+    Endpoint(
+        "GET",
+        "/v1/stats/history",
+        numbers.history,
+        Role.WATCH,
+        {200: answers.History},
+        query=requests.HistoryQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        numbers.metrics,
+        Role.WATCH,
+        {200: answers.Text},
+        text=CONTENT_TYPE,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/events",
+        events.events,
+        Role.WATCH,
+        {200: answers.Moved},
+        query=requests.EventsQuery,
+        headers={"Last-Event-ID": "the id of the last event seen: what came after it is sent"},
+        text=events.CONTENT_TYPE,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/audit",
+        audit.audit,
+        Role.READ,
+        {200: answers.AuditPage},
+        query=requests.AuditQuery,
+    ),
     Endpoint(
         "POST",
         "/webhooks/knouds",

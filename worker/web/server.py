@@ -1,6 +1,7 @@
 """Serving the API: a process of its own, until SIGTERM or Ctrl-C."""
 
 import asyncio
+import logging
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -63,10 +64,19 @@ def _answer_soon(redis: ArqRedis) -> None:
     options["health_check_interval"] = 0
 
 
+def _quotes_nothing(record: logging.LogRecord) -> bool:
+    """Of a request that is no HTTP, say what kind of error it was: the error's text quotes it."""
+    if record.exc_info and record.exc_info[0] is not None:
+        record.msg = f"{record.msg} ({record.exc_info[0].__name__})"
+        record.exc_info = None
+    return True
+
+
 @asynccontextmanager
 async def running(settings: Settings, store: Store) -> AsyncGenerator[str]:
     """Serve and yield the base URL, with the port that was found where the setting is 0."""
     settings.require_tokens()
+    logging.getLogger("aiohttp.server").addFilter(_quotes_nothing)
     runner = web.AppRunner(
         create_app(settings, store), access_log=None, shutdown_timeout=FINISH_WITHIN_S
     )

@@ -8,12 +8,15 @@ import msgspec
 from aiohttp import web
 
 from jobs.holds import Hold
+from jobs.lanes import Lane
+from jobs.quota import Bucket
 from jobs.records import Attempt, Event, Job, Reason
 from jobs.why import Blocker
 from worker.bulk import Act, Counts, Order
 from worker.caps import LaneCaps
+from worker.forecast import Eta
 from worker.review import Evidence, GroupSeen, Stats
-from worker.store.fleet import Heartbeat, QuotaSeen
+from worker.store.fleet import Heartbeat
 from worker.store.queries import LaneCount
 
 View = Mapping[str, object]
@@ -56,8 +59,17 @@ def _raw(text: bytes | None) -> msgspec.Raw | None:
 # Jobs.
 
 
-def job_view(job: Job, inputs: bytes | None = None, result: bytes | None = None) -> View:
-    """A job; `inputs` and `result` as JSON text."""
+def job_view(
+    job: Job,
+    inputs: bytes | None = None,
+    result: bytes | None = None,
+    *,
+    eta: Eta | None = None,
+    hidden: bool = False,
+) -> View:
+    """A job; `inputs` and `result` as JSON text, null for those who may not see them."""
+    if hidden:
+        inputs = result = None
     return {
         "id": job.id,
         "kind": job.kind,
@@ -79,10 +91,13 @@ def job_view(job: Job, inputs: bytes | None = None, result: bytes | None = None)
         "created_at": moment(job.created_at),
         "scheduled_for": _maybe(job.scheduled_for),
         "submitted_at": _maybe(job.submitted_at),
+        "eta": _maybe(eta.likely_at if eta else None),
+        "eta_late": _maybe(eta.late_at if eta else None),
         "finished_at": _maybe(job.finished_at),
         "updated_at": moment(job.updated_at),
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "events": [_event(event) for event in job.events],
+        "payloads_hidden": hidden,
     }
 
 
@@ -230,7 +245,7 @@ def stats_view(stats: Stats, caps: LaneCaps) -> View:
     return {
         "states": stats.states,
         "oldest": {state: round(age, 3) for state, age in stats.oldest.items()},
-        "lanes": [_lane(lane, caps) for lane in stats.lanes],
+        "lanes": [_lane(lane, caps, stats.drain) for lane in stats.lanes],
         "quota": [_quota(route, seen) for route, seen in sorted(stats.quota.items())],
         "workers": [_worker(beat) for beat in stats.workers],
         "holds": stats.holds,
@@ -238,7 +253,7 @@ def stats_view(stats: Stats, caps: LaneCaps) -> View:
     }
 
 
-def _lane(count: LaneCount, caps: LaneCaps) -> View:
+def _lane(count: LaneCount, caps: LaneCaps, drain: Mapping[Lane, float]) -> View:
     return {
         "lane": str(count.lane),
         "account": count.lane.account,
@@ -248,10 +263,11 @@ def _lane(count: LaneCount, caps: LaneCaps) -> View:
         "active": count.active,
         "cap": caps.of(count.lane),
         "head_since": _maybe(count.head_since),
+        "drain_s": round(drain[count.lane], 1) if count.lane in drain else None,
     }
 
 
-def _quota(route: str, seen: QuotaSeen) -> View:
+def _quota(route: str, seen: Bucket) -> View:
     return {
         "route": route,
         "limit": seen.limit,

@@ -92,7 +92,8 @@ class Waiters:
                 if message["type"] == "subscribe":
                     self._listening.set()
                 elif message["type"] == "message":
-                    self._tell(message["data"].decode())
+                    for job_id in message["data"].decode().split():
+                        self._tell(job_id)
         finally:
             await channel.aclose()
 

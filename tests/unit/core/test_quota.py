@@ -208,8 +208,8 @@ class World:
 @given(st.sampled_from([7, 20, 100]), st.booleans(), st.randoms(use_true_random=False))
 def test_a_backlog_flows_at_the_limit_and_nothing_is_refused(
     limit: int,
-    aligned: bool,
-    dice: random.Random,  # noqa: FBT001
+    aligned: bool,  # noqa: FBT001 - drawn, not passed
+    dice: random.Random,
 ) -> None:
     world = World(Provider(limit, aligned), lambda: dice.uniform(0.002, 0.4))
     usable = limit - RESERVE
@@ -227,9 +227,13 @@ def test_what_others_spend_on_the_account_costs_a_few_refusals_a_window(
 ) -> None:
     provider = Provider(100, aligned=True)
     world = World(provider, lambda: dice.uniform(0.002, 0.2))
+
+    def somebody_else() -> None:
+        provider.ask(world.now)
+
     for window in range(1, 5):
         start = math.floor(NOW / W) * W + window * W
         for _ in range(others):
-            world.later(start - NOW + dice.uniform(0, 0.5), lambda: provider.ask(world.now))
+            world.later(start - NOW + dice.uniform(0, 0.5), somebody_else)
     world.run(200, NOW + 5 * W)
     assert world.refused <= 4 * 10, "no more than the opening of each window"

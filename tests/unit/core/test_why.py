@@ -25,7 +25,8 @@ CLEAR = Gates()
 
 
 def kinds(job: Job, gates: Gates = CLEAR, **around: Any) -> list[str]:
-    surroundings = Surroundings(gates, **({"workers": 1} | around))
+    told: dict[str, Any] = {"workers": 1} | around
+    surroundings = Surroundings(gates, **told)
     return [blocker.kind for blocker in why_not_running(job, surroundings, NOW)]
 
 

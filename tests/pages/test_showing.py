@@ -1,0 +1,84 @@
+"""Every page shows what is there, and tells nothing from hidden."""
+
+import pytest
+
+from config.settings import Settings
+from jobs.lanes import Scope
+from tests.pages.conftest import Open
+from tests.pages.reader import Reader
+from tests.web.road import Road
+from worker.cli.up.plan import free_port
+from worker.clock import SystemClock
+from worker.connection import connect
+from worker.desk import Desk, Person
+from worker.store import open_store
+
+LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit")
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_an_empty_system_has_pages_that_say_so(pages: Reader, path: str) -> None:
+    page = await pages.get(path)
+    assert page.status == 200, page.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert any("empty" in facts.get("class", "") for facts in page.tags("p")), page.text
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_every_list_shows_jobs_of_every_state(pages: Reader, road: Road, path: str) -> None:
+    await every_state(road)
+    page = await pages.get(path)
+    assert page.status == 200, page.text
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "queued",
+        "submitting",
+        "running",
+        "succeeded",
+        "retrying",
+        "dead",
+        "held",
+        "uncertain",
+        "stuck",
+    ],
+)
+async def test_a_job_of_every_state_has_its_page(pages: Reader, road: Road, job: str) -> None:
+    await every_state(road)
+    page = await pages.get(f"/jobs/{job}")
+    assert page.status == 200, page.text
+    assert job in page.text
+
+
+async def every_state(road: Road) -> None:
+    """A job of each state, named for it."""
+    await road.queued("queued", batch="b1", tags=("red",))
+    await road.submitting("submitting")
+    await road.running("running")
+    await road.succeeded("succeeded", b'{"images": ["https://cdn.example/1.png"]}')
+    await road.retrying("retrying")
+    await road.dead("dead", batch="b1")
+    await road.held("held")
+    await road.uncertain("uncertain")
+    await road.stuck("stuck")
+    desk = Desk(road.store, SystemClock())
+    await desk.set_hold(Scope("default/model/suno"), Person("ann", "maintenance"))
+
+
+async def test_without_redis_a_page_says_so(
+    open_pages: Open, settings: Settings, namespace: str
+) -> None:
+    redis = connect(settings, f"redis://127.0.0.1:{free_port()}/0")
+    async with open_pages(open_store(redis, namespace), settings) as pages:
+        page = await pages.get("/")
+        assert page.status == 503
+        assert "Redis is not available" in page.text
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_job_that_does_not_exist_is_told(pages: Reader) -> None:
+    page = await pages.get("/jobs/none")
+    assert page.status == 404
+    assert "there is no job 'none'" in page.text

@@ -1,0 +1,102 @@
+"""What a result holds to look at and listen to: addresses of pictures, films and songs.
+
+The server never fetches one. The browser does, without telling from where, and only http and https
+are addresses here: `javascript:` and the like stay the texts they are.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import PurePosixPath
+from typing import Any, Final, cast
+from urllib.parse import urlsplit
+
+from worker.store.codec import BROKEN, decode
+
+MOST: Final = 48
+"""Things shown of one result."""
+
+DEPTH_MOST: Final = 12
+URL_MOST: Final = 4_096
+LOOKED_AT_MOST: Final = 20_000
+"""Values of a result that are looked at."""
+
+
+class Kind(StrEnum):
+    """How a thing is shown."""
+
+    IMAGE = "image"
+    VIDEO = "video"
+    AUDIO = "audio"
+    LINK = "link"
+
+
+@dataclass(frozen=True, slots=True)
+class Medium:
+    """One thing to look at."""
+
+    kind: Kind
+    url: str
+    where: str
+    """Its place in the result, as `images[0]`."""
+
+
+_BY_SUFFIX: Final = {
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif"), Kind.IMAGE),
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".m4v"), Kind.VIDEO),
+    **dict.fromkeys((".mp3", ".wav", ".ogg", ".m4a", ".flac", ".aac"), Kind.AUDIO),
+}
+_BY_NAME: Final = (("image", Kind.IMAGE), ("video", Kind.VIDEO), ("audio", Kind.AUDIO))
+
+
+def media_of(result: bytes | None) -> tuple[Medium, ...]:
+    """The things a result holds, in its order; nothing where it cannot be read."""
+    if result is None:
+        return ()
+    try:
+        found = decode(result)
+    except (*BROKEN, RecursionError):
+        return ()
+    media: dict[str, Medium] = {}
+    for looked_at, (where, name, text) in enumerate(_texts(found, "", "", 0)):
+        if len(media) >= MOST or looked_at >= LOOKED_AT_MOST:
+            break
+        if is_web_address(text):
+            media.setdefault(text, Medium(_kind(name, text), text, where))
+    return tuple(media.values())
+
+
+def is_web_address(text: str) -> bool:
+    """Whether a text is an address of the web, and nothing else."""
+    if len(text) > URL_MOST or not text.lower().startswith(("http://", "https://")):
+        return False
+    if any(ord(char) <= ord(" ") or char in '"<>\\^`{|}' for char in text):
+        return False
+    try:
+        return bool(urlsplit(text).hostname)
+    except ValueError:
+        return False
+
+
+def _kind(name: str, url: str) -> Kind:
+    suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
+    if suffix in _BY_SUFFIX:
+        return _BY_SUFFIX[suffix]
+    for word, kind in _BY_NAME:
+        if word in name.lower():
+            return kind
+    return Kind.LINK
+
+
+def _texts(value: Any, where: str, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
+    """Every text with its place and the name it stands under."""
+    if depth > DEPTH_MOST:
+        return
+    if isinstance(value, str):
+        yield where, name, value
+    elif isinstance(value, list):
+        for number, one in enumerate(cast("list[object]", value)):
+            yield from _texts(one, f"{where}[{number}]", name, depth + 1)
+    elif isinstance(value, dict):
+        for key, one in cast("dict[str, Any]", value).items():
+            yield from _texts(one, f"{where}.{key}" if where else key, key, depth + 1)

@@ -1,0 +1,45 @@
+"""JSON that a person typed into a form: read strictly, and never repeated in an error."""
+
+import json
+from typing import Any, cast
+
+from worker.intake import BadOrder
+from worker.orders import encode_inputs
+from worker.store.codec import BROKEN, decode
+
+
+class _Twice(Exception):
+    """A name stands twice in one object."""
+
+
+def read_inputs(text: str, most: int) -> bytes:
+    """Inputs as JSON text, no larger than `most` bytes; raises `BadOrder`."""
+    return encode_inputs(_object("inputs", text, 'as {"prompt": "a cat"}'), most)
+
+
+def read_patch(text: str) -> dict[str, Any]:
+    """A merge patch (RFC 7396); raises `BadOrder`."""
+    return _object("patch", text, 'as {"steps": 20}; null removes a field')
+
+
+def _object(field: str, text: str, example: str) -> dict[str, Any]:
+    try:
+        json.loads(text, object_pairs_hook=_unique)
+        found = decode(text.encode())
+    except _Twice:
+        raise BadOrder(field, "name something twice in one object: give each name once") from None
+    except json.JSONDecodeError as error:
+        where = f"line {error.lineno} column {error.colno}"
+        raise BadOrder(field, f"must be JSON, which ends at {where}: {error.msg}") from None
+    except BROKEN:
+        raise BadOrder(
+            field, "must be JSON that can be kept: flatten it, no lone surrogates"
+        ) from None
+    if not isinstance(found, dict):
+        raise BadOrder(field, f"must be a JSON object, {example}")
+    return cast("dict[str, Any]", found)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> None:
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise _Twice

@@ -1,0 +1,101 @@
+"""Browser sessions: a random secret in a cookie, made from a token of the settings at the login.
+
+Redis has the digest of the secret and, as the proof of the token, an HMAC of the secret under the
+token. So a dump of Redis opens no session and tells nothing of a token, nobody who can write to
+Redis makes a session, and a token that is changed or taken out of the settings ends its sessions.
+Name and role are those the token has now. The token against forged forms is made from the secret.
+"""
+
+import hashlib
+import hmac
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+import msgspec
+
+from config.settings import ApiToken
+from worker.store.codec import BROKEN
+from worker.store.sessions import SessionStore
+
+LASTS_S: Final = 12 * 3600
+"""A session ends when it was not used for so long."""
+
+SECRET_BYTES: Final = 32
+
+
+class _Kept(msgspec.Struct, frozen=True):
+    """What Redis has of a session."""
+
+    name: str
+    seal: str
+
+
+_kept: Final = msgspec.json.Decoder(_Kept)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """A session that stands."""
+
+    secret: str = field(repr=False)
+    token: ApiToken
+
+    @property
+    def csrf(self) -> str:
+        """What unsafe requests of this session carry."""
+        return csrf_of(self.secret)
+
+
+class Sessions:
+    """Opens, finds and closes sessions."""
+
+    def __init__(self, store: SessionStore, tokens: Sequence[ApiToken]) -> None:
+        self._store = store
+        self._tokens = {token.name: token for token in tokens}
+
+    async def open(self, token: ApiToken) -> Session:
+        """A new session of a token; its secret goes into the cookie."""
+        session = Session(secrets.token_urlsafe(SECRET_BYTES), token)
+        kept = _Kept(token.name, _seal(token, session.secret))
+        await self._store.open(_digest(session.secret), msgspec.json.encode(kept), LASTS_S)
+        return session
+
+    async def find(self, secret: str) -> Session | None:
+        """The session of a cookie; None where it ended, or where its token did."""
+        data = await self._store.find(_digest(secret), LASTS_S)
+        if data is None:
+            return None
+        try:
+            kept = _kept.decode(data)
+        except BROKEN:
+            return None
+        token = self._tokens.get(kept.name)
+        if token is None or not hmac.compare_digest(
+            kept.seal.encode(), _seal(token, secret).encode()
+        ):
+            return None
+        return Session(secret, token)
+
+    async def close(self, secret: str) -> None:
+        """End a session."""
+        await self._store.close(_digest(secret))
+
+
+def csrf_of(secret: str) -> str:
+    """The token against forged forms that belongs to a secret."""
+    return hmac.new(_bytes(secret), b"csrf", hashlib.sha256).hexdigest()
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogateescape")
+
+
+def _digest(secret: str) -> str:
+    return hashlib.sha256(_bytes(secret)).hexdigest()
+
+
+def _seal(token: ApiToken, secret: str) -> str:
+    key = token.secret.get_secret_value().encode()
+    return hmac.new(key, b"session:" + _bytes(secret), hashlib.sha256).hexdigest()
