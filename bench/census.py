@@ -5,7 +5,6 @@ grew by during the census.
 """
 
 import asyncio
-import json
 import sys
 import tempfile
 import time
@@ -16,6 +15,7 @@ from pathlib import Path
 import psutil
 from pydantic import SecretStr
 
+from bench import printing
 from config.settings import Settings
 from jobs import moves
 from jobs.answers import Accepted, Fault, Finished
@@ -103,9 +103,8 @@ async def main(count: int) -> None:
                 "grown_mb": (peak - rss) / 2**20,
             }
             await redis.aclose(close_connection_pool=True)
-    for name, value in found.items():
-        print(f"{name:12} {value:12.3f}")  # noqa: T201
-    print(json.dumps(found))  # noqa: T201
+    printing.table({"census": found})
+    printing.as_json("census", {"rows": found})
 
 
 if __name__ == "__main__":

@@ -17,10 +17,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-import aiohttp
 from arq.connections import ArqRedis, RedisSettings, create_pool
 
-from bench import naive_arq
+from bench import naive_arq, printing
+from bench.asking import ask
 from bench.running import KEY, Bench, system
 from jobs.lanes import JobId
 from jobs.orders import Order
@@ -161,17 +161,8 @@ async def _play(
     await asyncio.gather(come(), die())
 
 
-async def _sandbox(bench: Bench, what: str) -> dict[str, Any]:
-    async with (
-        aiohttp.ClientSession() as http,
-        http.get(f"{bench.sandbox}/_sandbox/{what}") as answer,
-    ):
-        found: dict[str, Any] = await answer.json()
-        return found
-
-
 async def _counted(bench: Bench, succeeded: set[str], parked: int) -> dict[str, float]:
-    labels = (await _sandbox(bench, "ledger"))["labels"]
+    labels = (await ask(bench.sandbox, "ledger"))["labels"]
     started = {f"r{n}": labels.get(f"r{n}", {"started": 0})["started"] for n in range(RUNS)}
     return {
         "runs": RUNS,
@@ -271,7 +262,7 @@ async def rescue(seed: int) -> dict[str, float]:
 async def _rescued(
     bench: Bench, theirs: set[str], killed_at: float, first: float
 ) -> dict[str, float]:
-    items = (await _sandbox(bench, "executions"))["items"]
+    items = (await ask(bench.sandbox, "executions"))["items"]
     ended = {item["label"]: item["finished_at"] or 0.0 for item in items}
     page = await bench.store.queries.page(Filter(), IN_FLIGHT)
     delays = [(job.finished_at or 0.0) - ended[job.id] for job in page.jobs]
@@ -299,7 +290,7 @@ async def _running(bench: Bench) -> bool:
 
 
 async def _polls(bench: Bench) -> dict[str, int]:
-    items = (await _sandbox(bench, "executions"))["items"]
+    items = (await ask(bench.sandbox, "executions"))["items"]
     return {item["label"]: item["polls"] for item in items}
 
 
@@ -319,13 +310,9 @@ async def main(seed: int) -> None:
     plan = schedule(seed)
     found = {"ours": await ours(plan), "naive": await naive(plan)}
     rescued = await rescue(seed)
-    print(f"{KILLS} kills, {RUNS} runs, seed {seed}")  # noqa: T201
-    print(f"{'':22}{'ours':>10}{'plain arq':>12}")  # noqa: T201
-    for name in found["ours"]:
-        print(f"{name:22}{found['ours'][name]:10.0f}{found['naive'][name]:12.0f}")  # noqa: T201
-    for name, value in rescued.items():
-        print(f"{name:22}{value:10.2f}")  # noqa: T201
-    print(json.dumps({"seed": seed, "crash": found, "rescue": rescued}))  # noqa: T201
+    printing.table(found, f"{KILLS} kills, {RUNS} runs")
+    printing.table({"rescue": rescued}, "one of two killed")
+    printing.as_json("crash", {"seed": seed, "crash": found, "rescue": rescued})
 
 
 if __name__ == "__main__":

@@ -7,13 +7,12 @@ relapse), tops up, and releases again. One worker; counted by the sandbox.
 """
 
 import asyncio
-import json
 import time
 from collections.abc import Awaitable, Callable
 from typing import Final
 
-import aiohttp
-
+from bench import printing
+from bench.asking import ask, tell
 from bench.running import Bench, system
 from jobs.holds import released
 from jobs.orders import Order
@@ -34,18 +33,13 @@ WITHIN_S: Final = 120.0
 
 async def submits(bench: Bench) -> dict[str, int]:
     """Submits by the status of their answer."""
-    async with aiohttp.ClientSession() as http, http.get(f"{bench.sandbox}/_sandbox/ledger") as got:
-        found: dict[str, int] = (await got.json())["requests"].get("run.model", {})
-        return found
+    found: dict[str, int] = (await ask(bench.sandbox, "ledger"))["requests"].get("run.model", {})
+    return found
 
 
 async def top_up(bench: Bench, credits_: int) -> None:
     """Give the account its credits."""
-    async with (
-        aiohttp.ClientSession(raise_for_status=True) as http,
-        http.post(f"{bench.sandbox}/_sandbox/topup", json={"balance": credits_}),
-    ):
-        pass
+    await tell(bench.sandbox, "topup", {"balance": credits_})
 
 
 async def release(bench: Bench) -> None:
@@ -104,9 +98,8 @@ async def main() -> None:
             - refused
             - rows["spent_by_a_release_while_the_cause_persists"]
         )
-    for name, value in rows.items():
-        print(f"{name:46} {value:10.2f}")  # noqa: T201
-    print(json.dumps(rows))  # noqa: T201
+    printing.table({"one worker": rows}, "credits run out")
+    printing.as_json("holds", {"rows": rows})
 
 
 if __name__ == "__main__":

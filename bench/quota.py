@@ -13,12 +13,12 @@ import sys
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack
-from typing import Any, Final
+from typing import Any, Final, cast
 
-import aiohttp
 from arq.connections import RedisSettings, create_pool
 
-from bench import naive_arq
+from bench import naive_arq, printing
+from bench.asking import ask
 from bench.running import KEY, Bench, system
 from jobs.orders import Order
 from jobs.quota import RESERVE
@@ -39,9 +39,7 @@ WITHIN_S: Final = 4 * IDEAL_S
 
 async def ledger(bench: Bench) -> dict[str, Any]:
     """What the sandbox counted."""
-    async with aiohttp.ClientSession() as http, http.get(f"{bench.sandbox}/_sandbox/ledger") as got:
-        found: dict[str, Any] = await got.json()
-        return found
+    return await ask(bench.sandbox, "ledger")
 
 
 async def until(done: Callable[[], Awaitable[bool]]) -> float:
@@ -83,7 +81,8 @@ async def naive(workers: int) -> dict[str, float]:
             await pool.enqueue_job("run_model", TARGET, INPUTS)
 
         async def done() -> bool:
-            return len(await pool.keys("arq:result:*")) == RUNS
+            keys: list[bytes] = await cast("Any", pool).keys("arq:result:*")
+            return len(keys) == RUNS
 
         took = await until(done)
         await pool.aclose(close_connection_pool=True)
@@ -124,10 +123,8 @@ async def main() -> None:
         "plain arq, 1 worker": await naive(1),
         "plain arq, 4 workers": await naive(4),
     }
-    print(f"{RUNS} runs, {LIMIT} a window of {WINDOW_S:g} s, ideal {IDEAL_S:g} s")  # noqa: T201
-    for name, row in rows.items():
-        print(f"{name:22}", *(f"{key} {value:8.2f}" for key, value in row.items()))  # noqa: T201
-    print(json.dumps(rows))  # noqa: T201
+    printing.table(rows, f"{RUNS} runs, {LIMIT} in {WINDOW_S:g} s")
+    printing.as_json("quota", {"runs": RUNS, "ideal_s": IDEAL_S, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ One worker each time, measured for some seconds once all is quiet. About a minut
 """
 
 import asyncio
-import json
 import time
 from typing import Final
 
+from bench import printing
 from bench.running import system
 from jobs.holds import Hold
 from jobs.lanes import Scope
@@ -52,9 +52,8 @@ async def main() -> None:
         rows[f"{backlog} behind a closed gate"] = await measure(backlog, (), gate=True)
         little = ("--limit", "6", "--window-s", "3600")
         rows[f"{backlog} behind an empty quota"] = await measure(backlog, little, gate=False)
-    for name, row in rows.items():
-        print(f"{name:30}", *(f"{key} {value:10.2f}" for key, value in row.items()))  # noqa: T201
-    print(json.dumps(rows))  # noqa: T201
+    printing.table(rows, "waiting")
+    printing.as_json("waiting", {"rows": rows})
 
 
 if __name__ == "__main__":

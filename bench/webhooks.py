@@ -7,18 +7,22 @@ minutes, most of it waiting for the safety net.
 """
 
 import asyncio
-import json
 import sys
 from typing import Final
 
-import aiohttp
 from pydantic import SecretStr
 
+from bench import printing
+from bench.asking import tell
+from bench.load import Ours
+from bench.measuring import figures, play
 from bench.running import Bench, system
-from bench.thousand import SANDBOX, measure
+from bench.workload import burst, sandbox
 from worker.web import running
 
 SECRET: Final = "whsec_of_a_benchmark"  # noqa: S105
+MEDIAN_S: Final = 3.0
+WITHIN_S: Final = 600.0
 SHARES: Final = {"every delivery": (0.0, 0.0), "a fifth lost, a fifth doubled": (0.2, 0.2)}
 """What is measured: the shares of deliveries that are lost and doubled."""
 
@@ -26,31 +30,26 @@ SHARES: Final = {"every delivery": (0.0, 0.0), "a fifth lost, a fifth doubled": 
 async def _hook(bench: Bench, api: str, lost: float, doubled: float) -> None:
     url = f"{api}/webhooks/knouds"
     told = {"url": url, "secret": SECRET, "lost": lost, "doubled": doubled}
-    async with (
-        aiohttp.ClientSession(raise_for_status=True) as http,
-        http.post(f"{bench.sandbox}/_sandbox/webhook", json=told),
-    ):
-        pass
+    await tell(bench.sandbox, "webhook", told)
 
 
 async def _run(runs: int, lost: float, doubled: float) -> dict[str, float]:
-    async with system(sandbox=SANDBOX, KNOUDS_WEBHOOK_SECRET=SECRET) as bench:
+    async with system(sandbox=sandbox(MEDIAN_S), KNOUDS_WEBHOOK_SECRET=SECRET) as bench:
         settings = bench.settings.model_copy(
             update={"http_port": 0, "webhook_secret": SecretStr(SECRET)}
         )
         async with running(settings, bench.store) as api:
             await _hook(bench, api, lost, doubled)
-            return await measure(bench, runs)
+            ours = Ours(bench)
+            played = await play(ours, burst(runs), WITHIN_S)
+            return figures(played, await ours.seen(), ())
 
 
 async def main(runs: int) -> None:
     """Measure and print."""
     rows = {name: await _run(runs, *shares) for name, shares in SHARES.items()}
-    for name, found in rows.items():
-        print(name)  # noqa: T201
-        for figure, value in found.items():
-            print(f"  {figure:24} {value:10.3f}")  # noqa: T201
-    print(json.dumps(rows))  # noqa: T201
+    printing.table(rows, f"{runs:,} runs")
+    printing.as_json("webhooks", {"runs": runs, "rows": rows})
 
 
 if __name__ == "__main__":

@@ -54,4 +54,4 @@ CASES: Final = (
 )
 
 SHORT: Final = Case("3 s, at most 10 s", ((1.0, 3.0, 0.5),), cap_s=10.0)
-"""The runs of `bench.thousand`."""
+"""The runs of `bench.load`."""

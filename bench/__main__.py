@@ -1,0 +1,46 @@
+"""The figures of our own, one bench after the other: python -m bench [NAME …]. About ten minutes.
+
+Each is a program of its own, `python -m bench.NAME`. What each prints as JSON is gathered in
+`.bench/results.json`. `python -m bench.peers` is apart, and so are `crash` and `quota`.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+from typing import Any, Final
+
+from bench.peers.environments import CACHE
+
+BENCHES: Final = (
+    *("load", "enqueue", "pickup", "idle", "backlog", "memory", "fleet", "startup", "depth"),
+)
+
+
+def run(name: str) -> dict[str, Any]:
+    """Run a bench, show what it prints, and return its JSON."""
+    command = [sys.executable, "-m", f"bench.{name}"]
+    done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
+    *shown, last = done.stdout.splitlines()
+    print(*shown, sep="\n", flush=True)  # noqa: T201
+    found: dict[str, Any] = json.loads(last)
+    return found
+
+
+def main() -> None:
+    """Run them, print what misses its aim, and write everything down."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("names", nargs="*", default=BENCHES, help=" ".join(BENCHES))
+    found = {name: run(name) for name in parser.parse_args().names}
+    CACHE.mkdir(exist_ok=True)
+    into = CACHE / "results.json"
+    into.write_text(json.dumps(found, indent=1) + "\n")
+    aims = [aim for one in found.values() for aim in one["aims"]]
+    missed = [aim["name"] for aim in aims if not aim["met"]]
+    print(f"{len(aims) - len(missed)} of {len(aims)} aims met; {into}")  # noqa: T201
+    for name in missed:
+        print(f"  NOT MET: {name}")  # noqa: T201
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,50 @@
+"""What an idle system costs: python -m bench.idle. A worker alone, then an API alone."""
+
+import asyncio
+import time
+from typing import Final
+
+import psutil
+
+from bench import printing
+from bench.enqueue import api
+from bench.measuring import cpu_s
+from bench.printing import Aim
+from bench.running import Bench, system
+
+QUIET_S: Final = 3.0
+MEASURED_S: Final = 20.0
+
+
+async def watch(bench: Bench, process: psutil.Process) -> dict[str, float]:
+    """What a process and Redis do while nothing is to be done."""
+    await asyncio.sleep(QUIET_S)
+    cpu, redis, commands = cpu_s(process), cpu_s(bench.redis), await bench.commands()
+    began = time.monotonic()
+    await asyncio.sleep(MEASURED_S)
+    took = time.monotonic() - began
+    return {
+        "cpu_percent": 100 * (cpu_s(process) - cpu) / took,
+        "redis_cpu_percent": 100 * (cpu_s(bench.redis) - redis) / took,
+        "redis_commands_per_s": (await bench.commands() - commands) / took,
+        "rss_mb": process.memory_info().rss / 2**20,
+    }
+
+
+async def main() -> None:
+    """Measure and print."""
+    async with system() as bench:
+        worker = await watch(bench, bench.workers[0])
+    async with system(workers=0) as bench, api(bench) as (_, process):
+        found = {"worker": worker, "API": await watch(bench, process)}
+    wanted = [
+        Aim("idle worker, % of a core", worker["cpu_percent"], 1.5),
+        Aim("idle worker, Redis commands/s", worker["redis_commands_per_s"], 50),
+    ]
+    printing.table(found, "idle")
+    printing.aims(wanted)
+    printing.as_json("idle", {"rows": found}, wanted)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

@@ -1,0 +1,111 @@
+"""Our worker under the workload of the field: python -m bench.load [IN_FLIGHT] [--median-s 3].
+
+One worker, burst and steady (where the stand-in can keep up). Durations are learned from 300 runs
+before, which are not counted. `--polls` and `--poll-min-s` are KNOUDS_POLLS_PER_RUN and
+KNOUDS_POLL_MIN_S.
+"""
+
+import argparse
+import asyncio
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import psutil
+
+from bench import printing
+from bench.measuring import judged, play
+from bench.running import Bench, system
+from bench.workload import Workload, arrivals, burst, sandbox, shapes
+from config.settings import Settings
+from jobs.orders import Order
+from jobs.places import Index
+from jobs.states import Kind, State
+from worker.clock import SystemClock
+from worker.intake import Defaults, Intake
+from worker.store.queries import Filter
+
+WARM_UP: Final = 300
+INPUTS: Final = b'{"prompt":"x"}'
+PAGE: Final = 1_000
+USUAL: Final = Settings()
+
+
+@dataclass(frozen=True, slots=True)
+class Ours:
+    """Our workers."""
+
+    bench: Bench
+
+    def processes(self) -> Sequence[psutil.Process]:
+        """The workers."""
+        return self.bench.workers
+
+    async def feed(self, workload: Workload) -> None:
+        """Enqueue runs, as the API does it."""
+        intake = Intake(self.bench.store, SystemClock(), Defaults())
+        order = Order(Kind.MODEL, "gpt-image-2", INPUTS)
+        async for count in arrivals(workload.runs, workload.rate):
+            for placed in await intake.enqueue_many([(None, order)] * count):
+                if isinstance(placed, Exception):
+                    raise placed
+
+    async def done(self) -> int:
+        """How many runs are on record as succeeded."""
+        key = self.bench.store.keys.index(Index.STATE, State.SUCCEEDED)
+        return int(await self.bench.store.client.call("ZCARD", key))
+
+    async def seen(self) -> dict[str, float]:
+        """When each run's end was seen, by execution id."""
+        found: dict[str, float] = {}
+        cursor = None
+        while True:
+            page = await self.bench.store.queries.page(Filter(state=State.SUCCEEDED), PAGE, cursor)
+            for job in page.jobs:
+                if job.execution_id is not None and job.finished_at is not None:
+                    found[job.execution_id] = job.finished_at
+            cursor = page.next_cursor
+            if cursor is None:
+                return found
+
+
+async def measure(
+    workloads: Sequence[Workload],
+    polls: float = USUAL.polls_per_run,
+    poll_min_s: float = USUAL.poll_min_s,
+) -> dict[str, dict[str, float]]:
+    """The figures of our worker over workloads, one after the other on the same worker."""
+    median_s = workloads[0].median_s
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        async with system(
+            sandbox=sandbox(median_s),
+            stalls=folder,
+            KNOUDS_POLLS_PER_RUN=f"{polls:.3f}",
+            KNOUDS_POLL_MIN_S=f"{poll_min_s:.3f}",
+        ) as bench:
+            ours = Ours(bench)
+            await play(ours, burst(WARM_UP, median_s))
+            played = [await play(ours, workload) for workload in workloads]
+            seen = await ours.seen()
+        return judged(workloads, played, folder, seen)
+
+
+async def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("in_flight", nargs="?", type=int, default=2_000)
+    parser.add_argument("--median-s", type=float, default=3.0)
+    parser.add_argument("--polls", type=float, default=USUAL.polls_per_run)
+    parser.add_argument("--poll-min-s", type=float, default=USUAL.poll_min_s)
+    asked = parser.parse_args()
+    workloads = shapes(asked.in_flight, asked.median_s)
+    found = await measure(workloads, asked.polls, asked.poll_min_s)
+    printing.table(found, f"{asked.in_flight:,} in flight")
+    printing.as_json("load", {"in_flight": asked.in_flight, "shapes": found})
+
+
+if __name__ == "__main__":
+    asyncio.run(main())

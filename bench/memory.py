@@ -1,0 +1,86 @@
+"""What a finished job takes in Redis: python -m bench.memory [JOBS].
+
+Measured is what so many more jobs add: record, places and indexes. Their inputs and results are
+taken off, and so is the stream of events, which does not grow with the jobs that are kept: it is
+shown apart.
+"""
+
+import argparse
+import asyncio
+from typing import Final
+
+from bench import printing
+from bench.printing import Aim
+from bench.running import Bench, system
+from jobs.orders import Order
+from jobs.states import Kind, State
+from worker.clock import SystemClock
+from worker.intake import Defaults, Intake
+from worker.store.queries import Filter
+
+FIRST: Final = 1_000
+"""Jobs before: whatever there is once is there by then."""
+
+JOBS: Final = 2_000
+QUIET_S: Final = 3.0
+LOOK_S: Final = 0.1
+ORDER: Final = Order(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s":0.2}}')
+
+
+async def finish(bench: Bench, jobs: int) -> None:
+    """Enqueue jobs and wait until all that there are have succeeded."""
+    intake = Intake(bench.store, SystemClock(), Defaults())
+    for first in range(0, jobs, 500):
+        await intake.enqueue_many([(None, ORDER)] * min(500, jobs - first))
+    while True:
+        states, _ = await bench.store.queries.states()
+        if states[State.SUCCEEDED] == sum(states.values()):
+            break
+        await asyncio.sleep(LOOK_S)
+    await asyncio.sleep(QUIET_S)
+
+
+async def used(bench: Bench) -> int:
+    """Bytes that Redis has allocated for its data; buffers of connections aside."""
+    memory: dict[str, int] = await bench.store.client.call("INFO", "memory")
+    return memory["used_memory"] - memory["mem_clients_normal"] - memory["mem_aof_buffer"]
+
+
+async def stream(bench: Bench) -> int:
+    """Bytes of the stream of events."""
+    key = bench.store.keys.events
+    return int(await bench.store.client.call("MEMORY", "USAGE", key, "SAMPLES", 0) or 0)
+
+
+async def payload(bench: Bench) -> int:
+    """Bytes of one job's inputs and result."""
+    (job,) = (await bench.store.queries.page(Filter(state=State.SUCCEEDED), 1)).jobs
+    key = bench.store.keys.job(job.id)
+    fields: list[bytes] = await bench.store.client.call("HMGET", key, "inputs", "result")
+    return sum(len(field) for field in fields)
+
+
+async def main(jobs: int) -> None:
+    """Measure and print."""
+    async with system() as bench:
+        await finish(bench, FIRST)
+        before, events = await used(bench), await stream(bench)
+        await finish(bench, jobs)
+        added, theirs = (await used(bench) - before) / jobs, await payload(bench)
+        events_added = (await stream(bench) - events) / jobs
+    row = {
+        "added_bytes": added,
+        "events_bytes": events_added,
+        "inputs_and_result_bytes": theirs,
+        "ours_bytes": added - events_added - theirs,
+    }
+    wanted = [Aim("Redis bytes a finished job, payload aside", row["ours_bytes"], 1_536)]
+    printing.table({"a job": row}, "memory")
+    printing.aims(wanted)
+    printing.as_json("memory", {"jobs": jobs, "rows": row}, wanted)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("jobs", nargs="?", type=int, default=JOBS)
+    asyncio.run(main(parser.parse_args().jobs))

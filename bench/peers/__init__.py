@@ -1,0 +1,1 @@
+"""The same workload for everybody: python -m bench.peers."""

@@ -1,0 +1,1 @@
+"""What is compared: one program each, run in an environment of its own."""

@@ -1,0 +1,65 @@
+"""From an enqueue to the provider's hearing of it, at low load: python -m bench.pickup.
+
+One worker; jobs come singly at random, ten a second. The time runs from before the enqueue to the
+moment the stand-in has the POST.
+"""
+
+import asyncio
+import random
+import statistics
+import time
+from typing import Final
+
+from bench import printing
+from bench.asking import executions
+from bench.measuring import percentile
+from bench.printing import Aim
+from bench.running import system
+from jobs.orders import Order
+from jobs.states import Kind
+from worker.clock import SystemClock
+from worker.intake import Defaults, Intake
+
+JOBS: Final = 200
+PAUSE_S: Final = 0.1
+QUIET_S: Final = 2.0
+
+
+async def measure() -> list[float]:
+    """Seconds from enqueue to POST of each job."""
+    dice = random.Random(1)  # noqa: S311 - a schedule
+    began: dict[str, float] = {}
+    async with system() as bench:
+        intake = Intake(bench.store, SystemClock(), Defaults())
+        for number in range(JOBS + 1):  # the first opens connections and is not counted
+            await asyncio.sleep(QUIET_S if number < 2 else dice.uniform(0.2, 1.8) * PAUSE_S)  # noqa: PLR2004
+            label = f"r{number}"
+            inputs = f'{{"sandbox": {{"label": "{label}", "duration_s": 0.2}}}}'
+            began[label] = time.time()
+            await intake.enqueue(Order(Kind.MODEL, "gpt-image-2", inputs.encode()))
+        await asyncio.sleep(QUIET_S)
+        runs = await executions(bench.sandbox)
+    return [run.started_at - began[run.label] for run in runs if run.label != "r0"]
+
+
+async def main() -> None:
+    """Measure and print."""
+    took = [1_000 * seconds for seconds in await measure()]
+    row = {
+        "jobs": len(took),
+        "mean_ms": statistics.fmean(took),
+        "p50_ms": percentile(took, 50),
+        "p99_ms": percentile(took, 99),
+        "most_ms": max(took),
+    }
+    wanted = [
+        Aim("enqueue to POST p50, ms", row["p50_ms"], 30),
+        Aim("enqueue to POST p99, ms", row["p99_ms"], 100),
+    ]
+    printing.table({"one worker": row}, "pick-up")
+    printing.aims(wanted)
+    printing.as_json("pickup", {"rows": row}, wanted)
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
