@@ -12,7 +12,7 @@ from typing import Final
 import psutil
 
 from bench.asking import executions
-from bench.measuring import Contestant, judged, play
+from bench.measuring import Contestant, cpu_s, judged, play
 from bench.peers.environments import ROOT, python_with
 from bench.peers.roster import PROGRAMS, Peer, command
 from bench.running import KEY, Bench, system
@@ -20,6 +20,9 @@ from bench.workload import Workload, sandbox
 
 READY_WITHIN_S: Final = 60.0
 LOOK_S: Final = 0.05
+QUIET: Final = 0.05
+"""Of a core: a worker that uses less has started every slot it has."""
+
 SLOTS_FOR_ONE: Final = 1.5
 """Slots for each run in flight: one that has ended keeps its slot until its worker sees that."""
 
@@ -102,11 +105,21 @@ async def _running(
             async with asyncio.timeout(READY_WITHIN_S):
                 while not list(folder.glob("*.ready")):  # noqa: ASYNC110, ASYNC240 - it tells by a file
                     await asyncio.sleep(LOOK_S)
-            await asyncio.sleep(1)  # every slot of it waits for work now
-            yield Rival(peer, bench, process, environment)
+            rival = Rival(peer, bench, process, environment)
+            await _until_quiet(rival)
+            yield rival
         except Exception:
             sys.stderr.write((folder / "log").read_text()[-SHOWN:])
             raise
         finally:
             process.terminate()
             await process.wait()
+
+
+async def _until_quiet(rival: Rival) -> None:
+    async with asyncio.timeout(READY_WITHIN_S):
+        busy = 1.0
+        while busy > QUIET:
+            before = sum(cpu_s(process) for process in rival.processes())
+            await asyncio.sleep(1)
+            busy = sum(cpu_s(process) for process in rival.processes()) - before

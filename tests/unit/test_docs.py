@@ -24,7 +24,7 @@ FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 INDENTED = re.compile(r"^(?: {4}|\t)(.+)$", re.MULTILINE)
 FOREIGN = re.compile(
-    r"\b(?:sessions?|agents?|issues?|workplaces?|pypi\S*|npmjs\S*|artifactory)\b"
+    r"\b(?:sessions?(?!:<)|agents?|issues?|workplaces?|pypi\S*|npmjs\S*|artifactory)\b"
     r"|(?<![\w.])/(?:work|home|root|tmp)/",
     re.IGNORECASE,
 )

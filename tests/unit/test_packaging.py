@@ -108,7 +108,7 @@ def test_ci_runs_the_same_make_as_everybody() -> None:
     script = text(".ci/run")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
     assert "set -euo pipefail" in script
-    assert script.endswith("make check\nmake test\n")
+    assert script.endswith("make check\nmake browser\nmake test\n")
 
 
 # --- Compose -------------------------------------------------------------------------------------
