@@ -112,3 +112,19 @@ async def test_a_scope_that_is_none_is_refused(api: Api, body: object, field: st
     reply = await api.post("/v1/holds", body)
     assert (reply.status, reply.field) == (422, field)
     assert (await api.get("/v1/holds")).json["items"] == []
+
+
+async def test_an_order_behind_a_gate_is_taken_and_told_so(api: Api, road: Road) -> None:
+    hold = await put_up(road)
+    reply = await api.enqueue(id="behind")
+    assert (reply.status, reply.json["state"]) == (202, "queued")
+    assert reply.json["held_by"] == {
+        "hold_id": hold.id,
+        "scope": "default",
+        "code": LOW.name,
+        "action": "Top up, then release",
+        "action_url": "https://knouds.ai/settings/billing",
+    }
+    assert (await api.enqueue(id="open", account="studio")).json["held_by"] is None
+    (listed,) = (await api.get("/v1/jobs", state="queued", account="default")).json["items"]
+    assert listed["held_by"]["hold_id"] == hold.id

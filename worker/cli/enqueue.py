@@ -103,7 +103,11 @@ async def _enqueue(
 
 def _told(answer: "Answer") -> str:
     known = "" if answer.status == MADE else " (it was enqueued before)"
-    return clean(f"{answer.doc['id']}: {answer.doc['state']}{known}")
+    told = f"{answer.doc['id']}: {answer.doc['state']}{known}"
+    if held := answer.doc.get("held_by"):
+        told += f", behind the hold {held['hold_id']} on {held['scope']} ({held['code']})"
+        told += f": {held['action']}" if held["action"] else ""
+    return clean(told)
 
 
 def _show(answer: "Answer") -> None:

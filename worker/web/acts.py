@@ -79,4 +79,5 @@ async def _answer(request: web.Request, job: Job) -> web.Response:
     office = office_of(request)
     inputs, result = await office.store.jobs.payloads(job.id)
     eta = (await office.review.etas([job])).get(job.id)
-    return json_response(job_view(job, inputs, result, eta=eta))
+    gates = await office.standing.gates()
+    return json_response(job_view(job, inputs, result, eta=eta, gates=gates))

@@ -59,6 +59,16 @@ class Event(Answer):
     note: str
 
 
+class HeldBy(Answer):
+    """The hold that a waiting job stands behind, and what a person can do about it."""
+
+    hold_id: str
+    scope: str
+    code: str
+    action: str
+    action_url: str | None
+
+
 class Job(Answer):
     """A job. In lists `inputs` and `result` are null."""
 
@@ -68,6 +78,9 @@ class Job(Answer):
     account: str
     state: State
     reason: Reason | None
+    held_by: Annotated[
+        HeldBy | None, Field(description="while it waits: the hold that closes its lane")
+    ]
     priority: int
     tags: list[str]
     batch: str | None

@@ -4,6 +4,7 @@ from typing import cast
 
 from aiohttp import web
 
+from jobs.holds import Gates
 from jobs.lanes import JOB_ID, JobId
 from jobs.orders import Order
 from worker.desk import NoSuchJob
@@ -30,9 +31,10 @@ async def enqueue(request: web.Request) -> web.Response:
     placed = await office.intake.enqueue(order, job_id=job_id, by=person())
     location = {"Location": f"/v1/jobs/{placed.job.id}"}
     if placed.created:
-        return json_response(job_view(placed.job, order.inputs), 202, location)
+        gates = await office.standing.gates()
+        return json_response(job_view(placed.job, order.inputs, gates=gates), 202, location)
     whole = await _whole(office, placed.job.id)
-    return json_response(_view(whole), 200, location)
+    return json_response(_view(whole, await office.standing.gates()), 200, location)
 
 
 def _idempotency_key(request: web.Request) -> JobId | None:
@@ -98,13 +100,16 @@ async def list_jobs(request: web.Request) -> web.Response:
     office = office_of(request)
     page = await office.store.queries.page(wanted, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await office.review.etas(page.jobs)
-    views = [job_view(job, eta=etas.get(job.id), hidden=hidden) for job in page.jobs]
+    gates = await office.standing.gates()
+    views = [job_view(job, eta=etas.get(job.id), gates=gates, hidden=hidden) for job in page.jobs]
     return json_response(page_view(views, page.next_cursor))
 
 
 async def one_job(request: web.Request) -> web.Response:
     """A job, whole."""
-    return json_response(_view(await _whole(office_of(request), wanted_job(request))))
+    office = office_of(request)
+    whole = await _whole(office, wanted_job(request))
+    return json_response(_view(whole, await office.standing.gates()))
 
 
 async def why_not_running(request: web.Request) -> web.Response:
@@ -129,7 +134,7 @@ async def wait(request: web.Request) -> web.Response:
         return request.transport is not None and not request.transport.is_closing()
 
     await office.waiters.until_at_rest(job_id, query.timeout_s, is_wanted)
-    return json_response(_view(await _whole(office, job_id)))
+    return json_response(_view(await _whole(office, job_id), await office.standing.gates()))
 
 
 def wanted_job(request: web.Request) -> JobId:
@@ -147,6 +152,6 @@ async def _whole(office: Office, job_id: str) -> Whole:
     return whole
 
 
-def _view(whole: Whole) -> View:
-    hidden = not sees_payloads()
-    return job_view(whole.job, whole.inputs, whole.result, eta=whole.eta, hidden=hidden)
+def _view(whole: Whole, gates: Gates) -> View:
+    hidden, eta = not sees_payloads(), whole.eta
+    return job_view(whole.job, whole.inputs, whole.result, eta=eta, gates=gates, hidden=hidden)

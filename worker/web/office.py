@@ -18,6 +18,7 @@ from worker.web.feed import Feed
 from worker.web.login import Logins
 from worker.web.reception import Reception
 from worker.web.sessions import Sessions
+from worker.web.standing import Standing
 from worker.web.waiting import Waiters
 
 
@@ -37,6 +38,7 @@ class Office:
     waiters: Waiters
     feed: Feed
     caps: LaneCaps
+    standing: Standing
     reception: Reception
 
 
@@ -64,6 +66,7 @@ def open_office(settings: Settings, store: Store, clock: Clock) -> Office:
         waiters=Waiters(store),
         feed=Feed(store.events),
         caps=caps,
+        standing=Standing(store.gates, clock),
         reception=Reception(store, clock, settings.webhook_secrets, settings.max_result_bytes),
     )
 

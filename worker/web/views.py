@@ -7,10 +7,11 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-from jobs.holds import Hold
+from jobs.holds import Gates, Hold
 from jobs.lanes import Lane
 from jobs.quota import Bucket
 from jobs.records import Attempt, Event, Job, Reason
+from jobs.states import State
 from jobs.why import Blocker
 from worker.bulk import Act, Counts, Order
 from worker.caps import LaneCaps
@@ -25,6 +26,9 @@ _LATEST: Final = 253_402_300_799.0
 """The end of the year 9999: the last second RFC 3339 can write."""
 
 _encoder: Final = msgspec.json.Encoder()
+
+NO_GATES: Final = Gates()
+WAITING: Final = (State.SCHEDULED, State.QUEUED, State.RETRYING)
 
 
 def json_response(
@@ -65,6 +69,7 @@ def job_view(
     result: bytes | None = None,
     *,
     eta: Eta | None = None,
+    gates: Gates = NO_GATES,
     hidden: bool = False,
 ) -> View:
     """A job; `inputs` and `result` as JSON text, null for those who may not see them."""
@@ -77,6 +82,7 @@ def job_view(
         "account": job.account,
         "state": job.state,
         "reason": None if job.reason is None else _reason(job.reason),
+        "held_by": _held_by(job, gates),
         "priority": job.priority,
         "tags": job.tags,
         "batch": job.batch,
@@ -98,6 +104,20 @@ def job_view(
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "events": [_event(event) for event in job.events],
         "payloads_hidden": hidden,
+    }
+
+
+def _held_by(job: Job, gates: Gates) -> View | None:
+    """The hold that closes the lane of a job that waits for its turn."""
+    hold = gates.closed_by(job.lane) if job.state in WAITING and not job.free_pass else None
+    if hold is None:
+        return None
+    return {
+        "hold_id": hold.id,
+        "scope": hold.scope,
+        "code": hold.code,
+        "action": hold.action,
+        "action_url": hold.action_url,
     }
 
 
