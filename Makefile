@@ -46,7 +46,7 @@ screenshots: $(VENV)/.dev  ## Take the pictures of the dashboard in docs/screens
 chaos: $(VENV)/.dev  ## Kill, freeze and restart everything, long; CHAOS_SEED=7 to repeat one run
 	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
 
-bench: $(VENV)/.dev  ## Measure ours, about ten minutes; ARGS="load idle" for some
+bench: $(VENV)/.dev  ## Measure ours, a quarter of an hour; ARGS="load idle" for some
 	@$(BIN)/python -m bench $(ARGS)
 
 bench/peers: $(VENV)/.dev  ## Measure ours beside arq, SAQ, taskiq and a bare loop; ARGS="--runs 10000"

@@ -1,7 +1,8 @@
-"""The figures of our own, one bench after the other: python -m bench [NAME …]. About ten minutes.
+"""The figures of our own, one bench after the other: python -m bench [NAME …].
 
-Each is a program of its own, `python -m bench.NAME`. What each prints as JSON is gathered in
-`.bench/results.json`. `python -m bench.peers` is apart, and so are `crash` and `quota`.
+Takes a quarter of an hour. Each is a program of its own, `python -m bench.NAME`. What they print as
+JSON is gathered in `.bench/results.json`. `python -m bench.peers` is apart, and so are `crash` and
+`quota`.
 """
 
 import argparse
