@@ -139,7 +139,7 @@ class Settings(BaseSettings):
     poll_min_s: Seconds = Field(default=0.5, description="least seconds between two polls of a run")
     poll_max_s: Seconds = Field(default=30, description="most seconds between two polls of a run")
     polls_per_run: float = Field(
-        default=5,
+        default=4,
         ge=1.5,
         le=100,
         allow_inf_nan=False,

@@ -6,6 +6,7 @@ hold no cycles, so the garbage collector need not know them (`gc=False`): ten th
 it pause.
 """
 
+from functools import lru_cache
 from typing import Final
 
 import msgspec
@@ -18,6 +19,12 @@ EVENTS_KEPT: Final = 200
 
 ATTEMPTS_KEPT: Final = 100
 """Attempts a record keeps."""
+
+
+@lru_cache(maxsize=4_096)
+def _lane(account: str, kind: Kind, target: str) -> Lane:
+    """A lane, made once: it is asked for at every look at a run."""
+    return Lane(account, kind, target)
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
@@ -125,7 +132,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     @property
     def lane(self) -> Lane:
         """The queue this job belongs to."""
-        return Lane(self.account, self.kind, self.target)
+        return _lane(self.account, self.kind, self.target)
 
     @property
     def open_attempt(self) -> Attempt | None:

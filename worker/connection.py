@@ -15,6 +15,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # 
 from config.settings import Settings
 from worker.arq_entries import deserialize, serialize
 from worker.embedded import URL_FILE
+from worker.packing import pack_with_hiredis
 
 CONNECTIONS_MOST: Final = 64
 SOCKET_TIMEOUT_S: Final = 5.0
@@ -70,6 +71,7 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
         timeout=POOL_WAIT_S,
         **options,
     )
+    pack_with_hiredis(pool)
     return ArqRedis(pool_or_conn=pool, **arq)
 
 
@@ -94,4 +96,5 @@ def _through_sentinel(
         **login,
         **options,
     )
+    pack_with_hiredis(primary.connection_pool)
     return ArqRedis(pool_or_conn=primary.connection_pool, **arq)

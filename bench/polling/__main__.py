@@ -20,7 +20,7 @@ Row = dict[str, Any]
 
 SEEDS: Final = 5
 LOOKS: Final = 5.0
-"""`KNOUDS_POLLS_PER_RUN` as it is by default."""
+"""Looks a run at which everybody is compared."""
 
 SWEEP: Final = (2.5, 3.5, 7.0, 10.0, 14.0)
 SHIFT_SEEDS: Final = 6

@@ -9,6 +9,7 @@ import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self
 
@@ -264,7 +265,7 @@ class Provider:
             headers=request.headers,
             data=request.body if gate is None else GatedBody(request.body or b"", gate),
             allow_redirects=False,
-            timeout=aiohttp.ClientTimeout(total=total_s, connect=self._timeouts.connect_s),
+            timeout=_timeout(total_s, self._timeouts.connect_s),
             trace_request_ctx=gate,
         ) as response:
             if gate is not None and not gate.answered(response.status):
@@ -292,6 +293,11 @@ class Provider:
             self._on_quota(account, route, seen, answer.status)
         except Exception:  # noqa: BLE001  whatever it was, the answer comes first
             _log.exception("quota.not_taken", account=account, route=route)
+
+
+@lru_cache(maxsize=16)
+def _timeout(total_s: float, connect_s: float) -> aiohttp.ClientTimeout:
+    return aiohttp.ClientTimeout(total=total_s, connect=connect_s)
 
 
 def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:

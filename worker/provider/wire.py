@@ -45,6 +45,8 @@ _NO_BODY: Final = Body()
 _NOT_FOUND: Final = 404
 _SPELLINGS: Final = {"canceled": "cancelled"}
 _ENDED: Final = frozenset({"completed", "failed", "cancelled"})
+_PLAIN: Final = _ENDED | {"processing", "cancel_requested"}
+"""Statuses of the documentation, spelt as we spell them."""
 
 
 def read_submit(
@@ -173,7 +175,9 @@ def read_quota(headers: Mapping[str, str], now: float) -> QuotaSeen | None:
 def read_status(found: Body) -> str:
     """Read a run's status in our spelling: lower case, `_` between words, `cancelled`."""
     text = fields.read_text(found.status)
-    return _spelt(text) if text else NO_STATUS
+    if not text:
+        return NO_STATUS
+    return text if text in _PLAIN else _spelt(text)
 
 
 def _spelt(text: str) -> str:

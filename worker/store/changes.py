@@ -1,5 +1,6 @@
 """From two versions of a job to the keys and arguments of `commit.lua`."""
 
+import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,10 @@ from jobs.states import AT_REST, State
 from worker.store.client import Argument
 from worker.store.codec import encode
 from worker.store.keys import Keys
+
+_PROCESS: Final = secrets.token_hex(4)
+_count: Final = itertools.count()
+"""With the process's own token they make every revision unlike any other."""
 
 EVENTS_KEPT: Final = 2_000
 """Entries of the stream of transitions, about; each has the transitions of one call, up to 128."""
@@ -124,7 +129,7 @@ class Change:
 
         The revision counts up from the one expected, or from `age` where that is more.
         """
-        self.rev = f"{1 + max(age_of(self._expected), age)}.{secrets.token_hex(4)}"
+        self.rev = f"{1 + max(age_of(self._expected), age)}.{_PROCESS}{next(_count):x}"
         self.record = encode(new)
         for name in ("inputs", "result", "unreadable"):
             if (value := getattr(extra, name)) is not None:
