@@ -75,7 +75,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     id: JobId
     kind: Kind
     target: str
-    account: str
     state: State
     since: float
     """When it entered its state."""
@@ -83,8 +82,9 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     updated_at: float
     fingerprint: str
     """Digest of the payload it came with: the same id with another payload is a conflict."""
-    max_attempts: int
-    deadline_s: float
+    account: str = "default"
+    max_attempts: int = 5
+    deadline_s: float = 3_600.0
     """Seconds a submitted run may take before the job parks as `stuck`."""
     priority: int = 0
     tags: tuple[str, ...] = ()

@@ -103,11 +103,11 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
 
     async def on_startup(ctx: dict[str, Any]) -> None:
         runtime = build(settings, ctx["redis"])
+        ctx["runtime"] = runtime  # before it starts: told to stop meanwhile, it has to end, too
+        ctx.update(runtime.context())
         await runtime.start()
         gc.collect()
         gc.freeze()  # what stands now stays: the collector need not look at it again
-        ctx["runtime"] = runtime
-        ctx.update(runtime.context())
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
         runtime: Runtime | None = ctx.get("runtime")

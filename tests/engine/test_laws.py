@@ -14,10 +14,11 @@ from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from worker.clock import SystemClock
 from worker.desk import Desk
+from worker.endings import end
 from worker.engine.isolation import INTERNAL
 from worker.engine.recollection import Recollection
 from worker.engine.timer import Timer
-from worker.main import SteadyWorker
+from worker.main import SteadyWorker, arq_settings
 from worker.provider.client import Provider
 from worker.runtime import Runtime, intake
 from worker.store.changes import Stored
@@ -230,3 +231,30 @@ async def test_what_a_killed_worker_left_is_rescued_by_what_is_on_record(system:
     assert [job.parked_as for job in lost] == ["uncertain", "uncertain"]
     posts = {name: label["posts"] for name, label in (await system.labels()).items()}
     assert posts == {"running": 1, "sync": 2, "hanging": 1}
+
+
+async def test_a_worker_told_to_stop_while_it_starts_ends_cleanly(
+    system: Stack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    running = asyncio.Event()
+
+    async def hangs(_: object) -> None:
+        running.set()
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("worker.runtime.warn_if_unsafe", hangs)
+    wanted = arq_settings(system.settings)
+    ctx: dict[str, Any] = {"redis": wanted["redis_pool"]}
+    start = asyncio.create_task(wanted["on_startup"](ctx))
+    await running.wait()
+    runtime: Runtime = ctx["runtime"]
+
+    async def beats() -> bool:
+        return bool(await system.store.fleet.workers())
+
+    await wait_until(beats, "its first heartbeat")
+    await end(start)
+    await wanted["on_shutdown"](ctx)
+    assert await system.store.fleet.workers() == [], "it said good-bye"
+    assert runtime.supervisor.troubles == {}
+    await wanted["redis_pool"].aclose(close_connection_pool=True)
