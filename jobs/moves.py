@@ -30,7 +30,6 @@ _NOT_SUBMITTING: Final[dict[str, Any]] = {
 _NOT_AT_PROVIDER: Final[dict[str, Any]] = {
     **_NOT_SUBMITTING,
     "execution_id": None,
-    "request_id": None,
     "webhook": False,
     "submitted_at": None,
     "deadline_at": None,
@@ -205,7 +204,6 @@ def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Jo
         | {
             "mode": Mode.ASYNC,
             "execution_id": answer.execution_id,
-            "request_id": answer.request_id,
             "webhook": answer.webhook,
             "submitted_at": now,
             "deadline_at": now + job.deadline_s,
@@ -233,7 +231,6 @@ def succeed(job: Job, now: float, answer: Finished, *, polls: int = 0) -> Job:
         changes=_NOT_SUBMITTING
         | {
             "execution_id": answer.execution_id or job.execution_id,
-            "request_id": answer.request_id or job.request_id,
             "finished_at": now,
             "queued_at": None,
             "deadline_at": None,

@@ -112,7 +112,6 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     """Attempts ever begun that reached the provider: numbers the next one."""
     mode: Mode | None = None
     execution_id: str | None = None
-    request_id: str | None = None
     webhook: bool = False
     """The provider said it will deliver a webhook for this run."""
     submitted_at: float | None = None
@@ -133,6 +132,12 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     def lane(self) -> Lane:
         """The queue this job belongs to."""
         return _lane(self.account, self.kind, self.target)
+
+    @property
+    def request_id(self) -> str | None:
+        """The provider's id of the request whose run it has, or had to its end."""
+        at_provider = self.submitted_at is not None and self.attempts
+        return self.attempts[-1].request_id if at_provider else None
 
     @property
     def open_attempt(self) -> Attempt | None:
