@@ -6,7 +6,11 @@ told to stop goes on for ever. So a task that has to end is told again until it 
 """
 
 import asyncio
-from typing import Any, Final
+import contextlib
+from collections.abc import Coroutine
+from typing import Any, Final, TypeVar
+
+T = TypeVar("T")
 
 AGAIN_S: Final = 0.1
 
@@ -18,6 +22,18 @@ async def end(*tasks: "asyncio.Task[Any]") -> None:
             task.cancel()
         await asyncio.wait(pending, timeout=AGAIN_S)
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+async def see_through(work: Coroutine[Any, Any, T]) -> T:
+    """Finish work even where its task is told to end meanwhile, once or again and again.
+
+    For what has to be on record of something that breaks off: short, and bounded by itself.
+    """
+    task = asyncio.ensure_future(work)
+    while not task.done():
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.shield(task)
+    return task.result()
 
 
 def was_told_to_end() -> bool:

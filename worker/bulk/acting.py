@@ -28,6 +28,7 @@ from jobs.states import SETTLED, State
 from worker.bulk.wishes import SWEEPS, Act, Counts, Order, merge
 from worker.clock import Clock
 from worker.desk import ACT_TRIES, Desk, NoSuchHold, Person, cancelled
+from worker.endings import see_through
 from worker.intake import SPACING_S, BadOrder
 from worker.orders import encode_inputs
 from worker.store import Store
@@ -102,7 +103,7 @@ class Bulk:
             await call.run()
         finally:
             if not order.dry_run:
-                await self.store.audit.record(
+                line = self.store.audit.record(
                     at=self.clock.now(),
                     by=person.name,
                     act=f"bulk_{order.act}",
@@ -110,6 +111,7 @@ class Bulk:
                     note=person.note,
                     jobs=call.counts.done,
                 )
+                await see_through(line)
         call.counts.est_cost = await self._cost(call.runs)
         return call.counts
 
