@@ -14,7 +14,7 @@ from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # 
 
 from config.settings import Settings
 from worker.arq_entries import deserialize, serialize
-from worker.embedded import URL_FILE
+from worker.embedded import running_url
 from worker.packing import pack_with_hiredis
 
 CONNECTIONS_MOST: Final = 64
@@ -36,9 +36,8 @@ def redis_url(settings: Settings) -> str:
     """The URL to use: the setting, else the embedded server that runs in the state folder."""
     if settings.redis_url is not None:
         return settings.redis_url.get_secret_value()
-    written = settings.state_dir / URL_FILE
-    if written.is_file():
-        return written.read_text(encoding="ascii").strip()
+    if (running := running_url(settings.state_dir)) is not None:
+        return running
     raise NoRedisError(
         "KNOUDS_REDIS_URL is not set and no embedded Redis runs in "
         f"{settings.state_dir}: set it, or start everything with `knouds-worker up`"

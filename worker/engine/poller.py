@@ -278,9 +278,13 @@ class Poller:
         return written if isinstance(written, Stored) else stored
 
     def _look_again(self, stored: Stored, look: NextLook) -> None:
-        """Next polls are written together, in one round trip."""
+        """Next polls are written together, in one round trip.
+
+        Only a job that was claimed is remembered: the time of another's next poll is not ours.
+        """
         self._known.pop(look.job.id, None)
-        self._known[look.job.id] = look.at, stored
+        if look.lease is not None:
+            self._known[look.job.id] = look.at, stored
         self._looked.append(look)
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._write_looks())

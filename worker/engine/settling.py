@@ -122,8 +122,8 @@ class Settling:
         for effect in effects:
             match effect:
                 case PutUp(hold):
-                    await self.patiently(self._store.gates.put_up, hold)
-                    log.warning("hold.put_up", scope=hold.scope, code=hold.code, hold_id=hold.id)
+                    standing = await self.patiently(self._store.gates.put_up, hold)
+                    _tell_of(standing)
                 case Cool(cool_down):
                     await self.patiently(self._store.gates.cool, cool_down)
                     log.info("scope.cooled", scope=cool_down.scope, why=cool_down.why)
@@ -179,6 +179,15 @@ class Settling:
         if job.state is State.SUCCEEDED and last is not None and self._costs.get(key) != last:
             self._costs[key] = last
             await self._store.fleet.saw_cost(*key, last)
+
+
+def _tell_of(hold: Hold) -> None:
+    """One warning for a hold that was put up; refusals of what was under way are no news."""
+    facts = {"scope": hold.scope, "code": hold.code, "hold_id": hold.id}
+    if hold.hits == 1:
+        log.warning("hold.put_up", **facts)
+    else:
+        log.info("hold.hit", hits=hold.hits, relapses=hold.relapses, **facts)
 
 
 def _name(effect: Effect) -> str:
