@@ -20,7 +20,8 @@ from jobs.answers import (
     RunFailed,
     StillRunning,
 )
-from jobs.decide import RATE_LIMITED_S, UNREACHABLE_S, Rules
+from jobs.decide import RATE_LIMITED_S, UNREACHABLE_S
+from jobs.decisions import Rules
 from jobs.polling import STUCK_EVERY_S
 from jobs.verdicts import (
     ACTION_STUCK,

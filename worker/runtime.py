@@ -13,7 +13,7 @@ from arq import ArqRedis
 
 from config.settings import Settings
 from jobs.backoff import Backoff
-from jobs.decide import Rules
+from jobs.decisions import Rules
 from jobs.polling import PollSchedule
 from jobs.verdicts import Disposition, Verdicts
 from worker.adoption import Adoption

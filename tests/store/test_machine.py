@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 )
 
 from config.settings import Settings
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.lanes import JobId
 from jobs.places import Index
 from jobs.records import Job

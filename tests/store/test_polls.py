@@ -8,7 +8,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from jobs import moves
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.lanes import JobId
 from jobs.places import Index
 from jobs.records import Job

@@ -13,7 +13,7 @@ from arq import ArqRedis
 from redis.exceptions import ResponseError
 
 from jobs import moves
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.lanes import Lane
 from jobs.places import Index
 from jobs.states import Kind, State

@@ -4,7 +4,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from jobs import moves
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.lanes import JobId, Lane, place_in_line
 from jobs.places import Index
 from jobs.records import Job

@@ -5,7 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.answers import Accepted
-from jobs.decide import Decision, Moment, Rules, decide_submit
+from jobs.decide import decide_submit
+from jobs.decisions import Decision, Moment, Rules
 from jobs.lanes import Lane
 from jobs.polling import PollSchedule, SafetyNet
 from jobs.states import Kind

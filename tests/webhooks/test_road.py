@@ -7,7 +7,7 @@ import pytest
 from aiohttp import web
 
 from jobs.answers import PollAnswer
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.places import Index
 from jobs.records import Job
 from jobs.states import State

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 
 from jobs import moves
 from jobs.answers import PollAnswer
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.places import is_watched
 from jobs.webhooks import next_look
 from worker.engine.bells import Bell

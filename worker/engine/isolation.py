@@ -7,7 +7,7 @@ import structlog
 
 from jobs import moves
 from jobs.answers import Fault
-from jobs.decide import Decision
+from jobs.decisions import Decision
 from jobs.lifecycle import TABLE, Move
 from jobs.records import Job, Reason
 from worker.engine.settling import Settling

@@ -14,7 +14,8 @@ from redis.exceptions import RedisError
 
 from jobs import moves
 from jobs.answers import Finished, Lost, NoLook, PollAnswer, RunFailed
-from jobs.decide import Decision, LookAgain, Looks, Moment, decide_poll
+from jobs.decide import decide_poll
+from jobs.decisions import Decision, LookAgain, Looks, Moment
 from jobs.holds import Gates
 from jobs.lanes import executions
 from jobs.places import Index, is_watched

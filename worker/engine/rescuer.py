@@ -12,7 +12,8 @@ import structlog
 
 from jobs import moves
 from jobs.answers import Lost
-from jobs.decide import Decision, Moment, Rules, decide_submit
+from jobs.decide import decide_submit
+from jobs.decisions import Decision, Moment, Rules
 from jobs.lifecycle import IllegalMove
 from jobs.places import Index
 from jobs.records import Job

@@ -12,7 +12,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import moves
-from jobs.decide import Cool, Decision, Effect, Opened, PutUp, RememberSync
+from jobs.decisions import Cool, Decision, Effect, Opened, PutUp, RememberSync
 from jobs.holds import Hold, accepted
 from jobs.records import Job
 from jobs.states import AT_REST, State

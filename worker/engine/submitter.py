@@ -12,7 +12,8 @@ from redis.exceptions import RedisError
 
 from jobs import moves
 from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
-from jobs.decide import Decision, Moment, Rules, decide_submit
+from jobs.decide import decide_submit
+from jobs.decisions import Decision, Moment, Rules
 from jobs.holds import Gates
 from jobs.records import Job
 from jobs.states import Mode, State

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.decide import Looks
+from jobs.decisions import Looks
 from jobs.holds import CoolDown, Hold
 from jobs.records import Job
 

@@ -8,7 +8,8 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from jobs.decide import Looks, hold_id
+from jobs.decide import hold_id
+from jobs.decisions import Looks
 from jobs.lanes import JobId, Scope
 from jobs.places import Index, entries
 from jobs.poison import unreadable

@@ -6,7 +6,7 @@ import msgspec
 
 from jobs import moves
 from jobs.answers import Accepted, Fault, Finished
-from jobs.decide import Moment, Rules
+from jobs.decisions import Moment, Rules
 from jobs.lanes import JobId
 from jobs.records import Job, Reason
 from jobs.states import Kind, State

@@ -16,15 +16,8 @@ from jobs.answers import (
     RunFailed,
     StillRunning,
 )
-from jobs.decide import (
-    RATE_LIMITED_S,
-    Cool,
-    Decision,
-    LookAgain,
-    Looks,
-    PutUp,
-    decide_poll,
-)
+from jobs.decide import RATE_LIMITED_S, decide_poll
+from jobs.decisions import Cool, Decision, LookAgain, Looks, PutUp
 from jobs.holds import CoolDown
 from jobs.lanes import Scope
 from jobs.polling import STUCK_EVERY_S

@@ -10,18 +10,8 @@ from hypothesis import strategies as st
 from jobs import moves
 from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.backoff import Backoff
-from jobs.decide import (
-    RATE_LIMITED_LEAST_S,
-    RATE_LIMITED_S,
-    UNREACHABLE_S,
-    Cool,
-    Decision,
-    Opened,
-    PutUp,
-    RememberSync,
-    decide_submit,
-    hold_id,
-)
+from jobs.decide import RATE_LIMITED_LEAST_S, RATE_LIMITED_S, UNREACHABLE_S, decide_submit, hold_id
+from jobs.decisions import Cool, Decision, Opened, PutUp, RememberSync
 from jobs.holds import CoolDown, Phase
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalMove

@@ -6,7 +6,8 @@ import pytest
 
 from jobs import moves
 from jobs.answers import Accepted, Lost, RunFailed
-from jobs.decide import Decision, Looks, decide_poll, decide_submit
+from jobs.decide import decide_poll, decide_submit
+from jobs.decisions import Decision, Looks
 from jobs.lifecycle import IllegalMove
 from jobs.moves import note_cancel_sent
 from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Job

@@ -23,7 +23,8 @@ from jobs.answers import (
     StillRunning,
     SubmitAnswer,
 )
-from jobs.decide import Decision, Looks, Moment, Rules, decide_poll, decide_submit
+from jobs.decide import decide_poll, decide_submit
+from jobs.decisions import Decision, Looks, Moment, Rules
 from jobs.records import Job
 from jobs.states import State
 

@@ -1,0 +1,51 @@
+"""The constructors of a job's next version: one function a move, its precondition in the table.
+
+Each takes a job and facts, and returns a new job; none reads a clock. `lifecycle.TABLE` refuses
+what may not happen. They are split by who moves.
+"""
+
+from jobs.moves.answering import (
+    accept,
+    bury,
+    doubt,
+    fail_while_parked,
+    hold,
+    note_result,
+    overdue,
+    retry,
+    succeed,
+)
+from jobs.moves.cancelling import ask_cancel, cancel, note_cancel_sent
+from jobs.moves.making import MANUAL, STUCK, UNCERTAIN
+from jobs.moves.people import attach, discard, park, release, requeue, resubmit
+from jobs.moves.submitting import give_back, open_connection, send
+from jobs.moves.waiting import admit, come_due
+
+__all__ = [
+    "MANUAL",
+    "STUCK",
+    "UNCERTAIN",
+    "accept",
+    "admit",
+    "ask_cancel",
+    "attach",
+    "bury",
+    "cancel",
+    "come_due",
+    "discard",
+    "doubt",
+    "fail_while_parked",
+    "give_back",
+    "hold",
+    "note_cancel_sent",
+    "note_result",
+    "open_connection",
+    "overdue",
+    "park",
+    "release",
+    "requeue",
+    "resubmit",
+    "retry",
+    "send",
+    "succeed",
+]

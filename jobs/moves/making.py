@@ -1,0 +1,111 @@
+"""What every move is made of: the next version, its history, its attempts, and what it clears."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from jobs.answers import Fault
+from jobs.lifecycle import IllegalMove, Move, after
+from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Event, Job
+from jobs.states import State
+
+UNCERTAIN: Final = "uncertain"
+STUCK: Final = "stuck"
+MANUAL: Final = "manual"
+
+NOT_SUBMITTING: Final[dict[str, Any]] = {
+    "hop": None,
+    "lease_until": None,
+    "owner": None,
+    "sent_at": None,
+    "gates": (),
+}
+NOT_AT_PROVIDER: Final[dict[str, Any]] = {
+    **NOT_SUBMITTING,
+    "execution_id": None,
+    "webhook": False,
+    "submitted_at": None,
+    "deadline_at": None,
+    "next_poll_at": None,
+}
+
+
+def moved(
+    job: Job,
+    move: Move,
+    now: float,
+    *,
+    by: str = "",
+    note: str = "",
+    changes: Mapping[str, Any] | None = None,
+) -> Job:
+    """The next version: the state that the move leads to, the event, and what else changes."""
+    state = after(job.state, move)
+    return msgspec.structs.replace(
+        job,
+        state=state,
+        since=job.since if state is job.state else now,
+        updated_at=now,
+        **noted(job, Event(at=now, name=move.value, by=by, note=note)),
+        **(changes or {}),
+    )
+
+
+def noted(job: Job, event: Event) -> dict[str, Any]:
+    """The history with one more event; what no longer fits is counted."""
+    events = (*job.events, event)
+    dropped = max(0, len(events) - EVENTS_KEPT)
+    return {"events": events[dropped:], "events_dropped": job.events_dropped + dropped}
+
+
+def closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, ...]:
+    """The attempts, the one under way closed with its outcome."""
+    last = job.open_attempt
+    if last is None:
+        return job.attempts
+    done = msgspec.structs.replace(last, ended_at=now, outcome=outcome, **facts)
+    return (*job.attempts[:-1], done)[-ATTEMPTS_KEPT:]
+
+
+def taken_back(job: Job) -> tuple[Attempt, ...]:
+    """The attempts without the one under way: it never reached the provider, or may not count."""
+    return job.attempts[:-1] if job.open_attempt else job.attempts
+
+
+def fault_facts(fault: Fault, polls: int) -> dict[str, Any]:
+    """What an attempt keeps of the fault that ended it."""
+    return {
+        "http_status": fault.http_status,
+        "code": fault.name,
+        "message": fault.message or None,
+        "provider_status": fault.provider_status,
+        "polls": polls,
+    }
+
+
+def queued(job: Job, now: float) -> dict[str, Any]:
+    """Back in line, at its old age: waiting does not lose a job its place."""
+    return {
+        **NOT_AT_PROVIDER,
+        "queued_at": now if job.queued_at is None else job.queued_at,
+        "due_at": None,
+        "reason": None,
+        "free_pass": False,
+    }
+
+
+def reopened(job: Job) -> tuple[Attempt, ...]:
+    """The attempts, one that ended uncertain under way again."""
+    if not job.attempts or job.attempts[-1].outcome != UNCERTAIN:
+        return job.attempts
+    again = msgspec.structs.replace(
+        job.attempts[-1], ended_at=None, outcome=None, http_status=None, code=None, message=None
+    )
+    return (*job.attempts[:-1], again)
+
+
+def only_parked_as(job: Job, move: Move, *codes: str) -> None:
+    """Of the parked, only those whose run the provider may have."""
+    if job.state is State.PARKED and job.parked_as not in codes:
+        raise IllegalMove(job.state, move, f"the provider does not have it ({job.parked_as})")

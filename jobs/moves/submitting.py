@@ -1,0 +1,74 @@
+"""Moves of a submit: marked before its first byte, or given back unsent."""
+
+from typing import Any
+
+import msgspec
+
+from jobs.lifecycle import IllegalMove, Move
+from jobs.moves.making import moved, queued, taken_back
+from jobs.records import ATTEMPTS_KEPT, Attempt, Job
+from jobs.states import Mode, State
+
+
+def _begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
+    number = job.submits + 1
+    attempt = Attempt(number=number, mode=mode, started_at=now)
+    return {
+        "mode": mode,
+        "sent_at": now,
+        "submits": number,
+        "attempts": (*job.attempts, attempt)[-ATTEMPTS_KEPT:],
+    }
+
+
+def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
+    """`submitting`, marked: the request is written next; from here the outcome can be unknown."""
+    if job.state is State.SUBMITTING and job.sent_at is not None:
+        raise IllegalMove(job.state, Move.SEND, "its request may be under way")
+    changes = _begun(job, now, Mode.ASYNC)
+    return moved(
+        job,
+        Move.SEND,
+        now,
+        by=owner,
+        changes=changes | {"owner": owner, "lease_until": lease_until},
+    )
+
+
+def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
+    """`submitting` → `running`: a sync run is written next and its connection stays open.
+
+    After a refused async submit (`ASYNC_NOT_SUPPORTED`) it is the same attempt, now sync.
+    """
+    last = job.open_attempt
+    if last is None:
+        changes = _begun(job, now, Mode.SYNC)
+    else:
+        again = msgspec.structs.replace(last, mode=Mode.SYNC)
+        changes = {"mode": Mode.SYNC, "sent_at": now, "attempts": (*job.attempts[:-1], again)}
+    return moved(
+        job,
+        Move.OPEN,
+        now,
+        by=owner,
+        changes=changes | {"owner": owner, "lease_until": lease_until, "submitted_at": now},
+    )
+
+
+def give_back(job: Job, now: float, *, why: str) -> Job:
+    """Back to `queued`: never sent, told to wait, or its gate closed. Spends nothing."""
+    if job.state is State.RUNNING and job.mode is not Mode.SYNC:
+        raise IllegalMove(job.state, Move.GIVE_BACK, "the provider has it")
+    under_way = job.open_attempt is not None
+    return moved(
+        job,
+        Move.GIVE_BACK,
+        now,
+        note=why,
+        changes=queued(job, now)
+        | {
+            "attempts": taken_back(job),
+            "submits": job.submits - under_way,
+            "free_pass": job.free_pass,
+        },
+    )
