@@ -10,7 +10,7 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.decide import Rules
+from jobs.decisions import Rules
 from jobs.lanes import Lane
 from jobs.polling import PollSchedule, SafetyNet
 
@@ -38,6 +38,7 @@ class Reliance:
         usual = rules.schedule
         self._sparse = replace(rules, schedule=SafetyNet(usual.min_s, usual.max_s))
         self._durations = durations
+        self._learned: dict[Lane, Rules] = {}
         self._misses: Counter[str] = Counter()
         self.receives = receives
         """Whether deliveries can be checked at all: a secret is set."""
@@ -53,10 +54,14 @@ class Reliance:
             learned = self._durations.schedule(lane)
         if webhook and self.receives and self._misses[lane.account] < MISSES_MOST:
             return self._sparse
-        return self._usual if learned is self._usual.schedule else self._with(learned)
+        return self._usual if learned is self._usual.schedule else self._with(learned, lane)
 
-    def _with(self, schedule: PollSchedule) -> Rules:
-        return replace(self._usual, schedule=schedule)
+    def _with(self, schedule: PollSchedule, lane: Lane) -> Rules:
+        """The usual rules with a lane's own schedule, made once for each."""
+        rules = self._learned.get(lane)
+        if rules is None or rules.schedule is not schedule:
+            rules = self._learned[lane] = replace(self._usual, schedule=schedule)
+        return rules
 
     def came(self, account: str) -> None:
         """A delivery of the account came."""
