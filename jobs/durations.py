@@ -10,7 +10,7 @@ keeping the newest: in any order, with the same end.
 import math
 from bisect import bisect_right
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Final, NamedTuple
 
@@ -25,10 +25,18 @@ BINS: Final = 719
 """Up to a day."""
 
 RIPE: Final = 0.95
-"""A run counts when so many of those that began with it are believed to have ended."""
+"""Runs are believed to be over when so many of those that began with them have ended."""
 
 QUIET: Final = 1.5
-"""While nothing is believed: when for half as long again as the longest run took none has ended."""
+"""A run counts once half as much time again has passed: after 95 % are believed to have ended, or,
+while nothing is believed, after the longest run. Where more runs end than are kept, a run that is
+not over when its like count never counts. Without the pause each belief would cut off the longest
+twentieth of the one before it."""
+
+WAITING_MOST: Final = 2_000
+"""Runs of a target that wait until they count; of more, some are let go."""
+
+LOTS: Final = 1_000
 
 
 class Seen(NamedTuple):
@@ -81,7 +89,7 @@ def seen_at(began_at: float, age_s: float, lot: int = 0) -> Seen:
 
 
 def _began(moment: float, lot: int) -> int:
-    return round(moment * 1000) * 1000 + lot % 1000
+    return round(moment * 1000) * 1000 + lot % LOTS
 
 
 def merged(*sketches: Iterable[Seen]) -> list[Seen]:
@@ -90,21 +98,55 @@ def merged(*sketches: Iterable[Seen]) -> list[Seen]:
 
 
 def horizon(believed: "Distribution | None", held: Iterable[Seen]) -> float:
-    """How long after its beginning a run counts, in seconds: by then most like it have ended.
+    """How long after its beginning a run counts, in seconds: by then nearly all like it have ended.
 
     Of runs that begin together the short ones end first. If each counted when it ended, a burst
     would look at first as if all runs were short, and the end of one as if all were long.
     """
     if believed is not None:
-        return believed.remaining(0.0, RIPE) or believed.edges[-1]
+        return QUIET * (believed.remaining(0.0, RIPE) or believed.edges[-1])
     return QUIET * max((edge(run.by + 1) for run in held), default=0.0)
 
 
 def ripened(held: Iterable[Seen], horizon_s: float, now: float) -> tuple[list[Seen], list[Seen]]:
     """The runs that count by now, in the order in which they began, and those that do not yet."""
-    latest = _began(now - horizon_s, 999)
+    latest = _began(now - horizon_s, LOTS - 1)
     runs = sorted(held)
     return [r for r in runs if r.began <= latest], [r for r in runs if r.began > latest]
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Runs of a target that ended and do not count yet.
+
+    Where there are too many, only those with a low lot are followed, whenever they end: to let go
+    of runs that have waited would let go of the short ones.
+    """
+
+    runs: list[Seen] = field(default_factory=list[Seen])
+    lots: int = LOTS
+    """Runs with a lower lot are followed."""
+    fewer: int = LOTS
+    """The same for those that began before `since`: their short ones were let go."""
+    since: int = 0
+
+    def add(self, run: Seen) -> None:
+        """Have a run wait, if runs of its lot are followed."""
+        if run.began % LOTS >= (self.lots if run.began >= self.since else self.fewer):
+            return
+        self.runs.append(run)
+        if len(self.runs) > WAITING_MOST:
+            self.lots = self.fewer = max(1, self.lots // 2)
+            self.runs = [run for run in self.runs if run.began % LOTS < self.lots]
+
+    def ripe(self, horizon_s: float, now: float) -> list[Seen]:
+        """Let go of the runs that count by now, in the order in which they began."""
+        ripe, self.runs = ripened(self.runs, horizon_s, now)
+        few = len(self.runs) < WAITING_MOST // 4 and self.lots < LOTS
+        if few and self.since <= _began(now - horizon_s, 0):
+            self.fewer, self.lots = self.lots, min(LOTS, 2 * self.lots)
+            self.since = _began(now, 0)
+        return ripe
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +160,10 @@ class Distribution:
     """Ages in seconds, ascending; the first is 0."""
     ended: Sequence[float]
     """The share of runs that have ended by each edge, from 0 to at most 1."""
+    counted: Sequence[float] = ()
+    """The same of the runs that were seen, as they are and not smoothed: for counts of looks. What
+    is believed is smoothed and so wider than the truth, which would take fewer looks than it says.
+    Empty where the two are the same."""
 
     @property
     def mean_s(self) -> float:
@@ -151,8 +197,13 @@ class Distribution:
         return max(0.0, moment - age_s)
 
 
-def distribution(first: int, shares: Sequence[float], tail: float) -> Distribution:
+def distribution(
+    first: int, shares: Sequence[float], tail: float, counted: Sequence[float] = ()
+) -> Distribution:
     """From the share of each bin from `first` on (sum 1), of which `tail` is moved behind them."""
-    ended = list(accumulate((share * (1 - tail) for share in shares), initial=0.0))
-    edges = [edge(first + n) for n in range(len(ended))]
-    return Distribution((0.0, *edges), (0.0, *ended))
+    edges = (0.0, *(edge(first + n) for n in range(len(shares) + 1)))
+    return Distribution(edges, _ended(shares, tail), _ended(counted, tail) if counted else ())
+
+
+def _ended(shares: Sequence[float], tail: float) -> Sequence[float]:
+    return (0.0, *accumulate((share * (1 - tail) for share in shares), initial=0.0))

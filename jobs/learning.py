@@ -77,8 +77,9 @@ def learn(seen: Sequence[Seen]) -> Distribution | None:
     if cut := _change(spans, rough):
         spans = spans[cut:]
         rough = _estimate(spans, PILOT, bins)
-    shares = _doubted(_estimate(spans, _reach(BANDWIDTH * _core(rough)), bins))
-    return distribution(lowest, shares, tail=0.5 / (_effective(spans) + 1))
+    smooth = _estimate(spans, _reach(BANDWIDTH * _core(rough)), bins)
+    counted = _normal(_spread(spans, smooth))
+    return distribution(lowest, _doubted(smooth), 0.5 / (_effective(spans) + 1), counted)
 
 
 def _range(seen: Sequence[Seen]) -> tuple[int, int]:

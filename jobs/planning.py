@@ -125,6 +125,8 @@ class _Search:
     def __init__(self, believed: Distribution, price_s: float, bounds: Bounds) -> None:
         self._believed = believed
         self._ages, self._ended = believed.edges, believed.ended
+        self._counted = believed.counted or believed.ended
+        """What looks are counted by: F itself is a little wider than the truth."""
         self._price_s, self._bounds = price_s, bounds
         areas = (
             (self._ended[n] + self._ended[n + 1]) / 2 * (self._ages[n + 1] - self._ages[n])
@@ -151,7 +153,7 @@ class _Search:
                 continue
             nexts[n] = target = self._bounded(n, self._best(self._ended[n]))
             self._base[n] = self._cost(n, target)
-            looks[n] = (1 - self._ended[n]) + looks[target]
+            looks[n] = (1 - self._counted[n]) + looks[target]
         return Plan(self._ages, nexts, self._price_s, looks[0], self._believed.mean_s)
 
     def _tail(self, n: int, nexts: list[int]) -> float:
@@ -160,7 +162,7 @@ class _Search:
         left = 1 - self._ended[n]
         cost = 2 * TAIL_LOOKS * self._price_s + TAIL_DELAY * self._ages[-1]
         self._base[n] = self._area[n] + left * cost
-        return left * TAIL_LOOKS
+        return (1 - self._counted[n]) * TAIL_LOOKS
 
     def _cost(self, n: int, target: int) -> float:
         """G(s) + W(s) with the next look at `target`."""

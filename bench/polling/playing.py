@@ -7,7 +7,7 @@ from typing import Final
 
 from bench.polling.cases import Case
 from bench.polling.rivals import Point
-from jobs.durations import Distribution, Seen, horizon, merged, ripened, seen_between
+from jobs.durations import Distribution, Seen, Waiting, horizon, merged, seen_between
 from jobs.learning import learn, worth_learning
 from jobs.polling import Learned, PollSchedule, learned
 
@@ -40,7 +40,7 @@ class Watcher:
     looks: float
     bounds: tuple[float, float] = WIDE
     sketch: list[Seen] = field(default_factory=list[Seen])
-    held: list[Seen] = field(default_factory=list[Seen])
+    waiting: Waiting = field(default_factory=Waiting)
     believed: Distribution | None = None
     schedule: PollSchedule = field(default_factory=PollSchedule)
     fresh: int = 0
@@ -61,11 +61,11 @@ class Watcher:
 
     def note(self, began: float, running: float | None, found: float, dice: random.Random) -> None:
         """A run that began then was found ended at an age."""
-        self.held.append(seen_between(began, running, found, dice.randrange(1000)))
+        self.waiting.add(seen_between(began, running, found, dice.randrange(1000)))
 
     def count(self) -> None:
         """Count the runs that count by now, and learn if that is worth it."""
-        ripe, self.held = ripened(self.held, horizon(self.believed, self.held), self.now)
+        ripe = self.waiting.ripe(horizon(self.believed, self.waiting.runs), self.now)
         self.sketch = merged(self.sketch, ripe)
         self.fresh += len(ripe)
         if worth_learning(len(self.sketch), self.fresh):

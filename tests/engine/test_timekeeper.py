@@ -9,7 +9,7 @@ from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from config.settings import Settings
-from jobs.durations import KEPT, Seen, bin_of, seen_at, seen_between
+from jobs.durations import KEPT, WAITING_MOST, Seen, bin_of, seen_at, seen_between
 from jobs.lanes import JobId, Lane, executions
 from jobs.learning import LEARN_FROM
 from jobs.polling import Learned, PollSchedule, SafetyNet
@@ -19,7 +19,7 @@ from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from tests.unit.core.make import NOW, a_job, cancelling, changed, running
 from worker.engine.reliance import Reliance
-from worker.engine.timekeeper import HELD_MOST, TICK_S, UNUSED_S, Timekeeper
+from worker.engine.timekeeper import TICK_S, UNUSED_S, Timekeeper
 from worker.runtime import rules
 from worker.store import Store, open_store
 from worker.store.durations import DurationStore, Target, decode_sketch, target_of
@@ -183,7 +183,7 @@ async def test_what_is_seen_meanwhile_is_bounded(store: Store) -> None:
 
 async def test_what_waits_until_it_counts_is_bounded_and_thinned_evenly(store: Store) -> None:
     timekeeper = keeper(store)
-    ended(timekeeper, 3 * HELD_MOST)
+    ended(timekeeper, 3 * WAITING_MOST)
     await timekeeper.tick(LATER)
     found = decode_sketch((await store.durations.read([target_of(LANE)]))[target_of(LANE)])
     assert len(found) == KEPT

@@ -17,8 +17,8 @@ from jobs.durations import (
     KEPT,
     Distribution,
     Seen,
+    Waiting,
     horizon,
-    ripened,
     seen_at,
     seen_between,
 )
@@ -45,9 +45,6 @@ LANES_MOST: Final = 1_000
 
 QUOTA_FRESH_S: Final = 600.0
 """A limit that was told longer ago says nothing."""
-
-HELD_MOST: Final = 2_000
-"""Runs of a target that wait until they count; of more, every other one is let go."""
 
 COLD_AGE_S: Final = 20.0
 """The age that a run of an unknown target is taken to have, to guess how often it is looked at."""
@@ -88,7 +85,7 @@ class Timekeeper:
         self._window_s = window_s
         self._usual = usual
         self._polls_per_run = polls_per_run
-        self._held: dict[Target, list[Seen]] = {}
+        self._waiting: dict[Target, Waiting] = {}
         """Runs whose end this worker saw, until they count."""
         self._known: dict[Target, _Known] = {}
         self._schedules: dict[Lane, PollSchedule] = {}
@@ -119,10 +116,7 @@ class Timekeeper:
 
     def _add(self, lane: Lane, run: Seen) -> None:
         self._asked.add(lane)
-        held = self._held.setdefault(target_of(lane), [])
-        held.append(run)
-        if len(held) > HELD_MOST:
-            del held[::2]  # whichever they are, long or short
+        self._waiting.setdefault(target_of(lane), Waiting()).add(run)
 
     # The service.
 
@@ -163,7 +157,8 @@ class Timekeeper:
             found = await self._store.durations.exchange(ripe, list(self._known))
         except BaseException:
             for target, runs in ripe.items():
-                self._held[target] = [*runs, *self._held.get(target, [])]
+                waiting = self._waiting.setdefault(target, Waiting())
+                waiting.runs = [*runs, *waiting.runs]
             raise
         for target, rows in found.items():
             self._known[target].rows = rows
@@ -171,14 +166,13 @@ class Timekeeper:
     def _ripen(self, now: float) -> dict[Target, list[Seen]]:
         """Let go of the runs that count by now."""
         found: dict[Target, list[Seen]] = {}
-        for target, held in list(self._held.items()):
+        for target, waiting in list(self._waiting.items()):
             known = self._known.get(target)
-            horizon_s = horizon(known.believed if known else None, held)
-            ripe, self._held[target] = ripened(held, horizon_s, now)
-            if ripe:
+            horizon_s = horizon(known.believed if known else None, waiting.runs)
+            if ripe := waiting.ripe(horizon_s, now):
                 found[target] = ripe[-KEPT:]
-            if not self._held[target]:
-                del self._held[target]
+            if not waiting.runs:
+                del self._waiting[target]
         return found
 
     def _learn(self, target: Target) -> None:

@@ -11,8 +11,10 @@ from jobs.durations import (
     KEPT,
     SHORTEST_S,
     STEP,
+    WAITING_MOST,
     Distribution,
     Seen,
+    Waiting,
     bin_of,
     distribution,
     edge,
@@ -110,10 +112,48 @@ def test_runs_that_began_together_stand_in_an_order_that_says_nothing_of_their_l
     assert 0.4 < longer / KEPT < 0.6
 
 
-def test_a_run_counts_when_most_of_its_like_have_ended() -> None:
+def test_a_run_counts_half_as_long_again_after_most_of_its_like_have_ended() -> None:
     certain = Distribution((0.0, 10.0, 20.0), (0.0, 0.0, 0.99))
-    assert horizon(certain, []) == pytest.approx(10 + 10 * 0.95 / 0.99)
-    assert horizon(believed(), []) == 20.0, "where the tail begins, if that is all that is known"
+    assert horizon(certain, []) == pytest.approx(1.5 * (10 + 10 * 0.95 / 0.99))
+    assert horizon(believed(), []) == 30.0, "after the tail begins, if that is all that is known"
+
+
+def counted(dice: random.Random, rate: int, seconds: float, waiting: Waiting) -> list[list[Seen]]:
+    """Runs of 1 to 9 s that begin at a rate and count 10 s later, by every 3 s."""
+    ends = list[tuple[float, float, int]]()
+    for n in range(int(rate * seconds)):
+        ends.append((n / rate + dice.uniform(1, 9), n / rate, dice.randrange(1000)))
+    ends.sort()
+    found, tick = list[list[Seen]](), 3.0
+    for end, began, lot in ends:
+        while end >= tick:
+            found.append(waiting.ripe(10.0, tick))
+            tick += 3.0
+        waiting.add(seen_at(began, end - began, lot))
+        assert len(waiting.runs) <= WAITING_MOST
+    return found
+
+
+@pytest.mark.parametrize("rate", [100, 600, 3_000])
+def test_of_too_many_runs_those_that_count_are_as_long_as_all(rate: int) -> None:
+    """Runs are let go by lot; by how long they have waited, only the long ones would be left."""
+    found = counted(random.Random(1), rate, 60.0, Waiting())  # noqa: S311 - dice of a test
+    newest = [run for runs in found[4:] for run in runs[-KEPT:]]
+    assert len(newest) > 0.6 * KEPT * len(found[4:]), "enough are left"
+    means = sum(edge(run.by) for run in newest) / len(newest)
+    assert means == pytest.approx(5.0, rel=0.04)
+
+
+def test_when_fewer_runs_come_more_of_them_are_followed_again_and_no_more_long_than_short() -> None:
+    dice, waiting = random.Random(2), Waiting()  # noqa: S311 - dice of a test
+    counted(dice, 3_000, 30.0, waiting)
+    few = waiting.lots
+    assert few < 500
+    waiting.runs = []
+    found = counted(dice, 100, 90.0, waiting)
+    assert waiting.lots > few
+    lengths = [edge(run.by) for runs in found for run in runs]
+    assert sum(lengths) / len(lengths) == pytest.approx(5.0, rel=0.04)
 
 
 def test_while_nothing_is_believed_runs_wait_for_a_quiet_time() -> None:
