@@ -34,7 +34,7 @@ def provider_at(
     max_answer_bytes: int = 1 << 20,
     on_quota: OnQuota | None = None,
     clock: Callable[[], float] = time.time,
-    tls: ssl.SSLContext | bool = True,
+    tls: ssl.SSLContext | None = None,
 ) -> Provider:
     """Make a client with one account, `default`, that never waits long."""
     return Provider(

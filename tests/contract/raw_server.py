@@ -4,6 +4,7 @@ import asyncio
 import os
 import socket
 import ssl
+import struct
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -53,6 +54,11 @@ class Line:
         self.server.seen.set()
         self.server.leftovers.append(await self.reader.read())
 
+    def send_now(self, data: bytes) -> None:
+        """Send behind the back of the event loop: the other side's kernel has it at once."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
+            line.sendall(data)
+
     def shut_down(self) -> None:
         """Hang up behind the back of the event loop: only the kernels know."""
         with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
@@ -60,6 +66,9 @@ class Line:
 
     def reset(self) -> None:
         """Hang up without a goodbye."""
+        sock = self.writer.get_extra_info("socket")
+        if sock is not None:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         self.writer.transport.abort()
 
 
@@ -89,7 +98,8 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
 
     async def run(line: Line) -> None:
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            # uvloop says RuntimeError where the other side is gone.
+            with suppress(OSError, RuntimeError, asyncio.IncompleteReadError):
                 await script(line)
         finally:
             line.writer.close()
@@ -126,3 +136,10 @@ async def turn_the_loop(turns: int = 10) -> None:
     """Let the event loop read what the kernel already holds: loopback delivers at once."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    """Turn the loop until something is so."""
+    async with asyncio.timeout(PATIENCE_S):
+        while not holds():  # noqa: ASYNC110  there is no event for what only shows
+            await asyncio.sleep(0)

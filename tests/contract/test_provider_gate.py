@@ -5,88 +5,196 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 
 import pytest
-from aiohttp.client_proto import ResponseHandler
-from aiohttp.http import StreamWriter
-from multidict import CIMultiDict
 
+from tests.contract.asking import GET, Wire, linked, outcome_of, pool_at
+from tests.contract.calls import provider_at, submit
+from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, RawServer, http, in_time, serving, turn_the_loop
-from worker.provider.gate import Gate, GatedBody, NotWrittenError
+from worker.provider.connection import Answer, Connection
+from worker.provider.failures import NotWritten
+from worker.provider.gate import Gate
+
+
+async def answer_then_hang(line: Line) -> None:
+    await line.request()
+    await line.answer(http(b"{}"))
+    await line.hang()
 
 
 @asynccontextmanager
-async def connected() -> AsyncGenerator[tuple[RawServer, StreamWriter]]:
-    """Open a connection as the library does, and the writer of a request on it."""
-    loop = asyncio.get_running_loop()
+async def connected() -> AsyncGenerator[tuple[RawServer, Connection]]:
+    """Open a connection to a server that says nothing; afterwards all it was sent is known."""
     async with serving(Line.hang) as server:
-        _, port = server.url.removeprefix("http://").split(":")
-        transport, protocol = await loop.create_connection(
-            lambda: ResponseHandler(loop), "127.0.0.1", int(port)
-        )
-        await in_time(server.seen)
-        protocol.set_response_params()
-        try:
-            yield server, StreamWriter(protocol, loop)
-        finally:
-            transport.close()
-            await in_time(server.ended)
+        async with linked(server) as connection:
+            await in_time(server.seen)
+            yield server, connection
+        await in_time(server.ended)
 
 
+async def send(gate: Gate, connection: Connection) -> None:
+    """Ask behind a gate, as the client does; nobody waits for the answer."""
+    gate.open(connection)
+    asking = asyncio.ensure_future(connection.ask(b"bytes"))
+    await turn_the_loop()
+    asking.cancel()
+
+
+@on_both_loops
 async def test_a_gate_opens_on_a_connection_that_stands() -> None:
-    async with connected() as (server, writer):
+    async with connected() as (server, connection):
         gate = Gate()
-        await GatedBody(b"bytes", gate).write(writer)
-        assert gate.opened
+        await send(gate, connection)
         assert gate.shut() is False
     assert server.leftovers == [b"bytes"]
 
 
+@on_both_loops
 async def test_nothing_passes_a_gate_that_was_shut() -> None:
-    async with connected() as (server, writer):
+    async with connected() as (server, connection):
         gate = Gate()
         assert gate.shut() is True
-        with pytest.raises(NotWrittenError):
-            await GatedBody(b"bytes", gate).write(writer)
-        assert not gate.opened
+        with pytest.raises(NotWritten):
+            await send(gate, connection)
+        assert gate.shut() is True
     assert server.leftovers == [b""]
 
 
-async def test_the_library_keeps_the_head_back_until_the_body_comes() -> None:
-    """What the gate stands on: aiohttp before 3.12 wrote the head at once."""
-    async with connected() as (server, writer):
-        await writer.write_headers("POST / HTTP/1.1", CIMultiDict({"content-length": "5"}))
+@on_both_loops
+async def test_a_gate_opens_only_once() -> None:
+    async with connected() as (server, connection):
         gate = Gate()
-        gate.shut()
-        with pytest.raises(NotWrittenError):
-            await GatedBody(b"bytes", gate).write(writer)
-    assert server.leftovers == [b""]
+        await send(gate, connection)
+        with pytest.raises(NotWritten):
+            await send(gate, connection)
+        assert gate.shut() is False
+    assert server.leftovers == [b"bytes"]
 
 
+@on_both_loops
 async def test_a_gate_that_did_not_open_once_never_does() -> None:
-    async with connected() as (_, standing), connected() as (_, closing):
-        assert closing.transport is not None
-        closing.transport.close()
+    async with connected() as (_, closing), connected() as (server, standing):
+        closing.abort()
         gate = Gate()
-        for writer in (closing, standing):
-            with pytest.raises(NotWrittenError):
-                gate.open(writer)
-        assert not gate.opened
+        for connection in (closing, standing):
+            with pytest.raises(NotWritten):
+                await send(gate, connection)
+        assert gate.shut() is True
+    assert server.leftovers == [b""]
 
 
+@on_both_loops
 async def test_an_answer_that_was_there_before_the_request_keeps_the_gate_closed() -> None:
-    async with connected() as (server, writer):
+    async with connected() as (server, connection):
         await server.lines[0].answer(http(b"{}", 408))
         await turn_the_loop()
+        with pytest.raises(NotWritten):
+            await send(Gate(), connection)
+    assert server.leftovers == [b""]
+
+
+@on_both_loops
+async def test_an_answer_to_nothing_that_only_the_kernel_holds_keeps_a_kept_gate_closed() -> None:
+    async with serving(answer_then_hang) as server, pool_at(server.url) as pool:
+        connection = await pool.take()
+        assert isinstance((await outcome_of(connection)).result, Answer)
+        pool.give_back(connection)
+        await turn_the_loop()
+        server.lines[0].send_now(http(b'{"status": "completed"}'))
         gate = Gate()
-        with pytest.raises(NotWrittenError):
-            gate.open(writer)
-        assert not gate.opened
+        with pytest.raises(NotWritten):
+            gate.open(connection)
+        assert gate.reused
+    assert server.requests == [GET.decode()]
 
 
-async def test_an_answer_to_what_was_never_written_is_not_taken() -> None:
-    gate = Gate()
-    assert gate.answered(408) is False
-    gate = Gate()
-    async with connected() as (_, writer):
-        gate.open(writer)
-    assert gate.answered(200) is True
-    assert gate.status == 200
+@on_both_loops
+async def test_a_close_that_only_the_kernel_knows_of_keeps_the_gate_closed() -> None:
+    async with connected() as (server, connection):
+        server.lines[0].shut_down()
+        gate = Gate()
+        with pytest.raises(NotWritten):
+            gate.open(connection)
+        assert gate.shut() is True
+    assert server.leftovers == [b""]
+
+
+@on_both_loops
+async def test_a_connection_that_ends_keeps_the_gate_closed() -> None:
+    async with connected() as (server, connection):
+        server.lines[0].writer.write_eof()
+        await turn_the_loop()
+        with pytest.raises(NotWritten):
+            Gate().open(connection)
+    assert server.leftovers == [b""]
+
+
+@on_both_loops
+async def test_a_gate_knows_the_status_once_the_head_came() -> None:
+    ready = asyncio.Event()
+
+    async def half(line: Line) -> None:
+        await line.request()
+        await in_time(ready)
+        await line.answer(http(b"{}", 402)[:-1])
+
+    async with serving(half) as server, linked(server) as connection:
+        gate = Gate()
+        assert gate.status is None
+        gate.open(connection)
+        asking = asyncio.ensure_future(outcome_of(connection))
+        await in_time(server.seen)
+        assert gate.status is None
+        ready.set()
+        await asking
+    assert gate.status == 402
+
+
+async def test_a_request_is_written_before_anything_is_awaited() -> None:
+    connection, wire = Connection(9), Wire()
+    connection.connection_made(wire)
+    asking = connection.ask(b"bytes")
+    asking.send(None)
+    assert wire.written == [b"bytes"]
+    asking.close()
+
+
+@on_both_loops
+async def test_nobody_has_a_turn_between_opening_and_asking(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    turns: list[str] = []
+    open_gate, ask = Gate.open, Connection.ask
+
+    def watched_open(gate: Gate, connection: Connection) -> None:
+        open_gate(gate, connection)
+        asyncio.get_running_loop().call_soon(turns.append, "somebody else")
+
+    async def watched_ask(connection: Connection, request: bytes) -> Answer:
+        turns.append("asked")
+        return await ask(connection, request)
+
+    monkeypatch.setattr(Gate, "open", watched_open)
+    monkeypatch.setattr(Connection, "ask", watched_ask)
+    async with serving(answer_then_hang) as server, provider_at(server.url) as provider:
+        await submit(provider)
+    assert turns == ["asked", "somebody else"]
+
+
+async def test_the_hook_runs_once_and_its_error_is_kept() -> None:
+    ran: list[int] = []
+
+    async def hook() -> None:
+        ran.append(1)
+
+    async def failing() -> None:
+        raise OSError(5, "no")
+
+    gate = Gate(hook)
+    await gate.run_hook()
+    await gate.run_hook()
+    assert (ran, gate.before_write, gate.hook_error) == ([1], None, None)
+    gate = Gate(failing)
+    with pytest.raises(NotWritten):
+        await gate.run_hook()
+    assert isinstance(gate.hook_error, OSError)
+    assert gate.shut() is True

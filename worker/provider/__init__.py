@@ -1,4 +1,4 @@
-"""The provider Knouds over HTTP: `wire` and `requests` are sans-IO, `client` does the I/O."""
+"""The provider over HTTP: `wire` and `requests` are sans-IO; `connection`, `pool` do the I/O."""
 
 from worker.provider.answers import (
     CancelAnswer,

@@ -1,31 +1,31 @@
-"""The provider over HTTP: a thin shell of aiohttp around the sans-IO wire.
+"""The provider over HTTP: a thin shell of connections around the sans-IO wire.
 
 It keeps three things apart, exactly: *never sent* (`NotSent`), *refused* (an answer, read by the
-wire) and *unknown* (`Lost`). A submit is never repeated once a byte of it was written, neither here
-nor by aiohttp, which repeats idempotent methods only. See `gate` for how that is known.
+wire) and *unknown* (`Lost`). A submit is never repeated once a byte of it was written. See `gate`
+for how that is known.
 """
 
+import asyncio
 import ssl
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import lru_cache
 from types import TracebackType
 from typing import Final, Self
 
-import aiohttp
 import structlog
 from pydantic import SecretStr
-from yarl import URL
 
 from jobs.answers import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
 from jobs.lanes import Lane, Scope, executions
 from jobs.states import Kind, Mode
 from worker.provider import requests, wire
 from worker.provider.answers import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema
-from worker.provider.fields import shorten
-from worker.provider.gate import BeforeWrite, Gate, GatedBody, NotWrittenError, traced
-from worker.provider.requests import Request
+from worker.provider.connection import Answer
+from worker.provider.failures import HungUp, NotWritten, describe
+from worker.provider.gate import BeforeWrite, Gate
+from worker.provider.pool import Pool
+from worker.provider.requests import Origin, Request
 
 OnQuota = Callable[[str, Scope, QuotaSeen | None, int], None]
 """Told the account, the route (`default/model`, `default/executions`), what an answer's headers
@@ -36,11 +36,8 @@ _KEEPALIVE_S: Final = 15.0
 lost. Common servers and balancers keep them for 60 s and more; Node's default is 5 s, which is why
 the gate also looks at a reused connection right before it writes."""
 
-_LONGEST_HEADER: Final = 64 << 10
-"""Bytes. aiohttp's 8 KiB would make a paid answer unreadable for one long header."""
-
-_SUBMIT_TRIES: Final = 2
-"""A kept connection that turned out closed before a byte was written costs a second try."""
+_TRIES: Final = 2
+"""A kept connection that turned out closed costs a second try."""
 
 _log = structlog.get_logger(__name__)
 
@@ -70,17 +67,6 @@ class Timeouts:
     poll_s: float = 15.0
 
 
-@dataclass(frozen=True, slots=True)
-class _Answer:
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-
-class _TooLargeError(Exception):
-    """An answer beyond the cap."""
-
-
 class Provider:
     """The provider's API, for as long as its `async with` block lasts.
 
@@ -99,9 +85,10 @@ class Provider:
         max_answer_bytes: int = 64 << 20,
         on_quota: OnQuota | None = None,
         clock: Callable[[], float] = time.time,
-        tls: ssl.SSLContext | bool = True,
+        tls: ssl.SSLContext | None = None,
     ) -> None:
-        self._base_url = base_url.rstrip("/")
+        self._base_url = base_url
+        self._origin = Origin(base_url)
         self._accounts = accounts
         self._timeouts = timeouts
         self._connections = connections
@@ -110,43 +97,22 @@ class Provider:
         self._on_quota = on_quota
         self._clock = clock
         self._tls = tls
-        self._connector: aiohttp.TCPConnector | None = None
-        self._asking: aiohttp.ClientSession | None = None
-        self._submitting: aiohttp.ClientSession | None = None
+        self._pool: Pool | None = None
 
     async def open(self) -> None:
-        """Make the session; connections come with the first calls."""
-        connector = self._connector = aiohttp.TCPConnector(
-            limit=self._connections,
-            keepalive_timeout=self._keepalive_s,
-            ttl_dns_cache=60,
-            ssl=self._tls,
-        )
-        self._asking = self._session(connector)
-        self._submitting = self._session(connector, traced())
-
-    @staticmethod
-    def _session(
-        connector: aiohttp.TCPConnector, *traces: aiohttp.TraceConfig
-    ) -> aiohttp.ClientSession:
-        """A session over the shared connections. Only submits pay for being traced."""
-        return aiohttp.ClientSession(
-            connector=connector,
-            connector_owner=False,
-            cookie_jar=aiohttp.DummyCookieJar(),
-            headers={"user-agent": "knouds-worker"},
-            trace_configs=list(traces),
-            max_line_size=_LONGEST_HEADER,
-            max_field_size=_LONGEST_HEADER,
+        """Be ready; connections come with the first calls."""
+        self._pool = Pool(
+            self._base_url,
+            connections=self._connections,
+            keepalive_s=self._keepalive_s,
+            most_bytes=self._max_answer_bytes,
+            tls=self._tls,
         )
 
     async def close(self) -> None:
         """Close every connection."""
-        for session in (self._asking, self._submitting):
-            if session is not None:
-                await session.close()
-        if self._connector is not None:
-            await self._connector.close()
+        if self._pool is not None:
+            await self._pool.close()
 
     async def __aenter__(self) -> Self:
         await self.open()
@@ -179,7 +145,7 @@ class Provider:
         request = requests.submit(kind, target, inputs, mode, self._key(account))
         total_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
         answer = await self._submit(request, total_s, before_write)
-        if not isinstance(answer, _Answer):
+        if not isinstance(answer, Answer):
             return answer
         self._tell_quota(account, Lane(account, kind, target).route, answer)
         return wire.read_submit(answer.status, answer.headers, answer.body, self._clock())
@@ -222,69 +188,66 @@ class Provider:
 
     async def _submit(
         self, request: Request, total_s: float, before_write: BeforeWrite | None
-    ) -> _Answer | NotSent | Lost:
+    ) -> Answer | NotSent | Lost:
         """Send a submit; again only where a kept connection was found closed before a byte left."""
-        session = _opened(self._submitting)
-        for tries_left in reversed(range(_SUBMIT_TRIES)):
+        pool = self._opened()
+        for tries_left in reversed(range(_TRIES)):
             gate = Gate(before_write)
             try:
-                return await self._send(session, request, total_s, gate)
+                return await self._send(pool, request, total_s, gate)
             except Exception as error:  # noqa: BLE001  its type does not tell what the gate does
                 if not gate.shut():
-                    return Lost(f"sent, then {_describe(error)}", gate.status)
+                    return Lost(f"sent, then {describe(error)}", gate.status)
                 if gate.hook_error is not None:
                     raise gate.hook_error from None
-                if isinstance(error, TimeoutError) or not gate.reused or not tries_left:
-                    return NotSent(_describe(error))
+                if not (isinstance(error, NotWritten) and gate.reused and tries_left):
+                    return NotSent(describe(error))
                 before_write = gate.before_write
             finally:
                 gate.shut()
         raise AssertionError("unreachable: the last try returns")
 
-    async def _ask(self, account: str, request: Request, route: Scope | None) -> _Answer | Trouble:
-        """Make a call that costs nothing and may be made again."""
-        session = _opened(self._asking)
-        try:
-            answer = await self._send(session, request, self._timeouts.poll_s)
-        except Exception as error:  # noqa: BLE001  whatever it was, the call may be made again
-            return Trouble(_describe(error))
-        if route is not None:
-            self._tell_quota(account, route, answer)
-        return answer
+    async def _ask(self, account: str, request: Request, route: Scope | None) -> Answer | Trouble:
+        """Make a call that costs nothing: again, where a kept connection had been closed."""
+        pool = self._opened()
+        for tries_left in reversed(range(_TRIES)):
+            try:
+                answer = await self._send(pool, request, self._timeouts.poll_s)
+            except Exception as error:  # noqa: BLE001  whatever it was, the call may be made again
+                if not (isinstance(error, HungUp) and error.kept and tries_left):
+                    return Trouble(describe(error))
+            else:
+                if route is not None:
+                    self._tell_quota(account, route, answer)
+                return answer
+        raise AssertionError("unreachable: the last try returns")
+
+    def _opened(self) -> Pool:
+        if self._pool is None:
+            raise RuntimeError("use the provider inside `async with`, or open() it first")
+        return self._pool
 
     async def _send(
-        self,
-        session: aiohttp.ClientSession,
-        request: Request,
-        total_s: float,
-        gate: Gate | None = None,
-    ) -> _Answer:
-        async with session.request(
-            request.method,
-            URL(self._base_url + request.path, encoded=True),
-            headers=request.headers,
-            data=request.body if gate is None else GatedBody(request.body or b"", gate),
-            allow_redirects=False,
-            timeout=_timeout(total_s, self._timeouts.connect_s),
-            trace_request_ctx=gate,
-        ) as response:
-            if gate is not None and not gate.answered(response.status):
-                response.close()
-                raise NotWrittenError
-            return _Answer(response.status, response.headers, await self._read(response))
+        self, pool: Pool, request: Request, total_s: float, gate: Gate | None = None
+    ) -> Answer:
+        """One request over one connection; a submit's gate knows whether its bytes went out."""
+        wanted = self._origin.spell(request)
+        now = asyncio.get_running_loop().time()
+        async with asyncio.timeout_at(now + min(total_s, self._timeouts.connect_s)) as patience:
+            connection = await pool.take()
+            try:
+                patience.reschedule(now + total_s)
+                if gate is not None:
+                    await gate.run_hook()
+                    gate.open(connection)
+                return await connection.ask(wanted)
+            except HungUp as error:
+                error.kept = connection.reused
+                raise
+            finally:
+                pool.give_back(connection)
 
-    async def _read(self, response: aiohttp.ClientResponse) -> bytes:
-        chunks: list[bytes] = []
-        size = 0
-        async for chunk in response.content.iter_any():
-            size += len(chunk)
-            if size > self._max_answer_bytes:
-                response.close()
-                raise _TooLargeError(self._max_answer_bytes)
-            chunks.append(chunk)
-        return b"".join(chunks)
-
-    def _tell_quota(self, account: str, route: Scope, answer: _Answer) -> None:
+    def _tell_quota(self, account: str, route: Scope, answer: Answer) -> None:
         """Pass on what the headers said. A listener that fails must not cost a paid answer."""
         if self._on_quota is None:
             return
@@ -293,37 +256,3 @@ class Provider:
             self._on_quota(account, route, seen, answer.status)
         except Exception:  # noqa: BLE001  whatever it was, the answer comes first
             _log.exception("quota.not_taken", account=account, route=route)
-
-
-@lru_cache(maxsize=16)
-def _timeout(total_s: float, connect_s: float) -> aiohttp.ClientTimeout:
-    return aiohttp.ClientTimeout(total=total_s, connect=connect_s)
-
-
-def _opened(session: aiohttp.ClientSession | None) -> aiohttp.ClientSession:
-    if session is None:
-        raise RuntimeError("use the provider inside `async with`, or open() it first")
-    return session
-
-
-def _describe(error: Exception) -> str:
-    """Say what happened, in words that hold no part of a request or an answer."""
-    match error:
-        case aiohttp.ClientConnectorError():
-            return shorten(str(error))
-        case TimeoutError():
-            return "timed out"
-        case aiohttp.ServerDisconnectedError():
-            return "the server hung up"
-        case aiohttp.ClientPayloadError():
-            return "the answer broke off"
-        case aiohttp.ClientResponseError():
-            return "the answer was not HTTP"
-        case NotWrittenError() | aiohttp.ClientConnectionError(__cause__=NotWrittenError()):
-            return "the connection was closed before it was used"
-        case _TooLargeError():
-            return "the answer was too large to read"
-        case OSError(strerror=str(words)):
-            return shorten(f"the connection failed ({words})")
-        case _:
-            return f"the call failed ({type(error).__name__})"

@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 from jobs.states import Kind, Mode
 
@@ -49,6 +49,33 @@ def whoami(key: str) -> Request:
 def schema(slug: str, key: str) -> Request:
     """Ask what a workflow takes and costs."""
     return Request("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
+
+
+class Origin:
+    """Where requests go, and how they are spelled for it: HTTP/1.1, with nothing left to decide."""
+
+    def __init__(self, base_url: str) -> None:
+        parts = urlsplit(base_url)
+        host = parts.hostname or ""
+        host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
+        if parts.port is not None:
+            host = f"{host}:{parts.port}"
+        self._folder = parts.path.rstrip("/")
+        usual = (f"host: {host}", "user-agent: knouds-worker", "accept-encoding: identity", "")
+        self._usual = " HTTP/1.1\r\n" + "\r\n".join(usual)
+
+    def spell(self, request: Request) -> bytes:
+        """The bytes of a request; ValueError for a header that would not travel as it is."""
+        lines = [f"{request.method} {self._folder}{request.path}{self._usual}"]
+        for name, value in request.headers.items():
+            if not value.isprintable():
+                raise ValueError(f"the header {name} has a line break in it")
+            lines.append(f"{name}: {value}\r\n")
+        body = request.body or b""
+        if request.method == "POST":
+            lines.append(f"content-length: {len(body)}\r\n")
+        lines.append("\r\n")
+        return "".join(lines).encode() + body
 
 
 def _headers(key: str) -> dict[str, str]:

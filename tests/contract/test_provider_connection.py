@@ -1,0 +1,251 @@
+"""One connection over HTTP/1.1: what counts as an answer, and what may follow on it."""
+
+import asyncio
+
+import pytest
+
+from tests.contract.asking import (
+    GET,
+    MOST,
+    End,
+    failed,
+    linked,
+    outcome_at,
+    outcome_of,
+    pool_at,
+    saying,
+)
+from tests.contract.loops import on_both_loops
+from tests.contract.raw_server import Line, http, in_time, serving, until
+from tests.contract.test_provider_client import server_tls, trusting_tls
+from worker.provider.failures import BrokeOff, CallFailed, HungUp, NotHttp
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+WHOLE = http(b"{}")
+
+
+# What is taken whole, and leaves the connection to the next request.
+
+
+@pytest.mark.parametrize(
+    ("parts", "status", "body"),
+    [
+        ([WHOLE], 200, b"{}"),
+        ([bytes([byte]) for byte in WHOLE], 200, b"{}"),
+        ([b"HTTP/1.1 100 Continue\r\n\r\n", WHOLE], 200, b"{}"),
+        ([b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" + WHOLE], 200, b"{}"),
+        (
+            [b"HTTP/1.1 102 P\r\n\r\nHTTP/1.1 103 E\r\n\r\n", b"HTTP/1.1 100 C\r\n\r\n" + WHOLE],
+            200,
+            b"{}",
+        ),
+        ([CHUNKED + b"1\r\n{\r\n", b"1;ext=1\r\n}\r\n0\r\n\r\n"], 200, b"{}"),
+        ([CHUNKED + b"2\r\n{}\r\n0\r\nX-Sum: 1\r\nX-", b"More: 2\r\n\r\n"], 200, b"{}"),
+        ([b"HTTP/1.1 204 No Content\r\n\r\n"], 204, b""),
+        ([b"HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n"], 304, b""),
+        ([http(b"", 502)], 502, b""),
+        ([b"HTTP/1.1 200\r\nContent-Length: 2\r\n\r\n{}"], 200, b"{}"),
+        ([b"HTTP/1.0 200 OK\r\nConnection: keep-alive\r\nContent-Length: 2\r\n\r\n{}"], 200, b"{}"),
+        ([http(b"{}", 200, "Upgrade: h2,h2c", "Connection: Upgrade")], 200, b"{}"),
+        ([http(b"{}", 200, "X-Long: " + "x" * (64 << 10))], 200, b"{}"),
+        ([http(b"{}", 200, "X-None:", "X-Some: 1")], 200, b"{}"),
+        ([http(b"x" * MOST)], 200, b"x" * MOST),
+    ],
+    ids=[
+        "whole",
+        "byte by byte",
+        "100",
+        "103",
+        "several announcements",
+        "chunks",
+        "trailers",
+        "204",
+        "304",
+        "no body",
+        "no reason",
+        "1.0 kept",
+        "upgrade offered",
+        "long header",
+        "empty header",
+        "as large as may be",
+    ],
+)
+@on_both_loops
+async def test_an_answer_is_taken_whole(parts: list[bytes], status: int, body: bytes) -> None:
+    outcome = await outcome_at(*parts)
+    assert (outcome.answer.status, outcome.answer.body, outcome.free) == (status, body, True)
+
+
+@on_both_loops
+async def test_equal_headers_are_read_by_the_first_and_names_in_any_case() -> None:
+    raw = http(b"{}", 200, "RETRY-after: 1", "Retry-After: 2", "x-nAme:  \u00e9")
+    answer = (await outcome_at(raw)).answer
+    assert answer.headers["retry-after"] == "1"
+    assert answer.headers["x-name"].encode("latin-1").decode() == "\u00e9"
+    assert all(name == name.lower() for name in answer.headers)
+
+
+@on_both_loops
+async def test_what_comes_after_the_body_says_nothing_of_the_answer() -> None:
+    trailers = b"2\r\n{}\r\n0\r\nContent-Encoding: gzip\r\nRetry-After: 9\r\n\r\n"
+    answer = (await outcome_at(CHUNKED + trailers)).answer
+    assert (answer.body, list(answer.headers)) == (b"{}", ["transfer-encoding"])
+
+
+@on_both_loops
+async def test_an_announcement_says_nothing_of_the_answer() -> None:
+    answer = (await outcome_at(b"HTTP/1.1 103 E\r\nRetry-After: 9\r\n\r\n" + WHOLE)).answer
+    assert list(answer.headers) == ["content-length"]
+
+
+# What is taken whole, and ends the connection.
+
+
+@pytest.mark.parametrize("version", [b"1.0", b"1.1"])
+@on_both_loops
+async def test_an_answer_without_length_ends_with_its_connection(version: bytes) -> None:
+    outcome = await outcome_at(b"HTTP/" + version + b" 200 OK\r\n\r\n", b"{", b"}", end="close")
+    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        http(b"{}", 200, "Connection: close"),
+        http(b"{}", 200, "Connection: keep-alive, CLOSE"),
+        b"HTTP/1.0 200 OK\r\nContent-Length: 2\r\n\r\n{}",
+    ],
+)
+@on_both_loops
+async def test_an_answer_that_closes_is_taken_and_nothing_follows(raw: bytes) -> None:
+    outcome = await outcome_at(raw)
+    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+
+
+@pytest.mark.parametrize("more", [b"H", b"x", WHOLE, b"HTTP/1.1 100 C\r\n\r\n", b"\r\nx", b"\0"])
+@pytest.mark.parametrize("raw", [WHOLE, CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"])
+@on_both_loops
+async def test_an_answer_with_bytes_after_it_is_taken_and_nothing_follows(
+    raw: bytes, more: bytes
+) -> None:
+    outcome = await outcome_at(raw + more)
+    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+
+
+@on_both_loops
+async def test_a_second_answer_adds_nothing_to_the_first() -> None:
+    answer = (await outcome_at(WHOLE + http(b"[]", 500, "Retry-After: 9"))).answer
+    assert (answer.status, answer.body, list(answer.headers)) == (200, b"{}", ["content-length"])
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@on_both_loops
+async def test_an_answer_before_the_request_is_read_is_taken_and_nothing_follows(
+    *, tls: bool
+) -> None:
+    async def refuse(line: Line) -> None:
+        await line.head()
+        await line.answer(http(b"{}", 413))
+        await in_time(over)
+
+    over = asyncio.Event()
+    trusted = trusting_tls() if tls else None
+    async with (
+        serving(refuse, tls=server_tls() if tls else None) as server,
+        pool_at(server.url, tls=trusted) as pool,
+    ):
+        connection = await pool.take()
+        long = b"POST / HTTP/1.1\r\ncontent-length: 20000000\r\n\r\n" + b"x" * 20_000_000
+        outcome = await outcome_of(connection, long)
+        pool.give_back(connection)
+        over.set()
+    assert (outcome.answer.status, outcome.free) == (413, False)
+
+
+@on_both_loops
+async def test_an_end_is_heard_though_the_request_is_not_read() -> None:
+    async def refuse(line: Line) -> None:
+        await line.head()
+        await line.answer(b"HTTP/1.1 413 Too Large\r\n\r\n{}")
+        line.writer.write_eof()
+        await in_time(over)
+
+    over = asyncio.Event()
+    async with serving(refuse) as server, linked(server) as connection:
+        outcome = await outcome_of(connection, GET + b"x" * 20_000_000)
+        over.set()
+    assert (outcome.answer.status, outcome.answer.body, outcome.free) == (413, b"{}", False)
+
+
+# What is no answer, or not a whole one.
+
+
+@pytest.mark.parametrize(
+    ("parts", "end", "failure", "status"),
+    [
+        ([], "close", HungUp, None),
+        ([], "reset", HungUp, None),
+        ([WHOLE[:20]], "close", HungUp, None),
+        ([b"HTTP/1.1 100 C\r\n\r\n"], "close", HungUp, None),
+        ([WHOLE[:-1]], "close", BrokeOff, 200),
+        ([WHOLE[:-1]], "reset", BrokeOff, 200),
+        ([OK + b"Connection: close\r\nContent-Length: 9\r\n\r\n{}"], "close", BrokeOff, 200),
+        ([CHUNKED + b"9\r\n{}"], "close", BrokeOff, 200),
+        ([CHUNKED + b"2\r\n{}\r\n"], "close", BrokeOff, 200),
+        ([CHUNKED + b"2\r\n{}\r\n0\r\nX: 1\r\n"], "close", BrokeOff, 200),
+        ([OK + b"\r\n{}"], "reset", BrokeOff, 200),
+        ([OK + b"Transfer-Encoding: gzip\r\n\r\n{}"], "close", BrokeOff, 200),
+    ],
+)
+@on_both_loops
+async def test_an_answer_that_is_torn_broke_off(
+    parts: list[bytes], end: End, failure: type[CallFailed], status: int | None
+) -> None:
+    assert failed(await outcome_at(*parts, end=end)) == (failure, status)
+
+
+@on_both_loops
+async def test_an_answer_without_length_that_we_end_ourselves_broke_off() -> None:
+    async with serving(saying(OK + b"\r\n", b"{}")) as server, linked(server) as connection:
+        asking = asyncio.ensure_future(outcome_of(connection))
+        await until(lambda: connection.status is not None)
+        connection.abort()
+        assert failed(await asking) == (BrokeOff, 200)
+
+
+@pytest.mark.parametrize(
+    ("raw", "status"),
+    [
+        (b"220 mail.example ESMTP ready\r\n", None),
+        (b"SSH-2.0-OpenSSH_9.6\r\n", None),
+        (b"\x15\x03\x03\x00\x02\x02\x46", None),
+        (b"\x00\x00\x12\x04\x00\x00\x00\x00\x00", None),
+        (b"ICY 200 OK\r\n\r\n", None),
+        (b"GET / HTTP/1.1\r\n\r\n", None),
+        (b"HTTP/1.1 101 Switching\r\nUpgrade: x\r\nConnection: upgrade\r\n\r\n" + WHOLE, None),
+        (b"HTTP/1.1 101 Switching\r\n\r\n" + WHOLE, None),
+        (b"HTTP/1.1 000 No\r\nContent-Length: 0\r\n\r\n" + WHOLE, None),
+        (b"HTTP/1.1 099 No\r\n\r\n", None),
+        (b"HTTP/1.1 2000 OK\r\n\r\n", None),
+        (OK + b"Content-Length: 2\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", None),
+        (OK + b"Transfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\n0\r\n\r\n", None),
+        (OK + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}", None),
+        (OK + b"Content-Length: 2\r\nContent-Length: 2\r\n\r\n{}", None),
+        (OK + b"Content-Length: 2, 2\r\n\r\n{}", None),
+        (OK + b"Content-Length: -2\r\n\r\n{}", None),
+        (OK + b"Content-Length: +2\r\n\r\n{}", None),
+        (OK + b"Content-Length: 99999999999999999999\r\n\r\n{}", None),
+        (OK + b"Content-Length : 2\r\n\r\n{}", None),
+        (OK + b"Content-Length: 2\r\nX-Nul: a\0b\r\n\r\n{}", None),
+        (OK + b"Content-Length: 2\r\nX-Folded: a\r\n b\r\n\r\n{}", None),
+        (WHOLE.replace(b"\r\n", b"\n"), None),
+        (CHUNKED + b"-2\r\n", 200),
+        (CHUNKED + b"2\r\n{}}\r\n", 200),
+        (CHUNKED + b"fffffffffffffffffff\r\n", 200),
+    ],
+)
+@on_both_loops
+async def test_what_is_not_http_is_not_taken(raw: bytes, status: int | None) -> None:
+    """Among it: lengths that disagree, folded headers, lines that end with LF alone."""
+    assert failed(await outcome_at(raw)) == (NotHttp, status)

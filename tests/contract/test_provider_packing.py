@@ -1,0 +1,83 @@
+"""What of an answer is too large to be read, and what becomes of one that is packed."""
+
+import gzip
+import zlib
+
+import pytest
+
+from tests.contract.asking import MOST, failed, outcome_at
+from tests.contract.loops import on_both_loops
+from tests.contract.raw_server import http
+from worker.provider.connection import LONGEST_HEAD
+from worker.provider.failures import BrokeOff, TooLarge
+
+OK = b"HTTP/1.1 200 OK\r\n"
+CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
+
+# What is too large.
+
+
+ENDLESS = b"x" * (LONGEST_HEAD + 70_000)
+GZIPPED = "Content-Encoding: gzip"
+
+
+@pytest.mark.parametrize(
+    ("parts", "status"),
+    [
+        ([OK + b"X-Long: ", ENDLESS, ENDLESS], None),
+        (
+            [
+                OK,
+                *[
+                    b"X-Many: %d\r\n" % number + b"X: " + b"x" * 9000 + b"\r\n"
+                    for number in range(60)
+                ],
+            ],
+            None,
+        ),
+        ([http(b"x" * (MOST + 1))], 200),
+        ([CHUNKED, b"%x\r\n" % (MOST + 1) + b"x" * (MOST + 1)], 200),
+        ([OK + b"\r\n", b"x" * (MOST + 1)], 200),
+        ([http(gzip.compress(b"x" * (MOST + 1)), 200, GZIPPED)], 200),
+        ([http(gzip.compress(b"x" * 50_000_000), 200, GZIPPED)], 200),
+        ([CHUNKED + b"0\r\nX-Long: ", ENDLESS, ENDLESS], 200),
+        ([CHUNKED + b"2;ext=", ENDLESS, ENDLESS], 200),
+    ],
+    ids=["head", "heads", "length", "chunk", "no length", "gzip", "bomb", "trailer", "extension"],
+)
+@on_both_loops
+async def test_what_is_too_large_is_not_read(parts: list[bytes], status: int | None) -> None:
+    assert failed(await outcome_at(*parts)) == (TooLarge, status)
+
+
+# What was packed.
+
+
+@pytest.mark.parametrize(
+    ("packed", "coding"),
+    [
+        (gzip.compress(b"{}"), "gzip"),
+        (gzip.compress(b"{}"), " GZIP "),
+        (zlib.compress(b"{}"), "deflate"),
+        (b"{}", "identity"),
+    ],
+)
+@on_both_loops
+async def test_what_was_packed_is_unpacked(packed: bytes, coding: str) -> None:
+    outcome = await outcome_at(http(packed, 200, f"Content-Encoding: {coding}"))
+    assert (outcome.answer.body, outcome.free) == (b"{}", True)
+
+
+@pytest.mark.parametrize(
+    "packed",
+    [
+        gzip.compress(b"{}")[:-1],
+        gzip.compress(b"{}")[:5],
+        b"",
+        b"{}",
+        gzip.compress(b"{}")[:-5] + b"xxxxx",
+    ],
+)
+@on_both_loops
+async def test_what_does_not_unpack_broke_off(packed: bytes) -> None:
+    assert failed(await outcome_at(http(packed, 200, GZIPPED))) == (BrokeOff, 200)

@@ -1,0 +1,242 @@
+"""Connections that are kept: never more than so many, and no place is ever lost."""
+
+import asyncio
+
+import pytest
+
+from tests.contract.asking import GET, LIMIT, ask, cancelled, echo, pool_at, take_all
+from tests.contract.lookup import Lookup, refusing
+from tests.contract.loops import on_both_loops
+from tests.contract.raw_server import Line, http, in_time, serving, turn_the_loop, until
+from tests.contract.test_provider_client import server_tls, trusting_tls
+from worker.provider.connection import Connection
+from worker.provider.failures import CallFailed, CannotConnect, Closed
+from worker.provider.pool import Pool
+
+# Places.
+
+
+@on_both_loops
+async def test_who_comes_beyond_the_most_waits_in_order() -> None:
+    served: list[int] = []
+
+    async def one(number: int) -> None:
+        connection = await pool.take()
+        served.append(number)
+        await turn_the_loop(3)
+        pool.give_back(connection)
+
+    async with serving(echo) as server, pool_at(server.url) as pool:
+        taken = await take_all(pool)
+        for connection in taken:
+            await connection.ask(GET)
+        waiting = [asyncio.ensure_future(one(number)) for number in range(7)]
+        await turn_the_loop()
+        assert served == []
+        for connection in taken:
+            pool.give_back(connection)
+        await asyncio.gather(*waiting)
+        await take_all(pool)
+    assert served == list(range(7))
+    assert len(server.lines) == LIMIT
+
+
+@on_both_loops
+async def test_a_waiter_that_gives_up_gives_its_place_back() -> None:
+    async with serving(Line.hang) as server, pool_at(server.url) as pool:
+        for how in ("cancelled", "in time", "just served") * (LIMIT + 1):
+            taken = await take_all(pool)
+            waiting = asyncio.ensure_future(pool.take())
+            await turn_the_loop()
+            match how:
+                case "cancelled":
+                    waiting.cancel()
+                case "in time":
+                    with pytest.raises(TimeoutError):
+                        async with asyncio.timeout(0.001):
+                            await pool.take()
+                    waiting.cancel()
+                case _:
+                    pool.give_back(taken.pop())
+                    waiting.cancel()
+            for connection in taken:
+                pool.give_back(connection)
+            await asyncio.gather(waiting, return_exceptions=True)
+            assert waiting.cancelled()
+        await take_all(pool)
+
+
+@on_both_loops
+async def test_a_connect_that_fails_or_is_given_up_gives_its_place_back(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(Line.hang) as server, pool_at("http://knouds.invalid") as pool:
+        lookup = Lookup(monkeypatch)
+        for urls in ([], [refusing()], [refusing(), refusing()]) * (LIMIT + 1):
+            lookup.urls = urls
+            with pytest.raises(CannotConnect):
+                await pool.take()
+        lookup.urls = [server.url]
+        for turns in range(2 * LIMIT + 2):
+            given_up = asyncio.ensure_future(pool.take())
+            await turn_the_loop(turns)
+            await cancelled(given_up)
+        await take_all(pool)
+
+
+@on_both_loops
+async def test_a_handshake_that_is_given_up_gives_its_place_back() -> None:
+    async with serving(Line.hang) as server, pool_at(f"https{server.url[4:]}") as pool:
+        for _ in range(LIMIT + 1):
+            server.seen.clear()
+            server.ended.clear()
+            shaking = asyncio.ensure_future(pool.take())
+            await in_time(server.seen)
+            await cancelled(shaking)
+            await in_time(server.ended)
+    assert len(server.lines) == LIMIT + 1
+    assert server.leftovers[-1][:2] == b"\x16\x03"
+
+
+@pytest.mark.parametrize("tls", [False, True])
+@on_both_loops
+async def test_a_connection_that_is_given_up_at_any_moment_is_closed(*, tls: bool) -> None:
+    ended: list[int] = []
+
+    async def wait_for_the_end(line: Line) -> None:
+        await line.reader.read()
+        ended.append(line.number)
+
+    async with (
+        serving(wait_for_the_end, tls=server_tls() if tls else None) as server,
+        pool_at(server.url, tls=trusting_tls() if tls else None) as pool,
+    ):
+        for turns in range(20):
+            taking = asyncio.ensure_future(pool.take())
+            await turn_the_loop(turns)
+            await cancelled(taking)
+            if not taking.cancelled():
+                pool.give_back(taking.result())
+        connection = await pool.take()
+        await until(lambda: len(ended) == len(server.lines) - 1)
+        pool.give_back(connection)
+
+
+@on_both_loops
+async def test_a_request_that_fails_gives_its_place_back() -> None:
+    async def fail(line: Line) -> None:
+        await line.request()
+        if line.number % 2:
+            await line.hang()
+
+    async with serving(fail) as server, pool_at(server.url) as pool:
+        for number in range(2 * LIMIT + 2):
+            asking = asyncio.ensure_future(ask(pool))
+            server.seen.clear()
+            await in_time(server.seen)
+            if number % 2 == 0:
+                asking.cancel()
+            with pytest.raises((CallFailed, asyncio.CancelledError)):
+                await asking
+        await take_all(pool)
+
+
+# How long connections are kept.
+
+
+@on_both_loops
+async def test_an_idle_connection_is_closed_after_a_while() -> None:
+    async with serving(echo) as server, pool_at(server.url, keepalive_s=0.03) as pool:
+        await asyncio.gather(ask(pool), ask(pool))
+        await in_time(server.ended)
+        await until(lambda: all(line.reader.at_eof() for line in server.lines))
+        assert (await ask(pool, "/again")).body == b"/again"
+    assert len(server.lines) == 3
+
+
+async def test_a_connection_that_came_of_age_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serving(echo) as server, pool_at(server.url, keepalive_s=1000) as pool:
+        await ask(pool)
+        await ask(pool)
+        assert len(server.lines) == 1
+        loop = asyncio.get_running_loop()
+        later = loop.time() + 1001
+        monkeypatch.setattr(loop, "time", lambda: later)
+        await ask(pool)
+    assert len(server.lines) == 2
+
+
+@on_both_loops
+async def test_the_connection_that_was_used_last_is_used_next() -> None:
+    async with serving(echo) as server, pool_at(server.url) as pool:
+        first, second = await take_all(pool)
+        for connection in (second, first):
+            await connection.ask(b"GET /a HTTP/1.1\r\n\r\n")
+            pool.give_back(connection)
+        assert await pool.take() is first
+    assert len(server.lines) == LIMIT
+
+
+# The end.
+
+
+@on_both_loops
+async def test_closing_ends_idle_and_taken_connections_and_lets_nobody_in() -> None:
+    async def answer_once(line: Line) -> None:
+        await line.request()
+        if line.number == 1:
+            await line.answer(http(b"{}"))
+        await line.hang()
+
+    async with serving(answer_once) as server, pool_at(server.url) as pool:
+        await ask(pool)
+        taken = [await pool.take() for _ in range(LIMIT)]
+        pool.give_back(taken[0])
+        asking = asyncio.ensure_future(ask_on(pool, taken[1]))
+        waiting = [asyncio.ensure_future(ask(pool)) for _ in range(LIMIT + 1)]
+        await turn_the_loop()
+        await pool.close()
+        for failing in (asking, *waiting):
+            with pytest.raises(CallFailed):
+                await failing
+        with pytest.raises(Closed):
+            await pool.take()
+        await until(lambda: all(line.reader.at_eof() for line in server.lines))
+    assert len(server.requests) == len(server.lines) == LIMIT
+
+
+async def ask_on(pool: Pool, connection: Connection) -> None:
+    try:
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+    finally:
+        pool.give_back(connection)
+
+
+@on_both_loops
+async def test_who_waited_for_a_place_when_the_pool_closed_makes_no_connection() -> None:
+    async with serving(Line.hang) as server, pool_at(server.url) as pool:
+        taken = await take_all(pool)
+        waiting = asyncio.ensure_future(pool.take())
+        await turn_the_loop()
+        await pool.close()
+        for connection in taken:
+            pool.give_back(connection)
+        with pytest.raises(Closed):
+            await waiting
+        await turn_the_loop()
+    assert len(server.lines) == LIMIT
+
+
+@on_both_loops
+async def test_a_connection_that_comes_about_after_the_close_is_not_used(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with serving(Line.hang) as server, pool_at("http://knouds.invalid") as pool:
+        Lookup(monkeypatch, server.url)
+        connecting = asyncio.ensure_future(pool.take())
+        await asyncio.sleep(0)
+        await pool.close()
+        with pytest.raises(Closed):
+            await connecting
+        await in_time(server.ended)
+    assert server.leftovers == [b""]
