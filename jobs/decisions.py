@@ -2,6 +2,8 @@
 
 from dataclasses import dataclass, field
 
+import msgspec
+
 from jobs.backoff import Backoff
 from jobs.holds import CoolDown, Hold
 from jobs.lanes import Lane
@@ -24,8 +26,7 @@ class Rules:
     base_url: str = "https://knouds.ai"
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(msgspec.Struct, frozen=True, gc=False):
     """When a decision is made, its dice already thrown, and under which rules."""
 
     now: float
@@ -78,8 +79,7 @@ class Decision:
     """Submit again at once, sync, as the same attempt; `job` is unchanged."""
 
 
-@dataclass(frozen=True, slots=True)
-class Looks:
+class Looks(msgspec.Struct, frozen=True, gc=False):
     """What earlier polls of the present attempt saw."""
 
     polls: int = 0
@@ -91,8 +91,7 @@ class Looks:
     """When a poll last found it running, Unix seconds."""
 
 
-@dataclass(frozen=True, slots=True)
-class LookAgain:
+class LookAgain(msgspec.Struct, frozen=True, gc=False):
     """The job stays as it is; its next poll comes at `at`."""
 
     at: float

@@ -2,7 +2,7 @@
 
 import math
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final, NewType
 
 from jobs.states import Kind
@@ -43,9 +43,17 @@ class Lane:
     account: str
     kind: Kind
     target: str
+    _text: str = field(init=False, repr=False, compare=False)
+    """As it is written; made once, for lanes are asked for it all the time."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_text", f"{self.account}/{self.kind}/{self.target}")
 
     def __str__(self) -> str:
-        return f"{self.account}/{self.kind}/{self.target}"
+        return self._text
+
+    def __hash__(self) -> int:
+        return hash(self._text)
 
     @property
     def route(self) -> Scope:

@@ -5,6 +5,7 @@ between the old record's entries and the new one's; so a job is always in the on
 somebody watches, and a census can tell.
 """
 
+from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
@@ -59,14 +60,37 @@ class Entry(NamedTuple):
 
 def entries(job: Job) -> tuple[Entry, ...]:
     """Every entry a job has."""
+    return (*_lasting(job), *_passing(job))
+
+
+def moving(old: Job, new: Job) -> tuple[Sequence[Entry], Sequence[Entry]]:
+    """The entries of two versions between which they may differ."""
+    if (
+        old.created_at == new.created_at
+        and old.target == new.target
+        and old.kind is new.kind
+        and old.tags == new.tags
+        and old.batch == new.batch
+    ):
+        return _passing(old), _passing(new)
+    return entries(old), entries(new)
+
+
+def _lasting(job: Job) -> list[Entry]:
+    """Those that it has from its first version to its last."""
     found = [
         Entry(Index.ALL, "", job.created_at),
         Entry(Index.TARGET, f"{job.kind}/{job.target}", job.created_at),
-        Entry(Index.STATE, job.state, job.since),
     ]
     found += [Entry(Index.TAG, tag, job.created_at) for tag in job.tags]
     if job.batch is not None:
         found.append(Entry(Index.BATCH, job.batch, job.created_at))
+    return found
+
+
+def _passing(job: Job) -> list[Entry]:
+    """Those that come and go with its state."""
+    found = [Entry(Index.STATE, job.state, job.since)]
     if (watched := place(job)) is not None:
         found.append(watched)
     if job.state in ACTIVE:
@@ -79,7 +103,7 @@ def entries(job: Job) -> tuple[Entry, ...]:
         found.append(Entry(Index.GROUP, group, job.since))
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(Entry(Index.HELD, job.reason.hold_id, job.since))
-    return tuple(found)
+    return found
 
 
 def is_watched(job: Job) -> bool:

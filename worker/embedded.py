@@ -309,6 +309,9 @@ def _command(binary: Path, data: Path, port: int) -> list[str]:
         "appendonly": "yes",
         "appendfsync": "always",
         "maxmemory-policy": "noeviction",
+        # The hash of a job in one piece of memory; Redis 7 takes the older names, too.
+        "hash-max-ziplist-entries": "32",
+        "hash-max-ziplist-value": "2048",
     }
     return [
         str(binary),

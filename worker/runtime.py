@@ -27,6 +27,7 @@ from worker.engine.deliveries import Deliveries
 from worker.engine.isolation import Isolation
 from worker.engine.listener import Listener
 from worker.engine.patience import Patience
+from worker.engine.poller import BREATH_S as LOOKS_BREATH_S
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
 from worker.engine.pulse import Pulse
@@ -226,6 +227,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
             quota,
         ],
         clock,
+        breaths={poller.name: LOOKS_BREATH_S},
     )
     pulse.troubles = lambda: supervisor.troubles
     return Runtime(

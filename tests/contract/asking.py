@@ -24,6 +24,11 @@ LIMIT = 2
 End = Literal["hang", "close", "reset"]
 
 
+def soon() -> float:
+    """When an answer has to be there, in the loop's time."""
+    return asyncio.get_running_loop().time() + 5
+
+
 class Outcome(NamedTuple):
     """What one request came to."""
 
@@ -80,7 +85,14 @@ async def pool_at(
     url: str, *, connections: int = LIMIT, keepalive_s: float = 5, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[Pool]:
     """Make connections to an address, and close them."""
-    pool = Pool(url, connections=connections, keepalive_s=keepalive_s, most_bytes=MOST, tls=tls)
+    pool = Pool(
+        url,
+        connections=connections,
+        connect_s=5,
+        keepalive_s=keepalive_s,
+        most_bytes=MOST,
+        tls=tls,
+    )
     try:
         yield pool
     finally:
@@ -110,7 +122,7 @@ async def ask(pool: Pool, path: str = "/") -> Answer:
     connection = await pool.take()
     try:
         Gate().open(connection)
-        return await connection.ask(GET.replace(b"/", path.encode(), 1))
+        return await connection.ask(GET.replace(b"/", path.encode(), 1), soon())
     finally:
         pool.give_back(connection)
 
@@ -119,7 +131,7 @@ async def outcome_of(connection: Connection, request: bytes = GET) -> Outcome:
     """Ask, in time."""
     async with asyncio.timeout(5):
         try:
-            result = await connection.ask(request)
+            result = await connection.ask(request, soon())
         except CallFailed as error:
             return Outcome(error, connection.status, connection.is_free())
     return Outcome(result, connection.status, connection.is_free())

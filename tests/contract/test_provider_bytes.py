@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.contract.asking import GET, Outcome, Wire, outcome_of
+from tests.contract.asking import GET, Outcome, Wire, outcome_of, soon
 from tests.contract.raw_server import http, turn_the_loop
 from worker.provider.connection import Connection
 from worker.provider.failures import BrokeOff, CallFailed, HungUp
@@ -174,7 +174,7 @@ def test_a_request_that_was_given_up_leaves_nothing_behind(
     async def played() -> None:
         connection, wire = Connection(MOST), Wire()
         connection.connection_made(wire)
-        asking = asyncio.ensure_future(connection.ask(GET))
+        asking = asyncio.ensure_future(connection.ask(GET, soon()))
         await turn_the_loop(3)
         for part in split(raw.whole[:kept], at):
             connection.data_received(part)

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.contract.asking import GET, Wire, linked, outcome_of, pool_at
+from tests.contract.asking import GET, Wire, linked, outcome_of, pool_at, soon
 from tests.contract.calls import provider_at, submit
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, RawServer, http, in_time, serving, turn_the_loop
@@ -34,7 +34,7 @@ async def connected() -> AsyncGenerator[tuple[RawServer, Connection]]:
 async def send(gate: Gate, connection: Connection) -> None:
     """Ask behind a gate, as the client does; nobody waits for the answer."""
     gate.open(connection)
-    asking = asyncio.ensure_future(connection.ask(b"bytes"))
+    asking = asyncio.ensure_future(connection.ask(b"bytes", soon()))
     await turn_the_loop()
     asking.cancel()
 
@@ -152,7 +152,7 @@ async def test_a_gate_knows_the_status_once_the_head_came() -> None:
 async def test_a_request_is_written_before_anything_is_awaited() -> None:
     connection, wire = Connection(9), Wire()
     connection.connection_made(wire)
-    asking = connection.ask(b"bytes")
+    asking = connection.ask(b"bytes", soon())
     asking.send(None)
     assert wire.written == [b"bytes"]
     asking.close()
@@ -169,9 +169,9 @@ async def test_nobody_has_a_turn_between_opening_and_asking(
         open_gate(gate, connection)
         asyncio.get_running_loop().call_soon(turns.append, "somebody else")
 
-    async def watched_ask(connection: Connection, request: bytes) -> Answer:
+    async def watched_ask(connection: Connection, request: bytes, until: float) -> Answer:
         turns.append("asked")
-        return await ask(connection, request)
+        return await ask(connection, request, until)
 
     monkeypatch.setattr(Gate, "open", watched_open)
     monkeypatch.setattr(Connection, "ask", watched_ask)

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from tests.contract.asking import GET, LIMIT, ask, cancelled, echo, pool_at, take_all
+from tests.contract.asking import GET, LIMIT, ask, cancelled, echo, pool_at, soon, take_all
 from tests.contract.lookup import Lookup, refusing
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, http, in_time, serving, turn_the_loop, until
@@ -29,7 +29,7 @@ async def test_who_comes_beyond_the_most_waits_in_order() -> None:
     async with serving(echo) as server, pool_at(server.url) as pool:
         taken = await take_all(pool)
         for connection in taken:
-            await connection.ask(GET)
+            await connection.ask(GET, soon())
         waiting = [asyncio.ensure_future(one(number)) for number in range(7)]
         await turn_the_loop()
         assert served == []
@@ -171,7 +171,7 @@ async def test_the_connection_that_was_used_last_is_used_next() -> None:
     async with serving(echo) as server, pool_at(server.url) as pool:
         first, second = await take_all(pool)
         for connection in (second, first):
-            await connection.ask(b"GET /a HTTP/1.1\r\n\r\n")
+            await connection.ask(b"GET /a HTTP/1.1\r\n\r\n", soon())
             pool.give_back(connection)
         assert await pool.take() is first
     assert len(server.lines) == LIMIT
@@ -207,7 +207,7 @@ async def test_closing_ends_idle_and_taken_connections_and_lets_nobody_in() -> N
 
 async def ask_on(pool: Pool, connection: Connection) -> None:
     try:
-        await connection.ask(b"GET / HTTP/1.1\r\n\r\n")
+        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", soon())
     finally:
         pool.give_back(connection)
 

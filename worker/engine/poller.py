@@ -28,7 +28,6 @@ from worker.engine.isolation import Isolation
 from worker.engine.quota import Quota
 from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
-from worker.engine.supervisor import BREATH_S
 from worker.engine.timekeeper import Timekeeper
 from worker.provider.answers import CancelAnswer, Trouble
 from worker.provider.client import UnknownAccount
@@ -40,6 +39,9 @@ log: Final = structlog.get_logger(__name__)
 
 IDLE_S: Final = 0.5
 """Longest pause between looks at the in-flight set: other workers add to it."""
+
+BREATH_S: Final = 0.03
+"""Least pause between two claims: what is due by then is looked at, and written, together."""
 
 EARLY_S: Final = BREATH_S / 2
 """Polls that fall due so soon are made now: many are then as often early as late, not always late,

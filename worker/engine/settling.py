@@ -69,9 +69,10 @@ class Settling:
             decision = decide(current.job, self._clock.now())
             if decision is None:
                 return None
-            fresh = [effect for effect in decision.effects if _name(effect) not in made_true]
-            await self.perform(fresh)
-            made_true |= {_name(effect) for effect in fresh}
+            if decision.effects:
+                fresh = [effect for effect in decision.effects if _name(effect) not in made_true]
+                await self.perform(fresh)
+                made_true |= {_name(effect) for effect in fresh}
             if decision.job is current.job:
                 return current
             job, extra = self._with_result(decision)

@@ -1,7 +1,8 @@
 """Runs services for as long as the worker lives; one that raises is restarted with backoff."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Final, Protocol
 
 import structlog
@@ -41,11 +42,20 @@ class Service(Protocol):
 
 
 class Supervisor:
-    """Keeps services going, and knows which of them are in trouble."""
+    """Keeps services going, and knows which of them are in trouble.
 
-    def __init__(self, services: Sequence[Service], clock: Clock) -> None:
+    `breaths`: by name, the least pause of services that have another than `BREATH_S`, in seconds.
+    """
+
+    def __init__(
+        self,
+        services: Sequence[Service],
+        clock: Clock,
+        breaths: Mapping[str, float] = MappingProxyType({}),
+    ) -> None:
         self.services = services
         self._clock = clock
+        self._breaths = breaths
         self._tasks: list[asyncio.Task[None]] = []
         self._troubles: dict[str, str] = {}
 
@@ -66,7 +76,7 @@ class Supervisor:
         await end(*chosen)
 
     async def _keep(self, service: Service) -> None:
-        failures = 0
+        failures, breath_s = 0, self._breaths.get(service.name, BREATH_S)
         while not was_told_to_end():
             try:
                 pause = await service.tick(self._clock.now())
@@ -80,8 +90,8 @@ class Supervisor:
                 failures = 0
                 del self._troubles[service.name]
                 log.info("service.recovered", service=service.name)
-            await asyncio.sleep(BREATH_S)
-            await service.bell.wait(pause - BREATH_S)
+            await asyncio.sleep(breath_s)
+            await service.bell.wait(pause - breath_s)
 
     def _trouble(self, name: str, error: Exception, pause: float) -> None:
         known = self._troubles.get(name)

@@ -104,6 +104,7 @@ class Provider:
         self._pool = Pool(
             self._base_url,
             connections=self._connections,
+            connect_s=self._timeouts.connect_s,
             keepalive_s=self._keepalive_s,
             most_bytes=self._max_answer_bytes,
             tls=self._tls,
@@ -232,20 +233,22 @@ class Provider:
     ) -> Answer:
         """One request over one connection; a submit's gate knows whether its bytes went out."""
         wanted = self._origin.spell(request)
-        now = asyncio.get_running_loop().time()
-        async with asyncio.timeout_at(now + min(total_s, self._timeouts.connect_s)) as patience:
-            connection = await pool.take()
-            try:
-                patience.reschedule(now + total_s)
-                if gate is not None:
+        clock = asyncio.get_running_loop().time
+        until = clock() + total_s
+        connection = await pool.take()
+        try:
+            if gate is not None:
+                async with asyncio.timeout_at(until):
                     await gate.run_hook()
-                    gate.open(connection)
-                return await connection.ask(wanted)
-            except HungUp as error:
-                error.kept = connection.reused
-                raise
-            finally:
-                pool.give_back(connection)
+                if clock() >= until:
+                    raise TimeoutError
+                gate.open(connection)
+            return await connection.ask(wanted, until)
+        except HungUp as error:
+            error.kept = connection.reused
+            raise
+        finally:
+            pool.give_back(connection)
 
     def _tell_quota(self, account: str, route: Scope, answer: Answer) -> None:
         """Pass on what the headers said. A listener that fails must not cost a paid answer."""

@@ -76,17 +76,25 @@ class Connection(asyncio.Protocol):
         self._beside = 0
         self._keep = False
 
-    async def ask(self, request: bytes) -> Answer:
-        """Write a request, at once and whole, and wait for its answer; raises CallFailed."""
+    async def ask(self, request: bytes, until: float) -> Answer:
+        """Write a request, at once and whole, and wait for its answer `until` then.
+
+        `until` is a time of the loop. Raises CallFailed, and TimeoutError.
+        """
         transport = self._transport
         if transport is None or self._spoiled:
             raise HungUp
         self._begin()
-        answer: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        answer: asyncio.Future[Answer] = loop.create_future()
         self._answer = answer
         self._long = len(request) > _LONG
         transport.write(request)
-        return await answer
+        patience = loop.call_at(until, self._fail, TimeoutError())
+        try:
+            return await answer
+        finally:
+            patience.cancel()
 
     def is_usable(self) -> bool:
         """Whether it still stands, and holds no answer to nothing."""
@@ -194,7 +202,7 @@ class Connection(asyncio.Protocol):
         else:
             answer.set_result(Answer(self.status, self._headers, body))
 
-    def _fail(self, error: CallFailed) -> None:
+    def _fail(self, error: CallFailed | TimeoutError) -> None:
         if self._answer is not None and not self._answer.done():
             self._answer.set_exception(error)
         self.abort()

@@ -23,7 +23,8 @@ _PORTS: Final = {"http": 80, "https": 443}
 class Pool:
     """Connections to one origin.
 
-    `connections`: most at once; who comes then waits. `keepalive_s`: how long an idle one is kept.
+    `connections`: most at once; who comes then waits. `connect_s`: how long that, DNS, TCP and TLS
+    may take in all. `keepalive_s`: how long an idle one is kept.
     `tls`: what to trust, None for what the system trusts.
     """
 
@@ -32,6 +33,7 @@ class Pool:
         base_url: str,
         *,
         connections: int,
+        connect_s: float,
         keepalive_s: float,
         most_bytes: int,
         tls: ssl.SSLContext | None,
@@ -40,6 +42,7 @@ class Pool:
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = (tls or _trusting()) if parts.scheme == "https" else None
+        self._connect_s = connect_s
         self._keepalive_s = keepalive_s
         self._most_bytes = most_bytes
         self._places = asyncio.Semaphore(connections)
@@ -53,17 +56,28 @@ class Pool:
         self._resolving = asyncio.Lock()
 
     async def take(self) -> Connection:
-        """A connection that stands, for one request; raises CannotConnect, or Closed."""
+        """A connection that stands, for one request: a kept one at once, or one that is made.
+
+        Raises CannotConnect, Closed, and TimeoutError where it takes longer than `connect_s`.
+        """
         if self._closed:
             raise Closed
+        if not self._places.locked() and (kept := self._kept()) is not None:
+            await self._places.acquire()  # without a wait: one is free
+            connection = kept
+        else:
+            async with asyncio.timeout(self._connect_s):
+                connection = await self._waited_for()
+        self._taken.add(connection)
+        return connection
+
+    async def _waited_for(self) -> Connection:
         await self._places.acquire()
         try:
-            connection = self._kept() or await self._connect()
+            return self._kept() or await self._connect()
         except BaseException:
             self._places.release()
             raise
-        self._taken.add(connection)
-        return connection
 
     def give_back(self, connection: Connection) -> None:
         """Keep a connection whose answer came whole; close any other."""

@@ -1,5 +1,6 @@
 """The provider's calls as values: method, path, headers, body. Source: docs/provider.md."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
@@ -8,6 +9,9 @@ from urllib.parse import quote, urlsplit
 from jobs.states import Kind, Mode
 
 _FOLDERS: Final[Mapping[Kind, str]] = {Kind.MODEL: "models", Kind.WORKFLOW: "workflows"}
+
+_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
+"""Names that need no quotes: all that are documented."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,4 +88,6 @@ def _headers(key: str) -> dict[str, str]:
 
 def _quoted(name: str) -> str:
     """Quote a name into one segment of a path; a segment of dots would be another path."""
+    if _PLAIN.fullmatch(name):
+        return name
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")

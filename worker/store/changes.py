@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from jobs.lanes import Lane
-from jobs.places import Index, entries
+from jobs.places import Index, entries, moving
 from jobs.records import Job
 from jobs.states import AT_REST, State
 from worker.store.client import Argument
@@ -40,8 +40,7 @@ class Transition(
     """The code of its reason, where it has one."""
 
 
-@dataclass(frozen=True, slots=True)
-class Stored:
+class Stored(msgspec.Struct, frozen=True, gc=False):
     """A job as it was read, with the revision that a write of it must still find."""
 
     job: Job
@@ -162,8 +161,9 @@ class Change:
         return self
 
     def _move_entries(self, old: Job | None, new: Job) -> None:
-        before = {(e.kind, e.name): e.score for e in entries(old)} if old is not None else {}
-        for kind, name, at in entries(new):
+        old_entries, new_entries = ((), entries(new)) if old is None else moving(old, new)
+        before = {(e.kind, e.name): e.score for e in old_entries}
+        for kind, name, at in new_entries:
             score = before.pop((kind, name), None)
             if score == at:
                 continue
