@@ -1,13 +1,18 @@
 """What a run costs with 100 to 100,000 jobs behind it in line: python -m bench.backlog.
 
-One worker each time, never more than 200 runs in flight. Everything is enqueued behind a pause,
-which then ends; measured are the runs after the first few, with the backlog still in line behind.
-About two minutes.
+A system of one worker for each length of line, never more than 200 runs in flight. They stand side
+by side and take short turns, for the speed of a machine wanders within seconds by more than what is
+to be found: behind a pause the line is filled up, the pause ends, the first few runs do not count,
+the next do, then the pause is back. A figure is what all turns took over all their runs. About two
+minutes.
 """
 
 import argparse
 import asyncio
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from bench import printing
@@ -25,8 +30,9 @@ from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
 
 BACKLOGS: Final = (100, 1_000, 10_000, 100_000)
-FIRST: Final = 500
-MEASURED: Final = 2_000
+TURNS: Final = 10
+FIRST: Final = 200
+MEASURED: Final = 500
 IN_FLIGHT: Final = 200
 """A cap: without it, what is in flight depends on the length of the line."""
 
@@ -37,60 +43,98 @@ CHUNK: Final = 500
 COST_MOST: Final = 1.15
 
 
-async def measure(backlog: int) -> dict[str, float]:
-    """The cost of a run with so many jobs in line behind it."""
+@dataclass(frozen=True, slots=True)
+class Line:
+    """A system with a line of jobs behind a pause."""
+
+    bench: Bench
+    intake: Intake
+    length: int
+
+    async def fill(self) -> None:
+        """Put up the pause, let what runs end, and enqueue what the line has lost."""
+        await self.bench.store.gates.put_up(PAUSE)
+        while await self._count(State.SUBMITTING, State.RUNNING):  # noqa: ASYNC110 - Redis does not tell
+            await asyncio.sleep(LOOK_S)
+        left = FIRST + MEASURED + IN_FLIGHT + self.length - await self._count(State.QUEUED)
+        while left > 0:
+            await self.intake.enqueue_many([(None, ORDER)] * min(CHUNK, left))
+            left -= CHUNK
+
+    async def turn(self) -> Counter[str]:
+        """End the pause; what `MEASURED` runs took after the first."""
+        await self.fill()
+        done = await self._count(State.SUCCEEDED)
+        await self.bench.store.gates.change(PAUSE.key, lambda _: None)
+        first = await self._until_succeeded(done + FIRST)
+        before = await self._spent()
+        last = await self._until_succeeded(first + MEASURED)
+        spent = await self._spent()
+        spent.subtract(before)
+        return spent + Counter(runs=last - first)
+
+    async def _until_succeeded(self, count: int) -> int:
+        while (found := await self._count(State.SUCCEEDED)) < count:  # noqa: ASYNC110
+            await asyncio.sleep(LOOK_S)
+        return found
+
+    async def _count(self, *states: State) -> int:
+        keys = [self.bench.store.keys.index(Index.STATE, state) for state in states]
+        return sum(await self.bench.store.client.many([("ZCARD", key) for key in keys]))
+
+    async def _spent(self) -> Counter[str]:
+        """Counts, and microseconds."""
+        return Counter(
+            cpu=round(self.bench.used().cpu_s * 1e6),
+            redis_cpu=round(cpu_s(self.bench.redis) * 1e6),
+            commands=await self.bench.commands(),
+            requests=await requests(self.bench.sandbox),
+        )
+
+    async def redis_mb(self) -> float:
+        """What Redis holds in memory, in megabytes."""
+        memory: dict[str, int] = await self.bench.store.client.call("INFO", "memory")
+        return memory["used_memory"] / 2**20
+
+
+@asynccontextmanager
+async def _line(length: int) -> AsyncGenerator[Line]:
     async with system(KNOUDS_LANE_CAPS=f'{{"*": {IN_FLIGHT}}}') as bench:
-        await bench.store.gates.put_up(PAUSE)
-        intake = Intake(bench.store, SystemClock(), Defaults())
-        left = FIRST + MEASURED + IN_FLIGHT + backlog
-        while left:
-            count = min(CHUNK, left)
-            await intake.enqueue_many([(None, ORDER)] * count)
-            left -= count
-        memory = await _redis_mb(bench)
-        await bench.store.gates.change(PAUSE.key, lambda _: None)
-        first = await _until_succeeded(bench, FIRST)
-        before = await _spent(bench)
-        last = await _until_succeeded(bench, first + MEASURED)
-        after = await _spent(bench)
-        runs = last - first
-        cost = {name: (after[name] - before[name]) * 1_000 / runs for name in after}
-        queued = (await bench.store.queries.states())[0][State.QUEUED]
+        line = Line(bench, Intake(bench.store, SystemClock(), Defaults()), length)
+        await line.fill()
+        yield line
+
+
+async def measure(backlogs: Sequence[int]) -> dict[str, dict[str, float]]:
+    """The cost of a run with so many jobs in line behind it, for each."""
+    async with AsyncExitStack() as stack:
+        lines = [await stack.enter_async_context(_line(length)) for length in backlogs]
+        totals = {line.length: Counter[str]() for line in lines}
+        for turn in range(TURNS + 1):
+            for line in lines if turn % 2 else reversed(lines):
+                spent = await line.turn()
+                if turn:  # the first warms up
+                    totals[line.length] += spent
         return {
-            "runs": runs,
-            "queued_at_the_end": queued,
-            "cpu_s_per_1000": cost["cpu"],
-            "redis_cpu_s_per_1000": cost["redis_cpu"],
-            "redis_commands_per_run": cost["commands"] / 1_000,
-            "requests_per_run": cost["requests"] / 1_000,
-            "redis_mb": memory,
+            f"{line.length:,}": _row(totals[line.length], await line.redis_mb()) for line in lines
         }
 
 
-async def _until_succeeded(bench: Bench, count: int) -> int:
-    key = bench.store.keys.index(Index.STATE, State.SUCCEEDED)
-    while (found := int(await bench.store.client.call("ZCARD", key))) < count:  # noqa: ASYNC110 - Redis does not tell
-        await asyncio.sleep(LOOK_S)
-    return found
-
-
-async def _spent(bench: Bench) -> dict[str, float]:
+def _row(total: Counter[str], redis_mb: float) -> dict[str, float]:
+    runs = total["runs"]
     return {
-        "cpu": bench.used().cpu_s,
-        "redis_cpu": cpu_s(bench.redis),
-        "commands": await bench.commands(),
-        "requests": await requests(bench.sandbox),
+        "runs": runs,
+        "cpu_s_per_1000": total["cpu"] / runs / 1_000,
+        "redis_cpu_s_per_1000": total["redis_cpu"] / runs / 1_000,
+        "redis_commands_per_run": total["commands"] / runs,
+        "requests_per_run": total["requests"] / runs,
+        "redis_mb": redis_mb,
     }
-
-
-async def _redis_mb(bench: Bench) -> float:
-    memory: dict[str, int] = await bench.store.client.call("INFO", "memory")
-    return memory["used_memory"] / 2**20
 
 
 async def main(backlogs: Sequence[int]) -> None:
     """Measure and print."""
-    found = {f"{backlog:,}": await measure(backlog) for backlog in backlogs}
+    found = await measure(backlogs)
     least, most = (found[f"{backlog:,}"] for backlog in (backlogs[0], backlogs[-1]))
     wanted = [
         Aim(f"{name}, {backlogs[-1]:,} over {backlogs[0]:,}", most[name] / least[name], COST_MOST)

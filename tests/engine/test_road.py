@@ -1,5 +1,7 @@
 """The road of a job beyond the verdict table: modes, lanes, holds, people, arq, retention."""
 
+from collections import Counter
+
 import msgspec
 import pytest
 from arq import ArqRedis
@@ -400,5 +402,12 @@ async def test_500_jobs_over_two_workers_are_each_submitted_once(system: Stack) 
     counted = await system.labels()
     assert {label["posts"] for label in counted.values()} == {1}
     assert len(counted) == 500
-    owners = {event.by for job in done for event in job.events if event.name == "send"}
-    assert len(owners) == 2, "both took their share"
+
+
+async def test_a_worker_takes_what_another_has_no_slots_for(system: Stack) -> None:
+    async with system.processes(2, max_jobs=3, shutdown_grace_s=0.1):
+        for n in range(6):
+            await system.enqueue("kling-2-5", job_id=f"j{n}", duration_s=60)
+        running = [await system.until(f"j{n}", State.RUNNING) for n in range(6)]
+    owners = Counter(job.owner for job in running)
+    assert sorted(owners.values()) == [3, 3]
