@@ -1,7 +1,7 @@
 """What every peer shares: how a run is made and polled, and what is noted of it.
 
 The provider is polled every second, as its page advises; nothing is retried, since nothing fails
-here. The loop is uvloop and the HTTP client aiohttp with its defaults, as in our worker.
+here. The loop is uvloop, as in our worker, and the HTTP client aiohttp with its defaults.
 """
 
 import asyncio
