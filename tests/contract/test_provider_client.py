@@ -413,8 +413,8 @@ async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeate
     assert (len(server.lines), len(server.requests)) == (1, 2)
 
 
-async def test_a_poll_in_the_same_place_is_repeated_by_the_library() -> None:
-    """Shows that the test above could fail: the library does repeat what is idempotent."""
+async def test_a_poll_in_the_same_place_is_repeated() -> None:
+    """Shows that the test above could fail: what costs nothing is repeated."""
     async with (
         serving(answer_once_then_read_and_close) as server,
         provider_at(server.url) as provider,

@@ -1,8 +1,7 @@
 """The provider's answers, read into the values that the core decides on.
 
-Sans-IO and total: any status, headers and bytes give a value, and nothing here raises. `headers` is
-a case-insensitive mapping, or one with names in lower case. `now` (Unix seconds) is what dates in
-headers count from.
+Sans-IO and total: any status, headers and bytes give a value, and nothing here raises. `headers`
+have their names in lower case. `now` (Unix seconds) is what dates in headers count from.
 
 What an answer means is not decided here but by the verdict table. Here is decided only what was
 said: accepted, finished, an error, or nothing that can be trusted.
