@@ -139,6 +139,11 @@ class Waiting:
             self.lots = self.fewer = max(1, self.lots // 2)
             self.runs = [run for run in self.runs if run.began % LOTS < self.lots]
 
+    @property
+    def over(self) -> bool:
+        """None waits, and all are followed again: nothing needs to be remembered."""
+        return not self.runs and self.lots == LOTS
+
     def ripe(self, horizon_s: float, now: float) -> list[Seen]:
         """Let go of the runs that count by now, in the order in which they began."""
         ripe, self.runs = ripened(self.runs, horizon_s, now)

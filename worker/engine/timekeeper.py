@@ -171,7 +171,7 @@ class Timekeeper:
             horizon_s = horizon(known.believed if known else None, waiting.runs)
             if ripe := waiting.ripe(horizon_s, now):
                 found[target] = ripe[-KEPT:]
-            if not waiting.runs:
+            if waiting.over:
                 del self._waiting[target]
         return found
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from jobs.durations import (
     BINS,
     KEPT,
+    LOTS,
     SHORTEST_S,
     STEP,
     WAITING_MOST,
@@ -190,3 +191,13 @@ def test_shares_become_a_distribution_with_its_tail() -> None:
     made = distribution(100, [0.25, 0.75], tail=0.2)
     assert made.edges == (0.0, edge(100), edge(101), edge(102))
     assert made.ended == pytest.approx((0.0, 0.0, 0.2, 0.8))
+
+
+def test_runs_go_on_being_let_go_by_lot_while_none_waits() -> None:
+    waiting = Waiting()
+    for n in range(3 * WAITING_MOST):
+        waiting.add(seen_at(1_000.0 + n / 1_000, 5.0, n * 7_919))
+    assert waiting.ripe(7.5, 1_100.0)
+    assert (waiting.runs, waiting.over) == ([], False)
+    assert waiting.ripe(7.5, 1_110.0) == []
+    assert (waiting.lots, waiting.over) == (LOTS, True)
