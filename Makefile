@@ -70,9 +70,9 @@ fmt: $(VENV)/.dev  ## Format, and mend what ruff can mend
 	$(BIN)/ruff format .
 
 docs: $(VENV)/.dev  ## Write the pages that are made from the code
-	@$(BIN)/python -c 'from jobs.verdict_table import render; print(render(), end="")' > docs/.new
-	@mv docs/.new docs/verdicts.md
-	@$(BIN)/python -c 'from config.setting_table import render; print(render(), end="")' > docs/.new
+	@$(BIN)/python -c 'from tools.docs.error_table_page import render; print(render(), end="")' > docs/.new
+	@mv docs/.new docs/error-table.md
+	@$(BIN)/python -c 'from tools.docs.settings_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/settings.md
 
 clean:  ## Remove the venv and the caches; jobs in .state stay

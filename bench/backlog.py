@@ -21,11 +21,11 @@ from bench.measuring import cpu_s
 from bench.printing import Aim
 from bench.running import Bench, system
 from jobs.holds import Hold
+from jobs.indexes import Index
 from jobs.lanes import Scope
-from jobs.moves import MANUAL
-from jobs.orders import Order
-from jobs.places import Index
+from jobs.requests import Order
 from jobs.states import Kind, State
+from jobs.transitions import MANUAL
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
 

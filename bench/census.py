@@ -17,11 +17,11 @@ from pydantic import SecretStr
 
 from bench import printing
 from config.settings import Settings
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished
+from jobs import transitions
+from jobs.job import Job, Reason
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
-from jobs.records import Job, Reason
+from jobs.outcomes import Accepted, Fault, Finished
+from jobs.requests import Order, new_job
 from jobs.states import Kind
 from worker.clock import SystemClock
 from worker.connection import connect
@@ -40,17 +40,17 @@ def a_job(number: int, now: float) -> Job:
     kind = number % 20
     if kind < 3:  # noqa: PLR2004
         return job
-    job = moves.admit(job, now, hop="h", lease_until=now + 10, gates=())
-    job = moves.send(job, now, owner="bench", lease_until=now + 10)
+    job = transitions.admit(job, now, hop="h", lease_until=now + 10, gates=())
+    job = transitions.send(job, now, owner="bench", lease_until=now + 10)
     fault = Fault("INVALID_INPUTS", "no prompt", 400)
     if kind == 3:  # noqa: PLR2004
-        return moves.bury(job, now, fault, Reason(code="INVALID_INPUTS", http_status=400))
+        return transitions.bury(job, now, fault, Reason(code="INVALID_INPUTS", http_status=400))
     if kind == 4:  # noqa: PLR2004
-        return moves.doubt(job, now, why="connection lost")
-    job = moves.accept(job, now, Accepted(f"ex-{number}", None), next_poll_at=now + 30)
+        return transitions.doubt(job, now, why="connection lost")
+    job = transitions.accept(job, now, Accepted(f"ex-{number}", None), next_poll_at=now + 30)
     if kind < 10:  # noqa: PLR2004
         return job
-    return moves.succeed(job, now, Finished(b"{}", cost=1.0))
+    return transitions.succeed(job, now, Finished(b"{}", cost=1.0))
 
 
 def fill(url: str, count: int) -> None:

@@ -23,7 +23,7 @@ from bench import naive_arq, printing
 from bench.asking import ask
 from bench.running import KEY, Bench, system
 from jobs.lanes import JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

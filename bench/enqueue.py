@@ -24,7 +24,7 @@ from bench import printing
 from bench.measuring import cpu_s, percentile
 from bench.printing import Aim
 from bench.running import Bench, system
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind
 from worker.arq_entries import deserialize, serialize
 from worker.clock import SystemClock

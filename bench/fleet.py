@@ -17,7 +17,7 @@ from bench.measuring import cpu_s
 from bench.printing import Aim
 from bench.running import Bench, system
 from jobs.lanes import JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

@@ -15,7 +15,7 @@ from bench import printing
 from bench.asking import ask, tell
 from bench.running import Bench, system
 from jobs.holds import released
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

@@ -20,8 +20,8 @@ from bench.measuring import judged, play
 from bench.running import Bench, system
 from bench.workload import Workload, arrivals, burst, sandbox, shapes
 from config.settings import Settings
-from jobs.orders import Order
-from jobs.places import Index
+from jobs.indexes import Index
+from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.engine.timekeeper import TICK_S

@@ -12,7 +12,7 @@ from typing import Final
 from bench import printing
 from bench.printing import Aim
 from bench.running import Bench, system
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

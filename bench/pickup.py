@@ -15,7 +15,7 @@ from bench.asking import executions
 from bench.measuring import percentile
 from bench.printing import Aim
 from bench.running import system
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

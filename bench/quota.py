@@ -20,8 +20,8 @@ from arq.connections import RedisSettings, create_pool
 from bench import naive_arq, printing
 from bench.asking import ask
 from bench.running import KEY, Bench, system
-from jobs.orders import Order
-from jobs.quota import RESERVE
+from jobs.rate_limits import RESERVE
+from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake

@@ -13,9 +13,9 @@ from bench import printing
 from bench.running import system
 from jobs.holds import Hold
 from jobs.lanes import Scope
-from jobs.moves import MANUAL
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind
+from jobs.transitions import MANUAL
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.lanes import JobId, Lane, Scope, priority_of, queued_at_of
-from jobs.quota import UNBOUND, Left
+from jobs.rate_limits import UNBOUND, Left
 
 OLDEST_EVERY: Final = 8
 """Every so many jobs the lane goes first whose first job waits longest, whatever its priority: no

@@ -8,8 +8,23 @@ import hashlib
 from collections.abc import Callable
 from typing import Final, assert_never
 
-from jobs import moves
-from jobs.answers import (
+from jobs import transitions
+from jobs.effects import (
+    Cool,
+    Decision,
+    Effect,
+    LookAgain,
+    Looks,
+    Moment,
+    Opened,
+    PutUp,
+    RememberSync,
+)
+from jobs.error_table import ACTION_SPENT, Disposition, Verdict, action_text, reach_of
+from jobs.holds import CoolDown, Hold
+from jobs.job import Job, Reason
+from jobs.lanes import Scope
+from jobs.outcomes import (
     Accepted,
     Fault,
     Finished,
@@ -24,23 +39,8 @@ from jobs.answers import (
     StillRunning,
     SubmitAnswer,
 )
-from jobs.decisions import (
-    Cool,
-    Decision,
-    Effect,
-    LookAgain,
-    Looks,
-    Moment,
-    Opened,
-    PutUp,
-    RememberSync,
-)
-from jobs.holds import CoolDown, Hold
-from jobs.lanes import Scope
-from jobs.polling import STUCK_EVERY_S
-from jobs.records import Job, Reason
+from jobs.polling.schedules import STUCK_EVERY_S
 from jobs.states import Mode, OnUncertain, State
-from jobs.verdicts import ACTION_SPENT, Disposition, Verdict, action_text, reach_of
 
 UNREACHABLE_S: Final = 5.0
 """Cool-down of an account whose provider could not be reached, and of a lane after a 503."""
@@ -70,12 +70,12 @@ def decide_submit(
         case Accepted():
             return _accepted(job, answer, at)
         case Finished():
-            done = moves.succeed(job, at.now, answer)
+            done = transitions.succeed(job, at.now, answer)
             return Decision(done, _opened(job), result=answer.result)
         case NotSent():
             cool = CoolDown(Scope(job.account), at.now + UNREACHABLE_S, "unreachable")
             return _unless_cancelled(
-                job, at, lambda: moves.give_back(job, at.now, why=answer.why), Cool(cool)
+                job, at, lambda: transitions.give_back(job, at.now, why=answer.why), Cool(cool)
             )
         case Lost():
             return _lost(job, answer, at)
@@ -89,9 +89,9 @@ def decide_submit(
 def _accepted(job: Job, answer: Accepted, at: Moment) -> Decision:
     first_look_s = min(at.rules.schedule.after(0.0, at.jitter), job.deadline_s)
     next_poll_at = at.now + first_look_s
-    taken = moves.accept(job, at.now, answer, next_poll_at=next_poll_at)
+    taken = transitions.accept(job, at.now, answer, next_poll_at=next_poll_at)
     if job.cancel_requested and taken.state is State.RUNNING:
-        taken = moves.ask_cancel(taken, at.now)
+        taken = transitions.ask_cancel(taken, at.now)
     return Decision(taken, _opened(job))
 
 
@@ -111,13 +111,13 @@ def _by_verdict(
         case Disposition.SYNC:
             remember = RememberSync(job.lane, at.now + at.rules.sync_memory_s)
             if job.cancel_requested:
-                return Decision(moves.cancel(job, at.now), (remember,))
+                return Decision(transitions.cancel(job, at.now), (remember,))
             return Decision(job, (remember,), submit_sync=True)
         case Disposition.WAIT:
             until = at.now + _rate_limited(fault.retry_after_s)
             cool = CoolDown(job.lane.route, until, fault.name)
             return _unless_cancelled(
-                job, at, lambda: moves.give_back(job, at.now, why=fault.name), Cool(cool)
+                job, at, lambda: transitions.give_back(job, at.now, why=fault.name), Cool(cool)
             )
         case Disposition.PARK:
             return _parked(job, verdict, fault, at)
@@ -146,7 +146,7 @@ def _unless_cancelled(
 ) -> Decision:
     """What would wait, retry, park or die is cancelled where a person asked for that."""
     if job.cancel_requested:
-        return Decision(moves.cancel(job, at.now, polls=polls), effects)
+        return Decision(transitions.cancel(job, at.now, polls=polls), effects)
     return Decision(otherwise(), effects)
 
 
@@ -181,7 +181,7 @@ def _parked(
     return _unless_cancelled(
         job,
         at,
-        lambda: moves.hold(job, at.now, fault, reason, polls=polls),
+        lambda: transitions.hold(job, at.now, fault, reason, polls=polls),
         put_up,
         polls=polls,
     )
@@ -195,7 +195,7 @@ def _buried(job: Job, verdict: Verdict, fault: Fault, at: Moment, polls: int = 0
         action=action_text(verdict, fault, job.lane),
     )
     return _unless_cancelled(
-        job, at, lambda: moves.bury(job, at.now, fault, reason, polls=polls), polls=polls
+        job, at, lambda: transitions.bury(job, at.now, fault, reason, polls=polls), polls=polls
     )
 
 
@@ -210,14 +210,14 @@ def _retried(
         attempt = job.spent + 1
         if attempt < job.max_attempts:
             due_at = at.now + at.rules.backoff.wait(attempt, at.jitter, fault.retry_after_s)
-            return moves.retry(job, at.now, fault, due_at=due_at, polls=polls)
+            return transitions.retry(job, at.now, fault, due_at=due_at, polls=polls)
         reason = Reason(
             code=fault.name,
             http_status=fault.http_status,
             message=f"{fault.message or fault.name} (attempt {attempt} of {job.max_attempts})",
             action=ACTION_SPENT,
         )
-        return moves.bury(job, at.now, fault, reason, polls=polls)
+        return transitions.bury(job, at.now, fault, reason, polls=polls)
 
     return _unless_cancelled(job, at, spend, *effects, polls=polls)
 
@@ -231,9 +231,11 @@ def _lost(
     """An unknown outcome: parks, also where a cancel was asked, for the run may be paid."""
     wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
-        fault = Fault(moves.UNCERTAIN, answer.why, answer.http_status)
+        fault = Fault(transitions.UNCERTAIN, answer.why, answer.http_status)
         return _retried(job, fault, at, polls=polls)
-    doubted = moves.doubt(job, at.now, why=answer.why, http_status=answer.http_status, polls=polls)
+    doubted = transitions.doubt(
+        job, at.now, why=answer.why, http_status=answer.http_status, polls=polls
+    )
     return Decision(doubted)
 
 
@@ -255,18 +257,20 @@ def decide_poll(
     polls = looks.polls + 1
     match answer:
         case Finished():
-            done = moves.succeed(job, at.now, answer, polls=polls)
+            done = transitions.succeed(job, at.now, answer, polls=polls)
             return Decision(done, result=answer.result)
         case RunCancelled(result=result, cost=cost):
             if result is None:
-                return Decision(moves.cancel(job, at.now, note="at the provider", polls=polls))
-            done = moves.succeed(job, at.now, Finished(result, cost), polls=polls)
+                return Decision(
+                    transitions.cancel(job, at.now, note="at the provider", polls=polls)
+                )
+            done = transitions.succeed(job, at.now, Finished(result, cost), polls=polls)
             return Decision(done, result=result)
         case RunFailed(fault=fault):
             return _run_failed(job, fault, polls, at)
         case Lost():
             return Decision(
-                moves.doubt(
+                transitions.doubt(
                     job, at.now, why=answer.why, http_status=answer.http_status, polls=polls
                 )
             )
@@ -287,7 +291,7 @@ def _run_failed(
     at: Moment,
 ) -> Decision:
     if job.state is State.CANCELLING:
-        return Decision(moves.cancel(job, at.now, note=fault.name, polls=polls))
+        return Decision(transitions.cancel(job, at.now, note=fault.name, polls=polls))
     verdict = at.rules.verdicts.on_failed_run(fault)
     if job.state is State.PARKED:
         reason = Reason(
@@ -295,7 +299,7 @@ def _run_failed(
             message=fault.message or verdict.meaning,
             action="The run failed after its deadline. Release to submit it again, or discard",
         )
-        return Decision(moves.fail_while_parked(job, at.now, fault, reason, polls=polls))
+        return Decision(transitions.fail_while_parked(job, at.now, fault, reason, polls=polls))
     match verdict.disposition:
         case Disposition.PARK:
             return _parked(job, verdict, fault, at, polls)
@@ -318,7 +322,7 @@ def _still_running(
         next_look = at.now + STUCK_EVERY_S * (0.9 + 0.2 * at.jitter)
         return LookAgain(next_look, Looks(polls, running_at=at.now))
     if job.deadline_at is not None and at.now >= job.deadline_at:
-        return Decision(moves.overdue(job, at.now, next_poll_at=at.now + STUCK_EVERY_S))
+        return Decision(transitions.overdue(job, at.now, next_poll_at=at.now + STUCK_EVERY_S))
     age = at.now - (job.submitted_at or at.now)
     next_look = at.now + at.rules.schedule.after(age, at.jitter)
     if job.deadline_at is not None:
@@ -334,7 +338,9 @@ def _missing(
     missing = looks.missing + 1
     if missing >= at.rules.missing_limit:
         why = f"the provider does not know execution {job.execution_id} ({missing} looks)"
-        return Decision(moves.doubt(job, at.now, why=why, http_status=404, polls=looks.polls + 1))
+        return Decision(
+            transitions.doubt(job, at.now, why=why, http_status=404, polls=looks.polls + 1)
+        )
     next_look = at.now + at.rules.schedule.after_trouble(missing, at.jitter)
     return LookAgain(next_look, Looks(looks.polls + 1, 0, missing, looks.running_at))
 
@@ -352,7 +358,7 @@ def _no_look(
     overdue = job.deadline_at is not None and at.now >= job.deadline_at
     if overdue and job.state is not State.PARKED:
         next_look = at.now + STUCK_EVERY_S
-        return Decision(moves.overdue(job, at.now, next_poll_at=next_look, unseen=answer.why))
+        return Decision(transitions.overdue(job, at.now, next_poll_at=next_look, unseen=answer.why))
     troubles = looks.troubles + 1
     pause = at.rules.schedule.after_trouble(troubles, at.jitter, answer.retry_after_s)
     effects: tuple[Effect, ...] = ()

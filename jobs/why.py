@@ -4,8 +4,8 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.holds import Gates, Hold, Phase
-from jobs.quota import RESERVE, WINDOW_S, Bucket, wait_s
-from jobs.records import Job
+from jobs.job import Job
+from jobs.rate_limits import RESERVE, WINDOW_S, Bucket, wait_s
 from jobs.states import State
 
 MINUTE_S: Final = 60

@@ -9,12 +9,12 @@ from typing import Any, Final
 import msgspec
 import structlog
 
-from jobs.answers import Fault
+from jobs.job import Reason
 from jobs.lanes import JOB_ID, JobId
-from jobs.moves import bury
-from jobs.orders import Order, new_job
-from jobs.records import Reason
+from jobs.outcomes import Fault
+from jobs.requests import Order, new_job
 from jobs.states import Kind
+from jobs.transitions import bury
 from worker.clock import Clock
 from worker.intake import BadOrder, Conflict, Intake
 from worker.orders import parse_options

@@ -10,13 +10,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Final
 
-from jobs import moves
+from jobs import transitions
 from jobs.decide import hold_id
 from jobs.holds import Hold, Phase, released
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalMove, Move
-from jobs.places import Index
-from jobs.records import Job
 from jobs.states import State
 from worker.clock import Clock
 from worker.store import Store
@@ -76,7 +76,7 @@ class Desk:
             job_id,
             person,
             "park",
-            lambda job, now: moves.park(job, now, by=person.name, note=person.note),
+            lambda job, now: transitions.park(job, now, by=person.name, note=person.note),
         )
 
     async def release(self, job_id: str, person: Person) -> Job:
@@ -85,7 +85,9 @@ class Desk:
 
         def act(job: Job, now: float) -> Job:
             free_pass = gates.closed_by(job.lane) is not None
-            return moves.release(job, now, by=person.name, note=person.note, free_pass=free_pass)
+            return transitions.release(
+                job, now, by=person.name, note=person.note, free_pass=free_pass
+            )
 
         return await self._act(job_id, person, "release", act)
 
@@ -95,7 +97,7 @@ class Desk:
             job_id,
             person,
             "requeue",
-            lambda job, now: moves.requeue(job, now, by=person.name, note=person.note),
+            lambda job, now: transitions.requeue(job, now, by=person.name, note=person.note),
             Extra(inputs=inputs),
         )
 
@@ -105,7 +107,7 @@ class Desk:
             job_id,
             person,
             "discard",
-            lambda job, now: moves.discard(job, now, by=person.name, note=person.note),
+            lambda job, now: transitions.discard(job, now, by=person.name, note=person.note),
         )
 
     async def attach(self, job_id: str, person: Person, execution_id: str) -> Job:
@@ -114,7 +116,9 @@ class Desk:
             job_id,
             person,
             "attach",
-            lambda job, now: moves.attach(job, now, execution_id, by=person.name, note=person.note),
+            lambda job, now: transitions.attach(
+                job, now, execution_id, by=person.name, note=person.note
+            ),
         )
 
     async def resubmit(self, job_id: str, person: Person) -> Job:
@@ -123,7 +127,7 @@ class Desk:
             job_id,
             person,
             "resubmit",
-            lambda job, now: moves.resubmit(job, now, by=person.name, note=person.note),
+            lambda job, now: transitions.resubmit(job, now, by=person.name, note=person.note),
         )
 
     async def _act(
@@ -154,9 +158,9 @@ class Desk:
         """Pause a scope: nothing is sent for it until a person releases the hold."""
         now = self._clock.now()
         new = Hold(
-            id=hold_id(scope, moves.MANUAL),
+            id=hold_id(scope, transitions.MANUAL),
             scope=scope,
-            code=moves.MANUAL,
+            code=transitions.MANUAL,
             created_at=now,
             created_by=person.name,
             note=person.note,
@@ -180,7 +184,7 @@ class Desk:
         if hold is None:
             raise NoSuchHold(wanted)
         opened = hold
-        if hold.code == moves.MANUAL:
+        if hold.code == transitions.MANUAL:
             await self._store.gates.change(hold.key, lambda _: None)
         else:
             now = self._clock.now()
@@ -212,7 +216,7 @@ class Desk:
 
     async def _free(self, stored: Stored, hold: Hold, person: Person) -> bool:
         note = person.note or f"hold on {hold.scope} released"
-        after = moves.release(stored.job, self._clock.now(), by=person.name, note=note)
+        after = transitions.release(stored.job, self._clock.now(), by=person.name, note=note)
         return isinstance(await self._store.jobs.commit(stored, after), Stored)
 
     async def _record(self, person: Person, act: str, on: str, jobs: int) -> None:
@@ -232,18 +236,18 @@ def cancelled(job: Job, now: float, *, by: str, note: str) -> Job:
         case State.CANCELLING:
             return job
         case State.SUBMITTING if job.sent_at is None:
-            return moves.cancel(job, now, by=by, note=note)
+            return transitions.cancel(job, now, by=by, note=note)
         case State.SUBMITTING if job.cancel_requested:
             return job
         case State.SUBMITTING | State.RUNNING:
-            return moves.ask_cancel(job, now, by=by, note=note)
-        case State.PARKED if job.parked_as == moves.STUCK:
-            return moves.ask_cancel(job, now, by=by, note=note)
+            return transitions.ask_cancel(job, now, by=by, note=note)
+        case State.PARKED if job.parked_as == transitions.STUCK:
+            return transitions.ask_cancel(job, now, by=by, note=note)
         case State.DEAD:
             hint = "it is a dead letter; discard or requeue it"
             raise IllegalMove(job.state, Move.CANCEL, hint)
         case _:
-            return moves.cancel(job, now, by=by, note=note)
+            return transitions.cancel(job, now, by=by, note=note)
 
 
 def _released(standing: Hold | None, now: float, person: Person) -> Hold | None:

@@ -5,10 +5,10 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.durations import Distribution
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.learning import learn
-from jobs.records import Job
+from jobs.polling.estimator import learn
+from jobs.polling.samples import Distribution
 from jobs.states import State
 from worker.store.durations import DurationStore, Target, decode_sketch, target_of
 

@@ -8,9 +8,9 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
-from jobs.records import Job
+from jobs.requests import Order, new_job
 from worker.clock import Clock
 from worker.store import Store
 

@@ -21,7 +21,7 @@ from worker import guard
 
 guard.check()  # arq's command imports this module first: somebody else's `config` stops here
 
-from config import logs
+from config.logging import configure_logging
 from config.settings import Settings, SettingsError, load
 from worker.arq_entries import FUNCTIONS, deserialize, serialize
 from worker.connection import NoRedisError, connect
@@ -147,7 +147,7 @@ def run(settings: Settings) -> int:
 
     Raises `redis.exceptions.RedisError` where Redis cannot be reached at the start.
     """
-    logs.configure(
+    configure_logging(
         settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
     )
     loop = uvloop.new_event_loop()
@@ -165,7 +165,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     try:
         settings = load()
-        logs.configure(
+        configure_logging(
             settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
         )
         return type("WorkerSettings", (), arq_settings(settings))

@@ -14,7 +14,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationEr
 
 from config.settings import DEFAULT_ACCOUNT
 from jobs.lanes import JOB_ID, LABEL, PRIORITY_SPAN, TARGET, JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from jobs.states import Kind, OnUncertain
 from worker.intake import BadOrder
 

@@ -4,14 +4,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.concurrency import LaneCaps
 from jobs.holds import Hold
+from jobs.job import Job
 from jobs.lanes import JobId, Lane, Scope
-from jobs.moves import UNCERTAIN
-from jobs.quota import Bucket, wait_s
-from jobs.records import Job
+from jobs.rate_limits import Bucket, wait_s
 from jobs.states import State
+from jobs.transitions import UNCERTAIN
 from jobs.why import UNKNOWN, Blocker, Surroundings, why_not_running
-from worker.caps import LaneCaps
 from worker.clock import Clock
 from worker.forecast import Eta, Forecast
 from worker.store import Store

@@ -13,11 +13,11 @@ from arq import ArqRedis
 
 from config.settings import Settings
 from jobs.backoff import Backoff
-from jobs.decisions import Rules
-from jobs.polling import PollSchedule
-from jobs.verdicts import Disposition, Verdicts
+from jobs.concurrency import LaneCaps
+from jobs.effects import Rules
+from jobs.error_table import Disposition, Verdicts
+from jobs.polling.schedules import PollSchedule
 from worker.adoption import Adoption
-from worker.caps import LaneCaps
 from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission

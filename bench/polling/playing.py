@@ -7,9 +7,9 @@ from typing import Final
 
 from bench.polling.cases import Case
 from bench.polling.rivals import Point
-from jobs.durations import Distribution, Seen, Waiting, horizon, merged, seen_between
-from jobs.learning import learn, worth_learning
-from jobs.polling import Learned, PollSchedule, learned
+from jobs.polling.estimator import learn, worth_learning
+from jobs.polling.samples import Distribution, Seen, Waiting, horizon, merged, seen_between
+from jobs.polling.schedules import Learned, PollSchedule, learned
 
 RUNS: Final = 2_000
 TO_LEARN: Final = 200

@@ -16,11 +16,11 @@ from arq import ArqRedis
 from pydantic import SecretStr
 
 from config.settings import Settings
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.moves import UNCERTAIN
-from jobs.orders import Order
-from jobs.records import Job
+from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
+from jobs.transitions import UNCERTAIN
 from tests.chaos.census import take_census
 from tests.chaos.fleet import Fleet
 from tests.chaos.mortal_redis import MortalRedis

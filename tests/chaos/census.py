@@ -4,8 +4,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from jobs.places import Index, entries
-from jobs.records import Job
+from jobs.indexes import Index, entries
+from jobs.job import Job
 from worker.store import Store
 from worker.store.client import pairs
 from worker.store.codec import decode_job

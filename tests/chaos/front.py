@@ -12,7 +12,7 @@ import aiohttp
 import msgspec
 
 from jobs.lanes import JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from tests.chaos.arena import Arena
 from tests.engine.stack import environment, wait_until
 

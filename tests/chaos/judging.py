@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
 from tests.chaos.arena import Arena, Found, Row
 from tests.chaos.conftest import Report

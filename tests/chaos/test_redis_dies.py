@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.records import Job
+from jobs.job import Job
 from tests.chaos.arena import arena
 from tests.chaos.conftest import Report
 from tests.chaos.front import front

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from jobs.lanes import JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from tests.chaos.arena import ASYNC, Arena, arena
 from tests.chaos.conftest import Report
 from tests.chaos.front import Front, front

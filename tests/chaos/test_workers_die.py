@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.job import Job
 from jobs.lanes import Scope
-from jobs.quota import Bucket
-from jobs.records import Job
+from jobs.rate_limits import Bucket
 from jobs.states import Mode
 from tests.chaos.arena import ASYNC, SYNC_ONLY, Arena, arena
 from tests.chaos.conftest import Report

@@ -7,7 +7,7 @@ from typing import Final
 
 from pydantic import SecretStr
 
-from jobs.answers import SubmitAnswer
+from jobs.outcomes import SubmitAnswer
 from jobs.states import Kind, Mode
 from worker.provider import Provider, Timeouts
 from worker.provider.client import OnQuota

@@ -6,8 +6,8 @@ import socket
 
 import pytest
 
-from jobs.answers import Accepted, Fault, Finished, Missing, NoLook, Refused, StillRunning
 from jobs.lanes import Scope
+from jobs.outcomes import Accepted, Fault, Finished, Missing, NoLook, Refused, StillRunning
 from tests.contract.calls import SHORT_S, provider_at, submit
 from tests.contract.raw_server import ACCEPTED, Line, Script, http, in_time, serving
 from worker.provider import (

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import pytest
 
-from jobs.answers import Accepted, Finished, Lost, NoLook, NotSent
+from jobs.outcomes import Accepted, Finished, Lost, NoLook, NotSent
 from jobs.states import Mode
 from tests.contract.calls import INPUTS, SHORT_S, provider_at, submit
 from tests.contract.raw_server import (

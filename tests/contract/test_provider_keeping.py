@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from jobs.answers import Accepted, Lost, NoLook, StillRunning
+from jobs.outcomes import Accepted, Lost, NoLook, StillRunning
 from tests.contract.asking import ask, echo, pool_at
 from tests.contract.calls import provider_at, submit
 from tests.contract.loops import on_both_loops

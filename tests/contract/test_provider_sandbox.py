@@ -7,7 +7,9 @@ from typing import Any
 import aiohttp
 import pytest
 
-from jobs.answers import (
+from jobs.error_table import Disposition, Verdicts
+from jobs.lanes import Scope
+from jobs.outcomes import (
     Accepted,
     Finished,
     Lost,
@@ -20,9 +22,7 @@ from jobs.answers import (
     StillRunning,
     SubmitAnswer,
 )
-from jobs.lanes import Scope
 from jobs.states import Kind, Mode
-from jobs.verdicts import Disposition, Verdicts
 from tests.contract.calls import SHORT_S, provider_at
 from worker.provider import (
     CancelNotThere,

@@ -2,7 +2,7 @@
 
 import pytest
 
-from jobs.answers import NotSent
+from jobs.outcomes import NotSent
 from jobs.states import Kind, Mode
 from tests.contract.calls import provider_at, submit
 from tests.contract.raw_server import Line, serving

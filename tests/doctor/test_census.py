@@ -5,9 +5,9 @@ from itertools import count
 
 import pytest
 
+from jobs.indexes import Index, entries
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.places import Index, entries
-from jobs.records import Job
 from jobs.states import State
 from tests.doctor.counting import LEASE_S, census, told
 from tests.store.contents import everything, expected, indexes, records

@@ -14,7 +14,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from config.settings import Settings
-from jobs.places import Index
+from jobs.indexes import Index
 from tests.engine.stack import Stack, environment
 from tests.unit.core import make
 from worker.cli.exits import Exit

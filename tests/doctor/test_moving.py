@@ -6,11 +6,11 @@ from typing import Any
 import pytest
 from redis.exceptions import ResponseError
 
-from jobs import moves
-from jobs.answers import Accepted
+from jobs import transitions
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId, place_in_line
-from jobs.places import Index
-from jobs.records import Job
+from jobs.outcomes import Accepted
 from jobs.states import SETTLED, State
 from tests.doctor.counting import LEASE_S, at_once, census, told
 from tests.engine.stack import SOMEBODY, Stack, wait_until
@@ -79,12 +79,12 @@ async def test_a_lost_job_goes_on_and_finishes_once_it_was_put_back(
     if place == "due":
         job_id = await system.enqueue(label="late", delay_s=0.2)
     elif place != "lane":
-        admitted = moves.admit(job, now, hop="gone", lease_until=now - 1, gates=())
+        admitted = transitions.admit(job, now, hop="gone", lease_until=now - 1, gates=())
         if place == "inflight":
-            admitted = moves.send(admitted, now, owner="gone", lease_until=now)
+            admitted = transitions.send(admitted, now, owner="gone", lease_until=now)
             started = await started_run(system)
             answer = Accepted(started, None)
-            admitted = moves.accept(admitted, now, answer, next_poll_at=now)
+            admitted = transitions.accept(admitted, now, answer, next_poll_at=now)
         assert isinstance(await system.store.jobs.commit(stored, admitted), Stored)
     assert await system.store.client.call("ZREM", key, job_id) == 1
 
@@ -114,7 +114,7 @@ async def create(store: Store, job: Job) -> Job:
 async def move_on(store: Store, job_id: str) -> None:
     stored = await store.jobs.load(job_id)
     assert stored is not None
-    parked = moves.park(stored.job, make.NOW, by="ann")
+    parked = transitions.park(stored.job, make.NOW, by="ann")
     assert isinstance(await store.jobs.commit(stored, parked), Stored)
 
 

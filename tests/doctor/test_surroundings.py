@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from jobs.answers import Fault
+from jobs.outcomes import Fault
 from worker.doctor.findings import Finding, Level
 from worker.doctor.surroundings import (
     NamespaceFacts,

@@ -15,11 +15,11 @@ from arq import ArqRedis
 from pydantic import SecretStr
 
 from config.settings import Settings
+from jobs.concurrency import LaneCaps
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.orders import Order
-from jobs.records import Job
+from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
-from worker.caps import LaneCaps
 from worker.clock import SystemClock
 from worker.desk import Desk, Person
 from worker.endings import end

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 from arq import ArqRedis
 
+from jobs.indexes import Index, entries
 from jobs.lanes import JobId, Scope
-from jobs.places import Index, entries
-from jobs.poison import UNREADABLE
 from jobs.states import Kind, State
+from jobs.unreadable import UNREADABLE
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from worker.clock import SystemClock
 from worker.desk import Desk

@@ -3,7 +3,7 @@
 from typing import Any
 
 from jobs.lanes import JobId, Scope
-from jobs.quota import RESERVE
+from jobs.rate_limits import RESERVE
 from jobs.states import State
 from tests.engine.stack import Stack, wait_until
 

@@ -8,8 +8,8 @@ from arq import ArqRedis
 
 from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalMove
-from jobs.moves import UNCERTAIN
 from jobs.states import Kind, Mode, OnUncertain, State
+from jobs.transitions import UNCERTAIN
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from worker.connection import connect
 

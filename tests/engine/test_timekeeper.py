@@ -9,12 +9,12 @@ from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from config.settings import Settings
-from jobs.durations import KEPT, WAITING_MOST, Seen, bin_of, seen_at, seen_between
+from jobs.job import Job
 from jobs.lanes import JobId, Lane, executions
-from jobs.learning import LEARN_FROM
-from jobs.polling import Learned, PollSchedule, SafetyNet
-from jobs.quota import Bucket
-from jobs.records import Job
+from jobs.polling.estimator import LEARN_FROM
+from jobs.polling.samples import KEPT, WAITING_MOST, Seen, bin_of, seen_at, seen_between
+from jobs.polling.schedules import Learned, PollSchedule, SafetyNet
+from jobs.rate_limits import Bucket
 from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from tests.unit.core.make import NOW, a_job, cancelling, changed, running

@@ -14,8 +14,8 @@ import pytest
 from arq import ArqRedis
 
 from config.settings import Settings
+from jobs.indexes import entries
 from jobs.lanes import Scope
-from jobs.places import entries
 from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, stack
 from tests.integration.moved_redis import MovedRedis, moved_redis

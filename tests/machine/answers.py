@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from typing import Final
 
-from jobs.answers import (
+from jobs.outcomes import (
     Fault,
     Lost,
     Missing,

@@ -10,7 +10,7 @@ from arq import ArqRedis
 
 from config.settings import Settings
 from jobs.lanes import Lane, executions
-from jobs.quota import Bucket
+from jobs.rate_limits import Bucket
 from jobs.states import Kind
 from tests.machine.line import Line
 from tests.machine.provider import PlayedProvider

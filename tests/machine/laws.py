@@ -9,15 +9,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from jobs.answers import Accepted, Finished, RunCancelled
 from jobs.holds import Gates
+from jobs.indexes import Index, entries
+from jobs.job import Event, Job
 from jobs.lifecycle import MOVES_OF_PEOPLE, TABLE, Move
-from jobs.moves import MANUAL, STUCK, UNCERTAIN
-from jobs.places import Index, entries
-from jobs.records import Event, Job
+from jobs.outcomes import Accepted, Finished, RunCancelled
 from jobs.states import PRUNABLE, SETTLED, State
+from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.machine.provider import Call, Judge
-from tests.store.contents import is_index, looks, transitions
+from tests.store.contents import is_index, looks, transition_events
 from worker.engine.isolation import INTERNAL
 from worker.store import Store
 from worker.store.changes import Transition
@@ -88,7 +88,7 @@ async def look(store: Store) -> Snapshot:
         acts=acts,
         gates=await store.gates.standing(),
         looks=await looks(store),
-        events=by_job(await transitions(store)),
+        events=by_job(await transition_events(store)),
         store=store,
     )
 

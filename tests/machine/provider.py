@@ -12,7 +12,8 @@ from typing import Any, Literal
 
 import msgspec
 
-from jobs.answers import (
+from jobs.error_table import Disposition, Verdicts
+from jobs.outcomes import (
     Accepted,
     Finished,
     Lost,
@@ -25,7 +26,6 @@ from jobs.answers import (
     SubmitAnswer,
 )
 from jobs.states import Kind, Mode
-from jobs.verdicts import Disposition, Verdicts
 from worker.provider.answers import CancelAnswer
 from worker.provider.gate import BeforeWrite
 

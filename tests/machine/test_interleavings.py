@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from jobs.answers import Fault, Missing, Refused, StillRunning
-from jobs.moves import UNCERTAIN
-from jobs.records import Job
+from jobs.job import Job
+from jobs.outcomes import Fault, Missing, Refused, StillRunning
 from jobs.states import OnUncertain, State
+from jobs.transitions import UNCERTAIN
 from tests.machine import answers
 from tests.machine.line import Fault as LineFault
 from tests.machine.line import Mishap

@@ -20,11 +20,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalMove, Move
-from jobs.moves import STUCK, UNCERTAIN
-from jobs.records import Job
 from jobs.states import OnUncertain, State
+from jobs.transitions import STUCK, UNCERTAIN
 from tests.machine import answers
 from tests.machine.line import Fault, Mishap
 from tests.machine.provider import Call

@@ -19,11 +19,11 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from config.settings import Settings
-from jobs.answers import Accepted, Finished, Lost, PollAnswer, RunCancelled, RunFailed
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.orders import Order
-from jobs.places import Index
-from jobs.records import Job
+from jobs.outcomes import Accepted, Finished, Lost, PollAnswer, RunCancelled, RunFailed
+from jobs.requests import Order
 from jobs.states import AT_REST, Kind, OnUncertain, State
 from tests.machine.clock import SetClock
 from tests.machine.laws import History, Snapshot, look

@@ -10,11 +10,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished
+from jobs import transitions
+from jobs.job import Job, Reason
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
-from jobs.records import Job, Reason
+from jobs.outcomes import Accepted, Fault, Finished
+from jobs.requests import Order, new_job
 from jobs.states import Kind, State
 from worker.web.pages import charts, timeline, wording
 from worker.web.pages.charts import HEIGHT, WIDTH, Line, draw
@@ -64,18 +64,18 @@ def a_life() -> Job:
     fault = Fault("EXECUTION_FAILED", "no luck", http_status=500)
     job = new_job(order, JobId("j"), 100.0, max_attempts=2, deadline_s=60.0)
     for begin in (110.0, 130.0):
-        job = moves.admit(job, begin, hop="h", lease_until=begin + 9, gates=())
-        job = moves.send(job, begin + 1, owner="w", lease_until=begin + 9)
-        job = moves.accept(job, begin + 2, Accepted("e", "r"), next_poll_at=begin + 5)
+        job = transitions.admit(job, begin, hop="h", lease_until=begin + 9, gates=())
+        job = transitions.send(job, begin + 1, owner="w", lease_until=begin + 9)
+        job = transitions.accept(job, begin + 2, Accepted("e", "r"), next_poll_at=begin + 5)
         if begin == 110.0:
-            job = moves.retry(job, 115.0, fault, due_at=120.0)
-            job = moves.come_due(job, 120.0)
-    job = moves.bury(job, 140.0, fault, Reason(code=fault.name))
-    job = moves.requeue(job, 200.0, by="ann", note="again")
-    job = moves.admit(job, 210.0, hop="h", lease_until=219, gates=())
-    job = moves.send(job, 211.0, owner="w", lease_until=219)
-    job = moves.accept(job, 212.0, Accepted("e2", "r2"), next_poll_at=215)
-    return moves.succeed(job, 220.0, Finished(b"{}", cost=8.0), polls=3)
+            job = transitions.retry(job, 115.0, fault, due_at=120.0)
+            job = transitions.come_due(job, 120.0)
+    job = transitions.bury(job, 140.0, fault, Reason(code=fault.name))
+    job = transitions.requeue(job, 200.0, by="ann", note="again")
+    job = transitions.admit(job, 210.0, hop="h", lease_until=219, gates=())
+    job = transitions.send(job, 211.0, owner="w", lease_until=219)
+    job = transitions.accept(job, 212.0, Accepted("e2", "r2"), next_poll_at=215)
+    return transitions.succeed(job, 220.0, Finished(b"{}", cost=8.0), polls=3)
 
 
 def test_a_road_has_every_stretch_with_its_length() -> None:

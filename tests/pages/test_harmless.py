@@ -9,8 +9,8 @@ import msgspec
 import pytest
 from yarl import URL
 
-from jobs import moves
-from jobs.records import Reason
+from jobs import transitions
+from jobs.job import Reason
 from tests.pages.reader import Page, Reader
 from tests.web.road import BAD, Road
 from worker.store.changes import Extra
@@ -31,7 +31,7 @@ async def dead_with(road: Road, text: str, inputs: Mapping[str, object]) -> None
     )
     await road.move(
         "job",
-        lambda job: moves.bury(job, now, BAD, reason),
+        lambda job: transitions.bury(job, now, BAD, reason),
         Extra(inputs=msgspec.json.encode(inputs)),
     )
 

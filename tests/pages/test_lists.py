@@ -6,7 +6,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
+from jobs.requests import Order, new_job
 from jobs.states import Kind, State
 from tests.pages.reader import Page, Reader
 from tests.web.road import Road

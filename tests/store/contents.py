@@ -6,8 +6,8 @@ from typing import Any
 
 import msgspec
 
-from jobs.places import Index, entries
-from jobs.records import Job
+from jobs.indexes import Index, entries
+from jobs.job import Job
 from jobs.states import State
 from worker.store import Store
 from worker.store.changes import Transition
@@ -51,7 +51,7 @@ async def indexes(store: Store) -> dict[str, Scores]:
 
 
 def expected(store: Store, jobs: Iterable[Job]) -> dict[str, Scores]:
-    """The indexes that jobs should have, by `jobs.places` alone."""
+    """The indexes that jobs should have, by `jobs.indexes` alone."""
     found: dict[str, Scores] = {}
     for job in jobs:
         for entry in entries(job):
@@ -70,7 +70,7 @@ async def records(store: Store) -> dict[str, tuple[str, Job]]:
     }
 
 
-async def transitions(store: Store) -> list[list[Transition]]:
+async def transition_events(store: Store) -> list[list[Transition]]:
     """The stream of events: the transitions of each entry, in order.
 
     By a script, since redis-py makes a dictionary of an entry, and all its fields are called `t`.
@@ -86,7 +86,7 @@ async def transitions(store: Store) -> list[list[Transition]]:
 
 async def moves_of(store: Store, job_id: str) -> list[tuple[State | None, State]]:
     """The states a job went from and to, by the stream."""
-    told = [move for entry in await transitions(store) for move in entry if move.id == job_id]
+    told = [move for entry in await transition_events(store) for move in entry if move.id == job_id]
     return [(move.before, move.after) for move in told]
 
 

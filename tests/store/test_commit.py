@@ -5,9 +5,9 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs import moves
-from jobs.places import Index
-from jobs.records import Job
+from jobs import transitions
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.states import State
 from tests.store.contents import (
     everything,
@@ -16,7 +16,7 @@ from tests.store.contents import (
     keys_of,
     records,
     sorted_set,
-    transitions,
+    transition_events,
 )
 from tests.unit.core import make
 from tests.unit.core.make import FINISHED, NOW, a_job, running
@@ -51,15 +51,15 @@ async def committed(store: Store, old: Stored, new: Job, extra: Extra = NOTHING)
 
 
 def admitted(job: Job) -> Job:
-    return moves.admit(job, NOW, hop="h1", lease_until=NOW + 30, gates=())
+    return transitions.admit(job, NOW, hop="h1", lease_until=NOW + 30, gates=())
 
 
 def cancelled(job: Job) -> Job:
-    return moves.cancel(job, NOW + 1)
+    return transitions.cancel(job, NOW + 1)
 
 
 def parked(job: Job) -> Job:
-    return moves.park(job, NOW + 1, by="ann")
+    return transitions.park(job, NOW + 1, by="ann")
 
 
 # Create.
@@ -72,7 +72,7 @@ async def test_a_created_job_is_on_record_with_its_inputs_and_its_place(store: S
     assert await store.jobs.load_with_inputs(["j1"]) == [(stored, INPUTS)]
     assert await indexes(store) == expected(store, [job])
     assert await sorted_set(store, store.keys.lanes) == {"default/model/suno": NOW}
-    assert await transitions(store) == [
+    assert await transition_events(store) == [
         [Transition("j1", "default/model/suno", None, State.QUEUED, NOW)]
     ]
 
@@ -130,7 +130,7 @@ async def test_who_read_an_older_version_writes_nothing(store: Store) -> None:
     await committed(store, stored, admitted(stored.job))
     before = await everything(store)
     extra = Extra(inputs=b"{}", result=b"{}")
-    for late in (moves.cancel(stored.job, NOW), moves.park(stored.job, NOW, by="ann")):
+    for late in (transitions.cancel(stored.job, NOW), transitions.park(stored.job, NOW, by="ann")):
         assert await store.jobs.commit(stored, late, extra) is NotWritten.SUPERSEDED
     assert await everything(store) == before
 
@@ -138,7 +138,7 @@ async def test_who_read_an_older_version_writes_nothing(store: Store) -> None:
 async def test_of_many_that_write_at_once_one_wins(store: Store) -> None:
     stored = await created(store)
     tried = await asyncio.gather(
-        *(store.jobs.commit(stored, moves.cancel(stored.job, NOW + n)) for n in range(20))
+        *(store.jobs.commit(stored, transitions.cancel(stored.job, NOW + n)) for n in range(20))
     )
     (winner,) = [written for written in tried if isinstance(written, Stored)]
     assert await store.jobs.load("j1") == winner
@@ -188,7 +188,7 @@ async def test_a_repeated_commit_that_was_overtaken_is_superseded(store: Store) 
     await scripts.commit(change)
     after = await store.jobs.load("j1")
     assert after is not None
-    newer = await committed(store, after, moves.cancel(after.job, NOW))
+    newer = await committed(store, after, transitions.cancel(after.job, NOW))
     assert await scripts.commit(change) == "superseded"
     assert await store.jobs.load("j1") == newer
 
@@ -206,11 +206,11 @@ async def test_a_result_lies_beside_the_record_and_new_inputs_replace_the_old(
 ) -> None:
     stored = await created(store, running())
     extra = Extra(result=FINISHED.result)
-    stored = await committed(store, stored, moves.succeed(stored.job, NOW, FINISHED), extra)
+    stored = await committed(store, stored, transitions.succeed(stored.job, NOW, FINISHED), extra)
     assert await store.jobs.payloads("j1") == (INPUTS, FINISHED.result)
     dead = await created(store, make.dead(id="j2"))
     await committed(
-        store, dead, moves.requeue(dead.job, NOW, by="ann"), Extra(inputs=b'{"p": "sun"}')
+        store, dead, transitions.requeue(dead.job, NOW, by="ann"), Extra(inputs=b'{"p": "sun"}')
     )
     assert await store.jobs.payloads("j2") == (b'{"p": "sun"}', None)
     record = await store.client.call("HGET", store.keys.job("j1"), "rec")
@@ -229,7 +229,7 @@ async def test_a_full_lane_takes_no_more_and_nothing_is_written(store: Store) ->
     written = await store.jobs.commit(stored, admitted(stored.job), extra)
     assert written is NotWritten.FULL
     assert await everything(store) == before
-    await committed(store, running_one, moves.succeed(running_one.job, NOW, FINISHED))
+    await committed(store, running_one, transitions.succeed(running_one.job, NOW, FINISHED))
     await committed(store, stored, admitted(stored.job), extra)
 
 
@@ -270,7 +270,7 @@ async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Sto
     full = Extra(limits=(lane_cap(one.job.lane, 1),))
     tried = await asyncio.gather(
         store.jobs.commit(one, admitted(one.job), full),
-        store.jobs.commit(gone, moves.succeed(gone.job, NOW, FINISHED)),
+        store.jobs.commit(gone, transitions.succeed(gone.job, NOW, FINISHED)),
         store.jobs.commit(two, admitted(two.job), full),
         store.jobs.create(a_job(id="c"), INPUTS),
     )

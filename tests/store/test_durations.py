@@ -1,6 +1,6 @@
 """Sketches of durations in Redis: shared, bounded, and forgotten by Redis itself."""
 
-from jobs.durations import KEPT, Seen, seen_at, seen_between
+from jobs.polling.samples import KEPT, Seen, seen_at, seen_between
 from tests.unit.core.make import NOW
 from worker.store import Store
 from worker.store.client import Client

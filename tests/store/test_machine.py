@@ -1,4 +1,4 @@
-"""Whatever happens to jobs, Redis holds what `jobs.places` says of them, and nothing else."""
+"""Whatever happens to jobs, Redis holds what `jobs.indexes` says of them, and nothing else."""
 
 import asyncio
 import secrets
@@ -17,10 +17,10 @@ from hypothesis.stateful import (
 )
 
 from config.settings import Settings
-from jobs.decisions import Looks
+from jobs.effects import Looks
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.places import Index
-from jobs.records import Job
 from jobs.states import Kind, OnUncertain, State
 from tests.store.contents import (
     Scores,
@@ -30,7 +30,7 @@ from tests.store.contents import (
     looks,
     records,
     sorted_set,
-    transitions,
+    transition_events,
 )
 from tests.unit.core import make
 from tests.unit.core.make import NOW
@@ -257,7 +257,7 @@ class StoreMachine(RuleBasedStateMachine):
         registers |= {keys.events} if self.walked else set()
         registers |= {keys.looks} if self.seen else set()
         assert await looks(self.store) == set(self.seen)
-        told = [move for entry in await transitions(self.store) for move in entry]
+        told = [move for entry in await transition_events(self.store) for move in entry]
         assert [(move.id, move.before, move.after) for move in told] == self.walked
         assert await keys_of(self.store) == {*wanted, *map(keys.job, self.model), *registers}
 

@@ -7,11 +7,11 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from jobs import moves
-from jobs.decisions import Looks
+from jobs import transitions
+from jobs.effects import Looks
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.places import Index
-from jobs.records import Job
 from tests.store.contents import keys_of, looks, sorted_set
 from tests.unit.core import make
 from tests.unit.core.make import FINISHED, NOW, changed
@@ -119,10 +119,10 @@ async def test_who_touched_a_job_since_the_claim_has_the_last_word(store: Store)
         await put(store, running(name, NOW)) for name in ("a", "b", "c", "d", "e")
     ]
     await store.jobs.claim_polls(NOW, lease, 9)
-    await store.jobs.commit(cancelled, moves.ask_cancel(cancelled.job, NOW + 1, by="ann"))
+    await store.jobs.commit(cancelled, transitions.ask_cancel(cancelled.job, NOW + 1, by="ann"))
     await store.jobs.reschedule([NextLook(claimed.job, NOW + 7, Looks(2), lease)])
     await store.jobs.poll_now(["c"], NOW + 2)
-    await store.jobs.commit(left, moves.succeed(left.job, NOW, FINISHED))
+    await store.jobs.commit(left, transitions.succeed(left.job, NOW, FINISHED))
     looked = [
         NextLook(stored.job, at, seen, lease)
         for stored in (cancelled, claimed, hurried, left, same)
@@ -148,7 +148,7 @@ async def test_what_is_known_of_a_job_is_used_only_while_its_time_is_still_the_s
     untouched, touched = [await put(store, running(name, NOW)) for name in ("a", "b")]
     known = {str(stored.job.id): (NOW + 5, stored) for stored in (untouched, touched)}
     await store.jobs.reschedule([NextLook(s.job, NOW + 5, Looks(1)) for s in (untouched, touched)])
-    asked = moves.ask_cancel(touched.job, NOW + 1, by="ann")
+    asked = transitions.ask_cancel(touched.job, NOW + 1, by="ann")
     newer = await store.jobs.commit(touched, asked)
     assert isinstance(newer, Stored)
     reads = Reads(store)
@@ -172,7 +172,7 @@ async def test_looks_go_with_the_place_in_flight(store: Store, deed: str) -> Non
     assert await looks(store) == {"j", "other"}
     match deed:
         case "succeed":
-            await store.jobs.commit(stored, moves.succeed(stored.job, NOW, FINISHED))
+            await store.jobs.commit(stored, transitions.succeed(stored.job, NOW, FINISHED))
         case "delete":
             assert await store.jobs.delete(stored)
         case _:
@@ -186,7 +186,7 @@ async def test_looks_go_with_the_place_in_flight(store: Store, deed: str) -> Non
 async def test_looks_stay_while_a_run_is_cancelled_or_overdue(store: Store) -> None:
     stored = await put(store, running("j", NOW))
     await store.jobs.reschedule([NextLook(stored.job, NOW + 5, Looks(4))])
-    asked = moves.ask_cancel(stored.job, NOW, by="ann")
+    asked = transitions.ask_cancel(stored.job, NOW, by="ann")
     assert isinstance(await store.jobs.commit(stored, asked), Stored)
     assert await store.jobs.looks(asked) == Looks(4)
 
@@ -200,7 +200,7 @@ async def test_looks_of_an_earlier_attempt_do_not_count(store: Store) -> None:
 async def test_a_job_that_left_is_left_alone(store: Store) -> None:
     gone, done, there = [await put(store, running(name, NOW)) for name in ("gone", "done", "x")]
     await store.jobs.delete(gone)
-    await store.jobs.commit(done, moves.succeed(done.job, NOW, FINISHED))
+    await store.jobs.commit(done, transitions.succeed(done.job, NOW, FINISHED))
     looked = [NextLook(stored.job, NOW + 5, Looks(1)) for stored in (gone, done, there)]
     assert await store.jobs.reschedule(looked) == 1
     assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == {"x": NOW + 5}
@@ -213,6 +213,6 @@ async def test_a_job_that_left_is_left_alone(store: Store) -> None:
 async def test_a_commit_that_does_not_speak_of_the_next_poll_leaves_it_alone(store: Store) -> None:
     stored = await put(store, changed(make.cancelling(id=JobId("j")), next_poll_at=NOW))
     await store.jobs.claim_polls(NOW, NOW + 10, 5)
-    written = await store.jobs.commit(stored, moves.note_cancel_sent(stored.job, NOW))
+    written = await store.jobs.commit(stored, transitions.note_cancel_sent(stored.job, NOW))
     assert isinstance(written, Stored)
     assert await next_poll(store) == NOW + 10

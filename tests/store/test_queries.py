@@ -8,10 +8,10 @@ from dataclasses import replace
 
 import pytest
 
-from jobs import moves
-from jobs.answers import Fault
+from jobs import transitions
+from jobs.job import Job, Reason
 from jobs.lanes import JobId, Lane
-from jobs.records import Job, Reason
+from jobs.outcomes import Fault
 from jobs.states import Kind, State
 from tests.unit.core import make
 from tests.unit.core.make import NOW, a_job, changed
@@ -266,7 +266,7 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
 
 async def test_a_code_may_look_like_anything(store: Store) -> None:
     code = "parked|a|b:c d/ü"
-    parked = moves.hold(make.sent(), NOW, Fault(code), Reason(code=code))
+    parked = transitions.hold(make.sent(), NOW, Fault(code), Reason(code=code))
     await fill(store, [parked])
     (group,) = await store.queries.groups(State.PARKED)
     assert (group.code, str(group.lane)) == (code, "default/model/suno")
@@ -276,7 +276,7 @@ async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> N
     await fill(store, [make.held()])
     stored = await store.jobs.load("j1")
     assert stored is not None
-    await store.jobs.commit(stored, moves.release(stored.job, NOW, by="ann"))
+    await store.jobs.commit(stored, transitions.release(stored.job, NOW, by="ann"))
     assert await store.queries.groups(State.PARKED) == []
     assert await store.client.call("EXISTS", store.keys.groups) == 0
 
@@ -325,7 +325,7 @@ async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> Non
     suno, kling = (Lane("default", Kind.MODEL, target) for target in ("suno", "kling"))
     stored = await store.jobs.load("kling")
     assert stored is not None
-    await store.jobs.commit(stored, moves.cancel(stored.job, NOW))
+    await store.jobs.commit(stored, transitions.cancel(stored.job, NOW))
     counted = sorted(await store.queries.lane_counts(), key=lambda c: str(c.lane))
     assert counted == [LaneCount(kling, 0, 0, None), LaneCount(suno, 2, 1, NOW - 10)]
 

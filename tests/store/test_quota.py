@@ -3,7 +3,7 @@
 import asyncio
 
 from jobs.lanes import Scope
-from jobs.quota import Bucket, grant
+from jobs.rate_limits import Bucket, grant
 from tests.unit.core.make import NOW
 from worker.store import Store
 from worker.store.quota import NEW

@@ -7,8 +7,8 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
-from jobs import moves
-from jobs.places import Index
+from jobs import transitions
+from jobs.indexes import Index
 from jobs.states import State
 from tests.store.contents import expected, moves_of, sorted_set, wait_until
 from tests.store.test_scripts import read
@@ -136,7 +136,7 @@ async def test_two_changes_of_one_job_go_in_order_in_two_calls(
     await warm(jobs, client)
     job, other = a_job(id="j"), a_job(id="k")
     first = Change(store.keys, "j", "").write(None, job, Extra())
-    second = Change(store.keys, "j", first.rev).write(job, moves.cancel(job, NOW), Extra())
+    second = Change(store.keys, "j", first.rev).write(job, transitions.cancel(job, NOW), Extra())
     third = Change(store.keys, "k", "").write(None, other, Extra())
     asked = Asked(client)
     replies = await asyncio.gather(*map(asked.commit, (first, second, third)))
@@ -167,13 +167,13 @@ async def test_everybody_gets_the_reply_that_is_theirs(
     await warm(jobs, client)
     one, two, three = (stored for stored in await create(jobs, "a", "b", "c") if stored)
     client.batches.clear()
-    later = moves.admit(one.job, NOW, hop="h", lease_until=NOW, gates=())
+    later = transitions.admit(one.job, NOW, hop="h", lease_until=NOW, gates=())
     stale = Stored(two.job, "9.beef")
     full = Extra(limits=(lane_cap(three.job.lane, 0),))
     replies = await asyncio.gather(
-        jobs.commit(stale, moves.cancel(two.job, NOW)),
+        jobs.commit(stale, transitions.cancel(two.job, NOW)),
         jobs.commit(one, later),
-        jobs.commit(three, moves.cancel(three.job, NOW), full),
+        jobs.commit(three, transitions.cancel(three.job, NOW), full),
         jobs.delete(two),
         jobs.create(a_job(id="a"), b"{}"),
     )
@@ -232,7 +232,7 @@ async def test_a_commit_that_redis_refuses_fails_alone(
         jobs.create(a_job(id="a"), b"{}"),
         jobs.create(a_job(id="b", tags=("bad",)), b"{}"),
         jobs.create(a_job(id="c", tags=("good",)), b"{}"),
-        jobs.commit(old, moves.park(old.job, NOW, by="ann")),
+        jobs.commit(old, transitions.park(old.job, NOW, by="ann")),
         return_exceptions=True,
     )
     assert client.trips == [4]

@@ -12,10 +12,10 @@ import pytest
 from arq import ArqRedis
 from redis.exceptions import ResponseError
 
-from jobs import moves
-from jobs.decisions import Looks
+from jobs import transitions
+from jobs.effects import Looks
+from jobs.indexes import Index
 from jobs.lanes import Lane
-from jobs.places import Index
 from jobs.states import Kind, State
 from tests.unit.core.make import NOW, a_job, running
 from worker.store import Store
@@ -255,14 +255,14 @@ KEYS = Keys("t")
 
 def admission() -> Change:
     before = a_job(tags=("old",))
-    after = moves.admit(before, NOW, hop="h", lease_until=NOW, gates=("g",))
+    after = transitions.admit(before, NOW, hop="h", lease_until=NOW, gates=("g",))
     extra = Extra(b"{}", b"[]", (gate_step("g", 1), lane_cap(before.lane, 2)))
     return Change(KEYS, "j1", "1.aa").write(before, after, extra)
 
 
 def parked_by_ann() -> Change:
     before, act = a_job(id="j4"), Act(NOW, "ann", "park", "j4", "so", 1)
-    after = moves.park(before, NOW, by="ann", note="so")
+    after = transitions.park(before, NOW, by="ann", note="so")
     return Change(KEYS, "j4", "1.cc").write(before, after, Extra(act=act))
 
 
@@ -354,7 +354,7 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     stored = await store.jobs.create(running(), b"{}")
     assert stored is not None
     await forget()
-    written = await store.jobs.commit(stored, moves.ask_cancel(stored.job, NOW))
+    written = await store.jobs.commit(stored, transitions.ask_cancel(stored.job, NOW))
     assert isinstance(written, Stored)
     await forget()
     due, _ = await store.jobs.claim_polls(NOW, NOW + 9, 5)

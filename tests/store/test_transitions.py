@@ -8,10 +8,10 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from jobs import moves
+from jobs import transitions
 from jobs.states import State
 from tests.store.contents import (
-    transitions,
+    transition_events,
 )
 from tests.store.test_commit import INPUTS, WAKE_UP, admitted, cancelled, committed, created, parked
 from tests.unit.core import make
@@ -52,7 +52,7 @@ async def test_who_queues_or_comes_to_rest_is_announced(store: Store) -> None:
         assert await heard() == (wake, "default/model/suno")
         stored = await committed(store, stored, admitted(stored.job))
         assert await heard() is None, "nobody waits for that"
-        await committed(store, stored, moves.cancel(stored.job, NOW))
+        await committed(store, stored, transitions.cancel(stored.job, NOW))
         assert await heard() == (rested, "j1")
         assert await store.jobs.commit(stored, queued()) is NotWritten.SUPERSEDED
         assert await heard() is None
@@ -80,12 +80,12 @@ async def test_every_change_of_state_is_an_event_in_order(store: Store) -> None:
     one = await committed(store, one, admitted(one.job))
     await asyncio.gather(
         store.jobs.create(a_job(id="a"), INPUTS),
-        store.jobs.commit(one, moves.give_back(one.job, NOW + 2, why="so")),
+        store.jobs.commit(one, transitions.give_back(one.job, NOW + 2, why="so")),
         store.jobs.create(a_job(id="b", target="kling"), INPUTS),
         store.jobs.commit(Stored(one.job, "9.beef"), cancelled(one.job)),
     )
     lane = "default/model/suno"
-    assert await transitions(store) == [
+    assert await transition_events(store) == [
         [Transition("j1", lane, None, State.QUEUED, NOW)],
         [Transition("j1", lane, State.QUEUED, State.SUBMITTING, NOW)],
         [
@@ -99,7 +99,7 @@ async def test_every_change_of_state_is_an_event_in_order(store: Store) -> None:
 async def test_an_event_tells_the_code_of_the_reason(store: Store) -> None:
     stored = await created(store, running())
     await committed(store, stored, make.held())
-    (_, (event,)) = await transitions(store)
+    (_, (event,)) = await transition_events(store)
     assert (event.before, event.after) == (State.RUNNING, State.PARKED)
     assert event.code == "INSUFFICIENT_CREDITS"
     names = {"id", "lane", "from", "to", "at", "code"}
@@ -108,12 +108,12 @@ async def test_an_event_tells_the_code_of_the_reason(store: Store) -> None:
 
 async def test_what_changes_no_state_is_no_event(store: Store) -> None:
     stored = await created(store, make.cancelling())
-    before = await transitions(store)
-    written = await committed(store, stored, moves.note_cancel_sent(stored.job, NOW + 1))
+    before = await transition_events(store)
+    written = await committed(store, stored, transitions.note_cancel_sent(stored.job, NOW + 1))
     await store.jobs.wake(WAKE_UP)
     assert await store.jobs.delete(written)
     assert not await store.jobs.delete(written)
-    assert await transitions(store) == before
+    assert await transition_events(store) == before
 
 
 async def test_the_stream_of_events_does_not_grow_for_ever(
@@ -126,6 +126,6 @@ async def test_the_stream_of_events_does_not_grow_for_ever(
             await created(store, a_job(id=f"j{n}"))
     finally:
         await store.client.call("CONFIG SET", "stream-node-max-entries", 100)
-    told = await transitions(store)
+    told = await transition_events(store)
     assert 100 <= len(told) < 120
     assert told[-1][0].id == "j149", "the oldest go"

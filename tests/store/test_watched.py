@@ -3,11 +3,11 @@
 import pytest
 from structlog.testing import capture_logs
 
-from jobs import moves
-from jobs.decisions import Looks
+from jobs import transitions
+from jobs.effects import Looks
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId, Lane, place_in_line
-from jobs.places import Index
-from jobs.records import Job
 from jobs.states import Kind, State
 from tests.store.contents import expected, indexes
 from tests.store.test_polls import claim, next_poll, put, running
@@ -44,7 +44,7 @@ async def test_a_lease_is_extended_only_while_there_is_one(store: Store) -> None
     await put(store, make.sent(id=JobId("mine")))
     await put(store, make.sync_run(id=JobId("lost")))
     left = await put(store, make.sent(id=JobId("left")))
-    await store.jobs.commit(left, moves.cancel(left.job, NOW))
+    await store.jobs.commit(left, transitions.cancel(left.job, NOW))
     await store.jobs.extend_leases(["mine", "left", "nobody"], NOW + 60)
     await store.jobs.extend_leases([], NOW + 60)
     assert await store.jobs.expired_leases(NOW + 30, 10) == ["lost"]
@@ -99,11 +99,11 @@ async def test_only_an_empty_lane_is_retired_and_it_comes_back(store: Store) -> 
     stored = await put(store, make.queued())
     assert not await store.lanes.retire(SUNO)
     assert (await store.lanes.queues()).lanes == (SUNO,)
-    written = await store.jobs.commit(stored, moves.park(stored.job, NOW, by="ann"))
+    written = await store.jobs.commit(stored, transitions.park(stored.job, NOW, by="ann"))
     assert isinstance(written, Stored)
     assert await store.lanes.retire(SUNO)
     assert (await store.lanes.queues()).lanes == ()
-    await store.jobs.commit(written, moves.release(written.job, NOW, by="ann"))
+    await store.jobs.commit(written, transitions.release(written.job, NOW, by="ann"))
     assert (await store.lanes.queues()).lanes == (SUNO,)
 
 

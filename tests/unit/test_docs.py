@@ -8,10 +8,9 @@ from pathlib import Path
 import click
 import pytest
 
-from config import setting_table
 from config.settings import Settings
-from jobs import verdict_table
-from jobs.answers import PollAnswer, Refused, SubmitAnswer
+from jobs.outcomes import PollAnswer, Refused, SubmitAnswer
+from tools.docs import error_table_page, settings_page
 from worker.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -53,7 +52,7 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("verdicts.md", verdict_table.render()), ("settings.md", setting_table.render())],
+    [("error-table.md", error_table_page.render()), ("settings.md", settings_page.render())],
 )
 def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None:
     found = (ROOT / "docs" / name).read_text(encoding="utf-8")
@@ -61,8 +60,8 @@ def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None
 
 
 def test_every_kind_of_answer_has_its_row() -> None:
-    assert {*verdict_table.ON_SUBMIT, Refused} == set(SubmitAnswer.__args__)
-    assert set(verdict_table.ON_LOOK) == set(PollAnswer.__args__)
+    assert {*error_table_page.ON_SUBMIT, Refused} == set(SubmitAnswer.__args__)
+    assert set(error_table_page.ON_LOOK) == set(PollAnswer.__args__)
 
 
 # --- What pages point at -------------------------------------------------------------------------

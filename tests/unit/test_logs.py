@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from config.logs import REDACTED, Redactor, configure
+from config.logging import REDACTED, Redactor, configure_logging
 
 KEY = "knouds_live_do_not_show"
 
@@ -38,7 +38,7 @@ def lines(stream: io.StringIO) -> list[dict[str, object]]:
 
 def test_an_event_is_one_line_of_json_with_what_the_context_holds() -> None:
     out = io.StringIO()
-    configure("json", "info", out)
+    configure_logging("json", "info", out)
     structlog.contextvars.bind_contextvars(job="j1")
     structlog.get_logger().info("job.admitted", lane="default/model/suno")
     (line,) = lines(out)
@@ -53,7 +53,7 @@ def test_an_event_is_one_line_of_json_with_what_the_context_holds() -> None:
 
 def test_events_below_the_level_are_dropped() -> None:
     out = io.StringIO()
-    configure("json", "warning", out)
+    configure_logging("json", "warning", out)
     structlog.get_logger().info("job.admitted")
     logging.getLogger("some.library").info("chatter")
     assert out.getvalue() == ""
@@ -61,14 +61,14 @@ def test_events_below_the_level_are_dropped() -> None:
 
 def test_auto_is_json_in_a_pipe_and_columns_on_a_terminal() -> None:
     for out, is_json in ((io.StringIO(), True), (Terminal(), False)):
-        configure("auto", "info", out)
+        configure_logging("auto", "info", out)
         structlog.get_logger().info("job.admitted")
         assert out.getvalue().startswith("{") == is_json
 
 
 def test_the_standard_librarys_records_take_the_same_road() -> None:
     out = io.StringIO()
-    configure("json", "info", out, secrets=[KEY])
+    configure_logging("json", "info", out, secrets=[KEY])
     logging.getLogger("some.library").info("sent %s", KEY)
     (line,) = lines(out)
     assert (line["event"], line["logger"]) == (f"sent {REDACTED}", "some.library")
@@ -77,7 +77,7 @@ def test_the_standard_librarys_records_take_the_same_road() -> None:
 @pytest.mark.parametrize("name", ["arq.worker", "aiohttp.access"])
 def test_noisy_libraries_speak_from_warnings_on(name: str) -> None:
     out = io.StringIO()
-    configure("json", "debug", out)
+    configure_logging("json", "debug", out)
     logging.getLogger(name).info("chatter")
     logging.getLogger(name).warning("trouble")
     assert [line["event"] for line in lines(out)] == ["trouble"]
@@ -85,8 +85,8 @@ def test_noisy_libraries_speak_from_warnings_on(name: str) -> None:
 
 def test_configuring_again_replaces_the_first_set_up() -> None:
     before, after = io.StringIO(), io.StringIO()
-    configure("json", "info", before)
-    configure("json", "info", after)
+    configure_logging("json", "info", before)
+    configure_logging("json", "info", after)
     structlog.get_logger().info("job.admitted")
     logging.getLogger("some.library").info("hello")
     assert before.getvalue() == ""
@@ -100,7 +100,7 @@ def _fail(message: str) -> None:
 @pytest.mark.parametrize("form", ["json", "console"])
 def test_a_secret_in_a_traceback_is_blotted_out_and_locals_are_not_shown(form: str) -> None:
     out = Terminal()
-    configure("json" if form == "json" else "console", "info", out, secrets=[KEY])
+    configure_logging("json" if form == "json" else "console", "info", out, secrets=[KEY])
     inputs = {"prompt": "a private picture"}
     try:
         _fail(f"bad header {KEY}")
@@ -147,6 +147,6 @@ def test_the_longer_of_two_secrets_goes_first() -> None:
 
 def test_text_that_is_not_unicode_does_not_break_the_line() -> None:
     out = io.StringIO()
-    configure("json", "info", out)
+    configure_logging("json", "info", out)
     structlog.get_logger().info("job.failed", said="\udcff", thing=object())
     assert len(lines(out)) == 1

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.answers import (
+from jobs.error_table import ANYTHING_ELSE, TABLE, Disposition, Verdicts
+from jobs.outcomes import (
     Accepted,
     Fault,
     Finished,
@@ -24,7 +25,6 @@ from jobs.answers import (
     SubmitAnswer,
 )
 from jobs.states import Kind, Mode
-from jobs.verdicts import ANYTHING_ELSE, TABLE, Disposition, Verdicts
 from worker.provider import requests, wire
 from worker.provider.answers import (
     CancelAnswer,

@@ -5,12 +5,12 @@ from dataclasses import dataclass
 
 import msgspec
 
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished
+from jobs import transitions
 from jobs.holds import Hold
+from jobs.job import Job, Reason
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
-from jobs.records import Job, Reason
+from jobs.outcomes import Accepted, Fault, Finished
+from jobs.requests import Order, new_job
 from jobs.states import Kind
 from worker.clock import SystemClock
 from worker.store import Store
@@ -40,17 +40,17 @@ class Road:
         await self.queued(job_id, **facts)
         now = self.clock.now()
         await self.move(
-            job_id, lambda job: moves.admit(job, now, hop="h", lease_until=now + 10, gates=())
+            job_id, lambda job: transitions.admit(job, now, hop="h", lease_until=now + 10, gates=())
         )
         return await self.move(
-            job_id, lambda job: moves.send(job, now, owner="w", lease_until=now + 10)
+            job_id, lambda job: transitions.send(job, now, owner="w", lease_until=now + 10)
         )
 
     async def running(self, job_id: str = "job") -> Job:
         await self.submitting(job_id)
         now, answer = self.clock.now(), Accepted("exec-1", "req-1")
         return await self.move(
-            job_id, lambda job: moves.accept(job, now, answer, next_poll_at=now + 60)
+            job_id, lambda job: transitions.accept(job, now, answer, next_poll_at=now + 60)
         )
 
     async def succeeded(self, job_id: str = "job", result: bytes = b'{"url": "https://x"}') -> Job:
@@ -62,18 +62,22 @@ class Road:
         done = Finished(result, cost=0.5)
         now = self.clock.now()
         extra = Extra(result=result)
-        return await self.move(job_id, lambda job: moves.succeed(job, now, done, polls=2), extra)
+        return await self.move(
+            job_id, lambda job: transitions.succeed(job, now, done, polls=2), extra
+        )
 
     async def retrying(self, job_id: str = "job") -> Job:
         await self.running(job_id)
         now, fault = self.clock.now(), Fault("EXECUTION_FAILED", "no luck", http_status=500)
-        return await self.move(job_id, lambda job: moves.retry(job, now, fault, due_at=now + 60))
+        return await self.move(
+            job_id, lambda job: transitions.retry(job, now, fault, due_at=now + 60)
+        )
 
     async def dead(self, job_id: str = "job", **facts: object) -> Job:
         await self.submitting(job_id, **facts)
         now = self.clock.now()
         reason = Reason(code=BAD.name, http_status=400, message=BAD.message, action="Fix, requeue")
-        return await self.move(job_id, lambda job: moves.bury(job, now, BAD, reason))
+        return await self.move(job_id, lambda job: transitions.bury(job, now, BAD, reason))
 
     async def held(self, job_id: str = "job", hold: Hold | None = None, **facts: object) -> Job:
         """Parked by a 402."""
@@ -87,17 +91,19 @@ class Road:
             action_url="https://knouds.ai/settings/billing",
             hold_id=hold.id if hold else None,
         )
-        return await self.move(job_id, lambda job: moves.hold(job, now, LOW, reason))
+        return await self.move(job_id, lambda job: transitions.hold(job, now, LOW, reason))
 
     async def uncertain(self, job_id: str = "job") -> Job:
         await self.submitting(job_id)
         now = self.clock.now()
-        return await self.move(job_id, lambda job: moves.doubt(job, now, why="timeout"))
+        return await self.move(job_id, lambda job: transitions.doubt(job, now, why="timeout"))
 
     async def stuck(self, job_id: str = "job") -> Job:
         await self.running(job_id)
         now = self.clock.now()
-        return await self.move(job_id, lambda job: moves.overdue(job, now, next_poll_at=now + 60))
+        return await self.move(
+            job_id, lambda job: transitions.overdue(job, now, next_poll_at=now + 60)
+        )
 
     async def move(
         self, job_id: str, move: Callable[[Job], Job], extra: Extra | None = None

@@ -6,12 +6,12 @@ from typing import Any
 import msgspec
 import pytest
 
-from jobs import moves
-from jobs.answers import Fault
+from jobs import transitions
 from jobs.holds import Phase
+from jobs.indexes import Index
+from jobs.job import Job, Reason
 from jobs.lanes import JobId, Scope
-from jobs.places import Index
-from jobs.records import Job, Reason
+from jobs.outcomes import Fault
 from jobs.states import State
 from tests.store.contents import everything, expected, indexes, records
 from tests.web.api import Api
@@ -373,7 +373,7 @@ async def test_a_run_that_parks_while_it_is_being_cancelled_is_cancelled_and_cou
         written = await commit(self, old, new, *extra)
         if new.state is State.CANCELLING:
             now = road.clock.now()
-            await road.move("job", lambda job: moves.doubt(job, now, why="connection lost"))
+            await road.move("job", lambda job: transitions.doubt(job, now, why="connection lost"))
         return written
 
     monkeypatch.setattr(JobStore, "commit", early)
@@ -390,7 +390,7 @@ async def test_a_run_that_fails_while_others_are_cancelled_does_not_slip_by(
     async def late(self: Queries, wanted: Filter, *where: Any) -> Page:
         if wanted.state is State.RUNNING:
             now, fault = road.clock.now(), Fault("EXECUTION_FAILED", "no luck", http_status=500)
-            await road.move("job", lambda job: moves.retry(job, now, fault, due_at=now + 60))
+            await road.move("job", lambda job: transitions.retry(job, now, fault, due_at=now + 60))
         return await page(self, wanted, *where)
 
     monkeypatch.setattr(Queries, "page", late)
@@ -570,7 +570,7 @@ async def test_what_no_standing_hold_parked_goes_in_line_and_waits_at_closed_gat
     gone = Reason(code=LOW.name, http_status=402, hold_id="hold-gone")
     await road.held("l", pause)
     await road.submitting("k")
-    await road.move("k", lambda job: moves.hold(job, road.clock.now(), LOW, gone))
+    await road.move("k", lambda job: transitions.hold(job, road.clock.now(), LOW, gone))
     counts = await bulk(api, "release", {"all": True})
     assert (some(counts), counts["holds_released"]) == ((5, 5, 0, 0), 0)
     assert await store.gates.holds() == [pause]

@@ -3,9 +3,9 @@
 from datetime import datetime
 from typing import Any
 
-from jobs import moves
-from jobs.answers import Accepted
-from jobs.durations import seen_at
+from jobs import transitions
+from jobs.outcomes import Accepted
+from jobs.polling.samples import seen_at
 from tests.web.api import Api
 from tests.web.road import Road
 
@@ -48,7 +48,7 @@ async def test_nothing_is_told_of_a_run_that_takes_longer_than_any(api: Api, roa
     await road.submitting()
     began = road.clock.now() - 5_000
     taken = Accepted("exec-1")
-    await road.move("job", lambda job: moves.accept(job, began, taken, next_poll_at=began))
+    await road.move("job", lambda job: transitions.accept(job, began, taken, next_poll_at=began))
     job = (await api.get("/v1/jobs/job")).json
     assert (job["state"], job["eta"]) == ("running", None)
 

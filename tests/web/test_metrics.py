@@ -7,9 +7,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 from redis.exceptions import ResponseError
 
-from jobs.answers import Accepted, Fault, Finished, NoLook, Refused, StillRunning
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
+from jobs.outcomes import Accepted, Fault, Finished, NoLook, Refused, StillRunning
+from jobs.requests import Order, new_job
 from jobs.states import Kind
 from tests.web.api import Api
 from tests.web.road import Road

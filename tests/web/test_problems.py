@@ -9,7 +9,7 @@ import pytest
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import OutOfMemoryError, ResponseError
 
-from config import logs
+from config.logging import configure_logging
 from config.settings import Settings
 from tests.web.api import ORDER, Api
 from tests.web.conftest import OpenApi
@@ -23,9 +23,9 @@ from worker.store.jobs import JobStore
 def logged() -> Generator[io.StringIO]:
     """What is logged, as the program logs it."""
     stream = io.StringIO()
-    logs.configure("json", "debug", stream)
+    configure_logging("json", "debug", stream)
     yield stream
-    logs.configure("json", "critical", io.StringIO())
+    configure_logging("json", "critical", io.StringIO())
 
 
 async def test_an_unknown_path_is_a_problem(api: Api) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
 from tests.engine.stack import Stack, wait_until
 from worker.main import SteadyWorker

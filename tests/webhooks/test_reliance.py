@@ -4,11 +4,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.answers import Accepted
 from jobs.decide import decide_submit
-from jobs.decisions import Decision, Moment, Rules
+from jobs.effects import Decision, Moment, Rules
 from jobs.lanes import Lane
-from jobs.polling import PollSchedule, SafetyNet
+from jobs.outcomes import Accepted
+from jobs.polling.schedules import PollSchedule, SafetyNet
 from jobs.states import Kind
 from tests.unit.core import make
 from tests.unit.core.make import NOW

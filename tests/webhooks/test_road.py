@@ -6,10 +6,10 @@ import time
 import pytest
 from aiohttp import web
 
-from jobs.answers import PollAnswer
-from jobs.decisions import Looks
-from jobs.places import Index
-from jobs.records import Job
+from jobs.effects import Looks
+from jobs.indexes import Index
+from jobs.job import Job
+from jobs.outcomes import PollAnswer
 from jobs.states import State
 from tests.engine.stack import wait_until
 from tests.webhooks.hooked import Hooked, delivery

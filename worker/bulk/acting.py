@@ -18,12 +18,12 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from jobs import moves
+from jobs import transitions
 from jobs.holds import Hold, Phase
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import covers
 from jobs.lifecycle import IllegalMove
-from jobs.places import Index
-from jobs.records import Job
 from jobs.states import SETTLED, State
 from worker.bulk.wishes import SWEEPS, Act, Counts, Order, merge
 from worker.clock import Clock
@@ -275,11 +275,11 @@ class _Call:
         by, note = self._person.name, self._person.note
         match self._order.act:
             case Act.RELEASE:
-                return moves.release(job, now, by=by, note=note)
+                return transitions.release(job, now, by=by, note=note)
             case Act.REQUEUE:
-                return moves.requeue(job, now, by=by, note=note)
+                return transitions.requeue(job, now, by=by, note=note)
             case Act.DISCARD:
-                return moves.discard(job, now, by=by, note=note)
+                return transitions.discard(job, now, by=by, note=note)
             case Act.CANCEL:
                 return cancelled(job, now, by=by, note=note)
 
@@ -302,7 +302,7 @@ class _Call:
     async def _open_holds(self) -> None:
         """Release the holds that keep waiting nothing but what is meant."""
         for hold in await self._store.gates.holds():
-            if hold.phase is not Phase.CLOSED or hold.code == moves.MANUAL:
+            if hold.phase is not Phase.CLOSED or hold.code == transitions.MANUAL:
                 continue
             found = await self._parked_by(hold)
             if found is None or not await self._all_behind_are(hold):

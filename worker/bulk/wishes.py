@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Any, Final, cast
 
 from jobs.holds import Hold
+from jobs.job import Job
 from jobs.lanes import Lane
-from jobs.records import Job
 from jobs.states import State
 from worker.store.queries import Filter
 

@@ -42,12 +42,12 @@ def api(*, with_parent: bool) -> None:
 
     import asyncio  # noqa: PLC0415  not for --help
 
-    from config import logs  # noqa: PLC0415  not for --help
+    from config.logging import configure_logging  # noqa: PLC0415  not for --help
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
     from worker.connection import NoRedisError  # noqa: PLC0415  not for --help
     from worker.web import serve  # noqa: PLC0415  not for --help
 
-    logs.configure(
+    configure_logging(
         settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
     )
     try:

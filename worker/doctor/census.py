@@ -1,6 +1,6 @@
 """The census: every unfinished job is in exactly one watched place, every place points to a job.
 
-What `jobs.places.entries` says of each record is compared with what Redis holds, in both
+What `jobs.indexes.entries` says of each record is compared with what Redis holds, in both
 directions, while the workers go on. A first pass over the records remembers eight bytes for each
 entry; a second one over the sets finds the members nobody claimed. Both give suspicions only, since
 jobs move meanwhile: each is looked at again, record and place in one atomic step, and only what
@@ -13,7 +13,7 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from jobs.places import Entry, Index, entries
+from jobs.indexes import Entry, Index, entries
 from jobs.states import SETTLED, State
 from worker.clock import Clock
 from worker.doctor import damage as damages

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
+from jobs.indexes import Entry, Index, entries
+from jobs.job import Job
 from jobs.lanes import Lane
-from jobs.places import Entry, Index, entries
-from jobs.records import Job
 from jobs.states import State
 from worker.store.census import Look, Mend, Operation, Record
 from worker.store.keys import Keys

@@ -3,9 +3,9 @@
 from collections.abc import Mapping
 from typing import Final
 
-from jobs.moves import STUCK
-from jobs.places import Index
+from jobs.indexes import Index
 from jobs.states import ACTIVE, State
+from jobs.transitions import STUCK
 from worker.store.census import Ledger, Sizes
 from worker.store.keys import Keys
 

@@ -12,15 +12,15 @@ from typing import Final
 import structlog
 
 from jobs.admission import Pick, choose
+from jobs.concurrency import LaneCaps
 from jobs.holds import Gates
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import Lane, Scope
-from jobs.moves import admit
-from jobs.places import Index
-from jobs.quota import Left
-from jobs.records import Job
+from jobs.rate_limits import Left
 from jobs.states import State
+from jobs.transitions import admit
 from worker.arq_entries import submit_entry
-from worker.caps import LaneCaps
 from worker.clock import Clock
 from worker.engine.bells import Bell, Bells
 from worker.engine.quota import Quota

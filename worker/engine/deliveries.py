@@ -13,10 +13,10 @@ import structlog
 from msgspec import Raw
 from redis.exceptions import RedisError
 
-from jobs import moves
-from jobs.answers import PollAnswer
-from jobs.decisions import Looks
-from jobs.places import is_watched
+from jobs import transitions
+from jobs.effects import Looks
+from jobs.indexes import is_watched
+from jobs.outcomes import PollAnswer
 from jobs.webhooks import next_look
 from worker.engine.bells import Bell
 from worker.engine.isolation import Isolation
@@ -167,7 +167,7 @@ def _awaits(stored: Stored, post: Post) -> bool:
 def _doubts(stored: Stored, post: Post) -> bool:
     """Whether a person has to say what became of this very run."""
     job = stored.job
-    return job.parked_as == moves.UNCERTAIN and job.execution_id == post.execution_id
+    return job.parked_as == transitions.UNCERTAIN and job.execution_id == post.execution_id
 
 
 class _Subject(msgspec.Struct, frozen=True, rename="camel"):

@@ -5,11 +5,11 @@ from typing import Final
 
 import structlog
 
-from jobs import moves
-from jobs.answers import Fault
-from jobs.decisions import Decision
+from jobs import transitions
+from jobs.effects import Decision
+from jobs.job import Job, Reason
 from jobs.lifecycle import TABLE, Move
-from jobs.records import Job, Reason
+from jobs.outcomes import Fault
 from worker.engine.settling import Settling
 from worker.store import Store
 
@@ -49,12 +49,12 @@ class Isolation:
         def decide(job: Job, now: float) -> Decision | None:
             if job.sent_at is not None and job.execution_id is None:
                 if (job.state, Move.HOLD) in TABLE:
-                    return Decision(moves.doubt(job, now, why=what))
+                    return Decision(transitions.doubt(job, now, why=what))
                 return None
             if (job.state, Move.BURY) not in TABLE:
                 return None
             reason = Reason(code=INTERNAL, message=_message(job, what), action=ACTION)
-            return Decision(moves.bury(job, now, Fault(INTERNAL, what), reason))
+            return Decision(transitions.bury(job, now, Fault(INTERNAL, what), reason))
 
         await self._settling.settle(stored, decide)
 

@@ -12,14 +12,14 @@ from typing import Final, Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import moves
-from jobs.answers import Finished, Lost, NoLook, PollAnswer, RunFailed
+from jobs import transitions
 from jobs.decide import decide_poll
-from jobs.decisions import Decision, LookAgain, Looks, Moment
+from jobs.effects import Decision, LookAgain, Looks, Moment
 from jobs.holds import Gates
+from jobs.indexes import Index, is_watched
+from jobs.job import Job
 from jobs.lanes import executions
-from jobs.places import Index, is_watched
-from jobs.records import Job
+from jobs.outcomes import Finished, Lost, NoLook, PollAnswer, RunFailed
 from jobs.states import State
 from worker.clock import Clock
 from worker.endings import end
@@ -226,7 +226,7 @@ class Poller:
 
     async def _found_ended(self, before: Job, after: Job) -> None:
         """A poll saw the end that a webhook was to tell: those to come change nothing any more."""
-        unknown = is_watched(after) or after.parked_as == moves.UNCERTAIN
+        unknown = is_watched(after) or after.parked_as == transitions.UNCERTAIN
         if unknown or not before.webhook or not self._reliance.receives:
             return
         came = await self._store.webhooks.note_ended(before.execution_id or "")
@@ -245,7 +245,7 @@ class Poller:
 
         def decide(job: Job, now: float) -> Decision | None:
             nonlocal again
-            late = job.parked_as == moves.UNCERTAIN and isinstance(answer, Finished)
+            late = job.parked_as == transitions.UNCERTAIN and isinstance(answer, Finished)
             if job.execution_id != execution_id or not (is_watched(job) or late):
                 return None
             webhook = job.webhook and job.state is State.RUNNING
@@ -283,7 +283,7 @@ class Poller:
             log.warning("cancel.unheard", job_id=job.id, why=answer.why)
             return stored
         now = self._clock.now()
-        written = await self._store.jobs.commit(stored, moves.note_cancel_sent(job, now))
+        written = await self._store.jobs.commit(stored, transitions.note_cancel_sent(job, now))
         return written if isinstance(written, Stored) else stored
 
     def _look_again(self, stored: Stored, look: NextLook) -> None:

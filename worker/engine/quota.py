@@ -11,9 +11,9 @@ from typing import Final
 
 import structlog
 
-from jobs import quota
+from jobs import rate_limits
 from jobs.lanes import Scope
-from jobs.quota import Bucket, Left, Told
+from jobs.rate_limits import Bucket, Left, Told
 from worker.clock import Clock
 from worker.engine.bells import Bell
 from worker.provider.answers import QuotaSeen
@@ -57,7 +57,7 @@ class Quota:
         clock: Clock,
         bell: Bell,
         *,
-        window_s: float = quota.WINDOW_S,
+        window_s: float = rate_limits.WINDOW_S,
         shared: bool = False,
     ) -> None:
         self._store = store
@@ -79,11 +79,11 @@ class Quota:
 
     async def _left(self, route: Scope, now: float) -> Left:
         bucket = self.known(route)
-        rest = quota.left(bucket, now)
+        rest = rate_limits.left(bucket, now)
         if not self._shared or bucket.limit is None:
             return rest
         looks = await self._jobs.polls_until(max(now, bucket.reset_at or now))
-        return quota.after_looks(rest, bucket.limit, looks)
+        return rate_limits.after_looks(rest, bucket.limit, looks)
 
     def known(self, route: Scope) -> Bucket:
         """The bucket of a route as it was last read."""
@@ -101,10 +101,10 @@ class Quota:
 
         def decide(bucket: Bucket) -> Bucket:
             nonlocal granted
-            rest = quota.left(bucket, now)
+            rest = rate_limits.left(bucket, now)
             first = min(urgent, rest.urgent)
             granted = first + max(0, min(usual, rest.usual - first, rest.urgent - first))
-            return quota.grant(bucket, granted, now)
+            return rate_limits.grant(bucket, granted, now)
 
         bucket = self._bucket(route)
         self._known[bucket] = await self._store.change(bucket, decide)
@@ -179,7 +179,9 @@ class Quota:
     def _apply(self, bucket: Bucket, news: _News, now: float) -> Bucket:
         if news.silent and not news.told:
             for _ in range(min(news.silent, 10)):
-                bucket = quota.learn_silence(bucket, now, succeeded=news.succeeded)
+                bucket = rate_limits.learn_silence(bucket, now, succeeded=news.succeeded)
         for _, (told, first, refused) in sorted(news.told.items()):
-            bucket = quota.learn(bucket, told, first, refused=refused, window_s=self._window_s)
-        return quota.settle(bucket, news.settled, spent=news.spent)
+            bucket = rate_limits.learn(
+                bucket, told, first, refused=refused, window_s=self._window_s
+            )
+        return rate_limits.settle(bucket, news.settled, spent=news.spent)

@@ -16,7 +16,7 @@ from typing import Any, Final, cast
 import structlog
 from arq import ArqRedis
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import Mode, State
 from worker.engine.bells import Bell
 from worker.store.changes import Extra, Stored, age_of

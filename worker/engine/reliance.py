@@ -10,9 +10,9 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.decisions import Rules
+from jobs.effects import Rules
 from jobs.lanes import Lane
-from jobs.polling import PollSchedule, SafetyNet
+from jobs.polling.schedules import PollSchedule, SafetyNet
 
 log: Final = structlog.get_logger(__name__)
 

@@ -10,13 +10,13 @@ from typing import Final
 
 import structlog
 
-from jobs import moves
-from jobs.answers import Lost
+from jobs import transitions
 from jobs.decide import decide_submit
-from jobs.decisions import Decision, Moment, Rules
+from jobs.effects import Decision, Moment, Rules
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lifecycle import IllegalMove
-from jobs.places import Index
-from jobs.records import Job
+from jobs.outcomes import Lost
 from jobs.states import State
 from worker.clock import Clock
 from worker.engine.bells import Bell
@@ -98,9 +98,9 @@ def _rescue(job: Job, moment: Moment) -> Decision | None:
         return None
     match job.state:
         case State.SUBMITTING if job.sent_at is None and job.cancel_requested:
-            return Decision(moves.cancel(job, now, note="never sent"))
+            return Decision(transitions.cancel(job, now, note="never sent"))
         case State.SUBMITTING if job.sent_at is None:
-            return Decision(moves.give_back(job, now, why="admitted, but never sent"))
+            return Decision(transitions.give_back(job, now, why="admitted, but never sent"))
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             why = f"worker {job.owner} was lost while the request was under way"
             return decide_submit(job, Lost(why), moment)

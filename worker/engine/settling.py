@@ -11,10 +11,10 @@ from typing import Final, ParamSpec, TypeVar, assert_never
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import moves
-from jobs.decisions import Cool, Decision, Effect, Opened, PutUp, RememberSync
+from jobs import transitions
+from jobs.effects import Cool, Decision, Effect, Opened, PutUp, RememberSync
 from jobs.holds import Hold, accepted
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import AT_REST, State
 from worker.clock import Clock
 from worker.engine.bells import Bells
@@ -154,7 +154,7 @@ class Settling:
         )
         head = result[: min(HEAD_BYTES, self._max_result_bytes)].decode("utf-8", "ignore")
         kept = encode({"truncated": True, "bytes": len(result), "note": note, "head": head})
-        return moves.note_result(decision.job, note), Extra(result=kept)
+        return transitions.note_result(decision.job, note), Extra(result=kept)
 
     def _announce(self, before: Job, after: Job) -> None:
         if after.state is State.QUEUED:

@@ -10,12 +10,12 @@ from typing import Any, Final
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
+from jobs import transitions
 from jobs.decide import decide_submit
-from jobs.decisions import Decision, Moment, Rules
+from jobs.effects import Decision, Moment, Rules
 from jobs.holds import Gates
-from jobs.records import Job
+from jobs.job import Job
+from jobs.outcomes import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.endings import end
@@ -235,17 +235,17 @@ class Submitter:
             if not _awaits(job, opened):
                 return None
             if job.sent_at is None:
-                return Decision(moves.give_back(job, now, why="shutdown"))
+                return Decision(transitions.give_back(job, now, why="shutdown"))
             moment = Moment(now, self._clock.jitter(), self._rules)
             return decide_submit(job, Lost("its connection was cut at shutdown"), moment)
 
         return decide
 
     def _sending(self, job: Job, now: float) -> Job:
-        return moves.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
+        return transitions.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
 
     def _opening(self, job: Job, now: float) -> Job:
-        return moves.open_connection(
+        return transitions.open_connection(
             job, now, owner=self._worker_id, lease_until=now + self._lease_s
         )
 
@@ -323,7 +323,7 @@ class Submitter:
             moment = Moment(now, self._clock.jitter(), rules)
             if _awaits(job, stored.job):
                 return decide_submit(job, answer, moment)
-            late = job.parked_as == moves.UNCERTAIN and job.submits == attempt
+            late = job.parked_as == transitions.UNCERTAIN and job.submits == attempt
             if late and isinstance(answer, Accepted | Finished):
                 return decide_submit(job, answer, moment)
             return None
@@ -369,5 +369,5 @@ def _given_back(hop: str, why: str) -> Callable[[Job, float], Decision | None]:
 def _unsent(job: Job, now: float, why: str) -> Decision:
     """Nothing of this submit left: back in line, or cancelled where a person asked for that."""
     if job.cancel_requested:
-        return Decision(moves.cancel(job, now, note="never sent"))
-    return Decision(moves.give_back(job, now, why=why))
+        return Decision(transitions.cancel(job, now, note="never sent"))
+    return Decision(transitions.give_back(job, now, why=why))

@@ -13,7 +13,11 @@ from zlib import crc32
 
 import structlog
 
-from jobs.durations import (
+from jobs.job import Job
+from jobs.lanes import Lane, executions
+from jobs.polling.estimator import learn, worth_learning
+from jobs.polling.price import steered
+from jobs.polling.samples import (
     KEPT,
     Distribution,
     Seen,
@@ -22,12 +26,8 @@ from jobs.durations import (
     seen_at,
     seen_between,
 )
-from jobs.lanes import Lane, executions
-from jobs.learning import learn, worth_learning
-from jobs.polling import Learned, PollSchedule, learned
-from jobs.pricing import steered
-from jobs.quota import WINDOW_S, Bucket
-from jobs.records import Job
+from jobs.polling.schedules import Learned, PollSchedule, learned
+from jobs.rate_limits import WINDOW_S, Bucket
 from worker.engine.bells import Bell
 from worker.store import Store
 from worker.store.durations import Target, decode_sketch, target_of

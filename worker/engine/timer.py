@@ -4,10 +4,10 @@ import asyncio
 from collections.abc import Awaitable
 from typing import Final
 
+from jobs.indexes import Index
 from jobs.lanes import JobId
-from jobs.moves import come_due
-from jobs.places import Index
 from jobs.states import State
+from jobs.transitions import come_due
 from worker.engine.bells import Bell, Bells
 from worker.store import Store
 

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from jobs.answers import Fault, PollAnswer
+from jobs.outcomes import Fault, PollAnswer
 
 
 @dataclass(frozen=True, slots=True)

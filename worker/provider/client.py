@@ -16,8 +16,8 @@ from typing import Final, Self
 import structlog
 from pydantic import SecretStr
 
-from jobs.answers import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
 from jobs.lanes import Lane, Scope, executions
+from jobs.outcomes import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
 from jobs.states import Kind, Mode
 from worker.provider import requests, wire
 from worker.provider.answers import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema

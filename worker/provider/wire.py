@@ -10,7 +10,7 @@ said: accepted, finished, an error, or nothing that can be trusted.
 from collections.abc import Mapping
 from typing import Final
 
-from jobs.answers import (
+from jobs.outcomes import (
     Accepted,
     Fault,
     Finished,

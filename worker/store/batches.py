@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.places import Index
-from jobs.records import Job
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.jobs import JobStore

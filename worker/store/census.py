@@ -10,8 +10,8 @@ from typing import Any, Final, NamedTuple, cast
 
 from redis.exceptions import ResponseError
 
-from jobs.places import Index
-from jobs.records import Job
+from jobs.indexes import Index
+from jobs.job import Job
 from worker.store.client import Argument, Client, Command
 from worker.store.codec import BROKEN, decode_job
 from worker.store.keys import Keys

@@ -8,9 +8,9 @@ from typing import Final
 
 import msgspec
 
+from jobs.indexes import Index, entries, moving
+from jobs.job import Job
 from jobs.lanes import Lane
-from jobs.places import Index, entries, moving
-from jobs.records import Job
 from jobs.states import AT_REST, State
 from worker.store.client import Argument
 from worker.store.codec import encode

@@ -4,9 +4,9 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.decisions import Looks
+from jobs.effects import Looks
 from jobs.holds import CoolDown, Hold
-from jobs.records import Job
+from jobs.job import Job
 
 _encoder: Final = msgspec.json.Encoder()
 _job: Final = msgspec.json.Decoder(Job)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from jobs.durations import KEPT, Seen, merged
 from jobs.lanes import Lane
+from jobs.polling.samples import KEPT, Seen, merged
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
 

@@ -8,12 +8,12 @@ from typing import Any, Final, NamedTuple
 import structlog
 
 from jobs.decide import hold_id
-from jobs.decisions import Looks
+from jobs.effects import Looks
+from jobs.indexes import Index, entries
+from jobs.job import Job
 from jobs.lanes import JobId, Scope
-from jobs.places import Index, entries
-from jobs.poison import unreadable
-from jobs.records import Job
 from jobs.states import State
+from jobs.unreadable import unreadable
 from worker.store.changes import NOTHING, Change, Extra, Stored, WakeUp, age_of
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_job, decode_looks, encode_looks

@@ -4,8 +4,8 @@ from dataclasses import dataclass
 
 from arq.constants import job_key_prefix
 
+from jobs.indexes import Entry, Index
 from jobs.lanes import Lane
-from jobs.places import Entry, Index
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from jobs.indexes import Index
 from jobs.lanes import JobId, Lane
-from jobs.places import Index
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys

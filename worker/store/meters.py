@@ -8,9 +8,9 @@ in the table of verdicts, and targets beyond the first `TARGETS_MOST`, count as 
 from dataclasses import dataclass
 from typing import Final
 
-from jobs import moves
-from jobs.poison import UNREADABLE
-from jobs.verdicts import TABLE
+from jobs import transitions
+from jobs.error_table import TABLE
+from jobs.unreadable import UNREADABLE
 
 PREFIX: Final = "knouds_"
 OTHER: Final = "other"
@@ -21,7 +21,7 @@ CODES: Final = frozenset(
         *(verdict.code for verdict in TABLE if verdict.code is not None),
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
-        *(moves.MANUAL, moves.STUCK, moves.UNCERTAIN, "budget"),
+        *(transitions.MANUAL, transitions.STUCK, transitions.UNCERTAIN, "budget"),
         *("INTERNAL_ERROR", "INVALID_ORDER", UNREADABLE),
     }
 )

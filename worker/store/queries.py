@@ -5,9 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.lanes import JobId, Lane
-from jobs.places import Index
-from jobs.records import Job
 from jobs.states import Kind, State
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_position, encode

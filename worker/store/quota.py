@@ -7,7 +7,7 @@ from typing import Final
 import msgspec
 
 from jobs.lanes import Scope
-from jobs.quota import Bucket
+from jobs.rate_limits import Bucket
 from worker.store.client import Client
 from worker.store.codec import BROKEN, encode
 from worker.store.keys import Keys

@@ -9,7 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.answers import (
+from jobs.job import Job
+from jobs.outcomes import (
     Accepted,
     Finished,
     Lost,
@@ -23,9 +24,8 @@ from jobs.answers import (
     StillRunning,
     SubmitAnswer,
 )
-from jobs.moves import UNCERTAIN
-from jobs.records import Job
 from jobs.states import SETTLED, State
+from jobs.transitions import UNCERTAIN
 from worker.store.meters import CODES, DELAY_BOUNDS, METERS, OTHER, TARGETS_MOST
 
 TOO_MANY: Final = 429

@@ -12,8 +12,8 @@ from typing import Any, Final
 
 import msgspec
 
+from jobs.indexes import Index
 from jobs.lanes import JobId
-from jobs.places import Index
 from jobs.webhooks import KEPT_S, KNOWN_S
 from worker.store.client import Client, Command, texts
 from worker.store.codec import BROKEN, encode

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from worker.orders import encode_inputs
 from worker.web.jobs import wanted_job
 from worker.web.office import acting, office_of

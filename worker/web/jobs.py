@@ -6,7 +6,7 @@ from aiohttp import web
 
 from jobs.holds import Gates
 from jobs.lanes import JOB_ID, JobId
-from jobs.orders import Order
+from jobs.requests import Order
 from worker.desk import NoSuchJob
 from worker.intake import BadOrder, Placed
 from worker.orders import parse_order

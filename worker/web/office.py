@@ -6,8 +6,8 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import Settings
+from jobs.concurrency import LaneCaps
 from worker.bulk import Bulk
-from worker.caps import LaneCaps
 from worker.clock import Clock
 from worker.desk import Desk, Person
 from worker.intake import Defaults, Intake

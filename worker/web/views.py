@@ -7,14 +7,14 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
+from jobs.concurrency import LaneCaps
 from jobs.holds import Gates, Hold
+from jobs.job import Attempt, Event, Job, Reason
 from jobs.lanes import Lane
-from jobs.quota import Bucket
-from jobs.records import Attempt, Event, Job, Reason
+from jobs.rate_limits import Bucket
 from jobs.states import State
 from jobs.why import Blocker
 from worker.bulk import Act, Counts, Order
-from worker.caps import LaneCaps
 from worker.forecast import Eta
 from worker.review import Evidence, GroupSeen, Stats
 from worker.store.fleet import Heartbeat

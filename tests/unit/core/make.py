@@ -4,11 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished
-from jobs.decisions import Moment, Rules
+from jobs import transitions
+from jobs.effects import Moment, Rules
+from jobs.job import Job, Reason
 from jobs.lanes import JobId
-from jobs.records import Job, Reason
+from jobs.outcomes import Accepted, Fault, Finished
 from jobs.states import Kind, State
 
 NOW: Final = 1_790_000_000.0
@@ -61,54 +61,54 @@ def queued(**facts: Any) -> Job:
 
 
 def admitted(*, gates: tuple[str, ...] = (), **facts: Any) -> Job:
-    return moves.admit(a_job(**facts), NOW, hop="h1", lease_until=NOW + 30, gates=gates)
+    return transitions.admit(a_job(**facts), NOW, hop="h1", lease_until=NOW + 30, gates=gates)
 
 
 def sent(*, gates: tuple[str, ...] = (), **facts: Any) -> Job:
-    return moves.send(admitted(gates=gates, **facts), NOW, owner="w1", lease_until=NOW + 30)
+    return transitions.send(admitted(gates=gates, **facts), NOW, owner="w1", lease_until=NOW + 30)
 
 
 def running(**facts: Any) -> Job:
-    return moves.accept(sent(**facts), NOW, ACCEPTED, next_poll_at=NOW + 1)
+    return transitions.accept(sent(**facts), NOW, ACCEPTED, next_poll_at=NOW + 1)
 
 
 def sync_run(**facts: Any) -> Job:
-    return moves.open_connection(admitted(**facts), NOW, owner="w1", lease_until=NOW + 30)
+    return transitions.open_connection(admitted(**facts), NOW, owner="w1", lease_until=NOW + 30)
 
 
 def retrying(**facts: Any) -> Job:
-    return moves.retry(sent(**facts), NOW, FAILED, due_at=NOW + 2)
+    return transitions.retry(sent(**facts), NOW, FAILED, due_at=NOW + 2)
 
 
 def cancelling(**facts: Any) -> Job:
-    return moves.ask_cancel(running(**facts), NOW, by="ann")
+    return transitions.ask_cancel(running(**facts), NOW, by="ann")
 
 
 def held(*, hold_id: str | None = "hold-1", **facts: Any) -> Job:
     reason = Reason(code=BROKE.name, http_status=402, action="Top up", hold_id=hold_id)
-    return moves.hold(sent(**facts), NOW, BROKE, reason)
+    return transitions.hold(sent(**facts), NOW, BROKE, reason)
 
 
 def uncertain(**facts: Any) -> Job:
-    return moves.doubt(sent(**facts), NOW, why="connection lost")
+    return transitions.doubt(sent(**facts), NOW, why="connection lost")
 
 
 def stuck(**facts: Any) -> Job:
-    return moves.overdue(running(**facts), NOW, next_poll_at=NOW + 300)
+    return transitions.overdue(running(**facts), NOW, next_poll_at=NOW + 300)
 
 
 def manual(**facts: Any) -> Job:
-    return moves.park(a_job(**facts), NOW, by="ann", note="later")
+    return transitions.park(a_job(**facts), NOW, by="ann", note="later")
 
 
 def dead(**facts: Any) -> Job:
     fault = Fault("INVALID_INPUTS", "no prompt", 400)
-    return moves.bury(sent(**facts), NOW, fault, Reason(code=fault.name, http_status=400))
+    return transitions.bury(sent(**facts), NOW, fault, Reason(code=fault.name, http_status=400))
 
 
 def succeeded(**facts: Any) -> Job:
-    return moves.succeed(running(**facts), NOW, FINISHED)
+    return transitions.succeed(running(**facts), NOW, FINISHED)
 
 
 def cancelled(**facts: Any) -> Job:
-    return moves.cancel(a_job(**facts), NOW, by="ann")
+    return transitions.cancel(a_job(**facts), NOW, by="ann")

@@ -4,8 +4,14 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs import moves
-from jobs.answers import (
+from jobs import transitions
+from jobs.decide import RATE_LIMITED_S, decide_poll
+from jobs.effects import Cool, Decision, LookAgain, Looks, PutUp
+from jobs.error_table import ACTION_STUCK, Disposition, Verdicts
+from jobs.holds import CoolDown
+from jobs.job import Job
+from jobs.lanes import Scope
+from jobs.outcomes import (
     Fault,
     Finished,
     Lost,
@@ -16,14 +22,8 @@ from jobs.answers import (
     RunFailed,
     StillRunning,
 )
-from jobs.decide import RATE_LIMITED_S, decide_poll
-from jobs.decisions import Cool, Decision, LookAgain, Looks, PutUp
-from jobs.holds import CoolDown
-from jobs.lanes import Scope
-from jobs.polling import STUCK_EVERY_S
-from jobs.records import Job
+from jobs.polling.schedules import STUCK_EVERY_S
 from jobs.states import OnUncertain, State
-from jobs.verdicts import ACTION_STUCK, Disposition, Verdicts
 from tests.unit.core.make import (
     DEADLINE_S,
     FINISHED,
@@ -157,7 +157,7 @@ def test_a_stuck_run_that_fails_still_waits_for_its_person(code: str) -> None:
     assert (job.parked_as, decision.effects) == (code, ())
     assert (job.spent, job.attempts[-1].outcome) == (1, "failed")
     assert (job.execution_id, job.next_poll_at) == (None, None), "nothing is looked at any more"
-    assert moves.release(job, NOW + 20, by="ann").state is State.QUEUED
+    assert transitions.release(job, NOW + 20, by="ann").state is State.QUEUED
 
 
 def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:

@@ -7,17 +7,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs import moves
-from jobs.answers import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
+from jobs import transitions
 from jobs.backoff import Backoff
 from jobs.decide import RATE_LIMITED_LEAST_S, RATE_LIMITED_S, UNREACHABLE_S, decide_submit, hold_id
-from jobs.decisions import Cool, Decision, Opened, PutUp, RememberSync
+from jobs.effects import Cool, Decision, Opened, PutUp, RememberSync
+from jobs.error_table import ACTION_SPENT, ACTION_UNCERTAIN
 from jobs.holds import CoolDown, Phase
+from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalMove
-from jobs.records import Job
+from jobs.outcomes import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.states import Mode, OnUncertain, State
-from jobs.verdicts import ACTION_SPENT, ACTION_UNCERTAIN
 from tests.unit.core.make import (
     ACCEPTED,
     BROKE,
@@ -256,7 +256,7 @@ def test_a_target_without_async_mode_is_submitted_sync_at_once() -> None:
 
 def test_the_sync_submit_is_the_same_attempt() -> None:
     before = decided(sent(), GO_SYNC).job
-    job = moves.open_connection(before, NOW + 2, owner="w1", lease_until=NOW + 32)
+    job = transitions.open_connection(before, NOW + 2, owner="w1", lease_until=NOW + 32)
     assert (job.state, job.mode, job.submits) == (State.RUNNING, Mode.SYNC, 1)
     (attempt,) = job.attempts
     assert (attempt.number, attempt.mode, attempt.started_at) == (1, Mode.SYNC, NOW)
@@ -317,7 +317,7 @@ def test_opting_in_does_not_make_unknown_outcomes_endless() -> None:
 
 
 def wanted_gone(made: Callable[..., Job], **facts: object) -> Job:
-    return moves.ask_cancel(made(**facts), NOW + 0.5, by="ann")
+    return transitions.ask_cancel(made(**facts), NOW + 0.5, by="ann")
 
 
 @pytest.mark.parametrize("made", [sent, sync_run], ids=["async", "sync"])
@@ -386,4 +386,4 @@ def test_a_decision_never_shows_its_result_when_printed() -> None:
 
 def test_a_second_mark_before_the_first_answer_is_refused() -> None:
     with pytest.raises(IllegalMove, match="may be under way"):
-        moves.send(sent(), NOW + 1, owner="w2", lease_until=NOW + 31)
+        transitions.send(sent(), NOW + 1, owner="w2", lease_until=NOW + 31)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.durations import (
+from jobs.polling.samples import (
     BINS,
     KEPT,
     LOTS,

@@ -23,7 +23,7 @@ from jobs.lanes import (
     priority_of,
     queued_at_of,
 )
-from jobs.quota import Left
+from jobs.rate_limits import Left
 from jobs.states import Kind
 
 A, B, C = (Lane("default", Kind.MODEL, name) for name in "abc")

@@ -5,9 +5,9 @@ from collections.abc import Callable, Iterable
 
 import pytest
 
-from jobs.durations import Distribution, Seen, edge, seen_at, seen_between
-from jobs.learning import LEARN_FROM, learn, worth_learning
-from jobs.polling import Learned, PollSchedule, learned
+from jobs.polling.estimator import LEARN_FROM, learn, worth_learning
+from jobs.polling.samples import Distribution, Seen, edge, seen_at, seen_between
+from jobs.polling.schedules import Learned, PollSchedule, learned
 
 Draw = Callable[[random.Random], float]
 

@@ -5,9 +5,9 @@ from itertools import product
 
 import pytest
 
-from jobs import moves
+from jobs import transitions
+from jobs.job import Job, Reason
 from jobs.lifecycle import MOVES_OF_PEOPLE, TABLE, IllegalMove, Move, after
-from jobs.records import Job, Reason
 from jobs.states import ACTIVE, AT_REST, PRUNABLE, SETTLED, State
 from tests.unit.core import make
 from tests.unit.core.make import ACCEPTED, BROKE, FAILED, FINISHED, NOW
@@ -76,25 +76,25 @@ OFF_THE_ROAD = sorted(set(product(State, Move)) - {(state, move) for state, move
 REASON = Reason(code="X")
 
 MOVED: dict[Move, Callable[[Job], Job]] = {
-    Move.COME_DUE: lambda job: moves.come_due(job, NOW),
-    Move.ADMIT: lambda job: moves.admit(job, NOW, hop="h", lease_until=NOW, gates=()),
-    Move.SEND: lambda job: moves.send(job, NOW, owner="w", lease_until=NOW),
-    Move.GIVE_BACK: lambda job: moves.give_back(job, NOW, why="busy"),
-    Move.OPEN: lambda job: moves.open_connection(job, NOW, owner="w", lease_until=NOW),
-    Move.ACCEPT: lambda job: moves.accept(job, NOW, ACCEPTED, next_poll_at=NOW),
-    Move.SUCCEED: lambda job: moves.succeed(job, NOW, FINISHED),
-    Move.RETRY: lambda job: moves.retry(job, NOW, FAILED, due_at=NOW),
-    Move.BURY: lambda job: moves.bury(job, NOW, FAILED, REASON),
-    Move.HOLD: lambda job: moves.hold(job, NOW, BROKE, REASON),
-    Move.ASK_CANCEL: lambda job: moves.ask_cancel(job, NOW),
-    Move.CANCEL: lambda job: moves.cancel(job, NOW),
-    Move.PARK: lambda job: moves.park(job, NOW, by="ann"),
-    Move.RELEASE: lambda job: moves.release(job, NOW, by="ann"),
-    Move.KEEP_WATCHING: lambda job: moves.release(job, NOW, by="ann"),
-    Move.ATTACH: lambda job: moves.attach(job, NOW, "ex-9", by="ann"),
-    Move.RESUBMIT: lambda job: moves.resubmit(job, NOW, by="ann"),
-    Move.REQUEUE: lambda job: moves.requeue(job, NOW, by="ann"),
-    Move.DISCARD: lambda job: moves.discard(job, NOW, by="ann"),
+    Move.COME_DUE: lambda job: transitions.come_due(job, NOW),
+    Move.ADMIT: lambda job: transitions.admit(job, NOW, hop="h", lease_until=NOW, gates=()),
+    Move.SEND: lambda job: transitions.send(job, NOW, owner="w", lease_until=NOW),
+    Move.GIVE_BACK: lambda job: transitions.give_back(job, NOW, why="busy"),
+    Move.OPEN: lambda job: transitions.open_connection(job, NOW, owner="w", lease_until=NOW),
+    Move.ACCEPT: lambda job: transitions.accept(job, NOW, ACCEPTED, next_poll_at=NOW),
+    Move.SUCCEED: lambda job: transitions.succeed(job, NOW, FINISHED),
+    Move.RETRY: lambda job: transitions.retry(job, NOW, FAILED, due_at=NOW),
+    Move.BURY: lambda job: transitions.bury(job, NOW, FAILED, REASON),
+    Move.HOLD: lambda job: transitions.hold(job, NOW, BROKE, REASON),
+    Move.ASK_CANCEL: lambda job: transitions.ask_cancel(job, NOW),
+    Move.CANCEL: lambda job: transitions.cancel(job, NOW),
+    Move.PARK: lambda job: transitions.park(job, NOW, by="ann"),
+    Move.RELEASE: lambda job: transitions.release(job, NOW, by="ann"),
+    Move.KEEP_WATCHING: lambda job: transitions.release(job, NOW, by="ann"),
+    Move.ATTACH: lambda job: transitions.attach(job, NOW, "ex-9", by="ann"),
+    Move.RESUBMIT: lambda job: transitions.resubmit(job, NOW, by="ann"),
+    Move.REQUEUE: lambda job: transitions.requeue(job, NOW, by="ann"),
+    Move.DISCARD: lambda job: transitions.discard(job, NOW, by="ann"),
 }
 """Every move, made of any job."""
 
@@ -105,7 +105,7 @@ IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.RUNNING: (make.running, make.sync_run),
     State.RETRYING: (make.retrying,),
     State.PARKED: (make.held, make.uncertain, make.stuck, make.manual),
-    State.CANCELLING: (make.cancelling, lambda: moves.ask_cancel(make.sync_run(), NOW)),
+    State.CANCELLING: (make.cancelling, lambda: transitions.ask_cancel(make.sync_run(), NOW)),
     State.SUCCEEDED: (make.succeeded,),
     State.DEAD: (make.dead,),
     State.CANCELLED: (make.cancelled,),
@@ -131,7 +131,7 @@ def test_every_move_is_tried() -> None:
 def test_a_row_leads_where_the_road_says(state: State, move: Move, to: State) -> None:
     assert after(state, move) is to
     if move is Move.KEEP_WATCHING:
-        assert moves.release(make.stuck(), NOW, by="ann").state is to
+        assert transitions.release(make.stuck(), NOW, by="ann").state is to
         return
     reached = {job.state for made in IN_STATE[state] if (job := _tried(made(), move)) is not None}
     assert to in reached, "no job takes this row"

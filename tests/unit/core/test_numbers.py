@@ -5,7 +5,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.backoff import Backoff
-from jobs.polling import PollSchedule
+from jobs.polling.schedules import PollSchedule
 
 jitters = st.floats(0, 1, exclude_max=True)
 quick = settings(max_examples=50, database=None)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.orders import Order, new_job
-from jobs.records import Job
+from jobs.requests import Order, new_job
 from jobs.states import Kind, OnUncertain, State
 from tests.unit.core.make import NOW
 

@@ -4,15 +4,15 @@ from collections.abc import Callable
 
 import pytest
 
-from jobs import moves
-from jobs.answers import Accepted, Lost, RunFailed
+from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
-from jobs.decisions import Decision, Looks
+from jobs.effects import Decision, Looks
+from jobs.error_table import ACTION_MANUAL
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Job
 from jobs.lifecycle import IllegalMove
-from jobs.moves import note_cancel_sent
-from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Job
+from jobs.outcomes import Accepted, Lost, RunFailed
 from jobs.states import Mode, State
-from jobs.verdicts import ACTION_MANUAL
+from jobs.transitions import note_cancel_sent
 from tests.unit.core import make
 from tests.unit.core.make import (
     ACCEPTED,
@@ -40,12 +40,12 @@ LATER = NOW + 100
 
 def sent_again(job: Job) -> Job:
     """The same job, admitted and sent once more."""
-    taken = moves.admit(job, LATER, hop="h9", lease_until=LATER + 30, gates=())
-    return moves.send(taken, LATER, owner="w2", lease_until=LATER + 30)
+    taken = transitions.admit(job, LATER, hop="h9", lease_until=LATER + 30, gates=())
+    return transitions.send(taken, LATER, owner="w2", lease_until=LATER + 30)
 
 
 def test_every_act_of_a_person_is_in_the_history() -> None:
-    event = moves.release(held(), LATER, by="ann", note="topped up").events[-1]
+    event = transitions.release(held(), LATER, by="ann", note="topped up").events[-1]
     assert (event.at, event.name, event.by, event.note) == (LATER, "release", "ann", "topped up")
 
 
@@ -54,25 +54,25 @@ def test_every_act_of_a_person_is_in_the_history() -> None:
 
 @pytest.mark.parametrize("made", [scheduled, queued, retrying])
 def test_a_person_parks_what_is_not_with_the_provider(made: Callable[..., Job]) -> None:
-    job = moves.park(made(), LATER, by="ann", note="wait for the new model")
+    job = transitions.park(made(), LATER, by="ann", note="wait for the new model")
     assert (job.parked_as, job.due_at) == ("manual", None)
     assert job.reason is not None
     assert (job.reason.message, job.reason.action) == ("wait for the new model", ACTION_MANUAL)
 
 
 def test_a_released_job_has_its_old_place_in_line() -> None:
-    job = moves.release(held(queued_at=NOW - 50), LATER, by="ann")
+    job = transitions.release(held(queued_at=NOW - 50), LATER, by="ann")
     assert (job.state, job.queued_at, job.free_pass) == (State.QUEUED, NOW - 50, False)
     assert (job.reason, job.spent) == (None, 0)
 
 
 def test_a_parked_job_that_was_scheduled_queues_from_its_release_on() -> None:
-    job = moves.release(moves.park(scheduled(), NOW, by="ann"), LATER, by="ann")
+    job = transitions.release(transitions.park(scheduled(), NOW, by="ann"), LATER, by="ann")
     assert (job.state, job.queued_at) == (State.QUEUED, LATER)
 
 
 def test_a_free_pass_lasts_until_the_provider_answered() -> None:
-    job = moves.release(held(), LATER, by="ann", free_pass=True)
+    job = transitions.release(held(), LATER, by="ann", free_pass=True)
     assert job.free_pass
     assert sent_again(job).free_pass
     for answer in (ACCEPTED, FINISHED, Lost("gone")):
@@ -81,11 +81,11 @@ def test_a_free_pass_lasts_until_the_provider_answered() -> None:
 
 def test_an_uncertain_job_is_resolved_and_never_just_released() -> None:
     with pytest.raises(IllegalMove, match="attach an execution id, resubmit, or discard"):
-        moves.release(uncertain(), LATER, by="ann")
+        transitions.release(uncertain(), LATER, by="ann")
 
 
 def test_a_released_stuck_run_gets_another_deadline_and_is_not_sent_again() -> None:
-    job = moves.release(stuck(), LATER, by="ann")
+    job = transitions.release(stuck(), LATER, by="ann")
     assert (job.state, job.execution_id) == (State.RUNNING, "ex-1")
     assert (job.deadline_at, job.next_poll_at) == (LATER + DEADLINE_S, LATER)
     assert job.submits == 1
@@ -95,7 +95,7 @@ def test_a_released_stuck_run_gets_another_deadline_and_is_not_sent_again() -> N
 
 
 def test_an_attached_execution_is_polled_as_the_same_attempt() -> None:
-    job = moves.attach(uncertain(), LATER, "ex-5", by="ann")
+    job = transitions.attach(uncertain(), LATER, "ex-5", by="ann")
     assert (job.state, job.mode, job.execution_id) == (State.RUNNING, Mode.ASYNC, "ex-5")
     assert (job.next_poll_at, job.deadline_at) == (LATER, LATER + DEADLINE_S)
     (attempt,) = job.attempts
@@ -105,13 +105,13 @@ def test_an_attached_execution_is_polled_as_the_same_attempt() -> None:
 
 def test_a_cut_sync_run_that_was_found_is_polled() -> None:
     cut = decide_submit(sync_run(), Lost("cut"), a_moment()).job
-    job = moves.attach(cut, LATER, "ex-5", by="ann")
+    job = transitions.attach(cut, LATER, "ex-5", by="ann")
     assert (job.mode, job.attempts[-1].mode) == (Mode.ASYNC, Mode.ASYNC)
 
 
 @pytest.mark.parametrize("made", [uncertain, stuck])
 def test_a_resubmit_is_another_attempt_and_forgets_the_old_run(made: Callable[..., Job]) -> None:
-    job = moves.resubmit(made(), LATER, by="ann")
+    job = transitions.resubmit(made(), LATER, by="ann")
     assert (job.state, job.execution_id, job.deadline_at) == (State.QUEUED, None, None)
     assert job.attempts[-1].outcome in ("uncertain", "stuck")
     assert [attempt.number for attempt in sent_again(job).attempts] == [1, 2]
@@ -120,9 +120,9 @@ def test_a_resubmit_is_another_attempt_and_forgets_the_old_run(made: Callable[..
 @pytest.mark.parametrize("made", [held, manual])
 def test_where_the_outcome_is_known_there_is_nothing_to_resolve(made: Callable[..., Job]) -> None:
     with pytest.raises(IllegalMove, match=r"its outcome is known .* release it"):
-        moves.attach(made(), LATER, "ex-5", by="ann")
+        transitions.attach(made(), LATER, "ex-5", by="ann")
     with pytest.raises(IllegalMove, match=r"its outcome is known .* release it"):
-        moves.resubmit(made(), LATER, by="ann")
+        transitions.resubmit(made(), LATER, by="ann")
 
 
 # Requeue and discard.
@@ -130,7 +130,7 @@ def test_where_the_outcome_is_known_there_is_nothing_to_resolve(made: Callable[.
 
 def test_a_requeued_dead_letter_has_all_its_attempts_and_its_whole_history() -> None:
     before = changed(dead(), spent=5)
-    job = moves.requeue(before, LATER, by="ann")
+    job = transitions.requeue(before, LATER, by="ann")
     assert (job.state, job.spent, job.queued_at) == (State.QUEUED, 0, LATER)
     assert (job.finished_at, job.reason, job.execution_id) == (None, None, None)
     assert job.attempts == before.attempts
@@ -141,7 +141,7 @@ def test_a_requeued_dead_letter_has_all_its_attempts_and_its_whole_history() -> 
 @pytest.mark.parametrize("made", [held, manual, uncertain, stuck, dead])
 def test_a_discarded_job_keeps_its_reason_on_record(made: Callable[..., Job]) -> None:
     before = made()
-    job = moves.discard(before, LATER, by="ann")
+    job = transitions.discard(before, LATER, by="ann")
     assert (job.state, job.finished_at, job.reason) == (State.CANCELLED, LATER, before.reason)
     assert job.open_attempt is None
     assert job.next_poll_at is None
@@ -152,7 +152,7 @@ def test_a_discarded_job_keeps_its_reason_on_record(made: Callable[..., Job]) ->
 
 @pytest.mark.parametrize("made", [running, stuck])
 def test_a_cancel_of_what_the_provider_has_is_passed_on_at_once(made: Callable[..., Job]) -> None:
-    job = moves.ask_cancel(made(), LATER, by="ann")
+    job = transitions.ask_cancel(made(), LATER, by="ann")
     assert (job.state, job.next_poll_at) == (State.CANCELLING, LATER)
     assert (job.cancel_requested, job.cancel_sent, job.reason) == (True, False, None)
 
@@ -160,12 +160,12 @@ def test_a_cancel_of_what_the_provider_has_is_passed_on_at_once(made: Callable[.
 @pytest.mark.parametrize("made", [held, manual, uncertain])
 def test_nobody_is_asked_to_cancel_what_the_provider_may_not_have(made: Callable[..., Job]) -> None:
     with pytest.raises(IllegalMove):
-        moves.ask_cancel(made(), LATER, by="ann")
-    assert moves.cancel(made(), LATER, by="ann").state is State.CANCELLED
+        transitions.ask_cancel(made(), LATER, by="ann")
+    assert transitions.cancel(made(), LATER, by="ann").state is State.CANCELLED
 
 
 def test_a_cancel_that_was_passed_on_is_noted_once() -> None:
-    job = note_cancel_sent(moves.ask_cancel(running(), NOW), LATER)
+    job = note_cancel_sent(transitions.ask_cancel(running(), NOW), LATER)
     assert (job.state, job.cancel_sent, job.updated_at) == (State.CANCELLING, True, LATER)
     assert job.events[-1].name == "cancel_sent"
 
@@ -177,11 +177,11 @@ def _unwanted_and(made_of: Job) -> Job:
 @pytest.mark.parametrize(
     "sent_on",
     [
-        moves.release(_unwanted_and(held()), LATER, by="ann"),
-        moves.release(_unwanted_and(stuck()), LATER, by="ann"),
-        moves.resubmit(_unwanted_and(uncertain()), LATER, by="ann"),
-        moves.attach(_unwanted_and(uncertain()), LATER, "ex-5", by="ann"),
-        moves.requeue(_unwanted_and(dead()), LATER, by="ann"),
+        transitions.release(_unwanted_and(held()), LATER, by="ann"),
+        transitions.release(_unwanted_and(stuck()), LATER, by="ann"),
+        transitions.resubmit(_unwanted_and(uncertain()), LATER, by="ann"),
+        transitions.attach(_unwanted_and(uncertain()), LATER, "ex-5", by="ann"),
+        transitions.requeue(_unwanted_and(dead()), LATER, by="ann"),
     ],
     ids=["release", "keep-watching", "resubmit", "attach", "requeue"],
 )
@@ -191,22 +191,24 @@ def test_who_sends_a_job_on_takes_an_old_wish_to_cancel_back(sent_on: Job) -> No
 
 
 def test_a_resubmitted_run_is_not_cancelled_by_a_wish_of_before() -> None:
-    unwanted = moves.ask_cancel(sent(), NOW, by="ann")
+    unwanted = transitions.ask_cancel(sent(), NOW, by="ann")
     parked = decide_submit(unwanted, Lost("gone"), a_moment()).job
-    job = sent_again(moves.resubmit(parked, LATER, by="ann"))
+    job = sent_again(transitions.resubmit(parked, LATER, by="ann"))
     assert decide_submit(job, Accepted("ex-2"), a_moment(LATER)).job.state is State.RUNNING
 
 
 def test_a_second_wish_to_cancel_is_passed_on_too() -> None:
-    parked = moves.overdue(note_cancel_sent(make.cancelling(), NOW), NOW, next_poll_at=NOW + 300)
-    assert not moves.ask_cancel(parked, LATER, by="ann").cancel_sent
+    parked = transitions.overdue(
+        note_cancel_sent(make.cancelling(), NOW), NOW, next_poll_at=NOW + 300
+    )
+    assert not transitions.ask_cancel(parked, LATER, by="ann").cancel_sent
 
 
 def test_a_failed_stuck_run_that_nobody_wanted_is_sent_when_a_person_releases_it() -> None:
-    parked = moves.overdue(make.cancelling(), NOW, next_poll_at=NOW + 300)
+    parked = transitions.overdue(make.cancelling(), NOW, next_poll_at=NOW + 300)
     outcome = decide_poll(parked, RunFailed(FAILED), Looks(), a_moment(LATER))
     assert isinstance(outcome, Decision)
-    job = sent_again(moves.release(outcome.job, LATER, by="ann"))
+    job = sent_again(transitions.release(outcome.job, LATER, by="ann"))
     assert decide_submit(job, ACCEPTED, a_moment(LATER)).job.state is State.RUNNING
 
 
@@ -216,8 +218,8 @@ def test_a_failed_stuck_run_that_nobody_wanted_is_sent_when_a_person_releases_it
 def test_the_oldest_events_go_first_and_are_counted() -> None:
     job = queued()
     for number in range(EVENTS_KEPT):
-        job = moves.park(job, NOW + number, by="ann")
-        job = moves.release(job, NOW + number, by="bob")
+        job = transitions.park(job, NOW + number, by="ann")
+        job = transitions.release(job, NOW + number, by="bob")
     assert (len(job.events), job.events_dropped) == (EVENTS_KEPT, EVENTS_KEPT)
     assert job.events[0].at == NOW + EVENTS_KEPT / 2
     noted = note_cancel_sent(job, NOW)
@@ -227,8 +229,8 @@ def test_the_oldest_events_go_first_and_are_counted() -> None:
 def test_the_oldest_attempts_go_first_and_the_numbers_go_on() -> None:
     job = queued(max_attempts=10_000)
     for _ in range(ATTEMPTS_KEPT + 5):
-        job = moves.retry(sent_again(job), LATER, FAILED, due_at=LATER)
-        job = moves.come_due(job, LATER)
+        job = transitions.retry(sent_again(job), LATER, FAILED, due_at=LATER)
+        job = transitions.come_due(job, LATER)
     numbers = [attempt.number for attempt in sent_again(job).attempts]
     assert numbers == list(range(7, ATTEMPTS_KEPT + 7))
     assert job.spent == ATTEMPTS_KEPT + 5

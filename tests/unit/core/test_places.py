@@ -6,11 +6,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from jobs.indexes import Entry, Index, entries, place
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Job
 from jobs.lanes import place_in_line
-from jobs.moves import MANUAL, STUCK, UNCERTAIN
-from jobs.places import Entry, Index, entries, place
-from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Job
 from jobs.states import Mode, OnUncertain, State
+from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.unit.core import make
 from tests.unit.core.make import NOW, a_job
 from tests.unit.core.walk import Step, steps, walked

@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.durations import Distribution
-from jobs.learning import learn
-from jobs.planning import NEVER, TAIL_LOOKS, Bounds, Plan, plan, plan_for
+from jobs.polling.estimator import learn
+from jobs.polling.plan import NEVER, TAIL_LOOKS, Bounds, Plan, plan, plan_for
+from jobs.polling.samples import Distribution
 from tests.unit.core.test_learning import lognormal, told
 
 FREE = Bounds(1e-9, 1e9)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.learning import learn
-from jobs.polling import Learned, PollSchedule, learned
+from jobs.polling.estimator import learn
+from jobs.polling.schedules import Learned, PollSchedule, learned
 from tests.unit.core.test_learning import lognormal, told
 
 jitters = st.floats(0, 1, exclude_max=True)

@@ -2,9 +2,9 @@
 
 import pytest
 
-from jobs.learning import learn
-from jobs.planning import Bounds, Plan, plan_for
-from jobs.pricing import FIRST_S, FULL, steered
+from jobs.polling.estimator import learn
+from jobs.polling.plan import Bounds, Plan, plan_for
+from jobs.polling.price import FIRST_S, FULL, steered
 from tests.unit.core.test_learning import lognormal, told
 
 BOUNDS = Bounds(0.5, 300.0)

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.quota import (
+from jobs.rate_limits import (
     RESERVE,
     TRUST_MOST,
     UNANSWERED_S,

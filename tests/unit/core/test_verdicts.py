@@ -6,10 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.answers import Fault
-from jobs.lanes import Lane
-from jobs.states import Kind
-from jobs.verdicts import (
+from jobs.error_table import (
     ACTION_MANUAL,
     ACTION_SPENT,
     ACTION_STUCK,
@@ -25,6 +22,9 @@ from jobs.verdicts import (
     action_text,
     reach_of,
 )
+from jobs.lanes import Lane
+from jobs.outcomes import Fault
+from jobs.states import Kind
 
 LANE = Lane("studio", Kind.MODEL, "suno")
 PLAIN = Verdicts(overrides={})

@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
-from jobs import moves
+from jobs import transitions
 from jobs.holds import CoolDown, Gates, Hold, released
+from jobs.job import Job
 from jobs.lanes import Scope
-from jobs.records import Job
 from jobs.why import Surroundings, why_not_running
 from tests.unit.core import make
 from tests.unit.core.make import NOW
@@ -102,5 +102,5 @@ def test_a_parked_job_says_what_its_person_must_do() -> None:
 def test_a_job_parked_by_a_hold_names_it() -> None:
     reason = why_not_running(make.held(), Surroundings(CLEAR), NOW)[0]
     assert (reason.hold_id, reason.action) == ("hold-1", "Top up")
-    bare = moves.park(make.queued(), NOW, by="ann")
+    bare = transitions.park(make.queued(), NOW, by="ann")
     assert why_not_running(bare, Surroundings(CLEAR), NOW)[0].text == "parked: manual"

@@ -7,8 +7,11 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple
 
-from jobs import moves
-from jobs.answers import (
+from jobs import transitions
+from jobs.decide import decide_poll, decide_submit
+from jobs.effects import Decision, Looks, Moment, Rules
+from jobs.job import Job
+from jobs.outcomes import (
     Accepted,
     Fault,
     Finished,
@@ -23,9 +26,6 @@ from jobs.answers import (
     StillRunning,
     SubmitAnswer,
 )
-from jobs.decide import decide_poll, decide_submit
-from jobs.decisions import Decision, Looks, Moment, Rules
-from jobs.records import Job
 from jobs.states import State
 
 LEASE_S: Final = 30.0
@@ -93,14 +93,16 @@ def walked(job: Job, choices: list[int], now: float) -> list[tuple[Job, Step, Jo
 def _of_the_program(job: Job, now: float) -> list[Step]:
     match job.state:
         case State.SCHEDULED | State.RETRYING:
-            return [Step("come_due", False, lambda: moves.come_due(job, now))]
+            return [Step("come_due", False, lambda: transitions.come_due(job, now))]
         case State.QUEUED:
             return [*(_admission(job, now, gates) for gates in ((), ("gate-1",)))]
         case State.SUBMITTING if job.sent_at is None:
             return [
                 Step("send", False, lambda: _send(job, now)),
                 Step("open", False, lambda: _open(job, now)),
-                Step("give_back", False, lambda: moves.give_back(job, now, why="gate closed")),
+                Step(
+                    "give_back", False, lambda: transitions.give_back(job, now, why="gate closed")
+                ),
             ]
         case State.SUBMITTING:
             return _answers(job, ON_SUBMIT, now)
@@ -108,9 +110,9 @@ def _of_the_program(job: Job, now: float) -> list[Step]:
             return _answers(job, ON_SUBMIT, now)
         case State.RUNNING | State.CANCELLING:
             return _looks(job, now)
-        case State.PARKED if job.parked_as == moves.STUCK:
+        case State.PARKED if job.parked_as == transitions.STUCK:
             return _looks(job, now)
-        case State.PARKED if job.parked_as == moves.UNCERTAIN:
+        case State.PARKED if job.parked_as == transitions.UNCERTAIN:
             return _answers(job, ON_SUBMIT[:2], now)
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return []
@@ -121,16 +123,16 @@ def _admission(job: Job, now: float, gates: tuple[str, ...]) -> Step:
     return Step(
         "admit",
         False,
-        lambda: moves.admit(job, now, hop=f"h{now:g}", lease_until=lease_until, gates=gates),
+        lambda: transitions.admit(job, now, hop=f"h{now:g}", lease_until=lease_until, gates=gates),
     )
 
 
 def _send(job: Job, now: float) -> Job:
-    return moves.send(job, now, owner="w1", lease_until=now + LEASE_S)
+    return transitions.send(job, now, owner="w1", lease_until=now + LEASE_S)
 
 
 def _open(job: Job, now: float) -> Job:
-    return moves.open_connection(job, now, owner="w1", lease_until=now + LEASE_S)
+    return transitions.open_connection(job, now, owner="w1", lease_until=now + LEASE_S)
 
 
 def _moment(now: float) -> Moment:
@@ -166,40 +168,40 @@ Acts = dict[str, Callable[[], Job]]
 
 
 def _acts(job: Job, now: float) -> Acts:
-    cancel: Acts = {"cancel": lambda: moves.cancel(job, now, by="ann")}
-    ask: Acts = {"ask_cancel": lambda: moves.ask_cancel(job, now, by="ann")}
+    cancel: Acts = {"cancel": lambda: transitions.cancel(job, now, by="ann")}
+    ask: Acts = {"ask_cancel": lambda: transitions.ask_cancel(job, now, by="ann")}
     match job.state:
         case State.QUEUED | State.SCHEDULED | State.RETRYING:
-            return cancel | {"park": lambda: moves.park(job, now, by="ann")}
+            return cancel | {"park": lambda: transitions.park(job, now, by="ann")}
         case State.SUBMITTING if job.sent_at is None:
             return cancel | ask
         case State.SUBMITTING | State.RUNNING:
             return ask
         case State.CANCELLING if job.execution_id is not None and not job.cancel_sent:
-            return {"cancel_sent": lambda: moves.note_cancel_sent(job, now)}
+            return {"cancel_sent": lambda: transitions.note_cancel_sent(job, now)}
         case State.PARKED:
             return _acts_on_the_parked(job, now, cancel, ask)
         case State.DEAD:
-            return _discard(job, now) | {"requeue": lambda: moves.requeue(job, now, by="ann")}
+            return _discard(job, now) | {"requeue": lambda: transitions.requeue(job, now, by="ann")}
         case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
             return {}
 
 
 def _acts_on_the_parked(job: Job, now: float, cancel: Acts, ask: Acts) -> Acts:
-    release: Acts = {"release": lambda: moves.release(job, now, by="ann")}
+    release: Acts = {"release": lambda: transitions.release(job, now, by="ann")}
     resolve: Acts = {
-        "resubmit": lambda: moves.resubmit(job, now, by="ann"),
-        "attach": lambda: moves.attach(job, now, "ex-found", by="ann"),
+        "resubmit": lambda: transitions.resubmit(job, now, by="ann"),
+        "attach": lambda: transitions.attach(job, now, "ex-found", by="ann"),
     }
-    passing: Acts = {"pass": lambda: moves.release(job, now, by="ann", free_pass=True)}
+    passing: Acts = {"pass": lambda: transitions.release(job, now, by="ann", free_pass=True)}
     match job.parked_as:
-        case moves.STUCK:
+        case transitions.STUCK:
             return release | resolve | ask | _discard(job, now)
-        case moves.UNCERTAIN:
+        case transitions.UNCERTAIN:
             return resolve | cancel | _discard(job, now)
         case _:
             return release | passing | cancel | _discard(job, now)
 
 
 def _discard(job: Job, now: float) -> Acts:
-    return {"discard": lambda: moves.discard(job, now, by="ann")}
+    return {"discard": lambda: transitions.discard(job, now, by="ann")}

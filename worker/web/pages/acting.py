@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from worker.web.jobs import wanted_job
 from worker.web.pages.job_lists import job_href
 from worker.web.pages.visits import Visit

@@ -11,8 +11,8 @@ from urllib.parse import urlencode
 
 from jobs.holds import Hold, Phase
 from jobs.lanes import covers
-from jobs.moves import MANUAL, STUCK, UNCERTAIN
 from jobs.states import State
+from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from worker.review import GroupSeen, Stats
 from worker.web.pages.wording import count, waits
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
 from worker.bulk import SWEEPS, Act, Order, merge
 from worker.store.codec import BROKEN, decode

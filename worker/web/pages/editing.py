@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
 from worker.bulk import merge
 from worker.intake import BadOrder

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
 from worker.desk import NoSuchJob
 from worker.web.jobs import wanted_job

@@ -7,8 +7,8 @@ from urllib.parse import quote
 
 from aiohttp import web
 
+from jobs.job import Job
 from jobs.lanes import JOB_ID
-from jobs.records import Job
 from jobs.states import Kind, State
 from worker.bulk import SWEEPS, Act
 from worker.store.queries import BadCursor, Page

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from jobs.holds import Gates
-from jobs.moves import STUCK, UNCERTAIN
-from jobs.poison import UNREADABLE
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
+from jobs.transitions import STUCK, UNCERTAIN
+from jobs.unreadable import UNREADABLE
 from worker.web.pages.wording import credits_text, span
 
 

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from jobs.records import Job
+from jobs.job import Job
 from worker.intake import BadOrder
 from worker.orders import parse_order
 from worker.store.codec import decode

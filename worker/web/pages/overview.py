@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from jobs.holds import Gates, Phase
-from jobs.quota import Bucket
+from jobs.rate_limits import Bucket
 from jobs.states import State
 from worker.review import Stats
 from worker.store.queries import LaneCount

@@ -9,8 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.job import Attempt, Event, Job
 from jobs.lifecycle import MOVES_OF_PEOPLE, TABLE, Move
-from jobs.records import Attempt, Event, Job
 from jobs.states import SETTLED, State
 from worker.web.pages.wording import span, words
 

@@ -6,9 +6,9 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.moves import STUCK, UNCERTAIN
-from jobs.records import Job
+from jobs.job import Job
 from jobs.states import State
+from jobs.transitions import STUCK, UNCERTAIN
 from worker.bulk import Act
 from worker.review import Evidence, GroupSeen
 from worker.web.pages.attention import group_href, group_query

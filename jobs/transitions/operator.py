@@ -4,8 +4,11 @@ from typing import Any, Final
 
 import msgspec
 
+from jobs.error_table import ACTION_MANUAL
+from jobs.job import Attempt, Job, Reason
 from jobs.lifecycle import IllegalMove, Move
-from jobs.moves.making import (
+from jobs.states import Mode, State
+from jobs.transitions.builders import (
     MANUAL,
     NOT_SUBMITTING,
     STUCK,
@@ -15,10 +18,7 @@ from jobs.moves.making import (
     queued,
     reopened,
 )
-from jobs.poison import UNREADABLE
-from jobs.records import Attempt, Job, Reason
-from jobs.states import Mode, State
-from jobs.verdicts import ACTION_MANUAL
+from jobs.unreadable import UNREADABLE
 
 _NOT_CANCELLED: Final[dict[str, Any]] = {"cancel_requested": False, "cancel_sent": False}
 """A person who sends a job on takes back the wish to cancel it."""

@@ -6,7 +6,7 @@ from typing import Final
 from config.settings import PREFIX, Settings
 
 HEAD: Final = """\
-<!-- Generated from config/setting_table.py, do not edit: make docs -->
+<!-- Generated from tools/docs/settings_page.py, do not edit: make docs -->
 
 # Settings
 

@@ -5,9 +5,9 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.answers import Fault
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Event, Job
 from jobs.lifecycle import IllegalMove, Move, after
-from jobs.records import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Event, Job
+from jobs.outcomes import Fault
 from jobs.states import State
 
 UNCERTAIN: Final = "uncertain"

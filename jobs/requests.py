@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 
 import msgspec
 
+from jobs.job import Event, Job
 from jobs.lanes import JobId
-from jobs.records import Event, Job
 from jobs.states import Kind, OnUncertain, State
 
 

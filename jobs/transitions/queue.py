@@ -1,8 +1,8 @@
 """Moves of those in line: their time has come, or admission takes them."""
 
+from jobs.job import Job
 from jobs.lifecycle import Move
-from jobs.moves.making import moved, queued
-from jobs.records import Job
+from jobs.transitions.builders import moved, queued
 
 
 def come_due(job: Job, now: float) -> Job:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from jobs.durations import BINS, Distribution, Seen, distribution, edge
+from jobs.polling.samples import BINS, Distribution, Seen, distribution, edge
 
 LEARN_FROM: Final = 20
 """Runs of a target from which on they say when to look; before, steps are geometric."""

@@ -2,9 +2,9 @@
 
 import msgspec
 
+from jobs.job import Event, Job
 from jobs.lifecycle import Move
-from jobs.moves.making import NOT_SUBMITTING, STUCK, closed, moved, noted, only_parked_as
-from jobs.records import Event, Job
+from jobs.transitions.builders import NOT_SUBMITTING, STUCK, closed, moved, noted, only_parked_as
 
 
 def note_cancel_sent(job: Job, now: float) -> Job:

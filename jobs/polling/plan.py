@@ -28,7 +28,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 from typing import Final
 
-from jobs.durations import Distribution
+from jobs.polling.samples import Distribution
 
 NEVER: Final = -1
 

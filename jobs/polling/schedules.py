@@ -4,8 +4,8 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from jobs.durations import Distribution
-from jobs.planning import Bounds, Plan, plan_for
+from jobs.polling.plan import Bounds, Plan, plan_for
+from jobs.polling.samples import Distribution
 
 GROWTH: Final = 0.25
 """The next look comes after a quarter of the run's age: the delay stays in proportion to the wait,

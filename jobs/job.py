@@ -70,7 +70,7 @@ class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A job. Only `jobs.moves` makes the next version of one."""
+    """A job. Only `jobs.transitions` makes the next version of one."""
 
     id: JobId
     kind: Kind

@@ -4,10 +4,10 @@ from typing import Any
 
 import msgspec
 
+from jobs.job import ATTEMPTS_KEPT, Attempt, Job
 from jobs.lifecycle import IllegalMove, Move
-from jobs.moves.making import moved, queued, taken_back
-from jobs.records import ATTEMPTS_KEPT, Attempt, Job
 from jobs.states import Mode, State
+from jobs.transitions.builders import moved, queued, taken_back
 
 
 def _begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:

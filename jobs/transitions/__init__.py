@@ -4,7 +4,10 @@ Each takes a job and facts, and returns a new job; none reads a clock. `lifecycl
 what may not happen. They are split by who moves.
 """
 
-from jobs.moves.answering import (
+from jobs.transitions.builders import MANUAL, STUCK, UNCERTAIN
+from jobs.transitions.cancelling import ask_cancel, cancel, note_cancel_sent
+from jobs.transitions.operator import attach, discard, park, release, requeue, resubmit
+from jobs.transitions.provider import (
     accept,
     bury,
     doubt,
@@ -15,11 +18,8 @@ from jobs.moves.answering import (
     retry,
     succeed,
 )
-from jobs.moves.cancelling import ask_cancel, cancel, note_cancel_sent
-from jobs.moves.making import MANUAL, STUCK, UNCERTAIN
-from jobs.moves.people import attach, discard, park, release, requeue, resubmit
-from jobs.moves.submitting import give_back, open_connection, send
-from jobs.moves.waiting import admit, come_due
+from jobs.transitions.queue import admit, come_due
+from jobs.transitions.submitting import give_back, open_connection, send
 
 __all__ = [
     "MANUAL",

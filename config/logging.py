@@ -68,7 +68,7 @@ def _is_hidden(key: object) -> bool:
     return str(key).lower().replace("-", "_") in HIDDEN_KEYS
 
 
-def configure(
+def configure_logging(
     log_format: Literal["auto", "json", "console"],
     level: str,
     stream: TextIO,

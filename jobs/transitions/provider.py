@@ -4,9 +4,12 @@ from typing import Any
 
 import msgspec
 
-from jobs.answers import Accepted, Fault, Finished
+from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
+from jobs.job import Job, Reason
 from jobs.lifecycle import IllegalMove, Move
-from jobs.moves.making import (
+from jobs.outcomes import Accepted, Fault, Finished
+from jobs.states import Mode, State
+from jobs.transitions.builders import (
     NOT_AT_PROVIDER,
     NOT_SUBMITTING,
     STUCK,
@@ -17,9 +20,6 @@ from jobs.moves.making import (
     only_parked_as,
     reopened,
 )
-from jobs.records import Job, Reason
-from jobs.states import Mode, State
-from jobs.verdicts import ACTION_STUCK, ACTION_UNCERTAIN
 
 
 def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Job:

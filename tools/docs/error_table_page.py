@@ -1,4 +1,4 @@
-"""The verdict table as a page for people: `docs/verdicts.md` is what `render()` returns.
+"""The verdict table as a page for people: `docs/error-table.md` is what `render()` returns.
 
 Rows of errors come from `verdicts.TABLE` itself. Rows of what is no error are written down here,
 one for each kind of answer; a test holds them against the unions in `answers`.
@@ -8,22 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from jobs.answers import (
-    Accepted,
-    Fault,
-    Finished,
-    Lost,
-    Missing,
-    NoLook,
-    NotSent,
-    RunCancelled,
-    RunFailed,
-    StillRunning,
-)
 from jobs.decide import RATE_LIMITED_S, UNREACHABLE_S
-from jobs.decisions import Rules
-from jobs.polling import STUCK_EVERY_S
-from jobs.verdicts import (
+from jobs.effects import Rules
+from jobs.error_table import (
     ACTION_STUCK,
     ACTION_UNCERTAIN,
     ANYTHING_ELSE,
@@ -35,14 +22,27 @@ from jobs.verdicts import (
     Verdict,
     Verdicts,
 )
+from jobs.outcomes import (
+    Accepted,
+    Fault,
+    Finished,
+    Lost,
+    Missing,
+    NoLook,
+    NotSent,
+    RunCancelled,
+    RunFailed,
+    StillRunning,
+)
+from jobs.polling.schedules import STUCK_EVERY_S
 
 HEAD: Final = """\
-<!-- Generated from jobs/verdict_table.py, do not edit: make docs -->
+<!-- Generated from tools/docs/error_table_page.py, do not edit: make docs -->
 
 # What an answer means
 
 One table decides what an error of the provider does to a job: `TABLE` in
-[jobs/verdicts.py](../jobs/verdicts.py). This page is that table, with the answers that are no
+[jobs/error_table.py](../jobs/error_table.py). This page is that table, with the answers that are no
 errors beside it. Codes are the provider's own, letter for letter; a refusal without a code is
 shown as `HTTP_<status>`. A row is looked up by status and code, then by the status alone.
 """

@@ -10,8 +10,8 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final
 
-from jobs.answers import Fault
 from jobs.lanes import Lane, Scope
+from jobs.outcomes import Fault
 from jobs.states import Kind
 
 

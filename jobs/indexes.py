@@ -9,10 +9,10 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import NamedTuple
 
+from jobs.job import Job
 from jobs.lanes import place_in_line
-from jobs.moves import STUCK
-from jobs.records import Job
 from jobs.states import ACTIVE, Mode, State
+from jobs.transitions import STUCK
 
 
 class Index(StrEnum):

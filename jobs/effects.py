@@ -5,11 +5,11 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jobs.backoff import Backoff
+from jobs.error_table import Verdicts
 from jobs.holds import CoolDown, Hold
+from jobs.job import Job
 from jobs.lanes import Lane
-from jobs.polling import PollSchedule
-from jobs.records import Job
-from jobs.verdicts import Verdicts
+from jobs.polling.schedules import PollSchedule
 
 
 @dataclass(frozen=True, slots=True)

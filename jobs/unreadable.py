@@ -2,8 +2,8 @@
 
 from typing import Final
 
+from jobs.job import Event, Job, Reason
 from jobs.lanes import JobId
-from jobs.records import Event, Job, Reason
 from jobs.states import Kind, State
 
 UNREADABLE: Final = "UNREADABLE_RECORD"
