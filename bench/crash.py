@@ -27,7 +27,7 @@ from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 RUNS: Final = 400
 KILLS: Final = 12

@@ -26,9 +26,9 @@ from bench.printing import Aim
 from bench.running import Bench, system
 from jobs.requests import Order
 from jobs.states import Kind
-from worker.arq_entries import deserialize, serialize
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
+from worker.store.arq_codec import deserialize, serialize
 
 SECONDS: Final = 5.0
 CONNECTIONS: Final = 50

@@ -26,7 +26,7 @@ from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.engine.timekeeper import TICK_S
 from worker.intake import Defaults, Intake
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 WARM_UP: Final = 300
 INPUTS: Final = b'{"prompt":"x"}'

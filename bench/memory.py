@@ -16,7 +16,7 @@ from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
 from worker.intake import Defaults, Intake
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 FIRST: Final = 1_000
 """Jobs before: whatever there is once is there by then."""

@@ -13,9 +13,9 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
 
 from config.settings import Settings
-from worker.arq_entries import deserialize, serialize
 from worker.embedded import running_url
 from worker.packing import pack_with_hiredis
+from worker.store.arq_codec import deserialize, serialize
 
 CONNECTIONS_MOST: Final = 64
 SOCKET_TIMEOUT_S: Final = 5.0

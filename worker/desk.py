@@ -20,7 +20,7 @@ from jobs.lifecycle import IllegalMove, Move
 from jobs.states import State
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.changes import NOTHING, Act, Extra, Stored
+from worker.store.commit import NOTHING, Act, Extra, Stored
 
 ACT_TRIES: Final = 50
 """Lost races after which an act gives up: each means that the job moved on meanwhile."""

@@ -23,10 +23,10 @@ guard.check()  # arq's command imports this module first: somebody else's `confi
 
 from config.logging import configure_logging
 from config.settings import Settings, SettingsError, load
-from worker.arq_entries import FUNCTIONS, deserialize, serialize
 from worker.connection import NoRedisError, connect
 from worker.endings import end, was_told_to_end
 from worker.runtime import Runtime, build
+from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 
 log: Final = structlog.get_logger(__name__)
 

@@ -15,9 +15,9 @@ from jobs.why import UNKNOWN, Blocker, Surroundings, why_not_running
 from worker.clock import Clock
 from worker.forecast import Eta, Forecast
 from worker.store import Store
-from worker.store.fleet import ALIVE_LEASES, Heartbeat
-from worker.store.queries import Group, LaneCount
+from worker.store.read.queries import Group, LaneCount
 from worker.store.webhooks import Orphan
+from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_S: Final = 60.0
 """How far our clocks may be apart."""

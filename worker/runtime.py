@@ -43,7 +43,7 @@ from worker.engine.timer import Timer
 from worker.intake import Defaults, Intake
 from worker.provider.client import Provider, Timeouts
 from worker.store import Store, open_store
-from worker.store.fleet import Heartbeat
+from worker.store.workers import Heartbeat
 
 log: Final = structlog.get_logger(__name__)
 

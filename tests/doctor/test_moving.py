@@ -20,8 +20,8 @@ from worker.doctor.census import Census
 from worker.doctor.damage import Judge, Suspicion
 from worker.doctor.mending import Mender, Outcome
 from worker.store import Store
-from worker.store.census import Ledger, Mend
-from worker.store.changes import Stored
+from worker.store.commit import Stored
+from worker.store.integrity import Ledger, Mend
 from worker.store.scripts import source
 
 LANE = "default/model/suno"

@@ -18,7 +18,7 @@ from worker.doctor.surroundings import (
     judge_workers,
 )
 from worker.provider.answers import Identity, Trouble
-from worker.store.fleet import Heartbeat
+from worker.store.workers import Heartbeat
 
 NOW = 1_790_000_000.0
 

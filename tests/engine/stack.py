@@ -28,7 +28,7 @@ from worker.main import SteadyWorker, arq_settings
 from worker.review import Review
 from worker.runtime import intake
 from worker.store import Store, open_store
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 WITHIN_S = 15.0
 

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from worker.arq_entries import deserialize, serialize, submit_entry
+from worker.store.arq_codec import deserialize, serialize, submit_entry
 
 
 def entry(function: str, *args: Any, **options: Any) -> bytes:

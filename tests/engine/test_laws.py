@@ -21,7 +21,7 @@ from worker.engine.timer import Timer
 from worker.main import SteadyWorker, arq_settings
 from worker.provider.client import Provider
 from worker.runtime import Runtime, intake
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.web import running
 
 

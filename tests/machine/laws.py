@@ -20,8 +20,8 @@ from tests.machine.provider import Call, Judge
 from tests.store.contents import is_index, looks, transition_events
 from worker.engine.isolation import INTERNAL
 from worker.store import Store
-from worker.store.changes import Transition
 from worker.store.codec import decode_job
+from worker.store.commit import Transition
 
 Scores = dict[str, float]
 

@@ -29,7 +29,6 @@ from tests.machine.clock import SetClock
 from tests.machine.laws import History, Snapshot, look
 from tests.machine.line import Killed, Line
 from tests.machine.provider import Call, Judge, PlayedProvider, Run
-from worker.arq_entries import FUNCTIONS, deserialize
 from worker.connection import connect
 from worker.desk import Desk, Person
 from worker.endings import end
@@ -38,6 +37,7 @@ from worker.intake import Placed
 from worker.provider.answers import CancelTaken
 from worker.runtime import Runtime, build, intake
 from worker.store import Store, open_store
+from worker.store.arq_codec import FUNCTIONS, deserialize
 
 ANN: Final = Person("ann", "for the test")
 

@@ -14,7 +14,7 @@ from worker.bulk import Act, Bulk, Order, Wanted
 from worker.clock import SystemClock
 from worker.desk import Desk, Person
 from worker.store import Store
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 from worker.web.pages import errands as running_errands
 from worker.web.pages.errands import Errands
 

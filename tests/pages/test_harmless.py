@@ -13,7 +13,7 @@ from jobs import transitions
 from jobs.job import Reason
 from tests.pages.reader import Page, Reader
 from tests.web.road import BAD, Road
-from worker.store.changes import Extra
+from worker.store.commit import Extra
 from worker.web.pages.flash import COOKIE
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"

@@ -10,8 +10,8 @@ from jobs.indexes import Index, entries
 from jobs.job import Job
 from jobs.states import State
 from worker.store import Store
-from worker.store.changes import Transition
 from worker.store.codec import decode_job
+from worker.store.commit import Transition
 
 Scores = dict[str, float]
 

@@ -21,7 +21,7 @@ from tests.store.contents import (
 from tests.unit.core import make
 from tests.unit.core.make import FINISHED, NOW, a_job, running
 from worker.store import Store, open_store
-from worker.store.changes import (
+from worker.store.commit import (
     NOTHING,
     Change,
     Extra,

@@ -2,7 +2,7 @@
 
 from tests.unit.core.make import NOW
 from worker.store import Store
-from worker.store.fleet import GONE_AFTER_S, Heartbeat
+from worker.store.workers import GONE_AFTER_S, Heartbeat
 
 
 def a_beat(worker: str, *, started_at: float = NOW, seen_at: float = NOW) -> Heartbeat:

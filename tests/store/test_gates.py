@@ -9,7 +9,7 @@ from jobs.holds import CoolDown, Hold, Phase, accepted, released
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind
 from tests.unit.core.make import NOW
-from worker.store import Store, gates, open_store
+from worker.store import Store, holds, open_store
 from worker.store.scripts import Scripts
 
 LANE = Lane("default", Kind.MODEL, "suno")
@@ -112,7 +112,7 @@ async def test_a_change_that_always_loses_says_so(
     monkeypatch.setattr(Scripts, "swap", overtaken)
     with pytest.raises(RuntimeError, match=r"default\|X"):
         await store.gates.put_up(a_hold())
-    assert tries == [f"{store.keys.holds} default|X"] * gates.SWAP_TRIES
+    assert tries == [f"{store.keys.holds} default|X"] * holds.SWAP_TRIES
 
 
 async def test_what_stands_in_place_of_a_hold_and_cannot_be_read_is_skipped(store: Store) -> None:

@@ -37,7 +37,7 @@ from tests.unit.core.make import NOW
 from tests.unit.core.walk import STEP_S, steps
 from worker.connection import connect
 from worker.store import Store, open_store
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.store.jobs import NextLook, NotWritten
 
 BEGINNINGS: tuple[Callable[..., Job], ...] = (

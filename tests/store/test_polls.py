@@ -16,8 +16,8 @@ from tests.store.contents import keys_of, looks, sorted_set
 from tests.unit.core import make
 from tests.unit.core.make import FINISHED, NOW, changed
 from worker.store import Store
-from worker.store.changes import Stored
 from worker.store.client import Client, Command
+from worker.store.commit import Stored
 from worker.store.jobs import Due, JobStore, NextLook
 from worker.store.scripts import Scripts
 

@@ -15,8 +15,9 @@ from jobs.outcomes import Fault
 from jobs.states import Kind, State
 from tests.unit.core import make
 from tests.unit.core.make import NOW, a_job, changed
-from worker.store import Store, queries
-from worker.store.queries import CHUNK, BadCursor, Filter, Group, LaneCount, Page
+from worker.store import Store
+from worker.store.read import queries
+from worker.store.read.queries import CHUNK, BadCursor, Filter, Group, LaneCount, Page
 
 MADE: tuple[Callable[..., Job], ...] = (
     make.queued,

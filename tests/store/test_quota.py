@@ -6,7 +6,7 @@ from jobs.lanes import Scope
 from jobs.rate_limits import Bucket, grant
 from tests.unit.core.make import NOW
 from worker.store import Store
-from worker.store.quota import NEW
+from worker.store.rate_limits import NEW
 
 ROUTE = Scope("default/model")
 

@@ -14,8 +14,8 @@ from tests.store.contents import expected, moves_of, sorted_set, wait_until
 from tests.store.test_scripts import read
 from tests.unit.core.make import NOW, a_job
 from worker.store import Store, scripts
-from worker.store.changes import Change, Extra, Stored, WakeUp, lane_cap
 from worker.store.client import Argument, Client, Command
+from worker.store.commit import Change, Extra, Stored, WakeUp, lane_cap
 from worker.store.jobs import JobStore, NotWritten
 from worker.store.scripts import BATCH_MOST, Scripts
 

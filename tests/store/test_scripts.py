@@ -19,7 +19,8 @@ from jobs.lanes import Lane
 from jobs.states import Kind, State
 from tests.unit.core.make import NOW, a_job, running
 from worker.store import Store
-from worker.store.changes import (
+from worker.store.client import Argument, Client, Command
+from worker.store.commit import (
     EVENTS_KEPT,
     Act,
     Change,
@@ -31,7 +32,6 @@ from worker.store.changes import (
     gate_step,
     lane_cap,
 )
-from worker.store.client import Argument, Client, Command
 from worker.store.jobs import NextLook
 from worker.store.keys import Keys
 from worker.store.scripts import NAMES, Scripts, source

@@ -16,8 +16,8 @@ from tests.store.contents import (
 from tests.store.test_commit import INPUTS, WAKE_UP, admitted, cancelled, committed, created, parked
 from tests.unit.core import make
 from tests.unit.core.make import NOW, a_job, queued, running
-from worker.store import Store, changes
-from worker.store.changes import (
+from worker.store import Store, commit
+from worker.store.commit import (
     Stored,
     Transition,
 )
@@ -119,7 +119,7 @@ async def test_what_changes_no_state_is_no_event(store: Store) -> None:
 async def test_the_stream_of_events_does_not_grow_for_ever(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(changes, "EVENTS_KEPT", 100)
+    monkeypatch.setattr(commit, "EVENTS_KEPT", 100)
     await store.client.call("CONFIG SET", "stream-node-max-entries", 10)
     try:
         for n in range(150):

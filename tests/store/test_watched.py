@@ -14,9 +14,9 @@ from tests.store.test_polls import claim, next_poll, put, running
 from tests.unit.core import make
 from tests.unit.core.make import NOW, changed
 from worker.store import Store
-from worker.store.changes import Stored, age_of
+from worker.store.commit import Stored, age_of
 from worker.store.jobs import Due
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 # Due times and leases.
 

@@ -14,7 +14,7 @@ from jobs.requests import Order, new_job
 from jobs.states import Kind
 from worker.clock import SystemClock
 from worker.store import Store
-from worker.store.changes import Extra, Stored
+from worker.store.commit import Extra, Stored
 
 LOW = Fault("INSUFFICIENT_CREDITS", "balance too low", http_status=402)
 BAD = Fault("INVALID_INPUTS", "prompt is missing", http_status=400)

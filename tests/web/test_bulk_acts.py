@@ -21,9 +21,9 @@ from tests.web.test_gates import put_up
 from worker.bulk import merge
 from worker.desk import Desk, Person
 from worker.store import Store
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.store.jobs import JobStore
-from worker.store.queries import Filter, Page, Queries
+from worker.store.read.queries import Filter, Page, Queries
 
 ACTS = ("release", "requeue", "discard", "cancel")
 

@@ -17,7 +17,7 @@ from jobs.states import State
 from tests.engine.stack import stack, wait_until
 from worker.sandbox import SandboxConfig
 from worker.sandbox import running as provider
-from worker.store.meters import METERS
+from worker.store.metrics.catalog import METERS
 from worker.web import running
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"

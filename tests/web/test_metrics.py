@@ -14,8 +14,8 @@ from jobs.states import Kind
 from tests.web.api import Api
 from tests.web.road import Road
 from worker.store import Store, open_store
-from worker.store.meters import METERS, TARGETS_MOST
-from worker.store.tally import Tally
+from worker.store.metrics.buffer import Tally
+from worker.store.metrics.catalog import METERS, TARGETS_MOST
 
 Labels = tuple[tuple[str, str], ...]
 NOW = 1_900_000_000.0

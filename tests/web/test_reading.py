@@ -8,7 +8,7 @@ from jobs.lanes import Scope
 from tests.web.api import Api
 from tests.web.road import Road
 from worker.desk import Desk, Person
-from worker.store.fleet import Heartbeat
+from worker.store.workers import Heartbeat
 
 
 async def ids(api: Api, **params: str | float) -> list[str]:

@@ -15,7 +15,7 @@ from tests.engine.stack import wait_until
 from tests.webhooks.hooked import Hooked, delivery
 from worker.engine import deliveries
 from worker.engine.poller import Poller
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.store.webhooks import WebhookStore
 from worker.web.reception import Outcome, Reception
 

@@ -32,8 +32,8 @@ from worker.endings import see_through
 from worker.intake import SPACING_S, BadOrder
 from worker.orders import encode_inputs
 from worker.store import Store
-from worker.store.changes import Extra, Stored
 from worker.store.codec import BROKEN, decode
+from worker.store.commit import Extra, Stored
 
 CHUNK: Final = 200
 """Jobs read at a time."""

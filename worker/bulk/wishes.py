@@ -10,7 +10,7 @@ from jobs.holds import Hold
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 
 
 class Act(StrEnum):

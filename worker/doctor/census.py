@@ -22,7 +22,7 @@ from worker.doctor.mending import Mender, Outcome
 from worker.doctor.seen import Seen
 from worker.doctor.tallies import disagreements
 from worker.store import Store
-from worker.store.census import RECORDS, Ledger, Record, paged
+from worker.store.integrity import RECORDS, Ledger, Record, paged
 
 LOOKS: Final = 3
 """Atomic looks that have to agree before a damage is told."""

@@ -12,7 +12,7 @@ from jobs.indexes import Entry, Index, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
-from worker.store.census import Look, Mend, Operation, Record
+from worker.store.integrity import Look, Mend, Operation, Record
 from worker.store.keys import Keys
 
 FAR_S: Final = 86_400.0

@@ -24,8 +24,8 @@ from worker.doctor.surroundings import (
 )
 from worker.provider.client import Provider, Timeouts
 from worker.store import Store
-from worker.store.census import Ledger
 from worker.store.client import Client
+from worker.store.integrity import Ledger
 
 REACHED: Final = "redis.reachable"
 REFUSED: Final = "census.refused"

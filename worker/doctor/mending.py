@@ -8,7 +8,7 @@ from redis.exceptions import ResponseError
 from worker.clock import Clock
 from worker.doctor.damage import Damage
 from worker.store import Store
-from worker.store.census import Ledger
+from worker.store.integrity import Ledger
 
 ACT: Final = "doctor.repair"
 

@@ -8,7 +8,7 @@ from config.settings import Settings
 from worker.connection import SOCKET_TIMEOUT_S
 from worker.doctor.findings import Finding, fail, ok, warn
 from worker.provider.answers import Identity, Trouble
-from worker.store.fleet import ALIVE_LEASES, Heartbeat
+from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_WARN_S: Final = 1.0
 SKEW_FAIL_S: Final = 5.0

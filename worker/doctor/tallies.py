@@ -6,7 +6,7 @@ from typing import Final
 from jobs.indexes import Index
 from jobs.states import ACTIVE, State
 from jobs.transitions import STUCK
-from worker.store.census import Ledger, Sizes
+from worker.store.integrity import Ledger, Sizes
 from worker.store.keys import Keys
 
 NAMES_MOST: Final = 900

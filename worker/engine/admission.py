@@ -20,14 +20,14 @@ from jobs.lanes import Lane, Scope
 from jobs.rate_limits import Left
 from jobs.states import State
 from jobs.transitions import admit
-from worker.arq_entries import submit_entry
 from worker.clock import Clock
 from worker.engine.bells import Bell, Bells
 from worker.engine.quota import Quota
 from worker.engine.recollection import Recollection
 from worker.engine.submitter import Submitter
 from worker.store import Store
-from worker.store.changes import Extra, Limit, Stored, WakeUp, gate_step, lane_cap
+from worker.store.arq_codec import submit_entry
+from worker.store.commit import Extra, Limit, Stored, WakeUp, gate_step, lane_cap
 from worker.store.jobs import NotWritten
 from worker.store.lanes import Queues
 

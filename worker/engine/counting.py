@@ -3,7 +3,7 @@
 from worker.clock import Clock
 from worker.engine.bells import Bell
 from worker.store import Store
-from worker.store.counters import FLUSH_S
+from worker.store.metrics.counters import FLUSH_S
 
 
 class Counting:

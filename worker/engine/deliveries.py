@@ -24,7 +24,7 @@ from worker.engine.reliance import Reliance
 from worker.provider import fields
 from worker.provider.wire import read_webhook
 from worker.store import Store
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.store.webhooks import Arrival, Orphan, Post
 
 log: Final = structlog.get_logger(__name__)

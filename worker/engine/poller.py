@@ -32,7 +32,7 @@ from worker.engine.timekeeper import Timekeeper
 from worker.provider.answers import CancelAnswer, Trouble
 from worker.provider.client import UnknownAccount
 from worker.store import Store
-from worker.store.changes import Stored
+from worker.store.commit import Stored
 from worker.store.jobs import Due, NextLook
 
 log: Final = structlog.get_logger(__name__)

@@ -6,7 +6,7 @@ import msgspec
 
 from worker.engine.bells import Bell
 from worker.store import Store
-from worker.store.fleet import ALIVE_LEASES, Heartbeat
+from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 
 class Pulse:

@@ -18,7 +18,7 @@ from worker.clock import Clock
 from worker.engine.bells import Bell
 from worker.provider.answers import QuotaSeen
 from worker.store.jobs import JobStore
-from worker.store.quota import NEW, QuotaStore
+from worker.store.rate_limits import NEW, QuotaStore
 
 log: Final = structlog.get_logger(__name__)
 

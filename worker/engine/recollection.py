@@ -19,8 +19,8 @@ from arq import ArqRedis
 from jobs.job import Job
 from jobs.states import Mode, State
 from worker.engine.bells import Bell
-from worker.store.changes import Extra, Stored, age_of
 from worker.store.client import Client
+from worker.store.commit import Extra, Stored, age_of
 from worker.store.jobs import JobStore
 
 log: Final = structlog.get_logger(__name__)

@@ -20,8 +20,8 @@ from worker.clock import Clock
 from worker.engine.bells import Bells
 from worker.engine.recollection import Recollection
 from worker.store import Store
-from worker.store.changes import Extra, Stored, age_of
 from worker.store.codec import encode
+from worker.store.commit import Extra, Stored, age_of
 
 log: Final = structlog.get_logger(__name__)
 

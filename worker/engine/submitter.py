@@ -29,8 +29,8 @@ from worker.engine.settling import Settling
 from worker.engine.timekeeper import Timekeeper
 from worker.provider.client import Provider, UnknownAccount
 from worker.store import Store
-from worker.store.changes import Stored
-from worker.store.gates import GateStore
+from worker.store.commit import Stored
+from worker.store.holds import GateStore
 
 log: Final = structlog.get_logger(__name__)
 

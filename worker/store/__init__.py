@@ -5,23 +5,23 @@ from dataclasses import dataclass
 from arq import ArqRedis
 
 from worker.store.audit import Audit
-from worker.store.batches import BatchStore
 from worker.store.client import Client
-from worker.store.counters import Counters
 from worker.store.durations import DurationStore
 from worker.store.events import EventLog
-from worker.store.fleet import Fleet
-from worker.store.gates import GateStore
+from worker.store.holds import GateStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.lanes import LaneStore
-from worker.store.queries import Queries
-from worker.store.quota import QuotaStore
+from worker.store.metrics.buffer import Tally
+from worker.store.metrics.counters import Counters
+from worker.store.metrics.series import Series
+from worker.store.rate_limits import QuotaStore
+from worker.store.read.batches import BatchStore
+from worker.store.read.queries import Queries
 from worker.store.scripts import Scripts
-from worker.store.series import Series
 from worker.store.sessions import SessionStore
-from worker.store.tally import Tally
 from worker.store.webhooks import WebhookStore
+from worker.store.workers import Fleet
 
 
 @dataclass(frozen=True, slots=True)

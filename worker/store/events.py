@@ -6,9 +6,9 @@ from typing import Any, Final
 
 import msgspec
 
-from worker.store.changes import Transition
 from worker.store.client import Client
 from worker.store.codec import BROKEN
+from worker.store.commit import Transition
 from worker.store.keys import Keys
 
 START: Final = "0-0"

@@ -14,12 +14,12 @@ from jobs.job import Job
 from jobs.lanes import JobId, Scope
 from jobs.states import State
 from jobs.unreadable import unreadable
-from worker.store.changes import NOTHING, Change, Extra, Stored, WakeUp, age_of
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import BROKEN, decode_job, decode_looks, encode_looks
+from worker.store.commit import NOTHING, Change, Extra, Stored, WakeUp, age_of
 from worker.store.keys import Keys
+from worker.store.metrics.buffer import Tally
 from worker.store.scripts import Scripts
-from worker.store.tally import Tally
 
 log: Final = structlog.get_logger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import NoScriptError, ResponseError
 
-from worker.store.changes import Change, assemble
 from worker.store.client import Argument, Client, Command, pairs, texts
+from worker.store.commit import Change, assemble
 
 NAMES: Final = (
     "claim",

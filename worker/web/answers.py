@@ -6,7 +6,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.holds import Phase
 from jobs.states import Kind, Mode, State
-from worker.store.series import Window
+from worker.store.metrics.series import Window
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, milliseconds and Z."""

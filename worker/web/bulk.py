@@ -7,7 +7,7 @@ from aiohttp import web
 
 from worker.bulk import SWEEPS, Act, Order, Wanted
 from worker.intake import BadOrder
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 from worker.web.office import acting, office_of
 from worker.web.problems import bad_field
 from worker.web.reading import as_model, read_json

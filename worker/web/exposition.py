@@ -15,7 +15,7 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from jobs.states import Kind, State
-from worker.store.meters import CODES, METERS, OTHER, PREFIX, TARGETS_MOST, Meter
+from worker.store.metrics.catalog import CODES, METERS, OTHER, PREFIX, TARGETS_MOST, Meter
 from worker.web.readings import Readings
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4

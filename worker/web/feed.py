@@ -17,7 +17,7 @@ from redis.exceptions import RedisError
 
 from jobs.lanes import Lane
 from jobs.states import Kind, State
-from worker.store.changes import Transition
+from worker.store.commit import Transition
 from worker.store.events import START, Entry, EventLog, Extent, order
 from worker.web.views import moment
 

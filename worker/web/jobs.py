@@ -11,7 +11,7 @@ from worker.desk import NoSuchJob
 from worker.intake import BadOrder, Placed
 from worker.orders import parse_order
 from worker.review import Whole
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 from worker.web.access import person, sees_payloads
 from worker.web.office import Office, office_of
 from worker.web.problems import bad_parameter, problem_of

@@ -3,7 +3,7 @@
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from worker.store.series import Point
+from worker.store.metrics.series import Point
 from worker.web.exposition import CONTENT_TYPE, expose
 from worker.web.office import office_of
 from worker.web.reading import read_query

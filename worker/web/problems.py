@@ -27,7 +27,7 @@ from jobs.lifecycle import IllegalMove
 from worker.desk import NoSuchHold, NoSuchJob
 from worker.intake import BadOrder, Conflict
 from worker.store.audit import BadAuditCursor
-from worker.store.queries import BadCursor
+from worker.store.read.queries import BadCursor
 
 log: Final = structlog.get_logger(__name__)
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from jobs.states import State
 from worker.review import Review, Stats
 from worker.store import Store
-from worker.store.queries import WebhookHealth
+from worker.store.read.queries import WebhookHealth
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,7 +4,7 @@ from typing import Final
 
 from jobs.holds import Gates
 from worker.clock import Clock
-from worker.store.gates import GateStore
+from worker.store.holds import GateStore
 
 FRESH_S: Final = 0.5
 """How old an answer may be: it tells people what a job waits behind, and decides nothing."""

@@ -17,8 +17,8 @@ from jobs.why import Blocker
 from worker.bulk import Act, Counts, Order
 from worker.forecast import Eta
 from worker.review import Evidence, GroupSeen, Stats
-from worker.store.fleet import Heartbeat
-from worker.store.queries import LaneCount
+from worker.store.read.queries import LaneCount
+from worker.store.workers import Heartbeat
 
 View = Mapping[str, object]
 

@@ -13,7 +13,7 @@ from jobs.job import Job
 from jobs.states import State
 from worker.bulk import SWEEPS, Act, Order, merge
 from worker.store.codec import BROKEN, decode
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 from worker.web.pages.diffs import Line, diff
 from worker.web.pages.errands import ERRANDS, Errand
 from worker.web.pages.filters import NAMES, TIMES, Asked, read_filter

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from jobs.states import State
 from worker.bulk import Wanted
 from worker.orders import explain
-from worker.store.queries import Filter
+from worker.store.read.queries import Filter
 from worker.web.pages.wording import read_moment
 from worker.web.requests import JobsQuery
 from worker.web.views import moment

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Final
 
-from worker.store.series import Point, Window
+from worker.store.metrics.series import Point, Window
 from worker.web.pages.charts import Chart, Line, draw
 from worker.web.pages.visits import Visit
 

@@ -10,8 +10,8 @@ from jobs.holds import Gates, Phase
 from jobs.rate_limits import Bucket
 from jobs.states import State
 from worker.review import Stats
-from worker.store.queries import LaneCount
-from worker.store.series import Window
+from worker.store.metrics.series import Window
+from worker.store.read.queries import LaneCount
 from worker.web.pages.attention import verdict
 from worker.web.pages.history import history_charts, wanted_window
 from worker.web.pages.holds import seen_holds

@@ -4,8 +4,8 @@ from typing import Final
 
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
-from worker.store.series import Series
-from worker.store.tally import Tally
+from worker.store.metrics.buffer import Tally
+from worker.store.metrics.series import Series
 
 FLUSH_S: Final = 2.0
 """How often a process brings what it counted."""
@@ -40,7 +40,7 @@ class Counters:
             raise
 
     async def read(self) -> dict[str, float]:
-        """Field → number; fields are those of `worker.store.meters`."""
+        """Field → number; fields are those of `worker.store.metrics.catalog`."""
         found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.counters)
         numbers: dict[str, float] = {}
         for field, text in found.items():

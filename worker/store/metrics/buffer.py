@@ -1,7 +1,7 @@
 """Counting in memory: what happened since the last flush, cheap enough for the hot path.
 
-Each happening is a few increments of a dict. `worker.store.counters` brings them to Redis every
-few seconds; what a process that dies has not brought there yet is not counted.
+Each event is a few increments of a dict. `worker.store.metrics.counters` writes them to Redis
+every few seconds; what a process that dies has not written yet is not counted.
 """
 
 from bisect import bisect_left
@@ -26,7 +26,7 @@ from jobs.outcomes import (
 )
 from jobs.states import SETTLED, State
 from jobs.transitions import UNCERTAIN
-from worker.store.meters import CODES, DELAY_BOUNDS, METERS, OTHER, TARGETS_MOST
+from worker.store.metrics.catalog import CODES, DELAY_BOUNDS, METERS, OTHER, TARGETS_MOST
 
 TOO_MANY: Final = 429
 

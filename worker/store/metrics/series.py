@@ -11,7 +11,7 @@ from typing import Final
 
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
-from worker.store.meters import DELAY_BOUNDS
+from worker.store.metrics.catalog import DELAY_BOUNDS
 
 FIELDS: Final = (
     "enqueued",

@@ -1,0 +1,1 @@
+"""Counters, histograms and time series: counted in memory, kept in Redis."""

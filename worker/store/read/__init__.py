@@ -1,0 +1,1 @@
+"""Reads of many jobs at once, for lists, groups and counts."""
