@@ -41,7 +41,7 @@ from worker.engine.supervisor import Supervisor
 from worker.engine.timekeeper import Timekeeper
 from worker.engine.timer import Timer
 from worker.intake import Defaults, Intake
-from worker.provider.client import Provider, Timeouts
+from worker.provider.knouds.client import Provider, Timeouts
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
 

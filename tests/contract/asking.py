@@ -8,10 +8,10 @@ from typing import Any, Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from tests.contract.raw_server import Line, RawServer, Script, http, serving, turn_the_loop
-from worker.provider.connection import Answer, Connection
-from worker.provider.failures import CallFailed
-from worker.provider.gate import Gate
-from worker.provider.pool import Pool
+from worker.provider.http.connection import Answer, Connection
+from worker.provider.http.failures import CallFailed
+from worker.provider.http.pool import Pool
+from worker.provider.http.send_gate import Gate
 
 MOST = 100_000
 """Bytes of an answer's body that are read."""

@@ -9,9 +9,8 @@ from pydantic import SecretStr
 
 from jobs.outcomes import SubmitAnswer
 from jobs.states import Kind, Mode
-from worker.provider import Provider, Timeouts
-from worker.provider.client import OnQuota
-from worker.provider.gate import BeforeWrite
+from worker.provider.http.send_gate import BeforeWrite
+from worker.provider.knouds.client import OnQuota, Provider, Timeouts
 
 KEY = "knouds_live_top-secret"
 INPUTS = b'{ "prompt":"hush-hush",  "cfg": 1.10 }'

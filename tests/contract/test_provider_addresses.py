@@ -8,7 +8,7 @@ from tests.contract.asking import ask, echo, pool_at, take_all
 from tests.contract.lookup import Lookup, refusing
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, serving
-from worker.provider.failures import CannotConnect
+from worker.provider.http.failures import CannotConnect
 
 
 @on_both_loops

@@ -10,13 +10,12 @@ from jobs.lanes import Scope
 from jobs.outcomes import Accepted, Fault, Finished, Missing, NoLook, Refused, StillRunning
 from tests.contract.calls import SHORT_S, provider_at, submit
 from tests.contract.raw_server import ACCEPTED, Line, Script, http, in_time, serving
-from worker.provider import (
+from worker.provider.knouds.client import Provider, Timeouts
+from worker.provider.port import (
     CancelNotThere,
     CancelTaken,
     Identity,
-    Provider,
     QuotaSeen,
-    Timeouts,
     Trouble,
     WorkflowSchema,
 )

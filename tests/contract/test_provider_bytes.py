@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 
 from tests.contract.asking import GET, Outcome, Wire, outcome_of, soon
 from tests.contract.raw_server import http, turn_the_loop
-from worker.provider.connection import Connection
-from worker.provider.failures import BrokeOff, CallFailed, HungUp
+from worker.provider.http.connection import Connection
+from worker.provider.http.failures import BrokeOff, CallFailed, HungUp
 
 MOST = 500
 RESET = ConnectionResetError(104, "reset")

@@ -24,7 +24,7 @@ from tests.contract.raw_server import (
     serving,
     turn_the_loop,
 )
-from worker.provider import Provider, Timeouts, UnknownAccount
+from worker.provider.knouds.client import Provider, Timeouts, UnknownAccount
 
 RUN = Accepted("run-1", "req-1")
 PEM = Path(__file__).with_name("loopback.pem")

@@ -18,7 +18,7 @@ from tests.contract.asking import (
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, http, in_time, serving, until
 from tests.contract.test_provider_client import server_tls, trusting_tls
-from worker.provider.failures import BrokeOff, CallFailed, HungUp, NotHttp
+from worker.provider.http.failures import BrokeOff, CallFailed, HungUp, NotHttp
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

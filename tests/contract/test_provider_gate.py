@@ -10,9 +10,9 @@ from tests.contract.asking import GET, Wire, linked, outcome_of, pool_at, soon
 from tests.contract.calls import provider_at, submit
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, RawServer, http, in_time, serving, turn_the_loop
-from worker.provider.connection import Answer, Connection
-from worker.provider.failures import NotWritten
-from worker.provider.gate import Gate
+from worker.provider.http.connection import Answer, Connection
+from worker.provider.http.failures import NotWritten
+from worker.provider.http.send_gate import Gate
 
 
 async def answer_then_hang(line: Line) -> None:

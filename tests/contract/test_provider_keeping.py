@@ -20,8 +20,8 @@ from tests.contract.raw_server import (
     turn_the_loop,
 )
 from tests.contract.test_provider_client import server_tls, trusting_tls
-from worker.provider import Provider, Timeouts
-from worker.provider.failures import CallFailed
+from worker.provider.http.failures import CallFailed
+from worker.provider.knouds.client import Provider, Timeouts
 
 
 class Late:

@@ -8,8 +8,8 @@ import pytest
 from tests.contract.asking import MOST, failed, outcome_at
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import http
-from worker.provider.connection import LONGEST_HEAD
-from worker.provider.failures import BrokeOff, TooLarge
+from worker.provider.http.connection import LONGEST_HEAD
+from worker.provider.http.failures import BrokeOff, TooLarge
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"

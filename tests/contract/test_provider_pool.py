@@ -9,9 +9,9 @@ from tests.contract.lookup import Lookup, refusing
 from tests.contract.loops import on_both_loops
 from tests.contract.raw_server import Line, http, in_time, serving, turn_the_loop, until
 from tests.contract.test_provider_client import server_tls, trusting_tls
-from worker.provider.connection import Connection
-from worker.provider.failures import CallFailed, CannotConnect, Closed
-from worker.provider.pool import Pool
+from worker.provider.http.connection import Connection
+from worker.provider.http.failures import CallFailed, CannotConnect, Closed
+from worker.provider.http.pool import Pool
 
 # Places.
 

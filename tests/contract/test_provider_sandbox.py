@@ -24,13 +24,12 @@ from jobs.outcomes import (
 )
 from jobs.states import Kind, Mode
 from tests.contract.calls import SHORT_S, provider_at
-from worker.provider import (
+from worker.provider.knouds.client import Provider, Timeouts
+from worker.provider.port import (
     CancelNotThere,
     CancelTaken,
     Identity,
-    Provider,
     QuotaSeen,
-    Timeouts,
     Trouble,
     WorkflowSchema,
 )

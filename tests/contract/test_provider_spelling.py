@@ -6,8 +6,8 @@ from jobs.outcomes import NotSent
 from jobs.states import Kind, Mode
 from tests.contract.calls import provider_at, submit
 from tests.contract.raw_server import Line, serving
-from worker.provider import requests
-from worker.provider.requests import Origin, Request
+from worker.provider.knouds import calls
+from worker.provider.knouds.calls import Origin, Request
 
 USUAL = "user-agent: knouds-worker\r\naccept-encoding: identity\r\n"
 
@@ -40,16 +40,16 @@ def test_a_request_names_its_host_and_its_path(base_url: str, line: str, host: s
 
 
 def test_only_what_may_have_a_body_says_how_long_it_is() -> None:
-    assert "content-length" not in head("http://h", requests.poll("run-1", "key"))
-    assert "\r\ncontent-length: 0\r\n" in head("http://h", requests.cancel("run-1", "key"))
-    spelled = Origin("http://h").spell(requests.submit(Kind.MODEL, "a", b"{}", Mode.SYNC, "key"))
+    assert "content-length" not in head("http://h", calls.poll("run-1", "key"))
+    assert "\r\ncontent-length: 0\r\n" in head("http://h", calls.cancel("run-1", "key"))
+    spelled = Origin("http://h").spell(calls.submit(Kind.MODEL, "a", b"{}", Mode.SYNC, "key"))
     assert b"\r\ncontent-length: 13\r\n" in spelled
     assert spelled.endswith(b'\r\n\r\n{"inputs":{}}')
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "a\r\nb", "a?b#c", "ü", ""])
 def test_a_name_stays_one_segment_of_the_path(name: str) -> None:
-    line = head("http://h", requests.poll(name, "key")).split("\r\n")[0]
+    line = head("http://h", calls.poll(name, "key")).split("\r\n")[0]
     method, path, version = line.split(" ")
     assert (method, version) == ("GET", "HTTP/1.1")
     folder, _, segment = path.rpartition("/")
@@ -61,7 +61,7 @@ def test_a_name_stays_one_segment_of_the_path(name: str) -> None:
 @pytest.mark.parametrize("bad", ["a\r\nx-other: b", "a\nb", "a\rb", "a\0b", "a\tb", "a\u2028b"])
 def test_a_header_that_would_not_travel_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="x-api-key"):
-        Origin("http://h").spell(requests.poll("run-1", bad))
+        Origin("http://h").spell(calls.poll("run-1", bad))
 
 
 async def test_a_key_with_a_line_break_sends_nothing() -> None:

@@ -17,7 +17,7 @@ from worker.doctor.surroundings import (
     judge_settings,
     judge_workers,
 )
-from worker.provider.answers import Identity, Trouble
+from worker.provider.port import Identity, Trouble
 from worker.store.workers import Heartbeat
 
 NOW = 1_790_000_000.0

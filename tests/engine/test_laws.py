@@ -19,7 +19,7 @@ from worker.engine.isolation import INTERNAL
 from worker.engine.recollection import Recollection
 from worker.engine.timer import Timer
 from worker.main import SteadyWorker, arq_settings
-from worker.provider.client import Provider
+from worker.provider.knouds.client import Provider
 from worker.runtime import Runtime, intake
 from worker.store.commit import Stored
 from worker.web import running

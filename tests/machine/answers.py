@@ -18,7 +18,7 @@ from jobs.outcomes import (
 )
 from tests.machine.provider import Call, Run
 from tests.machine.world import World, result_of
-from worker.provider.answers import CancelAnswer, CancelNotThere, CancelTaken, Trouble
+from worker.provider.port import CancelAnswer, CancelNotThere, CancelTaken, Trouble
 
 OnSubmit = Callable[[World, Call], tuple[SubmitAnswer, bool]]
 """The answer, and whether a run exists of which it does not speak."""

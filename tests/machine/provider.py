@@ -26,8 +26,8 @@ from jobs.outcomes import (
     SubmitAnswer,
 )
 from jobs.states import Kind, Mode
-from worker.provider.answers import CancelAnswer
-from worker.provider.gate import BeforeWrite
+from worker.provider.http.send_gate import BeforeWrite
+from worker.provider.port import CancelAnswer
 
 MISSING_LIMIT = 5
 _VERDICTS = Verdicts(overrides={})
@@ -322,7 +322,7 @@ def _remember(run: Run, answer: object) -> None:
 
 
 class PlayedProvider:
-    """One worker's client of the provider: takes the place of `worker.provider.client.Provider`."""
+    """One worker's client of the provider, in the place of `KnoudsClient`."""
 
     def __init__(self, *_: object, **__: object) -> None:
         self.judge: Judge = Judge()

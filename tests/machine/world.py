@@ -34,7 +34,7 @@ from worker.desk import Desk, Person
 from worker.endings import end
 from worker.engine.supervisor import Service
 from worker.intake import Placed
-from worker.provider.answers import CancelTaken
+from worker.provider.port import CancelTaken
 from worker.runtime import Runtime, build, intake
 from worker.store import Store, open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize

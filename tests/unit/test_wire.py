@@ -25,8 +25,8 @@ from jobs.outcomes import (
     SubmitAnswer,
 )
 from jobs.states import Kind, Mode
-from worker.provider import requests, wire
-from worker.provider.answers import (
+from worker.provider.knouds import calls, wire
+from worker.provider.port import (
     CancelAnswer,
     CancelNotThere,
     CancelTaken,
@@ -66,35 +66,35 @@ def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
     ("request_made", "method", "path"),
     [
         (
-            requests.submit(Kind.MODEL, "suno", b"{}", Mode.ASYNC, "k"),
+            calls.submit(Kind.MODEL, "suno", b"{}", Mode.ASYNC, "k"),
             "POST",
             "/api/models/suno/run?async=true",
         ),
         (
-            requests.submit(Kind.MODEL, "suno", b"{}", Mode.SYNC, "k"),
+            calls.submit(Kind.MODEL, "suno", b"{}", Mode.SYNC, "k"),
             "POST",
             "/api/models/suno/run",
         ),
         (
-            requests.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.ASYNC, "k"),
+            calls.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.ASYNC, "k"),
             "POST",
             "/api/workflows/my-flow/run?async=true",
         ),
         (
-            requests.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.SYNC, "k"),
+            calls.submit(Kind.WORKFLOW, "my-flow", b"{}", Mode.SYNC, "k"),
             "POST",
             "/api/workflows/my-flow/run",
         ),
-        (requests.poll(ID, "k"), "GET", f"/api/executions/{ID}"),
-        (requests.cancel(ID, "k"), "POST", f"/api/executions/{ID}/cancel"),
-        (requests.whoami("k"), "GET", "/api/whoami"),
-        (requests.schema("my-flow", "k"), "GET", "/api/workflows/my-flow/schema"),
-        (requests.poll("a/../b?c#d é", "k"), "GET", "/api/executions/a%2F..%2Fb%3Fc%23d%20%C3%A9"),
-        (requests.poll("..", "k"), "GET", "/api/executions/%2E%2E"),
+        (calls.poll(ID, "k"), "GET", f"/api/executions/{ID}"),
+        (calls.cancel(ID, "k"), "POST", f"/api/executions/{ID}/cancel"),
+        (calls.whoami("k"), "GET", "/api/whoami"),
+        (calls.schema("my-flow", "k"), "GET", "/api/workflows/my-flow/schema"),
+        (calls.poll("a/../b?c#d é", "k"), "GET", "/api/executions/a%2F..%2Fb%3Fc%23d%20%C3%A9"),
+        (calls.poll("..", "k"), "GET", "/api/executions/%2E%2E"),
     ],
 )
 def test_a_call_is_written_as_documented(
-    request_made: requests.Request, method: str, path: str
+    request_made: calls.Request, method: str, path: str
 ) -> None:
     assert (request_made.method, request_made.path) == (method, path)
     assert request_made.headers["x-api-key"] == "k"
@@ -103,13 +103,13 @@ def test_a_call_is_written_as_documented(
 
 def test_inputs_are_passed_on_byte_for_byte() -> None:
     inputs = b'{ "prompt":"\\u00e9",  "cfg": 1.10 }'
-    made = requests.submit(Kind.MODEL, "suno", inputs, Mode.ASYNC, "k")
+    made = calls.submit(Kind.MODEL, "suno", inputs, Mode.ASYNC, "k")
     assert made.body == b'{"inputs":' + inputs + b"}"
     assert made.headers["content-type"] == "application/json"
 
 
 def test_a_request_shows_neither_key_nor_inputs() -> None:
-    shown = repr(requests.submit(Kind.MODEL, "suno", b'{"a": "hush"}', Mode.ASYNC, "knouds_key"))
+    shown = repr(calls.submit(Kind.MODEL, "suno", b'{"a": "hush"}', Mode.ASYNC, "knouds_key"))
     assert "hush" not in shown
     assert "knouds_key" not in shown
 

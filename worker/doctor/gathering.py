@@ -22,7 +22,7 @@ from worker.doctor.surroundings import (
     judge_settings,
     judge_workers,
 )
-from worker.provider.client import Provider, Timeouts
+from worker.provider.knouds.client import Provider, Timeouts
 from worker.store import Store
 from worker.store.client import Client
 from worker.store.integrity import Ledger

@@ -21,8 +21,8 @@ from jobs.webhooks import next_look
 from worker.engine.bells import Bell
 from worker.engine.isolation import Isolation
 from worker.engine.reliance import Reliance
-from worker.provider import fields
-from worker.provider.wire import read_webhook
+from worker.provider.knouds import fields
+from worker.provider.knouds.wire import read_webhook
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.webhooks import Arrival, Orphan, Post

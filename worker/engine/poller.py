@@ -29,8 +29,8 @@ from worker.engine.quota import Quota
 from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
 from worker.engine.timekeeper import Timekeeper
-from worker.provider.answers import CancelAnswer, Trouble
-from worker.provider.client import UnknownAccount
+from worker.provider.knouds.client import UnknownAccount
+from worker.provider.port import CancelAnswer, Trouble
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.jobs import Due, NextLook

@@ -27,7 +27,7 @@ from worker.engine.recollection import Recollection
 from worker.engine.reliance import Reliance
 from worker.engine.settling import Settling
 from worker.engine.timekeeper import Timekeeper
-from worker.provider.client import Provider, UnknownAccount
+from worker.provider.knouds.client import Provider, UnknownAccount
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.holds import GateStore

@@ -15,8 +15,8 @@ from pydantic import SecretStr
 
 from jobs.webhooks import TOLERANCE_S, Signature, read_signature
 from worker.clock import Clock
-from worker.provider.answers import WebhookEvent
-from worker.provider.wire import read_webhook
+from worker.provider.knouds.wire import read_webhook
+from worker.provider.port import WebhookEvent
 from worker.store import Store
 from worker.store.webhooks import Received
 from worker.web.problems import Problem

@@ -19,13 +19,13 @@ from pydantic import SecretStr
 from jobs.lanes import Lane, Scope, executions
 from jobs.outcomes import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
 from jobs.states import Kind, Mode
-from worker.provider import requests, wire
-from worker.provider.answers import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema
-from worker.provider.connection import Answer
-from worker.provider.failures import HungUp, NotWritten, describe
-from worker.provider.gate import BeforeWrite, Gate
-from worker.provider.pool import Pool
-from worker.provider.requests import Origin, Request
+from worker.provider.http.connection import Answer
+from worker.provider.http.failures import HungUp, NotWritten, describe
+from worker.provider.http.pool import Pool
+from worker.provider.http.send_gate import BeforeWrite, Gate
+from worker.provider.knouds import calls, wire
+from worker.provider.knouds.calls import Origin, Request
+from worker.provider.port import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema
 
 OnQuota = Callable[[str, Scope, QuotaSeen | None, int], None]
 """Told the account, the route (`default/model`, `default/executions`), what an answer's headers
@@ -143,7 +143,7 @@ class Provider:
         raises, nothing is sent and its exception comes out. Raises UnknownAccount, and
         CancelledError as it is: whether the run started is then unknown if `before_write` was done.
         """
-        request = requests.submit(kind, target, inputs, mode, self._key(account))
+        request = calls.submit(kind, target, inputs, mode, self._key(account))
         total_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
         answer = await self._submit(request, total_s, before_write)
         if not isinstance(answer, Answer):
@@ -153,7 +153,7 @@ class Provider:
 
     async def poll(self, account: str, execution_id: str) -> PollAnswer:
         """Ask how a run stands. Raises UnknownAccount."""
-        request = requests.poll(execution_id, self._key(account))
+        request = calls.poll(execution_id, self._key(account))
         answer = await self._ask(account, request, executions(account))
         if isinstance(answer, Trouble):
             return NoLook(answer.why)
@@ -161,7 +161,7 @@ class Provider:
 
     async def cancel(self, account: str, execution_id: str) -> CancelAnswer:
         """Ask to cancel a run; harmless to repeat. Raises UnknownAccount."""
-        request = requests.cancel(execution_id, self._key(account))
+        request = calls.cancel(execution_id, self._key(account))
         answer = await self._ask(account, request, executions(account))
         if isinstance(answer, Trouble):
             return answer
@@ -169,14 +169,14 @@ class Provider:
 
     async def whoami(self, account: str) -> Identity | Trouble:
         """Ask whose key it is: the check of a key. Raises UnknownAccount."""
-        answer = await self._ask(account, requests.whoami(self._key(account)), None)
+        answer = await self._ask(account, calls.whoami(self._key(account)), None)
         if isinstance(answer, Trouble):
             return answer
         return wire.read_whoami(answer.status, answer.headers, answer.body, self._clock())
 
     async def schema(self, account: str, slug: str) -> WorkflowSchema | Trouble:
         """Ask what a workflow takes and costs. Raises UnknownAccount."""
-        answer = await self._ask(account, requests.schema(slug, self._key(account)), None)
+        answer = await self._ask(account, calls.schema(slug, self._key(account)), None)
         if isinstance(answer, Trouble):
             return answer
         return wire.read_schema(answer.status, answer.headers, answer.body, self._clock())

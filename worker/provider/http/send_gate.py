@@ -7,8 +7,8 @@ between. What happens after is unknown; a gate that was shut in time lets nothin
 
 from collections.abc import Awaitable, Callable
 
-from worker.provider.connection import Connection
-from worker.provider.failures import NotWritten
+from worker.provider.http.connection import Connection
+from worker.provider.http.failures import NotWritten
 
 BeforeWrite = Callable[[], Awaitable[None]]
 

@@ -13,7 +13,7 @@ from typing import Any, Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from worker.provider.failures import BrokeOff, CallFailed, HungUp, NotHttp, TooLarge
+from worker.provider.http.failures import BrokeOff, CallFailed, HungUp, NotHttp, TooLarge
 
 LONGEST_HEAD: Final = 256 << 10
 """Bytes. Generous, for a paid answer must not get lost over one long header."""

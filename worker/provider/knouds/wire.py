@@ -24,8 +24,9 @@ from jobs.outcomes import (
     StillRunning,
     SubmitAnswer,
 )
-from worker.provider import fields
-from worker.provider.answers import (
+from worker.provider.knouds import fields
+from worker.provider.knouds.fields import Body, read_body
+from worker.provider.port import (
     CancelAnswer,
     CancelNotThere,
     CancelTaken,
@@ -35,7 +36,6 @@ from worker.provider.answers import (
     WebhookEvent,
     WorkflowSchema,
 )
-from worker.provider.fields import Body, read_body
 
 NO_STATUS: Final = "unknown"
 """The status of a readable answer that names none."""

@@ -1,6 +1,6 @@
 """Why a call came to nothing, in words that hold no part of a request or an answer."""
 
-from worker.provider.fields import shorten
+from worker.provider.knouds.fields import shorten
 
 
 class CallFailed(Exception):

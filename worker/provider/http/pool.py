@@ -8,8 +8,8 @@ from urllib.parse import urlsplit
 
 from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
-from worker.provider.connection import Connection
-from worker.provider.failures import CannotConnect, Closed
+from worker.provider.http.connection import Connection
+from worker.provider.http.failures import CannotConnect, Closed
 
 _RESOLVED_S: Final = 60.0
 """How long the addresses of the provider are taken to be still its own."""
