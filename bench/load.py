@@ -24,7 +24,7 @@ from jobs.indexes import Index
 from jobs.requests import Order
 from jobs.states import Kind, State
 from worker.clock import SystemClock
-from worker.engine.timekeeper import TICK_S
+from worker.engine.poll_planner import TICK_S
 from worker.intake import Defaults, Intake
 from worker.store.read.queries import Filter
 

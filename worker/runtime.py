@@ -21,25 +21,25 @@ from worker.adoption import Adoption
 from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
-from worker.engine.bells import Bells
-from worker.engine.counting import Counting
-from worker.engine.deliveries import Deliveries
-from worker.engine.isolation import Isolation
-from worker.engine.listener import Listener
-from worker.engine.patience import Patience
+from worker.engine.completion import Settling
+from worker.engine.heartbeat import Pulse
+from worker.engine.metrics_flusher import Counting
+from worker.engine.poison_guard import Isolation
+from worker.engine.poll_planner import Timekeeper
 from worker.engine.poller import BREATH_S as LOOKS_BREATH_S
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
-from worker.engine.pulse import Pulse
-from worker.engine.quota import Quota
-from worker.engine.recollection import Recollection
-from worker.engine.reliance import Reliance
+from worker.engine.rate_limiter import Quota
+from worker.engine.redis_recovery import Recollection
 from worker.engine.rescuer import Rescuer
-from worker.engine.settling import Settling
+from worker.engine.scheduler import Timer
+from worker.engine.shutdown_deadline import Patience
 from worker.engine.submitter import Submitter
+from worker.engine.subscriber import Listener
 from worker.engine.supervisor import Supervisor
-from worker.engine.timekeeper import Timekeeper
-from worker.engine.timer import Timer
+from worker.engine.wakeups import Bells
+from worker.engine.webhook_policy import Reliance
+from worker.engine.webhook_processor import Deliveries
 from worker.intake import Defaults, Intake
 from worker.provider.knouds.client import Provider, Timeouts
 from worker.store import Store, open_store

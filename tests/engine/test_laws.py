@@ -15,9 +15,9 @@ from tests.engine.stack import SOMEBODY, Stack, wait_until
 from worker.clock import SystemClock
 from worker.desk import Desk
 from worker.endings import end
-from worker.engine.isolation import INTERNAL
-from worker.engine.recollection import Recollection
-from worker.engine.timer import Timer
+from worker.engine.poison_guard import INTERNAL
+from worker.engine.redis_recovery import Recollection
+from worker.engine.scheduler import Timer
 from worker.main import SteadyWorker, arq_settings
 from worker.provider.knouds.client import Provider
 from worker.runtime import Runtime, intake

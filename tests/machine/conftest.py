@@ -30,7 +30,7 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> None:
     numbers = itertools.count(1)
     monkeypatch.setattr("worker.runtime.Provider", PlayedProvider)
     monkeypatch.setattr("worker.store.Client", Line)
-    monkeypatch.setattr("worker.engine.settling.asyncio", SimpleNamespace(sleep=_at_once))
+    monkeypatch.setattr("worker.engine.completion.asyncio", SimpleNamespace(sleep=_at_once))
     monkeypatch.setattr("worker.engine.poller.HAND_OVER_S", 0)
 
     def in_order(_: int) -> str:

@@ -18,7 +18,7 @@ from jobs.states import PRUNABLE, SETTLED, State
 from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.machine.provider import Call, Judge
 from tests.store.contents import is_index, looks, transition_events
-from worker.engine.isolation import INTERNAL
+from worker.engine.poison_guard import INTERNAL
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import Transition

@@ -8,7 +8,7 @@ from pydantic import SecretStr
 
 from tests.engine.stack import stack
 from tests.webhooks.hooked import NEXT_SECRET, SECRET, Hooked
-from worker.engine import deliveries
+from worker.engine import webhook_processor
 from worker.sandbox import SandboxConfig, running
 from worker.web import running as serving
 
@@ -16,7 +16,7 @@ from worker.web import running as serving
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases of a test are short, so what they leave is looked for often."""
-    monkeypatch.setattr(deliveries, "LOOK_S", 0.1)
+    monkeypatch.setattr(webhook_processor, "LOOK_S", 0.1)
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from jobs.polling.schedules import PollSchedule, SafetyNet
 from jobs.states import Kind
 from tests.unit.core import make
 from tests.unit.core.make import NOW
-from worker.engine.reliance import MISSES_MOST, Reliance
+from worker.engine.webhook_policy import MISSES_MOST, Reliance
 
 jitters = st.floats(0, 1, exclude_max=True)
 

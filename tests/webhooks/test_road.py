@@ -13,7 +13,7 @@ from jobs.outcomes import PollAnswer
 from jobs.states import State
 from tests.engine.stack import wait_until
 from tests.webhooks.hooked import Hooked, delivery
-from worker.engine import deliveries
+from worker.engine import webhook_processor
 from worker.engine.poller import Poller
 from worker.store.commit import Stored
 from worker.store.webhooks import WebhookStore
@@ -281,7 +281,7 @@ async def test_a_delivery_that_makes_our_own_code_raise_puts_its_job_aside(
 async def test_workers_are_rung_and_do_not_only_look(
     hooked: Hooked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(deliveries, "LOOK_S", 600.0)
+    monkeypatch.setattr(webhook_processor, "LOOK_S", 600.0)
     async with hooked.worker():
         job = await hooked.system.until(await hooked.system.enqueue(label="a", duration_s=0.3))
     assert job.attempts[-1].polls == 0

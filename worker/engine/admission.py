@@ -21,10 +21,10 @@ from jobs.rate_limits import Left
 from jobs.states import State
 from jobs.transitions import admit
 from worker.clock import Clock
-from worker.engine.bells import Bell, Bells
-from worker.engine.quota import Quota
-from worker.engine.recollection import Recollection
+from worker.engine.rate_limiter import Quota
+from worker.engine.redis_recovery import Recollection
 from worker.engine.submitter import Submitter
+from worker.engine.wakeups import Bell, Bells
 from worker.store import Store
 from worker.store.arq_codec import submit_entry
 from worker.store.commit import Extra, Limit, Stored, WakeUp, gate_step, lane_cap

@@ -23,12 +23,12 @@ from jobs.outcomes import Finished, Lost, NoLook, PollAnswer, RunFailed
 from jobs.states import State
 from worker.clock import Clock
 from worker.endings import end
-from worker.engine.bells import Bell
-from worker.engine.isolation import Isolation
-from worker.engine.quota import Quota
-from worker.engine.reliance import Reliance
-from worker.engine.settling import Settling
-from worker.engine.timekeeper import Timekeeper
+from worker.engine.completion import Settling
+from worker.engine.poison_guard import Isolation
+from worker.engine.poll_planner import Timekeeper
+from worker.engine.rate_limiter import Quota
+from worker.engine.wakeups import Bell
+from worker.engine.webhook_policy import Reliance
 from worker.provider.knouds.client import UnknownAccount
 from worker.provider.port import CancelAnswer, Trouble
 from worker.store import Store

@@ -4,7 +4,7 @@ import asyncio
 from typing import Final
 
 from jobs.states import PRUNABLE
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.store import Store
 
 BATCH: Final = 500

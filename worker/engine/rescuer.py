@@ -19,10 +19,10 @@ from jobs.lifecycle import IllegalMove
 from jobs.outcomes import Lost
 from jobs.states import State
 from worker.clock import Clock
-from worker.engine.bells import Bell
-from worker.engine.isolation import Isolation
-from worker.engine.settling import Settling
+from worker.engine.completion import Settling
+from worker.engine.poison_guard import Isolation
 from worker.engine.submitter import Submitter
+from worker.engine.wakeups import Bell
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)

@@ -19,14 +19,14 @@ from jobs.outcomes import Accepted, Fault, Finished, Lost, NotSent, Refused, Sub
 from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.endings import end
-from worker.engine.bells import Bells
-from worker.engine.isolation import Isolation
-from worker.engine.patience import Patience
-from worker.engine.quota import Quota
-from worker.engine.recollection import Recollection
-from worker.engine.reliance import Reliance
-from worker.engine.settling import Settling
-from worker.engine.timekeeper import Timekeeper
+from worker.engine.completion import Settling
+from worker.engine.poison_guard import Isolation
+from worker.engine.poll_planner import Timekeeper
+from worker.engine.rate_limiter import Quota
+from worker.engine.redis_recovery import Recollection
+from worker.engine.shutdown_deadline import Patience
+from worker.engine.wakeups import Bells
+from worker.engine.webhook_policy import Reliance
 from worker.provider.knouds.client import Provider, UnknownAccount
 from worker.store import Store
 from worker.store.commit import Stored

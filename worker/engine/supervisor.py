@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from jobs.backoff import Backoff
 from worker.clock import Clock
 from worker.endings import end, was_told_to_end
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 
 log: Final = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from jobs import rate_limits
 from jobs.lanes import Scope
 from jobs.rate_limits import Bucket, Left, Told
 from worker.clock import Clock
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.provider.port import QuotaSeen
 from worker.store.jobs import JobStore
 from worker.store.rate_limits import NEW, QuotaStore

@@ -8,7 +8,7 @@ from jobs.indexes import Index
 from jobs.lanes import JobId
 from jobs.states import State
 from jobs.transitions import come_due
-from worker.engine.bells import Bell, Bells
+from worker.engine.wakeups import Bell, Bells
 from worker.store import Store
 
 BATCH: Final = 500

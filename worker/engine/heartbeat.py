@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import msgspec
 
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.store import Store
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 

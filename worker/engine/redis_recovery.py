@@ -18,7 +18,7 @@ from arq import ArqRedis
 
 from jobs.job import Job
 from jobs.states import Mode, State
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.store.client import Client
 from worker.store.commit import Extra, Stored, age_of
 from worker.store.jobs import JobStore

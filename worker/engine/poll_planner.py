@@ -28,7 +28,7 @@ from jobs.polling.samples import (
 )
 from jobs.polling.schedules import Learned, PollSchedule, learned
 from jobs.rate_limits import WINDOW_S, Bucket
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.store import Store
 from worker.store.durations import Target, decode_sketch, target_of
 

@@ -18,9 +18,9 @@ from jobs.effects import Looks
 from jobs.indexes import is_watched
 from jobs.outcomes import PollAnswer
 from jobs.webhooks import next_look
-from worker.engine.bells import Bell
-from worker.engine.isolation import Isolation
-from worker.engine.reliance import Reliance
+from worker.engine.poison_guard import Isolation
+from worker.engine.wakeups import Bell
+from worker.engine.webhook_policy import Reliance
 from worker.provider.knouds import fields
 from worker.provider.knouds.wire import read_webhook
 from worker.store import Store

@@ -10,7 +10,7 @@ from jobs.effects import Decision
 from jobs.job import Job, Reason
 from jobs.lifecycle import TABLE, Move
 from jobs.outcomes import Fault
-from worker.engine.settling import Settling
+from worker.engine.completion import Settling
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)

@@ -17,8 +17,8 @@ from jobs.holds import Hold, accepted
 from jobs.job import Job
 from jobs.states import AT_REST, State
 from worker.clock import Clock
-from worker.engine.bells import Bells
-from worker.engine.recollection import Recollection
+from worker.engine.redis_recovery import Recollection
+from worker.engine.wakeups import Bells
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import Extra, Stored, age_of

@@ -1,7 +1,7 @@
 """Brings what this worker counted to Redis, every few seconds."""
 
 from worker.clock import Clock
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 from worker.store import Store
 from worker.store.metrics.counters import FLUSH_S
 

@@ -8,7 +8,7 @@ from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from worker.endings import end, was_told_to_end
-from worker.engine.bells import Bell
+from worker.engine.wakeups import Bell
 
 log: Final = structlog.get_logger(__name__)
 
