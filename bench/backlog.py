@@ -26,8 +26,8 @@ from jobs.lanes import Scope
 from jobs.requests import Order
 from jobs.states import Kind, State
 from jobs.transitions import MANUAL
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 BACKLOGS: Final = (100, 1_000, 10_000, 100_000)
 TURNS: Final = 10

@@ -24,9 +24,9 @@ from jobs.outcomes import Accepted, Fault, Finished
 from jobs.requests import Order, new_job
 from jobs.states import Kind
 from worker.clock import SystemClock
-from worker.connection import connect
 from worker.doctor.census import Census
-from worker.embedded import EmbeddedRedis
+from worker.redis.connect import connect
+from worker.redis.embedded import EmbeddedRedis
 from worker.store import open_store
 
 CHUNK = 500

@@ -25,8 +25,8 @@ from bench.running import KEY, Bench, system
 from jobs.lanes import JobId
 from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 from worker.store.read.queries import Filter
 
 RUNS: Final = 400

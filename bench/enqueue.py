@@ -26,8 +26,8 @@ from bench.printing import Aim
 from bench.running import Bench, system
 from jobs.requests import Order
 from jobs.states import Kind
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 from worker.store.arq_codec import deserialize, serialize
 
 SECONDS: Final = 5.0

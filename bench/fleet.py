@@ -19,8 +19,8 @@ from bench.running import Bench, system
 from jobs.lanes import JobId
 from jobs.requests import Order
 from jobs.states import Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 TARGETS: Final = ("gpt-image-2", "suno", "seedance-2-0", "seedance-2-0-full-access")
 WORKERS: Final = 4

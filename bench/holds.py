@@ -17,8 +17,8 @@ from bench.running import Bench, system
 from jobs.holds import released
 from jobs.requests import Order
 from jobs.states import Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 RUNS: Final = 1_000
 PAID: Final = 130

@@ -23,9 +23,9 @@ from config.settings import Settings
 from jobs.indexes import Index
 from jobs.requests import Order
 from jobs.states import Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
 from worker.engine.poll_planner import TICK_S
-from worker.intake import Defaults, Intake
 from worker.store.read.queries import Filter
 
 WARM_UP: Final = 300

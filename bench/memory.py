@@ -14,8 +14,8 @@ from bench.printing import Aim
 from bench.running import Bench, system
 from jobs.requests import Order
 from jobs.states import Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 from worker.store.read.queries import Filter
 
 FIRST: Final = 1_000

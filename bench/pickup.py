@@ -17,8 +17,8 @@ from bench.printing import Aim
 from bench.running import system
 from jobs.requests import Order
 from jobs.states import Kind
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 JOBS: Final = 200
 PAUSE_S: Final = 0.1

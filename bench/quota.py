@@ -23,8 +23,8 @@ from bench.running import KEY, Bench, system
 from jobs.rate_limits import RESERVE
 from jobs.requests import Order
 from jobs.states import Kind, State
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 RUNS: Final = 600
 LIMIT: Final = 100

@@ -20,7 +20,7 @@ import aiohttp
 import psutil
 
 from bench.census import fill
-from worker.embedded import EmbeddedRedis
+from worker.redis.embedded import EmbeddedRedis
 
 CALLS = 20
 

@@ -13,8 +13,8 @@ import psutil
 from pydantic import SecretStr
 
 from config.settings import Settings
-from worker.connection import connect
-from worker.embedded import EmbeddedRedis
+from worker.redis.connect import connect
+from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
 
 KEY = "knouds_live_sandbox"

@@ -16,8 +16,8 @@ from jobs.lanes import Scope
 from jobs.requests import Order
 from jobs.states import Kind
 from jobs.transitions import MANUAL
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import SystemClock
-from worker.intake import Defaults, Intake
 
 BACKLOGS: Final = (100, 10_000)
 QUIET_S: Final = 4.0

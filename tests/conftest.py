@@ -10,8 +10,8 @@ from arq import ArqRedis
 
 from config.settings import Settings
 from tests.chaos.table import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414
-from worker.connection import connect
-from worker.embedded import EmbeddedRedis
+from worker.redis.connect import connect
+from worker.redis.embedded import EmbeddedRedis
 from worker.store.client import Client
 
 

@@ -17,16 +17,16 @@ import uvloop
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
-from worker import guard
+from worker import import_guard
 
-guard.check()  # arq's command imports this module first: somebody else's `config` stops here
+import_guard.check()  # arq's command imports this module first: somebody else's `config` stops here
 
 from config.logging import configure_logging
 from config.settings import Settings, SettingsError, load
-from worker.connection import NoRedisError, connect
-from worker.endings import end, was_told_to_end
-from worker.runtime import Runtime, build
+from worker.compose.worker import Runtime, build
+from worker.redis.connect import NoRedisError, connect
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
+from worker.tasks import end, was_told_to_end
 
 log: Final = structlog.get_logger(__name__)
 

@@ -27,8 +27,8 @@ from tests.chaos.mortal_redis import MortalRedis
 from tests.chaos.scale import FORM, SETTLED_WITHIN_S
 from tests.engine.stack import SOMEBODY, Stack, stack, wait_until
 from worker.clock import SystemClock
-from worker.connection import connect
 from worker.doctor.census import Census
+from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
 
 ASYNC = (

@@ -19,8 +19,8 @@ from tests.engine.stack import Stack, environment
 from tests.unit.core import make
 from worker.cli.exits import Exit
 from worker.cli.main import commands
-from worker.connection import connect
 from worker.doctor.startup import warn_if_unsafe
+from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.client import Client
 

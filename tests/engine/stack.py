@@ -20,15 +20,15 @@ from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import Order
 from jobs.states import AT_REST, Kind, State
+from worker.app.actions import Desk, Person
+from worker.app.enqueue import Intake
+from worker.app.queries import Review
 from worker.clock import SystemClock
-from worker.desk import Desk, Person
-from worker.endings import end
-from worker.intake import Intake
+from worker.compose.worker import intake
 from worker.main import SteadyWorker, arq_settings
-from worker.review import Review
-from worker.runtime import intake
 from worker.store import Store, open_store
 from worker.store.read.queries import Filter
+from worker.tasks import end
 
 WITHIN_S = 15.0
 

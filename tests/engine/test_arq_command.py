@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.states import State
 from tests.engine.stack import Stack, environment
-from worker.connection import connect
+from worker.redis.connect import connect
 
 
 async def test_arq_starts_the_worker_and_no_argument_reaches_its_log(

@@ -12,16 +12,16 @@ from jobs.lanes import JobId, Scope
 from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
 from tests.engine.stack import SOMEBODY, Stack, wait_until
+from worker.app.actions import Desk
 from worker.clock import SystemClock
-from worker.desk import Desk
-from worker.endings import end
+from worker.compose.worker import Runtime, intake
 from worker.engine.poison_guard import INTERNAL
 from worker.engine.redis_recovery import Recollection
 from worker.engine.scheduler import Timer
 from worker.main import SteadyWorker, arq_settings
 from worker.provider.knouds.client import Provider
-from worker.runtime import Runtime, intake
 from worker.store.commit import Stored
+from worker.tasks import end
 from worker.web import running
 
 
@@ -242,7 +242,7 @@ async def test_a_worker_told_to_stop_while_it_starts_ends_cleanly(
         running.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("worker.runtime.warn_if_unsafe", hangs)
+    monkeypatch.setattr("worker.compose.worker.warn_if_unsafe", hangs)
     wanted = arq_settings(system.settings)
     ctx: dict[str, Any] = {"redis": wanted["redis_pool"]}
     start = asyncio.create_task(wanted["on_startup"](ctx))

@@ -11,7 +11,7 @@ from jobs.lifecycle import IllegalMove
 from jobs.states import Kind, Mode, OnUncertain, State
 from jobs.transitions import UNCERTAIN
 from tests.engine.stack import SOMEBODY, Stack, wait_until
-from worker.connection import connect
+from worker.redis.connect import connect
 
 
 async def test_an_async_run_is_polled_to_its_result_and_cost(system: Stack) -> None:

@@ -18,9 +18,9 @@ from jobs.rate_limits import Bucket
 from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from tests.unit.core.make import NOW, a_job, cancelling, changed, running
+from worker.compose.worker import rules
 from worker.engine.poll_planner import TICK_S, UNUSED_S, Timekeeper
 from worker.engine.webhook_policy import Reliance
-from worker.runtime import rules
 from worker.store import Store, open_store
 from worker.store.durations import DurationStore, Target, decode_sketch, target_of
 

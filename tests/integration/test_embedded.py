@@ -13,8 +13,8 @@ from pathlib import Path
 import psutil
 import pytest
 
-from worker import embedded
-from worker.embedded import (
+from worker.redis import embedded
+from worker.redis.embedded import (
     EmbeddedRedis,
     EmbeddedRedisError,
     ServerBinary,
@@ -194,7 +194,7 @@ async def start_elsewhere(
     program = f"""
         import asyncio, uvloop
         from pathlib import Path
-        from worker.embedded import EmbeddedRedis
+        from worker.redis.embedded import EmbeddedRedis
 
         async def main():
             async with EmbeddedRedis(Path({str(state_dir)!r})):

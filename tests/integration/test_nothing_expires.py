@@ -20,8 +20,8 @@ from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, stack
 from tests.integration.moved_redis import MovedRedis, moved_redis
 from worker.clock import SystemClock
-from worker.connection import connect
 from worker.doctor.census import Census
+from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
 
 SIXTY_DAYS_S = 60 * 86_400

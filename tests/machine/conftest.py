@@ -15,7 +15,7 @@ from jobs.states import Kind
 from tests.machine.line import Line
 from tests.machine.provider import PlayedProvider
 from tests.machine.world import World, opened, small
-from worker.connection import connect
+from worker.redis.connect import connect
 from worker.store.client import Client
 
 
@@ -28,7 +28,7 @@ async def _at_once(_: float) -> None:
 def stage(monkeypatch: pytest.MonkeyPatch) -> None:
     """Play the provider and the line, wait in no real time, and name hops in the same order."""
     numbers = itertools.count(1)
-    monkeypatch.setattr("worker.runtime.Provider", PlayedProvider)
+    monkeypatch.setattr("worker.compose.worker.Provider", PlayedProvider)
     monkeypatch.setattr("worker.store.Client", Line)
     monkeypatch.setattr("worker.engine.completion.asyncio", SimpleNamespace(sleep=_at_once))
     monkeypatch.setattr("worker.engine.poller.HAND_OVER_S", 0)

@@ -29,8 +29,8 @@ from tests.machine import answers
 from tests.machine.line import Fault, Mishap
 from tests.machine.provider import Call
 from tests.machine.world import ANN, SERVICES, Worker, World, let_the_dead_rest, small
-from worker.desk import NoSuchJob
-from worker.intake import Conflict
+from worker.app.actions import NoSuchJob
+from worker.app.enqueue import Conflict
 
 T = TypeVar("T")
 

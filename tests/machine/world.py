@@ -1,6 +1,7 @@
 """A whole deployment on one event loop, under a clock that the test moves.
 
-The workers are put together by `worker.runtime.build`, over a real Redis. arq alone is played: an
+The workers are put together by `worker.compose.worker.build`, over a real Redis. arq alone is
+played: an
 entry of its queue is run when the test says so, late and twice if it likes. Nothing here sleeps:
 after every deed the loop runs until nobody can go on without the test.
 """
@@ -29,15 +30,15 @@ from tests.machine.clock import SetClock
 from tests.machine.laws import History, Snapshot, look
 from tests.machine.line import Killed, Line
 from tests.machine.provider import Call, Judge, PlayedProvider, Run
-from worker.connection import connect
-from worker.desk import Desk, Person
-from worker.endings import end
+from worker.app.actions import Desk, Person
+from worker.app.enqueue import Placed
+from worker.compose.worker import Runtime, build, intake
 from worker.engine.supervisor import Service
-from worker.intake import Placed
 from worker.provider.port import CancelTaken
-from worker.runtime import Runtime, build, intake
+from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize
+from worker.tasks import end
 
 ANN: Final = Person("ann", "for the test")
 

@@ -7,8 +7,8 @@ from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
 from tests.pages.reader import Page, Reader
 from tests.web.road import Road
+from worker.app.actions import Desk, Person
 from worker.clock import SystemClock
-from worker.desk import Desk, Person
 from worker.store import Store
 
 LANE = Lane("default", Kind.MODEL, "gpt-image-2")

@@ -10,9 +10,10 @@ from jobs.lanes import Scope
 from jobs.states import State
 from tests.pages.reader import Page, Reader
 from tests.web.road import Road
-from worker.bulk import Act, Bulk, Order, Wanted
+from worker.app.actions import Desk, Person
+from worker.app.bulk import Bulk
+from worker.app.bulk_request import Act, Order, Wanted
 from worker.clock import SystemClock
-from worker.desk import Desk, Person
 from worker.store import Store
 from worker.store.read.queries import Filter
 from worker.web.pages import errands as running_errands

@@ -7,10 +7,10 @@ from jobs.lanes import Scope
 from tests.pages.conftest import Open
 from tests.pages.reader import Reader
 from tests.web.road import Road
+from worker.app.actions import Desk, Person
 from worker.cli.up.plan import free_port
 from worker.clock import SystemClock
-from worker.connection import connect
-from worker.desk import Desk, Person
+from worker.redis.connect import connect
 from worker.store import open_store
 
 LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit")

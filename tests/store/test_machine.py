@@ -35,7 +35,7 @@ from tests.store.contents import (
 from tests.unit.core import make
 from tests.unit.core.make import NOW
 from tests.unit.core.walk import STEP_S, steps
-from worker.connection import connect
+from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.commit import Stored
 from worker.store.jobs import NextLook, NotWritten

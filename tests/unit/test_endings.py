@@ -2,7 +2,7 @@
 
 import asyncio
 
-from worker.endings import end, see_through
+from worker.tasks import end, see_through
 
 
 async def test_what_is_seen_through_is_done_however_often_its_task_is_told_to_end() -> None:

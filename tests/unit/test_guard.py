@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import worker
-from worker import guard
+from worker import import_guard
 
 HOME = Path(worker.__file__).resolve().parent.parent
 
@@ -16,7 +16,12 @@ HOME = Path(worker.__file__).resolve().parent.parent
 def start(*path: Path, program: str = "") -> subprocess.CompletedProcess[str]:
     """Run the guard, then `program`, in a fresh interpreter with this PYTHONPATH."""
     return subprocess.run(
-        [sys.executable, "-P", "-c", f"from worker import guard; guard.check(); {program}"],
+        [
+            sys.executable,
+            "-P",
+            "-c",
+            f"from worker import import_guard; import_guard.check(); {program}",
+        ],
         env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, path))},
         capture_output=True,
         text=True,
@@ -30,7 +35,7 @@ def test_our_own_packages_pass() -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-@pytest.mark.parametrize("name", guard.OURS)
+@pytest.mark.parametrize("name", import_guard.OURS)
 @pytest.mark.parametrize("file", ["{}/__init__.py", "{}.py"])
 def test_somebody_elses_package_or_module_stops_the_start(
     tmp_path: Path, name: str, file: str
@@ -53,7 +58,7 @@ def test_a_mere_folder_of_that_name_does_no_harm(tmp_path: Path) -> None:
 
 def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("importlib.util.find_spec", {"jobs": None}.get)
-    fault = guard.find_foreign()
+    fault = import_guard.find_foreign()
     assert fault is not None
     assert fault.startswith("package 'jobs' is missing")
 

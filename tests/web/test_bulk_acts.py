@@ -18,8 +18,8 @@ from tests.web.api import Api
 from tests.web.road import LOW, Road
 from tests.web.test_acts import PREPARE
 from tests.web.test_gates import put_up
-from worker.bulk import merge
-from worker.desk import Desk, Person
+from worker.app.actions import Desk, Person
+from worker.app.bulk_request import merge
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.jobs import JobStore

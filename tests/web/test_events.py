@@ -13,8 +13,8 @@ from tests.web.conftest import OpenApi
 from tests.web.listening import Listener, listening
 from tests.web.road import Road
 from worker.clock import SystemClock
-from worker.connection import connect
-from worker.embedded import EmbeddedRedis
+from worker.redis.connect import connect
+from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
 from worker.web import events as handler
 from worker.web import feed, running

@@ -7,8 +7,8 @@ import pytest
 
 from jobs.states import Kind, OnUncertain
 from tests.web.api import ORDER, Api
-from worker.intake import BadOrder
-from worker.orders import parse_options, parse_order, read_time
+from worker.app.enqueue import BadOrder
+from worker.app.job_request_parser import parse_options, parse_order, read_time
 
 LIMIT = 1 << 20
 

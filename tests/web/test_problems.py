@@ -14,7 +14,7 @@ from config.settings import Settings
 from tests.web.api import ORDER, Api
 from tests.web.conftest import OpenApi
 from tests.web.road import Road
-from worker.connection import connect
+from worker.redis.connect import connect
 from worker.store import open_store
 from worker.store.jobs import JobStore
 

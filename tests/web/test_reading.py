@@ -7,7 +7,7 @@ import pytest
 from jobs.lanes import Scope
 from tests.web.api import Api
 from tests.web.road import Road
-from worker.desk import Desk, Person
+from worker.app.actions import Desk, Person
 from worker.store.workers import Heartbeat
 
 

@@ -21,7 +21,7 @@ from jobs.lanes import Scope
 from tests.web.api import DOCUMENT
 from tests.web.conftest import OpenApi
 from tests.web.road import Road
-from worker.desk import Desk, Person
+from worker.app.actions import Desk, Person
 from worker.store import Store
 from worker.web import events as stream
 from worker.web.endpoints import Endpoint

@@ -10,7 +10,7 @@ from aiohttp.test_utils import make_mocked_request
 
 from tests.webhooks.hooked import NEXT_SECRET, PATH, SECRET, Hooked, Reply, delivery, signed
 from worker.clock import SystemClock
-from worker.connection import connect
+from worker.redis.connect import connect
 from worker.store import open_store
 from worker.store.webhooks import Received
 from worker.web import running

@@ -39,7 +39,7 @@ def doctor(*, repair: bool, as_json: bool, no_provider: bool, note: str) -> None
     """
     settings = read_settings()
 
-    from worker.connection import NoRedisError  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     visit = _Visit(settings, repair=repair, note=note, quiet=as_json, provider=not no_provider)
     try:
@@ -68,8 +68,8 @@ class _Visit:
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
         from worker.clock import SystemClock  # noqa: PLC0415  not for --help
-        from worker.connection import connect  # noqa: PLC0415  not for --help
         from worker.doctor import gathering  # noqa: PLC0415  not for --help
+        from worker.redis.connect import connect  # noqa: PLC0415  not for --help
         from worker.store import open_store  # noqa: PLC0415  not for --help
 
         clock = SystemClock()

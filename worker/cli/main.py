@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 
 import click
 
-from worker import guard
+from worker import import_guard
 from worker.cli.exits import PROGRAM, Exit, epilog
 
 
@@ -128,7 +128,7 @@ def _run() -> int:
 
 def main() -> None:
     """The console script."""
-    guard.check()
+    import_guard.check()
     sys.exit(int(_run()))
 
 

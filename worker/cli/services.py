@@ -22,8 +22,8 @@ def worker(*, with_parent: bool) -> None:
 
     from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
 
-    from worker.connection import NoRedisError  # noqa: PLC0415  not for --help
     from worker.main import run  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     try:
         _end(run(settings))
@@ -44,7 +44,7 @@ def api(*, with_parent: bool) -> None:
 
     from config.logging import configure_logging  # noqa: PLC0415  not for --help
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
-    from worker.connection import NoRedisError  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
     from worker.web import serve  # noqa: PLC0415  not for --help
 
     configure_logging(

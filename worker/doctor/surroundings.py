@@ -5,9 +5,9 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.settings import Settings
-from worker.connection import SOCKET_TIMEOUT_S
 from worker.doctor.findings import Finding, fail, ok, warn
 from worker.provider.port import Identity, Trouble
+from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_WARN_S: Final = 1.0

@@ -22,7 +22,6 @@ from jobs.lanes import executions
 from jobs.outcomes import Finished, Lost, NoLook, PollAnswer, RunFailed
 from jobs.states import State
 from worker.clock import Clock
-from worker.endings import end
 from worker.engine.completion import Settling
 from worker.engine.poison_guard import Isolation
 from worker.engine.poll_planner import Timekeeper
@@ -34,6 +33,7 @@ from worker.provider.port import CancelAnswer, Trouble
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.jobs import Due, NextLook
+from worker.tasks import end
 
 log: Final = structlog.get_logger(__name__)
 

@@ -5,7 +5,7 @@ from collections.abc import Collection
 from typing import Any
 
 from worker.clock import Clock
-from worker.endings import end
+from worker.tasks import end
 
 
 class Patience:

@@ -18,7 +18,6 @@ from jobs.job import Job
 from jobs.outcomes import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
 from jobs.states import Mode, State
 from worker.clock import Clock
-from worker.endings import end
 from worker.engine.completion import Settling
 from worker.engine.poison_guard import Isolation
 from worker.engine.poll_planner import Timekeeper
@@ -31,6 +30,7 @@ from worker.provider.knouds.client import Provider, UnknownAccount
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.holds import GateStore
+from worker.tasks import end
 
 log: Final = structlog.get_logger(__name__)
 

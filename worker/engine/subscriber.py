@@ -7,8 +7,8 @@ import structlog
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
-from worker.endings import end, was_told_to_end
 from worker.engine.wakeups import Bell
+from worker.tasks import end, was_told_to_end
 
 log: Final = structlog.get_logger(__name__)
 

@@ -10,8 +10,8 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from worker.clock import Clock
-from worker.endings import end, was_told_to_end
 from worker.engine.wakeups import Bell
+from worker.tasks import end, was_told_to_end
 
 log: Final = structlog.get_logger(__name__)
 

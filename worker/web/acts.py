@@ -3,7 +3,7 @@
 from aiohttp import web
 
 from jobs.job import Job
-from worker.orders import encode_inputs
+from worker.app.job_request_parser import encode_inputs
 from worker.web.jobs import wanted_job
 from worker.web.office import acting, office_of
 from worker.web.problems import bad_field

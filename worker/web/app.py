@@ -9,9 +9,9 @@ from redis.exceptions import RedisError
 
 from config.settings import Settings
 from worker.clock import Clock, SystemClock
-from worker.endings import end
 from worker.store import Store
 from worker.store.metrics.counters import FLUSH_S
+from worker.tasks import end
 from worker.web.endpoints import add_endpoint
 from worker.web.headers import add_headers
 from worker.web.office import OFFICE, Office, open_office

@@ -5,8 +5,8 @@ from typing import Any, TypeVar, cast
 import msgspec
 from aiohttp import web
 
-from worker.bulk import SWEEPS, Act, Order, Wanted
-from worker.intake import BadOrder
+from worker.app.bulk_request import SWEEPS, Act, Order, Wanted
+from worker.app.enqueue import BadOrder
 from worker.store.read.queries import Filter
 from worker.web.office import acting, office_of
 from worker.web.problems import bad_field

@@ -7,10 +7,10 @@ from aiohttp import web
 from jobs.holds import Gates
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import Order
-from worker.desk import NoSuchJob
-from worker.intake import BadOrder, Placed
-from worker.orders import parse_order
-from worker.review import Whole
+from worker.app.actions import NoSuchJob
+from worker.app.enqueue import BadOrder, Placed
+from worker.app.job_request_parser import parse_order
+from worker.app.queries import Whole
 from worker.store.read.queries import Filter
 from worker.web.access import person, sees_payloads
 from worker.web.office import Office, office_of

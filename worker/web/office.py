@@ -7,11 +7,11 @@ from aiohttp import web
 
 from config.settings import Settings
 from jobs.concurrency import LaneCaps
-from worker.bulk import Bulk
+from worker.app.actions import Desk, Person
+from worker.app.bulk import Bulk
+from worker.app.enqueue import Defaults, Intake
+from worker.app.queries import Review
 from worker.clock import Clock
-from worker.desk import Desk, Person
-from worker.intake import Defaults, Intake
-from worker.review import Review
 from worker.store import Store
 from worker.web.access import Access, person
 from worker.web.feed import Feed

@@ -24,8 +24,8 @@ from redis.exceptions import (
 )
 
 from jobs.lifecycle import IllegalMove
-from worker.desk import NoSuchHold, NoSuchJob
-from worker.intake import BadOrder, Conflict
+from worker.app.actions import NoSuchHold, NoSuchJob
+from worker.app.enqueue import BadOrder, Conflict
 from worker.store.audit import BadAuditCursor
 from worker.store.read.queries import BadCursor
 

@@ -7,7 +7,7 @@ import msgspec
 from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
-from worker.orders import explain
+from worker.app.job_request_parser import explain
 from worker.store.codec import BROKEN, decode
 from worker.web.problems import Problem, bad_field, bad_parameter
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.states import State
-from worker.review import Review, Stats
+from worker.app.queries import Review, Stats
 from worker.store import Store
 from worker.store.read.queries import WebhookHealth
 

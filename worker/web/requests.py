@@ -9,7 +9,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
-from worker.orders import PLAIN, Account, KindName, Target, Time, shape
+from worker.app.job_request_parser import PLAIN, Account, KindName, Target, Time, shape
 from worker.store.metrics.series import Window
 
 BULK_MOST: Final = 1_000

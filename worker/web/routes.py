@@ -8,7 +8,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from config.settings import Role
-from worker.orders import OrderRequest
+from worker.app.job_request_parser import OrderRequest
 from worker.web import (
     acts,
     answers,

@@ -14,10 +14,10 @@ from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 
 from config.settings import Settings, SettingsError
-from worker.connection import connect
 from worker.doctor.startup import warn_if_unsafe
-from worker.endings import end
+from worker.redis.connect import connect
 from worker.store import Store, open_store
+from worker.tasks import end
 from worker.web.app import create_app
 
 log: Final = structlog.get_logger(__name__)

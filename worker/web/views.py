@@ -14,9 +14,9 @@ from jobs.lanes import Lane
 from jobs.rate_limits import Bucket
 from jobs.states import State
 from jobs.why import Blocker
-from worker.bulk import Act, Counts, Order
-from worker.forecast import Eta
-from worker.review import Evidence, GroupSeen, Stats
+from worker.app.bulk_request import Act, Counts, Order
+from worker.app.eta import Eta
+from worker.app.queries import Evidence, GroupSeen, Stats
 from worker.store.read.queries import LaneCount
 from worker.store.workers import Heartbeat
 

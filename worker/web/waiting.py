@@ -13,7 +13,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs.states import AT_REST
-from worker.desk import NoSuchJob
+from worker.app.actions import NoSuchJob
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)

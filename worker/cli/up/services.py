@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 from worker.cli.exits import PROGRAM, Failure
 from worker.cli.text import clean
-from worker.embedded import EmbeddedRedis, EmbeddedRedisError
+from worker.redis.embedded import EmbeddedRedis, EmbeddedRedisError
 
 LOG_MOST: Final = 32 << 20
 """Bytes after which a log is put aside at the next start."""

@@ -13,7 +13,7 @@ from jobs.holds import Hold, Phase
 from jobs.lanes import covers
 from jobs.states import State
 from jobs.transitions import MANUAL, STUCK, UNCERTAIN
-from worker.review import GroupSeen, Stats
+from worker.app.queries import GroupSeen, Stats
 from worker.web.pages.wording import count, waits
 
 TOLD: Final = 3

@@ -11,7 +11,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.bulk import SWEEPS, Act, Order, merge
+from worker.app.bulk_request import SWEEPS, Act, Order, merge
 from worker.store.codec import BROKEN, decode
 from worker.store.read.queries import Filter
 from worker.web.pages.diffs import Line, diff

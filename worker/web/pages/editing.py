@@ -6,9 +6,9 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.bulk import merge
-from worker.intake import BadOrder
-from worker.orders import encode_inputs
+from worker.app.bulk_request import merge
+from worker.app.enqueue import BadOrder
+from worker.app.job_request_parser import encode_inputs
 from worker.store.codec import BROKEN, decode
 from worker.web.pages.diffs import Line, diff
 from worker.web.pages.job import around, wanted

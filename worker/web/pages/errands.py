@@ -13,10 +13,11 @@ from typing import Final
 
 from aiohttp import web
 
-from worker.bulk import Act, Bulk, Counts, Order
+from worker.app.actions import Person
+from worker.app.bulk import Bulk
+from worker.app.bulk_request import Act, Counts, Order
 from worker.clock import Clock
-from worker.desk import Person
-from worker.endings import end
+from worker.tasks import end
 from worker.web.problems import Problem, problem_of
 
 KEPT: Final = 100

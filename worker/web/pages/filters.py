@@ -13,8 +13,8 @@ import msgspec
 from pydantic import ValidationError
 
 from jobs.states import State
-from worker.bulk import Wanted
-from worker.orders import explain
+from worker.app.bulk_request import Wanted
+from worker.app.job_request_parser import explain
 from worker.store.read.queries import Filter
 from worker.web.pages.wording import read_moment
 from worker.web.requests import JobsQuery

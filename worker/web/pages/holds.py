@@ -8,7 +8,7 @@ from aiohttp import web
 from jobs.holds import Hold, Phase
 from jobs.lanes import parse_scope
 from jobs.transitions import MANUAL
-from worker.review import Stats
+from worker.app.queries import Stats
 from worker.web.pages.attention import queued_behind, waiting_text
 from worker.web.pages.visits import Visit
 from worker.web.pages.wording import count

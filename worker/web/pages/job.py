@@ -7,7 +7,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.desk import NoSuchJob
+from worker.app.actions import NoSuchJob
 from worker.web.jobs import wanted_job
 from worker.web.pages.media import media_of
 from worker.web.pages.offers import Around, offers

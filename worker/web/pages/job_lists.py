@@ -10,7 +10,7 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
-from worker.bulk import SWEEPS, Act
+from worker.app.bulk_request import SWEEPS, Act
 from worker.store.read.queries import BadCursor, Page
 from worker.web.pages.filters import Asked, read_filter
 from worker.web.pages.visits import Visit

@@ -5,8 +5,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from jobs.job import Job
-from worker.intake import BadOrder
-from worker.orders import parse_order
+from worker.app.enqueue import BadOrder
+from worker.app.job_request_parser import parse_order
 from worker.store.codec import decode
 from worker.web.access import person
 from worker.web.pages.job import wanted

@@ -9,7 +9,7 @@ from aiohttp import web
 from jobs.holds import Gates, Phase
 from jobs.rate_limits import Bucket
 from jobs.states import State
-from worker.review import Stats
+from worker.app.queries import Stats
 from worker.store.metrics.series import Window
 from worker.store.read.queries import LaneCount
 from worker.web.pages.attention import verdict

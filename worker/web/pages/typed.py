@@ -3,8 +3,8 @@
 import json
 from typing import Any, cast
 
-from worker.intake import BadOrder
-from worker.orders import encode_inputs
+from worker.app.enqueue import BadOrder
+from worker.app.job_request_parser import encode_inputs
 from worker.store.codec import BROKEN, decode
 
 

@@ -7,7 +7,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from config.settings import Role
-from worker.desk import Person as Actor
+from worker.app.actions import Person as Actor
 from worker.web.access import PARTIAL_HEADER, Person, our_path, person_of
 from worker.web.office import Office, acting, office_of
 from worker.web.pages.flash import Flash, put_flash

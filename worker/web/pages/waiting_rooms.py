@@ -9,8 +9,8 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
-from worker.bulk import Act
-from worker.review import Evidence, GroupSeen
+from worker.app.bulk_request import Act
+from worker.app.queries import Evidence, GroupSeen
 from worker.web.pages.attention import group_href, group_query
 from worker.web.pages.filters import Asked, read_filter
 from worker.web.pages.holds import HoldSeen, seen_holds

@@ -13,8 +13,8 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
 
 from config.settings import Settings
-from worker.embedded import running_url
-from worker.packing import pack_with_hiredis
+from worker.redis.embedded import running_url
+from worker.redis.hiredis_packer import pack_with_hiredis
 from worker.store.arq_codec import deserialize, serialize
 
 CONNECTIONS_MOST: Final = 64

@@ -15,9 +15,9 @@ from jobs.outcomes import Fault
 from jobs.requests import Order, new_job
 from jobs.states import Kind
 from jobs.transitions import bury
+from worker.app.enqueue import BadOrder, Conflict, Intake
+from worker.app.job_request_parser import parse_options
 from worker.clock import Clock
-from worker.intake import BadOrder, Conflict, Intake
-from worker.orders import parse_options
 from worker.store import Store
 from worker.store.codec import encode
 

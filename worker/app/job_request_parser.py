@@ -16,7 +16,7 @@ from config.settings import DEFAULT_ACCOUNT
 from jobs.lanes import JOB_ID, LABEL, PRIORITY_SPAN, TARGET, JobId
 from jobs.requests import Order
 from jobs.states import Kind, OnUncertain
-from worker.intake import BadOrder
+from worker.app.enqueue import BadOrder
 
 DELAY_MOST_S: Final = 10 * 365.25 * 86_400
 """Ten years: a longer delay is a mistake of units."""

@@ -25,15 +25,15 @@ from jobs.job import Job
 from jobs.lanes import covers
 from jobs.lifecycle import IllegalMove
 from jobs.states import SETTLED, State
-from worker.bulk.wishes import SWEEPS, Act, Counts, Order, merge
+from worker.app.actions import ACT_TRIES, Desk, NoSuchHold, Person, cancelled
+from worker.app.bulk_request import SWEEPS, Act, Counts, Order, merge
+from worker.app.enqueue import SPACING_S, BadOrder
+from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
-from worker.desk import ACT_TRIES, Desk, NoSuchHold, Person, cancelled
-from worker.endings import see_through
-from worker.intake import SPACING_S, BadOrder
-from worker.orders import encode_inputs
 from worker.store import Store
 from worker.store.codec import BROKEN, decode
 from worker.store.commit import Extra, Stored
+from worker.tasks import see_through
 
 CHUNK: Final = 200
 """Jobs read at a time."""

@@ -17,7 +17,8 @@ from jobs.concurrency import LaneCaps
 from jobs.effects import Rules
 from jobs.error_table import Disposition, Verdicts
 from jobs.polling.schedules import PollSchedule
-from worker.adoption import Adoption
+from worker.app.arq_ingress import Adoption
+from worker.app.enqueue import Defaults, Intake
 from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
@@ -40,7 +41,6 @@ from worker.engine.supervisor import Supervisor
 from worker.engine.wakeups import Bells
 from worker.engine.webhook_policy import Reliance
 from worker.engine.webhook_processor import Deliveries
-from worker.intake import Defaults, Intake
 from worker.provider.knouds.client import Provider, Timeouts
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat

@@ -12,8 +12,8 @@ from jobs.rate_limits import Bucket, wait_s
 from jobs.states import State
 from jobs.transitions import UNCERTAIN
 from jobs.why import UNKNOWN, Blocker, Surroundings, why_not_running
+from worker.app.eta import Eta, Forecast
 from worker.clock import Clock
-from worker.forecast import Eta, Forecast
 from worker.store import Store
 from worker.store.read.queries import Group, LaneCount
 from worker.store.webhooks import Orphan

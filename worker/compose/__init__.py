@@ -1,0 +1,1 @@
+"""A worker and the API, put together from the settings."""

@@ -1,0 +1,1 @@
+"""Redis servers and connections to them."""
