@@ -18,7 +18,7 @@ from bench.load import Ours
 from bench.measuring import figures, play
 from bench.running import Bench, system
 from bench.workload import burst, sandbox
-from worker.web import running
+from worker.api import running
 
 SECRET: Final = "whsec_of_a_benchmark"  # noqa: S105
 MEDIAN_S: Final = 3.0

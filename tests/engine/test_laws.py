@@ -12,6 +12,7 @@ from jobs.lanes import JobId, Scope
 from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
 from tests.engine.stack import SOMEBODY, Stack, wait_until
+from worker.api import running
 from worker.app.actions import Desk
 from worker.clock import SystemClock
 from worker.compose.worker import Runtime, intake
@@ -22,7 +23,6 @@ from worker.main import SteadyWorker, arq_settings
 from worker.provider.knouds.client import Provider
 from worker.store.commit import Stored
 from worker.tasks import end
-from worker.web import running
 
 
 async def _spoil(system: Stack, redis: ArqRedis, job_id: str) -> None:

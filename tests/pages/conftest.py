@@ -10,9 +10,9 @@ from arq import ArqRedis
 from config.settings import Settings
 from tests.pages.reader import Reader
 from tests.web.road import Road
+from worker.api import running
 from worker.clock import SystemClock
 from worker.store import Store, open_store
-from worker.web import running
 
 Open = Callable[[Store, Settings], AbstractAsyncContextManager[Reader]]
 

@@ -14,10 +14,10 @@ from worker.app.actions import Desk, Person
 from worker.app.bulk import Bulk
 from worker.app.bulk_request import Act, Order, Wanted
 from worker.clock import SystemClock
+from worker.dashboard import background_bulk as running_errands
+from worker.dashboard.background_bulk import Errands
 from worker.store import Store
 from worker.store.read.queries import Filter
-from worker.web.pages import errands as running_errands
-from worker.web.pages.errands import Errands
 
 
 async def states(store: Store) -> dict[State, int]:

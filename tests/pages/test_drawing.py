@@ -16,16 +16,16 @@ from jobs.lanes import JobId
 from jobs.outcomes import Accepted, Fault, Finished
 from jobs.requests import Order, new_job
 from jobs.states import Kind, State
-from worker.web.pages import charts, timeline, wording
-from worker.web.pages.charts import HEIGHT, WIDTH, Line, draw
-from worker.web.pages.diffs import diff
-from worker.web.pages.timeline import bars, steps, stretches
-from worker.web.pages.wording import read_moment
+from worker.dashboard.views import charts, formatting, timeline
+from worker.dashboard.views.charts import HEIGHT, WIDTH, Line, draw
+from worker.dashboard.views.diffs import diff
+from worker.dashboard.views.formatting import read_moment
+from worker.dashboard.views.timeline import bars, steps, stretches
 
 VALUES = st.one_of(st.none(), st.floats(0, 1e9))
 
 
-@pytest.mark.parametrize("module", [wording, timeline, charts])
+@pytest.mark.parametrize("module", [formatting, timeline, charts])
 def test_the_examples_are_true(module: types.ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 

@@ -13,8 +13,8 @@ from jobs import transitions
 from jobs.job import Reason
 from tests.pages.reader import Page, Reader
 from tests.web.road import BAD, Road
+from worker.dashboard.flash import COOKIE
 from worker.store.commit import Extra
-from worker.web.pages.flash import COOKIE
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 QUOTES = "\"><svg onload=alert(3)> ' onfocus=alert(4) autofocus x='"

@@ -11,8 +11,8 @@ from jobs.states import Kind, State
 from tests.pages.reader import Page, Reader
 from tests.web.road import Road
 from worker.clock import SystemClock
+from worker.dashboard.pages import bulk
 from worker.store import Store
-from worker.web.pages import bulk
 
 
 def shown(page: Page) -> list[str]:

@@ -13,8 +13,8 @@ from jobs.states import State
 from tests.pages.conftest import Open
 from tests.pages.reader import Page, Reader
 from tests.web.road import Road
+from worker.dashboard.routes import PAGES
 from worker.store import Store
-from worker.web.pages.routes import PAGES
 
 SECRETS = {role: f"secret-of-{role}-1234567" for role in Role}
 HIDDEN = "Hidden: your role does not see inputs and results"

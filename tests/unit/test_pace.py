@@ -1,6 +1,12 @@
 """Logins are slowed: whoever fails, more and more; everybody a little, when too many fail."""
 
-from worker.web.pace import ADDRESSES_MOST, FORGET_S, UNDER_WAY_MOST, WAIT_MOST_S, Pace
+from worker.api.auth.login_throttle import (
+    ADDRESSES_MOST,
+    FORGET_S,
+    UNDER_WAY_MOST,
+    WAIT_MOST_S,
+    Pace,
+)
 
 HERE = "192.0.2.1"
 

@@ -11,10 +11,10 @@ import aiohttp
 import msgspec
 from jsonschema import Draft202012Validator
 
+from worker.api.endpoints import Endpoint
+from worker.api.openapi import build
+from worker.api.routes import ENDPOINTS
 from worker.store import Store
-from worker.web.endpoints import Endpoint
-from worker.web.openapi import build
-from worker.web.routes import ENDPOINTS
 
 DOCUMENT = build(ENDPOINTS)
 

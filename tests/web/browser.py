@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import aiohttp
 
 from tests.web.api import Reply
-from worker.web.access import COOKIE
+from worker.api.auth.access import COOKIE
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,9 +11,9 @@ from arq import ArqRedis
 from config.settings import Settings
 from tests.web.api import Api
 from tests.web.road import Road
+from worker.api import running
 from worker.clock import SystemClock
 from worker.store import Store, open_store
-from worker.web import running
 
 
 class OpenApi(Protocol):

@@ -9,10 +9,10 @@ from config.settings import ApiToken, Role, Settings, SettingsError
 from tests.web.api import DOCUMENT, ORDER, Api
 from tests.web.conftest import OpenApi
 from tests.web.road import Road
+from worker.api import running
+from worker.api.handlers.events import CONTENT_TYPE as STREAM
+from worker.api.routes import ENDPOINTS
 from worker.store import Store
-from worker.web import running
-from worker.web.events import CONTENT_TYPE as STREAM
-from worker.web.routes import ENDPOINTS
 
 SECRETS = {role: f"{role}-0123456789abcdef" for role in Role}
 TOKENS = tuple(ApiToken(f"{role}-app", role, SecretStr(secret)) for role, secret in SECRETS.items())

@@ -15,10 +15,10 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.states import State
 from tests.engine.stack import stack, wait_until
+from worker.api import running
 from worker.sandbox import SandboxConfig
 from worker.sandbox import running as provider
 from worker.store.metrics.catalog import METERS
-from worker.web import running
 
 DEPLOY = Path(__file__).resolve().parents[2] / "deploy"
 SCRAPED = {"job", "instance", "le"}

@@ -12,13 +12,14 @@ from tests.web.api import DOCUMENT, Api, until
 from tests.web.conftest import OpenApi
 from tests.web.listening import Listener, listening
 from tests.web.road import Road
+from worker.api import running
+from worker.api.handlers import events as handler
+from worker.api.handlers.events import CONTENT_TYPE
+from worker.api.streams import broadcaster
 from worker.clock import SystemClock
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
-from worker.web import events as handler
-from worker.web import feed, running
-from worker.web.events import CONTENT_TYPE
 
 NEW_TO_RUNNING = [(None, "queued"), ("queued", "submitting"), ("submitting", "running")]
 
@@ -213,7 +214,7 @@ async def _blocked(store: Store) -> bool:
 
 
 async def test_more_than_so_many_are_refused(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "LISTENERS_MOST", 1)
+    monkeypatch.setattr(broadcaster, "LISTENERS_MOST", 1)
     async with listening(api.url) as ear:
         await ear.begun()
         reply = await api.get("/v1/events")
@@ -223,28 +224,28 @@ async def test_more_than_so_many_are_refused(api: Api, monkeypatch: pytest.Monke
 async def test_a_listener_that_does_not_keep_up_is_told_to_start_over(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "QUEUE_MOST", 10)
-    source = feed.Feed(store.events)
+    monkeypatch.setattr(broadcaster, "QUEUE_MOST", 10)
+    source = broadcaster.Feed(store.events)
     reading = asyncio.create_task(source.read())
     try:
         async with source.join(None) as slow, source.join(None) as quick:
-            assert isinstance(await anext(slow), feed.News)
-            assert isinstance(await anext(quick), feed.News)
+            assert isinstance(await anext(slow), broadcaster.News)
+            assert isinstance(await anext(quick), broadcaster.News)
             for n in range(12):
                 await _write_entry(store, f"j{n}")
-                assert isinstance(await anext(quick), feed.News)
+                assert isinstance(await anext(quick), broadcaster.News)
             left = [what async for what in slow]
-            assert [type(what) for what in left] == [feed.Reset]
+            assert [type(what) for what in left] == [broadcaster.Reset]
             assert source.listeners == 1
             await _write_entry(store, "more")
-            assert isinstance(await anext(quick), feed.News)
+            assert isinstance(await anext(quick), broadcaster.News)
     finally:
         reading.cancel()
         await asyncio.wait([reading])
 
 
 async def test_what_is_written_while_the_past_is_read_is_told_once(store: Store) -> None:
-    source = feed.Feed(store.events)
+    source = broadcaster.Feed(store.events)
     reading = asyncio.create_task(source.read())
     await _write_entry(store, "first")
     await _write_entry(store, "past")
@@ -263,7 +264,7 @@ async def test_what_is_written_while_the_past_is_read_is_told_once(store: Store)
 
 
 async def test_silence_is_broken_by_a_heartbeat(api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(feed, "HEARTBEAT_S", 0.05)
+    monkeypatch.setattr(broadcaster, "HEARTBEAT_S", 0.05)
     async with listening(api.url) as ear:
         await ear.begun()
         lines = [await ear.answer.content.readline() for _ in range(6)]

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.web.api import DOCUMENT, ORDER, Api
-from worker.web.routes import ENDPOINTS
+from worker.api.routes import ENDPOINTS
 
 
 async def test_the_document_is_valid_openapi_and_served(api: Api) -> None:

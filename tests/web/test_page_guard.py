@@ -12,11 +12,11 @@ from tests.web.browser import Browser, browsing
 from tests.web.listening import listening
 from tests.web.road import Road
 from tests.web.test_sessions import SECRETS, TOKENS
+from worker.api import create_app
+from worker.api.auth.access import COOKIE, login_context, page, person_of
+from worker.api.auth.sessions import csrf_of
+from worker.api.headers import PAGE_POLICY
 from worker.store import Store
-from worker.web import create_app
-from worker.web.access import COOKIE, login_context, page, person_of
-from worker.web.headers import PAGE_POLICY
-from worker.web.sessions import csrf_of
 
 
 @page(Role.READ)

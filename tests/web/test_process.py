@@ -14,13 +14,13 @@ import pytest
 
 from config.settings import Settings, SettingsError
 from tests.web.api import ORDER, is_subscribed, until
+from worker.api import running, serve
 from worker.store import Store
-from worker.web import running, serve
 
 PROGRAM = """
 import asyncio
 from config.settings import load
-from worker.web import serve
+from worker.api import serve
 asyncio.run(serve(load(env_file=None)))
 """
 

@@ -21,12 +21,12 @@ from jobs.lanes import Scope
 from tests.web.api import DOCUMENT
 from tests.web.conftest import OpenApi
 from tests.web.road import Road
+from worker.api.endpoints import Endpoint
+from worker.api.handlers import events as stream
+from worker.api.models.requests import WaitQuery
+from worker.api.routes import ENDPOINTS
 from worker.app.actions import Desk, Person
 from worker.store import Store
-from worker.web import events as stream
-from worker.web.endpoints import Endpoint
-from worker.web.requests import WaitQuery
-from worker.web.routes import ENDPOINTS
 
 # What the library says of types, it says with unknown parameters.
 _checks: Any = checks

@@ -12,9 +12,9 @@ from tests.web.api import keys_like
 from tests.web.browser import Browser, browsing
 from tests.web.conftest import OpenApi
 from tests.web.road import Road
+from worker.api.auth.access import COOKIE, our_path
+from worker.api.auth.sessions import csrf_of
 from worker.store import Store
-from worker.web.access import COOKIE, our_path
-from worker.web.sessions import csrf_of
 
 SECRETS = {role: f"{role}-0123456789abcdef" for role in Role}
 TOKENS = tuple(ApiToken(f"{role}-app", role, SecretStr(secret)) for role, secret in SECRETS.items())

@@ -11,8 +11,9 @@ import pytest
 from config.settings import Settings
 from tests.web.api import Api, Reply, is_subscribed, until
 from tests.web.road import Road
+from worker.api import running
+from worker.api.streams import long_poll
 from worker.store import Store
-from worker.web import running, waiting
 
 
 class Waiting:
@@ -21,15 +22,15 @@ class Waiting:
     def __init__(self, api: Api, monkeypatch: pytest.MonkeyPatch) -> None:
         self._api = api
         self.begun: list[str] = []
-        begin = waiting.Waiters.until_at_rest
+        begin = long_poll.Waiters.until_at_rest
 
         async def noted(
-            waiters: waiting.Waiters, job_id: str, timeout_s: float, is_wanted: Callable[[], bool]
+            waiters: long_poll.Waiters, job_id: str, timeout_s: float, is_wanted: Callable[[], bool]
         ) -> None:
             self.begun.append(job_id)
             await begin(waiters, job_id, timeout_s, is_wanted)
 
-        monkeypatch.setattr(waiting.Waiters, "until_at_rest", noted)
+        monkeypatch.setattr(long_poll.Waiters, "until_at_rest", noted)
 
     async def start(self, job_id: str, timeout_s: float = 30) -> "asyncio.Task[Reply]":
         """Begin to wait; the call is under way when this returns."""
@@ -67,7 +68,7 @@ async def test_a_job_that_settles_is_answered_with_its_result(
     waits: Waiting, road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By the channel alone: the rereading is put off."""
-    monkeypatch.setattr(waiting, "RECHECK_S", 60.0)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 60.0)
     await road.running("j1")
     call = await waits.start("j1")
     await road.succeed("j1", b'{"url":"https://x"}')
@@ -78,7 +79,7 @@ async def test_a_job_that_settles_is_answered_with_its_result(
 async def test_a_job_that_parks_is_answered(
     api: Api, waits: Waiting, road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECHECK_S", 60.0)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 60.0)
     await road.queued("j1")
     call = await waits.start("j1")
     await api.post("/v1/jobs/j1/park")
@@ -93,15 +94,15 @@ async def test_time_up_is_answered_with_the_job_as_it_is(api: Api, road: Road) -
     assert 0.2 <= time.monotonic() - begun < 3
 
 
-def _say_nothing(waiters: waiting.Waiters, job_id: str) -> None:
+def _say_nothing(waiters: long_poll.Waiters, job_id: str) -> None:
     del waiters, job_id
 
 
 async def test_a_lost_message_is_made_up_for_by_reading_again(
     waits: Waiting, road: Road, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECHECK_S", 0.05)
-    monkeypatch.setattr(waiting.Waiters, "_tell", _say_nothing)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 0.05)
+    monkeypatch.setattr(long_poll.Waiters, "_tell", _say_nothing)
     await road.running("j1")
     call = await waits.start("j1")
     await road.succeed("j1")
@@ -111,7 +112,7 @@ async def test_a_lost_message_is_made_up_for_by_reading_again(
 async def test_many_wait_over_one_subscription(
     waits: Waiting, road: Road, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECHECK_S", 60.0)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 60.0)
     await road.running("j1")
     await road.running("j2")
     calls = [await waits.start(f"j{n % 2 + 1}") for n in range(20)]
@@ -126,7 +127,7 @@ async def test_many_wait_over_one_subscription(
 async def test_the_subscription_is_made_again_when_it_is_lost(
     waits: Waiting, road: Road, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECHECK_S", 60.0)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 60.0)
     await road.running("j1")
     call = await waits.start("j1")
     await store.client.call("CLIENT", "KILL", "TYPE", "pubsub")
@@ -146,7 +147,7 @@ async def test_a_timeout_out_of_bounds_is_refused(api: Api, road: Road, timeout_
 async def test_a_job_that_is_gone_is_404_even_for_who_waits(
     waits: Waiting, road: Road, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(waiting, "RECHECK_S", 0.05)
+    monkeypatch.setattr(long_poll, "RECHECK_S", 0.05)
     await road.running("j1")
     call = await waits.start("j1")
     stored = await store.jobs.load("j1")

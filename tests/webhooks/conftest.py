@@ -8,9 +8,9 @@ from pydantic import SecretStr
 
 from tests.engine.stack import stack
 from tests.webhooks.hooked import NEXT_SECRET, SECRET, Hooked
+from worker.api import running as serving
 from worker.engine import webhook_processor
 from worker.sandbox import SandboxConfig, running
-from worker.web import running as serving
 
 
 @pytest.fixture(autouse=True)

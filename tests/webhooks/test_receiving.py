@@ -9,12 +9,12 @@ import pytest
 from aiohttp.test_utils import make_mocked_request
 
 from tests.webhooks.hooked import NEXT_SECRET, PATH, SECRET, Hooked, Reply, delivery, signed
+from worker.api import running
+from worker.api.webhook_receiver import MARGIN_BYTES, Outcome, Reception
 from worker.clock import SystemClock
 from worker.redis.connect import connect
 from worker.store import open_store
 from worker.store.webhooks import Received
-from worker.web import running
-from worker.web.reception import MARGIN_BYTES, Outcome, Reception
 
 BODY = delivery("ex-1")
 HEX = "ab" * 32

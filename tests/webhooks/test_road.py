@@ -13,11 +13,11 @@ from jobs.outcomes import PollAnswer
 from jobs.states import State
 from tests.engine.stack import wait_until
 from tests.webhooks.hooked import Hooked, delivery
+from worker.api.webhook_receiver import Outcome, Reception
 from worker.engine import webhook_processor
 from worker.engine.poller import Poller
 from worker.store.commit import Stored
 from worker.store.webhooks import WebhookStore
-from worker.web.reception import Outcome, Reception
 
 FAR_S = 20.0
 """Nothing polls earlier than this by itself."""

@@ -1,0 +1,135 @@
+"""`POST /login` and `POST /logout`: from a token of the settings to a session, and its end."""
+
+import asyncio
+from math import ceil
+from typing import Final
+
+from aiohttp import web
+
+from config.settings import ApiToken, Role
+from worker.api.auth.access import (
+    COOKIE,
+    LOGIN,
+    Access,
+    client_of,
+    our_path,
+    page,
+    person_of,
+    read_form,
+    require_our_origin,
+)
+from worker.api.auth.login_throttle import Pace
+from worker.api.problems import Problem, show_as_page
+from worker.clock import Clock
+from worker.store.audit import Audit
+
+NOBODY: Final = "nobody"
+"""Who a failed login is by, in the audit."""
+
+
+class Logins:
+    """Lets people in, no faster than the pace, and puts it on record."""
+
+    def __init__(self, access: Access, audit: Audit, clock: Clock) -> None:
+        self._access = access
+        self._audit = audit
+        self._clock = clock
+        self._pace = Pace()
+
+    def install(self, app: web.Application) -> None:
+        """Add the two routes."""
+        app[_LOGINS] = self
+        app.router.add_post(LOGIN, login)
+        app.router.add_post("/logout", logout)
+
+    async def log_in(self, request: web.Request) -> web.Response:
+        """Check a token and open a session; raises `Problem`."""
+        require_our_origin(request, proxied=self._access.proxied)
+        form = await read_form(request)
+        answer = _see_other(our_path(form.get("next", "")))
+        if not self._access.needs_login:
+            return answer
+        token = await self._checked(request, form.get("token", "").strip())
+        if old := request.cookies.get(COOKIE):
+            await self._access.sessions.close(old)
+        session = await self._access.sessions.open(token)
+        await self._record(token.name, "login", self._client(request))
+        answer.set_cookie(
+            COOKIE,
+            session.secret,
+            httponly=True,
+            samesite="Strict",
+            path="/",
+            secure=self._is_https(request),
+        )
+        return answer
+
+    async def log_out(self, request: web.Request) -> web.Response:
+        """End the session of who asks."""
+        answer = _see_other(LOGIN if self._access.needs_login else "/")
+        if secret := request.cookies.get(COOKIE):
+            await self._access.sessions.close(secret)
+            answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+        if self._access.needs_login:
+            await self._record(person_of(request).name, "logout", self._client(request))
+        return answer
+
+    async def _checked(self, request: web.Request, secret: str) -> ApiToken:
+        """The token of a secret, at the pace that wrong ones have left; raises `Problem`."""
+        client = self._client(request)
+        if wait_s := self._pace.wait_s(client, self._clock.now()):
+            raise _slow_down(wait_s)
+        self._pace.under_way += 1
+        try:
+            await asyncio.sleep(self._pace.slowness_s(self._clock.now()))
+        finally:
+            self._pace.under_way -= 1
+        token = self._access.token(secret)
+        if token is not None:
+            self._pace.succeeded(client)
+            return token
+        now = self._clock.now()
+        self._pace.failed(client, now)
+        if count := self._pace.to_record(now):
+            note = "" if count == 1 else f"{count} failed logins since the last line of this kind"
+            await self._record(NOBODY, "login_failed", client, note)
+        detail = "no token of KNOUDS_API_TOKENS has this secret"
+        raise Problem(401, "login-failed", "Login failed", detail)
+
+    async def _record(self, by: str, act: str, client: str, note: str = "") -> None:
+        await self._audit.record(
+            at=self._clock.now(), by=by, act=act, on=client[:64], note=note, jobs=0
+        )
+
+    def _client(self, request: web.Request) -> str:
+        return client_of(request, proxied=self._access.proxied)
+
+    def _is_https(self, request: web.Request) -> bool:
+        told = request.headers.get("X-Forwarded-Proto", "") if self._access.proxied else ""
+        return request.scheme == "https" or told.strip().lower() == "https"
+
+
+_LOGINS: Final = web.AppKey("logins", Logins)
+
+
+async def login(request: web.Request) -> web.StreamResponse:
+    """Open a session for the token in the form."""
+    show_as_page()
+    return await request.app[_LOGINS].log_in(request)
+
+
+@page(Role.ENQUEUE)
+async def logout(request: web.Request) -> web.StreamResponse:
+    """End the session."""
+    return await request.app[_LOGINS].log_out(request)
+
+
+def _see_other(path: str) -> web.Response:
+    return web.Response(status=303, headers={"Location": path})
+
+
+def _slow_down(wait_s: float) -> Problem:
+    seconds = ceil(wait_s)
+    detail = f"too many wrong tokens: try again in {seconds} s"
+    headers = {"Retry-After": str(seconds)}
+    return Problem(429, "slow-down", "Too many tries", detail, headers=headers)

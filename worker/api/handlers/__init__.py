@@ -1,0 +1,1 @@
+"""One module per resource: thin handlers over `worker.app`."""

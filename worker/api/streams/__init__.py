@@ -1,0 +1,1 @@
+"""Responses that last: server-sent events and long polls."""

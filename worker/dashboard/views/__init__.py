@@ -1,0 +1,1 @@
+"""What pages show, made of records: text, tables and charts, without a request."""

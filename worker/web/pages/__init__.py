@@ -1,5 +1,0 @@
-"""The dashboard: pages rendered on the server, over the same parts as the API."""
-
-from worker.web.pages.routes import add_pages
-
-__all__ = ["add_pages"]
