@@ -24,7 +24,7 @@ from jobs.outcomes import Accepted, Fault, Finished
 from jobs.requests import Order, new_job
 from jobs.states import Kind
 from worker.clock import SystemClock
-from worker.doctor.census import Census
+from worker.doctor.integrity_check import Census
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store import open_store

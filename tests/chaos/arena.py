@@ -27,7 +27,7 @@ from tests.chaos.mortal_redis import MortalRedis
 from tests.chaos.scale import FORM, SETTLED_WITHIN_S
 from tests.engine.stack import SOMEBODY, Stack, stack, wait_until
 from worker.clock import SystemClock
-from worker.doctor.census import Census
+from worker.doctor.integrity_check import Census
 from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
 

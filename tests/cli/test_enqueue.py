@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.cli.conftest import Bench, Cli
-from worker.cli.exits import Exit
+from worker.cli.exit_codes import Exit
 
 
 def test_an_order_is_on_record_with_all_that_was_asked_for(bench: Bench) -> None:

@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Answering, Bench, Cli
 from tests.cli.stack import HOME, Outcome, Program, call, command_line, environ
-from worker.cli.exits import MEANINGS, Exit
+from worker.cli.exit_codes import MEANINGS, Exit
 from worker.cli.main import SECTIONS, commands
 
 Under = Callable[[dict[str, str]], Cli]

@@ -8,7 +8,7 @@ import pytest
 
 from tests.cli.conftest import Bench, Cli
 from tests.cli.stack import Program
-from worker.cli.exits import Exit
+from worker.cli.exit_codes import Exit
 
 
 def test_a_list_has_whole_ids_and_no_colours_when_piped(bench: Bench) -> None:

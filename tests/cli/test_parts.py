@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
-from worker.cli.hints import free_group, free_job
+from worker.cli.next_steps import free_group, free_job
 from worker.cli.releasing import filter_of, plan_release
 from worker.cli.text import age, clean, parse_duration, parse_moment, span
 from worker.cli.up.plan import cast_of, child_environ, sandbox_accounts

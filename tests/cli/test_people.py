@@ -7,7 +7,7 @@ import pytest
 
 from tests.cli.conftest import Answering, Bench, Cli
 from tests.cli.stack import Doc
-from worker.cli.exits import Exit
+from worker.cli.exit_codes import Exit
 
 
 def held(bench: Bench, target: str = "suno", code: str = "grant_exhausted") -> str:
@@ -117,7 +117,7 @@ def test_a_terminal_is_asked_before_many_are_released(
 ) -> None:
     job_id = bench.park()
     words = ("parked", "release", "--account", bench.account)
-    monkeypatch.setattr("worker.cli.acting.is_terminal", lambda: True)
+    monkeypatch.setattr("worker.cli.actions.is_terminal", lambda: True)
     refused = bench.cli(*words, stdin="n\n")
     assert refused.code == Exit.FAILED
     assert "Release 1 job?" in refused.err

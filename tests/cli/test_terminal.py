@@ -13,7 +13,7 @@ import pytest
 
 from tests.cli.conftest import Bench
 from tests.cli.stack import command_line, environ
-from worker.cli.exits import Exit
+from worker.cli.exit_codes import Exit
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 

@@ -18,8 +18,8 @@ import pytest
 
 from tests.cli.conftest import Cli, Site
 from tests.cli.stack import Doc, Program, call, environ, wait_until
-from worker.cli.exits import Exit
-from worker.cli.up.demo.scenes import SCENES
+from worker.cli.exit_codes import Exit
+from worker.cli.up.demo.scenarios import SCENES
 
 
 @contextmanager

@@ -3,8 +3,8 @@
 import asyncio
 
 from worker.clock import SystemClock
-from worker.doctor.census import Census, Report
-from worker.doctor.mending import Mender
+from worker.doctor.integrity_check import Census, Report
+from worker.doctor.repair import Mender
 from worker.store import Store
 
 LEASE_S = 10.0

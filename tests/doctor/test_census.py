@@ -13,8 +13,8 @@ from tests.doctor.counting import LEASE_S, census, told
 from tests.store.contents import everything, expected, indexes, records
 from tests.unit.core import make
 from worker.clock import SystemClock
-from worker.doctor.damage import Kind
-from worker.doctor.mending import Outcome
+from worker.doctor.integrity_findings import Kind
+from worker.doctor.repair import Outcome
 from worker.store import Store
 
 LANE = "default/model/suno"

@@ -17,7 +17,7 @@ from config.settings import Settings
 from jobs.indexes import Index
 from tests.engine.stack import Stack, environment
 from tests.unit.core import make
-from worker.cli.exits import Exit
+from worker.cli.exit_codes import Exit
 from worker.cli.main import commands
 from worker.doctor.startup import warn_if_unsafe
 from worker.redis.connect import connect

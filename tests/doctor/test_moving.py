@@ -16,9 +16,9 @@ from tests.doctor.counting import LEASE_S, at_once, census, told
 from tests.engine.stack import SOMEBODY, Stack, wait_until
 from tests.unit.core import make
 from worker.clock import SystemClock
-from worker.doctor.census import Census
-from worker.doctor.damage import Judge, Suspicion
-from worker.doctor.mending import Mender, Outcome
+from worker.doctor.integrity_check import Census
+from worker.doctor.integrity_findings import Judge, Suspicion
+from worker.doctor.repair import Mender, Outcome
 from worker.store import Store
 from worker.store.commit import Stored
 from worker.store.integrity import Ledger, Mend

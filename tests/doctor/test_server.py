@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from worker.doctor.findings import Finding, Level, worst
-from worker.doctor.server import ServerFacts, judge_safety, judge_server, read_server
+from worker.doctor.redis_server import ServerFacts, judge_safety, judge_server, read_server
 
 GIB = 2**30
 

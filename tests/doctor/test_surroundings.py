@@ -7,8 +7,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from jobs.outcomes import Fault
-from worker.doctor.findings import Finding, Level
-from worker.doctor.surroundings import (
+from worker.doctor.environment import (
     NamespaceFacts,
     judge_account,
     judge_accounts,
@@ -17,6 +16,7 @@ from worker.doctor.surroundings import (
     judge_settings,
     judge_workers,
 )
+from worker.doctor.findings import Finding, Level
 from worker.provider.port import Identity, Trouble
 from worker.store.workers import Heartbeat
 

@@ -20,7 +20,7 @@ from jobs.states import Kind, State
 from tests.engine.stack import SOMEBODY, Stack, stack
 from tests.integration.moved_redis import MovedRedis, moved_redis
 from worker.clock import SystemClock
-from worker.doctor.census import Census
+from worker.doctor.integrity_check import Census
 from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
 

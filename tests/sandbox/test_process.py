@@ -10,7 +10,7 @@ import pytest
 
 from worker.sandbox import SandboxConfig, SettableClock, running
 from worker.sandbox.__main__ import main
-from worker.sandbox.catalogue import draw_duration
+from worker.sandbox.provider.catalogue import draw_duration
 
 
 async def test_it_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:

@@ -5,10 +5,10 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.session import talk
+from worker.cli.client_session import talk
 
 if TYPE_CHECKING:
-    from worker.cli.api import Answer, Api
+    from worker.cli.api_client import Answer, Api
 
 
 def show_groups(state: str, *, as_json: bool) -> None:
@@ -22,7 +22,7 @@ def show_groups(state: str, *, as_json: bool) -> None:
         click.echo(grouped.text)
         return
 
-    from worker.cli.screen import show  # noqa: PLC0415  not for --help
-    from worker.cli.views import group_list  # noqa: PLC0415  not for --help
+    from worker.cli.output import show  # noqa: PLC0415  not for --help
+    from worker.cli.tables import group_list  # noqa: PLC0415  not for --help
 
     show(*group_list(grouped.doc, state, held.doc["items"]), whole=True)

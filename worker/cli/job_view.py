@@ -7,8 +7,8 @@ from typing import Any, Final
 from rich.console import RenderableType
 from rich.table import Table
 
-from worker.cli.hints import free_job
-from worker.cli.screen import columns, facts, state, text, widest
+from worker.cli.next_steps import free_job
+from worker.cli.output import columns, facts, state, text, widest
 from worker.cli.text import age, lane_of, parse_time, span
 
 Doc = dict[str, Any]

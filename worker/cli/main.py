@@ -12,7 +12,7 @@ from typing import Final, NamedTuple
 import click
 
 from worker import import_guard
-from worker.cli.exits import PROGRAM, Exit, epilog
+from worker.cli.exit_codes import PROGRAM, Exit, epilog
 
 
 class Entry(NamedTuple):
@@ -26,25 +26,33 @@ class Entry(NamedTuple):
 SECTIONS: Final[dict[str, dict[str, Entry]]] = {
     "Services": {
         "up": Entry("up.command", "up", "Run everything on this machine; --demo shows it all."),
-        "worker": Entry("services", "worker", "Run a worker."),
-        "api": Entry("services", "api", "Serve the HTTP API."),
-        "sandbox": Entry("services", "sandbox", "Serve a local stand-in of Knouds, free of cost."),
+        "worker": Entry("commands.services", "worker", "Run a worker."),
+        "api": Entry("commands.services", "api", "Serve the HTTP API."),
+        "sandbox": Entry(
+            "commands.services", "sandbox", "Serve a local stand-in of Knouds, free of cost."
+        ),
     },
     "Jobs": {
-        "enqueue": Entry("enqueue", "enqueue", "Enqueue one job; --wait for its result."),
-        "batch": Entry("batch", "batch", "Enqueue a file of jobs, one JSON object a line."),
-        "jobs": Entry("jobs", "jobs", "List, show, explain, cancel and park jobs."),
+        "enqueue": Entry("commands.enqueue", "enqueue", "Enqueue one job; --wait for its result."),
+        "batch": Entry(
+            "commands.batch", "batch", "Enqueue a file of jobs, one JSON object a line."
+        ),
+        "jobs": Entry("commands.jobs", "jobs", "List, show, explain, cancel and park jobs."),
     },
     "What waits for a person": {
-        "parked": Entry("parked", "parked", "Parked jobs: list, group, release, resolve."),
-        "dead": Entry("dead", "dead", "Dead letters: list, group, requeue, discard."),
-        "holds": Entry("holds", "holds", "Closed gates: list, set (pause), release."),
+        "parked": Entry("commands.parked", "parked", "Parked jobs: list, group, release, resolve."),
+        "dead": Entry("commands.dead", "dead", "Dead letters: list, group, requeue, discard."),
+        "holds": Entry("commands.holds", "holds", "Closed gates: list, set (pause), release."),
     },
     "How it stands": {
-        "stats": Entry("stats", "stats", "Counts, lanes, quota and workers."),
-        "watch": Entry("stats", "watch", "The same, live, until Ctrl-C."),
-        "audit": Entry("audit", "audit", "What people did: who, when, why, to how many jobs."),
-        "doctor": Entry("doctor", "doctor", "Check Redis, keys, workers, and where every job is."),
+        "stats": Entry("commands.stats", "stats", "Counts, lanes, quota and workers."),
+        "watch": Entry("commands.stats", "watch", "The same, live, until Ctrl-C."),
+        "audit": Entry(
+            "commands.audit", "audit", "What people did: who, when, why, to how many jobs."
+        ),
+        "doctor": Entry(
+            "commands.doctor", "doctor", "Check Redis, keys, workers, and where every job is."
+        ),
     },
 }
 

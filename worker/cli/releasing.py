@@ -8,7 +8,7 @@ left alone, and so are its jobs: freeing one model must not open a whole account
 from dataclasses import dataclass
 from typing import Any
 
-from worker.cli.hints import (
+from worker.cli.next_steps import (
     MANUAL,
     PARTS,
     UNCERTAIN,

@@ -3,10 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
-from worker.doctor.census import Report
-from worker.doctor.damage import REPAIR
 from worker.doctor.findings import Finding, Level, fail, ok, worst
-from worker.doctor.mending import Outcome, shown
+from worker.doctor.integrity_check import Report
+from worker.doctor.integrity_findings import REPAIR
+from worker.doctor.repair import Outcome, shown
 
 PLACES = "census.places"
 

@@ -5,8 +5,8 @@ from typing import Final
 
 import structlog
 
-from worker.doctor.gathering import read_facts
-from worker.doctor.server import judge_safety
+from worker.doctor.probes import read_facts
+from worker.doctor.redis_server import judge_safety
 from worker.store.client import Client
 
 log: Final = structlog.get_logger(__name__)

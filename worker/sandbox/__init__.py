@@ -5,9 +5,9 @@ the options of `inputs.sandbox`. It shares no code with the worker: a stand-in t
 share its mistakes.
 """
 
-from worker.sandbox.app import create_app, running
 from worker.sandbox.clock import Clock, SettableClock, SystemClock
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
+from worker.sandbox.http.app import create_app, running
 
 __all__ = [
     "DEFAULT_KEY",

@@ -6,8 +6,8 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from worker.sandbox.app import running
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
+from worker.sandbox.http.app import running
 
 
 def _limit(text: str) -> int:

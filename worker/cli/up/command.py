@@ -2,8 +2,8 @@
 
 import click
 
-from worker.cli.exits import Ended, Exit
-from worker.cli.session import read_settings
+from worker.cli.client_session import read_settings
+from worker.cli.exit_codes import Ended, Exit
 
 
 @click.command(short_help="Run everything on this machine; --demo shows it all.")

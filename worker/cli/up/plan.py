@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Role, Settings, SettingsError
-from worker.cli.exits import Failure
+from worker.cli.exit_codes import Failure
 from worker.sandbox.config import DEFAULT_KEY
 
 LOCK_FILE: Final = "up.lock"

@@ -13,12 +13,12 @@ import aiohttp
 from rich.console import RenderableType
 
 from config.settings import Settings, SettingsError
-from worker.cli.exits import Exit, WrongSettings
-from worker.cli.screen import console, facts, show, text
+from worker.cli.exit_codes import Exit, WrongSettings
+from worker.cli.output import console, facts, show, text
 from worker.cli.up import plan
-from worker.cli.up.demo.play import play
-from worker.cli.up.demo.stage import Stage
-from worker.cli.up.services import Child, Redis
+from worker.cli.up.demo.run import play
+from worker.cli.up.demo.setup import Stage
+from worker.cli.up.processes import Child, Redis
 from worker.cli.up.stack import Stack, look_ready, until_ready
 
 STOP_MARGIN_S: Final = 10.0

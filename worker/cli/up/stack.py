@@ -6,8 +6,8 @@ from typing import Final, TypeVar
 
 import aiohttp
 
-from worker.cli.exits import Failure
-from worker.cli.up.services import Child, Service
+from worker.cli.exit_codes import Failure
+from worker.cli.up.processes import Child, Service
 
 T = TypeVar("T")
 Say = Callable[[str], None]

@@ -9,9 +9,9 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from worker.cli.screen import columns, console, show, state, text, widest
-from worker.cli.up.demo.scenes import Scene
-from worker.cli.up.demo.stage import Stage
+from worker.cli.output import columns, console, show, state, text, widest
+from worker.cli.up.demo.scenarios import Scene
+from worker.cli.up.demo.setup import Stage
 
 Doc = dict[str, Any]
 

@@ -1,0 +1,94 @@
+"""`worker`, `api` and `sandbox`: the services, each in the foreground until SIGTERM or Ctrl-C."""
+
+import os
+import signal
+import sys
+import threading
+
+import click
+
+from worker.cli.client_session import read_settings
+from worker.cli.exit_codes import Ended, Exit, NoRedis, WrongSettings
+
+with_parent = click.option("--with-parent", is_flag=True, hidden=True)
+
+
+@click.command(short_help="Run a worker.")
+@with_parent
+def worker(*, with_parent: bool) -> None:
+    """Run a worker: it submits, polls, rescues and prunes. Any number may run."""
+    _end_with_parent(wanted=with_parent)
+    settings = read_settings()
+
+    from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
+
+    from worker.main import run  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
+
+    try:
+        _end(run(settings))
+    except NoRedisError as error:
+        raise WrongSettings(str(error)) from None
+    except (RedisError, OSError) as error:
+        raise NoRedis(f"cannot start without Redis: {error}") from None
+
+
+@click.command(short_help="Serve the HTTP API.")
+@with_parent
+def api(*, with_parent: bool) -> None:
+    """Serve the HTTP API on KNOUDS_HTTP_HOST and KNOUDS_HTTP_PORT."""
+    _end_with_parent(wanted=with_parent)
+    settings = read_settings()
+
+    import asyncio  # noqa: PLC0415  not for --help
+
+    from config.logging import configure_logging  # noqa: PLC0415  not for --help
+    from config.settings import SettingsError  # noqa: PLC0415  not for --help
+    from worker.api import serve  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
+
+    configure_logging(
+        settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
+    )
+    try:
+        asyncio.run(serve(settings))
+    except (SettingsError, NoRedisError) as error:
+        raise WrongSettings(str(error)) from None
+
+
+@click.command(
+    short_help="Serve a local stand-in of Knouds, free of cost.",
+    add_help_option=False,
+    context_settings={"ignore_unknown_options": True},
+)
+@with_parent
+@click.argument("options", nargs=-1, type=click.UNPROCESSED)
+def sandbox(*, with_parent: bool, options: tuple[str, ...]) -> None:
+    """Serve a local stand-in of Knouds; --help lists its options."""
+    _end_with_parent(wanted=with_parent)
+
+    from worker.sandbox.__main__ import main  # noqa: PLC0415  not for --help
+
+    _end(main(options))
+
+
+def _end(code: int) -> None:
+    sys.stdout.flush()
+    if code:
+        raise Ended(Exit(code))
+
+
+def _end_with_parent(*, wanted: bool) -> None:
+    """End this process in good order when the one that started it is gone.
+
+    Standard input is a pipe that the parent holds open; its end comes however the parent dies.
+    """
+    if not wanted:
+        return
+
+    def watch() -> None:
+        while os.read(sys.stdin.fileno(), 1_024):
+            pass
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    threading.Thread(target=watch, name="with-parent", daemon=True).start()

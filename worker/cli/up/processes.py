@@ -1,0 +1,178 @@
+"""The parts of `up`: child processes with a log each, and the embedded Redis."""
+
+import asyncio
+import contextlib
+import os
+import signal
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Any, Final, Protocol
+
+from worker.cli.exit_codes import PROGRAM, Failure
+from worker.cli.text import clean
+from worker.redis.embedded import EmbeddedRedis, EmbeddedRedisError
+
+LOG_MOST: Final = 32 << 20
+"""Bytes after which a log is put aside at the next start."""
+
+TAIL_BYTES: Final = 4_096
+TAIL_CHARS: Final = 300
+
+
+class Service(Protocol):
+    """A part that runs until it is stopped, and can be started again when it ends by itself."""
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        ...
+
+    async def start(self) -> None:
+        """Start it; raises Failure."""
+        ...
+
+    async def wait(self) -> str:
+        """Wait for its end, and say how it ended."""
+        ...
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """End it in good order, or at once when `hurry` is set."""
+        ...
+
+
+class Child:
+    """A command of this program as a process of its own, in a process group of its own.
+
+    It holds the other end of a pipe: should we be killed, it notices and ends.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        command: Sequence[str],
+        environ: dict[str, str],
+        log: Path,
+        *,
+        stop_within_s: float,
+    ) -> None:
+        self._name = name
+        self._command = list(command)
+        self._environ = environ
+        self._log = log
+        self._stop_within_s = stop_within_s
+        self._log_from = 0
+        self._process: asyncio.subprocess.Process | None = None
+
+    @property
+    def name(self) -> str:
+        """What it is called in messages."""
+        return self._name
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether it ran and runs no more."""
+        return self._process is not None and self._process.returncode is not None
+
+    async def start(self) -> None:
+        """Start the process; its log goes on where it was."""
+        self._put_log_aside()
+        with self._log.open("ab") as log:
+            self._log_from = log.tell()
+            self._process = await asyncio.create_subprocess_exec(
+                *self._command,
+                "--with-parent",
+                stdin=asyncio.subprocess.PIPE,
+                stdout=log,
+                stderr=log,
+                env=self._environ,
+                start_new_session=True,  # Ctrl-C is for us alone
+            )
+
+    def _put_log_aside(self) -> None:
+        with contextlib.suppress(FileNotFoundError):
+            if self._log.stat().st_size > LOG_MOST:
+                self._log.replace(self._log.with_suffix(".log.1"))
+
+    async def wait(self) -> str:
+        """Wait for its end; returns its exit and the last line of its log."""
+        if self._process is None:
+            return "not started"
+        code = await self._process.wait()
+        how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
+        return f"{how}: {self.last_line() or 'no word'} (log: {self._log})"
+
+    def written(self) -> str:
+        """What it has written to its log since its last start, or the end of that."""
+        with self._log.open("rb") as log:
+            size = log.seek(0, os.SEEK_END)
+            log.seek(max(self._log_from, size - TAIL_BYTES))
+            return log.read().decode(errors="replace")
+
+    def last_line(self) -> str:
+        """The last thing it said."""
+        lines = [line for line in self.written().splitlines() if line.strip()]
+        return clean(lines[-1]).removeprefix(f"{PROGRAM}: ")[:TAIL_CHARS] if lines else ""
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """SIGTERM, then SIGKILL after its time is up or when there is a hurry."""
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        try:
+            self._signal(process, signal.SIGTERM)
+            await _first(process.wait(), hurry.wait(), within_s=self._stop_within_s)
+        finally:
+            self._signal(process, signal.SIGKILL)
+            await process.wait()
+
+    def _signal(self, process: asyncio.subprocess.Process, number: signal.Signals) -> None:
+        if process.returncode is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process.pid, number)
+
+
+class Redis:
+    """The embedded Redis, which comes back on the port it had."""
+
+    name = "redis"
+
+    def __init__(self, state_dir: Path) -> None:
+        self._state_dir = state_dir
+        self._server = EmbeddedRedis(state_dir)
+        self._port = 0
+
+    @property
+    def url(self) -> str:
+        """Where it listens."""
+        return self._server.url
+
+    async def start(self) -> None:
+        """Start the server and wait until it has loaded its data."""
+        self._server = EmbeddedRedis(self._state_dir, port=self._port)
+        try:
+            await self._server.__aenter__()
+        except EmbeddedRedisError as error:
+            raise Failure(str(error)) from None
+        self._port = int(self.url.rpartition(":")[2].partition("/")[0])
+
+    async def wait(self) -> str:
+        """Wait for its end, and let go of the folder."""
+        code = await self._server.wait()
+        await self._server.__aexit__(None, None, None)
+        return f"exit code {code} (log: {self._state_dir / 'redis' / 'server.log'})"
+
+    async def stop(self, hurry: asyncio.Event) -> None:
+        """End it; it is never hurried, it has nothing to wait for."""
+        del hurry
+        await self._server.__aexit__(None, None, None)
+
+
+async def _first(*waits: Coroutine[Any, Any, object], within_s: float) -> None:
+    """Wait for the first of several, at most so long."""
+    tasks = [asyncio.create_task(wait) for wait in waits]
+    try:
+        await asyncio.wait(tasks, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,1 @@
+"""Admin calls under `/_sandbox/`: look into the sandbox, and change it while it runs."""

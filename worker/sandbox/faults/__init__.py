@@ -1,0 +1,1 @@
+"""Faults on request: what there is, what is ordered, and what waits to happen."""

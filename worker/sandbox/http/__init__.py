@@ -1,0 +1,1 @@
+"""The sandbox over HTTP: routes, the running server, webhooks."""

@@ -1,0 +1,58 @@
+"""The sandbox as an aiohttp application, and as a server for the length of a `with` block."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+
+from worker.sandbox.admin import routes
+from worker.sandbox.clock import Clock, SystemClock
+from worker.sandbox.config import SandboxConfig
+from worker.sandbox.http import routes as provider
+from worker.sandbox.http.server import Stage
+
+_LARGEST_BODY = 64 * 1024 * 1024
+_SHUTDOWN_S = 0.1
+
+
+def create_app(config: SandboxConfig, *, clock: Clock | None = None) -> web.Application:
+    """Return the application; it begins to work when it is served."""
+    app = web.Application(client_max_size=_LARGEST_BODY)
+    stage = Stage(config, clock or SystemClock())
+    app[provider.STAGE] = stage
+
+    async def serve(_app: web.Application) -> AsyncIterator[None]:
+        await stage.start()
+        yield
+
+    async def stop(_app: web.Application) -> None:
+        await stage.stop()
+
+    app.cleanup_ctx.append(serve)
+    app.on_shutdown.append(stop)
+    provider.add_routes(app)
+    routes.add_routes(app)
+    provider.add_fallback(app)
+    return app
+
+
+@asynccontextmanager
+async def running(config: SandboxConfig, *, clock: Clock | None = None) -> AsyncGenerator[str]:
+    """Serve a sandbox and yield its base URL, `http://host:port`.
+
+    A caller who hangs up on a request that never ends is noticed, so nothing piles up.
+    """
+    runner = web.AppRunner(
+        create_app(config, clock=clock),
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_SHUTDOWN_S,
+    )
+    await runner.setup()
+    try:
+        site = web.TCPSite(runner, config.host, config.port, backlog=1024)
+        await site.start()
+        port: int = runner.addresses[0][1]
+        yield f"http://{config.host}:{port}"
+    finally:
+        await runner.cleanup()

@@ -1,0 +1,100 @@
+"""The provider's routes over aiohttp: each handler reads, asks the world, carries out."""
+
+from aiohttp import web
+
+from worker.sandbox.config import DEFAULT_KEY
+from worker.sandbox.faults.catalogue import ROWS
+from worker.sandbox.http.server import Stage, respond
+from worker.sandbox.provider import executions
+from worker.sandbox.provider.catalogue import TARGETS, Kind, Mode
+from worker.sandbox.provider.replies import error_reply, json_reply
+from worker.sandbox.provider.submits import Submit, submit
+
+STAGE = web.AppKey("stage", Stage)
+
+_KEY_HEADER = "x-api-key"
+
+
+async def _run(request: web.Request, kind: Kind) -> web.StreamResponse:
+    stage = request.app[STAGE]
+    wants_async = "async=true" in request.rel_url.raw_query_string.split("&")
+    call = Submit(
+        kind=kind,
+        name=request.match_info["name"],
+        mode=Mode.ASYNC if wants_async else Mode.SYNC,
+        key=request.headers.get(_KEY_HEADER),
+        raw=await request.read(),
+    )
+    verdict = submit(stage.world, call, stage.clock.now())
+    return await stage.perform(request, f"run.{kind}", verdict)
+
+
+async def _run_model(request: web.Request) -> web.StreamResponse:
+    return await _run(request, Kind.MODEL)
+
+
+async def _run_workflow(request: web.Request) -> web.StreamResponse:
+    return await _run(request, Kind.WORKFLOW)
+
+
+async def _poll(request: web.Request) -> web.StreamResponse:
+    stage = request.app[STAGE]
+    key = request.headers.get(_KEY_HEADER)
+    verdict = executions.poll(stage.world, request.match_info["id"], key, stage.clock.now())
+    return await stage.perform(request, "poll", verdict)
+
+
+async def _cancel(request: web.Request) -> web.StreamResponse:
+    stage = request.app[STAGE]
+    key = request.headers.get(_KEY_HEADER)
+    verdict = executions.cancel(stage.world, request.match_info["id"], key, stage.clock.now())
+    return await stage.perform(request, "cancel", verdict)
+
+
+async def _schema(request: web.Request) -> web.StreamResponse:
+    stage = request.app[STAGE]
+    key = request.headers.get(_KEY_HEADER)
+    verdict = executions.schema(stage.world, request.match_info["name"], key, stage.clock.now())
+    return await stage.perform(request, "schema", verdict)
+
+
+async def _whoami(request: web.Request) -> web.StreamResponse:
+    stage = request.app[STAGE]
+    key = request.headers.get(_KEY_HEADER)
+    verdict = executions.whoami(stage.world, key, stage.clock.now())
+    return await stage.perform(request, "whoami", verdict)
+
+
+async def _index(request: web.Request) -> web.StreamResponse:
+    """Say what is here."""
+    resources = {resource.canonical for resource in request.app.router.resources()}
+    index = {
+        "service": "a local stand-in for the Knouds API; nothing here costs anything",
+        "key": DEFAULT_KEY,
+        "routes": sorted(resources),
+        "models": [t.name for t in TARGETS if t.kind is Kind.MODEL],
+        "workflows": [t.name for t in TARGETS if t.kind is Kind.WORKFLOW],
+        "faults": sorted(ROWS),
+    }
+    return respond(json_reply(index))
+
+
+async def _nothing(request: web.Request) -> web.StreamResponse:
+    return respond(error_reply(404, f"Nothing at {request.method} {request.path}"))
+
+
+def add_routes(app: web.Application) -> None:
+    """Add the provider's routes, the index, and a JSON 404 for the rest."""
+    router = app.router
+    router.add_get("/api/executions/{id}", _poll)
+    router.add_post("/api/executions/{id}/cancel", _cancel)
+    router.add_post("/api/models/{name}/run", _run_model)
+    router.add_post("/api/workflows/{name}/run", _run_workflow)
+    router.add_get("/api/workflows/{name}/schema", _schema)
+    router.add_get("/api/whoami", _whoami)
+    router.add_get("/", _index)
+
+
+def add_fallback(app: web.Application) -> None:
+    """Add the answer to everything else; must come last."""
+    app.router.add_route("*", "/{path:.*}", _nothing)

@@ -1,0 +1,1 @@
+"""The provider's own world: accounts, targets, runs, limits. No HTTP."""

@@ -1,0 +1,197 @@
+"""What the stand-in sells: models and workflows, as data."""
+
+import math
+import random
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+
+from worker.sandbox.provider.replies import JsonObject
+from worker.sandbox.provider.tiers import Tier
+
+
+class Kind(StrEnum):
+    """What can be run."""
+
+    MODEL = "model"
+    WORKFLOW = "workflow"
+
+
+class Mode(StrEnum):
+    """How a run is asked for."""
+
+    ASYNC = "async"
+    SYNC = "sync"
+
+
+class Backend(StrEnum):
+    """The provider behind a model; only kie polls, so only kie runs async."""
+
+    KIE = "kie"
+    FAL = "fal"
+    ANTHROPIC = "anthropic"
+
+
+@dataclass(frozen=True, slots=True)
+class Output:
+    """What a result holds: so many URLs of each, and perhaps a text."""
+
+    images: int = 0
+    videos: int = 0
+    audios: int = 0
+    text: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """One input in a target's schema."""
+
+    name: str
+    type: str = "string"
+    default: object = ""
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Target:
+    """A model or a workflow. `nodes` are the model nodes, each of which costs credits."""
+
+    kind: Kind
+    name: str
+    title: str
+    cost: int
+    median_s: float
+    output: Output
+    sigma: float = 0.35
+    cap_s: float = 600.0
+    backend: Backend = Backend.KIE
+    nodes: tuple[str, ...] = ()
+    tier: Tier = Tier.FREE
+    grant: int | None = None
+    fields: tuple[Field, ...] = field(default=(Field("prompt"),))
+
+    @property
+    def runs_async(self) -> bool:
+        """Whether `?async=true` works for it."""
+        return self.backend is Backend.KIE
+
+
+def _model(name: str, title: str, cost: int, median_s: float, output: Output) -> Target:
+    return Target(
+        kind=Kind.MODEL,
+        name=name,
+        title=title,
+        cost=cost,
+        median_s=median_s,
+        output=output,
+        nodes=(name,),
+    )
+
+
+_VIDEO, _IMAGE, _SONGS, _TEXT = (
+    Output(videos=1),
+    Output(images=1),
+    Output(audios=2),
+    Output(text=True),
+)
+
+TARGETS = (
+    _model("seedance-2-0", "Seedance 2.0", 40, 45.0, _VIDEO),
+    _model("seedance-2-0-full-access", "Seedance 2.0 (full access)", 60, 60.0, _VIDEO),
+    _model("suno", "Suno", 10, 30.0, _SONGS),
+    _model("gpt-image-2", "GPT Image 2", 8, 20.0, _IMAGE),
+    replace(_model("kling-2-5", "Kling 2.5", 35, 40.0, _VIDEO), backend=Backend.FAL),
+    replace(_model("seedream-v5", "Seedream v5", 4, 6.0, _IMAGE), backend=Backend.FAL),
+    replace(_model("nano-banana-2", "Nano Banana 2", 3, 4.0, _IMAGE), backend=Backend.FAL),
+    replace(_model("claude-sonnet", "Claude Sonnet", 2, 3.0, _TEXT), backend=Backend.ANTHROPIC),
+    Target(
+        kind=Kind.MODEL,
+        name="veo-4-ultra",
+        title="Veo 4 Ultra: Enterprise only",
+        cost=120,
+        median_s=90.0,
+        output=_VIDEO,
+        nodes=("veo-4-ultra",),
+        tier=Tier.ENTERPRISE,
+    ),
+    Target(
+        kind=Kind.MODEL,
+        name="hailuo-trial",
+        title="Hailuo: three trial runs below Enterprise",
+        cost=25,
+        median_s=30.0,
+        output=_VIDEO,
+        nodes=("hailuo-trial",),
+        grant=3,
+    ),
+    Target(
+        kind=Kind.WORKFLOW,
+        name="my-pipeline",
+        title="Picture, song and film",
+        cost=78,
+        median_s=75.0,
+        output=Output(images=1, videos=1, audios=1),
+        nodes=("gpt-image-2", "suno", "seedance-2-0-full-access"),
+    ),
+    Target(
+        kind=Kind.WORKFLOW,
+        name="product-shots",
+        title="Product shots",
+        cost=16,
+        median_s=25.0,
+        output=Output(images=4),
+        nodes=("gpt-image-2", "gpt-image-2"),
+        fields=(
+            Field("product_image", required=True),
+            Field("prompt"),
+            Field("count", "number", 4),
+        ),
+    ),
+    Target(
+        kind=Kind.WORKFLOW,
+        name="caption-images",
+        title="Captions, sync only",
+        cost=5,
+        median_s=5.0,
+        output=Output(images=1, text=True),
+        nodes=("nano-banana-2", "claude-sonnet"),
+        backend=Backend.FAL,
+    ),
+)
+
+CATALOGUE: dict[tuple[Kind, str], Target] = {(t.kind, t.name): t for t in TARGETS}
+
+
+def draw_duration(dice: random.Random, median_s: float, sigma: float, cap_s: float) -> float:
+    """Draw a lognormal duration: `median · exp(sigma · N(0, 1))`, capped."""
+    return min(cap_s, median_s * math.exp(sigma * dice.gauss(0.0, 1.0)))
+
+
+def make_result(target: Target, execution_id: str) -> JsonObject:
+    """Return the result a run of `target` ends with: arrays of URLs, perhaps a text."""
+    base = f"https://cdn.knouds.example/{execution_id}"
+    output = target.output
+    result: JsonObject = {}
+    for name, count, ending in (
+        ("images", output.images, "png"),
+        ("videos", output.videos, "mp4"),
+        ("audios", output.audios, "mp3"),
+    ):
+        if count:
+            result[name] = [f"{base}/{n}.{ending}" for n in range(count)]
+    if output.text:
+        result["text"] = f"What {target.title} has to say."
+    return result
+
+
+def schema_of(target: Target) -> JsonObject:
+    """Return the answer of the schema call."""
+    return {
+        "name": target.title,
+        "description": f"{target.title}: {' → '.join(target.nodes)}",
+        "fields": [
+            {"name": f.name, "type": f.type, "default": f.default, "required": f.required}
+            for f in target.fields
+        ],
+        "values": {f.name: f.default for f in target.fields},
+        "estimatedCreditCost": target.cost,
+    }

@@ -1,0 +1,59 @@
+"""What has happened, counted: requests by route and status, and the fate of each label."""
+
+from collections import Counter, defaultdict
+from dataclasses import dataclass
+
+from worker.sandbox.provider.replies import Credits
+
+
+@dataclass(slots=True)
+class LabelEntry:
+    """One label's account.
+
+    `posts` are run requests that arrived, whatever became of them; `started` the runs they
+    started; `charged` the runs that took credits or a trial run, `refunded` those that gave them
+    back; `credits` what is spent in the end; `faulted` the submits a fault from `inputs.sandbox`
+    was applied to.
+    """
+
+    posts: int = 0
+    started: int = 0
+    charged: int = 0
+    refunded: int = 0
+    polls: int = 0
+    cancels: int = 0
+    faulted: int = 0
+    credits: Credits = 0
+
+
+class Ledger:
+    """Counts of everything but admin calls."""
+
+    def __init__(self) -> None:
+        self.requests: Counter[tuple[str, str]] = Counter()
+        self.labels: defaultdict[str, LabelEntry] = defaultdict(LabelEntry)
+
+    def count(self, route: str, outcome: int | str) -> None:
+        """Count one request by its route and its status, or `dropped`, `hung` or `left`."""
+        self.requests[route, str(outcome)] += 1
+
+    def routes(self) -> dict[str, dict[str, int]]:
+        """Return the request counts as route → status → n."""
+        table: dict[str, dict[str, int]] = {}
+        for (route, outcome), n in sorted(self.requests.items()):
+            table.setdefault(route, {})[outcome] = n
+        return table
+
+    def totals(self) -> LabelEntry:
+        """Return the sums over all labels."""
+        total = LabelEntry()
+        for entry in self.labels.values():
+            total.posts += entry.posts
+            total.started += entry.started
+            total.charged += entry.charged
+            total.refunded += entry.refunded
+            total.polls += entry.polls
+            total.cancels += entry.cancels
+            total.faulted += entry.faulted
+            total.credits += entry.credits
+        return total

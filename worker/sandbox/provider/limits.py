@@ -1,0 +1,93 @@
+"""Rate limits: per user, per route, per window, with the headers the provider sends."""
+
+import math
+from dataclasses import dataclass
+from enum import StrEnum
+
+from worker.sandbox.config import SandboxConfig
+from worker.sandbox.provider.accounts import User
+from worker.sandbox.provider.tiers import PLANS, Tier
+
+
+class Bucket(StrEnum):
+    """The routes that are counted, each on its own."""
+
+    WORKFLOW = "workflow"
+    MODEL = "model"
+    EXECUTION = "execution"
+    ACCOUNT = "account"
+    """All of a user's routes in one: where this one is limited, the others do not count."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A limit per window of `window_s` seconds. `limit` None: by the tier. 0: unlimited."""
+
+    limit: int | None
+    window_s: float
+
+    def limit_for(self, tier: Tier) -> int | None:
+        """Return the requests a window allows a user of `tier`; None when unlimited."""
+        limit = PLANS[tier].limit if self.limit is None else self.limit
+        return limit or None
+
+
+@dataclass(slots=True)
+class Window:
+    """One user's use of one route. It starts with the first request after the last one ended."""
+
+    started_at: float
+    used: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quota:
+    """What the limiter says to one request."""
+
+    tier: Tier
+    limit: int
+    remaining: int
+    reset_at: float
+    allowed: bool
+
+    def headers(self) -> dict[str, str]:
+        """Return the documented headers; the reset is in whole unix seconds, rounded up."""
+        return {
+            "X-RateLimit-Limit": str(self.limit),
+            "X-RateLimit-Remaining": str(self.remaining),
+            "X-RateLimit-Reset": str(math.ceil(self.reset_at)),
+        }
+
+    def retry_after(self, now: float) -> int:
+        """Return the whole seconds to wait, at least one."""
+        return max(1, math.ceil(self.reset_at - now))
+
+
+class Limiter:
+    """The rules and the windows in use."""
+
+    def __init__(self, config: SandboxConfig) -> None:
+        self.rules = {
+            Bucket.WORKFLOW: Rule(config.limit, config.window_s),
+            Bucket.MODEL: Rule(config.limit, config.window_s),
+            Bucket.EXECUTION: Rule(config.poll_limit or 0, config.window_s),
+            Bucket.ACCOUNT: Rule(0, config.window_s),
+        }
+        self.windows: dict[tuple[str, Bucket], Window] = {}
+
+    def take(self, user: User, bucket: Bucket, now: float) -> Quota | None:
+        """Count one request; None when the route is unlimited for this user."""
+        if self.rules[Bucket.ACCOUNT].limit_for(user.tier) is not None:
+            bucket = Bucket.ACCOUNT
+        rule = self.rules[bucket]
+        limit = rule.limit_for(user.tier)
+        if limit is None:
+            return None
+        window = self.windows.get((user.id, bucket))
+        if window is None or now >= window.started_at + rule.window_s:
+            window = self.windows[user.id, bucket] = Window(now)
+        allowed = window.used < limit
+        if allowed:
+            window.used += 1
+        reset_at = window.started_at + rule.window_s
+        return Quota(user.tier, limit, limit - window.used, reset_at, allowed)

@@ -1,0 +1,79 @@
+"""What is to happen later: one heap, and one loop that works it off."""
+
+import asyncio
+import heapq
+import itertools
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TypeAlias
+
+from worker.sandbox.clock import Clock
+from worker.sandbox.provider.accounts import Hook
+from worker.sandbox.provider.runs import Run
+
+_IDLE_S = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Settle:
+    """The run may have ended: charge, refund, send its webhook."""
+
+    run: Run
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """One webhook to send; `attempt` counts from 1."""
+
+    hook: Hook
+    body: bytes
+    run: Run | None = None
+    attempt: int = 1
+
+
+Entry: TypeAlias = Settle | Delivery
+
+
+class Agenda:
+    """Entries by time. Pushing is synchronous and cheap; only `work` waits."""
+
+    def __init__(self) -> None:
+        self._heap: list[tuple[float, int, Entry]] = []
+        self._order = itertools.count()
+        self._sleep: asyncio.Task[None] | None = None
+
+    def __len__(self) -> int:
+        return len(self._heap)
+
+    def push(self, when: float, entry: Entry) -> None:
+        """Note `entry` for the moment `when`."""
+        heapq.heappush(self._heap, (when, next(self._order), entry))
+        if self._sleep is not None and self._heap[0][0] == when:
+            self._sleep.cancel()
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self._heap.clear()
+
+    def due(self, now: float) -> list[Entry]:
+        """Take what is due at `now`, oldest first."""
+        entries: list[Entry] = []
+        while self._heap and self._heap[0][0] <= now:
+            entries.append(heapq.heappop(self._heap)[2])
+        return entries
+
+    async def work(self, clock: Clock, perform: Callable[[Entry], None]) -> None:
+        """Hand each entry to `perform` at its time, until cancelled."""
+        while True:
+            now = clock.now()
+            for entry in self.due(now):
+                perform(entry)
+            until = self._heap[0][0] if self._heap else now + _IDLE_S
+            if until <= now:
+                continue
+            self._sleep = asyncio.ensure_future(clock.sleep_until(until))
+            try:
+                await asyncio.wait({self._sleep})
+            finally:
+                self._sleep.cancel()
+                self._sleep = None
