@@ -14,7 +14,17 @@ from typing import Any, Final
 from bench.peers.environments import CACHE
 
 BENCHES: Final = (
-    *("load", "enqueue", "pickup", "idle", "backlog", "memory", "fleet", "startup", "depth"),
+    *(
+        "load",
+        "enqueue_rate",
+        "pickup",
+        "idle",
+        "backlog",
+        "memory",
+        "scaling",
+        "startup_time",
+        "depth",
+    ),
 )
 
 

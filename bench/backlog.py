@@ -15,58 +15,58 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from typing import Final
 
-from bench import printing
-from bench.asking import requests
-from bench.measuring import cpu_s
-from bench.printing import Aim
-from bench.running import Bench, system
+from bench import results
+from bench.bench_system import BenchSystem, bench_system
+from bench.measurement import cpu_s
+from bench.results import Aim
+from bench.sandbox_admin import requests
 from jobs.holds import Hold
 from jobs.indexes import Index
 from jobs.lanes import Scope
-from jobs.requests import Order
+from jobs.requests import JobRequest
 from jobs.states import Kind, State
 from jobs.transitions import MANUAL
-from worker.app.enqueue import Defaults, Intake
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 
 BACKLOGS: Final = (100, 1_000, 10_000, 100_000)
 TURNS: Final = 10
-FIRST: Final = 200
+WARM_UP: Final = 200
 MEASURED: Final = 500
 IN_FLIGHT: Final = 200
 """A cap: without it, what is in flight depends on the length of the line."""
 
-ORDER: Final = Order(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s":0.2}}')
+REQUEST: Final = JobRequest(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s":0.2}}')
 PAUSE: Final = Hold(id="hold-bench", scope=Scope("default"), code=MANUAL, created_at=0.0)
-LOOK_S: Final = 0.02
+POLL_S: Final = 0.02
 CHUNK: Final = 500
 COST_MOST: Final = 1.15
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class PausedBacklog:
     """A system with a line of jobs behind a pause."""
 
-    bench: Bench
-    intake: Intake
+    bench: BenchSystem
+    enqueuer: Enqueuer
     length: int
 
     async def fill(self) -> None:
         """Put up the pause, let what runs end, and enqueue what the line has lost."""
-        await self.bench.store.gates.put_up(PAUSE)
+        await self.bench.store.holds.place(PAUSE)
         while await self._count(State.SUBMITTING, State.RUNNING):  # noqa: ASYNC110 - Redis does not tell
-            await asyncio.sleep(LOOK_S)
-        left = FIRST + MEASURED + IN_FLIGHT + self.length - await self._count(State.QUEUED)
+            await asyncio.sleep(POLL_S)
+        left = WARM_UP + MEASURED + IN_FLIGHT + self.length - await self._count(State.QUEUED)
         while left > 0:
-            await self.intake.enqueue_many([(None, ORDER)] * min(CHUNK, left))
+            await self.enqueuer.enqueue_many([(None, REQUEST)] * min(CHUNK, left))
             left -= CHUNK
 
     async def turn(self) -> Counter[str]:
         """End the pause; what `MEASURED` runs took after the first."""
         await self.fill()
         done = await self._count(State.SUCCEEDED)
-        await self.bench.store.gates.change(PAUSE.key, lambda _: None)
-        first = await self._until_succeeded(done + FIRST)
+        await self.bench.store.holds.change(PAUSE.key, lambda _: None)
+        first = await self._until_succeeded(done + WARM_UP)
         before = await self._spent()
         last = await self._until_succeeded(first + MEASURED)
         spent = await self._spent()
@@ -75,7 +75,7 @@ class Line:
 
     async def _until_succeeded(self, count: int) -> int:
         while (found := await self._count(State.SUCCEEDED)) < count:  # noqa: ASYNC110
-            await asyncio.sleep(LOOK_S)
+            await asyncio.sleep(POLL_S)
         return found
 
     async def _count(self, *states: State) -> int:
@@ -98,9 +98,9 @@ class Line:
 
 
 @asynccontextmanager
-async def _line(length: int) -> AsyncGenerator[Line]:
-    async with system(KNOUDS_LANE_CAPS=f'{{"*": {IN_FLIGHT}}}') as bench:
-        line = Line(bench, Intake(bench.store, SystemClock(), Defaults()), length)
+async def _backlog(length: int) -> AsyncGenerator[PausedBacklog]:
+    async with bench_system(KNOUDS_LANE_CAPS=f'{{"*": {IN_FLIGHT}}}') as bench:
+        line = PausedBacklog(bench, Enqueuer(bench.store, SystemClock(), JobDefaults()), length)
         await line.fill()
         yield line
 
@@ -108,7 +108,7 @@ async def _line(length: int) -> AsyncGenerator[Line]:
 async def measure(backlogs: Sequence[int]) -> dict[str, dict[str, float]]:
     """The cost of a run with so many jobs in line behind it, for each."""
     async with AsyncExitStack() as stack:
-        lines = [await stack.enter_async_context(_line(length)) for length in backlogs]
+        lines = [await stack.enter_async_context(_backlog(length)) for length in backlogs]
         totals = {line.length: Counter[str]() for line in lines}
         for turn in range(TURNS + 1):
             for line in lines if turn % 2 else reversed(lines):
@@ -140,9 +140,9 @@ async def main(backlogs: Sequence[int]) -> None:
         Aim(f"{name}, {backlogs[-1]:,} over {backlogs[0]:,}", most[name] / least[name], COST_MOST)
         for name in ("cpu_s_per_1000", "redis_cpu_s_per_1000", "redis_commands_per_run")
     ]
-    printing.table(found, "backlog")
-    printing.aims(wanted)
-    printing.as_json("backlog", {"rows": found}, wanted)
+    results.table(found, "backlog")
+    results.aims(wanted)
+    results.as_json("backlog", {"rows": found}, wanted)
 
 
 if __name__ == "__main__":

@@ -19,13 +19,13 @@ from typing import Any, Final
 
 from arq.connections import ArqRedis, RedisSettings, create_pool
 
-from bench import naive_arq, printing
-from bench.asking import ask
-from bench.running import KEY, Bench, system
+from bench import naive_arq, results
+from bench.bench_system import KEY, BenchSystem, bench_system
+from bench.sandbox_admin import admin_get
 from jobs.lanes import JobId
-from jobs.requests import Order
-from jobs.states import AT_REST, Kind, State
-from worker.app.enqueue import Defaults, Intake
+from jobs.requests import JobRequest
+from jobs.states import SETTLED_OR_PARKED, Kind, State
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 from worker.store.read.queries import Filter
 
@@ -37,18 +37,18 @@ TARGET: Final = "gpt-image-2"
 SETTLED_WITHIN_S: Final = 45.0
 
 IN_FLIGHT: Final = 500
-LOOK_S: Final = 0.1
+POLL_S: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
-class Schedule:
+class CrashSchedule:
     """What happens when (seconds from the start), the same for everybody."""
 
     runs: tuple[tuple[float, str, dict[str, Any]], ...]
     kills: tuple[tuple[float, int], ...]
 
 
-def schedule(seed: int) -> Schedule:
+def schedule(seed: int) -> CrashSchedule:
     """Runs of 0.5 to 2 s that come evenly, submits that take 20 to 300 ms, kills at random."""
     dice = random.Random(seed)  # noqa: S311 - a schedule
     runs = [
@@ -64,11 +64,11 @@ def schedule(seed: int) -> Schedule:
         for n in range(RUNS)
     ]
     moments = sorted(dice.uniform(1.0, OVER_S) for _ in range(KILLS))
-    return Schedule(tuple(runs), tuple((at, n % SLOTS) for n, at in enumerate(moments)))
+    return CrashSchedule(tuple(runs), tuple((at, n % SLOTS) for n, at in enumerate(moments)))
 
 
 @dataclass(slots=True)
-class Workers:
+class CrashWorkers:
     """Worker processes of one kind; a killed one is replaced at once."""
 
     command: Sequence[str]
@@ -107,8 +107,8 @@ class Workers:
 
 
 @asynccontextmanager
-async def _workers(command: Sequence[str], environ: dict[str, str]) -> AsyncGenerator[Workers]:
-    workers = Workers(command, environ)
+async def _workers(command: Sequence[str], environ: dict[str, str]) -> AsyncGenerator[CrashWorkers]:
+    workers = CrashWorkers(command, environ)
     try:
         for _ in range(SLOTS):
             await workers.start()
@@ -117,7 +117,7 @@ async def _workers(command: Sequence[str], environ: dict[str, str]) -> AsyncGene
         await workers.end()
 
 
-def _ours(bench: Bench, redis_url: str) -> dict[str, str]:
+def _ours(bench: BenchSystem, redis_url: str) -> dict[str, str]:
     return {
         "KNOUDS_REDIS_URL": redis_url,
         "KNOUDS_BASE_URL": bench.sandbox,
@@ -126,7 +126,7 @@ def _ours(bench: Bench, redis_url: str) -> dict[str, str]:
     }
 
 
-def _redis_url(bench: Bench) -> str:
+def _redis_url(bench: BenchSystem) -> str:
     url = bench.settings.redis_url
     if url is None:
         raise RuntimeError("the bench has no Redis")
@@ -138,31 +138,33 @@ async def _until(claim: Callable[[], Awaitable[bool]], within_s: float) -> bool:
     while not await claim():
         if time.monotonic() > deadline:
             return False
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     return True
 
 
-async def _play(
-    plan: Schedule, workers: Workers, enqueue: Callable[[str, dict[str, Any]], Awaitable[None]]
+async def _run_schedule(
+    plan: CrashSchedule,
+    workers: CrashWorkers,
+    enqueue: Callable[[str, dict[str, Any]], Awaitable[None]],
 ) -> None:
     """Let runs come and workers die when the schedule says so."""
     began = time.monotonic()
 
-    async def come() -> None:
+    async def enqueue_runs() -> None:
         for at, label, play in plan.runs:
             await asyncio.sleep(max(0.0, began + at - time.monotonic()))
             await enqueue(label, {"prompt": "x", "sandbox": {"label": label, **play}})
 
-    async def die() -> None:
+    async def kill_workers() -> None:
         for at, slot in plan.kills:
             await asyncio.sleep(max(0.0, began + at - time.monotonic()))
             await workers.kill(slot)
 
-    await asyncio.gather(come(), die())
+    await asyncio.gather(enqueue_runs(), kill_workers())
 
 
-async def _counted(bench: Bench, succeeded: set[str], parked: int) -> dict[str, float]:
-    labels = (await ask(bench.sandbox, "ledger"))["labels"]
+async def _counted(bench: BenchSystem, succeeded: set[str], parked: int) -> dict[str, float]:
+    labels = (await admin_get(bench.sandbox, "ledger"))["labels"]
     started = {f"r{n}": labels.get(f"r{n}", {"started": 0})["started"] for n in range(RUNS)}
     return {
         "runs": RUNS,
@@ -174,41 +176,41 @@ async def _counted(bench: Bench, succeeded: set[str], parked: int) -> dict[str, 
     }
 
 
-async def ours(plan: Schedule) -> dict[str, float]:
+async def ours(plan: CrashSchedule) -> dict[str, float]:
     """Our workers under the schedule."""
-    async with system(workers=0) as bench:
-        intake = Intake(bench.store, SystemClock(), Defaults())
+    async with bench_system(workers=0) as bench:
+        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
         command = ("-m", "worker.cli.main", "worker")
         async with _workers(command, _ours(bench, _redis_url(bench))) as workers:
             await _until(lambda: _live(bench, SLOTS), 20)
             began = time.monotonic()
 
             async def enqueue(label: str, inputs: dict[str, Any]) -> None:
-                order = Order(Kind.MODEL, TARGET, json.dumps(inputs).encode())
+                order = JobRequest(Kind.MODEL, TARGET, json.dumps(inputs).encode())
                 await intake.enqueue(order, job_id=JobId(label))
 
-            await _play(plan, workers, enqueue)
-            await _until(lambda: _at_rest(bench, RUNS), SETTLED_WITHIN_S)
+            await _run_schedule(plan, workers, enqueue)
+            await _until(lambda: _settled(bench, RUNS), SETTLED_WITHIN_S)
             seconds = time.monotonic() - began
             done = await bench.store.queries.page(Filter(state=State.SUCCEEDED), RUNS)
-            parked = (await bench.store.queries.states())[0][State.PARKED]
+            parked = (await bench.store.queries.state_counts())[0][State.PARKED]
             found = await _counted(bench, {str(job.id) for job in done.jobs}, parked)
             return found | {"seconds": seconds}
 
 
-async def naive(plan: Schedule) -> dict[str, float]:
+async def naive(plan: CrashSchedule) -> dict[str, float]:
     """The plain arq worker under the same schedule."""
-    async with system(workers=0) as bench:
+    async with bench_system(workers=0) as bench:
         url = _redis_url(bench)
         environ = {naive_arq.REDIS: url, naive_arq.URL: bench.sandbox, naive_arq.KEY: KEY}
         pool = await create_pool(RedisSettings.from_dsn(url))
-        async with _workers(("-m", "arq", "bench.naive_arq.WorkerSettings"), environ) as workers:
+        async with _workers(("-m", "arq", "bench.naive_arq.NaiveArqSettings"), environ) as workers:
             began = time.monotonic()
 
             async def enqueue(label: str, inputs: dict[str, Any]) -> None:
                 await pool.enqueue_job("run_model", TARGET, inputs, _job_id=label)
 
-            await _play(plan, workers, enqueue)
+            await _run_schedule(plan, workers, enqueue)
             await _until(lambda: _is_empty(pool), SETTLED_WITHIN_S)
             seconds = time.monotonic() - began
             results = await pool.all_job_results()
@@ -222,25 +224,25 @@ async def _is_empty(pool: ArqRedis) -> bool:
     return int(await pool.zcard("arq:queue")) == 0
 
 
-async def _live(bench: Bench, count: int) -> bool:
-    return len(await bench.store.fleet.workers()) >= count
+async def _live(bench: BenchSystem, count: int) -> bool:
+    return len(await bench.store.workers.heartbeats()) >= count
 
 
-async def _at_rest(bench: Bench, count: int) -> bool:
-    states, _ = await bench.store.queries.states()
-    return sum(states[state] for state in AT_REST) >= count
+async def _settled(bench: BenchSystem, count: int) -> bool:
+    states, _ = await bench.store.queries.state_counts()
+    return sum(states[state] for state in SETTLED_OR_PARKED) >= count
 
 
 async def rescue(seed: int) -> dict[str, float]:
     """Kill one of two workers while 500 runs are in flight, and watch the other go on."""
     dice = random.Random(seed)  # noqa: S311 - a schedule
-    async with system(workers=0) as bench:
-        intake = Intake(bench.store, SystemClock(), Defaults())
+    async with bench_system(workers=0) as bench:
+        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
         command = ("-m", "worker.cli.main", "worker")
         async with _workers(command, _ours(bench, _redis_url(bench))) as workers:
             await _until(lambda: _live(bench, SLOTS), 20)
             orders = [
-                (JobId(f"r{n}"), _order(f"r{n}", round(dice.uniform(12.0, 16.0), 3)))
+                (JobId(f"r{n}"), _request(f"r{n}", round(dice.uniform(12.0, 16.0), 3)))
                 for n in range(IN_FLIGHT)
             ]
             await intake.enqueue_many(orders)
@@ -255,18 +257,18 @@ async def rescue(seed: int) -> dict[str, float]:
                 if any(e.name == "send" and f"-{pid}-" in e.by for e in job.events)
             }
             first = await _first_poll(bench, theirs, polls) - killed_at
-            await _until(lambda: _at_rest(bench, IN_FLIGHT), 60)
+            await _until(lambda: _settled(bench, IN_FLIGHT), 60)
             return await _rescued(bench, theirs, killed_at, first)
 
 
 async def _rescued(
-    bench: Bench, theirs: set[str], killed_at: float, first: float
+    bench: BenchSystem, theirs: set[str], killed_at: float, first: float
 ) -> dict[str, float]:
-    items = (await ask(bench.sandbox, "executions"))["items"]
+    items = (await admin_get(bench.sandbox, "executions"))["items"]
     ended = {item["label"]: item["finished_at"] or 0.0 for item in items}
     page = await bench.store.queries.page(Filter(), IN_FLIGHT)
     delays = [(job.finished_at or 0.0) - ended[job.id] for job in page.jobs]
-    states, _ = await bench.store.queries.states()
+    states, _ = await bench.store.queries.state_counts()
     return {
         "in_flight": IN_FLIGHT,
         "of_the_killed": len(theirs),
@@ -280,28 +282,28 @@ async def _rescued(
     }
 
 
-def _order(label: str, duration_s: float) -> Order:
+def _request(label: str, duration_s: float) -> JobRequest:
     inputs = {"prompt": "x", "sandbox": {"label": label, "duration_s": duration_s}}
-    return Order(Kind.MODEL, TARGET, json.dumps(inputs).encode())
+    return JobRequest(Kind.MODEL, TARGET, json.dumps(inputs).encode())
 
 
-async def _running(bench: Bench) -> bool:
-    return (await bench.store.queries.states())[0][State.RUNNING] >= IN_FLIGHT
+async def _running(bench: BenchSystem) -> bool:
+    return (await bench.store.queries.state_counts())[0][State.RUNNING] >= IN_FLIGHT
 
 
-async def _polls(bench: Bench) -> dict[str, int]:
-    items = (await ask(bench.sandbox, "executions"))["items"]
+async def _polls(bench: BenchSystem) -> dict[str, int]:
+    items = (await admin_get(bench.sandbox, "executions"))["items"]
     return {item["label"]: item["polls"] for item in items}
 
 
-async def _first_poll(bench: Bench, theirs: set[str], before: dict[str, int]) -> float:
+async def _first_poll(bench: BenchSystem, theirs: set[str], before: dict[str, int]) -> float:
     """When somebody looked again at a run that the killed worker had submitted."""
 
-    async def looked() -> bool:
+    async def polled_again() -> bool:
         now = await _polls(bench)
         return any(now[label] > before[label] for label in theirs)
 
-    await _until(looked, 30)
+    await _until(polled_again, 30)
     return time.time()
 
 
@@ -310,9 +312,9 @@ async def main(seed: int) -> None:
     plan = schedule(seed)
     found = {"ours": await ours(plan), "naive": await naive(plan)}
     rescued = await rescue(seed)
-    printing.table(found, f"{KILLS} kills, {RUNS} runs")
-    printing.table({"rescue": rescued}, "one of two killed")
-    printing.as_json("crash", {"seed": seed, "crash": found, "rescue": rescued})
+    results.table(found, f"{KILLS} kills, {RUNS} runs")
+    results.table({"rescue": rescued}, "one of two killed")
+    results.as_json("crash", {"seed": seed, "crash": found, "rescue": rescued})
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import argparse
 import asyncio
 from typing import Final
 
-from bench import printing
+from bench import results
 from bench.load import measure
-from bench.printing import Aim
+from bench.results import Aim
 from bench.workload import burst
 
 BESIDE: Final = 5
@@ -27,9 +27,9 @@ async def main(in_flight: int) -> None:
         Aim("RSS, MB", many["rss_mb"], 120),
         Aim("loop stalls p99, ms", many["stall_p99_ms"], 30),
     ]
-    printing.table({f"{in_flight // BESIDE:,}": few, f"{in_flight:,}": many}, "in flight")
-    printing.aims(wanted)
-    printing.as_json("depth", {"in_flight": in_flight, "few": few, "many": many}, wanted)
+    results.table({f"{in_flight // BESIDE:,}": few, f"{in_flight:,}": many}, "in flight")
+    results.aims(wanted)
+    results.as_json("depth", {"in_flight": in_flight, "few": few, "many": many}, wanted)
 
 
 if __name__ == "__main__":

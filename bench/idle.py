@@ -6,17 +6,17 @@ from typing import Final
 
 import psutil
 
-from bench import printing
-from bench.enqueue import api
-from bench.measuring import cpu_s
-from bench.printing import Aim
-from bench.running import Bench, system
+from bench import results
+from bench.bench_system import BenchSystem, bench_system
+from bench.enqueue_rate import api
+from bench.measurement import cpu_s
+from bench.results import Aim
 
 QUIET_S: Final = 3.0
 MEASURED_S: Final = 20.0
 
 
-async def watch(bench: Bench, process: psutil.Process) -> dict[str, float]:
+async def observe(bench: BenchSystem, process: psutil.Process) -> dict[str, float]:
     """What a process and Redis do while nothing is to be done."""
     await asyncio.sleep(QUIET_S)
     cpu, redis, commands = cpu_s(process), cpu_s(bench.redis), await bench.commands()
@@ -33,17 +33,17 @@ async def watch(bench: Bench, process: psutil.Process) -> dict[str, float]:
 
 async def main() -> None:
     """Measure and print."""
-    async with system() as bench:
-        worker = await watch(bench, bench.workers[0])
-    async with system(workers=0) as bench, api(bench) as (_, process):
-        found = {"worker": worker, "API": await watch(bench, process)}
+    async with bench_system() as bench:
+        worker = await observe(bench, bench.workers[0])
+    async with bench_system(workers=0) as bench, api(bench) as (_, process):
+        found = {"worker": worker, "API": await observe(bench, process)}
     wanted = [
         Aim("idle worker, % of a core", worker["cpu_percent"], 1.5),
         Aim("idle worker, Redis commands/s", worker["redis_commands_per_s"], 50),
     ]
-    printing.table(found, "idle")
-    printing.aims(wanted)
-    printing.as_json("idle", {"rows": found}, wanted)
+    results.table(found, "idle")
+    results.aims(wanted)
+    results.as_json("idle", {"rows": found}, wanted)
 
 
 if __name__ == "__main__":

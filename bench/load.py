@@ -15,15 +15,15 @@ from typing import Final
 
 import psutil
 
-from bench import printing
-from bench.measuring import judged, play
-from bench.running import Bench, system
+from bench import results
+from bench.bench_system import BenchSystem, bench_system
+from bench.measurement import figures_of, run_workload
 from bench.workload import Workload, arrivals, burst, sandbox, shapes
 from config.settings import Settings
 from jobs.indexes import Index
-from jobs.requests import Order
+from jobs.requests import JobRequest
 from jobs.states import Kind, State
-from worker.app.enqueue import Defaults, Intake
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 from worker.engine.poll_planner import TICK_S
 from worker.store.read.queries import Filter
@@ -38,19 +38,19 @@ USUAL: Final = Settings()
 
 
 @dataclass(frozen=True, slots=True)
-class Ours:
+class OurWorkers:
     """Our workers."""
 
-    bench: Bench
+    bench: BenchSystem
 
     def processes(self) -> Sequence[psutil.Process]:
         """The workers."""
         return self.bench.workers
 
-    async def feed(self, workload: Workload) -> None:
+    async def enqueue(self, workload: Workload) -> None:
         """Enqueue runs, as the API does it."""
-        intake = Intake(self.bench.store, SystemClock(), Defaults())
-        order = Order(Kind.MODEL, TARGET, INPUTS)
+        intake = Enqueuer(self.bench.store, SystemClock(), JobDefaults())
+        order = JobRequest(Kind.MODEL, TARGET, INPUTS)
         async for count in arrivals(workload.runs, workload.rate):
             for placed in await intake.enqueue_many([(None, order)] * count):
                 if isinstance(placed, Exception):
@@ -63,14 +63,14 @@ class Ours:
 
     async def warm_up(self, median_s: float) -> None:
         """Let the worker learn how long runs take; a run counts once others could have ended."""
-        await play(self, burst(WARM_UP, median_s))
+        await run_workload(self, burst(WARM_UP, median_s))
         durations = self.bench.store.durations
         async with asyncio.timeout(LEARNED_WITHIN_S):
             while not (await durations.read([LEARNED]))[LEARNED]:  # noqa: ASYNC110 - nobody tells
                 await asyncio.sleep(1)
         await asyncio.sleep(2 * TICK_S)
 
-    async def seen(self) -> dict[str, float]:
+    async def end_times(self) -> dict[str, float]:
         """When each run's end was seen, by execution id."""
         found: dict[str, float] = {}
         cursor = None
@@ -93,17 +93,17 @@ async def measure(
     median_s = workloads[0].median_s
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        async with system(
+        async with bench_system(
             sandbox=sandbox(median_s),
             stalls=folder,
             KNOUDS_POLLS_PER_RUN=f"{polls:.3f}",
             KNOUDS_POLL_MIN_S=f"{poll_min_s:.3f}",
         ) as bench:
-            ours = Ours(bench)
+            ours = OurWorkers(bench)
             await ours.warm_up(median_s)
-            played = [await play(ours, workload) for workload in workloads]
-            seen = await ours.seen()
-        return judged(workloads, played, folder, seen)
+            played = [await run_workload(ours, workload) for workload in workloads]
+            seen = await ours.end_times()
+        return figures_of(workloads, played, folder, seen)
 
 
 async def main() -> None:
@@ -116,8 +116,8 @@ async def main() -> None:
     asked = parser.parse_args()
     workloads = shapes(asked.in_flight, asked.median_s)
     found = await measure(workloads, asked.polls, asked.poll_min_s)
-    printing.table(found, f"{asked.in_flight:,} in flight")
-    printing.as_json("load", {"in_flight": asked.in_flight, "shapes": found})
+    results.table(found, f"{asked.in_flight:,} in flight")
+    results.as_json("load", {"in_flight": asked.in_flight, "shapes": found})
 
 
 if __name__ == "__main__":

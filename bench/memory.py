@@ -9,50 +9,50 @@ import argparse
 import asyncio
 from typing import Final
 
-from bench import printing
-from bench.printing import Aim
-from bench.running import Bench, system
-from jobs.requests import Order
+from bench import results
+from bench.bench_system import BenchSystem, bench_system
+from bench.results import Aim
+from jobs.requests import JobRequest
 from jobs.states import Kind, State
-from worker.app.enqueue import Defaults, Intake
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 from worker.store.read.queries import Filter
 
-FIRST: Final = 1_000
+WARM_UP: Final = 1_000
 """Jobs before: whatever there is once is there by then."""
 
 JOBS: Final = 2_000
 QUIET_S: Final = 3.0
-LOOK_S: Final = 0.1
-ORDER: Final = Order(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s":0.2}}')
+POLL_S: Final = 0.1
+REQUEST: Final = JobRequest(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s":0.2}}')
 
 
-async def finish(bench: Bench, jobs: int) -> None:
+async def finish(bench: BenchSystem, jobs: int) -> None:
     """Enqueue jobs and wait until all that there are have succeeded."""
-    intake = Intake(bench.store, SystemClock(), Defaults())
+    intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
     for first in range(0, jobs, 500):
-        await intake.enqueue_many([(None, ORDER)] * min(500, jobs - first))
+        await intake.enqueue_many([(None, REQUEST)] * min(500, jobs - first))
     while True:
-        states, _ = await bench.store.queries.states()
+        states, _ = await bench.store.queries.state_counts()
         if states[State.SUCCEEDED] == sum(states.values()):
             break
-        await asyncio.sleep(LOOK_S)
+        await asyncio.sleep(POLL_S)
     await asyncio.sleep(QUIET_S)
 
 
-async def used(bench: Bench) -> int:
+async def used(bench: BenchSystem) -> int:
     """Bytes that Redis has allocated for its data; buffers of connections aside."""
     memory: dict[str, int] = await bench.store.client.call("INFO", "memory")
     return memory["used_memory"] - memory["mem_clients_normal"] - memory["mem_aof_buffer"]
 
 
-async def stream(bench: Bench) -> int:
+async def stream(bench: BenchSystem) -> int:
     """Bytes of the stream of events."""
     key = bench.store.keys.events
     return int(await bench.store.client.call("MEMORY", "USAGE", key, "SAMPLES", 0) or 0)
 
 
-async def payload(bench: Bench) -> int:
+async def payload(bench: BenchSystem) -> int:
     """Bytes of one job's inputs and result."""
     (job,) = (await bench.store.queries.page(Filter(state=State.SUCCEEDED), 1)).jobs
     key = bench.store.keys.job(job.id)
@@ -62,8 +62,8 @@ async def payload(bench: Bench) -> int:
 
 async def main(jobs: int) -> None:
     """Measure and print."""
-    async with system() as bench:
-        await finish(bench, FIRST)
+    async with bench_system() as bench:
+        await finish(bench, WARM_UP)
         before, events = await used(bench), await stream(bench)
         await finish(bench, jobs)
         added, theirs = (await used(bench) - before) / jobs, await payload(bench)
@@ -75,9 +75,9 @@ async def main(jobs: int) -> None:
         "ours_bytes": added - events_added - theirs,
     }
     wanted = [Aim("Redis bytes a finished job, payload aside", row["ours_bytes"], 1_536)]
-    printing.table({"a job": row}, "memory")
-    printing.aims(wanted)
-    printing.as_json("memory", {"jobs": jobs, "rows": row}, wanted)
+    results.table({"a job": row}, "memory")
+    results.aims(wanted)
+    results.as_json("memory", {"jobs": jobs, "rows": row}, wanted)
 
 
 if __name__ == "__main__":

@@ -62,8 +62,8 @@ async def shutdown(ctx: dict[str, Any]) -> None:
     await ctx["http"].close()
 
 
-class WorkerSettings:
-    """What `arq bench.naive_arq.WorkerSettings` reads."""
+class NaiveArqSettings:
+    """What `arq bench.naive_arq.NaiveArqSettings` reads."""
 
     functions = (run_model,)
     on_startup = startup

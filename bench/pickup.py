@@ -10,14 +10,14 @@ import statistics
 import time
 from typing import Final
 
-from bench import printing
-from bench.asking import executions
-from bench.measuring import percentile
-from bench.printing import Aim
-from bench.running import system
-from jobs.requests import Order
+from bench import results
+from bench.bench_system import bench_system
+from bench.measurement import percentile
+from bench.results import Aim
+from bench.sandbox_admin import executions
+from jobs.requests import JobRequest
 from jobs.states import Kind
-from worker.app.enqueue import Defaults, Intake
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 
 JOBS: Final = 200
@@ -29,14 +29,14 @@ async def measure() -> list[float]:
     """Seconds from enqueue to POST of each job."""
     dice = random.Random(1)  # noqa: S311 - a schedule
     began: dict[str, float] = {}
-    async with system() as bench:
-        intake = Intake(bench.store, SystemClock(), Defaults())
+    async with bench_system() as bench:
+        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
         for number in range(JOBS + 1):  # the first opens connections and is not counted
             await asyncio.sleep(QUIET_S if number < 2 else dice.uniform(0.2, 1.8) * PAUSE_S)  # noqa: PLR2004
             label = f"r{number}"
             inputs = f'{{"sandbox": {{"label": "{label}", "duration_s": 0.2}}}}'
             began[label] = time.time()
-            await intake.enqueue(Order(Kind.MODEL, "gpt-image-2", inputs.encode()))
+            await intake.enqueue(JobRequest(Kind.MODEL, "gpt-image-2", inputs.encode()))
         await asyncio.sleep(QUIET_S)
         runs = await executions(bench.sandbox)
     return [run.started_at - began[run.label] for run in runs if run.label != "r0"]
@@ -56,9 +56,9 @@ async def main() -> None:
         Aim("enqueue to POST p50, ms", row["p50_ms"], 30),
         Aim("enqueue to POST p99, ms", row["p99_ms"], 100),
     ]
-    printing.table({"one worker": row}, "pick-up")
-    printing.aims(wanted)
-    printing.as_json("pickup", {"rows": row}, wanted)
+    results.table({"one worker": row}, "pick-up")
+    results.aims(wanted)
+    results.as_json("pickup", {"rows": row}, wanted)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ from typing import Final
 EVERY_S: Final = 0.01
 
 
-class Stalls:
+class StallSampler:
     """Samples of lateness, in seconds, with the wall time of each."""
 
     def __init__(self) -> None:

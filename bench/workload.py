@@ -18,7 +18,7 @@ the last two thirds as many end as arrive."""
 RATE_MOST: Final = 750.0
 """Runs a second: with their polls about what the stand-in answers on most of a core."""
 
-BEAT_S: Final = 0.05
+ARRIVAL_STEP_S: Final = 0.05
 """Runs that arrive evenly arrive in small groups, so many seconds apart."""
 
 
@@ -75,4 +75,4 @@ async def arrivals(runs: int, rate: float, most: int = 500) -> AsyncGenerator[in
             given += count
             yield count
         else:
-            await asyncio.sleep(BEAT_S)
+            await asyncio.sleep(ARRIVAL_STEP_S)

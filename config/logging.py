@@ -17,7 +17,7 @@ HIDDEN_KEYS = frozenset(  # in lower case, with _ for -
     {"inputs", "result", "api_key", "x_api_key", "authorization", "secret", "password", "token"}
 )
 
-_WHOLE_ONLY_BELOW = 8  # a shorter secret is replaced as a whole value only: "p" is in every word
+_MIN_SUBSTRING_CHARS = 8  # a shorter secret is replaced as a whole value only: "p" is in every word
 _QUIET_LIBRARIES = ("arq", "aiohttp", "asyncio")
 
 
@@ -29,8 +29,10 @@ class Redactor:
     """
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
-        self._whole = frozenset(secrets) - {""}
-        self._within = sorted((s for s in self._whole if len(s) >= _WHOLE_ONLY_BELOW), key=len)
+        self._exact_secrets = frozenset(secrets) - {""}
+        self._substring_secrets = sorted(
+            (s for s in self._exact_secrets if len(s) >= _MIN_SUBSTRING_CHARS), key=len
+        )
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
         """Return the event without what must not be seen."""
@@ -57,9 +59,11 @@ class Redactor:
                 return self._text(repr(value))
 
     def _text(self, text: str) -> str:
-        if text in self._whole:
+        if text in self._exact_secrets:
             return REDACTED
-        for secret in reversed(self._within):  # the longest first: one may be part of another
+        for secret in reversed(
+            self._substring_secrets
+        ):  # the longest first: one may be part of another
             text = text.replace(secret, REDACTED)
         return text
 

@@ -22,20 +22,20 @@ from config.values import (
     AnyCase,
     ApiKey,
     ApiToken,
+    ApiTokens,
     Bytes,
-    Code,
+    CapScope,
     Count,
+    DispositionOverride,
+    ErrorCode,
     HttpUrl,
     JsonObject,
     Label,
     Namespace,
-    Override,
     RedisUrl,
     Role,
-    Scope,
     Seconds,
     Sentinel,
-    Tokens,
     WebhookSecret,
     parse_sentinel,
     split_secrets,
@@ -97,7 +97,7 @@ class Settings(BaseSettings):
     # The HTTP API, and the command line that talks to it
     http_host: str = Field(default="127.0.0.1", min_length=1, description="an address to listen on")
     http_port: int = Field(default=8080, ge=0, le=65535, description="a port, 0 for any free one")
-    api_tokens: Tokens = Field(
+    api_tokens: ApiTokens = Field(
         default=(),
         description="name:role:secret,name:role:secret with role enqueue, watch, read or operate",
     )
@@ -116,7 +116,7 @@ class Settings(BaseSettings):
     # How much at once
     max_jobs: Count = Field(default=50, description="submits and sync runs a worker has under way")
     poll_concurrency: Count = Field(default=100, description="polls a worker has under way")
-    lane_caps: Annotated[dict[Scope, Count], JsonObject] = Field(
+    lane_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(
         default={},
         description="a JSON object of scope to most runs submitted or running at once,"
         ' as {"default/model/suno": 4, "*": 200}',
@@ -164,7 +164,7 @@ class Settings(BaseSettings):
         default=2, description="seconds of the first backoff, which doubles"
     )
     retry_cap_s: Seconds = Field(default=300, description="most seconds of a backoff")
-    verdicts: Annotated[dict[Code, Override], JsonObject] = Field(
+    error_rules: Annotated[dict[ErrorCode, DispositionOverride], JsonObject] = Field(
         default={},
         description="a JSON object of error code to dead, retry or park,"
         ' as {"EXECUTION_FAILED": "park"}',
@@ -196,17 +196,18 @@ class Settings(BaseSettings):
         return (init_settings,)
 
     @model_validator(mode="after")
-    def _in_order(self) -> Self:
-        for low, high in _AT_MOST:
+    def _check_bounds(self) -> Self:
+        for low, high in _ORDERED_PAIRS:
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
-                    f"{_variable(low)}: more than {_variable(high)}; lower the first or raise"
+                    f"{_variable_name(low)}: more than {_variable_name(high)}; lower the first or"
+                    " raise"
                     " the second"
                 )
         if self.api_key and DEFAULT_ACCOUNT in self.api_keys:
             raise ValueError(
-                f"{_variable('api_keys')}: names the account {DEFAULT_ACCOUNT!r}, which"
-                f" {_variable('api_key')} already is; drop one of the two"
+                f"{_variable_name('api_keys')}: names the account {DEFAULT_ACCOUNT!r}, which"
+                f" {_variable_name('api_key')} already is; drop one of the two"
             )
         return self
 
@@ -268,12 +269,13 @@ class Settings(BaseSettings):
         if self.api_tokens or _is_loopback(self.http_host):
             return
         raise SettingsError(
-            f"{_variable('http_host')}: {self.http_host} is open to other machines and no token is"
-            f" set; set {_variable('api_tokens')}=name:operate:secret, or listen on 127.0.0.1"
+            f"{_variable_name('http_host')}: {self.http_host} is open to other machines and no"
+            f" token is set; set {_variable_name('api_tokens')}=name:operate:secret, or listen on"
+            " 127.0.0.1"
         )
 
 
-_AT_MOST = (
+_ORDERED_PAIRS = (
     ("poll_min_s", "poll_max_s"),
     ("retry_base_s", "retry_cap_s"),
     ("connect_timeout_s", "submit_timeout_s"),
@@ -284,7 +286,7 @@ _AT_MOST = (
 
 # JSON settings whose names may be repeated in a message. A label of `api_keys` may not: where name
 # and key were swapped, it is a secret.
-_SHOWN_NAMES = ("lane_caps", "verdicts")
+_SHOWN_KEYS_OF = ("lane_caps", "error_rules")
 
 
 def load(
@@ -301,7 +303,7 @@ def load(
     }
     for name in given:
         _require_known(name)
-    values = {_field(name): value for name, value in given.items() if value}
+    values = {_field_name(name): value for name, value in given.items() if value}
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -327,16 +329,16 @@ def _from_file(path: Path | None) -> dict[str, str]:
     return found
 
 
-def _variable(field: str) -> str:
+def _variable_name(field: str) -> str:
     return PREFIX + field.upper()
 
 
-def _field(variable: str) -> str:
+def _field_name(variable: str) -> str:
     return variable.removeprefix(PREFIX).lower()
 
 
 def _require_known(name: str) -> None:
-    known = [_variable(field) for field in Settings.model_fields]
+    known = [_variable_name(field) for field in Settings.model_fields]
     if name in known:
         return
     close = difflib.get_close_matches(name.upper(), known, n=1)
@@ -347,22 +349,22 @@ def _require_known(name: str) -> None:
 def _explain(error: ValidationError) -> str:
     """Put the first fault into a line, and the names of the others behind it."""
     faults = error.errors(include_url=False, include_context=False, include_input=False)
-    first, *others = (_line(fault) for fault in faults)
+    first, *others = (_error_line(fault) for fault in faults)
     also = sorted({line.partition(":")[0] for line in others} - {first.partition(":")[0]})
     return f"{first} (also wrong: {', '.join(also)})" if also else first
 
 
-def _line(fault: ErrorDetails) -> str:
+def _error_line(error: ErrorDetails) -> str:
     message = (
-        fault["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
+        error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
     )
-    if not fault["loc"]:  # a rule over several settings names them itself
+    if not error["loc"]:  # a rule over several settings names them itself
         return message
-    field, *inside = (str(part) for part in fault["loc"] if part != "[key]")
-    shown = inside[:1] if field in _SHOWN_NAMES else []
+    field, *inside = (str(part) for part in error["loc"] if part != "[key]")
+    shown = inside[:1] if field in _SHOWN_KEYS_OF else []
     return ": ".join(
         [
-            _variable(field),
+            _variable_name(field),
             *map(repr, shown),
             f"{message}; expected: {Settings.model_fields[field].description}",
         ]

@@ -14,9 +14,9 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
-TOKEN_SECRET_MIN = 16
-WEBHOOK_SECRET_MIN = 16  # both bounds are the provider's, for the secrets its dashboard takes
-WEBHOOK_SECRET_MAX = 256
+TOKEN_SECRET_MIN_CHARS = 16
+WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are the provider's, for the secrets its dashboard takes
+WEBHOOK_SECRET_MAX_CHARS = 256
 
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
@@ -117,7 +117,7 @@ def _json_object(value: object) -> object:
     if not isinstance(value, str):
         return value
     try:
-        decoded: object = json.loads(value, object_pairs_hook=_unique)
+        decoded: object = json.loads(value, object_pairs_hook=_reject_duplicate_names)
     except json.JSONDecodeError as error:
         raise ValueError(f"not JSON ({error.msg} at character {error.pos})") from None
     if not isinstance(decoded, dict):
@@ -125,7 +125,7 @@ def _json_object(value: object) -> object:
     return decoded  # pyright: ignore[reportUnknownVariableType]  pydantic checks what is inside
 
 
-def _unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+def _reject_duplicate_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
     """Refuse a name given twice, which JSON itself would settle in silence."""
     decoded = dict(pairs)
     if len(decoded) != len(pairs):
@@ -147,15 +147,15 @@ def _token(number: int, entry: str) -> ApiToken:
         raise ValueError(f"entry {number} has no usable name (letters, digits, _ . -)")
     if role not in tuple(Role):
         raise ValueError(f"entry {number} has a role that is not {', '.join(Role)}")
-    if len(secret) < TOKEN_SECRET_MIN or not _HEADER_SAFE.fullmatch(secret):
+    if len(secret) < TOKEN_SECRET_MIN_CHARS or not _HEADER_SAFE.fullmatch(secret):
         raise ValueError(
-            f"entry {number} needs a secret of {TOKEN_SECRET_MIN} or more"
+            f"entry {number} needs a secret of {TOKEN_SECRET_MIN_CHARS} or more"
             " printable characters without spaces"
         )
     return ApiToken(name, Role(role), SecretStr(secret))
 
 
-def _distinct(tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
+def _reject_duplicates(tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
     if len({token.name for token in tokens}) != len(tokens):
         raise ValueError("a name is given twice")
     if len({token.secret.get_secret_value() for token in tokens}) != len(tokens):
@@ -203,15 +203,17 @@ def split_secrets(value: SecretStr) -> tuple[SecretStr, ...]:
 
 def _webhook_secret(value: SecretStr) -> SecretStr:
     secrets = [secret.get_secret_value() for secret in split_secrets(value)]
-    if not all(WEBHOOK_SECRET_MIN <= len(one) <= WEBHOOK_SECRET_MAX for one in secrets):
+    if not all(WEBHOOK_SECRET_MIN_CHARS <= len(one) <= WEBHOOK_SECRET_MAX_CHARS for one in secrets):
         each = "each of several " if len(secrets) > 1 else ""
-        raise ValueError(f"{each}must have {WEBHOOK_SECRET_MIN} to {WEBHOOK_SECRET_MAX} characters")
+        raise ValueError(
+            f"{each}must have {WEBHOOK_SECRET_MIN_CHARS} to {WEBHOOK_SECRET_MAX_CHARS} characters"
+        )
     if len(set(secrets)) != len(secrets):
         raise ValueError("a secret is given twice")
     return value
 
 
-def _keyed(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
+def _full_match(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     """Build the check of a name in a JSON object."""
 
     def check(name: str) -> str:
@@ -230,7 +232,9 @@ ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
-Tokens = Annotated[tuple[ApiToken, ...], BeforeValidator(_tokens), AfterValidator(_distinct)]
+ApiTokens = Annotated[
+    tuple[ApiToken, ...], BeforeValidator(_tokens), AfterValidator(_reject_duplicates)
+]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
@@ -238,10 +242,12 @@ Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 
 AnyCase = BeforeValidator(_lower)
 JsonObject = BeforeValidator(_json_object)
-Label = Annotated[str, AfterValidator(_keyed(_LABEL, "an account label: a-z 0-9 _ -, at most 32"))]
-Scope = Annotated[
-    str,
-    AfterValidator(_keyed(_SCOPE, "a scope: *, account, account/kind or account/kind/target")),
+Label = Annotated[
+    str, AfterValidator(_full_match(_LABEL, "an account label: a-z 0-9 _ -, at most 32"))
 ]
-Code = Annotated[str, AfterValidator(_keyed(_CODE, "an error code: letters, digits, _"))]
-Override = Literal["dead", "retry", "park"]
+CapScope = Annotated[
+    str,
+    AfterValidator(_full_match(_SCOPE, "a scope: *, account, account/kind or account/kind/target")),
+]
+ErrorCode = Annotated[str, AfterValidator(_full_match(_CODE, "an error code: letters, digits, _"))]
+DispositionOverride = Literal["dead", "retry", "park"]

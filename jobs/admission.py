@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.lanes import JobId, Lane, Scope, priority_of, queued_at_of
-from jobs.rate_limits import UNBOUND, Left
+from jobs.rate_limits import NO_LIMIT, Allowance
 
 OLDEST_EVERY: Final = 8
 """Every so many jobs the lane goes first whose first job waits longest, whatever its priority: no
@@ -22,21 +22,21 @@ class Pick:
     priority: int
 
     @property
-    def urgent(self) -> bool:
+    def is_urgent(self) -> bool:
         """Whether it may take of what is reserved for the urgent."""
         return self.priority > 0
 
 
-class _Budget:
+class _RemainingAllowance:
     """What the routes have left, counted down by what is picked."""
 
-    def __init__(self, left: Mapping[Scope, Left]) -> None:
-        self._left = left
+    def __init__(self, allowances: Mapping[Scope, Allowance]) -> None:
+        self._allowances = allowances
         self._taken: dict[Scope, int] = {}
 
     def allows(self, route: Scope, priority: int) -> bool:
-        left = self._left.get(route, UNBOUND)
-        most = left.urgent if priority > 0 else left.usual
+        left = self._allowances.get(route, NO_LIMIT)
+        most = left.urgent if priority > 0 else left.normal
         return self._taken.get(route, 0) < most
 
     def take(self, route: Scope) -> None:
@@ -46,11 +46,11 @@ class _Budget:
 def choose(
     lanes: Sequence[Lane],
     heads: Sequence[Sequence[tuple[JobId, float]]],
-    free: int,
-    room: Mapping[Lane, int],
+    free_slots: int,
+    lane_room: Mapping[Lane, int],
     *,
-    left: Mapping[Scope, Left] | None = None,
-    served: int = 0,
+    allowances: Mapping[Scope, Allowance] | None = None,
+    picked_before: int = 0,
 ) -> list[Pick]:
     """At most `free` jobs: higher priority first, lanes of equal priority taking turns.
 
@@ -58,20 +58,20 @@ def choose(
     in line, `room` says how many more a capped lane may run, `left` how many requests each route
     has left (none named: any number), `served` how many were picked before.
     """
-    budget = _Budget(left or {})
+    budget = _RemainingAllowance(allowances or {})
     waiting = [
         (-priority_of(head[0][1]), turn, turn, 0)
         for turn, (lane, head) in enumerate(zip(lanes, heads, strict=True))
-        if head and room.get(lane, free) > 0
+        if head and lane_room.get(lane, free_slots) > 0
     ]
     heapq.heapify(waiting)
     picks: list[Pick] = []
     turn = len(lanes)
-    while waiting and len(picks) < free:
-        by_age = (served + len(picks) + 1) % OLDEST_EVERY == 0
-        _, _, number, taken = _oldest(waiting, heads) if by_age else heapq.heappop(waiting)
+    while waiting and len(picks) < free_slots:
+        by_age = (picked_before + len(picks) + 1) % OLDEST_EVERY == 0
+        _, _, number, taken = _pop_oldest(waiting, heads) if by_age else heapq.heappop(waiting)
         lane, head = lanes[number], heads[number]
-        most = min(len(head), room.get(lane, free))
+        most = min(len(head), lane_room.get(lane, free_slots))
         while taken < most and not budget.allows(lane.route, priority_of(head[taken][1])):
             taken += 1  # the urgent behind it may take of what is reserved
         if taken == most:
@@ -87,10 +87,12 @@ def choose(
     return picks
 
 
-_Waiting = tuple[int, int, int, int]
+_LaneTurn = tuple[int, int, int, int]
 
 
-def _oldest(waiting: list[_Waiting], heads: Sequence[Sequence[tuple[JobId, float]]]) -> _Waiting:
+def _pop_oldest(
+    waiting: list[_LaneTurn], heads: Sequence[Sequence[tuple[JobId, float]]]
+) -> _LaneTurn:
     """Take out the lane whose first job waits longest."""
     oldest = min(waiting, key=lambda entry: queued_at_of(heads[entry[2]][entry[3]][1]))
     waiting.remove(oldest)

@@ -18,7 +18,7 @@ class Backoff:
         if not 0 <= self.base_s <= self.cap_s:
             raise ValueError(f"base_s {self.base_s} must lie between 0 and cap_s {self.cap_s}")
 
-    def wait(self, attempt: int, jitter: float, floor_s: float | None = None) -> float:
+    def wait_s(self, attempt: int, jitter: float, floor_s: float | None = None) -> float:
         """Seconds to wait after `attempt` (1 is the first); `jitter` in [0, 1).
 
         `floor_s` is the provider's `Retry-After`: never less than it.

@@ -10,45 +10,45 @@ from typing import Final, assert_never
 
 from jobs import transitions
 from jobs.effects import (
-    Cool,
     Decision,
+    DecisionContext,
     Effect,
-    LookAgain,
-    Looks,
-    Moment,
-    Opened,
-    PutUp,
-    RememberSync,
+    HoldOpened,
+    PlaceHold,
+    PollHistory,
+    PollLater,
+    RememberSyncOnly,
+    StartCoolDown,
 )
-from jobs.error_table import ACTION_SPENT, Disposition, Verdict, action_text, reach_of
+from jobs.error_table import ACTION_ATTEMPTS_SPENT, Disposition, ErrorRule, action_text, hold_scope
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job, Reason
 from jobs.lanes import Scope
 from jobs.outcomes import (
     Accepted,
-    Fault,
     Finished,
     Lost,
-    Missing,
-    NoLook,
     NotSent,
-    PollAnswer,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
     Refused,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
-    SubmitAnswer,
+    SubmitOutcome,
 )
-from jobs.polling.schedules import STUCK_EVERY_S
+from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 from jobs.states import Mode, OnUncertain, State
 
-UNREACHABLE_S: Final = 5.0
+UNREACHABLE_COOL_DOWN_S: Final = 5.0
 """Cool-down of an account whose provider could not be reached, and of a lane after a 503."""
 
-RATE_LIMITED_S: Final = 10.0
+RATE_LIMITED_COOL_DOWN_S: Final = 10.0
 """Cool-down after a 429 that names no `Retry-After`."""
 
-RATE_LIMITED_LEAST_S: Final = 1.0
+RATE_LIMITED_MIN_S: Final = 1.0
 """Cool-down after a 429 whose `Retry-After` is over already."""
 
 
@@ -62,116 +62,126 @@ def hold_id(scope: Scope, code: str) -> str:
 
 def decide_submit(
     job: Job,
-    answer: SubmitAnswer,
-    at: Moment,
+    outcome: SubmitOutcome,
+    context: DecisionContext,
 ) -> Decision:
     """What the answer to a submit (async or sync) does."""
-    match answer:
+    match outcome:
         case Accepted():
-            return _accepted(job, answer, at)
+            return _accepted(job, outcome, context)
         case Finished():
-            done = transitions.succeed(job, at.now, answer)
-            return Decision(done, _opened(job), result=answer.result)
+            done = transitions.succeed(job, context.now, outcome)
+            return Decision(done, _hold_effects(job), result=outcome.result)
         case NotSent():
-            cool = CoolDown(Scope(job.account), at.now + UNREACHABLE_S, "unreachable")
+            cool = CoolDown(
+                Scope(job.account), context.now + UNREACHABLE_COOL_DOWN_S, "unreachable"
+            )
             return _unless_cancelled(
-                job, at, lambda: transitions.give_back(job, at.now, why=answer.why), Cool(cool)
+                job,
+                context,
+                lambda: transitions.return_to_queue(job, context.now, why=outcome.why),
+                StartCoolDown(cool),
             )
         case Lost():
-            return _lost(job, answer, at)
+            return _lost(job, outcome, context)
         case Refused():
-            verdict = at.rules.verdicts.on_call(answer.fault)
-            return _by_verdict(job, verdict, answer.fault, at)
+            verdict = context.rules.error_table.rule_for_submit(outcome.error)
+            return _apply_rule(job, verdict, outcome.error, context)
         case _:
-            assert_never(answer)
+            assert_never(outcome)
 
 
-def _accepted(job: Job, answer: Accepted, at: Moment) -> Decision:
-    first_look_s = min(at.rules.schedule.after(0.0, at.jitter), job.deadline_s)
-    next_poll_at = at.now + first_look_s
-    taken = transitions.accept(job, at.now, answer, next_poll_at=next_poll_at)
+def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision:
+    first_look_s = min(
+        context.rules.poll_schedule.next_delay_s(0.0, context.jitter), job.deadline_s
+    )
+    next_poll_at = context.now + first_look_s
+    taken = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
     if job.cancel_requested and taken.state is State.RUNNING:
-        taken = transitions.ask_cancel(taken, at.now)
-    return Decision(taken, _opened(job))
+        taken = transitions.request_cancel(taken, context.now)
+    return Decision(taken, _hold_effects(job))
 
 
-def _opened(job: Job) -> tuple[Effect, ...]:
-    return (Opened(job.gates),) if job.gates else ()
+def _hold_effects(job: Job) -> tuple[Effect, ...]:
+    return (HoldOpened(job.opening_hold_ids),) if job.opening_hold_ids else ()
 
 
-def _by_verdict(
+def _apply_rule(
     job: Job,
-    verdict: Verdict,
-    fault: Fault,
-    at: Moment,
+    rule: ErrorRule,
+    error: ProviderError,
+    context: DecisionContext,
 ) -> Decision:
-    match verdict.disposition:
+    match rule.disposition:
         case Disposition.SYNC if job.mode is Mode.SYNC:
-            return _retried(job, fault, at)
+            return _retried(job, error, context)
         case Disposition.SYNC:
-            remember = RememberSync(job.lane, at.now + at.rules.sync_memory_s)
+            remember = RememberSyncOnly(job.lane, context.now + context.rules.sync_only_memory_s)
             if job.cancel_requested:
-                return Decision(transitions.cancel(job, at.now), (remember,))
+                return Decision(transitions.cancel(job, context.now), (remember,))
             return Decision(job, (remember,), submit_sync=True)
         case Disposition.WAIT:
-            until = at.now + _rate_limited(fault.retry_after_s)
-            cool = CoolDown(job.lane.route, until, fault.name)
+            until = context.now + _rate_limit_wait_s(error.retry_after_s)
+            cool = CoolDown(job.lane.route, until, error.display_code)
             return _unless_cancelled(
-                job, at, lambda: transitions.give_back(job, at.now, why=fault.name), Cool(cool)
+                job,
+                context,
+                lambda: transitions.return_to_queue(job, context.now, why=error.display_code),
+                StartCoolDown(cool),
             )
         case Disposition.PARK:
-            return _parked(job, verdict, fault, at)
+            return _parked(job, rule, error, context)
         case Disposition.UNCERTAIN:
-            why = fault.message or verdict.meaning
-            lost = Lost(f"{fault.name}: {why}", fault.http_status)
-            return _lost(job, lost, at)
+            why = error.message or rule.meaning
+            lost = Lost(f"{error.display_code}: {why}", error.http_status)
+            return _lost(job, lost, context)
         case Disposition.DEAD:
-            return _buried(job, verdict, fault, at)
+            return _dead_lettered(job, rule, error, context)
         case Disposition.RETRY:
-            return _retried(job, fault, at)
+            return _retried(job, error, context)
         case Disposition.COOL:
-            until = at.now + max(fault.retry_after_s or 0.0, UNREACHABLE_S)
-            lane = CoolDown(Scope(str(job.lane)), until, fault.name)
-            return _retried(job, fault, at, Cool(lane))
+            until = context.now + max(error.retry_after_s or 0.0, UNREACHABLE_COOL_DOWN_S)
+            lane = CoolDown(Scope(str(job.lane)), until, error.display_code)
+            return _retried(job, error, context, StartCoolDown(lane))
         case _:
-            assert_never(verdict.disposition)
+            assert_never(rule.disposition)
 
 
 def _unless_cancelled(
     job: Job,
-    at: Moment,
+    context: DecisionContext,
     otherwise: Callable[[], Job],
     *effects: Effect,
     polls: int = 0,
 ) -> Decision:
     """What would wait, retry, park or die is cancelled where a person asked for that."""
     if job.cancel_requested:
-        return Decision(transitions.cancel(job, at.now, polls=polls), effects)
+        return Decision(transitions.cancel(job, context.now, polls=polls), effects)
     return Decision(otherwise(), effects)
 
 
 def _parked(
     job: Job,
-    verdict: Verdict,
-    fault: Fault,
-    at: Moment,
+    rule: ErrorRule,
+    error: ProviderError,
+    context: DecisionContext,
     polls: int = 0,
 ) -> Decision:
-    scope = reach_of(verdict, fault, job.lane)
+    scope = hold_scope(rule, error, job.lane)
     reason = Reason(
-        code=fault.name,
-        http_status=fault.http_status,
-        message=fault.message or verdict.meaning,
-        action=action_text(verdict, fault, job.lane),
-        action_url=at.rules.base_url + verdict.where if verdict.where else None,
-        hold_id=hold_id(scope, fault.name),
+        code=error.display_code,
+        http_status=error.http_status,
+        message=error.message or rule.meaning,
+        action=action_text(rule, error, job.lane),
+        action_url=context.rules.base_url + rule.action_path if rule.action_path else None,
+        hold_id=hold_id(scope, error.display_code),
     )
-    put_up = PutUp(
+    put_up = PlaceHold(
         Hold(
-            id=hold_id(scope, fault.name),
+            id=hold_id(scope, error.display_code),
             scope=scope,
-            code=fault.name,
-            created_at=at.now,
+            code=error.display_code,
+            created_at=context.now,
             http_status=reason.http_status,
             message=reason.message,
             action=reason.action,
@@ -180,68 +190,80 @@ def _parked(
     )
     return _unless_cancelled(
         job,
-        at,
-        lambda: transitions.hold(job, at.now, fault, reason, polls=polls),
+        context,
+        lambda: transitions.park_refused(job, context.now, error, reason, polls=polls),
         put_up,
         polls=polls,
     )
 
 
-def _buried(job: Job, verdict: Verdict, fault: Fault, at: Moment, polls: int = 0) -> Decision:
+def _dead_lettered(
+    job: Job, rule: ErrorRule, error: ProviderError, context: DecisionContext, polls: int = 0
+) -> Decision:
     reason = Reason(
-        code=fault.name,
-        http_status=fault.http_status,
-        message=fault.message or verdict.meaning,
-        action=action_text(verdict, fault, job.lane),
+        code=error.display_code,
+        http_status=error.http_status,
+        message=error.message or rule.meaning,
+        action=action_text(rule, error, job.lane),
     )
     return _unless_cancelled(
-        job, at, lambda: transitions.bury(job, at.now, fault, reason, polls=polls), polls=polls
+        job,
+        context,
+        lambda: transitions.dead_letter(job, context.now, error, reason, polls=polls),
+        polls=polls,
     )
 
 
 def _retried(
     job: Job,
-    fault: Fault,
-    at: Moment,
+    error: ProviderError,
+    context: DecisionContext,
     *effects: Effect,
     polls: int = 0,
 ) -> Decision:
     def spend() -> Job:
         attempt = job.spent + 1
         if attempt < job.max_attempts:
-            due_at = at.now + at.rules.backoff.wait(attempt, at.jitter, fault.retry_after_s)
-            return transitions.retry(job, at.now, fault, due_at=due_at, polls=polls)
+            due_at = context.now + context.rules.backoff.wait_s(
+                attempt, context.jitter, error.retry_after_s
+            )
+            return transitions.retry(job, context.now, error, due_at=due_at, polls=polls)
         reason = Reason(
-            code=fault.name,
-            http_status=fault.http_status,
-            message=f"{fault.message or fault.name} (attempt {attempt} of {job.max_attempts})",
-            action=ACTION_SPENT,
+            code=error.display_code,
+            http_status=error.http_status,
+            message=f"{error.message or error.display_code} "
+            f"(attempt {attempt} of {job.max_attempts})",
+            action=ACTION_ATTEMPTS_SPENT,
         )
-        return transitions.bury(job, at.now, fault, reason, polls=polls)
+        return transitions.dead_letter(job, context.now, error, reason, polls=polls)
 
-    return _unless_cancelled(job, at, spend, *effects, polls=polls)
+    return _unless_cancelled(job, context, spend, *effects, polls=polls)
 
 
 def _lost(
     job: Job,
-    answer: Lost,
-    at: Moment,
+    outcome: Lost,
+    context: DecisionContext,
     polls: int = 0,
 ) -> Decision:
     """An unknown outcome: parks, also where a cancel was asked, for the run may be paid."""
     wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
-        fault = Fault(transitions.UNCERTAIN, answer.why, answer.http_status)
-        return _retried(job, fault, at, polls=polls)
-    doubted = transitions.doubt(
-        job, at.now, why=answer.why, http_status=answer.http_status, polls=polls
+        fault = ProviderError(transitions.UNCERTAIN, outcome.why, outcome.http_status)
+        return _retried(job, fault, context, polls=polls)
+    doubted = transitions.park_uncertain(
+        job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
     )
     return Decision(doubted)
 
 
-def _rate_limited(retry_after_s: float | None) -> float:
+def _rate_limit_wait_s(retry_after_s: float | None) -> float:
     """Seconds to wait after a 429: what it says, but never no time at all."""
-    return RATE_LIMITED_S if retry_after_s is None else max(RATE_LIMITED_LEAST_S, retry_after_s)
+    return (
+        RATE_LIMITED_COOL_DOWN_S
+        if retry_after_s is None
+        else max(RATE_LIMITED_MIN_S, retry_after_s)
+    )
 
 
 # What a look at a run (poll or webhook) shows.
@@ -249,66 +271,66 @@ def _rate_limited(retry_after_s: float | None) -> float:
 
 def decide_poll(
     job: Job,
-    answer: PollAnswer,
-    looks: Looks,
-    at: Moment,
-) -> Decision | LookAgain:
+    outcome: PollOutcome,
+    history: PollHistory,
+    context: DecisionContext,
+) -> Decision | PollLater:
     """What a look at a run does; `looks` are those before this one."""
-    polls = looks.polls + 1
-    match answer:
+    polls = history.polls + 1
+    match outcome:
         case Finished():
-            done = transitions.succeed(job, at.now, answer, polls=polls)
-            return Decision(done, result=answer.result)
+            done = transitions.succeed(job, context.now, outcome, polls=polls)
+            return Decision(done, result=outcome.result)
         case RunCancelled(result=result, cost=cost):
             if result is None:
                 return Decision(
-                    transitions.cancel(job, at.now, note="at the provider", polls=polls)
+                    transitions.cancel(job, context.now, note="at the provider", polls=polls)
                 )
-            done = transitions.succeed(job, at.now, Finished(result, cost), polls=polls)
+            done = transitions.succeed(job, context.now, Finished(result, cost), polls=polls)
             return Decision(done, result=result)
-        case RunFailed(fault=fault):
-            return _run_failed(job, fault, polls, at)
+        case RunFailed(error=fault):
+            return _run_failed(job, fault, polls, context)
         case Lost():
             return Decision(
-                transitions.doubt(
-                    job, at.now, why=answer.why, http_status=answer.http_status, polls=polls
+                transitions.park_uncertain(
+                    job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
                 )
             )
         case StillRunning():
-            return _still_running(job, polls, at)
-        case Missing():
-            return _missing(job, looks, at)
-        case NoLook():
-            return _no_look(job, answer, looks, at)
+            return _still_running(job, polls, context)
+        case RunMissing():
+            return _run_missing(job, history, context)
+        case PollFailed():
+            return _poll_failed(job, outcome, history, context)
         case _:
-            assert_never(answer)
+            assert_never(outcome)
 
 
 def _run_failed(
     job: Job,
-    fault: Fault,
+    error: ProviderError,
     polls: int,
-    at: Moment,
+    context: DecisionContext,
 ) -> Decision:
     if job.state is State.CANCELLING:
-        return Decision(transitions.cancel(job, at.now, note=fault.name, polls=polls))
-    verdict = at.rules.verdicts.on_failed_run(fault)
+        return Decision(transitions.cancel(job, context.now, note=error.display_code, polls=polls))
+    verdict = context.rules.error_table.rule_for_failed_run(error)
     if job.state is State.PARKED:
         reason = Reason(
-            code=fault.name,
-            message=fault.message or verdict.meaning,
+            code=error.display_code,
+            message=error.message or verdict.meaning,
             action="The run failed after its deadline. Release to submit it again, or discard",
         )
-        return Decision(transitions.fail_while_parked(job, at.now, fault, reason, polls=polls))
+        return Decision(transitions.park_failed_run(job, context.now, error, reason, polls=polls))
     match verdict.disposition:
         case Disposition.PARK:
-            return _parked(job, verdict, fault, at, polls)
+            return _parked(job, verdict, error, context, polls)
         case Disposition.DEAD:
-            return _buried(job, verdict, fault, at, polls)
+            return _dead_lettered(job, verdict, error, context, polls)
         case Disposition.RETRY | Disposition.WAIT | Disposition.SYNC | Disposition.COOL:
-            return _retried(job, fault, at, polls=polls)
+            return _retried(job, error, context, polls=polls)
         case Disposition.UNCERTAIN:
-            return _lost(job, Lost(fault.message or fault.name), at, polls)
+            return _lost(job, Lost(error.message or error.display_code), context, polls)
         case _:
             assert_never(verdict.disposition)
 
@@ -316,54 +338,72 @@ def _run_failed(
 def _still_running(
     job: Job,
     polls: int,
-    at: Moment,
-) -> Decision | LookAgain:
+    context: DecisionContext,
+) -> Decision | PollLater:
     if job.state is State.PARKED:
-        next_look = at.now + STUCK_EVERY_S * (0.9 + 0.2 * at.jitter)
-        return LookAgain(next_look, Looks(polls, running_at=at.now))
-    if job.deadline_at is not None and at.now >= job.deadline_at:
-        return Decision(transitions.overdue(job, at.now, next_poll_at=at.now + STUCK_EVERY_S))
-    age = at.now - (job.submitted_at or at.now)
-    next_look = at.now + at.rules.schedule.after(age, at.jitter)
+        next_look = context.now + STUCK_POLL_INTERVAL_S * (0.9 + 0.2 * context.jitter)
+        return PollLater(next_look, PollHistory(polls, last_running_at=context.now))
+    if job.deadline_at is not None and context.now >= job.deadline_at:
+        return Decision(
+            transitions.park_stuck(
+                job, context.now, next_poll_at=context.now + STUCK_POLL_INTERVAL_S
+            )
+        )
+    age = context.now - (job.submitted_at or context.now)
+    next_look = context.now + context.rules.poll_schedule.next_delay_s(age, context.jitter)
     if job.deadline_at is not None:
-        next_look = min(next_look, max(job.deadline_at, at.now + at.rules.schedule.min_s))
-    return LookAgain(next_look, Looks(polls, running_at=at.now))
+        next_look = min(
+            next_look, max(job.deadline_at, context.now + context.rules.poll_schedule.min_s)
+        )
+    return PollLater(next_look, PollHistory(polls, last_running_at=context.now))
 
 
-def _missing(
+def _run_missing(
     job: Job,
-    looks: Looks,
-    at: Moment,
-) -> Decision | LookAgain:
-    missing = looks.missing + 1
-    if missing >= at.rules.missing_limit:
+    history: PollHistory,
+    context: DecisionContext,
+) -> Decision | PollLater:
+    missing = history.missing_in_row + 1
+    if missing >= context.rules.max_missing_polls:
         why = f"the provider does not know execution {job.execution_id} ({missing} looks)"
         return Decision(
-            transitions.doubt(job, at.now, why=why, http_status=404, polls=looks.polls + 1)
+            transitions.park_uncertain(
+                job, context.now, why=why, http_status=404, polls=history.polls + 1
+            )
         )
-    next_look = at.now + at.rules.schedule.after_trouble(missing, at.jitter)
-    return LookAgain(next_look, Looks(looks.polls + 1, 0, missing, looks.running_at))
+    next_look = context.now + context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
+    return PollLater(next_look, PollHistory(history.polls + 1, 0, missing, history.last_running_at))
 
 
-def _no_look(
+def _poll_failed(
     job: Job,
-    answer: NoLook,
-    looks: Looks,
-    at: Moment,
-) -> Decision | LookAgain:
+    outcome: PollFailed,
+    history: PollHistory,
+    context: DecisionContext,
+) -> Decision | PollLater:
     """The run is paid for: it stays `running`, and is looked at again.
 
     Past its deadline a person is told, as of any run that nobody saw ending.
     """
-    overdue = job.deadline_at is not None and at.now >= job.deadline_at
+    overdue = job.deadline_at is not None and context.now >= job.deadline_at
     if overdue and job.state is not State.PARKED:
-        next_look = at.now + STUCK_EVERY_S
-        return Decision(transitions.overdue(job, at.now, next_poll_at=next_look, unseen=answer.why))
-    troubles = looks.troubles + 1
-    pause = at.rules.schedule.after_trouble(troubles, at.jitter, answer.retry_after_s)
+        next_look = context.now + STUCK_POLL_INTERVAL_S
+        return Decision(
+            transitions.park_stuck(
+                job, context.now, next_poll_at=next_look, poll_failure=outcome.why
+            )
+        )
+    troubles = history.failures_in_row + 1
+    pause = context.rules.poll_schedule.failure_delay_s(
+        troubles, context.jitter, outcome.retry_after_s
+    )
     effects: tuple[Effect, ...] = ()
-    if answer.http_status == 429:  # noqa: PLR2004
-        wait = _rate_limited(answer.retry_after_s)
-        effects = (Cool(CoolDown(Scope(f"{job.account}/executions"), at.now + wait, "429")),)
-    looks = Looks(looks.polls + 1, troubles, looks.missing, looks.running_at)
-    return LookAgain(at.now + pause, looks, effects)
+    if outcome.http_status == 429:  # noqa: PLR2004
+        wait = _rate_limit_wait_s(outcome.retry_after_s)
+        effects = (
+            StartCoolDown(CoolDown(Scope(f"{job.account}/executions"), context.now + wait, "429")),
+        )
+    history = PollHistory(
+        history.polls + 1, troubles, history.missing_in_row, history.last_running_at
+    )
+    return PollLater(context.now + pause, history, effects)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 import msgspec
 
 from jobs.backoff import Backoff
-from jobs.error_table import Verdicts
+from jobs.error_table import ErrorTable
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -13,44 +13,44 @@ from jobs.polling.schedules import PollSchedule
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class DecisionRules:
     """The settings that decisions depend on."""
 
-    verdicts: Verdicts = field(default_factory=lambda: Verdicts(overrides={}))
+    error_table: ErrorTable = field(default_factory=lambda: ErrorTable(overrides={}))
     backoff: Backoff = field(default_factory=Backoff)
-    schedule: PollSchedule = field(default_factory=PollSchedule)
-    missing_limit: int = 5
+    poll_schedule: PollSchedule = field(default_factory=PollSchedule)
+    max_missing_polls: int = 5
     """Polls answered 404 in a row before the job parks as `uncertain`."""
-    sync_memory_s: float = 86_400.0
+    sync_only_memory_s: float = 86_400.0
     """How long a target is remembered as having no async mode."""
     base_url: str = "https://knouds.ai"
 
 
-class Moment(msgspec.Struct, frozen=True, gc=False):
+class DecisionContext(msgspec.Struct, frozen=True, gc=False):
     """When a decision is made, its dice already thrown, and under which rules."""
 
     now: float
     jitter: float
     """Uniform in [0, 1)."""
-    rules: Rules
+    rules: DecisionRules
 
 
 @dataclass(frozen=True, slots=True)
-class PutUp:
+class PlaceHold:
     """Effect: a hold has to stand, or was hit again."""
 
     hold: Hold
 
 
 @dataclass(frozen=True, slots=True)
-class Cool:
+class StartCoolDown:
     """Effect: a scope has to wait."""
 
     cool_down: CoolDown
 
 
 @dataclass(frozen=True, slots=True)
-class RememberSync:
+class RememberSyncOnly:
     """Effect: the lane's target has no async mode until then."""
 
     lane: Lane
@@ -58,13 +58,13 @@ class RememberSync:
 
 
 @dataclass(frozen=True, slots=True)
-class Opened:
+class HoldOpened:
     """Effect: a submit was accepted through holds that are opening."""
 
     hold_ids: tuple[str, ...]
 
 
-Effect = PutUp | Cool | RememberSync | Opened
+Effect = PlaceHold | StartCoolDown | RememberSyncOnly | HoldOpened
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,21 +79,21 @@ class Decision:
     """Submit again at once, sync, as the same attempt; `job` is unchanged."""
 
 
-class Looks(msgspec.Struct, frozen=True, gc=False):
+class PollHistory(msgspec.Struct, frozen=True, gc=False):
     """What earlier polls of the present attempt saw."""
 
     polls: int = 0
-    troubles: int = 0
+    failures_in_row: int = 0
     """Polls in a row that did not get through."""
-    missing: int = 0
+    missing_in_row: int = 0
     """Polls in a row answered 404."""
-    running_at: float | None = None
+    last_running_at: float | None = None
     """When a poll last found it running, Unix seconds."""
 
 
-class LookAgain(msgspec.Struct, frozen=True, gc=False):
+class PollLater(msgspec.Struct, frozen=True, gc=False):
     """The job stays as it is; its next poll comes at `at`."""
 
     at: float
-    looks: Looks
+    history: PollHistory
     effects: tuple[Effect, ...] = ()

@@ -11,7 +11,7 @@ from enum import StrEnum
 from typing import Final
 
 from jobs.lanes import Lane, Scope
-from jobs.outcomes import Fault
+from jobs.outcomes import ProviderError
 from jobs.states import Kind
 
 
@@ -50,7 +50,7 @@ class Reach(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class ErrorRule:
     """One row: an answer, what it means, and what a person does about it."""
 
     http_status: int | None
@@ -61,7 +61,7 @@ class Verdict:
     meaning: str
     action: str = ""
     """What the person must do; `{required}`, `{target}` and `{account}` are filled in."""
-    where: str | None = None
+    action_path: str | None = None
     """Page of the provider, below its base URL, where the person does it."""
     reach: Reach | None = None
 
@@ -72,20 +72,24 @@ _KEYS: Final = "/developer"
 
 _D, _P, _R = Disposition.DEAD, Disposition.PARK, Disposition.RETRY
 
-TABLE: Final[tuple[Verdict, ...]] = (
-    Verdict(400, "ASYNC_NOT_SUPPORTED", Disposition.SYNC, "the target has no async mode"),
-    Verdict(400, "INVALID_INPUTS", _D, "inputs malformed or incomplete", "Fix the inputs, requeue"),
-    Verdict(
+ERROR_RULES: Final[tuple[ErrorRule, ...]] = (
+    ErrorRule(400, "ASYNC_NOT_SUPPORTED", Disposition.SYNC, "the target has no async mode"),
+    ErrorRule(
+        400, "INVALID_INPUTS", _D, "inputs malformed or incomplete", "Fix the inputs, requeue"
+    ),
+    ErrorRule(
         400,
         "INVALID_SLUG",
         _D,
         "bad characters in the target's name",
         "Enqueue a new job with the right target, discard this one",
     ),
-    Verdict(400, "INVALID_BODY", _D, "not JSON, or fields missing", "Fix the inputs, requeue"),
-    Verdict(400, "INVALID_CAPABILITY", _D, "malformed capability", "Read the message, requeue"),
-    Verdict(400, "INVALID_SCOPE", _D, "older contract: scope unknown", "Read the message, requeue"),
-    Verdict(
+    ErrorRule(400, "INVALID_BODY", _D, "not JSON, or fields missing", "Fix the inputs, requeue"),
+    ErrorRule(400, "INVALID_CAPABILITY", _D, "malformed capability", "Read the message, requeue"),
+    ErrorRule(
+        400, "INVALID_SCOPE", _D, "older contract: scope unknown", "Read the message, requeue"
+    ),
+    ErrorRule(
         401,
         "LEGACY_KEY_RETIRED",
         _P,
@@ -95,7 +99,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _KEYS,
         Reach.ACCOUNT,
     ),
-    Verdict(
+    ErrorRule(
         401,
         None,
         _P,
@@ -105,7 +109,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _KEYS,
         Reach.ACCOUNT,
     ),
-    Verdict(
+    ErrorRule(
         402,
         "INSUFFICIENT_CREDITS",
         _P,
@@ -114,7 +118,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _BILLING,
         Reach.ACCOUNT,
     ),
-    Verdict(
+    ErrorRule(
         402,
         "grant_exhausted",
         _P,
@@ -123,7 +127,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _PLANS,
         Reach.TARGET,
     ),
-    Verdict(
+    ErrorRule(
         402,
         None,
         _P,
@@ -132,7 +136,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _BILLING,
         Reach.ACCOUNT,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "CAPABILITY_DENIED",
         _P,
@@ -142,7 +146,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _KEYS,
         Reach.ROUTE,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "SCOPE_DENIED",
         _P,
@@ -151,7 +155,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _KEYS,
         Reach.ROUTE,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "CAPABILITY_ABOVE_CEILING",
         _P,
@@ -160,7 +164,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _PLANS,
         Reach.TARGET,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "API_KEY_ACCESS_DENIED",
         _P,
@@ -169,7 +173,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _PLANS,
         Reach.ACCOUNT,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "MODEL_TIER_REQUIRED",
         _P,
@@ -178,7 +182,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _PLANS,
         Reach.TARGET,
     ),
-    Verdict(
+    ErrorRule(
         403,
         "WORKFLOW_CAP_REACHED",
         _P,
@@ -187,7 +191,7 @@ TABLE: Final[tuple[Verdict, ...]] = (
         _PLANS,
         Reach.TARGET,
     ),
-    Verdict(
+    ErrorRule(
         403,
         None,
         _P,
@@ -196,58 +200,58 @@ TABLE: Final[tuple[Verdict, ...]] = (
         None,
         Reach.TARGET,
     ),
-    Verdict(
+    ErrorRule(
         404,
         "MODEL_NOT_FOUND",
         _D,
         "no enabled model of that name",
         "Enqueue a new job with the right target, discard this one",
     ),
-    Verdict(
+    ErrorRule(
         404,
         "EXECUTION_NOT_FOUND",
         _D,
         "no such execution of this account",
         "Look the run up in the provider's dashboard",
     ),
-    Verdict(
+    ErrorRule(
         404,
         None,
         _D,
         "no workflow of this account has that slug",
         "Enqueue a new job with the right target, discard this one",
     ),
-    Verdict(429, "RATE_LIMIT_EXCEEDED", Disposition.WAIT, "over the limit of the window"),
-    Verdict(429, None, Disposition.WAIT, "told to wait, with a code nobody knows yet"),
-    Verdict(500, "EXECUTION_FAILED", _R, "a provider call failed"),
-    Verdict(500, "PROVIDER_SUBMIT_FAILED", _R, "the submit failed upstream, surfaced at once"),
-    Verdict(
+    ErrorRule(429, "RATE_LIMIT_EXCEEDED", Disposition.WAIT, "over the limit of the window"),
+    ErrorRule(429, None, Disposition.WAIT, "told to wait, with a code nobody knows yet"),
+    ErrorRule(500, "EXECUTION_FAILED", _R, "a provider call failed"),
+    ErrorRule(500, "PROVIDER_SUBMIT_FAILED", _R, "the submit failed upstream, surfaced at once"),
+    ErrorRule(
         500,
         "PROVIDER_RESPONSE_INCOMPLETE",
         _R,
         "ended without the expected output, credits not deducted",
     ),
-    Verdict(500, None, _R, "a server fault, spelled out as JSON, with a code nobody knows yet"),
-    Verdict(503, None, Disposition.COOL, "the provider is overloaded or down"),
-    Verdict(502, None, Disposition.UNCERTAIN, "a proxy lost the provider's answer"),
-    Verdict(504, None, Disposition.UNCERTAIN, "a proxy stopped waiting for the provider"),
+    ErrorRule(500, None, _R, "a server fault, spelled out as JSON, with a code nobody knows yet"),
+    ErrorRule(503, None, Disposition.COOL, "the provider is overloaded or down"),
+    ErrorRule(502, None, Disposition.UNCERTAIN, "a proxy lost the provider's answer"),
+    ErrorRule(504, None, Disposition.UNCERTAIN, "a proxy stopped waiting for the provider"),
 )
 """Every row of the provider's error tables, and the unknown of each status."""
 
-OTHER_4XX: Final = Verdict(
+OTHER_4XX: Final = ErrorRule(
     None,
     None,
     _D,
     "any other refusal (4xx)",
     "Read the message, fix the inputs, requeue",
 )
-IN_A_FAILED_RUN: Final = Verdict(
+UNKNOWN_IN_FAILED_RUN: Final = ErrorRule(
     None,
     None,
     _R,
     "the run failed, with a code nobody knows yet",
 )
-ANYTHING_ELSE: Final = Verdict(
+OUTSIDE_CONTRACT: Final = ErrorRule(
     None,
     None,
     Disposition.UNCERTAIN,
@@ -263,59 +267,59 @@ ACTION_STUCK: Final = (
     "resolve it; it is still looked at now and then"
 )
 ACTION_MANUAL: Final = "Parked by a person: release it when it may run"
-ACTION_SPENT: Final = "All attempts failed: look at the provider's status, then requeue"
+ACTION_ATTEMPTS_SPENT: Final = "All attempts failed: look at the provider's status, then requeue"
 
-_BY_STATUS_AND_CODE: Final = {(row.http_status, row.code): row for row in TABLE}
-_BY_CODE: Final = {row.code: row for row in TABLE if row.code is not None}
+_BY_STATUS_AND_CODE: Final = {(row.http_status, row.code): row for row in ERROR_RULES}
+_BY_CODE: Final = {row.code: row for row in ERROR_RULES if row.code is not None}
 
 
 @dataclass(frozen=True, slots=True)
-class Verdicts:
+class ErrorTable:
     """The table, with the rows that settings override by code."""
 
     overrides: Mapping[str, Disposition]
 
-    def on_call(self, fault: Fault) -> Verdict:
+    def rule_for_submit(self, error: ProviderError) -> ErrorRule:
         """What an error answer to a submit means."""
-        status = fault.http_status
-        if status == 500 and not fault.readable:  # noqa: PLR2004
-            return ANYTHING_ELSE
-        row = _BY_STATUS_AND_CODE.get((status, fault.code)) or _BY_STATUS_AND_CODE.get(
+        status = error.http_status
+        if status == 500 and not error.is_readable:  # noqa: PLR2004
+            return OUTSIDE_CONTRACT
+        row = _BY_STATUS_AND_CODE.get((status, error.code)) or _BY_STATUS_AND_CODE.get(
             (status, None),
         )
         if row is None:
             is_4xx = status is not None and 400 <= status < 500  # noqa: PLR2004
-            row = OTHER_4XX if is_4xx else ANYTHING_ELSE
-        return self._overridden(row, fault)
+            row = OTHER_4XX if is_4xx else OUTSIDE_CONTRACT
+        return self._overridden(row, error)
 
-    def on_failed_run(self, fault: Fault) -> Verdict:
+    def rule_for_failed_run(self, error: ProviderError) -> ErrorRule:
         """What the error inside a failed run means.
 
         The run was taken and has ended, so its attempt is spent: where a refused submit would only
         wait or go sync, a failed run is retried with backoff.
         """
-        row = _BY_CODE.get(fault.code or "", IN_A_FAILED_RUN)
+        row = _BY_CODE.get(error.code or "", UNKNOWN_IN_FAILED_RUN)
         if row.disposition in (Disposition.WAIT, Disposition.SYNC, Disposition.COOL):
             row = replace(row, disposition=Disposition.RETRY)
-        return self._overridden(row, fault)
+        return self._overridden(row, error)
 
-    def _overridden(self, row: Verdict, fault: Fault) -> Verdict:
-        override = self.overrides.get(fault.name)
-        if override is None or override is row.disposition:
-            return row
-        reach = row.reach or (Reach.TARGET if override is Disposition.PARK else None)
-        action = row.action or "Read the message, clear its cause, then release the hold"
-        return replace(row, disposition=override, reach=reach, action=action)
+    def _overridden(self, rule: ErrorRule, error: ProviderError) -> ErrorRule:
+        override = self.overrides.get(error.display_code)
+        if override is None or override is rule.disposition:
+            return rule
+        reach = rule.reach or (Reach.TARGET if override is Disposition.PARK else None)
+        action = rule.action or "Read the message, clear its cause, then release the hold"
+        return replace(rule, disposition=override, reach=reach, action=action)
 
 
-def reach_of(verdict: Verdict, fault: Fault, lane: Lane) -> Scope:
+def hold_scope(rule: ErrorRule, error: ProviderError, lane: Lane) -> Scope:
     """The scope of the hold that a parking verdict puts up."""
     account, route, target = lane.scopes
-    match verdict.reach:
+    match rule.reach:
         case Reach.ACCOUNT:
             return account
         case Reach.ROUTE:
-            return target if _names_target(fault.required, lane) else route
+            return target if _names_target(error.required_capability, lane) else route
         case Reach.TARGET | None:
             return target
 
@@ -326,10 +330,10 @@ def _names_target(required: str | None, lane: Lane) -> bool:
     return len(parts) == 3 and parts[0] in tuple(Kind) and parts[1] == lane.target  # noqa: PLR2004
 
 
-def action_text(verdict: Verdict, fault: Fault, lane: Lane) -> str:
+def action_text(rule: ErrorRule, error: ProviderError, lane: Lane) -> str:
     """What the person must do, with the job's own names in it."""
-    return verdict.action.format(
-        required=fault.required or f"{lane.kind}:run",
+    return rule.action.format(
+        required=error.required_capability or f"{lane.kind}:run",
         target=lane.target,
         account=lane.account,
     )

@@ -7,11 +7,11 @@ the same road as every other. `submit` is the worker's own hop and carries ids o
 from collections.abc import Mapping
 from typing import Any, cast
 
-from jobs.ports import Intake, Submitting
+from jobs.ports import ArqIngressPort, SubmitPort
 from jobs.states import Kind
 
 Context = Mapping[str, Any]
-"""arq's context: `intake` and `submitting` are put there at start-up, `job_id` by arq."""
+"""arq's context: `arq_ingress` and `submitter` are put there at start-up, `job_id` by arq."""
 
 
 async def run_model(ctx: Context, target: object, inputs: object, **options: Any) -> str:
@@ -21,26 +21,26 @@ async def run_model(ctx: Context, target: object, inputs: object, **options: Any
     `on_uncertain`, `account`, as in `POST /v1/jobs`. The job's id is arq's `_job_id`; it is also
     what the function returns.
     """
-    intake = cast("Intake", ctx["intake"])
-    return await intake.adopt(Kind.MODEL, target, inputs, ctx["job_id"], options)
+    ingress = cast("ArqIngressPort", ctx["arq_ingress"])
+    return await ingress.adopt(Kind.MODEL, target, inputs, ctx["job_id"], options)
 
 
 async def run_workflow(ctx: Context, target: object, inputs: object, **options: Any) -> str:
     """Run a workflow. `target` is its slug; everything else as in `run_model`."""
-    intake = cast("Intake", ctx["intake"])
-    return await intake.adopt(Kind.WORKFLOW, target, inputs, ctx["job_id"], options)
+    ingress = cast("ArqIngressPort", ctx["arq_ingress"])
+    return await ingress.adopt(Kind.WORKFLOW, target, inputs, ctx["job_id"], options)
 
 
-async def submit(ctx: Context, *hops: str) -> None:
+async def submit(ctx: Context, *ids_and_tokens: str) -> None:
     """Submit admitted jobs: `job, hop, job, hop …`, each if its hop is still its fence.
 
     Jobs that were admitted together share an entry: arq's cost of one is paid once for all.
     """
-    submitting = cast("Submitting", ctx["submitting"])
-    await submitting.submit(list(zip(hops[::2], hops[1::2], strict=True)))
+    submitter = cast("SubmitPort", ctx["submitter"])
+    await submitter.submit(list(zip(ids_and_tokens[::2], ids_and_tokens[1::2], strict=True)))
 
 
 async def quarantine(ctx: Context, payload: str, why: str) -> str:
     """Keep an entry that could not be read: what the deserializer makes of one."""
-    intake = cast("Intake", ctx["intake"])
-    return await intake.quarantine(ctx["job_id"], payload, why)
+    ingress = cast("ArqIngressPort", ctx["arq_ingress"])
+    return await ingress.quarantine(ctx["job_id"], payload, why)

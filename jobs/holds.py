@@ -9,14 +9,14 @@ import msgspec
 
 from jobs.lanes import Lane, Scope, covers
 
-FULLY_OPEN: Final = 64
+FULLY_OPEN_STEP: Final = 64
 """When this many submits in a row were accepted in one step, the gate is gone."""
 
-QUIET_S: Final = 600.0
+OPENING_QUIET_S: Final = 600.0
 """An opening gate of a quiet lane, where so many never come, is gone after this time."""
 
 
-class Phase(StrEnum):
+class HoldPhase(StrEnum):
     """How far a gate is open."""
 
     CLOSED = "closed"
@@ -30,7 +30,7 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     scope: Scope
     code: str
     created_at: float
-    phase: Phase = Phase.CLOSED
+    phase: HoldPhase = HoldPhase.CLOSED
     http_status: int | None = None
     message: str = ""
     action: str = ""
@@ -54,30 +54,30 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return f"{self.scope}|{self.code}"
 
 
-def refused(standing: Hold | None, new: Hold) -> Hold:
+def apply_refusal(existing: Hold | None, new: Hold) -> Hold:
     """The hold after another refusal: put up, hit again, or back after a release (a relapse)."""
-    if standing is None:
+    if existing is None:
         return new
-    relapsed = standing.phase is Phase.OPENING
+    relapsed = existing.phase is HoldPhase.OPENING
     return msgspec.structs.replace(
-        standing,
-        phase=Phase.CLOSED,
+        existing,
+        phase=HoldPhase.CLOSED,
         http_status=new.http_status,
         message=new.message,
         action=new.action,
         action_url=new.action_url,
-        hits=standing.hits + 1,
-        relapses=standing.relapses + relapsed,
+        hits=existing.hits + 1,
+        relapses=existing.relapses + relapsed,
         step=0,
         accepted=0,
     )
 
 
-def released(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
+def apply_release(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
     """The hold after a person released it: it lets one canary through."""
     return msgspec.structs.replace(
         hold,
-        phase=Phase.OPENING,
+        phase=HoldPhase.OPENING,
         step=1,
         accepted=0,
         released_at=now,
@@ -86,14 +86,14 @@ def released(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
     )
 
 
-def accepted(hold: Hold) -> Hold | None:
+def apply_accept(hold: Hold) -> Hold | None:
     """The hold after one of its submits was accepted; None when the gate is fully open."""
-    if hold.phase is not Phase.OPENING:
+    if hold.phase is not HoldPhase.OPENING:
         return hold
     count = hold.accepted + 1
     if count < hold.step:
         return msgspec.structs.replace(hold, accepted=count)
-    if hold.step >= FULLY_OPEN:
+    if hold.step >= FULLY_OPEN_STEP:
         return None
     return msgspec.structs.replace(hold, step=hold.step * 2, accepted=0)
 
@@ -101,10 +101,10 @@ def accepted(hold: Hold) -> Hold | None:
 def has_proved_open(hold: Hold, now: float) -> bool:
     """Whether an opening gate may go: its canary was accepted, and no refusal came for long."""
     return (
-        hold.phase is Phase.OPENING
+        hold.phase is HoldPhase.OPENING
         and hold.step > 1
         and hold.released_at is not None
-        and hold.released_at <= now - QUIET_S
+        and hold.released_at <= now - OPENING_QUIET_S
     )
 
 
@@ -122,34 +122,36 @@ class Gates:
 
     holds: tuple[Hold, ...] = ()
     cool_downs: tuple[CoolDown, ...] = ()
-    sync_only: Mapping[str, float] = field(default_factory=dict[str, float])
+    sync_only_until: Mapping[str, float] = field(default_factory=dict[str, float])
     """Lanes whose target is remembered as having no async mode, with when that is forgotten."""
 
     def is_sync_only(self, lane: Lane, now: float) -> bool:
         """Whether the lane's target is remembered as having no async mode."""
-        return self.sync_only.get(str(lane), 0.0) > now
+        return self.sync_only_until.get(str(lane), 0.0) > now
 
-    def closed_by(self, lane: Lane) -> Hold | None:
+    def closing_hold(self, lane: Lane) -> Hold | None:
         """The hold that closes a lane, if one does."""
         for hold in self.holds:
-            if hold.phase is Phase.CLOSED and covers(hold.scope, lane):
+            if hold.phase is HoldPhase.CLOSED and covers(hold.scope, lane):
                 return hold
         return None
 
-    def cooling(self, scopes: Iterable[Scope], now: float) -> CoolDown | None:
+    def running_cool_down(self, scopes: Iterable[Scope], now: float) -> CoolDown | None:
         """The cool-down of any of the scopes that ends last, if one runs."""
         wanted = frozenset(scopes)
         running = [c for c in self.cool_downs if c.until > now and c.scope in wanted]
         return max(running, key=lambda c: c.until, default=None)
 
-    def opening(self, lane: Lane) -> tuple[Hold, ...]:
+    def opening_holds(self, lane: Lane) -> tuple[Hold, ...]:
         """The holds that are opening over a lane: each counts what passes."""
         return tuple(
-            hold for hold in self.holds if hold.phase is Phase.OPENING and covers(hold.scope, lane)
+            hold
+            for hold in self.holds
+            if hold.phase is HoldPhase.OPENING and covers(hold.scope, lane)
         )
 
-    def admits(self, lane: Lane, now: float, *, free_pass: bool = False) -> bool:
+    def admits(self, lane: Lane, now: float, *, bypass_hold: bool = False) -> bool:
         """Whether a job of the lane may be sent now (opening gates count apart)."""
-        if self.cooling(lane.scopes, now) is not None:
+        if self.running_cool_down(lane.scopes, now) is not None:
             return False
-        return free_pass or self.closed_by(lane) is None
+        return bypass_hold or self.closing_hold(lane) is None

@@ -10,7 +10,7 @@ from enum import StrEnum
 from typing import NamedTuple
 
 from jobs.job import Job
-from jobs.lanes import place_in_line
+from jobs.lanes import queue_score
 from jobs.states import ACTIVE, Mode, State
 from jobs.transitions import STUCK
 
@@ -23,7 +23,7 @@ class Index(StrEnum):
     """`scheduled` and `retrying`, by due time; the clock watches."""
     LANE = "lane"
     """`queued`, by place in line; admission watches."""
-    PASS = "pass"  # noqa: S105
+    BYPASS = "pass"
     """`queued`, released by a person through a closed gate; admission watches."""
     LEASE = "lease"
     """`submitting` and sync runs, by the end of their lease; the rescuer watches."""
@@ -50,7 +50,7 @@ class Index(StrEnum):
     """Parked jobs and dead letters by state, code and lane."""
 
 
-class Entry(NamedTuple):
+class IndexEntry(NamedTuple):
     """One membership: in which index, under which name, with which score."""
 
     kind: Index
@@ -58,12 +58,12 @@ class Entry(NamedTuple):
     score: float
 
 
-def entries(job: Job) -> tuple[Entry, ...]:
+def entries(job: Job) -> tuple[IndexEntry, ...]:
     """Every entry a job has."""
-    return (*_lasting(job), *_passing(job))
+    return (*_permanent_entries(job), *_state_entries(job))
 
 
-def moving(old: Job, new: Job) -> tuple[Sequence[Entry], Sequence[Entry]]:
+def changed_entries(old: Job, new: Job) -> tuple[Sequence[IndexEntry], Sequence[IndexEntry]]:
     """The entries of two versions between which they may differ."""
     if (
         old.created_at == new.created_at
@@ -72,70 +72,70 @@ def moving(old: Job, new: Job) -> tuple[Sequence[Entry], Sequence[Entry]]:
         and old.tags == new.tags
         and old.batch == new.batch
     ):
-        return _passing(old), _passing(new)
+        return _state_entries(old), _state_entries(new)
     return entries(old), entries(new)
 
 
-def _lasting(job: Job) -> list[Entry]:
+def _permanent_entries(job: Job) -> list[IndexEntry]:
     """Those that it has from its first version to its last."""
     found = [
-        Entry(Index.ALL, "", job.created_at),
-        Entry(Index.TARGET, f"{job.kind}/{job.target}", job.created_at),
+        IndexEntry(Index.ALL, "", job.created_at),
+        IndexEntry(Index.TARGET, f"{job.kind}/{job.target}", job.created_at),
     ]
-    found += [Entry(Index.TAG, tag, job.created_at) for tag in job.tags]
+    found += [IndexEntry(Index.TAG, tag, job.created_at) for tag in job.tags]
     if job.batch is not None:
-        found.append(Entry(Index.BATCH, job.batch, job.created_at))
+        found.append(IndexEntry(Index.BATCH, job.batch, job.created_at))
     return found
 
 
-def _passing(job: Job) -> list[Entry]:
+def _state_entries(job: Job) -> list[IndexEntry]:
     """Those that come and go with its state."""
-    found = [Entry(Index.STATE, job.state, job.since)]
-    if (watched := place(job)) is not None:
+    found = [IndexEntry(Index.STATE, job.state, job.since)]
+    if (watched := watched_index(job)) is not None:
         found.append(watched)
     if job.state in ACTIVE:
-        found.append(Entry(Index.ACTIVE, str(job.lane), job.created_at))
-    if job.execution_id is not None and is_watched(job):
-        found.append(Entry(Index.EXECUTION, job.execution_id, job.created_at))
-    found += [Entry(Index.GATE, gate, job.since) for gate in job.gates]
+        found.append(IndexEntry(Index.ACTIVE, str(job.lane), job.created_at))
+    if job.execution_id is not None and accepts_run_updates(job):
+        found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
+    found += [IndexEntry(Index.GATE, gate, job.since) for gate in job.opening_hold_ids]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
         group = f"{job.state}|{job.reason.code}|{job.lane}"
-        found.append(Entry(Index.GROUP, group, job.since))
+        found.append(IndexEntry(Index.GROUP, group, job.since))
         if job.state is State.PARKED and job.reason.hold_id is not None:
-            found.append(Entry(Index.HELD, job.reason.hold_id, job.since))
+            found.append(IndexEntry(Index.HELD, job.reason.hold_id, job.since))
     return found
 
 
-def is_watched(job: Job) -> bool:
+def accepts_run_updates(job: Job) -> bool:
     """Whether word of the job's run still moves it: the provider has it, or is to end it."""
     return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
 
 
-def place(job: Job) -> Entry | None:
+def watched_index(job: Job) -> IndexEntry | None:
     """The place beside its state where somebody watches an unfinished job; None when people do."""
     match job.state:
         case State.SCHEDULED | State.RETRYING:
-            return Entry(Index.DUE, "", _known(job.due_at, job))
-        case State.QUEUED if job.free_pass:
-            return Entry(Index.PASS, "", _line(job))
+            return IndexEntry(Index.DUE, "", _time_or_updated_at(job.due_at, job))
+        case State.QUEUED if job.bypass_hold:
+            return IndexEntry(Index.BYPASS, "", _queue_score(job))
         case State.QUEUED:
-            return Entry(Index.LANE, str(job.lane), _line(job))
+            return IndexEntry(Index.LANE, str(job.lane), _queue_score(job))
         case State.SUBMITTING:
-            return Entry(Index.LEASE, "", _known(job.lease_until, job))
+            return IndexEntry(Index.LEASE, "", _time_or_updated_at(job.lease_until, job))
         case State.RUNNING | State.CANCELLING if job.mode is Mode.SYNC and not job.execution_id:
-            return Entry(Index.LEASE, "", _known(job.lease_until, job))
+            return IndexEntry(Index.LEASE, "", _time_or_updated_at(job.lease_until, job))
         case State.RUNNING | State.CANCELLING:
-            return Entry(Index.INFLIGHT, "", _known(job.next_poll_at, job))
+            return IndexEntry(Index.INFLIGHT, "", _time_or_updated_at(job.next_poll_at, job))
         case State.PARKED if job.parked_as == STUCK:
-            return Entry(Index.INFLIGHT, "", _known(job.next_poll_at, job))
+            return IndexEntry(Index.INFLIGHT, "", _time_or_updated_at(job.next_poll_at, job))
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return None
 
 
-def _line(job: Job) -> float:
-    return place_in_line(job.priority, _known(job.queued_at, job))
+def _queue_score(job: Job) -> float:
+    return queue_score(job.priority, _time_or_updated_at(job.queued_at, job))
 
 
-def _known(time: float | None, job: Job) -> float:
+def _time_or_updated_at(time: float | None, job: Job) -> float:
     """A time that the state promises; a record without it is due at once, never lost."""
     return job.updated_at if time is None else time

@@ -60,7 +60,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     cost: float | None = None
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One line of a job's history: what happened, when, by whom, with which note."""
 
     at: float
@@ -94,11 +94,11 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     due_at: float | None = None
     """When the clock moves it on: set in `scheduled` and `retrying`."""
     queued_at: float | None = None
-    free_pass: bool = False
+    bypass_hold: bool = False
     """A person released this one job through a closed gate."""
-    gates: tuple[str, ...] = ()
+    opening_hold_ids: tuple[str, ...] = ()
     """Holds that are opening and count this submit as one of theirs."""
-    hop: str | None = None
+    submit_token: str | None = None
     """Fence of the arq entry that may submit it."""
     lease_until: float | None = None
     """When the rescuer may take it from whoever holds it."""
@@ -112,7 +112,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     """Attempts ever begun that reached the provider: numbers the next one."""
     mode: Mode | None = None
     execution_id: str | None = None
-    webhook: bool = False
+    expects_webhook: bool = False
     """The provider said it will deliver a webhook for this run."""
     submitted_at: float | None = None
     deadline_at: float | None = None
@@ -123,7 +123,7 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     cost: float | None = None
     reason: Reason | None = None
     attempts: tuple[Attempt, ...] = ()
-    events: tuple[Event, ...] = ()
+    events: tuple[JobEvent, ...] = ()
     events_dropped: int = 0
     result_note: str | None = None
     """Set when the result was too large to keep whole."""

@@ -19,7 +19,7 @@ JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
 TARGET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 """Slugs and internal names: lowercase letters, digits, hyphens (provider's documentation)."""
 
-LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+ACCOUNT_LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 """Account labels."""
 
 PRIORITY_SPAN: Final = 100
@@ -29,10 +29,10 @@ AGING_S: Final = 3_600.0
 """What a step of priority is worth: a job passes those of the next priority that came an hour
 after it, so nobody is starved for ever."""
 
-_TICKS: Final = 4_096
+_TICKS_PER_S: Final = 4_096
 """A place in line counts in ticks of 244 µs: until the year 2242 they leave a double eight bits."""
 
-_FRACTION: Final = 256
+_PRIORITY_STEPS: Final = 256
 """Those eight bits tell the priority."""
 
 
@@ -75,7 +75,7 @@ class Lane:
 def parse_scope(text: str) -> Scope:
     """Read a scope a person wrote; raises ValueError that says what a scope looks like."""
     parts = text.split("/")
-    shapes = (LABEL, re.compile("|".join(Kind)), TARGET)
+    shapes = (ACCOUNT_LABEL, re.compile("|".join(Kind)), TARGET)
     if len(parts) > len(shapes) or not all(
         shape.fullmatch(part) for shape, part in zip(shapes, parts, strict=False)
     ):
@@ -91,25 +91,25 @@ def covers(scope: Scope, lane: Lane) -> bool:
     return scope in lane.scopes
 
 
-def executions(account: str) -> Scope:
+def polls_scope(account: str) -> Scope:
     """The scope of an account's polls: a route of its own, never a lane."""
     return Scope(f"{account}/executions")
 
 
-def place_in_line(priority: int, queued_at: float) -> float:
+def queue_score(priority: int, queued_at: float) -> float:
     """The score of a queued job in its lane, lowest first: by age, a step of priority an hour.
 
     `queued_at` in Unix seconds, exact to 244 µs. Jobs of the same tick stand by priority.
     """
-    ticks = round((queued_at - priority * AGING_S) * _TICKS)
-    return ticks + (PRIORITY_SPAN - priority) / _FRACTION
+    ticks = round((queued_at - priority * AGING_S) * _TICKS_PER_S)
+    return ticks + (PRIORITY_SPAN - priority) / _PRIORITY_STEPS
 
 
-def priority_of(place: float) -> int:
+def priority_of(score: float) -> int:
     """The priority of a job from its place in line."""
-    return PRIORITY_SPAN - round((place - math.floor(place)) * _FRACTION)
+    return PRIORITY_SPAN - round((score - math.floor(score)) * _PRIORITY_STEPS)
 
 
-def queued_at_of(place: float) -> float:
+def queued_at_of(score: float) -> float:
     """Since when a job is in line, from its place in it."""
-    return math.floor(place) / _TICKS + priority_of(place) * AGING_S
+    return math.floor(score) / _TICKS_PER_S + priority_of(score) * AGING_S

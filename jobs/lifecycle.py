@@ -13,120 +13,120 @@ from typing import Final
 from jobs.states import State
 
 
-class Move(StrEnum):
+class Transition(StrEnum):
     """What can happen to a job."""
 
-    COME_DUE = "come_due"
+    PROMOTE = "promote"
     ADMIT = "admit"
     SEND = "send"
-    GIVE_BACK = "give_back"
+    RETURN_TO_QUEUE = "return_to_queue"
     OPEN = "open"
     ACCEPT = "accept"
     SUCCEED = "succeed"
     RETRY = "retry"
-    BURY = "bury"
+    DEAD_LETTER = "dead_letter"
     HOLD = "hold"
-    ASK_CANCEL = "ask_cancel"
+    REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
-    PARK = "park"
+    PARK_MANUAL = "park"
     RELEASE = "release"
-    KEEP_WATCHING = "keep_watching"
+    EXTEND_DEADLINE = "extend_deadline"
     ATTACH = "attach"
     RESUBMIT = "resubmit"
     REQUEUE = "requeue"
     DISCARD = "discard"
 
 
-MOVES_OF_PEOPLE: Final = frozenset(
+OPERATOR_TRANSITIONS: Final = frozenset(
     {
-        Move.ASK_CANCEL,
-        Move.PARK,
-        Move.RELEASE,
-        Move.KEEP_WATCHING,
-        Move.ATTACH,
-        Move.RESUBMIT,
-        Move.REQUEUE,
-        Move.DISCARD,
+        Transition.REQUEST_CANCEL,
+        Transition.PARK_MANUAL,
+        Transition.RELEASE,
+        Transition.EXTEND_DEADLINE,
+        Transition.ATTACH,
+        Transition.RESUBMIT,
+        Transition.REQUEUE,
+        Transition.DISCARD,
     },
 )
 
-S, M = State, Move
+S, T = State, Transition
 
-TABLE: Final[dict[tuple[State, Move], State]] = {
+TRANSITIONS: Final[dict[tuple[State, Transition], State]] = {
     # The clock and admission.
-    (S.SCHEDULED, M.COME_DUE): S.QUEUED,
-    (S.RETRYING, M.COME_DUE): S.QUEUED,
-    (S.QUEUED, M.ADMIT): S.SUBMITTING,
+    (S.SCHEDULED, T.PROMOTE): S.QUEUED,
+    (S.RETRYING, T.PROMOTE): S.QUEUED,
+    (S.QUEUED, T.ADMIT): S.SUBMITTING,
     # The submit: `send` is the mark just before the request is written, `open` the same for a sync
     # run, whose connection stays open.
-    (S.SUBMITTING, M.SEND): S.SUBMITTING,
-    (S.SUBMITTING, M.OPEN): S.RUNNING,
+    (S.SUBMITTING, T.SEND): S.SUBMITTING,
+    (S.SUBMITTING, T.OPEN): S.RUNNING,
     # Never sent, told to wait, or refused by a gate: back in line, nothing spent.
-    (S.SUBMITTING, M.GIVE_BACK): S.QUEUED,
-    (S.RUNNING, M.GIVE_BACK): S.QUEUED,
+    (S.SUBMITTING, T.RETURN_TO_QUEUE): S.QUEUED,
+    (S.RUNNING, T.RETURN_TO_QUEUE): S.QUEUED,
     # The provider's word.
-    (S.SUBMITTING, M.ACCEPT): S.RUNNING,
-    (S.PARKED, M.ACCEPT): S.RUNNING,
+    (S.SUBMITTING, T.ACCEPT): S.RUNNING,
+    (S.PARKED, T.ACCEPT): S.RUNNING,
     # A sync run that the provider answers as an async one.
-    (S.RUNNING, M.ACCEPT): S.RUNNING,
-    (S.CANCELLING, M.ACCEPT): S.CANCELLING,
-    (S.SUBMITTING, M.SUCCEED): S.SUCCEEDED,
-    (S.RUNNING, M.SUCCEED): S.SUCCEEDED,
-    (S.CANCELLING, M.SUCCEED): S.SUCCEEDED,
-    (S.PARKED, M.SUCCEED): S.SUCCEEDED,
-    (S.SUBMITTING, M.RETRY): S.RETRYING,
-    (S.RUNNING, M.RETRY): S.RETRYING,
-    (S.SUBMITTING, M.BURY): S.DEAD,
-    (S.RUNNING, M.BURY): S.DEAD,
-    (S.QUEUED, M.BURY): S.DEAD,
-    (S.SCHEDULED, M.BURY): S.DEAD,
-    (S.RETRYING, M.BURY): S.DEAD,
-    (S.CANCELLING, M.BURY): S.DEAD,
-    (S.SUBMITTING, M.HOLD): S.PARKED,
-    (S.RUNNING, M.HOLD): S.PARKED,
-    (S.CANCELLING, M.HOLD): S.PARKED,
-    (S.PARKED, M.HOLD): S.PARKED,
+    (S.RUNNING, T.ACCEPT): S.RUNNING,
+    (S.CANCELLING, T.ACCEPT): S.CANCELLING,
+    (S.SUBMITTING, T.SUCCEED): S.SUCCEEDED,
+    (S.RUNNING, T.SUCCEED): S.SUCCEEDED,
+    (S.CANCELLING, T.SUCCEED): S.SUCCEEDED,
+    (S.PARKED, T.SUCCEED): S.SUCCEEDED,
+    (S.SUBMITTING, T.RETRY): S.RETRYING,
+    (S.RUNNING, T.RETRY): S.RETRYING,
+    (S.SUBMITTING, T.DEAD_LETTER): S.DEAD,
+    (S.RUNNING, T.DEAD_LETTER): S.DEAD,
+    (S.QUEUED, T.DEAD_LETTER): S.DEAD,
+    (S.SCHEDULED, T.DEAD_LETTER): S.DEAD,
+    (S.RETRYING, T.DEAD_LETTER): S.DEAD,
+    (S.CANCELLING, T.DEAD_LETTER): S.DEAD,
+    (S.SUBMITTING, T.HOLD): S.PARKED,
+    (S.RUNNING, T.HOLD): S.PARKED,
+    (S.CANCELLING, T.HOLD): S.PARKED,
+    (S.PARKED, T.HOLD): S.PARKED,
     # Cancelling.
-    (S.SUBMITTING, M.ASK_CANCEL): S.SUBMITTING,
-    (S.RUNNING, M.ASK_CANCEL): S.CANCELLING,
-    (S.PARKED, M.ASK_CANCEL): S.CANCELLING,
-    (S.SCHEDULED, M.CANCEL): S.CANCELLED,
-    (S.QUEUED, M.CANCEL): S.CANCELLED,
-    (S.RETRYING, M.CANCEL): S.CANCELLED,
-    (S.SUBMITTING, M.CANCEL): S.CANCELLED,
-    (S.RUNNING, M.CANCEL): S.CANCELLED,
-    (S.CANCELLING, M.CANCEL): S.CANCELLED,
-    (S.PARKED, M.CANCEL): S.CANCELLED,
+    (S.SUBMITTING, T.REQUEST_CANCEL): S.SUBMITTING,
+    (S.RUNNING, T.REQUEST_CANCEL): S.CANCELLING,
+    (S.PARKED, T.REQUEST_CANCEL): S.CANCELLING,
+    (S.SCHEDULED, T.CANCEL): S.CANCELLED,
+    (S.QUEUED, T.CANCEL): S.CANCELLED,
+    (S.RETRYING, T.CANCEL): S.CANCELLED,
+    (S.SUBMITTING, T.CANCEL): S.CANCELLED,
+    (S.RUNNING, T.CANCEL): S.CANCELLED,
+    (S.CANCELLING, T.CANCEL): S.CANCELLED,
+    (S.PARKED, T.CANCEL): S.CANCELLED,
     # People.
-    (S.SCHEDULED, M.PARK): S.PARKED,
-    (S.QUEUED, M.PARK): S.PARKED,
-    (S.RETRYING, M.PARK): S.PARKED,
-    (S.PARKED, M.RELEASE): S.QUEUED,
-    (S.PARKED, M.KEEP_WATCHING): S.RUNNING,
-    (S.PARKED, M.ATTACH): S.RUNNING,
-    (S.PARKED, M.RESUBMIT): S.QUEUED,
-    (S.PARKED, M.DISCARD): S.CANCELLED,
-    (S.DEAD, M.REQUEUE): S.QUEUED,
-    (S.DEAD, M.DISCARD): S.CANCELLED,
+    (S.SCHEDULED, T.PARK_MANUAL): S.PARKED,
+    (S.QUEUED, T.PARK_MANUAL): S.PARKED,
+    (S.RETRYING, T.PARK_MANUAL): S.PARKED,
+    (S.PARKED, T.RELEASE): S.QUEUED,
+    (S.PARKED, T.EXTEND_DEADLINE): S.RUNNING,
+    (S.PARKED, T.ATTACH): S.RUNNING,
+    (S.PARKED, T.RESUBMIT): S.QUEUED,
+    (S.PARKED, T.DISCARD): S.CANCELLED,
+    (S.DEAD, T.REQUEUE): S.QUEUED,
+    (S.DEAD, T.DISCARD): S.CANCELLED,
 }
 
 
-class IllegalMove(ValueError):
+class IllegalTransition(ValueError):
     """A move the table does not have; names the state and the move."""
 
-    def __init__(self, state: State, move: Move, hint: str = "") -> None:
+    def __init__(self, state: State, transition: Transition, hint: str = "") -> None:
         """Say what was tried in which state, and what could be done instead."""
         self.state = state
-        self.move = move
+        self.transition = transition
         self.hint = hint
         super().__init__(
-            f"cannot {move.replace('_', ' ')} a job that is {state}" + (hint and f": {hint}")
+            f"cannot {transition.replace('_', ' ')} a job that is {state}" + (hint and f": {hint}")
         )
 
 
-def after(state: State, move: Move) -> State:
+def next_state(state: State, transition: Transition) -> State:
     """The state that `move` leads to; raises `IllegalMove` when the table has no such row."""
     try:
-        return TABLE[state, move]
+        return TRANSITIONS[state, transition]
     except KeyError:
-        raise IllegalMove(state, move) from None
+        raise IllegalTransition(state, transition) from None

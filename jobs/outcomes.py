@@ -7,23 +7,23 @@ from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class ProviderError:
     """An error the provider spelled out, in an answer to a call or inside a failed run."""
 
     code: str | None
     """The provider's own constant, letter for letter; None where it sent none."""
     message: str = ""
     http_status: int | None = None
-    required: str | None = None
+    required_capability: str | None = None
     """The capability or scope the key lacks (`CAPABILITY_DENIED`, `SCOPE_DENIED`)."""
     provider_status: str | None = None
     """What the upstream provider answered (`PROVIDER_SUBMIT_FAILED`)."""
     retry_after_s: float | None = None
-    readable: bool = True
+    is_readable: bool = True
     """Whether the body was the JSON object that the contract promises."""
 
     @property
-    def name(self) -> str:
+    def display_code(self) -> str:
         """The code to show: the provider's, or `HTTP_<status>` where it sent none."""
         if self.code:
             return self.code
@@ -36,7 +36,7 @@ class Accepted:
 
     execution_id: str
     request_id: str | None = None
-    webhook: bool = False
+    expects_webhook: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ class Refused:
     Unless the verdict table says that this answer cannot be trusted to mean that.
     """
 
-    fault: Fault
+    error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +86,7 @@ class StillRunning:
 class RunFailed:
     """A poll or webhook says the run failed."""
 
-    fault: Fault
+    error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,14 +98,14 @@ class RunCancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class Missing:
+class RunMissing:
     """A poll was answered 404: no such execution of ours."""
 
-    fault: Fault
+    error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
-class NoLook:
+class PollFailed:
     """A poll did not get through (401, 403, 429, 5xx, network): it says nothing about the run."""
 
     why: str
@@ -113,8 +113,8 @@ class NoLook:
     retry_after_s: float | None = None
 
 
-SubmitAnswer = Accepted | Finished | Refused | NotSent | Lost
+SubmitOutcome = Accepted | Finished | Refused | NotSent | Lost
 """What a submit can come back with."""
 
-PollAnswer = Finished | StillRunning | RunFailed | RunCancelled | Missing | NoLook | Lost
+PollOutcome = Finished | StillRunning | RunFailed | RunCancelled | RunMissing | PollFailed | Lost
 """What a look at a run can come back with. `Lost`: it ended without a usable result."""

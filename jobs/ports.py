@@ -6,7 +6,7 @@ from typing import Any, Protocol
 from jobs.states import Kind
 
 
-class Intake(Protocol):
+class ArqIngressPort(Protocol):
     """Takes a job that an app enqueued with plain arq."""
 
     async def adopt(
@@ -25,9 +25,9 @@ class Intake(Protocol):
         ...
 
 
-class Submitting(Protocol):
+class SubmitPort(Protocol):
     """Performs the submit step."""
 
-    async def submit(self, hops: Sequence[tuple[str, str]]) -> None:
+    async def submit(self, submits: Sequence[tuple[str, str]]) -> None:
         """Submit each job if its hop is still the one that may; otherwise do nothing for it."""
         ...

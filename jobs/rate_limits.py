@@ -17,53 +17,53 @@ from typing import Final
 
 import msgspec
 
-RESERVE: Final = 5
+URGENT_RESERVE: Final = 5
 """The provider advises to wait when fewer remain [D]: these are kept for urgent requests."""
 
 WINDOW_S: Final = 60.0
 """Length of the provider's windows [D]."""
 
-OPENING_SHARE: Final = 10
+OPENING_DIVISOR: Final = 10
 """A new window opens with a tenth of the limit, until its first answer."""
 
-UNANSWERED_S: Final = 10.0
+UNANSWERED_TIMEOUT_S: Final = 10.0
 """Opening requests of which nothing was heard for so long (their worker died) do not count."""
 
-TRUST_MOST: Final = 1_024
+MAX_TRIAL_LIMIT: Final = 1_024
 """Requests at once while no answer tells of limits."""
 
-PLENTY: Final = 1 << 30
+UNBOUNDED: Final = 1 << 30
 
 
-class Bucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RateLimitBucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """One route's window. Times in Unix seconds of our own clock."""
 
     limit: int | None = None
     """Requests a window; None: not known, or there is no limit."""
     remaining: int | None = None
     """The least that an answer of this window said remains."""
-    told_reset: float = 0.0
+    reported_reset_at: float = 0.0
     """The window's end as the provider tells it, in whole seconds."""
     reset_at: float | None = None
     """The window's end, as exactly as we know it; never later than told."""
-    out: int = 0
+    in_flight: int = 0
     """Requests of this window that are granted and not answered."""
-    opening: int = 0
+    opening_requests: int = 0
     """Requests granted since the window ended: nothing is known of the next one yet."""
     granted_at: float = 0.0
     """When the last request was granted."""
-    trust: int = 1
+    trial_limit: int = 1
     """While no answer tells of limits: requests at once, doubled by each answer."""
-    unlimited: bool = False
+    is_unlimited: bool = False
     """A success told of no limit."""
-    warned: bool = False
+    last_was_429: bool = False
     """The last word was a 429: the next window opens with a single request."""
-    seen_at: float = 0.0
+    reported_at: float = 0.0
     """When an answer last told something."""
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class RateLimitHeaders:
     """What the headers of one answer say."""
 
     limit: int
@@ -72,124 +72,139 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class Left:
+class Allowance:
     """Requests that may be granted now: to anyone, and to urgent ones."""
 
-    usual: int
+    normal: int
     urgent: int
 
 
-UNBOUND: Final = Left(PLENTY, PLENTY)
+NO_LIMIT: Final = Allowance(UNBOUNDED, UNBOUNDED)
 
 
-def left(bucket: Bucket, now: float) -> Left:
+def current_allowance(bucket: RateLimitBucket, now: float) -> Allowance:
     """What may be granted now."""
-    if bucket.unlimited:
-        return UNBOUND
+    if bucket.is_unlimited:
+        return NO_LIMIT
     if bucket.limit is None:
-        return _both(bucket.trust - _heard_of(bucket, now))
+        return _same_for_all(bucket.trial_limit - _awaited_openings(bucket, now))
     if bucket.reset_at is not None and now < bucket.reset_at:
-        rest = (bucket.remaining or 0) - bucket.out
-        return Left(max(0, rest - RESERVE), max(0, rest))
-    first = 1 if bucket.warned else max(1, bucket.limit // OPENING_SHARE)
-    return _both(first - _heard_of(bucket, now))
+        rest = (bucket.remaining or 0) - bucket.in_flight
+        return Allowance(max(0, rest - URGENT_RESERVE), max(0, rest))
+    first = 1 if bucket.last_was_429 else max(1, bucket.limit // OPENING_DIVISOR)
+    return _same_for_all(first - _awaited_openings(bucket, now))
 
 
-def after_looks(rest: Left, limit: int, looks: int) -> Left:
+def reserve_for_polls(allowance: Allowance, limit: int, due_polls: int) -> Allowance:
     """What submits may take of a bucket they share with looks, so many of them due in the window.
 
     Runs that are paid for are looked at first, but not with more than half of the limit.
     """
-    kept = min(looks, limit // 2)
-    return Left(max(0, rest.usual - kept), max(0, rest.urgent - kept))
+    kept = min(due_polls, limit // 2)
+    return Allowance(max(0, allowance.normal - kept), max(0, allowance.urgent - kept))
 
 
-def _both(count: int) -> Left:
-    return Left(max(0, count), max(0, count))
+def _same_for_all(count: int) -> Allowance:
+    return Allowance(max(0, count), max(0, count))
 
 
-def _heard_of(bucket: Bucket, now: float) -> int:
+def _awaited_openings(bucket: RateLimitBucket, now: float) -> int:
     """Opening requests whose answers can still come."""
-    return bucket.opening if now < bucket.granted_at + UNANSWERED_S else 0
+    return bucket.opening_requests if now < bucket.granted_at + UNANSWERED_TIMEOUT_S else 0
 
 
-def grant(bucket: Bucket, count: int, now: float) -> Bucket:
+def grant(bucket: RateLimitBucket, count: int, now: float) -> RateLimitBucket:
     """The bucket after so many requests were granted."""
-    if bucket.unlimited or count == 0:
+    if bucket.is_unlimited or count == 0:
         return bucket
     in_window = bucket.reset_at is not None and now < bucket.reset_at
     if in_window and bucket.limit is not None:
-        return msgspec.structs.replace(bucket, out=bucket.out + count, granted_at=now)
-    opening = _heard_of(bucket, now) + count
-    return msgspec.structs.replace(bucket, opening=opening, granted_at=now)
+        return msgspec.structs.replace(bucket, in_flight=bucket.in_flight + count, granted_at=now)
+    opening = _awaited_openings(bucket, now) + count
+    return msgspec.structs.replace(bucket, opening_requests=opening, granted_at=now)
 
 
-def settle(bucket: Bucket, count: int, *, spent: int = 0) -> Bucket:
+def resolve_grants(bucket: RateLimitBucket, count: int, *, unreported: int = 0) -> RateLimitBucket:
     """The bucket after granted requests were answered, or were not made.
 
     `spent` of them were made, and their answers (those of sync runs) come too late to tell.
     """
-    opening = max(0, bucket.opening - max(0, count - bucket.out))
+    opening = max(0, bucket.opening_requests - max(0, count - bucket.in_flight))
     remaining = bucket.remaining
-    if remaining is not None and spent:
-        remaining = max(0, remaining - spent)
-    out = max(0, bucket.out - count)
-    return msgspec.structs.replace(bucket, out=out, opening=opening, remaining=remaining)
+    if remaining is not None and unreported:
+        remaining = max(0, remaining - unreported)
+    out = max(0, bucket.in_flight - count)
+    return msgspec.structs.replace(
+        bucket, in_flight=out, opening_requests=opening, remaining=remaining
+    )
 
 
-def learn(bucket: Bucket, told: Told, now: float, *, refused: bool, window_s: float) -> Bucket:
+def apply_headers(
+    bucket: RateLimitBucket,
+    headers: RateLimitHeaders,
+    now: float,
+    *,
+    refused: bool,
+    window_s: float,
+) -> RateLimitBucket:
     """The bucket after an answer told of its limits; `refused`: it was a 429.
 
     The provider rounds the end of a window up to a second. The window began, at the latest, with
     the first answer that told of it, so it ends within `window_s` from then, too.
     """
     over = bucket.reset_at is None or now >= bucket.reset_at
-    if told.reset_at < bucket.told_reset and not over:
+    if headers.reset_at < bucket.reported_reset_at and not over:
         return bucket  # the late word of an earlier window
-    if told.reset_at == bucket.told_reset and bucket.limit is not None:
+    if headers.reset_at == bucket.reported_reset_at and bucket.limit is not None:
         later = over or refused  # it is longer than we thought
         return msgspec.structs.replace(
             bucket,
-            limit=told.limit,
-            remaining=min(told.remaining, bucket.remaining or 0),
-            reset_at=told.reset_at if later else bucket.reset_at,
-            warned=bucket.warned or refused,
-            seen_at=now,
+            limit=headers.limit,
+            remaining=min(headers.remaining, bucket.remaining or 0),
+            reset_at=headers.reset_at if later else bucket.reset_at,
+            last_was_429=bucket.last_was_429 or refused,
+            reported_at=now,
         )
-    return Bucket(
-        limit=told.limit,
-        remaining=told.remaining,
-        told_reset=told.reset_at,
-        reset_at=told.reset_at if refused else min(told.reset_at, now + window_s),
-        out=bucket.opening,
+    return RateLimitBucket(
+        limit=headers.limit,
+        remaining=headers.remaining,
+        reported_reset_at=headers.reset_at,
+        reset_at=headers.reset_at if refused else min(headers.reset_at, now + window_s),
+        in_flight=bucket.opening_requests,
         granted_at=bucket.granted_at,
-        warned=refused,
-        seen_at=now,
+        last_was_429=refused,
+        reported_at=now,
     )
 
 
-def learn_silence(bucket: Bucket, now: float, *, succeeded: bool) -> Bucket:
+def apply_no_headers(bucket: RateLimitBucket, now: float, *, succeeded: bool) -> RateLimitBucket:
     """The bucket after an answer without a word on limits: successes of limited routes have one."""
     if bucket.reset_at is not None and now < bucket.reset_at:
         return bucket  # this window's limit is known
     if succeeded:
-        return Bucket(unlimited=True, seen_at=now)
-    if bucket.limit is None and not bucket.unlimited:
-        trust = min(TRUST_MOST, bucket.trust * 2)
-        return msgspec.structs.replace(bucket, trust=trust, seen_at=now)
+        return RateLimitBucket(is_unlimited=True, reported_at=now)
+    if bucket.limit is None and not bucket.is_unlimited:
+        trust = min(MAX_TRIAL_LIMIT, bucket.trial_limit * 2)
+        return msgspec.structs.replace(bucket, trial_limit=trust, reported_at=now)
     return bucket
 
 
-def wait_s(bucket: Bucket, ahead: int, now: float, window_s: float = WINDOW_S) -> float | None:
+def wait_s(
+    bucket: RateLimitBucket, ahead: int, now: float, window_s: float = WINDOW_S
+) -> float | None:
     """Seconds until a request is granted that has `ahead` before it; None where that is unknown."""
-    if bucket.unlimited:
+    if bucket.is_unlimited:
         return 0.0
     if bucket.limit is None:
         return None
     in_window = bucket.reset_at is not None and now < bucket.reset_at
-    have = left(bucket, now).usual if in_window else max(0, bucket.limit - RESERVE)
+    have = (
+        current_allowance(bucket, now).normal
+        if in_window
+        else max(0, bucket.limit - URGENT_RESERVE)
+    )
     if ahead < have:
         return 0.0
     until_next = bucket.reset_at - now if in_window and bucket.reset_at is not None else window_s
-    windows = math.floor((ahead - have) / max(1, bucket.limit - RESERVE))
+    windows = math.floor((ahead - have) / max(1, bucket.limit - URGENT_RESERVE))
     return until_next + windows * window_s

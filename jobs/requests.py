@@ -5,13 +5,13 @@ from dataclasses import dataclass, field
 
 import msgspec
 
-from jobs.job import Event, Job
+from jobs.job import Job, JobEvent
 from jobs.lanes import JobId
 from jobs.states import Kind, OnUncertain, State
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class JobRequest:
     """A validated request to run something. Times in Unix seconds, durations in seconds."""
 
     kind: Kind
@@ -50,7 +50,7 @@ class Order:
 
 
 def new_job(
-    order: Order,
+    request: JobRequest,
     job_id: JobId,
     now: float,
     *,
@@ -59,30 +59,30 @@ def new_job(
     by: str = "",
 ) -> Job:
     """The job of an order: `scheduled` where its time is to come, else `queued`."""
-    due_at = order.run_at if order.delay_s is None else now + order.delay_s
+    due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
     return Job(
         id=job_id,
-        kind=order.kind,
-        target=order.target,
-        account=order.account,
+        kind=request.kind,
+        target=request.target,
+        account=request.account,
         state=State.SCHEDULED if later else State.QUEUED,
         since=now,
         created_at=now,
         updated_at=now,
-        fingerprint=order.fingerprint,
-        max_attempts=order.max_attempts or max_attempts,
-        deadline_s=order.deadline_s or deadline_s,
-        priority=order.priority,
-        tags=order.tags,
-        batch=order.batch,
-        on_uncertain=order.on_uncertain,
+        fingerprint=request.fingerprint,
+        max_attempts=request.max_attempts or max_attempts,
+        deadline_s=request.deadline_s or deadline_s,
+        priority=request.priority,
+        tags=request.tags,
+        batch=request.batch,
+        on_uncertain=request.on_uncertain,
         scheduled_for=due_at,
         due_at=due_at if later else None,
         queued_at=None if later else now,
-        events=(Event(at=now, name=ENQUEUED, by=by),),
+        events=(JobEvent(at=now, name=ENQUEUE_EVENT, by=by),),
     )
 
 
-ENQUEUED = "enqueue"
+ENQUEUE_EVENT = "enqueue"
 """Name of a job's first event."""

@@ -75,7 +75,7 @@ PRUNABLE: Final = frozenset({State.SUCCEEDED, State.CANCELLED})
 SETTLED: Final = frozenset({State.SUCCEEDED, State.CANCELLED, State.DEAD})
 """States in which nothing more happens by itself and nothing waits at the provider."""
 
-AT_REST: Final = SETTLED | {State.PARKED}
+SETTLED_OR_PARKED: Final = SETTLED | {State.PARKED}
 """States a `wait` ends in: settled, or waiting for a person."""
 
 ACTIVE: Final = frozenset({State.SUBMITTING, State.RUNNING, State.CANCELLING})

@@ -3,14 +3,14 @@
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.holds import Gates, Hold, Phase
+from jobs.holds import Gates, Hold, HoldPhase
 from jobs.job import Job
-from jobs.rate_limits import RESERVE, WINDOW_S, Bucket, wait_s
+from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
 from jobs.states import State
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
-UNKNOWN: Final = Bucket()
+UNKNOWN_BUCKET: Final = RateLimitBucket()
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +26,15 @@ class Blocker:
 
 
 @dataclass(frozen=True, slots=True)
-class Surroundings:
+class WhyContext:
     """What a job's wait depends on beside its own record."""
 
     gates: Gates
-    position: int | None = None
+    ahead_in_lane: int | None = None
     """Jobs before it in its lane."""
-    ahead: int = 0
+    ahead_on_route: int = 0
     """Jobs before it on its route: those of its lane, and the turns of others."""
-    bucket: Bucket = UNKNOWN
+    bucket: RateLimitBucket = UNKNOWN_BUCKET
     """The rate limit of its route."""
     window_s: float = WINDOW_S
     active: int = 0
@@ -42,31 +42,31 @@ class Surroundings:
     workers: int = 0
 
 
-def why_not_running(job: Job, around: Surroundings, now: float) -> tuple[Blocker, ...]:
+def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     """Everything that keeps a job from running; empty when nothing does."""
     match job.state:
         case State.SCHEDULED:
             return (
                 Blocker("schedule", "scheduled for later", until=job.due_at),
-                *_gates(job, around, now),
+                *_gates(job, context, now),
             )
         case State.RETRYING:
             code = job.reason.code if job.reason else "a fault"
             text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
-            return (Blocker("backoff", text, until=job.due_at), *_gates(job, around, now))
+            return (Blocker("backoff", text, until=job.due_at), *_gates(job, context, now))
         case State.QUEUED:
-            return (*_gates(job, around, now), *_line(around, now))
+            return (*_gates(job, context, now), *_lane_blockers(context, now))
         case State.PARKED:
-            return (_person(job, "parked"), *_gates(job, around, now))
+            return (_operator(job, "parked"), *_gates(job, context, now))
         case State.DEAD:
-            return (_person(job, "a dead letter"),)
+            return (_operator(job, "a dead letter"),)
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             return ()
         case State.SUCCEEDED | State.CANCELLED:
             return ()
 
 
-def _person(job: Job, what: str) -> Blocker:
+def _operator(job: Job, what: str) -> Blocker:
     reason = job.reason
     if reason is None:
         return Blocker("person", f"{what}, waits for a person")
@@ -74,53 +74,53 @@ def _person(job: Job, what: str) -> Blocker:
     return Blocker("person", text, reason.action, reason.hold_id)
 
 
-def _gates(job: Job, around: Surroundings, now: float) -> tuple[Blocker, ...]:
+def _gates(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     found: list[Blocker] = []
-    closed = around.gates.closed_by(job.lane)
-    if closed is not None and not job.free_pass:
+    closed = context.gates.closing_hold(job.lane)
+    if closed is not None and not job.bypass_hold:
         found.append(_hold(closed))
-    found += [_hold(hold) for hold in around.gates.opening(job.lane)]
-    if (cooling := around.gates.cooling(job.lane.scopes, now)) is not None:
+    found += [_hold(hold) for hold in context.gates.opening_holds(job.lane)]
+    if (cooling := context.gates.running_cool_down(job.lane.scopes, now)) is not None:
         text = f"{cooling.scope} waits: {cooling.why}"
         found.append(Blocker("cool_down", text, until=cooling.until))
     return tuple(found)
 
 
 def _hold(hold: Hold) -> Blocker:
-    if hold.phase is Phase.OPENING:
+    if hold.phase is HoldPhase.OPENING:
         text = f"hold on {hold.scope} ({hold.code}) is opening, {hold.step} at once"
         return Blocker("hold", text, hold_id=hold.id)
     text = f"hold on {hold.scope}: {hold.code}" + (f" – {hold.message}" if hold.message else "")
     return Blocker("hold", text, hold.action, hold.id)
 
 
-def _line(around: Surroundings, now: float) -> tuple[Blocker, ...]:
+def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
     found: list[Blocker] = []
-    if around.workers == 0:
+    if context.workers == 0:
         found.append(
             Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
         )
-    if around.cap is not None and around.active >= around.cap:
-        found.append(Blocker("cap", f"its lane runs {around.active} of at most {around.cap}"))
-    if around.position is not None:
-        found.append(_position(around, now))
+    if context.cap is not None and context.active >= context.cap:
+        found.append(Blocker("cap", f"its lane runs {context.active} of at most {context.cap}"))
+    if context.ahead_in_lane is not None:
+        found.append(_queue_position(context, now))
     return tuple(found)
 
 
-def _position(around: Surroundings, now: float) -> Blocker:
-    text = f"{around.position} jobs before it in its lane"
-    others = around.ahead - (around.position or 0)
+def _queue_position(context: WhyContext, now: float) -> Blocker:
+    text = f"{context.ahead_in_lane} jobs before it in its lane"
+    others = context.ahead_on_route - (context.ahead_in_lane or 0)
     if others > 0:
         text += f" and {others} in others of its route"
-    wait = wait_s(around.bucket, around.ahead, now, around.window_s)
-    if wait is None or around.bucket.limit is None:
+    wait = wait_s(context.bucket, context.ahead_on_route, now, context.window_s)
+    if wait is None or context.bucket.limit is None:
         return Blocker("line", text)
-    rate = f"{max(1, around.bucket.limit - RESERVE)} per {around.window_s:g} s"
-    when = f"about {spoken(wait)}" if wait > 0 else "its turn is now"
+    rate = f"{max(1, context.bucket.limit - URGENT_RESERVE)} per {context.window_s:g} s"
+    when = f"about {format_duration(wait)}" if wait > 0 else "its turn is now"
     return Blocker("line", f"{text}: {when} at {rate}", until=now + wait if wait > 0 else None)
 
 
-def spoken(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time, roughly: `37 min`."""
     if seconds < MINUTE_S:
         return f"{seconds:.0f} s"

@@ -9,7 +9,7 @@ import pytest
 from arq import ArqRedis
 
 from config.settings import Settings
-from tests.chaos.table import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414
+from tests.chaos.summary_table import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store.client import Client

@@ -8,16 +8,16 @@ it can be the first thing an entry point runs.
 import importlib.util
 from pathlib import Path
 
-OURS = ("jobs", "config")
+OWN_PACKAGES = ("jobs", "config")
 
 
-def find_foreign(siblings: Path | None = None) -> str | None:
+def find_foreign_package(siblings: Path | None = None) -> str | None:
     """Tell in one line which of our packages would come from elsewhere; None when all is well.
 
     `siblings` is the folder that holds `worker` (default: this installation's).
     """
     home = siblings or Path(__file__).resolve().parent.parent
-    for name in OURS:
+    for name in OWN_PACKAGES:
         found = _location(name)
         if found is None:
             return (
@@ -33,7 +33,7 @@ def find_foreign(siblings: Path | None = None) -> str | None:
 
 def check() -> None:
     """Stop the program (exit status 1, one line on stderr) where a package is somebody else's."""
-    fault = find_foreign()
+    fault = find_foreign_package()
     if fault is not None:
         raise SystemExit(f"knouds-worker: {fault}")
 

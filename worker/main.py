@@ -26,48 +26,48 @@ from config.settings import Settings, SettingsError, load
 from worker.compose.worker import Runtime, build
 from worker.redis.connect import NoRedisError, connect
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
-from worker.tasks import end, was_told_to_end
+from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
 POLL_DELAY_S: Final = 0.01
 """Least pause between two looks at arq's queue."""
 
-LOOK_S: Final = 0.2
+QUEUE_POLL_S: Final = 0.2
 """How often arq's queue is looked at when nobody rings: apps with plain arq ring no bell."""
 
-HOP_OVERHEAD_S: Final = 60.0
+SUBMIT_OVERHEAD_S: Final = 60.0
 """A hop may take this long beyond the submit's own timeout; it has timeouts of its own inside."""
 
 QUEUE_READ_LIMIT: Final = 10_000
 """Entries arq looks at: running ones stay at the head, so it must exceed the fleet's total."""
 
-ROUND_AGAIN_S: Final = 1.0
+REDIS_RETRY_S: Final = 1.0
 
 
-class SteadyWorker(Worker):
+class ResilientArqWorker(Worker):
     """arq's worker, which goes on polling when Redis was away longer than the client's retries."""
 
     def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
         """Take nothing more on, finish what is under way; a second signal hurries."""
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
-            runtime.told_to_stop()
+            runtime.request_stop()
         if self.allow_pick_jobs:
             super().handle_sig_wait_for_completion(signum)
 
     async def _poll_iteration(self) -> None:
-        if was_told_to_end():
+        if is_being_cancelled():
             raise asyncio.CancelledError
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
-            await runtime.bells.hops.wait(LOOK_S)
+            await runtime.wakeups.arq_queue.wait(QUEUE_POLL_S)
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
             log.warning("arq.interrupted", error=type(error).__name__)
-            self._recount()
-            await asyncio.sleep(ROUND_AGAIN_S)
+            self._recount_running()
+            await asyncio.sleep(REDIS_RETRY_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
         """Start what does not run here yet: entries stay in the queue while they run."""
@@ -77,11 +77,11 @@ class SteadyWorker(Worker):
 
     async def close(self) -> None:
         """Close in any case: arq's own stops half-way when a task of it was cancelled."""
-        await end(*self.tasks.values())
+        await cancel_and_wait(*self.tasks.values())
         self.tasks.clear()
         await super().close()
 
-    def _recount(self) -> None:
+    def _recount_running(self) -> None:
         """A poll that broke off may leave a slot taken by nobody, and errors nobody asked for."""
         for task in self.tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
@@ -93,7 +93,7 @@ class SteadyWorker(Worker):
         self.job_counter = len(running)
 
 
-def _hides_arguments(record: logging.LogRecord) -> bool:
+def _is_not_call_line(record: logging.LogRecord) -> bool:
     """Drop the line with which arq announces a call: it spells out the arguments."""
     return "→" not in str(record.msg)
 
@@ -114,10 +114,10 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
         if runtime is not None:
             await runtime.stop()
 
-    logging.getLogger("arq.worker").addFilter(_hides_arguments)
-    timeout = settings.submit_timeout_s + HOP_OVERHEAD_S
+    logging.getLogger("arq.worker").addFilter(_is_not_call_line)
+    timeout = settings.submit_timeout_s + SUBMIT_OVERHEAD_S
     return {
-        "functions": [_registered(name, timeout) for name in FUNCTIONS],
+        "functions": [_arq_function(name, timeout) for name in FUNCTIONS],
         "redis_pool": connect(settings),
         "queue_name": f"{settings.namespace}:queue",
         "on_startup": on_startup,
@@ -138,7 +138,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
     }
 
 
-def _registered(name: str, timeout_s: float) -> Function:
+def _arq_function(name: str, timeout_s: float) -> Function:
     return func(FUNCTIONS[name], name=name, timeout=timeout_s, keep_result=0)
 
 
@@ -154,7 +154,7 @@ def run(settings: Settings) -> int:
     asyncio.set_event_loop(loop)
     wanted = arq_settings(settings)
     loop.run_until_complete(wanted["redis_pool"].ping())
-    worker = SteadyWorker(**wanted)
+    worker = ResilientArqWorker(**wanted)
     worker.run()
     return 0
 

@@ -12,19 +12,19 @@ from typing import Any, Final, TypeVar
 
 T = TypeVar("T")
 
-AGAIN_S: Final = 0.1
+RECANCEL_INTERVAL_S: Final = 0.1
 
 
-async def end(*tasks: "asyncio.Task[Any]") -> None:
+async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
     """Cancel tasks and wait until every one has ended, however it ended."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=AGAIN_S)
+        await asyncio.wait(pending, timeout=RECANCEL_INTERVAL_S)
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
-async def see_through(work: Coroutine[Any, Any, T]) -> T:
+async def finish_despite_cancel(work: Coroutine[Any, Any, T]) -> T:
     """Finish work even where its task is told to end meanwhile, once or again and again.
 
     For what has to be on record of something that breaks off: short, and bounded by itself.
@@ -36,7 +36,7 @@ async def see_through(work: Coroutine[Any, Any, T]) -> T:
     return task.result()
 
 
-def was_told_to_end() -> bool:
+def is_being_cancelled() -> bool:
     """Whether the running task was cancelled, even where the cancellation was swallowed."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0

@@ -13,11 +13,11 @@ import asyncio
 from collections.abc import Sequence
 from typing import Final
 
-from bench import load, printing
-from bench.peers import contest
+from bench import load, results
+from bench.peers import peer_worker
 from bench.peers.environments import pins
-from bench.peers.roster import BARE, NAIVE, PEERS, TASKIQ
-from bench.printing import Aim
+from bench.peers.peer_list import BARE, NAIVE, PEERS, TASKIQ
+from bench.results import Aim
 from bench.workload import Workload, shapes
 
 Results = dict[str, dict[str, dict[str, float]]]
@@ -39,16 +39,16 @@ async def measure(runs: int, only: Sequence[str]) -> Results:
     found: Results = {}
     for peer in PEERS:
         if not only or peer.name in only:
-            found[peer.name] = await contest.measure(peer, workloads)
+            found[peer.name] = await peer_worker.measure(peer, workloads)
             _say(peer.name)
     found[OURS] = await load.measure(workloads)
     _say(OURS)
     if BARE.name in found:
-        await _steered(found, workloads[-1])
+        await _tuned(found, workloads[-1])
     return found
 
 
-async def _steered(found: Results, workload: Workload) -> None:
+async def _tuned(found: Results, workload: Workload) -> None:
     """Ours with as many requests as polling every second takes, and with fewer.
 
     The worker looks a little less often than it is told, since looks come late under load: what the
@@ -115,13 +115,13 @@ async def main() -> None:
     found = await measure(asked.runs, asked.only)
     for shape in found[OURS]:
         columns = {name: shapes[shape] for name, shapes in found.items() if shape in shapes}
-        printing.table(columns, f"{shape}, {asked.runs:,} runs")
+        results.table(columns, f"{shape}, {asked.runs:,} runs")
     wanted = aims(found)
-    printing.aims(wanted)
+    results.aims(wanted)
     about = {
-        peer.name: {"keeps": peer.keeps, "versions": pins(peer.requirements)} for peer in PEERS
+        peer.name: {"keeps": peer.durability, "versions": pins(peer.requirements)} for peer in PEERS
     }
-    printing.as_json("peers", {"runs": asked.runs, "contestants": found, "about": about}, wanted)
+    results.as_json("peers", {"runs": asked.runs, "contestants": found, "about": about}, wanted)
 
 
 if __name__ == "__main__":

@@ -11,15 +11,23 @@ import sys
 from pathlib import Path
 from typing import Any, Final
 
-from bench.polling.cases import CASES, SHORT, Case
-from bench.polling.drawing import Panel, drawing
-from bench.polling.playing import DEFAULT, WIDE, bursts, learned_at, shifted
-from bench.polling.rivals import Point, at_delay, at_polls, backoff, fixed, fixed_at, optimum
+from bench.polling.baselines import (
+    PolicyPoint,
+    at_delay,
+    at_polls,
+    backoff,
+    fixed,
+    fixed_at,
+    optimum,
+)
+from bench.polling.duration_cases import CASES, SHORT, DurationCase
+from bench.polling.svg_chart import Panel, drawing
+from bench.polling.virtual_runs import DEFAULT, WIDE, bursts, learned_at, shifted
 
 Row = dict[str, Any]
 
 SEEDS: Final = 5
-LOOKS: Final = 5.0
+POLLS_PER_RUN: Final = 5.0
 """Looks a run at which everybody is compared."""
 
 SWEEP: Final = (2.5, 3.5, 7.0, 10.0, 14.0)
@@ -35,15 +43,17 @@ SHORT_POLLS_MOST: Final = 0.8
 PICTURE: Final = Path(__file__).parents[2] / "docs" / "polling.svg"
 
 
-def average(points: list[Point]) -> Point:
+def average(points: list[PolicyPoint]) -> PolicyPoint:
     """The mean of several measurements."""
     polls, delays, tails = zip(*((p.polls, p.delay_s, p.p99_s) for p in points), strict=True)
-    return Point(statistics.fmean(polls), statistics.fmean(delays), statistics.fmean(tails))
+    return PolicyPoint(statistics.fmean(polls), statistics.fmean(delays), statistics.fmean(tails))
 
 
-def measured(case: Case, looks: float, bounds: tuple[float, float], seeds: int) -> Row:
+def measured(
+    case: DurationCase, polls_per_run: float, bounds: tuple[float, float], seeds: int
+) -> Row:
     """What was learned, beside the others at the same number of polls."""
-    points = [learned_at(case, looks, seed, bounds) for seed in range(1, seeds + 1)]
+    points = [learned_at(case, polls_per_run, seed, bounds) for seed in range(1, seeds + 1)]
     ours, best = average(points), optimum(case)
     even = fixed_at(case, ours.polls)
     ratios = [p.delay_s / at_polls(best, p.polls) for p in points]
@@ -61,7 +71,7 @@ def measured(case: Case, looks: float, bounds: tuple[float, float], seeds: int) 
     }
 
 
-def against_backoff(case: Case, curve: list[Point]) -> Row:
+def against_backoff(case: DurationCase, curve: list[PolicyPoint]) -> Row:
     """The usual backoff, and what was learned at as many polls."""
     usual = backoff(case)
     ours = at_polls(curve, usual.polls)
@@ -74,11 +84,11 @@ def against_backoff(case: Case, curve: list[Point]) -> Row:
     }
 
 
-def after_a_shift(case: Case) -> Row:
+def after_a_shift(case: DurationCase) -> Row:
     """How polls do once every run takes twice as long."""
-    seeds = [shifted(case, LOOKS, seed) for seed in range(1, SHIFT_SEEDS + 1)]
+    seeds = [shifted(case, POLLS_PER_RUN, seed) for seed in range(1, SHIFT_SEEDS + 1)]
     first, soon, then = (average([seed[n] for seed in seeds]) for n in range(3))
-    least = at_polls(optimum(case.twice()), then.polls)
+    least = at_polls(optimum(case.doubled()), then.polls)
     return {
         "case": case.name,
         "first_20": [first.polls, first.delay_s],
@@ -88,9 +98,9 @@ def after_a_shift(case: Case) -> Row:
     }
 
 
-def in_bursts(case: Case) -> Row:
+def in_bursts(case: DurationCase) -> Row:
     """600 runs at once, three times: the first burst knows nothing."""
-    first, second, third = bursts(case, LOOKS, 1)
+    first, second, third = bursts(case, POLLS_PER_RUN, 1)
     return {
         "case": case.name,
         "first": [first.polls, first.delay_s],
@@ -119,12 +129,13 @@ def short_runs() -> Row:
 
 def main() -> None:
     """Measure, print, draw."""
-    rows = [measured(case, LOOKS, WIDE, SEEDS) for case in CASES]
-    bounded = [measured(case, LOOKS, DEFAULT, SEEDS) for case in CASES]
+    rows = [measured(case, POLLS_PER_RUN, WIDE, SEEDS) for case in CASES]
+    bounded = [measured(case, POLLS_PER_RUN, DEFAULT, SEEDS) for case in CASES]
     sweeps = [[measured(case, looks, WIDE, 1) for looks in SWEEP] for case in CASES]
     curves = [
         sorted(
-            (Point(r["polls"], r["delay_s"]) for r in (row, *sweep)), key=lambda point: point.polls
+            (PolicyPoint(r["polls"], r["delay_s"]) for r in (row, *sweep)),
+            key=lambda point: point.polls,
         )
         for row, sweep in zip(rows, sweeps, strict=True)
     ]
@@ -144,14 +155,14 @@ def main() -> None:
         print("\n".join(_report(found)))  # noqa: T201
 
 
-def _panel(case: Case, curve: list[Point]) -> Panel:
+def _panel(case: DurationCase, curve: list[PolicyPoint]) -> Panel:
     every = [fixed_at(case, 2 * 1.09**n) for n in range(25)]
     lines = {"fixed": every, "optimum": optimum(case), "learned": curve}
     return Panel(case.name, lines, {"learned": curve, "backoff": [backoff(case)]})
 
 
 def _report(found: Row) -> list[str]:
-    lines = [*_table("At the same number of polls", found["polls"]), *_verdict(found["polls"])]
+    lines = [*_table("At the same number of polls", found["polls"]), *_summary(found["polls"])]
     lines += _table("Bounds 0.5 s, 30 s (ours only)", found["default_bounds"])
     lines += _table("Other numbers, one seed each", found["other_numbers_of_polls"])
     lines += ["", "Backoff 1 s x 1.5 <= 20 s         polls  backoff s  learned s  ratio"]
@@ -204,7 +215,7 @@ def _table(title: str, rows: list[Row]) -> list[str]:
     )
 
 
-def _verdict(rows: list[Row]) -> list[str]:
+def _summary(rows: list[Row]) -> list[str]:
     delay, tail = (max(r[name] for r in rows) for name in ("of_optimum", "p99_of_fixed"))
     return [
         f"  mean delay at most {DELAY_MOST} x optimum: {_met(delay, DELAY_MOST)}",

@@ -11,18 +11,24 @@ from collections.abc import Sequence
 from itertools import accumulate
 from typing import Final, NamedTuple
 
-from jobs.polling.samples import BINS, Distribution, Seen, distribution, edge
+from jobs.polling.samples import (
+    BINS,
+    Distribution,
+    DurationSample,
+    bin_edge_s,
+    distribution_from_bins,
+)
 
-LEARN_FROM: Final = 20
+MIN_SAMPLES: Final = 20
 """Runs of a target from which on they say when to look; before, steps are geometric."""
 
-HALF_LIFE: Final = 80
+HALF_LIFE_RUNS: Final = 80
 """A run counts half as much as one that came so many runs later."""
 
-ROUNDS: Final = 8
+EM_ROUNDS: Final = 8
 """Rounds of EM; more change less than the next runs do."""
 
-PILOT: Final = 2
+PILOT_REACH_BINS: Final = 2
 """Bins to either side that the first, rough estimate is smoothed over."""
 
 BANDWIDTH: Final = 0.4
@@ -32,19 +38,19 @@ That span, not the spread of all runs, tells how fine the distribution's feature
 modes far apart stay narrow. Chosen by `bench.polling` over σ 0.1 to 0.5 and two modes.
 """
 
-CORE: Final = 0.25
+CORE_SHARE: Final = 0.25
 
-WIDE: Final = 16
-DOUBT: Final = 0.03
+WIDE_REACH_BINS: Final = 16
+WIDE_SHARE: Final = 0.03
 """This share is smoothed over `WIDE` bins to either side: what 200 runs did not show may be."""
 
-MARGIN: Final = 24
+MARGIN_BINS: Final = 24
 """Bins kept free on either side of what was seen: a factor of 1.6."""
 
-BLOCK: Final = 12
+BLOCK_RUNS: Final = 12
 """Runs between two places at which the past may be cut off."""
 
-CHANGED: Final = 2.0
+CHANGE_THRESHOLD: Final = 2.0
 """The two-sample Kolmogorov-Smirnov statistic `D·√(nm/(n+m))` that says: these are not those.
 
 By chance it exceeds this about once in 1,500 comparisons.
@@ -59,45 +65,51 @@ class _Span(NamedTuple):
     weight: float
 
 
-def worth_learning(kept: int, fresh: int) -> bool:
+def is_worth_estimating(samples: int, new_samples: int) -> bool:
     """Whether a sketch of `kept` runs says enough, and enough that is new since it was learned."""
-    return kept >= LEARN_FROM and fresh >= min(LEARN_FROM, 4 + kept / 10)
+    return samples >= MIN_SAMPLES and new_samples >= min(MIN_SAMPLES, 4 + samples / 10)
 
 
-def learn(seen: Sequence[Seen]) -> Distribution | None:
+def estimate_durations(samples: Sequence[DurationSample]) -> Distribution | None:
     """What is believed of the next run; None where nothing was seen. The newest run comes last.
 
     Where newer runs look unlike older ones, the older ones are left out.
     """
-    if not seen:
+    if not samples:
         return None
-    lowest, bins = _range(seen)
-    spans = _weighted(seen, lowest)
-    rough = _estimate(spans, PILOT, bins)
-    if cut := _change(spans, rough):
+    lowest, bins = _bin_range(samples)
+    spans = _weighted_spans(samples, lowest)
+    rough = _estimate(spans, PILOT_REACH_BINS, bins)
+    if cut := _change_point(spans, rough):
         spans = spans[cut:]
-        rough = _estimate(spans, PILOT, bins)
-    smooth = _estimate(spans, _reach(BANDWIDTH * _core(rough)), bins)
-    counted = _normal(_spread(spans, smooth))
-    return distribution(lowest, _doubted(smooth), 0.5 / (_effective(spans) + 1), counted)
+        rough = _estimate(spans, PILOT_REACH_BINS, bins)
+    smooth = _estimate(spans, _reach(BANDWIDTH * _core_bins(rough)), bins)
+    counted = _normalised(_spread(spans, smooth))
+    return distribution_from_bins(
+        lowest, _with_wide_share(smooth), 0.5 / (_effective_size(spans) + 1), counted
+    )
 
 
-def _range(seen: Sequence[Seen]) -> tuple[int, int]:
+def _bin_range(samples: Sequence[DurationSample]) -> tuple[int, int]:
     """The first bin that is worked on, and how many."""
-    lowest = min(run.after or max(0, run.by - MARGIN) for run in seen)
-    first = max(0, lowest - MARGIN)
-    return first, min(BINS, max(run.by for run in seen) + MARGIN) - first + 1
+    lowest = min(run.running_bin or max(0, run.ended_bin - MARGIN_BINS) for run in samples)
+    first = max(0, lowest - MARGIN_BINS)
+    return first, min(BINS, max(run.ended_bin for run in samples) + MARGIN_BINS) - first + 1
 
 
-def _weighted(seen: Sequence[Seen], lowest: int) -> list[_Span]:
-    newest = len(seen) - 1
+def _weighted_spans(samples: Sequence[DurationSample], lowest: int) -> list[_Span]:
+    newest = len(samples) - 1
     return [
-        _Span(max(run.after - lowest, 0), run.by - lowest, 2.0 ** ((n - newest) / HALF_LIFE))
-        for n, run in enumerate(seen)
+        _Span(
+            max(run.running_bin - lowest, 0),
+            run.ended_bin - lowest,
+            2.0 ** ((n - newest) / HALF_LIFE_RUNS),
+        )
+        for n, run in enumerate(samples)
     ]
 
 
-def _effective(spans: Sequence[_Span]) -> float:
+def _effective_size(spans: Sequence[_Span]) -> float:
     """How many runs of equal weight would say as much (Kish)."""
     total = sum(span.weight for span in spans)
     return total * total / sum(span.weight * span.weight for span in spans)
@@ -105,9 +117,9 @@ def _effective(spans: Sequence[_Span]) -> float:
 
 def _estimate(spans: Sequence[_Span], reach: int, bins: int) -> list[float]:
     """The share of each bin, by EM that smooths in every round."""
-    shares = _normal([edge(n + 1) - edge(n) for n in range(bins)])
-    for _ in range(ROUNDS):
-        shares = _normal(_smooth(_spread(spans, shares), reach))
+    shares = _normalised([bin_edge_s(n + 1) - bin_edge_s(n) for n in range(bins)])
+    for _ in range(EM_ROUNDS):
+        shares = _normalised(_smooth(_spread(spans, shares), reach))
     return shares
 
 
@@ -134,19 +146,19 @@ def _smooth(shares: Sequence[float], reach: int) -> list[float]:
     return found
 
 
-def _normal(shares: Sequence[float]) -> list[float]:
+def _normalised(shares: Sequence[float]) -> list[float]:
     total = sum(shares)
     return [share / total for share in shares]
 
 
-def _core(shares: Sequence[float]) -> int:
+def _core_bins(shares: Sequence[float]) -> int:
     """The fewest neighbouring bins that hold `CORE` of the runs."""
     before = list(accumulate(shares, initial=0.0))
     fewest, last = len(shares), 0
     for first in range(len(shares)):
-        while last < len(shares) and before[last] - before[first] < CORE:
+        while last < len(shares) and before[last] - before[first] < CORE_SHARE:
             last += 1
-        if before[last] - before[first] < CORE:
+        if before[last] - before[first] < CORE_SHARE:
             break
         fewest = min(fewest, last - first)
     return fewest
@@ -157,20 +169,24 @@ def _reach(deviation: float) -> int:
     return max(1, round((math.sqrt(6 * deviation * deviation + 1) - 1) / 2))
 
 
-def _doubted(shares: Sequence[float]) -> list[float]:
-    wide = _normal(_smooth(shares, WIDE))
-    return [(1 - DOUBT) * near + DOUBT * far for near, far in zip(shares, wide, strict=True)]
+def _with_wide_share(shares: Sequence[float]) -> list[float]:
+    wide = _normalised(_smooth(shares, WIDE_REACH_BINS))
+    return [
+        (1 - WIDE_SHARE) * near + WIDE_SHARE * far for near, far in zip(shares, wide, strict=True)
+    ]
 
 
-def _change(spans: Sequence[_Span], shares: Sequence[float]) -> int:
+def _change_point(spans: Sequence[_Span], shares: Sequence[float]) -> int:
     """Where the newest runs begin that are not like those before them; 0 where all are alike."""
-    starts = range(len(spans) % BLOCK, len(spans) - BLOCK + 1, BLOCK)
+    starts = range(len(spans) % BLOCK_RUNS, len(spans) - BLOCK_RUNS + 1, BLOCK_RUNS)
     blocks = [
-        list(accumulate(_spread([s._replace(weight=1.0) for s in spans[n : n + BLOCK]], shares)))
+        list(
+            accumulate(_spread([s._replace(weight=1.0) for s in spans[n : n + BLOCK_RUNS]], shares))
+        )
         for n in starts
     ]
     whole = [sum(column) for column in zip(*blocks, strict=True)]
-    old, most, cut = [0.0] * len(whole), CHANGED, 0
+    old, most, cut = [0.0] * len(whole), CHANGE_THRESHOLD, 0
     for block, start in zip(blocks[:-1], starts, strict=False):
         old = [a + b for a, b in zip(old, block, strict=True)]
         older, newer = old[-1], whole[-1] - old[-1]
@@ -179,5 +195,5 @@ def _change(spans: Sequence[_Span], shares: Sequence[float]) -> int:
         apart = max(abs(a / older - (b - a) / newer) for a, b in zip(old, whole, strict=True))
         unlike = apart * math.sqrt(older * newer / (older + newer))
         if unlike > most:
-            most, cut = unlike, start + BLOCK
+            most, cut = unlike, start + BLOCK_RUNS
     return cut

@@ -30,26 +30,26 @@ from typing import Final
 
 from jobs.polling.samples import Distribution
 
-NEVER: Final = -1
+NO_NEXT_POLL: Final = -1
 
-TRIES: Final = 12
+MAX_TRIES: Final = 12
 """Prices that are tried until a plan takes the wanted number of looks."""
 
-CLOSE: Final = 0.02
+TOLERANCE: Final = 0.02
 """Within which part of the wanted number a plan is good enough."""
 
-PRICES: Final = (1e-6, 1e6)
+PRICE_BOUNDS_S: Final = (1e-6, 1e6)
 """Bounds of λ, seconds a look."""
 
-TAIL_LOOKS: Final = 4.0
+TAIL_POLLS: Final = 4.0
 """Looks that a run in the tail is thought to take."""
 
-TAIL_DELAY: Final = 0.2
+TAIL_DELAY_SHARE: Final = 0.2
 """Delay of a run in the tail, in parts of its age."""
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class IntervalBounds:
     """Least and most seconds between two looks."""
 
     min_s: float
@@ -57,16 +57,16 @@ class Bounds:
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class PollPlan:
     """The next look from every age."""
 
-    ages: Sequence[float]
+    ages_s: Sequence[float]
     """Edges in seconds, ascending; the first is 0."""
-    nexts: Sequence[int]
+    next_edges: Sequence[int]
     """The edge at which to look next, for each; `NEVER` where the tail begins."""
     price_s: float
     """λ: how many seconds of delay a look is worth."""
-    looks: float
+    expected_polls: float
     """Looks a run is expected to take."""
     mean_s: float
     """How long a run is expected to take."""
@@ -74,58 +74,60 @@ class Plan:
     @property
     def end_s(self) -> float:
         """The age from which on nothing is known."""
-        return self.ages[-1]
+        return self.ages_s[-1]
 
-    def next_look(self, age_s: float) -> float | None:
+    def next_poll_age_s(self, age_s: float) -> float | None:
         """The age of the next look, None in the tail."""
-        n = bisect_right(self.ages, age_s) - 1
-        if n >= len(self.ages) - 1 or self.nexts[n] == NEVER:
+        n = bisect_right(self.ages_s, age_s) - 1
+        if n >= len(self.ages_s) - 1 or self.next_edges[n] == NO_NEXT_POLL:
             return None
-        here = self.ages[self.nexts[n]]
-        if n == 0 or self.nexts[n + 1] == NEVER:
+        here = self.ages_s[self.next_edges[n]]
+        if n == 0 or self.next_edges[n + 1] == NO_NEXT_POLL:
             return here
-        share = (age_s - self.ages[n]) / (self.ages[n + 1] - self.ages[n])
-        return here + share * (self.ages[self.nexts[n + 1]] - here)
+        share = (age_s - self.ages_s[n]) / (self.ages_s[n + 1] - self.ages_s[n])
+        return here + share * (self.ages_s[self.next_edges[n + 1]] - here)
 
 
-def plan_for(
-    believed: Distribution,
-    looks: float,
-    bounds: Bounds,
+def plan_for_polls(
+    estimate: Distribution,
+    polls_per_run: float,
+    bounds: IntervalBounds,
     *,
-    least_price_s: float = 0.0,
-    near_s: float = 0.1,
-) -> Plan:
+    min_price_s: float = 0.0,
+    start_price_s: float = 0.1,
+) -> PollPlan:
     """The plan that takes so many looks a run, or fewer where a look costs more than they bring.
 
     `near_s` is where the search for the price begins: the one of an earlier plan.
     """
-    low, high = PRICES
-    price, best = near_s, plan(believed, near_s, bounds)
-    for _ in range(TRIES):
-        if abs(best.looks - looks) <= CLOSE * looks:
+    low, high = PRICE_BOUNDS_S
+    price, best = start_price_s, plan_at_price(estimate, start_price_s, bounds)
+    for _ in range(MAX_TRIES):
+        if abs(best.expected_polls - polls_per_run) <= TOLERANCE * polls_per_run:
             break
-        low, high = (price, high) if best.looks > looks else (low, price)
-        guess = price * (best.looks / looks) ** 2  # looks go with 1/√λ where they are many
+        low, high = (price, high) if best.expected_polls > polls_per_run else (low, price)
+        guess = (
+            price * (best.expected_polls / polls_per_run) ** 2
+        )  # looks go with 1/√λ where they are many
         price = guess if low < guess < high else math.sqrt(low * high)
-        best = plan(believed, price, bounds)
-    if best.price_s < least_price_s:
-        return plan(believed, least_price_s, bounds)
+        best = plan_at_price(estimate, price, bounds)
+    if best.price_s < min_price_s:
+        return plan_at_price(estimate, min_price_s, bounds)
     return best
 
 
-def plan(believed: Distribution, price_s: float, bounds: Bounds) -> Plan:
+def plan_at_price(estimate: Distribution, price_s: float, bounds: IntervalBounds) -> PollPlan:
     """The plan of least delay at a price."""
-    return _Search(believed, price_s, bounds).run()
+    return _PlanSearch(estimate, price_s, bounds).run()
 
 
-class _Search:
+class _PlanSearch:
     """The backward search: one line for every edge, and the lower envelope of those so far."""
 
-    def __init__(self, believed: Distribution, price_s: float, bounds: Bounds) -> None:
-        self._believed = believed
-        self._ages, self._ended = believed.edges, believed.ended
-        self._counted = believed.counted or believed.ended
+    def __init__(self, estimate: Distribution, price_s: float, bounds: IntervalBounds) -> None:
+        self._estimate = estimate
+        self._ages, self._ended = estimate.edges_s, estimate.ended_shares
+        self._observed = estimate.observed_shares or estimate.ended_shares
         """What looks are counted by: F itself is a little wider than the truth."""
         self._price_s, self._bounds = price_s, bounds
         areas = (
@@ -139,9 +141,9 @@ class _Search:
         self._envelope: list[int] = []
         """Edges whose lines are the lowest somewhere, the latest edge first."""
 
-    def run(self) -> Plan:
+    def run(self) -> PollPlan:
         last = len(self._ages) - 1
-        nexts, looks = [NEVER] * (last + 1), [0.0] * (last + 1)
+        nexts, looks = [NO_NEXT_POLL] * (last + 1), [0.0] * (last + 1)
         looks[last] = self._tail(last, nexts)
         waiting = last
         for n in range(last - 1, -1, -1):
@@ -153,16 +155,16 @@ class _Search:
                 continue
             nexts[n] = target = self._bounded(n, self._best(self._ended[n]))
             self._base[n] = self._cost(n, target)
-            looks[n] = (1 - self._counted[n]) + looks[target]
-        return Plan(self._ages, nexts, self._price_s, looks[0], self._believed.mean_s)
+            looks[n] = (1 - self._observed[n]) + looks[target]
+        return PollPlan(self._ages, nexts, self._price_s, looks[0], self._estimate.mean_s)
 
     def _tail(self, n: int, nexts: list[int]) -> float:
         """What is done where nothing is known is not planned: only its cost is guessed."""
-        nexts[n] = NEVER
+        nexts[n] = NO_NEXT_POLL
         left = 1 - self._ended[n]
-        cost = 2 * TAIL_LOOKS * self._price_s + TAIL_DELAY * self._ages[-1]
+        cost = 2 * TAIL_POLLS * self._price_s + TAIL_DELAY_SHARE * self._ages[-1]
         self._base[n] = self._area[n] + left * cost
-        return (1 - self._counted[n]) * TAIL_LOOKS
+        return (1 - self._observed[n]) * TAIL_POLLS
 
     def _cost(self, n: int, target: int) -> float:
         """G(s) + W(s) with the next look at `target`."""

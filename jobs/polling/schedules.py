@@ -4,26 +4,26 @@ import math
 from dataclasses import dataclass, field
 from typing import Final
 
-from jobs.polling.plan import Bounds, Plan, plan_for
+from jobs.polling.plan import IntervalBounds, PollPlan, plan_for_polls
 from jobs.polling.samples import Distribution
 
-GROWTH: Final = 0.25
+INTERVAL_GROWTH: Final = 0.25
 """The next look comes after a quarter of the run's age: the delay stays in proportion to the wait,
 and a run of any length costs O(log age) looks."""
 
-COLD: Final = 2.0
+UNKNOWN_MIN_FACTOR: Final = 2.0
 """The least pause where nothing is known, in least pauses."""
 
-STUCK_EVERY_S: Final = 300.0
+STUCK_POLL_INTERVAL_S: Final = 300.0
 """How often a run past its deadline is looked at."""
 
-SAFETY_FIRST_S: Final = 30.0
+SAFETY_NET_FIRST_S: Final = 30.0
 """The least time until a run is looked at whose end a webhook is to tell."""
 
-TROUBLE_S: Final = 1.0
+FAILURE_BACKOFF_S: Final = 1.0
 """The unit of the pauses after looks that did not get through, however soon looks may follow."""
 
-SWAY: Final = 0.3
+PLAN_JITTER: Final = 0.3
 """How far a planned look is moved about, in parts of the pause before or after it, the shorter.
 
 Around the best moment the cost is flat, so this costs about 1 % of delay, and runs that began
@@ -45,58 +45,66 @@ class PollSchedule:
         if not 0 < self.min_s <= self.max_s:
             raise ValueError(f"min_s {self.min_s} must be above 0 and at most max_s {self.max_s}")
 
-    def after(self, age_s: float, jitter: float) -> float:
+    def next_delay_s(self, age_s: float, jitter: float) -> float:
         """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1).
 
         At a price λ the best pause is √(2λS/f); with nothing known, f/S is taken as 1/age.
         """
-        pause = max(COLD * self.min_s, age_s * GROWTH, math.sqrt(2 * self.price_s * age_s))
+        pause = max(
+            UNKNOWN_MIN_FACTOR * self.min_s,
+            age_s * INTERVAL_GROWTH,
+            math.sqrt(2 * self.price_s * age_s),
+        )
         return min(self.max_s, pause) * (0.9 + 0.2 * jitter)
 
-    def after_trouble(self, troubles: int, jitter: float, floor_s: float | None = None) -> float:
+    def failure_delay_s(self, failures: int, jitter: float, floor_s: float | None = None) -> float:
         """Seconds until the next look after `troubles` looks in a row that did not get through."""
-        step = min(self.max_s, max(self.min_s, TROUBLE_S) * 2.0 ** min(troubles, 30))
+        step = min(self.max_s, max(self.min_s, FAILURE_BACKOFF_S) * 2.0 ** min(failures, 30))
         return max(floor_s or 0.0, step * (0.5 + 0.5 * jitter))
 
 
 @dataclass(frozen=True, slots=True)
-class SafetyNet(PollSchedule):
+class SafetyNetSchedule(PollSchedule):
     """For runs whose end a webhook tells: the first look late, then each at twice the run's age.
 
     A lost webhook is found out by it, at the cost of O(log age) looks. Trouble is another matter:
     there the steps are the usual ones.
     """
 
-    def after(self, age_s: float, jitter: float) -> float:
+    def next_delay_s(self, age_s: float, jitter: float) -> float:
         """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1)."""
-        first = max(SAFETY_FIRST_S, 4.0 * self.max_s)
+        first = max(SAFETY_NET_FIRST_S, 4.0 * self.max_s)
         return max(first, age_s) * (0.9 + 0.2 * jitter)
 
 
 @dataclass(frozen=True, slots=True)
-class Learned(PollSchedule):
+class PlannedSchedule(PollSchedule):
     """Looks when the end is likely, by a plan made from how long runs of the target took."""
 
-    plan: Plan = field(kw_only=True)
+    plan: PollPlan = field(kw_only=True)
 
-    def after(self, age_s: float, jitter: float) -> float:
+    def next_delay_s(self, age_s: float, jitter: float) -> float:
         """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1).
 
         Always between the two bounds.
         """
-        look = self.plan.next_look(age_s)
+        look = self.plan.next_poll_age_s(age_s)
         if look is None:
-            pause = min(self.max_s, max(self.min_s, self._in_the_tail(age_s)))
+            pause = min(self.max_s, max(self.min_s, self._tail_delay_s(age_s)))
             return self._within(pause * (0.9 + 0.2 * jitter))
         pause = min(self.max_s, max(self.min_s, look - age_s))
-        following = self.plan.next_look(age_s + pause)
-        then = self._in_the_tail(look) if following is None else following - age_s - pause
-        return self._within(pause + (jitter - 0.5) * SWAY * min(pause, max(self.min_s, then)))
+        following = self.plan.next_poll_age_s(age_s + pause)
+        then = self._tail_delay_s(look) if following is None else following - age_s - pause
+        return self._within(
+            pause + (jitter - 0.5) * PLAN_JITTER * min(pause, max(self.min_s, then))
+        )
 
-    def _in_the_tail(self, age_s: float) -> float:
+    def _tail_delay_s(self, age_s: float) -> float:
         """From the last of the planned pauses on they grow towards a quarter of the age."""
         beyond = max(0.0, age_s - self.plan.end_s)
-        return min(GROWTH * age_s, math.sqrt(self.plan.price_s * age_s) + GROWTH * beyond)
+        return min(
+            INTERVAL_GROWTH * age_s, math.sqrt(self.plan.price_s * age_s) + INTERVAL_GROWTH * beyond
+        )
 
     def _within(self, pause: float) -> float:
         """Mirrored at the bounds: cut off there, many would look at the same moment."""
@@ -107,17 +115,21 @@ class Learned(PollSchedule):
         return min(self.max_s, max(self.min_s, pause))
 
 
-def learned(
-    believed: Distribution,
+def planned_schedule(
+    estimate: Distribution,
     *,
-    looks: float,
+    polls_per_run: float,
     min_s: float,
     max_s: float,
-    least_price_s: float = 0.0,
-    near_s: float = 0.1,
-) -> Learned:
+    min_price_s: float = 0.0,
+    start_price_s: float = 0.1,
+) -> PlannedSchedule:
     """The schedule that takes `looks` a run, or fewer where the least price is above its own."""
-    plan = plan_for(
-        believed, looks, Bounds(min_s, max_s), least_price_s=least_price_s, near_s=near_s
+    plan = plan_for_polls(
+        estimate,
+        polls_per_run,
+        IntervalBounds(min_s, max_s),
+        min_price_s=min_price_s,
+        start_price_s=start_price_s,
     )
-    return Learned(min_s, max_s, plan.price_s, plan=plan)
+    return PlannedSchedule(min_s, max_s, plan.price_s, plan=plan)

@@ -5,21 +5,21 @@ what may not happen. They are split by who moves.
 """
 
 from jobs.transitions.builders import MANUAL, STUCK, UNCERTAIN
-from jobs.transitions.cancelling import ask_cancel, cancel, note_cancel_sent
-from jobs.transitions.operator import attach, discard, park, release, requeue, resubmit
+from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
+from jobs.transitions.operator import attach, discard, park_manual, release, requeue, resubmit
 from jobs.transitions.provider import (
     accept,
-    bury,
-    doubt,
-    fail_while_parked,
-    hold,
-    note_result,
-    overdue,
+    dead_letter,
+    park_failed_run,
+    park_refused,
+    park_stuck,
+    park_uncertain,
     retry,
+    set_result_note,
     succeed,
 )
-from jobs.transitions.queue import admit, come_due
-from jobs.transitions.submitting import give_back, open_connection, send
+from jobs.transitions.queue import admit, promote
+from jobs.transitions.submitting import open_connection, return_to_queue, send
 
 __all__ = [
     "MANUAL",
@@ -27,25 +27,25 @@ __all__ = [
     "UNCERTAIN",
     "accept",
     "admit",
-    "ask_cancel",
     "attach",
-    "bury",
     "cancel",
-    "come_due",
+    "dead_letter",
     "discard",
-    "doubt",
-    "fail_while_parked",
-    "give_back",
-    "hold",
-    "note_cancel_sent",
-    "note_result",
+    "mark_cancel_sent",
     "open_connection",
-    "overdue",
-    "park",
+    "park_failed_run",
+    "park_manual",
+    "park_refused",
+    "park_stuck",
+    "park_uncertain",
+    "promote",
     "release",
+    "request_cancel",
     "requeue",
     "resubmit",
     "retry",
+    "return_to_queue",
     "send",
+    "set_result_note",
     "succeed",
 ]

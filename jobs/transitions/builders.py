@@ -5,35 +5,35 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Event, Job
-from jobs.lifecycle import IllegalMove, Move, after
-from jobs.outcomes import Fault
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Job, JobEvent
+from jobs.lifecycle import IllegalTransition, Transition, next_state
+from jobs.outcomes import ProviderError
 from jobs.states import State
 
 UNCERTAIN: Final = "uncertain"
 STUCK: Final = "stuck"
 MANUAL: Final = "manual"
 
-NOT_SUBMITTING: Final[dict[str, Any]] = {
-    "hop": None,
+CLEARED_SUBMIT: Final[dict[str, Any]] = {
+    "submit_token": None,
     "lease_until": None,
     "owner": None,
     "sent_at": None,
-    "gates": (),
+    "opening_hold_ids": (),
 }
-NOT_AT_PROVIDER: Final[dict[str, Any]] = {
-    **NOT_SUBMITTING,
+CLEARED_RUN: Final[dict[str, Any]] = {
+    **CLEARED_SUBMIT,
     "execution_id": None,
-    "webhook": False,
+    "expects_webhook": False,
     "submitted_at": None,
     "deadline_at": None,
     "next_poll_at": None,
 }
 
 
-def moved(
+def next_version(
     job: Job,
-    move: Move,
+    transition: Transition,
     now: float,
     *,
     by: str = "",
@@ -41,25 +41,25 @@ def moved(
     changes: Mapping[str, Any] | None = None,
 ) -> Job:
     """The next version: the state that the move leads to, the event, and what else changes."""
-    state = after(job.state, move)
+    state = next_state(job.state, transition)
     return msgspec.structs.replace(
         job,
         state=state,
         since=job.since if state is job.state else now,
         updated_at=now,
-        **noted(job, Event(at=now, name=move.value, by=by, note=note)),
+        **history_with(job, JobEvent(at=now, name=transition.value, by=by, note=note)),
         **(changes or {}),
     )
 
 
-def noted(job: Job, event: Event) -> dict[str, Any]:
+def history_with(job: Job, event: JobEvent) -> dict[str, Any]:
     """The history with one more event; what no longer fits is counted."""
     events = (*job.events, event)
     dropped = max(0, len(events) - EVENTS_KEPT)
     return {"events": events[dropped:], "events_dropped": job.events_dropped + dropped}
 
 
-def closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, ...]:
+def attempt_closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, ...]:
     """The attempts, the one under way closed with its outcome."""
     last = job.open_attempt
     if last is None:
@@ -68,34 +68,34 @@ def closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, .
     return (*job.attempts[:-1], done)[-ATTEMPTS_KEPT:]
 
 
-def taken_back(job: Job) -> tuple[Attempt, ...]:
+def attempt_removed(job: Job) -> tuple[Attempt, ...]:
     """The attempts without the one under way: it never reached the provider, or may not count."""
     return job.attempts[:-1] if job.open_attempt else job.attempts
 
 
-def fault_facts(fault: Fault, polls: int) -> dict[str, Any]:
+def error_facts(error: ProviderError, polls: int) -> dict[str, Any]:
     """What an attempt keeps of the fault that ended it."""
     return {
-        "http_status": fault.http_status,
-        "code": fault.name,
-        "message": fault.message or None,
-        "provider_status": fault.provider_status,
+        "http_status": error.http_status,
+        "code": error.display_code,
+        "message": error.message or None,
+        "provider_status": error.provider_status,
         "polls": polls,
     }
 
 
-def queued(job: Job, now: float) -> dict[str, Any]:
+def queue_changes(job: Job, now: float) -> dict[str, Any]:
     """Back in line, at its old age: waiting does not lose a job its place."""
     return {
-        **NOT_AT_PROVIDER,
+        **CLEARED_RUN,
         "queued_at": now if job.queued_at is None else job.queued_at,
         "due_at": None,
         "reason": None,
-        "free_pass": False,
+        "bypass_hold": False,
     }
 
 
-def reopened(job: Job) -> tuple[Attempt, ...]:
+def attempt_reopened(job: Job) -> tuple[Attempt, ...]:
     """The attempts, one that ended uncertain under way again."""
     if not job.attempts or job.attempts[-1].outcome != UNCERTAIN:
         return job.attempts
@@ -105,7 +105,9 @@ def reopened(job: Job) -> tuple[Attempt, ...]:
     return (*job.attempts[:-1], again)
 
 
-def only_parked_as(job: Job, move: Move, *codes: str) -> None:
+def require_parked_as(job: Job, transition: Transition, *codes: str) -> None:
     """Of the parked, only those whose run the provider may have."""
     if job.state is State.PARKED and job.parked_as not in codes:
-        raise IllegalMove(job.state, move, f"the provider does not have it ({job.parked_as})")
+        raise IllegalTransition(
+            job.state, transition, f"the provider does not have it ({job.parked_as})"
+        )

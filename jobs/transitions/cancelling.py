@@ -2,28 +2,38 @@
 
 import msgspec
 
-from jobs.job import Event, Job
-from jobs.lifecycle import Move
-from jobs.transitions.builders import NOT_SUBMITTING, STUCK, closed, moved, noted, only_parked_as
+from jobs.job import Job, JobEvent
+from jobs.lifecycle import Transition
+from jobs.transitions.builders import (
+    CLEARED_SUBMIT,
+    STUCK,
+    attempt_closed,
+    history_with,
+    next_version,
+    require_parked_as,
+)
 
 
-def note_cancel_sent(job: Job, now: float) -> Job:
+def mark_cancel_sent(job: Job, now: float) -> Job:
     """The same job: the provider was asked to cancel its run."""
     return msgspec.structs.replace(
-        job, cancel_sent=True, updated_at=now, **noted(job, Event(at=now, name="cancel_sent"))
+        job,
+        cancel_sent=True,
+        updated_at=now,
+        **history_with(job, JobEvent(at=now, name="cancel_sent")),
     )
 
 
-def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
+def request_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
     """A person asks to cancel what the provider has, or is just being handed.
 
     The provider gets as long as the run had to say how it ended.
     """
-    only_parked_as(job, Move.ASK_CANCEL, STUCK)
+    require_parked_as(job, Transition.REQUEST_CANCEL, STUCK)
     next_poll_at = now if job.execution_id else job.next_poll_at
-    return moved(
+    return next_version(
         job,
-        Move.ASK_CANCEL,
+        Transition.REQUEST_CANCEL,
         now,
         by=by,
         note=note,
@@ -39,19 +49,19 @@ def ask_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
 
 def cancel(job: Job, now: float, *, by: str = "", note: str = "", polls: int = 0) -> Job:
     """→ `cancelled`."""
-    return moved(
+    return next_version(
         job,
-        Move.CANCEL,
+        Transition.CANCEL,
         now,
         by=by,
         note=note,
-        changes=NOT_SUBMITTING
+        changes=CLEARED_SUBMIT
         | {
             "finished_at": now,
             "due_at": None,
             "next_poll_at": None,
             "reason": None,
-            "free_pass": False,
-            "attempts": closed(job, now, "cancelled", polls=polls),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "cancelled", polls=polls),
         },
     )

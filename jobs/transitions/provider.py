@@ -6,142 +6,148 @@ import msgspec
 
 from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
 from jobs.job import Job, Reason
-from jobs.lifecycle import IllegalMove, Move
-from jobs.outcomes import Accepted, Fault, Finished
+from jobs.lifecycle import IllegalTransition, Transition
+from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import Mode, State
 from jobs.transitions.builders import (
-    NOT_AT_PROVIDER,
-    NOT_SUBMITTING,
+    CLEARED_RUN,
+    CLEARED_SUBMIT,
     STUCK,
     UNCERTAIN,
-    closed,
-    fault_facts,
-    moved,
-    only_parked_as,
-    reopened,
+    attempt_closed,
+    attempt_reopened,
+    error_facts,
+    next_version,
+    require_parked_as,
 )
 
 
-def accept(job: Job, now: float, answer: Accepted, *, next_poll_at: float) -> Job:
+def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> Job:
     """`submitting` → `running`: the provider took it, its execution id is on record.
 
     Also where the answer came so late that the job is parked as `uncertain`: it is the answer. A
     sync run that is answered like this is polled from here on.
     """
-    only_parked_as(job, Move.ACCEPT, UNCERTAIN)
+    require_parked_as(job, Transition.ACCEPT, UNCERTAIN)
     if job.execution_id is not None and job.state in (State.RUNNING, State.CANCELLING):
-        raise IllegalMove(job.state, Move.ACCEPT, "it has been accepted before")
-    attempts = reopened(job)
+        raise IllegalTransition(job.state, Transition.ACCEPT, "it has been accepted before")
+    attempts = attempt_reopened(job)
     if attempts:
-        facts = {"execution_id": answer.execution_id, "request_id": answer.request_id}
+        facts = {"execution_id": outcome.execution_id, "request_id": outcome.request_id}
         attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], **facts))
-    return moved(
+    return next_version(
         job,
-        Move.ACCEPT,
+        Transition.ACCEPT,
         now,
-        changes=NOT_SUBMITTING
+        changes=CLEARED_SUBMIT
         | {
             "mode": Mode.ASYNC,
-            "execution_id": answer.execution_id,
-            "webhook": answer.webhook,
+            "execution_id": outcome.execution_id,
+            "expects_webhook": outcome.expects_webhook,
             "submitted_at": now,
             "deadline_at": now + job.deadline_s,
             "next_poll_at": next_poll_at,
             "attempts": attempts,
-            "free_pass": False,
+            "bypass_hold": False,
             "reason": None,
         },
     )
 
 
-def succeed(job: Job, now: float, answer: Finished, *, polls: int = 0) -> Job:
+def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
     """→ `succeeded`: there is a result."""
-    only_parked_as(job, Move.SUCCEED, UNCERTAIN, STUCK)
-    facts: dict[str, Any] = {"cost": answer.cost, "polls": polls}
+    require_parked_as(job, Transition.SUCCEED, UNCERTAIN, STUCK)
+    facts: dict[str, Any] = {"cost": outcome.cost, "polls": polls}
     for name in ("execution_id", "request_id"):
-        if (value := getattr(answer, name)) is not None:
+        if (value := getattr(outcome, name)) is not None:
             facts[name] = value
-    cost = job.cost if answer.cost is None else (job.cost or 0.0) + answer.cost
-    job = msgspec.structs.replace(job, attempts=reopened(job))
-    return moved(
+    cost = job.cost if outcome.cost is None else (job.cost or 0.0) + outcome.cost
+    job = msgspec.structs.replace(job, attempts=attempt_reopened(job))
+    return next_version(
         job,
-        Move.SUCCEED,
+        Transition.SUCCEED,
         now,
-        changes=NOT_SUBMITTING
+        changes=CLEARED_SUBMIT
         | {
-            "execution_id": answer.execution_id or job.execution_id,
+            "execution_id": outcome.execution_id or job.execution_id,
             "finished_at": now,
             "queued_at": None,
             "deadline_at": None,
             "next_poll_at": None,
             "cost": cost,
             "reason": None,
-            "free_pass": False,
-            "attempts": closed(job, now, "succeeded", **facts),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "succeeded", **facts),
         },
     )
 
 
-def note_result(job: Job, note: str) -> Job:
+def set_result_note(job: Job, note: str) -> Job:
     """The same job, with a word on what became of its result."""
     return msgspec.structs.replace(job, result_note=note)
 
 
-def retry(job: Job, now: float, fault: Fault, *, due_at: float, polls: int = 0) -> Job:
+def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: int = 0) -> Job:
     """→ `retrying`: the attempt is spent, the backoff runs until `due_at`."""
-    reason = Reason(code=fault.name, http_status=fault.http_status, message=fault.message)
-    return moved(
+    reason = Reason(code=error.display_code, http_status=error.http_status, message=error.message)
+    return next_version(
         job,
-        Move.RETRY,
+        Transition.RETRY,
         now,
-        note=fault.name,
-        changes=NOT_AT_PROVIDER
+        note=error.display_code,
+        changes=CLEARED_RUN
         | {
             "due_at": due_at,
             "spent": job.spent + 1,
             "reason": reason,
-            "free_pass": False,
-            "attempts": closed(job, now, "failed", **fault_facts(fault, polls)),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
         },
     )
 
 
-def bury(job: Job, now: float, fault: Fault, reason: Reason, *, polls: int = 0) -> Job:
+def dead_letter(
+    job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
+) -> Job:
     """→ `dead`: a dead letter, until a person requeues or discards it."""
-    return moved(
+    return next_version(
         job,
-        Move.BURY,
+        Transition.DEAD_LETTER,
         now,
         note=reason.code,
-        changes=NOT_SUBMITTING
+        changes=CLEARED_SUBMIT
         | {
             "finished_at": now,
             "next_poll_at": None,
             "spent": job.spent + (job.open_attempt is not None),
             "reason": reason,
-            "free_pass": False,
-            "attempts": closed(job, now, "failed", **fault_facts(fault, polls)),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
         },
     )
 
 
-def hold(job: Job, now: float, fault: Fault, reason: Reason, *, polls: int = 0) -> Job:
+def park_refused(
+    job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
+) -> Job:
     """→ `parked` by a 401, 402 or 403: the submit was refused, nothing is spent."""
-    return moved(
+    return next_version(
         job,
-        Move.HOLD,
+        Transition.HOLD,
         now,
         note=reason.code,
-        changes=NOT_AT_PROVIDER
+        changes=CLEARED_RUN
         | {
             "reason": reason,
-            "free_pass": False,
-            "attempts": closed(job, now, "refused", **fault_facts(fault, polls)),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "refused", **error_facts(error, polls)),
         },
     )
 
 
-def doubt(job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0) -> Job:
+def park_uncertain(
+    job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0
+) -> Job:
     """→ `parked` as `uncertain`: nobody knows whether this run exists. A person resolves it."""
     reason = Reason(
         code=UNCERTAIN,
@@ -150,23 +156,23 @@ def doubt(job: Job, now: float, *, why: str, http_status: int | None = None, pol
         action=ACTION_UNCERTAIN,
     )
     facts = {"http_status": http_status, "code": UNCERTAIN, "message": why, "polls": polls}
-    return moved(
+    return next_version(
         job,
-        Move.HOLD,
+        Transition.HOLD,
         now,
         note=UNCERTAIN,
-        changes=NOT_SUBMITTING
+        changes=CLEARED_SUBMIT
         | {
             "sent_at": job.sent_at,
             "next_poll_at": None,
             "reason": reason,
-            "free_pass": False,
-            "attempts": closed(job, now, "uncertain", **facts),
+            "bypass_hold": False,
+            "attempts": attempt_closed(job, now, "uncertain", **facts),
         },
     )
 
 
-def overdue(job: Job, now: float, *, next_poll_at: float, unseen: str = "") -> Job:
+def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str = "") -> Job:
     """→ `parked` as `stuck`: past its deadline. Its attempt stays open.
 
     Still processing, or, where `unseen` says why, not to be looked at.
@@ -174,26 +180,28 @@ def overdue(job: Job, now: float, *, next_poll_at: float, unseen: str = "") -> J
     minutes = job.deadline_s / 60
     reason = Reason(
         code=STUCK,
-        message=f"no end seen after {minutes:.3g} min ({unseen})"
-        if unseen
+        message=f"no end seen after {minutes:.3g} min ({poll_failure})"
+        if poll_failure
         else f"still processing after {minutes:.3g} min",
         action=ACTION_STUCK,
     )
     changes = {"reason": reason, "next_poll_at": next_poll_at}
-    return moved(job, Move.HOLD, now, note=STUCK, changes=changes)
+    return next_version(job, Transition.HOLD, now, note=STUCK, changes=changes)
 
 
-def fail_while_parked(job: Job, now: float, fault: Fault, reason: Reason, *, polls: int = 0) -> Job:
+def park_failed_run(
+    job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
+) -> Job:
     """`parked` for another reason: a stuck run that failed after all waits for its person."""
-    return moved(
+    return next_version(
         job,
-        Move.HOLD,
+        Transition.HOLD,
         now,
         note=reason.code,
-        changes=NOT_AT_PROVIDER
+        changes=CLEARED_RUN
         | {
             "reason": reason,
             "spent": job.spent + (job.open_attempt is not None),
-            "attempts": closed(job, now, "failed", **fault_facts(fault, polls)),
+            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
         },
     )

@@ -1,16 +1,29 @@
 """Moves of those in line: their time has come, or admission takes them."""
 
 from jobs.job import Job
-from jobs.lifecycle import Move
-from jobs.transitions.builders import moved, queued
+from jobs.lifecycle import Transition
+from jobs.transitions.builders import next_version, queue_changes
 
 
-def come_due(job: Job, now: float) -> Job:
+def promote(job: Job, now: float) -> Job:
     """`scheduled` or `retrying` → `queued`: its time has come."""
-    return moved(job, Move.COME_DUE, now, changes=queued(job, now) | {"queued_at": now})
+    return next_version(
+        job, Transition.PROMOTE, now, changes=queue_changes(job, now) | {"queued_at": now}
+    )
 
 
-def admit(job: Job, now: float, *, hop: str, lease_until: float, gates: tuple[str, ...]) -> Job:
+def admit(
+    job: Job,
+    now: float,
+    *,
+    submit_token: str,
+    lease_until: float,
+    opening_hold_ids: tuple[str, ...],
+) -> Job:
     """`queued` → `submitting`: the intent, on record before a byte is sent."""
-    changes = {"hop": hop, "lease_until": lease_until, "gates": gates}
-    return moved(job, Move.ADMIT, now, changes=changes)
+    changes = {
+        "submit_token": submit_token,
+        "lease_until": lease_until,
+        "opening_hold_ids": opening_hold_ids,
+    }
+    return next_version(job, Transition.ADMIT, now, changes=changes)

@@ -5,12 +5,12 @@ from typing import Any
 import msgspec
 
 from jobs.job import ATTEMPTS_KEPT, Attempt, Job
-from jobs.lifecycle import IllegalMove, Move
+from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
-from jobs.transitions.builders import moved, queued, taken_back
+from jobs.transitions.builders import attempt_removed, next_version, queue_changes
 
 
-def _begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
+def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
     number = job.submits + 1
     attempt = Attempt(number=number, mode=mode, started_at=now)
     return {
@@ -24,11 +24,11 @@ def _begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
 def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
     """`submitting`, marked: the request is written next; from here the outcome can be unknown."""
     if job.state is State.SUBMITTING and job.sent_at is not None:
-        raise IllegalMove(job.state, Move.SEND, "its request may be under way")
-    changes = _begun(job, now, Mode.ASYNC)
-    return moved(
+        raise IllegalTransition(job.state, Transition.SEND, "its request may be under way")
+    changes = _attempt_begun(job, now, Mode.ASYNC)
+    return next_version(
         job,
-        Move.SEND,
+        Transition.SEND,
         now,
         by=owner,
         changes=changes | {"owner": owner, "lease_until": lease_until},
@@ -42,33 +42,33 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
     """
     last = job.open_attempt
     if last is None:
-        changes = _begun(job, now, Mode.SYNC)
+        changes = _attempt_begun(job, now, Mode.SYNC)
     else:
         again = msgspec.structs.replace(last, mode=Mode.SYNC)
         changes = {"mode": Mode.SYNC, "sent_at": now, "attempts": (*job.attempts[:-1], again)}
-    return moved(
+    return next_version(
         job,
-        Move.OPEN,
+        Transition.OPEN,
         now,
         by=owner,
         changes=changes | {"owner": owner, "lease_until": lease_until, "submitted_at": now},
     )
 
 
-def give_back(job: Job, now: float, *, why: str) -> Job:
+def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     """Back to `queued`: never sent, told to wait, or its gate closed. Spends nothing."""
     if job.state is State.RUNNING and job.mode is not Mode.SYNC:
-        raise IllegalMove(job.state, Move.GIVE_BACK, "the provider has it")
+        raise IllegalTransition(job.state, Transition.RETURN_TO_QUEUE, "the provider has it")
     under_way = job.open_attempt is not None
-    return moved(
+    return next_version(
         job,
-        Move.GIVE_BACK,
+        Transition.RETURN_TO_QUEUE,
         now,
         note=why,
-        changes=queued(job, now)
+        changes=queue_changes(job, now)
         | {
-            "attempts": taken_back(job),
+            "attempts": attempt_removed(job),
             "submits": job.submits - under_way,
-            "free_pass": job.free_pass,
+            "bypass_hold": job.bypass_hold,
         },
     )

@@ -6,14 +6,14 @@ from collections.abc import Callable, Generator
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
-from tests.browser.site import SECRETS, Site, find_chromium, running
+from tests.browser.running_site import SECRETS, RunningSite, find_chromium, running
 
-Open = Callable[..., Page]
+OpenPage = Callable[..., Page]
 SLOW_MS = 15_000
 
 
 @pytest.fixture(scope="session")
-def site(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Generator[Site]:
+def site(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Generator[RunningSite]:
     del chromium  # without a browser nothing is started
     with running(tmp_path_factory.mktemp("site")) as site:
         yield site
@@ -36,7 +36,7 @@ def chromium() -> Generator[Browser]:
 
 
 @pytest.fixture
-def open_page(chromium: Browser, site: Site) -> Generator[Open]:
+def open_page(chromium: Browser, site: RunningSite) -> Generator[OpenPage]:
     """Opens pages as a person who is logged in; whatever a page complains of fails the test."""
     contexts: list[BrowserContext] = []
     complaints: list[str] = []
@@ -68,6 +68,6 @@ def open_page(chromium: Browser, site: Site) -> Generator[Open]:
 
 
 @pytest.fixture
-def page(open_page: Open) -> Page:
+def page(open_page: OpenPage) -> Page:
     """The overview, by somebody who may act."""
     return open_page("/")

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, BrowserContext, Page, Route, sync_playwright
 
-from tests.browser.shrinking import shrink, write_png
-from tests.browser.site import Site, find_chromium, running
+from tests.browser.png_palette import shrink, write_png
+from tests.browser.running_site import RunningSite, find_chromium, running
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 WIDTH, PHONE_WIDTH = 1_200, 390
@@ -39,14 +39,14 @@ def main() -> int:
     ):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         site.program.until(r"It all goes on", within_s=90)
-        names = _play(site, browser)
+        names = _run_demo_batch(site, browser)
         for name, where in _shots(names).items():
             _take(browser, site, name, where)
         browser.close()
     return 0
 
 
-def _play(site: Site, browser: Browser) -> dict[str, str]:
+def _run_demo_batch(site: RunningSite, browser: Browser) -> dict[str, str]:
     """Let a batch of some 150 jobs run; the jobs that pages are taken of, by what they show."""
     batch = "autumn-catalogue"
     page = browser.new_page()
@@ -92,7 +92,7 @@ def _shots(jobs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _take(browser: Browser, site: Site, name: str, where: str) -> None:
+def _take(browser: Browser, site: RunningSite, name: str, where: str) -> None:
     width = PHONE_WIDTH if name.endswith("-phone") else WIDTH
     context: BrowserContext = browser.new_context(
         base_url=site.url,

@@ -4,17 +4,17 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.chaos.arena import Row
-from tests.chaos.table import TABLE
+from tests.chaos.chaos_system import ScenarioRow
+from tests.chaos.summary_table import TABLE
 
-Report = Callable[[Row], None]
+Report = Callable[[ScenarioRow], None]
 
 
 @pytest.fixture
 def report(record_property: Callable[[str, object], None]) -> Report:
     """Takes the line of a scenario."""
 
-    def take(row: Row) -> None:
+    def take(row: ScenarioRow) -> None:
         record_property(TABLE, str(row))
 
     return take

@@ -3,8 +3,8 @@
 import asyncio
 from pathlib import Path
 
-from tests.chaos.mortal_redis import HOST, MortalRedis
-from tests.engine.stack import wait_until
+from tests.chaos.killable_redis import HOST, KillableRedis
+from tests.engine.live_system import wait_until
 
 SERVICE = "knouds"
 DOWN_AFTER_MS = 700
@@ -24,9 +24,9 @@ class Sentinels:
     """Two servers and the Sentinel that watches them; one failover."""
 
     def __init__(self, folder: Path) -> None:
-        self.primary = MortalRedis(folder / "primary")
-        self.replica = MortalRedis(folder / "replica")
-        self._sentinel = MortalRedis(folder / "sentinel")
+        self.primary = KillableRedis(folder / "primary")
+        self.replica = KillableRedis(folder / "replica")
+        self._sentinel = KillableRedis(folder / "sentinel")
 
     @property
     def url(self) -> str:
@@ -54,8 +54,8 @@ class Sentinels:
 
         It is given a password that the primary does not know, and has to introduce itself anew.
         """
-        await self.replica.tell("CONFIG SET masterauth unknown")
-        await self.primary.ask("CLIENT KILL TYPE replica")
+        await self.replica.command("CONFIG SET masterauth unknown")
+        await self.primary.query("CLIENT KILL TYPE replica")
         await wait_until(self._is_alone, "the replica is cut off")
 
     async def until_promoted(self) -> None:
@@ -63,16 +63,16 @@ class Sentinels:
         await wait_until(self._is_promoted, "the replica is promoted", READY_WITHIN_S)
 
     async def _is_replicated(self) -> bool:
-        return await self.primary.ask("WAIT 1 100") == b":1"
+        return await self.primary.query("WAIT 1 100") == b":1"
 
     async def _is_alone(self) -> bool:
-        return await self.primary.ask("WAIT 1 1") == b":0"
+        return await self.primary.query("WAIT 1 1") == b":0"
 
     async def _is_watched(self) -> bool:
-        return await self._sentinel.ask("SENTINEL CKQUORUM", SERVICE) != b"" and (
-            await self._sentinel.ask("SENTINEL REPLICAS", SERVICE) == b"*1"
+        return await self._sentinel.query("SENTINEL CKQUORUM", SERVICE) != b"" and (
+            await self._sentinel.query("SENTINEL REPLICAS", SERVICE) == b"*1"
         )
 
     async def _is_promoted(self) -> bool:
         # The first line of ROLE is only a length; a write is what tells.
-        return await self.replica.ask("SET promoted 1 PX 1") == b"+OK"
+        return await self.replica.query("SET promoted 1 PX 1") == b"+OK"

@@ -12,10 +12,10 @@ from pathlib import Path
 import pytest
 
 from jobs.job import Job
-from tests.chaos.arena import arena_over
+from tests.chaos.chaos_system import chaos_system_over
+from tests.chaos.claims import check_claims
 from tests.chaos.conftest import Report
-from tests.chaos.front import front
-from tests.chaos.judging import judged
+from tests.chaos.retrying_app import retrying_app
 from tests.chaos.scale import SEED, TIME_LIMIT_S, scaled
 from tests.chaos.sentinels import Sentinels
 
@@ -36,9 +36,9 @@ async def test_a_failover_starts_nothing_twice_and_loses_nothing_that_was_sent(
     redis = Sentinels(tmp_path)
     try:
         await redis.start()
-        async with arena_over(redis.url, tmp_path, SEED) as it, front(it) as api:
-            pids = [process.pid for process in it.fleet.running]
-            orders = it.orders(JOBS)
+        async with chaos_system_over(redis.url, tmp_path, SEED) as it, retrying_app(it) as api:
+            pids = [process.pid for process in it.workers.running]
+            orders = it.requests(JOBS)
             app = asyncio.create_task(api.enqueue(orders, pause_s=0.01))
             await asyncio.sleep(it.rng.uniform(0.5, 0.8))
             if lost_s:
@@ -50,14 +50,14 @@ async def test_a_failover_starts_nothing_twice_and_loses_nothing_that_was_sent(
             promoted_at = time.time()
             await app
             it.acknowledged += await api.enqueue(orders, pause_s=0.0)
-            await it.until_at_rest()
+            await it.until_settled_or_parked()
             settled_s = time.time() - promoted_at
-            assert [process.pid for process in it.fleet.running] == pids
-            assert [process.returncode for process in it.fleet.running] == [None, None]
-            assert api.answers.keys() <= {200, 202, 503}
-            restored = it.fleet.logs.read_text().count("job.restored")
+            assert [process.pid for process in it.workers.running] == pids
+            assert [process.returncode for process in it.workers.running] == [None, None]
+            assert api.statuses.keys() <= {200, 202, 503}
+            restored = it.workers.logs.read_text().count("job.restored")
             assert restored > 0 or not lost_s, "the cut lost something that was sent"
-            await judged(
+            await check_claims(
                 it,
                 report,
                 "failover",

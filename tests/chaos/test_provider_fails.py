@@ -7,9 +7,9 @@ from typing import Any
 
 import pytest
 
-from tests.chaos.arena import ASYNC, arena
+from tests.chaos.chaos_system import ASYNC, chaos_system
+from tests.chaos.claims import check_claims
 from tests.chaos.conftest import Report
-from tests.chaos.judging import judged
 from tests.chaos.scale import SEED, TIME_LIMIT_S, scaled
 
 pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
@@ -18,22 +18,22 @@ FAULT_SHARE = 0.4
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class RunFault:
     """What the provider does to one run, and whether that leaves its submit in doubt."""
 
-    play: dict[str, Any]
-    doubtful: bool
+    sandbox_options: dict[str, Any]
+    leaves_uncertain: bool
 
 
-def _submit(fault: str, **options: Any) -> Trouble:
-    return Trouble({"fault": fault, "times": 1} | options, doubtful=True)
+def _submit(fault: str, **options: Any) -> RunFault:
+    return RunFault({"fault": fault, "times": 1} | options, leaves_uncertain=True)
 
 
-def _poll(fault: str) -> Trouble:
-    return Trouble({"poll": {"fault": fault, "times": 2}}, doubtful=False)
+def _poll(fault: str) -> RunFault:
+    return RunFault({"poll": {"fault": fault, "times": 2}}, leaves_uncertain=False)
 
 
-TROUBLES = (
+RUN_FAULTS = (
     _submit("drop_before"),
     _submit("drop_after"),
     _submit("drop_after", delay_s=0.3),
@@ -50,32 +50,32 @@ TROUBLES = (
     _poll("html_502"),
     _poll("truncated_json"),
     _poll("HTTP_500"),
-    Trouble({"fault": "PROVIDER_SUBMIT_FAILED", "times": 2}, doubtful=False),
-    Trouble({"fault": "slow", "delay_s": 0.5}, doubtful=False),
+    RunFault({"fault": "PROVIDER_SUBMIT_FAILED", "times": 2}, leaves_uncertain=False),
+    RunFault({"fault": "slow", "delay_s": 0.5}, leaves_uncertain=False),
 )
 
 
-async def test_doubts_are_exactly_those_submits_whose_answer_never_came(
+async def test_uncertain_jobs_are_exactly_those_submits_whose_answer_never_came(
     tmp_path: Path, report: Report
 ) -> None:
     jobs = scaled(short=200, full=2_000)
     rng = random.Random(SEED)  # noqa: S311  a schedule
     doubtful: set[str] = set()
     faults = 0
-    async with arena(
+    async with chaos_system(
         tmp_path, SEED, submit_timeout_s=2, connect_timeout_s=2, poll_timeout_s=1
     ) as it:
         for _ in range(jobs):
             if rng.random() >= FAULT_SHARE:
-                await it.enqueue(it.orders(1))
+                await it.enqueue(it.requests(1))
                 continue
-            trouble = rng.choice(TROUBLES)
-            (order,) = it.orders(1, targets=ASYNC, **trouble.play)
-            if trouble.doubtful:
+            trouble = rng.choice(RUN_FAULTS)
+            (order,) = it.requests(1, targets=ASYNC, **trouble.sandbox_options)
+            if trouble.leaves_uncertain:
                 doubtful.add(order[0])
             faults += 1
             await it.enqueue([order])
-        found = await judged(
+        found = await check_claims(
             it,
             report,
             "provider",

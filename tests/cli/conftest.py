@@ -13,9 +13,9 @@ from typing import Any, Protocol
 import pytest
 from click.testing import CliRunner
 
-from tests.cli.stack import Doc, Outcome, Program, wait_until
+from tests.cli.command_runner import CommandOutcome, Doc, Program, wait_until
 from worker.cli.main import commands
-from worker.cli.up.plan import COUNT_FILE
+from worker.cli.up.plan import DEMO_COUNT_FILE
 
 ACCOUNTS = 200
 """Accounts of earlier demos: the sandbox's keys under labels of their own, one for each test."""
@@ -24,7 +24,7 @@ ACCOUNTS = 200
 class Cli(Protocol):
     """Calls a command."""
 
-    def __call__(self, *words: str, stdin: str | None = None) -> Outcome: ...
+    def __call__(self, *words: str, stdin: str | None = None) -> CommandOutcome: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +41,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
     folder = tmp_path_factory.mktemp("site")
     state_dir = folder / "state"
     state_dir.mkdir()
-    (state_dir / COUNT_FILE).write_text(str(ACCOUNTS))
+    (state_dir / DEMO_COUNT_FILE).write_text(str(ACCOUNTS))
     program = Program(
         "up",
         cwd=folder,
@@ -62,13 +62,13 @@ def bare_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[
     """Commands in an empty folder, under these settings and no others."""
 
     def under(settings: dict[str, str]) -> Cli:
-        def run(*words: str, stdin: str | None = None) -> Outcome:
+        def run(*words: str, stdin: str | None = None) -> CommandOutcome:
             with monkeypatch.context() as patch:
                 patch.chdir(tmp_path)
                 result = CliRunner().invoke(commands, list(words), input=stdin, env=settings)
             if result.exception is not None and not isinstance(result.exception, SystemExit):
                 raise result.exception
-            return Outcome(result.exit_code, result.stdout, result.stderr)
+            return CommandOutcome(result.exit_code, result.stdout, result.stderr)
 
         return run
 
@@ -82,7 +82,7 @@ def cli(site: Site, bare_cli: Callable[[dict[str, str]], Cli]) -> Cli:
 
 
 @dataclass(slots=True)
-class Bench:
+class CliWorkspace:
     """An account, a batch and ids that no other test uses."""
 
     cli: Cli
@@ -90,10 +90,10 @@ class Bench:
     account: str
     name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
 
-    def enqueue(self, target: str, *more: str, kind: str = "model", **knobs: Any) -> str:
+    def enqueue(self, target: str, *more: str, kind: str = "model", **options: Any) -> str:
         """Enqueue a job whose run behaves as `knobs` say; returns its id."""
         label = uuid.uuid4().hex  # the sandbox counts a fault's times by it
-        inputs = json.dumps({"sandbox": {"label": label, "duration_s": 0.1, **knobs}})
+        inputs = json.dumps({"sandbox": {"label": label, "duration_s": 0.1, **options}})
         words = ["--account", self.account, "--batch", self.name, "--json", *more]
         done = self.cli("enqueue", kind, target, "--inputs", inputs, *words)
         assert done.code == 0, done
@@ -125,14 +125,14 @@ _accounts = iter(range(2, ACCOUNTS + 1))
 
 
 @pytest.fixture
-def bench(cli: Cli, site: Site) -> Bench:
-    return Bench(cli, site.url, f"demo-{next(_accounts)}")
+def bench(cli: Cli, site: Site) -> CliWorkspace:
+    return CliWorkspace(cli, site.url, f"demo-{next(_accounts)}")
 
 
-class Answering(Protocol):
+class CannedServer(Protocol):
     """Serves one answer to everything, and notes what it was asked."""
 
-    asked: list[tuple[str, Doc]]
+    requests: list[tuple[str, Doc]]
 
     def __call__(self, status: int, body: str) -> str: ...
 
@@ -145,13 +145,13 @@ def bulk(site: Site) -> None:
             pytest.skip("the API serves no /v1/bulk")
 
 
-class _Answers:
+class _CannedServer:
     def __init__(self) -> None:
-        self.asked: list[tuple[str, Doc]] = []
+        self.requests: list[tuple[str, Doc]] = []
         self.servers: list[ThreadingHTTPServer] = []
 
     def __call__(self, status: int, body: str) -> str:
-        asked = self.asked
+        asked = self.requests
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -177,9 +177,9 @@ class _Answers:
 
 
 @pytest.fixture
-def answering() -> Generator[Answering]:
+def answering() -> Generator[CannedServer]:
     """An HTTP server that gives every request the same answer; a status of 0 hangs up."""
-    answers = _Answers()
+    answers = _CannedServer()
     yield answers
     for server in answers.servers:
         server.shutdown()

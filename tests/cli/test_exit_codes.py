@@ -11,9 +11,9 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.conftest import Answering, Bench, Cli
-from tests.cli.stack import HOME, Outcome, Program, call, command_line, environ
-from worker.cli.exit_codes import MEANINGS, Exit
+from tests.cli.command_runner import HOME, CommandOutcome, Program, call, command_line, environ
+from tests.cli.conftest import CannedServer, Cli, CliWorkspace
+from worker.cli.exit_codes import EXIT_MEANINGS, ExitCode
 from worker.cli.main import SECTIONS, commands
 
 Under = Callable[[dict[str, str]], Cli]
@@ -27,8 +27,8 @@ def nowhere() -> str:
 
 def test_help_documents_every_exit_code(bare_cli: Under) -> None:
     told = bare_cli({})("--help").out
-    assert set(MEANINGS) == set(Exit)
-    for code, meaning in MEANINGS.items():
+    assert set(EXIT_MEANINGS) == set(ExitCode)
+    for code, meaning in EXIT_MEANINGS.items():
         assert f"{int(code)}  {meaning}" in told
 
 
@@ -62,14 +62,14 @@ def test_help_loads_nothing_heavy(tmp_path: Path) -> None:
 
 def test_an_unknown_command_is_a_usage_error(bare_cli: Under) -> None:
     done = bare_cli({})("jbos")
-    assert done.code == Exit.USAGE
+    assert done.code == ExitCode.USAGE
     assert "jbos" in done.err
 
 
-def test_no_api_names_the_place_and_the_remedy(bare_cli: Under) -> None:
+def test_no_api_names_the_address_and_the_remedy(bare_cli: Under) -> None:
     url = nowhere()
     done = bare_cli({"KNOUDS_API_URL": url})("stats")
-    assert done.code == Exit.NO_API
+    assert done.code == ExitCode.NO_API
     assert done.err.count("\n") == 1
     assert url in done.err
     assert "knouds-worker up" in done.err
@@ -79,30 +79,30 @@ def test_no_api_names_the_place_and_the_remedy(bare_cli: Under) -> None:
     ("status", "body"), [(200, "<html>"), (404, "not here"), (200, "[]"), (0, "")]
 )
 def test_something_else_behind_the_address_is_no_api(
-    bare_cli: Under, answering: Answering, status: int, body: str
+    bare_cli: Under, answering: CannedServer, status: int, body: str
 ) -> None:
     done = bare_cli({"KNOUDS_API_URL": answering(status, body)})("stats")
-    assert done.code == Exit.NO_API
+    assert done.code == ExitCode.NO_API
     assert done.err.count("\n") == 1
 
 
 @pytest.mark.parametrize("body", ['{"detail": "the store does not answer"}', "<html>", ""])
-def test_a_503_means_no_redis(bare_cli: Under, answering: Answering, body: str) -> None:
+def test_a_503_means_no_redis(bare_cli: Under, answering: CannedServer, body: str) -> None:
     done = bare_cli({"KNOUDS_API_URL": answering(503, body)})("stats")
-    assert done.code == Exit.NO_REDIS
+    assert done.code == ExitCode.NO_REDIS
     assert done.err.count("\n") == 1
 
 
-def test_a_refused_token_says_which_setting(bare_cli: Under, answering: Answering) -> None:
+def test_a_refused_token_says_which_setting(bare_cli: Under, answering: CannedServer) -> None:
     url = answering(401, '{"title": "Unauthorized", "detail": "send a token"}')
     done = bare_cli({"KNOUDS_API_URL": url})("stats")
-    assert done.code == Exit.FAILED
+    assert done.code == ExitCode.FAILED
     assert done.err == "knouds-worker: send a token (set KNOUDS_API_TOKEN)\n"
 
 
 def test_a_wrong_setting_is_named(bare_cli: Under) -> None:
     done = bare_cli({"KNOUDS_HTTP_PORT": "many"})("stats")
-    assert done.code == Exit.SETTINGS
+    assert done.code == ExitCode.SETTINGS
     assert done.err.startswith("knouds-worker: KNOUDS_HTTP_PORT: ")
     assert done.err.count("\n") == 1
 
@@ -110,7 +110,7 @@ def test_a_wrong_setting_is_named(bare_cli: Under) -> None:
 @pytest.mark.parametrize("service", ["worker", "api", "up"])
 def test_services_refuse_wrong_settings_alike(tmp_path: Path, service: str) -> None:
     done = call(service, cwd=tmp_path, KNOUDS_MAX_JBOS="3")
-    assert done.returncode == Exit.SETTINGS
+    assert done.returncode == ExitCode.SETTINGS
     assert "did you mean KNOUDS_MAX_JOBS?" in done.stderr
     assert done.stderr.count("\n") == 1
 
@@ -118,7 +118,7 @@ def test_services_refuse_wrong_settings_alike(tmp_path: Path, service: str) -> N
 @pytest.mark.parametrize("service", ["worker", "api"])
 def test_services_need_a_redis(tmp_path: Path, service: str) -> None:
     done = call(service, cwd=tmp_path, KNOUDS_API_KEY="knouds_live_x")
-    assert done.returncode == Exit.SETTINGS
+    assert done.returncode == ExitCode.SETTINGS
     assert "KNOUDS_REDIS_URL" in done.stderr
     assert "Traceback" not in done.stderr
 
@@ -130,12 +130,12 @@ def api(folder: Path, **settings: str) -> Generator[str]:
     try:
         yield program.until(r'"url": "([^"]+)"')[1]
     finally:
-        assert program.end(signal.SIGTERM) == Exit.OK, program.output
+        assert program.end(signal.SIGTERM) == ExitCode.OK, program.output
 
 
-def test_an_api_without_redis_is_told_from_no_api(bare_cli: Under, tmp_path: Path) -> None:
+def test_an_api_without_redis_is_distinguished_from_no_api(bare_cli: Under, tmp_path: Path) -> None:
     with api(tmp_path, KNOUDS_REDIS_URL="redis://127.0.0.1:1/0") as url:
-        assert bare_cli({"KNOUDS_API_URL": url})("stats").code == Exit.NO_REDIS
+        assert bare_cli({"KNOUDS_API_URL": url})("stats").code == ExitCode.NO_REDIS
 
 
 def test_a_token_may_do_what_its_role_says(
@@ -145,16 +145,16 @@ def test_a_token_may_do_what_its_role_says(
     told = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": lent_namespace}
     with api(tmp_path, KNOUDS_API_TOKENS=tokens, **told) as url:
 
-        def run(token: str, *words: str) -> Outcome:
+        def run(token: str, *words: str) -> CommandOutcome:
             return bare_cli({"KNOUDS_API_URL": url, "KNOUDS_API_TOKEN": token})(*words)
 
-        assert run("", "stats").code == Exit.FAILED
+        assert run("", "stats").code == ExitCode.FAILED
         assert "KNOUDS_API_TOKEN" in run("", "stats").err
-        assert run("read-read-read-read", "stats").code == Exit.OK
+        assert run("read-read-read-read", "stats").code == ExitCode.OK
         refused = run("read-read-read-read", "holds", "set", "default")
-        assert refused.code == Exit.FAILED
+        assert refused.code == ExitCode.FAILED
         assert "role" in refused.err
-        assert run("operate-operate-1", "holds", "set", "default").code == Exit.OK
+        assert run("operate-operate-1", "holds", "set", "default").code == ExitCode.OK
         holds = run("read-read-read-read", "holds", "ls", "--json").doc["items"]
         assert [hold["created_by"] for hold in holds] == ["ann"]
 
@@ -169,20 +169,20 @@ def test_somebody_elses_package_stops_the_start(tmp_path: Path) -> None:
         text=True,
         check=False,
     )
-    assert done.returncode == Exit.FAILED
+    assert done.returncode == ExitCode.FAILED
     assert done.stderr.startswith("knouds-worker: package 'config' would be loaded from")
     assert done.stderr.count("\n") == 1
 
 
-def test_a_refusal_names_the_field(bench: Bench) -> None:
+def test_a_refusal_names_the_field(bench: CliWorkspace) -> None:
     done = bench.cli("enqueue", "model", "No Such Name", "--inputs", "{}")
-    assert done.code == Exit.FAILED
+    assert done.code == ExitCode.FAILED
     assert done.err.startswith("knouds-worker: target ")
     assert done.err.count("\n") == 1
 
 
 def test_messages_of_others_cannot_steer_the_terminal(
-    bare_cli: Under, answering: Answering
+    bare_cli: Under, answering: CannedServer
 ) -> None:
     url = answering(422, '{"detail": "\\u001b[2Jgone\\u0007\\nsecond line"}')
     done = bare_cli({"KNOUDS_API_URL": url})("stats")
@@ -190,21 +190,23 @@ def test_messages_of_others_cannot_steer_the_terminal(
     assert done.err.count("\n") == 1
 
 
-def test_interrupted_is_130(bench: Bench, tmp_path: Path) -> None:
+def test_interrupted_is_130(bench: CliWorkspace, tmp_path: Path) -> None:
     job_id = bench.enqueue("suno", "--delay", "1h")
     order = ["enqueue", "model", "suno", "--id", f"{job_id}-w", "--inputs", "{}", "--delay", "1h"]
     program = Program(*order, "--wait", cwd=tmp_path, **_settings(bench))
     program.until("scheduled")
-    assert program.end(signal.SIGINT) == Exit.INTERRUPTED
+    assert program.end(signal.SIGINT) == ExitCode.INTERRUPTED
     assert f"knouds-worker jobs get {job_id}-w" in program.output
     assert "Traceback" not in program.output
 
 
-def _settings(bench: Bench) -> dict[str, str]:
+def _settings(bench: CliWorkspace) -> dict[str, str]:
     return {"KNOUDS_API_URL": bench.url}
 
 
-def test_a_reader_that_goes_away_is_no_error_to_speak_of(bench: Bench, tmp_path: Path) -> None:
+def test_a_reader_that_goes_away_is_no_error_to_speak_of(
+    bench: CliWorkspace, tmp_path: Path
+) -> None:
     bench.enqueue("suno", "--delay", "1h")
     read, write = os.pipe()
     os.close(read)

@@ -11,15 +11,15 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Bench
-from tests.cli.stack import command_line, environ
-from worker.cli.exit_codes import Exit
+from tests.cli.command_runner import command_line, environ
+from tests.cli.conftest import CliWorkspace
+from worker.cli.exit_codes import ExitCode
 
 _CODES = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]")
 
 
 def on_terminal(
-    *words: str, url: str, folder: Path, width: int, typed: str = ""
+    *words: str, url: str, folder: Path, width: int, keyboard_input: str = ""
 ) -> tuple[int, str]:
     """Run a command on a terminal of this width, with something typed ahead."""
     ours, theirs = pty.openpty()
@@ -36,7 +36,7 @@ def on_terminal(
         command_line(*words), cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
-        os.write(ours, typed.encode())
+        os.write(ours, keyboard_input.encode())
         seen = b""
         try:
             while block := os.read(ours, 65_536):
@@ -49,11 +49,11 @@ def on_terminal(
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_table_fits_and_cuts_no_id(bench: Bench, tmp_path: Path, width: int) -> None:
+def test_a_table_fits_and_cuts_no_id(bench: CliWorkspace, tmp_path: Path, width: int) -> None:
     ids = [bench.park(), bench.enqueue("seedance-2-0-full-access", "--delay", "1h")]
     words = ("jobs", "ls", "--batch", bench.name)
     code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=width)
-    assert code == Exit.OK
+    assert code == ExitCode.OK
     assert "\x1b[" in seen
     lines = _CODES.sub("", seen).splitlines()
     assert max(map(len, lines)) <= width
@@ -62,11 +62,11 @@ def test_a_table_fits_and_cuts_no_id(bench: Bench, tmp_path: Path, width: int) -
     assert "…" not in seen
 
 
-def test_a_command_to_copy_stays_on_one_line(bench: Bench, tmp_path: Path) -> None:
+def test_a_command_to_copy_stays_on_one_line(bench: CliWorkspace, tmp_path: Path) -> None:
     job_id = bench.enqueue("seedance-2-0-full-access", fault="grant_exhausted")
     bench.until(job_id, "parked")
     code, seen = on_terminal("parked", "groups", url=bench.url, folder=tmp_path, width=60)
-    assert code == Exit.OK
+    assert code == ExitCode.OK
     where = f"--account {bench.account} --kind model --target seedance-2-0-full-access"
     wanted = f"  $ knouds-worker parked release --code grant_exhausted {where}"
     assert wanted in _CODES.sub("", seen).splitlines()
@@ -74,22 +74,22 @@ def test_a_command_to_copy_stays_on_one_line(bench: Bench, tmp_path: Path) -> No
 
 @pytest.mark.parametrize(
     ("typed", "code"),
-    [("n\n", Exit.FAILED), ("\x04", Exit.INTERRUPTED)],  # no, and the end of input
+    [("n\n", ExitCode.FAILED), ("\x04", ExitCode.INTERRUPTED)],  # no, and the end of input
 )
 def test_a_release_of_many_is_asked_about(
-    bench: Bench, tmp_path: Path, typed: str, code: Exit
+    bench: CliWorkspace, tmp_path: Path, typed: str, code: ExitCode
 ) -> None:
     job_id = bench.park()
     words = ("parked", "release", "--account", bench.account)
-    got, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80, typed=typed)
+    got, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80, keyboard_input=typed)
     assert got == code, seen
     assert bench.get(job_id)["state"] == "parked"
     assert "Traceback" not in seen
 
 
-def test_a_watch_draws_in_place(bench: Bench, tmp_path: Path) -> None:
+def test_a_watch_draws_in_place(bench: CliWorkspace, tmp_path: Path) -> None:
     words = ("watch", "--count", "3", "--every", "0.1")
     code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80)
-    assert code == Exit.OK
+    assert code == ExitCode.OK
     assert seen.count("succeeded ") >= 2  # one look over the other
     assert "1 worker" in seen

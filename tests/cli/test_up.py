@@ -16,10 +16,10 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests.cli.command_runner import Doc, Program, call, environ, wait_until
 from tests.cli.conftest import Cli, Site
-from tests.cli.stack import Doc, Program, call, environ, wait_until
-from worker.cli.exit_codes import Exit
-from worker.cli.up.demo.scenarios import SCENES
+from worker.cli.exit_codes import ExitCode
+from worker.cli.up.demo.scenarios import SCENARIOS
 
 
 @contextmanager
@@ -71,12 +71,12 @@ def run_line(line: str, folder: Path, url: str) -> str:
         return str(answer.read())
 
 
-def test_the_demo_takes_every_road_and_leaves(tmp_path: Path) -> None:
+def test_the_demo_shows_every_outcome_and_ends(tmp_path: Path) -> None:
     done = call("up", "--demo", "--exit", cwd=tmp_path, within_s=45, KNOUDS_HTTP_PORT="0")
-    assert done.returncode == Exit.OK, done.stdout + done.stderr
-    assert f"{len(SCENES)} of {len(SCENES)} ended as expected" in done.stdout
+    assert done.returncode == ExitCode.OK, done.stdout + done.stderr
+    assert f"{len(SCENARIOS)} of {len(SCENARIOS)} ended as expected" in done.stdout
     rows = dict(re.findall(r"^(\S+) .*\b(ok|NO)$", done.stdout, re.MULTILINE))
-    assert rows == {scene.name: "ok" for scene in SCENES}
+    assert rows == {scene.name: "ok" for scene in SCENARIOS}
     assert "\x1b" not in done.stdout
     assert not children_of(tmp_path)
 
@@ -97,16 +97,16 @@ def test_the_demo_again_on_the_same_folder_and_its_commands_free_what_is_parked(
         def settled() -> bool:
             states = stats(url)["states"]
             left = {name: n for name, n in states.items() if n}
-            return left == {"succeeded": len(SCENES) - 2, "cancelled": 1, "dead": 1}
+            return left == {"succeeded": len(SCENARIOS) - 2, "cancelled": 1, "dead": 1}
 
         wait_until(lambda: settled() or None, complaint=lambda: str(stats(url)["states"]))
-        assert program.end() == Exit.OK, program.output
+        assert program.end() == ExitCode.OK, program.output
         assert not children_of(tmp_path)
 
 
 def test_a_second_up_on_the_same_folder_is_refused(site: Site, tmp_path: Path) -> None:
     done = call("up", cwd=tmp_path, KNOUDS_STATE_DIR=str(site.state_dir))
-    assert done.returncode == Exit.FAILED
+    assert done.returncode == ExitCode.FAILED
     assert "another `knouds-worker up`" in done.stderr
     assert "KNOUDS_STATE_DIR" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -118,7 +118,7 @@ def test_a_port_that_is_taken_names_the_setting(tmp_path: Path) -> None:
         taken.listen()
         port = str(taken.getsockname()[1])
         done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT=port)
-        assert done.returncode == Exit.FAILED
+        assert done.returncode == ExitCode.FAILED
         assert done.stderr.startswith("knouds-worker: KNOUDS_HTTP_PORT: cannot listen on ")
         assert done.stderr.count("\n") == 1
         assert not children_of(tmp_path)
@@ -127,7 +127,7 @@ def test_a_port_that_is_taken_names_the_setting(tmp_path: Path) -> None:
 def test_a_part_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
     redis = "redis://127.0.0.1:1/0"
     done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT="0", KNOUDS_REDIS_URL=redis)
-    assert done.returncode == Exit.FAILED
+    assert done.returncode == ExitCode.FAILED
     assert "worker did not start" in done.stderr
     assert "127.0.0.1:1" in done.stderr
     assert done.stderr.count("\n") == 1
@@ -141,15 +141,15 @@ def test_settings_that_cannot_be_served_are_named_at_once(
     tmp_path: Path, name: str, value: str
 ) -> None:
     done = call("up", cwd=tmp_path, within_s=30, **{name: value})
-    assert done.returncode == Exit.SETTINGS
+    assert done.returncode == ExitCode.SETTINGS
     assert name in done.stderr
     assert done.stderr.count("\n") == 1
 
 
 def test_exit_needs_a_demo_that_can_be_judged(cli: Cli, tmp_path: Path) -> None:
-    assert cli("up", "--exit").code == Exit.USAGE
+    assert cli("up", "--exit").code == ExitCode.USAGE
     done = call("up", "--demo", "--exit", cwd=tmp_path, KNOUDS_API_KEY="knouds_live_x")
-    assert done.returncode == Exit.USAGE
+    assert done.returncode == ExitCode.USAGE
     assert "KNOUDS_API_KEY" in done.stderr
 
 
@@ -164,7 +164,7 @@ def test_with_a_key_no_demo_is_sent(tmp_path: Path) -> None:
         with up(tmp_path, "--demo", KNOUDS_API_KEY=key, KNOUDS_BASE_URL=base) as program:
             program.until("no demo batch is sent")
             assert not any(stats(until_up(program))["states"].values())
-            assert program.end() == Exit.OK
+            assert program.end() == ExitCode.OK
             assert base in program.output
         provider.terminate()
 
@@ -180,7 +180,7 @@ def test_what_dies_is_reported_and_started_again(tmp_path: Path) -> None:
             return any(worker["pid"] != first["pid"] for worker in stats(url)["workers"])
 
         wait_until(lambda: another() or None)
-        assert program.end() == Exit.OK
+        assert program.end() == ExitCode.OK
 
 
 def test_the_embedded_redis_comes_back_where_it_was(tmp_path: Path) -> None:
@@ -196,7 +196,7 @@ def test_the_embedded_redis_comes_back_where_it_was(tmp_path: Path) -> None:
             return done.returncode == 0 and json.loads(done.stdout)["holds"] == 1
 
         wait_until(lambda: back() or None)
-        assert program.end() == Exit.OK, program.output
+        assert program.end() == ExitCode.OK, program.output
 
 
 def test_when_up_is_killed_its_parts_end_by_themselves(tmp_path: Path) -> None:
@@ -217,5 +217,5 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
         wait_until(lambda: stats(url)["workers"][0]["sync_runs"] or None)
         program.send(signal.SIGINT)
         program.until("once more to stop at once")
-        assert program.end(signal.SIGINT, within_s=15) == Exit.INTERRUPTED
+        assert program.end(signal.SIGINT, within_s=15) == ExitCode.INTERRUPTED
         assert not children_of(tmp_path)

@@ -10,7 +10,7 @@ from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 
 ACCEPTED = b'{"_async": true, "executionId": "run-1", "requestId": "req-1"}'
-PATIENCE_S = 5.0
+WAIT_S = 5.0
 
 
 def http(body: bytes, status: int = 200, *headers: str) -> bytes:
@@ -20,7 +20,7 @@ def http(body: bytes, status: int = 200, *headers: str) -> bytes:
 
 
 @dataclass(slots=True)
-class Line:
+class ServerConnection:
     """One connection, from the server's side."""
 
     reader: asyncio.StreamReader
@@ -33,7 +33,7 @@ class Line:
         """Read a request's head and count the request."""
         head = (await self.reader.readuntil(b"\r\n\r\n")).decode()
         self.server.requests.append(head)
-        self.server.seen.set()
+        self.server.request_seen.set()
         return head
 
     async def request(self) -> bytes:
@@ -51,15 +51,15 @@ class Line:
 
     async def hang(self) -> None:
         """Say nothing until the other side gives up; what it still sends is kept."""
-        self.server.seen.set()
+        self.server.request_seen.set()
         self.server.leftovers.append(await self.reader.read())
 
-    def send_now(self, data: bytes) -> None:
+    def send_in_kernel(self, data: bytes) -> None:
         """Send behind the back of the event loop: the other side's kernel has it at once."""
         with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
             line.sendall(data)
 
-    def shut_down(self) -> None:
+    def close_in_kernel(self) -> None:
         """Hang up behind the back of the event loop: only the kernels know."""
         with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
             line.shutdown(socket.SHUT_RDWR)
@@ -72,7 +72,7 @@ class Line:
         self.writer.transport.abort()
 
 
-Script = Callable[[Line], Awaitable[None]]
+Script = Callable[[ServerConnection], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -80,11 +80,11 @@ class RawServer:
     """What the servers of one test saw."""
 
     url: str = ""
-    lines: list[Line] = field(default_factory=list[Line])
+    connections: list[ServerConnection] = field(default_factory=list[ServerConnection])
     requests: list[str] = field(default_factory=list[str])
     bodies: list[bytes] = field(default_factory=list[bytes])
     leftovers: list[bytes] = field(default_factory=list[bytes])
-    seen: asyncio.Event = field(default_factory=asyncio.Event)
+    request_seen: asyncio.Event = field(default_factory=asyncio.Event)
     """A request, or a connection that nothing is said on, is there."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
     """A script came to its end, its connection is closed."""
@@ -96,7 +96,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
     seen = RawServer()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def run(line: Line) -> None:
+    async def run(line: ServerConnection) -> None:
         try:
             # uvloop says RuntimeError where the other side is gone.
             with suppress(OSError, RuntimeError, asyncio.IncompleteReadError):
@@ -108,8 +108,8 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
             seen.ended.set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = Line(reader, writer, seen, len(seen.lines) + 1)
-        seen.lines.append(line)
+        line = ServerConnection(reader, writer, seen, len(seen.connections) + 1)
+        seen.connections.append(line)
         task = asyncio.ensure_future(run(line))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
@@ -128,7 +128,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
 
 async def in_time(event: asyncio.Event) -> None:
     """Wait for what must come."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         await event.wait()
 
 
@@ -140,6 +140,6 @@ async def turn_the_loop(turns: int = 10) -> None:
 
 async def until(holds: Callable[[], bool]) -> None:
     """Turn the loop until something is so."""
-    async with asyncio.timeout(PATIENCE_S):
+    async with asyncio.timeout(WAIT_S):
         while not holds():  # noqa: ASYNC110  there is no event for what only shows
             await asyncio.sleep(0)

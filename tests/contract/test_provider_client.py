@@ -11,34 +11,34 @@ from typing import NoReturn
 
 import pytest
 
-from jobs.outcomes import Accepted, Finished, Lost, NoLook, NotSent
+from jobs.outcomes import Accepted, Finished, Lost, NotSent, PollFailed
 from jobs.states import Mode
-from tests.contract.calls import INPUTS, SHORT_S, provider_at, submit
+from tests.contract.client_calls import INPUTS, SHORT_S, provider_at, submit
 from tests.contract.raw_server import (
     ACCEPTED,
-    Line,
     RawServer,
     Script,
+    ServerConnection,
     http,
     in_time,
     serving,
     turn_the_loop,
 )
-from worker.provider.knouds.client import Provider, Timeouts, UnknownAccount
+from worker.provider.knouds.client import KnoudsClient, Timeouts, UnknownAccount
 
 RUN = Accepted("run-1", "req-1")
 PEM = Path(__file__).with_name("loopback.pem")
-IMPATIENT = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
+SHORT_TIMEOUTS = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
 
 
-async def accept_all(line: Line) -> None:
+async def accept_all(line: ServerConnection) -> None:
     """Take every submit of a connection that is kept."""
     while True:
         await line.request()
         await line.answer(http(ACCEPTED))
 
 
-async def say_nothing(line: Line) -> None:
+async def say_nothing(line: ServerConnection) -> None:
     await line.hang()
 
 
@@ -67,11 +67,11 @@ async def test_submits_share_a_kept_connection() -> None:
     async with serving(accept_all) as server, provider_at(server.url) as provider:
         for _ in range(3):
             assert await submit(provider) == RUN
-    assert (len(server.lines), len(server.requests)) == (1, 3)
+    assert (len(server.connections), len(server.requests)) == (1, 3)
 
 
 async def test_a_sync_run_may_take_longer_than_an_async_submit() -> None:
-    async def finish_late(line: Line) -> None:
+    async def finish_late(line: ServerConnection) -> None:
         await line.request()
         await in_time(gate)
         await line.answer(http(b'{"success": true, "result": {"text": "output-of-the-run"}}'))
@@ -111,7 +111,7 @@ async def test_a_host_that_does_not_resolve_is_not_sent(monkeypatch: pytest.Monk
 
 
 async def test_a_server_that_does_not_speak_tls_is_not_sent() -> None:
-    async def speak_plainly(line: Line) -> None:
+    async def speak_plainly(line: ServerConnection) -> None:
         await line.reader.read(1)
         await line.answer(http(ACCEPTED))
 
@@ -137,7 +137,7 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent() -> None:
 async def test_a_handshake_that_never_ends_is_not_sent() -> None:
     async with (
         serving(say_nothing) as server,
-        provider_at(server.url.replace("http:", "https:"), timeouts=IMPATIENT) as provider,
+        provider_at(server.url.replace("http:", "https:"), timeouts=SHORT_TIMEOUTS) as provider,
     ):
         assert await submit(provider) == NotSent("timed out")
 
@@ -149,16 +149,16 @@ async def test_a_wait_for_a_free_connection_that_is_too_long_is_not_sent() -> No
         provider_at(server.url, timeouts=timeouts, connections=1) as provider,
     ):
         first = asyncio.create_task(submit(provider))
-        await in_time(server.seen)
+        await in_time(server.request_seen)
         assert await submit(provider) == NotSent("timed out")
         first.cancel()
         await asyncio.gather(first, return_exceptions=True)
-    assert len(server.lines) == 1
+    assert len(server.connections) == 1
 
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_connection_closed_before_the_first_byte_is_not_sent(*, reset: bool) -> None:
-    async def close_at_once(line: Line) -> None:
+    async def close_at_once(line: ServerConnection) -> None:
         if reset:
             line.reset()
 
@@ -173,8 +173,8 @@ async def test_a_connection_closed_before_the_first_byte_is_not_sent(*, reset: b
 
 async def test_a_close_that_only_the_kernel_knows_of_is_not_sent() -> None:
     async def hook() -> None:
-        await in_time(server.seen)
-        server.lines[0].shut_down()
+        await in_time(server.request_seen)
+        server.connections[0].close_in_kernel()
 
     async with serving(say_nothing) as server, provider_at(server.url) as provider:
         assert isinstance(await submit(provider, hook), NotSent)
@@ -185,16 +185,16 @@ async def test_a_close_that_only_the_kernel_knows_of_is_not_sent() -> None:
 # The hook right before the first byte.
 
 
-async def test_the_hook_runs_once_when_the_connection_stands_and_nothing_is_written() -> None:
+async def test_the_hook_runs_once_when_the_connection_is_open_and_nothing_is_written() -> None:
     found: list[tuple[int, int]] = []
 
     async def hook() -> None:
-        await in_time(server.seen)
+        await in_time(server.request_seen)
         await turn_the_loop()
-        found.append((len(server.lines), len(server.requests)))
+        found.append((len(server.connections), len(server.requests)))
 
-    async def accept_one(line: Line) -> None:
-        server.seen.set()
+    async def accept_one(line: ServerConnection) -> None:
+        server.request_seen.set()
         await line.request()
         await line.answer(http(ACCEPTED))
 
@@ -226,12 +226,12 @@ async def test_a_hook_that_takes_too_long_is_not_sent_then_or_later() -> None:
 
     async with (
         serving(say_nothing) as server,
-        provider_at(server.url, timeouts=IMPATIENT) as provider,
+        provider_at(server.url, timeouts=SHORT_TIMEOUTS) as provider,
     ):
         assert await submit(provider, hook) == NotSent("timed out")
         await in_time(server.ended)
     assert server.leftovers == [b""]
-    assert len(server.lines) == 1
+    assert len(server.connections) == 1
 
 
 async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_another() -> None:
@@ -244,11 +244,11 @@ async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_anot
 
     async with (
         serving(accept_all) as server,
-        provider_at(server.url, timeouts=IMPATIENT) as provider,
+        provider_at(server.url, timeouts=SHORT_TIMEOUTS) as provider,
     ):
         assert await submit(provider) == RUN
         assert await submit(provider, hook) == NotSent("timed out")
-    assert (hooks, len(server.lines), len(server.requests)) == (1, 1, 1)
+    assert (hooks, len(server.connections), len(server.requests)) == (1, 1, 1)
 
 
 async def test_a_hook_is_not_run_where_no_connection_comes_about() -> None:
@@ -262,68 +262,68 @@ async def test_a_hook_is_not_run_where_no_connection_comes_about() -> None:
 # Sent, outcome unknown.
 
 
-async def read_a_byte_and_close(line: Line) -> None:
+async def read_a_byte_and_close(line: ServerConnection) -> None:
     await line.reader.readexactly(1)
     line.server.requests.append("a byte")
 
 
-async def read_the_head_and_close(line: Line) -> None:
+async def read_the_head_and_close(line: ServerConnection) -> None:
     await line.head()
 
 
-async def read_all_and_close(line: Line) -> None:
+async def read_all_and_close(line: ServerConnection) -> None:
     await line.request()
 
 
-async def read_all_and_reset(line: Line) -> None:
+async def read_all_and_reset(line: ServerConnection) -> None:
     await line.request()
     line.reset()
 
 
-async def answer_half_a_head(line: Line) -> None:
+async def answer_half_a_head(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(ACCEPTED)[:25])
 
 
-async def answer_half_a_body(line: Line) -> None:
+async def answer_half_a_body(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(ACCEPTED)[:-9])
 
 
-async def answer_half_a_refusal(line: Line) -> None:
+async def answer_half_a_refusal(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(b'{"error": "no"}', 400)[:-3])
 
 
-async def answer_half_a_chunk(line: Line) -> None:
+async def answer_half_a_chunk(line: ServerConnection) -> None:
     await line.request()
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
     await line.answer(head, b"ff\r\n", ACCEPTED)
 
 
-async def answer_in_another_language(line: Line) -> None:
+async def answer_in_another_language(line: ServerConnection) -> None:
     await line.request()
     await line.answer(b"220 output-of-the-run ESMTP ready\r\n\r\n")
 
 
-async def answer_bytes_that_do_not_unpack(line: Line) -> None:
+async def answer_bytes_that_do_not_unpack(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(ACCEPTED, 200, "Content-Encoding: gzip"))
 
 
-async def answer_without_end(line: Line) -> None:
+async def answer_without_end(line: ServerConnection) -> None:
     await line.request()
     await line.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n")
     await line.answer(b"output-of-the-run" * 120_000)
     await line.hang()
 
 
-async def never_answer(line: Line) -> None:
+async def never_answer(line: ServerConnection) -> None:
     await line.request()
     await line.hang()
 
 
-async def answer_half_and_hang(line: Line) -> None:
+async def answer_half_and_hang(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(ACCEPTED)[:-9])
     await line.hang()
@@ -357,20 +357,20 @@ async def test_what_happens_after_the_first_byte_is_lost_and_never_sent_again(
     assert isinstance(answer, Lost)
     assert answer.http_status == http_status
     assert why in (None, answer.why)
-    assert (len(server.lines), len(server.requests)) == (1, 1)
+    assert (len(server.connections), len(server.requests)) == (1, 1)
 
 
 async def test_inputs_that_were_only_half_read_are_lost() -> None:
     async with serving(read_the_head_and_close) as server, provider_at(server.url) as provider:
         answer = await submit(provider, inputs=b'"' + b"x" * 20_000_000 + b'"')
     assert isinstance(answer, Lost)
-    assert (len(server.lines), len(server.requests)) == (1, 1)
+    assert (len(server.connections), len(server.requests)) == (1, 1)
 
 
 async def test_a_cancelled_submit_is_raised_as_such() -> None:
     async with serving(never_answer) as server, provider_at(server.url) as provider:
         task = asyncio.create_task(submit(provider))
-        await in_time(server.seen)
+        await in_time(server.request_seen)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
@@ -397,7 +397,7 @@ async def test_a_submit_cancelled_in_its_hook_sends_nothing() -> None:
 # Connections kept from an earlier call.
 
 
-async def answer_once_then_read_and_close(line: Line) -> None:
+async def answer_once_then_read_and_close(line: ServerConnection) -> None:
     await line.request()
     await line.answer(http(ACCEPTED))
     await line.request()
@@ -410,10 +410,10 @@ async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeate
     ):
         assert await submit(provider) == RUN
         assert await submit(provider) == Lost("sent, then the server hung up")
-    assert (len(server.lines), len(server.requests)) == (1, 2)
+    assert (len(server.connections), len(server.requests)) == (1, 2)
 
 
-async def test_a_poll_in_the_same_place_is_repeated() -> None:
+async def test_a_poll_in_the_same_position_is_repeated() -> None:
     """Shows that the test above could fail: what costs nothing is repeated."""
     async with (
         serving(answer_once_then_read_and_close) as server,
@@ -421,12 +421,12 @@ async def test_a_poll_in_the_same_place_is_repeated() -> None:
     ):
         await provider.poll("default", "run-1")
         await provider.poll("default", "run-1")
-    assert (len(server.lines), len(server.requests)) == (2, 3)
+    assert (len(server.connections), len(server.requests)) == (2, 3)
 
 
 async def stale(server: RawServer, how: str) -> None:
     """Spoil the first connection of `server` from its side."""
-    line = server.lines[0]
+    line = server.connections[0]
     match how:
         case "closed":
             line.writer.close()
@@ -435,7 +435,7 @@ async def stale(server: RawServer, how: str) -> None:
             line.reset()
             await turn_the_loop()
         case "closed, unread":
-            line.shut_down()
+            line.close_in_kernel()
         case "timed out by the server":
             await line.answer(http(b'{"error": "idle"}', 408))
             await turn_the_loop()
@@ -452,7 +452,7 @@ async def test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing
         assert await submit(provider) == RUN
         await stale(server, how)
         assert await submit(provider) == RUN
-    assert (len(server.lines), len(server.requests)) == (2, 2)
+    assert (len(server.connections), len(server.requests)) == (2, 2)
 
 
 @pytest.mark.parametrize("how", STALE)
@@ -467,7 +467,7 @@ async def test_a_kept_connection_that_went_stale_in_the_hook_costs_nothing(how: 
     async with serving(accept_all) as server, provider_at(server.url) as provider:
         assert await submit(provider) == RUN
         assert await submit(provider, hook) == RUN
-    assert (len(server.lines), len(server.requests)) == (2, 2)
+    assert (len(server.connections), len(server.requests)) == (2, 2)
     assert hooks == 1
 
 
@@ -503,7 +503,7 @@ async def test_the_same_holds_over_tls() -> None:
         assert await submit(provider) == RUN
         assert await submit(provider) == Lost("sent, then the server hung up")
         assert await submit(provider) == RUN
-    assert (len(server.lines), len(server.requests)) == (2, 3)
+    assert (len(server.connections), len(server.requests)) == (2, 3)
 
 
 async def test_a_kept_connection_closed_over_tls_costs_nothing() -> None:
@@ -512,10 +512,10 @@ async def test_a_kept_connection_closed_over_tls_costs_nothing() -> None:
         provider_at(server.url, tls=trusting_tls()) as provider,
     ):
         assert await submit(provider) == RUN
-        server.lines[0].reset()
+        server.connections[0].reset()
         await turn_the_loop()
         assert await submit(provider) == RUN
-    assert (len(server.lines), len(server.requests)) == (2, 2)
+    assert (len(server.connections), len(server.requests)) == (2, 2)
 
 
 # Misuse.
@@ -537,10 +537,10 @@ async def test_a_closed_client_sends_nothing() -> None:
         async with provider_at(server.url) as provider:
             pass
         assert isinstance(await submit(provider), NotSent)
-        assert isinstance(await provider.poll("default", "run-1"), NoLook)
-    assert server.lines == []
+        assert isinstance(await provider.poll("default", "run-1"), PollFailed)
+    assert server.connections == []
 
 
 def test_a_client_shows_no_key() -> None:
-    assert "top-secret" not in repr(vars(Provider("http://x", {})))
+    assert "top-secret" not in repr(vars(KnoudsClient("http://x", {})))
     assert "top-secret" not in repr(vars(provider_at("http://x")))

@@ -4,21 +4,26 @@ import asyncio
 
 import pytest
 
-from tests.contract.asking import (
+from tests.contract.event_loops import on_both_loops
+from tests.contract.http_connections import (
     GET,
-    MOST,
-    End,
+    MAX_BODY_BYTES,
+    ConnectionEnd,
+    answering_with,
+    connected_to,
     failed,
-    linked,
     outcome_at,
     outcome_of,
     pool_at,
-    saying,
 )
-from tests.contract.loops import on_both_loops
-from tests.contract.raw_server import Line, http, in_time, serving, until
+from tests.contract.raw_server import ServerConnection, http, in_time, serving, until
 from tests.contract.test_provider_client import server_tls, trusting_tls
-from worker.provider.http.failures import BrokeOff, CallFailed, HungUp, NotHttp
+from worker.provider.http.failures import (
+    InvalidHttpResponse,
+    ResponseTruncated,
+    ServerDisconnected,
+    TransportError,
+)
 
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
@@ -50,7 +55,7 @@ WHOLE = http(b"{}")
         ([http(b"{}", 200, "Upgrade: h2,h2c", "Connection: Upgrade")], 200, b"{}"),
         ([http(b"{}", 200, "X-Long: " + "x" * (64 << 10))], 200, b"{}"),
         ([http(b"{}", 200, "X-None:", "X-Some: 1")], 200, b"{}"),
-        ([http(b"x" * MOST)], 200, b"x" * MOST),
+        ([http(b"x" * MAX_BODY_BYTES)], 200, b"x" * MAX_BODY_BYTES),
     ],
     ids=[
         "whole",
@@ -72,9 +77,9 @@ WHOLE = http(b"{}")
     ],
 )
 @on_both_loops
-async def test_an_answer_is_taken_whole(parts: list[bytes], status: int, body: bytes) -> None:
+async def test_an_answer_is_read_completely(parts: list[bytes], status: int, body: bytes) -> None:
     outcome = await outcome_at(*parts)
-    assert (outcome.answer.status, outcome.answer.body, outcome.free) == (status, body, True)
+    assert (outcome.answer.status, outcome.answer.body, outcome.is_reusable) == (status, body, True)
 
 
 @on_both_loops
@@ -106,7 +111,7 @@ async def test_an_announcement_says_nothing_of_the_answer() -> None:
 @on_both_loops
 async def test_an_answer_without_length_ends_with_its_connection(version: bytes) -> None:
     outcome = await outcome_at(b"HTTP/" + version + b" 200 OK\r\n\r\n", b"{", b"}", end="close")
-    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+    assert (outcome.answer.body, outcome.is_reusable) == (b"{}", False)
 
 
 @pytest.mark.parametrize(
@@ -120,7 +125,7 @@ async def test_an_answer_without_length_ends_with_its_connection(version: bytes)
 @on_both_loops
 async def test_an_answer_that_closes_is_taken_and_nothing_follows(raw: bytes) -> None:
     outcome = await outcome_at(raw)
-    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+    assert (outcome.answer.body, outcome.is_reusable) == (b"{}", False)
 
 
 @pytest.mark.parametrize("more", [b"H", b"x", WHOLE, b"HTTP/1.1 100 C\r\n\r\n", b"\r\nx", b"\0"])
@@ -130,7 +135,7 @@ async def test_an_answer_with_bytes_after_it_is_taken_and_nothing_follows(
     raw: bytes, more: bytes
 ) -> None:
     outcome = await outcome_at(raw + more)
-    assert (outcome.answer.body, outcome.free) == (b"{}", False)
+    assert (outcome.answer.body, outcome.is_reusable) == (b"{}", False)
 
 
 @on_both_loops
@@ -144,7 +149,7 @@ async def test_a_second_answer_adds_nothing_to_the_first() -> None:
 async def test_an_answer_before_the_request_is_read_is_taken_and_nothing_follows(
     *, tls: bool
 ) -> None:
-    async def refuse(line: Line) -> None:
+    async def refuse(line: ServerConnection) -> None:
         await line.head()
         await line.answer(http(b"{}", 413))
         await in_time(over)
@@ -155,27 +160,27 @@ async def test_an_answer_before_the_request_is_read_is_taken_and_nothing_follows
         serving(refuse, tls=server_tls() if tls else None) as server,
         pool_at(server.url, tls=trusted) as pool,
     ):
-        connection = await pool.take()
+        connection = await pool.acquire()
         long = b"POST / HTTP/1.1\r\ncontent-length: 20000000\r\n\r\n" + b"x" * 20_000_000
         outcome = await outcome_of(connection, long)
-        pool.give_back(connection)
+        pool.release(connection)
         over.set()
-    assert (outcome.answer.status, outcome.free) == (413, False)
+    assert (outcome.answer.status, outcome.is_reusable) == (413, False)
 
 
 @on_both_loops
-async def test_an_end_is_heard_though_the_request_is_not_read() -> None:
-    async def refuse(line: Line) -> None:
+async def test_a_close_is_noticed_though_the_request_is_not_read() -> None:
+    async def refuse(line: ServerConnection) -> None:
         await line.head()
         await line.answer(b"HTTP/1.1 413 Too Large\r\n\r\n{}")
         line.writer.write_eof()
         await in_time(over)
 
     over = asyncio.Event()
-    async with serving(refuse) as server, linked(server) as connection:
+    async with serving(refuse) as server, connected_to(server) as connection:
         outcome = await outcome_of(connection, GET + b"x" * 20_000_000)
         over.set()
-    assert (outcome.answer.status, outcome.answer.body, outcome.free) == (413, b"{}", False)
+    assert (outcome.answer.status, outcome.answer.body, outcome.is_reusable) == (413, b"{}", False)
 
 
 # What is no answer, or not a whole one.
@@ -184,34 +189,42 @@ async def test_an_end_is_heard_though_the_request_is_not_read() -> None:
 @pytest.mark.parametrize(
     ("parts", "end", "failure", "status"),
     [
-        ([], "close", HungUp, None),
-        ([], "reset", HungUp, None),
-        ([WHOLE[:20]], "close", HungUp, None),
-        ([b"HTTP/1.1 100 C\r\n\r\n"], "close", HungUp, None),
-        ([WHOLE[:-1]], "close", BrokeOff, 200),
-        ([WHOLE[:-1]], "reset", BrokeOff, 200),
-        ([OK + b"Connection: close\r\nContent-Length: 9\r\n\r\n{}"], "close", BrokeOff, 200),
-        ([CHUNKED + b"9\r\n{}"], "close", BrokeOff, 200),
-        ([CHUNKED + b"2\r\n{}\r\n"], "close", BrokeOff, 200),
-        ([CHUNKED + b"2\r\n{}\r\n0\r\nX: 1\r\n"], "close", BrokeOff, 200),
-        ([OK + b"\r\n{}"], "reset", BrokeOff, 200),
-        ([OK + b"Transfer-Encoding: gzip\r\n\r\n{}"], "close", BrokeOff, 200),
+        ([], "close", ServerDisconnected, None),
+        ([], "reset", ServerDisconnected, None),
+        ([WHOLE[:20]], "close", ServerDisconnected, None),
+        ([b"HTTP/1.1 100 C\r\n\r\n"], "close", ServerDisconnected, None),
+        ([WHOLE[:-1]], "close", ResponseTruncated, 200),
+        ([WHOLE[:-1]], "reset", ResponseTruncated, 200),
+        (
+            [OK + b"Connection: close\r\nContent-Length: 9\r\n\r\n{}"],
+            "close",
+            ResponseTruncated,
+            200,
+        ),
+        ([CHUNKED + b"9\r\n{}"], "close", ResponseTruncated, 200),
+        ([CHUNKED + b"2\r\n{}\r\n"], "close", ResponseTruncated, 200),
+        ([CHUNKED + b"2\r\n{}\r\n0\r\nX: 1\r\n"], "close", ResponseTruncated, 200),
+        ([OK + b"\r\n{}"], "reset", ResponseTruncated, 200),
+        ([OK + b"Transfer-Encoding: gzip\r\n\r\n{}"], "close", ResponseTruncated, 200),
     ],
 )
 @on_both_loops
 async def test_an_answer_that_is_torn_broke_off(
-    parts: list[bytes], end: End, failure: type[CallFailed], status: int | None
+    parts: list[bytes], end: ConnectionEnd, failure: type[TransportError], status: int | None
 ) -> None:
     assert failed(await outcome_at(*parts, end=end)) == (failure, status)
 
 
 @on_both_loops
 async def test_an_answer_without_length_that_we_end_ourselves_broke_off() -> None:
-    async with serving(saying(OK + b"\r\n", b"{}")) as server, linked(server) as connection:
+    async with (
+        serving(answering_with(OK + b"\r\n", b"{}")) as server,
+        connected_to(server) as connection,
+    ):
         asking = asyncio.ensure_future(outcome_of(connection))
         await until(lambda: connection.status is not None)
         connection.abort()
-        assert failed(await asking) == (BrokeOff, 200)
+        assert failed(await asking) == (ResponseTruncated, 200)
 
 
 @pytest.mark.parametrize(
@@ -248,4 +261,4 @@ async def test_an_answer_without_length_that_we_end_ourselves_broke_off() -> Non
 @on_both_loops
 async def test_what_is_not_http_is_not_taken(raw: bytes, status: int | None) -> None:
     """Among it: lengths that disagree, folded headers, lines that end with LF alone."""
-    assert failed(await outcome_at(raw)) == (NotHttp, status)
+    assert failed(await outcome_at(raw)) == (InvalidHttpResponse, status)

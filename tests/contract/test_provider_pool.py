@@ -4,14 +4,23 @@ import asyncio
 
 import pytest
 
-from tests.contract.asking import GET, LIMIT, ask, cancelled, echo, pool_at, soon, take_all
-from tests.contract.lookup import Lookup, refusing
-from tests.contract.loops import on_both_loops
-from tests.contract.raw_server import Line, http, in_time, serving, turn_the_loop, until
+from tests.contract.event_loops import on_both_loops
+from tests.contract.fake_name_lookup import FakeNameLookup, refusing
+from tests.contract.http_connections import (
+    GET,
+    LIMIT,
+    cancelled,
+    echo,
+    pool_at,
+    request_path,
+    short_deadline,
+    take_all,
+)
+from tests.contract.raw_server import ServerConnection, http, in_time, serving, turn_the_loop, until
 from tests.contract.test_provider_client import server_tls, trusting_tls
 from worker.provider.http.connection import Connection
-from worker.provider.http.failures import CallFailed, CannotConnect, Closed
-from worker.provider.http.pool import Pool
+from worker.provider.http.failures import CannotConnect, ClientClosed, TransportError
+from worker.provider.http.pool import ConnectionPool
 
 # Places.
 
@@ -21,32 +30,32 @@ async def test_who_comes_beyond_the_most_waits_in_order() -> None:
     served: list[int] = []
 
     async def one(number: int) -> None:
-        connection = await pool.take()
+        connection = await pool.acquire()
         served.append(number)
         await turn_the_loop(3)
-        pool.give_back(connection)
+        pool.release(connection)
 
     async with serving(echo) as server, pool_at(server.url) as pool:
         taken = await take_all(pool)
         for connection in taken:
-            await connection.ask(GET, soon())
+            await connection.send(GET, short_deadline())
         waiting = [asyncio.ensure_future(one(number)) for number in range(7)]
         await turn_the_loop()
         assert served == []
         for connection in taken:
-            pool.give_back(connection)
+            pool.release(connection)
         await asyncio.gather(*waiting)
         await take_all(pool)
     assert served == list(range(7))
-    assert len(server.lines) == LIMIT
+    assert len(server.connections) == LIMIT
 
 
 @on_both_loops
-async def test_a_waiter_that_gives_up_gives_its_place_back() -> None:
-    async with serving(Line.hang) as server, pool_at(server.url) as pool:
+async def test_a_waiter_that_gives_up_frees_its_slot() -> None:
+    async with serving(ServerConnection.hang) as server, pool_at(server.url) as pool:
         for how in ("cancelled", "in time", "just served") * (LIMIT + 1):
             taken = await take_all(pool)
-            waiting = asyncio.ensure_future(pool.take())
+            waiting = asyncio.ensure_future(pool.acquire())
             await turn_the_loop()
             match how:
                 case "cancelled":
@@ -54,47 +63,47 @@ async def test_a_waiter_that_gives_up_gives_its_place_back() -> None:
                 case "in time":
                     with pytest.raises(TimeoutError):
                         async with asyncio.timeout(0.001):
-                            await pool.take()
+                            await pool.acquire()
                     waiting.cancel()
                 case _:
-                    pool.give_back(taken.pop())
+                    pool.release(taken.pop())
                     waiting.cancel()
             for connection in taken:
-                pool.give_back(connection)
+                pool.release(connection)
             await asyncio.gather(waiting, return_exceptions=True)
             assert waiting.cancelled()
         await take_all(pool)
 
 
 @on_both_loops
-async def test_a_connect_that_fails_or_is_given_up_gives_its_place_back(
+async def test_a_connect_that_fails_or_is_given_up_frees_its_slot(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with serving(Line.hang) as server, pool_at("http://knouds.invalid") as pool:
-        lookup = Lookup(monkeypatch)
+    async with serving(ServerConnection.hang) as server, pool_at("http://knouds.invalid") as pool:
+        lookup = FakeNameLookup(monkeypatch)
         for urls in ([], [refusing()], [refusing(), refusing()]) * (LIMIT + 1):
             lookup.urls = urls
             with pytest.raises(CannotConnect):
-                await pool.take()
+                await pool.acquire()
         lookup.urls = [server.url]
         for turns in range(2 * LIMIT + 2):
-            given_up = asyncio.ensure_future(pool.take())
+            given_up = asyncio.ensure_future(pool.acquire())
             await turn_the_loop(turns)
             await cancelled(given_up)
         await take_all(pool)
 
 
 @on_both_loops
-async def test_a_handshake_that_is_given_up_gives_its_place_back() -> None:
-    async with serving(Line.hang) as server, pool_at(f"https{server.url[4:]}") as pool:
+async def test_a_handshake_that_is_given_up_frees_its_slot() -> None:
+    async with serving(ServerConnection.hang) as server, pool_at(f"https{server.url[4:]}") as pool:
         for _ in range(LIMIT + 1):
-            server.seen.clear()
+            server.request_seen.clear()
             server.ended.clear()
-            shaking = asyncio.ensure_future(pool.take())
-            await in_time(server.seen)
+            shaking = asyncio.ensure_future(pool.acquire())
+            await in_time(server.request_seen)
             await cancelled(shaking)
             await in_time(server.ended)
-    assert len(server.lines) == LIMIT + 1
+    assert len(server.connections) == LIMIT + 1
     assert server.leftovers[-1][:2] == b"\x16\x03"
 
 
@@ -103,7 +112,7 @@ async def test_a_handshake_that_is_given_up_gives_its_place_back() -> None:
 async def test_a_connection_that_is_given_up_at_any_moment_is_closed(*, tls: bool) -> None:
     ended: list[int] = []
 
-    async def wait_for_the_end(line: Line) -> None:
+    async def wait_for_the_end(line: ServerConnection) -> None:
         await line.reader.read()
         ended.append(line.number)
 
@@ -112,31 +121,31 @@ async def test_a_connection_that_is_given_up_at_any_moment_is_closed(*, tls: boo
         pool_at(server.url, tls=trusting_tls() if tls else None) as pool,
     ):
         for turns in range(20):
-            taking = asyncio.ensure_future(pool.take())
+            taking = asyncio.ensure_future(pool.acquire())
             await turn_the_loop(turns)
             await cancelled(taking)
             if not taking.cancelled():
-                pool.give_back(taking.result())
-        connection = await pool.take()
-        await until(lambda: len(ended) == len(server.lines) - 1)
-        pool.give_back(connection)
+                pool.release(taking.result())
+        connection = await pool.acquire()
+        await until(lambda: len(ended) == len(server.connections) - 1)
+        pool.release(connection)
 
 
 @on_both_loops
-async def test_a_request_that_fails_gives_its_place_back() -> None:
-    async def fail(line: Line) -> None:
+async def test_a_request_that_fails_frees_its_slot() -> None:
+    async def fail(line: ServerConnection) -> None:
         await line.request()
         if line.number % 2:
             await line.hang()
 
     async with serving(fail) as server, pool_at(server.url) as pool:
         for number in range(2 * LIMIT + 2):
-            asking = asyncio.ensure_future(ask(pool))
-            server.seen.clear()
-            await in_time(server.seen)
+            asking = asyncio.ensure_future(request_path(pool))
+            server.request_seen.clear()
+            await in_time(server.request_seen)
             if number % 2 == 0:
                 asking.cancel()
-            with pytest.raises((CallFailed, asyncio.CancelledError)):
+            with pytest.raises((TransportError, asyncio.CancelledError)):
                 await asking
         await take_all(pool)
 
@@ -147,23 +156,23 @@ async def test_a_request_that_fails_gives_its_place_back() -> None:
 @on_both_loops
 async def test_an_idle_connection_is_closed_after_a_while() -> None:
     async with serving(echo) as server, pool_at(server.url, keepalive_s=0.03) as pool:
-        await asyncio.gather(ask(pool), ask(pool))
+        await asyncio.gather(request_path(pool), request_path(pool))
         await in_time(server.ended)
-        await until(lambda: all(line.reader.at_eof() for line in server.lines))
-        assert (await ask(pool, "/again")).body == b"/again"
-    assert len(server.lines) == 3
+        await until(lambda: all(line.reader.at_eof() for line in server.connections))
+        assert (await request_path(pool, "/again")).body == b"/again"
+    assert len(server.connections) == 3
 
 
 async def test_a_connection_that_came_of_age_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(echo) as server, pool_at(server.url, keepalive_s=1000) as pool:
-        await ask(pool)
-        await ask(pool)
-        assert len(server.lines) == 1
+        await request_path(pool)
+        await request_path(pool)
+        assert len(server.connections) == 1
         loop = asyncio.get_running_loop()
         later = loop.time() + 1001
         monkeypatch.setattr(loop, "time", lambda: later)
-        await ask(pool)
-    assert len(server.lines) == 2
+        await request_path(pool)
+    assert len(server.connections) == 2
 
 
 @on_both_loops
@@ -171,10 +180,10 @@ async def test_the_connection_that_was_used_last_is_used_next() -> None:
     async with serving(echo) as server, pool_at(server.url) as pool:
         first, second = await take_all(pool)
         for connection in (second, first):
-            await connection.ask(b"GET /a HTTP/1.1\r\n\r\n", soon())
-            pool.give_back(connection)
-        assert await pool.take() is first
-    assert len(server.lines) == LIMIT
+            await connection.send(b"GET /a HTTP/1.1\r\n\r\n", short_deadline())
+            pool.release(connection)
+        assert await pool.acquire() is first
+    assert len(server.connections) == LIMIT
 
 
 # The end.
@@ -182,61 +191,61 @@ async def test_the_connection_that_was_used_last_is_used_next() -> None:
 
 @on_both_loops
 async def test_closing_ends_idle_and_taken_connections_and_lets_nobody_in() -> None:
-    async def answer_once(line: Line) -> None:
+    async def answer_once(line: ServerConnection) -> None:
         await line.request()
         if line.number == 1:
             await line.answer(http(b"{}"))
         await line.hang()
 
     async with serving(answer_once) as server, pool_at(server.url) as pool:
-        await ask(pool)
-        taken = [await pool.take() for _ in range(LIMIT)]
-        pool.give_back(taken[0])
+        await request_path(pool)
+        taken = [await pool.acquire() for _ in range(LIMIT)]
+        pool.release(taken[0])
         asking = asyncio.ensure_future(ask_on(pool, taken[1]))
-        waiting = [asyncio.ensure_future(ask(pool)) for _ in range(LIMIT + 1)]
+        waiting = [asyncio.ensure_future(request_path(pool)) for _ in range(LIMIT + 1)]
         await turn_the_loop()
         await pool.close()
         for failing in (asking, *waiting):
-            with pytest.raises(CallFailed):
+            with pytest.raises(TransportError):
                 await failing
-        with pytest.raises(Closed):
-            await pool.take()
-        await until(lambda: all(line.reader.at_eof() for line in server.lines))
-    assert len(server.requests) == len(server.lines) == LIMIT
+        with pytest.raises(ClientClosed):
+            await pool.acquire()
+        await until(lambda: all(line.reader.at_eof() for line in server.connections))
+    assert len(server.requests) == len(server.connections) == LIMIT
 
 
-async def ask_on(pool: Pool, connection: Connection) -> None:
+async def ask_on(pool: ConnectionPool, connection: Connection) -> None:
     try:
-        await connection.ask(b"GET / HTTP/1.1\r\n\r\n", soon())
+        await connection.send(b"GET / HTTP/1.1\r\n\r\n", short_deadline())
     finally:
-        pool.give_back(connection)
+        pool.release(connection)
 
 
 @on_both_loops
-async def test_who_waited_for_a_place_when_the_pool_closed_makes_no_connection() -> None:
-    async with serving(Line.hang) as server, pool_at(server.url) as pool:
+async def test_who_waited_for_a_slot_when_the_pool_closed_makes_no_connection() -> None:
+    async with serving(ServerConnection.hang) as server, pool_at(server.url) as pool:
         taken = await take_all(pool)
-        waiting = asyncio.ensure_future(pool.take())
+        waiting = asyncio.ensure_future(pool.acquire())
         await turn_the_loop()
         await pool.close()
         for connection in taken:
-            pool.give_back(connection)
-        with pytest.raises(Closed):
+            pool.release(connection)
+        with pytest.raises(ClientClosed):
             await waiting
         await turn_the_loop()
-    assert len(server.lines) == LIMIT
+    assert len(server.connections) == LIMIT
 
 
 @on_both_loops
 async def test_a_connection_that_comes_about_after_the_close_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    async with serving(Line.hang) as server, pool_at("http://knouds.invalid") as pool:
-        Lookup(monkeypatch, server.url)
-        connecting = asyncio.ensure_future(pool.take())
+    async with serving(ServerConnection.hang) as server, pool_at("http://knouds.invalid") as pool:
+        FakeNameLookup(monkeypatch, server.url)
+        connecting = asyncio.ensure_future(pool.acquire())
         await asyncio.sleep(0)
         await pool.close()
-        with pytest.raises(Closed):
+        with pytest.raises(ClientClosed):
             await connecting
         await in_time(server.ended)
     assert server.leftovers == [b""]

@@ -7,30 +7,30 @@ from typing import Any
 import aiohttp
 import pytest
 
-from jobs.error_table import Disposition, Verdicts
+from jobs.error_table import Disposition, ErrorTable
 from jobs.lanes import Scope
 from jobs.outcomes import (
     Accepted,
     Finished,
     Lost,
-    Missing,
-    NoLook,
-    PollAnswer,
+    PollFailed,
+    PollOutcome,
     Refused,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
-    SubmitAnswer,
+    SubmitOutcome,
 )
 from jobs.states import Kind, Mode
-from tests.contract.calls import SHORT_S, provider_at
-from worker.provider.knouds.client import Provider, Timeouts
+from tests.contract.client_calls import SHORT_S, provider_at
+from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.provider.port import (
-    CancelNotThere,
-    CancelTaken,
+    CallFailure,
+    CancelAccepted,
+    CancelNotFound,
     Identity,
-    QuotaSeen,
-    Trouble,
+    RateLimitSeen,
     WorkflowSchema,
 )
 from worker.sandbox import DEFAULT_KEY, SandboxConfig, SettableClock, running
@@ -38,37 +38,37 @@ from worker.sandbox import DEFAULT_KEY, SandboxConfig, SettableClock, running
 TIMEOUTS = Timeouts(connect_s=2, submit_s=2, sync_s=2, poll_s=2)
 
 
-class Stand:
+class FrozenSandbox:
     """A sandbox whose clock stands still, and a client of it."""
 
-    def __init__(self, url: str, provider: Provider, clock: SettableClock) -> None:
+    def __init__(self, url: str, provider: KnoudsClient, clock: SettableClock) -> None:
         self.url = url
         self.provider = provider
         self.clock = clock
-        self.quota: list[tuple[Scope, QuotaSeen]] = []
+        self.rate_limits: list[tuple[Scope, RateLimitSeen]] = []
 
-    def note_quota(
-        self, _account: str, route: Scope, quota: QuotaSeen | None, _status: int
+    def note_rate_limit(
+        self, _account: str, route: Scope, quota: RateLimitSeen | None, _status: int
     ) -> None:
         if quota is not None:
-            self.quota.append((route, quota))
+            self.rate_limits.append((route, quota))
 
     async def submit(
         self,
         target: str = "suno",
         mode: Mode = Mode.ASYNC,
         kind: Kind = Kind.MODEL,
-        **knobs: Any,
-    ) -> SubmitAnswer:
-        inputs = json.dumps({"sandbox": {"label": "it", **knobs}}).encode()
+        **options: Any,
+    ) -> SubmitOutcome:
+        inputs = json.dumps({"sandbox": {"label": "it", **options}}).encode()
         return await self.provider.submit(kind, target, "default", inputs, mode)
 
-    async def start(self, **knobs: Any) -> str:
-        answer = await self.submit(**knobs)
+    async def start(self, **options: Any) -> str:
+        answer = await self.submit(**options)
         assert isinstance(answer, Accepted)
         return answer.execution_id
 
-    async def poll(self, execution_id: str) -> PollAnswer:
+    async def poll(self, execution_id: str) -> PollOutcome:
         return await self.provider.poll("default", execution_id)
 
     async def started(self) -> int:
@@ -83,21 +83,21 @@ class Stand:
 
 
 @pytest.fixture
-async def stand() -> AsyncGenerator[Stand]:
+async def stand() -> AsyncGenerator[FrozenSandbox]:
     clock = SettableClock()
     async with running(SandboxConfig(), clock=clock) as url:
-        opened = Stand(url, provider_at(url), clock)
+        opened = FrozenSandbox(url, provider_at(url), clock)
         async with provider_at(
             url,
             key=DEFAULT_KEY,
             timeouts=TIMEOUTS,
             clock=clock.now,
-            on_quota=opened.note_quota,
+            on_rate_limit=opened.note_rate_limit,
         ) as opened.provider:
             yield opened
 
 
-async def test_an_async_run_is_accepted_looked_at_and_finished(stand: Stand) -> None:
+async def test_an_async_run_is_accepted_polled_and_finished(stand: FrozenSandbox) -> None:
     execution_id = await stand.start(duration_s=9, cost=3, result={"text": "done"})
     assert await stand.poll(execution_id) == StillRunning("processing")
     await stand.finish()
@@ -107,16 +107,16 @@ async def test_an_async_run_is_accepted_looked_at_and_finished(stand: Stand) -> 
     assert (answer.cost, answer.execution_id) == (3.0, execution_id)
 
 
-async def test_a_sync_run_is_finished_at_once(stand: Stand) -> None:
+async def test_a_sync_run_is_finished_at_once(stand: FrozenSandbox) -> None:
     answer = await stand.submit("kling-2-5", Mode.SYNC, duration_s=0, result={"videos": ["u"]})
     assert isinstance(answer, Finished)
     assert json.loads(answer.result) == {"videos": ["u"]}
     assert answer.cost == 35.0
 
 
-async def test_a_workflow_runs_like_a_model(stand: Stand) -> None:
+async def test_a_workflow_runs_like_a_model(stand: FrozenSandbox) -> None:
     assert isinstance(await stand.submit("my-pipeline", kind=Kind.WORKFLOW), Accepted)
-    assert {route for route, _ in stand.quota} == {"default/workflow"}
+    assert {route for route, _ in stand.rate_limits} == {"default/workflow"}
 
 
 CODES = [
@@ -136,27 +136,27 @@ CODES = [
 
 
 @pytest.mark.parametrize(("code", "disposition"), CODES)
-async def test_a_refusal_is_judged_by_its_code(
-    stand: Stand, code: str, disposition: Disposition
+async def test_a_refusal_is_classified_by_its_code(
+    stand: FrozenSandbox, code: str, disposition: Disposition
 ) -> None:
     answer = await stand.submit(fault=code)
     assert isinstance(answer, Refused)
-    assert answer.fault.code == code
-    assert answer.fault.message
-    assert Verdicts({}).on_call(answer.fault).disposition is disposition
+    assert answer.error.code == code
+    assert answer.error.message
+    assert ErrorTable({}).rule_for_submit(answer.error).disposition is disposition
     assert await stand.started() == 0
 
 
-async def test_context_of_a_refusal_is_kept(stand: Stand) -> None:
+async def test_context_of_a_refusal_is_kept(stand: FrozenSandbox) -> None:
     denied = await stand.submit(fault="CAPABILITY_DENIED")
     assert isinstance(denied, Refused)
-    assert denied.fault.required == "model:run"
+    assert denied.error.required_capability == "model:run"
     upstream = await stand.submit(fault="PROVIDER_SUBMIT_FAILED")
     assert isinstance(upstream, Refused)
-    assert upstream.fault.provider_status == "503"
+    assert upstream.error.provider_status == "503"
     slow = await stand.submit(fault="RATE_LIMIT_EXCEEDED", retry_after=7)
     assert isinstance(slow, Refused)
-    assert slow.fault.retry_after_s == 7.0
+    assert slow.error.retry_after_s == 7.0
 
 
 @pytest.mark.parametrize(
@@ -174,42 +174,44 @@ async def test_context_of_a_refusal_is_kept(stand: Stand) -> None:
     ],
 )
 async def test_what_cannot_be_trusted_is_uncertain_and_sent_once(
-    stand: Stand, fault: str, starts: int
+    stand: FrozenSandbox, fault: str, starts: int
 ) -> None:
     answer = await stand.submit(fault=fault)
     assert isinstance(answer, Lost) or (
         isinstance(answer, Refused)
-        and Verdicts({}).on_call(answer.fault).disposition is Disposition.UNCERTAIN
+        and ErrorTable({}).rule_for_submit(answer.error).disposition is Disposition.UNCERTAIN
     )
     assert await stand.started() == starts
 
 
 @pytest.mark.parametrize(("fault", "starts"), [("hang", 1), ("hang_before", 0)])
-async def test_an_answer_that_never_comes_is_lost(stand: Stand, fault: str, starts: int) -> None:
+async def test_an_answer_that_never_comes_is_lost(
+    stand: FrozenSandbox, fault: str, starts: int
+) -> None:
     short = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S)
     async with provider_at(stand.url, key=DEFAULT_KEY, timeouts=short) as stand.provider:
         assert await stand.submit(fault=fault) == Lost("sent, then timed out")
     assert await stand.started() == starts
 
 
-async def test_odd_but_good_answers_are_taken(stand: Stand) -> None:
+async def test_odd_but_good_answers_are_taken(stand: FrozenSandbox) -> None:
     assert isinstance(await stand.submit(fault="accepted_202"), Accepted)
     assert isinstance(await stand.submit(fault="sync_answer", duration_s=0), Finished)
 
 
 @pytest.mark.parametrize("error", ["object", "string"])
-async def test_a_failed_run_says_why(stand: Stand, error: str) -> None:
+async def test_a_failed_run_says_why(stand: FrozenSandbox, error: str) -> None:
     execution_id = await stand.start(
         fault="fails", code="PROVIDER_RESPONSE_INCOMPLETE", message="no", error=error
     )
     await stand.finish()
     answer = await stand.poll(execution_id)
     assert isinstance(answer, RunFailed)
-    assert (answer.fault.code, answer.fault.message) == ("PROVIDER_RESPONSE_INCOMPLETE", "no")
+    assert (answer.error.code, answer.error.message) == ("PROVIDER_RESPONSE_INCOMPLETE", "no")
 
 
 @pytest.mark.parametrize("result", [{}, None, ""])
-async def test_a_run_without_a_result_is_lost(stand: Stand, result: object) -> None:
+async def test_a_run_without_a_result_is_lost(stand: FrozenSandbox, result: object) -> None:
     execution_id = await stand.start(fault="no_result", result=result)
     await stand.finish()
     assert await stand.poll(execution_id) == Lost("completed without a usable result", 200)
@@ -218,30 +220,30 @@ async def test_a_run_without_a_result_is_lost(stand: Stand, result: object) -> N
 @pytest.mark.parametrize(
     ("poll", "kind"),
     [
-        ({"fault": "EXECUTION_NOT_FOUND"}, Missing),
+        ({"fault": "EXECUTION_NOT_FOUND"}, RunMissing),
         ({"fault": "status_unknown"}, StillRunning),
-        ({"fault": "html_503"}, NoLook),
-        ({"fault": "HTTP_401"}, NoLook),
-        ({"fault": "RATE_LIMIT_EXCEEDED"}, NoLook),
-        ({"fault": "truncated_json"}, NoLook),
-        ({"fault": "empty_body"}, NoLook),
-        ({"fault": "drop_before"}, NoLook),
+        ({"fault": "html_503"}, PollFailed),
+        ({"fault": "HTTP_401"}, PollFailed),
+        ({"fault": "RATE_LIMIT_EXCEEDED"}, PollFailed),
+        ({"fault": "truncated_json"}, PollFailed),
+        ({"fault": "empty_body"}, PollFailed),
+        ({"fault": "drop_before"}, PollFailed),
     ],
 )
-async def test_a_look_that_goes_wrong_is_no_end_of_a_run(
-    stand: Stand, poll: dict[str, Any], kind: type[PollAnswer]
+async def test_a_failed_poll_is_no_end_of_a_run(
+    stand: FrozenSandbox, poll: dict[str, Any], kind: type[PollOutcome]
 ) -> None:
     execution_id = await stand.start(poll=poll)
     assert isinstance(await stand.poll(execution_id), kind)
 
 
-async def test_a_cancel_is_taken_and_a_poll_says_how_it_ended(stand: Stand) -> None:
+async def test_a_cancel_is_taken_and_a_poll_says_how_it_ended(stand: FrozenSandbox) -> None:
     execution_id = await stand.start(duration_s=9, cancel_s=0)
-    assert isinstance(await stand.provider.cancel("default", execution_id), CancelTaken)
+    assert isinstance(await stand.provider.cancel("default", execution_id), CancelAccepted)
     assert await stand.poll(execution_id) == RunCancelled()
 
 
-async def test_a_cancelled_run_may_have_finished_first(stand: Stand) -> None:
+async def test_a_cancelled_run_may_have_finished_first(stand: FrozenSandbox) -> None:
     execution_id = await stand.start(
         duration_s=9, cancel_s=0, cancel={"fault": "cancel_finished"}, result={"a": 1}
     )
@@ -252,15 +254,15 @@ async def test_a_cancelled_run_may_have_finished_first(stand: Stand) -> None:
     assert json.loads(answer.result) == {"a": 1}
 
 
-async def test_a_cancel_may_be_refused_or_find_nothing(stand: Stand) -> None:
+async def test_a_cancel_may_be_refused_or_find_nothing(stand: FrozenSandbox) -> None:
     execution_id = await stand.start(cancel={"fault": "cancel_refused"})
     refused = await stand.provider.cancel("default", execution_id)
-    assert isinstance(refused, Trouble)
+    assert isinstance(refused, CallFailure)
     assert refused.http_status == 409
-    assert isinstance(await stand.provider.cancel("default", "none"), CancelNotThere)
+    assert isinstance(await stand.provider.cancel("default", "none"), CancelNotFound)
 
 
-async def test_whose_key_and_what_a_workflow_costs(stand: Stand) -> None:
+async def test_whose_key_and_what_a_workflow_costs(stand: FrozenSandbox) -> None:
     identity = await stand.provider.whoami("default")
     assert isinstance(identity, Identity)
     assert identity.tier == "business"
@@ -268,14 +270,14 @@ async def test_whose_key_and_what_a_workflow_costs(stand: Stand) -> None:
     assert isinstance(schema, WorkflowSchema)
     assert schema.estimated_cost == 78.0
     unknown = await stand.provider.schema("default", "no-such-flow")
-    assert isinstance(unknown, Trouble)
+    assert isinstance(unknown, CallFailure)
     assert unknown.http_status == 404
 
 
-async def test_the_quota_of_a_route_goes_down(stand: Stand) -> None:
+async def test_the_remaining_rate_limit_of_a_route_goes_down(stand: FrozenSandbox) -> None:
     await stand.start()
     await stand.start()
-    seen = [quota for route, quota in stand.quota if route == "default/model"]
+    seen = [quota for route, quota in stand.rate_limits if route == "default/model"]
     assert [quota.remaining for quota in seen] == [999, 998]
     assert seen[0].limit == 1000
     assert seen[0].reset_at is not None

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from arq import ArqRedis
 
-from tests.engine.stack import Stack, stack
+from tests.engine.live_system import LiveSystem, live_system
 from worker.sandbox import SandboxConfig, running
 from worker.store import Store, open_store
 
@@ -17,10 +17,10 @@ async def store(redis: ArqRedis, namespace: str) -> Store:
 
 
 @pytest.fixture
-async def system(redis: ArqRedis, redis_url: str, namespace: str) -> AsyncGenerator[Stack]:
+async def system(redis: ArqRedis, redis_url: str, namespace: str) -> AsyncGenerator[LiveSystem]:
     """A system without a worker, around a sandbox without limits."""
     async with (
         running(SandboxConfig(limit=0, credits=10**6)) as sandbox,
-        stack(redis, redis_url, namespace, sandbox) as found,
+        live_system(redis, redis_url, namespace, sandbox) as found,
     ):
         yield found

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from arq import ArqRedis
 
-from tests.engine.stack import Stack, stack
+from tests.engine.live_system import LiveSystem, live_system
 from worker.sandbox import SandboxConfig, running
 
 
@@ -19,7 +19,7 @@ async def sandbox() -> AsyncGenerator[str]:
 @pytest.fixture
 async def system(
     redis: ArqRedis, redis_url: str, namespace: str, sandbox: str
-) -> AsyncGenerator[Stack]:
+) -> AsyncGenerator[LiveSystem]:
     """A system without a worker: the test starts those it needs."""
-    async with stack(redis, redis_url, namespace, sandbox) as found:
+    async with live_system(redis, redis_url, namespace, sandbox) as found:
         yield found

@@ -6,12 +6,12 @@ import sys
 from pathlib import Path
 
 from jobs.states import State
-from tests.engine.stack import Stack, environment
+from tests.engine.live_system import LiveSystem, environment
 from worker.redis.connect import connect
 
 
 async def test_arq_starts_the_worker_and_no_argument_reaches_its_log(
-    system: Stack, redis_url: str, tmp_path: Path
+    system: LiveSystem, redis_url: str, tmp_path: Path
 ) -> None:
     log = tmp_path / "arq.log"
     arq = connect(system.settings, redis_url)
@@ -25,7 +25,7 @@ async def test_arq_starts_the_worker_and_no_argument_reaches_its_log(
             stdout=out,
             stderr=out,
         )
-        await system.until_there("mine")
+        await system.until_on_record("mine")
         job = await system.until("mine")
         process.terminate()
         code = await process.wait()

@@ -17,10 +17,10 @@ from config.settings import Settings
 from jobs.indexes import entries
 from jobs.lanes import Scope
 from jobs.states import Kind, State
-from tests.engine.stack import SOMEBODY, Stack, stack
-from tests.integration.moved_redis import MovedRedis, moved_redis
+from tests.engine.live_system import OPERATOR, LiveSystem, live_system
+from tests.integration.time_shifted_redis import TimeShiftedRedis, time_shifted_redis
 from worker.clock import SystemClock
-from worker.doctor.integrity_check import Census
+from worker.doctor.integrity_check import IntegrityCheck
 from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
 
@@ -36,11 +36,11 @@ READ = {
 
 
 @dataclass
-class Days:
+class TimeShiftedSystem:
     """A system that can be brought from sixty days ago to the present."""
 
-    system: Stack
-    redis: MovedRedis
+    system: LiveSystem
+    redis: TimeShiftedRedis
     patch: pytest.MonkeyPatch
 
     def begin(self) -> None:
@@ -56,7 +56,7 @@ class Days:
         self.redis.set_offset(0)
         self.patch.undo()
 
-    async def told(self) -> float:
+    async def redis_time(self) -> float:
         """The time by Redis."""
         seconds, micros = await self.system.store.client.call("TIME")
         return int(seconds) + int(micros) / 1e6
@@ -70,12 +70,14 @@ class Days:
             for key, kind in kinds.items()
         }
 
-    async def damages(self) -> list[str]:
+    async def integrity_findings(self) -> list[str]:
         """What the doctor's census finds wrong."""
-        census = Census(self.system.store, SystemClock(), lease_s=self.system.settings.lease_s)
-        return [damage.text for damage, _ in (await census.run()).told]
+        census = IntegrityCheck(
+            self.system.store, SystemClock(), lease_s=self.system.settings.lease_s
+        )
+        return [damage.text for damage, _ in (await census.run()).reported]
 
-    async def needed(self, job_ids: Sequence[str]) -> list[str]:
+    async def needed_keys(self, job_ids: Sequence[str]) -> list[str]:
         """Every key that these jobs need: records, places, counts, and what stands above them."""
         keys = self.system.store.keys
         found = {keys.holds, keys.lanes, keys.groups, keys.audit}
@@ -86,38 +88,42 @@ class Days:
 
 
 @pytest.fixture
-async def days(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncGenerator[Days]:
+async def days(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> AsyncGenerator[TimeShiftedSystem]:
     """A system without a worker, sixty days ago."""
-    async with moved_redis(tmp_path / "redis", -SIXTY_DAYS_S) as redis:
+    async with time_shifted_redis(tmp_path / "redis", -SIXTY_DAYS_S) as redis:
         client: ArqRedis = connect(Settings(namespace=NAMESPACE), redis.url)
         try:
             async with (
                 running(SandboxConfig(limit=0, credits=10**6)) as sandbox,
-                stack(client, redis.url, NAMESPACE, sandbox) as system,
+                live_system(client, redis.url, NAMESPACE, sandbox) as system,
             ):
-                days = Days(system, redis, monkeypatch)
+                days = TimeShiftedSystem(system, redis, monkeypatch)
                 days.begin()
                 yield days
         finally:
             await client.aclose(close_connection_pool=True)
 
 
-async def test_the_clock_that_is_moved_is_the_one_by_which_redis_expires(days: Days) -> None:
+async def test_the_clock_that_is_moved_is_the_one_by_which_redis_expires(
+    days: TimeShiftedSystem,
+) -> None:
     call = days.system.store.client.call
-    assert abs(time.time() - SIXTY_DAYS_S - await days.told()) < 60
+    assert abs(time.time() - SIXTY_DAYS_S - await days.redis_time()) < 60
     await call("SET", "canary", "sings", "EX", SIXTY_DAYS_S - 3600)
     await call("SET", "survivor", "sings", "EX", SIXTY_DAYS_S + 3600)
     days.pass_by()
-    assert abs(time.time() - await days.told()) < 60
+    assert abs(time.time() - await days.redis_time()) < 60
     assert await call("GET", "canary") is None
     assert await call("GET", "survivor") == b"sings"
     assert 0 < await call("TTL", "survivor") <= 3600
 
 
-async def test_sixty_days_take_nothing_that_is_alive(days: Days) -> None:
+async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) -> None:
     """Scheduled, parked, in doubt, held, in flight, retrying or dead: there, and freed as ever."""
     system, call = days.system, days.system.store.client.call
-    pause = await system.desk.set_hold(Scope("default/workflow"), SOMEBODY)
+    pause = await system.actions.place_hold(Scope("default/workflow"), OPERATOR)
     patient: dict[str, Any] = dict.fromkeys(["poll_min_s", "poll_max_s", "retry_base_s"], 3600.0)
     async with system.worker(**patient, retry_cap_s=3600.0):
         refused = await system.enqueue(label="refused", fault="MODEL_TIER_REQUIRED", times=1)
@@ -132,12 +138,12 @@ async def test_sixty_days_take_nothing_that_is_alive(days: Days) -> None:
     held = await system.enqueue("my-pipeline", kind=Kind.WORKFLOW, label="held")
     scheduled = await system.enqueue("suno", label="scheduled", delay_s=SIXTY_DAYS_S)
     by_hand = await system.enqueue("seedance-2-0", label="by hand")
-    await system.desk.park(by_hand, SOMEBODY)
+    await system.actions.park(by_hand, OPERATOR)
     everyone = [refused, doubtful, dead, flying, again, held, scheduled, by_hand]
-    needed = await days.needed(everyone)
+    needed = await days.needed_keys(everyone)
     before = await days.content(needed)
     assert None not in before.values()
-    assert await days.damages() == []
+    assert await days.integrity_findings() == []
     await call("SET", "canary", "sings", "EX", SIXTY_DAYS_S - 3600)
 
     days.pass_by()
@@ -146,7 +152,7 @@ async def test_sixty_days_take_nothing_that_is_alive(days: Days) -> None:
     await days.redis.kill()
     await days.redis.start()
     assert await days.content(needed) == before, "nor does a restart find anything too old"
-    assert await days.damages() == []
+    assert await days.integrity_findings() == []
 
     (hold,) = (job.reason.hold_id for job in [await system.job(refused)] if job.reason)
     async with system.worker(retention_s=1e9):
@@ -159,10 +165,10 @@ async def test_sixty_days_take_nothing_that_is_alive(days: Days) -> None:
             (held, State.QUEUED),
         ]:
             assert (await system.job(job_id)).state is state, "only people free these"
-        await system.desk.release_hold(str(hold), SOMEBODY)
-        await system.desk.release_hold(pause.id, SOMEBODY)
-        await system.desk.release(by_hand, SOMEBODY)
-        await system.desk.requeue(dead, SOMEBODY)
-        await system.desk.resubmit(doubtful, SOMEBODY)
+        await system.actions.release_hold(str(hold), OPERATOR)
+        await system.actions.release_hold(pause.id, OPERATOR)
+        await system.actions.release(by_hand, OPERATOR)
+        await system.actions.requeue(dead, OPERATOR)
+        await system.actions.resubmit(doubtful, OPERATOR)
         await system.all_until(everyone, State.SUCCEEDED)
-    assert await days.damages() == []
+    assert await days.integrity_findings() == []

@@ -8,37 +8,37 @@ import aiohttp
 import pytest
 from aiohttp import web
 
-from tests.sandbox.desk import Desk, Mailbox
+from tests.sandbox.sandbox_http_client import SandboxHttpClient, WebhookMailbox
 from worker.sandbox import SandboxConfig, SettableClock, running
 
 
-class OpenDesk(Protocol):
+class OpenSandbox(Protocol):
     """Opens a sandbox of a given configuration."""
 
-    def __call__(self, config: SandboxConfig) -> AbstractAsyncContextManager[Desk]: ...
+    def __call__(self, config: SandboxConfig) -> AbstractAsyncContextManager[SandboxHttpClient]: ...
 
 
 @asynccontextmanager
-async def _open(config: SandboxConfig) -> AsyncGenerator[Desk]:
+async def _open(config: SandboxConfig) -> AsyncGenerator[SandboxHttpClient]:
     clock = SettableClock()
     async with running(config, clock=clock) as url, aiohttp.ClientSession() as http:
-        yield Desk(url, http, clock)
+        yield SandboxHttpClient(url, http, clock)
 
 
 @pytest.fixture
-def open_desk() -> OpenDesk:
+def open_desk() -> OpenSandbox:
     return _open
 
 
 @pytest.fixture
-async def desk() -> AsyncGenerator[Desk]:
+async def desk() -> AsyncGenerator[SandboxHttpClient]:
     async with _open(SandboxConfig()) as opened:
         yield opened
 
 
 @pytest.fixture
-async def mailbox() -> AsyncGenerator[Mailbox]:
-    box = Mailbox()
+async def mailbox() -> AsyncGenerator[WebhookMailbox]:
+    box = WebhookMailbox()
     app = web.Application()
     app.router.add_post("/hook", box.receive)
     runner = web.AppRunner(app, access_log=None)

@@ -3,12 +3,12 @@
 import asyncio
 import re
 
-from tests.sandbox.desk import Desk, wait_until
+from tests.sandbox.sandbox_http_client import SandboxHttpClient, wait_until
 
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def test_whoami_names_user_tier_and_capabilities(desk: Desk) -> None:
+async def test_whoami_names_user_tier_and_capabilities(desk: SandboxHttpClient) -> None:
     got = await desk.call("GET", "/api/whoami")
     assert got.status == 200
     assert got.json["userId"] == "user_sandbox"
@@ -16,7 +16,7 @@ async def test_whoami_names_user_tier_and_capabilities(desk: Desk) -> None:
     assert "model:run" in got.json["capabilities"]
 
 
-async def test_an_async_submit_answers_with_an_id_to_poll(desk: Desk) -> None:
+async def test_an_async_submit_answers_with_an_id_to_poll(desk: SandboxHttpClient) -> None:
     got = await desk.submit("suno")
     assert got.status == 200
     assert set(got.json) == {
@@ -35,7 +35,9 @@ async def test_an_async_submit_answers_with_an_id_to_poll(desk: Desk) -> None:
     assert got.json["pollUrl"] == f"/api/executions/{got.json['executionId']}"
 
 
-async def test_a_run_is_processing_until_its_time_and_then_completed(desk: Desk) -> None:
+async def test_a_run_is_processing_until_its_time_and_then_completed(
+    desk: SandboxHttpClient,
+) -> None:
     run = await desk.start("suno", duration_s=30)
     desk.clock.advance(29.9)
     early = await desk.poll(run)
@@ -50,7 +52,9 @@ async def test_a_run_is_processing_until_its_time_and_then_completed(desk: Desk)
     assert late.json["executionId"] == run
 
 
-async def test_a_workflow_run_reports_its_slug_and_pays_for_each_node(desk: Desk) -> None:
+async def test_a_workflow_run_reports_its_slug_and_pays_for_each_node(
+    desk: SandboxHttpClient,
+) -> None:
     run = await desk.start("my-pipeline", kind="workflows", duration_s=0)
     got = await desk.poll(run)
     assert got.json["workflowSlug"] == "my-pipeline"
@@ -59,11 +63,11 @@ async def test_a_workflow_run_reports_its_slug_and_pays_for_each_node(desk: Desk
     assert set(got.json["result"]) == {"images", "videos", "audios"}
 
 
-async def test_a_sync_run_keeps_the_connection_open_until_the_end(desk: Desk) -> None:
+async def test_a_sync_run_keeps_the_connection_open_until_the_end(desk: SandboxHttpClient) -> None:
     answer = asyncio.create_task(desk.submit("kling-2-5", mode="sync", duration_s=30, label="slow"))
 
     async def started() -> bool:
-        return bool((await desk.look("ledger"))["totals"]["started"])
+        return bool((await desk.admin_get("ledger"))["totals"]["started"])
 
     await wait_until(started)
     assert not answer.done()
@@ -74,13 +78,13 @@ async def test_a_sync_run_keeps_the_connection_open_until_the_end(desk: Desk) ->
     assert (got.json["success"], got.json["cost"], got.json["ms"]) == (True, 35, 30_000)
 
 
-async def test_an_async_model_runs_sync_as_well(desk: Desk) -> None:
+async def test_an_async_model_runs_sync_as_well(desk: SandboxHttpClient) -> None:
     got = await desk.submit("gpt-image-2", mode="sync", duration_s=0)
     assert got.json["success"] is True
     assert len(got.json["result"]["images"]) == 1
 
 
-async def test_a_schema_lists_fields_values_and_the_price(desk: Desk) -> None:
+async def test_a_schema_lists_fields_values_and_the_price(desk: SandboxHttpClient) -> None:
     got = await desk.call("GET", "/api/workflows/product-shots/schema")
     assert set(got.json) == {"name", "description", "fields", "values", "estimatedCreditCost"}
     assert got.json["estimatedCreditCost"] == 16
@@ -89,7 +93,7 @@ async def test_a_schema_lists_fields_values_and_the_price(desk: Desk) -> None:
     assert got.json["values"]["count"] == 4
 
 
-async def test_a_cancelled_run_passes_through_cancel_requested(desk: Desk) -> None:
+async def test_a_cancelled_run_passes_through_cancel_requested(desk: SandboxHttpClient) -> None:
     run = await desk.start(duration_s=30, cancel_s=2)
     got = await desk.cancel(run)
     assert (got.status, got.json["status"]) == (200, "cancel_requested")
@@ -100,34 +104,34 @@ async def test_a_cancelled_run_passes_through_cancel_requested(desk: Desk) -> No
     assert "result" not in ended.json
 
 
-async def test_a_run_that_ends_before_the_cancel_is_done_completes(desk: Desk) -> None:
+async def test_a_run_that_ends_before_the_cancel_is_done_completes(desk: SandboxHttpClient) -> None:
     run = await desk.start(duration_s=1, cancel_s=2)
     await desk.cancel(run)
     desk.clock.advance(2)
     assert (await desk.poll(run)).json["status"] == "completed"
 
 
-async def test_cancelling_an_ended_run_changes_nothing(desk: Desk) -> None:
+async def test_cancelling_an_ended_run_changes_nothing(desk: SandboxHttpClient) -> None:
     run = await desk.start(duration_s=0)
     got = await desk.cancel(run)
     assert (got.status, got.json["status"]) == (200, "completed")
 
 
-async def test_a_result_can_be_literal_or_of_a_size(desk: Desk) -> None:
+async def test_a_result_can_be_literal_or_of_a_size(desk: SandboxHttpClient) -> None:
     literal = await desk.start(duration_s=0, result={"text": "just this"})
     assert (await desk.poll(literal)).json["result"] == {"text": "just this"}
     large = await desk.start(duration_s=0, result_bytes=100_000)
     assert 100_000 <= len((await desk.poll(large)).raw) < 101_000
 
 
-async def test_the_index_says_what_is_here(desk: Desk) -> None:
+async def test_the_index_says_what_is_here(desk: SandboxHttpClient) -> None:
     got = await desk.call("GET", "/", key=None)
     assert got.json["key"] == "knouds_live_sandbox"
     assert "suno" in got.json["models"]
     assert "my-pipeline" in got.json["workflows"]
 
 
-async def test_an_unknown_path_is_a_json_404(desk: Desk) -> None:
+async def test_an_unknown_path_is_a_json_404(desk: SandboxHttpClient) -> None:
     got = await desk.call("GET", "/api/nowhere")
     assert got.status == 404
     assert "error" in got.json

@@ -3,7 +3,7 @@
 import msgspec
 import pytest
 
-from tests.sandbox.desk import Desk
+from tests.sandbox.sandbox_http_client import SandboxHttpClient
 
 TABLE = {
     "INVALID_INPUTS": 400,
@@ -39,9 +39,9 @@ CONTEXT = {
 
 @pytest.mark.parametrize(("code", "status"), TABLE.items())
 async def test_every_code_can_be_asked_for_by_its_own_name(
-    desk: Desk, code: str, status: int
+    desk: SandboxHttpClient, code: str, status: int
 ) -> None:
-    await desk.tell("faults", match={"route": "submit"}, fault=code)
+    await desk.admin_post("faults", match={"route": "submit"}, fault=code)
     got = await desk.submit(label="x")
     assert (got.status, got.code) == (status, code)
     assert got.json["error"]
@@ -50,21 +50,21 @@ async def test_every_code_can_be_asked_for_by_its_own_name(
 
 
 @pytest.mark.parametrize("code", sorted(set(TABLE) - {"EXECUTION_NOT_FOUND"}))
-async def test_every_code_can_be_asked_for_by_the_run(desk: Desk, code: str) -> None:
+async def test_every_code_can_be_asked_for_by_the_run(desk: SandboxHttpClient, code: str) -> None:
     got = await desk.submit(fault=code, times=1, label="x")
     assert (got.status, got.code) == (TABLE[code], code)
     assert (await desk.submit(fault=code, times=1, label="x")).status == 200
 
 
 @pytest.mark.parametrize("status", [401, 404, 402, 403, 418, 422, 500, 503])
-async def test_an_error_may_come_without_a_code(desk: Desk, status: int) -> None:
+async def test_an_error_may_come_without_a_code(desk: SandboxHttpClient, status: int) -> None:
     got = await desk.submit(fault=f"HTTP_{status}")
     assert got.status == status
     assert list(got.json) == ["error"]
 
 
 @pytest.mark.parametrize("status", [402, 403, 418])
-async def test_an_error_may_have_a_code_nobody_knows(desk: Desk, status: int) -> None:
+async def test_an_error_may_have_a_code_nobody_knows(desk: SandboxHttpClient, status: int) -> None:
     named = await desk.submit(fault="SOMETHING_NEW", status=status, fields={"hint": 7})
     assert (named.status, named.code, named.json["hint"]) == (status, "SOMETHING_NEW", 7)
     told = await desk.submit(status=status, code="SOMETHING_NEW", body={"why": "because"})
@@ -72,7 +72,7 @@ async def test_an_error_may_have_a_code_nobody_knows(desk: Desk, status: int) ->
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_proxy_answers_with_html(desk: Desk, status: int) -> None:
+async def test_a_proxy_answers_with_html(desk: SandboxHttpClient, status: int) -> None:
     got = await desk.submit(fault=f"html_{status}", retry_after=3)
     assert got.status == status
     assert got.headers["Content-Type"].startswith("text/html")
@@ -80,7 +80,7 @@ async def test_a_proxy_answers_with_html(desk: Desk, status: int) -> None:
     assert got.json is None
 
 
-async def test_a_literal_text_body_is_sent_as_it_is(desk: Desk) -> None:
+async def test_a_literal_text_body_is_sent_as_it_is(desk: SandboxHttpClient) -> None:
     got = await desk.submit(status=500, body="plain words")
     assert (got.status, got.raw) == (500, b"plain words")
 
@@ -96,7 +96,7 @@ async def test_a_literal_text_body_is_sent_as_it_is(desk: Desk) -> None:
     ],
 )
 async def test_a_bad_key_is_refused_on_every_route(
-    desk: Desk, key: str | None, status: int, code: str | None
+    desk: SandboxHttpClient, key: str | None, status: int, code: str | None
 ) -> None:
     for got in (
         await desk.call("GET", "/api/whoami", key=key),
@@ -108,7 +108,7 @@ async def test_a_bad_key_is_refused_on_every_route(
         assert (got.status, got.code) == (status, code)
 
 
-async def test_a_pro_key_runs_workflows_but_no_models(desk: Desk) -> None:
+async def test_a_pro_key_runs_workflows_but_no_models(desk: SandboxHttpClient) -> None:
     denied = await desk.submit("suno", key="knouds_live_pro")
     assert (denied.status, denied.code) == (403, "CAPABILITY_DENIED")
     assert denied.json["required"] == "model:run"
@@ -116,7 +116,9 @@ async def test_a_pro_key_runs_workflows_but_no_models(desk: Desk) -> None:
     assert allowed.status == 200
 
 
-async def test_a_narrow_key_is_told_the_single_capability_it_lacks(desk: Desk) -> None:
+async def test_a_narrow_key_is_refused_with_the_single_capability_it_lacks(
+    desk: SandboxHttpClient,
+) -> None:
     key = "knouds_live_narrow"
     run = await desk.submit("suno", key=key)
     assert run.status == 200
@@ -126,28 +128,30 @@ async def test_a_narrow_key_is_told_the_single_capability_it_lacks(desk: Desk) -
     assert (cancel.code, cancel.json["required"]) == ("CAPABILITY_DENIED", "execution:cancel")
 
 
-async def test_an_older_key_is_refused_in_the_older_words(desk: Desk) -> None:
+async def test_an_older_key_is_refused_in_the_older_words(desk: SandboxHttpClient) -> None:
     got = await desk.submit("gpt-image-2", key="knouds_live_scoped")
     assert (got.status, got.code) == (403, "SCOPE_DENIED")
     assert got.json["required"] == "model:gpt-image-2:run"
     assert "model:suno:run" in got.json["actual"]
 
 
-async def test_a_model_may_need_a_higher_tier(desk: Desk) -> None:
+async def test_a_model_may_need_a_higher_tier(desk: SandboxHttpClient) -> None:
     got = await desk.submit("veo-4-ultra")
     assert (got.status, got.code) == (403, "MODEL_TIER_REQUIRED")
     assert (await desk.submit("veo-4-ultra", key="knouds_live_enterprise")).status == 200
 
 
 @pytest.mark.parametrize("name", ["kling-2-5", "seedream-v5", "nano-banana-2", "claude-sonnet"])
-async def test_models_of_other_backends_have_no_async_mode(desk: Desk, name: str) -> None:
+async def test_models_of_other_backends_have_no_async_mode(
+    desk: SandboxHttpClient, name: str
+) -> None:
     got = await desk.submit(name)
     assert (got.status, got.code) == (400, "ASYNC_NOT_SUPPORTED")
     assert (await desk.submit(name, mode="sync", duration_s=0)).status == 200
 
 
-async def test_refusing_async_mode_never_meets_a_sync_run(desk: Desk) -> None:
-    await desk.tell("faults", match={"target": "suno"}, fault="ASYNC_NOT_SUPPORTED")
+async def test_refusing_async_mode_never_meets_a_sync_run(desk: SandboxHttpClient) -> None:
+    await desk.admin_post("faults", match={"target": "suno"}, fault="ASYNC_NOT_SUPPORTED")
     assert (await desk.submit()).code == "ASYNC_NOT_SUPPORTED"
     assert (await desk.submit(mode="sync", duration_s=0)).status == 200
 
@@ -162,7 +166,7 @@ async def test_refusing_async_mode_never_meets_a_sync_run(desk: Desk) -> None:
     ],
 )
 async def test_a_wrong_name_is_refused(
-    desk: Desk, kind: str, name: str, status: int, code: str | None
+    desk: SandboxHttpClient, kind: str, name: str, status: int, code: str | None
 ) -> None:
     got = await desk.submit(name, kind=kind)
     assert (got.status, got.code) == (status, code)
@@ -183,19 +187,19 @@ async def test_a_wrong_name_is_refused(
         (b'{"inputs": {"sandbox": {"cancel": {"fault": "stuck"}}}}', "INVALID_INPUTS"),
     ],
 )
-async def test_a_wrong_body_is_refused(desk: Desk, raw: bytes, code: str) -> None:
+async def test_a_wrong_body_is_refused(desk: SandboxHttpClient, raw: bytes, code: str) -> None:
     got = await desk.call("POST", "/api/models/suno/run?async=true", data=raw)
     assert (got.status, got.code) == (400, code)
 
 
-async def test_a_required_input_must_be_there(desk: Desk) -> None:
+async def test_a_required_input_must_be_there(desk: SandboxHttpClient) -> None:
     got = await desk.submit("product-shots", kind="workflows")
     assert (got.code, got.json["fields"]) == ("INVALID_INPUTS", ["product_image"])
     good = {"product_image": "https://example.com/a.png"}
     assert (await desk.submit("product-shots", kind="workflows", inputs=good)).status == 200
 
 
-async def test_an_execution_is_nobody_elses(desk: Desk) -> None:
+async def test_an_execution_is_nobody_elses(desk: SandboxHttpClient) -> None:
     run = await desk.start()
     for got in (
         await desk.poll("no-such-execution"),
@@ -206,7 +210,7 @@ async def test_an_execution_is_nobody_elses(desk: Desk) -> None:
     assert (await desk.poll(run, key="knouds_live_sandbox_2")).status == 200
 
 
-async def test_an_unknown_schema_is_a_404_without_a_code(desk: Desk) -> None:
+async def test_an_unknown_schema_is_a_404_without_a_code(desk: SandboxHttpClient) -> None:
     got = await desk.call("GET", "/api/workflows/nothing/schema")
     assert (got.status, got.code) == (404, None)
     assert msgspec.json.decode(got.raw)["error"]

@@ -5,7 +5,7 @@ from collections.abc import AsyncGenerator
 import pytest
 from arq import ArqRedis
 
-from tests.store.contents import keys_of
+from tests.store.redis_contents import keys_of
 from worker.store import Store, open_store
 
 

@@ -9,49 +9,51 @@ from jobs import transitions
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.states import State
-from tests.store.contents import (
+from tests.store.redis_contents import (
     everything,
-    expected,
+    expected_indexes,
     indexes,
     keys_of,
     records,
     sorted_set,
     transition_events,
 )
-from tests.unit.core import make
-from tests.unit.core.make import FINISHED, NOW, a_job, running
+from tests.unit.core import job_builders
+from tests.unit.core.job_builders import FINISHED, NOW, a_job, running
 from worker.store import Store, open_store
 from worker.store.commit import (
-    NOTHING,
+    NO_SIDE_WRITES,
     Change,
-    Extra,
-    Stored,
-    Transition,
+    SideWrites,
+    TransitionEvent,
+    VersionedJob,
     WakeUp,
-    gate_step,
+    canary_limit,
     lane_cap,
 )
-from worker.store.jobs import NotWritten
+from worker.store.jobs import CommitRefused
 from worker.store.scripts import Scripts
 
 INPUTS = b'{"prompt": "rain"}'
 WAKE_UP = WakeUp("j1:h1", b'{"f": "submit"}', 1_790_000_000_000, 60_000)
 
 
-async def created(store: Store, job: Job | None = None) -> Stored:
+async def created(store: Store, job: Job | None = None) -> VersionedJob:
     stored = await store.jobs.create(job or a_job(), INPUTS)
     assert stored is not None
     return stored
 
 
-async def committed(store: Store, old: Stored, new: Job, extra: Extra = NOTHING) -> Stored:
+async def committed(
+    store: Store, old: VersionedJob, new: Job, extra: SideWrites = NO_SIDE_WRITES
+) -> VersionedJob:
     written = await store.jobs.commit(old, new, extra)
-    assert isinstance(written, Stored)
+    assert isinstance(written, VersionedJob)
     return written
 
 
 def admitted(job: Job) -> Job:
-    return transitions.admit(job, NOW, hop="h1", lease_until=NOW + 30, gates=())
+    return transitions.admit(job, NOW, submit_token="h1", lease_until=NOW + 30, opening_hold_ids=())
 
 
 def cancelled(job: Job) -> Job:
@@ -59,21 +61,21 @@ def cancelled(job: Job) -> Job:
 
 
 def parked(job: Job) -> Job:
-    return transitions.park(job, NOW + 1, by="ann")
+    return transitions.park_manual(job, NOW + 1, by="ann")
 
 
 # Create.
 
 
-async def test_a_created_job_is_on_record_with_its_inputs_and_its_place(store: Store) -> None:
+async def test_a_created_job_is_on_record_with_its_inputs_and_its_index(store: Store) -> None:
     job = a_job(tags=("a", "b"), batch="x")
     stored = await created(store, job)
     assert await store.jobs.load("j1") == stored
     assert await store.jobs.load_with_inputs(["j1"]) == [(stored, INPUTS)]
-    assert await indexes(store) == expected(store, [job])
+    assert await indexes(store) == expected_indexes(store, [job])
     assert await sorted_set(store, store.keys.lanes) == {"default/model/suno": NOW}
     assert await transition_events(store) == [
-        [Transition("j1", "default/model/suno", None, State.QUEUED, NOW)]
+        [TransitionEvent("j1", "default/model/suno", None, State.QUEUED, NOW)]
     ]
 
 
@@ -114,13 +116,13 @@ async def test_jobs_are_loaded_in_the_order_of_their_ids(store: Store) -> None:
     [admitted, cancelled, parked],
     ids=["admit", "cancel", "park"],
 )
-async def test_a_commit_moves_a_job_to_exactly_its_new_places(
+async def test_a_commit_updates_a_job_to_exactly_its_new_indexes(
     store: Store, step: Callable[[Job], Job]
 ) -> None:
     other = await created(store, a_job(id="other"))
     stored = await created(store)
     after = await committed(store, stored, step(stored.job))
-    assert await indexes(store) == expected(store, [other.job, after.job])
+    assert await indexes(store) == expected_indexes(store, [other.job, after.job])
     assert await store.jobs.load("j1") == after
     assert after.rev != stored.rev
 
@@ -129,9 +131,12 @@ async def test_who_read_an_older_version_writes_nothing(store: Store) -> None:
     stored = await created(store)
     await committed(store, stored, admitted(stored.job))
     before = await everything(store)
-    extra = Extra(inputs=b"{}", result=b"{}")
-    for late in (transitions.cancel(stored.job, NOW), transitions.park(stored.job, NOW, by="ann")):
-        assert await store.jobs.commit(stored, late, extra) is NotWritten.SUPERSEDED
+    extra = SideWrites(inputs=b"{}", result=b"{}")
+    for late in (
+        transitions.cancel(stored.job, NOW),
+        transitions.park_manual(stored.job, NOW, by="ann"),
+    ):
+        assert await store.jobs.commit(stored, late, extra) is CommitRefused.SUPERSEDED
     assert await everything(store) == before
 
 
@@ -140,14 +145,14 @@ async def test_of_many_that_write_at_once_one_wins(store: Store) -> None:
     tried = await asyncio.gather(
         *(store.jobs.commit(stored, transitions.cancel(stored.job, NOW + n)) for n in range(20))
     )
-    (winner,) = [written for written in tried if isinstance(written, Stored)]
+    (winner,) = [written for written in tried if isinstance(written, VersionedJob)]
     assert await store.jobs.load("j1") == winner
-    assert tried.count(NotWritten.SUPERSEDED) == 19
+    assert tried.count(CommitRefused.SUPERSEDED) == 19
 
 
 async def test_a_commit_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
     stored = await created(store)
-    extra = Extra(limits=(lane_cap(stored.job.lane, 1),))
+    extra = SideWrites(limits=(lane_cap(stored.job.lane, 1),))
     change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), extra)
     scripts = Scripts(store.client)
     assert await scripts.commit(change) == "ok"
@@ -159,12 +164,12 @@ async def test_a_commit_whose_reply_was_lost_may_be_repeated(store: Store) -> No
 async def test_a_batch_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
     """As the client repeats a call: what was written is found, what was refused stays refused."""
     one, two, three = [await created(store, a_job(id=name)) for name in ("a", "b", "c")]
-    limit = Extra(limits=(lane_cap(one.job.lane, 1),))
+    limit = SideWrites(limits=(lane_cap(one.job.lane, 1),))
     changes = [
         Change(store.keys, "a", one.rev).write(one.job, admitted(one.job), limit),
         Change(store.keys, "b", two.rev).write(two.job, admitted(two.job), limit),
-        Change(store.keys, "c", "9.beef").write(three.job, cancelled(three.job), NOTHING),
-        Change(store.keys, "d", "").write(None, a_job(id="d"), Extra(inputs=INPUTS)),
+        Change(store.keys, "c", "9.beef").write(three.job, cancelled(three.job), NO_SIDE_WRITES),
+        Change(store.keys, "d", "").write(None, a_job(id="d"), SideWrites(inputs=INPUTS)),
         Change(store.keys, "", "").wake(WAKE_UP),
     ]
     scripts = Scripts(store.client)
@@ -183,7 +188,9 @@ async def test_a_batch_whose_reply_was_lost_may_be_repeated(store: Store) -> Non
 
 async def test_a_repeated_commit_that_was_overtaken_is_superseded(store: Store) -> None:
     stored = await created(store)
-    change = Change(store.keys, "j1", stored.rev).write(stored.job, admitted(stored.job), NOTHING)
+    change = Change(store.keys, "j1", stored.rev).write(
+        stored.job, admitted(stored.job), NO_SIDE_WRITES
+    )
     scripts = Scripts(store.client)
     await scripts.commit(change)
     after = await store.jobs.load("j1")
@@ -197,7 +204,7 @@ async def test_a_deleted_job_does_not_come_back(store: Store) -> None:
     stored = await created(store)
     assert await store.jobs.delete(stored)
     late = await store.jobs.commit(stored, admitted(stored.job))
-    assert late is NotWritten.SUPERSEDED
+    assert late is CommitRefused.SUPERSEDED
     assert await store.jobs.load("j1") is None
 
 
@@ -205,12 +212,15 @@ async def test_a_result_lies_beside_the_record_and_new_inputs_replace_the_old(
     store: Store,
 ) -> None:
     stored = await created(store, running())
-    extra = Extra(result=FINISHED.result)
+    extra = SideWrites(result=FINISHED.result)
     stored = await committed(store, stored, transitions.succeed(stored.job, NOW, FINISHED), extra)
     assert await store.jobs.payloads("j1") == (INPUTS, FINISHED.result)
-    dead = await created(store, make.dead(id="j2"))
+    dead = await created(store, job_builders.dead(id="j2"))
     await committed(
-        store, dead, transitions.requeue(dead.job, NOW, by="ann"), Extra(inputs=b'{"p": "sun"}')
+        store,
+        dead,
+        transitions.requeue(dead.job, NOW, by="ann"),
+        SideWrites(inputs=b'{"p": "sun"}'),
     )
     assert await store.jobs.payloads("j2") == (b'{"p": "sun"}', None)
     record = await store.client.call("HGET", store.keys.job("j1"), "rec")
@@ -225,25 +235,25 @@ async def test_a_full_lane_takes_no_more_and_nothing_is_written(store: Store) ->
     running_one = await created(store, running(id="other"))
     stored = await created(store)
     before = await everything(store)
-    extra = Extra(limits=(lane_cap(stored.job.lane, 1),))
+    extra = SideWrites(limits=(lane_cap(stored.job.lane, 1),))
     written = await store.jobs.commit(stored, admitted(stored.job), extra)
-    assert written is NotWritten.FULL
+    assert written is CommitRefused.FULL
     assert await everything(store) == before
     await committed(store, running_one, transitions.succeed(running_one.job, NOW, FINISHED))
     await committed(store, stored, admitted(stored.job), extra)
 
 
 async def test_every_limit_counts(store: Store) -> None:
-    await created(store, make.sent(id="other", gates=("g1",)))
+    await created(store, job_builders.submitted(id="other", opening_hold_ids=("g1",)))
     stored = await created(store)
     for limits in (
-        (gate_step("g1", 1), lane_cap(stored.job.lane, 9)),
-        (lane_cap(stored.job.lane, 9), gate_step("g1", 1)),
+        (canary_limit("g1", 1), lane_cap(stored.job.lane, 9)),
+        (lane_cap(stored.job.lane, 9), canary_limit("g1", 1)),
     ):
-        result = await store.jobs.commit(stored, admitted(stored.job), Extra(limits=limits))
-        assert result is NotWritten.FULL
-    roomy = (lane_cap(stored.job.lane, 2), gate_step("g1", 2), gate_step("g2", 1))
-    await committed(store, stored, admitted(stored.job), Extra(limits=roomy))
+        result = await store.jobs.commit(stored, admitted(stored.job), SideWrites(limits=limits))
+        assert result is CommitRefused.FULL
+    roomy = (lane_cap(stored.job.lane, 2), canary_limit("g1", 2), canary_limit("g2", 1))
+    await committed(store, stored, admitted(stored.job), SideWrites(limits=roomy))
 
 
 @pytest.mark.parametrize("cap", [1, 3])
@@ -252,14 +262,14 @@ async def test_of_many_that_want_in_at_once_no_more_get_in_than_fit(store: Store
     tried = await asyncio.gather(
         *(
             store.jobs.commit(
-                stored, admitted(stored.job), Extra(limits=(lane_cap(stored.job.lane, cap),))
+                stored, admitted(stored.job), SideWrites(limits=(lane_cap(stored.job.lane, cap),))
             )
             for stored in waiting
         )
     )
-    assert sum(isinstance(written, Stored) for written in tried) == cap
-    assert tried.count(NotWritten.FULL) == 8 - cap
-    assert await store.lanes.active([waiting[0].job.lane]) == [cap]
+    assert sum(isinstance(written, VersionedJob) for written in tried) == cap
+    assert tried.count(CommitRefused.FULL) == 8 - cap
+    assert await store.lanes.active_counts([waiting[0].job.lane]) == [cap]
 
 
 async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Store) -> None:
@@ -267,18 +277,20 @@ async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Sto
     gone, one, two = [
         await created(store, job) for job in (running(id="x"), a_job(id="a"), a_job(id="b"))
     ]
-    full = Extra(limits=(lane_cap(one.job.lane, 1),))
+    full = SideWrites(limits=(lane_cap(one.job.lane, 1),))
     tried = await asyncio.gather(
         store.jobs.commit(one, admitted(one.job), full),
         store.jobs.commit(gone, transitions.succeed(gone.job, NOW, FINISHED)),
         store.jobs.commit(two, admitted(two.job), full),
         store.jobs.create(a_job(id="c"), INPUTS),
     )
-    assert tried[0] is NotWritten.FULL
-    assert all(isinstance(written, Stored) for written in tried[1:])
+    assert tried[0] is CommitRefused.FULL
+    assert all(isinstance(written, VersionedJob) for written in tried[1:])
     assert await sorted_set(store, store.keys.active(one.job.lane)) == {"b": two.job.created_at}
     after = await store.jobs.load_many(["x", "a", "b", "c"])
-    assert await indexes(store) == expected(store, [stored.job for stored in after if stored])
+    assert await indexes(store) == expected_indexes(
+        store, [stored.job for stored in after if stored]
+    )
 
 
 # Batches.
@@ -292,7 +304,7 @@ async def test_a_batch_has_the_effect_of_its_changes_one_by_one(store: Store) ->
     tried = await asyncio.gather(
         *(
             store.jobs.commit(
-                Stored(old.job, "9.beef") if n % 4 == 3 else old, steps[n % 3](old.job)
+                VersionedJob(old.job, "9.beef") if n % 4 == 3 else old, steps[n % 3](old.job)
             )
             for n, old in enumerate(stored)
         ),
@@ -300,11 +312,11 @@ async def test_a_batch_has_the_effect_of_its_changes_one_by_one(store: Store) ->
         store.jobs.create(a_job(id="j0"), b'{"other": 1}'),
         store.jobs.wake(WAKE_UP),
     )
-    assert [n for n, it in enumerate(tried[:12]) if it is NotWritten.SUPERSEDED] == [3, 7, 11]
+    assert [n for n, it in enumerate(tried[:12]) if it is CommitRefused.SUPERSEDED] == [3, 7, 11]
     assert tried[13] is None
     left = {old.job.id: old for old in stored}
-    left |= {new.job.id: new for new in tried[:13] if isinstance(new, Stored)}
-    assert await indexes(store) == expected(store, [one.job for one in left.values()])
+    left |= {new.job.id: new for new in tried[:13] if isinstance(new, VersionedJob)}
+    assert await indexes(store) == expected_indexes(store, [one.job for one in left.values()])
     assert await records(store) == {one.job.id: (one.rev, one.job) for one in left.values()}
     assert await store.jobs.payloads("j0") == (INPUTS, None)
     assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
@@ -323,7 +335,7 @@ async def test_a_wake_up_is_an_entry_of_arq_that_expires(store: Store) -> None:
     assert await store.client.call("GET", key) == WAKE_UP.payload
     assert 0 < await store.client.call("PTTL", key) <= WAKE_UP.ttl_ms
     assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
-    assert (await store.lanes.queues()).submitting == 1
+    assert (await store.lanes.snapshot()).submitting_count == 1
 
 
 # Delete.
@@ -332,14 +344,14 @@ async def test_a_wake_up_is_an_entry_of_arq_that_expires(store: Store) -> None:
 @pytest.mark.parametrize(
     "job",
     [
-        make.queued(tags=("a",), batch="b"),
-        make.scheduled(),
-        make.admitted(gates=("g1", "g2")),
-        make.running(),
-        make.stuck(),
-        make.held(tags=("a", "b")),
-        make.dead(),
-        make.succeeded(),
+        job_builders.queued(tags=("a",), batch="b"),
+        job_builders.scheduled(),
+        job_builders.admitted(opening_hold_ids=("g1", "g2")),
+        job_builders.running(),
+        job_builders.stuck(),
+        job_builders.held(tags=("a", "b")),
+        job_builders.dead(),
+        job_builders.succeeded(),
     ],
     ids=lambda job: job.parked_as or job.state.value,
 )
@@ -360,10 +372,10 @@ async def test_a_job_that_changed_is_not_deleted(store: Store) -> None:
 
 
 async def test_deleting_one_leaves_the_others(store: Store) -> None:
-    gone = await created(store, make.held(id="gone", tags=("a",)))
-    kept = await created(store, make.held(id="kept", tags=("a",)))
+    gone = await created(store, job_builders.held(id="gone", tags=("a",)))
+    kept = await created(store, job_builders.held(id="kept", tags=("a",)))
     await store.jobs.delete(gone)
-    assert await indexes(store) == expected(store, [kept.job])
+    assert await indexes(store) == expected_indexes(store, [kept.job])
     assert set(await records(store)) == {"kept"}
 
 
@@ -376,4 +388,4 @@ async def test_two_namespaces_do_not_see_each_other(store: Store) -> None:
 
 
 def test_what_is_kept_beside_the_record_is_not_printed() -> None:
-    assert "rain" not in repr(Extra(inputs=INPUTS, result=INPUTS))
+    assert "rain" not in repr(SideWrites(inputs=INPUTS, result=INPUTS))

@@ -11,21 +11,21 @@ import pytest
 from jobs import transitions
 from jobs.job import Job, Reason
 from jobs.lanes import JobId, Lane
-from jobs.outcomes import Fault
+from jobs.outcomes import ProviderError
 from jobs.states import Kind, State
-from tests.unit.core import make
-from tests.unit.core.make import NOW, a_job, changed
+from tests.unit.core import job_builders
+from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
 from worker.store.read import queries
-from worker.store.read.queries import CHUNK, BadCursor, Filter, Group, LaneCount, Page
+from worker.store.read.queries import CHUNK, BadCursor, Filter, JobGroup, LaneCount, Page
 
 MADE: tuple[Callable[..., Job], ...] = (
-    make.queued,
-    make.running,
-    make.held,
-    make.dead,
-    make.succeeded,
-    make.manual,
+    job_builders.queued,
+    job_builders.running,
+    job_builders.held,
+    job_builders.dead,
+    job_builders.succeeded,
+    job_builders.manual,
 )
 
 
@@ -50,7 +50,7 @@ async def fill(store: Store, jobs: list[Job]) -> None:
     assert all(await asyncio.gather(*(store.jobs.create(job, b"{}") for job in jobs)))
 
 
-async def read_through(store: Store, wanted: Filter, limit: int) -> list[list[Job]]:
+async def read_every_page(store: Store, wanted: Filter, limit: int) -> list[list[Job]]:
     """Every page of a list."""
     pages: list[list[Job]] = []
     cursor: str | None = None
@@ -107,7 +107,7 @@ async def test_a_list_shows_every_job_that_is_wanted_once_and_newest_first(
     wanted, admits = FILTERS[name]
     right = sorted((job for job in jobs if admits(job)), key=_newest_first)
     for limit in (1 if len(right) < 60 else 7, 10, 500):
-        pages = await read_through(store, wanted, limit)
+        pages = await read_every_page(store, wanted, limit)
         assert [job.id for page in pages for job in page] == [job.id for job in right]
         assert all(len(page) == limit for page in pages[:-1])
 
@@ -126,7 +126,7 @@ async def test_a_list_ends_without_a_cursor_that_leads_nowhere(store: Store) -> 
 async def test_more_jobs_of_one_moment_than_are_read_at_once_are_all_shown(store: Store) -> None:
     jobs = [a_job(id=JobId(f"j{n:03}")) for n in range(CHUNK + 30)]
     await fill(store, jobs)
-    pages = await read_through(store, Filter(), 9)
+    pages = await read_every_page(store, Filter(), 9)
     shown = [job.id for page in pages for job in page]
     assert shown == sorted((job.id for job in jobs), reverse=True)
 
@@ -148,14 +148,14 @@ async def test_jobs_that_come_while_a_list_is_read_do_not_disturb_it(store: Stor
 async def test_a_filter_that_hides_almost_everything_is_answered_in_bounded_steps(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(queries, "SCAN_MOST", 20)
+    monkeypatch.setattr(queries, "MAX_SCANNED_RECORDS", 20)
     monkeypatch.setattr(queries, "CHUNK", 10)
     oldest = a_job(id=JobId("oldest"), created_at=NOW - 9, account="rare")
     await fill(store, [*many(50), oldest])
     first = await store.queries.page(Filter(account="rare"), 5)
     assert first.jobs == ()
     assert first.next_cursor is not None
-    pages = await read_through(store, Filter(account="rare"), 5)
+    pages = await read_every_page(store, Filter(account="rare"), 5)
     assert [job.id for page in pages for job in page] == ["oldest"]
     assert len(pages) == 3
 
@@ -240,11 +240,11 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
     await fill(
         store,
         [
-            *(changed(make.held(id=JobId(f"h{n}")), since=NOW + n) for n in range(3)),
-            changed(make.held(id=JobId("kling"), target="kling"), since=NOW - 5),
-            make.manual(id=JobId("m")),
-            make.uncertain(id=JobId("u")),
-            make.dead(id=JobId("d")),
+            *(changed(job_builders.held(id=JobId(f"h{n}")), since=NOW + n) for n in range(3)),
+            changed(job_builders.held(id=JobId("kling"), target="kling"), since=NOW - 5),
+            job_builders.manual(id=JobId("m")),
+            job_builders.uncertain(id=JobId("u")),
+            job_builders.dead(id=JobId("d")),
         ],
     )
     lane = Lane("default", Kind.MODEL, "suno")
@@ -256,7 +256,7 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
     ]
     assert groups[0].sample.id == "h0"
     (dead,) = await store.queries.groups(State.DEAD)
-    assert isinstance(dead, Group)
+    assert isinstance(dead, JobGroup)
     assert (dead.state, dead.code, dead.lane, dead.count) == (
         State.DEAD,
         "INVALID_INPUTS",
@@ -267,14 +267,16 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
 
 async def test_a_code_may_look_like_anything(store: Store) -> None:
     code = "parked|a|b:c d/ü"
-    parked = transitions.hold(make.sent(), NOW, Fault(code), Reason(code=code))
+    parked = transitions.park_refused(
+        job_builders.submitted(), NOW, ProviderError(code), Reason(code=code)
+    )
     await fill(store, [parked])
     (group,) = await store.queries.groups(State.PARKED)
     assert (group.code, str(group.lane)) == (code, "default/model/suno")
 
 
 async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> None:
-    await fill(store, [make.held()])
+    await fill(store, [job_builders.held()])
     stored = await store.jobs.load("j1")
     assert stored is not None
     await store.jobs.commit(stored, transitions.release(stored.job, NOW, by="ann"))
@@ -287,7 +289,7 @@ async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> N
 
 async def test_states_are_counted_with_their_oldest(store: Store) -> None:
     await fill(store, many(60))
-    counts, oldest = await store.queries.states()
+    counts, oldest = await store.queries.state_counts()
     assert counts == dict.fromkeys(State, 0) | {
         State.QUEUED: 10,
         State.RUNNING: 10,
@@ -303,24 +305,24 @@ async def test_the_held_are_counted_by_their_hold(store: Store) -> None:
     await fill(
         store,
         [
-            *(make.held(id=JobId(f"a{n}"), hold_id="hold-a") for n in range(3)),
-            make.held(id=JobId("b"), hold_id="hold-b"),
-            make.held(id=JobId("free"), hold_id=None),
+            *(job_builders.held(id=JobId(f"a{n}"), hold_id="hold-a") for n in range(3)),
+            job_builders.held(id=JobId("b"), hold_id="hold-b"),
+            job_builders.held(id=JobId("free"), hold_id=None),
         ],
     )
-    assert await store.queries.held(["hold-b", "hold-a", "hold-c"]) == [1, 3, 0]
-    assert await store.queries.held([]) == []
+    assert await store.queries.held_counts(["hold-b", "hold-a", "hold-c"]) == [1, 3, 0]
+    assert await store.queries.held_counts([]) == []
 
 
 async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> None:
     await fill(
         store,
         [
-            make.queued(id=JobId("old"), queued_at=NOW - 50),
-            make.queued(id=JobId("first"), priority=5, queued_at=NOW - 10),
-            make.queued(id=JobId("kling"), target="kling", queued_at=NOW - 3),
-            make.running(id=JobId("r")),
-            make.queued(id=JobId("passed"), free_pass=True),
+            job_builders.queued(id=JobId("old"), queued_at=NOW - 50),
+            job_builders.queued(id=JobId("first"), priority=5, queued_at=NOW - 10),
+            job_builders.queued(id=JobId("kling"), target="kling", queued_at=NOW - 3),
+            job_builders.running(id=JobId("r")),
+            job_builders.queued(id=JobId("passed"), bypass_hold=True),
         ],
     )
     suno, kling = (Lane("default", Kind.MODEL, target) for target in ("suno", "kling"))
@@ -334,10 +336,10 @@ async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> Non
 async def test_rates_are_per_minute_over_the_last_window(store: Store) -> None:
     fresh, old = NOW - 10, NOW - 100
     jobs = [
-        changed(make.succeeded(id=JobId("s1")), created_at=old, since=fresh),
-        changed(make.succeeded(id=JobId("s2")), created_at=fresh, since=fresh),
-        changed(make.succeeded(id=JobId("s3")), created_at=old, since=old),
-        changed(make.dead(id=JobId("d")), created_at=old, since=fresh),
+        changed(job_builders.succeeded(id=JobId("s1")), created_at=old, since=fresh),
+        changed(job_builders.succeeded(id=JobId("s2")), created_at=fresh, since=fresh),
+        changed(job_builders.succeeded(id=JobId("s3")), created_at=old, since=old),
+        changed(job_builders.dead(id=JobId("d")), created_at=old, since=fresh),
     ]
     await fill(store, jobs)
     rates = await store.queries.rates(NOW)
@@ -351,14 +353,18 @@ async def test_a_target_without_its_kind_is_found_whatever_runs_by_that_name(
     store: Store, kinds: list[Kind], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [
-        make.queued(id=JobId(f"{kind}{n}"), kind=kind, target="suno")
+        job_builders.queued(id=JobId(f"{kind}{n}"), kind=kind, target="suno")
         for kind in kinds
         for n in range(5)
     ]
-    await fill(store, [*jobs, *(make.queued(id=JobId(f"x{n}"), target="x") for n in range(50))])
+    await fill(
+        store, [*jobs, *(job_builders.queued(id=JobId(f"x{n}"), target="x") for n in range(50))]
+    )
     if len(kinds) == 1:
-        monkeypatch.setattr(queries, "SCAN_MOST", 10)  # it does not look through the others
-    pages = await read_through(store, Filter(target="suno"), 4)
+        monkeypatch.setattr(
+            queries, "MAX_SCANNED_RECORDS", 10
+        )  # it does not look through the others
+    pages = await read_every_page(store, Filter(target="suno"), 4)
     assert sorted(job.id for page in pages for job in page) == sorted(job.id for job in jobs)
     assert len(pages) == -(-len(jobs) // 4)
     assert (await store.queries.page(Filter(target="nobody"), 5)).jobs == ()
@@ -368,11 +374,11 @@ async def test_a_span_of_time_is_gone_to_directly(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     jobs = [
-        make.queued(id=JobId(f"j{n:03}"), created_at=NOW + n, tags=("t",), batch="b")
+        job_builders.queued(id=JobId(f"j{n:03}"), created_at=NOW + n, tags=("t",), batch="b")
         for n in range(300)
     ]
     await fill(store, jobs)
-    monkeypatch.setattr(queries, "SCAN_MOST", 10)
+    monkeypatch.setattr(queries, "MAX_SCANNED_RECORDS", 10)
     wanted = [f"j{n:03}" for n in range(14, 9, -1)]
     for narrowed in (Filter(), Filter(tag="t"), Filter(batch="b"), Filter(target="suno")):
         spanned = replace(narrowed, since=NOW + 10, until=NOW + 15)

@@ -13,32 +13,32 @@ from arq import ArqRedis
 from redis.exceptions import ResponseError
 
 from jobs import transitions
-from jobs.effects import Looks
+from jobs.effects import PollHistory
 from jobs.indexes import Index
 from jobs.lanes import Lane
 from jobs.states import Kind, State
-from tests.unit.core.make import NOW, a_job, running
+from tests.unit.core.job_builders import NOW, a_job, running
 from worker.store import Store
 from worker.store.client import Argument, Client, Command
 from worker.store.commit import (
-    EVENTS_KEPT,
-    Act,
+    MAX_EVENT_ENTRIES,
     Change,
-    Extra,
-    Stored,
-    Transition,
+    NewAuditEntry,
+    SideWrites,
+    TransitionEvent,
+    VersionedJob,
     WakeUp,
     assemble,
-    gate_step,
+    canary_limit,
     lane_cap,
 )
-from worker.store.jobs import NextLook
+from worker.store.jobs import NextPoll
 from worker.store.keys import Keys
-from worker.store.scripts import NAMES, Scripts, source
+from worker.store.scripts import SCRIPT_NAMES, Scripts, source
 
 
 @dataclass(frozen=True, slots=True)
-class Head:
+class ScriptHead:
     """The head comment of a script."""
 
     what: str
@@ -47,12 +47,12 @@ class Head:
     returns: str
 
 
-def head(name: str) -> Head:
+def head(name: str) -> ScriptHead:
     lines = [line for line in source(name).splitlines() if line.startswith("--")]
     text = " ".join(line.removeprefix("--").strip() for line in lines)
     parts = re.fullmatch(r"(.+) KEYS: (.+) ARGV: (.+) Returns: (.+)", text)
     assert parts, f"{name}.lua: a head comment says what it does, KEYS, ARGV and Returns"
-    return Head(*(part.strip() for part in parts.groups()))
+    return ScriptHead(*(part.strip() for part in parts.groups()))
 
 
 def numbered(text: str) -> list[str]:
@@ -60,7 +60,7 @@ def numbered(text: str) -> list[str]:
     return re.findall(r"(?:^|[,;] )(\d+(?:\.\.)?) ", text)
 
 
-class Recorder(Client):
+class RecordingClient(Client):
     """Keeps what is sent, and answers with what is asked of it."""
 
     def __init__(self, reply: object) -> None:
@@ -82,7 +82,7 @@ def split(command: Command) -> tuple[list[Argument], list[Argument]]:
 
 
 def test_every_file_is_a_known_script() -> None:
-    assert sorted(NAMES) == sorted(
+    assert sorted(SCRIPT_NAMES) == sorted(
         file.name.removesuffix(".lua") for file in (files("worker.store") / "lua").iterdir()
     )
 
@@ -91,14 +91,14 @@ LONGEST = {"commit": 90}
 """It reads a grammar of its own, for many jobs at once; in two scripts it would not be one step."""
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SCRIPT_NAMES)
 def test_a_script_is_short_and_says_what_it_does(name: str) -> None:
     assert 8 <= len(source(name).splitlines()) <= LONGEST.get(name, 60)
     assert head(name).what[0].isupper()
     assert head(name).returns
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", SCRIPT_NAMES)
 def test_a_script_names_no_key_itself(name: str) -> None:
     """Every key comes in through KEYS: a cluster, and a reader, can tell what is touched."""
     lines = [line for line in source(name).splitlines() if not line.startswith("--")]
@@ -129,7 +129,7 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         ["field", b"old", b"new"],
     ),
     "mend": (
-        lambda scripts: scripts.strike("hash", "set", "1.aa", "j1"),
+        lambda scripts: scripts.remove_entry("hash", "set", "1.aa", "j1"),
         1,
         ["1", "2.."],
         ["1"],
@@ -158,7 +158,7 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
 @pytest.mark.parametrize("name", CALLS)
 async def test_a_wrapper_sends_what_the_head_comment_documents(name: str) -> None:
     call, reply, keys, args, sent_keys, sent_args = CALLS[name]
-    client = Recorder(reply)
+    client = RecordingClient(reply)
     await call(Scripts(client))
     (command,) = client.sent
     assert split(command) == (sent_keys, sent_args)
@@ -166,7 +166,7 @@ async def test_a_wrapper_sends_what_the_head_comment_documents(name: str) -> Non
 
 
 async def test_reschedule_sends_four_facts_a_job() -> None:
-    client = Recorder(2)
+    client = RecordingClient(2)
     rows = [("a", None, 1.5, "1:2:3:4"), ("b", 9.5, 2.5, "5:6:7:8")]
     assert await Scripts(client).reschedule(("inflight", "looks"), rows) == 2
     assert split(client.sent[0]) == (
@@ -180,12 +180,12 @@ async def test_reschedule_sends_four_facts_a_job() -> None:
     )
 
 
-async def test_what_a_poll_claims_comes_with_its_time_its_looks_and_the_next_one() -> None:
-    client = Recorder([[b"a", b"1.5", b"b", b"2"], [None, b"1:2:3:4"], b"7.25"])
+async def test_what_a_poll_claims_comes_with_its_time_its_poll_history_and_the_next_one() -> None:
+    client = RecordingClient([[b"a", b"1.5", b"b", b"2"], [None, b"1:2:3:4"], b"7.25"])
     found = await Scripts(client).poll(("inflight", "looks"), 3, 9, 5)
     assert found == ([("a", 1.5, None), ("b", 2.0, b"1:2:3:4")], 7.25)
     none: list[bytes] = []
-    assert await Scripts(Recorder([none, none, b""])).poll(("i", "l"), 3, 9, 5) == ([], None)
+    assert await Scripts(RecordingClient([none, none, b""])).poll(("i", "l"), 3, 9, 5) == ([], None)
 
 
 # commit.lua speaks a small language of operations.
@@ -201,7 +201,7 @@ def grammar() -> dict[str, int]:
 
 
 @dataclass(frozen=True, slots=True)
-class Read:
+class ParsedChange:
     """A change, as one reads it who has the head comment only."""
 
     key: str
@@ -215,9 +215,9 @@ class Read:
     """The letters in order."""
 
 
-def read(keys: Sequence[str], args: Sequence[Argument]) -> list[Read]:
+def parse_changes(keys: Sequence[str], args: Sequence[Argument]) -> list[ParsedChange]:
     """The changes of a call, read by the grammar of the head comment."""
-    found: list[Read] = []
+    found: list[ParsedChange] = []
     rest = list(args)
     while rest:
         number, *header, count = rest[:HEADER]
@@ -228,7 +228,7 @@ def read(keys: Sequence[str], args: Sequence[Argument]) -> list[Read]:
         assert isinstance(length, int)
         ops, letters = operations(keys, rest[:length])
         key = keys[number - 1] if number else ""
-        found.append(Read(key, header, fields, ops, letters))
+        found.append(ParsedChange(key, header, fields, ops, letters))
         rest = rest[length:]
     return found
 
@@ -255,22 +255,24 @@ KEYS = Keys("t")
 
 def admission() -> Change:
     before = a_job(tags=("old",))
-    after = transitions.admit(before, NOW, hop="h", lease_until=NOW, gates=("g",))
-    extra = Extra(b"{}", b"[]", (gate_step("g", 1), lane_cap(before.lane, 2)))
+    after = transitions.admit(
+        before, NOW, submit_token="h", lease_until=NOW, opening_hold_ids=("g",)
+    )
+    extra = SideWrites(b"{}", b"[]", (canary_limit("g", 1), lane_cap(before.lane, 2)))
     return Change(KEYS, "j1", "1.aa").write(before, after, extra)
 
 
 def parked_by_ann() -> Change:
-    before, act = a_job(id="j4"), Act(NOW, "ann", "park", "j4", "so", 1)
-    after = transitions.park(before, NOW, by="ann", note="so")
-    return Change(KEYS, "j4", "1.cc").write(before, after, Extra(act=act))
+    before, act = a_job(id="j4"), NewAuditEntry(NOW, "ann", "park", "j4", "so", 1)
+    after = transitions.park_manual(before, NOW, by="ann", note="so")
+    return Change(KEYS, "j4", "1.cc").write(before, after, SideWrites(audit_entry=act))
 
 
 def everything_there_is() -> list[Change]:
     """Changes that use every operation there is."""
     return [
         admission(),
-        Change(KEYS, "j2", "").write(None, a_job(id="j2", tags=("new",)), Extra()),
+        Change(KEYS, "j2", "").write(None, a_job(id="j2", tags=("new",)), SideWrites()),
         Change(KEYS, "", "").wake(WakeUp("j1:h", b"{}", 1, 1000)),
         Change(KEYS, "j3", "7.bb").delete(running(id="j3")),
         parked_by_ann(),
@@ -280,8 +282,10 @@ def everything_there_is() -> list[Change]:
 def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     changes = everything_there_is()
     keys, args = assemble(changes)
-    admitted, queued_, wake, deleted, parked = read(keys, args)
-    assert {letter for change in read(keys, args) for letter in change.letters} == set(grammar())
+    admitted, queued_, wake, deleted, parked = parse_changes(keys, args)
+    assert {letter for change in parse_changes(keys, args) for letter in change.letters} == set(
+        grammar()
+    )
     assert len(set(keys)) == len(keys), "a key is named once, however many changes name it"
     assert (admitted.key, queued_.key, wake.key, deleted.key) == (
         *("t:job:j1", "t:job:j2"),
@@ -304,16 +308,16 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert ["t:inflight", "j3"] in deleted.ops["R"]
     assert parked.ops["L"] == [["t:audit", NOW, "ann", "park", "j4", "so", 1]]
     ((events, kept, event),) = admitted.ops["E"]
-    assert (events, kept) == ("t:events", EVENTS_KEPT)
+    assert (events, kept) == ("t:events", MAX_EVENT_ENTRIES)
     assert isinstance(event, bytes)
-    told = Transition("j1", "default/model/suno", State.QUEUED, State.SUBMITTING, NOW)
-    assert msgspec.json.decode(event, type=Transition) == told
+    told = TransitionEvent("j1", "default/model/suno", State.QUEUED, State.SUBMITTING, NOW)
+    assert msgspec.json.decode(event, type=TransitionEvent) == told
 
 
 def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() -> None:
-    for change in read(*assemble(everything_there_is())):
+    for change in parse_changes(*assemble(everything_there_is())):
         assert "C" not in change.letters.lstrip("C")
-    assert read(*assemble([admission()]))[0].letters.startswith("CC")
+    assert parse_changes(*assemble([admission()]))[0].letters.startswith("CC")
 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
@@ -324,7 +328,7 @@ def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
 
 
 async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
-    client = Recorder([b"ok"] * 5)
+    client = RecordingClient([b"ok"] * 5)
     scripts, changes = Scripts(client), everything_there_is()
     assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 5
     (command,) = client.sent
@@ -333,14 +337,14 @@ async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
 
 def test_a_revision_counts_up_and_is_never_the_same_twice() -> None:
     job = a_job()
-    first, other = (Change(KEYS, "j1", "").write(None, job, Extra()).rev for _ in range(2))
+    first, other = (Change(KEYS, "j1", "").write(None, job, SideWrites()).rev for _ in range(2))
     assert first != other
     assert first.startswith("1.")
-    assert Change(KEYS, "j1", "41.beef").write(job, job, Extra()).rev.startswith("42.")
+    assert Change(KEYS, "j1", "41.beef").write(job, job, SideWrites()).rev.startswith("42.")
 
 
 async def test_an_unknown_operation_is_refused(store: Store) -> None:
-    change = Change(store.keys, "j1", "").write(None, a_job(), Extra())
+    change = Change(store.keys, "j1", "").write(None, a_job(), SideWrites())
     change.ops.append(("Z", change.key, 1))
     with pytest.raises(ResponseError, match="unknown operation Z"):
         await Scripts(store.client).commit(change)
@@ -354,32 +358,34 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     stored = await store.jobs.create(running(), b"{}")
     assert stored is not None
     await forget()
-    written = await store.jobs.commit(stored, transitions.ask_cancel(stored.job, NOW))
-    assert isinstance(written, Stored)
+    written = await store.jobs.commit(stored, transitions.request_cancel(stored.job, NOW))
+    assert isinstance(written, VersionedJob)
     await forget()
     due, _ = await store.jobs.claim_polls(NOW, NOW + 9, 5)
     assert len(due) == 1
     await forget()
-    assert await store.jobs.reschedule([NextLook(stored.job, NOW + 5, Looks(1))]) == 1
+    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(1))]) == 1
     await forget()
     assert await Scripts(store.client).swap(f"{store.keys.namespace}:h", "f", b"", b"v")
     await forget()
-    assert not await store.jobs.strike(stored, Index.DUE)
+    assert not await store.jobs.remove_stale_entry(stored, Index.DUE)
     await forget()
     assert await store.lanes.retire(Lane("default", Kind.MODEL, "suno"))
 
 
-async def test_a_server_that_forgot_a_script_is_told_it_once(store: Store) -> None:
-    scripts = Counting(store.client)
+async def test_a_server_that_forgot_a_script_is_sent_it_once(store: Store) -> None:
+    scripts = LoadRecordingScripts(store.client)
     await store.client.call("SCRIPT FLUSH")
     for number in range(3):
-        change = Change(store.keys, f"j{number}", "").write(None, a_job(id=f"j{number}"), Extra())
+        change = Change(store.keys, f"j{number}", "").write(
+            None, a_job(id=f"j{number}"), SideWrites()
+        )
         assert await scripts.commit(change) == "ok"
     assert scripts.loaded == ["commit"]
     assert await store.client.call("ZCARD", store.keys.index(Index.ALL)) == 3
 
 
-class Counting(Scripts):
+class LoadRecordingScripts(Scripts):
     """Notes which scripts it loads."""
 
     def __init__(self, client: Client) -> None:

@@ -9,7 +9,7 @@ import click
 import pytest
 
 from config.settings import Settings
-from jobs.outcomes import PollAnswer, Refused, SubmitAnswer
+from jobs.outcomes import PollOutcome, Refused, SubmitOutcome
 from tools.docs import error_table_page, settings_page
 from worker.cli.main import commands
 
@@ -59,9 +59,9 @@ def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None
     assert found == wanted, f"docs/{name} is stale: run `make docs`"
 
 
-def test_every_kind_of_answer_has_its_row() -> None:
-    assert {*error_table_page.ON_SUBMIT, Refused} == set(SubmitAnswer.__args__)
-    assert set(error_table_page.ON_LOOK) == set(PollAnswer.__args__)
+def test_every_kind_of_outcome_has_its_row() -> None:
+    assert {*error_table_page.ON_SUBMIT, Refused} == set(SubmitOutcome.__args__)
+    assert set(error_table_page.ON_POLL) == set(PollOutcome.__args__)
 
 
 # --- What pages point at -------------------------------------------------------------------------

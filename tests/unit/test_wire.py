@@ -9,30 +9,30 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.error_table import ANYTHING_ELSE, TABLE, Disposition, Verdicts
+from jobs.error_table import ERROR_RULES, OUTSIDE_CONTRACT, Disposition, ErrorTable
 from jobs.outcomes import (
     Accepted,
-    Fault,
     Finished,
     Lost,
-    Missing,
-    NoLook,
-    PollAnswer,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
     Refused,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
-    SubmitAnswer,
+    SubmitOutcome,
 )
 from jobs.states import Kind, Mode
 from worker.provider.knouds import calls, wire
 from worker.provider.port import (
-    CancelAnswer,
-    CancelNotThere,
-    CancelTaken,
+    CallFailure,
+    CancelAccepted,
+    CancelNotFound,
+    CancelOutcome,
     Identity,
-    QuotaSeen,
-    Trouble,
+    RateLimitSeen,
     WebhookEvent,
     WorkflowSchema,
 )
@@ -94,7 +94,7 @@ def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
     ],
 )
 def test_a_call_is_written_as_documented(
-    request_made: calls.Request, method: str, path: str
+    request_made: calls.HttpRequest, method: str, path: str
 ) -> None:
     assert (request_made.method, request_made.path) == (method, path)
     assert request_made.headers["x-api-key"] == "k"
@@ -118,14 +118,14 @@ def test_a_request_shows_neither_key_nor_inputs() -> None:
 
 NEITHER = "neither accepted nor a usable result"
 NOT_JSON = "an answer that is not a JSON object"
-SUBMITS: list[tuple[str, int, object, SubmitAnswer]] = [
+SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("async", 200, ACCEPTED, Accepted(ID, "kie_1")),
     ("async, 202", 202, ACCEPTED, Accepted(ID, "kie_1")),
     (
         "a webhook will come",
         200,
         {**ACCEPTED, "webhookDelivery": {"configured": True, "url": "https://x"}},
-        Accepted(ID, "kie_1", webhook=True),
+        Accepted(ID, "kie_1", expects_webhook=True),
     ),
     ("a number as id", 200, {"_async": True, "executionId": 42}, Accepted("42")),
     ("members of other types", 200, {**ACCEPTED, "requestId": [], "status": 3}, Accepted(ID)),
@@ -155,7 +155,7 @@ SUBMITS: list[tuple[str, int, object, SubmitAnswer]] = [
     ("success, result false", 200, {"result": False}, Lost(NEITHER, 200)),
     ("success, result blank", 200, {"result": ""}, Lost(NEITHER, 200)),
     ("an id without the flag", 200, without(ACCEPTED, "_async"), Lost(f"{NEITHER}; it names execution {ID}", 200)),
-    ("success: false with a code", 200, {"success": False, "code": "EXECUTION_FAILED", "error": "no"}, Refused(Fault("EXECUTION_FAILED", "no", 200))),
+    ("success: false with a code", 200, {"success": False, "code": "EXECUTION_FAILED", "error": "no"}, Refused(ProviderError("EXECUTION_FAILED", "no", 200))),
     ("success: false without a code", 200, {"success": False, "error": "no"}, Lost("success: false without a code no", 200)),
     ("success: false, but accepted", 200, {**ACCEPTED, "success": False, "code": "X"}, Accepted(ID, "kie_1")),
     ("HTML", 200, HTML, Lost(NOT_JSON, 200)),
@@ -164,63 +164,65 @@ SUBMITS: list[tuple[str, int, object, SubmitAnswer]] = [
     ("no content", 204, b"", Lost(NOT_JSON, 204)),
     ("a list", 200, b"[1]", Lost(NOT_JSON, 200)),
     ("endless nesting", 200, b'{"result": ' + b"[" * 200_000, Lost(NOT_JSON, 200)),
-    ("moved", 307, b"", Refused(Fault(None, "", 307, readable=False))),
-    ("moved, with JSON", 302, {"error": "see there"}, Refused(Fault(None, "see there", 302))),
-    ("a proxy's 502", 502, HTML, Refused(Fault(None, "", 502, readable=False))),
-    ("a 504 of nothing", 504, b"", Refused(Fault(None, "", 504, readable=False))),
-    ("JSON that is no object", 500, b'"oops"', Refused(Fault(None, "", 500, readable=False))),
-    ("an error without a code", 401, {"error": "Invalid API key"}, Refused(Fault(None, "Invalid API key", 401))),
-    ("an error as an object", 500, {"error": {"code": "EXECUTION_FAILED", "message": "no"}}, Refused(Fault("EXECUTION_FAILED", "no", 500))),
-    ("a code beside the object", 500, {"error": {"code": "INNER", "message": "no"}, "code": "OUTER"}, Refused(Fault("OUTER", "no", 500))),
-    ("a code that is a number", 400, {"error": "no", "code": 42}, Refused(Fault(None, "no", 400))),
-    ("an error that is a number", 400, {"error": 42}, Refused(Fault(None, "42", 400))),
-    ("an error that is a list", 400, {"error": ["no"], "message": "why"}, Refused(Fault(None, "why", 400))),
-    ("a lower-case code", 402, {"error": "used up", "code": "grant_exhausted"}, Refused(Fault("grant_exhausted", "used up", 402))),
-    ("required", 403, {"error": "no", "code": "CAPABILITY_DENIED", "required": "model:run"}, Refused(Fault("CAPABILITY_DENIED", "no", 403, required="model:run"))),
-    ("required, several", 403, {"error": "no", "required": ["a", "b"]}, Refused(Fault(None, "no", 403, required="a, b"))),
-    ("attempted", 403, {"error": "no", "attempted": "model:run"}, Refused(Fault(None, "no", 403, required="model:run"))),
-    ("upstream's status", 500, {"error": "no", "code": "PROVIDER_SUBMIT_FAILED", "providerStatus": 503, "providerBody": "hush"}, Refused(Fault("PROVIDER_SUBMIT_FAILED", "no", 500, provider_status="503"))),
-    ("upstream's status, a text", 500, {"error": "no", "providerStatus": "timeout"}, Refused(Fault(None, "no", 500, provider_status="timeout"))),
-    ("a text over several lines", 400, {"error": " a\n\tb\x1b[31m "}, Refused(Fault(None, "a b [31m", 400))),
-    ("a status nobody knows", 799, {"error": "no", "code": "NEW"}, Refused(Fault("NEW", "no", 799))),
+    ("moved", 307, b"", Refused(ProviderError(None, "", 307, is_readable=False))),
+    ("moved, with JSON", 302, {"error": "see there"}, Refused(ProviderError(None, "see there", 302))),
+    ("a proxy's 502", 502, HTML, Refused(ProviderError(None, "", 502, is_readable=False))),
+    ("a 504 of nothing", 504, b"", Refused(ProviderError(None, "", 504, is_readable=False))),
+    ("JSON that is no object", 500, b'"oops"', Refused(ProviderError(None, "", 500, is_readable=False))),
+    ("an error without a code", 401, {"error": "Invalid API key"}, Refused(ProviderError(None, "Invalid API key", 401))),
+    ("an error as an object", 500, {"error": {"code": "EXECUTION_FAILED", "message": "no"}}, Refused(ProviderError("EXECUTION_FAILED", "no", 500))),
+    ("a code beside the object", 500, {"error": {"code": "INNER", "message": "no"}, "code": "OUTER"}, Refused(ProviderError("OUTER", "no", 500))),
+    ("a code that is a number", 400, {"error": "no", "code": 42}, Refused(ProviderError(None, "no", 400))),
+    ("an error that is a number", 400, {"error": 42}, Refused(ProviderError(None, "42", 400))),
+    ("an error that is a list", 400, {"error": ["no"], "message": "why"}, Refused(ProviderError(None, "why", 400))),
+    ("a lower-case code", 402, {"error": "used up", "code": "grant_exhausted"}, Refused(ProviderError("grant_exhausted", "used up", 402))),
+    ("required", 403, {"error": "no", "code": "CAPABILITY_DENIED", "required": "model:run"}, Refused(ProviderError("CAPABILITY_DENIED", "no", 403, required_capability="model:run"))),
+    ("required, several", 403, {"error": "no", "required": ["a", "b"]}, Refused(ProviderError(None, "no", 403, required_capability="a, b"))),
+    ("attempted", 403, {"error": "no", "attempted": "model:run"}, Refused(ProviderError(None, "no", 403, required_capability="model:run"))),
+    ("upstream's status", 500, {"error": "no", "code": "PROVIDER_SUBMIT_FAILED", "providerStatus": 503, "providerBody": "hush"}, Refused(ProviderError("PROVIDER_SUBMIT_FAILED", "no", 500, provider_status="503"))),
+    ("upstream's status, a text", 500, {"error": "no", "providerStatus": "timeout"}, Refused(ProviderError(None, "no", 500, provider_status="timeout"))),
+    ("a text over several lines", 400, {"error": " a\n\tb\x1b[31m "}, Refused(ProviderError(None, "a b [31m", 400))),
+    ("a status nobody knows", 799, {"error": "no", "code": "NEW"}, Refused(ProviderError("NEW", "no", 799))),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"), [row[1:] for row in SUBMITS], ids=[row[0] for row in SUBMITS]
 )
-def test_an_answer_to_a_submit_is_read(status: int, body: object, expected: SubmitAnswer) -> None:
+def test_an_answer_to_a_submit_is_read(status: int, body: object, expected: SubmitOutcome) -> None:
     assert wire.read_submit(status, {}, encoded(body), NOW) == expected
 
 
-@pytest.mark.parametrize("row", [r for r in TABLE if r.http_status], ids=lambda r: f"{r.code}")
-def test_every_row_of_the_verdict_table_is_found_from_an_answer(row: Any) -> None:
+@pytest.mark.parametrize(
+    "row", [r for r in ERROR_RULES if r.http_status], ids=lambda r: f"{r.code}"
+)
+def test_every_row_of_the_error_table_is_found_from_an_answer(row: Any) -> None:
     body = encoded({"error": "no"} | ({"code": row.code} if row.code else {}))
     answer = wire.read_submit(row.http_status, {}, body, NOW)
     assert isinstance(answer, Refused)
-    assert Verdicts({}).on_call(answer.fault) is row
+    assert ErrorTable({}).rule_for_submit(answer.error) is row
 
 
 @pytest.mark.parametrize("status", [301, 500, 502, 504])
 def test_a_page_of_a_proxy_is_no_certain_refusal(status: int) -> None:
     answer = wire.read_submit(status, {}, HTML, NOW)
     assert isinstance(answer, Refused)
-    assert Verdicts({}).on_call(answer.fault).disposition is Disposition.UNCERTAIN
+    assert ErrorTable({}).rule_for_submit(answer.error).disposition is Disposition.UNCERTAIN
 
 
 def test_a_refusal_with_a_2xx_is_left_to_the_table() -> None:
     answer = wire.read_submit(200, {}, encoded({"success": False, "code": "NEW"}), NOW)
     assert isinstance(answer, Refused)
-    assert Verdicts({}).on_call(answer.fault) is ANYTHING_ELSE
+    assert ErrorTable({}).rule_for_submit(answer.error) is OUTSIDE_CONTRACT
 
 
 def test_a_message_is_short_and_holds_no_key() -> None:
     body = encoded({"error": "bad key knouds_live_abc-DEF_123 " + "x" * 9_000})
     answer = wire.read_submit(401, {}, body, NOW)
     assert isinstance(answer, Refused)
-    assert "abc" not in answer.fault.message
-    assert "knouds_live_…" in answer.fault.message
-    assert len(answer.fault.message) == 500
+    assert "abc" not in answer.error.message
+    assert "knouds_live_…" in answer.error.message
+    assert len(answer.error.message) == 500
 
 
 # Waiting.
@@ -261,7 +263,7 @@ def test_how_long_to_wait(
         else wire.read_submit(status, {**headers, **DATE}, encoded(body))
     )
     assert isinstance(answer, Refused)
-    assert answer.fault.retry_after_s == expected
+    assert answer.error.retry_after_s == expected
 
 
 @pytest.mark.parametrize(
@@ -273,23 +275,25 @@ def test_how_long_to_wait(
                 "x-ratelimit-remaining": "42",
                 "x-ratelimit-reset": f"{NOW + 30:.0f}",
             },
-            QuotaSeen(100, 42, NOW + 30),
+            RateLimitSeen(100, 42, NOW + 30),
         ),
-        ({"x-ratelimit-remaining": "0"}, QuotaSeen(None, 0, None)),
-        ({"x-ratelimit-limit": "100"}, QuotaSeen(100, None, None)),
-        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, QuotaSeen(100, None, NOW)),
+        ({"x-ratelimit-remaining": "0"}, RateLimitSeen(None, 0, None)),
+        ({"x-ratelimit-limit": "100"}, RateLimitSeen(100, None, None)),
+        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, RateLimitSeen(100, None, NOW)),
         ({"x-ratelimit-limit": "unlimited", "x-ratelimit-remaining": "-1"}, None),
         ({"x-ratelimit-reset": f"{NOW:.0f}"}, None),
         ({}, None),
     ],
 )
-def test_quota_is_read_from_headers(headers: Mapping[str, str], expected: QuotaSeen | None) -> None:
-    assert wire.read_quota(headers, NOW) == expected
+def test_rate_limits_are_read_from_headers(
+    headers: Mapping[str, str], expected: RateLimitSeen | None
+) -> None:
+    assert wire.read_rate_limit(headers, NOW) == expected
 
 
 # Polls.
 
-POLLS: list[tuple[str, int, object, PollAnswer]] = [
+POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("processing", 200, {"status": "processing"}, StillRunning("processing")),
     ("cancel requested", 200, {"status": "cancel_requested"}, StillRunning("cancel_requested")),
     ("a status nobody knows", 200, {"status": "Queued-Somewhere else"}, StillRunning("queued_somewhere_else")),
@@ -299,32 +303,32 @@ POLLS: list[tuple[str, int, object, PollAnswer]] = [
     ("COMPLETED", 200, {"status": "COMPLETED", "result": {"a": 1}}, Finished(b'{"a": 1}')),
     ("completed, nothing", 200, {"status": "completed"}, Lost("completed without a usable result", 200)),
     ("completed, empty", 200, {"status": "completed", "result": {}}, Lost("completed without a usable result", 200)),
-    ("failed, an object", 200, {"status": "failed", "error": {"code": "EXECUTION_FAILED", "message": "no"}}, RunFailed(Fault("EXECUTION_FAILED", "no"))),
-    ("failed, a text", 200, {"status": "failed", "error": "no", "code": "EXECUTION_FAILED"}, RunFailed(Fault("EXECUTION_FAILED", "no"))),
-    ("failed, no code", 200, {"status": "failed", "error": "no"}, RunFailed(Fault(None, "no"))),
-    ("failed, no word", 200, {"status": "failed"}, RunFailed(Fault(None))),
-    ("failed upstream", 200, {"status": "failed", "error": {"code": "X"}, "providerStatus": 422}, RunFailed(Fault("X", provider_status="422"))),
+    ("failed, an object", 200, {"status": "failed", "error": {"code": "EXECUTION_FAILED", "message": "no"}}, RunFailed(ProviderError("EXECUTION_FAILED", "no"))),
+    ("failed, a text", 200, {"status": "failed", "error": "no", "code": "EXECUTION_FAILED"}, RunFailed(ProviderError("EXECUTION_FAILED", "no"))),
+    ("failed, no code", 200, {"status": "failed", "error": "no"}, RunFailed(ProviderError(None, "no"))),
+    ("failed, no word", 200, {"status": "failed"}, RunFailed(ProviderError(None))),
+    ("failed upstream", 200, {"status": "failed", "error": {"code": "X"}, "providerStatus": 422}, RunFailed(ProviderError("X", provider_status="422"))),
     ("cancelled", 200, {"status": "cancelled"}, RunCancelled()),
     ("CANCELED", 200, {"status": "CANCELED"}, RunCancelled()),
     ("cancelled, finished first", 200, {"status": "cancelled", "result": [1], "cost": 3}, RunCancelled(b"[1]", 3.0)),
     ("cancelled, nothing", 200, {"status": "cancelled", "result": {}}, RunCancelled()),
-    ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, Missing(Fault("EXECUTION_NOT_FOUND", "gone", 404))),
-    ("a page that is not there", 404, HTML, Missing(Fault(None, "", 404, readable=False))),
-    ("bad key", 401, {"error": "bad key"}, NoLook("HTTP_401: bad key", 401)),
-    ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, NoLook("CAPABILITY_DENIED: no", 403)),
-    ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, NoLook("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
-    ("down", 503, b"", NoLook(f"HTTP_503: {NOT_JSON}", 503)),
-    ("moved", 302, b"", NoLook(f"HTTP_302: {NOT_JSON}", 302)),
-    ("gone", 410, {}, NoLook("HTTP_410", 410)),
-    ("a page", 200, HTML, NoLook(NOT_JSON, 200)),
-    ("nothing", 200, b"", NoLook(NOT_JSON, 200)),
+    ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 404))),
+    ("a page that is not there", 404, HTML, RunMissing(ProviderError(None, "", 404, is_readable=False))),
+    ("bad key", 401, {"error": "bad key"}, PollFailed("HTTP_401: bad key", 401)),
+    ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, PollFailed("CAPABILITY_DENIED: no", 403)),
+    ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, PollFailed("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
+    ("down", 503, b"", PollFailed(f"HTTP_503: {NOT_JSON}", 503)),
+    ("moved", 302, b"", PollFailed(f"HTTP_302: {NOT_JSON}", 302)),
+    ("gone", 410, {}, PollFailed("HTTP_410", 410)),
+    ("a page", 200, HTML, PollFailed(NOT_JSON, 200)),
+    ("nothing", 200, b"", PollFailed(NOT_JSON, 200)),
 ]  # fmt: skip
 
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"), [row[1:] for row in POLLS], ids=[row[0] for row in POLLS]
 )
-def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollAnswer) -> None:
+def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollOutcome) -> None:
     assert wire.read_poll(status, {}, encoded(body), NOW) == expected
 
 
@@ -334,19 +338,21 @@ def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollAn
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
     [
-        (200, {"status": "cancel-requested"}, CancelTaken("cancel_requested")),
-        (202, b"", CancelTaken("unknown")),
-        (200, {"success": True}, CancelTaken("unknown")),
-        (404, {"error": "gone"}, CancelNotThere(Fault(None, "gone", 404))),
-        (409, {"error": "late"}, Trouble("HTTP_409: late", Fault(None, "late", 409))),
+        (200, {"status": "cancel-requested"}, CancelAccepted("cancel_requested")),
+        (202, b"", CancelAccepted("unknown")),
+        (200, {"success": True}, CancelAccepted("unknown")),
+        (404, {"error": "gone"}, CancelNotFound(ProviderError(None, "gone", 404))),
+        (409, {"error": "late"}, CallFailure("HTTP_409: late", ProviderError(None, "late", 409))),
         (
             503,
             b"",
-            Trouble(f"HTTP_503: {NOT_JSON}", Fault(None, http_status=503, readable=False)),
+            CallFailure(
+                f"HTTP_503: {NOT_JSON}", ProviderError(None, http_status=503, is_readable=False)
+            ),
         ),
     ],
 )
-def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: CancelAnswer) -> None:
+def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: CancelOutcome) -> None:
     assert wire.read_cancel(status, {}, encoded(body), NOW) == expected
 
 
@@ -359,15 +365,19 @@ def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: Canc
             Identity("u", "pro", ("model:run",)),
         ),
         (200, {"tier": 3, "capabilities": "all"}, Identity()),
-        (401, {"error": "bad"}, Trouble("HTTP_401: bad", Fault(None, "bad", 401))),
+        (401, {"error": "bad"}, CallFailure("HTTP_401: bad", ProviderError(None, "bad", 401))),
         (
             200,
             HTML,
-            Trouble(f"HTTP_200: {NOT_JSON}", Fault(None, http_status=200, readable=False)),
+            CallFailure(
+                f"HTTP_200: {NOT_JSON}", ProviderError(None, http_status=200, is_readable=False)
+            ),
         ),
     ],
 )
-def test_a_key_knows_whose_it_is(status: int, body: object, expected: Identity | Trouble) -> None:
+def test_a_key_knows_whose_it_is(
+    status: int, body: object, expected: Identity | CallFailure
+) -> None:
     assert wire.read_whoami(status, {}, encoded(body), NOW) == expected
 
 
@@ -375,7 +385,7 @@ def test_a_schema_says_what_a_run_may_cost() -> None:
     body = encoded({"name": "My flow", "fields": [{"name": "a"}], "estimatedCreditCost": 36})
     assert wire.read_schema(200, {}, body) == WorkflowSchema(body, "My flow", None, 36.0)
     refused = wire.read_schema(404, {"retry-after": "4"}, encoded({"error": "none"}))
-    assert isinstance(refused, Trouble)
+    assert isinstance(refused, CallFailure)
     assert (refused.http_status, refused.retry_after_s) == (404, 4.0)
 
 
@@ -399,7 +409,7 @@ COMPLETED = {"event": "execution.completed", "executionId": ID, "requestId": "r"
                 "executionId": ID,
                 "error": {"code": "X", "message": "m"},
             },
-            WebhookEvent("execution.failed", ID, None, RunFailed(Fault("X", "m"))),
+            WebhookEvent("execution.failed", ID, None, RunFailed(ProviderError("X", "m"))),
         ),
         (
             {"event": "execution.cancelled", "executionId": ID, "result": [1]},
@@ -466,13 +476,13 @@ def test_no_answer_makes_the_wire_raise(
 ) -> None:
     submitted = wire.read_submit(status, headers, body, now)
     polled = wire.read_poll(status, headers, body, now)
-    assert isinstance(submitted, get_args(SubmitAnswer))
-    assert isinstance(polled, get_args(PollAnswer))
-    assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelAnswer))
-    assert isinstance(wire.read_whoami(status, headers, body, now), Identity | Trouble)
-    assert isinstance(wire.read_schema(status, headers, body, now), WorkflowSchema | Trouble)
+    assert isinstance(submitted, get_args(SubmitOutcome))
+    assert isinstance(polled, get_args(PollOutcome))
+    assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelOutcome))
+    assert isinstance(wire.read_whoami(status, headers, body, now), Identity | CallFailure)
+    assert isinstance(wire.read_schema(status, headers, body, now), WorkflowSchema | CallFailure)
     wire.read_webhook(body)
-    wire.read_quota(headers, NOW)
+    wire.read_rate_limit(headers, NOW)
 
 
 @CALM
@@ -482,7 +492,7 @@ def test_only_a_2xx_is_ever_a_run_or_a_result(
 ) -> None:
     is_2xx = 200 <= status < 300
     assert is_2xx or isinstance(wire.read_submit(status, headers, body), Refused)
-    assert is_2xx or isinstance(wire.read_poll(status, headers, body), Missing | NoLook)
+    assert is_2xx or isinstance(wire.read_poll(status, headers, body), RunMissing | PollFailed)
 
 
 @CALM
@@ -492,9 +502,9 @@ def test_a_wait_is_never_negative_nor_longer_than_an_hour(
 ) -> None:
     answer = wire.read_submit(429, headers, body, NOW)
     assert isinstance(answer, Refused)
-    wait = answer.fault.retry_after_s
+    wait = answer.error.retry_after_s
     assert wait is None or 0 <= wait <= 3600
-    quota = wire.read_quota(headers, NOW)
+    quota = wire.read_rate_limit(headers, NOW)
     reset_at = quota.reset_at if quota else None
     assert reset_at is None or NOW <= reset_at <= NOW + 3600
 

@@ -6,8 +6,8 @@ import pytest
 from arq import ArqRedis
 from pydantic import SecretStr
 
-from tests.engine.stack import stack
-from tests.webhooks.hooked import NEXT_SECRET, SECRET, Hooked
+from tests.engine.live_system import live_system
+from tests.webhooks.webhook_system import NEXT_SECRET, SECRET, WebhookSystem
 from worker.api import running as serving
 from worker.engine import webhook_processor
 from worker.sandbox import SandboxConfig, running
@@ -16,7 +16,7 @@ from worker.sandbox import SandboxConfig, running
 @pytest.fixture(autouse=True)
 def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Leases of a test are short, so what they leave is looked for often."""
-    monkeypatch.setattr(webhook_processor, "LOOK_S", 0.1)
+    monkeypatch.setattr(webhook_processor, "TICK_S", 0.1)
 
 
 @pytest.fixture
@@ -29,13 +29,13 @@ async def sandbox() -> AsyncGenerator[str]:
 @pytest.fixture
 async def hooked(
     redis: ArqRedis, redis_url: str, namespace: str, sandbox: str
-) -> AsyncGenerator[Hooked]:
+) -> AsyncGenerator[WebhookSystem]:
     """A system whose provider delivers; without a worker: the test starts those it needs."""
     secrets = SecretStr(f"{SECRET},{NEXT_SECRET}")
     changes = {"webhook_secret": secrets, "http_port": 0, "max_result_bytes": 65_536}
     async with (
-        stack(redis, redis_url, namespace, sandbox, **changes) as system,
+        live_system(redis, redis_url, namespace, sandbox, **changes) as system,
         serving(system.settings, system.store) as api,
     ):
-        await system.tell_sandbox("webhook", url=f"{api}/webhooks/knouds", secret=SECRET)
-        yield Hooked(system, api)
+        await system.sandbox_admin("webhook", url=f"{api}/webhooks/knouds", secret=SECRET)
+        yield WebhookSystem(system, api)

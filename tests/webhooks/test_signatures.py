@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.webhooks import DIGESTS_MOST, HEADER_MOST, Signature, next_look, read_signature
-from tests.webhooks.hooked import NEXT_SECRET, SECRET, signed
+from jobs.webhooks import MAX_DIGESTS, MAX_HEADER_CHARS, Signature, next_match_at, parse_signature
+from tests.webhooks.webhook_system import NEXT_SECRET, SECRET, signed
 
 NOW = 1_760_000_000
 HEX = "ab" * 32
@@ -20,11 +20,11 @@ def secrets(*texts: str) -> list[bytes]:
 
 
 def test_a_signature_is_the_one_the_provider_documents() -> None:
-    found = read_signature(signed(BODY, at=NOW))
+    found = parse_signature(signed(BODY, at=NOW))
     made = hmac.new(SECRET.encode(), b"1760000000." + BODY, hashlib.sha256).digest()
     assert found is not None
     assert found == Signature("1760000000", (made,))
-    assert found.is_of(BODY, secrets(SECRET))
+    assert found.matches(BODY, secrets(SECRET))
 
 
 @pytest.mark.parametrize(
@@ -37,7 +37,7 @@ def test_a_signature_is_the_one_the_provider_documents() -> None:
     ],
 )
 def test_a_header_is_read_whatever_stands_beside(header: str) -> None:
-    assert read_signature(header) == Signature(str(NOW), (bytes.fromhex(HEX),))
+    assert parse_signature(header) == Signature(str(NOW), (bytes.fromhex(HEX),))
 
 
 @pytest.mark.parametrize(
@@ -60,20 +60,20 @@ def test_a_header_is_read_whatever_stands_beside(header: str) -> None:
         f"t={'9' * 400},v1={HEX}",
         f"t={NOW};v1={HEX}",
         f"T={NOW},V1={HEX}",
-        f"t={NOW}" + f",v1={HEX}" * (DIGESTS_MOST + 1),
-        f"t={NOW},v1={HEX},x=" + "y" * HEADER_MOST,
+        f"t={NOW}" + f",v1={HEX}" * (MAX_DIGESTS + 1),
+        f"t={NOW},v1={HEX},x=" + "y" * MAX_HEADER_CHARS,
     ],
 )
 def test_anything_else_is_no_signature(header: str) -> None:
-    assert read_signature(header) is None
+    assert parse_signature(header) is None
 
 
 @settings(max_examples=100, database=None)
 @given(st.text(st.characters(codec="utf-8"), max_size=200))
 def test_no_header_raises(header: str) -> None:
-    read_signature(header)
-    read_signature(f"t={header},v1={HEX}")
-    read_signature(f"t={NOW},v1={header}")
+    parse_signature(header)
+    parse_signature(f"t={header},v1={HEX}")
+    parse_signature(f"t={NOW},v1={header}")
 
 
 @pytest.mark.parametrize(
@@ -84,30 +84,30 @@ def test_a_signature_counts_for_300_seconds_either_way(seconds: int, timely: boo
 
 
 def test_any_of_several_secrets_and_of_several_digests_will_do() -> None:
-    old, new = (read_signature(signed(BODY, secret=s, at=NOW)) for s in (SECRET, NEXT_SECRET))
+    old, new = (parse_signature(signed(BODY, secret=s, at=NOW)) for s in (SECRET, NEXT_SECRET))
     assert old is not None
     assert new is not None
-    assert old.is_of(BODY, secrets(SECRET, NEXT_SECRET))
-    assert new.is_of(BODY, secrets(SECRET, NEXT_SECRET))
+    assert old.matches(BODY, secrets(SECRET, NEXT_SECRET))
+    assert new.matches(BODY, secrets(SECRET, NEXT_SECRET))
     both = Signature(str(NOW), (old.digests[0], new.digests[0]))
-    assert both.is_of(BODY, secrets(SECRET))
-    assert both.is_of(BODY, secrets(NEXT_SECRET))
-    assert not both.is_of(BODY, secrets("whsec_somebody_else's"))
-    assert not both.is_of(BODY, [])
+    assert both.matches(BODY, secrets(SECRET))
+    assert both.matches(BODY, secrets(NEXT_SECRET))
+    assert not both.matches(BODY, secrets("whsec_somebody_else's"))
+    assert not both.matches(BODY, [])
 
 
 def test_the_body_and_the_time_are_both_signed() -> None:
-    found = read_signature(signed(BODY, at=NOW))
+    found = parse_signature(signed(BODY, at=NOW))
     assert found is not None
-    assert not found.is_of(BODY + b" ", secrets(SECRET))
-    assert not Signature(str(NOW + 1), found.digests).is_of(BODY, secrets(SECRET))
-    assert not Signature("0" + found.time, found.digests).is_of(BODY, secrets(SECRET))
+    assert not found.matches(BODY + b" ", secrets(SECRET))
+    assert not Signature(str(NOW + 1), found.digests).matches(BODY, secrets(SECRET))
+    assert not Signature("0" + found.time, found.digests).matches(BODY, secrets(SECRET))
 
 
 def test_a_delivery_waits_for_its_job_in_doubling_steps_and_not_for_ever() -> None:
     waits: list[float] = []
     now = 0.0
-    while (then := next_look(0.0, now)) is not None:
+    while (then := next_match_at(0.0, now)) is not None:
         waits.append(then - now)
         now = then
     assert waits == [1, 1, 2, 4, 8, 16, 32, 64, 128, 256, 512]

@@ -8,33 +8,33 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from jobs.decide import RATE_LIMITED_S, UNREACHABLE_S
-from jobs.effects import Rules
+from jobs.decide import RATE_LIMITED_COOL_DOWN_S, UNREACHABLE_COOL_DOWN_S
+from jobs.effects import DecisionRules
 from jobs.error_table import (
     ACTION_STUCK,
     ACTION_UNCERTAIN,
-    ANYTHING_ELSE,
-    IN_A_FAILED_RUN,
+    ERROR_RULES,
     OTHER_4XX,
-    TABLE,
+    OUTSIDE_CONTRACT,
+    UNKNOWN_IN_FAILED_RUN,
     Disposition,
+    ErrorRule,
+    ErrorTable,
     Reach,
-    Verdict,
-    Verdicts,
 )
 from jobs.outcomes import (
     Accepted,
-    Fault,
     Finished,
     Lost,
-    Missing,
-    NoLook,
     NotSent,
+    PollFailed,
+    ProviderError,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
 )
-from jobs.polling.schedules import STUCK_EVERY_S
+from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 
 HEAD: Final = """\
 <!-- Generated from tools/docs/error_table_page.py, do not edit: make docs -->
@@ -47,7 +47,7 @@ errors beside it. Codes are the provider's own, letter for letter; a refusal wit
 shown as `HTTP_<status>`. A row is looked up by status and code, then by the status alone.
 """
 
-_CALL: Final = """\
+_SUBMIT_HEAD: Final = """\
 
 ## The answer to a submit
 
@@ -64,7 +64,7 @@ lost; that spends the attempt, and may pay twice. It parks all the same where it
 shut down meanwhile, or where a look at its run (below) is what made it uncertain.
 """
 
-_LOOK: Final = """\
+_POLL_HEAD: Final = """\
 
 ## A look at a run that was accepted
 
@@ -74,7 +74,7 @@ The run is paid for. So trouble with a poll never fails the job, and it is looke
 |---|---|---|---|
 """
 
-_FAILED: Final = """\
+_FAILED_RUN_HEAD: Final = """\
 
 ## The error of a run that failed
 
@@ -93,34 +93,34 @@ that fails after its cancel was asked is `cancelled`.
 
 ## Overrides
 
-`KNOUDS_VERDICTS` replaces the fate of single codes by `dead`, `retry` or `park`, for submits and
+`KNOUDS_ERROR_RULES` replaces the fate of single codes by `dead`, `retry` or `park`, for submits and
 for failed runs: `{"EXECUTION_FAILED": "park"}`. A refusal without a code goes by `HTTP_<status>`. A
 code that parks only because of an override puts its hold on the target.
 """
 
 
 @dataclass(frozen=True, slots=True)
-class Plain:
+class PlainRow:
     """A row for an answer that is no error with a code."""
 
-    answer: str
-    fate: str
+    outcome: str
+    job_change: str
     spent: str = "–"
     action: str = ""
 
 
-_RULES: Final = Rules()
+_RULES: Final = DecisionRules()
 _RESOLVE: Final = "Resolve it, see below"
 
-ON_SUBMIT: Final[Mapping[type, Plain]] = {
-    Accepted: Plain("2xx with `_async: true` and an execution id", "`running`, polled"),
-    Finished: Plain("2xx with a result, also to an async submit", "`succeeded`"),
-    NotSent: Plain(
+ON_SUBMIT: Final[Mapping[type, PlainRow]] = {
+    Accepted: PlainRow("2xx with `_async: true` and an execution id", "`running`, polled"),
+    Finished: PlainRow("2xx with a result, also to an async submit", "`succeeded`"),
+    NotSent: PlainRow(
         "not connected at all: refused, DNS, TLS; or its mark could not be written",
-        f"`queued` again; the account waits {UNREACHABLE_S:g} s",
+        f"`queued` again; the account waits {UNREACHABLE_COOL_DOWN_S:g} s",
         "no",
     ),
-    Lost: Plain(
+    Lost: PlainRow(
         "an unreadable 2xx; connection lost or timeout after the first byte",
         "`parked` as `uncertain`",
         "no",
@@ -129,26 +129,29 @@ ON_SUBMIT: Final[Mapping[type, Plain]] = {
 }
 """What a submit can come back with beside a refusal."""
 
-ON_LOOK: Final[Mapping[type, Plain]] = {
-    Finished: Plain("`completed` with a usable result", "`succeeded`"),
-    RunCancelled: Plain("`cancelled`", "`cancelled`; `succeeded` if it carries a result"),
-    RunFailed: Plain("`failed`", "by the code of its error, see below", "by its row"),
-    Lost: Plain("`completed` without a usable result", "`parked` as `uncertain`", "no", _RESOLVE),
-    StillRunning: Plain(
+ON_POLL: Final[Mapping[type, PlainRow]] = {
+    Finished: PlainRow("`completed` with a usable result", "`succeeded`"),
+    RunCancelled: PlainRow("`cancelled`", "`cancelled`; `succeeded` if it carries a result"),
+    RunFailed: PlainRow("`failed`", "by the code of its error, see below", "by its row"),
+    Lost: PlainRow(
+        "`completed` without a usable result", "`parked` as `uncertain`", "no", _RESOLVE
+    ),
+    StillRunning: PlainRow(
         "`processing`, `cancel_requested`, or a status nobody knows",
         "stays as it is; past its deadline `parked` as `stuck`, and looked at every "
-        f"{STUCK_EVERY_S:g} s",
+        f"{STUCK_POLL_INTERVAL_S:g} s",
         "no",
         f"Once it is stuck: {ACTION_STUCK[0].lower()}{ACTION_STUCK[1:]}",
     ),
-    Missing: Plain(
+    RunMissing: PlainRow(
         "404",
-        f"looked at again with backoff; after {_RULES.missing_limit} in a row (a setting) `parked` "
+        f"looked at again with backoff; after {_RULES.max_missing_polls} in a row (a setting) "
+        "`parked` "
         "as `uncertain`",
         "no",
         "Once it is uncertain: resolve it",
     ),
-    NoLook: Plain(
+    PollFailed: PlainRow(
         "401, 403, 429, 5xx, network trouble, unreadable",
         "stays as it is, looked at again with backoff; past its deadline `parked` as `stuck`",
         "no",
@@ -162,53 +165,53 @@ def render() -> str:
     return "".join(
         [
             HEAD,
-            _CALL,
-            *(_plain_call(row) for row in ON_SUBMIT.values()),
-            *(_row(row, _answer(row)) for row in TABLE),
+            _SUBMIT_HEAD,
+            *(_plain_row(row) for row in ON_SUBMIT.values()),
+            *(_row(row, _outcome(row)) for row in ERROR_RULES),
             _row(OTHER_4XX, "any other 4xx"),
-            _row(ANYTHING_ELSE, "any other status, or a 500 that is not JSON"),
+            _row(OUTSIDE_CONTRACT, "any other status, or a 500 that is not JSON"),
             _UNCERTAIN,
-            _LOOK,
+            _POLL_HEAD,
             *(
-                _line(row.answer, row.fate, row.spent, row.action or "–")
-                for row in ON_LOOK.values()
+                _line(row.outcome, row.job_change, row.spent, row.action or "–")
+                for row in ON_POLL.values()
             ),
-            _FAILED,
+            _FAILED_RUN_HEAD,
             *_failed_rows(),
             _TAIL,
         ]
     )
 
 
-def _plain_call(row: Plain) -> str:
-    return _line(row.answer, "–", row.fate, row.spent, "–", row.action or "–")
+def _plain_row(row: PlainRow) -> str:
+    return _line(row.outcome, "–", row.job_change, row.spent, "–", row.action or "–")
 
 
-def _row(row: Verdict, answer: str) -> str:
+def _row(row: ErrorRule, outcome: str) -> str:
     action = _RESOLVE if row.disposition is Disposition.UNCERTAIN else row.action
     blanks = {name: f"`{name}`" for name in ("required", "target", "account")}
     return _line(
-        answer,
+        outcome,
         row.meaning,
-        fate(row.disposition),
+        disposition_text(row.disposition),
         _spent(row.disposition),
         _reach(row),
         action.format(**blanks) or "nothing",
     )
 
 
-def _answer(row: Verdict) -> str:
-    known = any(other is not row and other.http_status == row.http_status for other in TABLE)
+def _outcome(row: ErrorRule) -> str:
+    known = any(other is not row and other.http_status == row.http_status for other in ERROR_RULES)
     if row.code is not None:
         return f"{row.http_status} `{row.code}`"
     return f"{row.http_status}, any other code or none" if known else f"{row.http_status}"
 
 
-def fate(disposition: Disposition) -> str:
+def disposition_text(disposition: Disposition) -> str:
     """What becomes of the job, in words."""
     match disposition:
         case Disposition.SYNC:
-            hours = _RULES.sync_memory_s / 3600
+            hours = _RULES.sync_only_memory_s / 3600
             return f"submitted again sync, at once; remembered for the target for {hours:g} h"
         case Disposition.DEAD:
             return "`dead`"
@@ -217,14 +220,14 @@ def fate(disposition: Disposition) -> str:
         case Disposition.WAIT:
             return (
                 "`queued` again; account and route wait as `Retry-After` says "
-                f"(else {RATE_LIMITED_S:g} s)"
+                f"(else {RATE_LIMITED_COOL_DOWN_S:g} s)"
             )
         case Disposition.RETRY:
             return "`retrying` with backoff; `dead` when attempts are spent"
         case Disposition.COOL:
             return (
                 "`retrying` with backoff, and its lane waits at least "
-                f"{UNREACHABLE_S:g} s; `dead` when attempts are spent"
+                f"{UNREACHABLE_COOL_DOWN_S:g} s; `dead` when attempts are spent"
             )
         case Disposition.UNCERTAIN:
             return "`parked` as `uncertain`"
@@ -237,7 +240,7 @@ def _spent(disposition: Disposition) -> str:
     return "yes" if disposition in spending else "no"
 
 
-def _reach(row: Verdict) -> str:
+def _reach(row: ErrorRule) -> str:
     match row.reach:
         case Reach.ROUTE:
             return "the route; the target where `required` names it"
@@ -248,15 +251,15 @@ def _reach(row: Verdict) -> str:
 
 
 def _failed_rows() -> Iterable[str]:
-    verdicts = Verdicts(overrides={})
-    for row in TABLE:
+    verdicts = ErrorTable(overrides={})
+    for row in ERROR_RULES:
         if row.code is None:
             continue
-        found = verdicts.on_failed_run(Fault(row.code)).disposition
+        found = verdicts.rule_for_failed_run(ProviderError(row.code)).disposition
         if found is not row.disposition:
-            yield _line(f"`{row.code}`", fate(found), _spent(found))
-    unknown = IN_A_FAILED_RUN.disposition
-    yield _line("any other, or none", fate(unknown), _spent(unknown))
+            yield _line(f"`{row.code}`", disposition_text(found), _spent(found))
+    unknown = UNKNOWN_IN_FAILED_RUN.disposition
+    yield _line("any other, or none", disposition_text(unknown), _spent(unknown))
 
 
 def _line(*cells: str) -> str:

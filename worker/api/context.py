@@ -7,23 +7,23 @@ from aiohttp import web
 
 from config.settings import Settings
 from jobs.concurrency import LaneCaps
-from worker.api.auth.access import Access, person
+from worker.api.auth.access import Access, principal_name
 from worker.api.auth.login import Logins
 from worker.api.auth.sessions import Sessions
-from worker.api.gate_cache import Standing
-from worker.api.streams.broadcaster import Feed
-from worker.api.streams.long_poll import Waiters
-from worker.api.webhook_receiver import Reception
-from worker.app.actions import Desk, Person
-from worker.app.bulk import Bulk
-from worker.app.enqueue import Defaults, Intake
-from worker.app.queries import Review
+from worker.api.gate_cache import GateCache
+from worker.api.streams.broadcaster import EventBroadcaster
+from worker.api.streams.long_poll import LongPolls
+from worker.api.webhook_receiver import WebhookReceiver
+from worker.app.actions import Actions, Actor
+from worker.app.bulk import BulkActions
+from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.queries import Queries
 from worker.clock import Clock
 from worker.store import Store
 
 
 @dataclass(frozen=True, slots=True)
-class Office:
+class ApiContext:
     """What a handler may ask."""
 
     settings: Settings
@@ -31,51 +31,53 @@ class Office:
     clock: Clock
     access: Access
     logins: Logins
-    intake: Intake
-    desk: Desk
-    bulk: Bulk
-    review: Review
-    waiters: Waiters
-    feed: Feed
+    enqueuer: Enqueuer
+    actions: Actions
+    bulk: BulkActions
+    queries: Queries
+    long_polls: LongPolls
+    broadcaster: EventBroadcaster
     caps: LaneCaps
-    standing: Standing
-    reception: Reception
+    gate_cache: GateCache
+    webhook_receiver: WebhookReceiver
 
 
-OFFICE: Final = web.AppKey("office", Office)
+API_CONTEXT: Final = web.AppKey("office", ApiContext)
 
 
-def open_office(settings: Settings, store: Store, clock: Clock) -> Office:
+def build_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
     """Put the parts together."""
     caps = LaneCaps(settings.lane_caps)
-    defaults = Defaults(settings.max_attempts, settings.run_deadline_s)
-    desk = Desk(store, clock)
+    defaults = JobDefaults(settings.max_attempts, settings.run_deadline_s)
+    desk = Actions(store, clock)
     tokens = settings.api_tokens
     sessions = Sessions(store.sessions, tokens)
     access = Access(tokens, sessions, proxied=settings.http_proxied)
-    return Office(
+    return ApiContext(
         settings=settings,
         store=store,
         clock=clock,
         access=access,
         logins=Logins(access, store.audit, clock),
-        intake=Intake(store, clock, defaults),
-        desk=desk,
-        bulk=Bulk(store, clock, desk, settings.max_inputs_bytes),
-        review=Review(store, clock, caps, settings.lease_s, settings.rate_window_s),
-        waiters=Waiters(store),
-        feed=Feed(store.events),
+        enqueuer=Enqueuer(store, clock, defaults),
+        actions=desk,
+        bulk=BulkActions(store, clock, desk, settings.max_inputs_bytes),
+        queries=Queries(store, clock, caps, settings.lease_s, settings.rate_window_s),
+        long_polls=LongPolls(store),
+        broadcaster=EventBroadcaster(store.events),
         caps=caps,
-        standing=Standing(store.gates, clock),
-        reception=Reception(store, clock, settings.webhook_secrets, settings.max_result_bytes),
+        gate_cache=GateCache(store.holds, clock),
+        webhook_receiver=WebhookReceiver(
+            store, clock, settings.webhook_secrets, settings.max_result_bytes
+        ),
     )
 
 
-def office_of(request: web.Request) -> Office:
+def context_of(request: web.Request) -> ApiContext:
     """The office of the application that serves a request."""
-    return request.app[OFFICE]
+    return request.app[API_CONTEXT]
 
 
-def acting(note: str) -> Person:
+def current_actor(note: str) -> Actor:
     """Who acts, and what they say to it."""
-    return Person(person(), note)
+    return Actor(principal_name(), note)

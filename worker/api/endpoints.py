@@ -7,8 +7,8 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from config.settings import Role
-from worker.api.context import office_of
-from worker.api.models.requests import Parameters
+from worker.api.context import context_of
+from worker.api.models.requests import QueryParameters
 from worker.api.parsing import read_query
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -23,18 +23,18 @@ class Endpoint:
     handler: Handler
     role: Role | None
     """What a token must be allowed to; None: open to all."""
-    answers: Mapping[int, type[BaseModel]]
+    responses: Mapping[int, type[BaseModel]]
     body: type[BaseModel] | None = None
-    body_required: bool = False
+    is_body_required: bool = False
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     """Request headers it reads, with what they mean."""
-    problems: tuple[int, ...] = ()
+    problem_statuses: tuple[int, ...] = ()
     """Statuses of problems beside those every call may have."""
-    text: str | None = None
+    content_type: str | None = None
     """Content type of a good answer that is not JSON: text, or a stream of events whose data
     `answers` describe."""
-    signed: bool = False
+    is_signed: bool = False
     """The handler knows by a signature who calls: no token, any host, any query."""
 
     @property
@@ -59,14 +59,14 @@ def add_endpoint(app: web.Application, endpoint: Endpoint) -> None:
 def guarded(endpoint: Endpoint) -> Handler:
     """The handler behind the checks that do not depend on the body."""
     handler, role = endpoint.handler, endpoint.role
-    if endpoint.signed:
+    if endpoint.is_signed:
         return handler
     takes_no_query = endpoint.query is None
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        await office_of(request).access.require(request, role)
+        await context_of(request).access.authorize(request, role)
         if takes_no_query and request.query_string:
-            read_query(request, Parameters)
+            read_query(request, QueryParameters)
         return await handler(request)
 
     return checked

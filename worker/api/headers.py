@@ -4,16 +4,16 @@ from typing import Final
 
 from aiohttp import web
 
-PAGE_POLICY: Final = (
+PAGE_CSP: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https: data:;"
     " media-src http: https:; connect-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
 """Pages run our script files and nothing else; results' pictures and sounds come from anywhere."""
 
-DATA_POLICY: Final = "default-src 'none'; frame-ancestors 'none'"
+DATA_CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 
-_ALWAYS: Final = {
+_DEFAULT_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
     "X-Frame-Options": "DENY",
     # Not `no-referrer`: with it browsers send our own forms with `Origin: null`.
@@ -28,7 +28,7 @@ _ALWAYS: Final = {
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add what the handler left unsaid."""
     del request
-    for name, value in _ALWAYS.items():
+    for name, value in _DEFAULT_HEADERS.items():
         response.headers.setdefault(name, value)
     is_page = response.content_type == "text/html"
-    response.headers.setdefault("Content-Security-Policy", PAGE_POLICY if is_page else DATA_POLICY)
+    response.headers.setdefault("Content-Security-Policy", PAGE_CSP if is_page else DATA_CSP)

@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.states import State
-from worker.app.queries import Review, Stats
+from worker.app.queries import Queries, QueueStats
 from worker.store import Store
 from worker.store.read.queries import WebhookHealth
 
 
 @dataclass(frozen=True, slots=True)
-class Readings:
+class MetricsSnapshot:
     """How things stand, and the counters."""
 
-    stats: Stats
+    stats: QueueStats
     counters: Mapping[str, float]
     codes: Mapping[State, Mapping[str, int]]
     """Of parked and dead jobs: how many have each code."""
@@ -24,26 +24,26 @@ class Readings:
     webhooks: WebhookHealth
 
 
-async def read_all(store: Store, review: Review, now: float) -> Readings:
+async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSnapshot:
     """Read it; raises what Redis raises."""
     stats, counters, parked, dead, holds, webhooks = await asyncio.gather(
-        review.stats(),
+        queries.stats(),
         store.counters.read(),
         store.queries.group_sizes(State.PARKED),
         store.queries.group_sizes(State.DEAD),
-        store.gates.holds(),
+        store.holds.list_all(),
         store.queries.webhook_health(now),
     )
-    return Readings(
+    return MetricsSnapshot(
         stats=stats,
         counters=counters,
-        codes={State.PARKED: _by_code(parked), State.DEAD: _by_code(dead)},
+        codes={State.PARKED: _sum_by_code(parked), State.DEAD: _sum_by_code(dead)},
         holds=Counter((hold.phase.value, hold.code) for hold in holds),
         webhooks=webhooks,
     )
 
 
-def _by_code(sizes: Sequence[tuple[str, int]]) -> Counter[str]:
+def _sum_by_code(sizes: Sequence[tuple[str, int]]) -> Counter[str]:
     found: Counter[str] = Counter()
     for code, size in sizes:
         found[code] += size

@@ -16,16 +16,16 @@ from worker.api.problems import CONTENT_TYPE
 
 _REF: Final = "#/components/schemas/{model}"
 
-_EVERYWHERE: Final = (400, 500, 503)
-_BEHIND_A_ROLE: Final = (401, 403)
+_COMMON_STATUSES: Final = (400, 500, 503)
+_AUTH_STATUSES: Final = (401, 403)
 
-_ABOUT: Final = """\
+_DESCRIPTION: Final = """\
 Paid, long-running runs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
 RFC 3339 in UTC. Without KNOUDS_API_TOKENS only this machine is served, and no token is asked for.
 """
 
 
-_RESET: Final = {
+_RESET_SCHEMA: Final = {
     "type": "object",
     "properties": {"why": {"type": "string"}},
     "required": ["why"],
@@ -34,7 +34,7 @@ _RESET: Final = {
 """The data of an event `reset`."""
 
 
-def build(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
+def build_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     """The document."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
@@ -44,7 +44,7 @@ def build(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         "info": {
             "title": "knouds-worker",
             "version": version("knouds-worker"),
-            "description": _ABOUT,
+            "description": _DESCRIPTION,
         },
         "paths": paths,
         "components": {
@@ -66,7 +66,7 @@ def build(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
 def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     models: dict[type[BaseModel], None] = {answers.Problem: None}
     for endpoint in endpoints:
-        models |= dict.fromkeys(endpoint.answers.values())
+        models |= dict.fromkeys(endpoint.responses.values())
         if endpoint.body is not None:
             models[endpoint.body] = None
     _, found = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
@@ -90,7 +90,7 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         operation["security"] = [{"token": []}, {"session": []}, {}]
     if endpoint.body is not None:
         operation["requestBody"] = {
-            "required": endpoint.body_required,
+            "required": endpoint.is_body_required,
             "content": {"application/json": {"schema": _reference(endpoint.body)}},
         }
     return operation
@@ -102,10 +102,10 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
             "description": HTTPStatus(status).phrase,
             "content": _content(endpoint, model),
         }
-        for status, model in endpoint.answers.items()
+        for status, model in endpoint.responses.items()
     }
-    behind_a_role = _BEHIND_A_ROLE if endpoint.role is not None else (403,)
-    for status in sorted({*_EVERYWHERE, *behind_a_role, *endpoint.problems}):
+    behind_a_role = _AUTH_STATUSES if endpoint.role is not None else (403,)
+    for status in sorted({*_COMMON_STATUSES, *behind_a_role, *endpoint.problem_statuses}):
         found[str(status)] = {
             "description": HTTPStatus(status).phrase,
             "content": {CONTENT_TYPE: {"schema": _reference(answers.Problem)}},
@@ -117,18 +117,18 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
 
 def _content(endpoint: Endpoint, model: type[BaseModel]) -> dict[str, Any]:
     """What a good answer holds; of a stream, what each of its events does."""
-    if endpoint.text is None:
+    if endpoint.content_type is None:
         return {"application/json": {"schema": _reference(model)}}
     if model is answers.Text:
-        return {endpoint.text: {"schema": {"type": "string"}}}
+        return {endpoint.content_type: {"schema": {"type": "string"}}}
     data = {
         "type": "string",
         "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [_reference(model), _RESET]},
+        "contentSchema": {"anyOf": [_reference(model), _RESET_SCHEMA]},
     }
     event = {"enum": ["job", "reset"], "description": "reset: some are missing, read the lists"}
     return {
-        endpoint.text: {
+        endpoint.content_type: {
             "schema": {
                 "type": "object",
                 "properties": {"event": event, "data": data, "id": {"type": "string"}},
@@ -156,20 +156,20 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     return [_parameter(name, "query", facts) for name, facts in schema["properties"].items()]
 
 
-def _parameter(name: str, where: str, facts: dict[str, Any]) -> dict[str, Any]:
+def _parameter(name: str, location: str, schema: dict[str, Any]) -> dict[str, Any]:
     """A parameter. One that may be left away is never null in a query, so null is dropped."""
-    description = facts.pop("description", "")
-    facts.pop("title", None)
-    choices = [choice for choice in facts.pop("anyOf", []) if choice.get("type") != "null"]
+    description = schema.pop("description", "")
+    schema.pop("title", None)
+    choices = [choice for choice in schema.pop("anyOf", []) if choice.get("type") != "null"]
     if choices:
-        facts.pop("default", None)
-        facts |= choices[0]
+        schema.pop("default", None)
+        schema |= choices[0]
     return {
         "name": name,
-        "in": where,
+        "in": location,
         "required": False,
         "description": description,
-        "schema": facts,
+        "schema": schema,
     }
 
 

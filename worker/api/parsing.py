@@ -8,8 +8,8 @@ from aiohttp import web
 from pydantic import BaseModel, ValidationError
 
 from worker.api.problems import Problem, bad_field, bad_parameter
-from worker.app.job_request_parser import explain
-from worker.store.codec import BROKEN, decode
+from worker.app.job_request_parser import as_invalid_request
+from worker.store.codec import DECODE_ERRORS, decode
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -32,25 +32,25 @@ async def read_json(request: web.Request) -> Any:
         data = decode(body)
     except RecursionError:
         raise _malformed(_TOO_DEEP) from None
-    except BROKEN as error:
-        raise _malformed(_why(body, error)) from None
+    except DECODE_ERRORS as error:
+        raise _malformed(_explain_decode_error(body, error)) from None
     _require_unique_names(body)
     return data
 
 
 async def read_body(request: web.Request, model: type[M]) -> M:
     """The body as a model; raises `Problem` or `BadOrder`."""
-    return as_model(await read_json(request), model)
+    return validate_model(await read_json(request), model)
 
 
-def as_model(data: object, model: type[M]) -> M:
+def validate_model(data: object, model: type[M]) -> M:
     """What JSON decoded to as a model; raises `Problem` or `BadOrder`."""
     if not isinstance(data, dict):
         raise bad_field("body", "must be a JSON object")
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        raise explain(error, model) from None
+        raise as_invalid_request(error, model) from None
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
@@ -58,16 +58,16 @@ def read_query(request: web.Request, model: type[M]) -> M:
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
-            raise bad_parameter(_shown(name), "is given twice: give it once")
+            raise bad_parameter(_printable(name), "is given twice: give it once")
         given[name] = value
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fault = explain(error, model)
+        fault = as_invalid_request(error, model)
         raise bad_parameter(fault.field, str(fault)) from None
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     return repr(name[:64])[1:-1]
 
 
@@ -78,7 +78,7 @@ def _malformed(detail: str) -> Problem:
     return Problem(400, "malformed", "Malformed JSON", detail)
 
 
-def _why(body: bytes, error: Exception) -> str:
+def _explain_decode_error(body: bytes, error: Exception) -> str:
     """Say it better than the fast decoder does: the standard library takes a second look."""
     try:
         text = body.decode("utf-8")
@@ -87,10 +87,10 @@ def _why(body: bytes, error: Exception) -> str:
     if text.startswith("\ufeff"):
         return "the body starts with a byte order mark: send it without"
     try:
-        json.loads(text, parse_constant=_no_constant)
+        json.loads(text, parse_constant=_reject_constant)
     except RecursionError:
         return _TOO_DEEP
-    except _Constant as constant:
+    except _NonFiniteNumber as constant:
         return f"{constant} is not JSON: send a number, a text or null"
     except json.JSONDecodeError as fault:
         return f"the body is not JSON: {fault.msg} at line {fault.lineno} column {fault.colno}"
@@ -104,21 +104,21 @@ def _why(body: bytes, error: Exception) -> str:
     )
 
 
-class _Constant(Exception):
+class _NonFiniteNumber(Exception):
     """NaN, Infinity or -Infinity."""
 
 
-def _no_constant(name: str) -> Any:
-    raise _Constant(name)
+def _reject_constant(name: str) -> Any:
+    raise _NonFiniteNumber(name)
 
 
-class _Twice(Exception):
+class _DuplicateKey(Exception):
     """A name stands twice in one object."""
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise _Twice
+        raise _DuplicateKey
 
 
 def _require_unique_names(body: bytes) -> None:
@@ -128,13 +128,16 @@ def _require_unique_names(body: bytes) -> None:
     """
     try:
         json.loads(
-            body.decode(), object_pairs_hook=_unique, parse_float=_nothing, parse_int=_nothing
+            body.decode(),
+            object_pairs_hook=_reject_duplicate_keys,
+            parse_float=_ignore_number,
+            parse_int=_ignore_number,
         )
-    except _Twice:
+    except _DuplicateKey:
         raise _malformed("a name stands twice in one object: give each once") from None
     except (RecursionError, ValueError):
         raise _malformed(_TOO_DEEP) from None
 
 
-def _nothing(text: str) -> None:
+def _ignore_number(text: str) -> None:
     del text

@@ -23,9 +23,9 @@ from redis.exceptions import (
     TimeoutError,  # noqa: A004
 )
 
-from jobs.lifecycle import IllegalMove
+from jobs.lifecycle import IllegalTransition
 from worker.app.actions import NoSuchHold, NoSuchJob
-from worker.app.enqueue import BadOrder, Conflict
+from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.audit import BadAuditCursor
 from worker.store.read.queries import BadCursor
 
@@ -50,14 +50,14 @@ class Problem(Exception):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        **facts: object,
+        **extensions: object,
     ) -> None:
         self.status = status
         self.name = name
         self.title = title
         self.detail = detail
         self.headers = dict(headers or {})
-        self.facts = facts
+        self.extensions = extensions
         super().__init__(detail)
 
     def view(self) -> dict[str, object]:
@@ -67,7 +67,7 @@ class Problem(Exception):
             "title": self.title,
             "status": self.status,
             "detail": self.detail,
-            **self.facts,
+            **self.extensions,
         }
 
     def response(self) -> web.Response:
@@ -88,12 +88,12 @@ class ProblemPage:
 PROBLEM_PAGE: Final = web.AppKey("problem page", ProblemPage)
 """Set by the pages; without it their problems are JSON like those of the API."""
 
-_AS_PAGE: Final[ContextVar[bool]] = ContextVar("as page", default=False)
+_ANSWERS_AS_PAGE: Final[ContextVar[bool]] = ContextVar("as page", default=False)
 
 
-def show_as_page() -> None:
+def answer_as_page() -> None:
     """Answer problems of this request as a page, where the application has one."""
-    _AS_PAGE.set(True)
+    _ANSWERS_AS_PAGE.set(True)
 
 
 def bad_field(field: str, message: str, status: int = 422) -> Problem:
@@ -111,9 +111,9 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
-        case BadOrder():
+        case InvalidRequest():
             return bad_field(error.field, str(error))
-        case Conflict():
+        case JobIdConflict():
             return Problem(
                 409,
                 "conflict",
@@ -122,7 +122,7 @@ def problem_of(error: Exception) -> Problem | None:
                 headers={"Location": f"/v1/jobs/{error.job_id}"},
                 field="id",
             )
-        case IllegalMove():
+        case IllegalTransition():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
         case NoSuchJob():
@@ -133,7 +133,7 @@ def problem_of(error: Exception) -> Problem | None:
             detail = str(error)
             return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")
         case web.HTTPException():
-            return _of_aiohttp(error)
+            return _from_aiohttp(error)
         case _ if _is_redis_away(error):
             return Problem(
                 503,
@@ -156,7 +156,7 @@ def _is_redis_away(error: Exception) -> bool:
     return isinstance(error, OSError)
 
 
-def _of_aiohttp(error: web.HTTPException) -> Problem | None:
+def _from_aiohttp(error: web.HTTPException) -> Problem | None:
     match error:
         case web.HTTPRequestEntityTooLarge():
             detail = (
@@ -184,7 +184,7 @@ def _of_aiohttp(error: web.HTTPException) -> Problem | None:
 
 
 @web.middleware
-async def problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Answer every error as a problem."""
     try:
         return await handler(request)
@@ -193,17 +193,17 @@ async def problems(request: web.Request, handler: Handler) -> web.StreamResponse
         if problem is None:
             if isinstance(error, web.HTTPException):
                 raise
-            log.error("request.failed", **_facts(request, error))  # noqa: TRY400 - see _facts
+            log.error("request.failed", **_log_facts(request, error))  # noqa: TRY400 - see _facts
             problem = Problem(
                 500, "internal", "Internal error", "this is a fault of ours; it is in the log"
             )
         elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request.refused", **_facts(request, error), why=problem.name)
-        return await _answer(request, problem)
+            log.warning("request.refused", **_log_facts(request, error), why=problem.name)
+        return await _respond(request, problem)
 
 
-async def _answer(request: web.Request, problem: Problem) -> web.StreamResponse:
-    shown = request.app.get(PROBLEM_PAGE) if _AS_PAGE.get() else None
+async def _respond(request: web.Request, problem: Problem) -> web.StreamResponse:
+    shown = request.app.get(PROBLEM_PAGE) if _ANSWERS_AS_PAGE.get() else None
     if shown is None:
         return problem.response()
     page = await shown.render(request, problem)
@@ -212,7 +212,7 @@ async def _answer(request: web.Request, problem: Problem) -> web.StreamResponse:
     return page
 
 
-def _facts(request: web.Request, error: Exception) -> dict[str, Any]:
+def _log_facts(request: web.Request, error: Exception) -> dict[str, Any]:
     """What may be logged of a failed request: no message of the error, it may quote inputs."""
     resource = request.match_info.route.resource
     frames = traceback.extract_tb(error.__traceback__)[-6:]

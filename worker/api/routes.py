@@ -21,23 +21,38 @@ from worker.api.handlers import (
     webhooks,
 )
 from worker.api.models import answers, requests
-from worker.api.openapi import build
+from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
-from worker.api.webhook_receiver import HEADER
-from worker.app.job_request_parser import OrderRequest
+from worker.api.webhook_receiver import SIGNATURE_HEADER
+from worker.app.job_request_parser import JobRequestBody
 
-_JOB: Final = {200: answers.Job}
-_KEY: Final = {jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"}
+_JOB_RESPONSE: Final = {200: answers.Job}
+_IDEMPOTENCY_HEADER: Final = {
+    jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"
+}
 
 
-def _act(name: str, handler: Handler, body: type[BaseModel] = requests.ActRequest) -> Endpoint:
+def _job_action(
+    name: str, handler: Handler, body: type[BaseModel] = requests.ActionBody
+) -> Endpoint:
     path = f"/v1/jobs/{{id}}/{name}"
-    required = body is requests.ResolveRequest
+    required = body is requests.ResolveBody
     problems = (400, 404, 409, 413, 415, 422)
-    return Endpoint("POST", path, handler, Role.OPERATE, _JOB, body, required, problems=problems)
+    return Endpoint(
+        "POST",
+        path,
+        handler,
+        Role.OPERATE,
+        _JOB_RESPONSE,
+        body,
+        required,
+        problem_statuses=problems,
+    )
 
 
-def _bulk(name: str, handler: Handler, body: type[BaseModel] = requests.BulkActRequest) -> Endpoint:
+def _bulk_action(
+    name: str, handler: Handler, body: type[BaseModel] = requests.BulkActionBody
+) -> Endpoint:
     return Endpoint(
         "POST",
         f"/v1/bulk/{name}",
@@ -45,8 +60,8 @@ def _bulk(name: str, handler: Handler, body: type[BaseModel] = requests.BulkActR
         Role.OPERATE,
         {200: answers.BulkActAnswer},
         body,
-        body_required=True,
-        problems=(400, 413, 415, 422),
+        is_body_required=True,
+        problem_statuses=(400, 413, 415, 422),
     )
 
 
@@ -58,7 +73,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 @cache
 def _document() -> bytes:
-    return msgspec.json.encode(build(ENDPOINTS))
+    return msgspec.json.encode(build_document(ENDPOINTS))
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -68,10 +83,10 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         jobs.enqueue,
         Role.ENQUEUE,
         {202: answers.Job, 200: answers.Job},
-        OrderRequest,
-        body_required=True,
-        headers=_KEY,
-        problems=(400, 409, 413, 415, 422),
+        JobRequestBody,
+        is_body_required=True,
+        headers=_IDEMPOTENCY_HEADER,
+        problem_statuses=(400, 409, 413, 415, 422),
     ),
     Endpoint(
         "POST",
@@ -79,9 +94,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         jobs.enqueue_bulk,
         Role.ENQUEUE,
         {200: answers.BulkAnswer},
-        requests.BulkRequest,
-        body_required=True,
-        problems=(400, 413, 415, 422),
+        requests.BulkEnqueueBody,
+        is_body_required=True,
+        problem_statuses=(400, 413, 415, 422),
     ),
     Endpoint(
         "GET",
@@ -91,34 +106,36 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: answers.JobPage},
         query=requests.JobsQuery,
     ),
-    Endpoint("GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB, problems=(404,)),
+    Endpoint(
+        "GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB_RESPONSE, problem_statuses=(404,)
+    ),
     Endpoint(
         "GET",
         "/v1/jobs/{id}/why",
         jobs.why_not_running,
         Role.WATCH,
         {200: answers.Why},
-        problems=(404,),
+        problem_statuses=(404,),
     ),
     Endpoint(
         "GET",
         "/v1/jobs/{id}/wait",
         jobs.wait,
         Role.WATCH,
-        _JOB,
+        _JOB_RESPONSE,
         query=requests.WaitQuery,
-        problems=(404,),
+        problem_statuses=(404,),
     ),
-    _act("cancel", job_actions.cancel),
-    _act("park", job_actions.park),
-    _act("release", job_actions.release),
-    _act("requeue", job_actions.requeue, requests.RequeueRequest),
-    _act("discard", job_actions.discard),
-    _act("resolve", job_actions.resolve, requests.ResolveRequest),
-    _bulk("release", bulk.bulk_release),
-    _bulk("requeue", bulk.bulk_requeue, requests.BulkRequeueRequest),
-    _bulk("discard", bulk.bulk_discard),
-    _bulk("cancel", bulk.bulk_cancel),
+    _job_action("cancel", job_actions.cancel),
+    _job_action("park", job_actions.park),
+    _job_action("release", job_actions.release),
+    _job_action("requeue", job_actions.requeue, requests.RequeueBody),
+    _job_action("discard", job_actions.discard),
+    _job_action("resolve", job_actions.resolve, requests.ResolveBody),
+    _bulk_action("release", bulk.bulk_release),
+    _bulk_action("requeue", bulk.bulk_requeue, requests.BulkRequeueBody),
+    _bulk_action("discard", bulk.bulk_discard),
+    _bulk_action("cancel", bulk.bulk_cancel),
     Endpoint(
         "GET",
         "/v1/groups",
@@ -134,9 +151,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         holds.set_hold,
         Role.OPERATE,
         {201: answers.Hold, 200: answers.Hold},
-        requests.HoldRequest,
-        body_required=True,
-        problems=(400, 413, 415, 422),
+        requests.HoldBody,
+        is_body_required=True,
+        problem_statuses=(400, 413, 415, 422),
     ),
     Endpoint(
         "POST",
@@ -144,8 +161,8 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         holds.release_hold,
         Role.OPERATE,
         {200: answers.Released},
-        requests.ActRequest,
-        problems=(400, 404, 413, 415, 422),
+        requests.ActionBody,
+        problem_statuses=(400, 404, 413, 415, 422),
     ),
     Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: answers.Stats}),
     Endpoint(
@@ -162,7 +179,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         metrics.metrics,
         Role.WATCH,
         {200: answers.Text},
-        text=CONTENT_TYPE,
+        content_type=CONTENT_TYPE,
     ),
     Endpoint(
         "GET",
@@ -172,7 +189,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: answers.Moved},
         query=requests.EventsQuery,
         headers={"Last-Event-ID": "the id of the last event seen: what came after it is sent"},
-        text=events.CONTENT_TYPE,
+        content_type=events.CONTENT_TYPE,
     ),
     Endpoint(
         "GET",
@@ -188,9 +205,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         webhooks.receive,
         None,
         {200: answers.Delivered},
-        headers={HEADER: "`t=<unix>,v1=<hex>`, HMAC-SHA256 of `<t>.` and the raw body"},
-        problems=(401, 404, 413),
-        signed=True,
+        headers={SIGNATURE_HEADER: "`t=<unix>,v1=<hex>`, HMAC-SHA256 of `<t>.` and the raw body"},
+        problem_statuses=(401, 404, 413),
+        is_signed=True,
     ),
     Endpoint("GET", "/livez", health.livez, None, {200: answers.Live}),
     Endpoint("GET", "/readyz", health.readyz, None, {200: answers.Ready}),

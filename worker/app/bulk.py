@@ -19,42 +19,48 @@ from dataclasses import dataclass, replace
 from typing import Final, cast
 
 from jobs import transitions
-from jobs.holds import Hold, Phase
+from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import covers
-from jobs.lifecycle import IllegalMove
+from jobs.lifecycle import IllegalTransition
 from jobs.states import SETTLED, State
-from worker.app.actions import ACT_TRIES, Desk, NoSuchHold, Person, cancelled
-from worker.app.bulk_request import SWEEPS, Act, Counts, Order, merge
-from worker.app.enqueue import SPACING_S, BadOrder
+from worker.app.actions import MAX_ACTION_TRIES, Actions, Actor, NoSuchHold, cancel_now_or_ask
+from worker.app.bulk_request import (
+    SWEPT_STATES,
+    BulkAction,
+    BulkCounts,
+    BulkRequest,
+    apply_merge_patch,
+)
+from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.codec import BROKEN, decode
-from worker.store.commit import Extra, Stored
-from worker.tasks import see_through
+from worker.store.codec import DECODE_ERRORS, decode
+from worker.store.commit import SideWrites, VersionedJob
+from worker.tasks import finish_despite_cancel
 
-CHUNK: Final = 200
+READ_BATCH: Final = 200
 """Jobs read at a time."""
 
-AT_ONCE: Final = 32
+MAX_CONCURRENT_WRITES: Final = 32
 """Jobs written at a time: half the connections, so that other calls of the process go on."""
 
-PATCHED_AT_ONCE: Final = 8
+MAX_CONCURRENT_PATCHES: Final = 8
 """The same where inputs are edited: each may be a megabyte, and several as objects."""
 
-ERRORS_SHOWN: Final = 20
+MAX_ERRORS_SHOWN: Final = 20
 
-MOVED: Final = "moved on meanwhile"
+CHANGED_MEANWHILE: Final = "moved on meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
-class _Parked:
+class _ParkedByHold:
     """What a hold parked, all of it meant."""
 
-    runs: Counter[str]
-    named: set[str]
+    targets: Counter[str]
+    named_ids: set[str]
     """Their ids, where the filter names ids."""
 
 
@@ -75,114 +81,118 @@ class _Failed:
 
 @dataclass(frozen=True, slots=True)
 class _Write:
-    before: Stored
+    before: VersionedJob
     after: Job
-    extra: Extra
+    side_writes: SideWrites
 
 
-_Outcome = _Done | _Skipped | _Failed
+_JobResult = _Done | _Skipped | _Failed
 
 
-class Bulk:
+class BulkActions:
     """Where people act on many jobs."""
 
-    def __init__(self, store: Store, clock: Clock, desk: Desk, max_inputs_bytes: int) -> None:
+    def __init__(self, store: Store, clock: Clock, actions: Actions, max_inputs_bytes: int) -> None:
         self.store = store
         self.clock = clock
-        self.desk = desk
+        self.actions = actions
         self.max_inputs_bytes = max_inputs_bytes
 
-    async def act(self, order: Order, person: Person, counts: Counts | None = None) -> Counts:
+    async def run(
+        self, request: BulkRequest, actor: Actor, counts: BulkCounts | None = None
+    ) -> BulkCounts:
         """Act on every job that is meant, and say what became of them.
 
         Whoever gives `counts` can watch them grow. A call that breaks off halfway, Redis being
         away, is on record with what it did until then.
         """
-        call = _Call(self, order, person, counts or Counts())
+        call = _BulkRun(self, request, actor, counts or BulkCounts())
         try:
             await call.run()
         finally:
-            if not order.dry_run:
+            if not request.dry_run:
                 line = self.store.audit.record(
                     at=self.clock.now(),
-                    by=person.name,
-                    act=f"bulk_{order.act}",
-                    on=order.wanted.text,
-                    note=person.note,
+                    by=actor.name,
+                    action=f"bulk_{request.action}",
+                    on=request.selection.filter_json,
+                    note=actor.note,
                     jobs=call.counts.done,
                 )
-                await see_through(line)
-        call.counts.est_cost = await self._cost(call.runs)
+                await finish_despite_cancel(line)
+        call.counts.est_cost = await self._cost(call.targets)
         return call.counts
 
-    async def _cost(self, runs: Counter[str]) -> float | None:
-        costs = await self.store.fleet.costs()
-        if not runs.keys() <= costs.keys():
+    async def _cost(self, targets: Counter[str]) -> float | None:
+        costs = await self.store.workers.costs()
+        if not targets.keys() <= costs.keys():
             return None
-        return sum((costs[name] * count for name, count in runs.items()), 0.0)
+        return sum((costs[name] * count for name, count in targets.items()), 0.0)
 
 
-class _Call:
+class _BulkRun:
     """One call on its way through the jobs."""
 
-    def __init__(self, bulk: Bulk, order: Order, person: Person, counts: Counts) -> None:
+    def __init__(
+        self, bulk: BulkActions, request: BulkRequest, actor: Actor, counts: BulkCounts
+    ) -> None:
         self._bulk = bulk
         self._store = bulk.store
-        self._order = order
-        self._wanted = order.wanted
-        self._person = person
+        self._request = request
+        self._selection = request.selection
+        self._actor = actor
         self.counts = counts
-        self.runs: Counter[str] = Counter()
+        self.targets: Counter[str] = Counter()
         """`kind/target` → jobs acted on whose run the provider does not have yet."""
-        self._began = bulk.clock.now()
-        self._looked_at = 0
-        self._shut: dict[str, str] = {}
+        self._started_at = bulk.clock.now()
+        self._taken = 0
+        self._kept_closed: dict[str, str] = {}
         """Hold that stays closed → why its jobs stay parked."""
-        self._opened: set[str] = set()
+        self._released: set[str] = set()
         """Holds whose jobs are counted already."""
-        self._met: set[str] = set()
+        self._counted: set[str] = set()
         """Jobs that are counted and may be met again: those named, or still on the road."""
 
     @property
-    def _room(self) -> int | None:
-        limit = self._order.limit
+    def _remaining(self) -> int | None:
+        limit = self._request.limit
         return None if limit is None else max(0, limit - self.counts.done)
 
     async def run(self) -> None:
         """Go through everything that is meant."""
-        if self._order.act is Act.RELEASE:
-            await self._open_holds()
-        if self._wanted.ids is not None:
-            names = [name for name in self._wanted.ids if name not in self._met]
-            for first in range(0, len(names), CHUNK):
-                await self._take(names[first : first + CHUNK])
+        if self._request.action is BulkAction.RELEASE:
+            await self._release_holds()
+        if self._selection.ids is not None:
+            names = [name for name in self._selection.ids if name not in self._counted]
+            for first in range(0, len(names), READ_BATCH):
+                await self._act_on(names[first : first + READ_BATCH])
             return
-        sweep = SWEEPS[self._order.act]
-        for state in dict.fromkeys(sweep) if self._order.dry_run else sweep:
-            if self._wanted.filter.state in (None, state):
+        sweep = SWEPT_STATES[self._request.action]
+        for state in dict.fromkeys(sweep) if self._request.dry_run else sweep:
+            if self._selection.filter.state in (None, state):
                 await self._sweep(state)
 
     async def _sweep(self, state: State) -> None:
         """Take what is in a state, newest first; what enters it meanwhile is not met."""
-        asked, cursor = replace(self._wanted.filter, state=state), None
-        while self._room != 0:
-            page = await self._store.queries.page(asked, CHUNK, cursor)
-            await self._take([job.id for job in page.jobs])
+        asked, cursor = replace(self._selection.filter, state=state), None
+        while self._remaining != 0:
+            page = await self._store.queries.page(asked, READ_BATCH, cursor)
+            await self._act_on([job.id for job in page.jobs])
             if (cursor := page.next_cursor) is None:
                 return
 
-    async def _take(self, ids: Sequence[str]) -> None:
+    async def _act_on(self, ids: Sequence[str]) -> None:
         """Act on these jobs, as many as there is room for."""
         stored = await self._store.jobs.load_many(ids)
         todo = list(zip(ids, stored, strict=True))
-        at_once = AT_ONCE if self._order.patch is None else PATCHED_AT_ONCE
-        while todo and self._room != 0:
-            size = at_once if self._room is None else min(at_once, self._room)
+        at_once = MAX_CONCURRENT_WRITES if self._request.patch is None else MAX_CONCURRENT_PATCHES
+        while todo and self._remaining != 0:
+            size = at_once if self._remaining is None else min(at_once, self._remaining)
             group, todo = todo[:size], todo[size:]
-            at = [self._moment(self._looked_at + n) for n in range(len(group))]
-            self._looked_at += len(group)
+            at = [self._requeue_time(self._taken + n) for n in range(len(group))]
+            self._taken += len(group)
             outcomes = await asyncio.gather(
-                *(self._one(*entry, now) for entry, now in zip(group, at, strict=True)),
+                *(self._act_on_job(*entry, now) for entry, now in zip(group, at, strict=True)),
                 return_exceptions=True,
             )
             for (job_id, _), outcome in zip(group, outcomes, strict=True):
@@ -192,166 +202,180 @@ class _Call:
                 if isinstance(outcome, BaseException):
                     raise outcome
 
-    def _moment(self, number: int) -> float | None:
+    def _requeue_time(self, position: int) -> float | None:
         """When the n-th job counts as requeued; None, the time of the write, for other acts.
 
         It lines up anew, and the newest is met first: it stands behind the older all the same.
         """
-        if self._order.act is not Act.REQUEUE:
+        if self._request.action is not BulkAction.REQUEUE:
             return None
-        return self._began + number * (-SPACING_S if self._wanted.ids is None else SPACING_S)
+        return self._started_at + position * (
+            -SPACING_S if self._selection.ids is None else SPACING_S
+        )
 
-    def _count(self, job_id: str, outcome: _Outcome | None) -> None:
-        if outcome is None or job_id in self._met:
+    def _count(self, job_id: str, outcome: _JobResult | None) -> None:
+        if outcome is None or job_id in self._counted:
             return
         match outcome:
             case _Done(after):
                 self.counts.done += 1
                 if after.state not in (State.RUNNING, State.CANCELLING):
-                    self.runs[_target(after)] += 1
+                    self.targets[_target_key(after)] += 1
                 if after.state in SETTLED:
                     return
             case _Skipped(why):
                 self.counts.skipped[why] += 1
             case _Failed(detail):
                 self.counts.failed += 1
-                if len(self.counts.errors) < ERRORS_SHOWN:
+                if len(self.counts.errors) < MAX_ERRORS_SHOWN:
                     self.counts.errors.append((job_id, detail))
-        if self._order.act is Act.CANCEL and not self._order.dry_run:
-            self._met.add(job_id)
+        if self._request.action is BulkAction.CANCEL and not self._request.dry_run:
+            self._counted.add(job_id)
 
     # One job.
 
-    async def _one(self, job_id: str, stored: Stored | None, at: float | None) -> _Outcome | None:
+    async def _act_on_job(
+        self, job_id: str, stored: VersionedJob | None, at: float | None
+    ) -> _JobResult | None:
         """Act on a job until it is written or no longer fits; None where it is not meant at all."""
         inputs = None
-        for number in range(ACT_TRIES):
-            if self._order.patch is not None:
+        for number in range(MAX_ACTION_TRIES):
+            if self._request.patch is not None:
                 (found,) = await self._store.jobs.load_with_inputs([job_id])
                 stored, inputs = found or (None, None)
             elif number:
                 stored = await self._store.jobs.load(job_id)
-            verdict = self._judge(stored, inputs, at)
+            verdict = self._plan(stored, inputs, at)
             if not isinstance(verdict, _Write):
                 return verdict
-            if self._order.dry_run:
+            if self._request.dry_run:
                 return _Done(verdict.after)
-            written = await self._store.jobs.commit(verdict.before, verdict.after, verdict.extra)
-            if isinstance(written, Stored):
+            written = await self._store.jobs.commit(
+                verdict.before, verdict.after, verdict.side_writes
+            )
+            if isinstance(written, VersionedJob):
                 return _Done(written.job)
-        return _Skipped(MOVED)
+        return _Skipped(CHANGED_MEANWHILE)
 
-    def _judge(
-        self, stored: Stored | None, inputs: bytes | None, at: float | None
+    def _plan(
+        self, stored: VersionedJob | None, inputs: bytes | None, at: float | None
     ) -> _Write | _Skipped | _Failed | None:
         """What to do with a job as it was read."""
-        named = self._wanted.ids is not None
+        named = self._selection.ids is not None
         if stored is None:
-            return _Failed("there is no such job") if named else _Skipped(MOVED)
-        job, act = stored.job, self._order.act
-        if job.state not in SWEEPS[act]:
-            return _Skipped(f"cannot {act} a job that is {job.state}" if named else MOVED)
-        if not self._wanted.admits(job):
-            return None if named else _Skipped(MOVED)
+            return _Failed("there is no such job") if named else _Skipped(CHANGED_MEANWHILE)
+        job, act = stored.job, self._request.action
+        if job.state not in SWEPT_STATES[act]:
+            return _Skipped(
+                f"cannot {act} a job that is {job.state}" if named else CHANGED_MEANWHILE
+            )
+        if not self._selection.matches(job):
+            return None if named else _Skipped(CHANGED_MEANWHILE)
         hold_id = job.reason.hold_id if job.reason else None
-        if hold_id in self._opened:
+        if hold_id in self._released:
             return None
-        if act is Act.RELEASE and hold_id in self._shut:
-            return _Skipped(self._shut[hold_id])
+        if act is BulkAction.RELEASE and hold_id in self._kept_closed:
+            return _Skipped(self._kept_closed[hold_id])
         try:
-            after = self._after(job, at)
-            extra = Extra(inputs=None if inputs is None else self._patched(inputs))
-        except IllegalMove as error:
+            after = self._apply(job, at)
+            extra = SideWrites(inputs=None if inputs is None else self._patched(inputs))
+        except IllegalTransition as error:
             return _Skipped(str(error))
-        except BadOrder as error:
+        except InvalidRequest as error:
             return _Failed(f"{error.field} {error}")
         if after is job:
             return _Skipped("is being cancelled already")
         return _Write(stored, after, extra)
 
-    def _after(self, job: Job, at: float | None) -> Job:
+    def _apply(self, job: Job, at: float | None) -> Job:
         """The job after the act; raises `IllegalMove`."""
         now = self._bulk.clock.now() if at is None else max(at, job.updated_at)
-        by, note = self._person.name, self._person.note
-        match self._order.act:
-            case Act.RELEASE:
+        by, note = self._actor.name, self._actor.note
+        match self._request.action:
+            case BulkAction.RELEASE:
                 return transitions.release(job, now, by=by, note=note)
-            case Act.REQUEUE:
+            case BulkAction.REQUEUE:
                 return transitions.requeue(job, now, by=by, note=note)
-            case Act.DISCARD:
+            case BulkAction.DISCARD:
                 return transitions.discard(job, now, by=by, note=note)
-            case Act.CANCEL:
-                return cancelled(job, now, by=by, note=note)
+            case BulkAction.CANCEL:
+                return cancel_now_or_ask(job, now, by=by, note=note)
 
     def _patched(self, inputs: bytes) -> bytes:
         """The inputs with the patch applied; raises `BadOrder`, which never repeats them."""
         try:
             found = decode(inputs)
-        except BROKEN:
+        except DECODE_ERRORS:
             found = None
         if not isinstance(found, dict):
-            raise BadOrder("inputs", "are not a JSON object: requeue this job with whole inputs")
+            raise InvalidRequest(
+                "inputs", "are not a JSON object: requeue this job with whole inputs"
+            )
         try:
-            patched = merge(cast("object", found), self._order.patch)
+            patched = apply_merge_patch(cast("object", found), self._request.patch)
         except RecursionError:
-            raise BadOrder("inputs", "are nested too deep: flatten them") from None
+            raise InvalidRequest("inputs", "are nested too deep: flatten them") from None
         return encode_inputs(patched, self._bulk.max_inputs_bytes)
 
     # Holds.
 
-    async def _open_holds(self) -> None:
+    async def _release_holds(self) -> None:
         """Release the holds that keep waiting nothing but what is meant."""
-        for hold in await self._store.gates.holds():
-            if hold.phase is not Phase.CLOSED or hold.code == transitions.MANUAL:
+        for hold in await self._store.holds.list_all():
+            if hold.phase is not HoldPhase.CLOSED or hold.code == transitions.MANUAL:
                 continue
             found = await self._parked_by(hold)
-            if found is None or not await self._all_behind_are(hold):
-                self._shut[hold.id] = _left(hold, "keeps more waiting than the filter covers")
+            if found is None or not await self._covers_all_queued(hold):
+                self._kept_closed[hold.id] = _hold_kept_message(
+                    hold, "keeps more waiting than the filter covers"
+                )
                 continue
-            (parked,) = await self._store.queries.held([hold.id])
-            if self._room is not None and parked > self._room:
-                self._shut[hold.id] = _left(hold, f"parked {parked}, more than the limit leaves")
-            elif self._order.dry_run:
-                self._count_freed(hold, found, parked, parked)
+            (parked,) = await self._store.queries.held_counts([hold.id])
+            if self._remaining is not None and parked > self._remaining:
+                self._kept_closed[hold.id] = _hold_kept_message(
+                    hold, f"parked {parked}, more than the limit leaves"
+                )
+            elif self._request.dry_run:
+                self._count_released(hold, found, parked, parked)
             else:
-                await self._open(hold, found, parked)
+                await self._release_hold(hold, found, parked)
 
-    async def _open(self, hold: Hold, found: _Parked, parked: int) -> None:
+    async def _release_hold(self, hold: Hold, found: _ParkedByHold, parked: int) -> None:
         try:
-            _, freed = await self._bulk.desk.release_hold(hold.id, self._person, on_record=False)
+            _, freed = await self._bulk.actions.release_hold(hold.id, self._actor, audited=False)
         except NoSuchHold:  # somebody was faster: its jobs are like any other
             return
-        self._count_freed(hold, found, parked, freed)
+        self._count_released(hold, found, parked, freed)
 
-    def _count_freed(self, hold: Hold, found: _Parked, parked: int, freed: int) -> None:
-        self._opened.add(hold.id)
-        self._met |= found.named
-        self.runs += found.runs
-        self.counts.done += freed
+    def _count_released(self, hold: Hold, found: _ParkedByHold, parked: int, released: int) -> None:
+        self._released.add(hold.id)
+        self._counted |= found.named_ids
+        self.targets += found.targets
+        self.counts.done += released
         self.counts.holds_released += 1
-        if freed < parked:
-            self.counts.skipped[MOVED] += parked - freed
+        if released < parked:
+            self.counts.skipped[CHANGED_MEANWHILE] += parked - released
 
-    async def _parked_by(self, hold: Hold) -> _Parked | None:
+    async def _parked_by(self, hold: Hold) -> _ParkedByHold | None:
         """What a hold parked; None where that is nothing, or a job that is not meant."""
-        found = _Parked(Counter(), set())
+        found = _ParkedByHold(Counter(), set())
         async for job in self._jobs_in(self._store.keys.index(Index.HELD, hold.id)):
-            if not self._wanted.admits(job):
+            if not self._selection.matches(job):
                 return None
-            found.runs[_target(job)] += 1
-            if self._wanted.ids is not None:
-                found.named.add(job.id)
-        return found if found.runs else None
+            found.targets[_target_key(job)] += 1
+            if self._selection.ids is not None:
+                found.named_ids.add(job.id)
+        return found if found.targets else None
 
-    async def _all_behind_are(self, hold: Hold) -> bool:
+    async def _covers_all_queued(self, hold: Hold) -> bool:
         """Whether no job is queued behind a hold that the filter leaves out."""
-        queues = await self._store.lanes.queues()
-        meant = self._wanted.behind_a_gate
+        queues = await self._store.lanes.snapshot()
+        meant = self._selection.while_queued
         for lane in queues.lanes:
-            if not covers(hold.scope, lane) or self._wanted.covers(hold, lane):
+            if not covers(hold.scope, lane) or self._selection.covers_lane(hold, lane):
                 continue
             async for job in self._jobs_in(self._store.keys.lane(lane)):
-                if not meant.admits(job):
+                if not meant.matches(job):
                     return False
         return True
 
@@ -359,7 +383,9 @@ class _Call:
         """The jobs of an index, in no order; one that stays in it is not missed."""
         cursor = 0
         while True:
-            cursor, rows = await self._store.client.call("ZSCAN", index, cursor, "COUNT", CHUNK)
+            cursor, rows = await self._store.client.call(
+                "ZSCAN", index, cursor, "COUNT", READ_BATCH
+            )
             ids = [member.decode() for member, _ in cast("list[tuple[bytes, float]]", rows)]
             for stored in await self._store.jobs.load_many(ids):
                 if stored is not None:
@@ -368,11 +394,11 @@ class _Call:
                 return
 
 
-def _target(job: Job) -> str:
+def _target_key(job: Job) -> str:
     return f"{job.kind}/{job.target}"
 
 
-def _left(hold: Hold, why: str) -> str:
+def _hold_kept_message(hold: Hold, why: str) -> str:
     return (
         f"hold {hold.id} on {hold.scope} ({hold.code}) {why}: release the hold itself, it lets one"
         " canary through first"

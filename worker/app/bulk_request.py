@@ -13,7 +13,7 @@ from jobs.states import State
 from worker.store.read.queries import Filter
 
 
-class Act(StrEnum):
+class BulkAction(StrEnum):
     """What a person can do to many jobs."""
 
     RELEASE = "release"
@@ -22,13 +22,13 @@ class Act(StrEnum):
     CANCEL = "cancel"
 
 
-SWEEPS: Final[Mapping[Act, tuple[State, ...]]] = {
-    Act.RELEASE: (State.PARKED,),
-    Act.REQUEUE: (State.DEAD,),
-    Act.DISCARD: (State.PARKED, State.DEAD),
+SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
+    BulkAction.RELEASE: (State.PARKED,),
+    BulkAction.REQUEUE: (State.DEAD,),
+    BulkAction.DISCARD: (State.PARKED, State.DEAD),
     # Along the road, so that nothing slips by; then once more what a run may have been sent back to
     # meanwhile.
-    Act.CANCEL: (
+    BulkAction.CANCEL: (
         State.CANCELLING,
         State.SCHEDULED,
         State.RETRYING,
@@ -44,20 +44,20 @@ SWEEPS: Final[Mapping[Act, tuple[State, ...]]] = {
 
 
 @dataclass(frozen=True, slots=True)
-class Wanted:
+class JobSelection:
     """Which jobs are meant: those the filter admits, of those named where `ids` names some."""
 
     filter: Filter
-    text: str
+    filter_json: str
     """The filter as it was asked for, JSON, for the record."""
     ids: dict[str, None] | None = None
     """In the order given."""
 
-    def admits(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         """Whether a job is meant, whatever the act."""
-        return (self.ids is None or job.id in self.ids) and self.filter.admits(job)
+        return (self.ids is None or job.id in self.ids) and self.filter.matches(job)
 
-    def covers(self, hold: Hold, lane: Lane) -> bool:
+    def covers_lane(self, hold: Hold, lane: Lane) -> bool:
         """Whether every job a hold could keep waiting in a lane is meant, whichever it is."""
         asked = self.filter
         narrow = (self.ids, asked.tag, asked.batch, asked.since, asked.until)
@@ -70,17 +70,17 @@ class Wanted:
         )
 
     @property
-    def behind_a_gate(self) -> "Wanted":
+    def while_queued(self) -> "JobSelection":
         """The same jobs while they are queued: neither parked, nor with a code."""
         return replace(self, filter=replace(self.filter, state=None, code=None))
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class BulkRequest:
     """What is to be done."""
 
-    act: Act
-    wanted: Wanted
+    action: BulkAction
+    selection: JobSelection
     patch: Mapping[str, Any] | None = field(default=None, repr=False)
     """A JSON merge patch (RFC 7396) for the inputs of jobs that are requeued."""
     dry_run: bool = False
@@ -90,7 +90,7 @@ class Order:
 
 
 @dataclass(slots=True)
-class Counts:
+class BulkCounts:
     """What became of the jobs. `matched` is the sum of the other three."""
 
     done: int = 0
@@ -110,7 +110,7 @@ class Counts:
         return self.done + self.skipped.total() + self.failed
 
 
-def merge(target: object, patch: object) -> Any:
+def apply_merge_patch(target: object, patch: object) -> Any:
     """Apply a JSON merge patch (RFC 7396); neither argument is changed.
 
     >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
@@ -123,5 +123,5 @@ def merge(target: object, patch: object) -> Any:
         if value is None:
             merged.pop(name, None)
         else:
-            merged[name] = merge(merged.get(name), value)
+            merged[name] = apply_merge_patch(merged.get(name), value)
     return merged

@@ -10,20 +10,20 @@ from redis.exceptions import RedisError
 
 from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.requests import Order, new_job
+from jobs.requests import JobRequest, new_job
 from worker.clock import Clock
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)
 
-PAST_MOST_S: Final = 300.0
+MAX_PAST_S: Final = 300.0
 """How far in the past a `run_at` may lie before it is taken for a mistake."""
 
 SPACING_S: Final = 2.5e-4
 """Jobs of one call are this far apart, the last one is of now: so their order is kept."""
 
 
-class BadOrder(ValueError):
+class InvalidRequest(ValueError):
     """An order that cannot be taken: names the field and the fix."""
 
     def __init__(self, field: str, message: str) -> None:
@@ -31,7 +31,7 @@ class BadOrder(ValueError):
         super().__init__(message)
 
 
-class Conflict(Exception):
+class JobIdConflict(Exception):
     """The id is taken by a job with another payload."""
 
     def __init__(self, job_id: str) -> None:
@@ -42,7 +42,7 @@ class Conflict(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Placed:
+class EnqueueResult:
     """A job that is on record and in line."""
 
     job: Job
@@ -51,74 +51,78 @@ class Placed:
 
 
 @dataclass(frozen=True, slots=True)
-class Defaults:
+class JobDefaults:
     """What an order that does not say gets."""
 
     max_attempts: int = 5
     deadline_s: float = 3_600.0
 
 
-class Intake:
+class Enqueuer:
     """Puts orders on the road. An order is acknowledged when record and place are written."""
 
-    def __init__(self, store: Store, clock: Clock, defaults: Defaults) -> None:
+    def __init__(self, store: Store, clock: Clock, defaults: JobDefaults) -> None:
         self._store = store
         self._clock = clock
         self._defaults = defaults
 
     async def enqueue(
         self,
-        order: Order,
+        request: JobRequest,
         *,
         job_id: JobId | None = None,
         by: str = "",
         offset_s: float = 0.0,
-    ) -> Placed:
+    ) -> EnqueueResult:
         """Make a job of an order, once per id; raises `Conflict` or `BadOrder`."""
         now = self._clock.now() + offset_s
-        if order.run_at is not None and order.run_at < now - PAST_MOST_S:
-            if job_id is not None and (placed := await self._earlier(job_id, order)):
+        if request.run_at is not None and request.run_at < now - MAX_PAST_S:
+            if job_id is not None and (placed := await self._find_existing(job_id, request)):
                 return placed
-            raise BadOrder("run_at", "lies in the past: give a time to come, or leave it away")
+            raise InvalidRequest(
+                "run_at", "lies in the past: give a time to come, or leave it away"
+            )
         job = new_job(
-            order,
+            request,
             job_id or self._clock.new_id(),
             now,
             max_attempts=self._defaults.max_attempts,
             deadline_s=self._defaults.deadline_s,
             by=by,
         )
-        while await self._store.jobs.create(job, order.inputs) is None:
-            if (placed := await self._earlier(job.id, order)) is not None:
+        while await self._store.jobs.create(job, request.inputs) is None:
+            if (placed := await self._find_existing(job.id, request)) is not None:
                 return placed
-        return Placed(job, created=True)
+        return EnqueueResult(job, created=True)
 
     async def enqueue_many(
         self,
-        orders: Sequence[tuple[JobId | None, Order]],
+        requests: Sequence[tuple[JobId | None, JobRequest]],
         *,
         by: str = "",
-    ) -> list[Placed | Exception]:
+    ) -> list[EnqueueResult | Exception]:
         """Make jobs of many orders, each with a result of its own: a bad one harms no other.
 
         An error is a `Conflict`, a `BadOrder`, or Redis's, where it went away in between.
         """
-        last = len(orders) - 1
+        last = len(requests) - 1
 
-        async def one(number: int, job_id: JobId | None, order: Order) -> Placed | Exception:
+        async def one(
+            number: int, job_id: JobId | None, order: JobRequest
+        ) -> EnqueueResult | Exception:
             try:
                 return await self.enqueue(
                     order, job_id=job_id, by=by, offset_s=(number - last) * SPACING_S
                 )
-            except (Conflict, BadOrder, RedisError, OSError) as error:
+            except (JobIdConflict, InvalidRequest, RedisError, OSError) as error:
                 return error
 
-        return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(orders)))
+        return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(requests)))
 
-    async def _earlier(self, job_id: JobId, order: Order) -> Placed | None:
+    async def _find_existing(self, job_id: JobId, request: JobRequest) -> EnqueueResult | None:
         stored = await self._store.jobs.load(job_id)
         if stored is None:
             return None
-        if stored.job.fingerprint != order.fingerprint:
-            raise Conflict(job_id)
-        return Placed(stored.job, created=False)
+        if stored.job.fingerprint != request.fingerprint:
+            raise JobIdConflict(job_id)
+        return EnqueueResult(stored.job, created=False)

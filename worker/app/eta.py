@@ -7,17 +7,17 @@ from typing import Final
 
 from jobs.job import Job
 from jobs.lanes import JobId
-from jobs.polling.estimator import learn
+from jobs.polling.estimator import estimate_durations
 from jobs.polling.samples import Distribution
 from jobs.states import State
-from worker.store.durations import DurationStore, Target, decode_sketch, target_of
+from worker.store.durations import DurationStore, TargetName, decode_sketch, target_of
 
-RUNS_LEAST: Final = 5
+MIN_RUNS: Final = 5
 """Fewer runs than this say nothing."""
 
-LATE: Final = 0.9
+LATE_QUANTILE: Final = 0.9
 
-TARGETS_KEPT: Final = 200
+MAX_CACHED_TARGETS: Final = 200
 """Targets whose distribution is kept until a run of them ends."""
 
 
@@ -31,12 +31,12 @@ class Eta:
     """Nine runs of ten that came so far end by then; None where none took that long."""
 
 
-class Forecast:
+class EtaEstimator:
     """Reads the sketches of durations."""
 
     def __init__(self, durations: DurationStore) -> None:
         self._durations = durations
-        self._known: OrderedDict[Target, tuple[Sequence[bytes], Distribution | None]] = (
+        self._cache: OrderedDict[TargetName, tuple[Sequence[bytes], Distribution | None]] = (
             OrderedDict()
         )
 
@@ -50,27 +50,27 @@ class Forecast:
         if not targets:
             return {}
         sketches = await self._durations.read(targets)
-        believed = {target: self._believed(target, rows) for target, rows in sketches.items()}
+        believed = {target: self._estimate(target, rows) for target, rows in sketches.items()}
         found = {job.id: _eta(believed[target_of(job.lane)], job, now) for job in running}
         return {job_id: eta for job_id, eta in found.items() if eta is not None}
 
-    def _believed(self, target: Target, rows: Sequence[bytes]) -> Distribution | None:
+    def _estimate(self, target: TargetName, rows: Sequence[bytes]) -> Distribution | None:
         """Learned again only where runs were added."""
-        known = self._known.pop(target, None)
+        known = self._cache.pop(target, None)
         if known is None or known[0] != rows:
-            enough = len(rows) >= RUNS_LEAST
-            known = rows, learn(decode_sketch(rows)) if enough else None
-        self._known[target] = known
-        while len(self._known) > TARGETS_KEPT:
-            self._known.popitem(last=False)
+            enough = len(rows) >= MIN_RUNS
+            known = rows, estimate_durations(decode_sketch(rows)) if enough else None
+        self._cache[target] = known
+        while len(self._cache) > MAX_CACHED_TARGETS:
+            self._cache.popitem(last=False)
         return known[1]
 
 
-def _eta(believed: Distribution | None, job: Job, now: float) -> Eta | None:
-    if believed is None or job.submitted_at is None:
+def _eta(estimate: Distribution | None, job: Job, now: float) -> Eta | None:
+    if estimate is None or job.submitted_at is None:
         return None
     age = max(0.0, now - job.submitted_at)
-    likely, late = believed.remaining(age, 0.5), believed.remaining(age, LATE)
+    likely, late = estimate.remaining_s(age, 0.5), estimate.remaining_s(age, LATE_QUANTILE)
     if likely is None:
         return None
     return Eta(now + likely, None if late is None else now + late)

@@ -13,21 +13,21 @@ import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
 from config.settings import DEFAULT_ACCOUNT
-from jobs.lanes import JOB_ID, LABEL, PRIORITY_SPAN, TARGET, JobId
-from jobs.requests import Order
+from jobs.lanes import ACCOUNT_LABEL, JOB_ID, PRIORITY_SPAN, TARGET, JobId
+from jobs.requests import JobRequest
 from jobs.states import Kind, OnUncertain
-from worker.app.enqueue import BadOrder
+from worker.app.enqueue import InvalidRequest
 
-DELAY_MOST_S: Final = 10 * 365.25 * 86_400
+MAX_DELAY_S: Final = 10 * 365.25 * 86_400
 """Ten years: a longer delay is a mistake of units."""
 
-DEADLINE_MOST_S: Final = 366 * 86_400
+MAX_DEADLINE_S: Final = 366 * 86_400
 """The bound the setting has, too."""
 
-ATTEMPTS_MOST: Final = 100
-TAGS_MOST: Final = 20
+MAX_ATTEMPTS: Final = 100
+MAX_TAGS: Final = 20
 
-PLAIN: Final = r"[A-Za-z0-9._:@/+=-]"
+TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
 """Characters of tags and batches: they are part of keys, and are typed into filters."""
 
 _TIME: Final = re.compile(
@@ -56,25 +56,25 @@ def read_time(value: object) -> object:
     return round(moment.timestamp(), 3)
 
 
-def shape(pattern: str | re.Pattern[str]) -> Any:
+def matching(pattern: str | re.Pattern[str]) -> Any:
     """A field constraint: the whole text has this shape."""
     text = pattern if isinstance(pattern, str) else pattern.pattern
     return Field(pattern=f"^(?:{text})$")
 
 
-Time = Annotated[
+Rfc3339Time = Annotated[
     float,
     BeforeValidator(read_time),
     WithJsonSchema({"type": "string", "format": "date-time", "examples": [_TIME_EXAMPLE]}),
 ]
-Target = Annotated[str, shape(TARGET)]
-Account = Annotated[str, shape(LABEL)]
-Tag = Annotated[str, shape(PLAIN + r"{1,64}")]
-Batch = Annotated[str, shape(PLAIN + r"{1,128}")]
+Target = Annotated[str, matching(TARGET)]
+AccountLabel = Annotated[str, matching(ACCOUNT_LABEL)]
+Tag = Annotated[str, matching(TAG_CHAR + r"{1,64}")]
+Batch = Annotated[str, matching(TAG_CHAR + r"{1,128}")]
 KindName = Annotated[Kind, Field(strict=False)]
 
 
-class OrderRequest(BaseModel):
+class JobRequestBody(BaseModel):
     """An order. Each description is what a wrong value is told it must be."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
@@ -89,7 +89,7 @@ class OrderRequest(BaseModel):
     ]
     inputs: Annotated[dict[str, Any], Field(description="a JSON object, the inputs of the run")]
     id: Annotated[
-        Annotated[str, shape(JOB_ID)] | None,
+        Annotated[str, matching(JOB_ID)] | None,
         Field(
             description="1 to 128 letters, digits and . _ : @ - that start with a letter or digit;"
             " the same id never makes a second job"
@@ -106,8 +106,8 @@ class OrderRequest(BaseModel):
     tags: Annotated[
         list[Tag],
         Field(
-            max_length=TAGS_MOST,
-            description=f"at most {TAGS_MOST} texts of 1 to 64 letters, digits and . _ : @ / + = -",
+            max_length=MAX_TAGS,
+            description=f"at most {MAX_TAGS} texts of 1 to 64 letters, digits and . _ : @ / + = -",
         ),
     ] = []
     batch: Annotated[
@@ -115,19 +115,19 @@ class OrderRequest(BaseModel):
         Field(description="1 to 128 letters, digits and . _ : @ / + = -"),
     ] = None
     run_at: Annotated[
-        Time | None,
+        Rfc3339Time | None,
         Field(description=f"when to run it: an RFC 3339 time with a zone, as {_TIME_EXAMPLE}"),
     ] = None
     delay_s: Annotated[
-        Annotated[float, Field(ge=0, le=DELAY_MOST_S, allow_inf_nan=False)] | None,
+        Annotated[float, Field(ge=0, le=MAX_DELAY_S, allow_inf_nan=False)] | None,
         Field(description="seconds from now, from 0 to ten years; run_at names a time instead"),
     ] = None
     max_attempts: Annotated[
-        Annotated[int, Field(ge=1, le=ATTEMPTS_MOST)] | None,
-        Field(description=f"a whole number from 1 to {ATTEMPTS_MOST}"),
+        Annotated[int, Field(ge=1, le=MAX_ATTEMPTS)] | None,
+        Field(description=f"a whole number from 1 to {MAX_ATTEMPTS}"),
     ] = None
     deadline_s: Annotated[
-        Annotated[float, Field(gt=0, le=DEADLINE_MOST_S, allow_inf_nan=False)] | None,
+        Annotated[float, Field(gt=0, le=MAX_DEADLINE_S, allow_inf_nan=False)] | None,
         Field(description="seconds above 0, at most 366 days, that a submitted run may take"),
     ] = None
     on_uncertain: Annotated[
@@ -135,7 +135,7 @@ class OrderRequest(BaseModel):
         Field(strict=False, description='"park", or "retry", which may pay for a run twice'),
     ] = OnUncertain.PARK
     account: Annotated[
-        Account,
+        AccountLabel,
         Field(
             description="an account label: lowercase letters, digits, _ and -, at most 63,"
             " starting with a letter or digit"
@@ -143,17 +143,17 @@ class OrderRequest(BaseModel):
     ] = DEFAULT_ACCOUNT
 
 
-def parse_order(data: object, *, max_inputs_bytes: int) -> tuple[JobId | None, Order]:
+def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | None, JobRequest]:
     """Read an order from what JSON decoded to; raises `BadOrder`."""
     if not isinstance(data, dict):
-        raise BadOrder("job", "must be a JSON object with kind, target and inputs")
+        raise InvalidRequest("job", "must be a JSON object with kind, target and inputs")
     try:
-        asked = OrderRequest.model_validate(data)
+        asked = JobRequestBody.model_validate(data)
     except ValidationError as error:
-        raise explain(error, OrderRequest) from None
+        raise as_invalid_request(error, JobRequestBody) from None
     if asked.run_at is not None and asked.delay_s is not None:
-        raise BadOrder("delay_s", "cannot stand beside run_at: give one of the two")
-    order = Order(
+        raise InvalidRequest("delay_s", "cannot stand beside run_at: give one of the two")
+    order = JobRequest(
         kind=asked.kind,
         target=asked.target,
         inputs=encode_inputs(asked.inputs, max_inputs_bytes),
@@ -170,7 +170,7 @@ def parse_order(data: object, *, max_inputs_bytes: int) -> tuple[JobId | None, O
     return JobId(asked.id) if asked.id is not None else None, order
 
 
-def parse_options(
+def parse_arq_call(
     kind: Kind,
     target: object,
     inputs: object,
@@ -178,7 +178,7 @@ def parse_options(
     options: Mapping[str, Any],
     *,
     max_inputs_bytes: int,
-) -> tuple[JobId, Order]:
+) -> tuple[JobId, JobRequest]:
     """Read the order of a job that came through plain arq; raises `BadOrder`.
 
     `options` are the keyword arguments of `enqueue_job`; the job's id is arq's.
@@ -186,25 +186,29 @@ def parse_options(
     own = {"kind": kind.value, "target": target, "inputs": inputs, "id": arq_id}
     for name in options:
         if name in own:
-            raise BadOrder(name, "is not an option: kind, target, inputs and id come from the call")
-    job_id, order = parse_order({**own, **options}, max_inputs_bytes=max_inputs_bytes)
+            raise InvalidRequest(
+                name, "is not an option: kind, target, inputs and id come from the call"
+            )
+    job_id, order = parse_job_request({**own, **options}, max_inputs_bytes=max_inputs_bytes)
     return job_id or JobId(arq_id), order
 
 
-def encode_inputs(inputs: Mapping[str, Any], most: int) -> bytes:
+def encode_inputs(inputs: Mapping[str, Any], max_bytes: int) -> bytes:
     """Inputs as JSON text with sorted keys, measured against the limit; raises `BadOrder`."""
     try:
         text = msgspec.json.encode(inputs, order="sorted")
     except RecursionError:
-        raise BadOrder("inputs", "are nested too deep: flatten them") from None
+        raise InvalidRequest("inputs", "are nested too deep: flatten them") from None
     except UnicodeEncodeError:
-        raise BadOrder("inputs", "hold half a surrogate pair: send whole characters") from None
+        raise InvalidRequest(
+            "inputs", "hold half a surrogate pair: send whole characters"
+        ) from None
     except (TypeError, ValueError, OverflowError):
-        raise BadOrder("inputs", "must hold nothing but what JSON knows") from None
-    if len(text) > most:
-        raise BadOrder(
+        raise InvalidRequest("inputs", "must hold nothing but what JSON knows") from None
+    if len(text) > max_bytes:
+        raise InvalidRequest(
             "inputs",
-            f"are {len(text)} bytes of JSON and may be {most} (KNOUDS_MAX_INPUTS_BYTES):"
+            f"are {len(text)} bytes of JSON and may be {max_bytes} (KNOUDS_MAX_INPUTS_BYTES):"
             " pass large files by URL",
         )
     return text
@@ -213,7 +217,7 @@ def encode_inputs(inputs: Mapping[str, Any], most: int) -> bytes:
 # From pydantic's errors to ours.
 
 
-def explain(error: ValidationError, model: type[BaseModel]) -> BadOrder:
+def as_invalid_request(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
     """The first fault as field and fix. The value itself is never repeated."""
     fault = error.errors(include_url=False, include_input=False)[0]
     name = str(fault["loc"][0]) if fault["loc"] else "body"
@@ -221,16 +225,18 @@ def explain(error: ValidationError, model: type[BaseModel]) -> BadOrder:
     wanted = (known.description if known is not None else None) or "something else"
     match fault["type"]:
         case "extra_forbidden":
-            return BadOrder(_shown(name), _no_such_field(name, model))
+            return InvalidRequest(_printable(name), _unknown_field_message(name, model))
         case "missing":
-            return BadOrder(name, f"is missing: give {wanted}")
+            return InvalidRequest(name, f"is missing: give {wanted}")
         case "value_error":
-            return BadOrder(_path(fault["loc"]), fault["msg"].removeprefix("Value error, "))
+            return InvalidRequest(
+                _field_path(fault["loc"]), fault["msg"].removeprefix("Value error, ")
+            )
         case _:
-            return BadOrder(_path(fault["loc"]), f"must be {wanted}")
+            return InvalidRequest(_field_path(fault["loc"]), f"must be {wanted}")
 
 
-def _no_such_field(name: str, model: type[BaseModel]) -> str:
+def _unknown_field_message(name: str, model: type[BaseModel]) -> str:
     known = list(model.model_fields)
     close = difflib.get_close_matches(name, known, n=1)
     if close:
@@ -238,13 +244,13 @@ def _no_such_field(name: str, model: type[BaseModel]) -> str:
     return f"is not known here: {'there are ' + ', '.join(known) if known else 'leave it away'}"
 
 
-def _path(loc: tuple[int | str, ...]) -> str:
+def _field_path(loc: tuple[int | str, ...]) -> str:
     """`tags[3]` of `("tags", 3)`; what pydantic says of its own branches is left out."""
     name, *inside = loc or ("body",)
     return str(name) + "".join(f"[{part}]" for part in inside if isinstance(part, int))
 
 
-def _shown(name: str) -> str:
+def _printable(name: str) -> str:
     """A name that somebody else made up, short and on one line."""
     text = name.encode("ascii", "backslashreplace").decode()
     return repr(text[:64])[1:-1]

@@ -8,29 +8,29 @@ from jobs.concurrency import LaneCaps
 from jobs.holds import Hold
 from jobs.job import Job
 from jobs.lanes import JobId, Lane, Scope
-from jobs.rate_limits import Bucket, wait_s
+from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.transitions import UNCERTAIN
-from jobs.why import UNKNOWN, Blocker, Surroundings, why_not_running
-from worker.app.eta import Eta, Forecast
+from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
+from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.read.queries import Group, LaneCount
+from worker.store.read.queries import JobGroup, LaneCount
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
-SKEW_S: Final = 60.0
+MAX_CLOCK_SKEW_S: Final = 60.0
 """How far our clocks may be apart."""
 
-LATE_S: Final = 600.0
+MAX_DELIVERY_DELAY_S: Final = 600.0
 """How late a delivery may come: a failed one is tried again."""
 
-STRAYS_READ: Final = 2_000
-STRAYS_SHOWN: Final = 20
+MAX_ORPHANS_READ: Final = 2_000
+MAX_ORPHANS_SHOWN: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
-class Whole:
+class JobDetails:
     """A job with its inputs and result (JSON text)."""
 
     job: Job
@@ -41,16 +41,16 @@ class Whole:
 
 
 @dataclass(frozen=True, slots=True)
-class GroupSeen:
+class GroupSummary:
     """A group, with what its jobs are likely to cost."""
 
-    group: Group
+    group: JobGroup
     est_cost: float | None
     """Credits, from what the target's last run cost; None where none has run."""
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class UncertainEvidence:
     """What is known of a submit whose outcome nobody knows."""
 
     sent_at: float | None
@@ -63,23 +63,23 @@ class Evidence:
 
 
 @dataclass(frozen=True, slots=True)
-class Stats:
+class QueueStats:
     """How everything stands."""
 
     states: dict[State, int]
-    oldest: dict[State, float]
+    oldest_age_s: dict[State, float]
     """Seconds since the oldest job of each state got there."""
     lanes: list[LaneCount]
-    quota: dict[Scope, Bucket]
+    rate_limits: dict[Scope, RateLimitBucket]
     """Routes with a limit that is known."""
-    drain: dict[Lane, float]
+    drain_s: dict[Lane, float]
     """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
-    holds: int
+    hold_count: int
     rates: dict[str, float]
 
 
-class Review:
+class Queries:
     """Reads of one namespace."""
 
     def __init__(
@@ -90,106 +90,112 @@ class Review:
         self._caps = caps
         self._lease_s = lease_s
         self._window_s = window_s
-        self._forecast = Forecast(store.durations)
+        self._eta_estimator = EtaEstimator(store.durations)
 
-    async def job(self, job_id: str) -> Whole | None:
+    async def job(self, job_id: str) -> JobDetails | None:
         """One job, whole."""
         stored = await self._store.jobs.load(job_id)
         if stored is None:
             return None
         inputs, result = await self._store.jobs.payloads(job_id)
         eta = (await self.etas([stored.job])).get(stored.job.id)
-        return Whole(stored.job, inputs or b"{}", result, eta)
+        return JobDetails(stored.job, inputs or b"{}", result, eta)
 
     async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
         """When those of the jobs that run are likely to end, where that is known."""
-        return await self._forecast.etas(jobs, self._clock.now())
+        return await self._eta_estimator.etas(jobs, self._clock.now())
 
     async def why(self, job: Job) -> tuple[Blocker, ...]:
         """What keeps a job from running."""
         now = self._clock.now()
         position = None
-        if job.state is State.QUEUED and not job.free_pass:
+        if job.state is State.QUEUED and not job.bypass_hold:
             position = await self._store.lanes.position(job.lane, job.id)
-        ahead = await self._store.lanes.ahead(job.lane, position) if position is not None else 0
-        around = Surroundings(
-            gates=await self._store.gates.standing(),
-            position=position,
-            ahead=ahead,
-            bucket=(await self._store.quota.buckets()).get(job.lane.route, UNKNOWN),
+        ahead = (
+            await self._store.lanes.route_jobs_ahead(job.lane, position)
+            if position is not None
+            else 0
+        )
+        around = WhyContext(
+            gates=await self._store.holds.gates(),
+            ahead_in_lane=position,
+            ahead_on_route=ahead,
+            bucket=(await self._store.rate_limits.buckets()).get(job.lane.route, UNKNOWN_BUCKET),
             window_s=self._window_s,
-            active=(await self._store.lanes.active([job.lane]))[0],
+            active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=self._caps.of(job.lane),
             workers=len(await self.live_workers()),
         )
         return why_not_running(job, around, now)
 
-    async def evidence(self, job: Job) -> Evidence | None:
+    async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""
         if job.parked_as != UNCERTAIN or job.reason is None:
             return None
         last = job.attempts[-1] if job.attempts else None
         sent_at = job.sent_at or (last.started_at if last else None)
-        return Evidence(
+        return UncertainEvidence(
             sent_at=sent_at,
             ended_at=last.ended_at if last else None,
             http_status=job.reason.http_status,
             message=job.reason.message,
-            executions=() if sent_at is None else await self._strays(job, sent_at),
+            executions=() if sent_at is None else await self._possible_matches(job, sent_at),
         )
 
-    async def _strays(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
+    async def _possible_matches(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
         """Runs told of from the sending on until the run should long have ended."""
-        until = sent_at + job.deadline_s + LATE_S
-        orphans = await self._store.webhooks.orphans(sent_at - SKEW_S, until, STRAYS_READ)
+        until = sent_at + job.deadline_s + MAX_DELIVERY_DELAY_S
+        orphans = await self._store.webhooks.orphans(
+            sent_at - MAX_CLOCK_SKEW_S, until, MAX_ORPHANS_READ
+        )
         same = [orphan for orphan in orphans if f"{job.kind}/{job.target}" in orphan.targets]
         owners = await self._store.webhooks.jobs_of([orphan.execution_id for orphan in same])
         found = [orphan for orphan, jobs in zip(same, owners, strict=True) if not jobs]
-        return tuple(found[:STRAYS_SHOWN])
+        return tuple(found[:MAX_ORPHANS_SHOWN])
 
     async def live_workers(self) -> list[Heartbeat]:
         """Workers whose heartbeat is fresh."""
         fresh = self._clock.now() - ALIVE_LEASES * self._lease_s
-        return [beat for beat in await self._store.fleet.workers() if beat.seen_at >= fresh]
+        return [beat for beat in await self._store.workers.heartbeats() if beat.seen_at >= fresh]
 
     async def holds(self) -> list[tuple[Hold, int]]:
         """Every hold, with the number of jobs it parked."""
-        holds = await self._store.gates.holds()
-        counts = await self._store.queries.held([hold.id for hold in holds])
+        holds = await self._store.holds.list_all()
+        counts = await self._store.queries.held_counts([hold.id for hold in holds])
         return list(zip(holds, counts, strict=True))
 
-    async def groups(self, state: State) -> list[GroupSeen]:
+    async def groups(self, state: State) -> list[GroupSummary]:
         """Parked jobs or dead letters by code and lane, the largest group first."""
         groups = await self._store.queries.groups(state)
-        costs = await self._store.fleet.costs()
+        costs = await self._store.workers.costs()
         return [
-            GroupSeen(group, _estimate(costs.get(f"{g.kind}/{g.target}"), group.count))
+            GroupSummary(group, _estimate(costs.get(f"{g.kind}/{g.target}"), group.count))
             for group in groups
             for g in [group.lane]
         ]
 
-    async def stats(self) -> Stats:
+    async def stats(self) -> QueueStats:
         """How everything stands, in a bounded number of reads."""
         now = self._clock.now()
-        states, since = await self._store.queries.states()
-        lanes, quota = await self._store.queries.lane_counts(), await self._limited()
-        return Stats(
+        states, since = await self._store.queries.state_counts()
+        lanes, quota = await self._store.queries.lane_counts(), await self._known_limits()
+        return QueueStats(
             states=states,
-            oldest={state: max(0.0, now - moment) for state, moment in since.items()},
+            oldest_age_s={state: max(0.0, now - moment) for state, moment in since.items()},
             lanes=lanes,
-            quota=quota,
-            drain=self._drain(lanes, quota, now),
+            rate_limits=quota,
+            drain_s=self._drain_times_s(lanes, quota, now),
             workers=await self.live_workers(),
-            holds=len(await self._store.gates.holds()),
+            hold_count=len(await self._store.holds.list_all()),
             rates=await self._store.queries.rates(now),
         )
 
-    def _drain(
-        self, lanes: Sequence[LaneCount], quota: Mapping[Scope, Bucket], now: float
+    def _drain_times_s(
+        self, lanes: Sequence[LaneCount], rate_limits: Mapping[Scope, RateLimitBucket], now: float
     ) -> dict[Lane, float]:
         found: dict[Lane, float] = {}
         for one in lanes:
-            bucket = quota.get(one.lane.route)
+            bucket = rate_limits.get(one.lane.route)
             if bucket is None or not one.queued:
                 continue
             others = (o.queued for o in lanes if o.lane.route == one.lane.route and o is not one)
@@ -198,8 +204,8 @@ class Review:
                 found[one.lane] = wait
         return found
 
-    async def _limited(self) -> dict[Scope, Bucket]:
-        buckets = await self._store.quota.buckets()
+    async def _known_limits(self) -> dict[Scope, RateLimitBucket]:
+        buckets = await self._store.rate_limits.buckets()
         return {route: bucket for route, bucket in buckets.items() if bucket.limit is not None}
 
 

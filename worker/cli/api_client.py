@@ -11,21 +11,21 @@ import aiohttp
 import msgspec
 from yarl import URL
 
-from worker.cli.exit_codes import Failure, NoApi, NoRedis
+from worker.cli.exit_codes import ApiUnreachable, CommandFailure, RedisUnreachable
 
-CALL_WITHIN_S: Final = 120.0
+CALL_TIMEOUT_S: Final = 120.0
 """For a call that works through many jobs."""
-REACH_WITHIN_S: Final = 5.0
-SEND_TRIES: Final = 3
+CONNECT_TIMEOUT_S: Final = 5.0
+MAX_SENDS: Final = 3
 """How often an order with an id is sent: the id makes it one job, however often it arrives."""
 
-UNAVAILABLE: Final = 503
+SERVICE_UNAVAILABLE: Final = 503
 
 Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class ApiResponse:
     """A 2xx answer: its text, letter for letter, and what it says."""
 
     status: int
@@ -33,38 +33,38 @@ class Answer:
     doc: Json
 
 
-class Lost(NoApi):
+class ConnectionLost(ApiUnreachable):
     """The connection broke off after the request was sent: it may have taken effect."""
 
 
-class Api:
+class ApiClient:
     """The calls of one command. Raises `Failure` for all that a person has to know."""
 
-    def __init__(self, http: aiohttp.ClientSession, base: str) -> None:
+    def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
         self._http = http
-        self._base = base
+        self._base_url = base_url
 
     @property
-    def base(self) -> str:
+    def base_url(self) -> str:
         """Where the API is."""
-        return self._base
+        return self._base_url
 
     async def get(
-        self, *path: str, query: Mapping[str, Any] | None = None, within_s: float = CALL_WITHIN_S
-    ) -> Answer:
+        self, *path: str, query: Mapping[str, Any] | None = None, timeout_s: float = CALL_TIMEOUT_S
+    ) -> ApiResponse:
         """Read one document."""
-        return await self._call("GET", path, query or {}, None, within_s)
+        return await self._call("GET", path, query or {}, None, timeout_s)
 
-    async def post(self, *path: str, body: Json, within_s: float = CALL_WITHIN_S) -> Answer:
+    async def post(self, *path: str, body: Json, timeout_s: float = CALL_TIMEOUT_S) -> ApiResponse:
         """Act, once."""
-        return await self._call("POST", path, {}, body, within_s)
+        return await self._call("POST", path, {}, body, timeout_s)
 
-    async def send(self, *path: str, body: Json) -> Answer:
+    async def post_idempotent(self, *path: str, body: Json) -> ApiResponse:
         """Act, and again where the answer was lost: only for what carries ids."""
-        for _ in range(SEND_TRIES - 1):
+        for _ in range(MAX_SENDS - 1):
             try:
                 return await self.post(*path, body=body)
-            except Lost:
+            except ConnectionLost:
                 continue
         return await self.post(*path, body=body)
 
@@ -74,33 +74,33 @@ class Api:
         path: tuple[str, ...],
         query: Mapping[str, Any],
         body: Json | None,
-        within_s: float,
-    ) -> Answer:
-        url = URL(self._base + build_path(path, query), encoded=True)
-        timeout = aiohttp.ClientTimeout(total=within_s, sock_connect=REACH_WITHIN_S)
+        timeout_s: float,
+    ) -> ApiResponse:
+        url = URL(self._base_url + build_path(path, query), encoded=True)
+        timeout = aiohttp.ClientTimeout(total=timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         try:
             async with self._http.request(
                 method, url, json=body, timeout=timeout, allow_redirects=False
             ) as response:
                 text = await response.text(errors="replace")
-                return _read(self._base, response.status, text)
+                return _parse_response(self._base_url, response.status, text)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
-            raise NoApi(unreachable(self._base, error)) from None
+            raise ApiUnreachable(unreachable_message(self._base_url, error)) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
-            raise Lost(
-                f"the API at {self._base} broke off ({type(error).__name__}); the call may have"
+            raise ConnectionLost(
+                f"the API at {self._base_url} broke off ({type(error).__name__}); the call may have"
                 " taken effect, so look before you repeat it"
             ) from None
 
 
 @asynccontextmanager
-async def connected(base: str, token: str | None) -> AsyncGenerator[Api]:
+async def open_client(base_url: str, token: str | None) -> AsyncGenerator[ApiClient]:
     """Yield a client of the API at `base`, which sends `token` as bearer."""
     headers = {"Accept": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
     async with aiohttp.ClientSession(headers=headers) as http:
-        yield Api(http, base)
+        yield ApiClient(http, base_url)
 
 
 def build_path(parts: tuple[str, ...], query: Mapping[str, Any]) -> str:
@@ -114,7 +114,7 @@ def build_path(parts: tuple[str, ...], query: Mapping[str, Any]) -> str:
     return f"{path}?{urlencode(given)}" if given else path
 
 
-def unreachable(base: str, error: Exception) -> str:
+def unreachable_message(base_url: str, error: Exception) -> str:
     """Say where nobody answers, and what to do."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, aiohttp.ClientConnectorDNSError):
@@ -124,7 +124,8 @@ def unreachable(base: str, error: Exception) -> str:
     else:
         why = "no answer in time"
     return (
-        f"no API at {base} ({why}): start everything with `knouds-worker up`, or set KNOUDS_API_URL"
+        f"no API at {base_url} ({why}): start everything with `knouds-worker up`, or set"
+        " KNOUDS_API_URL"
     )
 
 
@@ -141,29 +142,29 @@ def explain_problem(problem: Json, status: int) -> str:
     return f"{field}: {text}"
 
 
-def _read(base: str, status: int, text: str) -> Answer:
+def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
     try:
         doc: object = msgspec.json.decode(text)
     except msgspec.DecodeError:
         doc = None
-    problem = _object(doc)
-    if status == UNAVAILABLE:
+    problem = _as_object(doc)
+    if status == SERVICE_UNAVAILABLE:
         why = explain_problem(problem or {}, status)
-        raise NoRedis(f"the API at {base} is not ready: {why}")
+        raise RedisUnreachable(f"the API at {base_url} is not ready: {why}")
     if problem is None:
-        raise NoApi(
-            f"what answers at {base} is not this API (HTTP {status}, no JSON object);"
+        raise ApiUnreachable(
+            f"what answers at {base_url} is not this API (HTTP {status}, no JSON object);"
             " set KNOUDS_API_URL"
         )
     if status >= 300:  # noqa: PLR2004  the API redirects nothing
-        raise Failure(_with_advice(explain_problem(problem, status), status))
-    return Answer(status, text, problem)
+        raise CommandFailure(_with_advice(explain_problem(problem, status), status))
+    return ApiResponse(status, text, problem)
 
 
-def _object(value: object) -> Json | None:
+def _as_object(value: object) -> Json | None:
     return cast("Json", value) if isinstance(value, dict) else None
 
 
-def _with_advice(line: str, status: int) -> str:
+def _with_advice(message: str, status: int) -> str:
     advice = {401: "set KNOUDS_API_TOKEN", 403: "KNOUDS_API_TOKEN has too small a role"}.get(status)
-    return f"{line} ({advice})" if advice and "KNOUDS_API_TOKEN" not in line else line
+    return f"{message} ({advice})" if advice and "KNOUDS_API_TOKEN" not in message else message

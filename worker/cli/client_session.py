@@ -6,11 +6,11 @@ What takes long to import (aiohttp, pydantic) is imported here and only when a c
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, TypeVar
 
-from worker.cli.exit_codes import WrongSettings
+from worker.cli.exit_codes import InvalidSettings
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.cli.api_client import Api
+    from worker.cli.api_client import ApiClient
 
 T = TypeVar("T")
 
@@ -22,20 +22,20 @@ def read_settings() -> "Settings":
     try:
         return load()
     except SettingsError as error:
-        raise WrongSettings(str(error)) from None
+        raise InvalidSettings(str(error)) from None
 
 
-def talk(act: "Callable[[Api], Awaitable[T]]") -> T:
+def call_api(call: "Callable[[ApiClient], Awaitable[T]]") -> T:
     """Run `act` with a client of the API; every expected failure comes out as `Failure`."""
     settings = read_settings()
 
     import asyncio  # noqa: PLC0415  see above
 
-    from worker.cli.api_client import connected  # noqa: PLC0415  see above
+    from worker.cli.api_client import open_client  # noqa: PLC0415  see above
 
     async def session() -> T:
         token = settings.api_token.get_secret_value() if settings.api_token else None
-        async with connected(settings.cli_url, token) as api:
-            return await act(api)
+        async with open_client(settings.cli_url, token) as api:
+            return await call(api)
 
     return asyncio.run(session())

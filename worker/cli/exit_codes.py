@@ -6,12 +6,12 @@ from typing import IO, Any, ClassVar, Final
 
 import click
 
-from worker.cli.text import clean
+from worker.cli.text import sanitize
 
 PROGRAM: Final = "knouds-worker"
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What the program's exit code says."""
 
     OK = 0
@@ -24,64 +24,64 @@ class Exit(IntEnum):
     INTERRUPTED = 130
 
 
-MEANINGS: Final[dict[Exit, str]] = {
-    Exit.OK: "done",
-    Exit.FAILED: "refused or failed: one line on stderr says what and how to mend it",
-    Exit.USAGE: "the command was not understood",
-    Exit.NO_API: "the API cannot be reached",
-    Exit.NO_REDIS: "Redis cannot be reached: the API said so, or the worker at its start",
-    Exit.SETTINGS: "a setting is wrong",
-    Exit.NOT_SUCCEEDED: "--wait ended with the job parked, dead or cancelled",
-    Exit.INTERRUPTED: "interrupted",
+EXIT_MEANINGS: Final[dict[ExitCode, str]] = {
+    ExitCode.OK: "done",
+    ExitCode.FAILED: "refused or failed: one line on stderr says what and how to mend it",
+    ExitCode.USAGE: "the command was not understood",
+    ExitCode.NO_API: "the API cannot be reached",
+    ExitCode.NO_REDIS: "Redis cannot be reached: the API said so, or the worker at its start",
+    ExitCode.SETTINGS: "a setting is wrong",
+    ExitCode.NOT_SUCCEEDED: "--wait ended with the job parked, dead or cancelled",
+    ExitCode.INTERRUPTED: "interrupted",
 }
 
 
 def epilog() -> str:
     """The table of exit codes for `--help`."""
-    lines = [f"{int(code):>3}  {meaning}" for code, meaning in MEANINGS.items()]
+    lines = [f"{int(code):>3}  {meaning}" for code, meaning in EXIT_MEANINGS.items()]
     return "\n".join(["\b", "Exit codes:", *lines])
 
 
-class Failure(click.ClickException):
+class CommandFailure(click.ClickException):
     """An expected failure: one line on stderr and an exit code, never a traceback."""
 
-    exit_code: ClassVar[int] = int(Exit.FAILED)
+    exit_code: ClassVar[int] = int(ExitCode.FAILED)
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(clean(message).split()))
+        super().__init__(" ".join(sanitize(message).split()))
 
     def show(self, file: IO[Any] | None = None) -> None:
         """Print the line."""
         click.echo(f"{PROGRAM}: {self.format_message()}", file=file, err=file is None)
 
 
-class NoApi(Failure):
+class ApiUnreachable(CommandFailure):
     """Nobody answers where the API should be, or somebody else does."""
 
-    exit_code: ClassVar[int] = int(Exit.NO_API)
+    exit_code: ClassVar[int] = int(ExitCode.NO_API)
 
 
-class NoRedis(Failure):
+class RedisUnreachable(CommandFailure):
     """Redis cannot be reached."""
 
-    exit_code: ClassVar[int] = int(Exit.NO_REDIS)
+    exit_code: ClassVar[int] = int(ExitCode.NO_REDIS)
 
 
-class WrongSettings(Failure):
+class InvalidSettings(CommandFailure):
     """A setting is wrong."""
 
-    exit_code: ClassVar[int] = int(Exit.SETTINGS)
+    exit_code: ClassVar[int] = int(ExitCode.SETTINGS)
 
 
-class Ended(click.exceptions.Exit):
+class CommandExit(click.exceptions.Exit):
     """A command that has said all there is to say, and ends with a code of its own."""
 
-    def __init__(self, code: Exit) -> None:
+    def __init__(self, code: ExitCode) -> None:
         super().__init__(int(code))
 
 
-def end_with_worst(codes: Sequence[Exit]) -> None:
+def exit_with_first_failure(codes: Sequence[ExitCode]) -> None:
     """End the command with the first code that is not 0; return where all is well."""
     for code in codes:
-        if code is not Exit.OK:
-            raise Ended(code)
+        if code is not ExitCode.OK:
+            raise CommandExit(code)

@@ -5,19 +5,19 @@ from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.client_session import talk
+from worker.cli.client_session import call_api
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import Answer, Api
+    from worker.cli.api_client import ApiClient, ApiResponse
 
 
 def show_groups(state: str, *, as_json: bool) -> None:
     """Print the groups of `parked` or `dead`."""
 
-    async def read(api: "Api") -> "tuple[Answer, Answer]":
+    async def read(api: "ApiClient") -> "tuple[ApiResponse, ApiResponse]":
         return await asyncio.gather(api.get("groups", query={"state": state}), api.get("holds"))
 
-    grouped, held = talk(read)
+    grouped, held = call_api(read)
     if as_json:
         click.echo(grouped.text)
         return
@@ -25,4 +25,4 @@ def show_groups(state: str, *, as_json: bool) -> None:
     from worker.cli.output import show  # noqa: PLC0415  not for --help
     from worker.cli.tables import group_list  # noqa: PLC0415  not for --help
 
-    show(*group_list(grouped.doc, state, held.doc["items"]), whole=True)
+    show(*group_list(grouped.doc, state, held.doc["items"]), no_wrap=True)

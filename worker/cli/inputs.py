@@ -28,7 +28,9 @@ def read_text(source: str) -> str:
 def parse_object(text: str) -> dict[str, Any]:
     """A JSON object; ValueError with the place of the fault otherwise."""
     try:
-        value: object = json.loads(text, parse_constant=_refuse, object_pairs_hook=_unique)
+        value: object = json.loads(
+            text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
+        )
     except json.JSONDecodeError as error:  # a ValueError itself, which says less
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"not JSON ({error.msg}, {where})") from None
@@ -44,11 +46,11 @@ def read_object(source: str) -> dict[str, Any]:
     return parse_object(read_text(source))
 
 
-def _refuse(constant: str) -> None:
+def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice in one object")

@@ -7,83 +7,87 @@ from typing import Any, Final
 from rich.console import RenderableType
 from rich.table import Table
 
-from worker.cli.next_steps import free_job
-from worker.cli.output import columns, facts, state, text, widest
-from worker.cli.text import age, lane_of, parse_time, span
+from worker.cli.next_steps import job_commands
+from worker.cli.output import key_value_table, new_table, state_text, text, widest
+from worker.cli.text import format_age, format_duration, lane_of, parse_time
 
 Doc = dict[str, Any]
 
-PAYLOAD_SHOWN: Final = 2_000
+PAYLOAD_MAX_CHARS: Final = 2_000
 """Characters of inputs or result; all of it is in `--json`."""
 
 
 def job_page(job: Doc, evidence: Doc | None = None) -> list[RenderableType]:
     """Everything a person asks about one job; `evidence` where it is uncertain."""
     now = time.time()
-    parts: list[RenderableType] = [facts(_head(job, now))]
+    parts: list[RenderableType] = [key_value_table(_summary_rows(job, now))]
     if job.get("reason"):
-        parts += [text(""), facts(_reason(job))]
+        parts += [text(""), key_value_table(_reason_rows(job))]
     if evidence:
         parts += [text(""), *_evidence(evidence, now)]
-    parts += [text(""), facts(_payloads(job))]
+    parts += [text(""), key_value_table(_payload_rows(job))]
     if job.get("attempts"):
         parts += [text(""), _attempts(job["attempts"], now)]
     if job.get("events"):
-        parts += [text(""), _road(job["events"], now)]
+        parts += [text(""), _timeline(job["events"], now)]
     return parts
 
 
 def why_page(doc: Doc) -> list[RenderableType]:
     """What keeps a job from running."""
     now = time.time()
-    head = text(f"{doc['id']}: ").append_text(state(doc["state"]))
+    head = text(f"{doc['id']}: ").append_text(state_text(doc["state"]))
     blockers: list[Doc] = doc["blockers"]
     if not blockers:
         return [head.append(", and nothing stands in its way")]
     rows: list[tuple[str, RenderableType]] = []
     for blocker in blockers:
-        until = age(blocker.get("until"), now)
+        until = format_age(blocker.get("until"), now)
         rows.append((str(blocker.get("kind")), text(f"{blocker.get('text')} {until}".strip())))
         if blocker.get("action"):
             rows.append(("", text(blocker["action"], "bold")))
     evidence: Doc | None = doc.get("evidence")
     told = _evidence(evidence, now) if evidence else []
-    return [head, facts(rows), *told]
+    return [head, key_value_table(rows), *told]
 
 
 def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
     """When an uncertain job was sent, how that ended, and the runs that could be its own."""
     sent, ended = (parse_time(evidence.get(name)) for name in ("sent_at", "ended_at"))
-    took = "" if sent is None or ended is None else f", given up after {span(ended - sent)}"
+    took = (
+        "" if sent is None or ended is None else f", given up after {format_duration(ended - sent)}"
+    )
     strays: list[Doc] = evidence.get("executions") or []
     none = "" if strays else "webhooks told of no run of this target without a job"
-    head = facts(
+    head = key_value_table(
         [
-            ("sent", text(f"{age(evidence.get('sent_at'), now)}{took}")),
+            ("sent", text(f"{format_age(evidence.get('sent_at'), now)}{took}")),
             ("candidates", text(none)),
         ]
     )
     if not strays:
         return [head]
     widest_id = {"CANDIDATE": widest(stray["execution_id"] for stray in strays)}
-    table = columns("CANDIDATE", "EVENT", "TOLD", "COST", whole=widest_id, right=("COST",))
+    table = new_table(
+        "CANDIDATE", "EVENT", "TOLD", "COST", min_widths=widest_id, right_aligned=("COST",)
+    )
     for stray in strays:
         table.add_row(
             text(stray["execution_id"], "bold"),
             text(stray.get("event")),
-            text(age(stray.get("received_at"), now)),
+            text(format_age(stray.get("received_at"), now)),
             text(stray.get("cost") or ""),
         )
     return [head, table]
 
 
-def _head(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
+def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
     tags = ", ".join(job.get("tags") or [])
     attempt = f"{job.get('attempt', 0)} of {job.get('max_attempts', '?')}"
     cost = job.get("cost")
     return [
         ("job", text(job["id"], "bold")),
-        ("state", state(job["state"])),
+        ("state", state_text(job["state"])),
         ("runs", text(lane_of(job))),
         ("mode", text(job.get("mode"))),
         ("attempt", text(attempt)),
@@ -93,15 +97,15 @@ def _head(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("execution", text(job.get("execution_id"))),
         ("request", text(job.get("request_id"))),
         ("cost", text("" if cost is None else f"{cost:g} credits")),
-        ("enqueued", text(age(job.get("created_at"), now))),
-        ("scheduled", text(age(job.get("scheduled_for"), now))),
-        ("submitted", text(age(job.get("submitted_at"), now))),
-        ("finished", text(age(job.get("finished_at"), now))),
-        ("likely to end", text(age(job.get("eta"), now))),
+        ("enqueued", text(format_age(job.get("created_at"), now))),
+        ("scheduled", text(format_age(job.get("scheduled_for"), now))),
+        ("submitted", text(format_age(job.get("submitted_at"), now))),
+        ("finished", text(format_age(job.get("finished_at"), now))),
+        ("likely to end", text(format_age(job.get("eta"), now))),
     ]
 
 
-def _reason(job: Doc) -> list[tuple[str, RenderableType]]:
+def _reason_rows(job: Doc) -> list[tuple[str, RenderableType]]:
     reason: Doc = job["reason"]
     status = reason.get("http_status")
     rows: list[tuple[str, RenderableType]] = [
@@ -110,29 +114,29 @@ def _reason(job: Doc) -> list[tuple[str, RenderableType]]:
         ("what to do", text(reason.get("action"))),
         ("where", text(reason.get("action_url"))),
     ]
-    commands = free_job(job)
+    commands = job_commands(job)
     return rows + [("type" if n == 0 else "or", text(c, "bold")) for n, c in enumerate(commands)]
 
 
-def _payloads(job: Doc) -> list[tuple[str, RenderableType]]:
+def _payload_rows(job: Doc) -> list[tuple[str, RenderableType]]:
     found = [("inputs", job.get("inputs")), ("result", job.get("result"))]
-    return [(name, text(_short(value))) for name, value in found if value is not None]
+    return [(name, text(_truncated(value))) for name, value in found if value is not None]
 
 
-def _short(value: object) -> str:
+def _truncated(value: object) -> str:
     written = json.dumps(value, ensure_ascii=False)
-    if len(written) <= PAYLOAD_SHOWN:
+    if len(written) <= PAYLOAD_MAX_CHARS:
         return written
-    return f"{written[:PAYLOAD_SHOWN]}… ({len(written)} characters, all of them with --json)"
+    return f"{written[:PAYLOAD_MAX_CHARS]}… ({len(written)} characters, all of them with --json)"
 
 
 def _attempts(attempts: list[Doc], now: float) -> Table:
-    table = columns(
-        "ATTEMPT", "MODE", "BEGAN", "TOOK", "OUTCOME", "ANSWER", "POLLS", right=("POLLS",)
+    table = new_table(
+        "ATTEMPT", "MODE", "BEGAN", "TOOK", "OUTCOME", "ANSWER", "POLLS", right_aligned=("POLLS",)
     )
     for attempt in attempts:
         began, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("ended_at"))
-        took = "" if began is None or ended is None else span(ended - began)
+        took = "" if began is None or ended is None else format_duration(ended - began)
         answer = " ".join(
             str(part)
             for part in (attempt.get("http_status"), attempt.get("code"), attempt.get("message"))
@@ -141,7 +145,7 @@ def _attempts(attempts: list[Doc], now: float) -> Table:
         table.add_row(
             text(attempt.get("number")),
             text(attempt.get("mode")),
-            text(age(attempt.get("started_at"), now)),
+            text(format_age(attempt.get("started_at"), now)),
             text(took),
             text(attempt.get("outcome") or "under way"),
             text(answer),
@@ -150,11 +154,11 @@ def _attempts(attempts: list[Doc], now: float) -> Table:
     return table
 
 
-def _road(events: list[Doc], now: float) -> Table:
-    table = columns("WHEN", "EVENT", "BY", "NOTE")
+def _timeline(events: list[Doc], now: float) -> Table:
+    table = new_table("WHEN", "EVENT", "BY", "NOTE")
     for event in events:
         table.add_row(
-            text(age(event.get("at"), now)),
+            text(format_age(event.get("at"), now)),
             text(event.get("event")),
             text(event.get("by")),
             text(event.get("note")),

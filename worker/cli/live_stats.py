@@ -9,13 +9,13 @@ from rich.console import Group
 from rich.live import Live
 
 from worker.cli.output import console, text
-from worker.cli.tables import stats
-from worker.cli.text import clean
+from worker.cli.tables import stats_tables
+from worker.cli.text import sanitize
 
 Doc = dict[str, Any]
 
 
-class Screen(Protocol):
+class StatsView(Protocol):
     """Something that shows one look after the other."""
 
     def __enter__(self) -> Self:
@@ -31,16 +31,16 @@ class Screen(Protocol):
         """End, and leave the last look standing."""
         ...
 
-    def saw(self, raw: str, doc: Doc) -> None:
+    def show_stats(self, raw: str, doc: Doc) -> None:
         """Show a look."""
         ...
 
-    def lost(self, why: str) -> None:
+    def show_error(self, why: str) -> None:
         """Say that there was nothing to see."""
         ...
 
 
-class Plain:
+class PlainLines:
     """A screen that needs no setting up."""
 
     def __enter__(self) -> Self:
@@ -55,38 +55,38 @@ class Plain:
     ) -> None:
         """End."""
 
-    def lost(self, why: str) -> None:
+    def show_error(self, why: str) -> None:
         """Say so on stderr."""
-        click.echo(clean(why), err=True)
+        click.echo(sanitize(why), err=True)
 
 
-class JsonLines(Plain):
+class JsonLines(PlainLines):
     """One document a line."""
 
-    def saw(self, raw: str, doc: Doc) -> None:
+    def show_stats(self, raw: str, doc: Doc) -> None:
         """Print it as the API sent it, which is one line."""
         del doc
         click.echo(" ".join(raw.splitlines()))
         sys.stdout.flush()
 
 
-class Changes(Plain):
+class ChangeLines(PlainLines):
     """A line of counts whenever they change."""
 
     def __init__(self) -> None:
         self._last = ""
 
-    def saw(self, raw: str, doc: Doc) -> None:
+    def show_stats(self, raw: str, doc: Doc) -> None:
         """Print the states that have jobs."""
         del raw
         line = "  ".join(f"{name} {number}" for name, number in doc["states"].items() if number)
         if line != self._last:
-            click.echo(clean(line) or "no jobs")
+            click.echo(sanitize(line) or "no jobs")
             sys.stdout.flush()
         self._last = line
 
 
-class Redrawn:
+class LiveTable:
     """The stats in place, redrawn at each look."""
 
     def __init__(self) -> None:
@@ -106,16 +106,16 @@ class Redrawn:
         """Give the terminal back."""
         self._live.stop()
 
-    def saw(self, raw: str, doc: Doc) -> None:
+    def show_stats(self, raw: str, doc: Doc) -> None:
         """Draw it."""
         del raw
-        self._live.update(Group(*stats(doc)), refresh=True)
+        self._live.update(Group(*stats_tables(doc)), refresh=True)
 
-    def lost(self, why: str) -> None:
+    def show_error(self, why: str) -> None:
         """Put it in place of what was there."""
         self._live.update(text(why, "yellow"), refresh=True)
 
 
-def screen_of_choice() -> Screen:
+def choose_view() -> StatsView:
     """Redraw on a terminal, else print changes."""
-    return Redrawn() if sys.stdout.isatty() else Changes()
+    return LiveTable() if sys.stdout.isatty() else ChangeLines()

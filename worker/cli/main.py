@@ -12,10 +12,10 @@ from typing import Final, NamedTuple
 import click
 
 from worker import import_guard
-from worker.cli.exit_codes import PROGRAM, Exit, epilog
+from worker.cli.exit_codes import PROGRAM, ExitCode, epilog
 
 
-class Entry(NamedTuple):
+class CommandEntry(NamedTuple):
     """Where a command is and what the list of commands says about it."""
 
     module: str
@@ -23,34 +23,44 @@ class Entry(NamedTuple):
     help: str
 
 
-SECTIONS: Final[dict[str, dict[str, Entry]]] = {
+SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
     "Services": {
-        "up": Entry("up.command", "up", "Run everything on this machine; --demo shows it all."),
-        "worker": Entry("commands.services", "worker", "Run a worker."),
-        "api": Entry("commands.services", "api", "Serve the HTTP API."),
-        "sandbox": Entry(
+        "up": CommandEntry(
+            "up.command", "up", "Run everything on this machine; --demo shows it all."
+        ),
+        "worker": CommandEntry("commands.services", "worker", "Run a worker."),
+        "api": CommandEntry("commands.services", "api", "Serve the HTTP API."),
+        "sandbox": CommandEntry(
             "commands.services", "sandbox", "Serve a local stand-in of Knouds, free of cost."
         ),
     },
     "Jobs": {
-        "enqueue": Entry("commands.enqueue", "enqueue", "Enqueue one job; --wait for its result."),
-        "batch": Entry(
+        "enqueue": CommandEntry(
+            "commands.enqueue", "enqueue", "Enqueue one job; --wait for its result."
+        ),
+        "batch": CommandEntry(
             "commands.batch", "batch", "Enqueue a file of jobs, one JSON object a line."
         ),
-        "jobs": Entry("commands.jobs", "jobs", "List, show, explain, cancel and park jobs."),
+        "jobs": CommandEntry("commands.jobs", "jobs", "List, show, explain, cancel and park jobs."),
     },
     "What waits for a person": {
-        "parked": Entry("commands.parked", "parked", "Parked jobs: list, group, release, resolve."),
-        "dead": Entry("commands.dead", "dead", "Dead letters: list, group, requeue, discard."),
-        "holds": Entry("commands.holds", "holds", "Closed gates: list, set (pause), release."),
+        "parked": CommandEntry(
+            "commands.parked", "parked", "Parked jobs: list, group, release, resolve."
+        ),
+        "dead": CommandEntry(
+            "commands.dead", "dead", "Dead letters: list, group, requeue, discard."
+        ),
+        "holds": CommandEntry(
+            "commands.holds", "holds", "Closed gates: list, set (pause), release."
+        ),
     },
     "How it stands": {
-        "stats": Entry("commands.stats", "stats", "Counts, lanes, quota and workers."),
-        "watch": Entry("commands.stats", "watch", "The same, live, until Ctrl-C."),
-        "audit": Entry(
+        "stats": CommandEntry("commands.stats", "stats", "Counts, lanes, quota and workers."),
+        "watch": CommandEntry("commands.stats", "watch", "The same, live, until Ctrl-C."),
+        "audit": CommandEntry(
             "commands.audit", "audit", "What people did: who, when, why, to how many jobs."
         ),
-        "doctor": Entry(
+        "doctor": CommandEntry(
             "commands.doctor", "doctor", "Check Redis, keys, workers, and where every job is."
         ),
     },
@@ -126,12 +136,12 @@ def _run() -> int:
         return failure.exit_code
     except (click.Abort, KeyboardInterrupt):
         click.echo(f"{PROGRAM}: interrupted", err=True)
-        return Exit.INTERRUPTED
+        return ExitCode.INTERRUPTED
     except BrokenPipeError:
         # Whoever read us has seen enough; the interpreter must not stumble over it once more.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return Exit.FAILED
-    return code if isinstance(code, int) else Exit.OK
+        return ExitCode.FAILED
+    return code if isinstance(code, int) else ExitCode.OK
 
 
 def main() -> None:

@@ -2,12 +2,12 @@
 
 from typing import Any, Final
 
-from worker.cli.text import clean, command
+from worker.cli.text import command_line, sanitize
 
 UNCERTAIN: Final = "uncertain"
 STUCK: Final = "stuck"
 MANUAL: Final = "manual"
-PARTS: Final = ("account", "kind", "target")
+SCOPE_PARTS: Final = ("account", "kind", "target")
 """What a scope is made of, widest first."""
 
 _FIX_INPUTS: Final = frozenset({"INVALID_INPUTS", "INVALID_BODY"})
@@ -20,7 +20,7 @@ def split_scope(scope: str) -> dict[str, str]:
     >>> split_scope("default/model")
     {'account': 'default', 'kind': 'model'}
     """
-    return dict(zip(PARTS, scope.split("/"), strict=False))
+    return dict(zip(SCOPE_PARTS, scope.split("/"), strict=False))
 
 
 def covers(hold: dict[str, Any], lane: dict[str, Any]) -> bool:
@@ -34,25 +34,25 @@ def hold_of(group: dict[str, Any], holds: list[dict[str, Any]]) -> dict[str, Any
     return next((hold for hold in same_code if covers(hold, group)), None)
 
 
-def free_hold(hold: dict[str, Any]) -> str:
+def release_hold_command(hold: dict[str, Any]) -> str:
     """What frees all that a hold parked: for a pause itself, for a refusal by its code."""
     if hold.get("code") == MANUAL:
-        return command("holds", "release", str(hold["id"]))
-    return _release(str(hold["code"]), split_scope(str(hold["scope"])))
+        return command_line("holds", "release", str(hold["id"]))
+    return _release_command(str(hold["code"]), split_scope(str(hold["scope"])))
 
 
-def free_group(group: dict[str, Any], state: str, hold: dict[str, Any] | None = None) -> str:
+def group_command(group: dict[str, Any], state: str, hold: dict[str, Any] | None = None) -> str:
     """What frees a group of parked jobs, or sends a group of dead letters again."""
     code = str(group.get("code"))
-    lane = {part: str(group.get(part)) for part in PARTS}
+    lane = {part: str(group.get(part)) for part in SCOPE_PARTS}
     if state == "dead":
-        return _choose("dead requeue", code, lane)
+        return _filter_command("dead requeue", code, lane)
     if code == UNCERTAIN:
-        return _choose("parked ls", code, lane)
-    return _release(code, lane) if hold is None else free_hold(hold)
+        return _filter_command("parked ls", code, lane)
+    return _release_command(code, lane) if hold is None else release_hold_command(hold)
 
 
-def free_job(job: dict[str, Any]) -> list[str]:
+def job_commands(job: dict[str, Any]) -> list[str]:
     """What a person can type about a parked job or dead letter, the likeliest first."""
     name = str(job["id"])
     reason: dict[str, Any] = job.get("reason") or {}
@@ -60,34 +60,34 @@ def free_job(job: dict[str, Any]) -> list[str]:
     match job.get("state"), code:
         case "dead", code if code in _FIX_INPUTS:
             return [
-                command("dead", "requeue", name, "--inputs", "@inputs.json"),
-                command("dead", "discard", name),
+                command_line("dead", "requeue", name, "--inputs", "@inputs.json"),
+                command_line("dead", "discard", name),
             ]
         case "dead", code if code in _FIX_TARGET:
-            return [command("dead", "discard", name)]
+            return [command_line("dead", "discard", name)]
         case "dead", _:
-            return [command("dead", "requeue", name), command("dead", "discard", name)]
+            return [command_line("dead", "requeue", name), command_line("dead", "discard", name)]
         case "parked", "uncertain":
-            resolve = command("parked", "resolve", name)
+            resolve = command_line("parked", "resolve", name)
             return [
                 f"{resolve} --execution-id ID",
                 f"{resolve} --resubmit",
                 f"{resolve} --discard",
             ]
         case "parked", "stuck":
-            return [command("parked", "release", name), command("jobs", "cancel", name)]
+            return [command_line("parked", "release", name), command_line("jobs", "cancel", name)]
         case "parked", _ if reason.get("hold_id"):
-            return [command("holds", "release", clean(reason["hold_id"]))]
+            return [command_line("holds", "release", sanitize(reason["hold_id"]))]
         case "parked", _:
-            return [command("parked", "release", name)]
+            return [command_line("parked", "release", name)]
         case _:
             return []
 
 
-def _release(code: str, where: dict[str, str]) -> str:
-    return _choose("parked release", code, where)
+def _release_command(code: str, parts: dict[str, str]) -> str:
+    return _filter_command("parked release", code, parts)
 
 
-def _choose(verb: str, code: str, where: dict[str, str]) -> str:
-    words = [word for part, name in where.items() for word in (f"--{part}", name)]
-    return clean(command(*verb.split(), "--code", code, *words))
+def _filter_command(verb: str, code: str, parts: dict[str, str]) -> str:
+    words = [word for part, name in parts.items() for word in (f"--{part}", name)]
+    return sanitize(command_line(*verb.split(), "--code", code, *words))

@@ -26,7 +26,7 @@ STATES: Final = (
 KINDS: Final = ("model", "workflow")
 
 
-def parsed(
+def parse_with(
     parse: Callable[[str], T],
 ) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
     """An option's callback that reads its text; what `parse` raises becomes a usage error."""
@@ -52,7 +52,7 @@ yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
 job_ids = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]...")
 
 
-def scope(function: F) -> F:
+def scope_options(function: F) -> F:
     """Add the options that choose jobs by what they run and why they stopped."""
     options = (
         click.option("--code", help="Error code, letter for letter."),
@@ -65,7 +65,7 @@ def scope(function: F) -> F:
     return function
 
 
-def marks(function: F) -> F:
+def batch_options(function: F) -> F:
     """Add the options that choose jobs by batch and tag."""
     options = (
         click.option("--batch", help="Name of a batch."),
@@ -76,17 +76,17 @@ def marks(function: F) -> F:
     return function
 
 
-def page(function: F) -> F:
+def page_options(function: F) -> F:
     """Add the options that choose a page of a list."""
     options = (
         click.option(
             "--since",
             metavar="WHEN",
-            callback=parsed(parse_past),
+            callback=parse_with(parse_past),
             help="Enqueued since then, as 2h or a time.",
         ),
         click.option(
-            "--until", metavar="WHEN", callback=parsed(parse_past), help="Enqueued before then."
+            "--until", metavar="WHEN", callback=parse_with(parse_past), help="Enqueued before then."
         ),
         click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True),
         click.option("--cursor", help="Where the page before left off."),
@@ -96,6 +96,6 @@ def page(function: F) -> F:
     return function
 
 
-def given(**filters: str | None) -> dict[str, Any]:
+def given_filters(**filters: str | None) -> dict[str, Any]:
     """The filters that were given."""
     return {name: value for name, value in filters.items() if value is not None}

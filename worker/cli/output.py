@@ -10,17 +10,17 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.text import clean
+from worker.cli.text import sanitize
 
 Doc = dict[str, Any]
 
 PIPE_WIDTH: Final = 100_000
 """As wide as any row: piped columns are neither wrapped nor cut."""
 
-WHOLE_MOST: Final = 40
+MAX_MIN_WIDTH: Final = 40
 """Half of the usual terminal."""
 
-COLOURS: Final = {
+STATE_COLOURS: Final = {
     "scheduled": "blue",
     "queued": "cyan",
     "submitting": "cyan",
@@ -41,46 +41,46 @@ def console(*, stderr: bool = False) -> Console:
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
-def show(*parts: RenderableType, whole: bool = False) -> None:
+def show(*parts: RenderableType, no_wrap: bool = False) -> None:
     """Print one below the other. With `whole`, a line wider than the terminal is not broken."""
     screen = console()
     if screen.is_terminal:
         for part in parts:
-            screen.print(part, soft_wrap=whole)
+            screen.print(part, soft_wrap=no_wrap)
         return
     with screen.capture() as captured:  # columns are filled up with blanks that nobody needs
         for part in parts:
-            screen.print(part, soft_wrap=whole)
+            screen.print(part, soft_wrap=no_wrap)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
 
 
-def emit(
+def print_document(
     text: str,
     doc: Doc,
     view: Callable[[Doc], list[RenderableType]],
     *,
     as_json: bool,
-    whole: bool = False,
+    no_wrap: bool = False,
 ) -> None:
     """Print a document: letter for letter as the API sent it, or as a person reads it."""
     if as_json:
         click.echo(text)
     else:
-        show(*view(doc), whole=whole)
+        show(*view(doc), no_wrap=no_wrap)
 
 
-def state(name: object) -> Text:
+def state_text(name: object) -> Text:
     """A state in its colour."""
-    return Text(clean(name), style=COLOURS.get(str(name), ""))
+    return Text(sanitize(name), style=STATE_COLOURS.get(str(name), ""))
 
 
 def text(value: object, style: str = "") -> Text:
     """A text from outside, taken as it is: no markup, no control characters."""
-    return Text(clean(value), style=style)
+    return Text(sanitize(value), style=style)
 
 
-def columns(
-    *names: str, right: tuple[str, ...] = (), whole: Mapping[str, int] | None = None
+def new_table(
+    *names: str, right_aligned: tuple[str, ...] = (), min_widths: Mapping[str, int] | None = None
 ) -> Table:
     """An empty table.
 
@@ -95,24 +95,24 @@ def columns(
         padding=(0, 1, 0, 0),
         header_style="bold" if terminal else "",
     )
-    widths = whole or {}
+    widths = min_widths or {}
     for name in names:
         table.add_column(
             name,
-            justify="right" if name in right else "left",
+            justify="right" if name in right_aligned else "left",
             overflow="fold",
             no_wrap=not terminal,
-            min_width=min(widths[name], WHOLE_MOST) if name in widths else None,
+            min_width=min(widths[name], MAX_MIN_WIDTH) if name in widths else None,
         )
     return table
 
 
 def widest(texts: Iterable[object]) -> int:
     """The length of the longest."""
-    return max((len(clean(text)) for text in texts), default=0)
+    return max((len(sanitize(text)) for text in texts), default=0)
 
 
-def facts(rows: list[tuple[str, RenderableType]]) -> Table:
+def key_value_table(rows: list[tuple[str, RenderableType]]) -> Table:
     """Names and values, one a line; empty values are left out."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
@@ -123,6 +123,6 @@ def facts(rows: list[tuple[str, RenderableType]]) -> Table:
     return table
 
 
-def count(number: int, one: str, many: str | None = None) -> str:
+def pluralize(number: int, singular: str, plural: str | None = None) -> str:
     """`1 job`, `2 jobs`."""
-    return f"{number} {one if number == 1 else many or one + 's'}"
+    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -10,14 +10,14 @@ from typing import Any
 
 from worker.cli.next_steps import (
     MANUAL,
-    PARTS,
+    SCOPE_PARTS,
     UNCERTAIN,
-    free_group,
-    free_hold,
+    group_command,
     hold_of,
+    release_hold_command,
     split_scope,
 )
-from worker.cli.text import clean, lane_of
+from worker.cli.text import lane_of, sanitize
 
 Doc = dict[str, Any]
 
@@ -45,7 +45,7 @@ class Plan:
             for hold, n in self.holds
         ]
         found += [f"{lane_of(g)} ({g['code']}): {_jobs(int(g['count']))}" for g in self.groups]
-        return [clean(line) for line in found]
+        return [sanitize(line) for line in found]
 
 
 def plan_release(holds: list[Doc], groups: list[Doc], wanted: Doc) -> Plan:
@@ -59,19 +59,25 @@ def plan_release(holds: list[Doc], groups: list[Doc], wanted: Doc) -> Plan:
             continue
         hold = hold_of(group, holds)
         if group["code"] == UNCERTAIN:
-            left.append(_stays(group, "outcome unknown; resolve each", free_group(group, "parked")))
+            left.append(
+                _stays(group, "outcome unknown; resolve each", group_command(group, "parked"))
+            )
         elif hold is None or hold["code"] == MANUAL:
             free.append(group)
         elif hold in chosen:
             parked[str(hold["id"])] += int(group["count"])
         else:
-            left.append(_stays(group, f"their hold is on all of {hold['scope']}", free_hold(hold)))
+            left.append(
+                _stays(
+                    group, f"their hold is on all of {hold['scope']}", release_hold_command(hold)
+                )
+            )
     return Plan(tuple((h, parked[str(h["id"])]) for h in chosen), tuple(free), tuple(left))
 
 
 def filter_of(group: Doc) -> Doc:
     """The filter that admits a group's jobs and no others."""
-    return {"state": "parked", "code": group["code"], **{part: group[part] for part in PARTS}}
+    return {"state": "parked", "code": group["code"], **{part: group[part] for part in SCOPE_PARTS}}
 
 
 def _facts(hold: Doc) -> Doc:
@@ -83,7 +89,7 @@ def _is_wanted(facts: Doc, wanted: Doc) -> bool:
 
 
 def _stays(group: Doc, why: str, remedy: str) -> str:
-    return clean(f"{lane_of(group)}: {_jobs(int(group['count']))} stay parked ({why}): {remedy}")
+    return sanitize(f"{lane_of(group)}: {_jobs(int(group['count']))} stay parked ({why}): {remedy}")
 
 
 def _jobs(count: int) -> str:

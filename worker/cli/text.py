@@ -15,17 +15,17 @@ _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
-SECONDS_UNTIL: Final = 120
-MINUTES_UNTIL: Final = 120 * 60
-HOURS_UNTIL: Final = 48 * 3_600
+MAX_SHOWN_AS_SECONDS_S: Final = 120
+MAX_SHOWN_AS_MINUTES_S: Final = 120 * 60
+MAX_SHOWN_AS_HOURS_S: Final = 48 * 3_600
 
 
-def clean(value: object) -> str:
+def sanitize(value: object) -> str:
     """A text from outside without what would move a terminal's cursor, colours or direction."""
     return "" if value is None else _CONTROL.sub("�", str(value))
 
 
-def span(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """A length of time in one unit.
 
     >>> [span(s) for s in (0.25, 42, 300, 7200, 200_000)]
@@ -34,11 +34,11 @@ def span(seconds: float) -> str:
     s = max(0.0, seconds)
     if s < 10:  # noqa: PLR2004  below it, a tenth says something
         return f"{s:.1f}s"
-    if s < SECONDS_UNTIL:
+    if s < MAX_SHOWN_AS_SECONDS_S:
         return f"{s:.0f}s"
-    if s < MINUTES_UNTIL:
+    if s < MAX_SHOWN_AS_MINUTES_S:
         return f"{s // 60:.0f}m"
-    return f"{s // 3_600:.0f}h" if s < HOURS_UNTIL else f"{s // 86_400:.0f}d"
+    return f"{s // 3_600:.0f}h" if s < MAX_SHOWN_AS_HOURS_S else f"{s // 86_400:.0f}d"
 
 
 def parse_time(value: object) -> float | None:
@@ -53,12 +53,16 @@ def parse_time(value: object) -> float | None:
         return None
 
 
-def age(value: object, now: float) -> str:
+def format_age(value: object, now: float) -> str:
     """How long ago, or how soon, a time is; empty for none."""
     moment = parse_time(value)
     if moment is None:
         return ""
-    return f"{span(now - moment)} ago" if moment <= now else f"in {span(moment - now)}"
+    return (
+        f"{format_duration(now - moment)} ago"
+        if moment <= now
+        else f"in {format_duration(moment - now)}"
+    )
 
 
 def parse_duration(text: str) -> float:
@@ -86,22 +90,22 @@ def parse_moment(text: str, now: float) -> str:
     return rfc3339(moment)
 
 
-def rfc3339(moment: float) -> str:
+def rfc3339(unix_s: float) -> str:
     """Unix seconds as the API writes them."""
-    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
+    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
 
 
 def lane_of(job: dict[str, Any]) -> str:
     """`account/kind/target` of a job or a group."""
-    return clean("/".join(str(job.get(part, "?")) for part in ("account", "kind", "target")))
+    return sanitize("/".join(str(job.get(part, "?")) for part in ("account", "kind", "target")))
 
 
-def command(*words: str) -> str:
+def command_line(*words: str) -> str:
     """A command line to copy: every word quoted where a shell needs it."""
-    return shlex.join((program(), *words))
+    return shlex.join((program_path(), *words))
 
 
-def program() -> str:
+def program_path() -> str:
     """This program as a shell finds it from here: by name, or by path where PATH lacks it."""
     started = Path(sys.argv[0])
     if started.name != NAME or shutil.which(NAME) or not started.is_file():

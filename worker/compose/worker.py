@@ -14,56 +14,56 @@ from arq import ArqRedis
 from config.settings import Settings
 from jobs.backoff import Backoff
 from jobs.concurrency import LaneCaps
-from jobs.effects import Rules
-from jobs.error_table import Disposition, Verdicts
+from jobs.effects import DecisionRules
+from jobs.error_table import Disposition, ErrorTable
 from jobs.polling.schedules import PollSchedule
-from worker.app.arq_ingress import Adoption
-from worker.app.enqueue import Defaults, Intake
+from worker.app.arq_ingress import ArqIngress
+from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import Clock, SystemClock
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
-from worker.engine.completion import Settling
-from worker.engine.heartbeat import Pulse
-from worker.engine.metrics_flusher import Counting
-from worker.engine.poison_guard import Isolation
-from worker.engine.poll_planner import Timekeeper
-from worker.engine.poller import BREATH_S as LOOKS_BREATH_S
+from worker.engine.completion import Completion
+from worker.engine.heartbeat import HeartbeatService
+from worker.engine.metrics_flusher import MetricsFlusher
+from worker.engine.poison_guard import PoisonGuard
+from worker.engine.poll_planner import PollPlanner
+from worker.engine.poller import MIN_CLAIM_PAUSE_S as LOOKS_BREATH_S
 from worker.engine.poller import Poller
 from worker.engine.pruner import Pruner
-from worker.engine.rate_limiter import Quota
-from worker.engine.redis_recovery import Recollection
+from worker.engine.rate_limiter import RateLimiter
+from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.rescuer import Rescuer
-from worker.engine.scheduler import Timer
-from worker.engine.shutdown_deadline import Patience
+from worker.engine.scheduler import Scheduler
+from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.submitter import Submitter
-from worker.engine.subscriber import Listener
+from worker.engine.subscriber import Subscriber
 from worker.engine.supervisor import Supervisor
-from worker.engine.wakeups import Bells
-from worker.engine.webhook_policy import Reliance
-from worker.engine.webhook_processor import Deliveries
-from worker.provider.knouds.client import Provider, Timeouts
+from worker.engine.wakeups import Wakeups
+from worker.engine.webhook_policy import WebhookPolicy
+from worker.engine.webhook_processor import WebhookProcessor
+from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
 
 log: Final = structlog.get_logger(__name__)
 
 
-def rules(settings: Settings) -> Rules:
+def decision_rules(settings: Settings) -> DecisionRules:
     """The rules of decisions, from the settings."""
-    overrides = {code: Disposition(verdict) for code, verdict in settings.verdicts.items()}
-    return Rules(
-        verdicts=Verdicts(overrides),
+    overrides = {code: Disposition(verdict) for code, verdict in settings.error_rules.items()}
+    return DecisionRules(
+        error_table=ErrorTable(overrides),
         backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
-        schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
-        missing_limit=settings.poll_missing_limit,
-        sync_memory_s=settings.async_memory_s,
+        poll_schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
+        max_missing_polls=settings.poll_missing_limit,
+        sync_only_memory_s=settings.async_memory_s,
         base_url=settings.base_url.rstrip("/"),
     )
 
 
-def intake(settings: Settings, store: Store, clock: Clock) -> Intake:
+def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
     """Where jobs come in, with the defaults of the settings."""
-    return Intake(store, clock, Defaults(settings.max_attempts, settings.run_deadline_s))
+    return Enqueuer(store, clock, JobDefaults(settings.max_attempts, settings.run_deadline_s))
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,56 +71,56 @@ class Runtime:
     """A worker's parts, put together and running."""
 
     store: Store
-    provider: Provider
+    provider: KnoudsClient
     submitter: Submitter
     poller: Poller
     supervisor: Supervisor
-    pulse: Pulse
-    listeners: tuple[Listener, ...]
-    adoption: Adoption
+    heartbeat: HeartbeatService
+    subscribers: tuple[Subscriber, ...]
+    arq_ingress: ArqIngress
     admission: Admission
-    bells: Bells
-    patience: Patience
-    counting: Counting
+    wakeups: Wakeups
+    shutdown_deadline: ShutdownDeadline
+    metrics_flusher: MetricsFlusher
     worker_id: str
 
     def context(self) -> dict[str, Any]:
         """What the arq functions find in their context."""
-        return {"intake": self.adoption, "submitting": self.submitter}
+        return {"arq_ingress": self.arq_ingress, "submitter": self.submitter}
 
     async def start(self) -> None:
         """Open the provider's session and start every service."""
         await self.provider.open()
-        for listener in self.listeners:
+        for listener in self.subscribers:
             listener.start()
         self.supervisor.start()
         log.info("worker.started", worker=self.worker_id)
         await warn_if_unsafe(self.store.client)
 
-    def told_to_stop(self) -> None:
+    def request_stop(self) -> None:
         """Take nothing more on; told again, hurry."""
-        if self.patience.begun:
-            self.patience.hurry()
+        if self.shutdown_deadline.has_started:
+            self.shutdown_deadline.expire()
             return
-        self.patience.begin()
-        self.admission.closed = True
-        self.pulse.bell.ring()
+        self.shutdown_deadline.start()
+        self.admission.is_closed = True
+        self.heartbeat.wakeup.notify()
         log.info("worker.stopping", worker=self.worker_id)
 
     async def stop(self) -> None:
         """Finish what is under way within the grace time, and hand the rest over."""
-        self.patience.begin()
+        self.shutdown_deadline.start()
         await self.supervisor.stop(
-            ["admission", "timer", "rescuer", "pruner", "poller", "deliveries"]
+            ["admission", "scheduler", "rescuer", "pruner", "poller", "webhook_processor"]
         )
         await self.poller.hand_over()
-        await self.submitter.drain(self.patience)
+        await self.submitter.drain(self.shutdown_deadline)
         await self.supervisor.stop()
-        for listener in self.listeners:
+        for listener in self.subscribers:
             await listener.stop()
         with contextlib.suppress(Exception):
-            await self.store.fleet.leave(self.worker_id)
-            await self.counting.finish()
+            await self.store.workers.remove(self.worker_id)
+            await self.metrics_flusher.flush()
         await self.provider.close()
         log.info("worker.stopped", worker=self.worker_id)
 
@@ -129,96 +129,98 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     """Put a worker together; nothing runs and nothing is sent before `start`."""
     clock = clock or SystemClock()
     store = open_store(redis, settings.namespace)
-    bells, decisions = Bells(), rules(settings)
+    bells, decisions = Wakeups(), decision_rules(settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    quota = Quota(
-        store.quota,
+    quota = RateLimiter(
+        store.rate_limits,
         store.jobs,
         clock,
         bells.admission,
         window_s=settings.rate_window_s,
-        shared=settings.shared_quota,
+        is_shared=settings.shared_quota,
     )
-    provider = _provider(settings, quota)
-    recollection = Recollection(store.client, store.jobs)
+    provider = _build_provider(settings, quota)
+    recollection = RedisRecovery(store.client, store.jobs)
     recollection.watch(redis)
-    settling = Settling(store, clock, bells, recollection, settings.max_result_bytes)
-    isolation = Isolation(store, settling)
+    settling = Completion(store, clock, bells, recollection, settings.max_result_bytes)
+    isolation = PoisonGuard(store, settling)
     window_s = settings.rate_window_s
-    timekeeper = Timekeeper(store, decisions.schedule, settings.polls_per_run, window_s=window_s)
+    timekeeper = PollPlanner(
+        store, decisions.poll_schedule, settings.polls_per_run, window_s=window_s
+    )
     receives = bool(settings.webhook_secrets)
-    reliance = Reliance(decisions, receives=receives, durations=timekeeper)
+    reliance = WebhookPolicy(decisions, receives_webhooks=receives, schedules=timekeeper)
     poller = Poller(
         store=store,
         provider=provider,
-        settling=settling,
-        isolation=isolation,
+        completion=settling,
+        poison_guard=isolation,
         clock=clock,
-        bell=bells.poller,
-        reliance=reliance,
-        quota=quota,
-        timekeeper=timekeeper,
-        at_once=settings.poll_concurrency,
+        wakeup=bells.poller,
+        webhook_policy=reliance,
+        rate_limiter=quota,
+        poll_planner=timekeeper,
+        max_concurrent=settings.poll_concurrency,
         lease_s=settings.lease_s,
     )
     submitter = Submitter(
         store=store,
         provider=provider,
-        settling=settling,
-        recollection=recollection,
-        isolation=isolation,
+        completion=settling,
+        redis_recovery=recollection,
+        poison_guard=isolation,
         clock=clock,
-        bells=bells,
+        wakeups=bells,
         rules=decisions,
-        reliance=reliance,
-        timekeeper=timekeeper,
-        quota=quota,
-        accepted=poller.expect,
+        webhook_policy=reliance,
+        poll_planner=timekeeper,
+        rate_limiter=quota,
+        on_accepted=poller.cache_accepted,
         worker_id=worker_id,
         lease_s=settings.lease_s,
     )
     admission = Admission(
         store=store,
         clock=clock,
-        bells=bells,
+        wakeups=bells,
         submitter=submitter,
         caps=LaneCaps(settings.lane_caps),
-        recollection=recollection,
-        quota=quota,
+        redis_recovery=recollection,
+        rate_limiter=quota,
         max_jobs=settings.max_jobs,
         lease_s=settings.lease_s,
     )
-    patience = Patience(clock, settings.shutdown_grace_s)
-    pulse = Pulse(
+    patience = ShutdownDeadline(clock, settings.shutdown_grace_s)
+    pulse = HeartbeatService(
         store,
         settings.lease_s,
-        leased=lambda: submitter.leased,
-        describe=_described(worker_id, clock, submitter, poller, patience),
-        found_fleet=admission.found_fleet,
+        leased=lambda: submitter.leased_ids,
+        describe=_heartbeat_source(worker_id, clock, submitter, poller, patience),
+        set_worker_count=admission.set_worker_count,
     )
-    counting = Counting(store, clock)
+    counting = MetricsFlusher(store, clock)
     supervisor = Supervisor(
         [
             counting,
             recollection,
             pulse,
             admission,
-            Timer(store, bells),
+            Scheduler(store, bells),
             poller,
-            Deliveries(
+            WebhookProcessor(
                 store=store,
-                looks=poller,
-                isolation=isolation,
-                reliance=reliance,
-                bell=bells.deliveries,
-                poller_bell=bells.poller,
+                poller=poller,
+                poison_guard=isolation,
+                webhook_policy=reliance,
+                wakeup=bells.deliveries,
+                poller_wakeup=bells.poller,
                 lease_s=settings.lease_s,
             ),
             Rescuer(
                 store=store,
-                settling=settling,
+                completion=settling,
                 submitter=submitter,
-                isolation=isolation,
+                poison_guard=isolation,
                 clock=clock,
                 rules=decisions,
             ),
@@ -227,28 +229,30 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
             quota,
         ],
         clock,
-        breaths={poller.name: LOOKS_BREATH_S},
+        min_pauses_s={poller.name: LOOKS_BREATH_S},
     )
-    pulse.troubles = lambda: supervisor.troubles
+    pulse.failures = lambda: supervisor.failing
     return Runtime(
         store=store,
         provider=provider,
         submitter=submitter,
         poller=poller,
         supervisor=supervisor,
-        pulse=pulse,
-        listeners=_listeners(settings, redis, store, bells),
-        adoption=Adoption(intake(settings, store, clock), store, clock, settings.max_inputs_bytes),
+        heartbeat=pulse,
+        subscribers=_subscribers(settings, redis, store, bells),
+        arq_ingress=ArqIngress(
+            build_enqueuer(settings, store, clock), store, clock, settings.max_inputs_bytes
+        ),
         admission=admission,
-        bells=bells,
-        patience=patience,
-        counting=counting,
+        wakeups=bells,
+        shutdown_deadline=patience,
+        metrics_flusher=counting,
         worker_id=worker_id,
     )
 
 
-def _provider(settings: Settings, quota: Quota) -> Provider:
-    return Provider(
+def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> KnoudsClient:
+    return KnoudsClient(
         settings.base_url,
         settings.accounts,
         timeouts=Timeouts(
@@ -257,13 +261,17 @@ def _provider(settings: Settings, quota: Quota) -> Provider:
             sync_s=settings.sync_timeout_s,
             poll_s=settings.poll_timeout_s,
         ),
-        connections=settings.max_jobs + settings.poll_concurrency,
-        on_quota=quota.saw,
+        max_connections=settings.max_jobs + settings.poll_concurrency,
+        on_rate_limit=rate_limiter.record_response,
     )
 
 
-def _described(
-    worker_id: str, clock: Clock, submitter: Submitter, poller: Poller, patience: Patience
+def _heartbeat_source(
+    worker_id: str,
+    clock: Clock,
+    submitter: Submitter,
+    poller: Poller,
+    shutdown_deadline: ShutdownDeadline,
 ) -> Callable[[float], Heartbeat]:
     """What a worker says of itself at a moment."""
     started_at = clock.now()
@@ -277,18 +285,18 @@ def _described(
             seen_at=now,
             submitting=submitter.submitting,
             sync_runs=submitter.sync_runs,
-            polling=poller.under_way,
-            stopping=patience.begun,
+            polling=poller.active_polls,
+            stopping=shutdown_deadline.has_started,
         )
 
     return describe
 
 
-def _listeners(
-    settings: Settings, redis: ArqRedis, store: Store, bells: Bells
-) -> tuple[Listener, ...]:
+def _subscribers(
+    settings: Settings, redis: ArqRedis, store: Store, wakeups: Wakeups
+) -> tuple[Subscriber, ...]:
     """What other processes ring: an enqueue or a release, and deliveries where they can come."""
-    wake = Listener(redis, store.keys.wake, bells.admission)
+    wake = Subscriber(redis, store.keys.wake, wakeups.admission)
     if not settings.webhook_secrets:
         return (wake,)
-    return (wake, Listener(redis, store.keys.delivered, bells.deliveries))
+    return (wake, Subscriber(redis, store.keys.delivered, wakeups.deliveries))

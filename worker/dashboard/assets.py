@@ -8,14 +8,14 @@ from typing import Final
 
 from aiohttp import web
 
-_TYPES: Final = {
+_CONTENT_TYPES: Final = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
     "theme.js": "text/javascript",
     "patch.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
-FOR_GOOD: Final = "public, max-age=31536000, immutable"
+IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,9 +30,9 @@ class Asset:
 @cache
 def _assets() -> dict[str, Asset]:
     folder = resources.files("worker.dashboard") / "static"
-    bodies = {name: (folder / name).read_bytes() for name in _TYPES}
+    bodies = {name: (folder / name).read_bytes() for name in _CONTENT_TYPES}
     tag = hashlib.sha256(b"".join(bodies.values())).hexdigest()[:12]
-    return {name: Asset(_TYPES[name], body, tag) for name, body in bodies.items()}
+    return {name: Asset(_CONTENT_TYPES[name], body, tag) for name, body in bodies.items()}
 
 
 def asset_url(name: str) -> str:
@@ -50,5 +50,5 @@ async def serve_asset(request: web.Request) -> web.Response:
         body=asset.body,
         content_type=asset.content_type,
         charset="utf-8",
-        headers={"Cache-Control": FOR_GOOD if kept else "no-store"},
+        headers={"Cache-Control": IMMUTABLE if kept else "no-store"},
     )

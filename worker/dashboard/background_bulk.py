@@ -14,98 +14,103 @@ from typing import Final
 from aiohttp import web
 
 from worker.api.problems import Problem, problem_of
-from worker.app.actions import Person
-from worker.app.bulk import Bulk
-from worker.app.bulk_request import Act, Counts, Order
+from worker.app.actions import Actor
+from worker.app.bulk import BulkActions
+from worker.app.bulk_request import BulkAction, BulkCounts, BulkRequest
 from worker.clock import Clock
-from worker.tasks import end
+from worker.tasks import cancel_and_wait
 
-KEPT: Final = 100
+MAX_KEPT: Final = 100
 """Errands that are remembered, the latest."""
 
-UNDER_WAY_MOST: Final = 4
+MAX_RUNNING: Final = 4
 """Errands that run at once: each reads and writes for all it is worth."""
 
 
 @dataclass(slots=True)
-class Errand:
+class BackgroundBulk:
     """One act on many jobs, or its trial."""
 
     id: str
-    order: Order
-    fields: Mapping[str, str]
+    request: BulkRequest
+    form_fields: Mapping[str, str]
     """What the form said: to be sent once more, for good."""
     ids: tuple[str, ...]
-    began: float
-    expected: int | None = None
+    started_at: float
+    expected_jobs: int | None = None
     """How many jobs the trial found."""
-    counts: Counts = field(default_factory=Counts)
-    ended: float | None = None
-    fault: str = ""
+    counts: BulkCounts = field(default_factory=BulkCounts)
+    ended_at: float | None = None
+    error: str = ""
 
     @property
-    def act(self) -> Act:
+    def action(self) -> BulkAction:
         """What is done."""
-        return self.order.act
+        return self.request.action
 
     @property
-    def is_trial(self) -> bool:
+    def is_dry_run(self) -> bool:
         """Whether it only counts."""
-        return self.order.dry_run
+        return self.request.dry_run
 
 
-class Errands:
+class BackgroundBulks:
     """The errands of one process."""
 
-    def __init__(self, bulk: Bulk, clock: Clock) -> None:
+    def __init__(self, bulk: BulkActions, clock: Clock) -> None:
         self._bulk = bulk
         self._clock = clock
-        self._known: OrderedDict[str, Errand] = OrderedDict()
+        self._runs: OrderedDict[str, BackgroundBulk] = OrderedDict()
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
-    def find(self, errand_id: str) -> Errand | None:
+    def find(self, run_id: str) -> BackgroundBulk | None:
         """An errand of this process, while it is remembered."""
-        return self._known.get(errand_id)
+        return self._runs.get(run_id)
 
     async def start(
         self,
-        order: Order,
-        person: Person,
+        request: BulkRequest,
+        actor: Actor,
         *,
-        fields: Mapping[str, str],
+        form_fields: Mapping[str, str],
         ids: tuple[str, ...],
-        expected: int | None,
-        within_s: float,
-    ) -> Errand:
+        expected_jobs: int | None,
+        wait_s: float,
+    ) -> BackgroundBulk:
         """Begin one, and return it when it has ended or `within_s` is over."""
-        if len(self._tasks) >= UNDER_WAY_MOST:
-            detail = f"{UNDER_WAY_MOST} acts on many jobs are under way: wait for one to end"
+        if len(self._tasks) >= MAX_RUNNING:
+            detail = f"{MAX_RUNNING} acts on many jobs are under way: wait for one to end"
             raise Problem(429, "slow-down", "Too much at once", detail)
-        errand = Errand(
-            secrets.token_hex(8), order, fields, ids, self._clock.now(), expected=expected
+        errand = BackgroundBulk(
+            secrets.token_hex(8),
+            request,
+            form_fields,
+            ids,
+            self._clock.now(),
+            expected_jobs=expected_jobs,
         )
-        self._known[errand.id] = errand
-        while len(self._known) > KEPT:
-            self._known.popitem(last=False)
-        task = asyncio.create_task(self._run(errand, person))
+        self._runs[errand.id] = errand
+        while len(self._runs) > MAX_KEPT:
+            self._runs.popitem(last=False)
+        task = asyncio.create_task(self._run(errand, actor))
         self._tasks[errand.id] = task
-        await asyncio.wait([task], timeout=within_s)
+        await asyncio.wait([task], timeout=wait_s)
         return errand
 
-    async def _run(self, errand: Errand, person: Person) -> None:
+    async def _run(self, run: BackgroundBulk, actor: Actor) -> None:
         try:
-            await self._bulk.act(errand.order, person, errand.counts)
+            await self._bulk.run(run.request, actor, run.counts)
         except Exception as error:  # noqa: BLE001 - told on the page, whatever it is
             problem = problem_of(error)
-            errand.fault = problem.detail if problem else "a fault of ours ended it"
+            run.error = problem.detail if problem else "a fault of ours ended it"
         finally:
-            errand.ended = self._clock.now()
-            self._tasks.pop(errand.id, None)
+            run.ended_at = self._clock.now()
+            self._tasks.pop(run.id, None)
 
     async def close(self) -> None:
         """End what runs; it is on record with what it did."""
         for task in list(self._tasks.values()):
-            await end(task)
+            await cancel_and_wait(task)
 
 
-ERRANDS: Final = web.AppKey("errands", Errands)
+BACKGROUND_BULKS: Final = web.AppKey("errands", BackgroundBulks)

@@ -14,35 +14,45 @@ from pydantic import ValidationError
 
 from jobs.states import State
 from worker.api.models.requests import JobsQuery
-from worker.api.models.views import moment
-from worker.app.bulk_request import Wanted
-from worker.app.job_request_parser import explain
-from worker.dashboard.views.formatting import read_moment
+from worker.api.models.views import rfc3339
+from worker.app.bulk_request import JobSelection
+from worker.app.job_request_parser import as_invalid_request
+from worker.dashboard.views.formatting import parse_time
 from worker.store.read.queries import Filter
 
-NAMES: Final = ("state", "kind", "target", "code", "tag", "batch", "account", "since", "until")
-TIMES: Final = ("since", "until")
+FILTER_FIELDS: Final = (
+    "state",
+    "kind",
+    "target",
+    "code",
+    "tag",
+    "batch",
+    "account",
+    "since",
+    "until",
+)
+TIME_FIELDS: Final = ("since", "until")
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
+class FilterForm:
     """A filter as a person asked for it."""
 
-    given: dict[str, str]
+    values: dict[str, str]
     """Field → text, those that are not empty."""
     filter: Filter
-    faults: dict[str, str] = field(default_factory=dict[str, str])
+    errors: dict[str, str] = field(default_factory=dict[str, str])
     """Field → what is wrong with it."""
     cursor: str | None = None
 
     @property
-    def is_narrow(self) -> bool:
+    def is_filtered(self) -> bool:
         """Whether it hides anything."""
-        return bool(self.given)
+        return bool(self.values)
 
     def query(self, **changes: str | None) -> str:
         """The same filter as a query, with changes; None drops a field."""
-        merged = {**self.given, **changes}
+        merged = {**self.values, **changes}
         return urlencode({name: value for name, value in merged.items() if value})
 
     def href(self, path: str, **changes: str | None) -> str:
@@ -50,21 +60,21 @@ class Asked:
         query = self.query(**changes)
         return f"{path}?{query}" if query else path
 
-    def wanted(self, ids: list[str] | None = None) -> Wanted:
+    def selection(self, ids: list[str] | None = None) -> JobSelection:
         """What a bulk act is for: the jobs named, or all that the filter admits."""
         said: dict[str, Any] = {
-            name: moment(getattr(self.filter, name)) if name in TIMES else value
-            for name, value in self.given.items()
+            name: rfc3339(getattr(self.filter, name)) if name in TIME_FIELDS else value
+            for name, value in self.values.items()
         }
         if ids is not None:
             said["ids"] = ids
         text = msgspec.json.encode(said or {"all": True}).decode()
-        return Wanted(self.filter, text, None if ids is None else dict.fromkeys(ids))
+        return JobSelection(self.filter, text, None if ids is None else dict.fromkeys(ids))
 
 
-def read_filter(source: Mapping[str, str], now: float, state: State | None = None) -> Asked:
+def read_filter(source: Mapping[str, str], now: float, state: State | None = None) -> FilterForm:
     """Read a filter from a query or a form; `state` is set by the page where there is one."""
-    given = {name: text.strip() for name in NAMES if (text := source.get(name, "")).strip()}
+    given = {name: text.strip() for name in FILTER_FIELDS if (text := source.get(name, "")).strip()}
     faults: dict[str, str] = {}
     values: dict[str, Any] = {}
     if state is not None:
@@ -76,13 +86,13 @@ def read_filter(source: Mapping[str, str], now: float, state: State | None = Non
         except ValueError as error:
             faults[name] = str(error)
     found = Filter(**values) if not faults else Filter()
-    return Asked(given, found, faults, source.get("cursor") or None)
+    return FilterForm(given, found, faults, source.get("cursor") or None)
 
 
 def _value(name: str, text: str, now: float) -> Any:
-    if name in TIMES:
-        return read_moment(text, now)
+    if name in TIME_FIELDS:
+        return parse_time(text, now)
     try:
         return getattr(JobsQuery.model_validate({name: text}), name)
     except ValidationError as error:
-        raise ValueError(str(explain(error, JobsQuery))) from None
+        raise ValueError(str(as_invalid_request(error, JobsQuery))) from None

@@ -13,8 +13,8 @@ import msgspec
 from aiohttp import web
 
 COOKIE: Final = "knouds_said"
-LASTS_S: Final = 60
-TEXT_MOST: Final = 600
+MAX_AGE_S: Final = 60
+MAX_TEXT_CHARS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,25 +22,25 @@ class Flash:
     """What became of an act."""
 
     text: str
-    bad: bool = False
+    is_error: bool = False
 
 
 _decoder: Final = msgspec.json.Decoder(tuple[str, bool])
 
 
-def put_flash(response: web.Response, flash: Flash) -> None:
+def set_flash(response: web.Response, flash: Flash) -> None:
     """Send it along."""
-    data = msgspec.json.encode((flash.text[:TEXT_MOST], flash.bad))
+    data = msgspec.json.encode((flash.text[:MAX_TEXT_CHARS], flash.is_error))
     response.set_cookie(
         COOKIE,
         base64.urlsafe_b64encode(data).decode(),
-        max_age=LASTS_S,
+        max_age=MAX_AGE_S,
         httponly=True,
         samesite="Strict",
     )
 
 
-def take_flash(request: web.Request) -> Flash | None:
+def read_flash(request: web.Request) -> Flash | None:
     """What the page before said; the answer to this request must drop it."""
     sent = request.cookies.get(COOKIE)
     if not sent:
@@ -49,9 +49,9 @@ def take_flash(request: web.Request) -> Flash | None:
         text, bad = _decoder.decode(base64.urlsafe_b64decode(sent.encode("ascii")))
     except (ValueError, binascii.Error, msgspec.DecodeError):
         return None
-    return Flash(text[:TEXT_MOST], bad)
+    return Flash(text[:MAX_TEXT_CHARS], bad)
 
 
-def drop_flash(response: web.Response) -> None:
+def clear_flash(response: web.Response) -> None:
     """Take the cookie back."""
     response.del_cookie(COOKIE, httponly=True, samesite="Strict")

@@ -3,18 +3,18 @@
 import json
 from typing import Any, cast
 
-from worker.app.enqueue import BadOrder
+from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
-from worker.store.codec import BROKEN, decode
+from worker.store.codec import DECODE_ERRORS, decode
 
 
-class _Twice(Exception):
+class _DuplicateFormKey(Exception):
     """A name stands twice in one object."""
 
 
-def read_inputs(text: str, most: int) -> bytes:
+def read_inputs(text: str, max_bytes: int) -> bytes:
     """Inputs as JSON text, no larger than `most` bytes; raises `BadOrder`."""
-    return encode_inputs(_object("inputs", text, 'as {"prompt": "a cat"}'), most)
+    return encode_inputs(_object("inputs", text, 'as {"prompt": "a cat"}'), max_bytes)
 
 
 def read_patch(text: str) -> dict[str, Any]:
@@ -24,22 +24,24 @@ def read_patch(text: str) -> dict[str, Any]:
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
     try:
-        json.loads(text, object_pairs_hook=_unique)
+        json.loads(text, object_pairs_hook=_reject_duplicate_keys)
         found = decode(text.encode())
-    except _Twice:
-        raise BadOrder(field, "name something twice in one object: give each name once") from None
+    except _DuplicateFormKey:
+        raise InvalidRequest(
+            field, "name something twice in one object: give each name once"
+        ) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise BadOrder(field, f"must be JSON, which ends at {where}: {error.msg}") from None
-    except BROKEN:
-        raise BadOrder(
+        raise InvalidRequest(field, f"must be JSON, which ends at {where}: {error.msg}") from None
+    except DECODE_ERRORS:
+        raise InvalidRequest(
             field, "must be JSON that can be kept: flatten it, no lone surrogates"
         ) from None
     if not isinstance(found, dict):
-        raise BadOrder(field, f"must be a JSON object, {example}")
+        raise InvalidRequest(field, f"must be a JSON object, {example}")
     return cast("dict[str, Any]", found)
 
 
-def _unique(pairs: list[tuple[str, Any]]) -> None:
+def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
     if len({name for name, _ in pairs}) != len(pairs):
-        raise _Twice
+        raise _DuplicateFormKey

@@ -7,17 +7,17 @@ from typing import Any, Final
 from aiohttp import web
 
 from config.settings import Role
-from worker.api.auth.access import PARTIAL_HEADER, Person, our_path, person_of
-from worker.api.context import Office, acting, office_of
-from worker.api.models.requests import NOTE_MOST
+from worker.api.auth.access import PARTIAL_HEADER, Principal, principal_of, safe_redirect_path
+from worker.api.context import ApiContext, context_of, current_actor
+from worker.api.models.requests import MAX_NOTE_CHARS
 from worker.api.problems import Problem, bad_field, problem_of
-from worker.app.actions import Person as Actor
-from worker.dashboard.flash import Flash, put_flash
+from worker.app.actions import Actor
+from worker.dashboard.flash import Flash, set_flash
 from worker.dashboard.rendering import render
 
 Form = Mapping[str, str]
-PageHandler = Callable[["Visit"], Awaitable[web.StreamResponse]]
-REFUSED_FROM: Final = 500
+PageHandler = Callable[["PageRequest"], Awaitable[web.StreamResponse]]
+SERVER_ERROR_FROM: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,12 +31,12 @@ class PageRoute:
 
 
 @dataclass(frozen=True, slots=True)
-class Visit:
+class PageRequest:
     """A request behind its guard."""
 
     request: web.Request
-    office: Office
-    person: Person
+    context: ApiContext
+    principal: Principal
     now: float
 
     @property
@@ -49,7 +49,7 @@ class Visit:
         posted = await self.request.post()
         return {name: value for name, value in posted.items() if isinstance(value, str)}
 
-    async def chosen(self, name: str) -> list[str]:
+    async def field_values(self, name: str) -> list[str]:
         """Every value of one field: the boxes that were ticked."""
         posted = await self.request.post()
         return [value for value in posted.getall(name, []) if isinstance(value, str)]
@@ -57,43 +57,45 @@ class Visit:
     async def actor(self) -> Actor:
         """Who acts, with the note of the form; raises `Problem` where that is too long."""
         note = (await self.form()).get("note", "").strip()
-        if len(note) > NOTE_MOST:
-            raise bad_field("note", f"must be a text of at most {NOTE_MOST} characters")
-        return acting(note)
+        if len(note) > MAX_NOTE_CHARS:
+            raise bad_field("note", f"must be a text of at most {MAX_NOTE_CHARS} characters")
+        return current_actor(note)
 
-    async def answer(self, template: str, status: int = 200, **facts: Any) -> web.Response:
+    async def render(self, template: str, status: int = 200, **variables: Any) -> web.Response:
         """A page; the script that refreshes one gets its changing parts alone."""
         partial = PARTIAL_HEADER in self.request.headers
-        return await render(self, template, status, partial=partial, **facts)
+        return await render(self, template, status, partial=partial, **variables)
 
-    async def back(self, text: str, *, bad: bool = False, to: str = "") -> web.Response:
+    async def redirect_back(
+        self, text: str, *, is_error: bool = False, path: str = ""
+    ) -> web.Response:
         """Send the browser on after an act, with a word on what became of it."""
-        where = to or our_path((await self.form()).get("back", ""))
+        where = path or safe_redirect_path((await self.form()).get("back", ""))
         response = web.Response(status=303, headers={"Location": where})
-        put_flash(response, Flash(text, bad=bad))
+        set_flash(response, Flash(text, is_error=is_error))
         return response
 
 
-def visiting(route: PageRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+def page_handler(route: PageRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
     """The handler of a route; an act that could not be done sends back to where it was asked."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        office = office_of(request)
-        visit = Visit(request, office, person_of(request), office.clock.now())
+        office = context_of(request)
+        visit = PageRequest(request, office, principal_of(request), office.clock.now())
         if request.method != "POST":
             return await route.handler(visit)
         try:
             return await route.handler(visit)
         except Exception as error:
             problem = problem_of(error)
-            if problem is None or problem.status >= REFUSED_FROM:
+            if problem is None or problem.status >= SERVER_ERROR_FROM:
                 raise
-            return await _refused(visit, problem)
+            return await _redirect_with_error(visit, problem)
 
     return handler
 
 
-async def _refused(visit: Visit, problem: Problem) -> web.StreamResponse:
-    if "back" not in await visit.form():
+async def _redirect_with_error(page_request: PageRequest, problem: Problem) -> web.StreamResponse:
+    if "back" not in await page_request.form():
         raise problem
-    return await visit.back(f"Not done: {problem.detail}", bad=True)
+    return await page_request.redirect_back(f"Not done: {problem.detail}", is_error=True)

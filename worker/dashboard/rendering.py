@@ -9,16 +9,16 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from config.settings import Role
 from jobs.states import State
-from worker.api.auth.access import Person
+from worker.api.auth.access import Principal
 from worker.dashboard.assets import asset_url
-from worker.dashboard.flash import Flash, drop_flash, take_flash
+from worker.dashboard.flash import Flash, clear_flash, read_flash
 from worker.dashboard.views import formatting
 
 if TYPE_CHECKING:
-    from worker.api.context import Office
-    from worker.dashboard.page_request import Visit
+    from worker.api.context import ApiContext
+    from worker.dashboard.page_request import PageRequest
 
-PAGES: Final = (
+NAVIGATION: Final = (
     ("/", "Overview", "o", None),
     ("/jobs", "Jobs", "j", None),
     ("/parked", "Parked", "p", State.PARKED),
@@ -41,14 +41,14 @@ def environment() -> Environment:
         lstrip_blocks=True,
     )
     found.filters |= {
-        "plain": formatting.plain,
-        "span": formatting.span,
-        "exact": formatting.exact,
-        "stamp": formatting.stamp,
+        "plain": formatting.visible_text,
+        "span": formatting.duration_text,
+        "exact": formatting.utc_text,
+        "stamp": formatting.timestamp_text,
         "number": formatting.number,
         "credits": formatting.credits_text,
-        "amount": formatting.count_credits,
-        "words": formatting.words,
+        "amount": formatting.credit_amount_text,
+        "words": formatting.label_text,
         "size": formatting.size,
     }
     for name, value in _GLOBALS.items():
@@ -60,63 +60,68 @@ _GLOBALS: Final[Mapping[str, Any]] = {
     "ago": formatting.ago,
     "count": formatting.count,
     "asset": asset_url,
-    "pages": PAGES,
+    "pages": NAVIGATION,
     "State": State,
 }
 """What every template may use."""
 
 
 async def render(
-    visit: "Visit", template: str, status: int, *, partial: bool, **facts: Any
+    page_request: "PageRequest", template: str, status: int, *, partial: bool, **variables: Any
 ) -> web.Response:
     """A page for somebody who is logged in."""
-    flash = None if partial else take_flash(visit.request)
-    states, _ = await visit.office.store.queries.states()
-    response = html(
+    flash = None if partial else read_flash(page_request.request)
+    states, _ = await page_request.context.store.queries.state_counts()
+    response = html_response(
         template,
         status,
         partial=partial,
-        path=visit.path,
-        here=visit.request.path,
-        now=visit.now,
-        person=visit.person,
-        may_enqueue=may_enqueue(visit.person),
+        path=page_request.path,
+        here=page_request.request.path,
+        now=page_request.now,
+        principal=page_request.principal,
+        may_enqueue=may_enqueue(page_request.principal),
         flash=flash,
         counts=states,
-        logs_out=visit.office.access.needs_login,
-        **facts,
+        shows_logout=page_request.context.access.needs_login,
+        **variables,
     )
     if flash is not None:
-        drop_flash(response)
+        clear_flash(response)
     return response
 
 
-def html(template: str, status: int = 200, **facts: Any) -> web.Response:
+def html_response(template: str, status: int = 200, **variables: Any) -> web.Response:
     """A page."""
-    text = environment().get_template(template).render(facts)
+    text = environment().get_template(template).render(variables)
     return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
 
 
-def may_enqueue(person: Person) -> bool:
+def may_enqueue(principal: Principal) -> bool:
     """Whether somebody may put jobs on the road from a page, which shows inputs."""
-    return person.role.covers(Role.OPERATE)
+    return principal.role.covers(Role.OPERATE)
 
 
-def plain_page(
-    office: "Office", template: str, status: int, *, flash: Flash | None = None, **facts: Any
+def standalone_page(
+    context: "ApiContext",
+    template: str,
+    status: int,
+    *,
+    flash: Flash | None = None,
+    **variables: Any,
 ) -> web.Response:
     """A page that stands alone: no counts, no person, nothing read from the store."""
-    return html(
+    return html_response(
         template,
         status,
         partial=False,
         path="/",
         here="",
-        now=office.clock.now(),
-        person=None,
+        now=context.clock.now(),
+        principal=None,
         may_enqueue=False,
         flash=flash,
         counts=None,
-        logs_out=False,
-        **facts,
+        shows_logout=False,
+        **variables,
     )

@@ -6,13 +6,13 @@ from typing import Final
 from jobs.indexes import Index
 from jobs.states import ACTIVE, State
 from jobs.transitions import STUCK
-from worker.store.integrity import Ledger, Sizes
+from worker.store.integrity import IndexSizes, IntegrityReader
 from worker.store.keys import Keys
 
-NAMES_MOST: Final = 900
+MAX_NAMES: Final = 900
 """With more lanes or groups than this, sums that need them are left out: one step stays short."""
 
-TRIES: Final = 5
+MAX_TRIES: Final = 5
 
 LANES: Final = "lanes"
 """The size of all lanes together."""
@@ -22,22 +22,22 @@ STUCK_RUNS: Final = "stuck"
 _SUMS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     ("jobs listed", (Index.ALL,), tuple(State)),
     ("jobs that wait for the clock", (Index.DUE,), (State.SCHEDULED, State.RETRYING)),
-    ("jobs in line", (Index.PASS, LANES), (State.QUEUED,)),
+    ("jobs in line", (Index.BYPASS, LANES), (State.QUEUED,)),
     ("jobs leased or in flight", (Index.LEASE, Index.INFLIGHT), (*sorted(ACTIVE), STUCK_RUNS)),
 )
 """What, the sizes of its places, and the sizes of its states, which have the same sum."""
 
 
-async def disagreements(ledger: Ledger, keys: Keys) -> list[str]:
+async def count_mismatches(reader: IntegrityReader, keys: Keys) -> list[str]:
     """What does not add up, in words; every write moves both sides at once."""
-    for _ in range(TRIES):
-        found = await _read(ledger, keys)
+    for _ in range(MAX_TRIES):
+        found = await _read_sizes(reader, keys)
         if found is not None:
-            return judge(found)
+            return compare_sums(found)
     return []  # lanes come and go faster than they can be counted; the walk has seen every job
 
 
-def judge(sizes: Mapping[str, int]) -> list[str]:
+def compare_sums(sizes: Mapping[str, int]) -> list[str]:
     """Compare the sums; one whose parts are not all there is left out."""
     found: list[str] = []
     for what, places, states in _SUMS:
@@ -49,35 +49,37 @@ def judge(sizes: Mapping[str, int]) -> list[str]:
     return found
 
 
-async def _read(ledger: Ledger, keys: Keys) -> dict[str, int] | None:
+async def _read_sizes(reader: IntegrityReader, keys: Keys) -> dict[str, int] | None:
     """The sizes of one moment; None where a lane or group came or went meanwhile."""
-    fixed = (Index.ALL, Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT)
+    fixed = (Index.ALL, Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
     wanted = {keys.index(index): str(index) for index in fixed}
     wanted |= {keys.index(Index.STATE, state): str(state) for state in State}
-    before = await ledger.sizes([])
-    lanes = _few([keys.index(Index.LANE, name) for name in before.lanes or ()])
-    stuck = _few([keys.index(Index.GROUP, name) for name in before.groups or () if _stuck(name)])
-    now = await ledger.sizes([*wanted, *lanes, *stuck])
+    before = await reader.sizes([])
+    lanes = _within_limit([keys.index(Index.LANE, name) for name in before.lanes or ()])
+    stuck = _within_limit(
+        [keys.index(Index.GROUP, name) for name in before.groups or () if _is_stuck_group(name)]
+    )
+    now = await reader.sizes([*wanted, *lanes, *stuck])
     if _names(now) != _names(before):
         return None
     found = {name: now.counts[key] for key, name in wanted.items() if key in now.counts}
     for name, sets, register in ((LANES, lanes, now.lanes), (STUCK_RUNS, stuck, now.groups)):
-        whole = register is not None and len(register) <= NAMES_MOST
+        whole = register is not None and len(register) <= MAX_NAMES
         if whole and all(key in now.counts for key in sets):
             found[name] = sum(now.counts[key] for key in sets)
     return found
 
 
-def _names(sizes: Sizes) -> tuple[frozenset[str], frozenset[str]]:
+def _names(sizes: IndexSizes) -> tuple[frozenset[str], frozenset[str]]:
     """The names on the registers, in whatever order."""
     return frozenset(sizes.lanes or ()), frozenset(sizes.groups or ())
 
 
-def _few(sets: list[str]) -> list[str]:
-    return sets if len(sets) <= NAMES_MOST else []
+def _within_limit(sets: list[str]) -> list[str]:
+    return sets if len(sets) <= MAX_NAMES else []
 
 
-def _stuck(name: str) -> bool:
+def _is_stuck_group(name: str) -> bool:
     """Whether a group is one of runs past their deadline: `parked|stuck|lane`."""
     state, _, rest = name.partition("|")
     return state == State.PARKED and rest.rpartition("|")[0] == STUCK

@@ -8,7 +8,7 @@ _BUCKETS: Final = 1_024
 _MASK: Final = _BUCKETS - 1
 
 
-class Seen:
+class EntrySet:
     """Remembers `(key, member)` pairs by a 64-bit hash.
 
     All pairs are added first; `seal` then makes them searchable.

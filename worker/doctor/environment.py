@@ -6,24 +6,24 @@ from typing import Final
 
 from config.settings import Settings
 from worker.doctor.findings import Finding, fail, ok, warn
-from worker.provider.port import Identity, Trouble
+from worker.provider.port import CallFailure, Identity
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_WARN_S: Final = 1.0
 SKEW_FAIL_S: Final = 5.0
 
-RESCUE_LATE_S: Final = 60.0
+LEASE_LONG_S: Final = 60.0
 RETENTION_SHORT_S: Final = 300.0
 
 UNAUTHORIZED: Final = 401
 FORBIDDEN: Final = 403
 
 
-def judge_clock(skew_s: float, doubt_s: float) -> Finding:
+def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
     """Judge how far this machine's clock is ahead of Redis'; `doubt_s` is half the round trip."""
     name = "clock.skew"
-    certain = max(0.0, abs(skew_s) - doubt_s)
+    certain = max(0.0, abs(skew_s) - uncertainty_s)
     side = "ahead of" if skew_s > 0 else "behind"
     text = f"this machine's clock is {abs(skew_s):.2f} s {side} that of Redis"
     why = "leases and due times are read by several clocks"
@@ -40,49 +40,53 @@ class NamespaceFacts:
     """What lies under the namespace's own keys, and who else is on this Redis."""
 
     name: str
-    wrong: Mapping[str, tuple[str, str]]
+    wrong_types: Mapping[str, tuple[str, str]]
     """Key → the type found and the one wanted, where they differ."""
-    queue: str
+    queue_key: str
     """The key of the arq queue."""
-    waiting: int | None
+    queued: int | None
     """Entries in the arq queue; None where it is none."""
-    others: Sequence[str]
+    other_namespaces: Sequence[str]
     """Other namespaces that a worker or an API listens in just now."""
 
 
 def judge_namespace(facts: NamespaceFacts) -> list[Finding]:
     """Judge the fixed keys and the arq queue."""
     found: list[Finding] = []
-    others = f"; also on this Redis: {', '.join(facts.others)}" if facts.others else ""
-    for key, (kind, wanted) in sorted(facts.wrong.items()):
+    others = (
+        f"; also on this Redis: {', '.join(facts.other_namespaces)}"
+        if facts.other_namespaces
+        else ""
+    )
+    for key, (kind, wanted) in sorted(facts.wrong_types.items()):
         text = f"{key} is a {kind}, not a {wanted}: another program uses the namespace"
         fix = "give one of the two another namespace (KNOUDS_NAMESPACE), or another Redis"
         found.append(fail("redis.keys", text, fix))
     if not found:
         found.append(ok("redis.keys", f"namespace {facts.name} is ours alone{others}"))
-    if facts.waiting is not None:
-        text = f"the arq queue {facts.queue} answers, {facts.waiting} in it"
+    if facts.queued is not None:
+        text = f"the arq queue {facts.queue_key} answers, {facts.queued} in it"
         found.append(ok("redis.queue", text))
     return found
 
 
-def judge_account(account: str, answer: Identity | Trouble) -> Finding:
+def judge_account(account: str, result: Identity | CallFailure) -> Finding:
     """Judge what the provider says to an account's key."""
     name = f"provider.{account}"
     setting = "KNOUDS_API_KEY" if account == "default" else f"KNOUDS_API_KEYS ({account})"
-    match answer:
+    match result:
         case Identity():
-            tier = f", tier {answer.tier}" if answer.tier else ""
+            tier = f", tier {result.tier}" if result.tier else ""
             return ok(name, f"the key is valid{tier}")
-        case Trouble(http_status=401):
+        case CallFailure(http_status=401):
             fix = f"put a valid key into {setting}, restart the workers, then release the holds"
-            return fail(name, f"the key is refused: {answer.why}", fix)
-        case Trouble(http_status=403):
+            return fail(name, f"the key is refused: {result.why}", fix)
+        case CallFailure(http_status=403):
             fix = f"raise the account's tier, or put another key into {setting}"
-            return fail(name, f"the key may not use the API: {answer.why}", fix)
-        case Trouble():
+            return fail(name, f"the key may not use the API: {result.why}", fix)
+        case CallFailure():
             fix = "if it stays so, look at KNOUDS_BASE_URL and the network; jobs wait meanwhile"
-            return warn(name, f"the provider did not tell: {answer.why}", fix)
+            return warn(name, f"the provider did not tell: {result.why}", fix)
 
 
 def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding]:
@@ -99,11 +103,11 @@ def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding
 
 
 def judge_workers(
-    beats: Sequence[Heartbeat], now: float, lease_s: float, waiting: int
+    heartbeats: Sequence[Heartbeat], now: float, lease_s: float, waiting_jobs: int
 ) -> list[Finding]:
     """Judge the fleet by its heartbeats; `waiting` jobs need one."""
     fresh = now - ALIVE_LEASES * lease_s
-    live = [beat for beat in beats if beat.seen_at >= fresh]
+    live = [beat for beat in heartbeats if beat.seen_at >= fresh]
     working = [beat for beat in live if not beat.stopping]
     found: list[Finding] = []
     if working:
@@ -111,12 +115,12 @@ def judge_workers(
         found.append(ok("workers.alive", f"{_count(len(working), 'worker')}: {names}"))
     else:
         text = "no worker lives"
-        if waiting:
-            text = f"no worker lives, and {_count(waiting, 'job')} cannot go on"
+        if waiting_jobs:
+            text = f"no worker lives, and {_count(waiting_jobs, 'job')} cannot go on"
         elif live:
             text = "every worker is stopping"
         found.append(warn("workers.alive", text, "start one: knouds-worker worker"))
-    for beat in beats:
+    for beat in heartbeats:
         if beat.seen_at < fresh and not beat.stopping:
             text = f"{beat.id} went silent {now - beat.seen_at:.0f} s ago without a good-bye"
             fix = f"look at pid {beat.pid} on {beat.host}; its jobs have been rescued"
@@ -125,7 +129,7 @@ def judge_workers(
         for service, error in sorted(beat.failures.items()):
             text = f"{service} of {beat.id} keeps failing ({error})"
             fix = f"read its log on {beat.host} for service.failed or service.interrupted"
-            found.append(warn("workers.trouble", text, fix))
+            found.append(warn("workers.failing", text, fix))
     return found
 
 
@@ -137,7 +141,7 @@ def judge_settings(settings: Settings) -> list[Finding]:
         text = f"KNOUDS_LEASE_S ({lease:g}) is not more than one slow answer of Redis may take "
         text += f"({SOCKET_TIMEOUT_S:g}): jobs would be rescued from workers that live"
         found.append(warn("settings.lease", text, "raise KNOUDS_LEASE_S to 10 or so"))
-    elif lease > RESCUE_LATE_S:
+    elif lease > LEASE_LONG_S:
         text = f"KNOUDS_LEASE_S ({lease:g}): what a killed worker held stands still for so long"
         found.append(warn("settings.lease", text, "lower KNOUDS_LEASE_S to 10 or so"))
     if settings.run_deadline_s < settings.poll_max_s:

@@ -48,7 +48,7 @@ def fail(name: str, text: str, fix: str) -> Finding:
     return Finding(name, Level.FAIL, text, fix)
 
 
-def worst(findings: Iterable[Finding]) -> Level:
+def worst_level(findings: Iterable[Finding]) -> Level:
     """The verdict on all of them."""
     levels = {finding.level for finding in findings}
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)

@@ -13,44 +13,44 @@ from collections.abc import AsyncIterator, Callable, Coroutine, Iterable, Sequen
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from jobs.indexes import Entry, Index, entries
+from jobs.indexes import Index, IndexEntry, entries
 from jobs.states import SETTLED, State
 from worker.clock import Clock
 from worker.doctor import integrity_findings as damages
-from worker.doctor.counts import disagreements
-from worker.doctor.entry_set import Seen
-from worker.doctor.integrity_findings import Damage, Judge, Kind, Suspicion
-from worker.doctor.repair import Mender, Outcome
+from worker.doctor.counts import count_mismatches
+from worker.doctor.entry_set import EntrySet
+from worker.doctor.integrity_findings import Damage, DamageDetector, DamageKind, Suspicion
+from worker.doctor.repair import Repairer, RepairOutcome
 from worker.store import Store
-from worker.store.integrity import RECORDS, Ledger, Record, paged
+from worker.store.integrity import RECORD_PAGE_SIZE, IntegrityReader, Record, paged
 
-LOOKS: Final = 3
+CONFIRMATIONS: Final = 3
 """Atomic looks that have to agree before a damage is told."""
 
-PAUSE_S: Final = 0.05
+CONFIRM_PAUSE_S: Final = 0.05
 """Between them: what writes in two steps has long done the second."""
 
-KEPT: Final = 1_000
+MAX_REPORTED: Final = 1_000
 """Damages a report spells out; the others are counted."""
 
-Told = tuple[Damage, Outcome]
+ReportedDamage = tuple[Damage, RepairOutcome]
 
 
 @dataclass(slots=True)
-class Report:
+class IntegrityReport:
     """What a census saw."""
 
     states: Counter[State] = field(default_factory=Counter[State])
     """Jobs by what their records say, in the course of the census."""
-    entries: int = 0
+    entries_compared: int = 0
     """Memberships the records speak of, all compared."""
-    found: Counter[Kind] = field(default_factory=Counter[Kind])
-    outcomes: Counter[Outcome] = field(default_factory=Counter[Outcome])
-    told: list[Told] = field(default_factory=list[Told])
+    counts_by_kind: Counter[DamageKind] = field(default_factory=Counter[DamageKind])
+    outcomes: Counter[RepairOutcome] = field(default_factory=Counter[RepairOutcome])
+    reported: list[ReportedDamage] = field(default_factory=list[ReportedDamage])
     """The first damages, with what became of each."""
-    mendable: int = 0
+    repairable: int = 0
     """Those left that `--repair` would put right."""
-    seconds: float = 0.0
+    duration_s: float = 0.0
 
     @property
     def jobs(self) -> int:
@@ -63,12 +63,12 @@ class Report:
         return sum(count for state, count in self.states.items() if state not in SETTLED)
 
     @property
-    def clean(self) -> bool:
+    def is_clean(self) -> bool:
         """Whether nothing is left that is wrong."""
-        return self.outcomes[Outcome.LEFT] == 0
+        return self.outcomes[RepairOutcome.LEFT] == 0
 
 
-class Census:
+class IntegrityCheck:
     """One walk through everything. Without a `mender` nothing is written."""
 
     def __init__(
@@ -77,172 +77,176 @@ class Census:
         clock: Clock,
         *,
         lease_s: float,
-        slowest_poll_s: float = 0.0,
-        mender: Mender | None = None,
+        max_poll_interval_s: float = 0.0,
+        repairer: Repairer | None = None,
         pause: Callable[[float], Coroutine[Any, Any, None]] = asyncio.sleep,
     ) -> None:
         self._keys = store.keys
-        self._ledger = Ledger(store.client, store.keys)
+        self._reader = IntegrityReader(store.client, store.keys)
         self._clock = clock
         self._lease_s = lease_s
-        self._far_s = max(damages.FAR_S, 2 * slowest_poll_s)
-        self._mender = mender
+        self._max_lead_s = max(damages.MAX_LEAD_S, 2 * max_poll_interval_s)
+        self._repairer = repairer
         self._pause = pause
-        self._seen = Seen()
-        self._known: set[int] = set()
-        self._report = Report()
+        self._claimed = EntrySet()
+        self._reported: set[int] = set()
+        self._report = IntegrityReport()
 
-    async def run(self) -> Report:
+    async def run(self) -> IntegrityReport:
         """Count; once an instance."""
         began = self._clock.now()
         indexes: set[str] = set()
         async for page in self._records(indexes):
-            await self._compare(page)
-        self._seen.seal()
-        walkable = await self._of_right_type(list(indexes))
-        await self._walk(walkable)
+            await self._compare_records(page)
+        self._claimed.seal()
+        walkable = await self._sorted_sets(list(indexes))
+        await self._find_unclaimed(walkable)
         await self._check_registers(walkable)
-        await self._add_up()
-        self._report.seconds = self._clock.now() - began
+        await self._check_counts()
+        self._report.duration_s = self._clock.now() - began
         return self._report
 
     # First pass: from the records to their places.
 
     async def _records(self, indexes: set[str]) -> AsyncIterator[list[Record]]:
         """The records in pages; the index keys met on the way are noted."""
-        async for keys in self._ledger.keys():
+        async for keys in self._reader.scan_keys():
             names: list[str] = []
             for key in dict.fromkeys(keys):
-                if (job_id := self._ledger.job_of(key)) is not None:
+                if (job_id := self._reader.job_of(key)) is not None:
                     names.append(job_id)
-                elif self._ledger.index_of(key) is not None:
+                elif self._reader.index_of(key) is not None:
                     indexes.add(key)
-            for page in paged(names, RECORDS):
-                yield await self._ledger.records(page)
+            for page in paged(names, RECORD_PAGE_SIZE):
+                yield await self._reader.records(page)
 
-    async def _compare(self, page: Sequence[Record]) -> None:
+    async def _compare_records(self, page: Sequence[Record]) -> None:
         """Look each record's entries up; what does not agree is a suspicion."""
         wanted: dict[str, list[str]] = {}
-        expected: list[tuple[str, str, Entry]] = []
+        expected: list[tuple[str, str, IndexEntry]] = []
         for record in page:
             if record.job is None:
                 continue
             self._report.states[record.job.state] += 1
             for entry in entries(record.job):
                 key = self._keys.entry(entry)
-                self._seen.add(key, record.job_id)
+                self._claimed.add(key, record.job_id)
                 wanted.setdefault(key, []).append(record.job_id)
                 expected.append((record.job_id, key, entry))
-        self._report.entries += len(expected)
-        scores = {key: iter(row) for key, row in (await self._ledger.scores(wanted)).items()}
-        judge = self._judge()
+        self._report.entries_compared += len(expected)
+        scores = {key: iter(row) for key, row in (await self._reader.scores(wanted)).items()}
+        judge = self._detector()
         suspicions: list[Suspicion] = []
         for job_id, key, entry in expected:
             if key not in scores:
                 continue  # it holds something else, which is told in the second pass
             score = next(scores[key])
-            if score is None or judge.is_wrong(entry, score):
+            if score is None or judge.is_wrong_score(entry, score):
                 suspicions.append(Suspicion(job_id, entry.kind, entry.name, key))
-        await self._look_again(suspicions)
-        await self._read_again([record.job_id for record in page if record.fault])
+        await self._confirm(suspicions)
+        await self._recheck_unreadable(
+            [record.job_id for record in page if record.unreadable_reason]
+        )
 
-    async def _read_again(self, job_ids: Sequence[str]) -> None:
+    async def _recheck_unreadable(self, job_ids: Sequence[str]) -> None:
         """Tell of records that stay unreadable."""
         left = [Record(job_id, exists=True) for job_id in job_ids]
-        for _ in range(LOOKS):
+        for _ in range(CONFIRMATIONS):
             if not left:
                 return
-            await self._pause(PAUSE_S)
-            records = await self._ledger.records([record.job_id for record in left])
-            left = [record for record in records if record.fault]
+            await self._pause(CONFIRM_PAUSE_S)
+            records = await self._reader.records([record.job_id for record in left])
+            left = [record for record in records if record.unreadable_reason]
         for record in left:
-            await self._tell(damages.unreadable(self._keys, record))
+            await self._report_damage(damages.unreadable(self._keys, record))
 
     # Second pass: from the places to the records.
 
-    async def _of_right_type(self, indexes: Sequence[str]) -> list[str]:
+    async def _sorted_sets(self, indexes: Sequence[str]) -> list[str]:
         """Those of the indexes that can be walked; the others are told."""
-        types = await self._ledger.types(indexes)
+        types = await self._reader.types(indexes)
         for key, kind in types.items():
             if kind not in ("zset", "none"):
-                await self._tell(damages.wrong_type(key, kind, "zset"))
+                await self._report_damage(damages.wrong_type(key, kind, "zset"))
         return [key for key, kind in types.items() if kind == "zset"]
 
-    async def _walk(self, indexes: Sequence[str]) -> None:
+    async def _find_unclaimed(self, indexes: Sequence[str]) -> None:
         """Find the members that no record claimed."""
-        async for key, members in self._ledger.walk(indexes):
-            unclaimed = [m for m in members if not self._seen.has(key, m)]
-            if unclaimed and (index := self._ledger.index_of(key)) is not None:
-                await self._look_again([Suspicion(m, *index, key) for m in unclaimed])
+        async for key, members in self._reader.walk(indexes):
+            unclaimed = [m for m in members if not self._claimed.has(key, m)]
+            if unclaimed and (index := self._reader.index_of(key)) is not None:
+                await self._confirm([Suspicion(m, *index, key) for m in unclaimed])
 
     async def _check_registers(self, indexes: Sequence[str]) -> None:
         """Lanes and groups with jobs have to be on the register, and nothing else may be."""
         registers = {Index.LANE: self._keys.lanes, Index.GROUP: self._keys.groups}
-        types = await self._ledger.types(list(registers.values()))
+        types = await self._reader.types(list(registers.values()))
         for kind, register in registers.items():
             if types[register] not in ("zset", "none"):
                 continue
-            found = [(self._ledger.index_of(key), key) for key in indexes]
+            found = [(self._reader.index_of(key), key) for key in indexes]
             named = {index[1]: key for index, key in found if index and index[0] is kind}
-            named = {name: key for name, key in named.items() if damages.is_name(kind, name)}
-            for _ in range(LOOKS):
-                left = await self._ledger.unregistered(register, named)
+            named = {name: key for name, key in named.items() if damages.is_valid_name(kind, name)}
+            for _ in range(CONFIRMATIONS):
+                left = await self._reader.unregistered(register, named)
                 named = {name: named[name] for name in left}
             for name in named:
                 now = self._clock.now()
-                await self._tell(damages.unregistered(self._keys, kind, name, now))
-            async for names in self._ledger.members(register):
+                await self._report_damage(damages.unregistered(self._keys, kind, name, now))
+            async for names in self._reader.members(register):
                 for name in names:
-                    if not damages.is_name(kind, name):
-                        await self._tell(damages.bad_name(self._keys, kind, name))
+                    if not damages.is_valid_name(kind, name):
+                        await self._report_damage(damages.bad_name(self._keys, kind, name))
 
-    async def _add_up(self) -> None:
+    async def _check_counts(self) -> None:
         """Tell of sums that stay different."""
         found: list[str] = []
-        for number in range(LOOKS):
+        for number in range(CONFIRMATIONS):
             if number:
-                await self._pause(PAUSE_S)
-            found = await disagreements(self._ledger, self._keys)
+                await self._pause(CONFIRM_PAUSE_S)
+            found = await count_mismatches(self._reader, self._keys)
             if not found:
                 return
         for text in found:
-            await self._tell(damages.counts(text))
+            await self._report_damage(damages.count_mismatch(text))
 
     # Suspicions.
 
-    async def _look_again(self, suspicions: Iterable[Suspicion]) -> None:
+    async def _confirm(self, suspicions: Iterable[Suspicion]) -> None:
         """Tell of what stays wrong in several looks at record and place together."""
         left = list(suspicions)
         found: list[Damage] = []
-        for number in range(LOOKS):
+        for number in range(CONFIRMATIONS):
             if not left:
                 return
             if number:
-                await self._pause(PAUSE_S)
+                await self._pause(CONFIRM_PAUSE_S)
             wanted: dict[str, list[str]] = {}
             for suspicion in left:
                 wanted.setdefault(suspicion.job_id, []).append(suspicion.key)
-            looks = await self._ledger.looks(wanted)
-            judge = self._judge()
-            judged = [(s, judge.judge(s, looks[s.job_id])) for s in left]
+            looks = await self._reader.read_with_scores(wanted)
+            judge = self._detector()
+            judged = [(s, judge.detect(s, looks[s.job_id])) for s in left]
             left = [suspicion for suspicion, damage in judged if damage is not None]
             found = [damage for _, damage in judged if damage is not None]
         for damage in found:
-            await self._tell(damage)
+            await self._report_damage(damage)
 
-    def _judge(self) -> Judge:
-        return Judge(self._keys, self._clock.now(), self._lease_s, self._far_s)
+    def _detector(self) -> DamageDetector:
+        return DamageDetector(self._keys, self._clock.now(), self._lease_s, self._max_lead_s)
 
-    async def _tell(self, damage: Damage) -> None:
+    async def _report_damage(self, damage: Damage) -> None:
         """Put a damage on the report, once, and mend it where that is wanted and can be."""
         mark = hash((damage.kind, damage.key, damage.job_id, damage.text))
-        if mark in self._known:  # the pages of a live keyspace may overlap
+        if mark in self._reported:  # the pages of a live keyspace may overlap
             return
-        self._known.add(mark)
-        outcome = Outcome.LEFT if self._mender is None else await self._mender.mend(damage)
+        self._reported.add(mark)
+        outcome = (
+            RepairOutcome.LEFT if self._repairer is None else await self._repairer.repair(damage)
+        )
         report = self._report
-        report.found[damage.kind] += 1
+        report.counts_by_kind[damage.kind] += 1
         report.outcomes[outcome] += 1
-        report.mendable += outcome is Outcome.LEFT and damage.mend is not None
-        if len(report.told) < KEPT:
-            report.told.append((damage, outcome))
+        report.repairable += outcome is RepairOutcome.LEFT and damage.repair is not None
+        if len(report.reported) < MAX_REPORTED:
+            report.reported.append((damage, outcome))

@@ -8,34 +8,34 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from jobs.indexes import Entry, Index, entries
+from jobs.indexes import Index, IndexEntry, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
-from worker.store.integrity import Look, Mend, Operation, Record
+from worker.store.integrity import Record, RecordWithScores, RepairOperation, RepairStep
 from worker.store.keys import Keys
 
-FAR_S: Final = 86_400.0
+MAX_LEAD_S: Final = 86_400.0
 """A lease or poll further ahead than this, and than its record says, was not set by us: the longest
 wait that a provider can ask for is an hour."""
 
-WATCHED: Final = frozenset({Index.DUE, Index.LANE, Index.PASS, Index.LEASE, Index.INFLIGHT})
+WATCHED: Final = frozenset({Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT})
 """Where a service watches; parked jobs and dead letters are watched by people, by their state."""
 
-_MOVING: Final = frozenset({Index.LEASE, Index.INFLIGHT})
+_RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
 """Their scores move on without the record."""
 
-REPAIR: Final = "knouds-worker doctor --repair"
+REPAIR_COMMAND: Final = "knouds-worker doctor --repair"
 
 
-class Kind(StrEnum):
+class DamageKind(StrEnum):
     """What is wrong."""
 
     LOST = "lost"
     """Nobody watches the job: it would never move again."""
     UNLISTED = "unlisted"
     """The job is watched, but missing in a list, a count or a cap."""
-    SECOND_PLACE = "second_place"
+    SECOND_INDEX = "second_index"
     """The job is also watched in a place that is not its own."""
     STRAY = "stray"
     """A list, a count or a cap has the job, which does not belong there."""
@@ -68,32 +68,34 @@ class Suspicion(NamedTuple):
 class Damage:
     """What is wrong, and the step that puts it right, if there is one right place."""
 
-    kind: Kind
+    kind: DamageKind
     key: str
     job_id: str
     text: str
-    fix: str = REPAIR
-    mend: Mend | None = None
+    fix: str = REPAIR_COMMAND
+    repair: RepairStep | None = None
 
 
-class Judge:
+class DamageDetector:
     """Judges looks at one moment.
 
     `lease_s`: how long a mended lease waits for its owner. `far_s`: see `FAR_S`.
     """
 
-    def __init__(self, keys: Keys, now: float, lease_s: float, far_s: float = FAR_S) -> None:
+    def __init__(
+        self, keys: Keys, now: float, lease_s: float, max_lead_s: float = MAX_LEAD_S
+    ) -> None:
         self._keys = keys
         self._now = now
         self._lease_s = lease_s
-        self._far = now + max(far_s, 2 * lease_s)
+        self._max_score = now + max(max_lead_s, 2 * lease_s)
 
-    def judge(self, suspicion: Suspicion, look: Look) -> Damage | None:
+    def detect(self, suspicion: Suspicion, snapshot: RecordWithScores) -> Damage | None:
         """The damage that a look confirms, or None."""
-        key, record = suspicion.key, look.record
-        if key not in look.scores or record.fault:
+        key, record = suspicion.key, snapshot.record
+        if key not in snapshot.scores or record.unreadable_reason:
             return None  # told as a wrong type, or as an unreadable record
-        score = look.scores[key]
+        score = snapshot.scores[key]
         if record.job is None:
             return None if score is None else self._orphan(suspicion)
         entry = next((e for e in entries(record.job) if self._keys.entry(e) == key), None)
@@ -101,51 +103,55 @@ class Judge:
             return None if score is None else self._stray(suspicion, record.job, record.rev)
         if score is None:
             return self._missing(suspicion, entry, record.job, record.rev)
-        if self.is_wrong(entry, score):
+        if self.is_wrong_score(entry, score):
             return self._misplaced(suspicion, entry, score, record.rev)
         return None
 
-    def is_wrong(self, entry: Entry, score: float) -> bool:
+    def is_wrong_score(self, entry: IndexEntry, score: float) -> bool:
         """Whether an entry's score is one that it cannot have."""
-        if entry.kind in _MOVING:
-            return score > max(entry.score, self._far)
+        if entry.kind in _RENEWED:
+            return score > max(entry.score, self._max_score)
         return score != entry.score
 
     def _orphan(self, suspicion: Suspicion) -> Damage:
         job_id, key = suspicion.job_id, suspicion.key
-        mend = Mend(self._keys.job(job_id), "", (("R", key, 0.0, job_id),))
+        mend = RepairStep(self._keys.job(job_id), "", (("R", key, 0.0, job_id),))
         return Damage(
-            Kind.ORPHAN, key, job_id, f"in {_place(suspicion)}, but has no record", mend=mend
+            DamageKind.ORPHAN,
+            key,
+            job_id,
+            f"in {_index_label(suspicion)}, but has no record",
+            repair=mend,
         )
 
     def _stray(self, suspicion: Suspicion, job: Job, rev: str) -> Damage:
-        mend = Mend(self._keys.job(job.id), rev, (("R", suspicion.key, 0.0, job.id),))
-        kind = Kind.SECOND_PLACE if suspicion.kind in WATCHED else Kind.STRAY
-        text = f"is {job.state}, and does not belong in {_place(suspicion)}"
-        return Damage(kind, suspicion.key, job.id, text, mend=mend)
+        mend = RepairStep(self._keys.job(job.id), rev, (("R", suspicion.key, 0.0, job.id),))
+        kind = DamageKind.SECOND_INDEX if suspicion.kind in WATCHED else DamageKind.STRAY
+        text = f"is {job.state}, and does not belong in {_index_label(suspicion)}"
+        return Damage(kind, suspicion.key, job.id, text, repair=mend)
 
-    def _missing(self, suspicion: Suspicion, entry: Entry, job: Job, rev: str) -> Damage:
-        place = _place(suspicion)
+    def _missing(self, suspicion: Suspicion, entry: IndexEntry, job: Job, rev: str) -> Damage:
+        place = _index_label(suspicion)
         by_people = job.state in (State.PARKED, State.DEAD) and entry.kind is Index.STATE
         lost = entry.kind in WATCHED or by_people
-        kind = Kind.LOST if lost else Kind.UNLISTED
+        kind = DamageKind.LOST if lost else DamageKind.UNLISTED
         text = f"is {job.state}, but not in {place}" + (", where it is watched" if lost else "")
-        operations: list[Operation] = [("N", suspicion.key, self._score(entry), job.id)]
+        operations: list[RepairOperation] = [("N", suspicion.key, self._score(entry), job.id)]
         if entry.kind is Index.LANE:
             operations.append(("N", self._keys.lanes, self._now, entry.name))
         elif entry.kind is Index.GROUP:
             operations.append(("N", self._keys.groups, self._now, entry.name))
-        mend = Mend(self._keys.job(job.id), rev, tuple(operations))
-        return Damage(kind, suspicion.key, job.id, text, mend=mend)
+        mend = RepairStep(self._keys.job(job.id), rev, tuple(operations))
+        return Damage(kind, suspicion.key, job.id, text, repair=mend)
 
-    def _misplaced(self, suspicion: Suspicion, entry: Entry, score: float, rev: str) -> Damage:
+    def _misplaced(self, suspicion: Suspicion, entry: IndexEntry, score: float, rev: str) -> Damage:
         job_id = suspicion.job_id
         right = self._score(entry)
-        mend = Mend(self._keys.job(job_id), rev, (("A", suspicion.key, right, job_id),))
-        text = f"in {_place(suspicion)} at {score!r} instead of {right!r}"
-        return Damage(Kind.MISPLACED, suspicion.key, job_id, text, mend=mend)
+        mend = RepairStep(self._keys.job(job_id), rev, (("A", suspicion.key, right, job_id),))
+        text = f"in {_index_label(suspicion)} at {score!r} instead of {right!r}"
+        return Damage(DamageKind.MISPLACED, suspicion.key, job_id, text, repair=mend)
 
-    def _score(self, entry: Entry) -> float:
+    def _score(self, entry: IndexEntry) -> float:
         """Where to put an entry: a lease gives a worker that still holds the job time to beat."""
         if entry.kind is Index.LEASE:
             return max(entry.score, self._now + self._lease_s)
@@ -154,47 +160,47 @@ class Judge:
 
 def unreadable(keys: Keys, record: Record) -> Damage:
     """A record that nobody can read: its places cannot be told, so nothing is touched."""
-    job_id, why = record.job_id, record.fault
+    job_id, why = record.job_id, record.unreadable_reason
     fix = f"look at `HGETALL {keys.job(job_id)}`: put the record back from a backup, or "
-    if record.garbled:
+    if record.is_malformed:
         fix += f"make a dead letter of it: `knouds-worker jobs get {job_id}`"
     else:
-        fix += f"rename the key, look the run up at the provider, then {REPAIR}"
+        fix += f"rename the key, look the run up at the provider, then {REPAIR_COMMAND}"
     return Damage(
-        Kind.UNREADABLE, keys.job(job_id), job_id, f"its record is unreadable: {why}", fix
+        DamageKind.UNREADABLE, keys.job(job_id), job_id, f"its record is unreadable: {why}", fix
     )
 
 
 def wrong_type(key: str, found: str, wanted: str) -> Damage:
     """A key that holds something else: what is in it is not ours to throw away."""
-    fix = f"find out who wrote it; `RENAME` it to a name of its own, then {REPAIR}"
+    fix = f"find out who wrote it; `RENAME` it to a name of its own, then {REPAIR_COMMAND}"
     text = f"{key} is a {found}, not a {wanted}"
-    return Damage(Kind.WRONG_TYPE, key, "", text, fix)
+    return Damage(DamageKind.WRONG_TYPE, key, "", text, fix)
 
 
 def unregistered(keys: Keys, index: Index, name: str, now: float) -> Damage:
     """A lane or group that nobody looks at."""
     register = keys.lanes if index is Index.LANE else keys.groups
     members = keys.index(index, name)
-    mend = Mend(members, "*", (("N", register, now, name),))
+    mend = RepairStep(members, "*", (("N", register, now, name),))
     text = f"the {index} {name} has jobs, but is not on the register"
-    return Damage(Kind.UNREGISTERED, members, "", text, mend=mend)
+    return Damage(DamageKind.UNREGISTERED, members, "", text, repair=mend)
 
 
 def bad_name(keys: Keys, index: Index, name: str) -> Damage:
     """A name on a register that no lane or group can have, and that has no jobs."""
     register = keys.lanes if index is Index.LANE else keys.groups
-    mend = Mend(keys.index(index, name), "", (("R", register, 0.0, name),))
-    return Damage(Kind.BAD_NAME, register, "", f"{name!r} is no {index}", mend=mend)
+    mend = RepairStep(keys.index(index, name), "", (("R", register, 0.0, name),))
+    return Damage(DamageKind.BAD_NAME, register, "", f"{name!r} is no {index}", repair=mend)
 
 
-def counts(text: str) -> Damage:
+def count_mismatch(text: str) -> Damage:
     """Sizes that do not agree."""
     fix = "mend what else was found; if nothing was, run doctor again and report this"
-    return Damage(Kind.COUNTS, "", "", text, fix)
+    return Damage(DamageKind.COUNTS, "", "", text, fix)
 
 
-def is_name(index: Index, name: str) -> bool:
+def is_valid_name(index: Index, name: str) -> bool:
     """Whether a lane or group can have this name: `a/k/t`, `state|code|a/k/t`."""
     try:
         if index is Index.GROUP:
@@ -208,5 +214,5 @@ def is_name(index: Index, name: str) -> bool:
     return True
 
 
-def _place(suspicion: Suspicion) -> str:
+def _index_label(suspicion: Suspicion) -> str:
     return f"{suspicion.kind}:{suspicion.name}" if suspicion.name else str(suspicion.kind)

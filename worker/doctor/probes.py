@@ -22,15 +22,15 @@ from worker.doctor.environment import (
 )
 from worker.doctor.findings import Finding, Level, fail, ok
 from worker.doctor.redis_server import LOADING, ServerFacts, judge_server, read_server
-from worker.provider.knouds.client import Provider, Timeouts
+from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.store import Store
 from worker.store.client import Client
-from worker.store.integrity import Ledger
+from worker.store.integrity import IntegrityReader
 
-REACHED: Final = "redis.reachable"
-REFUSED: Final = "census.refused"
+REDIS_REACHABLE: Final = "redis.reachable"
+CHECK_REFUSED: Final = "integrity.refused"
 
-CLOCK_LOOKS: Final = 3
+CLOCK_SAMPLES: Final = 3
 """The quickest answer tells the time best."""
 
 _CONFIG: Final = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
@@ -68,46 +68,49 @@ async def check_redis(store: Store, clock: Clock) -> list[Finding]:
         await store.client.call("PING")
         took = time.monotonic() - began
         facts = await read_facts(store.client)
-        found = [ok(REACHED, f"Redis answers within {took * 1000:.1f} ms"), *judge_server(facts)]
+        found = [
+            ok(REDIS_REACHABLE, f"Redis answers within {took * 1000:.1f} ms"),
+            *judge_server(facts),
+        ]
         if not facts.loading:
             found += judge_namespace(await _read_namespace(store))
             found.append(judge_clock(*await _read_skew(store.client, clock)))
     except (RedisError, OSError) as error:
-        return [unreachable(error)]
+        return [unreachable_finding(error)]
     return found
 
 
-def unreachable(error: Exception) -> Finding:
+def unreachable_finding(error: Exception) -> Finding:
     """Redis did not answer, or let us in."""
     fix = "start it, or look at KNOUDS_REDIS_URL; nothing moves without it, and nothing is lost"
-    return fail(REACHED, f"Redis cannot be used: {str(error) or type(error).__name__}", fix)
+    return fail(REDIS_REACHABLE, f"Redis cannot be used: {str(error) or type(error).__name__}", fix)
 
 
-def refused(error: Exception) -> Finding:
+def refused_finding(error: Exception) -> Finding:
     """Redis answered that it will not."""
     fix = "give the user of KNOUDS_REDIS_URL every right on the namespace, or mend what it says"
-    return fail(REFUSED, f"Redis refuses: {error}", fix)
+    return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
 
 
-def is_closed(finding: Finding) -> bool:
+def is_redis_unusable(finding: Finding) -> bool:
     """Whether Redis cannot be asked anything further."""
-    return finding.name in (REACHED, LOADING) and finding.level is not Level.OK
+    return finding.name in (REDIS_REACHABLE, LOADING) and finding.level is not Level.OK
 
 
 async def _read_namespace(store: Store) -> NamespaceFacts:
-    ledger, queue = Ledger(store.client, store.keys), store.keys.arq_queue
-    kept = ledger.kept()
+    ledger, queue = IntegrityReader(store.client, store.keys), store.keys.arq_queue
+    kept = ledger.fixed_key_types()
     types = await ledger.types(list(kept))
     wrong = {
         key: (kind, kept[key]) for key, kind in types.items() if kind not in (kept[key], "none")
     }
     waiting = None if queue in wrong else int(await store.client.call("ZCARD", queue))
     return NamespaceFacts(
-        store.keys.namespace, wrong, queue, waiting, await _listening(store, ":wake")
+        store.keys.namespace, wrong, queue, waiting, await _other_namespaces(store, ":wake")
     )
 
 
-async def _listening(store: Store, suffix: str) -> list[str]:
+async def _other_namespaces(store: Store, suffix: str) -> list[str]:
     """Other namespaces somebody listens in: cheap, unlike a look at every key."""
     try:
         channels: list[bytes] = await store.client.call("PUBSUB CHANNELS", f"*{suffix}")
@@ -120,7 +123,7 @@ async def _listening(store: Store, suffix: str) -> list[str]:
 async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
     """How far our clock is ahead of Redis', and how far that may be wrong, in seconds."""
     looks: list[tuple[float, float]] = []
-    for _ in range(CLOCK_LOOKS):
+    for _ in range(CLOCK_SAMPLES):
         before = clock.now()
         seconds, micros = await client.call("TIME")
         after = clock.now()
@@ -132,21 +135,21 @@ async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
 
 async def check_workers(store: Store, settings: Settings, now: float) -> list[Finding]:
     """Everything about the fleet."""
-    beats = await store.fleet.workers()
-    sizes, _ = await store.queries.states()
+    beats = await store.workers.heartbeats()
+    sizes, _ = await store.queries.state_counts()
     waiting = sum(sizes[state] for state in _MOVED_BY_WORKERS)
     return judge_workers(beats, now, settings.lease_s, waiting)
 
 
 async def check_accounts(store: Store, settings: Settings) -> list[Finding]:
     """Whether every account that has jobs has a key."""
-    ledger = Ledger(store.client, store.keys)
+    ledger = IntegrityReader(store.client, store.keys)
     lanes = (await ledger.sizes([])).lanes or ()
-    used = {account for name in lanes if (account := _account(name))}
+    used = {account for name in lanes if (account := _account_of_lane(name))}
     return judge_accounts(list(settings.accounts), sorted(used))
 
 
-def _account(lane: str) -> str | None:
+def _account_of_lane(lane: str) -> str | None:
     try:
         return Lane.parse(lane).account
     except ValueError:
@@ -159,7 +162,7 @@ async def check_provider(settings: Settings) -> list[Finding]:
     if not accounts:
         return []
     timeouts = Timeouts(connect_s=settings.connect_timeout_s, poll_s=settings.poll_timeout_s)
-    async with Provider(settings.base_url, accounts, timeouts=timeouts) as provider:
+    async with KnoudsClient(settings.base_url, accounts, timeouts=timeouts) as provider:
         answers = await asyncio.gather(*(provider.whoami(account) for account in accounts))
     return [judge_account(*pair) for pair in zip(accounts, answers, strict=True)]
 
@@ -173,7 +176,7 @@ async def check_all(
     yield judge_settings(settings)
     if provider:
         yield await check_provider(settings)
-    if any(is_closed(finding) for finding in redis):
+    if any(is_redis_unusable(finding) for finding in redis):
         return
     try:
         yield await check_accounts(store, settings)

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from worker.doctor.findings import Finding, fail, ok, warn
 
-OLDEST: Final = (6, 2)
+MIN_VERSION: Final = (6, 2)
 """The oldest Redis the Lua scripts are written for."""
 
 MEMORY_WARN: Final = 0.75
@@ -22,11 +22,11 @@ PERSISTENCE: Final = "redis.persistence"
 EVICTION: Final = "redis.eviction"
 MEMORY: Final = "redis.memory"
 
-_ALWAYS: Final = "CONFIG SET appendfsync always, and the same in redis.conf"
-_AOF: Final = (
+_FSYNC_FIX: Final = "CONFIG SET appendfsync always, and the same in redis.conf"
+_AOF_FIX: Final = (
     "CONFIG SET appendonly yes and CONFIG SET appendfsync always, and the same in redis.conf"
 )
-_LOST: Final = "a job whose paid submit is forgotten could be submitted and paid again"
+_LOST_SUBMIT_RISK: Final = "a job whose paid submit is forgotten could be submitted and paid again"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +44,11 @@ class ServerFacts:
     aof_write: str | None = None
     aof_rewrite: str | None = None
     snapshot: str | None = None
-    policy: str | None = None
-    used: int | None = None
-    most: int | None = None
+    eviction_policy: str | None = None
+    used_bytes: int | None = None
+    max_bytes: int | None = None
     """The limit in bytes; 0 where none is set."""
-    machine: int | None = None
+    machine_bytes: int | None = None
     """The memory of Redis' machine in bytes."""
 
 
@@ -58,17 +58,17 @@ def read_server(info: Mapping[str, Any], config: Mapping[str, Any] | None) -> Se
     aof = info.get("aof_enabled", config.get("appendonly"))
     return ServerFacts(
         version=_version(info.get("redis_version")),
-        role=_word(info.get("role")),
-        loading=_number(info.get("loading")) == 1,
+        role=_text_or_none(info.get("role")),
+        loading=_int_or_none(info.get("loading")) == 1,
         aof=None if aof is None else str(aof) in ("1", "yes"),
-        fsync=_word(config.get("appendfsync")),
-        aof_write=_word(info.get("aof_last_write_status")),
-        aof_rewrite=_word(info.get("aof_last_bgrewrite_status")),
-        snapshot=_word(info.get("rdb_last_bgsave_status")),
-        policy=_word(info.get("maxmemory_policy", config.get("maxmemory-policy"))),
-        used=_number(info.get("used_memory")),
-        most=_number(info.get("maxmemory", config.get("maxmemory"))),
-        machine=_number(info.get("total_system_memory")),
+        fsync=_text_or_none(config.get("appendfsync")),
+        aof_write=_text_or_none(info.get("aof_last_write_status")),
+        aof_rewrite=_text_or_none(info.get("aof_last_bgrewrite_status")),
+        snapshot=_text_or_none(info.get("rdb_last_bgsave_status")),
+        eviction_policy=_text_or_none(info.get("maxmemory_policy", config.get("maxmemory-policy"))),
+        used_bytes=_int_or_none(info.get("used_memory")),
+        max_bytes=_int_or_none(info.get("maxmemory", config.get("maxmemory"))),
+        machine_bytes=_int_or_none(info.get("total_system_memory")),
     )
 
 
@@ -79,7 +79,7 @@ def judge_server(facts: ServerFacts) -> list[Finding]:
         _judge_role(facts),
         _judge_loading(facts),
         judge_persistence(facts),
-        _judge_writing(facts),
+        _judge_disk_writes(facts),
         judge_eviction(facts),
         judge_memory(facts),
     ]
@@ -97,7 +97,7 @@ def _judge_version(facts: ServerFacts) -> Finding:
         fix = "look it up; 6.2 or newer is needed"
         return warn(name, "the server does not tell its version", fix)
     shown = ".".join(map(str, facts.version))
-    if facts.version[:2] < OLDEST:
+    if facts.version[:2] < MIN_VERSION:
         return fail(name, f"Redis {shown} is too old", "install Redis 6.2 or newer")
     return ok(name, f"Redis {shown}")
 
@@ -127,26 +127,34 @@ def judge_persistence(facts: ServerFacts) -> Finding:
     """Whether an acknowledged write survives a crash of the server."""
     match facts.aof, facts.fsync:
         case False, _:
-            text = f"appendonly is off: a restart forgets what came after the snapshot; {_LOST}"
-            return warn(PERSISTENCE, text, _AOF)
+            text = (
+                "appendonly is off: a restart forgets what came after the snapshot; "
+                f"{_LOST_SUBMIT_RISK}"
+            )
+            return warn(PERSISTENCE, text, _AOF_FIX)
         case None, _:
-            text = f"persistence cannot be read; without an append-only file {_LOST}"
+            text = f"persistence cannot be read; without an append-only file {_LOST_SUBMIT_RISK}"
             return warn(PERSISTENCE, text, "make sure of appendonly yes and appendfsync always")
         case True, "always":
             return ok(PERSISTENCE, "every write is on disk before it is acknowledged")
         case True, None:
             text = "appendonly is on; appendfsync cannot be read (CONFIG is refused): unless it is "
-            text += f"`always`, a crash may forget the last second, and {_LOST}"
+            text += f"`always`, a crash may forget the last second, and {_LOST_SUBMIT_RISK}"
             return warn(PERSISTENCE, text, "ask the operator for appendfsync always")
         case _, "everysec":
-            text = f"appendfsync is everysec: a crash may forget the last second; {_LOST}"
-            return warn(PERSISTENCE, text, _ALWAYS)
+            text = (
+                f"appendfsync is everysec: a crash may forget the last second; {_LOST_SUBMIT_RISK}"
+            )
+            return warn(PERSISTENCE, text, _FSYNC_FIX)
         case _, other:
-            text = f"appendfsync is {other}: a crash may forget the last half minute; {_LOST}"
-            return warn(PERSISTENCE, text, _ALWAYS)
+            text = (
+                f"appendfsync is {other}: a crash may forget the last half minute; "
+                f"{_LOST_SUBMIT_RISK}"
+            )
+            return warn(PERSISTENCE, text, _FSYNC_FIX)
 
 
-def _judge_writing(facts: ServerFacts) -> Finding:
+def _judge_disk_writes(facts: ServerFacts) -> Finding:
     """Whether the last write to disk went well."""
     name, disk = "redis.disk", "look for a full or broken disk, and into Redis' log"
     if facts.aof and facts.aof_write not in (None, "ok"):
@@ -163,7 +171,7 @@ def _judge_writing(facts: ServerFacts) -> Finding:
 
 def judge_eviction(facts: ServerFacts) -> Finding:
     """Whether a full Redis may throw jobs away."""
-    match facts.policy:
+    match facts.eviction_policy:
         case "noeviction":
             return ok(EVICTION, "maxmemory-policy is noeviction")
         case None:
@@ -177,14 +185,14 @@ def judge_eviction(facts: ServerFacts) -> Finding:
 
 def judge_memory(facts: ServerFacts) -> Finding:
     """Whether there is room for more jobs."""
-    if facts.used is None:
+    if facts.used_bytes is None:
         return warn(MEMORY, "memory in use cannot be read", "watch it: a full Redis takes no job")
-    limit = facts.most or facts.machine
+    limit = facts.max_bytes or facts.machine_bytes
     if not limit:
-        return ok(MEMORY, f"{_size(facts.used)} used; no limit is known")
-    share = facts.used / limit
-    what = "maxmemory" if facts.most else "the machine's memory"
-    text = f"{_size(facts.used)} used, {share:.0%} of {what} ({_size(limit)})"
+        return ok(MEMORY, f"{_format_bytes(facts.used_bytes)} used; no limit is known")
+    share = facts.used_bytes / limit
+    what = "maxmemory" if facts.max_bytes else "the machine's memory"
+    text = f"{_format_bytes(facts.used_bytes)} used, {share:.0%} of {what} ({_format_bytes(limit)})"
     fix = "raise maxmemory, give the machine more memory, or lower KNOUDS_RETENTION_S"
     if share > MEMORY_FAIL:
         return fail(MEMORY, f"{text}: a full Redis takes no job and no transition", fix)
@@ -193,9 +201,9 @@ def judge_memory(facts: ServerFacts) -> Finding:
     return ok(MEMORY, text)
 
 
-def _size(count: int) -> str:
+def _format_bytes(size_bytes: int) -> str:
     """Bytes as a person reads them."""
-    value, unit = float(count), "B"
+    value, unit = float(size_bytes), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:  # noqa: PLR2004  the step of the units
             break
@@ -208,11 +216,11 @@ def _version(value: Any) -> tuple[int, ...] | None:
     return tuple(int(part) for part in found[0].split(".")) if found else None
 
 
-def _word(value: Any) -> str | None:
+def _text_or_none(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _number(value: Any) -> int | None:
+def _int_or_none(value: Any) -> int | None:
     try:
         return int(value)
     except (TypeError, ValueError):

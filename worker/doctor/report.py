@@ -3,29 +3,35 @@
 from collections.abc import Sequence
 from typing import Any
 
-from worker.doctor.findings import Finding, Level, fail, ok, worst
-from worker.doctor.integrity_check import Report
-from worker.doctor.integrity_findings import REPAIR
-from worker.doctor.repair import Outcome, shown
+from worker.doctor.findings import Finding, Level, fail, ok, worst_level
+from worker.doctor.integrity_check import IntegrityReport
+from worker.doctor.integrity_findings import REPAIR_COMMAND
+from worker.doctor.repair import RepairOutcome, printable
 
-PLACES = "census.places"
+INTEGRITY = "integrity.indexes"
 
 
-def judge_census(report: Report) -> Finding:
+def judge_integrity(report: IntegrityReport) -> Finding:
     """The census as one finding."""
     seen = f"{_count(report.jobs, 'job')}, {report.unfinished:,} unfinished; "
-    seen += f"{report.entries:,} entries compared in {report.seconds:.1f} s"
-    left = report.outcomes[Outcome.LEFT]
+    seen += f"{report.entries_compared:,} entries compared in {report.duration_s:.1f} s"
+    left = report.outcomes[RepairOutcome.LEFT]
     if left:
-        kinds = ", ".join(f"{count} {kind}" for kind, count in report.found.most_common())
-        fix = f"see each of them, then {REPAIR}" if report.mendable else "see what each needs"
-        return fail(PLACES, f"{left} of {report.found.total()} not right ({kinds}): {seen}", fix)
-    if mended := report.outcomes[Outcome.MENDED]:
-        return ok(PLACES, f"{mended} put right, all on record; {seen}")
-    return ok(PLACES, f"every unfinished job is in its one watched place: {seen}")
+        kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts_by_kind.most_common())
+        fix = (
+            f"see each of them, then {REPAIR_COMMAND}"
+            if report.repairable
+            else "see what each needs"
+        )
+        return fail(
+            INTEGRITY, f"{left} of {report.counts_by_kind.total()} not right ({kinds}): {seen}", fix
+        )
+    if mended := report.outcomes[RepairOutcome.REPAIRED]:
+        return ok(INTEGRITY, f"{mended} put right, all on record; {seen}")
+    return ok(INTEGRITY, f"every unfinished job is in its one watched place: {seen}")
 
 
-def verdict(findings: Sequence[Finding]) -> str:
+def summary_line(findings: Sequence[Finding]) -> str:
     """The last line."""
     failed = sum(finding.level is Level.FAIL for finding in findings)
     warned = sum(finding.level is Level.WARN for finding in findings)
@@ -35,44 +41,44 @@ def verdict(findings: Sequence[Finding]) -> str:
     return f"all is well{also}"
 
 
-def document(findings: Sequence[Finding], report: Report | None) -> dict[str, Any]:
+def document(findings: Sequence[Finding], report: IntegrityReport | None) -> dict[str, Any]:
     """Everything, as JSON has it; the census is null where it was not taken."""
     return {
-        "verdict": worst(findings).value,
+        "verdict": worst_level(findings).value,
         "findings": [
             {
                 "group": finding.group,
                 "name": finding.name,
                 "level": finding.level.value,
-                "text": shown(finding.text),
+                "text": printable(finding.text),
                 "fix": finding.fix or None,
             }
             for finding in findings
         ],
-        "census": None if report is None else _census(report),
+        "census": None if report is None else _integrity_document(report),
     }
 
 
-def _census(report: Report) -> dict[str, Any]:
+def _integrity_document(report: IntegrityReport) -> dict[str, Any]:
     return {
-        "clean": report.clean,
+        "clean": report.is_clean,
         "jobs": report.jobs,
         "unfinished": report.unfinished,
         "states": {state.value: count for state, count in sorted(report.states.items())},
-        "entries": report.entries,
-        "seconds": round(report.seconds, 3),
-        "found": {kind.value: count for kind, count in report.found.items()},
-        "outcomes": {outcome.value: report.outcomes[outcome] for outcome in Outcome},
+        "entries": report.entries_compared,
+        "seconds": round(report.duration_s, 3),
+        "found": {kind.value: count for kind, count in report.counts_by_kind.items()},
+        "outcomes": {outcome.value: report.outcomes[outcome] for outcome in RepairOutcome},
         "damages": [
             {
                 "kind": damage.kind.value,
-                "key": shown(damage.key) or None,
-                "job_id": shown(damage.job_id) or None,
-                "text": shown(damage.text),
-                "fix": shown(damage.fix) if outcome is Outcome.LEFT else None,
+                "key": printable(damage.key) or None,
+                "job_id": printable(damage.job_id) or None,
+                "text": printable(damage.text),
+                "fix": printable(damage.fix) if outcome is RepairOutcome.LEFT else None,
                 "outcome": outcome.value,
             }
-            for damage, outcome in report.told
+            for damage, outcome in report.reported
         ],
     }
 

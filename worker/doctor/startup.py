@@ -11,14 +11,14 @@ from worker.store.client import Client
 
 log: Final = structlog.get_logger(__name__)
 
-WITHIN_S: Final = 3.0
+CHECK_TIMEOUT_S: Final = 3.0
 """The start waits no longer for it."""
 
 
 async def warn_if_unsafe(client: Client) -> None:
     """Log `redis.unsafe` for persistence, eviction and memory. Never stops a start."""
     try:
-        async with asyncio.timeout(WITHIN_S):
+        async with asyncio.timeout(CHECK_TIMEOUT_S):
             facts = await read_facts(client)
     except Exception as error:  # noqa: BLE001 - whatever it is, the work itself will tell
         log.warning("redis.unchecked", error=type(error).__name__)

@@ -8,9 +8,9 @@ import structlog
 from jobs import transitions
 from jobs.effects import Decision
 from jobs.job import Job, Reason
-from jobs.lifecycle import TABLE, Move
-from jobs.outcomes import Fault
-from worker.engine.completion import Settling
+from jobs.lifecycle import TRANSITIONS, Transition
+from jobs.outcomes import ProviderError
+from worker.engine.completion import Completion
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)
@@ -18,29 +18,31 @@ log: Final = structlog.get_logger(__name__)
 INTERNAL: Final = "INTERNAL_ERROR"
 ACTION: Final = "This is a fault of the worker: report it with the job's id, requeue after a fix"
 
-STRIKES: Final = 3
+MAX_FAILURES: Final = 3
 """Errors in a row after which a job is put aside where trying again costs nothing."""
 
 
-class Isolation:
+class PoisonGuard:
     """Puts jobs aside."""
 
-    def __init__(self, store: Store, settling: Settling) -> None:
+    def __init__(self, store: Store, completion: Completion) -> None:
         self._store = store
-        self._settling = settling
-        self._strikes: Counter[str] = Counter()
+        self._completion = completion
+        self._failures: Counter[str] = Counter()
 
-    async def strike(self, job_id: str, error: BaseException) -> None:
+    async def record_failure(self, job_id: str, error: BaseException) -> None:
         """Count an error of a job whose step is tried again anyway."""
-        self._strikes[job_id] += 1
-        log.error("job.struck", job_id=job_id, error=type(error).__name__, exc_info=error)
-        if self._strikes[job_id] >= STRIKES:
+        self._failures[job_id] += 1
+        log.error(
+            "job.failed_internally", job_id=job_id, error=type(error).__name__, exc_info=error
+        )
+        if self._failures[job_id] >= MAX_FAILURES:
             await self.isolate(job_id, error)
 
     async def isolate(self, job_id: str, error: BaseException) -> None:
         """Make it a dead letter, or `uncertain` where its request may have started a run."""
-        self._strikes.pop(job_id, None)
-        stored = await self._settling.patiently(self._store.jobs.load, job_id)
+        self._failures.pop(job_id, None)
+        stored = await self._completion.retry_while_down(self._store.jobs.load, job_id)
         if stored is None:
             return
         log.error("job.isolated", job_id=job_id, error=type(error).__name__, exc_info=error)
@@ -48,15 +50,17 @@ class Isolation:
 
         def decide(job: Job, now: float) -> Decision | None:
             if job.sent_at is not None and job.execution_id is None:
-                if (job.state, Move.HOLD) in TABLE:
-                    return Decision(transitions.doubt(job, now, why=what))
+                if (job.state, Transition.HOLD) in TRANSITIONS:
+                    return Decision(transitions.park_uncertain(job, now, why=what))
                 return None
-            if (job.state, Move.BURY) not in TABLE:
+            if (job.state, Transition.DEAD_LETTER) not in TRANSITIONS:
                 return None
             reason = Reason(code=INTERNAL, message=_message(job, what), action=ACTION)
-            return Decision(transitions.bury(job, now, Fault(INTERNAL, what), reason))
+            return Decision(
+                transitions.dead_letter(job, now, ProviderError(INTERNAL, what), reason)
+            )
 
-        await self._settling.settle(stored, decide)
+        await self._completion.complete(stored, decide)
 
 
 def _message(job: Job, what: str) -> str:

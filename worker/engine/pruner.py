@@ -4,11 +4,11 @@ import asyncio
 from typing import Final
 
 from jobs.states import PRUNABLE
-from worker.engine.wakeups import Bell
+from worker.engine.wakeups import Wakeup
 from worker.store import Store
 
 BATCH: Final = 500
-LOOK_S: Final = 60.0
+TICK_S: Final = 60.0
 
 
 class Pruner:
@@ -19,7 +19,7 @@ class Pruner:
     def __init__(self, store: Store, retention_s: float) -> None:
         self._store = store
         self._retention_s = retention_s
-        self.bell = Bell()
+        self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
         """Delete a batch of each settled state; returns at once for the next while there is one."""
@@ -30,8 +30,8 @@ class Pruner:
             deletions = [self._store.jobs.delete(stored) for stored in found if stored is not None]
             deleted = sum(await asyncio.gather(*deletions))
             full = full or (len(ids) == BATCH and deleted > 0)
-        await self._store.gates.forget_cooled(now)
-        await self._store.gates.forget_opened(now)
-        await self._store.gates.forget_sync(now)
-        await self._store.fleet.forget_gone(now)
-        return 0.0 if full else LOOK_S
+        await self._store.holds.remove_expired_cool_downs(now)
+        await self._store.holds.remove_proved_open(now)
+        await self._store.holds.remove_expired_sync_only(now)
+        await self._store.workers.remove_silent(now)
+        return 0.0 if full else TICK_S

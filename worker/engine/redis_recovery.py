@@ -18,53 +18,53 @@ from arq import ArqRedis
 
 from jobs.job import Job
 from jobs.states import Mode, State
-from worker.engine.wakeups import Bell
+from worker.engine.wakeups import Wakeup
 from worker.store.client import Client
-from worker.store.commit import Extra, Stored, age_of
+from worker.store.commit import SideWrites, VersionedJob, version_of
 from worker.store.jobs import JobStore
 
 log: Final = structlog.get_logger(__name__)
 
-KEPT_S: Final = 300.0
-KEPT_MOST: Final = 5_000
-RESULT_MOST: Final = 65_536
+REMEMBER_S: Final = 300.0
+MAX_REMEMBERED: Final = 5_000
+MAX_RESULT_BYTES: Final = 65_536
 """Results of sync runs up to this size are remembered: no poll could bring them back."""
 
-SENT: Final = frozenset({"send", "open"})
+SENT_EVENTS: Final = frozenset({"send", "open"})
 
-LOOK_S: Final = 1.0
-PAUSE_S: Final = 3.0
+TICK_S: Final = 1.0
+ADMISSION_PAUSE_S: Final = 3.0
 """How long admission waits after Redis was found to be another one."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Known:
-    stored: Stored
+class _Remembered:
+    stored: VersionedJob
     result: bytes | None
-    since: float
+    written_at: float
 
 
-class Recollection:
+class RedisRecovery:
     """Remembers, and reconciles."""
 
-    name = "recollection"
+    name = "redis_recovery"
 
     def __init__(self, client: Client, jobs: JobStore) -> None:
         self._client = client
         self._jobs = jobs
-        self._known: OrderedDict[str, _Known] = OrderedDict()
-        self.server: str | None = None
+        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self.server_run_id: str | None = None
         """The server we know, by its run id."""
-        self.suspicious = True
+        self.must_verify = True
         """There was a new connection: the server may be another."""
-        self.trust_from = 0.0
+        self.trusted_from = 0.0
         """Nothing is admitted before."""
-        self._changed = False
+        self._pause_pending = False
         """The pause is counted from the next look: this one may have waited long for Redis."""
-        self._changes = 0
+        self._server_changes = 0
         self._connections = 0
-        self._looking = asyncio.Lock()
-        self.bell = Bell()
+        self._verify_lock = asyncio.Lock()
+        self.wakeup = Wakeup()
 
     def watch(self, redis: ArqRedis) -> None:
         """Notice every new connection: only after one can the server be another."""
@@ -74,103 +74,105 @@ class Recollection:
     async def _connected(self, connection: Any) -> None:
         await connection.on_connect()
         self._connections += 1
-        self.suspicious = True
-        self.bell.ring()
+        self.must_verify = True
+        self.wakeup.notify()
 
-    async def is_the_same(self, now: Callable[[], float]) -> bool:
+    async def is_same_server(self, now: Callable[[], float]) -> bool:
         """Whether Redis is still the server it was, once that is known; asked before a byte leaves.
 
         What was just written may have gone, on a new connection, to a server that forgot.
         """
-        changes = self._changes
-        if self.suspicious:
-            await self._look()
-        return changes == self._changes and self.trusts(now())
+        changes = self._server_changes
+        if self.must_verify:
+            await self._verify()
+        return changes == self._server_changes and self.is_trusted(now())
 
-    def trusts(self, now: float) -> bool:
+    def is_trusted(self, now: float) -> bool:
         """Whether what Redis says may be acted upon with a paid submit."""
-        return not self.suspicious and now >= self.trust_from
+        return not self.must_verify and now >= self.trusted_from
 
-    def remember(self, written: Stored, result: bytes | None = None) -> None:
+    def remember(self, written: VersionedJob, result: bytes | None = None) -> None:
         """Remember what was written of a job that was sent, or of how its run ended.
 
         Of an async run that ended the running version is kept: a poll brings its end back.
         """
         job = written.job
-        if not _worth_keeping(job):
+        if not _is_worth_remembering(job):
             return
-        kept = result if result is not None and len(result) <= RESULT_MOST else None
-        self._known[job.id] = _Known(written, kept, job.updated_at)
-        self._known.move_to_end(job.id)
-        while len(self._known) > KEPT_MOST:
-            self._known.popitem(last=False)
+        kept = result if result is not None and len(result) <= MAX_RESULT_BYTES else None
+        self._remembered[job.id] = _Remembered(written, kept, job.updated_at)
+        self._remembered.move_to_end(job.id)
+        while len(self._remembered) > MAX_REMEMBERED:
+            self._remembered.popitem(last=False)
 
     async def tick(self, now: float) -> float:
         """Look whether the server is still the one we know."""
-        while self._known and next(iter(self._known.values())).since < now - KEPT_S:
-            self._known.popitem(last=False)
-        if self._changed:
-            self._changed, self.trust_from = False, now + PAUSE_S
-        await self._look()
-        return 0.0 if self._changed or self.suspicious else LOOK_S
+        while (
+            self._remembered and next(iter(self._remembered.values())).written_at < now - REMEMBER_S
+        ):
+            self._remembered.popitem(last=False)
+        if self._pause_pending:
+            self._pause_pending, self.trusted_from = False, now + ADMISSION_PAUSE_S
+        await self._verify()
+        return 0.0 if self._pause_pending or self.must_verify else TICK_S
 
-    async def _look(self) -> None:
+    async def _verify(self) -> None:
         """Ask who the server is, where it may be another, and bring that one up to date."""
-        async with self._looking:
-            while self.suspicious:
-                await self._ask()
+        async with self._verify_lock:
+            while self.must_verify:
+                await self._verify_once()
 
-    async def _ask(self) -> None:
+    async def _verify_once(self) -> None:
         connections = self._connections
-        server = await self._who()
-        if self.server is not None and server != self.server:
-            self._changed, self.trust_from = True, math.inf
-            self._changes += 1
+        server = await self._read_run_id()
+        if self.server_run_id is not None and server != self.server_run_id:
+            self._pause_pending, self.trusted_from = True, math.inf
+            self._server_changes += 1
             restored = await self._reconcile()
-            log.warning("redis.changed", restored=restored, remembered=len(self._known))
-        self.server = server
-        self.suspicious = connections != self._connections
+            log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
+        self.server_run_id = server
+        self.must_verify = connections != self._connections
 
-    async def _who(self) -> str:
+    async def _read_run_id(self) -> str:
         told: dict[str, Any] = await self._client.call("INFO", "server")
         return str(told.get("run_id"))
 
     async def _reconcile(self) -> int:
         """Write back what Redis forgot; again where somebody wrote to a job meanwhile."""
-        restored, known = 0, list(self._known.values())
+        restored, known = 0, list(self._remembered.values())
         while known:
             found = await self._jobs.load_many([one.stored.job.id for one in known])
             forgotten = [
                 (one, standing)
                 for one, standing in zip(known, found, strict=True)
-                if standing is None or _forgot(standing, one.stored)
+                if standing is None or _is_older(standing, one.stored)
             ]
             known = [one for one, standing in forgotten if not await self._restore(one, standing)]
             restored += len(forgotten) - len(known)
         return restored
 
-    async def _restore(self, known: _Known, standing: Stored | None) -> bool:
-        ours = known.stored
-        if not await self._jobs.restore(standing, ours, Extra(result=known.result)):
+    async def _restore(self, remembered: _Remembered, found: VersionedJob | None) -> bool:
+        ours = remembered.stored
+        if not await self._jobs.restore(found, ours, SideWrites(result=remembered.result)):
             return False
         log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
         return True
 
 
-def _forgot(standing: Stored, ours: Stored) -> bool:
+def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
     """Whether what stands is older than what we wrote, or goes back to before we sent the job.
 
     Revisions alone do not tell: others may have written since, who did not know of our submit.
     """
-    if age_of(standing.rev) < age_of(ours.rev):
+    if version_of(found.rev) < version_of(ours.rev):
         return True
-    sent = [event for event in ours.job.events if event.name in SENT]
-    if not sent or standing.job.events_dropped:
+    sent = [event for event in ours.job.events if event.name in SENT_EVENTS]
+    if not sent or found.job.events_dropped:
         return False
-    return sent[-1] not in standing.job.events
+    return sent[-1] not in found.job.events
 
 
-def _worth_keeping(job: Job) -> bool:
+def _is_worth_remembering(job: Job) -> bool:
     match job.state:
         case State.SUBMITTING:
             return job.sent_at is not None

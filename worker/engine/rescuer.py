@@ -12,22 +12,22 @@ import structlog
 
 from jobs import transitions
 from jobs.decide import decide_submit
-from jobs.effects import Decision, Moment, Rules
+from jobs.effects import Decision, DecisionContext, DecisionRules
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.lifecycle import IllegalMove
+from jobs.lifecycle import IllegalTransition
 from jobs.outcomes import Lost
 from jobs.states import State
 from worker.clock import Clock
-from worker.engine.completion import Settling
-from worker.engine.poison_guard import Isolation
+from worker.engine.completion import Completion
+from worker.engine.poison_guard import PoisonGuard
 from worker.engine.submitter import Submitter
-from worker.engine.wakeups import Bell
+from worker.engine.wakeups import Wakeup
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)
 
-LOOK_S: Final = 2.0
+TICK_S: Final = 2.0
 BATCH: Final = 200
 
 
@@ -40,38 +40,38 @@ class Rescuer:
         self,
         *,
         store: Store,
-        settling: Settling,
+        completion: Completion,
         submitter: Submitter,
-        isolation: Isolation,
+        poison_guard: PoisonGuard,
         clock: Clock,
-        rules: Rules,
+        rules: DecisionRules,
     ) -> None:
         self._store = store
-        self._settling = settling
+        self._completion = completion
         self._submitter = submitter
-        self._isolation = isolation
+        self._poison_guard = poison_guard
         self._clock = clock
         self._rules = rules
-        self.bell = Bell()
+        self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
         """Rescue what has lost its worker."""
         ids = await self._store.jobs.expired_leases(now, BATCH)
-        ours = set(self._submitter.leased)
-        await self._store.jobs.extend_leases([i for i in ids if i in ours], now + LOOK_S * 2)
+        ours = set(self._submitter.leased_ids)
+        await self._store.jobs.extend_leases([i for i in ids if i in ours], now + TICK_S * 2)
         lost = [job_id for job_id in ids if job_id not in ours]
         for stored in await self._store.jobs.load_many(lost):
             if stored is None or (stored.job.lease_until or 0.0) > now:
                 continue  # read after the list of leases: it is in somebody's hands again
             try:
-                rescued = await self._settling.settle(stored, self._decide(stored.job))
-            except IllegalMove as error:
-                await self._isolation.isolate(stored.job.id, error)
+                rescued = await self._completion.complete(stored, self._decide(stored.job))
+            except IllegalTransition as error:
+                await self._poison_guard.isolate(stored.job.id, error)
                 continue
             if rescued is None:
-                await self._store.jobs.strike(stored, Index.LEASE)
+                await self._store.jobs.remove_stale_entry(stored, Index.LEASE)
             else:
-                self._store.tally.rescued(stored.job.state)
+                self._store.metrics.job_rescued(stored.job.state)
                 log.warning(
                     "job.rescued",
                     job_id=stored.job.id,
@@ -79,7 +79,7 @@ class Rescuer:
                     owner=stored.job.owner,
                     now=rescued.job.state.value,
                 )
-        return 0.0 if len(ids) == BATCH and lost else LOOK_S
+        return 0.0 if len(ids) == BATCH and lost else TICK_S
 
     def _decide(self, found: Job) -> Callable[[Job, float], Decision | None]:
         """Rescue the version that was found; one that moved on is in somebody's hands."""
@@ -87,22 +87,22 @@ class Rescuer:
         def decide(job: Job, now: float) -> Decision | None:
             if job is not found:
                 return None
-            return _rescue(job, Moment(now, self._clock.jitter(), self._rules))
+            return _rescue(job, DecisionContext(now, self._clock.jitter(), self._rules))
 
         return decide
 
 
-def _rescue(job: Job, moment: Moment) -> Decision | None:
-    now = moment.now
+def _rescue(job: Job, context: DecisionContext) -> Decision | None:
+    now = context.now
     if job.execution_id is not None:
         return None
     match job.state:
         case State.SUBMITTING if job.sent_at is None and job.cancel_requested:
             return Decision(transitions.cancel(job, now, note="never sent"))
         case State.SUBMITTING if job.sent_at is None:
-            return Decision(transitions.give_back(job, now, why="admitted, but never sent"))
+            return Decision(transitions.return_to_queue(job, now, why="admitted, but never sent"))
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             why = f"worker {job.owner} was lost while the request was under way"
-            return decide_submit(job, Lost(why), moment)
+            return decide_submit(job, Lost(why), context)
         case _:
             return None

@@ -7,39 +7,39 @@ from typing import Final
 from jobs.indexes import Index
 from jobs.lanes import JobId
 from jobs.states import State
-from jobs.transitions import come_due
-from worker.engine.wakeups import Bell, Bells
+from jobs.transitions import promote
+from worker.engine.wakeups import Wakeup, Wakeups
 from worker.store import Store
 
 BATCH: Final = 500
-LOOK_S: Final = 1.0
+TICK_S: Final = 1.0
 """Longest pause between looks: other workers and the API schedule without ringing our bell."""
 
 
-class Timer:
+class Scheduler:
     """Moves `scheduled` and `retrying` jobs to `queued` when their time has come."""
 
-    name = "timer"
+    name = "scheduler"
 
-    def __init__(self, store: Store, bells: Bells) -> None:
+    def __init__(self, store: Store, wakeups: Wakeups) -> None:
         self._store = store
-        self._bells = bells
+        self._wakeups = wakeups
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """What wakes it."""
-        return self._bells.timer
+        return self._wakeups.scheduler
 
     async def tick(self, now: float) -> float:
         """Queue what is due; returns the seconds until the next one is."""
-        ids, next_due = await self._store.jobs.due(now, BATCH)
+        ids, next_due = await self._store.jobs.due_jobs(now, BATCH)
         if ids:
-            await self._queue(ids, now)
+            await self._promote(ids, now)
         if len(ids) == BATCH:
             return 0.0
-        return LOOK_S if next_due is None else min(LOOK_S, max(0.0, next_due - now))
+        return TICK_S if next_due is None else min(TICK_S, max(0.0, next_due - now))
 
-    async def _queue(self, ids: list[JobId], now: float) -> None:
+    async def _promote(self, ids: list[JobId], now: float) -> None:
         waiting = (State.SCHEDULED, State.RETRYING)
         commits: list[Awaitable[object]] = []
         for stored in await self._store.jobs.load_many(ids):
@@ -48,8 +48,8 @@ class Timer:
             if stored.job.state in waiting and (stored.job.due_at or 0.0) > now:
                 continue  # it was here and failed again while we looked
             if stored.job.state in waiting:
-                commits.append(self._store.jobs.commit(stored, come_due(stored.job, now)))
+                commits.append(self._store.jobs.commit(stored, promote(stored.job, now)))
             else:
-                commits.append(self._store.jobs.strike(stored, Index.DUE))
+                commits.append(self._store.jobs.remove_stale_entry(stored, Index.DUE))
         await asyncio.gather(*commits)
-        self._bells.admission.ring()
+        self._wakeups.admission.notify()

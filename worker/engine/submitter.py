@@ -12,30 +12,30 @@ from redis.exceptions import RedisError
 
 from jobs import transitions
 from jobs.decide import decide_submit
-from jobs.effects import Decision, Moment, Rules
+from jobs.effects import Decision, DecisionContext, DecisionRules
 from jobs.holds import Gates
 from jobs.job import Job
-from jobs.outcomes import Accepted, Fault, Finished, Lost, NotSent, Refused, SubmitAnswer
+from jobs.outcomes import Accepted, Finished, Lost, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import Mode, State
 from worker.clock import Clock
-from worker.engine.completion import Settling
-from worker.engine.poison_guard import Isolation
-from worker.engine.poll_planner import Timekeeper
-from worker.engine.rate_limiter import Quota
-from worker.engine.redis_recovery import Recollection
-from worker.engine.shutdown_deadline import Patience
-from worker.engine.wakeups import Bells
-from worker.engine.webhook_policy import Reliance
-from worker.provider.knouds.client import Provider, UnknownAccount
+from worker.engine.completion import Completion
+from worker.engine.poison_guard import PoisonGuard
+from worker.engine.poll_planner import PollPlanner
+from worker.engine.rate_limiter import RateLimiter
+from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.shutdown_deadline import ShutdownDeadline
+from worker.engine.wakeups import Wakeups
+from worker.engine.webhook_policy import WebhookPolicy
+from worker.provider.knouds.client import KnoudsClient, UnknownAccount
 from worker.store import Store
-from worker.store.commit import Stored
-from worker.store.holds import GateStore
-from worker.tasks import end
+from worker.store.commit import VersionedJob
+from worker.store.holds import HoldStore
+from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
 
-EXPECTED_MOST: Final = 1_000
+MAX_CACHED_ADMITTED: Final = 1_000
 """Admitted jobs that are remembered until their hop comes."""
 
 _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
@@ -46,25 +46,25 @@ class _FencedOut(Exception):
     """Somebody changed the job between its admission and the first byte."""
 
 
-class _Standing:
+class _GateSnapshot:
     """The gates as they stand when hops of one entry start: read once for all of them."""
 
-    def __init__(self, gates: GateStore) -> None:
+    def __init__(self, gates: HoldStore) -> None:
         self._store = gates
-        self._reading: asyncio.Task[Gates] | None = None
+        self._read_task: asyncio.Task[Gates] | None = None
 
     async def gates(self) -> Gates:
         """Every gate that stands."""
-        if self._reading is None:
-            self._reading = asyncio.create_task(self._store.standing())
-        return await self._reading
+        if self._read_task is None:
+            self._read_task = asyncio.create_task(self._store.gates())
+        return await self._read_task
 
 
 @dataclass(slots=True)
-class _Hand:
+class _CurrentJob:
     """The job as this worker last wrote it."""
 
-    stored: Stored
+    stored: VersionedJob
 
 
 class Submitter:
@@ -74,35 +74,35 @@ class Submitter:
         self,
         *,
         store: Store,
-        provider: Provider,
-        settling: Settling,
-        recollection: Recollection,
-        isolation: Isolation,
+        provider: KnoudsClient,
+        completion: Completion,
+        redis_recovery: RedisRecovery,
+        poison_guard: PoisonGuard,
         clock: Clock,
-        bells: Bells,
-        rules: Rules,
-        reliance: Reliance,
-        timekeeper: Timekeeper,
-        quota: Quota,
-        accepted: Callable[[Stored], None],
+        wakeups: Wakeups,
+        rules: DecisionRules,
+        webhook_policy: WebhookPolicy,
+        poll_planner: PollPlanner,
+        rate_limiter: RateLimiter,
+        on_accepted: Callable[[VersionedJob], None],
         worker_id: str,
         lease_s: float,
     ) -> None:
         self._store = store
         self._provider = provider
-        self._settling = settling
-        self._recollection = recollection
-        self._isolation = isolation
+        self._completion = completion
+        self._redis_recovery = redis_recovery
+        self._poison_guard = poison_guard
         self._clock = clock
-        self._bells = bells
+        self._wakeups = wakeups
         self._rules = rules
-        self._reliance = reliance
-        self._quota = quota
-        self._accepted = accepted
-        self._timekeeper = timekeeper
+        self._webhook_policy = webhook_policy
+        self._rate_limiter = rate_limiter
+        self._on_accepted = on_accepted
+        self._poll_planner = poll_planner
         self._worker_id = worker_id
         self._lease_s = lease_s
-        self._expected: OrderedDict[tuple[str, str], tuple[Stored, bytes]] = OrderedDict()
+        self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
 
@@ -117,257 +117,277 @@ class Submitter:
         return len(self._sync_runs)
 
     @property
-    def leased(self) -> tuple[str, ...]:
+    def leased_ids(self) -> tuple[str, ...]:
         """Ids of the jobs in this worker's hands: their leases have to be extended."""
         return tuple(job_id for job_id, _ in (*self._submits, *self._sync_runs))
 
-    def expect(self, stored: Stored, inputs: bytes) -> None:
+    def cache_admitted(self, stored: VersionedJob, inputs: bytes) -> None:
         """Remember what was just admitted: its hop need not read it again, should it come here."""
-        self._expected[stored.job.id, stored.job.hop or ""] = stored, inputs
-        while len(self._expected) > EXPECTED_MOST:
-            self._expected.popitem(last=False)
+        self._cached[stored.job.id, stored.job.submit_token or ""] = stored, inputs
+        while len(self._cached) > MAX_CACHED_ADMITTED:
+            self._cached.popitem(last=False)
 
-    async def submit(self, hops: Sequence[tuple[str, str]]) -> None:
+    async def submit(self, submits: Sequence[tuple[str, str]]) -> None:
         """Submit jobs whose hops are still the ones that may; a late rerun does nothing.
 
         What has begun is finished even when arq cancels the hops: intent and fact belong together.
         """
-        standing = _Standing(self._store.gates)
+        standing = _GateSnapshot(self._store.holds)
         tasks = [
-            self._submits.get(hop) or self._keep(self._submits, *hop, self._hop(*hop, standing))
-            for hop in hops
+            self._submits.get(hop)
+            or self._track(self._submits, *hop, self._submit_safely(*hop, standing))
+            for hop in submits
             if hop not in self._sync_runs
         ]
         await asyncio.shield(asyncio.gather(*tasks))
 
-    async def drain(self, until: Patience) -> None:
+    async def drain(self, deadline: ShutdownDeadline) -> None:
         """Wait for what is under way.
 
         Submits always finish, their own timeout bounds them; sync runs that are still open when the
         patience ends are cut, and nobody knows what became of them.
         """
         await asyncio.gather(*self._submits.values(), return_exceptions=True)
-        await until.over_or_done(self._sync_runs.values())
-        await end(*self._sync_runs.values())
+        await deadline.wait_for(self._sync_runs.values())
+        await cancel_and_wait(*self._sync_runs.values())
 
-    def _keep(
-        self, tasks: _Tasks, job_id: str, hop: str, work: Coroutine[Any, Any, None]
+    def _track(
+        self, tasks: _Tasks, job_id: str, submit_token: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
         """Start work on a hop, and have it in hand until it is done."""
 
         def done(_: asyncio.Task[None]) -> None:
-            del tasks[job_id, hop]
-            self._bells.admission.ring()
+            del tasks[job_id, submit_token]
+            self._wakeups.admission.notify()
 
-        task = tasks[job_id, hop] = asyncio.create_task(work, name=f"{job_id}:{hop}")
+        task = tasks[job_id, submit_token] = asyncio.create_task(
+            work, name=f"{job_id}:{submit_token}"
+        )
         task.add_done_callback(done)
         return task
 
-    async def _hop(self, job_id: str, hop: str, standing: "_Standing") -> None:
+    async def _submit_safely(
+        self, job_id: str, submit_token: str, gate_snapshot: "_GateSnapshot"
+    ) -> None:
         try:
-            await self._perform(job_id, hop, standing)
+            await self._submit_if_current(job_id, submit_token, gate_snapshot)
         except (RedisError, OSError) as error:
-            log.warning("hop.interrupted", job_id=job_id, error=type(error).__name__)
+            log.warning("submit.interrupted", job_id=job_id, error=type(error).__name__)
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            await self._isolation.isolate(job_id, error)
+            await self._poison_guard.isolate(job_id, error)
 
-    async def _perform(self, job_id: str, hop: str, standing: "_Standing") -> None:
-        found = self._expected.pop((job_id, hop), None)
+    async def _submit_if_current(
+        self, job_id: str, submit_token: str, gate_snapshot: "_GateSnapshot"
+    ) -> None:
+        found = self._cached.pop((job_id, submit_token), None)
         if found is None:
             (found,) = await self._store.jobs.load_with_inputs([job_id])
-        if found is None or not _may_submit(found[0].job, hop):
-            log.debug("hop.superseded", job_id=job_id, hop=hop)
+        if found is None or not _may_submit(found[0].job, submit_token):
+            log.debug("submit.superseded", job_id=job_id, hop=submit_token)
             return
         stored, inputs = found
         try:
-            await self._send(stored, inputs, standing)
+            await self._send(stored, inputs, gate_snapshot)
         finally:
-            self._settle_quota(stored.job)
+            self._record_request(stored.job)
 
-    def _settle_quota(self, job: Job) -> None:
+    def _record_request(self, job: Job) -> None:
         """The request that admission took for this hop was made, or is not needed.
 
         A sync run is answered when it ends, too late for its window: it is counted as spent.
         """
-        sync = (job.id, job.hop or "") in self._sync_runs
-        self._quota.settle(job.lane.route, spent=int(sync))
+        sync = (job.id, job.submit_token or "") in self._sync_runs
+        self._rate_limiter.record_answered(job.lane.route, unreported=int(sync))
 
-    async def _send(self, stored: Stored, inputs: bytes, standing: "_Standing") -> None:
-        gates, hop = await standing.gates(), stored.job.hop or ""
+    async def _send(
+        self, stored: VersionedJob, inputs: bytes, gate_snapshot: "_GateSnapshot"
+    ) -> None:
+        gates, hop = await gate_snapshot.gates(), stored.job.submit_token or ""
         now = self._clock.now()
-        if not gates.admits(stored.job.lane, now, free_pass=stored.job.free_pass):
-            await self._settling.settle(stored, _given_back(hop, "its gate closed"))
+        if not gates.admits(stored.job.lane, now, bypass_hold=stored.job.bypass_hold):
+            await self._completion.complete(stored, _return_unsent(hop, "its gate closed"))
         elif gates.is_sync_only(stored.job.lane, now):
             self._open_connection(stored, inputs)
         else:
             await self._submit_async(stored, inputs)
 
-    async def _submit_async(self, stored: Stored, inputs: bytes) -> None:
-        hand = _Hand(stored)
-        answer = await self._ask(hand, inputs, Mode.ASYNC, self._mark(hand, self._sending))
+    async def _submit_async(self, stored: VersionedJob, inputs: bytes) -> None:
+        hand = _CurrentJob(stored)
+        answer = await self._call_provider(
+            hand, inputs, Mode.ASYNC, self._before_write(hand, self._send_transition)
+        )
         if answer is None:
             return
-        settled = await self._settle(hand.stored, answer)
+        settled = await self._complete(hand.stored, answer)
         if settled is not None and settled.job.state is State.SUBMITTING:
             self._open_connection(settled, inputs)
 
-    def _open_connection(self, stored: Stored, inputs: bytes) -> None:
+    def _open_connection(self, stored: VersionedJob, inputs: bytes) -> None:
         """Run it sync: the connection stays open, the hop does not wait for it."""
         job = stored.job
-        self._keep(self._sync_runs, job.id, job.hop or "", self._run_sync(_Hand(stored), inputs))
+        self._track(
+            self._sync_runs,
+            job.id,
+            job.submit_token or "",
+            self._run_sync(_CurrentJob(stored), inputs),
+        )
 
-    async def _run_sync(self, hand: _Hand, inputs: bytes) -> None:
+    async def _run_sync(self, current: _CurrentJob, inputs: bytes) -> None:
         try:
-            answer = await self._ask(hand, inputs, Mode.SYNC, self._mark(hand, self._opening))
+            answer = await self._call_provider(
+                current, inputs, Mode.SYNC, self._before_write(current, self._open_transition)
+            )
         except asyncio.CancelledError:
-            await self._settling.settle(hand.stored, self._cut(hand.stored.job))
+            await self._completion.complete(current.stored, self._decide_cut(current.stored.job))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            await self._isolation.isolate(hand.stored.job.id, error)
+            await self._poison_guard.isolate(current.stored.job.id, error)
             return
         if answer is not None:
-            await self._settle(hand.stored, answer)
+            await self._complete(current.stored, answer)
 
-    def _cut(self, opened: Job) -> Callable[[Job, float], Decision | None]:
+    def _decide_cut(self, opened: Job) -> Callable[[Job, float], Decision | None]:
         """What becomes of a sync run whose connection a shutdown cut."""
 
         def decide(job: Job, now: float) -> Decision | None:
             if not _awaits(job, opened):
                 return None
             if job.sent_at is None:
-                return Decision(transitions.give_back(job, now, why="shutdown"))
-            moment = Moment(now, self._clock.jitter(), self._rules)
+                return Decision(transitions.return_to_queue(job, now, why="shutdown"))
+            moment = DecisionContext(now, self._clock.jitter(), self._rules)
             return decide_submit(job, Lost("its connection was cut at shutdown"), moment)
 
         return decide
 
-    def _sending(self, job: Job, now: float) -> Job:
+    def _send_transition(self, job: Job, now: float) -> Job:
         return transitions.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
 
-    def _opening(self, job: Job, now: float) -> Job:
+    def _open_transition(self, job: Job, now: float) -> Job:
         return transitions.open_connection(
             job, now, owner=self._worker_id, lease_until=now + self._lease_s
         )
 
-    def _mark(
-        self, hand: _Hand, move: Callable[[Job, float], Job]
+    def _before_write(
+        self, current: _CurrentJob, transition: Callable[[Job, float], Job]
     ) -> Callable[[], Awaitable[None]]:
         """The mark just before the first byte; where it cannot be set, nothing is sent."""
 
         async def mark() -> None:
-            if not await self._recollection.is_the_same(self._clock.now):
+            if not await self._redis_recovery.is_same_server(self._clock.now):
                 raise _FencedOut
-            after = move(hand.stored.job, self._clock.now())
-            written = await self._store.jobs.commit(hand.stored, after)
-            if not isinstance(written, Stored):
+            after = transition(current.stored.job, self._clock.now())
+            written = await self._store.jobs.commit(current.stored, after)
+            if not isinstance(written, VersionedJob):
                 raise _FencedOut
-            hand.stored = written
-            if not await self._recollection.is_the_same(self._clock.now):
+            current.stored = written
+            if not await self._redis_recovery.is_same_server(self._clock.now):
                 raise _FencedOut
-            self._recollection.remember(written)
+            self._redis_recovery.remember(written)
 
         return mark
 
-    async def _ask(
+    async def _call_provider(
         self,
-        hand: _Hand,
+        current: _CurrentJob,
         inputs: bytes,
         mode: Mode,
-        mark: Callable[[], Awaitable[None]],
-    ) -> SubmitAnswer | None:
+        before_write: Callable[[], Awaitable[None]],
+    ) -> SubmitOutcome | None:
         """The provider's answer; None where somebody changed the job before a byte was sent."""
-        job = hand.stored.job
+        job = current.stored.job
         try:
             answer = await self._provider.submit(
-                job.kind, job.target, job.account, inputs, mode, before_write=mark
+                job.kind, job.target, job.account, inputs, mode, before_write=before_write
             )
         except _FencedOut:
-            await self._fenced_out(hand)
+            await self._return_fenced_out(current)
             return None
         except UnknownAccount as error:
-            answer = Refused(Fault(None, str(error), http_status=401))
+            answer = Refused(ProviderError(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
             answer = NotSent(f"the mark could not be written ({type(error).__name__})")
-        self._store.tally.submitted(job.kind, answer)
+        self._store.metrics.submitted(job.kind, answer)
         log.info(
             "submit.answered",
             job_id=job.id,
             lane=str(job.lane),
             mode=mode.value,
             answer=type(answer).__name__,
-            code=answer.fault.name if isinstance(answer, Refused) else None,
+            code=answer.error.display_code if isinstance(answer, Refused) else None,
         )
         return answer
 
-    async def _fenced_out(self, hand: _Hand) -> None:
+    async def _return_fenced_out(self, current: _CurrentJob) -> None:
         """Nothing was sent. Where a person only asked to cancel meanwhile, that can be done now."""
-        log.info("submit.fenced_out", job_id=hand.stored.job.id)
-        ours = hand.stored.job
+        log.info("submit.fenced_out", job_id=current.stored.job.id)
+        ours = current.stored.job
 
         def decide(job: Job, now: float) -> Decision | None:
-            same = job.hop == ours.hop and job.sent_at == ours.sent_at
+            same = job.submit_token == ours.submit_token and job.sent_at == ours.sent_at
             if job.state is not State.SUBMITTING or not same:
                 return None
-            return _unsent(job, now, "changed before it was sent")
+            return _returned_or_cancelled(job, now, "changed before it was sent")
 
-        await self._settling.settle(hand.stored, decide)
+        await self._completion.complete(current.stored, decide)
 
-    async def _settle(self, stored: Stored, answer: SubmitAnswer) -> Stored | None:
+    async def _complete(self, stored: VersionedJob, outcome: SubmitOutcome) -> VersionedJob | None:
         """Write what the answer means, if the job still waits for it."""
         attempt = stored.job.submits
-        webhook = isinstance(answer, Accepted) and answer.webhook
-        rules = self._reliance.rules(stored.job.lane, webhook=webhook)
+        webhook = isinstance(outcome, Accepted) and outcome.expects_webhook
+        rules = self._webhook_policy.rules(stored.job.lane, has_webhook=webhook)
         answered_at = self._clock.now()
 
         def decide(job: Job, now: float) -> Decision | None:
-            moment = Moment(now, self._clock.jitter(), rules)
+            moment = DecisionContext(now, self._clock.jitter(), rules)
             if _awaits(job, stored.job):
-                return decide_submit(job, answer, moment)
+                return decide_submit(job, outcome, moment)
             late = job.parked_as == transitions.UNCERTAIN and job.submits == attempt
-            if late and isinstance(answer, Accepted | Finished):
-                return decide_submit(job, answer, moment)
+            if late and isinstance(outcome, Accepted | Finished):
+                return decide_submit(job, outcome, moment)
             return None
 
-        settled = await self._settling.settle(stored, decide)
-        if settled is None and not isinstance(answer, NotSent):
-            log.warning("answer.ignored", job_id=stored.job.id, answer=type(answer).__name__)
-        elif isinstance(answer, Finished):
-            self._timekeeper.told(stored.job, answered_at)
-        elif settled is not None and isinstance(answer, Accepted):
-            self._accepted(settled)
-        if isinstance(answer, Accepted) and webhook and self._reliance.receives:
-            await self._bring_up(answer.execution_id)
+        settled = await self._completion.complete(stored, decide)
+        if settled is None and not isinstance(outcome, NotSent):
+            log.warning("outcome.ignored", job_id=stored.job.id, answer=type(outcome).__name__)
+        elif isinstance(outcome, Finished):
+            self._poll_planner.record_reported_end(stored.job, answered_at)
+        elif settled is not None and isinstance(outcome, Accepted):
+            self._on_accepted(settled)
+        if isinstance(outcome, Accepted) and webhook and self._webhook_policy.receives_webhooks:
+            await self._make_deliveries_due(outcome.execution_id)
         return settled
 
-    async def _bring_up(self, execution_id: str) -> None:
+    async def _make_deliveries_due(self, execution_id: str) -> None:
         """A delivery that overtook the answer waits for its job: it need not wait any longer.
 
         Nothing depends on it, they are looked at again by themselves.
         """
         with contextlib.suppress(RedisError, OSError):
-            if await self._store.webhooks.bring_up(execution_id, self._clock.now()):
-                self._bells.deliveries.ring()
+            if await self._store.webhooks.make_due(execution_id, self._clock.now()):
+                self._wakeups.deliveries.notify()
 
 
-def _may_submit(job: Job, hop: str) -> bool:
-    return job.state is State.SUBMITTING and job.hop == hop and job.sent_at is None
+def _may_submit(job: Job, submit_token: str) -> bool:
+    return (
+        job.state is State.SUBMITTING and job.submit_token == submit_token and job.sent_at is None
+    )
 
 
 def _awaits(job: Job, submitted: Job) -> bool:
     """Whether a job still waits for the answer to this submit of ours."""
     active = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
-    return active and job.hop == submitted.hop
+    return active and job.submit_token == submitted.submit_token
 
 
-def _given_back(hop: str, why: str) -> Callable[[Job, float], Decision | None]:
+def _return_unsent(submit_token: str, why: str) -> Callable[[Job, float], Decision | None]:
     def decide(job: Job, now: float) -> Decision | None:
-        return _unsent(job, now, why) if _may_submit(job, hop) else None
+        return _returned_or_cancelled(job, now, why) if _may_submit(job, submit_token) else None
 
     return decide
 
 
-def _unsent(job: Job, now: float, why: str) -> Decision:
+def _returned_or_cancelled(job: Job, now: float, why: str) -> Decision:
     """Nothing of this submit left: back in line, or cancelled where a person asked for that."""
     if job.cancel_requested:
         return Decision(transitions.cancel(job, now, note="never sent"))
-    return Decision(transitions.give_back(job, now, why=why))
+    return Decision(transitions.return_to_queue(job, now, why=why))

@@ -7,47 +7,47 @@ import structlog
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
-from worker.engine.wakeups import Bell
-from worker.tasks import end, was_told_to_end
+from worker.engine.wakeups import Wakeup
+from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
-AGAIN_S: Final = 1.0
+RECONNECT_PAUSE_S: Final = 1.0
 
 
-class Listener:
+class Subscriber:
     """Rings a bell for every message of a channel. Deaf, it costs speed only: services look too."""
 
-    def __init__(self, redis: ArqRedis, channel: str, bell: Bell) -> None:
+    def __init__(self, redis: ArqRedis, channel: str, wakeup: Wakeup) -> None:
         self._redis = redis
         self._channel = channel
-        self._bell = bell
+        self._wakeup = wakeup
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
         """Start listening."""
-        self._task = asyncio.create_task(self._keep_listening(), name="listener")
+        self._task = asyncio.create_task(self._run(), name="subscriber")
 
     async def stop(self) -> None:
         """Stop listening."""
         if self._task is not None:
-            await end(self._task)
+            await cancel_and_wait(self._task)
 
-    async def _keep_listening(self) -> None:
-        while not was_told_to_end():
+    async def _run(self) -> None:
+        while not is_being_cancelled():
             try:
-                await self._listen()
+                await self._subscribe()
             except (RedisError, OSError) as error:
-                log.warning("listener.interrupted", error=type(error).__name__)
-                await asyncio.sleep(AGAIN_S)
+                log.warning("subscriber.interrupted", error=type(error).__name__)
+                await asyncio.sleep(RECONNECT_PAUSE_S)
 
-    async def _listen(self) -> None:
+    async def _subscribe(self) -> None:
         subscription = cast("Any", self._redis).pubsub(ignore_subscribe_messages=True)
         try:
             await subscription.subscribe(self._channel)
-            while not was_told_to_end():
+            while not is_being_cancelled():
                 message = await subscription.get_message(timeout=60.0)
                 if message is not None:
-                    self._bell.ring()
+                    self._wakeup.notify()
         finally:
             await subscription.aclose()

@@ -10,15 +10,15 @@ from redis.exceptions import RedisError
 
 from jobs.backoff import Backoff
 from worker.clock import Clock
-from worker.engine.wakeups import Bell
-from worker.tasks import end, was_told_to_end
+from worker.engine.wakeups import Wakeup
+from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
-RESTART: Final = Backoff(base_s=0.2, cap_s=10.0)
+RESTART_BACKOFF: Final = Backoff(base_s=0.2, cap_s=10.0)
 
 
-BREATH_S: Final = 0.02
+MIN_TICK_PAUSE_S: Final = 0.02
 """Least pause between two ticks of a service: what comes meanwhile is done together, and costs less
 the more there is."""
 
@@ -32,7 +32,7 @@ class Service(Protocol):
         ...
 
     @property
-    def bell(self) -> Bell:
+    def wakeup(self) -> Wakeup:
         """What wakes it before its pause is over."""
         ...
 
@@ -51,51 +51,51 @@ class Supervisor:
         self,
         services: Sequence[Service],
         clock: Clock,
-        breaths: Mapping[str, float] = MappingProxyType({}),
+        min_pauses_s: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.services = services
         self._clock = clock
-        self._breaths = breaths
+        self._min_pauses_s = min_pauses_s
         self._tasks: list[asyncio.Task[None]] = []
-        self._troubles: dict[str, str] = {}
+        self._failing: dict[str, str] = {}
 
     @property
-    def troubles(self) -> dict[str, str]:
+    def failing(self) -> dict[str, str]:
         """Services whose last tick raised, with the error's class."""
-        return dict(self._troubles)
+        return dict(self._failing)
 
     def start(self) -> None:
         """Start every service."""
         self._tasks = [
-            asyncio.create_task(self._keep(service), name=service.name) for service in self.services
+            asyncio.create_task(self._run(service), name=service.name) for service in self.services
         ]
 
     async def stop(self, names: Sequence[str] | None = None) -> None:
         """Stop services (all by default) and wait until they have."""
         chosen = [t for t in self._tasks if names is None or t.get_name() in names]
-        await end(*chosen)
+        await cancel_and_wait(*chosen)
 
-    async def _keep(self, service: Service) -> None:
-        failures, breath_s = 0, self._breaths.get(service.name, BREATH_S)
-        while not was_told_to_end():
+    async def _run(self, service: Service) -> None:
+        failures, breath_s = 0, self._min_pauses_s.get(service.name, MIN_TICK_PAUSE_S)
+        while not is_being_cancelled():
             try:
                 pause = await service.tick(self._clock.now())
             except Exception as error:  # noqa: BLE001 - whatever it is, the service goes on
                 failures += 1
-                pause = RESTART.wait(failures, 0.5 + self._clock.jitter() / 2)
-                self._trouble(service.name, error, pause)
+                pause = RESTART_BACKOFF.wait_s(failures, 0.5 + self._clock.jitter() / 2)
+                self._record_failure(service.name, error, pause)
                 await asyncio.sleep(pause)
                 continue
             if failures:
                 failures = 0
-                del self._troubles[service.name]
+                del self._failing[service.name]
                 log.info("service.recovered", service=service.name)
             await asyncio.sleep(breath_s)
-            await service.bell.wait(pause - breath_s)
+            await service.wakeup.wait(pause - breath_s)
 
-    def _trouble(self, name: str, error: Exception, pause: float) -> None:
-        known = self._troubles.get(name)
-        self._troubles[name] = type(error).__name__
+    def _record_failure(self, name: str, error: Exception, pause: float) -> None:
+        known = self._failing.get(name)
+        self._failing[name] = type(error).__name__
         facts = {"service": name, "error": type(error).__name__, "again_in_s": round(pause, 2)}
         if isinstance(error, (RedisError, OSError)):
             if known is None:

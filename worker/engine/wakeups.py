@@ -4,21 +4,21 @@ import asyncio
 from dataclasses import dataclass, field
 
 
-class Bell:
+class Wakeup:
     """A service waits on its bell or for its pause to end, whichever comes first."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
-    def ring(self) -> None:
+    def notify(self) -> None:
         """Wake whoever waits, or the next who will."""
         self._event.set()
 
-    async def wait(self, pause_s: float) -> None:
+    async def wait(self, timeout_s: float) -> None:
         """Return when the bell rings, at the latest after the pause."""
-        if pause_s > 0 and not self._event.is_set():
+        if timeout_s > 0 and not self._event.is_set():
             try:
-                async with asyncio.timeout(pause_s):
+                async with asyncio.timeout(timeout_s):
                     await self._event.wait()
             except TimeoutError:
                 pass
@@ -26,16 +26,16 @@ class Bell:
 
 
 @dataclass(frozen=True, slots=True)
-class Bells:
+class Wakeups:
     """The bells of one worker."""
 
-    admission: Bell = field(default_factory=Bell)
+    admission: Wakeup = field(default_factory=Wakeup)
     """Something is queued, a slot is free, or a gate opened."""
-    hops: Bell = field(default_factory=Bell)
+    arq_queue: Wakeup = field(default_factory=Wakeup)
     """There is an entry in arq's queue."""
-    timer: Bell = field(default_factory=Bell)
+    scheduler: Wakeup = field(default_factory=Wakeup)
     """Something is due sooner than the timer knew."""
-    poller: Bell = field(default_factory=Bell)
+    poller: Wakeup = field(default_factory=Wakeup)
     """A run wants to be looked at sooner than the poller knew, or a place to look is free."""
-    deliveries: Bell = field(default_factory=Bell)
+    deliveries: Wakeup = field(default_factory=Wakeup)
     """The provider delivered something, or somebody waits for what it delivered."""

@@ -10,17 +10,17 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.effects import Rules
+from jobs.effects import DecisionRules
 from jobs.lanes import Lane
-from jobs.polling.schedules import PollSchedule, SafetyNet
+from jobs.polling.schedules import PollSchedule, SafetyNetSchedule
 
 log: Final = structlog.get_logger(__name__)
 
-MISSES_MOST: Final = 3
+MAX_MISSES: Final = 3
 """Runs in a row that a poll found ended without their webhook; then polls are the usual ones."""
 
 
-class KnowsDurations(Protocol):
+class ScheduleSource(Protocol):
     """Who knows when runs of a lane are likely to end."""
 
     def schedule(self, lane: Lane) -> PollSchedule:
@@ -28,48 +28,58 @@ class KnowsDurations(Protocol):
         ...
 
 
-class Reliance:
+class WebhookPolicy:
     """Chooses the rules for a run: polls as a safety net where its webhook can be relied on."""
 
     def __init__(
-        self, rules: Rules, *, receives: bool, durations: KnowsDurations | None = None
+        self,
+        rules: DecisionRules,
+        *,
+        receives_webhooks: bool,
+        schedules: ScheduleSource | None = None,
     ) -> None:
-        self._usual = rules
-        usual = rules.schedule
-        self._sparse = replace(rules, schedule=SafetyNet(usual.min_s, usual.max_s))
-        self._durations = durations
-        self._learned: dict[Lane, Rules] = {}
+        self._default_rules = rules
+        usual = rules.poll_schedule
+        self._safety_net_rules = replace(
+            rules, poll_schedule=SafetyNetSchedule(usual.min_s, usual.max_s)
+        )
+        self._schedules = schedules
+        self._rules_by_lane: dict[Lane, DecisionRules] = {}
         self._misses: Counter[str] = Counter()
-        self.receives = receives
+        self.receives_webhooks = receives_webhooks
         """Whether deliveries can be checked at all: a secret is set."""
 
-    def rules(self, lane: Lane, *, webhook: bool, cancelling: bool = False) -> Rules:
+    def rules(self, lane: Lane, *, has_webhook: bool, is_cancelling: bool = False) -> DecisionRules:
         """The rules for a run; `webhook`: the provider said that it will tell of its end.
 
         A run that is being cancelled ends soon, whatever others took.
         """
-        if cancelling or self._durations is None:
-            learned = self._usual.schedule
+        if is_cancelling or self._schedules is None:
+            learned = self._default_rules.poll_schedule
         else:
-            learned = self._durations.schedule(lane)
-        if webhook and self.receives and self._misses[lane.account] < MISSES_MOST:
-            return self._sparse
-        return self._usual if learned is self._usual.schedule else self._with(learned, lane)
+            learned = self._schedules.schedule(lane)
+        if has_webhook and self.receives_webhooks and self._misses[lane.account] < MAX_MISSES:
+            return self._safety_net_rules
+        return (
+            self._default_rules
+            if learned is self._default_rules.poll_schedule
+            else self._with_schedule(learned, lane)
+        )
 
-    def _with(self, schedule: PollSchedule, lane: Lane) -> Rules:
+    def _with_schedule(self, schedule: PollSchedule, lane: Lane) -> DecisionRules:
         """The usual rules with a lane's own schedule, made once for each."""
-        rules = self._learned.get(lane)
-        if rules is None or rules.schedule is not schedule:
-            rules = self._learned[lane] = replace(self._usual, schedule=schedule)
+        rules = self._rules_by_lane.get(lane)
+        if rules is None or rules.poll_schedule is not schedule:
+            rules = self._rules_by_lane[lane] = replace(self._default_rules, poll_schedule=schedule)
         return rules
 
-    def came(self, account: str) -> None:
+    def record_delivery(self, account: str) -> None:
         """A delivery of the account came."""
-        if self._misses.pop(account, 0) >= MISSES_MOST:
+        if self._misses.pop(account, 0) >= MAX_MISSES:
             log.info("webhooks.resumed", account=account)
 
-    def missed(self, account: str) -> None:
+    def record_miss(self, account: str) -> None:
         """A run of the account was found ended, and its webhook had not come."""
         self._misses[account] += 1
-        if self._misses[account] == MISSES_MOST:
-            log.warning("webhooks.missed", account=account, runs=MISSES_MOST)
+        if self._misses[account] == MAX_MISSES:
+            log.warning("webhooks.missed", account=account, runs=MAX_MISSES)

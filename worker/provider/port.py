@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass, field
 
-from jobs.outcomes import Fault, PollAnswer
+from jobs.outcomes import PollOutcome, ProviderError
 
 
 @dataclass(frozen=True, slots=True)
-class QuotaSeen:
+class RateLimitSeen:
     """What an answer's rate-limit headers said of its route; a header not understood is None."""
 
     limit: int | None
@@ -18,26 +18,26 @@ class QuotaSeen:
 
 
 @dataclass(frozen=True, slots=True)
-class Trouble:
+class CallFailure:
     """A call that did not get through, or was refused; it may be made again."""
 
     why: str
-    fault: Fault | None = None
+    error: ProviderError | None = None
     """What the provider said, where it answered at all."""
 
     @property
     def http_status(self) -> int | None:
         """The answer's status; None where none came."""
-        return self.fault.http_status if self.fault else None
+        return self.error.http_status if self.error else None
 
     @property
     def retry_after_s(self) -> float | None:
         """How long the provider asks to wait, in seconds."""
-        return self.fault.retry_after_s if self.fault else None
+        return self.error.retry_after_s if self.error else None
 
 
 @dataclass(frozen=True, slots=True)
-class CancelTaken:
+class CancelAccepted:
     """A cancel was taken; only a poll or webhook says how the run ended."""
 
     status: str
@@ -45,13 +45,13 @@ class CancelTaken:
 
 
 @dataclass(frozen=True, slots=True)
-class CancelNotThere:
+class CancelNotFound:
     """A cancel was answered 404: no such execution of ours."""
 
-    fault: Fault
+    error: ProviderError
 
 
-CancelAnswer = CancelTaken | CancelNotThere | Trouble
+CancelOutcome = CancelAccepted | CancelNotFound | CallFailure
 """What a cancel can come back with."""
 
 
@@ -84,5 +84,5 @@ class WebhookEvent:
     """`execution.completed`, `execution.failed`, `execution.cancelled`, `webhook.test`, or news."""
     execution_id: str | None
     request_id: str | None
-    answer: PollAnswer | None
+    outcome: PollOutcome | None
     """What it says of the run, as a poll would; None where it speaks of no ended run."""

@@ -17,14 +17,14 @@ from worker.redis.embedded import running_url
 from worker.redis.hiredis_packer import pack_with_hiredis
 from worker.store.arq_codec import deserialize, serialize
 
-CONNECTIONS_MOST: Final = 64
+MAX_CONNECTIONS: Final = 64
 SOCKET_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 3.0
 POOL_WAIT_S: Final = 10.0
-RETRIES: Final = 8
+MAX_RETRIES: Final = 8
 BACKOFF_CAP_S: Final = 0.5
 
-SENTINEL_CONNECTIONS_MOST: Final = 1_024
+MAX_SENTINEL_CONNECTIONS: Final = 1_024
 """redis-py's Sentinel pool does not wait for a free connection, it refuses: so it must not fill."""
 
 
@@ -54,7 +54,7 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
         "socket_keepalive": True,
-        "retry": Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), RETRIES),
+        "retry": Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), MAX_RETRIES),
         "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
     }
     arq: dict[str, Any] = {
@@ -63,10 +63,10 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
         "default_queue_name": f"{settings.namespace}:queue",
     }
     if settings.sentinel is not None and url is None:
-        return _through_sentinel(settings, options, arq)
+        return _connect_through_sentinel(settings, options, arq)
     pool = cast("Any", BlockingConnectionPool).from_url(
         url or redis_url(settings),
-        max_connections=CONNECTIONS_MOST,
+        max_connections=MAX_CONNECTIONS,
         timeout=POOL_WAIT_S,
         **options,
     )
@@ -74,7 +74,7 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
     return ArqRedis(pool_or_conn=pool, **arq)
 
 
-def _through_sentinel(
+def _connect_through_sentinel(
     settings: Settings,
     options: dict[str, Any],
     arq: dict[str, Any],
@@ -91,7 +91,7 @@ def _through_sentinel(
     primary = sentinel.master_for(
         found.service,
         db=found.db,
-        max_connections=SENTINEL_CONNECTIONS_MOST,
+        max_connections=MAX_SENTINEL_CONNECTIONS,
         **login,
         **options,
     )

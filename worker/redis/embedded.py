@@ -24,12 +24,12 @@ from typing import IO, Self
 HOST = "127.0.0.1"
 URL_FILE = "redis.url"
 PORT_FILE = "redis.port"
-OLDEST = (6, 2)  # the oldest Redis the Lua scripts are written for
-READY_WITHIN_S = 120.0  # a large append-only file takes its time to load
-STOP_WITHIN_S = 10.0
-ANSWER_WITHIN_S = 1.0
-POLL_S = 0.02
-START_TRIES = 3  # another program may take a free port between the look and the start
+MIN_VERSION = (6, 2)  # the oldest Redis the Lua scripts are written for
+READY_TIMEOUT_S = 120.0  # a large append-only file takes its time to load
+STOP_TIMEOUT_S = 10.0
+REPLY_TIMEOUT_S = 1.0
+POLL_INTERVAL_S = 0.02
+MAX_START_TRIES = 3  # another program may take a free port between the look and the start
 
 _VERSION = re.compile(r"(?:Redis|Valkey) server v=(\d+)\.(\d+)")
 
@@ -53,7 +53,7 @@ def find_server() -> ServerBinary:
     """
     for path in _candidates():
         version = _version(path)
-        if version is not None and version >= OLDEST:
+        if version is not None and version >= MIN_VERSION:
             return ServerBinary(path, version)
     raise EmbeddedRedisError(
         "no Redis 6.2 or newer found: install redis-server or valkey-server, use Python 3.11 or"
@@ -104,20 +104,20 @@ class EmbeddedRedis:
     """
 
     def __init__(
-        self, state_dir: Path, *, port: int = 0, ready_within_s: float = READY_WITHIN_S
+        self, state_dir: Path, *, port: int = 0, ready_timeout_s: float = READY_TIMEOUT_S
     ) -> None:
-        self._state = state_dir.resolve()  # as the server itself names it
-        self._data = self._state / "redis"
+        self._state_dir = state_dir.resolve()  # as the server itself names it
+        self._data_dir = self._state_dir / "redis"
         self._port = port
-        self._ready_within_s = ready_within_s
-        self._owner: IO[bytes] | None = None
+        self._ready_timeout_s = ready_timeout_s
+        self._owner_lock: IO[bytes] | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._listens = 0
+        self._listen_port = 0
 
     @property
     def url(self) -> str:
         """Where it listens, as a `redis://` URL."""
-        return f"redis://{HOST}:{self._listens}/0"
+        return f"redis://{HOST}:{self._listen_port}/0"
 
     @property
     def pid(self) -> int:
@@ -133,9 +133,9 @@ class EmbeddedRedis:
     async def __aenter__(self) -> Self:
         """Start the server and wait until it has loaded its data."""
         binary = find_server()
-        self._prepare(binary)
+        self._prepare_folder(binary)
         try:
-            await self._end_orphan()
+            await self._stop_orphan()
             await self._start(binary)
         except BaseException:
             await self._stop()
@@ -157,118 +157,126 @@ class EmbeddedRedis:
 
     # --- The folder ------------------------------------------------------------------------------
 
-    def _prepare(self, binary: ServerBinary) -> None:
+    def _prepare_folder(self, binary: ServerBinary) -> None:
         try:
-            self._data.mkdir(parents=True, exist_ok=True, mode=0o700)
-            owner = (self._state / "owner.lock").open("ab")
+            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            owner = (self._state_dir / "owner.lock").open("ab")
         except OSError as error:
             raise EmbeddedRedisError(
-                f"{self._state}: cannot be written ({error.strerror}); set KNOUDS_STATE_DIR"
+                f"{self._state_dir}: cannot be written ({error.strerror}); set KNOUDS_STATE_DIR"
             ) from None
-        if not _lock(owner):
+        if not _try_lock(owner):
             owner.close()
             raise EmbeddedRedisError(
-                f"{self._state}: another knouds-worker is up on it; stop that one, or set"
+                f"{self._state_dir}: another knouds-worker is up on it; stop that one, or set"
                 " KNOUDS_STATE_DIR to another folder"
             )
-        self._owner = owner
-        if binary.version < (7, 0) and (self._data / "appendonlydir").exists():
-            self._release()
+        self._owner_lock = owner
+        if binary.version < (7, 0) and (self._data_dir / "appendonlydir").exists():
+            self._release_owner_lock()
             raise EmbeddedRedisError(
-                f"{self._data}: written by Redis 7 or newer, which {binary.path} is not; it would"
+                f"{self._data_dir}: written by Redis 7 or newer, which {binary.path} is not; it"
+                " would"
                 " start empty. Put the newer redis-server on the PATH"
             )
 
-    def _release(self) -> None:
-        if self._owner is not None:
-            self._owner.close()  # and with it the lock
-            self._owner = None
+    def _release_owner_lock(self) -> None:
+        if self._owner_lock is not None:
+            self._owner_lock.close()  # and with it the lock
+            self._owner_lock = None
 
     def _open_data_lock(self) -> IO[bytes]:
-        return (self._state / "data.lock").open("ab")
+        return (self._state_dir / "data.lock").open("ab")
 
-    def _publish(self) -> None:
+    def _write_url(self) -> None:
         """Write down the address in one step: a reader sees the old one or the new one."""
-        fresh = self._state / f"{URL_FILE}.new"
+        fresh = self._state_dir / f"{URL_FILE}.new"
         fresh.write_text(f"{self.url}\n", encoding="ascii")
-        fresh.replace(self._state / URL_FILE)
+        fresh.replace(self._state_dir / URL_FILE)
 
-    def _keep_port(self) -> None:
-        (self._state / PORT_FILE).write_text(f"{self._listens}\n", encoding="ascii")
+    def _write_port(self) -> None:
+        (self._state_dir / PORT_FILE).write_text(f"{self._listen_port}\n", encoding="ascii")
 
-    def _last_port(self) -> int:
+    def _read_port(self) -> int:
         try:
-            return int((self._state / PORT_FILE).read_text(encoding="ascii"))
+            return int((self._state_dir / PORT_FILE).read_text(encoding="ascii"))
         except (FileNotFoundError, ValueError):
             return 0
 
     def _open_log(self) -> IO[bytes]:
-        return (self._data / "server.log").open("wb")
+        return (self._data_dir / "server.log").open("wb")
 
-    def _log(self) -> str:
-        return (self._data / "server.log").read_text(errors="replace").strip()
+    def _read_log(self) -> str:
+        return (self._data_dir / "server.log").read_text(errors="replace").strip()
 
     # --- The server ------------------------------------------------------------------------------
 
-    async def _end_orphan(self) -> None:
+    async def _stop_orphan(self) -> None:
         """Shut down a server whose starter was killed: it still holds the data."""
         with self._open_data_lock() as probe:
 
             async def is_gone() -> bool:
-                return _lock(probe) or await self._ask_orphan()
+                return _try_lock(probe) or await self._request_orphan_shutdown()
 
-            if not await _until(is_gone, STOP_WITHIN_S):
+            if not await _wait_until(is_gone, STOP_TIMEOUT_S):
                 raise EmbeddedRedisError(
-                    f"{self._data}: a Redis server of an earlier run still holds it and does not"
+                    f"{self._data_dir}: a Redis server of an earlier run still holds it and does"
+                    " not"
                     " answer; end that process, or set KNOUDS_STATE_DIR to another folder"
                 )
 
-    async def _ask_orphan(self) -> bool:
+    async def _request_orphan_shutdown(self) -> bool:
         """Ask it to end, if it is there to be asked. False: only the lock tells that it is gone."""
-        port = self._last_port()
+        port = self._read_port()
         with contextlib.suppress(OSError, ValueError):
-            if await _serves(port, self._data):
-                await _ask(port, "SHUTDOWN NOSAVE", lines=1)
+            if await _serves_folder(port, self._data_dir):
+                await _send_command(port, "SHUTDOWN NOSAVE", lines=1)
         return False
 
     async def _start(self, binary: ServerBinary) -> None:
-        last = self._port or self._last_port()
-        for port in (last, *(0 for _ in range(START_TRIES - 1))):
+        last = self._port or self._read_port()
+        for port in (last, *(0 for _ in range(MAX_START_TRIES - 1))):
             await self._spawn(binary, self._port or _free_port(port))
-            if await _until(self._is_settled, self._ready_within_s) and not self._has_ended():
-                self._publish()
+            if (
+                await _wait_until(self._is_ready_or_ended, self._ready_timeout_s)
+                and not self._has_ended()
+            ):
+                self._write_url()
                 return
             if not self._has_ended():
                 raise EmbeddedRedisError(
-                    f"the embedded Redis was not ready within {self._ready_within_s:g} s;"
-                    f" see {self._data / 'server.log'}"
+                    f"the embedded Redis was not ready within {self._ready_timeout_s:g} s;"
+                    f" see {self._data_dir / 'server.log'}"
                 )
-            if self._port or "Address already in use" not in self._log():
+            if self._port or "Address already in use" not in self._read_log():
                 break
         raise EmbeddedRedisError(
-            f"the embedded Redis did not start: {self._log().rpartition(chr(10))[2] or 'no reason'}"
+            "the embedded Redis did not start: "
+            f"{self._read_log().rpartition(chr(10))[2] or 'no reason'}"
         )
 
     def _has_ended(self) -> bool:
         return self._child.returncode is not None
 
-    async def _is_settled(self) -> bool:
+    async def _is_ready_or_ended(self) -> bool:
         """Tell whether our server has ended, or answers with its data loaded."""
         if self._has_ended():
             return True
         with contextlib.suppress(OSError, ValueError):  # refused until it listens
-            if await _ask(self._listens, "PING", lines=1) == [b"+PONG"]:  # an error while it loads
-                return await _serves(self._listens, self._data)
+            if await _send_command(self._listen_port, "PING", lines=1) == [
+                b"+PONG"
+            ]:  # an error while it loads
+                return await _serves_folder(self._listen_port, self._data_dir)
         return False
 
     async def _spawn(self, binary: ServerBinary, port: int) -> None:
-        self._listens = port
-        self._keep_port()  # first: should we be killed, the next start must find the server
+        self._listen_port = port
+        self._write_port()  # first: should we be killed, the next start must find the server
         with self._open_data_lock() as lock, self._open_log() as log:
-            if not _lock(lock):
-                raise EmbeddedRedisError(f"{self._data}: another Redis server holds it")
+            if not _try_lock(lock):
+                raise EmbeddedRedisError(f"{self._data_dir}: another Redis server holds it")
             self._process = await asyncio.create_subprocess_exec(
-                *_command(binary.path, self._data, port),
+                *_command(binary.path, self._data_dir, port),
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
@@ -285,7 +293,7 @@ class EmbeddedRedis:
                     process.send_signal(signal.SIGCONT)  # a stopped process hears no SIGTERM
                     process.terminate()
                 try:
-                    await asyncio.wait_for(process.wait(), STOP_WITHIN_S)
+                    await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
                 finally:
                     with contextlib.suppress(ProcessLookupError):
                         process.kill()  # nothing to do where it has ended
@@ -294,8 +302,8 @@ class EmbeddedRedis:
             pass  # it was killed; with every write on disk nothing is lost
         finally:
             if self._process is not None:
-                (self._state / URL_FILE).unlink(missing_ok=True)
-            self._release()
+                (self._state_dir / URL_FILE).unlink(missing_ok=True)
+            self._release_owner_lock()
 
 
 def _command(binary: Path, data: Path, port: int) -> list[str]:
@@ -319,19 +327,19 @@ def _command(binary: Path, data: Path, port: int) -> list[str]:
     ]
 
 
-async def _serves(port: int, data: Path) -> bool:
+async def _serves_folder(port: int, data: Path) -> bool:
     """Tell whether what answers there is the server of this folder."""
-    return (await _ask(port, "CONFIG GET dir", lines=5))[-1] == os.fsencode(data)
+    return (await _send_command(port, "CONFIG GET dir", lines=5))[-1] == os.fsencode(data)
 
 
-async def _ask(port: int, command: str, *, lines: int) -> list[bytes]:
+async def _send_command(port: int, command: str, *, lines: int) -> list[bytes]:
     """Send one inline command and read that many lines.
 
     OSError where nobody answers, ValueError where what answers is no Redis.
 
     Spoken by hand because a client would log in, retry and pool, and this is not yet a Redis.
     """
-    async with asyncio.timeout(ANSWER_WITHIN_S):
+    async with asyncio.timeout(REPLY_TIMEOUT_S):
         reader, writer = await asyncio.open_connection(HOST, port)
         try:
             writer.write(f"{command}\r\n".encode("ascii"))
@@ -340,18 +348,18 @@ async def _ask(port: int, command: str, *, lines: int) -> list[bytes]:
             writer.close()
 
 
-async def _until(is_true: Callable[[], Awaitable[bool]], within_s: float) -> bool:
+async def _wait_until(condition: Callable[[], Awaitable[bool]], timeout_s: float) -> bool:
     """Ask again and again until it is true; False when time is up."""
     clock = asyncio.get_running_loop().time
-    deadline = clock() + within_s
-    while not await is_true():
+    deadline = clock() + timeout_s
+    while not await condition():
         if clock() >= deadline:
             return False
-        await asyncio.sleep(POLL_S)
+        await asyncio.sleep(POLL_INTERVAL_S)
     return True
 
 
-def _lock(file: IO[bytes]) -> bool:
+def _try_lock(file: IO[bytes]) -> bool:
     """Take the exclusive lock of an open file, which ends with its last open copy."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -15,7 +15,7 @@ class _Pool(Protocol):
     connection_class: type[Any]
 
 
-class _Packed:
+class _HiredisPacking:
     """What a connection packs with."""
 
     def pack_command(self, *args: Any) -> list[bytes]:
@@ -31,4 +31,4 @@ def pack_with_hiredis(pool: Any) -> None:
         return
     known = cast("_Pool", pool)
     made = known.connection_class
-    known.connection_class = type(f"Packed{made.__name__}", (_Packed, made), {})
+    known.connection_class = type(f"Packed{made.__name__}", (_HiredisPacking, made), {})

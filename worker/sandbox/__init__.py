@@ -5,16 +5,16 @@ the options of `inputs.sandbox`. It shares no code with the worker: a stand-in t
 share its mistakes.
 """
 
-from worker.sandbox.clock import Clock, SettableClock, SystemClock
+from worker.sandbox.clock import SandboxClock, SandboxSystemClock, SettableClock
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
 from worker.sandbox.http.app import create_app, running
 
 __all__ = [
     "DEFAULT_KEY",
-    "Clock",
+    "SandboxClock",
     "SandboxConfig",
+    "SandboxSystemClock",
     "SettableClock",
-    "SystemClock",
     "create_app",
     "running",
 ]

@@ -8,7 +8,7 @@ import time
 from typing import Protocol
 
 
-class Clock(Protocol):
+class SandboxClock(Protocol):
     """What the sandbox asks of time. Unit: seconds since the epoch."""
 
     def now(self) -> float:
@@ -20,7 +20,7 @@ class Clock(Protocol):
         ...
 
 
-class SystemClock:
+class SandboxSystemClock:
     """Wall time that never steps back: the monotonic clock, anchored at construction."""
 
     __slots__ = ("_anchor",)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 DEFAULT_KEY = "knouds_live_sandbox"
 """The key that works out of the box: Business tier, every capability."""
 
-SECRET_LENGTH = range(16, 257)
+SECRET_LENGTHS = range(16, 257)
 """Length of a webhook secret, from the provider's page on webhooks."""
 
 
@@ -46,5 +46,5 @@ class SandboxConfig:
             raise ValueError("speed must be above 0")
         if self.window_s <= 0:
             raise ValueError("window_s must be above 0")
-        if len(self.webhook_secret) not in SECRET_LENGTH:
+        if len(self.webhook_secret) not in SECRET_LENGTHS:
             raise ValueError("webhook_secret must have 16 to 256 characters")

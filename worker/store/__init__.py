@@ -4,24 +4,24 @@ from dataclasses import dataclass
 
 from arq import ArqRedis
 
-from worker.store.audit import Audit
+from worker.store.audit import AuditLog
 from worker.store.client import Client
 from worker.store.durations import DurationStore
 from worker.store.events import EventLog
-from worker.store.holds import GateStore
+from worker.store.holds import HoldStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.lanes import LaneStore
-from worker.store.metrics.buffer import Tally
+from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.counters import Counters
 from worker.store.metrics.series import Series
-from worker.store.rate_limits import QuotaStore
+from worker.store.rate_limits import RateLimitStore
 from worker.store.read.batches import BatchStore
-from worker.store.read.queries import Queries
+from worker.store.read.queries import JobQueries
 from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
 from worker.store.webhooks import WebhookStore
-from worker.store.workers import Fleet
+from worker.store.workers import WorkerStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +31,18 @@ class Store:
     client: Client
     keys: Keys
     jobs: JobStore
-    gates: GateStore
+    holds: HoldStore
     lanes: LaneStore
-    fleet: Fleet
-    queries: Queries
+    workers: WorkerStore
+    queries: JobQueries
     batches: BatchStore
-    quota: QuotaStore
-    audit: Audit
+    rate_limits: RateLimitStore
+    audit: AuditLog
     webhooks: WebhookStore
     durations: DurationStore
     sessions: SessionStore
     events: EventLog
-    tally: Tally
+    metrics: MetricsBuffer
     counters: Counters
     series: Series
 
@@ -51,24 +51,24 @@ def open_store(redis: ArqRedis, namespace: str) -> Store:
     """Put the parts of a store together over one connection pool."""
     client, keys = Client(redis), Keys(namespace)
     scripts = Scripts(client)
-    tally, series = Tally(), Series(client, keys)
+    tally, series = MetricsBuffer(), Series(client, keys)
     jobs = JobStore(client, keys, scripts, tally)
     return Store(
         client=client,
         keys=keys,
         jobs=jobs,
-        gates=GateStore(client, keys, scripts),
+        holds=HoldStore(client, keys, scripts),
         lanes=LaneStore(client, keys, scripts),
-        fleet=Fleet(client, keys),
-        quota=QuotaStore(client, keys, scripts),
-        queries=Queries(client, keys, scripts, jobs),
+        workers=WorkerStore(client, keys),
+        rate_limits=RateLimitStore(client, keys, scripts),
+        queries=JobQueries(client, keys, scripts, jobs),
         batches=BatchStore(client, keys, scripts, jobs),
-        audit=Audit(client, keys),
+        audit=AuditLog(client, keys),
         webhooks=WebhookStore(client, keys, scripts),
         durations=DurationStore(client, keys),
         sessions=SessionStore(client, keys),
         events=EventLog(client, keys),
-        tally=tally,
+        metrics=tally,
         counters=Counters(client, keys, tally, series),
         series=series,
     )

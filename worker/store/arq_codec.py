@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from jobs import functions
-from worker.store.codec import BROKEN, encode
+from worker.store.codec import DECODE_ERRORS, encode
 
 FUNCTIONS: Final = {
     function.__name__: function
@@ -24,7 +24,7 @@ FUNCTIONS: Final = {
 }
 """Every function of the arq queue, by the name it is enqueued under."""
 
-SHOWN_MOST: Final = 100_000
+MAX_KEPT_CHARS: Final = 100_000
 """Characters of an unreadable entry that are kept."""
 
 
@@ -33,7 +33,7 @@ def serialize(entry: Mapping[str, Any]) -> bytes:
     return encode(entry)
 
 
-class Entry(msgspec.Struct, kw_only=True):
+class ArqEntry(msgspec.Struct, kw_only=True):
     """An entry as arq writes it: function, arguments, keyword arguments, try, time in ms."""
 
     f: str
@@ -43,17 +43,17 @@ class Entry(msgspec.Struct, kw_only=True):
     et: int
 
 
-_entry: Final = msgspec.json.Decoder(Entry)
+_entry_decoder: Final = msgspec.json.Decoder(ArqEntry)
 
 
 def deserialize(data: bytes) -> dict[str, Any]:
     """Read an entry, or make a call of `quarantine` of it."""
     try:
-        entry = _entry.decode(data)
-        wrong = _what_is_wrong(entry)
+        entry = _entry_decoder.decode(data)
+        wrong = _invalid_because(entry)
     except msgspec.ValidationError as error:
         entry, wrong = _quarantine(data, f"it is not an arq entry: {error}"), ""
-    except BROKEN:
+    except DECODE_ERRORS:
         why = "it is not JSON (use a JSON serializer on the arq pool, not pickle)"
         entry, wrong = _quarantine(data, why), ""
     if wrong:
@@ -61,12 +61,12 @@ def deserialize(data: bytes) -> dict[str, Any]:
     return msgspec.structs.asdict(entry)
 
 
-def _quarantine(data: bytes, why: str) -> Entry:
-    text = data.decode("utf-8", "backslashreplace")[:SHOWN_MOST]
-    return Entry(f=functions.quarantine.__name__, a=[text, why], k={}, t=None, et=0)
+def _quarantine(data: bytes, why: str) -> ArqEntry:
+    text = data.decode("utf-8", "backslashreplace")[:MAX_KEPT_CHARS]
+    return ArqEntry(f=functions.quarantine.__name__, a=[text, why], k={}, t=None, et=0)
 
 
-def _what_is_wrong(entry: Entry) -> str:
+def _invalid_because(entry: ArqEntry) -> str:
     """Why arq could not call what an entry names; empty when it can."""
     match entry.f:
         case "run_model" | "run_workflow":
@@ -75,25 +75,25 @@ def _what_is_wrong(entry: Entry) -> str:
             fits = fits and "ctx" not in entry.k
             return "" if fits else f"{entry.f} takes a target and inputs"
         case "submit":
-            fits = len(entry.a) > 0 and len(entry.a) % 2 == 0 and _only_texts(entry)
+            fits = len(entry.a) > 0 and len(entry.a) % 2 == 0 and _has_only_strings(entry)
             return "" if fits else "submit takes pairs of strings"
         case "quarantine":
-            fits = len(entry.a) == 2 and _only_texts(entry)  # noqa: PLR2004
+            fits = len(entry.a) == 2 and _has_only_strings(entry)  # noqa: PLR2004
             return "" if fits else "quarantine takes two strings"
         case _:
             return f"no function is called {entry.f!r}: use run_model or run_workflow"
 
 
-def _only_texts(entry: Entry) -> bool:
+def _has_only_strings(entry: ArqEntry) -> bool:
     return not entry.k and all(isinstance(arg, str) for arg in entry.a)
 
 
-def submit_entry(hops: Sequence[tuple[str, str]], now: float) -> tuple[str, bytes]:
+def submit_entry(submits: Sequence[tuple[str, str]], now: float) -> tuple[str, bytes]:
     """The arq id and payload of submit hops that were admitted together: ids only.
 
     The id is `<job>:<hop>` of the first: unique, since every admission makes hops of its own.
     """
     name = functions.submit.__name__
-    args = [text for hop in hops for text in hop]
-    entry = Entry(f=name, a=args, k={}, t=None, et=int(now * 1000))
-    return ":".join(hops[0]), encode(entry)
+    args = [text for hop in submits for text in hop]
+    entry = ArqEntry(f=name, a=args, k={}, t=None, et=int(now * 1000))
+    return ":".join(submits[0]), encode(entry)

@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.effects import Looks
+from jobs.effects import PollHistory
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job
 
@@ -12,10 +12,10 @@ _encoder: Final = msgspec.json.Encoder()
 _job: Final = msgspec.json.Decoder(Job)
 _hold: Final = msgspec.json.Decoder(Hold)
 _cool_down: Final = msgspec.json.Decoder(CoolDown)
-_position: Final = msgspec.json.Decoder(tuple[str, float, str])
+_cursor: Final = msgspec.json.Decoder(tuple[str, float, str])
 _any: Final = msgspec.json.Decoder()
 
-BROKEN: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
+DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 """What decoding raises on bytes that are not what they should be."""
 
 
@@ -44,23 +44,23 @@ def decode_cool_down(data: bytes) -> CoolDown:
     return _cool_down.decode(data)
 
 
-def decode_position(data: bytes) -> tuple[str, float, str]:
+def decode_cursor(data: bytes) -> tuple[str, float, str]:
     """Read where a list stopped: index, score, member; raises one of `BROKEN`."""
-    return _position.decode(data)
+    return _cursor.decode(data)
 
 
-def encode_looks(attempt: int, looks: Looks) -> str:
+def encode_poll_history(attempt: int, history: PollHistory) -> str:
     """Write looks with the attempt they belong to."""
-    seen = "" if looks.running_at is None else f":{looks.running_at:.3f}"
-    return f"{attempt}:{looks.polls}:{looks.troubles}:{looks.missing}{seen}"
+    seen = "" if history.last_running_at is None else f":{history.last_running_at:.3f}"
+    return f"{attempt}:{history.polls}:{history.failures_in_row}:{history.missing_in_row}{seen}"
 
 
-def decode_looks(data: bytes | None, attempt: int) -> Looks:
+def decode_poll_history(data: bytes | None, attempt: int) -> PollHistory:
     """Read the looks of an attempt; those of an earlier one do not count."""
     try:
         number, polls, troubles, missing, *seen = (data or b"").split(b":")
         running_at = float(seen[0]) if seen else None
-        looks = Looks(int(polls), int(troubles), int(missing), running_at)
-        return looks if int(number) == attempt else Looks()
+        looks = PollHistory(int(polls), int(troubles), int(missing), running_at)
+        return looks if int(number) == attempt else PollHistory()
     except ValueError:  # nothing there, or nothing of ours: they start anew
-        return Looks()
+        return PollHistory()

@@ -8,10 +8,10 @@ from typing import Final
 
 import msgspec
 
-from jobs.indexes import Index, entries, moving
+from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
-from jobs.states import AT_REST, State
+from jobs.states import SETTLED_OR_PARKED, State
 from worker.store.client import Argument
 from worker.store.codec import encode
 from worker.store.keys import Keys
@@ -20,11 +20,11 @@ _PROCESS: Final = secrets.token_hex(4)
 _count: Final = itertools.count()
 """With the process's own token they make every revision unlike any other."""
 
-EVENTS_KEPT: Final = 2_000
+MAX_EVENT_ENTRIES: Final = 2_000
 """Entries of the stream of transitions, about; each has the transitions of one call, up to 128."""
 
 
-class Transition(
+class TransitionEvent(
     msgspec.Struct, frozen=True, omit_defaults=True, rename={"before": "from", "after": "to"}
 ):
     """A job came from one state into another, as it stands in the stream of events."""
@@ -40,7 +40,7 @@ class Transition(
     """The code of its reason, where it has one."""
 
 
-class Stored(msgspec.Struct, frozen=True, gc=False):
+class VersionedJob(msgspec.Struct, frozen=True, gc=False):
     """A job as it was read, with the revision that a write of it must still find."""
 
     job: Job
@@ -53,7 +53,7 @@ class Limit:
 
     kind: Index
     name: str
-    most: int
+    max_members: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,19 +67,19 @@ class WakeUp:
 
 
 @dataclass(frozen=True, slots=True)
-class Act:
+class NewAuditEntry:
     """A line of the audit."""
 
     at: float
     by: str
-    act: str
+    action: str
     on: str
     note: str
     jobs: int
 
 
 @dataclass(frozen=True, slots=True)
-class Extra:
+class SideWrites:
     """What a change writes beside the record."""
 
     inputs: bytes | None = field(default=None, repr=False)
@@ -87,14 +87,14 @@ class Extra:
     limits: tuple[Limit, ...] = ()
     unreadable: bytes | None = field(default=None, repr=False)
     """The text of a record that nobody could read, kept beside the one that replaces it."""
-    act: Act | None = None
+    audit_entry: NewAuditEntry | None = None
     """The act of a person that this is: on record in the same step."""
 
 
-NOTHING = Extra()
+NO_SIDE_WRITES = SideWrites()
 
 
-Operation = tuple[str, str, *tuple[Argument, ...]]
+CommitOperation = tuple[str, str, *tuple[Argument, ...]]
 """A letter of `commit.lua`'s grammar, a key, and the letter's arguments."""
 
 
@@ -111,7 +111,7 @@ class Change:
         self.rev = ""
         self.record = b""
         self.fields: list[Argument] = []
-        self.ops: list[Operation] = []
+        self.ops: list[CommitOperation] = []
 
     @property
     def expected(self) -> str | bytes:
@@ -123,34 +123,38 @@ class Change:
         """About how many bytes are written."""
         return len(self.record) + sum(len(f) for f in self.fields if isinstance(f, bytes))
 
-    def write(self, old: Job | None, new: Job, extra: Extra, *, age: int = 0) -> "Change":
+    def write(
+        self, old: Job | None, new: Job, side_writes: SideWrites, *, min_version: int = 0
+    ) -> "Change":
         """Write `new` where `old` is expected, and every entry that differs between them.
 
         The revision counts up from the one expected, or from `age` where that is more.
         """
-        self.rev = f"{1 + max(age_of(self._expected), age)}.{_PROCESS}{next(_count):x}"
+        self.rev = f"{1 + max(version_of(self._expected), min_version)}.{_PROCESS}{next(_count):x}"
         self.record = encode(new)
         for name in ("inputs", "result", "unreadable"):
-            if (value := getattr(extra, name)) is not None:
+            if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]
-        for limit in extra.limits:
-            self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.most))
-        if (act := extra.act) is not None:
-            line = (act.at, act.by, act.act, act.on, act.note, act.jobs)
+        for limit in side_writes.limits:
+            self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
+        if (act := side_writes.audit_entry) is not None:
+            line = (act.at, act.by, act.action, act.on, act.note, act.jobs)
             self.ops.append(("L", self._names.audit, *line))
         self._move_entries(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
-        elif new.state in AT_REST:
-            self.ops.append(("P", self._names.rested, new.id))
+        elif new.state in SETTLED_OR_PARKED:
+            self.ops.append(("P", self._names.settled, new.id))
         if old is None or old.state is not new.state:
-            self.ops.append(("E", self._names.events, EVENTS_KEPT, encode(_transition(old, new))))
+            self.ops.append(
+                ("E", self._names.events, MAX_EVENT_ENTRIES, encode(_transition_event(old, new)))
+            )
         return self
 
     def delete(self, old: Job) -> "Change":
         """Delete a job and every entry it has."""
         for kind, name, _ in entries(old):
-            self._leave(kind, name, old.id)
+            self._remove_entry(kind, name, old.id)
         return self
 
     def wake(self, entry: WakeUp) -> "Change":
@@ -161,7 +165,7 @@ class Change:
         return self
 
     def _move_entries(self, old: Job | None, new: Job) -> None:
-        old_entries, new_entries = ((), entries(new)) if old is None else moving(old, new)
+        old_entries, new_entries = ((), entries(new)) if old is None else changed_entries(old, new)
         before = {(e.kind, e.name): e.score for e in old_entries}
         for kind, name, at in new_entries:
             score = before.pop((kind, name), None)
@@ -171,12 +175,12 @@ class Change:
             if score is None:
                 self._register(kind, name, new)
         for kind, name in before:
-            self._leave(kind, name, new.id)
+            self._remove_entry(kind, name, new.id)
 
-    def _leave(self, kind: Index, name: str, job_id: str) -> None:
+    def _remove_entry(self, kind: Index, name: str, job_id: str) -> None:
         self.ops.append(("R", self._names.index(kind, name), job_id))
         if kind is Index.INFLIGHT:
-            self.ops.append(("D", self._names.looks, job_id))
+            self.ops.append(("D", self._names.polls, job_id))
 
     def _register(self, kind: Index, name: str, new: Job) -> None:
         if kind is Index.LANE:
@@ -201,40 +205,40 @@ def assemble(changes: Sequence[Change]) -> tuple[list[str], list[Argument]]:
     return list(numbers), args
 
 
-def _transition(old: Job | None, new: Job) -> Transition:
+def _transition_event(old: Job | None, new: Job) -> TransitionEvent:
     code = new.reason.code if new.reason is not None else None
     before = old.state if old is not None else None
-    return Transition(new.id, str(new.lane), before, new.state, new.updated_at, code)
+    return TransitionEvent(new.id, str(new.lane), before, new.state, new.updated_at, code)
 
 
-def age_of(rev: str | bytes) -> int:
+def version_of(rev: str | bytes) -> int:
     """How many versions a job has had, from its revision; an unreadable one counts as none."""
     text = rev if isinstance(rev, str) else rev.decode("ascii", "replace")
     count = text.partition(".")[0]
     return int(count) if count.isdecimal() else 0
 
 
-def lane_cap(lane: Lane, most: int) -> Limit:
+def lane_cap(lane: Lane, max_active: int) -> Limit:
     """The precondition of a lane's concurrency cap."""
-    return Limit(Index.ACTIVE, str(lane), most)
+    return Limit(Index.ACTIVE, str(lane), max_active)
 
 
-def gate_step(hold_id: str, most: int) -> Limit:
+def canary_limit(hold_id: str, max_submits: int) -> Limit:
     """The precondition of an opening hold: so many submits under way at once."""
-    return Limit(Index.GATE, hold_id, most)
+    return Limit(Index.GATE, hold_id, max_submits)
 
 
 __all__: Sequence[str] = (
-    "NOTHING",
-    "Act",
+    "NO_SIDE_WRITES",
     "Change",
-    "Extra",
     "Limit",
-    "Stored",
-    "Transition",
+    "NewAuditEntry",
+    "SideWrites",
+    "TransitionEvent",
+    "VersionedJob",
     "WakeUp",
-    "age_of",
     "assemble",
-    "gate_step",
+    "canary_limit",
     "lane_cap",
+    "version_of",
 )

@@ -4,18 +4,18 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from jobs.lanes import Lane
-from jobs.polling.samples import KEPT, Seen, merged
+from jobs.polling.samples import MAX_SAMPLES, DurationSample, merge_samples
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
 
-FORGET_S: Final = 30 * 86_400
+RETENTION_S: Final = 30 * 86_400
 """A target of which no run ended for so long is forgotten."""
 
-Target = str
+TargetName = str
 """`kind/target`, as `model/gpt-image-2`: how long a run takes does not depend on the account."""
 
 
-def target_of(lane: Lane) -> Target:
+def target_of(lane: Lane) -> TargetName:
     """The target of a lane."""
     return f"{lane.kind}/{lane.target}"
 
@@ -28,30 +28,32 @@ class DurationStore:
         self._keys = keys
 
     async def exchange(
-        self, seen: Mapping[Target, Sequence[Seen]], wanted: Sequence[Target]
-    ) -> dict[Target, list[bytes]]:
+        self, samples: Mapping[TargetName, Sequence[DurationSample]], targets: Sequence[TargetName]
+    ) -> dict[TargetName, list[bytes]]:
         """Add runs and read sketches, those runs included, in one round trip.
 
         Sketches come as they lie in Redis: one that is the same as before need not be read again.
         """
-        writes = [command for target, runs in seen.items() for command in self._add(target, runs)]
-        reads: list[Command] = [("LRANGE", self._keys.durations(t), 0, -1) for t in wanted]
+        writes = [
+            command for target, runs in samples.items() for command in self._add(target, runs)
+        ]
+        reads: list[Command] = [("LRANGE", self._keys.durations(t), 0, -1) for t in targets]
         replies = await self._client.many([*writes, *reads])
-        return dict(zip(wanted, replies[len(writes) :], strict=True))
+        return dict(zip(targets, replies[len(writes) :], strict=True))
 
-    async def read(self, wanted: Sequence[Target]) -> dict[Target, list[bytes]]:
+    async def read(self, targets: Sequence[TargetName]) -> dict[TargetName, list[bytes]]:
         """Read sketches in one round trip."""
-        return await self.exchange({}, wanted)
+        return await self.exchange({}, targets)
 
-    def _add(self, target: Target, runs: Sequence[Seen]) -> list[Command]:
+    def _add(self, target: TargetName, samples: Sequence[DurationSample]) -> list[Command]:
         key = self._keys.durations(target)
         return [
-            ("LPUSH", key, *(str(run) for run in runs)),
-            ("LTRIM", key, 0, KEPT - 1),
-            ("EXPIRE", key, FORGET_S),
+            ("LPUSH", key, *(str(run) for run in samples)),
+            ("LTRIM", key, 0, MAX_SAMPLES - 1),
+            ("EXPIRE", key, RETENTION_S),
         ]
 
 
-def decode_sketch(rows: Sequence[bytes]) -> list[Seen]:
+def decode_sketch(rows: Sequence[bytes]) -> list[DurationSample]:
     """The runs of a sketch, the oldest first; what is none of ours is passed over."""
-    return merged(run for row in rows if (run := Seen.parse(row)) is not None)
+    return merge_samples(run for row in rows if (run := DurationSample.parse(row)) is not None)

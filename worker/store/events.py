@@ -7,26 +7,26 @@ from typing import Any, Final
 import msgspec
 
 from worker.store.client import Client
-from worker.store.codec import BROKEN
-from worker.store.commit import Transition
+from worker.store.codec import DECODE_ERRORS
+from worker.store.commit import TransitionEvent
 from worker.store.keys import Keys
 
 START: Final = "0-0"
 """Before everything."""
 
-_transition: Final = msgspec.json.Decoder(Transition)
+_transition: Final = msgspec.json.Decoder(TransitionEvent)
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EventEntry:
     """What was written in one step: ids of entries grow."""
 
     id: str
-    transitions: tuple[Transition, ...]
+    transitions: tuple[TransitionEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Extent:
+class StreamExtent:
     """What the stream holds now: ids of the first and the last entry, `0-0` where there is none."""
 
     first: str
@@ -34,7 +34,7 @@ class Extent:
 
     def has_all_after(self, entry_id: str) -> bool:
         """Whether nothing that came after an entry was trimmed away, or lost with the stream."""
-        return order(self.first) <= order(entry_id) <= order(self.last)
+        return entry_id_parts(self.first) <= entry_id_parts(entry_id) <= entry_id_parts(self.last)
 
 
 class EventLog:
@@ -44,7 +44,7 @@ class EventLog:
         self._client = client
         self._keys = keys
 
-    async def extent(self) -> Extent:
+    async def extent(self) -> StreamExtent:
         """Where it begins and ends."""
         first, last = await self._client.many(
             [
@@ -53,10 +53,12 @@ class EventLog:
             ]
         )
         if not first or not last:
-            return Extent(START, START)
-        return Extent(first[0][0].decode(), last[0][0].decode())
+            return StreamExtent(START, START)
+        return StreamExtent(first[0][0].decode(), last[0][0].decode())
 
-    async def after(self, entry_id: str, count: int, wait_ms: int | None = None) -> list[Entry]:
+    async def after(
+        self, entry_id: str, count: int, wait_ms: int | None = None
+    ) -> list[EventEntry]:
         """The next entries behind one; with `wait_ms`, as soon as there is one, if it comes."""
         # Two words as the command's name: what redis-py makes of `XREAD` itself is a dict for each
         # entry, and an entry has the same field many times.
@@ -67,10 +69,10 @@ class EventLog:
         if not reply:
             return []
         ((_, entries),) = reply
-        return [Entry(name.decode(), _read(fields)) for name, fields in entries]
+        return [EventEntry(name.decode(), _decode_transitions(fields)) for name, fields in entries]
 
 
-def order(entry_id: str) -> tuple[int, int]:
+def entry_id_parts(entry_id: str) -> tuple[int, int]:
     """An id as numbers, which compare as ids do; raises ValueError where it is none."""
     milliseconds, _, number = entry_id.partition("-")
     if not (milliseconds.isdecimal() and (number or "0").isdecimal()):
@@ -78,11 +80,11 @@ def order(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number or "0")
 
 
-def _read(fields: Sequence[bytes]) -> tuple[Transition, ...]:
-    found: list[Transition] = []
+def _decode_transitions(fields: Sequence[bytes]) -> tuple[TransitionEvent, ...]:
+    found: list[TransitionEvent] = []
     for data in fields[1::2]:
         try:
             found.append(_transition.decode(data))
-        except BROKEN:
+        except DECODE_ERRORS:
             continue
     return tuple(found)

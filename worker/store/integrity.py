@@ -13,26 +13,26 @@ from redis.exceptions import ResponseError
 from jobs.indexes import Index
 from jobs.job import Job
 from worker.store.client import Argument, Client, Command
-from worker.store.codec import BROKEN, decode_job
+from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
-PAGE: Final = 1_000
+PAGE_SIZE: Final = 1_000
 """Keys or members asked for at a time, and most commands of a pipeline."""
 
-RECORDS: Final = 500
+RECORD_PAGE_SIZE: Final = 500
 """Records read at a time: they are the large ones."""
 
-LOOKS: Final = 50
+MAX_TRANSACTION_JOBS: Final = 50
 """Jobs looked at in one transaction."""
 
-SINGLE: Final = (Index.DUE, Index.PASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
+UNNAMED_INDEXES: Final = (Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
 """Indexes that are one set; the others are one set a name."""
 
-SMALL: Final = 100
+SMALL_SET_SIZE: Final = 100
 """Members of a set that is read together with others."""
 
-_KINDS: Final = {kind.value: kind for kind in Index}
+_INDEX_BY_VALUE: Final = {kind.value: kind for kind in Index}
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +43,14 @@ class Record:
     exists: bool
     rev: str = ""
     job: Job | None = None
-    fault: str = ""
+    unreadable_reason: str = ""
     """Why nobody can read it."""
-    garbled: bool = False
+    is_malformed: bool = False
     """It has everything, but the text is no record: reading it through the API buries it."""
 
 
 @dataclass(frozen=True, slots=True)
-class Look:
+class RecordWithScores:
     """A record and some of its places, read in one atomic step."""
 
     record: Record
@@ -58,21 +58,21 @@ class Look:
     """Key → the job's score there, None where it is not; keys that cannot be read are left out."""
 
 
-Operation = tuple[str, str, float, str]
+RepairOperation = tuple[str, str, float, str]
 """One of `mend.lua`: letter, key, score (ignored for a removal), member."""
 
 
 @dataclass(frozen=True, slots=True)
-class Mend:
+class RepairStep:
     """A step of `mend.lua`."""
 
-    watched: str
-    expected: str
+    watched_key: str
+    expected_rev: str
     """A revision, or `""`: `watched` must not exist, or `"*"`: it must."""
-    operations: tuple[Operation, ...]
+    operations: tuple[RepairOperation, ...]
 
 
-class Sizes(NamedTuple):
+class IndexSizes(NamedTuple):
     """Sizes of sorted sets, and the names on the registers; what cannot be read is left out."""
 
     counts: Mapping[str, int]
@@ -80,7 +80,7 @@ class Sizes(NamedTuple):
     groups: Sequence[str] | None
 
 
-class Ledger:
+class IntegrityReader:
     """Reads of a census, and its one write."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
@@ -98,26 +98,26 @@ class Ledger:
     def index_of(self, key: str) -> tuple[Index, str] | None:
         """The index and the name of an index's key; None for another key."""
         word, _, name = key.removeprefix(f"{self._keys.namespace}:").partition(":")
-        kind = _KINDS.get(word)
+        kind = _INDEX_BY_VALUE.get(word)
         return None if kind is None else (kind, name)
 
-    def kept(self) -> dict[str, str]:
+    def fixed_key_types(self) -> dict[str, str]:
         """The fixed keys of the namespace and the type each must have."""
         keys = self._keys
-        sets = [keys.index(kind) for kind in SINGLE]
+        sets = [keys.index(kind) for kind in UNNAMED_INDEXES]
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
         sets.append(keys.batches)
-        hashes = [keys.holds, keys.cool_downs, keys.costs, keys.quota, keys.workers]
+        hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes.append(keys.counters)
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
 
     # Reads.
 
-    async def keys(self) -> AsyncIterator[list[str]]:
+    async def scan_keys(self) -> AsyncIterator[list[str]]:
         """Every key of the namespace that is there all the while; some come twice."""
         cursor = 0
         while True:
-            scan = ("SCAN", cursor, "MATCH", f"{self._keys.namespace}:*", "COUNT", PAGE)
+            scan = ("SCAN", cursor, "MATCH", f"{self._keys.namespace}:*", "COUNT", PAGE_SIZE)
             cursor, found = await self._client.call(*scan)
             yield [_text(key) for key in found]
             if not cursor:
@@ -126,7 +126,7 @@ class Ledger:
     async def types(self, keys: Sequence[str]) -> dict[str, str]:
         """The type of each key, `none` where there is no such key."""
         found: list[bytes] = []
-        for page in paged(keys, PAGE):
+        for page in paged(keys, PAGE_SIZE):
             found += await self._client.many([("TYPE", _raw(key)) for key in page])
         return {key: kind.decode() for key, kind in zip(keys, found, strict=True)}
 
@@ -134,19 +134,19 @@ class Ledger:
         """The records of some jobs, each read by itself."""
         commands = [("HMGET", _raw(self._keys.job(name)), "rev", "rec") for name in job_ids]
         replies = await self._client.try_many(commands)
-        return [_record(name, reply) for name, reply in zip(job_ids, replies, strict=True)]
+        return [_parse_record(name, reply) for name, reply in zip(job_ids, replies, strict=True)]
 
     async def scores(
-        self, wanted: Mapping[str, Sequence[str]]
+        self, members_by_key: Mapping[str, Sequence[str]]
     ) -> dict[str, Sequence[float | None]]:
         """Key → the scores of some members in their order; keys that cannot be read are left out.
 
         Each member list is no longer than a page.
         """
         found: dict[str, Sequence[float | None]] = {}
-        for page in paged(list(wanted), PAGE):
+        for page in paged(list(members_by_key), PAGE_SIZE):
             commands: list[Command] = [
-                ("ZMSCORE", _raw(key), *map(_raw, wanted[key])) for key in page
+                ("ZMSCORE", _raw(key), *map(_raw, members_by_key[key])) for key in page
             ]
             for key, reply in zip(page, await self._client.try_many(commands), strict=True):
                 if isinstance(reply, ResponseError):
@@ -158,11 +158,11 @@ class Ledger:
 
     async def walk(self, keys: Sequence[str]) -> AsyncIterator[tuple[str, list[str]]]:
         """The members of sorted sets that are there all the while, in pages; some come twice."""
-        for page in paged(keys, PAGE):
+        for page in paged(keys, PAGE_SIZE):
             sizes = await self._client.many([("ZCARD", _raw(key)) for key in page])
-            small = [key for key, size in zip(page, sizes, strict=True) if size <= SMALL]
-            for several in paged(small, SMALL):
-                scans = [("ZSCAN", _raw(key), 0, "COUNT", PAGE) for key in several]
+            small = [key for key, size in zip(page, sizes, strict=True) if size <= SMALL_SET_SIZE]
+            for several in paged(small, SMALL_SET_SIZE):
+                scans = [("ZSCAN", _raw(key), 0, "COUNT", PAGE_SIZE) for key in several]
                 replies = await self._client.many(scans)
                 for key, (cursor, found) in zip(several, replies, strict=True):
                     yield key, [_text(member) for member, _ in found]
@@ -177,54 +177,56 @@ class Ledger:
         """The members of one sorted set that are there all the while; some come twice."""
         cursor = 0
         while True:
-            cursor, found = await self._client.call("ZSCAN", _raw(key), cursor, "COUNT", PAGE)
+            cursor, found = await self._client.call("ZSCAN", _raw(key), cursor, "COUNT", PAGE_SIZE)
             yield [_text(member) for member, _ in found]
             if not cursor:
                 return
 
-    async def looks(self, wanted: Mapping[str, Sequence[str]]) -> dict[str, Look]:
+    async def read_with_scores(
+        self, keys_by_job: Mapping[str, Sequence[str]]
+    ) -> dict[str, RecordWithScores]:
         """Job id → its record and its scores under some keys, both of the same moment."""
-        found: dict[str, Look] = {}
-        for page in paged(list(wanted), LOOKS):
+        found: dict[str, RecordWithScores] = {}
+        for page in paged(list(keys_by_job), MAX_TRANSACTION_JOBS):
             commands: list[Command] = []
             for name in page:
                 job = _raw(self._keys.job(name))
                 commands += [("EXISTS", job), ("HMGET", job, "rev", "rec")]
-                commands += [("ZSCORE", _raw(key), _raw(name)) for key in wanted[name]]
-            replies = iter(await self._at_once(commands))
+                commands += [("ZSCORE", _raw(key), _raw(name)) for key in keys_by_job[name]]
+            replies = iter(await self._transaction(commands))
             for name in page:
                 exists = bool(next(replies))
-                record = _record(name, next(replies), exists=exists)
-                scores = [(key, next(replies)) for key in wanted[name]]
+                record = _parse_record(name, next(replies), exists=exists)
+                scores = [(key, next(replies)) for key in keys_by_job[name]]
                 read = {key: score for key, score in scores if not isinstance(score, Exception)}
-                found[name] = Look(record, read)
+                found[name] = RecordWithScores(record, read)
         return found
 
-    async def unregistered(self, register: str, named: Mapping[str, str]) -> list[str]:
+    async def unregistered(self, register: str, key_by_name: Mapping[str, str]) -> list[str]:
         """Those of the names that are not on a register though their set has members."""
         found: list[str] = []
-        for page in paged(list(named), PAGE // 2):
+        for page in paged(list(key_by_name), PAGE_SIZE // 2):
             commands: list[Command] = []
             for name in page:
-                commands += [("EXISTS", _raw(named[name])), ("ZSCORE", register, _raw(name))]
-            replies = await self._at_once(commands)
+                commands += [("EXISTS", _raw(key_by_name[name])), ("ZSCORE", register, _raw(name))]
+            replies = await self._transaction(commands)
             states = zip(page, replies[::2], replies[1::2], strict=True)
             found += [name for name, exists, score in states if exists and score is None]
         return found
 
-    async def sizes(self, keys: Sequence[str]) -> Sizes:
+    async def sizes(self, keys: Sequence[str]) -> IndexSizes:
         """The sizes of sorted sets and the names on the registers, all of the same moment."""
         commands: list[Command] = [("ZCARD", _raw(key)) for key in keys]
         commands += [("ZRANGE", name, 0, -1) for name in (self._keys.lanes, self._keys.groups)]
-        *counts, lanes, groups = await self._at_once(commands)
+        *counts, lanes, groups = await self._transaction(commands)
         sizes = zip(keys, counts, strict=True)
-        return Sizes(
+        return IndexSizes(
             {key: size for key, size in sizes if isinstance(size, int)},
             None if isinstance(lanes, Exception) else [_text(name) for name in lanes],
             None if isinstance(groups, Exception) else [_text(name) for name in groups],
         )
 
-    async def _at_once(self, commands: Sequence[Command]) -> list[Any]:
+    async def _transaction(self, commands: Sequence[Command]) -> list[Any]:
         """A transaction of reads; a refused command has its error as its reply."""
         if not commands:
             return []
@@ -235,15 +237,15 @@ class Ledger:
 
     # The write.
 
-    async def mend(self, wanted: Mend) -> bool:
+    async def repair(self, step: RepairStep) -> bool:
         """Do the operations, if the precondition still holds; False when it does not."""
-        keys, args = [wanted.watched], list[Argument]([wanted.expected])
-        for letter, key, score, member in wanted.operations:
+        keys, args = [step.watched_key], list[Argument]([step.expected_rev])
+        for letter, key, score, member in step.operations:
             if key not in keys[1:]:
                 keys.append(key)
             number = keys.index(key, 1) + 1
             args += [letter, number, *([] if letter == "R" else [score]), _raw(member)]
-        return await self._scripts.mend([_raw(key) for key in keys], args) >= 0
+        return await self._scripts.repair([_raw(key) for key in keys], args) >= 0
 
 
 def paged(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
@@ -252,9 +254,9 @@ def paged(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
         yield names[start : start + size]
 
 
-def _record(job_id: str, reply: Any, *, exists: bool | None = None) -> Record:
+def _parse_record(job_id: str, reply: Any, *, exists: bool | None = None) -> Record:
     if isinstance(reply, ResponseError):
-        return Record(job_id, exists=True, fault="its key does not hold a hash")
+        return Record(job_id, exists=True, unreadable_reason="its key does not hold a hash")
     if isinstance(reply, Exception):
         raise reply
     rev, rec = reply
@@ -264,15 +266,15 @@ def _record(job_id: str, reply: Any, *, exists: bool | None = None) -> Record:
         return Record(job_id, exists=False)
     if rev is None or rec is None:
         missing = "revision" if rec is not None else "record" if rev is not None else "content"
-        return Record(job_id, exists=True, fault=f"it has no {missing}")
+        return Record(job_id, exists=True, unreadable_reason=f"it has no {missing}")
     try:
         job = decode_job(rec)
-    except BROKEN as error:
+    except DECODE_ERRORS as error:
         why = f"it is not what a record looks like ({type(error).__name__})"
-        return Record(job_id, exists=True, rev=_text(rev), fault=why, garbled=True)
+        return Record(job_id, exists=True, rev=_text(rev), unreadable_reason=why, is_malformed=True)
     if job.id != job_id:
         fault = "it is the record of another job"
-        return Record(job_id, exists=True, rev=_text(rev), fault=fault)
+        return Record(job_id, exists=True, rev=_text(rev), unreadable_reason=fault)
     return Record(job_id, exists=True, rev=_text(rev), job=job)
 
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from arq.constants import job_key_prefix
 
-from jobs.indexes import Entry, Index
+from jobs.indexes import Index, IndexEntry
 from jobs.lanes import Lane
 
 
@@ -22,7 +22,7 @@ class Keys:
         """Sorted set of job ids."""
         return f"{self.namespace}:{kind}:{name}" if name else f"{self.namespace}:{kind}"
 
-    def entry(self, entry: Entry) -> str:
+    def entry(self, entry: IndexEntry) -> str:
         """Sorted set that an entry belongs to."""
         return self.index(entry.kind, entry.name)
 
@@ -45,9 +45,9 @@ class Keys:
         return f"{self.namespace}:groups"
 
     @property
-    def looks(self) -> str:
+    def polls(self) -> str:
         """Hash job id → what polls of its present run saw so far."""
-        return f"{self.namespace}:looks"
+        return f"{self.namespace}:polls"
 
     @property
     def batches(self) -> str:
@@ -79,7 +79,7 @@ class Keys:
         return f"{self.namespace}:durations:{target}"
 
     @property
-    def quota(self) -> str:
+    def rate_limits(self) -> str:
         """Hash `account/route` → the bucket of its rate limit."""
         return f"{self.namespace}:quota"
 
@@ -136,9 +136,9 @@ class Keys:
         return f"{self.namespace}:wake"
 
     @property
-    def rested(self) -> str:
+    def settled(self) -> str:
         """Channel: ids of jobs that settled or parked."""
-        return f"{self.namespace}:rested"
+        return f"{self.namespace}:settled"
 
     @property
     def arq_queue(self) -> str:

@@ -12,14 +12,14 @@ from worker.store.scripts import Scripts
 
 
 @dataclass(frozen=True, slots=True)
-class Queues:
+class QueueSnapshot:
     """What admission sees at a glance: independent of how many jobs wait."""
 
     lanes: tuple[Lane, ...]
     """Lanes with jobs, the one whose last turn is longest ago first."""
-    passes: int
+    bypass_count: int
     """Jobs that a person released through a closed gate."""
-    submitting: int
+    submitting_count: int
     """Jobs of the whole fleet that are admitted and not yet answered.
 
     Not the length of arq's queue: entries that a killed worker had picked up stay there until arq's
@@ -35,16 +35,16 @@ class LaneStore:
         self._keys = keys
         self._scripts = scripts
 
-    async def queues(self) -> Queues:
+    async def snapshot(self) -> QueueSnapshot:
         """The lanes in the order of their turns."""
         names, passes, submitting = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
-                ("ZCARD", self._keys.index(Index.PASS)),
+                ("ZCARD", self._keys.index(Index.BYPASS)),
                 ("ZCARD", self._keys.index(Index.STATE, State.SUBMITTING)),
             ],
         )
-        return Queues(tuple(parse_lanes(names)), int(passes), int(submitting))
+        return QueueSnapshot(tuple(parse_lanes(names)), int(passes), int(submitting))
 
     async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
         """The first `count` of each lane, with their place in line (lowest first)."""
@@ -52,16 +52,16 @@ class LaneStore:
         rows = await self._client.many(commands)
         return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
 
-    async def passes(self, count: int) -> list[JobId]:
+    async def bypass_jobs(self, count: int) -> list[JobId]:
         """The first jobs that a person released through a closed gate."""
-        found = await self._client.call("ZRANGE", self._keys.index(Index.PASS), 0, count - 1)
+        found = await self._client.call("ZRANGE", self._keys.index(Index.BYPASS), 0, count - 1)
         return [JobId(member) for member in texts(found)]
 
-    async def active(self, lanes: Sequence[Lane]) -> list[int]:
+    async def active_counts(self, lanes: Sequence[Lane]) -> list[int]:
         """How many jobs of each lane are submitting or running."""
         return await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
 
-    async def took_turns(self, turns: Mapping[Lane, float]) -> None:
+    async def record_turns(self, turns: Mapping[Lane, float]) -> None:
         """Note when lanes had their turn; they stand behind the others from now on."""
         if turns:
             scores = [part for lane, at in turns.items() for part in (at, str(lane))]
@@ -71,13 +71,13 @@ class LaneStore:
         """Take a lane off the register if nothing is queued in it."""
         return await self._scripts.retire(self._keys.lanes, str(lane), [self._keys.lane(lane)])
 
-    async def ahead(self, lane: Lane, position: int) -> int:
+    async def route_jobs_ahead(self, lane: Lane, position: int) -> int:
         """How many jobs of its route stand before the one at a position of a lane.
 
         Lanes take turns: of each other lane as many go first as stand before it in its own, and
         one more.
         """
-        queues = await self.queues()
+        queues = await self.snapshot()
         others = [other for other in queues.lanes if other.route == lane.route and other != lane]
         counts: list[int] = await self._client.many(
             [("ZCARD", self._keys.lane(other)) for other in others]

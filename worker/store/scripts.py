@@ -11,7 +11,7 @@ from redis.exceptions import NoScriptError, ResponseError
 from worker.store.client import Argument, Client, Command, pairs, texts
 from worker.store.commit import Change, assemble
 
-NAMES: Final = (
+SCRIPT_NAMES: Final = (
     "claim",
     "commit",
     "mend",
@@ -22,16 +22,16 @@ NAMES: Final = (
     "swap",
 )
 
-BATCH_MOST: Final = 128
+MAX_BATCH_CHANGES: Final = 128
 """Changes written by one call of `commit.lua`."""
 
-BATCH_BYTES: Final = 1 << 20
+MAX_BATCH_BYTES: Final = 1 << 20
 """What one call may write, unless a single change is larger."""
 
-POLLS_MOST: Final = 2_000
+MAX_CLAIMED_POLLS: Final = 2_000
 """Polls claimed by one call: Lua unpacks 8,000 values at most."""
 
-REPLIES: Final = frozenset({"ok", "superseded", "full"})
+COMMIT_RESULTS: Final = frozenset({"ok", "superseded", "full"})
 """What becomes of a change; any other reply is an error of Redis."""
 
 
@@ -40,7 +40,7 @@ def source(name: str) -> str:
     return (files("worker.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
-class _Waiting(NamedTuple):
+class _PendingCommit(NamedTuple):
     change: Change
     done: "asyncio.Future[str]"
 
@@ -50,12 +50,12 @@ class Scripts:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._sources = {name: source(name) for name in NAMES}
+        self._sources = {name: source(name) for name in SCRIPT_NAMES}
         self._shas = {
             name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
             for name, text in self._sources.items()
         }
-        self._waiting: list[_Waiting] = []
+        self._pending: list[_PendingCommit] = []
         self._flush: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, now: float, lease_until: float, limit: int) -> list[str]:
@@ -69,7 +69,7 @@ class Scripts:
 
         With them comes when the next poll is due; None when nothing is in flight.
         """
-        most = min(limit, POLLS_MOST)
+        most = min(limit, MAX_CLAIMED_POLLS)
         due, looks, first = await self._run("poll", keys, [now, lease_until, most])
         found = [(job_id, at, seen) for (job_id, at), seen in zip(pairs(due), looks, strict=True)]
         return found, float(first) if first else None
@@ -88,32 +88,32 @@ class Scripts:
         found: bytes = await self._run("receive", keys, args)
         return found.decode()
 
-    async def mend(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
+    async def repair(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
         """Put entries right; how many changed, or -1 where the first key is not as judged."""
         return int(await self._run("mend", keys, args))
 
-    async def strike(self, job: str, place: str, rev: str, job_id: str) -> bool:
+    async def remove_entry(self, job_key: str, index_key: str, rev: str, job_id: str) -> bool:
         """Take a job id out of a place, if its record still has this revision (empty: none)."""
-        return await self.mend([job, place], [rev, "R", 2, job_id]) > 0
+        return await self.repair([job_key, index_key], [rev, "R", 2, job_id]) > 0
 
     async def swap(self, key: str, field: str, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
         return bool(await self._run("swap", [key], [field, expected, value]))
 
-    async def retire(self, register: str, name: str, empty: Sequence[str]) -> bool:
+    async def retire(self, register: str, name: str, must_be_absent: Sequence[str]) -> bool:
         """Take a name off a register if none of the keys exists."""
-        return bool(await self._run("retire", [register, *empty], [name]))
+        return bool(await self._run("retire", [register, *must_be_absent], [name]))
 
     async def commit(self, change: Change) -> str:
         """Write a change: "ok", "superseded" or "full". What is asked at once shares a call."""
         done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        self._waiting.append(_Waiting(change, done))
+        self._pending.append(_PendingCommit(change, done))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_all())
         return await done
 
     async def _flush_all(self) -> None:
-        while self._waiting:
+        while self._pending:
             batch = self._next_batch()
             try:
                 keys, args = assemble([waiting.change for waiting in batch])
@@ -124,29 +124,29 @@ class Scripts:
                         waiting.done.set_exception(error)
                 continue
             except asyncio.CancelledError:
-                for waiting in (*batch, *self._waiting):
+                for waiting in (*batch, *self._pending):
                     waiting.done.cancel()
-                self._waiting = []
+                self._pending = []
                 raise
             for waiting, reply in zip(batch, replies, strict=True):
                 if waiting.done.done():
                     continue
-                if reply in REPLIES:
+                if reply in COMMIT_RESULTS:
                     waiting.done.set_result(reply)
                 else:
                     waiting.done.set_exception(ResponseError(reply))
 
-    def _next_batch(self) -> list[_Waiting]:
+    def _next_batch(self) -> list[_PendingCommit]:
         """The next changes of one call: of a job at most one, since their order counts."""
         jobs: set[str] = set()
         size = count = 0
-        for change, _ in self._waiting[:BATCH_MOST]:
+        for change, _ in self._pending[:MAX_BATCH_CHANGES]:
             size += change.size
-            if change.key in jobs or (count and size > BATCH_BYTES):
+            if change.key in jobs or (count and size > MAX_BATCH_BYTES):
                 break
             jobs.update([change.key] if change.key else [])
             count += 1
-        batch, self._waiting = self._waiting[:count], self._waiting[count:]
+        batch, self._pending = self._pending[:count], self._pending[count:]
         return batch
 
     async def _run(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:

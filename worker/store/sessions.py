@@ -5,7 +5,7 @@ from typing import Final
 from worker.store.client import Client
 from worker.store.keys import Keys
 
-RENEW_S: Final = 300.0
+RENEW_AFTER_S: Final = 300.0
 """A session is renewed when it has lost so much of its time: not every read is a write."""
 
 
@@ -24,7 +24,7 @@ class SessionStore:
         """A session that has not run out; looking at it gives it its whole time again."""
         key = self._keys.session(digest)
         data, left_s = await self._client.many([("GET", key), ("TTL", key)])
-        if data is not None and left_s < ttl_s - RENEW_S:
+        if data is not None and left_s < ttl_s - RENEW_AFTER_S:
             await self._client.call("EXPIRE", key, ttl_s)
         found: bytes | None = data
         return found

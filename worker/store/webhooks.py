@@ -14,36 +14,36 @@ import msgspec
 
 from jobs.indexes import Index
 from jobs.lanes import JobId
-from jobs.webhooks import KEPT_S, KNOWN_S
+from jobs.webhooks import ORPHAN_RETENTION_S, RUN_END_MEMORY_S
 from worker.store.client import Client, Command, texts
-from worker.store.codec import BROKEN, encode
+from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
-ORPHAN_BODY_MOST: Final = 65_536
+MAX_ORPHAN_BODY_BYTES: Final = 65_536
 """Bytes of a body that is kept where nobody claims it; a poll brings what is larger."""
 
-ORPHANS_MOST: Final = 10_000
+MAX_ORPHANS: Final = 10_000
 """Runs without a job that are kept; the oldest go first."""
 
-_EVENT: Final = "e:"
+_EVENT_PREFIX: Final = "e:"
 _ENDED: Final = "ended"
 _JOBS: Final = "jobs"
 _ORPHAN: Final = "orphan"
 
 
-class Received(StrEnum):
+class ReceiveResult(StrEnum):
     """What became of a delivery that came in."""
 
     NEW = "new"
-    KNOWN = "known"
+    DUPLICATE = "known"
     """The same one is there already."""
     ENDED = "ended"
     """The end of its run is on record already."""
 
 
 @dataclass(frozen=True, slots=True)
-class Arrival:
+class StoredDelivery:
     """One delivery as it came; `body` is empty where it was too large to keep."""
 
     event: str
@@ -52,14 +52,14 @@ class Arrival:
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class StoredDeliveries:
     """All that came for one run."""
 
     execution_id: str
-    arrivals: tuple[Arrival, ...]
+    deliveries: tuple[StoredDelivery, ...]
     """In the order they came."""
     jobs: tuple[JobId, ...]
-    ended: bool
+    is_ended: bool
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
@@ -87,7 +87,9 @@ class WebhookStore:
 
     # Coming in.
 
-    async def receive(self, execution_id: str, event: str, body: bytes, now: float) -> Received:
+    async def receive(
+        self, execution_id: str, event: str, body: bytes, now: float
+    ) -> ReceiveResult:
         """Store a delivery and ring for the workers, in one step; the same one only once."""
         keys = (
             self._keys.delivery(execution_id),
@@ -95,20 +97,28 @@ class WebhookStore:
             self._keys.index(Index.EXECUTION, execution_id),
             self._keys.delivered,
         )
-        args = (_EVENT + event, f"{now} ".encode() + body, execution_id, now, KEPT_S)
-        return Received(await self._scripts.receive(keys, args))
+        args = (
+            _EVENT_PREFIX + event,
+            f"{now} ".encode() + body,
+            execution_id,
+            now,
+            ORPHAN_RETENTION_S,
+        )
+        return ReceiveResult(await self._scripts.receive(keys, args))
 
     # Working on them.
 
-    async def claim(self, now: float, lease_until: float, limit: int) -> list[Post]:
+    async def claim(self, now: float, lease_until: float, limit: int) -> list[StoredDeliveries]:
         """Take what is due; it comes due again when the lease ends."""
         ids = await self._scripts.claim(self._keys.inbox, now, lease_until, limit)
         hashes = await self._client.many([("HGETALL", self._keys.delivery(i)) for i in ids])
-        posts = [_post(i, found) for i, found in zip(ids, hashes, strict=True)]
-        strays = [post.execution_id for post in posts if not post.jobs and not post.ended]
+        posts = [_parse_deliveries(i, found) for i, found in zip(ids, hashes, strict=True)]
+        strays = [post.execution_id for post in posts if not post.jobs and not post.is_ended]
         jobs = dict(zip(strays, await self.jobs_of(strays), strict=True))
         return [
-            Post(post.execution_id, post.arrivals, jobs[post.execution_id], ended=False)
+            StoredDeliveries(
+                post.execution_id, post.deliveries, jobs[post.execution_id], is_ended=False
+            )
             if post.execution_id in jobs
             else post
             for post in posts
@@ -120,36 +130,36 @@ class WebhookStore:
         found = await self._client.many([("ZRANGE", key, 0, -1) for key in keys])
         return [tuple(JobId(member) for member in texts(members)) for members in found]
 
-    async def finish(self, post: Post) -> None:
+    async def finish(self, stored: StoredDeliveries) -> None:
         """Put a run's deliveries away: its end is on record, its bodies are not needed any more."""
-        key, name = self._keys.delivery(post.execution_id), post.execution_id
-        emptied = [part for one in post.arrivals for part in (_EVENT + one.event, "")]
+        key, name = self._keys.delivery(stored.execution_id), stored.execution_id
+        emptied = [part for one in stored.deliveries for part in (_EVENT_PREFIX + one.event, "")]
         await self._client.many(
             [
                 ("HSET", key, _ENDED, 1, *emptied),
-                ("EXPIRE", key, KNOWN_S),
+                ("EXPIRE", key, RUN_END_MEMORY_S),
                 ("ZREM", self._keys.inbox, name),
                 ("ZREM", self._keys.orphans, name),
             ]
         )
 
-    async def drop(self, post: Post) -> None:
+    async def drop(self, stored: StoredDeliveries) -> None:
         """Forget deliveries that told of no end; those to come are another matter."""
-        fields = [_EVENT + one.event for one in post.arrivals]
-        commands: list[Command] = [("ZREM", self._keys.inbox, post.execution_id)]
+        fields = [_EVENT_PREFIX + one.event for one in stored.deliveries]
+        commands: list[Command] = [("ZREM", self._keys.inbox, stored.execution_id)]
         if fields:
-            commands.append(("HDEL", self._keys.delivery(post.execution_id), *fields))
+            commands.append(("HDEL", self._keys.delivery(stored.execution_id), *fields))
         await self._client.many(commands)
 
-    async def note_ended(self, execution_id: str) -> bool:
+    async def record_run_end(self, execution_id: str) -> bool:
         """Note that the end of a run is on record; returns whether a delivery had come of it."""
         key = self._keys.delivery(execution_id)
         fields, _, _ = await self._client.many(
-            [("HKEYS", key), ("HSET", key, _ENDED, 1), ("EXPIRE", key, KNOWN_S)]
+            [("HKEYS", key), ("HSET", key, _ENDED, 1), ("EXPIRE", key, RUN_END_MEMORY_S)]
         )
-        return any(field.startswith(_EVENT) for field in texts(fields))
+        return any(field.startswith(_EVENT_PREFIX) for field in texts(fields))
 
-    async def bring_up(self, execution_id: str, now: float) -> bool:
+    async def make_due(self, execution_id: str, now: float) -> bool:
         """Look at once for the job of a run that waits for one; returns whether one waited."""
         return bool(
             await self._client.call("ZADD", self._keys.inbox, "XX", "CH", now, execution_id)
@@ -157,31 +167,33 @@ class WebhookStore:
 
     # Those that no job claims.
 
-    async def keep(self, orphan: Orphan, post: Post, next_look: float | None) -> None:
+    async def keep_orphan(
+        self, orphan: Orphan, stored: StoredDeliveries, next_check_at: float | None
+    ) -> None:
         """Keep a run's deliveries without a job; they are looked at again then, or never."""
-        key, name = self._keys.delivery(post.execution_id), post.execution_id
+        key, name = self._keys.delivery(stored.execution_id), stored.execution_id
         commands: list[Command] = [
             ("HSET", key, _ORPHAN, encode(orphan)),
             ("ZADD", self._keys.orphans, "NX", orphan.received_at, name),
         ]
-        if next_look is not None:
-            commands.append(("ZADD", self._keys.inbox, next_look, name))
+        if next_check_at is not None:
+            commands.append(("ZADD", self._keys.inbox, next_check_at, name))
         else:
             commands.append(("ZREM", self._keys.inbox, name))
             commands += [
-                ("HSET", key, _EVENT + one.event, f"{one.received_at} ")
-                for one in post.arrivals
-                if len(one.body) > ORPHAN_BODY_MOST
+                ("HSET", key, _EVENT_PREFIX + one.event, f"{one.received_at} ")
+                for one in stored.deliveries
+                if len(one.body) > MAX_ORPHAN_BODY_BYTES
             ]
         await self._client.many(commands)
 
-    async def adopt(self, execution_id: str, job_id: str, now: float) -> None:
+    async def attach(self, execution_id: str, job_id: str, now: float) -> None:
         """Give a run to the job that a person attached it to, and look at what came of it."""
         key = self._keys.delivery(execution_id)
         await self._client.many(
             [
                 ("HSET", key, _JOBS, job_id),
-                ("EXPIRE", key, KEPT_S),
+                ("EXPIRE", key, ORPHAN_RETENTION_S),
                 ("ZREM", self._keys.orphans, execution_id),
                 ("ZADD", self._keys.inbox, now, execution_id),
                 ("PUBLISH", self._keys.delivered, execution_id),
@@ -199,15 +211,15 @@ class WebhookStore:
         for row in rows:
             try:
                 found += [] if row is None else [_orphan.decode(row)]
-            except BROKEN:
+            except DECODE_ERRORS:
                 continue
         return found
 
-    async def forget_orphans(self, now: float) -> None:
+    async def remove_expired_orphans(self, now: float) -> None:
         """Forget those kept long enough, and the oldest of too many."""
         orphans = self._keys.orphans
-        await self._client.call("ZREMRANGEBYSCORE", orphans, "-inf", now - KEPT_S)
-        over = texts(await self._client.call("ZRANGE", orphans, 0, -ORPHANS_MOST - 1))
+        await self._client.call("ZREMRANGEBYSCORE", orphans, "-inf", now - ORPHAN_RETENTION_S)
+        over = texts(await self._client.call("ZRANGE", orphans, 0, -MAX_ORPHANS - 1))
         if over:
             await self._client.many(
                 [
@@ -218,26 +230,26 @@ class WebhookStore:
             )
 
 
-def _post(execution_id: str, fields: dict[bytes, Any]) -> Post:
+def _parse_deliveries(execution_id: str, fields: dict[bytes, Any]) -> StoredDeliveries:
     named = {name.decode("utf-8", "replace"): value for name, value in fields.items()}
     arrivals = [
-        _arrival(name.removeprefix(_EVENT), value)
+        _parse_delivery(name.removeprefix(_EVENT_PREFIX), value)
         for name, value in named.items()
-        if name.startswith(_EVENT)
+        if name.startswith(_EVENT_PREFIX)
     ]
     jobs = named.get(_JOBS, b"").decode("utf-8", "replace").split()
-    return Post(
+    return StoredDeliveries(
         execution_id,
         tuple(sorted(arrivals, key=lambda one: one.received_at)),
         tuple(JobId(name) for name in jobs),
-        ended=_ENDED in named,
+        is_ended=_ENDED in named,
     )
 
 
-def _arrival(event: str, value: bytes) -> Arrival:
+def _parse_delivery(event: str, value: bytes) -> StoredDelivery:
     """A delivery as it was stored; one that nobody can read came at the beginning of time."""
     moment, _, body = value.partition(b" ")
     try:
-        return Arrival(event, float(moment), body)
+        return StoredDelivery(event, float(moment), body)
     except ValueError:
-        return Arrival(event, 0.0, b"")
+        return StoredDelivery(event, 0.0, b"")

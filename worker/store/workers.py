@@ -5,13 +5,13 @@ from typing import Final
 import msgspec
 
 from worker.store.client import Client
-from worker.store.codec import BROKEN, encode
+from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
 
 ALIVE_LEASES: Final = 1.5
 """A worker beats three times in a lease; one silent for so many leases does not count."""
 
-GONE_AFTER_S: Final = 3_600.0
+FORGET_AFTER_S: Final = 3_600.0
 """A worker that was silent this long is forgotten."""
 
 
@@ -34,38 +34,38 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
 
 
-class Fleet:
+class WorkerStore:
     """Heartbeats and costs of one namespace."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
-    async def beat(self, heartbeat: Heartbeat) -> None:
+    async def record_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Say that this worker lives."""
         await self._client.call("HSET", self._keys.workers, heartbeat.id, encode(heartbeat))
 
-    async def leave(self, worker_id: str) -> None:
+    async def remove(self, worker_id: str) -> None:
         """Say good-bye."""
         await self._client.call("HDEL", self._keys.workers, worker_id)
 
-    async def workers(self) -> list[Heartbeat]:
+    async def heartbeats(self) -> list[Heartbeat]:
         """Every worker that is known, whether it still lives or not."""
         found: list[Heartbeat] = []
         for data in await self._client.call("HVALS", self._keys.workers):
             try:
                 found.append(_heartbeat.decode(data))
-            except BROKEN:
+            except DECODE_ERRORS:
                 continue
         return sorted(found, key=lambda beat: beat.started_at)
 
-    async def forget_gone(self, now: float) -> None:
+    async def remove_silent(self, now: float) -> None:
         """Forget workers that have been silent for long."""
-        for beat in await self.workers():
-            if beat.seen_at < now - GONE_AFTER_S:
-                await self.leave(beat.id)
+        for beat in await self.heartbeats():
+            if beat.seen_at < now - FORGET_AFTER_S:
+                await self.remove(beat.id)
 
-    async def saw_cost(self, kind: str, target: str, cost: float) -> None:
+    async def record_cost(self, kind: str, target: str, cost: float) -> None:
         """Note what the last run of a target cost."""
         await self._client.call("HSET", self._keys.costs, f"{kind}/{target}", cost)
 

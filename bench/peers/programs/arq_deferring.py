@@ -17,28 +17,28 @@ REDIS = RedisSettings.from_dsn(common.REDIS_URL)
 
 async def submit(ctx: dict[str, Any], target: str, inputs: dict[str, Any]) -> None:
     """Make a run, and see to its first poll."""
-    await _look_later(ctx, await common.knouds.submit(target, inputs))
+    await _poll_later(ctx, await common.knouds.submit(target, inputs))
 
 
-async def look(ctx: dict[str, Any], execution_id: str) -> Any:
+async def poll(ctx: dict[str, Any], execution_id: str) -> Any:
     """Poll a run, and see to the next poll where it goes on."""
     result = await common.knouds.result(execution_id)
     if result is None:
-        await _look_later(ctx, execution_id)
+        await _poll_later(ctx, execution_id)
     else:
-        common.notes.saw(execution_id)
+        common.end_times.note_end(execution_id)
     return result
 
 
-async def _look_later(ctx: dict[str, Any], execution_id: str) -> None:
+async def _poll_later(ctx: dict[str, Any], execution_id: str) -> None:
     redis: ArqRedis = ctx["redis"]
     await redis.enqueue_job("look", execution_id, _defer_by=common.POLL_S)
 
 
-class WorkerSettings:
-    """What `arq bench.peers.programs.arq_deferring.WorkerSettings` reads."""
+class ArqDeferringSettings:
+    """What `arq bench.peers.programs.arq_deferring.ArqDeferringSettings` reads."""
 
-    functions = (submit, look)
+    functions = (submit, poll)
     on_startup = common.startup
     on_shutdown = common.shutdown
     redis_settings = REDIS

@@ -18,8 +18,8 @@ async def run_model(_ctx: dict[str, Any], target: str, inputs: dict[str, Any]) -
     return await common.run_to_its_end(target, inputs)
 
 
-class WorkerSettings:
-    """What `arq bench.peers.programs.arq_naive.WorkerSettings` reads."""
+class ArqNaiveSettings:
+    """What `arq bench.peers.programs.arq_naive.ArqNaiveSettings` reads."""
 
     functions = (run_model,)
     on_startup = common.startup

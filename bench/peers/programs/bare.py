@@ -24,14 +24,14 @@ async def main() -> None:
                 running.add(task)
                 task.add_done_callback(running.discard)
 
-    def heard() -> None:
+    def read_line() -> None:
         runs, rate = sys.stdin.readline().split()
         task = asyncio.create_task(make(int(runs), float(rate)))
         running.add(task)
         task.add_done_callback(running.discard)
 
     await startup()
-    loop.add_reader(sys.stdin.fileno(), heard)
+    loop.add_reader(sys.stdin.fileno(), read_line)
     await stopped.wait()
     await shutdown()
 

@@ -16,7 +16,7 @@ from typing import Any
 import aiohttp
 import uvloop
 
-from bench.stalls import Stalls
+from bench.stalls import StallSampler
 from bench.workload import arrivals
 
 REDIS_URL = os.environ.get("PEER_REDIS_URL", "redis://127.0.0.1:6379")
@@ -32,7 +32,7 @@ QUIET = ("arq", "saq", "taskiq")
 asyncio.set_event_loop_policy(uvloop.EventLoopPolicy())  # pyright: ignore[reportDeprecated]
 
 
-class Knouds:
+class RunClient:
     """The provider's API, as far as a run needs it."""
 
     def __init__(self) -> None:
@@ -73,20 +73,20 @@ class Knouds:
             return found
 
 
-class Notes:
+class EndTimes:
     """When each run's end was seen, and how late the loop was; written down at the end."""
 
     def __init__(self) -> None:
         self._folder = Path(os.environ.get("PEER_NOTES", "."))
         self._seen: dict[str, float] = {}
-        self._stalls = Stalls()
+        self._stalls = StallSampler()
 
     def begin(self) -> None:
         """Sample the loop, and say that the worker is ready."""
         self._stalls.start()
         (self._folder / f"{os.getpid()}.ready").touch()
 
-    def saw(self, execution_id: str) -> None:
+    def note_end(self, execution_id: str) -> None:
         """Note that a run's end was seen now."""
         self._seen[execution_id] = time.time()
 
@@ -97,8 +97,8 @@ class Notes:
         (self._folder / f"{os.getpid()}.json").write_text(json.dumps(found))
 
 
-knouds = Knouds()
-notes = Notes()
+knouds = RunClient()
+end_times = EndTimes()
 
 
 async def run_to_its_end(target: str, inputs: dict[str, Any]) -> dict[str, Any]:
@@ -108,7 +108,7 @@ async def run_to_its_end(target: str, inputs: dict[str, Any]) -> dict[str, Any]:
         await asyncio.sleep(POLL_S)
         result = await knouds.result(execution_id)
         if result is not None:
-            notes.saw(execution_id)
+            end_times.note_end(execution_id)
             return result
 
 
@@ -117,12 +117,12 @@ async def startup(*_: object) -> None:
     for name in QUIET:
         logging.getLogger(name).setLevel(logging.WARNING)
     await knouds.open()
-    notes.begin()
+    end_times.begin()
 
 
 async def shutdown(*_: object) -> None:
     """End, as a worker's shutdown hook."""
-    await notes.finish()
+    await end_times.finish()
     with contextlib.suppress(Exception):
         await knouds.close()
 

@@ -5,62 +5,62 @@ from collections.abc import Callable
 import pytest
 
 from jobs import transitions
-from jobs.decide import RATE_LIMITED_S, decide_poll
-from jobs.effects import Cool, Decision, LookAgain, Looks, PutUp
-from jobs.error_table import ACTION_STUCK, Disposition, Verdicts
+from jobs.decide import RATE_LIMITED_COOL_DOWN_S, decide_poll
+from jobs.effects import Decision, PlaceHold, PollHistory, PollLater, StartCoolDown
+from jobs.error_table import ACTION_STUCK, Disposition, ErrorTable
 from jobs.holds import CoolDown
 from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.outcomes import (
-    Fault,
     Finished,
     Lost,
-    Missing,
-    NoLook,
-    PollAnswer,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
 )
-from jobs.polling.schedules import STUCK_EVERY_S
+from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 from jobs.states import OnUncertain, State
-from tests.unit.core.make import (
+from tests.unit.core.job_builders import (
     DEADLINE_S,
     FINISHED,
     NOW,
-    a_moment,
+    a_context,
     cancelling,
     running,
     stuck,
 )
 
 BUSY = StillRunning("processing")
-GONE = Missing(Fault("EXECUTION_NOT_FOUND", "no such", 404))
+GONE = RunMissing(ProviderError("EXECUTION_NOT_FOUND", "no such", 404))
 
 
 def failed(code: str | None, message: str = "it broke") -> RunFailed:
-    return RunFailed(Fault(code, message))
+    return RunFailed(ProviderError(code, message))
 
 
-def seen(
-    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
-) -> Decision | LookAgain:
-    return decide_poll(job, answer, looks or Looks(), a_moment(now))
+def decide_after(
+    job: Job, answer: PollOutcome, history: PollHistory | None = None, now: float = NOW + 10
+) -> Decision | PollLater:
+    return decide_poll(job, answer, history or PollHistory(), a_context(now))
 
 
 def decided(
-    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
+    job: Job, answer: PollOutcome, history: PollHistory | None = None, now: float = NOW + 10
 ) -> Decision:
-    outcome = seen(job, answer, looks, now)
+    outcome = decide_after(job, answer, history, now)
     assert isinstance(outcome, Decision)
     return outcome
 
 
-def again(
-    job: Job, answer: PollAnswer, looks: Looks | None = None, now: float = NOW + 10
-) -> LookAgain:
-    outcome = seen(job, answer, looks, now)
-    assert isinstance(outcome, LookAgain)
+def polled_later(
+    job: Job, answer: PollOutcome, history: PollHistory | None = None, now: float = NOW + 10
+) -> PollLater:
+    outcome = decide_after(job, answer, history, now)
+    assert isinstance(outcome, PollLater)
     return outcome
 
 
@@ -77,7 +77,7 @@ watched = pytest.mark.parametrize("made", WATCHED.values(), ids=WATCHED.keys())
 
 @watched
 def test_a_result_settles_the_job(made: Callable[..., Job]) -> None:
-    decision = decided(made(), FINISHED, Looks(polls=3))
+    decision = decided(made(), FINISHED, PollHistory(polls=3))
     job = decision.job
     assert (job.state, decision.result, job.cost) == (State.SUCCEEDED, FINISHED.result, 2.5)
     assert (job.attempts[-1].polls, job.attempts[-1].outcome) == (4, "succeeded")
@@ -99,7 +99,7 @@ def test_a_cancelled_run_that_had_finished_first_is_a_success(made: Callable[...
 
 
 @watched
-def test_an_end_without_a_usable_result_is_for_a_person_to_judge(made: Callable[..., Job]) -> None:
+def test_an_end_without_a_usable_result_is_left_to_an_operator(made: Callable[..., Job]) -> None:
     job = decided(made(on_uncertain=OnUncertain.RETRY), Lost("completed, but no result", 200)).job
     assert job.parked_as == "uncertain", "the run is paid for: it is not bought again"
     assert job.execution_id == "ex-1"
@@ -126,17 +126,17 @@ def test_costs_of_several_runs_add_up() -> None:
         ("INSUFFICIENT_CREDITS", State.PARKED, 0),
     ],
 )
-def test_a_failed_run_goes_the_way_of_its_code(code: str | None, state: State, spent: int) -> None:
-    job = decided(running(), failed(code), Looks(polls=2)).job
+def test_a_failed_run_is_handled_by_its_code(code: str | None, state: State, spent: int) -> None:
+    job = decided(running(), failed(code), PollHistory(polls=2)).job
     assert (job.state, job.spent) == (state, spent)
     assert job.reason is not None
     assert job.reason.code == (code or "UNKNOWN")
     assert (job.attempts[-1].polls, job.attempts[-1].code) == (3, code or "UNKNOWN")
 
 
-def test_a_failed_run_that_parks_puts_its_hold_up() -> None:
+def test_a_failed_run_that_parks_places_its_hold() -> None:
     (effect,) = decided(running(), failed("grant_exhausted")).effects
-    assert isinstance(effect, PutUp)
+    assert isinstance(effect, PlaceHold)
     assert effect.hold.scope == "default/model/suno"
 
 
@@ -151,7 +151,7 @@ def test_a_run_that_fails_while_it_is_cancelled_is_cancelled() -> None:
 
 
 @pytest.mark.parametrize("code", ["EXECUTION_FAILED", "INVALID_INPUTS", "INSUFFICIENT_CREDITS"])
-def test_a_stuck_run_that_fails_still_waits_for_its_person(code: str) -> None:
+def test_a_stuck_run_that_fails_still_waits_for_an_operator(code: str) -> None:
     decision = decided(stuck(), failed(code))
     job = decision.job
     assert (job.parked_as, decision.effects) == (code, ())
@@ -161,8 +161,8 @@ def test_a_stuck_run_that_fails_still_waits_for_its_person(code: str) -> None:
 
 
 def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
-    moment = a_moment(NOW, verdicts=Verdicts({"EXECUTION_FAILED": Disposition.UNCERTAIN}))
-    outcome = decide_poll(running(), failed("EXECUTION_FAILED"), Looks(), moment)
+    moment = a_context(NOW, error_table=ErrorTable({"EXECUTION_FAILED": Disposition.UNCERTAIN}))
+    outcome = decide_poll(running(), failed("EXECUTION_FAILED"), PollHistory(), moment)
     assert isinstance(outcome, Decision)
     assert outcome.job.parked_as == "uncertain"
 
@@ -171,28 +171,35 @@ def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
 
 
 @pytest.mark.parametrize("status", ["processing", "cancel_requested", "warming_up"])
-def test_a_run_under_way_is_looked_at_again_later_the_older_it_is(status: str) -> None:
-    young = again(running(), StillRunning(status), now=NOW + 4)
-    old = again(running(), StillRunning(status), now=NOW + 80)
+def test_a_run_under_way_is_polled_less_often_the_older_it_is(status: str) -> None:
+    young = polled_later(running(), StillRunning(status), now=NOW + 4)
+    old = polled_later(running(), StillRunning(status), now=NOW + 80)
     assert young.at == NOW + 4 + 1.0
     assert old.at == NOW + 80 + 20.0
 
 
-def test_a_look_that_got_through_ends_the_row_of_troubles() -> None:
-    looks = again(running(), BUSY, Looks(7, troubles=3, missing=2), now=NOW + 3).looks
-    assert looks == Looks(8, 0, 0, running_at=NOW + 3)
+def test_a_successful_poll_resets_the_count_of_failures() -> None:
+    looks = polled_later(
+        running(), BUSY, PollHistory(7, failures_in_row=3, missing_in_row=2), now=NOW + 3
+    ).history
+    assert looks == PollHistory(8, 0, 0, last_running_at=NOW + 3)
 
 
-@pytest.mark.parametrize("answer", [GONE, NoLook("no way")], ids=["missing", "trouble"])
-def test_a_look_that_says_nothing_leaves_when_it_was_last_seen_running(
-    answer: PollAnswer,
+@pytest.mark.parametrize("answer", [GONE, PollFailed("no way")], ids=["missing", "trouble"])
+def test_a_poll_that_says_nothing_leaves_when_the_run_was_last_running(
+    answer: PollOutcome,
 ) -> None:
-    assert again(running(), answer, Looks(4, running_at=NOW - 7)).looks.running_at == NOW - 7
+    assert (
+        polled_later(
+            running(), answer, PollHistory(4, last_running_at=NOW - 7)
+        ).history.last_running_at
+        == NOW - 7
+    )
 
 
-def test_the_last_look_before_the_deadline_comes_at_the_deadline() -> None:
-    assert again(running(), BUSY, now=NOW + DEADLINE_S - 5).at == NOW + DEADLINE_S
-    late = again(running(), BUSY, now=NOW + DEADLINE_S - 0.25)
+def test_the_last_poll_before_the_deadline_comes_at_the_deadline() -> None:
+    assert polled_later(running(), BUSY, now=NOW + DEADLINE_S - 5).at == NOW + DEADLINE_S
+    late = polled_later(running(), BUSY, now=NOW + DEADLINE_S - 0.25)
     assert late.at == NOW + DEADLINE_S - 0.25 + 0.5, "but never sooner than the shortest pause"
 
 
@@ -200,33 +207,36 @@ def test_the_last_look_before_the_deadline_comes_at_the_deadline() -> None:
 def test_a_run_past_its_deadline_parks_as_stuck_and_stays_watched(
     made: Callable[..., Job],
 ) -> None:
-    assert isinstance(seen(made(), BUSY, now=NOW + DEADLINE_S - 0.001), LookAgain)
+    assert isinstance(decide_after(made(), BUSY, now=NOW + DEADLINE_S - 0.001), PollLater)
     job = decided(made(), BUSY, now=NOW + DEADLINE_S).job
     assert job.parked_as == "stuck"
     assert job.reason is not None
     assert job.reason.action == ACTION_STUCK
-    assert (job.execution_id, job.next_poll_at) == ("ex-1", NOW + DEADLINE_S + STUCK_EVERY_S)
+    assert (job.execution_id, job.next_poll_at) == (
+        "ex-1",
+        NOW + DEADLINE_S + STUCK_POLL_INTERVAL_S,
+    )
     assert job.open_attempt is not None, "the run may still end"
     assert job.spent == 0
 
 
-def test_a_stuck_run_is_looked_at_now_and_then() -> None:
-    look = again(stuck(), BUSY, Looks(9, troubles=1), now=NOW + 2 * DEADLINE_S)
-    assert look.at == NOW + 2 * DEADLINE_S + STUCK_EVERY_S
-    assert look.looks == Looks(10, running_at=NOW + 2 * DEADLINE_S)
+def test_a_stuck_run_is_polled_now_and_then() -> None:
+    look = polled_later(stuck(), BUSY, PollHistory(9, failures_in_row=1), now=NOW + 2 * DEADLINE_S)
+    assert look.at == NOW + 2 * DEADLINE_S + STUCK_POLL_INTERVAL_S
+    assert look.history == PollHistory(10, last_running_at=NOW + 2 * DEADLINE_S)
 
 
 # Not found.
 
 
 @watched
-def test_a_run_that_is_not_found_is_looked_for_again_for_a_while(made: Callable[..., Job]) -> None:
-    job, looks = made(), Looks()
+def test_a_run_that_is_not_found_is_polled_again_for_a_while(made: Callable[..., Job]) -> None:
+    job, looks = made(), PollHistory()
     for times in range(1, 5):
-        look = again(job, GONE, looks)
-        assert look.looks == Looks(times, 0, times)
+        look = polled_later(job, GONE, looks)
+        assert look.history == PollHistory(times, 0, times)
         assert look.at >= NOW + 10 + min(30.0, 2.0**times) * 0.5
-        looks = look.looks
+        looks = look.history
     parked = decided(job, GONE, looks).job
     assert parked.parked_as == "uncertain"
     assert parked.reason is not None
@@ -235,8 +245,8 @@ def test_a_run_that_is_not_found_is_looked_for_again_for_a_while(made: Callable[
 
 
 def test_a_run_that_is_found_again_starts_the_count_anew() -> None:
-    looks = again(running(), BUSY, Looks(4, missing=4)).looks
-    assert isinstance(seen(running(), GONE, looks), LookAgain)
+    looks = polled_later(running(), BUSY, PollHistory(4, missing_in_row=4)).history
+    assert isinstance(decide_after(running(), GONE, looks), PollLater)
 
 
 # A look that does not get through says nothing about the run.
@@ -244,49 +254,58 @@ def test_a_run_that_is_found_again_starts_the_count_anew() -> None:
 
 @watched
 @pytest.mark.parametrize("status", [None, 401, 403, 429, 500, 502, 503])
-def test_a_paid_run_keeps_running_however_often_no_look_gets_through(
+def test_a_paid_run_keeps_running_however_many_polls_fail(
     made: Callable[..., Job], status: int | None
 ) -> None:
-    job, looks = made(), Looks()
+    job, looks = made(), PollHistory()
     for troubles in range(1, 40):
-        look = again(job, NoLook("no way", status), looks)
-        assert look.looks == Looks(troubles, troubles, 0)
+        look = polled_later(job, PollFailed("no way", status), looks)
+        assert look.history == PollHistory(troubles, troubles, 0)
         assert NOW + 10 < look.at <= NOW + 10 + 30
-        looks = look.looks
+        looks = look.history
 
 
 @pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
-def test_a_run_that_nobody_could_look_at_until_its_deadline_is_stuck(
+def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
     made: Callable[..., Job],
 ) -> None:
-    blind = NoLook("no way", 503)
-    assert isinstance(seen(made(), blind, now=NOW + DEADLINE_S - 0.001), LookAgain)
+    blind = PollFailed("no way", 503)
+    assert isinstance(decide_after(made(), blind, now=NOW + DEADLINE_S - 0.001), PollLater)
     job = decided(made(), blind, now=NOW + DEADLINE_S).job
     assert (job.parked_as, job.spent) == ("stuck", 0)
     assert job.reason is not None
     assert job.reason.message == "no end seen after 60 min (no way)"
-    assert (job.execution_id, job.next_poll_at) == ("ex-1", NOW + DEADLINE_S + STUCK_EVERY_S)
+    assert (job.execution_id, job.next_poll_at) == (
+        "ex-1",
+        NOW + DEADLINE_S + STUCK_POLL_INTERVAL_S,
+    )
 
 
-def test_a_stuck_run_that_nobody_can_look_at_stays_stuck() -> None:
-    look = again(stuck(), NoLook("no way", 503), now=NOW + 2 * DEADLINE_S)
-    assert look.looks == Looks(1, 1, 0)
+def test_a_stuck_run_whose_polls_fail_stays_stuck() -> None:
+    look = polled_later(stuck(), PollFailed("no way", 503), now=NOW + 2 * DEADLINE_S)
+    assert look.history == PollHistory(1, 1, 0)
 
 
-def test_no_look_waits_as_long_as_the_provider_asks() -> None:
-    assert again(running(), NoLook("busy", 503, retry_after_s=120.0)).at == NOW + 10 + 120.0
+def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
+    assert (
+        polled_later(running(), PollFailed("busy", 503, retry_after_s=120.0)).at == NOW + 10 + 120.0
+    )
 
 
-@pytest.mark.parametrize(("asked_s", "wait_s"), [(None, RATE_LIMITED_S), (45.0, 45.0), (0.0, 1.0)])
+@pytest.mark.parametrize(
+    ("asked_s", "wait_s"), [(None, RATE_LIMITED_COOL_DOWN_S), (45.0, 45.0), (0.0, 1.0)]
+)
 def test_a_429_makes_every_poll_of_the_account_wait(asked_s: float | None, wait_s: float) -> None:
-    look = again(running(), NoLook("slow down", 429, asked_s))
+    look = polled_later(running(), PollFailed("slow down", 429, asked_s))
     polls = Scope("default/executions")
-    assert look.effects == (Cool(CoolDown(polls, NOW + 10 + wait_s, "429")),)
+    assert look.effects == (StartCoolDown(CoolDown(polls, NOW + 10 + wait_s, "429")),)
 
 
-def test_no_other_trouble_makes_anybody_else_wait() -> None:
-    assert again(running(), NoLook("unreachable", 503, 60.0)).effects == ()
+def test_no_other_failure_makes_anybody_else_wait() -> None:
+    assert polled_later(running(), PollFailed("unreachable", 503, 60.0)).effects == ()
 
 
-def test_trouble_does_not_excuse_what_was_missing() -> None:
-    assert again(running(), NoLook("no way"), Looks(4, 0, 3)).looks == Looks(5, 1, 3)
+def test_a_failed_poll_does_not_reset_the_missing_count() -> None:
+    assert polled_later(
+        running(), PollFailed("no way"), PollHistory(4, 0, 3)
+    ).history == PollHistory(5, 1, 3)

@@ -3,10 +3,19 @@
 import pytest
 
 from jobs.decide import hold_id
-from jobs.holds import FULLY_OPEN, CoolDown, Gates, Hold, Phase, accepted, refused, released
+from jobs.holds import (
+    FULLY_OPEN_STEP,
+    CoolDown,
+    Gates,
+    Hold,
+    HoldPhase,
+    apply_accept,
+    apply_refusal,
+    apply_release,
+)
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind
-from tests.unit.core.make import NOW
+from tests.unit.core.job_builders import NOW
 
 LANE = Lane("default", Kind.MODEL, "suno")
 
@@ -23,7 +32,7 @@ def a_hold(scope: str = "default", code: str = "INSUFFICIENT_CREDITS") -> Hold:
 
 
 def opening(step: int, count: int = 0) -> Hold:
-    hold = released(a_hold(), NOW, by="ann")
+    hold = apply_release(a_hold(), NOW, by="ann")
     while hold.step < step:
         hold = passed(hold, hold.step)
     return passed(hold, count)
@@ -31,47 +40,47 @@ def opening(step: int, count: int = 0) -> Hold:
 
 def passed(hold: Hold, submits: int) -> Hold:
     for _ in range(submits):
-        after = accepted(hold)
+        after = apply_accept(hold)
         assert after is not None
         hold = after
     return hold
 
 
-def test_a_refusal_puts_a_hold_up() -> None:
-    hold = refused(None, a_hold())
-    assert (hold.phase, hold.hits, hold.relapses) == (Phase.CLOSED, 1, 0)
+def test_a_refusal_places_a_hold() -> None:
+    hold = apply_refusal(None, a_hold())
+    assert (hold.phase, hold.hits, hold.relapses) == (HoldPhase.CLOSED, 1, 0)
 
 
-def test_another_refusal_is_a_hit_of_the_same_hold_and_brings_its_latest_words() -> None:
+def test_another_refusal_is_a_hit_of_the_same_hold_and_updates_its_message() -> None:
     later = Hold(
         id="another", scope=Scope("default"), code="X", created_at=NOW + 9, message="again"
     )
-    hold = refused(a_hold(), later)
+    hold = apply_refusal(a_hold(), later)
     assert (hold.id, hold.created_at, hold.hits) == (a_hold().id, NOW, 2)
     assert (hold.message, hold.action) == ("again", "")
     assert hold.relapses == 0
 
 
 def test_a_released_hold_lets_one_canary_through() -> None:
-    hold = released(a_hold(), NOW + 5, by="ann", note="topped up")
-    assert (hold.phase, hold.step, hold.accepted) == (Phase.OPENING, 1, 0)
+    hold = apply_release(a_hold(), NOW + 5, by="ann", note="topped up")
+    assert (hold.phase, hold.step, hold.accepted) == (HoldPhase.OPENING, 1, 0)
     assert (hold.released_at, hold.released_by, hold.note) == (NOW + 5, "ann", "topped up")
 
 
 def test_a_release_without_a_note_keeps_the_one_there_was() -> None:
-    noted = refused(None, a_hold())
-    noted = released(noted, NOW, by="ann", note="first")
-    assert released(noted, NOW, by="bob").note == "first"
+    noted = apply_refusal(None, a_hold())
+    noted = apply_release(noted, NOW, by="ann", note="first")
+    assert apply_release(noted, NOW, by="bob").note == "first"
 
 
 def test_a_gate_opens_in_doubling_steps_and_is_gone_at_the_end() -> None:
-    hold: Hold | None = released(a_hold(), NOW, by="ann")
+    hold: Hold | None = apply_release(a_hold(), NOW, by="ann")
     steps: dict[int, int] = {}
     while hold is not None:
         steps[hold.step] = steps.get(hold.step, 0) + 1
-        hold = accepted(hold)
+        hold = apply_accept(hold)
     assert steps == {1: 1, 2: 2, 4: 4, 8: 8, 16: 16, 32: 32, 64: 64}
-    assert FULLY_OPEN == 64
+    assert FULLY_OPEN_STEP == 64
 
 
 def test_a_step_counts_what_was_accepted_in_it() -> None:
@@ -80,17 +89,17 @@ def test_a_step_counts_what_was_accepted_in_it() -> None:
 
 
 def test_an_accepted_submit_does_not_open_a_closed_gate() -> None:
-    assert accepted(a_hold()) == a_hold()
+    assert apply_accept(a_hold()) == a_hold()
 
 
 @pytest.mark.parametrize("step", [1, 2, 16])
 def test_a_refusal_while_opening_is_a_relapse_and_starts_over(step: int) -> None:
-    hold = refused(opening(step), a_hold())
-    assert (hold.phase, hold.step, hold.accepted) == (Phase.CLOSED, 0, 0)
+    hold = apply_refusal(opening(step), a_hold())
+    assert (hold.phase, hold.step, hold.accepted) == (HoldPhase.CLOSED, 0, 0)
     assert (hold.hits, hold.relapses) == (2, 1)
-    again = refused(hold, a_hold())
+    again = apply_refusal(hold, a_hold())
     assert (again.hits, again.relapses) == (3, 1), "only the first refusal after a release relapses"
-    twice = refused(released(again, NOW, by="ann"), a_hold())
+    twice = apply_refusal(apply_release(again, NOW, by="ann"), a_hold())
     assert (twice.hits, twice.relapses) == (4, 2)
 
 
@@ -104,31 +113,31 @@ def test_one_cause_in_one_scope_has_one_id() -> None:
 @pytest.mark.parametrize("scope", LANE.scopes)
 def test_a_closed_hold_closes_every_lane_it_covers(scope: Scope) -> None:
     gates = Gates(holds=(a_hold(scope),))
-    assert gates.closed_by(LANE) == a_hold(scope)
+    assert gates.closing_hold(LANE) == a_hold(scope)
     assert not gates.admits(LANE, NOW)
-    assert gates.opening(LANE) == ()
+    assert gates.opening_holds(LANE) == ()
 
 
 @pytest.mark.parametrize("scope", ["other", "default/workflow", "default/model/other"])
 def test_a_hold_closes_no_other_lane(scope: str) -> None:
     gates = Gates(holds=(a_hold(scope),))
-    assert gates.closed_by(LANE) is None
+    assert gates.closing_hold(LANE) is None
     assert gates.admits(LANE, NOW)
 
 
 def test_an_opening_hold_closes_nothing_and_counts_what_passes() -> None:
-    hold = released(a_hold(), NOW, by="ann")
-    elsewhere = released(a_hold("other"), NOW, by="ann")
+    hold = apply_release(a_hold(), NOW, by="ann")
+    elsewhere = apply_release(a_hold("other"), NOW, by="ann")
     gates = Gates(holds=(hold, elsewhere))
     assert gates.admits(LANE, NOW)
-    assert gates.opening(LANE) == (hold,)
+    assert gates.opening_holds(LANE) == (hold,)
 
 
-def test_a_free_pass_goes_through_a_closed_gate_but_not_through_a_cool_down() -> None:
+def test_a_hold_bypass_goes_through_a_closed_gate_but_not_through_a_cool_down() -> None:
     closed = Gates(holds=(a_hold(),))
-    assert closed.admits(LANE, NOW, free_pass=True)
+    assert closed.admits(LANE, NOW, bypass_hold=True)
     cooling = Gates(cool_downs=(CoolDown(Scope("default"), NOW + 5, "unreachable"),))
-    assert not cooling.admits(LANE, NOW, free_pass=True)
+    assert not cooling.admits(LANE, NOW, bypass_hold=True)
 
 
 @pytest.mark.parametrize("scope", LANE.scopes)
@@ -139,10 +148,10 @@ def test_a_cool_down_closes_what_it_covers_and_opens_by_itself(scope: Scope) -> 
     assert gates.admits(LANE, NOW + 5)
 
 
-def test_the_cool_down_that_ends_last_is_told() -> None:
+def test_the_cool_down_that_ends_last_is_returned() -> None:
     short, long = CoolDown(Scope("default"), NOW + 1), CoolDown(LANE.route, NOW + 9)
     other = CoolDown(Scope("other"), NOW + 99)
     gates = Gates(cool_downs=(short, long, other))
-    assert gates.cooling(LANE.scopes, NOW) == long
-    assert gates.cooling([Scope("default")], NOW) == short
-    assert gates.cooling(LANE.scopes, NOW + 10) is None
+    assert gates.running_cool_down(LANE.scopes, NOW) == long
+    assert gates.running_cool_down([Scope("default")], NOW) == short
+    assert gates.running_cool_down(LANE.scopes, NOW + 10) is None

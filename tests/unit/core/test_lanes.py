@@ -17,13 +17,13 @@ from jobs.lanes import (
     Lane,
     Scope,
     covers,
-    executions,
     parse_scope,
-    place_in_line,
+    polls_scope,
     priority_of,
+    queue_score,
     queued_at_of,
 )
-from jobs.rate_limits import Left
+from jobs.rate_limits import Allowance
 from jobs.states import Kind
 
 A, B, C = (Lane("default", Kind.MODEL, name) for name in "abc")
@@ -38,7 +38,7 @@ milliseconds = st.integers(0, 8_450_000_000_000)
 def head(*jobs: tuple[int, float]) -> Head:
     """Jobs by priority and age, in their line."""
     return sorted(
-        ((JobId(f"p{p}@{at:g}"), place_in_line(p, at)) for p, at in jobs), key=lambda j: j[1]
+        ((JobId(f"p{p}@{at:g}"), queue_score(p, at)) for p, at in jobs), key=lambda j: j[1]
     )
 
 
@@ -47,28 +47,28 @@ def head(*jobs: tuple[int, float]) -> Head:
 
 @quick
 @given(priorities, milliseconds)
-def test_a_place_in_line_tells_its_priority_and_its_millisecond(priority: int, ms: int) -> None:
-    place = place_in_line(priority, ms / 1000)
+def test_a_queue_score_encodes_the_priority_and_the_millisecond(priority: int, ms: int) -> None:
+    place = queue_score(priority, ms / 1000)
     assert priority_of(place) == priority
     assert round(queued_at_of(place) * 1000) == ms
 
 
 @quick
 @given(priorities, priorities, milliseconds, milliseconds)
-def test_the_line_goes_by_age_and_a_step_of_priority_is_worth_an_hour(
+def test_the_queue_goes_by_age_and_a_step_of_priority_is_worth_an_hour(
     p: int, q: int, first: int, second: int
 ) -> None:
-    before = place_in_line(p, first / 1000) < place_in_line(q, second / 1000)
+    before = queue_score(p, first / 1000) < queue_score(q, second / 1000)
     hour = 1000 * AGING_S
     assert before is ((first - p * hour, -p) < (second - q * hour, -q))
 
 
-def test_the_urgent_passes_a_long_backlog_and_the_patient_is_not_starved() -> None:
+def test_the_urgent_passes_a_long_backlog_and_low_priority_is_not_starved() -> None:
     now = 1_790_000_000.0
-    backlog, urgent = place_in_line(0, now - 9 * AGING_S), place_in_line(10, now)
-    patient = place_in_line(-1, now - 1.01 * AGING_S)
+    backlog, urgent = queue_score(0, now - 9 * AGING_S), queue_score(10, now)
+    patient = queue_score(-1, now - 1.01 * AGING_S)
     assert urgent < backlog
-    assert patient < place_in_line(0, now)
+    assert patient < queue_score(0, now)
 
 
 # Who goes next.
@@ -78,12 +78,12 @@ def names(
     free: int,
     lanes: list[Lane],
     heads: list[Head],
-    left: Mapping[Scope, Left] | None = None,
+    left: Mapping[Scope, Allowance] | None = None,
     served: int = 0,
     **room: int,
 ) -> list[str]:
     by_lane = {lane: room[lane.target] for lane in lanes if lane.target in room}
-    picks = choose(lanes, heads, free, by_lane, left=left, served=served)
+    picks = choose(lanes, heads, free, by_lane, allowances=left, picked_before=served)
     return [f"{pick.lane.target}:{pick.job_id}" for pick in picks]
 
 
@@ -98,7 +98,7 @@ def test_lanes_of_equal_priority_take_turns() -> None:
     assert taken == ["a:p0@1", "b:p0@7", "c:p0@9", "a:p0@2", "b:p0@8"]
 
 
-def test_who_stands_first_in_the_order_of_turns_begins() -> None:
+def test_the_lane_whose_turn_is_next_begins() -> None:
     assert names(1, [B, A], [head((0, 9)), head((0, 1))]) == ["b:p0@9"]
 
 
@@ -109,20 +109,20 @@ def test_a_lane_gets_no_more_than_its_room() -> None:
 
 def test_a_route_gives_no_more_than_it_has_left_and_its_lanes_share_it() -> None:
     heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8))]
-    assert names(9, [A, B], heads, {A.route: Left(3, 3)}) == ["a:p0@1", "b:p0@7", "a:p0@2"]
+    assert names(9, [A, B], heads, {A.route: Allowance(3, 3)}) == ["a:p0@1", "b:p0@7", "a:p0@2"]
 
 
 def test_what_is_reserved_goes_to_the_urgent_alone() -> None:
     heads = [head((0, 1), (0, 2)), head((1, 8), (0, 7))]
-    assert names(9, [A, B], heads, {A.route: Left(0, 5)}) == ["b:p1@8"]
-    assert names(9, [A, B], heads, {A.route: Left(1, 5)}) == ["b:p1@8"]
-    assert names(9, [A, B], heads, {A.route: Left(2, 5)}) == ["b:p1@8", "a:p0@1"]
+    assert names(9, [A, B], heads, {A.route: Allowance(0, 5)}) == ["b:p1@8"]
+    assert names(9, [A, B], heads, {A.route: Allowance(1, 5)}) == ["b:p1@8"]
+    assert names(9, [A, B], heads, {A.route: Allowance(2, 5)}) == ["b:p1@8", "a:p0@1"]
 
 
 def test_the_urgent_takes_of_the_reserve_past_an_aged_job_before_it() -> None:
     line = head((0, 1), (1, 1 + 2 * AGING_S))
     assert line[0][0] == "p0@1"
-    assert names(9, [A], [line], {A.route: Left(0, 5)}) == ["a:p1@7201"]
+    assert names(9, [A], [line], {A.route: Allowance(0, 5)}) == ["a:p1@7201"]
 
 
 def test_now_and_then_the_longest_waiting_lane_goes_first_whatever_its_priority() -> None:
@@ -144,7 +144,7 @@ def queues(draw: st.DrawFn) -> tuple[list[Lane], list[Head], int, Mapping[Lane, 
     heads = [
         sorted(
             (
-                (JobId(f"{lane.target}-{n}"), place_in_line(priority, n))
+                (JobId(f"{lane.target}-{n}"), queue_score(priority, n))
                 for n, priority in enumerate(draw(st.lists(st.integers(-2, 2), max_size=5)))
             ),
             key=lambda job: job[1],
@@ -209,11 +209,11 @@ def test_a_scope_covers_whole_names_only(scope: str, *, covered: bool) -> None:
 
 
 def test_the_polls_of_an_account_are_a_route_of_their_own() -> None:
-    assert executions("default") == "default/executions"
+    assert polls_scope("default") == "default/executions"
 
 
 @pytest.mark.parametrize("text", ["default", "default/model", "a-1/workflow/my-flow"])
-def test_a_scope_is_read_as_people_write_it(text: str) -> None:
+def test_a_scope_is_read_as_operators_write_it(text: str) -> None:
     assert parse_scope(text) == text
 
 

@@ -39,7 +39,7 @@ from aiohttp import web
 
 from config.settings import ApiToken, Role
 from worker.api.auth.sessions import Session, Sessions, csrf_of
-from worker.api.problems import PROBLEM_PAGE, Problem, ProblemPage, show_as_page
+from worker.api.problems import PROBLEM_PAGE, Problem, ProblemPage, answer_as_page
 
 __all__ = [
     "COOKIE",
@@ -47,14 +47,14 @@ __all__ = [
     "PROBLEM_PAGE",
     "Access",
     "LoginContext",
-    "Person",
+    "Principal",
     "ProblemPage",
     "Role",
     "client_of",
     "login_context",
     "page",
-    "person",
-    "person_of",
+    "principal_name",
+    "principal_of",
     "read_form",
 ]
 
@@ -71,14 +71,14 @@ LOGIN: Final = "/login"
 
 _REALM: Final = 'Bearer realm="knouds-worker"'
 _SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-_FORMS: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
-_OUR_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2000}")
+_FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
+_LOCAL_PATH: Final = re.compile(r"/(?![/\\])[^\\\x00-\x20\x7f]{0,2000}")
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
-class Person:
+class Principal:
     """Who asks."""
 
     name: str
@@ -92,7 +92,7 @@ class Person:
         return self.role.sees_payloads
 
     @property
-    def may_act(self) -> bool:
+    def may_operate(self) -> bool:
         """Whether acts on jobs and holds may be done, and their buttons be shown."""
         return self.role.covers(Role.OPERATE)
 
@@ -101,15 +101,15 @@ class Person:
 class LoginContext:
     """What a login page needs."""
 
-    needed: bool
+    needs_login: bool
     """Whether there is anything to log in to: without tokens everybody is `local`."""
     next: str
     """Where to go afterwards, a path of ours: a hidden field of the form."""
-    person: Person | None
+    principal: Principal | None
     """Who is logged in already."""
 
 
-_PERSON: Final[ContextVar[Person | None]] = ContextVar("person", default=None)
+_PRINCIPAL: Final[ContextVar[Principal | None]] = ContextVar("person", default=None)
 """Who asks: each request is a task with a context of its own."""
 
 
@@ -122,7 +122,7 @@ class Access:
         self._tokens = [(token.secret.get_secret_value().encode(), token) for token in tokens]
         self.sessions = sessions
         self.proxied = proxied
-        self._local = Person(LOCAL, Role.OPERATE, csrf_of(secrets.token_urlsafe()))
+        self._local_principal = Principal(LOCAL, Role.OPERATE, csrf_of(secrets.token_urlsafe()))
 
     def install(self, app: web.Application) -> None:
         """Let `page` and `login_context` find it."""
@@ -133,53 +133,53 @@ class Access:
         """Whether tokens are set."""
         return bool(self._tokens)
 
-    async def require(self, request: web.Request, role: Role | None) -> None:
+    async def authorize(self, request: web.Request, role: Role | None) -> None:
         """Let a call of the API pass that may do what takes `role` (None: open to all), or raise.
 
         Without tokens programs and our own pages may call; with them a bearer token, or a session
         with its CSRF token, is needed.
         """
         if not self._tokens:
-            _only_local(request)
-            _PERSON.set(self._local)
+            _require_loopback(request)
+            _PRINCIPAL.set(self._local_principal)
         elif role is not None:
-            _PERSON.set(await self._caller(request, role))
+            _PRINCIPAL.set(await self._authenticate(request, role))
 
-    async def visitor(self, request: web.Request) -> Person | None:
+    async def find_principal(self, request: web.Request) -> Principal | None:
         """Who looks at a page: `local`, who is logged in, or nobody."""
-        found: Person | None = self._local
+        found: Principal | None = self._local_principal
         if self._tokens:
-            found = await self._logged_in(request)
+            found = await self._session_principal(request)
         else:
-            _only_local(request)
-        _PERSON.set(found)
+            _require_loopback(request)
+        _PRINCIPAL.set(found)
         return found
 
-    def token(self, secret: str) -> ApiToken | None:
+    def find_token(self, secret: str) -> ApiToken | None:
         """The token with this secret."""
         return self._find(secret.encode("utf-8", "surrogateescape"))
 
-    async def _caller(self, request: web.Request, role: Role) -> Person:
+    async def _authenticate(self, request: web.Request, role: Role) -> Principal:
         if "Authorization" not in request.headers and COOKIE in request.cookies:
-            found = await self._logged_in(request)
+            found = await self._session_principal(request)
             if found is None:
                 raise _unauthorized("the session has ended: log in again", _REALM)
             _require_role(found, role)
             await require_csrf(request, found)
             return found
-        return self._bearer(request, role)
+        return self._bearer_principal(request, role)
 
-    async def _logged_in(self, request: web.Request) -> Person | None:
+    async def _session_principal(self, request: web.Request) -> Principal | None:
         session = await self._session(request)
         if session is None:
             return None
-        return Person(session.token.name, session.token.role, session.csrf)
+        return Principal(session.token.name, session.token.role, session.csrf)
 
     async def _session(self, request: web.Request) -> Session | None:
         secret = request.cookies.get(COOKIE)
         return await self.sessions.find(secret) if secret else None
 
-    def _bearer(self, request: web.Request, role: Role) -> Person:
+    def _bearer_principal(self, request: web.Request, role: Role) -> Principal:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             detail = "send a token of KNOUDS_API_TOKENS as `Authorization: Bearer <secret>`"
@@ -188,7 +188,7 @@ class Access:
         if token is None:
             detail = "no token of KNOUDS_API_TOKENS has this secret"
             raise _unauthorized(detail, f'{_REALM}, error="invalid_token"')
-        found = Person(token.name, token.role)
+        found = Principal(token.name, token.role)
         _require_role(found, role)
         return found
 
@@ -207,22 +207,22 @@ _ACCESS: Final = web.AppKey("access", Access)
 # Who asks.
 
 
-def person() -> str:
+def principal_name() -> str:
     """The name of who asks, for the record."""
-    found = _PERSON.get()
+    found = _PRINCIPAL.get()
     return found.name if found is not None else ""
 
 
 def sees_payloads() -> bool:
     """Whether who asks may see inputs and results."""
-    found = _PERSON.get()
+    found = _PRINCIPAL.get()
     return found is not None and found.sees_payloads
 
 
-def person_of(request: web.Request) -> Person:
+def principal_of(request: web.Request) -> Principal:
     """Who asks, behind `page` or a role of the API."""
     del request
-    found = _PERSON.get()
+    found = _PRINCIPAL.get()
     if found is None:
         raise _unauthorized("log in first", _REALM)
     return found
@@ -237,10 +237,10 @@ def page(role: Role = Role.WATCH) -> Callable[[Handler], Handler]:
     def guard(handler: Handler) -> Handler:
         @wraps(handler)
         async def guarded(request: web.Request) -> web.StreamResponse:
-            show_as_page()
-            found = await request.app[_ACCESS].visitor(request)
+            answer_as_page()
+            found = await request.app[_ACCESS].find_principal(request)
             if found is None:
-                return _to_login(request)
+                return _redirect_to_login(request)
             _require_role(found, role)
             await require_csrf(request, found)
             return await handler(request)
@@ -254,17 +254,21 @@ async def login_context(request: web.Request) -> LoginContext:
     """What the login page needs; also after a login that failed."""
     access = request.app[_ACCESS]
     wanted = request.query.get("next", "")
-    if request.method not in _SAFE_METHODS and request.content_type in _FORMS:
+    if request.method not in _SAFE_METHODS and request.content_type in _FORM_TYPES:
         wanted = (await read_form(request)).get("next", "")
-    return LoginContext(access.needs_login, our_path(wanted), await access.visitor(request))
+    return LoginContext(
+        access.needs_login, safe_redirect_path(wanted), await access.find_principal(request)
+    )
 
 
-def our_path(wanted: str) -> str:
+def safe_redirect_path(requested: str) -> str:
     """A path of ours that somebody may be sent to; anything else is the front page."""
-    return wanted if _OUR_PATH.fullmatch(wanted) and not wanted.startswith(LOGIN) else "/"
+    return (
+        requested if _LOCAL_PATH.fullmatch(requested) and not requested.startswith(LOGIN) else "/"
+    )
 
 
-def _to_login(request: web.Request) -> web.Response:
+def _redirect_to_login(request: web.Request) -> web.Response:
     if PARTIAL_HEADER in request.headers:
         raise _unauthorized("the session has ended: log in again", _REALM)
     after = request.raw_path if request.method in _SAFE_METHODS else "/"
@@ -284,17 +288,17 @@ async def read_form(request: web.Request) -> dict[str, str]:
     return fields
 
 
-async def require_csrf(request: web.Request, found: Person) -> None:
+async def require_csrf(request: web.Request, principal: Principal) -> None:
     """Let an unsafe request of a browser pass only with the person's CSRF token."""
     if request.method in _SAFE_METHODS:
         return
     if request.headers.get("Sec-Fetch-Site") in ("cross-site", "same-site"):
         raise _foreign_origin()
     given = request.headers.get(CSRF_HEADER)
-    if given is None and request.content_type in _FORMS:
+    if given is None and request.content_type in _FORM_TYPES:
         given = (await read_form(request)).get(CSRF_FIELD)
     sent = (given or "").encode("utf-8", "surrogateescape")
-    if not hmac.compare_digest(sent, found.csrf.encode()):
+    if not hmac.compare_digest(sent, principal.csrf.encode()):
         raise Problem(
             403,
             "csrf",
@@ -304,13 +308,13 @@ async def require_csrf(request: web.Request, found: Person) -> None:
         )
 
 
-def _require_role(found: Person, role: Role) -> None:
-    if not found.role.covers(role):
+def _require_role(principal: Principal, role: Role) -> None:
+    if not principal.role.covers(role):
         raise Problem(
             403,
             "forbidden",
             "Forbidden",
-            f"token {found.name!r} has the role {found.role}, this takes {role}",
+            f"token {principal.name!r} has the role {principal.role}, this takes {role}",
             headers={"WWW-Authenticate": f'{_REALM}, error="insufficient_scope"'},
         )
 
@@ -329,7 +333,7 @@ def client_of(request: web.Request, *, proxied: bool) -> str:
     return told.rpartition(",")[2].strip() or request.remote or "unknown"
 
 
-def require_our_origin(request: web.Request, *, proxied: bool) -> None:
+def require_same_origin(request: web.Request, *, proxied: bool) -> None:
     """Refuse a form that another site's page sends (the login, which has no session yet)."""
     site = request.headers.get("Sec-Fetch-Site")
     origin = request.headers.get("Origin")
@@ -347,7 +351,7 @@ def _foreign_origin() -> Problem:
     )
 
 
-def _only_local(request: web.Request) -> None:
+def _require_loopback(request: web.Request) -> None:
     """Refuse what a foreign web page could have sent."""
     host = request.headers.get("Host")
     if host is not None and not _is_loopback(host):

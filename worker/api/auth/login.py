@@ -12,16 +12,16 @@ from worker.api.auth.access import (
     LOGIN,
     Access,
     client_of,
-    our_path,
     page,
-    person_of,
+    principal_of,
     read_form,
-    require_our_origin,
+    require_same_origin,
+    safe_redirect_path,
 )
-from worker.api.auth.login_throttle import Pace
-from worker.api.problems import Problem, show_as_page
+from worker.api.auth.login_throttle import LoginThrottle
+from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
-from worker.store.audit import Audit
+from worker.store.audit import AuditLog
 
 NOBODY: Final = "nobody"
 """Who a failed login is by, in the audit."""
@@ -30,11 +30,11 @@ NOBODY: Final = "nobody"
 class Logins:
     """Lets people in, no faster than the pace, and puts it on record."""
 
-    def __init__(self, access: Access, audit: Audit, clock: Clock) -> None:
+    def __init__(self, access: Access, audit: AuditLog, clock: Clock) -> None:
         self._access = access
         self._audit = audit
         self._clock = clock
-        self._pace = Pace()
+        self._throttle = LoginThrottle()
 
     def install(self, app: web.Application) -> None:
         """Add the two routes."""
@@ -44,12 +44,12 @@ class Logins:
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Check a token and open a session; raises `Problem`."""
-        require_our_origin(request, proxied=self._access.proxied)
+        require_same_origin(request, proxied=self._access.proxied)
         form = await read_form(request)
-        answer = _see_other(our_path(form.get("next", "")))
+        answer = _redirect(safe_redirect_path(form.get("next", "")))
         if not self._access.needs_login:
             return answer
-        token = await self._checked(request, form.get("token", "").strip())
+        token = await self._authenticate(request, form.get("token", "").strip())
         if old := request.cookies.get(COOKIE):
             await self._access.sessions.close(old)
         session = await self._access.sessions.open(token)
@@ -66,39 +66,39 @@ class Logins:
 
     async def log_out(self, request: web.Request) -> web.Response:
         """End the session of who asks."""
-        answer = _see_other(LOGIN if self._access.needs_login else "/")
+        answer = _redirect(LOGIN if self._access.needs_login else "/")
         if secret := request.cookies.get(COOKIE):
             await self._access.sessions.close(secret)
             answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         if self._access.needs_login:
-            await self._record(person_of(request).name, "logout", self._client(request))
+            await self._record(principal_of(request).name, "logout", self._client(request))
         return answer
 
-    async def _checked(self, request: web.Request, secret: str) -> ApiToken:
+    async def _authenticate(self, request: web.Request, secret: str) -> ApiToken:
         """The token of a secret, at the pace that wrong ones have left; raises `Problem`."""
         client = self._client(request)
-        if wait_s := self._pace.wait_s(client, self._clock.now()):
-            raise _slow_down(wait_s)
-        self._pace.under_way += 1
+        if wait_s := self._throttle.wait_s(client, self._clock.now()):
+            raise _too_many_attempts(wait_s)
+        self._throttle.in_progress += 1
         try:
-            await asyncio.sleep(self._pace.slowness_s(self._clock.now()))
+            await asyncio.sleep(self._throttle.delay_s(self._clock.now()))
         finally:
-            self._pace.under_way -= 1
-        token = self._access.token(secret)
+            self._throttle.in_progress -= 1
+        token = self._access.find_token(secret)
         if token is not None:
-            self._pace.succeeded(client)
+            self._throttle.record_success(client)
             return token
         now = self._clock.now()
-        self._pace.failed(client, now)
-        if count := self._pace.to_record(now):
+        self._throttle.record_failure(client, now)
+        if count := self._throttle.failures_to_audit(now):
             note = "" if count == 1 else f"{count} failed logins since the last line of this kind"
             await self._record(NOBODY, "login_failed", client, note)
         detail = "no token of KNOUDS_API_TOKENS has this secret"
         raise Problem(401, "login-failed", "Login failed", detail)
 
-    async def _record(self, by: str, act: str, client: str, note: str = "") -> None:
+    async def _record(self, by: str, action: str, client: str, note: str = "") -> None:
         await self._audit.record(
-            at=self._clock.now(), by=by, act=act, on=client[:64], note=note, jobs=0
+            at=self._clock.now(), by=by, action=action, on=client[:64], note=note, jobs=0
         )
 
     def _client(self, request: web.Request) -> str:
@@ -114,7 +114,7 @@ _LOGINS: Final = web.AppKey("logins", Logins)
 
 async def login(request: web.Request) -> web.StreamResponse:
     """Open a session for the token in the form."""
-    show_as_page()
+    answer_as_page()
     return await request.app[_LOGINS].log_in(request)
 
 
@@ -124,11 +124,11 @@ async def logout(request: web.Request) -> web.StreamResponse:
     return await request.app[_LOGINS].log_out(request)
 
 
-def _see_other(path: str) -> web.Response:
+def _redirect(path: str) -> web.Response:
     return web.Response(status=303, headers={"Location": path})
 
 
-def _slow_down(wait_s: float) -> Problem:
+def _too_many_attempts(wait_s: float) -> Problem:
     seconds = ceil(wait_s)
     detail = f"too many wrong tokens: try again in {seconds} s"
     headers = {"Retry-After": str(seconds)}

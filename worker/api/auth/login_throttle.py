@@ -10,99 +10,99 @@ from collections import OrderedDict, deque
 from dataclasses import dataclass
 from typing import Final
 
-FREE: Final = 3
+FREE_FAILURES: Final = 3
 """Wrong tokens of one address that cost nothing yet."""
 
-WAIT_MOST_S: Final = 60.0
-FORGET_S: Final = 900.0
+MAX_WAIT_S: Final = 60.0
+FORGET_AFTER_S: Final = 900.0
 """An address that was quiet for so long starts anew."""
 
-ADDRESSES_MOST: Final = 4_096
+MAX_ADDRESSES: Final = 4_096
 
-OVERALL_FREE: Final = 30
+OVERALL_FREE_FAILURES: Final = 30
 """Wrong tokens a minute, of all addresses, before everybody is slowed."""
 
-OVERALL_S: Final = 60.0
-SLOW_MOST_S: Final = 2.0
-UNDER_WAY_MOST: Final = 32
+OVERALL_WINDOW_S: Final = 60.0
+MAX_DELAY_S: Final = 2.0
+MAX_IN_PROGRESS: Final = 32
 """Logins that are looked at together."""
 
-RECORDED_A_MINUTE: Final = 10
+MAX_AUDITED_PER_MINUTE: Final = 10
 """Failed logins that get a line of the audit of their own; the next one tells how many did not."""
 
 _IPV6_NETWORK: Final = 64
 
 
 @dataclass(slots=True)
-class _Address:
-    failures: int = 0
-    free_at: float = 0.0
-    seen_at: float = 0.0
+class _AddressFailures:
+    count: int = 0
+    allowed_at: float = 0.0
+    last_failed_at: float = 0.0
 
 
-class Pace:
+class LoginThrottle:
     """Who has to wait before the next login, and how long."""
 
     def __init__(self) -> None:
-        self._addresses: OrderedDict[str, _Address] = OrderedDict()
-        self._failed: deque[float] = deque(maxlen=OVERALL_FREE * 8)
-        self._recorded: deque[float] = deque(maxlen=RECORDED_A_MINUTE)
-        self._unrecorded = 0
-        self.under_way = 0
+        self._failures_by_address: OrderedDict[str, _AddressFailures] = OrderedDict()
+        self._failure_times: deque[float] = deque(maxlen=OVERALL_FREE_FAILURES * 8)
+        self._audited_times: deque[float] = deque(maxlen=MAX_AUDITED_PER_MINUTE)
+        self._unaudited_count = 0
+        self.in_progress = 0
 
     @property
-    def addresses(self) -> int:
+    def address_count(self) -> int:
         """How many addresses are known to have failed."""
-        return len(self._addresses)
+        return len(self._failures_by_address)
 
     def wait_s(self, address: str, now: float) -> float:
         """Seconds this address has to wait; 0 where it may try."""
-        known = self._addresses.get(_network(address))
-        if self.under_way >= UNDER_WAY_MOST:
-            return SLOW_MOST_S
-        return max(0.0, known.free_at - now) if known is not None else 0.0
+        known = self._failures_by_address.get(_address_key(address))
+        if self.in_progress >= MAX_IN_PROGRESS:
+            return MAX_DELAY_S
+        return max(0.0, known.allowed_at - now) if known is not None else 0.0
 
-    def slowness_s(self, now: float) -> float:
+    def delay_s(self, now: float) -> float:
         """Seconds that a login takes for everybody, from how many failed within a minute."""
-        while self._failed and self._failed[0] < now - OVERALL_S:
-            self._failed.popleft()
-        excess = len(self._failed) - OVERALL_FREE
-        return 0.0 if excess <= 0 else min(SLOW_MOST_S, 0.1 * excess)
+        while self._failure_times and self._failure_times[0] < now - OVERALL_WINDOW_S:
+            self._failure_times.popleft()
+        excess = len(self._failure_times) - OVERALL_FREE_FAILURES
+        return 0.0 if excess <= 0 else min(MAX_DELAY_S, 0.1 * excess)
 
-    def failed(self, address: str, now: float) -> None:
+    def record_failure(self, address: str, now: float) -> None:
         """Note a wrong token."""
-        self._failed.append(now)
-        name = _network(address)
-        known = self._addresses.pop(name, None)
-        if known is None or known.seen_at < now - FORGET_S:
-            known = _Address()
-        known.failures += 1
-        known.seen_at = now
-        excess = known.failures - FREE
-        known.free_at = now + min(WAIT_MOST_S, 2.0 ** min(excess, 10)) if excess >= 0 else now
-        self._addresses[name] = known
-        if len(self._addresses) > ADDRESSES_MOST:
-            self._addresses.popitem(last=False)
+        self._failure_times.append(now)
+        name = _address_key(address)
+        known = self._failures_by_address.pop(name, None)
+        if known is None or known.last_failed_at < now - FORGET_AFTER_S:
+            known = _AddressFailures()
+        known.count += 1
+        known.last_failed_at = now
+        excess = known.count - FREE_FAILURES
+        known.allowed_at = now + min(MAX_WAIT_S, 2.0 ** min(excess, 10)) if excess >= 0 else now
+        self._failures_by_address[name] = known
+        if len(self._failures_by_address) > MAX_ADDRESSES:
+            self._failures_by_address.popitem(last=False)
 
-    def succeeded(self, address: str) -> None:
+    def record_success(self, address: str) -> None:
         """A right token: its address starts anew."""
-        self._addresses.pop(_network(address), None)
+        self._failures_by_address.pop(_address_key(address), None)
 
-    def to_record(self, now: float) -> int | None:
+    def failures_to_audit(self, now: float) -> int | None:
         """How many failures the next line of the audit stands for; None where there are enough.
 
         Anybody can fail, and the audit is kept for ever.
         """
-        self._unrecorded += 1
-        full = len(self._recorded) == RECORDED_A_MINUTE
-        if full and self._recorded[0] > now - OVERALL_S:
+        self._unaudited_count += 1
+        full = len(self._audited_times) == MAX_AUDITED_PER_MINUTE
+        if full and self._audited_times[0] > now - OVERALL_WINDOW_S:
             return None
-        self._recorded.append(now)
-        count, self._unrecorded = self._unrecorded, 0
+        self._audited_times.append(now)
+        count, self._unaudited_count = self._unaudited_count, 0
         return count
 
 
-def _network(address: str) -> str:
+def _address_key(address: str) -> str:
     """Whoever has one IPv6 address has 2^64."""
     try:
         found = ipaddress.ip_address(address)

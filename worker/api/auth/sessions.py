@@ -16,23 +16,23 @@ from typing import Final
 import msgspec
 
 from config.settings import ApiToken
-from worker.store.codec import BROKEN
+from worker.store.codec import DECODE_ERRORS
 from worker.store.sessions import SessionStore
 
-LASTS_S: Final = 12 * 3600
+IDLE_TIMEOUT_S: Final = 12 * 3600
 """A session ends when it was not used for so long."""
 
 SECRET_BYTES: Final = 32
 
 
-class _Kept(msgspec.Struct, frozen=True):
+class _SessionRecord(msgspec.Struct, frozen=True):
     """What Redis has of a session."""
 
     name: str
-    seal: str
+    token_mac: str
 
 
-_kept: Final = msgspec.json.Decoder(_Kept)
+_session_decoder: Final = msgspec.json.Decoder(_SessionRecord)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,22 +58,22 @@ class Sessions:
     async def open(self, token: ApiToken) -> Session:
         """A new session of a token; its secret goes into the cookie."""
         session = Session(secrets.token_urlsafe(SECRET_BYTES), token)
-        kept = _Kept(token.name, _seal(token, session.secret))
-        await self._store.open(_digest(session.secret), msgspec.json.encode(kept), LASTS_S)
+        kept = _SessionRecord(token.name, _token_mac(token, session.secret))
+        await self._store.open(_digest(session.secret), msgspec.json.encode(kept), IDLE_TIMEOUT_S)
         return session
 
     async def find(self, secret: str) -> Session | None:
         """The session of a cookie; None where it ended, or where its token did."""
-        data = await self._store.find(_digest(secret), LASTS_S)
+        data = await self._store.find(_digest(secret), IDLE_TIMEOUT_S)
         if data is None:
             return None
         try:
-            kept = _kept.decode(data)
-        except BROKEN:
+            kept = _session_decoder.decode(data)
+        except DECODE_ERRORS:
             return None
         token = self._tokens.get(kept.name)
         if token is None or not hmac.compare_digest(
-            kept.seal.encode(), _seal(token, secret).encode()
+            kept.token_mac.encode(), _token_mac(token, secret).encode()
         ):
             return None
         return Session(secret, token)
@@ -96,6 +96,6 @@ def _digest(secret: str) -> str:
     return hashlib.sha256(_bytes(secret)).hexdigest()
 
 
-def _seal(token: ApiToken, secret: str) -> str:
+def _token_mac(token: ApiToken, secret: str) -> str:
     key = token.secret.get_secret_value().encode()
     return hmac.new(key, b"session:" + _bytes(secret), hashlib.sha256).hexdigest()

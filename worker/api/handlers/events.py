@@ -13,24 +13,32 @@ from typing import Final
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from worker.api.context import office_of
-from worker.api.models.requests import ENTRY_ID, EventsQuery
+from worker.api.context import context_of
+from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
 from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter
-from worker.api.streams.broadcaster import HEARTBEAT_S, Feed, News, NotReady, Reset, TooMany, Wish
+from worker.api.streams.broadcaster import (
+    KEEPALIVE_S,
+    EventBatch,
+    EventBroadcaster,
+    EventFilter,
+    StreamReset,
+    StreamUnavailable,
+    TooManyListeners,
+)
 
 CONTENT_TYPE: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 
-LASTS_S: Final = 3_600.0
+MAX_STREAM_S: Final = 3_600.0
 """A stream ends after so long, and the client comes again: it is asked anew who it is."""
 
-WRITE_S: Final = 20.0
+WRITE_TIMEOUT_S: Final = 20.0
 """How long a client may take to take in what is written."""
 
-RECONNECT_MS: Final = 2_000
+RECONNECT_DELAY_MS: Final = 2_000
 
-_ENTRY_ID: Final = re.compile(ENTRY_ID)
+_ENTRY_ID: Final = re.compile(ENTRY_ID_PATTERN)
 
 
 async def events(request: web.Request) -> web.StreamResponse:
@@ -40,14 +48,14 @@ async def events(request: web.Request) -> web.StreamResponse:
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
-    wish = Wish(query.state, query.kind, query.target, query.account)
+    wish = EventFilter(query.state, query.kind, query.target, query.account)
     response = web.StreamResponse(
         headers={"Content-Type": CONTENT_TYPE, "X-Accel-Buffering": "no"},
     )
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    async with _joined(office_of(request).feed, after) as told:
+    async with _subscribed(context_of(request).broadcaster, after) as told:
         await response.prepare(request)
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with contextlib.aclosing(told):
@@ -63,55 +71,59 @@ def _last_event_id(request: web.Request) -> str | None:
 
 
 @contextlib.asynccontextmanager
-async def _joined(feed: Feed, after: str | None) -> AsyncGenerator[AsyncGenerator[News | Reset]]:
+async def _subscribed(
+    broadcaster: EventBroadcaster, after_id: str | None
+) -> AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]:
     headers = {"Retry-After": RETRY_AFTER_S}
     try:
-        async with feed.join(after) as told:
+        async with broadcaster.subscribe(after_id) as told:
             yield told
-    except TooMany:
+    except TooManyListeners:
         detail = "so many listen already that no more are taken: poll GET /v1/stats meanwhile"
         title = "Too many listeners"
         raise Problem(503, "too-many-listeners", title, detail, headers=headers) from None
-    except NotReady:
+    except StreamUnavailable:
         detail = "the stream of events cannot be read just now: try again"
         title = "Redis is not available"
         raise Problem(503, "unavailable", title, detail, headers=headers) from None
 
 
 async def _send_all(
-    response: web.StreamResponse, told: AsyncGenerator[News | Reset], wish: Wish
+    response: web.StreamResponse,
+    batches: AsyncGenerator[EventBatch | StreamReset],
+    event_filter: EventFilter,
 ) -> None:
     """Send until the client, the feed or the time is gone."""
     clock = asyncio.get_running_loop().time
-    await _write(response, b"retry: %d\n\n" % RECONNECT_MS)
+    await _write(response, b"retry: %d\n\n" % RECONNECT_DELAY_MS)
     wrote_at = clock()
-    async with asyncio.timeout(LASTS_S):
-        async for what in told:
-            if text := _text(what, wish, was_silent=clock() - wrote_at >= HEARTBEAT_S):
+    async with asyncio.timeout(MAX_STREAM_S):
+        async for what in batches:
+            if text := _frame(what, event_filter, was_silent=clock() - wrote_at >= KEEPALIVE_S):
                 await _write(response, text)
                 wrote_at = clock()
 
 
 async def _write(response: web.StreamResponse, text: bytes) -> None:
-    async with asyncio.timeout(WRITE_S):
+    async with asyncio.timeout(WRITE_TIMEOUT_S):
         await response.write(text)
 
 
-def _text(what: News | Reset, wish: Wish, *, was_silent: bool) -> bytes:
+def _frame(item: EventBatch | StreamReset, event_filter: EventFilter, *, was_silent: bool) -> bytes:
     """What to send for some news; empty where there is nothing for this client."""
-    if isinstance(what, Reset):
-        return b'event: reset\ndata: {"why":"missing"}\nid: %s\n\n' % what.id.encode()
-    jobs = _jobs(what, wish)
-    if not jobs and (was_silent or not what.told):
+    if isinstance(item, StreamReset):
+        return b'event: reset\ndata: {"why":"missing"}\nid: %s\n\n' % item.id.encode()
+    jobs = _job_frames(item, event_filter)
+    if not jobs and (was_silent or not item.events):
         # A block without data is no event, but the client remembers the id.
-        return b": here\nid: %s\n\n" % what.id.encode()
+        return b": here\nid: %s\n\n" % item.id.encode()
     return jobs
 
 
-def _jobs(news: News, wish: Wish) -> bytes:
+def _job_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
     """The events of one entry that are wanted; the last one carries the entry's id."""
-    wanted = [told.data for told in news.told if wish.admits(told)]
+    wanted = [told.data for told in batch.events if event_filter.matches(told)]
     if not wanted:
         return b""
     *others, last = (b"event: job\ndata: " + data for data in wanted)
-    return b"\n\n".join([*others, last + b"\nid: %s\n\n" % news.id.encode()])
+    return b"\n\n".join([*others, last + b"\nid: %s\n\n" % batch.id.encode()])

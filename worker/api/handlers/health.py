@@ -6,10 +6,10 @@ from typing import Final
 
 from aiohttp import web
 
-from worker.api.context import office_of
+from worker.api.context import context_of
 from worker.api.models.views import json_response
 
-READY_WITHIN_S: Final = 2.0
+READY_TIMEOUT_S: Final = 2.0
 """A probe has a deadline of its own, shorter than the patience of our connections."""
 
 SERVICE: Final = "knouds-worker"
@@ -26,8 +26,8 @@ async def readyz(request: web.Request) -> web.Response:
 
     `troubles`: worker id → background services that are being restarted, with the error's class.
     """
-    async with asyncio.timeout(READY_WITHIN_S):
-        workers = await office_of(request).review.live_workers()
+    async with asyncio.timeout(READY_TIMEOUT_S):
+        workers = await context_of(request).queries.live_workers()
     troubles = {worker.id: worker.failures for worker in workers if worker.failures}
     return json_response({"ready": True, "workers": len(workers), "troubles": troubles})
 

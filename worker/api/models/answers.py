@@ -4,21 +4,21 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.holds import Phase
+from jobs.holds import HoldPhase
 from jobs.states import Kind, Mode, State
-from worker.store.metrics.series import Window
+from worker.store.metrics.series import SeriesWindow
 
 Time = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 """RFC 3339, UTC, milliseconds and Z."""
 
 
-class Answer(BaseModel):
+class ResponseModel(BaseModel):
     """Part of an answer: every member is always there."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-class Reason(Answer):
+class Reason(ResponseModel):
     """Why a job is parked, dead or retrying, and what to do about it."""
 
     code: Annotated[
@@ -32,7 +32,7 @@ class Reason(Answer):
     hold_id: str | None
 
 
-class Attempt(Answer):
+class Attempt(ResponseModel):
     """One submit that reached the provider, or may have."""
 
     number: int
@@ -50,7 +50,7 @@ class Attempt(Answer):
     cost: float | None
 
 
-class Event(Answer):
+class Event(ResponseModel):
     """One line of a job's history."""
 
     at: Time
@@ -59,7 +59,7 @@ class Event(Answer):
     note: str
 
 
-class HeldBy(Answer):
+class HeldBy(ResponseModel):
     """The hold that a waiting job stands behind, and what a person can do about it."""
 
     hold_id: str
@@ -69,7 +69,7 @@ class HeldBy(Answer):
     action_url: str | None
 
 
-class Job(Answer):
+class Job(ResponseModel):
     """A job. In lists `inputs` and `result` are null."""
 
     id: str
@@ -110,7 +110,7 @@ class Job(Answer):
     ]
 
 
-class JobPage(Answer):
+class JobPage(ResponseModel):
     """Some jobs, newest first. A page may be short and still have a next one."""
 
     items: list[Job]
@@ -128,7 +128,7 @@ class Problem(BaseModel):
     state: State | None = None
 
 
-class BulkResult(Answer):
+class BulkResult(ResponseModel):
     """What became of one order: `status` is what a call of its own would have had."""
 
     id: str | None
@@ -136,20 +136,20 @@ class BulkResult(Answer):
     error: Annotated[Problem | None, Field(description="there for refused orders only")] = None
 
 
-class BulkAnswer(Answer):
+class BulkAnswer(ResponseModel):
     """One result for each order, in their order."""
 
     results: list[BulkResult]
 
 
-class BulkActError(Answer):
+class BulkActError(ResponseModel):
     """A job that could not be acted on."""
 
     id: str
     detail: str
 
 
-class BulkActAnswer(Answer):
+class BulkActAnswer(ResponseModel):
     """What became of the jobs. `matched` = `done` + `skipped` + `failed`."""
 
     matched: Annotated[int, Field(description="jobs found; with a limit, until it was reached")]
@@ -171,7 +171,7 @@ class BulkActAnswer(Answer):
     ] = None
 
 
-class Blocker(Answer):
+class Blocker(ResponseModel):
     """One thing a job waits for."""
 
     kind: str
@@ -181,7 +181,7 @@ class Blocker(Answer):
     until: Time | None
 
 
-class StrayExecution(Answer):
+class StrayExecution(ResponseModel):
     """A run that webhooks told of and that belongs to no job."""
 
     execution_id: str
@@ -191,7 +191,7 @@ class StrayExecution(Answer):
     cost: float | None
 
 
-class Evidence(Answer):
+class Evidence(ResponseModel):
     """What is known of an uncertain submit."""
 
     sent_at: Time | None
@@ -207,7 +207,7 @@ class Evidence(Answer):
     ]
 
 
-class Why(Answer):
+class Why(ResponseModel):
     """What keeps a job from running, in the order a person should look; empty when nothing does."""
 
     id: str
@@ -216,7 +216,7 @@ class Why(Answer):
     evidence: Annotated[Evidence | None, Field(description="for an uncertain job, else null")]
 
 
-class Group(Answer):
+class Group(ResponseModel):
     """Parked jobs or dead letters of one code and lane."""
 
     state: State
@@ -232,20 +232,20 @@ class Group(Answer):
     est_cost: Annotated[float | None, Field(description="credits; null where no run has ended")]
 
 
-class GroupPage(Answer):
+class GroupPage(ResponseModel):
     """Groups, the largest first."""
 
     items: list[Group]
     next_cursor: None
 
 
-class Hold(Answer):
+class Hold(ResponseModel):
     """A gate over a scope."""
 
     id: str
     scope: str
     code: str
-    phase: Phase
+    phase: HoldPhase
     http_status: int | None
     message: str
     action: str
@@ -262,21 +262,21 @@ class Hold(Answer):
     jobs: Annotated[int, Field(description="jobs it parked")]
 
 
-class HoldPage(Answer):
+class HoldPage(ResponseModel):
     """Holds, oldest first."""
 
     items: list[Hold]
     next_cursor: None
 
 
-class Released(Answer):
+class Released(ResponseModel):
     """A released hold, and how many jobs went back in line."""
 
     hold: Hold
     released: int
 
 
-class Lane(Answer):
+class Lane(ResponseModel):
     """How a lane stands."""
 
     lane: str
@@ -291,7 +291,7 @@ class Lane(Answer):
     """Until its last job can be sent, where the provider limits its route."""
 
 
-class Quota(Answer):
+class Quota(ResponseModel):
     """What the provider last said of a route's limit."""
 
     route: str
@@ -301,7 +301,7 @@ class Quota(Answer):
     seen_at: Time
 
 
-class Worker(Answer):
+class Worker(ResponseModel):
     """A worker that lives."""
 
     id: str
@@ -316,7 +316,7 @@ class Worker(Answer):
     failures: dict[str, str]
 
 
-class Stats(Answer):
+class Stats(ResponseModel):
     """How everything stands."""
 
     states: dict[State, int]
@@ -328,7 +328,7 @@ class Stats(Answer):
     rates: dict[str, float]
 
 
-class AuditLine(Answer):
+class AuditLine(ResponseModel):
     """An act of a person."""
 
     id: str
@@ -340,14 +340,14 @@ class AuditLine(Answer):
     jobs: Annotated[int, Field(description="how many jobs it touched")]
 
 
-class AuditPage(Answer):
+class AuditPage(ResponseModel):
     """Acts of people, newest first. A page may be short and still have a next one."""
 
     items: list[AuditLine]
     next_cursor: str | None
 
 
-class Moved(Answer):
+class Moved(ResponseModel):
     """The data of an event `job`: a job came from one state into another."""
 
     id: str
@@ -364,7 +364,7 @@ class Text(BaseModel):
     """Plain text."""
 
 
-class Point(Answer):
+class Point(ResponseModel):
     """What happened in one stretch of time."""
 
     at: Annotated[Time, Field(description="when it began")]
@@ -385,26 +385,26 @@ class Point(Answer):
     delay_p95_s: float | None
 
 
-class History(Answer):
+class History(ResponseModel):
     """What happened over time, oldest first; the last point is not over yet."""
 
-    window: Window
+    window: SeriesWindow
     points: list[Point]
 
 
-class Delivered(Answer):
+class Delivered(ResponseModel):
     """What became of a delivery; all of them are right answers to it."""
 
     outcome: Literal["stored", "known", "test", "ignored"]
 
 
-class Live(Answer):
+class Live(ResponseModel):
     """The process answers."""
 
     live: Literal[True]
 
 
-class Ready(Answer):
+class Ready(ResponseModel):
     """Redis answers; without workers jobs are taken and wait."""
 
     ready: Literal[True]
@@ -413,7 +413,7 @@ class Ready(Answer):
     """Worker → background services being restarted, with the class of their last error."""
 
 
-class Index(Answer):
+class Index(ResponseModel):
     """What is here."""
 
     service: str

@@ -9,52 +9,59 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSche
 
 from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
-from worker.app.job_request_parser import PLAIN, Account, KindName, Target, Time, shape
-from worker.store.metrics.series import Window
+from worker.app.job_request_parser import (
+    TAG_CHAR,
+    AccountLabel,
+    KindName,
+    Rfc3339Time,
+    Target,
+    matching,
+)
+from worker.store.metrics.series import SeriesWindow
 
-BULK_MOST: Final = 1_000
-PAGE_MOST: Final = 500
-WAIT_MOST_S: Final = 120.0
-NOTE_MOST: Final = 1_000
+MAX_BULK_JOBS: Final = 1_000
+MAX_PAGE_SIZE: Final = 500
+MAX_WAIT_S: Final = 120.0
+MAX_NOTE_CHARS: Final = 1_000
 
-_NOTE: Final = f"a text of at most {NOTE_MOST} characters, kept on record"
+_NOTE_DESCRIPTION: Final = f"a text of at most {MAX_NOTE_CHARS} characters, kept on record"
 
-Note = Annotated[str, Field(max_length=NOTE_MOST, description=_NOTE)]
-ENTRY_ID: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
+Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS, description=_NOTE_DESCRIPTION)]
+ENTRY_ID_PATTERN: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
 """What the ids of events look like."""
 
-ExecutionId = Annotated[str, shape(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
+ExecutionId = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
 
-class Body(BaseModel):
+class RequestBody(BaseModel):
     """A JSON body."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
 
-class BulkRequest(Body):
+class BulkEnqueueBody(RequestBody):
     """Many orders at once. Each is read by itself, so that a bad one harms no other."""
 
     jobs: Annotated[
         list[object],
-        Field(max_length=BULK_MOST, description=f"an array of at most {BULK_MOST} orders"),
+        Field(max_length=MAX_BULK_JOBS, description=f"an array of at most {MAX_BULK_JOBS} orders"),
         WithJsonSchema(
             {
                 "type": "array",
-                "maxItems": BULK_MOST,
+                "maxItems": MAX_BULK_JOBS,
                 "items": {"$ref": "#/components/schemas/OrderRequest"},
             }
         ),
     ]
 
 
-class ActRequest(Body):
+class ActionBody(RequestBody):
     """What a person says to an act."""
 
     note: Note = ""
 
 
-class RequeueRequest(ActRequest):
+class RequeueBody(ActionBody):
     """A dead letter goes down the road again, as it was or with other inputs."""
 
     inputs: Annotated[
@@ -63,7 +70,7 @@ class RequeueRequest(ActRequest):
     ] = None
 
 
-class ResolveRequest(ActRequest):
+class ResolveBody(ActionBody):
     """What became of an uncertain job: exactly one of `execution_id` and `outcome`."""
 
     execution_id: Annotated[
@@ -76,7 +83,7 @@ class ResolveRequest(ActRequest):
     ] = None
 
 
-class HoldRequest(ActRequest):
+class HoldBody(ActionBody):
     """A pause."""
 
     scope: Annotated[
@@ -88,24 +95,24 @@ class HoldRequest(ActRequest):
 # Query parameters. They come as text, so these models are lax.
 
 
-class Parameters(BaseModel):
+class QueryParameters(BaseModel):
     """Query parameters."""
 
     model_config = ConfigDict(extra="forbid")
 
 
-def _mend_plus(value: object) -> object:
+def _restore_plus(value: object) -> object:
     """In a query the plus sign of an offset often arrives as the space it stands for there."""
     if isinstance(value, str) and value[-6:-5] == " ":
         return f"{value[:-6]}+{value[-5:]}"
     return value
 
 
-_Moment = Annotated[Time, BeforeValidator(_mend_plus)]
-_TIME: Final = "an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z"
+_QueryTime = Annotated[Rfc3339Time, BeforeValidator(_restore_plus)]
+_TIME_FORMAT: Final = "an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z"
 
 
-class JobsQuery(Parameters):
+class JobsQuery(QueryParameters):
     """Which jobs a list shows, newest first."""
 
     state: Annotated[State | None, Field(description=f"one of {', '.join(State)}")] = None
@@ -115,17 +122,19 @@ class JobsQuery(Parameters):
         str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
     ] = None
     tag: Annotated[
-        Annotated[str, shape(PLAIN + r"{1,64}")] | None, Field(description="one tag")
+        Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")
     ] = None
     batch: Annotated[
-        Annotated[str, shape(PLAIN + r"{1,128}")] | None, Field(description="one batch")
+        Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
     ] = None
-    account: Annotated[Account | None, Field(description="an account label")] = None
-    since: Annotated[_Moment | None, Field(description=f"created at or after: {_TIME}")] = None
-    until: Annotated[_Moment | None, Field(description=f"created before: {_TIME}")] = None
+    account: Annotated[AccountLabel | None, Field(description="an account label")] = None
+    since: Annotated[
+        _QueryTime | None, Field(description=f"created at or after: {_TIME_FORMAT}")
+    ] = None
+    until: Annotated[_QueryTime | None, Field(description=f"created before: {_TIME_FORMAT}")] = None
     limit: Annotated[
         int,
-        Field(ge=1, le=PAGE_MOST, description=f"a whole number from 1 to {PAGE_MOST}"),
+        Field(ge=1, le=MAX_PAGE_SIZE, description=f"a whole number from 1 to {MAX_PAGE_SIZE}"),
     ] = 50
     cursor: Annotated[
         str | None,
@@ -133,21 +142,21 @@ class JobsQuery(Parameters):
     ] = None
 
 
-class WaitQuery(Parameters):
+class WaitQuery(QueryParameters):
     """How long to wait."""
 
     timeout_s: Annotated[
         float,
         Field(
             ge=0,
-            le=WAIT_MOST_S,
+            le=MAX_WAIT_S,
             allow_inf_nan=False,
-            description=f"seconds from 0 to {WAIT_MOST_S:g}",
+            description=f"seconds from 0 to {MAX_WAIT_S:g}",
         ),
     ] = 30.0
 
 
-class EventsQuery(Parameters):
+class EventsQuery(QueryParameters):
     """Which transitions, and after which one."""
 
     state: Annotated[
@@ -155,14 +164,14 @@ class EventsQuery(Parameters):
     ] = None
     kind: Annotated[Kind | None, Field(description="model or workflow")] = None
     target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
-    account: Annotated[Account | None, Field(description="an account label")] = None
+    account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     last_event_id: Annotated[
-        Annotated[str, shape(ENTRY_ID)] | None,
+        Annotated[str, matching(ENTRY_ID_PATTERN)] | None,
         Field(description="the id of the last event seen, as the header Last-Event-ID"),
     ] = None
 
 
-class AuditQuery(Parameters):
+class AuditQuery(QueryParameters):
     """Which acts of people, newest first."""
 
     by: Annotated[
@@ -172,25 +181,27 @@ class AuditQuery(Parameters):
         str | None,
         Field(min_length=1, max_length=64, description="what was done, as release or bulk_requeue"),
     ] = None
-    since: Annotated[_Moment | None, Field(description=f"done at or after: {_TIME}")] = None
-    until: Annotated[_Moment | None, Field(description=f"done before: {_TIME}")] = None
+    since: Annotated[_QueryTime | None, Field(description=f"done at or after: {_TIME_FORMAT}")] = (
+        None
+    )
+    until: Annotated[_QueryTime | None, Field(description=f"done before: {_TIME_FORMAT}")] = None
     limit: Annotated[
         int,
-        Field(ge=1, le=PAGE_MOST, description=f"a whole number from 1 to {PAGE_MOST}"),
+        Field(ge=1, le=MAX_PAGE_SIZE, description=f"a whole number from 1 to {MAX_PAGE_SIZE}"),
     ] = 50
     cursor: Annotated[
-        Annotated[str, shape(ENTRY_ID)] | None,
+        Annotated[str, matching(ENTRY_ID_PATTERN)] | None,
         Field(description="the next_cursor of the page before"),
     ] = None
 
 
-class HistoryQuery(Parameters):
+class HistoryQuery(QueryParameters):
     """How far back."""
 
-    window: Annotated[Window, Field(description="5m, 1h or 24h")] = Window.HOUR
+    window: Annotated[SeriesWindow, Field(description="5m, 1h or 24h")] = SeriesWindow.HOUR
 
 
-class GroupsQuery(Parameters):
+class GroupsQuery(QueryParameters):
     """Which groups."""
 
     state: Annotated[Literal[State.PARKED, State.DEAD], Field(description="parked or dead")] = (
@@ -200,20 +211,22 @@ class GroupsQuery(Parameters):
 
 # Acts on many jobs.
 
-ACT_MOST: Final = 100_000
-NAMED_MOST: Final = 1_000
+MAX_BULK_ACTION_JOBS: Final = 100_000
+MAX_SELECTED_JOBS: Final = 1_000
 
 
-class JobFilter(Body):
+class JobFilter(RequestBody):
     """Which jobs an act is for: those that fit every field given, or `all` of them."""
 
     all: Annotated[
         bool, Field(description="true, alone: every job in a state that the act is for")
     ] = False
     ids: Annotated[
-        list[Annotated[str, shape(JOB_ID)]] | None,
+        list[Annotated[str, matching(JOB_ID)]] | None,
         Field(
-            min_length=1, max_length=NAMED_MOST, description=f"1 to {NAMED_MOST} job ids, no more"
+            min_length=1,
+            max_length=MAX_SELECTED_JOBS,
+            description=f"1 to {MAX_SELECTED_JOBS} job ids, no more",
         ),
     ] = None
     state: Annotated[
@@ -226,17 +239,21 @@ class JobFilter(Body):
         str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
     ] = None
     tag: Annotated[
-        Annotated[str, shape(PLAIN + r"{1,64}")] | None, Field(description="one tag")
+        Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")
     ] = None
     batch: Annotated[
-        Annotated[str, shape(PLAIN + r"{1,128}")] | None, Field(description="one batch")
+        Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
     ] = None
-    account: Annotated[Account | None, Field(description="an account label")] = None
-    since: Annotated[Time | None, Field(description=f"created at or after: {_TIME}")] = None
-    until: Annotated[Time | None, Field(description=f"created before: {_TIME}")] = None
+    account: Annotated[AccountLabel | None, Field(description="an account label")] = None
+    since: Annotated[
+        Rfc3339Time | None, Field(description=f"created at or after: {_TIME_FORMAT}")
+    ] = None
+    until: Annotated[Rfc3339Time | None, Field(description=f"created before: {_TIME_FORMAT}")] = (
+        None
+    )
 
 
-class BulkActRequest(ActRequest):
+class BulkActionBody(ActionBody):
     """An act on all jobs that a filter admits."""
 
     filter: Annotated[
@@ -245,12 +262,15 @@ class BulkActRequest(ActRequest):
     ]
     dry_run: Annotated[bool, Field(description="true to count only, or false")] = False
     limit: Annotated[
-        Annotated[int, Field(ge=1, le=ACT_MOST)] | None,
-        Field(description=f"a whole number from 1 to {ACT_MOST}: act on so many, newest first"),
+        Annotated[int, Field(ge=1, le=MAX_BULK_ACTION_JOBS)] | None,
+        Field(
+            description=f"a whole number from 1 to {MAX_BULK_ACTION_JOBS}: act on so many, newest "
+            "first"
+        ),
     ] = None
 
 
-class BulkRequeueRequest(BulkActRequest):
+class BulkRequeueBody(BulkActionBody):
     """Dead letters go down the road again, with changed inputs where a patch is given."""
 
     patch_inputs: Annotated[

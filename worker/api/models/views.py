@@ -9,26 +9,26 @@ from aiohttp import web
 
 from jobs.concurrency import LaneCaps
 from jobs.holds import Gates, Hold
-from jobs.job import Attempt, Event, Job, Reason
+from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.lanes import Lane
-from jobs.rate_limits import Bucket
+from jobs.rate_limits import RateLimitBucket
 from jobs.states import State
 from jobs.why import Blocker
-from worker.app.bulk_request import Act, Counts, Order
+from worker.app.bulk_request import BulkAction, BulkCounts, BulkRequest
 from worker.app.eta import Eta
-from worker.app.queries import Evidence, GroupSeen, Stats
+from worker.app.queries import GroupSummary, QueueStats, UncertainEvidence
 from worker.store.read.queries import LaneCount
 from worker.store.workers import Heartbeat
 
 View = Mapping[str, object]
 
-_LATEST: Final = 253_402_300_799.0
+_MAX_TIMESTAMP_S: Final = 253_402_300_799.0
 """The end of the year 9999: the last second RFC 3339 can write."""
 
 _encoder: Final = msgspec.json.Encoder()
 
 NO_GATES: Final = Gates()
-WAITING: Final = (State.SCHEDULED, State.QUEUED, State.RETRYING)
+WAITING_STATES: Final = (State.SCHEDULED, State.QUEUED, State.RETRYING)
 
 
 def json_response(
@@ -43,20 +43,20 @@ def json_response(
     )
 
 
-def moment(seconds: float) -> str:
+def rfc3339(seconds: float) -> str:
     """Unix seconds as RFC 3339, UTC, milliseconds; what no calendar holds is cut to what it does.
 
     A provider's `Retry-After` may say anything.
     """
-    bounded = round(min(max(seconds, 0.0), _LATEST), 3)
+    bounded = round(min(max(seconds, 0.0), _MAX_TIMESTAMP_S), 3)
     return datetime.fromtimestamp(bounded, UTC).isoformat(timespec="milliseconds")[:-6] + "Z"
 
 
-def _maybe(seconds: float | None) -> str | None:
-    return None if seconds is None else moment(seconds)
+def _optional_time(seconds: float | None) -> str | None:
+    return None if seconds is None else rfc3339(seconds)
 
 
-def _raw(text: bytes | None) -> msgspec.Raw | None:
+def _raw_json(text: bytes | None) -> msgspec.Raw | None:
     return None if text is None else msgspec.Raw(text)
 
 
@@ -70,10 +70,10 @@ def job_view(
     *,
     eta: Eta | None = None,
     gates: Gates = NO_GATES,
-    hidden: bool = False,
+    payloads_hidden: bool = False,
 ) -> View:
     """A job; `inputs` and `result` as JSON text, null for those who may not see them."""
-    if hidden:
+    if payloads_hidden:
         inputs = result = None
     return {
         "id": job.id,
@@ -86,30 +86,34 @@ def job_view(
         "priority": job.priority,
         "tags": job.tags,
         "batch": job.batch,
-        "inputs": _raw(inputs),
-        "result": _raw(result),
+        "inputs": _raw_json(inputs),
+        "result": _raw_json(result),
         "cost": job.cost,
         "mode": job.mode,
         "attempt": job.attempt,
         "max_attempts": job.max_attempts,
         "execution_id": job.execution_id,
         "request_id": job.request_id,
-        "created_at": moment(job.created_at),
-        "scheduled_for": _maybe(job.scheduled_for),
-        "submitted_at": _maybe(job.submitted_at),
-        "eta": _maybe(eta.likely_at if eta else None),
-        "eta_late": _maybe(eta.late_at if eta else None),
-        "finished_at": _maybe(job.finished_at),
-        "updated_at": moment(job.updated_at),
+        "created_at": rfc3339(job.created_at),
+        "scheduled_for": _optional_time(job.scheduled_for),
+        "submitted_at": _optional_time(job.submitted_at),
+        "eta": _optional_time(eta.likely_at if eta else None),
+        "eta_late": _optional_time(eta.late_at if eta else None),
+        "finished_at": _optional_time(job.finished_at),
+        "updated_at": rfc3339(job.updated_at),
         "attempts": [_attempt(attempt) for attempt in job.attempts],
         "events": [_event(event) for event in job.events],
-        "payloads_hidden": hidden,
+        "payloads_hidden": payloads_hidden,
     }
 
 
 def _held_by(job: Job, gates: Gates) -> View | None:
     """The hold that closes the lane of a job that waits for its turn."""
-    hold = gates.closed_by(job.lane) if job.state in WAITING and not job.free_pass else None
+    hold = (
+        gates.closing_hold(job.lane)
+        if job.state in WAITING_STATES and not job.bypass_hold
+        else None
+    )
     if hold is None:
         return None
     return {
@@ -136,8 +140,8 @@ def _attempt(attempt: Attempt) -> View:
     return {
         "number": attempt.number,
         "mode": attempt.mode,
-        "started_at": moment(attempt.started_at),
-        "ended_at": _maybe(attempt.ended_at),
+        "started_at": rfc3339(attempt.started_at),
+        "ended_at": _optional_time(attempt.ended_at),
         "outcome": attempt.outcome,
         "http_status": attempt.http_status,
         "code": attempt.code,
@@ -150,8 +154,8 @@ def _attempt(attempt: Attempt) -> View:
     }
 
 
-def _event(event: Event) -> View:
-    return {"at": moment(event.at), "event": event.name, "by": event.by, "note": event.note}
+def _event(event: JobEvent) -> View:
+    return {"at": rfc3339(event.at), "event": event.name, "by": event.by, "note": event.note}
 
 
 def page_view(items: Sequence[View], next_cursor: str | None = None) -> View:
@@ -159,7 +163,7 @@ def page_view(items: Sequence[View], next_cursor: str | None = None) -> View:
     return {"items": items, "next_cursor": next_cursor}
 
 
-def why_view(job: Job, blockers: Sequence[Blocker], evidence: Evidence | None) -> View:
+def why_view(job: Job, blockers: Sequence[Blocker], evidence: UncertainEvidence | None) -> View:
     """What keeps a job from running."""
     return {
         "id": job.id,
@@ -169,17 +173,17 @@ def why_view(job: Job, blockers: Sequence[Blocker], evidence: Evidence | None) -
     }
 
 
-def _evidence(evidence: Evidence) -> View:
+def _evidence(evidence: UncertainEvidence) -> View:
     return {
-        "sent_at": _maybe(evidence.sent_at),
-        "ended_at": _maybe(evidence.ended_at),
+        "sent_at": _optional_time(evidence.sent_at),
+        "ended_at": _optional_time(evidence.ended_at),
         "http_status": evidence.http_status,
         "message": evidence.message,
         "executions": [
             {
                 "execution_id": orphan.execution_id,
                 "event": orphan.event,
-                "received_at": moment(orphan.received_at),
+                "received_at": rfc3339(orphan.received_at),
                 "status": orphan.status,
                 "cost": orphan.cost,
             }
@@ -194,16 +198,16 @@ def _blocker(blocker: Blocker) -> View:
         "text": blocker.text,
         "action": blocker.action,
         "hold_id": blocker.hold_id,
-        "until": _maybe(blocker.until),
+        "until": _optional_time(blocker.until),
     }
 
 
 # Many jobs.
 
 
-def group_view(seen: GroupSeen) -> View:
+def group_view(summary: GroupSummary) -> View:
     """A group; the words are those of the job that is in it longest."""
-    group, reason = seen.group, seen.group.sample.reason
+    group, reason = summary.group, summary.group.sample.reason
     return {
         "state": group.state,
         "code": group.code,
@@ -211,15 +215,15 @@ def group_view(seen: GroupSeen) -> View:
         "target": group.lane.target,
         "account": group.lane.account,
         "count": group.count,
-        "oldest": moment(group.since),
+        "oldest": rfc3339(group.since),
         "message": reason.message if reason else "",
         "action": reason.action if reason else "",
         "action_url": reason.action_url if reason else None,
-        "est_cost": seen.est_cost,
+        "est_cost": summary.est_cost,
     }
 
 
-def counts_view(order: Order, counts: Counts) -> View:
+def counts_view(request: BulkRequest, counts: BulkCounts) -> View:
     """What became of the jobs of a bulk act."""
     view = {
         "matched": counts.matched,
@@ -229,9 +233,9 @@ def counts_view(order: Order, counts: Counts) -> View:
         "failed": counts.failed,
         "errors": [{"id": job_id, "detail": detail} for job_id, detail in counts.errors],
         "est_cost": counts.est_cost,
-        "dry_run": order.dry_run,
+        "dry_run": request.dry_run,
     }
-    if order.act is Act.RELEASE:
+    if request.action is BulkAction.RELEASE:
         view["holds_released"] = counts.holds_released
     return view
 
@@ -247,28 +251,28 @@ def hold_view(hold: Hold, jobs: int) -> View:
         "message": hold.message,
         "action": hold.action,
         "action_url": hold.action_url,
-        "created_at": moment(hold.created_at),
+        "created_at": rfc3339(hold.created_at),
         "created_by": hold.created_by,
         "note": hold.note,
         "hits": hold.hits,
         "relapses": hold.relapses,
         "step": hold.step,
         "accepted": hold.accepted,
-        "released_at": _maybe(hold.released_at),
+        "released_at": _optional_time(hold.released_at),
         "released_by": hold.released_by,
         "jobs": jobs,
     }
 
 
-def stats_view(stats: Stats, caps: LaneCaps) -> View:
+def stats_view(stats: QueueStats, caps: LaneCaps) -> View:
     """How everything stands."""
     return {
         "states": stats.states,
-        "oldest": {state: round(age, 3) for state, age in stats.oldest.items()},
-        "lanes": [_lane(lane, caps, stats.drain) for lane in stats.lanes],
-        "quota": [_quota(route, seen) for route, seen in sorted(stats.quota.items())],
+        "oldest": {state: round(age, 3) for state, age in stats.oldest_age_s.items()},
+        "lanes": [_lane(lane, caps, stats.drain_s) for lane in stats.lanes],
+        "quota": [_rate_limit(route, seen) for route, seen in sorted(stats.rate_limits.items())],
         "workers": [_worker(beat) for beat in stats.workers],
-        "holds": stats.holds,
+        "holds": stats.hold_count,
         "rates": stats.rates,
     }
 
@@ -282,31 +286,31 @@ def _lane(count: LaneCount, caps: LaneCaps, drain: Mapping[Lane, float]) -> View
         "queued": count.queued,
         "active": count.active,
         "cap": caps.of(count.lane),
-        "head_since": _maybe(count.head_since),
+        "head_since": _optional_time(count.head_since),
         "drain_s": round(drain[count.lane], 1) if count.lane in drain else None,
     }
 
 
-def _quota(route: str, seen: Bucket) -> View:
+def _rate_limit(route: str, bucket: RateLimitBucket) -> View:
     return {
         "route": route,
-        "limit": seen.limit,
-        "remaining": seen.remaining,
-        "reset_at": _maybe(seen.reset_at),
-        "seen_at": moment(seen.seen_at),
+        "limit": bucket.limit,
+        "remaining": bucket.remaining,
+        "reset_at": _optional_time(bucket.reset_at),
+        "seen_at": rfc3339(bucket.reported_at),
     }
 
 
-def _worker(beat: Heartbeat) -> View:
+def _worker(heartbeat: Heartbeat) -> View:
     return {
-        "id": beat.id,
-        "host": beat.host,
-        "pid": beat.pid,
-        "started_at": moment(beat.started_at),
-        "seen_at": moment(beat.seen_at),
-        "submitting": beat.submitting,
-        "sync_runs": beat.sync_runs,
-        "polling": beat.polling,
-        "stopping": beat.stopping,
-        "failures": beat.failures,
+        "id": heartbeat.id,
+        "host": heartbeat.host,
+        "pid": heartbeat.pid,
+        "started_at": rfc3339(heartbeat.started_at),
+        "seen_at": rfc3339(heartbeat.seen_at),
+        "submitting": heartbeat.submitting,
+        "sync_runs": heartbeat.sync_runs,
+        "polling": heartbeat.polling,
+        "stopping": heartbeat.stopping,
+        "failures": heartbeat.failures,
     }

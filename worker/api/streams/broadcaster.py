@@ -17,42 +17,42 @@ from redis.exceptions import RedisError
 
 from jobs.lanes import Lane
 from jobs.states import Kind, State
-from worker.api.models.views import moment
-from worker.store.commit import Transition
-from worker.store.events import START, Entry, EventLog, Extent, order
+from worker.api.models.views import rfc3339
+from worker.store.commit import TransitionEvent
+from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
 
 log: Final = structlog.get_logger(__name__)
 
-LISTENERS_MOST: Final = 200
-QUEUE_MOST: Final = 512
+MAX_LISTENERS: Final = 200
+MAX_QUEUED_BATCHES: Final = 512
 """Entries that wait for one listener, each of one or more transitions; all share them."""
 
-CHUNK: Final = 500
+READ_BATCH_SIZE: Final = 500
 """Entries read at a time."""
 
-BLOCK_MS: Final = 2_000
+READ_BLOCK_MS: Final = 2_000
 """How long one look into the stream may take; less than the connection's own patience."""
 
-HEARTBEAT_S: Final = 15.0
+KEEPALIVE_S: Final = 15.0
 """When it was silent for so long, a listener is told that there is nothing; what stands in between
 cuts connections that are silent for longer."""
 
-READY_S: Final = 2.0
-AGAIN_S: Final = 0.5
+READY_TIMEOUT_S: Final = 2.0
+RETRY_DELAY_S: Final = 0.5
 
 _encoder: Final = msgspec.json.Encoder()
 
 
-class TooMany(Exception):
+class TooManyListeners(Exception):
     """So many listen already."""
 
 
-class NotReady(Exception):
+class StreamUnavailable(Exception):
     """The stream cannot be read just now."""
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
+class EventFilter:
     """Which transitions a listener wants; a state counts where a job comes or goes."""
 
     state: State | None = None
@@ -60,11 +60,11 @@ class Wish:
     target: str | None = None
     account: str | None = None
 
-    def admits(self, told: "Told") -> bool:
+    def matches(self, event: "BroadcastEvent") -> bool:
         """Whether a transition is wanted."""
-        lane = told.lane
+        lane = event.lane
         return (
-            (self.state is None or self.state in (told.before, told.after))
+            (self.state is None or self.state in (event.before, event.after))
             and self.kind in (None, lane.kind)
             and self.target in (None, lane.target)
             and self.account in (None, lane.account)
@@ -72,7 +72,7 @@ class Wish:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class BroadcastEvent:
     """A transition, ready to be sent."""
 
     lane: Lane
@@ -82,184 +82,188 @@ class Told:
 
 
 @dataclass(frozen=True, slots=True)
-class News:
+class EventBatch:
     """Transitions that were written in one step; none where there was no news for a while."""
 
     id: str
-    told: tuple[Told, ...]
+    events: tuple[BroadcastEvent, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Reset:
+class StreamReset:
     """Something is missing between this and what came before: read the lists again."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Listener:
+class EventListener:
     """One who listens. The queue ends with None."""
 
-    queue: "asyncio.Queue[News | Reset | None]" = field(
-        default_factory=lambda: asyncio.Queue(QUEUE_MOST + 2)
+    queue: "asyncio.Queue[EventBatch | StreamReset | None]" = field(
+        default_factory=lambda: asyncio.Queue(MAX_QUEUED_BATCHES + 2)
     )
 
-    def tell(self, what: News | Reset) -> bool:
+    def enqueue(self, item: EventBatch | StreamReset) -> bool:
         """Put it into the queue; False where there is no room any more."""
-        if self.queue.qsize() >= QUEUE_MOST:
+        if self.queue.qsize() >= MAX_QUEUED_BATCHES:
             return False
-        self.queue.put_nowait(what)
+        self.queue.put_nowait(item)
         return True
 
-    def let_go(self, last: Reset | None) -> None:
+    def close(self, last_item: StreamReset | None) -> None:
         """Drop what waits, and end."""
         while not self.queue.empty():
             self.queue.get_nowait()
-        if last is not None:
-            self.queue.put_nowait(last)
+        if last_item is not None:
+            self.queue.put_nowait(last_item)
         self.queue.put_nowait(None)
 
 
-class Feed:
+class EventBroadcaster:
     """Reads the stream for as long as somebody listens."""
 
     def __init__(self, events: EventLog) -> None:
-        self._events = events
-        self._listeners: set[Listener] = set()
-        self._joining = 0
-        self._wanted = asyncio.Event()
-        self._reading = asyncio.Event()
-        self._at = START
+        self._event_log = events
+        self._listeners: set[EventListener] = set()
+        self._joining_count = 0
+        self._listener_joined = asyncio.Event()
+        self._reader_started = asyncio.Event()
+        self._last_read_id = START
         """The last entry that the reader passed on."""
-        self._closed = False
+        self._is_closed = False
 
     @property
-    def listeners(self) -> int:
+    def listener_count(self) -> int:
         """How many listen, or are about to."""
-        return len(self._listeners) + self._joining
+        return len(self._listeners) + self._joining_count
 
     @contextlib.asynccontextmanager
-    async def join(self, after: str | None) -> "AsyncGenerator[AsyncGenerator[News | Reset]]":
+    async def subscribe(
+        self, after_id: str | None
+    ) -> "AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]":
         """What comes after an entry (None: from now on), until it is over.
 
         Raises `TooMany` and `NotReady`; what it yields raises what Redis raises.
         """
-        if self.listeners >= LISTENERS_MOST:
-            raise TooMany
-        await self._ready()
-        listener, joined_at = Listener(), self._at
+        if self.listener_count >= MAX_LISTENERS:
+            raise TooManyListeners
+        await self._wait_for_reader()
+        listener, joined_at = EventListener(), self._last_read_id
         self._listeners.add(listener)
         try:
-            yield self._told(listener, joined_at, after)
+            yield self._batches_for(listener, joined_at, after_id)
         finally:
             self._listeners.discard(listener)
 
-    async def _ready(self) -> None:
-        self._joining += 1
-        self._wanted.set()
+    async def _wait_for_reader(self) -> None:
+        self._joining_count += 1
+        self._listener_joined.set()
         try:
-            async with asyncio.timeout(READY_S):
-                await self._reading.wait()
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                await self._reader_started.wait()
         except TimeoutError:
-            raise NotReady from None
+            raise StreamUnavailable from None
         finally:
-            self._joining -= 1
-        if self._closed:
-            raise NotReady
+            self._joining_count -= 1
+        if self._is_closed:
+            raise StreamUnavailable
 
-    async def _told(
-        self, listener: Listener, joined_at: str, after: str | None
-    ) -> "AsyncGenerator[News | Reset]":
+    async def _batches_for(
+        self, listener: EventListener, joined_at_id: str, after_id: str | None
+    ) -> "AsyncGenerator[EventBatch | StreamReset]":
         """First what was written up to the joining, then what the reader brings."""
-        if after is None:
-            yield News(joined_at, ())
+        if after_id is None:
+            yield EventBatch(joined_at_id, ())
         else:
-            async for news in self._backlog(after, joined_at):
+            async for news in self._backlog(after_id, joined_at_id):
                 yield news
         while True:
             try:
-                async with asyncio.timeout(HEARTBEAT_S):
+                async with asyncio.timeout(KEEPALIVE_S):
                     found = await listener.queue.get()
             except TimeoutError:
-                yield News(self._at, ())
+                yield EventBatch(self._last_read_id, ())
                 continue
             if found is None:
                 return
             yield found
 
-    async def _backlog(self, after: str, until: str) -> "AsyncGenerator[News | Reset]":
-        extent = await self._events.extent()
-        if not extent.has_all_after(after):
-            after = START
-            yield Reset(extent.first)
-        while order(after) < order(until):
-            entries = await self._events.after(after, CHUNK)
+    async def _backlog(
+        self, after_id: str, until_id: str
+    ) -> "AsyncGenerator[EventBatch | StreamReset]":
+        extent = await self._event_log.extent()
+        if not extent.has_all_after(after_id):
+            after_id = START
+            yield StreamReset(extent.first)
+        while entry_id_parts(after_id) < entry_id_parts(until_id):
+            entries = await self._event_log.after(after_id, READ_BATCH_SIZE)
             for entry in entries:
-                if order(entry.id) > order(until):
+                if entry_id_parts(entry.id) > entry_id_parts(until_id):
                     return
-                after = entry.id
-                yield _news(entry)
+                after_id = entry.id
+                yield _batch_of(entry)
             if not entries:
                 return
 
     # The reader.
 
-    async def read(self) -> None:
+    async def run(self) -> None:
         """Pass on what is written, for ever."""
         while True:
-            await self._wanted.wait()
+            await self._listener_joined.wait()
             try:
-                await self._read()
+                await self._read_while_subscribed()
             except (RedisError, OSError) as error:
-                log.warning("feed.interrupted", error=type(error).__name__)
-                await asyncio.sleep(AGAIN_S)
+                log.warning("event_stream.interrupted", error=type(error).__name__)
+                await asyncio.sleep(RETRY_DELAY_S)
 
-    async def _read(self) -> None:
+    async def _read_while_subscribed(self) -> None:
         """Read until nobody listens any more; after a break it goes on where it was."""
-        extent = await self._events.extent()
-        if not self._reading.is_set():
-            self._at = extent.last
-            self._reading.set()
-        while self.listeners:
-            self._catch_up(extent)
-            while self.listeners and await self._read_some():
+        extent = await self._event_log.extent()
+        if not self._reader_started.is_set():
+            self._last_read_id = extent.last
+            self._reader_started.set()
+        while self.listener_count:
+            self._announce_gap(extent)
+            while self.listener_count and await self._read_batch():
                 pass
-            extent = await self._events.extent()
-        self._reading.clear()
-        self._wanted.clear()
+            extent = await self._event_log.extent()
+        self._reader_started.clear()
+        self._listener_joined.clear()
 
-    async def _read_some(self) -> bool:
-        entries = await self._events.after(self._at, CHUNK, BLOCK_MS)
+    async def _read_batch(self) -> bool:
+        entries = await self._event_log.after(self._last_read_id, READ_BATCH_SIZE, READ_BLOCK_MS)
         for entry in entries:
-            self._at = entry.id
-            self._pass_on(_news(entry))
+            self._last_read_id = entry.id
+            self._broadcast(_batch_of(entry))
         return bool(entries)
 
-    def _catch_up(self, extent: Extent) -> None:
+    def _announce_gap(self, extent: StreamExtent) -> None:
         """Tell everybody where the stream no longer has what comes next; it goes on with the rest.
 
         Where nothing had been written yet, nothing can be gone.
         """
-        if self._at == START or extent.has_all_after(self._at):
+        if self._last_read_id == START or extent.has_all_after(self._last_read_id):
             return
-        self._at = START if extent.last == START else _before(extent.first)
-        self._pass_on(Reset(extent.first))
+        self._last_read_id = START if extent.last == START else _id_before(extent.first)
+        self._broadcast(StreamReset(extent.first))
 
-    def _pass_on(self, news: News | Reset) -> None:
+    def _broadcast(self, item: EventBatch | StreamReset) -> None:
         for listener in list(self._listeners):
-            if not listener.tell(news):
-                log.info("listener.dropped", waiting=QUEUE_MOST)
-                listener.let_go(Reset(news.id))
+            if not listener.enqueue(item):
+                log.info("event_listener.dropped", waiting=MAX_QUEUED_BATCHES)
+                listener.close(StreamReset(item.id))
                 self._listeners.discard(listener)
 
     def close(self) -> None:
         """Let everybody go."""
-        self._closed = True
+        self._is_closed = True
         for listener in list(self._listeners):
-            listener.let_go(None)
+            listener.close(None)
 
 
-def _before(entry_id: str) -> str:
+def _id_before(entry_id: str) -> str:
     """An id just before one, that no entry has."""
     milliseconds, _, number = entry_id.partition("-")
     if int(number or 0) > 0:
@@ -267,18 +271,22 @@ def _before(entry_id: str) -> str:
     return f"{int(milliseconds) - 1}-{2**64 - 1}"
 
 
-def _news(entry: Entry) -> News:
-    told: list[Told] = []
+def _batch_of(entry: EventEntry) -> EventBatch:
+    told: list[BroadcastEvent] = []
     for transition in entry.transitions:
         try:
             lane = Lane.parse(transition.lane)
         except ValueError:
             continue
-        told.append(Told(lane, transition.before, transition.after, _data(transition, lane)))
-    return News(entry.id, tuple(told))
+        told.append(
+            BroadcastEvent(
+                lane, transition.before, transition.after, _encode_event(transition, lane)
+            )
+        )
+    return EventBatch(entry.id, tuple(told))
 
 
-def _data(transition: Transition, lane: Lane) -> bytes:
+def _encode_event(transition: TransitionEvent, lane: Lane) -> bytes:
     return _encoder.encode(
         {
             "id": transition.id,
@@ -287,7 +295,7 @@ def _data(transition: Transition, lane: Lane) -> bytes:
             "account": lane.account,
             "from": transition.before,
             "to": transition.after,
-            "at": moment(transition.at),
+            "at": rfc3339(transition.at),
             "code": transition.code,
         }
     )

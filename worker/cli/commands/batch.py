@@ -7,49 +7,49 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.client_session import talk
-from worker.cli.exit_codes import Ended, Exit, Failure
+from worker.cli.client_session import call_api
+from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
 from worker.cli.inputs import parse_object
 from worker.cli.options import KINDS, as_json, dry_run
-from worker.cli.text import clean, command
+from worker.cli.text import command_line, sanitize
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import Api
+    from worker.cli.api_client import ApiClient
 
 Doc = dict[str, Any]
 
-CALL_MOST: Final = 1_000
+MAX_CALL_JOBS: Final = 1_000
 """Orders of a call: the API's limit."""
 
-CALL_BYTES: Final = 16 << 20
+MAX_CALL_BYTES: Final = 16 << 20
 """Bytes of a call, well below the API's `KNOUDS_MAX_BODY_BYTES` of 64 MiB."""
 
-MADE: Final = 202
-REFUSED_FROM: Final = 400
+STATUS_ENQUEUED: Final = 202
+MIN_ERROR_STATUS: Final = 400
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class BatchLine:
     """An order and where it stands in the file."""
 
     number: int
-    order: Doc
+    request: Doc
     size: int
 
 
 @dataclass(slots=True)
-class Tally:
+class BatchCounts:
     """What became of a file so far."""
 
-    made: int = 0
-    known: int = 0
+    enqueued: int = 0
+    duplicates: int = 0
     failed: int = 0
     results: list[Doc] = field(default_factory=list[Doc])
 
-    def fail(self, number: int, message: str) -> None:
+    def report_failure(self, number: int, message: str) -> None:
         """Report a line that was not enqueued."""
         self.failed += 1
-        click.echo(f"line {number}: {clean(message)}", err=True)
+        click.echo(f"line {number}: {sanitize(message)}", err=True)
 
 
 @click.command(short_help="Enqueue a file of jobs, one JSON object a line.")
@@ -76,19 +76,21 @@ def batch(
     A line that is refused is reported with its number and harms no other; the exit code is then 1.
     """  # noqa: D301  \b is click's mark for lines to be kept
     given = {name: value for name, value in defaults.items() if value not in (None, ())}
-    tally = Tally()
-    lines = _read(file, given, id_prefix, tally)
+    tally = BatchCounts()
+    lines = _parse_lines(file, given, id_prefix, tally)
     if dry_run:
-        tally.made = sum(1 for _ in lines)
-        click.echo(f"{tally.made} lines are JSON objects, {tally.failed} are not; nothing sent")
+        tally.enqueued = sum(1 for _ in lines)
+        click.echo(f"{tally.enqueued} lines are JSON objects, {tally.failed} are not; nothing sent")
     else:
-        talk(lambda api: _send(api, lines, tally))
+        call_api(lambda api: _send(api, lines, tally))
         _report(tally, given.get("batch"), as_json=as_json)
     if tally.failed:
-        raise Ended(Exit.FAILED)
+        raise CommandExit(ExitCode.FAILED)
 
 
-def _read(file: IO[str], given: Doc, prefix: str | None, tally: Tally) -> Iterator[Line]:
+def _parse_lines(
+    file: IO[str], defaults: Doc, prefix: str | None, counts: BatchCounts
+) -> Iterator[BatchLine]:
     from worker.clock import SystemClock  # noqa: PLC0415  not for --help
 
     clock = SystemClock()
@@ -99,25 +101,25 @@ def _read(file: IO[str], given: Doc, prefix: str | None, tally: Tally) -> Iterat
         except StopIteration:
             return
         except UnicodeDecodeError:
-            raise Failure(f"{file.name}: not UTF-8") from None
+            raise CommandFailure(f"{file.name}: not UTF-8") from None
         if not text.strip():
             continue
         try:
             order = parse_object(text)
         except ValueError as error:
-            tally.fail(number, str(error))
+            counts.report_failure(number, str(error))
             continue
         # With an id of its own an order may be sent again when an answer was lost.
         own = f"{prefix}-{number}" if prefix else clock.new_id()
-        yield Line(number, {"id": own, **given, **order}, len(text))
+        yield BatchLine(number, {"id": own, **defaults, **order}, len(text))
 
 
-def _calls(lines: Iterator[Line]) -> Iterator[list[Line]]:
+def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:
     """Cut the lines into calls of bounded count and size."""
-    call: list[Line] = []
+    call: list[BatchLine] = []
     size = 0
     for line in lines:
-        if call and (len(call) == CALL_MOST or size + line.size > CALL_BYTES):
+        if call and (len(call) == MAX_CALL_JOBS or size + line.size > MAX_CALL_BYTES):
             yield call
             call, size = [], 0
         call.append(line)
@@ -126,39 +128,43 @@ def _calls(lines: Iterator[Line]) -> Iterator[list[Line]]:
         yield call
 
 
-async def _send(api: "Api", lines: Iterator[Line], tally: Tally) -> None:
-    for call in _calls(lines):
+async def _send(api: "ApiClient", lines: Iterator[BatchLine], counts: BatchCounts) -> None:
+    for call in _chunks(lines):
         try:
-            answer = await api.send("jobs", "bulk", body={"jobs": [line.order for line in call]})
-        except Failure as failure:
-            taken = tally.made + tally.known
+            answer = await api.post_idempotent(
+                "jobs", "bulk", body={"jobs": [line.request for line in call]}
+            )
+        except CommandFailure as failure:
+            taken = counts.enqueued + counts.duplicates
             raise type(failure)(
                 f"{failure.message} (lines {call[0].number} to {call[-1].number} were not"
                 f" acknowledged, nor any after them; {taken} before them were)"
             ) from None
         for line, result in zip(call, answer.doc["results"], strict=True):
-            _count(tally, line, result)
+            _count_result(counts, line, result)
 
 
-def _count(tally: Tally, line: Line, result: Doc) -> None:
-    tally.results.append({"line": line.number, **result})
+def _count_result(counts: BatchCounts, line: BatchLine, result: Doc) -> None:
+    counts.results.append({"line": line.number, **result})
     status = int(result["status"])
-    if status >= REFUSED_FROM:
+    if status >= MIN_ERROR_STATUS:
         error: Doc = result.get("error") or {}
-        tally.fail(line.number, str(error.get("detail") or error.get("title") or f"HTTP {status}"))
-    elif status == MADE:
-        tally.made += 1
+        counts.report_failure(
+            line.number, str(error.get("detail") or error.get("title") or f"HTTP {status}")
+        )
+    elif status == STATUS_ENQUEUED:
+        counts.enqueued += 1
     else:
-        tally.known += 1
+        counts.duplicates += 1
 
 
-def _report(tally: Tally, name: str | None, *, as_json: bool) -> None:
+def _report(counts: BatchCounts, batch_name: str | None, *, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps({"results": tally.results}))
+        click.echo(json.dumps({"results": counts.results}))
         return
-    told = [f"{tally.made} enqueued"]
-    told += [f"{tally.known} were enqueued before"] if tally.known else []
-    told += [f"{tally.failed} refused"] if tally.failed else []
+    told = [f"{counts.enqueued} enqueued"]
+    told += [f"{counts.duplicates} were enqueued before"] if counts.duplicates else []
+    told += [f"{counts.failed} refused"] if counts.failed else []
     click.echo(", ".join(told))
-    if name and (tally.made or tally.known):
-        click.echo(command("jobs", "ls", "--batch", name))
+    if batch_name and (counts.enqueued or counts.duplicates):
+        click.echo(command_line("jobs", "ls", "--batch", batch_name))

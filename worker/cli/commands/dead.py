@@ -4,27 +4,27 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.actions import act_on_all, act_on_each, choose
-from worker.cli.client_session import talk
+from worker.cli.actions import act_on_all, act_on_each, are_ids_given
+from worker.cli.client_session import call_api
 from worker.cli.commands.jobs import list_jobs
-from worker.cli.exit_codes import end_with_worst
+from worker.cli.exit_codes import exit_with_first_failure
 from worker.cli.groups import show_groups
 from worker.cli.inputs import SOURCES, read_object
 from worker.cli.options import (
     as_json,
+    batch_options,
     dry_run,
-    given,
+    given_filters,
     job_ids,
-    marks,
     note,
-    page,
-    parsed,
-    scope,
+    page_options,
+    parse_with,
+    scope_options,
     yes,
 )
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import Api
+    from worker.cli.api_client import ApiClient
 
 
 @click.group(short_help="Dead letters: list, group, requeue, discard.")
@@ -33,9 +33,9 @@ def dead() -> None:
 
 
 @dead.command()
-@scope
-@marks
-@page
+@scope_options
+@batch_options
+@page_options
 @as_json
 def ls(*, as_json: bool, **filters: Any) -> None:
     """List dead letters, newest first."""
@@ -54,17 +54,17 @@ def groups(*, as_json: bool) -> None:
 @click.option(
     "--inputs",
     metavar=SOURCES,
-    callback=parsed(read_object),
+    callback=parse_with(read_object),
     help="New inputs of the one job named.",
 )
 @click.option(
     "--patch-inputs",
     metavar=SOURCES,
-    callback=parsed(read_object),
+    callback=parse_with(read_object),
     help="Changes to the inputs of all chosen.",
 )
-@scope
-@marks
+@scope_options
+@batch_options
 @click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @note
 @dry_run
@@ -81,24 +81,24 @@ def requeue(
     **filters: str | None,
 ) -> None:
     """Send dead letters down the road again, with a new set of attempts."""
-    wanted = given(**filters)
-    single = choose(job_ids, wanted, everything=everything)
+    wanted = given_filters(**filters)
+    single = are_ids_given(job_ids, wanted, everything=everything)
     if inputs is not None and len(job_ids) != 1:
         raise click.UsageError("--inputs takes exactly one job id; for many, use --patch-inputs")
     if patch_inputs is not None and single:
         raise click.UsageError("--patch-inputs takes options that choose jobs; use --inputs")
     if single:
         body = {"note": note} if inputs is None else {"note": note, "inputs": inputs}
-        talk(lambda api: _each(api, job_ids, "requeue", body, dry=dry_run))
+        call_api(lambda api: _act_on_ids(api, job_ids, "requeue", body, dry_run=dry_run))
     else:
         extra = {} if patch_inputs is None else {"patch_inputs": patch_inputs}
-        _all("requeue", wanted, extra, note, dry=dry_run, sure=yes)
+        _act_on_filter("requeue", wanted, extra, note, dry_run=dry_run, assume_yes=yes)
 
 
 @dead.command()
 @job_ids
-@scope
-@marks
+@scope_options
+@batch_options
 @click.option("--all", "everything", is_flag=True, help="All dead letters.")
 @note
 @dry_run
@@ -113,21 +113,31 @@ def discard(
     **filters: str | None,
 ) -> None:
     """Give dead letters up; they stay on record until retention removes them."""
-    wanted = given(**filters)
-    if choose(job_ids, wanted, everything=everything):
-        talk(lambda api: _each(api, job_ids, "discard", {"note": note}, dry=dry_run))
+    wanted = given_filters(**filters)
+    if are_ids_given(job_ids, wanted, everything=everything):
+        call_api(lambda api: _act_on_ids(api, job_ids, "discard", {"note": note}, dry_run=dry_run))
     else:
-        _all("discard", wanted, {}, note, dry=dry_run, sure=yes)
+        _act_on_filter("discard", wanted, {}, note, dry_run=dry_run, assume_yes=yes)
 
 
-def _all(
-    act: str, wanted: dict[str, Any], extra: dict[str, Any], note: str, *, dry: bool, sure: bool
+def _act_on_filter(
+    action: str,
+    job_filter: dict[str, Any],
+    extra: dict[str, Any],
+    note: str,
+    *,
+    dry_run: bool,
+    assume_yes: bool,
 ) -> None:
-    chosen = {"state": "dead", **wanted}
-    talk(lambda api: act_on_all(api, act, chosen, extra=extra, note=note, dry=dry, sure=sure))
+    chosen = {"state": "dead", **job_filter}
+    call_api(
+        lambda api: act_on_all(
+            api, action, chosen, extra=extra, note=note, dry_run=dry_run, assume_yes=assume_yes
+        )
+    )
 
 
-async def _each(
-    api: "Api", names: tuple[str, ...], act: str, body: dict[str, Any], *, dry: bool
+async def _act_on_ids(
+    api: "ApiClient", ids: tuple[str, ...], action: str, body: dict[str, Any], *, dry_run: bool
 ) -> None:
-    end_with_worst(await act_on_each(api, "jobs", names, act, body, dry=dry))
+    exit_with_first_failure(await act_on_each(api, "jobs", ids, action, body, dry_run=dry_run))

@@ -5,13 +5,13 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.actions import act_on_each
-from worker.cli.client_session import talk
-from worker.cli.exit_codes import end_with_worst
+from worker.cli.client_session import call_api
+from worker.cli.exit_codes import exit_with_first_failure
 from worker.cli.options import as_json, note
-from worker.cli.text import clean, command
+from worker.cli.text import command_line, sanitize
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import Api
+    from worker.cli.api_client import ApiClient
 
 
 @click.group(short_help="Closed gates: list, set (pause), release.")
@@ -23,11 +23,11 @@ def holds() -> None:
 @as_json
 def ls(*, as_json: bool) -> None:
     """List the gates that are closed or opening, and what to do about each."""
-    from worker.cli.output import emit  # noqa: PLC0415  not for --help
+    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
     from worker.cli.tables import hold_list  # noqa: PLC0415  not for --help
 
-    answer = talk(lambda api: api.get("holds"))
-    emit(answer.text, answer.doc, hold_list, as_json=as_json, whole=True)
+    answer = call_api(lambda api: api.get("holds"))
+    print_document(answer.text, answer.doc, hold_list, as_json=as_json, no_wrap=True)
 
 
 @holds.command("set")
@@ -35,10 +35,10 @@ def ls(*, as_json: bool) -> None:
 @note
 def set_hold(*, scope: str, note: str) -> None:
     """Pause SCOPE: default, default/model or default/model/gpt-image-2. Polling goes on."""
-    answer = talk(lambda api: api.post("holds", body={"scope": scope, "note": note}))
+    answer = call_api(lambda api: api.post("holds", body={"scope": scope, "note": note}))
     hold = answer.doc
-    free = command("holds", "release", str(hold["id"]))
-    click.echo(clean(f"{hold['scope']} is paused; resume it: {free}"))
+    free = command_line("holds", "release", str(hold["id"]))
+    click.echo(sanitize(f"{hold['scope']} is paused; resume it: {free}"))
 
 
 @holds.command()
@@ -47,7 +47,9 @@ def set_hold(*, scope: str, note: str) -> None:
 def release(*, hold_ids: tuple[str, ...], note: str) -> None:
     """Open gates: what they parked goes back in line, one canary first."""
 
-    async def run(api: "Api") -> None:
-        end_with_worst(await act_on_each(api, "holds", hold_ids, "release", {"note": note}))
+    async def run(api: "ApiClient") -> None:
+        exit_with_first_failure(
+            await act_on_each(api, "holds", hold_ids, "release", {"note": note})
+        )
 
-    talk(run)
+    call_api(run)

@@ -6,16 +6,26 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.actions import act_on_each, choose, confirm, jobs, number
-from worker.cli.client_session import talk
+from worker.cli.actions import act_on_each, are_ids_given, confirm, job_count, read_count
+from worker.cli.client_session import call_api
 from worker.cli.commands.jobs import list_jobs
-from worker.cli.exit_codes import end_with_worst
+from worker.cli.exit_codes import exit_with_first_failure
 from worker.cli.groups import show_groups
-from worker.cli.options import as_json, dry_run, given, job_ids, marks, note, page, scope, yes
+from worker.cli.options import (
+    as_json,
+    batch_options,
+    dry_run,
+    given_filters,
+    job_ids,
+    note,
+    page_options,
+    scope_options,
+    yes,
+)
 from worker.cli.releasing import Plan, filter_of, plan_release
 
 if TYPE_CHECKING:
-    from worker.cli.api_client import Api
+    from worker.cli.api_client import ApiClient
 
 
 @click.group(short_help="Parked jobs: list, group, release, resolve.")
@@ -24,9 +34,9 @@ def parked() -> None:
 
 
 @parked.command()
-@scope
-@marks
-@page
+@scope_options
+@batch_options
+@page_options
 @as_json
 def ls(*, as_json: bool, **filters: Any) -> None:
     """List parked jobs, newest first."""
@@ -42,7 +52,7 @@ def groups(*, as_json: bool) -> None:
 
 @parked.command()
 @job_ids
-@scope
+@scope_options
 @click.option("--all", "everything", is_flag=True, help="All parked jobs.")
 @note
 @dry_run
@@ -62,11 +72,11 @@ def release(
     with --all, jobs are freed through the holds that parked them: one canary goes first, and if it
     is refused again, the others are never sent. Uncertain jobs are resolved instead, one by one.
     """
-    wanted = given(**filters)
-    if choose(job_ids, wanted, everything=everything):
-        talk(lambda api: _each(api, job_ids, "release", {"note": note}, dry=dry_run))
+    wanted = given_filters(**filters)
+    if are_ids_given(job_ids, wanted, everything=everything):
+        call_api(lambda api: _act_on_ids(api, job_ids, "release", {"note": note}, dry_run=dry_run))
     else:
-        talk(lambda api: _release(api, wanted, note, dry=dry_run, sure=yes))
+        call_api(lambda api: _release_matching(api, wanted, note, dry_run=dry_run, assume_yes=yes))
 
 
 @parked.command()
@@ -94,39 +104,41 @@ def resolve(
     else:
         body["outcome"] = "resubmit" if resubmit else "discard"
     if resubmit:
-        confirm("If it ran, it is paid for twice. Send it again?", sure=yes)
-    talk(lambda api: _each(api, (job_id,), "resolve", body, dry=False))
+        confirm("If it ran, it is paid for twice. Send it again?", assume_yes=yes)
+    call_api(lambda api: _act_on_ids(api, (job_id,), "resolve", body, dry_run=False))
 
 
-async def _each(
-    api: "Api", names: Sequence[str], act: str, body: dict[str, Any], *, dry: bool
+async def _act_on_ids(
+    api: "ApiClient", ids: Sequence[str], action: str, body: dict[str, Any], *, dry_run: bool
 ) -> None:
-    end_with_worst(await act_on_each(api, "jobs", names, act, body, dry=dry))
+    exit_with_first_failure(await act_on_each(api, "jobs", ids, action, body, dry_run=dry_run))
 
 
-async def _release(api: "Api", wanted: dict[str, Any], note: str, *, dry: bool, sure: bool) -> None:
+async def _release_matching(
+    api: "ApiClient", job_filter: dict[str, Any], note: str, *, dry_run: bool, assume_yes: bool
+) -> None:
     held, grouped = await asyncio.gather(
         api.get("holds"), api.get("groups", query={"state": "parked"})
     )
-    plan = plan_release(held.doc["items"], grouped.doc["items"], wanted)
+    plan = plan_release(held.doc["items"], grouped.doc["items"], job_filter)
     for line in plan.lines():
         click.echo(line)
     for line in plan.left:
         click.echo(line, err=True)
-    if dry or not (plan.holds or plan.groups):
-        click.echo(f"{jobs(plan.jobs)} would be released" if dry else "nothing to release")
+    if dry_run or not (plan.holds or plan.groups):
+        click.echo(f"{job_count(plan.jobs)} would be released" if dry_run else "nothing to release")
         return
-    confirm(f"Release {jobs(plan.jobs)}?", sure=sure)
+    confirm(f"Release {job_count(plan.jobs)}?", assume_yes=assume_yes)
     await _carry_out(api, plan, note)
 
 
-async def _carry_out(api: "Api", plan: Plan, note: str) -> None:
+async def _carry_out(api: "ApiClient", plan: Plan, note: str) -> None:
     freed = 0
     for hold, _ in plan.holds:
         answer = await api.post("holds", str(hold["id"]), "release", body={"note": note})
-        freed += number(answer.doc, "released")
+        freed += read_count(answer.doc, "released")
     for group in plan.groups:
         body = {"filter": filter_of(group), "note": note}
         answer = await api.post("bulk", "release", body=body)
-        freed += number(answer.doc, "done")
-    click.echo(f"{jobs(freed)} back in line")
+        freed += read_count(answer.doc, "done")
+    click.echo(f"{job_count(freed)} back in line")

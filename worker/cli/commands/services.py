@@ -8,7 +8,7 @@ import threading
 import click
 
 from worker.cli.client_session import read_settings
-from worker.cli.exit_codes import Ended, Exit, NoRedis, WrongSettings
+from worker.cli.exit_codes import CommandExit, ExitCode, InvalidSettings, RedisUnreachable
 
 with_parent = click.option("--with-parent", is_flag=True, hidden=True)
 
@@ -17,7 +17,7 @@ with_parent = click.option("--with-parent", is_flag=True, hidden=True)
 @with_parent
 def worker(*, with_parent: bool) -> None:
     """Run a worker: it submits, polls, rescues and prunes. Any number may run."""
-    _end_with_parent(wanted=with_parent)
+    _stop_with_parent(enabled=with_parent)
     settings = read_settings()
 
     from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
@@ -26,18 +26,18 @@ def worker(*, with_parent: bool) -> None:
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     try:
-        _end(run(settings))
+        _exit_with(run(settings))
     except NoRedisError as error:
-        raise WrongSettings(str(error)) from None
+        raise InvalidSettings(str(error)) from None
     except (RedisError, OSError) as error:
-        raise NoRedis(f"cannot start without Redis: {error}") from None
+        raise RedisUnreachable(f"cannot start without Redis: {error}") from None
 
 
 @click.command(short_help="Serve the HTTP API.")
 @with_parent
 def api(*, with_parent: bool) -> None:
     """Serve the HTTP API on KNOUDS_HTTP_HOST and KNOUDS_HTTP_PORT."""
-    _end_with_parent(wanted=with_parent)
+    _stop_with_parent(enabled=with_parent)
     settings = read_settings()
 
     import asyncio  # noqa: PLC0415  not for --help
@@ -53,7 +53,7 @@ def api(*, with_parent: bool) -> None:
     try:
         asyncio.run(serve(settings))
     except (SettingsError, NoRedisError) as error:
-        raise WrongSettings(str(error)) from None
+        raise InvalidSettings(str(error)) from None
 
 
 @click.command(
@@ -65,25 +65,25 @@ def api(*, with_parent: bool) -> None:
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def sandbox(*, with_parent: bool, options: tuple[str, ...]) -> None:
     """Serve a local stand-in of Knouds; --help lists its options."""
-    _end_with_parent(wanted=with_parent)
+    _stop_with_parent(enabled=with_parent)
 
     from worker.sandbox.__main__ import main  # noqa: PLC0415  not for --help
 
-    _end(main(options))
+    _exit_with(main(options))
 
 
-def _end(code: int) -> None:
+def _exit_with(code: int) -> None:
     sys.stdout.flush()
     if code:
-        raise Ended(Exit(code))
+        raise CommandExit(ExitCode(code))
 
 
-def _end_with_parent(*, wanted: bool) -> None:
+def _stop_with_parent(*, enabled: bool) -> None:
     """End this process in good order when the one that started it is gone.
 
     Standard input is a pipe that the parent holds open; its end comes however the parent dies.
     """
-    if not wanted:
+    if not enabled:
         return
 
     def watch() -> None:

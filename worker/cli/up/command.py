@@ -3,7 +3,7 @@
 import click
 
 from worker.cli.client_session import read_settings
-from worker.cli.exit_codes import Ended, Exit
+from worker.cli.exit_codes import CommandExit, ExitCode
 
 
 @click.command(short_help="Run everything on this machine; --demo shows it all.")
@@ -25,6 +25,6 @@ def up(*, demo: bool, leave: bool) -> None:
 
     from worker.cli.up.run import run  # noqa: PLC0415  not for --help
 
-    code = run(settings, demo=demo, leave=leave)
-    if code is not Exit.OK:
-        raise Ended(code)
+    code = run(settings, demo=demo, exit_after_demo=leave)
+    if code is not ExitCode.OK:
+        raise CommandExit(code)

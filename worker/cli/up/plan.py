@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import Role, Settings, SettingsError
-from worker.cli.exit_codes import Failure
+from worker.cli.exit_codes import CommandFailure
 from worker.sandbox.config import DEFAULT_KEY
 
 LOCK_FILE: Final = "up.lock"
-COUNT_FILE: Final = "demo.count"
+DEMO_COUNT_FILE: Final = "demo.count"
 
 STUDIO_KEY: Final = "knouds_live_business"
 """A sandbox user of its own: the demo takes its credits away."""
@@ -25,33 +25,33 @@ DEMO_RETRY_BASE_S: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
-class Cast:
+class DemoAccounts:
     """The accounts that a demo plays with: its own, so that no earlier hold stands in its way."""
 
     demo: str
     studio: str
 
 
-def cast_of(number: int) -> Cast:
+def demo_accounts(number: int) -> DemoAccounts:
     """The accounts of the n-th demo in a state folder, from 1."""
     tail = "" if number <= 1 else f"-{number}"
-    return Cast(f"demo{tail}", f"studio{tail}")
+    return DemoAccounts(f"demo{tail}", f"studio{tail}")
 
 
-def sandbox_accounts(demos: int) -> dict[str, str]:
+def sandbox_accounts(demo_count: int) -> dict[str, str]:
     """Keys by account for every demo so far: its parked jobs may still be released."""
-    casts = [cast_of(number) for number in range(1, demos + 1)]
+    casts = [demo_accounts(number) for number in range(1, demo_count + 1)]
     return {c.demo: DEFAULT_KEY for c in casts} | {c.studio: STUDIO_KEY for c in casts}
 
 
-def count_demos(state_dir: Path, *, another: bool) -> int:
+def count_demos(state_dir: Path, *, add_one: bool) -> int:
     """How many demos a state folder has seen, `another` one included."""
-    file = state_dir / COUNT_FILE
+    file = state_dir / DEMO_COUNT_FILE
     try:
         count = int(file.read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
         count = 0
-    if another:
+    if add_one:
         count += 1
         file.write_text(f"{count}\n", encoding="ascii")
     return count
@@ -76,12 +76,12 @@ def child_environ(
         told["KNOUDS_API_KEY"] = DEFAULT_KEY
         told["KNOUDS_API_KEYS"] = json.dumps(sandbox_accounts(demos)) if demos else ""
     if demo and sandbox_url is not None:
-        told |= _haste(settings)
+        told |= _demo_timings(settings)
     ours = {name.upper() for name in told}
     return {**{k: v for k, v in environ.items() if k.upper() not in ours}, **told}
 
 
-def _haste(settings: Settings) -> dict[str, str]:
+def _demo_timings(settings: Settings) -> dict[str, str]:
     """Short waits for a demo, where the person has not set them."""
     wanted = {
         "poll_min_s": min(DEMO_POLL_MIN_S, settings.poll_max_s),
@@ -102,7 +102,7 @@ def child_command(*words: str) -> list[str]:
     return [sys.executable, *safe, "-m", "worker.cli.main", *words]
 
 
-def reach(settings: Settings, port: int) -> tuple[str, str | None]:
+def api_access(settings: Settings, port: int) -> tuple[str, str | None]:
     """Where this machine finds the API, and the token that may act there."""
     url = settings.model_copy(update={"api_url": None, "http_port": port}).cli_url
     operators = [token.secret for token in settings.api_tokens if token.role is Role.OPERATE]
@@ -110,7 +110,7 @@ def reach(settings: Settings, port: int) -> tuple[str, str | None]:
     return url, secret.get_secret_value() if secret else None
 
 
-def find_port(settings: Settings) -> int:
+def find_api_port(settings: Settings) -> int:
     """The port for the API, which must be free; raises Failure where it is not."""
     host, port = settings.http_host, settings.http_port
     try:
@@ -120,9 +120,9 @@ def find_port(settings: Settings) -> int:
             probe.bind(address)
             return int(probe.getsockname()[1])
     except socket.gaierror:
-        raise Failure(f"KNOUDS_HTTP_HOST: there is no address {host}") from None
+        raise CommandFailure(f"KNOUDS_HTTP_HOST: there is no address {host}") from None
     except OSError as error:
-        raise Failure(
+        raise CommandFailure(
             f"KNOUDS_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); stop what"
             " listens there, or set another port, as KNOUDS_HTTP_PORT=8081"
         ) from None
@@ -136,7 +136,7 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def sole_user(state_dir: Path) -> Generator[None]:
+def lock_state_dir(state_dir: Path) -> Generator[None]:
     """Hold the state folder; raises Failure where another `up` does, or it cannot be written.
 
     The lock ends with this process, however that ends.
@@ -145,19 +145,19 @@ def sole_user(state_dir: Path) -> Generator[None]:
         (state_dir / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
         lock = (state_dir / LOCK_FILE).open("ab")
     except OSError as error:
-        raise Failure(f"{state_dir}: {error.strerror}; set KNOUDS_STATE_DIR") from None
+        raise CommandFailure(f"{state_dir}: {error.strerror}; set KNOUDS_STATE_DIR") from None
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise Failure(
+            raise CommandFailure(
                 f"{state_dir}: another `knouds-worker up` runs on it; stop that one, or set"
                 " KNOUDS_STATE_DIR to another folder"
             ) from None
         yield
 
 
-def check(settings: Settings) -> None:
+def check_settings(settings: Settings) -> None:
     """Refuse what the children would refuse; raises SettingsError."""
     settings.require_tokens()
     if not settings.accounts and settings.base_url != Settings().base_url:

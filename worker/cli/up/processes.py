@@ -8,18 +8,18 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from worker.cli.exit_codes import PROGRAM, Failure
-from worker.cli.text import clean
+from worker.cli.exit_codes import PROGRAM, CommandFailure
+from worker.cli.text import sanitize
 from worker.redis.embedded import EmbeddedRedis, EmbeddedRedisError
 
-LOG_MOST: Final = 32 << 20
+MAX_LOG_BYTES: Final = 32 << 20
 """Bytes after which a log is put aside at the next start."""
 
 TAIL_BYTES: Final = 4_096
 TAIL_CHARS: Final = 300
 
 
-class Service(Protocol):
+class ManagedProcess(Protocol):
     """A part that runs until it is stopped, and can be started again when it ends by itself."""
 
     @property
@@ -35,12 +35,12 @@ class Service(Protocol):
         """Wait for its end, and say how it ended."""
         ...
 
-    async def stop(self, hurry: asyncio.Event) -> None:
+    async def stop(self, force_stop: asyncio.Event) -> None:
         """End it in good order, or at once when `hurry` is set."""
         ...
 
 
-class Child:
+class ChildProcess:
     """A command of this program as a process of its own, in a process group of its own.
 
     It holds the other end of a pipe: should we be killed, it notices and ends.
@@ -53,14 +53,14 @@ class Child:
         environ: dict[str, str],
         log: Path,
         *,
-        stop_within_s: float,
+        stop_timeout_s: float,
     ) -> None:
         self._name = name
         self._command = list(command)
         self._environ = environ
         self._log = log
-        self._stop_within_s = stop_within_s
-        self._log_from = 0
+        self._stop_timeout_s = stop_timeout_s
+        self._log_offset = 0
         self._process: asyncio.subprocess.Process | None = None
 
     @property
@@ -75,9 +75,9 @@ class Child:
 
     async def start(self) -> None:
         """Start the process; its log goes on where it was."""
-        self._put_log_aside()
+        self._rotate_log()
         with self._log.open("ab") as log:
-            self._log_from = log.tell()
+            self._log_offset = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
                 "--with-parent",
@@ -88,9 +88,9 @@ class Child:
                 start_new_session=True,  # Ctrl-C is for us alone
             )
 
-    def _put_log_aside(self) -> None:
+    def _rotate_log(self) -> None:
         with contextlib.suppress(FileNotFoundError):
-            if self._log.stat().st_size > LOG_MOST:
+            if self._log.stat().st_size > MAX_LOG_BYTES:
                 self._log.replace(self._log.with_suffix(".log.1"))
 
     async def wait(self) -> str:
@@ -99,28 +99,28 @@ class Child:
             return "not started"
         code = await self._process.wait()
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        return f"{how}: {self.last_line() or 'no word'} (log: {self._log})"
+        return f"{how}: {self.last_log_line() or 'no word'} (log: {self._log})"
 
-    def written(self) -> str:
+    def recent_log(self) -> str:
         """What it has written to its log since its last start, or the end of that."""
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
-            log.seek(max(self._log_from, size - TAIL_BYTES))
+            log.seek(max(self._log_offset, size - TAIL_BYTES))
             return log.read().decode(errors="replace")
 
-    def last_line(self) -> str:
+    def last_log_line(self) -> str:
         """The last thing it said."""
-        lines = [line for line in self.written().splitlines() if line.strip()]
-        return clean(lines[-1]).removeprefix(f"{PROGRAM}: ")[:TAIL_CHARS] if lines else ""
+        lines = [line for line in self.recent_log().splitlines() if line.strip()]
+        return sanitize(lines[-1]).removeprefix(f"{PROGRAM}: ")[:TAIL_CHARS] if lines else ""
 
-    async def stop(self, hurry: asyncio.Event) -> None:
+    async def stop(self, force_stop: asyncio.Event) -> None:
         """SIGTERM, then SIGKILL after its time is up or when there is a hurry."""
         process = self._process
         if process is None or process.returncode is not None:
             return
         try:
             self._signal(process, signal.SIGTERM)
-            await _first(process.wait(), hurry.wait(), within_s=self._stop_within_s)
+            await _wait_for_first(process.wait(), force_stop.wait(), timeout_s=self._stop_timeout_s)
         finally:
             self._signal(process, signal.SIGKILL)
             await process.wait()
@@ -131,7 +131,7 @@ class Child:
                 os.killpg(process.pid, number)
 
 
-class Redis:
+class RedisProcess:
     """The embedded Redis, which comes back on the port it had."""
 
     name = "redis"
@@ -152,7 +152,7 @@ class Redis:
         try:
             await self._server.__aenter__()
         except EmbeddedRedisError as error:
-            raise Failure(str(error)) from None
+            raise CommandFailure(str(error)) from None
         self._port = int(self.url.rpartition(":")[2].partition("/")[0])
 
     async def wait(self) -> str:
@@ -161,17 +161,17 @@ class Redis:
         await self._server.__aexit__(None, None, None)
         return f"exit code {code} (log: {self._state_dir / 'redis' / 'server.log'})"
 
-    async def stop(self, hurry: asyncio.Event) -> None:
+    async def stop(self, force_stop: asyncio.Event) -> None:
         """End it; it is never hurried, it has nothing to wait for."""
-        del hurry
+        del force_stop
         await self._server.__aexit__(None, None, None)
 
 
-async def _first(*waits: Coroutine[Any, Any, object], within_s: float) -> None:
+async def _wait_for_first(*waits: Coroutine[Any, Any, object], timeout_s: float) -> None:
     """Wait for the first of several, at most so long."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
-        await asyncio.wait(tasks, timeout=within_s, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)
     finally:
         for task in tasks:
             task.cancel()

@@ -4,40 +4,42 @@ from typing import Final
 
 from aiohttp import web
 
-from worker.dashboard.page_request import Visit
-from worker.dashboard.views.formatting import read_moment
-from worker.store.audit import AuditPage, BadAuditCursor, Wanted
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.views.formatting import parse_time
+from worker.store.audit import AuditFilter, AuditPage, BadAuditCursor
 
-SHOWN: Final = 100
-FIELDS: Final = ("by", "act", "since", "until")
+PAGE_SIZE: Final = 100
+FILTER_FIELDS: Final = ("by", "act", "since", "until")
 
 
-async def audit_page(visit: Visit) -> web.StreamResponse:
+async def audit_page(page_request: PageRequest) -> web.StreamResponse:
     """Who did what, when, why, and to how many jobs."""
-    query = visit.request.query
-    given = {name: text for name in FIELDS if (text := query.get(name, "").strip())}
+    query = page_request.request.query
+    given = {name: text for name in FILTER_FIELDS if (text := query.get(name, "").strip())}
     faults: dict[str, str] = {}
     page = AuditPage((), None)
     try:
-        wanted = Wanted(
+        wanted = AuditFilter(
             given.get("by"),
             given.get("act"),
-            _moment(given, "since", visit.now, faults),
-            _moment(given, "until", visit.now, faults),
+            _parse_time_field(given, "since", page_request.now, faults),
+            _parse_time_field(given, "until", page_request.now, faults),
         )
         if not faults:
             cursor = query.get("cursor") or None
-            page = await visit.office.store.audit.page(wanted, SHOWN, cursor)
+            page = await page_request.context.store.audit.page(wanted, PAGE_SIZE, cursor)
     except BadAuditCursor as error:
         faults["cursor"] = str(error)
-    return await visit.answer(
-        "audit.html", 400 if faults else 200, page=page, given=given, faults=faults
+    return await page_request.render(
+        "audit.html", 400 if faults else 200, page=page, given=given, errors=faults
     )
 
 
-def _moment(given: dict[str, str], name: str, now: float, faults: dict[str, str]) -> float | None:
+def _parse_time_field(
+    given: dict[str, str], name: str, now: float, errors: dict[str, str]
+) -> float | None:
     try:
-        return read_moment(given[name], now) if name in given else None
+        return parse_time(given[name], now) if name in given else None
     except ValueError as error:
-        faults[name] = str(error)
+        errors[name] = str(error)
         return None

@@ -6,10 +6,10 @@ from aiohttp import web
 
 from jobs.states import State
 from worker.api.problems import Problem
-from worker.dashboard.page_request import Visit
+from worker.dashboard.page_request import PageRequest
 
-SHOWN: Final = 20
-UNDER_WAY: Final = (
+PAGE_SIZE: Final = 20
+IN_PROGRESS_STATES: Final = (
     State.SCHEDULED,
     State.QUEUED,
     State.SUBMITTING,
@@ -17,31 +17,37 @@ UNDER_WAY: Final = (
     State.RETRYING,
     State.CANCELLING,
 )
-ORDER: Final = (State.SUCCEEDED, *UNDER_WAY, State.PARKED, State.DEAD, State.CANCELLED)
+PROGRESS_ORDER: Final = (
+    State.SUCCEEDED,
+    *IN_PROGRESS_STATES,
+    State.PARKED,
+    State.DEAD,
+    State.CANCELLED,
+)
 """States of a progress bar, from done to failed."""
 
 
-async def batches_page(visit: Visit) -> web.StreamResponse:
+async def batches_page(page_request: PageRequest) -> web.StreamResponse:
     """Batches, the one used last first."""
-    text = visit.request.query.get("from", "0")
+    text = page_request.request.query.get("from", "0")
     first = int(text[:9]) if text.isdecimal() and text.isascii() else 0
-    name = visit.request.query.get("name", "").strip()
-    batches = visit.office.store.batches
+    name = page_request.request.query.get("name", "").strip()
+    batches = page_request.context.store.batches
     if name:
-        found = [one] if (one := await batches.one(name)) is not None else []
+        found = [one] if (one := await batches.find(name)) is not None else []
         total, names_more = len(found), False
     else:
-        found, total = await batches.page(first, SHOWN)
-        names_more = first + SHOWN < total
+        found, total = await batches.page(first, PAGE_SIZE)
+        names_more = first + PAGE_SIZE < total
     if name and not found:
         raise Problem(404, "no-such-batch", "No such batch", f"there is no batch {name[:128]!r}")
-    return await visit.answer(
+    return await page_request.render(
         "batches.html",
         batches=found,
         total=total,
         first=first,
-        more=first + SHOWN if names_more else None,
+        more=first + PAGE_SIZE if names_more else None,
         name=name,
-        order=ORDER,
-        under_way=UNDER_WAY,
+        progress_order=PROGRESS_ORDER,
+        in_progress=IN_PROGRESS_STATES,
     )

@@ -11,200 +11,214 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.api.models.requests import NAMED_MOST
-from worker.api.models.views import moment
+from worker.api.models.requests import MAX_SELECTED_JOBS
+from worker.api.models.views import rfc3339
 from worker.api.problems import Problem, bad_field
-from worker.app.bulk_request import SWEEPS, Act, Order, merge
-from worker.dashboard.background_bulk import ERRANDS, Errand
-from worker.dashboard.filters import NAMES, TIMES, Asked, read_filter
+from worker.app.bulk_request import SWEPT_STATES, BulkAction, BulkRequest, apply_merge_patch
+from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulk
+from worker.dashboard.filters import FILTER_FIELDS, TIME_FIELDS, FilterForm, read_filter
 from worker.dashboard.json_form import read_patch
-from worker.dashboard.page_request import Visit
-from worker.dashboard.views.diffs import Line, diff
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.views.diffs import DiffLine, diff
 from worker.dashboard.views.formatting import count
-from worker.store.codec import BROKEN, decode
+from worker.store.codec import DECODE_ERRORS, decode
 from worker.store.read.queries import Filter
 
-TRIAL_WITHIN_S: Final = 2.0
-ACT_WITHIN_S: Final = 0.8
+PREVIEW_WAIT_S: Final = 2.0
+START_WAIT_S: Final = 0.8
 """How long the answer waits for the end; after that a page shows how far it is."""
 
-SAMPLE: Final = 8
-DIFFS: Final = 3
+SAMPLE_SIZE: Final = 8
+MAX_DIFFS: Final = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Difference:
+class JobDiff:
     """What a patch does to one job's inputs."""
 
     job_id: str
-    lines: tuple[Line, ...]
-    fault: str = ""
+    lines: tuple[DiffLine, ...]
+    error: str = ""
 
 
 _EFFECTS: Final = {
-    Act.RELEASE: "back in line; where a hold stands it opens through one canary, and a hold that"
+    BulkAction.RELEASE: "back in line; where a hold stands it opens through one canary, and a hold"
+    " that"
     " keeps other jobs waiting as well stays closed",
-    Act.REQUEUE: "back in line with a new set of attempts; their history is kept",
-    Act.DISCARD: "given up: they end as cancelled and stay on record until retention removes them",
-    Act.CANCEL: "cancelled: at once where nothing is sent, else by asking the provider",
+    BulkAction.REQUEUE: "back in line with a new set of attempts; their history is kept",
+    BulkAction.DISCARD: "given up: they end as cancelled and stay on record until retention removes"
+    " them",
+    BulkAction.CANCEL: "cancelled: at once where nothing is sent, else by asking the provider",
 }
 
 
-async def try_bulk(visit: Visit) -> web.StreamResponse:
+async def preview_bulk(page_request: PageRequest) -> web.StreamResponse:
     """Count what an act on many jobs would do."""
-    act, asked, ids = await _meant(visit)
-    patch = await _patch(visit, act)
-    errand = await visit.request.app[ERRANDS].start(
-        Order(act, asked.wanted(ids), patch, dry_run=True),
-        await visit.actor(),
-        fields=await _fields(visit, act, asked),
+    act, asked, ids = await _read_selection(page_request)
+    patch = await _read_patch_field(page_request, act)
+    errand = await page_request.request.app[BACKGROUND_BULKS].start(
+        BulkRequest(act, asked.selection(ids), patch, dry_run=True),
+        await page_request.actor(),
+        form_fields=await _confirmation_fields(page_request, act, asked),
         ids=tuple(ids or ()),
-        expected=await visit.office.store.queries.count(asked.filter) if ids is None else len(ids),
-        within_s=TRIAL_WITHIN_S,
+        expected_jobs=await page_request.context.store.queries.count(asked.filter)
+        if ids is None
+        else len(ids),
+        wait_s=PREVIEW_WAIT_S,
     )
-    if errand.ended is None:
-        return _to(errand)
-    return await show_errand(visit, errand)
+    if errand.ended_at is None:
+        return _redirect_to(errand)
+    return await show_background_bulk(page_request, errand)
 
 
-async def do_bulk(visit: Visit) -> web.StreamResponse:
+async def start_bulk(page_request: PageRequest) -> web.StreamResponse:
     """Act on many jobs."""
-    act, asked, ids = await _meant(visit)
-    patch = await _patch(visit, act)
-    expected = (await visit.form()).get("expected", "")
-    errand = await visit.request.app[ERRANDS].start(
-        Order(act, asked.wanted(ids), patch),
-        await visit.actor(),
-        fields=await _fields(visit, act, asked),
+    act, asked, ids = await _read_selection(page_request)
+    patch = await _read_patch_field(page_request, act)
+    expected = (await page_request.form()).get("expected", "")
+    errand = await page_request.request.app[BACKGROUND_BULKS].start(
+        BulkRequest(act, asked.selection(ids), patch),
+        await page_request.actor(),
+        form_fields=await _confirmation_fields(page_request, act, asked),
         ids=tuple(ids or ()),
-        expected=int(expected[:9]) if expected.isdecimal() and expected.isascii() else None,
-        within_s=ACT_WITHIN_S,
+        expected_jobs=int(expected[:9]) if expected.isdecimal() and expected.isascii() else None,
+        wait_s=START_WAIT_S,
     )
-    return _to(errand)
+    return _redirect_to(errand)
 
 
-async def errand_page(visit: Visit) -> web.StreamResponse:
+async def background_bulk_page(page_request: PageRequest) -> web.StreamResponse:
     """How far an act on many jobs is."""
-    errand = visit.request.app[ERRANDS].find(visit.request.match_info["id"])
+    errand = page_request.request.app[BACKGROUND_BULKS].find(page_request.request.match_info["id"])
     if errand is None:
         detail = "no act of this name is known here any more: the audit tells what was done"
         raise Problem(404, "no-such-act", "No such act", detail)
-    return await show_errand(visit, errand)
+    return await show_background_bulk(page_request, errand)
 
 
-async def show_errand(visit: Visit, errand: Errand) -> web.StreamResponse:
+async def show_background_bulk(
+    page_request: PageRequest, bulk_run: BackgroundBulk
+) -> web.StreamResponse:
     """A trial with what it found, or an act with what became of it."""
-    is_plan = errand.is_trial and errand.ended is not None
-    jobs = await _sample(visit, errand) if is_plan else []
-    return await visit.answer(
+    is_plan = bulk_run.is_dry_run and bulk_run.ended_at is not None
+    jobs = await _sample(page_request, bulk_run) if is_plan else []
+    return await page_request.render(
         "errand.html",
-        errand=errand,
+        run=bulk_run,
         jobs=jobs,
-        diffs=await _diffs(visit, errand, jobs) if is_plan else [],
-        effect=_EFFECTS[errand.act],
-        told=_told(errand),
+        diffs=await _diffs(page_request, bulk_run, jobs) if is_plan else [],
+        effect=_EFFECTS[bulk_run.action],
+        progress=_progress_text(bulk_run),
     )
 
 
-def _to(errand: Errand) -> web.Response:
-    return web.Response(status=303, headers={"Location": f"/bulk/{errand.id}"})
+def _redirect_to(bulk_run: BackgroundBulk) -> web.Response:
+    return web.Response(status=303, headers={"Location": f"/bulk/{bulk_run.id}"})
 
 
 # What is meant.
 
 
-async def _meant(visit: Visit) -> tuple[Act, Asked, list[str] | None]:
+async def _read_selection(
+    page_request: PageRequest,
+) -> tuple[BulkAction, FilterForm, list[str] | None]:
     """The act, its filter, and the jobs ticked where it is for those; raises `Problem`."""
-    form = await visit.form()
+    form = await page_request.form()
     try:
-        act = Act(form.get("act", ""))
+        act = BulkAction(form.get("act", ""))
     except ValueError:
-        raise bad_field("act", f"must be one of {', '.join(Act)}") from None
-    asked = read_filter(form, visit.now)
-    if asked.faults:
-        name, what = next(iter(asked.faults.items()))
+        raise bad_field("act", f"must be one of {', '.join(BulkAction)}") from None
+    asked = read_filter(form, page_request.now)
+    if asked.errors:
+        name, what = next(iter(asked.errors.items()))
         raise bad_field(name, what)
     state = asked.filter.state
     if form.get("scope") == "selected":
-        ids = list(dict.fromkeys(await visit.chosen("ids")))
-        if not 1 <= len(ids) <= NAMED_MOST:
-            raise bad_field("selection", f"is empty: tick 1 to {NAMED_MOST} jobs")
-        return act, Asked({}, Filter()), ids
-    if state is not None and state not in SWEEPS[act]:
+        ids = list(dict.fromkeys(await page_request.field_values("ids")))
+        if not 1 <= len(ids) <= MAX_SELECTED_JOBS:
+            raise bad_field("selection", f"is empty: tick 1 to {MAX_SELECTED_JOBS} jobs")
+        return act, FilterForm({}, Filter()), ids
+    if state is not None and state not in SWEPT_STATES[act]:
         raise bad_field("state", f"is {state}, which {act} is not for")
-    if not asked.given and form.get("scope") != "all":
+    if not asked.values and form.get("scope") != "all":
         raise bad_field("filter", "admits every job: narrow it")
     return act, asked, None
 
 
-async def _patch(visit: Visit, act: Act) -> dict[str, Any] | None:
-    text = (await visit.form()).get("patch", "").strip()
-    if not text or act is not Act.REQUEUE:
+async def _read_patch_field(page_request: PageRequest, action: BulkAction) -> dict[str, Any] | None:
+    text = (await page_request.form()).get("patch", "").strip()
+    if not text or action is not BulkAction.REQUEUE:
         return None
     return read_patch(text)
 
 
-async def _fields(visit: Visit, act: Act, asked: Asked) -> dict[str, str]:
+async def _confirmation_fields(
+    page_request: PageRequest, action: BulkAction, filter_form: FilterForm
+) -> dict[str, str]:
     """What the form that confirms says: times are those of now, `2h` would move on."""
-    form = await visit.form()
-    kept: dict[str, str] = {name: asked.given[name] for name in NAMES if name in asked.given}
-    for name in TIMES:
-        if (at := getattr(asked.filter, name)) is not None:
-            kept[name] = moment(at)
+    form = await page_request.form()
+    kept: dict[str, str] = {
+        name: filter_form.values[name] for name in FILTER_FIELDS if name in filter_form.values
+    }
+    for name in TIME_FIELDS:
+        if (at := getattr(filter_form.filter, name)) is not None:
+            kept[name] = rfc3339(at)
     for name in ("scope", "patch", "note", "back"):
         if form.get(name):
             kept[name] = form[name]
-    return {**kept, "act": act.value}
+    return {**kept, "act": action.value}
 
 
 # What is shown.
 
 
-async def _sample(visit: Visit, errand: Errand) -> list[Job]:
+async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[Job]:
     """A few of the jobs that are meant."""
-    store, wanted = visit.office.store, errand.order.wanted
+    store, wanted = page_request.context.store, bulk_run.request.selection
     if wanted.ids is not None:
-        stored = await store.jobs.load_many(list(wanted.ids)[:SAMPLE])
+        stored = await store.jobs.load_many(list(wanted.ids)[:SAMPLE_SIZE])
         return [one.job for one in stored if one is not None]
     found: list[Job] = []
-    for state in dict.fromkeys(SWEEPS[errand.act]):
-        if wanted.filter.state in (None, state) and len(found) < SAMPLE:
+    for state in dict.fromkeys(SWEPT_STATES[bulk_run.action]):
+        if wanted.filter.state in (None, state) and len(found) < SAMPLE_SIZE:
             narrow = replace(wanted.filter, state=state)
-            page = await store.queries.page(narrow, SAMPLE - len(found))
+            page = await store.queries.page(narrow, SAMPLE_SIZE - len(found))
             found += page.jobs
     return found
 
 
-async def _diffs(visit: Visit, errand: Errand, jobs: list[Job]) -> list[Difference]:
+async def _diffs(
+    page_request: PageRequest, bulk_run: BackgroundBulk, jobs: list[Job]
+) -> list[JobDiff]:
     """What the patch does to the inputs of the first few."""
-    if errand.order.patch is None or not visit.person.sees_payloads:
+    if bulk_run.request.patch is None or not page_request.principal.sees_payloads:
         return []
-    found: list[Difference] = []
-    for job in [one for one in jobs if one.state is State.DEAD][:DIFFS]:
-        inputs, _ = await visit.office.store.jobs.payloads(job.id)
+    found: list[JobDiff] = []
+    for job in [one for one in jobs if one.state is State.DEAD][:MAX_DIFFS]:
+        inputs, _ = await page_request.context.store.jobs.payloads(job.id)
         try:
             old = decode(inputs or b"{}")
-            found.append(Difference(job.id, diff(old, merge(old, errand.order.patch))))
-        except BROKEN:
-            found.append(Difference(job.id, (), "its inputs cannot be read"))
+            found.append(JobDiff(job.id, diff(old, apply_merge_patch(old, bulk_run.request.patch))))
+        except DECODE_ERRORS:
+            found.append(JobDiff(job.id, (), "its inputs cannot be read"))
     return found
 
 
-def _told(errand: Errand) -> str:
+def _progress_text(bulk_run: BackgroundBulk) -> str:
     """One line on what would be done, is done, or was."""
-    counts, act = errand.counts, errand.act
+    counts, act = bulk_run.counts, bulk_run.action
     jobs = count(counts.done, "job")
-    if errand.ended is None:
-        of = f" of about {count(errand.expected, 'job')}" if errand.expected else ""
-        return f"{'Counting' if errand.is_trial else 'Under way'}: {jobs}{of} so far"
-    if errand.is_trial:
+    if bulk_run.ended_at is None:
+        of = f" of about {count(bulk_run.expected_jobs, 'job')}" if bulk_run.expected_jobs else ""
+        return f"{'Counting' if bulk_run.is_dry_run else 'Under way'}: {jobs}{of} so far"
+    if bulk_run.is_dry_run:
         return f"Would {act} {jobs}"
-    return f"{_PAST[act]} {jobs}"
+    return f"{_PAST_TENSE[act]} {jobs}"
 
 
-_PAST: Final = {
-    Act.RELEASE: "Released",
-    Act.REQUEUE: "Requeued",
-    Act.DISCARD: "Discarded",
-    Act.CANCEL: "Cancelled",
+_PAST_TENSE: Final = {
+    BulkAction.RELEASE: "Released",
+    BulkAction.REQUEUE: "Requeued",
+    BulkAction.DISCARD: "Discarded",
+    BulkAction.CANCEL: "Cancelled",
 }

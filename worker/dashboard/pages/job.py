@@ -7,74 +7,82 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.api.handlers.jobs import wanted_job
+from worker.api.handlers.jobs import path_job_id
 from worker.api.problems import Problem
 from worker.app.actions import NoSuchJob
-from worker.dashboard.page_request import Visit
-from worker.dashboard.views.available_actions import Around, offers
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.views.available_actions import EffectContext, available_actions
 from worker.dashboard.views.media import media_of
-from worker.dashboard.views.payloads import payload
-from worker.dashboard.views.timeline import HEIGHT, WIDTH, bars, steps, stretches
+from worker.dashboard.views.payloads import payload_of
+from worker.dashboard.views.timeline import (
+    HEIGHT,
+    WIDTH,
+    state_intervals,
+    timeline_bars,
+    timeline_entries,
+)
 
-_WAITING: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
+_WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
 
 
 @dataclass(frozen=True, slots=True)
-class Road:
+class JobTimeline:
     """The box the road is drawn in."""
 
     width: int = WIDTH
     height: int = HEIGHT
 
 
-async def job_page(visit: Visit) -> web.StreamResponse:
+async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """One job: its road, its payloads, why it waits, and what can be done."""
-    job = await wanted(visit)
-    review, store = visit.office.review, visit.office.store
+    job = await load_path_job(page_request)
+    review, store = page_request.context.queries, page_request.context.store
     inputs, result = await store.jobs.payloads(job.id)
-    shown = visit.person.sees_payloads
-    found = stretches(job, visit.now)
-    return await visit.answer(
+    shown = page_request.principal.sees_payloads
+    found = state_intervals(job, page_request.now)
+    return await page_request.render(
         "job.html",
         job=job,
-        road=Road(),
-        bars=bars(found),
-        steps=steps(job, found),
+        timeline=JobTimeline(),
+        bars=timeline_bars(found),
+        entries=timeline_entries(job, found),
         blockers=await review.why(job),
         evidence=await review.evidence(job),
-        is_waiting=job.state in _WAITING,
-        offers=offers(job, await around(visit)) if visit.person.may_act else (),
-        inputs=payload(inputs) if shown else None,
-        result=payload(result) if shown else None,
+        is_waiting=job.state in _WAITING_STATES,
+        actions=available_actions(job, await effect_context(page_request))
+        if page_request.principal.may_operate
+        else (),
+        inputs=payload_of(inputs) if shown else None,
+        result=payload_of(result) if shown else None,
         has_result=result is not None,
         media=media_of(result) if shown else (),
         eta=(await review.etas([job])).get(job.id),
     )
 
 
-async def wanted(visit: Visit) -> Job:
+async def load_path_job(page_request: PageRequest) -> Job:
     """The job of the path; raises `NoSuchJob`."""
-    job_id = wanted_job(visit.request)
-    stored = await visit.office.store.jobs.load(job_id)
+    job_id = path_job_id(page_request.request)
+    stored = await page_request.context.store.jobs.load(job_id)
     if stored is None:
         raise NoSuchJob(job_id)
     return stored.job
 
 
-async def around(visit: Visit) -> Around:
+async def effect_context(page_request: PageRequest) -> EffectContext:
     """What the effects of acts depend on."""
-    store = visit.office.store
-    return Around(
-        await store.gates.standing(),
-        await store.fleet.costs(),
-        visit.office.settings.retention_s,
+    store = page_request.context.store
+    return EffectContext(
+        await store.holds.gates(),
+        await store.workers.costs(),
+        page_request.context.settings.retention_s,
     )
 
 
-async def job_file(visit: Visit) -> web.StreamResponse:
+async def job_file(page_request: PageRequest) -> web.StreamResponse:
     """Inputs or result, whole, as a file: never rendered by the browser."""
-    job_id, name = wanted_job(visit.request), visit.request.match_info["file"]
-    inputs, result = await visit.office.store.jobs.payloads(job_id)
+    job_id, name = path_job_id(page_request.request), page_request.request.match_info["file"]
+    inputs, result = await page_request.context.store.jobs.payloads(job_id)
     body = {"inputs": inputs, "result": result}.get(name)
     if body is None:
         raise Problem(404, "no-such-file", "Nothing here", f"this job has no {name}")

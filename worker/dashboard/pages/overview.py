@@ -6,15 +6,15 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.holds import Gates, Phase
-from jobs.rate_limits import Bucket
+from jobs.holds import Gates, HoldPhase
+from jobs.rate_limits import RateLimitBucket
 from jobs.states import State
-from worker.app.queries import Stats
-from worker.dashboard.page_request import Visit
-from worker.dashboard.pages.holds import seen_holds
-from worker.dashboard.views.history import history_charts, wanted_window
-from worker.dashboard.views.summary import verdict
-from worker.store.metrics.series import Window
+from worker.app.queries import QueueStats
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.holds import hold_summaries
+from worker.dashboard.views.history import history_charts, parse_window
+from worker.dashboard.views.summary import summarize
+from worker.store.metrics.series import SeriesWindow
 from worker.store.read.queries import LaneCount
 
 LANES_SHOWN: Final = 40
@@ -22,14 +22,14 @@ LANES_SHOWN: Final = 40
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class RateLimitGauge:
     """The quota of a route as a gauge."""
 
     route: str
     limit: int
     remaining: int
     reset_at: float | None
-    seen_at: float
+    reported_at: float
 
     @property
     def used(self) -> int:
@@ -38,81 +38,81 @@ class Meter:
 
 
 @dataclass(frozen=True, slots=True)
-class LaneSeen:
+class LaneRow:
     """A lane with what stands over it."""
 
     count: LaneCount
     cap: int | None
-    gate: str
+    gate_text: str
     """Why nothing of it is sent, or how gently; empty where the gate is open."""
     drain_s: float | None
     """Seconds until its last job can be sent, where a limit of the provider tells."""
 
 
-async def overview_page(visit: Visit) -> web.StreamResponse:
+async def overview_page(page_request: PageRequest) -> web.StreamResponse:
     """How everything stands."""
-    office = visit.office
+    office = page_request.context
     stats, holds, parked, dead, gates, webhooks = await asyncio.gather(
-        office.review.stats(),
-        office.review.holds(),
-        office.review.groups(State.PARKED),
-        office.review.groups(State.DEAD),
-        office.store.gates.standing(),
-        office.store.queries.webhook_health(visit.now),
+        office.queries.stats(),
+        office.queries.holds(),
+        office.queries.groups(State.PARKED),
+        office.queries.groups(State.DEAD),
+        office.store.holds.gates(),
+        office.store.queries.webhook_health(page_request.now),
     )
-    window = wanted_window(visit.request.query.get("window", ""))
-    return await visit.answer(
+    window = parse_window(page_request.request.query.get("window", ""))
+    return await page_request.render(
         "overview.html",
-        verdict=verdict(stats, holds, parked, dead),
+        summary=summarize(stats, holds, parked, dead),
         stats=stats,
-        meters=_meters(stats, visit.now),
-        lanes=_lanes(visit, stats, gates),
+        gauges=_rate_limit_gauges(stats, page_request.now),
+        lanes=_lanes(page_request, stats, gates),
         lanes_more=max(0, len(stats.lanes) - LANES_SHOWN),
-        holds=seen_holds(stats, holds),
+        holds=hold_summaries(stats, holds),
         webhooks=webhooks,
         webhook_secret=bool(office.settings.webhook_secrets),
-        charts=await history_charts(visit, window),
+        charts=await history_charts(page_request, window),
         window=window,
-        windows=tuple(Window),
+        windows=tuple(SeriesWindow),
     )
 
 
-def _meters(stats: Stats, now: float) -> list[Meter]:
+def _rate_limit_gauges(stats: QueueStats, now: float) -> list[RateLimitGauge]:
     """The routes whose limit is known; a window that is over counts as untouched."""
     return [
-        Meter(route, seen.limit, _left(seen, now), seen.reset_at, seen.seen_at)
-        for route, seen in sorted(stats.quota.items())
+        RateLimitGauge(route, seen.limit, _remaining(seen, now), seen.reset_at, seen.reported_at)
+        for route, seen in sorted(stats.rate_limits.items())
         if seen.limit
     ]
 
 
-def _left(seen: Bucket, now: float) -> int:
-    limit = seen.limit or 0
-    if seen.remaining is None or (seen.reset_at is not None and seen.reset_at <= now):
+def _remaining(bucket: RateLimitBucket, now: float) -> int:
+    limit = bucket.limit or 0
+    if bucket.remaining is None or (bucket.reset_at is not None and bucket.reset_at <= now):
         return limit
-    return min(limit, max(0, seen.remaining))
+    return min(limit, max(0, bucket.remaining))
 
 
-def _lanes(visit: Visit, stats: Stats, gates: Gates) -> list[LaneSeen]:
+def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[LaneRow]:
     busiest = sorted(stats.lanes, key=lambda one: (-(one.queued + one.active), str(one.lane)))[
         :LANES_SHOWN
     ]
     return [
-        LaneSeen(
+        LaneRow(
             one,
-            visit.office.caps.of(one.lane),
-            _gate(one, gates, visit.now),
-            stats.drain.get(one.lane),
+            page_request.context.caps.of(one.lane),
+            _gate_text(one, gates, page_request.now),
+            stats.drain_s.get(one.lane),
         )
         for one in busiest
     ]
 
 
-def _gate(one: LaneCount, gates: Gates, now: float) -> str:
-    if (closed := gates.closed_by(one.lane)) is not None:
+def _gate_text(lane: LaneCount, gates: Gates, now: float) -> str:
+    if (closed := gates.closing_hold(lane.lane)) is not None:
         return f"closed: {closed.code}"
-    opening = [hold for hold in gates.opening(one.lane) if hold.phase is Phase.OPENING]
+    opening = [hold for hold in gates.opening_holds(lane.lane) if hold.phase is HoldPhase.OPENING]
     if opening:
         return f"opening, {opening[0].step} at once"
-    cooling = gates.cooling(one.lane.scopes, now)
+    cooling = gates.running_cool_down(lane.lane.scopes, now)
     return "" if cooling is None else f"cools down: {cooling.why}"

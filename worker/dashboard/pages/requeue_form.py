@@ -6,85 +6,95 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.app.bulk_request import merge
-from worker.app.enqueue import BadOrder
+from worker.app.bulk_request import apply_merge_patch
+from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.dashboard.json_form import read_inputs, read_patch
-from worker.dashboard.page_request import Visit
-from worker.dashboard.pages.job import around, wanted
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.job import effect_context, load_path_job
 from worker.dashboard.pages.job_lists import job_href
-from worker.dashboard.views.available_actions import offers
-from worker.dashboard.views.diffs import Line, diff
-from worker.dashboard.views.payloads import EDITED_MOST, pretty
-from worker.store.codec import BROKEN, decode
+from worker.dashboard.views.available_actions import available_actions
+from worker.dashboard.views.diffs import DiffLine, diff
+from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
+from worker.store.codec import DECODE_ERRORS, decode
 
 
 @dataclass(frozen=True, slots=True)
-class Edit:
+class RequeueForm:
     """What the form says, and what it would do."""
 
-    inputs: str
+    inputs_text: str
     """JSON text of the whole; empty where that is too large to type over."""
-    patch: str = ""
-    lines: tuple[Line, ...] = ()
-    is_shown: bool = False
+    patch_text: str = ""
+    diff_lines: tuple[DiffLine, ...] = ()
+    shows_diff: bool = False
     """Whether the difference was asked for."""
-    fault: str = ""
+    error: str = ""
 
 
-async def edit_page(visit: Visit) -> web.StreamResponse:
+async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
     """The form, with the inputs as they are."""
-    job = await wanted(visit)
-    return await _form(visit, job, Edit(_typed(await _inputs(visit, job))))
+    job = await load_path_job(page_request)
+    return await _render_form(
+        page_request, job, RequeueForm(_editable_text(await _inputs(page_request, job)))
+    )
 
 
-async def requeue_edited(visit: Visit) -> web.StreamResponse:
+async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
     """Show what a change does, or requeue with it."""
-    job = await wanted(visit)
-    form = await visit.form()
+    job = await load_path_job(page_request)
+    form = await page_request.form()
     typed, patch = form.get("inputs", ""), form.get("patch", "").strip()
-    old = await _inputs(visit, job)
+    old = await _inputs(page_request, job)
     try:
-        new = _changed(visit, old, typed, patch)
-    except BadOrder as error:
-        edit = Edit(typed, patch, fault=f"{error.field} {error}")
-        return await _form(visit, job, edit, 422)
+        new = _new_inputs(page_request, old, typed, patch)
+    except InvalidRequest as error:
+        edit = RequeueForm(typed, patch, error=f"{error.field} {error}")
+        return await _render_form(page_request, job, edit, 422)
     if form.get("step") != "go":
-        lines = diff(_parsed(old), _parsed(new or old))
-        return await _form(visit, job, Edit(typed, patch, lines, is_shown=True))
-    after = await visit.office.desk.requeue(job.id, await visit.actor(), new)
+        lines = diff(_decode_inputs(old), _decode_inputs(new or old))
+        return await _render_form(
+            page_request, job, RequeueForm(typed, patch, lines, shows_diff=True)
+        )
+    after = await page_request.context.actions.requeue(job.id, await page_request.actor(), new)
     changed = "with changed inputs" if new is not None else "as it was"
-    return await visit.back(f"Requeued {changed}: {after.state} now", to=job_href(job.id))
+    return await page_request.redirect_back(
+        f"Requeued {changed}: {after.state} now", path=job_href(job.id)
+    )
 
 
-def _changed(visit: Visit, old: bytes, typed: str, patch: str) -> bytes | None:
+def _new_inputs(
+    page_request: PageRequest, old_inputs: bytes, inputs_text: str, patch_text: str
+) -> bytes | None:
     """The new inputs; None where they stay as they are. Raises `BadOrder`."""
-    most = visit.office.settings.max_inputs_bytes
-    new = read_inputs(typed, most) if typed.strip() else old
-    if patch:
-        new = encode_inputs(merge(_parsed(new), read_patch(patch)), most)
-    return None if _parsed(new) == _parsed(old) else new
+    most = page_request.context.settings.max_inputs_bytes
+    new = read_inputs(inputs_text, most) if inputs_text.strip() else old_inputs
+    if patch_text:
+        new = encode_inputs(apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), most)
+    return None if _decode_inputs(new) == _decode_inputs(old_inputs) else new
 
 
-def _parsed(inputs: bytes) -> object:
+def _decode_inputs(inputs: bytes) -> object:
     try:
         return decode(inputs)
-    except BROKEN:
-        raise BadOrder("inputs", "of this job cannot be read: type them anew") from None
+    except DECODE_ERRORS:
+        raise InvalidRequest("inputs", "of this job cannot be read: type them anew") from None
 
 
-async def _inputs(visit: Visit, job: Job) -> bytes:
-    inputs, _ = await visit.office.store.jobs.payloads(job.id)
+async def _inputs(page_request: PageRequest, job: Job) -> bytes:
+    inputs, _ = await page_request.context.store.jobs.payloads(job.id)
     return inputs or b"{}"
 
 
-def _typed(inputs: bytes) -> str:
-    return pretty(inputs) if len(inputs) <= EDITED_MOST else ""
+def _editable_text(inputs: bytes) -> str:
+    return pretty_json(inputs) if len(inputs) <= MAX_EDITED_BYTES else ""
 
 
-async def _form(visit: Visit, job: Job, edit: Edit, status: int = 200) -> web.StreamResponse:
+async def _render_form(
+    page_request: PageRequest, job: Job, form: RequeueForm, status: int = 200
+) -> web.StreamResponse:
     if job.state is not State.DEAD:
         text = f"Only dead letters are requeued: {job.id} is {job.state}"
-        return await visit.back(text, bad=True, to=job_href(job.id))
-    offer = offers(job, await around(visit))[0]
-    return await visit.answer("requeue.html", status, job=job, edit=edit, offer=offer)
+        return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
+    offer = available_actions(job, await effect_context(page_request))[0]
+    return await page_request.render("requeue.html", status, job=job, form=form, action=offer)

@@ -9,20 +9,20 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
-from worker.app.bulk_request import Act
-from worker.app.queries import Evidence, GroupSeen
-from worker.dashboard.filters import Asked, read_filter
-from worker.dashboard.page_request import Visit
-from worker.dashboard.pages.holds import HoldSeen, seen_holds
-from worker.dashboard.pages.job import around
-from worker.dashboard.pages.job_lists import choices, job_list
-from worker.dashboard.views.available_actions import Offer, offers
-from worker.dashboard.views.formatting import waits
+from worker.app.bulk_request import BulkAction
+from worker.app.queries import GroupSummary, UncertainEvidence
+from worker.dashboard.filters import FilterForm, read_filter
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.holds import HoldSummary, hold_summaries
+from worker.dashboard.pages.job import effect_context
+from worker.dashboard.pages.job_lists import filter_choices, job_list
+from worker.dashboard.views.available_actions import AvailableAction, available_actions
+from worker.dashboard.views.formatting import jobs_waiting_text
 from worker.dashboard.views.summary import group_href, group_query
 
 GROUPS_SHOWN: Final = 60
 
-NARROW: Final[Sequence[str]] = ("tag", "batch", "since", "until")
+NARROWING_FIELDS: Final[Sequence[str]] = ("tag", "batch", "since", "until")
 """Fields of a filter that part of a group may fit."""
 
 EVIDENCE_SHOWN: Final = 10
@@ -30,66 +30,70 @@ EVIDENCE_SHOWN: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class GroupCard:
     """A group, what its person does, and what can be done here."""
 
-    seen: GroupSeen
+    summary: GroupSummary
     href: str
     fields: dict[str, str]
     """The filter that its forms send."""
-    hold: HoldSeen | None
+    hold_summary: HoldSummary | None
     """The hold that keeps it: releasing that releases the group."""
-    acts: tuple[Act, ...]
+    actions: tuple[BulkAction, ...]
     is_narrowed: bool
     """Whether the page's filter leaves out some of its jobs: its forms then do, too."""
 
     @property
-    def waits(self) -> str:
+    def waiting_text(self) -> str:
         """How many jobs it is."""
-        return waits(self.seen.group.count)
+        return jobs_waiting_text(self.summary.group.count)
 
 
 @dataclass(frozen=True, slots=True)
-class Doubtful:
+class UncertainCard:
     """An uncertain job with all that is known of its submit, and the three ways out."""
 
     job: Job
-    evidence: Evidence
-    offers: tuple[Offer, ...]
+    evidence: UncertainEvidence
+    actions: tuple[AvailableAction, ...]
 
 
-async def parked_page(visit: Visit) -> web.StreamResponse:
+async def parked_page(page_request: PageRequest) -> web.StreamResponse:
     """What waits for a person before it goes on."""
-    return await _room(visit, State.PARKED)
+    return await _queue_page(page_request, State.PARKED)
 
 
-async def dead_page(visit: Visit) -> web.StreamResponse:
+async def dead_page(page_request: PageRequest) -> web.StreamResponse:
     """What no retry mends."""
-    return await _room(visit, State.DEAD)
+    return await _queue_page(page_request, State.DEAD)
 
 
-async def _room(visit: Visit, state: State) -> web.StreamResponse:
+async def _queue_page(page_request: PageRequest, state: State) -> web.StreamResponse:
     path = f"/{state}"
-    groups = await visit.office.review.groups(state)
-    listed = await job_list(visit, path, state)
-    shown = _admitted(groups, visit, state)
-    holds = await _holds(visit, state)
-    return await visit.answer(
+    groups = await page_request.context.queries.groups(state)
+    listed = await job_list(page_request, path, state)
+    shown = _matching_groups(groups, page_request, state)
+    holds = await _hold_summaries(page_request, state)
+    return await page_request.render(
         "room.html",
-        400 if listed.fault else 200,
+        400 if listed.error else 200,
         state=state,
-        cards=[_card(seen, holds, listed.asked) for seen in shown[:GROUPS_SHOWN]],
+        cards=[_card(seen, holds, listed.filter_form) for seen in shown[:GROUPS_SHOWN]],
         cards_more=max(0, len(shown) - GROUPS_SHOWN),
         groups_total=len(groups),
         list=listed,
-        choices=choices(),
-        doubtful=await _doubtful(visit, listed.jobs) if state is State.PARKED else [],
+        choices=filter_choices(),
+        uncertain=await _uncertain_cards(page_request, listed.jobs)
+        if state is State.PARKED
+        else [],
     )
 
 
-def _admitted(groups: Sequence[GroupSeen], visit: Visit, state: State) -> list[GroupSeen]:
+def _matching_groups(
+    groups: Sequence[GroupSummary], page_request: PageRequest, state: State
+) -> list[GroupSummary]:
     """The groups that the filter of the page admits, by what a group has in common."""
-    asked = read_filter(visit.request.query, visit.now, state).filter
+    asked = read_filter(page_request.request.query, page_request.now, state).filter
     return [
         seen
         for seen in groups
@@ -101,37 +105,41 @@ def _admitted(groups: Sequence[GroupSeen], visit: Visit, state: State) -> list[G
     ]
 
 
-async def _holds(visit: Visit, state: State) -> dict[str, HoldSeen]:
+async def _hold_summaries(page_request: PageRequest, state: State) -> dict[str, HoldSummary]:
     if state is not State.PARKED:
         return {}
-    review = visit.office.review
-    found = seen_holds(await review.stats(), await review.holds())
+    review = page_request.context.queries
+    found = hold_summaries(await review.stats(), await review.holds())
     return {one.hold.id: one for one in found}
 
 
-def _card(seen: GroupSeen, holds: dict[str, HoldSeen], asked: Asked) -> Card:
-    group = seen.group
+def _card(
+    summary: GroupSummary, holds: dict[str, HoldSummary], filter_form: FilterForm
+) -> GroupCard:
+    group = summary.group
     reason = group.sample.reason
     hold = holds.get(reason.hold_id or "") if reason is not None else None
     if group.state is State.DEAD:
-        acts: tuple[Act, ...] = (Act.REQUEUE, Act.DISCARD)
+        acts: tuple[BulkAction, ...] = (BulkAction.REQUEUE, BulkAction.DISCARD)
     elif group.code == UNCERTAIN:
-        acts = (Act.DISCARD,)
+        acts = (BulkAction.DISCARD,)
     elif group.code == STUCK:
-        acts = (Act.RELEASE, Act.CANCEL, Act.DISCARD)
+        acts = (BulkAction.RELEASE, BulkAction.CANCEL, BulkAction.DISCARD)
     else:
-        acts = (Act.RELEASE, Act.DISCARD)
-    narrow: dict[str, str] = {n: asked.given[n] for n in NARROW if n in asked.given}
-    fields = {**group_query(seen), **narrow, "state": group.state.value}
-    return Card(seen, group_href(seen, narrow), fields, hold, acts, bool(narrow))
+        acts = (BulkAction.RELEASE, BulkAction.DISCARD)
+    narrow: dict[str, str] = {
+        n: filter_form.values[n] for n in NARROWING_FIELDS if n in filter_form.values
+    }
+    fields = {**group_query(summary), **narrow, "state": group.state.value}
+    return GroupCard(summary, group_href(summary, narrow), fields, hold, acts, bool(narrow))
 
 
-async def _doubtful(visit: Visit, jobs: Sequence[Job]) -> list[Doubtful]:
-    found: list[Doubtful] = []
-    nearby = await around(visit)
+async def _uncertain_cards(page_request: PageRequest, jobs: Sequence[Job]) -> list[UncertainCard]:
+    found: list[UncertainCard] = []
+    nearby = await effect_context(page_request)
     for job in jobs:
         if len(found) < EVIDENCE_SHOWN and job.parked_as == UNCERTAIN:
-            evidence = await visit.office.review.evidence(job)
+            evidence = await page_request.context.queries.evidence(job)
             if evidence is not None:
-                found.append(Doubtful(job, evidence, offers(job, nearby)))
+                found.append(UncertainCard(job, evidence, available_actions(job, nearby)))
     return found

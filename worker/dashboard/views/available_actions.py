@@ -9,10 +9,10 @@ from jobs.job import Job
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
-from worker.dashboard.views.formatting import credits_text, span
+from worker.dashboard.views.formatting import credits_text, duration_text
 
 
-class Way(StrEnum):
+class JobAction(StrEnum):
     """What a person can do to one job."""
 
     RELEASE = "release"
@@ -25,18 +25,18 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Offer:
+class AvailableAction:
     """One act, and its effect."""
 
-    way: Way
+    action: JobAction
     label: str
     effect: str
-    is_grave: bool = False
+    is_destructive: bool = False
     """It may pay twice, or gives something up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Around:
+class EffectContext:
     """What the effects depend on beside the job."""
 
     gates: Gates
@@ -44,85 +44,98 @@ class Around:
     retention_s: float
 
 
-def offers(job: Job, around: Around) -> tuple[Offer, ...]:
+def available_actions(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
     """What can be done to a job now, the likeliest first."""
     match job.state:
         case State.SCHEDULED | State.QUEUED | State.RETRYING:
             return (
-                Offer(Way.PARK, "Park", "Nothing is sent until a person releases it"),
-                Offer(
-                    Way.CANCEL, "Cancel", "Ends it at once; nothing is under way, nothing is paid"
+                AvailableAction(
+                    JobAction.PARK, "Park", "Nothing is sent until a person releases it"
+                ),
+                AvailableAction(
+                    JobAction.CANCEL,
+                    "Cancel",
+                    "Ends it at once; nothing is under way, nothing is paid",
                 ),
             )
         case State.SUBMITTING | State.RUNNING:
-            return (_ask_cancel(),)
+            return (_request_cancel(),)
         case State.PARKED:
-            return _parked(job, around)
+            return _parked(job, context)
         case State.DEAD:
-            return _dead(job, around)
+            return _dead(job, context)
         case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
             return ()
 
 
-def _parked(job: Job, around: Around) -> tuple[Offer, ...]:
+def _parked(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
     if job.parked_as == UNCERTAIN:
-        return (_attach(), _resubmit(job, around), _discard(around, "a run it may have goes on"))
+        return (_attach(), _resubmit(job, context), _discard(context, "a run it may have goes on"))
     if job.parked_as == STUCK:
-        longer = f"It is watched for another {span(job.deadline_s)}; nothing is sent again"
+        longer = f"It is watched for another {duration_text(job.deadline_s)}; nothing is sent again"
         return (
-            Offer(Way.RELEASE, "Watch on", longer),
-            _ask_cancel(),
-            _resubmit(job, around),
-            _discard(around, "its run is not cancelled"),
+            AvailableAction(JobAction.RELEASE, "Watch on", longer),
+            _request_cancel(),
+            _resubmit(job, context),
+            _discard(context, "its run is not cancelled"),
         )
-    return (_release(job, around), _discard(around, "it is never sent"))
+    return (_release(job, context), _discard(context, "it is never sent"))
 
 
-def _dead(job: Job, around: Around) -> tuple[Offer, ...]:
+def _dead(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
     if job.reason is not None and job.reason.code == UNREADABLE:
-        return (_discard(around, "nobody can read what it was"),)
-    effect = f"A new set of {job.max_attempts} attempts, its history kept; {_price(job, around)}"
-    return (Offer(Way.REQUEUE, "Requeue", effect), _discard(around, "it is not sent again"))
-
-
-def _release(job: Job, around: Around) -> Offer:
-    gate = around.gates.closed_by(job.lane)
-    if gate is None:
-        return Offer(Way.RELEASE, "Release", f"Goes back in line; {_price(job, around)}")
-    return Offer(
-        Way.RELEASE,
-        "Release this one",
-        f"Sent alone through the closed gate on {gate.scope}; refused again, it parks again."
-        f" The others wait on; {_price(job, around)}",
+        return (_discard(context, "nobody can read what it was"),)
+    effect = (
+        f"A new set of {job.max_attempts} attempts, its history kept; {_cost_text(job, context)}"
+    )
+    return (
+        AvailableAction(JobAction.REQUEUE, "Requeue", effect),
+        _discard(context, "it is not sent again"),
     )
 
 
-def _attach() -> Offer:
-    return Offer(
-        Way.ATTACH,
+def _release(job: Job, context: EffectContext) -> AvailableAction:
+    gate = context.gates.closing_hold(job.lane)
+    if gate is None:
+        return AvailableAction(
+            JobAction.RELEASE, "Release", f"Goes back in line; {_cost_text(job, context)}"
+        )
+    return AvailableAction(
+        JobAction.RELEASE,
+        "Release this one",
+        f"Sent alone through the closed gate on {gate.scope}; refused again, it parks again."
+        f" The others wait on; {_cost_text(job, context)}",
+    )
+
+
+def _attach() -> AvailableAction:
+    return AvailableAction(
+        JobAction.ATTACH,
         "Attach",
         "This execution is its run: it is polled from here on, nothing is sent or paid again",
     )
 
 
-def _resubmit(job: Job, around: Around) -> Offer:
-    effect = f"Sends it again: if the first run exists it is paid twice; {_price(job, around)}"
-    return Offer(Way.RESUBMIT, "Resubmit", effect, is_grave=True)
+def _resubmit(job: Job, context: EffectContext) -> AvailableAction:
+    effect = f"Sends it again: if the first run exists it is paid twice; {_cost_text(job, context)}"
+    return AvailableAction(JobAction.RESUBMIT, "Resubmit", effect, is_destructive=True)
 
 
-def _ask_cancel() -> Offer:
-    return Offer(
-        Way.CANCEL,
+def _request_cancel() -> AvailableAction:
+    return AvailableAction(
+        JobAction.CANCEL,
         "Cancel",
         "Asks the provider to end its run; what has run may be charged, and it may still finish",
-        is_grave=True,
+        is_destructive=True,
     )
 
 
-def _discard(around: Around, what: str) -> Offer:
-    effect = f"Gives it up: {what}. It stays on record for {span(around.retention_s)}"
-    return Offer(Way.DISCARD, "Discard", effect, is_grave=True)
+def _discard(context: EffectContext, consequence: str) -> AvailableAction:
+    effect = (
+        f"Gives it up: {consequence}. It stays on record for {duration_text(context.retention_s)}"
+    )
+    return AvailableAction(JobAction.DISCARD, "Discard", effect, is_destructive=True)
 
 
-def _price(job: Job, around: Around) -> str:
-    return credits_text(around.costs.get(f"{job.kind}/{job.target}"))
+def _cost_text(job: Job, context: EffectContext) -> str:
+    return credits_text(context.costs.get(f"{job.kind}/{job.target}"))

@@ -14,18 +14,18 @@ LEFT: Final = 46
 RIGHT: Final = 10
 TOP: Final = 10
 BOTTOM: Final = 24
-TICKS_ABOUT: Final = 4
+X_TICKS: Final = 4
 
-LEAST: Final = 1e-6
+MIN_VALUE: Final = 1e-6
 """What is less is drawn as nothing."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class ChartLine:
     """One line of a chart: a value for each of its moments, None where nothing was measured."""
 
     name: str
-    style: str
+    css_class: str
     """The class that colours it."""
     values: tuple[float | None, ...]
 
@@ -36,18 +36,18 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True)
-class Tick:
+class AxisTick:
     """A mark of an axis: where, and what it says."""
 
-    at: float
+    position: float
     text: str
 
 
 @dataclass(frozen=True, slots=True)
-class Drawn:
+class DrawnLine:
     """A line as SVG path."""
 
-    line: Line
+    line: ChartLine
     path: str
 
 
@@ -58,19 +58,19 @@ class Chart:
     id: str
     title: str
     unit: str
-    moments: tuple[float, ...]
-    drawn: tuple[Drawn, ...]
-    across: tuple[Tick, ...]
-    up: tuple[Tick, ...]
+    times: tuple[float, ...]
+    drawn_lines: tuple[DrawnLine, ...]
+    x_ticks: tuple[AxisTick, ...]
+    y_ticks: tuple[AxisTick, ...]
 
     @property
     def is_empty(self) -> bool:
         """Whether nothing was measured at all."""
-        return not any(value for one in self.drawn for value in one.line.values)
+        return not any(value for one in self.drawn_lines for value in one.line.values)
 
 
 def draw(
-    chart_id: str, title: str, unit: str, moments: Sequence[float], lines: Sequence[Line]
+    chart_id: str, title: str, unit: str, times: Sequence[float], lines: Sequence[ChartLine]
 ) -> Chart:
     """Lay a chart out; every line has a value a moment."""
     top = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
@@ -78,10 +78,10 @@ def draw(
         id=chart_id,
         title=title,
         unit=unit,
-        moments=tuple(moments),
-        drawn=tuple(Drawn(line, _path(line.values, top)) for line in lines),
-        across=_across(moments),
-        up=_up(top),
+        times=tuple(times),
+        drawn_lines=tuple(DrawnLine(line, _path(line.values, top)) for line in lines),
+        x_ticks=_x_ticks(times),
+        y_ticks=_y_ticks(top),
     )
 
 
@@ -89,11 +89,11 @@ def _x(number: int, of: int) -> float:
     return LEFT + (WIDTH - LEFT - RIGHT) * (number / max(1, of - 1))
 
 
-def _y(value: float, top: float) -> float:
-    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / top)
+def _y(value: float, max_value: float) -> float:
+    return TOP + (HEIGHT - TOP - BOTTOM) * (1 - value / max_value)
 
 
-def _path(values: Sequence[float | None], top: float) -> str:
+def _path(values: Sequence[float | None], max_value: float) -> str:
     """Lines between neighbours; a gap is a gap, a lone value a short dash."""
     parts: list[str] = []
     is_open = False
@@ -101,39 +101,42 @@ def _path(values: Sequence[float | None], top: float) -> str:
         if value is None:
             is_open = False
             continue
-        point = f"{_x(number, len(values)):.1f} {_y(value, top):.1f}"
+        point = f"{_x(number, len(values)):.1f} {_y(value, max_value):.1f}"
         parts.append(f"L{point}" if is_open else f"M{point}h.1")
         is_open = True
     return "".join(parts)
 
 
-def _ceiling(most: float) -> float:
+def _ceiling(max_value: float) -> float:
     """The next round number: 1, 2 or 5 times a power of ten."""
-    if most < LEAST or not math.isfinite(most):
+    if max_value < MIN_VALUE or not math.isfinite(max_value):
         return 1.0
-    power = 10.0 ** math.floor(math.log10(most))
-    return next((step * power for step in (1, 2, 5) if step * power >= most), 10 * power)
+    power = 10.0 ** math.floor(math.log10(max_value))
+    return next((step * power for step in (1, 2, 5) if step * power >= max_value), 10 * power)
 
 
-def _up(top: float) -> tuple[Tick, ...]:
-    return tuple(Tick(_y(top * part, top), f"{top * part:g}") for part in (0.0, 0.5, 1.0))
+def _y_ticks(max_value: float) -> tuple[AxisTick, ...]:
+    return tuple(
+        AxisTick(_y(max_value * part, max_value), f"{max_value * part:g}")
+        for part in (0.0, 0.5, 1.0)
+    )
 
 
-def _across(moments: Sequence[float]) -> tuple[Tick, ...]:
+def _x_ticks(times: Sequence[float]) -> tuple[AxisTick, ...]:
     """How long before the end, at a few places."""
-    if not moments:
+    if not times:
         return ()
-    last, found = len(moments) - 1, list[Tick]()
-    for part in range(TICKS_ABOUT + 1):
-        number = round(last * part / TICKS_ABOUT)
-        back = moments[last] - moments[number]
+    last, found = len(times) - 1, list[AxisTick]()
+    for part in range(X_TICKS + 1):
+        number = round(last * part / X_TICKS)
+        back = times[last] - times[number]
         found.append(
-            Tick(_x(number, last + 1), "now" if part == TICKS_ABOUT else f"−{_back(back)}")
+            AxisTick(_x(number, last + 1), "now" if part == X_TICKS else f"−{_age_text(back)}")
         )
     return tuple(found)
 
 
-def _back(seconds: float) -> str:
+def _age_text(seconds: float) -> str:
     if seconds < 120:  # noqa: PLR2004 - two minutes, like everywhere
         return f"{seconds:.0f} s"
     if seconds < 7_200:  # noqa: PLR2004

@@ -4,43 +4,45 @@ import difflib
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.dashboard.views.payloads import readable
+from worker.dashboard.views.payloads import json_text
 
-LINE_MOST: Final = 300
+MAX_LINE_CHARS: Final = 300
 """Characters of a line that are shown."""
 
-LINES_MOST: Final = 400
-COMPARED_MOST: Final = 4_000
+MAX_LINES: Final = 400
+MAX_COMPARED_LINES: Final = 4_000
 """Lines of either side; more would keep the process from its other calls."""
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class DiffLine:
     """One line: `-` goes, `+` comes, a space stays, `…` stands for lines left out."""
 
     sign: str
     text: str
 
 
-def diff(before: Any, after: Any) -> tuple[Line, ...]:
+def diff(before: Any, after: Any) -> tuple[DiffLine, ...]:
     """The difference of two values; empty where there is none."""
-    old, new = readable(before).splitlines(), readable(after).splitlines()
+    old, new = json_text(before).splitlines(), json_text(after).splitlines()
     if old == new:
         return ()
     found = [
         _line(text)
-        for text in difflib.unified_diff(old[:COMPARED_MOST], new[:COMPARED_MOST], lineterm="", n=2)
+        for text in difflib.unified_diff(
+            old[:MAX_COMPARED_LINES], new[:MAX_COMPARED_LINES], lineterm="", n=2
+        )
         if not text.startswith(("---", "+++"))
     ]
     if not found:
-        return (Line("…", "the change lies beyond what is compared here"),)
-    if len(found) > LINES_MOST:
-        found = [*found[:LINES_MOST], Line("…", f"{len(found) - LINES_MOST} more lines")]
+        return (DiffLine("…", "the change lies beyond what is compared here"),)
+    if len(found) > MAX_LINES:
+        found = [*found[:MAX_LINES], DiffLine("…", f"{len(found) - MAX_LINES} more lines")]
     return tuple(found)
 
 
-def _line(text: str) -> Line:
+def _line(text: str) -> DiffLine:
     if text.startswith("@@"):
-        return Line("…", "")
+        return DiffLine("…", "")
     sign, rest = text[:1], text[1:]
-    return Line(sign, rest if len(rest) <= LINE_MOST else f"{rest[:LINE_MOST]}…")
+    return DiffLine(sign, rest if len(rest) <= MAX_LINE_CHARS else f"{rest[:MAX_LINE_CHARS]}…")

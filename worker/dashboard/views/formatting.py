@@ -4,63 +4,63 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
-from worker.api.models.views import moment
+from worker.api.models.views import rfc3339
 
-_UNSEEN: Final = re.compile(
+_INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
 """What steers a text without being seen: it could make one look like another."""
 
-MILLISECONDS_UNTIL: Final = 0.1
-SECONDS_UNTIL: Final = 120
-MINUTES_UNTIL: Final = 120 * 60
-HOURS_UNTIL: Final = 48 * 3_600
-TENTHS_UNTIL: Final = 10
+MILLISECONDS_BELOW_S: Final = 0.1
+SECONDS_BELOW_S: Final = 120
+MINUTES_BELOW_S: Final = 120 * 60
+HOURS_BELOW_S: Final = 48 * 3_600
+TENTHS_BELOW_S: Final = 10
 
 
-def plain(value: object) -> str:
+def visible_text(value: object) -> str:
     """A text from outside with what nobody can see spelled out, so that it shows what it is.
 
     >>> plain("a\u202eb")
     'a⟨U+202E⟩b'
     """
     text = "" if value is None else str(value)
-    return _UNSEEN.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
-def span(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """A length of time in one unit.
 
     >>> [span(s) for s in (0.012, 0.25, 42, 300, 7200, 200_000)]
     ['12 ms', '0.2 s', '42 s', '5 min', '2 h', '2 d']
     """
     s = max(0.0, seconds)
-    if s < MILLISECONDS_UNTIL:
+    if s < MILLISECONDS_BELOW_S:
         return f"{s * 1_000:.0f} ms"
-    if s < TENTHS_UNTIL:
+    if s < TENTHS_BELOW_S:
         return f"{s:.1f} s"
-    if s < SECONDS_UNTIL:
+    if s < SECONDS_BELOW_S:
         return f"{s:.0f} s"
-    if s < MINUTES_UNTIL:
+    if s < MINUTES_BELOW_S:
         return f"{s // 60:.0f} min"
-    return f"{s // 3_600:.0f} h" if s < HOURS_UNTIL else f"{s // 86_400:.0f} d"
+    return f"{s // 3_600:.0f} h" if s < HOURS_BELOW_S else f"{s // 86_400:.0f} d"
 
 
 def ago(then: float, now: float) -> str:
     """How long ago, or how soon, a time is."""
-    if abs(now - then) < MILLISECONDS_UNTIL:
+    if abs(now - then) < MILLISECONDS_BELOW_S:
         return "just now"
-    return f"{span(now - then)} ago" if then <= now else f"in {span(then - now)}"
+    return f"{duration_text(now - then)} ago" if then <= now else f"in {duration_text(then - now)}"
 
 
-def exact(then: float) -> str:
+def utc_text(then: float) -> str:
     """A time for people, UTC."""
-    return moment(then)[:19].replace("T", " ") + " UTC"
+    return rfc3339(then)[:19].replace("T", " ") + " UTC"
 
 
-def stamp(then: float) -> str:
+def timestamp_text(then: float) -> str:
     """A time for programs, RFC 3339."""
-    return moment(then)
+    return rfc3339(then)
 
 
 def number(value: float) -> str:
@@ -85,7 +85,7 @@ def count(value: int, noun: str, plural: str = "") -> str:
     return f"{number(value)} {noun if value == 1 else plural or noun + 's'}"
 
 
-def waits(jobs: int) -> str:
+def jobs_waiting_text(jobs: int) -> str:
     """So many jobs wait.
 
     >>> waits(1), waits(2)
@@ -96,17 +96,17 @@ def waits(jobs: int) -> str:
 
 def credits_text(value: float | None) -> str:
     """What something costs, or that nobody knows."""
-    return "cost not known yet" if value is None else f"about {count_credits(value)}"
+    return "cost not known yet" if value is None else f"about {credit_amount_text(value)}"
 
 
-def count_credits(value: float) -> str:
+def credit_amount_text(value: float) -> str:
     """An amount of credits."""
     return f"{number(value)} credit{'' if value == 1 else 's'}"
 
 
-def words(name: object) -> str:
+def label_text(name: object) -> str:
     """A name of ours as words: `keep_watching` is "keep watching"."""
-    return plain(name).replace("_", " ")
+    return visible_text(name).replace("_", " ")
 
 
 def size(number_of_bytes: int) -> str:
@@ -121,7 +121,7 @@ def size(number_of_bytes: int) -> str:
     return f"{kib:.1f} KiB" if kib < 1_024 else f"{kib / 1_024:.1f} MiB"  # noqa: PLR2004
 
 
-def read_moment(text: str, now: float) -> float:
+def parse_time(text: str, now: float) -> float:
     """Unix seconds of what a person types: `2h`, `7d`, `2026-01-31`, `2026-01-31T18:00` (UTC).
 
     Raises ValueError with what it must be.

@@ -3,13 +3,13 @@
 from collections.abc import Sequence
 from typing import Final
 
-from worker.dashboard.page_request import Visit
-from worker.dashboard.views.charts import Chart, Line, draw
-from worker.store.metrics.series import Point, Window
+from worker.dashboard.page_request import PageRequest
+from worker.dashboard.views.charts import Chart, ChartLine, draw
+from worker.store.metrics.series import SeriesPoint, SeriesWindow
 
-USUAL: Final = Window.HOUR
+DEFAULT_WINDOW: Final = SeriesWindow.HOUR
 
-_THROUGHPUT: Final = (
+_THROUGHPUT_LINES: Final = (
     ("enqueued", "line-a"),
     ("succeeded", "line-b"),
     ("dead", "line-c"),
@@ -17,37 +17,37 @@ _THROUGHPUT: Final = (
 )
 
 
-def wanted_window(text: str) -> Window:
+def parse_window(text: str) -> SeriesWindow:
     """The window that an address asks for."""
-    return Window(text) if text in tuple(Window) else USUAL
+    return SeriesWindow(text) if text in tuple(SeriesWindow) else DEFAULT_WINDOW
 
 
-async def history_charts(visit: Visit, window: Window) -> tuple[Chart, ...]:
+async def history_charts(page_request: PageRequest, window: SeriesWindow) -> tuple[Chart, ...]:
     """Throughput and delay within a window; what has only begun is left out."""
-    points = (await visit.office.store.series.read(window, visit.now))[:-1]
+    points = (await page_request.context.store.series.read(window, page_request.now))[:-1]
     return _throughput(points), _delay(points)
 
 
-def _throughput(points: Sequence[Point]) -> Chart:
+def _throughput(points: Sequence[SeriesPoint]) -> Chart:
     lines = [
-        Line(name, style, tuple(_rate(point, name) for point in points))
-        for name, style in _THROUGHPUT
+        ChartLine(name, style, tuple(_rate(point, name) for point in points))
+        for name, style in _THROUGHPUT_LINES
     ]
-    return draw("throughput", "Throughput", "jobs a minute", _moments(points), lines)
+    return draw("throughput", "Throughput", "jobs a minute", _times(points), lines)
 
 
-def _delay(points: Sequence[Point]) -> Chart:
+def _delay(points: Sequence[SeriesPoint]) -> Chart:
     lines = [
-        Line("median", "line-a", tuple(point.delay_p50_s for point in points)),
-        Line("95 of 100", "line-d", tuple(point.delay_p95_s for point in points)),
+        ChartLine("median", "line-a", tuple(point.delay_p50_s for point in points)),
+        ChartLine("95 of 100", "line-d", tuple(point.delay_p95_s for point in points)),
     ]
     title = "Delay from a run's end to its record"
-    return draw("delay", title, "seconds", _moments(points), lines)
+    return draw("delay", title, "seconds", _times(points), lines)
 
 
-def _rate(point: Point, name: str) -> float:
+def _rate(point: SeriesPoint, name: str) -> float:
     return point.counts[name] * 60.0 / point.step_s
 
 
-def _moments(points: Sequence[Point]) -> tuple[float, ...]:
+def _times(points: Sequence[SeriesPoint]) -> tuple[float, ...]:
     return tuple(point.at for point in points)

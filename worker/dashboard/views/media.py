@@ -11,18 +11,18 @@ from pathlib import PurePosixPath
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
-from worker.store.codec import BROKEN, decode
+from worker.store.codec import DECODE_ERRORS, decode
 
-MOST: Final = 48
+MAX_MEDIA: Final = 48
 """Things shown of one result."""
 
-DEPTH_MOST: Final = 12
-URL_MOST: Final = 4_096
-LOOKED_AT_MOST: Final = 20_000
+MAX_DEPTH: Final = 12
+MAX_URL_CHARS: Final = 4_096
+MAX_VALUES: Final = 20_000
 """Values of a result that are looked at."""
 
 
-class Kind(StrEnum):
+class MediaKind(StrEnum):
     """How a thing is shown."""
 
     IMAGE = "image"
@@ -32,43 +32,47 @@ class Kind(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Medium:
+class MediaItem:
     """One thing to look at."""
 
-    kind: Kind
+    kind: MediaKind
     url: str
-    where: str
+    path: str
     """Its place in the result, as `images[0]`."""
 
 
 _BY_SUFFIX: Final = {
-    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif"), Kind.IMAGE),
-    **dict.fromkeys((".mp4", ".webm", ".mov", ".m4v"), Kind.VIDEO),
-    **dict.fromkeys((".mp3", ".wav", ".ogg", ".m4a", ".flac", ".aac"), Kind.AUDIO),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".webp", ".gif", ".avif"), MediaKind.IMAGE),
+    **dict.fromkeys((".mp4", ".webm", ".mov", ".m4v"), MediaKind.VIDEO),
+    **dict.fromkeys((".mp3", ".wav", ".ogg", ".m4a", ".flac", ".aac"), MediaKind.AUDIO),
 }
-_BY_NAME: Final = (("image", Kind.IMAGE), ("video", Kind.VIDEO), ("audio", Kind.AUDIO))
+_BY_NAME: Final = (
+    ("image", MediaKind.IMAGE),
+    ("video", MediaKind.VIDEO),
+    ("audio", MediaKind.AUDIO),
+)
 
 
-def media_of(result: bytes | None) -> tuple[Medium, ...]:
+def media_of(result: bytes | None) -> tuple[MediaItem, ...]:
     """The things a result holds, in its order; nothing where it cannot be read."""
     if result is None:
         return ()
     try:
         found = decode(result)
-    except (*BROKEN, RecursionError):
+    except (*DECODE_ERRORS, RecursionError):
         return ()
-    media: dict[str, Medium] = {}
+    media: dict[str, MediaItem] = {}
     for looked_at, (where, name, text) in enumerate(_texts(found, "", "", 0)):
-        if len(media) >= MOST or looked_at >= LOOKED_AT_MOST:
+        if len(media) >= MAX_MEDIA or looked_at >= MAX_VALUES:
             break
         if is_web_address(text):
-            media.setdefault(text, Medium(_kind(name, text), text, where))
+            media.setdefault(text, MediaItem(_kind(name, text), text, where))
     return tuple(media.values())
 
 
 def is_web_address(text: str) -> bool:
     """Whether a text is an address of the web, and nothing else."""
-    if len(text) > URL_MOST or not text.lower().startswith(("http://", "https://")):
+    if len(text) > MAX_URL_CHARS or not text.lower().startswith(("http://", "https://")):
         return False
     if any(ord(char) <= ord(" ") or char in '"<>\\^`{|}' for char in text):
         return False
@@ -78,25 +82,25 @@ def is_web_address(text: str) -> bool:
         return False
 
 
-def _kind(name: str, url: str) -> Kind:
+def _kind(name: str, url: str) -> MediaKind:
     suffix = PurePosixPath(urlsplit(url).path).suffix.lower()
     if suffix in _BY_SUFFIX:
         return _BY_SUFFIX[suffix]
     for word, kind in _BY_NAME:
         if word in name.lower():
             return kind
-    return Kind.LINK
+    return MediaKind.LINK
 
 
-def _texts(value: Any, where: str, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
+def _texts(value: Any, path: str, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
     """Every text with its place and the name it stands under."""
-    if depth > DEPTH_MOST:
+    if depth > MAX_DEPTH:
         return
     if isinstance(value, str):
-        yield where, name, value
+        yield path, name, value
     elif isinstance(value, list):
         for number, one in enumerate(cast("list[object]", value)):
-            yield from _texts(one, f"{where}[{number}]", name, depth + 1)
+            yield from _texts(one, f"{path}[{number}]", name, depth + 1)
     elif isinstance(value, dict):
         for key, one in cast("dict[str, Any]", value).items():
-            yield from _texts(one, f"{where}.{key}" if where else key, key, depth + 1)
+            yield from _texts(one, f"{path}.{key}" if path else key, key, depth + 1)

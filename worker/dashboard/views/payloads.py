@@ -5,16 +5,16 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.dashboard.views.formatting import plain
-from worker.store.codec import BROKEN, decode
+from worker.dashboard.views.formatting import visible_text
+from worker.store.codec import DECODE_ERRORS, decode
 
-SHOWN: Final = 8_000
+MAX_SHOWN_CHARS: Final = 8_000
 """Characters shown on a page; the whole is a file to download."""
 
-EDITED_MOST: Final = 65_536
+MAX_EDITED_BYTES: Final = 65_536
 """Bytes of inputs that a page offers for editing as a whole; larger ones are patched."""
 
-_UNSEEN_IN_JSON: Final = re.compile(
+_INVISIBLE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
 
@@ -24,33 +24,33 @@ class Payload:
     """A JSON text on a page."""
 
     text: str
-    size: int
+    size_bytes: int
     """Bytes of the whole."""
-    is_whole: bool
+    is_complete: bool
 
 
-def payload(raw: bytes | None) -> Payload | None:
+def payload_of(raw: bytes | None) -> Payload | None:
     """A text to show; None where there is none."""
     if raw is None:
         return None
-    text = pretty(raw)
-    return Payload(text[:SHOWN], len(raw), len(text) <= SHOWN)
+    text = pretty_json(raw)
+    return Payload(text[:MAX_SHOWN_CHARS], len(raw), len(text) <= MAX_SHOWN_CHARS)
 
 
-def pretty(raw: bytes) -> str:
+def pretty_json(raw: bytes) -> str:
     """JSON over lines, with what nobody can see written as escapes: it stays the same JSON.
 
     Large texts are not parsed: they are shown as they are, from the beginning.
     """
-    if len(raw) <= EDITED_MOST:
+    if len(raw) <= MAX_EDITED_BYTES:
         try:
-            return readable(decode(raw))
-        except (*BROKEN, RecursionError):
+            return json_text(decode(raw))
+        except (*DECODE_ERRORS, RecursionError):
             pass
-    return plain(raw[: SHOWN * 4].decode("utf-8", "replace"))
+    return visible_text(raw[: MAX_SHOWN_CHARS * 4].decode("utf-8", "replace"))
 
 
-def readable(value: Any) -> str:
+def json_text(value: Any) -> str:
     """A value as JSON over lines."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
-    return _UNSEEN_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)
+    return _INVISIBLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
-from jobs.holds import Hold, Phase
+from jobs.holds import Hold, HoldPhase
 from jobs.lanes import covers
 from jobs.states import State
 from jobs.transitions import MANUAL, STUCK, UNCERTAIN
-from worker.app.queries import GroupSeen, Stats
-from worker.dashboard.views.formatting import count, waits
+from worker.app.queries import GroupSummary, QueueStats
+from worker.dashboard.views.formatting import count, jobs_waiting_text
 
-TOLD: Final = 3
+MAX_NAMED: Final = 3
 """Things that the verdict names; the list below it has them all."""
 
 
 @dataclass(frozen=True, slots=True)
-class Need:
+class AttentionItem:
     """One thing that waits for a person."""
 
-    short: str
+    headline: str
     """A few words for the verdict."""
     text: str
     action: str
@@ -33,24 +33,24 @@ class Need:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class OverviewSummary:
     """How everything stands, in one line."""
 
     text: str
-    needs: tuple[Need, ...]
+    items: tuple[AttentionItem, ...]
 
     @property
-    def is_well(self) -> bool:
+    def is_healthy(self) -> bool:
         """Whether nothing needs anybody."""
-        return not self.needs
+        return not self.items
 
 
-def verdict(
-    stats: Stats,
+def summarize(
+    stats: QueueStats,
     holds: Sequence[tuple[Hold, int]],
-    parked: Sequence[GroupSeen],
-    dead: Sequence[GroupSeen],
-) -> Verdict:
+    parked: Sequence[GroupSummary],
+    dead: Sequence[GroupSummary],
+) -> OverviewSummary:
     """What needs a person, the gravest first."""
     needs = [
         *_workers(stats),
@@ -59,61 +59,61 @@ def verdict(
         *_dead(dead),
     ]
     if not needs:
-        return Verdict("All well: nothing needs you", ())
-    named = "; ".join(need.short for need in needs[:TOLD])
-    more = f"; and {len(needs) - TOLD} more" if len(needs) > TOLD else ""
+        return OverviewSummary("All well: nothing needs you", ())
+    named = "; ".join(need.headline for need in needs[:MAX_NAMED])
+    more = f"; and {len(needs) - MAX_NAMED} more" if len(needs) > MAX_NAMED else ""
     verb = "needs" if len(needs) == 1 else "need"
-    return Verdict(f"{count(len(needs), 'thing')} {verb} you: {named}{more}", tuple(needs))
+    return OverviewSummary(f"{count(len(needs), 'thing')} {verb} you: {named}{more}", tuple(needs))
 
 
-def _workers(stats: Stats) -> list[Need]:
-    found: list[Need] = []
+def _workers(stats: QueueStats) -> list[AttentionItem]:
+    found: list[AttentionItem] = []
     waiting = sum(
         stats.states.get(state, 0)
         for state in (State.QUEUED, State.RUNNING, State.SUBMITTING, State.RETRYING)
     )
     if not stats.workers and waiting:
-        text = f"No worker is running, and {waits(waiting)} for one"
+        text = f"No worker is running, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
-        found.append(Need("no worker is running", text, action, "/#workers"))
+        found.append(AttentionItem("no worker is running", text, action, "/#workers"))
     troubled = [beat for beat in stats.workers if beat.failures]
     if troubled:
         text = f"{count(len(troubled), 'worker')} restart a service that fails"
         action = "Read the worker's log; the table of workers names the services"
-        found.append(Need("a worker has trouble", text, action, "/#workers"))
+        found.append(AttentionItem("a worker has trouble", text, action, "/#workers"))
     return found
 
 
-def _holds(stats: Stats, holds: Sequence[tuple[Hold, int]]) -> list[Need]:
-    found: list[Need] = []
+def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[AttentionItem]:
+    found: list[AttentionItem] = []
     for hold, jobs in holds:
-        if hold.phase is not Phase.CLOSED or hold.code == MANUAL:
+        if hold.phase is not HoldPhase.CLOSED or hold.code == MANUAL:
             continue
         behind = queued_behind(hold, stats)
         text = f"{hold.code} on {hold.scope}: {waiting_text(jobs, behind)}"
-        short = f"{hold.code} on {hold.scope} ({waits(jobs + behind)})"
-        found.append(Need(short, text, hold.action, f"/holds#{hold.id}"))
+        short = f"{hold.code} on {hold.scope} ({jobs_waiting_text(jobs + behind)})"
+        found.append(AttentionItem(short, text, hold.action, f"/holds#{hold.id}"))
     return found
 
 
-def queued_behind(hold: Hold, stats: Stats) -> int:
+def queued_behind(hold: Hold, stats: QueueStats) -> int:
     """Jobs that are queued in lanes which a hold closes."""
     return sum(lane.queued for lane in stats.lanes if covers(hold.scope, lane.lane))
 
 
-def waiting_text(parked: int, behind: int) -> str:
+def waiting_text(parked_jobs: int, queued_jobs: int) -> str:
     """How many jobs wait for a hold."""
-    told = f"{count(parked, 'job')} parked"
-    return told + (f", {count(behind, 'job')} queued behind it" if behind else "")
+    told = f"{count(parked_jobs, 'job')} parked"
+    return told + (f", {count(queued_jobs, 'job')} queued behind it" if queued_jobs else "")
 
 
-def _parked(groups: Sequence[GroupSeen], standing: set[str]) -> list[Need]:
+def _parked(groups: Sequence[GroupSummary], hold_ids: set[str]) -> list[AttentionItem]:
     """Groups that no hold speaks for already."""
-    found: list[Need] = []
+    found: list[AttentionItem] = []
     for seen in groups:
         group = seen.group
         reason = group.sample.reason
-        if reason is not None and reason.hold_id in standing:
+        if reason is not None and reason.hold_id in hold_ids:
             continue
         where = f"{group.lane.target}"
         match group.code:
@@ -126,32 +126,32 @@ def _parked(groups: Sequence[GroupSeen], standing: set[str]) -> list[Need]:
             case code:
                 short = f"{code} on {where} ({count(group.count, 'job')})"
         text = f"{group.code} on {group.lane}: {count(group.count, 'job')} parked"
-        found.append(Need(short, text, reason.action if reason else "", group_href(seen)))
+        found.append(AttentionItem(short, text, reason.action if reason else "", group_href(seen)))
     return found
 
 
-def _dead(groups: Sequence[GroupSeen]) -> list[Need]:
-    found: list[Need] = []
+def _dead(groups: Sequence[GroupSummary]) -> list[AttentionItem]:
+    found: list[AttentionItem] = []
     for seen in groups:
         group, reason = seen.group, seen.group.sample.reason
         dead = count(group.count, "dead letter")
         text = f"{group.code} on {group.lane}: {dead}"
         short = f"{dead}: {group.code} on {group.lane.target}"
-        found.append(Need(short, text, reason.action if reason else "", group_href(seen)))
+        found.append(AttentionItem(short, text, reason.action if reason else "", group_href(seen)))
     return found
 
 
-def group_query(seen: GroupSeen) -> Mapping[str, str]:
+def group_query(summary: GroupSummary) -> Mapping[str, str]:
     """The filter that finds a group's jobs."""
-    lane = seen.group.lane
+    lane = summary.group.lane
     return {
-        "code": seen.group.code,
+        "code": summary.group.code,
         "account": lane.account,
         "kind": lane.kind,
         "target": lane.target,
     }
 
 
-def group_href(seen: GroupSeen, narrow: Mapping[str, str] | None = None) -> str:
+def group_href(summary: GroupSummary, narrow: Mapping[str, str] | None = None) -> str:
     """The page of a group's jobs, those that fit a narrower filter."""
-    return f"/{seen.group.state}?{urlencode({**group_query(seen), **(narrow or {})})}"
+    return f"/{summary.group.state}?{urlencode({**group_query(summary), **(narrow or {})})}"

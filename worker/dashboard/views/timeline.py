@@ -9,84 +9,84 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.job import Attempt, Event, Job
-from jobs.lifecycle import MOVES_OF_PEOPLE, TABLE, Move
+from jobs.job import Attempt, Job, JobEvent
+from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.states import SETTLED, State
-from worker.dashboard.views.formatting import span, words
+from worker.dashboard.views.formatting import duration_text, label_text
 
 WIDTH: Final = 1_000
 HEIGHT: Final = 34
-LEAST: Final = 8.0
+MIN_BAR_WIDTH: Final = 8.0
 """Width of the shortest stretch, so that each can be seen."""
 
-AT_ONCE_S: Final = 0.05
+LOG_SCALE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
+class StateInterval:
     """A time in one state."""
 
     state: State
-    began: float
-    ended: float
-    goes_on: bool
+    started_at: float
+    ended_at: float
+    is_ongoing: bool
 
     @property
-    def took(self) -> str:
+    def duration(self) -> str:
         """How long."""
-        return span(self.ended - self.began)
+        return duration_text(self.ended_at - self.started_at)
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class TimelineBar:
     """A stretch drawn: from where, how wide."""
 
-    stretch: Stretch
+    interval: StateInterval
     x: float
     width: float
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class TimelineEntry:
     """One line of the road: an event, or an attempt with all that is known of it."""
 
     at: float
-    event: Event | None = None
+    event: JobEvent | None = None
     attempt: Attempt | None = None
     state: State | None = None
     """The state it led to."""
-    lasted: str = ""
+    state_duration: str = ""
     """How long that state lasted, or lasts."""
 
     @property
-    def told(self) -> str:
+    def label(self) -> str:
         """What happened, in words."""
         name = self.event.name if self.event is not None else ""
-        return _TOLD.get(name, words(name))
+        return _EVENT_LABELS.get(name, label_text(name))
 
     @property
-    def is_human(self) -> bool:
+    def is_by_operator(self) -> bool:
         """Whether a person did it."""
-        return self.event is not None and self.event.name in _HUMAN
+        return self.event is not None and self.event.name in _OPERATOR_TRANSITIONS
 
 
-_HUMAN: Final = frozenset({*MOVES_OF_PEOPLE, Move.CANCEL})
-_TOLD: Final = {
+_OPERATOR_TRANSITIONS: Final = frozenset({*OPERATOR_TRANSITIONS, Transition.CANCEL})
+_EVENT_LABELS: Final = {
     "enqueue": "Enqueued",
-    "come_due": "Its time came",
+    "promote": "Its time came",
     "admit": "Admitted: it is its turn",
-    "give_back": "Back in line, nothing spent",
+    "return_to_queue": "Back in line, nothing spent",
     "accept": "Accepted by the provider",
     "succeed": "Succeeded",
     "retry": "Failed, to be retried",
-    "bury": "Became a dead letter",
+    "dead_letter": "Became a dead letter",
     "hold": "Parked",
-    "ask_cancel": "Cancel asked",
+    "request_cancel": "Cancel asked",
     "cancel_sent": "Cancel passed on to the provider",
     "cancel": "Cancelled",
     "park": "Parked by a person",
     "release": "Released",
-    "keep_watching": "Watched on",
+    "extend_deadline": "Watched on",
     "attach": "Execution attached",
     "resubmit": "Resubmitted",
     "requeue": "Requeued",
@@ -94,13 +94,13 @@ _TOLD: Final = {
 }
 """What the events of a record say to a person; others are shown by their names."""
 
-_HIDDEN: Final = frozenset({Move.SEND.value, Move.OPEN.value})
+_HIDDEN_EVENTS: Final = frozenset({Transition.SEND.value, Transition.OPEN.value})
 """Events that are the beginning of an attempt, which stands on a line of its own."""
 
 
-def stretches(job: Job, now: float) -> list[Stretch]:
+def state_intervals(job: Job, now: float) -> list[StateInterval]:
     """The times a job spent in its states, in order."""
-    marks = list(_marks(job))
+    marks = list(_state_changes(job))
     if not marks:
         marks = [(job.since, job.state)]
     merged: list[tuple[float, State]] = []
@@ -109,70 +109,70 @@ def stretches(job: Job, now: float) -> list[Stretch]:
             merged.append((at, state))
     if merged[-1][1] is not job.state:
         merged.append((max(job.since, merged[-1][0]), job.state))
-    found: list[Stretch] = []
+    found: list[StateInterval] = []
     for number, (at, state) in enumerate(merged):
         is_last = number == len(merged) - 1
         if is_last and state in SETTLED:
-            found.append(Stretch(state, at, at, goes_on=False))
+            found.append(StateInterval(state, at, at, is_ongoing=False))
             continue
         end = max(at, now) if is_last else merged[number + 1][0]
-        found.append(Stretch(state, at, max(at, end), goes_on=is_last))
+        found.append(StateInterval(state, at, max(at, end), is_ongoing=is_last))
     return found
 
 
-def _marks(job: Job) -> Iterator[tuple[float, State]]:
+def _state_changes(job: Job) -> Iterator[tuple[float, State]]:
     """When the job came into which state, as far as its events tell."""
     state: State | None = None
     if not job.events_dropped:
         state = State.SCHEDULED if job.scheduled_for is not None else State.QUEUED
         yield job.created_at, state
     for event in job.events:
-        led_to = _led_to(state, event.name)
+        led_to = _state_after(state, event.name)
         if led_to is not None:
             state = led_to
             yield event.at, state
 
 
-def _led_to(state: State | None, name: str) -> State | None:
+def _state_after(state: State | None, name: str) -> State | None:
     try:
-        move = Move(name)
+        move = Transition(name)
     except ValueError:
         return None
-    if state is not None and (state, move) in TABLE:
-        return TABLE[state, move]
-    ends = {after for (_, known), after in TABLE.items() if known is move}
+    if state is not None and (state, move) in TRANSITIONS:
+        return TRANSITIONS[state, move]
+    ends = {after for (_, known), after in TRANSITIONS.items() if known is move}
     return ends.pop() if len(ends) == 1 else None
 
 
-def bars(found: list[Stretch]) -> list[Bar]:
+def timeline_bars(intervals: list[StateInterval]) -> list[TimelineBar]:
     """The stretches side by side, their widths by the logarithm of their lengths.
 
     To scale, a night in line would leave nothing to see of the minute that the run took.
     """
-    weights = [math.log2(1 + (one.ended - one.began) / AT_ONCE_S) for one in found]
-    room = WIDTH - LEAST * len(found)
+    weights = [math.log2(1 + (one.ended_at - one.started_at) / LOG_SCALE_S) for one in intervals]
+    room = WIDTH - MIN_BAR_WIDTH * len(intervals)
     total = sum(weights) or 1.0
-    drawn: list[Bar] = []
+    drawn: list[TimelineBar] = []
     x = 0.0
-    for one, weight in zip(found, weights, strict=True):
-        width = LEAST + max(0.0, room) * weight / total
-        drawn.append(Bar(one, round(x, 1), round(width, 1)))
+    for one, weight in zip(intervals, weights, strict=True):
+        width = MIN_BAR_WIDTH + max(0.0, room) * weight / total
+        drawn.append(TimelineBar(one, round(x, 1), round(width, 1)))
         x += width
     return drawn
 
 
-def steps(job: Job, found: list[Stretch]) -> list[Step]:
+def timeline_entries(job: Job, intervals: list[StateInterval]) -> list[TimelineEntry]:
     """Every line of the road, oldest first."""
-    began = {one.began: one for one in found}
+    began = {one.started_at: one for one in intervals}
     lines = [
-        Step(
+        TimelineEntry(
             event.at,
             event=event,
             state=began[event.at].state if event.at in began else None,
-            lasted=began[event.at].took if event.at in began else "",
+            state_duration=began[event.at].duration if event.at in began else "",
         )
         for event in job.events
-        if event.name not in _HIDDEN
+        if event.name not in _HIDDEN_EVENTS
     ]
-    lines += [Step(attempt.started_at, attempt=attempt) for attempt in job.attempts]
+    lines += [TimelineEntry(attempt.started_at, attempt=attempt) for attempt in job.attempts]
     return sorted(lines, key=lambda line: (line.at, line.attempt is not None))

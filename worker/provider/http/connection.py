@@ -13,30 +13,36 @@ from typing import Any, Final, cast
 
 from httptools import HttpParserError, HttpParserUpgrade, HttpResponseParser
 
-from worker.provider.http.failures import BrokeOff, CallFailed, HungUp, NotHttp, TooLarge
+from worker.provider.http.failures import (
+    InvalidHttpResponse,
+    ResponseTooLarge,
+    ResponseTruncated,
+    ServerDisconnected,
+    TransportError,
+)
 
-LONGEST_HEAD: Final = 256 << 10
+MAX_HEAD_BYTES: Final = 256 << 10
 """Bytes. Generous, for a paid answer must not get lost over one long header."""
 
-_HUNG_UP: Final[int] = getattr(select, "POLLRDHUP", 0)
-_CAME: Final[int] = getattr(select, "POLLIN", 0)
-_ROOM: Final[int] = getattr(select, "POLLOUT", 0)
+_PEER_CLOSED: Final[int] = getattr(select, "POLLRDHUP", 0)
+_READABLE: Final[int] = getattr(select, "POLLIN", 0)
+_WRITABLE: Final[int] = getattr(select, "POLLOUT", 0)
 
-_LONG: Final = 8 << 10
+_LONG_REQUEST_BYTES: Final = 8 << 10
 """Bytes. A shorter request fits into the kernel's buffer, which was empty before."""
 
-_FINAL: Final = 200
+_FIRST_FINAL_STATUS: Final = 200
 """Answers below only announce another one."""
 
-_FIRST: Final = 100
+_LOWEST_STATUS: Final = 100
 """There is no status below."""
 
 _ZLIB_OR_GZIP: Final = zlib.MAX_WBITS | 32
-_PLAIN: Final = ("", "identity")
+_IDENTITY_ENCODINGS: Final = ("", "identity")
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpResponse:
     """An answer that came whole. Names of headers are in lower case; of equal ones the first."""
 
     status: int
@@ -50,47 +56,47 @@ class Connection(asyncio.Protocol):
     `most_bytes`: an answer whose body is longer is not read.
     """
 
-    def __init__(self, most_bytes: int) -> None:
+    def __init__(self, max_body_bytes: int) -> None:
         self.reused = False
         """It had served another request before."""
         self.idle_since = 0.0
         """When it became free, in the loop's time."""
         self.status: int | None = None
         """Of the answer to the present request, once its head came."""
-        self._most_bytes = most_bytes
+        self._max_body_bytes = max_body_bytes
         self._transport: asyncio.Transport | None = None
         self._parser: Any = HttpResponseParser(self)
-        self._answer: asyncio.Future[Answer] | None = None
-        self._spoiled = False
-        self._long = False
+        self._response: asyncio.Future[HttpResponse] | None = None
+        self._unusable = False
+        self._is_long_request = False
         """Whether the present request is so long that an answer may overtake it."""
-        self._beside = 0
+        self._overhead_bytes = 0
         """Bytes that came since the last part of a body: of a head, of chunks, of trailers."""
-        self._begin()
+        self._reset_response()
 
-    def _begin(self) -> None:
+    def _reset_response(self) -> None:
         self.status = None
         self._headers: dict[str, str] = {}
         self._chunks: list[bytes] = []
         self._size = 0
-        self._beside = 0
-        self._keep = False
+        self._overhead_bytes = 0
+        self._keep_alive = False
 
-    async def ask(self, request: bytes, until: float) -> Answer:
+    async def send(self, request: bytes, deadline: float) -> HttpResponse:
         """Write a request, at once and whole, and wait for its answer `until` then.
 
         `until` is a time of the loop. Raises CallFailed, and TimeoutError.
         """
         transport = self._transport
-        if transport is None or self._spoiled:
-            raise HungUp
-        self._begin()
+        if transport is None or self._unusable:
+            raise ServerDisconnected
+        self._reset_response()
         loop = asyncio.get_running_loop()
-        answer: asyncio.Future[Answer] = loop.create_future()
-        self._answer = answer
-        self._long = len(request) > _LONG
+        answer: asyncio.Future[HttpResponse] = loop.create_future()
+        self._response = answer
+        self._is_long_request = len(request) > _LONG_REQUEST_BYTES
         transport.write(request)
-        patience = loop.call_at(until, self._fail, TimeoutError())
+        patience = loop.call_at(deadline, self._fail, TimeoutError())
         try:
             return await answer
         finally:
@@ -99,22 +105,24 @@ class Connection(asyncio.Protocol):
     def is_usable(self) -> bool:
         """Whether it still stands, and holds no answer to nothing."""
         transport = self._transport
-        if transport is None or self._spoiled or transport.is_closing():
+        if transport is None or self._unusable or transport.is_closing():
             return False
-        return not _is_hung_up(transport, reused=self.reused)
+        return not _is_closed_by_peer(transport, reused=self.reused)
 
     def is_free(self) -> bool:
         """Whether another request may follow the one that was answered."""
-        transport, answer = self._transport, self._answer
-        if transport is None or self._spoiled or not self._keep or transport.is_closing():
+        transport, answer = self._transport, self._response
+        if transport is None or self._unusable or not self._keep_alive or transport.is_closing():
             return False
         if answer is None or not answer.done() or answer.cancelled():
             return False
-        return not transport.get_write_buffer_size() and not (self._long and _is_stuck(transport))
+        return not transport.get_write_buffer_size() and not (
+            self._is_long_request and _is_write_blocked(transport)
+        )
 
     def abort(self) -> None:
         """Close it; what was not written yet is dropped."""
-        self._spoiled = True
+        self._unusable = True
         if self._transport is not None:
             self._transport.abort()
 
@@ -123,21 +131,21 @@ class Connection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Have a transport to write to, unless nobody waits for it any more."""
         self._transport = cast("asyncio.Transport", transport)  # uvloop's are no subclass
-        if self._spoiled:
+        if self._unusable:
             self.abort()
 
     def data_received(self, data: bytes) -> None:
         """Read on; what nobody asked for spoils the connection."""
-        if self._answer is None or self._answer.done():
+        if self._response is None or self._response.done():
             self.abort()
             return
-        self._beside += len(data)
+        self._overhead_bytes += len(data)
         try:
             self._parser.feed_data(data)
         except (HttpParserError, HttpParserUpgrade):
-            self._fail(NotHttp())
-        if self._beside > LONGEST_HEAD and not self._answer.done():
-            self._fail(TooLarge())
+            self._fail(InvalidHttpResponse())
+        if self._overhead_bytes > MAX_HEAD_BYTES and not self._response.done():
+            self._fail(ResponseTooLarge())
 
     def eof_received(self) -> None:
         """Take the end as it comes: a request that nobody reads any more would hold it up."""
@@ -146,11 +154,11 @@ class Connection(asyncio.Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Deliver an answer that ends with its connection; all others broke off."""
-        torn, self._spoiled = exc is not None or self._spoiled, True
+        torn, self._unusable = exc is not None or self._unusable, True
         if self.status is None:
-            self._fail(HungUp())
-        elif torn or self._keep or _says_its_length(self._headers):
-            self._fail(BrokeOff())
+            self._fail(ServerDisconnected())
+        elif torn or self._keep_alive or _has_length(self._headers):
+            self._fail(ResponseTruncated())
         else:
             self._deliver()
 
@@ -158,8 +166,8 @@ class Connection(asyncio.Protocol):
 
     def on_message_begin(self) -> None:
         """Read a first answer; a second one was not asked for, and ends the reading."""
-        if self._answer is None or self._answer.done():
-            raise NotHttp
+        if self._response is None or self._response.done():
+            raise InvalidHttpResponse
 
     def on_header(self, name: bytes, value: bytes) -> None:
         """Keep a header; one that comes after the body says nothing of the answer."""
@@ -169,83 +177,83 @@ class Connection(asyncio.Protocol):
     def on_headers_complete(self) -> None:
         """Know the status, and whether the connection stays."""
         status = int(self._parser.get_status_code())
-        if status < _FIRST:
-            raise NotHttp
+        if status < _LOWEST_STATUS:
+            raise InvalidHttpResponse
         self.status = status
-        self._keep = bool(self._parser.should_keep_alive())
-        self._beside = 0
+        self._keep_alive = bool(self._parser.should_keep_alive())
+        self._overhead_bytes = 0
 
     def on_body(self, body: bytes) -> None:
         """Keep a part of the body."""
-        self._beside = 0
+        self._overhead_bytes = 0
         self._size += len(body)
-        if self._size > self._most_bytes:
-            self._fail(TooLarge())
+        if self._size > self._max_body_bytes:
+            self._fail(ResponseTooLarge())
         else:
             self._chunks.append(body)
 
     def on_message_complete(self) -> None:
         """Deliver the answer, unless it only announces another one."""
-        if (self.status or 0) < _FINAL:
-            self._begin()
+        if (self.status or 0) < _FIRST_FINAL_STATUS:
+            self._reset_response()
         else:
             self._deliver()
 
     def _deliver(self) -> None:
-        answer = self._answer
+        answer = self._response
         if answer is None or answer.done() or self.status is None:
             return
         try:
-            body = _unpacked(b"".join(self._chunks), self._headers, self._most_bytes)
-        except CallFailed as error:
+            body = _decompressed(b"".join(self._chunks), self._headers, self._max_body_bytes)
+        except TransportError as error:
             self._fail(error)
         else:
-            answer.set_result(Answer(self.status, self._headers, body))
+            answer.set_result(HttpResponse(self.status, self._headers, body))
 
-    def _fail(self, error: CallFailed | TimeoutError) -> None:
-        if self._answer is not None and not self._answer.done():
-            self._answer.set_exception(error)
+    def _fail(self, error: TransportError | TimeoutError) -> None:
+        if self._response is not None and not self._response.done():
+            self._response.set_exception(error)
         self.abort()
 
 
-def _says_its_length(headers: Mapping[str, str]) -> bool:
+def _has_length(headers: Mapping[str, str]) -> bool:
     return "content-length" in headers or "transfer-encoding" in headers
 
 
-def _unpacked(body: bytes, headers: Mapping[str, str], most: int) -> bytes:
+def _decompressed(body: bytes, headers: Mapping[str, str], max_bytes: int) -> bytes:
     """The body as it was meant: we ask for it as it is, and take gzip from who sends it anyway."""
-    if headers.get("content-encoding", "").strip().lower() in _PLAIN:
+    if headers.get("content-encoding", "").strip().lower() in _IDENTITY_ENCODINGS:
         return body
     unpacking = zlib.decompressobj(_ZLIB_OR_GZIP)
     try:
-        found = unpacking.decompress(body, most + 1)
+        found = unpacking.decompress(body, max_bytes + 1)
     except zlib.error as error:
-        raise BrokeOff from error
-    if len(found) > most:
-        raise TooLarge
+        raise ResponseTruncated from error
+    if len(found) > max_bytes:
+        raise ResponseTooLarge
     if not unpacking.eof:
-        raise BrokeOff
+        raise ResponseTruncated
     return found
 
 
-def _is_hung_up(transport: asyncio.Transport, *, reused: bool) -> bool:
+def _is_closed_by_peer(transport: asyncio.Transport, *, reused: bool) -> bool:
     """Ask the kernel: the event loop may not have come round to reading the end yet.
 
     Linux tells that the peer hung up. On a connection kept from before bytes that came before our
     request spoil it as well: they answer nothing we ask. On a fresh one they may be TLS's own.
     """
-    return bool(_polled(transport, _HUNG_UP | (_CAME if reused else 0)))
+    return bool(_poll_socket(transport, _PEER_CLOSED | (_READABLE if reused else 0)))
 
 
-def _is_stuck(transport: asyncio.Transport) -> bool:
+def _is_write_blocked(transport: asyncio.Transport) -> bool:
     """Whether the peer left so much unread that nothing more can be written now.
 
     Over TLS the transport does not count what waits beneath it.
     """
-    return _polled(transport, _ROOM) == 0
+    return _poll_socket(transport, _WRITABLE) == 0
 
 
-def _polled(transport: asyncio.Transport, events: int) -> int | None:
+def _poll_socket(transport: asyncio.Transport, events: int) -> int | None:
     """Which of `events` the kernel sees, or that the line is gone; None where it cannot tell."""
     sock = transport.get_extra_info("socket")
     if not events or sock is None:

@@ -9,9 +9,9 @@ from urllib.parse import urlsplit
 from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
 from worker.provider.http.connection import Connection
-from worker.provider.http.failures import CannotConnect, Closed
+from worker.provider.http.failures import CannotConnect, ClientClosed
 
-_RESOLVED_S: Final = 60.0
+_DNS_CACHE_S: Final = 60.0
 """How long the addresses of the provider are taken to be still its own."""
 
 _STAGGER_S: Final = 0.25
@@ -20,7 +20,7 @@ _STAGGER_S: Final = 0.25
 _PORTS: Final = {"http": 80, "https": 443}
 
 
-class Pool:
+class ConnectionPool:
     """Connections to one origin.
 
     `connections`: most at once; who comes then waits. `connect_s`: how long that, DNS, TCP and TLS
@@ -32,77 +32,77 @@ class Pool:
         self,
         base_url: str,
         *,
-        connections: int,
+        max_connections: int,
         connect_s: float,
         keepalive_s: float,
-        most_bytes: int,
+        max_body_bytes: int,
         tls: ssl.SSLContext | None,
     ) -> None:
         parts = urlsplit(base_url)
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
-        self._tls = (tls or _trusting()) if parts.scheme == "https" else None
+        self._tls = (tls or _default_tls_context()) if parts.scheme == "https" else None
         self._connect_s = connect_s
         self._keepalive_s = keepalive_s
-        self._most_bytes = most_bytes
-        self._places = asyncio.Semaphore(connections)
+        self._max_body_bytes = max_body_bytes
+        self._slots = asyncio.Semaphore(max_connections)
         self._idle: list[Connection] = []
         """Free ones, the one that was used last at the end."""
-        self._taken: set[Connection] = set()
-        self._sweep: asyncio.TimerHandle | None = None
+        self._in_use: set[Connection] = set()
+        self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
         self._addresses: list[Any] = []
         self._resolved_at = 0.0
-        self._resolving = asyncio.Lock()
+        self._resolve_lock = asyncio.Lock()
 
-    async def take(self) -> Connection:
+    async def acquire(self) -> Connection:
         """A connection that stands, for one request: a kept one at once, or one that is made.
 
         Raises CannotConnect, Closed, and TimeoutError where it takes longer than `connect_s`.
         """
         if self._closed:
-            raise Closed
-        if not self._places.locked() and (kept := self._kept()) is not None:
-            await self._places.acquire()  # without a wait: one is free
+            raise ClientClosed
+        if not self._slots.locked() and (kept := self._pop_idle()) is not None:
+            await self._slots.acquire()  # without a wait: one is free
             connection = kept
         else:
             async with asyncio.timeout(self._connect_s):
-                connection = await self._waited_for()
-        self._taken.add(connection)
+                connection = await self._wait_and_connect()
+        self._in_use.add(connection)
         return connection
 
-    async def _waited_for(self) -> Connection:
-        await self._places.acquire()
+    async def _wait_and_connect(self) -> Connection:
+        await self._slots.acquire()
         try:
-            return self._kept() or await self._connect()
+            return self._pop_idle() or await self._connect()
         except BaseException:
-            self._places.release()
+            self._slots.release()
             raise
 
-    def give_back(self, connection: Connection) -> None:
+    def release(self, connection: Connection) -> None:
         """Keep a connection whose answer came whole; close any other."""
-        self._taken.discard(connection)
-        self._places.release()
+        self._in_use.discard(connection)
+        self._slots.release()
         if self._closed or not connection.is_free():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
         connection.reused, connection.idle_since = True, loop.time()
         self._idle.append(connection)
-        if self._sweep is None:
-            self._sweep = loop.call_later(self._keepalive_s, self._close_idle)
+        if self._idle_timer is None:
+            self._idle_timer = loop.call_later(self._keepalive_s, self._close_idle)
 
     async def close(self) -> None:
         """Close every connection, those in use among them."""
         self._closed = True
-        if self._sweep is not None:
-            self._sweep.cancel()
-        for connection in (*self._idle, *self._taken):
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+        for connection in (*self._idle, *self._in_use):
             connection.abort()
         self._idle.clear()
         await asyncio.sleep(0)  # transports close with the loop's next turn
 
-    def _kept(self) -> Connection | None:
+    def _pop_idle(self) -> Connection | None:
         """The connection that was used last: the others may come of age."""
         oldest = asyncio.get_running_loop().time() - self._keepalive_s
         while self._idle:
@@ -118,18 +118,18 @@ class Pool:
         kept = [c for c in self._idle if c.is_free() and c.idle_since > oldest]
         for connection in set(self._idle) - set(kept):
             connection.abort()
-        self._idle, self._sweep = kept, None
+        self._idle, self._idle_timer = kept, None
         if kept:
             next_s = kept[0].idle_since - oldest
-            self._sweep = loop.call_later(next_s, self._close_idle)
+            self._idle_timer = loop.call_later(next_s, self._close_idle)
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
         if self._closed:  # while it was waited for a place
-            raise Closed
-        connection = Connection(self._most_bytes)
+            raise ClientClosed
+        connection = Connection(self._max_body_bytes)
         try:
-            addresses = await self._resolved()
+            addresses = await self._resolve()
             sock = await start_connection(addresses, happy_eyeballs_delay=_STAGGER_S, loop=loop)
             try:
                 await loop.create_connection(
@@ -148,20 +148,20 @@ class Pool:
             raise CannotConnect(f"{self._host}:{self._port}", error) from error
         if self._closed:
             connection.abort()
-            raise Closed
+            raise ClientClosed
         return connection
 
-    async def _resolved(self) -> list[Any]:
+    async def _resolve(self) -> list[Any]:
         """The addresses of the host; who asks at the same time waits for the one that looks up."""
         loop = asyncio.get_running_loop()
-        async with self._resolving:
-            if not self._addresses or loop.time() > self._resolved_at + _RESOLVED_S:
+        async with self._resolve_lock:
+            if not self._addresses or loop.time() > self._resolved_at + _DNS_CACHE_S:
                 found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
                 self._addresses, self._resolved_at = list(found), loop.time()
             return self._addresses
 
 
-def _trusting() -> ssl.SSLContext:
+def _default_tls_context() -> ssl.SSLContext:
     """Trust what the system trusts."""
     context = ssl.create_default_context()
     context.set_alpn_protocols(["http/1.1"])

@@ -8,12 +8,12 @@ between. What happens after is unknown; a gate that was shut in time lets nothin
 from collections.abc import Awaitable, Callable
 
 from worker.provider.http.connection import Connection
-from worker.provider.http.failures import NotWritten
+from worker.provider.http.failures import RequestNotWritten
 
 BeforeWrite = Callable[[], Awaitable[None]]
 
 
-class Gate:
+class SendGate:
     """One submit's way out: closed, then either opened or shut, for good."""
 
     def __init__(self, before_write: BeforeWrite | None = None) -> None:
@@ -22,13 +22,13 @@ class Gate:
         self.hook_error: Exception | None = None
         self.reused = False
         """The connection had served another request before."""
-        self._opened: Connection | None = None
-        self._shut = False
+        self._connection: Connection | None = None
+        self._closed = False
 
     @property
     def status(self) -> int | None:
         """The answer's, once its head came."""
-        return self._opened.status if self._opened is not None else None
+        return self._connection.status if self._connection is not None else None
 
     async def run_hook(self) -> None:
         """Await `before_write`; where it raises, nothing is written."""
@@ -39,21 +39,21 @@ class Gate:
             await hook()
         except Exception as error:
             self.hook_error = error
-            raise NotWritten from error
+            raise RequestNotWritten from error
         self.before_write = None
 
     def open(self, connection: Connection) -> None:
         """Let the bytes through, or raise NotWritten where they would go nowhere."""
         self.reused = connection.reused
-        if self._shut:
-            raise NotWritten
-        self._shut = True  # it opens once at most
+        if self._closed:
+            raise RequestNotWritten
+        self._closed = True  # it opens once at most
         if not connection.is_usable():
             connection.abort()
-            raise NotWritten
-        self._opened = connection
+            raise RequestNotWritten
+        self._connection = connection
 
-    def shut(self) -> bool:
+    def close(self) -> bool:
         """Let nothing through from now on; whether nothing ever went through."""
-        self._shut = True
-        return self._opened is None
+        self._closed = True
+        return self._connection is None

@@ -8,14 +8,14 @@ from urllib.parse import quote, urlsplit
 
 from jobs.states import Kind, Mode
 
-_FOLDERS: Final[Mapping[Kind, str]] = {Kind.MODEL: "models", Kind.WORKFLOW: "workflows"}
+_PATH_SEGMENTS: Final[Mapping[Kind, str]] = {Kind.MODEL: "models", Kind.WORKFLOW: "workflows"}
 
-_PLAIN: Final = re.compile(r"[A-Za-z0-9_-]+")
+_UNQUOTED: Final = re.compile(r"[A-Za-z0-9_-]+")
 """Names that need no quotes: all that are documented."""
 
 
 @dataclass(frozen=True, slots=True)
-class Request:
+class HttpRequest:
     """One call. `path` is below the base URL, already quoted."""
 
     method: str
@@ -24,10 +24,10 @@ class Request:
     body: bytes | None = field(default=None, repr=False)
 
 
-def submit(kind: Kind, target: str, inputs: bytes, mode: Mode, key: str) -> Request:
+def submit(kind: Kind, target: str, inputs: bytes, mode: Mode, key: str) -> HttpRequest:
     """Ask for a run; `inputs` is a JSON object as text and is passed on byte for byte."""
-    path = f"/api/{_FOLDERS[kind]}/{_quoted(target)}/run"
-    return Request(
+    path = f"/api/{_PATH_SEGMENTS[kind]}/{_quoted(target)}/run"
+    return HttpRequest(
         method="POST",
         path=path + "?async=true" if mode is Mode.ASYNC else path,
         headers={**_headers(key), "content-type": "application/json"},
@@ -35,24 +35,24 @@ def submit(kind: Kind, target: str, inputs: bytes, mode: Mode, key: str) -> Requ
     )
 
 
-def poll(execution_id: str, key: str) -> Request:
+def poll(execution_id: str, key: str) -> HttpRequest:
     """Ask how a run stands."""
-    return Request("GET", f"/api/executions/{_quoted(execution_id)}", _headers(key))
+    return HttpRequest("GET", f"/api/executions/{_quoted(execution_id)}", _headers(key))
 
 
-def cancel(execution_id: str, key: str) -> Request:
+def cancel(execution_id: str, key: str) -> HttpRequest:
     """Ask to cancel a run."""
-    return Request("POST", f"/api/executions/{_quoted(execution_id)}/cancel", _headers(key))
+    return HttpRequest("POST", f"/api/executions/{_quoted(execution_id)}/cancel", _headers(key))
 
 
-def whoami(key: str) -> Request:
+def whoami(key: str) -> HttpRequest:
     """Ask whose key it is."""
-    return Request("GET", "/api/whoami", _headers(key))
+    return HttpRequest("GET", "/api/whoami", _headers(key))
 
 
-def schema(slug: str, key: str) -> Request:
+def schema(slug: str, key: str) -> HttpRequest:
     """Ask what a workflow takes and costs."""
-    return Request("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
+    return HttpRequest("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
 
 
 class Origin:
@@ -64,13 +64,13 @@ class Origin:
         host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
         if parts.port is not None:
             host = f"{host}:{parts.port}"
-        self._folder = parts.path.rstrip("/")
+        self._base_path = parts.path.rstrip("/")
         usual = (f"host: {host}", "user-agent: knouds-worker", "accept-encoding: identity", "")
-        self._usual = " HTTP/1.1\r\n" + "\r\n".join(usual)
+        self._fixed_head = " HTTP/1.1\r\n" + "\r\n".join(usual)
 
-    def spell(self, request: Request) -> bytes:
+    def encode(self, request: HttpRequest) -> bytes:
         """The bytes of a request; ValueError for a header that would not travel as it is."""
-        lines = [f"{request.method} {self._folder}{request.path}{self._usual}"]
+        lines = [f"{request.method} {self._base_path}{request.path}{self._fixed_head}"]
         for name, value in request.headers.items():
             if not value.isprintable():
                 raise ValueError(f"the header {name} has a line break in it")
@@ -88,6 +88,6 @@ def _headers(key: str) -> dict[str, str]:
 
 def _quoted(name: str) -> str:
     """Quote a name into one segment of a path; a segment of dots would be another path."""
-    if _PLAIN.fullmatch(name):
+    if _UNQUOTED.fullmatch(name):
         return name
     return quote(name, safe="") if name.strip(".") else name.replace(".", "%2E")

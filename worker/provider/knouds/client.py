@@ -16,18 +16,18 @@ from typing import Final, Self
 import structlog
 from pydantic import SecretStr
 
-from jobs.lanes import Lane, Scope, executions
-from jobs.outcomes import Lost, NoLook, NotSent, PollAnswer, SubmitAnswer
+from jobs.lanes import Lane, Scope, polls_scope
+from jobs.outcomes import Lost, NotSent, PollFailed, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
-from worker.provider.http.connection import Answer
-from worker.provider.http.failures import HungUp, NotWritten, describe
-from worker.provider.http.pool import Pool
-from worker.provider.http.send_gate import BeforeWrite, Gate
+from worker.provider.http.connection import HttpResponse
+from worker.provider.http.failures import RequestNotWritten, ServerDisconnected, describe
+from worker.provider.http.pool import ConnectionPool
+from worker.provider.http.send_gate import BeforeWrite, SendGate
 from worker.provider.knouds import calls, wire
-from worker.provider.knouds.calls import Origin, Request
-from worker.provider.port import CancelAnswer, Identity, QuotaSeen, Trouble, WorkflowSchema
+from worker.provider.knouds.calls import HttpRequest, Origin
+from worker.provider.port import CallFailure, CancelOutcome, Identity, RateLimitSeen, WorkflowSchema
 
-OnQuota = Callable[[str, Scope, QuotaSeen | None, int], None]
+OnRateLimit = Callable[[str, Scope, RateLimitSeen | None, int], None]
 """Told the account, the route (`default/model`, `default/executions`), what an answer's headers
 said of limits (None: nothing) and its status."""
 
@@ -36,7 +36,7 @@ _KEEPALIVE_S: Final = 15.0
 lost. Common servers and balancers keep them for 60 s and more; Node's default is 5 s, which is why
 the gate also looks at a reused connection right before it writes."""
 
-_TRIES: Final = 2
+_MAX_ATTEMPTS: Final = 2
 """A kept connection that turned out closed costs a second try."""
 
 _log = structlog.get_logger(__name__)
@@ -67,7 +67,7 @@ class Timeouts:
     poll_s: float = 15.0
 
 
-class Provider:
+class KnoudsClient:
     """The provider's API, for as long as its `async with` block lasts.
 
     `accounts`: API keys by account label. `connections`: most at once; a call beyond waits, within
@@ -80,10 +80,10 @@ class Provider:
         accounts: Mapping[str, SecretStr],
         *,
         timeouts: Timeouts = Timeouts(),
-        connections: int = 200,
+        max_connections: int = 200,
         keepalive_s: float = _KEEPALIVE_S,
-        max_answer_bytes: int = 64 << 20,
-        on_quota: OnQuota | None = None,
+        max_body_bytes: int = 64 << 20,
+        on_rate_limit: OnRateLimit | None = None,
         clock: Callable[[], float] = time.time,
         tls: ssl.SSLContext | None = None,
     ) -> None:
@@ -91,22 +91,22 @@ class Provider:
         self._origin = Origin(base_url)
         self._accounts = accounts
         self._timeouts = timeouts
-        self._connections = connections
+        self._max_connections = max_connections
         self._keepalive_s = keepalive_s
-        self._max_answer_bytes = max_answer_bytes
-        self._on_quota = on_quota
+        self._max_body_bytes = max_body_bytes
+        self._on_rate_limit = on_rate_limit
         self._clock = clock
         self._tls = tls
-        self._pool: Pool | None = None
+        self._pool: ConnectionPool | None = None
 
     async def open(self) -> None:
         """Be ready; connections come with the first calls."""
-        self._pool = Pool(
+        self._pool = ConnectionPool(
             self._base_url,
-            connections=self._connections,
+            max_connections=self._max_connections,
             connect_s=self._timeouts.connect_s,
             keepalive_s=self._keepalive_s,
-            most_bytes=self._max_answer_bytes,
+            max_body_bytes=self._max_body_bytes,
             tls=self._tls,
         )
 
@@ -136,7 +136,7 @@ class Provider:
         mode: Mode,
         *,
         before_write: BeforeWrite | None = None,
-    ) -> SubmitAnswer:
+    ) -> SubmitOutcome:
         """Ask for a run; `inputs` is a JSON object as text, passed on byte for byte.
 
         `before_write` is awaited once, when the connection stands and before the first byte; if it
@@ -146,38 +146,38 @@ class Provider:
         request = calls.submit(kind, target, inputs, mode, self._key(account))
         total_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
         answer = await self._submit(request, total_s, before_write)
-        if not isinstance(answer, Answer):
+        if not isinstance(answer, HttpResponse):
             return answer
-        self._tell_quota(account, Lane(account, kind, target).route, answer)
+        self._report_rate_limit(account, Lane(account, kind, target).route, answer)
         return wire.read_submit(answer.status, answer.headers, answer.body, self._clock())
 
-    async def poll(self, account: str, execution_id: str) -> PollAnswer:
+    async def poll(self, account: str, execution_id: str) -> PollOutcome:
         """Ask how a run stands. Raises UnknownAccount."""
         request = calls.poll(execution_id, self._key(account))
-        answer = await self._ask(account, request, executions(account))
-        if isinstance(answer, Trouble):
-            return NoLook(answer.why)
+        answer = await self._call(account, request, polls_scope(account))
+        if isinstance(answer, CallFailure):
+            return PollFailed(answer.why)
         return wire.read_poll(answer.status, answer.headers, answer.body, self._clock())
 
-    async def cancel(self, account: str, execution_id: str) -> CancelAnswer:
+    async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
         """Ask to cancel a run; harmless to repeat. Raises UnknownAccount."""
         request = calls.cancel(execution_id, self._key(account))
-        answer = await self._ask(account, request, executions(account))
-        if isinstance(answer, Trouble):
+        answer = await self._call(account, request, polls_scope(account))
+        if isinstance(answer, CallFailure):
             return answer
         return wire.read_cancel(answer.status, answer.headers, answer.body, self._clock())
 
-    async def whoami(self, account: str) -> Identity | Trouble:
+    async def whoami(self, account: str) -> Identity | CallFailure:
         """Ask whose key it is: the check of a key. Raises UnknownAccount."""
-        answer = await self._ask(account, calls.whoami(self._key(account)), None)
-        if isinstance(answer, Trouble):
+        answer = await self._call(account, calls.whoami(self._key(account)), None)
+        if isinstance(answer, CallFailure):
             return answer
         return wire.read_whoami(answer.status, answer.headers, answer.body, self._clock())
 
-    async def schema(self, account: str, slug: str) -> WorkflowSchema | Trouble:
+    async def schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
         """Ask what a workflow takes and costs. Raises UnknownAccount."""
-        answer = await self._ask(account, calls.schema(slug, self._key(account)), None)
-        if isinstance(answer, Trouble):
+        answer = await self._call(account, calls.schema(slug, self._key(account)), None)
+        if isinstance(answer, CallFailure):
             return answer
         return wire.read_schema(answer.status, answer.headers, answer.body, self._clock())
 
@@ -188,54 +188,60 @@ class Provider:
         return key.get_secret_value()
 
     async def _submit(
-        self, request: Request, total_s: float, before_write: BeforeWrite | None
-    ) -> Answer | NotSent | Lost:
+        self, request: HttpRequest, total_s: float, before_write: BeforeWrite | None
+    ) -> HttpResponse | NotSent | Lost:
         """Send a submit; again only where a kept connection was found closed before a byte left."""
-        pool = self._opened()
-        for tries_left in reversed(range(_TRIES)):
-            gate = Gate(before_write)
+        pool = self._require_pool()
+        for tries_left in reversed(range(_MAX_ATTEMPTS)):
+            gate = SendGate(before_write)
             try:
                 return await self._send(pool, request, total_s, gate)
             except Exception as error:  # noqa: BLE001  its type does not tell what the gate does
-                if not gate.shut():
+                if not gate.close():
                     return Lost(f"sent, then {describe(error)}", gate.status)
                 if gate.hook_error is not None:
                     raise gate.hook_error from None
-                if not (isinstance(error, NotWritten) and gate.reused and tries_left):
+                if not (isinstance(error, RequestNotWritten) and gate.reused and tries_left):
                     return NotSent(describe(error))
                 before_write = gate.before_write
             finally:
-                gate.shut()
+                gate.close()
         raise AssertionError("unreachable: the last try returns")
 
-    async def _ask(self, account: str, request: Request, route: Scope | None) -> Answer | Trouble:
+    async def _call(
+        self, account: str, request: HttpRequest, route: Scope | None
+    ) -> HttpResponse | CallFailure:
         """Make a call that costs nothing: again, where a kept connection had been closed."""
-        pool = self._opened()
-        for tries_left in reversed(range(_TRIES)):
+        pool = self._require_pool()
+        for tries_left in reversed(range(_MAX_ATTEMPTS)):
             try:
                 answer = await self._send(pool, request, self._timeouts.poll_s)
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be made again
-                if not (isinstance(error, HungUp) and error.kept and tries_left):
-                    return Trouble(describe(error))
+                if not (isinstance(error, ServerDisconnected) and error.was_reused and tries_left):
+                    return CallFailure(describe(error))
             else:
                 if route is not None:
-                    self._tell_quota(account, route, answer)
+                    self._report_rate_limit(account, route, answer)
                 return answer
         raise AssertionError("unreachable: the last try returns")
 
-    def _opened(self) -> Pool:
+    def _require_pool(self) -> ConnectionPool:
         if self._pool is None:
             raise RuntimeError("use the provider inside `async with`, or open() it first")
         return self._pool
 
     async def _send(
-        self, pool: Pool, request: Request, total_s: float, gate: Gate | None = None
-    ) -> Answer:
+        self,
+        pool: ConnectionPool,
+        request: HttpRequest,
+        total_s: float,
+        gate: SendGate | None = None,
+    ) -> HttpResponse:
         """One request over one connection; a submit's gate knows whether its bytes went out."""
-        wanted = self._origin.spell(request)
+        wanted = self._origin.encode(request)
         clock = asyncio.get_running_loop().time
         until = clock() + total_s
-        connection = await pool.take()
+        connection = await pool.acquire()
         try:
             if gate is not None:
                 async with asyncio.timeout_at(until):
@@ -243,19 +249,19 @@ class Provider:
                 if clock() >= until:
                     raise TimeoutError
                 gate.open(connection)
-            return await connection.ask(wanted, until)
-        except HungUp as error:
-            error.kept = connection.reused
+            return await connection.send(wanted, until)
+        except ServerDisconnected as error:
+            error.was_reused = connection.reused
             raise
         finally:
-            pool.give_back(connection)
+            pool.release(connection)
 
-    def _tell_quota(self, account: str, route: Scope, answer: Answer) -> None:
+    def _report_rate_limit(self, account: str, route: Scope, response: HttpResponse) -> None:
         """Pass on what the headers said. A listener that fails must not cost a paid answer."""
-        if self._on_quota is None:
+        if self._on_rate_limit is None:
             return
         try:
-            seen = wire.read_quota(answer.headers, self._clock())
-            self._on_quota(account, route, seen, answer.status)
+            seen = wire.read_rate_limit(response.headers, self._clock())
+            self._on_rate_limit(account, route, seen, response.status)
         except Exception:  # noqa: BLE001  whatever it was, the answer comes first
-            _log.exception("quota.not_taken", account=account, route=route)
+            _log.exception("rate_limit.not_recorded", account=account, route=route)

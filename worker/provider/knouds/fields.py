@@ -13,17 +13,17 @@ from typing import Final
 import msgspec
 from msgspec import Raw, field
 
-LONGEST_MESSAGE: Final = 500
-LONGEST_CODE: Final = 100
-LONGEST_ID: Final = 256
+MAX_MESSAGE_CHARS: Final = 500
+MAX_CODE_CHARS: Final = 100
+MAX_ID_CHARS: Final = 256
 
-LONGEST_WAIT_S: Final = 3600.0
+MAX_WAIT_S: Final = 3600.0
 """A `Retry-After` beyond this is taken as this: the provider's windows are 60 s."""
 
 _ABSENT: Final = Raw()
 
 
-class Body(msgspec.Struct, frozen=True, gc=False, rename="camel"):
+class ResponseBody(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     """Every member of the provider's answers and deliveries that we read, as raw JSON."""
 
     is_async: Raw = field(name="_async", default=_ABSENT)
@@ -60,7 +60,7 @@ class _Nested(msgspec.Struct, frozen=True, gc=False):
 
 _UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError)
 
-_body = msgspec.json.Decoder(Body)
+_body = msgspec.json.Decoder(ResponseBody)
 _nested = msgspec.json.Decoder(_Nested)
 _text = msgspec.json.Decoder(str | int)
 _texts = msgspec.json.Decoder(list[str])
@@ -75,11 +75,11 @@ _ESCAPES: Final = re.compile(
     rb"|\\.",
     re.DOTALL,
 )
-_KEYS: Final = re.compile(r"(knouds_[a-z]+_|whsec_)[\w-]+")
-_NOT_A_RESULT: Final = re.compile(rb'\s*(?:null|false|""|\{\s*\}|\[\s*\])?\s*')
+_SECRETS: Final = re.compile(r"(knouds_[a-z]+_|whsec_)[\w-]+")
+_EMPTY_RESULT: Final = re.compile(rb'\s*(?:null|false|""|\{\s*\}|\[\s*\])?\s*')
 
 
-def read_body(body: bytes) -> Body | None:
+def read_body(body: bytes) -> ResponseBody | None:
     """Read the JSON object that the contract promises; None where it is not one.
 
     Half a surrogate pair or a broken UTF-8 byte, as in a text cut off upstream, becomes U+FFFD: one
@@ -120,22 +120,22 @@ def read_text(raw: Raw) -> str | None:
 def read_id(raw: Raw) -> str | None:
     """Read an id that can be put into a URL and on record."""
     found = read_text(raw)
-    return found if found and len(found) <= LONGEST_ID and found.isprintable() else None
+    return found if found and len(found) <= MAX_ID_CHARS and found.isprintable() else None
 
 
-def read_code(raw: Raw, *, numbers: bool = False) -> str | None:
+def read_code(raw: Raw, *, allow_numbers: bool = False) -> str | None:
     """Read a constant of the provider, letter for letter; a number only where that is usual."""
-    if not numbers and not bytes(raw).startswith(b'"'):
+    if not allow_numbers and not bytes(raw).startswith(b'"'):
         return None
     found = read_text(raw)
-    return found[:LONGEST_CODE] if found and found.isprintable() else None
+    return found[:MAX_CODE_CHARS] if found and found.isprintable() else None
 
 
-def read_rights(raw: Raw) -> str | None:
+def read_capabilities(raw: Raw) -> str | None:
     """Read the capability that is missing, or the list of them."""
     several = read_texts(raw)
     text = read_text(raw) if several is None else ", ".join(several)
-    return shorten(text)[:LONGEST_ID] or None if text else None
+    return sanitize(text)[:MAX_ID_CHARS] or None if text else None
 
 
 def read_number(raw: Raw) -> float | None:
@@ -171,7 +171,7 @@ def read_texts(raw: Raw) -> tuple[str, ...] | None:
 def read_result(raw: Raw) -> bytes | None:
     """Copy a result out as it stands; None where there is nothing to use in it."""
     result = bytes(raw)
-    return None if _NOT_A_RESULT.fullmatch(result) else result
+    return None if _EMPTY_RESULT.fullmatch(result) else result
 
 
 def read_webhook_configured(raw: Raw) -> bool:
@@ -182,7 +182,7 @@ def read_webhook_configured(raw: Raw) -> bool:
         return False
 
 
-def read_error(body: Body) -> tuple[str | None, str]:
+def read_error(body: ResponseBody) -> tuple[str | None, str]:
     """Read the code and the message, from `error: {code, message}` or from `error` and `code`."""
     code, message = read_code(body.code), read_text(body.error)
     try:
@@ -191,15 +191,15 @@ def read_error(body: Body) -> tuple[str | None, str]:
         pass
     else:
         code, message = code or read_code(error.code), read_text(error.message)
-    return code, shorten(message or read_text(body.message) or "")
+    return code, sanitize(message or read_text(body.message) or "")
 
 
-def shorten(text: str) -> str:
+def sanitize(text: str) -> str:
     """Make a text fit for a record and a terminal: one line, no keys, 500 characters at most."""
-    text = _KEYS.sub(r"\1…", text[: 4 * LONGEST_MESSAGE])
+    text = _SECRETS.sub(r"\1…", text[: 4 * MAX_MESSAGE_CHARS])
     text = "".join(sign if sign.isprintable() else " " for sign in text)
     text = " ".join(text.split())
-    return text if len(text) <= LONGEST_MESSAGE else text[: LONGEST_MESSAGE - 1] + "…"
+    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
 
 
 def read_count(value: str | None) -> int | None:
@@ -227,7 +227,7 @@ def read_retry_after(
     if wait is None and start is not None and status == 429:  # noqa: PLR2004
         reset_at = read_reset(headers.get("x-ratelimit-reset"), start)
         wait = None if reset_at is None else reset_at - start
-    return None if wait is None else min(max(wait, 0.0), LONGEST_WAIT_S)
+    return None if wait is None else min(max(wait, 0.0), MAX_WAIT_S)
 
 
 def read_reset(value: str | None, now: float) -> float | None:
@@ -236,7 +236,7 @@ def read_reset(value: str | None, now: float) -> float | None:
     What lies in the past has happened: now. What lies beyond an hour is not understood.
     """
     found = _to_float(value)
-    if found is None or found > now + LONGEST_WAIT_S:
+    if found is None or found > now + MAX_WAIT_S:
         return None
     return max(found, now)
 

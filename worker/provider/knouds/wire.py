@@ -12,52 +12,52 @@ from typing import Final
 
 from jobs.outcomes import (
     Accepted,
-    Fault,
     Finished,
     Lost,
-    Missing,
-    NoLook,
-    PollAnswer,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
     Refused,
     RunCancelled,
     RunFailed,
+    RunMissing,
     StillRunning,
-    SubmitAnswer,
+    SubmitOutcome,
 )
 from worker.provider.knouds import fields
-from worker.provider.knouds.fields import Body, read_body
+from worker.provider.knouds.fields import ResponseBody, read_body
 from worker.provider.port import (
-    CancelAnswer,
-    CancelNotThere,
-    CancelTaken,
+    CallFailure,
+    CancelAccepted,
+    CancelNotFound,
+    CancelOutcome,
     Identity,
-    QuotaSeen,
-    Trouble,
+    RateLimitSeen,
     WebhookEvent,
     WorkflowSchema,
 )
 
-NO_STATUS: Final = "unknown"
+UNKNOWN_STATUS: Final = "unknown"
 """The status of a readable answer that names none."""
 
-_NO_BODY: Final = Body()
+_NO_BODY: Final = ResponseBody()
 _NOT_FOUND: Final = 404
-_SPELLINGS: Final = {"canceled": "cancelled"}
-_ENDED: Final = frozenset({"completed", "failed", "cancelled"})
-_PLAIN: Final = _ENDED | {"processing", "cancel_requested"}
+_STATUS_ALIASES: Final = {"canceled": "cancelled"}
+_END_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
+_DOCUMENTED_STATUSES: Final = _END_STATUSES | {"processing", "cancel_requested"}
 """Statuses of the documentation, spelt as we spell them."""
 
 
 def read_submit(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> SubmitAnswer:
+) -> SubmitOutcome:
     """Read the answer to a submit, async or sync.
 
     A 2xx that neither names a run to poll nor carries a usable result is `Lost`: it may be paid.
     """
     found = read_body(body)
     if not _is_2xx(status):
-        return Refused(_refusal(status, headers, found, now))
+        return Refused(_read_error(status, headers, found, now))
     if found is None:
         return Lost("an answer that is not a JSON object", status)
     execution_id = fields.read_id(found.execution_id)
@@ -65,10 +65,10 @@ def read_submit(
         return Accepted(
             execution_id=execution_id,
             request_id=fields.read_id(found.request_id),
-            webhook=fields.read_webhook_configured(found.webhook_delivery),
+            expects_webhook=fields.read_webhook_configured(found.webhook_delivery),
         )
     if fields.is_false(found.success):
-        fault = _refusal(status, headers, found, now)
+        fault = _read_error(status, headers, found, now)
         if fault.code is not None:
             return Refused(fault)
         return Lost(f"success: false without a code {fault.message}".strip(), status)
@@ -83,38 +83,38 @@ def read_submit(
 
 def read_poll(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> PollAnswer:
+) -> PollOutcome:
     """Read the answer to a poll. What does not speak of the run is `NoLook`."""
     found = read_body(body)
     if not _is_2xx(status):
-        fault = _refusal(status, headers, found, now)
+        fault = _read_error(status, headers, found, now)
         if status == _NOT_FOUND:
-            return Missing(fault)
-        return NoLook(_why(fault), status, fault.retry_after_s)
+            return RunMissing(fault)
+        return PollFailed(_describe(fault), status, fault.retry_after_s)
     if found is None:
-        return NoLook("an answer that is not a JSON object", status)
-    return _run(found, read_status(found), status)
+        return PollFailed("an answer that is not a JSON object", status)
+    return _read_run(found, read_status(found), status)
 
 
 def read_cancel(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> CancelAnswer:
+) -> CancelOutcome:
     """Read the answer to a cancel; its shape is not documented, so any 2xx is a yes."""
     found = read_body(body)
     if _is_2xx(status):
-        return CancelTaken(read_status(found) if found else NO_STATUS)
-    fault = _refusal(status, headers, found, now)
-    return CancelNotThere(fault) if status == _NOT_FOUND else Trouble(_why(fault), fault)
+        return CancelAccepted(read_status(found) if found else UNKNOWN_STATUS)
+    fault = _read_error(status, headers, found, now)
+    return CancelNotFound(fault) if status == _NOT_FOUND else CallFailure(_describe(fault), fault)
 
 
 def read_whoami(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> Identity | Trouble:
+) -> Identity | CallFailure:
     """Read whose key it is; which members the answer has is not documented."""
     found = read_body(body)
     if not _is_2xx(status) or found is None:
-        fault = _refusal(status, headers, found, now)
-        return Trouble(_why(fault), fault)
+        fault = _read_error(status, headers, found, now)
+        return CallFailure(_describe(fault), fault)
     return Identity(
         user_id=fields.read_id(found.user_id),
         tier=fields.read_code(found.tier),
@@ -124,12 +124,12 @@ def read_whoami(
 
 def read_schema(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> WorkflowSchema | Trouble:
+) -> WorkflowSchema | CallFailure:
     """Read a workflow's schema."""
     found = read_body(body)
     if not _is_2xx(status) or found is None:
-        fault = _refusal(status, headers, found, now)
-        return Trouble(_why(fault), fault)
+        fault = _read_error(status, headers, found, now)
+        return CallFailure(_describe(fault), fault)
     return WorkflowSchema(
         raw=body,
         name=fields.read_text(found.name),
@@ -149,21 +149,21 @@ def read_webhook(body: bytes) -> WebhookEvent | None:
         return None
     execution_id = fields.read_id(found.execution_id)
     subject, _, verb = event.partition(".")
-    status = _spelt(verb)
-    ended = subject == "execution" and status in _ENDED and execution_id is not None
+    status = _normalized(verb)
+    ended = subject == "execution" and status in _END_STATUSES and execution_id is not None
     return WebhookEvent(
         event=event,
         execution_id=execution_id,
         request_id=fields.read_id(found.request_id),
-        answer=_run(found, status, None) if ended else None,
+        outcome=_read_run(found, status, None) if ended else None,
     )
 
 
-def read_quota(headers: Mapping[str, str], now: float) -> QuotaSeen | None:
+def read_rate_limit(headers: Mapping[str, str], now: float) -> RateLimitSeen | None:
     """Read the rate-limit headers; None where the answer has none that says anything."""
     if "x-ratelimit-remaining" not in headers and "x-ratelimit-limit" not in headers:
         return None
-    seen = QuotaSeen(
+    seen = RateLimitSeen(
         limit=fields.read_count(headers.get("x-ratelimit-limit")),
         remaining=fields.read_count(headers.get("x-ratelimit-remaining")),
         reset_at=fields.read_reset(headers.get("x-ratelimit-reset"), now),
@@ -171,20 +171,22 @@ def read_quota(headers: Mapping[str, str], now: float) -> QuotaSeen | None:
     return None if seen.limit is None and seen.remaining is None else seen
 
 
-def read_status(found: Body) -> str:
+def read_status(found: ResponseBody) -> str:
     """Read a run's status in our spelling: lower case, `_` between words, `cancelled`."""
     text = fields.read_text(found.status)
     if not text:
-        return NO_STATUS
-    return text if text in _PLAIN else _spelt(text)
+        return UNKNOWN_STATUS
+    return text if text in _DOCUMENTED_STATUSES else _normalized(text)
 
 
-def _spelt(text: str) -> str:
-    plain = fields.shorten(text)[: fields.LONGEST_CODE].lower().replace("-", "_").replace(" ", "_")
-    return _SPELLINGS.get(plain, plain)
+def _normalized(text: str) -> str:
+    plain = (
+        fields.sanitize(text)[: fields.MAX_CODE_CHARS].lower().replace("-", "_").replace(" ", "_")
+    )
+    return _STATUS_ALIASES.get(plain, plain)
 
 
-def _run(found: Body, status: str, http_status: int | None) -> PollAnswer:
+def _read_run(found: ResponseBody, status: str, http_status: int | None) -> PollOutcome:
     """Say what a poll or a webhook says of a run."""
     match status:
         case "completed":
@@ -193,14 +195,14 @@ def _run(found: Body, status: str, http_status: int | None) -> PollAnswer:
                 return Lost("completed without a usable result", http_status)
             return _finished(found, result)
         case "failed":
-            return RunFailed(_fault(found))
+            return RunFailed(_provider_error(found))
         case "cancelled":
             return RunCancelled(fields.read_result(found.result), fields.read_number(found.cost))
         case _:
             return StillRunning(status)
 
 
-def _finished(found: Body, result: bytes) -> Finished:
+def _finished(found: ResponseBody, result: bytes) -> Finished:
     return Finished(
         result=result,
         cost=fields.read_number(found.cost),
@@ -209,34 +211,35 @@ def _finished(found: Body, result: bytes) -> Finished:
     )
 
 
-def _refusal(
-    status: int, headers: Mapping[str, str], found: Body | None, now: float | None
-) -> Fault:
+def _read_error(
+    status: int, headers: Mapping[str, str], found: ResponseBody | None, now: float | None
+) -> ProviderError:
     """Read an error answer, or what is left of one."""
     if found is None:
         wait = fields.read_retry_after(status, headers, _NO_BODY.retry_after, now)
-        return Fault(None, http_status=status, retry_after_s=wait, readable=False)
+        return ProviderError(None, http_status=status, retry_after_s=wait, is_readable=False)
     wait = fields.read_retry_after(status, headers, found.retry_after, now)
-    return _fault(found, status, wait)
+    return _provider_error(found, status, wait)
 
 
-def _fault(
-    found: Body, http_status: int | None = None, retry_after_s: float | None = None
-) -> Fault:
+def _provider_error(
+    found: ResponseBody, http_status: int | None = None, retry_after_s: float | None = None
+) -> ProviderError:
     code, message = fields.read_error(found)
-    return Fault(
+    return ProviderError(
         code=code,
         message=message,
         http_status=http_status,
-        required=fields.read_rights(found.required) or fields.read_rights(found.attempted),
-        provider_status=fields.read_code(found.provider_status, numbers=True),
+        required_capability=fields.read_capabilities(found.required)
+        or fields.read_capabilities(found.attempted),
+        provider_status=fields.read_code(found.provider_status, allow_numbers=True),
         retry_after_s=retry_after_s,
     )
 
 
-def _why(fault: Fault) -> str:
-    said = fault.message if fault.readable else "an answer that is not a JSON object"
-    return f"{fault.name}: {said}" if said else fault.name
+def _describe(error: ProviderError) -> str:
+    said = error.message if error.is_readable else "an answer that is not a JSON object"
+    return f"{error.display_code}: {said}" if said else error.display_code
 
 
 def _is_2xx(status: int) -> bool:

@@ -4,8 +4,8 @@ import msgspec
 from msgspec import UNSET, UnsetType
 
 from worker.sandbox.config import DEFAULT_KEY
-from worker.sandbox.provider.accounts import Contract, Standing
-from worker.sandbox.provider.limits import Bucket
+from worker.sandbox.provider.accounts import Contract, KeyState
+from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import Credits
 from worker.sandbox.provider.tiers import Tier
 
@@ -36,7 +36,7 @@ class TierChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 class LimitChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Limit a route: 0 is unlimited, null by tier; both windows in use begin anew."""
 
-    route: Bucket
+    route: SandboxBucket
     limit: int | None = None
     window_s: float | None = None
 
@@ -49,7 +49,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
     key: str
     valid: bool | None = None
-    standing: Standing | None = None
+    standing: KeyState | None = None
     contract: Contract | None = None
     capabilities: list[str] | UnsetType | None = UNSET
     user: str | None = None

@@ -5,12 +5,12 @@ from dataclasses import asdict
 
 from msgspec import to_builtins
 
-from worker.sandbox.faults.queue import Posted
-from worker.sandbox.http.webhooks import Tally
+from worker.sandbox.faults.queue import QueuedFault
+from worker.sandbox.http.webhooks import DeliveryCounts
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.replies import JsonObject
-from worker.sandbox.provider.runs import record
-from worker.sandbox.provider.state import World
+from worker.sandbox.provider.runs import run_report
+from worker.sandbox.provider.state import SandboxState
 
 
 def key_report(key: ApiKey) -> JsonObject:
@@ -19,31 +19,31 @@ def key_report(key: ApiKey) -> JsonObject:
         "key": key.key,
         "user": key.user.id,
         "tier": key.user.tier,
-        "standing": key.standing,
+        "standing": key.state,
         "contract": key.contract,
-        "capabilities": sorted(key.held()),
+        "capabilities": sorted(key.effective_capabilities()),
         "webhook": None if key.hook is None else asdict(key.hook),
     }
 
 
-def _fault_report(posted: Posted) -> JsonObject:
-    asked = posted.spec
+def _fault_report(queued: QueuedFault) -> JsonObject:
+    asked = queued.spec
     return {
-        "id": posted.id,
+        "id": queued.id,
         "match": {k: v for k, v in to_builtins(asked.match).items() if v is not None},
         "fault": asked.fault,
         "status": asked.status,
         "times": asked.times,
-        "hits": posted.hits,
+        "hits": queued.hits,
     }
 
 
-def _windows(world: World, now: float) -> list[JsonObject]:
-    limiter = world.limiter
+def _windows(state: SandboxState, now: float) -> list[JsonObject]:
+    limiter = state.limiter
     rows: list[JsonObject] = []
     for (user_id, bucket), window in limiter.windows.items():
         rule = limiter.rules[bucket]
-        limit = rule.limit_for(world.accounts.users[user_id].tier)
+        limit = rule.limit_for(state.accounts.users[user_id].tier)
         resets_in_s = window.started_at + rule.window_s - now
         rows.append(
             {
@@ -57,39 +57,41 @@ def _windows(world: World, now: float) -> list[JsonObject]:
     return rows
 
 
-def state_report(world: World, tally: Tally, now: float) -> JsonObject:
+def state_report(state: SandboxState, delivery_counts: DeliveryCounts, now: float) -> JsonObject:
     """Return everything but the runs themselves."""
-    states = Counter(str(run.state(now)) for run in world.runs.values())
-    users = world.accounts.users.values()
+    states = Counter(str(run.state_at(now)) for run in state.runs.values())
+    users = state.accounts.users.values()
     return {
         "now": now,
         "users": [asdict(user) for user in users],
-        "keys": [key_report(key) for key in world.accounts.keys.values()],
-        "limits": {route: asdict(rule) for route, rule in world.limiter.rules.items()},
-        "windows": _windows(world, now),
-        "faults": [_fault_report(posted) for posted in world.faults.posted],
+        "keys": [key_report(key) for key in state.accounts.keys.values()],
+        "limits": {route: asdict(rule) for route, rule in state.limiter.rules.items()},
+        "windows": _windows(state, now),
+        "faults": [_fault_report(posted) for posted in state.faults.queued],
         "runs": dict(states),
-        "totals": asdict(world.ledger.totals()),
-        "webhooks": asdict(tally),
-        "agenda": len(world.agenda),
+        "totals": asdict(state.ledger.totals()),
+        "webhooks": asdict(delivery_counts),
+        "agenda": len(state.timers),
     }
 
 
-def ledger_report(world: World, label: str | None) -> JsonObject:
+def ledger_report(state: SandboxState, label: str | None) -> JsonObject:
     """Return the requests by route and status and each label's account, or one label's."""
-    labels = world.ledger.labels
+    labels = state.ledger.labels
     names = list(labels) if label is None else [label] if label in labels else []
     return {
-        "requests": world.ledger.routes(),
-        "totals": asdict(world.ledger.totals()),
+        "requests": state.ledger.routes(),
+        "totals": asdict(state.ledger.totals()),
         "labels": {name: asdict(labels[name]) for name in names},
     }
 
 
-def executions(world: World, now: float, label: str | None, since: float) -> list[JsonObject]:
+def execution_reports(
+    state: SandboxState, now: float, label: str | None, since: float
+) -> list[JsonObject]:
     """Return the runs of a label (None: of all) started at `since` or later, oldest first."""
     return [
-        record(run, now)
-        for run in world.runs.values()
-        if run.started_at >= since and label in (None, run.knobs.label)
+        run_report(run, now)
+        for run in state.runs.values()
+        if run.started_at >= since and label in (None, run.options.label)
     ]

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import msgspec
 from msgspec import UNSET
 
-from worker.sandbox.provider.catalogue import Kind, Mode
+from worker.sandbox.provider.catalogue import SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import Credits
 
 
@@ -49,12 +49,12 @@ class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     status_text: str = "queued_somewhere"
     result: Any = UNSET
 
-    def named(self) -> bool:
+    def has_fault(self) -> bool:
         """Whether a fault is asked for at all."""
         return bool(self.fault or self.status or self.code)
 
 
-class WebhookKnobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One run's webhook; what is None follows the key's own shares."""
 
     lost: bool | None = None
@@ -63,7 +63,7 @@ class WebhookKnobs(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     delay_s: float | None = None
 
 
-class Knobs(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`inputs.sandbox`: a fault of this run's submit, and how the run behaves.
 
     `label` names the run in the ledger; `duration_s` its exact length; `cost` its price;
@@ -78,10 +78,10 @@ class Knobs(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     cancel_s: float | None = None
     poll: FaultSpec | None = None
     cancel: FaultSpec | None = None
-    webhook: WebhookKnobs | None = None
+    webhook: WebhookOptions | None = None
 
 
-NO_KNOBS = Knobs()
+NO_OPTIONS = RunOptions()
 
 
 class RunBody(msgspec.Struct, frozen=True):
@@ -96,21 +96,21 @@ class LooseBody(msgspec.Struct, frozen=True):
     inputs: msgspec.Raw
 
 
-class Match(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FaultMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which calls an admin's fault strikes; what is None matches all."""
 
     route: Route | None = None
-    kind: Kind | None = None
+    kind: SandboxKind | None = None
     target: str | None = None
     label: str | None = None
     key: str | None = None
-    mode: Mode | None = None
+    mode: SandboxMode | None = None
 
 
 class AdminFault(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """A fault put up by an admin call."""
 
-    match: Match = Match()
+    match: FaultMatch = FaultMatch()
 
 
 _run_body = msgspec.json.Decoder(RunBody)
@@ -138,7 +138,7 @@ def read_inputs(raw: bytes) -> dict[str, Any]:
         raise BodyError(code, str(error)) from error
 
 
-def read_knobs(inputs: dict[str, Any]) -> Knobs:
+def read_options(inputs: dict[str, Any]) -> RunOptions:
     """Return `inputs.sandbox`, or no knobs.
 
     Raises:
@@ -146,9 +146,9 @@ def read_knobs(inputs: dict[str, Any]) -> Knobs:
     """
     asked = inputs.get("sandbox")
     if asked is None:
-        return NO_KNOBS
+        return NO_OPTIONS
     try:
-        return msgspec.convert(asked, Knobs)
+        return msgspec.convert(asked, RunOptions)
     except msgspec.ValidationError as error:
         raise BodyError("INVALID_INPUTS", f"inputs.sandbox: {error}") from error
 

@@ -3,12 +3,12 @@
 import itertools
 from dataclasses import dataclass
 
-from worker.sandbox.faults.catalogue import Fault, check, resolve
+from worker.sandbox.faults.catalogue import SandboxFault, check_fault, resolve_fault
 from worker.sandbox.faults.options import AdminFault, Route
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class SandboxCall:
     """What a fault can be matched against; kind, target and mode are empty where none is known."""
 
     route: Route
@@ -20,19 +20,23 @@ class Call:
 
 
 @dataclass(slots=True)
-class Posted:
+class QueuedFault:
     """A fault in force and how often it has struck."""
 
     id: int
     spec: AdminFault
-    home: frozenset[Route]
+    default_routes: frozenset[Route]
     hits: int = 0
 
-    def strikes(self, call: Call) -> bool:
+    def matches(self, call: SandboxCall) -> bool:
         """Tell whether this fault is for `call` and not spent."""
         spent = self.spec.times is not None and self.hits >= self.spec.times
         wanted = self.spec.match
-        routed = call.route in self.home if wanted.route is None else call.route == wanted.route
+        routed = (
+            call.route in self.default_routes
+            if wanted.route is None
+            else call.route == wanted.route
+        )
         return (
             not spent
             and routed
@@ -41,44 +45,44 @@ class Posted:
             and wanted.label in (None, call.label)
             and wanted.key in (None, call.key)
             and wanted.mode in (None, call.mode)
-            and _fits(self.spec.fault, call)
+            and _is_mode_compatible(self.spec.fault, call)
         )
 
 
-def _fits(name: str, call: Call) -> bool:
+def _is_mode_compatible(name: str, call: SandboxCall) -> bool:
     """A refusal of async mode never meets a sync run."""
     return name != "ASYNC_NOT_SUPPORTED" or call.mode == "async"
 
 
-class FaultBook:
+class FaultQueue:
     """The faults in force, oldest first; the first that strikes is the one that is played."""
 
     def __init__(self) -> None:
-        self.posted: list[Posted] = []
+        self.queued: list[QueuedFault] = []
         self._ids = itertools.count(1)
 
-    def post(self, spec: AdminFault) -> Posted:
+    def add(self, spec: AdminFault) -> QueuedFault:
         """Put up a fault.
 
         Raises:
             FaultError: it cannot be played, or not on the route asked for.
         """
-        check(spec, spec.match.route)
-        fault = resolve(spec, "model", "any")
-        entry = Posted(next(self._ids), spec, fault.home)
-        self.posted.append(entry)
+        check_fault(spec, spec.match.route)
+        fault = resolve_fault(spec, "model", "any")
+        entry = QueuedFault(next(self._ids), spec, fault.default_routes)
+        self.queued.append(entry)
         return entry
 
-    def clear(self, fault_id: int | None = None) -> int:
+    def remove(self, fault_id: int | None = None) -> int:
         """Take down one fault, or all; return how many."""
-        before = len(self.posted)
-        self.posted = [p for p in self.posted if fault_id is not None and p.id != fault_id]
-        return before - len(self.posted)
+        before = len(self.queued)
+        self.queued = [p for p in self.queued if fault_id is not None and p.id != fault_id]
+        return before - len(self.queued)
 
-    def draw(self, call: Call) -> Fault | None:
+    def take(self, call: SandboxCall) -> SandboxFault | None:
         """Return the fault that strikes `call`, counting the hit."""
-        for entry in self.posted:
-            if entry.strikes(call):
+        for entry in self.queued:
+            if entry.matches(call):
                 entry.hits += 1
-                return resolve(entry.spec, call.kind or "model", call.target)
+                return resolve_fault(entry.spec, call.kind or "model", call.target)
         return None

@@ -6,20 +6,20 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 
 from worker.sandbox.admin import routes
-from worker.sandbox.clock import Clock, SystemClock
+from worker.sandbox.clock import SandboxClock, SandboxSystemClock
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.http import routes as provider
-from worker.sandbox.http.server import Stage
+from worker.sandbox.http.server import SandboxServer
 
-_LARGEST_BODY = 64 * 1024 * 1024
+_MAX_BODY_BYTES = 64 * 1024 * 1024
 _SHUTDOWN_S = 0.1
 
 
-def create_app(config: SandboxConfig, *, clock: Clock | None = None) -> web.Application:
+def create_app(config: SandboxConfig, *, clock: SandboxClock | None = None) -> web.Application:
     """Return the application; it begins to work when it is served."""
-    app = web.Application(client_max_size=_LARGEST_BODY)
-    stage = Stage(config, clock or SystemClock())
-    app[provider.STAGE] = stage
+    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    stage = SandboxServer(config, clock or SandboxSystemClock())
+    app[provider.SERVER] = stage
 
     async def serve(_app: web.Application) -> AsyncIterator[None]:
         await stage.start()
@@ -37,7 +37,9 @@ def create_app(config: SandboxConfig, *, clock: Clock | None = None) -> web.Appl
 
 
 @asynccontextmanager
-async def running(config: SandboxConfig, *, clock: Clock | None = None) -> AsyncGenerator[str]:
+async def running(
+    config: SandboxConfig, *, clock: SandboxClock | None = None
+) -> AsyncGenerator[str]:
     """Serve a sandbox and yield its base URL, `http://host:port`.
 
     A caller who hangs up on a request that never ends is noticed, so nothing piles up.

@@ -4,64 +4,64 @@ from aiohttp import web
 
 from worker.sandbox.config import DEFAULT_KEY
 from worker.sandbox.faults.catalogue import ROWS
-from worker.sandbox.http.server import Stage, respond
+from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.provider import executions
-from worker.sandbox.provider.catalogue import TARGETS, Kind, Mode
+from worker.sandbox.provider.catalogue import TARGETS, SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import error_reply, json_reply
 from worker.sandbox.provider.submits import Submit, submit
 
-STAGE = web.AppKey("stage", Stage)
+SERVER = web.AppKey("stage", SandboxServer)
 
 _KEY_HEADER = "x-api-key"
 
 
-async def _run(request: web.Request, kind: Kind) -> web.StreamResponse:
-    stage = request.app[STAGE]
+async def _run(request: web.Request, kind: SandboxKind) -> web.StreamResponse:
+    stage = request.app[SERVER]
     wants_async = "async=true" in request.rel_url.raw_query_string.split("&")
     call = Submit(
         kind=kind,
         name=request.match_info["name"],
-        mode=Mode.ASYNC if wants_async else Mode.SYNC,
+        mode=SandboxMode.ASYNC if wants_async else SandboxMode.SYNC,
         key=request.headers.get(_KEY_HEADER),
         raw=await request.read(),
     )
-    verdict = submit(stage.world, call, stage.clock.now())
+    verdict = submit(stage.state, call, stage.clock.now())
     return await stage.perform(request, f"run.{kind}", verdict)
 
 
 async def _run_model(request: web.Request) -> web.StreamResponse:
-    return await _run(request, Kind.MODEL)
+    return await _run(request, SandboxKind.MODEL)
 
 
 async def _run_workflow(request: web.Request) -> web.StreamResponse:
-    return await _run(request, Kind.WORKFLOW)
+    return await _run(request, SandboxKind.WORKFLOW)
 
 
 async def _poll(request: web.Request) -> web.StreamResponse:
-    stage = request.app[STAGE]
+    stage = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.poll(stage.world, request.match_info["id"], key, stage.clock.now())
+    verdict = executions.poll(stage.state, request.match_info["id"], key, stage.clock.now())
     return await stage.perform(request, "poll", verdict)
 
 
 async def _cancel(request: web.Request) -> web.StreamResponse:
-    stage = request.app[STAGE]
+    stage = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.cancel(stage.world, request.match_info["id"], key, stage.clock.now())
+    verdict = executions.cancel(stage.state, request.match_info["id"], key, stage.clock.now())
     return await stage.perform(request, "cancel", verdict)
 
 
 async def _schema(request: web.Request) -> web.StreamResponse:
-    stage = request.app[STAGE]
+    stage = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.schema(stage.world, request.match_info["name"], key, stage.clock.now())
+    verdict = executions.schema(stage.state, request.match_info["name"], key, stage.clock.now())
     return await stage.perform(request, "schema", verdict)
 
 
 async def _whoami(request: web.Request) -> web.StreamResponse:
-    stage = request.app[STAGE]
+    stage = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.whoami(stage.world, key, stage.clock.now())
+    verdict = executions.whoami(stage.state, key, stage.clock.now())
     return await stage.perform(request, "whoami", verdict)
 
 
@@ -72,14 +72,14 @@ async def _index(request: web.Request) -> web.StreamResponse:
         "service": "a local stand-in for the Knouds API; nothing here costs anything",
         "key": DEFAULT_KEY,
         "routes": sorted(resources),
-        "models": [t.name for t in TARGETS if t.kind is Kind.MODEL],
-        "workflows": [t.name for t in TARGETS if t.kind is Kind.WORKFLOW],
+        "models": [t.name for t in TARGETS if t.kind is SandboxKind.MODEL],
+        "workflows": [t.name for t in TARGETS if t.kind is SandboxKind.WORKFLOW],
         "faults": sorted(ROWS),
     }
     return respond(json_reply(index))
 
 
-async def _nothing(request: web.Request) -> web.StreamResponse:
+async def _not_found(request: web.Request) -> web.StreamResponse:
     return respond(error_reply(404, f"Nothing at {request.method} {request.path}"))
 
 
@@ -97,4 +97,4 @@ def add_routes(app: web.Application) -> None:
 
 def add_fallback(app: web.Application) -> None:
     """Add the answer to everything else; must come last."""
-    app.router.add_route("*", "/{path:.*}", _nothing)
+    app.router.add_route("*", "/{path:.*}", _not_found)

@@ -5,94 +5,100 @@ from typing import assert_never
 
 from aiohttp import web
 
-from worker.sandbox.clock import Clock
+from worker.sandbox.clock import SandboxClock
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.http.webhooks import Courier
-from worker.sandbox.provider.replies import Reply
-from worker.sandbox.provider.responses import Answer, Drop, Finish, Hang, Verdict
-from worker.sandbox.provider.state import World
-from worker.sandbox.provider.submits import finish_sync
-from worker.sandbox.provider.timers import Agenda
+from worker.sandbox.http.webhooks import WebhookSender
+from worker.sandbox.provider.replies import SandboxReply
+from worker.sandbox.provider.responses import (
+    DropConnection,
+    FinishSync,
+    HangConnection,
+    SandboxResponse,
+    SendReply,
+)
+from worker.sandbox.provider.state import SandboxState
+from worker.sandbox.provider.submits import finished_sync_reply
+from worker.sandbox.provider.timers import TimerQueue
 
 
-class Stage:
+class SandboxServer:
     """One sandbox. `reset` begins a new world on the same stage."""
 
-    def __init__(self, config: SandboxConfig, clock: Clock) -> None:
+    def __init__(self, config: SandboxConfig, clock: SandboxClock) -> None:
         self.config = config
         self.clock = clock
-        self.agenda = Agenda()
-        self.world = World(config, self.agenda)
-        self.courier = Courier(config, clock, self.agenda)
-        self._closing = asyncio.Event()
-        self._work: asyncio.Task[None] | None = None
+        self.timers = TimerQueue()
+        self.state = SandboxState(config, self.timers)
+        self.webhooks = WebhookSender(config, clock, self.timers)
+        self._stopping = asyncio.Event()
+        self._timer_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to serve the agenda."""
-        self._work = asyncio.ensure_future(self.courier.work(self.world))
+        self._timer_task = asyncio.ensure_future(self.webhooks.run(self.state))
 
     async def stop(self) -> None:
         """End the loop and let go of every hanging connection."""
-        self._closing.set()
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
-        await self.courier.close()
+        self._stopping.set()
+        if self._timer_task is not None:
+            self._timer_task.cancel()
+            await asyncio.gather(self._timer_task, return_exceptions=True)
+        await self.webhooks.close()
 
     async def reset(self) -> None:
         """Forget everything; settings stay as they were at the start."""
-        if self._work is not None:
-            self._work.cancel()
-            await asyncio.gather(self._work, return_exceptions=True)
-        self.agenda.clear()
-        self.courier.begin_anew()
-        self.world = World(self.config, self.agenda)
+        if self._timer_task is not None:
+            self._timer_task.cancel()
+            await asyncio.gather(self._timer_task, return_exceptions=True)
+        self.timers.clear()
+        self.webhooks.reset_counts()
+        self.state = SandboxState(self.config, self.timers)
         await self.start()
 
     async def perform(
-        self, request: web.Request, route: str, verdict: Verdict
+        self, request: web.Request, route: str, response: SandboxResponse
     ) -> web.StreamResponse:
         """Carry out a verdict and count it."""
-        match verdict:
-            case Answer():
-                for delivery in verdict.first:
-                    await self.courier.deliver(delivery)
-                await self._pause(route, verdict.delay_s)
-                reply = verdict.reply
-            case Finish():
-                await self._until(route, verdict.run.ends_at)
-                if verdict.fault is not None:
-                    await self._pause(route, verdict.fault.spec.delay_s)
+        match response:
+            case SendReply():
+                for delivery in response.webhooks_first:
+                    await self.webhooks.deliver(delivery)
+                await self._pause(route, response.delay_s)
+                reply = response.reply
+            case FinishSync():
+                await self._sleep_until(route, response.run.ends_at)
+                if response.fault is not None:
+                    await self._pause(route, response.fault.spec.delay_s)
                 # A timer may fire a hair before its time; the run has ended all the same.
-                now = max(self.clock.now(), verdict.run.ends_at)
-                reply = finish_sync(self.world, verdict, now)
-            case Drop():
-                await self._pause(route, verdict.delay_s)
-                self.world.ledger.count(route, "dropped")
-                return _cut(request)
-            case Hang():
-                self.world.ledger.count(route, "hung")
-                await self._closing.wait()
-                return _cut(request)
+                now = max(self.clock.now(), response.run.ends_at)
+                reply = finished_sync_reply(self.state, response, now)
+            case DropConnection():
+                await self._pause(route, response.delay_s)
+                self.state.ledger.count(route, "dropped")
+                return _abort_connection(request)
+            case HangConnection():
+                self.state.ledger.count(route, "hung")
+                await self._stopping.wait()
+                return _abort_connection(request)
             case _:
-                assert_never(verdict)
-        self.world.ledger.count(route, reply.status)
+                assert_never(response)
+        self.state.ledger.count(route, reply.status)
         return respond(reply)
 
     async def _pause(self, route: str, seconds: float) -> None:
         if seconds > 0:
-            await self._until(route, self.clock.now() + seconds)
+            await self._sleep_until(route, self.clock.now() + seconds)
 
-    async def _until(self, route: str, when: float) -> None:
+    async def _sleep_until(self, route: str, when: float) -> None:
         """Wait; a caller who hangs up meanwhile is counted as `left`."""
         try:
             await self.clock.sleep_until(when)
         except asyncio.CancelledError:
-            self.world.ledger.count(route, "left")
+            self.state.ledger.count(route, "left")
             raise
 
 
-def respond(reply: Reply) -> web.Response:
+def respond(reply: SandboxReply) -> web.Response:
     """Turn a reply into aiohttp's response."""
     return web.Response(
         status=reply.status,
@@ -102,7 +108,7 @@ def respond(reply: Reply) -> web.Response:
     )
 
 
-def _cut(request: web.Request) -> web.Response:
+def _abort_connection(request: web.Request) -> web.Response:
     """Close the connection; the response returned is for aiohttp only and is never sent."""
     if request.transport is not None:
         request.transport.abort()

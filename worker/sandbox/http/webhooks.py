@@ -8,27 +8,27 @@ from typing import assert_never
 
 import aiohttp
 
-from worker.sandbox.clock import Clock
+from worker.sandbox.clock import SandboxClock
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.provider.accounts import Hook
 from worker.sandbox.provider.replies import JSON, encode
-from worker.sandbox.provider.state import World
-from worker.sandbox.provider.timers import Agenda, Delivery, Entry, Settle
+from worker.sandbox.provider.state import SandboxState
+from worker.sandbox.provider.timers import Delivery, SettleRun, TimerEntry, TimerQueue
 
 SIGNATURE_HEADER = "X-Knouds-Signature"
 
 _TIMEOUT = aiohttp.ClientTimeout(total=10.0)
-_AT_ONCE = 32
+_MAX_CONCURRENT = 32
 _SUCCESS = range(200, 300)
 
 
-def sign(secret: str, moment: int, body: bytes) -> str:
+def sign(secret: str, unix_s: int, body: bytes) -> str:
     """Return the signature header: `t=<unix>,v1=<hex>`, the HMAC-SHA256 of `<t>.` + body."""
-    digest = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256).hexdigest()
-    return f"t={moment},v1={digest}"
+    digest = hmac.new(secret.encode(), f"{unix_s}.".encode() + body, hashlib.sha256).hexdigest()
+    return f"t={unix_s},v1={digest}"
 
 
-def synthetic(hook: Hook, user_id: str) -> Delivery:
+def make_test_delivery(hook: Hook, user_id: str) -> Delivery:
     """Return the delivery that a person's click on "send test" causes."""
     body = {
         "event": "webhook.test",
@@ -42,7 +42,7 @@ def synthetic(hook: Hook, user_id: str) -> Delivery:
 
 
 @dataclass(slots=True)
-class Tally:
+class DeliveryCounts:
     """What became of the deliveries; `failed` counts attempts, `given_up` deliveries."""
 
     sent: int = 0
@@ -51,51 +51,51 @@ class Tally:
     given_up: int = 0
 
 
-class Courier:
+class WebhookSender:
     """Works off the agenda: ends of runs and deliveries. Holds tasks for open requests only."""
 
-    def __init__(self, config: SandboxConfig, clock: Clock, agenda: Agenda) -> None:
-        self.tally = Tally()
+    def __init__(self, config: SandboxConfig, clock: SandboxClock, timers: TimerQueue) -> None:
+        self.counts = DeliveryCounts()
         self._config = config
         self._clock = clock
-        self._agenda = agenda
-        self._free = asyncio.Semaphore(_AT_ONCE)
-        self._open: set[asyncio.Task[bool]] = set()
+        self._timers = timers
+        self._slots = asyncio.Semaphore(_MAX_CONCURRENT)
+        self._sending: set[asyncio.Task[bool]] = set()
         self._session: aiohttp.ClientSession | None = None
 
-    async def work(self, world: World) -> None:
+    async def run(self, state: SandboxState) -> None:
         """Serve the agenda until cancelled."""
 
-        def perform(entry: Entry) -> None:
+        def perform(entry: TimerEntry) -> None:
             match entry:
-                case Settle():
-                    world.settle(entry.run, self._clock.now())
+                case SettleRun():
+                    state.settle(entry.run, self._clock.now())
                 case Delivery():
                     task = asyncio.ensure_future(self.deliver(entry))
-                    self._open.add(task)
-                    task.add_done_callback(self._open.discard)
+                    self._sending.add(task)
+                    task.add_done_callback(self._sending.discard)
                 case _:
                     assert_never(entry)
 
-        await self._agenda.work(self._clock, perform)
+        await self._timers.run(self._clock, perform)
 
     async def deliver(self, delivery: Delivery) -> bool:
         """Send one attempt; put a failed one back on the agenda with a doubling delay."""
-        async with self._free:
-            self.tally.sent += 1
+        async with self._slots:
+            self.counts.sent += 1
             arrived = await self._send(delivery)
         now = self._clock.now()
         if arrived:
-            self.tally.delivered += 1
+            self.counts.delivered += 1
             if delivery.run is not None and delivery.run.delivered_at is None:
                 delivery.run.delivered_at = now
             return True
-        self.tally.failed += 1
+        self.counts.failed += 1
         if delivery.attempt >= self._config.webhook_attempts:
-            self.tally.given_up += 1
+            self.counts.given_up += 1
             return False
         wait_s = self._config.webhook_retry_s * 2 ** (delivery.attempt - 1)
-        self._agenda.push(now + wait_s, replace(delivery, attempt=delivery.attempt + 1))
+        self._timers.push(now + wait_s, replace(delivery, attempt=delivery.attempt + 1))
         return False
 
     async def _send(self, delivery: Delivery) -> bool:
@@ -111,14 +111,14 @@ class Courier:
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return False
 
-    def begin_anew(self) -> None:
+    def reset_counts(self) -> None:
         """Count from zero."""
-        self.tally = Tally()
+        self.counts = DeliveryCounts()
 
     async def close(self) -> None:
         """Give up what is still open."""
-        for task in tuple(self._open):
+        for task in tuple(self._sending):
             task.cancel()
-        await asyncio.gather(*self._open, return_exceptions=True)
+        await asyncio.gather(*self._sending, return_exceptions=True)
         if self._session is not None:
             await self._session.close()

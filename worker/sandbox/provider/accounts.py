@@ -8,7 +8,7 @@ from worker.sandbox.provider.replies import Credits
 from worker.sandbox.provider.tiers import PLANS, Tier
 
 
-class Standing(StrEnum):
+class KeyState(StrEnum):
     """What a key is worth."""
 
     VALID = "valid"
@@ -62,23 +62,23 @@ class ApiKey:
     key: str
     user: User
     capabilities: frozenset[str] | None = None
-    standing: Standing = Standing.VALID
+    state: KeyState = KeyState.VALID
     contract: Contract = Contract.CAPABILITY
     hook: Hook | None = None
 
-    def held(self) -> frozenset[str]:
+    def effective_capabilities(self) -> frozenset[str]:
         """Return the capabilities the key has today: its own, below the tier's ceiling."""
         ceiling = PLANS[self.user.tier].capabilities
         if self.capabilities is None:
             return ceiling
         return frozenset(c for c in self.capabilities if c in ceiling or _route_of(c) in ceiling)
 
-    def missing(self, route: str, target: str | None = None) -> str | None:
+    def missing_capability(self, route: str, target: str | None = None) -> str | None:
         """Return the capability that is lacking for `route` (`model:run`), or None.
 
         A key with rights to single targets of the route is told the single right it lacks.
         """
-        held = self.held()
+        held = self.effective_capabilities()
         if route in held:
             return None
         if target is None:
@@ -95,7 +95,7 @@ def _route_of(capability: str) -> str:
     return f"{parts[0]}:{parts[-1]}"
 
 
-_NARROW = frozenset(
+_NARROW_CAPABILITIES = frozenset(
     {"workflow:my-pipeline:run", "model:suno:run", "workflow:read", "execution:read"}
 )
 
@@ -111,10 +111,10 @@ class Accounts:
         self.keys: dict[str, ApiKey] = {}
         self.add(ApiKey(DEFAULT_KEY, first))
         self.add(ApiKey("knouds_live_sandbox_2", first))
-        self.add(ApiKey("knouds_live_narrow", first, _NARROW))
-        self.add(ApiKey("knouds_live_scoped", first, _NARROW, contract=Contract.SCOPE))
-        self.add(ApiKey("knouds_live_legacy", first, standing=Standing.LEGACY))
-        self.add(ApiKey("knouds_live_revoked", first, standing=Standing.REVOKED))
+        self.add(ApiKey("knouds_live_narrow", first, _NARROW_CAPABILITIES))
+        self.add(ApiKey("knouds_live_scoped", first, _NARROW_CAPABILITIES, contract=Contract.SCOPE))
+        self.add(ApiKey("knouds_live_legacy", first, state=KeyState.LEGACY))
+        self.add(ApiKey("knouds_live_revoked", first, state=KeyState.REVOKED))
         for tier in Tier:
             user = User(f"user_{tier}", tier, PLANS[tier].credits)
             self.users[user.id] = user

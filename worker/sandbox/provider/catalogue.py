@@ -9,14 +9,14 @@ from worker.sandbox.provider.replies import JsonObject
 from worker.sandbox.provider.tiers import Tier
 
 
-class Kind(StrEnum):
+class SandboxKind(StrEnum):
     """What can be run."""
 
     MODEL = "model"
     WORKFLOW = "workflow"
 
 
-class Mode(StrEnum):
+class SandboxMode(StrEnum):
     """How a run is asked for."""
 
     ASYNC = "async"
@@ -55,7 +55,7 @@ class Field:
 class Target:
     """A model or a workflow. `nodes` are the model nodes, each of which costs credits."""
 
-    kind: Kind
+    kind: SandboxKind
     name: str
     title: str
     cost: int
@@ -70,14 +70,14 @@ class Target:
     fields: tuple[Field, ...] = field(default=(Field("prompt"),))
 
     @property
-    def runs_async(self) -> bool:
+    def supports_async(self) -> bool:
         """Whether `?async=true` works for it."""
         return self.backend is Backend.KIE
 
 
 def _model(name: str, title: str, cost: int, median_s: float, output: Output) -> Target:
     return Target(
-        kind=Kind.MODEL,
+        kind=SandboxKind.MODEL,
         name=name,
         title=title,
         cost=cost,
@@ -104,7 +104,7 @@ TARGETS = (
     replace(_model("nano-banana-2", "Nano Banana 2", 3, 4.0, _IMAGE), backend=Backend.FAL),
     replace(_model("claude-sonnet", "Claude Sonnet", 2, 3.0, _TEXT), backend=Backend.ANTHROPIC),
     Target(
-        kind=Kind.MODEL,
+        kind=SandboxKind.MODEL,
         name="veo-4-ultra",
         title="Veo 4 Ultra: Enterprise only",
         cost=120,
@@ -114,7 +114,7 @@ TARGETS = (
         tier=Tier.ENTERPRISE,
     ),
     Target(
-        kind=Kind.MODEL,
+        kind=SandboxKind.MODEL,
         name="hailuo-trial",
         title="Hailuo: three trial runs below Enterprise",
         cost=25,
@@ -124,7 +124,7 @@ TARGETS = (
         grant=3,
     ),
     Target(
-        kind=Kind.WORKFLOW,
+        kind=SandboxKind.WORKFLOW,
         name="my-pipeline",
         title="Picture, song and film",
         cost=78,
@@ -133,7 +133,7 @@ TARGETS = (
         nodes=("gpt-image-2", "suno", "seedance-2-0-full-access"),
     ),
     Target(
-        kind=Kind.WORKFLOW,
+        kind=SandboxKind.WORKFLOW,
         name="product-shots",
         title="Product shots",
         cost=16,
@@ -147,7 +147,7 @@ TARGETS = (
         ),
     ),
     Target(
-        kind=Kind.WORKFLOW,
+        kind=SandboxKind.WORKFLOW,
         name="caption-images",
         title="Captions, sync only",
         cost=5,
@@ -158,12 +158,12 @@ TARGETS = (
     ),
 )
 
-CATALOGUE: dict[tuple[Kind, str], Target] = {(t.kind, t.name): t for t in TARGETS}
+CATALOGUE: dict[tuple[SandboxKind, str], Target] = {(t.kind, t.name): t for t in TARGETS}
 
 
-def draw_duration(dice: random.Random, median_s: float, sigma: float, cap_s: float) -> float:
+def draw_duration(rng: random.Random, median_s: float, sigma: float, cap_s: float) -> float:
     """Draw a lognormal duration: `median · exp(sigma · N(0, 1))`, capped."""
-    return min(cap_s, median_s * math.exp(sigma * dice.gauss(0.0, 1.0)))
+    return min(cap_s, median_s * math.exp(sigma * rng.gauss(0.0, 1.0)))
 
 
 def make_result(target: Target, execution_id: str) -> JsonObject:

@@ -7,7 +7,7 @@ from worker.sandbox.provider.replies import Credits
 
 
 @dataclass(slots=True)
-class LabelEntry:
+class LabelCounts:
     """One label's account.
 
     `posts` are run requests that arrived, whatever became of them; `started` the runs they
@@ -31,7 +31,7 @@ class Ledger:
 
     def __init__(self) -> None:
         self.requests: Counter[tuple[str, str]] = Counter()
-        self.labels: defaultdict[str, LabelEntry] = defaultdict(LabelEntry)
+        self.labels: defaultdict[str, LabelCounts] = defaultdict(LabelCounts)
 
     def count(self, route: str, outcome: int | str) -> None:
         """Count one request by its route and its status, or `dropped`, `hung` or `left`."""
@@ -44,9 +44,9 @@ class Ledger:
             table.setdefault(route, {})[outcome] = n
         return table
 
-    def totals(self) -> LabelEntry:
+    def totals(self) -> LabelCounts:
         """Return the sums over all labels."""
-        total = LabelEntry()
+        total = LabelCounts()
         for entry in self.labels.values():
             total.posts += entry.posts
             total.started += entry.started

@@ -9,7 +9,7 @@ from worker.sandbox.provider.accounts import User
 from worker.sandbox.provider.tiers import PLANS, Tier
 
 
-class Bucket(StrEnum):
+class SandboxBucket(StrEnum):
     """The routes that are counted, each on its own."""
 
     WORKFLOW = "workflow"
@@ -20,7 +20,7 @@ class Bucket(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class LimitRule:
     """A limit per window of `window_s` seconds. `limit` None: by the tier. 0: unlimited."""
 
     limit: int | None
@@ -33,7 +33,7 @@ class Rule:
 
 
 @dataclass(slots=True)
-class Window:
+class LimitWindow:
     """One user's use of one route. It starts with the first request after the last one ended."""
 
     started_at: float
@@ -41,14 +41,14 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Quota:
+class RateLimitResult:
     """What the limiter says to one request."""
 
     tier: Tier
     limit: int
     remaining: int
     reset_at: float
-    allowed: bool
+    is_allowed: bool
 
     def headers(self) -> dict[str, str]:
         """Return the documented headers; the reset is in whole unix seconds, rounded up."""
@@ -68,26 +68,26 @@ class Limiter:
 
     def __init__(self, config: SandboxConfig) -> None:
         self.rules = {
-            Bucket.WORKFLOW: Rule(config.limit, config.window_s),
-            Bucket.MODEL: Rule(config.limit, config.window_s),
-            Bucket.EXECUTION: Rule(config.poll_limit or 0, config.window_s),
-            Bucket.ACCOUNT: Rule(0, config.window_s),
+            SandboxBucket.WORKFLOW: LimitRule(config.limit, config.window_s),
+            SandboxBucket.MODEL: LimitRule(config.limit, config.window_s),
+            SandboxBucket.EXECUTION: LimitRule(config.poll_limit or 0, config.window_s),
+            SandboxBucket.ACCOUNT: LimitRule(0, config.window_s),
         }
-        self.windows: dict[tuple[str, Bucket], Window] = {}
+        self.windows: dict[tuple[str, SandboxBucket], LimitWindow] = {}
 
-    def take(self, user: User, bucket: Bucket, now: float) -> Quota | None:
+    def check(self, user: User, bucket: SandboxBucket, now: float) -> RateLimitResult | None:
         """Count one request; None when the route is unlimited for this user."""
-        if self.rules[Bucket.ACCOUNT].limit_for(user.tier) is not None:
-            bucket = Bucket.ACCOUNT
+        if self.rules[SandboxBucket.ACCOUNT].limit_for(user.tier) is not None:
+            bucket = SandboxBucket.ACCOUNT
         rule = self.rules[bucket]
         limit = rule.limit_for(user.tier)
         if limit is None:
             return None
         window = self.windows.get((user.id, bucket))
         if window is None or now >= window.started_at + rule.window_s:
-            window = self.windows[user.id, bucket] = Window(now)
+            window = self.windows[user.id, bucket] = LimitWindow(now)
         allowed = window.used < limit
         if allowed:
             window.used += 1
         reset_at = window.started_at + rule.window_s
-        return Quota(user.tier, limit, limit - window.used, reset_at, allowed)
+        return RateLimitResult(user.tier, limit, limit - window.used, reset_at, allowed)

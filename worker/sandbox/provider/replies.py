@@ -19,7 +19,7 @@ encode = msgspec.json.Encoder().encode
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class SandboxReply:
     """One HTTP answer, complete."""
 
     status: int
@@ -27,12 +27,12 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
     content_type: str = JSON
 
-    def with_headers(self, headers: Mapping[str, str]) -> "Reply":
+    def with_headers(self, headers: Mapping[str, str]) -> "SandboxReply":
         """Return the same answer with `headers` added."""
         return replace(self, headers={**self.headers, **headers}) if headers else self
 
 
-class Accepted(
+class SandboxAccepted(
     msgspec.Struct,
     frozen=True,
     rename={
@@ -53,7 +53,7 @@ class Accepted(
     poll_url: str
 
 
-class Finished(msgspec.Struct, frozen=True):
+class SandboxFinished(msgspec.Struct, frozen=True):
     """The answer to a sync run; `ms` is the provider's time in milliseconds."""
 
     success: bool
@@ -92,9 +92,11 @@ class WebhookPayload(msgspec.Struct, frozen=True, rename="camel"):
     error: object = UNSET
 
 
-def json_reply(value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS) -> Reply:
+def json_reply(
+    value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
+) -> SandboxReply:
     """Return `value` as a JSON answer."""
-    return Reply(status, encode(value), headers)
+    return SandboxReply(status, encode(value), headers)
 
 
 def error_reply(
@@ -103,16 +105,16 @@ def error_reply(
     code: str | None = None,
     fields: Mapping[str, object] = NO_HEADERS,
     headers: Mapping[str, str] = NO_HEADERS,
-) -> Reply:
+) -> SandboxReply:
     """Return an error as the provider words it: `error`, mostly `code`, context fields."""
     body: JsonObject = {"error": message}
     if code is not None:
         body["code"] = code
     body.update(fields)
-    return Reply(status, encode(body), headers)
+    return SandboxReply(status, encode(body), headers)
 
 
-def proxy_page(status: int) -> Reply:
+def proxy_page(status: int) -> SandboxReply:
     """Return the page of a proxy that knows nothing of JSON."""
     page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>proxy</body></html>"
-    return Reply(status, page.encode(), NO_HEADERS, HTML)
+    return SandboxReply(status, page.encode(), NO_HEADERS, HTML)

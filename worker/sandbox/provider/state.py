@@ -8,15 +8,15 @@ from typing import assert_never
 
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.faults.catalogue import refusal
-from worker.sandbox.faults.queue import FaultBook
-from worker.sandbox.provider.accounts import Accounts, ApiKey, Contract, Hook, Standing
-from worker.sandbox.provider.catalogue import Mode, Target, draw_duration
+from worker.sandbox.faults.queue import FaultQueue
+from worker.sandbox.provider.accounts import Accounts, ApiKey, Contract, Hook, KeyState
+from worker.sandbox.provider.catalogue import SandboxMode, Target, draw_duration
 from worker.sandbox.provider.ledger import Ledger
-from worker.sandbox.provider.limits import Bucket, Limiter, Quota
-from worker.sandbox.provider.replies import NO_HEADERS, Reply, encode
-from worker.sandbox.provider.runs import INCOMPLETE, End, Run, webhook_payload
+from worker.sandbox.provider.limits import Limiter, RateLimitResult, SandboxBucket
+from worker.sandbox.provider.replies import NO_HEADERS, SandboxReply, encode
+from worker.sandbox.provider.runs import INCOMPLETE, RunEnd, SandboxRun, webhook_payload
 from worker.sandbox.provider.tiers import Tier, reaches
-from worker.sandbox.provider.timers import Agenda, Delivery, Settle
+from worker.sandbox.provider.timers import Delivery, SettleRun, TimerQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,33 +27,33 @@ class Caller:
     headers: Mapping[str, str]
 
 
-class World:
+class SandboxState:
     """Everything the sandbox remembers. All of it synchronous; `now` is an argument."""
 
-    def __init__(self, config: SandboxConfig, agenda: Agenda) -> None:
+    def __init__(self, config: SandboxConfig, timers: TimerQueue) -> None:
         self.config = config
-        self.agenda = agenda
+        self.timers = timers
         self.accounts = Accounts(config)
         self.limiter = Limiter(config)
-        self.faults = FaultBook()
+        self.faults = FaultQueue()
         self.ledger = Ledger()
-        self.runs: dict[str, Run] = {}
-        self._dice: dict[str, random.Random] = {}
-        self._shares = self._seeded("shares")
+        self.runs: dict[str, SandboxRun] = {}
+        self._rngs: dict[str, random.Random] = {}
+        self._share_rng = self._seeded_rng("shares")
 
-    def _seeded(self, name: str) -> random.Random:
+    def _seeded_rng(self, name: str) -> random.Random:
         return random.Random(f"{self.config.seed}:{name}")  # noqa: S311 - repeatable on purpose
 
-    def drawn(self, share: float) -> bool:
+    def draw_chance(self, share: float) -> bool:
         """Tell whether a chance of `share` has come up."""
-        return share > 0 and self._shares.random() < share
+        return share > 0 and self._share_rng.random() < share
 
     def duration_of(self, target: Target) -> float:
         """Draw how long a run takes; each target has its own repeatable sequence."""
         name = f"{target.kind}/{target.name}"
-        dice = self._dice.get(name)
+        dice = self._rngs.get(name)
         if dice is None:
-            dice = self._dice[name] = self._seeded(name)
+            dice = self._rngs[name] = self._seeded_rng(name)
         config = self.config
         median = target.median_s if config.median_s is None else config.median_s
         sigma = target.sigma if config.sigma is None else config.sigma
@@ -70,27 +70,29 @@ class World:
 
     # -- letting in
 
-    def admit(self, key: str | None, bucket: Bucket | None, now: float) -> Caller | Reply:
+    def admit(
+        self, key: str | None, bucket: SandboxBucket | None, now: float
+    ) -> Caller | SandboxReply:
         """Check a key and its rate limit; return who calls, or the refusal."""
         found = self.identify(key)
-        if isinstance(found, Reply) or bucket is None:
-            return found if isinstance(found, Reply) else Caller(found, NO_HEADERS)
-        quota = self.limiter.take(found.user, bucket, now)
+        if isinstance(found, SandboxReply) or bucket is None:
+            return found if isinstance(found, SandboxReply) else Caller(found, NO_HEADERS)
+        quota = self.limiter.check(found.user, bucket, now)
         if quota is None:
             return Caller(found, NO_HEADERS)
-        return Caller(found, quota.headers()) if quota.allowed else over_limit(quota, now)
+        return Caller(found, quota.headers()) if quota.is_allowed else rate_limited(quota, now)
 
-    def identify(self, key: str | None) -> ApiKey | Reply:
+    def identify(self, key: str | None) -> ApiKey | SandboxReply:
         """Return the key of that text, or the refusal it earns."""
         found = self.accounts.keys.get(key or "")
         if found is None:
             return refusal("HTTP_401")
-        match found.standing:
-            case Standing.REVOKED:
+        match found.state:
+            case KeyState.REVOKED:
                 return refusal("HTTP_401")
-            case Standing.LEGACY:
+            case KeyState.LEGACY:
                 return refusal("LEGACY_KEY_RETIRED")
-            case Standing.VALID:
+            case KeyState.VALID:
                 free = found.user.tier is Tier.FREE
                 return refusal("API_KEY_ACCESS_DENIED") if free else found
             case _:
@@ -104,95 +106,101 @@ class World:
             return None
         return key.user.grants.get(target.name, target.grant)
 
-    def reserve(self, run: Run) -> None:
+    def reserve(self, run: SandboxRun) -> None:
         """Take the price of a run that has started: now if async, at its end if sync."""
         user = run.key.user
-        if run.by_grant:
+        if run.uses_grant:
             left = self.grant_left(run.key, run.target)
             user.grants[run.target.name] = (left or 0) - 1
-        if run.mode is Mode.ASYNC:
+        if run.mode is SandboxMode.ASYNC:
             self._charge(run)
         else:
             user.held += run.cost
 
-    def _charge(self, run: Run) -> None:
-        run.charged = True
+    def _charge(self, run: SandboxRun) -> None:
+        run.is_charged = True
         run.key.user.credits -= run.cost
-        entry = self.ledger.labels[run.knobs.label]
+        entry = self.ledger.labels[run.options.label]
         entry.charged += 1
         entry.credits += run.cost
 
-    def _refund(self, run: Run) -> None:
-        if run.by_grant:
+    def _refund(self, run: SandboxRun) -> None:
+        if run.uses_grant:
             run.key.user.grants[run.target.name] = 1 + run.key.user.grants.get(run.target.name, 0)
-        if run.charged:
-            run.refunded = True
+        if run.is_charged:
+            run.is_refunded = True
             run.key.user.credits += run.cost
-            entry = self.ledger.labels[run.knobs.label]
+            entry = self.ledger.labels[run.options.label]
             entry.refunded += 1
             entry.credits -= run.cost
 
-    def _square(self, run: Run) -> None:
+    def _settle_cost(self, run: SandboxRun) -> None:
         """Settle the money of a run that has ended."""
-        if run.mode is Mode.SYNC:
+        if run.mode is SandboxMode.SYNC:
             run.key.user.held -= run.cost
-            if run.end is End.COMPLETED:
+            if run.end is RunEnd.COMPLETED:
                 self._charge(run)
             else:
                 self._refund(run)
-        elif run.failure is not None and run.failure.code == INCOMPLETE and run.end is End.FAILED:
+        elif (
+            run.failure is not None and run.failure.code == INCOMPLETE and run.end is RunEnd.FAILED
+        ):
             self._refund(run)
 
     # -- the end of a run
 
-    def watch(self, run: Run) -> None:
+    def schedule_settlement(self, run: SandboxRun) -> None:
         """Note the end of `run` where somebody but a poller must learn of it."""
-        matters = run.mode is Mode.SYNC or run.key.hook is not None or run.failure is not None
+        matters = (
+            run.mode is SandboxMode.SYNC or run.key.hook is not None or run.failure is not None
+        )
         if matters and run.ends_at != float("inf"):
-            self.agenda.push(run.ends_at, Settle(run))
+            self.timers.push(run.ends_at, SettleRun(run))
 
-    def settle(self, run: Run, now: float) -> None:
+    def settle(self, run: SandboxRun, now: float) -> None:
         """Do once what the end of `run` calls for; nothing if it has not ended."""
-        if run.settled or not run.ended(now):
+        if run.is_settled or not run.has_ended(now):
             return
-        for delivery, delay_s in self.close(run, now):
-            self.agenda.push(now + delay_s, delivery)
+        for delivery, delay_s in self.finalize(run, now):
+            self.timers.push(now + delay_s, delivery)
 
-    def close(self, run: Run, now: float) -> list[tuple[Delivery, float]]:
+    def finalize(self, run: SandboxRun, now: float) -> list[tuple[Delivery, float]]:
         """Square the money of an ended run; return its webhooks and how long each is held back."""
-        run.settled = True
-        self._square(run)
+        run.is_settled = True
+        self._settle_cost(run)
         hook = run.key.hook
-        if hook is None or run.mode is Mode.SYNC:
+        if hook is None or run.mode is SandboxMode.SYNC:
             return []
-        knobs = run.knobs.webhook
+        knobs = run.options.webhook
         lost = None if knobs is None else knobs.lost
-        if self.drawn(hook.lost) if lost is None else lost:
+        if self.draw_chance(hook.lost) if lost is None else lost:
             return []
         doubled = None if knobs is None else knobs.doubled
-        copies = 2 if (self.drawn(hook.doubled) if doubled is None else doubled) else 1
+        copies = 2 if (self.draw_chance(hook.doubled) if doubled is None else doubled) else 1
         delivery = Delivery(hook, encode(webhook_payload(run, now)), run)
-        return [(delivery, self._hold_back(run, hook)) for _ in range(copies)]
+        return [(delivery, self._delivery_delay_s(run, hook)) for _ in range(copies)]
 
-    def _hold_back(self, run: Run, hook: Hook) -> float:
-        knobs = run.knobs.webhook
+    def _delivery_delay_s(self, run: SandboxRun, hook: Hook) -> float:
+        knobs = run.options.webhook
         if knobs is not None and knobs.delay_s is not None:
             return knobs.delay_s
-        return hook.delay_s + hook.jitter_s * self._shares.random()
+        return hook.delay_s + hook.jitter_s * self._share_rng.random()
 
 
-def denied(key: ApiKey, required: str) -> Reply:
+def denied(key: ApiKey, required: str) -> SandboxReply:
     """Return the refusal of a key that lacks a capability, in its contract's words."""
     match key.contract:
         case Contract.CAPABILITY:
             return refusal("CAPABILITY_DENIED", required=required)
         case Contract.SCOPE:
-            return refusal("SCOPE_DENIED", required=required, actual=sorted(key.held()))
+            return refusal(
+                "SCOPE_DENIED", required=required, actual=sorted(key.effective_capabilities())
+            )
         case _:
             assert_never(key.contract)
 
 
-def over_limit(quota: Quota, now: float) -> Reply:
+def rate_limited(quota: RateLimitResult, now: float) -> SandboxReply:
     """Return the 429 with its header and body fields."""
     wait = quota.retry_after(now)
     reply = refusal("RATE_LIMIT_EXCEEDED", tier=quota.tier, limit=quota.limit, retryAfter=wait)

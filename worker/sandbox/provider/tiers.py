@@ -14,7 +14,7 @@ class Tier(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Plan:
+class TierPlan:
     """What a tier grants: credits a month, runs per route and minute (None: unlimited)."""
 
     rank: int
@@ -26,11 +26,11 @@ class Plan:
 _PRO = frozenset({"workflow:run", "workflow:read", "execution:read", "execution:cancel"})
 _BUSINESS = _PRO | {"model:run"}
 
-PLANS: dict[Tier, Plan] = {
-    Tier.FREE: Plan(0, 500, None, frozenset()),
-    Tier.PRO: Plan(1, 5_000, 100, _PRO),
-    Tier.BUSINESS: Plan(2, 15_000, 1_000, _BUSINESS),
-    Tier.ENTERPRISE: Plan(3, 100_000, None, _BUSINESS),
+PLANS: dict[Tier, TierPlan] = {
+    Tier.FREE: TierPlan(0, 500, None, frozenset()),
+    Tier.PRO: TierPlan(1, 5_000, 100, _PRO),
+    Tier.BUSINESS: TierPlan(2, 15_000, 1_000, _BUSINESS),
+    Tier.ENTERPRISE: TierPlan(3, 100_000, None, _BUSINESS),
 }
 
 

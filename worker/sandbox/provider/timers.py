@@ -7,18 +7,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from worker.sandbox.clock import Clock
+from worker.sandbox.clock import SandboxClock
 from worker.sandbox.provider.accounts import Hook
-from worker.sandbox.provider.runs import Run
+from worker.sandbox.provider.runs import SandboxRun
 
-_IDLE_S = 3600.0
+_MAX_SLEEP_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Settle:
+class SettleRun:
     """The run may have ended: charge, refund, send its webhook."""
 
-    run: Run
+    run: SandboxRun
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,25 +27,25 @@ class Delivery:
 
     hook: Hook
     body: bytes
-    run: Run | None = None
+    run: SandboxRun | None = None
     attempt: int = 1
 
 
-Entry: TypeAlias = Settle | Delivery
+TimerEntry: TypeAlias = SettleRun | Delivery
 
 
-class Agenda:
+class TimerQueue:
     """Entries by time. Pushing is synchronous and cheap; only `work` waits."""
 
     def __init__(self) -> None:
-        self._heap: list[tuple[float, int, Entry]] = []
+        self._heap: list[tuple[float, int, TimerEntry]] = []
         self._order = itertools.count()
         self._sleep: asyncio.Task[None] | None = None
 
     def __len__(self) -> int:
         return len(self._heap)
 
-    def push(self, when: float, entry: Entry) -> None:
+    def push(self, when: float, entry: TimerEntry) -> None:
         """Note `entry` for the moment `when`."""
         heapq.heappush(self._heap, (when, next(self._order), entry))
         if self._sleep is not None and self._heap[0][0] == when:
@@ -55,20 +55,20 @@ class Agenda:
         """Forget everything."""
         self._heap.clear()
 
-    def due(self, now: float) -> list[Entry]:
+    def pop_due(self, now: float) -> list[TimerEntry]:
         """Take what is due at `now`, oldest first."""
-        entries: list[Entry] = []
+        entries: list[TimerEntry] = []
         while self._heap and self._heap[0][0] <= now:
             entries.append(heapq.heappop(self._heap)[2])
         return entries
 
-    async def work(self, clock: Clock, perform: Callable[[Entry], None]) -> None:
+    async def run(self, clock: SandboxClock, perform: Callable[[TimerEntry], None]) -> None:
         """Hand each entry to `perform` at its time, until cancelled."""
         while True:
             now = clock.now()
-            for entry in self.due(now):
+            for entry in self.pop_due(now):
                 perform(entry)
-            until = self._heap[0][0] if self._heap else now + _IDLE_S
+            until = self._heap[0][0] if self._heap else now + _MAX_SLEEP_S
             if until <= now:
                 continue
             self._sleep = asyncio.ensure_future(clock.sleep_until(until))

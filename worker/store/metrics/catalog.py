@@ -9,16 +9,16 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs import transitions
-from jobs.error_table import TABLE
+from jobs.error_table import ERROR_RULES
 from jobs.unreadable import UNREADABLE
 
 PREFIX: Final = "knouds_"
 OTHER: Final = "other"
-TARGETS_MOST: Final = 50
+MAX_TARGETS: Final = 50
 
 CODES: Final = frozenset(
     {
-        *(verdict.code for verdict in TABLE if verdict.code is not None),
+        *(verdict.code for verdict in ERROR_RULES if verdict.code is not None),
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
         *(transitions.MANUAL, transitions.STUCK, transitions.UNCERTAIN, "budget"),
@@ -29,7 +29,7 @@ CODES: Final = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Meter:
+class MetricSpec:
     """A counter, or with `bounds` a histogram."""
 
     help: str
@@ -38,44 +38,50 @@ class Meter:
     """Upper bounds of the buckets but the last, which has none."""
 
 
-_SECONDS: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
+_RUN_BOUNDS_S: Final = (1.0, 2.0, 5.0, 10.0, 20.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1800.0, 3600.0)
 
-DELAY_BOUNDS: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
+DELAY_BOUNDS_S: Final = (0.1, 0.25, 0.5, 1.0, 2.0, 4.0, 8.0, 15.0, 30.0, 60.0, 120.0, 300.0)
 
-METERS: Final[dict[str, Meter]] = {
-    "jobs_enqueued": Meter("Jobs that were enqueued.", ("kind",)),
-    "jobs_settled": Meter("Jobs that succeeded, died or were cancelled.", ("state", "kind")),
-    "jobs_parked": Meter("Jobs that were parked, by the code of the reason.", ("code",)),
-    "jobs_uncertain": Meter("Submits whose outcome nobody knows."),
-    "jobs_retried": Meter("Backoffs that began, by the code of the fault.", ("code",)),
-    "jobs_rescued": Meter("Jobs taken from a worker that was lost, by what they were.", ("state",)),
-    "submits": Meter(
+METRICS: Final[dict[str, MetricSpec]] = {
+    "jobs_enqueued": MetricSpec("Jobs that were enqueued.", ("kind",)),
+    "jobs_settled": MetricSpec("Jobs that succeeded, died or were cancelled.", ("state", "kind")),
+    "jobs_parked": MetricSpec("Jobs that were parked, by the code of the reason.", ("code",)),
+    "jobs_uncertain": MetricSpec("Submits whose outcome nobody knows."),
+    "jobs_retried": MetricSpec("Backoffs that began, by the code of the fault.", ("code",)),
+    "jobs_rescued": MetricSpec(
+        "Jobs taken from a worker that was lost, by what they were.", ("state",)
+    ),
+    "submits": MetricSpec(
         "Submits that were answered, or were not: accepted, finished, refused, not_sent, lost.",
         ("kind", "outcome", "code"),
     ),
-    "polls": Meter(
+    "polls": MetricSpec(
         "Looks at runs: running, finished, failed, cancelled, missing, no_look, lost.",
         ("outcome",),
     ),
-    "rate_limited": Meter("Answers 429, by route: model, workflow, executions.", ("route",)),
-    "webhooks_received": Meter("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
-    "webhooks_handled": Meter(
+    "rate_limited": MetricSpec("Answers 429, by route: model, workflow, executions.", ("route",)),
+    "webhooks_received": MetricSpec("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
+    "webhooks_handled": MetricSpec(
         "Deliveries that were worked on: told, known, useless, orphaned.", ("outcome",)
     ),
-    "credits_spent": Meter("Credits that runs cost, as far as the provider told.", ("target",)),
-    "completion_delay_seconds": Meter(
+    "credits_spent": MetricSpec(
+        "Credits that runs cost, as far as the provider told.", ("target",)
+    ),
+    "completion_delay_seconds": MetricSpec(
         "From the end of a run to its record. By poll: an upper bound, from the last look that"
         " found it running. By webhook: from the delivery's arrival.",
         ("seen_by",),
-        DELAY_BOUNDS,
+        DELAY_BOUNDS_S,
     ),
-    "run_duration_seconds": Meter(
-        "From the submit to the record of the end, of runs that succeeded.", ("kind",), _SECONDS
+    "run_duration_seconds": MetricSpec(
+        "From the submit to the record of the end, of runs that succeeded.",
+        ("kind",),
+        _RUN_BOUNDS_S,
     ),
-    "queue_wait_seconds": Meter(
-        "From entering the lane to the admission.", ("kind",), (0.05, 0.25, *_SECONDS)
+    "queue_wait_seconds": MetricSpec(
+        "From entering the lane to the admission.", ("kind",), (0.05, 0.25, *_RUN_BOUNDS_S)
     ),
-    "job_attempts": Meter(
+    "job_attempts": MetricSpec(
         "Attempts that settled jobs took.", ("state",), (0.0, 1.0, 2.0, 3.0, 5.0, 10.0)
     ),
 }

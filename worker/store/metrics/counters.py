@@ -4,20 +4,20 @@ from typing import Final
 
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
-from worker.store.metrics.buffer import Tally
+from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.series import Series
 
-FLUSH_S: Final = 2.0
+FLUSH_INTERVAL_S: Final = 2.0
 """How often a process brings what it counted."""
 
 
 class Counters:
     """The counters of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, tally: Tally, series: Series) -> None:
+    def __init__(self, client: Client, keys: Keys, buffer: MetricsBuffer, series: Series) -> None:
         self._client = client
         self._keys = keys
-        self._tally = tally
+        self._buffer = buffer
         self._series = series
 
     async def flush(self, now: float) -> None:
@@ -25,18 +25,18 @@ class Counters:
 
         A reply that is lost may count some of it twice: they are numbers to look at.
         """
-        taken = self._tally.take()
+        taken = self._buffer.drain()
         if not taken.totals:
             return
         commands: list[Command] = [
             ("HINCRBYFLOAT", self._keys.counters, field, amount)
             for field, amount in taken.totals.items()
         ]
-        commands += self._series.additions(taken.series, now)
+        commands += self._series.increments(taken.series, now)
         try:
             await self._client.many(commands)
         except BaseException:
-            self._tally.give_back(taken)
+            self._buffer.restore(taken)
             raise
 
     async def read(self) -> dict[str, float]:

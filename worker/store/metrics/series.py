@@ -11,9 +11,9 @@ from typing import Final
 
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
-from worker.store.metrics.catalog import DELAY_BOUNDS
+from worker.store.metrics.catalog import DELAY_BOUNDS_S
 
-FIELDS: Final = (
+SERIES_FIELDS: Final = (
     "enqueued",
     "succeeded",
     "dead",
@@ -28,18 +28,18 @@ FIELDS: Final = (
 
 
 @dataclass(frozen=True, slots=True)
-class Grain:
+class Resolution:
     """Buckets of one length."""
 
     step_s: int
-    kept_s: int
+    retention_s: int
 
 
-FINE: Final = Grain(10, 3_600)
-COARSE: Final = Grain(300, 86_400)
+FINE: Final = Resolution(10, 3_600)
+COARSE: Final = Resolution(300, 86_400)
 
 
-class Window(StrEnum):
+class SeriesWindow(StrEnum):
     """How far back to look."""
 
     FIVE_MINUTES = "5m"
@@ -47,16 +47,16 @@ class Window(StrEnum):
     DAY = "24h"
 
 
-_VIEWS: Final[dict[Window, tuple[Grain, int, int]]] = {
-    Window.FIVE_MINUTES: (FINE, 30, 1),
-    Window.HOUR: (FINE, 60, 6),
-    Window.DAY: (COARSE, 288, 1),
+_WINDOWS: Final[dict[SeriesWindow, tuple[Resolution, int, int]]] = {
+    SeriesWindow.FIVE_MINUTES: (FINE, 30, 1),
+    SeriesWindow.HOUR: (FINE, 60, 6),
+    SeriesWindow.DAY: (COARSE, 288, 1),
 }
 """Window → grain, number of points, buckets a point."""
 
 
 @dataclass(frozen=True, slots=True)
-class Point:
+class SeriesPoint:
     """What happened in one stretch of time."""
 
     at: float
@@ -76,20 +76,20 @@ class Series:
         self._client = client
         self._keys = keys
 
-    def additions(self, counted: Mapping[str, float], now: float) -> list[Command]:
+    def increments(self, deltas: Mapping[str, float], now: float) -> list[Command]:
         """The commands that add to the buckets of this moment."""
         commands: list[Command] = []
-        if not counted:
+        if not deltas:
             return commands
         for grain in (FINE, COARSE):
             key = self._key(grain, _start(now, grain.step_s))
-            commands += [("HINCRBYFLOAT", key, field, amount) for field, amount in counted.items()]
-            commands.append(("EXPIRE", key, grain.kept_s + 2 * grain.step_s))
+            commands += [("HINCRBYFLOAT", key, field, amount) for field, amount in deltas.items()]
+            commands.append(("EXPIRE", key, grain.retention_s + 2 * grain.step_s))
         return commands
 
-    async def read(self, window: Window, now: float) -> list[Point]:
+    async def read(self, window: SeriesWindow, now: float) -> list[SeriesPoint]:
         """The points of a window, oldest first; the last one is not over yet."""
-        grain, number, merged = _VIEWS[window]
+        grain, number, merged = _WINDOWS[window]
         step = grain.step_s * merged
         first = _start(now, step) - (number - 1) * step
         starts = [first + n * grain.step_s for n in range(number * merged)]
@@ -99,7 +99,7 @@ class Series:
             _point(starts[n], step, buckets[n : n + merged]) for n in range(0, len(buckets), merged)
         ]
 
-    def _key(self, grain: Grain, start: int) -> str:
+    def _key(self, grain: Resolution, start: int) -> str:
         return self._keys.series(grain.step_s, start)
 
 
@@ -117,15 +117,15 @@ def _numbers(row: Mapping[bytes, bytes]) -> dict[str, float]:
     return found
 
 
-def _point(at: int, step_s: int, buckets: Sequence[Mapping[str, float]]) -> Point:
+def _point(at: int, step_s: int, buckets: Sequence[Mapping[str, float]]) -> SeriesPoint:
     def total(field: str) -> float:
         return sum(bucket.get(field, 0.0) for bucket in buckets)
 
-    delays = [total(f"delay{n}") for n in range(len(DELAY_BOUNDS) + 1)]
-    return Point(
+    delays = [total(f"delay{n}") for n in range(len(DELAY_BOUNDS_S) + 1)]
+    return SeriesPoint(
         at=float(at),
         step_s=step_s,
-        counts={field: round(total(field), 6) for field in FIELDS},
+        counts={field: round(total(field), 6) for field in SERIES_FIELDS},
         delay_p50_s=quantile(delays, 0.5),
         delay_p95_s=quantile(delays, 0.95),
     )
@@ -140,8 +140,8 @@ def quantile(counts: Sequence[float], q: float) -> float | None:
     if not sum(counts):
         return None
     below, low = 0.0, 0.0
-    for count, high in zip(counts, DELAY_BOUNDS, strict=False):
+    for count, high in zip(counts, DELAY_BOUNDS_S, strict=False):
         if count and below + count >= wanted:
             return round(low + (high - low) * (wanted - below) / count, 3)
         below, low = below + count, high
-    return DELAY_BOUNDS[-1]
+    return DELAY_BOUNDS_S[-1]

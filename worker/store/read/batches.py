@@ -16,20 +16,20 @@ from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
-SAMPLE: Final = 150
+LIST_SAMPLE: Final = 150
 """Jobs of each batch that are read for a list."""
 
-SAMPLE_OF_ONE: Final = 2_000
+SINGLE_SAMPLE: Final = 2_000
 """The same where one batch is asked for."""
 
-MEETING_MOST: Final = 5_000
+MAX_INTERSECTION: Final = 5_000
 """An intersection is counted in full while the smaller set has no more members."""
 
-_COUNTED: Final = (State.PARKED, State.DEAD)
+_NEEDS_OPERATOR: Final = (State.PARKED, State.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
-class BatchSeen:
+class BatchSummary:
     """How a batch stands."""
 
     name: str
@@ -58,24 +58,24 @@ class BatchStore:
         self._scripts = scripts
         self._jobs = jobs
 
-    async def page(self, first: int, count: int) -> tuple[list[BatchSeen], int]:
+    async def page(self, first: int, count: int) -> tuple[list[BatchSummary], int]:
         """Batches from the `first` on, the one used last first, and how many there are."""
         register, last = self._keys.batches, first + count - 1
         total, rows = await self._client.many(
             [("ZCARD", register), ("ZREVRANGE", register, first, last, "WITHSCORES")]
         )
         used = dict(pairs(rows))
-        return await self._seen(list(used), SAMPLE, used), int(total)
+        return await self._summaries(list(used), LIST_SAMPLE, used), int(total)
 
-    async def one(self, name: str) -> BatchSeen | None:
+    async def find(self, name: str) -> BatchSummary | None:
         """One batch, looked at more closely; None where no job is in it."""
         score = await self._client.call("ZSCORE", self._keys.batches, name)
         used = {} if score is None else {name: float(score)}
-        return next(iter(await self._seen([name], SAMPLE_OF_ONE, used)), None)
+        return next(iter(await self._summaries([name], SINGLE_SAMPLE, used)), None)
 
-    async def _seen(
+    async def _summaries(
         self, names: Sequence[str], sample: int, used: dict[str, float]
-    ) -> list[BatchSeen]:
+    ) -> list[BatchSummary]:
         keys = [self._keys.index(Index.BATCH, name) for name in names]
         sizes: list[int] = await self._client.many([("ZCARD", key) for key in keys])
         picked = await self._client.many(
@@ -84,33 +84,33 @@ class BatchStore:
                 for key, size in zip(keys, sizes, strict=True)
             ]
         )
-        found: list[BatchSeen] = []
+        found: list[BatchSummary] = []
         for name, key, size, members in zip(names, keys, sizes, picked, strict=True):
             if not size:
                 await self._scripts.retire(self._keys.batches, name, [key])
                 continue
             stored = await self._jobs.load_many(texts(members))
             jobs = [one.job for one in stored if one is not None]
-            states = _scaled(jobs, size) | await self._counted(key, size, sample)
-            found.append(_batch(name, used.get(name), size, jobs, states))
+            states = _scaled_counts(jobs, size) | await self._exact_counts(key, size, sample)
+            found.append(_summary(name, used.get(name), size, jobs, states))
         return found
 
-    async def _counted(self, key: str, size: int, sample: int) -> dict[State, int]:
+    async def _exact_counts(self, key: str, size: int, sample: int) -> dict[State, int]:
         """What needs a person in a batch too large to be looked at, where the sets are small."""
         if size <= sample:
             return {}
-        sets = {state: self._keys.index(Index.STATE, state) for state in _COUNTED}
+        sets = {state: self._keys.index(Index.STATE, state) for state in _NEEDS_OPERATOR}
         sizes = await self._client.many([("ZCARD", name) for name in sets.values()])
         small = [
             (state, name)
             for (state, name), members in zip(sets.items(), sizes, strict=True)
-            if min(size, members) <= MEETING_MOST
+            if min(size, members) <= MAX_INTERSECTION
         ]
         met = await self._client.many([("ZINTER", 2, key, name) for _, name in small])
         return {state: len(members) for (state, _), members in zip(small, met, strict=True)}
 
 
-def _scaled(jobs: Sequence[Job], size: int) -> dict[State, int]:
+def _scaled_counts(jobs: Sequence[Job], size: int) -> dict[State, int]:
     counts = dict.fromkeys(State, 0)
     for job in jobs:
         counts[job.state] += 1
@@ -118,19 +118,19 @@ def _scaled(jobs: Sequence[Job], size: int) -> dict[State, int]:
     return {state: round(count * part) for state, count in counts.items()}
 
 
-def _batch(
+def _summary(
     name: str,
     last_used: float | None,
     size: int,
     jobs: Sequence[Job],
     states: dict[State, int],
-) -> BatchSeen:
+) -> BatchSummary:
     paid = [job.cost for job in jobs if job.cost is not None]
     codes: dict[str, int] = {}
     for job in jobs:
-        if job.state in _COUNTED and job.reason is not None:
+        if job.state in _NEEDS_OPERATOR and job.reason is not None:
             codes[job.reason.code] = codes.get(job.reason.code, 0) + 1
-    return BatchSeen(
+    return BatchSummary(
         name=name,
         last_used=last_used,
         total=size,

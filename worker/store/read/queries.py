@@ -10,7 +10,7 @@ from jobs.job import Job
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, State
 from worker.store.client import Client, pairs, texts
-from worker.store.codec import BROKEN, decode_position, encode
+from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.lanes import parse_lanes
@@ -19,15 +19,15 @@ from worker.store.scripts import Scripts
 CHUNK: Final = 200
 """Records read at a time while a list is filtered."""
 
-SCAN_MOST: Final = 2_500
+MAX_SCANNED_RECORDS: Final = 2_500
 """Records a page looks at before it answers with what it has and a cursor: about 0.1 s."""
 
-IDS_LOOKED_AT: Final = 20_000
+MAX_SCANNED_IDS: Final = 20_000
 """Ids of the newest jobs that are looked through for the beginning of one."""
 
 DAY_S: Final = 86_400.0
 
-SAMPLES: Final = 5
+MAX_SAMPLE_TRIES: Final = 5
 """Oldest jobs of a group that are tried as its sample, should some turn out unreadable."""
 
 
@@ -49,7 +49,7 @@ class Filter:
     since: float | None = None
     until: float | None = None
 
-    def admits(self, job: Job) -> bool:
+    def matches(self, job: Job) -> bool:
         """Whether a job is wanted."""
         code = job.reason.code if job.reason else None
         return (
@@ -74,7 +74,7 @@ class Page:
 
 
 @dataclass(frozen=True, slots=True)
-class Group:
+class JobGroup:
     """Parked jobs or dead letters of one code and lane."""
 
     state: State
@@ -126,14 +126,14 @@ class _Position:
 def _position(cursor: str) -> _Position:
     try:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
-        return _Position(*decode_position(base64.urlsafe_b64decode(padded)))
-    except BROKEN:
+        return _Position(*decode_cursor(base64.urlsafe_b64decode(padded)))
+    except DECODE_ERRORS:
         raise BadCursor(
             "cursor is not one this list gave out; leave it away to start at the top"
         ) from None
 
 
-class Queries:
+class JobQueries:
     """Reads over many jobs of one namespace."""
 
     def __init__(self, client: Client, keys: Keys, scripts: Scripts, jobs: JobStore) -> None:
@@ -142,52 +142,52 @@ class Queries:
         self._scripts = scripts
         self._jobs = jobs
 
-    async def page(self, wanted: Filter, limit: int, cursor: str | None = None) -> Page:
+    async def page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of the jobs a filter admits, newest first; raises `BadCursor`.
 
         A page may be shorter than `limit` and still have a `next_cursor`: a filter that hides
         almost everything is answered in bounded steps.
         """
-        candidates = self._indexes(wanted)
+        candidates = self._indexes(job_filter)
         if cursor is None:
             position = None
-            index = await self._smallest(candidates, self._by_target_alone(wanted))
+            index = await self._smallest_index(candidates, self._target_indexes(job_filter))
         else:
             position = _position(cursor)
             index = position.index
-            if index not in (*candidates, *self._by_target_alone(wanted)):
+            if index not in (*candidates, *self._target_indexes(job_filter)):
                 raise BadCursor("cursor belongs to a list with another filter; start at the top")
-        return await self._walk(index, wanted, limit, position)
+        return await self._scan(index, job_filter, limit, position)
 
-    async def count(self, wanted: Filter) -> int | None:
+    async def count(self, job_filter: Filter) -> int | None:
         """How many jobs a filter admits, where one index answers it exactly; else None."""
-        narrow = [name for name in self._indexes(wanted) if name != self._keys.index(Index.ALL)]
-        facts = [value for value in _facts(wanted) if value is not None]
+        narrow = [name for name in self._indexes(job_filter) if name != self._keys.index(Index.ALL)]
+        facts = [value for value in _criteria(job_filter) if value is not None]
         if len(facts) > 1 or (facts and len(narrow) != 1):
             return None
         key = narrow[0] if narrow else self._keys.index(Index.ALL)
         return int(await self._client.call("ZCARD", key))
 
-    def _indexes(self, wanted: Filter) -> list[str]:
+    def _indexes(self, job_filter: Filter) -> list[str]:
         key = self._keys.index
         found = [key(Index.ALL)]
-        if wanted.state is not None:
-            found.append(key(Index.STATE, wanted.state))
-        if wanted.target is not None and wanted.kind is not None:
-            found.append(key(Index.TARGET, f"{wanted.kind}/{wanted.target}"))
-        if wanted.tag is not None:
-            found.append(key(Index.TAG, wanted.tag))
-        if wanted.batch is not None:
-            found.append(key(Index.BATCH, wanted.batch))
+        if job_filter.state is not None:
+            found.append(key(Index.STATE, job_filter.state))
+        if job_filter.target is not None and job_filter.kind is not None:
+            found.append(key(Index.TARGET, f"{job_filter.kind}/{job_filter.target}"))
+        if job_filter.tag is not None:
+            found.append(key(Index.TAG, job_filter.tag))
+        if job_filter.batch is not None:
+            found.append(key(Index.BATCH, job_filter.batch))
         return found
 
-    def _by_target_alone(self, wanted: Filter) -> list[str]:
+    def _target_indexes(self, job_filter: Filter) -> list[str]:
         """Of a target whose kind is not said, its jobs of either kind."""
-        if wanted.target is None or wanted.kind is not None:
+        if job_filter.target is None or job_filter.kind is not None:
             return []
-        return [self._keys.index(Index.TARGET, f"{kind}/{wanted.target}") for kind in Kind]
+        return [self._keys.index(Index.TARGET, f"{kind}/{job_filter.target}") for kind in Kind]
 
-    async def _smallest(self, keys: Sequence[str], parts: Sequence[str]) -> str:
+    async def _smallest_index(self, keys: Sequence[str], parts: Sequence[str]) -> str:
         """The smallest index; one of `parts`, which are one only together, if it has them all."""
         sizes = await self._client.many([("ZCARD", key) for key in (*keys, *parts)])
         ranked = list(zip(sizes, (*keys, *parts), strict=True))
@@ -197,17 +197,17 @@ class Queries:
             whole += full or partial[:1]
         return min(whole)[1]
 
-    async def _walk(
+    async def _scan(
         self,
         index: str,
-        wanted: Filter,
+        job_filter: Filter,
         limit: int,
         position: _Position | None,
     ) -> Page:
         found: list[Job] = []
         looked = 0
-        span = self._span(index, wanted)
-        while looked < SCAN_MOST:
+        span = self._score_range(index, job_filter)
+        while looked < MAX_SCANNED_RECORDS:
             members = await self._after(index, position, CHUNK, span)
             if not members:
                 return Page(tuple(found), None)
@@ -215,19 +215,19 @@ class Queries:
             stored = await self._jobs.load_many([member for member, _ in members])
             for (member, score), row in zip(members, stored, strict=True):
                 position = _Position(index, score, member)
-                if row is not None and wanted.admits(row.job):
+                if row is not None and job_filter.matches(row.job):
                     found.append(row.job)
                     if len(found) == limit:
                         more = await self._after(index, position, 1, span)
                         return Page(tuple(found), position.encode() if more else None)
         return Page(tuple(found), position.encode() if position else None)
 
-    def _span(self, index: str, wanted: Filter) -> tuple[str, str]:
+    def _score_range(self, index: str, job_filter: Filter) -> tuple[str, str]:
         """Scores that can be wanted, from the top: times of creation, but in those of states."""
         if index.startswith(f"{self._keys.index(Index.STATE)}:"):
             return "+inf", "-inf"
-        top = "+inf" if wanted.until is None else f"({wanted.until!r}"
-        return top, "-inf" if wanted.since is None else repr(wanted.since)
+        top = "+inf" if job_filter.until is None else f"({job_filter.until!r}"
+        return top, "-inf" if job_filter.since is None else repr(job_filter.since)
 
     async def _after(
         self,
@@ -254,18 +254,18 @@ class Queries:
                 return behind
             offset += count
 
-    async def groups(self, state: State) -> list[Group]:
+    async def groups(self, state: State) -> list[JobGroup]:
         """Groups of parked jobs or dead letters, the largest first."""
         names = texts(await self._client.call("ZRANGE", self._keys.groups, 0, -1))
         mine = [name for name in names if name.startswith(f"{state}|")]
         keys = [self._keys.index(Index.GROUP, name) for name in mine]
         sizes = await self._client.many([("ZCARD", key) for key in keys])
         firsts = await self._client.many(
-            [("ZRANGE", key, 0, SAMPLES - 1, "WITHSCORES") for key in keys]
+            [("ZRANGE", key, 0, MAX_SAMPLE_TRIES - 1, "WITHSCORES") for key in keys]
         )
         rows = [pairs(first) for first in firsts]
         oldest = await self._jobs.load_many([row[0][0] if row else "" for row in rows])
-        found: list[Group] = []
+        found: list[JobGroup] = []
         for name, key, size, members, first in zip(mine, keys, sizes, rows, oldest, strict=True):
             if not size or not members:
                 await self._scripts.retire(self._keys.groups, name, [key])
@@ -274,7 +274,7 @@ class Queries:
             sample = sample or await self._sample([member for member, _ in members], state)
             if sample is not None:
                 code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
-                group = Group(state, code, Lane.parse(lane), size, members[0][1], sample)
+                group = JobGroup(state, code, Lane.parse(lane), size, members[0][1], sample)
                 found.append(group)
         return sorted(found, key=lambda group: (-group.count, group.since))
 
@@ -294,12 +294,14 @@ class Queries:
                 return stored.job
         return None
 
-    async def ids_beginning(self, text: str, most: int) -> list[JobId]:
+    async def ids_with_prefix(self, prefix: str, limit: int) -> list[JobId]:
         """Ids that begin with a text, of the newest jobs; older ones are found by the whole id."""
         newest = texts(
-            await self._client.call("ZREVRANGE", self._keys.index(Index.ALL), 0, IDS_LOOKED_AT - 1)
+            await self._client.call(
+                "ZREVRANGE", self._keys.index(Index.ALL), 0, MAX_SCANNED_IDS - 1
+            )
         )
-        return [JobId(name) for name in newest if name.startswith(text)][:most]
+        return [JobId(name) for name in newest if name.startswith(prefix)][:limit]
 
     async def webhook_health(self, now: float) -> WebhookHealth:
         """How deliveries are getting on."""
@@ -315,13 +317,13 @@ class Queries:
         overdue = now - oldest if oldest is not None and oldest <= now else None
         return WebhookHealth(due, overdue, nobodys)
 
-    async def held(self, hold_ids: Sequence[str]) -> list[int]:
+    async def held_counts(self, hold_ids: Sequence[str]) -> list[int]:
         """How many jobs each hold parked."""
         return await self._client.many(
             [("ZCARD", self._keys.index(Index.HELD, hold_id)) for hold_id in hold_ids],
         )
 
-    async def states(self) -> tuple[dict[State, int], dict[State, float]]:
+    async def state_counts(self) -> tuple[dict[State, int], dict[State, float]]:
         """How many jobs are in each state, and since when the oldest of each is."""
         keys = [self._keys.index(Index.STATE, state) for state in State]
         sizes = await self._client.many([("ZCARD", key) for key in keys])
@@ -357,15 +359,15 @@ class Queries:
         ]
 
 
-def _facts(wanted: Filter) -> tuple[Any, ...]:
+def _criteria(job_filter: Filter) -> tuple[Any, ...]:
     return (
-        wanted.state,
-        wanted.kind,
-        wanted.target,
-        wanted.code,
-        wanted.tag,
-        wanted.batch,
-        wanted.account,
-        wanted.since,
-        wanted.until,
+        job_filter.state,
+        job_filter.kind,
+        job_filter.target,
+        job_filter.code,
+        job_filter.tag,
+        job_filter.batch,
+        job_filter.account,
+        job_filter.since,
+        job_filter.until,
     )

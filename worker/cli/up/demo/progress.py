@@ -9,9 +9,9 @@ import click
 from rich.live import Live
 from rich.table import Table
 
-from worker.cli.output import columns, console, show, state, text, widest
-from worker.cli.up.demo.scenarios import Scene
-from worker.cli.up.demo.setup import Stage
+from worker.cli.output import console, new_table, show, state_text, text, widest
+from worker.cli.up.demo.scenarios import DemoScenario
+from worker.cli.up.demo.setup import DemoSetup
 
 Doc = dict[str, Any]
 
@@ -22,39 +22,39 @@ STATE_WIDTH: Final = 10
 class Progress(Protocol):
     """Something that shows where the jobs are."""
 
-    def saw(self, jobs: Mapping[str, Doc]) -> None:
+    def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
         """Show the jobs, by the scene's name."""
         ...
 
 
-class _Table:
-    def __init__(self, live: Live, scenes: Sequence[Scene]) -> None:
+class _LiveProgress:
+    def __init__(self, live: Live, scenarios: Sequence[DemoScenario]) -> None:
         self._live = live
-        self._scenes = scenes
+        self._scenarios = scenarios
 
-    def saw(self, jobs: Mapping[str, Doc]) -> None:
+    def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
         self._live.update(self._draw(jobs), refresh=True)
 
     def _draw(self, jobs: Mapping[str, Doc]) -> Table:
-        whole = {"JOB": widest(scene.name for scene in self._scenes), "STATE": STATE_WIDTH}
-        table = columns("JOB", "WHAT IT SHOWS", "STATE", "NOW", whole=whole)
-        for scene in self._scenes:
+        whole = {"JOB": widest(scene.name for scene in self._scenarios), "STATE": STATE_WIDTH}
+        table = new_table("JOB", "WHAT IT SHOWS", "STATE", "NOW", min_widths=whole)
+        for scene in self._scenarios:
             job = jobs.get(scene.name)
             table.add_row(
                 text(scene.name),
                 text(scene.shows, "dim"),
-                state(job["state"]) if job else text("…"),
+                state_text(job["state"]) if job else text("…"),
                 text(_detail(job) if job else ""),
             )
         return table
 
 
-class _Lines:
+class _LineProgress:
     def __init__(self) -> None:
         self._began = time.monotonic()
         self._last: dict[str, str] = {}
 
-    def saw(self, jobs: Mapping[str, Doc]) -> None:
+    def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
         since = time.monotonic() - self._began
         for name, job in jobs.items():
             now = f"{job['state']} {_detail(job)}".strip()
@@ -71,12 +71,12 @@ def _detail(job: Doc) -> str:
 
 
 @contextmanager
-def progress(stage: Stage, scenes: Sequence[Scene]) -> Generator[Progress]:
+def progress(setup: DemoSetup, scenarios: Sequence[DemoScenario]) -> Generator[Progress]:
     """Yield what fits the place that output goes to."""
-    show(text(f"\nDemo batch {stage.batch}: {len(scenes)} jobs", "bold"))
+    show(text(f"\nDemo batch {setup.batch}: {len(scenarios)} jobs", "bold"))
     screen = console()
     if not screen.is_terminal:
-        yield _Lines()
+        yield _LineProgress()
         return
     with Live(console=screen, auto_refresh=False) as live:
-        yield _Table(live, scenes)
+        yield _LiveProgress(live, scenarios)

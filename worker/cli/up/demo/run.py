@@ -4,73 +4,77 @@ import asyncio
 from collections.abc import Mapping
 from typing import Any, Final
 
-from worker.cli.api_client import Api, connected
-from worker.cli.exit_codes import Failure
+from worker.cli.api_client import ApiClient, open_client
+from worker.cli.exit_codes import CommandFailure
 from worker.cli.up.demo.progress import Progress, progress
-from worker.cli.up.demo.report import show_outcome, show_remedies
-from worker.cli.up.demo.scenarios import SCENES, Scene
-from worker.cli.up.demo.setup import Stage
+from worker.cli.up.demo.report import show_remedies, show_results
+from worker.cli.up.demo.scenarios import SCENARIOS, DemoScenario
+from worker.cli.up.demo.setup import DemoSetup
 
 Doc = dict[str, Any]
 
-END_WITHIN_S: Final = 60.0
-LOOK_EVERY_S: Final = 0.25
-REFUSED_FROM: Final = 400
+DEMO_TIMEOUT_S: Final = 60.0
+POLL_INTERVAL_S: Final = 0.25
+MIN_ERROR_STATUS: Final = 400
 
 
-async def play(stage: Stage) -> bool:
+async def run_demo(setup: DemoSetup) -> bool:
     """Play every scene; True when each job ended where it must."""
-    await stage.arrange()
-    async with connected(stage.url, stage.token) as api:
-        await _send(api, stage)
-        with progress(stage, SCENES) as shown:
-            jobs = await _watch(api, stage, shown)
-        await show_remedies(stage, SCENES, jobs)
-    return show_outcome(SCENES, jobs)
+    await setup.prepare_sandbox()
+    async with open_client(setup.url, setup.token) as api:
+        await _send(api, setup)
+        with progress(setup, SCENARIOS) as shown:
+            jobs = await _poll_until_ended(api, setup, shown)
+        await show_remedies(setup, SCENARIOS, jobs)
+    return show_results(SCENARIOS, jobs)
 
 
-async def _send(api: Api, stage: Stage) -> None:
-    orders = [stage.order(scene) for scene in SCENES]
-    answer = await api.send("jobs", "bulk", body={"jobs": orders})
-    for scene, result in zip(SCENES, answer.doc["results"], strict=True):
-        if int(result["status"]) >= REFUSED_FROM:
+async def _send(api: ApiClient, setup: DemoSetup) -> None:
+    orders = [setup.job_request(scene) for scene in SCENARIOS]
+    answer = await api.post_idempotent("jobs", "bulk", body={"jobs": orders})
+    for scene, result in zip(SCENARIOS, answer.doc["results"], strict=True):
+        if int(result["status"]) >= MIN_ERROR_STATUS:
             error: Doc = result.get("error") or {}
-            raise Failure(f"the demo's job {scene.name} was refused: {error.get('detail')}")
+            raise CommandFailure(f"the demo's job {scene.name} was refused: {error.get('detail')}")
 
 
-async def _watch(api: Api, stage: Stage, shown: Progress) -> dict[str, Doc]:
+async def _poll_until_ended(
+    api: ApiClient, setup: DemoSetup, progress_view: Progress
+) -> dict[str, Doc]:
     """Look until every job has ended, or time is up; returns the jobs by the scene's name."""
     clock = asyncio.get_running_loop().time
-    deadline = clock() + END_WITHIN_S
+    deadline = clock() + DEMO_TIMEOUT_S
     jobs: dict[str, Doc] = {}
     cancelled: set[str] = set()
     while True:
-        jobs = await _look(api, stage)
-        shown.saw(jobs)
+        jobs = await _poll_jobs(api, setup)
+        progress_view.show_jobs(jobs)
         if _have_ended(jobs) or clock() >= deadline:
             return jobs
-        await _cancel(api, stage, jobs, cancelled)
-        await asyncio.sleep(LOOK_EVERY_S)
+        await _cancel_running(api, setup, jobs, cancelled)
+        await asyncio.sleep(POLL_INTERVAL_S)
 
 
-async def _look(api: Api, stage: Stage) -> dict[str, Doc]:
-    answer = await api.get("jobs", query={"batch": stage.batch, "limit": 500})
+async def _poll_jobs(api: ApiClient, setup: DemoSetup) -> dict[str, Doc]:
+    answer = await api.get("jobs", query={"batch": setup.batch, "limit": 500})
     by_id = {str(job["id"]): job for job in answer.doc["items"]}
-    names = {scene.name: stage.job_id(scene) for scene in SCENES}
+    names = {scene.name: setup.job_id(scene) for scene in SCENARIOS}
     return {name: by_id[job_id] for name, job_id in names.items() if job_id in by_id}
 
 
 def _have_ended(jobs: Mapping[str, Doc]) -> bool:
-    return all(scene.name in jobs and scene.end.fits(jobs[scene.name]) for scene in SCENES)
+    return all(scene.name in jobs and scene.end.matches(jobs[scene.name]) for scene in SCENARIOS)
 
 
-async def _cancel(api: Api, stage: Stage, jobs: Mapping[str, Doc], cancelled: set[str]) -> None:
-    for scene in SCENES:
-        if scene.cancels and scene.name not in cancelled and _runs(scene, jobs):
+async def _cancel_running(
+    api: ApiClient, setup: DemoSetup, jobs: Mapping[str, Doc], cancelled: set[str]
+) -> None:
+    for scene in SCENARIOS:
+        if scene.is_cancelled and scene.name not in cancelled and _is_running(scene, jobs):
             body = {"note": "the demo shows it"}
-            await api.post("jobs", stage.job_id(scene), "cancel", body=body)
+            await api.post("jobs", setup.job_id(scene), "cancel", body=body)
             cancelled.add(scene.name)
 
 
-def _runs(scene: Scene, jobs: Mapping[str, Doc]) -> bool:
-    return scene.name in jobs and jobs[scene.name]["state"] == "running"
+def _is_running(scenario: DemoScenario, jobs: Mapping[str, Doc]) -> bool:
+    return scenario.name in jobs and jobs[scenario.name]["state"] == "running"

@@ -3,14 +3,14 @@
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from worker.cli.output import count
+from worker.cli.output import pluralize
 from worker.cli.up.plan import STUDIO_KEY
 
 Doc = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
-class End:
+class DemoEnd:
     """Where a job ends: what is None or 0 may be anything."""
 
     state: str
@@ -19,12 +19,12 @@ class End:
     attempts: int = 0
 
     def __str__(self) -> str:
-        attempts = count(self.attempts, "attempt") if self.attempts else None
+        attempts = pluralize(self.attempts, "attempt") if self.attempts else None
         extra = [attempts, self.code, self.mode]
         told = ", ".join(part for part in extra if part)
         return f"{self.state} ({told})" if told else self.state
 
-    def fits(self, job: Doc) -> bool:
+    def matches(self, job: Doc) -> bool:
         """Whether a job has got there."""
         got = end_of(job)
         return (
@@ -35,10 +35,10 @@ class End:
         )
 
 
-def end_of(job: Doc) -> End:
+def end_of(job: Doc) -> DemoEnd:
     """Where a job is."""
     reason: Doc = job.get("reason") or {}
-    return End(str(job["state"]), reason.get("code"), job.get("mode"), len(job["attempts"]))
+    return DemoEnd(str(job["state"]), reason.get("code"), job.get("mode"), len(job["attempts"]))
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,67 +51,67 @@ class Remedy:
 
 
 @dataclass(frozen=True, slots=True)
-class Scene:
+class DemoScenario:
     """One job of the demo. `knobs` are told to the sandbox through `inputs.sandbox`."""
 
     name: str
     shows: str
     kind: str
     target: str
-    end: End
-    knobs: Doc = field(default_factory=dict[str, Any])
-    order: Doc = field(default_factory=dict[str, Any])
-    on_studio: bool = False
+    end: DemoEnd
+    sandbox_options: Doc = field(default_factory=dict[str, Any])
+    request_fields: Doc = field(default_factory=dict[str, Any])
+    uses_studio_account: bool = False
     """On the account that has no credits."""
-    cancels: bool = False
+    is_cancelled: bool = False
     """Cancelled by us as soon as it runs."""
     remedy: Remedy | None = None
 
 
-def _model(name: str, shows: str, target: str, end: End, **rest: Any) -> Scene:
-    return Scene(name, shows, "model", target, end, **rest)
+def _model(name: str, shows: str, target: str, end: DemoEnd, **rest: Any) -> DemoScenario:
+    return DemoScenario(name, shows, "model", target, end, **rest)
 
 
-_DONE: Final = End("succeeded")
-_TWICE: Final = End("succeeded", attempts=2)
+_DONE: Final = DemoEnd("succeeded")
+_DONE_AT_SECOND_ATTEMPT: Final = DemoEnd("succeeded", attempts=2)
 
-SCENES: Final = (
-    _model("async-model", "an async run", "gpt-image-2", _DONE, knobs={"duration_s": 3}),
-    Scene(
+SCENARIOS: Final = (
+    _model("async-model", "an async run", "gpt-image-2", _DONE, sandbox_options={"duration_s": 3}),
+    DemoScenario(
         "async-workflow",
         "a workflow of three models",
         "workflow",
         "my-pipeline",
         _DONE,
-        knobs={"duration_s": 5},
+        sandbox_options={"duration_s": 5},
     ),
     _model(
         "sync-fallback",
         "no async mode: run sync, at once",
         "nano-banana-2",
-        End("succeeded", mode="sync"),
-        knobs={"duration_s": 2},
+        DemoEnd("succeeded", mode="sync"),
+        sandbox_options={"duration_s": 2},
     ),
     _model(
         "failed-once",
         "EXECUTION_FAILED, then retried",
         "suno",
-        _TWICE,
-        knobs={"fault": "EXECUTION_FAILED", "times": 1, "duration_s": 1.0},
+        _DONE_AT_SECOND_ATTEMPT,
+        sandbox_options={"fault": "EXECUTION_FAILED", "times": 1, "duration_s": 1.0},
     ),
     _model(
         "submit-failed",
         "PROVIDER_SUBMIT_FAILED twice, then retried",
         "suno",
-        End("succeeded", attempts=3),
-        knobs={"fault": "PROVIDER_SUBMIT_FAILED", "times": 2, "duration_s": 1.0},
+        DemoEnd("succeeded", attempts=3),
+        sandbox_options={"fault": "PROVIDER_SUBMIT_FAILED", "times": 2, "duration_s": 1.0},
     ),
     _model(
         "incomplete",
         "a run ends without its output, then retried",
         "gpt-image-2",
-        _TWICE,
-        knobs={
+        _DONE_AT_SECOND_ATTEMPT,
+        sandbox_options={
             "fault": "fails",
             "code": "PROVIDER_RESPONSE_INCOMPLETE",
             "times": 1,
@@ -122,72 +122,77 @@ SCENES: Final = (
         "rate-limited",
         "429: waits as told, no attempt spent",
         "seedance-2-0",
-        End("succeeded", attempts=1),
-        knobs={"fault": "RATE_LIMIT_EXCEEDED", "times": 1, "retry_after": 1, "duration_s": 1.0},
+        DemoEnd("succeeded", attempts=1),
+        sandbox_options={
+            "fault": "RATE_LIMIT_EXCEEDED",
+            "times": 1,
+            "retry_after": 1,
+            "duration_s": 1.0,
+        },
     ),
     _model(
         "scheduled",
         "not before 2 s from now",
         "gpt-image-2",
         _DONE,
-        knobs={"duration_s": 0.5},
-        order={"delay_s": 2},
+        sandbox_options={"duration_s": 0.5},
+        request_fields={"delay_s": 2},
     ),
     _model(
         "cancelled",
         "cancelled at the provider while it runs",
         "seedance-2-0",
-        End("cancelled"),
-        knobs={"duration_s": 300, "cancel_s": 0.5},
-        cancels=True,
+        DemoEnd("cancelled"),
+        sandbox_options={"duration_s": 300, "cancel_s": 0.5},
+        is_cancelled=True,
     ),
     _model(
         "no-credits",
         "402: the account is out of credits",
         "gpt-image-2",
-        End("parked", "INSUFFICIENT_CREDITS"),
-        knobs={"duration_s": 2},
-        on_studio=True,
+        DemoEnd("parked", "INSUFFICIENT_CREDITS"),
+        sandbox_options={"duration_s": 2},
+        uses_studio_account=True,
         remedy=Remedy("topup", {"key": STUDIO_KEY, "credits": 1000}),
     ),
     _model(
         "behind-the-hold",
         "waits behind that hold: nothing is sent",
         "suno",
-        End("queued"),
-        knobs={"duration_s": 1.0},
-        order={"delay_s": 3},
-        on_studio=True,
+        DemoEnd("queued"),
+        sandbox_options={"duration_s": 1.0},
+        request_fields={"delay_s": 3},
+        uses_studio_account=True,
     ),
     _model(
         "no-grant",
         "402: this model's trial runs are used up",
         "hailuo-trial",
-        End("parked", "grant_exhausted"),
-        knobs={"duration_s": 2},
+        DemoEnd("parked", "grant_exhausted"),
+        sandbox_options={"duration_s": 2},
         remedy=Remedy("grants", {"model": "hailuo-trial", "runs": 3}),
     ),
     _model(
         "small-tier",
         "403: the model needs a higher tier",
         "veo-4-ultra",
-        End("parked", "MODEL_TIER_REQUIRED"),
-        knobs={"duration_s": 2},
+        DemoEnd("parked", "MODEL_TIER_REQUIRED"),
+        sandbox_options={"duration_s": 2},
         remedy=Remedy("tier", {"tier": "enterprise"}),
     ),
     _model(
         "uncertain",
         "the answer is lost: never sent again blindly",
         "gpt-image-2",
-        End("parked", "uncertain"),
-        knobs={"fault": "drop_after", "times": 1, "duration_s": 1.0},
+        DemoEnd("parked", "uncertain"),
+        sandbox_options={"fault": "drop_after", "times": 1, "duration_s": 1.0},
     ),
-    Scene(
+    DemoScenario(
         "bad-inputs",
         "INVALID_INPUTS: no retry mends it",
         "workflow",
         "product-shots",
-        End("dead", "INVALID_INPUTS"),
+        DemoEnd("dead", "INVALID_INPUTS"),
         remedy=Remedy(
             inputs={
                 "product_image": "https://example.com/shoe.png",
@@ -199,9 +204,9 @@ SCENES: Final = (
         "spent",
         "fails at every attempt it has",
         "suno",
-        End("dead", "EXECUTION_FAILED", attempts=2),
-        knobs={"fault": "EXECUTION_FAILED"},
-        order={"max_attempts": 2},
+        DemoEnd("dead", "EXECUTION_FAILED", attempts=2),
+        sandbox_options={"fault": "EXECUTION_FAILED"},
+        request_fields={"max_attempts": 2},
     ),
 )
 """Every road of the lifecycle, and every kind of refusal."""

@@ -7,44 +7,47 @@ from typing import Any, Final
 
 import aiohttp
 
-from worker.cli.exit_codes import Failure
-from worker.cli.up.demo.scenarios import Scene
-from worker.cli.up.plan import STUDIO_KEY, Cast
+from worker.cli.exit_codes import CommandFailure
+from worker.cli.up.demo.scenarios import DemoScenario
+from worker.cli.up.plan import STUDIO_KEY, DemoAccounts
 
 Doc = dict[str, Any]
 
-ADMIN_WITHIN_S: Final = 10
+ADMIN_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Stage:
+class DemoSetup:
     """Where one demo plays. Every start has names of its own."""
 
     url: str
     token: str | None
     sandbox_url: str
-    cast: Cast
+    accounts: DemoAccounts
     batch: str = field(default_factory=lambda: f"demo-{secrets.token_hex(3)}")
 
-    def job_id(self, scene: Scene) -> str:
+    def job_id(self, scenario: DemoScenario) -> str:
         """The id of a scene's job, also its label in the sandbox's ledger."""
-        return f"{self.batch}-{scene.name}"
+        return f"{self.batch}-{scenario.name}"
 
-    def order(self, scene: Scene) -> Doc:
+    def job_request(self, scenario: DemoScenario) -> Doc:
         """A scene as an order."""
-        name = self.job_id(scene)
+        name = self.job_id(scenario)
         return {
             "id": name,
-            "kind": scene.kind,
-            "target": scene.target,
-            "account": self.cast.studio if scene.on_studio else self.cast.demo,
+            "kind": scenario.kind,
+            "target": scenario.target,
+            "account": self.accounts.studio if scenario.uses_studio_account else self.accounts.demo,
             "batch": self.batch,
             "tags": ["demo"],
-            "inputs": {"prompt": scene.shows, "sandbox": {"label": name, **scene.knobs}},
-            **scene.order,
+            "inputs": {
+                "prompt": scenario.shows,
+                "sandbox": {"label": name, **scenario.sandbox_options},
+            },
+            **scenario.request_fields,
         }
 
-    async def arrange(self) -> None:
+    async def prepare_sandbox(self) -> None:
         """Take the credits from one account and the trial runs from the other."""
         await self._admin("topup", {"key": STUDIO_KEY, "balance": 0})
         await self._admin("grants", {"model": "hailuo-trial", "runs": 0})
@@ -59,7 +62,7 @@ class Stage:
         return f"curl -s {self.sandbox_url}/_sandbox/{path} -d '{json.dumps(body)}'"
 
     async def _admin(self, path: str, body: Doc | None, query: Doc | None = None) -> Doc:
-        timeout = aiohttp.ClientTimeout(total=ADMIN_WITHIN_S)
+        timeout = aiohttp.ClientTimeout(total=ADMIN_TIMEOUT_S)
         method = "GET" if body is None else "POST"
         url = f"{self.sandbox_url}/_sandbox/{path}"
         try:
@@ -70,4 +73,6 @@ class Stage:
                 doc: Doc = await answer.json()
                 return doc
         except (aiohttp.ClientError, TimeoutError) as error:
-            raise Failure(f"the sandbox did not answer {path} ({type(error).__name__})") from None
+            raise CommandFailure(
+                f"the sandbox did not answer {path} ({type(error).__name__})"
+            ) from None

@@ -1,0 +1,130 @@
+"""Takes jobs down the road without a worker: the core's moves, committed through the store."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import msgspec
+
+from jobs import transitions
+from jobs.holds import Hold
+from jobs.job import Job, Reason
+from jobs.lanes import JobId
+from jobs.outcomes import Accepted, Finished, ProviderError
+from jobs.requests import JobRequest, new_job
+from jobs.states import Kind
+from worker.clock import SystemClock
+from worker.store import Store
+from worker.store.commit import SideWrites, VersionedJob
+
+NO_CREDITS = ProviderError("INSUFFICIENT_CREDITS", "balance too low", http_status=402)
+INVALID_INPUTS = ProviderError("INVALID_INPUTS", "prompt is missing", http_status=400)
+
+
+@dataclass(frozen=True, slots=True)
+class JobFactory:
+    """Jobs in the states a test needs."""
+
+    store: Store
+    clock: SystemClock
+
+    async def queued(self, job_id: str = "job", **facts: object) -> Job:
+        order = JobRequest(kind=Kind.MODEL, target="gpt-image-2", inputs=b'{"prompt":"a cat"}')
+        now = self.clock.now()
+        made = new_job(order, JobId(job_id), now, max_attempts=5, deadline_s=60.0)
+        job = msgspec.structs.replace(made, **facts)
+        stored = await self.store.jobs.create(job, order.inputs)
+        assert stored is not None
+        return stored.job
+
+    async def submitting(self, job_id: str = "job", **facts: object) -> Job:
+        await self.queued(job_id, **facts)
+        now = self.clock.now()
+        await self.transition(
+            job_id,
+            lambda job: transitions.admit(
+                job, now, submit_token="h", lease_until=now + 10, opening_hold_ids=()
+            ),
+        )
+        return await self.transition(
+            job_id, lambda job: transitions.send(job, now, owner="w", lease_until=now + 10)
+        )
+
+    async def running(self, job_id: str = "job") -> Job:
+        await self.submitting(job_id)
+        now, answer = self.clock.now(), Accepted("exec-1", "req-1")
+        return await self.transition(
+            job_id, lambda job: transitions.accept(job, now, answer, next_poll_at=now + 60)
+        )
+
+    async def succeeded(self, job_id: str = "job", result: bytes = b'{"url": "https://x"}') -> Job:
+        await self.running(job_id)
+        return await self.succeed(job_id, result)
+
+    async def succeed(self, job_id: str, result: bytes = b"{}") -> Job:
+        """Let a running job end."""
+        done = Finished(result, cost=0.5)
+        now = self.clock.now()
+        extra = SideWrites(result=result)
+        return await self.transition(
+            job_id, lambda job: transitions.succeed(job, now, done, polls=2), extra
+        )
+
+    async def retrying(self, job_id: str = "job") -> Job:
+        await self.running(job_id)
+        now, fault = self.clock.now(), ProviderError("EXECUTION_FAILED", "no luck", http_status=500)
+        return await self.transition(
+            job_id, lambda job: transitions.retry(job, now, fault, due_at=now + 60)
+        )
+
+    async def dead(self, job_id: str = "job", **facts: object) -> Job:
+        await self.submitting(job_id, **facts)
+        now = self.clock.now()
+        reason = Reason(
+            code=INVALID_INPUTS.display_code,
+            http_status=400,
+            message=INVALID_INPUTS.message,
+            action="Fix, requeue",
+        )
+        return await self.transition(
+            job_id, lambda job: transitions.dead_letter(job, now, INVALID_INPUTS, reason)
+        )
+
+    async def held(self, job_id: str = "job", hold: Hold | None = None, **facts: object) -> Job:
+        """Parked by a 402."""
+        await self.submitting(job_id, **facts)
+        now = self.clock.now()
+        reason = Reason(
+            code=NO_CREDITS.display_code,
+            http_status=402,
+            message=NO_CREDITS.message,
+            action="Top up, then release",
+            action_url="https://knouds.ai/settings/billing",
+            hold_id=hold.id if hold else None,
+        )
+        return await self.transition(
+            job_id, lambda job: transitions.park_refused(job, now, NO_CREDITS, reason)
+        )
+
+    async def uncertain(self, job_id: str = "job") -> Job:
+        await self.submitting(job_id)
+        now = self.clock.now()
+        return await self.transition(
+            job_id, lambda job: transitions.park_uncertain(job, now, why="timeout")
+        )
+
+    async def stuck(self, job_id: str = "job") -> Job:
+        await self.running(job_id)
+        now = self.clock.now()
+        return await self.transition(
+            job_id, lambda job: transitions.park_stuck(job, now, next_poll_at=now + 60)
+        )
+
+    async def transition(
+        self, job_id: str, change: Callable[[Job], Job], extra: SideWrites | None = None
+    ) -> Job:
+        """Commit one move."""
+        stored = await self.store.jobs.load(job_id)
+        assert stored is not None
+        written = await self.store.jobs.commit(stored, change(stored.job), extra or SideWrites())
+        assert isinstance(written, VersionedJob)
+        return written.job

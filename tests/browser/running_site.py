@@ -1,0 +1,124 @@
+"""The whole program, started by `up`, as the browser tests and the screenshots use it."""
+
+import json
+import os
+import shutil
+import urllib.error
+import urllib.request
+import uuid
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from tests.cli.command_runner import Program, wait_until
+from worker.cli.up.plan import DEMO_COUNT_FILE, STUDIO_KEY
+
+Doc = dict[str, Any]
+
+SECRETS = {
+    "ann": ("operate", "secret-of-ann-1234567"),
+    "ben": ("read", "secret-of-ben-1234567"),
+    "cat": ("watch", "secret-of-cat-1234567"),
+}
+"""Person → role and secret."""
+
+NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
+
+
+def find_chromium() -> str | None:
+    """The browser of this machine; CHROMIUM names another."""
+    found = (shutil.which(name) for name in NAMES)
+    return os.environ.get("CHROMIUM") or next((path for path in found if path), None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunningSite:
+    """Where everything is, and what a test does beside the browser."""
+
+    url: str
+    sandbox_url: str
+    program: Program
+
+    def api(self, method: str, path: str, body: object = None) -> Any:
+        """Call the API as somebody who may operate."""
+        headers = {"Authorization": f"Bearer {SECRETS['ann'][1]}"}
+        return _call(method, self.url + path, body, headers)
+
+    def sandbox_admin(self, path: str, **body: object) -> Any:
+        """Arrange something at the provider."""
+        return _call("POST", f"{self.sandbox_url}/_sandbox/{path}", body, {})
+
+    def top_up(self, credits_left: int) -> None:
+        """Set the balance of the account `studio`."""
+        self.sandbox_admin("topup", key=STUDIO_KEY, balance=credits_left)
+
+    def enqueue(self, target: str = "gpt-image-2", *, kind: str = "model", **request: Any) -> str:
+        """Enqueue a job; `knobs` tell the sandbox how its run behaves."""
+        knobs = {"label": uuid.uuid4().hex, "duration_s": 0.3, **request.pop("knobs", {})}
+        inputs = {"prompt": "a cat", "sandbox": knobs, **request.pop("inputs", {})}
+        body = {"kind": kind, "target": target, "account": "demo", "inputs": inputs, **request}
+        return str(self.api("POST", "/v1/jobs", body)["id"])
+
+    def job(self, job_id: str) -> Doc:
+        found: Doc = self.api("GET", f"/v1/jobs/{job_id}")
+        return found
+
+    def until(self, job_id: str, state: str, within_s: float = 20.0) -> Doc:
+        """Wait until a job is in a state."""
+
+        def job_in_state() -> Doc | None:
+            job = self.job(job_id)
+            return job if job["state"] == state else None
+
+        return wait_until(
+            job_in_state, within_s, lambda: f"{job_id} never was {state}: {self.job(job_id)}"
+        )
+
+    def until_webhook_reported(self, job_id: str, within_s: float = 20.0) -> None:
+        """Wait until webhooks told of a run that an uncertain job could be."""
+
+        def has_candidates() -> bool:
+            evidence: Doc = self.api("GET", f"/v1/jobs/{job_id}/why")["evidence"]
+            return bool(evidence["executions"])
+
+        wait_until(has_candidates, within_s, lambda: f"nothing was told of {job_id}")
+
+
+def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    sent = {"Content-Type": "application/json", **headers}
+    request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310 - our own
+    try:
+        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - same
+            return json.loads(answer.read() or b"null")
+    except urllib.error.HTTPError as error:
+        with error:
+            raise AssertionError(f"{method} {url}: {error.status} {error.read()!r}") from None
+
+
+@contextmanager
+def running(
+    folder: Path, *, accounts: int = 3, tokens: bool = True, demo: bool = False
+) -> Generator[RunningSite]:
+    """Start everything in a folder of its own, and stop it."""
+    state_dir = folder / "state"
+    state_dir.mkdir(parents=True)
+    (state_dir / DEMO_COUNT_FILE).write_text(str(accounts), encoding="ascii")
+    people = ",".join(f"{name}:{role}:{secret}" for name, (role, secret) in SECRETS.items())
+    program = Program(
+        *(["up", "--demo"] if demo else ["up"]),
+        cwd=folder,
+        KNOUDS_HTTP_PORT="0",
+        KNOUDS_STATE_DIR=str(state_dir),
+        KNOUDS_RETRY_BASE_S="0.05",
+        KNOUDS_POLL_MIN_S="0.1",
+        KNOUDS_API_TOKENS=people if tokens else "",
+    )
+    try:
+        url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
+        sandbox = program.until(r"sandbox\s+(http://\S+?)/ in place of Knouds")[1]
+        yield RunningSite(url, sandbox, program)
+    finally:
+        assert program.end() == 0, program.output

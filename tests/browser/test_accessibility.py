@@ -1,0 +1,83 @@
+"""axe-core finds no serious fault, in either scheme and at a phone's width; nothing runs over."""
+
+from importlib import resources
+from typing import Any, Literal
+
+import pytest
+from playwright.sync_api import Page, ViewportSize
+
+from tests.browser.conftest import OpenPage
+from tests.browser.running_site import RunningSite
+
+LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit", "/jobs?code=nothing")
+AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+SERIOUS_IMPACTS = ("serious", "critical")
+PHONE: ViewportSize = {"width": 390, "height": 800}
+DESKTOP: ViewportSize = {"width": 1200, "height": 800}
+
+
+@pytest.fixture(scope="module")
+def jobs(site: RunningSite) -> dict[str, str]:
+    """A job of each kind of page."""
+    site.top_up(0)
+    found = {
+        "parked": site.enqueue(account="studio", batch="axe"),
+        "dead": site.enqueue("product-shots", kind="workflow", batch="axe"),
+        "succeeded": site.enqueue("my-pipeline", kind="workflow", batch="axe"),
+    }
+    for state, job in found.items():
+        site.until(job, state)
+    doubtful = site.enqueue("suno", knobs={"fault": "drop_after", "times": 1}, batch="axe")
+    site.until(doubtful, "parked")
+    return {**found, "uncertain": doubtful}
+
+
+def faults(page: Page) -> list[str]:
+    """What axe finds, and where."""
+    page.evaluate(AXE)
+    results: dict[str, Any] = page.evaluate("axe.run()")
+    return [
+        f"{one['id']} ({one['impact']}): {one['help']} at {node['html'][:160]}"
+        for one in results["violations"]
+        if one["impact"] in SERIOUS_IMPACTS
+        for node in one["nodes"]
+    ]
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desk", "phone"])
+def test_no_page_has_a_serious_fault(
+    open_page: OpenPage,
+    jobs: dict[str, str],
+    scheme: Literal["light", "dark"],
+    size: ViewportSize,
+) -> None:
+    page = open_page("/", color_scheme=scheme, viewport=size)
+    paths = [*LISTS, *(f"/jobs/{job}" for job in jobs.values())]
+    paths += [f"/jobs/{jobs['dead']}/requeue", f"/jobs/{jobs['dead']}/again", "/jobs/none"]
+    found: dict[str, list[str]] = {}
+    for path in paths:
+        page.goto(path)
+        if seen := faults(page):
+            found[path] = seen
+        too_wide = page.evaluate("document.scrollingElement.scrollWidth > innerWidth")
+        if too_wide:
+            found.setdefault(path, []).append("it is wider than the window")
+    page.keyboard.press("?")
+    if seen := faults(page):
+        found["keys"] = seen
+    assert not found
+
+
+def test_the_login_and_a_trial_have_no_serious_fault(
+    open_page: OpenPage, jobs: dict[str, str]
+) -> None:
+    del jobs
+    page = open_page("/dead")
+    page.get_by_label("that match").check()
+    page.locator("fieldset.bulk").get_by_role("button", name="Requeue").click()
+    page.locator("#told").wait_for()
+    assert not faults(page)
+    page.context.clear_cookies()
+    page.goto("/")
+    assert not faults(page)

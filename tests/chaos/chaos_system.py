@@ -1,0 +1,303 @@
+"""The arena: a mortal Redis, a sandbox, workers, a seeded load, and the ledger as the judge."""
+
+import asyncio
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+from arq import ArqRedis
+from pydantic import SecretStr
+
+from config.settings import Settings
+from jobs.job import Job
+from jobs.lanes import JobId
+from jobs.requests import JobRequest
+from jobs.states import SETTLED_OR_PARKED, Kind, State
+from jobs.transitions import UNCERTAIN
+from tests.chaos.index_snapshot import take_snapshot
+from tests.chaos.killable_redis import KillableRedis
+from tests.chaos.scale import FORM, SETTLED_WITHIN_S
+from tests.chaos.worker_processes import WorkerProcesses
+from tests.engine.live_system import OPERATOR, LiveSystem, live_system, wait_until
+from worker.clock import SystemClock
+from worker.doctor.integrity_check import IntegrityCheck
+from worker.redis.connect import connect
+from worker.sandbox import SandboxConfig, running
+
+ASYNC = (
+    (Kind.MODEL, "gpt-image-2"),
+    (Kind.MODEL, "suno"),
+    (Kind.WORKFLOW, "my-pipeline"),
+)
+SYNC_ONLY = (
+    (Kind.MODEL, "nano-banana-2"),
+    (Kind.MODEL, "seedream-v5"),
+    (Kind.WORKFLOW, "caption-images"),
+)
+SYNC_SHARE = 0.25
+SLOW_SHARE = 0.5
+NAMESPACE = "chaos"
+
+
+@dataclass(slots=True)
+class ChaosFindings:
+    """What came of it: counts for the table, and what the claims are about."""
+
+    jobs: int
+    states: dict[str, int]
+    uncertain: list[Job]
+    started: dict[str, int]
+    """Job → runs the provider started for it."""
+    started_twice: dict[str, int]
+    lost: list[str]
+    wrong_indexes: list[str]
+    errors: list[str]
+    returned_to_queue: int
+    """Jobs whose worker was gone before it sent them: back in line, by the rescuer."""
+
+    uncertain_then_answered: int
+    """Jobs that were in doubt, and whose answer was heard after all."""
+
+    def never_started(self, job: Job) -> bool:
+        """Whether the provider knows nothing of it: never sent, or refused and not heard."""
+        return not self.started[job.id]
+
+
+@dataclass
+class ChaosSystem:
+    """A running system under chaos."""
+
+    system: LiveSystem
+    workers: WorkerProcesses
+    rng: random.Random
+    killable_redis: KillableRedis | None = None
+    acknowledged: list[str] = field(default_factory=list[str])
+    """Ids of the jobs that were taken."""
+    snapshot_count: int = 0
+    """How often the places were checked while everything moved."""
+    numbers: Iterator[int] = field(default_factory=itertools.count)
+    began: float = field(default_factory=time.monotonic)
+
+    @property
+    def redis(self) -> KillableRedis:
+        """The one server, where there is only one."""
+        assert self.killable_redis is not None
+        return self.killable_redis
+
+    def requests(
+        self, count: int, targets: Sequence[tuple[Kind, str]] = (), **sandbox_options: Any
+    ) -> list[tuple[JobId, JobRequest]]:
+        """The next orders of the load: short runs, mixed modes, slow answers to the submit."""
+        return [
+            self.request(f"j{next(self.numbers)}", targets, sandbox_options) for _ in range(count)
+        ]
+
+    def request(
+        self, job_id: str, targets: Sequence[tuple[Kind, str]], fault: dict[str, Any]
+    ) -> tuple[JobId, JobRequest]:
+        """One order; `fault` in place of a slow answer."""
+        rng = self.rng
+        mixed = SYNC_ONLY if rng.random() < SYNC_SHARE else ASYNC
+        kind, target = rng.choice(targets or mixed)
+        play: dict[str, Any] = {"label": job_id, "duration_s": round(rng.uniform(0.1, 1.0), 3)}
+        if fault:
+            play |= fault
+        elif rng.random() < SLOW_SHARE:
+            play |= {"fault": "slow", "delay_s": round(rng.uniform(0.02, 0.4), 3)}
+        inputs = msgspec.json.encode({"prompt": "a cat", "sandbox": play})
+        return JobId(job_id), JobRequest(kind=kind, target=target, inputs=inputs)
+
+    async def enqueue(self, requests: Sequence[tuple[JobId, JobRequest]]) -> None:
+        """Enqueue orders; Redis has to be there."""
+        placed = await self.system.enqueuer.enqueue_many(requests)
+        for result in placed:
+            assert not isinstance(result, Exception), result
+        self.acknowledged += [str(job_id) for job_id, _ in requests]
+
+    async def until_settled_or_parked(self, within_s: float = SETTLED_WITHIN_S) -> None:
+        """Wait until every job is settled or parked."""
+        counts: dict[State, int] = {}
+
+        async def all_settled_or_parked() -> bool:
+            nonlocal counts
+            counts = await self.system.counts()
+            return sum(counts.get(state, 0) for state in SETTLED_OR_PARKED) >= len(
+                self.acknowledged
+            )
+
+        try:
+            await wait_until(all_settled_or_parked, "everything at rest", within_s)
+        except AssertionError:
+            queues = await self.system.store.lanes.snapshot()
+            raise AssertionError(
+                f"after {within_s} s not at rest: { {str(s): n for s, n in counts.items()} },"
+                f" {queues.submitting_count} submitting"
+            ) from None
+
+    async def until_all_succeeded(self, within_s: float = SETTLED_WITHIN_S) -> float:
+        """Wait until every job has its result, without anybody's help; returns the seconds."""
+        began = time.monotonic()
+
+        async def all_have() -> bool:
+            return (await self.system.counts()).get(State.SUCCEEDED, 0) == len(self.acknowledged)
+
+        try:
+            await wait_until(all_have, "every job has succeeded", within_s)
+        except AssertionError as error:
+            raise AssertionError(f"{error}: {await self.system.counts()}") from None
+        return time.monotonic() - began
+
+    async def inspect(self) -> ChaosFindings:
+        """Hold records, places and the ledger against each other."""
+        census = await take_snapshot(self.system.store)
+        jobs = census.jobs
+        ledger = await self.system.labels()
+        uncertain = [job for job in jobs.values() if job.parked_as == UNCERTAIN]
+        started = {job_id: ledger.get(job_id, {"started": 0})["started"] for job_id in jobs}
+        events = Counter(event.note for job in jobs.values() for event in job.events)
+        return ChaosFindings(
+            jobs=len(self.acknowledged),
+            states=dict(Counter(str(job.state) for job in jobs.values())),
+            uncertain=uncertain,
+            started=started,
+            started_twice={job_id: count for job_id, count in started.items() if count > 1},
+            lost=sorted(set(self.acknowledged) - jobs.keys()),
+            wrong_indexes=[*census.wrong_indexes, *await self.doctor_findings()],
+            errors=self.workers.errors(),
+            returned_to_queue=events["admitted, but never sent"],
+            uncertain_then_answered=sum(map(_was_answered_after_uncertain, jobs.values())),
+        )
+
+    async def check_indexes(self) -> None:
+        """Every job stands in exactly the places its record names, also while all move."""
+        census = await take_snapshot(self.system.store)
+        assert census.wrong_indexes == []
+        assert await self.doctor_findings() == [], "a false alarm: the snapshot was clean"
+        self.snapshot_count += 1
+
+    async def doctor_findings(self) -> list[str]:
+        """What the doctor's own census finds wrong."""
+        census = IntegrityCheck(
+            self.system.store, SystemClock(), lease_s=self.system.settings.lease_s
+        )
+        report = await census.run()
+        return [damage.text for damage, _ in report.reported]
+
+    async def resolve(self, jobs: Sequence[Job]) -> int:
+        """Do what a person would: attach the run the provider knows, else submit once more."""
+        executions = await self._executions()
+        for job in jobs:
+            execution_id = executions.get(job.id)
+            if execution_id is None:
+                await self.system.actions.resubmit(job.id, OPERATOR)
+            else:
+                await self.system.actions.attach(job.id, OPERATOR, execution_id)
+        await self.until_settled_or_parked()
+        return len(jobs)
+
+    async def _executions(self) -> dict[str, str]:
+        url = f"{self.system.sandbox_url}/_sandbox/executions"
+        async with self.system.http.get(url) as answer:
+            items = (await answer.json())["items"]
+        return {item["label"]: item["id"] for item in items}
+
+
+def _was_answered_after_uncertain(job: Job) -> bool:
+    by_people = {"attach", "resubmit"} & {event.name for event in job.events}
+    doubted = any(event.note == UNCERTAIN for event in job.events)
+    return doubted and not by_people and job.parked_as != UNCERTAIN
+
+
+@dataclass(frozen=True, slots=True)
+class ScenarioRow:
+    """One line of the table at the end of the run."""
+
+    scenario: str
+    disturbance: str
+    seed: int
+    seconds: float
+    findings: ChaosFindings
+    resolved_count: int
+
+    def __str__(self) -> str:
+        found = self.findings
+        never = sum(map(found.never_started, found.uncertain))
+        return (
+            f"{self.scenario:<10} {FORM:<5} seed {self.seed:<6} {self.seconds:5.0f} s"
+            f" {self.disturbance:<24} {found.jobs:5} jobs"
+            f" {found.states.get('succeeded', 0):5} succeeded"
+            f" {len(found.uncertain):3} uncertain ({never} never started)"
+            f" {self.resolved_count:3} resolved {found.returned_to_queue:3} given back"
+            f" {found.uncertain_then_answered:3} answered late"
+            f" {len(found.started_twice)} started twice {len(found.lost)} lost"
+            f" {len(found.wrong_indexes)} misplaced"
+        )
+
+
+@asynccontextmanager
+async def chaos_system(
+    folder: Path, seed: int, *, workers: int = 2, **settings: Any
+) -> AsyncGenerator[ChaosSystem]:
+    """Put everything up; at the end the workers have to stop in good order."""
+    redis = KillableRedis(folder)
+    try:
+        await redis.start()
+        async with chaos_system_over(redis.url, folder, seed, workers=workers, **settings) as it:
+            it.killable_redis = redis
+            yield it
+    finally:
+        await redis.kill()
+
+
+@asynccontextmanager
+async def chaos_system_over(
+    url: str, folder: Path, seed: int, *, workers: int = 2, **settings: Any
+) -> AsyncGenerator[ChaosSystem]:
+    """The same over a Redis that somebody else puts up."""
+    client = connect(Settings(namespace=NAMESPACE, redis_url=SecretStr(url)))
+    try:
+        async with (
+            running(SandboxConfig(limit=0, credits=10**9, seed=seed)) as sandbox,
+            _with_workers(client, url, sandbox, folder, settings) as (system, fleet),
+        ):
+            await fleet.start(workers)
+            yield ChaosSystem(system, fleet, random.Random(seed))  # noqa: S311  a schedule
+            await fleet.stop()
+            assert set(fleet.exit_codes) == {0}, fleet.errors()[-3:]
+    finally:
+        await _close(client)
+
+
+async def _close(client: ArqRedis) -> None:
+    """Close a client, and the connections to a Sentinel through which it found its Redis."""
+    await client.aclose(close_connection_pool=True)
+    through = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in through.sentinels if through else ():
+        await sentinel.aclose()
+
+
+@asynccontextmanager
+async def _with_workers(
+    client: ArqRedis, url: str, sandbox: str, folder: Path, changes: dict[str, Any]
+) -> AsyncGenerator[tuple[LiveSystem, WorkerProcesses]]:
+    given: dict[str, Any] = {
+        "lease_s": 2,
+        "max_jobs": 30,
+        "log_format": "json",
+        "log_level": "warning",
+        "api_keys": dict[str, SecretStr](),
+    }
+    async with live_system(client, url, NAMESPACE, sandbox, **(given | changes)) as system:
+        fleet = WorkerProcesses(system.settings, system.store, folder)
+        try:
+            yield system, fleet
+        finally:
+            fleet.abandon()
+            await asyncio.gather(*(process.wait() for process in fleet.running))

@@ -1,0 +1,51 @@
+"""The claims that hold after every scenario, and where a doubt may come from."""
+
+import time
+from collections.abc import Callable
+
+from jobs.job import Job
+from jobs.states import State
+from tests.chaos.chaos_system import ChaosFindings, ChaosSystem, ScenarioRow
+from tests.chaos.conftest import Report
+from tests.chaos.scale import SEED
+
+
+async def check_claims(
+    chaos: ChaosSystem,
+    report: Report,
+    scenario: str,
+    disturbed: str,
+    explains: Callable[[Job], bool],
+) -> ChaosFindings:
+    """Nothing started twice, nothing lost, every place right, every doubt explained and resolved.
+
+    `explains` tells whether something that was done to the system accounts for a doubt.
+    """
+    print(f"{scenario}: CHAOS_SEED={SEED}")  # noqa: T201  shown with a failure
+    await chaos.until_settled_or_parked()
+    found = await chaos.inspect()
+    resolved = 0
+    try:
+        assert found.lost == []
+        assert found.started_twice == {}
+        assert found.wrong_indexes == []
+        assert found.states.keys() <= {State.SUCCEEDED, State.PARKED}
+        assert found.states.get(State.PARKED, 0) == len(found.uncertain)
+        unexplained = [job for job in found.uncertain if not explains(job)]
+        assert unexplained == [], f"{len(unexplained)} doubts, for example {unexplained[0]}"
+        assert found.errors == []
+        resolved = await chaos.resolve(found.uncertain)
+        after = await chaos.inspect()
+        assert after.states == {State.SUCCEEDED: found.jobs}
+        assert after.started_twice == {}
+        assert after.wrong_indexes == []
+    finally:
+        seconds = time.monotonic() - chaos.began
+        report(ScenarioRow(scenario, disturbed, SEED, seconds, found, resolved))
+    return found
+
+
+def last_worker_pid(job: Job) -> int:
+    """The process that last had a job in hand."""
+    owners = [event.by for event in job.events if event.name in ("send", "open")]
+    return int(owners[-1].split("-")[-2]) if owners else 0

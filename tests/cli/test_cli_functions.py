@@ -1,0 +1,146 @@
+"""The pure parts: what a release does, how times read, which command frees what."""
+
+from typing import Any
+
+import pytest
+
+from config.settings import Settings
+from worker.cli.next_steps import group_command, job_commands
+from worker.cli.releasing import filter_of, plan_release
+from worker.cli.text import format_age, format_duration, parse_duration, parse_moment, sanitize
+from worker.cli.up.plan import child_environ, demo_accounts, sandbox_accounts
+
+Doc = dict[str, Any]
+
+
+def hold(scope: str, code: str = "grant_exhausted") -> Doc:
+    return {"id": f"hold-{scope}", "scope": scope, "code": code}
+
+
+def group(target: str, code: str = "grant_exhausted", count: int = 2) -> Doc:
+    lane = {"account": "default", "kind": "model", "target": target}
+    return {"code": code, "count": count, **lane}
+
+
+def test_jobs_behind_a_hold_are_freed_through_it() -> None:
+    holds, groups = [hold("default/model/suno")], [group("suno"), group("kling", "manual", 3)]
+    plan = plan_release(holds, groups, {})
+    assert [(h["id"], n) for h, n in plan.holds] == [("hold-default/model/suno", 2)]
+    assert [g["code"] for g in plan.groups] == ["manual"]
+    assert plan.jobs == 5
+
+
+def test_a_filter_chooses_holds_within_it_and_none_beyond() -> None:
+    wide, near = hold("default", "INSUFFICIENT_CREDITS"), hold("default/model/suno")
+    groups = [group("suno"), group("suno", "INSUFFICIENT_CREDITS")]
+    plan = plan_release([wide, near], groups, {"target": "suno"})
+    assert [h["id"] for h, _ in plan.holds] == [near["id"]]
+    assert not plan.groups
+    (left,) = plan.left
+    assert left.endswith(
+        "knouds-worker parked release --code INSUFFICIENT_CREDITS --account default"
+    )
+
+
+def test_a_pause_is_no_part_of_a_release() -> None:
+    plan = plan_release([hold("default", "manual")], [group("suno", "manual")], {})
+    assert not plan.holds
+    assert len(plan.groups) == 1
+
+
+def test_uncertain_jobs_always_stay() -> None:
+    plan = plan_release([], [group("suno", "uncertain")], {})
+    assert plan.jobs == 0
+    assert "outcome unknown" in plan.left[0]
+
+
+def test_the_filter_of_a_group_admits_that_group_alone() -> None:
+    assert filter_of(group("suno", "stuck")) == {
+        "state": "parked",
+        "code": "stuck",
+        "account": "default",
+        "kind": "model",
+        "target": "suno",
+    }
+
+
+@pytest.mark.parametrize(
+    ("scope", "options"),
+    [
+        ("default", "--account default"),
+        ("default/model", "--account default --kind model"),
+        ("default/model/suno", "--account default --kind model --target suno"),
+    ],
+)
+def test_the_command_for_a_group_reaches_as_far_as_its_hold(scope: str, options: str) -> None:
+    told = group_command(group("suno"), "parked", hold(scope))
+    assert told == f"knouds-worker parked release --code grant_exhausted {options}"
+
+
+def test_jobs_that_wait_for_nobody_have_no_command() -> None:
+    assert job_commands({"id": "j", "state": "running", "reason": None}) == []
+
+
+def test_a_command_quotes_what_a_shell_would_read() -> None:
+    job = {"id": "j", "state": "parked", "reason": {"code": "x", "hold_id": "a; rm -rf ~"}}
+    assert job_commands(job) == ["knouds-worker holds release 'a; rm -rf ~'"]
+
+
+def test_times_read_as_ages() -> None:
+    assert [format_duration(s) for s in (0.25, 42, 300, 7_200, 200_000)] == [
+        "0.2s",
+        "42s",
+        "5m",
+        "2h",
+        "2d",
+    ]
+    assert format_age("2026-01-01T00:00:00.000Z", 1_767_225_600 + 30) == "30s ago"
+    assert format_age("2026-01-01T00:00:00Z", 1_767_225_600 - 90) == "in 90s"
+    assert [format_age(value, 0) for value in (None, "", "soon", b"x")] == [""] * 4
+
+
+def test_lengths_of_time_are_read_in_their_units() -> None:
+    texts = ("90", "90s", "15m", "2h", "7d", "1.5h")
+    assert [parse_duration(text) for text in texts] == [90, 90, 900, 7_200, 604_800, 5_400]
+    for text in ("", "h", "-5", "5w", "1e3", "٣"):
+        with pytest.raises(ValueError, match="15m"):
+            parse_duration(text)
+
+
+def test_moments_are_times_or_lengths_of_time_ago() -> None:
+    assert parse_moment("1h", 1_767_225_600) == "2025-12-31T23:00:00Z"
+    assert parse_moment("2026-01-31T18:00:00+01:00", 0) == "2026-01-31T17:00:00Z"
+
+
+@pytest.mark.parametrize("text", ["\x1b[31mred", "a\x00b", "\u202eabc", "bell\x07", "\x9b2J"])
+def test_control_characters_do_not_get_through(text: str) -> None:
+    assert not set(sanitize(text)) & set("\x1b\x00\u202e\x07\x9b")
+
+
+def child_environment(
+    settings: Settings, environ: dict[str, str], **changes: Any
+) -> dict[str, str]:
+    known: Doc = {"redis_url": None, "sandbox_url": "http://s", "demos": 1, "demo": True, "port": 1}
+    return child_environ(settings, environ, **{**known, **changes})
+
+
+def test_child_processes_get_the_addresses_of_all_services() -> None:
+    found = child_environment(
+        Settings(), {"PATH": "/bin", "knouds_http_port": "0"}, redis_url="redis://r"
+    )
+    assert found["PATH"] == "/bin"
+    assert "knouds_http_port" not in found
+    assert found["KNOUDS_HTTP_PORT"] == "1"
+    assert (found["KNOUDS_REDIS_URL"], found["KNOUDS_BASE_URL"]) == ("redis://r", "http://s")
+
+
+def test_a_demo_is_hasty_only_where_no_setting_was_given() -> None:
+    assert child_environment(Settings(), {})["KNOUDS_POLL_MIN_S"] == "0.25"
+    assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(poll_min_s=3), {})
+    assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, demo=False)
+    assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, sandbox_url=None)
+
+
+def test_every_demo_has_accounts_of_its_own_and_earlier_ones_keep_theirs() -> None:
+    assert demo_accounts(1) != demo_accounts(2)
+    assert set(sandbox_accounts(2)) == {"demo", "studio", "demo-2", "studio-2"}

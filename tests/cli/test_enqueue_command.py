@@ -1,0 +1,153 @@
+"""`enqueue` and `batch`: orders from the command line, files and standard input."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import Cli, CliWorkspace
+from worker.cli.exit_codes import ExitCode
+
+
+def test_a_request_is_on_record_with_all_that_was_asked_for(bench: CliWorkspace) -> None:
+    job_id = bench.enqueue(
+        "suno",
+        *("--id", f"{bench.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
+        *("--run-at", "2040-01-31T18:00:00Z", "--max-attempts", "3", "--on-uncertain", "retry"),
+    )
+    job = bench.get(job_id)
+    assert job_id == f"{bench.name}-1"
+    assert (job["state"], job["kind"], job["target"]) == ("scheduled", "model", "suno")
+    assert (job["priority"], job["tags"], job["batch"]) == (7, ["a", "b"], bench.name)
+    assert job["max_attempts"] == 3
+    assert job["scheduled_for"] == "2040-01-31T18:00:00.000Z"
+
+
+def test_the_same_request_under_the_same_id_is_one_job(bench: CliWorkspace) -> None:
+    words = ("enqueue", "model", "suno", "--inputs", "{}", "--id", bench.name, "--delay", "1h")
+    assert bench.cli(*words).out == f"{bench.name}: scheduled\n"
+    assert bench.cli(*words).out == f"{bench.name}: scheduled (it was enqueued before)\n"
+
+
+def test_another_request_under_the_same_id_is_refused(bench: CliWorkspace) -> None:
+    words = ("enqueue", "model", "suno", "--id", bench.name, "--delay", "1h", "--inputs")
+    assert bench.cli(*words, "{}").code == ExitCode.OK
+    done = bench.cli(*words, '{"prompt": "other"}')
+    assert done.code == ExitCode.FAILED
+    assert bench.name in done.err
+    assert done.err.startswith("knouds-worker: id: ")
+
+
+def test_wait_ends_with_the_result(bench: CliWorkspace) -> None:
+    inputs = json.dumps({"sandbox": {"duration_s": 0.2, "result": {"text": "done [bold]"}}})
+    words = ("enqueue", "model", "suno", "--account", bench.account, "--inputs", inputs, "--wait")
+    done = bench.cli(*words)
+    assert done.code == ExitCode.OK
+    assert '{"text": "done [bold]"}' in done.out
+    assert bench.cli(*words, "--json").doc["state"] == "succeeded"
+
+
+def test_wait_has_an_exit_code_of_its_own_for_what_did_not_succeed(bench: CliWorkspace) -> None:
+    inputs = json.dumps({"sandbox": {"fault": "INVALID_INPUTS"}})
+    words = ("enqueue", "model", "suno", "--account", bench.account, "--inputs", inputs)
+    done = bench.cli(*words, "--wait")
+    assert done.code == ExitCode.NOT_SUCCEEDED
+    assert "knouds-worker dead requeue" in done.out
+
+
+def test_inputs_come_from_a_file_or_standard_input(bench: CliWorkspace, tmp_path: Path) -> None:
+    (tmp_path / "in.json").write_text('{"prompt": "a cat"}')
+    words = ("enqueue", "model", "suno", "--delay", "1h", "--json", "--inputs")
+    assert bench.cli(*words, "@in.json").doc["inputs"] == {"prompt": "a cat"}
+    assert bench.cli(*words, "-", stdin='{"prompt": "ä"}').doc["inputs"] == {"prompt": "ä"}
+
+
+@pytest.mark.parametrize(
+    ("inputs", "told"),
+    [
+        ("{", "not JSON"),
+        ("[1]", "a JSON object is needed"),
+        ('{"a": NaN}', "NaN is not JSON"),
+        ('{"a": 1, "a": 2}', "twice"),
+        ("@nowhere.json", "cannot read nowhere.json"),
+    ],
+)
+def test_inputs_that_are_none_are_a_usage_error(cli: Cli, inputs: str, told: str) -> None:
+    done = cli("enqueue", "model", "suno", "--inputs", inputs)
+    assert done.code == ExitCode.USAGE
+    assert told in done.err
+
+
+@pytest.mark.parametrize(
+    ("options", "told"),
+    [
+        (("--delay", "soon"), "15m"),
+        (("--run-at", "2h"), "--delay"),
+        (("--run-at", "whenever"), "2026-01-31T18:00"),
+        (("--run-at", "2040-01-01", "--delay", "5"), "not both"),
+        (("--priority", "101"), "-100"),
+        ((), "--inputs"),
+    ],
+)
+def test_senseless_options_are_usage_errors(cli: Cli, options: tuple[str, ...], told: str) -> None:
+    inputs = ("--inputs", "{}") if options else ()
+    done = cli("enqueue", "model", "suno", *inputs, *options)
+    assert done.code == ExitCode.USAGE
+    assert told in done.err
+
+
+# batch
+
+
+def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
+    bench: CliWorkspace, tmp_path: Path
+) -> None:
+    lines = [
+        '{"inputs": {"prompt": "1"}}',
+        "",
+        '{"inputs": {}, "priority": 500}',
+        "nonsense",
+        '{"inputs": {"prompt": "2"}, "kind": "workflow", "target": "my-pipeline"}',
+        '{"inputs": {}, "flavour": "x"}',
+    ]
+    (tmp_path / "jobs.jsonl").write_text("\n".join(lines))
+    words = ("--batch", bench.name, "--kind", "model", "--target", "suno")
+    done = bench.cli("batch", "jobs.jsonl", *words, "--account", bench.account)
+    assert done.code == ExitCode.FAILED
+    assert done.out.splitlines()[0] == "2 enqueued, 3 refused"
+    told = dict(line.split(": ", 1) for line in done.err.splitlines())
+    assert set(told) == {"line 3", "line 4", "line 6"}
+    assert "priority" in told["line 3"]
+    assert "flavour" in told["line 6"]
+    listed = bench.cli("jobs", "ls", "--batch", bench.name, "--json").doc["items"]
+    assert {(job["kind"], job["target"]) for job in listed} == {
+        ("model", "suno"),
+        ("workflow", "my-pipeline"),
+    }
+
+
+def test_a_file_with_a_prefix_for_its_ids_may_be_sent_again(
+    bench: CliWorkspace, tmp_path: Path
+) -> None:
+    line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
+    (tmp_path / "jobs.jsonl").write_text(line * 3)
+    words = ("batch", "jobs.jsonl", "--id-prefix", bench.name)
+    assert bench.cli(*words).out == "3 enqueued\n"
+    assert bench.cli(*words).out == "0 enqueued, 3 were enqueued before\n"
+    assert bench.get(f"{bench.name}-3")["state"] == "scheduled"
+
+
+def test_more_lines_than_a_call_may_have_go_in_several(bench: CliWorkspace) -> None:
+    line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
+    done = bench.cli("batch", "-", "--batch", bench.name, "--json", stdin=line * 1_001)
+    assert done.code == ExitCode.OK
+    assert [result["line"] for result in done.doc["results"]] == list(range(1, 1_002))
+    assert {result["status"] for result in done.doc["results"]} == {202}
+
+
+def test_a_dry_run_reads_and_sends_nothing(bench: CliWorkspace) -> None:
+    stdin = '{"kind": "model", "target": "suno", "inputs": {}}\nnonsense\n'
+    done = bench.cli("batch", "-", "--batch", bench.name, "--dry-run", stdin=stdin)
+    assert done.code == ExitCode.FAILED
+    assert done.out == "1 lines are JSON objects, 1 are not; nothing sent\n"
+    assert not bench.cli("jobs", "ls", "--batch", bench.name, "--json").doc["items"]

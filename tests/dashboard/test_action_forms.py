@@ -1,0 +1,224 @@
+"""Acts of people through forms alone: each says its effect, is done, and is told of."""
+
+import pytest
+
+from jobs.holds import Hold
+from jobs.lanes import Lane, Scope
+from jobs.states import Kind, State
+from tests.api.job_factory import JobFactory
+from tests.dashboard.page_reader import HtmlPage, PageReader
+from worker.app.actions import Actions, Actor
+from worker.clock import SystemClock
+from worker.store import Store
+
+LANE = Lane("default", Kind.MODEL, "gpt-image-2")
+ANN = Actor("ann", "")
+
+
+async def state_of(store: Store, job_id: str) -> State:
+    stored = await store.jobs.load(job_id)
+    assert stored is not None
+    return stored.job.state
+
+
+@pytest.mark.parametrize(
+    ("act", "said", "ends"),
+    [
+        (("queued", "park"), "Nothing is sent until a person releases it", State.PARKED),
+        (("queued", "cancel"), "nothing is paid", State.CANCELLED),
+        (("running", "cancel"), "Asks the provider", State.CANCELLING),
+        (("held", "release"), "Goes back in line", State.QUEUED),
+        (("held", "discard"), "Gives it up", State.CANCELLED),
+        (("dead", "requeue"), "A new set of 5 attempts", State.QUEUED),
+        (("dead", "discard"), "Gives it up", State.CANCELLED),
+        (("stuck", "release"), "watched for another", State.RUNNING),
+        (("uncertain", "resubmit"), "it is paid twice", State.QUEUED),
+        (("uncertain", "discard"), "Gives it up", State.CANCELLED),
+    ],
+)
+async def test_an_action_says_its_effect_and_does_it(
+    pages: PageReader, road: JobFactory, act: tuple[str, str], said: str, ends: State
+) -> None:
+    made, way = act
+    await getattr(road, made)()
+    before = await pages.get("/jobs/job")
+    assert said in before.text
+    after = await pages.send(before, f"/jobs/job/acts/{way}", note="because")
+    assert after.status == 200
+    assert await state_of(road.store, "job") is ends
+    assert f"job is {ends} now" in after.text
+    assert "because" in after.text, "the history names the note"
+    (line,) = (await road.store.audit.latest(5))[:1]
+    assert (line["by"], line["note"]) == ("local", "because")
+
+
+async def test_the_result_of_an_action_is_said_once(pages: PageReader, road: JobFactory) -> None:
+    await road.queued()
+    await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/park")
+    assert "Parked: job" not in (await pages.get("/jobs/job")).text
+
+
+async def test_an_uncertain_job_is_attached_to_the_run_that_was_found(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.uncertain()
+    page = await pages.get("/jobs/job")
+    assert "timeout" in page.text
+    await pages.send(page, "/jobs/job/acts/attach", execution_id="exec-7")
+    stored = await road.store.jobs.load("job")
+    assert stored is not None
+    assert (stored.job.state, stored.job.execution_id) == (State.RUNNING, "exec-7")
+
+
+async def test_an_action_that_came_too_late_is_refused_with_the_reason(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.dead()
+    page = await pages.get("/jobs/job")
+    await Actions(road.store, SystemClock()).discard("job", ANN)
+    after = await pages.send(page, "/jobs/job/acts/requeue")
+    assert "Not done: cannot requeue a job that is cancelled" in after.text
+
+
+async def test_a_dead_letter_keeps_its_history_when_it_is_requeued(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.dead()
+    page = await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/requeue")
+    assert "INVALID_INPUTS" in page.text
+    assert "Attempt 1" in page.text
+
+
+async def test_a_note_too_long_is_refused(pages: PageReader, road: JobFactory) -> None:
+    await road.queued()
+    page = await pages.get("/jobs/job")
+    after = await pages.send(page, "/jobs/job/acts/park", note="x" * 1_001)
+    assert "Not done: note must be a text of at most 1000 characters" in after.text
+    assert await state_of(road.store, "job") is State.QUEUED
+
+
+# Inputs.
+
+
+async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.dead()
+    form = await pages.get("/jobs/job/requeue")
+    shown = await pages.send(
+        form, "/jobs/job/requeue", inputs='{"prompt": "a dog"}', patch='{"n": 2}', step="look"
+    )
+    assert '- "prompt": "a cat"' in shown.text
+    assert '+ "prompt": "a dog"' in shown.text
+    assert '"n": 2' in shown.text
+    assert await state_of(road.store, "job") is State.DEAD, "looking changes nothing"
+    await pages.send(shown, "/jobs/job/requeue", step="go")
+    inputs, _ = await road.store.jobs.payloads("job")
+    assert inputs == b'{"n":2,"prompt":"a dog"}'
+    assert await state_of(road.store, "job") is State.QUEUED
+
+
+@pytest.mark.parametrize(
+    ("typed", "fault"),
+    [
+        ("{", "inputs must be JSON, which ends at line 1 column 2"),
+        ("[1]", "inputs must be a JSON object"),
+        ('{"a": 1, "a": 2}', "inputs name something twice"),
+        ('{"a": "\\ud800"}', "inputs must be JSON that can be kept"),
+    ],
+)
+async def test_invalid_inputs_are_explained_beside_the_submitted_text(
+    pages: PageReader, road: JobFactory, typed: str, fault: str
+) -> None:
+    await road.dead()
+    form = await pages.get("/jobs/job/requeue")
+    page = await pages.send(form, "/jobs/job/requeue", inputs=typed, step="go")
+    assert page.status == 422
+    assert fault in page.text
+    assert ("inputs", typed) in page.form("/jobs/job/requeue").fields
+    assert await state_of(road.store, "job") is State.DEAD
+
+
+async def test_one_like_this_is_enqueued_as_a_job_of_its_own(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.succeeded()
+    form = await pages.get("/jobs/job/again")
+    page = await pages.send(form, "/jobs/job/again", inputs='{"prompt": "two cats"}', tags="a b")
+    assert "like job" in page.text
+    new = page.url.rpartition("/")[2]
+    stored = await road.store.jobs.load(new)
+    assert stored is not None
+    assert (stored.job.target, stored.job.tags) == ("gpt-image-2", ("a", "b"))
+    assert (await road.store.jobs.payloads(new))[0] == b'{"prompt":"two cats"}'
+
+
+# Holds.
+
+
+async def hold(store: Store) -> Hold:
+    """What a 402 put up."""
+    new = Hold(
+        id="h1",
+        scope=Scope("default"),
+        code="INSUFFICIENT_CREDITS",
+        created_at=SystemClock().now(),
+        message="balance too low",
+        action="Top up account default in Settings → Billing, then release the hold",
+    )
+    found = await store.holds.change(new.key, lambda _: new)
+    assert found is not None
+    return found
+
+
+async def test_a_hold_says_what_to_do_and_is_released(pages: PageReader, road: JobFactory) -> None:
+    standing = await hold(road.store)
+    await road.held("j1", standing)
+    await road.held("j2", standing)
+    await road.queued("j3")
+    for path in ("/", "/holds"):
+        page = await pages.get(path)
+        assert "Top up account default" in page.text
+        assert "2 jobs parked, 1 job queued behind it" in page.text
+        assert "Puts 2 jobs back in line; one canary goes first" in page.text
+        assert "the other 2 jobs not sent" in page.text
+    after = await pages.send(page, "/holds/h1/release", note="paid")
+    assert "2 jobs back in line; one canary goes first" in after.text
+    assert await state_of(road.store, "j1") is State.QUEUED
+    assert not after.has_form("/holds/h1/release"), "an opening hold is left to open"
+
+
+async def test_a_pause_is_placed_and_ended(pages: PageReader, road: JobFactory) -> None:
+    page = await pages.get("/holds")
+    paused = await pages.send(page, "/holds", scope="default/model/suno", note="maintenance")
+    assert "Paused default/model/suno" in paused.text
+    (standing,) = await road.store.holds.list_all()
+    ended = await pages.send(paused, f"/holds/{standing.id}/release")
+    assert "Every gate is open" in ended.text
+    wrong = await pages.send(page, "/holds", scope="Not/a scope")
+    assert "Not done: scope must be default, default/model" in wrong.text
+
+
+async def test_the_summary_counts_what_needs_an_operator(
+    pages: PageReader, road: JobFactory
+) -> None:
+    standing = await hold(road.store)
+    await road.held("j1", standing)
+    await road.uncertain("j2")
+    await road.dead("j3")
+    page: HtmlPage = await pages.get("/")
+    assert "3 things need you: INSUFFICIENT_CREDITS on default (1 job waits)" in page.text
+    assert "1 uncertain job on gpt-image-2" in page.text
+    assert "1 dead letter: INVALID_INPUTS on gpt-image-2" in page.text
+
+
+async def test_all_well_is_said_when_nothing_needs_an_operator(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.succeeded()
+    assert "All well: nothing needs you" in (await pages.get("/")).text
+
+
+async def test_jobs_without_a_worker_are_shown(pages: PageReader, road: JobFactory) -> None:
+    await road.queued()
+    assert "No worker is running, and 1 job waits for one" in (await pages.get("/")).text

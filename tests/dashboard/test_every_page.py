@@ -1,0 +1,88 @@
+"""Every page shows what is there, and tells nothing from hidden."""
+
+import pytest
+
+from config.settings import Settings
+from jobs.lanes import Scope
+from tests.api.job_factory import JobFactory
+from tests.dashboard.conftest import OpenPages
+from tests.dashboard.page_reader import PageReader
+from worker.app.actions import Actions, Actor
+from worker.cli.up.plan import free_port
+from worker.clock import SystemClock
+from worker.redis.connect import connect
+from worker.store import open_store
+
+LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit")
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_an_empty_system_has_pages_that_say_so(pages: PageReader, path: str) -> None:
+    page = await pages.get(path)
+    assert page.status == 200, page.text
+    assert page.headers["Content-Type"] == "text/html; charset=utf-8"
+    assert any("empty" in facts.get("class", "") for facts in page.tags("p")), page.text
+
+
+@pytest.mark.parametrize("path", LISTS)
+async def test_every_list_shows_jobs_of_every_state(
+    pages: PageReader, road: JobFactory, path: str
+) -> None:
+    await every_state(road)
+    page = await pages.get(path)
+    assert page.status == 200, page.text
+
+
+@pytest.mark.parametrize(
+    "job",
+    [
+        "queued",
+        "submitting",
+        "running",
+        "succeeded",
+        "retrying",
+        "dead",
+        "held",
+        "uncertain",
+        "stuck",
+    ],
+)
+async def test_a_job_of_every_state_has_its_page(
+    pages: PageReader, road: JobFactory, job: str
+) -> None:
+    await every_state(road)
+    page = await pages.get(f"/jobs/{job}")
+    assert page.status == 200, page.text
+    assert job in page.text
+
+
+async def every_state(road: JobFactory) -> None:
+    """A job of each state, named for it."""
+    await road.queued("queued", batch="b1", tags=("red",))
+    await road.submitting("submitting")
+    await road.running("running")
+    await road.succeeded("succeeded", b'{"images": ["https://cdn.example/1.png"]}')
+    await road.retrying("retrying")
+    await road.dead("dead", batch="b1")
+    await road.held("held")
+    await road.uncertain("uncertain")
+    await road.stuck("stuck")
+    desk = Actions(road.store, SystemClock())
+    await desk.place_hold(Scope("default/model/suno"), Actor("ann", "maintenance"))
+
+
+async def test_without_redis_a_page_says_so(
+    open_pages: OpenPages, settings: Settings, namespace: str
+) -> None:
+    redis = connect(settings, f"redis://127.0.0.1:{free_port()}/0")
+    async with open_pages(open_store(redis, namespace), settings) as pages:
+        page = await pages.get("/")
+        assert page.status == 503
+        assert "Redis is not available" in page.text
+    await redis.aclose(close_connection_pool=True)
+
+
+async def test_a_job_that_does_not_exist_is_named(pages: PageReader) -> None:
+    page = await pages.get("/jobs/none")
+    assert page.status == 404
+    assert "there is no job 'none'" in page.text

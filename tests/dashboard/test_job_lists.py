@@ -1,0 +1,234 @@
+"""Filters live in the address, pages go on by cursors, and hidden is not the same as nothing."""
+
+import asyncio
+from urllib.parse import urlsplit
+
+import pytest
+
+from jobs.lanes import JobId
+from jobs.requests import JobRequest, new_job
+from jobs.states import Kind, State
+from tests.api.job_factory import JobFactory
+from tests.dashboard.page_reader import HtmlPage, PageReader
+from worker.clock import SystemClock
+from worker.dashboard.pages import bulk
+from worker.store import Store
+
+
+def shown(page: HtmlPage) -> list[str]:
+    """The jobs of a list, in its order."""
+    return [facts["data-id"] for facts in page.tags("tr") if "data-id" in facts]
+
+
+async def many(store: Store, count: int, **facts: str) -> None:
+    """Queued jobs `j0000` and on, the last one the newest."""
+    now = SystemClock().now()
+    order = JobRequest(
+        kind=Kind.MODEL, target="gpt-image-2", inputs=b"{}", batch=facts.get("batch")
+    )
+    jobs = [
+        new_job(order, JobId(f"j{n:04}"), now + n / 1e3, max_attempts=5, deadline_s=60.0)
+        for n in range(count)
+    ]
+    for first in range(0, count, 200):
+        some = jobs[first : first + 200]
+        assert all(await asyncio.gather(*(store.jobs.create(job, order.inputs) for job in some)))
+
+
+@pytest.mark.parametrize(
+    ("query", "wanted"),
+    [
+        ("state=dead", ["dead"]),
+        ("kind=workflow", []),
+        ("target=suno", ["suno"]),
+        ("code=INVALID_INPUTS", ["dead"]),
+        ("tag=red", ["tagged"]),
+        ("batch=b1", ["batched"]),
+        ("account=studio", []),
+        ("since=1h&state=dead", ["dead"]),
+        ("until=1h", []),
+        ("since=2020-01-31&until=2020-02-01", []),
+        ("state=&kind=&target=suno&code=&since=", ["suno"]),
+    ],
+)
+async def test_each_field_of_the_address_filters(
+    pages: PageReader, road: JobFactory, query: str, wanted: list[str]
+) -> None:
+    await road.dead("dead")
+    await road.queued("suno", target="suno")
+    await road.queued("tagged", tags=("red",))
+    await road.queued("batched", batch="b1")
+    page = await pages.get(f"/jobs?{query}")
+    assert page.status == 200
+    assert shown(page) == wanted
+    hides = "The filter hides everything" in page.text
+    assert hides == (not wanted)
+
+
+async def test_the_filter_stays_in_its_form_and_in_the_action(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.dead("dead", batch="b1")
+    page = await pages.get("/jobs?state=dead&batch=b1")
+    form = dict(page.form("/jobs").fields) | dict(page.html.forms[1].fields)
+    assert (form["state"], form["batch"]) == ("dead", "b1")
+    kept = dict(page.selection.fields)
+    assert (kept["state"], kept["batch"]) == ("dead", "b1")
+
+
+@pytest.mark.parametrize(
+    ("query", "fault"),
+    [
+        ("state=lost", "state must be one of scheduled"),
+        ("target=Not%20one", "target must be a target"),
+        ("since=soon", "since must be a time as"),
+        ("cursor=zzz", "cursor is not one this list gave out"),
+    ],
+)
+async def test_a_filter_that_cannot_be_shows_nothing_and_says_why(
+    pages: PageReader, road: JobFactory, query: str, fault: str
+) -> None:
+    await road.queued()
+    page = await pages.get(f"/jobs?{query}")
+    assert page.status == 400
+    assert fault in page.text
+    assert shown(page) == []
+
+
+async def test_pages_go_on_where_the_one_before_ended(pages: PageReader, store: Store) -> None:
+    await many(store, 120)
+    seen: list[str] = []
+    path = "/jobs?state=queued"
+    for _ in range(3):
+        page = await pages.get(path)
+        assert "120 that match" in page.text
+        seen += shown(page)
+        path = next((link for link in page.html.links if "cursor=" in link), "")
+    assert seen == [f"j{n:04}" for n in reversed(range(120))]
+    assert not path
+
+
+async def test_how_many_match_is_said_where_it_is_cheap(pages: PageReader, store: Store) -> None:
+    await many(store, 60, batch="b")
+    page = await pages.get("/jobs?state=queued&batch=b")
+    assert "all 60 that match" in page.text
+
+
+async def test_a_job_is_found_by_id_and_by_how_it_begins(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.queued("alpha-1")
+    await road.queued("alpha-2")
+    await road.running("beta")
+    for wanted in ("alpha-1", "%20alpha-1%20"):
+        assert urlsplit((await pages.get(f"/jobs?id={wanted}")).url).path == "/jobs/alpha-1"
+    assert urlsplit((await pages.get("/jobs?id=exec-1")).url).path == "/jobs/beta"
+    assert urlsplit((await pages.get("/jobs?id=bet")).url).path == "/jobs/beta"
+    assert set(shown(await pages.get("/jobs?id=alpha"))) == {"alpha-1", "alpha-2"}
+    none = await pages.get("/jobs?id=gamma")
+    assert none.status == 404
+    assert "No job has the id gamma" in none.text
+
+
+async def test_groups_distinguish_nothing_from_hidden(pages: PageReader, road: JobFactory) -> None:
+    assert "There are no dead letters." in (await pages.get("/dead?target=suno")).text
+    await road.dead("dead")
+    assert "The filter hides all 1 group" in (await pages.get("/dead?target=suno")).text
+
+
+async def test_a_batch_is_counted_and_found(pages: PageReader, road: JobFactory) -> None:
+    await road.succeeded("s", b"{}")
+    await road.queued("q", batch="b1")
+    await road.dead("d", batch="b1")
+    await road.held("h", batch="b1")
+    page = await pages.get("/batches?name=b1")
+    assert "b1" in shown(page)
+    assert "INSUFFICIENT_CREDITS 1" in page.text
+    assert "/dead?batch=b1" in page.html.links
+    assert shown(await pages.get("/batches")) == ["b1"]
+    assert (await pages.get("/batches?name=b2")).status == 404
+
+
+async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
+    store: Store, road: JobFactory
+) -> None:
+    await many(store, 300, batch="b")
+    for n in range(3):
+        await road.dead(f"d{n}", batch="b")
+    (seen,), total = await store.batches.page(0, 10)
+    assert (total, seen.total, seen.is_exact) == (1, 303, False)
+    assert seen.states[State.DEAD] == 3
+    assert 250 <= seen.states[State.QUEUED] <= 303
+    whole = await store.batches.find("b")
+    assert whole is not None
+    assert whole.is_exact
+    assert (whole.states[State.DEAD], whole.states[State.QUEUED]) == (3, 300)
+
+
+async def test_a_batch_without_jobs_is_forgotten(store: Store, road: JobFactory) -> None:
+    await road.queued("q", batch="b1")
+    stored = await store.jobs.load("q")
+    assert stored is not None
+    await store.jobs.delete(stored)
+    assert await store.batches.page(0, 10) == ([], 1)
+    assert await store.batches.page(0, 10) == ([], 0)
+
+
+async def test_the_script_gets_the_changing_parts_alone(
+    pages: PageReader, road: JobFactory
+) -> None:
+    await road.queued()
+    whole, part = await pages.get("/jobs"), await pages.get("/jobs", **{"X-Partial": "1"})
+    assert shown(part) == shown(whole) == ["job"]
+    assert "<html" not in part.source
+    assert len(part.body) < len(whole.body)
+    assert [facts.get("id") for facts in part.tags("main")] == ["main"]
+
+
+async def test_programs_get_the_index_as_json(pages: PageReader) -> None:
+    async with pages.http.get(pages.url + "/") as answer:
+        assert answer.content_type == "application/json"
+        assert (await answer.json())["service"] == "knouds-worker"
+
+
+async def test_files_of_the_pages_are_kept_for_good(pages: PageReader) -> None:
+    page = await pages.get("/")
+    names = [facts["href"] for facts in page.tags("link")]
+    names += [facts["src"] for facts in page.tags("script")]
+    assert len(names) == 4
+    for name in names:
+        file = await pages.get(name)
+        assert file.status == 200
+        assert "immutable" in file.headers["Cache-Control"]
+    assert (await pages.get("/static/0/dashboard.js")).headers["Cache-Control"] == "no-store"
+    assert (await pages.get("/static/0/..%2froutes.py")).status == 404
+
+
+async def test_a_long_action_shows_its_progress(
+    pages: PageReader, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(bulk, "PREVIEW_WAIT_S", 0.0)
+    monkeypatch.setattr(bulk, "START_WAIT_S", 0.0)
+    await many(store, 1_500)
+    page = await pages.get("/jobs?state=queued")
+    tried = await pages.post("/bulk", page.selection.with_(act="cancel", scope="all"))
+    assert "/bulk/" in tried.url
+    assert "Counting" in tried.text
+    tried = await until(pages, tried.url, "Would cancel 1 500 jobs")
+    done = await pages.send(tried, "/bulk/go")
+    assert "Under way" in done.text
+    assert done.tags("progress")[0]["max"] == "1500"
+    assert done.tags("meta")[-1]["content"].startswith("1; url=/bulk/")
+    await until(pages, done.url, "Cancelled 1 500 jobs")
+    counts, _ = await store.queries.state_counts()
+    assert counts[State.CANCELLED] == 1_500
+
+
+async def until(pages: PageReader, url: str, text: str) -> HtmlPage:
+    """Load a page again until it says something."""
+    async with asyncio.timeout(20):
+        while True:
+            page = await pages.get(urlsplit(url).path)
+            if text in page.text:
+                return page
+            await asyncio.sleep(0.05)

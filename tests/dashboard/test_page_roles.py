@@ -1,0 +1,176 @@
+"""Who sees what and who may act: shown by the pages, and checked by the server."""
+
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import ApiToken, Role, Settings
+from jobs.holds import Hold
+from jobs.lanes import Scope
+from jobs.states import State
+from tests.api.job_factory import JobFactory
+from tests.dashboard.conftest import OpenPages
+from tests.dashboard.page_reader import HtmlPage, PageReader
+from worker.dashboard.routes import PAGES
+from worker.store import Store
+
+SECRETS = {role: f"secret-of-{role}-1234567" for role in Role}
+HIDDEN = "Hidden: your role does not see inputs and results"
+
+
+@asynccontextmanager
+async def logged_in(
+    open_pages: OpenPages, store: Store, settings: Settings, role: Role
+) -> AsyncGenerator[PageReader]:
+    """A browser of somebody with a role."""
+    tokens = tuple(ApiToken(name=r, role=r, secret=SecretStr(s)) for r, s in SECRETS.items())
+    with_tokens = settings.model_copy(update={"api_tokens": tokens})
+    async with open_pages(store, with_tokens) as pages:
+        form = await pages.get("/jobs")
+        await pages.send(form, "/login", token=SECRETS[role])
+        yield pages
+
+
+async def test_who_is_not_logged_in_is_asked_to_and_then_goes_on(
+    open_pages: OpenPages, road: JobFactory, settings: Settings
+) -> None:
+    await road.queued()
+    async with logged_in(open_pages, road.store, settings, Role.OPERATE) as pages:
+        pages.http.cookie_jar.clear()
+        form = await pages.get("/jobs/job?x=1")
+        assert "Log in" in form.text
+        wrong = await pages.send(form, "/login", token="wrong")
+        assert wrong.status == 401
+        assert "no token of KNOUDS_API_TOKENS has this secret" in wrong.text
+        page = await pages.send(wrong, "/login", token=SECRETS[Role.OPERATE])
+        assert page.url.endswith("/jobs/job?x=1")
+        out = await pages.send(page, "/logout")
+        assert "Log in" in out.text
+        assert "Log in" in (await pages.get("/")).text
+
+
+@pytest.mark.parametrize("role", [Role.WATCH, Role.READ])
+async def test_a_read_only_role_sees_no_actions(
+    open_pages: OpenPages, road: JobFactory, settings: Settings, role: Role
+) -> None:
+    await road.dead()
+    await road.held("held")
+    await road.uncertain("uncertain")
+    hold = Hold(id="h", scope=Scope("default"), code="INSUFFICIENT_CREDITS", created_at=1.0)
+    await road.store.holds.change(hold.key, lambda _: hold)
+    await road.held("behind", hold)
+    async with logged_in(open_pages, road.store, settings, role) as pages:
+        for path in ("/", "/jobs", "/parked", "/dead", "/holds", "/jobs/job", "/jobs/uncertain"):
+            page = await pages.get(path)
+            assert page.status == 200, page.text
+            assert "(read-only)" in page.text
+            posts = [form.action for form in page.html.forms if form.method == "post"]
+            assert posts == ["/logout"], path
+
+
+@pytest.mark.parametrize("role", [Role.WATCH, Role.READ])
+@pytest.mark.parametrize("path", [route.path for route in PAGES if route.method == "POST"])
+async def test_the_server_refuses_every_action_of_a_read_only_role(
+    open_pages: OpenPages, road: JobFactory, settings: Settings, role: Role, path: str
+) -> None:
+    await road.dead()
+    async with logged_in(open_pages, road.store, settings, role) as pages:
+        csrf = dict((await pages.get("/")).form("/logout").fields)["csrf"]
+        target = path.format(id="job", way="discard")
+        refused = await pages.post(target, [("csrf", csrf), ("back", "/dead"), ("act", "discard")])
+        assert refused.status == 403, refused.text
+    stored = await road.store.jobs.load("job")
+    assert stored is not None
+    assert stored.job.state is State.DEAD
+
+
+@pytest.mark.parametrize("token", [None, "", "wrong"])
+@pytest.mark.parametrize("path", [route.path for route in PAGES if route.method == "POST"])
+async def test_an_action_without_the_forms_token_is_refused(
+    pages: PageReader, road: JobFactory, path: str, token: str | None
+) -> None:
+    await road.dead()
+    fields = [("act", "discard"), ("state", "dead"), ("scope", "all"), ("back", "/dead")]
+    fields += [] if token is None else [("csrf", token)]
+    refused = await pages.post(path.format(id="job", way="discard"), fields)
+    assert refused.status == 403, refused.text
+    assert "reload the page" in refused.text
+    stored = await road.store.jobs.load("job")
+    assert stored is not None
+    assert stored.job.state is State.DEAD
+
+
+async def test_every_action_form_carries_the_token(pages: PageReader, road: JobFactory) -> None:
+    await road.dead()
+    await road.held("held")
+    await road.uncertain("uncertain")
+    for path in (
+        "/",
+        "/jobs",
+        "/parked",
+        "/dead",
+        "/holds",
+        "/jobs/job",
+        "/jobs/uncertain",
+        "/jobs/job/requeue",
+        "/jobs/job/again",
+    ):
+        for form in (await pages.get(path)).html.forms:
+            assert form.method == "get" or form.action == "" or dict(form.fields).get("csrf"), path
+
+
+async def test_a_form_of_another_site_is_refused(pages: PageReader, road: JobFactory) -> None:
+    await road.queued()
+    form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
+    for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
+        page = await pages.post(form.action, form.fields, headers)
+        assert page.status == 403
+
+
+async def test_who_only_watches_sees_no_inputs_and_no_results(
+    open_pages: OpenPages, road: JobFactory, settings: Settings
+) -> None:
+    await road.succeeded("job", b'{"images": ["https://cdn.example/secret.png"]}')
+    await road.dead("dead")
+    async with logged_in(open_pages, road.store, settings, Role.WATCH) as pages:
+        page = await pages.get("/jobs/job")
+        assert page.text.count(HIDDEN) == 2
+        for path in ("/jobs/job", "/jobs/dead", "/dead", "/jobs"):
+            source = (await pages.get(path)).source
+            assert "a cat" not in source
+            assert "secret.png" not in source
+        for file in ("inputs", "result"):
+            refused = await pages.get(f"/jobs/job/{file}.json")
+            assert refused.status == 403
+            assert "secret.png" not in refused.source
+
+
+async def test_who_reads_sees_inputs_and_results(
+    open_pages: OpenPages, road: JobFactory, settings: Settings
+) -> None:
+    await road.succeeded("job", b'{"images": ["https://cdn.example/1.png"]}')
+    async with logged_in(open_pages, road.store, settings, Role.READ) as pages:
+        page = await pages.get("/jobs/job")
+        assert "a cat" in page.text
+        assert [facts["src"] for facts in page.tags("img")] == ["https://cdn.example/1.png"]
+
+
+async def test_who_only_enqueues_has_no_pages(
+    open_pages: OpenPages, road: JobFactory, settings: Settings
+) -> None:
+    async with logged_in(open_pages, road.store, settings, Role.ENQUEUE) as pages:
+        refused: HtmlPage = await pages.get("/")
+        assert refused.status == 403
+        assert "has the role enqueue, this takes watch" in refused.text
+
+
+@pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil.example"])
+async def test_nobody_is_sent_elsewhere_after_an_action(
+    pages: PageReader, road: JobFactory, after: str
+) -> None:
+    await road.queued()
+    form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
+    page = await pages.post(form.action, form.with_(back=after))
+    assert page.url.startswith(pages.url)

@@ -1,0 +1,143 @@
+"""What is said of clocks, namespaces, keys, workers and settings."""
+
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from jobs.outcomes import ProviderError
+from worker.doctor.environment import (
+    NamespaceFacts,
+    judge_account,
+    judge_accounts,
+    judge_clock,
+    judge_namespace,
+    judge_settings,
+    judge_workers,
+)
+from worker.doctor.findings import Finding, Level
+from worker.provider.port import CallFailure, Identity
+from worker.store.workers import Heartbeat
+
+NOW = 1_790_000_000.0
+
+
+def findings_above_ok(findings: list[Finding]) -> list[tuple[str, str]]:
+    return [(f.name, f.level.value) for f in findings if f.level is not Level.OK]
+
+
+@pytest.mark.parametrize(
+    ("skew_s", "doubt_s", "level", "side"),
+    [
+        (0.0, 0.0, "ok", "agree"),
+        (0.9, 0.0, "ok", "agree"),
+        (1.1, 0.0, "warn", "ahead of"),
+        (-1.1, 0.0, "warn", "behind"),
+        (5.1, 0.0, "fail", "ahead of"),
+        (-6.0, 0.0, "fail", "behind"),
+        (1.1, 0.2, "ok", "agree"),  # a slow answer proves less
+        (5.1, 0.2, "warn", "ahead of"),
+    ],
+)
+def test_a_clock_is_checked_by_what_is_certain(
+    skew_s: float, doubt_s: float, level: str, side: str
+) -> None:
+    found = judge_clock(skew_s, doubt_s)
+    assert found.level == level
+    assert side in found.text
+
+
+def test_a_namespace_that_is_well_says_who_else_is_there() -> None:
+    facts = NamespaceFacts("knouds", {}, "knouds:queue", 3, ["staging"])
+    found = judge_namespace(facts)
+    assert findings_above_ok(found) == []
+    assert "staging" in found[0].text
+    assert "3 in it" in found[1].text
+
+
+def test_a_key_of_another_type_fails() -> None:
+    wrong = {"knouds:queue": ("list", "zset")}
+    (found,) = judge_namespace(NamespaceFacts("knouds", wrong, "knouds:queue", None, []))
+    assert found.level is Level.FAIL
+    assert "knouds:queue is a list" in found.text
+
+
+@pytest.mark.parametrize(
+    ("answer", "level", "word"),
+    [
+        (Identity("u1", "business"), "ok", "tier business"),
+        (Identity(), "ok", "valid"),
+        (CallFailure("UNAUTHORIZED", ProviderError("UNAUTHORIZED", "", 401)), "fail", "refused"),
+        (CallFailure("API_KEY_ACCESS_DENIED", ProviderError("X", "", 403)), "fail", "may not use"),
+        (CallFailure("HTTP_500", ProviderError(None, "", 500)), "warn", "did not tell"),
+        (CallFailure("timed out"), "warn", "timed out"),
+    ],
+)
+def test_a_key_is_checked_by_whoami(answer: Identity | CallFailure, level: str, word: str) -> None:
+    found = judge_account("studio", answer)
+    assert (found.name, found.level) == ("provider.studio", level)
+    assert word in found.text
+    assert bool(found.fix) == (level != "ok")
+
+
+def test_a_refused_default_key_names_its_setting() -> None:
+    trouble = CallFailure("no", ProviderError("UNAUTHORIZED", "", 401))
+    assert "KNOUDS_API_KEY," in judge_account("default", trouble).fix
+    assert "KNOUDS_API_KEYS (studio)" in judge_account("studio", trouble).fix
+
+
+def test_accounts_need_keys() -> None:
+    assert findings_above_ok(judge_accounts([], [])) == [("provider.key", "warn")]
+    assert judge_accounts(["default", "studio"], ["default"]) == []
+    (found,) = judge_accounts(["default"], ["default", "studio"])
+    assert found.level is Level.WARN
+    assert "studio" in found.text
+
+
+def beat(name: str, age_s: float = 0.0, **facts: Any) -> Heartbeat:
+    started = NOW - 100
+    return Heartbeat(id=name, host="h", pid=7, started_at=started, seen_at=NOW - age_s, **facts)
+
+
+@pytest.mark.parametrize(
+    ("beats", "waiting", "expected"),
+    [
+        ([beat("a"), beat("b", 14)], 5, []),
+        ([], 0, ["workers.alive"]),
+        ([], 5, ["workers.alive"]),
+        ([beat("a", stopping=True)], 0, ["workers.alive"]),
+        ([beat("a"), beat("b", 16)], 0, ["workers.silent"]),
+        ([beat("a"), beat("b", 16, stopping=True)], 0, []),
+        ([beat("a", 16)], 0, ["workers.alive", "workers.silent"]),
+        ([beat("a", failures={"poller": "ValueError"})], 0, ["workers.failing"]),
+        ([beat("a"), beat("b", 16, failures={"poller": "X"})], 0, ["workers.silent"]),
+    ],
+)
+def test_workers_are_checked_by_their_heartbeats(
+    beats: list[Heartbeat], waiting: int, expected: list[str]
+) -> None:
+    found = judge_workers(beats, NOW, 10.0, waiting)
+    assert findings_above_ok(found) == [(name, "warn") for name in expected]
+
+
+def test_jobs_without_a_worker_are_counted() -> None:
+    (found,) = judge_workers([], NOW, 10.0, 5)
+    assert "5 jobs cannot go on" in found.text
+
+
+@pytest.mark.parametrize(
+    ("settings", "expected"),
+    [
+        ({}, []),
+        ({"lease_s": 5}, ["settings.lease"]),
+        ({"lease_s": 61}, ["settings.lease"]),
+        ({"run_deadline_s": 20}, ["settings.deadline"]),
+        ({"retention_s": 60}, ["settings.retention"]),
+    ],
+)
+def test_settings_that_do_harm_together_are_reported(
+    settings: dict[str, Any], expected: list[str]
+) -> None:
+    found = judge_settings(Settings(api_key=SecretStr("k"), **settings))
+    assert findings_above_ok(found) == [(name, "warn") for name in expected]

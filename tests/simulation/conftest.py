@@ -1,0 +1,64 @@
+"""The stage of the machine: the real engine, with a played provider and a line that can break."""
+
+import asyncio
+import itertools
+from collections.abc import AsyncGenerator, Generator
+from types import SimpleNamespace
+
+import pytest
+from arq import ArqRedis
+
+from config.settings import Settings
+from jobs.lanes import Lane, polls_scope
+from jobs.rate_limits import RateLimitBucket
+from jobs.states import Kind
+from tests.simulation.deployment import SimulatedDeployment, simulated_deployment, small_settings
+from tests.simulation.faulty_redis_client import FaultyRedisClient
+from tests.simulation.simulated_provider import SimulatedProvider
+from worker.redis.connect import connect
+from worker.store.client import Client
+
+
+async def _at_once(_: float) -> None:
+    """Wait for no time: the time of the machine is the test's."""
+    await asyncio.sleep(0)
+
+
+@pytest.fixture(autouse=True)
+def stage(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Play the provider and the line, wait in no real time, and name hops in the same order."""
+    numbers = itertools.count(1)
+    monkeypatch.setattr("worker.compose.worker.KnoudsClient", SimulatedProvider)
+    monkeypatch.setattr("worker.store.Client", FaultyRedisClient)
+    monkeypatch.setattr("worker.engine.completion.asyncio", SimpleNamespace(sleep=_at_once))
+    monkeypatch.setattr("worker.engine.poller.HAND_OVER_TIMEOUT_S", 0)
+
+    def in_order(_: int) -> str:
+        return f"{next(numbers):08x}"
+
+    hops = SimpleNamespace(token_hex=in_order)
+    monkeypatch.setattr("worker.engine.admission.secrets", hops)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def unhurried_disk(redis_url: str) -> Generator[None]:
+    """Let the server not wait for the disk after each write: nothing here pulls its plug."""
+    with asyncio.Runner() as runner:
+        runner.run(_configure(redis_url, "no"))
+        yield
+        runner.run(_configure(redis_url, "always"))
+
+
+async def _configure(redis_url: str, fsync: str) -> None:
+    client: ArqRedis = connect(Settings(), redis_url)
+    await Client(client).call("CONFIG SET", "appendfsync", fsync)
+    await client.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+async def world(redis_url: str) -> AsyncGenerator[SimulatedDeployment]:
+    """An empty deployment, whose provider is known to limit no rates: those are told elsewhere."""
+    async with simulated_deployment(small_settings(), redis_url) as one:
+        for route in (Lane("default", Kind.MODEL, "suno").route, polls_scope("default")):
+            await one.store.rate_limits.change(route, lambda _: RateLimitBucket(is_unlimited=True))
+        yield one

@@ -1,0 +1,280 @@
+"""The laws, held against what lies in Redis and against what the provider really ran.
+
+One look reads everything. A history keeps what the looks before saw: jobs carry their events, so
+every move between two looks is judged, however many there were.
+"""
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Final
+
+from jobs.holds import Gates
+from jobs.indexes import Index, entries
+from jobs.job import Job, JobEvent
+from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
+from jobs.outcomes import Accepted, Finished, RunCancelled
+from jobs.states import PRUNABLE, SETTLED, State
+from jobs.transitions import MANUAL, STUCK, UNCERTAIN
+from tests.simulation.simulated_provider import ProviderRecord, SimulatedCall
+from tests.store.redis_contents import is_index, poll_history_ids, transition_events
+from worker.engine.poison_guard import INTERNAL
+from worker.store import Store
+from worker.store.codec import decode_job
+from worker.store.commit import TransitionEvent
+
+Scores = dict[str, float]
+
+RESCORED_BY_CLAIMS: Final = (Index.LEASE, Index.INFLIGHT)
+"""Their scores move without the record: leases are extended, polls claimed and put off."""
+
+LONGEST_WAIT_S: Final = 400.0
+"""Nothing under a lease or in flight is left alone longer than this (stuck runs: 330 s)."""
+
+PROVIDER_TRANSITIONS: Final = {
+    UNCERTAIN: {Transition.ACCEPT, Transition.SUCCEED},
+    STUCK: {Transition.SUCCEED, Transition.HOLD, Transition.CANCEL},
+}
+"""What may befall a parked job without a person: the provider's word on a run already paid."""
+
+EVENTS_WITHOUT_TRANSITION: Final = {"enqueue", "cancel_sent"}
+
+
+@dataclass(frozen=True, slots=True)
+class RedisSnapshot:
+    """Everything in Redis at a moment when nobody writes."""
+
+    jobs: dict[str, Job]
+    results: dict[str, bytes | None]
+    sets: dict[str, Scores]
+    """Every sorted set that is an index of jobs."""
+    lanes: Scores
+    groups: Scores
+    audit_entries: int
+    gates: Gates
+    poll_history_ids: set[str]
+    """Jobs of which it is on record what polls saw."""
+    events: dict[str, list[TransitionEvent]]
+    """The stream of events, by job."""
+    store: Store
+
+
+async def read_snapshot(store: Store) -> RedisSnapshot:
+    """Read everything, in a few round trips."""
+    keys, prefix = store.keys, store.keys.job("")
+    found: list[bytes] = await store.client.call("KEYS", f"{keys.namespace}:*")
+    names = sorted(name.decode() for name in found)
+    ids = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    indexes = [name for name in names if is_index(store, name)]
+    rows: list[Any] = await store.client.many(
+        [
+            ("XLEN", keys.audit),
+            *(("HMGET", keys.job(job_id), "rec", "result") for job_id in ids),
+            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in [keys.lanes, keys.groups]),
+            *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in indexes),
+        ]
+    )
+    acts, records, sets = (
+        rows[0],
+        rows[1 : 1 + len(ids)],
+        [_scores(r) for r in rows[1 + len(ids) :]],
+    )
+    return RedisSnapshot(
+        {job_id: decode_job(rec) for job_id, (rec, _) in zip(ids, records, strict=True)},
+        {job_id: result for job_id, (_, result) in zip(ids, records, strict=True)},
+        dict(zip(indexes, sets[2:], strict=True)),
+        lanes=sets[0],
+        groups=sets[1],
+        audit_entries=acts,
+        gates=await store.holds.gates(),
+        poll_history_ids=await poll_history_ids(store),
+        events=by_job(await transition_events(store)),
+        store=store,
+    )
+
+
+def by_job(entries_: list[list[TransitionEvent]]) -> dict[str, list[TransitionEvent]]:
+    """The events of each job, in order."""
+    found: dict[str, list[TransitionEvent]] = {}
+    for entry in entries_:
+        for event in entry:
+            found.setdefault(event.id, []).append(event)
+    return found
+
+
+def _scores(row: list[bytes]) -> Scores:
+    return {m.decode(): float(s) for m, s in zip(row[::2], row[1::2], strict=True)}
+
+
+class InvariantChecker:
+    """What the looks so far saw, and what must therefore be true of the next."""
+
+    def __init__(self, record: ProviderRecord, retention_s: float) -> None:
+        self._record = record
+        self._retention_s = retention_s
+        self._before: dict[str, Job] = {}
+        self._results: dict[str, bytes | None] = {}
+        self.actions = 0
+        """Acts of people that were answered."""
+        self.transitions_seen: Counter[tuple[State, Transition]] = Counter()
+        """Every transition seen."""
+
+    def begin(self, job: Job) -> None:
+        """A job was acknowledged: from here on it may not be lost."""
+        self._before[job.id] = job
+
+    def check(self, now: RedisSnapshot, at: float) -> None:
+        """Every law that holds at every moment."""
+        assert not self._record.violations, self._record.violations
+        self._nothing_is_lost(now, at)
+        _indexes_match_the_records(now, at)
+        for job in now.jobs.values():
+            self._check_transitions(self._before[job.id], job)
+            _every_state_change_has_its_event(now.events[job.id], job)
+            self._check_job(job, now)
+        assert now.audit_entries == self.actions, "an act of a person is not on record"
+        self._before, self._results = now.jobs, now.results
+
+    def check_settled(self, now: RedisSnapshot) -> None:
+        """What is true once everything is at rest: every paid answer has been kept."""
+        for call in self._record.answered():
+            job = now.jobs.get(call.job_id)
+            evidence = call.kind == "hook" and job is not None and job.parked_as == UNCERTAIN
+            if job is not None and self._record.is_final(call) and not evidence:
+                self._is_kept(call, job, now.results[job.id])
+
+    def _is_kept(self, call: SimulatedCall, job: Job, result: bytes | None) -> None:
+        match call.answer_given:
+            case Accepted(execution_id=execution_id):
+                assert execution_id in _executions(job), f"{job.id} lost {execution_id}: {job}"
+            case Finished(result=paid):
+                assert result == paid, f"{job.id} lost the result of {call}: {job}"
+            case RunCancelled(result=bytes() as paid):
+                assert result == paid, f"{job.id} lost the result of {call}: {job}"
+            case _:
+                pass
+
+    # Law 2.
+
+    def _nothing_is_lost(self, now: RedisSnapshot, at: float) -> None:
+        for job_id, job in self._before.items():
+            if job_id not in now.jobs:
+                old = job.state in PRUNABLE and job.since <= at - self._retention_s
+                assert old, f"{job_id} is gone; it was {job.state}"
+        strangers = now.jobs.keys() - self._before.keys()
+        assert not strangers, f"nobody enqueued {strangers}"
+
+    # Laws 3 and 5.
+
+    def _check_transitions(self, before: Job, after: Job) -> None:
+        """Judge every move between two versions."""
+        state, code = before.state, before.parked_as
+        for event in _new_events(before, after):
+            if event.name in EVENTS_WITHOUT_TRANSITION:
+                continue
+            move = Transition(event.name)
+            assert (state, move) in TRANSITIONS, f"{after.id}: {move} of a job that is {state}"
+            self.transitions_seen[state, move] += 1
+            self._only_operators_free_the_parked(after.id, state, code, move, event)
+            if move is Transition.HOLD and event.note == UNCERTAIN:
+                doubt = self._record.may_be_uncertain(after.id)
+                assert doubt, f"{after.id} was parked as uncertain without a reason to doubt"
+            state = TRANSITIONS[state, move]
+            code = {Transition.HOLD: event.note, Transition.PARK_MANUAL: MANUAL}.get(move, code)
+        assert state is after.state, f"{after.id}: its events lead to {state}, not {after.state}"
+        if before.state in PRUNABLE:
+            assert after == before, f"{after.id} had settled, and changed"
+
+    def _only_operators_free_the_parked(
+        self, job_id: str, state: State, code: str | None, transition: Transition, event: JobEvent
+    ) -> None:
+        if state not in (State.PARKED, State.DEAD) or event.by:
+            return
+        allowed = PROVIDER_TRANSITIONS.get(code or "", set[Transition]())
+        allowed = allowed if state is State.PARKED else set[Transition]()
+        assert transition in allowed, (
+            f"{job_id} left {state} ({code}) by {transition}, and nobody asked for it"
+        )
+        assert transition not in OPERATOR_TRANSITIONS
+
+    # One record.
+
+    def _check_job(self, job: Job, now: RedisSnapshot) -> None:
+        before, result = self._before[job.id], now.results[job.id]
+        known = _executions(before) - _executions(job)
+        assert not known, f"{job.id} forgot {known}"
+        if before.state in PRUNABLE and job.id in self._results:
+            assert self._results[job.id] == result, f"the result of {job.id} changed"
+        if job.state is State.SUCCEEDED:
+            assert result in set(self._paid_results(job.id)), (
+                f"{job.id} has a result nobody reported"
+            )
+        if job.state in (State.PARKED, State.DEAD):
+            assert job.reason is not None
+            assert job.reason.action, f"{job.id} does not say what a person can do"
+            text = f"{job.reason.code} {job.reason.message}"
+            assert INTERNAL not in text, f"the program failed over {job.id}: {text}"
+            assert " in the worker" not in text, f"the program failed over {job.id}: {text}"
+        if job.state in (State.RUNNING, State.CANCELLING) and job.execution_id is not None:
+            assert self._record.runs[job.execution_id].job_id == job.id
+        allowed = self._record.attempts_that_count(job.id)
+        assert job.spent <= allowed, f"{job.id} spent {job.spent} attempts, {allowed} may count"
+
+    def _paid_results(self, job_id: str) -> Iterator[bytes]:
+        for call in self._record.answered():
+            if call.job_id == job_id and isinstance(call.answer_given, Finished | RunCancelled):
+                yield call.answer_given.result or b""
+
+
+def _every_state_change_has_its_event(events: list[TransitionEvent], job: Job) -> None:
+    """The stream leads from nothing to the state the job is in, each step once."""
+    state: State | None = None
+    for event in events:
+        assert event.before is state, f"{job.id} was {state}, and an event begins at {event.before}"
+        assert event.after is not state, f"{job.id} was told to be {state} twice"
+        state = event.after
+    assert state is job.state, f"{job.id} is {job.state}, and the last event says {state}"
+
+
+def _executions(job: Job) -> set[str]:
+    ids = {attempt.execution_id for attempt in job.attempts} | {job.execution_id}
+    return {execution_id for execution_id in ids if execution_id is not None}
+
+
+def _new_events(before: Job, after: Job) -> tuple[JobEvent, ...]:
+    """The events of `after` that `before` did not have."""
+    seen = before.events_dropped + len(before.events) - after.events_dropped
+    assert seen >= 0, f"{after.id} forgot events that nobody saw"
+    return after.events[seen:]
+
+
+def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
+    """Law 2: each index holds what the records say, and nothing else."""
+    keys = now.store.keys
+    wanted: dict[str, Scores] = {}
+    watched = Counter[str]()
+    for job in now.jobs.values():
+        for entry in entries(job):
+            wanted.setdefault(keys.entry(entry), {})[job.id] = entry.score
+            watched[job.id] += entry.kind in WATCHED_INDEXES
+    for kind in RESCORED_BY_CLAIMS:
+        key = keys.index(kind)
+        held = now.sets.get(key, {})
+        for job_id in wanted.get(key, {}).keys() & held.keys():
+            wanted[key][job_id] = held[job_id]
+            assert held[job_id] <= at + LONGEST_WAIT_S, f"nobody looks at {job_id} for long"
+    assert now.sets == wanted
+    strangers = now.poll_history_ids - now.sets.get(keys.index(Index.INFLIGHT), {}).keys()
+    assert not strangers, f"what polls saw of {strangers} was left behind"
+    for job in now.jobs.values():
+        people = job.state in SETTLED or (job.state is State.PARKED and job.parked_as != STUCK)
+        assert watched[job.id] == (0 if people else 1), f"{job.id} has {watched[job.id]} places"
+    lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
+    assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
+
+
+WATCHED_INDEXES: Final = (Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
+
+
+def _in_lane(job: Job) -> bool:
+    return job.state is State.QUEUED and not job.bypass_hold

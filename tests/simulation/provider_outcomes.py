@@ -1,0 +1,94 @@
+"""Everything the provider can say, each ready to be said to a call that waits."""
+
+from collections.abc import Callable
+from typing import Final
+
+from jobs.outcomes import (
+    Lost,
+    NotSent,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
+    Refused,
+    RunCancelled,
+    RunFailed,
+    RunMissing,
+    StillRunning,
+    SubmitOutcome,
+)
+from tests.simulation.deployment import SimulatedDeployment, result_of
+from tests.simulation.simulated_provider import SimulatedCall, SimulatedRun
+from worker.provider.port import CallFailure, CancelAccepted, CancelNotFound, CancelOutcome
+
+OnSubmit = Callable[[SimulatedDeployment, SimulatedCall], tuple[SubmitOutcome, bool]]
+"""The answer, and whether a run exists of which it does not speak."""
+
+
+def refused(status: int, code: str | None = None, *, started: bool = False) -> OnSubmit:
+    """Make a refusal."""
+    retry_after_s = 20.0 if status == 429 else None
+    fault = ProviderError(code, http_status=status, retry_after_s=retry_after_s)
+    return lambda _world, _call: (Refused(fault), started)
+
+
+ACCEPTING: Final[dict[str, OnSubmit]] = {
+    "accepted": lambda world, call: (world.accepted(call), False),
+    "finished at once": lambda world, call: (world.finished(call), False),
+}
+REFUSED: Final[dict[str, OnSubmit]] = {
+    "no async mode": refused(400, "ASYNC_NOT_SUPPORTED"),
+    "no credits": refused(402, "INSUFFICIENT_CREDITS"),
+    "no grant": refused(402, "grant_exhausted"),
+    "denied": refused(403, "CAPABILITY_DENIED"),
+    "too many": refused(429, "RATE_LIMIT_EXCEEDED"),
+    "failed": refused(500, "EXECUTION_FAILED"),
+    "down": refused(503),
+    "bad inputs": refused(400, "INVALID_INPUTS"),
+    "not sent after all": lambda _world, _call: (NotSent("closed before it was used"), False),
+}
+UNCERTAIN_ANSWERS: Final[dict[str, OnSubmit]] = {
+    "bad gateway": refused(502),
+    "bad gateway, started": refused(502, started=True),
+    "lost": lambda _world, _call: (Lost("the server hung up"), False),
+    "lost, started": lambda _world, _call: (Lost("the server hung up"), True),
+}
+ON_SUBMIT: Final = ACCEPTING | REFUSED | UNCERTAIN_ANSWERS
+
+OnPoll = Callable[[SimulatedDeployment, SimulatedRun], PollOutcome]
+
+ENDS: Final[dict[str, OnPoll]] = {
+    "completed": lambda world, run: world.completed(run),
+    "failed": lambda _world, _run: RunFailed(ProviderError("EXECUTION_FAILED")),
+    "failed for good": lambda _world, _run: RunFailed(ProviderError("INVALID_INPUTS")),
+    "failed for money": lambda _world, _run: RunFailed(ProviderError("INSUFFICIENT_CREDITS")),
+    "cancelled": lambda _world, _run: RunCancelled(),
+    "cancelled too late": lambda _world, run: RunCancelled(result_of(run.job_id, 0), 1.0),
+    "no result": lambda _world, _run: Lost("completed without a result"),
+}
+"""How a run ends; once it has, every later look sees the same."""
+
+WEBHOOK_EVENTS: Final = (
+    "completed",
+    "failed",
+    "failed for good",
+    "cancelled",
+    "cancelled too late",
+    "progress",
+)
+"""What a webhook tells."""
+
+POLLS_WITHOUT_END: Final[dict[str, OnPoll]] = {
+    "processing": lambda _world, _run: StillRunning("processing"),
+    "missing": lambda _world, _run: RunMissing(ProviderError(None, http_status=404)),
+    "trouble": lambda _world, _run: PollFailed("HTTP 500", 500),
+    "too many looks": lambda _world, _run: PollFailed("HTTP 429", 429, 15.0),
+}
+"""Looks that show no end, also of a run that has ended: an answer may be late."""
+ON_POLL: Final = ENDS | POLLS_WITHOUT_END
+
+ON_CANCEL: Final[dict[str, CancelOutcome]] = {
+    "taken": CancelAccepted("cancel_requested"),
+    "not there": CancelNotFound(ProviderError(None, http_status=404)),
+    "trouble": CallFailure("HTTP 500", ProviderError(None, http_status=500)),
+    "refused": CallFailure("HTTP 409", ProviderError(None, http_status=409)),
+}

@@ -1,0 +1,393 @@
+"""The provider as the machine plays it, and the judge who writes down what it really ran.
+
+Every call waits for an answer until the machine gives one. A submit has three steps, as on the
+wire: the connection stands, the mark is awaited, the bytes are written.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from typing import Any, Literal
+
+import msgspec
+
+from jobs.error_table import Disposition, ErrorTable
+from jobs.outcomes import (
+    Accepted,
+    Finished,
+    Lost,
+    NotSent,
+    PollOutcome,
+    Refused,
+    RunCancelled,
+    RunFailed,
+    RunMissing,
+    SubmitOutcome,
+)
+from jobs.states import Kind, Mode
+from worker.provider.http.send_gate import BeforeWrite
+from worker.provider.port import CancelOutcome
+
+MISSING_LIMIT = 5
+_ERROR_TABLE = ErrorTable(overrides={})
+
+
+class SubmitKnowledge(Enum):
+    """What the worker that made a submit knows of it."""
+
+    OPEN = auto()
+    """No answer yet."""
+    NOT_SENT = auto()
+    REFUSED = auto()
+    ACCEPTED = auto()
+    FINISHED = auto()
+    UNKNOWN = auto()
+    """It was told that nobody knows."""
+    DROPPED = auto()
+    """It will never learn: killed, or cut at shutdown."""
+
+
+@dataclass(eq=False, slots=True)
+class SimulatedRun:
+    """A run that exists, and costs."""
+
+    execution_id: str
+    job_id: str
+    end: PollOutcome | None = None
+    was_reported_failed: bool = False
+    missing_polls: int = 0
+    """How often a look at it was answered 404."""
+    has_unusable_result: bool = False
+    """A look was told that it ended without a result."""
+
+
+@dataclass(eq=False, slots=True)
+class SimulatedCall:
+    """A request of a worker that waits for an answer."""
+
+    kind: Literal["submit", "poll", "cancel", "hook"]
+    number: int
+    worker: str
+    job_id: str
+    mode: Mode | None = None
+    run: SimulatedRun | None = None
+    connected: "asyncio.Future[NotSent | None]" = field(
+        repr=False, default_factory=asyncio.Future["NotSent | None"]
+    )
+    answered: "asyncio.Future[Any]" = field(repr=False, default_factory=asyncio.Future[Any])
+    written: bool = False
+    """Its first byte has left."""
+    outcome: SubmitKnowledge = SubmitKnowledge.OPEN
+    lost_worker: bool = False
+    """Its worker was killed, stopped, or silent for longer than its lease, with the job in hand."""
+    answer_given: object = None
+    spends_attempt: bool = False
+
+    @property
+    def waits_for_connection(self) -> bool:
+        """Whether nothing of it was sent, and nothing was decided."""
+        return self.kind == "submit" and not self.connected.done()
+
+    @property
+    def waits_for_answer(self) -> bool:
+        """Whether its bytes are out and nothing came back."""
+        out = self.written if self.kind == "submit" else True
+        return out and not self.answered.done()
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether the test has the next word."""
+        return self.waits_for_connection or self.waits_for_answer
+
+    @property
+    def may_run(self) -> bool:
+        """Whether, as far as anybody was told, this submit may have started a run."""
+        if not self.written or (self.run is not None and self.run.was_reported_failed):
+            return False
+        return self.outcome not in (SubmitKnowledge.NOT_SENT, SubmitKnowledge.REFUSED)
+
+    @property
+    def may_park_uncertain(self) -> bool:
+        """Whether there is a reason to park its job as uncertain."""
+        if self.outcome in (SubmitKnowledge.UNKNOWN, SubmitKnowledge.DROPPED) or self.lost_worker:
+            return True
+        return self.run is not None and (
+            self.run.missing_polls >= MISSING_LIMIT or self.run.has_unusable_result
+        )
+
+
+class ProviderRecord:
+    """Knows every submit and every run of an example."""
+
+    def __init__(self) -> None:
+        self.calls: list[SimulatedCall] = []
+        """Those that wait."""
+        self.submits: dict[str, list[SimulatedCall]] = {}
+        self.polls: list[SimulatedCall] = []
+        """Those that were answered."""
+        self.runs: dict[str, SimulatedRun] = {}
+        self.violations: list[str] = []
+        self.opted_in: set[str] = set()
+        """Jobs that may be repeated when their outcome is unknown."""
+        self.resubmits: dict[str, list[int]] = {}
+        """When a person said to submit a job again, counted in calls."""
+        self.actions: dict[str, int] = {}
+        """When a person last decided on a job, counted in calls."""
+        self.requeued: dict[str, int] = {}
+        self.connects = True
+        """Whether new connections stand at once."""
+        self._numbers = 0
+
+    # What workers do.
+
+    def begin(self, call: SimulatedCall) -> None:
+        """Take a call on."""
+        self._numbers += 1
+        call.number = self._numbers
+        self.calls.append(call)
+        if call.kind == "submit":
+            self.submits.setdefault(call.job_id, []).append(call)
+            if self.connects:
+                call.connected.set_result(None)
+
+    def write(self, call: SimulatedCall) -> None:
+        """The bytes of a submit leave: the moment at which it may be paid."""
+        call.written = True
+        if call not in self.submits.get(call.job_id, ()):
+            self.violations.append(
+                f"submit {call.number} of {call.job_id}, which is gone, was written"
+            )
+        for other in self.submits.get(call.job_id, ()):
+            if other is not call and other.may_run and not self._may_repeat(call, other):
+                self.violations.append(
+                    f"paid twice: submit {call.number} of {call.job_id} was written while submit "
+                    f"{other.number} ({other.outcome.name}) may have run"
+                )
+
+    def _may_repeat(self, one: SimulatedCall, other: SimulatedCall) -> bool:
+        """Whether somebody allowed two submits of a job beside each other."""
+        first = min(one, other, key=lambda call: call.number)
+        if any(at >= first.number for at in self.resubmits.get(first.job_id, ())):
+            return True
+        return first.job_id in self.opted_in and first.may_park_uncertain
+
+    def end(self, call: SimulatedCall) -> None:
+        """A call is over, however it ended; one that was cut may have started a run."""
+        if call in self.calls:
+            self.calls.remove(call)
+        if call.kind == "submit" and call.outcome is SubmitKnowledge.OPEN:
+            self._drop(call)
+
+    # What the machine decides.
+
+    def begin_job(self, job_id: str, *, opts_in: bool) -> None:
+        """A job begins; one that had its id and was pruned is another."""
+        for known in (self.submits, self.resubmits, self.actions, self.requeued):
+            known.pop(job_id, None)
+        self.polls = [call for call in self.polls if call.job_id != job_id]
+        (self.opted_in.add if opts_in else self.opted_in.discard)(job_id)
+
+    def give_answer(self, call: SimulatedCall, answer: object, *, started: bool = False) -> None:
+        """Answer a call; `started`: a run exists although the answer does not say so."""
+        call.answer_given = answer
+        if call.kind == "submit":
+            call.outcome = self._outcome(call, answer)
+            if started:
+                self.start_run(call)
+        elif call.kind == "poll" and call.run is not None:
+            self.polls.append(call)
+            _remember(call.run, answer)
+        call.answered.set_result(answer)
+
+    def give_webhook(self, run: SimulatedRun, end: PollOutcome) -> PollOutcome:
+        """A webhook tells of the end of a run; returns the end it has."""
+        call = SimulatedCall(
+            "hook", self._numbers, "", run.job_id, run=run, answer_given=run.end or end
+        )
+        self.polls.append(call)
+        _remember(run, call.answer_given)
+        return run.end or end
+
+    def refuse_connection(self, call: SimulatedCall) -> None:
+        """Never a byte of it leaves."""
+        call.outcome = SubmitKnowledge.NOT_SENT
+        call.connected.set_result(NotSent("connection refused"))
+
+    def lose(self, worker: str, job_ids: tuple[str, ...], *, killed: bool) -> None:
+        """A worker is gone, or was silent for too long, with these jobs in its hands."""
+        for job_id in job_ids:
+            for call in self.submits.get(job_id, ()):
+                call.lost_worker = call.lost_worker or call.worker == worker
+        if killed:
+            for call in [call for call in self.calls if call.worker == worker]:
+                call.lost_worker = True
+                self.end(call)
+
+    def start_run(self, call: SimulatedCall) -> SimulatedRun:
+        """A run comes to be."""
+        run = SimulatedRun(f"ex-{call.number}", call.job_id)
+        call.run = self.runs[run.execution_id] = run
+        return run
+
+    def note_operator_action(
+        self, job_id: str, *, resubmit: bool = False, requeue: bool = False
+    ) -> None:
+        """A person decided on a job."""
+        self.actions[job_id] = self._numbers
+        if resubmit:
+            self.resubmits.setdefault(job_id, []).append(self._numbers)
+        if requeue:
+            self.requeued[job_id] = self._numbers
+
+    # What the laws ask.
+
+    @property
+    def ready(self) -> list[SimulatedCall]:
+        """Calls that wait for the test: for their connection, or for an answer."""
+        return [call for call in self.calls if call.is_ready]
+
+    def attempts_that_count(self, job_id: str) -> int:
+        """How many submits may have spent an attempt since a person requeued the job."""
+        since = self.requeued.get(job_id, 0)
+        again = job_id in self.opted_in
+        return sum(
+            call.spends_attempt
+            or (call.run is not None and call.run.was_reported_failed)
+            or (again and call.may_park_uncertain)
+            for call in self.submits.get(job_id, ())
+            if call.number > since
+        )
+
+    def may_be_uncertain(self, job_id: str) -> bool:
+        """Whether the last submit of a job, or what came after it, has an unknown end."""
+        calls = self.submits.get(job_id, [])
+        last = max((n for n, call in enumerate(calls) if call.written), default=0)
+        return any(call.may_park_uncertain for call in calls[last:])
+
+    def latest_run(self, job_id: str) -> SimulatedRun | None:
+        """The run that the last written submit of a job started, if it did."""
+        written = [call for call in self.submits.get(job_id, ()) if call.written]
+        return written[-1].run if written else None
+
+    def is_final(self, call: SimulatedCall) -> bool:
+        """Whether nobody allowed anything else after this call, so that its answer must count."""
+        job_id = call.job_id
+        allowed = job_id in self.opted_in or self.actions.get(job_id, 0) >= call.number
+        written = [one for one in self.submits.get(job_id, ()) if one.written]
+        latest = bool(written) and (
+            call is written[-1] or (call.run is not None and call.run is written[-1].run)
+        )
+        return latest and not allowed and not call.lost_worker
+
+    def answered(self) -> Iterator[SimulatedCall]:
+        """Submits and polls whose answer was given."""
+        for calls in self.submits.values():
+            yield from (call for call in calls if call.answer_given is not None)
+        yield from self.polls
+
+    def _outcome(self, call: SimulatedCall, answer: object) -> SubmitKnowledge:
+        match answer:
+            case Accepted():
+                return SubmitKnowledge.ACCEPTED
+            case Finished():
+                return SubmitKnowledge.FINISHED
+            case NotSent():
+                return SubmitKnowledge.NOT_SENT
+            case Refused(fault):
+                disposition = _ERROR_TABLE.rule_for_submit(fault).disposition
+                spends = {Disposition.RETRY, Disposition.COOL, Disposition.DEAD}
+                spends |= {Disposition.SYNC} if call.mode is Mode.SYNC else set()
+                call.spends_attempt = disposition in spends
+                uncertain = disposition is Disposition.UNCERTAIN
+                return SubmitKnowledge.UNKNOWN if uncertain else SubmitKnowledge.REFUSED
+            case Lost():
+                return SubmitKnowledge.UNKNOWN
+            case _:
+                raise AssertionError(f"no answer to a submit: {answer}")
+
+    def _drop(self, call: SimulatedCall) -> None:
+        """Nobody waits for the answer any more; two of three such submits started a run."""
+        call.outcome = SubmitKnowledge.DROPPED if call.written else SubmitKnowledge.NOT_SENT
+        if call.written and call.number % 3:
+            self.start_run(call)
+
+
+def _remember(run: SimulatedRun, answer: object) -> None:
+    match answer:
+        case RunFailed():
+            run.was_reported_failed = True
+            run.end = answer
+        case Finished() | RunCancelled():
+            run.end = answer
+        case Lost():
+            run.end = answer
+            run.has_unusable_result = True
+        case RunMissing():
+            run.missing_polls += 1
+        case _:
+            return
+
+
+class SimulatedProvider:
+    """One worker's client of the provider, in the place of `KnoudsClient`."""
+
+    def __init__(self, *_: object, **__: object) -> None:
+        self.record: ProviderRecord = ProviderRecord()
+        self.worker = ""
+
+    async def open(self) -> None:
+        """Nothing to open."""
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+    async def submit(
+        self,
+        kind: Kind,
+        target: str,
+        account: str,
+        inputs: bytes,
+        mode: Mode,
+        *,
+        before_write: BeforeWrite,
+    ) -> SubmitOutcome:
+        """Ask for a run; the inputs name the job."""
+        del kind, target, account
+        job_id: str = msgspec.json.decode(inputs)["job"]
+        call = SimulatedCall("submit", 0, self.worker, job_id, mode)
+        self.record.begin(call)
+        try:
+            if (refused := await call.connected) is not None:
+                return refused
+            try:
+                await before_write()
+            except Exception:
+                call.outcome = SubmitKnowledge.NOT_SENT
+                raise
+            self.record.write(call)
+            answer: SubmitOutcome = await call.answered
+            return answer
+        finally:
+            self.record.end(call)
+
+    async def poll(self, account: str, execution_id: str) -> PollOutcome:
+        """Look at a run."""
+        del account
+        answer: PollOutcome = await self._ask("poll", execution_id)
+        return answer
+
+    async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
+        """Ask to cancel a run."""
+        del account
+        answer: CancelOutcome = await self._ask("cancel", execution_id)
+        return answer
+
+    async def _ask(self, what: Literal["poll", "cancel"], execution_id: str) -> Any:
+        run = self.record.runs[execution_id]
+        call = SimulatedCall(what, 0, self.worker, run.job_id, run=run)
+        self.record.begin(call)
+        try:
+            return await call.answered
+        finally:
+            self.record.end(call)

@@ -1,0 +1,341 @@
+"""The whole engine at random: several workers, every answer, every mishap, and the laws hold.
+
+`MACHINE_EXAMPLES=1000` looks further than the fixed walk that every run of the tests takes.
+"""
+
+import asyncio
+import os
+from collections import Counter
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import Any, Final, TypeVar
+
+from hypothesis import HealthCheck
+from hypothesis import settings as bounds
+from hypothesis import strategies as st
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    rule,
+    run_state_machine_as_test,
+)
+
+from jobs.job import Job
+from jobs.lanes import Scope
+from jobs.lifecycle import IllegalTransition, Transition
+from jobs.states import OnUncertain, State
+from jobs.transitions import STUCK, UNCERTAIN
+from tests.simulation import provider_outcomes
+from tests.simulation.deployment import (
+    ANN,
+    SERVICES,
+    SimulatedDeployment,
+    SimulatedWorker,
+    ignore_killed_tasks,
+    small_settings,
+)
+from tests.simulation.faulty_redis_client import RedisFault, RedisFaultKind
+from tests.simulation.simulated_provider import SimulatedCall
+from worker.app.actions import NoSuchJob
+from worker.app.enqueue import JobIdConflict
+
+T = TypeVar("T")
+
+EXAMPLES: Final = int(os.environ.get("MACHINE_EXAMPLES", "0"))
+WORKERS_MOST: Final = 3
+JOBS_MOST: Final = 6
+DAY_S: Final = 86_400.0
+ACTIONS: Final = tuple(
+    (name,) for name in ("cancel", "cancel", "park", "release", "requeue", "discard", "resubmit")
+)
+
+transitions_seen: Counter[tuple[State, Transition]] = Counter()
+
+numbers = st.integers(0, 2**16)
+requests = st.fixed_dictionaries(
+    {
+        "target": st.sampled_from(["suno", "suno", "kling"]),
+        "priority": st.sampled_from([0, 0, 50]),
+        "delay_s": st.sampled_from([None, None, None, 30.0]),
+        "on_uncertain": st.sampled_from([OnUncertain.PARK, OnUncertain.PARK, OnUncertain.RETRY]),
+    }
+)
+
+
+on_submit = st.sampled_from([*provider_outcomes.ON_SUBMIT, *provider_outcomes.ACCEPTING])
+on_poll = st.sampled_from([*provider_outcomes.ON_POLL, "completed", "processing"])
+on_cancel = st.sampled_from([*provider_outcomes.ON_CANCEL])
+
+
+def pick(table: Mapping[str, object], number: int) -> str:
+    """One of the answers of a table, where a rule that has nothing to do goes on instead."""
+    return [*table][number // 3 % len(table)]
+
+
+class EngineMachine(RuleBasedStateMachine):
+    """Rules are what workers, arq, the provider, people and misfortune do."""
+
+    url: str
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.runner = asyncio.Runner()
+        self.runner.get_loop().set_exception_handler(ignore_killed_tasks)
+        self.deployment = SimulatedDeployment(small_settings(), self.url)
+        self.broken = False
+        self.job_ids: list[str] = []
+
+    def do(self, step: Coroutine[Any, Any, T]) -> T:
+        """Run a deed; after one that failed nothing else is asked."""
+        try:
+            return self.runner.run(step)
+        except BaseException:
+            self.broken = True
+            raise
+
+    @initialize(first=st.lists(requests, min_size=1, max_size=3))
+    def open(self, first: list[dict[str, Any]]) -> None:
+        for _ in range(2):
+            self.deployment.start_worker()
+        for order in first:
+            self.enqueue(order, 0, again=False)
+
+    def teardown(self) -> None:
+        try:
+            if not self.broken:
+                self.runner.run(self.deployment.settle_everything())
+            transitions_seen.update(self.deployment.invariants.transitions_seen)
+        finally:
+            try:
+                self.runner.run(self.deployment.close())
+            finally:
+                self.runner.close()
+
+    @invariant()
+    def the_invariants_hold(self) -> None:
+        self.do(self.deployment.check())
+
+    # Who is there.
+
+    def a_worker(self, number: int) -> SimulatedWorker:
+        """One that is awake and takes work; where there is none, a new one."""
+        takers = [one for one in self.deployment.living if one.takes_work and not one.client.asleep]
+        return takers[number % len(takers)] if takers else self.deployment.start_worker()
+
+    # Apps.
+
+    @rule(order=requests, number=numbers, again=st.booleans())
+    def enqueue(self, order: dict[str, Any], number: int, *, again: bool) -> None:
+        if not again and len(self.job_ids) < JOBS_MOST:
+            self.job_ids.append(f"j{len(self.job_ids)}")
+            self.do(self._enqueue(self.job_ids[-1], order))
+        elif again and number % 2:
+            self.do(self._enqueue(self.job_ids[number % len(self.job_ids)], order))
+        else:
+            self.do(self._go_on(number))
+
+    async def _enqueue(self, job_id: str, request: dict[str, Any]) -> None:
+        before = await self.deployment.store.jobs.load(job_id)
+        try:
+            placed = await self.deployment.enqueue(job_id, **request)
+        except JobIdConflict:
+            assert before is not None
+            return
+        assert placed.created is (before is None)
+
+    # The road, as it goes when nothing is in the way.
+
+    @rule(number=numbers, submit=on_submit, look=on_poll, cancel=on_cancel, times=st.integers(1, 4))
+    def go_on(self, number: int, submit: str, look: str, cancel: str, times: int) -> None:
+        for _ in range(times):
+            self.do(self._go_on(number, submit, look, cancel))
+
+    @rule(number=numbers, submit=st.sampled_from([*provider_outcomes.ACCEPTING]), look=on_poll)
+    def go_on_to_a_run(self, number: int, submit: str, look: str) -> None:
+        self.do(self._go_on(number, submit, look))
+
+    @rule(number=numbers, submit=on_submit, look=st.sampled_from([*provider_outcomes.ENDS]))
+    def go_on_to_an_end(self, number: int, submit: str, look: str) -> None:
+        self.do(self._go_on(number, submit, look))
+
+    async def _go_on(
+        self,
+        number: int,
+        submit: str | None = None,
+        poll: str | None = None,
+        cancel: str | None = None,
+    ) -> None:
+        """Answer a call; where none waits, do what is next, and where nothing is, let time pass."""
+        world, worker = self.deployment, self.a_worker(number)
+        submit = submit or pick(provider_outcomes.ON_SUBMIT, number)
+        poll = poll or pick(provider_outcomes.ON_POLL, number)
+        cancel = cancel or pick(provider_outcomes.ON_CANCEL, number)
+        if ready := world.record.ready:
+            await self._answer(ready[number % len(ready)], submit, poll, cancel)
+        elif await world.entries():
+            await world.deliver(worker)
+        else:
+            await world.admit_and_deliver(worker)
+            if not world.record.ready:
+                await world.pass_time_until_something_is_due()
+                await world.tick(worker, *SERVICES)
+
+    # The road, step by step.
+
+    @rule(number=numbers, which=numbers, connects=st.booleans(), again=st.booleans())
+    def deliver(self, number: int, which: int, *, connects: bool, again: bool) -> None:
+        self.do(self._deliver(number, which, connects=connects, again=again))
+
+    async def _deliver(self, number: int, which: int, *, connects: bool, again: bool) -> None:
+        """Run an entry, or run one again, maybe only up to the mark."""
+        entries = self.deployment.delivered_entries if again else await self.deployment.entries()
+        if not entries:
+            await self._go_on(number)
+            return
+        self.deployment.record.connects = connects
+        await self.deployment.run_entry(self.a_worker(number), entries[-1 - which % len(entries)])
+        self.deployment.record.connects = True
+
+    @rule(number=numbers, name=st.sampled_from(SERVICES))
+    def tick(self, number: int, name: str) -> None:
+        self.do(self.deployment.tick(self.a_worker(number), name))
+
+    @rule(
+        seconds=st.sampled_from([0.5, 2.0, 6.0, 11.0, 11.0, 40.0, 320.0, 700.0, 8 * DAY_S]),
+        number=numbers,
+        noticed=st.booleans(),
+    )
+    def pass_time(self, seconds: float, number: int, *, noticed: bool) -> None:
+        self.do(self.deployment.pass_time(seconds))
+        if noticed:
+            self.do(self.deployment.tick(self.a_worker(number), *SERVICES))
+
+    @rule(which=numbers, end=st.sampled_from(provider_outcomes.WEBHOOK_EVENTS))
+    def deliver_webhook(self, which: int, end: str) -> None:
+        """The provider delivers a webhook; also early, late and again."""
+        runs = list(self.deployment.record.runs.values())
+        if not runs:
+            self.do(self._go_on(which))
+            return
+        run = runs[-1 - which % len(runs)]
+        made = provider_outcomes.ENDS.get(end)
+        self.do(
+            self.deployment.deliver_webhook(
+                run, made(self.deployment, run) if made is not None else None
+            )
+        )
+
+    async def _answer(self, call: SimulatedCall, submit: str, poll: str, cancel: str) -> None:
+        if call.waits_for_connection:
+            refused = submit == "not sent after all"
+            await (self.deployment.refuse_connection if refused else self.deployment.connect)(call)
+        elif call.kind == "submit":
+            answer, started = provider_outcomes.ON_SUBMIT[submit](self.deployment, call)
+            await self.deployment.answer(call, answer, started=started)
+        elif call.kind == "cancel":
+            await self.deployment.answer(call, provider_outcomes.ON_CANCEL[cancel])
+        elif call.run is not None:
+            known = call.run.end if poll in provider_outcomes.ENDS else None
+            await self.deployment.answer(
+                call, known or provider_outcomes.ON_POLL[poll](self.deployment, call.run)
+            )
+
+    # Misfortune.
+
+    @rule(number=numbers, what=st.sampled_from(["wake", "stall", "kill", "stop"]))
+    def disturb_worker(self, number: int, what: str) -> None:
+        asleep = [worker for worker in self.deployment.living if worker.client.asleep]
+        if what == "wake" and asleep:
+            self.do(self.deployment.wake(asleep[number % len(asleep)]))
+        elif len(self.deployment.living) < WORKERS_MOST:
+            self.deployment.start_worker()
+        elif what == "kill":
+            self.do(self.deployment.kill(self.deployment.living[number % WORKERS_MOST]))
+        elif what == "stall":
+            self.do(self.deployment.stall(self.a_worker(number)))
+        elif what == "stop":
+            self.do(self.deployment.stop(self.a_worker(number)))
+        else:
+            self.do(self._go_on(number))
+
+    @rule(
+        number=numbers,
+        mishap=st.sampled_from(RedisFaultKind),
+        after=st.integers(0, 9),
+        taken=st.booleans(),
+        times=st.sampled_from([1, 1, 3]),
+    )
+    def break_redis(
+        self, number: int, mishap: RedisFaultKind, after: int, times: int, *, taken: bool
+    ) -> None:
+        """Some command of a worker, soon, will not be as the others."""
+        times = times if mishap is RedisFaultKind.BLIP else 1
+        self.a_worker(number).client.faults.append(RedisFault(mishap, after, taken, times))
+
+    # People.
+
+    @rule(number=numbers, which=numbers, sensible=st.sampled_from([True, True, False]))
+    def take_action(self, number: int, which: int, *, sensible: bool) -> None:
+        self.do(self._take_action(number, which, sensible=sensible))
+
+    async def _take_action(self, number: int, which: int, *, sensible: bool) -> None:
+        """Act on a job: where that is sensible, on one that waits for a person."""
+        found = await self.deployment.store.jobs.load_many(self.job_ids)
+        jobs = [stored.job for stored in found if stored is not None]
+        if sensible:
+            jobs = [job for job in jobs if job.state in (State.PARKED, State.DEAD)]
+        if not jobs:
+            await self._go_on(number)
+            return
+        job = jobs[number % len(jobs)]
+        acts = self._sensible_actions(job) if sensible else ACTIONS
+        name, *more = acts[which % len(acts)]
+        try:
+            await self.deployment.take_action(name, job.id, *more)
+        except (IllegalTransition, NoSuchJob):
+            return
+
+    def _sensible_actions(self, job: Job) -> Sequence[tuple[str, ...]]:
+        """What a person would do about a job."""
+        if job.parked_as in (UNCERTAIN, STUCK):
+            run = self.deployment.record.latest_run(job.id)
+            found = [("attach", run.execution_id)] * 2 if run is not None else []
+            return [*found, ("resubmit",), ("resubmit",), ("discard",), ("cancel",), ("release",)]
+        if job.state is State.PARKED:
+            return [("release",), ("release",), ("release",), ("cancel",), ("discard",)]
+        return [("requeue",), ("requeue",), ("discard",)]
+
+    @rule(
+        which=numbers,
+        scope=st.sampled_from(["default", "default/model", "default/model/suno"]),
+        close=st.sampled_from([True, False, False, False]),
+    )
+    def open_or_close_a_gate(self, which: int, scope: str, *, close: bool) -> None:
+        self.do(self._close(scope) if close else self._release(which))
+
+    async def _close(self, scope: str) -> None:
+        await self.deployment.actions.place_hold(Scope(scope), ANN)
+        self.deployment.invariants.actions += 1
+
+    async def _release(self, which: int) -> None:
+        holds = await self.deployment.store.holds.list_all()
+        if not holds:
+            await self._go_on(which)
+            return
+        await self.deployment.actions.release_hold(holds[which % len(holds)].id, ANN)
+        self.deployment.invariants.actions += 1
+
+
+def test_whatever_happens_the_invariants_hold(redis_url: str) -> None:
+    class BoundEngineMachine(EngineMachine):
+        url = redis_url
+
+    bounded = bounds(
+        max_examples=EXAMPLES or 100,
+        stateful_step_count=40,
+        deadline=None,
+        database=None,
+        derandomize=EXAMPLES == 0,
+        suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+    )
+    run_state_machine_as_test(BoundEngineMachine, settings=bounded)

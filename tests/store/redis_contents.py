@@ -1,0 +1,102 @@
+"""What lies in Redis, as plain values: to compare with what should."""
+
+import asyncio
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import msgspec
+
+from jobs.indexes import Index, entries
+from jobs.job import Job
+from jobs.states import State
+from worker.store import Store
+from worker.store.codec import decode_job
+from worker.store.commit import TransitionEvent
+
+Scores = dict[str, float]
+
+
+async def wait_until(is_true: Callable[[], bool]) -> None:
+    """Let the others run until it is true."""
+    async with asyncio.timeout(5):
+        while not is_true():  # noqa: ASYNC110  what it looks at has no event
+            await asyncio.sleep(0)
+
+
+async def keys_of(store: Store) -> set[str]:
+    """Every key of the namespace."""
+    found: list[bytes] = await store.client.call("KEYS", f"{store.keys.namespace}:*")
+    return {key.decode() for key in found}
+
+
+def is_index(store: Store, key: str) -> bool:
+    """Whether a key is one of those that hold jobs by what their records say."""
+    kinds = tuple(store.keys.index(kind) for kind in Index)
+    return key in kinds or key.startswith(tuple(f"{kind}:" for kind in kinds))
+
+
+async def sorted_set(store: Store, key: str) -> Scores:
+    rows: list[bytes] = await store.client.call("ZRANGE", key, 0, -1, "WITHSCORES")
+    return {m.decode(): float(s) for m, s in zip(rows[::2], rows[1::2], strict=True)}
+
+
+async def indexes(store: Store) -> dict[str, Scores]:
+    """Every sorted set of the namespace that is an index of jobs."""
+    names = sorted(key for key in await keys_of(store) if is_index(store, key))
+    rows = await store.client.many([("ZRANGE", name, 0, -1, "WITHSCORES") for name in names])
+    return {
+        name: {m.decode(): float(s) for m, s in zip(row[::2], row[1::2], strict=True)}
+        for name, row in zip(names, rows, strict=True)
+    }
+
+
+def expected_indexes(store: Store, jobs: Iterable[Job]) -> dict[str, Scores]:
+    """The indexes that jobs should have, by `jobs.indexes` alone."""
+    found: dict[str, Scores] = {}
+    for job in jobs:
+        for entry in entries(job):
+            found.setdefault(store.keys.entry(entry), {})[job.id] = entry.score
+    return found
+
+
+async def records(store: Store) -> dict[str, tuple[str, Job]]:
+    """Every job's revision and record."""
+    prefix = store.keys.job("")
+    names = sorted(key for key in await keys_of(store) if key.startswith(prefix))
+    rows: list[Any] = await store.client.many([("HMGET", name, "rev", "rec") for name in names])
+    return {
+        name.removeprefix(prefix): (rev.decode(), decode_job(rec))
+        for name, (rev, rec) in zip(names, rows, strict=True)
+    }
+
+
+async def transition_events(store: Store) -> list[list[TransitionEvent]]:
+    """The stream of events: the transitions of each entry, in order.
+
+    By a script, since redis-py makes a dictionary of an entry, and all its fields are called `t`.
+    """
+    script = 'return redis.call("XRANGE", KEYS[1], "-", "+")'
+    rows: list[Any] = await store.client.call("EVAL", script, 1, store.keys.events)
+    found: list[list[TransitionEvent]] = []
+    for _, fields in rows:
+        assert set(fields[::2]) == {b"t"}
+        found.append([msgspec.json.decode(field, type=TransitionEvent) for field in fields[1::2]])
+    return found
+
+
+async def state_changes_of(store: Store, job_id: str) -> list[tuple[State | None, State]]:
+    """The states a job went from and to, by the stream."""
+    told = [move for entry in await transition_events(store) for move in entry if move.id == job_id]
+    return [(move.before, move.after) for move in told]
+
+
+async def poll_history_ids(store: Store) -> set[str]:
+    """Ids of the jobs of which it is on record what polls saw."""
+    found: list[bytes] = await store.client.call("HKEYS", store.keys.polls)
+    return {job_id.decode() for job_id in found}
+
+
+async def everything(store: Store) -> dict[str, Any]:
+    """Every key with its content, to prove that nothing was written."""
+    names = sorted(await keys_of(store))
+    return dict(zip(names, await store.client.many([("DUMP", n) for n in names]), strict=True))

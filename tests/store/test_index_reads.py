@@ -1,0 +1,225 @@
+"""What the services watch: leases, due times, lanes. A job that left is left alone."""
+
+import pytest
+from structlog.testing import capture_logs
+
+from jobs import transitions
+from jobs.effects import PollHistory
+from jobs.indexes import Index
+from jobs.job import Job
+from jobs.lanes import JobId, Lane, queue_score
+from jobs.states import Kind, State
+from tests.store.redis_contents import expected_indexes, indexes
+from tests.store.test_poll_claims import claim, next_poll, put, running
+from tests.unit.core import job_builders
+from tests.unit.core.job_builders import NOW, changed
+from worker.store import Store
+from worker.store.commit import VersionedJob, version_of
+from worker.store.jobs import ClaimedPoll
+from worker.store.read.queries import Filter
+
+# Due times and leases.
+
+
+def retrying(job_id: str, due_at: float) -> Job:
+    return changed(job_builders.retrying(id=JobId(job_id)), due_at=due_at)
+
+
+async def test_what_is_due_is_returned_with_the_next_due_time(store: Store) -> None:
+    for job_id, at in (("a", NOW - 5), ("b", NOW), ("c", NOW + 7), ("d", NOW + 9)):
+        await put(store, retrying(job_id, at))
+    assert await store.jobs.due_jobs(NOW, 10) == (["a", "b"], NOW + 7)
+    assert await store.jobs.due_jobs(NOW, 2) == (["a", "b"], NOW + 7)
+    assert await store.jobs.due_jobs(NOW, 1) == (["a"], None), "there is more already"
+    assert await store.jobs.due_jobs(NOW - 6, 10) == ([], NOW - 5)
+    assert await store.jobs.due_jobs(NOW + 99, 10) == (["a", "b", "c", "d"], None)
+
+
+async def test_nothing_is_due_in_an_empty_store(store: Store) -> None:
+    assert await store.jobs.due_jobs(NOW, 10) == ([], None)
+    assert await store.jobs.expired_leases(NOW, 10) == []
+
+
+async def test_a_lease_is_extended_only_while_there_is_one(store: Store) -> None:
+    await put(store, job_builders.submitted(id=JobId("mine")))
+    await put(store, job_builders.sync_run(id=JobId("lost")))
+    left = await put(store, job_builders.submitted(id=JobId("left")))
+    await store.jobs.commit(left, transitions.cancel(left.job, NOW))
+    await store.jobs.extend_leases(["mine", "left", "nobody"], NOW + 60)
+    await store.jobs.extend_leases([], NOW + 60)
+    assert await store.jobs.expired_leases(NOW + 30, 10) == ["lost"]
+    assert await store.jobs.expired_leases(NOW + 60, 10) == ["lost", "mine"]
+    assert await store.jobs.expired_leases(NOW + 60, 1) == ["lost"]
+    assert await store.jobs.expired_leases(NOW + 29, 10) == []
+
+
+async def test_the_oldest_of_a_state_are_returned_oldest_first(store: Store) -> None:
+    for job_id, at in (("b", NOW - 5), ("a", NOW - 9), ("c", NOW + 1)):
+        await put(store, changed(job_builders.succeeded(id=JobId(job_id)), since=at))
+    await put(store, job_builders.dead(id=JobId("dead")))
+    assert await store.jobs.older_than(State.SUCCEEDED, NOW, 10) == ["a", "b"]
+    assert await store.jobs.older_than(State.SUCCEEDED, NOW, 1) == ["a"]
+    assert await store.jobs.members(Index.STATE, State.SUCCEEDED, 2) == ["a", "b"]
+
+
+# Lanes.
+
+SUNO, KLING = (Lane("default", Kind.MODEL, target) for target in ("suno", "kling"))
+
+
+async def test_a_lane_is_registered_with_its_first_job_and_heads_come_in_queue_order(
+    store: Store,
+) -> None:
+    for job_id, priority, at in (("a", 0, NOW), ("b", 0, NOW - 5), ("c", 9, NOW + 5)):
+        await put(store, job_builders.queued(id=JobId(job_id), priority=priority, queued_at=at))
+    await put(store, job_builders.queued(id=JobId("p"), bypass_hold=True))
+    queues = await store.lanes.snapshot()
+    assert (queues.lanes, queues.bypass_count, queues.submitting_count) == ((SUNO,), 1, 0)
+    assert await store.lanes.heads([SUNO, KLING], 2) == [
+        [("c", queue_score(9, NOW + 5)), ("b", queue_score(0, NOW - 5))],
+        [],
+    ]
+    assert await store.lanes.bypass_jobs(5) == ["p"]
+    assert await store.lanes.position(SUNO, "a") == 2
+    assert await store.lanes.position(SUNO, "p") is None
+
+
+async def test_lanes_take_turns(store: Store) -> None:
+    await put(store, job_builders.queued(id=JobId("a")))
+    await put(
+        store, changed(job_builders.queued(id=JobId("b"), target="kling"), updated_at=NOW + 1)
+    )
+    assert (await store.lanes.snapshot()).lanes == (SUNO, KLING)
+    await store.lanes.record_turns({SUNO: NOW + 2})
+    assert (await store.lanes.snapshot()).lanes == (KLING, SUNO)
+    await store.lanes.record_turns({Lane("default", Kind.MODEL, "retired"): NOW + 3})
+    await store.lanes.record_turns({})
+    assert (await store.lanes.snapshot()).lanes == (KLING, SUNO), "a turn registers nobody"
+
+
+async def test_only_an_empty_lane_is_retired_and_it_comes_back(store: Store) -> None:
+    stored = await put(store, job_builders.queued())
+    assert not await store.lanes.retire(SUNO)
+    assert (await store.lanes.snapshot()).lanes == (SUNO,)
+    written = await store.jobs.commit(stored, transitions.park_manual(stored.job, NOW, by="ann"))
+    assert isinstance(written, VersionedJob)
+    assert await store.lanes.retire(SUNO)
+    assert (await store.lanes.snapshot()).lanes == ()
+    await store.jobs.commit(written, transitions.release(written.job, NOW, by="ann"))
+    assert (await store.lanes.snapshot()).lanes == (SUNO,)
+
+
+# Unreadable records.
+
+BROKEN = [b"", b"not json", b"{}", b'{"id": "j"', b"\xff\xfe", b"[" * 100_000, b"null"]
+
+
+@pytest.mark.parametrize("record", BROKEN, ids=lambda record: repr(record[:8]))
+async def test_an_unreadable_record_is_logged_and_becomes_a_dead_letter(
+    store: Store, record: bytes
+) -> None:
+    good = await put(store, running("good", NOW))
+    await put(store, running("bad", NOW))
+    await store.client.call("HSET", store.keys.job("bad"), "rec", record)
+    with capture_logs() as logs:
+        dead, same = await store.jobs.load_many(["bad", "good"])
+    assert same == good
+    assert dead is not None
+    assert dead.job.reason is not None
+    assert (dead.job.state, dead.job.reason.code) == (State.DEAD, "UNREADABLE_RECORD")
+    assert ("record.unreadable", "bad") in [(entry["event"], entry["job_id"]) for entry in logs]
+    assert "not json" not in str(logs)
+    assert await store.client.call("HGET", store.keys.job("bad"), "unreadable") == record
+    with capture_logs() as logs:
+        assert await store.jobs.load("bad") == dead
+    assert logs == [], "once is enough"
+
+
+async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
+    await put(store, running("good", NOW))
+    await put(store, running("bad", NOW))
+    await put(store, job_builders.queued(id=JobId("line")))
+    for job_id in ("bad", "line"):
+        await store.client.call("HSET", store.keys.job(job_id), "rec", b"{}")
+    with capture_logs():
+        assert "good" in await claim(store, NOW, NOW + 10)
+        assert await next_poll(store) == NOW + 10, "it is looked at no more"
+        page = await store.queries.page(Filter(state=State.RUNNING), 5)
+        assert [job.id for job in page.jobs] == ["good"]
+        await store.queries.lane_counts()
+    assert await claim(store, NOW + 10, NOW + 20) == ["good"]
+
+
+async def test_a_revision_that_is_no_text_is_an_unreadable_record_too(store: Store) -> None:
+    await put(store, running("bad", NOW))
+    await store.client.call("HSET", store.keys.job("bad"), "rev", b"\xff")
+    buried = await store.jobs.load("bad")
+    assert buried is not None
+    assert buried.job.state is State.DEAD
+
+
+@pytest.mark.parametrize("seen", [b"", b"x", b"1:2", b"1:2:3:x", b"1:2:3:4:x", b"\xff"])
+async def test_unreadable_poll_history_starts_anew(store: Store, seen: bytes) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.client.call("HSET", store.keys.polls, "j", seen)
+    due, _ = await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    assert due == [ClaimedPoll(stored, PollHistory())]
+
+
+async def test_an_id_without_a_record_is_removed_and_blocks_nobody(store: Store) -> None:
+    await store.client.call("ZADD", store.keys.lane(SUNO), 1, "ghost")
+    await store.client.call("ZADD", store.keys.index(Index.BYPASS), 1, "spirit")
+    with capture_logs() as logs:
+        await store.jobs.remove_entry_without_record(Index.LANE, str(SUNO), "ghost")
+        await store.jobs.remove_entry_without_record(Index.BYPASS, "", "spirit")
+        await store.jobs.remove_entry_without_record(Index.BYPASS, "", "nobody")
+    assert await store.lanes.heads([SUNO], 5) == [[]]
+    assert await store.lanes.bypass_jobs(5) == []
+    assert [entry["event"] for entry in logs] == ["index.without_record"] * 2
+
+
+async def test_an_id_whose_record_came_meanwhile_is_not_removed(store: Store) -> None:
+    await put(store, job_builders.queued())
+    await store.jobs.remove_entry_without_record(Index.LANE, str(SUNO), "j1")
+    assert [job_id for job_id, _ in (await store.lanes.heads([SUNO], 5))[0]] == ["j1"]
+
+
+async def test_a_job_is_removed_from_an_index_unless_it_changed_since(store: Store) -> None:
+    stored = await put(store, job_builders.queued())
+    await store.client.call("ZADD", store.keys.index(Index.DUE), 1, "j1")
+    stale = VersionedJob(stored.job, "9.beef")
+    with capture_logs():
+        assert not await store.jobs.remove_stale_entry(stale, Index.DUE)
+        assert await store.jobs.due_jobs(NOW, 5) == (["j1"], None)
+        assert await store.jobs.remove_stale_entry(stored, Index.DUE)
+        assert not await store.jobs.remove_stale_entry(stored, Index.DUE)
+    assert await store.jobs.due_jobs(NOW, 5) == ([], None)
+
+
+async def test_a_version_that_redis_lost_is_written_again_over_the_older_one(store: Store) -> None:
+    lost = VersionedJob(running("j", NOW), "7.beef")
+    standing = await put(store, job_builders.queued(id=JobId("j")))
+    assert await store.jobs.restore(standing, lost)
+    found = await store.jobs.load("j")
+    assert found is not None
+    assert (found.job, version_of(found.rev)) == (lost.job, 8)
+    assert await indexes(store) == expected_indexes(store, [lost.job])
+    assert not await store.jobs.restore(standing, lost), "somebody was faster"
+    assert not await store.jobs.restore(None, lost)
+    gone = VersionedJob(running("gone", NOW), "3.beef")
+    assert await store.jobs.restore(None, gone)
+    assert (await store.jobs.load_many(["gone"]))[0] is not None
+
+
+async def test_a_lane_name_that_is_none_is_skipped(store: Store) -> None:
+    await put(store, job_builders.queued())
+    await store.client.call("ZADD", store.keys.lanes, 0, "no lane")
+    assert (await store.lanes.snapshot()).lanes == (SUNO,)
+
+
+async def test_an_unreadable_record_hides_no_group(store: Store) -> None:
+    for job_id, since in (("bad", NOW - 9), ("good", NOW)):
+        await put(store, changed(job_builders.held(id=JobId(job_id)), since=since))
+    await store.client.call("HSET", store.keys.job("bad"), "rec", b"{}")
+    (group,) = await store.queries.groups(State.PARKED)
+    assert (group.count, group.since, group.sample.id) == (2, NOW - 9, "good")

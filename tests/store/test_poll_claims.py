@@ -1,0 +1,220 @@
+"""Polls: claimed under a lease, put off by who looked, and what looks saw goes with the run."""
+
+import asyncio
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from jobs import transitions
+from jobs.effects import PollHistory
+from jobs.indexes import Index
+from jobs.job import Job
+from jobs.lanes import JobId
+from tests.store.redis_contents import keys_of, poll_history_ids, sorted_set
+from tests.unit.core import job_builders
+from tests.unit.core.job_builders import FINISHED, NOW, changed
+from worker.store import Store
+from worker.store.client import Client, Command
+from worker.store.commit import VersionedJob
+from worker.store.jobs import ClaimedPoll, JobStore, NextPoll
+from worker.store.scripts import Scripts
+
+
+async def put(store: Store, job: Job) -> VersionedJob:
+    stored = await store.jobs.create(job, b"{}")
+    assert stored is not None
+    return stored
+
+
+def running(job_id: str, next_poll_at: float) -> Job:
+    return changed(job_builders.running(id=JobId(job_id)), next_poll_at=next_poll_at)
+
+
+async def claim(store: Store, now: float, until: float, limit: int = 9) -> list[str]:
+    due, _ = await store.jobs.claim_polls(now, until, limit)
+    return [found.stored.job.id for found in due]
+
+
+async def next_poll(store: Store) -> float | None:
+    """When the next poll is due: a claim says so, even if it takes nothing."""
+    due, at = await store.jobs.claim_polls(0.0, 0.0, 1)
+    assert due == []
+    return at
+
+
+class ReadRecorder(Client):
+    """Notes which jobs are read."""
+
+    def __init__(self, store: Store) -> None:
+        super().__init__(store.client.redis)
+        self.read: list[object] = []
+
+    async def try_many(self, commands: Sequence[Command]) -> list[Any]:
+        self.read += [command[1] for command in commands]
+        return await super().try_many(commands)
+
+
+async def test_the_longest_due_are_claimed_first_and_nobody_claims_them_again(
+    store: Store,
+) -> None:
+    for job_id, at in (("late", NOW - 9), ("later", NOW - 1), ("now", NOW), ("soon", NOW + 1)):
+        await put(store, running(job_id, at))
+    assert await claim(store, NOW, NOW + 10, 2) == ["late", "later"]
+    assert await next_poll(store) == NOW, "who can take no more is told of what is left"
+    assert await claim(store, NOW, NOW + 10) == ["now"]
+    assert await claim(store, NOW, NOW + 10) == []
+    assert await next_poll(store) == NOW + 1
+
+
+async def test_a_claim_comes_due_again_when_its_lease_ends(store: Store) -> None:
+    await put(store, running("j", NOW))
+    await store.jobs.claim_polls(NOW, NOW + 10, 9)
+    assert await claim(store, NOW + 9.999, NOW + 20) == []
+    assert await claim(store, NOW + 10, NOW + 20) == ["j"]
+
+
+async def test_two_pollers_share_what_is_due(store: Store) -> None:
+    for n in range(20):
+        await put(store, running(f"j{n:02}", NOW))
+    claims = await asyncio.gather(*(claim(store, NOW, NOW + 10, 5) for _ in range(4)))
+    claimed = [job_id for found in claims for job_id in found]
+    assert sorted(claimed) == [f"j{n:02}" for n in range(20)]
+
+
+async def test_nothing_in_flight_has_no_next_poll(store: Store) -> None:
+    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == ([], None)
+
+
+async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> None:
+    """A worker may poll as many at once as it likes: it claims them in several calls."""
+    many = [part for n in range(4_500) for part in (NOW, f"j{n}")]
+    await store.client.call("ZADD", store.keys.index(Index.INFLIGHT), *many)
+    keys = (store.keys.index(Index.INFLIGHT), store.keys.polls)
+    taken: list[str] = []
+    while True:
+        found, at = await Scripts(store.client).poll(keys, NOW, NOW + 10, 1_000_000)
+        if not found:
+            break
+        taken += [job_id for job_id, _, _ in found]
+    assert at == NOW + 10
+    assert len(taken) == len(set(taken)) == 4_500
+
+
+async def test_poll_history_is_kept_with_the_next_poll(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    seen = PollHistory(polls=3, failures_in_row=2, missing_in_row=1, last_running_at=NOW - 0.5)
+    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, seen)]) == 1
+    assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == ([], NOW + 5)
+    due = await store.jobs.claim_polls(NOW + 5, NOW + 15, 5)
+    assert due == ([ClaimedPoll(stored, seen)], NOW + 15)
+    assert await store.jobs.poll_history(stored.job) == seen
+
+
+async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
+    """A person cancelled it, another worker claimed it, or a delivery asked for a poll at once."""
+    lease, at, seen = NOW + 10, NOW + 60, PollHistory(1)
+    cancelled, claimed, hurried, left, same = [
+        await put(store, running(name, NOW)) for name in ("a", "b", "c", "d", "e")
+    ]
+    await store.jobs.claim_polls(NOW, lease, 9)
+    await store.jobs.commit(cancelled, transitions.request_cancel(cancelled.job, NOW + 1, by="ann"))
+    await store.jobs.reschedule([NextPoll(claimed.job, NOW + 7, PollHistory(2), lease)])
+    await store.jobs.poll_now(["c"], NOW + 2)
+    await store.jobs.commit(left, transitions.succeed(left.job, NOW, FINISHED))
+    looked = [
+        NextPoll(stored.job, at, seen, lease)
+        for stored in (cancelled, claimed, hurried, left, same)
+    ]
+    assert await store.jobs.reschedule(looked) == 1
+    inflight = {"a": NOW + 1, "b": NOW + 7, "c": NOW + 2, "e": at}
+    assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == inflight
+    assert await poll_history_ids(store) == {"b", "e"}
+    assert await store.jobs.poll_history(claimed.job) == PollHistory(2)
+
+
+async def test_a_poll_without_a_claim_is_recorded_whoever_touched_the_job(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 60, PollHistory(1))]) == 1
+    assert await next_poll(store) == NOW + 60
+
+
+async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
+    store: Store,
+) -> None:
+    """Who changes a running job sets its next poll, so the time tells whether it was touched."""
+    untouched, touched = [await put(store, running(name, NOW)) for name in ("a", "b")]
+    known = {str(stored.job.id): (NOW + 5, stored) for stored in (untouched, touched)}
+    await store.jobs.reschedule(
+        [NextPoll(s.job, NOW + 5, PollHistory(1)) for s in (untouched, touched)]
+    )
+    asked = transitions.request_cancel(touched.job, NOW + 1, by="ann")
+    newer = await store.jobs.commit(touched, asked)
+    assert isinstance(newer, VersionedJob)
+    reads = ReadRecorder(store)
+    jobs = JobStore(reads, store.keys, Scripts(reads))
+    due, _ = await jobs.claim_polls(NOW + 5, NOW + 15, 5, known)
+    assert due == [ClaimedPoll(newer, PollHistory(1)), ClaimedPoll(untouched, PollHistory(1))]
+    assert due[1].stored is untouched
+    assert reads.read == [store.keys.job("b")], "what is known is not read again"
+
+
+async def test_nothing_cached_is_used_of_a_job_that_is_gone(store: Store) -> None:
+    gone = await put(store, running("j", NOW))
+    assert await store.jobs.delete(gone)
+    assert await store.jobs.claim_polls(NOW, NOW + 9, 5, {"j": (NOW, gone)}) == ([], None)
+
+
+@pytest.mark.parametrize("deed", ["succeed", "delete", "dead_letter"])
+async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, deed: str) -> None:
+    stored, other = [await put(store, running(name, NOW)) for name in ("j", "other")]
+    await store.jobs.reschedule([NextPoll(s.job, NOW + 5, PollHistory(4)) for s in (stored, other)])
+    assert await poll_history_ids(store) == {"j", "other"}
+    match deed:
+        case "succeed":
+            await store.jobs.commit(stored, transitions.succeed(stored.job, NOW, FINISHED))
+        case "delete":
+            assert await store.jobs.delete(stored)
+        case _:
+            await store.client.call("HSET", store.keys.job("j"), "rec", b"{}")
+            with capture_logs():
+                await store.jobs.load("j")
+    assert await poll_history_ids(store) == {"other"}
+    assert set(await sorted_set(store, store.keys.index(Index.INFLIGHT))) == {"other"}
+
+
+async def test_poll_history_stays_while_a_run_is_cancelled_or_stuck(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(4))])
+    asked = transitions.request_cancel(stored.job, NOW, by="ann")
+    assert isinstance(await store.jobs.commit(stored, asked), VersionedJob)
+    assert await store.jobs.poll_history(asked) == PollHistory(4)
+
+
+async def test_poll_history_of_an_earlier_attempt_does_not_count(store: Store) -> None:
+    stored = await put(store, running("j", NOW))
+    await store.jobs.reschedule([NextPoll(stored.job, NOW, PollHistory(9, 9, 9))])
+    assert await store.jobs.poll_history(changed(stored.job, submits=2)) == PollHistory()
+
+
+async def test_a_job_that_left_is_left_alone(store: Store) -> None:
+    gone, done, there = [await put(store, running(name, NOW)) for name in ("gone", "done", "x")]
+    await store.jobs.delete(gone)
+    await store.jobs.commit(done, transitions.succeed(done.job, NOW, FINISHED))
+    looked = [NextPoll(stored.job, NOW + 5, PollHistory(1)) for stored in (gone, done, there)]
+    assert await store.jobs.reschedule(looked) == 1
+    assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == {"x": NOW + 5}
+    assert store.keys.job("gone") not in await keys_of(store)
+    assert await poll_history_ids(store) == {"x"}
+    assert await store.jobs.poll_history(done.job) == PollHistory()
+    assert await store.jobs.poll_history(there.job) == PollHistory(1)
+
+
+async def test_a_commit_that_does_not_speak_of_the_next_poll_leaves_it_alone(store: Store) -> None:
+    stored = await put(store, changed(job_builders.cancelling(id=JobId("j")), next_poll_at=NOW))
+    await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    written = await store.jobs.commit(stored, transitions.mark_cancel_sent(stored.job, NOW))
+    assert isinstance(written, VersionedJob)
+    assert await next_poll(store) == NOW + 10

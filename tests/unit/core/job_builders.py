@@ -1,0 +1,124 @@
+"""Jobs, answers and moments for the tests of the core."""
+
+from typing import Any, Final
+
+import msgspec
+
+from jobs import transitions
+from jobs.effects import DecisionContext, DecisionRules
+from jobs.job import Job, Reason
+from jobs.lanes import JobId
+from jobs.outcomes import Accepted, Finished, ProviderError
+from jobs.states import Kind, State
+
+NOW: Final = 1_790_000_000.0
+DEADLINE_S: Final = 3_600.0
+
+ACCEPTED: Final = Accepted("ex-1", "req-1")
+FINISHED: Final = Finished(b'{"images": []}', cost=2.5)
+FAILED: Final = ProviderError("EXECUTION_FAILED", "upstream fell over", 500)
+NO_CREDITS: Final = ProviderError("INSUFFICIENT_CREDITS", "balance too low", 402)
+
+
+def a_job(**facts: Any) -> Job:
+    """A queued job; any fact may be another."""
+    usual: dict[str, Any] = {
+        "id": JobId("j1"),
+        "kind": Kind.MODEL,
+        "target": "suno",
+        "account": "default",
+        "state": State.QUEUED,
+        "since": NOW,
+        "created_at": NOW,
+        "updated_at": NOW,
+        "queued_at": NOW,
+        "fingerprint": "f",
+        "max_attempts": 5,
+        "deadline_s": DEADLINE_S,
+    }
+    return Job(**(usual | facts))
+
+
+def changed(job: Job, **facts: Any) -> Job:
+    """The same job with other facts, whatever the table says."""
+    return msgspec.structs.replace(job, **facts)
+
+
+def a_context(now: float = NOW, jitter: float = 0.5, **rules: Any) -> DecisionContext:
+    """A moment under the default rules, or others."""
+    return DecisionContext(now, jitter, DecisionRules(**rules))
+
+
+# The states of the road, each reached by legal moves.
+
+
+def scheduled(**facts: Any) -> Job:
+    return a_job(state=State.SCHEDULED, due_at=NOW + 60, queued_at=None, **facts)
+
+
+def queued(**facts: Any) -> Job:
+    return a_job(**facts)
+
+
+def admitted(*, opening_hold_ids: tuple[str, ...] = (), **facts: Any) -> Job:
+    return transitions.admit(
+        a_job(**facts),
+        NOW,
+        submit_token="h1",
+        lease_until=NOW + 30,
+        opening_hold_ids=opening_hold_ids,
+    )
+
+
+def submitted(*, opening_hold_ids: tuple[str, ...] = (), **facts: Any) -> Job:
+    return transitions.send(
+        admitted(opening_hold_ids=opening_hold_ids, **facts), NOW, owner="w1", lease_until=NOW + 30
+    )
+
+
+def running(**facts: Any) -> Job:
+    return transitions.accept(submitted(**facts), NOW, ACCEPTED, next_poll_at=NOW + 1)
+
+
+def sync_run(**facts: Any) -> Job:
+    return transitions.open_connection(admitted(**facts), NOW, owner="w1", lease_until=NOW + 30)
+
+
+def retrying(**facts: Any) -> Job:
+    return transitions.retry(submitted(**facts), NOW, FAILED, due_at=NOW + 2)
+
+
+def cancelling(**facts: Any) -> Job:
+    return transitions.request_cancel(running(**facts), NOW, by="ann")
+
+
+def held(*, hold_id: str | None = "hold-1", **facts: Any) -> Job:
+    reason = Reason(code=NO_CREDITS.display_code, http_status=402, action="Top up", hold_id=hold_id)
+    return transitions.park_refused(submitted(**facts), NOW, NO_CREDITS, reason)
+
+
+def uncertain(**facts: Any) -> Job:
+    return transitions.park_uncertain(submitted(**facts), NOW, why="connection lost")
+
+
+def stuck(**facts: Any) -> Job:
+    return transitions.park_stuck(running(**facts), NOW, next_poll_at=NOW + 300)
+
+
+def manual(**facts: Any) -> Job:
+    return transitions.park_manual(a_job(**facts), NOW, by="ann", note="later")
+
+
+def dead(**facts: Any) -> Job:
+    fault = ProviderError("INVALID_INPUTS", "no prompt", 400)
+    return transitions.dead_letter(
+        submitted(**facts), NOW, fault, Reason(code=fault.display_code, http_status=400)
+    )
+
+
+def succeeded(**facts: Any) -> Job:
+    return transitions.succeed(running(**facts), NOW, FINISHED)
+
+
+def cancelled(**facts: Any) -> Job:
+    return transitions.cancel(a_job(**facts), NOW, by="ann")

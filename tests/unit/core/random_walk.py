@@ -1,0 +1,217 @@
+"""Every legal step a job can take next, as the program takes it: for walks at random.
+
+The provider's words go through `jobs.decide`, so a walk meets what a job meets.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Final, NamedTuple
+
+from jobs import transitions
+from jobs.decide import decide_poll, decide_submit
+from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory
+from jobs.job import Job
+from jobs.outcomes import (
+    Accepted,
+    Finished,
+    Lost,
+    NotSent,
+    PollFailed,
+    PollOutcome,
+    ProviderError,
+    Refused,
+    RunCancelled,
+    RunFailed,
+    RunMissing,
+    StillRunning,
+    SubmitOutcome,
+)
+from jobs.states import State
+
+LEASE_S: Final = 30.0
+STEP_S: Final = 1.5
+"""How far the clock goes with every step."""
+
+
+class WalkStep(NamedTuple):
+    """One way on: its name, whether a person takes it, and the job's next version."""
+
+    name: str
+    by_operator: bool
+    take: Callable[[], Job]
+
+
+FAULTS: Final = (
+    ProviderError("EXECUTION_FAILED", "", 500),
+    ProviderError("INSUFFICIENT_CREDITS", "", 402),
+    ProviderError("grant_exhausted", "", 402),
+    ProviderError("INVALID_INPUTS", "", 400),
+    ProviderError(None, "", 502),
+    ProviderError(None, "", 503),
+    ProviderError("NEW_CODE", "", 403),
+)
+ON_SUBMIT: Final[tuple[SubmitOutcome, ...]] = (
+    Accepted("ex"),
+    Finished(b"{}", 1.0),
+    NotSent("refused"),
+    Lost("lost"),
+    Refused(ProviderError(None, "", 429)),
+    Refused(ProviderError("ASYNC_NOT_SUPPORTED", "", 400)),
+    *(Refused(fault) for fault in FAULTS),
+)
+ON_POLL: Final[tuple[PollOutcome, ...]] = (
+    Finished(b"{}", 1.0),
+    RunCancelled(),
+    RunCancelled(b"{}"),
+    Lost("no result"),
+    RunMissing(ProviderError(None, "", 404)),
+    PollFailed("no way"),
+    StillRunning("processing"),
+    *(RunFailed(fault) for fault in FAULTS),
+)
+
+
+def steps(job: Job, now: float) -> list[WalkStep]:
+    """The ways on that are open to a job; none of them raises."""
+    return [*_program_steps(job, now), *_operator_steps(job, now)]
+
+
+def walked(job: Job, choices: list[int], now: float) -> list[tuple[Job, WalkStep, Job]]:
+    """A walk: each choice takes one of the steps that are open; the job before and after each."""
+    walk: list[tuple[Job, WalkStep, Job]] = []
+    for choice in choices:
+        now += STEP_S
+        ways = steps(job, now)
+        if not ways:
+            break
+        step = ways[choice % len(ways)]
+        walk.append((job, step, step.take()))
+        job = walk[-1][2]
+    return walk
+
+
+def _program_steps(job: Job, now: float) -> list[WalkStep]:
+    match job.state:
+        case State.SCHEDULED | State.RETRYING:
+            return [WalkStep("promote", False, lambda: transitions.promote(job, now))]
+        case State.QUEUED:
+            return [*(_admission(job, now, gates) for gates in ((), ("gate-1",)))]
+        case State.SUBMITTING if job.sent_at is None:
+            return [
+                WalkStep("send", False, lambda: _send(job, now)),
+                WalkStep("open", False, lambda: _open(job, now)),
+                WalkStep(
+                    "return_to_queue",
+                    False,
+                    lambda: transitions.return_to_queue(job, now, why="gate closed"),
+                ),
+            ]
+        case State.SUBMITTING:
+            return _submit_steps(job, ON_SUBMIT, now)
+        case State.RUNNING | State.CANCELLING if job.execution_id is None:
+            return _submit_steps(job, ON_SUBMIT, now)
+        case State.RUNNING | State.CANCELLING:
+            return _poll_steps(job, now)
+        case State.PARKED if job.parked_as == transitions.STUCK:
+            return _poll_steps(job, now)
+        case State.PARKED if job.parked_as == transitions.UNCERTAIN:
+            return _submit_steps(job, ON_SUBMIT[:2], now)
+        case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
+            return []
+
+
+def _admission(job: Job, now: float, gates: tuple[str, ...]) -> WalkStep:
+    lease_until = now + LEASE_S
+    return WalkStep(
+        "admit",
+        False,
+        lambda: transitions.admit(
+            job, now, submit_token=f"h{now:g}", lease_until=lease_until, opening_hold_ids=gates
+        ),
+    )
+
+
+def _send(job: Job, now: float) -> Job:
+    return transitions.send(job, now, owner="w1", lease_until=now + LEASE_S)
+
+
+def _open(job: Job, now: float) -> Job:
+    return transitions.open_connection(job, now, owner="w1", lease_until=now + LEASE_S)
+
+
+def _context(now: float) -> DecisionContext:
+    return DecisionContext(now, 0.5, DecisionRules(max_missing_polls=1))
+
+
+def _submit_steps(job: Job, answers: tuple[SubmitOutcome, ...], now: float) -> list[WalkStep]:
+    def answered(answer: SubmitOutcome) -> Job:
+        decision = decide_submit(job, answer, _context(now))
+        return _open(decision.job, now) if decision.submit_sync else decision.job
+
+    return [WalkStep(f"{answer}", False, partial(answered, answer)) for answer in answers]
+
+
+def _poll_steps(job: Job, now: float) -> list[WalkStep]:
+    def polled(answer: PollOutcome, at: float) -> Job:
+        outcome = decide_poll(job, answer, PollHistory(), _context(at))
+        return outcome.job if isinstance(outcome, Decision) else job
+
+    overdue = (job.deadline_at or now) + 1
+    return [
+        *(WalkStep(f"{answer}", False, partial(polled, answer, now)) for answer in ON_POLL),
+        WalkStep("overdue", False, lambda: polled(StillRunning("processing"), max(now, overdue))),
+    ]
+
+
+def _operator_steps(job: Job, now: float) -> list[WalkStep]:
+    """The acts that the table lets people do, by the names of the road."""
+    return [WalkStep(name, True, take) for name, take in _operator_actions(job, now).items()]
+
+
+OperatorActions = dict[str, Callable[[], Job]]
+
+
+def _operator_actions(job: Job, now: float) -> OperatorActions:
+    cancel: OperatorActions = {"cancel": lambda: transitions.cancel(job, now, by="ann")}
+    ask: OperatorActions = {
+        "request_cancel": lambda: transitions.request_cancel(job, now, by="ann")
+    }
+    match job.state:
+        case State.QUEUED | State.SCHEDULED | State.RETRYING:
+            return cancel | {"park": lambda: transitions.park_manual(job, now, by="ann")}
+        case State.SUBMITTING if job.sent_at is None:
+            return cancel | ask
+        case State.SUBMITTING | State.RUNNING:
+            return ask
+        case State.CANCELLING if job.execution_id is not None and not job.cancel_sent:
+            return {"cancel_sent": lambda: transitions.mark_cancel_sent(job, now)}
+        case State.PARKED:
+            return _actions_on_the_parked(job, now, cancel, ask)
+        case State.DEAD:
+            return _discard(job, now) | {"requeue": lambda: transitions.requeue(job, now, by="ann")}
+        case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
+            return {}
+
+
+def _actions_on_the_parked(
+    job: Job, now: float, cancel: OperatorActions, ask: OperatorActions
+) -> OperatorActions:
+    release: OperatorActions = {"release": lambda: transitions.release(job, now, by="ann")}
+    resolve: OperatorActions = {
+        "resubmit": lambda: transitions.resubmit(job, now, by="ann"),
+        "attach": lambda: transitions.attach(job, now, "ex-found", by="ann"),
+    }
+    passing: OperatorActions = {
+        "pass": lambda: transitions.release(job, now, by="ann", bypass_hold=True)
+    }
+    match job.parked_as:
+        case transitions.STUCK:
+            return release | resolve | ask | _discard(job, now)
+        case transitions.UNCERTAIN:
+            return resolve | cancel | _discard(job, now)
+        case _:
+            return release | passing | cancel | _discard(job, now)
+
+
+def _discard(job: Job, now: float) -> OperatorActions:
+    return {"discard": lambda: transitions.discard(job, now, by="ann")}

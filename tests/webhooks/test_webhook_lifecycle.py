@@ -1,0 +1,358 @@
+"""The whole road with webhooks: the sandbox delivers, the API stores, a worker settles."""
+
+import asyncio
+import time
+
+import pytest
+from aiohttp import web
+
+from jobs.effects import PollHistory
+from jobs.indexes import Index
+from jobs.job import Job
+from jobs.outcomes import PollOutcome
+from jobs.states import State
+from tests.engine.live_system import wait_until
+from tests.webhooks.webhook_system import WebhookSystem, delivery
+from worker.api.webhook_receiver import ReceiptOutcome, WebhookReceiver
+from worker.engine import webhook_processor
+from worker.engine.poller import Poller
+from worker.store.commit import VersionedJob
+from worker.store.webhooks import WebhookStore
+
+NEVER_S = 20.0
+"""Nothing polls earlier than this by itself."""
+
+
+async def test_a_run_is_settled_by_its_webhook_without_a_poll(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=0.2)
+        job = await hooked.system.until(job_id)
+    assert job.state is State.SUCCEEDED
+    assert job.expects_webhook
+    assert job.attempts[-1].polls == 0
+    ledger = await hooked.system.ledger("a")
+    assert (ledger["posts"], ledger["polls"]) == (1, 0)
+    whole = await hooked.system.queries.job(job_id)
+    assert whole is not None
+    assert whole.result
+    await hooked.until_empty()
+    assert await hooked.orphans() == []
+
+
+async def test_a_failed_run_is_retried_by_its_webhook(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", fault="fails", times=1)
+        job = await hooked.system.until(job_id)
+    assert [attempt.outcome for attempt in job.attempts] == ["failed", "succeeded"]
+    assert (await hooked.system.ledger("a"))["polls"] == 0
+
+
+async def test_two_hundred_runs_a_fifth_of_them_delivered_twice_settle_once_each(
+    hooked: WebhookSystem,
+) -> None:
+    system = hooked.system
+    await system.sandbox_admin("webhook", doubled=0.2, jitter_s=0.2)
+    async with hooked.worker():
+        ids = [f"j{number}" for number in range(200)]
+        await asyncio.gather(*(system.enqueue(job_id=i, duration_s=0.1) for i in ids))
+        await wait_until(lambda: _succeeded(hooked, 200), "200 jobs succeeded")
+        sent = await _deliveries_over(hooked)
+        await hooked.until_empty()
+    jobs = await system.jobs_matching()
+    assert sent > 210
+    assert {job.state for job in jobs} == {State.SUCCEEDED}
+    assert all(_times(job, "succeed") == 1 for job in jobs)
+    labels = await system.labels()
+    assert {(row["posts"], row["charged"], row["polls"]) for row in labels.values()} == {(1, 1, 0)}
+    assert await hooked.orphans() == []
+
+
+async def _succeeded(hooked: WebhookSystem, count: int) -> bool:
+    return (await hooked.system.counts()).get(State.SUCCEEDED) == count
+
+
+async def _deliveries_over(hooked: WebhookSystem) -> int:
+    """Wait until the sandbox has nothing left to deliver; returns how many it sent."""
+
+    async def over() -> bool:
+        async with hooked.system.http.get(f"{hooked.system.sandbox_url}/_sandbox/state") as answer:
+            return not (await answer.json())["agenda"]
+
+    await wait_until(over, "every delivery")
+    return (await hooked.delivered())["sent"]
+
+
+def _times(job: Job, event: str) -> int:
+    return [event.name for event in job.events].count(event)
+
+
+async def test_a_delivery_that_overtakes_the_submits_answer_waits_for_its_job(
+    hooked: WebhookSystem,
+) -> None:
+    async with hooked.worker():
+        ids = [
+            await hooked.system.enqueue(label=f"e{n}", webhook={"early": True}) for n in range(10)
+        ]
+        jobs = await hooked.system.all_until(ids, within_s=NEVER_S)
+    assert {job.state for job in jobs} == {State.SUCCEEDED}
+    assert {job.attempts[-1].polls for job in jobs} == {0}
+    await hooked.until_empty()
+    assert await hooked.orphans() == []
+
+
+async def test_an_early_delivery_is_processed_as_soon_as_its_job_is_accepted(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not when it is looked at again by itself: that is put off here for good."""
+    webhooks = hooked.system.store.webhooks
+    take = WebhookReceiver.receive
+
+    async def take_and_put_off(reception: WebhookReceiver, request: web.Request) -> ReceiptOutcome:
+        outcome = await take(reception, request)
+        await wait_until(lambda: _is_kept(hooked), "it is kept without a job")
+        (execution_id,) = await hooked.orphans()
+        assert await webhooks.make_due(execution_id, time.time() + 1000)
+        return outcome
+
+    monkeypatch.setattr(WebhookReceiver, "receive", take_and_put_off)
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", webhook={"early": True})
+        job = await hooked.system.until(job_id)
+    assert (job.state, job.attempts[-1].polls) == (State.SUCCEEDED, 0)
+    assert await hooked.orphans() == []
+
+
+async def _is_kept(hooked: WebhookSystem) -> bool:
+    return bool(await hooked.orphans())
+
+
+async def test_where_no_webhook_is_to_come_no_delivery_is_looked_for(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looked_for: list[str] = []
+
+    async def bring_up(_: WebhookStore, execution_id: str, now: float) -> bool:
+        del now
+        looked_for.append(execution_id)
+        return False
+
+    monkeypatch.setattr(WebhookStore, "make_due", bring_up)
+    async with hooked.worker():
+        told = await hooked.system.until(await hooked.system.enqueue(label="a"))
+        await hooked.system.sandbox_admin("webhook", url=None)
+        polled = await hooked.system.until(await hooked.system.enqueue(label="b"))
+    assert looked_for == [told.execution_id]
+    assert polled.attempts[-1].polls > 0
+
+
+async def test_a_late_delivery_changes_nothing(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", webhook={"delay_s": 0.6})
+        await asyncio.sleep(0.2)
+        await hooked.poll_now(job_id)
+        settled = await hooked.system.until(job_id)
+        assert settled.attempts[-1].polls == 1
+        await hooked.until_delivered(1)
+        await hooked.until_empty()
+        assert await hooked.system.job(job_id) == settled
+        assert await hooked.orphans() == []
+
+
+async def test_a_lost_delivery_is_made_good_by_the_safety_poll(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", webhook={"lost": True})
+        running = await hooked.system.until(job_id, State.RUNNING)
+        assert running.next_poll_at is not None
+        assert running.submitted_at is not None
+        assert running.next_poll_at - running.submitted_at > NEVER_S
+        await asyncio.sleep(0.1)
+        await hooked.poll_now(job_id)
+        assert (await hooked.system.until(job_id)).state is State.SUCCEEDED
+
+
+async def test_where_deliveries_do_not_come_polls_are_the_usual_ones_until_one_does(
+    hooked: WebhookSystem,
+) -> None:
+    system = hooked.system
+    await system.sandbox_admin("webhook", lost=1.0)
+    async with hooked.worker():
+        for number in range(3):
+            job_id = await system.enqueue(label=f"lost-{number}")
+            await system.until(job_id, State.RUNNING)
+            await asyncio.sleep(0.1)
+            await hooked.poll_now(job_id)
+            await system.until(job_id)
+        polled = await system.until(await system.enqueue(label="polled"), within_s=5)
+        assert polled.attempts[-1].polls > 0
+        await system.sandbox_admin("webhook", lost=0.0)
+        told = await system.enqueue(label="told", duration_s=600)
+        await system.until(told, State.RUNNING)
+        await hooked.post(delivery((await system.job(told)).execution_id))
+        await system.until(told)
+        again = await system.until(await system.enqueue(label="x", duration_s=60), State.RUNNING)
+    assert again.next_poll_at is not None
+    assert again.next_poll_at - again.updated_at > NEVER_S
+
+
+async def test_of_contradicting_deliveries_the_first_counts(hooked: WebhookSystem) -> None:
+    job_id = await hooked.system.enqueue(label="a", duration_s=600)
+    async with hooked.worker():
+        job = await hooked.system.until(job_id, State.RUNNING)
+    await hooked.post(delivery(job.execution_id, "execution.cancelled", result=None))
+    await hooked.post(delivery(job.execution_id, "execution.completed"))
+    async with hooked.worker():
+        assert (await hooked.system.until(job_id)).state is State.CANCELLED
+        await hooked.until_empty()
+        assert (await hooked.system.job(job_id)).state is State.CANCELLED
+
+
+@pytest.mark.parametrize("lost", [False, True])
+async def test_a_cancelled_run_is_delivered_or_polled_as_usual(
+    hooked: WebhookSystem, *, lost: bool
+) -> None:
+    async with hooked.worker():
+        webhook = {"lost": lost}
+        job_id = await hooked.system.enqueue(
+            label="a", duration_s=600, cancel_s=0.2, webhook=webhook
+        )
+        await hooked.system.until(job_id, State.RUNNING)
+        await hooked.call("POST", f"jobs/{job_id}/cancel")
+        assert (await hooked.system.until(job_id)).state is State.CANCELLED
+
+
+async def test_deliveries_wait_for_a_worker(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=0.6)
+        await hooked.system.until(job_id, State.RUNNING)
+    await hooked.until_delivered(1)
+    assert (await hooked.system.job(job_id)).state is State.RUNNING
+    async with hooked.worker():
+        job = await hooked.system.until(job_id)
+    assert job.state is State.SUCCEEDED
+    assert await hooked.inbox_size() == 0
+
+
+async def test_what_a_dead_worker_had_taken_is_taken_by_another(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=600)
+        job = await hooked.system.until(job_id, State.RUNNING)
+    await hooked.post(delivery(job.execution_id))
+    now = time.time()
+    taken = await hooked.system.store.webhooks.claim(now + 1, now + 1.5, 10)
+    assert [post.jobs for post in taken] == [(job_id,)]
+    async with hooked.worker():
+        job = await hooked.system.until(job_id)
+    assert job.state is State.SUCCEEDED
+    assert job.finished_at is not None
+    assert job.finished_at > now + 1.5
+
+
+async def test_a_delivery_whose_work_broke_off_is_worked_on_again(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    take, broken = Poller.apply_outcome, [ConnectionError("Redis went away")]
+
+    async def take_at_last(
+        poller: Poller, stored: VersionedJob, answer: PollOutcome, looks: PollHistory
+    ) -> VersionedJob | None:
+        if broken:
+            raise broken.pop()
+        return await take(poller, stored, answer, looks)
+
+    monkeypatch.setattr(Poller, "apply_outcome", take_at_last)
+    async with hooked.worker(lease_s=0.5):
+        job_id = await hooked.system.enqueue(label="a")
+        assert (await hooked.system.until(job_id)).attempts[-1].polls == 0
+    assert not broken
+
+
+async def test_a_delivery_that_makes_our_own_code_raise_quarantines_its_job(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def take(*_: object) -> None:
+        raise AssertionError("a fault of ours")
+
+    monkeypatch.setattr(Poller, "apply_outcome", take)
+    async with hooked.worker(lease_s=0.3):
+        job = await hooked.system.until(await hooked.system.enqueue(label="a"))
+        await hooked.until_empty()
+    assert job.reason is not None
+    assert (job.state, job.reason.code) == (State.DEAD, "INTERNAL_ERROR")
+
+
+async def test_workers_are_woken_and_do_not_only_poll(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(webhook_processor, "TICK_S", 600.0)
+    async with hooked.worker():
+        job = await hooked.system.until(await hooked.system.enqueue(label="a", duration_s=0.3))
+    assert job.attempts[-1].polls == 0
+
+
+async def test_a_run_found_running_by_the_safety_poll_is_polled_late_again(
+    hooked: WebhookSystem,
+) -> None:
+    store = hooked.system.store
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=600)
+        await hooked.poll_now(job_id)
+
+        async def looked() -> bool:
+            return (await store.jobs.poll_history(await hooked.system.job(job_id))).polls == 1
+
+        await wait_until(looked, "it was looked at")
+    inflight = store.keys.index(Index.INFLIGHT)
+    at = float(await store.client.call("ZSCORE", inflight, job_id))
+    assert at > time.time() + NEVER_S
+
+
+async def test_an_early_delivery_of_a_run_that_a_poll_settled_is_no_orphan(
+    hooked: WebhookSystem,
+) -> None:
+    await hooked.post(delivery("ex-1"))
+    assert await hooked.system.store.webhooks.record_run_end("ex-1")
+    async with hooked.worker():
+        await hooked.until_empty()
+    assert await hooked.orphans() == []
+
+
+async def test_a_delivery_worked_on_twice_is_no_orphan(hooked: WebhookSystem) -> None:
+    """A worker died after it had settled the job, and before it could put the delivery away."""
+    system = hooked.system
+    async with hooked.worker():
+        job_id = await system.enqueue(label="a", duration_s=600)
+        job = await system.until(job_id, State.RUNNING)
+    execution_id = job.execution_id or ""
+    await hooked.post(delivery(execution_id))
+    client, key = system.store.client, system.store.keys.delivery(execution_id)
+    before: dict[bytes, bytes] = await client.call("HGETALL", key)
+    async with hooked.worker():
+        await system.until(job_id)
+        await hooked.until_empty()
+    await client.call("DEL", key)
+    await client.call("HSET", key, *(part for field in before.items() for part in field))
+    await client.call("ZADD", system.store.keys.inbox, 0, execution_id)
+    async with hooked.worker():
+        await hooked.until_empty()
+    assert await hooked.orphans() == []
+    assert _times(await system.job(job_id), "succeed") == 1
+
+
+async def test_what_reports_no_end_is_worth_a_poll(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=0.5, webhook={"lost": True})
+        job = await hooked.system.until(job_id, State.RUNNING)
+        await asyncio.sleep(0.6)
+        await hooked.post(delivery(job.execution_id, "execution.paused"))
+        done = await hooked.system.until(job_id)
+    assert (done.state, done.attempts[-1].polls) == (State.SUCCEEDED, 1)
+
+
+async def test_a_run_past_its_deadline_is_settled_by_its_webhook(hooked: WebhookSystem) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=600, deadline_s=0.5)
+        stuck = await hooked.system.until(job_id)
+        assert stuck.parked_as == "stuck"
+        await hooked.post(delivery(stuck.execution_id))
+        done = await hooked.system.until(job_id, State.SUCCEEDED)
+    assert done.reason is None
