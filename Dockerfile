@@ -1,4 +1,4 @@
-# Installs by the same command as the Makefile's `run`, from the same pins.
+# Installs with the same command and the same pinned versions as `make run`.
 FROM python:3.12-slim
 
 ENV PYTHONSAFEPATH=1 \
@@ -20,5 +20,5 @@ ENV KNOUDS_STATE_DIR=/state \
     PATH=/app/.venv/bin:$PATH
 USER knouds
 
-# No health check here: which one is right depends on the command. `api` answers /livez and /readyz.
+# No health check: the right one depends on the command. `api` serves /livez and /readyz.
 ENTRYPOINT ["knouds-worker"]

@@ -1,4 +1,4 @@
-# Everything a person or CI does here. Only Python 3.11 or newer and make need to be there.
+# Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test browser screenshots chaos bench bench/peers crash polls check fmt docs clean python
@@ -7,13 +7,13 @@ VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
 
-# The packages are on the path by their installation; the current folder must not add its own.
+# The packages are installed. Python must not import others from the current folder.
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-# Prints the Python to use: python3 itself where it will do. Without a Redis server on the PATH,
-# 3.11 and 3.12 go first: for these the installation brings one. ensurepip tells whether it can make
-# a venv, which Debian's bare python3 cannot.
+# Prints the Python to use, preferably python3 itself. Without a Redis server on the PATH, 3.11 and
+# 3.12 are preferred, since the installation brings a server for them. The import of ensurepip tests
+# whether this Python can make a venv, which Debian's bare python3 cannot.
 define FIND_PYTHON
 set --; \
 command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 \
@@ -28,34 +28,34 @@ echo "no Python 3.11 or newer with venv found: install python3 (on Debian also p
 exit 1
 endef
 
-help:  ## List what there is
+help:  ## List the targets
 	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" for more
+run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" lists options
 	@$(BIN)/knouds-worker up --demo $(ARGS)
 
-test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" for some
+test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" selects some
 	@$(BIN)/pytest -n auto --maxprocesses 4 --ignore tests/browser $(ARGS)
 
-browser: $(VENV)/.dev  ## Run the tests of the dashboard in Chromium, which has to be installed
+browser: $(VENV)/.dev  ## Test the dashboard in Chromium, which must be installed
 	@$(BIN)/pytest -p no:xdist tests/browser $(ARGS)
 
-screenshots: $(VENV)/.dev  ## Take the pictures of the dashboard in docs/screenshots anew
+screenshots: $(VENV)/.dev  ## Take new screenshots of the dashboard for docs/screenshots
 	@$(BIN)/python -m tests.browser.screenshots
 
-chaos: $(VENV)/.dev  ## Kill, freeze and restart everything, long; CHAOS_SEED=7 to repeat one run
+chaos: $(VENV)/.dev  ## Test with killed, frozen and restarted processes, slow; CHAOS_SEED=7 repeats one run
 	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
 
-bench: $(VENV)/.dev  ## Measure ours, a quarter of an hour; ARGS="load idle" for some
+bench: $(VENV)/.dev  ## Measure the worker, about 15 minutes; ARGS="load idle" selects some
 	@$(BIN)/python -m bench $(ARGS)
 
-bench/peers: $(VENV)/.dev  ## Measure ours beside arq, SAQ, taskiq and a bare loop; ARGS="--runs 10000"
+bench/peers: $(VENV)/.dev  ## Compare with arq, SAQ, taskiq and a bare loop; ARGS="--runs 10000"
 	@$(BIN)/python -m bench.peers $(ARGS)
 
-crash: $(VENV)/.dev  ## Measure crashes, beside a plain arq worker
+crash: $(VENV)/.dev  ## Measure crashes, compared with a plain arq worker
 	@$(BIN)/python -m bench.crash
 
-polls: $(VENV)/.dev  ## Measure polls against the optimum, in virtual time
+polls: $(VENV)/.dev  ## Compare the poll plan with the optimum, in virtual time
 	@$(BIN)/python -m bench.polling
 
 check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
@@ -65,21 +65,21 @@ check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-fmt: $(VENV)/.dev  ## Format, and mend what ruff can mend
+fmt: $(VENV)/.dev  ## Format, and fix what ruff can fix
 	$(BIN)/ruff check --fix-only .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev  ## Write the pages that are made from the code
+docs: $(VENV)/.dev  ## Write the docs pages that are generated from the code
 	@$(BIN)/python -c 'from tools.docs.error_table_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/error-table.md
 	@$(BIN)/python -c 'from tools.docs.settings_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/settings.md
 
-clean:  ## Remove the venv and the caches; jobs in .state stay
+clean:  ## Remove the venv and caches; keeps the jobs in .state
 	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
-python:  ## Print the Python that would be used
+python:  ## Print which Python the venv is made with
 	@$(FIND_PYTHON)
 
 $(VENV)/.made:
@@ -92,6 +92,6 @@ $(VENV)/.run: $(VENV)/.made pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
-	@echo "Installing into $(VENV), tools for development too …"
+	@echo "Installing into $(VENV), with development tools …"
 	@$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.run $@
