@@ -125,7 +125,7 @@ _accounts = iter(range(2, ACCOUNTS + 1))
 
 
 @pytest.fixture
-def bench(cli: Cli, site: Site) -> CliWorkspace:
+def workspace(cli: Cli, site: Site) -> CliWorkspace:
     return CliWorkspace(cli, site.url, f"demo-{next(_accounts)}")
 
 

@@ -9,57 +9,66 @@ from tests.cli.conftest import Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
-def test_a_request_is_on_record_with_all_that_was_asked_for(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue(
+def test_a_request_is_on_record_with_all_that_was_asked_for(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue(
         "suno",
-        *("--id", f"{bench.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
+        *("--id", f"{workspace.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
         *("--run-at", "2040-01-31T18:00:00Z", "--max-attempts", "3", "--on-uncertain", "retry"),
     )
-    job = bench.get(job_id)
-    assert job_id == f"{bench.name}-1"
+    job = workspace.get(job_id)
+    assert job_id == f"{workspace.name}-1"
     assert (job["state"], job["kind"], job["target"]) == ("scheduled", "model", "suno")
-    assert (job["priority"], job["tags"], job["batch"]) == (7, ["a", "b"], bench.name)
+    assert (job["priority"], job["tags"], job["batch"]) == (7, ["a", "b"], workspace.name)
     assert job["max_attempts"] == 3
     assert job["scheduled_for"] == "2040-01-31T18:00:00.000Z"
 
 
-def test_the_same_request_under_the_same_id_is_one_job(bench: CliWorkspace) -> None:
-    words = ("enqueue", "model", "suno", "--inputs", "{}", "--id", bench.name, "--delay", "1h")
-    assert bench.cli(*words).out == f"{bench.name}: scheduled\n"
-    assert bench.cli(*words).out == f"{bench.name}: scheduled (it was enqueued before)\n"
+def test_the_same_request_under_the_same_id_is_one_job(workspace: CliWorkspace) -> None:
+    words = ("enqueue", "model", "suno", "--inputs", "{}", "--id", workspace.name, "--delay", "1h")
+    assert workspace.cli(*words).out == f"{workspace.name}: scheduled\n"
+    assert workspace.cli(*words).out == f"{workspace.name}: scheduled (it was enqueued before)\n"
 
 
-def test_another_request_under_the_same_id_is_refused(bench: CliWorkspace) -> None:
-    words = ("enqueue", "model", "suno", "--id", bench.name, "--delay", "1h", "--inputs")
-    assert bench.cli(*words, "{}").code == ExitCode.OK
-    done = bench.cli(*words, '{"prompt": "other"}')
+def test_another_request_under_the_same_id_is_refused(workspace: CliWorkspace) -> None:
+    words = ("enqueue", "model", "suno", "--id", workspace.name, "--delay", "1h", "--inputs")
+    assert workspace.cli(*words, "{}").code == ExitCode.OK
+    done = workspace.cli(*words, '{"prompt": "other"}')
     assert done.code == ExitCode.FAILED
-    assert bench.name in done.err
+    assert workspace.name in done.err
     assert done.err.startswith("knouds-worker: id: ")
 
 
-def test_wait_ends_with_the_result(bench: CliWorkspace) -> None:
+def test_wait_ends_with_the_result(workspace: CliWorkspace) -> None:
     inputs = json.dumps({"sandbox": {"duration_s": 0.2, "result": {"text": "done [bold]"}}})
-    words = ("enqueue", "model", "suno", "--account", bench.account, "--inputs", inputs, "--wait")
-    done = bench.cli(*words)
+    words = (
+        "enqueue",
+        "model",
+        "suno",
+        "--account",
+        workspace.account,
+        "--inputs",
+        inputs,
+        "--wait",
+    )
+    done = workspace.cli(*words)
     assert done.code == ExitCode.OK
     assert '{"text": "done [bold]"}' in done.out
-    assert bench.cli(*words, "--json").doc["state"] == "succeeded"
+    assert workspace.cli(*words, "--json").doc["state"] == "succeeded"
 
 
-def test_wait_has_an_exit_code_of_its_own_for_what_did_not_succeed(bench: CliWorkspace) -> None:
+def test_wait_has_an_exit_code_of_its_own_for_what_did_not_succeed(workspace: CliWorkspace) -> None:
     inputs = json.dumps({"sandbox": {"fault": "INVALID_INPUTS"}})
-    words = ("enqueue", "model", "suno", "--account", bench.account, "--inputs", inputs)
-    done = bench.cli(*words, "--wait")
+    words = ("enqueue", "model", "suno", "--account", workspace.account, "--inputs", inputs)
+    done = workspace.cli(*words, "--wait")
     assert done.code == ExitCode.NOT_SUCCEEDED
     assert "knouds-worker dead requeue" in done.out
 
 
-def test_inputs_come_from_a_file_or_standard_input(bench: CliWorkspace, tmp_path: Path) -> None:
+def test_inputs_come_from_a_file_or_standard_input(workspace: CliWorkspace, tmp_path: Path) -> None:
     (tmp_path / "in.json").write_text('{"prompt": "a cat"}')
     words = ("enqueue", "model", "suno", "--delay", "1h", "--json", "--inputs")
-    assert bench.cli(*words, "@in.json").doc["inputs"] == {"prompt": "a cat"}
-    assert bench.cli(*words, "-", stdin='{"prompt": "ä"}').doc["inputs"] == {"prompt": "ä"}
+    assert workspace.cli(*words, "@in.json").doc["inputs"] == {"prompt": "a cat"}
+    assert workspace.cli(*words, "-", stdin='{"prompt": "ä"}').doc["inputs"] == {"prompt": "ä"}
 
 
 @pytest.mark.parametrize(
@@ -100,7 +109,7 @@ def test_senseless_options_are_usage_errors(cli: Cli, options: tuple[str, ...], 
 
 
 def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
-    bench: CliWorkspace, tmp_path: Path
+    workspace: CliWorkspace, tmp_path: Path
 ) -> None:
     lines = [
         '{"inputs": {"prompt": "1"}}',
@@ -111,15 +120,15 @@ def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
         '{"inputs": {}, "flavour": "x"}',
     ]
     (tmp_path / "jobs.jsonl").write_text("\n".join(lines))
-    words = ("--batch", bench.name, "--kind", "model", "--target", "suno")
-    done = bench.cli("batch", "jobs.jsonl", *words, "--account", bench.account)
+    words = ("--batch", workspace.name, "--kind", "model", "--target", "suno")
+    done = workspace.cli("batch", "jobs.jsonl", *words, "--account", workspace.account)
     assert done.code == ExitCode.FAILED
     assert done.out.splitlines()[0] == "2 enqueued, 3 refused"
     told = dict(line.split(": ", 1) for line in done.err.splitlines())
     assert set(told) == {"line 3", "line 4", "line 6"}
     assert "priority" in told["line 3"]
     assert "flavour" in told["line 6"]
-    listed = bench.cli("jobs", "ls", "--batch", bench.name, "--json").doc["items"]
+    listed = workspace.cli("jobs", "ls", "--batch", workspace.name, "--json").doc["items"]
     assert {(job["kind"], job["target"]) for job in listed} == {
         ("model", "suno"),
         ("workflow", "my-pipeline"),
@@ -127,27 +136,27 @@ def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
 
 
 def test_a_file_with_a_prefix_for_its_ids_may_be_sent_again(
-    bench: CliWorkspace, tmp_path: Path
+    workspace: CliWorkspace, tmp_path: Path
 ) -> None:
     line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
     (tmp_path / "jobs.jsonl").write_text(line * 3)
-    words = ("batch", "jobs.jsonl", "--id-prefix", bench.name)
-    assert bench.cli(*words).out == "3 enqueued\n"
-    assert bench.cli(*words).out == "0 enqueued, 3 were enqueued before\n"
-    assert bench.get(f"{bench.name}-3")["state"] == "scheduled"
+    words = ("batch", "jobs.jsonl", "--id-prefix", workspace.name)
+    assert workspace.cli(*words).out == "3 enqueued\n"
+    assert workspace.cli(*words).out == "0 enqueued, 3 were enqueued before\n"
+    assert workspace.get(f"{workspace.name}-3")["state"] == "scheduled"
 
 
-def test_more_lines_than_a_call_may_have_go_in_several(bench: CliWorkspace) -> None:
+def test_more_lines_than_a_call_may_have_go_in_several(workspace: CliWorkspace) -> None:
     line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
-    done = bench.cli("batch", "-", "--batch", bench.name, "--json", stdin=line * 1_001)
+    done = workspace.cli("batch", "-", "--batch", workspace.name, "--json", stdin=line * 1_001)
     assert done.code == ExitCode.OK
     assert [result["line"] for result in done.doc["results"]] == list(range(1, 1_002))
     assert {result["status"] for result in done.doc["results"]} == {202}
 
 
-def test_a_dry_run_reads_and_sends_nothing(bench: CliWorkspace) -> None:
+def test_a_dry_run_reads_and_sends_nothing(workspace: CliWorkspace) -> None:
     stdin = '{"kind": "model", "target": "suno", "inputs": {}}\nnonsense\n'
-    done = bench.cli("batch", "-", "--batch", bench.name, "--dry-run", stdin=stdin)
+    done = workspace.cli("batch", "-", "--batch", workspace.name, "--dry-run", stdin=stdin)
     assert done.code == ExitCode.FAILED
     assert done.out == "1 lines are JSON objects, 1 are not; nothing sent\n"
-    assert not bench.cli("jobs", "ls", "--batch", bench.name, "--json").doc["items"]
+    assert not workspace.cli("jobs", "ls", "--batch", workspace.name, "--json").doc["items"]

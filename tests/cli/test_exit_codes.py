@@ -174,8 +174,8 @@ def test_somebody_elses_package_stops_the_start(tmp_path: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_a_refusal_names_the_field(bench: CliWorkspace) -> None:
-    done = bench.cli("enqueue", "model", "No Such Name", "--inputs", "{}")
+def test_a_refusal_names_the_field(workspace: CliWorkspace) -> None:
+    done = workspace.cli("enqueue", "model", "No Such Name", "--inputs", "{}")
     assert done.code == ExitCode.FAILED
     assert done.err.startswith("knouds-worker: target ")
     assert done.err.count("\n") == 1
@@ -190,30 +190,30 @@ def test_messages_of_others_cannot_steer_the_terminal(
     assert done.err.count("\n") == 1
 
 
-def test_interrupted_is_130(bench: CliWorkspace, tmp_path: Path) -> None:
-    job_id = bench.enqueue("suno", "--delay", "1h")
+def test_interrupted_is_130(workspace: CliWorkspace, tmp_path: Path) -> None:
+    job_id = workspace.enqueue("suno", "--delay", "1h")
     order = ["enqueue", "model", "suno", "--id", f"{job_id}-w", "--inputs", "{}", "--delay", "1h"]
-    program = Program(*order, "--wait", cwd=tmp_path, **_settings(bench))
+    program = Program(*order, "--wait", cwd=tmp_path, **_settings(workspace))
     program.until("scheduled")
     assert program.end(signal.SIGINT) == ExitCode.INTERRUPTED
     assert f"knouds-worker jobs get {job_id}-w" in program.output
     assert "Traceback" not in program.output
 
 
-def _settings(bench: CliWorkspace) -> dict[str, str]:
-    return {"KNOUDS_API_URL": bench.url}
+def _settings(workspace: CliWorkspace) -> dict[str, str]:
+    return {"KNOUDS_API_URL": workspace.url}
 
 
 def test_a_reader_that_goes_away_is_no_error_to_speak_of(
-    bench: CliWorkspace, tmp_path: Path
+    workspace: CliWorkspace, tmp_path: Path
 ) -> None:
-    bench.enqueue("suno", "--delay", "1h")
+    workspace.enqueue("suno", "--delay", "1h")
     read, write = os.pipe()
     os.close(read)
     done = subprocess.run(
         command_line("jobs", "ls"),
         cwd=tmp_path,
-        env=environ(**_settings(bench)),
+        env=environ(**_settings(workspace)),
         stdout=write,
         stderr=subprocess.PIPE,
         text=True,

@@ -11,42 +11,42 @@ from tests.cli.conftest import Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
-def test_a_list_has_whole_ids_and_no_colours_when_piped(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", "--id", f"{bench.name}{'x' * 110}", "--delay", "1h")
-    done = bench.cli("jobs", "ls", "--batch", bench.name)
+def test_a_list_has_whole_ids_and_no_colours_when_piped(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", "--id", f"{workspace.name}{'x' * 110}", "--delay", "1h")
+    done = workspace.cli("jobs", "ls", "--batch", workspace.name)
     header, row = done.out.splitlines()
     assert header.split() == ["JOB", "STATE", "RUNS", "CODE", "SINCE"]
-    assert row.split()[:3] == [job_id, "scheduled", f"{bench.account}/model/suno"]
+    assert row.split()[:3] == [job_id, "scheduled", f"{workspace.account}/model/suno"]
     assert "\x1b" not in done.out
 
 
-def test_a_list_goes_on_where_its_cursor_says(bench: CliWorkspace) -> None:
-    ids = {bench.enqueue("suno", "--delay", "1h") for _ in range(3)}
-    words = ("jobs", "ls", "--batch", bench.name, "--limit", "2")
-    first = bench.cli(*words, "--json").doc
-    assert f"--cursor {first['next_cursor']}" in bench.cli(*words).out
-    second = bench.cli(*words, "--cursor", first["next_cursor"], "--json").doc
+def test_a_list_goes_on_where_its_cursor_says(workspace: CliWorkspace) -> None:
+    ids = {workspace.enqueue("suno", "--delay", "1h") for _ in range(3)}
+    words = ("jobs", "ls", "--batch", workspace.name, "--limit", "2")
+    first = workspace.cli(*words, "--json").doc
+    assert f"--cursor {first['next_cursor']}" in workspace.cli(*words).out
+    second = workspace.cli(*words, "--cursor", first["next_cursor"], "--json").doc
     assert {job["id"] for job in [*first["items"], *second["items"]]} == ids
 
 
-def test_a_list_can_be_cut_by_time(bench: CliWorkspace) -> None:
-    bench.enqueue("suno", "--delay", "1h")
-    words = ("jobs", "ls", "--batch", bench.name, "--json")
-    assert len(bench.cli(*words, "--since", "1h").doc["items"]) == 1
-    assert not bench.cli(*words, "--until", "1h").doc["items"]
+def test_a_list_can_be_cut_by_time(workspace: CliWorkspace) -> None:
+    workspace.enqueue("suno", "--delay", "1h")
+    words = ("jobs", "ls", "--batch", workspace.name, "--json")
+    assert len(workspace.cli(*words, "--since", "1h").doc["items"]) == 1
+    assert not workspace.cli(*words, "--until", "1h").doc["items"]
 
 
-def test_json_is_the_api_s_answer_letter_for_letter(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", "--delay", "1h")
-    done = bench.cli("jobs", "get", job_id, "--json")
+def test_json_is_the_api_s_answer_letter_for_letter(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", "--delay", "1h")
+    done = workspace.cli("jobs", "get", job_id, "--json")
     assert done.out.count("\n") == 1
     assert json.dumps(done.doc, separators=(",", ":"), ensure_ascii=False) == done.out.strip()
 
 
-def test_a_job_s_page_shows_its_timeline(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", fault="EXECUTION_FAILED", times=1)
-    bench.until(job_id, "succeeded")
-    page = bench.cli("jobs", "get", job_id).out
+def test_a_job_s_page_shows_its_timeline(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", fault="EXECUTION_FAILED", times=1)
+    workspace.until(job_id, "succeeded")
+    page = workspace.cli("jobs", "get", job_id).out
     for told in (job_id, "succeeded", "EXECUTION_FAILED", "enqueue", "retry", "succeed", "ago"):
         assert told in page
 
@@ -61,21 +61,21 @@ def test_a_job_s_page_shows_its_timeline(bench: CliWorkspace) -> None:
     ],
 )
 def test_a_job_s_page_has_the_command_that_frees_it(
-    bench: CliWorkspace, fault: str, state: str, command: str
+    workspace: CliWorkspace, fault: str, state: str, command: str
 ) -> None:
-    job_id = bench.enqueue("suno", fault=fault)
-    job = bench.until(job_id, state)
-    page = bench.cli("jobs", "get", job_id).out
+    job_id = workspace.enqueue("suno", fault=fault)
+    job = workspace.until(job_id, state)
+    page = workspace.cli("jobs", "get", job_id).out
     typed = command.format(id=job_id, hold=job["reason"]["hold_id"])
     assert f"knouds-worker {typed}" in page
     assert job["reason"]["action"] in page
 
 
-def test_why_names_what_blocks_the_job(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", "--delay", "1h")
-    done = bench.cli("jobs", "why", job_id)
+def test_why_names_what_blocks_the_job(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", "--delay", "1h")
+    done = workspace.cli("jobs", "why", job_id)
     assert "scheduled for later in" in done.out
-    assert bench.cli("jobs", "why", job_id, "--json").doc["blockers"][0]["kind"] == "schedule"
+    assert workspace.cli("jobs", "why", job_id, "--json").doc["blockers"][0]["kind"] == "schedule"
 
 
 def test_a_job_that_does_not_exist_is_one_line(cli: Cli) -> None:
@@ -86,23 +86,23 @@ def test_a_job_that_does_not_exist_is_one_line(cli: Cli) -> None:
         assert "no/such?job" in done.err
 
 
-def test_cancelling_one_that_cannot_be_harms_no_other(bench: CliWorkspace) -> None:
+def test_cancelling_one_that_cannot_be_harms_no_other(workspace: CliWorkspace) -> None:
     first, last = (
-        bench.enqueue("suno", "--delay", "1h"),
-        bench.enqueue("suno", "--delay", "1h"),
+        workspace.enqueue("suno", "--delay", "1h"),
+        workspace.enqueue("suno", "--delay", "1h"),
     )
-    done = bench.cli("jobs", "cancel", first, "nowhere", last, "--note", "changed my mind")
+    done = workspace.cli("jobs", "cancel", first, "nowhere", last, "--note", "changed my mind")
     assert done.code == ExitCode.FAILED
     assert done.out.splitlines() == [f"{first}: cancelled", f"{last}: cancelled"]
     assert done.err.startswith("nowhere: ")
-    assert "changed my mind" in bench.cli("jobs", "get", last).out
+    assert "changed my mind" in workspace.cli("jobs", "get", last).out
 
 
-def test_a_dry_run_of_a_cancel_does_nothing(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", "--delay", "1h")
-    done = bench.cli("jobs", "cancel", job_id, "--dry-run")
+def test_a_dry_run_of_a_cancel_does_nothing(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", "--delay", "1h")
+    done = workspace.cli("jobs", "cancel", job_id, "--dry-run")
     assert done.out == f"{job_id}: scheduled, nothing done\n"
-    assert bench.get(job_id)["state"] == "scheduled"
+    assert workspace.get(job_id)["state"] == "scheduled"
 
 
 def test_ids_and_a_filter_together_are_a_usage_error(cli: Cli) -> None:
@@ -110,12 +110,12 @@ def test_ids_and_a_filter_together_are_a_usage_error(cli: Cli) -> None:
     assert cli("jobs", "cancel", "x", "--batch", "y").code == ExitCode.USAGE
 
 
-def test_stats_count_jobs_and_workers(bench: CliWorkspace) -> None:
-    bench.enqueue("suno", "--delay", "1h")
-    done = bench.cli("stats")
+def test_stats_count_jobs_and_workers(workspace: CliWorkspace) -> None:
+    workspace.enqueue("suno", "--delay", "1h")
+    done = workspace.cli("stats")
     assert "scheduled" in done.out
     assert "1 worker" in done.out
-    assert bench.cli("stats", "--json").doc["states"]["scheduled"] >= 1
+    assert workspace.cli("stats", "--json").doc["states"]["scheduled"] >= 1
 
 
 def test_watch_prints_changes_when_piped(cli: Cli) -> None:
@@ -126,9 +126,9 @@ def test_watch_prints_changes_when_piped(cli: Cli) -> None:
     assert [set(json.loads(look)) for look in looks] == [set(json.loads(looks[0]))] * 2
 
 
-def test_ctrl_c_is_how_a_watch_ends(bench: CliWorkspace, tmp_path: Path) -> None:
-    bench.enqueue("suno", "--delay", "1h")
-    program = Program("watch", cwd=tmp_path, KNOUDS_API_URL=bench.url)
+def test_ctrl_c_is_how_a_watch_ends(workspace: CliWorkspace, tmp_path: Path) -> None:
+    workspace.enqueue("suno", "--delay", "1h")
+    program = Program("watch", cwd=tmp_path, KNOUDS_API_URL=workspace.url)
     program.until("scheduled")
     assert program.end(signal.SIGINT) == ExitCode.OK
     assert "Traceback" not in program.output

@@ -10,86 +10,88 @@ from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
-def held(bench: CliWorkspace, target: str = "suno", code: str = "grant_exhausted") -> str:
+def held(workspace: CliWorkspace, target: str = "suno", code: str = "grant_exhausted") -> str:
     """A job that a refusal of the provider parked."""
-    job_id = bench.enqueue(target, fault=code, times=1)
-    bench.until(job_id, "parked")
+    job_id = workspace.enqueue(target, fault=code, times=1)
+    workspace.until(job_id, "parked")
     return job_id
 
 
-def hold_of(bench: CliWorkspace) -> Doc:
-    holds = bench.cli("holds", "ls", "--json").doc["items"]
-    (hold,) = (hold for hold in holds if hold["scope"].split("/")[0] == bench.account)
+def hold_of(workspace: CliWorkspace) -> Doc:
+    holds = workspace.cli("holds", "ls", "--json").doc["items"]
+    (hold,) = (hold for hold in holds if hold["scope"].split("/")[0] == workspace.account)
     return dict(hold)
 
 
 # parked
 
 
-def test_one_parked_job_is_released_by_its_id(bench: CliWorkspace) -> None:
-    job_id = bench.park()
-    assert job_id in bench.cli("parked", "ls", "--account", bench.account).out
-    done = bench.cli("parked", "release", job_id, "--note", "looked, is fine")
+def test_one_parked_job_is_released_by_its_id(workspace: CliWorkspace) -> None:
+    job_id = workspace.park()
+    assert job_id in workspace.cli("parked", "ls", "--account", workspace.account).out
+    done = workspace.cli("parked", "release", job_id, "--note", "looked, is fine")
     assert done.out == f"{job_id}: queued\n"
-    assert "looked, is fine" in [event["note"] for event in bench.get(job_id)["events"]]
+    assert "looked, is fine" in [event["note"] for event in workspace.get(job_id)["events"]]
 
 
-def test_groups_say_what_to_do_and_which_command_does_it(bench: CliWorkspace) -> None:
-    held(bench)
-    told = bench.cli("parked", "groups").out
-    where = f"--account {bench.account} --kind model --target suno"
+def test_groups_say_what_to_do_and_which_command_does_it(workspace: CliWorkspace) -> None:
+    held(workspace)
+    told = workspace.cli("parked", "groups").out
+    where = f"--account {workspace.account} --kind model --target suno"
     assert f"knouds-worker parked release --code grant_exhausted {where}" in told
-    assert f"Upgrade the plan of account {bench.account}" in told
-    groups = bench.cli("parked", "groups", "--json").doc["items"]
-    assert [g["count"] for g in groups if g["account"] == bench.account] == [1]
+    assert f"Upgrade the plan of account {workspace.account}" in told
+    groups = workspace.cli("parked", "groups", "--json").doc["items"]
+    assert [g["count"] for g in groups if g["account"] == workspace.account] == [1]
 
 
-def test_the_command_of_a_group_frees_it_through_its_hold(bench: CliWorkspace) -> None:
-    job_id = held(bench)
-    words = ("parked", "release", "--code", "grant_exhausted", "--account", bench.account)
-    done = bench.cli(*words, "--note", "upgraded")
+def test_the_command_of_a_group_frees_it_through_its_hold(workspace: CliWorkspace) -> None:
+    job_id = held(workspace)
+    words = ("parked", "release", "--code", "grant_exhausted", "--account", workspace.account)
+    done = workspace.cli(*words, "--note", "upgraded")
     assert done.code == ExitCode.OK
     assert "one canary first" in done.out
     assert done.out.endswith("1 job back in line\n")
-    bench.until(job_id, "succeeded")
+    workspace.until(job_id, "succeeded")
 
 
-def test_a_dry_run_of_a_release_shows_counts_and_does_nothing(bench: CliWorkspace) -> None:
-    job_id = held(bench)
-    done = bench.cli("parked", "release", "--account", bench.account, "--dry-run")
+def test_a_dry_run_of_a_release_shows_counts_and_does_nothing(workspace: CliWorkspace) -> None:
+    job_id = held(workspace)
+    done = workspace.cli("parked", "release", "--account", workspace.account, "--dry-run")
     assert done.code == ExitCode.OK
     assert done.out.endswith("1 job would be released\n")
-    assert bench.get(job_id)["state"] == "parked"
-    assert hold_of(bench)["phase"] == "closed"
+    assert workspace.get(job_id)["state"] == "parked"
+    assert hold_of(workspace)["phase"] == "closed"
 
 
-def test_a_hold_wider_than_asked_for_is_left_alone(bench: CliWorkspace) -> None:
-    job_id = held(bench, code="INSUFFICIENT_CREDITS")
-    words = ("parked", "release", "--account", bench.account, "--target", "suno")
-    done = bench.cli(*words)
+def test_a_hold_wider_than_asked_for_is_left_alone(workspace: CliWorkspace) -> None:
+    job_id = held(workspace, code="INSUFFICIENT_CREDITS")
+    words = ("parked", "release", "--account", workspace.account, "--target", "suno")
+    done = workspace.cli(*words)
     assert done.out == "nothing to release\n"
-    wide = f"knouds-worker parked release --code INSUFFICIENT_CREDITS --account {bench.account}\n"
+    wide = (
+        f"knouds-worker parked release --code INSUFFICIENT_CREDITS --account {workspace.account}\n"
+    )
     assert done.err.endswith(wide)
-    assert bench.get(job_id)["state"] == "parked"
+    assert workspace.get(job_id)["state"] == "parked"
 
 
-def test_an_uncertain_job_is_not_released_but_resolved(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", fault="drop_after", times=1)
-    bench.until(job_id, "parked")
-    done = bench.cli("parked", "release", "--account", bench.account)
+def test_an_uncertain_job_is_not_released_but_resolved(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", fault="drop_after", times=1)
+    workspace.until(job_id, "parked")
+    done = workspace.cli("parked", "release", "--account", workspace.account)
     assert done.out == "nothing to release\n"
     assert "outcome unknown" in done.err
-    refused = bench.cli("parked", "release", job_id)
+    refused = workspace.cli("parked", "release", job_id)
     assert refused.code == ExitCode.FAILED
     assert "resolve" in refused.err
-    assert bench.cli("parked", "resolve", job_id, "--resubmit").out == f"{job_id}: queued\n"
-    bench.until(job_id, "succeeded")
+    assert workspace.cli("parked", "resolve", job_id, "--resubmit").out == f"{job_id}: queued\n"
+    workspace.until(job_id, "succeeded")
 
 
-def test_an_uncertain_job_can_be_given_up(bench: CliWorkspace) -> None:
-    job_id = bench.enqueue("suno", fault="drop_after")
-    bench.until(job_id, "parked")
-    assert bench.cli("parked", "resolve", job_id, "--discard").out == f"{job_id}: cancelled\n"
+def test_an_uncertain_job_can_be_given_up(workspace: CliWorkspace) -> None:
+    job_id = workspace.enqueue("suno", fault="drop_after")
+    workspace.until(job_id, "parked")
+    assert workspace.cli("parked", "resolve", job_id, "--discard").out == f"{job_id}: cancelled\n"
 
 
 @pytest.mark.parametrize(
@@ -113,66 +115,68 @@ def test_what_is_not_clearly_asked_for_is_a_usage_error(cli: Cli, words: tuple[s
 
 
 def test_a_terminal_is_asked_before_many_are_released(
-    bench: CliWorkspace, monkeypatch: pytest.MonkeyPatch
+    workspace: CliWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    job_id = bench.park()
-    words = ("parked", "release", "--account", bench.account)
+    job_id = workspace.park()
+    words = ("parked", "release", "--account", workspace.account)
     monkeypatch.setattr("worker.cli.actions.is_terminal", lambda: True)
-    refused = bench.cli(*words, stdin="n\n")
+    refused = workspace.cli(*words, stdin="n\n")
     assert refused.code == ExitCode.FAILED
     assert "Release 1 job?" in refused.err
     assert "nothing done" in refused.err
-    assert bench.get(job_id)["state"] == "parked"
-    assert bench.cli(*words, "--dry-run", stdin="").code == ExitCode.OK
+    assert workspace.get(job_id)["state"] == "parked"
+    assert workspace.cli(*words, "--dry-run", stdin="").code == ExitCode.OK
 
 
 @pytest.mark.usefixtures("bulk")
-def test_parked_jobs_without_a_hold_are_released_together(bench: CliWorkspace) -> None:
-    ids = [bench.park(), bench.park()]
-    words = ("parked", "release", "--account", bench.account, "--code", "manual", "--yes")
-    assert bench.cli(*words).out.endswith("2 jobs back in line\n")
+def test_parked_jobs_without_a_hold_are_released_together(workspace: CliWorkspace) -> None:
+    ids = [workspace.park(), workspace.park()]
+    words = ("parked", "release", "--account", workspace.account, "--code", "manual", "--yes")
+    assert workspace.cli(*words).out.endswith("2 jobs back in line\n")
     for job_id in ids:
-        bench.until(job_id, "succeeded")
+        workspace.until(job_id, "succeeded")
 
 
 # dead
 
 
-def dead(bench: CliWorkspace) -> str:
-    job_id = bench.enqueue("suno", fault="INVALID_INPUTS")
-    bench.until(job_id, "dead")
+def dead(workspace: CliWorkspace) -> str:
+    job_id = workspace.enqueue("suno", fault="INVALID_INPUTS")
+    workspace.until(job_id, "dead")
     return job_id
 
 
-def test_a_dead_letter_goes_on_with_other_inputs(bench: CliWorkspace) -> None:
-    job_id = dead(bench)
-    assert job_id in bench.cli("dead", "ls", "--account", bench.account).out
+def test_a_dead_letter_goes_on_with_other_inputs(workspace: CliWorkspace) -> None:
+    job_id = dead(workspace)
+    assert job_id in workspace.cli("dead", "ls", "--account", workspace.account).out
     inputs = json.dumps({"sandbox": {"duration_s": 0.1}})
-    done = bench.cli("dead", "requeue", job_id, "--inputs", inputs)
+    done = workspace.cli("dead", "requeue", job_id, "--inputs", inputs)
     assert done.out == f"{job_id}: queued\n"
-    assert bench.until(job_id, "succeeded")["inputs"] == json.loads(inputs)
+    assert workspace.until(job_id, "succeeded")["inputs"] == json.loads(inputs)
 
 
-def test_groups_of_dead_letters_have_a_command_too(bench: CliWorkspace) -> None:
-    dead(bench)
-    told = bench.cli("dead", "groups").out
-    assert f"--code INVALID_INPUTS --account {bench.account} --kind model --target suno" in told
+def test_groups_of_dead_letters_have_a_command_too(workspace: CliWorkspace) -> None:
+    dead(workspace)
+    told = workspace.cli("dead", "groups").out
+    assert f"--code INVALID_INPUTS --account {workspace.account} --kind model --target suno" in told
 
 
-def bulk_action(bench: CliWorkspace, *words: str) -> str:
-    done = bench.cli("dead", *words, "--account", bench.account)
+def bulk_action(workspace: CliWorkspace, *words: str) -> str:
+    done = workspace.cli("dead", *words, "--account", workspace.account)
     assert done.code == ExitCode.OK, done
     return done.out
 
 
 @pytest.mark.usefixtures("bulk")
 @pytest.mark.parametrize(("act", "state"), [("discard", "cancelled"), ("requeue", "dead")])
-def test_many_dead_letters_are_counted_then_done(bench: CliWorkspace, act: str, state: str) -> None:
-    ids = [dead(bench), dead(bench)]
-    assert bulk_action(bench, act, "--dry-run") == f"{act}: 2 jobs matched, nothing done\n"
-    assert "2" in bulk_action(bench, act, "--note", "tidy up")
+def test_many_dead_letters_are_counted_then_done(
+    workspace: CliWorkspace, act: str, state: str
+) -> None:
+    ids = [dead(workspace), dead(workspace)]
+    assert bulk_action(workspace, act, "--dry-run") == f"{act}: 2 jobs matched, nothing done\n"
+    assert "2" in bulk_action(workspace, act, "--note", "tidy up")
     for job_id in ids:
-        job = bench.until(job_id, state)
+        job = workspace.until(job_id, state)
         assert "tidy up" in [event["note"] for event in job["events"]]
 
 
@@ -214,18 +218,18 @@ def test_an_answer_of_another_version_is_one_line(
 # holds
 
 
-def test_a_pause_keeps_jobs_queued_until_it_is_released(bench: CliWorkspace) -> None:
-    paused = bench.cli("holds", "set", bench.account, "--note", "maintenance")
+def test_a_pause_keeps_jobs_queued_until_it_is_released(workspace: CliWorkspace) -> None:
+    paused = workspace.cli("holds", "set", workspace.account, "--note", "maintenance")
     assert paused.code == ExitCode.OK
-    hold = hold_of(bench)
+    hold = hold_of(workspace)
     assert f"knouds-worker holds release {hold['id']}" in paused.out
     assert "maintenance" in json.dumps(hold)
-    job_id = bench.enqueue("suno")
-    assert "hold" in bench.cli("jobs", "why", job_id).out
-    listed = bench.cli("holds", "ls").out
+    job_id = workspace.enqueue("suno")
+    assert "hold" in workspace.cli("jobs", "why", job_id).out
+    listed = workspace.cli("holds", "ls").out
     assert hold["id"] in listed
-    assert bench.cli("holds", "release", hold["id"]).code == ExitCode.OK
-    bench.until(job_id, "succeeded")
+    assert workspace.cli("holds", "release", hold["id"]).code == ExitCode.OK
+    workspace.until(job_id, "succeeded")
 
 
 def test_a_scope_that_is_none_is_refused(cli: Cli) -> None:
@@ -234,25 +238,25 @@ def test_a_scope_that_is_none_is_refused(cli: Cli) -> None:
     assert done.err.startswith("knouds-worker: scope ")
 
 
-def test_a_pause_is_not_released_with_the_parked(bench: CliWorkspace) -> None:
-    bench.cli("holds", "set", bench.account)
-    bench.cli("parked", "release", "--account", bench.account)
-    assert hold_of(bench)["phase"] == "closed"
+def test_a_pause_is_not_released_with_the_parked(workspace: CliWorkspace) -> None:
+    workspace.cli("holds", "set", workspace.account)
+    workspace.cli("parked", "release", "--account", workspace.account)
+    assert hold_of(workspace)["phase"] == "closed"
 
 
 # audit
 
 
-def test_the_record_tells_who_did_what_why_and_to_how_many(bench: CliWorkspace) -> None:
-    job_id = bench.park()
-    bench.cli("parked", "release", job_id, "--note", "for the record")
+def test_the_record_tells_who_did_what_why_and_to_how_many(workspace: CliWorkspace) -> None:
+    job_id = workspace.park()
+    workspace.cli("parked", "release", job_id, "--note", "for the record")
     (line,) = (
         line
-        for line in bench.cli("audit", "ls", "--act", "release", "--json").doc["items"]
+        for line in workspace.cli("audit", "ls", "--act", "release", "--json").doc["items"]
         if line["on"] == job_id
     )
     assert (line["note"], line["jobs"], bool(line["by"])) == ("for the record", 1, True)
-    told = bench.cli("audit", "ls", "--since", "1h", "--limit", "500").out
+    told = workspace.cli("audit", "ls", "--since", "1h", "--limit", "500").out
     assert "for the record" in told
-    nothing = bench.cli("audit", "ls", "--by", "nobody-at-all")
+    nothing = workspace.cli("audit", "ls", "--by", "nobody-at-all")
     assert nothing.out == "nothing on record\n"

@@ -49,10 +49,10 @@ def on_terminal(
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
-def test_a_table_fits_and_cuts_no_id(bench: CliWorkspace, tmp_path: Path, width: int) -> None:
-    ids = [bench.park(), bench.enqueue("seedance-2-0-full-access", "--delay", "1h")]
-    words = ("jobs", "ls", "--batch", bench.name)
-    code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=width)
+def test_a_table_fits_and_cuts_no_id(workspace: CliWorkspace, tmp_path: Path, width: int) -> None:
+    ids = [workspace.park(), workspace.enqueue("seedance-2-0-full-access", "--delay", "1h")]
+    words = ("jobs", "ls", "--batch", workspace.name)
+    code, seen = on_terminal(*words, url=workspace.url, folder=tmp_path, width=width)
     assert code == ExitCode.OK
     assert "\x1b[" in seen
     lines = _CODES.sub("", seen).splitlines()
@@ -62,12 +62,12 @@ def test_a_table_fits_and_cuts_no_id(bench: CliWorkspace, tmp_path: Path, width:
     assert "…" not in seen
 
 
-def test_a_command_to_copy_stays_on_one_line(bench: CliWorkspace, tmp_path: Path) -> None:
-    job_id = bench.enqueue("seedance-2-0-full-access", fault="grant_exhausted")
-    bench.until(job_id, "parked")
-    code, seen = on_terminal("parked", "groups", url=bench.url, folder=tmp_path, width=60)
+def test_a_command_to_copy_stays_on_one_line(workspace: CliWorkspace, tmp_path: Path) -> None:
+    job_id = workspace.enqueue("seedance-2-0-full-access", fault="grant_exhausted")
+    workspace.until(job_id, "parked")
+    code, seen = on_terminal("parked", "groups", url=workspace.url, folder=tmp_path, width=60)
     assert code == ExitCode.OK
-    where = f"--account {bench.account} --kind model --target seedance-2-0-full-access"
+    where = f"--account {workspace.account} --kind model --target seedance-2-0-full-access"
     wanted = f"  $ knouds-worker parked release --code grant_exhausted {where}"
     assert wanted in _CODES.sub("", seen).splitlines()
 
@@ -77,19 +77,21 @@ def test_a_command_to_copy_stays_on_one_line(bench: CliWorkspace, tmp_path: Path
     [("n\n", ExitCode.FAILED), ("\x04", ExitCode.INTERRUPTED)],  # no, and the end of input
 )
 def test_a_release_of_many_is_asked_about(
-    bench: CliWorkspace, tmp_path: Path, typed: str, code: ExitCode
+    workspace: CliWorkspace, tmp_path: Path, typed: str, code: ExitCode
 ) -> None:
-    job_id = bench.park()
-    words = ("parked", "release", "--account", bench.account)
-    got, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80, keyboard_input=typed)
+    job_id = workspace.park()
+    words = ("parked", "release", "--account", workspace.account)
+    got, seen = on_terminal(
+        *words, url=workspace.url, folder=tmp_path, width=80, keyboard_input=typed
+    )
     assert got == code, seen
-    assert bench.get(job_id)["state"] == "parked"
+    assert workspace.get(job_id)["state"] == "parked"
     assert "Traceback" not in seen
 
 
-def test_a_watch_draws_in_place(bench: CliWorkspace, tmp_path: Path) -> None:
+def test_a_watch_draws_in_place(workspace: CliWorkspace, tmp_path: Path) -> None:
     words = ("watch", "--count", "3", "--every", "0.1")
-    code, seen = on_terminal(*words, url=bench.url, folder=tmp_path, width=80)
+    code, seen = on_terminal(*words, url=workspace.url, folder=tmp_path, width=80)
     assert code == ExitCode.OK
     assert seen.count("succeeded ") >= 2  # one look over the other
     assert "1 worker" in seen

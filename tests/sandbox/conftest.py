@@ -26,12 +26,12 @@ async def _open(config: SandboxConfig) -> AsyncGenerator[SandboxHttpClient]:
 
 
 @pytest.fixture
-def open_desk() -> OpenSandbox:
+def open_sandbox() -> OpenSandbox:
     return _open
 
 
 @pytest.fixture
-async def desk() -> AsyncGenerator[SandboxHttpClient]:
+async def caller() -> AsyncGenerator[SandboxHttpClient]:
     async with _open(SandboxConfig()) as opened:
         yield opened
 

@@ -39,49 +39,51 @@ CONTEXT = {
 
 @pytest.mark.parametrize(("code", "status"), TABLE.items())
 async def test_every_code_can_be_asked_for_by_its_own_name(
-    desk: SandboxHttpClient, code: str, status: int
+    caller: SandboxHttpClient, code: str, status: int
 ) -> None:
-    await desk.admin_post("faults", match={"route": "submit"}, fault=code)
-    got = await desk.submit(label="x")
+    await caller.admin_post("faults", match={"route": "submit"}, fault=code)
+    got = await caller.submit(label="x")
     assert (got.status, got.code) == (status, code)
     assert got.json["error"]
     assert CONTEXT.get(code, set()) <= set(got.json)
-    assert (await desk.label("x"))["started"] == 0
+    assert (await caller.label("x"))["started"] == 0
 
 
 @pytest.mark.parametrize("code", sorted(set(TABLE) - {"EXECUTION_NOT_FOUND"}))
-async def test_every_code_can_be_asked_for_by_the_run(desk: SandboxHttpClient, code: str) -> None:
-    got = await desk.submit(fault=code, times=1, label="x")
+async def test_every_code_can_be_asked_for_by_the_run(caller: SandboxHttpClient, code: str) -> None:
+    got = await caller.submit(fault=code, times=1, label="x")
     assert (got.status, got.code) == (TABLE[code], code)
-    assert (await desk.submit(fault=code, times=1, label="x")).status == 200
+    assert (await caller.submit(fault=code, times=1, label="x")).status == 200
 
 
 @pytest.mark.parametrize("status", [401, 404, 402, 403, 418, 422, 500, 503])
-async def test_an_error_may_come_without_a_code(desk: SandboxHttpClient, status: int) -> None:
-    got = await desk.submit(fault=f"HTTP_{status}")
+async def test_an_error_may_come_without_a_code(caller: SandboxHttpClient, status: int) -> None:
+    got = await caller.submit(fault=f"HTTP_{status}")
     assert got.status == status
     assert list(got.json) == ["error"]
 
 
 @pytest.mark.parametrize("status", [402, 403, 418])
-async def test_an_error_may_have_a_code_nobody_knows(desk: SandboxHttpClient, status: int) -> None:
-    named = await desk.submit(fault="SOMETHING_NEW", status=status, fields={"hint": 7})
+async def test_an_error_may_have_a_code_nobody_knows(
+    caller: SandboxHttpClient, status: int
+) -> None:
+    named = await caller.submit(fault="SOMETHING_NEW", status=status, fields={"hint": 7})
     assert (named.status, named.code, named.json["hint"]) == (status, "SOMETHING_NEW", 7)
-    told = await desk.submit(status=status, code="SOMETHING_NEW", body={"why": "because"})
+    told = await caller.submit(status=status, code="SOMETHING_NEW", body={"why": "because"})
     assert (told.status, told.json) == (status, {"code": "SOMETHING_NEW", "why": "because"})
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
-async def test_a_proxy_answers_with_html(desk: SandboxHttpClient, status: int) -> None:
-    got = await desk.submit(fault=f"html_{status}", retry_after=3)
+async def test_a_proxy_answers_with_html(caller: SandboxHttpClient, status: int) -> None:
+    got = await caller.submit(fault=f"html_{status}", retry_after=3)
     assert got.status == status
     assert got.headers["Content-Type"].startswith("text/html")
     assert got.headers["Retry-After"] == "3"
     assert got.json is None
 
 
-async def test_a_literal_text_body_is_sent_as_it_is(desk: SandboxHttpClient) -> None:
-    got = await desk.submit(status=500, body="plain words")
+async def test_a_literal_text_body_is_sent_as_it_is(caller: SandboxHttpClient) -> None:
+    got = await caller.submit(status=500, body="plain words")
     assert (got.status, got.raw) == (500, b"plain words")
 
 
@@ -96,64 +98,64 @@ async def test_a_literal_text_body_is_sent_as_it_is(desk: SandboxHttpClient) -> 
     ],
 )
 async def test_a_bad_key_is_refused_on_every_route(
-    desk: SandboxHttpClient, key: str | None, status: int, code: str | None
+    caller: SandboxHttpClient, key: str | None, status: int, code: str | None
 ) -> None:
     for got in (
-        await desk.call("GET", "/api/whoami", key=key),
-        await desk.submit(key=key),
-        await desk.poll("any", key=key),
-        await desk.cancel("any", key=key),
-        await desk.call("GET", "/api/workflows/my-pipeline/schema", key=key),
+        await caller.call("GET", "/api/whoami", key=key),
+        await caller.submit(key=key),
+        await caller.poll("any", key=key),
+        await caller.cancel("any", key=key),
+        await caller.call("GET", "/api/workflows/my-pipeline/schema", key=key),
     ):
         assert (got.status, got.code) == (status, code)
 
 
-async def test_a_pro_key_runs_workflows_but_no_models(desk: SandboxHttpClient) -> None:
-    denied = await desk.submit("suno", key="knouds_live_pro")
+async def test_a_pro_key_runs_workflows_but_no_models(caller: SandboxHttpClient) -> None:
+    denied = await caller.submit("suno", key="knouds_live_pro")
     assert (denied.status, denied.code) == (403, "CAPABILITY_DENIED")
     assert denied.json["required"] == "model:run"
-    allowed = await desk.submit("my-pipeline", kind="workflows", key="knouds_live_pro")
+    allowed = await caller.submit("my-pipeline", kind="workflows", key="knouds_live_pro")
     assert allowed.status == 200
 
 
 async def test_a_narrow_key_is_refused_with_the_single_capability_it_lacks(
-    desk: SandboxHttpClient,
+    caller: SandboxHttpClient,
 ) -> None:
     key = "knouds_live_narrow"
-    run = await desk.submit("suno", key=key)
+    run = await caller.submit("suno", key=key)
     assert run.status == 200
-    other = await desk.submit("gpt-image-2", key=key)
+    other = await caller.submit("gpt-image-2", key=key)
     assert (other.code, other.json["required"]) == ("CAPABILITY_DENIED", "model:gpt-image-2:run")
-    cancel = await desk.cancel(run.json["executionId"], key=key)
+    cancel = await caller.cancel(run.json["executionId"], key=key)
     assert (cancel.code, cancel.json["required"]) == ("CAPABILITY_DENIED", "execution:cancel")
 
 
-async def test_an_older_key_is_refused_in_the_older_words(desk: SandboxHttpClient) -> None:
-    got = await desk.submit("gpt-image-2", key="knouds_live_scoped")
+async def test_an_older_key_is_refused_in_the_older_words(caller: SandboxHttpClient) -> None:
+    got = await caller.submit("gpt-image-2", key="knouds_live_scoped")
     assert (got.status, got.code) == (403, "SCOPE_DENIED")
     assert got.json["required"] == "model:gpt-image-2:run"
     assert "model:suno:run" in got.json["actual"]
 
 
-async def test_a_model_may_need_a_higher_tier(desk: SandboxHttpClient) -> None:
-    got = await desk.submit("veo-4-ultra")
+async def test_a_model_may_need_a_higher_tier(caller: SandboxHttpClient) -> None:
+    got = await caller.submit("veo-4-ultra")
     assert (got.status, got.code) == (403, "MODEL_TIER_REQUIRED")
-    assert (await desk.submit("veo-4-ultra", key="knouds_live_enterprise")).status == 200
+    assert (await caller.submit("veo-4-ultra", key="knouds_live_enterprise")).status == 200
 
 
 @pytest.mark.parametrize("name", ["kling-2-5", "seedream-v5", "nano-banana-2", "claude-sonnet"])
 async def test_models_of_other_backends_have_no_async_mode(
-    desk: SandboxHttpClient, name: str
+    caller: SandboxHttpClient, name: str
 ) -> None:
-    got = await desk.submit(name)
+    got = await caller.submit(name)
     assert (got.status, got.code) == (400, "ASYNC_NOT_SUPPORTED")
-    assert (await desk.submit(name, mode="sync", duration_s=0)).status == 200
+    assert (await caller.submit(name, mode="sync", duration_s=0)).status == 200
 
 
-async def test_refusing_async_mode_never_meets_a_sync_run(desk: SandboxHttpClient) -> None:
-    await desk.admin_post("faults", match={"target": "suno"}, fault="ASYNC_NOT_SUPPORTED")
-    assert (await desk.submit()).code == "ASYNC_NOT_SUPPORTED"
-    assert (await desk.submit(mode="sync", duration_s=0)).status == 200
+async def test_refusing_async_mode_never_meets_a_sync_run(caller: SandboxHttpClient) -> None:
+    await caller.admin_post("faults", match={"target": "suno"}, fault="ASYNC_NOT_SUPPORTED")
+    assert (await caller.submit()).code == "ASYNC_NOT_SUPPORTED"
+    assert (await caller.submit(mode="sync", duration_s=0)).status == 200
 
 
 @pytest.mark.parametrize(
@@ -166,9 +168,9 @@ async def test_refusing_async_mode_never_meets_a_sync_run(desk: SandboxHttpClien
     ],
 )
 async def test_a_wrong_name_is_refused(
-    desk: SandboxHttpClient, kind: str, name: str, status: int, code: str | None
+    caller: SandboxHttpClient, kind: str, name: str, status: int, code: str | None
 ) -> None:
-    got = await desk.submit(name, kind=kind)
+    got = await caller.submit(name, kind=kind)
     assert (got.status, got.code) == (status, code)
 
 
@@ -187,30 +189,30 @@ async def test_a_wrong_name_is_refused(
         (b'{"inputs": {"sandbox": {"cancel": {"fault": "stuck"}}}}', "INVALID_INPUTS"),
     ],
 )
-async def test_a_wrong_body_is_refused(desk: SandboxHttpClient, raw: bytes, code: str) -> None:
-    got = await desk.call("POST", "/api/models/suno/run?async=true", data=raw)
+async def test_a_wrong_body_is_refused(caller: SandboxHttpClient, raw: bytes, code: str) -> None:
+    got = await caller.call("POST", "/api/models/suno/run?async=true", data=raw)
     assert (got.status, got.code) == (400, code)
 
 
-async def test_a_required_input_must_be_there(desk: SandboxHttpClient) -> None:
-    got = await desk.submit("product-shots", kind="workflows")
+async def test_a_required_input_must_be_there(caller: SandboxHttpClient) -> None:
+    got = await caller.submit("product-shots", kind="workflows")
     assert (got.code, got.json["fields"]) == ("INVALID_INPUTS", ["product_image"])
     good = {"product_image": "https://example.com/a.png"}
-    assert (await desk.submit("product-shots", kind="workflows", inputs=good)).status == 200
+    assert (await caller.submit("product-shots", kind="workflows", inputs=good)).status == 200
 
 
-async def test_an_execution_is_nobody_elses(desk: SandboxHttpClient) -> None:
-    run = await desk.start()
+async def test_an_execution_is_nobody_elses(caller: SandboxHttpClient) -> None:
+    run = await caller.start()
     for got in (
-        await desk.poll("no-such-execution"),
-        await desk.poll(run, key="knouds_live_business"),
-        await desk.cancel(run, key="knouds_live_business"),
+        await caller.poll("no-such-execution"),
+        await caller.poll(run, key="knouds_live_business"),
+        await caller.cancel(run, key="knouds_live_business"),
     ):
         assert (got.status, got.code) == (404, "EXECUTION_NOT_FOUND")
-    assert (await desk.poll(run, key="knouds_live_sandbox_2")).status == 200
+    assert (await caller.poll(run, key="knouds_live_sandbox_2")).status == 200
 
 
-async def test_an_unknown_schema_is_a_404_without_a_code(desk: SandboxHttpClient) -> None:
-    got = await desk.call("GET", "/api/workflows/nothing/schema")
+async def test_an_unknown_schema_is_a_404_without_a_code(caller: SandboxHttpClient) -> None:
+    got = await caller.call("GET", "/api/workflows/nothing/schema")
     assert (got.status, got.code) == (404, None)
     assert msgspec.json.decode(got.raw)["error"]

@@ -12,13 +12,13 @@ SECRET = "whsec_0123456789abcdef"
 
 
 @pytest.fixture
-async def hooked(desk: SandboxHttpClient, mailbox: WebhookMailbox) -> SandboxHttpClient:
-    await desk.admin_post("webhook", url=mailbox.url, secret=SECRET)
-    return desk
+async def hooked(caller: SandboxHttpClient, mailbox: WebhookMailbox) -> SandboxHttpClient:
+    await caller.admin_post("webhook", url=mailbox.url, secret=SECRET)
+    return caller
 
 
-async def _delivery_counts(desk: SandboxHttpClient) -> Any:
-    return (await desk.admin_get("state"))["webhooks"]
+async def _delivery_counts(caller: SandboxHttpClient) -> Any:
+    return (await caller.admin_get("state"))["webhooks"]
 
 
 async def test_the_end_of_a_run_is_delivered_in_the_documented_format(
