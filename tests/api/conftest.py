@@ -52,5 +52,5 @@ async def api(store: Store, settings: Settings) -> AsyncGenerator[CheckedApi]:
 
 
 @pytest.fixture
-def road(store: Store) -> JobFactory:
+def job_factory(store: Store) -> JobFactory:
     return JobFactory(store, SystemClock())

@@ -84,9 +84,9 @@ async def test_the_scheme_may_be_written_in_any_case(guarded: CheckedApi) -> Non
 
 
 async def test_actions_are_on_record_under_the_tokens_name(
-    guarded: CheckedApi, road: JobFactory, store: Store
+    guarded: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.held("j1")
+    await job_factory.held("j1")
     reply = await guarded.post("/v1/jobs/j1/release", headers=bearer(Role.OPERATE))
     assert reply.json["events"][-1]["by"] == "operate-app"
     (entry,) = await store.audit.latest(1)
@@ -124,9 +124,9 @@ async def test_beyond_loopback_nothing_is_served_without_tokens(
     ],
 )
 async def test_a_page_of_another_origin_can_take_no_action(
-    api: CheckedApi, road: JobFactory, headers: dict[str, str]
+    api: CheckedApi, job_factory: JobFactory, headers: dict[str, str]
 ) -> None:
-    await road.queued("j1")
+    await job_factory.queued("j1")
     reply = await api.post("/v1/jobs/j1/cancel", headers=headers)
     assert reply.status == 403
     assert (await api.job("j1"))["state"] == "queued"

@@ -101,33 +101,33 @@ async def test_nothing_trims_the_record(store: Store) -> None:
 Request = Callable[[CheckedApi, JobFactory], Awaitable[object]]
 
 
-async def _bulk(api: CheckedApi, road: JobFactory, action: str) -> None:
-    make = road.dead if action in ("requeue", "discard") else road.held
+async def _bulk(api: CheckedApi, job_factory: JobFactory, action: str) -> None:
+    make = job_factory.dead if action in ("requeue", "discard") else job_factory.held
     await make("j1", batch="b")
     body = {"filter": {"batch": "b"}, "note": "so"}
     assert (await api.post(f"/v1/bulk/{action}", body)).json["done"] == 1
 
 
 def bulk(action: str) -> Request:
-    return lambda api, road: _bulk(api, road, action)
+    return lambda api, job_factory: _bulk(api, job_factory, action)
 
 
 def one(action: str, make: str, **body: str) -> Request:
-    async def run(api: CheckedApi, road: JobFactory) -> None:
-        await getattr(road, make)("j1")
+    async def run(api: CheckedApi, job_factory: JobFactory) -> None:
+        await getattr(job_factory, make)("j1")
         reply = await api.post(f"/v1/jobs/j1/{action}", {"note": "so", **body})
         assert reply.status == 200
 
     return run
 
 
-async def _hold(api: CheckedApi, road: JobFactory) -> None:
-    del road
+async def _hold(api: CheckedApi, job_factory: JobFactory) -> None:
+    del job_factory
     assert (await api.post("/v1/holds", {"scope": "default", "note": "so"})).status == 201
 
 
-async def _release_hold(api: CheckedApi, road: JobFactory) -> None:
-    await _hold(api, road)
+async def _release_hold(api: CheckedApi, job_factory: JobFactory) -> None:
+    await _hold(api, job_factory)
     (hold,) = (await api.get("/v1/holds")).json["items"]
     await api.post(f"/v1/holds/{hold['id']}/release", {"note": "so"})
 
@@ -152,19 +152,19 @@ async def _release_hold(api: CheckedApi, road: JobFactory) -> None:
     ],
 )
 async def test_every_action_over_http_is_on_record(
-    api: CheckedApi, road: JobFactory, act: Request, done: tuple[str, str, int]
+    api: CheckedApi, job_factory: JobFactory, act: Request, done: tuple[str, str, int]
 ) -> None:
-    await act(api, road)
+    await act(api, job_factory)
     line = (await api.get("/v1/audit")).json["items"][0]
     assert (line["act"], line["on"], line["jobs"]) == done
     assert (line["by"], line["note"]) == ("local", "so")
 
 
 async def test_an_action_and_its_audit_entry_are_one_step(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     """Whatever ends the process in between: neither is there without the other."""
-    await road.queued("j1")
+    await job_factory.queued("j1")
     counted = await _commands(store)
     await api.post("/v1/jobs/j1/park", {"note": "so"})
     after = await _commands(store)
@@ -178,8 +178,8 @@ async def _commands(store: Store) -> dict[str, int]:
 
 
 async def test_an_audit_entry_that_cannot_be_written_is_reported(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.queued("j1")
+    await job_factory.queued("j1")
     await store.client.call("SET", store.keys.audit, "in the way")
     assert (await api.post("/v1/jobs/j1/park", {"note": "so"})).status == 500

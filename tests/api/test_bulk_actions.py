@@ -52,17 +52,17 @@ async def assert_indexes_match(store: Store) -> None:
     assert await indexes(store) == expected_indexes(store, found)
 
 
-async def one_of_each(road: JobFactory) -> None:
+async def one_of_each(job_factory: JobFactory) -> None:
     """A job in each state a test can make, named after it."""
-    await road.queued("queued", batch="b")
-    await road.submitting("submitting")
-    await road.running("running")
-    await road.retrying("retrying")
-    await road.held("held")
-    await road.uncertain("uncertain")
-    await road.stuck("stuck")
-    await road.dead("dead", tags=("t",))
-    await road.succeeded("succeeded")
+    await job_factory.queued("queued", batch="b")
+    await job_factory.submitting("submitting")
+    await job_factory.running("running")
+    await job_factory.retrying("retrying")
+    await job_factory.held("held")
+    await job_factory.uncertain("uncertain")
+    await job_factory.stuck("stuck")
+    await job_factory.dead("dead", tags=("t",))
+    await job_factory.succeeded("succeeded")
 
 
 # Which jobs.
@@ -95,14 +95,14 @@ async def one_of_each(road: JobFactory) -> None:
 )
 async def test_an_action_is_done_to_the_states_it_is_for_and_to_no_other(
     api: CheckedApi,
-    road: JobFactory,
+    job_factory: JobFactory,
     store: Store,
     *,
     act: str,
     counts: tuple[int, int, int, int],
     after: dict[str, State],
 ) -> None:
-    await one_of_each(road)
+    await one_of_each(job_factory)
     before = await states(store)
     assert some(await bulk(api, act, {"all": True})) == counts
     assert await states(store) == {**before, **after}
@@ -110,13 +110,13 @@ async def test_an_action_is_done_to_the_states_it_is_for_and_to_no_other(
 
 
 async def test_a_submit_under_way_is_asked_to_be_cancelled(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.submitting()
+    await job_factory.submitting()
     assert some(await bulk(api, "cancel", {"all": True})) == (1, 1, 0, 0)
     again = await bulk(api, "cancel", {"all": True})
     assert again["skipped_why"] == {"is being cancelled already": 1}
-    stored = await road.store.jobs.load("job")
+    stored = await job_factory.store.jobs.load("job")
     assert stored is not None
     assert stored.job.cancel_requested
 
@@ -138,22 +138,22 @@ async def test_a_submit_under_way_is_asked_to_be_cancelled(
     ],
 )
 async def test_a_filter_means_what_it_means_in_a_list(
-    api: CheckedApi, road: JobFactory, store: Store, wanted: dict[str, Any], found: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, wanted: dict[str, Any], found: str
 ) -> None:
-    await road.queued("a", target="suno", tags=("t1",))
-    await road.queued("b", batch="b1", account="studio", tags=("t1", "t2"))
-    await road.queued("c", tags=("t2",))
-    await road.queued("d", created_at=1_900_000_000.0, tags=("t2",))
+    await job_factory.queued("a", target="suno", tags=("t1",))
+    await job_factory.queued("b", batch="b1", account="studio", tags=("t1", "t2"))
+    await job_factory.queued("c", tags=("t2",))
+    await job_factory.queued("d", created_at=1_900_000_000.0, tags=("t2",))
     assert some(await bulk(api, "cancel", wanted)) == (len(found), len(found), 0, 0)
     cancelled = {i for i, state in (await states(store)).items() if state is State.CANCELLED}
     assert cancelled == set(found)
 
 
 async def test_named_jobs_that_do_not_match_are_reported_apart(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.dead("a")
-    await road.succeeded("b")
+    await job_factory.dead("a")
+    await job_factory.succeeded("b")
     counts = await bulk(api, "requeue", {"ids": ["a", "b", "c"]})
     assert some(counts) == (3, 1, 1, 1)
     assert counts["skipped_why"] == {"cannot requeue a job that is succeeded": 1}
@@ -188,9 +188,9 @@ async def test_named_jobs_that_do_not_match_are_reported_apart(
     ],
 )
 async def test_what_could_mean_all_by_mistake_is_refused_and_named(
-    api: CheckedApi, road: JobFactory, store: Store, *, act: str, body: object, field: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, *, act: str, body: object, field: str
 ) -> None:
-    await one_of_each(road)
+    await one_of_each(job_factory)
     before = await everything(store)
     reply = await api.post(f"/v1/bulk/{act}", body)
     assert (reply.status, reply.field) == (422, field)
@@ -208,11 +208,11 @@ async def test_only_a_requeue_takes_a_patch(api: CheckedApi, act: str) -> None:
 
 @pytest.mark.parametrize("act", ACTIONS)
 async def test_a_dry_run_counts_the_same_and_changes_nothing(
-    api: CheckedApi, road: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
 ) -> None:
-    await one_of_each(road)
-    hold = await place_hold(road)
-    await road.held("behind", hold)
+    await one_of_each(job_factory)
+    hold = await place_hold(job_factory)
+    await job_factory.held("behind", hold)
     patch = {"patch_inputs": {"n": 1}} if act == "requeue" else {}
     before = await everything(store)
     foreseen = await bulk(api, act, {"all": True}, dry_run=True, **patch)
@@ -224,31 +224,31 @@ async def test_a_dry_run_counts_the_same_and_changes_nothing(
 
 
 async def test_a_dry_run_estimates_what_the_runs_will_cost(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.store.workers.record_cost("model", "gpt-image-2", 2.5)
-    await road.dead("a")
-    await road.dead("b")
+    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.dead("a")
+    await job_factory.dead("b")
     assert (await bulk(api, "requeue", {"all": True}, dry_run=True))["est_cost"] == 5.0
-    await road.dead("c", target="suno")
+    await job_factory.dead("c", target="suno")
     assert (await bulk(api, "requeue", {"all": True}, dry_run=True))["est_cost"] is None
     assert (await bulk(api, "requeue", {"tag": "none"}, dry_run=True))["est_cost"] == 0.0
 
 
 async def test_a_run_the_provider_has_already_is_not_estimated_again(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.store.workers.record_cost("model", "gpt-image-2", 2.5)
-    await road.stuck("a")
-    await road.held("b")
+    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.stuck("a")
+    await job_factory.held("b")
     assert (await bulk(api, "release", {"all": True}, dry_run=True))["est_cost"] == 2.5
 
 
 @pytest.mark.parametrize("limit", [1, 40, 250])
 async def test_a_limit_is_never_passed(
-    api: CheckedApi, road: JobFactory, store: Store, limit: int
+    api: CheckedApi, job_factory: JobFactory, store: Store, limit: int
 ) -> None:
-    await asyncio.gather(*(road.queued(f"j{n:03}") for n in range(300)))
+    await asyncio.gather(*(job_factory.queued(f"j{n:03}") for n in range(300)))
     for dry_run in (True, False):
         counts = await bulk(api, "cancel", {"all": True}, limit=limit, dry_run=dry_run)
         assert some(counts) == (limit, limit, 0, 0)
@@ -256,10 +256,10 @@ async def test_a_limit_is_never_passed(
 
 
 async def test_what_is_skipped_does_not_count_against_a_limit(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.held("old")
-    await road.uncertain("new")
+    await job_factory.held("old")
+    await job_factory.uncertain("new")
     counts = await bulk(api, "release", {"all": True}, limit=1)
     assert some(counts) == (2, 1, 1, 0)
 
@@ -269,16 +269,16 @@ async def test_what_is_skipped_does_not_count_against_a_limit(
 
 @pytest.mark.parametrize("act", ACTIONS)
 async def test_a_call_is_on_record_once_with_its_filter_note_and_count(
-    api: CheckedApi, road: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
 ) -> None:
     for n in range(3):
         match act:
             case "release":
-                await road.held(f"j{n}", tags=("t",))
+                await job_factory.held(f"j{n}", tags=("t",))
             case "cancel":
-                await road.queued(f"j{n}", tags=("t",))
+                await job_factory.queued(f"j{n}", tags=("t",))
             case _:
-                await road.dead(f"j{n}", tags=("t",))
+                await job_factory.dead(f"j{n}", tags=("t",))
     wanted = {"tag": "t", "since": "2020-01-01T00:00:00.000Z"}
     await bulk(api, act, wanted, note="provider is back")
     (entry,) = await store.audit.latest(10)
@@ -289,17 +289,19 @@ async def test_a_call_is_on_record_once_with_its_filter_note_and_count(
         assert (job.events[-1].by, job.events[-1].note) == ("local", "provider is back")
 
 
-async def test_inputs_are_not_on_record(api: CheckedApi, road: JobFactory, store: Store) -> None:
-    await road.dead()
+async def test_inputs_are_not_on_record(
+    api: CheckedApi, job_factory: JobFactory, store: Store
+) -> None:
+    await job_factory.dead()
     await bulk(api, "requeue", {"all": True}, patch_inputs={"prompt": "a secret"})
     assert "secret" not in str(await store.audit.latest(10))
 
 
 async def test_a_call_that_breaks_off_is_on_record_with_what_it_did(
-    api: CheckedApi, road: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
+    api: CheckedApi, job_factory: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for n in range(5):
-        await road.queued(f"j{n}")
+        await job_factory.queued(f"j{n}")
     commit, written = JobStore.commit, 0
 
     async def away(self: JobStore, old: VersionedJob, new: Job, *extra: Any) -> Any:
@@ -323,9 +325,9 @@ async def test_a_call_that_breaks_off_is_on_record_with_what_it_did(
 
 @pytest.mark.parametrize("act", ACTIONS)
 async def test_a_repeated_call_does_nothing_more(
-    api: CheckedApi, road: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
 ) -> None:
-    await one_of_each(road)
+    await one_of_each(job_factory)
     first = await bulk(api, act, {"all": True})
     before = await records(store)
     again = await bulk(api, act, {"all": True})
@@ -335,10 +337,10 @@ async def test_a_repeated_call_does_nothing_more(
 
 
 async def test_two_calls_at_once_do_each_job_once(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     for n in range(100):
-        await road.dead(f"j{n}")
+        await job_factory.dead(f"j{n}")
     one, two = await asyncio.gather(*(bulk(api, "requeue", {"all": True}) for _ in range(2)))
     assert one["done"] + two["done"] == 100
     assert {job.events[-1].name for _, job in (await records(store)).values()} == {"requeue"}
@@ -354,7 +356,7 @@ async def test_two_calls_at_once_do_each_job_once(
 )
 async def test_a_job_that_changes_meanwhile_is_handled_by_its_new_state(
     api: CheckedApi,
-    road: JobFactory,
+    job_factory: JobFactory,
     store: Store,
     monkeypatch: pytest.MonkeyPatch,
     *,
@@ -362,14 +364,14 @@ async def test_a_job_that_changes_meanwhile_is_handled_by_its_new_state(
     counts: tuple[int, int, int, int],
     after: State,
 ) -> None:
-    await road.queued()
+    await job_factory.queued()
     commit, raced = JobStore.commit, False
 
     async def late(self: JobStore, old: VersionedJob, new: Job, *extra: Any) -> Any:
         nonlocal raced
         if not raced:
             raced = True
-            await Actions(store, road.clock).park("job", Actor("somebody else"))
+            await Actions(store, job_factory.clock).park("job", Actor("somebody else"))
         return await commit(self, old, new, *extra)
 
     monkeypatch.setattr(JobStore, "commit", late)
@@ -378,16 +380,16 @@ async def test_a_job_that_changes_meanwhile_is_handled_by_its_new_state(
 
 
 async def test_a_run_that_parks_while_it_is_being_cancelled_is_cancelled_and_counted_once(
-    api: CheckedApi, road: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
+    api: CheckedApi, job_factory: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await road.running()
+    await job_factory.running()
     commit = JobStore.commit
 
     async def early(self: JobStore, old: VersionedJob, new: Job, *extra: Any) -> Any:
         written = await commit(self, old, new, *extra)
         if new.state is State.CANCELLING:
-            now = road.clock.now()
-            await road.transition(
+            now = job_factory.clock.now()
+            await job_factory.transition(
                 "job", lambda job: transitions.park_uncertain(job, now, why="connection lost")
             )
         return written
@@ -398,18 +400,18 @@ async def test_a_run_that_parks_while_it_is_being_cancelled_is_cancelled_and_cou
 
 
 async def test_a_run_that_fails_while_others_are_cancelled_does_not_slip_by(
-    api: CheckedApi, road: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
+    api: CheckedApi, job_factory: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await road.running()
+    await job_factory.running()
     page = JobQueries.page
 
     async def late(self: JobQueries, wanted: Filter, *where: Any) -> Page:
         if wanted.state is State.RUNNING:
             now, fault = (
-                road.clock.now(),
+                job_factory.clock.now(),
                 ProviderError("EXECUTION_FAILED", "no luck", http_status=500),
             )
-            await road.transition(
+            await job_factory.transition(
                 "job", lambda job: transitions.retry(job, now, fault, due_at=now + 60)
             )
         return await page(self, wanted, *where)
@@ -448,10 +450,10 @@ def test_a_merge_patch_is_the_rfc_s(target: object, patch: object, merged: objec
 
 
 async def test_a_patch_edits_the_inputs_of_each_job(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.dead("a")
-    await road.dead("b")
+    await job_factory.dead("a")
+    await job_factory.dead("b")
     counts = await bulk(api, "requeue", {"ids": ["a"]}, patch_inputs={"z": 1, "prompt": None})
     assert some(counts) == (1, 1, 0, 0)
     assert (await store.jobs.payloads("a"))[0] == b'{"z":1}'
@@ -461,10 +463,10 @@ async def test_a_patch_edits_the_inputs_of_each_job(
 
 
 async def test_a_job_that_a_patch_does_not_fit_harms_no_other(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     for job_id in ("a", "b", "c"):
-        await road.dead(job_id)
+        await job_factory.dead(job_id)
     most = 1 << 20
     large = b'{"x":"' + b"x" * (most - 40) + b'"}'
     await store.client.call("HSET", store.keys.job("a"), "inputs", large)
@@ -485,11 +487,11 @@ async def test_the_first_twenty_errors_are_returned(api: CheckedApi) -> None:
 
 
 async def test_requeued_jobs_keep_their_order_of_age(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     names = [f"j{n}" for n in range(70)]
     for name in names:
-        await road.dead(name)
+        await job_factory.dead(name)
     await bulk(api, "requeue", {"all": True})
     (lane,) = (await store.lanes.snapshot()).lanes
     assert await store.jobs.members(Index.LANE, str(lane), 100) == names
@@ -499,13 +501,13 @@ async def test_requeued_jobs_keep_their_order_of_age(
 
 
 async def test_a_release_frees_through_the_hold_which_lets_one_canary_through(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     for n in range(5):
-        await road.held(f"j{n}", hold)
-    await road.uncertain("u")
-    await road.held("other")
+        await job_factory.held(f"j{n}", hold)
+    await job_factory.uncertain("u")
+    await job_factory.held("other")
     counts = await bulk(api, "release", {"all": True}, note="topped up")
     assert some(counts) == (7, 6, 1, 0)
     assert counts["holds_released"] == 1
@@ -520,11 +522,11 @@ async def test_a_release_frees_through_the_hold_which_lets_one_canary_through(
 
 
 async def test_named_jobs_of_a_hold_are_counted_once(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     for n in range(3):
-        await road.held(f"j{n}", hold)
+        await job_factory.held(f"j{n}", hold)
     for dry_run in (True, False):
         counts = await bulk(api, "release", {"ids": ["j0", "j1", "j2"]}, dry_run=dry_run)
         assert some(counts) == (3, 3, 0, 0)
@@ -544,12 +546,17 @@ async def test_named_jobs_of_a_hold_are_counted_once(
     ],
 )
 async def test_a_hold_that_keeps_more_waiting_than_is_meant_is_left_alone_with_its_jobs(
-    api: CheckedApi, road: JobFactory, store: Store, *, wanted: dict[str, Any], freed: bool | None
+    api: CheckedApi,
+    job_factory: JobFactory,
+    store: Store,
+    *,
+    wanted: dict[str, Any],
+    freed: bool | None,
 ) -> None:
-    hold = await place_hold(road)
-    await road.held("a", hold, batch="b")
-    await road.held("b", hold, batch="b")
-    await road.queued("waits behind it", target="suno")
+    hold = await place_hold(job_factory)
+    await job_factory.held("a", hold, batch="b")
+    await job_factory.held("b", hold, batch="b")
+    await job_factory.queued("waits behind it", target="suno")
     before = await records(store)
     counts = await bulk(api, "release", wanted)
     (now,) = await store.holds.list_all()
@@ -565,40 +572,40 @@ async def test_a_hold_that_keeps_more_waiting_than_is_meant_is_left_alone_with_i
 
 
 async def test_a_hold_whose_waiting_jobs_are_all_meant_is_released(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    hold = await place_hold(road)
-    await road.held("a", hold, batch="b")
-    await road.queued("behind", batch="b")
+    hold = await place_hold(job_factory)
+    await job_factory.held("a", hold, batch="b")
+    await job_factory.queued("behind", batch="b")
     counts = await bulk(api, "release", {"batch": "b"})
     assert (some(counts), counts["holds_released"]) == ((1, 1, 0, 0), 1)
     assert (await states(store))["a"] is State.QUEUED
 
 
 async def test_a_limit_below_what_a_hold_parked_leaves_it_closed(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     for n in range(3):
-        await road.held(f"j{n}", hold)
+        await job_factory.held(f"j{n}", hold)
     counts = await bulk(api, "release", {"all": True}, limit=2)
     assert some(counts) == (3, 0, 3, 0)
     assert await store.holds.list_all() == [hold]
 
 
 async def test_jobs_of_no_active_hold_are_queued_and_wait_at_closed_gates(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    desk, person = Actions(store, road.clock), Actor("p")
+    desk, person = Actions(store, job_factory.clock), Actor("p")
     for n in range(3):
-        await road.queued(f"j{n}")
+        await job_factory.queued(f"j{n}")
         await desk.park(f"j{n}", person)
     pause = await desk.place_hold(Scope("default"), person)
     gone = Reason(code=NO_CREDITS.display_code, http_status=402, hold_id="hold-gone")
-    await road.held("l", pause)
-    await road.submitting("k")
-    await road.transition(
-        "k", lambda job: transitions.park_refused(job, road.clock.now(), NO_CREDITS, gone)
+    await job_factory.held("l", pause)
+    await job_factory.submitting("k")
+    await job_factory.transition(
+        "k", lambda job: transitions.park_refused(job, job_factory.clock.now(), NO_CREDITS, gone)
     )
     counts = await bulk(api, "release", {"all": True})
     assert (some(counts), counts["holds_released"]) == ((5, 5, 0, 0), 0)
@@ -612,9 +619,9 @@ async def test_jobs_of_no_active_hold_are_queued_and_wait_at_closed_gates(
 
 @pytest.mark.parametrize("act", ["requeue", "discard", "cancel"])
 async def test_two_thousand_jobs_are_done_in_one_call(
-    api: CheckedApi, road: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
 ) -> None:
-    make = road.queued if act == "cancel" else road.dead
+    make = job_factory.queued if act == "cancel" else job_factory.dead
     names = [f"j{n:04}" for n in range(2_000)]
     for first in range(0, len(names), 50):
         await asyncio.gather(*(make(name) for name in names[first : first + 50]))
@@ -627,12 +634,12 @@ async def test_two_thousand_jobs_are_done_in_one_call(
 
 
 async def test_two_thousand_jobs_behind_a_hold_are_freed_by_it(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     names = [JobId(f"j{n:04}") for n in range(2_000)]
     for first in range(0, len(names), 50):
-        await asyncio.gather(*(road.held(name, hold) for name in names[first : first + 50]))
+        await asyncio.gather(*(job_factory.held(name, hold) for name in names[first : first + 50]))
     counts = await bulk(api, "release", {"code": NO_CREDITS.display_code})
     assert (some(counts), counts["holds_released"]) == ((2_000, 2_000, 0, 0), 1)
     assert (await store.holds.list_all())[0].step == 1
@@ -641,9 +648,9 @@ async def test_two_thousand_jobs_behind_a_hold_are_freed_by_it(
 @pytest.mark.parametrize("before", PREPARE)
 @pytest.mark.parametrize("act", ACTIONS)
 async def test_a_bulk_of_one_does_what_the_single_action_does(
-    api: CheckedApi, road: JobFactory, *, act: str, before: str
+    api: CheckedApi, job_factory: JobFactory, *, act: str, before: str
 ) -> None:
-    await PREPARE[before](road)
+    await PREPARE[before](job_factory)
     told = await bulk(api, act, {"ids": ["job"]}, dry_run=True)
     reply = await api.post(f"/v1/jobs/job/{act}")
     assert (told["done"] == 1) is (reply.status == 200)

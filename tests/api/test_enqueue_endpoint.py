@@ -72,11 +72,11 @@ async def test_an_idempotency_key_that_cannot_be_an_id_is_refused(api: CheckedAp
 
 
 async def test_the_same_request_again_answers_with_the_first_job_as_it_is_now(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
     order = {**REQUEST, "id": "j1"}
     assert (await api.post("/v1/jobs", order)).status == 202
-    await road.transition(
+    await job_factory.transition(
         "j1",
         lambda job: msgspec.structs.replace(job, state=State.SUCCEEDED),
     )

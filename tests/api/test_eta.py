@@ -12,10 +12,10 @@ from tests.api.job_factory import JobFactory
 TARGET = "model/gpt-image-2"
 
 
-async def _runs_took(road: JobFactory, seconds: float, runs: int = 40) -> None:
-    now = road.clock.now()
+async def _runs_took(job_factory: JobFactory, seconds: float, runs: int = 40) -> None:
+    now = job_factory.clock.now()
     seen = [sample_at(now, seconds * (0.9 + 0.2 * n / runs)) for n in range(runs)]
-    await road.store.durations.exchange({TARGET: seen}, [])
+    await job_factory.store.durations.exchange({TARGET: seen}, [])
 
 
 def _after(job: Any, name: str) -> float:
@@ -24,9 +24,9 @@ def _after(job: Any, name: str) -> float:
     return (moments[1] - moments[0]).total_seconds()
 
 
-async def test_a_running_job_has_an_eta(api: CheckedApi, road: JobFactory) -> None:
-    await _runs_took(road, 100.0)
-    await road.running()
+async def test_a_running_job_has_an_eta(api: CheckedApi, job_factory: JobFactory) -> None:
+    await _runs_took(job_factory, 100.0)
+    await job_factory.running()
     job = (await api.get("/v1/jobs/job")).json
     assert 95 < _after(job, "eta") < 105
     assert _after(job, "eta") < _after(job, "eta_late") < 130
@@ -36,38 +36,40 @@ async def test_a_running_job_has_an_eta(api: CheckedApi, road: JobFactory) -> No
     assert waited["eta"] is not None
 
 
-async def test_a_target_that_hardly_ran_has_no_eta(api: CheckedApi, road: JobFactory) -> None:
-    await _runs_took(road, 100.0, runs=4)
-    await road.running()
+async def test_a_target_that_hardly_ran_has_no_eta(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await _runs_took(job_factory, 100.0, runs=4)
+    await job_factory.running()
     job = (await api.get("/v1/jobs/job")).json
     assert (job["eta"], job["eta_late"]) == (None, None)
 
 
 async def test_a_run_that_takes_longer_than_any_has_no_eta(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await _runs_took(road, 100.0)
-    await road.submitting()
-    began = road.clock.now() - 5_000
+    await _runs_took(job_factory, 100.0)
+    await job_factory.submitting()
+    began = job_factory.clock.now() - 5_000
     taken = Accepted("exec-1")
-    await road.transition(
+    await job_factory.transition(
         "job", lambda job: transitions.accept(job, began, taken, next_poll_at=began)
     )
     job = (await api.get("/v1/jobs/job")).json
     assert (job["state"], job["eta"]) == ("running", None)
 
 
-async def test_jobs_that_do_not_run_have_none(api: CheckedApi, road: JobFactory) -> None:
-    await _runs_took(road, 100.0)
-    await road.queued("queued")
-    await road.succeeded("succeeded")
+async def test_jobs_that_do_not_run_have_none(api: CheckedApi, job_factory: JobFactory) -> None:
+    await _runs_took(job_factory, 100.0)
+    await job_factory.queued("queued")
+    await job_factory.succeeded("succeeded")
     for job in (await api.get("/v1/jobs")).json["items"]:
         assert (job["eta"], job["eta_late"]) == (None, None)
 
 
-async def test_what_runs_since_took_is_heeded(api: CheckedApi, road: JobFactory) -> None:
-    await _runs_took(road, 100.0)
-    await road.running()
+async def test_what_runs_since_took_is_heeded(api: CheckedApi, job_factory: JobFactory) -> None:
+    await _runs_took(job_factory, 100.0)
+    await job_factory.running()
     before = _after((await api.get("/v1/jobs/job")).json, "eta")
-    await _runs_took(road, 300.0, runs=60)
+    await _runs_took(job_factory, 300.0, runs=60)
     assert _after((await api.get("/v1/jobs/job")).json, "eta") > 1.5 * before

@@ -24,10 +24,12 @@ from worker.store import Store, open_store
 NEW_TO_RUNNING = [(None, "queued"), ("queued", "submitting"), ("submitting", "running")]
 
 
-async def test_every_transition_is_streamed_in_order(api: CheckedApi, road: JobFactory) -> None:
+async def test_every_transition_is_streamed_in_order(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
-        await road.dead("j1")
+        await job_factory.dead("j1")
         found = [await ear.next_event() for _ in range(3)]
     moves = [(heard.data["from"], heard.data["to"]) for heard in found if heard]
     assert moves == [(None, "queued"), ("queued", "submitting"), ("submitting", "dead")]
@@ -46,38 +48,40 @@ async def test_every_transition_is_streamed_in_order(api: CheckedApi, road: JobF
     assert last.data["at"].endswith("Z")
 
 
-async def test_only_what_comes_from_now_on_is_streamed(api: CheckedApi, road: JobFactory) -> None:
-    await road.queued("before")
+async def test_only_what_comes_from_now_on_is_streamed(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("before")
     async with streaming(api.url) as ear:
         await ear.until_begun()
-        await road.queued("after")
+        await job_factory.queued("after")
         assert await ear.transitions(1) == [("after", None, "queued")]
 
 
 @pytest.mark.parametrize("way", ["header", "query"])
 async def test_who_comes_back_gets_what_came_meanwhile(
-    api: CheckedApi, road: JobFactory, way: str
+    api: CheckedApi, job_factory: JobFactory, way: str
 ) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
-        await road.queued("j1")
+        await job_factory.queued("j1")
         await ear.transitions(1)
         seen = ear.last_id
-    await road.queued("j2")
-    await road.queued("j3")
+    await job_factory.queued("j2")
+    await job_factory.queued("j3")
     headers = {"Last-Event-ID": seen} if way == "header" else {}
     params = {} if way == "header" else {"last_event_id": seen}
     async with streaming(api.url, headers=headers, **params) as ear:
         assert await ear.transitions(2) == [("j2", None, "queued"), ("j3", None, "queued")]
-        await road.queued("j4")
+        await job_factory.queued("j4")
         assert await ear.transitions(1) == [("j4", None, "queued")]
 
 
 async def test_between_the_past_and_the_present_nothing_is_lost_or_streamed_twice(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
     """Clients come back at every moment while jobs are written."""
-    await road.queued("first")
+    await job_factory.queued("first")
     async with streaming(api.url, last_event_id="0-0") as ear:
         heard = await ear.next_event()
         assert heard is not None
@@ -87,7 +91,7 @@ async def test_between_the_past_and_the_present_nothing_is_lost_or_streamed_twic
 
     async def write() -> None:
         for name in names:
-            await road.queued(name)
+            await job_factory.queued(name)
 
     async def come_back() -> list[str]:
         async with streaming(api.url, last_event_id=first.id) as ear:
@@ -129,11 +133,11 @@ async def _write_entry(store: Store, *names: str) -> None:
     ],
 )
 async def test_a_filter_hides_the_others(
-    api: CheckedApi, road: JobFactory, store: Store, wish: dict[str, str], wanted: int
+    api: CheckedApi, job_factory: JobFactory, store: Store, wish: dict[str, str], wanted: int
 ) -> None:
     async with streaming(api.url, headers=None, **wish) as ear:
         await ear.until_begun()
-        await road.running("j1")
+        await job_factory.running("j1")
         assert [name for name, _, _ in await ear.transitions(wanted)] == ["j1"] * wanted
         # What ends the test has to fit every wish.
         lane = "{account}/{kind}/{target}".format(
@@ -148,10 +152,10 @@ async def test_a_filter_hides_the_others(
 
 
 async def test_what_was_trimmed_away_is_streamed_as_a_reset(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.queued("j1")
-    await road.queued("j2")
+    await job_factory.queued("j1")
+    await job_factory.queued("j2")
     extent = await store.events.extent()
     await store.client.call("XTRIM", store.keys.events, "MINID", extent.last)
     async with streaming(api.url, last_event_id=extent.first) as ear:
@@ -161,8 +165,10 @@ async def test_what_was_trimmed_away_is_streamed_as_a_reset(
         assert await ear.transitions(1) == [("j2", None, "queued")]
 
 
-async def test_an_id_of_another_life_of_redis_is_a_reset(api: CheckedApi, road: JobFactory) -> None:
-    await road.queued("j1")
+async def test_an_id_of_another_life_of_redis_is_a_reset(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("j1")
     async with streaming(api.url, last_event_id="99999999999999-0") as ear:
         heard = await ear.next_event()
         assert heard is not None
@@ -171,13 +177,13 @@ async def test_an_id_of_another_life_of_redis_is_a_reset(api: CheckedApi, road: 
 
 
 async def test_what_is_not_ours_in_the_stream_is_passed_over(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
         for text in ("{", '{"id":1}', '{"id":"x","lane":"no","from":null,"to":"queued","at":1}'):
             await store.client.call("XADD", store.keys.events, "*", "t", text)
-        await road.queued("j1")
+        await job_factory.queued("j1")
         assert await ear.transitions(1) == [("j1", None, "queued")]
 
 
@@ -193,7 +199,9 @@ async def test_head_ends_at_once(api: CheckedApi) -> None:
     assert (reply.status, reply.headers["Content-Type"]) == (200, CONTENT_TYPE)
 
 
-async def test_one_reader_serves_all(api: CheckedApi, road: JobFactory, store: Store) -> None:
+async def test_one_reader_serves_all(
+    api: CheckedApi, job_factory: JobFactory, store: Store
+) -> None:
     async with (
         streaming(api.url) as one,
         streaming(api.url) as two,
@@ -202,7 +210,7 @@ async def test_one_reader_serves_all(api: CheckedApi, road: JobFactory, store: S
         for ear in (one, two, three):
             await ear.until_begun()
         await until(partial(_blocked, store))
-        await road.running("j1")
+        await job_factory.running("j1")
         for ear in (one, two):
             assert [(b, a) for _, b, a in await ear.transitions(3)] == NEW_TO_RUNNING
         assert [(b, a) for _, b, a in await three.transitions(1)] == NEW_TO_RUNNING[2:]
@@ -309,19 +317,19 @@ async def test_an_open_stream_outlives_an_outage_of_redis(
     settings = Settings(namespace="t", http_port=0)
     redis = connect(settings, own_redis.url)
     store = open_store(redis, "t")
-    road = JobFactory(store, SystemClock())
+    job_factory = JobFactory(store, SystemClock())
     async with open_api(store, settings) as api, streaming(api.url) as ear:
         await ear.until_begun()
-        await road.queued("j1")
+        await job_factory.queued("j1")
         await ear.transitions(1)
         await store.client.call("CLIENT KILL", "TYPE", "normal", "SKIPME", "yes")
-        await road.queued("j2")
+        await job_factory.queued("j2")
         assert await ear.transitions(1) == [("j2", None, "queued")]
         await store.client.call("FLUSHALL")
         heard = await ear.next_event()
         assert heard is not None
         assert heard.event == "reset"
-        await road.queued("j3")
+        await job_factory.queued("j3")
         assert await ear.transitions(1) == [("j3", None, "queued")]
     await redis.aclose()
 

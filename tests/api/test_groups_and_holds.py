@@ -9,9 +9,9 @@ from tests.api.job_factory import NO_CREDITS, JobFactory
 from worker.store import Store
 
 
-async def place_hold(road: JobFactory, hold_id: str = "hold-1") -> Hold:
+async def place_hold(job_factory: JobFactory, hold_id: str = "hold-1") -> Hold:
     """A hold as a 402 puts it up."""
-    return await road.store.holds.place(
+    return await job_factory.store.holds.place(
         Hold(
             id=hold_id,
             scope=Scope("default"),
@@ -20,20 +20,20 @@ async def place_hold(road: JobFactory, hold_id: str = "hold-1") -> Hold:
             message=NO_CREDITS.message,
             action="Top up, then release",
             action_url="https://knouds.ai/settings/billing",
-            created_at=road.clock.now(),
+            created_at=job_factory.clock.now(),
         )
     )
 
 
 async def test_parked_jobs_are_grouped_by_what_they_wait_for(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.held("a")
-    await road.held("b")
-    await road.held("c", target="suno")
-    await road.uncertain("d")
-    await road.dead("e")
-    await road.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.held("a")
+    await job_factory.held("b")
+    await job_factory.held("c", target="suno")
+    await job_factory.uncertain("d")
+    await job_factory.dead("e")
+    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
     groups = (await api.get("/v1/groups", state="parked")).json["items"]
     found = {(g["code"], g["target"]): (g["count"], g["est_cost"]) for g in groups}
     assert found == {
@@ -47,8 +47,10 @@ async def test_parked_jobs_are_grouped_by_what_they_wait_for(
     assert (groups[0]["account"], groups[0]["kind"]) == ("default", "model")
 
 
-async def test_dead_letters_have_groups_of_their_own(api: CheckedApi, road: JobFactory) -> None:
-    await road.dead("e")
+async def test_dead_letters_have_groups_of_their_own(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.dead("e")
     (group,) = (await api.get("/v1/groups", state="dead")).json["items"]
     assert (group["state"], group["code"], group["count"]) == ("dead", "INVALID_INPUTS", 1)
     assert (await api.get("/v1/groups")).json == {"items": [], "next_cursor": None}
@@ -79,12 +81,12 @@ async def test_a_second_pause_of_a_scope_is_the_existing_one(api: CheckedApi) ->
 
 
 async def test_a_release_frees_the_jobs_that_the_hold_parked(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     for n in range(3):
-        await road.held(f"j{n}", hold)
-    await road.held("other")
+        await job_factory.held(f"j{n}", hold)
+    await job_factory.held("other")
     assert (await api.get("/v1/holds")).json["items"][0]["jobs"] == 3
     answer = (await api.post(f"/v1/holds/{hold.id}/release", {"note": "topped up"})).json
     assert answer["released"] == 3
@@ -119,9 +121,9 @@ async def test_a_scope_that_is_none_is_refused(api: CheckedApi, body: object, fi
 
 
 async def test_a_request_behind_a_gate_is_taken_and_says_so(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    hold = await place_hold(road)
+    hold = await place_hold(job_factory)
     reply = await api.enqueue(id="behind")
     assert (reply.status, reply.json["state"]) == (202, "queued")
     assert reply.json["held_by"] == {

@@ -13,15 +13,15 @@ Prepare = Callable[[JobFactory], Awaitable[object]]
 
 
 PREPARE: dict[str, Prepare] = {
-    "queued": lambda road: road.queued(),
-    "submitting": lambda road: road.submitting(),
-    "running": lambda road: road.running(),
-    "retrying": lambda road: road.retrying(),
-    "held": lambda road: road.held(),
-    "uncertain": lambda road: road.uncertain(),
-    "stuck": lambda road: road.stuck(),
-    "dead": lambda road: road.dead(),
-    "succeeded": lambda road: road.succeeded(),
+    "queued": lambda job_factory: job_factory.queued(),
+    "submitting": lambda job_factory: job_factory.submitting(),
+    "running": lambda job_factory: job_factory.running(),
+    "retrying": lambda job_factory: job_factory.retrying(),
+    "held": lambda job_factory: job_factory.held(),
+    "uncertain": lambda job_factory: job_factory.uncertain(),
+    "stuck": lambda job_factory: job_factory.stuck(),
+    "dead": lambda job_factory: job_factory.dead(),
+    "succeeded": lambda job_factory: job_factory.succeeded(),
 }
 
 
@@ -47,9 +47,9 @@ PREPARE: dict[str, Prepare] = {
     ],
 )
 async def test_an_action_answers_with_the_job_it_made(
-    api: CheckedApi, road: JobFactory, *, before: str, act: str, body: object, after: State
+    api: CheckedApi, job_factory: JobFactory, *, before: str, act: str, body: object, after: State
 ) -> None:
-    await PREPARE[before](road)
+    await PREPARE[before](job_factory)
     reply = await api.post(f"/v1/jobs/job/{act}", body)
     assert (reply.status, reply.json["state"]) == (200, after)
     assert reply.json["inputs"] == {"prompt": "a cat"}
@@ -74,16 +74,16 @@ async def test_an_action_answers_with_the_job_it_made(
     ],
 )
 async def test_an_action_that_the_state_forbids_is_a_conflict_and_changes_nothing(
-    api: CheckedApi, road: JobFactory, *, before: str, act: str, body: object, hint: str
+    api: CheckedApi, job_factory: JobFactory, *, before: str, act: str, body: object, hint: str
 ) -> None:
-    await PREPARE[before](road)
+    await PREPARE[before](job_factory)
     job = await api.job("job")
     reply = await api.post(f"/v1/jobs/job/{act}", body)
     assert reply.status == 409
     assert reply.json["state"] == job["state"]
     assert hint in reply.detail
     assert await api.job("job") == job
-    assert await road.store.audit.latest(1) == []
+    assert await job_factory.store.audit.latest(1) == []
 
 
 @pytest.mark.parametrize(
@@ -102,9 +102,9 @@ async def test_an_action_on_no_job_is_404(api: CheckedApi, act: str, body: objec
 
 
 async def test_an_action_is_on_record_with_its_note(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.held()
+    await job_factory.held()
     reply = await api.post("/v1/jobs/job/release", {"note": "topped up"})
     last = reply.json["events"][-1]
     assert (last["event"], last["by"], last["note"]) == ("release", "local", "topped up")
@@ -114,9 +114,9 @@ async def test_an_action_is_on_record_with_its_note(
 
 
 async def test_a_second_cancel_is_no_second_action(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.running()
+    await job_factory.running()
     first = await api.post("/v1/jobs/job/cancel")
     second = await api.post("/v1/jobs/job/cancel")
     assert second.json == first.json
@@ -124,9 +124,9 @@ async def test_a_second_cancel_is_no_second_action(
 
 
 async def test_a_requeue_may_bring_other_inputs(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     reply = await api.post("/v1/jobs/job/requeue", {"inputs": {"z": 1, "a": 2}, "note": "fixed"})
     assert reply.json["inputs"] == {"a": 2, "z": 1}
     assert (await store.jobs.payloads("job"))[0] == b'{"a":2,"z":1}'
@@ -150,22 +150,22 @@ async def test_a_requeue_may_bring_other_inputs(
     ],
 )
 async def test_a_wrong_body_is_named(
-    api: CheckedApi, road: JobFactory, act: str, body: object, field: str
+    api: CheckedApi, job_factory: JobFactory, act: str, body: object, field: str
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     reply = await api.post(f"/v1/jobs/job/{act}", body)
     assert (reply.status, reply.field) == (422, field)
 
 
 async def test_a_requeue_over_the_limit_of_inputs_is_refused(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     reply = await api.post("/v1/jobs/job/requeue", {"inputs": {"a": "x" * (1 << 20)}})
     assert (reply.status, reply.field) == (422, "inputs")
 
 
-async def test_an_attached_execution_is_watched(api: CheckedApi, road: JobFactory) -> None:
-    await road.uncertain()
+async def test_an_attached_execution_is_watched(api: CheckedApi, job_factory: JobFactory) -> None:
+    await job_factory.uncertain()
     job = (await api.post("/v1/jobs/job/resolve", {"execution_id": "exec-9"})).json
     assert (job["execution_id"], job["mode"], job["reason"]) == ("exec-9", "async", None)

@@ -36,29 +36,29 @@ async def ids(api: CheckedApi, **params: str | float) -> list[str]:
     ],
 )
 async def test_a_list_shows_what_its_filters_admit_newest_first(
-    api: CheckedApi, road: JobFactory, params: dict[str, str | float], found: list[str]
+    api: CheckedApi, job_factory: JobFactory, params: dict[str, str | float], found: list[str]
 ) -> None:
-    await road.queued("a", target="suno", tags=("t1",))
-    await road.queued("b", batch="b1", account="studio")
-    await road.held("c")
-    await road.dead("d", tags=("t1",))
-    await road.succeeded("e")
+    await job_factory.queued("a", target="suno", tags=("t1",))
+    await job_factory.queued("b", batch="b1", account="studio")
+    await job_factory.held("c")
+    await job_factory.dead("d", tags=("t1",))
+    await job_factory.succeeded("e")
     assert await ids(api, **params) == found
 
 
-async def test_a_list_can_be_cut_by_time(api: CheckedApi, road: JobFactory) -> None:
+async def test_a_list_can_be_cut_by_time(api: CheckedApi, job_factory: JobFactory) -> None:
     start = 1_900_000_000.0
     for n in range(4):
-        await road.queued(f"j{n}", created_at=start + n)
+        await job_factory.queued(f"j{n}", created_at=start + n)
     at = [datetime.fromtimestamp(start + n, UTC).isoformat() for n in range(4)]
     assert await ids(api, since=at[1], until=at[3]) == ["j2", "j1"]
     with_space = at[2].replace("+", " ")
     assert await ids(api, since=with_space) == ["j3", "j2"]
 
 
-async def test_pages_together_show_every_job_once(api: CheckedApi, road: JobFactory) -> None:
+async def test_pages_together_show_every_job_once(api: CheckedApi, job_factory: JobFactory) -> None:
     for n in range(7):
-        await road.queued(f"j{n}")
+        await job_factory.queued(f"j{n}")
     seen: list[str] = []
     cursor: str | None = ""
     while cursor is not None:
@@ -68,8 +68,10 @@ async def test_pages_together_show_every_job_once(api: CheckedApi, road: JobFact
     assert seen == [f"j{n}" for n in reversed(range(7))]
 
 
-async def test_a_list_has_complete_rows_without_payloads(api: CheckedApi, road: JobFactory) -> None:
-    await road.succeeded("j1")
+async def test_a_list_has_complete_rows_without_payloads(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.succeeded("j1")
     (row,) = (await api.get("/v1/jobs")).json["items"]
     whole = await api.job("j1")
     assert whole["inputs"] == {"prompt": "a cat"}
@@ -101,10 +103,12 @@ async def test_a_wrong_parameter_is_named(
     assert says in reply.detail
 
 
-async def test_a_cursor_of_another_list_is_refused(api: CheckedApi, road: JobFactory) -> None:
-    await road.queued()
+async def test_a_cursor_of_another_list_is_refused(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.queued()
     for n in range(2):
-        await road.dead(f"d{n}")
+        await job_factory.dead(f"d{n}")
     cursor = (await api.get("/v1/jobs", state="dead", limit=1)).json["next_cursor"]
     reply = await api.get("/v1/jobs", state="parked", cursor=cursor)
     assert (reply.status, reply.field) == (400, "cursor")
@@ -116,9 +120,9 @@ async def test_a_parameter_given_twice_is_refused(api: CheckedApi) -> None:
 
 
 async def test_a_call_that_takes_no_parameters_refuses_them(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.queued("j1")
+    await job_factory.queued("j1")
     for path in ("/v1/jobs/j1?full=1", "/v1/stats?x=1", "/v1/holds?x=1"):
         assert (await api.get(path)).status == 400
 
@@ -135,8 +139,8 @@ async def test_an_id_that_no_job_can_have_is_404(api: CheckedApi) -> None:
         assert (await api.get(f"/v1/jobs/{odd}")).status == 404
 
 
-async def test_the_history_is_returned(api: CheckedApi, road: JobFactory) -> None:
-    await road.retrying("j1")
+async def test_the_history_is_returned(api: CheckedApi, job_factory: JobFactory) -> None:
+    await job_factory.retrying("j1")
     job = await api.job("j1")
     assert (job["state"], job["attempt"]) == ("retrying", 1)
     assert job["reason"]["code"] == "EXECUTION_FAILED"
@@ -148,30 +152,34 @@ async def test_the_history_is_returned(api: CheckedApi, road: JobFactory) -> Non
 
 
 async def test_a_result_of_any_shape_is_passed_on_untouched(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
     text = b'{"n": 1.50,   "big": 12345678901234567890123, "list": [1, {}]}'
-    await road.succeeded("j1", text)
+    await job_factory.succeeded("j1", text)
     assert text in (await api.get("/v1/jobs/j1")).body
 
 
-async def test_a_large_result_is_no_trouble(api: CheckedApi, road: JobFactory) -> None:
+async def test_a_large_result_is_no_trouble(api: CheckedApi, job_factory: JobFactory) -> None:
     text = b'{"data":"' + b"x" * (4 << 20) + b'"}'
-    await road.succeeded("j1", text)
+    await job_factory.succeeded("j1", text)
     reply = await api.get("/v1/jobs/j1")
     assert reply.status == 200
     assert text in reply.body
 
 
-async def test_a_time_no_calendar_holds_breaks_no_answer(api: CheckedApi, road: JobFactory) -> None:
-    await road.queued("j1", scheduled_for=1e30)
+async def test_a_time_no_calendar_holds_breaks_no_answer(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("j1", scheduled_for=1e30)
     assert (await api.job("j1"))["scheduled_for"] == "9999-12-31T23:59:59.000Z"
 
 
-async def test_why_names_what_blocks_the_job(api: CheckedApi, road: JobFactory) -> None:
-    await Actions(road.store, road.clock).place_hold(Scope("default"), Actor("ann", "month's end"))
-    await road.queued("j0")
-    await road.queued("j1")
+async def test_why_names_what_blocks_the_job(api: CheckedApi, job_factory: JobFactory) -> None:
+    await Actions(job_factory.store, job_factory.clock).place_hold(
+        Scope("default"), Actor("ann", "month's end")
+    )
+    await job_factory.queued("j0")
+    await job_factory.queued("j1")
     why = (await api.get("/v1/jobs/j1/why")).json
     assert (why["id"], why["state"]) == ("j1", "queued")
     assert [blocker["kind"] for blocker in why["blockers"]] == ["hold", "no_worker", "line"]
@@ -179,18 +187,22 @@ async def test_why_names_what_blocks_the_job(api: CheckedApi, road: JobFactory) 
     assert why["blockers"][2]["text"].startswith("1 jobs before it")
 
 
-async def test_why_has_nothing_to_say_of_a_running_job(api: CheckedApi, road: JobFactory) -> None:
-    await road.running("j1")
+async def test_why_has_nothing_to_say_of_a_running_job(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.running("j1")
     assert (await api.get("/v1/jobs/j1/why")).json["blockers"] == []
 
 
-async def test_stats_count_queues_states_and_workers(api: CheckedApi, road: JobFactory) -> None:
-    now = road.clock.now()
-    await road.queued("a")
-    await road.queued("b")
-    await road.running("c")
-    await road.held("d")
-    await road.store.workers.record_heartbeat(
+async def test_stats_count_queues_states_and_workers(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    now = job_factory.clock.now()
+    await job_factory.queued("a")
+    await job_factory.queued("b")
+    await job_factory.running("c")
+    await job_factory.held("d")
+    await job_factory.store.workers.record_heartbeat(
         Heartbeat(id="w1", host="h", pid=1, started_at=now, seen_at=now, polling=1)
     )
     stats = (await api.get("/v1/stats")).json

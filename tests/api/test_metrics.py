@@ -40,11 +40,11 @@ def of(found: Mapping[Labels, float], **labels: str) -> float:
 
 
 async def test_jobs_are_shown_by_state_with_the_age_of_the_oldest(
-    api: CheckedApi, road: JobFactory
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await road.queued("q1")
-    await road.queued("q2")
-    await road.running("r1")
+    await job_factory.queued("q1")
+    await job_factory.queued("q2")
+    await job_factory.running("r1")
     found = await scraped(api)
     assert of(found["knouds_jobs"], state="queued") == 2
     assert of(found["knouds_jobs"], state="running") == 1
@@ -54,9 +54,11 @@ async def test_jobs_are_shown_by_state_with_the_age_of_the_oldest(
     assert found["knouds_redis_up"][()] == 1
 
 
-async def test_what_waits_for_operators_is_shown_by_code(api: CheckedApi, road: JobFactory) -> None:
-    await road.held("h1")
-    await road.dead("d1")
+async def test_what_waits_for_operators_is_shown_by_code(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.held("h1")
+    await job_factory.dead("d1")
     await api.post("/v1/holds", {"scope": "studio"})
     found = await scraped(api)
     assert of(found["knouds_parked"], code="INSUFFICIENT_CREDITS") == 1
@@ -65,7 +67,7 @@ async def test_what_waits_for_operators_is_shown_by_code(api: CheckedApi, road: 
 
 
 async def test_counters_are_those_of_all_processes(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
     other = open_store(store.client.redis, store.keys.namespace)
     for counted in (store, other):
@@ -79,9 +81,9 @@ async def test_counters_are_those_of_all_processes(
         counted.metrics.job_rescued("submitting")
         counted.metrics.run_end_recorded("poll", 0.7)
         await counted.counters.flush(NOW)
-    await road.uncertain("u1")
-    await road.retrying("t1")
-    await road.succeeded("s1")
+    await job_factory.uncertain("u1")
+    await job_factory.retrying("t1")
+    await job_factory.succeeded("s1")
     await store.counters.flush(NOW)
     found = await scraped(api)
     submits = found["knouds_submits_total"]
@@ -164,15 +166,15 @@ async def test_every_metric_is_shown(api: CheckedApi) -> None:
 
 
 async def test_history_shows_what_happened_in_steps(
-    api: CheckedApi, road: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    await road.succeeded("s1")
-    await road.dead("d1")
+    await job_factory.succeeded("s1")
+    await job_factory.dead("d1")
     store.metrics.submitted("model", Finished(b"{}"))
     store.metrics.polled(PollFailed("x", http_status=429))
     for delay in (0.2, 0.3, 3.0):
         store.metrics.run_end_recorded("webhook", delay)
-    await store.counters.flush(road.clock.now())
+    await store.counters.flush(job_factory.clock.now())
     for window, step, length in (("5m", 10, 30), ("1h", 60, 60), ("24h", 300, 288)):
         points = (await api.get("/v1/stats/history", window=window)).json["points"]
         assert [len(points), points[-1]["step_s"]] == [length, step]

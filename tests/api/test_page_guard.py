@@ -132,13 +132,13 @@ async def test_the_next_request_of_a_connection_is_not_who_asked_before(
 
 
 async def test_a_browser_hears_events_with_its_cookie(
-    browser: CookieBrowser, road: JobFactory
+    browser: CookieBrowser, job_factory: JobFactory
 ) -> None:
     await browser.log_in(SECRETS[Role.WATCH])
     headers = {"Cookie": f"{COOKIE}={browser.session}"}
     async with streaming(browser.url, headers=headers) as ear:
         await ear.until_begun()
-        await road.queued("j1")
+        await job_factory.queued("j1")
         assert await ear.transitions(1) == [("j1", None, "queued")]
 
 

@@ -50,8 +50,8 @@ async def test_another_method_is_refused_with_the_possible_ones(
     assert (reply.status, reply.headers["Allow"]) == (405, allowed)
 
 
-async def test_head_is_get_without_the_body(api: CheckedApi, road: JobFactory) -> None:
-    await road.queued("j1")
+async def test_head_is_get_without_the_body(api: CheckedApi, job_factory: JobFactory) -> None:
+    await job_factory.queued("j1")
     assert (await api.call("HEAD", "/v1/jobs/j1")).status == 200
     assert (await api.call("HEAD", "/v1/jobs/none")).status == 404
 
@@ -81,11 +81,11 @@ async def test_a_bug_is_a_500_without_internals_and_without_payloads_in_the_log(
 
 
 async def test_ordinary_traffic_logs_no_inputs(
-    api: CheckedApi, road: JobFactory, logged: io.StringIO
+    api: CheckedApi, job_factory: JobFactory, logged: io.StringIO
 ) -> None:
     await api.post("/v1/jobs", {**REQUEST, "inputs": {"p": "hunter2"}, "priority": "hunter2"})
     await api.post("/v1/jobs", {**REQUEST, "inputs": {"p": "hunter2"}})
-    await road.succeeded("j1", b'{"p":"hunter2"}')
+    await job_factory.succeeded("j1", b'{"p":"hunter2"}')
     await api.get("/v1/jobs/j1")
     assert "hunter2" not in logged.getvalue()
 

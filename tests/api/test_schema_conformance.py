@@ -64,15 +64,15 @@ JOBS: Final = (
 async def served(
     store: Store,
     namespace: str,
-    road: JobFactory,
+    job_factory: JobFactory,
     open_api: OpenApi,
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncGenerator[str]:
     """The API over jobs of every state and a pause; its streams end soon."""
     monkeypatch.setattr(stream, "MAX_STREAM_S", 0.02)
     for name in JOBS:
-        await getattr(road, name)(name)
-    await Actions(store, road.clock).place_hold(Scope("studio"), Actor("ann"))
+        await getattr(job_factory, name)(name)
+    await Actions(store, job_factory.clock).place_hold(Scope("studio"), Actor("ann"))
     settings = Settings(namespace=namespace, http_port=0, api_tokens=TOKENS)
     async with open_api(store, settings) as api:
         yield api.url

@@ -160,9 +160,9 @@ async def test_a_session_has_the_role_its_token_has_now(
 
 
 async def test_with_a_cookie_an_action_needs_the_csrf_token(
-    browser: CookieBrowser, road: JobFactory
+    browser: CookieBrowser, job_factory: JobFactory
 ) -> None:
-    await road.queued("j1")
+    await job_factory.queued("j1")
     await browser.log_in(SECRETS[Role.OPERATE])
     act, csrf = "/v1/jobs/j1/cancel", csrf_of(browser.session)
     for wrong in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": csrf[:-1]}, {"X-CSRF-Token": "\xe9"}):
@@ -188,9 +188,9 @@ async def test_a_bearer_needs_no_csrf_token_even_beside_a_cookie(browser: Cookie
 
 
 async def test_a_cookie_of_a_small_role_can_take_no_action(
-    browser: CookieBrowser, road: JobFactory
+    browser: CookieBrowser, job_factory: JobFactory
 ) -> None:
-    await road.queued("j1")
+    await job_factory.queued("j1")
     await browser.log_in(SECRETS[Role.READ])
     headers = {"X-CSRF-Token": csrf_of(browser.session)}
     assert (await browser.send("/v1/jobs/j1/cancel", {}, headers)).status == 403
@@ -240,9 +240,9 @@ async def test_without_tokens_a_login_goes_on(
 
 @pytest.mark.parametrize("role", [Role.WATCH, Role.READ, Role.OPERATE])
 async def test_inputs_and_results_are_for_roles_that_may_see_them(
-    browser: CookieBrowser, road: JobFactory, role: Role
+    browser: CookieBrowser, job_factory: JobFactory, role: Role
 ) -> None:
-    await road.succeeded("j1", b'{"url":"https://x/secret"}')
+    await job_factory.succeeded("j1", b'{"url":"https://x/secret"}')
     await browser.log_in(SECRETS[role])
     for path in ("/v1/jobs/j1", "/v1/jobs/j1/wait"):
         job = (await browser.get(path)).json

@@ -46,5 +46,5 @@ async def pages(store: Store, settings: Settings) -> AsyncGenerator[PageReader]:
 
 
 @pytest.fixture
-def road(store: Store) -> JobFactory:
+def job_factory(store: Store) -> JobFactory:
     return JobFactory(store, SystemClock())

@@ -37,73 +37,75 @@ async def state_of(store: Store, job_id: str) -> State:
     ],
 )
 async def test_an_action_says_its_effect_and_does_it(
-    pages: PageReader, road: JobFactory, act: tuple[str, str], said: str, ends: State
+    pages: PageReader, job_factory: JobFactory, act: tuple[str, str], said: str, ends: State
 ) -> None:
     made, way = act
-    await getattr(road, made)()
+    await getattr(job_factory, made)()
     before = await pages.get("/jobs/job")
     assert said in before.text
     after = await pages.send(before, f"/jobs/job/acts/{way}", note="because")
     assert after.status == 200
-    assert await state_of(road.store, "job") is ends
+    assert await state_of(job_factory.store, "job") is ends
     assert f"job is {ends} now" in after.text
     assert "because" in after.text, "the history names the note"
-    (line,) = (await road.store.audit.latest(5))[:1]
+    (line,) = (await job_factory.store.audit.latest(5))[:1]
     assert (line["by"], line["note"]) == ("local", "because")
 
 
-async def test_the_result_of_an_action_is_said_once(pages: PageReader, road: JobFactory) -> None:
-    await road.queued()
+async def test_the_result_of_an_action_is_said_once(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.queued()
     await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/park")
     assert "Parked: job" not in (await pages.get("/jobs/job")).text
 
 
 async def test_an_uncertain_job_is_attached_to_the_run_that_was_found(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.uncertain()
+    await job_factory.uncertain()
     page = await pages.get("/jobs/job")
     assert "timeout" in page.text
     await pages.send(page, "/jobs/job/acts/attach", execution_id="exec-7")
-    stored = await road.store.jobs.load("job")
+    stored = await job_factory.store.jobs.load("job")
     assert stored is not None
     assert (stored.job.state, stored.job.execution_id) == (State.RUNNING, "exec-7")
 
 
 async def test_an_action_that_came_too_late_is_refused_with_the_reason(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     page = await pages.get("/jobs/job")
-    await Actions(road.store, SystemClock()).discard("job", ANN)
+    await Actions(job_factory.store, SystemClock()).discard("job", ANN)
     after = await pages.send(page, "/jobs/job/acts/requeue")
     assert "Not done: cannot requeue a job that is cancelled" in after.text
 
 
 async def test_a_dead_letter_keeps_its_history_when_it_is_requeued(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     page = await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/requeue")
     assert "INVALID_INPUTS" in page.text
     assert "Attempt 1" in page.text
 
 
-async def test_a_note_too_long_is_refused(pages: PageReader, road: JobFactory) -> None:
-    await road.queued()
+async def test_a_note_too_long_is_refused(pages: PageReader, job_factory: JobFactory) -> None:
+    await job_factory.queued()
     page = await pages.get("/jobs/job")
     after = await pages.send(page, "/jobs/job/acts/park", note="x" * 1_001)
     assert "Not done: note must be a text of at most 1000 characters" in after.text
-    assert await state_of(road.store, "job") is State.QUEUED
+    assert await state_of(job_factory.store, "job") is State.QUEUED
 
 
 # Inputs.
 
 
 async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     form = await pages.get("/jobs/job/requeue")
     shown = await pages.send(
         form, "/jobs/job/requeue", inputs='{"prompt": "a dog"}', patch='{"n": 2}', step="look"
@@ -111,11 +113,11 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
     assert '- "prompt": "a cat"' in shown.text
     assert '+ "prompt": "a dog"' in shown.text
     assert '"n": 2' in shown.text
-    assert await state_of(road.store, "job") is State.DEAD, "looking changes nothing"
+    assert await state_of(job_factory.store, "job") is State.DEAD, "looking changes nothing"
     await pages.send(shown, "/jobs/job/requeue", step="go")
-    inputs, _ = await road.store.jobs.payloads("job")
+    inputs, _ = await job_factory.store.jobs.payloads("job")
     assert inputs == b'{"n":2,"prompt":"a dog"}'
-    assert await state_of(road.store, "job") is State.QUEUED
+    assert await state_of(job_factory.store, "job") is State.QUEUED
 
 
 @pytest.mark.parametrize(
@@ -128,29 +130,29 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
     ],
 )
 async def test_invalid_inputs_are_explained_beside_the_submitted_text(
-    pages: PageReader, road: JobFactory, typed: str, fault: str
+    pages: PageReader, job_factory: JobFactory, typed: str, fault: str
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     form = await pages.get("/jobs/job/requeue")
     page = await pages.send(form, "/jobs/job/requeue", inputs=typed, step="go")
     assert page.status == 422
     assert fault in page.text
     assert ("inputs", typed) in page.form("/jobs/job/requeue").fields
-    assert await state_of(road.store, "job") is State.DEAD
+    assert await state_of(job_factory.store, "job") is State.DEAD
 
 
 async def test_one_like_this_is_enqueued_as_a_job_of_its_own(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.succeeded()
+    await job_factory.succeeded()
     form = await pages.get("/jobs/job/again")
     page = await pages.send(form, "/jobs/job/again", inputs='{"prompt": "two cats"}', tags="a b")
     assert "like job" in page.text
     new = page.url.rpartition("/")[2]
-    stored = await road.store.jobs.load(new)
+    stored = await job_factory.store.jobs.load(new)
     assert stored is not None
     assert (stored.job.target, stored.job.tags) == ("gpt-image-2", ("a", "b"))
-    assert (await road.store.jobs.payloads(new))[0] == b'{"prompt":"two cats"}'
+    assert (await job_factory.store.jobs.payloads(new))[0] == b'{"prompt":"two cats"}'
 
 
 # Holds.
@@ -171,11 +173,13 @@ async def hold(store: Store) -> Hold:
     return found
 
 
-async def test_a_hold_says_what_to_do_and_is_released(pages: PageReader, road: JobFactory) -> None:
-    standing = await hold(road.store)
-    await road.held("j1", standing)
-    await road.held("j2", standing)
-    await road.queued("j3")
+async def test_a_hold_says_what_to_do_and_is_released(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    standing = await hold(job_factory.store)
+    await job_factory.held("j1", standing)
+    await job_factory.held("j2", standing)
+    await job_factory.queued("j3")
     for path in ("/", "/holds"):
         page = await pages.get(path)
         assert "Top up account default" in page.text
@@ -184,15 +188,15 @@ async def test_a_hold_says_what_to_do_and_is_released(pages: PageReader, road: J
         assert "the other 2 jobs not sent" in page.text
     after = await pages.send(page, "/holds/h1/release", note="paid")
     assert "2 jobs back in line; one canary goes first" in after.text
-    assert await state_of(road.store, "j1") is State.QUEUED
+    assert await state_of(job_factory.store, "j1") is State.QUEUED
     assert not after.has_form("/holds/h1/release"), "an opening hold is left to open"
 
 
-async def test_a_pause_is_placed_and_ended(pages: PageReader, road: JobFactory) -> None:
+async def test_a_pause_is_placed_and_ended(pages: PageReader, job_factory: JobFactory) -> None:
     page = await pages.get("/holds")
     paused = await pages.send(page, "/holds", scope="default/model/suno", note="maintenance")
     assert "Paused default/model/suno" in paused.text
-    (standing,) = await road.store.holds.list_all()
+    (standing,) = await job_factory.store.holds.list_all()
     ended = await pages.send(paused, f"/holds/{standing.id}/release")
     assert "Every gate is open" in ended.text
     wrong = await pages.send(page, "/holds", scope="Not/a scope")
@@ -200,12 +204,12 @@ async def test_a_pause_is_placed_and_ended(pages: PageReader, road: JobFactory) 
 
 
 async def test_the_summary_counts_what_needs_an_operator(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    standing = await hold(road.store)
-    await road.held("j1", standing)
-    await road.uncertain("j2")
-    await road.dead("j3")
+    standing = await hold(job_factory.store)
+    await job_factory.held("j1", standing)
+    await job_factory.uncertain("j2")
+    await job_factory.dead("j3")
     page: HtmlPage = await pages.get("/")
     assert "3 things need you: INSUFFICIENT_CREDITS on default (1 job waits)" in page.text
     assert "1 uncertain job on gpt-image-2" in page.text
@@ -213,12 +217,12 @@ async def test_the_summary_counts_what_needs_an_operator(
 
 
 async def test_all_well_is_said_when_nothing_needs_an_operator(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.succeeded()
+    await job_factory.succeeded()
     assert "All well: nothing needs you" in (await pages.get("/")).text
 
 
-async def test_jobs_without_a_worker_are_shown(pages: PageReader, road: JobFactory) -> None:
-    await road.queued()
+async def test_jobs_without_a_worker_are_shown(pages: PageReader, job_factory: JobFactory) -> None:
+    await job_factory.queued()
     assert "No worker is running, and 1 job waits for one" in (await pages.get("/")).text

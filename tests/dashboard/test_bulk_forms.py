@@ -31,30 +31,30 @@ async def preview_all(pages: PageReader, page: HtmlPage, action: str, **changes:
 
 
 async def test_all_that_a_filter_shows_are_previewed_and_then_done(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
     for n in range(3):
-        await road.dead(f"d{n}", batch="b")
-    await road.dead("other")
-    await road.store.workers.record_cost("model", "gpt-image-2", 8.0)
+        await job_factory.dead(f"d{n}", batch="b")
+    await job_factory.dead("other")
+    await job_factory.store.workers.record_cost("model", "gpt-image-2", 8.0)
     listed = await pages.get("/dead?batch=b")
     tried = await preview_all(pages, listed, "requeue", note="fixed")
     assert "Would requeue 3 jobs" in tried.text
     assert "About 24 credits" in tried.text
-    assert await states(road.store) == {State.DEAD: 4}, "trying changes nothing"
+    assert await states(job_factory.store) == {State.DEAD: 4}, "trying changes nothing"
     done = await pages.send(tried, "/bulk/go")
     assert "Requeued 3 jobs" in done.text
-    assert await states(road.store) == {State.DEAD: 1, State.QUEUED: 3}
-    (line,) = await road.store.audit.latest(5)
+    assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 3}
+    (line,) = await job_factory.store.audit.latest(5)
     assert (line["act"], line["jobs"], line["note"]) == ("bulk_requeue", "3", "fixed")
     assert line["on"] == '{"state":"dead","batch":"b"}'
 
 
 async def test_the_jobs_ticked_are_acted_on_and_no_others(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
     for n in range(3):
-        await road.held(f"h{n}")
+        await job_factory.held(f"h{n}")
     page = await pages.get("/parked")
     form = page.selection
     assert set(form.boxes) == {"h0", "h1", "h2"}
@@ -62,50 +62,50 @@ async def test_the_jobs_ticked_are_acted_on_and_no_others(
     tried = await pages.post("/bulk", fields)
     assert "Would discard 2 jobs" in tried.text
     await pages.post("/bulk/go", tried.form("/bulk/go").fields)
-    assert await states(road.store) == {State.PARKED: 1, State.CANCELLED: 2}
+    assert await states(job_factory.store) == {State.PARKED: 1, State.CANCELLED: 2}
 
 
-async def test_nothing_ticked_is_nothing_done(pages: PageReader, road: JobFactory) -> None:
-    await road.held()
+async def test_nothing_ticked_is_nothing_done(pages: PageReader, job_factory: JobFactory) -> None:
+    await job_factory.held()
     page = await pages.get("/parked")
     refused = await pages.post("/bulk", page.selection.with_(act="discard", scope="selected"))
     assert "Not done: selection is empty" in refused.text
-    assert await states(road.store) == {State.PARKED: 1}
+    assert await states(job_factory.store) == {State.PARKED: 1}
 
 
 async def test_a_patch_is_shown_as_a_difference_before_it_is_sent(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead("d1")
+    await job_factory.dead("d1")
     page = await pages.get("/dead")
     tried = await preview_all(pages, page, "requeue", patch='{"prompt": null, "steps": 20}')
     assert '- "prompt": "a cat"' in tried.text
     assert '+ "steps": 20' in tried.text
-    assert (await road.store.jobs.payloads("d1"))[0] == b'{"prompt":"a cat"}'
+    assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"prompt":"a cat"}'
     await pages.send(tried, "/bulk/go")
-    assert (await road.store.jobs.payloads("d1"))[0] == b'{"steps":20}'
+    assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"steps":20}'
 
 
-async def test_a_group_is_acted_on_as_a_whole(pages: PageReader, road: JobFactory) -> None:
-    await road.dead("d1")
-    await road.dead("d2")
-    await road.dead("other", target="suno")
+async def test_a_group_is_acted_on_as_a_whole(pages: PageReader, job_factory: JobFactory) -> None:
+    await job_factory.dead("d1")
+    await job_factory.dead("d2")
+    await job_factory.dead("other", target="suno")
     page = await pages.get("/dead")
     groups = [form for form in page.html.forms if ("target", "gpt-image-2") in form.fields]
     assert ("act", "requeue") in groups[0].buttons
     tried = await pages.post("/bulk", [*groups[0].fields, ("act", "requeue")])
     assert "Would requeue 2 jobs" in tried.text
     await pages.send(tried, "/bulk/go")
-    assert await states(road.store) == {State.DEAD: 1, State.QUEUED: 2}
+    assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 2}
 
 
 async def test_a_release_goes_through_the_hold_and_says_so(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
     hold = Hold(id="h", scope=Scope("default"), code="INSUFFICIENT_CREDITS", created_at=1.0)
-    await road.store.holds.change(hold.key, lambda _: hold)
-    await road.held("j1", hold)
-    await road.queued("j2")
+    await job_factory.store.holds.change(hold.key, lambda _: hold)
+    await job_factory.held("j1", hold)
+    await job_factory.queued("j2")
     narrow = await preview_all(pages, await pages.get("/parked?target=gpt-image-2"), "release")
     assert "Holds that would open 1" in narrow.text
     tagged = await preview_all(pages, await pages.get("/parked"), "release", target="suno")
@@ -123,20 +123,20 @@ async def test_a_release_goes_through_the_hold_and_says_so(
     ],
 )
 async def test_what_is_not_clear_is_not_done(
-    pages: PageReader, road: JobFactory, fields: dict[str, str], fault: str
+    pages: PageReader, job_factory: JobFactory, fields: dict[str, str], fault: str
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     csrf = dict((await pages.get("/dead")).form("/bulk").fields)["csrf"]
     page = await pages.post("/bulk", [("csrf", csrf), ("back", "/dead"), *fields.items()])
     assert f"Not done: {fault}" in page.text or fault in page.text
-    assert await states(road.store) == {State.DEAD: 1}
+    assert await states(job_factory.store) == {State.DEAD: 1}
 
 
 async def test_an_interrupted_action_is_on_record_with_what_it_did(
-    store: Store, settings: Settings, road: JobFactory
+    store: Store, settings: Settings, job_factory: JobFactory
 ) -> None:
     for n in range(120):
-        await road.dead(f"d{n}")
+        await job_factory.dead(f"d{n}")
     clock = SystemClock()
     desk = Actions(store, clock)
     errands = BackgroundBulks(BulkActions(store, clock, desk, settings.max_inputs_bytes), clock)
@@ -161,9 +161,9 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
 
 
 async def test_only_so_many_actions_run_at_once(
-    pages: PageReader, road: JobFactory, monkeypatch: pytest.MonkeyPatch
+    pages: PageReader, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     monkeypatch.setattr(running_errands, "MAX_RUNNING", 0)
     refused = await preview_all(pages, await pages.get("/dead"), "discard")
     assert "wait for one to end" in refused.text
@@ -176,10 +176,10 @@ async def test_a_forgotten_action_points_to_the_audit(pages: PageReader) -> None
 
 
 async def test_a_group_behind_a_filter_is_acted_on_as_far_as_it_fits(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead("d1", batch="b")
-    await road.dead("d2")
+    await job_factory.dead("d1", batch="b")
+    await job_factory.dead("d2")
     page = await pages.get("/dead?batch=b")
     group = next(form for form in page.html.forms if ("scope", "filter") in form.fields)
     tried = await pages.post("/bulk", [*group.fields, ("act", "discard")])

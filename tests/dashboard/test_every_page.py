@@ -26,9 +26,9 @@ async def test_an_empty_system_has_pages_that_say_so(pages: PageReader, path: st
 
 @pytest.mark.parametrize("path", LISTS)
 async def test_every_list_shows_jobs_of_every_state(
-    pages: PageReader, road: JobFactory, path: str
+    pages: PageReader, job_factory: JobFactory, path: str
 ) -> None:
-    await every_state(road)
+    await every_state(job_factory)
     page = await pages.get(path)
     assert page.status == 200, page.text
 
@@ -48,26 +48,26 @@ async def test_every_list_shows_jobs_of_every_state(
     ],
 )
 async def test_a_job_of_every_state_has_its_page(
-    pages: PageReader, road: JobFactory, job: str
+    pages: PageReader, job_factory: JobFactory, job: str
 ) -> None:
-    await every_state(road)
+    await every_state(job_factory)
     page = await pages.get(f"/jobs/{job}")
     assert page.status == 200, page.text
     assert job in page.text
 
 
-async def every_state(road: JobFactory) -> None:
+async def every_state(job_factory: JobFactory) -> None:
     """A job of each state, named for it."""
-    await road.queued("queued", batch="b1", tags=("red",))
-    await road.submitting("submitting")
-    await road.running("running")
-    await road.succeeded("succeeded", b'{"images": ["https://cdn.example/1.png"]}')
-    await road.retrying("retrying")
-    await road.dead("dead", batch="b1")
-    await road.held("held")
-    await road.uncertain("uncertain")
-    await road.stuck("stuck")
-    desk = Actions(road.store, SystemClock())
+    await job_factory.queued("queued", batch="b1", tags=("red",))
+    await job_factory.submitting("submitting")
+    await job_factory.running("running")
+    await job_factory.succeeded("succeeded", b'{"images": ["https://cdn.example/1.png"]}')
+    await job_factory.retrying("retrying")
+    await job_factory.dead("dead", batch="b1")
+    await job_factory.held("held")
+    await job_factory.uncertain("uncertain")
+    await job_factory.stuck("stuck")
+    desk = Actions(job_factory.store, SystemClock())
     await desk.place_hold(Scope("default/model/suno"), Actor("ann", "maintenance"))
 
 

@@ -22,14 +22,14 @@ RUNS = re.compile(r"\s*(javascript|data|vbscript):", re.IGNORECASE)
 RTL = "gpj.\u202eexe\u2066\u200f"
 
 
-async def dead_with(road: JobFactory, text: str, inputs: Mapping[str, object]) -> None:
+async def dead_with(job_factory: JobFactory, text: str, inputs: Mapping[str, object]) -> None:
     """A dead letter whose every free text is `text`."""
-    await road.submitting("job")
-    now = road.clock.now()
+    await job_factory.submitting("job")
+    now = job_factory.clock.now()
     reason = Reason(
         code=text[:60], http_status=400, message=text, action=text, action_url=f"javascript:{text}"
     )
-    await road.transition(
+    await job_factory.transition(
         "job",
         lambda job: transitions.dead_letter(job, now, INVALID_INPUTS, reason),
         SideWrites(inputs=msgspec.json.encode(inputs)),
@@ -56,18 +56,18 @@ def check_harmless(page: HtmlPage) -> None:
 @pytest.mark.parametrize("text", [SCRIPT, QUOTES, RTL])
 @pytest.mark.parametrize("path", ["/", "/jobs", "/dead", "/jobs/job", "/jobs/job/requeue"])
 async def test_hostile_texts_are_shown_and_do_nothing(
-    pages: PageReader, road: JobFactory, text: str, path: str
+    pages: PageReader, job_factory: JobFactory, text: str, path: str
 ) -> None:
-    await dead_with(road, text, {"prompt": text, text: [text]})
+    await dead_with(job_factory, text, {"prompt": text, text: [text]})
     page = await pages.get(path)
     assert page.status == 200, page.text
     check_harmless(page)
 
 
 async def test_marks_that_turn_a_text_around_are_spelled_out(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await dead_with(road, RTL, {"prompt": RTL})
+    await dead_with(job_factory, RTL, {"prompt": RTL})
     page = await pages.get("/jobs/job")
     assert not re.search("[\u202a-\u202e\u2066-\u2069\u200f]", page.source)
     assert "gpj.⟨U+202E⟩exe" in page.text
@@ -80,10 +80,10 @@ async def test_a_query_is_shown_as_text_too(pages: PageReader) -> None:
 
 
 async def test_inputs_of_a_megabyte_are_shortened_and_whole_as_a_file(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
     inputs = {"prompt": "x" * 1_000_000}
-    await dead_with(road, "x", inputs)
+    await dead_with(job_factory, "x", inputs)
     page = await pages.get("/jobs/job")
     assert len(page.body) < 60_000
     assert "Shortened: the whole has 976.6 KiB" in page.text
@@ -95,7 +95,7 @@ async def test_inputs_of_a_megabyte_are_shortened_and_whole_as_a_file(
 
 
 async def test_pictures_films_and_songs_of_a_result_are_shown(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
     result = {
         "images": ["https://cdn.example/1.png"],
@@ -103,7 +103,7 @@ async def test_pictures_films_and_songs_of_a_result_are_shown(
         "deep": {"audios": [{"url": "http://cdn.example/song.mp3?x=1&y=2"}]},
         "other": "https://cdn.example/page",
     }
-    await road.succeeded("job", msgspec.json.encode(result))
+    await job_factory.succeeded("job", msgspec.json.encode(result))
     page = await pages.get("/jobs/job")
     (image,) = page.tags("img")
     assert (image["src"], image["referrerpolicy"]) == ("https://cdn.example/1.png", "no-referrer")
@@ -128,16 +128,18 @@ async def test_pictures_films_and_songs_of_a_result_are_shown(
     ],
 )
 async def test_only_addresses_of_the_web_are_shown(
-    pages: PageReader, road: JobFactory, address: str
+    pages: PageReader, job_factory: JobFactory, address: str
 ) -> None:
-    await road.succeeded("job", msgspec.json.encode({"images": [address]}))
+    await job_factory.succeeded("job", msgspec.json.encode({"images": [address]}))
     page = await pages.get("/jobs/job")
     assert not page.tags("img")
     check_harmless(page)
 
 
-async def test_a_result_that_nobody_can_read_is_text(pages: PageReader, road: JobFactory) -> None:
-    await road.succeeded("job", b'{"images": [' + b"[" * 5_000)
+async def test_a_result_that_nobody_can_read_is_text(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.succeeded("job", b'{"images": [' + b"[" * 5_000)
     page = await pages.get("/jobs/job")
     assert page.status == 200
     check_harmless(page)

@@ -52,12 +52,12 @@ async def many(store: Store, count: int, **facts: str) -> None:
     ],
 )
 async def test_each_field_of_the_address_filters(
-    pages: PageReader, road: JobFactory, query: str, wanted: list[str]
+    pages: PageReader, job_factory: JobFactory, query: str, wanted: list[str]
 ) -> None:
-    await road.dead("dead")
-    await road.queued("suno", target="suno")
-    await road.queued("tagged", tags=("red",))
-    await road.queued("batched", batch="b1")
+    await job_factory.dead("dead")
+    await job_factory.queued("suno", target="suno")
+    await job_factory.queued("tagged", tags=("red",))
+    await job_factory.queued("batched", batch="b1")
     page = await pages.get(f"/jobs?{query}")
     assert page.status == 200
     assert shown(page) == wanted
@@ -66,9 +66,9 @@ async def test_each_field_of_the_address_filters(
 
 
 async def test_the_filter_stays_in_its_form_and_in_the_action(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.dead("dead", batch="b1")
+    await job_factory.dead("dead", batch="b1")
     page = await pages.get("/jobs?state=dead&batch=b1")
     form = dict(page.form("/jobs").fields) | dict(page.html.forms[1].fields)
     assert (form["state"], form["batch"]) == ("dead", "b1")
@@ -86,9 +86,9 @@ async def test_the_filter_stays_in_its_form_and_in_the_action(
     ],
 )
 async def test_a_filter_that_cannot_be_shows_nothing_and_says_why(
-    pages: PageReader, road: JobFactory, query: str, fault: str
+    pages: PageReader, job_factory: JobFactory, query: str, fault: str
 ) -> None:
-    await road.queued()
+    await job_factory.queued()
     page = await pages.get(f"/jobs?{query}")
     assert page.status == 400
     assert fault in page.text
@@ -115,11 +115,11 @@ async def test_how_many_match_is_said_where_it_is_cheap(pages: PageReader, store
 
 
 async def test_a_job_is_found_by_id_and_by_how_it_begins(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.queued("alpha-1")
-    await road.queued("alpha-2")
-    await road.running("beta")
+    await job_factory.queued("alpha-1")
+    await job_factory.queued("alpha-2")
+    await job_factory.running("beta")
     for wanted in ("alpha-1", "%20alpha-1%20"):
         assert urlsplit((await pages.get(f"/jobs?id={wanted}")).url).path == "/jobs/alpha-1"
     assert urlsplit((await pages.get("/jobs?id=exec-1")).url).path == "/jobs/beta"
@@ -130,17 +130,19 @@ async def test_a_job_is_found_by_id_and_by_how_it_begins(
     assert "No job has the id gamma" in none.text
 
 
-async def test_groups_distinguish_nothing_from_hidden(pages: PageReader, road: JobFactory) -> None:
+async def test_groups_distinguish_nothing_from_hidden(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
     assert "There are no dead letters." in (await pages.get("/dead?target=suno")).text
-    await road.dead("dead")
+    await job_factory.dead("dead")
     assert "The filter hides all 1 group" in (await pages.get("/dead?target=suno")).text
 
 
-async def test_a_batch_is_counted_and_found(pages: PageReader, road: JobFactory) -> None:
-    await road.succeeded("s", b"{}")
-    await road.queued("q", batch="b1")
-    await road.dead("d", batch="b1")
-    await road.held("h", batch="b1")
+async def test_a_batch_is_counted_and_found(pages: PageReader, job_factory: JobFactory) -> None:
+    await job_factory.succeeded("s", b"{}")
+    await job_factory.queued("q", batch="b1")
+    await job_factory.dead("d", batch="b1")
+    await job_factory.held("h", batch="b1")
     page = await pages.get("/batches?name=b1")
     assert "b1" in shown(page)
     assert "INSUFFICIENT_CREDITS 1" in page.text
@@ -150,11 +152,11 @@ async def test_a_batch_is_counted_and_found(pages: PageReader, road: JobFactory)
 
 
 async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
-    store: Store, road: JobFactory
+    store: Store, job_factory: JobFactory
 ) -> None:
     await many(store, 300, batch="b")
     for n in range(3):
-        await road.dead(f"d{n}", batch="b")
+        await job_factory.dead(f"d{n}", batch="b")
     (seen,), total = await store.batches.page(0, 10)
     assert (total, seen.total, seen.is_exact) == (1, 303, False)
     assert seen.states[State.DEAD] == 3
@@ -165,8 +167,8 @@ async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
     assert (whole.states[State.DEAD], whole.states[State.QUEUED]) == (3, 300)
 
 
-async def test_a_batch_without_jobs_is_forgotten(store: Store, road: JobFactory) -> None:
-    await road.queued("q", batch="b1")
+async def test_a_batch_without_jobs_is_forgotten(store: Store, job_factory: JobFactory) -> None:
+    await job_factory.queued("q", batch="b1")
     stored = await store.jobs.load("q")
     assert stored is not None
     await store.jobs.delete(stored)
@@ -175,9 +177,9 @@ async def test_a_batch_without_jobs_is_forgotten(store: Store, road: JobFactory)
 
 
 async def test_the_script_gets_the_changing_parts_alone(
-    pages: PageReader, road: JobFactory
+    pages: PageReader, job_factory: JobFactory
 ) -> None:
-    await road.queued()
+    await job_factory.queued()
     whole, part = await pages.get("/jobs"), await pages.get("/jobs", **{"X-Partial": "1"})
     assert shown(part) == shown(whole) == ["job"]
     assert "<html" not in part.source

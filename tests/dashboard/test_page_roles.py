@@ -34,10 +34,10 @@ async def logged_in(
 
 
 async def test_who_is_not_logged_in_is_asked_to_and_then_goes_on(
-    open_pages: OpenPages, road: JobFactory, settings: Settings
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    await road.queued()
-    async with logged_in(open_pages, road.store, settings, Role.OPERATE) as pages:
+    await job_factory.queued()
+    async with logged_in(open_pages, job_factory.store, settings, Role.OPERATE) as pages:
         pages.http.cookie_jar.clear()
         form = await pages.get("/jobs/job?x=1")
         assert "Log in" in form.text
@@ -53,15 +53,15 @@ async def test_who_is_not_logged_in_is_asked_to_and_then_goes_on(
 
 @pytest.mark.parametrize("role", [Role.WATCH, Role.READ])
 async def test_a_read_only_role_sees_no_actions(
-    open_pages: OpenPages, road: JobFactory, settings: Settings, role: Role
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings, role: Role
 ) -> None:
-    await road.dead()
-    await road.held("held")
-    await road.uncertain("uncertain")
+    await job_factory.dead()
+    await job_factory.held("held")
+    await job_factory.uncertain("uncertain")
     hold = Hold(id="h", scope=Scope("default"), code="INSUFFICIENT_CREDITS", created_at=1.0)
-    await road.store.holds.change(hold.key, lambda _: hold)
-    await road.held("behind", hold)
-    async with logged_in(open_pages, road.store, settings, role) as pages:
+    await job_factory.store.holds.change(hold.key, lambda _: hold)
+    await job_factory.held("behind", hold)
+    async with logged_in(open_pages, job_factory.store, settings, role) as pages:
         for path in ("/", "/jobs", "/parked", "/dead", "/holds", "/jobs/job", "/jobs/uncertain"):
             page = await pages.get(path)
             assert page.status == 200, page.text
@@ -73,15 +73,15 @@ async def test_a_read_only_role_sees_no_actions(
 @pytest.mark.parametrize("role", [Role.WATCH, Role.READ])
 @pytest.mark.parametrize("path", [route.path for route in PAGES if route.method == "POST"])
 async def test_the_server_refuses_every_action_of_a_read_only_role(
-    open_pages: OpenPages, road: JobFactory, settings: Settings, role: Role, path: str
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings, role: Role, path: str
 ) -> None:
-    await road.dead()
-    async with logged_in(open_pages, road.store, settings, role) as pages:
+    await job_factory.dead()
+    async with logged_in(open_pages, job_factory.store, settings, role) as pages:
         csrf = dict((await pages.get("/")).form("/logout").fields)["csrf"]
         target = path.format(id="job", way="discard")
         refused = await pages.post(target, [("csrf", csrf), ("back", "/dead"), ("act", "discard")])
         assert refused.status == 403, refused.text
-    stored = await road.store.jobs.load("job")
+    stored = await job_factory.store.jobs.load("job")
     assert stored is not None
     assert stored.job.state is State.DEAD
 
@@ -89,23 +89,25 @@ async def test_the_server_refuses_every_action_of_a_read_only_role(
 @pytest.mark.parametrize("token", [None, "", "wrong"])
 @pytest.mark.parametrize("path", [route.path for route in PAGES if route.method == "POST"])
 async def test_an_action_without_the_forms_token_is_refused(
-    pages: PageReader, road: JobFactory, path: str, token: str | None
+    pages: PageReader, job_factory: JobFactory, path: str, token: str | None
 ) -> None:
-    await road.dead()
+    await job_factory.dead()
     fields = [("act", "discard"), ("state", "dead"), ("scope", "all"), ("back", "/dead")]
     fields += [] if token is None else [("csrf", token)]
     refused = await pages.post(path.format(id="job", way="discard"), fields)
     assert refused.status == 403, refused.text
     assert "reload the page" in refused.text
-    stored = await road.store.jobs.load("job")
+    stored = await job_factory.store.jobs.load("job")
     assert stored is not None
     assert stored.job.state is State.DEAD
 
 
-async def test_every_action_form_carries_the_token(pages: PageReader, road: JobFactory) -> None:
-    await road.dead()
-    await road.held("held")
-    await road.uncertain("uncertain")
+async def test_every_action_form_carries_the_token(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.dead()
+    await job_factory.held("held")
+    await job_factory.uncertain("uncertain")
     for path in (
         "/",
         "/jobs",
@@ -121,8 +123,10 @@ async def test_every_action_form_carries_the_token(pages: PageReader, road: JobF
             assert form.method == "get" or form.action == "" or dict(form.fields).get("csrf"), path
 
 
-async def test_a_form_of_another_site_is_refused(pages: PageReader, road: JobFactory) -> None:
-    await road.queued()
+async def test_a_form_of_another_site_is_refused(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.queued()
     form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         page = await pages.post(form.action, form.fields, headers)
@@ -130,11 +134,11 @@ async def test_a_form_of_another_site_is_refused(pages: PageReader, road: JobFac
 
 
 async def test_who_only_watches_sees_no_inputs_and_no_results(
-    open_pages: OpenPages, road: JobFactory, settings: Settings
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    await road.succeeded("job", b'{"images": ["https://cdn.example/secret.png"]}')
-    await road.dead("dead")
-    async with logged_in(open_pages, road.store, settings, Role.WATCH) as pages:
+    await job_factory.succeeded("job", b'{"images": ["https://cdn.example/secret.png"]}')
+    await job_factory.dead("dead")
+    async with logged_in(open_pages, job_factory.store, settings, Role.WATCH) as pages:
         page = await pages.get("/jobs/job")
         assert page.text.count(HIDDEN) == 2
         for path in ("/jobs/job", "/jobs/dead", "/dead", "/jobs"):
@@ -148,19 +152,19 @@ async def test_who_only_watches_sees_no_inputs_and_no_results(
 
 
 async def test_who_reads_sees_inputs_and_results(
-    open_pages: OpenPages, road: JobFactory, settings: Settings
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    await road.succeeded("job", b'{"images": ["https://cdn.example/1.png"]}')
-    async with logged_in(open_pages, road.store, settings, Role.READ) as pages:
+    await job_factory.succeeded("job", b'{"images": ["https://cdn.example/1.png"]}')
+    async with logged_in(open_pages, job_factory.store, settings, Role.READ) as pages:
         page = await pages.get("/jobs/job")
         assert "a cat" in page.text
         assert [facts["src"] for facts in page.tags("img")] == ["https://cdn.example/1.png"]
 
 
 async def test_who_only_enqueues_has_no_pages(
-    open_pages: OpenPages, road: JobFactory, settings: Settings
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    async with logged_in(open_pages, road.store, settings, Role.ENQUEUE) as pages:
+    async with logged_in(open_pages, job_factory.store, settings, Role.ENQUEUE) as pages:
         refused: HtmlPage = await pages.get("/")
         assert refused.status == 403
         assert "has the role enqueue, this takes watch" in refused.text
@@ -168,9 +172,9 @@ async def test_who_only_enqueues_has_no_pages(
 
 @pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil.example"])
 async def test_nobody_is_sent_elsewhere_after_an_action(
-    pages: PageReader, road: JobFactory, after: str
+    pages: PageReader, job_factory: JobFactory, after: str
 ) -> None:
-    await road.queued()
+    await job_factory.queued()
     form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
     page = await pages.post(form.action, form.with_(back=after))
     assert page.url.startswith(pages.url)
