@@ -18,6 +18,7 @@ from tests.api.job_factory import NO_CREDITS, JobFactory
 from tests.api.test_groups_and_holds import place_hold
 from tests.api.test_job_actions import PREPARE
 from tests.store.redis_contents import everything, expected_indexes, indexes, records
+from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.app.bulk_request import apply_merge_patch
 from worker.store import Store
@@ -371,7 +372,9 @@ async def test_a_job_that_changes_meanwhile_is_handled_by_its_new_state(
         nonlocal raced
         if not raced:
             raced = True
-            await Actions(store, job_factory.clock).park("job", Actor("somebody else"))
+            await Actions(store, job_factory.clock).act(
+                JobAction.PARK, "job", Actor("somebody else")
+            )
         return await commit(self, old, new, *extra)
 
     monkeypatch.setattr(JobStore, "commit", late)
@@ -599,7 +602,7 @@ async def test_jobs_of_no_active_hold_are_queued_and_wait_at_closed_gates(
     desk, person = Actions(store, job_factory.clock), Actor("p")
     for n in range(3):
         await job_factory.queued(f"j{n}")
-        await desk.park(f"j{n}", person)
+        await desk.act(JobAction.PARK, f"j{n}", person)
     pause = await desk.place_hold(Scope("default"), person)
     gone = Reason(code=NO_CREDITS.display_code, http_status=402, hold_id="hold-gone")
     await job_factory.held("l", pause)

@@ -26,6 +26,7 @@ from tests.chaos.killable_redis import KillableRedis
 from tests.chaos.scale import FORM, SETTLED_WITHIN_S
 from tests.chaos.worker_processes import WorkerProcesses
 from tests.engine.live_system import OPERATOR, LiveSystem, live_system, wait_until
+from worker.app.action_table import JobAction
 from worker.clock import SystemClock
 from worker.doctor.integrity_check import IntegrityCheck
 from worker.redis.connect import connect
@@ -196,9 +197,11 @@ class ChaosSystem:
         for job in jobs:
             execution_id = executions.get(job.id)
             if execution_id is None:
-                await self.system.actions.resubmit(job.id, OPERATOR)
+                await self.system.actions.act(JobAction.RESUBMIT, job.id, OPERATOR)
             else:
-                await self.system.actions.attach(job.id, OPERATOR, execution_id)
+                await self.system.actions.act(
+                    JobAction.ATTACH, job.id, OPERATOR, execution_id=execution_id
+                )
         await self.until_settled_or_parked()
         return len(jobs)
 

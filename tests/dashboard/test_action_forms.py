@@ -7,6 +7,7 @@ from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
 from tests.api.job_factory import JobFactory
 from tests.dashboard.page_reader import HtmlPage, PageReader
+from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.clock import SystemClock
 from worker.store import Store
@@ -77,7 +78,7 @@ async def test_an_action_that_came_too_late_is_refused_with_the_reason(
 ) -> None:
     await job_factory.dead()
     page = await pages.get("/jobs/job")
-    await Actions(job_factory.store, SystemClock()).discard("job", ANN)
+    await Actions(job_factory.store, SystemClock()).act(JobAction.DISCARD, "job", ANN)
     after = await pages.send(page, "/jobs/job/acts/requeue")
     assert "Not done: cannot requeue a job that is cancelled" in after.text
 

@@ -15,6 +15,7 @@ from jobs.states import SETTLED, State
 from tests.doctor.integrity_runs import LEASE_S, at_once, check_integrity, damage_of
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.unit.core import job_builders
+from worker.app.action_table import JobAction
 from worker.clock import SystemClock
 from worker.doctor.integrity_check import IntegrityCheck
 from worker.doctor.integrity_findings import DamageDetector, Suspicion
@@ -48,7 +49,7 @@ async def test_an_integrity_check_of_a_busy_system_has_no_false_findings(
         assert report.jobs == 300
         censuses += 1
         for job_id in await system.store.jobs.members(Index.STATE, State.PARKED, 5):
-            await system.actions.discard(job_id, OPERATOR)
+            await system.actions.act(JobAction.DISCARD, job_id, OPERATOR)
         return set(await system.counts()) <= SETTLED
 
     async with system.worker():

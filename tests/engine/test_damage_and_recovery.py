@@ -13,6 +13,7 @@ from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from worker.api import running
+from worker.app.action_table import JobAction
 from worker.app.actions import Actions
 from worker.clock import SystemClock
 from worker.compose.worker import Runtime, build_enqueuer
@@ -184,13 +185,13 @@ async def test_sixty_days_do_nothing_to_what_waits(system: LiveSystem) -> None:
     )
     due = await then.enqueue(system.request(label="due", delay_s=60 * 86_400.0 - 1))
     parked = await then.enqueue(system.request("suno", label="parked"), job_id=JobId("parked"))
-    await Actions(system.store, long_ago).park("parked", OPERATOR)
+    await Actions(system.store, long_ago).act(JobAction.PARK, "parked", OPERATOR)
     async with system.worker(retention_s=1.0):
         assert (await system.until(due.job.id)).state is State.SUCCEEDED
         assert (await system.job(behind.job.id)).state is State.QUEUED
         assert (await system.job(parked.job.id)).state is State.PARKED
         await system.actions.release_hold(pause.id, OPERATOR)
-        await system.actions.release("parked", OPERATOR)
+        await system.actions.act(JobAction.RELEASE, "parked", OPERATOR)
         for job_id in ("behind", "parked"):
             assert (await system.until(job_id)).state is State.SUCCEEDED
 

@@ -11,6 +11,7 @@ from jobs.lifecycle import IllegalTransition
 from jobs.states import Kind, Mode, OnUncertain, State
 from jobs.transitions import UNCERTAIN
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from worker.app.action_table import JobAction
 from worker.redis.connect import connect
 
 
@@ -117,7 +118,7 @@ async def test_one_job_released_through_a_closed_gate_is_sent_alone(system: Live
             await system.enqueue(label="a", fault="MODEL_TIER_REQUIRED", times=1)
         )
         behind = await system.enqueue(label="b")
-        await system.actions.release(first.id, OPERATOR)
+        await system.actions.act(JobAction.RELEASE, first.id, OPERATOR)
         done = await system.until(first.id, State.SUCCEEDED)
         assert (await system.job(behind)).state is State.QUEUED
         assert len(await system.store.holds.list_all()) == 1
@@ -190,7 +191,7 @@ async def test_a_scheduled_job_waits_for_its_time(system: LiveSystem) -> None:
 
 async def test_cancel_of_a_queued_job_sends_nothing(system: LiveSystem) -> None:
     job_id = await system.enqueue(label="it")
-    cancelled = await system.actions.cancel(job_id, OPERATOR)
+    cancelled = await system.actions.act(JobAction.CANCEL, job_id, OPERATOR)
     assert cancelled.state is State.CANCELLED
     async with system.worker():
         await system.until(await system.enqueue(label="other"))
@@ -201,7 +202,9 @@ async def test_cancel_of_a_running_job_is_confirmed_by_the_provider(system: Live
     async with system.worker():
         job_id = await system.enqueue(label="it", duration_s=30, cancel_s=0.2)
         await system.until(job_id, State.RUNNING)
-        assert (await system.actions.cancel(job_id, OPERATOR)).state is State.CANCELLING
+        assert (
+            await system.actions.act(JobAction.CANCEL, job_id, OPERATOR)
+        ).state is State.CANCELLING
         job = await system.until(job_id)
     assert job.state is State.CANCELLED
     assert (await system.ledger("it"))["cancels"] == 1
@@ -213,7 +216,7 @@ async def test_a_run_that_finished_before_its_cancel_succeeds(system: LiveSystem
             label="it", duration_s=30, cancel={"fault": "cancel_completed"}
         )
         await system.until(job_id, State.RUNNING)
-        await system.actions.cancel(job_id, OPERATOR)
+        await system.actions.act(JobAction.CANCEL, job_id, OPERATOR)
         job = await system.until(job_id)
     assert job.state is State.SUCCEEDED
 
@@ -223,12 +226,12 @@ async def test_a_lost_answer_parks_and_attach_fetches_its_result(system: LiveSys
         job = await system.until(await system.enqueue(label="it", fault="drop_after"))
         assert job.parked_as == UNCERTAIN
         with pytest.raises(IllegalTransition, match="resolve it"):
-            await system.actions.release(job.id, OPERATOR)
+            await system.actions.act(JobAction.RELEASE, job.id, OPERATOR)
         async with system.http.get(
             f"{system.sandbox_url}/_sandbox/executions", params={"label": "it"}
         ) as answer:
             (execution,) = (await answer.json())["items"]
-        await system.actions.attach(job.id, OPERATOR, execution["id"])
+        await system.actions.act(JobAction.ATTACH, job.id, OPERATOR, execution_id=execution["id"])
         done = await system.until(job.id, State.SUCCEEDED)
     assert done.execution_id == execution["id"]
     assert done.cost is not None
@@ -240,9 +243,9 @@ async def test_an_operator_resolves_by_resubmit_or_discard(system: LiveSystem) -
     async with system.worker():
         again = await system.until(await system.enqueue(label="a", fault="drop_after", times=1))
         never = await system.until(await system.enqueue(label="b", fault="drop_after"))
-        await system.actions.resubmit(again.id, OPERATOR)
+        await system.actions.act(JobAction.RESUBMIT, again.id, OPERATOR)
         await system.until(again.id, State.SUCCEEDED)
-        gone = await system.actions.discard(never.id, OPERATOR)
+        gone = await system.actions.act(JobAction.DISCARD, never.id, OPERATOR)
     assert gone.state is State.CANCELLED
     assert (await system.ledger("a"))["started"] == 2
     assert (await system.ledger("b"))["started"] == 1
@@ -266,7 +269,7 @@ async def test_a_run_past_its_deadline_parks_as_stuck_and_still_succeeds(
         job = await system.until(job_id)
         assert (job.state, job.parked_as) == (State.PARKED, "stuck")
         await system.sandbox_admin("finish", label="it")
-        await system.actions.release(job_id, OPERATOR)
+        await system.actions.act(JobAction.RELEASE, job_id, OPERATOR)
         done = await system.until(job_id, State.SUCCEEDED)
     assert done.spent == 0
     assert (await system.ledger("it"))["posts"] == 1
@@ -279,7 +282,7 @@ async def test_a_dead_letter_is_requeued_with_edited_inputs_and_its_history(
         dead = await system.until(await system.enqueue(label="bad", fault="INVALID_INPUTS"))
         assert dead.state is State.DEAD
         inputs = system.request(label="good").inputs
-        await system.actions.requeue(dead.id, OPERATOR, inputs)
+        await system.actions.act(JobAction.REQUEUE, dead.id, OPERATOR, inputs=inputs)
         done = await system.until(dead.id, State.SUCCEEDED)
     assert [attempt.outcome for attempt in done.attempts] == ["failed", "succeeded"]
     assert (await system.ledger("good"))["posts"] == 1

@@ -25,6 +25,7 @@ from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.unit.core.job_builders import NOW, a_job, cancelling, changed, running
+from worker.app.action_table import JobAction
 from worker.compose.worker import decision_rules
 from worker.engine.poll_planner import TICK_S, UNUSED_AFTER_S, PollPlanner
 from worker.engine.webhook_policy import WebhookPolicy
@@ -294,7 +295,7 @@ async def test_a_worker_notes_between_which_polls_a_run_ended(system: LiveSystem
         job_id = await system.enqueue(label="it", duration_s=600)
         cancelled = await system.enqueue(label="cancelled", duration_s=600)
         await system.all_until([job_id, cancelled], State.RUNNING)
-        await system.actions.cancel(cancelled, OPERATOR)
+        await system.actions.act(JobAction.CANCEL, cancelled, OPERATOR)
 
         async def seen_running() -> bool:
             return (

@@ -19,6 +19,7 @@ from jobs.lanes import Scope
 from jobs.states import Kind, State
 from tests.engine.live_system import OPERATOR, LiveSystem, live_system
 from tests.integration.time_shifted_redis import TimeShiftedRedis, time_shifted_redis
+from worker.app.action_table import JobAction
 from worker.clock import SystemClock
 from worker.doctor.integrity_check import IntegrityCheck
 from worker.redis.connect import connect
@@ -138,7 +139,7 @@ async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) ->
     held = await system.enqueue("my-pipeline", kind=Kind.WORKFLOW, label="held")
     scheduled = await system.enqueue("suno", label="scheduled", delay_s=SIXTY_DAYS_S)
     by_hand = await system.enqueue("seedance-2-0", label="by hand")
-    await system.actions.park(by_hand, OPERATOR)
+    await system.actions.act(JobAction.PARK, by_hand, OPERATOR)
     everyone = [refused, doubtful, dead, flying, again, held, scheduled, by_hand]
     needed = await days.needed_keys(everyone)
     before = await days.content(needed)
@@ -167,8 +168,8 @@ async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) ->
             assert (await system.job(job_id)).state is state, "only people free these"
         await system.actions.release_hold(str(hold), OPERATOR)
         await system.actions.release_hold(pause.id, OPERATOR)
-        await system.actions.release(by_hand, OPERATOR)
-        await system.actions.requeue(dead, OPERATOR)
-        await system.actions.resubmit(doubtful, OPERATOR)
+        await system.actions.act(JobAction.RELEASE, by_hand, OPERATOR)
+        await system.actions.act(JobAction.REQUEUE, dead, OPERATOR)
+        await system.actions.act(JobAction.RESUBMIT, doubtful, OPERATOR)
         await system.all_until(everyone, State.SUCCEEDED)
     assert await days.integrity_findings() == []

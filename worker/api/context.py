@@ -49,7 +49,7 @@ def build_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
     """Put the parts together."""
     caps = LaneCaps(settings.lane_caps)
     defaults = JobDefaults(settings.max_attempts, settings.run_deadline_s)
-    desk = Actions(store, clock)
+    desk = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
     tokens = settings.api_tokens
     sessions = Sessions(store.sessions, tokens)
     access = Access(tokens, sessions, proxied=settings.http_proxied)

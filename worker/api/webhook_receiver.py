@@ -87,11 +87,6 @@ class WebhookReceiver:
         self.counts[outcome] += 1
         self._store.metrics.webhook_received(outcome)
 
-    async def assign_execution(self, execution_id: str, job_id: str) -> None:
-        """Give a run, and what was and will be delivered of it, to the job it was attached to."""
-        if self._secrets:
-            await self._store.webhooks.attach(execution_id, job_id, self._clock.now())
-
     def _require_signature(self, request: web.Request) -> Signature:
         """The signature, before a byte of the body is read."""
         if not self._secrets:

@@ -1,29 +1,29 @@
-"""The acts of people: cancel, park, release, requeue, discard, resolve, and the gates.
+"""Actions of operators on one job (see `action_table`), and on the hold of a scope.
 
-Each act loads the job, asks the core whether it may happen now, and writes it under precondition;
-the line of the audit is written in the same step. A lost race is asked again against what the job
-has become.
+Each action loads the job, applies the transition, and commits it on the version that was loaded;
+the audit entry is written in the same atomic step. When another process was faster, the action is
+tried again on the job as it is then.
 """
 
 import asyncio
-from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, assert_never
 
 from jobs import transitions
 from jobs.decide import hold_id
-from jobs.holds import Hold, HoldPhase, apply_release
+from jobs.holds import Gates, Hold, HoldPhase, apply_release
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import State
+from worker.app.action_table import HoldAction, JobAction
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.commit import NO_SIDE_WRITES, NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 
 MAX_ACTION_TRIES: Final = 50
-"""Lost races after which an act gives up: each means that the job moved on meanwhile."""
+"""Tries of an action: each lost race means that another process changed the job."""
 
 RELEASE_CHUNK: Final = 200
 
@@ -46,120 +46,74 @@ class NoSuchHold(LookupError):
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, and what they say to it."""
+    """The operator who acts, with the note for the audit."""
 
     name: str
     note: str = ""
 
 
 class Actions:
-    """Where people act on jobs and gates."""
+    """Performs what an operator asks for, on one job or one scope.
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    `receives_webhooks`: deliveries are stored, so an attached run takes over those of its id.
+    """
+
+    def __init__(self, store: Store, clock: Clock, *, receives_webhooks: bool = False) -> None:
         self._store = store
         self._clock = clock
+        self._receives_webhooks = receives_webhooks
 
     # One job.
 
-    async def cancel(self, job_id: str, actor: Actor) -> Job:
-        """Cancel a job: at once, or by asking the provider where it has the run."""
-        return await self._apply(
-            job_id,
-            actor,
-            "cancel",
-            lambda job, now: cancel_now_or_ask(job, now, by=actor.name, note=actor.note),
-        )
-
-    async def park(self, job_id: str, actor: Actor) -> Job:
-        """Make a job wait until a person releases it."""
-        return await self._apply(
-            job_id,
-            actor,
-            "park",
-            lambda job, now: transitions.park_manual(job, now, by=actor.name, note=actor.note),
-        )
-
-    async def release(self, job_id: str, actor: Actor) -> Job:
-        """Free one parked job; behind a hold that stands it is sent all the same, alone."""
-        gates = await self._store.holds.gates()
-
-        def act(job: Job, now: float) -> Job:
-            free_pass = gates.closing_hold(job.lane) is not None
-            return transitions.release(
-                job, now, by=actor.name, note=actor.note, bypass_hold=free_pass
-            )
-
-        return await self._apply(job_id, actor, "release", act)
-
-    async def requeue(self, job_id: str, actor: Actor, inputs: bytes | None = None) -> Job:
-        """Send a dead letter down the road again, with edited inputs where given."""
-        return await self._apply(
-            job_id,
-            actor,
-            "requeue",
-            lambda job, now: transitions.requeue(job, now, by=actor.name, note=actor.note),
-            SideWrites(inputs=inputs),
-        )
-
-    async def discard(self, job_id: str, actor: Actor) -> Job:
-        """Give a parked job or dead letter up; it stays on record until retention removes it."""
-        return await self._apply(
-            job_id,
-            actor,
-            "discard",
-            lambda job, now: transitions.discard(job, now, by=actor.name, note=actor.note),
-        )
-
-    async def attach(self, job_id: str, actor: Actor, execution_id: str) -> Job:
-        """Resolve an uncertain job: this is its execution."""
-        return await self._apply(
-            job_id,
-            actor,
-            "attach",
-            lambda job, now: transitions.attach(
-                job, now, execution_id, by=actor.name, note=actor.note
-            ),
-        )
-
-    async def resubmit(self, job_id: str, actor: Actor) -> Job:
-        """Resolve an uncertain job: send it again; it may be paid twice."""
-        return await self._apply(
-            job_id,
-            actor,
-            "resubmit",
-            lambda job, now: transitions.resubmit(job, now, by=actor.name, note=actor.note),
-        )
-
-    async def _apply(
+    async def act(
         self,
+        action: JobAction,
         job_id: str,
         actor: Actor,
-        action: str,
-        transition: Callable[[Job, float], Job],
-        side_writes: SideWrites = NO_SIDE_WRITES,
+        *,
+        inputs: bytes | None = None,
+        execution_id: str = "",
     ) -> Job:
+        """Perform an action on a job; returns the job after it.
+
+        `inputs` (JSON) replace those of a job that is requeued; `execution_id` is what is attached.
+        A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob` and
+        `IllegalTransition`.
+        """
+        gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
             stored = await self._store.jobs.load(job_id)
             if stored is None:
                 raise NoSuchJob(job_id)
             now = self._clock.now()
-            after = transition(stored.job, now)
+            after = apply_action(
+                action,
+                stored.job,
+                now,
+                actor,
+                execution_id=execution_id,
+                bypass_hold=gates.closing_hold(stored.job.lane) is not None,
+            )
             if after is stored.job:
                 return after
-            line = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1)
-            written = await self._store.jobs.commit(
-                stored, after, replace(side_writes, audit_entry=line)
-            )
+            entry = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1)
+            side_writes = SideWrites(inputs=inputs, audit_entry=entry)
+            written = await self._store.jobs.commit(stored, after, side_writes)
             if isinstance(written, VersionedJob):
+                if action is JobAction.ATTACH and self._receives_webhooks:
+                    await self._store.webhooks.attach(execution_id, job_id, self._clock.now())
                 return written.job
         raise RuntimeError(
             f"job {job_id} changed {MAX_ACTION_TRIES} times while {action} was tried"
         )
 
-    # Gates.
+    # Holds.
 
     async def place_hold(self, scope: Scope, actor: Actor) -> Hold:
-        """Pause a scope: nothing is sent for it until a person releases the hold."""
+        """Pause a scope: nothing is sent in it until an operator releases the hold.
+
+        Returns the hold; the one that exists already, where the scope is paused.
+        """
         now = self._clock.now()
         new = Hold(
             id=hold_id(scope, transitions.MANUAL),
@@ -169,20 +123,21 @@ class Actions:
             created_by=actor.name,
             note=actor.note,
             message=actor.note,
-            action="Paused by a person: release the hold to resume",
+            action="Paused by an operator: release the hold to resume",
         )
-        hold = await self._store.holds.change(new.key, lambda standing: standing or new)
-        await self._audit(actor, "hold", scope, 0)
+        hold = await self._store.holds.change(new.key, lambda current: current or new)
+        await self._audit(actor, HoldAction.SET_HOLD, scope, 0)
         return hold or new
 
     async def release_hold(
         self, wanted_id: str, actor: Actor, *, audited: bool = True
     ) -> tuple[Hold, int]:
-        """Release a hold and the jobs it parked; returns it and how many jobs went back in line.
+        """Release a hold and the jobs it parked; returns it and how many jobs are queued again.
 
-        A pause ends at once. What a refusal put up lets one canary through and opens in doubling
-        steps; refused again, it is back, and the others were never sent. With `on_record` off the
-        caller puts it on record, as part of a larger act.
+        A pause ends at once. A hold of a refusal lets one canary through and then opens in doubling
+        steps; when the canary is refused, it closes again, and the other jobs were never sent.
+        Without `audited` the caller writes the audit entry, as part of a larger action. Raises
+        `NoSuchHold`.
         """
         hold = await self._store.holds.find(wanted_id)
         if hold is None:
@@ -194,48 +149,80 @@ class Actions:
             now = self._clock.now()
             opened = (
                 await self._store.holds.change(
-                    hold.key,
-                    lambda standing: _release_if_closed(standing, now, actor),
+                    hold.key, lambda current: _release_if_closed(current, now, actor)
                 )
                 or hold
             )
         count = await self._release_parked(hold, actor)
         await self._store.client.call("PUBLISH", self._store.keys.wake, hold.scope)
         if audited:
-            await self._audit(actor, "release_hold", hold.scope, count)
+            await self._audit(actor, HoldAction.RELEASE_HOLD, hold.scope, count)
         return opened, count
 
     async def _release_parked(self, hold: Hold, actor: Actor) -> int:
-        """Put every job that a hold parked back in line; those that moved on are left alone."""
-        freed = 0
+        """Queue every job that a hold parked; jobs that changed meanwhile are left as they are."""
+        total = 0
         while ids := await self._store.jobs.members(Index.HELD, hold.id, RELEASE_CHUNK):
             jobs = [stored for stored in await self._store.jobs.load_many(ids) if stored]
-            moved = sum(
+            released = sum(
                 await asyncio.gather(*(self._release_one(stored, hold, actor) for stored in jobs))
             )
-            freed += moved
-            if not moved:
+            total += released
+            if not released:
                 break
-        return freed
+        return total
 
     async def _release_one(self, stored: VersionedJob, hold: Hold, actor: Actor) -> bool:
         note = actor.note or f"hold on {hold.scope} released"
         after = transitions.release(stored.job, self._clock.now(), by=actor.name, note=note)
         return isinstance(await self._store.jobs.commit(stored, after), VersionedJob)
 
-    async def _audit(self, actor: Actor, action: str, target: str, jobs: int) -> None:
+    async def _audit(self, actor: Actor, action: HoldAction, scope: Scope, jobs: int) -> None:
         await self._store.audit.record(
             at=self._clock.now(),
             by=actor.name,
             action=action,
-            on=target,
+            on=scope,
             note=actor.note,
             jobs=jobs,
         )
 
 
-def cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
-    """The job after a person cancels it: cancelled, asked for, or itself where it was before."""
+def apply_action(
+    action: JobAction,
+    job: Job,
+    now: float,
+    actor: Actor,
+    *,
+    execution_id: str = "",
+    bypass_hold: bool = False,
+) -> Job:
+    """The job after an action; itself where the action changes nothing.
+
+    Raises `IllegalTransition` where the job's state does not allow it.
+    """
+    by, note = actor.name, actor.note
+    match action:
+        case JobAction.CANCEL:
+            return _cancel_now_or_ask(job, now, by=by, note=note)
+        case JobAction.PARK:
+            return transitions.park_manual(job, now, by=by, note=note)
+        case JobAction.RELEASE:
+            return transitions.release(job, now, by=by, note=note, bypass_hold=bypass_hold)
+        case JobAction.REQUEUE:
+            return transitions.requeue(job, now, by=by, note=note)
+        case JobAction.DISCARD:
+            return transitions.discard(job, now, by=by, note=note)
+        case JobAction.ATTACH:
+            return transitions.attach(job, now, execution_id, by=by, note=note)
+        case JobAction.RESUBMIT:
+            return transitions.resubmit(job, now, by=by, note=note)
+        case _:
+            assert_never(action)
+
+
+def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
+    """The job cancelled; with the request to cancel it, where the provider may have its run."""
     match job.state:
         case State.CANCELLING:
             return job
@@ -250,8 +237,12 @@ def cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
         case State.DEAD:
             hint = "it is a dead letter; discard or requeue it"
             raise IllegalTransition(job.state, Transition.CANCEL, hint)
-        case _:
+        case State.SCHEDULED | State.QUEUED | State.RETRYING | State.PARKED:
             return transitions.cancel(job, now, by=by, note=note)
+        case State.SUCCEEDED | State.CANCELLED:
+            raise IllegalTransition(job.state, Transition.CANCEL)
+        case _:
+            assert_never(job.state)
 
 
 def _release_if_closed(hold: Hold | None, now: float, actor: Actor) -> Hold | None:

@@ -25,8 +25,10 @@ from jobs.job import Job
 from jobs.lanes import covers
 from jobs.lifecycle import IllegalTransition
 from jobs.states import SETTLED, State
-from worker.app.actions import MAX_ACTION_TRIES, Actions, Actor, NoSuchHold, cancel_now_or_ask
+from worker.app.action_table import JobAction
+from worker.app.actions import MAX_ACTION_TRIES, Actions, Actor, NoSuchHold, apply_action
 from worker.app.bulk_request import (
+    SWEPT_AGAIN,
     SWEPT_STATES,
     BulkAction,
     BulkCounts,
@@ -168,7 +170,9 @@ class _BulkRun:
                 await self._act_on(names[first : first + READ_BATCH])
             return
         sweep = SWEPT_STATES[self._request.action]
-        for state in dict.fromkeys(sweep) if self._request.dry_run else sweep:
+        if self._request.action is BulkAction.CANCEL and not self._request.dry_run:
+            sweep = (*sweep, *SWEPT_AGAIN)
+        for state in sweep:
             if self._selection.filter.state in (None, state):
                 await self._sweep(state)
 
@@ -290,16 +294,7 @@ class _BulkRun:
     def _apply(self, job: Job, at: float | None) -> Job:
         """The job after the act; raises `IllegalMove`."""
         now = self._bulk.clock.now() if at is None else max(at, job.updated_at)
-        by, note = self._actor.name, self._actor.note
-        match self._request.action:
-            case BulkAction.RELEASE:
-                return transitions.release(job, now, by=by, note=note)
-            case BulkAction.REQUEUE:
-                return transitions.requeue(job, now, by=by, note=note)
-            case BulkAction.DISCARD:
-                return transitions.discard(job, now, by=by, note=note)
-            case BulkAction.CANCEL:
-                return cancel_now_or_ask(job, now, by=by, note=note)
+        return apply_action(JobAction(self._request.action), job, now, self._actor)
 
     def _patched(self, inputs: bytes) -> bytes:
         """The inputs with the patch applied; raises `BadOrder`, which never repeats them."""

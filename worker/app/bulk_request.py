@@ -1,4 +1,4 @@
-"""What is asked of a bulk call, and what it counts."""
+"""What a bulk call asks for, and what it counts."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -10,37 +10,26 @@ from jobs.holds import Hold
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
+from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.store.read.queries import Filter
 
 
 class BulkAction(StrEnum):
-    """What a person can do to many jobs."""
+    """What an operator can do to many jobs."""
 
-    RELEASE = "release"
-    REQUEUE = "requeue"
-    DISCARD = "discard"
-    CANCEL = "cancel"
+    RELEASE = JobAction.RELEASE.value
+    REQUEUE = JobAction.REQUEUE.value
+    DISCARD = JobAction.DISCARD.value
+    CANCEL = JobAction.CANCEL.value
 
 
 SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
-    BulkAction.RELEASE: (State.PARKED,),
-    BulkAction.REQUEUE: (State.DEAD,),
-    BulkAction.DISCARD: (State.PARKED, State.DEAD),
-    # Along the road, so that nothing slips by; then once more what a run may have been sent back to
-    # meanwhile.
-    BulkAction.CANCEL: (
-        State.CANCELLING,
-        State.SCHEDULED,
-        State.RETRYING,
-        State.QUEUED,
-        State.SUBMITTING,
-        State.RUNNING,
-        State.PARKED,
-        State.RETRYING,
-        State.QUEUED,
-    ),
+    action: ACTION_TABLE[JobAction(action)].states for action in BulkAction
 }
-"""The states an act applies to, in the order in which they are looked through."""
+"""The states an action applies to, in the order in which jobs are read."""
+
+SWEPT_AGAIN: Final = (State.RETRYING, State.QUEUED)
+"""Cancel reads these twice: a run may have returned to them meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,40 +9,33 @@ from worker.api.models.requests import ActionBody, RequeueBody, ResolveBody
 from worker.api.models.views import job_view, json_response
 from worker.api.parsing import read_body
 from worker.api.problems import bad_field
+from worker.app.action_table import JobAction
 from worker.app.job_request_parser import encode_inputs
 
 
 async def cancel(request: web.Request) -> web.Response:
     """Cancel it, at once or by asking the provider."""
-    body = await read_body(request, ActionBody)
-    person = current_actor(body.note)
-    return await _job_response(
-        request, await context_of(request).actions.cancel(path_job_id(request), person)
-    )
+    return await _act(request, JobAction.CANCEL)
 
 
 async def park(request: web.Request) -> web.Response:
-    """Make it wait until a person releases it."""
-    body = await read_body(request, ActionBody)
-    person = current_actor(body.note)
-    return await _job_response(
-        request, await context_of(request).actions.park(path_job_id(request), person)
-    )
+    """Make it wait until an operator releases it."""
+    return await _act(request, JobAction.PARK)
 
 
 async def release(request: web.Request) -> web.Response:
-    """Free a parked job."""
-    body = await read_body(request, ActionBody)
-    person = current_actor(body.note)
-    job = await context_of(request).actions.release(path_job_id(request), person)
-    return await _job_response(request, job)
+    """Release a parked job."""
+    return await _act(request, JobAction.RELEASE)
 
 
 async def discard(request: web.Request) -> web.Response:
     """Give a parked job or dead letter up."""
-    body = await read_body(request, ActionBody)
-    person = current_actor(body.note)
-    job = await context_of(request).actions.discard(path_job_id(request), person)
+    return await _act(request, JobAction.DISCARD)
+
+
+async def _act(request: web.Request, action: JobAction) -> web.Response:
+    actor = current_actor((await read_body(request, ActionBody)).note)
+    job = await context_of(request).actions.act(action, path_job_id(request), actor)
     return await _job_response(request, job)
 
 
@@ -55,7 +48,8 @@ async def requeue(request: web.Request) -> web.Response:
         inputs = encode_inputs(body.inputs, office.settings.max_inputs_bytes)
     person = current_actor(body.note)
     return await _job_response(
-        request, await office.actions.requeue(path_job_id(request), person, inputs)
+        request,
+        await office.actions.act(JobAction.REQUEUE, path_job_id(request), person, inputs=inputs),
     )
 
 
@@ -68,12 +62,11 @@ async def resolve(request: web.Request) -> web.Response:
     person = current_actor(body.note)
     match body.execution_id, body.outcome:
         case str() as execution_id, None:
-            job = await desk.attach(job_id, person, execution_id)
-            await office.webhook_receiver.assign_execution(execution_id, job.id)
+            job = await desk.act(JobAction.ATTACH, job_id, person, execution_id=execution_id)
         case None, "resubmit":
-            job = await desk.resubmit(job_id, person)
+            job = await desk.act(JobAction.RESUBMIT, job_id, person)
         case None, "discard":
-            job = await desk.discard(job_id, person)
+            job = await desk.act(JobAction.DISCARD, job_id, person)
         case None, None:
             raise bad_field("outcome", "is missing: give execution_id, or outcome")
         case _:

@@ -3,64 +3,41 @@
 from aiohttp import web
 
 from jobs.job import Job
+from jobs.states import State
 from worker.api.handlers.jobs import path_job_id
 from worker.api.models.requests import ResolveBody
 from worker.api.parsing import validate_model
 from worker.api.problems import bad_field
+from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.job_lists import job_href
 from worker.dashboard.views.formatting import label_text
 
 
 async def run_job_action(page_request: PageRequest) -> web.StreamResponse:
-    """Cancel, park, release, requeue, discard, resubmit or attach."""
-    job_id, desk = path_job_id(page_request.request), page_request.context.actions
-    actor = await page_request.actor()
-    match page_request.request.match_info["way"]:
-        case "cancel":
-            job = await desk.cancel(job_id, actor)
-        case "park":
-            job = await desk.park(job_id, actor)
-        case "release":
-            job = await desk.release(job_id, actor)
-        case "requeue":
-            job = await desk.requeue(job_id, actor)
-        case "discard":
-            job = await desk.discard(job_id, actor)
-        case "resubmit":
-            job = await desk.resubmit(job_id, actor)
-        case "attach":
-            job = await _attach(page_request, job_id)
-        case _:
-            raise web.HTTPNotFound
+    """Perform the action that the path names; 404 where there is none of that name."""
+    try:
+        action = JobAction(page_request.request.match_info["way"])
+    except ValueError:
+        raise web.HTTPNotFound from None
+    job_id, actor = path_job_id(page_request.request), await page_request.actor()
+    execution_id = await _execution_id(page_request) if action is JobAction.ATTACH else ""
+    job = await page_request.context.actions.act(action, job_id, actor, execution_id=execution_id)
     return await page_request.redirect_back(
-        _done_text(page_request.request.match_info["way"], job),
-        path=await _redirect_path(page_request, job),
+        _done_text(action, job), path=await _redirect_path(page_request, job)
     )
 
 
-async def _attach(page_request: PageRequest, job_id: str) -> Job:
+async def _execution_id(page_request: PageRequest) -> str:
     given = (await page_request.form()).get("execution_id", "").strip()
     if not given:
         raise bad_field("execution id", "is missing: copy it from the provider's dashboard")
-    asked = validate_model({"execution_id": given}, ResolveBody)
-    job = await page_request.context.actions.attach(
-        job_id, await page_request.actor(), asked.execution_id or ""
-    )
-    await page_request.context.webhook_receiver.assign_execution(given, job.id)
-    return job
+    return validate_model({"execution_id": given}, ResolveBody).execution_id or ""
 
 
-def _done_text(action: str, job: Job) -> str:
-    done = {
-        "cancel": "Cancel asked" if job.state == "cancelling" else "Cancelled",
-        "park": "Parked",
-        "release": "Released",
-        "requeue": "Requeued",
-        "discard": "Discarded",
-        "resubmit": "Resubmitted",
-        "attach": "Attached",
-    }[action]
+def _done_text(action: JobAction, job: Job) -> str:
+    asked = action is JobAction.CANCEL and job.state is State.CANCELLING
+    done = "Cancel requested" if asked else ACTION_TABLE[action].past_tense
     return f"{done}: {job.id} is {label_text(job.state)} now"
 
 

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
+from worker.app.action_table import JobAction
 from worker.app.bulk_request import apply_merge_patch
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
@@ -56,7 +57,9 @@ async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
         return await _render_form(
             page_request, job, RequeueForm(typed, patch, lines, shows_diff=True)
         )
-    after = await page_request.context.actions.requeue(job.id, await page_request.actor(), new)
+    after = await page_request.context.actions.act(
+        JobAction.REQUEUE, job.id, await page_request.actor(), inputs=new
+    )
     changed = "with changed inputs" if new is not None else "as it was"
     return await page_request.redirect_back(
         f"Requeued {changed}: {after.state} now", path=job_href(job.id)

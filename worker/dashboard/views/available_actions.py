@@ -2,26 +2,14 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
 from jobs.holds import Gates
 from jobs.job import Job
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
+from worker.app.action_table import JobAction
 from worker.dashboard.views.formatting import credits_text, duration_text
-
-
-class JobAction(StrEnum):
-    """What a person can do to one job."""
-
-    RELEASE = "release"
-    ATTACH = "attach"
-    RESUBMIT = "resubmit"
-    REQUEUE = "requeue"
-    PARK = "park"
-    CANCEL = "cancel"
-    DISCARD = "discard"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,103 @@
+"""Every action of an operator: its name, the states it is allowed in, the role, and what it does.
+
+The API, the dashboard, the command line, bulk actions and the audit read this one table. Whether an
+action is allowed for one job is decided by `jobs.transitions`, which also reads why it is parked.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from config.values import Role
+from jobs.states import State
+
+
+class JobAction(StrEnum):
+    """What an operator can do to a job. The value is the name in URLs and in the audit."""
+
+    RELEASE = "release"
+    ATTACH = "attach"
+    RESUBMIT = "resubmit"
+    REQUEUE = "requeue"
+    PARK = "park"
+    CANCEL = "cancel"
+    DISCARD = "discard"
+
+
+class HoldAction(StrEnum):
+    """What an operator can do to a scope. The value is the name in the audit."""
+
+    SET_HOLD = "hold"
+    RELEASE_HOLD = "release_hold"
+
+
+@dataclass(frozen=True, slots=True)
+class ActionRow:
+    """One action."""
+
+    states: tuple[State, ...]
+    """The states it is allowed in, in the order of a job's life; empty for actions on a scope."""
+    effect: str
+    """What it does, in words for a button's hint, a page and a help text."""
+    past_tense: str
+    """What to report after it, as `Requeued`."""
+    is_destructive: bool = False
+    """It may pay twice, or it gives something up: ask before it."""
+    role: Role = Role.OPERATE
+    """The role a token needs."""
+
+
+_WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
+
+ACTION_TABLE: Final[Mapping[JobAction | HoldAction, ActionRow]] = {
+    JobAction.RELEASE: ActionRow(
+        (State.PARKED,),
+        "Returns it to the queue; a stuck run is watched for another deadline",
+        "Released",
+    ),
+    JobAction.ATTACH: ActionRow(
+        (State.PARKED,),
+        "This execution is its run: it is polled from now on, nothing is sent or paid again",
+        "Attached",
+    ),
+    JobAction.RESUBMIT: ActionRow(
+        (State.PARKED,),
+        "Sends it again; if the first run exists, it is paid twice",
+        "Resubmitted",
+        is_destructive=True,
+    ),
+    JobAction.REQUEUE: ActionRow(
+        (State.DEAD,),
+        "Returns it to the queue with a new set of attempts; its history is kept",
+        "Requeued",
+    ),
+    JobAction.PARK: ActionRow(
+        _WAITING,
+        "Nothing is sent until an operator releases it",
+        "Parked",
+    ),
+    JobAction.CANCEL: ActionRow(
+        (State.CANCELLING, *_WAITING, State.SUBMITTING, State.RUNNING, State.PARKED),
+        "Cancels it at once, or asks the provider to cancel its run, which may still be charged",
+        "Cancelled",
+        is_destructive=True,
+    ),
+    JobAction.DISCARD: ActionRow(
+        (State.PARKED, State.DEAD),
+        "Gives it up: it ends as cancelled and stays on record until retention removes it",
+        "Discarded",
+        is_destructive=True,
+    ),
+    HoldAction.SET_HOLD: ActionRow(
+        (),
+        "Nothing is sent in the scope until an operator releases the hold",
+        "Hold placed",
+    ),
+    HoldAction.RELEASE_HOLD: ActionRow(
+        (),
+        "Opens the gate and returns the jobs it parked to the queue; after a refusal one canary is"
+        " sent first",
+        "Hold released",
+    ),
+}
