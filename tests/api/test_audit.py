@@ -38,7 +38,7 @@ async def test_an_audit_entry_has_who_when_what_target_note_and_count(
 async def test_pages_lead_from_the_newest_to_the_oldest(
     api: CheckedApi, store: Store, chunk: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(audit, "READ_BATCH", chunk)
+    monkeypatch.setattr(audit, "CHUNK", chunk)
     for n in range(6):
         await record_action(store, f"act{n}")
     pages, seen = 0, list[str]()

@@ -419,7 +419,7 @@ async def test_a_run_that_fails_while_others_are_cancelled_does_not_slip_by(
             )
         return await page(self, wanted, *where)
 
-    monkeypatch.setattr(JobQueries, "page_options", late)
+    monkeypatch.setattr(JobQueries, "page", late)
     assert some(await bulk(api, "cancel", {"all": True})) == (1, 1, 0, 0)
     assert (await states(store))["job"] is State.CANCELLED
 

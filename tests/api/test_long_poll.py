@@ -33,7 +33,7 @@ class PendingWaits:
             self.begun.append(job_id)
             await begin(waiters, job_id, timeout_s, is_wanted)
 
-        monkeypatch.setattr(long_poll.LongPolls, "until_settled_or_parked", noted)
+        monkeypatch.setattr(long_poll.LongPolls, "wait_until_settled_or_parked", noted)
 
     async def start(self, job_id: str, timeout_s: float = 30) -> "asyncio.Task[ApiReply]":
         """Begin to wait; the call is under way when this returns."""

@@ -36,7 +36,7 @@ def test_every_reference_has_its_schema() -> None:
 
 
 def test_every_field_of_a_request_says_what_it_must_be() -> None:
-    for name, facts in DOCUMENT["components"]["schemas"]["OrderRequest"]["properties"].items():
+    for name, facts in DOCUMENT["components"]["schemas"]["JobRequestBody"]["properties"].items():
         assert facts["description"], name
 
 
@@ -57,7 +57,7 @@ async def test_the_schema_of_a_request_agrees_with_what_is_taken(
     api: CheckedApi, change: dict[str, object]
 ) -> None:
     schema = {
-        "$ref": "#/components/schemas/OrderRequest",
+        "$ref": "#/components/schemas/JobRequestBody",
         "components": DOCUMENT["components"],
     }
     order = {**REQUEST, **change}

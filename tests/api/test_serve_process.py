@@ -38,7 +38,7 @@ async def served(**environ: str) -> AsyncGenerator[tuple[asyncio.subprocess.Proc
     try:
         assert process.stdout is not None
         line = await asyncio.wait_for(process.stdout.readline(), 10)
-        found = re.search(rb"api\.listening.*(http://127\.0\.0\.1:\d+)", line)
+        found = re.search(rb"api\.started.*(http://127\.0\.0\.1:\d+)", line)
         assert found, line
         yield process, found[1].decode()
     finally:

@@ -49,7 +49,7 @@ class BulkEnqueueBody(RequestBody):
             {
                 "type": "array",
                 "maxItems": MAX_BULK_JOBS,
-                "items": {"$ref": "#/components/schemas/OrderRequest"},
+                "items": {"$ref": "#/components/schemas/JobRequestBody"},
             }
         ),
     ]
