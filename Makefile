@@ -74,6 +74,8 @@ docs: $(VENV)/.dev  ## Write the docs pages that are generated from the code
 	@mv docs/.new docs/error-table.md
 	@$(BIN)/python -c 'from tools.docs.settings_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/settings.md
+	@$(BIN)/python -c 'from tools.docs.lifecycle_page import render; print(render(), end="")' > docs/.new
+	@mv docs/.new docs/lifecycle.md
 
 clean:  ## Remove the venv and caches; keeps the jobs in .state
 	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -4,7 +4,6 @@ Pure: the shell loads the job, asks here, commits `Decision.job` under the preco
 changed the job meanwhile, and then performs the effects.
 """
 
-import hashlib
 from collections.abc import Callable
 from typing import Final, assert_never
 
@@ -21,7 +20,7 @@ from jobs.effects import (
     StartCoolDown,
 )
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, Disposition, ErrorRule, action_text, hold_scope
-from jobs.holds import CoolDown, Hold
+from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import Job, Reason
 from jobs.lanes import Scope
 from jobs.outcomes import (
@@ -50,11 +49,6 @@ RATE_LIMITED_COOL_DOWN_S: Final = 10.0
 
 RATE_LIMITED_MIN_S: Final = 1.0
 """Cool-down after a 429 whose `Retry-After` is over already."""
-
-
-def hold_id(scope: Scope, code: str) -> str:
-    """The id of the hold that stands for a cause in a scope: the same cause, the same id."""
-    return "hold-" + hashlib.blake2s(f"{scope}|{code}".encode(), digest_size=5).hexdigest()
 
 
 # The answer to a submit.

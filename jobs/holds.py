@@ -1,5 +1,11 @@
-"""Holds and cool-downs: closed gates, and how a released one opens gently."""
+"""Holds and cool-downs: gates that stop the submits of a scope, and how a released hold opens.
 
+A hold stays closed until an operator releases it. It then opens in steps: one submit, the canary,
+goes first; once it is accepted, 2, 4, 8 … submits may be under way at once. A refusal on the way
+closes the hold again (a relapse). A cool-down opens by itself.
+"""
+
+import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -7,24 +13,38 @@ from typing import Final
 
 import msgspec
 
+from jobs.job import MANUAL
 from jobs.lanes import Lane, Scope, covers
 
 FULLY_OPEN_STEP: Final = 64
-"""When this many submits in a row were accepted in one step, the gate is gone."""
+"""The step at which an opening hold is removed, once that many submits were accepted in it."""
 
 OPENING_QUIET_S: Final = 600.0
-"""An opening gate of a quiet lane, where so many never come, is gone after this time."""
+"""Seconds after which an opening hold is removed whose lane is too quiet to complete the steps."""
 
 
 class HoldPhase(StrEnum):
-    """How far a gate is open."""
+    """Whether a hold lets submits through: none (`closed`), or some (`opening`)."""
 
     CLOSED = "closed"
     OPENING = "opening"
 
 
+def hold_key(scope: Scope, code: str) -> str:
+    """The identity of a hold: one for each cause in a scope, however many jobs it stops."""
+    return f"{scope}|{code}"
+
+
+def hold_id(scope: Scope, code: str) -> str:
+    """The public id of a hold, a digest of its key: `hold-` and ten hexadecimal digits."""
+    return "hold-" + hashlib.blake2s(hold_key(scope, code).encode(), digest_size=5).hexdigest()
+
+
 class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """A gate over a scope, put up by a 401, 402 or 403, or by a person (`code` is `manual`)."""
+    """A gate over a scope, placed by a 401, 402 or 403, or by an operator (code `manual`).
+
+    Times are Unix seconds.
+    """
 
     id: str
     scope: Scope
@@ -34,13 +54,14 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     http_status: int | None = None
     message: str = ""
     action: str = ""
+    """What the operator has to do before the release."""
     action_url: str | None = None
     created_by: str = ""
     note: str = ""
     hits: int = 1
-    """Submits refused by what this hold stands for."""
+    """Submits that were refused for this cause."""
     relapses: int = 0
-    """How often it was released and refused again."""
+    """How often a refusal closed it again after a release."""
     step: int = 0
     """While opening: how many submits may be under way at once (1, 2, 4, 8 …)."""
     accepted: int = 0
@@ -50,12 +71,20 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     @property
     def key(self) -> str:
-        """One hold stands for one cause in one scope, however many jobs hit it."""
-        return f"{self.scope}|{self.code}"
+        """Its identity, `scope|code`."""
+        return hold_key(self.scope, self.code)
+
+    @property
+    def is_manual(self) -> bool:
+        """Whether an operator placed it: a pause."""
+        return self.code == MANUAL
 
 
 def apply_refusal(existing: Hold | None, new: Hold) -> Hold:
-    """The hold after another refusal: put up, hit again, or back after a release (a relapse)."""
+    """The hold after a refusal: `new`, or `existing` hit once more, closed again if it was opening.
+
+    The existing hold keeps its age and counts, and takes the newest message and action.
+    """
     if existing is None:
         return new
     relapsed = existing.phase is HoldPhase.OPENING
@@ -74,7 +103,7 @@ def apply_refusal(existing: Hold | None, new: Hold) -> Hold:
 
 
 def apply_release(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
-    """The hold after a person released it: it lets one canary through."""
+    """The hold after an operator released it: opening, at the step of one canary."""
     return msgspec.structs.replace(
         hold,
         phase=HoldPhase.OPENING,
@@ -87,7 +116,7 @@ def apply_release(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
 
 
 def apply_accept(hold: Hold) -> Hold | None:
-    """The hold after one of its submits was accepted; None when the gate is fully open."""
+    """The hold after one of its submits was accepted; None when it is fully open."""
     if hold.phase is not HoldPhase.OPENING:
         return hold
     count = hold.accepted + 1
@@ -99,7 +128,10 @@ def apply_accept(hold: Hold) -> Hold | None:
 
 
 def has_proved_open(hold: Hold, now: float) -> bool:
-    """Whether an opening gate may go: its canary was accepted, and no refusal came for long."""
+    """Whether an opening hold can be removed: its canary was accepted, and it has been quiet.
+
+    Quiet means `OPENING_QUIET_S` since the release without a refusal.
+    """
     return (
         hold.phase is HoldPhase.OPENING
         and hold.step > 1
@@ -109,7 +141,7 @@ def has_proved_open(hold: Hold, now: float) -> bool:
 
 
 class CoolDown(msgspec.Struct, frozen=True, omit_defaults=True):
-    """A gate that opens by itself at `until`: a 429, a 503, an unreachable provider."""
+    """A gate that opens by itself at `until`: after a 429, a 503, or an unreachable provider."""
 
     scope: Scope
     until: float
@@ -118,32 +150,32 @@ class CoolDown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Every gate that stands at a moment."""
+    """Every hold and cool-down at one moment."""
 
     holds: tuple[Hold, ...] = ()
     cool_downs: tuple[CoolDown, ...] = ()
     sync_only_until: Mapping[str, float] = field(default_factory=dict[str, float])
-    """Lanes whose target is remembered as having no async mode, with when that is forgotten."""
+    """Lanes whose target is remembered to have no async mode → when that memory ends."""
 
     def is_sync_only(self, lane: Lane, now: float) -> bool:
-        """Whether the lane's target is remembered as having no async mode."""
+        """Whether the lane's target is remembered to have no async mode."""
         return self.sync_only_until.get(str(lane), 0.0) > now
 
     def closing_hold(self, lane: Lane) -> Hold | None:
-        """The hold that closes a lane, if one does."""
+        """The first closed hold that covers a lane, or None."""
         for hold in self.holds:
             if hold.phase is HoldPhase.CLOSED and covers(hold.scope, lane):
                 return hold
         return None
 
     def running_cool_down(self, scopes: Iterable[Scope], now: float) -> CoolDown | None:
-        """The cool-down of any of the scopes that ends last, if one runs."""
+        """Of the cool-downs of these scopes that still run, the one that ends last; or None."""
         wanted = frozenset(scopes)
         running = [c for c in self.cool_downs if c.until > now and c.scope in wanted]
         return max(running, key=lambda c: c.until, default=None)
 
     def opening_holds(self, lane: Lane) -> tuple[Hold, ...]:
-        """The holds that are opening over a lane: each counts what passes."""
+        """The opening holds that cover a lane. Each counts the submits it lets through."""
         return tuple(
             hold
             for hold in self.holds
@@ -151,7 +183,11 @@ class Gates:
         )
 
     def admits(self, lane: Lane, now: float, *, bypass_hold: bool = False) -> bool:
-        """Whether a job of the lane may be sent now (opening gates count apart)."""
+        """Whether a job of the lane may be submitted now.
+
+        `bypass_hold` ignores closed holds, not cool-downs. The steps of opening holds are checked
+        elsewhere, where they are counted.
+        """
         if self.running_cool_down(lane.scopes, now) is not None:
             return False
         return bypass_hold or self.closing_hold(lane) is None

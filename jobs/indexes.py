@@ -1,57 +1,67 @@
-"""Where a job is to be found: a pure function of its record.
+"""Which indexes list a job: a pure function of its record.
 
-The store writes exactly these entries in the same atomic step as the record, by the difference
-between the old record's entries and the new one's; so a job is always in the one place that
-somebody watches, and a census can tell.
+The store writes exactly these entries, as the difference between the entries of the old record and
+those of the new one, in the same atomic step as the record. So at every moment exactly one index
+makes a service watch an unfinished job, and the integrity check can prove it.
 """
 
 from collections.abc import Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple, assert_never
 
-from jobs.job import Job
-from jobs.lanes import queue_score
+from jobs.job import STUCK, Job
+from jobs.lanes import queue_score, target_name
 from jobs.states import ACTIVE, Mode, State
-from jobs.transitions import STUCK
 
 
 class Index(StrEnum):
-    """A sorted set of job ids. The value is part of its key."""
+    """A sorted set of job ids. The value is part of its Redis key."""
 
-    # Places: somebody watches them and moves the job on.
+    # Watched: a service reads it and moves the job on.
     DUE = "due"
-    """`scheduled` and `retrying`, by due time; the clock watches."""
+    """`scheduled` and `retrying`, by due time. Read by the scheduler."""
     LANE = "lane"
-    """`queued`, by place in line; admission watches."""
+    """`queued`, by lane, in queue order. Read by admission."""
     BYPASS = "pass"
-    """`queued`, released by a person through a closed gate; admission watches."""
+    """`queued` and released past a closed hold, in queue order. Read by admission."""
     LEASE = "lease"
-    """`submitting` and sync runs, by the end of their lease; the rescuer watches."""
+    """`submitting` and sync runs, by the end of their lease. Read by the rescuer."""
     INFLIGHT = "inflight"
-    """Async runs, by the time of their next poll; the poller watches."""
+    """Async runs, by the time of their next poll. Read by the poller."""
     STATE = "state"
-    """Every job by its state, scored by when it entered: people watch `parked` and `dead`,
-    the pruner `succeeded` and `cancelled`."""
+    """Every job by its state, scored by when it entered it. Operators watch `parked` and `dead`,
+    the pruner watches `succeeded` and `cancelled`."""
 
-    # Indexes: for lists, counts and caps.
+    # For lists, counts and caps.
     ALL = "all"
+    """Every job, by its creation time, as the next three."""
     TARGET = "target"
     TAG = "tag"
     BATCH = "batch"
     EXECUTION = "execution"
-    """Jobs whose run the provider has, by its execution id: a delivery finds its job by it."""
+    """Jobs whose run the provider has, by execution id: finds the job of a webhook delivery."""
     ACTIVE = "active"
-    """Jobs of a lane that are submitting or running: the concurrency cap counts them."""
+    """Jobs of a lane that are submitting, running or cancelling: counted by concurrency caps."""
     GATE = "gate"
-    """Submits under way through an opening hold: its step counts them."""
+    """Submits under way through an opening hold: counted by its step."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
     """Parked jobs and dead letters by state, code and lane."""
 
 
+WATCHED_INDEXES: Final = frozenset(
+    {Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT}
+)
+"""Indexes that a service watches. An unfinished job is in exactly one of them, unless it waits for
+an operator."""
+
+UNNAMED_INDEXES: Final = (Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
+"""Indexes that are one set each. The others are one set for each name, such as a lane."""
+
+
 class IndexEntry(NamedTuple):
-    """One membership: in which index, under which name, with which score."""
+    """One entry of a job: in which index, under which name, with which score."""
 
     kind: Index
     name: str
@@ -59,12 +69,12 @@ class IndexEntry(NamedTuple):
 
 
 def entries(job: Job) -> tuple[IndexEntry, ...]:
-    """Every entry a job has."""
+    """Every index entry of a job."""
     return (*_permanent_entries(job), *_state_entries(job))
 
 
 def changed_entries(old: Job, new: Job) -> tuple[Sequence[IndexEntry], Sequence[IndexEntry]]:
-    """The entries of two versions between which they may differ."""
+    """The entries of both versions, without the permanent ones where these are surely equal."""
     if (
         old.created_at == new.created_at
         and old.target == new.target
@@ -77,10 +87,10 @@ def changed_entries(old: Job, new: Job) -> tuple[Sequence[IndexEntry], Sequence[
 
 
 def _permanent_entries(job: Job) -> list[IndexEntry]:
-    """Those that it has from its first version to its last."""
+    """Entries that a job keeps from its first version to its last."""
     found = [
         IndexEntry(Index.ALL, "", job.created_at),
-        IndexEntry(Index.TARGET, f"{job.kind}/{job.target}", job.created_at),
+        IndexEntry(Index.TARGET, target_name(job.kind, job.target), job.created_at),
     ]
     found += [IndexEntry(Index.TAG, tag, job.created_at) for tag in job.tags]
     if job.batch is not None:
@@ -89,7 +99,7 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
 
 
 def _state_entries(job: Job) -> list[IndexEntry]:
-    """Those that come and go with its state."""
+    """Entries that depend on the state of a job."""
     found = [IndexEntry(Index.STATE, job.state, job.since)]
     if (watched := watched_index(job)) is not None:
         found.append(watched)
@@ -97,7 +107,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.ACTIVE, str(job.lane), job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
-    found += [IndexEntry(Index.GATE, gate, job.since) for gate in job.opening_hold_ids]
+    found += [IndexEntry(Index.GATE, hold_id, job.since) for hold_id in job.opening_hold_ids]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
         group = f"{job.state}|{job.reason.code}|{job.lane}"
         found.append(IndexEntry(Index.GROUP, group, job.since))
@@ -107,12 +117,12 @@ def _state_entries(job: Job) -> list[IndexEntry]:
 
 
 def accepts_run_updates(job: Job) -> bool:
-    """Whether word of the job's run still moves it: the provider has it, or is to end it."""
+    """Whether a poll or a webhook about its run can still move the job."""
     return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
 
 
 def watched_index(job: Job) -> IndexEntry | None:
-    """The place beside its state where somebody watches an unfinished job; None when people do."""
+    """The entry by which a service watches the job; None if it is settled or waits for an operator."""
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return IndexEntry(Index.DUE, "", _time_or_updated_at(job.due_at, job))
@@ -130,6 +140,8 @@ def watched_index(job: Job) -> IndexEntry | None:
             return IndexEntry(Index.INFLIGHT, "", _time_or_updated_at(job.next_poll_at, job))
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return None
+        case _:
+            assert_never(job.state)
 
 
 def _queue_score(job: Job) -> float:
@@ -137,5 +149,5 @@ def _queue_score(job: Job) -> float:
 
 
 def _time_or_updated_at(time: float | None, job: Job) -> float:
-    """A time that the state promises; a record without it is due at once, never lost."""
+    """`time`, which the state requires. A damaged record without it is due at once, never lost."""
     return job.updated_at if time is None else time

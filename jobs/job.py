@@ -1,9 +1,9 @@
-"""The job's record: the truth about a job, as it lies in Redis and as `decide()` sees it.
+"""The record of a job: what Redis stores and what `jobs.decide` works on.
 
-Times are Unix seconds (float, millisecond precision). Inputs and results lie beside the record,
-never in it, so that a transition does not rewrite them and a log line cannot leak them. Records
-hold no cycles, so the garbage collector need not know them (`gc=False`): ten thousand would make
-it pause.
+Times are Unix seconds (float, millisecond precision). Inputs and results are stored beside the
+record, not in it: a transition does not rewrite them, and a log line cannot leak them. Records
+hold no reference cycles, so the garbage collector does not track them (`gc=False`): with ten
+thousand of them its pauses would be noticeable.
 """
 
 from functools import lru_cache
@@ -15,23 +15,30 @@ from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
 EVENTS_KEPT: Final = 200
-"""Events a record keeps; the oldest go first, and `events_dropped` counts them."""
+"""Most events in a record. Older ones are dropped, and `events_dropped` counts them."""
 
 ATTEMPTS_KEPT: Final = 100
-"""Attempts a record keeps."""
+"""Most attempts in a record. Older ones are dropped."""
+
+UNCERTAIN: Final = "uncertain"
+"""Reason code of a parked job: it is unknown whether its submit started a run."""
+STUCK: Final = "stuck"
+"""Reason code of a parked job: its run is past its deadline."""
+MANUAL: Final = "manual"
+"""Reason code of a job that an operator parked, and code of a hold that an operator placed."""
 
 
 @lru_cache(maxsize=4_096)
 def _lane(account: str, kind: Kind, target: str) -> Lane:
-    """A lane, made once: it is asked for at every look at a run."""
+    """The lane, cached: every poll asks for it."""
     return Lane(account, kind, target)
 
 
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """Why a job is parked, dead or retrying, and what a person can do about it.
+    """Why a job is parked, dead or retrying, and what an operator can do about it.
 
     `code` is the provider's own, letter for letter, `HTTP_<status>` where it sent none, or one of
-    ours in lower case: `uncertain`, `stuck`, `manual`, `budget`.
+    ours in lower case: `uncertain`, `stuck`, `manual`.
     """
 
     code: str
@@ -40,16 +47,20 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     action: str = ""
     action_url: str | None = None
     hold_id: str | None = None
+    """The hold that parked it, if a hold did."""
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
-    """One submit that reached the provider, or may have."""
+    """One submit that reached the provider, or may have reached it."""
 
     number: int
+    """1 is the first."""
     mode: Mode
     started_at: float
     ended_at: float | None = None
+    """None while it is under way."""
     outcome: str | None = None
+    """`succeeded`, `failed`, `refused`, `uncertain`, `stuck`, `cancelled` or `discarded`."""
     http_status: int | None = None
     code: str | None = None
     message: str | None = None
@@ -58,6 +69,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     request_id: str | None = None
     polls: int = 0
     cost: float | None = None
+    """Credits."""
 
 
 class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -65,12 +77,13 @@ class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True,
 
     at: float
     name: str
+    """A `Transition` value, `enqueue` or `cancel_sent`."""
     by: str = ""
     note: str = ""
 
 
 class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
-    """A job. Only `jobs.transitions` makes the next version of one."""
+    """A job. Only `jobs.transitions` builds the next version of one."""
 
     id: JobId
     kind: Kind
@@ -81,39 +94,39 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     created_at: float
     updated_at: float
     fingerprint: str
-    """Digest of the payload it came with: the same id with another payload is a conflict."""
+    """Digest of the request: the same id with another digest is a conflict."""
     account: str = "default"
     max_attempts: int = 5
     deadline_s: float = 3_600.0
-    """Seconds a submitted run may take before the job parks as `stuck`."""
+    """Seconds a run may take before the job parks as `stuck`."""
     priority: int = 0
     tags: tuple[str, ...] = ()
     batch: str | None = None
     on_uncertain: OnUncertain = OnUncertain.PARK
     scheduled_for: float | None = None
     due_at: float | None = None
-    """When the clock moves it on: set in `scheduled` and `retrying`."""
+    """When the scheduler moves it to `queued`: set in `scheduled` and `retrying`."""
     queued_at: float | None = None
     bypass_hold: bool = False
-    """A person released this one job through a closed gate."""
+    """An operator released this one job past a closed hold."""
     opening_hold_ids: tuple[str, ...] = ()
-    """Holds that are opening and count this submit as one of theirs."""
+    """Opening holds that count this submit in their step."""
     submit_token: str | None = None
-    """Fence of the arq entry that may submit it."""
+    """Fence of one submit: only the arq entry with this token may submit the job."""
     lease_until: float | None = None
-    """When the rescuer may take it from whoever holds it."""
+    """From this time on the rescuer may take it from its owner."""
     owner: str | None = None
-    """The worker that submits it or holds its open connection."""
+    """Id of the worker that submits it or holds its open connection."""
     sent_at: float | None = None
-    """Set just before the request is written: from here on the outcome can be unknown."""
+    """Set just before the first byte of the request: from here on the outcome can be unknown."""
     spent: int = 0
     """Attempts spent since enqueue or the last requeue."""
     submits: int = 0
-    """Attempts ever begun that reached the provider: numbers the next one."""
+    """Attempts ever begun, across requeues: the number of the last one."""
     mode: Mode | None = None
     execution_id: str | None = None
     expects_webhook: bool = False
-    """The provider said it will deliver a webhook for this run."""
+    """The provider announced a webhook for this run."""
     submitted_at: float | None = None
     deadline_at: float | None = None
     next_poll_at: float | None = None
@@ -121,12 +134,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     cancel_sent: bool = False
     finished_at: float | None = None
     cost: float | None = None
+    """Credits of all its attempts, as far as they are known."""
     reason: Reason | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[JobEvent, ...] = ()
     events_dropped: int = 0
     result_note: str | None = None
-    """Set when the result was too large to keep whole."""
+    """Set when the result was too large to keep in full."""
 
     @property
     def lane(self) -> Lane:
@@ -135,25 +149,28 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
 
     @property
     def request_id(self) -> str | None:
-        """The provider's id of the request whose run it has, or had to its end."""
+        """The provider's id of the request that started its last run; None where it has no run."""
         at_provider = self.submitted_at is not None and self.attempts
         return self.attempts[-1].request_id if at_provider else None
 
     @property
     def open_attempt(self) -> Attempt | None:
-        """The attempt under way, if one is."""
+        """The attempt under way, or None."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.ended_at is None else None
 
     @property
     def attempt(self) -> int:
-        """The attempt the job is at: those spent, and the one under way or that ended it."""
-        last = self.attempts[-1].outcome if self.attempts else "failed"
-        waiting = self.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
-        counts = self.open_attempt is not None or last not in ("failed", "refused")
-        return self.spent + (counts and not waiting)
+        """The number of its current attempt: those spent, plus the one under way or that ended it.
+
+        It counts from the last requeue on, and does not exceed `max_attempts`.
+        """
+        last_outcome = self.attempts[-1].outcome if self.attempts else "failed"
+        is_waiting = self.state in (State.SCHEDULED, State.QUEUED, State.RETRYING)
+        counts = self.open_attempt is not None or last_outcome not in ("failed", "refused")
+        return self.spent + (counts and not is_waiting)
 
     @property
     def parked_as(self) -> str | None:
-        """The code it is parked with, if it is parked."""
+        """The code of its reason if it is parked, else None."""
         return self.reason.code if self.state is State.PARKED and self.reason else None

@@ -1,4 +1,4 @@
-"""Lanes, routes and scopes: the addresses that queues, limits and holds speak about."""
+"""Lanes, routes and scopes: what queues, rate limits and holds apply to."""
 
 import math
 import re
@@ -8,32 +8,38 @@ from typing import Final, NewType
 from jobs.states import Kind
 
 JobId = NewType("JobId", str)
-"""Unique in a namespace: chosen by the app (its idempotency key), or a ULID-like one of ours."""
+"""Unique in a namespace: chosen by the app (its idempotency key), or generated, like a ULID."""
 
 Scope = NewType("Scope", str)
 """`account`, `account/kind` (a route) or `account/kind/target` (a lane)."""
 
 JOB_ID: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._:@-]{0,127}")
-"""Job ids are part of keys, URLs and arq ids, so they are kept plain."""
+"""The characters of a job id, which becomes part of keys, URLs and arq ids."""
 
 TARGET: Final = re.compile(r"[a-z0-9]([a-z0-9-]{0,126}[a-z0-9])?")
 """Slugs and internal names: lowercase letters, digits, hyphens (provider's documentation)."""
 
 ACCOUNT_LABEL: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-"""Account labels."""
+"""Account labels. `config.values` repeats the rule for settings: it imports nothing of ours."""
 
 PRIORITY_SPAN: Final = 100
-"""Priorities go from -100 to 100, higher first."""
+"""Priorities go from -100 to 100; a higher one goes first."""
 
 AGING_S: Final = 3_600.0
-"""What a step of priority is worth: a job passes those of the next priority that came an hour
-after it, so nobody is starved for ever."""
+"""Seconds of age that outweigh one step of priority: a job goes before those of the next higher
+priority that were queued an hour later, so that no job starves."""
 
 _TICKS_PER_S: Final = 4_096
-"""A place in line counts in ticks of 244 µs: until the year 2242 they leave a double eight bits."""
+"""Resolution of the age in a queue score. Until the year 2242 such a tick count (244 µs each)
+leaves eight bits of a double's mantissa."""
 
 _PRIORITY_STEPS: Final = 256
-"""Those eight bits tell the priority."""
+"""Those eight bits hold the priority."""
+
+
+def target_name(kind: str, target: str) -> str:
+    """A target on any account, as `model/gpt-image-2`."""
+    return f"{kind}/{target}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,10 +50,10 @@ class Lane:
     kind: Kind
     target: str
     _text: str = field(init=False, repr=False, compare=False)
-    """As it is written; made once, for lanes are asked for it all the time."""
+    """The written form, built once: it is needed often."""
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "_text", f"{self.account}/{self.kind}/{self.target}")
+        object.__setattr__(self, "_text", f"{self.account}/{target_name(self.kind, self.target)}")
 
     def __str__(self) -> str:
         return self._text
@@ -57,27 +63,27 @@ class Lane:
 
     @property
     def route(self) -> Scope:
-        """The account and route whose rate limit the lane's submits share."""
+        """The account and kind, whose rate limit the submits of the lane share."""
         return Scope(f"{self.account}/{self.kind}")
 
     @property
     def scopes(self) -> tuple[Scope, Scope, Scope]:
-        """Every scope that covers this lane, widest first."""
+        """Every scope that covers this lane, the widest first."""
         return Scope(self.account), self.route, Scope(str(self))
 
     @classmethod
     def parse(cls, text: str) -> "Lane":
-        """Read `account/kind/target`; raises ValueError when it is not one."""
+        """Read `account/kind/target`; raises ValueError for anything else."""
         account, kind, target = text.split("/")
         return cls(account, Kind(kind), target)
 
 
 def parse_scope(text: str) -> Scope:
-    """Read a scope a person wrote; raises ValueError that says what a scope looks like."""
+    """Read a scope that an operator typed; raises ValueError with a message for the operator."""
     parts = text.split("/")
-    shapes = (ACCOUNT_LABEL, re.compile("|".join(Kind)), TARGET)
-    if len(parts) > len(shapes) or not all(
-        shape.fullmatch(part) for shape, part in zip(shapes, parts, strict=False)
+    patterns = (ACCOUNT_LABEL, re.compile("|".join(Kind)), TARGET)
+    if len(parts) > len(patterns) or not all(
+        pattern.fullmatch(part) for pattern, part in zip(patterns, parts, strict=False)
     ):
         raise ValueError(
             f"{text!r} is not a scope: write `account`, `account/model`, `account/workflow` "
@@ -87,29 +93,30 @@ def parse_scope(text: str) -> Scope:
 
 
 def covers(scope: Scope, lane: Lane) -> bool:
-    """Whether a hold, pause or cool-down of `scope` closes `lane`."""
+    """Whether a hold or cool-down of `scope` applies to `lane`."""
     return scope in lane.scopes
 
 
 def polls_scope(account: str) -> Scope:
-    """The scope of an account's polls: a route of its own, never a lane."""
+    """The scope of an account's polls: a route of its own, which is not a lane."""
     return Scope(f"{account}/executions")
 
 
 def queue_score(priority: int, queued_at: float) -> float:
-    """The score of a queued job in its lane, lowest first: by age, a step of priority an hour.
+    """The score of a queued job in its lane, lowest first: its age, shifted by its priority.
 
-    `queued_at` in Unix seconds, exact to 244 µs. Jobs of the same tick stand by priority.
+    `queued_at` is in Unix seconds, exact to 244 µs. One step of priority shifts by `AGING_S`. Jobs
+    with the same shifted time are ordered by priority.
     """
     ticks = round((queued_at - priority * AGING_S) * _TICKS_PER_S)
     return ticks + (PRIORITY_SPAN - priority) / _PRIORITY_STEPS
 
 
 def priority_of(score: float) -> int:
-    """The priority of a job from its place in line."""
+    """The priority that a queue score was made from."""
     return PRIORITY_SPAN - round((score - math.floor(score)) * _PRIORITY_STEPS)
 
 
 def queued_at_of(score: float) -> float:
-    """Since when a job is in line, from its place in it."""
+    """The `queued_at` that a queue score was made from, in Unix seconds."""
     return math.floor(score) / _TICKS_PER_S + priority_of(score) * AGING_S

@@ -1,34 +1,40 @@
 """Every transition a job can make, in one table.
 
 Laws of the table:
-- only a person's move leaves `parked` or `dead`, save that the provider's own word on a run already
-  paid for still counts: the late answer to an `uncertain` submit, the end of a `stuck` run;
-- nothing leaves `succeeded` or `cancelled`: the first terminal wins;
-- an illegal move raises `IllegalMove` and leaves the job as it was.
+- Only an operator moves a job out of `parked` or `dead`. The one exception: the provider still
+  decides about a run that is already paid for (the late answer to an `uncertain` submit, the end of
+  a `stuck` run).
+- Nothing leaves `succeeded` or `cancelled`: the first terminal state wins.
+- A transition that the table does not have raises `IllegalTransition` and leaves the job unchanged.
+
+`docs/lifecycle.md` shows the table as a page; `tools.docs.lifecycle_page` generates it.
 """
 
-from enum import StrEnum
-from typing import Final
+from enum import Flag, StrEnum, auto
+from typing import Final, NamedTuple
 
 from jobs.states import State
 
 
 class Transition(StrEnum):
-    """What can happen to a job."""
+    """What can happen to a job. The value is the name of the event in the job's history."""
 
     PROMOTE = "promote"
     ADMIT = "admit"
     SEND = "send"
-    RETURN_TO_QUEUE = "return_to_queue"
     OPEN = "open"
+    RETURN_TO_QUEUE = "return_to_queue"
     ACCEPT = "accept"
     SUCCEED = "succeed"
     RETRY = "retry"
     DEAD_LETTER = "dead_letter"
-    HOLD = "hold"
+    PARK_REFUSED = "park_refused"
+    PARK_UNCERTAIN = "park_uncertain"
+    PARK_STUCK = "park_stuck"
+    PARK_FAILED_RUN = "park_failed_run"
+    PARK_MANUAL = "park_manual"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
-    PARK_MANUAL = "park"
     RELEASE = "release"
     EXTEND_DEADLINE = "extend_deadline"
     ATTACH = "attach"
@@ -37,95 +43,137 @@ class Transition(StrEnum):
     DISCARD = "discard"
 
 
-OPERATOR_TRANSITIONS: Final = frozenset(
-    {
-        Transition.REQUEST_CANCEL,
-        Transition.PARK_MANUAL,
-        Transition.RELEASE,
-        Transition.EXTEND_DEADLINE,
-        Transition.ATTACH,
-        Transition.RESUBMIT,
-        Transition.REQUEUE,
-        Transition.DISCARD,
-    },
-)
+class Trigger(Flag):
+    """Who causes a transition."""
+
+    OPERATOR = auto()
+    """An operator, by the API, the dashboard or the command line."""
+    PROVIDER = auto()
+    """The provider: its answer to a submit, a poll or a webhook."""
+    CLOCK = auto()
+    """A time that has passed: a due time or a deadline."""
+    WORKER = auto()
+    """A worker, or the fact that it was lost."""
+
+
+class TransitionRow(NamedTuple):
+    """One row of the table: in `state`, `transition` leads to `next_state`."""
+
+    state: State
+    transition: Transition
+    next_state: State
+    trigger: Trigger
+
 
 S, T = State, Transition
+OPERATOR, PROVIDER, CLOCK, WORKER = Trigger
 
-TRANSITIONS: Final[dict[tuple[State, Transition], State]] = {
-    # The clock and admission.
-    (S.SCHEDULED, T.PROMOTE): S.QUEUED,
-    (S.RETRYING, T.PROMOTE): S.QUEUED,
-    (S.QUEUED, T.ADMIT): S.SUBMITTING,
-    # The submit: `send` is the mark just before the request is written, `open` the same for a sync
-    # run, whose connection stays open.
-    (S.SUBMITTING, T.SEND): S.SUBMITTING,
-    (S.SUBMITTING, T.OPEN): S.RUNNING,
-    # Never sent, told to wait, or refused by a gate: back in line, nothing spent.
-    (S.SUBMITTING, T.RETURN_TO_QUEUE): S.QUEUED,
-    (S.RUNNING, T.RETURN_TO_QUEUE): S.QUEUED,
-    # The provider's word.
-    (S.SUBMITTING, T.ACCEPT): S.RUNNING,
-    (S.PARKED, T.ACCEPT): S.RUNNING,
-    # A sync run that the provider answers as an async one.
-    (S.RUNNING, T.ACCEPT): S.RUNNING,
-    (S.CANCELLING, T.ACCEPT): S.CANCELLING,
-    (S.SUBMITTING, T.SUCCEED): S.SUCCEEDED,
-    (S.RUNNING, T.SUCCEED): S.SUCCEEDED,
-    (S.CANCELLING, T.SUCCEED): S.SUCCEEDED,
-    (S.PARKED, T.SUCCEED): S.SUCCEEDED,
-    (S.SUBMITTING, T.RETRY): S.RETRYING,
-    (S.RUNNING, T.RETRY): S.RETRYING,
-    (S.SUBMITTING, T.DEAD_LETTER): S.DEAD,
-    (S.RUNNING, T.DEAD_LETTER): S.DEAD,
-    (S.QUEUED, T.DEAD_LETTER): S.DEAD,
-    (S.SCHEDULED, T.DEAD_LETTER): S.DEAD,
-    (S.RETRYING, T.DEAD_LETTER): S.DEAD,
-    (S.CANCELLING, T.DEAD_LETTER): S.DEAD,
-    (S.SUBMITTING, T.HOLD): S.PARKED,
-    (S.RUNNING, T.HOLD): S.PARKED,
-    (S.CANCELLING, T.HOLD): S.PARKED,
-    (S.PARKED, T.HOLD): S.PARKED,
-    # Cancelling.
-    (S.SUBMITTING, T.REQUEST_CANCEL): S.SUBMITTING,
-    (S.RUNNING, T.REQUEST_CANCEL): S.CANCELLING,
-    (S.PARKED, T.REQUEST_CANCEL): S.CANCELLING,
-    (S.SCHEDULED, T.CANCEL): S.CANCELLED,
-    (S.QUEUED, T.CANCEL): S.CANCELLED,
-    (S.RETRYING, T.CANCEL): S.CANCELLED,
-    (S.SUBMITTING, T.CANCEL): S.CANCELLED,
-    (S.RUNNING, T.CANCEL): S.CANCELLED,
-    (S.CANCELLING, T.CANCEL): S.CANCELLED,
-    (S.PARKED, T.CANCEL): S.CANCELLED,
-    # People.
-    (S.SCHEDULED, T.PARK_MANUAL): S.PARKED,
-    (S.QUEUED, T.PARK_MANUAL): S.PARKED,
-    (S.RETRYING, T.PARK_MANUAL): S.PARKED,
-    (S.PARKED, T.RELEASE): S.QUEUED,
-    (S.PARKED, T.EXTEND_DEADLINE): S.RUNNING,
-    (S.PARKED, T.ATTACH): S.RUNNING,
-    (S.PARKED, T.RESUBMIT): S.QUEUED,
-    (S.PARKED, T.DISCARD): S.CANCELLED,
-    (S.DEAD, T.REQUEUE): S.QUEUED,
-    (S.DEAD, T.DISCARD): S.CANCELLED,
+ROWS: Final = tuple(
+    TransitionRow(*row)
+    for row in (
+        # The queue.
+        (S.SCHEDULED, T.PROMOTE, S.QUEUED, CLOCK),
+        (S.RETRYING, T.PROMOTE, S.QUEUED, CLOCK),
+        (S.QUEUED, T.ADMIT, S.SUBMITTING, WORKER),
+        # The submit. `send` is recorded just before the first byte of an async submit, `open`
+        # just before that of a sync run, whose connection then stays open.
+        (S.SUBMITTING, T.SEND, S.SUBMITTING, WORKER),
+        (S.SUBMITTING, T.OPEN, S.RUNNING, WORKER),
+        # Not sent, rate limited, or stopped by a closed gate. No attempt is spent.
+        (S.SUBMITTING, T.RETURN_TO_QUEUE, S.QUEUED, WORKER | PROVIDER),
+        (S.RUNNING, T.RETURN_TO_QUEUE, S.QUEUED, WORKER | PROVIDER),
+        # The provider's answers. A sync run can be answered with an execution id, as an async one.
+        (S.SUBMITTING, T.ACCEPT, S.RUNNING, PROVIDER),
+        (S.RUNNING, T.ACCEPT, S.RUNNING, PROVIDER),
+        (S.CANCELLING, T.ACCEPT, S.CANCELLING, PROVIDER),
+        (S.PARKED, T.ACCEPT, S.RUNNING, PROVIDER),
+        (S.SUBMITTING, T.SUCCEED, S.SUCCEEDED, PROVIDER),
+        (S.RUNNING, T.SUCCEED, S.SUCCEEDED, PROVIDER),
+        (S.CANCELLING, T.SUCCEED, S.SUCCEEDED, PROVIDER),
+        (S.PARKED, T.SUCCEED, S.SUCCEEDED, PROVIDER),
+        (S.SUBMITTING, T.RETRY, S.RETRYING, PROVIDER),
+        (S.RUNNING, T.RETRY, S.RETRYING, PROVIDER),
+        (S.SUBMITTING, T.DEAD_LETTER, S.DEAD, PROVIDER | WORKER),
+        (S.RUNNING, T.DEAD_LETTER, S.DEAD, PROVIDER | WORKER),
+        # A job that makes the worker raise.
+        (S.SCHEDULED, T.DEAD_LETTER, S.DEAD, WORKER),
+        (S.QUEUED, T.DEAD_LETTER, S.DEAD, WORKER),
+        (S.RETRYING, T.DEAD_LETTER, S.DEAD, WORKER),
+        (S.CANCELLING, T.DEAD_LETTER, S.DEAD, WORKER),
+        # Parking.
+        (S.SUBMITTING, T.PARK_REFUSED, S.PARKED, PROVIDER),
+        (S.RUNNING, T.PARK_REFUSED, S.PARKED, PROVIDER),
+        (S.SUBMITTING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
+        (S.RUNNING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
+        (S.CANCELLING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
+        (S.PARKED, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
+        (S.RUNNING, T.PARK_STUCK, S.PARKED, CLOCK),
+        (S.CANCELLING, T.PARK_STUCK, S.PARKED, CLOCK),
+        (S.PARKED, T.PARK_FAILED_RUN, S.PARKED, PROVIDER),
+        (S.SCHEDULED, T.PARK_MANUAL, S.PARKED, OPERATOR),
+        (S.QUEUED, T.PARK_MANUAL, S.PARKED, OPERATOR),
+        (S.RETRYING, T.PARK_MANUAL, S.PARKED, OPERATOR),
+        # Cancelling.
+        (S.SUBMITTING, T.REQUEST_CANCEL, S.SUBMITTING, OPERATOR),
+        (S.RUNNING, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
+        (S.PARKED, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
+        (S.SCHEDULED, T.CANCEL, S.CANCELLED, OPERATOR),
+        (S.QUEUED, T.CANCEL, S.CANCELLED, OPERATOR),
+        (S.RETRYING, T.CANCEL, S.CANCELLED, OPERATOR),
+        (S.SUBMITTING, T.CANCEL, S.CANCELLED, OPERATOR | PROVIDER | WORKER),
+        (S.RUNNING, T.CANCEL, S.CANCELLED, PROVIDER),
+        (S.CANCELLING, T.CANCEL, S.CANCELLED, PROVIDER),
+        (S.PARKED, T.CANCEL, S.CANCELLED, OPERATOR | PROVIDER),
+        # An operator decides about a parked job or a dead letter.
+        (S.PARKED, T.RELEASE, S.QUEUED, OPERATOR),
+        (S.PARKED, T.EXTEND_DEADLINE, S.RUNNING, OPERATOR),
+        (S.PARKED, T.ATTACH, S.RUNNING, OPERATOR),
+        (S.PARKED, T.RESUBMIT, S.QUEUED, OPERATOR),
+        (S.PARKED, T.DISCARD, S.CANCELLED, OPERATOR),
+        (S.DEAD, T.REQUEUE, S.QUEUED, OPERATOR),
+        (S.DEAD, T.DISCARD, S.CANCELLED, OPERATOR),
+    )
+)
+
+TRANSITIONS: Final = {(row.state, row.transition): row.next_state for row in ROWS}
+"""The state that each row leads to."""
+
+OPERATOR_TRANSITIONS: Final = frozenset(T) - {
+    row.transition for row in ROWS if row.trigger != OPERATOR
 }
+"""Transitions that only an operator causes."""
+
+_PHRASES: Final = {
+    T.OPEN: "open a connection for {}",
+    T.RETURN_TO_QUEUE: "return {} to the queue",
+    T.SUCCEED: "record a result for {}",
+    T.DEAD_LETTER: "make a dead letter of {}",
+    T.PARK_REFUSED: "park {} as refused",
+    T.PARK_UNCERTAIN: "park {} as uncertain",
+    T.PARK_STUCK: "park {} as stuck",
+    T.PARK_FAILED_RUN: "park {} for its failed run",
+    T.PARK_MANUAL: "park {}",
+    T.REQUEST_CANCEL: "request a cancel of {}",
+    T.EXTEND_DEADLINE: "extend the deadline of {}",
+    T.ATTACH: "attach an execution to {}",
+}
+"""How a transition reads in a message; the others read `<value> {}`."""
 
 
 class IllegalTransition(ValueError):
-    """A move the table does not have; names the state and the move."""
+    """The table does not have this transition in this state, or its precondition is not met."""
 
     def __init__(self, state: State, transition: Transition, hint: str = "") -> None:
-        """Say what was tried in which state, and what could be done instead."""
+        """`hint` says why, or what the operator can do instead."""
         self.state = state
         self.transition = transition
         self.hint = hint
-        super().__init__(
-            f"cannot {transition.replace('_', ' ')} a job that is {state}" + (hint and f": {hint}")
-        )
+        phrase = _PHRASES.get(transition, f"{transition} {{}}").format(f"a job that is {state}")
+        super().__init__(f"cannot {phrase}" + (f": {hint}" if hint else ""))
 
 
 def next_state(state: State, transition: Transition) -> State:
-    """The state that `move` leads to; raises `IllegalMove` when the table has no such row."""
+    """The state that `transition` leads to; raises `IllegalTransition` if the table has no row."""
     try:
         return TRANSITIONS[state, transition]
     except KeyError:

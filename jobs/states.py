@@ -1,82 +1,86 @@
-"""The states a job can be in: who enters each, who leaves it, and what watches it meanwhile."""
+"""The states of a job: who moves it in, who moves it out, and which index it is watched in."""
 
 from enum import StrEnum
 from typing import Final
 
 
 class State(StrEnum):
-    """Where a job stands. Settled states are past participles, passing ones end in -ing."""
+    """The state of a job. Settled states are past participles, passing ones end in -ing."""
 
     SCHEDULED = "scheduled"
-    """Enqueued for a time in the future. The clock moves it to `queued`; watched: the due set."""
+    """Enqueued for a time in the future. The scheduler moves it to `queued` when that time has
+    come. Watched in the due index."""
 
     QUEUED = "queued"
-    """Waiting in its lane by priority, then age. Admission takes it when the lane is open."""
+    """Waits in its lane, ordered by priority, then by age. Admission moves it to `submitting` when
+    the lane is open. Watched in the lane index."""
 
     SUBMITTING = "submitting"
-    """Admitted: the intent is on record before a byte is sent.
-
-    Left by the provider's answer, or by the rescuer at the lease's end; watched: the lease set.
-    """
+    """Admitted: the intent to submit is on record before a byte is sent. The provider's answer
+    moves it on, or the rescuer when its lease has run out. Watched in the lease index."""
 
     RUNNING = "running"
-    """The provider has it: an execution id is on record (async), or the connection is open (sync).
-    Left by poll, webhook or sync answer; watched: the in-flight set, or the lease set (sync)."""
+    """The provider has it: either its execution id is on record (async), or its connection is open
+    (sync). A poll, a webhook or the sync answer moves it on. Watched in the in-flight index
+    (async) or the lease index (sync)."""
 
     RETRYING = "retrying"
-    """A retryable fault, its backoff running. The clock requeues it; watched: the due set."""
+    """An attempt failed with a retryable error, and the backoff runs. The scheduler moves it to
+    `queued` at the end of the backoff. Watched in the due index."""
 
     PARKED = "parked"
-    """Waits for a person, always with a reason: 401, 402, 403, an unknown outcome, a run past its
-    deadline, or a person's wish. Only a person takes it away; it never expires."""
+    """Waits for an operator, always with a reason: a 401, 402 or 403, an unknown outcome, a run
+    past its deadline, or parked by an operator. Only an operator moves it on, or the provider where
+    the run is already paid for. It never expires."""
 
     CANCELLING = "cancelling"
-    """Cancel asked while the provider has it. Left by the provider's confirmation (`cancelled`, or
-    `succeeded` if the run finished first); watched like `running`."""
+    """An operator requested a cancel while the provider has the run. The provider's confirmation
+    moves it to `cancelled`, or to `succeeded` if the run finished first. Watched like `running`."""
 
     SUCCEEDED = "succeeded"
-    """Has a result. Retention removes it."""
+    """Has a result. The pruner removes it after the retention time."""
 
     DEAD = "dead"
-    """A dead letter: a fault that no retry mends, or attempts spent. Only a person takes it away;
-    it never expires."""
+    """A dead letter: an error that no retry fixes, or every attempt failed. Only an operator moves
+    it on. It never expires."""
 
     CANCELLED = "cancelled"
-    """Cancelled before or at the provider, or discarded by a person. Retention removes it."""
+    """Cancelled before or at the provider, or discarded by an operator. The pruner removes it after
+    the retention time."""
 
 
 class Kind(StrEnum):
-    """What a job runs, and which of the provider's routes takes it."""
+    """What a job runs. Each kind is a route of the provider's API."""
 
     MODEL = "model"
     WORKFLOW = "workflow"
 
 
 class Mode(StrEnum):
-    """How a run is handed over: submit and poll, or one open connection."""
+    """How a run is submitted: `async` is submitted and polled, `sync` is one open connection."""
 
     ASYNC = "async"
     SYNC = "sync"
 
 
 class OnUncertain(StrEnum):
-    """What a job wants when the outcome of a submit is unknown."""
+    """What a job asks for when the outcome of its submit is unknown."""
 
     PARK = "park"
-    """A person decides (default)."""
+    """An operator decides (default)."""
 
     RETRY = "retry"
     """Submit again. The provider has no idempotency key, so this may pay for the run twice."""
 
 
 PRUNABLE: Final = frozenset({State.SUCCEEDED, State.CANCELLED})
-"""States that retention removes."""
+"""States of jobs that the pruner removes after the retention time."""
 
 SETTLED: Final = frozenset({State.SUCCEEDED, State.CANCELLED, State.DEAD})
-"""States in which nothing more happens by itself and nothing waits at the provider."""
+"""States in which nothing more happens by itself and no run is left at the provider."""
 
 SETTLED_OR_PARKED: Final = SETTLED | {State.PARKED}
-"""States a `wait` ends in: settled, or waiting for a person."""
+"""States that end a `wait` call: settled, or waiting for an operator."""
 
 ACTIVE: Final = frozenset({State.SUBMITTING, State.RUNNING, State.CANCELLING})
-"""States that count against a lane's concurrency cap."""
+"""States that count against the concurrency cap of a lane."""

@@ -4,7 +4,7 @@ Each takes a job and facts, and returns a new job; none reads a clock. `lifecycl
 what may not happen. They are split by who moves.
 """
 
-from jobs.transitions.builders import MANUAL, STUCK, UNCERTAIN
+from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
 from jobs.transitions.operator import attach, discard, park_manual, release, requeue, resubmit
 from jobs.transitions.provider import (

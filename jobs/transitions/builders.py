@@ -5,14 +5,10 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Job, JobEvent
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, UNCERTAIN, Attempt, Job, JobEvent
 from jobs.lifecycle import IllegalTransition, Transition, next_state
 from jobs.outcomes import ProviderError
 from jobs.states import State
-
-UNCERTAIN: Final = "uncertain"
-STUCK: Final = "stuck"
-MANUAL: Final = "manual"
 
 CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "submit_token": None,

@@ -2,11 +2,10 @@
 
 import msgspec
 
-from jobs.job import Job, JobEvent
+from jobs.job import STUCK, Job, JobEvent
 from jobs.lifecycle import Transition
 from jobs.transitions.builders import (
     CLEARED_SUBMIT,
-    STUCK,
     attempt_closed,
     history_with,
     next_version,

@@ -5,14 +5,11 @@ from typing import Any, Final
 import msgspec
 
 from jobs.error_table import ACTION_MANUAL
-from jobs.job import Attempt, Job, Reason
+from jobs.job import MANUAL, STUCK, UNCERTAIN, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
 from jobs.transitions.builders import (
     CLEARED_SUBMIT,
-    MANUAL,
-    STUCK,
-    UNCERTAIN,
     attempt_closed,
     attempt_reopened,
     next_version,

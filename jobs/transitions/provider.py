@@ -5,15 +5,13 @@ from typing import Any
 import msgspec
 
 from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
-from jobs.job import Job, Reason
+from jobs.job import STUCK, UNCERTAIN, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import Mode, State
 from jobs.transitions.builders import (
     CLEARED_RUN,
     CLEARED_SUBMIT,
-    STUCK,
-    UNCERTAIN,
     attempt_closed,
     attempt_reopened,
     error_facts,
@@ -133,7 +131,7 @@ def park_refused(
     """→ `parked` by a 401, 402 or 403: the submit was refused, nothing is spent."""
     return next_version(
         job,
-        Transition.HOLD,
+        Transition.PARK_REFUSED,
         now,
         note=reason.code,
         changes=CLEARED_RUN
@@ -158,7 +156,7 @@ def park_uncertain(
     facts = {"http_status": http_status, "code": UNCERTAIN, "message": why, "polls": polls}
     return next_version(
         job,
-        Transition.HOLD,
+        Transition.PARK_UNCERTAIN,
         now,
         note=UNCERTAIN,
         changes=CLEARED_SUBMIT
@@ -186,7 +184,7 @@ def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str =
         action=ACTION_STUCK,
     )
     changes = {"reason": reason, "next_poll_at": next_poll_at}
-    return next_version(job, Transition.HOLD, now, note=STUCK, changes=changes)
+    return next_version(job, Transition.PARK_STUCK, now, note=STUCK, changes=changes)
 
 
 def park_failed_run(
@@ -195,7 +193,7 @@ def park_failed_run(
     """`parked` for another reason: a stuck run that failed after all waits for its person."""
     return next_version(
         job,
-        Transition.HOLD,
+        Transition.PARK_FAILED_RUN,
         now,
         note=reason.code,
         changes=CLEARED_RUN

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.holds import Gates
-from jobs.indexes import Index, entries
+from jobs.indexes import WATCHED_INDEXES, Index, entries
 from jobs.job import Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
@@ -33,7 +33,12 @@ LONGEST_WAIT_S: Final = 400.0
 
 PROVIDER_TRANSITIONS: Final = {
     UNCERTAIN: {Transition.ACCEPT, Transition.SUCCEED},
-    STUCK: {Transition.SUCCEED, Transition.HOLD, Transition.CANCEL},
+    STUCK: {
+        Transition.SUCCEED,
+        Transition.PARK_UNCERTAIN,
+        Transition.PARK_FAILED_RUN,
+        Transition.CANCEL,
+    },
 }
 """What may befall a parked job without a person: the provider's word on a run already paid."""
 
@@ -167,20 +172,22 @@ class InvariantChecker:
     # Laws 3 and 5.
 
     def _check_transitions(self, before: Job, after: Job) -> None:
-        """Judge every move between two versions."""
+        """Check every transition between two versions."""
         state, code = before.state, before.parked_as
         for event in _new_events(before, after):
             if event.name in EVENTS_WITHOUT_TRANSITION:
                 continue
-            move = Transition(event.name)
-            assert (state, move) in TRANSITIONS, f"{after.id}: {move} of a job that is {state}"
-            self.transitions_seen[state, move] += 1
-            self._only_operators_free_the_parked(after.id, state, code, move, event)
-            if move is Transition.HOLD and event.note == UNCERTAIN:
-                doubt = self._record.may_be_uncertain(after.id)
-                assert doubt, f"{after.id} was parked as uncertain without a reason to doubt"
-            state = TRANSITIONS[state, move]
-            code = {Transition.HOLD: event.note, Transition.PARK_MANUAL: MANUAL}.get(move, code)
+            transition = Transition(event.name)
+            assert (state, transition) in TRANSITIONS, (
+                f"{after.id}: {transition} of a job that is {state}"
+            )
+            self.transitions_seen[state, transition] += 1
+            self._only_operators_free_the_parked(after.id, state, code, transition, event)
+            if transition is Transition.PARK_UNCERTAIN:
+                has_cause = self._record.may_be_uncertain(after.id)
+                assert has_cause, f"{after.id} was parked as uncertain without a cause"
+            state = TRANSITIONS[state, transition]
+            code = _parked_code(transition, event) or code
         assert state is after.state, f"{after.id}: its events lead to {state}, not {after.state}"
         if before.state in PRUNABLE:
             assert after == before, f"{after.id} had settled, and changed"
@@ -236,6 +243,21 @@ def _every_state_change_has_its_event(events: list[TransitionEvent], job: Job) -
     assert state is job.state, f"{job.id} is {job.state}, and the last event says {state}"
 
 
+def _parked_code(transition: Transition, event: JobEvent) -> str | None:
+    """The code that a parking transition leaves; None for the others."""
+    match transition:
+        case Transition.PARK_MANUAL:
+            return MANUAL
+        case Transition.PARK_REFUSED | Transition.PARK_FAILED_RUN:
+            return event.note
+        case Transition.PARK_UNCERTAIN:
+            return UNCERTAIN
+        case Transition.PARK_STUCK:
+            return STUCK
+        case _:
+            return None
+
+
 def _executions(job: Job) -> set[str]:
     ids = {attempt.execution_id for attempt in job.attempts} | {job.execution_id}
     return {execution_id for execution_id in ids if execution_id is not None}
@@ -271,9 +293,6 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
         assert watched[job.id] == (0 if people else 1), f"{job.id} has {watched[job.id]} places"
     lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
     assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
-
-
-WATCHED_INDEXES: Final = (Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
 
 
 def _in_lane(job: Job) -> bool:

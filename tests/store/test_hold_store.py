@@ -4,8 +4,7 @@ import asyncio
 
 import pytest
 
-from jobs.decide import hold_id
-from jobs.holds import CoolDown, Hold, HoldPhase, apply_accept, apply_release
+from jobs.holds import CoolDown, Hold, HoldPhase, apply_accept, apply_release, hold_id
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind
 from tests.unit.core.job_builders import NOW

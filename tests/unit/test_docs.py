@@ -9,8 +9,10 @@ import click
 import pytest
 
 from config.settings import Settings
+from jobs.lifecycle import ROWS
 from jobs.outcomes import PollOutcome, Refused, SubmitOutcome
-from tools.docs import error_table_page, settings_page
+from jobs.states import State
+from tools.docs import error_table_page, lifecycle_page, settings_page
 from worker.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -27,7 +29,7 @@ FOREIGN = re.compile(
     r"|(?<![\w.])/(?:work|home|root|tmp)/",
     re.IGNORECASE,
 )
-"""Words of a desk and paths of a machine: whoever reads these pages has neither."""
+"""Words of the place of work and paths of a machine, which mean nothing to a reader."""
 
 page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
 
@@ -52,7 +54,11 @@ def anchors(path: Path) -> set[str]:
 
 @pytest.mark.parametrize(
     ("name", "wanted"),
-    [("error-table.md", error_table_page.render()), ("settings.md", settings_page.render())],
+    [
+        ("error-table.md", error_table_page.render()),
+        ("lifecycle.md", lifecycle_page.render()),
+        ("settings.md", settings_page.render()),
+    ],
 )
 def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None:
     found = (ROOT / "docs" / name).read_text(encoding="utf-8")
@@ -62,6 +68,15 @@ def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None
 def test_every_kind_of_outcome_has_its_row() -> None:
     assert {*error_table_page.ON_SUBMIT, Refused} == set(SubmitOutcome.__args__)
     assert set(error_table_page.ON_POLL) == set(PollOutcome.__args__)
+
+
+def test_the_lifecycle_page_explains_every_state_and_draws_every_arrow() -> None:
+    page = lifecycle_page.render()
+    assert all(f"\n| `{state}` | " in page.partition("## Transitions")[0] for state in State)
+    arrows = {(row.state, row.next_state) for row in ROWS if row.state is not row.next_state}
+    drawn = re.findall(r"^    (\w+) --> (\w+): ", page, re.MULTILINE)
+    assert {(State(start), State(end)) for start, end in drawn} == arrows
+    assert len(drawn) == len(arrows)
 
 
 # --- What pages point at -------------------------------------------------------------------------

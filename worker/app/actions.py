@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from jobs import transitions
-from jobs.decide import hold_id
-from jobs.holds import Gates, Hold, HoldPhase, apply_release
+from jobs.holds import Gates, Hold, HoldPhase, apply_release, hold_id
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import Scope
@@ -143,7 +142,7 @@ class Actions:
         if hold is None:
             raise NoSuchHold(wanted_id)
         opened = hold
-        if hold.code == transitions.MANUAL:
+        if hold.is_manual:
             await self._store.holds.change(hold.key, lambda _: None)
         else:
             now = self._clock.now()

@@ -22,7 +22,7 @@ from jobs import transitions
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.lanes import covers
+from jobs.lanes import covers, target_name
 from jobs.lifecycle import IllegalTransition
 from jobs.states import SETTLED, State
 from worker.app.action_table import JobAction
@@ -224,7 +224,7 @@ class _BulkRun:
             case _Done(after):
                 self.counts.done += 1
                 if after.state not in (State.RUNNING, State.CANCELLING):
-                    self.targets[_target_key(after)] += 1
+                    self.targets[target_name(after.kind, after.target)] += 1
                 if after.state in SETTLED:
                     return
             case _Skipped(why):
@@ -317,7 +317,7 @@ class _BulkRun:
     async def _release_holds(self) -> None:
         """Release the holds that keep waiting nothing but what is meant."""
         for hold in await self._store.holds.list_all():
-            if hold.phase is not HoldPhase.CLOSED or hold.code == transitions.MANUAL:
+            if hold.phase is not HoldPhase.CLOSED or hold.is_manual:
                 continue
             found = await self._parked_by(hold)
             if found is None or not await self._covers_all_queued(hold):
@@ -357,7 +357,7 @@ class _BulkRun:
         async for job in self._jobs_in(self._store.keys.index(Index.HELD, hold.id)):
             if not self._selection.matches(job):
                 return None
-            found.targets[_target_key(job)] += 1
+            found.targets[target_name(job.kind, job.target)] += 1
             if self._selection.ids is not None:
                 found.named_ids.add(job.id)
         return found if found.targets else None
@@ -387,10 +387,6 @@ class _BulkRun:
                     yield stored.job
             if not cursor:
                 return
-
-
-def _target_key(job: Job) -> str:
-    return f"{job.kind}/{job.target}"
 
 
 def _hold_kept_message(hold: Hold, why: str) -> str:

@@ -7,7 +7,7 @@ from typing import Final
 from jobs.concurrency import LaneCaps
 from jobs.holds import Hold
 from jobs.job import Job
-from jobs.lanes import JobId, Lane, Scope
+from jobs.lanes import JobId, Lane, Scope, target_name
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.transitions import UNCERTAIN
@@ -148,7 +148,7 @@ class Queries:
         orphans = await self._store.webhooks.orphans(
             sent_at - MAX_CLOCK_SKEW_S, until, MAX_ORPHANS_READ
         )
-        same = [orphan for orphan in orphans if f"{job.kind}/{job.target}" in orphan.targets]
+        same = [orphan for orphan in orphans if target_name(job.kind, job.target) in orphan.targets]
         owners = await self._store.webhooks.jobs_of([orphan.execution_id for orphan in same])
         found = [orphan for orphan, jobs in zip(same, owners, strict=True) if not jobs]
         return tuple(found[:MAX_ORPHANS_SHOWN])
@@ -169,7 +169,7 @@ class Queries:
         groups = await self._store.queries.groups(state)
         costs = await self._store.workers.costs()
         return [
-            GroupSummary(group, _estimate(costs.get(f"{g.kind}/{g.target}"), group.count))
+            GroupSummary(group, _estimate(costs.get(target_name(g.kind, g.target)), group.count))
             for group in groups
             for g in [group.lane]
         ]

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, NamedTuple
 
-from jobs.indexes import Index, IndexEntry, entries
+from jobs.indexes import WATCHED_INDEXES, Index, IndexEntry, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
@@ -18,9 +18,6 @@ from worker.store.keys import Keys
 MAX_LEAD_S: Final = 86_400.0
 """A lease or poll further ahead than this, and than its record says, was not set by us: the longest
 wait that a provider can ask for is an hour."""
-
-WATCHED: Final = frozenset({Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT})
-"""Where a service watches; parked jobs and dead letters are watched by people, by their state."""
 
 _RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
 """Their scores move on without the record."""
@@ -126,14 +123,14 @@ class DamageDetector:
 
     def _stray(self, suspicion: Suspicion, job: Job, rev: str) -> Damage:
         mend = RepairStep(self._keys.job(job.id), rev, (("R", suspicion.key, 0.0, job.id),))
-        kind = DamageKind.SECOND_INDEX if suspicion.kind in WATCHED else DamageKind.STRAY
+        kind = DamageKind.SECOND_INDEX if suspicion.kind in WATCHED_INDEXES else DamageKind.STRAY
         text = f"is {job.state}, and does not belong in {_index_label(suspicion)}"
         return Damage(kind, suspicion.key, job.id, text, repair=mend)
 
     def _missing(self, suspicion: Suspicion, entry: IndexEntry, job: Job, rev: str) -> Damage:
         place = _index_label(suspicion)
         by_people = job.state in (State.PARKED, State.DEAD) and entry.kind is Index.STATE
-        lost = entry.kind in WATCHED or by_people
+        lost = entry.kind in WATCHED_INDEXES or by_people
         kind = DamageKind.LOST if lost else DamageKind.UNLISTED
         text = f"is {job.state}, but not in {place}" + (", where it is watched" if lost else "")
         operations: list[RepairOperation] = [("N", suspicion.key, self._score(entry), job.id)]

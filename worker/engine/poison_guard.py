@@ -50,7 +50,7 @@ class PoisonGuard:
 
         def decide(job: Job, now: float) -> Decision | None:
             if job.sent_at is not None and job.execution_id is None:
-                if (job.state, Transition.HOLD) in TRANSITIONS:
+                if (job.state, Transition.PARK_UNCERTAIN) in TRANSITIONS:
                     return Decision(transitions.park_uncertain(job, now, why=what))
                 return None
             if (job.state, Transition.DEAD_LETTER) not in TRANSITIONS:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from jobs.lanes import Lane
+from jobs.lanes import Lane, target_name
 from jobs.polling.samples import MAX_SAMPLES, DurationSample, merge_samples
 from worker.store.client import Client, Command
 from worker.store.keys import Keys
@@ -17,7 +17,7 @@ TargetName = str
 
 def target_of(lane: Lane) -> TargetName:
     """The target of a lane."""
-    return f"{lane.kind}/{lane.target}"
+    return target_name(lane.kind, lane.target)
 
 
 class DurationStore:

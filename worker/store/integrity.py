@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, cast
 
 from redis.exceptions import ResponseError
 
-from jobs.indexes import Index
+from jobs.indexes import UNNAMED_INDEXES, Index
 from jobs.job import Job
 from worker.store.client import Argument, Client, Command
 from worker.store.codec import DECODE_ERRORS, decode_job
@@ -25,9 +25,6 @@ RECORD_PAGE_SIZE: Final = 500
 
 MAX_TRANSACTION_JOBS: Final = 50
 """Jobs looked at in one transaction."""
-
-UNNAMED_INDEXES: Final = (Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
-"""Indexes that are one set; the others are one set a name."""
 
 SMALL_SET_SIZE: Final = 100
 """Members of a set that is read together with others."""

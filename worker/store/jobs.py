@@ -7,9 +7,9 @@ from typing import Any, Final, NamedTuple
 
 import structlog
 
-from jobs.decide import hold_id
 from jobs.effects import PollHistory
-from jobs.indexes import Index, entries
+from jobs.holds import hold_id
+from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
 from jobs.lanes import JobId, Scope
 from jobs.states import State
@@ -27,8 +27,6 @@ log: Final = structlog.get_logger(__name__)
 OK: Final = "ok"
 
 NO_CACHED_JOBS: Final[Mapping[str, tuple[float, "VersionedJob"]]] = {}
-
-_UNNAMED_INDEXES: Final = (Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
 
 
 class CommitRefused(Enum):
@@ -189,7 +187,7 @@ class JobStore:
                 ("HKEYS", self._keys.holds),
             ]
         )
-        found = [self._keys.index(kind) for kind in _UNNAMED_INDEXES]
+        found = [self._keys.index(kind) for kind in UNNAMED_INDEXES if kind is not Index.ALL]
         found += [self._keys.index(Index.STATE, state) for state in State]
         for lane in texts(lanes):
             target = lane.partition("/")[2]

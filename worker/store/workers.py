@@ -4,6 +4,7 @@ from typing import Final
 
 import msgspec
 
+from jobs.lanes import target_name
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
@@ -67,7 +68,7 @@ class WorkerStore:
 
     async def record_cost(self, kind: str, target: str, cost: float) -> None:
         """Note what the last run of a target cost."""
-        await self._client.call("HSET", self._keys.costs, f"{kind}/{target}", cost)
+        await self._client.call("HSET", self._keys.costs, target_name(kind, target), cost)
 
     async def costs(self) -> dict[str, float]:
         """`kind/target` → credits its last run cost."""

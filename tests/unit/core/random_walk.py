@@ -178,7 +178,7 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
     }
     match job.state:
         case State.QUEUED | State.SCHEDULED | State.RETRYING:
-            return cancel | {"park": lambda: transitions.park_manual(job, now, by="ann")}
+            return cancel | {"park_manual": lambda: transitions.park_manual(job, now, by="ann")}
         case State.SUBMITTING if job.sent_at is None:
             return cancel | ask
         case State.SUBMITTING | State.RUNNING:

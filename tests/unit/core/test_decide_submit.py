@@ -14,11 +14,10 @@ from jobs.decide import (
     RATE_LIMITED_MIN_S,
     UNREACHABLE_COOL_DOWN_S,
     decide_submit,
-    hold_id,
 )
 from jobs.effects import Decision, HoldOpened, PlaceHold, RememberSyncOnly, StartCoolDown
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, ACTION_UNCERTAIN
-from jobs.holds import CoolDown, HoldPhase
+from jobs.holds import CoolDown, HoldPhase, hold_id
 from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition

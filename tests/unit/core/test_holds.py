@@ -2,7 +2,6 @@
 
 import pytest
 
-from jobs.decide import hold_id
 from jobs.holds import (
     FULLY_OPEN_STEP,
     CoolDown,
@@ -12,6 +11,7 @@ from jobs.holds import (
     apply_accept,
     apply_refusal,
     apply_release,
+    hold_id,
 )
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind

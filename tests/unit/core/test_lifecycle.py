@@ -1,7 +1,9 @@
-"""The road of a job, restated row by row, and everything that is not on it refused."""
+"""The lifecycle table, restated row by row; every transition that it does not have is refused."""
 
 from collections.abc import Callable
+from functools import reduce
 from itertools import product
+from operator import or_
 
 import pytest
 
@@ -9,9 +11,12 @@ from jobs import transitions
 from jobs.job import Job, Reason
 from jobs.lifecycle import (
     OPERATOR_TRANSITIONS,
+    ROWS,
     TRANSITIONS,
     IllegalTransition,
     Transition,
+    TransitionRow,
+    Trigger,
     next_state,
 )
 from jobs.states import ACTIVE, PRUNABLE, SETTLED, SETTLED_OR_PARKED, State
@@ -19,65 +24,70 @@ from tests.unit.core import job_builders
 from tests.unit.core.job_builders import ACCEPTED, FAILED, FINISHED, NO_CREDITS, NOW
 
 TABLE_TEXT = """
-scheduled   promote       queued      the clock
-scheduled   cancel         cancelled   a person, before anything was sent
-scheduled   park           parked      a person
-scheduled   dead_letter           dead        our own code cannot handle it
-retrying    promote       queued      the clock
-retrying    cancel         cancelled   a person, before anything was sent
-retrying    park           parked      a person
-retrying    dead_letter           dead        our own code cannot handle it
-queued      admit          submitting  admission
-queued      cancel         cancelled   a person, before anything was sent
-queued      park           parked      a person
-queued      dead_letter           dead        it can never be sent
-submitting  send           submitting  the mark before the first byte
-submitting  open           running     a sync run
-submitting  return_to_queue      queued      never sent, or told to wait
-submitting  accept         running     the provider took it
-submitting  succeed        succeeded   a sync-shaped answer
-submitting  retry          retrying    a retryable fault
-submitting  dead_letter           dead        refused for good
-submitting  hold           parked      401, 402, 403, unknown outcome
-submitting  request_cancel     submitting  a person, the answer is awaited
-submitting  cancel         cancelled   not sent, or refused after the wish
-running     accept         running     a sync run answered as an async one
-running     return_to_queue      queued      a sync run that never was sent, or told to wait
-running     succeed        succeeded   a result
-running     retry          retrying    a retryable fault
-running     dead_letter           dead        refused for good
-running     hold           parked      unknown outcome, deadline
-running     request_cancel     cancelling  a person
-running     cancel         cancelled   cancelled at the provider
-cancelling  accept         cancelling  a sync run answered as an async one
-cancelling  succeed        succeeded   it finished first
-cancelling  hold           parked      unknown outcome, deadline
-cancelling  cancel         cancelled   the provider's confirmation
-cancelling  dead_letter           dead        our own code cannot handle it
-parked      accept         running     the late answer to an uncertain submit
-parked      succeed        succeeded   the late answer, or the end of a stuck run
-parked      hold           parked      a stuck run failed, or is not known any more
-parked      request_cancel     cancelling  a person, of a stuck run
-parked      cancel         cancelled   a person, or the end of a stuck run
-parked      release        queued      a person
-parked      extend_deadline  running     a person, of a stuck run
-parked      attach         running     a person
-parked      resubmit       queued      a person
-parked      discard        cancelled   a person
-dead        requeue        queued      a person
-dead        discard        cancelled   a person
+scheduled   promote          queued      clock              its due time has passed
+scheduled   cancel           cancelled   operator           nothing was sent
+scheduled   park_manual      parked      operator
+scheduled   dead_letter      dead        worker             it makes the worker raise
+retrying    promote          queued      clock              its backoff is over
+retrying    cancel           cancelled   operator           nothing is under way
+retrying    park_manual      parked      operator
+retrying    dead_letter      dead        worker             it makes the worker raise
+queued      admit            submitting  worker             its lane is open
+queued      cancel           cancelled   operator           nothing was sent
+queued      park_manual      parked      operator
+queued      dead_letter      dead        worker             it can never be sent
+submitting  send             submitting  worker             just before the first byte
+submitting  open             running     worker             a sync run
+submitting  return_to_queue  queued      provider+worker    not sent, or rate limited
+submitting  accept           running     provider           it has an execution id
+submitting  succeed          succeeded   provider           a sync answer
+submitting  retry            retrying    provider           a retryable error
+submitting  dead_letter      dead        provider+worker    an error that no retry fixes
+submitting  park_refused     parked      provider           401, 402, 403
+submitting  park_uncertain   parked      provider+worker    unknown outcome
+submitting  request_cancel   submitting  operator           the answer is awaited first
+submitting  cancel           cancelled   operator+provider+worker not sent, or refused
+running     accept           running     provider           a sync run answered with an execution id
+running     return_to_queue  queued      provider+worker    a sync run: not sent, or rate limited
+running     succeed          succeeded   provider           a result
+running     retry            retrying    provider           a retryable error
+running     dead_letter      dead        provider+worker    an error that no retry fixes
+running     park_refused     parked      provider           by its code
+running     park_uncertain   parked      provider+worker    unknown outcome
+running     park_stuck       parked      clock              past its deadline
+running     request_cancel   cancelling  operator
+running     cancel           cancelled   provider           cancelled at the provider
+cancelling  accept           cancelling  provider           a sync run answered with an execution id
+cancelling  succeed          succeeded   provider           it finished first
+cancelling  park_uncertain   parked      provider+worker    unknown outcome
+cancelling  park_stuck       parked      clock              past its deadline
+cancelling  cancel           cancelled   provider           the provider confirms
+cancelling  dead_letter      dead        worker             it makes the worker raise
+parked      accept           running     provider           a late answer
+parked      succeed          succeeded   provider           a late answer, or a stuck run's end
+parked      park_uncertain   parked      provider+worker    a stuck run that is missing
+parked      park_failed_run  parked      provider           a stuck run that failed
+parked      request_cancel   cancelling  operator           a stuck run
+parked      cancel           cancelled   operator+provider  by hand, or a stuck run's end
+parked      release          queued      operator
+parked      extend_deadline  running     operator           a stuck run
+parked      attach           running     operator           an uncertain or stuck job
+parked      resubmit         queued      operator           an uncertain or stuck job
+parked      discard          cancelled   operator
+dead        requeue          queued      operator
+dead        discard          cancelled   operator
 """
-
-Row = tuple[State, Transition, State]
-
-
-def _rows() -> list[Row]:
-    split = [line.split()[:3] for line in TABLE_TEXT.strip().splitlines()]
-    return [(State(state), Transition(move), State(to)) for state, move, to in split]
+"""From, transition, to, who causes it, and when."""
 
 
-LEGAL = _rows()
-ILLEGAL = sorted(set(product(State, Transition)) - {(state, move) for state, move, _ in LEGAL})
+def _row(line: str) -> TransitionRow:
+    state, transition, to, who = line.split()[:4]
+    trigger = reduce(or_, (Trigger[name.upper()] for name in who.split("+")))
+    return TransitionRow(State(state), Transition(transition), State(to), trigger)
+
+
+LEGAL = [_row(line) for line in TABLE_TEXT.strip().splitlines()]
+ILLEGAL = sorted(set(product(State, Transition)) - {(row.state, row.transition) for row in LEGAL})
 
 REASON = Reason(code="X")
 
@@ -93,7 +103,10 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.SUCCEED: lambda job: transitions.succeed(job, NOW, FINISHED),
     Transition.RETRY: lambda job: transitions.retry(job, NOW, FAILED, due_at=NOW),
     Transition.DEAD_LETTER: lambda job: transitions.dead_letter(job, NOW, FAILED, REASON),
-    Transition.HOLD: lambda job: transitions.park_refused(job, NOW, NO_CREDITS, REASON),
+    Transition.PARK_REFUSED: lambda job: transitions.park_refused(job, NOW, NO_CREDITS, REASON),
+    Transition.PARK_UNCERTAIN: lambda job: transitions.park_uncertain(job, NOW, why="lost"),
+    Transition.PARK_STUCK: lambda job: transitions.park_stuck(job, NOW, next_poll_at=NOW),
+    Transition.PARK_FAILED_RUN: lambda job: transitions.park_failed_run(job, NOW, FAILED, REASON),
     Transition.REQUEST_CANCEL: lambda job: transitions.request_cancel(job, NOW),
     Transition.CANCEL: lambda job: transitions.cancel(job, NOW),
     Transition.PARK_MANUAL: lambda job: transitions.park_manual(job, NOW, by="ann"),
@@ -104,7 +117,7 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.REQUEUE: lambda job: transitions.requeue(job, NOW, by="ann"),
     Transition.DISCARD: lambda job: transitions.discard(job, NOW, by="ann"),
 }
-"""Every move, made of any job."""
+"""The constructor of every transition, applied to any job."""
 
 IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.SCHEDULED: (job_builders.scheduled,),
@@ -126,16 +139,12 @@ IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.DEAD: (job_builders.dead,),
     State.CANCELLED: (job_builders.cancelled,),
 }
-"""Jobs in every state, by every way that matters."""
-
-
-def _name(row: object) -> str:
-    return str(row)
+"""Jobs in every state, one for each way to get there that matters."""
 
 
 def test_the_table_has_the_restated_rows_and_no_other() -> None:
-    assert {(state, move): to for state, move, to in LEGAL} == TRANSITIONS
-    assert len(set(LEGAL)) == len(TABLE_TEXT.strip().splitlines())
+    assert sorted(LEGAL, key=str) == sorted(ROWS, key=str)
+    assert len({(row.state, row.transition) for row in ROWS}) == len(ROWS) == len(TRANSITIONS)
 
 
 def test_every_transition_is_tried() -> None:
@@ -143,15 +152,17 @@ def test_every_transition_is_tried() -> None:
     assert set(IN_STATE) == set(State)
 
 
-@pytest.mark.parametrize(("state", "move", "to"), LEGAL, ids=_name)
-def test_a_row_leads_where_the_table_says(state: State, move: Transition, to: State) -> None:
-    assert next_state(state, move) is to
-    if move is Transition.EXTEND_DEADLINE:
+@pytest.mark.parametrize("row", LEGAL, ids=lambda row: f"{row.state}-{row.transition}")
+def test_a_row_leads_where_the_table_says(row: TransitionRow) -> None:
+    state, transition, to, _ = row
+    assert next_state(state, transition) is to
+    if transition is Transition.EXTEND_DEADLINE:
         assert transitions.release(job_builders.stuck(), NOW, by="ann").state is to
         return
-    reached = {job.state for made in IN_STATE[state] if (job := _tried(made(), move)) is not None}
+    tried = [_tried(build(), transition) for build in IN_STATE[state]]
+    reached = {job.state for job in tried if job is not None}
     assert to in reached, "no job takes this row"
-    assert reached <= {to} | ({State.RUNNING} if move is Transition.RELEASE else set())
+    assert reached <= {to} | ({State.RUNNING} if transition is Transition.RELEASE else set())
 
 
 def _tried(job: Job, transition: Transition) -> Job | None:
@@ -163,21 +174,25 @@ def _tried(job: Job, transition: Transition) -> Job | None:
 
 @pytest.mark.parametrize("state", list(State))
 def test_any_other_transition_is_refused_and_leaves_the_job_as_it_was(state: State) -> None:
-    for move in (move for at, move in ILLEGAL if at is state):
+    for transition in (transition for at, transition in ILLEGAL if at is state):
         with pytest.raises(IllegalTransition) as refused:
-            next_state(state, move)
-        assert (refused.value.state, refused.value.transition) == (state, move)
-        for made in IN_STATE[state]:
-            job, same = made(), made()
+            next_state(state, transition)
+        assert (refused.value.state, refused.value.transition) == (state, transition)
+        for build in IN_STATE[state]:
+            job, same = build(), build()
             with pytest.raises(IllegalTransition, match=f"a job that is {state}"):
-                CONSTRUCTORS[move](job)
+                CONSTRUCTORS[transition](job)
             assert job == same
 
 
 def test_a_refusal_names_the_transition_the_state_and_what_to_do_instead() -> None:
     assert (
         str(IllegalTransition(State.DEAD, Transition.REQUEST_CANCEL))
-        == "cannot request cancel a job that is dead"
+        == "cannot request a cancel of a job that is dead"
+    )
+    assert (
+        str(IllegalTransition(State.QUEUED, Transition.RELEASE))
+        == "cannot release a job that is queued"
     )
     hinted = IllegalTransition(State.DEAD, Transition.CANCEL, "discard it")
     assert str(hinted) == "cannot cancel a job that is dead: discard it"
@@ -185,29 +200,25 @@ def test_a_refusal_names_the_transition_the_state_and_what_to_do_instead() -> No
 
 @pytest.mark.parametrize("state", [State.PARKED, State.DEAD])
 def test_only_operator_transitions_leave_what_waits_for_an_operator(state: State) -> None:
-    leaving = {
-        move for (before, move), to in TRANSITIONS.items() if before is state and to is not state
-    }
-    words_of_the_provider = {Transition.ACCEPT, Transition.SUCCEED, Transition.CANCEL}
-    assert leaving - OPERATOR_TRANSITIONS == (
-        words_of_the_provider if state is State.PARKED else set()
-    )
+    leaving = {row.transition for row in ROWS if row.state is state and row.next_state is not state}
+    by_the_provider = {Transition.ACCEPT, Transition.SUCCEED, Transition.CANCEL}
+    assert leaving - OPERATOR_TRANSITIONS == (by_the_provider if state is State.PARKED else set())
 
 
 @pytest.mark.parametrize("parked", [job_builders.held, job_builders.manual])
 @pytest.mark.parametrize(
-    "move", [Transition.ACCEPT, Transition.SUCCEED, Transition.REQUEST_CANCEL], ids=_name
+    "transition", [Transition.ACCEPT, Transition.SUCCEED, Transition.REQUEST_CANCEL], ids=str
 )
 def test_no_answer_of_the_provider_frees_a_job_it_does_not_have(
-    parked: Callable[[], Job], move: Transition
+    parked: Callable[[], Job], transition: Transition
 ) -> None:
     with pytest.raises(IllegalTransition, match="the provider does not have it"):
-        CONSTRUCTORS[move](parked())
+        CONSTRUCTORS[transition](parked())
 
 
 @pytest.mark.parametrize("state", [State.SUCCEEDED, State.CANCELLED])
 def test_nothing_leaves_a_settled_job(state: State) -> None:
-    assert not [move for before, move in TRANSITIONS if before is state]
+    assert not [transition for before, transition in TRANSITIONS if before is state]
 
 
 def test_nobody_cancels_a_dead_letter() -> None:

@@ -5,6 +5,7 @@ from typing import Any, Final
 from aiohttp import web
 
 from jobs.job import Job
+from jobs.lanes import target_name
 from worker.api.auth.access import principal_name
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import parse_job_request
@@ -78,7 +79,7 @@ async def _render_form(
     page_request: PageRequest, job: Job, given: dict[str, str], error: str = ""
 ) -> web.StreamResponse:
     costs = await page_request.context.store.workers.costs()
-    effect = f"A new job of its own; {credits_text(costs.get(f'{job.kind}/{job.target}'))}"
+    effect = f"A new job of its own; {credits_text(costs.get(target_name(job.kind, job.target)))}"
     status = 422 if error else 200
     return await page_request.render(
         "again.html", status, job=job, given=given, error=error, effect=effect

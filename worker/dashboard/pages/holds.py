@@ -7,7 +7,6 @@ from aiohttp import web
 
 from jobs.holds import Hold, HoldPhase
 from jobs.lanes import parse_scope
-from jobs.transitions import MANUAL
 from worker.api.models.requests import HoldBody
 from worker.api.problems import bad_field
 from worker.app.queries import QueueStats
@@ -27,7 +26,7 @@ class HoldSummary:
     @property
     def is_pause(self) -> bool:
         """Whether a person put it up."""
-        return self.hold.code == MANUAL
+        return self.hold.is_manual
 
     @property
     def is_opening(self) -> bool:
@@ -91,6 +90,6 @@ async def release_hold(page_request: PageRequest) -> web.StreamResponse:
         page_request.request.match_info["id"], await page_request.actor()
     )
     told = f"Released {hold.scope} ({hold.code}): {count(freed, 'job')} back in line"
-    if hold.code != MANUAL:
+    if not hold.is_manual:
         told += "; one canary goes first"
     return await page_request.redirect_back(told)

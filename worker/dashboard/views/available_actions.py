@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from jobs.holds import Gates
 from jobs.job import Job
+from jobs.lanes import target_name
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
@@ -126,4 +127,4 @@ def _discard(context: EffectContext, consequence: str) -> AvailableAction:
 
 
 def _cost_text(job: Job, context: EffectContext) -> str:
-    return credits_text(context.costs.get(f"{job.kind}/{job.target}"))
+    return credits_text(context.costs.get(target_name(job.kind, job.target)))

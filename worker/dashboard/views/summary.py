@@ -87,7 +87,7 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
 def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     for hold, jobs in holds:
-        if hold.phase is not HoldPhase.CLOSED or hold.code == MANUAL:
+        if hold.phase is not HoldPhase.CLOSED or hold.is_manual:
             continue
         behind = queued_behind(hold, stats)
         text = f"{hold.code} on {hold.scope}: {waiting_text(jobs, behind)}"

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.job import Job
+from jobs.lanes import target_name
 from jobs.outcomes import (
     Accepted,
     Finished,
@@ -159,7 +160,7 @@ class MetricsBuffer:
         self._add(f"{field}|sum", value)
 
     def _target_label(self, job: Job) -> str:
-        target = f"{job.kind}/{job.target}"
+        target = target_name(job.kind, job.target)
         if target in self._targets:
             return target
         if len(self._targets) >= MAX_TARGETS:

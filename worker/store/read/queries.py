@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.lanes import JobId, Lane
+from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
@@ -174,7 +174,7 @@ class JobQueries:
         if job_filter.state is not None:
             found.append(key(Index.STATE, job_filter.state))
         if job_filter.target is not None and job_filter.kind is not None:
-            found.append(key(Index.TARGET, f"{job_filter.kind}/{job_filter.target}"))
+            found.append(key(Index.TARGET, target_name(job_filter.kind, job_filter.target)))
         if job_filter.tag is not None:
             found.append(key(Index.TAG, job_filter.tag))
         if job_filter.batch is not None:
@@ -185,7 +185,9 @@ class JobQueries:
         """Of a target whose kind is not said, its jobs of either kind."""
         if job_filter.target is None or job_filter.kind is not None:
             return []
-        return [self._keys.index(Index.TARGET, f"{kind}/{job_filter.target}") for kind in Kind]
+        return [
+            self._keys.index(Index.TARGET, target_name(kind, job_filter.target)) for kind in Kind
+        ]
 
     async def _smallest_index(self, keys: Sequence[str], parts: Sequence[str]) -> str:
         """The smallest index; one of `parts`, which are one only together, if it has them all."""
