@@ -1,4 +1,4 @@
-"""Who goes next: by priority, within a priority lane by lane, and now and then by age alone."""
+"""Which queued jobs are submitted next: by priority, then lane by lane, and sometimes by age."""
 
 import heapq
 from collections.abc import Mapping, Sequence
@@ -9,13 +9,13 @@ from jobs.lanes import JobId, Lane, Scope, priority_of, queued_at_of
 from jobs.rate_limits import NO_LIMIT, Allowance
 
 OLDEST_EVERY: Final = 8
-"""Every so many jobs the lane goes first whose first job waits longest, whatever its priority: no
-lane is starved for ever by those that are always more urgent."""
+"""Every eighth job comes from the lane whose first job has waited longest, whatever its priority:
+lanes of high priority do not starve the others."""
 
 
 @dataclass(frozen=True, slots=True)
 class Pick:
-    """A job whose turn it is."""
+    """A job to admit."""
 
     lane: Lane
     job_id: JobId
@@ -23,21 +23,21 @@ class Pick:
 
     @property
     def is_urgent(self) -> bool:
-        """Whether it may take of what is reserved for the urgent."""
+        """Whether it may use the part of the rate limit that is reserved for urgent requests."""
         return self.priority > 0
 
 
 class _RemainingAllowance:
-    """What the routes have left, counted down by what is picked."""
+    """The allowance of each route, less what was picked."""
 
     def __init__(self, allowances: Mapping[Scope, Allowance]) -> None:
         self._allowances = allowances
         self._taken: dict[Scope, int] = {}
 
     def allows(self, route: Scope, priority: int) -> bool:
-        left = self._allowances.get(route, NO_LIMIT)
-        most = left.urgent if priority > 0 else left.normal
-        return self._taken.get(route, 0) < most
+        allowance = self._allowances.get(route, NO_LIMIT)
+        limit = allowance.urgent if priority > 0 else allowance.normal
+        return self._taken.get(route, 0) < limit
 
     def take(self, route: Scope) -> None:
         self._taken[route] = self._taken.get(route, 0) + 1
@@ -52,13 +52,14 @@ def choose(
     allowances: Mapping[Scope, Allowance] | None = None,
     picked_before: int = 0,
 ) -> list[Pick]:
-    """At most `free` jobs: higher priority first, lanes of equal priority taking turns.
+    """At most `free_slots` jobs: higher priorities first, lanes of equal priority in turn.
 
-    `lanes` come in the order of their turns, `heads` are the first jobs of each with their place
-    in line, `room` says how many more a capped lane may run, `left` how many requests each route
-    has left (none named: any number), `served` how many were picked before.
+    `lanes` are in the order of their turns. `heads` are the first jobs of each lane with their
+    queue scores. `lane_room` is how many more jobs a capped lane may run; lanes without a cap are
+    not in it. `allowances` are the requests that each route may make; a route that is not in it has
+    no limit. `picked_before` is how many jobs were picked in earlier calls.
     """
-    budget = _RemainingAllowance(allowances or {})
+    remaining = _RemainingAllowance(allowances or {})
     waiting = [
         (-priority_of(head[0][1]), turn, turn, 0)
         for turn, (lane, head) in enumerate(zip(lanes, heads, strict=True))
@@ -71,29 +72,30 @@ def choose(
         by_age = (picked_before + len(picks) + 1) % OLDEST_EVERY == 0
         _, _, number, taken = _pop_oldest(waiting, heads) if by_age else heapq.heappop(waiting)
         lane, head = lanes[number], heads[number]
-        most = min(len(head), lane_room.get(lane, free_slots))
-        while taken < most and not budget.allows(lane.route, priority_of(head[taken][1])):
-            taken += 1  # the urgent behind it may take of what is reserved
-        if taken == most:
+        limit = min(len(head), lane_room.get(lane, free_slots))
+        while taken < limit and not remaining.allows(lane.route, priority_of(head[taken][1])):
+            taken += 1  # an urgent job behind it may use the reserve
+        if taken == limit:
             continue
-        job_id, place = head[taken]
-        priority = priority_of(place)
-        budget.take(lane.route)
+        job_id, score = head[taken]
+        priority = priority_of(score)
+        remaining.take(lane.route)
         picks.append(Pick(lane, job_id, priority))
         taken += 1
-        if taken < most:
+        if taken < limit:
             heapq.heappush(waiting, (-priority_of(head[taken][1]), turn, number, taken))
             turn += 1
     return picks
 
 
 _LaneTurn = tuple[int, int, int, int]
+"""Of a lane: its next job's negated priority, its turn, its number, how many jobs it has passed."""
 
 
 def _pop_oldest(
     waiting: list[_LaneTurn], heads: Sequence[Sequence[tuple[JobId, float]]]
 ) -> _LaneTurn:
-    """Take out the lane whose first job waits longest."""
+    """Remove and return the lane whose next job has waited longest."""
     oldest = min(waiting, key=lambda entry: queued_at_of(heads[entry[2]][entry[3]][1]))
     waiting.remove(oldest)
     heapq.heapify(waiting)

@@ -1,4 +1,4 @@
-"""How long to wait: after a retryable fault, and before trying an unreachable provider again."""
+"""How long a job waits after a retryable error."""
 
 from dataclasses import dataclass
 
@@ -7,21 +7,21 @@ from dataclasses import dataclass
 class Backoff:
     """Exponential backoff with full jitter (Brooker, "Exponential Backoff and Jitter", AWS 2015).
 
-    Before attempt n+1 wait `uniform(0, min(cap_s, base_s * 2^(n-1)))` seconds.
+    After attempt n the wait is `uniform(0, min(cap_s, base_s * 2^(n-1)))` seconds.
     """
 
     base_s: float = 2.0
     cap_s: float = 300.0
 
     def __post_init__(self) -> None:
-        """Refuse a policy that cannot be meant."""
+        """Raise ValueError unless 0 ≤ base_s ≤ cap_s."""
         if not 0 <= self.base_s <= self.cap_s:
             raise ValueError(f"base_s {self.base_s} must lie between 0 and cap_s {self.cap_s}")
 
     def wait_s(self, attempt: int, jitter: float, floor_s: float | None = None) -> float:
-        """Seconds to wait after `attempt` (1 is the first); `jitter` in [0, 1).
+        """Seconds to wait after `attempt` (1 is the first), at least `floor_s`.
 
-        `floor_s` is the provider's `Retry-After`: never less than it.
+        `jitter` is in [0, 1). `floor_s` is the provider's `Retry-After`.
         """
         ceiling = min(self.cap_s, self.base_s * 2.0 ** min(attempt - 1, 60))
         return max(floor_s or 0.0, jitter * ceiling)

@@ -1,7 +1,7 @@
-"""What an answer of the provider does to a job: the verdict table, applied.
+"""What an outcome of a submit or a poll does to a job: the error table, applied.
 
-Pure: the shell loads the job, asks here, commits `Decision.job` under the precondition that nobody
-changed the job meanwhile, and then performs the effects.
+Pure functions. The engine loads a job, calls one of them, applies the effects, and commits
+`Decision.job` on the condition that the job has not changed meanwhile.
 """
 
 from collections.abc import Callable
@@ -21,8 +21,8 @@ from jobs.effects import (
 )
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, Disposition, ErrorRule, action_text, hold_scope
 from jobs.holds import CoolDown, Hold, hold_id
-from jobs.job import Job, Reason
-from jobs.lanes import Scope
+from jobs.job import UNCERTAIN, Job, Reason
+from jobs.lanes import Scope, polls_scope
 from jobs.outcomes import (
     Accepted,
     Finished,
@@ -42,16 +42,16 @@ from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 from jobs.states import Mode, OnUncertain, State
 
 UNREACHABLE_COOL_DOWN_S: Final = 5.0
-"""Cool-down of an account whose provider could not be reached, and of a lane after a 503."""
+"""Cool-down of an account after a failed connection, and of a lane after a 503."""
 
 RATE_LIMITED_COOL_DOWN_S: Final = 10.0
-"""Cool-down after a 429 that names no `Retry-After`."""
+"""Cool-down after a 429 without `Retry-After`."""
 
 RATE_LIMITED_MIN_S: Final = 1.0
-"""Cool-down after a 429 whose `Retry-After` is over already."""
+"""Least cool-down after a 429, also where its `Retry-After` is 0."""
 
 
-# The answer to a submit.
+# Outcomes of a submit.
 
 
 def decide_submit(
@@ -59,41 +59,41 @@ def decide_submit(
     outcome: SubmitOutcome,
     context: DecisionContext,
 ) -> Decision:
-    """What the answer to a submit (async or sync) does."""
+    """What the outcome of a submit, async or sync, does to the job.
+
+    Raises `IllegalTransition` where the job does not wait for it.
+    """
     match outcome:
         case Accepted():
             return _accepted(job, outcome, context)
         case Finished():
-            done = transitions.succeed(job, context.now, outcome)
-            return Decision(done, _hold_effects(job), result=outcome.result)
+            succeeded = transitions.succeed(job, context.now, outcome)
+            return Decision(succeeded, _hold_effects(job), result=outcome.result)
         case NotSent():
-            cool = CoolDown(
-                Scope(job.account), context.now + UNREACHABLE_COOL_DOWN_S, "unreachable"
-            )
+            until = context.now + UNREACHABLE_COOL_DOWN_S
+            cool_down = CoolDown(Scope(job.account), until, "unreachable")
             return _unless_cancelled(
                 job,
                 context,
                 lambda: transitions.return_to_queue(job, context.now, why=outcome.why),
-                StartCoolDown(cool),
+                StartCoolDown(cool_down),
             )
         case Lost():
             return _lost(job, outcome, context)
         case Refused():
-            verdict = context.rules.error_table.rule_for_submit(outcome.error)
-            return _apply_rule(job, verdict, outcome.error, context)
+            rule = context.rules.error_table.rule_for_submit(outcome.error)
+            return _apply_rule(job, rule, outcome.error, context)
         case _:
             assert_never(outcome)
 
 
 def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision:
-    first_look_s = min(
-        context.rules.poll_schedule.next_delay_s(0.0, context.jitter), job.deadline_s
-    )
-    next_poll_at = context.now + first_look_s
-    taken = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
-    if job.cancel_requested and taken.state is State.RUNNING:
-        taken = transitions.request_cancel(taken, context.now)
-    return Decision(taken, _hold_effects(job))
+    delay_s = context.rules.poll_schedule.next_delay_s(0.0, context.jitter)
+    next_poll_at = context.now + min(delay_s, job.deadline_s)
+    accepted = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
+    if job.cancel_requested and accepted.state is State.RUNNING:
+        accepted = transitions.request_cancel(accepted, context.now)
+    return Decision(accepted, _hold_effects(job))
 
 
 def _hold_effects(job: Job) -> tuple[Effect, ...]:
@@ -116,27 +116,26 @@ def _apply_rule(
             return Decision(job, (remember,), submit_sync=True)
         case Disposition.WAIT:
             until = context.now + _rate_limit_wait_s(error.retry_after_s)
-            cool = CoolDown(job.lane.route, until, error.display_code)
+            cool_down = CoolDown(job.lane.route, until, error.display_code)
             return _unless_cancelled(
                 job,
                 context,
                 lambda: transitions.return_to_queue(job, context.now, why=error.display_code),
-                StartCoolDown(cool),
+                StartCoolDown(cool_down),
             )
         case Disposition.PARK:
             return _parked(job, rule, error, context)
         case Disposition.UNCERTAIN:
-            why = error.message or rule.meaning
-            lost = Lost(f"{error.display_code}: {why}", error.http_status)
-            return _lost(job, lost, context)
+            why = f"{error.display_code}: {error.message or rule.meaning}"
+            return _lost(job, Lost(why, error.http_status), context)
         case Disposition.DEAD:
             return _dead_lettered(job, rule, error, context)
         case Disposition.RETRY:
             return _retried(job, error, context)
         case Disposition.COOL:
             until = context.now + max(error.retry_after_s or 0.0, UNREACHABLE_COOL_DOWN_S)
-            lane = CoolDown(Scope(str(job.lane)), until, error.display_code)
-            return _retried(job, error, context, StartCoolDown(lane))
+            cool_down = CoolDown(Scope(str(job.lane)), until, error.display_code)
+            return _retried(job, error, context, StartCoolDown(cool_down))
         case _:
             assert_never(rule.disposition)
 
@@ -148,7 +147,7 @@ def _unless_cancelled(
     *effects: Effect,
     polls: int = 0,
 ) -> Decision:
-    """What would wait, retry, park or die is cancelled where a person asked for that."""
+    """`otherwise()`, or `cancelled` where an operator requested a cancel: nothing is under way."""
     if job.cancel_requested:
         return Decision(transitions.cancel(job, context.now, polls=polls), effects)
     return Decision(otherwise(), effects)
@@ -162,31 +161,29 @@ def _parked(
     polls: int = 0,
 ) -> Decision:
     scope = hold_scope(rule, error, job.lane)
-    reason = Reason(
+    hold = Hold(
+        id=hold_id(scope, error.display_code),
+        scope=scope,
         code=error.display_code,
+        created_at=context.now,
         http_status=error.http_status,
         message=error.message or rule.meaning,
         action=action_text(rule, error, job.lane),
         action_url=context.rules.base_url + rule.action_path if rule.action_path else None,
-        hold_id=hold_id(scope, error.display_code),
     )
-    put_up = PlaceHold(
-        Hold(
-            id=hold_id(scope, error.display_code),
-            scope=scope,
-            code=error.display_code,
-            created_at=context.now,
-            http_status=reason.http_status,
-            message=reason.message,
-            action=reason.action,
-            action_url=reason.action_url,
-        ),
+    reason = Reason(
+        code=hold.code,
+        http_status=hold.http_status,
+        message=hold.message,
+        action=hold.action,
+        action_url=hold.action_url,
+        hold_id=hold.id,
     )
     return _unless_cancelled(
         job,
         context,
         lambda: transitions.park_refused(job, context.now, error, reason, polls=polls),
-        put_up,
+        PlaceHold(hold),
         polls=polls,
     )
 
@@ -215,12 +212,11 @@ def _retried(
     *effects: Effect,
     polls: int = 0,
 ) -> Decision:
-    def spend() -> Job:
+    def spend_attempt() -> Job:
         attempt = job.spent + 1
         if attempt < job.max_attempts:
-            due_at = context.now + context.rules.backoff.wait_s(
-                attempt, context.jitter, error.retry_after_s
-            )
+            backoff = context.rules.backoff
+            due_at = context.now + backoff.wait_s(attempt, context.jitter, error.retry_after_s)
             return transitions.retry(job, context.now, error, due_at=due_at, polls=polls)
         reason = Reason(
             code=error.display_code,
@@ -231,7 +227,7 @@ def _retried(
         )
         return transitions.dead_letter(job, context.now, error, reason, polls=polls)
 
-    return _unless_cancelled(job, context, spend, *effects, polls=polls)
+    return _unless_cancelled(job, context, spend_attempt, *effects, polls=polls)
 
 
 def _lost(
@@ -240,27 +236,29 @@ def _lost(
     context: DecisionContext,
     polls: int = 0,
 ) -> Decision:
-    """An unknown outcome: parks, also where a cancel was asked, for the run may be paid."""
+    """An unknown outcome parks the job, also after a cancel request: the run may be paid for."""
     wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
-        fault = ProviderError(transitions.UNCERTAIN, outcome.why, outcome.http_status)
-        return _retried(job, fault, context, polls=polls)
-    doubted = transitions.park_uncertain(
+        error = ProviderError(UNCERTAIN, outcome.why, outcome.http_status)
+        return _retried(job, error, context, polls=polls)
+    return _uncertain(job, outcome, context, polls)
+
+
+def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) -> Decision:
+    parked = transitions.park_uncertain(
         job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
     )
-    return Decision(doubted)
+    return Decision(parked)
 
 
 def _rate_limit_wait_s(retry_after_s: float | None) -> float:
-    """Seconds to wait after a 429: what it says, but never no time at all."""
-    return (
-        RATE_LIMITED_COOL_DOWN_S
-        if retry_after_s is None
-        else max(RATE_LIMITED_MIN_S, retry_after_s)
-    )
+    """Seconds to wait after a 429: its `Retry-After`, at least `RATE_LIMITED_MIN_S`."""
+    if retry_after_s is None:
+        return RATE_LIMITED_COOL_DOWN_S
+    return max(RATE_LIMITED_MIN_S, retry_after_s)
 
 
-# What a look at a run (poll or webhook) shows.
+# Outcomes of a poll or a webhook.
 
 
 def decide_poll(
@@ -269,27 +267,26 @@ def decide_poll(
     history: PollHistory,
     context: DecisionContext,
 ) -> Decision | PollLater:
-    """What a look at a run does; `looks` are those before this one."""
+    """What the outcome of a poll or a webhook does to the job. `history` is of the polls before.
+
+    Raises `IllegalTransition` where the run does not move the job any more.
+    """
     polls = history.polls + 1
     match outcome:
         case Finished():
-            done = transitions.succeed(job, context.now, outcome, polls=polls)
-            return Decision(done, result=outcome.result)
-        case RunCancelled(result=result, cost=cost):
-            if result is None:
-                return Decision(
-                    transitions.cancel(job, context.now, note="at the provider", polls=polls)
-                )
-            done = transitions.succeed(job, context.now, Finished(result, cost), polls=polls)
-            return Decision(done, result=result)
-        case RunFailed(error=fault):
-            return _run_failed(job, fault, polls, context)
+            succeeded = transitions.succeed(job, context.now, outcome, polls=polls)
+            return Decision(succeeded, result=outcome.result)
+        case RunCancelled(result=None):
+            cancelled = transitions.cancel(job, context.now, note="at the provider", polls=polls)
+            return Decision(cancelled)
+        case RunCancelled(result=bytes() as result, cost=cost):
+            finished = Finished(result, cost)
+            succeeded = transitions.succeed(job, context.now, finished, polls=polls)
+            return Decision(succeeded, result=result)
+        case RunFailed(error=error):
+            return _run_failed(job, error, polls, context)
         case Lost():
-            return Decision(
-                transitions.park_uncertain(
-                    job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
-                )
-            )
+            return _uncertain(job, outcome, context, polls)
         case StillRunning():
             return _still_running(job, polls, context)
         case RunMissing():
@@ -308,25 +305,25 @@ def _run_failed(
 ) -> Decision:
     if job.state is State.CANCELLING:
         return Decision(transitions.cancel(job, context.now, note=error.display_code, polls=polls))
-    verdict = context.rules.error_table.rule_for_failed_run(error)
+    rule = context.rules.error_table.rule_for_failed_run(error)
     if job.state is State.PARKED:
         reason = Reason(
             code=error.display_code,
-            message=error.message or verdict.meaning,
+            message=error.message or rule.meaning,
             action="The run failed after its deadline. Release to submit it again, or discard",
         )
         return Decision(transitions.park_failed_run(job, context.now, error, reason, polls=polls))
-    match verdict.disposition:
+    match rule.disposition:
         case Disposition.PARK:
-            return _parked(job, verdict, error, context, polls)
+            return _parked(job, rule, error, context, polls)
         case Disposition.DEAD:
-            return _dead_lettered(job, verdict, error, context, polls)
+            return _dead_lettered(job, rule, error, context, polls)
         case Disposition.RETRY | Disposition.WAIT | Disposition.SYNC | Disposition.COOL:
             return _retried(job, error, context, polls=polls)
         case Disposition.UNCERTAIN:
             return _lost(job, Lost(error.message or error.display_code), context, polls)
         case _:
-            assert_never(verdict.disposition)
+            assert_never(rule.disposition)
 
 
 def _still_running(
@@ -335,21 +332,17 @@ def _still_running(
     context: DecisionContext,
 ) -> Decision | PollLater:
     if job.state is State.PARKED:
-        next_look = context.now + STUCK_POLL_INTERVAL_S * (0.9 + 0.2 * context.jitter)
-        return PollLater(next_look, PollHistory(polls, last_running_at=context.now))
+        next_poll_at = context.now + STUCK_POLL_INTERVAL_S * (0.9 + 0.2 * context.jitter)
+        return PollLater(next_poll_at, PollHistory(polls, last_running_at=context.now))
     if job.deadline_at is not None and context.now >= job.deadline_at:
-        return Decision(
-            transitions.park_stuck(
-                job, context.now, next_poll_at=context.now + STUCK_POLL_INTERVAL_S
-            )
-        )
-    age = context.now - (job.submitted_at or context.now)
-    next_look = context.now + context.rules.poll_schedule.next_delay_s(age, context.jitter)
+        next_poll_at = context.now + STUCK_POLL_INTERVAL_S
+        return Decision(transitions.park_stuck(job, context.now, next_poll_at=next_poll_at))
+    schedule = context.rules.poll_schedule
+    age_s = context.now - (job.submitted_at or context.now)
+    next_poll_at = context.now + schedule.next_delay_s(age_s, context.jitter)
     if job.deadline_at is not None:
-        next_look = min(
-            next_look, max(job.deadline_at, context.now + context.rules.poll_schedule.min_s)
-        )
-    return PollLater(next_look, PollHistory(polls, last_running_at=context.now))
+        next_poll_at = min(next_poll_at, max(job.deadline_at, context.now + schedule.min_s))
+    return PollLater(next_poll_at, PollHistory(polls, last_running_at=context.now))
 
 
 def _run_missing(
@@ -359,14 +352,11 @@ def _run_missing(
 ) -> Decision | PollLater:
     missing = history.missing_in_row + 1
     if missing >= context.rules.max_missing_polls:
-        why = f"the provider does not know execution {job.execution_id} ({missing} looks)"
-        return Decision(
-            transitions.park_uncertain(
-                job, context.now, why=why, http_status=404, polls=history.polls + 1
-            )
-        )
-    next_look = context.now + context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
-    return PollLater(next_look, PollHistory(history.polls + 1, 0, missing, history.last_running_at))
+        why = f"the provider does not know execution {job.execution_id} ({missing} polls)"
+        return _uncertain(job, Lost(why, 404), context, history.polls + 1)
+    delay_s = context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
+    history = PollHistory(history.polls + 1, 0, missing, history.last_running_at)
+    return PollLater(context.now + delay_s, history)
 
 
 def _poll_failed(
@@ -375,29 +365,28 @@ def _poll_failed(
     history: PollHistory,
     context: DecisionContext,
 ) -> Decision | PollLater:
-    """The run is paid for: it stays `running`, and is looked at again.
+    """The run is paid for: it stays `running` and is polled again.
 
-    Past its deadline a person is told, as of any run that nobody saw ending.
+    Past its deadline the job parks as `stuck`, as with a run that is still processing.
     """
-    overdue = job.deadline_at is not None and context.now >= job.deadline_at
-    if overdue and job.state is not State.PARKED:
-        next_look = context.now + STUCK_POLL_INTERVAL_S
-        return Decision(
-            transitions.park_stuck(
-                job, context.now, next_poll_at=next_look, poll_failure=outcome.why
-            )
+    is_overdue = job.deadline_at is not None and context.now >= job.deadline_at
+    if is_overdue and job.state is not State.PARKED:
+        stuck = transitions.park_stuck(
+            job,
+            context.now,
+            next_poll_at=context.now + STUCK_POLL_INTERVAL_S,
+            poll_failure=outcome.why,
         )
-    troubles = history.failures_in_row + 1
-    pause = context.rules.poll_schedule.failure_delay_s(
-        troubles, context.jitter, outcome.retry_after_s
+        return Decision(stuck)
+    failures = history.failures_in_row + 1
+    delay_s = context.rules.poll_schedule.failure_delay_s(
+        failures, context.jitter, outcome.retry_after_s
     )
     effects: tuple[Effect, ...] = ()
     if outcome.http_status == 429:  # noqa: PLR2004
-        wait = _rate_limit_wait_s(outcome.retry_after_s)
-        effects = (
-            StartCoolDown(CoolDown(Scope(f"{job.account}/executions"), context.now + wait, "429")),
-        )
+        until = context.now + _rate_limit_wait_s(outcome.retry_after_s)
+        effects = (StartCoolDown(CoolDown(polls_scope(job.account), until, "429")),)
     history = PollHistory(
-        history.polls + 1, troubles, history.missing_in_row, history.last_running_at
+        history.polls + 1, failures, history.missing_in_row, history.last_running_at
     )
-    return PollLater(context.now + pause, history, effects)
+    return PollLater(context.now + delay_s, history, effects)

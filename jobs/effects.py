@@ -1,4 +1,4 @@
-"""What decisions are made of: the rules and the moment they are made by, what they bring about."""
+"""The inputs of a decision (rules, time, jitter) and its results (`Decision`, `PollLater`)."""
 
 from dataclasses import dataclass, field
 
@@ -14,20 +14,21 @@ from jobs.polling.schedules import PollSchedule
 
 @dataclass(frozen=True, slots=True)
 class DecisionRules:
-    """The settings that decisions depend on."""
+    """The settings that decisions depend on. Durations are seconds."""
 
     error_table: ErrorTable = field(default_factory=lambda: ErrorTable(overrides={}))
     backoff: Backoff = field(default_factory=Backoff)
     poll_schedule: PollSchedule = field(default_factory=PollSchedule)
     max_missing_polls: int = 5
-    """Polls answered 404 in a row before the job parks as `uncertain`."""
+    """A job parks as `uncertain` after this many polls in a row that were answered 404."""
     sync_only_memory_s: float = 86_400.0
-    """How long a target is remembered as having no async mode."""
+    """How long it is remembered that a target has no async mode."""
     base_url: str = "https://knouds.ai"
+    """The provider's address, for links to pages where an operator acts."""
 
 
 class DecisionContext(msgspec.Struct, frozen=True, gc=False):
-    """When a decision is made, its dice already thrown, and under which rules."""
+    """When and by which rules a decision is made. `now` is in Unix seconds."""
 
     now: float
     jitter: float
@@ -37,21 +38,21 @@ class DecisionContext(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class PlaceHold:
-    """Effect: a hold has to stand, or was hit again."""
+    """Effect: place this hold, or count another hit of the one in its place."""
 
     hold: Hold
 
 
 @dataclass(frozen=True, slots=True)
 class StartCoolDown:
-    """Effect: a scope has to wait."""
+    """Effect: start a cool-down of a scope, or extend it."""
 
     cool_down: CoolDown
 
 
 @dataclass(frozen=True, slots=True)
 class RememberSyncOnly:
-    """Effect: the lane's target has no async mode until then."""
+    """Effect: remember until `until` that the lane's target has no async mode."""
 
     lane: Lane
     until: float
@@ -59,40 +60,41 @@ class RememberSyncOnly:
 
 @dataclass(frozen=True, slots=True)
 class HoldOpened:
-    """Effect: a submit was accepted through holds that are opening."""
+    """Effect: count an accepted submit in these opening holds."""
 
     hold_ids: tuple[str, ...]
 
 
 Effect = PlaceHold | StartCoolDown | RememberSyncOnly | HoldOpened
+"""What a decision changes beside the job. Effects are facts: a lost race does not undo them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Decision:
-    """The job's next version, and what else has to happen once it is committed."""
+    """The job's next version, and what else changes."""
 
     job: Job
     effects: tuple[Effect, ...] = ()
     result: bytes | None = field(default=None, repr=False)
-    """The result to keep, JSON text."""
+    """The result to store, as JSON text."""
     submit_sync: bool = False
-    """Submit again at once, sync, as the same attempt; `job` is unchanged."""
+    """Submit again at once, sync, as the same attempt. `job` is unchanged."""
 
 
 class PollHistory(msgspec.Struct, frozen=True, gc=False):
-    """What earlier polls of the present attempt saw."""
+    """What the earlier polls of the current attempt found."""
 
     polls: int = 0
     failures_in_row: int = 0
-    """Polls in a row that did not get through."""
+    """Polls in a row that failed, up to the last one."""
     missing_in_row: int = 0
-    """Polls in a row answered 404."""
+    """Polls in a row that were answered 404, up to the last one."""
     last_running_at: float | None = None
-    """When a poll last found it running, Unix seconds."""
+    """When a poll last found the run running, Unix seconds."""
 
 
 class PollLater(msgspec.Struct, frozen=True, gc=False):
-    """The job stays as it is; its next poll comes at `at`."""
+    """The job does not change; its next poll is due at `at` (Unix seconds)."""
 
     at: float
     history: PollHistory

@@ -122,7 +122,7 @@ def accepts_run_updates(job: Job) -> bool:
 
 
 def watched_index(job: Job) -> IndexEntry | None:
-    """The entry by which a service watches the job; None if it is settled or waits for an operator."""
+    """The entry that a service watches; None if the job is settled or waits for an operator."""
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return IndexEntry(Index.DUE, "", _time_or_updated_at(job.due_at, job))

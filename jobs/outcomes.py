@@ -1,6 +1,6 @@
-"""What the provider said, in our words: the values that pass from the wire to `decide()`.
+"""Outcomes of submits and polls: what the provider's client returns and `jobs.decide` reads.
 
-Never sent, refused and unknown are three different things, and nothing here lets them mix.
+Not sent, refused and lost are three different outcomes: only a lost submit may have started a run.
 """
 
 from dataclasses import dataclass, field
@@ -8,17 +8,18 @@ from dataclasses import dataclass, field
 
 @dataclass(frozen=True, slots=True)
 class ProviderError:
-    """An error the provider spelled out, in an answer to a call or inside a failed run."""
+    """An error that the provider reports: in its answer to a call, or inside a failed run."""
 
     code: str | None
-    """The provider's own constant, letter for letter; None where it sent none."""
+    """The provider's own code, letter for letter; None where it sent none."""
     message: str = ""
     http_status: int | None = None
     required_capability: str | None = None
     """The capability or scope the key lacks (`CAPABILITY_DENIED`, `SCOPE_DENIED`)."""
     provider_status: str | None = None
-    """What the upstream provider answered (`PROVIDER_SUBMIT_FAILED`)."""
+    """The status of the upstream provider (`PROVIDER_SUBMIT_FAILED`)."""
     retry_after_s: float | None = None
+    """Seconds of `Retry-After`, if it was sent."""
     is_readable: bool = True
     """Whether the body was the JSON object that the contract promises."""
 
@@ -32,7 +33,7 @@ class ProviderError:
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """An async submit was taken: the run exists and is paid for."""
+    """The provider accepted an async submit: the run exists and is paid for."""
 
     execution_id: str
     request_id: str | None = None
@@ -44,17 +45,18 @@ class Finished:
     """A run ended with a usable result (a sync answer, or a poll that says `completed`)."""
 
     result: bytes = field(repr=False)
-    """The result object as JSON text, untouched."""
+    """The result object as JSON text, byte for byte."""
     cost: float | None = None
+    """Credits."""
     execution_id: str | None = None
     request_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Refused:
-    """A call was answered with an error: what it asked for did not happen.
+    """A submit was answered with an error, so no run was started.
 
-    Unless the verdict table says that this answer cannot be trusted to mean that.
+    The error table has rows for errors that do not prove that, such as a 502.
     """
 
     error: ProviderError
@@ -62,14 +64,14 @@ class Refused:
 
 @dataclass(frozen=True, slots=True)
 class NotSent:
-    """No byte of the request left: refused connection, DNS, TLS."""
+    """No byte of the request was sent: connection refused, DNS, TLS."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request left and no trustworthy answer came back: the outcome is unknown."""
+    """The request was sent and no usable answer came back: the outcome is unknown."""
 
     why: str
     http_status: int | None = None
@@ -77,21 +79,21 @@ class Lost:
 
 @dataclass(frozen=True, slots=True)
 class StillRunning:
-    """A poll found the run under way (also for a status nobody knows yet)."""
+    """A poll found the run under way, or with a status that we do not know."""
 
     status: str
 
 
 @dataclass(frozen=True, slots=True)
 class RunFailed:
-    """A poll or webhook says the run failed."""
+    """A poll or a webhook reports that the run failed."""
 
     error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class RunCancelled:
-    """The provider cancelled the run; a run that finished first may carry its result."""
+    """The provider cancelled the run. If the run finished first, it can carry a result."""
 
     result: bytes | None = field(default=None, repr=False)
     cost: float | None = None
@@ -99,14 +101,14 @@ class RunCancelled:
 
 @dataclass(frozen=True, slots=True)
 class RunMissing:
-    """A poll was answered 404: no such execution of ours."""
+    """A poll was answered 404: the account has no such execution."""
 
     error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
 class PollFailed:
-    """A poll did not get through (401, 403, 429, 5xx, network): it says nothing about the run."""
+    """A poll failed (401, 403, 429, 5xx, network), which says nothing about the run."""
 
     why: str
     http_status: int | None = None
@@ -114,7 +116,7 @@ class PollFailed:
 
 
 SubmitOutcome = Accepted | Finished | Refused | NotSent | Lost
-"""What a submit can come back with."""
+"""Outcomes of a submit."""
 
 PollOutcome = Finished | StillRunning | RunFailed | RunCancelled | RunMissing | PollFailed | Lost
-"""What a look at a run can come back with. `Lost`: it ended without a usable result."""
+"""Outcomes of a poll or a webhook. `Lost`: the run ended without a usable result."""

@@ -1,4 +1,4 @@
-"""What the arq functions need from the shell, cut by consumer."""
+"""What the arq functions of `jobs.functions` need: a port for each consumer."""
 
 from collections.abc import Sequence
 from typing import Any, Protocol
@@ -7,7 +7,7 @@ from jobs.states import Kind
 
 
 class ArqIngressPort(Protocol):
-    """Takes a job that an app enqueued with plain arq."""
+    """Enqueues jobs that an app put on the arq queue."""
 
     async def adopt(
         self,
@@ -17,17 +17,17 @@ class ArqIngressPort(Protocol):
         arq_id: str,
         options: dict[str, Any],
     ) -> str:
-        """Put it on the road and return its job id; bad input becomes a dead letter."""
+        """Enqueue the job and return its id. A request that is not valid becomes a dead letter."""
         ...
 
     async def quarantine(self, arq_id: str, payload: str, why: str) -> str:
-        """Keep an arq entry that nobody can read as a dead letter."""
+        """Keep an unreadable arq entry as a dead letter, and return the id of that job."""
         ...
 
 
 class SubmitPort(Protocol):
-    """Performs the submit step."""
+    """Submits admitted jobs."""
 
     async def submit(self, submits: Sequence[tuple[str, str]]) -> None:
-        """Submit each job if its hop is still the one that may; otherwise do nothing for it."""
+        """Submit each `(job id, submit token)` whose token is still the job's; skip the others."""
         ...

@@ -1,14 +1,18 @@
-"""The provider's rate limits: what is left of a route's window, and who may take it.
+"""The provider's rate limits: what is left of a route's window, and who may use it.
 
-A bucket is what is known of one account's route (`default/model`, `default/executions`), shared by
-all workers. The provider counts requests in windows and tells with each answer the limit, what
-remained, and when the window ends [D]. What may still be sent is the least that any answer of the
-window said remains, less the requests that were granted and not yet answered: the provider may or
-may not have counted those. So nobody overspends, however the answers overtake each other, and once
-all are answered the number is exact.
+A bucket is what is known about the limit of one account's route (`default/model`,
+`default/executions`), shared by all workers. The provider counts requests in windows. The headers
+of each answer report the limit, the requests that remain, and the end of the window [D].
 
-The next window opens with a few requests. The first answer tells its true end and limit (another
-tier, another program on the same account), and the rest follows at once.
+What may still be sent is the least `remaining` that any answer of the window reported, less the
+requests that are granted and not yet answered, which the provider may or may not have counted. So
+the limit is never exceeded, in whatever order answers arrive, and once all are answered the number
+is exact.
+
+A new window opens with a few requests. The first answer reports its true end and limit (the tier
+may have changed, another program may use the account), and the rest may follow at once.
+
+[D]: the provider's documentation, see docs/provider.md.
 """
 
 import math
@@ -18,62 +22,63 @@ from typing import Final
 import msgspec
 
 URGENT_RESERVE: Final = 5
-"""The provider advises to wait when fewer remain [D]: these are kept for urgent requests."""
+"""The provider advises to wait when fewer remain [D]. These are reserved for urgent requests."""
 
 WINDOW_S: Final = 60.0
 """Length of the provider's windows [D]."""
 
 OPENING_DIVISOR: Final = 10
-"""A new window opens with a tenth of the limit, until its first answer."""
+"""Until its first answer, a new window gets a tenth of the limit."""
 
 UNANSWERED_TIMEOUT_S: Final = 10.0
-"""Opening requests of which nothing was heard for so long (their worker died) do not count."""
+"""Opening requests without an answer for this long (their worker was lost) no longer count."""
 
 MAX_TRIAL_LIMIT: Final = 1_024
-"""Requests at once while no answer tells of limits."""
+"""Most requests at once while no answer reports a limit."""
 
 UNBOUNDED: Final = 1 << 30
 
 
 class RateLimitBucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
-    """One route's window. Times in Unix seconds of our own clock."""
+    """The current window of one route. Times are Unix seconds of our own clock."""
 
     limit: int | None = None
-    """Requests a window; None: not known, or there is no limit."""
+    """Requests in a window. None: unknown, or there is no limit."""
     remaining: int | None = None
-    """The least that an answer of this window said remains."""
+    """The least that an answer of this window reported."""
     reported_reset_at: float = 0.0
-    """The window's end as the provider tells it, in whole seconds."""
+    """The window's end as the provider reports it, in whole seconds."""
     reset_at: float | None = None
-    """The window's end, as exactly as we know it; never later than told."""
+    """The window's end as exactly as it is known; never later than reported."""
     in_flight: int = 0
     """Requests of this window that are granted and not answered."""
     opening_requests: int = 0
-    """Requests granted since the window ended: nothing is known of the next one yet."""
+    """Requests granted since the last window ended: nothing is known about the new one yet."""
     granted_at: float = 0.0
     """When the last request was granted."""
     trial_limit: int = 1
-    """While no answer tells of limits: requests at once, doubled by each answer."""
+    """Requests at once while no answer reports a limit; each answer doubles it."""
     is_unlimited: bool = False
-    """A success told of no limit."""
+    """A successful answer reported no limit."""
     last_was_429: bool = False
-    """The last word was a 429: the next window opens with a single request."""
+    """The last answer was a 429: the next window opens with a single request."""
     reported_at: float = 0.0
-    """When an answer last told something."""
+    """When an answer last changed the bucket."""
 
 
 @dataclass(frozen=True, slots=True)
 class RateLimitHeaders:
-    """What the headers of one answer say."""
+    """The rate-limit headers of one answer."""
 
     limit: int
     remaining: int
     reset_at: float
+    """Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Allowance:
-    """Requests that may be granted now: to anyone, and to urgent ones."""
+    """Requests that may be granted now: to any request, and to an urgent one."""
 
     normal: int
     urgent: int
@@ -83,7 +88,7 @@ NO_LIMIT: Final = Allowance(UNBOUNDED, UNBOUNDED)
 
 
 def current_allowance(bucket: RateLimitBucket, now: float) -> Allowance:
-    """What may be granted now."""
+    """The requests that may be granted now."""
     if bucket.is_unlimited:
         return NO_LIMIT
     if bucket.limit is None:
@@ -96,9 +101,9 @@ def current_allowance(bucket: RateLimitBucket, now: float) -> Allowance:
 
 
 def reserve_for_polls(allowance: Allowance, limit: int, due_polls: int) -> Allowance:
-    """What submits may take of a bucket they share with looks, so many of them due in the window.
+    """What submits may use of a bucket that they share with `due_polls` polls in this window.
 
-    Runs that are paid for are looked at first, but not with more than half of the limit.
+    Polls go first, because their runs are paid for, but get at most half of the limit.
     """
     kept = min(due_polls, limit // 2)
     return Allowance(max(0, allowance.normal - kept), max(0, allowance.urgent - kept))
@@ -109,12 +114,12 @@ def _same_for_all(count: int) -> Allowance:
 
 
 def _awaited_openings(bucket: RateLimitBucket, now: float) -> int:
-    """Opening requests whose answers can still come."""
+    """Opening requests that can still be answered."""
     return bucket.opening_requests if now < bucket.granted_at + UNANSWERED_TIMEOUT_S else 0
 
 
 def grant(bucket: RateLimitBucket, count: int, now: float) -> RateLimitBucket:
-    """The bucket after so many requests were granted."""
+    """The bucket after `count` requests were granted."""
     if bucket.is_unlimited or count == 0:
         return bucket
     in_window = bucket.reset_at is not None and now < bucket.reset_at
@@ -125,17 +130,18 @@ def grant(bucket: RateLimitBucket, count: int, now: float) -> RateLimitBucket:
 
 
 def resolve_grants(bucket: RateLimitBucket, count: int, *, unreported: int = 0) -> RateLimitBucket:
-    """The bucket after granted requests were answered, or were not made.
+    """The bucket after `count` granted requests were answered, or were not made.
 
-    `spent` of them were made, and their answers (those of sync runs) come too late to tell.
+    `unreported` of them were made, but their answers (of sync runs) come too late to report a
+    limit of this window.
     """
     opening = max(0, bucket.opening_requests - max(0, count - bucket.in_flight))
     remaining = bucket.remaining
     if remaining is not None and unreported:
         remaining = max(0, remaining - unreported)
-    out = max(0, bucket.in_flight - count)
+    in_flight = max(0, bucket.in_flight - count)
     return msgspec.structs.replace(
-        bucket, in_flight=out, opening_requests=opening, remaining=remaining
+        bucket, in_flight=in_flight, opening_requests=opening, remaining=remaining
     )
 
 
@@ -147,21 +153,21 @@ def apply_headers(
     refused: bool,
     window_s: float,
 ) -> RateLimitBucket:
-    """The bucket after an answer told of its limits; `refused`: it was a 429.
+    """The bucket after an answer with rate-limit headers; `refused`: it was a 429.
 
-    The provider rounds the end of a window up to a second. The window began, at the latest, with
-    the first answer that told of it, so it ends within `window_s` from then, too.
+    The provider rounds the end of a window up to a full second. But the window began no later than
+    its first answer, so it also ends within `window_s` after that.
     """
-    over = bucket.reset_at is None or now >= bucket.reset_at
-    if headers.reset_at < bucket.reported_reset_at and not over:
-        return bucket  # the late word of an earlier window
+    is_over = bucket.reset_at is None or now >= bucket.reset_at
+    if headers.reset_at < bucket.reported_reset_at and not is_over:
+        return bucket  # a late answer of an earlier window
     if headers.reset_at == bucket.reported_reset_at and bucket.limit is not None:
-        later = over or refused  # it is longer than we thought
+        is_longer = is_over or refused  # the window lasts longer than assumed
         return msgspec.structs.replace(
             bucket,
             limit=headers.limit,
             remaining=min(headers.remaining, bucket.remaining or 0),
-            reset_at=headers.reset_at if later else bucket.reset_at,
+            reset_at=headers.reset_at if is_longer else bucket.reset_at,
             last_was_429=bucket.last_was_429 or refused,
             reported_at=now,
         )
@@ -178,33 +184,33 @@ def apply_headers(
 
 
 def apply_no_headers(bucket: RateLimitBucket, now: float, *, succeeded: bool) -> RateLimitBucket:
-    """The bucket after an answer without a word on limits: successes of limited routes have one."""
+    """The bucket after an answer without rate-limit headers.
+
+    Every successful answer of a limited route has them, so a success without them means no limit.
+    """
     if bucket.reset_at is not None and now < bucket.reset_at:
-        return bucket  # this window's limit is known
+        return bucket  # the limit of this window is known
     if succeeded:
         return RateLimitBucket(is_unlimited=True, reported_at=now)
     if bucket.limit is None and not bucket.is_unlimited:
-        trust = min(MAX_TRIAL_LIMIT, bucket.trial_limit * 2)
-        return msgspec.structs.replace(bucket, trial_limit=trust, reported_at=now)
+        trial_limit = min(MAX_TRIAL_LIMIT, bucket.trial_limit * 2)
+        return msgspec.structs.replace(bucket, trial_limit=trial_limit, reported_at=now)
     return bucket
 
 
 def wait_s(
     bucket: RateLimitBucket, ahead: int, now: float, window_s: float = WINDOW_S
 ) -> float | None:
-    """Seconds until a request is granted that has `ahead` before it; None where that is unknown."""
+    """Seconds until a request with `ahead` others before it is granted; None if that is unknown."""
     if bucket.is_unlimited:
         return 0.0
     if bucket.limit is None:
         return None
     in_window = bucket.reset_at is not None and now < bucket.reset_at
-    have = (
-        current_allowance(bucket, now).normal
-        if in_window
-        else max(0, bucket.limit - URGENT_RESERVE)
-    )
-    if ahead < have:
+    per_window = bucket.limit - URGENT_RESERVE
+    left = current_allowance(bucket, now).normal if in_window else max(0, per_window)
+    if ahead < left:
         return 0.0
-    until_next = bucket.reset_at - now if in_window and bucket.reset_at is not None else window_s
-    windows = math.floor((ahead - have) / max(1, bucket.limit - URGENT_RESERVE))
-    return until_next + windows * window_s
+    until_next_s = bucket.reset_at - now if in_window and bucket.reset_at is not None else window_s
+    more_windows = math.floor((ahead - left) / max(1, per_window))
+    return until_next_s + more_windows * window_s

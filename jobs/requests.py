@@ -1,4 +1,4 @@
-"""An order: what an app asks for, checked, and the job that comes of it."""
+"""A job request, and the job that it becomes."""
 
 import hashlib
 from dataclasses import dataclass, field
@@ -30,7 +30,7 @@ class JobRequest:
 
     @property
     def fingerprint(self) -> str:
-        """Digest of everything asked for: the same id with another digest is a conflict."""
+        """Digest of the request. The same job id with another digest is a conflict."""
         facts = (
             self.kind,
             self.target,
@@ -58,7 +58,10 @@ def new_job(
     deadline_s: float,
     by: str = "",
 ) -> Job:
-    """The job of an order: `scheduled` where its time is to come, else `queued`."""
+    """The job for a request: `scheduled` if its time is in the future, else `queued`.
+
+    `max_attempts` and `deadline_s` are defaults for what the request leaves open.
+    """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
     return Job(

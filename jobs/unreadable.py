@@ -1,4 +1,4 @@
-"""What becomes of a record that nobody can read."""
+"""The dead letter that replaces a record that cannot be decoded."""
 
 from typing import Final
 
@@ -8,13 +8,13 @@ from jobs.states import Kind, State
 
 UNREADABLE: Final = "UNREADABLE_RECORD"
 ACTION_UNREADABLE: Final = (
-    "Its record could not be read; the text stands in field `unreadable` of its hash. Look the run "
-    "up at the provider, then discard this"
+    "Its record could not be read; field `unreadable` of its hash has the text. Look for the run "
+    "in the provider's dashboard, then discard this job"
 )
 
 
 def unreadable_job(job_id: str, why: str, now: float) -> Job:
-    """The dead letter that takes the place of an unreadable record."""
+    """A dead letter with the id of the unreadable record, and `why` as its message."""
     return Job(
         id=JobId(job_id),
         kind=Kind.MODEL,

@@ -1,7 +1,7 @@
-"""Why a job is not running: what stands in its way, in the order a person should look."""
+"""Why a job is not running: its blockers, in the order in which an operator should check them."""
 
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from jobs.holds import Gates, Hold, HoldPhase
 from jobs.job import Job
@@ -11,39 +11,46 @@ from jobs.states import State
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 UNKNOWN_BUCKET: Final = RateLimitBucket()
+"""The bucket of a route whose limit is not known yet."""
 
 
 @dataclass(frozen=True, slots=True)
 class Blocker:
-    """One thing that a job waits for."""
+    """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
     """`schedule`, `backoff`, `hold`, `cool_down`, `cap`, `line`, `person` or `no_worker`."""
     text: str
     action: str = ""
+    """What the operator can do about it; empty where nothing needs to be done."""
     hold_id: str | None = None
     until: float | None = None
+    """When it is expected to end, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class WhyContext:
-    """What a job's wait depends on beside its own record."""
+    """What the wait of a job depends on beside its own record."""
 
     gates: Gates
     ahead_in_lane: int | None = None
     """Jobs before it in its lane."""
     ahead_on_route: int = 0
-    """Jobs before it on its route: those of its lane, and the turns of others."""
+    """Jobs before it on its route: those of its lane, and of the lanes that take turns with it."""
     bucket: RateLimitBucket = UNKNOWN_BUCKET
     """The rate limit of its route."""
     window_s: float = WINDOW_S
+    """Length of the rate-limit window."""
     active: int = 0
+    """Jobs of its lane that count against the cap."""
     cap: int | None = None
+    """Concurrency cap of its lane; None where there is none."""
     workers: int = 0
+    """Workers that are alive."""
 
 
 def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
-    """Everything that keeps a job from running; empty when nothing does."""
+    """The blockers of a job, those it has to wait out first; empty if nothing keeps it waiting."""
     match job.state:
         case State.SCHEDULED:
             return (
@@ -51,7 +58,7 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
                 *_gates(job, context, now),
             )
         case State.RETRYING:
-            code = job.reason.code if job.reason else "a fault"
+            code = job.reason.code if job.reason else "an error"
             text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
             return (Blocker("backoff", text, until=job.due_at), *_gates(job, context, now))
         case State.QUEUED:
@@ -64,12 +71,14 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
             return ()
         case State.SUCCEEDED | State.CANCELLED:
             return ()
+        case _:
+            assert_never(job.state)
 
 
 def _operator(job: Job, what: str) -> Blocker:
     reason = job.reason
     if reason is None:
-        return Blocker("person", f"{what}, waits for a person")
+        return Blocker("person", f"{what}, waits for an operator")
     text = f"{what}: {reason.code}" + (f" – {reason.message}" if reason.message else "")
     return Blocker("person", text, reason.action, reason.hold_id)
 
@@ -81,14 +90,14 @@ def _gates(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
         found.append(_hold(closed))
     found += [_hold(hold) for hold in context.gates.opening_holds(job.lane)]
     if (cooling := context.gates.running_cool_down(job.lane.scopes, now)) is not None:
-        text = f"{cooling.scope} waits: {cooling.why}"
+        text = f"{cooling.scope} cools down: {cooling.why}"
         found.append(Blocker("cool_down", text, until=cooling.until))
     return tuple(found)
 
 
 def _hold(hold: Hold) -> Blocker:
     if hold.phase is HoldPhase.OPENING:
-        text = f"hold on {hold.scope} ({hold.code}) is opening, {hold.step} at once"
+        text = f"hold on {hold.scope} ({hold.code}) is opening, {hold.step} at a time"
         return Blocker("hold", text, hold_id=hold.id)
     text = f"hold on {hold.scope}: {hold.code}" + (f" – {hold.message}" if hold.message else "")
     return Blocker("hold", text, hold.action, hold.id)
@@ -101,27 +110,30 @@ def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
             Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
         )
     if context.cap is not None and context.active >= context.cap:
-        found.append(Blocker("cap", f"its lane runs {context.active} of at most {context.cap}"))
+        found.append(
+            Blocker("cap", f"its lane is at its cap: {context.active} of {context.cap} running")
+        )
     if context.ahead_in_lane is not None:
         found.append(_queue_position(context, now))
     return tuple(found)
 
 
 def _queue_position(context: WhyContext, now: float) -> Blocker:
-    text = f"{context.ahead_in_lane} jobs before it in its lane"
-    others = context.ahead_on_route - (context.ahead_in_lane or 0)
+    ahead = context.ahead_in_lane or 0
+    text = f"{ahead} job{'' if ahead == 1 else 's'} before it in its lane"
+    others = context.ahead_on_route - ahead
     if others > 0:
-        text += f" and {others} in others of its route"
+        text += f", {others} in other lanes of its route"
     wait = wait_s(context.bucket, context.ahead_on_route, now, context.window_s)
     if wait is None or context.bucket.limit is None:
         return Blocker("line", text)
     rate = f"{max(1, context.bucket.limit - URGENT_RESERVE)} per {context.window_s:g} s"
-    when = f"about {format_duration(wait)}" if wait > 0 else "its turn is now"
+    when = f"in about {format_duration(wait)}" if wait > 0 else "due now"
     return Blocker("line", f"{text}: {when} at {rate}", until=now + wait if wait > 0 else None)
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time, roughly: `37 min`."""
+    """A duration rounded for reading: `12 s`, `37 min`, `1.5 h`."""
     if seconds < MINUTE_S:
         return f"{seconds:.0f} s"
     if seconds < HOUR_S:

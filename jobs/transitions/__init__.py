@@ -1,7 +1,8 @@
-"""The constructors of a job's next version: one function a move, its precondition in the table.
+"""The constructors of a job's next version, one function for each transition.
 
-Each takes a job and facts, and returns a new job; none reads a clock. `lifecycle.TABLE` refuses
-what may not happen. They are split by who moves.
+Each takes a job, the time and facts, and returns a new job. `jobs.lifecycle.TRANSITIONS` is the
+precondition of each, and some add their own; both raise `IllegalTransition`. The modules are
+divided by who causes a transition.
 """
 
 from jobs.job import MANUAL, STUCK, UNCERTAIN

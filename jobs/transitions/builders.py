@@ -1,4 +1,4 @@
-"""What every move is made of: the next version, its history, its attempts, and what it clears."""
+"""What the transitions share: the next version, its history, its attempts and cleared fields."""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -17,6 +17,8 @@ CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "sent_at": None,
     "opening_hold_ids": (),
 }
+"""Resets the fields of a submit under way."""
+
 CLEARED_RUN: Final[dict[str, Any]] = {
     **CLEARED_SUBMIT,
     "execution_id": None,
@@ -25,6 +27,7 @@ CLEARED_RUN: Final[dict[str, Any]] = {
     "deadline_at": None,
     "next_poll_at": None,
 }
+"""Resets the fields of a submit and of a run."""
 
 
 def next_version(
@@ -36,7 +39,10 @@ def next_version(
     note: str = "",
     changes: Mapping[str, Any] | None = None,
 ) -> Job:
-    """The next version: the state that the move leads to, the event, and what else changes."""
+    """The job in the state that `transition` leads to, with its event and with `changes`.
+
+    Raises `IllegalTransition` if the table has no such row. `changes` are fields of `Job`.
+    """
     state = next_state(job.state, transition)
     return msgspec.structs.replace(
         job,
@@ -49,28 +55,28 @@ def next_version(
 
 
 def history_with(job: Job, event: JobEvent) -> dict[str, Any]:
-    """The history with one more event; what no longer fits is counted."""
+    """The fields of the history with one more event; dropped events are counted."""
     events = (*job.events, event)
     dropped = max(0, len(events) - EVENTS_KEPT)
     return {"events": events[dropped:], "events_dropped": job.events_dropped + dropped}
 
 
 def attempt_closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[Attempt, ...]:
-    """The attempts, the one under way closed with its outcome."""
+    """The attempts, with `outcome` and `facts` in the one under way, if there is one."""
     last = job.open_attempt
     if last is None:
         return job.attempts
-    done = msgspec.structs.replace(last, ended_at=now, outcome=outcome, **facts)
-    return (*job.attempts[:-1], done)[-ATTEMPTS_KEPT:]
+    closed = msgspec.structs.replace(last, ended_at=now, outcome=outcome, **facts)
+    return (*job.attempts[:-1], closed)[-ATTEMPTS_KEPT:]
 
 
 def attempt_removed(job: Job) -> tuple[Attempt, ...]:
-    """The attempts without the one under way: it never reached the provider, or may not count."""
+    """The attempts without the one under way: it did not reach the provider, or does not count."""
     return job.attempts[:-1] if job.open_attempt else job.attempts
 
 
 def error_facts(error: ProviderError, polls: int) -> dict[str, Any]:
-    """What an attempt keeps of the fault that ended it."""
+    """The fields of an attempt that an error ended."""
     return {
         "http_status": error.http_status,
         "code": error.display_code,
@@ -81,7 +87,7 @@ def error_facts(error: ProviderError, polls: int) -> dict[str, Any]:
 
 
 def queue_changes(job: Job, now: float) -> dict[str, Any]:
-    """Back in line, at its old age: waiting does not lose a job its place."""
+    """The fields of a job that goes to the queue; it keeps its age, and so its position."""
     return {
         **CLEARED_RUN,
         "queued_at": now if job.queued_at is None else job.queued_at,
@@ -92,17 +98,17 @@ def queue_changes(job: Job, now: float) -> dict[str, Any]:
 
 
 def attempt_reopened(job: Job) -> tuple[Attempt, ...]:
-    """The attempts, one that ended uncertain under way again."""
+    """The attempts, the last one under way again if it ended as uncertain."""
     if not job.attempts or job.attempts[-1].outcome != UNCERTAIN:
         return job.attempts
-    again = msgspec.structs.replace(
+    reopened = msgspec.structs.replace(
         job.attempts[-1], ended_at=None, outcome=None, http_status=None, code=None, message=None
     )
-    return (*job.attempts[:-1], again)
+    return (*job.attempts[:-1], reopened)
 
 
 def require_parked_as(job: Job, transition: Transition, *codes: str) -> None:
-    """Of the parked, only those whose run the provider may have."""
+    """Refuse a parked job with another code than these: the provider cannot have its run."""
     if job.state is State.PARKED and job.parked_as not in codes:
         raise IllegalTransition(
             job.state, transition, f"the provider does not have it ({job.parked_as})"

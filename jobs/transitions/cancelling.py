@@ -1,4 +1,4 @@
-"""Moves of a cancel: asked for, passed on, done."""
+"""Transitions of a cancel: requested by an operator, sent to the provider, done."""
 
 import msgspec
 
@@ -14,7 +14,7 @@ from jobs.transitions.builders import (
 
 
 def mark_cancel_sent(job: Job, now: float) -> Job:
-    """The same job: the provider was asked to cancel its run."""
+    """The job in the same state: its cancel was sent to the provider."""
     return msgspec.structs.replace(
         job,
         cancel_sent=True,
@@ -24,9 +24,10 @@ def mark_cancel_sent(job: Job, now: float) -> Job:
 
 
 def request_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job:
-    """A person asks to cancel what the provider has, or is just being handed.
+    """→ `cancelling`, or still `submitting` until the answer: an operator requests a cancel.
 
-    The provider gets as long as the run had to say how it ended.
+    Also for a job parked as `stuck`. The deadline starts anew: the provider has as long as the run
+    had to report how it ended.
     """
     require_parked_as(job, Transition.REQUEST_CANCEL, STUCK)
     next_poll_at = now if job.execution_id else job.next_poll_at
@@ -47,7 +48,10 @@ def request_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job
 
 
 def cancel(job: Job, now: float, *, by: str = "", note: str = "", polls: int = 0) -> Job:
-    """→ `cancelled`."""
+    """→ `cancelled`: nothing was sent, or the provider confirmed it.
+
+    `polls` is how many polls the attempt took.
+    """
     return next_version(
         job,
         Transition.CANCEL,

@@ -1,4 +1,4 @@
-"""Moves that only a person makes."""
+"""Transitions that only an operator causes. `by` is the operator's name."""
 
 from typing import Any, Final
 
@@ -18,20 +18,21 @@ from jobs.transitions.builders import (
 from jobs.unreadable import UNREADABLE
 
 _CLEARED_CANCEL: Final[dict[str, Any]] = {"cancel_requested": False, "cancel_sent": False}
-"""A person who sends a job on takes back the wish to cancel it."""
+"""An operator who sends a job on withdraws an earlier cancel request."""
 
 
 def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
-    """→ `parked` as `manual`: a person wants it to wait."""
+    """→ `parked` as `manual`: it waits until an operator releases it."""
     reason = Reason(code=MANUAL, message=note, action=ACTION_MANUAL)
     changes = {"due_at": None, "reason": reason, "bypass_hold": False}
     return next_version(job, Transition.PARK_MANUAL, now, by=by, note=note, changes=changes)
 
 
 def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool = False) -> Job:
-    """`parked` → `queued`, or back to `running` for a stuck run, which gets another deadline.
+    """`parked` → `queued`; a `stuck` run → `running` with a new deadline.
 
-    With `free_pass` this one job is sent even though its gate is closed.
+    With `bypass_hold` this one job is submitted although a hold covers its lane. Raises
+    `IllegalTransition` for an `uncertain` job, which has to be resolved.
     """
     if job.parked_as == UNCERTAIN:
         raise IllegalTransition(
@@ -54,7 +55,7 @@ def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool 
 
 
 def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") -> Job:
-    """An uncertain job → `running`: the person found its execution; it is polled from here on."""
+    """An `uncertain` or `stuck` job → `running`: its execution was found and is polled."""
     _require_unknown_outcome(job, Transition.ATTACH)
     return next_version(
         job,
@@ -77,14 +78,14 @@ def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") 
 
 
 def _attempt_attached(job: Job, now: float, execution_id: str) -> tuple[Attempt, ...]:
-    """The attempts, the uncertain one under way again with the execution id that was found."""
+    """The attempts, the last one under way again with the execution id that was found."""
     *earlier, last = attempt_reopened(job) or (Attempt(number=1, mode=Mode.ASYNC, started_at=now),)
-    found = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
-    return (*earlier, found)
+    attached = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
+    return (*earlier, attached)
 
 
 def resubmit(job: Job, now: float, *, by: str, note: str = "") -> Job:
-    """An uncertain or stuck job → `queued`, on a person's word: this may pay twice."""
+    """An `uncertain` or `stuck` job → `queued`. This may pay for the run twice."""
     _require_unknown_outcome(job, Transition.RESUBMIT)
     attempts = attempt_closed(job, now, STUCK)
     return next_version(
@@ -98,9 +99,9 @@ def resubmit(job: Job, now: float, *, by: str, note: str = "") -> Job:
 
 
 def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
-    """`dead` → `queued`: a new set of attempts, the history kept."""
+    """`dead` → `queued` with a new set of attempts. Its history stays, its age starts anew."""
     if job.reason is not None and job.reason.code == UNREADABLE:
-        hint = "its record could not be read, so nobody knows what it was; discard it"
+        hint = "its record could not be read, so it is unknown what it was; discard it"
         raise IllegalTransition(job.state, Transition.REQUEUE, hint)
     changes = (
         queue_changes(job, now)
@@ -111,7 +112,7 @@ def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
 
 
 def discard(job: Job, now: float, *, by: str, note: str = "") -> Job:
-    """`parked` or `dead` → `cancelled`: a person gave it up; the reason stays on record."""
+    """`parked` or `dead` → `cancelled`: the operator gives it up. Its reason stays on record."""
     return next_version(
         job,
         Transition.DISCARD,

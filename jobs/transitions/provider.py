@@ -1,4 +1,7 @@
-"""Moves that follow from the provider's word, or from its silence."""
+"""Transitions that the provider's answers cause, or their absence.
+
+`polls` is how many polls the attempt took.
+"""
 
 from typing import Any
 
@@ -21,14 +24,14 @@ from jobs.transitions.builders import (
 
 
 def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> Job:
-    """`submitting` → `running`: the provider took it, its execution id is on record.
+    """`submitting` → `running`: the provider accepted it, and its execution id is on record.
 
-    Also where the answer came so late that the job is parked as `uncertain`: it is the answer. A
-    sync run that is answered like this is polled from here on.
+    Also for a late answer to a job that is parked as `uncertain`. A sync run that is answered with
+    an execution id is polled from here on. Raises `IllegalTransition` if it has an execution.
     """
     require_parked_as(job, Transition.ACCEPT, UNCERTAIN)
     if job.execution_id is not None and job.state in (State.RUNNING, State.CANCELLING):
-        raise IllegalTransition(job.state, Transition.ACCEPT, "it has been accepted before")
+        raise IllegalTransition(job.state, Transition.ACCEPT, "it was accepted before")
     attempts = attempt_reopened(job)
     if attempts:
         facts = {"execution_id": outcome.execution_id, "request_id": outcome.request_id}
@@ -53,7 +56,7 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
 
 
 def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
-    """→ `succeeded`: there is a result."""
+    """→ `succeeded`. The store keeps the result itself beside the record."""
     require_parked_as(job, Transition.SUCCEED, UNCERTAIN, STUCK)
     facts: dict[str, Any] = {"cost": outcome.cost, "polls": polls}
     for name in ("execution_id", "request_id"):
@@ -81,12 +84,12 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
 
 
 def set_result_note(job: Job, note: str) -> Job:
-    """The same job, with a word on what became of its result."""
+    """The job in the same state, with a note about its result."""
     return msgspec.structs.replace(job, result_note=note)
 
 
 def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: int = 0) -> Job:
-    """→ `retrying`: the attempt is spent, the backoff runs until `due_at`."""
+    """→ `retrying`: the attempt is spent, and the backoff runs until `due_at`."""
     reason = Reason(code=error.display_code, http_status=error.http_status, message=error.message)
     return next_version(
         job,
@@ -107,7 +110,7 @@ def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: i
 def dead_letter(
     job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
 ) -> Job:
-    """→ `dead`: a dead letter, until a person requeues or discards it."""
+    """→ `dead`: a dead letter until an operator requeues or discards it."""
     return next_version(
         job,
         Transition.DEAD_LETTER,
@@ -128,7 +131,7 @@ def dead_letter(
 def park_refused(
     job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
 ) -> Job:
-    """→ `parked` by a 401, 402 or 403: the submit was refused, nothing is spent."""
+    """→ `parked` by a 401, 402 or 403: the submit was refused. No attempt is spent."""
     return next_version(
         job,
         Transition.PARK_REFUSED,
@@ -146,7 +149,7 @@ def park_refused(
 def park_uncertain(
     job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0
 ) -> Job:
-    """→ `parked` as `uncertain`: nobody knows whether this run exists. A person resolves it."""
+    """→ `parked` as `uncertain`: it is unknown whether the run exists. An operator resolves it."""
     reason = Reason(
         code=UNCERTAIN,
         http_status=http_status,
@@ -171,14 +174,14 @@ def park_uncertain(
 
 
 def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str = "") -> Job:
-    """→ `parked` as `stuck`: past its deadline. Its attempt stays open.
+    """→ `parked` as `stuck`: its run is past its deadline. The attempt stays open.
 
-    Still processing, or, where `unseen` says why, not to be looked at.
+    The run is still processing or, if `poll_failure` says why, cannot be polled.
     """
     minutes = job.deadline_s / 60
     reason = Reason(
         code=STUCK,
-        message=f"no end seen after {minutes:.3g} min ({poll_failure})"
+        message=f"no end known after {minutes:.3g} min ({poll_failure})"
         if poll_failure
         else f"still processing after {minutes:.3g} min",
         action=ACTION_STUCK,
@@ -190,7 +193,7 @@ def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str =
 def park_failed_run(
     job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
 ) -> Job:
-    """`parked` for another reason: a stuck run that failed after all waits for its person."""
+    """`parked` with another reason: a `stuck` run has failed, and waits for an operator."""
     return next_version(
         job,
         Transition.PARK_FAILED_RUN,

@@ -1,4 +1,4 @@
-"""Moves of those in line: their time has come, or admission takes them."""
+"""Transitions of waiting jobs: they become due, or admission takes them."""
 
 from jobs.job import Job
 from jobs.lifecycle import Transition
@@ -6,7 +6,7 @@ from jobs.transitions.builders import next_version, queue_changes
 
 
 def promote(job: Job, now: float) -> Job:
-    """`scheduled` or `retrying` → `queued`: its time has come."""
+    """`scheduled` or `retrying` → `queued`: it is due."""
     return next_version(
         job, Transition.PROMOTE, now, changes=queue_changes(job, now) | {"queued_at": now}
     )
@@ -20,7 +20,10 @@ def admit(
     lease_until: float,
     opening_hold_ids: tuple[str, ...],
 ) -> Job:
-    """`queued` → `submitting`: the intent, on record before a byte is sent."""
+    """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
+
+    `opening_hold_ids` are the opening holds that count this submit in their step.
+    """
     changes = {
         "submit_token": submit_token,
         "lease_until": lease_until,

@@ -1,4 +1,4 @@
-"""Moves of a submit: marked before its first byte, or given back unsent."""
+"""Transitions of a submit: recorded just before its first byte, or returned to the queue."""
 
 from typing import Any
 
@@ -22,7 +22,10 @@ def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
 
 
 def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
-    """`submitting`, marked: the request is written next; from here the outcome can be unknown."""
+    """`submitting`, with a new attempt: the first byte follows, so the outcome can be unknown.
+
+    Raises `IllegalTransition` if it was recorded before: a request may be under way.
+    """
     if job.state is State.SUBMITTING and job.sent_at is not None:
         raise IllegalTransition(job.state, Transition.SEND, "its request may be under way")
     changes = _attempt_begun(job, now, Mode.ASYNC)
@@ -36,16 +39,20 @@ def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
 
 
 def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
-    """`submitting` → `running`: a sync run is written next and its connection stays open.
+    """`submitting` → `running`: the first byte of a sync run follows; its connection stays open.
 
-    After a refused async submit (`ASYNC_NOT_SUPPORTED`) it is the same attempt, now sync.
+    After an async submit refused with `ASYNC_NOT_SUPPORTED` the attempt stays the same, now sync.
     """
     last = job.open_attempt
     if last is None:
         changes = _attempt_begun(job, now, Mode.SYNC)
     else:
-        again = msgspec.structs.replace(last, mode=Mode.SYNC)
-        changes = {"mode": Mode.SYNC, "sent_at": now, "attempts": (*job.attempts[:-1], again)}
+        sync_attempt = msgspec.structs.replace(last, mode=Mode.SYNC)
+        changes = {
+            "mode": Mode.SYNC,
+            "sent_at": now,
+            "attempts": (*job.attempts[:-1], sync_attempt),
+        }
     return next_version(
         job,
         Transition.OPEN,
@@ -56,10 +63,10 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
 
 
 def return_to_queue(job: Job, now: float, *, why: str) -> Job:
-    """Back to `queued`: never sent, told to wait, or its gate closed. Spends nothing."""
+    """→ `queued`: not sent, rate limited, or its gate closed. No attempt is spent."""
     if job.state is State.RUNNING and job.mode is not Mode.SYNC:
         raise IllegalTransition(job.state, Transition.RETURN_TO_QUEUE, "the provider has it")
-    under_way = job.open_attempt is not None
+    has_open_attempt = job.open_attempt is not None
     return next_version(
         job,
         Transition.RETURN_TO_QUEUE,
@@ -68,7 +75,7 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
         changes=queue_changes(job, now)
         | {
             "attempts": attempt_removed(job),
-            "submits": job.submits - under_way,
+            "submits": job.submits - has_open_attempt,
             "bypass_hold": job.bypass_hold,
         },
     )

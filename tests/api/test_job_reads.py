@@ -184,7 +184,7 @@ async def test_why_names_what_blocks_the_job(api: CheckedApi, job_factory: JobFa
     assert (why["id"], why["state"]) == ("j1", "queued")
     assert [blocker["kind"] for blocker in why["blockers"]] == ["hold", "no_worker", "line"]
     assert why["blockers"][0]["hold_id"]
-    assert why["blockers"][2]["text"].startswith("1 jobs before it")
+    assert why["blockers"][2]["text"].startswith("1 job before it")
 
 
 async def test_why_has_nothing_to_say_of_a_running_job(

@@ -274,7 +274,7 @@ def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
     job = decided(made(), blind, now=NOW + DEADLINE_S).job
     assert (job.parked_as, job.spent) == ("stuck", 0)
     assert job.reason is not None
-    assert job.reason.message == "no end seen after 60 min (no way)"
+    assert job.reason.message == "no end known after 60 min (no way)"
     assert (job.execution_id, job.next_poll_at) == (
         "ex-1",
         NOW + DEADLINE_S + STUCK_POLL_INTERVAL_S,

@@ -81,7 +81,7 @@ def test_a_closed_hold_is_shown_with_its_action_an_opening_one_with_its_step() -
     assert closed.text == "hold on default: INSUFFICIENT_CREDITS – balance too low"
     surroundings = WhyContext(Gates(holds=(apply_release(HOLD, NOW, by="ann"),)), workers=1)
     (opening,) = why_not_running(job_builders.queued(), surroundings, NOW)
-    assert opening.text == "hold on default (INSUFFICIENT_CREDITS) is opening, 1 at once"
+    assert opening.text == "hold on default (INSUFFICIENT_CREDITS) is opening, 1 at a time"
 
 
 def test_a_wait_that_ends_by_itself_says_when() -> None:
