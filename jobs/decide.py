@@ -276,13 +276,11 @@ def decide_poll(
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome, polls=polls)
             return Decision(succeeded, result=outcome.result)
-        case RunCancelled(result=None):
+        case RunCancelled(result=result, cost=cost):
+            if result is not None:
+                return decide_poll(job, Finished(result, cost), history, context)
             cancelled = transitions.cancel(job, context.now, note="at the provider", polls=polls)
             return Decision(cancelled)
-        case RunCancelled(result=bytes() as result, cost=cost):
-            finished = Finished(result, cost)
-            succeeded = transitions.succeed(job, context.now, finished, polls=polls)
-            return Decision(succeeded, result=result)
         case RunFailed(error=error):
             return _run_failed(job, error, polls, context)
         case Lost():

@@ -18,7 +18,6 @@ from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
-from jobs import transitions
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
 from jobs.job import Job

@@ -1,9 +1,7 @@
 """The lifecycle table, restated row by row; every transition that it does not have is refused."""
 
 from collections.abc import Callable
-from functools import reduce
 from itertools import product
-from operator import or_
 
 import pytest
 
@@ -82,7 +80,9 @@ dead        discard          cancelled   operator
 
 def _row(line: str) -> TransitionRow:
     state, transition, to, who = line.split()[:4]
-    trigger = reduce(or_, (Trigger[name.upper()] for name in who.split("+")))
+    trigger = Trigger(0)
+    for name in who.split("+"):
+        trigger |= Trigger[name.upper()]
     return TransitionRow(State(state), Transition(transition), State(to), trigger)
 
 
