@@ -16,7 +16,7 @@ from jobs.polling.schedules import PollSchedule
 class DecisionRules:
     """The settings that decisions depend on. Durations are seconds."""
 
-    error_table: ErrorTable = field(default_factory=lambda: ErrorTable(overrides={}))
+    error_table: ErrorTable = field(default_factory=ErrorTable)
     backoff: Backoff = field(default_factory=Backoff)
     poll_schedule: PollSchedule = field(default_factory=PollSchedule)
     max_missing_polls: int = 5

@@ -13,6 +13,7 @@ from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
 from worker.api import running
 from worker.clock import SystemClock
+from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store
 
 
@@ -37,7 +38,7 @@ def open_api() -> OpenApi:
 
 @pytest.fixture
 def store(redis: ArqRedis, namespace: str) -> Store:
-    return open_store(redis, namespace)
+    return open_store(redis, namespace, ERROR_CODES)
 
 
 @pytest.fixture

@@ -2,15 +2,17 @@
 
 import ssl
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Final
 
 from pydantic import SecretStr
 
 from jobs.outcomes import SubmitOutcome
 from jobs.states import Kind, Mode
-from worker.provider.http.send_gate import BeforeWrite
-from worker.provider.knouds.client import KnoudsClient, OnRateLimit, Timeouts
+from worker.provider.http.pool import HttpOptions
+from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.port import RateLimitObserver
 
 KEY = "knouds_live_top-secret"
 INPUTS = b'{ "prompt":"hush-hush",  "cfg": 1.10 }'
@@ -21,7 +23,19 @@ SHORT_S = 0.15
 """A timeout that a test waits out."""
 
 
-TIMEOUTS: Final = Timeouts(connect_s=2, submit_s=2, sync_s=2, poll_s=2)
+TIMEOUTS: Final = Timeouts(submit_s=2, sync_s=2, poll_s=2)
+
+BeforeWrite = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class CallingMark:
+    """A `SendMark` that calls a function."""
+
+    call: BeforeWrite
+
+    async def record(self) -> None:
+        await self.call()
 
 
 def provider_at(
@@ -29,9 +43,10 @@ def provider_at(
     *,
     key: str = KEY,
     timeouts: Timeouts = TIMEOUTS,
+    connect_s: float = 2,
     connections: int = 200,
     max_answer_bytes: int = 1 << 20,
-    on_rate_limit: OnRateLimit | None = None,
+    rate_limit_observer: RateLimitObserver | None = None,
     clock: Callable[[], float] = time.time,
     tls: ssl.SSLContext | None = None,
 ) -> KnoudsClient:
@@ -40,11 +55,14 @@ def provider_at(
         url,
         {"default": SecretStr(key)},
         timeouts=timeouts,
-        max_connections=connections,
-        max_body_bytes=max_answer_bytes,
-        on_rate_limit=on_rate_limit,
+        http=HttpOptions(
+            connect_s=connect_s,
+            max_connections=connections,
+            max_body_bytes=max_answer_bytes,
+            tls=tls,
+        ),
+        rate_limit_observer=rate_limit_observer,
         clock=clock,
-        tls=tls,
     )
 
 
@@ -56,8 +74,7 @@ async def submit(
     mode: Mode = Mode.ASYNC,
 ) -> SubmitOutcome:
     """Submit a run of a model; whatever comes back shows no secret."""
-    answer = await provider.submit(
-        Kind.MODEL, "suno", "default", inputs, mode, before_write=before_write
-    )
+    mark = None if before_write is None else CallingMark(before_write)
+    answer = await provider.submit(Kind.MODEL, "suno", "default", inputs, mode, mark=mark)
     assert not any(secret in repr(answer) for secret in SECRETS)
     return answer

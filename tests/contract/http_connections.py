@@ -17,7 +17,7 @@ from tests.contract.raw_server import (
 )
 from worker.provider.http.connection import Connection, HttpResponse
 from worker.provider.http.failures import TransportError
-from worker.provider.http.pool import ConnectionPool
+from worker.provider.http.pool import ConnectionPool, HttpOptions
 from worker.provider.http.send_gate import SendGate
 
 MAX_BODY_BYTES = 100_000
@@ -94,11 +94,13 @@ async def pool_at(
     """Make connections to an address, and close them."""
     pool = ConnectionPool(
         url,
-        max_connections=connections,
-        connect_s=5,
-        keepalive_s=keepalive_s,
-        max_body_bytes=MAX_BODY_BYTES,
-        tls=tls,
+        HttpOptions(
+            max_connections=connections,
+            connect_s=5,
+            keepalive_s=keepalive_s,
+            max_body_bytes=MAX_BODY_BYTES,
+            tls=tls,
+        ),
     )
     try:
         yield pool

@@ -24,11 +24,12 @@ from tests.contract.raw_server import (
     serving,
     turn_the_loop,
 )
-from worker.provider.knouds.client import KnoudsClient, Timeouts, UnknownAccount
+from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.port import UnknownAccount
 
 RUN = Accepted("run-1", "req-1")
 PEM = Path(__file__).with_name("loopback.pem")
-SHORT_TIMEOUTS = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
+SHORT_TIMEOUTS = Timeouts(submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
 
 
 async def accept_all(line: ServerConnection) -> None:
@@ -77,10 +78,10 @@ async def test_a_sync_run_may_take_longer_than_an_async_submit() -> None:
         await line.answer(http(b'{"success": true, "result": {"text": "output-of-the-run"}}'))
 
     gate = asyncio.Event()
-    patient = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=5, poll_s=SHORT_S)
+    patient = Timeouts(submit_s=SHORT_S, sync_s=5, poll_s=SHORT_S)
     async with (
         serving(finish_late) as server,
-        provider_at(server.url, timeouts=patient) as provider,
+        provider_at(server.url, timeouts=patient, connect_s=SHORT_S) as provider,
     ):
         running = asyncio.create_task(submit(provider, mode=Mode.SYNC))
         assert isinstance(await submit(provider, mode=Mode.ASYNC), Lost)
@@ -137,16 +138,18 @@ async def test_a_certificate_that_is_not_trusted_is_not_sent() -> None:
 async def test_a_handshake_that_never_ends_is_not_sent() -> None:
     async with (
         serving(say_nothing) as server,
-        provider_at(server.url.replace("http:", "https:"), timeouts=SHORT_TIMEOUTS) as provider,
+        provider_at(
+            server.url.replace("http:", "https:"), timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S
+        ) as provider,
     ):
         assert await submit(provider) == NotSent("timed out")
 
 
 async def test_a_wait_for_a_free_connection_that_is_too_long_is_not_sent() -> None:
-    timeouts = Timeouts(connect_s=SHORT_S, submit_s=5, sync_s=5, poll_s=5)
+    timeouts = Timeouts(submit_s=5, sync_s=5, poll_s=5)
     async with (
         serving(say_nothing) as server,
-        provider_at(server.url, timeouts=timeouts, connections=1) as provider,
+        provider_at(server.url, timeouts=timeouts, connect_s=SHORT_S, connections=1) as provider,
     ):
         first = asyncio.create_task(submit(provider))
         await in_time(server.request_seen)
@@ -226,7 +229,7 @@ async def test_a_hook_that_takes_too_long_is_not_sent_then_or_later() -> None:
 
     async with (
         serving(say_nothing) as server,
-        provider_at(server.url, timeouts=SHORT_TIMEOUTS) as provider,
+        provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
         assert await submit(provider, hook) == NotSent("timed out")
         await in_time(server.ended)
@@ -244,7 +247,7 @@ async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_anot
 
     async with (
         serving(accept_all) as server,
-        provider_at(server.url, timeouts=SHORT_TIMEOUTS) as provider,
+        provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
         assert await submit(provider) == RUN
         assert await submit(provider, hook) == NotSent("timed out")
@@ -334,15 +337,15 @@ async def answer_half_and_hang(line: ServerConnection) -> None:
     [
         (read_a_byte_and_close, None, None),
         (read_the_head_and_close, None, None),
-        (read_all_and_close, "sent, then the server hung up", None),
+        (read_all_and_close, "sent, then the server closed the connection", None),
         (read_all_and_reset, None, None),
-        (answer_half_a_head, "sent, then the server hung up", None),
-        (answer_half_a_body, "sent, then the answer broke off", 200),
-        (answer_half_a_refusal, "sent, then the answer broke off", 400),
-        (answer_half_a_chunk, "sent, then the answer broke off", 200),
-        (answer_in_another_language, "sent, then the answer was not HTTP", None),
-        (answer_bytes_that_do_not_unpack, "sent, then the answer broke off", 200),
-        (answer_without_end, "sent, then the answer was too large to read", 200),
+        (answer_half_a_head, "sent, then the server closed the connection", None),
+        (answer_half_a_body, "sent, then the response was cut off", 200),
+        (answer_half_a_refusal, "sent, then the response was cut off", 400),
+        (answer_half_a_chunk, "sent, then the response was cut off", 200),
+        (answer_in_another_language, "sent, then the response was not HTTP", None),
+        (answer_bytes_that_do_not_unpack, "sent, then the response was cut off", 200),
+        (answer_without_end, "sent, then the response was too large to read", 200),
         (never_answer, "sent, then timed out", None),
         (answer_half_and_hang, "sent, then timed out", 200),
     ],
@@ -351,7 +354,7 @@ async def answer_half_and_hang(line: ServerConnection) -> None:
 async def test_what_happens_after_the_first_byte_is_lost_and_never_sent_again(
     script: Script, why: str | None, http_status: int | None
 ) -> None:
-    timeouts = Timeouts(connect_s=2, submit_s=2 * SHORT_S)
+    timeouts = Timeouts(submit_s=2 * SHORT_S)
     async with serving(script) as server, provider_at(server.url, timeouts=timeouts) as provider:
         answer = await submit(provider)
     assert isinstance(answer, Lost)
@@ -409,7 +412,7 @@ async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeate
         provider_at(server.url) as provider,
     ):
         assert await submit(provider) == RUN
-        assert await submit(provider) == Lost("sent, then the server hung up")
+        assert await submit(provider) == Lost("sent, then the server closed the connection")
     assert (len(server.connections), len(server.requests)) == (1, 2)
 
 
@@ -501,7 +504,7 @@ async def test_the_same_holds_over_tls() -> None:
         provider_at(server.url, tls=trusting_tls()) as provider,
     ):
         assert await submit(provider) == RUN
-        assert await submit(provider) == Lost("sent, then the server hung up")
+        assert await submit(provider) == Lost("sent, then the server closed the connection")
         assert await submit(provider) == RUN
     assert (len(server.connections), len(server.requests)) == (2, 3)
 

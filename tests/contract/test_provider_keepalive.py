@@ -193,7 +193,7 @@ def answering(times: int, answer: bytes = b'{"status": "processing"}') -> Script
 async def test_a_poll_is_made_again_once_and_never_twice() -> None:
     async with serving(answering(1)) as server, provider_at(server.url) as provider:
         await keep_two_connections(server, provider)
-        assert await provider.poll("default", "c") == PollFailed("the server hung up")
+        assert await provider.poll("default", "c") == PollFailed("the server closed the connection")
         assert (len(server.connections), len(server.requests)) == (2, 4)
         assert await provider.poll("default", "d") == StillRunning("processing")
     assert (len(server.connections), len(server.requests)) == (3, 5)
@@ -202,7 +202,7 @@ async def test_a_poll_is_made_again_once_and_never_twice() -> None:
 @on_both_loops
 async def test_a_poll_on_a_fresh_connection_is_not_made_again() -> None:
     async with serving(answering(0)) as server, provider_at(server.url) as provider:
-        assert await provider.poll("default", "a") == PollFailed("the server hung up")
+        assert await provider.poll("default", "a") == PollFailed("the server closed the connection")
     assert (len(server.connections), len(server.requests)) == (1, 1)
 
 
@@ -210,8 +210,8 @@ async def test_a_poll_on_a_fresh_connection_is_not_made_again() -> None:
 async def test_a_submit_is_never_made_again_once_it_was_written() -> None:
     async with serving(answering(1)) as server, provider_at(server.url) as provider:
         await keep_two_connections(server, provider)
-        assert await submit(provider) == Lost("sent, then the server hung up")
-        assert await submit(provider) == Lost("sent, then the server hung up")
+        assert await submit(provider) == Lost("sent, then the server closed the connection")
+        assert await submit(provider) == Lost("sent, then the server closed the connection")
     assert [head.split(" ")[0] for head in server.requests] == ["GET", "GET", "POST", "POST"]
 
 
@@ -225,7 +225,7 @@ async def test_a_submit_whose_answer_broke_off_is_never_made_again() -> None:
 
     async with serving(tear) as server, provider_at(server.url) as provider:
         assert await submit(provider) == Accepted("run-1", "req-1")
-        assert await submit(provider) == Lost("sent, then the answer broke off", 200)
+        assert await submit(provider) == Lost("sent, then the response was cut off", 200)
     assert (len(server.connections), len(server.requests)) == (1, 2)
 
 
@@ -234,10 +234,10 @@ async def test_a_submit_is_not_sent_once_the_client_is_closed_around_its_hook() 
     async def hook() -> None:
         await provider.close()
 
-    timeouts = Timeouts(connect_s=1, submit_s=1)
+    timeouts = Timeouts(submit_s=1)
     async with (
         serving(ServerConnection.hang) as server,
-        provider_at(server.url, timeouts=timeouts) as provider,
+        provider_at(server.url, timeouts=timeouts, connect_s=1) as provider,
     ):
         assert type(await submit(provider, hook)).__name__ == "NotSent"
         await in_time(server.ended)

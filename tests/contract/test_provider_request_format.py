@@ -6,14 +6,15 @@ from jobs.outcomes import NotSent
 from jobs.states import Kind, Mode
 from tests.contract.client_calls import provider_at, submit
 from tests.contract.raw_server import ServerConnection, serving
+from worker.provider.http.request import HttpRequest, Origin
 from worker.provider.knouds import calls
-from worker.provider.knouds.calls import HttpRequest, Origin
+from worker.provider.knouds.client import USER_AGENT
 
 USUAL = "user-agent: knouds-worker\r\naccept-encoding: identity\r\n"
 
 
 def head(base_url: str, request: HttpRequest) -> str:
-    return Origin(base_url).encode(request).decode().split("\r\n\r\n")[0] + "\r\n"
+    return Origin(base_url, USER_AGENT).encode(request).decode().split("\r\n\r\n")[0] + "\r\n"
 
 
 @pytest.mark.parametrize(
@@ -42,7 +43,9 @@ def test_a_request_names_its_host_and_its_path(base_url: str, line: str, host: s
 def test_only_what_may_have_a_body_says_how_long_it_is() -> None:
     assert "content-length" not in head("http://h", calls.poll("run-1", "key"))
     assert "\r\ncontent-length: 0\r\n" in head("http://h", calls.cancel("run-1", "key"))
-    spelled = Origin("http://h").encode(calls.submit(Kind.MODEL, "a", b"{}", Mode.SYNC, "key"))
+    spelled = Origin("http://h", USER_AGENT).encode(
+        calls.submit(Kind.MODEL, "a", b"{}", Mode.SYNC, "key")
+    )
     assert b"\r\ncontent-length: 13\r\n" in spelled
     assert spelled.endswith(b'\r\n\r\n{"inputs":{}}')
 
@@ -61,7 +64,7 @@ def test_a_name_stays_one_segment_of_the_path(name: str) -> None:
 @pytest.mark.parametrize("bad", ["a\r\nx-other: b", "a\nb", "a\rb", "a\0b", "a\tb", "a\u2028b"])
 def test_a_header_that_would_not_travel_is_refused(bad: str) -> None:
     with pytest.raises(ValueError, match="x-api-key"):
-        Origin("http://h").encode(calls.poll("run-1", bad))
+        Origin("http://h", USER_AGENT).encode(calls.poll("run-1", bad))
 
 
 async def test_a_key_with_a_line_break_sends_nothing() -> None:

@@ -24,7 +24,7 @@ from worker.provider.port import (
     CancelAccepted,
     CancelNotFound,
     Identity,
-    RateLimitSeen,
+    ReportedRateLimit,
     WorkflowSchema,
 )
 
@@ -35,7 +35,7 @@ RATE_LIMIT_HEADERS = (
     "X-RateLimit-Remaining: 4",
     f"X-RateLimit-Reset: {NOW + 30:.0f}",
 )
-SHORT_TIMEOUTS = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
+SHORT_TIMEOUTS = Timeouts(submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
 
 
 def always(*answers: bytes) -> Script:
@@ -176,9 +176,9 @@ async def test_no_cookie_is_kept() -> None:
         (http(b'{"status": "completed", "result": [1]}'), Finished(b"[1]")),
         (http(b'{"error": "none"}', 404), RunMissing(ProviderError(None, "none", 404))),
         (http(b"{}", 503, "Retry-After: 9"), PollFailed("HTTP_503", 503, 9.0)),
-        (http(b'{"status": "completed"}')[:-4], PollFailed("the answer broke off")),
-        (b"nonsense\r\n\r\n", PollFailed("the answer was not HTTP")),
-        (http(b"x" * 2_000_000), PollFailed("the answer was too large to read")),
+        (http(b'{"status": "completed"}')[:-4], PollFailed("the response was cut off")),
+        (b"nonsense\r\n\r\n", PollFailed("the response was not HTTP")),
+        (http(b"x" * 2_000_000), PollFailed("the response was too large to read")),
     ],
 )
 async def test_a_poll_says_what_it_saw(answer: bytes, expected: object) -> None:
@@ -202,7 +202,7 @@ async def test_a_poll_that_gets_nowhere_says_nothing_about_the_run() -> None:
 async def test_a_poll_that_is_not_answered_ends_in_time() -> None:
     async with (
         serving(ServerConnection.hang) as server,
-        provider_at(server.url, timeouts=SHORT_TIMEOUTS) as provider,
+        provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
         assert await provider.poll("default", "run-1") == PollFailed("timed out")
         assert await provider.cancel("default", "run-1") == CallFailure("timed out")
@@ -238,12 +238,20 @@ async def test_the_other_calls_are_made_as_documented() -> None:
 # Quota.
 
 
+class RecordingObserver:
+    """A `RateLimitObserver` that keeps what it is given."""
+
+    def __init__(self) -> None:
+        self.responses: list[tuple[Scope, ReportedRateLimit | None, int]] = []
+
+    def record_response(
+        self, route: Scope, reported: ReportedRateLimit | None, status: int
+    ) -> None:
+        self.responses.append((route, reported, status))
+
+
 async def test_rate_limit_headers_are_passed_on_by_route() -> None:
-    told: list[tuple[str, Scope, RateLimitSeen | None, int]] = []
-
-    def note(account: str, route: Scope, quota: RateLimitSeen | None, status: int) -> None:
-        told.append((account, route, quota, status))
-
+    observer = RecordingObserver()
     script = always(
         http(ACCEPTED, 200, *RATE_LIMIT_HEADERS),
         http(b'{"status": "processing"}', 200, *RATE_LIMIT_HEADERS),
@@ -253,30 +261,34 @@ async def test_rate_limit_headers_are_passed_on_by_route() -> None:
     )
     async with (
         serving(script) as server,
-        provider_at(server.url, on_rate_limit=note, clock=lambda: NOW) as provider,
+        provider_at(server.url, rate_limit_observer=observer, clock=lambda: NOW) as provider,
     ):
         await submit(provider)
         await provider.poll("default", "run-1")
         await submit(provider)
         await provider.whoami("default")
         await submit(provider)
-    seen = RateLimitSeen(100, 4, NOW + 30)
-    assert told == [
-        ("default", "default/model", seen, 200),
-        ("default", "default/executions", seen, 200),
-        ("default", "default/model", RateLimitSeen(None, 0, None), 429),
-        ("default", "default/model", None, 200),
+    reported = ReportedRateLimit(100, 4, NOW + 30)
+    assert observer.responses == [
+        ("default/model", reported, 200),
+        ("default/executions", reported, 200),
+        ("default/model", ReportedRateLimit(None, 0, None), 429),
+        ("default/model", None, 200),
     ]
 
 
-async def test_a_rate_limit_callback_that_fails_costs_no_answer(
+async def test_a_rate_limit_observer_that_fails_costs_no_answer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def fail(*_: object) -> None:
-        raise RuntimeError("no room")
+    class FailingObserver:
+        def record_response(self, *_: object) -> None:
+            raise RuntimeError("no room")
 
     script = always(http(ACCEPTED, 200, *RATE_LIMIT_HEADERS))
-    async with serving(script) as server, provider_at(server.url, on_rate_limit=fail) as provider:
+    async with (
+        serving(script) as server,
+        provider_at(server.url, rate_limit_observer=FailingObserver()) as provider,
+    ):
         assert await submit(provider) == RUN
     assert "rate_limit.not_recorded" in capsys.readouterr().out
 

@@ -25,17 +25,18 @@ from jobs.outcomes import (
 from jobs.states import Kind, Mode
 from tests.contract.client_calls import SHORT_S, provider_at
 from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.knouds.error_rows import ERROR_RULES
 from worker.provider.port import (
     CallFailure,
     CancelAccepted,
     CancelNotFound,
     Identity,
-    RateLimitSeen,
+    ReportedRateLimit,
     WorkflowSchema,
 )
 from worker.sandbox import DEFAULT_KEY, SandboxConfig, SettableClock, running
 
-TIMEOUTS = Timeouts(connect_s=2, submit_s=2, sync_s=2, poll_s=2)
+TIMEOUTS = Timeouts(submit_s=2, sync_s=2, poll_s=2)
 
 
 class FrozenSandbox:
@@ -45,13 +46,13 @@ class FrozenSandbox:
         self.url = url
         self.provider = provider
         self.clock = clock
-        self.rate_limits: list[tuple[Scope, RateLimitSeen]] = []
+        self.rate_limits: list[tuple[Scope, ReportedRateLimit]] = []
 
-    def note_rate_limit(
-        self, _account: str, route: Scope, quota: RateLimitSeen | None, _status: int
+    def record_response(
+        self, route: Scope, reported: ReportedRateLimit | None, _status: int
     ) -> None:
-        if quota is not None:
-            self.rate_limits.append((route, quota))
+        if reported is not None:
+            self.rate_limits.append((route, reported))
 
     async def submit(
         self,
@@ -92,7 +93,7 @@ async def stand() -> AsyncGenerator[FrozenSandbox]:
             key=DEFAULT_KEY,
             timeouts=TIMEOUTS,
             clock=clock.now,
-            on_rate_limit=opened.note_rate_limit,
+            rate_limit_observer=opened,
         ) as opened.provider:
             yield opened
 
@@ -143,7 +144,7 @@ async def test_a_refusal_is_classified_by_its_code(
     assert isinstance(answer, Refused)
     assert answer.error.code == code
     assert answer.error.message
-    assert ErrorTable({}).rule_for_submit(answer.error).disposition is disposition
+    assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error).disposition is disposition
     assert await stand.started() == 0
 
 
@@ -179,7 +180,8 @@ async def test_what_cannot_be_trusted_is_uncertain_and_sent_once(
     answer = await stand.submit(fault=fault)
     assert isinstance(answer, Lost) or (
         isinstance(answer, Refused)
-        and ErrorTable({}).rule_for_submit(answer.error).disposition is Disposition.UNCERTAIN
+        and ErrorTable(ERROR_RULES).rule_for_submit(answer.error).disposition
+        is Disposition.UNCERTAIN
     )
     assert await stand.started() == starts
 
@@ -188,8 +190,10 @@ async def test_what_cannot_be_trusted_is_uncertain_and_sent_once(
 async def test_an_answer_that_never_comes_is_lost(
     stand: FrozenSandbox, fault: str, starts: int
 ) -> None:
-    short = Timeouts(connect_s=SHORT_S, submit_s=SHORT_S)
-    async with provider_at(stand.url, key=DEFAULT_KEY, timeouts=short) as stand.provider:
+    short = Timeouts(submit_s=SHORT_S)
+    async with provider_at(
+        stand.url, key=DEFAULT_KEY, timeouts=short, connect_s=SHORT_S
+    ) as stand.provider:
         assert await stand.submit(fault=fault) == Lost("sent, then timed out")
     assert await stand.started() == starts
 

@@ -282,5 +282,6 @@ def test_a_socket_that_is_closed_under_its_transport_is_not_used(*, answered: bo
 
     connection = Connection(MAX_BODY_BYTES)
     connection.connection_made(ClosedUnderTransport())
-    connection.reused = answered
+    if answered:
+        connection.mark_idle(0)
     assert not connection.is_usable()

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from tests.contract.client_calls import provider_at, submit
+from tests.contract.client_calls import CallingMark, provider_at, submit
 from tests.contract.event_loops import on_both_loops
 from tests.contract.http_connections import (
     GET,
@@ -194,7 +194,7 @@ async def test_nobody_has_a_turn_between_opening_and_asking(
     assert turns == ["asked", "somebody else"]
 
 
-async def test_the_hook_runs_once_and_its_error_is_kept() -> None:
+async def test_the_mark_is_recorded_once_and_its_error_is_kept() -> None:
     ran: list[int] = []
 
     async def hook() -> None:
@@ -203,12 +203,12 @@ async def test_the_hook_runs_once_and_its_error_is_kept() -> None:
     async def failing() -> None:
         raise OSError(5, "no")
 
-    gate = SendGate(hook)
-    await gate.run_hook()
-    await gate.run_hook()
-    assert (ran, gate.before_write, gate.hook_error) == ([1], None, None)
-    gate = SendGate(failing)
+    gate = SendGate(CallingMark(hook))
+    await gate.record_mark()
+    await gate.record_mark()
+    assert (ran, gate.mark, gate.mark_error) == ([1], None, None)
+    gate = SendGate(CallingMark(failing))
     with pytest.raises(RequestNotWritten):
-        await gate.run_hook()
-    assert isinstance(gate.hook_error, OSError)
+        await gate.record_mark()
+    assert isinstance(gate.mark_error, OSError)
     assert gate.close() is True

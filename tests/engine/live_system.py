@@ -26,6 +26,7 @@ from worker.app.queries import Queries
 from worker.clock import SystemClock
 from worker.compose.worker import build_enqueuer
 from worker.main import ResilientArqWorker, arq_settings
+from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store
 from worker.store.read.queries import Filter
 from worker.tasks import cancel_and_wait
@@ -269,7 +270,7 @@ async def live_system(
         retry_cap_s=0.1,
         shutdown_grace_s=2,
     ).model_copy(update=changes)
-    store = open_store(redis, namespace)
+    store = open_store(redis, namespace, ERROR_CODES)
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
         yield LiveSystem(

@@ -49,8 +49,8 @@ REFUSED: Final[dict[str, OnSubmit]] = {
 UNCERTAIN_ANSWERS: Final[dict[str, OnSubmit]] = {
     "bad gateway": refused(502),
     "bad gateway, started": refused(502, started=True),
-    "lost": lambda _world, _call: (Lost("the server hung up"), False),
-    "lost, started": lambda _world, _call: (Lost("the server hung up"), True),
+    "lost": lambda _world, _call: (Lost("the server closed the connection"), False),
+    "lost, started": lambda _world, _call: (Lost("the server closed the connection"), True),
 }
 ON_SUBMIT: Final = ACCEPTING | REFUSED | UNCERTAIN_ANSWERS
 

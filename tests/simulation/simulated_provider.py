@@ -26,11 +26,11 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import Kind, Mode
-from worker.provider.http.send_gate import BeforeWrite
-from worker.provider.port import CancelOutcome
+from worker.provider.knouds.error_rows import ERROR_RULES
+from worker.provider.port import CancelOutcome, SendMark
 
 MISSING_LIMIT = 5
-_ERROR_TABLE = ErrorTable(overrides={})
+_ERROR_TABLE = ErrorTable(ERROR_RULES)
 
 
 class SubmitKnowledge(Enum):
@@ -350,7 +350,7 @@ class SimulatedProvider:
         inputs: bytes,
         mode: Mode,
         *,
-        before_write: BeforeWrite,
+        mark: SendMark,
     ) -> SubmitOutcome:
         """Ask for a run; the inputs name the job."""
         del kind, target, account
@@ -361,7 +361,7 @@ class SimulatedProvider:
             if (refused := await call.connected) is not None:
                 return refused
             try:
-                await before_write()
+                await mark.record()
             except Exception:
                 call.outcome = SubmitKnowledge.NOT_SENT
                 raise

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from jobs.error_table import ERROR_RULES, OUTSIDE_CONTRACT, Disposition, ErrorTable
+from jobs.error_table import OUTSIDE_CONTRACT, Disposition, ErrorTable
 from jobs.outcomes import (
     Accepted,
     Finished,
@@ -25,14 +25,17 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import Kind, Mode
+from worker.provider.http.request import HttpRequest
 from worker.provider.knouds import calls, wire
+from worker.provider.knouds.error_rows import ERROR_RULES
+from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.provider.port import (
     CallFailure,
     CancelAccepted,
     CancelNotFound,
     CancelOutcome,
     Identity,
-    RateLimitSeen,
+    ReportedRateLimit,
     WebhookEvent,
     WorkflowSchema,
 )
@@ -93,9 +96,7 @@ def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
         (calls.poll("..", "k"), "GET", "/api/executions/%2E%2E"),
     ],
 )
-def test_a_call_is_written_as_documented(
-    request_made: calls.HttpRequest, method: str, path: str
-) -> None:
+def test_a_call_is_written_as_documented(request_made: HttpRequest, method: str, path: str) -> None:
     assert (request_made.method, request_made.path) == (method, path)
     assert request_made.headers["x-api-key"] == "k"
     assert "authorization" not in request_made.headers
@@ -117,7 +118,7 @@ def test_a_request_shows_neither_key_nor_inputs() -> None:
 # Submits.
 
 NEITHER = "neither accepted nor a usable result"
-NOT_JSON = "an answer that is not a JSON object"
+NOT_JSON = "the response is not a JSON object"
 SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("async", 200, ACCEPTED, Accepted(ID, "kie_1")),
     ("async, 202", 202, ACCEPTED, Accepted(ID, "kie_1")),
@@ -194,26 +195,28 @@ def test_an_answer_to_a_submit_is_read(status: int, body: object, expected: Subm
 
 
 @pytest.mark.parametrize(
-    "row", [r for r in ERROR_RULES if r.http_status], ids=lambda r: f"{r.code}"
+    "row", ErrorTable(ERROR_RULES).rules, ids=lambda r: f"{r.http_status}-{r.code}"
 )
 def test_every_row_of_the_error_table_is_found_from_an_answer(row: Any) -> None:
     body = encoded({"error": "no"} | ({"code": row.code} if row.code else {}))
     answer = wire.read_submit(row.http_status, {}, body, NOW)
     assert isinstance(answer, Refused)
-    assert ErrorTable({}).rule_for_submit(answer.error) is row
+    assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error) is row
 
 
 @pytest.mark.parametrize("status", [301, 500, 502, 504])
 def test_a_page_of_a_proxy_is_no_certain_refusal(status: int) -> None:
     answer = wire.read_submit(status, {}, HTML, NOW)
     assert isinstance(answer, Refused)
-    assert ErrorTable({}).rule_for_submit(answer.error).disposition is Disposition.UNCERTAIN
+    assert (
+        ErrorTable(ERROR_RULES).rule_for_submit(answer.error).disposition is Disposition.UNCERTAIN
+    )
 
 
 def test_a_refusal_with_a_2xx_is_left_to_the_table() -> None:
     answer = wire.read_submit(200, {}, encoded({"success": False, "code": "NEW"}), NOW)
     assert isinstance(answer, Refused)
-    assert ErrorTable({}).rule_for_submit(answer.error) is OUTSIDE_CONTRACT
+    assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error) is OUTSIDE_CONTRACT
 
 
 def test_a_message_is_short_and_holds_no_key() -> None:
@@ -275,18 +278,18 @@ def test_how_long_to_wait(
                 "x-ratelimit-remaining": "42",
                 "x-ratelimit-reset": f"{NOW + 30:.0f}",
             },
-            RateLimitSeen(100, 42, NOW + 30),
+            ReportedRateLimit(100, 42, NOW + 30),
         ),
-        ({"x-ratelimit-remaining": "0"}, RateLimitSeen(None, 0, None)),
-        ({"x-ratelimit-limit": "100"}, RateLimitSeen(100, None, None)),
-        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, RateLimitSeen(100, None, NOW)),
+        ({"x-ratelimit-remaining": "0"}, ReportedRateLimit(None, 0, None)),
+        ({"x-ratelimit-limit": "100"}, ReportedRateLimit(100, None, None)),
+        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, ReportedRateLimit(100, None, NOW)),
         ({"x-ratelimit-limit": "unlimited", "x-ratelimit-remaining": "-1"}, None),
         ({"x-ratelimit-reset": f"{NOW:.0f}"}, None),
         ({}, None),
     ],
 )
 def test_rate_limits_are_read_from_headers(
-    headers: Mapping[str, str], expected: RateLimitSeen | None
+    headers: Mapping[str, str], expected: ReportedRateLimit | None
 ) -> None:
     assert wire.read_rate_limit(headers, NOW) == expected
 
@@ -417,7 +420,7 @@ COMPLETED = {"event": "execution.completed", "executionId": ID, "requestId": "r"
         ),
         (
             {"event": "webhook.test", "executionId": ID, "status": "completed", "result": [1]},
-            WebhookEvent("webhook.test", ID, None, None),
+            WebhookEvent("webhook.test", ID, None, None, is_test=True),
         ),
         (
             {"event": "execution.paused", "executionId": ID},
@@ -436,7 +439,7 @@ COMPLETED = {"event": "execution.completed", "executionId": ID, "requestId": "r"
     ],
 )
 def test_a_delivery_is_read(body: object, expected: WebhookEvent | None) -> None:
-    assert wire.read_webhook(encoded(body)) == expected
+    assert KnoudsWebhooks().read_event(encoded(body)) == expected
 
 
 # Nothing raises.
@@ -481,7 +484,8 @@ def test_no_answer_makes_the_wire_raise(
     assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelOutcome))
     assert isinstance(wire.read_whoami(status, headers, body, now), Identity | CallFailure)
     assert isinstance(wire.read_schema(status, headers, body, now), WorkflowSchema | CallFailure)
-    wire.read_webhook(body)
+    KnoudsWebhooks().read_event(body)
+    KnoudsWebhooks().read_run(body)
     wire.read_rate_limit(headers, NOW)
 
 

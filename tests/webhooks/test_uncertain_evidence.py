@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 from rich.console import Console
 
+from jobs.deliveries import ORPHAN_RETENTION_S
 from jobs.states import State
-from jobs.webhooks import ORPHAN_RETENTION_S
 from tests.engine.live_system import wait_until
 from tests.webhooks.webhook_system import WebhookSystem, delivery
 from worker.cli.job_view import job_page, why_page

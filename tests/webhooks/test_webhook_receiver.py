@@ -20,6 +20,7 @@ from tests.webhooks.webhook_system import (
 from worker.api import running
 from worker.api.webhook_receiver import ENVELOPE_MAX_BYTES, ReceiptOutcome, WebhookReceiver
 from worker.clock import SystemClock
+from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.redis.connect import connect
 from worker.store import open_store
 from worker.store.webhooks import ReceiveResult
@@ -34,15 +35,15 @@ async def test_a_delivery_is_stored_once_and_answered(hooked: WebhookSystem) -> 
     assert await hooked.post(BODY) == _received_count("known")
     assert await hooked.post(delivery("ex-1", result={"other": 1})) == _received_count("known")
     (post,) = await _posts(hooked)
-    assert (post.execution_id, post.ended, post.jobs) == ("ex-1", False, ())
-    assert [(one.event, one.body) for one in post.arrivals] == [("execution.completed", BODY)]
+    assert (post.execution_id, post.is_ended, post.jobs) == ("ex-1", False, ())
+    assert [(one.event, one.body) for one in post.deliveries] == [("execution.completed", BODY)]
 
 
 async def test_another_event_of_the_same_run_is_another_delivery(hooked: WebhookSystem) -> None:
     assert await hooked.post(BODY) == _received_count("stored")
     assert await hooked.post(delivery("ex-1", "execution.cancelled")) == _received_count("stored")
     (post,) = await _posts(hooked)
-    events = [one.event for one in post.arrivals]
+    events = [one.event for one in post.deliveries]
     assert events == ["execution.completed", "execution.cancelled"]
 
 
@@ -173,7 +174,7 @@ async def test_neither_token_nor_host_is_asked_for(hooked: WebhookSystem) -> Non
 
 
 async def test_what_comes_is_counted_by_what_became_of_it(hooked: WebhookSystem) -> None:
-    reception = WebhookReceiver(hooked.system.store, SystemClock(), (), 1024)
+    reception = WebhookReceiver(hooked.system.store, SystemClock(), KnoudsWebhooks(), 1024)
     for _ in range(3):
         with pytest.raises(Exception, match="KNOUDS_WEBHOOK_SECRET"):
             await reception.receive(make_mocked_request("POST", PATH))

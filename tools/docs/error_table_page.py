@@ -1,7 +1,7 @@
-"""The verdict table as a page for people: `docs/error-table.md` is what `render()` returns.
+"""Renders the error table as `docs/error-table.md`.
 
-Rows of errors come from `verdicts.TABLE` itself. Rows of what is no error are written down here,
-one for each kind of answer; a test holds them against the unions in `answers`.
+Rows of errors come from the table itself. Rows of all other outcomes are written here, one for each
+kind; a test compares them with the unions in `jobs.outcomes`.
 """
 
 from collections.abc import Iterable, Mapping
@@ -13,7 +13,6 @@ from jobs.effects import DecisionRules
 from jobs.error_table import (
     ACTION_STUCK,
     ACTION_UNCERTAIN,
-    ERROR_RULES,
     OTHER_4XX,
     OUTSIDE_CONTRACT,
     UNKNOWN_IN_FAILED_RUN,
@@ -35,42 +34,45 @@ from jobs.outcomes import (
     StillRunning,
 )
 from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
+from worker.provider.knouds.error_rows import ERROR_RULES
 
 HEAD: Final = """\
 <!-- Generated from tools/docs/error_table_page.py, do not edit: make docs -->
 
-# What an answer means
+# What a response means
 
-One table decides what an error of the provider does to a job: `TABLE` in
-[jobs/error_table.py](../jobs/error_table.py). This page is that table, with the answers that are no
-errors beside it. Codes are the provider's own, letter for letter; a refusal without a code is
-shown as `HTTP_<status>`. A row is looked up by status and code, then by the status alone.
+One table decides what an error of the provider does to a job. Its rows of codes are data in
+[worker/provider/knouds/error_rows.py](../worker/provider/knouds/error_rows.py); the lookup and the
+rows of unknown codes are in [jobs/error_table.py](../jobs/error_table.py). This page is that table,
+with the outcomes that are no errors beside it. Codes are the provider's own, letter for letter; a
+refusal without a code is shown as `HTTP_<status>`. A row is looked up by status and code, then by
+status alone.
 """
 
 _SUBMIT_HEAD: Final = """\
 
-## The answer to a submit
+## The response to a submit
 
-| answer | means | the job | attempt spent | hold on | what the person does |
+| response | means | the job | attempt spent | hold on | what the operator does |
 |---|---|---|---|---|---|
 """
 
 _UNCERTAIN: Final = f"""\
 
-**Uncertain** means that nobody knows whether the run started, and was charged.
+**Uncertain** means that it is unknown whether the run started and was charged.
 {ACTION_UNCERTAIN}.
-A job enqueued with `on_uncertain: "retry"` is retried instead where the answer to its submit was
-lost; that spends the attempt, and may pay twice. It parks all the same where its worker was lost or
-shut down meanwhile, or where a look at its run (below) is what made it uncertain.
+A job enqueued with `on_uncertain: "retry"` is retried instead if the response to its submit was
+lost; that spends the attempt and may pay twice. It still parks if its worker was lost or shut down
+meanwhile, or if a poll (below) made it uncertain.
 """
 
 _POLL_HEAD: Final = """\
 
-## A look at a run that was accepted
+## A poll of an accepted run
 
-The run is paid for. So trouble with a poll never fails the job, and it is looked at again.
+The run is paid for. So a failed poll never fails the job; the run is polled again.
 
-| the poll | the job | attempt spent | what the person does |
+| the poll | the job | attempt spent | what the operator does |
 |---|---|---|---|
 """
 
@@ -78,9 +80,9 @@ _FAILED_RUN_HEAD: Final = """\
 
 ## The error of a run that failed
 
-A failed run carries a code and no status of its own, so its row is found by the code alone, in the
-first table. Because the run was taken and has ended, rows that would wait or go sync are retried
-instead, and the attempt is spent. These differ from the first table:
+A failed run has a code and no status of its own, so its row is found by the code alone, in the
+first table. Because the run was accepted and has ended, rows that would wait or go sync are
+retried instead, and the attempt is spent. These differ from the first table:
 
 | code | the job | attempt spent |
 |---|---|---|
@@ -88,20 +90,20 @@ instead, and the attempt is spent. These differ from the first table:
 
 _TAIL: Final = """\
 
-A run that fails after it was parked as `stuck` stays parked, with the code it failed with. A run
-that fails after its cancel was asked is `cancelled`.
+A run that fails after its job was parked as `stuck` leaves the job parked, with the code of the
+failure. A run that fails after a cancel was requested is `cancelled`.
 
 ## Overrides
 
-`KNOUDS_ERROR_RULES` replaces the fate of single codes by `dead`, `retry` or `park`, for submits and
-for failed runs: `{"EXECUTION_FAILED": "park"}`. A refusal without a code goes by `HTTP_<status>`. A
-code that parks only because of an override puts its hold on the target.
+`KNOUDS_ERROR_RULES` replaces the disposition of single codes by `dead`, `retry` or `park`, for
+submits and for failed runs: `{"EXECUTION_FAILED": "park"}`. A refusal without a code is named
+`HTTP_<status>`. A code that parks only because of an override places its hold on the target.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PlainRow:
-    """A row for an answer that is no error with a code."""
+    """A row for an outcome that is not an error with a code."""
 
     outcome: str
     job_change: str
@@ -110,13 +112,14 @@ class PlainRow:
 
 
 _RULES: Final = DecisionRules()
+_TABLE: Final = ErrorTable(ERROR_RULES)
 _RESOLVE: Final = "Resolve it, see below"
 
 ON_SUBMIT: Final[Mapping[type, PlainRow]] = {
     Accepted: PlainRow("2xx with `_async: true` and an execution id", "`running`, polled"),
     Finished: PlainRow("2xx with a result, also to an async submit", "`succeeded`"),
     NotSent: PlainRow(
-        "not connected at all: refused, DNS, TLS; or its mark could not be written",
+        "no connection: refused, DNS, TLS; or the submit could not be recorded",
         f"`queued` again; the account waits {UNREACHABLE_COOL_DOWN_S:g} s",
         "no",
     ),
@@ -127,7 +130,7 @@ ON_SUBMIT: Final[Mapping[type, PlainRow]] = {
         _RESOLVE,
     ),
 }
-"""What a submit can come back with beside a refusal."""
+"""What a submit can come to beside a refusal."""
 
 ON_POLL: Final[Mapping[type, PlainRow]] = {
     Finished: PlainRow("`completed` with a usable result", "`succeeded`"),
@@ -137,27 +140,26 @@ ON_POLL: Final[Mapping[type, PlainRow]] = {
         "`completed` without a usable result", "`parked` as `uncertain`", "no", _RESOLVE
     ),
     StillRunning: PlainRow(
-        "`processing`, `cancel_requested`, or a status nobody knows",
-        "stays as it is; past its deadline `parked` as `stuck`, and looked at every "
+        "`processing`, `cancel_requested`, or an unknown status",
+        "unchanged; past its deadline `parked` as `stuck`, and polled every "
         f"{STUCK_POLL_INTERVAL_S:g} s",
         "no",
         f"Once it is stuck: {ACTION_STUCK[0].lower()}{ACTION_STUCK[1:]}",
     ),
     RunMissing: PlainRow(
         "404",
-        f"looked at again with backoff; after {_RULES.max_missing_polls} in a row (a setting) "
-        "`parked` "
-        "as `uncertain`",
+        f"polled again with backoff; after {_RULES.max_missing_polls} in a row (a setting) "
+        "`parked` as `uncertain`",
         "no",
         "Once it is uncertain: resolve it",
     ),
     PollFailed: PlainRow(
-        "401, 403, 429, 5xx, network trouble, unreadable",
-        "stays as it is, looked at again with backoff; past its deadline `parked` as `stuck`",
+        "401, 403, 429, 5xx, a network error, unreadable",
+        "unchanged, polled again with backoff; past its deadline `parked` as `stuck`",
         "no",
     ),
 }
-"""What a look at a run can come back with."""
+"""What a poll can come to."""
 
 
 def render() -> str:
@@ -167,7 +169,7 @@ def render() -> str:
             HEAD,
             _SUBMIT_HEAD,
             *(_plain_row(row) for row in ON_SUBMIT.values()),
-            *(_row(row, _outcome(row)) for row in ERROR_RULES),
+            *(_row(row, _outcome(row)) for row in _TABLE.rules),
             _row(OTHER_4XX, "any other 4xx"),
             _row(OUTSIDE_CONTRACT, "any other status, or a 500 that is not JSON"),
             _UNCERTAIN,
@@ -201,14 +203,14 @@ def _row(row: ErrorRule, outcome: str) -> str:
 
 
 def _outcome(row: ErrorRule) -> str:
-    known = any(other is not row and other.http_status == row.http_status for other in ERROR_RULES)
+    known = any(other is not row and other.http_status == row.http_status for other in _TABLE.rules)
     if row.code is not None:
         return f"{row.http_status} `{row.code}`"
     return f"{row.http_status}, any other code or none" if known else f"{row.http_status}"
 
 
 def disposition_text(disposition: Disposition) -> str:
-    """What becomes of the job, in words."""
+    """What happens to the job, in words."""
     match disposition:
         case Disposition.SYNC:
             hours = _RULES.sync_only_memory_s / 3600
@@ -216,7 +218,7 @@ def disposition_text(disposition: Disposition) -> str:
         case Disposition.DEAD:
             return "`dead`"
         case Disposition.PARK:
-            return "`parked`; a hold keeps what comes behind it in line"
+            return "`parked`; a hold keeps the jobs behind it queued"
         case Disposition.WAIT:
             return (
                 "`queued` again; account and route wait as `Retry-After` says "
@@ -243,21 +245,22 @@ def _spent(disposition: Disposition) -> str:
 def _reach(row: ErrorRule) -> str:
     match row.reach:
         case Reach.ROUTE:
-            return "the route; the target where `required` names it"
+            return "the route; the target if `required` names it"
         case Reach.ACCOUNT | Reach.TARGET:
             return f"the {row.reach.value}"
         case None:
             return "–"
+        case _:
+            assert_never(row.reach)
 
 
 def _failed_rows() -> Iterable[str]:
-    verdicts = ErrorTable(overrides={})
-    for row in ERROR_RULES:
+    for row in _TABLE.rules:
         if row.code is None:
             continue
-        found = verdicts.rule_for_failed_run(ProviderError(row.code)).disposition
-        if found is not row.disposition:
-            yield _line(f"`{row.code}`", disposition_text(found), _spent(found))
+        disposition = _TABLE.rule_for_failed_run(ProviderError(row.code)).disposition
+        if disposition is not row.disposition:
+            yield _line(f"`{row.code}`", disposition_text(disposition), _spent(disposition))
     unknown = UNKNOWN_IN_FAILED_RUN.disposition
     yield _line("any other, or none", disposition_text(unknown), _spent(unknown))
 

@@ -19,6 +19,7 @@ from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.app.queries import Queries
 from worker.clock import Clock
+from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.store import Store
 
 
@@ -68,7 +69,7 @@ def build_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
         caps=caps,
         gate_cache=GateCache(store.holds, clock),
         webhook_receiver=WebhookReceiver(
-            store, clock, settings.webhook_secrets, settings.max_result_bytes
+            store, clock, KnoudsWebhooks(settings.webhook_secrets), settings.max_result_bytes
         ),
     )
 

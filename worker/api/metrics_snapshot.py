@@ -2,7 +2,7 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.states import State
@@ -18,7 +18,7 @@ class MetricsSnapshot:
     stats: QueueStats
     counters: Mapping[str, float]
     codes: Mapping[State, Mapping[str, int]]
-    """Of parked and dead jobs: how many have each code."""
+    """Of parked and dead jobs: how many have each code; unknown codes are one, `other`."""
     holds: Mapping[tuple[str, str], int]
     """(phase, code) → number of holds."""
     webhooks: WebhookHealth
@@ -34,17 +34,18 @@ async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSn
         store.holds.list_all(),
         store.queries.webhook_health(now),
     )
+    label = store.metrics.code_label
     return MetricsSnapshot(
         stats=stats,
         counters=counters,
-        codes={State.PARKED: _sum_by_code(parked), State.DEAD: _sum_by_code(dead)},
-        holds=Counter((hold.phase.value, hold.code) for hold in holds),
+        codes={State.PARKED: _sum_by(label, parked), State.DEAD: _sum_by(label, dead)},
+        holds=Counter((hold.phase.value, label(hold.code)) for hold in holds),
         webhooks=webhooks,
     )
 
 
-def _sum_by_code(sizes: Sequence[tuple[str, int]]) -> Counter[str]:
-    found: Counter[str] = Counter()
+def _sum_by(label: Callable[[str], str], sizes: Sequence[tuple[str, int]]) -> Counter[str]:
+    sums: Counter[str] = Counter()
     for code, size in sizes:
-        found[code] += size
-    return found
+        sums[label(code)] += size
+    return sums

@@ -1,6 +1,6 @@
 """From readings to the text that Prometheus scrapes (exposition format 0.0.4)."""
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -16,7 +16,7 @@ from prometheus_client.registry import Collector, CollectorRegistry
 
 from jobs.states import Kind, State
 from worker.api.metrics_snapshot import MetricsSnapshot
-from worker.store.metrics.catalog import CODES, MAX_TARGETS, METRICS, OTHER, PREFIX, MetricSpec
+from worker.store.metrics.catalog import MAX_TARGETS, METRICS, OTHER, PREFIX, MetricSpec
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
@@ -84,13 +84,13 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
         "parked",
         "Parked jobs by code.",
         "code",
-        _fold_unknown_codes(snapshot.codes[State.PARKED]).items(),
+        snapshot.codes[State.PARKED].items(),
     )
     yield _labelled_gauge(
         "dead",
         "Dead letters by code.",
         "code",
-        _fold_unknown_codes(snapshot.codes[State.DEAD]).items(),
+        snapshot.codes[State.DEAD].items(),
     )
     yield _holds(snapshot.holds)
     yield _plain_gauge("workers", "Workers that live.", len(stats.workers))
@@ -106,10 +106,7 @@ def _holds(holds: Mapping[tuple[str, str], int]) -> Metric:
     family = GaugeMetricFamily(
         f"{PREFIX}holds", "Gates that are closed or opening.", labels=("phase", "code")
     )
-    counted: Counter[tuple[str, str]] = Counter()
-    for (phase, code), number in holds.items():
-        counted[phase, code if code in CODES else OTHER] += number
-    for labels, number in counted.items():
+    for labels, number in holds.items():
         family.add_metric(labels, number)
     return family
 
@@ -153,13 +150,6 @@ def _largest(numbers: Mapping[str, float], limit: int = MAX_NAMED_SERIES) -> dic
     found = dict(ranked[:limit])
     if rest := ranked[limit:]:
         found[OTHER] = found.get(OTHER, 0.0) + sum(number for _, number in rest)
-    return found
-
-
-def _fold_unknown_codes(numbers: Mapping[str, int]) -> dict[str, float]:
-    found: dict[str, float] = defaultdict(float)
-    for code, number in numbers.items():
-        found[code if code in CODES else OTHER] += number
     return found
 
 

@@ -23,8 +23,8 @@ from worker.api.handlers import (
 from worker.api.models import answers, requests
 from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
-from worker.api.webhook_receiver import SIGNATURE_HEADER
 from worker.app.job_request_parser import JobRequestBody
+from worker.provider.knouds.webhooks import SIGNATURE_HEADER
 
 _JOB_RESPONSE: Final = {200: answers.Job}
 _IDEMPOTENCY_HEADER: Final = {

@@ -16,6 +16,7 @@ from redis.backoff import ExponentialBackoff
 from config.settings import Settings, SettingsError
 from worker.api.app import create_app
 from worker.doctor.startup import warn_if_unsafe
+from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
@@ -42,7 +43,7 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
         loop.add_signal_handler(name, stopped.set)
     redis = connect(settings, redis_url)
     _fail_fast(redis)
-    store = open_store(redis, settings.namespace)
+    store = open_store(redis, settings.namespace, ERROR_CODES)
     try:
         async with running(settings, store) as url:
             check = asyncio.create_task(warn_if_unsafe(store.client), name="start check")

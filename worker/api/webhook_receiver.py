@@ -5,31 +5,22 @@ through whatever stands before us. What is not signed changes nothing but a coun
 """
 
 from collections import Counter
-from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final
 
 import structlog
 from aiohttp import web
-from pydantic import SecretStr
 
-from jobs.webhooks import SIGNATURE_TOLERANCE_S, Signature, parse_signature
 from worker.api.problems import Problem
 from worker.clock import Clock
-from worker.provider.knouds.wire import read_webhook
-from worker.provider.port import WebhookEvent
+from worker.provider.port import DeliverySignature, WebhookEvent, WebhookReader
 from worker.store import Store
 from worker.store.webhooks import ReceiveResult
 
 log: Final = structlog.get_logger(__name__)
 
-SIGNATURE_HEADER: Final = "X-Knouds-Signature"
-TEST_EVENT: Final = "webhook.test"
-
 ENVELOPE_MAX_BYTES: Final = 1 << 20
 """What a delivery may have around a result of `KNOUDS_MAX_RESULT_BYTES`."""
-
-_CHALLENGE: Final = {"WWW-Authenticate": SIGNATURE_HEADER}
 
 
 class ReceiptOutcome(StrEnum):
@@ -55,11 +46,11 @@ class WebhookReceiver:
     """Takes deliveries in, and counts what came."""
 
     def __init__(
-        self, store: Store, clock: Clock, secrets: Sequence[SecretStr], max_result_bytes: int
+        self, store: Store, clock: Clock, reader: WebhookReader, max_result_bytes: int
     ) -> None:
         self._store = store
         self._clock = clock
-        self._secrets = [secret.get_secret_value().encode() for secret in secrets]
+        self._reader = reader
         self._max_body_bytes = max_result_bytes + ENVELOPE_MAX_BYTES
         self.counts: Counter[ReceiptOutcome] = Counter()
         """What came since the start of this process."""
@@ -68,12 +59,12 @@ class WebhookReceiver:
         """Check a request and store what it brings; raises `Problem`."""
         signature = self._require_signature(request)
         body = await self._read_body(request)
-        if not signature.matches(body, self._secrets):
+        if not signature.matches(body):
             detail = "no secret of KNOUDS_WEBHOOK_SECRET made this signature for this body"
             raise self._refusal(
                 ReceiptOutcome.FORGED, 401, "bad-signature", "Bad signature", detail
             )
-        event = read_webhook(body)
+        event = self._reader.read_event(body)
         if event is None:
             detail = "the body is no JSON object that names an event"
             raise self._refusal(
@@ -87,19 +78,22 @@ class WebhookReceiver:
         self.counts[outcome] += 1
         self._store.metrics.webhook_received(outcome)
 
-    def _require_signature(self, request: web.Request) -> Signature:
+    def _require_signature(self, request: web.Request) -> DeliverySignature:
         """The signature, before a byte of the body is read."""
-        if not self._secrets:
+        if not self._reader.has_secret:
             detail = "no webhook is taken: set KNOUDS_WEBHOOK_SECRET to the dashboard's secret"
             raise self._refusal(ReceiptOutcome.CLOSED, 404, "no-secret", "Webhooks are off", detail)
-        given = request.headers.getall(SIGNATURE_HEADER, [])
-        signature = parse_signature(given[0]) if len(given) == 1 else None
+        signature = self._reader.read_signature(request.headers.items())
         if signature is None:
-            detail = f"send one header `{SIGNATURE_HEADER}: t=<unix>,v1=<hex>`"
+            detail = (
+                f"send one header `{self._reader.signature_header}: "
+                f"{self._reader.signature_format}`"
+            )
             raise self._refusal(ReceiptOutcome.UNSIGNED, 401, "no-signature", "Not signed", detail)
         if not signature.is_timely(self._clock.now()):
             detail = (
-                f"the signature's time is more than {SIGNATURE_TOLERANCE_S} s from ours: sign anew"
+                f"the signature's time is more than {self._reader.tolerance_s} s from ours:"
+                " sign again"
             )
             raise self._refusal(
                 ReceiptOutcome.UNTIMELY, 401, "untimely", "Not of this time", detail
@@ -119,7 +113,7 @@ class WebhookReceiver:
         raise self._refusal(ReceiptOutcome.TOO_LARGE, 413, "too-large", "Body too large", detail)
 
     async def _store_event(self, event: WebhookEvent, body: bytes) -> ReceiptOutcome:
-        if event.event == TEST_EVENT:
+        if event.is_test:
             log.info("webhook.test_received")
             return ReceiptOutcome.TEST
         if event.execution_id is None:
@@ -138,5 +132,6 @@ class WebhookReceiver:
         count = self.counts[outcome]
         if count & (count - 1) == 0:
             log.warning("webhook.refused", why=outcome.value, count=count)
-        headers = _CHALLENGE if status == 401 else None  # noqa: PLR2004
+        challenge = {"WWW-Authenticate": self._reader.signature_header}
+        headers = challenge if status == 401 else None  # noqa: PLR2004
         return Problem(status, name, title, detail, headers=headers)

@@ -41,7 +41,11 @@ from worker.engine.supervisor import Supervisor
 from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.webhook_processor import WebhookProcessor
+from worker.provider.http.pool import HttpOptions
 from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.knouds.error_rows import ERROR_CODES, ERROR_RULES
+from worker.provider.knouds.webhooks import KnoudsWebhooks
+from worker.provider.port import RunProvider
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
 
@@ -52,7 +56,7 @@ def decision_rules(settings: Settings) -> DecisionRules:
     """The rules of decisions, from the settings."""
     overrides = {code: Disposition(verdict) for code, verdict in settings.error_rules.items()}
     return DecisionRules(
-        error_table=ErrorTable(overrides),
+        error_table=ErrorTable(ERROR_RULES, overrides),
         backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
         poll_schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
         max_missing_polls=settings.poll_missing_limit,
@@ -71,7 +75,7 @@ class Runtime:
     """A worker's parts, put together and running."""
 
     store: Store
-    provider: KnoudsClient
+    provider: RunProvider
     submitter: Submitter
     poller: Poller
     supervisor: Supervisor
@@ -128,7 +132,7 @@ class Runtime:
 def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Runtime:
     """Put a worker together; nothing runs and nothing is sent before `start`."""
     clock = clock or SystemClock()
-    store = open_store(redis, settings.namespace)
+    store = open_store(redis, settings.namespace, ERROR_CODES)
     bells, decisions = Wakeups(), decision_rules(settings)
     worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
     quota = RateLimiter(
@@ -209,6 +213,7 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
             poller,
             WebhookProcessor(
                 store=store,
+                reader=KnoudsWebhooks(settings.webhook_secrets),
                 poller=poller,
                 poison_guard=isolation,
                 webhook_policy=reliance,
@@ -251,18 +256,20 @@ def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Ru
     )
 
 
-def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> KnoudsClient:
+def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvider:
     return KnoudsClient(
         settings.base_url,
         settings.accounts,
         timeouts=Timeouts(
-            connect_s=settings.connect_timeout_s,
             submit_s=settings.submit_timeout_s,
             sync_s=settings.sync_timeout_s,
             poll_s=settings.poll_timeout_s,
         ),
-        max_connections=settings.max_jobs + settings.poll_concurrency,
-        on_rate_limit=rate_limiter.record_response,
+        http=HttpOptions(
+            connect_s=settings.connect_timeout_s,
+            max_connections=settings.max_jobs + settings.poll_concurrency,
+        ),
+        rate_limit_observer=rate_limiter,
     )
 
 

@@ -22,6 +22,7 @@ from worker.doctor.environment import (
 )
 from worker.doctor.findings import Finding, Level, fail, ok
 from worker.doctor.redis_server import LOADING, ServerFacts, judge_server, read_server
+from worker.provider.http.pool import HttpOptions
 from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.store import Store
 from worker.store.client import Client
@@ -161,8 +162,9 @@ async def check_provider(settings: Settings) -> list[Finding]:
     accounts = settings.accounts
     if not accounts:
         return []
-    timeouts = Timeouts(connect_s=settings.connect_timeout_s, poll_s=settings.poll_timeout_s)
-    async with KnoudsClient(settings.base_url, accounts, timeouts=timeouts) as provider:
+    timeouts = Timeouts(poll_s=settings.poll_timeout_s)
+    http = HttpOptions(connect_s=settings.connect_timeout_s)
+    async with KnoudsClient(settings.base_url, accounts, timeouts=timeouts, http=http) as provider:
         answers = await asyncio.gather(*(provider.whoami(account) for account in accounts))
     return [judge_account(*pair) for pair in zip(accounts, answers, strict=True)]
 

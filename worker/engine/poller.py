@@ -28,8 +28,7 @@ from worker.engine.poll_planner import PollPlanner
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
-from worker.provider.knouds.client import UnknownAccount
-from worker.provider.port import CallFailure, CancelOutcome
+from worker.provider.port import CallFailure, CancelOutcome, UnknownAccount
 from worker.store import Store
 from worker.store.commit import VersionedJob
 from worker.store.jobs import ClaimedPoll, NextPoll

@@ -16,7 +16,7 @@ from jobs.lanes import Scope
 from jobs.rate_limits import Allowance, RateLimitBucket, RateLimitHeaders
 from worker.clock import Clock
 from worker.engine.wakeups import Wakeup
-from worker.provider.port import RateLimitSeen
+from worker.provider.port import ReportedRateLimit
 from worker.store.jobs import JobStore
 from worker.store.rate_limits import NEW_BUCKET, RateLimitStore
 
@@ -124,12 +124,11 @@ class RateLimiter:
             self.wakeup.notify()
 
     def record_response(
-        self, account: str, route: Scope, headers: RateLimitSeen | None, status: int
+        self, route: Scope, reported: ReportedRateLimit | None, status: int
     ) -> None:
-        """Take what an answer told of its route's limits; written by the next tick."""
-        del account
+        """Note what a response reports of its route's limits; the next tick writes it."""
         succeeded = 200 <= status < 300  # noqa: PLR2004
-        if headers is None or headers.remaining is None:
+        if reported is None or reported.remaining is None:
             if not self.bucket(route).is_unlimited:
                 news = self._pending_for(route)
                 news.without_limits += 1
@@ -137,7 +136,7 @@ class RateLimiter:
                 self.wakeup.notify()
             return
         now = self._clock.now()
-        told = self._complete_headers(route, headers, now)
+        told = self._complete_headers(route, reported, now)
         news = self._pending_for(route)
         least, first, refused = news.reported.get(told.reset_at, (told, now, False))
         if told.remaining < least.remaining:
@@ -146,7 +145,7 @@ class RateLimiter:
         self.wakeup.notify()
 
     def _complete_headers(
-        self, route: Scope, headers: RateLimitSeen, now: float
+        self, route: Scope, headers: ReportedRateLimit, now: float
     ) -> RateLimitHeaders:
         """What headers say, with what is known in place of those that are missing."""
         known = self.bucket(route)

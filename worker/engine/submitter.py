@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -26,7 +26,7 @@ from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
-from worker.provider.knouds.client import KnoudsClient, UnknownAccount
+from worker.provider.port import RunProvider, UnknownAccount
 from worker.store import Store
 from worker.store.commit import VersionedJob
 from worker.store.holds import HoldStore
@@ -61,10 +61,28 @@ class _GateSnapshot:
 
 
 @dataclass(slots=True)
-class _CurrentJob:
-    """The job as this worker last wrote it."""
+class _SubmitMark:
+    """Writes to the job that its submit is about to be sent: a `SendMark`."""
 
     stored: VersionedJob
+    """The job as this worker last wrote it."""
+    _transition: Callable[[Job, float], Job]
+    _store: Store
+    _redis_recovery: RedisRecovery
+    _clock: Clock
+
+    async def record(self) -> None:
+        """Commit the transition; raises _FencedOut if the job or the Redis server changed."""
+        if not await self._redis_recovery.is_same_server(self._clock.now):
+            raise _FencedOut
+        after = self._transition(self.stored.job, self._clock.now())
+        written = await self._store.jobs.commit(self.stored, after)
+        if not isinstance(written, VersionedJob):
+            raise _FencedOut
+        self.stored = written
+        if not await self._redis_recovery.is_same_server(self._clock.now):
+            raise _FencedOut
+        self._redis_recovery.remember(written)
 
 
 class Submitter:
@@ -74,7 +92,7 @@ class Submitter:
         self,
         *,
         store: Store,
-        provider: KnoudsClient,
+        provider: RunProvider,
         completion: Completion,
         redis_recovery: RedisRecovery,
         poison_guard: PoisonGuard,
@@ -212,13 +230,11 @@ class Submitter:
             await self._submit_async(stored, inputs)
 
     async def _submit_async(self, stored: VersionedJob, inputs: bytes) -> None:
-        hand = _CurrentJob(stored)
-        answer = await self._call_provider(
-            hand, inputs, Mode.ASYNC, self._before_write(hand, self._send_transition)
-        )
+        mark = self._mark(stored, self._send_transition)
+        answer = await self._call_provider(mark, inputs, Mode.ASYNC)
         if answer is None:
             return
-        settled = await self._complete(hand.stored, answer)
+        settled = await self._complete(mark.stored, answer)
         if settled is not None and settled.job.state is State.SUBMITTING:
             self._open_connection(settled, inputs)
 
@@ -229,22 +245,20 @@ class Submitter:
             self._sync_runs,
             job.id,
             job.submit_token or "",
-            self._run_sync(_CurrentJob(stored), inputs),
+            self._run_sync(self._mark(stored, self._open_transition), inputs),
         )
 
-    async def _run_sync(self, current: _CurrentJob, inputs: bytes) -> None:
+    async def _run_sync(self, mark: _SubmitMark, inputs: bytes) -> None:
         try:
-            answer = await self._call_provider(
-                current, inputs, Mode.SYNC, self._before_write(current, self._open_transition)
-            )
+            answer = await self._call_provider(mark, inputs, Mode.SYNC)
         except asyncio.CancelledError:
-            await self._completion.complete(current.stored, self._decide_cut(current.stored.job))
+            await self._completion.complete(mark.stored, self._decide_cut(mark.stored.job))
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            await self._poison_guard.isolate(current.stored.job.id, error)
+            await self._poison_guard.isolate(mark.stored.job.id, error)
             return
         if answer is not None:
-            await self._complete(current.stored, answer)
+            await self._complete(mark.stored, answer)
 
     def _decide_cut(self, opened: Job) -> Callable[[Job, float], Decision | None]:
         """What becomes of a sync run whose connection a shutdown cut."""
@@ -267,40 +281,23 @@ class Submitter:
             job, now, owner=self._worker_id, lease_until=now + self._lease_s
         )
 
-    def _before_write(
-        self, current: _CurrentJob, transition: Callable[[Job, float], Job]
-    ) -> Callable[[], Awaitable[None]]:
-        """The mark just before the first byte; where it cannot be set, nothing is sent."""
-
-        async def mark() -> None:
-            if not await self._redis_recovery.is_same_server(self._clock.now):
-                raise _FencedOut
-            after = transition(current.stored.job, self._clock.now())
-            written = await self._store.jobs.commit(current.stored, after)
-            if not isinstance(written, VersionedJob):
-                raise _FencedOut
-            current.stored = written
-            if not await self._redis_recovery.is_same_server(self._clock.now):
-                raise _FencedOut
-            self._redis_recovery.remember(written)
-
-        return mark
+    def _mark(self, stored: VersionedJob, transition: Callable[[Job, float], Job]) -> _SubmitMark:
+        return _SubmitMark(stored, transition, self._store, self._redis_recovery, self._clock)
 
     async def _call_provider(
         self,
-        current: _CurrentJob,
+        mark: _SubmitMark,
         inputs: bytes,
         mode: Mode,
-        before_write: Callable[[], Awaitable[None]],
     ) -> SubmitOutcome | None:
         """The provider's answer; None where somebody changed the job before a byte was sent."""
-        job = current.stored.job
+        job = mark.stored.job
         try:
             answer = await self._provider.submit(
-                job.kind, job.target, job.account, inputs, mode, before_write=before_write
+                job.kind, job.target, job.account, inputs, mode, mark=mark
             )
         except _FencedOut:
-            await self._return_fenced_out(current)
+            await self._return_fenced_out(mark)
             return None
         except UnknownAccount as error:
             answer = Refused(ProviderError(None, str(error), http_status=401))
@@ -317,10 +314,10 @@ class Submitter:
         )
         return answer
 
-    async def _return_fenced_out(self, current: _CurrentJob) -> None:
+    async def _return_fenced_out(self, mark: _SubmitMark) -> None:
         """Nothing was sent. Where a person only asked to cancel meanwhile, that can be done now."""
-        log.info("submit.fenced_out", job_id=current.stored.job.id)
-        ours = current.stored.job
+        log.info("submit.fenced_out", job_id=mark.stored.job.id)
+        ours = mark.stored.job
 
         def decide(job: Job, now: float) -> Decision | None:
             same = job.submit_token == ours.submit_token and job.sent_at == ours.sent_at
@@ -328,7 +325,7 @@ class Submitter:
                 return None
             return _returned_or_cancelled(job, now, "changed before it was sent")
 
-        await self._completion.complete(current.stored, decide)
+        await self._completion.complete(mark.stored, decide)
 
     async def _complete(self, stored: VersionedJob, outcome: SubmitOutcome) -> VersionedJob | None:
         """Write what the answer means, if the job still waits for it."""

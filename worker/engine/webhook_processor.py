@@ -8,24 +8,21 @@ while, since it may have overtaken the submit's answer, and is then kept as evid
 import asyncio
 from typing import Final, Protocol
 
-import msgspec
 import structlog
-from msgspec import Raw
 from redis.exceptions import RedisError
 
 from jobs import transitions
+from jobs.deliveries import next_match_at
 from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.outcomes import PollOutcome
-from jobs.webhooks import next_match_at
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
-from worker.provider.knouds import fields
-from worker.provider.knouds.wire import read_webhook
+from worker.provider.port import WebhookReader
 from worker.store import Store
 from worker.store.commit import VersionedJob
-from worker.store.webhooks import Orphan, StoredDeliveries, StoredDelivery
+from worker.store.webhooks import Orphan, StoredDeliveries
 
 log: Final = structlog.get_logger(__name__)
 
@@ -34,9 +31,6 @@ TICK_S: Final = 1.0
 """Longest pause between looks into the inbox: the channel that rings may be deaf."""
 
 FORGET_INTERVAL_S: Final = 60.0
-
-MAX_TARGETS: Final = 50
-"""Models that are kept of one run."""
 
 
 class PollOutcomePort(Protocol):
@@ -58,6 +52,7 @@ class WebhookProcessor:
         self,
         *,
         store: Store,
+        reader: WebhookReader,
         poller: PollOutcomePort,
         poison_guard: PoisonGuard,
         webhook_policy: WebhookPolicy,
@@ -66,6 +61,7 @@ class WebhookProcessor:
         lease_s: float,
     ) -> None:
         self._store = store
+        self._reader = reader
         self._poller = poller
         self._poison_guard = poison_guard
         self._webhook_policy = webhook_policy
@@ -114,7 +110,7 @@ class WebhookProcessor:
         self, deliveries: StoredDeliveries, jobs: list[VersionedJob], now: float
     ) -> None:
         """Tell the jobs how their run ended; what tells of no end is worth a poll."""
-        events = [read_webhook(arrival.body) for arrival in deliveries.deliveries]
+        events = [self._reader.read_event(arrival.body) for arrival in deliveries.deliveries]
         answers = [event.outcome for event in events if event and event.outcome]
         if jobs and not answers:
             await self._drop(deliveries, jobs, now)
@@ -166,7 +162,15 @@ class WebhookProcessor:
             await self._store.webhooks.drop(deliveries)
             return
         first, last = deliveries.deliveries[0], deliveries.deliveries[-1]
-        orphan = _orphan(deliveries.execution_id, last, first.received_at)
+        run = self._reader.read_run(last.body)
+        orphan = Orphan(
+            execution_id=deliveries.execution_id,
+            event=last.event,
+            received_at=first.received_at,
+            targets=run.targets,
+            status=run.status,
+            cost=run.cost,
+        )
         again_at = next_match_at(last.received_at, now)
         await self._store.webhooks.keep_orphan(orphan, deliveries, again_at)
         if again_at is None:
@@ -184,33 +188,3 @@ def _is_uncertain_about(stored: VersionedJob, deliveries: StoredDeliveries) -> b
     """Whether a person has to say what became of this very run."""
     job = stored.job
     return job.parked_as == transitions.UNCERTAIN and job.execution_id == deliveries.execution_id
-
-
-class _DeliveredFields(msgspec.Struct, frozen=True, rename="camel"):
-    """What a delivery says of its run beside its end; each member read by itself, tolerantly."""
-
-    workflow_slug: Raw = Raw()
-    model_ids: Raw = Raw()
-    status: Raw = Raw()
-    cost: Raw = Raw()
-
-
-_fields_decoder: Final = msgspec.json.Decoder(_DeliveredFields)
-
-
-def _orphan(execution_id: str, delivery: StoredDelivery, received_at: float) -> Orphan:
-    try:
-        told = _fields_decoder.decode(delivery.body)
-    except (msgspec.MsgspecError, RecursionError, ValueError):
-        told = _DeliveredFields()
-    slug = fields.read_id(told.workflow_slug)
-    models = fields.read_texts(told.model_ids) or ()
-    targets = [f"workflow/{slug}"] if slug else [f"model/{name}" for name in models]
-    return Orphan(
-        execution_id=execution_id,
-        event=delivery.event,
-        received_at=received_at,
-        targets=tuple(targets[:MAX_TARGETS]),
-        status=fields.read_code(told.status),
-        cost=fields.read_number(told.cost),
-    )

@@ -1,1 +1,1 @@
-"""The provider of runs: what the engine needs of it (`port`), HTTP, and Knouds behind both."""
+"""Providers of runs: the port the engine uses, an HTTP transport, and the client of Knouds."""

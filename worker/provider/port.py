@@ -1,33 +1,41 @@
-"""What the provider says beside the answers that the core decides on."""
+"""What the engine needs of a provider of runs, and the ports that a provider calls.
 
+A second provider is a package beside `knouds` with a `RunProvider`, a `WebhookReader` and the rows
+of its error table.
+"""
+
+from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import Protocol
 
-from jobs.outcomes import PollOutcome, ProviderError
+from jobs.lanes import Scope
+from jobs.outcomes import PollOutcome, ProviderError, SubmitOutcome
+from jobs.states import Kind, Mode
 
 
 @dataclass(frozen=True, slots=True)
-class RateLimitSeen:
-    """What an answer's rate-limit headers said of its route; a header not understood is None."""
+class ReportedRateLimit:
+    """What the headers of one response say about its route; None for a header without a value."""
 
     limit: int | None
-    """Requests a window."""
+    """Requests per window."""
     remaining: int | None
     """Requests left in this window."""
     reset_at: float | None
-    """When the window ends, Unix seconds; never before the answer came."""
+    """When the window ends, Unix seconds; never before the response came."""
 
 
 @dataclass(frozen=True, slots=True)
 class CallFailure:
-    """A call that did not get through, or was refused; it may be made again."""
+    """A call that failed or was refused, and that may be repeated."""
 
     why: str
     error: ProviderError | None = None
-    """What the provider said, where it answered at all."""
+    """What the provider answered; None if no response came."""
 
     @property
     def http_status(self) -> int | None:
-        """The answer's status; None where none came."""
+        """Status of the response; None if none came."""
         return self.error.http_status if self.error else None
 
     @property
@@ -38,26 +46,26 @@ class CallFailure:
 
 @dataclass(frozen=True, slots=True)
 class CancelAccepted:
-    """A cancel was taken; only a poll or webhook says how the run ended."""
+    """The provider accepted a cancel; only a poll or a webhook says how the run ended."""
 
     status: str
-    """What the answer calls the run's status, as in a poll; `unknown` where it says nothing."""
+    """Status of the run, as in a poll; `unknown` if the response names none."""
 
 
 @dataclass(frozen=True, slots=True)
 class CancelNotFound:
-    """A cancel was answered 404: no such execution of ours."""
+    """A cancel was answered 404: the account has no such execution."""
 
     error: ProviderError
 
 
 CancelOutcome = CancelAccepted | CancelNotFound | CallFailure
-"""What a cancel can come back with."""
+"""What a cancel can come to."""
 
 
 @dataclass(frozen=True, slots=True)
 class Identity:
-    """Whose key it is, as far as the provider says."""
+    """Whose API key it is, as far as the provider says."""
 
     user_id: str | None = None
     tier: str | None = None
@@ -69,20 +77,147 @@ class WorkflowSchema:
     """A workflow's description of itself."""
 
     raw: bytes = field(repr=False)
-    """The whole answer as JSON text, untouched."""
+    """The response body as JSON text, unchanged."""
     name: str | None = None
     description: str | None = None
     estimated_cost: float | None = None
     """Credits of one run (`estimatedCreditCost`)."""
 
 
+class UnknownAccount(LookupError):
+    """A job names an account without an API key; the text says which setting to change."""
+
+
+class SendMark(Protocol):
+    """Records that a submit is about to be sent, so that a crash after it is not read as unsent."""
+
+    async def record(self) -> None:
+        """Return once the record is durable; if it raises, the request is not sent.
+
+        Awaited once, when the connection stands and before the first byte.
+        """
+        ...
+
+
+class RateLimitObserver(Protocol):
+    """Learns the provider's rate limits from its responses."""
+
+    def record_response(
+        self, route: Scope, reported: ReportedRateLimit | None, status: int
+    ) -> None:
+        """Note a response of a route such as `default/model` or `default/executions`.
+
+        `reported`: None if the response has no rate-limit headers. `status`: HTTP.
+        """
+        ...
+
+
+class RunProvider(Protocol):
+    """Starts, polls and cancels runs. Calls raise UnknownAccount and nothing else of their own."""
+
+    async def open(self) -> None:
+        """Get ready for calls."""
+        ...
+
+    async def close(self) -> None:
+        """Close every connection."""
+        ...
+
+    async def submit(
+        self, kind: Kind, target: str, account: str, inputs: bytes, mode: Mode, *, mark: SendMark
+    ) -> SubmitOutcome:
+        """Start a run. `inputs`: a JSON object as text, sent byte for byte.
+
+        `mark` is recorded once, before the first byte; if it raises, nothing is sent and its
+        exception is raised here. After that the request is never sent twice.
+        """
+        ...
+
+    async def poll(self, account: str, execution_id: str) -> PollOutcome:
+        """Return the state of a run."""
+        ...
+
+    async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
+        """Ask to cancel a run; safe to repeat."""
+        ...
+
+    async def whoami(self, account: str) -> Identity | CallFailure:
+        """Return whose API key the account uses."""
+        ...
+
+    async def schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
+        """Return what a workflow takes and costs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True)
 class WebhookEvent:
-    """A delivery of the provider, its signature already checked by the receiver."""
+    """What a delivery says; the receiver checked its signature."""
 
     event: str
-    """`execution.completed`, `execution.failed`, `execution.cancelled`, `webhook.test`, or news."""
+    """`execution.completed`, `execution.failed`, `execution.cancelled`, `webhook.test`, or new."""
     execution_id: str | None
     request_id: str | None
     outcome: PollOutcome | None
-    """What it says of the run, as a poll would; None where it speaks of no ended run."""
+    """The end of the run, as a poll would report it; None if the delivery reports no end."""
+    is_test: bool = False
+    """Sent by hand from the provider's dashboard, to try the endpoint."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeliveredRun:
+    """What a delivery says about its run, to find the job of an orphan delivery."""
+
+    targets: tuple[str, ...] = ()
+    """What may have run: `workflow/<slug>`, or `model/<name>` for each model."""
+    status: str | None = None
+    cost: float | None = None
+    """Credits."""
+
+
+class DeliverySignature(Protocol):
+    """The signature of one delivery, read from its headers."""
+
+    def is_timely(self, now: float) -> bool:
+        """Whether it was made within the provider's tolerance of `now` (Unix seconds)."""
+        ...
+
+    def matches(self, body: bytes) -> bool:
+        """Whether one of the configured secrets made it for this body, in constant time."""
+        ...
+
+
+class WebhookReader(Protocol):
+    """Checks and reads the provider's deliveries. Its methods never raise."""
+
+    @property
+    def has_secret(self) -> bool:
+        """Whether signatures can be checked; without a secret no delivery is accepted."""
+        ...
+
+    @property
+    def signature_header(self) -> str:
+        """Name of the header that carries the signature."""
+        ...
+
+    @property
+    def signature_format(self) -> str:
+        """What the header looks like, for messages."""
+        ...
+
+    @property
+    def tolerance_s(self) -> int:
+        """How far the time of a signature may be from ours."""
+        ...
+
+    def read_signature(self, headers: Iterable[tuple[str, str]]) -> DeliverySignature | None:
+        """Read the signature from all headers; None if there is none, or more than one."""
+        ...
+
+    def read_event(self, body: bytes) -> WebhookEvent | None:
+        """Read a body; None if it is not a JSON object that names an event."""
+        ...
+
+    def read_run(self, body: bytes) -> DeliveredRun:
+        """Read what a body says about its run; empty where it says nothing."""
+        ...

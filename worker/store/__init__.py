@@ -1,5 +1,6 @@
 """The Redis store: records, places and gates. Decisions are made elsewhere; here they are kept."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from arq import ArqRedis
@@ -47,11 +48,14 @@ class Store:
     series: Series
 
 
-def open_store(redis: ArqRedis, namespace: str) -> Store:
-    """Put the parts of a store together over one connection pool."""
+def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ()) -> Store:
+    """Put the parts of a store together over one connection pool.
+
+    `error_codes`: codes of the provider that metrics count by name; others count as `other`.
+    """
     client, keys = Client(redis), Keys(namespace)
     scripts = Scripts(client)
-    tally, series = MetricsBuffer(), Series(client, keys)
+    tally, series = MetricsBuffer(error_codes), Series(client, keys)
     jobs = JobStore(client, keys, scripts, tally)
     return Store(
         client=client,

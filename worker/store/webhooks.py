@@ -12,9 +12,9 @@ from typing import Any, Final
 
 import msgspec
 
+from jobs.deliveries import ORPHAN_RETENTION_S, RUN_END_MEMORY_S
 from jobs.indexes import Index
 from jobs.lanes import JobId
-from jobs.webhooks import ORPHAN_RETENTION_S, RUN_END_MEMORY_S
 from worker.store.client import Client, Command, texts
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys

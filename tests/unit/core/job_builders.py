@@ -6,13 +6,17 @@ import msgspec
 
 from jobs import transitions
 from jobs.effects import DecisionContext, DecisionRules
+from jobs.error_table import ErrorTable
 from jobs.job import Job, Reason
 from jobs.lanes import JobId
 from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import Kind, State
+from worker.provider.knouds.error_rows import ERROR_RULES
 
 NOW: Final = 1_790_000_000.0
 DEADLINE_S: Final = 3_600.0
+
+ERROR_TABLE: Final = ErrorTable(ERROR_RULES)
 
 ACCEPTED: Final = Accepted("ex-1", "req-1")
 FINISHED: Final = Finished(b'{"images": []}', cost=2.5)
@@ -46,7 +50,7 @@ def changed(job: Job, **facts: Any) -> Job:
 
 def a_context(now: float = NOW, jitter: float = 0.5, **rules: Any) -> DecisionContext:
     """A moment under the default rules, or others."""
-    return DecisionContext(now, jitter, DecisionRules(**rules))
+    return DecisionContext(now, jitter, DecisionRules(**{"error_table": ERROR_TABLE, **rules}))
 
 
 # The states of the road, each reached by legal moves.

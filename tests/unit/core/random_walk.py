@@ -10,6 +10,7 @@ from typing import Final, NamedTuple
 from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
 from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory
+from jobs.error_table import ErrorTable
 from jobs.job import Job
 from jobs.outcomes import (
     Accepted,
@@ -27,6 +28,7 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import State
+from worker.provider.knouds.error_rows import ERROR_RULES
 
 LEASE_S: Final = 30.0
 STEP_S: Final = 1.5
@@ -140,7 +142,7 @@ def _open(job: Job, now: float) -> Job:
 
 
 def _context(now: float) -> DecisionContext:
-    return DecisionContext(now, 0.5, DecisionRules(max_missing_polls=1))
+    return DecisionContext(now, 0.5, DecisionRules(ErrorTable(ERROR_RULES), max_missing_polls=1))
 
 
 def _submit_steps(job: Job, answers: tuple[SubmitOutcome, ...], now: float) -> list[WalkStep]:

@@ -161,7 +161,9 @@ def test_a_stuck_run_that_fails_still_waits_for_an_operator(code: str) -> None:
 
 
 def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
-    moment = a_context(NOW, error_table=ErrorTable({"EXECUTION_FAILED": Disposition.UNCERTAIN}))
+    moment = a_context(
+        NOW, error_table=ErrorTable(overrides={"EXECUTION_FAILED": Disposition.UNCERTAIN})
+    )
     outcome = decide_poll(running(), failed("EXECUTION_FAILED"), PollHistory(), moment)
     assert isinstance(outcome, Decision)
     assert outcome.job.parked_as == "uncertain"

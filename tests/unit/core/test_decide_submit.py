@@ -299,11 +299,11 @@ def test_no_async_mode_for_a_sync_submit_does_not_loop() -> None:
         (Lost("unreadable", 200), 200, "unreadable"),
         (UNCERTAIN, 502, "HTTP_502: told so"),
         (refused(504), 504, "HTTP_504: told so"),
-        (Refused(ProviderError(None, "", 520)), 520, "HTTP_520: an answer outside the contract"),
+        (Refused(ProviderError(None, "", 520)), 520, "HTTP_520: a response outside the contract"),
         (
             Refused(ProviderError("EXECUTION_FAILED", "", 500, is_readable=False)),
             500,
-            "EXECUTION_FAILED: an answer outside the contract",
+            "EXECUTION_FAILED: a response outside the contract",
         ),
     ],
     ids=["lost", "unreadable-2xx", "502", "504", "520", "unreadable-500"],

@@ -11,7 +11,7 @@ from jobs.error_table import (
     ACTION_MANUAL,
     ACTION_STUCK,
     ACTION_UNCERTAIN,
-    ERROR_RULES,
+    GENERIC_RULES,
     OTHER_4XX,
     OUTSIDE_CONTRACT,
     UNKNOWN_IN_FAILED_RUN,
@@ -25,9 +25,10 @@ from jobs.error_table import (
 from jobs.lanes import Lane
 from jobs.outcomes import ProviderError
 from jobs.states import Kind
+from worker.provider.knouds.error_rows import ERROR_RULES
 
 LANE = Lane("studio", Kind.MODEL, "suno")
-WITHOUT_OVERRIDES = ErrorTable(overrides={})
+WITHOUT_OVERRIDES = ErrorTable(ERROR_RULES)
 
 DOCUMENTED = """
 400 ASYNC_NOT_SUPPORTED           sync       -
@@ -124,11 +125,11 @@ def test_an_answer_to_a_submit_means(
 
 
 def test_the_table_knows_every_documented_row() -> None:
-    known = {(row.http_status, row.code) for row in ERROR_RULES}
+    known = {(row.http_status, row.code) for row in WITHOUT_OVERRIDES.rules}
     documented = {(status, code) for status, code, _, _ in _rows(DOCUMENTED)}
     unknown_of_a_status = {(status, None) for status in (402, 403, 429, 500, 502, 503, 504)}
     assert known == documented | unknown_of_a_status
-    assert len(known) == len(ERROR_RULES)
+    assert len({(row.http_status, row.code) for row in ERROR_RULES}) == len(ERROR_RULES)
 
 
 @pytest.mark.parametrize("code", [None, "EXECUTION_FAILED", "PROVIDER_SUBMIT_FAILED"])
@@ -193,7 +194,9 @@ def test_a_status_inside_a_failed_run_is_not_the_answer_to_a_call(status: int) -
 
 @pytest.mark.parametrize("disposition", list(Disposition))
 def test_settings_override_a_row_by_its_code(disposition: Disposition) -> None:
-    ruled = ErrorTable(overrides={"INVALID_INPUTS": disposition, "HTTP_502": disposition})
+    ruled = ErrorTable(
+        ERROR_RULES, overrides={"INVALID_INPUTS": disposition, "HTTP_502": disposition}
+    )
     assert (
         ruled.rule_for_submit(ProviderError("INVALID_INPUTS", http_status=400)).disposition
         is disposition
@@ -207,7 +210,7 @@ def test_settings_override_a_row_by_its_code(disposition: Disposition) -> None:
 
 
 def test_a_row_overridden_to_park_has_a_scope_and_an_action() -> None:
-    ruled = ErrorTable(overrides={"EXECUTION_FAILED": Disposition.PARK})
+    ruled = ErrorTable(ERROR_RULES, overrides={"EXECUTION_FAILED": Disposition.PARK})
     fault = ProviderError("EXECUTION_FAILED", http_status=500)
     verdict = ruled.rule_for_submit(fault)
     assert hold_scope(verdict, fault, LANE) == str(LANE)
@@ -216,12 +219,12 @@ def test_a_row_overridden_to_park_has_a_scope_and_an_action() -> None:
 
 def test_an_override_that_changes_nothing_keeps_the_row() -> None:
     fault = ProviderError("INSUFFICIENT_CREDITS", http_status=402)
-    same = ErrorTable(overrides={"INSUFFICIENT_CREDITS": Disposition.PARK})
+    same = ErrorTable(ERROR_RULES, overrides={"INSUFFICIENT_CREDITS": Disposition.PARK})
     assert same.rule_for_submit(fault) is WITHOUT_OVERRIDES.rule_for_submit(fault)
 
 
 def test_no_override_makes_an_unreadable_500_trustworthy() -> None:
-    ruled = ErrorTable(overrides={"HTTP_500": Disposition.RETRY})
+    ruled = ErrorTable(ERROR_RULES, overrides={"HTTP_500": Disposition.RETRY})
     assert (
         ruled.rule_for_submit(ProviderError(None, http_status=500, is_readable=False))
         is OUTSIDE_CONTRACT
@@ -265,8 +268,9 @@ def test_only_a_missing_capability_is_narrowed_by_what_is_required(code: str) ->
 
 # What a person is told.
 
-PARKING = [row for row in ERROR_RULES if row.disposition is Disposition.PARK]
-DEAD_LETTERING = [row for row in (*ERROR_RULES, OTHER_4XX) if row.disposition is Disposition.DEAD]
+RULES = [*ERROR_RULES, *GENERIC_RULES, OTHER_4XX, UNKNOWN_IN_FAILED_RUN, OUTSIDE_CONTRACT]
+PARKING = [row for row in RULES if row.disposition is Disposition.PARK]
+DEAD_LETTERING = [row for row in RULES if row.disposition is Disposition.DEAD]
 
 
 def _label(row: ErrorRule) -> str:
@@ -330,9 +334,7 @@ def test_a_bad_key_is_named_with_its_account(code: str | None, words: str) -> No
     assert "account studio" in error_action(401, code)
 
 
-@pytest.mark.parametrize(
-    "row", [*ERROR_RULES, OTHER_4XX, UNKNOWN_IN_FAILED_RUN, OUTSIDE_CONTRACT], ids=_label
-)
+@pytest.mark.parametrize("row", RULES, ids=_label)
 def test_a_text_asks_only_for_names_that_are_filled_in(row: ErrorRule) -> None:
     names = {name for _, name, _, _ in Formatter().parse(row.action) if name is not None}
     assert names <= {"required", "target", "account"}

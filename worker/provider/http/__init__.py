@@ -1,1 +1,1 @@
-"""Connections over HTTP/1.1. They know nothing of the provider they lead to."""
+"""An HTTP/1.1 transport. It knows nothing of the provider behind it."""

@@ -1,71 +1,73 @@
-"""Why a call came to nothing, in words that hold no part of a request or an answer."""
+"""Why a request got no response. The texts hold no part of a request or a response."""
 
-from worker.provider.knouds.fields import sanitize
+import re
+
+from worker.provider.http.text import sanitize
 
 
 class TransportError(Exception):
-    """A call that got no answer; its text may be shown."""
+    """A request that got no response; its text may be shown."""
 
 
 class CannotConnect(TransportError):
-    """No connection came about: nothing was sent."""
+    """No connection could be made: nothing was sent."""
 
     def __init__(self, host: str, error: OSError) -> None:
         super().__init__(f"Cannot connect to host {host} ({error.strerror or error})")
 
 
 class ClientClosed(TransportError):
-    """The client was closed."""
+    """The transport was closed."""
 
     def __init__(self) -> None:
         super().__init__("the client is closed")
 
 
 class RequestNotWritten(TransportError):
-    """The gate let nothing through: not a byte was written."""
+    """The send gate stayed closed: not a byte was written."""
 
     def __init__(self) -> None:
         super().__init__("the connection was closed before it was used")
 
 
 class ServerDisconnected(TransportError):
-    """The connection ended before the head of an answer came."""
+    """The connection ended before the head of a response came."""
 
-    def __init__(self) -> None:
-        super().__init__("the server hung up")
-        self.was_reused = False
-        """The connection was kept from an earlier request: it may have ended before this one."""
+    def __init__(self, *, was_reused: bool) -> None:
+        super().__init__("the server closed the connection")
+        self.was_reused = was_reused
+        """The connection had served an earlier request: it may have ended before this one."""
 
 
 class ResponseTruncated(TransportError):
-    """The connection ended within the body of an answer, or the body does not unpack."""
+    """The connection ended within the body of a response, or the body does not decompress."""
 
     def __init__(self) -> None:
-        super().__init__("the answer broke off")
+        super().__init__("the response was cut off")
 
 
 class InvalidHttpResponse(TransportError):
-    """What came is no answer of HTTP/1.1."""
+    """The bytes that came are not an HTTP/1.1 response."""
 
     def __init__(self) -> None:
-        super().__init__("the answer was not HTTP")
+        super().__init__("the response was not HTTP")
 
 
 class ResponseTooLarge(TransportError):
-    """An answer beyond the cap."""
+    """A response larger than the limit."""
 
     def __init__(self) -> None:
-        super().__init__("the answer was too large to read")
+        super().__init__("the response was too large to read")
 
 
-def describe(error: Exception) -> str:
-    """Say what happened."""
+def describe(error: Exception, secrets: re.Pattern[str]) -> str:
+    """Say what happened, without what `secrets` matches (see `sanitize`)."""
     match error:
         case TransportError():
-            return sanitize(str(error))
+            return sanitize(str(error), secrets)
         case TimeoutError():
             return "timed out"
-        case OSError(strerror=str(words)):
-            return sanitize(f"the connection failed ({words})")
+        case OSError(strerror=str(reason)):
+            return sanitize(f"the connection failed ({reason})", secrets)
         case _:
             return f"the call failed ({type(error).__name__})"

@@ -1,8 +1,9 @@
-"""Connections to the provider: made when needed, kept for a while, never more than so many."""
+"""A pool of connections to one origin: opened on demand, kept for a while, limited in number."""
 
 import asyncio
 import socket
 import ssl
+from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -12,42 +13,46 @@ from worker.provider.http.connection import Connection
 from worker.provider.http.failures import CannotConnect, ClientClosed
 
 _DNS_CACHE_S: Final = 60.0
-"""How long the addresses of the provider are taken to be still its own."""
+"""How long resolved addresses are used."""
 
 _STAGGER_S: Final = 0.25
-"""Pause before the next address is tried beside the ones before (RFC 8305)."""
+"""Pause before the next address is tried in parallel (RFC 8305, section 5)."""
 
 _PORTS: Final = {"http": 80, "https": 443}
 
 
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    """Limits of the transport."""
+
+    connect_s: float = 10.0
+    """Longest wait for a free connection, DNS, TCP and TLS together."""
+    max_connections: int = 200
+    """Connections open at once; a request beyond waits for a free one, within `connect_s`."""
+    keepalive_s: float = 15.0
+    """Idle connections are closed after this, before the server closes them: a submit on a
+    connection that the server closes meanwhile is lost. Common servers and balancers keep them for
+    60 s and more; Node's default is 5 s, so the send gate also checks a reused connection."""
+    max_body_bytes: int = 64 << 20
+    """A longer response body is not read."""
+    tls: ssl.SSLContext | None = None
+    """What to trust; None for what the system trusts."""
+
+
 class ConnectionPool:
-    """Connections to one origin.
+    """Connections to one origin."""
 
-    `connections`: most at once; who comes then waits. `connect_s`: how long that, DNS, TCP and TLS
-    may take in all. `keepalive_s`: how long an idle one is kept.
-    `tls`: what to trust, None for what the system trusts.
-    """
-
-    def __init__(
-        self,
-        base_url: str,
-        *,
-        max_connections: int,
-        connect_s: float,
-        keepalive_s: float,
-        max_body_bytes: int,
-        tls: ssl.SSLContext | None,
-    ) -> None:
+    def __init__(self, base_url: str, options: HttpOptions) -> None:
         parts = urlsplit(base_url)
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
-        self._tls = (tls or _default_tls_context()) if parts.scheme == "https" else None
-        self._connect_s = connect_s
-        self._keepalive_s = keepalive_s
-        self._max_body_bytes = max_body_bytes
-        self._slots = asyncio.Semaphore(max_connections)
+        self._tls = (options.tls or _default_tls_context()) if parts.scheme == "https" else None
+        self._connect_s = options.connect_s
+        self._keepalive_s = options.keepalive_s
+        self._max_body_bytes = options.max_body_bytes
+        self._slots = asyncio.Semaphore(options.max_connections)
         self._idle: list[Connection] = []
-        """Free ones, the one that was used last at the end."""
+        """Idle connections, the most recently used at the end."""
         self._in_use: set[Connection] = set()
         self._idle_timer: asyncio.TimerHandle | None = None
         self._closed = False
@@ -56,15 +61,15 @@ class ConnectionPool:
         self._resolve_lock = asyncio.Lock()
 
     async def acquire(self) -> Connection:
-        """A connection that stands, for one request: a kept one at once, or one that is made.
+        """Return an open connection for one request: an idle one at once, else a new one.
 
-        Raises CannotConnect, Closed, and TimeoutError where it takes longer than `connect_s`.
+        Raises CannotConnect, ClientClosed, and TimeoutError after `connect_s`.
         """
         if self._closed:
             raise ClientClosed
-        if not self._slots.locked() and (kept := self._pop_idle()) is not None:
-            await self._slots.acquire()  # without a wait: one is free
-            connection = kept
+        if not self._slots.locked() and (idle := self._pop_idle()) is not None:
+            await self._slots.acquire()  # does not wait: one is free
+            connection = idle
         else:
             async with asyncio.timeout(self._connect_s):
                 connection = await self._wait_and_connect()
@@ -80,20 +85,20 @@ class ConnectionPool:
             raise
 
     def release(self, connection: Connection) -> None:
-        """Keep a connection whose answer came whole; close any other."""
+        """Keep the connection if its response is complete, else close it."""
         self._in_use.discard(connection)
         self._slots.release()
         if self._closed or not connection.is_free():
             connection.abort()
             return
         loop = asyncio.get_running_loop()
-        connection.reused, connection.idle_since = True, loop.time()
+        connection.mark_idle(loop.time())
         self._idle.append(connection)
         if self._idle_timer is None:
             self._idle_timer = loop.call_later(self._keepalive_s, self._close_idle)
 
     async def close(self) -> None:
-        """Close every connection, those in use among them."""
+        """Close every connection, also those in use."""
         self._closed = True
         if self._idle_timer is not None:
             self._idle_timer.cancel()
@@ -103,7 +108,7 @@ class ConnectionPool:
         await asyncio.sleep(0)  # transports close with the loop's next turn
 
     def _pop_idle(self) -> Connection | None:
-        """The connection that was used last: the others may come of age."""
+        """Return the most recently used connection, so that the others can expire."""
         oldest = asyncio.get_running_loop().time() - self._keepalive_s
         while self._idle:
             connection = self._idle.pop()
@@ -125,7 +130,7 @@ class ConnectionPool:
 
     async def _connect(self) -> Connection:
         loop = asyncio.get_running_loop()
-        if self._closed:  # while it was waited for a place
+        if self._closed:  # while this call waited for a slot
             raise ClientClosed
         connection = Connection(self._max_body_bytes)
         try:
@@ -139,9 +144,9 @@ class ConnectionPool:
                     server_hostname=self._host if self._tls else None,
                 )
             except BaseException:
-                connection.abort()  # the socket is the transport's, which may yet come to stand
+                connection.abort()  # the transport owns the socket and may still connect
                 if not isinstance(loop, asyncio.BaseEventLoop):
-                    sock.detach()  # uvloop before 0.23 closed its number, and it would do so again
+                    sock.detach()  # uvloop before 0.23 closed the descriptor: not twice
                 raise
         except OSError as error:
             self._addresses = []
@@ -152,12 +157,12 @@ class ConnectionPool:
         return connection
 
     async def _resolve(self) -> list[Any]:
-        """The addresses of the host; who asks at the same time waits for the one that looks up."""
+        """Return the host's addresses; concurrent callers share one lookup."""
         loop = asyncio.get_running_loop()
         async with self._resolve_lock:
             if not self._addresses or loop.time() > self._resolved_at + _DNS_CACHE_S:
-                found = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
-                self._addresses, self._resolved_at = list(found), loop.time()
+                addresses = await loop.getaddrinfo(self._host, self._port, type=socket.SOCK_STREAM)
+                self._addresses, self._resolved_at = list(addresses), loop.time()
             return self._addresses
 
 

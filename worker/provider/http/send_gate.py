@@ -1,25 +1,22 @@
-"""The one gate a submit's bytes pass: what tells *never sent* from *unknown*.
+"""The gate of a submit: it tells *never sent* from *unknown*.
 
-A submit may be repeated only if not a byte of it was written, and no exception tells. So the gate
-is asked in the same breath in which the bytes are handed to the connection: nothing is awaited in
-between. What happens after is unknown; a gate that was shut in time lets nothing through any more.
+A submit may be repeated only if no byte of it was written, and no exception type says so. So the
+gate opens right before the bytes are handed to the connection, with no `await` in between. Once it
+is open the outcome is unknown until a response comes; once it is closed nothing can be written.
 """
-
-from collections.abc import Awaitable, Callable
 
 from worker.provider.http.connection import Connection
 from worker.provider.http.failures import RequestNotWritten
-
-BeforeWrite = Callable[[], Awaitable[None]]
+from worker.provider.port import SendMark
 
 
 class SendGate:
-    """One submit's way out: closed, then either opened or shut, for good."""
+    """The gate of one submit: it opens or closes once, for good."""
 
-    def __init__(self, before_write: BeforeWrite | None = None) -> None:
-        self.before_write = before_write
-        """Awaited once the connection stands, right before the first byte; None when done."""
-        self.hook_error: Exception | None = None
+    def __init__(self, mark: SendMark | None = None) -> None:
+        self.mark = mark
+        """Recorded right before the first byte; None once it is."""
+        self.mark_error: Exception | None = None
         self.reused = False
         """The connection had served another request before."""
         self._connection: Connection | None = None
@@ -27,23 +24,22 @@ class SendGate:
 
     @property
     def status(self) -> int | None:
-        """The answer's, once its head came."""
+        """Status of the response, once its head came."""
         return self._connection.status if self._connection is not None else None
 
-    async def run_hook(self) -> None:
-        """Await `before_write`; where it raises, nothing is written."""
-        hook = self.before_write
-        if hook is None:
+    async def record_mark(self) -> None:
+        """Record the mark; if that raises, keep the error and raise RequestNotWritten."""
+        if self.mark is None:
             return
         try:
-            await hook()
+            await self.mark.record()
         except Exception as error:
-            self.hook_error = error
+            self.mark_error = error
             raise RequestNotWritten from error
-        self.before_write = None
+        self.mark = None
 
     def open(self, connection: Connection) -> None:
-        """Let the bytes through, or raise NotWritten where they would go nowhere."""
+        """Allow the write, or raise RequestNotWritten if the connection cannot take it."""
         self.reused = connection.reused
         if self._closed:
             raise RequestNotWritten
@@ -54,6 +50,6 @@ class SendGate:
         self._connection = connection
 
     def close(self) -> bool:
-        """Let nothing through from now on; whether nothing ever went through."""
+        """Allow nothing from now on; returns True if nothing was ever written."""
         self._closed = True
         return self._connection is None

@@ -1,7 +1,7 @@
-"""Bits of an answer, read tolerantly: what is not of the expected type counts as absent.
+"""Members of a body and headers, read tolerantly: a value of another type counts as absent.
 
-Every member of a body is taken as raw JSON first and read on its own afterwards, so that one odd
-member never costs the others, and a result's bytes are never decoded at all.
+A body is decoded into raw JSON members, and each member is read on its own: one odd member does not
+cost the others, and the bytes of a result are never decoded.
 """
 
 import math
@@ -13,18 +13,19 @@ from typing import Final
 import msgspec
 from msgspec import Raw, field
 
-MAX_MESSAGE_CHARS: Final = 500
+from worker.provider.http import text
+
 MAX_CODE_CHARS: Final = 100
 MAX_ID_CHARS: Final = 256
 
 MAX_WAIT_S: Final = 3600.0
-"""A `Retry-After` beyond this is taken as this: the provider's windows are 60 s."""
+"""A longer `Retry-After` is cut to this: the provider's windows are 60 s."""
 
 _ABSENT: Final = Raw()
 
 
 class ResponseBody(msgspec.Struct, frozen=True, gc=False, rename="camel"):
-    """Every member of the provider's answers and deliveries that we read, as raw JSON."""
+    """Every member that is read of responses and deliveries, as raw JSON."""
 
     is_async: Raw = field(name="_async", default=_ABSENT)
     success: Raw = _ABSENT
@@ -70,17 +71,19 @@ _flag = msgspec.json.Decoder(bool)
 _BOM: Final = b"\xef\xbb\xbf"
 
 _ESCAPES: Final = re.compile(
-    rb"\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a pair: fine
-    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half of one: no text at all
+    rb"\\u[dD][89aAbB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}"  # a surrogate pair: valid
+    rb"|(\\u[dD][89a-fA-F][0-9a-fA-F]{2})"  # half a pair: invalid
     rb"|\\.",
     re.DOTALL,
 )
-_SECRETS: Final = re.compile(r"(knouds_[a-z]+_|whsec_)[\w-]+")
+SECRETS: Final = re.compile(r"(knouds_[a-z]+_|whsec_)[\w-]+")
+"""API keys and webhook secrets of Knouds; the group is what may show."""
+
 _EMPTY_RESULT: Final = re.compile(rb'\s*(?:null|false|""|\{\s*\}|\[\s*\])?\s*')
 
 
 def read_body(body: bytes) -> ResponseBody | None:
-    """Read the JSON object that the contract promises; None where it is not one.
+    """Read a body that should be a JSON object; None if it is not.
 
     Half a surrogate pair or a broken UTF-8 byte, as in a text cut off upstream, becomes U+FFFD: one
     bad character must not make a paid result unreadable.
@@ -92,11 +95,11 @@ def read_body(body: bytes) -> ResponseBody | None:
         return _body.decode(body)
     except _UNREADABLE:
         pass
-    mended = _ESCAPES.sub(lambda found: rb"\ufffd" if found[1] else found[0], body)
-    if mended == body:
+    repaired = _ESCAPES.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
+    if repaired == body:
         return None
     try:
-        return _body.decode(mended)
+        return _body.decode(repaired)
     except _UNREADABLE:
         return None
 
@@ -110,7 +113,7 @@ def _is_utf8(body: bytes) -> bool:
 
 
 def read_text(raw: Raw) -> str | None:
-    """Read a text, or a whole number as one; None for anything else and for blanks."""
+    """Read a text, or an integer as text; None for anything else and for blanks."""
     try:
         return str(_text.decode(raw)).strip() or None
     except _UNREADABLE:
@@ -118,33 +121,33 @@ def read_text(raw: Raw) -> str | None:
 
 
 def read_id(raw: Raw) -> str | None:
-    """Read an id that can be put into a URL and on record."""
-    found = read_text(raw)
-    return found if found and len(found) <= MAX_ID_CHARS and found.isprintable() else None
+    """Read an id; None if it is too long or not printable."""
+    value = read_text(raw)
+    return value if value and len(value) <= MAX_ID_CHARS and value.isprintable() else None
 
 
 def read_code(raw: Raw, *, allow_numbers: bool = False) -> str | None:
-    """Read a constant of the provider, letter for letter; a number only where that is usual."""
+    """Read a constant of the provider, letter for letter."""
     if not allow_numbers and not bytes(raw).startswith(b'"'):
         return None
-    found = read_text(raw)
-    return found[:MAX_CODE_CHARS] if found and found.isprintable() else None
+    value = read_text(raw)
+    return value[:MAX_CODE_CHARS] if value and value.isprintable() else None
 
 
 def read_capabilities(raw: Raw) -> str | None:
-    """Read the capability that is missing, or the list of them."""
+    """Read the missing capability, or a list of them joined by commas."""
     several = read_texts(raw)
-    text = read_text(raw) if several is None else ", ".join(several)
-    return sanitize(text)[:MAX_ID_CHARS] or None if text else None
+    value = read_text(raw) if several is None else ", ".join(several)
+    return sanitize(value)[:MAX_ID_CHARS] or None if value else None
 
 
 def read_number(raw: Raw) -> float | None:
-    """Read a number that is neither negative nor out of range."""
+    """Read a finite number, 0 or more."""
     try:
-        found = _number.decode(raw)
+        value = _number.decode(raw)
     except _UNREADABLE:
         return None
-    return found if found >= 0 and math.isfinite(found) else None
+    return value if value >= 0 and math.isfinite(value) else None
 
 
 def read_flag(raw: Raw) -> bool:
@@ -156,7 +159,7 @@ def read_flag(raw: Raw) -> bool:
 
 
 def is_false(raw: Raw) -> bool:
-    """Whether it is `false`, and not merely absent."""
+    """Whether it is `false`; an absent member is not."""
     return bytes(raw) == b"false"
 
 
@@ -169,13 +172,13 @@ def read_texts(raw: Raw) -> tuple[str, ...] | None:
 
 
 def read_result(raw: Raw) -> bytes | None:
-    """Copy a result out as it stands; None where there is nothing to use in it."""
+    """Copy the bytes of a result; None if it is empty, `null` or `false`."""
     result = bytes(raw)
     return None if _EMPTY_RESULT.fullmatch(result) else result
 
 
 def read_webhook_configured(raw: Raw) -> bool:
-    """Whether `webhookDelivery` says that a webhook will come."""
+    """Whether `webhookDelivery.configured` is true: a delivery will come."""
     try:
         return read_flag(_nested.decode(raw).configured)
     except _UNREADABLE:
@@ -183,7 +186,7 @@ def read_webhook_configured(raw: Raw) -> bool:
 
 
 def read_error(body: ResponseBody) -> tuple[str | None, str]:
-    """Read the code and the message, from `error: {code, message}` or from `error` and `code`."""
+    """Read code and message, from `error: {code, message}` or from `error` and `code`."""
     code, message = read_code(body.code), read_text(body.error)
     try:
         error = _nested.decode(body.error)
@@ -194,18 +197,15 @@ def read_error(body: ResponseBody) -> tuple[str | None, str]:
     return code, sanitize(message or read_text(body.message) or "")
 
 
-def sanitize(text: str) -> str:
-    """Make a text fit for a record and a terminal: one line, no keys, 500 characters at most."""
-    text = _SECRETS.sub(r"\1…", text[: 4 * MAX_MESSAGE_CHARS])
-    text = "".join(sign if sign.isprintable() else " " for sign in text)
-    text = " ".join(text.split())
-    return text if len(text) <= MAX_MESSAGE_CHARS else text[: MAX_MESSAGE_CHARS - 1] + "…"
+def sanitize(value: str) -> str:
+    """Return a text as one printable line of at most 500 characters, without secrets."""
+    return text.sanitize(value, SECRETS)
 
 
 def read_count(value: str | None) -> int | None:
-    """Read a header that holds a whole number, 0 or more."""
-    found = _to_float(value)
-    return None if found is None or found < 0 else int(found)
+    """Read a header that holds an integer, 0 or more."""
+    number = _to_float(value)
+    return None if number is None or number < 0 else int(number)
 
 
 def read_retry_after(
@@ -213,15 +213,15 @@ def read_retry_after(
 ) -> float | None:
     """Seconds to wait, 0 to an hour: `Retry-After` (RFC 9110, section 10.2.3), else `retryAfter`.
 
-    A 429 without either waits for the window's end. Dates count from `now`, or from the answer's
-    own `Date` where the caller has no clock.
+    For a 429 with neither, the time until the window ends. Dates count from `now` (Unix seconds),
+    or from the response's `Date` if `now` is None.
     """
     value = headers.get("retry-after")
     wait = _to_float(value)
     start = now if now is not None else _to_unix(headers.get("date"))
     if wait is None and start is not None:
-        until = _to_unix(value)
-        wait = None if until is None else until - start
+        retry_at = _to_unix(value)
+        wait = None if retry_at is None else retry_at - start
     if wait is None:
         wait = read_number(raw)
     if wait is None and start is not None and status == 429:  # noqa: PLR2004
@@ -231,22 +231,22 @@ def read_retry_after(
 
 
 def read_reset(value: str | None, now: float) -> float | None:
-    """Read `X-RateLimit-Reset` (Unix seconds) as a moment within the next hour.
+    """Read `X-RateLimit-Reset` (Unix seconds): a time in the past counts as `now`.
 
-    What lies in the past has happened: now. What lies beyond an hour is not understood.
+    None for a time more than an hour away.
     """
-    found = _to_float(value)
-    if found is None or found > now + MAX_WAIT_S:
+    reset_at = _to_float(value)
+    if reset_at is None or reset_at > now + MAX_WAIT_S:
         return None
-    return max(found, now)
+    return max(reset_at, now)
 
 
 def _to_float(value: str | None) -> float | None:
     try:
-        found = float(value or "")
+        number = float(value or "")
     except ValueError:
         return None
-    return found if math.isfinite(found) else None
+    return number if math.isfinite(number) else None
 
 
 def _to_unix(value: str | None) -> float | None:

@@ -5,7 +5,7 @@ every few seconds; what a process that dies has not written yet is not counted.
 """
 
 from bisect import bisect_left
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -64,7 +64,8 @@ class MetricDeltas:
 class MetricsBuffer:
     """What happened in this process since it was last taken."""
 
-    def __init__(self) -> None:
+    def __init__(self, error_codes: Iterable[str] = ()) -> None:
+        self._codes = CODES.union(error_codes)
         self._totals: dict[str, float] = {}
         self._series: dict[str, float] = {}
         self._targets: set[str] = set()
@@ -92,13 +93,13 @@ class MetricsBuffer:
         elif state in SETTLED:
             self._job_settled(after)
         elif state is State.PARKED:
-            code = _reason_label(after)
+            code = self._reason_label(after)
             self._add(f"jobs_parked|{code}")
             self._add_to_series("parked")
             if code == UNCERTAIN:
                 self._add("jobs_uncertain")
         elif state is State.RETRYING:
-            self._add(f"jobs_retried|{_reason_label(after)}")
+            self._add(f"jobs_retried|{self._reason_label(after)}")
 
     def _job_settled(self, job: Job) -> None:
         self._add(f"jobs_settled|{job.state}|{job.kind}")
@@ -112,7 +113,7 @@ class MetricsBuffer:
         """A submit came back, or did not."""
         code = ""
         if isinstance(outcome, Refused):
-            code = _code_label(outcome.error.display_code)
+            code = self.code_label(outcome.error.display_code)
             if outcome.error.http_status == TOO_MANY_REQUESTS:
                 self._rate_limited(kind)
         self._add(f"submits|{kind}|{_SUBMIT_OUTCOMES[type(outcome)]}|{code}")
@@ -168,6 +169,13 @@ class MetricsBuffer:
         self._targets.add(target)
         return target
 
+    def code_label(self, code: str) -> str:
+        """Return the label value of a code: itself if it is known, else `other`."""
+        return code if code in self._codes else OTHER
+
+    def _reason_label(self, job: Job) -> str:
+        return self.code_label(job.reason.code) if job.reason is not None else OTHER
+
     # Taking.
 
     def drain(self) -> MetricDeltas:
@@ -182,11 +190,3 @@ class MetricsBuffer:
             self._add(field, amount)
         for field, amount in deltas.series.items():
             self._add_to_series(field, amount)
-
-
-def _reason_label(job: Job) -> str:
-    return _code_label(job.reason.code) if job.reason is not None else OTHER
-
-
-def _code_label(code: str) -> str:
-    return code if code in CODES else OTHER

@@ -1,15 +1,14 @@
 """What is counted: the one list of counters and histograms, with their labels and bounds.
 
 A number is kept under `name|label|label…` in a hash of Redis, to which every process adds; of a
-histogram each bucket, and `sum`, is a field of its own. Labels have few values: codes that are not
-in the table of verdicts, and targets beyond the first `TARGETS_MOST`, count as `other`.
+histogram each bucket, and `sum`, is a field of its own. Labels have few values: unknown codes, and
+targets beyond the first `MAX_TARGETS`, count as `other`.
 """
 
 from dataclasses import dataclass
 from typing import Final
 
 from jobs import transitions
-from jobs.error_table import ERROR_RULES
 from jobs.unreadable import UNREADABLE
 
 PREFIX: Final = "knouds_"
@@ -18,14 +17,13 @@ MAX_TARGETS: Final = 50
 
 CODES: Final = frozenset(
     {
-        *(verdict.code for verdict in ERROR_RULES if verdict.code is not None),
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
         *(transitions.MANUAL, transitions.STUCK, transitions.UNCERTAIN, "budget"),
         *("INTERNAL_ERROR", "INVALID_ORDER", UNREADABLE),
     }
 )
-"""Codes that are told apart."""
+"""Codes that are counted by name, beside those of the provider."""
 
 
 @dataclass(frozen=True, slots=True)
