@@ -49,8 +49,9 @@ class FrozenSandbox:
         self.rate_limits: list[tuple[Scope, ReportedRateLimit]] = []
 
     def record_response(
-        self, route: Scope, reported: ReportedRateLimit | None, _status: int
+        self, route: Scope, reported: ReportedRateLimit | None, status: int
     ) -> None:
+        del status
         if reported is not None:
             self.rate_limits.append((route, reported))
 

@@ -50,7 +50,8 @@ def changed(job: Job, **facts: Any) -> Job:
 
 def a_context(now: float = NOW, jitter: float = 0.5, **rules: Any) -> DecisionContext:
     """A moment under the default rules, or others."""
-    return DecisionContext(now, jitter, DecisionRules(**{"error_table": ERROR_TABLE, **rules}))
+    rules.setdefault("error_table", ERROR_TABLE)
+    return DecisionContext(now, jitter, DecisionRules(**rules))
 
 
 # The states of the road, each reached by legal moves.
