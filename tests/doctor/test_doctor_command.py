@@ -62,8 +62,8 @@ async def test_all_is_well_beside_a_worker(system: LiveSystem) -> None:
         code, text = await call(settings, "--json")
     doc = json.loads(text)
     assert (code, doc["verdict"]) == (ExitCode.OK, "ok")
-    assert doc["census"]["clean"] is True
-    assert doc["census"]["states"] == {"succeeded": 1}
+    assert doc["integrity"]["clean"] is True
+    assert doc["integrity"]["states"] == {"succeeded": 1}
     assert set(levels(text)) >= {
         "redis.reachable",
         "redis.persistence",
@@ -88,7 +88,7 @@ async def test_a_terminal_shows_groups_and_a_summary(doctor: Doctor) -> None:
         "Settings",
         "Provider",
         "Workers",
-        "Census",
+        "Integrity",
         "all is well, 2 warnings",
     ]
     assert any("knouds-worker worker" in line for line in lines)
@@ -126,18 +126,18 @@ async def test_damage_fails_until_it_is_repaired(store: Store, doctor: Doctor) -
 
     code, text = await doctor("--no-provider")
     assert code == ExitCode.FAILED
-    assert "left    lost: job j1 is queued, but not in lane:default/model/suno" in text
-    assert "left    orphan: job nobody in due, but has no record" in text
+    assert "left     lost: job j1 is queued, but not in lane:default/model/suno" in text
+    assert "left     orphan: job nobody in due, but has no record" in text
     assert text.splitlines()[-1].startswith("not well: 1 check failed")
 
     code, text = await doctor("--no-provider", "--repair", "--note", "after the restore")
     assert code == ExitCode.OK
-    assert "mended  lost: job j1" in text
+    assert "repaired lost: job j1" in text
     assert len(await store.audit.latest(10)) == 2
 
     code, text = await doctor("--no-provider", "--json")
     assert code == ExitCode.OK
-    assert json.loads(text)["census"]["damages"] == []
+    assert json.loads(text)["integrity"]["damages"] == []
 
 
 async def test_what_only_an_operator_can_fix_keeps_failing(store: Store, doctor: Doctor) -> None:
@@ -168,7 +168,7 @@ async def test_a_foreign_type_keeps_the_repair_away(store: Store, doctor: Doctor
     code, text = await doctor("--no-provider", "--repair", "--json")
     assert code == ExitCode.FAILED
     assert levels(text)["workers.unreadable"] == "fail"
-    assert json.loads(text)["census"]["outcomes"]["mended"] == 0
+    assert json.loads(text)["integrity"]["outcomes"]["repaired"] == 0
     assert await store.audit.latest(5) == []
 
 
@@ -189,7 +189,7 @@ async def test_no_redis_is_an_exit_code_of_its_own(doctor: Doctor) -> None:
         code, text = await doctor("--no-provider", "--json", KNOUDS_REDIS_URL=url)
     assert code == ExitCode.NO_REDIS
     assert levels(text)["redis.reachable"] == "fail"
-    assert json.loads(text)["census"] is None
+    assert json.loads(text)["integrity"] is None
 
 
 async def test_wrong_settings_are_an_exit_code_of_their_own(doctor: Doctor) -> None:

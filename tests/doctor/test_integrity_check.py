@@ -118,7 +118,7 @@ async def test_each_missing_entry_is_found_and_put_back(
     assert {d.kind for d, _ in found.reported} <= {what, DamageKind.COUNTS}
     assert not found.is_clean
 
-    assert damage_of(await check_integrity(store, repair=True)) == [(what.value, name, "mended")]
+    assert damage_of(await check_integrity(store, repair=True)) == [(what.value, name, "repaired")]
     assert damage_of(await check_integrity(store)) == []
     assert await indexes_match_records(store)
     assert await store.jobs.load(job.id) == record
@@ -154,7 +154,7 @@ async def test_a_job_in_an_index_that_is_not_its_own_is_removed(
     seen = await check_integrity(store)
     assert (what.value, "queued", "left") in damage_of(seen)
     mended = damage_of(await check_integrity(store, repair=True))
-    assert (what.value, "queued", "mended") in mended
+    assert (what.value, "queued", "repaired") in mended
     assert damage_of(await check_integrity(store)) == []
     assert await indexes_match_records(store)
 
@@ -167,7 +167,7 @@ async def test_an_entry_without_a_job_is_removed(
     await fill(store)
     await add(store, store.keys.index(kind, name), "nobody")
     assert (DamageKind.ORPHAN.value, "nobody", "left") in damage_of(await check_integrity(store))
-    assert ("orphan", "nobody", "mended") in damage_of(await check_integrity(store, repair=True))
+    assert ("orphan", "nobody", "repaired") in damage_of(await check_integrity(store, repair=True))
     assert damage_of(await check_integrity(store)) == []
     assert await indexes_match_records(store)
 
@@ -186,7 +186,7 @@ async def test_members_that_are_no_text_are_removed_too(store: Store) -> None:
         ("queued", Index.LANE, 5.0),
         ("scheduled", Index.DUE, job_builders.NOW + 10**9),
         ("running", Index.INFLIGHT, job_builders.NOW + 10**9),
-        ("sent", Index.LEASE, float("inf")),
+        ("submitted", Index.LEASE, float("inf")),
         ("dead", Index.STATE, 0.0),
         ("queued", Index.ALL, 0.0),
     ],
@@ -198,7 +198,7 @@ async def test_a_time_that_never_comes_is_set_right(
     (entry,) = (entry for entry in entries(job) if entry.kind is kind)
     await store.client.call("ZADD", store.keys.entry(entry), score, job.id)
     assert damage_of(await check_integrity(store)) == [("misplaced", name, "left")]
-    assert damage_of(await check_integrity(store, repair=True)) == [("misplaced", name, "mended")]
+    assert damage_of(await check_integrity(store, repair=True)) == [("misplaced", name, "repaired")]
     right = float(await store.client.call("ZSCORE", store.keys.entry(entry), job.id))
     now = SystemClock().now()
     assert right <= max(entry.score, now + LEASE_S)
@@ -209,15 +209,15 @@ async def test_polls_and_leases_that_were_extended_are_no_damage(store: Store) -
     await fill(store)
     soon = SystemClock().now() + 3_600
     await store.client.call("ZADD", store.keys.index(Index.INFLIGHT), "XX", soon, "running")
-    await store.client.call("ZADD", store.keys.index(Index.LEASE), "XX", soon, "sent")
+    await store.client.call("ZADD", store.keys.index(Index.LEASE), "XX", soon, "submitted")
     assert damage_of(await check_integrity(store)) == []
 
 
 async def test_a_repaired_lease_leaves_its_worker_time_to_beat(store: Store) -> None:
     await fill(store)
-    await remove(store, store.keys.index(Index.LEASE), "sent")
+    await remove(store, store.keys.index(Index.LEASE), "submitted")
     await check_integrity(store, repair=True)
-    until = float(await store.client.call("ZSCORE", store.keys.index(Index.LEASE), "sent"))
+    until = float(await store.client.call("ZSCORE", store.keys.index(Index.LEASE), "submitted"))
     assert until >= SystemClock().now() + LEASE_S - 5
 
 
@@ -268,12 +268,12 @@ async def test_an_unreadable_record_is_reported_and_left_alone(
 async def test_a_record_without_its_half_or_of_another_job_is_reported(store: Store) -> None:
     await fill(store)
     await store.client.call("HDEL", store.keys.job("running"), "rec")
-    await store.client.call("HDEL", store.keys.job("sent"), "rev")
+    await store.client.call("HDEL", store.keys.job("submitted"), "rev")
     rec = await store.client.call("HGET", store.keys.job("dead"), "rec")
     await store.client.call("HSET", store.keys.job("queued"), "rec", rec)
     report = await check_integrity(store, repair=True)
     assert damage_of(report) == [
-        ("unreadable", name, "left") for name in ("queued", "running", "sent")
+        ("unreadable", name, "left") for name in ("queued", "running", "submitted")
     ]
 
 

@@ -20,6 +20,7 @@ from worker.compose.worker import Runtime, build_enqueuer
 from worker.engine.poison_guard import INTERNAL
 from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.scheduler import Scheduler
+from worker.engine.unreadable_records import load_job
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.client import KnoudsClient
 from worker.store.commit import VersionedJob
@@ -57,10 +58,11 @@ async def test_a_running_job_whose_record_is_damaged_is_quarantined(
         await system.until(bad, State.RUNNING)
         await _damage_record(system, redis, bad)
 
-        async def put_aside() -> bool:
-            return (await system.job(bad)).state is State.DEAD
+        async def is_dead_letter() -> bool:
+            stored = await load_job(system.store.jobs, bad, time.time())
+            return stored is not None and stored.job.state is State.DEAD
 
-        await wait_until(put_aside, "the spoiled job is a dead letter")
+        await wait_until(is_dead_letter, "the damaged job is a dead letter")
         inflight = system.store.keys.index(Index.INFLIGHT)
         assert await redis.zscore(inflight, bad) is None
 

@@ -71,7 +71,7 @@ async def test_a_created_job_is_on_record_with_its_inputs_and_its_index(store: S
     job = a_job(tags=("a", "b"), batch="x")
     stored = await created(store, job)
     assert await store.jobs.load("j1") == stored
-    assert await store.jobs.load_with_inputs(["j1"]) == [(stored, INPUTS)]
+    assert await store.jobs.read_with_inputs(["j1"]) == [(stored, INPUTS)]
     assert await indexes(store) == expected_indexes(store, [job])
     assert await sorted_set(store, store.keys.lanes) == {"default/model/suno": NOW}
     assert await transition_events(store) == [
@@ -95,8 +95,8 @@ async def test_of_many_that_create_one_id_at_once_one_does(store: Store) -> None
 
 async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
     assert await store.jobs.load("nobody") is None
-    assert await store.jobs.load_with_inputs(["nobody"]) == [None]
-    assert await store.jobs.load_with_inputs([]) == []
+    assert await store.jobs.read_with_inputs(["nobody"]) == [None]
+    assert await store.jobs.read_with_inputs([]) == []
     assert await store.jobs.payloads("nobody") == (None, None)
     assert await store.jobs.load_many([]) == []
 
@@ -104,7 +104,7 @@ async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
 async def test_jobs_are_loaded_in_the_order_of_their_ids(store: Store) -> None:
     a, b = await created(store, a_job(id="a")), await created(store, a_job(id="b"))
     assert await store.jobs.load_many(["b", "nobody", "a", "b"]) == [b, None, a, b]
-    found = await store.jobs.load_with_inputs(["b", "nobody", "a"])
+    found = await store.jobs.read_with_inputs(["b", "nobody", "a"])
     assert found == [(b, INPUTS), None, (a, INPUTS)]
 
 

@@ -17,7 +17,7 @@ from worker.store import Store, scripts
 from worker.store.client import Argument, Client, Command
 from worker.store.commit import Change, SideWrites, VersionedJob, WakeUp, lane_cap
 from worker.store.jobs import CommitRefused, JobStore
-from worker.store.scripts import MAX_BATCH_CHANGES, Scripts
+from worker.store.scripts import MAX_BATCH_CHANGES, CommitResult, Scripts
 
 
 class CountingClient(Client):
@@ -57,7 +57,7 @@ class RecordingScripts(Scripts):
         super().__init__(client)
         self._asked = client.change_counts
 
-    async def commit(self, change: Change) -> str:
+    async def commit(self, change: Change) -> CommitResult:
         self._asked.append(change.key)
         return await super().commit(change)
 
@@ -69,7 +69,7 @@ def client(store: Store) -> CountingClient:
 
 @pytest.fixture
 def jobs(store: Store, client: CountingClient) -> JobStore:
-    return JobStore(client, store.keys, RecordingScripts(client))
+    return JobStore(client, store.keys, RecordingScripts(client), store.metrics)
 
 
 async def create(jobs: JobStore, *ids: str) -> list[VersionedJob | None]:

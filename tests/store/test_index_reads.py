@@ -9,13 +9,15 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import JobId, Lane, queue_score
 from jobs.states import Kind, State
+from jobs.unreadable import unreadable_job
 from tests.store.redis_contents import expected_indexes, indexes
 from tests.store.test_poll_claims import claim, next_poll, put, running
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, changed
+from worker.engine.unreadable_records import dead_letter_unreadable, load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import VersionedJob, version_of
-from worker.store.jobs import ClaimedPoll
+from worker.store.jobs import ClaimedPoll, UnreadableRecord
 from worker.store.read.queries import Filter
 
 # Due times and leases.
@@ -122,7 +124,7 @@ async def test_an_unreadable_record_is_logged_and_becomes_a_dead_letter(
     await put(store, running("bad", NOW))
     await store.client.call("HSET", store.keys.job("bad"), "rec", record)
     with capture_logs() as logs:
-        dead, same = await store.jobs.load_many(["bad", "good"])
+        dead, same = await load_jobs(store.jobs, ["bad", "good"], NOW)
     assert same == good
     assert dead is not None
     assert dead.job.reason is not None
@@ -142,8 +144,10 @@ async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
     for job_id in ("bad", "line"):
         await store.client.call("HSET", store.keys.job(job_id), "rec", b"{}")
     with capture_logs():
-        assert "good" in await claim(store, NOW, NOW + 10)
-        assert await next_poll(store) == NOW + 10, "it is looked at no more"
+        found = await store.jobs.claim_polls(NOW, NOW + 10, 9)
+        assert [polled.stored.job.id for polled in found.polls] == ["good"]
+        await dead_letter_unreadable(store.jobs, found.unreadable, NOW)
+        assert await next_poll(store) == NOW + 10, "it is polled no more"
         page = await store.queries.page(Filter(state=State.RUNNING), 5)
         assert [job.id for job in page.jobs] == ["good"]
         await store.queries.lane_counts()
@@ -153,16 +157,44 @@ async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
 async def test_a_revision_that_is_no_text_is_an_unreadable_record_too(store: Store) -> None:
     await put(store, running("bad", NOW))
     await store.client.call("HSET", store.keys.job("bad"), "rev", b"\xff")
-    buried = await store.jobs.load("bad")
-    assert buried is not None
-    assert buried.job.state is State.DEAD
+    dead = await load_job(store.jobs, "bad", NOW)
+    assert dead is not None
+    assert dead.job.state is State.DEAD
+
+
+async def test_a_read_returns_an_unreadable_record_and_writes_nothing(store: Store) -> None:
+    stored = await put(store, running("bad", NOW))
+    await store.client.call("HSET", store.keys.job("bad"), "rec", b"not json")
+    before = await indexes(store)
+    record = UnreadableRecord("bad", stored.rev.encode(), b"not json", "DecodeError")
+    assert await store.jobs.read_many(["bad", "nobody"]) == [record, None]
+    assert "not json" not in repr(record)
+    assert await store.jobs.read_with_inputs(["bad"]) == [(record, b"{}")]
+    assert await store.jobs.load("bad") is None
+    page = await store.queries.page(Filter(state=State.DEAD), 5)
+    assert (page.jobs, page.unreadable) == ((), ()), "it is in the index of its last state"
+    page = await store.queries.page(Filter(), 5)
+    assert [(job.state, job.id) for job in page.jobs] == [(State.DEAD, "bad")]
+    assert page.unreadable == (record,)
+    assert (await store.jobs.claim_polls(NOW, NOW + 10, 5)).unreadable == [record]
+    assert await store.client.call("HGET", store.keys.job("bad"), "rec") == b"not json"
+    assert (await indexes(store)).keys() == before.keys()
+
+
+async def test_an_unreadable_record_that_was_mended_meanwhile_is_not_replaced(
+    store: Store,
+) -> None:
+    stored = await put(store, running("bad", NOW))
+    record = UnreadableRecord("bad", b"0.old", b"{}", "ValidationError")
+    assert await store.jobs.replace_unreadable(record, unreadable_job("bad", "x", NOW)) is None
+    assert await store.jobs.load("bad") == stored
 
 
 @pytest.mark.parametrize("seen", [b"", b"x", b"1:2", b"1:2:3:x", b"1:2:3:4:x", b"\xff"])
 async def test_unreadable_poll_history_starts_anew(store: Store, seen: bytes) -> None:
     stored = await put(store, running("j", NOW))
     await store.client.call("HSET", store.keys.polls, "j", seen)
-    due, _ = await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    due = (await store.jobs.claim_polls(NOW, NOW + 10, 5)).polls
     assert due == [ClaimedPoll(stored, PollHistory())]
 
 

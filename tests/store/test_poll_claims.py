@@ -15,10 +15,11 @@ from jobs.lanes import JobId
 from tests.store.redis_contents import keys_of, poll_history_ids, sorted_set
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import FINISHED, NOW, changed
+from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.client import Client, Command
 from worker.store.commit import VersionedJob
-from worker.store.jobs import ClaimedPoll, JobStore, NextPoll
+from worker.store.jobs import ClaimedPoll, JobStore, NextPoll, PollClaim
 from worker.store.scripts import Scripts
 
 
@@ -33,15 +34,15 @@ def running(job_id: str, next_poll_at: float) -> Job:
 
 
 async def claim(store: Store, now: float, until: float, limit: int = 9) -> list[str]:
-    due, _ = await store.jobs.claim_polls(now, until, limit)
+    due = (await store.jobs.claim_polls(now, until, limit)).polls
     return [found.stored.job.id for found in due]
 
 
 async def next_poll(store: Store) -> float | None:
     """When the next poll is due: a claim says so, even if it takes nothing."""
-    due, at = await store.jobs.claim_polls(0.0, 0.0, 1)
-    assert due == []
-    return at
+    found = await store.jobs.claim_polls(0.0, 0.0, 1)
+    assert found.polls == []
+    return found.next_poll_at
 
 
 class ReadRecorder(Client):
@@ -84,7 +85,7 @@ async def test_two_pollers_share_what_is_due(store: Store) -> None:
 
 
 async def test_nothing_in_flight_has_no_next_poll(store: Store) -> None:
-    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == ([], None)
+    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == PollClaim([], None, [])
 
 
 async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> None:
@@ -106,9 +107,9 @@ async def test_poll_history_is_kept_with_the_next_poll(store: Store) -> None:
     stored = await put(store, running("j", NOW))
     seen = PollHistory(polls=3, failures_in_row=2, missing_in_row=1, last_running_at=NOW - 0.5)
     assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, seen)]) == 1
-    assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == ([], NOW + 5)
+    assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == PollClaim([], NOW + 5, [])
     due = await store.jobs.claim_polls(NOW + 5, NOW + 15, 5)
-    assert due == ([ClaimedPoll(stored, seen)], NOW + 15)
+    assert due == PollClaim([ClaimedPoll(stored, seen)], NOW + 15, [])
     assert await store.jobs.poll_history(stored.job) == seen
 
 
@@ -154,8 +155,8 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
     newer = await store.jobs.commit(touched, asked)
     assert isinstance(newer, VersionedJob)
     reads = ReadRecorder(store)
-    jobs = JobStore(reads, store.keys, Scripts(reads))
-    due, _ = await jobs.claim_polls(NOW + 5, NOW + 15, 5, known)
+    jobs = JobStore(reads, store.keys, Scripts(reads), store.metrics)
+    due = (await jobs.claim_polls(NOW + 5, NOW + 15, 5, known)).polls
     assert due == [ClaimedPoll(newer, PollHistory(1)), ClaimedPoll(untouched, PollHistory(1))]
     assert due[1].stored is untouched
     assert reads.read == [store.keys.job("b")], "what is known is not read again"
@@ -164,7 +165,9 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
 async def test_nothing_cached_is_used_of_a_job_that_is_gone(store: Store) -> None:
     gone = await put(store, running("j", NOW))
     assert await store.jobs.delete(gone)
-    assert await store.jobs.claim_polls(NOW, NOW + 9, 5, {"j": (NOW, gone)}) == ([], None)
+    assert await store.jobs.claim_polls(NOW, NOW + 9, 5, {"j": (NOW, gone)}) == PollClaim(
+        [], None, []
+    )
 
 
 @pytest.mark.parametrize("deed", ["succeed", "delete", "dead_letter"])
@@ -180,7 +183,7 @@ async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, de
         case _:
             await store.client.call("HSET", store.keys.job("j"), "rec", b"{}")
             with capture_logs():
-                await store.jobs.load("j")
+                await load_job(store.jobs, "j", NOW)
     assert await poll_history_ids(store) == {"other"}
     assert set(await sorted_set(store, store.keys.index(Index.INFLIGHT))) == {"other"}
 

@@ -168,9 +168,9 @@ async def test_a_wrapper_sends_what_the_head_comment_documents(name: str) -> Non
 async def test_reschedule_sends_four_facts_a_job() -> None:
     client = RecordingClient(2)
     rows = [("a", None, 1.5, "1:2:3:4"), ("b", 9.5, 2.5, "5:6:7:8")]
-    assert await Scripts(client).reschedule(("inflight", "looks"), rows) == 2
+    assert await Scripts(client).reschedule(("inflight", "polls"), rows) == 2
     assert split(client.sent[0]) == (
-        ["inflight", "looks"],
+        ["inflight", "polls"],
         ["a", "", 1.5, "1:2:3:4", "b", 9.5, 2.5, "5:6:7:8"],
     )
     assert numbered(head("reschedule").keys) == ["1", "2"]
@@ -182,7 +182,7 @@ async def test_reschedule_sends_four_facts_a_job() -> None:
 
 async def test_what_a_poll_claims_comes_with_its_time_its_poll_history_and_the_next_one() -> None:
     client = RecordingClient([[b"a", b"1.5", b"b", b"2"], [None, b"1:2:3:4"], b"7.25"])
-    found = await Scripts(client).poll(("inflight", "looks"), 3, 9, 5)
+    found = await Scripts(client).poll(("inflight", "polls"), 3, 9, 5)
     assert found == ([("a", 1.5, None), ("b", 2.0, b"1:2:3:4")], 7.25)
     none: list[bytes] = []
     assert await Scripts(RecordingClient([none, none, b""])).poll(("i", "l"), 3, 9, 5) == ([], None)
@@ -304,7 +304,7 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
         "A": [["t:queue", 1, "j1:h"]],
     }
     assert deleted.header == ["7.bb", "", b""]
-    assert deleted.ops["D"] == [["t:looks", "j3"]]
+    assert deleted.ops["D"] == [["t:polls", "j3"]]
     assert ["t:inflight", "j3"] in deleted.ops["R"]
     assert parked.ops["L"] == [["t:audit", NOW, "ann", "park", "j4", "so", 1]]
     ((events, kept, event),) = admitted.ops["E"]
@@ -361,7 +361,7 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     written = await store.jobs.commit(stored, transitions.request_cancel(stored.job, NOW))
     assert isinstance(written, VersionedJob)
     await forget()
-    due, _ = await store.jobs.claim_polls(NOW, NOW + 9, 5)
+    due = (await store.jobs.claim_polls(NOW, NOW + 9, 5)).polls
     assert len(due) == 1
     await forget()
     assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(1))]) == 1

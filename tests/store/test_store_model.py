@@ -196,7 +196,8 @@ class StoreMachine(RuleBasedStateMachine):
         self.now += wait_s
         due = {job for job, at in self._in_flight().items() if at <= self.now}
         claim = self.store.jobs.claim_polls(self.now, self.now + 10, 99, self.poller_cache)
-        claimed, next_poll = self.runner.run(claim)
+        claimed, next_poll, unreadable = self.runner.run(claim)
+        assert not unreadable
         assert {found.stored.job.id for found in claimed} == due
         for found in claimed:
             job = found.stored.job

@@ -18,6 +18,7 @@ from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import State
 from worker.app.action_table import HoldAction, JobAction
 from worker.clock import Clock
+from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 
@@ -81,7 +82,7 @@ class Actions:
         """
         gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
-            stored = await self._store.jobs.load(job_id)
+            stored = await load_job(self._store.jobs, job_id, self._clock.now())
             if stored is None:
                 raise NoSuchJob(job_id)
             now = self._clock.now()
@@ -162,7 +163,8 @@ class Actions:
         """Queue every job that a hold parked; jobs that changed meanwhile are left as they are."""
         total = 0
         while ids := await self._store.jobs.members(Index.HELD, hold.id, RELEASE_CHUNK):
-            jobs = [stored for stored in await self._store.jobs.load_many(ids) if stored]
+            found = await load_jobs(self._store.jobs, ids, self._clock.now())
+            jobs = [stored for stored in found if stored]
             released = sum(
                 await asyncio.gather(*(self._release_one(stored, hold, actor) for stored in jobs))
             )

@@ -18,6 +18,7 @@ from jobs.transitions import dead_letter
 from worker.app.enqueue import Enqueuer, InvalidRequest, JobIdConflict
 from worker.app.job_request_parser import parse_arq_call
 from worker.clock import Clock
+from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.codec import encode
 
@@ -77,7 +78,7 @@ class ArqIngress:
         reason = Reason(code=INVALID_REQUEST, message=why, action=ACTION)
         dead = dead_letter(fresh, now, ProviderError(INVALID_REQUEST, why), reason)
         if await self._store.jobs.create(dead, text) is None:
-            stored = await self._store.jobs.load(wanted)
+            stored = await load_job(self._store.jobs, wanted, now)
             if stored is None or stored.job.fingerprint != dead.fingerprint:
                 another = msgspec.structs.replace(dead, id=self._clock.new_id())
                 await self._store.jobs.create(another, text)

@@ -37,6 +37,7 @@ from worker.app.bulk_request import (
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
+from worker.engine.unreadable_records import load_job, load_jobs, load_jobs_with_inputs
 from worker.store import Store
 from worker.store.codec import DECODE_ERRORS, decode
 from worker.store.commit import SideWrites, VersionedJob
@@ -186,7 +187,7 @@ class _BulkRun:
 
     async def _act_on(self, ids: Sequence[str]) -> None:
         """Act on these jobs, as many as there is room for."""
-        stored = await self._store.jobs.load_many(ids)
+        stored = await load_jobs(self._store.jobs, ids, self._bulk.clock.now())
         todo = list(zip(ids, stored, strict=True))
         at_once = MAX_CONCURRENT_WRITES if self._request.patch is None else MAX_CONCURRENT_PATCHES
         while todo and self._remaining != 0:
@@ -244,10 +245,12 @@ class _BulkRun:
         inputs = None
         for number in range(MAX_ACTION_TRIES):
             if self._request.patch is not None:
-                (found,) = await self._store.jobs.load_with_inputs([job_id])
+                (found,) = await load_jobs_with_inputs(
+                    self._store.jobs, [job_id], self._bulk.clock.now()
+                )
                 stored, inputs = found or (None, None)
             elif number:
-                stored = await self._store.jobs.load(job_id)
+                stored = await load_job(self._store.jobs, job_id, self._bulk.clock.now())
             verdict = self._plan(stored, inputs, at)
             if not isinstance(verdict, _Write):
                 return verdict

@@ -12,6 +12,7 @@ from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest, new_job
 from worker.clock import Clock
+from worker.engine.unreadable_records import load_job
 from worker.store import Store
 
 log: Final = structlog.get_logger(__name__)
@@ -120,7 +121,7 @@ class Enqueuer:
         return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(requests)))
 
     async def _find_existing(self, job_id: JobId, request: JobRequest) -> EnqueueResult | None:
-        stored = await self._store.jobs.load(job_id)
+        stored = await load_job(self._store.jobs, job_id, self._clock.now())
         if stored is None:
             return None
         if stored.job.fingerprint != request.fingerprint:

@@ -14,8 +14,9 @@ from jobs.transitions import UNCERTAIN
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock
+from worker.engine.unreadable_records import dead_letter_unreadable, load_job
 from worker.store import Store
-from worker.store.read.queries import JobGroup, LaneCount
+from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
@@ -94,12 +95,21 @@ class Queries:
 
     async def job(self, job_id: str) -> JobDetails | None:
         """One job, whole."""
-        stored = await self._store.jobs.load(job_id)
+        stored = await load_job(self._store.jobs, job_id, self._clock.now())
         if stored is None:
             return None
         inputs, result = await self._store.jobs.payloads(job_id)
         eta = (await self.etas([stored.job])).get(stored.job.id)
         return JobDetails(stored.job, inputs or b"{}", result, eta)
+
+    async def job_page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
+        """A page of jobs, newest first; unreadable records on it become dead letters.
+
+        Raises `BadCursor`.
+        """
+        page = await self._store.queries.page(job_filter, limit, cursor)
+        await dead_letter_unreadable(self._store.jobs, page.unreadable, self._clock.now())
+        return page
 
     async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
         """When those of the jobs that run are likely to end, where that is known."""

@@ -16,7 +16,7 @@ AUDIT_ACTION: Final = "doctor.repair"
 class RepairOutcome(StrEnum):
     """What became of a damage."""
 
-    REPAIRED = "mended"
+    REPAIRED = "repaired"
     MOVED = "moved"
     """The job moved on meanwhile, or somebody else put it right: nothing was done."""
     LEFT = "left"

@@ -55,7 +55,7 @@ def document(findings: Sequence[Finding], report: IntegrityReport | None) -> dic
             }
             for finding in findings
         ],
-        "census": None if report is None else _integrity_document(report),
+        "integrity": None if report is None else _integrity_document(report),
     }
 
 

@@ -24,6 +24,7 @@ from worker.clock import Clock
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.submitter import Submitter
+from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.store import Store
 from worker.store.arq_codec import submit_entry
@@ -135,7 +136,8 @@ class Admission:
             return 0
         ids = await self._store.lanes.bypass_jobs(free_slots)
         picked: list[QueuedJob] = []
-        for job_id, found in zip(ids, await self._store.jobs.load_with_inputs(ids), strict=True):
+        rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
+        for job_id, found in zip(ids, rows, strict=True):
             if found is None:
                 await self._store.jobs.remove_entry_without_record(Index.BYPASS, "", job_id)
             elif found[0].job.state is not State.QUEUED:
@@ -168,7 +170,7 @@ class Admission:
         picks = choose(
             lanes, heads, free_slots, room, allowances=allowances, picked_before=self._served
         )
-        waiting = await self._take_grants(await self._load(picks), now)
+        waiting = await self._take_grants(await self._load(picks, now), now)
         admitted = await self._admit_all(waiting, gates)
         self._served += admitted
         await self._store.lanes.record_turns(
@@ -185,10 +187,11 @@ class Admission:
             for (lane, cap), running in zip(caps.items(), active, strict=True)
         }
 
-    async def _load(self, picks: Sequence[Pick]) -> list[QueuedJob]:
+    async def _load(self, picks: Sequence[Pick], now: float) -> list[QueuedJob]:
         ids = [pick.job_id for pick in picks]
         waiting: list[QueuedJob] = []
-        for pick, found in zip(picks, await self._store.jobs.load_with_inputs(ids), strict=True):
+        rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
+        for pick, found in zip(picks, rows, strict=True):
             name = str(pick.lane)
             if found is None:
                 await self._store.jobs.remove_entry_without_record(Index.LANE, name, pick.job_id)

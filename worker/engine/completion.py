@@ -18,6 +18,7 @@ from jobs.job import Job
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
 from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.unreadable_records import load_job
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
 from worker.store.codec import encode
@@ -93,12 +94,12 @@ class Completion:
         Where Redis is older than what we read or wrote, it forgot: nobody was faster, and what we
         know is written again, so that the answer in our hands finds the job that it belongs to.
         """
-        found = await self._store.jobs.load(ours.job.id)
+        found = await load_job(self._store.jobs, ours.job.id, self._clock.now())
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
             return found
         if await self._store.jobs.restore(found, ours):
             log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
-        return await self._store.jobs.load(ours.job.id)
+        return await load_job(self._store.jobs, ours.job.id, self._clock.now())
 
     async def _commit(
         self, old: VersionedJob, new: Job, side_writes: SideWrites

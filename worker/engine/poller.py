@@ -26,6 +26,7 @@ from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_planner import PollPlanner
 from worker.engine.rate_limiter import RateLimiter
+from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.provider.port import CallFailure, CancelOutcome, UnknownAccount
@@ -124,7 +125,9 @@ class Poller:
             return IDLE_S
         lease = now + self._lease_s
         soon = now + CLAIM_AHEAD_S
-        due, next_poll = await self._store.jobs.claim_polls(soon, lease, free, self._cached)
+        claim = await self._store.jobs.claim_polls(soon, lease, free, self._cached)
+        await dead_letter_unreadable(self._store.jobs, claim.unreadable, now)
+        due, next_poll = claim.polls, claim.next_poll_at
         if due:
             for found in await self._allowed(due, now, lease):
                 self._start(found, lease)

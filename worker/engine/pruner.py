@@ -4,6 +4,7 @@ import asyncio
 from typing import Final
 
 from jobs.states import PRUNABLE
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 
@@ -26,7 +27,7 @@ class Pruner:
         full = False
         for state in PRUNABLE:
             ids = await self._store.jobs.older_than(state, now - self._retention_s, BATCH)
-            found = await self._store.jobs.load_many(ids)
+            found = await load_jobs(self._store.jobs, ids, now)
             deletions = [self._store.jobs.delete(stored) for stored in found if stored is not None]
             deleted = sum(await asyncio.gather(*deletions))
             full = full or (len(ids) == BATCH and deleted > 0)

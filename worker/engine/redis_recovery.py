@@ -18,6 +18,7 @@ from arq import ArqRedis
 
 from jobs.job import Job
 from jobs.states import Mode, State
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store.client import Client
 from worker.store.commit import SideWrites, VersionedJob, version_of
@@ -84,7 +85,7 @@ class RedisRecovery:
         """
         changes = self._server_changes
         if self.must_verify:
-            await self._verify()
+            await self._verify(now())
         return changes == self._server_changes and self.is_trusted(now())
 
     def is_trusted(self, now: float) -> bool:
@@ -113,22 +114,22 @@ class RedisRecovery:
             self._remembered.popitem(last=False)
         if self._pause_pending:
             self._pause_pending, self.trusted_from = False, now + ADMISSION_PAUSE_S
-        await self._verify()
+        await self._verify(now)
         return 0.0 if self._pause_pending or self.must_verify else TICK_S
 
-    async def _verify(self) -> None:
+    async def _verify(self, now: float) -> None:
         """Ask who the server is, where it may be another, and bring that one up to date."""
         async with self._verify_lock:
             while self.must_verify:
-                await self._verify_once()
+                await self._verify_once(now)
 
-    async def _verify_once(self) -> None:
+    async def _verify_once(self, now: float) -> None:
         connections = self._connections
         server = await self._read_run_id()
         if self.server_run_id is not None and server != self.server_run_id:
             self._pause_pending, self.trusted_from = True, math.inf
             self._server_changes += 1
-            restored = await self._reconcile()
+            restored = await self._reconcile(now)
             log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
         self.server_run_id = server
         self.must_verify = connections != self._connections
@@ -137,11 +138,11 @@ class RedisRecovery:
         told: dict[str, Any] = await self._client.call("INFO", "server")
         return str(told.get("run_id"))
 
-    async def _reconcile(self) -> int:
+    async def _reconcile(self, now: float) -> int:
         """Write back what Redis forgot; again where somebody wrote to a job meanwhile."""
         restored, known = 0, list(self._remembered.values())
         while known:
-            found = await self._jobs.load_many([one.stored.job.id for one in known])
+            found = await load_jobs(self._jobs, [one.stored.job.id for one in known], now)
             forgotten = [
                 (one, standing)
                 for one, standing in zip(known, found, strict=True)

@@ -22,6 +22,7 @@ from worker.clock import Clock
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.submitter import Submitter
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 
@@ -60,7 +61,7 @@ class Rescuer:
         ours = set(self._submitter.leased_ids)
         await self._store.jobs.extend_leases([i for i in ids if i in ours], now + TICK_S * 2)
         lost = [job_id for job_id in ids if job_id not in ours]
-        for stored in await self._store.jobs.load_many(lost):
+        for stored in await load_jobs(self._store.jobs, lost, now):
             if stored is None or (stored.job.lease_until or 0.0) > now:
                 continue  # read after the list of leases: it is in somebody's hands again
             try:

@@ -8,6 +8,7 @@ from jobs.indexes import Index
 from jobs.lanes import JobId
 from jobs.states import State
 from jobs.transitions import promote
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.store import Store
 
@@ -42,7 +43,7 @@ class Scheduler:
     async def _promote(self, ids: list[JobId], now: float) -> None:
         waiting = (State.SCHEDULED, State.RETRYING)
         commits: list[Awaitable[object]] = []
-        for stored in await self._store.jobs.load_many(ids):
+        for stored in await load_jobs(self._store.jobs, ids, now):
             if stored is None:
                 continue
             if stored.job.state in waiting and (stored.job.due_at or 0.0) > now:

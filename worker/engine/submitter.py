@@ -24,6 +24,7 @@ from worker.engine.poll_planner import PollPlanner
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
+from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.provider.port import RunProvider, UnknownAccount
@@ -199,7 +200,8 @@ class Submitter:
     ) -> None:
         found = self._cached.pop((job_id, submit_token), None)
         if found is None:
-            (found,) = await self._store.jobs.load_with_inputs([job_id])
+            now = self._clock.now()
+            (found,) = await load_jobs_with_inputs(self._store.jobs, [job_id], now)
         if found is None or not _may_submit(found[0].job, submit_token):
             log.debug("submit.superseded", job_id=job_id, hop=submit_token)
             return

@@ -17,6 +17,7 @@ from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.outcomes import PollOutcome
 from worker.engine.poison_guard import PoisonGuard
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.provider.port import WebhookReader
@@ -82,7 +83,7 @@ class WebhookProcessor:
 
     async def _handle_batch(self, batch: list[StoredDeliveries], now: float) -> None:
         wanted = list({job_id for post in batch for job_id in post.jobs})
-        found = dict(zip(wanted, await self._store.jobs.load_many(wanted), strict=True))
+        found = dict(zip(wanted, await load_jobs(self._store.jobs, wanted, now), strict=True))
         works = [
             self._handle(post, [stored for i in post.jobs if (stored := found[i])], now)
             for post in batch

@@ -1,9 +1,8 @@
-"""Jobs in Redis: create, load, commit under precondition, claim what is due."""
+"""Job records in Redis: create, load, commit under a precondition, claim due polls."""
 
-import time
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, assert_never
 
 import structlog
 
@@ -13,29 +12,45 @@ from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
 from jobs.lanes import JobId, Scope
 from jobs.states import State
-from jobs.unreadable import unreadable_job
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job, decode_poll_history, encode_poll_history
 from worker.store.commit import NO_SIDE_WRITES, Change, SideWrites, VersionedJob, WakeUp, version_of
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
-from worker.store.scripts import Scripts
+from worker.store.scripts import CommitResult, Scripts
 
 log: Final = structlog.get_logger(__name__)
 
 
-OK: Final = "ok"
-
 NO_CACHED_JOBS: Final[Mapping[str, tuple[float, "VersionedJob"]]] = {}
 
 
+class UnreadableRecord(NamedTuple):
+    """A job's record that cannot be decoded."""
+
+    job_id: str
+    rev: bytes
+    """The revision that a write over it must find, as stored."""
+    text: bytes
+    """The record as stored."""
+    error: str
+    """The name of the class of the decoding error."""
+
+    def __repr__(self) -> str:
+        """The record without its text, which may hold a customer's data."""
+        return f"UnreadableRecord({self.job_id!r}, {self.error})"
+
+
+StoredRecord = VersionedJob | UnreadableRecord
+
+
 class CommitRefused(Enum):
-    """Why a write did not happen. Both are normal results, not errors."""
+    """Why a write did not happen; both are normal results, not errors."""
 
     SUPERSEDED = auto()
-    """Somebody changed the job meanwhile: load it again and ask again, or let it be."""
+    """Another writer changed the job meanwhile: load it and decide again, or give up."""
     FULL = auto()
-    """A limit the write named is reached."""
+    """A limit that the write named is reached."""
 
 
 class ClaimedPoll(NamedTuple):
@@ -45,32 +60,43 @@ class ClaimedPoll(NamedTuple):
     history: PollHistory
 
 
+class PollClaim(NamedTuple):
+    """What one claim of due polls returned."""
+
+    polls: list[ClaimedPoll]
+    next_poll_at: float | None
+    """When the next poll is due, Unix seconds; None if no job is in flight."""
+    unreadable: Sequence[UnreadableRecord] = ()
+    """Jobs whose poll was claimed and whose record is unreadable."""
+
+
 class NextPoll(NamedTuple):
-    """When a running job is looked at again, and what was seen so far."""
+    """When a running job is polled next, and its poll history."""
 
     job: Job
     at: float
     history: PollHistory
     lease: float | None = None
-    """The lease it was claimed under: who touched it since has the last word. None: set it."""
+    """The end of the lease under which the poll was claimed. If the index has another time by now,
+    nothing is set. None: set it in any case."""
 
 
 class JobStore:
-    """The records and places of one namespace."""
+    """The job records and indexes of one namespace."""
 
     def __init__(
-        self, client: Client, keys: Keys, scripts: Scripts, metrics: MetricsBuffer | None = None
+        self, client: Client, keys: Keys, scripts: Scripts, metrics: MetricsBuffer
     ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
-        self._metrics = metrics or MetricsBuffer()
+        self._metrics = metrics
         self._poll_keys = (keys.index(Index.INFLIGHT), keys.polls)
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
-        """Write a new job with its inputs and its place in one step; None if the id is taken."""
+        """Write a new job, its inputs and its entries in one step; None if the id is taken."""
         change = Change(self._keys, job.id, "").write(None, job, SideWrites(inputs=inputs))
-        if await self._scripts.commit(change) != OK:
+        if await self._scripts.commit(change) is not CommitResult.OK:
             return None
         self._metrics.job_changed(None, job)
         return VersionedJob(job, change.rev)
@@ -78,19 +104,21 @@ class JobStore:
     async def commit(
         self, old: VersionedJob, new: Job, side_writes: SideWrites = NO_SIDE_WRITES
     ) -> VersionedJob | CommitRefused:
-        """Write the next version of a job, if it still is what `old` read."""
+        """Write the next version of a job, if its revision is still that of `old`."""
         change = Change(self._keys, new.id, old.rev).write(old.job, new, side_writes)
-        match await self._scripts.commit(change):
-            case "ok":
+        match result := await self._scripts.commit(change):
+            case CommitResult.OK:
                 self._metrics.job_changed(old.job, new)
                 return VersionedJob(new, change.rev)
-            case "full":
+            case CommitResult.FULL:
                 return CommitRefused.FULL
-            case _:
+            case CommitResult.SUPERSEDED:
                 return CommitRefused.SUPERSEDED
+            case _:
+                assert_never(result)
 
     async def wake(self, entry: WakeUp) -> None:
-        """Write an arq entry, in order with the commits that were asked for before."""
+        """Write an arq entry after the commits that were requested before it."""
         await self._scripts.commit(Change(self._keys, "", "").wake(entry))
 
     async def restore(
@@ -99,51 +127,57 @@ class JobStore:
         ours: VersionedJob,
         side_writes: SideWrites = NO_SIDE_WRITES,
     ) -> bool:
-        """Write a version that Redis has lost over the older one (or none) that it has."""
+        """Write a version that Redis lost over the older one that it has (None: it has none)."""
         change = Change(self._keys, ours.job.id, current.rev if current else "").write(
             current.job if current else None,
             ours.job,
             side_writes,
             min_version=version_of(ours.rev),
         )
-        return await self._scripts.commit(change) == OK
+        return await self._scripts.commit(change) is CommitResult.OK
 
     async def remove_stale_entry(self, stored: VersionedJob, kind: Index, name: str = "") -> bool:
-        """Take a job out of a place its record does not name; a job that moved is left alone."""
-        place = self._keys.index(kind, name if kind is Index.LANE else "")
-        job = self._keys.job(stored.job.id)
-        struck = await self._scripts.remove_entry(job, place, stored.rev, stored.job.id)
-        if struck:
-            log.warning("index_entry.removed", job_id=stored.job.id, place=kind.value)
-        return struck
+        """Remove a job from an index that its record does not name, if the job is unchanged."""
+        index_key = self._keys.index(kind, name if kind is Index.LANE else "")
+        job_key = self._keys.job(stored.job.id)
+        removed = await self._scripts.remove_entry(job_key, index_key, stored.rev, stored.job.id)
+        if removed:
+            log.warning("index_entry.removed", job_id=stored.job.id, index=kind.value)
+        return removed
 
     async def delete(self, old: VersionedJob) -> bool:
-        """Delete a job and all its entries, if it still is what `old` read."""
+        """Delete a job and all its index entries, if its revision is still that of `old`."""
         change = Change(self._keys, old.job.id, old.rev).delete(old.job)
-        return await self._scripts.commit(change) == OK
+        return await self._scripts.commit(change) is CommitResult.OK
 
     async def load(self, job_id: str) -> VersionedJob | None:
-        """One job, or None where there is none."""
+        """One job; None if there is none, or if its record is unreadable."""
         return (await self.load_many([job_id]))[0]
 
     async def load_many(self, job_ids: Sequence[str]) -> list[VersionedJob | None]:
-        """Jobs in the order of their ids, None where there is none (or nothing readable)."""
+        """Jobs in the order of their ids; None for a job that does not exist or is unreadable."""
+        return [
+            found if isinstance(found, VersionedJob) else None
+            for found in await self.read_many(job_ids)
+        ]
+
+    async def read_many(self, job_ids: Sequence[str]) -> list[StoredRecord | None]:
+        """Records in the order of their ids, unreadable ones as such; None for a missing one."""
         rows = await self._fields(job_ids, "rev", "rec")
         return [
-            await self._read(job_id, rev, rec)
+            _parse_record(job_id, rev, rec)
             for job_id, (rev, rec) in zip(job_ids, rows, strict=True)
         ]
 
-    async def load_with_inputs(
+    async def read_with_inputs(
         self, job_ids: Sequence[str]
-    ) -> list[tuple[VersionedJob, bytes] | None]:
-        """Jobs and their inputs (JSON text), in the order of their ids."""
-        found: list[tuple[VersionedJob, bytes] | None] = []
+    ) -> list[tuple[StoredRecord, bytes] | None]:
+        """Records and their inputs (JSON text), in the order of their ids."""
         rows = await self._fields(job_ids, "rev", "rec", "inputs")
-        for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True):
-            stored = await self._read(job_id, rev, rec)
-            found.append(None if stored is None else (stored, inputs or b"{}"))
-        return found
+        return [
+            None if (found := _parse_record(job_id, rev, rec)) is None else (found, inputs or b"{}")
+            for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True)
+        ]
 
     async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
         """Inputs and result of a job, as JSON text."""
@@ -154,32 +188,28 @@ class JobStore:
         commands = [("HMGET", self._keys.job(job_id), *names) for job_id in job_ids]
         return await self._client.many(commands)
 
-    async def _read(self, job_id: str, rev: bytes | None, rec: bytes | None) -> VersionedJob | None:
-        """The job of a row; one that nobody can read becomes a dead letter on the spot."""
-        if rev is None or rec is None:
-            return None
-        try:
-            return VersionedJob(decode_job(rec), rev.decode())
-        except DECODE_ERRORS as error:
-            log.error("record.unreadable", job_id=job_id, error=type(error).__name__)  # noqa: TRY400
-            return await self._dead_letter_unreadable(job_id, rev, rec, type(error).__name__)
+    async def replace_unreadable(self, record: UnreadableRecord, dead: Job) -> VersionedJob | None:
+        """Write a dead letter over an unreadable record, if it still has the same revision.
 
-    async def _dead_letter_unreadable(
-        self, job_id: str, rev: bytes, rec: bytes, error_name: str
-    ) -> VersionedJob | None:
-        dead = unreadable_job(job_id, error_name, time.time())
-        change = Change(self._keys, job_id, rev).write(None, dead, SideWrites(unreadable=rec))
+        The text of the record stays in the hash, in field `unreadable`. The job id is removed from
+        every index that can be found without the record. None if the record changed meanwhile.
+        """
+        job_id = record.job_id
+        change = Change(self._keys, job_id, record.rev)
+        change.write(None, dead, SideWrites(unreadable=record.text))
         change.ops.append(("D", self._keys.polls, job_id))
-        if await self._scripts.commit(change) != OK:
+        if await self._scripts.commit(change) is not CommitResult.OK:
             return None
         own = {self._keys.entry(entry) for entry in entries(dead)}
-        for place in await self._candidate_index_keys():
-            if place not in own:
-                await self._scripts.remove_entry(self._keys.job(job_id), place, change.rev, job_id)
+        for index_key in await self._candidate_index_keys():
+            if index_key not in own:
+                await self._scripts.remove_entry(
+                    self._keys.job(job_id), index_key, change.rev, job_id
+                )
         return VersionedJob(dead, change.rev)
 
     async def _candidate_index_keys(self) -> list[str]:
-        """Every set that can hold a job of which nothing is known, tags and batches aside."""
+        """Every index that can hold a job whose record is unreadable, but tags and batches."""
         lanes, groups, holds = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
@@ -200,7 +230,7 @@ class JobStore:
             found += [self._keys.index(kind, name) for kind in (Index.GATE, Index.HELD)]
         return found
 
-    # Places.
+    # Indexes.
 
     async def claim_polls(
         self,
@@ -208,12 +238,12 @@ class JobStore:
         lease_until: float,
         limit: int,
         cached: Mapping[str, tuple[float, VersionedJob]] = NO_CACHED_JOBS,
-    ) -> tuple[list[ClaimedPoll], float | None]:
-        """Take running jobs whose next poll is due; they come due again when the lease ends.
+    ) -> PollClaim:
+        """Claim running jobs whose poll is due; they are due again when the lease ends.
 
-        `known` are jobs as they were read before, with the time of their next poll: where that is
-        still theirs nobody has changed them since, and they are not read again. With the jobs comes
-        when the next poll is due.
+        `cached` has jobs as they were read before, with the time of their next poll. If that time
+        is unchanged, so is the job, and it is not read again. The id of a job without a record is
+        removed from the index.
         """
         rows, next_poll = await self._scripts.poll(self._poll_keys, now, lease_until, limit)
         found = {
@@ -222,21 +252,27 @@ class JobStore:
             if job_id in cached and cached[job_id][0] == at
         }
         unknown = [job_id for job_id, _, _ in rows if job_id not in found]
-        for job_id, stored in zip(unknown, await self.load_many(unknown), strict=True):
-            if stored is None:
-                await self._scripts.remove_entry(
-                    self._keys.job(job_id), self._poll_keys[0], "", job_id
-                )
-            else:
-                found[job_id] = stored
-        return [
-            ClaimedPoll(found[job_id], decode_poll_history(looks, found[job_id].job.submits))
-            for job_id, _, looks in rows
+        unreadable: list[UnreadableRecord] = []
+        for job_id, record in zip(unknown, await self.read_many(unknown), strict=True):
+            match record:
+                case VersionedJob():
+                    found[job_id] = record
+                case UnreadableRecord():
+                    unreadable.append(record)
+                case None:
+                    job_key, inflight = self._keys.job(job_id), self._poll_keys[0]
+                    await self._scripts.remove_entry(job_key, inflight, "", job_id)
+                case _:
+                    assert_never(record)
+        polls = [
+            ClaimedPoll(found[job_id], decode_poll_history(history, found[job_id].job.submits))
+            for job_id, _, history in rows
             if job_id in found
-        ], next_poll
+        ]
+        return PollClaim(polls, next_poll, unreadable)
 
     async def reschedule(self, polls: Iterable[NextPoll]) -> int:
-        """Set the next poll of jobs that stay as they are; returns how many still were."""
+        """Set the next poll of running jobs; returns how many were set."""
         rows = [
             (
                 next_.job.id,
@@ -249,27 +285,27 @@ class JobStore:
         return await self._scripts.reschedule(self._poll_keys, rows)
 
     async def count_polls_until(self, moment: float) -> int:
-        """How many running jobs are looked at until a moment."""
+        """How many running jobs have a poll due by a moment."""
         key = self._keys.index(Index.INFLIGHT)
         return int(await self._client.call("ZCOUNT", key, "-inf", moment))
 
     async def poll_now(self, job_ids: Sequence[str], now: float) -> None:
-        """Make the polls of these jobs due, where they are still in flight."""
+        """Make the polls of these jobs due now, if they are still in flight."""
         if job_ids:
             scores = [part for job_id in job_ids for part in (now, job_id)]
             await self._client.call("ZADD", self._keys.index(Index.INFLIGHT), "XX", *scores)
 
     async def poll_history(self, job: Job) -> PollHistory:
-        """What earlier polls of the job's present attempt saw."""
-        looks = await self._client.call("HGET", self._keys.polls, job.id)
-        return decode_poll_history(looks, job.submits)
+        """What earlier polls of the job's present attempt returned."""
+        history = await self._client.call("HGET", self._keys.polls, job.id)
+        return decode_poll_history(history, job.submits)
 
     async def due_jobs(self, now: float, limit: int) -> tuple[list[JobId], float | None]:
-        """Scheduled and retrying jobs whose time has come, and when the next one is due."""
+        """Scheduled and retrying jobs that are due, and when the next one is (Unix seconds)."""
         return await self._due_members(self._keys.index(Index.DUE), now, limit)
 
     async def expired_leases(self, now: float, limit: int) -> list[JobId]:
-        """Jobs under submission whose lease has run out."""
+        """Submitting jobs whose lease has expired."""
         return (await self._due_members(self._keys.index(Index.LEASE), now, limit))[0]
 
     async def older_than(self, state: str, moment: float, limit: int) -> list[JobId]:
@@ -284,16 +320,16 @@ class JobStore:
         return [JobId(member) for member in texts(found)]
 
     async def extend_leases(self, job_ids: Sequence[str], until: float) -> None:
-        """Push the end of leases out; jobs that are no longer under one are left alone."""
+        """Extend leases; a job that has none any more is left alone."""
         if job_ids:
             scores = [part for job_id in job_ids for part in (until, job_id)]
             await self._client.call("ZADD", self._keys.index(Index.LEASE), "XX", *scores)
 
     async def remove_entry_without_record(self, kind: Index, name: str, job_id: str) -> None:
-        """Take an id that has no record out of a place, so that it blocks nobody."""
-        place = self._keys.index(kind, name)
-        if await self._scripts.remove_entry(self._keys.job(job_id), place, "", job_id):
-            log.error("index.without_record", job_id=job_id, place=place)
+        """Remove an id that has no record from an index, so that it blocks no other job."""
+        index_key = self._keys.index(kind, name)
+        if await self._scripts.remove_entry(self._keys.job(job_id), index_key, "", job_id):
+            log.error("index.without_record", job_id=job_id, index=index_key)
 
     async def _due_members(
         self,
@@ -305,3 +341,12 @@ class JobStore:
         ready = [JobId(member) for member, score in rows if score <= now][:limit]
         later = [score for _, score in rows if score > now]
         return ready, min(later, default=None)
+
+
+def _parse_record(job_id: str, rev: bytes | None, rec: bytes | None) -> StoredRecord | None:
+    if rev is None or rec is None:
+        return None
+    try:
+        return VersionedJob(decode_job(rec), rev.decode())
+    except DECODE_ERRORS as error:
+        return UnreadableRecord(job_id, rev, rec, type(error).__name__)

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from collections.abc import Iterable, Sequence
+from enum import StrEnum
 from importlib.resources import files
 from typing import Any, Final, NamedTuple
 
@@ -31,8 +32,13 @@ MAX_BATCH_BYTES: Final = 1 << 20
 MAX_CLAIMED_POLLS: Final = 2_000
 """Polls claimed by one call: Lua unpacks 8,000 values at most."""
 
-COMMIT_RESULTS: Final = frozenset({"ok", "superseded", "full"})
-"""What becomes of a change; any other reply is an error of Redis."""
+
+class CommitResult(StrEnum):
+    """What `commit.lua` replies for a change; any other reply is the text of a Redis error."""
+
+    OK = "ok"
+    SUPERSEDED = "superseded"
+    FULL = "full"
 
 
 def source(name: str) -> str:
@@ -42,7 +48,7 @@ def source(name: str) -> str:
 
 class _PendingCommit(NamedTuple):
     change: Change
-    done: "asyncio.Future[str]"
+    done: "asyncio.Future[CommitResult]"
 
 
 class Scripts:
@@ -104,9 +110,12 @@ class Scripts:
         """Take a name off a register if none of the keys exists."""
         return bool(await self._run("retire", [register, *must_be_absent], [name]))
 
-    async def commit(self, change: Change) -> str:
-        """Write a change: "ok", "superseded" or "full". What is asked at once shares a call."""
-        done: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+    async def commit(self, change: Change) -> CommitResult:
+        """Write a change. Changes that are requested at the same time share one call.
+
+        Raises `redis.exceptions.RedisError`.
+        """
+        done: asyncio.Future[CommitResult] = asyncio.get_running_loop().create_future()
         self._pending.append(_PendingCommit(change, done))
         if self._flush is None or self._flush.done():
             self._flush = asyncio.create_task(self._flush_all())
@@ -131,9 +140,9 @@ class Scripts:
             for waiting, reply in zip(batch, replies, strict=True):
                 if waiting.done.done():
                     continue
-                if reply in COMMIT_RESULTS:
-                    waiting.done.set_result(reply)
-                else:
+                try:
+                    waiting.done.set_result(CommitResult(reply))
+                except ValueError:
                     waiting.done.set_exception(ResponseError(reply))
 
     def _next_batch(self) -> list[_PendingCommit]:

@@ -17,6 +17,7 @@ from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.job_request_parser import parse_job_request
 from worker.app.queries import JobDetails
+from worker.engine.unreadable_records import load_job
 from worker.store.read.queries import Filter
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
@@ -100,7 +101,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     query = read_query(request, JobsQuery)
     wanted = Filter(**query.model_dump(exclude={"limit", "cursor"}))
     office = context_of(request)
-    page = await office.store.queries.page(wanted, query.limit, query.cursor)
+    page = await office.queries.job_page(wanted, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await office.queries.etas(page.jobs)
     gates = await office.gate_cache.gates()
     views = [
@@ -121,7 +122,7 @@ async def why_not_running(request: web.Request) -> web.Response:
     """What keeps a job from running."""
     office = context_of(request)
     job_id = path_job_id(request)
-    stored = await office.store.jobs.load(job_id)
+    stored = await load_job(office.store.jobs, job_id, office.clock.now())
     if stored is None:
         raise NoSuchJob(job_id)
     blockers = await office.queries.why(stored.job)

@@ -15,6 +15,7 @@ from redis.exceptions import RedisError
 from jobs.states import SETTLED_OR_PARKED
 from worker.app.actions import NoSuchJob
 from worker.store import Store
+from worker.store.jobs import UnreadableRecord
 
 log: Final = structlog.get_logger(__name__)
 
@@ -50,12 +51,13 @@ class LongPolls:
             await _wait_up_to(self._subscribed, min(timeout_s, SUBSCRIBE_TIMEOUT_S))
             while True:
                 news.clear()  # before the read: what happens after it, sets it again
-                stored = await self._store.jobs.load(job_id)
-                if stored is None:
+                (record,) = await self._store.jobs.read_many([job_id])
+                if record is None:
                     raise NoSuchJob(job_id)
                 left = deadline - clock()
                 if (
-                    stored.job.state in SETTLED_OR_PARKED
+                    isinstance(record, UnreadableRecord)
+                    or record.job.state in SETTLED_OR_PARKED
                     or left <= 0
                     or self._is_closed
                     or not is_client_connected()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from worker.store import Store
 
 LEVEL_COLOURS: Final = {"ok": "green", "warn": "yellow", "fail": "red"}
-OUTCOME_COLOURS: Final = {"mended": "green", "moved": "blue", "left": "red"}
+OUTCOME_COLOURS: Final = {"repaired": "green", "moved": "blue", "left": "red"}
 INDENT: Final = " " * 7
 
 
@@ -148,7 +148,7 @@ def _print_damages(reported: "Sequence[ReportedDamage]", total: int) -> None:
     from worker.doctor.repair import printable  # noqa: PLC0415  not for --help
 
     for damage, outcome in reported:
-        word = click.style(f"{outcome:7}", fg=OUTCOME_COLOURS[outcome])
+        word = click.style(f"{outcome:8}", fg=OUTCOME_COLOURS[outcome])
         job = f"job {damage.job_id} " if damage.job_id else ""
         click.echo(f"{INDENT}{word} {damage.kind}: {sanitize(printable(job + damage.text))}")
         if outcome == "left" and damage.repair is None:

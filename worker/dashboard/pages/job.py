@@ -21,6 +21,7 @@ from worker.dashboard.views.timeline import (
     timeline_bars,
     timeline_entries,
 )
+from worker.engine.unreadable_records import load_job
 
 _WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
 
@@ -63,7 +64,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
 async def load_path_job(page_request: PageRequest) -> Job:
     """The job of the path; raises `NoSuchJob`."""
     job_id = path_job_id(page_request.request)
-    stored = await page_request.context.store.jobs.load(job_id)
+    stored = await load_job(page_request.context.store.jobs, job_id, page_request.now)
     if stored is None:
         raise NoSuchJob(job_id)
     return stored.job

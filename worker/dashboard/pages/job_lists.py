@@ -60,13 +60,12 @@ class JobList:
 async def job_list(page_request: PageRequest, path: str, state: State | None = None) -> JobList:
     """The jobs that the address asks for."""
     asked = read_filter(page_request.request.query, page_request.now, state)
-    queries = page_request.context.store.queries
     if asked.errors:
         fault = "; ".join(f"{name} {what}" for name, what in asked.errors.items())
         return JobList(asked, path, (), None, None, (), fault)
     fault = ""
     try:
-        page = await queries.page(asked.filter, PAGE_SIZE, asked.cursor)
+        page = await page_request.context.queries.job_page(asked.filter, PAGE_SIZE, asked.cursor)
     except BadCursor as error:
         page, fault = Page((), None), str(error)
     total = await _total(page_request, asked, page)
@@ -108,7 +107,7 @@ async def _find(page_request: PageRequest, job_or_execution_id: str) -> web.Stre
     store = page_request.context.store
     if (
         JOB_ID.fullmatch(job_or_execution_id)
-        and await store.jobs.load(job_or_execution_id) is not None
+        and (await store.jobs.read_many([job_or_execution_id]))[0] is not None
     ):
         return _redirect_to_job(job_or_execution_id)
     (by_run,) = await store.webhooks.jobs_of([job_or_execution_id[:128]])

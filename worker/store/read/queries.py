@@ -9,9 +9,10 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
+from jobs.unreadable import unreadable_job
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
-from worker.store.jobs import JobStore
+from worker.store.jobs import JobStore, UnreadableRecord
 from worker.store.keys import Keys
 from worker.store.lanes import parse_lanes
 from worker.store.scripts import Scripts
@@ -71,6 +72,9 @@ class Page:
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
+    unreadable: tuple[UnreadableRecord, ...] = ()
+    """Records that cannot be decoded; `jobs` shows each as the dead letter that it should become,
+    if the filter admits that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,22 +211,31 @@ class JobQueries:
         position: _Position | None,
     ) -> Page:
         found: list[Job] = []
-        looked = 0
+        unreadable: list[UnreadableRecord] = []
+        scanned = 0
         span = self._score_range(index, job_filter)
-        while looked < MAX_SCANNED_RECORDS:
+        while scanned < MAX_SCANNED_RECORDS:
             members = await self._after(index, position, CHUNK, span)
             if not members:
-                return Page(tuple(found), None)
-            looked += len(members)
-            stored = await self._jobs.load_many([member for member, _ in members])
-            for (member, score), row in zip(members, stored, strict=True):
+                return Page(tuple(found), None, tuple(unreadable))
+            scanned += len(members)
+            records = await self._jobs.read_many([member for member, _ in members])
+            for (member, score), record in zip(members, records, strict=True):
                 position = _Position(index, score, member)
-                if row is not None and job_filter.matches(row.job):
-                    found.append(row.job)
+                if record is None:
+                    continue
+                if isinstance(record, UnreadableRecord):
+                    unreadable.append(record)
+                    job = unreadable_job(member, record.error, score)
+                else:
+                    job = record.job
+                if job_filter.matches(job):
+                    found.append(job)
                     if len(found) == limit:
                         more = await self._after(index, position, 1, span)
-                        return Page(tuple(found), position.encode() if more else None)
-        return Page(tuple(found), position.encode() if position else None)
+                        cursor = position.encode() if more else None
+                        return Page(tuple(found), cursor, tuple(unreadable))
+        return Page(tuple(found), position.encode() if position else None, tuple(unreadable))
 
     def _score_range(self, index: str, job_filter: Filter) -> tuple[str, str]:
         """Scores that can be wanted, from the top: times of creation, but in those of states."""
