@@ -56,7 +56,7 @@ def open_page(chromium: Browser, site: RunningSite) -> Generator[OpenPage]:
             page.on("console", listen)
         page.on("pageerror", lambda error: complaints.append(str(error)))
         page.goto(f"/login?next={path}")
-        page.get_by_label("The secret of a token").fill(SECRETS[who][1])
+        page.get_by_label("API token").fill(SECRETS[who][1])
         page.get_by_role("button", name="Log in").click()
         page.wait_for_url(f"**{path}")
         return page

@@ -123,17 +123,15 @@ def _take(browser: Browser, site: RunningSite, name: str, where: str) -> None:
 def _prepare(page: Page, name: str) -> None:
     """What a person does before the picture is taken."""
     if name == "requeue":
-        page.get_by_label("a JSON merge patch").fill(
-            '{"product_image": "https://example.com/1.png"}'
-        )
-        page.get_by_role("button", name="Show what changes").click()
+        page.get_by_label("JSON merge patch").fill('{"product_image": "https://example.com/1.png"}')
+        page.get_by_role("button", name="Preview changes").click()
         page.locator(".diff").wait_for()
     if name == "bulk":
         page.locator("input[name=scope][value=all]").check()
         page.locator("fieldset.bulk summary").click()
         page.locator("#bulk-patch").fill('{"product_image": "https://example.com/shoe.png"}')
         page.locator("fieldset.bulk").get_by_role("button", name="Requeue").click()
-        page.locator("#told").wait_for()
+        page.locator("#progress-text").wait_for()
 
 
 def _answer(route: Route) -> None:

@@ -54,7 +54,7 @@ def test_no_page_has_a_serious_fault(
 ) -> None:
     page = open_page("/", color_scheme=scheme, viewport=size)
     paths = [*LISTS, *(f"/jobs/{job}" for job in jobs.values())]
-    paths += [f"/jobs/{jobs['dead']}/requeue", f"/jobs/{jobs['dead']}/again", "/jobs/none"]
+    paths += [f"/jobs/{jobs['dead']}/requeue", f"/jobs/{jobs['dead']}/similar", "/jobs/none"]
     found: dict[str, list[str]] = {}
     for path in paths:
         page.goto(path)
@@ -74,9 +74,9 @@ def test_the_login_and_a_trial_have_no_serious_fault(
 ) -> None:
     del jobs
     page = open_page("/dead")
-    page.get_by_label("that match").check()
+    page.get_by_label("matching jobs").check()
     page.locator("fieldset.bulk").get_by_role("button", name="Requeue").click()
-    page.locator("#told").wait_for()
+    page.locator("#progress-text").wait_for()
     assert not faults(page)
     page.context.clear_cookies()
     page.goto("/")

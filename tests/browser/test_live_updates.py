@@ -80,7 +80,7 @@ def test_without_a_stream_of_events_pages_refresh_by_themselves(
     page.wait_for_timeout(500)
     job = site.enqueue(batch=name, delay_s=3_600)
     expect(page.get_by_role("link", name=job, exact=True)).to_be_visible()
-    expect(page.locator("#connection")).to_have_text("Live, by looking every 3 s")
+    expect(page.locator("#connection")).to_have_text("Live (polling every 3 s)")
 
 
 def test_the_keys_do_what_they_say(page: Page, site: RunningSite) -> None:
@@ -102,12 +102,12 @@ def test_the_keys_do_what_they_say(page: Page, site: RunningSite) -> None:
     rows = page.locator("tbody tr")
     page.keyboard.press("j")
     page.keyboard.press("j")
-    expect(rows.nth(1)).to_have_attribute("data-chosen", "")
+    expect(rows.nth(1)).to_have_attribute("data-selected", "")
     expect(rows.nth(1).locator("[data-open]")).to_be_focused()
     page.keyboard.press("x")
     expect(rows.nth(1).locator("input")).to_be_checked()
     page.keyboard.press("k")
-    expect(rows.nth(0)).to_have_attribute("data-chosen", "")
+    expect(rows.nth(0)).to_have_attribute("data-selected", "")
     page.keyboard.press("/")
     expect(page.locator("form.filter select").first).to_be_focused()
     page.keyboard.press("Escape")

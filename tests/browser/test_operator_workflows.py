@@ -18,24 +18,24 @@ def test_a_parked_job_is_found_paid_for_released_and_shown_finishing(
 ) -> None:
     site.top_up(0)
     job = site.enqueue(account="studio-2", knobs={"duration_s": 1})
-    verdict = page.locator("#verdict")
-    expect(verdict).to_contain_text("INSUFFICIENT_CREDITS on studio-2")  # by itself: it is live
+    summary = page.locator("#summary")
+    expect(summary).to_contain_text("INSUFFICIENT_CREDITS on studio-2")  # by itself: it is live
     page.get_by_role("link", name="INSUFFICIENT_CREDITS on studio-2").first.click()
     hold = page.locator("article.hold", has_text="studio-2")
     expect(hold).to_contain_text("Top up account studio-2 in Settings → Billing")
-    expect(hold).to_contain_text("1 job back in line; one canary goes first")
+    expect(hold).to_contain_text("Queues 1 job; one canary is sent first")
 
     site.top_up(1_000)
     hold.get_by_label("Note").fill("paid the bill")
     hold.get_by_role("button", name="Release").click()
-    expect(page.locator("#flash")).to_contain_text("1 job back in line")
+    expect(page.locator("#flash")).to_contain_text("1 job queued")
 
     page.goto(f"/jobs/{job}")
     expect(page.locator("h1")).to_contain_text("succeeded")  # live
-    road = page.locator(".timeline")
-    expect(road).to_contain_text("Released")
-    expect(road).to_contain_text("by ann")
-    expect(road).to_contain_text("paid the bill")
+    timeline = page.locator(".timeline")
+    expect(timeline).to_contain_text("Released")
+    expect(timeline).to_contain_text("by ann")
+    expect(timeline).to_contain_text("paid the bill")
     expect(page.locator(".media img")).to_have_count(1)
 
 
@@ -46,11 +46,11 @@ def test_a_dead_letter_is_edited_and_requeued(page: Page, site: RunningSite) -> 
     page.get_by_role("link", name=job, exact=True).click()
     expect(page.locator(".reason")).to_contain_text("INVALID_INPUTS")
     page.get_by_role("link", name="Edit the inputs first").click()
-    patch = page.get_by_label("a JSON merge patch")
+    patch = page.get_by_label("JSON merge patch")
     patch.fill('{"product_image": "https://example.com/shoe.png"}')
-    page.get_by_role("button", name="Show what changes").click()
+    page.get_by_role("button", name="Preview changes").click()
     expect(page.locator(".diff .added")).to_contain_text(["product_image"])
-    expect(page.locator(".diff .gone")).to_have_count(0)
+    expect(page.locator(".diff .removed")).to_have_count(0)
     page.get_by_role("button", name="Requeue").click()
     expect(page.locator("#flash")).to_contain_text("Requeued with changed inputs")
     expect(page.locator("h1")).to_contain_text("succeeded")
@@ -63,18 +63,18 @@ def test_bulk_actions_are_previewed_and_then_done(page: Page, site: RunningSite)
     for job in jobs:
         site.until(job, "dead")
     page.goto(f"/dead?batch={name}")
-    page.get_by_label("all 7 that match").check()
+    page.get_by_label("All 7 matching jobs").check()
     page.locator("fieldset.bulk summary").click()
     page.locator("#bulk-patch").fill('{"product_image": "x", "prompt": null}')
     page.locator("fieldset.bulk").get_by_role("button", name="Requeue").click()
 
-    expect(page.locator("#told")).to_have_text("Would requeue 7 jobs")
+    expect(page.locator("#progress-text")).to_have_text("Would requeue 7 jobs")
     expect(page.locator(".diff .added", has_text="product_image").first).to_be_visible()
-    expect(page.locator(".diff .gone", has_text="prompt").first).to_be_visible()
-    assert {site.job(job)["state"] for job in jobs} == {"dead"}, "trying changes nothing"
+    expect(page.locator(".diff .removed", has_text="prompt").first).to_be_visible()
+    assert {site.job(job)["state"] for job in jobs} == {"dead"}, "a preview changes nothing"
     page.get_by_label("Note").fill("pictures were missing")
     page.get_by_role("button", name="Requeue 7 jobs").click()
-    expect(page.locator("#told")).to_have_text("Requeued 7 jobs")
+    expect(page.locator("#progress-text")).to_have_text("Requeued 7 jobs")
 
     page.goto(f"/batches?name={name}")
     expect(page.locator("tbody tr")).to_contain_text("100 %")  # live
@@ -90,7 +90,7 @@ def test_an_uncertain_job_is_attached_to_the_run_that_webhooks_reported(
     site.until_webhook_reported(job)
     page.goto("/parked?code=uncertain&target=suno")
     card = page.locator("article", has_text=job)
-    expect(card).to_contain_text("Runs it could be")
+    expect(card).to_contain_text("Possible matches")
     card.get_by_role("button", name="Attach this run").click()
     page.goto(f"/jobs/{job}")
     expect(page.locator("h1")).to_contain_text("succeeded")
@@ -107,7 +107,7 @@ def test_a_job_is_found_by_its_id_its_run_and_how_its_id_begins(
         page.locator("#find").fill(wanted)
         page.locator("#find").press("Enter")
         page.wait_for_url(f"**/jobs/{name}")
-    page.locator(".offer", has_text="Cancel").get_by_role("button").click()
+    page.locator(".action", has_text="Cancel").get_by_role("button").click()
     expect(page.locator("h1")).to_contain_text("cancelled")
 
 
@@ -119,7 +119,7 @@ def test_everything_is_done_without_scripts_too(
 ) -> None:
     job = site.enqueue(delay_s=3_600)
     page = open_page(f"/jobs/{job}", java_script_enabled=scripts)
-    page.locator(".offer", has_text="Park").get_by_role("button", name="Park").click()
+    page.locator(".action", has_text="Park").get_by_role("button", name="Park").click()
     expect(page.locator("h1")).to_contain_text("parked")
     expect(page.locator("#flash")).to_contain_text("Parked")
     page.locator("summary", has_text="Discard").click()

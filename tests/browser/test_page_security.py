@@ -17,7 +17,7 @@ def test_hostile_inputs_are_texts(page: Page, site: RunningSite) -> None:
     inputs = {"prompt": HOSTILE, HOSTILE: RTL, "long": "x" * 900_000}
     job = site.enqueue("product-shots", kind="workflow", inputs=inputs)
     site.until(job, "dead")
-    for path in (f"/jobs/{job}", f"/jobs/{job}/requeue", f"/jobs/{job}/again", "/dead"):
+    for path in (f"/jobs/{job}", f"/jobs/{job}/requeue", f"/jobs/{job}/similar", "/dead"):
         page.goto(path)
         page.wait_for_timeout(200)
         assert page.evaluate("window.taken") is None
@@ -68,11 +68,11 @@ def test_a_read_only_role_sees_no_actions_and_is_refused(
     job = site.enqueue("product-shots", kind="workflow")
     site.until(job, "dead")
     page = open_page(f"/jobs/{job}", who=who)
-    expect(page.locator(".offer")).to_have_count(0)
+    expect(page.locator(".action")).to_have_count(0)
     expect(page.locator("form[method=post]")).to_have_count(1)  # to log out
     csrf = page.locator("form[action='/logout'] input[name=csrf]").get_attribute("value")
-    form = {"csrf": csrf or "", "act": "discard", "state": "dead", "scope": "all"}
-    for path in (f"/jobs/{job}/acts/discard", "/bulk", "/bulk/go", "/holds"):
+    form = {"csrf": csrf or "", "action": "discard", "state": "dead", "scope": "all"}
+    for path in (f"/jobs/{job}/actions/discard", "/bulk", "/bulk/confirm", "/holds"):
         answer = page.request.post(path, form=form)  # type: ignore[arg-type]
         assert answer.status == 403, path
     assert site.job(job)["state"] == "dead"
@@ -82,7 +82,7 @@ def test_who_watches_sees_no_payloads(open_page: OpenPage, site: RunningSite) ->
     job = site.enqueue(inputs={"prompt": "my secret plan"})
     site.until(job, "succeeded")
     page = open_page(f"/jobs/{job}", who="cat")
-    assert page.get_by_text("Hidden: your role does not see").count() == 2
+    assert page.get_by_text("Hidden: your role cannot see").count() == 2
     assert "my secret plan" not in page.content()
     assert page.request.get(f"/jobs/{job}/inputs.json").status == 403
 
@@ -91,7 +91,7 @@ def test_an_action_needs_the_token_of_its_form(page: Page, site: RunningSite) ->
     job = site.enqueue(delay_s=3_600)
     page.goto(f"/jobs/{job}")
     for form in ({}, {"csrf": "0" * 64}):
-        answer = page.request.post(f"/jobs/{job}/acts/cancel", form=form)  # type: ignore[arg-type]
+        answer = page.request.post(f"/jobs/{job}/actions/cancel", form=form)  # type: ignore[arg-type]
         assert answer.status == 403
     assert site.job(job)["state"] == "scheduled"
     page.locator("input[name=csrf]").first.evaluate("element => element.remove()")
@@ -107,6 +107,6 @@ def test_logging_out_ends_it(page: Page) -> None:
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     page.goto("/jobs")
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
-    page.get_by_label("The secret of a token").fill("wrong")
+    page.get_by_label("API token").fill("wrong")
     page.get_by_role("button", name="Log in").click()
     expect(page.get_by_role("alert")).to_contain_text("no token of KNOUDS_API_TOKENS")

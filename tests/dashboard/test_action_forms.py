@@ -44,7 +44,7 @@ async def test_an_action_says_its_effect_and_does_it(
     await getattr(job_factory, made)()
     before = await pages.get("/jobs/job")
     assert said in before.text
-    after = await pages.send(before, f"/jobs/job/acts/{way}", note="because")
+    after = await pages.send(before, f"/jobs/job/actions/{way}", note="because")
     assert after.status == 200
     assert await state_of(job_factory.store, "job") is ends
     assert f"job is {ends} now" in after.text
@@ -57,7 +57,7 @@ async def test_the_result_of_an_action_is_said_once(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.queued()
-    await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/park")
+    await pages.send(await pages.get("/jobs/job"), "/jobs/job/actions/park")
     assert "Parked: job" not in (await pages.get("/jobs/job")).text
 
 
@@ -67,7 +67,7 @@ async def test_an_uncertain_job_is_attached_to_the_run_that_was_found(
     await job_factory.uncertain()
     page = await pages.get("/jobs/job")
     assert "timeout" in page.text
-    await pages.send(page, "/jobs/job/acts/attach", execution_id="exec-7")
+    await pages.send(page, "/jobs/job/actions/attach", execution_id="exec-7")
     stored = await job_factory.store.jobs.load("job")
     assert stored is not None
     assert (stored.job.state, stored.job.execution_id) == (State.RUNNING, "exec-7")
@@ -79,7 +79,7 @@ async def test_an_action_that_came_too_late_is_refused_with_the_reason(
     await job_factory.dead()
     page = await pages.get("/jobs/job")
     await Actions(job_factory.store, SystemClock()).act(JobAction.DISCARD, "job", ANN)
-    after = await pages.send(page, "/jobs/job/acts/requeue")
+    after = await pages.send(page, "/jobs/job/actions/requeue")
     assert "Not done: cannot requeue a job that is cancelled" in after.text
 
 
@@ -87,7 +87,7 @@ async def test_a_dead_letter_keeps_its_history_when_it_is_requeued(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.dead()
-    page = await pages.send(await pages.get("/jobs/job"), "/jobs/job/acts/requeue")
+    page = await pages.send(await pages.get("/jobs/job"), "/jobs/job/actions/requeue")
     assert "INVALID_INPUTS" in page.text
     assert "Attempt 1" in page.text
 
@@ -95,7 +95,7 @@ async def test_a_dead_letter_keeps_its_history_when_it_is_requeued(
 async def test_a_note_too_long_is_refused(pages: PageReader, job_factory: JobFactory) -> None:
     await job_factory.queued()
     page = await pages.get("/jobs/job")
-    after = await pages.send(page, "/jobs/job/acts/park", note="x" * 1_001)
+    after = await pages.send(page, "/jobs/job/actions/park", note="x" * 1_001)
     assert "Not done: note must be a text of at most 1000 characters" in after.text
     assert await state_of(job_factory.store, "job") is State.QUEUED
 
@@ -109,13 +109,13 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
     await job_factory.dead()
     form = await pages.get("/jobs/job/requeue")
     shown = await pages.send(
-        form, "/jobs/job/requeue", inputs='{"prompt": "a dog"}', patch='{"n": 2}', step="look"
+        form, "/jobs/job/requeue", inputs='{"prompt": "a dog"}', patch='{"n": 2}', step="preview"
     )
     assert '- "prompt": "a cat"' in shown.text
     assert '+ "prompt": "a dog"' in shown.text
     assert '"n": 2' in shown.text
-    assert await state_of(job_factory.store, "job") is State.DEAD, "looking changes nothing"
-    await pages.send(shown, "/jobs/job/requeue", step="go")
+    assert await state_of(job_factory.store, "job") is State.DEAD, "a preview changes nothing"
+    await pages.send(shown, "/jobs/job/requeue", step="requeue")
     inputs, _ = await job_factory.store.jobs.payloads("job")
     assert inputs == b'{"n":2,"prompt":"a dog"}'
     assert await state_of(job_factory.store, "job") is State.QUEUED
@@ -135,7 +135,7 @@ async def test_invalid_inputs_are_explained_beside_the_submitted_text(
 ) -> None:
     await job_factory.dead()
     form = await pages.get("/jobs/job/requeue")
-    page = await pages.send(form, "/jobs/job/requeue", inputs=typed, step="go")
+    page = await pages.send(form, "/jobs/job/requeue", inputs=typed, step="requeue")
     assert page.status == 422
     assert fault in page.text
     assert ("inputs", typed) in page.form("/jobs/job/requeue").fields
@@ -146,9 +146,9 @@ async def test_one_like_this_is_enqueued_as_a_job_of_its_own(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.succeeded()
-    form = await pages.get("/jobs/job/again")
-    page = await pages.send(form, "/jobs/job/again", inputs='{"prompt": "two cats"}', tags="a b")
-    assert "like job" in page.text
+    form = await pages.get("/jobs/job/similar")
+    page = await pages.send(form, "/jobs/job/similar", inputs='{"prompt": "two cats"}', tags="a b")
+    assert "similar to job" in page.text
     new = page.url.rpartition("/")[2]
     stored = await job_factory.store.jobs.load(new)
     assert stored is not None
@@ -185,10 +185,10 @@ async def test_a_hold_says_what_to_do_and_is_released(
         page = await pages.get(path)
         assert "Top up account default" in page.text
         assert "2 jobs parked, 1 job queued behind it" in page.text
-        assert "Puts 2 jobs back in line; one canary goes first" in page.text
-        assert "the other 2 jobs not sent" in page.text
+        assert "Queues 2 jobs; one canary is sent first" in page.text
+        assert "2 other jobs stay unsent" in page.text
     after = await pages.send(page, "/holds/h1/release", note="paid")
-    assert "2 jobs back in line; one canary goes first" in after.text
+    assert "2 jobs queued; one canary is sent first" in after.text
     assert await state_of(job_factory.store, "j1") is State.QUEUED
     assert not after.has_form("/holds/h1/release"), "an opening hold is left to open"
 
@@ -199,7 +199,7 @@ async def test_a_pause_is_placed_and_ended(pages: PageReader, job_factory: JobFa
     assert "Paused default/model/suno" in paused.text
     (standing,) = await job_factory.store.holds.list_all()
     ended = await pages.send(paused, f"/holds/{standing.id}/release")
-    assert "Every gate is open" in ended.text
+    assert "No active holds" in ended.text
     wrong = await pages.send(page, "/holds", scope="Not/a scope")
     assert "Not done: scope must be default, default/model" in wrong.text
 
@@ -212,7 +212,9 @@ async def test_the_summary_counts_what_needs_an_operator(
     await job_factory.uncertain("j2")
     await job_factory.dead("j3")
     page: HtmlPage = await pages.get("/")
-    assert "3 things need you: INSUFFICIENT_CREDITS on default (1 job waits)" in page.text
+    assert (
+        "3 issues need your attention: INSUFFICIENT_CREDITS on default (1 job waits)" in page.text
+    )
     assert "1 uncertain job on gpt-image-2" in page.text
     assert "1 dead letter: INVALID_INPUTS on gpt-image-2" in page.text
 
@@ -221,7 +223,7 @@ async def test_all_well_is_said_when_nothing_needs_an_operator(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.succeeded()
-    assert "All well: nothing needs you" in (await pages.get("/")).text
+    assert "All good: nothing needs your attention" in (await pages.get("/")).text
 
 
 async def test_jobs_without_a_worker_are_shown(pages: PageReader, job_factory: JobFactory) -> None:

@@ -27,7 +27,7 @@ async def states(store: Store) -> dict[State, int]:
 
 async def preview_all(pages: PageReader, page: HtmlPage, action: str, **changes: str) -> HtmlPage:
     """Ask for an act on all that the list shows."""
-    return await pages.post("/bulk", page.selection.with_(act=action, scope="all", **changes))
+    return await pages.post("/bulk", page.selection.with_(action=action, scope="all", **changes))
 
 
 async def test_all_that_a_filter_shows_are_previewed_and_then_done(
@@ -41,8 +41,8 @@ async def test_all_that_a_filter_shows_are_previewed_and_then_done(
     tried = await preview_all(pages, listed, "requeue", note="fixed")
     assert "Would requeue 3 jobs" in tried.text
     assert "About 24 credits" in tried.text
-    assert await states(job_factory.store) == {State.DEAD: 4}, "trying changes nothing"
-    done = await pages.send(tried, "/bulk/go")
+    assert await states(job_factory.store) == {State.DEAD: 4}, "a preview changes nothing"
+    done = await pages.send(tried, "/bulk/confirm")
     assert "Requeued 3 jobs" in done.text
     assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 3}
     (line,) = await job_factory.store.audit.latest(5)
@@ -58,17 +58,17 @@ async def test_the_jobs_ticked_are_acted_on_and_no_others(
     page = await pages.get("/parked")
     form = page.selection
     assert set(form.boxes) == {"h0", "h1", "h2"}
-    fields = [*form.with_(act="discard", scope="selected"), ("ids", "h0"), ("ids", "h2")]
+    fields = [*form.with_(action="discard", scope="selected"), ("ids", "h0"), ("ids", "h2")]
     tried = await pages.post("/bulk", fields)
     assert "Would discard 2 jobs" in tried.text
-    await pages.post("/bulk/go", tried.form("/bulk/go").fields)
+    await pages.post("/bulk/confirm", tried.form("/bulk/confirm").fields)
     assert await states(job_factory.store) == {State.PARKED: 1, State.CANCELLED: 2}
 
 
 async def test_nothing_ticked_is_nothing_done(pages: PageReader, job_factory: JobFactory) -> None:
     await job_factory.held()
     page = await pages.get("/parked")
-    refused = await pages.post("/bulk", page.selection.with_(act="discard", scope="selected"))
+    refused = await pages.post("/bulk", page.selection.with_(action="discard", scope="selected"))
     assert "Not done: selection is empty" in refused.text
     assert await states(job_factory.store) == {State.PARKED: 1}
 
@@ -82,7 +82,7 @@ async def test_a_patch_is_shown_as_a_difference_before_it_is_sent(
     assert '- "prompt": "a cat"' in tried.text
     assert '+ "steps": 20' in tried.text
     assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"prompt":"a cat"}'
-    await pages.send(tried, "/bulk/go")
+    await pages.send(tried, "/bulk/confirm")
     assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"steps":20}'
 
 
@@ -92,10 +92,10 @@ async def test_a_group_is_acted_on_as_a_whole(pages: PageReader, job_factory: Jo
     await job_factory.dead("other", target="suno")
     page = await pages.get("/dead")
     groups = [form for form in page.html.forms if ("target", "gpt-image-2") in form.fields]
-    assert ("act", "requeue") in groups[0].buttons
-    tried = await pages.post("/bulk", [*groups[0].fields, ("act", "requeue")])
+    assert ("action", "requeue") in groups[0].buttons
+    tried = await pages.post("/bulk", [*groups[0].fields, ("action", "requeue")])
     assert "Would requeue 2 jobs" in tried.text
-    await pages.send(tried, "/bulk/go")
+    await pages.send(tried, "/bulk/confirm")
     assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 2}
 
 
@@ -109,17 +109,17 @@ async def test_a_release_goes_through_the_hold_and_says_so(
     narrow = await preview_all(pages, await pages.get("/parked?target=gpt-image-2"), "release")
     assert "Holds that would open 1" in narrow.text
     tagged = await preview_all(pages, await pages.get("/parked"), "release", target="suno")
-    assert "There is nothing to release" in tagged.text
+    assert "No jobs to release" in tagged.text
 
 
 @pytest.mark.parametrize(
     ("fields", "fault"),
     [
-        ({"act": "explode"}, "act must be one of"),
-        ({"act": "release", "state": "dead", "scope": "all"}, "which release is not for"),
-        ({"act": "discard", "scope": "filter"}, "filter admits every job"),
-        ({"act": "requeue", "state": "dead", "patch": "[]"}, "patch must be a JSON object"),
-        ({"act": "discard", "state": "dead", "since": "soon"}, "since must be a time"),
+        ({"action": "explode"}, "action must be one of"),
+        ({"action": "release", "state": "dead", "scope": "all"}, "release does not apply to it"),
+        ({"action": "discard", "scope": "filter"}, "filter matches every job"),
+        ({"action": "requeue", "state": "dead", "patch": "[]"}, "patch must be a JSON object"),
+        ({"action": "discard", "state": "dead", "since": "soon"}, "since must be a time"),
     ],
 )
 async def test_what_is_not_clear_is_not_done(
@@ -166,13 +166,13 @@ async def test_only_so_many_actions_run_at_once(
     await job_factory.dead()
     monkeypatch.setattr(running_errands, "MAX_RUNNING", 0)
     refused = await preview_all(pages, await pages.get("/dead"), "discard")
-    assert "wait for one to end" in refused.text
+    assert "wait until one ends" in refused.text
 
 
 async def test_a_forgotten_action_points_to_the_audit(pages: PageReader) -> None:
     page = await pages.get("/bulk/0123456789abcdef")
     assert page.status == 404
-    assert "the audit tells what was done" in page.text
+    assert "the audit log records what was done" in page.text
 
 
 async def test_a_group_behind_a_filter_is_acted_on_as_far_as_it_fits(
@@ -182,5 +182,5 @@ async def test_a_group_behind_a_filter_is_acted_on_as_far_as_it_fits(
     await job_factory.dead("d2")
     page = await pages.get("/dead?batch=b")
     group = next(form for form in page.html.forms if ("scope", "filter") in form.fields)
-    tried = await pages.post("/bulk", [*group.fields, ("act", "discard")])
+    tried = await pages.post("/bulk", [*group.fields, ("action", "discard")])
     assert "Would discard 1 job" in tried.text

@@ -86,7 +86,7 @@ async def test_inputs_of_a_megabyte_are_shortened_and_whole_as_a_file(
     await dead_with(job_factory, "x", inputs)
     page = await pages.get("/jobs/job")
     assert len(page.body) < 60_000
-    assert "Shortened: the whole has 976.6 KiB" in page.text
+    assert "Truncated: the full size is 976.6 KiB" in page.text
     file = await pages.get("/jobs/job/inputs.json")
     assert json.loads(file.body) == inputs
     assert file.headers["Content-Disposition"] == 'attachment; filename="inputs.json"'

@@ -61,7 +61,7 @@ async def test_each_field_of_the_address_filters(
     page = await pages.get(f"/jobs?{query}")
     assert page.status == 200
     assert shown(page) == wanted
-    hides = "The filter hides everything" in page.text
+    hides = "No job matches the filter" in page.text
     assert hides == (not wanted)
 
 
@@ -81,7 +81,7 @@ async def test_the_filter_stays_in_its_form_and_in_the_action(
     [
         ("state=lost", "state must be one of scheduled"),
         ("target=Not%20one", "target must be a target"),
-        ("since=soon", "since must be a time as"),
+        ("since=soon", "since must be a time such as"),
         ("cursor=zzz", "cursor is not one this list gave out"),
     ],
 )
@@ -101,7 +101,7 @@ async def test_pages_go_on_where_the_one_before_ended(pages: PageReader, store: 
     path = "/jobs?state=queued"
     for _ in range(3):
         page = await pages.get(path)
-        assert "120 that match" in page.text
+        assert "of 120" in page.text
         seen += shown(page)
         path = next((link for link in page.html.links if "cursor=" in link), "")
     assert seen == [f"j{n:04}" for n in reversed(range(120))]
@@ -111,7 +111,7 @@ async def test_pages_go_on_where_the_one_before_ended(pages: PageReader, store: 
 async def test_how_many_match_is_said_where_it_is_cheap(pages: PageReader, store: Store) -> None:
     await many(store, 60, batch="b")
     page = await pages.get("/jobs?state=queued&batch=b")
-    assert "all 60 that match" in page.text
+    assert "All 60 matching jobs" in page.text
 
 
 async def test_a_job_is_found_by_id_and_by_how_it_begins(
@@ -127,15 +127,15 @@ async def test_a_job_is_found_by_id_and_by_how_it_begins(
     assert set(shown(await pages.get("/jobs?id=alpha"))) == {"alpha-1", "alpha-2"}
     none = await pages.get("/jobs?id=gamma")
     assert none.status == 404
-    assert "No job has the id gamma" in none.text
+    assert "No job has the ID or execution ID gamma" in none.text
 
 
 async def test_groups_distinguish_nothing_from_hidden(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
-    assert "There are no dead letters." in (await pages.get("/dead?target=suno")).text
+    assert "No dead letters." in (await pages.get("/dead?target=suno")).text
     await job_factory.dead("dead")
-    assert "The filter hides all 1 group" in (await pages.get("/dead?target=suno")).text
+    assert "The filter hides 1 group" in (await pages.get("/dead?target=suno")).text
 
 
 async def test_a_batch_is_counted_and_found(pages: PageReader, job_factory: JobFactory) -> None:
@@ -213,12 +213,12 @@ async def test_a_long_action_shows_its_progress(
     monkeypatch.setattr(bulk, "START_WAIT_S", 0.0)
     await many(store, 1_500)
     page = await pages.get("/jobs?state=queued")
-    tried = await pages.post("/bulk", page.selection.with_(act="cancel", scope="all"))
+    tried = await pages.post("/bulk", page.selection.with_(action="cancel", scope="all"))
     assert "/bulk/" in tried.url
     assert "Counting" in tried.text
     tried = await until(pages, tried.url, "Would cancel 1 500 jobs")
-    done = await pages.send(tried, "/bulk/go")
-    assert "Under way" in done.text
+    done = await pages.send(tried, "/bulk/confirm")
+    assert "In progress" in done.text
     assert done.tags("progress")[0]["max"] == "1500"
     assert done.tags("meta")[-1]["content"].startswith("1; url=/bulk/")
     await until(pages, done.url, "Cancelled 1 500 jobs")

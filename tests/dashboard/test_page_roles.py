@@ -17,7 +17,7 @@ from worker.dashboard.routes import PAGES
 from worker.store import Store
 
 SECRETS = {role: f"secret-of-{role}-1234567" for role in Role}
-HIDDEN = "Hidden: your role does not see inputs and results"
+HIDDEN = "Hidden: your role cannot see inputs and results"
 
 
 @asynccontextmanager
@@ -78,8 +78,10 @@ async def test_the_server_refuses_every_action_of_a_read_only_role(
     await job_factory.dead()
     async with logged_in(open_pages, job_factory.store, settings, role) as pages:
         csrf = dict((await pages.get("/")).form("/logout").fields)["csrf"]
-        target = path.format(id="job", way="discard")
-        refused = await pages.post(target, [("csrf", csrf), ("back", "/dead"), ("act", "discard")])
+        target = path.format(id="job", action="discard")
+        refused = await pages.post(
+            target, [("csrf", csrf), ("back", "/dead"), ("action", "discard")]
+        )
         assert refused.status == 403, refused.text
     stored = await job_factory.store.jobs.load("job")
     assert stored is not None
@@ -92,9 +94,9 @@ async def test_an_action_without_the_forms_token_is_refused(
     pages: PageReader, job_factory: JobFactory, path: str, token: str | None
 ) -> None:
     await job_factory.dead()
-    fields = [("act", "discard"), ("state", "dead"), ("scope", "all"), ("back", "/dead")]
+    fields = [("action", "discard"), ("state", "dead"), ("scope", "all"), ("back", "/dead")]
     fields += [] if token is None else [("csrf", token)]
-    refused = await pages.post(path.format(id="job", way="discard"), fields)
+    refused = await pages.post(path.format(id="job", action="discard"), fields)
     assert refused.status == 403, refused.text
     assert "reload the page" in refused.text
     stored = await job_factory.store.jobs.load("job")
@@ -117,7 +119,7 @@ async def test_every_action_form_carries_the_token(
         "/jobs/job",
         "/jobs/uncertain",
         "/jobs/job/requeue",
-        "/jobs/job/again",
+        "/jobs/job/similar",
     ):
         for form in (await pages.get(path)).html.forms:
             assert form.method == "get" or form.action == "" or dict(form.fields).get("csrf"), path
@@ -127,7 +129,7 @@ async def test_a_form_of_another_site_is_refused(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.queued()
-    form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
+    form = (await pages.get("/jobs/job")).form("/jobs/job/actions/park")
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
         page = await pages.post(form.action, form.fields, headers)
         assert page.status == 403
@@ -175,6 +177,6 @@ async def test_nobody_is_sent_elsewhere_after_an_action(
     pages: PageReader, job_factory: JobFactory, after: str
 ) -> None:
     await job_factory.queued()
-    form = (await pages.get("/jobs/job")).form("/jobs/job/acts/park")
+    form = (await pages.get("/jobs/job")).form("/jobs/job/actions/park")
     page = await pages.post(form.action, form.with_(back=after))
     assert page.url.startswith(pages.url)

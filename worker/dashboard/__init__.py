@@ -1,4 +1,4 @@
-"""The dashboard: pages rendered on the server, over the same parts as the API."""
+"""The dashboard: pages rendered on the server, with the same use cases as the API."""
 
 from worker.dashboard.routes import add_pages
 

@@ -1,4 +1,4 @@
-"""Style sheet and script: package data, served under a name that changes with their content."""
+"""Style sheet, scripts and icon: package data, served under a path that changes with content."""
 
 import hashlib
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 @dataclass(frozen=True, slots=True)
 class Asset:
-    """A file that a page needs."""
+    """A static file of the pages."""
 
     content_type: str
     body: bytes
@@ -36,19 +36,19 @@ def _assets() -> dict[str, Asset]:
 
 
 def asset_url(name: str) -> str:
-    """Where a file is, with the tag of what all of them hold: a new release is never half old."""
+    """The path of a file. It holds one hash over all files, so a page never mixes two releases."""
     return f"/static/{_assets()[name].tag}/{name}"
 
 
 async def serve_asset(request: web.Request) -> web.Response:
-    """A file of ours; the tag of another release gets the present one, unkept."""
+    """Serve a file; with the hash of another release the current file, not to be cached."""
     asset = _assets().get(request.match_info["name"])
     if asset is None:
         raise web.HTTPNotFound
-    kept = request.match_info["tag"] == asset.tag
+    is_current = request.match_info["tag"] == asset.tag
     return web.Response(
         body=asset.body,
         content_type=asset.content_type,
         charset="utf-8",
-        headers={"Cache-Control": IMMUTABLE if kept else "no-store"},
+        headers={"Cache-Control": IMMUTABLE if is_current else "no-store"},
     )

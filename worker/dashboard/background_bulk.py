@@ -1,7 +1,7 @@
-"""Acts on many jobs that may outlast a request: run beside it, seen as they go on.
+"""Bulk actions that may take longer than a request: they run in the background.
 
-What such an act did is on record (the audit) however it ends, and an act that broke off is simply
-repeated: jobs it reached are not met again. Errands are known to the process that runs them.
+The audit log records what a run did, however it ends. An interrupted run can be repeated safely:
+it skips jobs that are done. Only the process that runs one knows its progress.
 """
 
 import asyncio
@@ -21,41 +21,41 @@ from worker.clock import Clock
 from worker.tasks import cancel_and_wait
 
 MAX_KEPT: Final = 100
-"""Errands that are remembered, the latest."""
+"""Runs whose progress is kept, the newest."""
 
 MAX_RUNNING: Final = 4
-"""Errands that run at once: each reads and writes for all it is worth."""
+"""Runs at the same time: each one loads Redis fully."""
 
 
 @dataclass(slots=True)
 class BackgroundBulk:
-    """One act on many jobs, or its trial."""
+    """One bulk action, or its preview."""
 
     id: str
     request: BulkRequest
     form_fields: Mapping[str, str]
-    """What the form said: to be sent once more, for good."""
+    """The fields of the form that starts the run after a preview."""
     ids: tuple[str, ...]
     started_at: float
     expected_jobs: int | None = None
-    """How many jobs the trial found."""
+    """Number of jobs to expect, for the progress bar; None where it is unknown."""
     counts: BulkCounts = field(default_factory=BulkCounts)
     ended_at: float | None = None
     error: str = ""
 
     @property
     def action(self) -> BulkAction:
-        """What is done."""
+        """The action of the request."""
         return self.request.action
 
     @property
     def is_dry_run(self) -> bool:
-        """Whether it only counts."""
+        """Whether it is a preview: it counts, and changes nothing."""
         return self.request.dry_run
 
 
 class BackgroundBulks:
-    """The errands of one process."""
+    """The bulk runs of one process."""
 
     def __init__(self, bulk: BulkActions, clock: Clock) -> None:
         self._bulk = bulk
@@ -64,7 +64,7 @@ class BackgroundBulks:
         self._tasks: dict[str, asyncio.Task[None]] = {}
 
     def find(self, run_id: str) -> BackgroundBulk | None:
-        """An errand of this process, while it is remembered."""
+        """A run of this process; None if it is unknown or no longer kept."""
         return self._runs.get(run_id)
 
     async def start(
@@ -77,11 +77,14 @@ class BackgroundBulks:
         expected_jobs: int | None,
         wait_s: float,
     ) -> BackgroundBulk:
-        """Begin one, and return it when it has ended or `within_s` is over."""
+        """Start a run, and return it when it has ended, at the latest after `wait_s` seconds.
+
+        Raises `Problem` (429) while `MAX_RUNNING` runs are in progress.
+        """
         if len(self._tasks) >= MAX_RUNNING:
-            detail = f"{MAX_RUNNING} acts on many jobs are under way: wait for one to end"
-            raise Problem(429, "slow-down", "Too much at once", detail)
-        errand = BackgroundBulk(
+            detail = f"{MAX_RUNNING} bulk actions are running: wait until one ends"
+            raise Problem(429, "slow-down", "Too many bulk actions", detail)
+        run = BackgroundBulk(
             secrets.token_hex(8),
             request,
             form_fields,
@@ -89,28 +92,28 @@ class BackgroundBulks:
             self._clock.now(),
             expected_jobs=expected_jobs,
         )
-        self._runs[errand.id] = errand
+        self._runs[run.id] = run
         while len(self._runs) > MAX_KEPT:
             self._runs.popitem(last=False)
-        task = asyncio.create_task(self._run(errand, actor))
-        self._tasks[errand.id] = task
+        task = asyncio.create_task(self._run(run, actor))
+        self._tasks[run.id] = task
         await asyncio.wait([task], timeout=wait_s)
-        return errand
+        return run
 
     async def _run(self, run: BackgroundBulk, actor: Actor) -> None:
         try:
             await self._bulk.run(run.request, actor, run.counts)
-        except Exception as error:  # noqa: BLE001 - told on the page, whatever it is
+        except Exception as error:  # noqa: BLE001 - any error is shown on the page
             problem = problem_of(error)
-            run.error = problem.detail if problem else "a fault of ours ended it"
+            run.error = problem.detail if problem else "an internal error, see the log"
         finally:
             run.ended_at = self._clock.now()
             self._tasks.pop(run.id, None)
 
     async def close(self) -> None:
-        """End what runs; it is on record with what it did."""
+        """Cancel the runs; the audit log records what they did."""
         for task in list(self._tasks.values()):
             await cancel_and_wait(task)
 
 
-BACKGROUND_BULKS: Final = web.AppKey("errands", BackgroundBulks)
+BACKGROUND_BULKS: Final = web.AppKey("background_bulks", BackgroundBulks)

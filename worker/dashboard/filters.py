@@ -1,7 +1,7 @@
-"""The filter of a list as it stands in the address and in forms: read, written, shown.
+"""The filter of a job list, in the URL and in forms.
 
-Fields left empty are fields left out, as forms send them. A value that cannot be is told beside the
-list, which then shows nothing: a filter that was silently dropped would show, and act on, too much.
+An empty field counts as absent, because forms send empty fields. If a value is invalid, the page
+shows the error and no jobs: without the filter it would show, and act on, too many.
 """
 
 from collections.abc import Mapping
@@ -36,46 +36,46 @@ TIME_FIELDS: Final = ("since", "until")
 
 @dataclass(frozen=True, slots=True)
 class FilterForm:
-    """A filter as a person asked for it."""
+    """A filter as it was requested, with its errors."""
 
     values: dict[str, str]
-    """Field → text, those that are not empty."""
+    """Field → text of the fields that are not empty."""
     filter: Filter
     errors: dict[str, str] = field(default_factory=dict[str, str])
-    """Field → what is wrong with it."""
+    """Field → error text."""
     cursor: str | None = None
 
     @property
     def is_filtered(self) -> bool:
-        """Whether it hides anything."""
+        """Whether any field is set."""
         return bool(self.values)
 
     def query(self, **changes: str | None) -> str:
-        """The same filter as a query, with changes; None drops a field."""
+        """The filter as a query string, with changes; None removes a field."""
         merged = {**self.values, **changes}
         return urlencode({name: value for name, value in merged.items() if value})
 
     def href(self, path: str, **changes: str | None) -> str:
-        """A page with this filter."""
+        """The URL of a page with this filter."""
         query = self.query(**changes)
         return f"{path}?{query}" if query else path
 
     def selection(self, ids: list[str] | None = None) -> JobSelection:
-        """What a bulk act is for: the jobs named, or all that the filter admits."""
-        said: dict[str, Any] = {
+        """The jobs of a bulk action: those of `ids`, or all that match the filter."""
+        fields: dict[str, Any] = {
             name: rfc3339(getattr(self.filter, name)) if name in TIME_FIELDS else value
             for name, value in self.values.items()
         }
         if ids is not None:
-            said["ids"] = ids
-        text = msgspec.json.encode(said or {"all": True}).decode()
+            fields["ids"] = ids
+        text = msgspec.json.encode(fields or {"all": True}).decode()
         return JobSelection(self.filter, text, None if ids is None else dict.fromkeys(ids))
 
 
 def read_filter(source: Mapping[str, str], now: float, state: State | None = None) -> FilterForm:
-    """Read a filter from a query or a form; `state` is set by the page where there is one."""
+    """Read a filter from a query or a form; a `state` of the page overrides its field."""
     given = {name: text.strip() for name in FILTER_FIELDS if (text := source.get(name, "")).strip()}
-    faults: dict[str, str] = {}
+    errors: dict[str, str] = {}
     values: dict[str, Any] = {}
     if state is not None:
         given.pop("state", None)
@@ -84,9 +84,9 @@ def read_filter(source: Mapping[str, str], now: float, state: State | None = Non
         try:
             values[name] = _value(name, text, now)
         except ValueError as error:
-            faults[name] = str(error)
-    found = Filter(**values) if not faults else Filter()
-    return FilterForm(given, found, faults, source.get("cursor") or None)
+            errors[name] = str(error)
+    found = Filter(**values) if not errors else Filter()
+    return FilterForm(given, found, errors, source.get("cursor") or None)
 
 
 def _value(name: str, text: str, now: float) -> Any:

@@ -1,7 +1,7 @@
-"""A word that is shown once, on the page after an act.
+"""A message that is shown once, on the page after an action.
 
-It travels in a cookie of its own, which the next page takes: nothing is kept on the server, and an
-address never holds what was said. Whatever is in it is escaped like any other text from outside.
+It is sent in a cookie that the next page deletes: the server stores nothing, and no URL holds the
+message. Pages escape it like any other external text.
 """
 
 import base64
@@ -12,14 +12,14 @@ from typing import Final
 import msgspec
 from aiohttp import web
 
-COOKIE: Final = "knouds_said"
+COOKIE: Final = "knouds_flash"
 MAX_AGE_S: Final = 60
 MAX_TEXT_CHARS: Final = 600
 
 
 @dataclass(frozen=True, slots=True)
 class Flash:
-    """What became of an act."""
+    """The result of an action."""
 
     text: str
     is_error: bool = False
@@ -29,7 +29,7 @@ _decoder: Final = msgspec.json.Decoder(tuple[str, bool])
 
 
 def set_flash(response: web.Response, flash: Flash) -> None:
-    """Send it along."""
+    """Add the message to a response."""
     data = msgspec.json.encode((flash.text[:MAX_TEXT_CHARS], flash.is_error))
     response.set_cookie(
         COOKIE,
@@ -41,17 +41,17 @@ def set_flash(response: web.Response, flash: Flash) -> None:
 
 
 def read_flash(request: web.Request) -> Flash | None:
-    """What the page before said; the answer to this request must drop it."""
+    """The message of the previous page; the response must clear it."""
     sent = request.cookies.get(COOKIE)
     if not sent:
         return None
     try:
-        text, bad = _decoder.decode(base64.urlsafe_b64decode(sent.encode("ascii")))
+        text, is_error = _decoder.decode(base64.urlsafe_b64decode(sent.encode("ascii")))
     except (ValueError, binascii.Error, msgspec.DecodeError):
         return None
-    return Flash(text[:MAX_TEXT_CHARS], bad)
+    return Flash(text[:MAX_TEXT_CHARS], is_error)
 
 
 def clear_flash(response: web.Response) -> None:
-    """Take the cookie back."""
+    """Delete the cookie."""
     response.del_cookie(COOKIE, httponly=True, samesite="Strict")

@@ -1,4 +1,4 @@
-"""One request of a page: who looks, at what, and how it is answered."""
+"""One request of a page: its principal, its form, and how it is answered."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ SERVER_ERROR_FROM: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class PageRoute:
-    """One page or act: a GET is for `role`, a POST changes something and carries the CSRF token."""
+    """One page or form: a GET needs `role`, a POST needs a valid CSRF token as well."""
 
     method: str
     path: str
@@ -32,7 +32,7 @@ class PageRoute:
 
 @dataclass(frozen=True, slots=True)
 class PageRequest:
-    """A request behind its guard."""
+    """A request that passed the access check."""
 
     request: web.Request
     context: ApiContext
@@ -41,56 +41,56 @@ class PageRequest:
 
     @property
     def path(self) -> str:
-        """Path and query, as the browser has them."""
+        """Path and query as the browser sent them."""
         return self.request.raw_path
 
     async def form(self) -> dict[str, str]:
-        """The fields of a form, the last of each name; files count as missing."""
+        """The fields of the form, the last value of each name; files are ignored."""
         posted = await self.request.post()
         return {name: value for name, value in posted.items() if isinstance(value, str)}
 
     async def field_values(self, name: str) -> list[str]:
-        """Every value of one field: the boxes that were ticked."""
+        """All values of one field, such as the selected checkboxes."""
         posted = await self.request.post()
         return [value for value in posted.getall(name, []) if isinstance(value, str)]
 
     async def actor(self) -> Actor:
-        """Who acts, with the note of the form; raises `Problem` where that is too long."""
+        """The operator with the note of the form; raises `Problem` if the note is too long."""
         note = (await self.form()).get("note", "").strip()
         if len(note) > MAX_NOTE_CHARS:
             raise bad_field("note", f"must be a text of at most {MAX_NOTE_CHARS} characters")
         return current_actor(note)
 
     async def render(self, template: str, status: int = 200, **variables: Any) -> web.Response:
-        """A page; the script that refreshes one gets its changing parts alone."""
+        """Render a page; a refresh by the script gets only the parts that change."""
         partial = PARTIAL_HEADER in self.request.headers
         return await render(self, template, status, partial=partial, **variables)
 
     async def redirect_back(
         self, text: str, *, is_error: bool = False, path: str = ""
     ) -> web.Response:
-        """Send the browser on after an act, with a word on what became of it."""
-        where = path or safe_redirect_path((await self.form()).get("back", ""))
-        response = web.Response(status=303, headers={"Location": where})
+        """Redirect after an action, with a message; by default to the page of the form."""
+        location = path or safe_redirect_path((await self.form()).get("back", ""))
+        response = web.Response(status=303, headers={"Location": location})
         set_flash(response, Flash(text, is_error=is_error))
         return response
 
 
 def page_handler(route: PageRoute) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
-    """The handler of a route; an act that could not be done sends back to where it was asked."""
+    """The handler of a route; a failed action redirects to the form's page with the error."""
 
     async def handler(request: web.Request) -> web.StreamResponse:
-        office = context_of(request)
-        visit = PageRequest(request, office, principal_of(request), office.clock.now())
+        context = context_of(request)
+        page_request = PageRequest(request, context, principal_of(request), context.clock.now())
         if request.method != "POST":
-            return await route.handler(visit)
+            return await route.handler(page_request)
         try:
-            return await route.handler(visit)
+            return await route.handler(page_request)
         except Exception as error:
             problem = problem_of(error)
             if problem is None or problem.status >= SERVER_ERROR_FROM:
                 raise
-            return await _redirect_with_error(visit, problem)
+            return await _redirect_with_error(page_request, problem)
 
     return handler
 

@@ -1,4 +1,4 @@
-"""Templates: everything escaped, a missing name is an error, nothing inline that a CSP refuses."""
+"""Templates: all values are escaped, a missing name is an error, no inline script or style."""
 
 from collections.abc import Mapping
 from functools import cache
@@ -10,6 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from config.settings import Role
 from jobs.states import State
 from worker.api.auth.access import Principal
+from worker.api.models.views import rfc3339
 from worker.dashboard.assets import asset_url
 from worker.dashboard.flash import Flash, clear_flash, read_flash
 from worker.dashboard.views import formatting
@@ -27,12 +28,12 @@ NAVIGATION: Final = (
     ("/batches", "Batches", "b", None),
     ("/audit", "Audit", "a", None),
 )
-"""Path, name, key behind `g`, and the state whose jobs are counted beside it."""
+"""Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
 
 @cache
 def environment() -> Environment:
-    """The templates, loaded once."""
+    """The template environment, created once."""
     found = Environment(
         loader=PackageLoader("worker.dashboard"),
         autoescape=True,
@@ -44,7 +45,7 @@ def environment() -> Environment:
         "plain": formatting.visible_text,
         "span": formatting.duration_text,
         "exact": formatting.utc_text,
-        "stamp": formatting.timestamp_text,
+        "stamp": rfc3339,
         "number": formatting.number,
         "credits": formatting.credits_text,
         "amount": formatting.credit_amount_text,
@@ -63,13 +64,13 @@ _GLOBALS: Final[Mapping[str, Any]] = {
     "pages": NAVIGATION,
     "State": State,
 }
-"""What every template may use."""
+"""Names that every template can use."""
 
 
 async def render(
     page_request: "PageRequest", template: str, status: int, *, partial: bool, **variables: Any
 ) -> web.Response:
-    """A page for somebody who is logged in."""
+    """Render a page for a principal that is logged in."""
     flash = None if partial else read_flash(page_request.request)
     states, _ = await page_request.context.store.queries.state_counts()
     response = html_response(
@@ -92,13 +93,13 @@ async def render(
 
 
 def html_response(template: str, status: int = 200, **variables: Any) -> web.Response:
-    """A page."""
+    """Render a template as an HTML response."""
     text = environment().get_template(template).render(variables)
     return web.Response(status=status, text=text, content_type="text/html", charset="utf-8")
 
 
 def may_enqueue(principal: Principal) -> bool:
-    """Whether somebody may put jobs on the road from a page, which shows inputs."""
+    """Whether a principal may enqueue jobs from a page, which shows inputs."""
     return principal.role.covers(Role.OPERATE)
 
 
@@ -110,7 +111,7 @@ def standalone_page(
     flash: Flash | None = None,
     **variables: Any,
 ) -> web.Response:
-    """A page that stands alone: no counts, no person, nothing read from the store."""
+    """Render a page without counts or a principal: it reads nothing from the store."""
     return html_response(
         template,
         status,

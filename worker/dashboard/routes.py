@@ -1,4 +1,4 @@
-"""Every page and every act of a page in one table."""
+"""Every page and every form of the dashboard in one table."""
 
 from collections.abc import Iterable
 from typing import Final
@@ -40,30 +40,29 @@ PAGES: Final = (
     PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, Role.READ),
     PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, _OPERATE),
     PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, _OPERATE),
-    PageRoute("GET", "/jobs/{id}/again", enqueue_similar_page, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/again", enqueue_similar, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/acts/{way}", run_job_action, _OPERATE),
+    PageRoute("GET", "/jobs/{id}/similar", enqueue_similar_page, _OPERATE),
+    PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, _OPERATE),
+    PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
     PageRoute("POST", "/holds", pause_scope, _OPERATE),
     PageRoute("POST", "/holds/{id}/release", release_hold, _OPERATE),
     PageRoute("POST", "/bulk", preview_bulk, _OPERATE),
-    PageRoute("POST", "/bulk/go", start_bulk, _OPERATE),
+    PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE),
     PageRoute("GET", "/bulk/{id}", background_bulk_page, _OPERATE),
 )
-"""A path, what it shows or does, and who may."""
 
 
 def add_pages(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
-    """Add the dashboard to an application that has its office, before its calls.
+    """Add the dashboard to an application that has its `ApiContext`, before the API routes.
 
-    Where a page and a call share a path, browsers get the page and programs the call.
+    If a page and an API endpoint share a path, a client that accepts HTML gets the page.
     """
-    calls = {call.path: guarded(call) for call in endpoints if call.method == "GET"}
-    office = app[API_CONTEXT]
+    api_handlers = {one.path: guarded(one) for one in endpoints if one.method == "GET"}
+    context = app[API_CONTEXT]
     app[PROBLEM_PAGE] = ProblemPage(problem_page)
-    app[BACKGROUND_BULKS] = errands = BackgroundBulks(office.bulk, office.clock)
+    app[BACKGROUND_BULKS] = background_bulks = BackgroundBulks(context.bulk, context.clock)
 
     async def close(_: web.Application) -> None:
-        await errands.close()
+        await background_bulks.close()
 
     app.on_shutdown.append(close)
     app.router.add_get("/login", login_page)
@@ -71,21 +70,18 @@ def add_pages(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
     for route in PAGES:
         handler = page(route.role)(page_handler(route))
         if route.method == "GET":
-            call = calls.get(route.path)
-            app.router.add_get(
-                route.path, handler if call is None else _page_or_call(handler, call)
-            )
-        else:
-            app.router.add_route(route.method, route.path, handler)
+            api_handler = api_handlers.get(route.path)
+            if api_handler is not None:
+                handler = _html_or_json(handler, api_handler)
+        app.router.add_route(route.method, route.path, handler)
 
 
-def _page_or_call(html_handler: Handler, call_handler: Handler) -> Handler:
-    """The page for whoever takes HTML, the call for everybody else."""
+def _html_or_json(html_handler: Handler, json_handler: Handler) -> Handler:
+    """A handler that selects by the request's Accept header; refreshes get the page as well."""
 
-    async def either(request: web.Request) -> web.StreamResponse:
-        takes_html = "text/html" in request.headers.get("Accept", "")
-        return await (
-            html_handler if takes_html or PARTIAL_HEADER in request.headers else call_handler
-        )(request)
+    async def select(request: web.Request) -> web.StreamResponse:
+        accepts_html = "text/html" in request.headers.get("Accept", "")
+        is_page = accepts_html or PARTIAL_HEADER in request.headers
+        return await (html_handler if is_page else json_handler)(request)
 
-    return either
+    return select

@@ -1,4 +1,4 @@
-"""The acts of people, newest first."""
+"""The audit log, newest first."""
 
 from typing import Final
 
@@ -13,25 +13,25 @@ FILTER_FIELDS: Final = ("by", "act", "since", "until")
 
 
 async def audit_page(page_request: PageRequest) -> web.StreamResponse:
-    """Who did what, when, why, and to how many jobs."""
+    """Render the entries that match the filter of the query."""
     query = page_request.request.query
     given = {name: text for name in FILTER_FIELDS if (text := query.get(name, "").strip())}
-    faults: dict[str, str] = {}
+    errors: dict[str, str] = {}
     page = AuditPage((), None)
     try:
-        wanted = AuditFilter(
+        audit_filter = AuditFilter(
             given.get("by"),
             given.get("act"),
-            _parse_time_field(given, "since", page_request.now, faults),
-            _parse_time_field(given, "until", page_request.now, faults),
+            _parse_time_field(given, "since", page_request.now, errors),
+            _parse_time_field(given, "until", page_request.now, errors),
         )
-        if not faults:
+        if not errors:
             cursor = query.get("cursor") or None
-            page = await page_request.context.store.audit.page(wanted, PAGE_SIZE, cursor)
+            page = await page_request.context.store.audit.page(audit_filter, PAGE_SIZE, cursor)
     except BadAuditCursor as error:
-        faults["cursor"] = str(error)
+        errors["cursor"] = str(error)
     return await page_request.render(
-        "audit.html", 400 if faults else 200, page=page, given=given, errors=faults
+        "audit.html", 400 if errors else 200, page=page, given=given, errors=errors
     )
 
 

@@ -1,4 +1,4 @@
-"""Batches: how far each is, what it cost, what failed."""
+"""Batches: progress, cost and failures of each."""
 
 from typing import Final
 
@@ -24,21 +24,21 @@ PROGRESS_ORDER: Final = (
     State.DEAD,
     State.CANCELLED,
 )
-"""States of a progress bar, from done to failed."""
+"""States of a progress bar in order, from succeeded to cancelled."""
 
 
 async def batches_page(page_request: PageRequest) -> web.StreamResponse:
-    """Batches, the one used last first."""
+    """Render the batches, the most recently used first; `name` selects one."""
     text = page_request.request.query.get("from", "0")
     first = int(text[:9]) if text.isdecimal() and text.isascii() else 0
     name = page_request.request.query.get("name", "").strip()
     batches = page_request.context.store.batches
     if name:
         found = [one] if (one := await batches.find(name)) is not None else []
-        total, names_more = len(found), False
+        total, has_more = len(found), False
     else:
         found, total = await batches.page(first, PAGE_SIZE)
-        names_more = first + PAGE_SIZE < total
+        has_more = first + PAGE_SIZE < total
     if name and not found:
         raise Problem(404, "no-such-batch", "No such batch", f"there is no batch {name[:128]!r}")
     return await page_request.render(
@@ -46,7 +46,7 @@ async def batches_page(page_request: PageRequest) -> web.StreamResponse:
         batches=found,
         total=total,
         first=first,
-        more=first + PAGE_SIZE if names_more else None,
+        more=first + PAGE_SIZE if has_more else None,
         name=name,
         progress_order=PROGRESS_ORDER,
         in_progress=IN_PROGRESS_STATES,

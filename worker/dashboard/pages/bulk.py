@@ -1,7 +1,7 @@
-"""Acts on many jobs from a page: tried first, with counts, cost, sample and difference, then done.
+"""Bulk actions: a preview with counts, cost, sample and differences, then the run.
 
-The trial changes nothing; what is confirmed afterwards says everything once more, so that it means
-the same to whichever process takes it.
+The preview changes nothing. The form that confirms it repeats the whole request, so any API process
+can run it.
 """
 
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ from worker.store.read.queries import Filter
 
 PREVIEW_WAIT_S: Final = 2.0
 START_WAIT_S: Final = 0.8
-"""How long the answer waits for the end; after that a page shows how far it is."""
+"""Seconds that a response waits for the run to end; after that it shows the progress."""
 
 SAMPLE_SIZE: Final = 8
 MAX_DIFFS: Final = 3
@@ -34,7 +34,7 @@ MAX_DIFFS: Final = 3
 
 @dataclass(frozen=True, slots=True)
 class JobDiff:
-    """What a patch does to one job's inputs."""
+    """What a patch changes in the inputs of one job."""
 
     job_id: str
     lines: tuple[DiffLine, ...]
@@ -53,60 +53,61 @@ _EFFECTS: Final = {
 
 
 async def preview_bulk(page_request: PageRequest) -> web.StreamResponse:
-    """Count what an act on many jobs would do."""
-    act, asked, ids = await _read_selection(page_request)
-    patch = await _read_patch_field(page_request, act)
-    errand = await page_request.request.app[BACKGROUND_BULKS].start(
-        BulkRequest(act, asked.selection(ids), patch, dry_run=True),
+    """Count what a bulk action would do."""
+    action, filter_form, ids = await _read_selection(page_request)
+    patch = await _read_patch_field(page_request, action)
+    bulk_run = await page_request.request.app[BACKGROUND_BULKS].start(
+        BulkRequest(action, filter_form.selection(ids), patch, dry_run=True),
         await page_request.actor(),
-        form_fields=await _confirmation_fields(page_request, act, asked),
+        form_fields=await _confirmation_fields(page_request, action, filter_form),
         ids=tuple(ids or ()),
-        expected_jobs=await page_request.context.store.queries.count(asked.filter)
+        expected_jobs=await page_request.context.store.queries.count(filter_form.filter)
         if ids is None
         else len(ids),
         wait_s=PREVIEW_WAIT_S,
     )
-    if errand.ended_at is None:
-        return _redirect_to(errand)
-    return await show_background_bulk(page_request, errand)
+    if bulk_run.ended_at is None:
+        return _redirect_to(bulk_run)
+    return await show_background_bulk(page_request, bulk_run)
 
 
 async def start_bulk(page_request: PageRequest) -> web.StreamResponse:
-    """Act on many jobs."""
-    act, asked, ids = await _read_selection(page_request)
-    patch = await _read_patch_field(page_request, act)
+    """Start a bulk action, and redirect to its progress."""
+    action, filter_form, ids = await _read_selection(page_request)
+    patch = await _read_patch_field(page_request, action)
     expected = (await page_request.form()).get("expected", "")
-    errand = await page_request.request.app[BACKGROUND_BULKS].start(
-        BulkRequest(act, asked.selection(ids), patch),
+    bulk_run = await page_request.request.app[BACKGROUND_BULKS].start(
+        BulkRequest(action, filter_form.selection(ids), patch),
         await page_request.actor(),
-        form_fields=await _confirmation_fields(page_request, act, asked),
+        form_fields=await _confirmation_fields(page_request, action, filter_form),
         ids=tuple(ids or ()),
         expected_jobs=int(expected[:9]) if expected.isdecimal() and expected.isascii() else None,
         wait_s=START_WAIT_S,
     )
-    return _redirect_to(errand)
+    return _redirect_to(bulk_run)
 
 
 async def background_bulk_page(page_request: PageRequest) -> web.StreamResponse:
-    """How far an act on many jobs is."""
-    errand = page_request.request.app[BACKGROUND_BULKS].find(page_request.request.match_info["id"])
-    if errand is None:
-        detail = "no act of this name is known here any more: the audit tells what was done"
-        raise Problem(404, "no-such-act", "No such act", detail)
-    return await show_background_bulk(page_request, errand)
+    """Render the progress or the result of a bulk action."""
+    run_id = page_request.request.match_info["id"]
+    bulk_run = page_request.request.app[BACKGROUND_BULKS].find(run_id)
+    if bulk_run is None:
+        detail = "its progress is no longer stored: the audit log records what was done"
+        raise Problem(404, "no-such-bulk-action", "No such bulk action", detail)
+    return await show_background_bulk(page_request, bulk_run)
 
 
 async def show_background_bulk(
     page_request: PageRequest, bulk_run: BackgroundBulk
 ) -> web.StreamResponse:
-    """A trial with what it found, or an act with what became of it."""
-    is_plan = bulk_run.is_dry_run and bulk_run.ended_at is not None
-    jobs = await _sample(page_request, bulk_run) if is_plan else []
+    """Render a preview, or a bulk action with its progress or result."""
+    is_preview = bulk_run.is_dry_run and bulk_run.ended_at is not None
+    jobs = await _sample(page_request, bulk_run) if is_preview else []
     return await page_request.render(
-        "errand.html",
+        "background_bulk.html",
         run=bulk_run,
         jobs=jobs,
-        diffs=await _diffs(page_request, bulk_run, jobs) if is_plan else [],
+        diffs=await _diffs(page_request, bulk_run, jobs) if is_preview else [],
         effect=_EFFECTS[bulk_run.action],
         progress=_progress_text(bulk_run),
     )
@@ -116,33 +117,32 @@ def _redirect_to(bulk_run: BackgroundBulk) -> web.Response:
     return web.Response(status=303, headers={"Location": f"/bulk/{bulk_run.id}"})
 
 
-# What is meant.
+# The request.
 
 
 async def _read_selection(
     page_request: PageRequest,
 ) -> tuple[BulkAction, FilterForm, list[str] | None]:
-    """The act, its filter, and the jobs ticked where it is for those; raises `Problem`."""
+    """Action, filter, and ids of the selected jobs (None: all that match); raises `Problem`."""
     form = await page_request.form()
     try:
-        act = BulkAction(form.get("act", ""))
+        action = BulkAction(form.get("action", ""))
     except ValueError:
-        raise bad_field("act", f"must be one of {', '.join(BulkAction)}") from None
-    asked = read_filter(form, page_request.now)
-    if asked.errors:
-        name, what = next(iter(asked.errors.items()))
-        raise bad_field(name, what)
-    state = asked.filter.state
+        raise bad_field("action", f"must be one of {', '.join(BulkAction)}") from None
+    filter_form = read_filter(form, page_request.now)
+    for name, error in filter_form.errors.items():
+        raise bad_field(name, error)
+    state = filter_form.filter.state
     if form.get("scope") == "selected":
         ids = list(dict.fromkeys(await page_request.field_values("ids")))
         if not 1 <= len(ids) <= MAX_SELECTED_JOBS:
-            raise bad_field("selection", f"is empty: tick 1 to {MAX_SELECTED_JOBS} jobs")
-        return act, FilterForm({}, Filter()), ids
-    if state is not None and state not in SWEPT_STATES[act]:
-        raise bad_field("state", f"is {state}, which {act} is not for")
-    if not asked.values and form.get("scope") != "all":
-        raise bad_field("filter", "admits every job: narrow it")
-    return act, asked, None
+            raise bad_field("selection", f"is empty: select 1 to {MAX_SELECTED_JOBS} jobs")
+        return action, FilterForm({}, Filter()), ids
+    if state is not None and state not in SWEPT_STATES[action]:
+        raise bad_field("state", f"is {state}: {action} does not apply to it")
+    if not filter_form.values and form.get("scope") != "all":
+        raise bad_field("filter", "matches every job: narrow it")
+    return action, filter_form, None
 
 
 async def _read_patch_field(page_request: PageRequest, action: BulkAction) -> dict[str, Any] | None:
@@ -155,34 +155,34 @@ async def _read_patch_field(page_request: PageRequest, action: BulkAction) -> di
 async def _confirmation_fields(
     page_request: PageRequest, action: BulkAction, filter_form: FilterForm
 ) -> dict[str, str]:
-    """What the form that confirms says: times are those of now, `2h` would move on."""
+    """The fields of the confirmation form; ages such as `2h` become fixed times."""
     form = await page_request.form()
-    kept: dict[str, str] = {
+    fields: dict[str, str] = {
         name: filter_form.values[name] for name in FILTER_FIELDS if name in filter_form.values
     }
     for name in TIME_FIELDS:
         if (at := getattr(filter_form.filter, name)) is not None:
-            kept[name] = rfc3339(at)
+            fields[name] = rfc3339(at)
     for name in ("scope", "patch", "note", "back"):
         if form.get(name):
-            kept[name] = form[name]
-    return {**kept, "act": action.value}
+            fields[name] = form[name]
+    return {**fields, "action": action.value}
 
 
-# What is shown.
+# The page.
 
 
 async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[Job]:
-    """A few of the jobs that are meant."""
-    store, wanted = page_request.context.store, bulk_run.request.selection
-    if wanted.ids is not None:
-        stored = await store.jobs.load_many(list(wanted.ids)[:SAMPLE_SIZE])
+    """A few of the affected jobs."""
+    store, selection = page_request.context.store, bulk_run.request.selection
+    if selection.ids is not None:
+        stored = await store.jobs.load_many(list(selection.ids)[:SAMPLE_SIZE])
         return [one.job for one in stored if one is not None]
     found: list[Job] = []
     for state in dict.fromkeys(SWEPT_STATES[bulk_run.action]):
-        if wanted.filter.state in (None, state) and len(found) < SAMPLE_SIZE:
-            narrow = replace(wanted.filter, state=state)
-            page = await store.queries.page(narrow, SAMPLE_SIZE - len(found))
+        if selection.filter.state in (None, state) and len(found) < SAMPLE_SIZE:
+            in_state = replace(selection.filter, state=state)
+            page = await store.queries.page(in_state, SAMPLE_SIZE - len(found))
             found += page.jobs
     return found
 
@@ -190,30 +190,31 @@ async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[J
 async def _diffs(
     page_request: PageRequest, bulk_run: BackgroundBulk, jobs: list[Job]
 ) -> list[JobDiff]:
-    """What the patch does to the inputs of the first few."""
+    """What the patch changes in the inputs of the first jobs."""
     if bulk_run.request.patch is None or not page_request.principal.sees_payloads:
         return []
     found: list[JobDiff] = []
     for job in [one for one in jobs if one.state is State.DEAD][:MAX_DIFFS]:
         inputs, _ = await page_request.context.store.jobs.payloads(job.id)
         try:
-            old = decode(inputs or b"{}")
-            found.append(JobDiff(job.id, diff(old, apply_merge_patch(old, bulk_run.request.patch))))
+            before = decode(inputs or b"{}")
+            after = apply_merge_patch(before, bulk_run.request.patch)
+            found.append(JobDiff(job.id, diff(before, after)))
         except DECODE_ERRORS:
-            found.append(JobDiff(job.id, (), "its inputs cannot be read"))
+            found.append(JobDiff(job.id, (), "its inputs are unreadable"))
     return found
 
 
 def _progress_text(bulk_run: BackgroundBulk) -> str:
-    """One line on what would be done, is done, or was."""
-    counts, act = bulk_run.counts, bulk_run.action
+    """One line: the preview, the progress or the result."""
+    counts, action = bulk_run.counts, bulk_run.action
     jobs = count(counts.done, "job")
     if bulk_run.ended_at is None:
         of = f" of about {count(bulk_run.expected_jobs, 'job')}" if bulk_run.expected_jobs else ""
-        return f"{'Counting' if bulk_run.is_dry_run else 'Under way'}: {jobs}{of} so far"
+        return f"{'Counting' if bulk_run.is_dry_run else 'In progress'}: {jobs}{of} so far"
     if bulk_run.is_dry_run:
-        return f"Would {act} {jobs}"
-    return f"{_PAST_TENSE[act]} {jobs}"
+        return f"Would {action} {jobs}"
+    return f"{_PAST_TENSE[action]} {jobs}"
 
 
 _PAST_TENSE: Final = {

@@ -1,4 +1,4 @@
-"""A new job from a form: "enqueue one like this"."""
+"""The form that enqueues a new job, filled in from an existing one."""
 
 from typing import Any, Final
 
@@ -21,7 +21,7 @@ FORM_FIELDS: Final = ("kind", "target", "account", "priority", "tags", "batch", 
 
 
 async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
-    """The form, filled in from a job."""
+    """Render the form with the fields of the job."""
     job = await load_path_job(page_request)
     inputs, _ = await page_request.context.store.jobs.payloads(job.id)
     given = {
@@ -37,23 +37,25 @@ async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
 
 
 async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
-    """Enqueue what the form says, as a job of its own."""
+    """Enqueue a new job from the form."""
     job = await load_path_job(page_request)
     form = await page_request.form()
-    most = page_request.context.settings.max_inputs_bytes
+    max_bytes = page_request.context.settings.max_inputs_bytes
     try:
         inputs = await _inputs_of(page_request, job, form.get("inputs", ""))
-        _, order = parse_job_request(_job_request_fields(form, inputs), max_inputs_bytes=most)
-        placed = await page_request.context.enqueuer.enqueue(order, by=principal_name())
+        _, request = parse_job_request(
+            _job_request_fields(form, inputs), max_inputs_bytes=max_bytes
+        )
+        enqueued = await page_request.context.enqueuer.enqueue(request, by=principal_name())
     except InvalidRequest as error:
         given = {name: form.get(name, "") for name in FORM_FIELDS}
         return await _render_form(page_request, job, given, f"{error.field} {error}")
-    told = f"Enqueued {placed.job.id}, like {job.id}"
-    return await page_request.redirect_back(told, path=job_href(placed.job.id))
+    text = f"Enqueued {enqueued.job.id}, similar to {job.id}"
+    return await page_request.redirect_back(text, path=job_href(enqueued.job.id))
 
 
 async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> Any:
-    """The inputs that were typed; left empty, those of the job."""
+    """The inputs of the form; if it has none, those of the job."""
     if inputs_text.strip():
         return decode(read_inputs(inputs_text, page_request.context.settings.max_inputs_bytes))
     inputs, _ = await page_request.context.store.jobs.payloads(job.id)
@@ -61,26 +63,27 @@ async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> A
 
 
 def _job_request_fields(form: Form, inputs: Any) -> dict[str, Any]:
-    """The form as an order; what was left empty is left out."""
-    asked: dict[str, Any] = {
+    """The fields of a job request, without those that are empty."""
+    fields: dict[str, Any] = {
         name: form[name].strip()
         for name in ("kind", "target", "account", "batch")
         if form.get(name, "").strip()
     }
     priority = form.get("priority", "").strip()
     try:
-        asked["priority"] = int(priority) if priority else 0
+        fields["priority"] = int(priority) if priority else 0
     except ValueError:
-        asked["priority"] = priority
-    return {**asked, "tags": form.get("tags", "").split(), "inputs": inputs}
+        fields["priority"] = priority
+    return {**fields, "tags": form.get("tags", "").split(), "inputs": inputs}
 
 
 async def _render_form(
     page_request: PageRequest, job: Job, given: dict[str, str], error: str = ""
 ) -> web.StreamResponse:
     costs = await page_request.context.store.workers.costs()
-    effect = f"A new job of its own; {credits_text(costs.get(target_name(job.kind, job.target)))}"
+    cost = costs.get(target_name(job.kind, job.target))
+    effect = f"Creates a new job; {credits_text(cost)}"
     status = 422 if error else 200
     return await page_request.render(
-        "again.html", status, job=job, given=given, error=error, effect=effect
+        "enqueue_similar.html", status, job=job, given=given, error=error, effect=effect
     )

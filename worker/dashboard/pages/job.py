@@ -28,36 +28,36 @@ _WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYIN
 
 @dataclass(frozen=True, slots=True)
 class JobTimeline:
-    """The box the road is drawn in."""
+    """Size of the timeline bar in SVG units."""
 
     width: int = WIDTH
     height: int = HEIGHT
 
 
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
-    """One job: its road, its payloads, why it waits, and what can be done."""
+    """Render one job: timeline, payloads, blockers and available actions."""
     job = await load_path_job(page_request)
-    review, store = page_request.context.queries, page_request.context.store
+    queries, store = page_request.context.queries, page_request.context.store
     inputs, result = await store.jobs.payloads(job.id)
-    shown = page_request.principal.sees_payloads
-    found = state_intervals(job, page_request.now)
+    sees_payloads = page_request.principal.sees_payloads
+    intervals = state_intervals(job, page_request.now)
     return await page_request.render(
         "job.html",
         job=job,
         timeline=JobTimeline(),
-        bars=timeline_bars(found),
-        entries=timeline_entries(job, found),
-        blockers=await review.why(job),
-        evidence=await review.evidence(job),
+        bars=timeline_bars(intervals),
+        entries=timeline_entries(job, intervals),
+        blockers=await queries.why(job),
+        evidence=await queries.evidence(job),
         is_waiting=job.state in _WAITING_STATES,
         actions=available_actions(job, await effect_context(page_request))
         if page_request.principal.may_operate
         else (),
-        inputs=payload_of(inputs) if shown else None,
-        result=payload_of(result) if shown else None,
+        inputs=payload_of(inputs) if sees_payloads else None,
+        result=payload_of(result) if sees_payloads else None,
         has_result=result is not None,
-        media=media_of(result) if shown else (),
-        eta=(await review.etas([job])).get(job.id),
+        media=media_of(result) if sees_payloads else (),
+        eta=(await queries.etas([job])).get(job.id),
     )
 
 
@@ -71,7 +71,7 @@ async def load_path_job(page_request: PageRequest) -> Job:
 
 
 async def effect_context(page_request: PageRequest) -> EffectContext:
-    """What the effects of acts depend on."""
+    """What the effect texts of actions depend on."""
     store = page_request.context.store
     return EffectContext(
         await store.holds.gates(),
@@ -81,12 +81,12 @@ async def effect_context(page_request: PageRequest) -> EffectContext:
 
 
 async def job_file(page_request: PageRequest) -> web.StreamResponse:
-    """Inputs or result, whole, as a file: never rendered by the browser."""
+    """The full inputs or result as a download: the browser never renders it."""
     job_id, name = path_job_id(page_request.request), page_request.request.match_info["file"]
     inputs, result = await page_request.context.store.jobs.payloads(job_id)
     body = {"inputs": inputs, "result": result}.get(name)
     if body is None:
-        raise Problem(404, "no-such-file", "Nothing here", f"this job has no {name}")
+        raise Problem(404, "no-such-file", "No such file", f"this job has no {name}")
     return web.Response(
         body=body,
         content_type="application/json",

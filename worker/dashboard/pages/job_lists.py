@@ -1,4 +1,4 @@
-"""Lists of jobs: the page of all jobs, and the part that other pages put below their own."""
+"""Job lists: the page of all jobs, and the list that other pages include."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -19,62 +19,66 @@ PAGE_SIZE: Final = 50
 """Jobs on a page."""
 
 MAX_COUNTED_JOBS: Final = 500
-"""Jobs that are counted one by one where no index tells how many match."""
+"""Jobs that are counted one by one if no index gives the number of matches."""
 
 MAX_ID_MATCHES: Final = 20
-"""Jobs that the beginning of an id is offered for."""
+"""Jobs that a search by ID prefix returns."""
+
+MAX_SEARCH_CHARS: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class JobList:
-    """A page of jobs with everything its table needs."""
+    """A page of jobs with everything that its table needs."""
 
     filter_form: FilterForm
     path: str
     jobs: tuple[Job, ...]
     next_cursor: str | None
     total: int | None
-    """How many match, where an index tells."""
+    """Number of matching jobs; None if counting them is expensive."""
     actions: tuple[BulkAction, ...]
-    """What can be done to all of them."""
+    """Bulk actions for these jobs."""
     error: str = ""
 
     @property
     def is_first_page(self) -> bool:
-        """Whether this is the newest page."""
+        """Whether this is the page of the newest jobs."""
         return self.filter_form.cursor is None
 
     @property
     def older_href(self) -> str | None:
-        """Where the list goes on."""
+        """The URL of the next page; None on the last."""
         return (
             self.filter_form.href(self.path, cursor=self.next_cursor) if self.next_cursor else None
         )
 
     @property
     def newest_href(self) -> str:
-        """Where the list begins."""
+        """The URL of the first page."""
         return self.filter_form.href(self.path)
 
 
 async def job_list(page_request: PageRequest, path: str, state: State | None = None) -> JobList:
-    """The jobs that the address asks for."""
-    asked = read_filter(page_request.request.query, page_request.now, state)
-    if asked.errors:
-        fault = "; ".join(f"{name} {what}" for name, what in asked.errors.items())
-        return JobList(asked, path, (), None, None, (), fault)
-    fault = ""
+    """The jobs that match the query, of one state if the page sets it."""
+    filter_form = read_filter(page_request.request.query, page_request.now, state)
+    if filter_form.errors:
+        error = "; ".join(f"{name} {text}" for name, text in filter_form.errors.items())
+        return JobList(filter_form, path, (), None, None, (), error)
+    error = ""
     try:
-        page = await page_request.context.queries.job_page(asked.filter, PAGE_SIZE, asked.cursor)
-    except BadCursor as error:
-        page, fault = Page((), None), str(error)
-    total = await _total(page_request, asked, page)
-    acts = actions_for(asked.filter.state)
-    return JobList(asked, path, page.jobs, page.next_cursor, total, acts, fault)
+        page = await page_request.context.queries.job_page(
+            filter_form.filter, PAGE_SIZE, filter_form.cursor
+        )
+    except BadCursor as bad_cursor:
+        page, error = Page((), None), str(bad_cursor)
+    total = await _total(page_request, filter_form, page)
+    actions = actions_for(filter_form.filter.state)
+    return JobList(filter_form, path, page.jobs, page.next_cursor, total, actions, error)
 
 
 async def _total(page_request: PageRequest, filter_form: FilterForm, page: Page) -> int | None:
-    """How many jobs match; None where that would take long to say."""
+    """Number of matching jobs; None if counting them is expensive."""
     queries = page_request.context.store.queries
     total = await queries.count(filter_form.filter)
     if total is not None:
@@ -88,32 +92,28 @@ async def _total(page_request: PageRequest, filter_form: FilterForm, page: Page)
 
 
 def actions_for(state: State | None) -> tuple[BulkAction, ...]:
-    """The acts that a state allows; all of them where the list shows every state."""
-    return tuple(act for act in BulkAction if state is None or state in SWEPT_STATES[act])
+    """The bulk actions for jobs of a state; all of them for None."""
+    return tuple(one for one in BulkAction if state is None or state in SWEPT_STATES[one])
 
 
 async def jobs_page(page_request: PageRequest) -> web.StreamResponse:
-    """Jobs by filter, newest first."""
-    wanted = page_request.request.query.get("id", "").strip()
-    if wanted:
-        return await _find(page_request, wanted)
+    """Render the jobs that match the query, newest first; `id` searches for one job."""
+    searched_id = page_request.request.query.get("id", "").strip()
+    if searched_id:
+        return await _find(page_request, searched_id)
     listed = await job_list(page_request, "/jobs")
     status = 400 if listed.error else 200
     return await page_request.render("jobs.html", status, list=listed, choices=filter_choices())
 
 
-async def _find(page_request: PageRequest, job_or_execution_id: str) -> web.StreamResponse:
-    """The job of an id, an execution id or the beginning of an id: straight to it if it is one."""
+async def _find(page_request: PageRequest, searched_id: str) -> web.StreamResponse:
+    """The jobs of an ID, an execution ID or an ID prefix; redirects if there is exactly one."""
     store = page_request.context.store
-    if (
-        JOB_ID.fullmatch(job_or_execution_id)
-        and (await store.jobs.read_many([job_or_execution_id]))[0] is not None
-    ):
-        return _redirect_to_job(job_or_execution_id)
-    (by_run,) = await store.webhooks.jobs_of([job_or_execution_id[:128]])
-    ids = list(by_run) or await store.queries.ids_with_prefix(
-        job_or_execution_id[:128], MAX_ID_MATCHES
-    )
+    if JOB_ID.fullmatch(searched_id) and (await store.jobs.read_many([searched_id]))[0] is not None:
+        return _redirect_to_job(searched_id)
+    prefix = searched_id[:MAX_SEARCH_CHARS]
+    (by_execution,) = await store.webhooks.jobs_of([prefix])
+    ids = list(by_execution) or await store.queries.ids_with_prefix(prefix, MAX_ID_MATCHES)
     if len(ids) == 1:
         return _redirect_to_job(ids[0])
     stored = await store.jobs.load_many(ids)
@@ -124,7 +124,7 @@ async def _find(page_request: PageRequest, job_or_execution_id: str) -> web.Stre
         200 if jobs else 404,
         list=listed,
         choices=filter_choices(),
-        looked_for=job_or_execution_id,
+        searched_id=searched_id,
     )
 
 
@@ -133,10 +133,10 @@ def _redirect_to_job(job_id: str) -> web.Response:
 
 
 def job_href(job_id: str) -> str:
-    """The page of a job."""
+    """The URL of a job's page."""
     return f"/jobs/{quote(job_id, safe='')}"
 
 
 def filter_choices() -> Mapping[str, tuple[str, ...]]:
-    """What the filter's fields with few values offer."""
+    """The values of the filter fields with a fixed choice."""
     return {"state": tuple(State), "kind": tuple(Kind)}

@@ -1,4 +1,4 @@
-"""The login page, and how problems look to people."""
+"""The login page and the page of a problem."""
 
 from aiohttp import web
 
@@ -11,19 +11,19 @@ _LOGIN_PROBLEMS = frozenset({"login-failed", "slow-down"})
 
 
 async def login_page(request: web.Request) -> web.StreamResponse:
-    """Where a person shows a token."""
-    context = await login_context(request)
-    if not context.needs_login:
-        return web.Response(status=303, headers={"Location": context.next})
-    return standalone_page(context_of(request), "login.html", 200, login=context, error="")
+    """Render the login form; a principal that is logged in is redirected."""
+    login = await login_context(request)
+    if not login.needs_login:
+        return web.Response(status=303, headers={"Location": login.next})
+    return standalone_page(context_of(request), "login.html", 200, login=login, error="")
 
 
 async def problem_page(request: web.Request, problem: Problem) -> web.StreamResponse:
-    """A problem for people; a login that failed is the login once more."""
-    office = context_of(request)
+    """Render a problem as a page; a failed login shows the login form again."""
+    context = context_of(request)
     if request.path == "/login" and problem.name in _LOGIN_PROBLEMS:
-        context = await login_context(request)
+        login = await login_context(request)
         return standalone_page(
-            office, "login.html", problem.status, login=context, error=problem.detail
+            context, "login.html", problem.status, login=login, error=problem.detail
         )
-    return standalone_page(office, "problem.html", problem.status, problem=problem)
+    return standalone_page(context, "problem.html", problem.status, problem=problem)

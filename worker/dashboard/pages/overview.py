@@ -1,4 +1,4 @@
-"""The overview: what needs a person, and how everything stands."""
+"""The overview: what needs an operator, jobs, holds, rate limits, lanes and workers."""
 
 import asyncio
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from jobs.holds import Gates, HoldPhase
+from jobs.lanes import Lane
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import State
 from worker.app.queries import QueueStats
@@ -23,7 +24,7 @@ LANES_SHOWN: Final = 40
 
 @dataclass(frozen=True, slots=True)
 class RateLimitGauge:
-    """The quota of a route as a gauge."""
+    """The rate limit of a route: requests per window."""
 
     route: str
     limit: int
@@ -33,32 +34,32 @@ class RateLimitGauge:
 
     @property
     def used(self) -> int:
-        """Requests gone of this window."""
+        """Requests used in this window."""
         return max(0, self.limit - self.remaining)
 
 
 @dataclass(frozen=True, slots=True)
 class LaneRow:
-    """A lane with what stands over it."""
+    """A lane with its cap and its holds."""
 
     count: LaneCount
     cap: int | None
-    gate_text: str
-    """Why nothing of it is sent, or how gently; empty where the gate is open."""
+    admission_text: str
+    """What closes or limits admission; empty if it is open."""
     drain_s: float | None
-    """Seconds until its last job can be sent, where a limit of the provider tells."""
+    """Seconds until its last job can be sent; None if no rate limit is known."""
 
 
 async def overview_page(page_request: PageRequest) -> web.StreamResponse:
-    """How everything stands."""
-    office = page_request.context
+    """Render the overview."""
+    context = page_request.context
     stats, holds, parked, dead, gates, webhooks = await asyncio.gather(
-        office.queries.stats(),
-        office.queries.holds(),
-        office.queries.groups(State.PARKED),
-        office.queries.groups(State.DEAD),
-        office.store.holds.gates(),
-        office.store.queries.webhook_health(page_request.now),
+        context.queries.stats(),
+        context.queries.holds(),
+        context.queries.groups(State.PARKED),
+        context.queries.groups(State.DEAD),
+        context.store.holds.gates(),
+        context.store.queries.webhook_health(page_request.now),
     )
     window = parse_window(page_request.request.query.get("window", ""))
     return await page_request.render(
@@ -70,7 +71,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         lanes_more=max(0, len(stats.lanes) - LANES_SHOWN),
         holds=hold_summaries(stats, holds),
         webhooks=webhooks,
-        webhook_secret=bool(office.settings.webhook_secrets),
+        webhook_secret=bool(context.settings.webhook_secrets),
         charts=await history_charts(page_request, window),
         window=window,
         windows=tuple(SeriesWindow),
@@ -78,11 +79,13 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
 
 
 def _rate_limit_gauges(stats: QueueStats, now: float) -> list[RateLimitGauge]:
-    """The routes whose limit is known; a window that is over counts as untouched."""
+    """The routes with a known limit; a window that has ended counts as unused."""
     return [
-        RateLimitGauge(route, seen.limit, _remaining(seen, now), seen.reset_at, seen.reported_at)
-        for route, seen in sorted(stats.rate_limits.items())
-        if seen.limit
+        RateLimitGauge(
+            route, bucket.limit, _remaining(bucket, now), bucket.reset_at, bucket.reported_at
+        )
+        for route, bucket in sorted(stats.rate_limits.items())
+        if bucket.limit
     ]
 
 
@@ -101,18 +104,18 @@ def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[L
         LaneRow(
             one,
             page_request.context.caps.of(one.lane),
-            _gate_text(one, gates, page_request.now),
+            _admission_text(one.lane, gates, page_request.now),
             stats.drain_s.get(one.lane),
         )
         for one in busiest
     ]
 
 
-def _gate_text(lane: LaneCount, gates: Gates, now: float) -> str:
-    if (closed := gates.closing_hold(lane.lane)) is not None:
+def _admission_text(lane: Lane, gates: Gates, now: float) -> str:
+    if (closed := gates.closing_hold(lane)) is not None:
         return f"closed: {closed.code}"
-    opening = [hold for hold in gates.opening_holds(lane.lane) if hold.phase is HoldPhase.OPENING]
+    opening = [hold for hold in gates.opening_holds(lane) if hold.phase is HoldPhase.OPENING]
     if opening:
-        return f"opening, {opening[0].step} at once"
-    cooling = gates.running_cool_down(lane.lane.scopes, now)
-    return "" if cooling is None else f"cools down: {cooling.why}"
+        return f"opening: {opening[0].step} at a time"
+    cool_down = gates.running_cool_down(lane.scopes, now)
+    return "" if cool_down is None else f"cooling down: {cool_down.why}"

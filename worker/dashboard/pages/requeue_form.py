@@ -1,4 +1,4 @@
-"""A dead letter with other inputs: typed as a whole or as a merge patch, shown as a difference."""
+"""The form that requeues a dead letter with changed inputs, as full JSON or as a merge patch."""
 
 from dataclasses import dataclass
 
@@ -22,19 +22,19 @@ from worker.store.codec import DECODE_ERRORS, decode
 
 @dataclass(frozen=True, slots=True)
 class RequeueForm:
-    """What the form says, and what it would do."""
+    """The fields of the form, its preview and its error."""
 
     inputs_text: str
-    """JSON text of the whole; empty where that is too large to type over."""
+    """Full inputs as JSON text; empty if they are too large to edit."""
     patch_text: str = ""
     diff_lines: tuple[DiffLine, ...] = ()
     shows_diff: bool = False
-    """Whether the difference was asked for."""
+    """Whether the preview was requested."""
     error: str = ""
 
 
 async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
-    """The form, with the inputs as they are."""
+    """Render the form with the current inputs."""
     job = await load_path_job(page_request)
     return await _render_form(
         page_request, job, RequeueForm(_editable_text(await _inputs(page_request, job)))
@@ -42,38 +42,39 @@ async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
 
 
 async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
-    """Show what a change does, or requeue with it."""
+    """Preview the changed inputs, or requeue with them."""
     job = await load_path_job(page_request)
     form = await page_request.form()
-    typed, patch = form.get("inputs", ""), form.get("patch", "").strip()
+    inputs_text, patch = form.get("inputs", ""), form.get("patch", "").strip()
     old = await _inputs(page_request, job)
     try:
-        new = _new_inputs(page_request, old, typed, patch)
+        new = _new_inputs(page_request, old, inputs_text, patch)
     except InvalidRequest as error:
-        edit = RequeueForm(typed, patch, error=f"{error.field} {error}")
-        return await _render_form(page_request, job, edit, 422)
-    if form.get("step") != "go":
+        invalid = RequeueForm(inputs_text, patch, error=f"{error.field} {error}")
+        return await _render_form(page_request, job, invalid, 422)
+    if form.get("step") != "requeue":
         lines = diff(_decode_inputs(old), _decode_inputs(new or old))
-        return await _render_form(
-            page_request, job, RequeueForm(typed, patch, lines, shows_diff=True)
-        )
+        preview = RequeueForm(inputs_text, patch, lines, shows_diff=True)
+        return await _render_form(page_request, job, preview)
     after = await page_request.context.actions.act(
         JobAction.REQUEUE, job.id, await page_request.actor(), inputs=new
     )
-    changed = "with changed inputs" if new is not None else "as it was"
+    inputs = "changed" if new is not None else "unchanged"
     return await page_request.redirect_back(
-        f"Requeued {changed}: {after.state} now", path=job_href(job.id)
+        f"Requeued with {inputs} inputs: now {after.state}", path=job_href(job.id)
     )
 
 
 def _new_inputs(
     page_request: PageRequest, old_inputs: bytes, inputs_text: str, patch_text: str
 ) -> bytes | None:
-    """The new inputs; None where they stay as they are. Raises `BadOrder`."""
-    most = page_request.context.settings.max_inputs_bytes
-    new = read_inputs(inputs_text, most) if inputs_text.strip() else old_inputs
+    """The new inputs; None if they do not change. Raises `InvalidRequest`."""
+    max_bytes = page_request.context.settings.max_inputs_bytes
+    new = read_inputs(inputs_text, max_bytes) if inputs_text.strip() else old_inputs
     if patch_text:
-        new = encode_inputs(apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), most)
+        new = encode_inputs(
+            apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), max_bytes
+        )
     return None if _decode_inputs(new) == _decode_inputs(old_inputs) else new
 
 
@@ -81,7 +82,7 @@ def _decode_inputs(inputs: bytes) -> object:
     try:
         return decode(inputs)
     except DECODE_ERRORS:
-        raise InvalidRequest("inputs", "of this job cannot be read: type them anew") from None
+        raise InvalidRequest("inputs", "of this job are unreadable: enter new ones") from None
 
 
 async def _inputs(page_request: PageRequest, job: Job) -> bytes:
@@ -97,7 +98,7 @@ async def _render_form(
     page_request: PageRequest, job: Job, form: RequeueForm, status: int = 200
 ) -> web.StreamResponse:
     if job.state is not State.DEAD:
-        text = f"Only dead letters are requeued: {job.id} is {job.state}"
+        text = f"Only dead letters can be requeued: {job.id} is {job.state}"
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
-    offer = available_actions(job, await effect_context(page_request))[0]
-    return await page_request.render("requeue.html", status, job=job, form=form, action=offer)
+    action = available_actions(job, await effect_context(page_request))[0]
+    return await page_request.render("requeue_form.html", status, job=job, form=form, action=action)

@@ -1,4 +1,4 @@
-"""Parked jobs and dead letters: groups by code and target with their actions, then the jobs."""
+"""The review queues (parked jobs, dead letters): groups by code and target, then the jobs."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from worker.app.bulk_request import BulkAction
 from worker.app.queries import GroupSummary, UncertainEvidence
-from worker.dashboard.filters import FilterForm, read_filter
+from worker.dashboard.filters import FilterForm
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.holds import HoldSummary, hold_summaries
 from worker.dashboard.pages.job import effect_context
@@ -23,7 +23,7 @@ from worker.dashboard.views.summary import group_href, group_query
 GROUPS_SHOWN: Final = 60
 
 NARROWING_FIELDS: Final[Sequence[str]] = ("tag", "batch", "since", "until")
-"""Fields of a filter that part of a group may fit."""
+"""Filter fields that can match a part of a group."""
 
 EVIDENCE_SHOWN: Final = 10
 """Uncertain jobs of a list that are shown with their evidence."""
@@ -31,27 +31,27 @@ EVIDENCE_SHOWN: Final = 10
 
 @dataclass(frozen=True, slots=True)
 class GroupCard:
-    """A group, what its person does, and what can be done here."""
+    """A group with its hold and its actions."""
 
     summary: GroupSummary
     href: str
     fields: dict[str, str]
-    """The filter that its forms send."""
+    """The filter fields that its forms send."""
     hold_summary: HoldSummary | None
-    """The hold that keeps it: releasing that releases the group."""
+    """The hold that parked the group: its release releases the group."""
     actions: tuple[BulkAction, ...]
     is_narrowed: bool
-    """Whether the page's filter leaves out some of its jobs: its forms then do, too."""
+    """Whether the page's filter can exclude some of its jobs, also from its forms."""
 
     @property
     def waiting_text(self) -> str:
-        """How many jobs it is."""
+        """How many jobs of the group wait."""
         return jobs_waiting_text(self.summary.group.count)
 
 
 @dataclass(frozen=True, slots=True)
 class UncertainCard:
-    """An uncertain job with all that is known of its submit, and the three ways out."""
+    """An uncertain job with the evidence of its submit and its actions."""
 
     job: Job
     evidence: UncertainEvidence
@@ -59,12 +59,12 @@ class UncertainCard:
 
 
 async def parked_page(page_request: PageRequest) -> web.StreamResponse:
-    """What waits for a person before it goes on."""
+    """Render the parked jobs."""
     return await _queue_page(page_request, State.PARKED)
 
 
 async def dead_page(page_request: PageRequest) -> web.StreamResponse:
-    """What no retry mends."""
+    """Render the dead letters."""
     return await _queue_page(page_request, State.DEAD)
 
 
@@ -72,14 +72,14 @@ async def _queue_page(page_request: PageRequest, state: State) -> web.StreamResp
     path = f"/{state}"
     groups = await page_request.context.queries.groups(state)
     listed = await job_list(page_request, path, state)
-    shown = _matching_groups(groups, page_request, state)
+    matching = _matching_groups(groups, listed.filter_form)
     holds = await _hold_summaries(page_request, state)
     return await page_request.render(
-        "room.html",
+        "review_queue.html",
         400 if listed.error else 200,
         state=state,
-        cards=[_card(seen, holds, listed.filter_form) for seen in shown[:GROUPS_SHOWN]],
-        cards_more=max(0, len(shown) - GROUPS_SHOWN),
+        cards=[_card(one, holds, listed.filter_form) for one in matching[:GROUPS_SHOWN]],
+        cards_more=max(0, len(matching) - GROUPS_SHOWN),
         groups_total=len(groups),
         list=listed,
         choices=filter_choices(),
@@ -89,28 +89,26 @@ async def _queue_page(page_request: PageRequest, state: State) -> web.StreamResp
     )
 
 
-def _matching_groups(
-    groups: Sequence[GroupSummary], page_request: PageRequest, state: State
-) -> list[GroupSummary]:
-    """The groups that the filter of the page admits, by what a group has in common."""
-    asked = read_filter(page_request.request.query, page_request.now, state).filter
+def _matching_groups(groups: Sequence[GroupSummary], filter_form: FilterForm) -> list[GroupSummary]:
+    """The groups that match the filter by code and lane."""
+    wanted = filter_form.filter
     return [
-        seen
-        for seen in groups
-        for lane in [seen.group.lane]
-        if asked.code in (None, seen.group.code)
-        and asked.account in (None, lane.account)
-        and asked.kind in (None, lane.kind)
-        and asked.target in (None, lane.target)
+        summary
+        for summary in groups
+        for lane in [summary.group.lane]
+        if wanted.code in (None, summary.group.code)
+        and wanted.account in (None, lane.account)
+        and wanted.kind in (None, lane.kind)
+        and wanted.target in (None, lane.target)
     ]
 
 
 async def _hold_summaries(page_request: PageRequest, state: State) -> dict[str, HoldSummary]:
     if state is not State.PARKED:
         return {}
-    review = page_request.context.queries
-    found = hold_summaries(await review.stats(), await review.holds())
-    return {one.hold.id: one for one in found}
+    queries = page_request.context.queries
+    summaries = hold_summaries(await queries.stats(), await queries.holds())
+    return {one.hold.id: one for one in summaries}
 
 
 def _card(
@@ -136,10 +134,10 @@ def _card(
 
 async def _uncertain_cards(page_request: PageRequest, jobs: Sequence[Job]) -> list[UncertainCard]:
     found: list[UncertainCard] = []
-    nearby = await effect_context(page_request)
+    context = await effect_context(page_request)
     for job in jobs:
         if len(found) < EVIDENCE_SHOWN and job.parked_as == UNCERTAIN:
             evidence = await page_request.context.queries.evidence(job)
             if evidence is not None:
-                found.append(UncertainCard(job, evidence, available_actions(job, nearby)))
+                found.append(UncertainCard(job, evidence, available_actions(job, context)))
     return found

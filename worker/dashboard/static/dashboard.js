@@ -1,77 +1,77 @@
-// What makes the pages live and quick to use. Everything they do works without it, too.
+// Keeps the pages up to date and adds shortcuts. Every page works without this script, too.
 
 import { patchChildren } from "./patch.js";
 
-const REFRESH_EVERY_MS = 1_000; // at most
-const REFRESH_SLOW_MS = 15_000; // ages, windows and workers change without an event
-const POLL_MS = 3_000; // where there is no stream of events
+const MIN_REFRESH_MS = 1_000;
+const IDLE_REFRESH_MS = 15_000; // ages, windows and workers change without an event
+const POLL_MS = 3_000; // while the event stream is down
 const REGIONS = ["nav", "main"];
 
-// Live: an event asks for a refresh; a hidden tab rests.
+// Live updates: an event requests a refresh; a hidden tab does not refresh.
 
 const live = document.body.dataset.live === "yes";
 const connection = document.getElementById("connection");
 let stream = null;
-let broken = false;
-let wanted = false;
-let running = false;
-let lastAt = 0;
+let isStreamBroken = false;
+let isRefreshWanted = false;
+let isRefreshing = false;
+let lastRefreshAt = 0;
 let timer = 0;
-let due = Infinity;
+let nextRefreshAt = Infinity;
 
-function ask(delay = 0) {
-  wanted = true;
-  if (document.hidden || running) return;
-  plan(Math.max(Date.now() + delay, lastAt + REFRESH_EVERY_MS));
+function requestRefresh(delay = 0) {
+  isRefreshWanted = true;
+  if (document.hidden || isRefreshing) return;
+  schedule(Math.max(Date.now() + delay, lastRefreshAt + MIN_REFRESH_MS));
 }
 
-// A later wish never puts an earlier one off, or a storm of events would hold up all refreshes.
-function plan(at) {
-  if (due <= at) return;
+// A later request never postpones an earlier one: a burst of events must not delay refreshes.
+function schedule(at) {
+  if (nextRefreshAt <= at) return;
   clearTimeout(timer);
-  due = at;
+  nextRefreshAt = at;
   timer = setTimeout(refresh, Math.max(0, at - Date.now()));
 }
 
-function unplan() {
+function unschedule() {
   clearTimeout(timer);
-  due = Infinity;
+  nextRefreshAt = Infinity;
 }
 
 async function refresh() {
-  unplan();
-  if (document.hidden || running) return;
+  unschedule();
+  if (document.hidden || isRefreshing) return;
   if (document.querySelector("dialog[open]")) {
-    plan(Date.now() + REFRESH_EVERY_MS);
+    schedule(Date.now() + MIN_REFRESH_MS);
     return;
   }
-  running = true;
-  wanted = false;
-  lastAt = Date.now();
+  isRefreshing = true;
+  isRefreshWanted = false;
+  lastRefreshAt = Date.now();
   try {
-    const answer = await fetch(location.href, {
+    const response = await fetch(location.href, {
       headers: { "X-Partial": "1" },
       credentials: "same-origin",
       redirect: "error",
     });
-    if (answer.status === 401) {
+    if (response.status === 401) {
       location.reload();
       return;
     }
-    if (answer.status >= 500) throw new Error(`status ${answer.status}`);
-    replace(await answer.text());
-    say(broken ? "Live, by looking every 3 s" : "Live");
+    if (response.status >= 500) throw new Error(`status ${response.status}`);
+    replace(await response.text());
+    showConnection(isStreamBroken ? "Live (polling every 3 s)" : "Live");
   } catch {
-    say("Not connected: trying again");
+    showConnection("Not connected: retrying");
   } finally {
-    running = false;
-    again();
+    isRefreshing = false;
+    scheduleNext();
   }
 }
 
-function again() {
-  if (wanted) ask();
-  else plan(Date.now() + (broken ? POLL_MS : REFRESH_SLOW_MS));
+function scheduleNext() {
+  if (isRefreshWanted) requestRefresh();
+  else schedule(Date.now() + (isStreamBroken ? POLL_MS : IDLE_REFRESH_MS));
 }
 
 function replace(text) {
@@ -81,54 +81,54 @@ function replace(text) {
     const present = document.getElementById(id);
     if (fresh && present) patchChildren(present, fresh);
   }
-  enhance();
+  updateSelection();
 }
 
-function say(text) {
+function showConnection(text) {
   if (connection && connection.textContent !== text) connection.textContent = text;
 }
 
-function listen() {
+function openStream() {
   if (stream || document.hidden) return;
   stream = new EventSource("/v1/events");
   stream.addEventListener("open", () => {
-    broken = false;
-    say("Live");
-    ask();
+    isStreamBroken = false;
+    showConnection("Live");
+    requestRefresh();
   });
-  stream.addEventListener("job", () => ask(150));
-  stream.addEventListener("reset", () => ask());
+  stream.addEventListener("job", () => requestRefresh(150));
+  stream.addEventListener("reset", () => requestRefresh());
   stream.addEventListener("error", () => {
-    broken = true;
+    isStreamBroken = true;
     if (stream && stream.readyState === EventSource.CLOSED) {
       stream = null;
-      setTimeout(listen, REFRESH_SLOW_MS);
+      setTimeout(openStream, IDLE_REFRESH_MS);
     }
-    ask(POLL_MS);
+    requestRefresh(POLL_MS);
   });
 }
 
-function rest() {
-  unplan();
+function suspend() {
+  unschedule();
   if (stream) stream.close();
   stream = null;
 }
 
 if (live) {
   document.addEventListener("visibilitychange", () => {
-    if (document.hidden) rest();
+    if (document.hidden) suspend();
     else {
-      ask();
-      listen();
+      requestRefresh();
+      openStream();
     }
   });
-  addEventListener("pagehide", rest);
-  addEventListener("pageshow", (event) => event.persisted && listen());
-  listen();
-  again();
+  addEventListener("pagehide", suspend);
+  addEventListener("pageshow", (event) => event.persisted && openStream());
+  openStream();
+  scheduleNext();
 }
 
-// Times: relative ones move on between refreshes.
+// Relative times: updated between refreshes.
 
 const UNITS = [
   [86_400, 172_800, "d"],
@@ -137,23 +137,23 @@ const UNITS = [
   [1, 10, "s"],
 ];
 
-function span(seconds) {
+function durationText(seconds) {
   for (const [unit, from, name] of UNITS) {
     if (seconds >= from) return `${Math.floor(seconds / unit)} ${name}`;
   }
   return `${Math.max(0, seconds).toFixed(1)} s`;
 }
 
-function tick() {
+function updateTimes() {
   if (document.hidden) return;
   for (const time of document.querySelectorAll("time[datetime]")) {
-    const passed = (Date.now() - Date.parse(time.dateTime)) / 1_000;
-    if (Math.abs(passed) < 10) continue;
-    const text = passed >= 0 ? `${span(passed)} ago` : `in ${span(-passed)}`;
+    const elapsed = (Date.now() - Date.parse(time.dateTime)) / 1_000;
+    if (Math.abs(elapsed) < 10) continue;
+    const text = elapsed >= 0 ? `${durationText(elapsed)} ago` : `in ${durationText(-elapsed)}`;
     if (time.textContent !== text) time.firstChild.data = text;
   }
 }
-setInterval(tick, 5_000);
+setInterval(updateTimes, 5_000);
 
 // Theme.
 
@@ -174,7 +174,7 @@ themeButton.addEventListener("click", () => {
   try {
     localStorage.setItem("theme", name);
   } catch {
-    // Storage is off: the choice lasts as long as the page.
+    // Storage is disabled: the choice lasts until the page is left.
   }
   showTheme();
 });
@@ -182,33 +182,33 @@ showTheme();
 
 // Selection of jobs in a list.
 
-function boxes() {
+function jobCheckboxes() {
   return [...document.querySelectorAll('input[name="ids"]')];
 }
 
-function enhance() {
-  const all = document.getElementById("tick-all");
+function updateSelection() {
+  const all = document.getElementById("select-all");
   if (!all) return;
   all.hidden = false;
-  const ticked = boxes().filter((box) => box.checked).length;
-  all.checked = ticked > 0 && ticked === boxes().length;
-  all.indeterminate = ticked > 0 && ticked < boxes().length;
-  document.getElementById("ticked").textContent = ticked ? `(${ticked})` : "";
+  const selectedCount = jobCheckboxes().filter((box) => box.checked).length;
+  all.checked = selectedCount > 0 && selectedCount === jobCheckboxes().length;
+  all.indeterminate = selectedCount > 0 && selectedCount < jobCheckboxes().length;
+  document.getElementById("selected-count").textContent = selectedCount ? `(${selectedCount})` : "";
 }
 
 document.addEventListener("change", (event) => {
-  if (event.target.id === "tick-all") {
-    for (const box of boxes()) box.checked = event.target.checked;
+  if (event.target.id === "select-all") {
+    for (const box of jobCheckboxes()) box.checked = event.target.checked;
   }
-  if (event.target.id === "tick-all" || event.target.name === "ids") {
+  if (event.target.id === "select-all" || event.target.name === "ids") {
     const selected = document.querySelector('input[name="scope"][value="selected"]');
     if (selected) selected.checked = true;
-    enhance();
+    updateSelection();
   }
 });
-enhance();
+updateSelection();
 
-// A form is sent once.
+// A form is submitted once.
 
 document.addEventListener("submit", (event) => {
   if (event.target.method !== "post") return;
@@ -219,50 +219,50 @@ addEventListener("pageshow", () => {
   for (const form of document.forms) delete form.dataset.sent;
 });
 
-// Keys.
+// Keyboard shortcuts.
 
 const keys = document.getElementById("keys");
 const keysButton = document.getElementById("keys-button");
 keysButton.hidden = false;
 keysButton.addEventListener("click", () => keys.showModal());
 
-let gone = 0; // when `g` was pressed
+let goPressedAt = 0; // when `g` was pressed, in ms
 
 function rows() {
   return [...document.querySelectorAll("[data-list] > tbody > tr, [data-list] > article")];
 }
 
-function move(by) {
+function moveSelection(by) {
   const all = rows();
   if (!all.length) return;
-  const at = all.findIndex((row) => row.hasAttribute("data-chosen"));
+  const at = all.findIndex((row) => row.hasAttribute("data-selected"));
   const next = all[at < 0 ? (by > 0 ? 0 : all.length - 1) : Math.min(all.length - 1, Math.max(0, at + by))];
-  if (at >= 0) all[at].removeAttribute("data-chosen");
-  next.setAttribute("data-chosen", "");
+  if (at >= 0) all[at].removeAttribute("data-selected");
+  next.setAttribute("data-selected", "");
   const target = next.querySelector("[data-open]") || next.querySelector("a, button, input");
   if (target) target.focus({ preventScroll: true });
   next.scrollIntoView({ block: "nearest" });
 }
 
-function chosen() {
-  return document.querySelector("[data-chosen]");
+function selectedRow() {
+  return document.querySelector("[data-selected]");
 }
 
-const ON_KEY = {
+const KEY_HANDLERS = {
   "/": () => {
     const field =
       document.querySelector("[data-filter] select, [data-filter] input") ||
       document.getElementById("find");
     if (field) field.focus();
   },
-  j: () => move(1),
-  k: () => move(-1),
+  j: () => moveSelection(1),
+  k: () => moveSelection(-1),
   x: () => {
-    const box = chosen() && chosen().querySelector('input[name="ids"]');
+    const box = selectedRow() && selectedRow().querySelector('input[name="ids"]');
     if (box) box.click();
   },
   o: () => {
-    const link = chosen() && chosen().querySelector("[data-open]");
+    const link = selectedRow() && selectedRow().querySelector("[data-open]");
     if (link) link.click();
   },
   "?": () => keys.showModal(),
@@ -281,14 +281,14 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") field.blur();
     return;
   }
-  if (gone && Date.now() - gone < 1_500 && go(event.key)) {
+  if (goPressedAt && Date.now() - goPressedAt < 1_500 && go(event.key)) {
     event.preventDefault();
-    gone = 0;
+    goPressedAt = 0;
     return;
   }
-  gone = event.key === "g" ? Date.now() : 0;
-  if (ON_KEY[event.key]) {
+  goPressedAt = event.key === "g" ? Date.now() : 0;
+  if (KEY_HANDLERS[event.key]) {
     event.preventDefault();
-    ON_KEY[event.key]();
+    KEY_HANDLERS[event.key]();
   }
 });

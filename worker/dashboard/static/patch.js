@@ -1,34 +1,34 @@
-// Turns one tree into another, node by node, and leaves alone what a person is at work on: focus,
-// selection, fields they changed, details they opened, places they scrolled to, media that plays.
+// Updates one DOM tree to match another, node by node. It keeps what the reader is using: focus,
+// selection, changed fields, opened details, scroll positions and playing media.
 
 const MEDIA = new Set(["IMG", "VIDEO", "AUDIO"]);
 const FIELDS = new Set(["INPUT", "SELECT", "TEXTAREA"]);
 
-/** Make the children of `now` like those of `next`. */
+/** Update the children of `now` to match those of `next`. */
 export function patchChildren(now, next) {
   const keyed = new Map();
   for (const child of now.children) {
     const key = keyOf(child);
     if (key) keyed.set(key, child);
   }
-  let place = now.firstChild;
-  for (const wanted of [...next.childNodes]) {
-    const key = wanted.nodeType === Node.ELEMENT_NODE ? keyOf(wanted) : null;
+  let cursor = now.firstChild;
+  for (const child of [...next.childNodes]) {
+    const key = child.nodeType === Node.ELEMENT_NODE ? keyOf(child) : null;
     let found = key ? keyed.get(key) : null;
-    if (!found && place && !keyOf(place) && alike(place, wanted)) found = place;
+    if (!found && cursor && !keyOf(cursor) && isSameKind(cursor, child)) found = cursor;
     if (!found) {
-      now.insertBefore(document.importNode(wanted, true), place);
+      now.insertBefore(document.importNode(child, true), cursor);
       continue;
     }
-    if (found === place) place = place.nextSibling;
-    else now.insertBefore(found, place);
+    if (found === cursor) cursor = cursor.nextSibling;
+    else now.insertBefore(found, cursor);
     if (key) keyed.delete(key);
-    patch(found, wanted);
+    patch(found, child);
   }
-  while (place) {
-    const after = place.nextSibling;
-    if (!isBusy(place)) place.remove();
-    place = after;
+  while (cursor) {
+    const after = cursor.nextSibling;
+    if (!isBusy(cursor)) cursor.remove();
+    cursor = after;
   }
 }
 
@@ -55,12 +55,12 @@ function patchField(now, next) {
   }
 }
 
-function patchAttributes(now, next, kept) {
+function patchAttributes(now, next, ignoredAttribute) {
   for (const { name, value } of next.attributes) {
-    if (name !== kept && now.getAttribute(name) !== value) now.setAttribute(name, value);
+    if (name !== ignoredAttribute && now.getAttribute(name) !== value) now.setAttribute(name, value);
   }
   for (const { name } of [...now.attributes]) {
-    if (name !== kept && name !== "data-chosen" && !next.hasAttribute(name)) now.removeAttribute(name);
+    if (name !== ignoredAttribute && name !== "data-selected" && !next.hasAttribute(name)) now.removeAttribute(name);
   }
 }
 
@@ -70,19 +70,19 @@ function keyOf(node) {
     : null;
 }
 
-function alike(a, b) {
+function isSameKind(a, b) {
   return a.nodeType === b.nodeType && a.nodeName === b.nodeName && !keyOf(b);
 }
 
-/** Whether a field says something else than the page it came with. */
+/** Whether a field differs from its value in the page as it was loaded. */
 export function isChanged(field) {
   if (field.type === "hidden") return false;
   if (field.type === "checkbox" || field.type === "radio") {
     return field.checked !== field.defaultChecked;
   }
   if (field.tagName === "SELECT") {
-    const usual = [...field.options].some((option) => option.defaultSelected);
-    return usual
+    const hasDefault = [...field.options].some((option) => option.defaultSelected);
+    return hasDefault
       ? [...field.options].some((option) => option.selected !== option.defaultSelected)
       : field.selectedIndex > 0;
   }

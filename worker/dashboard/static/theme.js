@@ -1,10 +1,10 @@
-// The scheme a person chose, before anything is painted. Without a choice the system's counts.
+// Applies the saved colour scheme before the first paint. Without one, the system's scheme applies.
 (() => {
-  let chosen = null;
+  let saved = null;
   try {
-    chosen = localStorage.getItem("theme");
+    saved = localStorage.getItem("theme");
   } catch {
-    // Storage is off: the system's scheme it is.
+    // Storage is disabled: the system's scheme applies.
   }
-  if (chosen === "dark" || chosen === "light") document.documentElement.dataset.theme = chosen;
+  if (saved === "dark" || saved === "light") document.documentElement.dataset.theme = saved;
 })();

@@ -1,6 +1,6 @@
-"""Charts as SVG, drawn on the server: geometry here, markup in `chart.html`, colours in the sheet.
+"""Charts as SVG, drawn on the server: geometry here, markup in `parts.html`, colours in the CSS.
 
-Every chart says its values in a table, too: a picture alone is nothing to whoever cannot see it.
+Every chart also has its values as a table, for readers who cannot see the image.
 """
 
 import math
@@ -17,27 +17,27 @@ BOTTOM: Final = 24
 X_TICKS: Final = 4
 
 MIN_VALUE: Final = 1e-6
-"""What is less is drawn as nothing."""
+"""A smaller maximum counts as zero."""
 
 
 @dataclass(frozen=True, slots=True)
 class ChartLine:
-    """One line of a chart: a value for each of its moments, None where nothing was measured."""
+    """One line of a chart: a value for each time, None if nothing was measured."""
 
     name: str
     css_class: str
-    """The class that colours it."""
+    """The CSS class that sets its colour."""
     values: tuple[float | None, ...]
 
     @property
     def last(self) -> float | None:
-        """The latest value that was measured."""
+        """The latest measured value; None if there is none."""
         return next((value for value in reversed(self.values) if value is not None), None)
 
 
 @dataclass(frozen=True, slots=True)
 class AxisTick:
-    """A mark of an axis: where, and what it says."""
+    """A mark on an axis: SVG position and label."""
 
     position: float
     text: str
@@ -45,7 +45,7 @@ class AxisTick:
 
 @dataclass(frozen=True, slots=True)
 class DrawnLine:
-    """A line as SVG path."""
+    """A line with its SVG path."""
 
     line: ChartLine
     path: str
@@ -53,7 +53,7 @@ class DrawnLine:
 
 @dataclass(frozen=True, slots=True)
 class Chart:
-    """A chart, ready for its template. Moments are Unix seconds."""
+    """A chart for the template; times are Unix seconds."""
 
     id: str
     title: str
@@ -65,14 +65,14 @@ class Chart:
 
     @property
     def is_empty(self) -> bool:
-        """Whether nothing was measured at all."""
+        """Whether no line has a value other than zero."""
         return not any(value for one in self.drawn_lines for value in one.line.values)
 
 
 def draw(
     chart_id: str, title: str, unit: str, times: Sequence[float], lines: Sequence[ChartLine]
 ) -> Chart:
-    """Lay a chart out; every line has a value a moment."""
+    """Compute the geometry of a chart; every line has one value per time."""
     top = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
     return Chart(
         id=chart_id,
@@ -94,7 +94,7 @@ def _y(value: float, max_value: float) -> float:
 
 
 def _path(values: Sequence[float | None], max_value: float) -> str:
-    """Lines between neighbours; a gap is a gap, a lone value a short dash."""
+    """The SVG path of a line: missing values are gaps, a single value is a short dash."""
     parts: list[str] = []
     is_open = False
     for number, value in enumerate(values):
@@ -123,21 +123,21 @@ def _y_ticks(max_value: float) -> tuple[AxisTick, ...]:
 
 
 def _x_ticks(times: Sequence[float]) -> tuple[AxisTick, ...]:
-    """How long before the end, at a few places."""
+    """Labels of the time axis: the age relative to the last time."""
     if not times:
         return ()
     last, found = len(times) - 1, list[AxisTick]()
     for part in range(X_TICKS + 1):
         number = round(last * part / X_TICKS)
-        back = times[last] - times[number]
+        age = times[last] - times[number]
         found.append(
-            AxisTick(_x(number, last + 1), "now" if part == X_TICKS else f"−{_age_text(back)}")
+            AxisTick(_x(number, last + 1), "now" if part == X_TICKS else f"−{_age_text(age)}")
         )
     return tuple(found)
 
 
 def _age_text(seconds: float) -> str:
-    if seconds < 120:  # noqa: PLR2004 - two minutes, like everywhere
+    if seconds < 120:  # noqa: PLR2004 - two minutes, as in `duration_text`
         return f"{seconds:.0f} s"
     if seconds < 7_200:  # noqa: PLR2004
         return f"{seconds / 60:.0f} min"

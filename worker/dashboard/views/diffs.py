@@ -1,4 +1,4 @@
-"""What a change does to inputs, as lines that go, come and stay."""
+"""The difference between two versions of inputs, as lines."""
 
 import difflib
 from dataclasses import dataclass
@@ -7,23 +7,23 @@ from typing import Any, Final
 from worker.dashboard.views.payloads import json_text
 
 MAX_LINE_CHARS: Final = 300
-"""Characters of a line that are shown."""
+"""Longer lines are cut."""
 
 MAX_LINES: Final = 400
 MAX_COMPARED_LINES: Final = 4_000
-"""Lines of either side; more would keep the process from its other calls."""
+"""Lines of each side; comparing more would block the event loop too long."""
 
 
 @dataclass(frozen=True, slots=True)
 class DiffLine:
-    """One line: `-` goes, `+` comes, a space stays, `…` stands for lines left out."""
+    """One line with its sign: `-` removed, `+` added, space unchanged, `…` lines omitted."""
 
     sign: str
     text: str
 
 
 def diff(before: Any, after: Any) -> tuple[DiffLine, ...]:
-    """The difference of two values; empty where there is none."""
+    """The difference between two JSON values; empty if they are equal."""
     old, new = json_text(before).splitlines(), json_text(after).splitlines()
     if old == new:
         return ()
@@ -35,7 +35,7 @@ def diff(before: Any, after: Any) -> tuple[DiffLine, ...]:
         if not text.startswith(("---", "+++"))
     ]
     if not found:
-        return (DiffLine("…", "the change lies beyond what is compared here"),)
+        return (DiffLine("…", f"the values differ after the first {MAX_COMPARED_LINES} lines"),)
     if len(found) > MAX_LINES:
         found = [*found[:MAX_LINES], DiffLine("…", f"{len(found) - MAX_LINES} more lines")]
     return tuple(found)

@@ -1,4 +1,4 @@
-"""How numbers, lengths of time and texts from outside are written on a page."""
+"""Text for a page from numbers, times, durations and external text."""
 
 import re
 from datetime import UTC, datetime
@@ -9,7 +9,7 @@ from worker.api.models.views import rfc3339
 _INVISIBLE: Final = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
 )
-"""What steers a text without being seen: it could make one look like another."""
+"""Control and formatting characters: invisible, they can make one text look like another."""
 
 MILLISECONDS_BELOW_S: Final = 0.1
 SECONDS_BELOW_S: Final = 120
@@ -19,9 +19,9 @@ TENTHS_BELOW_S: Final = 10
 
 
 def visible_text(value: object) -> str:
-    """A text from outside with what nobody can see spelled out, so that it shows what it is.
+    """An external text with its invisible characters written as code points.
 
-    >>> plain("a\u202eb")
+    >>> visible_text("a\u202eb")
     'a⟨U+202E⟩b'
     """
     text = "" if value is None else str(value)
@@ -29,9 +29,9 @@ def visible_text(value: object) -> str:
 
 
 def duration_text(seconds: float) -> str:
-    """A length of time in one unit.
+    """A duration in one unit.
 
-    >>> [span(s) for s in (0.012, 0.25, 42, 300, 7200, 200_000)]
+    >>> [duration_text(s) for s in (0.012, 0.25, 42, 300, 7200, 200_000)]
     ['12 ms', '0.2 s', '42 s', '5 min', '2 h', '2 d']
     """
     s = max(0.0, seconds)
@@ -47,37 +47,32 @@ def duration_text(seconds: float) -> str:
 
 
 def ago(then: float, now: float) -> str:
-    """How long ago, or how soon, a time is."""
+    """A time (Unix seconds) relative to `now`: "5 min ago" or "in 5 min"."""
     if abs(now - then) < MILLISECONDS_BELOW_S:
         return "just now"
     return f"{duration_text(now - then)} ago" if then <= now else f"in {duration_text(then - now)}"
 
 
 def utc_text(then: float) -> str:
-    """A time for people, UTC."""
+    """A time (Unix seconds) as `2026-01-31 18:00:00 UTC`."""
     return rfc3339(then)[:19].replace("T", " ") + " UTC"
 
 
-def timestamp_text(then: float) -> str:
-    """A time for programs, RFC 3339."""
-    return rfc3339(then)
-
-
 def number(value: float) -> str:
-    """A number with thin spaces between thousands.
+    """A number with narrow no-break spaces between thousands, at most two decimals.
 
     >>> number(12345), number(0.5)
     ('12\u202f345', '0.5')
     """
     if value != value or value in (float("inf"), float("-inf")):  # noqa: PLR0124 - NaN is not itself
         return "–"
-    whole = round(value, 2)
-    text = f"{whole:,.2f}".rstrip("0").rstrip(".") if whole % 1 else f"{whole:,.0f}"
+    rounded = round(value, 2)
+    text = f"{rounded:,.2f}".rstrip("0").rstrip(".") if rounded % 1 else f"{rounded:,.0f}"
     return text.replace(",", "\u202f")
 
 
 def count(value: int, noun: str, plural: str = "") -> str:
-    """So many of a thing.
+    """A number with its noun.
 
     >>> count(1, "job"), count(2, "job"), count(3, "batch", "batches")
     ('1 job', '2 jobs', '3 batches')
@@ -86,17 +81,17 @@ def count(value: int, noun: str, plural: str = "") -> str:
 
 
 def jobs_waiting_text(jobs: int) -> str:
-    """So many jobs wait.
+    """A number of jobs with "wait" or "waits".
 
-    >>> waits(1), waits(2)
+    >>> jobs_waiting_text(1), jobs_waiting_text(2)
     ('1 job waits', '2 jobs wait')
     """
     return f"{count(jobs, 'job')} wait{'s' if jobs == 1 else ''}"
 
 
 def credits_text(value: float | None) -> str:
-    """What something costs, or that nobody knows."""
-    return "cost not known yet" if value is None else f"about {credit_amount_text(value)}"
+    """An estimated cost, or "cost unknown" for None."""
+    return "cost unknown" if value is None else f"about {credit_amount_text(value)}"
 
 
 def credit_amount_text(value: float) -> str:
@@ -105,12 +100,12 @@ def credit_amount_text(value: float) -> str:
 
 
 def label_text(name: object) -> str:
-    """A name of ours as words: `keep_watching` is "keep watching"."""
+    """An internal name as words: `dead_letter` is "dead letter"."""
     return visible_text(name).replace("_", " ")
 
 
 def size(number_of_bytes: int) -> str:
-    """A size for people.
+    """A size in bytes with a binary unit.
 
     >>> size(2048)
     '2.0 KiB'
@@ -122,14 +117,14 @@ def size(number_of_bytes: int) -> str:
 
 
 def parse_time(text: str, now: float) -> float:
-    """Unix seconds of what a person types: `2h`, `7d`, `2026-01-31`, `2026-01-31T18:00` (UTC).
+    """Unix seconds of a typed time or age: `2h`, `7d`, `2026-01-31`, `2026-01-31T18:00` (UTC).
 
-    Raises ValueError with what it must be.
+    Raises ValueError with the accepted forms.
     """
-    back = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
-    if back is not None:
+    age = re.fullmatch(r"(\d+(?:\.\d+)?)\s*(s|m|min|h|d)", text.strip())
+    if age is not None:
         units = {"s": 1.0, "m": 60.0, "min": 60.0, "h": 3_600.0, "d": 86_400.0}
-        return max(0.0, now - float(back[1]) * units[back[2]])
+        return max(0.0, now - float(age[1]) * units[age[2]])
     try:
         found = datetime.fromisoformat(text.strip())
         if found.tzinfo is None:
@@ -137,5 +132,5 @@ def parse_time(text: str, now: float) -> float:
         return found.timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
-            "must be a time as 2026-01-31T18:00 (UTC), or how long ago as 30m, 2h or 7d"
+            "must be a time such as 2026-01-31T18:00 (UTC), or an age such as 30m, 2h or 7d"
         ) from None

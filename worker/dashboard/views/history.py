@@ -1,4 +1,4 @@
-"""The charts of the overview: how much got done, and how late we learned of it."""
+"""The charts of the overview: throughput, and the delay until a result is recorded."""
 
 from collections.abc import Sequence
 from typing import Final
@@ -18,12 +18,12 @@ _THROUGHPUT_LINES: Final = (
 
 
 def parse_window(text: str) -> SeriesWindow:
-    """The window that an address asks for."""
+    """The window of the `window` query field; one hour if it is invalid."""
     return SeriesWindow(text) if text in tuple(SeriesWindow) else DEFAULT_WINDOW
 
 
 async def history_charts(page_request: PageRequest, window: SeriesWindow) -> tuple[Chart, ...]:
-    """Throughput and delay within a window; what has only begun is left out."""
+    """Throughput and delay within a window, without the step that is not complete yet."""
     points = (await page_request.context.store.series.read(window, page_request.now))[:-1]
     return _throughput(points), _delay(points)
 
@@ -33,15 +33,15 @@ def _throughput(points: Sequence[SeriesPoint]) -> Chart:
         ChartLine(name, style, tuple(_rate(point, name) for point in points))
         for name, style in _THROUGHPUT_LINES
     ]
-    return draw("throughput", "Throughput", "jobs a minute", _times(points), lines)
+    return draw("throughput", "Throughput", "jobs per minute", _times(points), lines)
 
 
 def _delay(points: Sequence[SeriesPoint]) -> Chart:
     lines = [
-        ChartLine("median", "line-a", tuple(point.delay_p50_s for point in points)),
-        ChartLine("95 of 100", "line-d", tuple(point.delay_p95_s for point in points)),
+        ChartLine("p50", "line-a", tuple(point.delay_p50_s for point in points)),
+        ChartLine("p95", "line-d", tuple(point.delay_p95_s for point in points)),
     ]
-    title = "Delay from a run's end to its record"
+    title = "Delay from the end of a run to its recorded result"
     return draw("delay", title, "seconds", _times(points), lines)
 
 

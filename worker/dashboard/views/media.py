@@ -1,7 +1,7 @@
-"""What a result holds to look at and listen to: addresses of pictures, films and songs.
+"""The media of a result: URLs of images, videos and audio.
 
-The server never fetches one. The browser does, without telling from where, and only http and https
-are addresses here: `javascript:` and the like stay the texts they are.
+The server never fetches them. The browser does, without a referrer. Only http and https URLs count:
+`javascript:` and others stay plain text.
 """
 
 from collections.abc import Iterator
@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 from worker.store.codec import DECODE_ERRORS, decode
 
 MAX_MEDIA: Final = 48
-"""Things shown of one result."""
+"""Media shown of one result."""
 
 MAX_DEPTH: Final = 12
 MAX_URL_CHARS: Final = 4_096
 MAX_VALUES: Final = 20_000
-"""Values of a result that are looked at."""
+"""Values of a result that are searched."""
 
 
 class MediaKind(StrEnum):
-    """How a thing is shown."""
+    """How a media item is shown."""
 
     IMAGE = "image"
     VIDEO = "video"
@@ -33,12 +33,12 @@ class MediaKind(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class MediaItem:
-    """One thing to look at."""
+    """One URL of a result."""
 
     kind: MediaKind
     url: str
     path: str
-    """Its place in the result, as `images[0]`."""
+    """Its path in the result, such as `images[0]`."""
 
 
 _BY_SUFFIX: Final = {
@@ -54,7 +54,7 @@ _BY_NAME: Final = (
 
 
 def media_of(result: bytes | None) -> tuple[MediaItem, ...]:
-    """The things a result holds, in its order; nothing where it cannot be read."""
+    """The media of a result in its order; empty if the result cannot be decoded."""
     if result is None:
         return ()
     try:
@@ -62,16 +62,16 @@ def media_of(result: bytes | None) -> tuple[MediaItem, ...]:
     except (*DECODE_ERRORS, RecursionError):
         return ()
     media: dict[str, MediaItem] = {}
-    for looked_at, (where, name, text) in enumerate(_texts(found, "", "", 0)):
-        if len(media) >= MAX_MEDIA or looked_at >= MAX_VALUES:
+    for number, (path, name, text) in enumerate(_texts(found, "", "", 0)):
+        if len(media) >= MAX_MEDIA or number >= MAX_VALUES:
             break
-        if is_web_address(text):
-            media.setdefault(text, MediaItem(_kind(name, text), text, where))
+        if is_web_url(text):
+            media.setdefault(text, MediaItem(_kind(name, text), text, path))
     return tuple(media.values())
 
 
-def is_web_address(text: str) -> bool:
-    """Whether a text is an address of the web, and nothing else."""
+def is_web_url(text: str) -> bool:
+    """Whether a text is exactly one http or https URL with a host."""
     if len(text) > MAX_URL_CHARS or not text.lower().startswith(("http://", "https://")):
         return False
     if any(ord(char) <= ord(" ") or char in '"<>\\^`{|}' for char in text):
@@ -93,7 +93,7 @@ def _kind(name: str, url: str) -> MediaKind:
 
 
 def _texts(value: Any, path: str, name: str, depth: int) -> Iterator[tuple[str, str, str]]:
-    """Every text with its place and the name it stands under."""
+    """Every text of a value as (path, name of its field, text)."""
     if depth > MAX_DEPTH:
         return
     if isinstance(value, str):

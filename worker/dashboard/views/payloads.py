@@ -1,4 +1,4 @@
-"""Inputs and results as a page shows them: pretty, shortened, nothing invisible."""
+"""Inputs and results as text for a page: indented, truncated, without invisible characters."""
 
 import json
 import re
@@ -9,10 +9,10 @@ from worker.dashboard.views.formatting import visible_text
 from worker.store.codec import DECODE_ERRORS, decode
 
 MAX_SHOWN_CHARS: Final = 8_000
-"""Characters shown on a page; the whole is a file to download."""
+"""Characters shown on a page; the full text is a download."""
 
 MAX_EDITED_BYTES: Final = 65_536
-"""Bytes of inputs that a page offers for editing as a whole; larger ones are patched."""
+"""Bytes of inputs that a form can edit directly; larger inputs need a patch."""
 
 _INVISIBLE_IN_JSON: Final = re.compile(
     "[\x7f-\x9f\u061c\u200b\u200e\u200f\u2028-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
@@ -21,16 +21,16 @@ _INVISIBLE_IN_JSON: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class Payload:
-    """A JSON text on a page."""
+    """A JSON text for a page."""
 
     text: str
     size_bytes: int
-    """Bytes of the whole."""
+    """Size of the full text."""
     is_complete: bool
 
 
 def payload_of(raw: bytes | None) -> Payload | None:
-    """A text to show; None where there is none."""
+    """A stored JSON text as a page shows it; None for None."""
     if raw is None:
         return None
     text = pretty_json(raw)
@@ -38,9 +38,9 @@ def payload_of(raw: bytes | None) -> Payload | None:
 
 
 def pretty_json(raw: bytes) -> str:
-    """JSON over lines, with what nobody can see written as escapes: it stays the same JSON.
+    """Indented JSON with invisible characters escaped: it decodes to the same value.
 
-    Large texts are not parsed: they are shown as they are, from the beginning.
+    A text over `MAX_EDITED_BYTES` is not parsed: its beginning is returned unchanged.
     """
     if len(raw) <= MAX_EDITED_BYTES:
         try:
@@ -51,6 +51,6 @@ def pretty_json(raw: bytes) -> str:
 
 
 def json_text(value: Any) -> str:
-    """A value as JSON over lines."""
+    """A value as indented JSON, with invisible characters escaped."""
     text = json.dumps(value, ensure_ascii=False, indent=2)
     return _INVISIBLE_IN_JSON.sub(lambda match: f"\\u{ord(match[0]):04x}", text)

@@ -1,7 +1,6 @@
-"""What needs a person, in one list: the verdict of the overview.
+"""The summary of the overview: everything that needs an operator, in one list.
 
-Nothing here is a matter of taste: a thing is on the list when the program will not go on with it by
-itself.
+An item is on the list if the program does not continue with it on its own.
 """
 
 from collections.abc import Mapping, Sequence
@@ -17,31 +16,31 @@ from worker.app.queries import GroupSummary, QueueStats
 from worker.dashboard.views.formatting import count, jobs_waiting_text
 
 MAX_NAMED: Final = 3
-"""Things that the verdict names; the list below it has them all."""
+"""Items that the headline names; the list below it has all of them."""
 
 
 @dataclass(frozen=True, slots=True)
 class AttentionItem:
-    """One thing that waits for a person."""
+    """One item that waits for an operator."""
 
     headline: str
-    """A few words for the verdict."""
+    """A few words for the headline of the summary."""
     text: str
     action: str
     href: str
-    """The page where it is done."""
+    """The page where the operator acts."""
 
 
 @dataclass(frozen=True, slots=True)
 class OverviewSummary:
-    """How everything stands, in one line."""
+    """One line for everything, and the items behind it."""
 
     text: str
     items: tuple[AttentionItem, ...]
 
     @property
     def is_healthy(self) -> bool:
-        """Whether nothing needs anybody."""
+        """Whether nothing needs an operator."""
         return not self.items
 
 
@@ -51,19 +50,20 @@ def summarize(
     parked: Sequence[GroupSummary],
     dead: Sequence[GroupSummary],
 ) -> OverviewSummary:
-    """What needs a person, the gravest first."""
-    needs = [
+    """What needs an operator: workers, then holds, parked jobs and dead letters."""
+    items = [
         *_workers(stats),
         *_holds(stats, holds),
         *_parked(parked, {hold.id for hold, _ in holds}),
         *_dead(dead),
     ]
-    if not needs:
-        return OverviewSummary("All well: nothing needs you", ())
-    named = "; ".join(need.headline for need in needs[:MAX_NAMED])
-    more = f"; and {len(needs) - MAX_NAMED} more" if len(needs) > MAX_NAMED else ""
-    verb = "needs" if len(needs) == 1 else "need"
-    return OverviewSummary(f"{count(len(needs), 'thing')} {verb} you: {named}{more}", tuple(needs))
+    if not items:
+        return OverviewSummary("All good: nothing needs your attention", ())
+    named = "; ".join(item.headline for item in items[:MAX_NAMED])
+    more = f"; and {len(items) - MAX_NAMED} more" if len(items) > MAX_NAMED else ""
+    verb = "needs" if len(items) == 1 else "need"
+    text = f"{count(len(items), 'issue')} {verb} your attention: {named}{more}"
+    return OverviewSummary(text, tuple(items))
 
 
 def _workers(stats: QueueStats) -> list[AttentionItem]:
@@ -76,11 +76,12 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         text = f"No worker is running, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
         found.append(AttentionItem("no worker is running", text, action, "/#workers"))
-    troubled = [beat for beat in stats.workers if beat.failures]
-    if troubled:
-        text = f"{count(len(troubled), 'worker')} restart a service that fails"
-        action = "Read the worker's log; the table of workers names the services"
-        found.append(AttentionItem("a worker has trouble", text, action, "/#workers"))
+    failing = [beat for beat in stats.workers if beat.failures]
+    if failing:
+        verb = "has" if len(failing) == 1 else "have"
+        text = f"{count(len(failing), 'worker')} {verb} a failing service"
+        action = "Read the worker's log; the Workers table names the service"
+        found.append(AttentionItem("a worker has errors", text, action, "/#workers"))
     return found
 
 
@@ -97,52 +98,53 @@ def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[Attenti
 
 
 def queued_behind(hold: Hold, stats: QueueStats) -> int:
-    """Jobs that are queued in lanes which a hold closes."""
+    """Number of jobs that are queued in the lanes of a hold."""
     return sum(lane.queued for lane in stats.lanes if covers(hold.scope, lane.lane))
 
 
 def waiting_text(parked_jobs: int, queued_jobs: int) -> str:
-    """How many jobs wait for a hold."""
-    told = f"{count(parked_jobs, 'job')} parked"
-    return told + (f", {count(queued_jobs, 'job')} queued behind it" if queued_jobs else "")
+    """How many jobs wait behind a hold."""
+    text = f"{count(parked_jobs, 'job')} parked"
+    return text + (f", {count(queued_jobs, 'job')} queued behind it" if queued_jobs else "")
 
 
 def _parked(groups: Sequence[GroupSummary], hold_ids: set[str]) -> list[AttentionItem]:
-    """Groups that no hold speaks for already."""
+    """Groups of parked jobs, without those that a hold on the list covers."""
     found: list[AttentionItem] = []
-    for seen in groups:
-        group = seen.group
+    for summary in groups:
+        group = summary.group
         reason = group.sample.reason
         if reason is not None and reason.hold_id in hold_ids:
             continue
-        where = f"{group.lane.target}"
-        match group.code:
-            case code if code == UNCERTAIN:
-                short = f"{count(group.count, 'uncertain job')} on {where}"
-            case code if code == STUCK:
-                short = f"{count(group.count, 'stuck run')} on {where}"
-            case code if code == MANUAL:
-                short = f"{count(group.count, 'job')} parked by a person"
-            case code:
-                short = f"{code} on {where} ({count(group.count, 'job')})"
+        headlines = {
+            UNCERTAIN: f"{count(group.count, 'uncertain job')} on {group.lane.target}",
+            STUCK: f"{count(group.count, 'stuck run')} on {group.lane.target}",
+            MANUAL: f"{count(group.count, 'job')} parked by an operator",
+        }
+        other = f"{group.code} on {group.lane.target} ({count(group.count, 'job')})"
+        short = headlines.get(group.code, other)
         text = f"{group.code} on {group.lane}: {count(group.count, 'job')} parked"
-        found.append(AttentionItem(short, text, reason.action if reason else "", group_href(seen)))
+        found.append(
+            AttentionItem(short, text, reason.action if reason else "", group_href(summary))
+        )
     return found
 
 
 def _dead(groups: Sequence[GroupSummary]) -> list[AttentionItem]:
     found: list[AttentionItem] = []
-    for seen in groups:
-        group, reason = seen.group, seen.group.sample.reason
+    for summary in groups:
+        group, reason = summary.group, summary.group.sample.reason
         dead = count(group.count, "dead letter")
         text = f"{group.code} on {group.lane}: {dead}"
         short = f"{dead}: {group.code} on {group.lane.target}"
-        found.append(AttentionItem(short, text, reason.action if reason else "", group_href(seen)))
+        found.append(
+            AttentionItem(short, text, reason.action if reason else "", group_href(summary))
+        )
     return found
 
 
 def group_query(summary: GroupSummary) -> Mapping[str, str]:
-    """The filter that finds a group's jobs."""
+    """The filter fields that select the jobs of a group."""
     lane = summary.group.lane
     return {
         "code": summary.group.code,
@@ -153,5 +155,5 @@ def group_query(summary: GroupSummary) -> Mapping[str, str]:
 
 
 def group_href(summary: GroupSummary, narrow: Mapping[str, str] | None = None) -> str:
-    """The page of a group's jobs, those that fit a narrower filter."""
+    """The page of a group's jobs, narrowed by more filter fields."""
     return f"/{summary.group.state}?{urlencode({**group_query(summary), **(narrow or {})})}"

@@ -1,7 +1,7 @@
-"""The road of a job as a person reads it: stretches of time, attempts, and the acts of people.
+"""The timeline of a job: the time in each state, its attempts, its events and operator actions.
 
-The stretches come from replaying its events through the table of moves; where the record has
-dropped its oldest events the road begins with what is left.
+The states come from replaying the events through the lifecycle table. If the oldest events are no
+longer stored, the timeline begins with the first one that is.
 """
 
 import math
@@ -17,14 +17,14 @@ from worker.dashboard.views.formatting import duration_text, label_text
 WIDTH: Final = 1_000
 HEIGHT: Final = 34
 MIN_BAR_WIDTH: Final = 8.0
-"""Width of the shortest stretch, so that each can be seen."""
+"""Width of the shortest bar, so that every state is visible."""
 
 LOG_SCALE_S: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class StateInterval:
-    """A time in one state."""
+    """A period in one state; times are Unix seconds."""
 
     state: State
     started_at: float
@@ -33,13 +33,13 @@ class StateInterval:
 
     @property
     def duration(self) -> str:
-        """How long."""
+        """Its length as text."""
         return duration_text(self.ended_at - self.started_at)
 
 
 @dataclass(frozen=True, slots=True)
 class TimelineBar:
-    """A stretch drawn: from where, how wide."""
+    """The bar of an interval: its SVG position and width."""
 
     interval: StateInterval
     x: float
@@ -48,15 +48,15 @@ class TimelineBar:
 
 @dataclass(frozen=True, slots=True)
 class TimelineEntry:
-    """One line of the road: an event, or an attempt with all that is known of it."""
+    """One entry of the timeline: an event or an attempt."""
 
     at: float
     event: JobEvent | None = None
     attempt: Attempt | None = None
     state: State | None = None
-    """The state it led to."""
+    """The state that the event led to."""
     state_duration: str = ""
-    """How long that state lasted, or lasts."""
+    """The time in that state so far, or until it ended."""
 
     @property
     def label(self) -> str:
@@ -66,48 +66,46 @@ class TimelineEntry:
 
     @property
     def is_by_operator(self) -> bool:
-        """Whether a person did it."""
+        """Whether an operator did it."""
         return self.event is not None and self.event.name in _OPERATOR_TRANSITIONS
 
 
 _OPERATOR_TRANSITIONS: Final = frozenset({*OPERATOR_TRANSITIONS, Transition.CANCEL})
 _EVENT_LABELS: Final = {
     "enqueue": "Enqueued",
-    "promote": "Its time came",
-    "admit": "Admitted: it is its turn",
-    "return_to_queue": "Back in line, nothing spent",
+    "promote": "Due",
+    "admit": "Admitted",
+    "return_to_queue": "Returned to queue, no attempt used",
     "accept": "Accepted by the provider",
     "succeed": "Succeeded",
-    "retry": "Failed, to be retried",
-    "dead_letter": "Became a dead letter",
+    "retry": "Failed, will retry",
+    "dead_letter": "Dead-lettered",
     "park_refused": "Parked: refused by the provider",
     "park_uncertain": "Parked: outcome unknown",
     "park_stuck": "Parked: still running past its deadline",
     "park_failed_run": "Parked: the stuck run failed",
-    "request_cancel": "Cancel asked",
-    "cancel_sent": "Cancel passed on to the provider",
+    "request_cancel": "Cancel requested",
+    "cancel_sent": "Cancel sent to the provider",
     "cancel": "Cancelled",
     "park_manual": "Parked by an operator",
     "release": "Released",
-    "extend_deadline": "Watched on",
+    "extend_deadline": "Deadline extended",
     "attach": "Execution attached",
     "resubmit": "Resubmitted",
     "requeue": "Requeued",
     "discard": "Discarded",
 }
-"""What the events of a record say to a person; others are shown by their names."""
+"""Labels by event name; other events are shown by their names."""
 
 _HIDDEN_EVENTS: Final = frozenset({Transition.SEND.value, Transition.OPEN.value})
-"""Events that are the beginning of an attempt, which stands on a line of its own."""
+"""Events that begin an attempt: the attempt has an entry of its own."""
 
 
 def state_intervals(job: Job, now: float) -> list[StateInterval]:
-    """The times a job spent in its states, in order."""
-    marks = list(_state_changes(job))
-    if not marks:
-        marks = [(job.since, job.state)]
+    """The periods that a job spent in its states, oldest first."""
+    changes = list(_state_changes(job)) or [(job.since, job.state)]
     merged: list[tuple[float, State]] = []
-    for at, state in marks:
+    for at, state in changes:
         if not merged or merged[-1][1] is not state:
             merged.append((at, state))
     if merged[-1][1] is not job.state:
@@ -124,58 +122,58 @@ def state_intervals(job: Job, now: float) -> list[StateInterval]:
 
 
 def _state_changes(job: Job) -> Iterator[tuple[float, State]]:
-    """When the job came into which state, as far as its events tell."""
+    """Each (time, state) that the stored events show."""
     state: State | None = None
     if not job.events_dropped:
         state = State.SCHEDULED if job.scheduled_for is not None else State.QUEUED
         yield job.created_at, state
     for event in job.events:
-        led_to = _state_after(state, event.name)
-        if led_to is not None:
-            state = led_to
+        after = _state_after(state, event.name)
+        if after is not None:
+            state = after
             yield event.at, state
 
 
 def _state_after(state: State | None, name: str) -> State | None:
     try:
-        move = Transition(name)
+        transition = Transition(name)
     except ValueError:
         return None
-    if state is not None and (state, move) in TRANSITIONS:
-        return TRANSITIONS[state, move]
-    ends = {after for (_, known), after in TRANSITIONS.items() if known is move}
-    return ends.pop() if len(ends) == 1 else None
+    if state is not None and (state, transition) in TRANSITIONS:
+        return TRANSITIONS[state, transition]
+    afters = {after for (_, known), after in TRANSITIONS.items() if known is transition}
+    return afters.pop() if len(afters) == 1 else None
 
 
 def timeline_bars(intervals: list[StateInterval]) -> list[TimelineBar]:
-    """The stretches side by side, their widths by the logarithm of their lengths.
+    """One bar per interval, side by side; the width grows with the logarithm of the duration.
 
-    To scale, a night in line would leave nothing to see of the minute that the run took.
+    On a linear scale, a night in the queue would hide a run of one minute.
     """
     weights = [math.log2(1 + (one.ended_at - one.started_at) / LOG_SCALE_S) for one in intervals]
-    room = WIDTH - MIN_BAR_WIDTH * len(intervals)
+    free_width = WIDTH - MIN_BAR_WIDTH * len(intervals)
     total = sum(weights) or 1.0
     drawn: list[TimelineBar] = []
     x = 0.0
     for one, weight in zip(intervals, weights, strict=True):
-        width = MIN_BAR_WIDTH + max(0.0, room) * weight / total
+        width = MIN_BAR_WIDTH + max(0.0, free_width) * weight / total
         drawn.append(TimelineBar(one, round(x, 1), round(width, 1)))
         x += width
     return drawn
 
 
 def timeline_entries(job: Job, intervals: list[StateInterval]) -> list[TimelineEntry]:
-    """Every line of the road, oldest first."""
-    began = {one.started_at: one for one in intervals}
-    lines = [
+    """Every entry of the timeline, oldest first."""
+    by_start = {one.started_at: one for one in intervals}
+    entries = [
         TimelineEntry(
             event.at,
             event=event,
-            state=began[event.at].state if event.at in began else None,
-            state_duration=began[event.at].duration if event.at in began else "",
+            state=by_start[event.at].state if event.at in by_start else None,
+            state_duration=by_start[event.at].duration if event.at in by_start else "",
         )
         for event in job.events
         if event.name not in _HIDDEN_EVENTS
     ]
-    lines += [TimelineEntry(attempt.started_at, attempt=attempt) for attempt in job.attempts]
-    return sorted(lines, key=lambda line: (line.at, line.attempt is not None))
+    entries += [TimelineEntry(attempt.started_at, attempt=attempt) for attempt in job.attempts]
+    return sorted(entries, key=lambda entry: (entry.at, entry.attempt is not None))
