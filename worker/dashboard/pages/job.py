@@ -1,13 +1,12 @@
 """The page of one job, and its inputs and result as files."""
 
 from dataclasses import dataclass
-from typing import Final
 
 from aiohttp import web
 
 from jobs.job import Job
-from jobs.states import State
 from worker.api.handlers.jobs import path_job_id
+from worker.api.models.views import WAITING_STATES
 from worker.api.problems import Problem
 from worker.app.actions import NoSuchJob
 from worker.dashboard.page_request import PageRequest
@@ -22,8 +21,6 @@ from worker.dashboard.views.timeline import (
     timeline_entries,
 )
 from worker.engine.unreadable_records import load_job
-
-_WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,7 +46,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         entries=timeline_entries(job, intervals),
         blockers=await queries.why(job),
         evidence=await queries.evidence(job),
-        is_waiting=job.state in _WAITING_STATES,
+        is_waiting=job.state in WAITING_STATES,
         actions=available_actions(job, await effect_context(page_request))
         if page_request.principal.may_operate
         else (),
@@ -72,11 +69,11 @@ async def load_path_job(page_request: PageRequest) -> Job:
 
 async def effect_context(page_request: PageRequest) -> EffectContext:
     """What the effect texts of actions depend on."""
-    store = page_request.context.store
+    context = page_request.context
     return EffectContext(
-        await store.holds.gates(),
-        await store.workers.costs(),
-        page_request.context.settings.retention_s,
+        await context.gate_cache.gates(),
+        await context.store.workers.costs(),
+        context.settings.retention_s,
     )
 
 

@@ -58,7 +58,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         context.queries.holds(),
         context.queries.groups(State.PARKED),
         context.queries.groups(State.DEAD),
-        context.store.holds.gates(),
+        context.gate_cache.gates(),
         context.store.queries.webhook_health(page_request.now),
     )
     window = parse_window(page_request.request.query.get("window", ""))
