@@ -14,7 +14,7 @@ SLOW_MS = 15_000
 
 @pytest.fixture(scope="session")
 def site(tmp_path_factory: pytest.TempPathFactory, chromium: Browser) -> Generator[RunningSite]:
-    del chromium  # without a browser nothing is started
+    del chromium  # skip before the site is started
     with running(tmp_path_factory.mktemp("site")) as site:
         yield site
 
@@ -37,24 +37,24 @@ def chromium() -> Generator[Browser]:
 
 @pytest.fixture
 def open_page(chromium: Browser, site: RunningSite) -> Generator[OpenPage]:
-    """Opens pages as a person who is logged in; whatever a page complains of fails the test."""
+    """Opens pages with a logged-in browser; console errors and warnings of a page fail the test."""
     contexts: list[BrowserContext] = []
-    complaints: list[str] = []
+    console_errors: list[str] = []
 
-    def listen(message: ConsoleMessage) -> None:
+    def record(message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and "Failed to load" not in message.text:
-            complaints.append(message.text)
+            console_errors.append(message.text)
 
     def open_(
-        path: str = "/", who: str = "ann", *, complains: bool = False, **options: object
+        path: str = "/", who: str = "ann", *, allow_errors: bool = False, **options: object
     ) -> Page:
         context = chromium.new_context(base_url=site.url, **options)  # type: ignore[arg-type]
         context.set_default_timeout(SLOW_MS)
         contexts.append(context)
         page = context.new_page()
-        if not complains:
-            page.on("console", listen)
-        page.on("pageerror", lambda error: complaints.append(str(error)))
+        if not allow_errors:
+            page.on("console", record)
+        page.on("pageerror", lambda error: console_errors.append(str(error)))
         page.goto(f"/login?next={path}")
         page.get_by_label("API token").fill(SECRETS[who][1])
         page.get_by_role("button", name="Log in").click()
@@ -64,10 +64,10 @@ def open_page(chromium: Browser, site: RunningSite) -> Generator[OpenPage]:
     yield open_
     for context in contexts:
         context.close()
-    assert not complaints
+    assert not console_errors
 
 
 @pytest.fixture
 def page(open_page: OpenPage) -> Page:
-    """The overview, by somebody who may act."""
+    """The overview, with the operate role."""
     return open_page("/")

@@ -1,6 +1,6 @@
-"""A screenshot with 256 colours: a third of the bytes, and the eye sees the same page.
+"""Reduces a screenshot to 256 colours: a third of the bytes, and no visible difference.
 
-The browser decodes and counts, which it is quick at; only the file is written here.
+The browser decodes the image and counts its colours, because it is fast; Python writes the file.
 """
 
 import base64
@@ -23,34 +23,34 @@ _REDUCE = """async data => {
   for (let at = 0; at < pixels.length; at += 4) {
     counts.set(colour(at), (counts.get(colour(at)) || 0) + 1);
   }
-  const apart = (a, b) =>
+  const distance = (a, b) =>
     ((a >> 16) - (b >> 16)) ** 2 +
     (((a >> 8) & 255) - ((b >> 8) & 255)) ** 2 +
     ((a & 255) - (b & 255)) ** 2;
-  // First colours that differ, so that a small red dot stays red; then whatever is frequent.
-  const usual = [...counts].sort((a, b) => b[1] - a[1]).map(([key]) => key);
+  // First colours that differ clearly, so that a small red dot stays red; then frequent colours.
+  const byFrequency = [...counts].sort((a, b) => b[1] - a[1]).map(([key]) => key);
   const palette = [];
-  for (const key of usual) {
-    if (palette.length < 128 && palette.every(one => apart(one, key) >= 400)) palette.push(key);
+  for (const key of byFrequency) {
+    if (palette.length < 128 && palette.every(one => distance(one, key) >= 400)) palette.push(key);
   }
-  for (const key of usual) {
+  for (const key of byFrequency) {
     if (palette.length < 256 && !palette.includes(key)) palette.push(key);
   }
-  const places = new Map(palette.map((key, place) => [key, place]));
-  const place = key => {
-    if (!places.has(key)) {
+  const indexes = new Map(palette.map((key, index) => [key, index]));
+  const indexOf = key => {
+    if (!indexes.has(key)) {
       let best = 0;
       for (let n = 1; n < palette.length; n++) {
-        if (apart(palette[n], key) < apart(palette[best], key)) best = n;
+        if (distance(palette[n], key) < distance(palette[best], key)) best = n;
       }
-      places.set(key, best);
+      indexes.set(key, best);
     }
-    return places.get(key);
+    return indexes.get(key);
   };
   const chunks = [];
   for (let row = 0; row < image.height; row++) {
     const line = new Uint8Array(image.width);
-    for (let x = 0; x < image.width; x++) line[x] = place(colour((row * image.width + x) * 4));
+    for (let x = 0; x < image.width; x++) line[x] = indexOf(colour((row * image.width + x) * 4));
     chunks.push(String.fromCharCode(...line));
   }
   return {width: image.width, height: image.height, palette, pixels: btoa(chunks.join(""))};
@@ -58,7 +58,7 @@ _REDUCE = """async data => {
 
 
 def shrink(page: Page, png: bytes) -> bytes:
-    """The same picture with at most 256 colours; `page` is any page of a browser."""
+    """The PNG with at most 256 colours; `page` is any page of a browser."""
     found: dict[str, Any] = page.evaluate(_REDUCE, base64.b64encode(png).decode())
     width, height = int(found["width"]), int(found["height"])
     pixels = base64.b64decode(found["pixels"])
@@ -73,7 +73,7 @@ def shrink(page: Page, png: bytes) -> bytes:
 
 
 def write_png(*chunks: tuple[bytes, bytes]) -> bytes:
-    """A file of these chunks."""
+    """The bytes of a PNG file with these chunks."""
     return b"\x89PNG\r\n\x1a\n" + b"".join(
         struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
         for kind, data in chunks

@@ -1,4 +1,4 @@
-"""The whole program, started by `up`, as the browser tests and the screenshots use it."""
+"""The complete program, started by `up`, for the browser tests and the screenshots."""
 
 import json
 import os
@@ -22,32 +22,32 @@ SECRETS = {
     "ben": ("read", "secret-of-ben-1234567"),
     "cat": ("watch", "secret-of-cat-1234567"),
 }
-"""Person → role and secret."""
+"""Name → role and secret of an API token."""
 
 NAMES = ("chromium", "chromium-browser", "google-chrome-stable", "google-chrome")
 
 
 def find_chromium() -> str | None:
-    """The browser of this machine; CHROMIUM names another."""
+    """Path of Chromium or Chrome; the variable CHROMIUM overrides it."""
     found = (shutil.which(name) for name in NAMES)
     return os.environ.get("CHROMIUM") or next((path for path in found if path), None)
 
 
 @dataclass(frozen=True, slots=True)
 class RunningSite:
-    """Where everything is, and what a test does beside the browser."""
+    """URLs of the running program, and what a test does beside the browser."""
 
     url: str
     sandbox_url: str
     program: Program
 
     def api(self, method: str, path: str, body: object = None) -> Any:
-        """Call the API as somebody who may operate."""
+        """Call the API with the operate role."""
         headers = {"Authorization": f"Bearer {SECRETS['ann'][1]}"}
         return _call(method, self.url + path, body, headers)
 
     def sandbox_admin(self, path: str, **body: object) -> Any:
-        """Arrange something at the provider."""
+        """Call the admin API of the sandbox."""
         return _call("POST", f"{self.sandbox_url}/_sandbox/{path}", body, {})
 
     def top_up(self, credits_left: int) -> None:
@@ -55,7 +55,7 @@ class RunningSite:
         self.sandbox_admin("topup", key=STUDIO_KEY, balance=credits_left)
 
     def enqueue(self, target: str = "gpt-image-2", *, kind: str = "model", **request: Any) -> str:
-        """Enqueue a job; `knobs` tell the sandbox how its run behaves."""
+        """Enqueue a job; `knobs` set how its run in the sandbox behaves."""
         knobs = {"label": uuid.uuid4().hex, "duration_s": 0.3, **request.pop("knobs", {})}
         inputs = {"prompt": "a cat", "sandbox": knobs, **request.pop("inputs", {})}
         body = {"kind": kind, "target": target, "account": "demo", "inputs": inputs, **request}
@@ -77,22 +77,22 @@ class RunningSite:
         )
 
     def until_webhook_reported(self, job_id: str, within_s: float = 20.0) -> None:
-        """Wait until webhooks told of a run that an uncertain job could be."""
+        """Wait until a webhook reported a possible match of an uncertain job."""
 
         def has_candidates() -> bool:
             evidence: Doc = self.api("GET", f"/v1/jobs/{job_id}/why")["evidence"]
             return bool(evidence["executions"])
 
-        wait_until(has_candidates, within_s, lambda: f"nothing was told of {job_id}")
+        wait_until(has_candidates, within_s, lambda: f"no webhook for {job_id}")
 
 
 def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
     data = None if body is None else json.dumps(body).encode()
     sent = {"Content-Type": "application/json", **headers}
-    request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310 - our own
+    request = urllib.request.Request(url, data, sent, method=method)  # noqa: S310 - a local URL
     try:
-        with urllib.request.urlopen(request, timeout=10) as answer:  # noqa: S310 - same
-            return json.loads(answer.read() or b"null")
+        with urllib.request.urlopen(request, timeout=10) as response:  # noqa: S310 - same
+            return json.loads(response.read() or b"null")
     except urllib.error.HTTPError as error:
         with error:
             raise AssertionError(f"{method} {url}: {error.status} {error.read()!r}") from None
@@ -102,11 +102,11 @@ def _call(method: str, url: str, body: object, headers: dict[str, str]) -> Any:
 def running(
     folder: Path, *, accounts: int = 3, tokens: bool = True, demo: bool = False
 ) -> Generator[RunningSite]:
-    """Start everything in a folder of its own, and stop it."""
+    """Start everything in a folder, and stop it at the end."""
     state_dir = folder / "state"
     state_dir.mkdir(parents=True)
     (state_dir / DEMO_COUNT_FILE).write_text(str(accounts), encoding="ascii")
-    people = ",".join(f"{name}:{role}:{secret}" for name, (role, secret) in SECRETS.items())
+    tokens_setting = ",".join(f"{name}:{role}:{secret}" for name, (role, secret) in SECRETS.items())
     program = Program(
         *(["up", "--demo"] if demo else ["up"]),
         cwd=folder,
@@ -114,7 +114,7 @@ def running(
         KNOUDS_STATE_DIR=str(state_dir),
         KNOUDS_RETRY_BASE_S="0.05",
         KNOUDS_POLL_MIN_S="0.1",
-        KNOUDS_API_TOKENS=people if tokens else "",
+        KNOUDS_API_TOKENS=tokens_setting if tokens else "",
     )
     try:
         url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]

@@ -1,7 +1,7 @@
-"""The pictures in docs/screenshots: python -m tests.browser.screenshots.
+"""Takes the pictures in docs/screenshots: python -m tests.browser.screenshots.
 
-The demo of `up` plays, a batch runs beside it, and each page is taken at 1,200 px (one at a phone's
-width, one in dark). What results point at is not on the net: a drawn picture stands for it.
+The demo of `up` runs, with a batch beside it. Each page is taken at a width of 1,200 px, one at the
+width of a phone, one in the dark scheme. A drawn image replaces the media of results.
 """
 
 import struct
@@ -18,11 +18,11 @@ from tests.browser.running_site import RunningSite, find_chromium, running
 
 FOLDER = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 WIDTH, PHONE_WIDTH = 1_200, 390
-HEIGHT_MOST = 1_300
+MAX_HEIGHT = 1_300
 TALL = {"overview": 2_300, "overview-dark": 2_300}
-MOST_BYTES = 150_000
-MOVING_S = 45
-"""How long a batch runs, so that charts have something to show."""
+MAX_BYTES = 150_000
+BATCH_S = 45
+"""Seconds that a batch is enqueued, so that the charts have data."""
 
 
 def main() -> int:
@@ -40,18 +40,18 @@ def main() -> int:
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
         site.program.until(r"It all goes on", within_s=90)
         names = _run_demo_batch(site, browser)
-        for name, where in _shots(names).items():
-            _take(browser, site, name, where)
+        for name, path in _shots(names).items():
+            _take(browser, site, name, path)
         browser.close()
     return 0
 
 
 def _run_demo_batch(site: RunningSite, browser: Browser) -> dict[str, str]:
-    """Let a batch of some 150 jobs run; the jobs that pages are taken of, by what they show."""
+    """Run a batch of about 150 jobs; returns the jobs to take pictures of, by purpose."""
     batch = "autumn-catalogue"
     page = browser.new_page()
     page.goto(site.url)
-    for _ in range(MOVING_S):
+    for _ in range(BATCH_S):
         for target in ("gpt-image-2", "suno", "seedance-2-0"):
             site.enqueue(target, batch=batch, knobs={"duration_s": 2})
         page.wait_for_timeout(1_000)
@@ -92,7 +92,7 @@ def _shots(jobs: dict[str, str]) -> dict[str, str]:
     }
 
 
-def _take(browser: Browser, site: RunningSite, name: str, where: str) -> None:
+def _take(browser: Browser, site: RunningSite, name: str, path: str) -> None:
     width = PHONE_WIDTH if name.endswith("-phone") else WIDTH
     context: BrowserContext = browser.new_context(
         base_url=site.url,
@@ -100,28 +100,26 @@ def _take(browser: Browser, site: RunningSite, name: str, where: str) -> None:
         color_scheme="dark" if name.endswith("-dark") else "light",
     )
     page = context.new_page()
-    page.route("https://cdn.knouds.example/**", _answer)
-    page.goto(where)
+    page.route("https://cdn.knouds.example/**", _serve_media)
+    page.goto(path)
     _prepare(page, name)
     page.wait_for_timeout(700)
-    height = min(
-        TALL.get(name, HEIGHT_MOST), page.evaluate("document.documentElement.scrollHeight")
-    )
+    height = min(TALL.get(name, MAX_HEIGHT), page.evaluate("document.documentElement.scrollHeight"))
     page.set_viewport_size({"width": width, "height": height})
     file = FOLDER / f"{name}.png"
-    picture_taken = page.screenshot()
+    png = page.screenshot()
     blank = browser.new_page()
-    file.write_bytes(shrink(blank, picture_taken))
+    file.write_bytes(shrink(blank, png))
     blank.close()
     context.close()
     size = file.stat().st_size
     print(f"{file.name:22} {width} x {height} {size / 1_000:6.0f} kB")  # noqa: T201
-    if size > MOST_BYTES:
-        raise SystemExit(f"{file.name} is larger than {MOST_BYTES} bytes")
+    if size > MAX_BYTES:
+        raise SystemExit(f"{file.name} is larger than {MAX_BYTES} bytes")
 
 
 def _prepare(page: Page, name: str) -> None:
-    """What a person does before the picture is taken."""
+    """Fill in forms before the picture is taken."""
     if name == "requeue":
         page.get_by_label("JSON merge patch").fill('{"product_image": "https://example.com/1.png"}')
         page.get_by_role("button", name="Preview changes").click()
@@ -134,7 +132,7 @@ def _prepare(page: Page, name: str) -> None:
         page.locator("#progress-text").wait_for()
 
 
-def _answer(route: Route) -> None:
+def _serve_media(route: Route) -> None:
     if route.request.url.endswith(".png"):
         route.fulfill(body=picture(320, 200), content_type="image/png")
     else:
@@ -142,7 +140,7 @@ def _answer(route: Route) -> None:
 
 
 def picture(width: int, height: int) -> bytes:
-    """A sky over hills, as PNG."""
+    """A drawn landscape as PNG."""
     rows = bytearray()
     for y in range(height):
         rows.append(0)

@@ -1,4 +1,4 @@
-"""axe-core finds no serious fault, in either scheme and at a phone's width; nothing runs over."""
+"""axe-core finds no serious violation in both schemes and at phone width; no page overflows."""
 
 from importlib import resources
 from typing import Any, Literal
@@ -18,7 +18,7 @@ DESKTOP: ViewportSize = {"width": 1200, "height": 800}
 
 @pytest.fixture(scope="module")
 def jobs(site: RunningSite) -> dict[str, str]:
-    """A job of each kind of page."""
+    """One job for each kind of job page."""
     site.top_up(0)
     found = {
         "parked": site.enqueue(account="studio", batch="axe"),
@@ -27,13 +27,13 @@ def jobs(site: RunningSite) -> dict[str, str]:
     }
     for state, job in found.items():
         site.until(job, state)
-    doubtful = site.enqueue("suno", knobs={"fault": "drop_after", "times": 1}, batch="axe")
-    site.until(doubtful, "parked")
-    return {**found, "uncertain": doubtful}
+    uncertain = site.enqueue("suno", knobs={"fault": "drop_after", "times": 1}, batch="axe")
+    site.until(uncertain, "parked")
+    return {**found, "uncertain": uncertain}
 
 
-def faults(page: Page) -> list[str]:
-    """What axe finds, and where."""
+def violations(page: Page) -> list[str]:
+    """The serious violations that axe finds, with their elements."""
     page.evaluate(AXE)
     results: dict[str, Any] = page.evaluate("axe.run()")
     return [
@@ -45,8 +45,8 @@ def faults(page: Page) -> list[str]:
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desk", "phone"])
-def test_no_page_has_a_serious_fault(
+@pytest.mark.parametrize("size", [DESKTOP, PHONE], ids=["desktop", "phone"])
+def test_no_page_has_a_serious_violation(
     open_page: OpenPage,
     jobs: dict[str, str],
     scheme: Literal["light", "dark"],
@@ -58,18 +58,18 @@ def test_no_page_has_a_serious_fault(
     found: dict[str, list[str]] = {}
     for path in paths:
         page.goto(path)
-        if seen := faults(page):
-            found[path] = seen
+        if serious := violations(page):
+            found[path] = serious
         too_wide = page.evaluate("document.scrollingElement.scrollWidth > innerWidth")
         if too_wide:
-            found.setdefault(path, []).append("it is wider than the window")
+            found.setdefault(path, []).append("the page is wider than the window")
     page.keyboard.press("?")
-    if seen := faults(page):
-        found["keys"] = seen
+    if serious := violations(page):
+        found["shortcuts"] = serious
     assert not found
 
 
-def test_the_login_and_a_trial_have_no_serious_fault(
+def test_the_login_and_a_preview_have_no_serious_violation(
     open_page: OpenPage, jobs: dict[str, str]
 ) -> None:
     del jobs
@@ -77,7 +77,7 @@ def test_the_login_and_a_trial_have_no_serious_fault(
     page.get_by_label("matching jobs").check()
     page.locator("fieldset.bulk").get_by_role("button", name="Requeue").click()
     page.locator("#progress-text").wait_for()
-    assert not faults(page)
+    assert not violations(page)
     page.context.clear_cookies()
     page.goto("/")
-    assert not faults(page)
+    assert not violations(page)

@@ -1,4 +1,4 @@
-"""Pages follow what happens, and leave alone what a person is at work on."""
+"""Pages update live, and keep what the operator is editing."""
 
 import uuid
 
@@ -14,7 +14,7 @@ HIDE = """hidden => {
 
 
 def refreshes(page: Page) -> list[Request]:
-    """The refreshes that the page asks for, as they come."""
+    """The refresh requests of the page, recorded as they are sent."""
     found: list[Request] = []
     page.on("request", lambda one: found.append(one) if "x-partial" in one.headers else None)
     return found
@@ -48,26 +48,26 @@ def test_a_hidden_tab_pauses_and_then_catches_up(page: Page, site: RunningSite) 
     page.goto(f"/jobs?batch={name}")
     expect(page.locator("#connection")).to_have_text("Live")
     page.evaluate(HIDE, True)
-    page.wait_for_timeout(300)  # what is under way may end
-    asked = refreshes(page)
+    page.wait_for_timeout(300)  # a running refresh may end
+    requests = refreshes(page)
     job = site.enqueue(batch=name, delay_s=3_600)
-    page.wait_for_timeout(2_500)  # several refreshes, were it not resting
-    assert not asked
+    page.wait_for_timeout(2_500)  # time for several refreshes
+    assert not requests
     page.evaluate(HIDE, False)
     expect(page.get_by_role("link", name=job, exact=True)).to_be_visible()
-    assert asked
+    assert requests
 
 
-def test_a_storm_of_events_is_one_refresh_a_second(page: Page, site: RunningSite) -> None:
+def test_a_burst_of_events_is_one_refresh_per_second(page: Page, site: RunningSite) -> None:
     page.goto("/jobs")
     expect(page.locator("#connection")).to_have_text("Live")
-    asked = refreshes(page)
-    began = page.evaluate("performance.now()")
+    requests = refreshes(page)
+    started_ms = page.evaluate("performance.now()")
     for _ in range(25):
         site.enqueue("suno", delay_s=3_600)
         page.wait_for_timeout(100)
-    passed = (page.evaluate("performance.now()") - began) / 1_000
-    assert 1 <= len(asked) <= passed + 1
+    elapsed_s = (page.evaluate("performance.now()") - started_ms) / 1_000
+    assert 1 <= len(requests) <= elapsed_s + 1
 
 
 def test_without_a_stream_of_events_pages_refresh_by_themselves(
@@ -83,7 +83,7 @@ def test_without_a_stream_of_events_pages_refresh_by_themselves(
     expect(page.locator("#connection")).to_have_text("Live (polling every 3 s)")
 
 
-def test_the_keys_do_what_they_say(page: Page, site: RunningSite) -> None:
+def test_the_keyboard_shortcuts_work(page: Page, site: RunningSite) -> None:
     for n in range(3):
         site.enqueue("suno", id=f"keys-{n}-{uuid.uuid4().hex[:6]}", delay_s=3_600, tags=["keys"])
     for key, path in (
@@ -119,15 +119,17 @@ def test_the_keys_do_what_they_say(page: Page, site: RunningSite) -> None:
     page.wait_for_url("**/jobs/keys-2-*")
 
 
-def test_the_scheme_is_the_systems_until_an_operator_chooses(open_page: OpenPage) -> None:
-    def ground(page: Page) -> str:
+def test_the_system_sets_the_colour_scheme_until_the_operator_selects_one(
+    open_page: OpenPage,
+) -> None:
+    def background(page: Page) -> str:
         found: str = page.evaluate("getComputedStyle(document.body).backgroundColor")
         return found
 
     light, dark = open_page("/", color_scheme="light"), open_page("/", color_scheme="dark")
-    was = ground(light)
-    assert was != ground(dark)
+    before = background(light)
+    assert before != background(dark)
     light.get_by_role("button", name="Theme").click()
-    assert ground(light) == ground(dark)
+    assert background(light) == background(dark)
     light.reload()
-    assert ground(light) == ground(dark), "the choice is kept"
+    assert background(light) == background(dark), "the selection is stored"

@@ -1,4 +1,4 @@
-"""What people come for, from the first look to the job that is done."""
+"""The operator's main tasks, from the first page to the finished job."""
 
 import uuid
 
@@ -13,13 +13,13 @@ def batch() -> str:
     return f"b{uuid.uuid4().hex[:8]}"
 
 
-def test_a_parked_job_is_found_paid_for_released_and_shown_finishing(
+def test_a_parked_job_is_found_released_after_a_top_up_and_shown_finishing(
     page: Page, site: RunningSite
 ) -> None:
     site.top_up(0)
     job = site.enqueue(account="studio-2", knobs={"duration_s": 1})
     summary = page.locator("#summary")
-    expect(summary).to_contain_text("INSUFFICIENT_CREDITS on studio-2")  # by itself: it is live
+    expect(summary).to_contain_text("INSUFFICIENT_CREDITS on studio-2")  # updated live
     page.get_by_role("link", name="INSUFFICIENT_CREDITS on studio-2").first.click()
     hold = page.locator("article.hold", has_text="studio-2")
     expect(hold).to_contain_text("Top up account studio-2 in Settings → Billing")
@@ -97,14 +97,12 @@ def test_an_uncertain_job_is_attached_to_the_run_that_webhooks_reported(
     expect(page.locator(".timeline")).to_contain_text("Execution attached")
 
 
-def test_a_job_is_found_by_its_id_its_run_and_how_its_id_begins(
-    page: Page, site: RunningSite
-) -> None:
+def test_a_job_is_found_by_id_execution_id_and_prefix(page: Page, site: RunningSite) -> None:
     name = f"find-{uuid.uuid4().hex}"
     job = site.enqueue(id=name, knobs={"duration_s": 30})
-    run = site.until(job, "running")["execution_id"]
-    for wanted in (name, run, name[:20]):
-        page.locator("#find").fill(wanted)
+    execution_id = site.until(job, "running")["execution_id"]
+    for text in (name, execution_id, name[:20]):
+        page.locator("#find").fill(text)
         page.locator("#find").press("Enter")
         page.wait_for_url(f"**/jobs/{name}")
     page.locator(".action", has_text="Cancel").get_by_role("button").click()
@@ -112,7 +110,7 @@ def test_a_job_is_found_by_its_id_its_run_and_how_its_id_begins(
 
 
 @pytest.mark.parametrize("scripts", [True, False], ids=["with scripts", "without scripts"])
-def test_everything_is_done_without_scripts_too(
+def test_actions_work_without_scripts_too(
     open_page: OpenPage,
     site: RunningSite,
     scripts: bool,  # noqa: FBT001 - a parameter of the test

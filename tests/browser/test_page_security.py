@@ -1,4 +1,4 @@
-"""Nothing that somebody sends runs, nothing comes from elsewhere, and nobody acts who may not."""
+"""Hostile texts never run, pages load nothing from other hosts, and roles limit actions."""
 
 import json
 
@@ -38,8 +38,8 @@ def test_a_hostile_result_is_text(page: Page, site: RunningSite) -> None:
 
 
 def test_a_script_in_the_page_would_not_run(open_page: OpenPage) -> None:
-    """The policy holds even if something slipped through."""
-    page = open_page("/", complains=True)
+    """The content security policy blocks an injected script."""
+    page = open_page("/", allow_errors=True)
     page.evaluate(
         """() => {
           const script = document.createElement("script");
@@ -50,15 +50,15 @@ def test_a_script_in_the_page_would_not_run(open_page: OpenPage) -> None:
     assert page.evaluate("window.taken") is None
 
 
-def test_pages_need_nothing_from_elsewhere(open_page: OpenPage, site: RunningSite) -> None:
+def test_pages_load_nothing_from_other_hosts(open_page: OpenPage, site: RunningSite) -> None:
     page = open_page("/")
-    asked: list[str] = []
-    page.on("request", lambda one: asked.append(one.url))
+    urls: list[str] = []
+    page.on("request", lambda one: urls.append(one.url))
     for path in PAGES:
         page.goto(path)
         page.wait_for_load_state("load")
-    assert asked
-    assert {url.split("/")[2] for url in asked} == {site.url.split("/")[2]}
+    assert urls
+    assert {url.split("/")[2] for url in urls} == {site.url.split("/")[2]}
 
 
 @pytest.mark.parametrize("who", ["ben", "cat"])
@@ -73,12 +73,12 @@ def test_a_read_only_role_sees_no_actions_and_is_refused(
     csrf = page.locator("form[action='/logout'] input[name=csrf]").get_attribute("value")
     form = {"csrf": csrf or "", "action": "discard", "state": "dead", "scope": "all"}
     for path in (f"/jobs/{job}/actions/discard", "/bulk", "/bulk/confirm", "/holds"):
-        answer = page.request.post(path, form=form)  # type: ignore[arg-type]
-        assert answer.status == 403, path
+        response = page.request.post(path, form=form)  # type: ignore[arg-type]
+        assert response.status == 403, path
     assert site.job(job)["state"] == "dead"
 
 
-def test_who_watches_sees_no_payloads(open_page: OpenPage, site: RunningSite) -> None:
+def test_the_watch_role_sees_no_payloads(open_page: OpenPage, site: RunningSite) -> None:
     job = site.enqueue(inputs={"prompt": "my secret plan"})
     site.until(job, "succeeded")
     page = open_page(f"/jobs/{job}", who="cat")
@@ -87,22 +87,22 @@ def test_who_watches_sees_no_payloads(open_page: OpenPage, site: RunningSite) ->
     assert page.request.get(f"/jobs/{job}/inputs.json").status == 403
 
 
-def test_an_action_needs_the_token_of_its_form(page: Page, site: RunningSite) -> None:
+def test_an_action_needs_the_csrf_token_of_its_form(page: Page, site: RunningSite) -> None:
     job = site.enqueue(delay_s=3_600)
     page.goto(f"/jobs/{job}")
     for form in ({}, {"csrf": "0" * 64}):
-        answer = page.request.post(f"/jobs/{job}/actions/cancel", form=form)  # type: ignore[arg-type]
-        assert answer.status == 403
+        response = page.request.post(f"/jobs/{job}/actions/cancel", form=form)  # type: ignore[arg-type]
+        assert response.status == 403
     assert site.job(job)["state"] == "scheduled"
     page.locator("input[name=csrf]").first.evaluate("element => element.remove()")
     assert json.loads(json.dumps(site.job(job)))["state"] == "scheduled"
 
 
-def test_a_cookie_tells_scripts_nothing(page: Page) -> None:
+def test_scripts_cannot_read_the_cookies(page: Page) -> None:
     assert page.evaluate("document.cookie") == ""
 
 
-def test_logging_out_ends_it(page: Page) -> None:
+def test_logging_out_ends_the_session(page: Page) -> None:
     page.get_by_role("button", name="Log out").click()
     expect(page.get_by_role("heading", name="Log in")).to_be_visible()
     page.goto("/jobs")

@@ -1,4 +1,4 @@
-"""The pages as a browser without scripts sees them: text, links, and forms that are sent back."""
+"""Reads pages as a browser without scripts: text, links, and forms that can be submitted."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -11,18 +11,18 @@ HTML = {"Accept": "text/html"}
 
 @dataclass(slots=True)
 class HtmlForm:
-    """A form with what its fields say, and its buttons."""
+    """A form with its fields and buttons."""
 
     action: str
     method: str
     id: str = ""
     fields: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     buttons: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    boxes: list[str] = field(default_factory=list[str])
-    """Values of the boxes that can be ticked as `ids`."""
+    checkboxes: list[str] = field(default_factory=list[str])
+    """Values of the checkboxes."""
 
     def with_(self, **changes: str) -> list[tuple[str, str]]:
-        """The fields, some of them filled in."""
+        """The fields, with some values replaced."""
         kept = [(name, value) for name, value in self.fields if name not in changes]
         return [*kept, *changes.items()]
 
@@ -36,68 +36,78 @@ class _PageParser(HTMLParser):
         self.tags: list[tuple[str, dict[str, str]]] = []
         self._named: dict[str, HtmlForm] = {}
         self._open: HtmlForm | None = None
-        self._area: str | None = None
-        self._area_form: HtmlForm | None = None
-        self._said: list[str] = []
-        self._choosing: HtmlForm | None = None
-        self._is_chosen = False
+        self._textarea_name: str | None = None
+        self._textarea_form: HtmlForm | None = None
+        self._buffer: list[str] = []
+        self._select_form: HtmlForm | None = None
+        self._is_selected = False
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        facts = {name: value or "" for name, value in attrs}
-        self.tags.append((tag, facts))
+        attributes = {name: value or "" for name, value in attrs}
+        self.tags.append((tag, attributes))
         if tag == "a":
-            self.links.append(facts.get("href", ""))
+            self.links.append(attributes.get("href", ""))
         if tag == "form":
             self._open = HtmlForm(
-                facts.get("action", ""), facts.get("method", "get"), facts.get("id", "")
+                attributes.get("action", ""),
+                attributes.get("method", "get"),
+                attributes.get("id", ""),
             )
             self.forms.append(self._open)
-            if "id" in facts:
-                self._named[facts["id"]] = self._open
-        form = self._named.get(facts["form"]) if "form" in facts else self._open
+            if "id" in attributes:
+                self._named[attributes["id"]] = self._open
+        form = self._named.get(attributes["form"]) if "form" in attributes else self._open
         if form is None:
             return
         if tag == "input":
-            _put(form, facts)
+            _add_input(form, attributes)
         elif tag == "button":
-            form.buttons.append((facts.get("name", ""), facts.get("value", "")))
+            form.buttons.append((attributes.get("name", ""), attributes.get("value", "")))
         elif tag == "select":
-            form.fields.append((facts.get("name", ""), ""))
-            self._choosing = form
-        elif tag == "option" and self._choosing is not None:
-            self._is_chosen = "selected" in facts
-            self._said = []
+            form.fields.append((attributes.get("name", ""), ""))
+            self._select_form = form
+        elif tag == "option" and self._select_form is not None:
+            self._is_selected = "selected" in attributes
+            self._buffer = []
         elif tag == "textarea":
-            self._area, self._area_form, self._said = facts.get("name", ""), form, []
+            self._textarea_name, self._textarea_form, self._buffer = (
+                attributes.get("name", ""),
+                form,
+                [],
+            )
 
     def handle_endtag(self, tag: str) -> None:
         if tag == "select":
-            self._choosing = None
-        if tag == "option" and self._choosing is not None and self._is_chosen:
-            name, _ = self._choosing.fields[-1]
-            self._choosing.fields[-1] = (name, "".join(self._said))
+            self._select_form = None
+        if tag == "option" and self._select_form is not None and self._is_selected:
+            name, _ = self._select_form.fields[-1]
+            self._select_form.fields[-1] = (name, "".join(self._buffer))
         if tag == "form":
             self._open = None
-        if tag == "textarea" and self._area_form is not None:
-            self._area_form.fields.append((self._area or "", "".join(self._said)))
-            self._area_form = None
+        if tag == "textarea" and self._textarea_form is not None:
+            self._textarea_form.fields.append((self._textarea_name or "", "".join(self._buffer)))
+            self._textarea_form = None
 
     def handle_data(self, data: str) -> None:
         self.texts.append(data)
-        self._said.append(data)
+        self._buffer.append(data)
 
 
-def _put(form: HtmlForm, facts: Mapping[str, str]) -> None:
-    name, kind, value = facts.get("name", ""), facts.get("type", "text"), facts.get("value", "")
+def _add_input(form: HtmlForm, attributes: Mapping[str, str]) -> None:
+    name, kind, value = (
+        attributes.get("name", ""),
+        attributes.get("type", "text"),
+        attributes.get("value", ""),
+    )
     if kind == "checkbox" and name:
-        form.boxes.append(value)
-    elif name and (kind != "radio" or "checked" in facts):
+        form.checkboxes.append(value)
+    elif name and (kind != "radio" or "checked" in attributes):
         form.fields.append((name, value))
 
 
 @dataclass(frozen=True, slots=True)
 class HtmlPage:
-    """A page that was read."""
+    """A parsed page."""
 
     status: int
     headers: Mapping[str, str]
@@ -107,7 +117,7 @@ class HtmlPage:
 
     @property
     def text(self) -> str:
-        """What a person reads, spaces as one."""
+        """The visible text, with whitespace collapsed."""
         return " ".join(" ".join(self.html.texts).split())
 
     @property
@@ -115,14 +125,14 @@ class HtmlPage:
         return self.body.decode()
 
     def form(self, action: str) -> HtmlForm:
-        """The first form that posts there."""
+        """The first form with this action."""
         found = [one for one in self.html.forms if one.action == action]
         assert found, f"no form for {action}; there are {[one.action for one in self.html.forms]}"
         return found[0]
 
     @property
     def selection(self) -> HtmlForm:
-        """The form around the jobs that can be ticked."""
+        """The bulk form, with a checkbox per job."""
         (found,) = (one for one in self.html.forms if one.id == "bulk")
         return found
 
@@ -130,39 +140,39 @@ class HtmlPage:
         return any(one.action == action for one in self.html.forms)
 
     def tags(self, name: str) -> list[dict[str, str]]:
-        """The attributes of every tag of a name."""
-        return [facts for tag, facts in self.html.tags if tag == name]
+        """The attributes of every tag with this name."""
+        return [attributes for tag, attributes in self.html.tags if tag == name]
 
 
 @dataclass(frozen=True, slots=True)
 class PageReader:
-    """One browser without scripts."""
+    """A browser without scripts."""
 
     url: str
     http: aiohttp.ClientSession
 
     async def get(self, path: str, **headers: str) -> HtmlPage:
-        async with self.http.get(self.url + path, headers={**HTML, **headers}) as answer:
-            return await _page(answer)
+        async with self.http.get(self.url + path, headers={**HTML, **headers}) as response:
+            return await _page(response)
 
     async def post(
         self, path: str, fields: Sequence[tuple[str, str]], headers: Mapping[str, str] | None = None
     ) -> HtmlPage:
-        """Send a form, and go where the answer sends."""
+        """Submit a form, and follow the redirect."""
         data = aiohttp.FormData(list(fields))
         async with self.http.post(
             self.url + path, data=data, headers={**HTML, **(headers or {})}
-        ) as answer:
-            return await _page(answer)
+        ) as response:
+            return await _page(response)
 
     async def send(self, page: HtmlPage, action: str, **changes: str) -> HtmlPage:
-        """Send a form of a page, some of its fields filled in."""
+        """Submit a form of a page, with some fields replaced."""
         return await self.post(action, page.form(action).with_(**changes))
 
 
-async def _page(answer: aiohttp.ClientResponse) -> HtmlPage:
-    body = await answer.read()
-    reader = _PageParser()
-    if answer.content_type == "text/html":
-        reader.feed(body.decode())
-    return HtmlPage(answer.status, dict(answer.headers), str(answer.url), body, reader)
+async def _page(response: aiohttp.ClientResponse) -> HtmlPage:
+    body = await response.read()
+    parser = _PageParser()
+    if response.content_type == "text/html":
+        parser.feed(body.decode())
+    return HtmlPage(response.status, dict(response.headers), str(response.url), body, parser)

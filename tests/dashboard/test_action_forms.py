@@ -1,4 +1,4 @@
-"""Acts of people through forms alone: each says its effect, is done, and is told of."""
+"""Operator actions through forms: each states its effect, is done, and reports its result."""
 
 import pytest
 
@@ -23,37 +23,45 @@ async def state_of(store: Store, job_id: str) -> State:
 
 
 @pytest.mark.parametrize(
-    ("act", "said", "ends"),
+    ("case", "effect", "state_after"),
     [
-        (("queued", "park"), "Nothing is sent until a person releases it", State.PARKED),
-        (("queued", "cancel"), "nothing is paid", State.CANCELLED),
+        (("queued", "park"), "Nothing is sent until an operator releases it", State.PARKED),
+        (("queued", "cancel"), "nothing is charged", State.CANCELLED),
         (("running", "cancel"), "Asks the provider", State.CANCELLING),
-        (("held", "release"), "Goes back in line", State.QUEUED),
+        (("held", "release"), "Returns it to the queue", State.QUEUED),
         (("held", "discard"), "Gives it up", State.CANCELLED),
-        (("dead", "requeue"), "A new set of 5 attempts", State.QUEUED),
+        (
+            ("dead", "requeue"),
+            "a new set of attempts; its history is kept; 5 attempts",
+            State.QUEUED,
+        ),
         (("dead", "discard"), "Gives it up", State.CANCELLED),
-        (("stuck", "release"), "watched for another", State.RUNNING),
+        (("stuck", "release"), "Polls its run for another", State.RUNNING),
         (("uncertain", "resubmit"), "it is paid twice", State.QUEUED),
         (("uncertain", "discard"), "Gives it up", State.CANCELLED),
     ],
 )
 async def test_an_action_says_its_effect_and_does_it(
-    pages: PageReader, job_factory: JobFactory, act: tuple[str, str], said: str, ends: State
+    pages: PageReader,
+    job_factory: JobFactory,
+    case: tuple[str, str],
+    effect: str,
+    state_after: State,
 ) -> None:
-    made, way = act
-    await getattr(job_factory, made)()
+    method, action = case
+    await getattr(job_factory, method)()
     before = await pages.get("/jobs/job")
-    assert said in before.text
-    after = await pages.send(before, f"/jobs/job/actions/{way}", note="because")
+    assert effect in before.text
+    after = await pages.send(before, f"/jobs/job/actions/{action}", note="because")
     assert after.status == 200
-    assert await state_of(job_factory.store, "job") is ends
-    assert f"job is {ends} now" in after.text
+    assert await state_of(job_factory.store, "job") is state_after
+    assert f"job is now {state_after}" in after.text
     assert "because" in after.text, "the history names the note"
     (line,) = (await job_factory.store.audit.latest(5))[:1]
     assert (line["by"], line["note"]) == ("local", "because")
 
 
-async def test_the_result_of_an_action_is_said_once(
+async def test_the_result_of_an_action_is_shown_once(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.queued()
@@ -122,7 +130,7 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
 
 
 @pytest.mark.parametrize(
-    ("typed", "fault"),
+    ("inputs_text", "error"),
     [
         ("{", "inputs must be JSON, which ends at line 1 column 2"),
         ("[1]", "inputs must be a JSON object"),
@@ -131,18 +139,18 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
     ],
 )
 async def test_invalid_inputs_are_explained_beside_the_submitted_text(
-    pages: PageReader, job_factory: JobFactory, typed: str, fault: str
+    pages: PageReader, job_factory: JobFactory, inputs_text: str, error: str
 ) -> None:
     await job_factory.dead()
     form = await pages.get("/jobs/job/requeue")
-    page = await pages.send(form, "/jobs/job/requeue", inputs=typed, step="requeue")
+    page = await pages.send(form, "/jobs/job/requeue", inputs=inputs_text, step="requeue")
     assert page.status == 422
-    assert fault in page.text
-    assert ("inputs", typed) in page.form("/jobs/job/requeue").fields
+    assert error in page.text
+    assert ("inputs", inputs_text) in page.form("/jobs/job/requeue").fields
     assert await state_of(job_factory.store, "job") is State.DEAD
 
 
-async def test_one_like_this_is_enqueued_as_a_job_of_its_own(
+async def test_a_similar_job_is_enqueued_as_a_new_job(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.succeeded()
@@ -160,7 +168,7 @@ async def test_one_like_this_is_enqueued_as_a_job_of_its_own(
 
 
 async def hold(store: Store) -> Hold:
-    """What a 402 put up."""
+    """A hold as a 402 places it."""
     new = Hold(
         id="h1",
         scope=Scope("default"),
@@ -177,9 +185,9 @@ async def hold(store: Store) -> Hold:
 async def test_a_hold_says_what_to_do_and_is_released(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
-    standing = await hold(job_factory.store)
-    await job_factory.held("j1", standing)
-    await job_factory.held("j2", standing)
+    placed = await hold(job_factory.store)
+    await job_factory.held("j1", placed)
+    await job_factory.held("j2", placed)
     await job_factory.queued("j3")
     for path in ("/", "/holds"):
         page = await pages.get(path)
@@ -190,15 +198,15 @@ async def test_a_hold_says_what_to_do_and_is_released(
     after = await pages.send(page, "/holds/h1/release", note="paid")
     assert "2 jobs queued; one canary is sent first" in after.text
     assert await state_of(job_factory.store, "j1") is State.QUEUED
-    assert not after.has_form("/holds/h1/release"), "an opening hold is left to open"
+    assert not after.has_form("/holds/h1/release"), "an opening hold has no release form"
 
 
 async def test_a_pause_is_placed_and_ended(pages: PageReader, job_factory: JobFactory) -> None:
     page = await pages.get("/holds")
     paused = await pages.send(page, "/holds", scope="default/model/suno", note="maintenance")
     assert "Paused default/model/suno" in paused.text
-    (standing,) = await job_factory.store.holds.list_all()
-    ended = await pages.send(paused, f"/holds/{standing.id}/release")
+    (placed,) = await job_factory.store.holds.list_all()
+    ended = await pages.send(paused, f"/holds/{placed.id}/release")
     assert "No active holds" in ended.text
     wrong = await pages.send(page, "/holds", scope="Not/a scope")
     assert "Not done: scope must be default, default/model" in wrong.text
@@ -207,8 +215,8 @@ async def test_a_pause_is_placed_and_ended(pages: PageReader, job_factory: JobFa
 async def test_the_summary_counts_what_needs_an_operator(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
-    standing = await hold(job_factory.store)
-    await job_factory.held("j1", standing)
+    placed = await hold(job_factory.store)
+    await job_factory.held("j1", placed)
     await job_factory.uncertain("j2")
     await job_factory.dead("j3")
     page: HtmlPage = await pages.get("/")
@@ -219,7 +227,7 @@ async def test_the_summary_counts_what_needs_an_operator(
     assert "1 dead letter: INVALID_INPUTS on gpt-image-2" in page.text
 
 
-async def test_all_well_is_said_when_nothing_needs_an_operator(
+async def test_the_summary_says_that_nothing_needs_an_operator(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.succeeded()

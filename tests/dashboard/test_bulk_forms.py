@@ -1,4 +1,4 @@
-"""Acts on many from a page: tried first, with counts, cost and difference, then done."""
+"""Bulk actions from a page: a preview with counts, cost and differences, then the run."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ from worker.app.actions import Actions, Actor
 from worker.app.bulk import BulkActions
 from worker.app.bulk_request import BulkAction, BulkRequest, JobSelection
 from worker.clock import SystemClock
-from worker.dashboard import background_bulk as running_errands
+from worker.dashboard import background_bulk
 from worker.dashboard.background_bulk import BackgroundBulks
 from worker.store import Store
 from worker.store.read.queries import Filter
@@ -26,11 +26,11 @@ async def states(store: Store) -> dict[State, int]:
 
 
 async def preview_all(pages: PageReader, page: HtmlPage, action: str, **changes: str) -> HtmlPage:
-    """Ask for an act on all that the list shows."""
+    """Preview a bulk action on all jobs that the list matches."""
     return await pages.post("/bulk", page.selection.with_(action=action, scope="all", **changes))
 
 
-async def test_all_that_a_filter_shows_are_previewed_and_then_done(
+async def test_all_jobs_of_a_filter_are_previewed_and_then_done(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     for n in range(3):
@@ -38,11 +38,11 @@ async def test_all_that_a_filter_shows_are_previewed_and_then_done(
     await job_factory.dead("other")
     await job_factory.store.workers.record_cost("model", "gpt-image-2", 8.0)
     listed = await pages.get("/dead?batch=b")
-    tried = await preview_all(pages, listed, "requeue", note="fixed")
-    assert "Would requeue 3 jobs" in tried.text
-    assert "About 24 credits" in tried.text
+    preview = await preview_all(pages, listed, "requeue", note="fixed")
+    assert "Would requeue 3 jobs" in preview.text
+    assert "about 24 credits" in preview.text
     assert await states(job_factory.store) == {State.DEAD: 4}, "a preview changes nothing"
-    done = await pages.send(tried, "/bulk/confirm")
+    done = await pages.send(preview, "/bulk/confirm")
     assert "Requeued 3 jobs" in done.text
     assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 3}
     (line,) = await job_factory.store.audit.latest(5)
@@ -50,22 +50,20 @@ async def test_all_that_a_filter_shows_are_previewed_and_then_done(
     assert line["on"] == '{"state":"dead","batch":"b"}'
 
 
-async def test_the_jobs_ticked_are_acted_on_and_no_others(
-    pages: PageReader, job_factory: JobFactory
-) -> None:
+async def test_only_selected_jobs_are_affected(pages: PageReader, job_factory: JobFactory) -> None:
     for n in range(3):
         await job_factory.held(f"h{n}")
     page = await pages.get("/parked")
     form = page.selection
-    assert set(form.boxes) == {"h0", "h1", "h2"}
+    assert set(form.checkboxes) == {"h0", "h1", "h2"}
     fields = [*form.with_(action="discard", scope="selected"), ("ids", "h0"), ("ids", "h2")]
-    tried = await pages.post("/bulk", fields)
-    assert "Would discard 2 jobs" in tried.text
-    await pages.post("/bulk/confirm", tried.form("/bulk/confirm").fields)
+    preview = await pages.post("/bulk", fields)
+    assert "Would discard 2 jobs" in preview.text
+    await pages.post("/bulk/confirm", preview.form("/bulk/confirm").fields)
     assert await states(job_factory.store) == {State.PARKED: 1, State.CANCELLED: 2}
 
 
-async def test_nothing_ticked_is_nothing_done(pages: PageReader, job_factory: JobFactory) -> None:
+async def test_an_empty_selection_is_refused(pages: PageReader, job_factory: JobFactory) -> None:
     await job_factory.held()
     page = await pages.get("/parked")
     refused = await pages.post("/bulk", page.selection.with_(action="discard", scope="selected"))
@@ -78,28 +76,30 @@ async def test_a_patch_is_shown_as_a_difference_before_it_is_sent(
 ) -> None:
     await job_factory.dead("d1")
     page = await pages.get("/dead")
-    tried = await preview_all(pages, page, "requeue", patch='{"prompt": null, "steps": 20}')
-    assert '- "prompt": "a cat"' in tried.text
-    assert '+ "steps": 20' in tried.text
+    preview = await preview_all(pages, page, "requeue", patch='{"prompt": null, "steps": 20}')
+    assert '- "prompt": "a cat"' in preview.text
+    assert '+ "steps": 20' in preview.text
     assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"prompt":"a cat"}'
-    await pages.send(tried, "/bulk/confirm")
+    await pages.send(preview, "/bulk/confirm")
     assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"steps":20}'
 
 
-async def test_a_group_is_acted_on_as_a_whole(pages: PageReader, job_factory: JobFactory) -> None:
+async def test_a_bulk_action_affects_the_whole_group(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
     await job_factory.dead("d1")
     await job_factory.dead("d2")
     await job_factory.dead("other", target="suno")
     page = await pages.get("/dead")
     groups = [form for form in page.html.forms if ("target", "gpt-image-2") in form.fields]
     assert ("action", "requeue") in groups[0].buttons
-    tried = await pages.post("/bulk", [*groups[0].fields, ("action", "requeue")])
-    assert "Would requeue 2 jobs" in tried.text
-    await pages.send(tried, "/bulk/confirm")
+    preview = await pages.post("/bulk", [*groups[0].fields, ("action", "requeue")])
+    assert "Would requeue 2 jobs" in preview.text
+    await pages.send(preview, "/bulk/confirm")
     assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 2}
 
 
-async def test_a_release_goes_through_the_hold_and_says_so(
+async def test_a_release_opens_the_hold_and_says_so(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     hold = Hold(id="h", scope=Scope("default"), code="INSUFFICIENT_CREDITS", created_at=1.0)
@@ -113,7 +113,7 @@ async def test_a_release_goes_through_the_hold_and_says_so(
 
 
 @pytest.mark.parametrize(
-    ("fields", "fault"),
+    ("fields", "error"),
     [
         ({"action": "explode"}, "action must be one of"),
         ({"action": "release", "state": "dead", "scope": "all"}, "release does not apply to it"),
@@ -122,13 +122,13 @@ async def test_a_release_goes_through_the_hold_and_says_so(
         ({"action": "discard", "state": "dead", "since": "soon"}, "since must be a time"),
     ],
 )
-async def test_what_is_not_clear_is_not_done(
-    pages: PageReader, job_factory: JobFactory, fields: dict[str, str], fault: str
+async def test_an_invalid_request_is_refused(
+    pages: PageReader, job_factory: JobFactory, fields: dict[str, str], error: str
 ) -> None:
     await job_factory.dead()
     csrf = dict((await pages.get("/dead")).form("/bulk").fields)["csrf"]
     page = await pages.post("/bulk", [("csrf", csrf), ("back", "/dead"), *fields.items()])
-    assert f"Not done: {fault}" in page.text or fault in page.text
+    assert f"Not done: {error}" in page.text or error in page.text
     assert await states(job_factory.store) == {State.DEAD: 1}
 
 
@@ -138,21 +138,22 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
     for n in range(120):
         await job_factory.dead(f"d{n}")
     clock = SystemClock()
-    desk = Actions(store, clock)
-    errands = BackgroundBulks(BulkActions(store, clock, desk, settings.max_inputs_bytes), clock)
-    wanted = JobSelection(Filter(state=State.DEAD), "all the dead")
-    errand = await errands.start(
-        BulkRequest(BulkAction.DISCARD, wanted),
+    actions = Actions(store, clock)
+    bulk_actions = BulkActions(store, clock, actions, settings.max_inputs_bytes)
+    runs = BackgroundBulks(bulk_actions, clock)
+    selection = JobSelection(Filter(state=State.DEAD), "all dead letters")
+    run = await runs.start(
+        BulkRequest(BulkAction.DISCARD, selection),
         Actor("ann"),
         form_fields={},
         ids=(),
         expected_jobs=120,
         wait_s=0.0,
     )
-    while not errand.counts.done:  # noqa: ASYNC110 - the counts have no event to wait for
+    while not run.counts.done:  # noqa: ASYNC110 - the counts have no event to await
         await asyncio.sleep(0)
-    await errands.close()
-    assert errand.ended_at is not None
+    await runs.close()
+    assert run.ended_at is not None
     left = (await states(store)).get(State.DEAD, 0)
     assert 0 < left < 120
     (line,) = await store.audit.latest(5)
@@ -160,27 +161,27 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
     assert 0 < int(line["jobs"]) <= 120 - left
 
 
-async def test_only_so_many_actions_run_at_once(
+async def test_the_number_of_concurrent_bulk_actions_is_limited(
     pages: PageReader, job_factory: JobFactory, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await job_factory.dead()
-    monkeypatch.setattr(running_errands, "MAX_RUNNING", 0)
+    monkeypatch.setattr(background_bulk, "MAX_RUNNING", 0)
     refused = await preview_all(pages, await pages.get("/dead"), "discard")
     assert "wait until one ends" in refused.text
 
 
-async def test_a_forgotten_action_points_to_the_audit(pages: PageReader) -> None:
+async def test_an_unknown_run_points_to_the_audit_log(pages: PageReader) -> None:
     page = await pages.get("/bulk/0123456789abcdef")
     assert page.status == 404
     assert "the audit log records what was done" in page.text
 
 
-async def test_a_group_behind_a_filter_is_acted_on_as_far_as_it_fits(
+async def test_a_group_action_keeps_the_filter_of_the_page(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.dead("d1", batch="b")
     await job_factory.dead("d2")
     page = await pages.get("/dead?batch=b")
     group = next(form for form in page.html.forms if ("scope", "filter") in form.fields)
-    tried = await pages.post("/bulk", [*group.fields, ("action", "discard")])
-    assert "Would discard 1 job" in tried.text
+    preview = await pages.post("/bulk", [*group.fields, ("action", "discard")])
+    assert "Would discard 1 job" in preview.text

@@ -1,4 +1,4 @@
-"""Every page shows what is there, and tells nothing from hidden."""
+"""Every page renders, empty and with jobs of every state."""
 
 import pytest
 
@@ -17,7 +17,9 @@ LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit")
 
 
 @pytest.mark.parametrize("path", LISTS)
-async def test_an_empty_system_has_pages_that_say_so(pages: PageReader, path: str) -> None:
+async def test_the_pages_of_an_empty_system_say_that_they_are_empty(
+    pages: PageReader, path: str
+) -> None:
     page = await pages.get(path)
     assert page.status == 200, page.text
     assert page.headers["Content-Type"] == "text/html; charset=utf-8"
@@ -57,7 +59,7 @@ async def test_a_job_of_every_state_has_its_page(
 
 
 async def every_state(job_factory: JobFactory) -> None:
-    """A job of each state, named for it."""
+    """Create a job of each state, with the state as its id."""
     await job_factory.queued("queued", batch="b1", tags=("red",))
     await job_factory.submitting("submitting")
     await job_factory.running("running")
@@ -67,11 +69,11 @@ async def every_state(job_factory: JobFactory) -> None:
     await job_factory.held("held")
     await job_factory.uncertain("uncertain")
     await job_factory.stuck("stuck")
-    desk = Actions(job_factory.store, SystemClock())
-    await desk.place_hold(Scope("default/model/suno"), Actor("ann", "maintenance"))
+    actions = Actions(job_factory.store, SystemClock())
+    await actions.place_hold(Scope("default/model/suno"), Actor("ann", "maintenance"))
 
 
-async def test_without_redis_a_page_says_so(
+async def test_a_page_without_redis_says_so(
     open_pages: OpenPages, settings: Settings, namespace: str
 ) -> None:
     redis = connect(settings, f"redis://127.0.0.1:{free_port()}/0")

@@ -1,4 +1,4 @@
-"""What people and the provider send is shown and does nothing."""
+"""Texts of clients and of the provider are shown, and never run."""
 
 import base64
 import json
@@ -23,7 +23,7 @@ RTL = "gpj.\u202eexe\u2066\u200f"
 
 
 async def dead_with(job_factory: JobFactory, text: str, inputs: Mapping[str, object]) -> None:
-    """A dead letter whose every free text is `text`."""
+    """Create a dead letter with `text` in every free-text field."""
     await job_factory.submitting("job")
     now = job_factory.clock.now()
     reason = Reason(
@@ -37,16 +37,16 @@ async def dead_with(job_factory: JobFactory, text: str, inputs: Mapping[str, obj
 
 
 def check_harmless(page: HtmlPage) -> None:
-    """Nothing in the page runs, or was made by what it shows."""
-    for tag, facts in page.html.tags:
-        assert not [name for name in facts if name.startswith("on")], (tag, facts)
-        assert "style" not in facts, (tag, facts)
+    """Assert that the page has no inline script, style or script URL."""
+    for tag, attributes in page.html.tags:
+        assert not [name for name in attributes if name.startswith("on")], (tag, attributes)
+        assert "style" not in attributes, (tag, attributes)
         for name in ("href", "src", "action"):
             assert not re.match(
-                r"\s*(javascript|data|vbscript):", facts.get(name, ""), re.IGNORECASE
-            ), facts
+                r"\s*(javascript|data|vbscript):", attributes.get(name, ""), re.IGNORECASE
+            ), attributes
         if tag == "script":
-            assert facts.get("src", "").startswith("/static/"), facts
+            assert attributes.get("src", "").startswith("/static/"), attributes
     assert page.headers["Content-Security-Policy"].startswith(
         "default-src 'none'; script-src 'self'"
     )
@@ -64,7 +64,7 @@ async def test_hostile_texts_are_shown_and_do_nothing(
     check_harmless(page)
 
 
-async def test_marks_that_turn_a_text_around_are_spelled_out(
+async def test_bidirectional_control_characters_are_shown_as_code_points(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await dead_with(job_factory, RTL, {"prompt": RTL})
@@ -79,7 +79,7 @@ async def test_a_query_is_shown_as_text_too(pages: PageReader) -> None:
         check_harmless(await pages.get(path))
 
 
-async def test_inputs_of_a_megabyte_are_shortened_and_whole_as_a_file(
+async def test_inputs_of_a_megabyte_are_truncated_and_can_be_downloaded(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     inputs = {"prompt": "x" * 1_000_000}
@@ -94,7 +94,7 @@ async def test_inputs_of_a_megabyte_are_shortened_and_whole_as_a_file(
     assert file.headers["X-Content-Type-Options"] == "nosniff"
 
 
-async def test_pictures_films_and_songs_of_a_result_are_shown(
+async def test_images_videos_and_audio_of_a_result_are_shown(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     result = {
@@ -107,14 +107,18 @@ async def test_pictures_films_and_songs_of_a_result_are_shown(
     page = await pages.get("/jobs/job")
     (image,) = page.tags("img")
     assert (image["src"], image["referrerpolicy"]) == ("https://cdn.example/1.png", "no-referrer")
-    assert [facts["src"] for facts in page.tags("video")] == ["https://cdn.example/film"]
-    assert [facts["src"] for facts in page.tags("audio")] == ["http://cdn.example/song.mp3?x=1&y=2"]
+    assert [attributes["src"] for attributes in page.tags("video")] == ["https://cdn.example/film"]
+    assert [attributes["src"] for attributes in page.tags("audio")] == [
+        "http://cdn.example/song.mp3?x=1&y=2"
+    ]
     assert "https://cdn.example/page" in page.html.links
-    assert all("noreferrer" in facts["rel"] for facts in page.tags("a") if "target" in facts)
+    assert all(
+        "noreferrer" in attributes["rel"] for attributes in page.tags("a") if "target" in attributes
+    )
 
 
 @pytest.mark.parametrize(
-    "address",
+    "url",
     [
         "javascript:alert(1)//x.png",
         "data:image/svg+xml,<svg onload=alert(1)>",
@@ -127,25 +131,23 @@ async def test_pictures_films_and_songs_of_a_result_are_shown(
         "ftp://x.example/1.png",
     ],
 )
-async def test_only_addresses_of_the_web_are_shown(
-    pages: PageReader, job_factory: JobFactory, address: str
+async def test_only_web_urls_are_shown_as_media(
+    pages: PageReader, job_factory: JobFactory, url: str
 ) -> None:
-    await job_factory.succeeded("job", msgspec.json.encode({"images": [address]}))
+    await job_factory.succeeded("job", msgspec.json.encode({"images": [url]}))
     page = await pages.get("/jobs/job")
     assert not page.tags("img")
     check_harmless(page)
 
 
-async def test_a_result_that_nobody_can_read_is_text(
-    pages: PageReader, job_factory: JobFactory
-) -> None:
+async def test_an_unreadable_result_is_text(pages: PageReader, job_factory: JobFactory) -> None:
     await job_factory.succeeded("job", b'{"images": [' + b"[" * 5_000)
     page = await pages.get("/jobs/job")
     assert page.status == 200
     check_harmless(page)
 
 
-async def test_what_the_page_before_said_is_text(pages: PageReader) -> None:
+async def test_a_forged_flash_message_is_text(pages: PageReader) -> None:
     forged = base64.b64encode(msgspec.json.encode(("<script>alert(1)</script>", True)))
     pages.http.cookie_jar.update_cookies({COOKIE: forged.decode()}, URL(pages.url))
     page = await pages.get("/jobs")

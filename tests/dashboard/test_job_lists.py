@@ -1,4 +1,4 @@
-"""Filters live in the address, pages go on by cursors, and hidden is not the same as nothing."""
+"""Job lists: filters in the URL, pages by cursor, and different texts for empty and filtered."""
 
 import asyncio
 from urllib.parse import urlsplit
@@ -16,23 +16,23 @@ from worker.store import Store
 
 
 def shown(page: HtmlPage) -> list[str]:
-    """The jobs of a list, in its order."""
-    return [facts["data-id"] for facts in page.tags("tr") if "data-id" in facts]
+    """The ids of the listed jobs, in order."""
+    return [row["data-id"] for row in page.tags("tr") if "data-id" in row]
 
 
-async def many(store: Store, count: int, **facts: str) -> None:
-    """Queued jobs `j0000` and on, the last one the newest."""
+async def many(store: Store, count: int, **options: str) -> None:
+    """Create queued jobs `j0000`, `j0001`, …; the last one is the newest."""
     now = SystemClock().now()
-    order = JobRequest(
-        kind=Kind.MODEL, target="gpt-image-2", inputs=b"{}", batch=facts.get("batch")
+    request = JobRequest(
+        kind=Kind.MODEL, target="gpt-image-2", inputs=b"{}", batch=options.get("batch")
     )
     jobs = [
-        new_job(order, JobId(f"j{n:04}"), now + n / 1e3, max_attempts=5, deadline_s=60.0)
+        new_job(request, JobId(f"j{n:04}"), now + n / 1e3, max_attempts=5, deadline_s=60.0)
         for n in range(count)
     ]
     for first in range(0, count, 200):
-        some = jobs[first : first + 200]
-        assert all(await asyncio.gather(*(store.jobs.create(job, order.inputs) for job in some)))
+        chunk = jobs[first : first + 200]
+        assert all(await asyncio.gather(*(store.jobs.create(job, request.inputs) for job in chunk)))
 
 
 @pytest.mark.parametrize(
@@ -51,7 +51,7 @@ async def many(store: Store, count: int, **facts: str) -> None:
         ("state=&kind=&target=suno&code=&since=", ["suno"]),
     ],
 )
-async def test_each_field_of_the_address_filters(
+async def test_each_query_field_filters(
     pages: PageReader, job_factory: JobFactory, query: str, wanted: list[str]
 ) -> None:
     await job_factory.dead("dead")
@@ -61,11 +61,11 @@ async def test_each_field_of_the_address_filters(
     page = await pages.get(f"/jobs?{query}")
     assert page.status == 200
     assert shown(page) == wanted
-    hides = "No job matches the filter" in page.text
-    assert hides == (not wanted)
+    says_no_match = "No job matches the filter" in page.text
+    assert says_no_match == (not wanted)
 
 
-async def test_the_filter_stays_in_its_form_and_in_the_action(
+async def test_the_filter_is_kept_in_its_form_and_in_the_bulk_form(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.dead("dead", batch="b1")
@@ -77,7 +77,7 @@ async def test_the_filter_stays_in_its_form_and_in_the_action(
 
 
 @pytest.mark.parametrize(
-    ("query", "fault"),
+    ("query", "error"),
     [
         ("state=lost", "state must be one of scheduled"),
         ("target=Not%20one", "target must be a target"),
@@ -85,36 +85,38 @@ async def test_the_filter_stays_in_its_form_and_in_the_action(
         ("cursor=zzz", "cursor is not one this list gave out"),
     ],
 )
-async def test_a_filter_that_cannot_be_shows_nothing_and_says_why(
-    pages: PageReader, job_factory: JobFactory, query: str, fault: str
+async def test_an_invalid_filter_shows_no_jobs_and_the_error(
+    pages: PageReader, job_factory: JobFactory, query: str, error: str
 ) -> None:
     await job_factory.queued()
     page = await pages.get(f"/jobs?{query}")
     assert page.status == 400
-    assert fault in page.text
+    assert error in page.text
     assert shown(page) == []
 
 
-async def test_pages_go_on_where_the_one_before_ended(pages: PageReader, store: Store) -> None:
+async def test_each_page_continues_the_previous_one(pages: PageReader, store: Store) -> None:
     await many(store, 120)
-    seen: list[str] = []
+    listed: list[str] = []
     path = "/jobs?state=queued"
     for _ in range(3):
         page = await pages.get(path)
         assert "of 120" in page.text
-        seen += shown(page)
+        listed += shown(page)
         path = next((link for link in page.html.links if "cursor=" in link), "")
-    assert seen == [f"j{n:04}" for n in reversed(range(120))]
+    assert listed == [f"j{n:04}" for n in reversed(range(120))]
     assert not path
 
 
-async def test_how_many_match_is_said_where_it_is_cheap(pages: PageReader, store: Store) -> None:
+async def test_the_number_of_matches_is_shown_if_an_index_has_it(
+    pages: PageReader, store: Store
+) -> None:
     await many(store, 60, batch="b")
     page = await pages.get("/jobs?state=queued&batch=b")
     assert "All 60 matching jobs" in page.text
 
 
-async def test_a_job_is_found_by_id_and_by_how_it_begins(
+async def test_a_job_is_found_by_id_execution_id_and_prefix(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.queued("alpha-1")
@@ -130,7 +132,7 @@ async def test_a_job_is_found_by_id_and_by_how_it_begins(
     assert "No job has the ID or execution ID gamma" in none.text
 
 
-async def test_groups_distinguish_nothing_from_hidden(
+async def test_groups_distinguish_empty_from_filtered(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     assert "No dead letters." in (await pages.get("/dead?target=suno")).text
@@ -157,14 +159,14 @@ async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
     await many(store, 300, batch="b")
     for n in range(3):
         await job_factory.dead(f"d{n}", batch="b")
-    (seen,), total = await store.batches.page(0, 10)
-    assert (total, seen.total, seen.is_exact) == (1, 303, False)
-    assert seen.states[State.DEAD] == 3
-    assert 250 <= seen.states[State.QUEUED] <= 303
-    whole = await store.batches.find("b")
-    assert whole is not None
-    assert whole.is_exact
-    assert (whole.states[State.DEAD], whole.states[State.QUEUED]) == (3, 300)
+    (found,), total = await store.batches.page(0, 10)
+    assert (total, found.total, found.is_exact) == (1, 303, False)
+    assert found.states[State.DEAD] == 3
+    assert 250 <= found.states[State.QUEUED] <= 303
+    exact = await store.batches.find("b")
+    assert exact is not None
+    assert exact.is_exact
+    assert (exact.states[State.DEAD], exact.states[State.QUEUED]) == (3, 300)
 
 
 async def test_a_batch_without_jobs_is_forgotten(store: Store, job_factory: JobFactory) -> None:
@@ -176,27 +178,27 @@ async def test_a_batch_without_jobs_is_forgotten(store: Store, job_factory: JobF
     assert await store.batches.page(0, 10) == ([], 0)
 
 
-async def test_the_script_gets_the_changing_parts_alone(
+async def test_a_refresh_gets_only_the_parts_that_change(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     await job_factory.queued()
-    whole, part = await pages.get("/jobs"), await pages.get("/jobs", **{"X-Partial": "1"})
-    assert shown(part) == shown(whole) == ["job"]
+    page, part = await pages.get("/jobs"), await pages.get("/jobs", **{"X-Partial": "1"})
+    assert shown(part) == shown(page) == ["job"]
     assert "<html" not in part.source
-    assert len(part.body) < len(whole.body)
-    assert [facts.get("id") for facts in part.tags("main")] == ["main"]
+    assert len(part.body) < len(page.body)
+    assert [main.get("id") for main in part.tags("main")] == ["main"]
 
 
 async def test_programs_get_the_index_as_json(pages: PageReader) -> None:
-    async with pages.http.get(pages.url + "/") as answer:
-        assert answer.content_type == "application/json"
-        assert (await answer.json())["service"] == "knouds-worker"
+    async with pages.http.get(pages.url + "/") as response:
+        assert response.content_type == "application/json"
+        assert (await response.json())["service"] == "knouds-worker"
 
 
-async def test_files_of_the_pages_are_kept_for_good(pages: PageReader) -> None:
+async def test_static_files_are_cached_forever(pages: PageReader) -> None:
     page = await pages.get("/")
-    names = [facts["href"] for facts in page.tags("link")]
-    names += [facts["src"] for facts in page.tags("script")]
+    names = [link["href"] for link in page.tags("link")]
+    names += [script["src"] for script in page.tags("script")]
     assert len(names) == 4
     for name in names:
         file = await pages.get(name)
@@ -206,18 +208,18 @@ async def test_files_of_the_pages_are_kept_for_good(pages: PageReader) -> None:
     assert (await pages.get("/static/0/..%2froutes.py")).status == 404
 
 
-async def test_a_long_action_shows_its_progress(
+async def test_a_long_bulk_action_shows_its_progress(
     pages: PageReader, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(bulk, "PREVIEW_WAIT_S", 0.0)
     monkeypatch.setattr(bulk, "START_WAIT_S", 0.0)
     await many(store, 1_500)
     page = await pages.get("/jobs?state=queued")
-    tried = await pages.post("/bulk", page.selection.with_(action="cancel", scope="all"))
-    assert "/bulk/" in tried.url
-    assert "Counting" in tried.text
-    tried = await until(pages, tried.url, "Would cancel 1 500 jobs")
-    done = await pages.send(tried, "/bulk/confirm")
+    preview = await pages.post("/bulk", page.selection.with_(action="cancel", scope="all"))
+    assert "/bulk/" in preview.url
+    assert "Counting" in preview.text
+    preview = await until(pages, preview.url, "Would cancel 1 500 jobs")
+    done = await pages.send(preview, "/bulk/confirm")
     assert "In progress" in done.text
     assert done.tags("progress")[0]["max"] == "1500"
     assert done.tags("meta")[-1]["content"].startswith("1; url=/bulk/")
@@ -227,7 +229,7 @@ async def test_a_long_action_shows_its_progress(
 
 
 async def until(pages: PageReader, url: str, text: str) -> HtmlPage:
-    """Load a page again until it says something."""
+    """Reload a page until it contains a text."""
     async with asyncio.timeout(20):
         while True:
             page = await pages.get(urlsplit(url).path)

@@ -1,4 +1,4 @@
-"""Who sees what and who may act: shown by the pages, and checked by the server."""
+"""Roles: what each one sees and may do, as the pages show it and the server checks it."""
 
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -24,7 +24,7 @@ HIDDEN = "Hidden: your role cannot see inputs and results"
 async def logged_in(
     open_pages: OpenPages, store: Store, settings: Settings, role: Role
 ) -> AsyncGenerator[PageReader]:
-    """A browser of somebody with a role."""
+    """A browser that is logged in with a role."""
     tokens = tuple(ApiToken(name=r, role=r, secret=SecretStr(s)) for r, s in SECRETS.items())
     with_tokens = settings.model_copy(update={"api_tokens": tokens})
     async with open_pages(store, with_tokens) as pages:
@@ -33,7 +33,7 @@ async def logged_in(
         yield pages
 
 
-async def test_who_is_not_logged_in_is_asked_to_and_then_goes_on(
+async def test_a_login_is_required_and_returns_to_the_page(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
     await job_factory.queued()
@@ -46,8 +46,8 @@ async def test_who_is_not_logged_in_is_asked_to_and_then_goes_on(
         assert "no token of KNOUDS_API_TOKENS has this secret" in wrong.text
         page = await pages.send(wrong, "/login", token=SECRETS[Role.OPERATE])
         assert page.url.endswith("/jobs/job?x=1")
-        out = await pages.send(page, "/logout")
-        assert "Log in" in out.text
+        logged_out = await pages.send(page, "/logout")
+        assert "Log in" in logged_out.text
         assert "Log in" in (await pages.get("/")).text
 
 
@@ -135,7 +135,7 @@ async def test_a_form_of_another_site_is_refused(
         assert page.status == 403
 
 
-async def test_who_only_watches_sees_no_inputs_and_no_results(
+async def test_the_watch_role_sees_no_inputs_and_no_results(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
     await job_factory.succeeded("job", b'{"images": ["https://cdn.example/secret.png"]}')
@@ -153,17 +153,17 @@ async def test_who_only_watches_sees_no_inputs_and_no_results(
             assert "secret.png" not in refused.source
 
 
-async def test_who_reads_sees_inputs_and_results(
+async def test_the_read_role_sees_inputs_and_results(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
     await job_factory.succeeded("job", b'{"images": ["https://cdn.example/1.png"]}')
     async with logged_in(open_pages, job_factory.store, settings, Role.READ) as pages:
         page = await pages.get("/jobs/job")
         assert "a cat" in page.text
-        assert [facts["src"] for facts in page.tags("img")] == ["https://cdn.example/1.png"]
+        assert [image["src"] for image in page.tags("img")] == ["https://cdn.example/1.png"]
 
 
-async def test_who_only_enqueues_has_no_pages(
+async def test_the_enqueue_role_has_no_pages(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
     async with logged_in(open_pages, job_factory.store, settings, Role.ENQUEUE) as pages:
@@ -173,7 +173,7 @@ async def test_who_only_enqueues_has_no_pages(
 
 
 @pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil.example"])
-async def test_nobody_is_sent_elsewhere_after_an_action(
+async def test_no_action_redirects_to_another_site(
     pages: PageReader, job_factory: JobFactory, after: str
 ) -> None:
     await job_factory.queued()

@@ -1,4 +1,4 @@
-"""What is drawn: charts, roads, and numbers in words."""
+"""Views: charts, timelines, differences and texts."""
 
 import doctest
 import math
@@ -26,7 +26,7 @@ VALUES = st.one_of(st.none(), st.floats(0, 1e9))
 
 
 @pytest.mark.parametrize("module", [formatting, timeline, charts])
-def test_the_examples_are_true(module: types.ModuleType) -> None:
+def test_the_examples_hold(module: types.ModuleType) -> None:
     assert doctest.testmod(module).failed == 0
 
 
@@ -55,24 +55,24 @@ def test_an_axis_ends_at_a_round_number_above_all(most: float) -> None:
     assert round(top / 10 ** math.floor(math.log10(top) + 1e-9), 6) in (1, 2, 5)
 
 
-# A job's road.
+# The timeline of a job.
 
 
 def a_job_with_history() -> Job:
-    """Retried once, then dead, requeued by a person, at last done."""
-    order = JobRequest(kind=Kind.MODEL, target="gpt-image-2", inputs=b"{}")
-    fault = ProviderError("EXECUTION_FAILED", "no luck", http_status=500)
-    job = new_job(order, JobId("j"), 100.0, max_attempts=2, deadline_s=60.0)
-    for begin in (110.0, 130.0):
+    """Retried once, then dead, requeued by an operator, then succeeded."""
+    request = JobRequest(kind=Kind.MODEL, target="gpt-image-2", inputs=b"{}")
+    error = ProviderError("EXECUTION_FAILED", "no luck", http_status=500)
+    job = new_job(request, JobId("j"), 100.0, max_attempts=2, deadline_s=60.0)
+    for start in (110.0, 130.0):
         job = transitions.admit(
-            job, begin, submit_token="h", lease_until=begin + 9, opening_hold_ids=()
+            job, start, submit_token="h", lease_until=start + 9, opening_hold_ids=()
         )
-        job = transitions.send(job, begin + 1, owner="w", lease_until=begin + 9)
-        job = transitions.accept(job, begin + 2, Accepted("e", "r"), next_poll_at=begin + 5)
-        if begin == 110.0:
-            job = transitions.retry(job, 115.0, fault, due_at=120.0)
+        job = transitions.send(job, start + 1, owner="w", lease_until=start + 9)
+        job = transitions.accept(job, start + 2, Accepted("e", "r"), next_poll_at=start + 5)
+        if start == 110.0:
+            job = transitions.retry(job, 115.0, error, due_at=120.0)
             job = transitions.promote(job, 120.0)
-    job = transitions.dead_letter(job, 140.0, fault, Reason(code=fault.display_code))
+    job = transitions.dead_letter(job, 140.0, error, Reason(code=error.display_code))
     job = transitions.requeue(job, 200.0, by="ann", note="again")
     job = transitions.admit(job, 210.0, submit_token="h", lease_until=219, opening_hold_ids=())
     job = transitions.send(job, 211.0, owner="w", lease_until=219)
@@ -80,7 +80,7 @@ def a_job_with_history() -> Job:
     return transitions.succeed(job, 220.0, Finished(b"{}", cost=8.0), polls=3)
 
 
-def test_a_timeline_has_every_segment_with_its_length() -> None:
+def test_a_timeline_has_every_state_with_its_duration() -> None:
     found = state_intervals(a_job_with_history(), 300.0)
     assert [(one.state, one.started_at, one.ended_at) for one in found] == [
         (State.QUEUED, 100.0, 110.0),
@@ -102,13 +102,17 @@ def test_a_timeline_has_attempts_and_operator_actions_in_order() -> None:
     job = a_job_with_history()
     lines = timeline_entries(job, state_intervals(job, 300.0))
     assert [line.attempt.number for line in lines if line.attempt] == [1, 2, 3]
-    (human,) = [line for line in lines if line.is_by_operator]
-    assert human.event is not None
-    assert (human.event.by, human.event.note, human.label) == ("ann", "again", "Requeued")
+    (by_operator,) = [line for line in lines if line.is_by_operator]
+    assert by_operator.event is not None
+    assert (by_operator.event.by, by_operator.event.note, by_operator.label) == (
+        "ann",
+        "again",
+        "Requeued",
+    )
     assert [line.at for line in lines] == sorted(line.at for line in lines)
 
 
-def test_a_timeline_whose_beginning_is_lost_begins_with_what_is_left() -> None:
+def test_a_timeline_without_its_oldest_events_begins_with_the_first_one_left() -> None:
     job = a_job_with_history()
     cut = msgspec.structs.replace(job, events=job.events[-3:], events_dropped=9)
     assert state_intervals(cut, 300.0)[-1].state is State.SUCCEEDED
@@ -116,11 +120,11 @@ def test_a_timeline_whose_beginning_is_lost_begins_with_what_is_left() -> None:
     assert [one.state for one in state_intervals(bare, 300.0)] == [State.SUCCEEDED]
 
 
-def test_what_goes_on_lasts_until_now() -> None:
-    order = JobRequest(kind=Kind.MODEL, target="suno", inputs=b"{}", run_at=500.0)
-    job = new_job(order, JobId("j"), 100.0, max_attempts=2, deadline_s=60.0)
-    (waits,) = state_intervals(job, 160.0)
-    assert (waits.state, waits.ended_at, waits.is_ongoing) == (State.SCHEDULED, 160.0, True)
+def test_the_current_state_lasts_until_now() -> None:
+    request = JobRequest(kind=Kind.MODEL, target="suno", inputs=b"{}", run_at=500.0)
+    job = new_job(request, JobId("j"), 100.0, max_attempts=2, deadline_s=60.0)
+    (current,) = state_intervals(job, 160.0)
+    assert (current.state, current.ended_at, current.is_ongoing) == (State.SCHEDULED, 160.0, True)
 
 
 def test_the_bars_of_a_timeline_fill_its_width() -> None:
@@ -132,11 +136,11 @@ def test_the_bars_of_a_timeline_fill_its_width() -> None:
         assert one.x + one.width == pytest.approx(after.x, abs=0.2)
 
 
-# Words.
+# Texts.
 
 
 @pytest.mark.parametrize(
-    ("text", "moment"),
+    ("text", "expected"),
     [
         ("30m", 1_000_000 - 1_800),
         ("2 h", 1_000_000 - 7_200),
@@ -146,17 +150,17 @@ def test_the_bars_of_a_timeline_fill_its_width() -> None:
         ("1970-01-02T01:00:00+01:00", 86_400),
     ],
 )
-def test_a_time_or_an_age_may_be_typed(text: str, moment: float) -> None:
-    assert parse_time(text, 1_000_000) == moment
+def test_a_time_or_an_age_is_parsed(text: str, expected: float) -> None:
+    assert parse_time(text, 1_000_000) == expected
 
 
 @pytest.mark.parametrize("text", ["", "soon", "-2h", "2 weeks", "9999999-01-01", "2h; rm"])
-def test_anything_else_is_refused_with_what_it_must_be(text: str) -> None:
+def test_any_other_text_is_refused_with_the_accepted_forms(text: str) -> None:
     with pytest.raises(ValueError, match="must be a time"):
         parse_time(text, 1_000_000)
 
 
-def test_a_difference_is_lines_that_go_and_come() -> None:
+def test_a_difference_has_removed_and_added_lines() -> None:
     lines = diff({"a": 1, "b": 2}, {"a": 1, "b": 3})
     assert [(line.sign, line.text.strip()) for line in lines if line.sign in "+-"] == [
         ("-", '"b": 2'),

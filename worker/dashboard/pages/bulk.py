@@ -14,6 +14,7 @@ from jobs.states import State
 from worker.api.models.requests import MAX_SELECTED_JOBS
 from worker.api.models.views import rfc3339
 from worker.api.problems import Problem, bad_field
+from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.bulk_request import SWEPT_STATES, BulkAction, BulkRequest, apply_merge_patch
 from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulk
 from worker.dashboard.filters import FILTER_FIELDS, TIME_FIELDS, FilterForm, read_filter
@@ -39,17 +40,6 @@ class JobDiff:
     job_id: str
     lines: tuple[DiffLine, ...]
     error: str = ""
-
-
-_EFFECTS: Final = {
-    BulkAction.RELEASE: "back in line; where a hold stands it opens through one canary, and a hold"
-    " that"
-    " keeps other jobs waiting as well stays closed",
-    BulkAction.REQUEUE: "back in line with a new set of attempts; their history is kept",
-    BulkAction.DISCARD: "given up: they end as cancelled and stay on record until retention removes"
-    " them",
-    BulkAction.CANCEL: "cancelled: at once where nothing is sent, else by asking the provider",
-}
 
 
 async def preview_bulk(page_request: PageRequest) -> web.StreamResponse:
@@ -108,7 +98,7 @@ async def show_background_bulk(
         run=bulk_run,
         jobs=jobs,
         diffs=await _diffs(page_request, bulk_run, jobs) if is_preview else [],
-        effect=_EFFECTS[bulk_run.action],
+        effect=ACTION_TABLE[JobAction(bulk_run.action)].effect,
         progress=_progress_text(bulk_run),
     )
 
@@ -214,12 +204,4 @@ def _progress_text(bulk_run: BackgroundBulk) -> str:
         return f"{'Counting' if bulk_run.is_dry_run else 'In progress'}: {jobs}{of} so far"
     if bulk_run.is_dry_run:
         return f"Would {action} {jobs}"
-    return f"{_PAST_TENSE[action]} {jobs}"
-
-
-_PAST_TENSE: Final = {
-    BulkAction.RELEASE: "Released",
-    BulkAction.REQUEUE: "Requeued",
-    BulkAction.DISCARD: "Discarded",
-    BulkAction.CANCEL: "Cancelled",
-}
+    return f"{ACTION_TABLE[JobAction(action)].past_tense} {jobs}"

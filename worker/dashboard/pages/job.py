@@ -1,7 +1,5 @@
 """The page of one job, and its inputs and result as files."""
 
-from dataclasses import dataclass
-
 from aiohttp import web
 
 from jobs.job import Job
@@ -23,14 +21,6 @@ from worker.dashboard.views.timeline import (
 from worker.engine.unreadable_records import load_job
 
 
-@dataclass(frozen=True, slots=True)
-class JobTimeline:
-    """Size of the timeline bar in SVG units."""
-
-    width: int = WIDTH
-    height: int = HEIGHT
-
-
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
     job = await load_path_job(page_request)
@@ -41,7 +31,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
     return await page_request.render(
         "job.html",
         job=job,
-        timeline=JobTimeline(),
+        timeline_size=(WIDTH, HEIGHT),
         bars=timeline_bars(intervals),
         entries=timeline_entries(job, intervals),
         blockers=await queries.why(job),

@@ -1,4 +1,4 @@
-"""The acts of people on one job: each a form, answered by going back with what became of it."""
+"""The actions on one job: each form redirects back with the result."""
 
 from aiohttp import web
 
@@ -15,9 +15,9 @@ from worker.dashboard.views.formatting import label_text
 
 
 async def run_job_action(page_request: PageRequest) -> web.StreamResponse:
-    """Perform the action that the path names; 404 where there is none of that name."""
+    """Run the action of the path; 404 if there is no such action."""
     try:
-        action = JobAction(page_request.request.match_info["way"])
+        action = JobAction(page_request.request.match_info["action"])
     except ValueError:
         raise web.HTTPNotFound from None
     job_id, actor = path_job_id(page_request.request), await page_request.actor()
@@ -36,9 +36,9 @@ async def _execution_id(page_request: PageRequest) -> str:
 
 
 def _done_text(action: JobAction, job: Job) -> str:
-    asked = action is JobAction.CANCEL and job.state is State.CANCELLING
-    done = "Cancel requested" if asked else ACTION_TABLE[action].past_tense
-    return f"{done}: {job.id} is {label_text(job.state)} now"
+    is_requested = action is JobAction.CANCEL and job.state is State.CANCELLING
+    done = "Cancel requested" if is_requested else ACTION_TABLE[action].past_tense
+    return f"{done}: {job.id} is now {label_text(job.state)}"
 
 
 async def _redirect_path(page_request: PageRequest, job: Job) -> str:

@@ -14,7 +14,7 @@ from worker.dashboard.json_form import read_inputs, read_patch
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.job import effect_context, load_path_job
 from worker.dashboard.pages.job_lists import job_href
-from worker.dashboard.views.available_actions import available_actions
+from worker.dashboard.views.available_actions import effect_text
 from worker.dashboard.views.diffs import DiffLine, diff
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
 from worker.store.codec import DECODE_ERRORS, decode
@@ -100,5 +100,5 @@ async def _render_form(
     if job.state is not State.DEAD:
         text = f"Only dead letters can be requeued: {job.id} is {job.state}"
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
-    action = available_actions(job, await effect_context(page_request))[0]
-    return await page_request.render("requeue_form.html", status, job=job, form=form, action=action)
+    effect = effect_text(JobAction.REQUEUE, job, await effect_context(page_request))
+    return await page_request.render("requeue_form.html", status, job=job, form=form, effect=effect)

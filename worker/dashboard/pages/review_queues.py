@@ -8,7 +8,8 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from jobs.transitions import STUCK, UNCERTAIN
+from jobs.transitions import UNCERTAIN
+from worker.app.action_table import JobAction
 from worker.app.bulk_request import BulkAction
 from worker.app.queries import GroupSummary, UncertainEvidence
 from worker.dashboard.filters import FilterForm
@@ -16,7 +17,11 @@ from worker.dashboard.page_request import PageRequest
 from worker.dashboard.pages.holds import HoldSummary, hold_summaries
 from worker.dashboard.pages.job import effect_context
 from worker.dashboard.pages.job_lists import filter_choices, job_list
-from worker.dashboard.views.available_actions import AvailableAction, available_actions
+from worker.dashboard.views.available_actions import (
+    AvailableAction,
+    available_actions,
+    offered_actions,
+)
 from worker.dashboard.views.formatting import jobs_waiting_text
 from worker.dashboard.views.summary import group_href, group_query
 
@@ -117,19 +122,13 @@ def _card(
     group = summary.group
     reason = group.sample.reason
     hold = holds.get(reason.hold_id or "") if reason is not None else None
-    if group.state is State.DEAD:
-        acts: tuple[BulkAction, ...] = (BulkAction.REQUEUE, BulkAction.DISCARD)
-    elif group.code == UNCERTAIN:
-        acts = (BulkAction.DISCARD,)
-    elif group.code == STUCK:
-        acts = (BulkAction.RELEASE, BulkAction.CANCEL, BulkAction.DISCARD)
-    else:
-        acts = (BulkAction.RELEASE, BulkAction.DISCARD)
+    offered = offered_actions(group.sample)
+    actions = tuple(one for one in BulkAction if JobAction(one) in offered)
     narrow: dict[str, str] = {
         n: filter_form.values[n] for n in NARROWING_FIELDS if n in filter_form.values
     }
     fields = {**group_query(summary), **narrow, "state": group.state.value}
-    return GroupCard(summary, group_href(summary, narrow), fields, hold, acts, bool(narrow))
+    return GroupCard(summary, group_href(summary, narrow), fields, hold, actions, bool(narrow))
 
 
 async def _uncertain_cards(page_request: PageRequest, jobs: Sequence[Job]) -> list[UncertainCard]:

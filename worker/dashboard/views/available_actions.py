@@ -1,7 +1,11 @@
-"""The acts that a job's state allows, each with what it will do, said beforehand."""
+"""The actions that a job allows now, each with its effect on this job.
+
+Names, states and general effects come from `worker.app.action_table`.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import assert_never
 
 from jobs.holds import Gates
 from jobs.job import Job
@@ -9,19 +13,18 @@ from jobs.lanes import target_name
 from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
-from worker.app.action_table import JobAction
+from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.dashboard.views.formatting import credits_text, duration_text
 
 
 @dataclass(frozen=True, slots=True)
 class AvailableAction:
-    """One act, and its effect."""
+    """One action with its label and its effect on one job."""
 
     action: JobAction
     label: str
     effect: str
-    is_destructive: bool = False
-    """It may pay twice, or gives something up."""
+    is_destructive: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,101 +33,91 @@ class EffectContext:
 
     gates: Gates
     costs: Mapping[str, float]
+    """`kind/target` → credits per run."""
     retention_s: float
 
 
 def available_actions(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
-    """What can be done to a job now, the likeliest first."""
-    match job.state:
-        case State.SCHEDULED | State.QUEUED | State.RETRYING:
-            return (
-                AvailableAction(
-                    JobAction.PARK, "Park", "Nothing is sent until a person releases it"
-                ),
-                AvailableAction(
-                    JobAction.CANCEL,
-                    "Cancel",
-                    "Ends it at once; nothing is under way, nothing is paid",
-                ),
-            )
-        case State.SUBMITTING | State.RUNNING:
-            return (_request_cancel(),)
-        case State.PARKED:
-            return _parked(job, context)
-        case State.DEAD:
-            return _dead(job, context)
-        case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
-            return ()
+    """The actions for one job, the usual one first."""
+    return tuple(
+        AvailableAction(
+            action,
+            _label(action, job, context),
+            effect_text(action, job, context),
+            ACTION_TABLE[action].is_destructive,
+        )
+        for action in offered_actions(job)
+    )
 
 
-def _parked(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
-    if job.parked_as == UNCERTAIN:
-        return (_attach(), _resubmit(job, context), _discard(context, "a run it may have goes on"))
+def offered_actions(job: Job) -> tuple[JobAction, ...]:
+    """The actions that make sense for a job: its state allows them, and so does its reason."""
+    return tuple(
+        action
+        for action in JobAction
+        if job.state in ACTION_TABLE[action].states and _fits_reason(action, job)
+    )
+
+
+def _fits_reason(action: JobAction, job: Job) -> bool:
+    match action:
+        case JobAction.RELEASE:
+            return job.parked_as != UNCERTAIN
+        case JobAction.ATTACH:
+            return job.parked_as == UNCERTAIN
+        case JobAction.RESUBMIT:
+            return job.parked_as in (UNCERTAIN, STUCK)
+        case JobAction.REQUEUE:
+            return job.reason is None or job.reason.code != UNREADABLE
+        case JobAction.CANCEL:
+            is_parked = job.state is State.PARKED
+            return job.state is not State.CANCELLING and (not is_parked or job.parked_as == STUCK)
+        case JobAction.PARK | JobAction.DISCARD:
+            return True
+        case _:
+            assert_never(action)
+
+
+def _label(action: JobAction, job: Job, context: EffectContext) -> str:
+    if action is JobAction.RELEASE and job.parked_as == STUCK:
+        return "Extend the deadline"
+    if action is JobAction.RELEASE and context.gates.closing_hold(job.lane) is not None:
+        return "Release only this job"
+    return action.capitalize()
+
+
+def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
+    """What an action does to one job, without a full stop at its end."""
+    effect = ACTION_TABLE[action].effect
+    cost = credits_text(context.costs.get(target_name(job.kind, job.target)))
+    match action:
+        case JobAction.RELEASE:
+            return _release_effect(job, context, cost)
+        case JobAction.RESUBMIT:
+            return f"{effect}; {cost}"
+        case JobAction.REQUEUE:
+            return f"{effect}; {job.max_attempts} attempts, {cost}"
+        case JobAction.CANCEL:
+            if job.state in (State.SUBMITTING, State.RUNNING, State.PARKED):
+                return "Asks the provider to cancel its run, which may still finish and be charged"
+            return "Cancels it at once; nothing was sent, nothing is charged"
+        case JobAction.DISCARD:
+            run = {UNCERTAIN: "; its run, if there is one, continues", STUCK: "; its run continues"}
+            kept = f" (after {duration_text(context.retention_s)})"
+            return f"{effect}{kept}{run.get(job.parked_as or '', '')}"
+        case JobAction.ATTACH | JobAction.PARK:
+            return effect
+        case _:
+            assert_never(action)
+
+
+def _release_effect(job: Job, context: EffectContext, cost: str) -> str:
     if job.parked_as == STUCK:
-        longer = f"It is watched for another {duration_text(job.deadline_s)}; nothing is sent again"
-        return (
-            AvailableAction(JobAction.RELEASE, "Watch on", longer),
-            _request_cancel(),
-            _resubmit(job, context),
-            _discard(context, "its run is not cancelled"),
-        )
-    return (_release(job, context), _discard(context, "it is never sent"))
-
-
-def _dead(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
-    if job.reason is not None and job.reason.code == UNREADABLE:
-        return (_discard(context, "nobody can read what it was"),)
-    effect = (
-        f"A new set of {job.max_attempts} attempts, its history kept; {_cost_text(job, context)}"
-    )
+        return f"Polls its run for another {duration_text(job.deadline_s)}; nothing is sent again"
+    hold = context.gates.closing_hold(job.lane)
+    if hold is None:
+        return f"Returns it to the queue; {cost}"
     return (
-        AvailableAction(JobAction.REQUEUE, "Requeue", effect),
-        _discard(context, "it is not sent again"),
+        f"Sends only this job, despite the hold on {hold.scope}; if it is refused, it parks again."
+        f" Other jobs keep waiting; {cost}"
     )
-
-
-def _release(job: Job, context: EffectContext) -> AvailableAction:
-    gate = context.gates.closing_hold(job.lane)
-    if gate is None:
-        return AvailableAction(
-            JobAction.RELEASE, "Release", f"Goes back in line; {_cost_text(job, context)}"
-        )
-    return AvailableAction(
-        JobAction.RELEASE,
-        "Release this one",
-        f"Sent alone through the closed gate on {gate.scope}; refused again, it parks again."
-        f" The others wait on; {_cost_text(job, context)}",
-    )
-
-
-def _attach() -> AvailableAction:
-    return AvailableAction(
-        JobAction.ATTACH,
-        "Attach",
-        "This execution is its run: it is polled from here on, nothing is sent or paid again",
-    )
-
-
-def _resubmit(job: Job, context: EffectContext) -> AvailableAction:
-    effect = f"Sends it again: if the first run exists it is paid twice; {_cost_text(job, context)}"
-    return AvailableAction(JobAction.RESUBMIT, "Resubmit", effect, is_destructive=True)
-
-
-def _request_cancel() -> AvailableAction:
-    return AvailableAction(
-        JobAction.CANCEL,
-        "Cancel",
-        "Asks the provider to end its run; what has run may be charged, and it may still finish",
-        is_destructive=True,
-    )
-
-
-def _discard(context: EffectContext, consequence: str) -> AvailableAction:
-    effect = (
-        f"Gives it up: {consequence}. It stays on record for {duration_text(context.retention_s)}"
-    )
-    return AvailableAction(JobAction.DISCARD, "Discard", effect, is_destructive=True)
-
-
-def _cost_text(job: Job, context: EffectContext) -> str:
-    return credits_text(context.costs.get(target_name(job.kind, job.target)))
