@@ -11,10 +11,10 @@ from config.settings import Role
 from jobs.states import State
 from worker.api.auth.access import Principal
 from worker.api.models.views import rfc3339
-from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.dashboard.assets import asset_url
 from worker.dashboard.flash import Flash, clear_flash, read_flash
 from worker.dashboard.views import formatting
+from worker.dashboard.views.available_actions import is_destructive
 
 if TYPE_CHECKING:
     from worker.api.context import ApiContext
@@ -64,7 +64,7 @@ _GLOBALS: Final[Mapping[str, Any]] = {
     "asset": asset_url,
     "pages": NAVIGATION,
     "State": State,
-    "is_destructive": lambda action: ACTION_TABLE[JobAction(action)].is_destructive,
+    "is_destructive": is_destructive,
 }
 """Names that every template can use."""
 

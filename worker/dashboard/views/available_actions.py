@@ -14,6 +14,7 @@ from jobs.states import State
 from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
 from worker.app.action_table import ACTION_TABLE, JobAction
+from worker.app.bulk_request import BulkAction
 from worker.dashboard.views.formatting import credits_text, duration_text
 
 
@@ -57,6 +58,11 @@ def offered_actions(job: Job) -> tuple[JobAction, ...]:
         for action in JobAction
         if job.state in ACTION_TABLE[action].states and _fits_reason(action, job)
     )
+
+
+def is_destructive(action: BulkAction) -> bool:
+    """Whether a bulk action may pay twice or gives something up."""
+    return ACTION_TABLE[JobAction(action)].is_destructive
 
 
 def _fits_reason(action: JobAction, job: Job) -> bool:
