@@ -1,8 +1,8 @@
-"""The worker: arq's settings around our runtime.
+"""The worker as an arq worker: arq's settings, and what arq lacks.
 
 Start it with `knouds-worker worker`, or with `arq worker.main.WorkerSettings`.
 
-arq carries wake-ups, not truth: its own retries, results and aborts are kept out of the way.
+arq only carries wake-ups: its own retries, results and aborts are switched off.
 """
 
 import asyncio
@@ -19,11 +19,12 @@ from redis.exceptions import RedisError
 
 from worker import import_guard
 
-import_guard.check()  # arq's command imports this module first: somebody else's `config` stops here
+import_guard.check()  # arq's command imports this module first: a foreign `config` stops here
 
 from config.logging import configure_logging
 from config.settings import Settings, SettingsError, load
 from worker.compose.worker import Runtime, build
+from worker.engine.redis_recovery import ConnectionCount
 from worker.redis.connect import NoRedisError, connect
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 from worker.tasks import cancel_and_wait, is_being_cancelled
@@ -31,25 +32,25 @@ from worker.tasks import cancel_and_wait, is_being_cancelled
 log: Final = structlog.get_logger(__name__)
 
 POLL_DELAY_S: Final = 0.01
-"""Least pause between two looks at arq's queue."""
+"""Least pause between two reads of arq's queue."""
 
 QUEUE_POLL_S: Final = 0.2
-"""How often arq's queue is looked at when nobody rings: apps with plain arq ring no bell."""
+"""How often arq's queue is read without a wake-up: apps with plain arq send none."""
 
 SUBMIT_OVERHEAD_S: Final = 60.0
-"""A hop may take this long beyond the submit's own timeout; it has timeouts of its own inside."""
+"""How long arq lets the submit step take beyond the timeout of the request itself."""
 
 QUEUE_READ_LIMIT: Final = 10_000
-"""Entries arq looks at: running ones stay at the head, so it must exceed the fleet's total."""
+"""Entries arq reads: running ones stay at the head, so it must exceed those of all workers."""
 
 REDIS_RETRY_S: Final = 1.0
 
 
 class ResilientArqWorker(Worker):
-    """arq's worker, which goes on polling when Redis was away longer than the client's retries."""
+    """arq's worker; it survives an outage of Redis that is longer than the client's retries."""
 
     def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
-        """Take nothing more on, finish what is under way; a second signal hurries."""
+        """Take no more work and finish what is under way; a second signal ends the wait."""
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
             runtime.request_stop()
@@ -61,7 +62,7 @@ class ResilientArqWorker(Worker):
             raise asyncio.CancelledError
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
-            await runtime.wakeups.arq_queue.wait(QUEUE_POLL_S)
+            await runtime.context.wakeups.arq_queue.wait(QUEUE_POLL_S)
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
@@ -70,19 +71,19 @@ class ResilientArqWorker(Worker):
             await asyncio.sleep(REDIS_RETRY_S)
 
     async def start_jobs(self, job_ids: list[bytes]) -> None:
-        """Start what does not run here yet: entries stay in the queue while they run."""
+        """Start what does not run here yet: an entry stays in the queue while it runs."""
         await super().start_jobs(
             [i for i in job_ids if i.decode(errors="replace") not in self.tasks]
         )
 
     async def close(self) -> None:
-        """Close in any case: arq's own stops half-way when a task of it was cancelled."""
+        """Close always: arq's own `close` stops half-way when one of its tasks was cancelled."""
         await cancel_and_wait(*self.tasks.values())
         self.tasks.clear()
         await super().close()
 
     def _recount_running(self) -> None:
-        """A poll that broke off may leave a slot taken by nobody, and errors nobody asked for."""
+        """Count the slots again: an interrupted iteration may have taken some for no task."""
         for task in self.tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
                 log.warning("arq.interrupted", error=type(error).__name__)
@@ -94,20 +95,21 @@ class ResilientArqWorker(Worker):
 
 
 def _is_not_call_line(record: logging.LogRecord) -> bool:
-    """Drop the line with which arq announces a call: it spells out the arguments."""
+    """Whether to keep a log line: arq's line about a call contains the arguments."""
     return "→" not in str(record.msg)
 
 
 def arq_settings(settings: Settings) -> dict[str, Any]:
     """The keyword arguments of arq's `Worker`."""
+    connections = ConnectionCount()
 
     async def on_startup(ctx: dict[str, Any]) -> None:
-        runtime = build(settings, ctx["redis"])
-        ctx["runtime"] = runtime  # before it starts: told to stop meanwhile, it has to end, too
-        ctx.update(runtime.context())
+        runtime = build(settings, ctx["redis"], connections)
+        ctx["runtime"] = runtime  # before its start: a stop signal during it has to end it, too
+        ctx.update(runtime.arq_context())
         await runtime.start()
         gc.collect()
-        gc.freeze()  # what stands now stays: the collector need not look at it again
+        gc.freeze()  # what exists now stays: the collector need not visit it again
 
     async def on_shutdown(ctx: dict[str, Any]) -> None:
         runtime: Runtime | None = ctx.get("runtime")
@@ -118,7 +120,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
     timeout = settings.submit_timeout_s + SUBMIT_OVERHEAD_S
     return {
         "functions": [_arq_function(name, timeout) for name in FUNCTIONS],
-        "redis_pool": connect(settings),
+        "redis_pool": connect(settings, observer=connections),
         "queue_name": f"{settings.namespace}:queue",
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,
@@ -143,7 +145,7 @@ def _arq_function(name: str, timeout_s: float) -> Function:
 
 
 def run(settings: Settings) -> int:
-    """Run a worker until it is told to stop; returns the exit code.
+    """Run a worker until a stop signal; returns the exit code.
 
     Raises `redis.exceptions.RedisError` where Redis cannot be reached at the start.
     """
@@ -152,9 +154,9 @@ def run(settings: Settings) -> int:
     )
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
-    wanted = arq_settings(settings)
-    loop.run_until_complete(wanted["redis_pool"].ping())
-    worker = ResilientArqWorker(**wanted)
+    options = arq_settings(settings)
+    loop.run_until_complete(options["redis_pool"].ping())
+    worker = ResilientArqWorker(**options)
     worker.run()
     return 0
 

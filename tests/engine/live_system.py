@@ -24,7 +24,7 @@ from worker.app.actions import Actions, Actor
 from worker.app.enqueue import Enqueuer
 from worker.app.queries import Queries
 from worker.clock import SystemClock
-from worker.compose.worker import build_enqueuer
+from worker.compose.app import build_enqueuer
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store

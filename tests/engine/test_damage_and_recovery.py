@@ -16,8 +16,9 @@ from worker.api import running
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions
 from worker.clock import SystemClock
-from worker.compose.worker import Runtime, build_enqueuer
-from worker.engine.poison_guard import INTERNAL
+from worker.compose.app import build_enqueuer
+from worker.compose.worker import Runtime
+from worker.engine.deciders import INTERNAL
 from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.scheduler import Scheduler
 from worker.engine.unreadable_records import load_job
@@ -108,22 +109,31 @@ async def test_a_poll_that_makes_the_code_raise_three_times_is_quarantined(
 
 
 async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
-    system: LiveSystem, redis: ArqRedis
+    system: LiveSystem, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The record is put back to what it was before the submit, as after a lost tail of the AOF."""
+
+    async def another_run_id(_: RedisRecovery) -> str:
+        return "another"
+
+    def distrust(_: RedisRecovery, now: float) -> bool:
+        del now
+        return False
+
     async with system.worker() as worker:
-        recollection = await _redis_recovery(worker)
+        recovery = await _redis_recovery(worker)
         hold = await system.actions.place_hold(Scope("default"), OPERATOR)
         job_id = await system.enqueue(label="it", duration_s=1.0)
         before = await system.store.jobs.load(job_id)
         assert before is not None
         await system.actions.release_hold(hold.id, OPERATOR)
         await system.until(job_id, State.RUNNING)
-        recollection.trusted_from = time.time() + 60  # as while a connection is new
-        await _roll_back(system, redis, before)
-        assert (await system.job(job_id)).state is State.QUEUED
-        recollection.server_run_id, recollection.must_verify = "another", True
-        recollection.wakeup.notify()
+        with monkeypatch.context() as untrusted:  # as while a connection is new
+            untrusted.setattr(RedisRecovery, "is_trusted", distrust)
+            await _roll_back(system, redis, before)
+            assert (await system.job(job_id)).state is State.QUEUED
+            monkeypatch.setattr(RedisRecovery, "_read_run_id", another_run_id)
+            recovery.connections.record_connection()
         done = await system.until(job_id, State.SUCCEEDED)
     assert done.execution_id
     counted = await system.ledger("it")
@@ -263,5 +273,5 @@ async def test_a_worker_told_to_stop_while_it_starts_ends_cleanly(
     await cancel_and_wait(start)
     await wanted["on_shutdown"](ctx)
     assert await system.store.workers.heartbeats() == [], "it said good-bye"
-    assert runtime.supervisor.failing == {}
+    assert runtime.health.failing == {}
     await wanted["redis_pool"].aclose(close_connection_pool=True)

@@ -35,9 +35,12 @@ from tests.simulation.simulated_provider import (
     SimulatedProvider,
     SimulatedRun,
 )
+from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.app.enqueue import EnqueueResult
-from worker.compose.worker import Runtime, build, build_enqueuer
+from worker.compose.app import build_enqueuer
+from worker.compose.worker import Runtime, build
+from worker.engine.redis_recovery import ConnectionCount
 from worker.engine.supervisor import Service
 from worker.provider.port import CancelAccepted
 from worker.redis.connect import connect
@@ -132,7 +135,7 @@ class SimulatedWorker:
     @property
     def id(self) -> str:
         """What it calls itself."""
-        return self.runtime.worker_id
+        return self.runtime.context.worker_id
 
     @property
     def is_gone(self) -> bool:
@@ -190,10 +193,11 @@ class SimulatedDeployment:
 
     def start_worker(self) -> SimulatedWorker:
         """Start a worker; its loops are the test's to turn."""
-        redis: ArqRedis = connect(self.settings, self._url)
-        runtime = build(self.settings, redis, self.clock)
+        connections = ConnectionCount()
+        redis: ArqRedis = connect(self.settings, self._url, observer=connections)
+        runtime = build(self.settings, redis, connections, self.clock)
         worker = SimulatedWorker(
-            runtime, cast("FaultyRedisClient", runtime.store.client), self.clock.now()
+            runtime, cast("FaultyRedisClient", runtime.context.store.client), self.clock.now()
         )
         provider = cast("SimulatedProvider", runtime.provider)
         provider.record, provider.worker = self.record, worker.id
@@ -299,7 +303,7 @@ class SimulatedDeployment:
         if entry not in self.delivered_entries:
             self.delivered_entries.append(entry)
         function = cast("Callable[..., Coroutine[Any, Any, Any]]", FUNCTIONS[entry.function])
-        context = worker.runtime.context() | {"job_id": entry.arq_id}
+        context = worker.runtime.arq_context() | {"job_id": entry.arq_id}
         task = asyncio.create_task(function(context, *entry.args), name=f"hop {entry.arq_id}")
         self.unfinished.append((worker, entry, task))
         await self.until_idle()
@@ -415,11 +419,10 @@ class SimulatedDeployment:
         assert stored is not None
         return stored.job
 
-    async def take_action(self, name: str, job_id: str, *args: Any) -> Job:
-        """A person acts on a job. What changes nothing, a second cancel, is no act."""
-        deed = cast("Callable[..., Coroutine[Any, Any, Job]]", getattr(self.actions, name))
+    async def take_action(self, name: str, job_id: str, execution_id: str = "") -> Job:
+        """An operator acts on a job. What changes nothing, a second cancel, is no action."""
         before = await self.store.jobs.load(job_id)
-        job = await deed(job_id, ANN, *args)
+        job = await self.actions.act(JobAction(name), job_id, ANN, execution_id=execution_id)
         self.invariants.actions += before is None or job != before.job
         redirects = name in ("resubmit", "attach", "discard", "requeue")
         if redirects or job.state is State.CANCELLED:

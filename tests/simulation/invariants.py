@@ -18,7 +18,7 @@ from jobs.states import PRUNABLE, SETTLED, State
 from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.simulation.simulated_provider import ProviderRecord, SimulatedCall
 from tests.store.redis_contents import is_index, poll_history_ids, transition_events
-from worker.engine.poison_guard import INTERNAL
+from worker.engine.deciders import INTERNAL
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent

@@ -1,10 +1,9 @@
-"""Composition: settings become a store, a provider's client and the services of a worker."""
+"""A worker, built from the settings: its services, and how they start and stop."""
 
 import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -18,29 +17,29 @@ from jobs.effects import DecisionRules
 from jobs.error_table import Disposition, ErrorTable
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
-from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import Clock, SystemClock
+from worker.compose.app import build_enqueuer
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
 from worker.engine.completion import Completion
-from worker.engine.heartbeat import HeartbeatService
+from worker.engine.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.metrics_flusher import MetricsFlusher
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_planner import PollPlanner
-from worker.engine.poller import MIN_CLAIM_PAUSE_S as LOOKS_BREATH_S
-from worker.engine.poller import Poller
+from worker.engine.poller import MIN_CLAIM_PAUSE_S, Poller
 from worker.engine.pruner import Pruner
 from worker.engine.rate_limiter import RateLimiter
-from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.redis_recovery import ConnectionCount, RedisRecovery
 from worker.engine.rescuer import Rescuer
 from worker.engine.scheduler import Scheduler
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import Subscriber
-from worker.engine.supervisor import Supervisor
-from worker.engine.wakeups import Wakeups
+from worker.engine.supervisor import Service, ServiceHealth, Supervisor
+from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.webhook_processor import WebhookProcessor
+from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.http.pool import HttpOptions
 from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.provider.knouds.error_rows import ERROR_CODES, ERROR_RULES
@@ -51,10 +50,120 @@ from worker.store.workers import Heartbeat
 
 log: Final = structlog.get_logger(__name__)
 
+STOPPED_FIRST: Final = (
+    "admission",
+    "scheduler",
+    "rescuer",
+    "pruner",
+    "poller",
+    "webhook_processor",
+)
+"""Services that a worker stops before it waits for its submits; the others run until the end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Runtime:
+    """A worker, from its start to its end."""
+
+    context: WorkerContext
+    provider: RunProvider
+    submitter: Submitter
+    poller: Poller
+    arq_ingress: ArqIngress
+    supervisor: Supervisor
+    health: ServiceHealth
+    heartbeat_wakeup: Wakeup
+    subscribers: tuple[Subscriber, ...]
+    shutdown_deadline: ShutdownDeadline
+
+    def arq_context(self) -> dict[str, Any]:
+        """What arq's functions (`jobs.functions`) find in their context."""
+        return {"arq_ingress": self.arq_ingress, "submitter": self.submitter}
+
+    async def start(self) -> None:
+        """Open the provider's client and start every service."""
+        await self.provider.open()
+        for subscriber in self.subscribers:
+            subscriber.start()
+        self.supervisor.start()
+        log.info("worker.started", worker=self.context.worker_id)
+        await warn_if_unsafe(self.context.store.client)
+
+    def request_stop(self) -> None:
+        """Take no more work; at the second call, stop waiting for open sync runs."""
+        if self.shutdown_deadline.has_started:
+            self.shutdown_deadline.expire()
+            return
+        self.shutdown_deadline.start()
+        self.heartbeat_wakeup.notify()
+        log.info("worker.stopping", worker=self.context.worker_id)
+
+    async def stop(self) -> None:
+        """Finish what is under way within the grace time, and leave the rest to other workers."""
+        self.shutdown_deadline.start()
+        await self.supervisor.stop(STOPPED_FIRST)
+        await self.poller.hand_over()
+        await self.submitter.drain(self.shutdown_deadline)
+        await self.supervisor.stop()
+        for subscriber in self.subscribers:
+            await subscriber.stop()
+        store = self.context.store
+        with contextlib.suppress(Exception):
+            await store.workers.remove(self.context.worker_id)
+            await store.counters.flush(self.context.clock.now())
+        await self.provider.close()
+        log.info("worker.stopped", worker=self.context.worker_id)
+
+
+@dataclass(frozen=True, slots=True)
+class _Parts:
+    """What several services of one worker need."""
+
+    settings: Settings
+    context: WorkerContext
+    outcomes: OutcomeParts
+    provider: RunProvider
+    rate_limiter: RateLimiter
+    poll_planner: PollPlanner
+    webhook_policy: WebhookPolicy
+    shutdown_deadline: ShutdownDeadline
+
+
+@dataclass(frozen=True, slots=True)
+class _Reporter:
+    """Reports for the heartbeat what this worker does."""
+
+    worker_id: str
+    started_at: float
+    submitter: Submitter
+    poller: Poller
+    shutdown_deadline: ShutdownDeadline
+    health: ServiceHealth
+
+    @property
+    def leased_ids(self) -> tuple[str, ...]:
+        """Ids of the jobs that this worker is submitting or running."""
+        return self.submitter.leased_ids
+
+    def report(self, now: float) -> Heartbeat:
+        """The heartbeat to record at `now`, Unix seconds."""
+        return Heartbeat(
+            id=self.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self.started_at,
+            seen_at=now,
+            submitting=self.submitter.submitting,
+            sync_runs=self.submitter.sync_runs,
+            polling=self.poller.active_polls,
+            stopping=self.shutdown_deadline.has_started,
+            failures=self.health.failing,
+        )
+
 
 def decision_rules(settings: Settings) -> DecisionRules:
-    """The rules of decisions, from the settings."""
-    overrides = {code: Disposition(verdict) for code, verdict in settings.error_rules.items()}
+    """The rules that decisions are made by."""
+    overrides = {code: Disposition(name) for code, name in settings.error_rules.items()}
     return DecisionRules(
         error_table=ErrorTable(ERROR_RULES, overrides),
         backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
@@ -65,194 +174,156 @@ def decision_rules(settings: Settings) -> DecisionRules:
     )
 
 
-def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
-    """Where jobs come in, with the defaults of the settings."""
-    return Enqueuer(store, clock, JobDefaults(settings.max_attempts, settings.run_deadline_s))
+def build(
+    settings: Settings,
+    redis: ArqRedis,
+    connections: ConnectionCount,
+    clock: Clock | None = None,
+) -> Runtime:
+    """Build a worker; nothing runs and nothing is sent before `start`.
+
+    `connections` counts those of `redis`: the worker checks the server after each new one.
+    """
+    context = _build_context(settings, redis, clock or SystemClock())
+    parts = _build_parts(settings, context, _build_outcomes(settings, context, connections))
+    poller = _build_poller(parts)
+    submitter = _build_submitter(parts, poller)
+    health, live_workers = ServiceHealth(), LiveWorkers()
+    heartbeat = HeartbeatService(
+        context.store,
+        settings.lease_s,
+        _Reporter(
+            context.worker_id,
+            context.clock.now(),
+            submitter,
+            poller,
+            parts.shutdown_deadline,
+            health,
+        ),
+        live_workers,
+    )
+    services: list[Service] = [
+        MetricsFlusher(context.store),
+        parts.outcomes.redis_recovery,
+        heartbeat,
+        _build_admission(parts, submitter, live_workers),
+        Scheduler(context.store, context.wakeups),
+        poller,
+        WebhookProcessor(
+            context,
+            KnoudsWebhooks(settings.webhook_secrets),
+            poller,
+            parts.outcomes.poison_guard,
+            parts.webhook_policy,
+        ),
+        Rescuer(context, parts.outcomes, submitter),
+        Pruner(context.store, settings.retention_s),
+        parts.poll_planner,
+        parts.rate_limiter,
+    ]
+    min_pauses_s = {poller.name: MIN_CLAIM_PAUSE_S}
+    enqueuer = build_enqueuer(settings, context.store, context.clock)
+    return Runtime(
+        context=context,
+        provider=parts.provider,
+        submitter=submitter,
+        poller=poller,
+        arq_ingress=ArqIngress(enqueuer, context.store, context.clock, settings.max_inputs_bytes),
+        supervisor=Supervisor(services, context.clock, health, min_pauses_s),
+        health=health,
+        heartbeat_wakeup=heartbeat.wakeup,
+        subscribers=_build_subscribers(settings, redis, context.store, context.wakeups),
+        shutdown_deadline=parts.shutdown_deadline,
+    )
 
 
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """A worker's parts, put together and running."""
-
-    store: Store
-    provider: RunProvider
-    submitter: Submitter
-    poller: Poller
-    supervisor: Supervisor
-    heartbeat: HeartbeatService
-    subscribers: tuple[Subscriber, ...]
-    arq_ingress: ArqIngress
-    admission: Admission
-    wakeups: Wakeups
-    shutdown_deadline: ShutdownDeadline
-    metrics_flusher: MetricsFlusher
-    worker_id: str
-
-    def context(self) -> dict[str, Any]:
-        """What the arq functions find in their context."""
-        return {"arq_ingress": self.arq_ingress, "submitter": self.submitter}
-
-    async def start(self) -> None:
-        """Open the provider's session and start every service."""
-        await self.provider.open()
-        for listener in self.subscribers:
-            listener.start()
-        self.supervisor.start()
-        log.info("worker.started", worker=self.worker_id)
-        await warn_if_unsafe(self.store.client)
-
-    def request_stop(self) -> None:
-        """Take nothing more on; told again, hurry."""
-        if self.shutdown_deadline.has_started:
-            self.shutdown_deadline.expire()
-            return
-        self.shutdown_deadline.start()
-        self.admission.is_closed = True
-        self.heartbeat.wakeup.notify()
-        log.info("worker.stopping", worker=self.worker_id)
-
-    async def stop(self) -> None:
-        """Finish what is under way within the grace time, and hand the rest over."""
-        self.shutdown_deadline.start()
-        await self.supervisor.stop(
-            ["admission", "scheduler", "rescuer", "pruner", "poller", "webhook_processor"]
-        )
-        await self.poller.hand_over()
-        await self.submitter.drain(self.shutdown_deadline)
-        await self.supervisor.stop()
-        for listener in self.subscribers:
-            await listener.stop()
-        with contextlib.suppress(Exception):
-            await self.store.workers.remove(self.worker_id)
-            await self.metrics_flusher.flush()
-        await self.provider.close()
-        log.info("worker.stopped", worker=self.worker_id)
+def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerContext:
+    return WorkerContext(
+        worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
+        store=open_store(redis, settings.namespace, ERROR_CODES),
+        clock=clock,
+        wakeups=Wakeups(),
+        rules=decision_rules(settings),
+        lease_s=settings.lease_s,
+    )
 
 
-def build(settings: Settings, redis: ArqRedis, clock: Clock | None = None) -> Runtime:
-    """Put a worker together; nothing runs and nothing is sent before `start`."""
-    clock = clock or SystemClock()
-    store = open_store(redis, settings.namespace, ERROR_CODES)
-    bells, decisions = Wakeups(), decision_rules(settings)
-    worker_id = f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}"
-    quota = RateLimiter(
-        store.rate_limits,
-        store.jobs,
-        clock,
-        bells.admission,
+def _build_outcomes(
+    settings: Settings, context: WorkerContext, connections: ConnectionCount
+) -> OutcomeParts:
+    store = context.store
+    recovery = RedisRecovery(store.client, store.jobs, context.clock, connections)
+    completion = Completion(
+        store, context.clock, context.wakeups, recovery, settings.max_result_bytes
+    )
+    return OutcomeParts(completion, PoisonGuard(store, completion), recovery)
+
+
+def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomeParts) -> _Parts:
+    rate_limiter = RateLimiter(
+        context.store.rate_limits,
+        context.store.jobs,
+        context.clock,
+        context.wakeups.admission,
         window_s=settings.rate_window_s,
         is_shared=settings.shared_quota,
     )
-    provider = _build_provider(settings, quota)
-    recollection = RedisRecovery(store.client, store.jobs)
-    recollection.watch(redis)
-    settling = Completion(store, clock, bells, recollection, settings.max_result_bytes)
-    isolation = PoisonGuard(store, settling)
-    window_s = settings.rate_window_s
-    timekeeper = PollPlanner(
-        store, decisions.poll_schedule, settings.polls_per_run, window_s=window_s
+    poll_planner = PollPlanner(
+        context.store,
+        context.rules.poll_schedule,
+        settings.polls_per_run,
+        window_s=settings.rate_window_s,
     )
-    receives = bool(settings.webhook_secrets)
-    reliance = WebhookPolicy(decisions, receives_webhooks=receives, schedules=timekeeper)
-    poller = Poller(
-        store=store,
-        provider=provider,
-        completion=settling,
-        poison_guard=isolation,
-        clock=clock,
-        wakeup=bells.poller,
-        webhook_policy=reliance,
-        rate_limiter=quota,
-        poll_planner=timekeeper,
-        max_concurrent=settings.poll_concurrency,
-        lease_s=settings.lease_s,
-    )
-    submitter = Submitter(
-        store=store,
-        provider=provider,
-        completion=settling,
-        redis_recovery=recollection,
-        poison_guard=isolation,
-        clock=clock,
-        wakeups=bells,
-        rules=decisions,
-        webhook_policy=reliance,
-        poll_planner=timekeeper,
-        rate_limiter=quota,
-        on_accepted=poller.cache_accepted,
-        worker_id=worker_id,
-        lease_s=settings.lease_s,
-    )
-    admission = Admission(
-        store=store,
-        clock=clock,
-        wakeups=bells,
-        submitter=submitter,
-        caps=LaneCaps(settings.lane_caps),
-        redis_recovery=recollection,
-        rate_limiter=quota,
-        max_jobs=settings.max_jobs,
-        lease_s=settings.lease_s,
-    )
-    patience = ShutdownDeadline(clock, settings.shutdown_grace_s)
-    pulse = HeartbeatService(
-        store,
-        settings.lease_s,
-        leased=lambda: submitter.leased_ids,
-        describe=_heartbeat_source(worker_id, clock, submitter, poller, patience),
-        set_worker_count=admission.set_worker_count,
-    )
-    counting = MetricsFlusher(store, clock)
-    supervisor = Supervisor(
-        [
-            counting,
-            recollection,
-            pulse,
-            admission,
-            Scheduler(store, bells),
-            poller,
-            WebhookProcessor(
-                store=store,
-                reader=KnoudsWebhooks(settings.webhook_secrets),
-                poller=poller,
-                poison_guard=isolation,
-                webhook_policy=reliance,
-                wakeup=bells.deliveries,
-                poller_wakeup=bells.poller,
-                lease_s=settings.lease_s,
-            ),
-            Rescuer(
-                store=store,
-                completion=settling,
-                submitter=submitter,
-                poison_guard=isolation,
-                clock=clock,
-                rules=decisions,
-            ),
-            Pruner(store, settings.retention_s),
-            timekeeper,
-            quota,
-        ],
-        clock,
-        min_pauses_s={poller.name: LOOKS_BREATH_S},
-    )
-    pulse.failures = lambda: supervisor.failing
-    return Runtime(
-        store=store,
-        provider=provider,
-        submitter=submitter,
-        poller=poller,
-        supervisor=supervisor,
-        heartbeat=pulse,
-        subscribers=_subscribers(settings, redis, store, bells),
-        arq_ingress=ArqIngress(
-            build_enqueuer(settings, store, clock), store, clock, settings.max_inputs_bytes
+    return _Parts(
+        settings=settings,
+        context=context,
+        outcomes=outcomes,
+        provider=_build_provider(settings, rate_limiter),
+        rate_limiter=rate_limiter,
+        poll_planner=poll_planner,
+        webhook_policy=WebhookPolicy(
+            context.rules,
+            receives_webhooks=bool(settings.webhook_secrets),
+            schedules=poll_planner,
         ),
-        admission=admission,
-        wakeups=bells,
-        shutdown_deadline=patience,
-        metrics_flusher=counting,
-        worker_id=worker_id,
+        shutdown_deadline=ShutdownDeadline(context.clock, settings.shutdown_grace_s),
+    )
+
+
+def _build_poller(parts: _Parts) -> Poller:
+    return Poller(
+        parts.context,
+        parts.outcomes,
+        parts.provider,
+        webhook_policy=parts.webhook_policy,
+        poll_planner=parts.poll_planner,
+        rate_limiter=parts.rate_limiter,
+        max_concurrent=parts.settings.poll_concurrency,
+    )
+
+
+def _build_submitter(parts: _Parts, poller: Poller) -> Submitter:
+    return Submitter(
+        parts.context,
+        parts.outcomes,
+        parts.provider,
+        webhook_policy=parts.webhook_policy,
+        poll_planner=parts.poll_planner,
+        rate_limiter=parts.rate_limiter,
+        accepted_runs=poller,
+    )
+
+
+def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:
+    return Admission(
+        parts.context,
+        submitter,
+        caps=LaneCaps(parts.settings.lane_caps),
+        max_jobs=parts.settings.max_jobs,
+        redis_recovery=parts.outcomes.redis_recovery,
+        rate_limiter=parts.rate_limiter,
+        live_workers=live_workers,
+        shutdown_deadline=parts.shutdown_deadline,
     )
 
 
@@ -273,36 +344,10 @@ def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvide
     )
 
 
-def _heartbeat_source(
-    worker_id: str,
-    clock: Clock,
-    submitter: Submitter,
-    poller: Poller,
-    shutdown_deadline: ShutdownDeadline,
-) -> Callable[[float], Heartbeat]:
-    """What a worker says of itself at a moment."""
-    started_at = clock.now()
-
-    def describe(now: float) -> Heartbeat:
-        return Heartbeat(
-            id=worker_id,
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            started_at=started_at,
-            seen_at=now,
-            submitting=submitter.submitting,
-            sync_runs=submitter.sync_runs,
-            polling=poller.active_polls,
-            stopping=shutdown_deadline.has_started,
-        )
-
-    return describe
-
-
-def _subscribers(
+def _build_subscribers(
     settings: Settings, redis: ArqRedis, store: Store, wakeups: Wakeups
 ) -> tuple[Subscriber, ...]:
-    """What other processes ring: an enqueue or a release, and deliveries where they can come."""
+    """Wake-ups from other processes: enqueued and released jobs, and deliveries if any can come."""
     wake = Subscriber(redis, store.keys.wake, wakeups.admission)
     if not settings.webhook_secrets:
         return (wake,)

@@ -1,13 +1,12 @@
 """Admission: moves jobs from open lanes to the arq queue, as slots, gates and caps allow.
 
-It looks at lanes, never at the jobs behind the first few of each: a backlog costs nothing while it
-waits.
+It reads the first few jobs of each lane, never those behind them: a backlog costs nothing.
 """
 
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 
@@ -20,13 +19,13 @@ from jobs.lanes import Lane, Scope
 from jobs.rate_limits import Allowance
 from jobs.states import State
 from jobs.transitions import admit
-from worker.clock import Clock
+from worker.engine.heartbeat import LiveWorkers
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.redis_recovery import RedisRecovery
-from worker.engine.submitter import Submitter
+from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.unreadable_records import load_jobs_with_inputs
-from worker.engine.wakeups import Wakeup, Wakeups
-from worker.store import Store
+from worker.engine.wakeups import Wakeup
+from worker.engine.worker_parts import WorkerContext
 from worker.store.arq_codec import submit_entry
 from worker.store.commit import Limit, SideWrites, VersionedJob, WakeUp, canary_limit, lane_cap
 from worker.store.jobs import CommitRefused
@@ -35,67 +34,78 @@ from worker.store.lanes import QueueSnapshot
 log: Final = structlog.get_logger(__name__)
 
 IDLE_S: Final = 0.5
-"""Pause while there is nothing to admit; a bell cuts it short."""
+"""Pause while there is nothing to admit; a wake-up ends it early."""
 
 BUSY_S: Final = 0.05
-"""Pause while jobs wait and no slot is free here."""
+"""Pause while jobs wait and this worker has no free slot."""
 
 MAX_JOBS_PER_ENTRY: Final = 32
-"""Jobs of one arq entry: so many of a batch go to one worker."""
+"""Jobs of one arq entry; all of them go to one worker."""
 
 ENTRY_TTL_MS: Final = 86_400_000
-"""arq's entries live a day; the rescuer admits again long before."""
+"""arq's entries expire after a day; the rescuer returns their jobs long before."""
 
 
 QueuedJob = tuple[VersionedJob, bytes]
 """A queued job and its inputs."""
 
 
+class SubmitSlots(Protocol):
+    """What admission needs of the submit step."""
+
+    @property
+    def submitting(self) -> int:
+        """Submits under way."""
+        ...
+
+    @property
+    def sync_runs(self) -> int:
+        """Sync runs whose connection is open."""
+        ...
+
+    def cache_admitted(self, stored: VersionedJob, inputs: bytes) -> None:
+        """Keep an admitted job for its submit."""
+        ...
+
+
 class Admission:
-    """Admits jobs for the slots of this worker."""
+    """Admits jobs for the free slots of this worker, until it stops."""
 
     name = "admission"
 
     def __init__(
         self,
+        context: WorkerContext,
+        slots: SubmitSlots,
         *,
-        store: Store,
-        clock: Clock,
-        wakeups: Wakeups,
-        submitter: Submitter,
         caps: LaneCaps,
+        max_jobs: int,
         redis_recovery: RedisRecovery,
         rate_limiter: RateLimiter,
-        max_jobs: int,
-        lease_s: float,
+        live_workers: LiveWorkers,
+        shutdown_deadline: ShutdownDeadline,
     ) -> None:
-        self._store = store
-        self._clock = clock
-        self._wakeups = wakeups
-        self._submitter = submitter
+        self._store = context.store
+        self._clock = context.clock
+        self._wakeups = context.wakeups
+        self._lease_s = context.lease_s
+        self._slots = slots
         self._caps = caps
+        self._max_jobs = max_jobs
         self._redis_recovery = redis_recovery
         self._rate_limiter = rate_limiter
-        self._served = 0
-        self._max_jobs = max_jobs
-        self._lease_s = lease_s
-        self.is_closed = False
-        """The worker is stopping: it takes nothing more on."""
-        self.worker_count = 1
-        """Live workers, this one among them; the heartbeat keeps it up to date."""
+        self._live_workers = live_workers
+        self._shutdown_deadline = shutdown_deadline
+        self._admitted_count = 0
 
     @property
     def wakeup(self) -> Wakeup:
-        """What wakes it."""
+        """Ends the pause between two ticks early."""
         return self._wakeups.admission
 
-    def set_worker_count(self, count: int) -> None:
-        """Learn how many workers live."""
-        self.worker_count = count
-
     async def tick(self, now: float) -> float:
-        """Admit what may be sent now; returns the seconds until the next look."""
-        if self.is_closed:
+        """Admit the jobs that may be sent now; returns the seconds until the next tick."""
+        if self._shutdown_deadline.has_started:
             return IDLE_S
         queues = await self._store.lanes.snapshot()
         if not queues.lanes and not queues.bypass_count:
@@ -107,18 +117,18 @@ class Admission:
         if not self._redis_recovery.is_trusted(now):
             self._redis_recovery.wakeup.notify()
             return BUSY_S
-        left = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
+        allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
         admitted = await self._admit_bypassing(queues, gates, free, now)
-        admitted += await self._admit_lanes(queues, gates, left, free - admitted, now)
+        admitted += await self._admit_lanes(queues, gates, allowances, free - admitted, now)
         return BUSY_S if admitted else self._idle_pause_s(queues, gates, now)
 
     def _free_slots(self, queues: QueueSnapshot) -> int:
-        own = self._max_jobs - self._submitter.submitting - self._submitter.sync_runs
-        fleet = self._max_jobs * self.worker_count - queues.submitting_count
-        return min(own, fleet)
+        own = self._max_jobs - self._slots.submitting - self._slots.sync_runs
+        of_all_workers = self._max_jobs * self._live_workers.count - queues.submitting_count
+        return min(own, of_all_workers)
 
     def _idle_pause_s(self, queues: QueueSnapshot, gates: Gates, now: float) -> float:
-        """Until the first cool-down or window of a waiting lane ends, at most the idle pause."""
+        """Seconds until the first cool-down or window of a lane ends, at most the idle pause."""
         ends = [
             cooling.until
             for lane in queues.lanes
@@ -131,7 +141,7 @@ class Admission:
     async def _admit_bypassing(
         self, queues: QueueSnapshot, gates: Gates, free_slots: int, now: float
     ) -> int:
-        """Jobs that a person released through a closed gate go first."""
+        """Admit first the jobs that an operator released through a closed gate."""
         if not queues.bypass_count or free_slots <= 0:
             return 0
         ids = await self._store.lanes.bypass_jobs(free_slots)
@@ -154,7 +164,7 @@ class Admission:
         free_slots: int,
         now: float,
     ) -> int:
-        """The first of the open lanes, as many as there are slots and requests for."""
+        """Admit the first jobs of the open lanes, as slots and rate limits allow."""
         lanes = [
             lane
             for lane in queues.lanes
@@ -166,13 +176,18 @@ class Admission:
         for lane, head in zip(lanes, heads, strict=True):
             if not head:
                 await self._store.lanes.retire(lane)
-        room = await self._cap_remaining(lanes)
+        cap_remaining = await self._cap_remaining(lanes)
         picks = choose(
-            lanes, heads, free_slots, room, allowances=allowances, picked_before=self._served
+            lanes,
+            heads,
+            free_slots,
+            cap_remaining,
+            allowances=allowances,
+            picked_before=self._admitted_count,
         )
-        waiting = await self._take_grants(await self._load(picks, now), now)
-        admitted = await self._admit_all(waiting, gates)
-        self._served += admitted
+        granted = await self._take_grants(await self._load(picks, now), now)
+        admitted = await self._admit_all(granted, gates)
+        self._admitted_count += admitted
         await self._store.lanes.record_turns(
             {pick.lane: now + number * 1e-6 for number, pick in enumerate(picks)}
         )
@@ -189,7 +204,7 @@ class Admission:
 
     async def _load(self, picks: Sequence[Pick], now: float) -> list[QueuedJob]:
         ids = [pick.job_id for pick in picks]
-        waiting: list[QueuedJob] = []
+        queued: list[QueuedJob] = []
         rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
         for pick, found in zip(picks, rows, strict=True):
             name = str(pick.lane)
@@ -198,43 +213,43 @@ class Admission:
             elif found[0].job.state is not State.QUEUED or found[0].job.lane != pick.lane:
                 await self._store.jobs.remove_stale_entry(found[0], Index.LANE, name)
             else:
-                waiting.append(found)
-        return waiting
+                queued.append(found)
+        return queued
 
     async def _take_grants(self, queued: Sequence[QueuedJob], now: float) -> list[QueuedJob]:
-        """Those for whom there is a request: their routes' buckets are shared, others may take."""
+        """The jobs for which their route's rate limit grants a request, urgent ones first."""
         granted: list[QueuedJob] = []
-        routes: dict[Scope, list[QueuedJob]] = {}
-        for one in queued:
-            routes.setdefault(one[0].job.lane.route, []).append(one)
-        for route, ours in routes.items():
-            urgent = sum(stored.job.priority > 0 for stored, _ in ours)
-            count = await self._rate_limiter.take(route, len(ours) - urgent, urgent, now)
-            ours.sort(key=lambda one: one[0].job.priority <= 0)
-            granted += ours[:count]
+        by_route: dict[Scope, list[QueuedJob]] = {}
+        for entry in queued:
+            by_route.setdefault(entry[0].job.lane.route, []).append(entry)
+        for route, entries in by_route.items():
+            urgent = sum(stored.job.priority > 0 for stored, _ in entries)
+            count = await self._rate_limiter.take(route, len(entries) - urgent, urgent, now)
+            entries.sort(key=lambda entry: entry[0].job.priority <= 0)
+            granted += entries[:count]
         return granted
 
     async def _admit_all(self, queued: Sequence[QueuedJob], gates: Gates) -> int:
-        """Write the intents and the wake-ups for them; returns how many were admitted.
+        """Write the admissions and their arq entries; returns how many jobs were admitted.
 
-        All of it goes out in one round trip. Should it break off between an intent and its wake-up,
-        the lease of the intent ends, and the rescuer puts the job back in line: it was never sent.
+        All of it goes out in one round trip. When it fails between an admission and its entry, the
+        lease ends and the rescuer returns the job to the queue: it was never sent.
         """
         if not queued:
             return 0
         now = self._clock.now()
-        hops = [secrets.token_hex(4) for _ in queued]
+        tokens = [secrets.token_hex(4) for _ in queued]
         *written, _ = await asyncio.gather(
             *(
-                self._admit(stored, hop, gates, now)
-                for (stored, _), hop in zip(queued, hops, strict=True)
+                self._admit(stored, token, gates, now)
+                for (stored, _), token in zip(queued, tokens, strict=True)
             ),
-            *(self._store.jobs.wake(entry) for entry in _wake_ups(queued, hops, now)),
+            *(self._store.jobs.wake(entry) for entry in _arq_entries(queued, tokens, now)),
         )
         admitted = 0
         for result, (stored, inputs) in zip(written, queued, strict=False):
             if isinstance(result, VersionedJob):
-                self._submitter.cache_admitted(result, inputs)
+                self._slots.cache_admitted(result, inputs)
                 admitted += 1
             else:
                 self._rate_limiter.record_answered(stored.job.lane.route)
@@ -254,19 +269,24 @@ class Admission:
             opening_hold_ids=tuple(hold.id for hold in opening),
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
-        extra = SideWrites(limits=(*limits, *self._cap_limits(job)))
-        return await self._store.jobs.commit(stored, after, extra)
+        side_writes = SideWrites(limits=(*limits, *self._cap_limits(job)))
+        return await self._store.jobs.commit(stored, after, side_writes)
 
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:
         cap = self._caps.of(job.lane)
         return () if cap is None else (lane_cap(job.lane, cap),)
 
 
-def _wake_ups(
+def _arq_entries(
     queued: Sequence[QueuedJob], submit_tokens: Sequence[str], now: float
 ) -> list[WakeUp]:
     """The arq entries for jobs that are admitted together."""
-    pairs = [(stored.job.id, hop) for (stored, _), hop in zip(queued, submit_tokens, strict=True)]
-    shares = [pairs[n : n + MAX_JOBS_PER_ENTRY] for n in range(0, len(pairs), MAX_JOBS_PER_ENTRY)]
-    entries = [submit_entry(share, now) for share in shares]
+    submits = [
+        (stored.job.id, token) for (stored, _), token in zip(queued, submit_tokens, strict=True)
+    ]
+    batches = [
+        submits[first : first + MAX_JOBS_PER_ENTRY]
+        for first in range(0, len(submits), MAX_JOBS_PER_ENTRY)
+    ]
+    entries = [submit_entry(batch, now) for batch in batches]
     return [WakeUp(arq_id, data, int(now * 1000), ENTRY_TTL_MS) for arq_id, data in entries]

@@ -1,18 +1,26 @@
-"""Brings an answer home: effects, then the job's next version, whatever races and outages say.
+"""Writes what a decision makes of a job, across lost races and outages of Redis.
 
-An answer of the provider is a fact that was paid for. It is kept in memory and written when Redis
-is back, and it is asked again against what the job has become when somebody else was faster.
+An outcome of the provider is a paid fact. It stays in memory until Redis is back; when another
+process was faster, the decision is made again on the job as it is then.
 """
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from typing import Final, ParamSpec, TypeVar, assert_never
+from typing import Final, NamedTuple, ParamSpec, Protocol, TypeVar, assert_never
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs import transitions
-from jobs.effects import Decision, Effect, HoldOpened, PlaceHold, RememberSyncOnly, StartCoolDown
+from jobs.effects import (
+    Decision,
+    Effect,
+    HoldOpened,
+    PlaceHold,
+    PollLater,
+    RememberSyncOnly,
+    StartCoolDown,
+)
 from jobs.holds import Hold, apply_accept
 from jobs.job import Job
 from jobs.states import SETTLED_OR_PARKED, State
@@ -33,7 +41,25 @@ RETRY_PAUSE_S: Final = 0.2
 MAX_RETRY_PAUSE_S: Final = 2.0
 
 HEAD_BYTES: Final = 65_536
-"""How much of a result that is too large is kept."""
+"""How much is kept of a result that is too large."""
+
+
+class Decider(Protocol):
+    """An outcome, and how to decide what it makes of a job. Pure, since it may be asked again."""
+
+    def decide(self, job: Job, now: float, jitter: float) -> Decision | PollLater | None:
+        """The decision at `now` (Unix seconds); `jitter` is uniform in [0, 1).
+
+        None when the outcome no longer applies: another process was faster, or an operator acted.
+        """
+        ...
+
+
+class Completed(NamedTuple):
+    """A job as it was written, and the decision that was written."""
+
+    stored: VersionedJob
+    decision: Decision | PollLater
 
 
 class Completion:
@@ -54,45 +80,39 @@ class Completion:
         self._max_result_bytes = max_result_bytes
         self._last_costs: dict[tuple[str, str], float] = {}
 
-    async def complete(
-        self,
-        stored: VersionedJob,
-        decide: Callable[[Job, float], Decision | None],
-    ) -> VersionedJob | None:
-        """Write what `decide` makes of the job; None where it makes nothing of it any more.
+    async def complete(self, stored: VersionedJob, decider: Decider) -> Completed | None:
+        """Write what the decider makes of the job; None when its outcome no longer applies.
 
-        `decide` is asked again with the job as it now is after every lost race, and returns None
-        when the answer has become meaningless (another worker was faster, a person decided).
+        After every lost race the decider is asked again, with the job as it is then. A decision
+        that leaves the job unchanged has only its effects applied.
         """
         current: VersionedJob | None = stored
-        made_true: set[str] = set()
+        applied: set[str] = set()
         while current is not None:
-            decision = decide(current.job, self._clock.now())
+            decision = decider.decide(current.job, self._clock.now(), self._clock.jitter())
             if decision is None:
                 return None
             if decision.effects:
-                fresh = [
-                    effect for effect in decision.effects if _effect_key(effect) not in made_true
-                ]
-                await self.apply_effects(fresh)
-                made_true |= {_effect_key(effect) for effect in fresh}
-            if decision.job is current.job:
-                return current
-            job, extra = self._with_result(decision)
-            written = await self.retry_while_down(self._commit, current, job, extra)
+                new = [e for e in decision.effects if _effect_key(e) not in applied]
+                await self.apply_effects(new)
+                applied |= {_effect_key(effect) for effect in new}
+            if isinstance(decision, PollLater) or decision.job is current.job:
+                return Completed(current, decision)
+            job, side_writes = self._with_result(decision)
+            written = await self.retry_while_down(self._commit, current, job, side_writes)
             if written is not None:
-                self._redis_recovery.remember(written, extra.result)
+                self._redis_recovery.remember(written, side_writes.result)
                 self._notify(current.job, written.job)
                 await self.retry_while_down(self._record_cost, written.job)
-                return written
+                return Completed(written, decision)
             current = await self.retry_while_down(self._reload_or_restore, current)
         return None
 
     async def _reload_or_restore(self, ours: VersionedJob) -> VersionedJob | None:
-        """The job as it is now, for whoever lost a race.
+        """The job as it is now, after a lost race.
 
-        Where Redis is older than what we read or wrote, it forgot: nobody was faster, and what we
-        know is written again, so that the answer in our hands finds the job that it belongs to.
+        When Redis has an older version than the one we read or wrote, it lost data: our version is
+        written back, so that the outcome finds its job.
         """
         found = await load_job(self._store.jobs, ours.job.id, self._clock.now())
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
@@ -113,23 +133,22 @@ class Completion:
         *args: P.args,
         **kwargs: P.kwargs,
     ) -> T:
-        """Call the store until it answers: what is in our hands is not dropped for an outage."""
+        """Call the store until it answers: an outage must not drop a paid outcome."""
         pause = RETRY_PAUSE_S
         while True:
             try:
                 return await call(*args, **kwargs)
             except (RedisError, OSError) as error:
-                log.warning("store_call.retried", error=type(error).__name__, again_in_s=pause)
+                log.warning("store_call.retried", error=type(error).__name__, retry_in_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(MAX_RETRY_PAUSE_S, pause * 2)
 
     async def apply_effects(self, effects: Sequence[Effect]) -> None:
-        """Make the effects of a decision true; they are facts, whoever wins the job."""
+        """Apply the effects of a decision; they hold even when the job's race is lost."""
         for effect in effects:
             match effect:
                 case PlaceHold(hold):
-                    standing = await self.retry_while_down(self._store.holds.place, hold)
-                    _log_hold(standing)
+                    _log_hold(await self.retry_while_down(self._store.holds.place, hold))
                 case StartCoolDown(cool_down):
                     await self.retry_while_down(self._store.holds.place_cool_down, cool_down)
                     log.info("scope.cooled", scope=cool_down.scope, why=cool_down.why)
@@ -149,13 +168,13 @@ class Completion:
             self._wakeups.admission.notify()
 
     def _with_result(self, decision: Decision) -> tuple[Job, SideWrites]:
-        """The job and its result; of one that is too large the head is kept, with a note."""
+        """The job and its result; of a result that is too large, only the head is kept."""
         result = decision.result
         if result is None or len(result) <= self._max_result_bytes:
             return decision.job, SideWrites(result=result)
         note = (
             f"the result has {len(result)} bytes, more than KNOUDS_MAX_RESULT_BYTES "
-            f"({self._max_result_bytes}): its head is kept; fetch the whole from the provider"
+            f"({self._max_result_bytes}): only its head is kept; fetch all of it from the provider"
         )
         head = result[: min(HEAD_BYTES, self._max_result_bytes)].decode("utf-8", "ignore")
         kept = encode({"truncated": True, "bytes": len(result), "note": note, "head": head})
@@ -169,7 +188,7 @@ class Completion:
         elif after.state in SETTLED_OR_PARKED:
             code = after.reason.code if after.reason else None
             log.info(
-                "job.rested",
+                "job.parked" if after.state is State.PARKED else "job.settled",
                 state=after.state.value,
                 job_id=after.id,
                 lane=str(after.lane),
@@ -179,7 +198,7 @@ class Completion:
             self._wakeups.poller.notify()
 
     async def _record_cost(self, job: Job) -> None:
-        """Note what the job's last run cost, where that is news."""
+        """Record what the job's last run cost, if it differs from the run before."""
         last = job.attempts[-1].cost if job.attempts else None
         key = (job.kind.value, job.target)
         if job.state is State.SUCCEEDED and last is not None and self._last_costs.get(key) != last:
@@ -188,7 +207,7 @@ class Completion:
 
 
 def _log_hold(hold: Hold) -> None:
-    """One warning for a hold that was put up; refusals of what was under way are no news."""
+    """Warn once per hold; requests that were under way may be refused by it, too."""
     facts = {"scope": hold.scope, "code": hold.code, "hold_id": hold.id}
     if hold.hits == 1:
         log.warning("hold.placed", **facts)
@@ -197,7 +216,7 @@ def _log_hold(hold: Hold) -> None:
 
 
 def _effect_key(effect: Effect) -> str:
-    """What an effect is about: asked again after a lost race, it must not count twice."""
+    """What an effect changes: after a lost race it must not be applied twice."""
     match effect:
         case PlaceHold(hold):
             return f"hold {hold.key}"

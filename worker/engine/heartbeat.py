@@ -1,44 +1,53 @@
-"""The heartbeat: says that this worker lives, and extends the leases of what it holds."""
+"""The heartbeat: shows that this worker lives, and extends the leases of its jobs."""
 
-from collections.abc import Callable
-
-import msgspec
+from dataclasses import dataclass
+from typing import Protocol
 
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 
+class WorkerReporter(Protocol):
+    """What a heartbeat says about this worker."""
+
+    @property
+    def leased_ids(self) -> tuple[str, ...]:
+        """Ids of the jobs whose leases this worker has to extend."""
+        ...
+
+    def report(self, now: float) -> Heartbeat:
+        """The heartbeat to record at `now`, Unix seconds."""
+        ...
+
+
+@dataclass(slots=True)
+class LiveWorkers:
+    """How many workers live and take work, this one included, as the last heartbeat counted."""
+
+    count: int = 1
+
+
 class HeartbeatService:
-    """Beats three times a lease, so that two lost beats lose nothing."""
+    """Beats three times in a lease, so that two lost beats do no harm."""
 
     name = "heartbeat"
 
     def __init__(
-        self,
-        store: Store,
-        lease_s: float,
-        *,
-        leased: Callable[[], tuple[str, ...]],
-        describe: Callable[[float], Heartbeat],
-        set_worker_count: Callable[[int], None],
+        self, store: Store, lease_s: float, reporter: WorkerReporter, live_workers: LiveWorkers
     ) -> None:
         self._store = store
         self._lease_s = lease_s
-        self._leased = leased
-        self._describe = describe
-        self._set_worker_count = set_worker_count
+        self._reporter = reporter
+        self._live_workers = live_workers
         self.wakeup = Wakeup()
-        self.failures: Callable[[], dict[str, str]] = dict
-        """Services that are being restarted, with the class of their last error."""
 
     async def tick(self, now: float) -> float:
-        """Extend leases, beat, and count the workers that live."""
-        await self._store.jobs.extend_leases(self._leased(), now + self._lease_s)
-        beat = msgspec.structs.replace(self._describe(now), failures=self.failures())
-        await self._store.workers.record_heartbeat(beat)
+        """Extend the leases, record the heartbeat, and count the workers that live."""
+        await self._store.jobs.extend_leases(self._reporter.leased_ids, now + self._lease_s)
+        await self._store.workers.record_heartbeat(self._reporter.report(now))
         workers = await self._store.workers.heartbeats()
-        fresh = now - ALIVE_LEASES * self._lease_s
-        alive = [w for w in workers if w.seen_at >= fresh and not w.stopping]
-        self._set_worker_count(max(1, len(alive)))
+        alive_since = now - ALIVE_LEASES * self._lease_s
+        alive = [w for w in workers if w.seen_at >= alive_since and not w.stopping]
+        self._live_workers.count = max(1, len(alive))
         return self._lease_s / 3

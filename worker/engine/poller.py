@@ -1,8 +1,8 @@
-"""The batch poller: looks at running jobs when their next poll is due.
+"""The poller: polls runs in batches when their next poll is due.
 
-No task, timer or slot is held for a run that waits: the in-flight set knows them all, and a poll
-takes a task only while its request is under way. A claim is a lease: polls of a worker that died
-come due again by themselves.
+A run that waits holds no task, timer or slot: the in-flight index lists all of them, and a poll
+takes a task only while its request is under way. A claim is a lease: the polls of a worker that
+died come due again by themselves.
 """
 
 import asyncio
@@ -13,24 +13,21 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import transitions
-from jobs.decide import decide_poll
-from jobs.effects import Decision, DecisionContext, PollHistory, PollLater
-from jobs.holds import Gates
+from jobs.effects import PollHistory, PollLater
 from jobs.indexes import Index, accepts_run_updates
 from jobs.job import Job
 from jobs.lanes import polls_scope
 from jobs.outcomes import Finished, Lost, PollFailed, PollOutcome, RunFailed
 from jobs.states import State
-from worker.clock import Clock
-from worker.engine.completion import Completion
-from worker.engine.poison_guard import PoisonGuard
+from worker.engine.deciders import PollDecider
+from worker.engine.gate_cache import GateCache
 from worker.engine.poll_planner import PollPlanner
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
+from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import CallFailure, CancelOutcome, UnknownAccount
-from worker.store import Store
 from worker.store.commit import VersionedJob
 from worker.store.jobs import ClaimedPoll, NextPoll
 from worker.tasks import cancel_and_wait
@@ -38,79 +35,75 @@ from worker.tasks import cancel_and_wait
 log: Final = structlog.get_logger(__name__)
 
 IDLE_S: Final = 0.5
-"""Longest pause between looks at the in-flight set: other workers add to it."""
+"""Longest pause between two claims: other workers add to the in-flight index."""
 
 MIN_CLAIM_PAUSE_S: Final = 0.03
-"""Least pause between two claims: what is due by then is looked at, and written, together."""
+"""Least pause between two claims: polls that are due by then are made, and written, together."""
 
 CLAIM_AHEAD_S: Final = MIN_CLAIM_PAUSE_S / 2
-"""Polls that fall due so soon are made now: many are then as often early as late, not always late,
-and lateness adds up over the looks at a run."""
+"""Polls that are due this soon are made now. Otherwise every poll would be late, and the delays
+would add up over the polls of a run."""
 
 GATES_MAX_AGE_S: Final = 0.25
-"""How old what is known of the gates may be: a poll too many costs nothing."""
+"""A poll through a gate that has just closed costs nothing."""
 
 MAX_CACHED_JOBS: Final = 12_000
-"""Running jobs that are remembered between their polls."""
+"""Running jobs that are kept in memory between their polls."""
 
 RESCHEDULE_BATCH: Final = 500
 """Next polls written in one call."""
 
 MIN_RETRY_PAUSE_S: Final = 0.2
-"""Least pause before a look for which there was no request."""
+"""Least pause before a poll for which the rate limit had no request left."""
 
 HAND_OVER_TIMEOUT_S: Final = 1.0
-"""How long a worker that stops waits for answers to its polls."""
+"""How long a worker that stops waits for the responses to its polls."""
 
 
 class ExecutionPort(Protocol):
-    """What the poller needs of the provider's client."""
+    """What the poller needs of a provider."""
 
     async def poll(self, account: str, execution_id: str) -> PollOutcome:
-        """Look at a run."""
+        """Return the state of a run."""
         ...
 
     async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
-        """Ask to cancel a run; harmless to repeat."""
+        """Ask to cancel a run; safe to repeat."""
         ...
 
 
 class Poller:
-    """Polls what is due, at most so many at once."""
+    """Makes the polls that are due, at most `max_concurrent` at once."""
 
     name = "poller"
 
     def __init__(
         self,
-        *,
-        store: Store,
+        context: WorkerContext,
+        outcomes: OutcomeParts,
         provider: ExecutionPort,
-        completion: Completion,
-        poison_guard: PoisonGuard,
-        clock: Clock,
-        wakeup: Wakeup,
+        *,
         webhook_policy: WebhookPolicy,
         poll_planner: PollPlanner,
         rate_limiter: RateLimiter,
         max_concurrent: int,
-        lease_s: float,
     ) -> None:
-        self._store = store
+        self._store = context.store
+        self._clock = context.clock
+        self._lease_s = context.lease_s
+        self.wakeup: Wakeup = context.wakeups.poller
+        self._completion = outcomes.completion
+        self._poison_guard = outcomes.poison_guard
         self._provider = provider
-        self._completion = completion
-        self._poison_guard = poison_guard
-        self._clock = clock
-        self.wakeup = wakeup
         self._webhook_policy = webhook_policy
         self._poll_planner = poll_planner
         self._rate_limiter = rate_limiter
         self._max_concurrent = max_concurrent
-        self._lease_s = lease_s
+        self._gate_cache = GateCache(context.store.holds, context.clock, GATES_MAX_AGE_S)
         self._active: dict[str, asyncio.Task[None]] = {}
         self._to_reschedule: list[NextPoll] = []
         self._cached: dict[str, tuple[float, VersionedJob]] = {}
-        """Jobs as they were when their next poll was set, with its time."""
-        self._cached_gates: tuple[float, Gates] = (float("-inf"), Gates())
+        """By job id: the time of its next poll, and the job as it was when that was set."""
         self._flush: asyncio.Task[None] | None = None
 
     @property
@@ -119,7 +112,7 @@ class Poller:
         return len(self._active)
 
     async def tick(self, now: float) -> float:
-        """Claim what is due and look at it; returns the seconds until the next poll is due."""
+        """Claim the polls that are due and start them; returns the seconds until the next one."""
         free = self._max_concurrent - len(self._active)
         if free <= 0:
             return IDLE_S
@@ -127,62 +120,56 @@ class Poller:
         soon = now + CLAIM_AHEAD_S
         claim = await self._store.jobs.claim_polls(soon, lease, free, self._cached)
         await dead_letter_unreadable(self._store.jobs, claim.unreadable, now)
-        due, next_poll = claim.polls, claim.next_poll_at
+        due, next_poll_at = claim.polls, claim.next_poll_at
         if due:
-            for found in await self._allowed(due, now, lease):
-                self._start(found, lease)
+            for poll in await self._allowed(due, now, lease):
+                self._start(poll, lease)
         if len(due) == free:
             return IDLE_S
-        return IDLE_S if next_poll is None else min(IDLE_S, max(0.0, next_poll - now))
-
-    async def _gates(self, now: float) -> Gates:
-        """The gates, read a few times a second at most."""
-        read_at, gates = self._cached_gates
-        if now >= read_at + GATES_MAX_AGE_S or now < read_at:
-            gates = await self._store.holds.gates()
-            self._cached_gates = now, gates
-        return gates
+        return IDLE_S if next_poll_at is None else min(IDLE_S, max(0.0, next_poll_at - now))
 
     def cache_accepted(self, stored: VersionedJob) -> None:
-        """Remember a run that was just accepted: its first poll need not read it again."""
+        """Keep the job of a run that was just accepted: its first poll need not read it again."""
         if stored.job.next_poll_at is not None:
             self._cached[stored.job.id] = stored.job.next_poll_at, stored
 
     async def hand_over(self) -> None:
-        """Finish the polls that are about to, and let other workers have the rest at once."""
+        """Finish the polls that end within a second; the others come due for other workers."""
         if self._active:
             await asyncio.wait(self._active.values(), timeout=HAND_OVER_TIMEOUT_S)
-        left = list(self._active)
+        unfinished = list(self._active)
         await cancel_and_wait(*self._active.values())
         if self._flush is not None:
             await asyncio.gather(self._flush, return_exceptions=True)
-        await self._store.jobs.poll_now(left, self._clock.now())
+        await self._store.jobs.poll_now(unfinished, self._clock.now())
 
     async def _allowed(
         self, due: Sequence[ClaimedPoll], now: float, lease: float
     ) -> list[ClaimedPoll]:
-        """Those for whom there is a request; the others are looked at when there is one again."""
-        gates = await self._gates(now)
-        accounts: dict[str, list[ClaimedPoll]] = {}
-        for found in due:
-            if found.stored.job.id not in self._active:
-                accounts.setdefault(found.stored.job.account, []).append(found)
+        """The polls that the rate limits allow; the others are put off until the limit resets."""
+        gates = await self._gate_cache.gates()
+        by_account: dict[str, list[ClaimedPoll]] = {}
+        for poll in due:
+            if poll.stored.job.id not in self._active:
+                by_account.setdefault(poll.stored.job.account, []).append(poll)
         allowed: list[ClaimedPoll] = []
-        for account, ours in accounts.items():
+        for account, polls in by_account.items():
             route = polls_scope(account)
             cooling = gates.running_cool_down([route], now)
-            count = 0 if cooling else await self._rate_limiter.take_polls(route, len(ours), now)
-            allowed += ours[:count]
+            count = 0 if cooling else await self._rate_limiter.take_polls(route, len(polls), now)
+            allowed += polls[:count]
             reset_at = cooling.until if cooling else self._rate_limiter.bucket(route).reset_at
             at = max(now + MIN_RETRY_PAUSE_S, reset_at or 0.0)
-            for found in ours[count:]:
-                look = NextPoll(found.stored.job, at + self._clock.jitter(), found.history, lease)
-                self._reschedule(found.stored, look)
+            for poll in polls[count:]:
+                next_poll = NextPoll(
+                    poll.stored.job, at + self._clock.jitter(), poll.history, lease
+                )
+                self._reschedule(poll.stored, next_poll)
         return allowed
 
-    def _start(self, found: ClaimedPoll, lease: float) -> None:
-        job = found.stored.job
-        task = asyncio.create_task(self._poll_safely(found, lease), name=f"poll {job.id}")
+    def _start(self, poll: ClaimedPoll, lease: float) -> None:
+        job = poll.stored.job
+        task = asyncio.create_task(self._poll_safely(poll, lease), name=f"poll {job.id}")
         self._active[job.id] = task
         task.add_done_callback(lambda done: self._finished(job.id, done))
 
@@ -193,16 +180,16 @@ class Poller:
         if not task.cancelled():
             task.exception()
 
-    async def _poll_safely(self, found: ClaimedPoll, lease: float) -> None:
+    async def _poll_safely(self, poll: ClaimedPoll, lease: float) -> None:
         try:
-            await self._poll(found, lease)
+            await self._poll(poll, lease)
         except (RedisError, OSError) as error:
-            log.warning("poll.interrupted", job_id=found.stored.job.id, error=type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
-            await self._poison_guard.record_failure(found.stored.job.id, error)
+            log.warning("poll.interrupted", job_id=poll.stored.job.id, error=type(error).__name__)
+        except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
+            await self._poison_guard.record_failure(poll.stored.job.id, error)
 
-    async def _poll(self, found: ClaimedPoll, lease: float) -> None:
-        stored, looks = found.stored, found.history
+    async def _poll(self, poll: ClaimedPoll, lease: float) -> None:
+        stored, history = poll.stored, poll.history
         job = stored.job
         if not accepts_run_updates(job) or job.execution_id is None:
             self._rate_limiter.record_answered(polls_scope(job.account))
@@ -212,24 +199,24 @@ class Poller:
             stored = await self._send_cancel(stored)
             job = stored.job
         try:
-            answer = await self._provider.poll(job.account, job.execution_id or "")
+            outcome = await self._provider.poll(job.account, job.execution_id or "")
         except UnknownAccount as error:
-            answer = PollFailed(str(error))
+            outcome = PollFailed(str(error))
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
-        self._store.metrics.polled(answer)
-        moved = await self.apply_outcome(stored, answer, looks, lease)
-        if moved is not None:
-            self._record_end_delay(moved.job, looks.last_running_at or job.submitted_at)
-            await self._note_missing_webhook(job, moved.job)
+        self._store.metrics.polled(outcome)
+        changed = await self.apply_outcome(stored, outcome, history, lease)
+        if changed is not None:
+            self._record_end_delay(changed.job, history.last_running_at or job.submitted_at)
+            await self._record_missing_webhook(job, changed.job)
 
     def _record_end_delay(self, after: Job, running_at: float | None) -> None:
-        """It ended between the last look that found it running and now: count the most it was."""
+        """Record the longest delay possible: the run ended after the last poll of it running."""
         if running_at is not None and not accepts_run_updates(after):
             self._store.metrics.run_end_recorded("poll", after.updated_at - running_at)
 
-    async def _note_missing_webhook(self, before: Job, after: Job) -> None:
-        """A poll saw the end that a webhook was to tell: those to come change nothing any more."""
+    async def _record_missing_webhook(self, before: Job, after: Job) -> None:
+        """A poll found the end that a webhook had to report: its delivery changes nothing now."""
         unknown = accepts_run_updates(after) or after.parked_as == transitions.UNCERTAIN
         if unknown or not before.expects_webhook or not self._webhook_policy.receives_webhooks:
             return
@@ -240,66 +227,50 @@ class Poller:
     async def apply_outcome(
         self,
         stored: VersionedJob,
-        answer: PollOutcome,
+        outcome: PollOutcome,
         history: PollHistory,
         lease: float | None = None,
     ) -> VersionedJob | None:
-        """Write what a look at a run showed, whoever looked; returns the job if that moved it.
+        """Write the outcome of a poll or a delivery; returns the job if that changed it.
 
-        `lease`: the claim it was looked at under; who touched the job since has the last word.
+        `lease`: the claim of the poll. If the claim was lost meanwhile, the next poll is not set.
         """
-        execution_id, found_at = stored.job.execution_id, self._clock.now()
-        again: PollLater | None = None
-
-        def decide(job: Job, now: float) -> Decision | None:
-            nonlocal again
-            late = job.parked_as == transitions.UNCERTAIN and isinstance(answer, Finished)
-            if job.execution_id != execution_id or not (accepts_run_updates(job) or late):
-                return None
-            webhook = job.expects_webhook and job.state is State.RUNNING
-            cancelling = job.state is State.CANCELLING
-            rules = self._webhook_policy.rules(
-                job.lane, has_webhook=webhook, is_cancelling=cancelling
-            )
-            moment = DecisionContext(now, self._clock.jitter(), rules)
-            outcome = decide_poll(job, answer, history, moment)
-            if isinstance(outcome, PollLater):
-                again = outcome
-                return Decision(job, outcome.effects)
-            again = None
-            return outcome
-
-        settled = await self._completion.complete(stored, decide)
-        if settled is not None and again is not None:
-            self._reschedule(settled, NextPoll(settled.job, again.at, again.history, lease))
+        found_at = self._clock.now()
+        decider = PollDecider(stored.job.execution_id, outcome, history, self._webhook_policy)
+        completed = await self._completion.complete(stored, decider)
+        if completed is not None and isinstance(completed.decision, PollLater):
+            job, later = completed.stored.job, completed.decision
+            self._reschedule(completed.stored, NextPoll(job, later.at, later.history, lease))
             return None
         self._cached.pop(stored.job.id, None)
-        if settled is not None and isinstance(answer, Finished | RunFailed | Lost):
-            self._note_end(stored.job, found_at, None if lease is None else history)
-        return settled
+        if completed is None:
+            return None
+        if isinstance(outcome, Finished | RunFailed | Lost):
+            self._record_duration(stored.job, found_at, None if lease is None else history)
+        return completed.stored
 
-    def _note_end(self, job: Job, at: float, history: PollHistory | None) -> None:
-        """How long the run took; without looks of ours a webhook told of its end."""
+    def _record_duration(self, job: Job, at: float, history: PollHistory | None) -> None:
+        """Record how long the run took; without a history, a webhook reported its end."""
         if history is None:
             self._poll_planner.record_reported_end(job, at)
         else:
             self._poll_planner.record_polled_end(job, at, history.last_running_at)
 
     async def _send_cancel(self, stored: VersionedJob) -> VersionedJob:
-        """Pass a person's wish on to the provider, once."""
+        """Ask the provider to cancel the run, once."""
         job = stored.job
-        answer = await self._provider.cancel(job.account, job.execution_id or "")
-        if isinstance(answer, CallFailure) and not _is_final(answer):
-            log.warning("cancel.failed", job_id=job.id, why=answer.why)
+        outcome = await self._provider.cancel(job.account, job.execution_id or "")
+        if isinstance(outcome, CallFailure) and not _is_final(outcome):
+            log.warning("cancel.failed", job_id=job.id, why=outcome.why)
             return stored
         now = self._clock.now()
         written = await self._store.jobs.commit(stored, transitions.mark_cancel_sent(job, now))
         return written if isinstance(written, VersionedJob) else stored
 
     def _reschedule(self, stored: VersionedJob, next_poll: NextPoll) -> None:
-        """Next polls are written together, in one round trip.
+        """Set a job's next poll, in one round trip with others.
 
-        Only a job that was claimed is remembered: the time of another's next poll is not ours.
+        Only a job that this worker claimed is cached: the next poll of any other is not its own.
         """
         self._cached.pop(next_poll.job.id, None)
         if next_poll.lease is not None:
@@ -310,18 +281,18 @@ class Poller:
 
     async def _write_rescheduled(self) -> None:
         while self._to_reschedule:
-            looked, self._to_reschedule = (
+            batch, self._to_reschedule = (
                 self._to_reschedule[:RESCHEDULE_BATCH],
                 self._to_reschedule[RESCHEDULE_BATCH:],
             )
-            await self._completion.retry_while_down(self._store.jobs.reschedule, looked)
-            if looked and min(look.at for look in looked) < self._clock.now() + IDLE_S:
+            await self._completion.retry_while_down(self._store.jobs.reschedule, batch)
+            if batch and min(poll.at for poll in batch) < self._clock.now() + IDLE_S:
                 self.wakeup.notify()
         while len(self._cached) > MAX_CACHED_JOBS:
             del self._cached[next(iter(self._cached))]
 
 
 def _is_final(failure: CallFailure) -> bool:
-    """Whether asking again to cancel would get the same refusal (a 4xx that is no 429)."""
+    """Whether another cancel would be refused likewise: a 4xx other than 429."""
     status = failure.http_status or 0
     return 400 <= status < 500 and status != 429  # noqa: PLR2004

@@ -1,4 +1,4 @@
-"""The pruner: removes what retention has run out for. Parked jobs and dead letters never expire."""
+"""The pruner: deletes settled jobs after their retention. Parked and dead jobs never expire."""
 
 import asyncio
 from typing import Final
@@ -13,7 +13,7 @@ TICK_S: Final = 60.0
 
 
 class Pruner:
-    """Deletes settled jobs that are old enough, and forgets what has run out."""
+    """Deletes old settled jobs, expired cool-downs and silent workers."""
 
     name = "pruner"
 
@@ -23,7 +23,7 @@ class Pruner:
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
-        """Delete a batch of each settled state; returns at once for the next while there is one."""
+        """Delete a batch of each settled state; returns 0 seconds while there are more."""
         full = False
         for state in PRUNABLE:
             ids = await self._store.jobs.older_than(state, now - self._retention_s, BATCH)

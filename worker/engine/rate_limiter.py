@@ -1,8 +1,8 @@
-"""Spends the provider's rate limits to the last request, together with all other workers.
+"""Uses the provider's rate limits to the last request, together with all other workers.
 
-Requests are granted before they are made and settled when they are answered; what the answers tell
-goes to the shared bucket some moments later, all of a moment's answers as one change. An account
-without limits is known as such after its first success, and costs nothing from then on.
+Requests are granted before they are made and settled when they are answered. What the responses
+report is written to the shared bucket a little later, as one change. An account without limits is
+known as such after its first success, and costs nothing from then on.
 """
 
 from collections.abc import Iterable
@@ -24,29 +24,49 @@ log: Final = structlog.get_logger(__name__)
 
 TICK_S: Final = 1.0
 FORGET_AFTER_S: Final = 86_400.0
-"""A route of which nothing was heard for a day is forgotten."""
+"""A bucket that was not used for a day is removed."""
 
 TOO_MANY_REQUESTS: Final = 429
 
 
 @dataclass(slots=True)
 class _PendingReports:
-    """What was learned of a route since it was last written."""
+    """What the responses of a route reported since the bucket was last written."""
 
     reported: dict[float, tuple[RateLimitHeaders, float, bool]] = field(
         default_factory=dict[float, tuple[RateLimitHeaders, float, bool]]
     )
-    """End of a window → the least that was told of it, first when, and whether with a 429."""
+    """End of a window → the report with the fewest requests remaining, when the first report of the
+    window came, and whether one was a 429."""
     without_limits: int = 0
-    """Answers without a word on limits."""
+    """Responses without rate-limit headers."""
     has_success: bool = False
     """One of these was a success."""
     answered: int = 0
     unreported: int = 0
 
 
+@dataclass(slots=True)
+class _Grant:
+    """A request for grants, applied to the bucket as it is at each try."""
+
+    normal: int
+    urgent: int
+    now: float
+    granted: int = 0
+    """How many the last try granted."""
+
+    def apply(self, bucket: RateLimitBucket) -> RateLimitBucket:
+        """The bucket after the grants, urgent ones first."""
+        left = rate_limits.current_allowance(bucket, self.now)
+        urgent = min(self.urgent, left.urgent)
+        normal = max(0, min(self.normal, left.normal - urgent, left.urgent - urgent))
+        self.granted = urgent + normal
+        return rate_limits.grant(bucket, self.granted, self.now)
+
+
 class RateLimiter:
-    """Grants requests, and learns from answers."""
+    """Grants requests, and learns the limits from the responses."""
 
     name = "rate_limiter"
 
@@ -66,7 +86,7 @@ class RateLimiter:
         self._admission_wakeup = admission_wakeup
         self._window_s = window_s
         self._is_shared = is_shared
-        """Submits and polls of an account draw on one bucket."""
+        """Submits and polls of an account use one bucket."""
         self._pending: dict[Scope, _PendingReports] = {}
         self._buckets: dict[Scope, RateLimitBucket] = {}
         self._forget_at = 0.0
@@ -79,48 +99,42 @@ class RateLimiter:
 
     async def _allowance(self, route: Scope, now: float) -> Allowance:
         bucket = self.bucket(route)
-        rest = rate_limits.current_allowance(bucket, now)
+        left = rate_limits.current_allowance(bucket, now)
         if not self._is_shared or bucket.limit is None:
-            return rest
-        looks = await self._jobs.count_polls_until(max(now, bucket.reset_at or now))
-        return rate_limits.reserve_for_polls(rest, bucket.limit, looks)
+            return left
+        polls = await self._jobs.count_polls_until(max(now, bucket.reset_at or now))
+        return rate_limits.reserve_for_polls(left, bucket.limit, polls)
 
     def bucket(self, route: Scope) -> RateLimitBucket:
         """The bucket of a route as it was last read."""
         return self._buckets.get(self._bucket_scope(route), NEW_BUCKET)
 
     def _bucket_scope(self, route: Scope) -> Scope:
-        """Whose bucket a route draws on: its own, or its account's."""
+        """The scope of the bucket that a route uses: its own, or its account's."""
         return Scope(route.partition("/")[0]) if self._is_shared else route
 
     async def take(self, route: Scope, normal: int, urgent: int, now: float) -> int:
-        """Grant so many requests, urgent ones first; returns how many there were."""
+        """Grant up to `normal` + `urgent` requests, urgent ones first; returns how many."""
         if self.bucket(route).is_unlimited:
             return normal + urgent
-        granted = 0
-
-        def decide(bucket: RateLimitBucket) -> RateLimitBucket:
-            nonlocal granted
-            rest = rate_limits.current_allowance(bucket, now)
-            first = min(urgent, rest.urgent)
-            granted = first + max(0, min(normal, rest.normal - first, rest.urgent - first))
-            return rate_limits.grant(bucket, granted, now)
-
-        bucket = self._bucket_scope(route)
-        self._buckets[bucket] = await self._store.change(bucket, decide)
-        return granted
+        grant, bucket = _Grant(normal, urgent, now), self._bucket_scope(route)
+        self._buckets[bucket] = await self._store.change(bucket, grant.apply)
+        return grant.granted
 
     async def take_polls(self, route: Scope, count: int, now: float) -> int:
-        """Grant looks at runs; before submits of the same bucket they go first."""
-        usual, urgent = (0, count) if self._is_shared else (count, 0)
-        return await self.take(route, usual, urgent, now)
+        """Grant up to `count` polls; they come before submits of the same bucket."""
+        normal, urgent = (0, count) if self._is_shared else (count, 0)
+        return await self.take(route, normal, urgent, now)
 
     def record_answered(self, route: Scope, count: int = 1, *, unreported: int = 0) -> None:
-        """Granted requests were answered or not made; `spent`: made, and answered much later."""
+        """Settle granted requests that were answered, or not made.
+
+        `unreported`: how many of them were made, with a response too late for the window.
+        """
         if count and not self.bucket(route).is_unlimited:
-            news = self._pending_for(route)
-            news.answered += count
-            news.unreported += unreported
+            pending = self._pending_for(route)
+            pending.answered += count
+            pending.unreported += unreported
             self.wakeup.notify()
 
     def record_response(
@@ -130,24 +144,28 @@ class RateLimiter:
         succeeded = 200 <= status < 300  # noqa: PLR2004
         if reported is None or reported.remaining is None:
             if not self.bucket(route).is_unlimited:
-                news = self._pending_for(route)
-                news.without_limits += 1
-                news.has_success = news.has_success or succeeded
+                pending = self._pending_for(route)
+                pending.without_limits += 1
+                pending.has_success = pending.has_success or succeeded
                 self.wakeup.notify()
             return
         now = self._clock.now()
-        told = self._complete_headers(route, reported, now)
-        news = self._pending_for(route)
-        least, first, refused = news.reported.get(told.reset_at, (told, now, False))
-        if told.remaining < least.remaining:
-            least = told
-        news.reported[told.reset_at] = least, first, refused or status == TOO_MANY_REQUESTS
+        report = self._complete_headers(route, reported, now)
+        pending = self._pending_for(route)
+        least, first_at, refused = pending.reported.get(report.reset_at, (report, now, False))
+        if report.remaining < least.remaining:
+            least = report
+        pending.reported[report.reset_at] = (
+            least,
+            first_at,
+            refused or status == TOO_MANY_REQUESTS,
+        )
         self.wakeup.notify()
 
     def _complete_headers(
         self, route: Scope, headers: ReportedRateLimit, now: float
     ) -> RateLimitHeaders:
-        """What headers say, with what is known in place of those that are missing."""
+        """The headers, with what is known of the bucket in place of missing ones."""
         known = self.bucket(route)
         remaining = headers.remaining or 0
         limit = headers.limit if headers.limit is not None else max(remaining, known.limit or 0)
@@ -162,7 +180,7 @@ class RateLimiter:
         return self._pending.setdefault(self._bucket_scope(route), _PendingReports())
 
     async def tick(self, now: float) -> float:
-        """Write what was learned since the last tick."""
+        """Write what was reported since the last tick."""
         for route in list(self._pending):
             await self._write(route, now)
         if now >= self._forget_at:
@@ -171,15 +189,14 @@ class RateLimiter:
         return TICK_S
 
     async def _write(self, route: Scope, now: float) -> None:
-        fresh = self._pending.pop(route)
+        pending = self._pending.pop(route)
         try:
             self._buckets[route] = await self._store.change(
-                route, lambda bucket: self._apply(bucket, fresh, now)
+                route, lambda bucket: self._apply(bucket, pending, now)
             )
         except BaseException:
-            self._pending_for(
-                route
-            ).answered += fresh.answered  # what was told, the next answer tells again
+            # The next response reports the limits again; answered requests are counted once.
+            self._pending_for(route).answered += pending.answered
             raise
         self._admission_wakeup.notify()
 
@@ -189,8 +206,8 @@ class RateLimiter:
         if reports.without_limits and not reports.reported:
             for _ in range(min(reports.without_limits, 10)):
                 bucket = rate_limits.apply_no_headers(bucket, now, succeeded=reports.has_success)
-        for _, (told, first, refused) in sorted(reports.reported.items()):
+        for _, (report, first_at, refused) in sorted(reports.reported.items()):
             bucket = rate_limits.apply_headers(
-                bucket, told, first, refused=refused, window_s=self._window_s
+                bucket, report, first_at, refused=refused, window_s=self._window_s
             )
         return rate_limits.resolve_grants(bucket, reports.answered, unreported=reports.unreported)

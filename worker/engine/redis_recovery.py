@@ -1,23 +1,23 @@
-"""What this worker knows of paid submits, should Redis come back from an older state.
+"""Restores what Redis lost of paid submits, when it comes back with older data.
 
-A Redis that lost its last seconds (no `appendfsync always`, a failover to a replica that lagged)
-may show a job as queued whose run was paid for a moment ago. So a worker remembers what it wrote of
-the submits of the last minutes; when it meets a server it does not know, it writes what is newer
-than what it finds, and admission waits until every worker had the time to do so.
+A Redis that lost its last seconds (no `appendfsync always`, a failover to a replica behind) may
+show a job as queued whose run is paid. So each worker remembers what it wrote of the submits of
+the last minutes. When the server is a different one, it writes back what is newer than what it
+finds there, and admission waits until every worker had the time to do so.
 """
 
 import asyncio
 import math
 from collections import OrderedDict
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final, assert_never
 
 import structlog
-from arq import ArqRedis
 
 from jobs.job import Job
+from jobs.lifecycle import Transition
 from jobs.states import Mode, State
+from worker.clock import Clock
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store.client import Client
@@ -29,13 +29,13 @@ log: Final = structlog.get_logger(__name__)
 REMEMBER_S: Final = 300.0
 MAX_REMEMBERED: Final = 5_000
 MAX_RESULT_BYTES: Final = 65_536
-"""Results of sync runs up to this size are remembered: no poll could bring them back."""
+"""Results of sync runs up to this size are remembered: no poll can fetch them again."""
 
-SENT_EVENTS: Final = frozenset({"send", "open"})
+SENT_EVENTS: Final = frozenset({Transition.SEND.value, Transition.OPEN.value})
 
 TICK_S: Final = 1.0
 ADMISSION_PAUSE_S: Final = 3.0
-"""How long admission waits after Redis was found to be another one."""
+"""How long admission waits after the server was found to be a different one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,57 +45,73 @@ class _Remembered:
     written_at: float
 
 
+class ConnectionCount:
+    """Counts the connections that a pool made: only after a new one can the server be another.
+
+    It is given to `worker.redis.connect.connect`, which makes the pool.
+    """
+
+    def __init__(self) -> None:
+        self.made = 0
+        self.wakeup = Wakeup()
+
+    def record_connection(self) -> None:
+        """Note that a connection was made."""
+        self.made += 1
+        self.wakeup.notify()
+
+
 class RedisRecovery:
     """Remembers, and reconciles."""
 
     name = "redis_recovery"
 
-    def __init__(self, client: Client, jobs: JobStore) -> None:
+    def __init__(
+        self, client: Client, jobs: JobStore, clock: Clock, connections: ConnectionCount
+    ) -> None:
         self._client = client
         self._jobs = jobs
+        self._clock = clock
+        self.connections = connections
+        self._verified_connections = -1
+        """How many connections were made when the server was last identified."""
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self.server_run_id: str | None = None
-        """The server we know, by its run id."""
-        self.must_verify = True
-        """There was a new connection: the server may be another."""
-        self.trusted_from = 0.0
+        self._server_run_id: str | None = None
+        self._trusted_from = 0.0
         """Nothing is admitted before."""
         self._pause_pending = False
-        """The pause is counted from the next look: this one may have waited long for Redis."""
+        """The pause starts at the next tick: the present one may have waited long for Redis."""
         self._server_changes = 0
-        self._connections = 0
         self._verify_lock = asyncio.Lock()
-        self.wakeup = Wakeup()
 
-    def watch(self, redis: ArqRedis) -> None:
-        """Notice every new connection: only after one can the server be another."""
-        pool = cast("Any", redis).connection_pool
-        pool.connection_kwargs["redis_connect_func"] = self._connected
+    @property
+    def wakeup(self) -> Wakeup:
+        """Ends the pause between two ticks early."""
+        return self.connections.wakeup
 
-    async def _connected(self, connection: Any) -> None:
-        await connection.on_connect()
-        self._connections += 1
-        self.must_verify = True
-        self.wakeup.notify()
+    @property
+    def _must_verify(self) -> bool:
+        """Whether there is a new connection: the server may be a different one."""
+        return self._verified_connections != self.connections.made
 
-    async def is_same_server(self, now: Callable[[], float]) -> bool:
-        """Whether Redis is still the server it was, once that is known; asked before a byte leaves.
+    async def is_same_server(self) -> bool:
+        """Whether Redis is still the known server, and trusted; asked before a byte is sent.
 
-        What was just written may have gone, on a new connection, to a server that forgot.
+        A write may have gone, on a new connection, to a server that lost data.
         """
         changes = self._server_changes
-        if self.must_verify:
-            await self._verify(now())
-        return changes == self._server_changes and self.is_trusted(now())
+        if self._must_verify:
+            await self._verify()
+        return changes == self._server_changes and self.is_trusted(self._clock.now())
 
     def is_trusted(self, now: float) -> bool:
-        """Whether what Redis says may be acted upon with a paid submit."""
-        return not self.must_verify and now >= self.trusted_from
+        """Whether a paid submit may rely on what Redis says."""
+        return not self._must_verify and now >= self._trusted_from
 
     def remember(self, written: VersionedJob, result: bytes | None = None) -> None:
-        """Remember what was written of a job that was sent, or of how its run ended.
+        """Remember a version of a job that was sent, or whose run ended.
 
-        Of an async run that ended the running version is kept: a poll brings its end back.
+        Of an async run that ended, the running version stays: a poll finds its end again.
         """
         job = written.job
         if not _is_worth_remembering(job):
@@ -107,49 +123,50 @@ class RedisRecovery:
             self._remembered.popitem(last=False)
 
     async def tick(self, now: float) -> float:
-        """Look whether the server is still the one we know."""
+        """Identify the server after a new connection; returns the seconds until the next tick."""
         while (
             self._remembered and next(iter(self._remembered.values())).written_at < now - REMEMBER_S
         ):
             self._remembered.popitem(last=False)
         if self._pause_pending:
-            self._pause_pending, self.trusted_from = False, now + ADMISSION_PAUSE_S
-        await self._verify(now)
-        return 0.0 if self._pause_pending or self.must_verify else TICK_S
+            self._pause_pending, self._trusted_from = False, now + ADMISSION_PAUSE_S
+        await self._verify()
+        return 0.0 if self._pause_pending or self._must_verify else TICK_S
 
-    async def _verify(self, now: float) -> None:
-        """Ask who the server is, where it may be another, and bring that one up to date."""
+    async def _verify(self) -> None:
+        """Identify the server where it may be a different one, and restore what it lost."""
         async with self._verify_lock:
-            while self.must_verify:
-                await self._verify_once(now)
+            while self._must_verify:
+                await self._verify_once()
 
-    async def _verify_once(self, now: float) -> None:
-        connections = self._connections
-        server = await self._read_run_id()
-        if self.server_run_id is not None and server != self.server_run_id:
-            self._pause_pending, self.trusted_from = True, math.inf
+    async def _verify_once(self) -> None:
+        connections = self.connections.made
+        run_id = await self._read_run_id()
+        if self._server_run_id is not None and run_id != self._server_run_id:
+            self._pause_pending, self._trusted_from = True, math.inf
             self._server_changes += 1
-            restored = await self._reconcile(now)
+            restored = await self._reconcile()
             log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
-        self.server_run_id = server
-        self.must_verify = connections != self._connections
+        self._server_run_id = run_id
+        self._verified_connections = connections
 
     async def _read_run_id(self) -> str:
-        told: dict[str, Any] = await self._client.call("INFO", "server")
-        return str(told.get("run_id"))
+        info: dict[str, Any] = await self._client.call("INFO", "server")
+        return str(info.get("run_id"))
 
-    async def _reconcile(self, now: float) -> int:
-        """Write back what Redis forgot; again where somebody wrote to a job meanwhile."""
-        restored, known = 0, list(self._remembered.values())
-        while known:
-            found = await load_jobs(self._jobs, [one.stored.job.id for one in known], now)
-            forgotten = [
-                (one, standing)
-                for one, standing in zip(known, found, strict=True)
-                if standing is None or _is_older(standing, one.stored)
+    async def _reconcile(self) -> int:
+        """Write back what Redis lost, again while other writers change the jobs; the count."""
+        restored, unchecked = 0, list(self._remembered.values())
+        while unchecked:
+            ids = [one.stored.job.id for one in unchecked]
+            found = await load_jobs(self._jobs, ids, self._clock.now())
+            lost = [
+                (one, current)
+                for one, current in zip(unchecked, found, strict=True)
+                if current is None or _is_older(current, one.stored)
             ]
-            known = [one for one, standing in forgotten if not await self._restore(one, standing)]
-            restored += len(forgotten) - len(known)
+            unchecked = [one for one, current in lost if not await self._restore(one, current)]
+            restored += len(lost) - len(unchecked)
         return restored
 
     async def _restore(self, remembered: _Remembered, found: VersionedJob | None) -> bool:
@@ -161,9 +178,9 @@ class RedisRecovery:
 
 
 def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
-    """Whether what stands is older than what we wrote, or goes back to before we sent the job.
+    """Whether Redis has an older version than ours, or one without our submit.
 
-    Revisions alone do not tell: others may have written since, who did not know of our submit.
+    Versions alone do not tell: another worker may have written since, without our submit.
     """
     if version_of(found.rev) < version_of(ours.rev):
         return True
@@ -183,3 +200,5 @@ def _is_worth_remembering(job: Job) -> bool:
             return job.mode is Mode.SYNC
         case State.SCHEDULED | State.QUEUED:
             return False
+        case _:
+            assert_never(job.state)

@@ -1,4 +1,4 @@
-"""The timer: queues what is due, scheduled jobs and retries alike."""
+"""The scheduler: queues scheduled jobs and retries when they are due."""
 
 import asyncio
 from collections.abc import Awaitable
@@ -14,11 +14,11 @@ from worker.store import Store
 
 BATCH: Final = 500
 TICK_S: Final = 1.0
-"""Longest pause between looks: other workers and the API schedule without ringing our bell."""
+"""Longest pause between two ticks: other workers and the API schedule jobs without a wake-up."""
 
 
 class Scheduler:
-    """Moves `scheduled` and `retrying` jobs to `queued` when their time has come."""
+    """Moves `scheduled` and `retrying` jobs to `queued` when they are due."""
 
     name = "scheduler"
 
@@ -28,11 +28,11 @@ class Scheduler:
 
     @property
     def wakeup(self) -> Wakeup:
-        """What wakes it."""
+        """Ends the pause between two ticks early."""
         return self._wakeups.scheduler
 
     async def tick(self, now: float) -> float:
-        """Queue what is due; returns the seconds until the next one is."""
+        """Queue the jobs that are due; returns the seconds until the next one is."""
         ids, next_due = await self._store.jobs.due_jobs(now, BATCH)
         if ids:
             await self._promote(ids, now)
@@ -47,7 +47,7 @@ class Scheduler:
             if stored is None:
                 continue
             if stored.job.state in waiting and (stored.job.due_at or 0.0) > now:
-                continue  # it was here and failed again while we looked
+                continue  # it ran and failed again since the index was read
             if stored.job.state in waiting:
                 commits.append(self._store.jobs.commit(stored, promote(stored.job, now)))
             else:

@@ -1,4 +1,4 @@
-"""How long a worker that was told to stop still waits."""
+"""How long a worker that stops waits for open sync runs."""
 
 import asyncio
 from collections.abc import Collection
@@ -9,7 +9,7 @@ from worker.tasks import cancel_and_wait
 
 
 class ShutdownDeadline:
-    """Ends when its time is over, or at once when a second signal hurries."""
+    """Ends after the grace time, or at once at a second stop signal."""
 
     def __init__(self, clock: Clock, grace_s: float) -> None:
         self._clock = clock
@@ -19,7 +19,7 @@ class ShutdownDeadline:
 
     @property
     def has_started(self) -> bool:
-        """Whether the worker was told to stop."""
+        """Whether the worker is stopping."""
         return self._ends_at is not None
 
     def start(self) -> None:
@@ -32,12 +32,14 @@ class ShutdownDeadline:
         self._expired.set()
 
     async def wait_for(self, tasks: Collection["asyncio.Task[Any]"]) -> None:
-        """Return when every task is done or the patience is over."""
+        """Return when every task is done, at the latest at the deadline."""
         self.start()
-        left = max(0.0, (self._ends_at or 0.0) - self._clock.now())
+        remaining_s = max(0.0, (self._ends_at or 0.0) - self._clock.now())
         if not tasks:
             return
-        hurry = asyncio.create_task(self._expired.wait())
+        expired = asyncio.create_task(self._expired.wait())
         done = asyncio.create_task(asyncio.wait(tasks))
-        await asyncio.wait({hurry, done}, timeout=left, return_when=asyncio.FIRST_COMPLETED)
-        await cancel_and_wait(hurry, done)
+        await asyncio.wait(
+            {expired, done}, timeout=remaining_s, return_when=asyncio.FIRST_COMPLETED
+        )
+        await cancel_and_wait(expired, done)

@@ -1,133 +1,123 @@
-"""The submit step: one hop of arq, from the intent on record to the provider's answer on record."""
+"""The submit step: from a committed admission to a committed outcome of the provider."""
 
 import asyncio
 import contextlib
+import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs import transitions
-from jobs.decide import decide_submit
-from jobs.effects import Decision, DecisionContext, DecisionRules
-from jobs.holds import Gates
 from jobs.job import Job
-from jobs.outcomes import Accepted, Finished, Lost, NotSent, ProviderError, Refused, SubmitOutcome
+from jobs.outcomes import Accepted, Finished, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import Mode, State
 from worker.clock import Clock
-from worker.engine.completion import Completion
-from worker.engine.poison_guard import PoisonGuard
+from worker.engine.deciders import (
+    ConnectionCutDecider,
+    FencedOutDecider,
+    SubmitDecider,
+    UnsentDecider,
+    may_submit,
+)
+from worker.engine.gate_cache import GateCache
 from worker.engine.poll_planner import PollPlanner
 from worker.engine.rate_limiter import RateLimiter
 from worker.engine.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.unreadable_records import load_jobs_with_inputs
-from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
+from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider, UnknownAccount
-from worker.store import Store
 from worker.store.commit import VersionedJob
-from worker.store.holds import HoldStore
+from worker.store.jobs import JobStore
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
 
 MAX_CACHED_ADMITTED: Final = 1_000
-"""Admitted jobs that are remembered until their hop comes."""
+"""Admitted jobs that are kept in memory until their submit starts."""
 
 _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
-"""Tasks by job id and hop: a worker may have two hops of one job in hand, one fenced out."""
+"""Tasks by job id and submit token: of two submits of one job, only one has the right token."""
 
 
 class _FencedOut(Exception):
-    """Somebody changed the job between its admission and the first byte."""
+    """The job or the Redis server changed between admission and the first byte."""
 
 
-class _GateSnapshot:
-    """The gates as they stand when hops of one entry start: read once for all of them."""
+class AcceptedRuns(Protocol):
+    """Takes the runs that the provider accepted."""
 
-    def __init__(self, gates: HoldStore) -> None:
-        self._store = gates
-        self._read_task: asyncio.Task[Gates] | None = None
-
-    async def gates(self) -> Gates:
-        """Every gate that stands."""
-        if self._read_task is None:
-            self._read_task = asyncio.create_task(self._store.gates())
-        return await self._read_task
+    def cache_accepted(self, stored: VersionedJob) -> None:
+        """Keep the job for its first poll."""
+        ...
 
 
 @dataclass(slots=True)
 class _SubmitMark:
-    """Writes to the job that its submit is about to be sent: a `SendMark`."""
+    """The record that a submit is about to be sent, committed before its first byte."""
 
     stored: VersionedJob
     """The job as this worker last wrote it."""
     _transition: Callable[[Job, float], Job]
-    _store: Store
+    _jobs: JobStore
     _redis_recovery: RedisRecovery
     _clock: Clock
 
     async def record(self) -> None:
-        """Commit the transition; raises _FencedOut if the job or the Redis server changed."""
-        if not await self._redis_recovery.is_same_server(self._clock.now):
+        """Commit the transition; raises `_FencedOut` when the job or the Redis server changed."""
+        if not await self._redis_recovery.is_same_server():
             raise _FencedOut
         after = self._transition(self.stored.job, self._clock.now())
-        written = await self._store.jobs.commit(self.stored, after)
+        written = await self._jobs.commit(self.stored, after)
         if not isinstance(written, VersionedJob):
             raise _FencedOut
         self.stored = written
-        if not await self._redis_recovery.is_same_server(self._clock.now):
+        if not await self._redis_recovery.is_same_server():
             raise _FencedOut
         self._redis_recovery.remember(written)
 
 
 class Submitter:
-    """Submits admitted jobs, and holds the open connections of sync runs."""
+    """Submits admitted jobs, and keeps the connections of sync runs open."""
 
     def __init__(
         self,
-        *,
-        store: Store,
+        context: WorkerContext,
+        outcomes: OutcomeParts,
         provider: RunProvider,
-        completion: Completion,
-        redis_recovery: RedisRecovery,
-        poison_guard: PoisonGuard,
-        clock: Clock,
-        wakeups: Wakeups,
-        rules: DecisionRules,
+        *,
         webhook_policy: WebhookPolicy,
         poll_planner: PollPlanner,
         rate_limiter: RateLimiter,
-        on_accepted: Callable[[VersionedJob], None],
-        worker_id: str,
-        lease_s: float,
+        accepted_runs: AcceptedRuns,
     ) -> None:
-        self._store = store
+        self._store = context.store
+        self._clock = context.clock
+        self._wakeups = context.wakeups
+        self._rules = context.rules
+        self._worker_id = context.worker_id
+        self._lease_s = context.lease_s
+        self._completion = outcomes.completion
+        self._poison_guard = outcomes.poison_guard
+        self._redis_recovery = outcomes.redis_recovery
         self._provider = provider
-        self._completion = completion
-        self._redis_recovery = redis_recovery
-        self._poison_guard = poison_guard
-        self._clock = clock
-        self._wakeups = wakeups
-        self._rules = rules
         self._webhook_policy = webhook_policy
-        self._rate_limiter = rate_limiter
-        self._on_accepted = on_accepted
         self._poll_planner = poll_planner
-        self._worker_id = worker_id
-        self._lease_s = lease_s
+        self._rate_limiter = rate_limiter
+        self._accepted_runs = accepted_runs
         self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
 
     @property
     def submitting(self) -> int:
-        """Async submits under way."""
+        """Submits under way."""
         return len(self._submits)
 
     @property
@@ -137,34 +127,35 @@ class Submitter:
 
     @property
     def leased_ids(self) -> tuple[str, ...]:
-        """Ids of the jobs in this worker's hands: their leases have to be extended."""
+        """Ids of the jobs that this worker is submitting or running."""
         return tuple(job_id for job_id, _ in (*self._submits, *self._sync_runs))
 
     def cache_admitted(self, stored: VersionedJob, inputs: bytes) -> None:
-        """Remember what was just admitted: its hop need not read it again, should it come here."""
+        """Keep a job that was just admitted: its submit need not read it, if it runs here."""
         self._cached[stored.job.id, stored.job.submit_token or ""] = stored, inputs
         while len(self._cached) > MAX_CACHED_ADMITTED:
             self._cached.popitem(last=False)
 
     async def submit(self, submits: Sequence[tuple[str, str]]) -> None:
-        """Submit jobs whose hops are still the ones that may; a late rerun does nothing.
+        """Submit jobs, each a job id and its submit token; an outdated token does nothing.
 
-        What has begun is finished even when arq cancels the hops: intent and fact belong together.
+        Submits that have begun end even when arq cancels the call: a request that was sent needs
+        its outcome on record.
         """
-        standing = _GateSnapshot(self._store.holds)
+        snapshot = GateCache(self._store.holds, self._clock, math.inf)
         tasks = [
-            self._submits.get(hop)
-            or self._track(self._submits, *hop, self._submit_safely(*hop, standing))
-            for hop in submits
-            if hop not in self._sync_runs
+            self._submits.get(key)
+            or self._track(self._submits, *key, self._submit_safely(*key, snapshot))
+            for key in submits
+            if key not in self._sync_runs
         ]
         await asyncio.shield(asyncio.gather(*tasks))
 
     async def drain(self, deadline: ShutdownDeadline) -> None:
         """Wait for what is under way.
 
-        Submits always finish, their own timeout bounds them; sync runs that are still open when the
-        patience ends are cut, and nobody knows what became of them.
+        Submits always end, their own timeout bounds them. Sync runs that are open at the deadline
+        are cut, and their outcome is lost.
         """
         await asyncio.gather(*self._submits.values(), return_exceptions=True)
         await deadline.wait_for(self._sync_runs.values())
@@ -173,7 +164,7 @@ class Submitter:
     def _track(
         self, tasks: _Tasks, job_id: str, submit_token: str, work: Coroutine[Any, Any, None]
     ) -> asyncio.Task[None]:
-        """Start work on a hop, and have it in hand until it is done."""
+        """Start work on a submit, and list it until it is done."""
 
         def done(_: asyncio.Task[None]) -> None:
             del tasks[job_id, submit_token]
@@ -185,95 +176,76 @@ class Submitter:
         task.add_done_callback(done)
         return task
 
-    async def _submit_safely(
-        self, job_id: str, submit_token: str, gate_snapshot: "_GateSnapshot"
-    ) -> None:
+    async def _submit_safely(self, job_id: str, submit_token: str, gate_cache: GateCache) -> None:
         try:
-            await self._submit_if_current(job_id, submit_token, gate_snapshot)
+            await self._submit_if_current(job_id, submit_token, gate_cache)
         except (RedisError, OSError) as error:
             log.warning("submit.interrupted", job_id=job_id, error=type(error).__name__)
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+        except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             await self._poison_guard.isolate(job_id, error)
 
     async def _submit_if_current(
-        self, job_id: str, submit_token: str, gate_snapshot: "_GateSnapshot"
+        self, job_id: str, submit_token: str, gate_cache: GateCache
     ) -> None:
         found = self._cached.pop((job_id, submit_token), None)
         if found is None:
             now = self._clock.now()
             (found,) = await load_jobs_with_inputs(self._store.jobs, [job_id], now)
-        if found is None or not _may_submit(found[0].job, submit_token):
-            log.debug("submit.superseded", job_id=job_id, hop=submit_token)
+        if found is None or not may_submit(found[0].job, submit_token):
+            log.debug("submit.superseded", job_id=job_id, submit_token=submit_token)
             return
         stored, inputs = found
         try:
-            await self._send(stored, inputs, gate_snapshot)
+            await self._send(stored, inputs, gate_cache)
         finally:
             self._record_request(stored.job)
 
     def _record_request(self, job: Job) -> None:
-        """The request that admission took for this hop was made, or is not needed.
+        """Settle the request that admission took from the rate limit for this submit.
 
-        A sync run is answered when it ends, too late for its window: it is counted as spent.
+        The response to a sync run comes too late for its window: the request counts as used.
         """
         sync = (job.id, job.submit_token or "") in self._sync_runs
         self._rate_limiter.record_answered(job.lane.route, unreported=int(sync))
 
-    async def _send(
-        self, stored: VersionedJob, inputs: bytes, gate_snapshot: "_GateSnapshot"
-    ) -> None:
-        gates, hop = await gate_snapshot.gates(), stored.job.submit_token or ""
+    async def _send(self, stored: VersionedJob, inputs: bytes, gate_cache: GateCache) -> None:
+        gates, job = await gate_cache.gates(), stored.job
         now = self._clock.now()
-        if not gates.admits(stored.job.lane, now, bypass_hold=stored.job.bypass_hold):
-            await self._completion.complete(stored, _return_unsent(hop, "its gate closed"))
-        elif gates.is_sync_only(stored.job.lane, now):
+        if not gates.admits(job.lane, now, bypass_hold=job.bypass_hold):
+            unsent = UnsentDecider(job.submit_token or "", "its gate closed")
+            await self._completion.complete(stored, unsent)
+        elif gates.is_sync_only(job.lane, now):
             self._open_connection(stored, inputs)
         else:
             await self._submit_async(stored, inputs)
 
     async def _submit_async(self, stored: VersionedJob, inputs: bytes) -> None:
         mark = self._mark(stored, self._send_transition)
-        answer = await self._call_provider(mark, inputs, Mode.ASYNC)
-        if answer is None:
+        outcome = await self._call_provider(mark, inputs, Mode.ASYNC)
+        if outcome is None:
             return
-        settled = await self._complete(mark.stored, answer)
-        if settled is not None and settled.job.state is State.SUBMITTING:
-            self._open_connection(settled, inputs)
+        written = await self._complete(mark.stored, outcome)
+        if written is not None and written.job.state is State.SUBMITTING:
+            self._open_connection(written, inputs)
 
     def _open_connection(self, stored: VersionedJob, inputs: bytes) -> None:
-        """Run it sync: the connection stays open, the hop does not wait for it."""
+        """Run the job sync; the submit step does not wait for the open connection."""
         job = stored.job
-        self._track(
-            self._sync_runs,
-            job.id,
-            job.submit_token or "",
-            self._run_sync(self._mark(stored, self._open_transition), inputs),
-        )
+        mark = self._mark(stored, self._open_transition)
+        self._track(self._sync_runs, job.id, job.submit_token or "", self._run_sync(mark, inputs))
 
     async def _run_sync(self, mark: _SubmitMark, inputs: bytes) -> None:
         try:
-            answer = await self._call_provider(mark, inputs, Mode.SYNC)
+            outcome = await self._call_provider(mark, inputs, Mode.SYNC)
         except asyncio.CancelledError:
-            await self._completion.complete(mark.stored, self._decide_cut(mark.stored.job))
+            cut = ConnectionCutDecider(mark.stored.job, self._rules)
+            await self._completion.complete(mark.stored, cut)
             raise
-        except Exception as error:  # noqa: BLE001 - whatever it is, it is this job's alone
+        except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             await self._poison_guard.isolate(mark.stored.job.id, error)
             return
-        if answer is not None:
-            await self._complete(mark.stored, answer)
-
-    def _decide_cut(self, opened: Job) -> Callable[[Job, float], Decision | None]:
-        """What becomes of a sync run whose connection a shutdown cut."""
-
-        def decide(job: Job, now: float) -> Decision | None:
-            if not _awaits(job, opened):
-                return None
-            if job.sent_at is None:
-                return Decision(transitions.return_to_queue(job, now, why="shutdown"))
-            moment = DecisionContext(now, self._clock.jitter(), self._rules)
-            return decide_submit(job, Lost("its connection was cut at shutdown"), moment)
-
-        return decide
+        if outcome is not None:
+            await self._complete(mark.stored, outcome)
 
     def _send_transition(self, job: Job, now: float) -> Job:
         return transitions.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
@@ -284,109 +256,56 @@ class Submitter:
         )
 
     def _mark(self, stored: VersionedJob, transition: Callable[[Job, float], Job]) -> _SubmitMark:
-        return _SubmitMark(stored, transition, self._store, self._redis_recovery, self._clock)
+        return _SubmitMark(stored, transition, self._store.jobs, self._redis_recovery, self._clock)
 
     async def _call_provider(
-        self,
-        mark: _SubmitMark,
-        inputs: bytes,
-        mode: Mode,
+        self, mark: _SubmitMark, inputs: bytes, mode: Mode
     ) -> SubmitOutcome | None:
-        """The provider's answer; None where somebody changed the job before a byte was sent."""
+        """The outcome; None when the job changed before a byte was sent."""
         job = mark.stored.job
         try:
-            answer = await self._provider.submit(
+            outcome = await self._provider.submit(
                 job.kind, job.target, job.account, inputs, mode, mark=mark
             )
         except _FencedOut:
-            await self._return_fenced_out(mark)
+            log.info("submit.fenced_out", job_id=job.id)
+            await self._completion.complete(mark.stored, FencedOutDecider(mark.stored.job))
             return None
         except UnknownAccount as error:
-            answer = Refused(ProviderError(None, str(error), http_status=401))
+            outcome = Refused(ProviderError(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
-            answer = NotSent(f"the mark could not be written ({type(error).__name__})")
-        self._store.metrics.submitted(job.kind, answer)
+            outcome = NotSent(f"the send mark could not be written ({type(error).__name__})")
+        self._store.metrics.submitted(job.kind, outcome)
         log.info(
             "submit.answered",
             job_id=job.id,
             lane=str(job.lane),
             mode=mode.value,
-            answer=type(answer).__name__,
-            code=answer.error.display_code if isinstance(answer, Refused) else None,
+            outcome=type(outcome).__name__,
+            code=outcome.error.display_code if isinstance(outcome, Refused) else None,
         )
-        return answer
-
-    async def _return_fenced_out(self, mark: _SubmitMark) -> None:
-        """Nothing was sent. Where a person only asked to cancel meanwhile, that can be done now."""
-        log.info("submit.fenced_out", job_id=mark.stored.job.id)
-        ours = mark.stored.job
-
-        def decide(job: Job, now: float) -> Decision | None:
-            same = job.submit_token == ours.submit_token and job.sent_at == ours.sent_at
-            if job.state is not State.SUBMITTING or not same:
-                return None
-            return _returned_or_cancelled(job, now, "changed before it was sent")
-
-        await self._completion.complete(mark.stored, decide)
+        return outcome
 
     async def _complete(self, stored: VersionedJob, outcome: SubmitOutcome) -> VersionedJob | None:
-        """Write what the answer means, if the job still waits for it."""
-        attempt = stored.job.submits
+        """Write the outcome, if the job still waits for it."""
         webhook = isinstance(outcome, Accepted) and outcome.expects_webhook
         rules = self._webhook_policy.rules(stored.job.lane, has_webhook=webhook)
         answered_at = self._clock.now()
-
-        def decide(job: Job, now: float) -> Decision | None:
-            moment = DecisionContext(now, self._clock.jitter(), rules)
-            if _awaits(job, stored.job):
-                return decide_submit(job, outcome, moment)
-            late = job.parked_as == transitions.UNCERTAIN and job.submits == attempt
-            if late and isinstance(outcome, Accepted | Finished):
-                return decide_submit(job, outcome, moment)
-            return None
-
-        settled = await self._completion.complete(stored, decide)
-        if settled is None and not isinstance(outcome, NotSent):
-            log.warning("outcome.ignored", job_id=stored.job.id, answer=type(outcome).__name__)
+        completed = await self._completion.complete(
+            stored, SubmitDecider(stored.job, outcome, rules)
+        )
+        if completed is None and not isinstance(outcome, NotSent):
+            log.warning("outcome.ignored", job_id=stored.job.id, outcome=type(outcome).__name__)
         elif isinstance(outcome, Finished):
             self._poll_planner.record_reported_end(stored.job, answered_at)
-        elif settled is not None and isinstance(outcome, Accepted):
-            self._on_accepted(settled)
+        elif completed is not None and isinstance(outcome, Accepted):
+            self._accepted_runs.cache_accepted(completed.stored)
         if isinstance(outcome, Accepted) and webhook and self._webhook_policy.receives_webhooks:
             await self._make_deliveries_due(outcome.execution_id)
-        return settled
+        return None if completed is None else completed.stored
 
     async def _make_deliveries_due(self, execution_id: str) -> None:
-        """A delivery that overtook the answer waits for its job: it need not wait any longer.
-
-        Nothing depends on it, they are looked at again by themselves.
-        """
+        """Match a delivery that came before the outcome now; otherwise it is retried later."""
         with contextlib.suppress(RedisError, OSError):
             if await self._store.webhooks.make_due(execution_id, self._clock.now()):
                 self._wakeups.deliveries.notify()
-
-
-def _may_submit(job: Job, submit_token: str) -> bool:
-    return (
-        job.state is State.SUBMITTING and job.submit_token == submit_token and job.sent_at is None
-    )
-
-
-def _awaits(job: Job, submitted: Job) -> bool:
-    """Whether a job still waits for the answer to this submit of ours."""
-    active = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
-    return active and job.submit_token == submitted.submit_token
-
-
-def _return_unsent(submit_token: str, why: str) -> Callable[[Job, float], Decision | None]:
-    def decide(job: Job, now: float) -> Decision | None:
-        return _returned_or_cancelled(job, now, why) if _may_submit(job, submit_token) else None
-
-    return decide
-
-
-def _returned_or_cancelled(job: Job, now: float, why: str) -> Decision:
-    """Nothing of this submit left: back in line, or cancelled where a person asked for that."""
-    if job.cancel_requested:
-        return Decision(transitions.cancel(job, now, note="never sent"))
-    return Decision(transitions.return_to_queue(job, now, why=why))

@@ -1,4 +1,4 @@
-"""Runs services for as long as the worker lives; one that raises is restarted with backoff."""
+"""Runs services until the process stops; a service that raises is restarted with a backoff."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -19,50 +19,68 @@ RESTART_BACKOFF: Final = Backoff(base_s=0.2, cap_s=10.0)
 
 
 MIN_TICK_PAUSE_S: Final = 0.02
-"""Least pause between two ticks of a service: what comes meanwhile is done together, and costs less
-the more there is."""
+"""Least pause between two ticks of a service: what comes in between is handled together, which
+costs less per item the more there is."""
 
 
 class Service(Protocol):
-    """One small job of a worker."""
+    """One background job of a process."""
 
     @property
     def name(self) -> str:
-        """What it is called in logs and health reports."""
+        """Its name in logs and health reports."""
         ...
 
     @property
     def wakeup(self) -> Wakeup:
-        """What wakes it before its pause is over."""
+        """Ends the pause between two ticks early."""
         ...
 
     async def tick(self, now: float) -> float:
-        """Do what is to be done now; returns the seconds until it should look again."""
+        """Do what is due at `now` (Unix seconds); returns the seconds until the next tick."""
         ...
 
 
-class Supervisor:
-    """Keeps services going, and knows which of them are in trouble.
+class ServiceHealth:
+    """Which services of a process fail. The supervisor writes it, the heartbeat reports it."""
 
-    `breaths`: by name, the least pause of services that have another than `BREATH_S`, in seconds.
+    def __init__(self) -> None:
+        self._failing: dict[str, str] = {}
+
+    @property
+    def failing(self) -> dict[str, str]:
+        """Services whose last tick raised, with the class name of the error."""
+        return dict(self._failing)
+
+    def record_failure(self, service: str, error: Exception) -> bool:
+        """Note an error; returns whether the service was healthy before."""
+        was_healthy = service not in self._failing
+        self._failing[service] = type(error).__name__
+        return was_healthy
+
+    def record_recovery(self, service: str) -> None:
+        """Note that the last tick of a service succeeded."""
+        self._failing.pop(service, None)
+
+
+class Supervisor:
+    """Keeps services running.
+
+    `min_pauses_s`: by name, the least pause between two ticks, where it is not `MIN_TICK_PAUSE_S`.
     """
 
     def __init__(
         self,
         services: Sequence[Service],
         clock: Clock,
+        health: ServiceHealth,
         min_pauses_s: Mapping[str, float] = MappingProxyType({}),
     ) -> None:
         self.services = services
         self._clock = clock
+        self._health = health
         self._min_pauses_s = min_pauses_s
         self._tasks: list[asyncio.Task[None]] = []
-        self._failing: dict[str, str] = {}
-
-    @property
-    def failing(self) -> dict[str, str]:
-        """Services whose last tick raised, with the error's class."""
-        return dict(self._failing)
 
     def start(self) -> None:
         """Start every service."""
@@ -71,16 +89,16 @@ class Supervisor:
         ]
 
     async def stop(self, names: Sequence[str] | None = None) -> None:
-        """Stop services (all by default) and wait until they have."""
+        """Stop services (all by default) and wait until they have ended."""
         chosen = [t for t in self._tasks if names is None or t.get_name() in names]
         await cancel_and_wait(*chosen)
 
     async def _run(self, service: Service) -> None:
-        failures, breath_s = 0, self._min_pauses_s.get(service.name, MIN_TICK_PAUSE_S)
+        failures, min_pause_s = 0, self._min_pauses_s.get(service.name, MIN_TICK_PAUSE_S)
         while not is_being_cancelled():
             try:
                 pause = await service.tick(self._clock.now())
-            except Exception as error:  # noqa: BLE001 - whatever it is, the service goes on
+            except Exception as error:  # noqa: BLE001 - the service goes on after any error
                 failures += 1
                 pause = RESTART_BACKOFF.wait_s(failures, 0.5 + self._clock.jitter() / 2)
                 self._record_failure(service.name, error, pause)
@@ -88,17 +106,16 @@ class Supervisor:
                 continue
             if failures:
                 failures = 0
-                del self._failing[service.name]
+                self._health.record_recovery(service.name)
                 log.info("service.recovered", service=service.name)
-            await asyncio.sleep(breath_s)
-            await service.wakeup.wait(pause - breath_s)
+            await asyncio.sleep(min_pause_s)
+            await service.wakeup.wait(pause - min_pause_s)
 
     def _record_failure(self, name: str, error: Exception, pause: float) -> None:
-        known = self._failing.get(name)
-        self._failing[name] = type(error).__name__
-        facts = {"service": name, "error": type(error).__name__, "again_in_s": round(pause, 2)}
+        was_healthy = self._health.record_failure(name, error)
+        facts = {"service": name, "error": type(error).__name__, "retry_in_s": round(pause, 2)}
         if isinstance(error, (RedisError, OSError)):
-            if known is None:
+            if was_healthy:
                 log.warning("service.interrupted", detail=str(error), **facts)
         else:
             log.error("service.failed", exc_info=error, **facts)

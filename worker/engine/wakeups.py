@@ -1,21 +1,21 @@
-"""Bells: how one part of a worker tells another that there is something to do now."""
+"""Wake-ups between the services of one process: there is something to do now."""
 
 import asyncio
 from dataclasses import dataclass, field
 
 
 class Wakeup:
-    """A service waits on its bell or for its pause to end, whichever comes first."""
+    """Ends the pause of one service early."""
 
     def __init__(self) -> None:
         self._event = asyncio.Event()
 
     def notify(self) -> None:
-        """Wake whoever waits, or the next who will."""
+        """End the present wait, or else the next one."""
         self._event.set()
 
     async def wait(self, timeout_s: float) -> None:
-        """Return when the bell rings, at the latest after the pause."""
+        """Return when notified, at the latest after `timeout_s`."""
         if timeout_s > 0 and not self._event.is_set():
             try:
                 async with asyncio.timeout(timeout_s):
@@ -27,15 +27,15 @@ class Wakeup:
 
 @dataclass(frozen=True, slots=True)
 class Wakeups:
-    """The bells of one worker."""
+    """The wake-ups of one worker."""
 
     admission: Wakeup = field(default_factory=Wakeup)
-    """Something is queued, a slot is free, or a gate opened."""
+    """A job is queued, a slot is free, or a gate opened."""
     arq_queue: Wakeup = field(default_factory=Wakeup)
-    """There is an entry in arq's queue."""
+    """arq's queue has an entry."""
     scheduler: Wakeup = field(default_factory=Wakeup)
-    """Something is due sooner than the timer knew."""
+    """A job is due earlier than the scheduler knew."""
     poller: Wakeup = field(default_factory=Wakeup)
-    """A run wants to be looked at sooner than the poller knew, or a place to look is free."""
+    """A poll is due earlier than the poller knew, or one of its slots is free."""
     deliveries: Wakeup = field(default_factory=Wakeup)
-    """The provider delivered something, or somebody waits for what it delivered."""
+    """The provider delivered something, or a job waits for a delivery."""

@@ -4,7 +4,8 @@ The `Retry` must be the asyncio one, and the socket timeout ours: with the sync 
 silently off, and without a timeout a black-holed connection hangs for ever.
 """
 
-from typing import Any, Final, cast
+from functools import partial
+from typing import Any, Final, Protocol, cast
 
 from arq import ArqRedis
 from redis.asyncio import BlockingConnectionPool, Sentinel
@@ -13,6 +14,7 @@ from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
 
 from config.settings import Settings
+from config.values import Sentinel as SentinelAddress
 from worker.redis.embedded import running_url
 from worker.redis.hiredis_packer import pack_with_hiredis
 from worker.store.arq_codec import deserialize, serialize
@@ -22,6 +24,9 @@ SOCKET_TIMEOUT_S: Final = 5.0
 CONNECT_TIMEOUT_S: Final = 3.0
 POOL_WAIT_S: Final = 10.0
 MAX_RETRIES: Final = 8
+FAIL_FAST_RETRIES: Final = 1
+"""One more try on a fresh connection."""
+
 BACKOFF_CAP_S: Final = 0.5
 
 MAX_SENTINEL_CONNECTIONS: Final = 1_024
@@ -30,6 +35,19 @@ MAX_SENTINEL_CONNECTIONS: Final = 1_024
 
 class NoRedisError(Exception):
     """No Redis is configured, and none runs in the state folder."""
+
+
+class ConnectionObserver(Protocol):
+    """Learns of each new connection of a pool."""
+
+    def record_connection(self) -> None:
+        """Note that a connection was made, and that it is ready for commands."""
+        ...
+
+
+async def _on_connect(observer: ConnectionObserver, connection: Any) -> None:
+    await connection.on_connect()
+    observer.record_connection()
 
 
 def redis_url(settings: Settings) -> str:
@@ -44,11 +62,18 @@ def redis_url(settings: Settings) -> str:
     )
 
 
-def connect(settings: Settings, url: str | None = None) -> ArqRedis:
+def connect(
+    settings: Settings,
+    url: str | None = None,
+    *,
+    observer: ConnectionObserver | None = None,
+    fail_fast: bool = False,
+) -> ArqRedis:
     """A client whose commands are retried while Redis is away for a moment.
 
     Our scripts may be repeated safely: a commit finds its own revision. Nothing is sent before the
-    first command.
+    first command. With `fail_fast` a command fails after two socket timeouts: an API has to answer
+    503, a worker waits as long as it takes.
     """
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
@@ -63,31 +88,34 @@ def connect(settings: Settings, url: str | None = None) -> ArqRedis:
         "default_queue_name": f"{settings.namespace}:queue",
     }
     if settings.sentinel is not None and url is None:
-        return _connect_through_sentinel(settings, options, arq)
-    pool = cast("Any", BlockingConnectionPool).from_url(
-        url or redis_url(settings),
-        max_connections=MAX_CONNECTIONS,
-        timeout=POOL_WAIT_S,
-        **options,
-    )
+        pool = _sentinel_pool(settings.sentinel, options)
+    else:
+        pool = cast("Any", BlockingConnectionPool).from_url(
+            url or redis_url(settings),
+            max_connections=MAX_CONNECTIONS,
+            timeout=POOL_WAIT_S,
+            **options,
+        )
     pack_with_hiredis(pool)
+    if fail_fast:  # set here, since the options of a URL would win over those above
+        pool.connection_kwargs["retry"] = Retry(
+            ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), FAIL_FAST_RETRIES
+        )
+        # On a server that accepts and stays silent, redis-py's health check connects from within
+        # connecting, without end.
+        pool.connection_kwargs["health_check_interval"] = 0
+    if observer is not None:
+        pool.connection_kwargs["redis_connect_func"] = partial(_on_connect, observer)
     return ArqRedis(pool_or_conn=pool, **arq)
 
 
-def _connect_through_sentinel(
-    settings: Settings,
-    options: dict[str, Any],
-    arq: dict[str, Any],
-) -> ArqRedis:
-    found = settings.sentinel
-    if found is None:
-        raise NoRedisError("KNOUDS_REDIS_URL does not name a Sentinel")
+def _sentinel_pool(found: SentinelAddress, options: dict[str, Any]) -> Any:
     login = {
         "username": found.username,
         "password": found.password.get_secret_value() if found.password else None,
     }
-    asked = {"socket_timeout": CONNECT_TIMEOUT_S}
-    sentinel = cast("Any", Sentinel)(list(found.nodes), sentinel_kwargs=asked)
+    sentinel_options = {"socket_timeout": CONNECT_TIMEOUT_S}
+    sentinel = cast("Any", Sentinel)(list(found.nodes), sentinel_kwargs=sentinel_options)
     primary = sentinel.master_for(
         found.service,
         db=found.db,
@@ -95,5 +123,4 @@ def _connect_through_sentinel(
         **login,
         **options,
     )
-    pack_with_hiredis(primary.connection_pool)
-    return ArqRedis(pool_or_conn=primary.connection_pool, **arq)
+    return primary.connection_pool
