@@ -12,7 +12,7 @@ import msgspec
 from jsonschema import Draft202012Validator
 
 from worker.api.endpoints import Endpoint
-from worker.api.openapi import build_document
+from worker.api.openapi import build_document, component_name
 from worker.api.routes import ENDPOINTS
 from worker.store import Store
 
@@ -140,7 +140,9 @@ def check_against_schema(method: str, path: str, reply: ApiReply) -> None:
         wanted = endpoint.content_type or "application/json"
         assert reply.headers["Content-Type"].startswith(wanted.partition(";")[0])
     if reply.status < 400 and endpoint.content_type is None:
-        _require(endpoint.responses[reply.status].__name__, reply.json)
+        model = endpoint.responses[reply.status]
+        assert model is not None
+        _require(component_name(model), reply.json)
 
 
 def endpoint_of(method: str, path: str) -> Endpoint | None:

@@ -13,7 +13,9 @@ from tests.api.event_stream_client import streaming
 from tests.api.job_factory import JobFactory
 from tests.api.test_sessions import SECRETS, TOKENS
 from worker.api import create_app
-from worker.api.auth.access import COOKIE, login_context, page, principal_of
+from worker.api.auth.access import COOKIE
+from worker.api.auth.page_guard import login_context, page
+from worker.api.auth.principal import current_principal
 from worker.api.auth.sessions import csrf_of
 from worker.api.headers import PAGE_CSP
 from worker.store import Store
@@ -22,7 +24,8 @@ from worker.store import Store
 @page(Role.READ)
 async def viewer_page(request: web.Request) -> web.Response:
     """A page that shows who looks."""
-    who = principal_of(request)
+    del request
+    who = current_principal()
     text = f"{who.name} {who.role} {who.sees_payloads} {who.may_operate} {who.csrf}"
     return web.Response(text=text, content_type="text/html")
 
@@ -30,12 +33,14 @@ async def viewer_page(request: web.Request) -> web.Response:
 @page(Role.OPERATE)
 async def form_page(request: web.Request) -> web.Response:
     """A form."""
-    return web.Response(text=principal_of(request).name)
+    del request
+    return web.Response(text=current_principal().name)
 
 
 async def unguarded(request: web.Request) -> web.Response:
     """A page that forgot its guard."""
-    return web.Response(text=principal_of(request).name)
+    del request
+    return web.Response(text=current_principal().name)
 
 
 async def login_page(request: web.Request) -> web.Response:

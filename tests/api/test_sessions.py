@@ -12,7 +12,8 @@ from tests.api.checked_api import keys_like
 from tests.api.conftest import OpenApi
 from tests.api.cookie_browser import CookieBrowser, browsing
 from tests.api.job_factory import JobFactory
-from worker.api.auth.access import COOKIE, safe_redirect_path
+from worker.api.auth.access import COOKIE
+from worker.api.auth.page_guard import safe_redirect_path
 from worker.api.auth.sessions import csrf_of
 from worker.store import Store
 

@@ -8,6 +8,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from worker.api.auth.access import ACCESS
 from worker.api.context import API_CONTEXT, ApiContext, build_context
 from worker.api.endpoints import add_endpoint
 from worker.api.headers import add_headers
@@ -25,8 +26,8 @@ def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) 
     app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[problem_middleware])
     office = build_context(settings, store, clock or SystemClock())
     app[API_CONTEXT] = office
-    office.access.install(app)
-    office.logins.install(app)
+    app[ACCESS] = office.access
+    office.logins.add_routes(app)
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_run_background_tasks)
     app.on_shutdown.append(_close_streams)

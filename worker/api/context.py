@@ -7,8 +7,9 @@ from aiohttp import web
 
 from config.settings import Settings
 from jobs.concurrency import LaneCaps
-from worker.api.auth.access import Access, principal_name
+from worker.api.auth.access import Access
 from worker.api.auth.login import Logins
+from worker.api.auth.principal import principal_name
 from worker.api.auth.sessions import Sessions
 from worker.api.gate_cache import GateCache
 from worker.api.streams.broadcaster import EventBroadcaster

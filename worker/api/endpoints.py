@@ -1,4 +1,4 @@
-"""What a call of the API is: its handler, who may call it, and what goes in and comes out."""
+"""What an endpoint of the API is: its handler, its role, and its requests and responses."""
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
@@ -9,47 +9,61 @@ from pydantic import BaseModel
 from config.settings import Role
 from worker.api.context import context_of
 from worker.api.models.requests import QueryParameters
+from worker.api.models.response import ResponseModel
 from worker.api.parsing import read_query
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
 @dataclass(frozen=True, slots=True)
+class Operation:
+    """How the OpenAPI document names an endpoint."""
+
+    id: str
+    summary: str
+    """One sentence."""
+    description: str = ""
+
+    @classmethod
+    def of(cls, handler: Handler) -> "Operation":
+        """Named after the handler, with the first line of its docstring."""
+        return cls(getattr(handler, "__name__", ""), (handler.__doc__ or "").partition("\n")[0])
+
+
+@dataclass(frozen=True, slots=True)
 class Endpoint:
-    """One call."""
+    """One method of one path."""
 
     method: str
     path: str
     handler: Handler
     role: Role | None
-    """What a token must be allowed to; None: open to all."""
-    responses: Mapping[int, type[BaseModel]]
+    """The role a token needs; None: open to all."""
+    responses: Mapping[int, type[ResponseModel] | None]
+    """Successful statuses; None: plain text."""
     body: type[BaseModel] | None = None
     is_body_required: bool = False
     query: type[BaseModel] | None = None
     headers: Mapping[str, str] = field(default_factory=dict[str, str])
-    """Request headers it reads, with what they mean."""
+    """Request headers it reads, each with a description."""
     problem_statuses: tuple[int, ...] = ()
-    """Statuses of problems beside those every call may have."""
+    """Statuses of problems beside those that every endpoint may have."""
     content_type: str | None = None
-    """Content type of a good answer that is not JSON: text, or a stream of events whose data
-    `answers` describe."""
+    """Content type of a successful response that is not JSON: text, or a stream of events whose
+    data `responses` describe."""
     is_signed: bool = False
-    """The handler knows by a signature who calls: no token, any host, any query."""
+    """The handler authenticates the caller by a signature: any host and any query is accepted."""
+    named: Operation | None = None
+    """For a handler that serves several endpoints; without it the handler's name and docstring."""
 
     @property
-    def summary(self) -> str:
-        """The first line of the handler's docstring."""
-        return (self.handler.__doc__ or "").partition("\n")[0]
-
-    @property
-    def name(self) -> str:
-        """The operation's id."""
-        return getattr(self.handler, "__name__", "")
+    def operation(self) -> Operation:
+        """How the OpenAPI document names it."""
+        return self.named or Operation.of(self.handler)
 
 
 def add_endpoint(app: web.Application, endpoint: Endpoint) -> None:
-    """Add a call behind its role and its list of query parameters; GET answers HEAD, too."""
+    """Add an endpoint behind its checks; one for GET serves HEAD, too."""
     handler = guarded(endpoint)
     app.router.add_route(endpoint.method, endpoint.path, handler)
     if endpoint.method == "GET":

@@ -1,17 +1,21 @@
-"""`/openapi.json`: OpenAPI 3.1, made of the models that check requests and describe answers."""
+"""`/openapi.json`: OpenAPI 3.1, made of the models that read requests and encode responses."""
 
 import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Final
+from typing import Any, Final, cast
 
+import msgspec
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from worker.api.auth.access import COOKIE, CSRF_HEADER
+from worker.api.auth.access import COOKIE
+from worker.api.auth.origin import CSRF_HEADER
 from worker.api.endpoints import Endpoint
-from worker.api.models import answers
+from worker.api.models.events import ResetResponse
+from worker.api.models.problems import ProblemResponse
+from worker.api.models.response import ResponseModel
 from worker.api.problems import CONTENT_TYPE
 
 _REF: Final = "#/components/schemas/{model}"
@@ -20,22 +24,13 @@ _COMMON_STATUSES: Final = (400, 500, 503)
 _AUTH_STATUSES: Final = (401, 403)
 
 _DESCRIPTION: Final = """\
-Paid, long-running runs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
-RFC 3339 in UTC. Without KNOUDS_API_TOKENS only this machine is served, and no token is asked for.
+Paid, long-running jobs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
+RFC 3339 in UTC. Without KNOUDS_API_TOKENS only this machine is served, and no token is needed.
 """
 
 
-_RESET_SCHEMA: Final = {
-    "type": "object",
-    "properties": {"why": {"type": "string"}},
-    "required": ["why"],
-    "additionalProperties": False,
-}
-"""The data of an event `reset`."""
-
-
 def build_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The document."""
+    """The OpenAPI document of `endpoints`, as JSON values."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -55,29 +50,57 @@ def build_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
                     "type": "apiKey",
                     "in": "cookie",
                     "name": COOKIE,
-                    "description": "of a browser that logged in; acts need the header"
-                    f" `{CSRF_HEADER}` besides",
+                    "description": "of a browser that logged in; unsafe methods also need the"
+                    f" header `{CSRF_HEADER}`",
                 },
             },
         },
     }
 
 
+def component_name(model: type[BaseModel] | type[ResponseModel]) -> str:
+    """The name of a model in the document: `Job` for `JobResponse`."""
+    return model.__name__.removesuffix("Response")
+
+
 def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    models: dict[type[BaseModel], None] = {answers.Problem: None}
+    responses: dict[type[ResponseModel], None] = {ProblemResponse: None, ResetResponse: None}
+    bodies: dict[type[BaseModel], None] = {}
     for endpoint in endpoints:
-        models |= dict.fromkeys(endpoint.responses.values())
+        responses |= {model: None for model in endpoint.responses.values() if model is not None}
         if endpoint.body is not None:
-            models[endpoint.body] = None
-    _, found = models_json_schema([(m, "validation") for m in models], ref_template=_REF)
-    schemas: dict[str, Any] = found["$defs"]
-    return schemas
+            bodies[endpoint.body] = None
+    _, body_schemas = models_json_schema([(m, "validation") for m in bodies], ref_template=_REF)
+    _, response_schemas = msgspec.json.schema_components(
+        list(responses), ref_template=_REF.format(model="{name}")
+    )
+    named = {name.removesuffix("Response"): facts for name, facts in response_schemas.items()}
+    schemas: dict[str, Any] = body_schemas["$defs"]
+    return schemas | cast("dict[str, Any]", _plain_names(named))
+
+
+def _plain_names(schema: object) -> object:
+    """A schema whose references and titles name components as `component_name` does."""
+    match schema:
+        case dict():
+            facts = cast("dict[str, object]", schema)
+            return {
+                name: fact.removesuffix("Response")
+                if name in {"$ref", "title"} and isinstance(fact, str)
+                else _plain_names(fact)
+                for name, fact in facts.items()
+            }
+        case list():
+            return [_plain_names(item) for item in cast("list[object]", schema)]
+        case _:
+            return schema
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
+    named = endpoint.operation
     operation: dict[str, Any] = {
-        "operationId": endpoint.name,
-        "summary": endpoint.summary,
+        "operationId": named.id,
+        "summary": named.summary,
         "parameters": [
             *_path_parameters(endpoint.path),
             *_query_parameters(endpoint),
@@ -85,9 +108,12 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         ],
         "responses": _responses(endpoint),
     }
+    description = [named.description] if named.description else []
     if endpoint.role is not None:
-        operation["description"] = f"Takes a token of the role `{endpoint.role}` or above."
+        description.append(f"Needs a token of the role `{endpoint.role}` or above.")
         operation["security"] = [{"token": []}, {"session": []}, {}]
+    if description:
+        operation["description"] = " ".join(description)
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.is_body_required,
@@ -97,38 +123,39 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
 
 
 def _responses(endpoint: Endpoint) -> dict[str, Any]:
-    found: dict[str, Any] = {
+    responses: dict[str, Any] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
             "content": _content(endpoint, model),
         }
         for status, model in endpoint.responses.items()
     }
-    behind_a_role = _AUTH_STATUSES if endpoint.role is not None else (403,)
-    for status in sorted({*_COMMON_STATUSES, *behind_a_role, *endpoint.problem_statuses}):
-        found[str(status)] = {
+    auth_statuses = _AUTH_STATUSES if endpoint.role is not None else (403,)
+    for status in sorted({*_COMMON_STATUSES, *auth_statuses, *endpoint.problem_statuses}):
+        responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "content": {CONTENT_TYPE: {"schema": _reference(answers.Problem)}},
+            "content": {CONTENT_TYPE: {"schema": _reference(ProblemResponse)}},
         }
-    # Of aiohttp itself: a request line or header that is too long, or no HTTP at all.
-    found["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
-    return found
+    # From aiohttp itself: a request line or header that is too long, or that is not HTTP.
+    responses["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
+    return responses
 
 
-def _content(endpoint: Endpoint, model: type[BaseModel]) -> dict[str, Any]:
-    """What a good answer holds; of a stream, what each of its events does."""
+def _content(endpoint: Endpoint, model: type[ResponseModel] | None) -> dict[str, Any]:
+    """The content of a successful response; for a stream, that of each event."""
+    content_type = endpoint.content_type or "application/json"
+    if model is None:
+        return {content_type: {"schema": {"type": "string"}}}
     if endpoint.content_type is None:
-        return {"application/json": {"schema": _reference(model)}}
-    if model is answers.Text:
-        return {endpoint.content_type: {"schema": {"type": "string"}}}
+        return {content_type: {"schema": _reference(model)}}
     data = {
         "type": "string",
         "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [_reference(model), _RESET_SCHEMA]},
+        "contentSchema": {"anyOf": [_reference(model), _reference(ResetResponse)]},
     }
     event = {"enum": ["job", "reset"], "description": "reset: some are missing, read the lists"}
     return {
-        endpoint.content_type: {
+        content_type: {
             "schema": {
                 "type": "object",
                 "properties": {"event": event, "data": data, "id": {"type": "string"}},
@@ -138,8 +165,8 @@ def _content(endpoint: Endpoint, model: type[BaseModel]) -> dict[str, Any]:
     }
 
 
-def _reference(model: type[Any]) -> dict[str, str]:
-    return {"$ref": _REF.format(model=model.__name__)}
+def _reference(model: type[BaseModel] | type[ResponseModel]) -> dict[str, str]:
+    return {"$ref": _REF.format(model=component_name(model))}
 
 
 def _path_parameters(path: str) -> list[dict[str, Any]]:
@@ -157,7 +184,7 @@ def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
 
 
 def _parameter(name: str, location: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """A parameter. One that may be left away is never null in a query, so null is dropped."""
+    """A parameter. A query cannot carry null, so null is no choice of an optional one."""
     description = schema.pop("description", "")
     schema.pop("title", None)
     choices = [choice for choice in schema.pop("anyOf", []) if choice.get("type") != "null"]

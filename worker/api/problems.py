@@ -1,7 +1,7 @@
-"""From errors to answers: one middleware, RFC 9457 problem details, the true status.
+"""From errors to responses: one middleware, RFC 9457 problem details, the status of the error.
 
-A problem names the field and the fix. Nothing internal gets out, and nothing of a request gets into
-the log but its route.
+A problem names the field and the fix. It shows nothing internal, and the log shows nothing of a
+request but its method and route.
 """
 
 import traceback
@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from http import HTTPStatus
 from typing import Any, Final
 
-import msgspec
 import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
+from msgspec import UNSET, UnsetType
 from redis.exceptions import (
     ConnectionError,  # noqa: A004
     OutOfMemoryError,
@@ -24,6 +24,9 @@ from redis.exceptions import (
 )
 
 from jobs.lifecycle import IllegalTransition
+from jobs.states import State
+from worker.api.models.problems import ProblemResponse
+from worker.api.models.response import encode_response
 from worker.app.actions import NoSuchHold, NoSuchJob
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.audit import BadAuditCursor
@@ -34,13 +37,13 @@ log: Final = structlog.get_logger(__name__)
 CONTENT_TYPE: Final = "application/problem+json"
 
 RETRY_AFTER_S: Final = "2"
-"""Told while Redis is away: it is back in seconds, or somebody has to look anyway."""
+"""Sent while Redis is away: it is back in seconds, or an operator has to act anyway."""
 
 _TYPE: Final = "urn:knouds-worker:problem:"
 
 
 class Problem(Exception):
-    """An answer that is an error. `facts` become members of the problem."""
+    """A response that is an error: `name` ends the problem's type, `detail` names the fix."""
 
     def __init__(
         self,
@@ -50,64 +53,69 @@ class Problem(Exception):
         detail: str,
         *,
         headers: Mapping[str, str] | None = None,
-        **extensions: object,
+        field: str | UnsetType = UNSET,
+        state: State | UnsetType = UNSET,
     ) -> None:
         self.status = status
         self.name = name
         self.title = title
         self.detail = detail
         self.headers = dict(headers or {})
-        self.extensions = extensions
+        self._field = field
+        self._state = state
         super().__init__(detail)
 
-    def view(self) -> dict[str, object]:
-        """As JSON."""
-        return {
-            "type": _TYPE + self.name,
-            "title": self.title,
-            "status": self.status,
-            "detail": self.detail,
-            **self.extensions,
-        }
+    def body(self) -> ProblemResponse:
+        """The problem details."""
+        return ProblemResponse(
+            type=_TYPE + self.name,
+            title=self.title,
+            status=self.status,
+            detail=self.detail,
+            field=self._field,
+            state=self._state,
+        )
 
     def response(self) -> web.Response:
-        """As an answer."""
-        body = msgspec.json.encode(self.view())
+        """The problem details as a response."""
         return web.Response(
-            status=self.status, body=body, content_type=CONTENT_TYPE, headers=self.headers
+            status=self.status,
+            body=encode_response(self.body()),
+            content_type=CONTENT_TYPE,
+            headers=self.headers,
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ProblemPage:
-    """How problems of pages look; status and headers are set afterwards."""
+    """Renders problems of pages as HTML; status and headers are set afterwards."""
 
     render: Callable[[web.Request, Problem], Awaitable[web.StreamResponse]]
 
 
 PROBLEM_PAGE: Final = web.AppKey("problem page", ProblemPage)
-"""Set by the pages; without it their problems are JSON like those of the API."""
+"""Without it, problems of pages are JSON like those of the API."""
 
 _ANSWERS_AS_PAGE: Final[ContextVar[bool]] = ContextVar("as page", default=False)
 
 
 def answer_as_page() -> None:
-    """Answer problems of this request as a page, where the application has one."""
+    """Render problems of this request as a page, where the application has one."""
     _ANSWERS_AS_PAGE.set(True)
 
 
 def bad_field(field: str, message: str, status: int = 422) -> Problem:
-    """A value that cannot be taken: which, and what it must be."""
+    """A field of the body with a wrong value; `message` says what it must be."""
     return Problem(status, "bad-field", "Bad field", f"{field} {message}", field=field)
 
 
 def bad_parameter(name: str, message: str) -> Problem:
-    """A query parameter or header that cannot be taken."""
+    """A query parameter or header with a wrong value; `message` says what it must be."""
     return Problem(400, "bad-parameter", "Bad parameter", f"{name} {message}", field=name)
 
 
 def problem_of(error: Exception) -> Problem | None:
-    """The problem that an error of ours, of aiohttp or of Redis is; None for a bug."""
+    """The problem for an error of ours, of aiohttp or of Redis; None for a bug."""
     match error:
         case Problem():
             return error
@@ -139,8 +147,7 @@ def problem_of(error: Exception) -> Problem | None:
                 503,
                 "unavailable",
                 "Redis is not available",
-                "the store does not answer: try again; a job that carries an id is never made"
-                " twice",
+                "Redis does not answer: try again; a job that carries an id is never created twice",
                 headers={"Retry-After": RETRY_AFTER_S},
             )
         case _:
@@ -148,7 +155,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 
 def _is_redis_away(error: Exception) -> bool:
-    """Whether Redis cannot be reached, or cannot write just now (full, read-only, disk fault)."""
+    """Whether Redis cannot be reached, or cannot write now (full, read-only, disk error)."""
     if isinstance(error, ConnectionError | TimeoutError | OutOfMemoryError | ReadOnlyError):
         return True
     if isinstance(error, RedisError):
@@ -170,11 +177,11 @@ def _from_aiohttp(error: web.HTTPException) -> Problem | None:
                 405,
                 "method-not-allowed",
                 "Method not allowed",
-                f"{error.method} is not possible here: use {allowed}",
+                f"{error.method} is not allowed here: use {allowed}",
                 headers={"Allow": allowed},
             )
         case web.HTTPNotFound():
-            detail = "there is nothing at this path: see /openapi.json"
+            detail = "nothing is served at this path: see /openapi.json"
             return Problem(404, "no-such-path", "No such path", detail)
         case _ if error.status >= 400:  # noqa: PLR2004
             phrase = HTTPStatus(error.status).phrase
@@ -185,7 +192,7 @@ def _from_aiohttp(error: web.HTTPException) -> Problem | None:
 
 @web.middleware
 async def problem_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Answer every error as a problem."""
+    """Respond to every error with a problem."""
     try:
         return await handler(request)
     except Exception as error:
@@ -193,27 +200,27 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
         if problem is None:
             if isinstance(error, web.HTTPException):
                 raise
-            log.error("request.failed", **_log_facts(request, error))  # noqa: TRY400 - see _facts
+            log.error("request.failed", **_log_facts(request, error))  # noqa: TRY400 - see _log_facts
             problem = Problem(
-                500, "internal", "Internal error", "this is a fault of ours; it is in the log"
+                500, "internal", "Internal error", "an error of knouds-worker: see its log"
             )
         elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request.refused", **_log_facts(request, error), why=problem.name)
+            log.warning("request.refused", **_log_facts(request, error), reason=problem.name)
         return await _respond(request, problem)
 
 
 async def _respond(request: web.Request, problem: Problem) -> web.StreamResponse:
-    shown = request.app.get(PROBLEM_PAGE) if _ANSWERS_AS_PAGE.get() else None
-    if shown is None:
+    problem_page = request.app.get(PROBLEM_PAGE) if _ANSWERS_AS_PAGE.get() else None
+    if problem_page is None:
         return problem.response()
-    page = await shown.render(request, problem)
+    page = await problem_page.render(request, problem)
     page.set_status(problem.status)
     page.headers.update(problem.headers)
     return page
 
 
 def _log_facts(request: web.Request, error: Exception) -> dict[str, Any]:
-    """What may be logged of a failed request: no message of the error, it may quote inputs."""
+    """What may be logged of a failed request: not the error's message, which may quote inputs."""
     resource = request.match_info.route.resource
     frames = traceback.extract_tb(error.__traceback__)[-6:]
     return {

@@ -1,14 +1,12 @@
-"""Every path of the API in one table."""
+"""Every endpoint of the API in one table."""
 
-from functools import cache
+from functools import cache, partial
 from typing import Final
 
-import msgspec
 from aiohttp import web
-from pydantic import BaseModel
 
 from config.settings import Role
-from worker.api.endpoints import Endpoint, Handler
+from worker.api.endpoints import Endpoint, Handler, Operation
 from worker.api.handlers import (
     audit,
     bulk,
@@ -20,48 +18,85 @@ from worker.api.handlers import (
     metrics,
     webhooks,
 )
-from worker.api.models import answers, requests
+from worker.api.models import requests
+from worker.api.models.audit import AuditPageResponse
+from worker.api.models.bulk import BulkActionResponse
+from worker.api.models.events import TransitionResponse
+from worker.api.models.health import (
+    DocumentResponse,
+    IndexResponse,
+    LivenessResponse,
+    ReadinessResponse,
+    ReceiptResponse,
+)
+from worker.api.models.holds import (
+    GroupPageResponse,
+    HoldPageResponse,
+    HoldResponse,
+    ReleasedHoldResponse,
+)
+from worker.api.models.jobs import BulkEnqueueResponse, JobPageResponse, JobResponse, WhyResponse
+from worker.api.models.response import encode_response
+from worker.api.models.stats import HistoryResponse, StatsResponse
 from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
+from worker.app.action_table import ACTION_TABLE, HoldAction, JobAction
+from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
 from worker.provider.knouds.webhooks import SIGNATURE_HEADER
 
-_JOB_RESPONSE: Final = {200: answers.Job}
+_BODY_PROBLEMS: Final = (400, 413, 415, 422)
+_JOB_RESPONSES: Final = {200: JobResponse}
 _IDEMPOTENCY_HEADER: Final = {
     jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"
 }
 
 
-def _job_action(
-    name: str, handler: Handler, body: type[BaseModel] = requests.ActionBody
+def _job_endpoint(
+    name: str,
+    handler: Handler,
+    body: type[requests.ActionBody],
+    named: Operation | None = None,
+    *,
+    is_body_required: bool = False,
 ) -> Endpoint:
-    path = f"/v1/jobs/{{id}}/{name}"
-    required = body is requests.ResolveBody
-    problems = (400, 404, 409, 413, 415, 422)
     return Endpoint(
         "POST",
-        path,
+        f"/v1/jobs/{{id}}/{name}",
         handler,
         Role.OPERATE,
-        _JOB_RESPONSE,
+        _JOB_RESPONSES,
         body,
-        required,
-        problem_statuses=problems,
+        is_body_required,
+        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        named=named,
     )
 
 
-def _bulk_action(
-    name: str, handler: Handler, body: type[BaseModel] = requests.BulkActionBody
-) -> Endpoint:
+def _job_action(action: JobAction) -> Endpoint:
+    """An action that takes nothing but a note."""
+    named = Operation(action, f"{action.capitalize()} a job.", f"{ACTION_TABLE[action].effect}.")
+    handler = partial(job_actions.run_action, action)
+    return _job_endpoint(action, handler, requests.ActionBody, named)
+
+
+def _bulk_action(action: BulkAction) -> Endpoint:
+    row = ACTION_TABLE[JobAction(action)]
+    is_requeue = action is BulkAction.REQUEUE
     return Endpoint(
         "POST",
-        f"/v1/bulk/{name}",
-        handler,
-        Role.OPERATE,
-        {200: answers.BulkActAnswer},
-        body,
+        f"/v1/bulk/{action}",
+        partial(bulk.run_bulk_action, action),
+        row.role,
+        {200: BulkActionResponse},
+        requests.BulkRequeueBody if is_requeue else requests.BulkActionBody,
         is_body_required=True,
-        problem_statuses=(400, 413, 415, 422),
+        problem_statuses=_BODY_PROBLEMS,
+        named=Operation(
+            f"bulk_{action}",
+            f"{action.capitalize()} every job that matches a filter.",
+            f"Of each job: {row.effect[0].lower()}{row.effect[1:]}.",
+        ),
     )
 
 
@@ -73,7 +108,7 @@ async def openapi(request: web.Request) -> web.Response:
 
 @cache
 def _document() -> bytes:
-    return msgspec.json.encode(build_document(ENDPOINTS))
+    return encode_response(DocumentResponse(**build_document(ENDPOINTS)))
 
 
 ENDPOINTS: Final[tuple[Endpoint, ...]] = (
@@ -82,39 +117,39 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/v1/jobs",
         jobs.enqueue,
         Role.ENQUEUE,
-        {202: answers.Job, 200: answers.Job},
+        {202: JobResponse, 200: JobResponse},
         JobRequestBody,
         is_body_required=True,
         headers=_IDEMPOTENCY_HEADER,
-        problem_statuses=(400, 409, 413, 415, 422),
+        problem_statuses=(409, *_BODY_PROBLEMS),
     ),
     Endpoint(
         "POST",
         "/v1/jobs/bulk",
         jobs.enqueue_bulk,
         Role.ENQUEUE,
-        {200: answers.BulkAnswer},
+        {200: BulkEnqueueResponse},
         requests.BulkEnqueueBody,
         is_body_required=True,
-        problem_statuses=(400, 413, 415, 422),
+        problem_statuses=_BODY_PROBLEMS,
     ),
     Endpoint(
         "GET",
         "/v1/jobs",
         jobs.list_jobs,
         Role.WATCH,
-        {200: answers.JobPage},
+        {200: JobPageResponse},
         query=requests.JobsQuery,
     ),
     Endpoint(
-        "GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB_RESPONSE, problem_statuses=(404,)
+        "GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB_RESPONSES, problem_statuses=(404,)
     ),
     Endpoint(
         "GET",
         "/v1/jobs/{id}/why",
         jobs.why_not_running,
         Role.WATCH,
-        {200: answers.Why},
+        {200: WhyResponse},
         problem_statuses=(404,),
     ),
     Endpoint(
@@ -122,55 +157,52 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/v1/jobs/{id}/wait",
         jobs.wait,
         Role.WATCH,
-        _JOB_RESPONSE,
+        _JOB_RESPONSES,
         query=requests.WaitQuery,
         problem_statuses=(404,),
     ),
-    _job_action("cancel", job_actions.cancel),
-    _job_action("park", job_actions.park),
-    _job_action("release", job_actions.release),
-    _job_action("requeue", job_actions.requeue, requests.RequeueBody),
-    _job_action("discard", job_actions.discard),
-    _job_action("resolve", job_actions.resolve, requests.ResolveBody),
-    _bulk_action("release", bulk.bulk_release),
-    _bulk_action("requeue", bulk.bulk_requeue, requests.BulkRequeueBody),
-    _bulk_action("discard", bulk.bulk_discard),
-    _bulk_action("cancel", bulk.bulk_cancel),
+    _job_action(JobAction.CANCEL),
+    _job_action(JobAction.PARK),
+    _job_action(JobAction.RELEASE),
+    _job_endpoint("requeue", job_actions.requeue, requests.RequeueBody),
+    _job_action(JobAction.DISCARD),
+    _job_endpoint("resolve", job_actions.resolve, requests.ResolveBody, is_body_required=True),
+    *map(_bulk_action, BulkAction),
     Endpoint(
         "GET",
         "/v1/groups",
         holds.groups,
         Role.WATCH,
-        {200: answers.GroupPage},
+        {200: GroupPageResponse},
         query=requests.GroupsQuery,
     ),
-    Endpoint("GET", "/v1/holds", holds.holds, Role.WATCH, {200: answers.HoldPage}),
+    Endpoint("GET", "/v1/holds", holds.holds, Role.WATCH, {200: HoldPageResponse}),
     Endpoint(
         "POST",
         "/v1/holds",
         holds.set_hold,
-        Role.OPERATE,
-        {201: answers.Hold, 200: answers.Hold},
+        ACTION_TABLE[HoldAction.SET_HOLD].role,
+        {201: HoldResponse, 200: HoldResponse},
         requests.HoldBody,
         is_body_required=True,
-        problem_statuses=(400, 413, 415, 422),
+        problem_statuses=_BODY_PROBLEMS,
     ),
     Endpoint(
         "POST",
         "/v1/holds/{id}/release",
         holds.release_hold,
-        Role.OPERATE,
-        {200: answers.Released},
+        ACTION_TABLE[HoldAction.RELEASE_HOLD].role,
+        {200: ReleasedHoldResponse},
         requests.ActionBody,
-        problem_statuses=(400, 404, 413, 415, 422),
+        problem_statuses=(404, *_BODY_PROBLEMS),
     ),
-    Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: answers.Stats}),
+    Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: StatsResponse}),
     Endpoint(
         "GET",
         "/v1/stats/history",
         metrics.history,
         Role.WATCH,
-        {200: answers.History},
+        {200: HistoryResponse},
         query=requests.HistoryQuery,
     ),
     Endpoint(
@@ -178,7 +210,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/metrics",
         metrics.metrics,
         Role.WATCH,
-        {200: answers.Text},
+        {200: None},
         content_type=CONTENT_TYPE,
     ),
     Endpoint(
@@ -186,9 +218,9 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/v1/events",
         events.events,
         Role.WATCH,
-        {200: answers.Moved},
+        {200: TransitionResponse},
         query=requests.EventsQuery,
-        headers={"Last-Event-ID": "the id of the last event seen: what came after it is sent"},
+        headers={"Last-Event-ID": "the id of the last event received: later events are sent"},
         content_type=events.CONTENT_TYPE,
     ),
     Endpoint(
@@ -196,7 +228,7 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/v1/audit",
         audit.audit,
         Role.READ,
-        {200: answers.AuditPage},
+        {200: AuditPageResponse},
         query=requests.AuditQuery,
     ),
     Endpoint(
@@ -204,13 +236,13 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         "/webhooks/knouds",
         webhooks.receive,
         None,
-        {200: answers.Delivered},
+        {200: ReceiptResponse},
         headers={SIGNATURE_HEADER: "`t=<unix>,v1=<hex>`, HMAC-SHA256 of `<t>.` and the raw body"},
         problem_statuses=(401, 404, 413),
         is_signed=True,
     ),
-    Endpoint("GET", "/livez", health.livez, None, {200: answers.Live}),
-    Endpoint("GET", "/readyz", health.readyz, None, {200: answers.Ready}),
-    Endpoint("GET", "/openapi.json", openapi, None, {200: answers.Document}),
-    Endpoint("GET", "/", health.index, None, {200: answers.Index}),
+    Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
+    Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),
+    Endpoint("GET", "/openapi.json", openapi, None, {200: DocumentResponse}),
+    Endpoint("GET", "/", health.index, None, {200: IndexResponse}),
 )

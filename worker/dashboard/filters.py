@@ -14,7 +14,7 @@ from pydantic import ValidationError
 
 from jobs.states import State
 from worker.api.models.requests import JobsQuery
-from worker.api.models.views import rfc3339
+from worker.api.models.response import rfc3339
 from worker.app.bulk_request import JobSelection
 from worker.app.job_request_parser import as_invalid_request
 from worker.dashboard.views.formatting import parse_time

@@ -7,7 +7,8 @@ from typing import Any, Final
 from aiohttp import web
 
 from config.settings import Role
-from worker.api.auth.access import PARTIAL_HEADER, Principal, principal_of, safe_redirect_path
+from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
+from worker.api.auth.principal import Principal, current_principal
 from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.models.requests import MAX_NOTE_CHARS
 from worker.api.problems import Problem, bad_field, problem_of
@@ -81,7 +82,7 @@ def page_handler(route: PageRoute) -> Callable[[web.Request], Awaitable[web.Stre
 
     async def handler(request: web.Request) -> web.StreamResponse:
         context = context_of(request)
-        page_request = PageRequest(request, context, principal_of(request), context.clock.now())
+        page_request = PageRequest(request, context, current_principal(), context.clock.now())
         if request.method != "POST":
             return await route.handler(page_request)
         try:

@@ -9,8 +9,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from config.settings import Role
 from jobs.states import State
-from worker.api.auth.access import Principal
-from worker.api.models.views import rfc3339
+from worker.api.auth.principal import Principal
+from worker.api.models.response import rfc3339
 from worker.dashboard.assets import asset_url
 from worker.dashboard.flash import Flash, clear_flash, read_flash
 from worker.dashboard.views import formatting

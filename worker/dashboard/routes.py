@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import Role
-from worker.api.auth.access import PARTIAL_HEADER, page
+from worker.api.auth.page_guard import PARTIAL_HEADER, page
 from worker.api.context import API_CONTEXT
 from worker.api.endpoints import Endpoint, Handler, guarded
 from worker.api.problems import PROBLEM_PAGE, ProblemPage

@@ -1,4 +1,4 @@
-"""`POST /login` and `POST /logout`: from a token of the settings to a session, and its end."""
+"""`POST /login` and `POST /logout`: open a session with a token of the settings, and close it."""
 
 import asyncio
 from math import ceil
@@ -7,28 +7,21 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import ApiToken, Role
-from worker.api.auth.access import (
-    COOKIE,
-    LOGIN,
-    Access,
-    client_of,
-    page,
-    principal_of,
-    read_form,
-    require_same_origin,
-    safe_redirect_path,
-)
+from worker.api.auth.access import COOKIE, Access
 from worker.api.auth.login_throttle import LoginThrottle
+from worker.api.auth.origin import client_of, read_form, require_same_origin
+from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
+from worker.api.auth.principal import principal_name
 from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
 from worker.store.audit import AuditLog
 
 NOBODY: Final = "nobody"
-"""Who a failed login is by, in the audit."""
+"""The name in the audit entry of a failed login."""
 
 
 class Logins:
-    """Lets people in, no faster than the pace, and puts it on record."""
+    """Opens and closes sessions of browsers, as fast as the throttle allows, and audits them."""
 
     def __init__(self, access: Access, audit: AuditLog, clock: Clock) -> None:
         self._access = access
@@ -36,8 +29,8 @@ class Logins:
         self._clock = clock
         self._throttle = LoginThrottle()
 
-    def install(self, app: web.Application) -> None:
-        """Add the two routes."""
+    def add_routes(self, app: web.Application) -> None:
+        """Add the two endpoints."""
         app[_LOGINS] = self
         app.router.add_post(LOGIN, login)
         app.router.add_post("/logout", logout)
@@ -46,15 +39,15 @@ class Logins:
         """Check a token and open a session; raises `Problem`."""
         require_same_origin(request, proxied=self._access.proxied)
         form = await read_form(request)
-        answer = _redirect(safe_redirect_path(form.get("next", "")))
+        response = _redirect(safe_redirect_path(form.get("next", "")))
         if not self._access.needs_login:
-            return answer
+            return response
         token = await self._authenticate(request, form.get("token", "").strip())
         if old := request.cookies.get(COOKIE):
             await self._access.sessions.close(old)
         session = await self._access.sessions.open(token)
         await self._record(token.name, "login", self._client(request))
-        answer.set_cookie(
+        response.set_cookie(
             COOKIE,
             session.secret,
             httponly=True,
@@ -62,28 +55,25 @@ class Logins:
             path="/",
             secure=self._is_https(request),
         )
-        return answer
+        return response
 
     async def log_out(self, request: web.Request) -> web.Response:
-        """End the session of who asks."""
-        answer = _redirect(LOGIN if self._access.needs_login else "/")
+        """Close the session of the request."""
+        response = _redirect(LOGIN if self._access.needs_login else "/")
         if secret := request.cookies.get(COOKIE):
             await self._access.sessions.close(secret)
-            answer.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+            response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         if self._access.needs_login:
-            await self._record(principal_of(request).name, "logout", self._client(request))
-        return answer
+            await self._record(principal_name(), "logout", self._client(request))
+        return response
 
     async def _authenticate(self, request: web.Request, secret: str) -> ApiToken:
-        """The token of a secret, at the pace that wrong ones have left; raises `Problem`."""
+        """The token with this secret, after the delay of the throttle; raises `Problem`."""
         client = self._client(request)
         if wait_s := self._throttle.wait_s(client, self._clock.now()):
             raise _too_many_attempts(wait_s)
-        self._throttle.in_progress += 1
-        try:
-            await asyncio.sleep(self._throttle.delay_s(self._clock.now()))
-        finally:
-            self._throttle.in_progress -= 1
+        with self._throttle.attempt(self._clock.now()) as delay_s:
+            await asyncio.sleep(delay_s)
         token = self._access.find_token(secret)
         if token is not None:
             self._throttle.record_success(client)
@@ -91,7 +81,7 @@ class Logins:
         now = self._clock.now()
         self._throttle.record_failure(client, now)
         if count := self._throttle.failures_to_audit(now):
-            note = "" if count == 1 else f"{count} failed logins since the last line of this kind"
+            note = "" if count == 1 else f"{count} failed logins since the last entry of this kind"
             await self._record(NOBODY, "login_failed", client, note)
         detail = "no token of KNOUDS_API_TOKENS has this secret"
         raise Problem(401, "login-failed", "Login failed", detail)
@@ -105,22 +95,22 @@ class Logins:
         return client_of(request, proxied=self._access.proxied)
 
     def _is_https(self, request: web.Request) -> bool:
-        told = request.headers.get("X-Forwarded-Proto", "") if self._access.proxied else ""
-        return request.scheme == "https" or told.strip().lower() == "https"
+        forwarded = request.headers.get("X-Forwarded-Proto", "") if self._access.proxied else ""
+        return request.scheme == "https" or forwarded.strip().lower() == "https"
 
 
 _LOGINS: Final = web.AppKey("logins", Logins)
 
 
 async def login(request: web.Request) -> web.StreamResponse:
-    """Open a session for the token in the form."""
+    """Open a session with the token in the form."""
     answer_as_page()
     return await request.app[_LOGINS].log_in(request)
 
 
 @page(Role.ENQUEUE)
 async def logout(request: web.Request) -> web.StreamResponse:
-    """End the session."""
+    """Close the session."""
     return await request.app[_LOGINS].log_out(request)
 
 
@@ -132,4 +122,4 @@ def _too_many_attempts(wait_s: float) -> Problem:
     seconds = ceil(wait_s)
     detail = f"too many wrong tokens: try again in {seconds} s"
     headers = {"Retry-After": str(seconds)}
-    return Problem(429, "slow-down", "Too many tries", detail, headers=headers)
+    return Problem(429, "slow-down", "Too many attempts", detail, headers=headers)

@@ -1,34 +1,36 @@
-"""How fast logins may be tried: wrong tokens cost their sender time, and everybody a little.
+"""Limits how fast tokens can be guessed at the login.
 
-One address waits longer after each wrong token, a minute at most, whatever it sends meanwhile. That
-many addresses try at once is no reason to lock out people with a right token: when too many fail in
-all, each login takes a moment, and only so many are looked at together. Memory is bounded.
+An address waits longer after each wrong token, a minute at most, whatever it sends meanwhile. An
+attack from many addresses must not lock out operators with a right token: when too many logins fail
+in all, each login is delayed a little, and a limited number is checked at once. Memory is bounded.
 """
 
+import contextlib
 import ipaddress
 from collections import OrderedDict, deque
+from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
 
 FREE_FAILURES: Final = 3
-"""Wrong tokens of one address that cost nothing yet."""
+"""Wrong tokens of one address before it has to wait."""
 
 MAX_WAIT_S: Final = 60.0
 FORGET_AFTER_S: Final = 900.0
-"""An address that was quiet for so long starts anew."""
+"""The failures of an address are forgotten when it sent nothing for so long."""
 
 MAX_ADDRESSES: Final = 4_096
 
 OVERALL_FREE_FAILURES: Final = 30
-"""Wrong tokens a minute, of all addresses, before everybody is slowed."""
+"""Wrong tokens a minute, of all addresses, before every login is delayed."""
 
 OVERALL_WINDOW_S: Final = 60.0
 MAX_DELAY_S: Final = 2.0
 MAX_IN_PROGRESS: Final = 32
-"""Logins that are looked at together."""
+"""Logins that are checked at once."""
 
 MAX_AUDITED_PER_MINUTE: Final = 10
-"""Failed logins that get a line of the audit of their own; the next one tells how many did not."""
+"""Failed logins with an audit entry of their own; the next entry says how many had none."""
 
 _IPV6_NETWORK: Final = 64
 
@@ -41,36 +43,45 @@ class _AddressFailures:
 
 
 class LoginThrottle:
-    """Who has to wait before the next login, and how long."""
+    """How long an address has to wait before its next login."""
 
     def __init__(self) -> None:
         self._failures_by_address: OrderedDict[str, _AddressFailures] = OrderedDict()
         self._failure_times: deque[float] = deque(maxlen=OVERALL_FREE_FAILURES * 8)
         self._audited_times: deque[float] = deque(maxlen=MAX_AUDITED_PER_MINUTE)
         self._unaudited_count = 0
-        self.in_progress = 0
+        self._in_progress = 0
 
     @property
     def address_count(self) -> int:
-        """How many addresses are known to have failed."""
+        """Addresses with failures that are not forgotten."""
         return len(self._failures_by_address)
 
     def wait_s(self, address: str, now: float) -> float:
-        """Seconds this address has to wait; 0 where it may try."""
+        """Seconds this address has to wait; 0 where it may log in now."""
         known = self._failures_by_address.get(_address_key(address))
-        if self.in_progress >= MAX_IN_PROGRESS:
+        if self._in_progress >= MAX_IN_PROGRESS:
             return MAX_DELAY_S
         return max(0.0, known.allowed_at - now) if known is not None else 0.0
 
+    @contextlib.contextmanager
+    def attempt(self, now: float) -> Generator[float]:
+        """Count a login as in progress; yields the seconds to delay it."""
+        self._in_progress += 1
+        try:
+            yield self.delay_s(now)
+        finally:
+            self._in_progress -= 1
+
     def delay_s(self, now: float) -> float:
-        """Seconds that a login takes for everybody, from how many failed within a minute."""
+        """Seconds to delay each login, from the number that failed within the last minute."""
         while self._failure_times and self._failure_times[0] < now - OVERALL_WINDOW_S:
             self._failure_times.popleft()
         excess = len(self._failure_times) - OVERALL_FREE_FAILURES
         return 0.0 if excess <= 0 else min(MAX_DELAY_S, 0.1 * excess)
 
     def record_failure(self, address: str, now: float) -> None:
-        """Note a wrong token."""
+        """Record a wrong token."""
         self._failure_times.append(now)
         name = _address_key(address)
         known = self._failures_by_address.pop(name, None)
@@ -85,13 +96,13 @@ class LoginThrottle:
             self._failures_by_address.popitem(last=False)
 
     def record_success(self, address: str) -> None:
-        """A right token: its address starts anew."""
+        """Record a right token: the failures of its address are forgotten."""
         self._failures_by_address.pop(_address_key(address), None)
 
     def failures_to_audit(self, now: float) -> int | None:
-        """How many failures the next line of the audit stands for; None where there are enough.
+        """How many failures the next audit entry stands for; None: write no entry now.
 
-        Anybody can fail, and the audit is kept for ever.
+        Everyone can cause failures, and the audit is kept for ever.
         """
         self._unaudited_count += 1
         full = len(self._audited_times) == MAX_AUDITED_PER_MINUTE
@@ -103,7 +114,7 @@ class LoginThrottle:
 
 
 def _address_key(address: str) -> str:
-    """Whoever has one IPv6 address has 2^64."""
+    """The address; for IPv6 its /64 network, since one client has all addresses of it."""
     try:
         found = ipaddress.ip_address(address)
     except ValueError:

@@ -1,9 +1,9 @@
-"""Browser sessions: a random secret in a cookie, made from a token of the settings at the login.
+"""Browser sessions: a random secret in a cookie, opened with a token of the settings at the login.
 
-Redis has the digest of the secret and, as the proof of the token, an HMAC of the secret under the
-token. So a dump of Redis opens no session and tells nothing of a token, nobody who can write to
-Redis makes a session, and a token that is changed or taken out of the settings ends its sessions.
-Name and role are those the token has now. The token against forged forms is made from the secret.
+Redis stores the digest of the secret and, as proof of the token, an HMAC of the secret keyed with
+the token. So a dump of Redis opens no session and reveals no token, write access to Redis cannot
+create a session, and a token that is changed or removed in the settings ends its sessions. Name and
+role are those the token has now. The CSRF token is derived from the secret.
 """
 
 import hashlib
@@ -20,13 +20,13 @@ from worker.store.codec import DECODE_ERRORS
 from worker.store.sessions import SessionStore
 
 IDLE_TIMEOUT_S: Final = 12 * 3600
-"""A session ends when it was not used for so long."""
+"""A session ends when it is not used for so long."""
 
 SECRET_BYTES: Final = 32
 
 
 class _SessionRecord(msgspec.Struct, frozen=True):
-    """What Redis has of a session."""
+    """What Redis stores of a session."""
 
     name: str
     token_mac: str
@@ -37,14 +37,14 @@ _session_decoder: Final = msgspec.json.Decoder(_SessionRecord)
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """A session that stands."""
+    """An open session."""
 
     secret: str = field(repr=False)
     token: ApiToken
 
     @property
     def csrf(self) -> str:
-        """What unsafe requests of this session carry."""
+        """The CSRF token that unsafe requests of this session carry."""
         return csrf_of(self.secret)
 
 
@@ -56,24 +56,24 @@ class Sessions:
         self._tokens = {token.name: token for token in tokens}
 
     async def open(self, token: ApiToken) -> Session:
-        """A new session of a token; its secret goes into the cookie."""
+        """Open a session of a token; its secret goes into the cookie."""
         session = Session(secrets.token_urlsafe(SECRET_BYTES), token)
-        kept = _SessionRecord(token.name, _token_mac(token, session.secret))
-        await self._store.open(_digest(session.secret), msgspec.json.encode(kept), IDLE_TIMEOUT_S)
+        record = _SessionRecord(token.name, _token_mac(token, session.secret))
+        await self._store.open(_digest(session.secret), msgspec.json.encode(record), IDLE_TIMEOUT_S)
         return session
 
     async def find(self, secret: str) -> Session | None:
-        """The session of a cookie; None where it ended, or where its token did."""
+        """The session of a cookie; None where it has ended or its token is not set any more."""
         data = await self._store.find(_digest(secret), IDLE_TIMEOUT_S)
         if data is None:
             return None
         try:
-            kept = _session_decoder.decode(data)
+            record = _session_decoder.decode(data)
         except DECODE_ERRORS:
             return None
-        token = self._tokens.get(kept.name)
+        token = self._tokens.get(record.name)
         if token is None or not hmac.compare_digest(
-            kept.token_mac.encode(), _token_mac(token, secret).encode()
+            record.token_mac.encode(), _token_mac(token, secret).encode()
         ):
             return None
         return Session(secret, token)
@@ -84,7 +84,7 @@ class Sessions:
 
 
 def csrf_of(secret: str) -> str:
-    """The token against forged forms that belongs to a secret."""
+    """The CSRF token derived from a session's secret."""
     return hmac.new(_bytes(secret), b"csrf", hashlib.sha256).hexdigest()
 
 

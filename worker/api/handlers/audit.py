@@ -1,30 +1,19 @@
-"""`GET /v1/audit`: what people did."""
+"""`GET /v1/audit`: what operators did."""
 
 from aiohttp import web
 
 from worker.api.context import context_of
+from worker.api.models.audit import AuditPageResponse, audit_entry_response
 from worker.api.models.requests import AuditQuery
-from worker.api.models.views import View, json_response, page_view, rfc3339
+from worker.api.models.response import json_response
 from worker.api.parsing import read_query
-from worker.store.audit import AuditEntry, AuditFilter
+from worker.store.audit import AuditFilter
 
 
 async def audit(request: web.Request) -> web.Response:
-    """Acts of people, newest first."""
+    """Actions of operators, newest first."""
     query = read_query(request, AuditQuery)
-    wanted = AuditFilter(query.by, query.act, query.since, query.until)
-    page = await context_of(request).store.audit.page(wanted, query.limit, query.cursor)
-    return json_response(page_view([entry_view(line) for line in page.entries], page.next_cursor))
-
-
-def entry_view(entry: AuditEntry) -> View:
-    """One act."""
-    return {
-        "id": entry.id,
-        "at": rfc3339(entry.at),
-        "by": entry.by,
-        "act": entry.action,
-        "on": entry.on,
-        "note": entry.note,
-        "jobs": entry.jobs,
-    }
+    audit_filter = AuditFilter(query.by, query.act, query.since, query.until)
+    page = await context_of(request).store.audit.page(audit_filter, query.limit, query.cursor)
+    items = [audit_entry_response(entry) for entry in page.entries]
+    return json_response(AuditPageResponse(items=items, next_cursor=page.next_cursor))

@@ -1,4 +1,4 @@
-"""Is it alive, is it ready, what is it, what does it take."""
+"""Probes, and the name and version of the service."""
 
 import asyncio
 from importlib.metadata import version
@@ -7,10 +7,11 @@ from typing import Final
 from aiohttp import web
 
 from worker.api.context import context_of
-from worker.api.models.views import json_response
+from worker.api.models.health import IndexResponse, LivenessResponse, ReadinessResponse
+from worker.api.models.response import json_response
 
 READY_TIMEOUT_S: Final = 2.0
-"""A probe has a deadline of its own, shorter than the patience of our connections."""
+"""Shorter than the timeouts of our Redis connections: a probe has a deadline of its own."""
 
 SERVICE: Final = "knouds-worker"
 
@@ -18,23 +19,22 @@ SERVICE: Final = "knouds-worker"
 async def livez(request: web.Request) -> web.Response:
     """The process answers."""
     del request
-    return json_response({"live": True})
+    return json_response(LivenessResponse(live=True))
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Redis answers; workers and their troubles are told, not judged: jobs wait safely meanwhile.
+    """Redis answers. Workers and their troubles are reported only: jobs wait safely meanwhile.
 
     `troubles`: worker id → background services that are being restarted, with the error's class.
     """
     async with asyncio.timeout(READY_TIMEOUT_S):
         workers = await context_of(request).queries.live_workers()
     troubles = {worker.id: worker.failures for worker in workers if worker.failures}
-    return json_response({"ready": True, "workers": len(workers), "troubles": troubles})
+    return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))
 
 
 async def index(request: web.Request) -> web.Response:
-    """What is here."""
+    """The name and version of the service, and where its API is described."""
     del request
-    return json_response(
-        {"service": SERVICE, "version": version(SERVICE), "openapi": "/openapi.json"}
-    )
+    body = IndexResponse(service=SERVICE, version=version(SERVICE), openapi="/openapi.json")
+    return json_response(body)

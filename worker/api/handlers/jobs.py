@@ -3,20 +3,27 @@
 from typing import cast
 
 from aiohttp import web
+from msgspec import UNSET
 
-from jobs.holds import Gates
+from jobs.job import Job
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
-from worker.api.auth.access import principal_name, sees_payloads
+from worker.api.auth.principal import principal_name, sees_payloads
 from worker.api.context import ApiContext, context_of
+from worker.api.models.jobs import (
+    BulkEnqueueResponse,
+    BulkResultResponse,
+    JobPageResponse,
+    job_response,
+    why_response,
+)
 from worker.api.models.requests import BulkEnqueueBody, JobsQuery, WaitQuery
-from worker.api.models.views import View, job_view, json_response, page_view, why_view
+from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_json, read_query
 from worker.api.problems import bad_parameter, problem_of
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.job_request_parser import parse_job_request
-from worker.app.queries import JobDetails
 from worker.engine.unreadable_records import load_job
 from worker.store.read.queries import Filter
 
@@ -24,22 +31,24 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 
 
 async def enqueue(request: web.Request) -> web.Response:
-    """Put one job on the road."""
-    office = context_of(request)
+    """Enqueue a job."""
+    context = context_of(request)
     data = await read_json(request)
-    job_id, order = parse_job_request(data, max_inputs_bytes=office.settings.max_inputs_bytes)
+    job_id, job_request = parse_job_request(
+        data, max_inputs_bytes=context.settings.max_inputs_bytes
+    )
     job_id = _agreed_id(_idempotency_key(request), job_id)
-    placed = await office.enqueuer.enqueue(order, job_id=job_id, by=principal_name())
-    location = {"Location": f"/v1/jobs/{placed.job.id}"}
-    if placed.created:
-        gates = await office.gate_cache.gates()
-        return json_response(job_view(placed.job, order.inputs, gates=gates), 202, location)
-    whole = await _load_details(office, placed.job.id)
-    return json_response(_details_view(whole, await office.gate_cache.gates()), 200, location)
+    result = await context.enqueuer.enqueue(job_request, job_id=job_id, by=principal_name())
+    location = {"Location": f"/v1/jobs/{result.job.id}"}
+    if result.created:
+        gates = await context.gate_cache.gates()
+        body = job_response(result.job, job_request.inputs, gates=gates)
+        return json_response(body, 202, location)
+    return await _details_response(context, result.job.id, location)
 
 
 def _idempotency_key(request: web.Request) -> JobId | None:
-    """The header, bare or quoted as the RFC draft of it has it."""
+    """The header, bare or quoted as in draft-ietf-httpapi-idempotency-key-header."""
     given = request.headers.get(IDEMPOTENCY_KEY)
     if given is None:
         return None
@@ -55,24 +64,24 @@ def _idempotency_key(request: web.Request) -> JobId | None:
 
 def _agreed_id(header: JobId | None, field: JobId | None) -> JobId | None:
     if header is not None and field is not None and header != field:
-        raise bad_parameter(IDEMPOTENCY_KEY, "and id differ: they are one thing, give one")
+        raise bad_parameter(IDEMPOTENCY_KEY, "and id differ: both name the job, send one of them")
     return header or field
 
 
 async def enqueue_bulk(request: web.Request) -> web.Response:
-    """Put many jobs on the road. Each is judged by itself."""
+    """Enqueue many jobs. Each is accepted or refused by itself."""
     if IDEMPOTENCY_KEY in request.headers:
         raise bad_parameter(IDEMPOTENCY_KEY, "names one job: give each job of a bulk an id")
-    office = context_of(request)
+    context = context_of(request)
     body = await read_body(request, BulkEnqueueBody)
-    read = [_parse_job_request(data, office.settings.max_inputs_bytes) for data in body.jobs]
-    good = [entry for entry in read if not isinstance(entry, InvalidRequest)]
-    placed = iter(await office.enqueuer.enqueue_many(good, by=principal_name()))
+    parsed = [_parse_job_request(data, context.settings.max_inputs_bytes) for data in body.jobs]
+    valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
+    outcomes = iter(await context.enqueuer.enqueue_many(valid, by=principal_name()))
     results = [
-        _bulk_result(data, entry if isinstance(entry, InvalidRequest) else next(placed))
-        for data, entry in zip(body.jobs, read, strict=True)
+        _bulk_result(data, entry if isinstance(entry, InvalidRequest) else next(outcomes))
+        for data, entry in zip(body.jobs, parsed, strict=True)
     ]
-    return json_response({"results": results})
+    return json_response(BulkEnqueueResponse(results=results))
 
 
 def _parse_job_request(
@@ -84,65 +93,61 @@ def _parse_job_request(
         return error
 
 
-def _bulk_result(data: object, outcome: EnqueueResult | Exception) -> View:
+def _bulk_result(data: object, outcome: EnqueueResult | Exception) -> BulkResultResponse:
     if isinstance(outcome, EnqueueResult):
-        return {"id": outcome.job.id, "status": 202 if outcome.created else 200}
+        status = 202 if outcome.created else 200
+        return BulkResultResponse(id=outcome.job.id, status=status, error=UNSET)
     given = cast("dict[str, object]", data).get("id") if isinstance(data, dict) else None
     problem = problem_of(outcome)
-    return {
-        "id": given if isinstance(given, str) else None,
-        "status": problem.status if problem else 500,
-        "error": problem.view() if problem else None,
-    }
+    return BulkResultResponse(
+        id=given if isinstance(given, str) else None,
+        status=problem.status if problem else 500,
+        error=problem.body() if problem else None,
+    )
 
 
 async def list_jobs(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     query = read_query(request, JobsQuery)
-    wanted = Filter(**query.model_dump(exclude={"limit", "cursor"}))
-    office = context_of(request)
-    page = await office.queries.job_page(wanted, query.limit, query.cursor)
-    hidden, etas = not sees_payloads(), await office.queries.etas(page.jobs)
-    gates = await office.gate_cache.gates()
-    views = [
-        job_view(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
+    job_filter = Filter(**query.model_dump(exclude={"limit", "cursor"}))
+    context = context_of(request)
+    page = await context.queries.job_page(job_filter, query.limit, query.cursor)
+    hidden, etas = not sees_payloads(), await context.queries.etas(page.jobs)
+    gates = await context.gate_cache.gates()
+    items = [
+        job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
         for job in page.jobs
     ]
-    return json_response(page_view(views, page.next_cursor))
+    return json_response(JobPageResponse(items=items, next_cursor=page.next_cursor))
 
 
 async def one_job(request: web.Request) -> web.Response:
-    """A job, whole."""
-    office = context_of(request)
-    whole = await _load_details(office, path_job_id(request))
-    return json_response(_details_view(whole, await office.gate_cache.gates()))
+    """A job with its inputs and result."""
+    return await _details_response(context_of(request), path_job_id(request))
 
 
 async def why_not_running(request: web.Request) -> web.Response:
     """What keeps a job from running."""
-    office = context_of(request)
-    job_id = path_job_id(request)
-    stored = await load_job(office.store.jobs, job_id, office.clock.now())
-    if stored is None:
-        raise NoSuchJob(job_id)
-    blockers = await office.queries.why(stored.job)
-    evidence = await office.queries.evidence(stored.job)
-    return json_response(why_view(stored.job, blockers, evidence))
+    context = context_of(request)
+    job = await load_path_job(request)
+    blockers = await context.queries.why(job)
+    evidence = await context.queries.evidence(job)
+    return json_response(why_response(job, blockers, evidence))
 
 
 async def wait(request: web.Request) -> web.Response:
-    """A job, as soon as it is settled or parked, or when time is up."""
-    office = context_of(request)
+    """A job, as soon as it is settled or parked, or when the time is up."""
+    context = context_of(request)
     query = read_query(request, WaitQuery)
     job_id = path_job_id(request)
 
-    def is_wanted() -> bool:
+    def is_client_connected() -> bool:
         return request.transport is not None and not request.transport.is_closing()
 
-    await office.long_polls.wait_until_settled_or_parked(job_id, query.timeout_s, is_wanted)
-    return json_response(
-        _details_view(await _load_details(office, job_id), await office.gate_cache.gates())
+    await context.long_polls.wait_until_settled_or_parked(
+        job_id, query.timeout_s, is_client_connected
     )
+    return await _details_response(context, job_id)
 
 
 def path_job_id(request: web.Request) -> JobId:
@@ -153,15 +158,27 @@ def path_job_id(request: web.Request) -> JobId:
     return JobId(job_id)
 
 
-async def _load_details(context: ApiContext, job_id: str) -> JobDetails:
-    whole = await context.queries.job(job_id)
-    if whole is None:
+async def load_path_job(request: web.Request) -> Job:
+    """The job that the path names; raises `NoSuchJob`."""
+    context, job_id = context_of(request), path_job_id(request)
+    stored = await load_job(context.store.jobs, job_id, context.clock.now())
+    if stored is None:
         raise NoSuchJob(job_id)
-    return whole
+    return stored.job
 
 
-def _details_view(details: JobDetails, gates: Gates) -> View:
-    hidden, eta = not sees_payloads(), details.eta
-    return job_view(
-        details.job, details.inputs, details.result, eta=eta, gates=gates, payloads_hidden=hidden
+async def _details_response(
+    context: ApiContext, job_id: JobId, headers: dict[str, str] | None = None
+) -> web.Response:
+    details = await context.queries.job(job_id)
+    if details is None:
+        raise NoSuchJob(job_id)
+    body = job_response(
+        details.job,
+        details.inputs,
+        details.result,
+        eta=details.eta,
+        gates=await context.gate_cache.gates(),
+        payloads_hidden=not sees_payloads(),
     )
+    return json_response(body, headers=headers)

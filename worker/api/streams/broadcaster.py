@@ -11,14 +11,13 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
 from typing import Final
 
-import msgspec
 import structlog
 from redis.exceptions import RedisError
 
 from jobs.lanes import Lane
 from jobs.states import Kind, State
-from worker.api.models.views import rfc3339
-from worker.store.commit import TransitionEvent
+from worker.api.models.events import transition_response
+from worker.api.models.response import encode_response
 from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
 
 log: Final = structlog.get_logger(__name__)
@@ -39,8 +38,6 @@ cuts connections that are silent for longer."""
 
 READY_TIMEOUT_S: Final = 2.0
 RETRY_DELAY_S: Final = 0.5
-
-_encoder: Final = msgspec.json.Encoder()
 
 
 class TooManyListeners(Exception):
@@ -272,30 +269,12 @@ def _id_before(entry_id: str) -> str:
 
 
 def _batch_of(entry: EventEntry) -> EventBatch:
-    told: list[BroadcastEvent] = []
+    events: list[BroadcastEvent] = []
     for transition in entry.transitions:
         try:
             lane = Lane.parse(transition.lane)
         except ValueError:
             continue
-        told.append(
-            BroadcastEvent(
-                lane, transition.before, transition.after, _encode_event(transition, lane)
-            )
-        )
-    return EventBatch(entry.id, tuple(told))
-
-
-def _encode_event(transition: TransitionEvent, lane: Lane) -> bytes:
-    return _encoder.encode(
-        {
-            "id": transition.id,
-            "kind": lane.kind,
-            "target": lane.target,
-            "account": lane.account,
-            "from": transition.before,
-            "to": transition.after,
-            "at": rfc3339(transition.at),
-            "code": transition.code,
-        }
-    )
+        data = encode_response(transition_response(transition, lane))
+        events.append(BroadcastEvent(lane, transition.before, transition.after, data))
+    return EventBatch(entry.id, tuple(events))

@@ -12,7 +12,7 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.states import State
 from worker.api.models.requests import MAX_SELECTED_JOBS
-from worker.api.models.views import rfc3339
+from worker.api.models.response import rfc3339
 from worker.api.problems import Problem, bad_field
 from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.bulk_request import SWEPT_STATES, BulkAction, BulkRequest, apply_merge_patch

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.lanes import target_name
-from worker.api.auth.access import principal_name
+from worker.api.auth.principal import principal_name
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import parse_job_request
 from worker.dashboard.json_form import read_inputs

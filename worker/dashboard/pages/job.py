@@ -4,7 +4,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from worker.api.handlers.jobs import path_job_id
-from worker.api.models.views import WAITING_STATES
+from worker.api.models.jobs import WAITING_STATES
 from worker.api.problems import Problem
 from worker.app.actions import NoSuchJob
 from worker.dashboard.page_request import PageRequest

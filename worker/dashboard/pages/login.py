@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.api.auth.access import login_context
+from worker.api.auth.page_guard import login_context
 from worker.api.context import context_of
 from worker.api.problems import Problem
 from worker.dashboard.rendering import standalone_page

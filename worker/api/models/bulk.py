@@ -1,0 +1,54 @@
+"""The response to a bulk action."""
+
+from typing import Annotated
+
+from msgspec import UNSET, Meta, UnsetType
+
+from worker.api.models.response import ResponseModel
+from worker.app.bulk_request import BulkAction, BulkCounts, BulkRequest
+
+
+class BulkErrorResponse(ResponseModel):
+    """A job that the action failed for."""
+
+    id: str
+    detail: str
+
+
+class BulkActionResponse(ResponseModel):
+    """What became of the jobs. `matched` = `done` + `skipped` + `failed`."""
+
+    matched: Annotated[int, Meta(description="jobs found; with a limit, until it was reached")]
+    done: Annotated[int, Meta(description="in a dry run: would have been done")]
+    skipped: Annotated[int, Meta(description="left as they are, see skipped_why")]
+    skipped_why: Annotated[dict[str, int], Meta(description="reason and number of jobs")]
+    failed: int
+    errors: Annotated[list[BulkErrorResponse], Meta(description="the first 20 that failed")]
+    est_cost: Annotated[
+        float | None,
+        Meta(
+            description="credits that runs of the jobs done cost, without those the provider has"
+            " already; null where a target has not run"
+        ),
+    ]
+    dry_run: bool
+    holds_released: Annotated[
+        int | UnsetType,
+        Meta(description="present for a release only; each lets one canary through"),
+    ] = UNSET
+
+
+def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkActionResponse:
+    """What became of the jobs of a bulk action."""
+    is_release = request.action is BulkAction.RELEASE
+    return BulkActionResponse(
+        matched=counts.matched,
+        done=counts.done,
+        skipped=counts.skipped.total(),
+        skipped_why=counts.skipped,
+        failed=counts.failed,
+        errors=[BulkErrorResponse(id=job_id, detail=detail) for job_id, detail in counts.errors],
+        est_cost=counts.est_cost,
+        dry_run=request.dry_run,
+        holds_released=counts.holds_released if is_release else UNSET,
+    )

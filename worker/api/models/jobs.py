@@ -1,0 +1,321 @@
+"""Responses that show jobs: one, a page of them, and why one does not run."""
+
+from collections.abc import Sequence
+from typing import Annotated, Final
+
+import msgspec
+from msgspec import UNSET, Meta, UnsetType
+
+from jobs.holds import Gates
+from jobs.job import Attempt, Job, JobEvent, Reason
+from jobs.states import Kind, Mode, State
+from jobs.why import Blocker
+from worker.api.models.problems import ProblemResponse
+from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
+from worker.app.eta import Eta
+from worker.app.queries import UncertainEvidence
+from worker.store.webhooks import Orphan
+
+NO_GATES: Final = Gates()
+WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
+
+
+class ReasonResponse(ResponseModel):
+    """Why a job is parked, dead or retrying, and what to do about it."""
+
+    code: Annotated[
+        str,
+        Meta(description="the provider's own, HTTP_<status>, or uncertain, stuck, manual, budget"),
+    ]
+    http_status: int | None
+    message: str
+    action: Annotated[str, Meta(description="what an operator must do")]
+    action_url: str | None
+    hold_id: str | None
+
+
+class AttemptResponse(ResponseModel):
+    """One submit that reached the provider, or may have reached it."""
+
+    number: int
+    mode: Mode
+    started_at: Time
+    ended_at: Time | None
+    outcome: str | None
+    http_status: int | None
+    code: str | None
+    message: str | None
+    provider_status: str | None
+    execution_id: str | None
+    request_id: str | None
+    polls: int
+    cost: float | None
+
+
+class JobEventResponse(ResponseModel):
+    """One line of a job's history."""
+
+    at: Time
+    event: str
+    by: str
+    note: str
+
+
+class HeldByResponse(ResponseModel):
+    """The hold that a waiting job is behind, and what an operator can do about it."""
+
+    hold_id: str
+    scope: str
+    code: str
+    action: str
+    action_url: str | None
+
+
+class JobResponse(ResponseModel):
+    """A job. In lists `inputs` and `result` are null."""
+
+    id: str
+    kind: Kind
+    target: str
+    account: str
+    state: State
+    reason: ReasonResponse | None
+    held_by: Annotated[
+        HeldByResponse | None, Meta(description="while it waits: the hold that closes its lane")
+    ]
+    priority: int
+    tags: tuple[str, ...]
+    batch: str | None
+    inputs: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
+    result: Annotated[
+        RawJson | None,
+        Meta(description="the provider's result, unchanged; null before it is there"),
+    ]
+    cost: float | None
+    mode: Mode | None
+    attempt: int
+    max_attempts: int
+    execution_id: str | None
+    request_id: str | None
+    created_at: Time
+    scheduled_for: Time | None
+    submitted_at: Time | None
+    eta: Annotated[
+        Time | None,
+        Meta(description="while running: half of similar runs end by then; null where unknown"),
+    ]
+    eta_late: Annotated[
+        Time | None, Meta(description="while running: 90 % of similar runs end by then")
+    ]
+    finished_at: Time | None
+    updated_at: Time
+    attempts: list[AttemptResponse]
+    events: list[JobEventResponse]
+    payloads_hidden: Annotated[
+        bool,
+        Meta(description="true where the token's role may not see inputs and result: both null"),
+    ]
+
+
+class JobPageResponse(ResponseModel):
+    """Jobs, newest first. A page can be short and still have a next one."""
+
+    items: list[JobResponse]
+    next_cursor: str | None
+
+
+class BulkResultResponse(ResponseModel):
+    """What became of one request: `status` is what a call of its own would have returned."""
+
+    id: str | None
+    status: int
+    error: Annotated[
+        ProblemResponse | UnsetType | None, Meta(description="present for refused requests only")
+    ] = UNSET
+
+
+class BulkEnqueueResponse(ResponseModel):
+    """One result for each request, in the same order."""
+
+    results: list[BulkResultResponse]
+
+
+class BlockerResponse(ResponseModel):
+    """One thing a job waits for."""
+
+    kind: str
+    text: str
+    action: str
+    hold_id: str | None
+    until: Time | None
+
+
+class OrphanExecutionResponse(ResponseModel):
+    """A run that webhooks reported and that belongs to no job."""
+
+    execution_id: str
+    event: str
+    received_at: Time
+    status: str | None
+    cost: float | None
+
+
+class EvidenceResponse(ResponseModel):
+    """What is known of an uncertain submit."""
+
+    sent_at: Time | None
+    ended_at: Time | None
+    http_status: int | None
+    message: str
+    executions: Annotated[
+        list[OrphanExecutionResponse],
+        Meta(
+            description="runs of the same target that webhooks reported after the submit and that"
+            " belong to no job: check one, then resolve the job with its `execution_id`"
+        ),
+    ]
+
+
+class WhyResponse(ResponseModel):
+    """What keeps a job from running, in the order to check; empty when nothing does."""
+
+    id: str
+    state: State
+    blockers: list[BlockerResponse]
+    evidence: Annotated[
+        EvidenceResponse | None, Meta(description="for an uncertain job, else null")
+    ]
+
+
+def job_response(
+    job: Job,
+    inputs: bytes | None = None,
+    result: bytes | None = None,
+    *,
+    eta: Eta | None = None,
+    gates: Gates = NO_GATES,
+    payloads_hidden: bool = False,
+) -> JobResponse:
+    """A job; `inputs` and `result` are JSON text, null for roles that may not see them."""
+    if payloads_hidden:
+        inputs = result = None
+    return JobResponse(
+        id=job.id,
+        kind=job.kind,
+        target=job.target,
+        account=job.account,
+        state=job.state,
+        reason=None if job.reason is None else _reason(job.reason),
+        held_by=_held_by(job, gates),
+        priority=job.priority,
+        tags=job.tags,
+        batch=job.batch,
+        inputs=None if inputs is None else msgspec.Raw(inputs),
+        result=None if result is None else msgspec.Raw(result),
+        cost=job.cost,
+        mode=job.mode,
+        attempt=job.attempt,
+        max_attempts=job.max_attempts,
+        execution_id=job.execution_id,
+        request_id=job.request_id,
+        created_at=rfc3339(job.created_at),
+        scheduled_for=optional_rfc3339(job.scheduled_for),
+        submitted_at=optional_rfc3339(job.submitted_at),
+        eta=rfc3339(eta.likely_at) if eta else None,
+        eta_late=optional_rfc3339(eta.late_at) if eta else None,
+        finished_at=optional_rfc3339(job.finished_at),
+        updated_at=rfc3339(job.updated_at),
+        attempts=[_attempt(attempt) for attempt in job.attempts],
+        events=[_event(event) for event in job.events],
+        payloads_hidden=payloads_hidden,
+    )
+
+
+def _held_by(job: Job, gates: Gates) -> HeldByResponse | None:
+    """The hold that closes the lane of a waiting job."""
+    if job.state not in WAITING_STATES or job.bypass_hold:
+        return None
+    hold = gates.closing_hold(job.lane)
+    if hold is None:
+        return None
+    return HeldByResponse(
+        hold_id=hold.id,
+        scope=hold.scope,
+        code=hold.code,
+        action=hold.action,
+        action_url=hold.action_url,
+    )
+
+
+def _reason(reason: Reason) -> ReasonResponse:
+    return ReasonResponse(
+        code=reason.code,
+        http_status=reason.http_status,
+        message=reason.message,
+        action=reason.action,
+        action_url=reason.action_url,
+        hold_id=reason.hold_id,
+    )
+
+
+def _attempt(attempt: Attempt) -> AttemptResponse:
+    return AttemptResponse(
+        number=attempt.number,
+        mode=attempt.mode,
+        started_at=rfc3339(attempt.started_at),
+        ended_at=optional_rfc3339(attempt.ended_at),
+        outcome=attempt.outcome,
+        http_status=attempt.http_status,
+        code=attempt.code,
+        message=attempt.message,
+        provider_status=attempt.provider_status,
+        execution_id=attempt.execution_id,
+        request_id=attempt.request_id,
+        polls=attempt.polls,
+        cost=attempt.cost,
+    )
+
+
+def _event(event: JobEvent) -> JobEventResponse:
+    return JobEventResponse(at=rfc3339(event.at), event=event.name, by=event.by, note=event.note)
+
+
+def why_response(
+    job: Job, blockers: Sequence[Blocker], evidence: UncertainEvidence | None
+) -> WhyResponse:
+    """What keeps a job from running."""
+    return WhyResponse(
+        id=job.id,
+        state=job.state,
+        blockers=[
+            BlockerResponse(
+                kind=blocker.kind,
+                text=blocker.text,
+                action=blocker.action,
+                hold_id=blocker.hold_id,
+                until=optional_rfc3339(blocker.until),
+            )
+            for blocker in blockers
+        ],
+        evidence=None if evidence is None else _evidence(evidence),
+    )
+
+
+def _evidence(evidence: UncertainEvidence) -> EvidenceResponse:
+    return EvidenceResponse(
+        sent_at=optional_rfc3339(evidence.sent_at),
+        ended_at=optional_rfc3339(evidence.ended_at),
+        http_status=evidence.http_status,
+        message=evidence.message,
+        executions=[_orphan(orphan) for orphan in evidence.executions],
+    )
+
+
+def _orphan(orphan: Orphan) -> OrphanExecutionResponse:
+    return OrphanExecutionResponse(
+        execution_id=orphan.execution_id,
+        event=orphan.event,
+        received_at=rfc3339(orphan.received_at),
+        status=orphan.status,
+        cost=orphan.cost,
+    )

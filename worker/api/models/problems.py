@@ -1,0 +1,17 @@
+"""The body of an error response: RFC 9457 problem details."""
+
+from msgspec import UNSET, UnsetType
+
+from jobs.states import State
+from worker.api.models.response import ResponseModel
+
+
+class ProblemResponse(ResponseModel):
+    """RFC 9457 problem details; `field` names the field, parameter or header at fault."""
+
+    type: str
+    title: str
+    status: int
+    detail: str
+    field: str | UnsetType = UNSET
+    state: State | UnsetType = UNSET

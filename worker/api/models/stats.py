@@ -1,0 +1,164 @@
+"""Responses that show the system: lanes, rate limits, workers, and counts over time."""
+
+from collections.abc import Mapping
+from typing import Annotated
+
+from msgspec import Meta
+
+from jobs.concurrency import LaneCaps
+from jobs.lanes import Lane
+from jobs.rate_limits import RateLimitBucket
+from jobs.states import Kind, State
+from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
+from worker.app.queries import QueueStats
+from worker.store.metrics.series import SeriesPoint, SeriesWindow
+from worker.store.read.queries import LaneCount
+from worker.store.workers import Heartbeat
+
+
+class LaneResponse(ResponseModel):
+    """The jobs of one lane."""
+
+    lane: str
+    account: str
+    kind: Kind
+    target: str
+    queued: int
+    active: int
+    cap: int | None
+    head_since: Time | None
+    drain_s: Annotated[
+        float | None,
+        Meta(description="until its last job can be sent, where the provider limits its route"),
+    ]
+
+
+class RateLimitResponse(ResponseModel):
+    """What the provider last reported of a route's limit."""
+
+    route: str
+    limit: int | None
+    remaining: int | None
+    reset_at: Time | None
+    seen_at: Time
+
+
+class WorkerResponse(ResponseModel):
+    """A worker whose heartbeat is fresh."""
+
+    id: str
+    host: str
+    pid: int
+    started_at: Time
+    seen_at: Time
+    submitting: int
+    sync_runs: int
+    polling: int
+    stopping: bool
+    failures: Annotated[
+        dict[str, str],
+        Meta(description="services that are being restarted, with the class of their last error"),
+    ]
+
+
+class StatsResponse(ResponseModel):
+    """Counts of jobs, lanes, rate limits, workers and holds."""
+
+    states: dict[State, int]
+    oldest: Annotated[dict[State, float], Meta(description="seconds, for states that have jobs")]
+    lanes: list[LaneResponse]
+    quota: list[RateLimitResponse]
+    workers: list[WorkerResponse]
+    holds: int
+    rates: dict[str, float]
+
+
+class HistoryPointResponse(ResponseModel):
+    """What happened in one interval."""
+
+    at: Annotated[Time, Meta(description="when it began")]
+    step_s: int
+    enqueued: float
+    succeeded: float
+    dead: float
+    cancelled: float
+    parked: float
+    submits: float
+    polls: float
+    rate_limited: Annotated[float, Meta(description="responses with status 429")]
+    credits: Annotated[float, Meta(description="cost of runs, as far as the provider reported it")]
+    delay_p50_s: Annotated[
+        float | None,
+        Meta(description="from the end of a run to its record, at most; null where none ended"),
+    ]
+    delay_p95_s: float | None
+
+
+class HistoryResponse(ResponseModel):
+    """What happened over time, oldest first; the last interval is not over yet."""
+
+    window: SeriesWindow
+    points: list[HistoryPointResponse]
+
+
+def stats_response(stats: QueueStats, caps: LaneCaps) -> StatsResponse:
+    """Counts of jobs, lanes, rate limits, workers and holds."""
+    return StatsResponse(
+        states=stats.states,
+        oldest={state: round(age, 3) for state, age in stats.oldest_age_s.items()},
+        lanes=[_lane(lane, caps, stats.drain_s) for lane in stats.lanes],
+        quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
+        workers=[_worker(heartbeat) for heartbeat in stats.workers],
+        holds=stats.hold_count,
+        rates=stats.rates,
+    )
+
+
+def _lane(count: LaneCount, caps: LaneCaps, drain_s: Mapping[Lane, float]) -> LaneResponse:
+    return LaneResponse(
+        lane=str(count.lane),
+        account=count.lane.account,
+        kind=count.lane.kind,
+        target=count.lane.target,
+        queued=count.queued,
+        active=count.active,
+        cap=caps.of(count.lane),
+        head_since=optional_rfc3339(count.head_since),
+        drain_s=round(drain_s[count.lane], 1) if count.lane in drain_s else None,
+    )
+
+
+def _rate_limit(route: str, bucket: RateLimitBucket) -> RateLimitResponse:
+    return RateLimitResponse(
+        route=route,
+        limit=bucket.limit,
+        remaining=bucket.remaining,
+        reset_at=optional_rfc3339(bucket.reset_at),
+        seen_at=rfc3339(bucket.reported_at),
+    )
+
+
+def _worker(heartbeat: Heartbeat) -> WorkerResponse:
+    return WorkerResponse(
+        id=heartbeat.id,
+        host=heartbeat.host,
+        pid=heartbeat.pid,
+        started_at=rfc3339(heartbeat.started_at),
+        seen_at=rfc3339(heartbeat.seen_at),
+        submitting=heartbeat.submitting,
+        sync_runs=heartbeat.sync_runs,
+        polling=heartbeat.polling,
+        stopping=heartbeat.stopping,
+        failures=heartbeat.failures,
+    )
+
+
+def history_point_response(point: SeriesPoint) -> HistoryPointResponse:
+    """One interval of the history."""
+    return HistoryPointResponse(
+        at=rfc3339(point.at),
+        step_s=point.step_s,
+        **point.counts,
+        delay_p50_s=point.delay_p50_s,
+        delay_p95_s=point.delay_p95_s,
+    )
