@@ -338,5 +338,5 @@ def test_the_document_says_what_a_stream_holds() -> None:
     answer = DOCUMENT["paths"]["/v1/events"]["get"]["responses"]["200"]
     schema = answer["content"][CONTENT_TYPE]["schema"]
     one, _ = schema["properties"]["data"]["contentSchema"]["anyOf"]
-    assert one == {"$ref": "#/components/schemas/Moved"}
-    assert "from" in DOCUMENT["components"]["schemas"]["Moved"]["properties"]
+    assert one == {"$ref": "#/components/schemas/Transition"}
+    assert "from" in DOCUMENT["components"]["schemas"]["Transition"]["properties"]
