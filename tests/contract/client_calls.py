@@ -1,4 +1,4 @@
-"""How the tests of this folder call the provider client."""
+"""How the tests of this folder call the client."""
 
 import ssl
 import time
@@ -17,22 +17,22 @@ from worker.provider.port import RateLimitObserver
 KEY = "knouds_live_top-secret"
 INPUTS = b'{ "prompt":"hush-hush",  "cfg": 1.10 }'
 SECRETS = ("top-secret", "hush-hush", "output-of-the-run")
-"""Parts of the key, the inputs and the result: none may show in a message."""
+"""Parts of the key, the inputs and the result: no message may show them."""
 
 SHORT_S = 0.15
-"""A timeout that a test waits out."""
+"""A timeout that a test waits for."""
 
 
 TIMEOUTS: Final = Timeouts(submit_s=2, sync_s=2, poll_s=2)
 
-BeforeWrite = Callable[[], Awaitable[None]]
+RecordMark = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
 class CallingMark:
     """A `SendMark` that calls a function."""
 
-    call: BeforeWrite
+    call: RecordMark
 
     async def record(self) -> None:
         await self.call()
@@ -50,7 +50,7 @@ def provider_at(
     clock: Callable[[], float] = time.time,
     tls: ssl.SSLContext | None = None,
 ) -> KnoudsClient:
-    """Make a client with one account, `default`, that never waits long."""
+    """Make a client with one account, `default`, and short timeouts."""
     return KnoudsClient(
         url,
         {"default": SecretStr(key)},
@@ -68,13 +68,13 @@ def provider_at(
 
 async def submit(
     provider: KnoudsClient,
-    before_write: BeforeWrite | None = None,
+    record: RecordMark | None = None,
     *,
     inputs: bytes = INPUTS,
     mode: Mode = Mode.ASYNC,
 ) -> SubmitOutcome:
-    """Submit a run of a model; whatever comes back shows no secret."""
-    mark = None if before_write is None else CallingMark(before_write)
-    answer = await provider.submit(Kind.MODEL, "suno", "default", inputs, mode, mark=mark)
-    assert not any(secret in repr(answer) for secret in SECRETS)
-    return answer
+    """Submit a run of a model; the outcome shows no secret."""
+    mark = None if record is None else CallingMark(record)
+    outcome = await provider.submit(Kind.MODEL, "suno", "default", inputs, mode, mark=mark)
+    assert not any(secret in repr(outcome) for secret in SECRETS)
+    return outcome

@@ -1,4 +1,4 @@
-"""Both event loops the worker may run on, and no error that only they hear of."""
+"""Runs a test on both event loops; an exception in a callback fails it."""
 
 import asyncio
 import functools
@@ -16,23 +16,23 @@ FACTORIES: dict[str, Callable[[], asyncio.AbstractEventLoop]] = {
 
 
 def on_both_loops(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on each loop; an exception that a callback raised there fails it."""
+    """Run a test on each loop; an exception that a callback raised fails it."""
 
     async def watched(kwargs: dict[str, Any]) -> None:
-        heard: list[dict[str, Any]] = []
+        errors: list[dict[str, Any]] = []
         loop = asyncio.get_running_loop()
-        loop.set_exception_handler(lambda _, context: heard.append(context))
+        loop.set_exception_handler(lambda _, context: errors.append(context))
         await test(**kwargs)
-        assert not heard, heard
+        assert not errors, errors
 
     @functools.wraps(test)
     def run(*, on_loop: str, **kwargs: Any) -> None:
         with asyncio.Runner(loop_factory=FACTORIES[on_loop]) as runner:
             runner.run(watched(kwargs))
 
-    wanted = list(inspect.signature(test).parameters.values())
+    parameters = list(inspect.signature(test).parameters.values())
     on_loop = inspect.Parameter("on_loop", inspect.Parameter.KEYWORD_ONLY)
-    run.__dict__["__signature__"] = inspect.Signature([*wanted, on_loop])
+    run.__dict__["__signature__"] = inspect.Signature([*parameters, on_loop])
     del run.__dict__["__wrapped__"]
     on_each: Callable[..., None] = pytest.mark.parametrize("on_loop", FACTORIES)(run)
     return on_each

@@ -1,4 +1,4 @@
-"""A name service of our own."""
+"""A fake name service."""
 
 import asyncio
 import socket
@@ -9,7 +9,7 @@ import pytest
 
 
 class FakeNameLookup:
-    """Stands in for the name service, and counts. uvloop also asks it about plain addresses."""
+    """Replaces `getaddrinfo`, and counts. uvloop also calls it for plain addresses."""
 
     def __init__(self, monkeypatch: pytest.MonkeyPatch, *urls: str) -> None:
         self.lookups = 0

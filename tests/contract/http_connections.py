@@ -21,7 +21,7 @@ from worker.provider.http.pool import ConnectionPool, HttpOptions
 from worker.provider.http.send_gate import SendGate
 
 MAX_BODY_BYTES = 100_000
-"""Bytes of an answer's body that are read."""
+"""Bytes of a response body that are read."""
 
 GET = b"GET / HTTP/1.1\r\nhost: h\r\n\r\n"
 
@@ -32,7 +32,7 @@ ConnectionEnd = Literal["hang", "close", "reset"]
 
 
 def short_deadline() -> float:
-    """When an answer has to be there, in the loop's time."""
+    """When a response has to be there, in the loop's time."""
     return asyncio.get_running_loop().time() + 5
 
 
@@ -51,7 +51,7 @@ class RequestOutcome(NamedTuple):
 
 
 class NullTransport(asyncio.Transport):
-    """A transport to nowhere; what is closed is lost with the loop's next turn."""
+    """A transport to nowhere; after an abort `connection_lost` follows in the next turn."""
 
     def __init__(self, protocol: asyncio.Protocol | None = None) -> None:
         super().__init__()
@@ -77,9 +77,9 @@ class NullTransport(asyncio.Transport):
 @asynccontextmanager
 async def connected_to(server: RawServer) -> AsyncGenerator[Connection]:
     """Make a connection to a server."""
-    where = urlsplit(server.url)
+    address = urlsplit(server.url)
     _, connection = await asyncio.get_running_loop().create_connection(
-        lambda: Connection(MAX_BODY_BYTES), where.hostname or "", where.port or 0
+        lambda: Connection(MAX_BODY_BYTES), address.hostname or "", address.port or 0
     )
     try:
         yield connection
@@ -91,7 +91,7 @@ async def connected_to(server: RawServer) -> AsyncGenerator[Connection]:
 async def pool_at(
     url: str, *, connections: int = LIMIT, keepalive_s: float = 5, tls: ssl.SSLContext | None = None
 ) -> AsyncGenerator[ConnectionPool]:
-    """Make connections to an address, and close them."""
+    """Open a pool of connections to an address."""
     pool = ConnectionPool(
         url,
         HttpOptions(
@@ -109,7 +109,7 @@ async def pool_at(
 
 
 async def take_all(pool: ConnectionPool) -> list[Connection]:
-    """Take every place there is: none was lost. One more has to wait."""
+    """Acquire every slot: none is leaked, and one more has to wait."""
     async with asyncio.timeout(5):
         taken = [await pool.acquire() for _ in range(LIMIT)]
     more = asyncio.ensure_future(pool.acquire())
@@ -120,14 +120,14 @@ async def take_all(pool: ConnectionPool) -> list[Connection]:
 
 
 async def cancelled(*tasks: asyncio.Future[Any]) -> None:
-    """Give up, and wait until that is done."""
+    """Cancel tasks and wait until they are done."""
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def request_path(pool: ConnectionPool, path: str = "/") -> HttpResponse:
-    """Make a request as the client does."""
+    """Send a request as the client does."""
     connection = await pool.acquire()
     try:
         SendGate().open(connection)
@@ -137,7 +137,7 @@ async def request_path(pool: ConnectionPool, path: str = "/") -> HttpResponse:
 
 
 async def outcome_of(connection: Connection, request: bytes = GET) -> RequestOutcome:
-    """Ask, in time."""
+    """Send a request; it must end in time."""
     async with asyncio.timeout(5):
         try:
             result = await connection.send(request, short_deadline())
@@ -147,30 +147,30 @@ async def outcome_of(connection: Connection, request: bytes = GET) -> RequestOut
 
 
 def failed(outcome: RequestOutcome) -> tuple[type[TransportError], int | None]:
-    """How it failed, and the status it knew; nothing may follow."""
+    """Return the failure and the status; the connection must not be reusable."""
     assert isinstance(outcome.result, TransportError)
     assert not outcome.is_reusable
     return type(outcome.result), outcome.status
 
 
 def answering_with(*parts: bytes, ending: ConnectionEnd = "hang") -> Script:
-    """Take a request and answer it with bytes, each part in a segment of its own."""
+    """Answer one request with bytes, each part in a segment of its own."""
 
-    async def script(line: ServerConnection) -> None:
-        await line.request()
+    async def script(peer: ServerConnection) -> None:
+        await peer.request()
         for part in parts:
-            await line.answer(part)
+            await peer.answer(part)
             await asyncio.sleep(0)
         if ending == "reset":
-            line.reset()
+            peer.reset()
         elif ending == "hang":
-            await line.hang()
+            await peer.hang()
 
     return script
 
 
 async def outcome_at(*parts: bytes, end: ConnectionEnd = "hang") -> RequestOutcome:
-    """What a request comes to where a server answers with such bytes."""
+    """Return what a request comes to if a server answers with such bytes."""
     async with (
         serving(answering_with(*parts, ending=end)) as server,
         connected_to(server) as connection,
@@ -178,8 +178,8 @@ async def outcome_at(*parts: bytes, end: ConnectionEnd = "hang") -> RequestOutco
         return await outcome_of(connection)
 
 
-async def echo(line: ServerConnection) -> None:
+async def echo(peer: ServerConnection) -> None:
     """Answer each request with its path, for as long as the connection is kept."""
     while True:
-        head = await line.head()
-        await line.answer(http(head.split(" ")[1].encode()))
+        head = await peer.head()
+        await peer.answer(http(head.split(" ")[1].encode()))

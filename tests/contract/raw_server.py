@@ -1,4 +1,4 @@
-"""Servers that misbehave: raw sockets with a script, and what they saw."""
+"""Scripted raw-socket servers that misbehave, and a record of what they received."""
 
 import asyncio
 import os
@@ -14,7 +14,7 @@ WAIT_S = 5.0
 
 
 def http(body: bytes, status: int = 200, *headers: str) -> bytes:
-    """Spell out an answer over HTTP/1.1."""
+    """Encode an HTTP/1.1 response."""
     head = [f"HTTP/1.1 {status} Whatever", f"Content-Length: {len(body)}", *headers, "", ""]
     return "\r\n".join(head).encode() + body
 
@@ -27,7 +27,7 @@ class ServerConnection:
     writer: asyncio.StreamWriter
     server: "RawServer"
     number: int
-    """Of the connection, from 1."""
+    """Number of the connection, from 1."""
 
     async def head(self) -> str:
         """Read a request's head and count the request."""
@@ -50,22 +50,22 @@ class ServerConnection:
             await self.writer.drain()
 
     async def hang(self) -> None:
-        """Say nothing until the other side gives up; what it still sends is kept."""
+        """Send nothing until the client closes; what it still sends is kept."""
         self.server.request_seen.set()
         self.server.leftovers.append(await self.reader.read())
 
     def send_in_kernel(self, data: bytes) -> None:
-        """Send behind the back of the event loop: the other side's kernel has it at once."""
-        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
-            line.sendall(data)
+        """Send past the event loop: the client's kernel has it at once."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as sock:
+            sock.sendall(data)
 
     def close_in_kernel(self) -> None:
-        """Hang up behind the back of the event loop: only the kernels know."""
-        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as line:
-            line.shutdown(socket.SHUT_RDWR)
+        """Close past the event loop: only the kernels know."""
+        with socket.socket(fileno=os.dup(self.writer.get_extra_info("socket").fileno())) as sock:
+            sock.shutdown(socket.SHUT_RDWR)
 
     def reset(self) -> None:
-        """Hang up without a goodbye."""
+        """Close with a TCP reset."""
         sock = self.writer.get_extra_info("socket")
         if sock is not None:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
@@ -77,7 +77,7 @@ Script = Callable[[ServerConnection], Awaitable[None]]
 
 @dataclass(slots=True)
 class RawServer:
-    """What the servers of one test saw."""
+    """What the servers of one test received."""
 
     url: str = ""
     connections: list[ServerConnection] = field(default_factory=list[ServerConnection])
@@ -85,39 +85,39 @@ class RawServer:
     bodies: list[bytes] = field(default_factory=list[bytes])
     leftovers: list[bytes] = field(default_factory=list[bytes])
     request_seen: asyncio.Event = field(default_factory=asyncio.Event)
-    """A request, or a connection that nothing is said on, is there."""
+    """A request came, or a connection that hangs."""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
-    """A script came to its end, its connection is closed."""
+    """A script ended and its connection is closed."""
 
 
 @asynccontextmanager
 async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGenerator[RawServer]:
     """Run `script` for every connection, and close it when the script ends."""
-    seen = RawServer()
+    state = RawServer()
     tasks: set[asyncio.Task[None]] = set()
 
-    async def run(line: ServerConnection) -> None:
+    async def run(peer: ServerConnection) -> None:
         try:
-            # uvloop says RuntimeError where the other side is gone.
+            # uvloop raises RuntimeError if the client is gone.
             with suppress(OSError, RuntimeError, asyncio.IncompleteReadError):
-                await script(line)
+                await script(peer)
         finally:
-            line.writer.close()
+            peer.writer.close()
             with suppress(OSError):
-                await line.writer.wait_closed()
-            seen.ended.set()
+                await peer.writer.wait_closed()
+            state.ended.set()
 
     def accept(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        line = ServerConnection(reader, writer, seen, len(seen.connections) + 1)
-        seen.connections.append(line)
-        task = asyncio.ensure_future(run(line))
+        peer = ServerConnection(reader, writer, state, len(state.connections) + 1)
+        state.connections.append(peer)
+        task = asyncio.ensure_future(run(peer))
         tasks.add(task)
         task.add_done_callback(tasks.discard)
 
     server = await asyncio.start_server(accept, "127.0.0.1", 0, ssl=tls)
-    seen.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    state.url = f"http{'s' if tls else ''}://127.0.0.1:{server.sockets[0].getsockname()[1]}"
     try:
-        yield seen
+        yield state
     finally:
         server.close()
         for task in tasks:
@@ -127,7 +127,7 @@ async def serving(script: Script, tls: ssl.SSLContext | None = None) -> AsyncGen
 
 
 async def in_time(event: asyncio.Event) -> None:
-    """Wait for what must come."""
+    """Wait for an event that must come."""
     async with asyncio.timeout(WAIT_S):
         await event.wait()
 
@@ -139,7 +139,7 @@ async def turn_the_loop(turns: int = 10) -> None:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Turn the loop until something is so."""
+    """Run the loop until a condition holds."""
     async with asyncio.timeout(WAIT_S):
-        while not holds():  # noqa: ASYNC110  there is no event for what only shows
+        while not holds():  # noqa: ASYNC110  there is no event for it
             await asyncio.sleep(0)

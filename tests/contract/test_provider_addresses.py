@@ -1,4 +1,4 @@
-"""Where connections are made to: names are looked up seldom, and every address is tried."""
+"""Name lookup: results are cached, and every address is tried."""
 
 import asyncio
 
@@ -39,15 +39,15 @@ async def test_addresses_are_looked_up_again_after_a_minute(
     async with serving(ServerConnection.hang) as server, pool_at("http://knouds.invalid") as pool:
         lookup = FakeNameLookup(monkeypatch, server.url)
         loop = asyncio.get_running_loop()
-        for passed, asked in ((0.0, 1), (59.0, 1), (2.0, 2)):
+        for passed, lookups in ((0.0, 1), (59.0, 1), (2.0, 2)):
             now = loop.time() + passed
             monkeypatch.setattr(loop, "time", lambda now=now: now)
             pool.release(await pool.acquire())
-            assert lookup.lookups == asked
+            assert lookup.lookups == lookups
 
 
 @on_both_loops
-async def test_addresses_are_looked_up_once_for_all_who_ask_at_the_same_time(
+async def test_concurrent_requests_share_one_lookup(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with serving(echo) as server, pool_at("http://knouds.invalid", connections=9) as pool:
@@ -57,7 +57,7 @@ async def test_addresses_are_looked_up_once_for_all_who_ask_at_the_same_time(
 
 
 @on_both_loops
-async def test_another_address_is_tried_where_the_first_refuses(
+async def test_another_address_is_tried_if_the_first_refuses(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with serving(echo) as server, pool_at("http://knouds.invalid") as pool:

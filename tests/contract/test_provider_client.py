@@ -1,6 +1,6 @@
-"""The provider client over real sockets: never sent, refused and unknown, told apart exactly.
+"""The client over real sockets: never sent, refused and unknown are told apart exactly.
 
-Every server counts what it saw, for the claim is about money: no submit is ever sent twice.
+Every server counts its requests: the claim is that no submit is ever sent twice.
 """
 
 import asyncio
@@ -32,15 +32,15 @@ PEM = Path(__file__).with_name("loopback.pem")
 SHORT_TIMEOUTS = Timeouts(submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
 
 
-async def accept_all(line: ServerConnection) -> None:
-    """Take every submit of a connection that is kept."""
+async def accept_all(peer: ServerConnection) -> None:
+    """Accept every submit on one connection."""
     while True:
-        await line.request()
-        await line.answer(http(ACCEPTED))
+        await peer.request()
+        await peer.answer(http(ACCEPTED))
 
 
-async def say_nothing(line: ServerConnection) -> None:
-    await line.hang()
+async def say_nothing(peer: ServerConnection) -> None:
+    await peer.hang()
 
 
 def free_url() -> str:
@@ -64,7 +64,7 @@ async def test_a_request_arrives_byte_for_byte_as_documented() -> None:
     assert server.bodies == [b'{"inputs":' + INPUTS + b"}"]
 
 
-async def test_submits_share_a_kept_connection() -> None:
+async def test_submits_share_a_reused_connection() -> None:
     async with serving(accept_all) as server, provider_at(server.url) as provider:
         for _ in range(3):
             assert await submit(provider) == RUN
@@ -72,16 +72,16 @@ async def test_submits_share_a_kept_connection() -> None:
 
 
 async def test_a_sync_run_may_take_longer_than_an_async_submit() -> None:
-    async def finish_late(line: ServerConnection) -> None:
-        await line.request()
+    async def finish_late(peer: ServerConnection) -> None:
+        await peer.request()
         await in_time(gate)
-        await line.answer(http(b'{"success": true, "result": {"text": "output-of-the-run"}}'))
+        await peer.answer(http(b'{"success": true, "result": {"text": "output-of-the-run"}}'))
 
     gate = asyncio.Event()
-    patient = Timeouts(submit_s=SHORT_S, sync_s=5, poll_s=SHORT_S)
+    timeouts = Timeouts(submit_s=SHORT_S, sync_s=5, poll_s=SHORT_S)
     async with (
         serving(finish_late) as server,
-        provider_at(server.url, timeouts=patient, connect_s=SHORT_S) as provider,
+        provider_at(server.url, timeouts=timeouts, connect_s=SHORT_S) as provider,
     ):
         running = asyncio.create_task(submit(provider, mode=Mode.SYNC))
         assert isinstance(await submit(provider, mode=Mode.ASYNC), Lost)
@@ -112,12 +112,12 @@ async def test_a_host_that_does_not_resolve_is_not_sent(monkeypatch: pytest.Monk
 
 
 async def test_a_server_that_does_not_speak_tls_is_not_sent() -> None:
-    async def speak_plainly(line: ServerConnection) -> None:
-        await line.reader.read(1)
-        await line.answer(http(ACCEPTED))
+    async def answer_without_tls(peer: ServerConnection) -> None:
+        await peer.reader.read(1)
+        await peer.answer(http(ACCEPTED))
 
     async with (
-        serving(speak_plainly) as server,
+        serving(answer_without_tls) as server,
         provider_at(server.url.replace("http:", "https:")) as provider,
     ):
         assert isinstance(await submit(provider), NotSent)
@@ -161,9 +161,9 @@ async def test_a_wait_for_a_free_connection_that_is_too_long_is_not_sent() -> No
 
 @pytest.mark.parametrize("reset", [False, True])
 async def test_a_connection_closed_before_the_first_byte_is_not_sent(*, reset: bool) -> None:
-    async def close_at_once(line: ServerConnection) -> None:
+    async def close_at_once(peer: ServerConnection) -> None:
         if reset:
-            line.reset()
+            peer.reset()
 
     async def once_closed() -> None:
         await in_time(server.ended)
@@ -175,74 +175,74 @@ async def test_a_connection_closed_before_the_first_byte_is_not_sent(*, reset: b
 
 
 async def test_a_close_that_only_the_kernel_knows_of_is_not_sent() -> None:
-    async def hook() -> None:
+    async def record() -> None:
         await in_time(server.request_seen)
         server.connections[0].close_in_kernel()
 
     async with serving(say_nothing) as server, provider_at(server.url) as provider:
-        assert isinstance(await submit(provider, hook), NotSent)
+        assert isinstance(await submit(provider, record), NotSent)
         await in_time(server.ended)
     assert server.leftovers == [b""]
 
 
-# The hook right before the first byte.
+# The mark right before the first byte.
 
 
-async def test_the_hook_runs_once_when_the_connection_is_open_and_nothing_is_written() -> None:
+async def test_the_mark_runs_once_when_the_connection_is_open_and_nothing_is_written() -> None:
     found: list[tuple[int, int]] = []
 
-    async def hook() -> None:
+    async def record() -> None:
         await in_time(server.request_seen)
         await turn_the_loop()
         found.append((len(server.connections), len(server.requests)))
 
-    async def accept_one(line: ServerConnection) -> None:
+    async def accept_one(peer: ServerConnection) -> None:
         server.request_seen.set()
-        await line.request()
-        await line.answer(http(ACCEPTED))
+        await peer.request()
+        await peer.answer(http(ACCEPTED))
 
     async with serving(accept_one) as server, provider_at(server.url) as provider:
-        assert await submit(provider, hook) == RUN
+        assert await submit(provider, record) == RUN
     assert found == [(1, 0)]
 
 
 class LeaseLostError(Exception):
-    """What a caller's hook raises."""
+    """What a caller's mark raises."""
 
 
 @pytest.mark.parametrize("error", [LeaseLostError("a"), TimeoutError("b"), OSError(5, "c")])
-async def test_a_hook_that_raises_sends_nothing_and_its_error_comes_out(error: Exception) -> None:
-    async def hook() -> None:
+async def test_a_mark_that_raises_sends_nothing_and_its_error_comes_out(error: Exception) -> None:
+    async def record() -> None:
         raise error
 
     async with serving(say_nothing) as server, provider_at(server.url) as provider:
         with pytest.raises(type(error)) as caught:
-            await submit(provider, hook)
+            await submit(provider, record)
         await in_time(server.ended)
     assert caught.value is error
     assert server.leftovers == [b""]
 
 
-async def test_a_hook_that_takes_too_long_is_not_sent_then_or_later() -> None:
-    async def hook() -> None:
+async def test_a_mark_that_takes_too_long_is_not_sent_then_or_later() -> None:
+    async def record() -> None:
         await asyncio.Event().wait()
 
     async with (
         serving(say_nothing) as server,
         provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
-        assert await submit(provider, hook) == NotSent("timed out")
+        assert await submit(provider, record) == NotSent("timed out")
         await in_time(server.ended)
     assert server.leftovers == [b""]
     assert len(server.connections) == 1
 
 
-async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_another() -> None:
-    hooks = 0
+async def test_a_mark_that_takes_too_long_on_a_reused_connection_is_not_given_another() -> None:
+    records = 0
 
-    async def hook() -> None:
-        nonlocal hooks
-        hooks += 1
+    async def record() -> None:
+        nonlocal records
+        records += 1
         await asyncio.Event().wait()
 
     async with (
@@ -250,86 +250,86 @@ async def test_a_hook_that_takes_too_long_on_a_kept_connection_is_not_given_anot
         provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
         assert await submit(provider) == RUN
-        assert await submit(provider, hook) == NotSent("timed out")
-    assert (hooks, len(server.connections), len(server.requests)) == (1, 1, 1)
+        assert await submit(provider, record) == NotSent("timed out")
+    assert (records, len(server.connections), len(server.requests)) == (1, 1, 1)
 
 
-async def test_a_hook_is_not_run_where_no_connection_comes_about() -> None:
-    async def hook() -> None:
-        raise AssertionError("there is nothing to write to")
+async def test_a_mark_is_not_run_without_a_connection() -> None:
+    async def record() -> None:
+        raise AssertionError("there is no connection")
 
     async with provider_at(free_url()) as provider:
-        assert isinstance(await submit(provider, hook), NotSent)
+        assert isinstance(await submit(provider, record), NotSent)
 
 
 # Sent, outcome unknown.
 
 
-async def read_a_byte_and_close(line: ServerConnection) -> None:
-    await line.reader.readexactly(1)
-    line.server.requests.append("a byte")
+async def read_a_byte_and_close(peer: ServerConnection) -> None:
+    await peer.reader.readexactly(1)
+    peer.server.requests.append("a byte")
 
 
-async def read_the_head_and_close(line: ServerConnection) -> None:
-    await line.head()
+async def read_the_head_and_close(peer: ServerConnection) -> None:
+    await peer.head()
 
 
-async def read_all_and_close(line: ServerConnection) -> None:
-    await line.request()
+async def read_all_and_close(peer: ServerConnection) -> None:
+    await peer.request()
 
 
-async def read_all_and_reset(line: ServerConnection) -> None:
-    await line.request()
-    line.reset()
+async def read_all_and_reset(peer: ServerConnection) -> None:
+    await peer.request()
+    peer.reset()
 
 
-async def answer_half_a_head(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(ACCEPTED)[:25])
+async def answer_half_a_head(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(ACCEPTED)[:25])
 
 
-async def answer_half_a_body(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(ACCEPTED)[:-9])
+async def answer_half_a_body(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(ACCEPTED)[:-9])
 
 
-async def answer_half_a_refusal(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(b'{"error": "no"}', 400)[:-3])
+async def answer_half_a_refusal(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(b'{"error": "no"}', 400)[:-3])
 
 
-async def answer_half_a_chunk(line: ServerConnection) -> None:
-    await line.request()
+async def answer_half_a_chunk(peer: ServerConnection) -> None:
+    await peer.request()
     head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n"
-    await line.answer(head, b"ff\r\n", ACCEPTED)
+    await peer.answer(head, b"ff\r\n", ACCEPTED)
 
 
-async def answer_in_another_language(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(b"220 output-of-the-run ESMTP ready\r\n\r\n")
+async def answer_in_another_protocol(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(b"220 output-of-the-run ESMTP ready\r\n\r\n")
 
 
-async def answer_bytes_that_do_not_unpack(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(ACCEPTED, 200, "Content-Encoding: gzip"))
+async def answer_bytes_that_do_not_decompress(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(ACCEPTED, 200, "Content-Encoding: gzip"))
 
 
-async def answer_without_end(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n")
-    await line.answer(b"output-of-the-run" * 120_000)
-    await line.hang()
+async def answer_without_end(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(b"HTTP/1.1 200 OK\r\nContent-Length: 2000000\r\n\r\n")
+    await peer.answer(b"output-of-the-run" * 120_000)
+    await peer.hang()
 
 
-async def never_answer(line: ServerConnection) -> None:
-    await line.request()
-    await line.hang()
+async def never_answer(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.hang()
 
 
-async def answer_half_and_hang(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(ACCEPTED)[:-9])
-    await line.hang()
+async def answer_half_and_hang(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(ACCEPTED)[:-9])
+    await peer.hang()
 
 
 @pytest.mark.parametrize(
@@ -343,8 +343,8 @@ async def answer_half_and_hang(line: ServerConnection) -> None:
         (answer_half_a_body, "sent, then the response was cut off", 200),
         (answer_half_a_refusal, "sent, then the response was cut off", 400),
         (answer_half_a_chunk, "sent, then the response was cut off", 200),
-        (answer_in_another_language, "sent, then the response was not HTTP", None),
-        (answer_bytes_that_do_not_unpack, "sent, then the response was cut off", 200),
+        (answer_in_another_protocol, "sent, then the response was not HTTP", None),
+        (answer_bytes_that_do_not_decompress, "sent, then the response was cut off", 200),
         (answer_without_end, "sent, then the response was too large to read", 200),
         (never_answer, "sent, then timed out", None),
         (answer_half_and_hang, "sent, then timed out", 200),
@@ -380,15 +380,15 @@ async def test_a_cancelled_submit_is_raised_as_such() -> None:
     assert len(server.requests) == 1
 
 
-async def test_a_submit_cancelled_in_its_hook_sends_nothing() -> None:
+async def test_a_submit_cancelled_in_its_mark_sends_nothing() -> None:
     reached = asyncio.Event()
 
-    async def hook() -> None:
+    async def record() -> None:
         reached.set()
         await asyncio.Event().wait()
 
     async with serving(say_nothing) as server, provider_at(server.url) as provider:
-        task = asyncio.create_task(submit(provider, hook))
+        task = asyncio.create_task(submit(provider, record))
         await in_time(reached)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
@@ -397,16 +397,16 @@ async def test_a_submit_cancelled_in_its_hook_sends_nothing() -> None:
     assert server.leftovers == [b""]
 
 
-# Connections kept from an earlier call.
+# Connections reused from an earlier call.
 
 
-async def answer_once_then_read_and_close(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(ACCEPTED))
-    await line.request()
+async def answer_once_then_read_and_close(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(ACCEPTED))
+    await peer.request()
 
 
-async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeated() -> None:
+async def test_a_submit_on_a_reused_connection_that_closes_is_lost_and_not_repeated() -> None:
     async with (
         serving(answer_once_then_read_and_close) as server,
         provider_at(server.url) as provider,
@@ -417,7 +417,7 @@ async def test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeate
 
 
 async def test_a_poll_in_the_same_position_is_repeated() -> None:
-    """Shows that the test above could fail: what costs nothing is repeated."""
+    """Shows that the test above could fail: a call that starts no run is repeated."""
     async with (
         serving(answer_once_then_read_and_close) as server,
         provider_at(server.url) as provider,
@@ -428,19 +428,19 @@ async def test_a_poll_in_the_same_position_is_repeated() -> None:
 
 
 async def stale(server: RawServer, how: str) -> None:
-    """Spoil the first connection of `server` from its side."""
-    line = server.connections[0]
+    """Make the first connection of `server` unusable from its side."""
+    peer = server.connections[0]
     match how:
         case "closed":
-            line.writer.close()
+            peer.writer.close()
             await turn_the_loop()
         case "reset":
-            line.reset()
+            peer.reset()
             await turn_the_loop()
         case "closed, unread":
-            line.close_in_kernel()
+            peer.close_in_kernel()
         case "timed out by the server":
-            await line.answer(http(b'{"error": "idle"}', 408))
+            await peer.answer(http(b'{"error": "idle"}', 408))
             await turn_the_loop()
         case _:
             raise AssertionError(how)
@@ -450,7 +450,9 @@ STALE = ["closed", "reset", "closed, unread", "timed out by the server"]
 
 
 @pytest.mark.parametrize("how", STALE)
-async def test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing(how: str) -> None:
+async def test_a_reused_connection_that_went_stale_before_the_submit_costs_nothing(
+    how: str,
+) -> None:
     async with serving(accept_all) as server, provider_at(server.url) as provider:
         assert await submit(provider) == RUN
         await stale(server, how)
@@ -459,29 +461,29 @@ async def test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing
 
 
 @pytest.mark.parametrize("how", STALE)
-async def test_a_kept_connection_that_went_stale_in_the_hook_costs_nothing(how: str) -> None:
-    hooks = 0
+async def test_a_reused_connection_that_went_stale_in_the_mark_costs_nothing(how: str) -> None:
+    records = 0
 
-    async def hook() -> None:
-        nonlocal hooks
-        hooks += 1
+    async def record() -> None:
+        nonlocal records
+        records += 1
         await stale(server, how)
 
     async with serving(accept_all) as server, provider_at(server.url) as provider:
         assert await submit(provider) == RUN
-        assert await submit(provider, hook) == RUN
+        assert await submit(provider, record) == RUN
     assert (len(server.connections), len(server.requests)) == (2, 2)
-    assert hooks == 1
+    assert records == 1
 
 
 @pytest.mark.parametrize("how", STALE)
 def test_the_same_holds_on_uvloop(how: str) -> None:
-    """The worker's loop where there is one: its transports are not asyncio's."""
+    """The worker uses uvloop if it is installed; its transports are not asyncio's."""
     uvloop = pytest.importorskip("uvloop")
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        runner.run(test_a_kept_connection_that_went_stale_before_the_submit_costs_nothing(how))
-        runner.run(test_a_kept_connection_that_went_stale_in_the_hook_costs_nothing(how))
-        runner.run(test_a_submit_on_a_kept_connection_that_closes_is_lost_and_not_repeated())
+        runner.run(test_a_reused_connection_that_went_stale_before_the_submit_costs_nothing(how))
+        runner.run(test_a_reused_connection_that_went_stale_in_the_mark_costs_nothing(how))
+        runner.run(test_a_submit_on_a_reused_connection_that_closes_is_lost_and_not_repeated())
         runner.run(test_a_close_that_only_the_kernel_knows_of_is_not_sent())
 
 
@@ -509,7 +511,7 @@ async def test_the_same_holds_over_tls() -> None:
     assert (len(server.connections), len(server.requests)) == (2, 3)
 
 
-async def test_a_kept_connection_closed_over_tls_costs_nothing() -> None:
+async def test_a_reused_connection_closed_over_tls_costs_nothing() -> None:
     async with (
         serving(accept_all, tls=server_tls()) as server,
         provider_at(server.url, tls=trusting_tls()) as provider,

@@ -1,4 +1,4 @@
-"""One connection over HTTP/1.1: what counts as an answer, and what may follow on it."""
+"""One HTTP/1.1 connection: what counts as a response, and whether a request may follow."""
 
 import asyncio
 
@@ -30,7 +30,7 @@ CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 WHOLE = http(b"{}")
 
 
-# What is taken whole, and leaves the connection to the next request.
+# Complete responses after which the connection is reused.
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ WHOLE = http(b"{}")
         "byte by byte",
         "100",
         "103",
-        "several announcements",
+        "several 1xx",
         "chunks",
         "trailers",
         "204",
@@ -73,7 +73,7 @@ WHOLE = http(b"{}")
         "upgrade offered",
         "long header",
         "empty header",
-        "as large as may be",
+        "at the limit",
     ],
 )
 @on_both_loops
@@ -92,19 +92,19 @@ async def test_equal_headers_are_read_by_the_first_and_names_in_any_case() -> No
 
 
 @on_both_loops
-async def test_what_comes_after_the_body_says_nothing_of_the_answer() -> None:
+async def test_trailers_are_ignored() -> None:
     trailers = b"2\r\n{}\r\n0\r\nContent-Encoding: gzip\r\nRetry-After: 9\r\n\r\n"
     answer = (await outcome_at(CHUNKED + trailers)).answer
     assert (answer.body, list(answer.headers)) == (b"{}", ["transfer-encoding"])
 
 
 @on_both_loops
-async def test_an_announcement_says_nothing_of_the_answer() -> None:
+async def test_headers_of_a_1xx_response_are_ignored() -> None:
     answer = (await outcome_at(b"HTTP/1.1 103 E\r\nRetry-After: 9\r\n\r\n" + WHOLE)).answer
     assert list(answer.headers) == ["content-length"]
 
 
-# What is taken whole, and ends the connection.
+# Complete responses that end the connection.
 
 
 @pytest.mark.parametrize("version", [b"1.0", b"1.1"])
@@ -123,7 +123,7 @@ async def test_an_answer_without_length_ends_with_its_connection(version: bytes)
     ],
 )
 @on_both_loops
-async def test_an_answer_that_closes_is_taken_and_nothing_follows(raw: bytes) -> None:
+async def test_a_response_that_closes_is_accepted_and_nothing_follows(raw: bytes) -> None:
     outcome = await outcome_at(raw)
     assert (outcome.answer.body, outcome.is_reusable) == (b"{}", False)
 
@@ -131,7 +131,7 @@ async def test_an_answer_that_closes_is_taken_and_nothing_follows(raw: bytes) ->
 @pytest.mark.parametrize("more", [b"H", b"x", WHOLE, b"HTTP/1.1 100 C\r\n\r\n", b"\r\nx", b"\0"])
 @pytest.mark.parametrize("raw", [WHOLE, CHUNKED + b"2\r\n{}\r\n0\r\n\r\n"])
 @on_both_loops
-async def test_an_answer_with_bytes_after_it_is_taken_and_nothing_follows(
+async def test_a_response_with_bytes_after_it_is_accepted_and_nothing_follows(
     raw: bytes, more: bytes
 ) -> None:
     outcome = await outcome_at(raw + more)
@@ -146,12 +146,12 @@ async def test_a_second_answer_adds_nothing_to_the_first() -> None:
 
 @pytest.mark.parametrize("tls", [False, True])
 @on_both_loops
-async def test_an_answer_before_the_request_is_read_is_taken_and_nothing_follows(
+async def test_a_response_before_the_request_is_read_is_accepted_and_nothing_follows(
     *, tls: bool
 ) -> None:
-    async def refuse(line: ServerConnection) -> None:
-        await line.head()
-        await line.answer(http(b"{}", 413))
+    async def refuse(peer: ServerConnection) -> None:
+        await peer.head()
+        await peer.answer(http(b"{}", 413))
         await in_time(over)
 
     over = asyncio.Event()
@@ -170,10 +170,10 @@ async def test_an_answer_before_the_request_is_read_is_taken_and_nothing_follows
 
 @on_both_loops
 async def test_a_close_is_noticed_though_the_request_is_not_read() -> None:
-    async def refuse(line: ServerConnection) -> None:
-        await line.head()
-        await line.answer(b"HTTP/1.1 413 Too Large\r\n\r\n{}")
-        line.writer.write_eof()
+    async def refuse(peer: ServerConnection) -> None:
+        await peer.head()
+        await peer.answer(b"HTTP/1.1 413 Too Large\r\n\r\n{}")
+        peer.writer.write_eof()
         await in_time(over)
 
     over = asyncio.Event()
@@ -183,7 +183,7 @@ async def test_a_close_is_noticed_though_the_request_is_not_read() -> None:
     assert (outcome.answer.status, outcome.answer.body, outcome.is_reusable) == (413, b"{}", False)
 
 
-# What is no answer, or not a whole one.
+# Bytes that are no response, or an incomplete one.
 
 
 @pytest.mark.parametrize(
@@ -209,22 +209,22 @@ async def test_a_close_is_noticed_though_the_request_is_not_read() -> None:
     ],
 )
 @on_both_loops
-async def test_an_answer_that_is_torn_broke_off(
+async def test_an_incomplete_response_is_cut_off(
     parts: list[bytes], end: ConnectionEnd, failure: type[TransportError], status: int | None
 ) -> None:
     assert failed(await outcome_at(*parts, end=end)) == (failure, status)
 
 
 @on_both_loops
-async def test_an_answer_without_length_that_we_end_ourselves_broke_off() -> None:
+async def test_a_response_without_length_is_cut_off_if_we_close() -> None:
     async with (
         serving(answering_with(OK + b"\r\n", b"{}")) as server,
         connected_to(server) as connection,
     ):
-        asking = asyncio.ensure_future(outcome_of(connection))
+        sending = asyncio.ensure_future(outcome_of(connection))
         await until(lambda: connection.status is not None)
         connection.abort()
-        assert failed(await asking) == (ResponseTruncated, 200)
+        assert failed(await sending) == (ResponseTruncated, 200)
 
 
 @pytest.mark.parametrize(
@@ -259,6 +259,6 @@ async def test_an_answer_without_length_that_we_end_ourselves_broke_off() -> Non
     ],
 )
 @on_both_loops
-async def test_what_is_not_http_is_not_taken(raw: bytes, status: int | None) -> None:
-    """Among it: lengths that disagree, folded headers, lines that end with LF alone."""
+async def test_bytes_that_are_not_http_are_refused(raw: bytes, status: int | None) -> None:
+    """Among them: lengths that disagree, folded headers, lines that end with LF alone."""
     assert failed(await outcome_at(raw)) == (InvalidHttpResponse, status)

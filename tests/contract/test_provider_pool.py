@@ -1,4 +1,4 @@
-"""Connections that are kept: never more than so many, and no place is ever lost."""
+"""The pool: never more connections than its limit, and no slot is leaked."""
 
 import asyncio
 
@@ -22,11 +22,11 @@ from worker.provider.http.connection import Connection
 from worker.provider.http.failures import CannotConnect, ClientClosed, TransportError
 from worker.provider.http.pool import ConnectionPool
 
-# Places.
+# Slots.
 
 
 @on_both_loops
-async def test_who_comes_beyond_the_most_waits_in_order() -> None:
+async def test_a_request_beyond_the_limit_waits_in_order() -> None:
     served: list[int] = []
 
     async def one(number: int) -> None:
@@ -99,9 +99,9 @@ async def test_a_handshake_that_is_given_up_frees_its_slot() -> None:
         for _ in range(LIMIT + 1):
             server.request_seen.clear()
             server.ended.clear()
-            shaking = asyncio.ensure_future(pool.acquire())
+            connecting = asyncio.ensure_future(pool.acquire())
             await in_time(server.request_seen)
-            await cancelled(shaking)
+            await cancelled(connecting)
             await in_time(server.ended)
     assert len(server.connections) == LIMIT + 1
     assert server.leftovers[-1][:2] == b"\x16\x03"
@@ -112,9 +112,9 @@ async def test_a_handshake_that_is_given_up_frees_its_slot() -> None:
 async def test_a_connection_that_is_given_up_at_any_moment_is_closed(*, tls: bool) -> None:
     ended: list[int] = []
 
-    async def wait_for_the_end(line: ServerConnection) -> None:
-        await line.reader.read()
-        ended.append(line.number)
+    async def wait_for_the_end(peer: ServerConnection) -> None:
+        await peer.reader.read()
+        ended.append(peer.number)
 
     async with (
         serving(wait_for_the_end, tls=server_tls() if tls else None) as server,
@@ -133,24 +133,24 @@ async def test_a_connection_that_is_given_up_at_any_moment_is_closed(*, tls: boo
 
 @on_both_loops
 async def test_a_request_that_fails_frees_its_slot() -> None:
-    async def fail(line: ServerConnection) -> None:
-        await line.request()
-        if line.number % 2:
-            await line.hang()
+    async def fail(peer: ServerConnection) -> None:
+        await peer.request()
+        if peer.number % 2:
+            await peer.hang()
 
     async with serving(fail) as server, pool_at(server.url) as pool:
         for number in range(2 * LIMIT + 2):
-            asking = asyncio.ensure_future(request_path(pool))
+            sending = asyncio.ensure_future(request_path(pool))
             server.request_seen.clear()
             await in_time(server.request_seen)
             if number % 2 == 0:
-                asking.cancel()
+                sending.cancel()
             with pytest.raises((TransportError, asyncio.CancelledError)):
-                await asking
+                await sending
         await take_all(pool)
 
 
-# How long connections are kept.
+# How long idle connections are kept.
 
 
 @on_both_loops
@@ -158,12 +158,12 @@ async def test_an_idle_connection_is_closed_after_a_while() -> None:
     async with serving(echo) as server, pool_at(server.url, keepalive_s=0.03) as pool:
         await asyncio.gather(request_path(pool), request_path(pool))
         await in_time(server.ended)
-        await until(lambda: all(line.reader.at_eof() for line in server.connections))
+        await until(lambda: all(peer.reader.at_eof() for peer in server.connections))
         assert (await request_path(pool, "/again")).body == b"/again"
     assert len(server.connections) == 3
 
 
-async def test_a_connection_that_came_of_age_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_an_expired_connection_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serving(echo) as server, pool_at(server.url, keepalive_s=1000) as pool:
         await request_path(pool)
         await request_path(pool)
@@ -186,35 +186,35 @@ async def test_the_connection_that_was_used_last_is_used_next() -> None:
     assert len(server.connections) == LIMIT
 
 
-# The end.
+# Closing.
 
 
 @on_both_loops
-async def test_closing_ends_idle_and_taken_connections_and_lets_nobody_in() -> None:
-    async def answer_once(line: ServerConnection) -> None:
-        await line.request()
-        if line.number == 1:
-            await line.answer(http(b"{}"))
-        await line.hang()
+async def test_closing_ends_idle_and_acquired_connections_and_gives_out_no_more() -> None:
+    async def answer_once(peer: ServerConnection) -> None:
+        await peer.request()
+        if peer.number == 1:
+            await peer.answer(http(b"{}"))
+        await peer.hang()
 
     async with serving(answer_once) as server, pool_at(server.url) as pool:
         await request_path(pool)
         taken = [await pool.acquire() for _ in range(LIMIT)]
         pool.release(taken[0])
-        asking = asyncio.ensure_future(ask_on(pool, taken[1]))
+        sending = asyncio.ensure_future(send_on(pool, taken[1]))
         waiting = [asyncio.ensure_future(request_path(pool)) for _ in range(LIMIT + 1)]
         await turn_the_loop()
         await pool.close()
-        for failing in (asking, *waiting):
+        for failing in (sending, *waiting):
             with pytest.raises(TransportError):
                 await failing
         with pytest.raises(ClientClosed):
             await pool.acquire()
-        await until(lambda: all(line.reader.at_eof() for line in server.connections))
+        await until(lambda: all(peer.reader.at_eof() for peer in server.connections))
     assert len(server.requests) == len(server.connections) == LIMIT
 
 
-async def ask_on(pool: ConnectionPool, connection: Connection) -> None:
+async def send_on(pool: ConnectionPool, connection: Connection) -> None:
     try:
         await connection.send(b"GET / HTTP/1.1\r\n\r\n", short_deadline())
     finally:
@@ -222,7 +222,7 @@ async def ask_on(pool: ConnectionPool, connection: Connection) -> None:
 
 
 @on_both_loops
-async def test_who_waited_for_a_slot_when_the_pool_closed_makes_no_connection() -> None:
+async def test_a_wait_for_a_slot_when_the_pool_closes_makes_no_connection() -> None:
     async with serving(ServerConnection.hang) as server, pool_at(server.url) as pool:
         taken = await take_all(pool)
         waiting = asyncio.ensure_future(pool.acquire())
@@ -237,7 +237,7 @@ async def test_who_waited_for_a_slot_when_the_pool_closed_makes_no_connection() 
 
 
 @on_both_loops
-async def test_a_connection_that_comes_about_after_the_close_is_not_used(
+async def test_a_connection_that_opens_after_the_close_is_not_used(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     async with serving(ServerConnection.hang) as server, pool_at("http://knouds.invalid") as pool:

@@ -1,4 +1,4 @@
-"""How a request is spelled for the place it goes to."""
+"""The bytes of a request for its origin."""
 
 import pytest
 
@@ -43,11 +43,11 @@ def test_a_request_names_its_host_and_its_path(base_url: str, line: str, host: s
 def test_only_what_may_have_a_body_says_how_long_it_is() -> None:
     assert "content-length" not in head("http://h", calls.poll("run-1", "key"))
     assert "\r\ncontent-length: 0\r\n" in head("http://h", calls.cancel("run-1", "key"))
-    spelled = Origin("http://h", USER_AGENT).encode(
+    encoded = Origin("http://h", USER_AGENT).encode(
         calls.submit(Kind.MODEL, "a", b"{}", Mode.SYNC, "key")
     )
-    assert b"\r\ncontent-length: 13\r\n" in spelled
-    assert spelled.endswith(b'\r\n\r\n{"inputs":{}}')
+    assert b"\r\ncontent-length: 13\r\n" in encoded
+    assert encoded.endswith(b'\r\n\r\n{"inputs":{}}')
 
 
 @pytest.mark.parametrize("name", ["..", ".", "a/b", "a b", "a\r\nb", "a?b#c", "ü", ""])

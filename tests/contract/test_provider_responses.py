@@ -1,4 +1,4 @@
-"""What the provider client makes of an answer: refusals, looks at runs, quota, the rest."""
+"""What the client reads from responses: refusals, polls, rate limits, other calls."""
 
 import asyncio
 import gzip
@@ -39,12 +39,12 @@ SHORT_TIMEOUTS = Timeouts(submit_s=SHORT_S, sync_s=SHORT_S, poll_s=SHORT_S)
 
 
 def always(*answers: bytes) -> Script:
-    """Answer each request of a connection with the next of `answers`, then hang up."""
+    """Answer each request of a connection with the next of `answers`, then close it."""
 
-    async def script(line: ServerConnection) -> None:
+    async def script(peer: ServerConnection) -> None:
         for answer in answers:
-            await line.request()
-            await line.answer(answer)
+            await peer.request()
+            await peer.answer(answer)
 
     return script
 
@@ -53,7 +53,7 @@ def always(*answers: bytes) -> Script:
 
 
 @pytest.mark.parametrize(
-    ("answer", "fault"),
+    ("answer", "error"),
     [
         (
             http(b'{"error": "no", "code": "grant_exhausted"}', 402),
@@ -71,9 +71,9 @@ def always(*answers: bytes) -> Script:
         (http(b"", 504), ProviderError(None, "", 504, is_readable=False)),
     ],
 )
-async def test_a_refusal_is_reported_as_it_was(answer: bytes, fault: ProviderError) -> None:
+async def test_a_refusal_is_reported_as_it_was(answer: bytes, error: ProviderError) -> None:
     async with serving(always(answer)) as server, provider_at(server.url) as provider:
-        assert await submit(provider) == Refused(fault)
+        assert await submit(provider) == Refused(error)
     assert len(server.requests) == 1
 
 
@@ -88,10 +88,10 @@ async def test_a_redirect_is_not_followed() -> None:
 
 
 async def test_a_refusal_that_comes_before_the_inputs_are_read_is_reported() -> None:
-    async def refuse_at_once(line: ServerConnection) -> None:
-        await line.head()
-        await line.answer(http(b'{"error": "no", "code": "X"}', 401))
-        await line.hang()
+    async def refuse_at_once(peer: ServerConnection) -> None:
+        await peer.head()
+        await peer.answer(http(b'{"error": "no", "code": "X"}', 401))
+        await peer.hang()
 
     async with serving(refuse_at_once) as server, provider_at(server.url) as provider:
         answer = await submit(provider, inputs=b'"' + b"x" * 20_000_000 + b'"')
@@ -99,7 +99,7 @@ async def test_a_refusal_that_comes_before_the_inputs_are_read_is_reported() -> 
     assert len(server.requests) == 1
 
 
-# Answers of all shapes.
+# Responses of all shapes.
 
 
 @pytest.mark.parametrize(
@@ -117,12 +117,12 @@ async def test_a_refusal_that_comes_before_the_inputs_are_read_is_reported() -> 
             b"%x\r\n%b\r\n0\r\n\r\n" % (len(ACCEPTED), ACCEPTED),
         ],
     ],
-    ids=["gzip", "text", "long header", "cookie", "in parts", "hints", "till the end", "chunks"],
+    ids=["gzip", "text", "long header", "cookie", "in parts", "hints", "until close", "chunks"],
 )
-async def test_an_accepted_run_is_read_in_any_packing(parts: list[bytes]) -> None:
-    async def script(line: ServerConnection) -> None:
-        await line.request()
-        await line.answer(*parts)
+async def test_an_accepted_run_is_read_in_any_encoding(parts: list[bytes]) -> None:
+    async def script(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(*parts)
 
     async with serving(script) as server, provider_at(server.url) as provider:
         assert await submit(provider) == RUN
@@ -131,10 +131,10 @@ async def test_an_accepted_run_is_read_in_any_packing(parts: list[bytes]) -> Non
 async def test_a_slow_answer_within_the_time_is_read() -> None:
     ready = asyncio.Event()
 
-    async def script(line: ServerConnection) -> None:
-        await line.request()
+    async def script(peer: ServerConnection) -> None:
+        await peer.request()
         await in_time(ready)
-        await line.answer(http(ACCEPTED))
+        await peer.answer(http(ACCEPTED))
 
     async with serving(script) as server, provider_at(server.url) as provider:
         asked = asyncio.create_task(submit(provider))
@@ -166,7 +166,7 @@ async def test_no_cookie_is_kept() -> None:
     assert "cookie" not in server.requests[1].lower()
 
 
-# Looks at runs.
+# Polls.
 
 
 @pytest.mark.parametrize(
@@ -181,14 +181,14 @@ async def test_no_cookie_is_kept() -> None:
         (http(b"x" * 2_000_000), PollFailed("the response was too large to read")),
     ],
 )
-async def test_a_poll_says_what_it_saw(answer: bytes, expected: object) -> None:
+async def test_a_poll_returns_the_state_of_the_run(answer: bytes, expected: object) -> None:
     async with serving(always(answer)) as server, provider_at(server.url) as provider:
         assert await provider.poll("default", "run-1") == expected
     assert server.requests[0].startswith("GET /api/executions/run-1 HTTP/1.1\r\n")
     assert "content-length" not in server.requests[0].lower()
 
 
-async def test_a_poll_that_gets_nowhere_says_nothing_about_the_run() -> None:
+async def test_a_poll_without_a_connection_says_nothing_about_the_run() -> None:
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
@@ -235,7 +235,7 @@ async def test_the_other_calls_are_made_as_documented() -> None:
     assert all("x-api-key: knouds_live_top-secret" in head for head in server.requests)
 
 
-# Quota.
+# Rate limits.
 
 
 class RecordingObserver:
@@ -282,7 +282,7 @@ async def test_a_rate_limit_observer_that_fails_costs_no_answer(
 ) -> None:
     class FailingObserver:
         def record_response(self, *_: object) -> None:
-            raise RuntimeError("no room")
+            raise RuntimeError("it fails")
 
     script = always(http(ACCEPTED, 200, *RATE_LIMIT_HEADERS))
     async with (
@@ -294,10 +294,10 @@ async def test_a_rate_limit_observer_that_fails_costs_no_answer(
 
 
 async def test_many_calls_at_once_share_the_connections() -> None:
-    async def accept_all(line: ServerConnection) -> None:
+    async def accept_all(peer: ServerConnection) -> None:
         while True:
-            await line.request()
-            await line.answer(http(ACCEPTED))
+            await peer.request()
+            await peer.answer(http(ACCEPTED))
 
     async with serving(accept_all) as server, provider_at(server.url, connections=5) as provider:
         answers = await asyncio.gather(*(submit(provider) for _ in range(100)))

@@ -1,4 +1,4 @@
-"""The provider client against the sandbox: every fault it can play, read as the design says."""
+"""The client against the sandbox: each fault it can inject is read as documented."""
 
 import json
 from collections.abc import AsyncGenerator
@@ -40,7 +40,7 @@ TIMEOUTS = Timeouts(submit_s=2, sync_s=2, poll_s=2)
 
 
 class FrozenSandbox:
-    """A sandbox whose clock stands still, and a client of it."""
+    """A sandbox with a frozen clock, and a client of it."""
 
     def __init__(self, url: str, provider: KnoudsClient, clock: SettableClock) -> None:
         self.url = url
@@ -85,7 +85,7 @@ class FrozenSandbox:
 
 
 @pytest.fixture
-async def stand() -> AsyncGenerator[FrozenSandbox]:
+async def sandbox() -> AsyncGenerator[FrozenSandbox]:
     clock = SettableClock()
     async with running(SandboxConfig(), clock=clock) as url:
         opened = FrozenSandbox(url, provider_at(url), clock)
@@ -99,26 +99,26 @@ async def stand() -> AsyncGenerator[FrozenSandbox]:
             yield opened
 
 
-async def test_an_async_run_is_accepted_polled_and_finished(stand: FrozenSandbox) -> None:
-    execution_id = await stand.start(duration_s=9, cost=3, result={"text": "done"})
-    assert await stand.poll(execution_id) == StillRunning("processing")
-    await stand.finish()
-    answer = await stand.poll(execution_id)
+async def test_an_async_run_is_accepted_polled_and_finished(sandbox: FrozenSandbox) -> None:
+    execution_id = await sandbox.start(duration_s=9, cost=3, result={"text": "done"})
+    assert await sandbox.poll(execution_id) == StillRunning("processing")
+    await sandbox.finish()
+    answer = await sandbox.poll(execution_id)
     assert isinstance(answer, Finished)
     assert json.loads(answer.result) == {"text": "done"}
     assert (answer.cost, answer.execution_id) == (3.0, execution_id)
 
 
-async def test_a_sync_run_is_finished_at_once(stand: FrozenSandbox) -> None:
-    answer = await stand.submit("kling-2-5", Mode.SYNC, duration_s=0, result={"videos": ["u"]})
+async def test_a_sync_run_is_finished_at_once(sandbox: FrozenSandbox) -> None:
+    answer = await sandbox.submit("kling-2-5", Mode.SYNC, duration_s=0, result={"videos": ["u"]})
     assert isinstance(answer, Finished)
     assert json.loads(answer.result) == {"videos": ["u"]}
     assert answer.cost == 35.0
 
 
-async def test_a_workflow_runs_like_a_model(stand: FrozenSandbox) -> None:
-    assert isinstance(await stand.submit("my-pipeline", kind=Kind.WORKFLOW), Accepted)
-    assert {route for route, _ in stand.rate_limits} == {"default/workflow"}
+async def test_a_workflow_runs_like_a_model(sandbox: FrozenSandbox) -> None:
+    assert isinstance(await sandbox.submit("my-pipeline", kind=Kind.WORKFLOW), Accepted)
+    assert {route for route, _ in sandbox.rate_limits} == {"default/workflow"}
 
 
 CODES = [
@@ -139,24 +139,24 @@ CODES = [
 
 @pytest.mark.parametrize(("code", "disposition"), CODES)
 async def test_a_refusal_is_classified_by_its_code(
-    stand: FrozenSandbox, code: str, disposition: Disposition
+    sandbox: FrozenSandbox, code: str, disposition: Disposition
 ) -> None:
-    answer = await stand.submit(fault=code)
+    answer = await sandbox.submit(fault=code)
     assert isinstance(answer, Refused)
     assert answer.error.code == code
     assert answer.error.message
     assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error).disposition is disposition
-    assert await stand.started() == 0
+    assert await sandbox.started() == 0
 
 
-async def test_context_of_a_refusal_is_kept(stand: FrozenSandbox) -> None:
-    denied = await stand.submit(fault="CAPABILITY_DENIED")
+async def test_context_of_a_refusal_is_kept(sandbox: FrozenSandbox) -> None:
+    denied = await sandbox.submit(fault="CAPABILITY_DENIED")
     assert isinstance(denied, Refused)
     assert denied.error.required_capability == "model:run"
-    upstream = await stand.submit(fault="PROVIDER_SUBMIT_FAILED")
+    upstream = await sandbox.submit(fault="PROVIDER_SUBMIT_FAILED")
     assert isinstance(upstream, Refused)
     assert upstream.error.provider_status == "503"
-    slow = await stand.submit(fault="RATE_LIMIT_EXCEEDED", retry_after=7)
+    slow = await sandbox.submit(fault="RATE_LIMIT_EXCEEDED", retry_after=7)
     assert isinstance(slow, Refused)
     assert slow.error.retry_after_s == 7.0
 
@@ -175,51 +175,51 @@ async def test_context_of_a_refusal_is_kept(stand: FrozenSandbox) -> None:
         ("drop_after", 1),
     ],
 )
-async def test_what_cannot_be_trusted_is_uncertain_and_sent_once(
-    stand: FrozenSandbox, fault: str, starts: int
+async def test_a_response_that_cannot_be_trusted_is_uncertain_and_sent_once(
+    sandbox: FrozenSandbox, fault: str, starts: int
 ) -> None:
-    answer = await stand.submit(fault=fault)
+    answer = await sandbox.submit(fault=fault)
     assert isinstance(answer, Lost) or (
         isinstance(answer, Refused)
         and ErrorTable(ERROR_RULES).rule_for_submit(answer.error).disposition
         is Disposition.UNCERTAIN
     )
-    assert await stand.started() == starts
+    assert await sandbox.started() == starts
 
 
 @pytest.mark.parametrize(("fault", "starts"), [("hang", 1), ("hang_before", 0)])
 async def test_an_answer_that_never_comes_is_lost(
-    stand: FrozenSandbox, fault: str, starts: int
+    sandbox: FrozenSandbox, fault: str, starts: int
 ) -> None:
     short = Timeouts(submit_s=SHORT_S)
     async with provider_at(
-        stand.url, key=DEFAULT_KEY, timeouts=short, connect_s=SHORT_S
-    ) as stand.provider:
-        assert await stand.submit(fault=fault) == Lost("sent, then timed out")
-    assert await stand.started() == starts
+        sandbox.url, key=DEFAULT_KEY, timeouts=short, connect_s=SHORT_S
+    ) as sandbox.provider:
+        assert await sandbox.submit(fault=fault) == Lost("sent, then timed out")
+    assert await sandbox.started() == starts
 
 
-async def test_odd_but_good_answers_are_taken(stand: FrozenSandbox) -> None:
-    assert isinstance(await stand.submit(fault="accepted_202"), Accepted)
-    assert isinstance(await stand.submit(fault="sync_answer", duration_s=0), Finished)
+async def test_unusual_but_valid_responses_are_accepted(sandbox: FrozenSandbox) -> None:
+    assert isinstance(await sandbox.submit(fault="accepted_202"), Accepted)
+    assert isinstance(await sandbox.submit(fault="sync_answer", duration_s=0), Finished)
 
 
 @pytest.mark.parametrize("error", ["object", "string"])
-async def test_a_failed_run_says_why(stand: FrozenSandbox, error: str) -> None:
-    execution_id = await stand.start(
+async def test_a_failed_run_says_why(sandbox: FrozenSandbox, error: str) -> None:
+    execution_id = await sandbox.start(
         fault="fails", code="PROVIDER_RESPONSE_INCOMPLETE", message="no", error=error
     )
-    await stand.finish()
-    answer = await stand.poll(execution_id)
+    await sandbox.finish()
+    answer = await sandbox.poll(execution_id)
     assert isinstance(answer, RunFailed)
     assert (answer.error.code, answer.error.message) == ("PROVIDER_RESPONSE_INCOMPLETE", "no")
 
 
 @pytest.mark.parametrize("result", [{}, None, ""])
-async def test_a_run_without_a_result_is_lost(stand: FrozenSandbox, result: object) -> None:
-    execution_id = await stand.start(fault="no_result", result=result)
-    await stand.finish()
-    assert await stand.poll(execution_id) == Lost("completed without a usable result", 200)
+async def test_a_run_without_a_result_is_lost(sandbox: FrozenSandbox, result: object) -> None:
+    execution_id = await sandbox.start(fault="no_result", result=result)
+    await sandbox.finish()
+    assert await sandbox.poll(execution_id) == Lost("completed without a usable result", 200)
 
 
 @pytest.mark.parametrize(
@@ -236,54 +236,54 @@ async def test_a_run_without_a_result_is_lost(stand: FrozenSandbox, result: obje
     ],
 )
 async def test_a_failed_poll_is_no_end_of_a_run(
-    stand: FrozenSandbox, poll: dict[str, Any], kind: type[PollOutcome]
+    sandbox: FrozenSandbox, poll: dict[str, Any], kind: type[PollOutcome]
 ) -> None:
-    execution_id = await stand.start(poll=poll)
-    assert isinstance(await stand.poll(execution_id), kind)
+    execution_id = await sandbox.start(poll=poll)
+    assert isinstance(await sandbox.poll(execution_id), kind)
 
 
-async def test_a_cancel_is_taken_and_a_poll_says_how_it_ended(stand: FrozenSandbox) -> None:
-    execution_id = await stand.start(duration_s=9, cancel_s=0)
-    assert isinstance(await stand.provider.cancel("default", execution_id), CancelAccepted)
-    assert await stand.poll(execution_id) == RunCancelled()
+async def test_a_cancel_is_accepted_and_a_poll_says_how_it_ended(sandbox: FrozenSandbox) -> None:
+    execution_id = await sandbox.start(duration_s=9, cancel_s=0)
+    assert isinstance(await sandbox.provider.cancel("default", execution_id), CancelAccepted)
+    assert await sandbox.poll(execution_id) == RunCancelled()
 
 
-async def test_a_cancelled_run_may_have_finished_first(stand: FrozenSandbox) -> None:
-    execution_id = await stand.start(
+async def test_a_cancelled_run_may_have_finished_first(sandbox: FrozenSandbox) -> None:
+    execution_id = await sandbox.start(
         duration_s=9, cancel_s=0, cancel={"fault": "cancel_finished"}, result={"a": 1}
     )
-    await stand.provider.cancel("default", execution_id)
-    answer = await stand.poll(execution_id)
+    await sandbox.provider.cancel("default", execution_id)
+    answer = await sandbox.poll(execution_id)
     assert isinstance(answer, RunCancelled)
     assert answer.result is not None
     assert json.loads(answer.result) == {"a": 1}
 
 
-async def test_a_cancel_may_be_refused_or_find_nothing(stand: FrozenSandbox) -> None:
-    execution_id = await stand.start(cancel={"fault": "cancel_refused"})
-    refused = await stand.provider.cancel("default", execution_id)
+async def test_a_cancel_may_be_refused_or_find_nothing(sandbox: FrozenSandbox) -> None:
+    execution_id = await sandbox.start(cancel={"fault": "cancel_refused"})
+    refused = await sandbox.provider.cancel("default", execution_id)
     assert isinstance(refused, CallFailure)
     assert refused.http_status == 409
-    assert isinstance(await stand.provider.cancel("default", "none"), CancelNotFound)
+    assert isinstance(await sandbox.provider.cancel("default", "none"), CancelNotFound)
 
 
-async def test_whose_key_and_what_a_workflow_costs(stand: FrozenSandbox) -> None:
-    identity = await stand.provider.whoami("default")
+async def test_whose_key_and_what_a_workflow_costs(sandbox: FrozenSandbox) -> None:
+    identity = await sandbox.provider.whoami("default")
     assert isinstance(identity, Identity)
     assert identity.tier == "business"
-    schema = await stand.provider.schema("default", "my-pipeline")
+    schema = await sandbox.provider.schema("default", "my-pipeline")
     assert isinstance(schema, WorkflowSchema)
     assert schema.estimated_cost == 78.0
-    unknown = await stand.provider.schema("default", "no-such-flow")
+    unknown = await sandbox.provider.schema("default", "no-such-flow")
     assert isinstance(unknown, CallFailure)
     assert unknown.http_status == 404
 
 
-async def test_the_remaining_rate_limit_of_a_route_goes_down(stand: FrozenSandbox) -> None:
-    await stand.start()
-    await stand.start()
-    seen = [quota for route, quota in stand.rate_limits if route == "default/model"]
-    assert [quota.remaining for quota in seen] == [999, 998]
-    assert seen[0].limit == 1000
-    assert seen[0].reset_at is not None
-    assert 0 <= seen[0].reset_at - stand.clock.now() <= 60
+async def test_the_remaining_rate_limit_of_a_route_goes_down(sandbox: FrozenSandbox) -> None:
+    await sandbox.start()
+    await sandbox.start()
+    reported = [limits for route, limits in sandbox.rate_limits if route == "default/model"]
+    assert [limits.remaining for limits in reported] == [999, 998]
+    assert reported[0].limit == 1000
+    assert reported[0].reset_at is not None
+    assert 0 <= reported[0].reset_at - sandbox.clock.now() <= 60

@@ -1,4 +1,4 @@
-"""What of an answer is too large to be read, and what becomes of one that is packed."""
+"""Responses that are too large, and compressed ones."""
 
 import gzip
 import zlib
@@ -14,7 +14,7 @@ from worker.provider.http.failures import ResponseTooLarge, ResponseTruncated
 OK = b"HTTP/1.1 200 OK\r\n"
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 
-# What is too large.
+# Too large.
 
 
 ENDLESS = b"x" * (MAX_HEAD_BYTES + 70_000)
@@ -46,15 +46,17 @@ GZIPPED = "Content-Encoding: gzip"
     ids=["head", "heads", "length", "chunk", "no length", "gzip", "bomb", "trailer", "extension"],
 )
 @on_both_loops
-async def test_what_is_too_large_is_not_read(parts: list[bytes], status: int | None) -> None:
+async def test_a_response_that_is_too_large_is_not_read(
+    parts: list[bytes], status: int | None
+) -> None:
     assert failed(await outcome_at(*parts)) == (ResponseTooLarge, status)
 
 
-# What was packed.
+# Compressed.
 
 
 @pytest.mark.parametrize(
-    ("packed", "coding"),
+    ("compressed", "coding"),
     [
         (gzip.compress(b"{}", mtime=0), "gzip"),
         (gzip.compress(b"{}", mtime=0), " GZIP "),
@@ -63,13 +65,13 @@ async def test_what_is_too_large_is_not_read(parts: list[bytes], status: int | N
     ],
 )
 @on_both_loops
-async def test_what_was_packed_is_unpacked(packed: bytes, coding: str) -> None:
-    outcome = await outcome_at(http(packed, 200, f"Content-Encoding: {coding}"))
+async def test_a_compressed_body_is_decompressed(compressed: bytes, coding: str) -> None:
+    outcome = await outcome_at(http(compressed, 200, f"Content-Encoding: {coding}"))
     assert (outcome.answer.body, outcome.is_reusable) == (b"{}", True)
 
 
 @pytest.mark.parametrize(
-    "packed",
+    "compressed",
     [
         gzip.compress(b"{}", mtime=0)[:-1],
         gzip.compress(b"{}", mtime=0)[:5],
@@ -79,5 +81,5 @@ async def test_what_was_packed_is_unpacked(packed: bytes, coding: str) -> None:
     ],
 )
 @on_both_loops
-async def test_what_does_not_unpack_broke_off(packed: bytes) -> None:
-    assert failed(await outcome_at(http(packed, 200, GZIPPED))) == (ResponseTruncated, 200)
+async def test_a_body_that_does_not_decompress_is_cut_off(compressed: bytes) -> None:
+    assert failed(await outcome_at(http(compressed, 200, GZIPPED))) == (ResponseTruncated, 200)

@@ -1,4 +1,4 @@
-"""What a connection makes of bytes, without sockets: in any pieces, to any end, of any kind."""
+"""What a connection reads from bytes, without sockets: in any pieces, with any end."""
 
 import asyncio
 import gzip
@@ -27,12 +27,12 @@ RESET = ConnectionResetError(104, "reset")
 EXAMPLES = settings(max_examples=150, database=None, deadline=None)
 
 LossCause = ConnectionResetError | str | None
-"""How a connection ends: reset, told apart by an end of the stream before, or just so."""
+"""How a connection ends: reset, an end of the stream, or lost without either."""
 
 
 @dataclass(frozen=True)
 class RawResponse:
-    """An answer as it travels, and what it says."""
+    """The bytes of a response, and what they say."""
 
     head: bytes
     rest: bytes
@@ -87,13 +87,13 @@ def raws(draw: st.DrawFn) -> RawResponse:
 
 def split(data: bytes, at: Sequence[int]) -> list[bytes]:
     """Cut into parts, none of them empty."""
-    places = sorted({0, len(data), *(place for place in at if place < len(data))})
-    return [data[a:b] for a, b in pairwise(places)]
+    offsets = sorted({0, len(data), *(offset for offset in at if offset < len(data))})
+    return [data[a:b] for a, b in pairwise(offsets)]
 
 
 async def fed(connection: Connection, parts: Sequence[bytes], end: LossCause) -> RequestOutcome:
-    """Ask, be answered in parts, and lose the connection."""
-    asking = asyncio.ensure_future(outcome_of(connection))
+    """Send a request, receive parts of a response, and lose the connection."""
+    sending = asyncio.ensure_future(outcome_of(connection))
     await turn_the_loop(3)
     for part in parts:
         connection.data_received(part)
@@ -101,24 +101,24 @@ async def fed(connection: Connection, parts: Sequence[bytes], end: LossCause) ->
         connection.eof_received()
     connection.connection_lost(end if isinstance(end, Exception) else None)
     await turn_the_loop(5)
-    assert asking.done()
+    assert sending.done()
     assert not connection.is_free()
-    return asking.result()
+    return sending.result()
 
 
 def exchange(parts: Sequence[bytes], end: LossCause = None) -> RequestOutcome:
-    """Play one request on a connection of its own; nothing is heard of it elsewhere."""
-    heard: list[dict[str, Any]] = []
+    """Run one request on a connection of its own; no callback may raise."""
+    errors: list[dict[str, Any]] = []
 
     async def run_exchange() -> RequestOutcome:
-        asyncio.get_running_loop().set_exception_handler(lambda _, told: heard.append(told))
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: errors.append(context))
         connection = Connection(MAX_BODY_BYTES)
         connection.connection_made(NullTransport(connection))
         return await fed(connection, parts, end)
 
     with asyncio.Runner() as runner:
         outcome = runner.run(run_exchange())
-    assert not heard, heard
+    assert not errors, errors
     return outcome
 
 
@@ -160,14 +160,14 @@ def test_a_second_answer_is_never_read(
     async def played() -> None:
         connection = Connection(MAX_BODY_BYTES)
         connection.connection_made(NullTransport(connection))
-        asking = asyncio.ensure_future(outcome_of(connection))
+        sending = asyncio.ensure_future(outcome_of(connection))
         await turn_the_loop(3)
         for part in split(first.all_bytes + second.all_bytes, at):
             connection.data_received(part)
         assert not connection.is_free()
         assert not connection.is_usable()
         assert (await outcome_of(connection)).result.__class__ is ServerDisconnected
-        answer = (await asking).answer
+        answer = (await sending).answer
         assert (answer.status, answer.body) == (first.status, first.body)
         assert dict(answer.headers) == first.headers
 
@@ -176,7 +176,7 @@ def test_a_second_answer_is_never_read(
 
 @EXAMPLES
 @given(raws().filter(lambda raw: raw.framed), st.integers(0, 900), cuts)
-def test_a_request_that_was_given_up_leaves_nothing_behind(
+def test_a_cancelled_request_leaves_nothing_behind(
     raw: RawResponse, kept: int, at: list[int]
 ) -> None:
     kept = min(kept, len(raw.all_bytes) - 1)
@@ -184,12 +184,12 @@ def test_a_request_that_was_given_up_leaves_nothing_behind(
     async def played() -> None:
         connection, wire = Connection(MAX_BODY_BYTES), NullTransport()
         connection.connection_made(wire)
-        asking = asyncio.ensure_future(connection.send(GET, short_deadline()))
+        sending = asyncio.ensure_future(connection.send(GET, short_deadline()))
         await turn_the_loop(3)
         for part in split(raw.all_bytes[:kept], at):
             connection.data_received(part)
-        asking.cancel()
-        await asyncio.gather(asking, return_exceptions=True)
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
         assert not connection.is_free()
         connection.data_received(raw.all_bytes[kept:])
         assert wire.aborted
@@ -230,7 +230,7 @@ junk = st.lists(st.one_of(tokens, st.binary(max_size=20)), max_size=14).map(b"".
 
 @settings(EXAMPLES, max_examples=500)
 @given(junk, cuts, ends)
-def test_any_bytes_give_an_answer_or_a_failure_and_never_a_wait(
+def test_any_bytes_give_a_response_or_a_failure_and_never_a_wait(
     data: bytes, at: list[int], end: LossCause
 ) -> None:
     outcome = exchange(split(data, at), end)
@@ -248,7 +248,7 @@ def test_a_damaged_answer_gives_an_answer_or_a_failure(
 
 
 @pytest.mark.parametrize("end", [None, "eof", RESET])
-def test_a_connection_that_is_lost_before_it_is_asked_fails_at_once(end: LossCause) -> None:
+def test_a_connection_that_is_lost_before_a_request_fails_at_once(end: LossCause) -> None:
     async def played() -> None:
         connection = Connection(MAX_BODY_BYTES)
         connection.connection_made(NullTransport(connection))
@@ -261,7 +261,7 @@ def test_a_connection_that_is_lost_before_it_is_asked_fails_at_once(end: LossCau
     asyncio.run(played())
 
 
-def test_a_connection_that_is_established_when_nobody_waits_any_more_is_closed() -> None:
+def test_a_connection_that_opens_after_it_was_given_up_is_closed() -> None:
     connection, wire = Connection(MAX_BODY_BYTES), NullTransport()
     connection.abort()
     connection.connection_made(wire)

@@ -1,4 +1,4 @@
-"""The gate on its own: what it lets through, and that nothing passes once it is shut."""
+"""The send gate alone: when it opens, and that nothing is written once it is closed."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -29,15 +29,15 @@ from worker.provider.http.failures import RequestNotWritten
 from worker.provider.http.send_gate import SendGate
 
 
-async def answer_then_hang(line: ServerConnection) -> None:
-    await line.request()
-    await line.answer(http(b"{}"))
-    await line.hang()
+async def answer_then_hang(peer: ServerConnection) -> None:
+    await peer.request()
+    await peer.answer(http(b"{}"))
+    await peer.hang()
 
 
 @asynccontextmanager
 async def connected() -> AsyncGenerator[tuple[RawServer, Connection]]:
-    """Open a connection to a server that says nothing; afterwards all it was sent is known."""
+    """Open a connection to a silent server; afterwards all it was sent is known."""
     async with serving(ServerConnection.hang) as server:
         async with connected_to(server) as connection:
             await in_time(server.request_seen)
@@ -46,11 +46,11 @@ async def connected() -> AsyncGenerator[tuple[RawServer, Connection]]:
 
 
 async def send(gate: SendGate, connection: Connection) -> None:
-    """Ask behind a gate, as the client does; nobody waits for the answer."""
+    """Send through a gate, as the transport does, and cancel the wait for a response."""
     gate.open(connection)
-    asking = asyncio.ensure_future(connection.send(b"bytes", short_deadline()))
+    sending = asyncio.ensure_future(connection.send(b"bytes", short_deadline()))
     await turn_the_loop()
-    asking.cancel()
+    sending.cancel()
 
 
 @on_both_loops
@@ -63,7 +63,7 @@ async def test_a_gate_opens_on_an_established_connection() -> None:
 
 
 @on_both_loops
-async def test_nothing_passes_a_gate_that_was_shut() -> None:
+async def test_nothing_is_written_through_a_closed_gate() -> None:
     async with connected() as (server, connection):
         gate = SendGate()
         assert gate.close() is True
@@ -107,7 +107,9 @@ async def test_an_answer_that_was_there_before_the_request_keeps_the_gate_closed
 
 
 @on_both_loops
-async def test_an_answer_to_nothing_that_only_the_kernel_holds_keeps_a_kept_gate_closed() -> None:
+async def test_bytes_that_only_the_kernel_holds_keep_the_gate_of_a_reused_connection_closed() -> (
+    None
+):
     async with serving(answer_then_hang) as server, pool_at(server.url) as pool:
         connection = await pool.acquire()
         assert isinstance((await outcome_of(connection)).result, HttpResponse)
@@ -146,64 +148,64 @@ async def test_a_connection_that_ends_keeps_the_gate_closed() -> None:
 async def test_a_gate_knows_the_status_once_the_head_came() -> None:
     ready = asyncio.Event()
 
-    async def half(line: ServerConnection) -> None:
-        await line.request()
+    async def half(peer: ServerConnection) -> None:
+        await peer.request()
         await in_time(ready)
-        await line.answer(http(b"{}", 402)[:-1])
+        await peer.answer(http(b"{}", 402)[:-1])
 
     async with serving(half) as server, connected_to(server) as connection:
         gate = SendGate()
         assert gate.status is None
         gate.open(connection)
-        asking = asyncio.ensure_future(outcome_of(connection))
+        sending = asyncio.ensure_future(outcome_of(connection))
         await in_time(server.request_seen)
         assert gate.status is None
         ready.set()
-        await asking
+        await sending
     assert gate.status == 402
 
 
 async def test_a_request_is_written_before_anything_is_awaited() -> None:
     connection, wire = Connection(9), NullTransport()
     connection.connection_made(wire)
-    asking = connection.send(b"bytes", short_deadline())
-    asking.send(None)
+    sending = connection.send(b"bytes", short_deadline())
+    sending.send(None)
     assert wire.written == [b"bytes"]
-    asking.close()
+    sending.close()
 
 
 @on_both_loops
-async def test_nobody_has_a_turn_between_opening_and_asking(
+async def test_no_other_task_runs_between_opening_and_writing(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     turns: list[str] = []
-    open_gate, ask = SendGate.open, Connection.send
+    open_gate, send_bytes = SendGate.open, Connection.send
 
     def watched_open(gate: SendGate, connection: Connection) -> None:
         open_gate(gate, connection)
-        asyncio.get_running_loop().call_soon(turns.append, "somebody else")
+        asyncio.get_running_loop().call_soon(turns.append, "another task")
 
-    async def watched_ask(connection: Connection, request: bytes, until: float) -> HttpResponse:
-        turns.append("asked")
-        return await ask(connection, request, until)
+    async def watched_send(connection: Connection, request: bytes, deadline: float) -> HttpResponse:
+        turns.append("sent")
+        return await send_bytes(connection, request, deadline)
 
     monkeypatch.setattr(SendGate, "open", watched_open)
-    monkeypatch.setattr(Connection, "send", watched_ask)
+    monkeypatch.setattr(Connection, "send", watched_send)
     async with serving(answer_then_hang) as server, provider_at(server.url) as provider:
         await submit(provider)
-    assert turns == ["asked", "somebody else"]
+    assert turns == ["sent", "another task"]
 
 
 async def test_the_mark_is_recorded_once_and_its_error_is_kept() -> None:
     ran: list[int] = []
 
-    async def hook() -> None:
+    async def record() -> None:
         ran.append(1)
 
     async def failing() -> None:
         raise OSError(5, "no")
 
-    gate = SendGate(CallingMark(hook))
+    gate = SendGate(CallingMark(record))
     await gate.record_mark()
     await gate.record_mark()
     assert (ran, gate.mark, gate.mark_error) == ([1], None, None)

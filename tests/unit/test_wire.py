@@ -1,5 +1,5 @@
 # ruff: noqa: E501  a row of a table stays on one line
-"""The wire: what every answer of the provider is read as, as data; and that nothing makes it raise."""
+"""The wire: what each response is read as, as data, and that no response makes it raise."""
 
 import json
 from collections.abc import Mapping
@@ -183,7 +183,7 @@ SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("upstream's status", 500, {"error": "no", "code": "PROVIDER_SUBMIT_FAILED", "providerStatus": 503, "providerBody": "hush"}, Refused(ProviderError("PROVIDER_SUBMIT_FAILED", "no", 500, provider_status="503"))),
     ("upstream's status, a text", 500, {"error": "no", "providerStatus": "timeout"}, Refused(ProviderError(None, "no", 500, provider_status="timeout"))),
     ("a text over several lines", 400, {"error": " a\n\tb\x1b[31m "}, Refused(ProviderError(None, "a b [31m", 400))),
-    ("a status nobody knows", 799, {"error": "no", "code": "NEW"}, Refused(ProviderError("NEW", "no", 799))),
+    ("an unknown status", 799, {"error": "no", "code": "NEW"}, Refused(ProviderError("NEW", "no", 799))),
 ]  # fmt: skip
 
 
@@ -299,7 +299,7 @@ def test_rate_limits_are_read_from_headers(
 POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("processing", 200, {"status": "processing"}, StillRunning("processing")),
     ("cancel requested", 200, {"status": "cancel_requested"}, StillRunning("cancel_requested")),
-    ("a status nobody knows", 200, {"status": "Queued-Somewhere else"}, StillRunning("queued_somewhere_else")),
+    ("an unknown status", 200, {"status": "Queued-Somewhere else"}, StillRunning("queued_somewhere_else")),
     ("no status", 200, {"executionId": ID}, StillRunning("unknown")),
     ("a status that is a list", 200, {"status": []}, StillRunning("unknown")),
     ("completed", 200, b'{"status": "completed", "result": ' + RESULT + b', "cost": 12.5, "executionId": "e", "requestId": "r"}', Finished(RESULT, 12.5, "e", "r")),
@@ -444,7 +444,7 @@ def test_a_delivery_is_read(body: object, expected: WebhookEvent | None) -> None
 
 # Nothing raises.
 
-# A machine that is busy is no fault of the wire.
+# No deadline: a busy machine must not fail the test.
 CALM = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 NAMES = ["retry-after", "date", "x-ratelimit-limit", "x-ratelimit-remaining", "x-ratelimit-reset"]

@@ -14,14 +14,14 @@ from worker.sandbox import SandboxConfig, running
 
 
 @pytest.fixture(autouse=True)
-def quick_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leases of a test are short, so what they leave is looked for often."""
+def short_ticks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leases of a test are short, so the inbox is checked often."""
     monkeypatch.setattr(webhook_processor, "TICK_S", 0.1)
 
 
 @pytest.fixture
 async def sandbox() -> AsyncGenerator[str]:
-    """A sandbox without limits and with credits enough; a failed delivery is soon tried again."""
+    """A sandbox without limits and with enough credits; a failed delivery is repeated soon."""
     async with running(SandboxConfig(limit=0, credits=10**6, webhook_retry_s=0.1)) as url:
         yield url
 
@@ -30,7 +30,7 @@ async def sandbox() -> AsyncGenerator[str]:
 async def hooked(
     redis: ArqRedis, redis_url: str, namespace: str, sandbox: str
 ) -> AsyncGenerator[WebhookSystem]:
-    """A system whose provider delivers; without a worker: the test starts those it needs."""
+    """A system whose provider delivers. It has no worker: a test starts those it needs."""
     secrets = SecretStr(f"{SECRET},{NEXT_SECRET}")
     changes = {"webhook_secret": secrets, "http_port": 0, "max_result_bytes": 65_536}
     async with (

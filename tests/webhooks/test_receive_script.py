@@ -1,4 +1,4 @@
-"""`receive.lua`: it says what it does, and is called as it says."""
+"""`receive.lua`: its head comment is true, and its wrapper calls it as documented."""
 
 import re
 from typing import Any, cast
@@ -12,7 +12,7 @@ from worker.store.webhooks import ReceiveResult, WebhookStore
 
 
 class SentCommands(Client):
-    """Keeps what is sent."""
+    """A client that records commands."""
 
     def __init__(self) -> None:
         super().__init__(cast("ArqRedis", None))

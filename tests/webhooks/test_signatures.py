@@ -1,4 +1,4 @@
-"""Who may have signed what, and when: restated here, and worked out by hand."""
+"""Signatures of deliveries: the rule restated, with digests computed by hand."""
 
 import hashlib
 import hmac

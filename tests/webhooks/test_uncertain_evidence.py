@@ -1,4 +1,4 @@
-"""Runs without a job: kept, shown as candidates for uncertain jobs, and attached."""
+"""Orphan deliveries: kept, shown as candidates for uncertain jobs, and attached."""
 
 import asyncio
 import time
@@ -43,7 +43,7 @@ async def test_an_uncertain_job_is_shown_the_run_it_may_have_started(hooked: Web
     assert evidence["message"]
 
 
-async def test_an_attached_run_is_settled_by_what_was_delivered_of_it(
+async def test_an_attached_run_is_settled_by_its_delivery(
     hooked: WebhookSystem,
 ) -> None:
     """Polls cannot have done it: they are all refused."""
@@ -61,7 +61,7 @@ async def test_an_attached_run_is_settled_by_what_was_delivered_of_it(
     assert await hooked.orphans() == []
 
 
-async def test_an_attached_run_that_a_poll_settles_is_nobodys_candidate(
+async def test_an_attached_run_that_a_poll_settles_is_no_candidate(
     hooked: WebhookSystem,
 ) -> None:
     """Neither before its delivery comes nor after."""
@@ -78,7 +78,7 @@ async def test_an_attached_run_that_a_poll_settles_is_nobodys_candidate(
         assert await hooked.orphans() == []
 
 
-async def test_an_attached_run_is_nobodys_candidate_from_then_on(hooked: WebhookSystem) -> None:
+async def test_an_attached_run_is_no_candidate_from_then_on(hooked: WebhookSystem) -> None:
     async with hooked.worker():
         job_id = await uncertain(hooked)
         execution_id = await hooked.execution_of("a")
@@ -90,7 +90,7 @@ async def test_an_attached_run_is_nobodys_candidate_from_then_on(hooked: Webhook
 async def test_only_runs_of_the_same_target_and_time_are_candidates(hooked: WebhookSystem) -> None:
     now = time.time()
     store = hooked.system.store.webhooks
-    told: tuple[tuple[str, dict[str, Any], float], ...] = (
+    received: tuple[tuple[str, dict[str, Any], float], ...] = (
         ("same", {}, now + 0.2),
         ("workflow", {"workflowSlug": "gpt-image-2"}, now + 0.2),
         ("part-of-one", {"workflowSlug": "product-shots"}, now + 0.2),
@@ -99,7 +99,7 @@ async def test_only_runs_of_the_same_target_and_time_are_candidates(hooked: Webh
         ("before", {}, now - 3_600),
         ("after", {}, now + 9_000),
     )
-    for name, facts, moment in told:
+    for name, facts, moment in received:
         await store.receive(name, "execution.completed", delivery(name, **facts), moment)
     async with hooked.worker():
         job_id = await uncertain(hooked, webhook={"lost": True})
@@ -121,7 +121,7 @@ async def test_a_job_that_is_not_uncertain_has_no_evidence(hooked: WebhookSystem
     assert (await hooked.call("GET", f"jobs/{job_id}/why"))["evidence"] is None
 
 
-async def test_what_nobody_claims_is_retried_less_and_less_and_then_kept(
+async def test_an_orphan_delivery_is_matched_less_and_less_often_and_then_kept(
     hooked: WebhookSystem,
 ) -> None:
     body = delivery("ex-1", result={"text": "x" * MAX_ORPHAN_BODY_BYTES}, cost=3)
@@ -138,7 +138,9 @@ async def test_what_nobody_claims_is_retried_less_and_less_and_then_kept(
     assert await hooked.inbox_size() == 0
 
 
-async def test_a_large_one_is_brought_by_a_poll_when_it_is_attached(hooked: WebhookSystem) -> None:
+async def test_a_large_result_comes_by_a_poll_when_its_run_is_attached(
+    hooked: WebhookSystem,
+) -> None:
     system = hooked.system
     async with hooked.worker():
         job_id = await uncertain(hooked, result_bytes=MAX_ORPHAN_BODY_BYTES)
@@ -150,7 +152,7 @@ async def test_a_large_one_is_brought_by_a_poll_when_it_is_attached(hooked: Webh
         assert (await system.until(job_id)).state is State.SUCCEEDED
 
 
-async def test_what_nobody_claims_is_forgotten_after_a_week(hooked: WebhookSystem) -> None:
+async def test_orphan_deliveries_are_removed_after_a_week(hooked: WebhookSystem) -> None:
     system, store = hooked.system, hooked.system.store.webhooks
     await store.receive("ex-1", "execution.completed", delivery("ex-1"), time.time())
     async with hooked.worker():
@@ -162,7 +164,7 @@ async def test_what_nobody_claims_is_forgotten_after_a_week(hooked: WebhookSyste
     assert await system.store.client.call("ZCARD", orphans) == 0
 
 
-async def test_of_too_many_that_nobody_claims_the_oldest_are_forgotten(
+async def test_of_too_many_orphan_deliveries_the_oldest_are_removed(
     hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     store, now = hooked.system.store.webhooks, time.time()
@@ -176,7 +178,7 @@ async def test_of_too_many_that_nobody_claims_the_oldest_are_forgotten(
             await store.remove_expired_orphans(now)
             return await hooked.orphans() == ["b", "c"]
 
-        await wait_until(settled, "the others are forgotten")
+        await wait_until(settled, "the others are removed")
     ttl = await hooked.system.store.client.call("TTL", hooked.system.store.keys.delivery("b"))
     assert 0 < ttl <= ORPHAN_RETENTION_S
 

@@ -1,4 +1,4 @@
-"""The whole road with webhooks: the sandbox delivers, the API stores, a worker settles."""
+"""Webhooks end to end: the sandbox delivers, the API stores, a worker settles."""
 
 import asyncio
 import time
@@ -20,7 +20,7 @@ from worker.store.commit import VersionedJob
 from worker.store.webhooks import WebhookStore
 
 NEVER_S = 20.0
-"""Nothing polls earlier than this by itself."""
+"""No run is polled earlier than this by itself."""
 
 
 async def test_a_run_is_settled_by_its_webhook_without_a_poll(hooked: WebhookSystem) -> None:
@@ -32,9 +32,9 @@ async def test_a_run_is_settled_by_its_webhook_without_a_poll(hooked: WebhookSys
     assert job.attempts[-1].polls == 0
     ledger = await hooked.system.ledger("a")
     assert (ledger["posts"], ledger["polls"]) == (1, 0)
-    whole = await hooked.system.queries.job(job_id)
-    assert whole is not None
-    assert whole.result
+    details = await hooked.system.queries.job(job_id)
+    assert details is not None
+    assert details.result
     await hooked.until_empty()
     assert await hooked.orphans() == []
 
@@ -103,18 +103,18 @@ async def test_a_delivery_that_overtakes_the_submits_answer_waits_for_its_job(
 async def test_an_early_delivery_is_processed_as_soon_as_its_job_is_accepted(
     hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Not when it is looked at again by itself: that is put off here for good."""
+    """Not when it is next matched by itself: that is delayed here for good."""
     webhooks = hooked.system.store.webhooks
-    take = WebhookReceiver.receive
+    receive = WebhookReceiver.receive
 
-    async def take_and_put_off(reception: WebhookReceiver, request: web.Request) -> ReceiptOutcome:
-        outcome = await take(reception, request)
-        await wait_until(lambda: _is_kept(hooked), "it is kept without a job")
+    async def receive_and_delay(receiver: WebhookReceiver, request: web.Request) -> ReceiptOutcome:
+        outcome = await receive(receiver, request)
+        await wait_until(lambda: _is_kept(hooked), "it is an orphan")
         (execution_id,) = await hooked.orphans()
         assert await webhooks.make_due(execution_id, time.time() + 1000)
         return outcome
 
-    monkeypatch.setattr(WebhookReceiver, "receive", take_and_put_off)
+    monkeypatch.setattr(WebhookReceiver, "receive", receive_and_delay)
     async with hooked.worker():
         job_id = await hooked.system.enqueue(label="a", webhook={"early": True})
         job = await hooked.system.until(job_id)
@@ -126,22 +126,22 @@ async def _is_kept(hooked: WebhookSystem) -> bool:
     return bool(await hooked.orphans())
 
 
-async def test_where_no_webhook_is_to_come_no_delivery_is_looked_for(
+async def test_without_an_announced_webhook_no_delivery_is_looked_up(
     hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    looked_for: list[str] = []
+    looked_up: list[str] = []
 
-    async def bring_up(_: WebhookStore, execution_id: str, now: float) -> bool:
+    async def make_due(_: WebhookStore, execution_id: str, now: float) -> bool:
         del now
-        looked_for.append(execution_id)
+        looked_up.append(execution_id)
         return False
 
-    monkeypatch.setattr(WebhookStore, "make_due", bring_up)
+    monkeypatch.setattr(WebhookStore, "make_due", make_due)
     async with hooked.worker():
-        told = await hooked.system.until(await hooked.system.enqueue(label="a"))
+        delivered = await hooked.system.until(await hooked.system.enqueue(label="a"))
         await hooked.system.sandbox_admin("webhook", url=None)
         polled = await hooked.system.until(await hooked.system.enqueue(label="b"))
-    assert looked_for == [told.execution_id]
+    assert looked_up == [delivered.execution_id]
     assert polled.attempts[-1].polls > 0
 
 
@@ -158,7 +158,7 @@ async def test_a_late_delivery_changes_nothing(hooked: WebhookSystem) -> None:
         assert await hooked.orphans() == []
 
 
-async def test_a_lost_delivery_is_made_good_by_the_safety_poll(hooked: WebhookSystem) -> None:
+async def test_a_lost_delivery_is_replaced_by_the_safety_poll(hooked: WebhookSystem) -> None:
     async with hooked.worker():
         job_id = await hooked.system.enqueue(label="a", webhook={"lost": True})
         running = await hooked.system.until(job_id, State.RUNNING)
@@ -170,7 +170,7 @@ async def test_a_lost_delivery_is_made_good_by_the_safety_poll(hooked: WebhookSy
         assert (await hooked.system.until(job_id)).state is State.SUCCEEDED
 
 
-async def test_where_deliveries_do_not_come_polls_are_the_usual_ones_until_one_does(
+async def test_without_deliveries_polls_are_the_usual_ones_until_one_comes(
     hooked: WebhookSystem,
 ) -> None:
     system = hooked.system
@@ -185,10 +185,10 @@ async def test_where_deliveries_do_not_come_polls_are_the_usual_ones_until_one_d
         polled = await system.until(await system.enqueue(label="polled"), within_s=5)
         assert polled.attempts[-1].polls > 0
         await system.sandbox_admin("webhook", lost=0.0)
-        told = await system.enqueue(label="told", duration_s=600)
-        await system.until(told, State.RUNNING)
-        await hooked.post(delivery((await system.job(told)).execution_id))
-        await system.until(told)
+        delivered = await system.enqueue(label="delivered", duration_s=600)
+        await system.until(delivered, State.RUNNING)
+        await hooked.post(delivery((await system.job(delivered)).execution_id))
+        await system.until(delivered)
         again = await system.until(await system.enqueue(label="x", duration_s=60), State.RUNNING)
     assert again.next_poll_at is not None
     assert again.next_poll_at - again.updated_at > NEVER_S
@@ -232,14 +232,16 @@ async def test_deliveries_wait_for_a_worker(hooked: WebhookSystem) -> None:
     assert await hooked.inbox_size() == 0
 
 
-async def test_what_a_dead_worker_had_taken_is_taken_by_another(hooked: WebhookSystem) -> None:
+async def test_deliveries_that_a_dead_worker_claimed_are_processed_by_another(
+    hooked: WebhookSystem,
+) -> None:
     async with hooked.worker():
         job_id = await hooked.system.enqueue(label="a", duration_s=600)
         job = await hooked.system.until(job_id, State.RUNNING)
     await hooked.post(delivery(job.execution_id))
     now = time.time()
-    taken = await hooked.system.store.webhooks.claim(now + 1, now + 1.5, 10)
-    assert [post.jobs for post in taken] == [(job_id,)]
+    claimed = await hooked.system.store.webhooks.claim(now + 1, now + 1.5, 10)
+    assert [deliveries.jobs for deliveries in claimed] == [(job_id,)]
     async with hooked.worker():
         job = await hooked.system.until(job_id)
     assert job.state is State.SUCCEEDED
@@ -247,32 +249,32 @@ async def test_what_a_dead_worker_had_taken_is_taken_by_another(hooked: WebhookS
     assert job.finished_at > now + 1.5
 
 
-async def test_a_delivery_whose_work_broke_off_is_worked_on_again(
+async def test_a_delivery_whose_processing_failed_is_processed_again(
     hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    take, broken = Poller.apply_outcome, [ConnectionError("Redis went away")]
+    apply, errors = Poller.apply_outcome, [ConnectionError("Redis went away")]
 
-    async def take_at_last(
-        poller: Poller, stored: VersionedJob, answer: PollOutcome, looks: PollHistory
+    async def fail_once(
+        poller: Poller, stored: VersionedJob, answer: PollOutcome, history: PollHistory
     ) -> VersionedJob | None:
-        if broken:
-            raise broken.pop()
-        return await take(poller, stored, answer, looks)
+        if errors:
+            raise errors.pop()
+        return await apply(poller, stored, answer, history)
 
-    monkeypatch.setattr(Poller, "apply_outcome", take_at_last)
+    monkeypatch.setattr(Poller, "apply_outcome", fail_once)
     async with hooked.worker(lease_s=0.5):
         job_id = await hooked.system.enqueue(label="a")
         assert (await hooked.system.until(job_id)).attempts[-1].polls == 0
-    assert not broken
+    assert not errors
 
 
 async def test_a_delivery_that_makes_our_own_code_raise_quarantines_its_job(
     hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def take(*_: object) -> None:
-        raise AssertionError("a fault of ours")
+    async def fail(*_: object) -> None:
+        raise AssertionError("a bug")
 
-    monkeypatch.setattr(Poller, "apply_outcome", take)
+    monkeypatch.setattr(Poller, "apply_outcome", fail)
     async with hooked.worker(lease_s=0.3):
         job = await hooked.system.until(await hooked.system.enqueue(label="a"))
         await hooked.until_empty()
@@ -297,10 +299,10 @@ async def test_a_run_found_running_by_the_safety_poll_is_polled_late_again(
         job_id = await hooked.system.enqueue(label="a", duration_s=600)
         await hooked.poll_now(job_id)
 
-        async def looked() -> bool:
+        async def polled() -> bool:
             return (await store.jobs.poll_history(await hooked.system.job(job_id))).polls == 1
 
-        await wait_until(looked, "it was looked at")
+        await wait_until(polled, "it was polled")
     inflight = store.keys.index(Index.INFLIGHT)
     at = float(await store.client.call("ZSCORE", inflight, job_id))
     assert at > time.time() + NEVER_S
@@ -316,8 +318,8 @@ async def test_an_early_delivery_of_a_run_that_a_poll_settled_is_no_orphan(
     assert await hooked.orphans() == []
 
 
-async def test_a_delivery_worked_on_twice_is_no_orphan(hooked: WebhookSystem) -> None:
-    """A worker died after it had settled the job, and before it could put the delivery away."""
+async def test_a_delivery_processed_twice_is_no_orphan(hooked: WebhookSystem) -> None:
+    """A worker died after it had settled the job, and before it removed the delivery."""
     system = hooked.system
     async with hooked.worker():
         job_id = await system.enqueue(label="a", duration_s=600)
@@ -338,7 +340,9 @@ async def test_a_delivery_worked_on_twice_is_no_orphan(hooked: WebhookSystem) ->
     assert _times(await system.job(job_id), "succeed") == 1
 
 
-async def test_what_reports_no_end_is_worth_a_poll(hooked: WebhookSystem) -> None:
+async def test_a_delivery_that_reports_no_end_makes_the_run_due_for_a_poll(
+    hooked: WebhookSystem,
+) -> None:
     async with hooked.worker():
         job_id = await hooked.system.enqueue(label="a", duration_s=0.5, webhook={"lost": True})
         job = await hooked.system.until(job_id, State.RUNNING)

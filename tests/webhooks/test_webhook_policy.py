@@ -1,4 +1,4 @@
-"""How often a run is polled whose end a webhook is to tell."""
+"""How often a run is polled if a webhook is to report its end."""
 
 import pytest
 from hypothesis import given, settings
@@ -29,17 +29,17 @@ def test_the_first_poll_is_late_and_each_doubles_the_runs_age(
 
 @settings(max_examples=50, database=None)
 @given(jitters, st.integers(0, 9))
-def test_after_failed_polls_the_steps_are_the_usual_ones(jitter: float, troubles: int) -> None:
+def test_after_failed_polls_the_steps_are_the_usual_ones(jitter: float, failures: int) -> None:
     usual, net = PollSchedule(1.0, 30.0), SafetyNetSchedule(1.0, 30.0)
-    assert net.failure_delay_s(troubles, jitter) == usual.failure_delay_s(troubles, jitter)
+    assert net.failure_delay_s(failures, jitter) == usual.failure_delay_s(failures, jitter)
 
 
 def test_a_run_of_an_hour_costs_few_polls() -> None:
-    net, age, looks = SafetyNetSchedule(1.0, 30.0), 0.0, 0
+    net, age, polls = SafetyNetSchedule(1.0, 30.0), 0.0, 0
     while age < 3600:
         age += net.next_delay_s(age, 0.5)
-        looks += 1
-    assert looks == 6
+        polls += 1
+    assert polls == 6
 
 
 def test_the_first_poll_is_no_later_than_the_deadline() -> None:
@@ -64,16 +64,16 @@ def test_polls_are_rare_only_where_a_webhook_comes_and_can_be_checked() -> None:
 
 
 def test_an_account_whose_webhooks_fail_to_come_is_polled_as_usual_until_one_comes() -> None:
-    reliance = WebhookPolicy(DecisionRules(), receives_webhooks=True)
+    policy = WebhookPolicy(DecisionRules(), receives_webhooks=True)
     for _ in range(MAX_MISSES - 1):
-        reliance.record_miss("a")
-    assert _polls_sparsely(reliance)
-    reliance.record_delivery("a")
+        policy.record_miss("a")
+    assert _polls_sparsely(policy)
+    policy.record_delivery("a")
     for _ in range(MAX_MISSES - 1):
-        reliance.record_miss("a")
-    assert _polls_sparsely(reliance), "only those in a row count"
-    reliance.record_miss("a")
-    assert not _polls_sparsely(reliance)
-    assert _polls_sparsely(reliance, "b")
-    reliance.record_delivery("a")
-    assert _polls_sparsely(reliance)
+        policy.record_miss("a")
+    assert _polls_sparsely(policy), "only those in a row count"
+    policy.record_miss("a")
+    assert not _polls_sparsely(policy)
+    assert _polls_sparsely(policy, "b")
+    policy.record_delivery("a")
+    assert _polls_sparsely(policy)

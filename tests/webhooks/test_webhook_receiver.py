@@ -1,4 +1,4 @@
-"""`POST /webhooks/knouds`: what is let in, what is stored, what is refused and counted."""
+"""`POST /webhooks/knouds`: which requests are accepted, stored, refused and counted."""
 
 import asyncio
 import time
@@ -34,16 +34,16 @@ async def test_a_delivery_is_stored_once_and_answered(hooked: WebhookSystem) -> 
     assert await hooked.keys() == {"delivery:ex-1", "inbox"}
     assert await hooked.post(BODY) == _received_count("known")
     assert await hooked.post(delivery("ex-1", result={"other": 1})) == _received_count("known")
-    (post,) = await _posts(hooked)
-    assert (post.execution_id, post.is_ended, post.jobs) == ("ex-1", False, ())
-    assert [(one.event, one.body) for one in post.deliveries] == [("execution.completed", BODY)]
+    (received,) = await _claimed(hooked)
+    assert (received.execution_id, received.is_ended, received.jobs) == ("ex-1", False, ())
+    assert [(one.event, one.body) for one in received.deliveries] == [("execution.completed", BODY)]
 
 
 async def test_another_event_of_the_same_run_is_another_delivery(hooked: WebhookSystem) -> None:
     assert await hooked.post(BODY) == _received_count("stored")
     assert await hooked.post(delivery("ex-1", "execution.cancelled")) == _received_count("stored")
-    (post,) = await _posts(hooked)
-    events = [one.event for one in post.deliveries]
+    (received,) = await _claimed(hooked)
+    events = [one.event for one in received.deliveries]
     assert events == ["execution.completed", "execution.cancelled"]
 
 
@@ -67,14 +67,16 @@ FORGERIES = {
     "not signed": "",
     "no scheme": HEX,
     "no digest": "t=1",
-    "a digest of something": f"t={{now}},v1={HEX}",
+    "a wrong digest": f"t={{now}},v1={HEX}",
     "a short digest": "t={now},v1=abcd",
     "two times": f"t={{now}},t={{now}},v1={HEX}",
 }
 
 
 @pytest.mark.parametrize("header", FORGERIES.values(), ids=FORGERIES)
-async def test_what_is_not_signed_changes_nothing(hooked: WebhookSystem, header: str) -> None:
+async def test_a_delivery_that_is_not_signed_changes_nothing(
+    hooked: WebhookSystem, header: str
+) -> None:
     reply = await hooked.post(BODY, header.replace("{now}", str(int(time.time()))))
     assert reply.status == 401
     assert reply.doc["type"].startswith("urn:knouds-worker:problem:")
@@ -92,7 +94,7 @@ async def test_what_is_not_signed_changes_nothing(hooked: WebhookSystem, header:
         ("whsec_of_somebody_else", 0, 401),
     ],
 )
-async def test_secret_and_time_have_to_be_right(
+async def test_secret_and_time_have_to_match(
     hooked: WebhookSystem, secret: str, late_s: float, status: int
 ) -> None:
     header = signed(BODY, secret=secret, at=time.time() - late_s)
@@ -105,7 +107,7 @@ async def test_a_right_signature_on_another_body_is_a_forgery(hooked: WebhookSys
     assert not await hooked.keys()
 
 
-async def test_two_signature_headers_are_none(hooked: WebhookSystem) -> None:
+async def test_two_signature_headers_count_as_none(hooked: WebhookSystem) -> None:
     header = signed(BODY)
     headers: Any = [("X-Knouds-Signature", header), ("X-Knouds-Signature", header)]
     async with hooked.system.http.post(hooked.api + PATH, data=BODY, headers=headers) as answer:
@@ -113,7 +115,7 @@ async def test_two_signature_headers_are_none(hooked: WebhookSystem) -> None:
 
 
 @pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"text"', b"{}", b'{"event": 1}', b"\xff"])
-async def test_what_is_signed_but_unreadable_is_refused(hooked: WebhookSystem, body: bytes) -> None:
+async def test_a_signed_but_unreadable_body_is_refused(hooked: WebhookSystem, body: bytes) -> None:
     assert (await hooked.post(body)).status == 400
     assert not await hooked.keys()
 
@@ -133,8 +135,8 @@ async def test_a_delivery_that_names_no_run_is_answered(hooked: WebhookSystem) -
 async def test_a_body_is_bounded_by_the_largest_result(
     hooked: WebhookSystem, *, chunked: bool
 ) -> None:
-    most = hooked.system.settings.max_result_bytes + ENVELOPE_MAX_BYTES
-    fits, too_large = (delivery("ex-1").ljust(size) for size in (most, most + 1))
+    limit = hooked.system.settings.max_result_bytes + ENVELOPE_MAX_BYTES
+    fits, too_large = (delivery("ex-1").ljust(size) for size in (limit, limit + 1))
     if chunked:
         assert await _post_chunked(hooked, too_large) == 413
         assert await _post_chunked(hooked, fits) == 200
@@ -154,7 +156,7 @@ async def _post_chunked(hooked: WebhookSystem, body: bytes) -> int:
         return answer.status
 
 
-async def test_without_a_secret_nothing_is_taken(hooked: WebhookSystem) -> None:
+async def test_without_a_secret_no_delivery_is_accepted(hooked: WebhookSystem) -> None:
     system = hooked.system
     settings = system.settings.model_copy(update={"webhook_secret": None})
     async with running(settings, system.store) as api:
@@ -164,8 +166,8 @@ async def test_without_a_secret_nothing_is_taken(hooked: WebhookSystem) -> None:
     assert not await hooked.keys()
 
 
-async def test_neither_token_nor_host_is_asked_for(hooked: WebhookSystem) -> None:
-    """A delivery comes through a tunnel or a proxy, under a name of the outside."""
+async def test_neither_token_nor_host_is_checked(hooked: WebhookSystem) -> None:
+    """A delivery comes through a tunnel or a proxy, under its host name."""
     headers = {"Host": "hooks.example.com", "Sec-Fetch-Site": "cross-site"}
     reply = await hooked.post(BODY, headers=headers)
     assert reply == _received_count("stored")
@@ -173,16 +175,16 @@ async def test_neither_token_nor_host_is_asked_for(hooked: WebhookSystem) -> Non
         assert answer.status == 403
 
 
-async def test_what_comes_is_counted_by_what_became_of_it(hooked: WebhookSystem) -> None:
-    reception = WebhookReceiver(hooked.system.store, SystemClock(), KnoudsWebhooks(), 1024)
+async def test_requests_are_counted_by_outcome(hooked: WebhookSystem) -> None:
+    receiver = WebhookReceiver(hooked.system.store, SystemClock(), KnoudsWebhooks(), 1024)
     for _ in range(3):
         with pytest.raises(Exception, match="KNOUDS_WEBHOOK_SECRET"):
-            await reception.receive(make_mocked_request("POST", PATH))
-    assert reception.counts == {ReceiptOutcome.CLOSED: 3}
+            await receiver.receive(make_mocked_request("POST", PATH))
+    assert receiver.counts == {ReceiptOutcome.CLOSED: 3}
 
 
-async def test_redis_that_is_away_makes_the_provider_try_again(hooked: WebhookSystem) -> None:
-    """503, so that nothing is called delivered that is not stored."""
+async def test_without_redis_the_provider_has_to_repeat_the_delivery(hooked: WebhookSystem) -> None:
+    """503: no delivery counts as accepted that is not stored."""
     away = connect(hooked.system.settings, "redis://127.0.0.1:1/0")
     try:
         async with running(hooked.system.settings, open_store(away, "t")) as api:
@@ -191,7 +193,7 @@ async def test_redis_that_is_away_makes_the_provider_try_again(hooked: WebhookSy
         await away.aclose(close_connection_pool=True)
 
 
-async def test_what_comes_after_the_end_is_known(hooked: WebhookSystem) -> None:
+async def test_a_delivery_after_the_end_of_its_run_is_known(hooked: WebhookSystem) -> None:
     webhooks = hooked.system.store.webhooks
     assert not await webhooks.record_run_end("ex-1")
     assert await webhooks.receive("ex-1", "execution.completed", BODY, time.time()) is (
@@ -204,6 +206,6 @@ def _received_count(outcome: str) -> Any:
     return ReceiverReply(200, {"outcome": outcome})
 
 
-async def _posts(hooked: WebhookSystem) -> Any:
+async def _claimed(hooked: WebhookSystem) -> Any:
     now = time.time()
     return await hooked.system.store.webhooks.claim(now + 1, now + 10, 10)

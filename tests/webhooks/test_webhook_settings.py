@@ -1,4 +1,4 @@
-"""`KNOUDS_WEBHOOK_SECRET`: one secret, or several while one takes the other's place."""
+"""`KNOUDS_WEBHOOK_SECRET`: one secret, or several while one replaces another."""
 
 import pytest
 

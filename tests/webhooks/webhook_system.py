@@ -1,4 +1,4 @@
-"""What a test does with a system that gets webhooks."""
+"""A running system that receives webhooks, and what tests do with it."""
 
 import hashlib
 import hmac
@@ -23,7 +23,7 @@ PATH = "/webhooks/knouds"
 
 
 def signed(body: bytes, *, secret: str = SECRET, at: float | None = None) -> str:
-    """A signature header, made without a line of ours."""
+    """A signature header, computed without the code under test."""
     moment = int(time.time() if at is None else at)
     made = hmac.new(secret.encode(), f"{moment}.".encode() + body, hashlib.sha256)
     return f"t={moment},v1={made.hexdigest()}"
@@ -33,7 +33,7 @@ def delivery(
     execution_id: str | None = None, event: str = "execution.completed", **facts: Any
 ) -> bytes:
     """The body of a delivery."""
-    told = {
+    members = {
         "event": event,
         "executionId": execution_id or str(uuid.uuid4()),
         "requestId": "r",
@@ -41,12 +41,12 @@ def delivery(
         "status": event.partition(".")[2],
         "result": {"images": ["https://x/1.png"]},
     }
-    return msgspec.json.encode(told | facts)
+    return msgspec.json.encode(members | facts)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceiverReply:
-    """An answer of the receiver."""
+    """A response of the receiver."""
 
     status: int
     doc: Any
@@ -62,7 +62,7 @@ class WebhookSystem:
     async def post(
         self, body: bytes, signature: str | None = None, headers: Mapping[str, str] | None = None
     ) -> ReceiverReply:
-        """Deliver a body, rightly signed unless told otherwise (an empty text: not at all)."""
+        """Deliver a body, signed correctly unless `signature` is given (empty: not signed)."""
         made = signed(body) if signature is None else signature
         given = {"X-Knouds-Signature": made} if made else {}
         sent = self.system.http.post(
@@ -80,9 +80,9 @@ class WebhookSystem:
 
     @asynccontextmanager
     async def worker(self, **changes: Any) -> AsyncGenerator[ResilientArqWorker]:
-        """A worker in this process; its listener hears the API before the block begins."""
+        """A worker in this process, subscribed to deliveries when the block begins."""
         async with self.system.worker(**changes) as worker:
-            await wait_until(self._is_subscribed, "the worker listens")
+            await wait_until(self._is_subscribed, "the worker is subscribed")
             yield worker
 
     async def _is_subscribed(self) -> bool:
@@ -91,13 +91,13 @@ class WebhookSystem:
         return counted[1] >= 1
 
     async def poll_now(self, job_id: str) -> Job:
-        """Let the safety poll of a running job come at once."""
+        """Make the safety poll of a running job due now."""
         job = await self.system.until(job_id, State.RUNNING)
         await self.system.store.jobs.poll_now([job_id], time.time() - 1)
         return job
 
     async def keys(self) -> set[str]:
-        """Every key of deliveries, with the namespace left out."""
+        """Every key of deliveries, without the namespace."""
         store = self.system.store
         prefix = f"{store.keys.namespace}:"
         found: list[bytes] = await store.client.call("KEYS", f"{prefix}*")
@@ -105,17 +105,17 @@ class WebhookSystem:
         return {name for name in names if name.startswith(("delivery:", "inbox", "orphans"))}
 
     async def inbox_size(self) -> int:
-        """How many runs have deliveries that wait to be worked on."""
+        """How many runs have deliveries to process."""
         store = self.system.store
         return int(await store.client.call("ZCARD", store.keys.inbox))
 
     async def orphans(self) -> list[str]:
-        """The runs without a job."""
+        """Execution ids of orphan deliveries."""
         found = await self.system.store.webhooks.orphans(0, time.time() + 9, 1000)
         return [orphan.execution_id for orphan in found]
 
     async def until_empty(self) -> None:
-        """Wait until no delivery waits."""
+        """Wait until every delivery is processed."""
 
         async def empty() -> bool:
             return not await self.inbox_size()
@@ -123,7 +123,7 @@ class WebhookSystem:
         await wait_until(empty, "the inbox is empty")
 
     async def until_orphan(self, execution_id: str) -> None:
-        """Wait until a delivery is kept without a job."""
+        """Wait until a delivery is an orphan."""
 
         async def kept() -> bool:
             return execution_id in await self.orphans()
@@ -131,13 +131,13 @@ class WebhookSystem:
         await wait_until(kept, f"{execution_id} is kept")
 
     async def delivered(self) -> dict[str, int]:
-        """What the sandbox counted of its deliveries."""
+        """The sandbox's counts of its deliveries."""
         async with self.system.http.get(f"{self.system.sandbox_url}/_sandbox/state") as answer:
             found: dict[str, int] = (await answer.json())["webhooks"]
             return found
 
     async def until_delivered(self, count: int) -> None:
-        """Wait until so many deliveries got through."""
+        """Wait until `count` deliveries were accepted."""
 
         async def there() -> bool:
             return (await self.delivered())["delivered"] >= count
@@ -145,7 +145,7 @@ class WebhookSystem:
         await wait_until(there, f"{count} deliveries")
 
     async def execution_of(self, label: str) -> str:
-        """The run that a label started, as a person finds it at the provider."""
+        """The run that a label started, as the provider's dashboard shows it."""
         params = {"label": label}
         url = f"{self.system.sandbox_url}/_sandbox/executions"
         async with self.system.http.get(url, params=params) as answer:

@@ -89,7 +89,7 @@ class UnknownAccount(LookupError):
 
 
 class SendMark(Protocol):
-    """Records that a submit is about to be sent, so that a crash after it is not read as unsent."""
+    """Records that a submit is about to be sent: after a crash its outcome counts as unknown."""
 
     async def record(self) -> None:
         """Return once the record is durable; if it raises, the request is not sent.

@@ -132,6 +132,19 @@ def test_the_table_knows_every_documented_row() -> None:
     assert len({(row.http_status, row.code) for row in ERROR_RULES}) == len(ERROR_RULES)
 
 
+@pytest.mark.parametrize(
+    ("status", "scope"), [(401, "studio"), (402, "studio"), (403, "studio/model/suno")]
+)
+def test_a_table_without_rows_still_parks_what_an_operator_has_to_clear(
+    status: int, scope: str
+) -> None:
+    error = ProviderError("NEW_CODE", http_status=status)
+    rule = ErrorTable().rule_for_submit(error)
+    assert rule.disposition is Disposition.PARK
+    assert hold_scope(rule, error, LANE) == scope
+    assert rule.action
+
+
 @pytest.mark.parametrize("code", [None, "EXECUTION_FAILED", "PROVIDER_SUBMIT_FAILED"])
 def test_an_unreadable_500_says_nothing_about_the_run(code: str | None) -> None:
     assert (
