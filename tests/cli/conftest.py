@@ -2,7 +2,6 @@
 
 import json
 import threading
-import urllib.request
 import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
@@ -135,14 +134,6 @@ class CannedServer(Protocol):
     requests: list[tuple[str, Doc]]
 
     def __call__(self, status: int, body: str) -> str: ...
-
-
-@pytest.fixture
-def bulk(site: Site) -> None:
-    """Skip where the API does not serve `/v1/bulk/…` yet."""
-    with urllib.request.urlopen(f"{site.url}/openapi.json", timeout=5) as answer:  # noqa: S310
-        if "/v1/bulk/" not in answer.read().decode():
-            pytest.skip("the API serves no /v1/bulk")
 
 
 class _CannedServer:

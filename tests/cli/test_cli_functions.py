@@ -1,4 +1,4 @@
-"""The pure parts: what a release does, how times read, which command frees what."""
+"""The pure functions: times as text, next steps, what child processes get."""
 
 from typing import Any
 
@@ -6,7 +6,6 @@ import pytest
 
 from config.settings import Settings
 from worker.cli.next_steps import group_command, job_commands
-from worker.cli.releasing import filter_of, plan_release
 from worker.cli.text import format_age, format_duration, parse_duration, parse_moment, sanitize
 from worker.cli.up.plan import child_environ, demo_accounts, sandbox_accounts
 
@@ -20,48 +19,6 @@ def hold(scope: str, code: str = "grant_exhausted") -> Doc:
 def group(target: str, code: str = "grant_exhausted", count: int = 2) -> Doc:
     lane = {"account": "default", "kind": "model", "target": target}
     return {"code": code, "count": count, **lane}
-
-
-def test_jobs_behind_a_hold_are_freed_through_it() -> None:
-    holds, groups = [hold("default/model/suno")], [group("suno"), group("kling", "manual", 3)]
-    plan = plan_release(holds, groups, {})
-    assert [(h["id"], n) for h, n in plan.holds] == [("hold-default/model/suno", 2)]
-    assert [g["code"] for g in plan.groups] == ["manual"]
-    assert plan.jobs == 5
-
-
-def test_a_filter_chooses_holds_within_it_and_none_beyond() -> None:
-    wide, near = hold("default", "INSUFFICIENT_CREDITS"), hold("default/model/suno")
-    groups = [group("suno"), group("suno", "INSUFFICIENT_CREDITS")]
-    plan = plan_release([wide, near], groups, {"target": "suno"})
-    assert [h["id"] for h, _ in plan.holds] == [near["id"]]
-    assert not plan.groups
-    (left,) = plan.left
-    assert left.endswith(
-        "knouds-worker parked release --code INSUFFICIENT_CREDITS --account default"
-    )
-
-
-def test_a_pause_is_no_part_of_a_release() -> None:
-    plan = plan_release([hold("default", "manual")], [group("suno", "manual")], {})
-    assert not plan.holds
-    assert len(plan.groups) == 1
-
-
-def test_uncertain_jobs_always_stay() -> None:
-    plan = plan_release([], [group("suno", "uncertain")], {})
-    assert plan.jobs == 0
-    assert "outcome unknown" in plan.left[0]
-
-
-def test_the_filter_of_a_group_admits_that_group_alone() -> None:
-    assert filter_of(group("suno", "stuck")) == {
-        "state": "parked",
-        "code": "stuck",
-        "account": "default",
-        "kind": "model",
-        "target": "suno",
-    }
 
 
 @pytest.mark.parametrize(
@@ -120,7 +77,13 @@ def test_control_characters_do_not_get_through(text: str) -> None:
 def child_environment(
     settings: Settings, environ: dict[str, str], **changes: Any
 ) -> dict[str, str]:
-    known: Doc = {"redis_url": None, "sandbox_url": "http://s", "demos": 1, "demo": True, "port": 1}
+    known: Doc = {
+        "redis_url": None,
+        "sandbox_url": "http://s",
+        "demo_count": 1,
+        "is_demo": True,
+        "port": 1,
+    }
     return child_environ(settings, environ, **{**known, **changes})
 
 
@@ -137,7 +100,7 @@ def test_child_processes_get_the_addresses_of_all_services() -> None:
 def test_a_demo_is_hasty_only_where_no_setting_was_given() -> None:
     assert child_environment(Settings(), {})["KNOUDS_POLL_MIN_S"] == "0.25"
     assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(poll_min_s=3), {})
-    assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, demo=False)
+    assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, is_demo=False)
     assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, sandbox_url=None)
 
 

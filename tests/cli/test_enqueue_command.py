@@ -1,11 +1,12 @@
 """`enqueue` and `batch`: orders from the command line, files and standard input."""
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from tests.cli.conftest import Cli, CliWorkspace
+from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
@@ -152,6 +153,19 @@ def test_more_lines_than_a_call_may_have_go_in_several(workspace: CliWorkspace) 
     assert done.code == ExitCode.OK
     assert [result["line"] for result in done.doc["results"]] == list(range(1, 1_002))
     assert {result["status"] for result in done.doc["results"]} == {202}
+
+
+def test_a_call_is_bounded_by_the_bytes_that_are_sent_not_by_characters(
+    bare_cli: Callable[[dict[str, str]], Cli],
+    answering: CannedServer,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("worker.cli.commands.batch.MAX_CALL_BYTES", 1_000)
+    line = json.dumps({"inputs": {"prompt": "ä" * 100}}, ensure_ascii=False)  # 600 bytes in JSON
+    url = answering(200, '{"results": [{"status": 202}]}')
+    done = bare_cli({"KNOUDS_API_URL": url})("batch", "-", stdin=f"{line}\n{line}\n")
+    assert done.out == "2 enqueued\n"
+    assert [len(body["jobs"]) for _, body in answering.requests] == [1, 1]
 
 
 def test_a_dry_run_reads_and_sends_nothing(workspace: CliWorkspace) -> None:

@@ -15,7 +15,7 @@ def test_a_list_has_whole_ids_and_no_colours_when_piped(workspace: CliWorkspace)
     job_id = workspace.enqueue("suno", "--id", f"{workspace.name}{'x' * 110}", "--delay", "1h")
     done = workspace.cli("jobs", "ls", "--batch", workspace.name)
     header, row = done.out.splitlines()
-    assert header.split() == ["JOB", "STATE", "RUNS", "CODE", "SINCE"]
+    assert header.split() == ["JOB", "STATE", "TARGET", "CODE", "IN", "STATE"]
     assert row.split()[:3] == [job_id, "scheduled", f"{workspace.account}/model/suno"]
     assert "\x1b" not in done.out
 

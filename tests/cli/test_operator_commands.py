@@ -1,4 +1,4 @@
-"""`parked`, `dead` and `holds`: what waits for a person, and what a person does about it."""
+"""`parked`, `dead` and `holds`: what waits for an operator, and what an operator does about it."""
 
 import json
 from collections.abc import Callable
@@ -50,7 +50,7 @@ def test_the_command_of_a_group_frees_it_through_its_hold(workspace: CliWorkspac
     done = workspace.cli(*words, "--note", "upgraded")
     assert done.code == ExitCode.OK
     assert "one canary first" in done.out
-    assert done.out.endswith("1 job back in line\n")
+    assert done.out.startswith("release: 1 job matched, 1 released, through 1 hold, ")
     workspace.until(job_id, "succeeded")
 
 
@@ -58,20 +58,25 @@ def test_a_dry_run_of_a_release_shows_counts_and_does_nothing(workspace: CliWork
     job_id = held(workspace)
     done = workspace.cli("parked", "release", "--account", workspace.account, "--dry-run")
     assert done.code == ExitCode.OK
-    assert done.out.endswith("1 job would be released\n")
+    assert done.out.startswith("release: 1 job matched, 1 would be released, through 1 hold, ")
+    assert done.out.endswith("\nnothing changed\n")
     assert workspace.get(job_id)["state"] == "parked"
     assert hold_of(workspace)["phase"] == "closed"
 
 
 def test_a_hold_wider_than_asked_for_is_left_alone(workspace: CliWorkspace) -> None:
     job_id = held(workspace, code="INSUFFICIENT_CREDITS")
+    workspace.enqueue("gpt-image-2")  # waits behind the same hold
     words = ("parked", "release", "--account", workspace.account, "--target", "suno")
     done = workspace.cli(*words)
-    assert done.out == "nothing to release\n"
+    hold = hold_of(workspace)
+    assert "1 job matched, 0 would be released, 1 skipped" in done.out
+    assert f"skipped 1: hold {hold['id']} on {workspace.account} (INSUFFICIENT_CREDITS)" in done.out
+    assert done.out.endswith("knouds-worker parked groups\nnothing changed\n")
     wide = (
         f"knouds-worker parked release --code INSUFFICIENT_CREDITS --account {workspace.account}\n"
     )
-    assert done.err.endswith(wide)
+    assert wide in workspace.cli("parked", "groups").out
     assert workspace.get(job_id)["state"] == "parked"
 
 
@@ -79,8 +84,9 @@ def test_an_uncertain_job_is_not_released_but_resolved(workspace: CliWorkspace) 
     job_id = workspace.enqueue("suno", fault="drop_after", times=1)
     workspace.until(job_id, "parked")
     done = workspace.cli("parked", "release", "--account", workspace.account)
-    assert done.out == "nothing to release\n"
-    assert "outcome unknown" in done.err
+    assert "1 job matched, 0 would be released, 1 skipped" in done.out
+    assert "outcome is unknown" in done.out
+    assert done.out.endswith("\nnothing changed\n")
     refused = workspace.cli("parked", "release", job_id)
     assert refused.code == ExitCode.FAILED
     assert "resolve" in refused.err
@@ -128,11 +134,10 @@ def test_a_terminal_is_asked_before_many_are_released(
     assert workspace.cli(*words, "--dry-run", stdin="").code == ExitCode.OK
 
 
-@pytest.mark.usefixtures("bulk")
 def test_parked_jobs_without_a_hold_are_released_together(workspace: CliWorkspace) -> None:
     ids = [workspace.park(), workspace.park()]
     words = ("parked", "release", "--account", workspace.account, "--code", "manual", "--yes")
-    assert workspace.cli(*words).out.endswith("2 jobs back in line\n")
+    assert workspace.cli(*words).out.startswith("release: 2 jobs matched, 2 released")
     for job_id in ids:
         workspace.until(job_id, "succeeded")
 
@@ -167,14 +172,19 @@ def bulk_action(workspace: CliWorkspace, *words: str) -> str:
     return done.out
 
 
-@pytest.mark.usefixtures("bulk")
-@pytest.mark.parametrize(("act", "state"), [("discard", "cancelled"), ("requeue", "dead")])
+@pytest.mark.parametrize(
+    ("action", "participle", "state"),
+    [("discard", "discarded", "cancelled"), ("requeue", "requeued", "dead")],
+)
 def test_many_dead_letters_are_counted_then_done(
-    workspace: CliWorkspace, act: str, state: str
+    workspace: CliWorkspace, action: str, participle: str, state: str
 ) -> None:
     ids = [dead(workspace), dead(workspace)]
-    assert bulk_action(workspace, act, "--dry-run") == f"{act}: 2 jobs matched, nothing done\n"
-    assert "2" in bulk_action(workspace, act, "--note", "tidy up")
+    preview = bulk_action(workspace, action, "--dry-run")
+    assert preview.startswith(f"{action}: 2 jobs matched, 2 would be {participle}")
+    assert preview.endswith("\nnothing changed\n")
+    done = bulk_action(workspace, action, "--note", "tidy up")
+    assert done.startswith(f"{action}: 2 jobs matched, 2 {participle}")
     for job_id in ids:
         job = workspace.until(job_id, state)
         assert "tidy up" in [event["note"] for event in job["events"]]
@@ -186,7 +196,7 @@ def test_many_are_asked_for_by_filter_with_the_note_and_first_as_a_dry_run(
     url = answering(200, '{"matched": 3, "done": 2, "skipped": 1}')
     words = ("--code", "INVALID_INPUTS", "--note", "mended", "--patch-inputs", '{"size": "1k"}')
     done = bare_cli({"KNOUDS_API_URL": url})("dead", "requeue", *words)
-    assert done.out == "requeue: 3 matched, 2 done, 1 skipped\n"
+    assert done.out == "requeue: 3 jobs matched, 2 requeued, 1 skipped\n"
     body = {
         "filter": {"state": "dead", "code": "INVALID_INPUTS"},
         "note": "mended",
@@ -201,9 +211,9 @@ def test_many_are_asked_for_by_filter_with_the_note_and_first_as_a_dry_run(
 def test_a_dry_run_asks_for_nothing_but_the_count(
     bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
 ) -> None:
-    cli = bare_cli({"KNOUDS_API_URL": answering(200, '{"matched": 1}')})
+    cli = bare_cli({"KNOUDS_API_URL": answering(200, '{"matched": 1, "done": 1}')})
     done = cli("jobs", "cancel", "--batch", "b", "--dry-run")
-    assert done.out == "cancel: 1 job matched, nothing done\n"
+    assert done.out == "cancel: 1 job matched, 1 would be cancelled\nnothing changed\n"
     assert [asked["dry_run"] for _, asked in answering.requests] == [True]
 
 
@@ -259,4 +269,4 @@ def test_the_record_tells_who_did_what_why_and_to_how_many(workspace: CliWorkspa
     told = workspace.cli("audit", "ls", "--since", "1h", "--limit", "500").out
     assert "for the record" in told
     nothing = workspace.cli("audit", "ls", "--by", "nobody-at-all")
-    assert nothing.out == "nothing on record\n"
+    assert nothing.out == "no audit entries\n"

@@ -87,7 +87,7 @@ def test_the_demo_again_on_the_same_folder_and_its_commands_free_what_is_parked(
     (tmp_path / ".state").mkdir()
     (tmp_path / ".state" / "demo.count").write_text("1\n")
     with up(tmp_path, "--demo") as program:
-        program.until(r"It all goes on: ")
+        program.until(r"Still running: ")
         url = until_up(program)
         lines = re.findall(r"^  \$ (.*)$", program.output, re.MULTILINE)
         assert len(lines) == 9
@@ -216,6 +216,6 @@ def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
         call(*words, cwd=tmp_path, KNOUDS_API_URL=url)
         wait_until(lambda: stats(url)["workers"][0]["sync_runs"] or None)
         program.send(signal.SIGINT)
-        program.until("once more to stop at once")
+        program.until("press Ctrl-C again to stop at once")
         assert program.end(signal.SIGINT, within_s=15) == ExitCode.INTERRUPTED
         assert not children_of(tmp_path)

@@ -153,8 +153,8 @@ async def test_a_job_in_an_index_that_is_not_its_own_is_removed(
     await add(store, store.keys.index(kind, name), "queued")
     seen = await check_integrity(store)
     assert (what.value, "queued", "left") in damage_of(seen)
-    mended = damage_of(await check_integrity(store, repair=True))
-    assert (what.value, "queued", "repaired") in mended
+    repaired = damage_of(await check_integrity(store, repair=True))
+    assert (what.value, "queued", "repaired") in repaired
     assert damage_of(await check_integrity(store)) == []
     assert await indexes_match_records(store)
 
@@ -226,9 +226,12 @@ async def test_a_lane_and_a_group_that_nobody_knows_are_registered_again(store: 
     await store.client.call("DEL", store.keys.lanes, store.keys.groups)
     found = await check_integrity(store)
     assert set(found.counts_by_kind) == {DamageKind.UNREGISTERED, DamageKind.COUNTS}
-    mended = await check_integrity(store, repair=True)
-    assert mended.is_clean
-    assert mended.counts_by_kind[DamageKind.UNREGISTERED] == mended.outcomes[RepairOutcome.REPAIRED]
+    repaired = await check_integrity(store, repair=True)
+    assert repaired.is_clean
+    assert (
+        repaired.counts_by_kind[DamageKind.UNREGISTERED]
+        == repaired.outcomes[RepairOutcome.REPAIRED]
+    )
     assert damage_of(await check_integrity(store)) == []
     assert [str(lane) for lane in (await store.lanes.snapshot()).lanes] == [LANE]
 

@@ -214,7 +214,7 @@ def test_the_command_line_shows_the_candidates_in_full() -> None:
     for page in (job_page(job, EVIDENCE), why_page(why | {"evidence": EVIDENCE})):
         text = shown(page)
         assert "550e8400-e29b-41d4-a716-446655440000" in text
-        assert "given up after 30" in text
+        assert "connection lost after 30" in text
     none = shown(job_page(job, EVIDENCE | {"executions": []}))
-    assert "no run of this target" in none
-    assert "candidates" not in shown(job_page(job))
+    assert "no unmatched runs of this target" in none
+    assert "possible matches" not in shown(job_page(job))

@@ -1,104 +1,124 @@
-"""Acts of a person: on single jobs one by one, or on all that a filter admits."""
+"""Operator actions: on jobs or holds by id, or on every job that a filter matches."""
 
 import sys
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.exit_codes import CommandFailure, ExitCode
-from worker.cli.text import sanitize
+from jobs.texts import pluralize
+from worker.cli.client_session import call_api
+from worker.cli.exit_codes import CommandFailure, ExitCode, exit_with_first_failure
+from worker.cli.text import Doc, command_line, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
 
-Doc = dict[str, Any]
 
+def act_on_ids(
+    path: str, ids: Sequence[str], action: str, body: Doc, *, dry_run: bool = False
+) -> None:
+    """Run an action on each id and print one line for each.
 
-async def act_on_each(
-    api: "ApiClient",
-    path: str,
-    ids: Sequence[str],
-    action: str,
-    body: Doc,
-    *,
-    dry_run: bool = False,
-) -> list[ExitCode]:
-    """Do one act on each; a refusal is reported and harms no other. Returns an exit code for each.
-
-    An API that cannot be reached ends it, since the rest would fare no better.
+    One that is refused is reported on stderr, and the others still run; the exit code is then that
+    of the first failure. The command ends at once where the API cannot be reached.
     """
+    exit_with_first_failure(
+        call_api(lambda api: _act_on_each(api, path, ids, action, body, dry_run=dry_run))
+    )
+
+
+async def _act_on_each(
+    api: "ApiClient", path: str, ids: Sequence[str], action: str, body: Doc, *, dry_run: bool
+) -> list[ExitCode]:
     codes: list[ExitCode] = []
     for name in ids:
         try:
             if dry_run:
-                answer = await api.get(path, name)
-                told = f"{answer.doc['state']}, nothing done"
+                result = f"{(await api.get(path, name)).doc['state']}, nothing done"
             else:
-                told = _result_text(await api.post(path, name, action, body=body))
+                result = _result_text(await api.post(path, name, action, body=body))
         except CommandFailure as failure:
             if failure.exit_code != ExitCode.FAILED:
                 raise
             click.echo(f"{sanitize(name)}: {failure.message}", err=True)
             codes.append(ExitCode.FAILED)
         else:
-            click.echo(sanitize(f"{name}: {told}"))
+            click.echo(sanitize(f"{name}: {result}"))
             codes.append(ExitCode.OK)
     return codes
 
 
-def _result_text(answer: "ApiResponse") -> str:
-    """What has become of a job, or of a hold."""
-    if "released" in answer.doc:
-        return f"released, {job_count(int(answer.doc['released']))} back in line"
-    return str(answer.doc["state"])
+def _result_text(response: "ApiResponse") -> str:
+    """The new state of a job, or how many jobs a released hold returned to the queue."""
+    if "released" in response.doc:
+        return f"released, {pluralize(int(response.doc['released']), 'job')} returned to the queue"
+    return str(response.doc["state"])
 
 
-async def act_on_all(
-    api: "ApiClient",
+def act_on_matching(
     action: str,
     job_filter: Doc,
     *,
-    extra: Doc,
     note: str,
     dry_run: bool,
     assume_yes: bool,
+    extra: Doc | None = None,
 ) -> None:
-    """Do one act on every job that `wanted` admits: counted first, asked about, then done."""
-    body: Doc = {"filter": job_filter, "note": note, **extra}
-    foreseen = (await api.post("bulk", action, body={**body, "dry_run": True})).doc
-    matched = read_count(foreseen, "matched")
-    if dry_run or not matched:
-        click.echo(f"{action}: {job_count(matched)} matched, nothing done")
-        return
-    confirm(f"{action} {job_count(matched)}?", assume_yes=assume_yes)
-    done = (await api.post("bulk", action, body=body)).doc
-    click.echo(f"{action}: {bulk_summary(done)}")
+    """Run an action on every job that `job_filter` matches: a dry run, a question, then the action.
+
+    The API decides what it applies to (`POST /v1/bulk/{action}`). `extra` are more fields of the
+    body. Prints the counts and why jobs were skipped.
+    """
+
+    async def run(api: "ApiClient") -> None:
+        body: Doc = {"filter": job_filter, "note": note, **(extra or {})}
+        preview = (await api.post("bulk", action, body={**body, "dry_run": True})).doc
+        summary = bulk_summary(action, preview, is_preview=True)
+        if dry_run or not preview["done"]:
+            click.echo(f"{summary}\nnothing changed")
+            return
+        count = pluralize(preview["done"], "job")
+        confirm(f"{summary}\n{action.capitalize()} {count}?", assume_yes=assume_yes)
+        done = (await api.post("bulk", action, body=body)).doc
+        click.echo(bulk_summary(action, done, is_preview=False))
+
+    call_api(run)
 
 
-def read_count(doc: Doc, name: str) -> int:
-    """One count of an answer; Failure where it has none, as that of another version may not."""
-    value = doc.get(name)
+def bulk_summary(action: str, counts: Doc, *, is_preview: bool) -> str:
+    """The response to a bulk call in words: a line of counts, then why jobs were skipped."""
+    from worker.app.action_table import ACTION_TABLE, JobAction  # noqa: PLC0415  not for --help
+
+    participle = ACTION_TABLE[JobAction(action)].past_tense.lower()
+    verb = f"would be {participle}" if is_preview else participle
+    parts = [f"{pluralize(_count(counts, 'matched'), 'job')} matched"]
+    if counts["matched"]:
+        parts.append(f"{_count(counts, 'done'):,} {verb}")
+    if holds := counts.get("holds_released"):
+        parts.append(f"through {pluralize(holds, 'hold')}, one canary first")
+    parts += [f"{counts[name]:,} {name}" for name in ("skipped", "failed") if counts.get(name)]
+    if counts["matched"] and counts.get("est_cost") is not None:
+        parts.append(f"about {counts['est_cost']:g} credits")
+    lines = [f"{action}: {', '.join(parts)}"]
+    lines += [f"skipped {count}: {why}" for why, count in counts.get("skipped_why", {}).items()]
+    lines += [f"{error['id']}: {error['detail']}" for error in counts.get("errors", [])]
+    if action == "release" and counts.get("skipped"):
+        lines.append(f"see what frees them: {command_line('parked', 'groups')}")
+    return "\n".join(sanitize(line) for line in lines)
+
+
+def _count(counts: Doc, name: str) -> int:
+    value = counts.get(name)
     if not isinstance(value, int):
         raise CommandFailure(
-            f"the API's answer has no {name}: its version is not that of this command"
+            f"the API's answer has no {name}: the API and this command are of different versions"
         )
     return value
 
 
-def bulk_summary(counts: Doc) -> str:
-    """The counts of a bulk call in words."""
-    names = ("matched", "done", "skipped", "failed", "holds_released")
-    parts = [f"{counts[name]} {name.replace('_', ' ')}" for name in names if counts.get(name)]
-    if counts.get("est_cost") is not None:
-        parts.append(f"about {counts['est_cost']:g} credits")
-    why = [f"skipped {count}: {reason}" for reason, count in counts.get("skipped_why", {}).items()]
-    errors = [f"{error['id']}: {error['detail']}" for error in counts.get("errors", [])]
-    return "\n".join(sanitize(line) for line in (", ".join(parts) or "nothing", *why, *errors))
-
-
 def confirm(question: str, *, assume_yes: bool) -> None:
-    """Ask on a terminal, unless told to be sure; a no ends the command with nothing done."""
+    """Ask on a terminal; a no raises `CommandFailure`. Without a terminal, or with --yes, go on."""
     if assume_yes or not is_terminal():
         return
     if not click.confirm(question, err=True):
@@ -106,17 +126,12 @@ def confirm(question: str, *, assume_yes: bool) -> None:
 
 
 def is_terminal() -> bool:
-    """Whether there is somebody to ask."""
+    """Whether an operator can answer a question."""
     return sys.stdin.isatty()
 
 
-def job_count(number: int) -> str:
-    """`1 job`, `2 jobs`."""
-    return "1 job" if number == 1 else f"{number} jobs"
-
-
 def are_ids_given(ids: Sequence[str], job_filter: Doc, *, everything: bool = False) -> bool:
-    """Tell whether single jobs are meant (else a filter); usage error unless just one is given."""
+    """Whether the command names jobs by id, and not by a filter; usage error unless it is one."""
     if bool(ids) == bool(job_filter or everything):
         raise click.UsageError("give either job ids, or options that choose jobs (see --help)")
     return bool(ids)

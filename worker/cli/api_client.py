@@ -1,4 +1,4 @@
-"""The client of the HTTP API: requests out, documents back, refusals as one line each."""
+"""The client of the HTTP API: it sends requests and returns documents; a refusal is one line."""
 
 import os
 from collections.abc import AsyncGenerator, Mapping
@@ -12,33 +12,32 @@ import msgspec
 from yarl import URL
 
 from worker.cli.exit_codes import ApiUnreachable, CommandFailure, RedisUnreachable
+from worker.cli.text import Doc
 
 CALL_TIMEOUT_S: Final = 120.0
-"""For a call that works through many jobs."""
+"""Enough for a call on many jobs."""
 CONNECT_TIMEOUT_S: Final = 5.0
 MAX_SENDS: Final = 3
-"""How often an order with an id is sent: the id makes it one job, however often it arrives."""
+"""How often a request with an id is sent: the id makes it one job, however often it arrives."""
 
 SERVICE_UNAVAILABLE: Final = 503
-
-Json = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A 2xx answer: its text, letter for letter, and what it says."""
+    """A 2xx response: its text as it was sent, and the JSON object that it holds."""
 
     status: int
     text: str
-    doc: Json
+    doc: Doc
 
 
 class ConnectionLost(ApiUnreachable):
-    """The connection broke off after the request was sent: it may have taken effect."""
+    """The connection was lost after the request was sent: it may have taken effect."""
 
 
 class ApiClient:
-    """The calls of one command. Raises `Failure` for all that a person has to know."""
+    """The calls of one command. Every expected failure is a `CommandFailure`."""
 
     def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
         self._http = http
@@ -46,7 +45,7 @@ class ApiClient:
 
     @property
     def base_url(self) -> str:
-        """Where the API is."""
+        """The base URL of the API."""
         return self._base_url
 
     async def get(
@@ -55,12 +54,12 @@ class ApiClient:
         """Read one document."""
         return await self._call("GET", path, query or {}, None, timeout_s)
 
-    async def post(self, *path: str, body: Json, timeout_s: float = CALL_TIMEOUT_S) -> ApiResponse:
+    async def post(self, *path: str, body: Doc, timeout_s: float = CALL_TIMEOUT_S) -> ApiResponse:
         """Act, once."""
         return await self._call("POST", path, {}, body, timeout_s)
 
-    async def post_idempotent(self, *path: str, body: Json) -> ApiResponse:
-        """Act, and again where the answer was lost: only for what carries ids."""
+    async def post_idempotent(self, *path: str, body: Doc) -> ApiResponse:
+        """Act, and repeat where the response was lost: only for requests that carry ids."""
         for _ in range(MAX_SENDS - 1):
             try:
                 return await self.post(*path, body=body)
@@ -73,7 +72,7 @@ class ApiClient:
         method: str,
         path: tuple[str, ...],
         query: Mapping[str, Any],
-        body: Json | None,
+        body: Doc | None,
         timeout_s: float,
     ) -> ApiResponse:
         url = URL(self._base_url + build_path(path, query), encoded=True)
@@ -88,14 +87,14 @@ class ApiClient:
             raise ApiUnreachable(unreachable_message(self._base_url, error)) from None
         except (aiohttp.ClientError, TimeoutError, ConnectionError) as error:
             raise ConnectionLost(
-                f"the API at {self._base_url} broke off ({type(error).__name__}); the call may have"
-                " taken effect, so look before you repeat it"
+                f"the connection to the API at {self._base_url} was lost ({type(error).__name__});"
+                " the call may have taken effect: check before you repeat it"
             ) from None
 
 
 @asynccontextmanager
 async def open_client(base_url: str, token: str | None) -> AsyncGenerator[ApiClient]:
-    """Yield a client of the API at `base`, which sends `token` as bearer."""
+    """Yield a client of the API at `base_url`, which sends `token` as bearer."""
     headers = {"Accept": "application/json"}
     if token is not None:
         headers["Authorization"] = f"Bearer {token}"
@@ -104,7 +103,7 @@ async def open_client(base_url: str, token: str | None) -> AsyncGenerator[ApiCli
 
 
 def build_path(parts: tuple[str, ...], query: Mapping[str, Any]) -> str:
-    """Put a path together below `/v1`; a part may hold any character, an unset query is left out.
+    """A path below `/v1`; a part may hold any character, and a query value of None is omitted.
 
     >>> build_path(("jobs", "a/b", "why"), {"limit": 5, "tag": None})
     '/v1/jobs/a%2Fb/why?limit=5'
@@ -115,7 +114,7 @@ def build_path(parts: tuple[str, ...], query: Mapping[str, Any]) -> str:
 
 
 def unreachable_message(base_url: str, error: Exception) -> str:
-    """Say where nobody answers, and what to do."""
+    """Where nothing answers, why, and what to do."""
     number = error.errno if isinstance(error, OSError) else None
     if isinstance(error, aiohttp.ClientConnectorDNSError):
         why = "no such host"
@@ -129,10 +128,10 @@ def unreachable_message(base_url: str, error: Exception) -> str:
     )
 
 
-def explain_problem(problem: Json, status: int) -> str:
-    """Put a problem+json document (RFC 9457) into one line that names the field.
+def explain_problem(problem: Doc, status: int) -> str:
+    """A problem+json document (RFC 9457) as one line that names the field.
 
-    >>> explain_problem({"title": "Bad order", "detail": "not an object", "field": "inputs"}, 422)
+    >>> explain_problem({"title": "Bad request", "detail": "not an object", "field": "inputs"}, 422)
     'inputs: not an object'
     """
     text = str(problem.get("detail") or problem.get("title") or f"refused with HTTP {status}")
@@ -161,10 +160,12 @@ def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
     return ApiResponse(status, text, problem)
 
 
-def _as_object(value: object) -> Json | None:
-    return cast("Json", value) if isinstance(value, dict) else None
+def _as_object(value: object) -> Doc | None:
+    return cast("Doc", value) if isinstance(value, dict) else None
 
 
 def _with_advice(message: str, status: int) -> str:
-    advice = {401: "set KNOUDS_API_TOKEN", 403: "KNOUDS_API_TOKEN has too small a role"}.get(status)
+    advice = {401: "set KNOUDS_API_TOKEN", 403: "KNOUDS_API_TOKEN has a role that is too low"}.get(
+        status
+    )
     return f"{message} ({advice})" if advice and "KNOUDS_API_TOKEN" not in message else message

@@ -1,10 +1,10 @@
-"""From a command to the API and back: settings, connection, and failures in one line.
+"""How a command reaches the API: settings, connection, failures in one line.
 
-What takes long to import (aiohttp, pydantic) is imported here and only when a command runs.
+The slow imports (aiohttp, pydantic) are made here, and only when a command runs.
 """
 
 from collections.abc import Awaitable, Callable
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Final, TypeVar
 
 from worker.cli.exit_codes import InvalidSettings
 
@@ -14,9 +14,15 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+STATUS_ENQUEUED: Final = 202
+"""HTTP status of a request that made a job; 200: the same request came before."""
+
+STATUS_ERROR: Final = 400
+"""The first HTTP status that is an error."""
+
 
 def read_settings() -> "Settings":
-    """The settings, checked; a wrong one raises `WrongSettings`."""
+    """The settings; raises `InvalidSettings` where one is wrong."""
     from config.settings import SettingsError, load  # noqa: PLC0415  see above
 
     try:
@@ -26,7 +32,7 @@ def read_settings() -> "Settings":
 
 
 def call_api(call: "Callable[[ApiClient], Awaitable[T]]") -> T:
-    """Run `act` with a client of the API; every expected failure comes out as `Failure`."""
+    """Run `call` with a client of the API; every expected failure is a `CommandFailure`."""
     settings = read_settings()
 
     import asyncio  # noqa: PLC0415  see above

@@ -1,4 +1,4 @@
-"""Exit codes that scripts can rely on, and the one way in which a command fails."""
+"""Exit codes that scripts can rely on, and the errors that a command ends with."""
 
 from collections.abc import Sequence
 from enum import IntEnum
@@ -6,13 +6,11 @@ from typing import IO, Any, ClassVar, Final
 
 import click
 
-from worker.cli.text import sanitize
-
-PROGRAM: Final = "knouds-worker"
+from worker.cli.text import PROGRAM, sanitize
 
 
 class ExitCode(IntEnum):
-    """What the program's exit code says."""
+    """The exit codes of the program."""
 
     OK = 0
     FAILED = 1
@@ -26,7 +24,7 @@ class ExitCode(IntEnum):
 
 EXIT_MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.OK: "done",
-    ExitCode.FAILED: "refused or failed: one line on stderr says what and how to mend it",
+    ExitCode.FAILED: "refused or failed: one line on stderr says why and what to do",
     ExitCode.USAGE: "the command was not understood",
     ExitCode.NO_API: "the API cannot be reached",
     ExitCode.NO_REDIS: "Redis cannot be reached: the API said so, or the worker at its start",
@@ -43,7 +41,7 @@ def epilog() -> str:
 
 
 class CommandFailure(click.ClickException):
-    """An expected failure: one line on stderr and an exit code, never a traceback."""
+    """An expected failure: one line on stderr and an exit code, without a traceback."""
 
     exit_code: ClassVar[int] = int(ExitCode.FAILED)
 
@@ -56,7 +54,7 @@ class CommandFailure(click.ClickException):
 
 
 class ApiUnreachable(CommandFailure):
-    """Nobody answers where the API should be, or somebody else does."""
+    """Nothing answers at the address of the API, or another program does."""
 
     exit_code: ClassVar[int] = int(ExitCode.NO_API)
 
@@ -74,14 +72,14 @@ class InvalidSettings(CommandFailure):
 
 
 class CommandExit(click.exceptions.Exit):
-    """A command that has said all there is to say, and ends with a code of its own."""
+    """Ends a command with an exit code and no further output."""
 
     def __init__(self, code: ExitCode) -> None:
         super().__init__(int(code))
 
 
 def exit_with_first_failure(codes: Sequence[ExitCode]) -> None:
-    """End the command with the first code that is not 0; return where all is well."""
+    """End the command with the first code that is not 0; return where there is none."""
     for code in codes:
         if code is not ExitCode.OK:
             raise CommandExit(code)

@@ -1,4 +1,4 @@
-"""Groups of parked jobs and dead letters, each with what frees it."""
+"""Groups of parked jobs and dead letters, each with the command for it."""
 
 import asyncio
 from typing import TYPE_CHECKING
@@ -17,12 +17,12 @@ def show_groups(state: str, *, as_json: bool) -> None:
     async def read(api: "ApiClient") -> "tuple[ApiResponse, ApiResponse]":
         return await asyncio.gather(api.get("groups", query={"state": state}), api.get("holds"))
 
-    grouped, held = call_api(read)
+    groups, holds = call_api(read)
     if as_json:
-        click.echo(grouped.text)
+        click.echo(groups.text)
         return
 
     from worker.cli.output import show  # noqa: PLC0415  not for --help
     from worker.cli.tables import group_list  # noqa: PLC0415  not for --help
 
-    show(*group_list(grouped.doc, state, held.doc["items"]), no_wrap=True)
+    show(*group_list(groups.doc, state, holds.doc["items"]), no_wrap=True)

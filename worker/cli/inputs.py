@@ -1,17 +1,19 @@
-"""JSON from the command line, a file or standard input."""
+"""JSON objects from the command line, a file or standard input."""
 
 import json
 import sys
 from pathlib import Path
 from typing import Any, Final, cast
 
+from worker.cli.text import Doc
+
 SOURCES: Final = "JSON|@FILE|-"
 
 
 def read_text(source: str) -> str:
-    """The text itself, the file behind `@`, or standard input for `-`.
+    """The text itself, the file named after `@`, or standard input for `-`.
 
-    Raises ValueError where there is nothing to read.
+    Raises ValueError where it cannot be read.
     """
     if source != "-" and not source.startswith("@"):
         return source
@@ -25,8 +27,8 @@ def read_text(source: str) -> str:
         raise ValueError(f"cannot read {name}: {why}") from None
 
 
-def parse_object(text: str) -> dict[str, Any]:
-    """A JSON object; ValueError with the place of the fault otherwise."""
+def parse_object(text: str) -> Doc:
+    """A JSON object; raises ValueError that names the position of the error."""
     try:
         value: object = json.loads(
             text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
@@ -38,11 +40,11 @@ def parse_object(text: str) -> dict[str, Any]:
         raise ValueError("nested too deep") from None
     if not isinstance(value, dict):
         raise ValueError('a JSON object is needed, as {"prompt": "a cat"}')  # noqa: TRY004  as above
-    return cast("dict[str, Any]", value)
+    return cast("Doc", value)
 
 
-def read_object(source: str) -> dict[str, Any]:
-    """The JSON object that an option's text is, or points to."""
+def read_object(source: str) -> Doc:
+    """The JSON object in an option's text, or in the file that it names."""
     return parse_object(read_text(source))
 
 
@@ -50,7 +52,7 @@ def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
 
 
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _reject_duplicates(pairs: list[tuple[str, Any]]) -> Doc:
     found = dict(pairs)
     if len(found) != len(pairs):
         raise ValueError("a name stands twice in one object")

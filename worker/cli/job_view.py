@@ -1,24 +1,25 @@
-"""One job as a page: what it is, what came of it, what it waits for, and the road it took."""
+"""One job as a page: its fields, why it stopped, its attempts and its timeline."""
 
 import json
 import time
-from typing import Any, Final
+from typing import Final
 
 from rich.console import RenderableType
 from rich.table import Table
 
 from worker.cli.next_steps import job_commands
 from worker.cli.output import key_value_table, new_table, state_text, text, widest
-from worker.cli.text import format_age, format_duration, lane_of, parse_time
-
-Doc = dict[str, Any]
+from worker.cli.text import Doc, format_age, format_duration, lane_of, parse_time
 
 PAYLOAD_MAX_CHARS: Final = 2_000
-"""Characters of inputs or result; all of it is in `--json`."""
+"""Longest inputs or result that is shown whole; `--json` always shows all of it."""
+
+EVENT_LABELS: Final = {"dead_letter": "dead-lettered"}
+"""Events whose stored name does not read as words."""
 
 
 def job_page(job: Doc, evidence: Doc | None = None) -> list[RenderableType]:
-    """Everything a person asks about one job; `evidence` where it is uncertain."""
+    """A job with its attempts and events; `evidence` is about its submit, where it is uncertain."""
     now = time.time()
     parts: list[RenderableType] = [key_value_table(_summary_rows(job, now))]
     if job.get("reason"):
@@ -39,7 +40,7 @@ def why_page(doc: Doc) -> list[RenderableType]:
     head = text(f"{doc['id']}: ").append_text(state_text(doc["state"]))
     blockers: list[Doc] = doc["blockers"]
     if not blockers:
-        return [head.append(", and nothing stands in its way")]
+        return [head.append(", and nothing blocks it")]
     rows: list[tuple[str, RenderableType]] = []
     for blocker in blockers:
         until = format_age(blocker.get("until"), now)
@@ -47,36 +48,38 @@ def why_page(doc: Doc) -> list[RenderableType]:
         if blocker.get("action"):
             rows.append(("", text(blocker["action"], "bold")))
     evidence: Doc | None = doc.get("evidence")
-    told = _evidence(evidence, now) if evidence else []
-    return [head, key_value_table(rows), *told]
+    return [head, key_value_table(rows), *(_evidence(evidence, now) if evidence else [])]
 
 
 def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
-    """When an uncertain job was sent, how that ended, and the runs that could be its own."""
+    """When an uncertain job was sent, how that ended, and the runs that it may have started."""
     sent, ended = (parse_time(evidence.get(name)) for name in ("sent_at", "ended_at"))
-    took = (
-        "" if sent is None or ended is None else f", given up after {format_duration(ended - sent)}"
-    )
-    strays: list[Doc] = evidence.get("executions") or []
-    none = "" if strays else "webhooks told of no run of this target without a job"
+    lost = "" if sent is None or ended is None else format_duration(ended - sent)
+    lost = lost and f", connection lost after {lost}"
+    matches: list[Doc] = evidence.get("executions") or []
     head = key_value_table(
         [
-            ("sent", text(f"{format_age(evidence.get('sent_at'), now)}{took}")),
-            ("candidates", text(none)),
+            ("sent", text(f"{format_age(evidence.get('sent_at'), now)}{lost}")),
+            ("possible matches", text("" if matches else "no unmatched runs of this target")),
         ]
     )
-    if not strays:
+    if not matches:
         return [head]
-    widest_id = {"CANDIDATE": widest(stray["execution_id"] for stray in strays)}
+    widths = {"POSSIBLE MATCH": widest(match["execution_id"] for match in matches)}
     table = new_table(
-        "CANDIDATE", "EVENT", "TOLD", "COST", min_widths=widest_id, right_aligned=("COST",)
+        "POSSIBLE MATCH",
+        "EVENT",
+        "WEBHOOK RECEIVED",
+        "COST",
+        min_widths=widths,
+        right_aligned=("COST",),
     )
-    for stray in strays:
+    for match in matches:
         table.add_row(
-            text(stray["execution_id"], "bold"),
-            text(stray.get("event")),
-            text(format_age(stray.get("received_at"), now)),
-            text(stray.get("cost") or ""),
+            text(match["execution_id"], "bold"),
+            text(match.get("event")),
+            text(format_age(match.get("received_at"), now)),
+            text(match.get("cost") or ""),
         )
     return [head, table]
 
@@ -88,7 +91,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
     return [
         ("job", text(job["id"], "bold")),
         ("state", state_text(job["state"])),
-        ("runs", text(lane_of(job))),
+        ("target", text(lane_of(job))),
         ("mode", text(job.get("mode"))),
         ("attempt", text(attempt)),
         ("priority", text(job.get("priority") or "")),
@@ -101,7 +104,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("scheduled", text(format_age(job.get("scheduled_for"), now))),
         ("submitted", text(format_age(job.get("submitted_at"), now))),
         ("finished", text(format_age(job.get("finished_at"), now))),
-        ("likely to end", text(format_age(job.get("eta"), now))),
+        ("estimated end", text(format_age(job.get("eta"), now))),
     ]
 
 
@@ -115,29 +118,36 @@ def _reason_rows(job: Doc) -> list[tuple[str, RenderableType]]:
         ("where", text(reason.get("action_url"))),
     ]
     commands = job_commands(job)
-    return rows + [("type" if n == 0 else "or", text(c, "bold")) for n, c in enumerate(commands)]
+    return rows + [("command" if n == 0 else "or", text(c, "bold")) for n, c in enumerate(commands)]
 
 
 def _payload_rows(job: Doc) -> list[tuple[str, RenderableType]]:
-    found = [("inputs", job.get("inputs")), ("result", job.get("result"))]
-    return [(name, text(_truncated(value))) for name, value in found if value is not None]
+    payloads = [("inputs", job.get("inputs")), ("result", job.get("result"))]
+    return [(name, text(_truncated(value))) for name, value in payloads if value is not None]
 
 
 def _truncated(value: object) -> str:
-    written = json.dumps(value, ensure_ascii=False)
-    if len(written) <= PAYLOAD_MAX_CHARS:
-        return written
-    return f"{written[:PAYLOAD_MAX_CHARS]}… ({len(written)} characters, all of them with --json)"
+    encoded = json.dumps(value, ensure_ascii=False)
+    if len(encoded) <= PAYLOAD_MAX_CHARS:
+        return encoded
+    return f"{encoded[:PAYLOAD_MAX_CHARS]}… ({len(encoded)} characters, all of them with --json)"
 
 
 def _attempts(attempts: list[Doc], now: float) -> Table:
     table = new_table(
-        "ATTEMPT", "MODE", "BEGAN", "TOOK", "OUTCOME", "ANSWER", "POLLS", right_aligned=("POLLS",)
+        "ATTEMPT",
+        "MODE",
+        "STARTED",
+        "TOOK",
+        "OUTCOME",
+        "RESPONSE",
+        "POLLS",
+        right_aligned=("POLLS",),
     )
     for attempt in attempts:
-        began, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("ended_at"))
-        took = "" if began is None or ended is None else format_duration(ended - began)
-        answer = " ".join(
+        started, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("ended_at"))
+        took = "" if started is None or ended is None else format_duration(ended - started)
+        response = " ".join(
             str(part)
             for part in (attempt.get("http_status"), attempt.get("code"), attempt.get("message"))
             if part
@@ -147,8 +157,8 @@ def _attempts(attempts: list[Doc], now: float) -> Table:
             text(attempt.get("mode")),
             text(format_age(attempt.get("started_at"), now)),
             text(took),
-            text(attempt.get("outcome") or "under way"),
-            text(answer),
+            text(attempt.get("outcome") or "in progress"),
+            text(response),
             text(attempt.get("polls") or ""),
         )
     return table
@@ -157,9 +167,10 @@ def _attempts(attempts: list[Doc], now: float) -> Table:
 def _timeline(events: list[Doc], now: float) -> Table:
     table = new_table("WHEN", "EVENT", "BY", "NOTE")
     for event in events:
+        name = str(event.get("event"))
         table.add_row(
             text(format_age(event.get("at"), now)),
-            text(event.get("event")),
+            text(EVENT_LABELS.get(name, name.replace("_", " "))),
             text(event.get("by")),
             text(event.get("note")),
         )

@@ -1,8 +1,8 @@
-"""Three ways to show a series of stats: redrawn in place, a line for each change, JSON lines."""
+"""Three views of live stats: a table drawn in place, a line for each change, JSON lines."""
 
 import sys
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import click
 from rich.console import Group
@@ -10,13 +10,11 @@ from rich.live import Live
 
 from worker.cli.output import console, text
 from worker.cli.tables import stats_tables
-from worker.cli.text import sanitize
-
-Doc = dict[str, Any]
+from worker.cli.text import Doc, sanitize
 
 
 class StatsView(Protocol):
-    """Something that shows one look after the other."""
+    """Shows the stats, one update after another."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -28,20 +26,20 @@ class StatsView(Protocol):
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """End, and leave the last look standing."""
+        """End; the last update stays on the screen."""
         ...
 
     def show_stats(self, raw: str, doc: Doc) -> None:
-        """Show a look."""
+        """Show one update: `raw` is the JSON of `doc`."""
         ...
 
     def show_error(self, why: str) -> None:
-        """Say that there was nothing to see."""
+        """Show why there is no update."""
         ...
 
 
 class PlainLines:
-    """A screen that needs no setting up."""
+    """Lines on stdout, errors on stderr."""
 
     def __enter__(self) -> Self:
         """Begin."""
@@ -56,22 +54,22 @@ class PlainLines:
         """End."""
 
     def show_error(self, why: str) -> None:
-        """Say so on stderr."""
+        """Print it on stderr."""
         click.echo(sanitize(why), err=True)
 
 
 class JsonLines(PlainLines):
-    """One document a line."""
+    """One JSON document per line."""
 
     def show_stats(self, raw: str, doc: Doc) -> None:
-        """Print it as the API sent it, which is one line."""
+        """Print the document as the API sent it."""
         del doc
         click.echo(" ".join(raw.splitlines()))
         sys.stdout.flush()
 
 
 class ChangeLines(PlainLines):
-    """A line of counts whenever they change."""
+    """A line of counts when they change."""
 
     def __init__(self) -> None:
         self._last = ""
@@ -87,13 +85,13 @@ class ChangeLines(PlainLines):
 
 
 class LiveTable:
-    """The stats in place, redrawn at each look."""
+    """The stats as a table, drawn in place at each update."""
 
     def __init__(self) -> None:
         self._live = Live(console=console(), auto_refresh=False)
 
     def __enter__(self) -> Self:
-        """Take the terminal."""
+        """Start drawing."""
         self._live.start()
         return self
 
@@ -103,19 +101,19 @@ class LiveTable:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Give the terminal back."""
+        """Stop drawing."""
         self._live.stop()
 
     def show_stats(self, raw: str, doc: Doc) -> None:
-        """Draw it."""
+        """Draw the table."""
         del raw
         self._live.update(Group(*stats_tables(doc)), refresh=True)
 
     def show_error(self, why: str) -> None:
-        """Put it in place of what was there."""
+        """Draw the error in place of the table."""
         self._live.update(text(why, "yellow"), refresh=True)
 
 
 def choose_view() -> StatsView:
-    """Redraw on a terminal, else print changes."""
+    """A table on a terminal, else a line for each change."""
     return LiveTable() if sys.stdout.isatty() else ChangeLines()

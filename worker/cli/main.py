@@ -1,7 +1,7 @@
 """`knouds-worker`: the root of all commands.
 
-A command's module is imported when the command is called, so that `--help` answers at once; only
-click is loaded here.
+A command's module is imported when the command is called, so that `--help` is fast; only click is
+loaded here.
 """
 
 import importlib
@@ -12,11 +12,12 @@ from typing import Final, NamedTuple
 import click
 
 from worker import import_guard
-from worker.cli.exit_codes import PROGRAM, ExitCode, epilog
+from worker.cli.exit_codes import ExitCode, epilog
+from worker.cli.text import PROGRAM
 
 
 class CommandEntry(NamedTuple):
-    """Where a command is and what the list of commands says about it."""
+    """The module of a command, and its line in the list of commands."""
 
     module: str
     attribute: str
@@ -26,12 +27,16 @@ class CommandEntry(NamedTuple):
 SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
     "Services": {
         "up": CommandEntry(
-            "up.command", "up", "Run everything on this machine; --demo shows it all."
+            "up.command",
+            "up",
+            "Run everything on this machine; --demo runs an example of each outcome.",
         ),
         "worker": CommandEntry("commands.services", "worker", "Run a worker."),
         "api": CommandEntry("commands.services", "api", "Serve the HTTP API."),
         "sandbox": CommandEntry(
-            "commands.services", "sandbox", "Serve a local stand-in of Knouds, free of cost."
+            "commands.services",
+            "sandbox",
+            "Serve a local substitute for the Knouds API, free of cost.",
         ),
     },
     "Jobs": {
@@ -39,11 +44,11 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
             "commands.enqueue", "enqueue", "Enqueue one job; --wait for its result."
         ),
         "batch": CommandEntry(
-            "commands.batch", "batch", "Enqueue a file of jobs, one JSON object a line."
+            "commands.batch", "batch", "Enqueue a file of jobs, one JSON object per line."
         ),
         "jobs": CommandEntry("commands.jobs", "jobs", "List, show, explain, cancel and park jobs."),
     },
-    "What waits for a person": {
+    "Waiting for an operator": {
         "parked": CommandEntry(
             "commands.parked", "parked", "Parked jobs: list, group, release, resolve."
         ),
@@ -54,21 +59,21 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
             "commands.holds", "holds", "Closed gates: list, set (pause), release."
         ),
     },
-    "How it stands": {
+    "Monitoring": {
         "stats": CommandEntry("commands.stats", "stats", "Counts, lanes, quota and workers."),
-        "watch": CommandEntry("commands.stats", "watch", "The same, live, until Ctrl-C."),
+        "watch": CommandEntry("commands.stats", "watch", "The stats live, until Ctrl-C."),
         "audit": CommandEntry(
-            "commands.audit", "audit", "What people did: who, when, why, to how many jobs."
+            "commands.audit", "audit", "What operators did: who, when, why, to how many jobs."
         ),
         "doctor": CommandEntry(
-            "commands.doctor", "doctor", "Check Redis, keys, workers, and where every job is."
+            "commands.doctor", "doctor", "Check Redis, keys, workers and the indexes of every job."
         ),
     },
 }
 
 
 class LazyGroup(click.Group):
-    """A group whose commands are loaded one by one, when they are called."""
+    """A group that loads a command when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every command, in the order of the sections."""
@@ -76,7 +81,7 @@ class LazyGroup(click.Group):
         return [name for section in SECTIONS.values() for name in section]
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Load a command; None where there is none of that name."""
+        """Load a command; None where no command has that name."""
         del ctx
         for section in SECTIONS.values():
             if (entry := section.get(cmd_name)) is not None:
@@ -86,7 +91,7 @@ class LazyGroup(click.Group):
         return None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the sections from the table above, without loading anything."""
+        """Write the sections from the table above, without loading a command."""
         del ctx
         for title, section in SECTIONS.items():
             with formatter.section(title):
@@ -120,7 +125,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     help="Show the version and exit.",
 )
 def commands() -> None:
-    """Keep paid, long-running Knouds runs moving: never paid twice, never lost.
+    """Run paid, long-running Knouds jobs: never pay twice, never lose one.
 
     Settings are KNOUDS_… variables, from the environment or .env. The commands for jobs talk to the
     HTTP API at KNOUDS_API_URL (default: this machine's) with KNOUDS_API_TOKEN.
@@ -138,7 +143,7 @@ def _run() -> int:
         click.echo(f"{PROGRAM}: interrupted", err=True)
         return ExitCode.INTERRUPTED
     except BrokenPipeError:
-        # Whoever read us has seen enough; the interpreter must not stumble over it once more.
+        # The reader of our output closed it; the flush at exit must not fail again.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.FAILED
     return code if isinstance(code, int) else ExitCode.OK

@@ -1,14 +1,13 @@
-"""The exact command that frees a job, a group or a hold."""
+"""The next command to type about a job, a group or a hold."""
 
-from typing import Any, Final
+from typing import Final
 
-from worker.cli.text import command_line, sanitize
+from worker.cli.text import Doc, command_line, sanitize
 
 UNCERTAIN: Final = "uncertain"
-STUCK: Final = "stuck"
 MANUAL: Final = "manual"
 SCOPE_PARTS: Final = ("account", "kind", "target")
-"""What a scope is made of, widest first."""
+"""The parts of a scope, widest first."""
 
 _FIX_INPUTS: Final = frozenset({"INVALID_INPUTS", "INVALID_BODY"})
 _FIX_TARGET: Final = frozenset({"INVALID_SLUG", "MODEL_NOT_FOUND", "HTTP_404"})
@@ -23,26 +22,26 @@ def split_scope(scope: str) -> dict[str, str]:
     return dict(zip(SCOPE_PARTS, scope.split("/"), strict=False))
 
 
-def covers(hold: dict[str, Any], lane: dict[str, Any]) -> bool:
+def _covers(hold: Doc, lane: Doc) -> bool:
     """Whether a hold closes the lane of a job or group."""
     return all(lane.get(part) == name for part, name in split_scope(str(hold["scope"])).items())
 
 
-def hold_of(group: dict[str, Any], holds: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """The hold that parked a group; None where none stands."""
+def hold_of(group: Doc, holds: list[Doc]) -> Doc | None:
+    """The hold that parked a group; None where no hold did."""
     same_code = (hold for hold in holds if hold.get("code") == group.get("code"))
-    return next((hold for hold in same_code if covers(hold, group)), None)
+    return next((hold for hold in same_code if _covers(hold, group)), None)
 
 
-def release_hold_command(hold: dict[str, Any]) -> str:
-    """What frees all that a hold parked: for a pause itself, for a refusal by its code."""
+def release_hold_command(hold: Doc) -> str:
+    """The command that releases what a hold parked: a pause by its id, a refusal by its code."""
     if hold.get("code") == MANUAL:
         return command_line("holds", "release", str(hold["id"]))
     return _release_command(str(hold["code"]), split_scope(str(hold["scope"])))
 
 
-def group_command(group: dict[str, Any], state: str, hold: dict[str, Any] | None = None) -> str:
-    """What frees a group of parked jobs, or sends a group of dead letters again."""
+def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
+    """The command that releases a group of parked jobs, or requeues a group of dead letters."""
     code = str(group.get("code"))
     lane = {part: str(group.get(part)) for part in SCOPE_PARTS}
     if state == "dead":
@@ -52,10 +51,10 @@ def group_command(group: dict[str, Any], state: str, hold: dict[str, Any] | None
     return _release_command(code, lane) if hold is None else release_hold_command(hold)
 
 
-def job_commands(job: dict[str, Any]) -> list[str]:
-    """What a person can type about a parked job or dead letter, the likeliest first."""
+def job_commands(job: Doc) -> list[str]:
+    """The commands for a parked job or a dead letter, the likeliest first; none for other jobs."""
     name = str(job["id"])
-    reason: dict[str, Any] = job.get("reason") or {}
+    reason: Doc = job.get("reason") or {}
     code = str(reason.get("code"))
     match job.get("state"), code:
         case "dead", code if code in _FIX_INPUTS:

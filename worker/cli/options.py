@@ -1,4 +1,4 @@
-"""Options that several commands share, and what they parse to."""
+"""Options that several commands share."""
 
 import time
 from collections.abc import Callable
@@ -6,30 +6,20 @@ from typing import Any, Final, TypeVar
 
 import click
 
-from worker.cli.text import parse_moment
+from jobs.states import Kind, State
+from worker.cli.text import Doc, parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
-STATES: Final = (
-    "scheduled",
-    "queued",
-    "submitting",
-    "running",
-    "retrying",
-    "parked",
-    "cancelling",
-    "succeeded",
-    "dead",
-    "cancelled",
-)
-KINDS: Final = ("model", "workflow")
+STATES: Final = tuple(state.value for state in State)
+KINDS: Final = tuple(kind.value for kind in Kind)
 
 
 def parse_with(
     parse: Callable[[str], T],
 ) -> Callable[[click.Context, click.Parameter, str | None], T | None]:
-    """An option's callback that reads its text; what `parse` raises becomes a usage error."""
+    """A click callback that parses an option's text; a ValueError becomes a usage error."""
 
     def callback(ctx: click.Context, param: click.Parameter, value: str | None) -> T | None:
         try:
@@ -41,23 +31,23 @@ def parse_with(
 
 
 def parse_past(text: str) -> str:
-    """A time gone by, or a length of time ago, as RFC 3339."""
+    """RFC 3339 of a time, or of a duration ago (`2h`)."""
     return parse_moment(text, time.time())
 
 
-as_json = click.option("--json", "as_json", is_flag=True, help="The API's answer as it is.")
-note = click.option("--note", default="", help="Why you do this, for the record.")
-dry_run = click.option("--dry-run", is_flag=True, help="Only say what would be done.")
-yes = click.option("--yes", "-y", is_flag=True, help="Do not ask.")
+as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
+note = click.option("--note", default="", help="Why you do this, for the audit log.")
+dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
+yes = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
 job_ids = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]...")
 
 
 def scope_options(function: F) -> F:
-    """Add the options that choose jobs by what they run and why they stopped."""
+    """Add the options that choose jobs by account, kind, target and error code."""
     options = (
-        click.option("--code", help="Error code, letter for letter."),
-        click.option("--kind", type=click.Choice(KINDS), help="What they run."),
-        click.option("--target", help="Model or workflow."),
+        click.option("--code", help="Error code, exactly as shown."),
+        click.option("--kind", type=click.Choice(KINDS), help="Model or workflow."),
+        click.option("--target", help="Name of the model or workflow."),
         click.option("--account", help="Account label."),
     )
     for option in reversed(options):
@@ -83,19 +73,22 @@ def page_options(function: F) -> F:
             "--since",
             metavar="WHEN",
             callback=parse_with(parse_past),
-            help="Enqueued since then, as 2h or a time.",
+            help="Enqueued at or after this time, or 2h ago.",
         ),
         click.option(
-            "--until", metavar="WHEN", callback=parse_with(parse_past), help="Enqueued before then."
+            "--until",
+            metavar="WHEN",
+            callback=parse_with(parse_past),
+            help="Enqueued before this time.",
         ),
         click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True),
-        click.option("--cursor", help="Where the page before left off."),
+        click.option("--cursor", help="Where the previous page ended."),
     )
     for option in reversed(options):
         function = option(function)
     return function
 
 
-def given_filters(**filters: str | None) -> dict[str, Any]:
-    """The filters that were given."""
+def given_filters(**filters: str | None) -> Doc:
+    """The filters that were given on the command line."""
     return {name: value for name, value in filters.items() if value is not None}

@@ -1,8 +1,8 @@
-"""What a person sees: tables that fit a terminal, and plain columns where output is piped."""
+"""Output: tables that fit a terminal, and plain columns where it is piped."""
 
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, Final
+from typing import Final
 
 import click
 from rich.box import SIMPLE_HEAD
@@ -10,15 +10,13 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.text import sanitize
-
-Doc = dict[str, Any]
+from worker.cli.text import Doc, sanitize
 
 PIPE_WIDTH: Final = 100_000
-"""As wide as any row: piped columns are neither wrapped nor cut."""
+"""Wider than any row: piped columns are neither wrapped nor cut."""
 
 MAX_MIN_WIDTH: Final = 40
-"""Half of the usual terminal."""
+"""Half the width of the usual terminal."""
 
 STATE_COLOURS: Final = {
     "scheduled": "blue",
@@ -35,20 +33,20 @@ STATE_COLOURS: Final = {
 
 
 def console(*, stderr: bool = False) -> Console:
-    """A console on the stream as it is now; colours only where a terminal shows them."""
+    """A console on the current stdout or stderr; colours only on a terminal."""
     stream = sys.stderr if stderr else sys.stdout
     width = None if stream.isatty() else PIPE_WIDTH
     return Console(file=stream, width=width, highlight=False, markup=False, emoji=False)
 
 
 def show(*parts: RenderableType, no_wrap: bool = False) -> None:
-    """Print one below the other. With `whole`, a line wider than the terminal is not broken."""
+    """Print one part below the other. With `no_wrap`, a line may be wider than the terminal."""
     screen = console()
     if screen.is_terminal:
         for part in parts:
             screen.print(part, soft_wrap=no_wrap)
         return
-    with screen.capture() as captured:  # columns are filled up with blanks that nobody needs
+    with screen.capture() as captured:  # without the blanks that fill up the columns
         for part in parts:
             screen.print(part, soft_wrap=no_wrap)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
@@ -62,7 +60,7 @@ def print_document(
     as_json: bool,
     no_wrap: bool = False,
 ) -> None:
-    """Print a document: letter for letter as the API sent it, or as a person reads it."""
+    """Print a document: as the API sent it, or as `view` shows it."""
     if as_json:
         click.echo(text)
     else:
@@ -75,7 +73,7 @@ def state_text(name: object) -> Text:
 
 
 def text(value: object, style: str = "") -> Text:
-    """A text from outside, taken as it is: no markup, no control characters."""
+    """A text without markup and control characters."""
     return Text(sanitize(value), style=style)
 
 
@@ -84,8 +82,8 @@ def new_table(
 ) -> Table:
     """An empty table.
 
-    `right` are numbers; `whole` are columns that get this width before the others, up to half a
-    screen: what is wider is folded, never cut.
+    `right_aligned` columns hold numbers. `min_widths` columns get this width before the others, up
+    to half a screen; wider text is folded, never cut.
     """
     terminal = sys.stdout.isatty()
     table = Table(
@@ -108,12 +106,12 @@ def new_table(
 
 
 def widest(texts: Iterable[object]) -> int:
-    """The length of the longest."""
+    """The length of the longest text; 0 for none."""
     return max((len(sanitize(text)) for text in texts), default=0)
 
 
 def key_value_table(rows: list[tuple[str, RenderableType]]) -> Table:
-    """Names and values, one a line; empty values are left out."""
+    """Names and values, one pair per line; empty values are omitted."""
     table = Table.grid(padding=(0, 2, 0, 0))
     table.add_column(style="dim")
     table.add_column(overflow="fold")
@@ -121,8 +119,3 @@ def key_value_table(rows: list[tuple[str, RenderableType]]) -> Table:
         if str(value):
             table.add_row(name, value)
     return table
-
-
-def pluralize(number: int, singular: str, plural: str | None = None) -> str:
-    """`1 job`, `2 jobs`."""
-    return f"{number} {singular if number == 1 else plural or singular + 's'}"

@@ -1,16 +1,15 @@
-"""Lists as tables: jobs, groups, holds, stats."""
+"""The tables of jobs, audit entries, groups, holds and stats."""
 
 import time
-from typing import Any, Final
+from typing import Final
 
 from rich.console import RenderableType
 from rich.table import Table
 
+from jobs.texts import pluralize
 from worker.cli.next_steps import group_command, hold_of, release_hold_command
-from worker.cli.output import new_table, pluralize, state_text, text, widest
-from worker.cli.text import format_age, format_duration, lane_of, parse_time, sanitize
-
-Doc = dict[str, Any]
+from worker.cli.output import new_table, state_text, text, widest
+from worker.cli.text import Doc, format_age, format_duration, lane_of, parse_time, sanitize
 
 DEFAULT_ACCOUNT: Final = "default"
 
@@ -20,8 +19,8 @@ def job_list(doc: Doc) -> list[RenderableType]:
     now = time.time()
     jobs: list[Doc] = doc["items"]
     ids, states = (widest(job[field] for job in jobs) for field in ("id", "state"))
-    whole = {"JOB": ids, "STATE": states, "SINCE": len("SINCE")}
-    table = new_table("JOB", "STATE", "RUNS", "CODE", "SINCE", min_widths=whole)
+    widths = {"JOB": ids, "STATE": states, "IN STATE": len("IN STATE")}
+    table = new_table("JOB", "STATE", "TARGET", "CODE", "IN STATE", min_widths=widths)
     for job in jobs:
         reason: Doc = job.get("reason") or {}
         changed = parse_time(job.get("updated_at"))
@@ -36,19 +35,19 @@ def job_list(doc: Doc) -> list[RenderableType]:
 
 
 def audit_list(doc: Doc) -> list[RenderableType]:
-    """A page of the acts of people."""
+    """A page of audit entries."""
     now = time.time()
-    table = new_table("WHEN", "BY", "ACT", "ON", "JOBS", "NOTE", right_aligned=("JOBS",))
-    for line in doc["items"]:
+    table = new_table("WHEN", "BY", "ACTION", "ON", "JOBS", "NOTE", right_aligned=("JOBS",))
+    for entry in doc["items"]:
         table.add_row(
-            text(format_age(line.get("at"), now)),
-            text(line.get("by")),
-            text(line.get("act")),
-            text(line.get("on")),
-            text(line.get("jobs")),
-            text(line.get("note")),
+            text(format_age(entry.get("at"), now)),
+            text(entry.get("by")),
+            text(entry.get("act")),
+            text(entry.get("on")),
+            text(entry.get("jobs")),
+            text(entry.get("note")),
         )
-    return _page(table, doc, "nothing on record")
+    return _page(table, doc, "no audit entries")
 
 
 def _page(table: Table, doc: Doc, empty_text: str) -> list[RenderableType]:
@@ -60,7 +59,7 @@ def _page(table: Table, doc: Doc, empty_text: str) -> list[RenderableType]:
 
 
 def group_list(doc: Doc, which: str, holds: list[Doc]) -> list[RenderableType]:
-    """Groups of parked jobs or dead letters: how many, why, what to do, and the command."""
+    """Groups of parked jobs or dead letters: how many, the cause, what to do, and the command."""
     if not doc["items"]:
         return [text(f"no {which} jobs", "dim")]
     now = time.time()
@@ -68,46 +67,46 @@ def group_list(doc: Doc, which: str, holds: list[Doc]) -> list[RenderableType]:
     for group in doc["items"]:
         hold = hold_of(group, holds) if which == "parked" else None
         cost = group.get("est_cost")
-        about = [
+        facts = [
             pluralize(int(group["count"]), "job"),
             lane_of(group),
             f"oldest {format_age(group.get('oldest'), now)}",
             *([] if cost is None else [f"about {cost:g} credits"]),
         ]
-        todo = group.get("action") or "Look at one of them, then decide"
-        lines += _cause(group["code"], about, todo, group_command(group, which, hold))
+        remedy = group.get("action") or "Check one of them, then decide"
+        lines += _cause(group["code"], facts, remedy, group_command(group, which, hold))
     return lines[:-1]
 
 
 def hold_list(doc: Doc) -> list[RenderableType]:
-    """Closed and opening gates: what parked how many, what to do, and the command."""
+    """Holds: the gates that are closed or opening, what to do, and the command."""
     if not doc["items"]:
         return [text("no holds: every gate is open", "dim")]
     now = time.time()
     lines: list[RenderableType] = []
     for hold in doc["items"]:
-        about = [
+        facts = [
             str(hold["id"]),
             f"on {hold['scope']}",
             _gate(hold),
             f"{pluralize(int(hold['jobs']), 'job')} parked",
-            f"since {format_age(hold.get('created_at'), now)}",
+            f"placed {format_age(hold.get('created_at'), now)}",
             *([f"“{hold['note']}”"] if hold.get("note") else []),
         ]
         opening = hold.get("phase") == "opening"
         lines += _cause(
-            hold["code"], about, hold["action"], None if opening else release_hold_command(hold)
+            hold["code"], facts, hold["action"], None if opening else release_hold_command(hold)
         )
     return lines[:-1]
 
 
 def _cause(
-    code: object, about: list[str], remedy: object, command: str | None
+    code: object, facts: list[str], remedy: object, command: str | None
 ) -> list[RenderableType]:
-    """A cause that a person can clear: one paragraph, its command on a line of its own."""
+    """A cause that an operator can fix: a paragraph, with the command on a line of its own."""
     lines: list[RenderableType] = [
         text(code, "bold yellow").append(
-            sanitize(f"  {' · '.join(about)}"), style="default not bold"
+            sanitize(f"  {' · '.join(facts)}"), style="default not bold"
         ),
         text(f"  {remedy}"),
     ]
@@ -118,17 +117,17 @@ def _cause(
 
 def _gate(hold: Doc) -> str:
     relapses = int(hold.get("relapses") or 0)
-    back = f", back {pluralize(relapses, 'time')}" if relapses else ""
-    return f"{hold.get('phase', 'closed')}{back}"
+    relapse = f", closed again ×{relapses}" if relapses else ""
+    return f"{hold.get('phase', 'closed')}{relapse}"
 
 
 def stats_tables(doc: Doc) -> list[RenderableType]:
-    """How everything stands."""
+    """Jobs by state, then lanes, quota, workers, holds and rates."""
     states = new_table("STATE", "JOBS", "OLDEST", right_aligned=("JOBS",))
     oldest: Doc = doc.get("oldest") or {}
     for name, number in doc["states"].items():
-        since = format_duration(float(oldest[name])) if number and name in oldest else ""
-        states.add_row(state_text(name), text(number, "" if number else "dim"), text(since))
+        age = format_duration(float(oldest[name])) if number and name in oldest else ""
+        states.add_row(state_text(name), text(number, "" if number else "dim"), text(age))
     parts: list[RenderableType] = [states]
     if doc.get("lanes"):
         parts += [text(""), _lanes(doc["lanes"])]
@@ -141,7 +140,7 @@ def _lanes(lanes: list[Doc]) -> Table:
     now = time.time()
     right = ("QUEUED", "ACTIVE", "CAP")
     table = new_table(
-        "LANE", "QUEUED", "ACTIVE", "CAP", "FIRST", "LAST SENT IN", right_aligned=right
+        "LANE", "QUEUED", "ACTIVE", "CAP", "OLDEST", "EST. DRAIN", right_aligned=right
     )
     for lane in lanes:
         table.add_row(
@@ -157,7 +156,7 @@ def _lanes(lanes: list[Doc]) -> Table:
 
 def _quota(quota: list[Doc]) -> Table:
     now = time.time()
-    table = new_table("ROUTE", "LEFT", "OF", "RESET", right_aligned=("LEFT", "OF"))
+    table = new_table("ROUTE", "REMAINING", "LIMIT", "RESET", right_aligned=("REMAINING", "LIMIT"))
     for route in quota:
         table.add_row(
             text(route.get("route")),
@@ -170,9 +169,9 @@ def _quota(quota: list[Doc]) -> Table:
 
 def _summary(doc: Doc) -> str:
     rates: Doc = doc.get("rates") or {}
-    told = [
+    parts = [
         pluralize(len(doc.get("workers") or []), "worker"),
         pluralize(int(doc.get("holds") or 0), "hold"),
     ]
-    told += [f"{rate:g} {name.removesuffix('_per_min')}/min" for name, rate in rates.items()]
-    return " · ".join(told)
+    parts += [f"{rate:g} {name.removesuffix('_per_min')}/min" for name, rate in rates.items()]
+    return " · ".join(parts)

@@ -1,4 +1,4 @@
-"""Reading and writing of times, and texts made safe for a terminal."""
+"""Times as text, and texts made safe for a terminal."""
 
 import os
 import re
@@ -9,7 +9,10 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-NAME: Final = "knouds-worker"
+PROGRAM: Final = "knouds-worker"
+
+Doc = dict[str, Any]
+"""A JSON object, as the API sends it."""
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
@@ -21,18 +24,18 @@ MAX_SHOWN_AS_HOURS_S: Final = 48 * 3_600
 
 
 def sanitize(value: object) -> str:
-    """A text from outside without what would move a terminal's cursor, colours or direction."""
+    """A text without the control characters that move a cursor or change colours or direction."""
     return "" if value is None else _CONTROL.sub("�", str(value))
 
 
 def format_duration(seconds: float) -> str:
-    """A length of time in one unit.
+    """A duration in one unit.
 
-    >>> [span(s) for s in (0.25, 42, 300, 7200, 200_000)]
+    >>> [format_duration(s) for s in (0.25, 42, 300, 7200, 200_000)]
     ['0.2s', '42s', '5m', '2h', '2d']
     """
     s = max(0.0, seconds)
-    if s < 10:  # noqa: PLR2004  below it, a tenth says something
+    if s < 10:  # noqa: PLR2004  below it, tenths are of use
         return f"{s:.1f}s"
     if s < MAX_SHOWN_AS_SECONDS_S:
         return f"{s:.0f}s"
@@ -54,7 +57,7 @@ def parse_time(value: object) -> float | None:
 
 
 def format_age(value: object, now: float) -> str:
-    """How long ago, or how soon, a time is; empty for none."""
+    """A time as `5m ago` or `in 5m`; empty where it is not a time."""
     moment = parse_time(value)
     if moment is None:
         return ""
@@ -69,14 +72,14 @@ def parse_duration(text: str) -> float:
     """Seconds of `90`, `90s`, `15m`, `2h` or `7d`; ValueError otherwise."""
     match = _DURATION.fullmatch(text.strip())
     if match is None:
-        raise ValueError(f"{text!r} is not a length of time: write 90, 90s, 15m, 2h or 7d")
+        raise ValueError(f"{text!r} is not a duration: write 90, 90s, 15m, 2h or 7d")
     return float(match[1]) * _UNITS[match[2]]
 
 
 def parse_moment(text: str, now: float) -> str:
-    """RFC 3339 of a time of day, or of a length of time counted back from `now`.
+    """RFC 3339 of a date and time, or of a duration counted back from `now`.
 
-    A time without a zone is local time. ValueError where it is neither.
+    A time without a zone is local time. Raises ValueError where it is neither.
     """
     try:
         moment = now - parse_duration(text)
@@ -85,30 +88,25 @@ def parse_moment(text: str, now: float) -> str:
             moment = datetime.fromisoformat(text.strip()).timestamp()
         except ValueError:
             raise ValueError(
-                f"{text!r} is neither a time (2026-01-31T18:00) nor a length of time (2h)"
+                f"{text!r} is neither a time (2026-01-31T18:00) nor a duration (2h)"
             ) from None
-    return rfc3339(moment)
+    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
 
 
-def rfc3339(unix_s: float) -> str:
-    """Unix seconds as the API writes them."""
-    return datetime.fromtimestamp(unix_s, UTC).isoformat().replace("+00:00", "Z")
-
-
-def lane_of(job: dict[str, Any]) -> str:
+def lane_of(job: Doc) -> str:
     """`account/kind/target` of a job or a group."""
     return sanitize("/".join(str(job.get(part, "?")) for part in ("account", "kind", "target")))
 
 
 def command_line(*words: str) -> str:
-    """A command line to copy: every word quoted where a shell needs it."""
+    """A command of this program to copy, quoted where a shell needs it."""
     return shlex.join((program_path(), *words))
 
 
 def program_path() -> str:
-    """This program as a shell finds it from here: by name, or by path where PATH lacks it."""
+    """This program as a shell finds it here: by name, or by path where it is not on PATH."""
     started = Path(sys.argv[0])
-    if started.name != NAME or shutil.which(NAME) or not started.is_file():
-        return NAME
+    if started.name != PROGRAM or shutil.which(PROGRAM) or not started.is_file():
+        return PROGRAM
     path = os.path.relpath(started)
     return str(started) if path.startswith("..") else path

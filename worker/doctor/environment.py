@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from config.settings import Settings
+from jobs.texts import pluralize
 from worker.doctor.findings import Finding, fail, ok, warn
 from worker.provider.port import CallFailure, Identity
 from worker.redis.connect import SOCKET_TIMEOUT_S
@@ -112,11 +113,11 @@ def judge_workers(
     found: list[Finding] = []
     if working:
         names = ", ".join(beat.id for beat in working)
-        found.append(ok("workers.alive", f"{_count(len(working), 'worker')}: {names}"))
+        found.append(ok("workers.alive", f"{pluralize(len(working), 'worker')}: {names}"))
     else:
         text = "no worker lives"
         if waiting_jobs:
-            text = f"no worker lives, and {_count(waiting_jobs, 'job')} cannot go on"
+            text = f"no worker lives, and {pluralize(waiting_jobs, 'job')} cannot go on"
         elif live:
             text = "every worker is stopping"
         found.append(warn("workers.alive", text, "start one: knouds-worker worker"))
@@ -155,7 +156,3 @@ def judge_settings(settings: Settings) -> list[Finding]:
         fix = "raise it to what the slowest reader of results needs"
         found.append(warn("settings.retention", text, fix))
     return found or [ok("settings.together", "leases, timeouts and deadlines go together")]
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number} {what}" if number == 1 else f"{number} {what}s"

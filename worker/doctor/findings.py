@@ -29,7 +29,7 @@ class Finding:
 
     @property
     def group(self) -> str:
-        """What the check is about: redis, clock, provider, workers, settings, census."""
+        """What the check is about: redis, clock, provider, workers, settings, integrity."""
         return self.name.partition(".")[0]
 
 

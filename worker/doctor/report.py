@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
+from jobs.texts import pluralize
 from worker.doctor.findings import Finding, Level, fail, ok, worst_level
 from worker.doctor.integrity_check import IntegrityReport
 from worker.doctor.integrity_findings import REPAIR_COMMAND
@@ -12,8 +13,8 @@ INTEGRITY = "integrity.indexes"
 
 
 def judge_integrity(report: IntegrityReport) -> Finding:
-    """The census as one finding."""
-    seen = f"{_count(report.jobs, 'job')}, {report.unfinished:,} unfinished; "
+    """The integrity check as one finding."""
+    seen = f"{pluralize(report.jobs, 'job')}, {report.unfinished:,} unfinished; "
     seen += f"{report.entries_compared:,} entries compared in {report.duration_s:.1f} s"
     left = report.outcomes[RepairOutcome.LEFT]
     if left:
@@ -26,8 +27,8 @@ def judge_integrity(report: IntegrityReport) -> Finding:
         return fail(
             INTEGRITY, f"{left} of {report.counts_by_kind.total()} not right ({kinds}): {seen}", fix
         )
-    if mended := report.outcomes[RepairOutcome.REPAIRED]:
-        return ok(INTEGRITY, f"{mended} put right, all on record; {seen}")
+    if repaired := report.outcomes[RepairOutcome.REPAIRED]:
+        return ok(INTEGRITY, f"{repaired} repaired, each with an audit entry; {seen}")
     return ok(INTEGRITY, f"every unfinished job is in its one watched place: {seen}")
 
 
@@ -35,14 +36,14 @@ def summary_line(findings: Sequence[Finding]) -> str:
     """The last line."""
     failed = sum(finding.level is Level.FAIL for finding in findings)
     warned = sum(finding.level is Level.WARN for finding in findings)
-    also = f", {_count(warned, 'warning')}" if warned else ""
+    also = f", {pluralize(warned, 'warning')}" if warned else ""
     if failed:
-        return f"not well: {_count(failed, 'check')} failed{also}"
+        return f"not well: {pluralize(failed, 'check')} failed{also}"
     return f"all is well{also}"
 
 
 def document(findings: Sequence[Finding], report: IntegrityReport | None) -> dict[str, Any]:
-    """Everything, as JSON has it; the census is null where it was not taken."""
+    """Everything, as JSON has it; `integrity` is null where it was not checked."""
     return {
         "verdict": worst_level(findings).value,
         "findings": [
@@ -81,7 +82,3 @@ def _integrity_document(report: IntegrityReport) -> dict[str, Any]:
             for damage, outcome in report.reported
         ],
     }
-
-
-def _count(number: int, what: str) -> str:
-    return f"{number:,} {what}" if number == 1 else f"{number:,} {what}s"

@@ -1,4 +1,4 @@
-"""`batch`: a file of jobs, one JSON object a line, sent in bulk calls."""
+"""`batch`: a file of jobs, one JSON object per line, sent in bulk calls."""
 
 import json
 from collections.abc import Iterator
@@ -7,39 +7,36 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.client_session import call_api
+from worker.cli.client_session import STATUS_ENQUEUED, STATUS_ERROR, call_api
 from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
 from worker.cli.inputs import parse_object
 from worker.cli.options import KINDS, as_json, dry_run
-from worker.cli.text import command_line, sanitize
+from worker.cli.text import Doc, command_line, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient
 
-Doc = dict[str, Any]
-
 MAX_CALL_JOBS: Final = 1_000
-"""Orders of a call: the API's limit."""
+"""Jobs per call: the API's limit."""
 
 MAX_CALL_BYTES: Final = 16 << 20
-"""Bytes of a call, well below the API's `KNOUDS_MAX_BODY_BYTES` of 64 MiB."""
-
-STATUS_ENQUEUED: Final = 202
-MIN_ERROR_STATUS: Final = 400
+"""Bytes per call, well below the API's `KNOUDS_MAX_BODY_BYTES` of 64 MiB."""
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLine:
-    """An order and where it stands in the file."""
+    """A job request and its line in the file."""
 
     number: int
+    """From 1."""
     request: Doc
-    size: int
+    size_bytes: int
+    """Of the request as it is sent."""
 
 
 @dataclass(slots=True)
 class BatchCounts:
-    """What became of a file so far."""
+    """The results of a file so far."""
 
     enqueued: int = 0
     duplicates: int = 0
@@ -47,12 +44,12 @@ class BatchCounts:
     results: list[Doc] = field(default_factory=list[Doc])
 
     def report_failure(self, number: int, message: str) -> None:
-        """Report a line that was not enqueued."""
+        """Count a line that was not enqueued, and report it on stderr."""
         self.failed += 1
         click.echo(f"line {number}: {sanitize(message)}", err=True)
 
 
-@click.command(short_help="Enqueue a file of jobs, one JSON object a line.")
+@click.command(short_help="Enqueue a file of jobs, one JSON object per line.")
 @click.argument("file", type=click.File("r", encoding="utf-8-sig"))
 @click.option("--batch", help="For lines that name no batch.")
 @click.option("--kind", type=click.Choice(KINDS), help="For lines that name no kind.")
@@ -60,31 +57,29 @@ class BatchCounts:
 @click.option("--account", help="For lines that name no account.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="For lines that name none.")
 @click.option("--tag", "tags", multiple=True, help="For lines that have no tags.")
-@click.option(
-    "--id-prefix", help="Lines without an id get PREFIX-<line number>: safe to run again."
-)
+@click.option("--id-prefix", help="Lines without an id get PREFIX-<line number>: safe to repeat.")
 @dry_run
 @as_json
 def batch(
     *, file: IO[str], id_prefix: str | None, dry_run: bool, as_json: bool, **defaults: Any
 ) -> None:
-    """Enqueue FILE (- is standard input): each line is an order as the API takes it.
+    """Enqueue FILE (- is standard input): each line is a job request as the API accepts it.
 
     \b
     {"kind": "model", "target": "gpt-image-2", "inputs": {"prompt": "a cat"}}
 
-    A line that is refused is reported with its number and harms no other; the exit code is then 1.
-    """  # noqa: D301  \b is click's mark for lines to be kept
+    A refused line is reported with its number and does not stop the others; the exit code is 1.
+    """  # noqa: D301  \b tells click to keep the line breaks
     given = {name: value for name, value in defaults.items() if value not in (None, ())}
-    tally = BatchCounts()
-    lines = _parse_lines(file, given, id_prefix, tally)
+    counts = BatchCounts()
+    lines = _parse_lines(file, given, id_prefix, counts)
     if dry_run:
-        tally.enqueued = sum(1 for _ in lines)
-        click.echo(f"{tally.enqueued} lines are JSON objects, {tally.failed} are not; nothing sent")
+        readable = sum(1 for _ in lines)
+        click.echo(f"{readable} lines are JSON objects, {counts.failed} are not; nothing sent")
     else:
-        call_api(lambda api: _send(api, lines, tally))
-        _report(tally, given.get("batch"), as_json=as_json)
-    if tally.failed:
+        call_api(lambda api: _send(api, lines, counts))
+        _report(counts, given.get("batch"), as_json=as_json)
+    if counts.failed:
         raise CommandExit(ExitCode.FAILED)
 
 
@@ -105,25 +100,26 @@ def _parse_lines(
         if not text.strip():
             continue
         try:
-            order = parse_object(text)
+            fields = parse_object(text)
         except ValueError as error:
             counts.report_failure(number, str(error))
             continue
-        # With an id of its own an order may be sent again when an answer was lost.
-        own = f"{prefix}-{number}" if prefix else clock.new_id()
-        yield BatchLine(number, {"id": own, **defaults, **order}, len(text))
+        # A request with an id can be sent again when its response was lost.
+        own_id = f"{prefix}-{number}" if prefix else clock.new_id()
+        request: Doc = {"id": own_id, **defaults, **fields}
+        yield BatchLine(number, request, len(json.dumps(request)))  # ASCII: a character is a byte
 
 
 def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:
-    """Cut the lines into calls of bounded count and size."""
+    """Split the lines into calls of bounded count and size."""
     call: list[BatchLine] = []
-    size = 0
+    size_bytes = 0
     for line in lines:
-        if call and (len(call) == MAX_CALL_JOBS or size + line.size > MAX_CALL_BYTES):
+        if call and (len(call) == MAX_CALL_JOBS or size_bytes + line.size_bytes > MAX_CALL_BYTES):
             yield call
-            call, size = [], 0
+            call, size_bytes = [], 0
         call.append(line)
-        size += line.size
+        size_bytes += line.size_bytes
     if call:
         yield call
 
@@ -131,23 +127,23 @@ def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:
 async def _send(api: "ApiClient", lines: Iterator[BatchLine], counts: BatchCounts) -> None:
     for call in _chunks(lines):
         try:
-            answer = await api.post_idempotent(
+            response = await api.post_idempotent(
                 "jobs", "bulk", body={"jobs": [line.request for line in call]}
             )
         except CommandFailure as failure:
-            taken = counts.enqueued + counts.duplicates
+            acknowledged = counts.enqueued + counts.duplicates
             raise type(failure)(
                 f"{failure.message} (lines {call[0].number} to {call[-1].number} were not"
-                f" acknowledged, nor any after them; {taken} before them were)"
+                f" acknowledged, nor any after them; {acknowledged} before them were)"
             ) from None
-        for line, result in zip(call, answer.doc["results"], strict=True):
+        for line, result in zip(call, response.doc["results"], strict=True):
             _count_result(counts, line, result)
 
 
 def _count_result(counts: BatchCounts, line: BatchLine, result: Doc) -> None:
     counts.results.append({"line": line.number, **result})
     status = int(result["status"])
-    if status >= MIN_ERROR_STATUS:
+    if status >= STATUS_ERROR:
         error: Doc = result.get("error") or {}
         counts.report_failure(
             line.number, str(error.get("detail") or error.get("title") or f"HTTP {status}")
@@ -162,9 +158,9 @@ def _report(counts: BatchCounts, batch_name: str | None, *, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps({"results": counts.results}))
         return
-    told = [f"{counts.enqueued} enqueued"]
-    told += [f"{counts.duplicates} were enqueued before"] if counts.duplicates else []
-    told += [f"{counts.failed} refused"] if counts.failed else []
-    click.echo(", ".join(told))
+    parts = [f"{counts.enqueued} enqueued"]
+    parts += [f"{counts.duplicates} were enqueued before"] if counts.duplicates else []
+    parts += [f"{counts.failed} refused"] if counts.failed else []
+    click.echo(", ".join(parts))
     if batch_name and (counts.enqueued or counts.duplicates):
         click.echo(command_line("jobs", "ls", "--batch", batch_name))

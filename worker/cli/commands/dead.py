@@ -1,13 +1,9 @@
-"""`dead`: the dead letters, and what a person can do about them."""
-
-from typing import TYPE_CHECKING, Any
+"""`dead`: dead letters, and what an operator can do about them."""
 
 import click
 
-from worker.cli.actions import act_on_all, act_on_each, are_ids_given
-from worker.cli.client_session import call_api
+from worker.cli.actions import act_on_ids, act_on_matching, are_ids_given
 from worker.cli.commands.jobs import list_jobs
-from worker.cli.exit_codes import exit_with_first_failure
 from worker.cli.groups import show_groups
 from worker.cli.inputs import SOURCES, read_object
 from worker.cli.options import (
@@ -22,14 +18,14 @@ from worker.cli.options import (
     scope_options,
     yes,
 )
+from worker.cli.text import Doc
 
-if TYPE_CHECKING:
-    from worker.cli.api_client import ApiClient
+all_dead = click.option("--all", "everything", is_flag=True, help="All dead letters.")
 
 
 @click.group(short_help="Dead letters: list, group, requeue, discard.")
 def dead() -> None:
-    """List dead letters, send them again or discard them: only a person does, and none expires."""
+    """List, requeue and discard dead letters. Only an operator does; none expires."""
 
 
 @dead.command()
@@ -37,7 +33,7 @@ def dead() -> None:
 @batch_options
 @page_options
 @as_json
-def ls(*, as_json: bool, **filters: Any) -> None:
+def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List dead letters, newest first."""
     list_jobs({"state": "dead", **filters}, as_json=as_json)
 
@@ -61,45 +57,51 @@ def groups(*, as_json: bool) -> None:
     "--patch-inputs",
     metavar=SOURCES,
     callback=parse_with(read_object),
-    help="Changes to the inputs of all chosen.",
+    help="Merge patch for the inputs of all chosen jobs.",
 )
 @scope_options
 @batch_options
-@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@all_dead
 @note
 @dry_run
 @yes
 def requeue(
     *,
     job_ids: tuple[str, ...],
-    inputs: dict[str, Any] | None,
-    patch_inputs: dict[str, Any] | None,
+    inputs: Doc | None,
+    patch_inputs: Doc | None,
     everything: bool,
     note: str,
     dry_run: bool,
     yes: bool,
     **filters: str | None,
 ) -> None:
-    """Send dead letters down the road again, with a new set of attempts."""
+    """Requeue dead letters, with a new set of attempts."""
     wanted = given_filters(**filters)
-    single = are_ids_given(job_ids, wanted, everything=everything)
+    has_ids = are_ids_given(job_ids, wanted, everything=everything)
     if inputs is not None and len(job_ids) != 1:
         raise click.UsageError("--inputs takes exactly one job id; for many, use --patch-inputs")
-    if patch_inputs is not None and single:
+    if patch_inputs is not None and has_ids:
         raise click.UsageError("--patch-inputs takes options that choose jobs; use --inputs")
-    if single:
+    if has_ids:
         body = {"note": note} if inputs is None else {"note": note, "inputs": inputs}
-        call_api(lambda api: _act_on_ids(api, job_ids, "requeue", body, dry_run=dry_run))
+        act_on_ids("jobs", job_ids, "requeue", body, dry_run=dry_run)
     else:
-        extra = {} if patch_inputs is None else {"patch_inputs": patch_inputs}
-        _act_on_filter("requeue", wanted, extra, note, dry_run=dry_run, assume_yes=yes)
+        act_on_matching(
+            "requeue",
+            {"state": "dead", **wanted},
+            note=note,
+            dry_run=dry_run,
+            assume_yes=yes,
+            extra=None if patch_inputs is None else {"patch_inputs": patch_inputs},
+        )
 
 
 @dead.command()
 @job_ids
 @scope_options
 @batch_options
-@click.option("--all", "everything", is_flag=True, help="All dead letters.")
+@all_dead
 @note
 @dry_run
 @yes
@@ -112,32 +114,10 @@ def discard(
     yes: bool,
     **filters: str | None,
 ) -> None:
-    """Give dead letters up; they stay on record until retention removes them."""
+    """Discard dead letters. They stay on record until retention removes them."""
     wanted = given_filters(**filters)
     if are_ids_given(job_ids, wanted, everything=everything):
-        call_api(lambda api: _act_on_ids(api, job_ids, "discard", {"note": note}, dry_run=dry_run))
+        act_on_ids("jobs", job_ids, "discard", {"note": note}, dry_run=dry_run)
     else:
-        _act_on_filter("discard", wanted, {}, note, dry_run=dry_run, assume_yes=yes)
-
-
-def _act_on_filter(
-    action: str,
-    job_filter: dict[str, Any],
-    extra: dict[str, Any],
-    note: str,
-    *,
-    dry_run: bool,
-    assume_yes: bool,
-) -> None:
-    chosen = {"state": "dead", **job_filter}
-    call_api(
-        lambda api: act_on_all(
-            api, action, chosen, extra=extra, note=note, dry_run=dry_run, assume_yes=assume_yes
-        )
-    )
-
-
-async def _act_on_ids(
-    api: "ApiClient", ids: tuple[str, ...], action: str, body: dict[str, Any], *, dry_run: bool
-) -> None:
-    exit_with_first_failure(await act_on_each(api, "jobs", ids, action, body, dry_run=dry_run))
+        job_filter = {"state": "dead", **wanted}
+        act_on_matching("discard", job_filter, note=note, dry_run=dry_run, assume_yes=yes)

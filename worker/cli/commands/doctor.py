@@ -1,4 +1,4 @@
-"""`doctor`: is everything as it should be, and is every job where somebody watches it."""
+"""`doctor`: checks of Redis, keys and workers, and the integrity check of the jobs' indexes."""
 
 import asyncio
 import getpass
@@ -25,34 +25,34 @@ OUTCOME_COLOURS: Final = {"repaired": "green", "moved": "blue", "left": "red"}
 INDENT: Final = " " * 7
 
 
-@click.command(short_help="Check Redis, keys, workers, and where every job is.")
-@click.option("--repair", is_flag=True, help="Put back what has one right place.")
-@click.option("--json", "as_json", is_flag=True, help="One JSON document.")
-@click.option("--no-provider", is_flag=True, help="Do not ask the provider about the keys.")
+@click.command(short_help="Check Redis, keys, workers and the indexes of every job.")
+@click.option("--repair", is_flag=True, help="Write the index entries that the records call for.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+@click.option("--no-provider", is_flag=True, help="Do not check the keys at the provider.")
 @note
 def doctor(*, repair: bool, as_json: bool, no_provider: bool, note: str) -> None:
-    """Check Redis, clocks, API keys and workers, and take a census of every job.
+    """Check Redis, clocks, API keys and workers, and the indexes of every job.
 
-    It may run while workers run, and changes nothing without --repair: then entries are put where
-    the job's record says, each on record. No job changes its state, and nothing is submitted. Exit
-    code 1 where something failed, or the census is not clean.
+    Workers may go on meanwhile. Without --repair nothing changes. With it, index entries are
+    written as the job's record says, each with an audit entry; no job changes its state, and
+    nothing is submitted. The exit code is 1 where a check failed or an index is not right.
     """
     settings = read_settings()
 
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
-    visit = _DoctorRun(
+    doctor_run = _DoctorRun(
         settings, repair=repair, note=note, quiet=as_json, check_provider=not no_provider
     )
     try:
-        asyncio.run(visit.run())
+        asyncio.run(doctor_run.run())
     except NoRedisError as error:
         raise InvalidSettings(str(error)) from None
-    visit.finish()
+    doctor_run.finish()
 
 
 class _DoctorRun:
-    """One run of all checks; what is found is shown as it comes, unless `quiet`."""
+    """One run of all checks; findings are printed as they come, unless `quiet`."""
 
     def __init__(
         self, settings: "Settings", *, repair: bool, note: str, quiet: bool, check_provider: bool
@@ -66,7 +66,7 @@ class _DoctorRun:
         self._report: IntegrityReport | None = None
 
     async def run(self) -> None:
-        """Look at everything."""
+        """Run the checks, then the integrity check where Redis can be used."""
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
         from worker.clock import SystemClock  # noqa: PLC0415  not for --help
@@ -98,17 +98,17 @@ class _DoctorRun:
 
         clock, settings = SystemClock(), self._settings
         by = _actor_name(settings)
-        ours = not any(f.name == "redis.keys" and f.fix for f in self._findings)
-        repair = self._repair and ours  # what somebody else wrote to is not put in order
-        mender = Repairer(store, clock, by=by, note=self._note) if repair else None
-        census = IntegrityCheck(
+        is_ours = not any(f.name == "redis.keys" and f.fix for f in self._findings)
+        may_repair = self._repair and is_ours  # no repair of keys that another program writes
+        repairer = Repairer(store, clock, by=by, note=self._note) if may_repair else None
+        check = IntegrityCheck(
             store,
             clock,
             lease_s=settings.lease_s,
             max_poll_interval_s=settings.poll_max_s,
-            repairer=mender,
+            repairer=repairer,
         )
-        self._report = await census.run()
+        self._report = await check.run()
         self._show([judge_integrity(self._report)])
         if not self._quiet:
             _print_damages(self._report.reported, self._report.counts_by_kind.total())
@@ -128,7 +128,7 @@ class _DoctorRun:
                 click.echo(f"{INDENT}→ {sanitize(finding.fix)}")
 
     def finish(self) -> None:
-        """Say the verdict; the exit code is the worst."""
+        """Print the summary; a failed check ends the command with its exit code."""
         from worker.doctor.probes import REDIS_REACHABLE  # noqa: PLC0415  not for --help
         from worker.doctor.report import document, summary_line  # noqa: PLC0415  not for --help
 
@@ -144,7 +144,7 @@ class _DoctorRun:
 
 
 def _print_damages(reported: "Sequence[ReportedDamage]", total: int) -> None:
-    """Every damage, what became of it and what it needs."""
+    """Print each damage, the outcome of its repair, and what is left to do."""
     from worker.doctor.repair import printable  # noqa: PLC0415  not for --help
 
     for damage, outcome in reported:
@@ -152,13 +152,13 @@ def _print_damages(reported: "Sequence[ReportedDamage]", total: int) -> None:
         job = f"job {damage.job_id} " if damage.job_id else ""
         click.echo(f"{INDENT}{word} {damage.kind}: {sanitize(printable(job + damage.text))}")
         if outcome == "left" and damage.repair is None:
-            click.echo(f"{INDENT}        → {sanitize(printable(damage.fix))}")
+            click.echo(f"{INDENT}         → {sanitize(printable(damage.fix))}")
     if total > len(reported):
         click.echo(f"{INDENT}… and {total - len(reported)} more")
 
 
 def _actor_name(settings: "Settings") -> str:
-    """Who acts: the name of the token in use, else the user of this machine."""
+    """The name of the token in use, else the user of this machine."""
     if settings.api_token is not None:
         secret = settings.api_token.get_secret_value()
         for token in settings.api_tokens:
@@ -166,5 +166,5 @@ def _actor_name(settings: "Settings") -> str:
                 return token.name
     try:
         return getpass.getuser()
-    except (KeyError, OSError):  # a container may have a number and no name
+    except (KeyError, OSError):  # in a container, a user may have no name
         return f"uid {os.getuid()}"

@@ -1,31 +1,28 @@
-"""`enqueue`: one job, and with `--wait` what becomes of it."""
+"""`enqueue`: one job, and with `--wait` its result."""
 
 import time
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.client_session import call_api
+from jobs.states import SETTLED_OR_PARKED
+from worker.cli.client_session import STATUS_ENQUEUED, call_api
 from worker.cli.exit_codes import CommandExit, ExitCode
 from worker.cli.inputs import SOURCES, read_object
 from worker.cli.options import KINDS, as_json, parse_with
-from worker.cli.text import command_line, parse_duration, parse_moment, sanitize
+from worker.cli.text import Doc, command_line, parse_duration, parse_moment, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
 
-STOPPED_STATES: Final = frozenset({"succeeded", "dead", "cancelled", "parked"})
 LONG_POLL_S: Final = 30
 """Of one long poll; the API allows 120."""
 
-STATUS_ENQUEUED: Final = 202
-"""Status of an order that made a job; 200 says that the same order came before."""
-
 
 def parse_future(text: str) -> str:
-    """A time to come as RFC 3339; local where it names no zone."""
+    """A time as RFC 3339; local where it names no zone."""
     if text[-1:] in tuple("smhd") or text.isdigit():
-        raise ValueError(f"{text!r} is a length of time: --delay takes it")
+        raise ValueError(f"{text!r} is a duration: use --delay")
     return parse_moment(text, time.time())
 
 
@@ -35,35 +32,35 @@ def parse_future(text: str) -> str:
 @click.option(
     "--inputs", metavar=SOURCES, callback=parse_with(read_object), required=True, help="The inputs."
 )
-@click.option("--id", "job_id", help="A name of your own: the same id never makes a second job.")
+@click.option("--id", "job_id", help="An id of your own: the same id never makes a second job.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="Higher goes first.")
-@click.option("--tag", "tags", multiple=True, help="May be given several times.")
-@click.option("--batch", help="Name of a batch it belongs to.")
+@click.option("--tag", "tags", multiple=True, help="Repeatable.")
+@click.option("--batch", help="Name of its batch.")
 @click.option(
     "--run-at",
     metavar="WHEN",
     callback=parse_with(parse_future),
-    help="Not before then, as 2026-01-31T18:00.",
+    help="Run at or after this time, as 2026-01-31T18:00.",
 )
 @click.option(
     "--delay",
     "delay_s",
     metavar="TIME",
     callback=parse_with(parse_duration),
-    help="Not before then, as 90 or 15m.",
+    help="Run after this delay, as 90 or 15m.",
 )
-@click.option("--max-attempts", type=click.IntRange(1), help="Attempts until it is dead.")
+@click.option("--max-attempts", type=click.IntRange(1), help="Attempts before it is dead.")
 @click.option(
     "--deadline",
     "deadline_s",
     metavar="TIME",
     callback=parse_with(parse_duration),
-    help="Longest run, then it is stuck.",
+    help="Longest run; then it parks as stuck.",
 )
 @click.option(
     "--on-uncertain",
     type=click.Choice(["park", "retry"]),
-    help="When nobody knows whether it ran; retry may pay twice.",
+    help="If the outcome of a submit is unknown; retry may pay twice.",
 )
 @click.option("--account", help="Account label.")
 @click.option("--wait", is_flag=True, help="Wait until it is settled or parked.")
@@ -73,58 +70,58 @@ def enqueue(*, as_json: bool, wait: bool, job_id: str | None, **fields: Any) -> 
 
     \b
     knouds-worker enqueue model gpt-image-2 --inputs '{"prompt": "a cat"}' --wait
-    """  # noqa: D301  \b is click's mark for lines to be kept
+    """  # noqa: D301  \b tells click to keep the line breaks
     if fields["run_at"] is not None and fields["delay_s"] is not None:
         raise click.UsageError("give --run-at or --delay, not both")
-    order = {name: value for name, value in fields.items() if value not in (None, ())}
-    call_api(lambda api: _enqueue(api, order, job_id, wait=wait, as_json=as_json))
+    given = {name: value for name, value in fields.items() if value not in (None, ())}
+    call_api(lambda api: _enqueue(api, given, job_id, wait=wait, as_json=as_json))
 
 
 async def _enqueue(
-    api: "ApiClient", request: dict[str, Any], job_id: str | None, *, wait: bool, as_json: bool
+    api: "ApiClient", fields: Doc, job_id: str | None, *, wait: bool, as_json: bool
 ) -> None:
     from worker.clock import SystemClock  # noqa: PLC0415  not for --help
 
-    # With an id of its own an order may be sent again when its answer was lost.
-    request = {"id": job_id or SystemClock().new_id(), **request}
-    answer = await api.post_idempotent("jobs", body=request)
+    # A request with an id can be sent again when its response was lost.
+    request = {"id": job_id or SystemClock().new_id(), **fields}
+    response = await api.post_idempotent("jobs", body=request)
     if wait:
-        click.echo(_summary(answer), err=True)
-        answer = await _wait_until_stopped(api, str(answer.doc["id"]))
+        click.echo(_summary(response), err=True)
+        response = await _wait_until_stopped(api, str(response.doc["id"]))
     if as_json:
-        click.echo(answer.text)
+        click.echo(response.text)
     elif wait:
-        _show_job(answer)
+        _show_job(response)
     else:
-        click.echo(_summary(answer))
-    if wait and answer.doc["state"] != "succeeded":
+        click.echo(_summary(response))
+    if wait and response.doc["state"] != "succeeded":
         raise CommandExit(ExitCode.NOT_SUCCEEDED)
 
 
-def _summary(answer: "ApiResponse") -> str:
-    known = "" if answer.status == STATUS_ENQUEUED else " (it was enqueued before)"
-    told = f"{answer.doc['id']}: {answer.doc['state']}{known}"
-    if held := answer.doc.get("held_by"):
-        told += f", behind the hold {held['hold_id']} on {held['scope']} ({held['code']})"
-        told += f": {held['action']}" if held["action"] else ""
-    return sanitize(told)
+def _summary(response: "ApiResponse") -> str:
+    known = "" if response.status == STATUS_ENQUEUED else " (it was enqueued before)"
+    summary = f"{response.doc['id']}: {response.doc['state']}{known}"
+    if hold := response.doc.get("held_by"):
+        summary += f", behind the hold {hold['hold_id']} on {hold['scope']} ({hold['code']})"
+        summary += f": {hold['action']}" if hold["action"] else ""
+    return sanitize(summary)
 
 
-def _show_job(answer: "ApiResponse") -> None:
+def _show_job(response: "ApiResponse") -> None:
     from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
     from worker.cli.output import show  # noqa: PLC0415  not for --help
 
-    show(*job_page(answer.doc))
+    show(*job_page(response.doc))
 
 
 async def _wait_until_stopped(api: "ApiClient", job_id: str) -> "ApiResponse":
     while True:
         try:
-            answer = await api.get(
+            response = await api.get(
                 "jobs", job_id, "wait", query={"timeout_s": LONG_POLL_S}, timeout_s=LONG_POLL_S + 15
             )
         except BaseException:
-            click.echo(f"the job goes on: {command_line('jobs', 'get', job_id)}", err=True)
+            click.echo(f"the job continues: {command_line('jobs', 'get', job_id)}", err=True)
             raise
-        if answer.doc["state"] in STOPPED_STATES:
-            return answer
+        if response.doc["state"] in SETTLED_OR_PARKED:
+            return response

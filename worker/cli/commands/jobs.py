@@ -1,12 +1,12 @@
 """`jobs`: list, show, explain, cancel and park."""
 
-from typing import TYPE_CHECKING, Any
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import click
 
-from worker.cli.actions import act_on_all, act_on_each, are_ids_given
+from worker.cli.actions import act_on_ids, act_on_matching, are_ids_given
 from worker.cli.client_session import call_api
-from worker.cli.exit_codes import exit_with_first_failure
 from worker.cli.next_steps import UNCERTAIN
 from worker.cli.options import (
     STATES,
@@ -20,6 +20,7 @@ from worker.cli.options import (
     scope_options,
     yes,
 )
+from worker.cli.text import Doc
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
@@ -31,12 +32,12 @@ def jobs() -> None:
 
 
 @jobs.command()
-@click.option("--state", type=click.Choice(STATES), help="Where they stand.")
+@click.option("--state", type=click.Choice(STATES), help="Their state.")
 @scope_options
 @batch_options
 @page_options
 @as_json
-def ls(*, as_json: bool, **filters: Any) -> None:
+def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List jobs, newest first."""
     list_jobs(filters, as_json=as_json)
 
@@ -45,29 +46,28 @@ def ls(*, as_json: bool, **filters: Any) -> None:
 @click.argument("job_id")
 @as_json
 def get(*, job_id: str, as_json: bool) -> None:
-    """Show a job: its road, its attempts, why it stopped and the command that frees it."""
+    """Show a job: its timeline, its attempts, why it stopped and the command that frees it."""
     from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
     from worker.cli.output import print_document  # noqa: PLC0415  not for --help
 
-    answer, evidence = call_api(
+    response, evidence = call_api(
         lambda api: _get_with_evidence(api, job_id, include_evidence=not as_json)
     )
-    print_document(answer.text, answer.doc, lambda doc: job_page(doc, evidence), as_json=as_json)
+    print_document(
+        response.text, response.doc, lambda doc: job_page(doc, evidence), as_json=as_json
+    )
 
 
 async def _get_with_evidence(
     api: "ApiClient", job_id: str, *, include_evidence: bool
-) -> "tuple[ApiResponse, Any]":
+) -> "tuple[ApiResponse, Doc | None]":
     """A job, and what is known of its submit where it is uncertain."""
-    answer = await api.get("jobs", job_id)
-    reason: dict[str, Any] = answer.doc.get("reason") or {}
-    if (
-        not include_evidence
-        or answer.doc.get("state") != "parked"
-        or reason.get("code") != UNCERTAIN
-    ):
-        return answer, None
-    return answer, (await api.get("jobs", job_id, "why")).doc.get("evidence")
+    response = await api.get("jobs", job_id)
+    reason: Doc = response.doc.get("reason") or {}
+    is_uncertain = response.doc.get("state") == "parked" and reason.get("code") == UNCERTAIN
+    if not (include_evidence and is_uncertain):
+        return response, None
+    return response, (await api.get("jobs", job_id, "why")).doc.get("evidence")
 
 
 @jobs.command()
@@ -78,13 +78,13 @@ def why(*, job_id: str, as_json: bool) -> None:
     from worker.cli.job_view import why_page  # noqa: PLC0415  not for --help
     from worker.cli.output import print_document  # noqa: PLC0415  not for --help
 
-    answer = call_api(lambda api: api.get("jobs", job_id, "why"))
-    print_document(answer.text, answer.doc, why_page, as_json=as_json)
+    response = call_api(lambda api: api.get("jobs", job_id, "why"))
+    print_document(response.text, response.doc, why_page, as_json=as_json)
 
 
 @jobs.command()
 @job_ids
-@click.option("--state", type=click.Choice(STATES), help="Where they stand.")
+@click.option("--state", type=click.Choice(STATES), help="Their state.")
 @scope_options
 @batch_options
 @note
@@ -93,39 +93,26 @@ def why(*, job_id: str, as_json: bool) -> None:
 def cancel(
     *, job_ids: tuple[str, ...], note: str, dry_run: bool, yes: bool, **filters: str | None
 ) -> None:
-    """Cancel jobs, here or at the provider: by id, or all that the options choose."""
+    """Cancel jobs, also at the provider: by id, or all that the options choose."""
     wanted = given_filters(**filters)
     if are_ids_given(job_ids, wanted):
-        _act_on_ids(job_ids, "cancel", note, dry_run=dry_run)
-        return
-    call_api(
-        lambda api: act_on_all(
-            api, "cancel", wanted, extra={}, note=note, dry_run=dry_run, assume_yes=yes
-        )
-    )
+        act_on_ids("jobs", job_ids, "cancel", {"note": note}, dry_run=dry_run)
+    else:
+        act_on_matching("cancel", wanted, note=note, dry_run=dry_run, assume_yes=yes)
 
 
 @jobs.command()
 @click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
 @note
 def park(*, job_ids: tuple[str, ...], note: str) -> None:
-    """Make jobs wait until a person releases them."""
-    _act_on_ids(job_ids, "park", note, dry_run=False)
+    """Park jobs: they wait until an operator releases them."""
+    act_on_ids("jobs", job_ids, "park", {"note": note})
 
 
-def list_jobs(filters: dict[str, Any], *, as_json: bool) -> None:
+def list_jobs(filters: Mapping[str, str | int | None], *, as_json: bool) -> None:
     """Print a page of jobs."""
     from worker.cli.output import print_document  # noqa: PLC0415  not for --help
     from worker.cli.tables import job_list  # noqa: PLC0415  not for --help
 
-    answer = call_api(lambda api: api.get("jobs", query=filters))
-    print_document(answer.text, answer.doc, job_list, as_json=as_json)
-
-
-def _act_on_ids(ids: tuple[str, ...], action: str, note: str, *, dry_run: bool) -> None:
-    async def run(api: "ApiClient") -> None:
-        exit_with_first_failure(
-            await act_on_each(api, "jobs", ids, action, {"note": note}, dry_run=dry_run)
-        )
-
-    call_api(run)
+    response = call_api(lambda api: api.get("jobs", query=filters))
+    print_document(response.text, response.doc, job_list, as_json=as_json)

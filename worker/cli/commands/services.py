@@ -16,7 +16,7 @@ with_parent = click.option("--with-parent", is_flag=True, hidden=True)
 @click.command(short_help="Run a worker.")
 @with_parent
 def worker(*, with_parent: bool) -> None:
-    """Run a worker: it submits, polls, rescues and prunes. Any number may run."""
+    """Run a worker: it submits, polls, rescues and prunes jobs. Any number may run."""
     _stop_with_parent(enabled=with_parent)
     settings = read_settings()
 
@@ -57,14 +57,14 @@ def api(*, with_parent: bool) -> None:
 
 
 @click.command(
-    short_help="Serve a local stand-in of Knouds, free of cost.",
+    short_help="Serve a local substitute for the Knouds API, free of cost.",
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
 )
 @with_parent
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def sandbox(*, with_parent: bool, options: tuple[str, ...]) -> None:
-    """Serve a local stand-in of Knouds; --help lists its options."""
+    """Serve a local substitute for the Knouds API; --help lists its options."""
     _stop_with_parent(enabled=with_parent)
 
     from worker.sandbox.__main__ import main  # noqa: PLC0415  not for --help
@@ -79,9 +79,9 @@ def _exit_with(code: int) -> None:
 
 
 def _stop_with_parent(*, enabled: bool) -> None:
-    """End this process in good order when the one that started it is gone.
+    """Send this process SIGTERM when its parent is gone.
 
-    Standard input is a pipe that the parent holds open; its end comes however the parent dies.
+    Standard input is a pipe that the parent holds open; it closes however the parent ends.
     """
     if not enabled:
         return

@@ -1,8 +1,8 @@
-"""`stats` and `watch`: how everything stands, once or live."""
+"""`stats` and `watch`: counts, lanes, quota and workers, once or live."""
 
 import asyncio
 import sys
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -17,45 +17,44 @@ if TYPE_CHECKING:
 @click.command(short_help="Counts, lanes, quota and workers.")
 @as_json
 def stats(*, as_json: bool) -> None:
-    """Show how many jobs are in each state, and how lanes, quota and workers stand."""
+    """Show how many jobs are in each state, and the lanes, quota and workers."""
     from worker.cli import tables  # noqa: PLC0415  not for --help
     from worker.cli.output import print_document  # noqa: PLC0415  not for --help
 
-    answer = call_api(lambda api: api.get("stats"))
-    print_document(answer.text, answer.doc, tables.stats_tables, as_json=as_json)
+    response = call_api(lambda api: api.get("stats"))
+    print_document(response.text, response.doc, tables.stats_tables, as_json=as_json)
 
 
-@click.command(short_help="The same, live, until Ctrl-C.")
-@click.option("--every", default=1.0, type=click.FloatRange(0.1), help="Seconds between looks.")
-@click.option("--count", type=click.IntRange(1), help="End after so many looks.")
+@click.command(short_help="The stats live, until Ctrl-C.")
+@click.option("--every", default=1.0, type=click.FloatRange(0.1), help="Seconds between updates.")
+@click.option("--count", type=click.IntRange(1), help="End after this many updates.")
 @as_json
 def watch(*, every: float, count: int | None, as_json: bool) -> None:
-    """Show the stats live until Ctrl-C; where output is piped, a line for each change.
+    """Show the stats live until Ctrl-C; where output is piped, print a line for each change.
 
-    With --json, one document a line.
+    With --json, print one document per line.
     """
     try:
         call_api(lambda api: _watch(api, every, count, as_json=as_json))
     except KeyboardInterrupt:
-        sys.exit(int(ExitCode.OK))  # it is how a watch ends
+        sys.exit(int(ExitCode.OK))  # Ctrl-C is the normal end of a watch
 
 
 async def _watch(api: "ApiClient", every: float, count: int | None, *, as_json: bool) -> None:
     from worker.cli.live_stats import JsonLines, choose_view  # noqa: PLC0415  not for --help
 
-    looks = 0
-    with JsonLines() if as_json else choose_view() as screen:
+    updates = 0
+    with JsonLines() if as_json else choose_view() as view:
         while True:
             try:
-                answer = await api.get("stats", timeout_s=10)
+                response = await api.get("stats", timeout_s=10)
             except CommandFailure as failure:
-                if looks == 0:  # there never was anything to watch
+                if updates == 0:  # the first call fails the command
                     raise
-                screen.show_error(failure.message)
+                view.show_error(failure.message)
             else:
-                doc: dict[str, Any] = answer.doc
-                screen.show_stats(answer.text, doc)
-            looks += 1
-            if looks == count:
+                view.show_stats(response.text, response.doc)
+            updates += 1
+            if updates == count:
                 return
             await asyncio.sleep(every)

@@ -1,1 +1,1 @@
-"""`up`: everything on one machine, each part a process of its own, watched and stopped in order."""
+"""`up`: everything on one machine, each part a supervised process of its own."""

@@ -1,4 +1,4 @@
-"""What `up` starts and what each part is told: decided here, before anything runs."""
+"""What `up` starts, and the environment of each process: decided before anything runs."""
 
 import contextlib
 import fcntl
@@ -18,7 +18,7 @@ LOCK_FILE: Final = "up.lock"
 DEMO_COUNT_FILE: Final = "demo.count"
 
 STUDIO_KEY: Final = "knouds_live_business"
-"""A sandbox user of its own: the demo takes its credits away."""
+"""A sandbox user of its own: the demo sets its credits to 0."""
 
 DEMO_POLL_MIN_S: Final = 0.25
 DEMO_RETRY_BASE_S: Final = 0.5
@@ -26,7 +26,7 @@ DEMO_RETRY_BASE_S: Final = 0.5
 
 @dataclass(frozen=True, slots=True)
 class DemoAccounts:
-    """The accounts that a demo plays with: its own, so that no earlier hold stands in its way."""
+    """The accounts of one demo. Each demo has its own, so that no earlier hold stops its jobs."""
 
     demo: str
     studio: str
@@ -40,21 +40,21 @@ def demo_accounts(number: int) -> DemoAccounts:
 
 def sandbox_accounts(demo_count: int) -> dict[str, str]:
     """Keys by account for every demo so far: its parked jobs may still be released."""
-    casts = [demo_accounts(number) for number in range(1, demo_count + 1)]
-    return {c.demo: DEFAULT_KEY for c in casts} | {c.studio: STUDIO_KEY for c in casts}
+    demos = [demo_accounts(number) for number in range(1, demo_count + 1)]
+    return {d.demo: DEFAULT_KEY for d in demos} | {d.studio: STUDIO_KEY for d in demos}
 
 
-def count_demos(state_dir: Path, *, add_one: bool) -> int:
-    """How many demos a state folder has seen, `another` one included."""
-    file = state_dir / DEMO_COUNT_FILE
+def read_demo_count(state_dir: Path) -> int:
+    """How many demos have run on a state folder."""
     try:
-        count = int(file.read_text(encoding="ascii"))
+        return int((state_dir / DEMO_COUNT_FILE).read_text(encoding="ascii"))
     except (FileNotFoundError, ValueError):
-        count = 0
-    if add_one:
-        count += 1
-        file.write_text(f"{count}\n", encoding="ascii")
-    return count
+        return 0
+
+
+def write_demo_count(state_dir: Path, count: int) -> None:
+    """Note how many demos have run on a state folder."""
+    (state_dir / DEMO_COUNT_FILE).write_text(f"{count}\n", encoding="ascii")
 
 
 def child_environ(
@@ -63,47 +63,46 @@ def child_environ(
     *,
     redis_url: str | None,
     sandbox_url: str | None,
-    demos: int,
-    demo: bool,
+    demo_count: int,
+    is_demo: bool,
     port: int,
 ) -> dict[str, str]:
-    """The environment of worker and API: ours, and where the parts that we started are."""
-    told = {"KNOUDS_HTTP_PORT": str(port)}
+    """The environment of worker and API: `environ`, and the addresses of what `up` started."""
+    ours = {"KNOUDS_HTTP_PORT": str(port)}
     if redis_url is not None:
-        told["KNOUDS_REDIS_URL"] = redis_url
+        ours["KNOUDS_REDIS_URL"] = redis_url
     if sandbox_url is not None:
-        told["KNOUDS_BASE_URL"] = sandbox_url
-        told["KNOUDS_API_KEY"] = DEFAULT_KEY
-        told["KNOUDS_API_KEYS"] = json.dumps(sandbox_accounts(demos)) if demos else ""
-    if demo and sandbox_url is not None:
-        told |= _demo_timings(settings)
-    ours = {name.upper() for name in told}
-    return {**{k: v for k, v in environ.items() if k.upper() not in ours}, **told}
+        ours["KNOUDS_BASE_URL"] = sandbox_url
+        ours["KNOUDS_API_KEY"] = DEFAULT_KEY
+        ours["KNOUDS_API_KEYS"] = json.dumps(sandbox_accounts(demo_count)) if demo_count else ""
+    if is_demo and sandbox_url is not None:
+        ours |= _demo_timings(settings)
+    return {name: value for name, value in environ.items() if name.upper() not in ours} | ours
 
 
 def _demo_timings(settings: Settings) -> dict[str, str]:
-    """Short waits for a demo, where the person has not set them."""
-    wanted = {
+    """Short waits for a demo, where the operator has not set them."""
+    timings = {
         "poll_min_s": min(DEMO_POLL_MIN_S, settings.poll_max_s),
         "retry_base_s": min(DEMO_RETRY_BASE_S, settings.retry_cap_s),
     }
     given = settings.model_fields_set
-    return {f"KNOUDS_{name.upper()}": f"{v:g}" for name, v in wanted.items() if name not in given}
+    return {f"KNOUDS_{name.upper()}": f"{v:g}" for name, v in timings.items() if name not in given}
 
 
 def child_command(*words: str) -> list[str]:
-    """The command line of a child that runs this very program.
+    """The command line of a child process that runs this program.
 
-    It finds the package where we found it: the current folder counts only if it does for us.
+    The child imports the package from where we did: from the current folder only if we did so.
     """
     here = Path.cwd()
-    counts = any(Path(entry or ".").resolve() == here for entry in sys.path)
-    safe = [] if counts else ["-P"]
+    is_on_path = any(Path(entry or ".").resolve() == here for entry in sys.path)
+    safe = [] if is_on_path else ["-P"]
     return [sys.executable, *safe, "-m", "worker.cli.main", *words]
 
 
 def api_access(settings: Settings, port: int) -> tuple[str, str | None]:
-    """Where this machine finds the API, and the token that may act there."""
+    """The URL of the API on this machine, and a token that may act there."""
     url = settings.model_copy(update={"api_url": None, "http_port": port}).cli_url
     operators = [token.secret for token in settings.api_tokens if token.role is Role.OPERATE]
     secret = settings.api_token or (operators[0] if operators else None)
@@ -111,7 +110,7 @@ def api_access(settings: Settings, port: int) -> tuple[str, str | None]:
 
 
 def find_api_port(settings: Settings) -> int:
-    """The port for the API, which must be free; raises Failure where it is not."""
+    """The port for the API; raises CommandFailure where it is in use."""
     host, port = settings.http_host, settings.http_port
     try:
         family, kind, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
@@ -123,13 +122,13 @@ def find_api_port(settings: Settings) -> int:
         raise CommandFailure(f"KNOUDS_HTTP_HOST: there is no address {host}") from None
     except OSError as error:
         raise CommandFailure(
-            f"KNOUDS_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); stop what"
-            " listens there, or set another port, as KNOUDS_HTTP_PORT=8081"
+            f"KNOUDS_HTTP_PORT: cannot listen on {host}:{port} ({error.strerror}); stop the"
+            " program that listens there, or set another port, as KNOUDS_HTTP_PORT=8081"
         ) from None
 
 
 def free_port() -> int:
-    """A port of this machine that is free just now."""
+    """A port of this machine that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -137,9 +136,9 @@ def free_port() -> int:
 
 @contextlib.contextmanager
 def lock_state_dir(state_dir: Path) -> Generator[None]:
-    """Hold the state folder; raises Failure where another `up` does, or it cannot be written.
+    """Lock the state folder; raises CommandFailure where another `up` has it, or it is read-only.
 
-    The lock ends with this process, however that ends.
+    The lock ends with this process, however the process ends.
     """
     try:
         (state_dir / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -158,7 +157,7 @@ def lock_state_dir(state_dir: Path) -> Generator[None]:
 
 
 def check_settings(settings: Settings) -> None:
-    """Refuse what the children would refuse; raises SettingsError."""
+    """Refuse what the child processes would refuse; raises SettingsError."""
     settings.require_tokens()
     if not settings.accounts and settings.base_url != Settings().base_url:
         raise SettingsError(

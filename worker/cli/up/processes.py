@@ -1,4 +1,4 @@
-"""The parts of `up`: child processes with a log each, and the embedded Redis."""
+"""The processes of `up`: children with a log each, and the embedded Redis."""
 
 import asyncio
 import contextlib
@@ -8,42 +8,42 @@ from collections.abc import Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from worker.cli.exit_codes import PROGRAM, CommandFailure
-from worker.cli.text import sanitize
+from worker.cli.exit_codes import CommandFailure
+from worker.cli.text import PROGRAM, sanitize
 from worker.redis.embedded import EmbeddedRedis, EmbeddedRedisError
 
 MAX_LOG_BYTES: Final = 32 << 20
-"""Bytes after which a log is put aside at the next start."""
+"""A larger log is renamed at the next start."""
 
 TAIL_BYTES: Final = 4_096
 TAIL_CHARS: Final = 300
 
 
 class ManagedProcess(Protocol):
-    """A part that runs until it is stopped, and can be started again when it ends by itself."""
+    """A process that runs until it is stopped, and can be started again when it ends by itself."""
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         ...
 
     async def start(self) -> None:
-        """Start it; raises Failure."""
+        """Start it; raises CommandFailure."""
         ...
 
     async def wait(self) -> str:
-        """Wait for its end, and say how it ended."""
+        """Wait for its end; returns how it ended."""
         ...
 
     async def stop(self, force_stop: asyncio.Event) -> None:
-        """End it in good order, or at once when `hurry` is set."""
+        """Stop it in order, or at once when `force_stop` is set."""
         ...
 
 
 class ChildProcess:
-    """A command of this program as a process of its own, in a process group of its own.
+    """A command of this program as a child process in a process group of its own.
 
-    It holds the other end of a pipe: should we be killed, it notices and ends.
+    Its standard input is a pipe that we hold open: if we are killed, it reads the end and stops.
     """
 
     def __init__(
@@ -65,16 +65,16 @@ class ChildProcess:
 
     @property
     def name(self) -> str:
-        """What it is called in messages."""
+        """Its name in messages."""
         return self._name
 
     @property
     def has_ended(self) -> bool:
-        """Whether it ran and runs no more."""
+        """Whether it was started and has ended."""
         return self._process is not None and self._process.returncode is not None
 
     async def start(self) -> None:
-        """Start the process; its log goes on where it was."""
+        """Start the process; its log is appended to."""
         self._rotate_log()
         with self._log.open("ab") as log:
             self._log_offset = log.tell()
@@ -99,22 +99,22 @@ class ChildProcess:
             return "not started"
         code = await self._process.wait()
         how = f"exit code {code}" if code >= 0 else signal.Signals(-code).name
-        return f"{how}: {self.last_log_line() or 'no word'} (log: {self._log})"
+        return f"{how}: {self.last_log_line() or 'no output'} (log: {self._log})"
 
     def recent_log(self) -> str:
-        """What it has written to its log since its last start, or the end of that."""
+        """The end of its log, no further back than its last start."""
         with self._log.open("rb") as log:
             size = log.seek(0, os.SEEK_END)
             log.seek(max(self._log_offset, size - TAIL_BYTES))
             return log.read().decode(errors="replace")
 
     def last_log_line(self) -> str:
-        """The last thing it said."""
+        """The last line of its log."""
         lines = [line for line in self.recent_log().splitlines() if line.strip()]
         return sanitize(lines[-1]).removeprefix(f"{PROGRAM}: ")[:TAIL_CHARS] if lines else ""
 
     async def stop(self, force_stop: asyncio.Event) -> None:
-        """SIGTERM, then SIGKILL after its time is up or when there is a hurry."""
+        """Send SIGTERM, then SIGKILL after the timeout or when `force_stop` is set."""
         process = self._process
         if process is None or process.returncode is not None:
             return
@@ -132,7 +132,7 @@ class ChildProcess:
 
 
 class RedisProcess:
-    """The embedded Redis, which comes back on the port it had."""
+    """The embedded Redis; it keeps its port when it is started again."""
 
     name = "redis"
 
@@ -143,7 +143,7 @@ class RedisProcess:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Its URL."""
         return self._server.url
 
     async def start(self) -> None:
@@ -156,19 +156,19 @@ class RedisProcess:
         self._port = int(self.url.rpartition(":")[2].partition("/")[0])
 
     async def wait(self) -> str:
-        """Wait for its end, and let go of the folder."""
+        """Wait for its end, and unlock its folder; returns how it ended."""
         code = await self._server.wait()
         await self._server.__aexit__(None, None, None)
         return f"exit code {code} (log: {self._state_dir / 'redis' / 'server.log'})"
 
     async def stop(self, force_stop: asyncio.Event) -> None:
-        """End it; it is never hurried, it has nothing to wait for."""
+        """Stop it; it has nothing to wait for, so `force_stop` changes nothing."""
         del force_stop
         await self._server.__aexit__(None, None, None)
 
 
 async def _wait_for_first(*waits: Coroutine[Any, Any, object], timeout_s: float) -> None:
-    """Wait for the first of several, at most so long."""
+    """Wait until the first of `waits` ends, at most `timeout_s`."""
     tasks = [asyncio.create_task(wait) for wait in waits]
     try:
         await asyncio.wait(tasks, timeout=timeout_s, return_when=asyncio.FIRST_COMPLETED)

@@ -1,4 +1,4 @@
-"""The run of `up`: from nothing to everything, until Ctrl-C, and back."""
+"""The run of `up`: start everything, serve until Ctrl-C, stop everything."""
 
 import asyncio
 import os
@@ -22,14 +22,14 @@ from worker.cli.up.processes import ChildProcess, RedisProcess
 from worker.cli.up.stack import ProcessStack, probe_ready, wait_until_ready
 
 STOP_MARGIN_S: Final = 10.0
-"""What a child gets beyond the grace it gives itself."""
+"""Time for a child to stop, beyond its own shutdown grace."""
 
 _SANDBOX_LINE: Final = re.compile(r"Knouds sandbox on (http://\S+) key ")
 
 
 @dataclass(frozen=True, slots=True)
 class UpOptions:
-    """What the person asked for."""
+    """The options of the command."""
 
     settings: Settings
     demo: bool
@@ -38,7 +38,7 @@ class UpOptions:
 
 @dataclass(frozen=True, slots=True)
 class StackAddresses:
-    """Where everything is."""
+    """The addresses of what runs."""
 
     api_url: str
     token: str | None
@@ -47,7 +47,7 @@ class StackAddresses:
 
 
 def run(settings: Settings, *, demo: bool, exit_after_demo: bool) -> ExitCode:
-    """Run everything until told to stop; returns the exit code."""
+    """Run everything until a signal, or the end of the demo; returns the exit code."""
     try:
         plan.check_settings(settings)
     except SettingsError as error:
@@ -57,20 +57,20 @@ def run(settings: Settings, *, demo: bool, exit_after_demo: bool) -> ExitCode:
 
 
 async def _run_until_stopped(options: UpOptions) -> ExitCode:
-    """Start, serve and stop. The first signal stops in order, the second hurries."""
-    stop, hurry = asyncio.Event(), asyncio.Event()
+    """Start, serve and stop. The first signal stops in order, the second at once."""
+    stop, force_stop = asyncio.Event(), asyncio.Event()
 
-    def told() -> None:
+    def on_signal() -> None:
         if stop.is_set():
-            hurry.set()
+            force_stop.set()
         else:
-            _print_notice("stopping; once more to stop at once")
+            _print_notice("stopping; press Ctrl-C again to stop at once")
         stop.set()
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, told)
-    stack = ProcessStack(_print_notice, hurry)
+        loop.add_signal_handler(number, on_signal)
+    stack = ProcessStack(_print_notice, force_stop)
     serving = asyncio.create_task(_serve(options, stack))
     stopping = asyncio.create_task(stop.wait())
     try:
@@ -81,7 +81,8 @@ async def _run_until_stopped(options: UpOptions) -> ExitCode:
         (outcome, _) = await asyncio.gather(serving, stopping, return_exceptions=True)
         await stack.stop()
     if isinstance(outcome, asyncio.CancelledError):
-        return ExitCode.INTERRUPTED if hurry.is_set() or options.exit_after_demo else ExitCode.OK
+        is_cut_short = force_stop.is_set() or options.exit_after_demo
+        return ExitCode.INTERRUPTED if is_cut_short else ExitCode.OK
     if isinstance(outcome, BaseException):
         raise outcome
     return outcome
@@ -89,50 +90,59 @@ async def _run_until_stopped(options: UpOptions) -> ExitCode:
 
 async def _serve(options: UpOptions, stack: ProcessStack) -> ExitCode:
     port = plan.find_api_port(options.settings)
-    cast = plan.demo_accounts(_demo_count(options, add_one=options.demo))
-    running = await _start_all(options, stack, port)
+    demo_count = _count_demos(options)
+    addresses = await _start_all(options, stack, port, demo_count)
     stack.keep_all_alive()
-    _show_addresses(options, running)
+    _show_addresses(options, addresses)
     as_expected = True
-    if options.demo and running.sandbox_url is None:
+    if options.demo and addresses.sandbox_url is None:
         _print_notice("KNOUDS_API_KEY is set, so this is the real API: no demo batch is sent")
-    elif options.demo and running.sandbox_url is not None:
-        stage = DemoSetup(running.api_url, running.token, running.sandbox_url, cast)
-        as_expected = await run_demo(stage)
+    elif options.demo and addresses.sandbox_url is not None:
+        accounts = plan.demo_accounts(demo_count)
+        as_expected = await run_demo(
+            DemoSetup(addresses.api_url, addresses.token, addresses.sandbox_url, accounts)
+        )
     if options.exit_after_demo:
         return ExitCode.OK if as_expected else ExitCode.FAILED
     if options.demo:
-        show(text(f"\nIt all goes on: {running.api_url}/ · Ctrl-C stops it", "bold green"))
+        show(text(f"\nStill running: {addresses.api_url}/ · Ctrl-C stops it", "bold green"))
     await asyncio.Event().wait()
     return ExitCode.OK
 
 
-def _demo_count(options: UpOptions, *, add_one: bool) -> int:
+def _count_demos(options: UpOptions) -> int:
+    """How many demos there are on the state folder, this one included; 0 with the real API."""
     if options.settings.accounts:
         return 0
-    return plan.count_demos(options.settings.state_dir, add_one=add_one)
+    count = plan.read_demo_count(options.settings.state_dir)
+    if options.demo:
+        count += 1
+        plan.write_demo_count(options.settings.state_dir, count)
+    return count
 
 
-async def _start_all(options: UpOptions, stack: ProcessStack, port: int) -> StackAddresses:
+async def _start_all(
+    options: UpOptions, stack: ProcessStack, port: int, demo_count: int
+) -> StackAddresses:
     settings = options.settings
     redis_url = None
     if settings.redis_url is None:
         redis = RedisProcess(settings.state_dir)
         await stack.start(redis)
         redis_url = redis.url
-    hook = _WebhookConfig.of(settings, port)
-    sandbox_url = None if settings.accounts else await _start_sandbox(settings, stack, hook)
+    webhook = _WebhookConfig.of(settings, port)
+    sandbox_url = None if settings.accounts else await _start_sandbox(settings, stack, webhook)
     environ = plan.child_environ(
         settings,
         os.environ,
         redis_url=redis_url,
         sandbox_url=sandbox_url,
-        demos=_demo_count(options, add_one=False),
-        demo=options.demo,
+        demo_count=demo_count,
+        is_demo=options.demo,
         port=port,
     )
     if sandbox_url is not None:
-        environ["KNOUDS_WEBHOOK_SECRET"] = hook.secret
+        environ["KNOUDS_WEBHOOK_SECRET"] = webhook.secret
     url, token = plan.api_access(settings, port)
     grace = settings.shutdown_grace_s + STOP_MARGIN_S
     worker = _child(settings, "worker", environ=environ, stop_timeout_s=grace)
@@ -147,32 +157,32 @@ async def _start_all(options: UpOptions, stack: ProcessStack, port: int) -> Stac
 
 @dataclass(frozen=True, slots=True)
 class _WebhookConfig:
-    """Where the sandbox delivers, and what it signs with."""
+    """Where the sandbox delivers its webhooks, and the secret that it signs with."""
 
     url: str
     secret: str
 
     @classmethod
     def of(cls, settings: Settings, port: int) -> "_WebhookConfig":
-        """Our own API, and the secret that was set or one for this run."""
-        told = settings.webhook_secrets
-        secret = told[0].get_secret_value() if told else f"whsec_{secrets.token_hex(16)}"
+        """Our own API, and the secret from the settings or a random one."""
+        given = settings.webhook_secrets
+        secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
         return cls(f"{plan.api_access(settings, port)[0]}/webhooks/knouds", secret)
 
 
 async def _start_sandbox(settings: Settings, stack: ProcessStack, webhook: _WebhookConfig) -> str:
-    """Start the sandbox on a free port, which it keeps when it has to be started again."""
+    """Start the sandbox on a free port, which it keeps when it is restarted; returns its URL."""
     port = plan.free_port()
-    hooked = ("--webhook-url", webhook.url, "--webhook-secret", webhook.secret)
-    words = ("sandbox", "--port", str(port), *hooked)
+    webhook_options = ("--webhook-url", webhook.url, "--webhook-secret", webhook.secret)
+    words = ("sandbox", "--port", str(port), *webhook_options)
     sandbox = _child(settings, *words, environ=dict(os.environ), stop_timeout_s=STOP_MARGIN_S)
     await stack.start(sandbox)
 
-    async def look() -> str | None:
-        found = _SANDBOX_LINE.search(sandbox.recent_log())
-        return found[1] if found else None
+    async def find_url() -> str | None:
+        match = _SANDBOX_LINE.search(sandbox.recent_log())
+        return match[1] if match else None
 
-    return await wait_until_ready((sandbox,), look)
+    return await wait_until_ready((sandbox,), find_url)
 
 
 def _child(
@@ -189,7 +199,7 @@ def _print_notice(line: str) -> None:
 
 def _show_addresses(options: UpOptions, addresses: StackAddresses) -> None:
     settings = options.settings
-    redis = addresses.redis_url or "as KNOUDS_REDIS_URL says"
+    redis = addresses.redis_url or "from KNOUDS_REDIS_URL"
     sandbox = f"{addresses.sandbox_url}/ in place of Knouds, since no KNOUDS_API_KEY is set"
     rows: list[tuple[str, RenderableType]] = [
         ("API", text(f"{addresses.api_url}/v1 (described in {addresses.api_url}/openapi.json)")),
@@ -200,5 +210,5 @@ def _show_addresses(options: UpOptions, addresses: StackAddresses) -> None:
     if not addresses.sandbox_url:
         rows[1] = ("Knouds", text(settings.base_url))
     if addresses.api_url != settings.cli_url:
-        rows.append(("to talk to it", text(f"export KNOUDS_API_URL={addresses.api_url}", "bold")))
+        rows.append(("for commands", text(f"export KNOUDS_API_URL={addresses.api_url}", "bold")))
     show(text("Everything is up; Ctrl-C stops it.", "bold green"), key_value_table(rows))

@@ -1,4 +1,4 @@
-"""All parts together: started in order, kept alive, stopped in the reverse order."""
+"""The processes of `up`: started in order, kept alive, stopped in the reverse order."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
@@ -17,11 +17,11 @@ PROBE_INTERVAL_S: Final = 0.05
 BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 30.0
 BACKOFF_RESET_S: Final = 60.0
-"""A part that lived this long starts again with the shortest backoff."""
+"""A process that ran this long is started again with the shortest backoff."""
 
 
 class ProcessStack:
-    """The parts that run. `say` tells the person about those that end by themselves."""
+    """The processes that run. `notify` gets a line about each that ends by itself."""
 
     def __init__(self, notify: Notify, force_stop: asyncio.Event) -> None:
         self._notify = notify
@@ -30,36 +30,36 @@ class ProcessStack:
         self._keepers: list[asyncio.Task[None]] = []
 
     async def start(self, process: ManagedProcess) -> None:
-        """Start one more part; it is stopped before those that were there already."""
+        """Start one more process; it is stopped before those that were started earlier."""
         self._processes.append(process)
         await process.start()
 
     def keep_all_alive(self) -> None:
-        """From now on, start again what ends by itself."""
+        """From now on, restart each process that ends by itself."""
         self._keepers = [
-            asyncio.create_task(keep_alive(service, self._notify)) for service in self._processes
+            asyncio.create_task(keep_alive(process, self._notify)) for process in self._processes
         ]
 
     async def stop(self) -> None:
-        """Stop every part, the last one first, whatever becomes of the others."""
+        """Stop every process, the last one first."""
         for keeper in self._keepers:
             keeper.cancel()
         await asyncio.gather(*self._keepers, return_exceptions=True)
-        for service in reversed(self._processes):
-            await service.stop(self._force_stop)
+        for process in reversed(self._processes):
+            await process.stop(self._force_stop)
 
 
 async def keep_alive(process: ManagedProcess, notify: Notify) -> None:
-    """Start a part again whenever it ends, with a backoff that doubles while it does not live."""
+    """Restart a process whenever it ends, with a backoff that doubles while it keeps ending."""
     clock = asyncio.get_running_loop().time
     backoff = BACKOFF_BASE_S
     while True:
-        began = clock()
+        started = clock()
         how = await process.wait()
-        if clock() - began >= BACKOFF_RESET_S:
+        if clock() - started >= BACKOFF_RESET_S:
             backoff = BACKOFF_BASE_S
         while True:
-            notify(f"{process.name} ended by itself ({how}); starting it again in {backoff:g} s")
+            notify(f"{process.name} ended by itself ({how}); restarting it in {backoff:g} s")
             await asyncio.sleep(backoff)
             backoff = min(BACKOFF_CAP_S, backoff * 2)
             try:
@@ -73,9 +73,9 @@ async def keep_alive(process: ManagedProcess, notify: Notify) -> None:
 async def wait_until_ready(
     children: Sequence[ChildProcess], probe: Callable[[], Awaitable[T | None]]
 ) -> T:
-    """Look again and again until there is something to see.
+    """Call `probe` until it returns a value; returns that value.
 
-    Raises Failure when one of the children ends before that, or the last takes too long.
+    Raises CommandFailure when one of the children ends before that, or after `READY_TIMEOUT_S`.
     """
     clock = asyncio.get_running_loop().time
     deadline = clock() + READY_TIMEOUT_S
@@ -83,8 +83,8 @@ async def wait_until_ready(
         for child in children:
             if child.has_ended:
                 raise CommandFailure(f"{child.name} did not start: {await child.wait()}")
-        if (seen := await probe()) is not None:
-            return seen
+        if (found := await probe()) is not None:
+            return found
         await asyncio.sleep(PROBE_INTERVAL_S)
     last = children[-1]
     raise CommandFailure(
@@ -93,7 +93,7 @@ async def wait_until_ready(
 
 
 async def probe_ready(http: aiohttp.ClientSession, url: str, *, min_workers: int) -> bool | None:
-    """True when the API is ready and so many workers live; None until then."""
+    """True when the API is ready and has `min_workers` live workers; None until then."""
     try:
         async with http.get(f"{url}/readyz", timeout=aiohttp.ClientTimeout(total=5)) as answer:
             if answer.status != 200:  # noqa: PLR2004

@@ -1,39 +1,36 @@
-"""The end of the demo: what waits for a person, with the command for each; then the verdict."""
+"""The end of the demo: the jobs that wait for an operator, with commands, and the results."""
 
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from worker.cli.next_steps import UNCERTAIN, job_commands
 from worker.cli.output import new_table, show, text
-from worker.cli.text import command_line
+from worker.cli.text import Doc, command_line
 from worker.cli.up.demo.scenarios import DemoScenario, end_of
 from worker.cli.up.demo.setup import DemoSetup
-
-Doc = dict[str, Any]
 
 
 async def show_remedies(
     setup: DemoSetup, scenarios: Sequence[DemoScenario], jobs: Mapping[str, Doc]
 ) -> None:
-    """Print each job that waits for a person: why, what to do, and the exact commands."""
-    show(text("\nThese wait for you; nothing else frees them:", "bold"))
-    for scene in scenarios:
-        job = jobs.get(scene.name)
+    """Print each job that waits for an operator: why, what to do, and the commands."""
+    show(text("\nThese jobs wait for you:", "bold"))
+    for scenario in scenarios:
+        job = jobs.get(scenario.name)
         if job is None or job["state"] not in ("parked", "dead"):
             continue
         reason: Doc = job.get("reason") or {}
-        lines = await commands_for(setup, scene, job)
+        lines = await commands_for(setup, scenario, job)
         show(
-            text(f"\n{scene.name}: {reason.get('code')} – {reason.get('message')}", "yellow"),
+            text(f"\n{scenario.name}: {reason.get('code')} – {reason.get('message')}", "yellow"),
             text(f"  {reason.get('action')}"),
             *(text(f"  $ {line}", "bold") for line in lines),
-            no_wrap=True,  # a command that is broken in two cannot be copied
+            no_wrap=True,  # a command on two lines cannot be copied
         )
 
 
 async def commands_for(setup: DemoSetup, scenario: DemoScenario, job: Doc) -> list[str]:
-    """What to type, in this order: clear the cause in the sandbox, then free the job."""
+    """The commands to type, in order: fix the cause in the sandbox, then release the job."""
     job_id = str(job["id"])
     reason: Doc = job.get("reason") or {}
     remedy = scenario.remedy
@@ -43,30 +40,32 @@ async def commands_for(setup: DemoSetup, scenario: DemoScenario, job: Doc) -> li
         execution = await setup.execution_of(job_id)
         if execution is not None:
             return [command_line("parked", "resolve", job_id, "--execution-id", execution)]
-    free = job_commands(job)[:1]
-    return free if remedy is None else [setup.admin_command(remedy.path, remedy.body), *free]
+    commands = job_commands(job)[:1]
+    if remedy is None:
+        return commands
+    return [setup.admin_command(remedy.path, remedy.body), *commands]
 
 
 def show_results(scenarios: Sequence[DemoScenario], jobs: Mapping[str, Doc]) -> bool:
-    """Print job → expected → got; True when all are the same."""
-    table = new_table("JOB", "EXPECTED", "GOT", "")
-    right = 0
-    for scene in scenarios:
-        job = jobs.get(scene.name)
-        fits = job is not None and scene.end.matches(job)
-        right += fits
+    """Print what was expected of each job and what it came to; returns whether all match."""
+    table = new_table("JOB", "EXPECTED", "ACTUAL", "")
+    matching = 0
+    for scenario in scenarios:
+        job = jobs.get(scenario.name)
+        is_match = job is not None and scenario.end.matches(job)
+        matching += is_match
         table.add_row(
-            text(scene.name),
-            text(scene.end),
-            text(_actual_end(scene, job)),
-            text("ok" if fits else "NO", "green" if fits else "bold red"),
+            text(scenario.name),
+            text(scenario.end),
+            text(_actual_end(scenario, job)),
+            text("ok" if is_match else "NO", "green" if is_match else "bold red"),
         )
-    show(text(""), table, text(f"{right} of {len(scenarios)} ended as expected", "bold"))
-    return right == len(scenarios)
+    show(text(""), table, text(f"{matching} of {len(scenarios)} ended as expected", "bold"))
+    return matching == len(scenarios)
 
 
 def _actual_end(scenario: DemoScenario, job: Doc | None) -> str:
-    """What a job came to: where it fits, in the words of what was expected."""
+    """The end of a job; where it matches, in the words of the expected one."""
     if job is None:
         return "missing"
     return str(scenario.end if scenario.end.matches(job) else end_of(job))

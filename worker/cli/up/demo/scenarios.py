@@ -1,17 +1,16 @@
-"""The scenes of the demo as data: what is sent, what it shows, and where it must end."""
+"""The scenarios of the demo as data: what is enqueued, what it shows, and how it must end."""
 
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from worker.cli.output import pluralize
+from jobs.texts import pluralize
+from worker.cli.text import Doc
 from worker.cli.up.plan import STUDIO_KEY
-
-Doc = dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
 class DemoEnd:
-    """Where a job ends: what is None or 0 may be anything."""
+    """How a job ends; None and 0 match anything."""
 
     state: str
     code: str | None = None
@@ -20,30 +19,29 @@ class DemoEnd:
 
     def __str__(self) -> str:
         attempts = pluralize(self.attempts, "attempt") if self.attempts else None
-        extra = [attempts, self.code, self.mode]
-        told = ", ".join(part for part in extra if part)
-        return f"{self.state} ({told})" if told else self.state
+        details = ", ".join(part for part in (attempts, self.code, self.mode) if part)
+        return f"{self.state} ({details})" if details else self.state
 
     def matches(self, job: Doc) -> bool:
-        """Whether a job has got there."""
-        got = end_of(job)
+        """Whether a job has ended like this."""
+        actual = end_of(job)
         return (
-            self.state == got.state
-            and self.code in (None, got.code)
-            and self.mode in (None, got.mode)
-            and self.attempts in (0, got.attempts)
+            self.state == actual.state
+            and self.code in (None, actual.code)
+            and self.mode in (None, actual.mode)
+            and self.attempts in (0, actual.attempts)
         )
 
 
 def end_of(job: Doc) -> DemoEnd:
-    """Where a job is."""
+    """The present state of a job as an end."""
     reason: Doc = job.get("reason") or {}
     return DemoEnd(str(job["state"]), reason.get("code"), job.get("mode"), len(job["attempts"]))
 
 
 @dataclass(frozen=True, slots=True)
 class Remedy:
-    """What clears the cause in the sandbox: an admin call, or inputs that are right."""
+    """What fixes the cause: an admin call to the sandbox, or correct inputs."""
 
     path: str = ""
     body: Doc = field(default_factory=dict[str, Any])
@@ -52,7 +50,7 @@ class Remedy:
 
 @dataclass(frozen=True, slots=True)
 class DemoScenario:
-    """One job of the demo. `knobs` are told to the sandbox through `inputs.sandbox`."""
+    """One job of the demo. `sandbox_options` are sent to the sandbox as `inputs.sandbox`."""
 
     name: str
     shows: str
@@ -62,9 +60,9 @@ class DemoScenario:
     sandbox_options: Doc = field(default_factory=dict[str, Any])
     request_fields: Doc = field(default_factory=dict[str, Any])
     uses_studio_account: bool = False
-    """On the account that has no credits."""
+    """Whether it runs on the account without credits."""
     is_cancelled: bool = False
-    """Cancelled by us as soon as it runs."""
+    """Whether the demo cancels it as soon as it runs."""
     remedy: Remedy | None = None
 
 
@@ -87,14 +85,14 @@ SCENARIOS: Final = (
     ),
     _model(
         "sync-fallback",
-        "no async mode: run sync, at once",
+        "a model without async mode: run sync at once",
         "nano-banana-2",
         DemoEnd("succeeded", mode="sync"),
         sandbox_options={"duration_s": 2},
     ),
     _model(
         "failed-once",
-        "EXECUTION_FAILED, then retried",
+        "EXECUTION_FAILED once, then retried",
         "suno",
         _DONE_AT_SECOND_ATTEMPT,
         sandbox_options={"fault": "EXECUTION_FAILED", "times": 1, "duration_s": 1.0},
@@ -108,7 +106,7 @@ SCENARIOS: Final = (
     ),
     _model(
         "incomplete",
-        "a run ends without its output, then retried",
+        "a run without its output, then retried",
         "gpt-image-2",
         _DONE_AT_SECOND_ATTEMPT,
         sandbox_options={
@@ -120,7 +118,7 @@ SCENARIOS: Final = (
     ),
     _model(
         "rate-limited",
-        "429: waits as told, no attempt spent",
+        "429: waits for Retry-After, no attempt used",
         "seedance-2-0",
         DemoEnd("succeeded", attempts=1),
         sandbox_options={
@@ -132,7 +130,7 @@ SCENARIOS: Final = (
     ),
     _model(
         "scheduled",
-        "not before 2 s from now",
+        "scheduled 2 s from now",
         "gpt-image-2",
         _DONE,
         sandbox_options={"duration_s": 0.5},
@@ -166,7 +164,7 @@ SCENARIOS: Final = (
     ),
     _model(
         "no-grant",
-        "402: this model's trial runs are used up",
+        "402: the trial runs of this model are used up",
         "hailuo-trial",
         DemoEnd("parked", "grant_exhausted"),
         sandbox_options={"duration_s": 2},
@@ -182,14 +180,14 @@ SCENARIOS: Final = (
     ),
     _model(
         "uncertain",
-        "the answer is lost: never sent again blindly",
+        "the response is lost: never submitted again blindly",
         "gpt-image-2",
         DemoEnd("parked", "uncertain"),
         sandbox_options={"fault": "drop_after", "times": 1, "duration_s": 1.0},
     ),
     DemoScenario(
         "bad-inputs",
-        "INVALID_INPUTS: no retry mends it",
+        "INVALID_INPUTS: a retry can't fix it",
         "workflow",
         "product-shots",
         DemoEnd("dead", "INVALID_INPUTS"),
@@ -202,11 +200,11 @@ SCENARIOS: Final = (
     ),
     _model(
         "spent",
-        "fails at every attempt it has",
+        "fails at every attempt",
         "suno",
         DemoEnd("dead", "EXECUTION_FAILED", attempts=2),
         sandbox_options={"fault": "EXECUTION_FAILED"},
         request_fields={"max_attempts": 2},
     ),
 )
-"""Every road of the lifecycle, and every kind of refusal."""
+"""Every outcome of the lifecycle, and every kind of refusal."""

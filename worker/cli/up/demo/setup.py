@@ -1,24 +1,23 @@
-"""What the demo works with: the API it sends to, and the sandbox it arranges beforehand."""
+"""What the demo works with: the API that it calls, and the sandbox that it prepares."""
 
 import json
 import secrets
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Final
 
 import aiohttp
 
 from worker.cli.exit_codes import CommandFailure
+from worker.cli.text import Doc
 from worker.cli.up.demo.scenarios import DemoScenario
 from worker.cli.up.plan import STUDIO_KEY, DemoAccounts
-
-Doc = dict[str, Any]
 
 ADMIN_TIMEOUT_S: Final = 10
 
 
 @dataclass(frozen=True, slots=True)
 class DemoSetup:
-    """Where one demo plays. Every start has names of its own."""
+    """The addresses, accounts and batch of one demo."""
 
     url: str
     token: str | None
@@ -27,14 +26,14 @@ class DemoSetup:
     batch: str = field(default_factory=lambda: f"demo-{secrets.token_hex(3)}")
 
     def job_id(self, scenario: DemoScenario) -> str:
-        """The id of a scene's job, also its label in the sandbox's ledger."""
+        """The id of a scenario's job, and its label in the sandbox's ledger."""
         return f"{self.batch}-{scenario.name}"
 
     def job_request(self, scenario: DemoScenario) -> Doc:
-        """A scene as an order."""
-        name = self.job_id(scenario)
+        """A scenario as a job request."""
+        job_id = self.job_id(scenario)
         return {
-            "id": name,
+            "id": job_id,
             "kind": scenario.kind,
             "target": scenario.target,
             "account": self.accounts.studio if scenario.uses_studio_account else self.accounts.demo,
@@ -42,18 +41,18 @@ class DemoSetup:
             "tags": ["demo"],
             "inputs": {
                 "prompt": scenario.shows,
-                "sandbox": {"label": name, **scenario.sandbox_options},
+                "sandbox": {"label": job_id, **scenario.sandbox_options},
             },
             **scenario.request_fields,
         }
 
     async def prepare_sandbox(self) -> None:
-        """Take the credits from one account and the trial runs from the other."""
+        """Set the credits of one account and the trial runs of the other to 0."""
         await self._admin("topup", {"key": STUDIO_KEY, "balance": 0})
         await self._admin("grants", {"model": "hailuo-trial", "runs": 0})
 
     async def execution_of(self, job_id: str) -> str | None:
-        """What a person finds in the provider's dashboard: the run that a label started."""
+        """The execution that a job started, as an operator finds it in the provider's dashboard."""
         found = await self._admin("executions", None, {"label": job_id})
         return str(found["items"][-1]["id"]) if found["items"] else None
 
@@ -68,9 +67,9 @@ class DemoSetup:
         try:
             async with (
                 aiohttp.ClientSession(timeout=timeout, raise_for_status=True) as http,
-                http.request(method, url, json=body, params=query) as answer,
+                http.request(method, url, json=body, params=query) as response,
             ):
-                doc: Doc = await answer.json()
+                doc: Doc = await response.json()
                 return doc
         except (aiohttp.ClientError, TimeoutError) as error:
             raise CommandFailure(
