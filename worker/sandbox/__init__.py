@@ -1,8 +1,8 @@
-"""A local stand-in of the provider Knouds over real HTTP: no credits, no network, any fault.
+"""A local substitute for the Knouds API over real HTTP: no credits, no network, any fault.
 
 `python -m worker.sandbox` serves it; README.md beside this file lists admin calls, faults and
-the options of `inputs.sandbox`. It shares no code with the worker: a stand-in that did would
-share its mistakes.
+the options of `inputs.sandbox`. It shares no code with the worker: shared code would share its
+mistakes.
 """
 
 from worker.sandbox.clock import SandboxClock, SandboxSystemClock, SettableClock

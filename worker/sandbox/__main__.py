@@ -20,7 +20,7 @@ def _parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--host", default=defaults.host)
     add("--port", type=int, default=8090, help="0 picks a free one")
-    add("--seed", type=int, default=defaults.seed, help="of durations and shares")
+    add("--seed", type=int, default=defaults.seed, help="seed of durations and shares")
     add("--limit", type=_limit, help="runs per user, route and window; none or 0: unlimited")
     add("--poll-limit", type=_limit, help="the same for polls and cancels (default: unlimited)")
     add("--window-s", type=float, default=defaults.window_s, help="length of a window")
@@ -48,7 +48,7 @@ async def _serve(config: SandboxConfig) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Serve until told to stop; return the exit code."""
+    """Serve until SIGTERM or Ctrl-C; return the exit code."""
     parser = _parser()
     try:
         config = SandboxConfig(**vars(parser.parse_args(argv)))

@@ -1,4 +1,4 @@
-"""Time as an object: the real one, and one that moves only when told."""
+"""Clocks: the real one, and one that a test moves."""
 
 import asyncio
 import heapq
@@ -9,10 +9,10 @@ from typing import Protocol
 
 
 class SandboxClock(Protocol):
-    """What the sandbox asks of time. Unit: seconds since the epoch."""
+    """A clock. Times are seconds since the epoch."""
 
     def now(self) -> float:
-        """Return the present moment."""
+        """Return the current time."""
         ...
 
     async def sleep_until(self, when: float) -> None:
@@ -29,18 +29,18 @@ class SandboxSystemClock:
         self._anchor = time.time() - time.monotonic()
 
     def now(self) -> float:
-        """Return the present moment."""
+        """Return the current time."""
         return self._anchor + time.monotonic()
 
     async def sleep_until(self, when: float) -> None:
-        """Sleep until `when`; for ever when it is infinite."""
+        """Sleep until `when`; never return when it is infinite."""
         if math.isinf(when):
             await asyncio.get_running_loop().create_future()
         await asyncio.sleep(max(0.0, when - self.now()))
 
 
 class SettableClock:
-    """A clock for tests: stands still until `advance`, which wakes whoever is due."""
+    """A clock for tests: it moves only by `advance`, which wakes the sleepers that are due."""
 
     __slots__ = ("_now", "_order", "_sleepers")
 
@@ -50,11 +50,11 @@ class SettableClock:
         self._sleepers: list[tuple[float, int, asyncio.Future[None]]] = []
 
     def now(self) -> float:
-        """Return the moment last set."""
+        """Return the time last set."""
         return self._now
 
     async def sleep_until(self, when: float) -> None:
-        """Return once `advance` has carried the clock to `when`."""
+        """Return once `advance` has moved the clock to `when`."""
         if when <= self._now:
             await asyncio.sleep(0)
             return
@@ -63,7 +63,7 @@ class SettableClock:
         await sleeper
 
     def advance(self, seconds: float) -> None:
-        """Move on by `seconds` and wake every sleeper that is due."""
+        """Move the clock by `seconds` and wake every sleeper that is due."""
         self._now += seconds
         while self._sleepers and self._sleepers[0][0] <= self._now:
             _, _, sleeper = heapq.heappop(self._sleepers)

@@ -1,9 +1,9 @@
-"""Everything the sandbox can be told at its start."""
+"""The settings of the sandbox."""
 
 from dataclasses import dataclass
 
 DEFAULT_KEY = "knouds_live_sandbox"
-"""The key that works out of the box: Business tier, every capability."""
+"""The default key: Business tier, every capability."""
 
 SECRET_LENGTHS = range(16, 257)
 """Length of a webhook secret, from the provider's page on webhooks."""
@@ -14,7 +14,7 @@ class SandboxConfig:
     """Start-up settings; times in seconds.
 
     `limit` and `poll_limit` are requests per user, route and window: `None` means what the tier
-    grants (for polls: nothing is limited), 0 means unlimited and no rate-limit headers.
+    grants (for polls: unlimited), 0 means unlimited and no rate-limit headers.
     `median_s`, `sigma` and `cap_s` override the catalogue for every target; `speed` divides
     medians, caps and `cancel_s`. `credits` is the first balance of the default key's user.
     """
@@ -37,10 +37,10 @@ class SandboxConfig:
     webhook_retry_s: float = 1.0
 
     def __post_init__(self) -> None:
-        """Refuse what could never work.
+        """Check the settings.
 
         Raises:
-            ValueError: naming the setting.
+            ValueError: names the wrong setting.
         """
         if self.speed <= 0:
             raise ValueError("speed must be above 0")

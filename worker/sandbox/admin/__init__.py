@@ -1,1 +1,1 @@
-"""Admin calls under `/_sandbox/`: look into the sandbox, and change it while it runs."""
+"""Admin calls under `/_sandbox/`: they read the sandbox's state and change it."""

@@ -1,4 +1,4 @@
-"""The bodies of admin calls. An unknown field is refused; `key` is the default key if absent."""
+"""The bodies of admin calls. An unknown field is refused; `key` is the default key if omitted."""
 
 import msgspec
 from msgspec import UNSET, UnsetType
@@ -19,7 +19,7 @@ class Topup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 
 
 class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Set the trial runs left of `model`."""
+    """Set how many trial runs of `model` are left."""
 
     model: str
     runs: int
@@ -34,7 +34,7 @@ class TierChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class LimitChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Limit a route: 0 is unlimited, null by tier; both windows in use begin anew."""
+    """Limit a route: 0 is unlimited, null means by tier. Windows in use start again."""
 
     route: SandboxBucket
     limit: int | None = None
@@ -42,9 +42,9 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
 
 
 class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Change a key or make a new one. `capabilities` null: all that the tier grants.
+    """Change a key or add one. `capabilities` null: all that the tier grants.
 
-    A new key belongs to `user` (an id; a new user begins with `tier` and its credits).
+    A new key belongs to the user with the id `user`; a new user gets `tier` and its credits.
     """
 
     key: str
@@ -57,7 +57,7 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
 
 
 class HookChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Set a key's webhook; what is absent stays as it was. `url` null takes it away."""
+    """Set a key's webhook; omitted fields stay as they are. `url` null removes the webhook."""
 
     key: str = DEFAULT_KEY
     url: str | UnsetType | None = UNSET
@@ -76,7 +76,7 @@ class HookTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
 
 
 class FinishNow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """End async runs in flight at once: all, or those that match every field given."""
+    """End async runs at once: all, or those that match every given field."""
 
     execution_id: str | None = None
     label: str | None = None

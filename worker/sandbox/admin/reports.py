@@ -1,4 +1,4 @@
-"""What an admin is shown: the state, the ledger, the executions."""
+"""The reports of admin calls: the state, the ledger, the executions."""
 
 from collections import Counter
 from dataclasses import asdict
@@ -14,7 +14,7 @@ from worker.sandbox.provider.state import SandboxState
 
 
 def key_report(key: ApiKey) -> JsonObject:
-    """Return what is known of a key."""
+    """Return the fields of a key."""
     return {
         "key": key.key,
         "user": key.user.id,
@@ -27,13 +27,13 @@ def key_report(key: ApiKey) -> JsonObject:
 
 
 def _fault_report(queued: QueuedFault) -> JsonObject:
-    asked = queued.spec
+    spec = queued.spec
     return {
         "id": queued.id,
-        "match": {k: v for k, v in to_builtins(asked.match).items() if v is not None},
-        "fault": asked.fault,
-        "status": asked.status,
-        "times": asked.times,
+        "match": {k: v for k, v in to_builtins(spec.match).items() if v is not None},
+        "fault": spec.fault,
+        "status": spec.status,
+        "times": spec.times,
         "hits": queued.hits,
     }
 
@@ -67,7 +67,7 @@ def state_report(state: SandboxState, delivery_counts: DeliveryCounts, now: floa
         "keys": [key_report(key) for key in state.accounts.keys.values()],
         "limits": {route: asdict(rule) for route, rule in state.limiter.rules.items()},
         "windows": _windows(state, now),
-        "faults": [_fault_report(posted) for posted in state.faults.queued],
+        "faults": [_fault_report(queued) for queued in state.faults.queued],
         "runs": dict(states),
         "totals": asdict(state.ledger.totals()),
         "webhooks": asdict(delivery_counts),
@@ -76,7 +76,7 @@ def state_report(state: SandboxState, delivery_counts: DeliveryCounts, now: floa
 
 
 def ledger_report(state: SandboxState, label: str | None) -> JsonObject:
-    """Return the requests by route and status and each label's account, or one label's."""
+    """Return the requests by route and status, and the counts of each label or of one."""
     labels = state.ledger.labels
     names = list(labels) if label is None else [label] if label in labels else []
     return {
@@ -89,7 +89,7 @@ def ledger_report(state: SandboxState, label: str | None) -> JsonObject:
 def execution_reports(
     state: SandboxState, now: float, label: str | None, since: float
 ) -> list[JsonObject]:
-    """Return the runs of a label (None: of all) started at `since` or later, oldest first."""
+    """Return the runs of `label` (None: all runs) started at `since` or later, oldest first."""
     return [
         run_report(run, now)
         for run in state.runs.values()

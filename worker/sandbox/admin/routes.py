@@ -1,4 +1,4 @@
-"""Admin calls under `/_sandbox/`: look into the sandbox, and change it while it runs."""
+"""Admin calls under `/_sandbox/`: they read the sandbox's state and change it."""
 
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
@@ -13,23 +13,17 @@ from worker.sandbox.admin.reports import execution_reports, key_report, ledger_r
 from worker.sandbox.config import SECRET_LENGTHS
 from worker.sandbox.faults.options import AdminFault
 from worker.sandbox.http.routes import SERVER
-from worker.sandbox.http.server import SandboxServer, respond
+from worker.sandbox.http.server import respond
 from worker.sandbox.http.webhooks import make_test_delivery
-from worker.sandbox.provider.accounts import ApiKey, Hook, KeyState, User
-from worker.sandbox.provider.catalogue import SandboxMode
-from worker.sandbox.provider.limits import LimitRule
+from worker.sandbox.provider.accounts import ApiKey, Hook, KeyState
 from worker.sandbox.provider.replies import JsonObject, error_reply, json_reply
-from worker.sandbox.provider.tiers import PLANS
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _require_key(stage: SandboxServer, key: str) -> ApiKey:
-    found = stage.state.accounts.keys.get(key)
-    if found is None:
-        raise ValueError(f"no key {key}")
-    return found
+def _key_of(request: web.Request, key: str) -> ApiKey:
+    return request.app[SERVER].state.accounts.require(key)
 
 
 async def _read(request: web.Request, body_type: type[_Body]) -> _Body:
@@ -38,8 +32,8 @@ async def _read(request: web.Request, body_type: type[_Body]) -> _Body:
 
 
 async def _state(request: web.Request) -> JsonObject:
-    stage = request.app[SERVER]
-    return state_report(stage.state, stage.webhooks.counts, stage.clock.now())
+    server = request.app[SERVER]
+    return state_report(server.state, server.webhooks.counts, server.clock.now())
 
 
 async def _ledger(request: web.Request) -> JsonObject:
@@ -47,121 +41,100 @@ async def _ledger(request: web.Request) -> JsonObject:
 
 
 async def _executions(request: web.Request) -> JsonObject:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     since = float(request.query.get("since", "0"))
     label = request.query.get("label")
-    return {"items": execution_reports(stage.state, stage.clock.now(), label, since)}
+    return {"items": execution_reports(server.state, server.clock.now(), label, since)}
 
 
 async def _post_fault(request: web.Request) -> JsonObject:
-    asked = await _read(request, AdminFault)
-    return {"id": request.app[SERVER].state.faults.add(asked).id}
+    body = await _read(request, AdminFault)
+    return {"id": request.app[SERVER].state.faults.add(body).id}
 
 
 async def _delete_faults(request: web.Request) -> JsonObject:
-    asked = request.query.get("id")
-    cleared = request.app[SERVER].state.faults.remove(None if asked is None else int(asked))
-    return {"cleared": cleared}
+    fault_id = request.query.get("id")
+    faults = request.app[SERVER].state.faults
+    return {"cleared": faults.remove(None if fault_id is None else int(fault_id))}
 
 
 async def _topup(request: web.Request) -> JsonObject:
     body = await _read(request, spec.Topup)
-    user = _require_key(request.app[SERVER], body.key).user
-    user.credits = (user.credits if body.balance is None else body.balance) + body.credits
+    user = _key_of(request, body.key).user
+    user.top_up(body.credits, body.balance)
     return {"user": user.id, "credits": user.credits}
 
 
 async def _grants(request: web.Request) -> JsonObject:
     body = await _read(request, spec.Grant)
-    user = _require_key(request.app[SERVER], body.key).user
-    user.grants[body.model] = body.runs
+    user = _key_of(request, body.key).user
+    user.set_grant(body.model, body.runs)
     return {"user": user.id, "grants": user.grants}
 
 
 async def _tier(request: web.Request) -> JsonObject:
     body = await _read(request, spec.TierChange)
-    user = _require_key(request.app[SERVER], body.key).user
-    user.tier = body.tier
+    user = _key_of(request, body.key).user
+    user.change_tier(body.tier)
     return {"user": user.id, "tier": user.tier}
 
 
 async def _limits(request: web.Request) -> JsonObject:
     body = await _read(request, spec.LimitChange)
     limiter = request.app[SERVER].state.limiter
-    window_s = limiter.rules[body.route].window_s if body.window_s is None else body.window_s
-    limiter.rules[body.route] = LimitRule(body.limit, window_s)
-    for place in [place for place in limiter.windows if place[1] is body.route]:
-        del limiter.windows[place]
-    return {"route": body.route, "limit": body.limit, "window_s": window_s}
+    rule = limiter.set_limit(body.route, body.limit, body.window_s)
+    return {"route": body.route, "limit": rule.limit, "window_s": rule.window_s}
 
 
 async def _keys(request: web.Request) -> JsonObject:
     body = await _read(request, spec.KeyChange)
-    accounts = request.app[SERVER].state.accounts
-    key = accounts.keys.get(body.key)
-    if key is None:
-        user_id = body.user or f"user_of_{body.key}"
-        fresh = User(user_id, body.tier, PLANS[body.tier].credits)
-        key = accounts.add(ApiKey(body.key, accounts.users.setdefault(user_id, fresh)))
-    if body.valid is not None:
-        key.state = KeyState.VALID if body.valid else KeyState.REVOKED
-    if body.standing is not None:
-        key.state = body.standing
-    if body.contract is not None:
-        key.contract = body.contract
-    if body.capabilities is not UNSET:
-        key.capabilities = None if body.capabilities is None else frozenset(body.capabilities)
+    key = request.app[SERVER].state.accounts.get_or_add(body.key, body.user, body.tier)
+    state = body.standing
+    if state is None and body.valid is not None:
+        state = KeyState.VALID if body.valid else KeyState.REVOKED
+    key.change(state=state, contract=body.contract, capabilities=body.capabilities)
     return key_report(key)
 
 
 async def _webhook(request: web.Request) -> JsonObject:
     body = await _read(request, spec.HookChange)
-    stage = request.app[SERVER]
-    key = _require_key(stage, body.key)
+    key = _key_of(request, body.key)
     if body.url is None:
-        key.hook = None
+        key.set_hook(None)
         return key_report(key)
     url = body.url if body.url is not UNSET else (key.hook.url if key.hook else None)
     if url is None:
         raise ValueError("this key has no webhook yet: give a url")
     if body.secret is not None and len(body.secret) not in SECRET_LENGTHS:
         raise ValueError("a secret has 16 to 256 characters")
-    hook = key.hook or Hook(url=url, secret=stage.config.webhook_secret)
+    hook = key.hook or Hook(url=url, secret=request.app[SERVER].config.webhook_secret)
     shares = {
         name: value
         for name in ("lost", "doubled", "early", "delay_s", "jitter_s")
         if (value := getattr(body, name)) is not None
     }
-    key.hook = replace(hook, url=url, secret=body.secret or hook.secret, **shares)
+    key.set_hook(replace(hook, url=url, secret=body.secret or hook.secret, **shares))
     return key_report(key)
 
 
 async def _webhook_test(request: web.Request) -> JsonObject:
     body = await _read(request, spec.HookTest)
-    stage = request.app[SERVER]
-    key = _require_key(stage, body.key)
+    key = _key_of(request, body.key)
     if key.hook is None:
         raise ValueError("this key has no webhook")
-    return {"delivered": await stage.webhooks.deliver(make_test_delivery(key.hook, key.user.id))}
+    delivery = make_test_delivery(key.hook, key.user.id)
+    return {"delivered": await request.app[SERVER].webhooks.deliver(delivery)}
 
 
 async def _finish(request: web.Request) -> JsonObject:
     body = await _read(request, spec.FinishNow)
-    stage = request.app[SERVER]
-    now = stage.clock.now()
-    finished: list[str] = []
-    for run in stage.state.runs.values():
-        wanted = (
-            run.mode is SandboxMode.ASYNC
-            and not run.has_ended(now)
-            and body.execution_id in (None, run.id)
-            and body.label in (None, run.options.label)
-            and body.target in (None, run.target.name)
-        )
-        if wanted:
-            run.ends_at = now
-            stage.state.settle(run, now)
-            finished.append(run.id)
+    server = request.app[SERVER]
+    finished = server.state.finish_async_runs(
+        server.clock.now(),
+        execution_id=body.execution_id,
+        label=body.label,
+        target=body.target,
+    )
     return {"finished": finished}
 
 
@@ -171,7 +144,7 @@ async def _reset(request: web.Request) -> JsonObject:
 
 
 def _json_handler(handler: Callable[[web.Request], Awaitable[JsonObject]]) -> _Handler:
-    """Wrap an admin call: its value becomes JSON, its ValueError a 400 that says why."""
+    """Return an admin call as a handler: its value as JSON, its ValueError as a 400."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         try:

@@ -1,1 +1,1 @@
-"""Faults on request: what there is, what is ordered, and what waits to happen."""
+"""Faults on request: the table of faults, the options that ask for them, the queue of an admin."""

@@ -1,4 +1,4 @@
-"""What a caller may ask of the sandbox, as it stands in JSON: `inputs.sandbox` and faults.
+"""What a caller can ask of the sandbox in JSON: `inputs.sandbox` and faults.
 
 An unknown name is refused, so a typing error in a test shows at once.
 """
@@ -14,7 +14,7 @@ from worker.sandbox.provider.replies import Credits
 
 
 class Route(StrEnum):
-    """Where a fault can strike."""
+    """The calls that a fault can apply to."""
 
     SUBMIT = "submit"
     POLL = "poll"
@@ -24,14 +24,14 @@ class Route(StrEnum):
 
 
 class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault by name, and what it can be told.
+    """A fault by name, and its options.
 
-    `times`: how often it strikes (None: always). `delay_s`: the answer is held back so long.
-    `status`, `code`, `message`, `body`, `fields`, `headers`, `retry_after`: parts of the answer,
+    `times`: how often it applies (None: always). `delay_s`: the response is delayed by this.
+    `status`, `code`, `message`, `body`, `fields`, `headers`, `retry_after`: parts of the response,
     in place of the table's; a `body` that is a text is sent as it is. `started`: the call takes
-    effect before the false answer. `error`: whether `fails` words its error as an `object` or as
-    a `string` with the code beside it. `status_text`: the status that `status_unknown` reports.
-    `result`: what `no_result` ends with (default: no result at all).
+    effect before the false response. `error`: whether the error of `fails` is an `object`, or a
+    `string` with the code beside it. `status_text`: the status that `status_unknown` reports.
+    `result`: the result of `no_result` (default: none).
     """
 
     fault: str = ""
@@ -50,12 +50,12 @@ class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     result: Any = UNSET
 
     def has_fault(self) -> bool:
-        """Whether a fault is asked for at all."""
+        """Whether this asks for a fault."""
         return bool(self.fault or self.status or self.code)
 
 
 class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """One run's webhook; what is None follows the key's own shares."""
+    """The webhook of one run; None means the shares of the key's webhook."""
 
     lost: bool | None = None
     doubled: bool | None = None
@@ -66,9 +66,9 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
 class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`inputs.sandbox`: a fault of this run's submit, and how the run behaves.
 
-    `label` names the run in the ledger; `duration_s` its exact length; `cost` its price;
-    `result` its literal result, `result_bytes` about how large it is; `cancel_s` how long a
-    cancel takes. `poll` and `cancel` are faults of this run's polls and cancels.
+    `label`: its name in the ledger. `duration_s`: its exact duration. `cost`: its price.
+    `result`: its literal result. `result_bytes`: about how large its result is. `cancel_s`: how
+    long a cancel takes. `poll` and `cancel`: faults of its polls and cancels.
     """
 
     label: str = ""
@@ -85,19 +85,19 @@ NO_OPTIONS = RunOptions()
 
 
 class RunBody(msgspec.Struct, frozen=True):
-    """The body of a run."""
+    """The body of a submit."""
 
     inputs: dict[str, Any]
 
 
 class LooseBody(msgspec.Struct, frozen=True):
-    """The body of a run whose inputs may be of any shape: tells two refusals apart."""
+    """The body of a submit with inputs of any shape: it tells two refusals apart."""
 
     inputs: msgspec.Raw
 
 
 class FaultMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Which calls an admin's fault strikes; what is None matches all."""
+    """Which calls an admin's fault applies to; None matches all."""
 
     route: Route | None = None
     kind: SandboxKind | None = None
@@ -108,7 +108,7 @@ class FaultMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
 
 
 class AdminFault(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """A fault put up by an admin call."""
+    """A fault added by an admin call."""
 
     match: FaultMatch = FaultMatch()
 
@@ -118,7 +118,7 @@ _loose_body = msgspec.json.Decoder(LooseBody)
 
 
 class BodyError(ValueError):
-    """A run's body that the provider refuses with `code`."""
+    """A body that the provider refuses with `code`."""
 
     def __init__(self, code: str, detail: str) -> None:
         super().__init__(detail)
@@ -126,7 +126,7 @@ class BodyError(ValueError):
 
 
 def read_inputs(raw: bytes) -> dict[str, Any]:
-    """Return the inputs of a run.
+    """Return the inputs in the body of a submit.
 
     Raises:
         BodyError: INVALID_BODY (not JSON, or no inputs) or INVALID_INPUTS (not an object).
@@ -139,16 +139,16 @@ def read_inputs(raw: bytes) -> dict[str, Any]:
 
 
 def read_options(inputs: dict[str, Any]) -> RunOptions:
-    """Return `inputs.sandbox`, or no knobs.
+    """Return the options in `inputs.sandbox`, or the defaults.
 
     Raises:
-        BodyError: INVALID_INPUTS, naming what is wrong.
+        BodyError: INVALID_INPUTS, with what is wrong.
     """
-    asked = inputs.get("sandbox")
-    if asked is None:
+    options = inputs.get("sandbox")
+    if options is None:
         return NO_OPTIONS
     try:
-        return msgspec.convert(asked, RunOptions)
+        return msgspec.convert(options, RunOptions)
     except msgspec.ValidationError as error:
         raise BodyError("INVALID_INPUTS", f"inputs.sandbox: {error}") from error
 

@@ -1,15 +1,15 @@
-"""Faults put up by admin calls: which call they strike, and how often still."""
+"""The faults added by admin calls: which call each applies to, and how often."""
 
 import itertools
 from dataclasses import dataclass
 
-from worker.sandbox.faults.catalogue import SandboxFault, check_fault, resolve_fault
+from worker.sandbox.faults.fault_table import SandboxFault, check_fault, resolve_fault
 from worker.sandbox.faults.options import AdminFault, Route
 
 
 @dataclass(frozen=True, slots=True)
 class SandboxCall:
-    """What a fault can be matched against; kind, target and mode are empty where none is known."""
+    """A call to match faults against; kind, target and mode are empty where none is known."""
 
     route: Route
     key: str = ""
@@ -21,7 +21,7 @@ class SandboxCall:
 
 @dataclass(slots=True)
 class QueuedFault:
-    """A fault in force and how often it has struck."""
+    """A fault of an admin, and how often it was applied."""
 
     id: int
     spec: AdminFault
@@ -29,17 +29,17 @@ class QueuedFault:
     hits: int = 0
 
     def matches(self, call: SandboxCall) -> bool:
-        """Tell whether this fault is for `call` and not spent."""
-        spent = self.spec.times is not None and self.hits >= self.spec.times
+        """Return whether this fault applies to `call` and is not used up."""
+        is_used_up = self.spec.times is not None and self.hits >= self.spec.times
         wanted = self.spec.match
-        routed = (
+        is_on_route = (
             call.route in self.default_routes
             if wanted.route is None
             else call.route == wanted.route
         )
         return (
-            not spent
-            and routed
+            not is_used_up
+            and is_on_route
             and wanted.kind in (None, call.kind)
             and wanted.target in (None, call.target)
             and wanted.label in (None, call.label)
@@ -50,22 +50,22 @@ class QueuedFault:
 
 
 def _is_mode_compatible(name: str, call: SandboxCall) -> bool:
-    """A refusal of async mode never meets a sync run."""
+    """Return whether fault `name` fits the mode of `call`: a sync run needs no async mode."""
     return name != "ASYNC_NOT_SUPPORTED" or call.mode == "async"
 
 
 class FaultQueue:
-    """The faults in force, oldest first; the first that strikes is the one that is played."""
+    """The faults of an admin, oldest first; the first that matches a call is applied."""
 
     def __init__(self) -> None:
         self.queued: list[QueuedFault] = []
         self._ids = itertools.count(1)
 
     def add(self, spec: AdminFault) -> QueuedFault:
-        """Put up a fault.
+        """Add a fault.
 
         Raises:
-            FaultError: it cannot be played, or not on the route asked for.
+            FaultError: it cannot be applied, or not on the given route.
         """
         check_fault(spec, spec.match.route)
         fault = resolve_fault(spec, "model", "any")
@@ -74,13 +74,13 @@ class FaultQueue:
         return entry
 
     def remove(self, fault_id: int | None = None) -> int:
-        """Take down one fault, or all; return how many."""
+        """Remove one fault, or all; return how many were removed."""
         before = len(self.queued)
-        self.queued = [p for p in self.queued if fault_id is not None and p.id != fault_id]
+        self.queued = [entry for entry in self.queued if fault_id not in (None, entry.id)]
         return before - len(self.queued)
 
     def take(self, call: SandboxCall) -> SandboxFault | None:
-        """Return the fault that strikes `call`, counting the hit."""
+        """Return the fault that applies to `call`, and count it; None where none does."""
         for entry in self.queued:
             if entry.matches(call):
                 entry.hits += 1

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 
 from aiohttp import web
 
-from worker.sandbox.admin import routes
+from worker.sandbox.admin import routes as admin_routes
 from worker.sandbox.clock import SandboxClock, SandboxSystemClock
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.http import routes as provider
+from worker.sandbox.http import routes as provider_routes
 from worker.sandbox.http.server import SandboxServer
 
 _MAX_BODY_BYTES = 64 * 1024 * 1024
@@ -16,23 +16,23 @@ _SHUTDOWN_S = 0.1
 
 
 def create_app(config: SandboxConfig, *, clock: SandboxClock | None = None) -> web.Application:
-    """Return the application; it begins to work when it is served."""
+    """Return the application; it starts when it is served."""
     app = web.Application(client_max_size=_MAX_BODY_BYTES)
-    stage = SandboxServer(config, clock or SandboxSystemClock())
-    app[provider.SERVER] = stage
+    server = SandboxServer(config, clock or SandboxSystemClock())
+    app[provider_routes.SERVER] = server
 
     async def serve(_app: web.Application) -> AsyncIterator[None]:
-        await stage.start()
+        await server.start()
         yield
 
     async def stop(_app: web.Application) -> None:
-        await stage.stop()
+        await server.stop()
 
     app.cleanup_ctx.append(serve)
     app.on_shutdown.append(stop)
-    provider.add_routes(app)
-    routes.add_routes(app)
-    provider.add_fallback(app)
+    provider_routes.add_routes(app)
+    admin_routes.add_routes(app)
+    provider_routes.add_fallback(app)
     return app
 
 
@@ -42,7 +42,7 @@ async def running(
 ) -> AsyncGenerator[str]:
     """Serve a sandbox and yield its base URL, `http://host:port`.
 
-    A caller who hangs up on a request that never ends is noticed, so nothing piles up.
+    A request that never ends is cancelled when its caller disconnects.
     """
     runner = web.AppRunner(
         create_app(config, clock=clock),

@@ -1,22 +1,22 @@
-"""The provider's routes over aiohttp: each handler reads, asks the world, carries out."""
+"""The provider's routes over aiohttp: a handler reads the request and sends the decision."""
 
 from aiohttp import web
 
 from worker.sandbox.config import DEFAULT_KEY
-from worker.sandbox.faults.catalogue import ROWS
+from worker.sandbox.faults.fault_table import ROWS
 from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.provider import executions
 from worker.sandbox.provider.catalogue import TARGETS, SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import error_reply, json_reply
 from worker.sandbox.provider.submits import Submit, submit
 
-SERVER = web.AppKey("stage", SandboxServer)
+SERVER = web.AppKey("server", SandboxServer)
 
 _KEY_HEADER = "x-api-key"
 
 
 async def _run(request: web.Request, kind: SandboxKind) -> web.StreamResponse:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     wants_async = "async=true" in request.rel_url.raw_query_string.split("&")
     call = Submit(
         kind=kind,
@@ -25,8 +25,8 @@ async def _run(request: web.Request, kind: SandboxKind) -> web.StreamResponse:
         key=request.headers.get(_KEY_HEADER),
         raw=await request.read(),
     )
-    verdict = submit(stage.state, call, stage.clock.now())
-    return await stage.perform(request, f"run.{kind}", verdict)
+    response = submit(server.state, call, server.clock.now())
+    return await server.perform(request, f"run.{kind}", response)
 
 
 async def _run_model(request: web.Request) -> web.StreamResponse:
@@ -38,38 +38,38 @@ async def _run_workflow(request: web.Request) -> web.StreamResponse:
 
 
 async def _poll(request: web.Request) -> web.StreamResponse:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.poll(stage.state, request.match_info["id"], key, stage.clock.now())
-    return await stage.perform(request, "poll", verdict)
+    response = executions.poll(server.state, request.match_info["id"], key, server.clock.now())
+    return await server.perform(request, "poll", response)
 
 
 async def _cancel(request: web.Request) -> web.StreamResponse:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.cancel(stage.state, request.match_info["id"], key, stage.clock.now())
-    return await stage.perform(request, "cancel", verdict)
+    response = executions.cancel(server.state, request.match_info["id"], key, server.clock.now())
+    return await server.perform(request, "cancel", response)
 
 
 async def _schema(request: web.Request) -> web.StreamResponse:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.schema(stage.state, request.match_info["name"], key, stage.clock.now())
-    return await stage.perform(request, "schema", verdict)
+    response = executions.schema(server.state, request.match_info["name"], key, server.clock.now())
+    return await server.perform(request, "schema", response)
 
 
 async def _whoami(request: web.Request) -> web.StreamResponse:
-    stage = request.app[SERVER]
+    server = request.app[SERVER]
     key = request.headers.get(_KEY_HEADER)
-    verdict = executions.whoami(stage.state, key, stage.clock.now())
-    return await stage.perform(request, "whoami", verdict)
+    response = executions.whoami(server.state, key, server.clock.now())
+    return await server.perform(request, "whoami", response)
 
 
 async def _index(request: web.Request) -> web.StreamResponse:
-    """Say what is here."""
+    """Return the index: the key, the routes, the targets and the faults."""
     resources = {resource.canonical for resource in request.app.router.resources()}
     index = {
-        "service": "a local stand-in for the Knouds API; nothing here costs anything",
+        "service": "a local substitute for the Knouds API; nothing here costs anything",
         "key": DEFAULT_KEY,
         "routes": sorted(resources),
         "models": [t.name for t in TARGETS if t.kind is SandboxKind.MODEL],
@@ -84,7 +84,7 @@ async def _not_found(request: web.Request) -> web.StreamResponse:
 
 
 def add_routes(app: web.Application) -> None:
-    """Add the provider's routes, the index, and a JSON 404 for the rest."""
+    """Add the provider's routes and the index."""
     router = app.router
     router.add_get("/api/executions/{id}", _poll)
     router.add_post("/api/executions/{id}/cancel", _cancel)
@@ -96,5 +96,5 @@ def add_routes(app: web.Application) -> None:
 
 
 def add_fallback(app: web.Application) -> None:
-    """Add the answer to everything else; must come last."""
+    """Add a JSON 404 for every other path; must come last."""
     app.router.add_route("*", "/{path:.*}", _not_found)

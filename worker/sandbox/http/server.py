@@ -1,4 +1,4 @@
-"""The running sandbox: world, clock, courier, and how a verdict is carried out."""
+"""The running sandbox: state, clock, timers, webhooks, and how a response is sent."""
 
 import asyncio
 from typing import assert_never
@@ -22,7 +22,7 @@ from worker.sandbox.provider.timers import TimerQueue
 
 
 class SandboxServer:
-    """One sandbox. `reset` begins a new world on the same stage."""
+    """One sandbox. `reset` starts again with a new state."""
 
     def __init__(self, config: SandboxConfig, clock: SandboxClock) -> None:
         self.config = config
@@ -34,31 +34,32 @@ class SandboxServer:
         self._timer_task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
-        """Begin to serve the agenda."""
+        """Start to perform the timers."""
         self._timer_task = asyncio.ensure_future(self.webhooks.run(self.state))
 
     async def stop(self) -> None:
-        """End the loop and let go of every hanging connection."""
+        """Stop the timers and close every hanging connection."""
         self._stopping.set()
-        if self._timer_task is not None:
-            self._timer_task.cancel()
-            await asyncio.gather(self._timer_task, return_exceptions=True)
+        await self._stop_timers()
         await self.webhooks.close()
 
     async def reset(self) -> None:
-        """Forget everything; settings stay as they were at the start."""
-        if self._timer_task is not None:
-            self._timer_task.cancel()
-            await asyncio.gather(self._timer_task, return_exceptions=True)
+        """Start again with a new state; the settings stay."""
+        await self._stop_timers()
         self.timers.clear()
         self.webhooks.reset_counts()
         self.state = SandboxState(self.config, self.timers)
         await self.start()
 
+    async def _stop_timers(self) -> None:
+        if self._timer_task is not None:
+            self._timer_task.cancel()
+            await asyncio.gather(self._timer_task, return_exceptions=True)
+
     async def perform(
         self, request: web.Request, route: str, response: SandboxResponse
     ) -> web.StreamResponse:
-        """Carry out a verdict and count it."""
+        """Send what `response` says, and count the request."""
         match response:
             case SendReply():
                 for delivery in response.webhooks_first:
@@ -69,7 +70,7 @@ class SandboxServer:
                 await self._sleep_until(route, response.run.ends_at)
                 if response.fault is not None:
                     await self._pause(route, response.fault.spec.delay_s)
-                # A timer may fire a hair before its time; the run has ended all the same.
+                # A timer may fire a little early; the run has ended all the same.
                 now = max(self.clock.now(), response.run.ends_at)
                 reply = finished_sync_reply(self.state, response, now)
             case DropConnection():
@@ -90,7 +91,7 @@ class SandboxServer:
             await self._sleep_until(route, self.clock.now() + seconds)
 
     async def _sleep_until(self, route: str, when: float) -> None:
-        """Wait; a caller who hangs up meanwhile is counted as `left`."""
+        """Wait; a caller who disconnects meanwhile is counted as `left`."""
         try:
             await self.clock.sleep_until(when)
         except asyncio.CancelledError:
@@ -99,7 +100,7 @@ class SandboxServer:
 
 
 def respond(reply: SandboxReply) -> web.Response:
-    """Turn a reply into aiohttp's response."""
+    """Return a reply as aiohttp's response."""
     return web.Response(
         status=reply.status,
         body=reply.body,
@@ -109,7 +110,7 @@ def respond(reply: SandboxReply) -> web.Response:
 
 
 def _abort_connection(request: web.Request) -> web.Response:
-    """Close the connection; the response returned is for aiohttp only and is never sent."""
+    """Close the connection; the returned response is for aiohttp only and is never sent."""
     if request.transport is not None:
         request.transport.abort()
     return web.Response()

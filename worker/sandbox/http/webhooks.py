@@ -1,4 +1,4 @@
-"""Webhooks on their way: signed, sent, tried again."""
+"""Webhook deliveries: signed, sent, retried."""
 
 import asyncio
 import hashlib
@@ -13,7 +13,7 @@ from worker.sandbox.config import SandboxConfig
 from worker.sandbox.provider.accounts import Hook
 from worker.sandbox.provider.replies import JSON, encode
 from worker.sandbox.provider.state import SandboxState
-from worker.sandbox.provider.timers import Delivery, SettleRun, TimerEntry, TimerQueue
+from worker.sandbox.provider.timers import Delivery, SettleRun, TimerQueue
 
 SIGNATURE_HEADER = "X-Knouds-Signature"
 
@@ -29,7 +29,7 @@ def sign(secret: str, unix_s: int, body: bytes) -> str:
 
 
 def make_test_delivery(hook: Hook, user_id: str) -> Delivery:
-    """Return the delivery that a person's click on "send test" causes."""
+    """Return the delivery of the provider's button "send test"."""
     body = {
         "event": "webhook.test",
         "executionId": "00000000-0000-4000-8000-000000000000",
@@ -43,7 +43,7 @@ def make_test_delivery(hook: Hook, user_id: str) -> Delivery:
 
 @dataclass(slots=True)
 class DeliveryCounts:
-    """What became of the deliveries; `failed` counts attempts, `given_up` deliveries."""
+    """The results of the deliveries; `failed` counts attempts, `given_up` deliveries."""
 
     sent: int = 0
     delivered: int = 0
@@ -52,7 +52,7 @@ class DeliveryCounts:
 
 
 class WebhookSender:
-    """Works off the agenda: ends of runs and deliveries. Holds tasks for open requests only."""
+    """Performs the timers: ends of runs and deliveries. It has a task per open request only."""
 
     def __init__(self, config: SandboxConfig, clock: SandboxClock, timers: TimerQueue) -> None:
         self.counts = DeliveryCounts()
@@ -64,9 +64,8 @@ class WebhookSender:
         self._session: aiohttp.ClientSession | None = None
 
     async def run(self, state: SandboxState) -> None:
-        """Serve the agenda until cancelled."""
-
-        def perform(entry: TimerEntry) -> None:
+        """Perform each entry of the timers at its time, until cancelled."""
+        async for entry in self._timers.due_entries(self._clock):
             match entry:
                 case SettleRun():
                     state.settle(entry.run, self._clock.now())
@@ -77,15 +76,13 @@ class WebhookSender:
                 case _:
                     assert_never(entry)
 
-        await self._timers.run(self._clock, perform)
-
     async def deliver(self, delivery: Delivery) -> bool:
-        """Send one attempt; put a failed one back on the agenda with a doubling delay."""
+        """Make one attempt; a failed one is repeated with a doubling delay. Returns its success."""
         async with self._slots:
             self.counts.sent += 1
-            arrived = await self._send(delivery)
+            is_delivered = await self._send(delivery)
         now = self._clock.now()
-        if arrived:
+        if is_delivered:
             self.counts.delivered += 1
             if delivery.run is not None and delivery.run.delivered_at is None:
                 delivery.run.delivered_at = now
@@ -106,17 +103,17 @@ class WebhookSender:
         try:
             async with self._session.post(
                 delivery.hook.url, data=delivery.body, headers=headers
-            ) as answer:
-                return answer.status in _SUCCESS
+            ) as response:
+                return response.status in _SUCCESS
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return False
 
     def reset_counts(self) -> None:
-        """Count from zero."""
+        """Set the counts to 0."""
         self.counts = DeliveryCounts()
 
     async def close(self) -> None:
-        """Give up what is still open."""
+        """Cancel the open requests."""
         for task in tuple(self._sending):
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)

@@ -1,1 +1,1 @@
-"""The provider's own world: accounts, targets, runs, limits. No HTTP."""
+"""The provider's state and decisions: accounts, targets, runs, limits. No HTTP."""

@@ -1,7 +1,9 @@
-"""Users and their keys: who calls, what they may do, what they can pay."""
+"""Users and their keys: capabilities, credits, webhooks."""
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+
+from msgspec import UNSET, UnsetType
 
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
 from worker.sandbox.provider.replies import Credits
@@ -9,7 +11,7 @@ from worker.sandbox.provider.tiers import PLANS, Tier
 
 
 class KeyState(StrEnum):
-    """What a key is worth."""
+    """Whether a key is accepted."""
 
     VALID = "valid"
     REVOKED = "revoked"
@@ -17,7 +19,7 @@ class KeyState(StrEnum):
 
 
 class Contract(StrEnum):
-    """How the provider words a missing right: today's capabilities or the older scopes."""
+    """How the provider words a missing right: as a capability, or as an older scope."""
 
     CAPABILITY = "capability"
     SCOPE = "scope"
@@ -25,11 +27,11 @@ class Contract(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hook:
-    """Where a key's webhooks go and what goes wrong with them.
+    """A key's webhook: its URL, its secret, and what goes wrong with its deliveries.
 
-    `lost`, `doubled` and `early` are shares of runs (0 to 1). A run drawn as early ends at once
-    and its webhook is sent before the submit is answered. `jitter_s` adds a random part to
-    `delay_s`, so deliveries leave out of order.
+    `lost`, `doubled` and `early` are shares of runs (0 to 1). A run drawn as early ends at once,
+    and its webhook is sent before the response to the submit. `jitter_s` adds a random part to
+    `delay_s`, so deliveries are sent out of order.
     """
 
     url: str
@@ -43,9 +45,9 @@ class Hook:
 
 @dataclass(slots=True)
 class User:
-    """Who pays. `held` credits are spoken for by sync runs that have not finished.
+    """Who pays. `held` credits are reserved by sync runs that have not finished.
 
-    `grants` are trial runs left, by model; an absent one means the catalogue's number.
+    `grants` are the trial runs left, by model; a missing one means the catalogue's number.
     """
 
     id: str
@@ -53,6 +55,18 @@ class User:
     credits: Credits
     held: Credits = 0
     grants: dict[str, int] = field(default_factory=dict[str, int])
+
+    def top_up(self, credits_added: Credits, balance: Credits | None = None) -> None:
+        """Add credits: to `balance` where it is given, else to the present credits."""
+        self.credits = (self.credits if balance is None else balance) + credits_added
+
+    def set_grant(self, model: str, runs: int) -> None:
+        """Set how many trial runs of `model` are left."""
+        self.grants[model] = runs
+
+    def change_tier(self, tier: Tier) -> None:
+        """Move to another plan; the credits stay."""
+        self.tier = tier
 
 
 @dataclass(slots=True)
@@ -66,31 +80,50 @@ class ApiKey:
     contract: Contract = Contract.CAPABILITY
     hook: Hook | None = None
 
+    def change(
+        self,
+        *,
+        state: KeyState | None = None,
+        contract: Contract | None = None,
+        capabilities: list[str] | UnsetType | None = UNSET,
+    ) -> None:
+        """Change what is given; `capabilities` None means all that the tier grants."""
+        if state is not None:
+            self.state = state
+        if contract is not None:
+            self.contract = contract
+        if capabilities is not UNSET:
+            self.capabilities = None if capabilities is None else frozenset(capabilities)
+
+    def set_hook(self, hook: Hook | None) -> None:
+        """Set where the webhooks of later runs go; None: nowhere."""
+        self.hook = hook
+
     def effective_capabilities(self) -> frozenset[str]:
-        """Return the capabilities the key has today: its own, below the tier's ceiling."""
+        """Return the key's capabilities that its tier grants."""
         ceiling = PLANS[self.user.tier].capabilities
         if self.capabilities is None:
             return ceiling
         return frozenset(c for c in self.capabilities if c in ceiling or _route_of(c) in ceiling)
 
     def missing_capability(self, route: str, target: str | None = None) -> str | None:
-        """Return the capability that is lacking for `route` (`model:run`), or None.
+        """Return the capability that is missing for `route` (`model:run`), or None.
 
-        A key with rights to single targets of the route is told the single right it lacks.
+        For a key with capabilities of single targets on the route, it is that of the target.
         """
-        held = self.effective_capabilities()
-        if route in held:
+        granted = self.effective_capabilities()
+        if route in granted:
             return None
         if target is None:
             return route
         single = f"{route.split(':', maxsplit=1)[0]}:{target}:run"
-        if single in held:
+        if single in granted:
             return None
-        return single if any(_route_of(c) == route for c in held) else route
+        return single if any(_route_of(c) == route for c in granted) else route
 
 
 def _route_of(capability: str) -> str:
-    """Return the route a capability belongs to: `model:suno:run` → `model:run`."""
+    """Return the route of a capability: `model:suno:run` → `model:run`."""
     parts = capability.split(":")
     return f"{parts[0]}:{parts[-1]}"
 
@@ -101,7 +134,7 @@ _NARROW_CAPABILITIES = frozenset(
 
 
 class Accounts:
-    """Every key the sandbox knows. The first users are fixed; admin calls add more."""
+    """Every key of the sandbox. The first users are fixed; admin calls add more."""
 
     def __init__(self, config: SandboxConfig) -> None:
         first = User("user_sandbox", Tier.BUSINESS, PLANS[Tier.BUSINESS].credits)
@@ -124,6 +157,21 @@ class Accounts:
             self.keys[DEFAULT_KEY].hook = hook
 
     def add(self, key: ApiKey) -> ApiKey:
-        """Put `key` in the book, in place of one of the same text."""
+        """Add `key`, or replace the key with the same text."""
         self.keys[key.key] = key
         return key
+
+    def require(self, key: str) -> ApiKey:
+        """Return the key of that text; ValueError where there is none."""
+        found = self.keys.get(key)
+        if found is None:
+            raise ValueError(f"no key {key}")
+        return found
+
+    def get_or_add(self, key: str, user_id: str | None, tier: Tier) -> ApiKey:
+        """Return the key of that text, or add one for a user, who is added too where new."""
+        if (found := self.keys.get(key)) is not None:
+            return found
+        user_id = user_id or f"user_of_{key}"
+        new_user = User(user_id, tier, PLANS[tier].credits)
+        return self.add(ApiKey(key, self.users.setdefault(user_id, new_user)))

@@ -1,4 +1,4 @@
-"""What the stand-in sells: models and workflows, as data."""
+"""The models and workflows of the sandbox, as data."""
 
 import math
 import random
@@ -17,7 +17,7 @@ class SandboxKind(StrEnum):
 
 
 class SandboxMode(StrEnum):
-    """How a run is asked for."""
+    """How a run is requested."""
 
     ASYNC = "async"
     SYNC = "sync"
@@ -33,7 +33,7 @@ class Backend(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Output:
-    """What a result holds: so many URLs of each, and perhaps a text."""
+    """What a result holds: the number of URLs of each kind, and whether there is a text."""
 
     images: int = 0
     videos: int = 0
@@ -167,7 +167,7 @@ def draw_duration(rng: random.Random, median_s: float, sigma: float, cap_s: floa
 
 
 def make_result(target: Target, execution_id: str) -> JsonObject:
-    """Return the result a run of `target` ends with: arrays of URLs, perhaps a text."""
+    """Return the result of a run of `target`: arrays of URLs, and a text where it makes one."""
     base = f"https://cdn.knouds.example/{execution_id}"
     output = target.output
     result: JsonObject = {}
@@ -179,12 +179,12 @@ def make_result(target: Target, execution_id: str) -> JsonObject:
         if count:
             result[name] = [f"{base}/{n}.{ending}" for n in range(count)]
     if output.text:
-        result["text"] = f"What {target.title} has to say."
+        result["text"] = f"A text by {target.title}."
     return result
 
 
 def schema_of(target: Target) -> JsonObject:
-    """Return the answer of the schema call."""
+    """Return the response to the schema call."""
     return {
         "name": target.title,
         "description": f"{target.title}: {' → '.join(target.nodes)}",

@@ -1,10 +1,11 @@
-"""A run is followed: poll and cancel; and the two calls that only read."""
+"""The calls about a run, poll and cancel; and the two calls that only read."""
 
 from dataclasses import dataclass
 
-from worker.sandbox.faults.catalogue import FaultBehaviour, SandboxFault, refusal, resolve_fault
+from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault, refusal, resolve_fault
 from worker.sandbox.faults.options import FaultSpec, Route
 from worker.sandbox.faults.queue import SandboxCall
+from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, SandboxKind, schema_of
 from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import SandboxReply, json_reply
@@ -21,7 +22,7 @@ from worker.sandbox.provider.submits import SLUG
 
 @dataclass(frozen=True, slots=True)
 class FoundRun:
-    """A caller who may see the run, and the fault that strikes the call after it took effect."""
+    """A run that the caller may see, and the fault to apply after the call took effect."""
 
     run: SandboxRun
     headers: dict[str, str]
@@ -29,7 +30,7 @@ class FoundRun:
 
 
 def poll(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
-    """Decide on a poll."""
+    """Return the response to a poll."""
     run = state.runs.get(execution_id)
     if run is not None:
         run.polls += 1
@@ -39,7 +40,7 @@ def poll(state: SandboxState, execution_id: str, key: str | None, now: float) ->
         return found
     run, fault = found.run, found.fault
     state.settle(run, now)
-    odd = (
+    status = (
         fault.spec.status_text
         if fault is not None and fault.behaviour is FaultBehaviour.STATUS_UNKNOWN
         else None
@@ -47,12 +48,12 @@ def poll(state: SandboxState, execution_id: str, key: str | None, now: float) ->
     if fault is None and run.reported_at is None and run.has_ended(now):
         run.reported_at = now
     return response_after(
-        fault, SendReply(json_reply(execution_view(run, now, odd), headers=found.headers))
+        fault, SendReply(json_reply(execution_view(run, now, status), headers=found.headers))
     )
 
 
 def cancel(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
-    """Decide on a cancel; a run that has ended stays as it is, and the answer says so."""
+    """Return the response to a cancel; a run that has ended stays as it is."""
     run = state.runs.get(execution_id)
     if run is not None:
         state.ledger.labels[run.options.label].cancels += 1
@@ -61,12 +62,13 @@ def cancel(state: SandboxState, execution_id: str, key: str | None, now: float) 
         return found
     run = found.run
     if not run.has_ended(now):
-        asked = run.options.cancel_s
-        takes_s = state.config.cancel_s / state.config.speed if asked is None else asked
+        takes_s = run.options.cancel_s
+        if takes_s is None:
+            takes_s = state.config.cancel_s / state.config.speed
         run.request_cancel(now, takes_s, _end_of_cancel(found.fault))
         state.schedule_settlement(run)
-    answer = {"executionId": run.id, "requestId": run.request_id, "status": run.state_at(now)}
-    return response_after(found.fault, SendReply(json_reply(answer, headers=found.headers)))
+    body = {"executionId": run.id, "requestId": run.request_id, "status": run.state_at(now)}
+    return response_after(found.fault, SendReply(json_reply(body, headers=found.headers)))
 
 
 def _end_of_cancel(fault: SandboxFault | None) -> RunEnd:
@@ -80,16 +82,16 @@ def _end_of_cancel(fault: SandboxFault | None) -> RunEnd:
 def _find_run(
     state: SandboxState, route: Route, run: SandboxRun | None, key: str | None, now: float
 ) -> FoundRun | SandboxResponse:
-    """Let a caller in to a run, or return what they get instead."""
+    """Return the run where the caller may see it, else the response to send."""
     caller = state.admit(key, SandboxBucket.EXECUTION, now)
     if isinstance(caller, SandboxReply):
         return SendReply(caller)
     fault = _take_fault(state, route, run, key or "")
-    struck = None if fault is None else response_before(fault)
-    if struck is not None:
-        return struck
-    right = "execution:read" if route is Route.POLL else "execution:cancel"
-    missing = caller.key.missing_capability(right)
+    fault_response = None if fault is None else response_before(fault)
+    if fault_response is not None:
+        return fault_response
+    needed = "execution:read" if route is Route.POLL else "execution:cancel"
+    missing = caller.key.missing_capability(needed)
     if missing is not None:
         return SendReply(denied(caller.key, missing))
     if run is None or run.key.user is not caller.key.user:
@@ -100,7 +102,7 @@ def _find_run(
 def _take_fault(
     state: SandboxState, route: Route, run: SandboxRun | None, key: str
 ) -> SandboxFault | None:
-    """Return the fault of this poll or cancel: an admin's first, else the run's own."""
+    """Return the fault of this poll or cancel: that of an admin first, else the run's own."""
     if run is None:
         return state.faults.take(SandboxCall(route, key))
     target = run.target
@@ -111,8 +113,8 @@ def _take_fault(
     spec = _own_fault(run, route)
     if spec is None:
         return None
-    struck = run.poll_faults if route is Route.POLL else run.cancel_faults
-    if spec.times is not None and struck >= spec.times:
+    applied = run.poll_faults if route is Route.POLL else run.cancel_faults
+    if spec.times is not None and applied >= spec.times:
         return None
     if route is Route.POLL:
         run.poll_faults += 1
@@ -122,44 +124,57 @@ def _take_fault(
 
 
 def _own_fault(run: SandboxRun, route: Route) -> FaultSpec | None:
-    """Return what the run's inputs ask for on `route`; a fault at home only there counts too."""
-    knobs = run.options
-    spec = knobs.poll if route is Route.POLL else knobs.cancel
-    if spec is not None or not knobs.has_fault():
+    """Return the fault that the run's inputs ask for on `route`.
+
+    A fault of the run itself counts where it applies to polls or cancels and not to submits.
+    """
+    options = run.options
+    spec = options.poll if route is Route.POLL else options.cancel
+    if spec is not None or not options.has_fault():
         return spec
-    home = resolve_fault(knobs, run.target.kind, run.target.name).default_routes
-    return knobs if route in home and Route.SUBMIT not in home else None
+    routes = resolve_fault(options, run.target.kind, run.target.name).default_routes
+    return options if route in routes and Route.SUBMIT not in routes else None
 
 
 def schema(state: SandboxState, slug: str, key: str | None, now: float) -> SandboxResponse:
-    """Decide on a look at a workflow's schema."""
-    caller = state.admit(key, None, now)
-    if isinstance(caller, SandboxReply):
-        return SendReply(caller)
-    fault = state.faults.take(SandboxCall(Route.SCHEMA, key or "", SandboxKind.WORKFLOW, slug))
-    struck = None if fault is None else response_before(fault)
-    if struck is not None:
-        return struck
-    missing = caller.key.missing_capability("workflow:read")
+    """Return the response to a read of a workflow's schema."""
+    call = SandboxCall(Route.SCHEMA, key or "", SandboxKind.WORKFLOW, slug)
+    admitted = _admit_reader(state, call, now)
+    if not isinstance(admitted, Reader):
+        return admitted
+    missing = admitted.key.missing_capability("workflow:read")
     if missing is not None:
-        return SendReply(denied(caller.key, missing))
+        return SendReply(denied(admitted.key, missing))
     if not SLUG.fullmatch(slug):
         return SendReply(refusal("INVALID_SLUG"))
     target = CATALOGUE.get((SandboxKind.WORKFLOW, slug))
     reply = refusal("HTTP_404") if target is None else json_reply(schema_of(target))
-    return response_after(fault, SendReply(reply))
+    return response_after(admitted.fault, SendReply(reply))
 
 
 def whoami(state: SandboxState, key: str | None, now: float) -> SandboxResponse:
-    """Decide on a key's question who it is."""
-    caller = state.admit(key, None, now)
+    """Return the response to whoami: the user, the tier and the capabilities of a key."""
+    admitted = _admit_reader(state, SandboxCall(Route.WHOAMI, key or ""), now)
+    if not isinstance(admitted, Reader):
+        return admitted
+    user = admitted.key.user
+    capabilities = sorted(admitted.key.effective_capabilities())
+    reply = json_reply({"userId": user.id, "tier": user.tier, "capabilities": capabilities})
+    return response_after(admitted.fault, SendReply(reply))
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """The key of a call that only reads, and the fault to apply after the call took effect."""
+
+    key: ApiKey
+    fault: SandboxFault | None
+
+
+def _admit_reader(state: SandboxState, call: SandboxCall, now: float) -> Reader | SandboxResponse:
+    caller = state.admit(call.key, None, now)
     if isinstance(caller, SandboxReply):
         return SendReply(caller)
-    fault = state.faults.take(SandboxCall(Route.WHOAMI, key or ""))
-    struck = None if fault is None else response_before(fault)
-    if struck is not None:
-        return struck
-    user = caller.key.user
-    rights = sorted(caller.key.effective_capabilities())
-    answer = json_reply({"userId": user.id, "tier": user.tier, "capabilities": rights})
-    return response_after(fault, SendReply(answer))
+    fault = state.faults.take(call)
+    fault_response = None if fault is None else response_before(fault)
+    return Reader(caller.key, fault) if fault_response is None else fault_response

@@ -1,4 +1,4 @@
-"""What has happened, counted: requests by route and status, and the fate of each label."""
+"""Counts of requests by route and status, and of runs by label."""
 
 from collections import Counter, defaultdict
 from dataclasses import dataclass
@@ -8,12 +8,11 @@ from worker.sandbox.provider.replies import Credits
 
 @dataclass(slots=True)
 class LabelCounts:
-    """One label's account.
+    """The counts of one label.
 
-    `posts` are run requests that arrived, whatever became of them; `started` the runs they
-    started; `charged` the runs that took credits or a trial run, `refunded` those that gave them
-    back; `credits` what is spent in the end; `faulted` the submits a fault from `inputs.sandbox`
-    was applied to.
+    `posts`: submits that arrived, with any result. `started`: the runs they started. `charged`:
+    the runs that took credits or a trial run; `refunded`: those that returned them. `credits`:
+    what is spent in the end. `faulted`: the submits with a fault from `inputs.sandbox`.
     """
 
     posts: int = 0

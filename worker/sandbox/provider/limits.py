@@ -10,31 +10,31 @@ from worker.sandbox.provider.tiers import PLANS, Tier
 
 
 class SandboxBucket(StrEnum):
-    """The routes that are counted, each on its own."""
+    """The routes that are counted, each separately."""
 
     WORKFLOW = "workflow"
     MODEL = "model"
     EXECUTION = "execution"
     ACCOUNT = "account"
-    """All of a user's routes in one: where this one is limited, the others do not count."""
+    """All routes of a user together: where this one is limited, the others are not counted."""
 
 
 @dataclass(frozen=True, slots=True)
 class LimitRule:
-    """A limit per window of `window_s` seconds. `limit` None: by the tier. 0: unlimited."""
+    """A limit per window of `window_s` seconds. `limit` None: by the tier; 0: unlimited."""
 
     limit: int | None
     window_s: float
 
     def limit_for(self, tier: Tier) -> int | None:
-        """Return the requests a window allows a user of `tier`; None when unlimited."""
+        """Return the requests per window for a user of `tier`; None when unlimited."""
         limit = PLANS[tier].limit if self.limit is None else self.limit
         return limit or None
 
 
 @dataclass(slots=True)
 class LimitWindow:
-    """One user's use of one route. It starts with the first request after the last one ended."""
+    """One user's requests on one route. It starts with the first request after the last window."""
 
     started_at: float
     used: int = 0
@@ -42,7 +42,7 @@ class LimitWindow:
 
 @dataclass(frozen=True, slots=True)
 class RateLimitResult:
-    """What the limiter says to one request."""
+    """The limiter's decision on one request."""
 
     tier: Tier
     limit: int
@@ -86,8 +86,17 @@ class Limiter:
         window = self.windows.get((user.id, bucket))
         if window is None or now >= window.started_at + rule.window_s:
             window = self.windows[user.id, bucket] = LimitWindow(now)
-        allowed = window.used < limit
-        if allowed:
+        is_allowed = window.used < limit
+        if is_allowed:
             window.used += 1
         reset_at = window.started_at + rule.window_s
-        return RateLimitResult(user.tier, limit, limit - window.used, reset_at, allowed)
+        return RateLimitResult(user.tier, limit, limit - window.used, reset_at, is_allowed)
+
+    def set_limit(
+        self, bucket: SandboxBucket, limit: int | None, window_s: float | None
+    ) -> LimitRule:
+        """Set the rule of a route and end its windows; `window_s` None keeps the present length."""
+        rule = LimitRule(limit, self.rules[bucket].window_s if window_s is None else window_s)
+        self.rules[bucket] = rule
+        self.windows = {key: used for key, used in self.windows.items() if key[1] is not bucket}
+        return rule

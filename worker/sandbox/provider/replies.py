@@ -1,4 +1,4 @@
-"""Answers as values: the documented shapes, and how they become bytes."""
+"""HTTP responses as values: the documented shapes, and their encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +20,7 @@ encode = msgspec.json.Encoder().encode
 
 @dataclass(frozen=True, slots=True)
 class SandboxReply:
-    """One HTTP answer, complete."""
+    """One complete HTTP response."""
 
     status: int
     body: bytes
@@ -28,7 +28,7 @@ class SandboxReply:
     content_type: str = JSON
 
     def with_headers(self, headers: Mapping[str, str]) -> "SandboxReply":
-        """Return the same answer with `headers` added."""
+        """Return the same response with `headers` added."""
         return replace(self, headers={**self.headers, **headers}) if headers else self
 
 
@@ -43,7 +43,7 @@ class SandboxAccepted(
         "poll_url": "pollUrl",
     },
 ):
-    """The answer to an async submit."""
+    """The response to an async submit."""
 
     is_async: bool
     execution_id: str | UnsetType
@@ -54,7 +54,7 @@ class SandboxAccepted(
 
 
 class SandboxFinished(msgspec.Struct, frozen=True):
-    """The answer to a sync run; `ms` is the provider's time in milliseconds."""
+    """The response to a sync run; `ms` is the provider's time in milliseconds."""
 
     success: bool
     result: object
@@ -63,7 +63,7 @@ class SandboxFinished(msgspec.Struct, frozen=True):
 
 
 class Execution(msgspec.Struct, frozen=True, rename="camel"):
-    """The answer to a poll and to a cancel."""
+    """The response to a poll and to a cancel."""
 
     execution_id: str
     request_id: str
@@ -95,7 +95,7 @@ class WebhookPayload(msgspec.Struct, frozen=True, rename="camel"):
 def json_reply(
     value: object, status: int = 200, headers: Mapping[str, str] = NO_HEADERS
 ) -> SandboxReply:
-    """Return `value` as a JSON answer."""
+    """Return `value` as a JSON response."""
     return SandboxReply(status, encode(value), headers)
 
 
@@ -106,7 +106,7 @@ def error_reply(
     fields: Mapping[str, object] = NO_HEADERS,
     headers: Mapping[str, str] = NO_HEADERS,
 ) -> SandboxReply:
-    """Return an error as the provider words it: `error`, mostly `code`, context fields."""
+    """Return an error in the provider's shape: `error`, mostly `code`, context fields."""
     body: JsonObject = {"error": message}
     if code is not None:
         body["code"] = code
@@ -115,6 +115,6 @@ def error_reply(
 
 
 def proxy_page(status: int) -> SandboxReply:
-    """Return the page of a proxy that knows nothing of JSON."""
+    """Return the HTML error page of a proxy."""
     page = f"<html><head><title>{status}</title></head><body><h1>{status}</h1>proxy</body></html>"
     return SandboxReply(status, page.encode(), NO_HEADERS, HTML)

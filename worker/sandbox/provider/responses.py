@@ -1,10 +1,10 @@
-"""What the provider decides about a call, for the shell to carry out."""
+"""What the provider decides about a call, as values that the server carries out."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from worker.sandbox.faults.catalogue import FaultBehaviour, SandboxFault
+from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault
 from worker.sandbox.provider.replies import HTML, SandboxReply, proxy_page
 from worker.sandbox.provider.runs import SandboxRun
 from worker.sandbox.provider.timers import Delivery
@@ -12,7 +12,7 @@ from worker.sandbox.provider.timers import Delivery
 
 @dataclass(frozen=True, slots=True)
 class SendReply:
-    """Send `reply`, after `delay_s` and after the webhooks in `first`."""
+    """Send `reply`, after `webhooks_first` and then `delay_s`."""
 
     reply: SandboxReply
     delay_s: float = 0.0
@@ -21,7 +21,7 @@ class SendReply:
 
 @dataclass(frozen=True, slots=True)
 class FinishSync:
-    """A sync run: wait for its end, then answer with what it became."""
+    """A sync run: wait for its end, then send its result."""
 
     run: SandboxRun
     fault: SandboxFault | None = None
@@ -46,7 +46,7 @@ SandboxResponse: TypeAlias = SendReply | FinishSync | DropConnection | HangConne
 
 
 def response_before(fault: SandboxFault) -> SandboxResponse | None:
-    """Return the verdict of a fault that strikes before the call takes effect, or None."""
+    """Return the response of a fault that applies before the call takes effect, or None."""
     if fault.reply is not None and not fault.takes_effect:
         return SendReply(fault.reply, fault.spec.delay_s)
     if fault.behaviour is FaultBehaviour.DROP_BEFORE:
@@ -57,7 +57,7 @@ def response_before(fault: SandboxFault) -> SandboxResponse | None:
 
 
 def response_after(fault: SandboxFault | None, response: SandboxResponse) -> SandboxResponse:
-    """Return what a fault makes of the verdict of a call that took effect."""
+    """Return the response to a call that took effect, with `fault` applied to it."""
     if fault is None:
         return response
     if fault.reply is not None:
@@ -79,7 +79,7 @@ def response_after(fault: SandboxFault | None, response: SandboxResponse) -> San
 
 
 def garble_reply(fault: SandboxFault | None, reply: SandboxReply) -> SandboxReply:
-    """Return `reply` as it looks after a fault of form; a refusal stays as it is."""
+    """Return `reply` with a fault of form applied; a refusal stays as it is."""
     if fault is None or reply.status not in _SUCCESS:
         return reply
     if fault.behaviour is FaultBehaviour.TRUNCATED_JSON:

@@ -1,7 +1,7 @@
-"""A run: what was started, and what it is at a given moment.
+"""A run, and its state at a given time.
 
 A run in flight holds no task and no timer. Its state is a function of the clock: processing (or
-cancel_requested) before `ends_at`, and from then on whatever it was bound to end as.
+cancel_requested) before `ends_at`, and from then on the state of its `end`.
 """
 
 import math
@@ -12,17 +12,18 @@ from typing import assert_never
 
 from msgspec import UNSET
 
+from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault
 from worker.sandbox.faults.options import FaultSpec, RunOptions
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import SandboxKind, SandboxMode, Target, make_result
 from worker.sandbox.provider.replies import Credits, Execution, WebhookPayload, encode
 
 INCOMPLETE = "PROVIDER_RESPONSE_INCOMPLETE"
-"""The one failure whose credits are given back, by the provider's error table."""
+"""The one failure whose credits are returned, by the provider's error table."""
 
 
 class RunState(StrEnum):
-    """What a poll reports as `status`."""
+    """The `status` of a poll."""
 
     PROCESSING = "processing"
     CANCEL_REQUESTED = "cancel_requested"
@@ -32,7 +33,7 @@ class RunState(StrEnum):
 
 
 class RunEnd(StrEnum):
-    """How a run ends when its time has come."""
+    """How a run ends."""
 
     COMPLETED = "completed"
     FAILED = "failed"
@@ -42,7 +43,7 @@ class RunEnd(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class RunFailure:
-    """Why a run fails; `as_text`: the error is a plain string with the code beside it."""
+    """Why a run fails; `is_plain_text`: the error is a string with the code beside it."""
 
     code: str
     message: str
@@ -55,7 +56,7 @@ class RunFailure:
 
 @dataclass(slots=True, kw_only=True)
 class SandboxRun:
-    """One run, sync or async. Infinite `ends_at`: it is stuck."""
+    """One run, sync or async. It is stuck where `ends_at` is infinite."""
 
     id: str
     request_id: str
@@ -81,7 +82,7 @@ class SandboxRun:
     delivered_at: float | None = None
 
     def state_at(self, now: float) -> RunState:
-        """Return what the run is at `now`."""
+        """Return the state of the run at `now`."""
         if now < self.ends_at:
             return RunState.CANCEL_REQUESTED if self.is_cancel_requested else RunState.PROCESSING
         match self.end:
@@ -95,13 +96,33 @@ class SandboxRun:
                 assert_never(self.end)
 
     def has_ended(self, now: float) -> bool:
-        """Tell whether the run has ended."""
+        """Return whether the run has ended at `now`."""
         return now >= self.ends_at
 
-    def request_cancel(self, now: float, cancel_s: float, end: RunEnd) -> None:
-        """Ask for the end; only the first ask counts.
+    def end_now(self, now: float) -> None:
+        """End the run at `now`."""
+        self.ends_at = now
 
-        A run that would finish by itself before the cancel is done, completes.
+    def apply_fault(self, fault: SandboxFault, now: float) -> None:
+        """Change a new run as its fault asks; faults that do not concern a run change nothing."""
+        spec = fault.spec
+        if fault.behaviour is FaultBehaviour.STUCK:
+            self.ends_at = math.inf
+        elif fault.behaviour is FaultBehaviour.FAILS:
+            self.end = RunEnd.FAILED
+            message = spec.message or "The provider could not finish the run"
+            is_plain_text = spec.error == "string"
+            self.failure = RunFailure(spec.code or "EXECUTION_FAILED", message, is_plain_text)
+        elif fault.behaviour is FaultBehaviour.NO_RESULT:
+            self.no_result = spec
+        elif fault.behaviour is FaultBehaviour.SYNC_ANSWER:
+            self.mode = SandboxMode.SYNC
+            self.ends_at = now
+
+    def request_cancel(self, now: float, cancel_s: float, end: RunEnd) -> None:
+        """Request the end of the run; only the first request counts.
+
+        A run that would finish before the cancel is done completes.
         """
         if self.is_cancel_requested:
             return
@@ -112,7 +133,7 @@ class SandboxRun:
             self.ends_at = done_at
 
     def result(self) -> object:
-        """Return the result, built anew: runs in flight keep none."""
+        """Return the result, made when it is needed: a run keeps none."""
         if self.no_result is not None:
             return self.no_result.result
         if self.options.result is not UNSET:
@@ -131,7 +152,7 @@ def format_time(unix_s: float) -> str:
 
 
 def execution_view(run: SandboxRun, now: float, status: str | None = None) -> Execution:
-    """Return the answer to a poll of `run`; `status` in place of the true one."""
+    """Return the response to a poll of `run`; `status` replaces the true one."""
     state = run.state_at(now)
     ended = run.has_ended(now)
     failed = run.failure if state is RunState.FAILED else None
@@ -153,23 +174,23 @@ def execution_view(run: SandboxRun, now: float, status: str | None = None) -> Ex
 
 
 def webhook_payload(run: SandboxRun, now: float) -> WebhookPayload:
-    """Return the webhook that tells of the end of `run`."""
-    seen = execution_view(run, now)
+    """Return the webhook about the end of `run`."""
+    execution = execution_view(run, now)
     return WebhookPayload(
         event=f"execution.{run.state_at(now)}",
         execution_id=run.id,
         request_id=run.request_id,
         user_id=run.key.user.id,
         status=run.state_at(now),
-        workflow_slug=seen.workflow_slug,
-        model_ids=seen.model_ids,
-        result=seen.result,
-        error=seen.error,
+        workflow_slug=execution.workflow_slug,
+        model_ids=execution.model_ids,
+        result=execution.result,
+        error=execution.error,
     )
 
 
 def run_report(run: SandboxRun, now: float) -> dict[str, object]:
-    """Return the run as an admin sees it; times in unix seconds."""
+    """Return the run for an admin call; times in Unix seconds."""
     ended = run.has_ended(now)
     return {
         "id": run.id,

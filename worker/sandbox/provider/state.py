@@ -1,4 +1,4 @@
-"""The provider's state, and the money and news that the end of a run brings."""
+"""The provider's state, and what the end of a run causes: charges and webhooks."""
 
 import random
 import uuid
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.faults.catalogue import refusal
+from worker.sandbox.faults.fault_table import refusal
 from worker.sandbox.faults.queue import FaultQueue
 from worker.sandbox.provider.accounts import Accounts, ApiKey, Contract, Hook, KeyState
 from worker.sandbox.provider.catalogue import SandboxMode, Target, draw_duration
@@ -21,14 +21,14 @@ from worker.sandbox.provider.timers import Delivery, SettleRun, TimerQueue
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody let in, and the rate-limit headers due to them on success."""
+    """An admitted caller, and the rate-limit headers of their response."""
 
     key: ApiKey
     headers: Mapping[str, str]
 
 
 class SandboxState:
-    """Everything the sandbox remembers. All of it synchronous; `now` is an argument."""
+    """The sandbox's memory. Its methods are synchronous; `now` is an argument, in Unix seconds."""
 
     def __init__(self, config: SandboxConfig, timers: TimerQueue) -> None:
         self.config = config
@@ -42,48 +42,48 @@ class SandboxState:
         self._share_rng = self._seeded_rng("shares")
 
     def _seeded_rng(self, name: str) -> random.Random:
-        return random.Random(f"{self.config.seed}:{name}")  # noqa: S311 - repeatable on purpose
+        return random.Random(f"{self.config.seed}:{name}")  # noqa: S311 - it must be repeatable
 
     def draw_chance(self, share: float) -> bool:
-        """Tell whether a chance of `share` has come up."""
+        """Draw with the probability `share`."""
         return share > 0 and self._share_rng.random() < share
 
     def duration_of(self, target: Target) -> float:
-        """Draw how long a run takes; each target has its own repeatable sequence."""
+        """Draw the duration of a run; each target has its own repeatable sequence."""
         name = f"{target.kind}/{target.name}"
-        dice = self._rngs.get(name)
-        if dice is None:
-            dice = self._rngs[name] = self._seeded_rng(name)
+        rng = self._rngs.get(name)
+        if rng is None:
+            rng = self._rngs[name] = self._seeded_rng(name)
         config = self.config
         median = target.median_s if config.median_s is None else config.median_s
         sigma = target.sigma if config.sigma is None else config.sigma
         cap = target.cap_s if config.cap_s is None else config.cap_s
-        return draw_duration(dice, median, sigma, cap) / config.speed
+        return draw_duration(rng, median, sigma, cap) / config.speed
 
     def new_id(self) -> str:
         """Return an execution id.
 
-        Never from the seed: two sandboxes of one seed must not hand out the same id, or what one
-        of them left in a database would be taken for a run of the other.
+        It does not depend on the seed: two sandboxes with one seed must not use the same id, or a
+        run of one, left in a database, would be taken for a run of the other.
         """
         return str(uuid.uuid4())
 
-    # -- letting in
+    # Admission.
 
     def admit(
         self, key: str | None, bucket: SandboxBucket | None, now: float
     ) -> Caller | SandboxReply:
-        """Check a key and its rate limit; return who calls, or the refusal."""
+        """Check a key and its rate limit; return the caller or the refusal."""
         found = self.identify(key)
-        if isinstance(found, SandboxReply) or bucket is None:
-            return found if isinstance(found, SandboxReply) else Caller(found, NO_HEADERS)
-        quota = self.limiter.check(found.user, bucket, now)
+        if isinstance(found, SandboxReply):
+            return found
+        quota = None if bucket is None else self.limiter.check(found.user, bucket, now)
         if quota is None:
             return Caller(found, NO_HEADERS)
         return Caller(found, quota.headers()) if quota.is_allowed else rate_limited(quota, now)
 
     def identify(self, key: str | None) -> ApiKey | SandboxReply:
-        """Return the key of that text, or the refusal it earns."""
+        """Return the key of that text, or its refusal."""
         found = self.accounts.keys.get(key or "")
         if found is None:
             return refusal("HTTP_401")
@@ -96,9 +96,9 @@ class SandboxState:
                 free = found.user.tier is Tier.FREE
                 return refusal("API_KEY_ACCESS_DENIED") if free else found
             case _:
-                assert_never(found.standing)
+                assert_never(found.state)
 
-    # -- money
+    # Credits.
 
     def grant_left(self, key: ApiKey, target: Target) -> int | None:
         """Return the trial runs left of a model; None where it runs on credits."""
@@ -107,7 +107,7 @@ class SandboxState:
         return key.user.grants.get(target.name, target.grant)
 
     def reserve(self, run: SandboxRun) -> None:
-        """Take the price of a run that has started: now if async, at its end if sync."""
+        """Charge an async run that has started, or reserve the price of a sync run."""
         user = run.key.user
         if run.uses_grant:
             left = self.grant_left(run.key, run.target)
@@ -135,7 +135,7 @@ class SandboxState:
             entry.credits -= run.cost
 
     def _settle_cost(self, run: SandboxRun) -> None:
-        """Settle the money of a run that has ended."""
+        """Charge or refund a run that has ended."""
         if run.mode is SandboxMode.SYNC:
             run.key.user.held -= run.cost
             if run.end is RunEnd.COMPLETED:
@@ -147,48 +147,66 @@ class SandboxState:
         ):
             self._refund(run)
 
-    # -- the end of a run
+    # The end of a run.
 
     def schedule_settlement(self, run: SandboxRun) -> None:
-        """Note the end of `run` where somebody but a poller must learn of it."""
-        matters = (
+        """Set a timer for the end of `run` where it causes a charge, a refund or a webhook."""
+        has_effect = (
             run.mode is SandboxMode.SYNC or run.key.hook is not None or run.failure is not None
         )
-        if matters and run.ends_at != float("inf"):
+        if has_effect and run.ends_at != float("inf"):
             self.timers.push(run.ends_at, SettleRun(run))
 
     def settle(self, run: SandboxRun, now: float) -> None:
-        """Do once what the end of `run` calls for; nothing if it has not ended."""
+        """Settle a run that has ended, once; do nothing where it has not ended."""
         if run.is_settled or not run.has_ended(now):
             return
         for delivery, delay_s in self.finalize(run, now):
             self.timers.push(now + delay_s, delivery)
 
     def finalize(self, run: SandboxRun, now: float) -> list[tuple[Delivery, float]]:
-        """Square the money of an ended run; return its webhooks and how long each is held back."""
+        """Settle the cost of an ended run; return its webhooks and the delay of each in seconds."""
         run.is_settled = True
         self._settle_cost(run)
         hook = run.key.hook
         if hook is None or run.mode is SandboxMode.SYNC:
             return []
-        knobs = run.options.webhook
-        lost = None if knobs is None else knobs.lost
+        options = run.options.webhook
+        lost = None if options is None else options.lost
         if self.draw_chance(hook.lost) if lost is None else lost:
             return []
-        doubled = None if knobs is None else knobs.doubled
+        doubled = None if options is None else options.doubled
         copies = 2 if (self.draw_chance(hook.doubled) if doubled is None else doubled) else 1
         delivery = Delivery(hook, encode(webhook_payload(run, now)), run)
         return [(delivery, self._delivery_delay_s(run, hook)) for _ in range(copies)]
 
+    def finish_async_runs(
+        self, now: float, *, execution_id: str | None, label: str | None, target: str | None
+    ) -> list[str]:
+        """End the async runs that match every value given, stuck ones too; return their ids."""
+        finished: list[str] = []
+        for run in self.runs.values():
+            is_match = (
+                run.mode is SandboxMode.ASYNC
+                and execution_id in (None, run.id)
+                and label in (None, run.options.label)
+                and target in (None, run.target.name)
+            )
+            if is_match and not run.has_ended(now):
+                run.end_now(now)
+                self.settle(run, now)
+                finished.append(run.id)
+        return finished
+
     def _delivery_delay_s(self, run: SandboxRun, hook: Hook) -> float:
-        knobs = run.options.webhook
-        if knobs is not None and knobs.delay_s is not None:
-            return knobs.delay_s
+        options = run.options.webhook
+        if options is not None and options.delay_s is not None:
+            return options.delay_s
         return hook.delay_s + hook.jitter_s * self._share_rng.random()
 
 
 def denied(key: ApiKey, required: str) -> SandboxReply:
-    """Return the refusal of a key that lacks a capability, in its contract's words."""
+    """Return the refusal of a key that lacks a capability, in the shape of its contract."""
     match key.contract:
         case Contract.CAPABILITY:
             return refusal("CAPABILITY_DENIED", required=required)
@@ -201,7 +219,7 @@ def denied(key: ApiKey, required: str) -> SandboxReply:
 
 
 def rate_limited(quota: RateLimitResult, now: float) -> SandboxReply:
-    """Return the 429 with its header and body fields."""
-    wait = quota.retry_after(now)
-    reply = refusal("RATE_LIMIT_EXCEEDED", tier=quota.tier, limit=quota.limit, retryAfter=wait)
-    return reply.with_headers({"Retry-After": str(wait), **quota.headers()})
+    """Return the 429 with its headers and body fields."""
+    wait_s = quota.retry_after(now)
+    reply = refusal("RATE_LIMIT_EXCEEDED", tier=quota.tier, limit=quota.limit, retryAfter=wait_s)
+    return reply.with_headers({"Retry-After": str(wait_s), **quota.headers()})

@@ -1,4 +1,4 @@
-"""A run is asked for: the checks in the provider's order, then the start."""
+"""A submit: the checks in the provider's order, then the start of the run."""
 
 import re
 from dataclasses import dataclass, replace
@@ -6,7 +6,7 @@ from typing import Any
 
 from msgspec import UNSET
 
-from worker.sandbox.faults.catalogue import (
+from worker.sandbox.faults.fault_table import (
     FaultBehaviour,
     FaultError,
     SandboxFault,
@@ -53,7 +53,7 @@ _BUCKETS = {SandboxKind.MODEL: SandboxBucket.MODEL, SandboxKind.WORKFLOW: Sandbo
 
 @dataclass(frozen=True, slots=True)
 class Submit:
-    """A request to run something, as it came in."""
+    """A submit as it was received."""
 
     kind: SandboxKind
     name: str
@@ -64,7 +64,7 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class SubmitBody:
-    """What the body of a submit says, with its fault. `refused`: it says nothing usable."""
+    """The body of a submit, with its fault; `refusal` where it cannot be used."""
 
     inputs: dict[str, Any]
     options: RunOptions
@@ -73,46 +73,47 @@ class SubmitBody:
 
 
 def submit(state: SandboxState, call: Submit, now: float) -> SandboxResponse:
-    """Decide on a submit, and start the run unless something forbids it."""
-    order = read_body(call)
-    entry = state.ledger.labels[order.options.label]
-    entry.posts += 1
+    """Return the response to a submit, and start the run where nothing forbids it."""
+    body = read_body(call)
+    counts = state.ledger.labels[body.options.label]
+    counts.posts += 1
     caller = state.admit(call.key, _BUCKETS[call.kind], now)
     if isinstance(caller, SandboxReply):
         return SendReply(caller)
-    fault = _take_fault(state, call, order, entry)
-    struck = None if fault is None else response_before(fault)
-    if struck is not None:
-        return struck
-    refused = order.refusal or find_refusal(state, call, order, caller.key)
+    fault = _take_fault(state, call, body, counts)
+    fault_response = None if fault is None else response_before(fault)
+    if fault_response is not None:
+        return fault_response
+    refused = body.refusal or find_refusal(state, call, body, caller.key)
     if refused is not None:
         return SendReply(refused)
-    return _start_run(state, call, replace(order, fault=fault), caller, now)
+    return _start_run(state, call, replace(body, fault=fault), caller, now)
 
 
 def read_body(call: Submit) -> SubmitBody:
-    """Read the body; what cannot be read becomes a refusal, to be spoken in its turn."""
+    """Return the body; where it cannot be read, with the refusal to send after earlier checks."""
     try:
         inputs = read_inputs(call.raw)
-        knobs = read_options(inputs)
-        for spec, route in ((knobs.poll, Route.POLL), (knobs.cancel, Route.CANCEL)):
+        options = read_options(inputs)
+        for spec, route in ((options.poll, Route.POLL), (options.cancel, Route.CANCEL)):
             if spec is not None:
                 check_fault(spec, route)
-        fault = resolve_fault(knobs, call.kind, call.name) if knobs.has_fault() else None
+        fault = resolve_fault(options, call.kind, call.name) if options.has_fault() else None
     except BodyError as error:
         return SubmitBody({}, NO_OPTIONS, refusal=refusal(error.code, detail=str(error)))
     except FaultError as error:
         return SubmitBody({}, NO_OPTIONS, refusal=refusal("INVALID_INPUTS", detail=str(error)))
-    return SubmitBody(inputs, knobs, fault)
+    return SubmitBody(inputs, options, fault)
 
 
 def _take_fault(
     state: SandboxState, call: Submit, body: SubmitBody, counts: LabelCounts
 ) -> SandboxFault | None:
-    """Return the fault of this submit: an admin's first, else the run's own."""
-    knobs = body.options
-    place = SandboxCall(Route.SUBMIT, call.key or "", call.kind, call.name, knobs.label, call.mode)
-    fault = state.faults.take(place)
+    """Return the fault of this submit: that of an admin first, else the run's own."""
+    options = body.options
+    fault = state.faults.take(
+        SandboxCall(Route.SUBMIT, call.key or "", call.kind, call.name, options.label, call.mode)
+    )
     if fault is not None:
         return fault
     own = body.fault
@@ -120,7 +121,7 @@ def _take_fault(
         return None
     if own.spec.fault == "ASYNC_NOT_SUPPORTED" and call.mode is not SandboxMode.ASYNC:
         return None
-    if knobs.times is not None and counts.faulted >= knobs.times:
+    if options.times is not None and counts.faulted >= options.times:
         return None
     counts.faulted += 1
     return own
@@ -129,7 +130,7 @@ def _take_fault(
 def find_refusal(
     state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey
 ) -> SandboxReply | None:
-    """Return why the provider would not run this, or None."""
+    """Return the refusal of a submit that the provider would not run, or None."""
     if not SLUG.fullmatch(call.name):
         return refusal("INVALID_SLUG")
     missing = key.missing_capability(f"{call.kind}:run", call.name)
@@ -149,7 +150,7 @@ def find_refusal(
 
 
 def is_valid_input(field: Field, inputs: dict[str, Any]) -> bool:
-    """Tell whether the inputs satisfy one field of the schema."""
+    """Return whether the inputs satisfy one field of the schema."""
     if field.name not in inputs:
         return not field.required
     kinds = (int, float) if field.type == "number" else (str,)
@@ -174,15 +175,15 @@ def _start_run(
 ) -> SandboxResponse:
     run = _new_run(state, call, body, caller.key, now)
     fault = body.fault
-    first: tuple[Delivery, ...] = ()
+    early: tuple[Delivery, ...] = ()
     if fault is not None:
-        apply_fault(run, fault, now)
+        run.apply_fault(fault, now)
     state.runs[run.id] = run
     state.ledger.labels[body.options.label].started += 1
     state.reserve(run)
     if run.mode is SandboxMode.ASYNC and _delivers_early(state, run):
-        run.ends_at = now
-        first = tuple(delivery for delivery, _ in state.finalize(run, now))
+        run.end_now(now)
+        early = tuple(delivery for delivery, _ in state.finalize(run, now))
     else:
         state.schedule_settlement(run)
     if call.mode is SandboxMode.SYNC:
@@ -192,23 +193,23 @@ def _start_run(
         if run.mode is SandboxMode.SYNC
         else accepted_reply(run, fault)
     )
-    verdict = response_after(
-        fault, SendReply(reply.with_headers(caller.headers), webhooks_first=first)
+    response = response_after(
+        fault, SendReply(reply.with_headers(caller.headers), webhooks_first=early)
     )
-    if not (isinstance(verdict, SendReply) and verdict.webhooks_first):
-        for delivery in first:
+    if not (isinstance(response, SendReply) and response.webhooks_first):
+        for delivery in early:
             state.timers.push(now, delivery)
-    return verdict
+    return response
 
 
 def _new_run(
     state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey, now: float
 ) -> SandboxRun:
     target = CATALOGUE[call.kind, call.name]
-    knobs = body.options
-    lasts = state.duration_of(target) if knobs.duration_s is None else knobs.duration_s
-    by_grant = state.grant_left(key, target) is not None
-    price = target.cost if knobs.cost is None else knobs.cost
+    options = body.options
+    takes_s = state.duration_of(target) if options.duration_s is None else options.duration_s
+    uses_grant = state.grant_left(key, target) is not None
+    price = target.cost if options.cost is None else options.cost
     run_id = state.new_id()
     return SandboxRun(
         id=run_id,
@@ -216,70 +217,54 @@ def _new_run(
         target=target,
         key=key,
         mode=call.mode,
-        cost=0 if by_grant else price,
+        cost=0 if uses_grant else price,
         started_at=now,
-        ends_at=now + lasts,
-        options=knobs,
-        uses_grant=by_grant,
+        ends_at=now + takes_s,
+        options=options,
+        uses_grant=uses_grant,
     )
-
-
-def apply_fault(run: SandboxRun, fault: SandboxFault, now: float) -> None:
-    """Give a new run the fate its fault wants; faults of other kinds change nothing."""
-    spec = fault.spec
-    if fault.behaviour is FaultBehaviour.STUCK:
-        run.ends_at = float("inf")
-    elif fault.behaviour is FaultBehaviour.FAILS:
-        run.end = RunEnd.FAILED
-        message = spec.message or "The provider could not finish the run"
-        run.failure = RunFailure(spec.code or "EXECUTION_FAILED", message, spec.error == "string")
-    elif fault.behaviour is FaultBehaviour.NO_RESULT:
-        run.no_result = spec
-    elif fault.behaviour is FaultBehaviour.SYNC_ANSWER:
-        run.mode = SandboxMode.SYNC
-        run.ends_at = now
 
 
 def _delivers_early(state: SandboxState, run: SandboxRun) -> bool:
     if run.key.hook is None or run.ends_at == float("inf"):
         return False
-    asked = None if run.options.webhook is None else run.options.webhook.early
-    return state.draw_chance(run.key.hook.early) if asked is None else asked
+    early = None if run.options.webhook is None else run.options.webhook.early
+    return state.draw_chance(run.key.hook.early) if early is None else early
 
 
 def accepted_reply(run: SandboxRun, fault: SandboxFault | None) -> SandboxReply:
-    """Return the answer to an accepted async submit."""
+    """Return the response to an accepted async submit."""
     hook = run.key.hook
-    hooked: JsonObject = {"configured": hook is not None}
+    delivery: JsonObject = {"configured": hook is not None}
     if hook is not None:
-        hooked["url"] = hook.url
-    bare = fault is not None and fault.behaviour is FaultBehaviour.ID_MISSING
+        delivery["url"] = hook.url
+    has_no_id = fault is not None and fault.behaviour is FaultBehaviour.ID_MISSING
     return json_reply(
         SandboxAccepted(
             is_async=True,
-            execution_id=UNSET if bare else run.id,
+            execution_id=UNSET if has_no_id else run.id,
             request_id=run.request_id,
             status=RunState.PROCESSING,
-            webhook_delivery=hooked,
-            poll_url="/api/executions" if bare else f"/api/executions/{run.id}",
+            webhook_delivery=delivery,
+            poll_url="/api/executions" if has_no_id else f"/api/executions/{run.id}",
         )
     )
 
 
 def finished_reply(state: SandboxState, run: SandboxRun, now: float) -> SandboxReply:
-    """Return the answer to a sync run that has ended."""
+    """Return the response to a sync run that has ended."""
     state.settle(run, now)
     if run.end is not RunEnd.COMPLETED:
         failure = run.failure or RunFailure("EXECUTION_FAILED", "The run was cancelled")
         return json_reply({"error": failure.message, "code": failure.code}, 500)
     if run.reported_at is None:
         run.reported_at = now
-    spent_ms = round((run.ends_at - run.started_at) * 1000)
+    took_ms = round((run.ends_at - run.started_at) * 1000)
     result = None if run.result() is UNSET else run.result()
-    return json_reply(SandboxFinished(success=True, result=result, cost=run.cost, ms=spent_ms))
+    return json_reply(SandboxFinished(success=True, result=result, cost=run.cost, ms=took_ms))
 
 
 def finished_sync_reply(state: SandboxState, response: FinishSync, now: float) -> SandboxReply:
-    """Return the answer a waiting sync caller gets at the end of the run."""
+    """Return the response that a waiting caller gets at the end of a sync run."""
     reply = finished_reply(state, response.run, now)
     return garble_reply(response.fault, reply.with_headers(response.headers))

@@ -1,4 +1,4 @@
-"""The provider's plans: what each tier may do, as its pricing page states it."""
+"""The provider's plans: what each tier grants, from its pricing page."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -35,5 +35,5 @@ PLANS: dict[Tier, TierPlan] = {
 
 
 def reaches(tier: Tier, needed: Tier) -> bool:
-    """Tell whether `tier` is `needed` or above it."""
+    """Return whether `tier` is `needed` or above it."""
     return PLANS[tier].rank >= PLANS[needed].rank

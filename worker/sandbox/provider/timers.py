@@ -1,9 +1,9 @@
-"""What is to happen later: one heap, and one loop that works it off."""
+"""What happens later: one heap of entries by time."""
 
 import asyncio
 import heapq
 import itertools
-from collections.abc import Callable
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from typing import TypeAlias
 
@@ -35,7 +35,7 @@ TimerEntry: TypeAlias = SettleRun | Delivery
 
 
 class TimerQueue:
-    """Entries by time. Pushing is synchronous and cheap; only `work` waits."""
+    """Entries by time. Adding one is synchronous and cheap; only `due_entries` waits."""
 
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, TimerEntry]] = []
@@ -46,28 +46,28 @@ class TimerQueue:
         return len(self._heap)
 
     def push(self, when: float, entry: TimerEntry) -> None:
-        """Note `entry` for the moment `when`."""
+        """Add `entry` for the time `when`."""
         heapq.heappush(self._heap, (when, next(self._order), entry))
         if self._sleep is not None and self._heap[0][0] == when:
             self._sleep.cancel()
 
     def clear(self) -> None:
-        """Forget everything."""
+        """Remove every entry."""
         self._heap.clear()
 
     def pop_due(self, now: float) -> list[TimerEntry]:
-        """Take what is due at `now`, oldest first."""
+        """Remove and return the entries due at `now`, oldest first."""
         entries: list[TimerEntry] = []
         while self._heap and self._heap[0][0] <= now:
             entries.append(heapq.heappop(self._heap)[2])
         return entries
 
-    async def run(self, clock: SandboxClock, perform: Callable[[TimerEntry], None]) -> None:
-        """Hand each entry to `perform` at its time, until cancelled."""
+    async def due_entries(self, clock: SandboxClock) -> AsyncGenerator[TimerEntry]:
+        """Yield each entry at its time, without end."""
         while True:
             now = clock.now()
             for entry in self.pop_due(now):
-                perform(entry)
+                yield entry
             until = self._heap[0][0] if self._heap else now + _MAX_SLEEP_S
             if until <= now:
                 continue

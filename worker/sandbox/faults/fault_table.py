@@ -1,8 +1,8 @@
-"""Every fault the sandbox can play, as one table: its name, its answer, where it belongs.
+"""Every fault of the sandbox as one table: its name, its response, and the routes it applies to.
 
-A provider's error is named by its code, letter for letter. `HTTP_<status>` is a JSON error
-without a code, `html_<status>` the page of a proxy. A name that is not in the table is taken as
-a code nobody knows yet, with the `status` given beside it.
+A provider's error is named by its code, exactly. `HTTP_<status>` is a JSON error
+without a code, `html_<status>` the page of a proxy. A name that is not in the table is an unknown
+code, sent with the `status` given beside it.
 """
 
 import re
@@ -18,7 +18,7 @@ class FaultBehaviour(StrEnum):
     """What a fault does."""
 
     ANSWER = "answer"
-    """Another answer than the true one: an error, a page."""
+    """Send another response than the true one: an error, a page."""
     DROP_BEFORE = "drop_before"
     DROP_AFTER = "drop_after"
     HANG_BEFORE = "hang_before"
@@ -39,7 +39,7 @@ class FaultBehaviour(StrEnum):
 
 
 class FaultError(ValueError):
-    """A fault that makes no sense; the text says why."""
+    """A fault that cannot be applied; the text says why."""
 
 
 ALL_ROUTES = frozenset(Route)
@@ -60,12 +60,12 @@ ALLOWED_ROUTES: dict[FaultBehaviour, frozenset[Route]] = {
     FaultBehaviour.CANCEL_FINISHED: _CANCEL,
     FaultBehaviour.CANCEL_COMPLETED: _CANCEL,
 }
-"""Acts that mean something on some routes only."""
+"""Behaviours that apply to some routes only."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRow:
-    """One named fault. `home`: the routes it strikes when none is asked for."""
+    """One named fault. `default_routes`: where it applies when no route is given."""
 
     behaviour: FaultBehaviour = FaultBehaviour.ANSWER
     default_routes: frozenset[Route] = ALL_ROUTES
@@ -153,7 +153,7 @@ _PHRASES = {500: "Internal error", 502: "Bad gateway", 503: "Unavailable", 504: 
 
 @dataclass(frozen=True, slots=True)
 class SandboxFault:
-    """A fault ready to be played. `reply` is set exactly when `act` is ANSWER."""
+    """A fault to apply. `reply` is set exactly when `behaviour` is ANSWER."""
 
     behaviour: FaultBehaviour
     spec: FaultSpec
@@ -162,15 +162,15 @@ class SandboxFault:
 
     @property
     def takes_effect(self) -> bool:
-        """Whether an ANSWER comes only after the call took effect."""
+        """Whether the call takes effect before an ANSWER is sent."""
         return bool(self.spec.started)
 
 
 def resolve_fault(spec: FaultSpec, kind: str, target: str) -> SandboxFault:
-    """Turn what was asked for into a fault, for a run of `target`.
+    """Return the fault that `spec` asks for, for a run of `target`.
 
     Raises:
-        FaultError: an unknown name without a status.
+        FaultError: the name is unknown and no status is given.
     """
     if not spec.fault or (spec.fault not in ROWS and not _PATTERN.fullmatch(spec.fault)):
         return SandboxFault(FaultBehaviour.ANSWER, spec, ALL_ROUTES, _undocumented_reply(spec))
@@ -191,20 +191,20 @@ def resolve_fault(spec: FaultSpec, kind: str, target: str) -> SandboxFault:
 
 
 def check_fault(spec: FaultSpec, route: Route | None) -> None:
-    """Refuse a fault that cannot be played, or not on `route`.
+    """Check that a fault can be applied, and on `route` where one is given.
 
     Raises:
-        FaultError: saying which and why.
+        FaultError: says which fault cannot be applied, and why.
     """
     fault = resolve_fault(spec, "model", "any")
     allowed = ALLOWED_ROUTES.get(fault.behaviour, ALL_ROUTES)
     if route is not None and route not in allowed:
-        places = ", ".join(sorted(allowed))
-        raise FaultError(f"{spec.fault} acts on {places}, not on {route}")
+        routes = ", ".join(sorted(allowed))
+        raise FaultError(f"{spec.fault} acts on {routes}, not on {route}")
 
 
 def refusal(code: str, **fields: object) -> SandboxReply:
-    """Return the true answer of a documented code, with its context fields."""
+    """Return the documented response of a code, with its context fields."""
     row = ROWS[code]
     return error_reply(row.status, row.message, row.code, fields)
 
@@ -233,14 +233,14 @@ def _build_reply(row: FaultRow, spec: FaultSpec, kind: str, target: str) -> Sand
 
 
 def _body_with_code(spec: FaultSpec) -> object:
-    """Return a literal body, with the code that was asked for beside it if it has none."""
+    """Return the body of `spec`, with its code added where the body has none."""
     if spec.code is None or not isinstance(spec.body, dict):
         return spec.body
     return {"code": spec.code, **spec.body}
 
 
 def _undocumented_reply(spec: FaultSpec) -> SandboxReply:
-    """Return an answer nobody has documented: any status, any code, any body."""
+    """Return a response outside the documentation: any status, any code, any body."""
     if spec.status is None:
         names = ", ".join(sorted(ROWS))
         raise FaultError(f"{spec.fault or 'a fault without a name'} needs a status; known: {names}")
