@@ -1,1 +1,1 @@
-"""Settings and logging set-up: the leaf of the tree, imports nothing of ours."""
+"""Settings and logging. Imports no other package of this project."""

@@ -1,8 +1,8 @@
 """Logging: one line per event, as JSON for machines or in columns for a terminal.
 
 An event is named `noun.past_participle` and its facts are keys. Inputs, results and credentials
-never get out: what stands under their names is dropped, and a known secret is blotted out wherever
-it turns up, tracebacks included.
+are never logged: the values of their keys are replaced, and a known secret is replaced wherever it
+appears, also in tracebacks.
 """
 
 import logging
@@ -17,25 +17,27 @@ HIDDEN_KEYS = frozenset(  # in lower case, with _ for -
     {"inputs", "result", "api_key", "x_api_key", "authorization", "secret", "password", "token"}
 )
 
-_MIN_SUBSTRING_CHARS = 8  # a shorter secret is replaced as a whole value only: "p" is in every word
+_MIN_SUBSTRING_CHARS = 8  # shorter secrets are replaced as whole values only
 _QUIET_LIBRARIES = ("arq", "aiohttp", "asyncio")
 
 
 class Redactor:
     """The structlog processor that keeps payloads and secrets out of a log line.
 
-    It goes last before the renderer, where exceptions are text already. What is not JSON becomes
-    its repr here, so that no renderer can make one past the redaction.
+    It is the last processor before the renderer: exceptions are text by then. Values that are not
+    JSON become their redacted repr, so that no renderer can write one that is not redacted.
     """
 
     def __init__(self, secrets: Collection[str] = ()) -> None:
         self._exact_secrets = frozenset(secrets) - {""}
         self._substring_secrets = sorted(
-            (s for s in self._exact_secrets if len(s) >= _MIN_SUBSTRING_CHARS), key=len
+            (s for s in self._exact_secrets if len(s) >= _MIN_SUBSTRING_CHARS),
+            key=len,
+            reverse=True,  # a secret may be part of a longer one
         )
 
     def __call__(self, logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
-        """Return the event without what must not be seen."""
+        """The event with payloads and secrets replaced."""
         del logger, method
         return self._mapping(event)
 
@@ -61,9 +63,7 @@ class Redactor:
     def _text(self, text: str) -> str:
         if text in self._exact_secrets:
             return REDACTED
-        for secret in reversed(
-            self._substring_secrets
-        ):  # the longest first: one may be part of another
+        for secret in self._substring_secrets:
             text = text.replace(secret, REDACTED)
         return text
 
@@ -79,10 +79,10 @@ def configure_logging(
     *,
     secrets: Collection[str] = (),
 ) -> None:
-    """Set up structlog, and route the standard library's logging through it, onto `stream`.
+    """Set up structlog, and route the standard library's logging through it, to `stream`.
 
-    `auto` is console where the stream is a terminal. `secrets` are plain texts to blot out
-    (`Settings.secret_values`). Called once by each command; a second call replaces the first.
+    `auto` means `console` if the stream is a terminal, else `json`. `secrets` are plain texts to
+    redact (`Settings.secret_values`). A second call replaces the first.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
@@ -108,13 +108,13 @@ def configure_logging(
 def _console(stream: TextIO) -> Processor:
     return structlog.dev.ConsoleRenderer(
         colors=stream.isatty(),
-        # Pretty tracebacks show local variables, inputs and keys among them.
+        # Rich tracebacks would show local variables, such as inputs and keys.
         exception_formatter=structlog.dev.plain_traceback,
     )
 
 
 class _Routed(logging.StreamHandler[TextIO]):
-    """Our handler on the root logger, told apart from other people's."""
+    """Our handler on the root logger. Its type distinguishes it from handlers of others."""
 
 
 def _route_stdlib(

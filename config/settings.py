@@ -1,8 +1,8 @@
-"""Every setting of the program: its name, its default, its bounds, and what a wrong one is told.
+"""Every setting of the program: its name, its default, its bounds, and the message if it is wrong.
 
-A setting is read once, at the start, from the environment and from `.env` (the environment wins).
-A value that is wrong or a `KNOUDS_…` name that does not exist stops the start with one line: a
-misspelt limit that silently fell back to its default would be paid for in credits.
+`load` reads the settings once, at the start, from the environment and from `.env`; the environment
+takes precedence. A wrong value, or a `KNOUDS_…` name that does not exist, stops the start with one
+line: a misspelt limit that silently kept its default could cost credits.
 """
 
 import difflib
@@ -14,9 +14,8 @@ from typing import Annotated, Literal, Self
 from urllib.parse import unquote
 
 from dotenv.parser import parse_stream
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
 from pydantic_core import ErrorDetails
-from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from config.values import (
     AnyCase,
@@ -58,20 +57,20 @@ DEFAULT_ACCOUNT = "default"
 
 
 class SettingsError(Exception):
-    """One line for the person at the start: which variable, what is wrong, how to mend it.
+    """One line for the operator: which variable, what is wrong, how to fix it.
 
-    Never carries the value of a secret.
+    It never contains the value of a secret.
     """
 
 
-class Settings(BaseSettings):
-    """What `load` read, checked. Times are seconds, sizes are bytes.
+class Settings(BaseModel):
+    """The settings, validated. Times are seconds, sizes are bytes.
 
-    A description says what a good value looks like: it is the second half of the line a wrong one
-    is told.
+    A description says what a good value looks like. It is shown in the error of a wrong value and
+    in docs/settings.md.
     """
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
     # The provider and its accounts
     api_key: ApiKey | None = Field(default=None, description="the key from the Knouds dashboard")
@@ -80,11 +79,11 @@ class Settings(BaseSettings):
         description='a JSON object of account label to key, as {"studio": "knouds_live_…"}',
     )
     base_url: HttpUrl = Field(
-        default="https://knouds.ai", description="an address as https://knouds.ai"
+        default="https://knouds.ai", description="an address, as https://knouds.ai"
     )
     webhook_secret: WebhookSecret | None = Field(
         default=None,
-        description="the signing secret from the Knouds dashboard, or several with commas between",
+        description="the signing secret from the Knouds dashboard, or several separated by commas",
     )
 
     # Redis
@@ -113,12 +112,14 @@ class Settings(BaseSettings):
         default=None, description="the command line's secret for the API"
     )
 
-    # How much at once
-    max_jobs: Count = Field(default=50, description="submits and sync runs a worker has under way")
-    poll_concurrency: Count = Field(default=100, description="polls a worker has under way")
+    # Concurrency and sizes
+    max_jobs: Count = Field(
+        default=50, description="submits and sync runs that a worker makes at once"
+    )
+    poll_concurrency: Count = Field(default=100, description="polls that a worker makes at once")
     lane_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(
         default={},
-        description="a JSON object of scope to most runs submitted or running at once,"
+        description="a JSON object of scope to the most runs submitted or running at once,"
         ' as {"default/model/suno": 4, "*": 200}',
     )
     max_inputs_bytes: Bytes = Field(
@@ -128,7 +129,7 @@ class Settings(BaseSettings):
         default=4 << 20, description="bytes of one result, 1024 to 1 GiB"
     )
 
-    # How long to wait for the provider
+    # Waiting for the provider
     connect_timeout_s: Seconds = Field(default=10, description="seconds to reach the provider")
     submit_timeout_s: Seconds = Field(
         default=30, description="seconds for the answer to an async submit"
@@ -136,29 +137,31 @@ class Settings(BaseSettings):
     sync_timeout_s: Seconds = Field(default=600, description="seconds for the answer to a sync run")
     poll_timeout_s: Seconds = Field(default=15, description="seconds for the answer to a poll")
     run_deadline_s: Seconds = Field(default=3600, description="seconds until a run counts as stuck")
-    poll_min_s: Seconds = Field(default=0.5, description="least seconds between two polls of a run")
+    poll_min_s: Seconds = Field(
+        default=0.5, description="fewest seconds between two polls of a run"
+    )
     poll_max_s: Seconds = Field(default=30, description="most seconds between two polls of a run")
     polls_per_run: float = Field(
         default=4,
         ge=1.5,
         le=100,
         allow_inf_nan=False,
-        description="polls a run takes on average once durations are known, 1.5 to 100",
+        description="polls of a run on average once durations are known, 1.5 to 100",
     )
     rate_window_s: Seconds = Field(
         default=60, description="seconds of the provider's rate-limit window"
     )
     shared_quota: bool = Field(
-        default=False, description="submits and polls of an account draw on one rate limit"
+        default=False, description="true where submits and polls of an account share one rate limit"
     )
     poll_missing_limit: Count = Field(
-        default=5, description="looks at a run the provider does not know"
+        default=5, description="polls in a row that find no run until the job is uncertain"
     )
     async_memory_s: Seconds = Field(
-        default=86_400, description="seconds a target counts as sync-only"
+        default=86_400, description="seconds it is remembered that a target is sync-only"
     )
 
-    # What a fault does
+    # Errors
     max_attempts: Count = Field(default=5, description="attempts until a job is dead")
     retry_base_s: Seconds = Field(
         default=2, description="seconds of the first backoff, which doubles"
@@ -170,39 +173,29 @@ class Settings(BaseSettings):
         ' as {"EXECUTION_FAILED": "park"}',
     )
 
-    # The life of a worker
-    lease_s: Seconds = Field(default=10, description="seconds a silent worker keeps what it holds")
-    shutdown_grace_s: Seconds = Field(default=30, description="seconds to finish what is under way")
+    # The worker
+    lease_s: Seconds = Field(
+        default=10, description="seconds until the work of a silent worker is taken over"
+    )
+    shutdown_grace_s: Seconds = Field(
+        default=30, description="seconds to finish work at a shutdown"
+    )
     retention_s: Seconds = Field(default=604_800, description="seconds a settled job is kept")
     state_dir: Path = Field(default=Path(".state"), description="a folder for the embedded Redis")
     log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
         default="auto", description="auto is console on a terminal, else json"
     )
     log_level: Annotated[Literal["debug", "info", "warning", "error", "critical"], AnyCase] = Field(
-        default="info", description="info is the usual one"
+        default="info", description="debug, info, warning, error or critical"
     )
-
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Leave reading to `load`, so that `Settings(…)` in a test sees nothing of the machine."""
-        del settings_cls, env_settings, dotenv_settings, file_secret_settings
-        return (init_settings,)
 
     @model_validator(mode="after")
     def _check_bounds(self) -> Self:
         for low, high in _ORDERED_PAIRS:
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
-                    f"{_variable_name(low)}: more than {_variable_name(high)}; lower the first or"
-                    " raise"
-                    " the second"
+                    f"{_variable_name(low)}: more than {_variable_name(high)}; lower the first"
+                    " or raise the second"
                 )
         if self.api_key and DEFAULT_ACCOUNT in self.api_keys:
             raise ValueError(
@@ -219,17 +212,17 @@ class Settings(BaseSettings):
 
     @property
     def webhook_secrets(self) -> tuple[SecretStr, ...]:
-        """Every secret that may sign a delivery: two while one takes the other's place."""
+        """Every secret that may sign a delivery: two while a secret is being replaced."""
         return split_secrets(self.webhook_secret) if self.webhook_secret else ()
 
     @property
     def sentinel(self) -> Sentinel | None:
-        """The parts of a `redis+sentinel://` URL; None where Redis is reached directly."""
+        """The parts of a `redis+sentinel://` URL; None if Redis is reached directly."""
         return parse_sentinel(self.redis_url.get_secret_value()) if self.redis_url else None
 
     @property
     def cli_url(self) -> str:
-        """Where the command line finds the API: what was set, else this machine's own."""
+        """The address of the API for the command line: `api_url`, else the one on this machine."""
         if self.api_url:
             return self.api_url
         everywhere = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104  read, not bound
@@ -242,14 +235,14 @@ class Settings(BaseSettings):
 
     @property
     def secret_values(self) -> frozenset[str]:
-        """Every secret in plain text, for the redaction of logs and for nothing else."""
-        held = [
+        """Every secret in plain text, only for the redaction of logs."""
+        secrets = [
             *self.accounts.values(),
             *(token.secret for token in self.api_tokens),
             *self.webhook_secrets,
             *((self.api_token,) if self.api_token else ()),
         ]
-        plain = {secret.get_secret_value() for secret in held}
+        plain = {secret.get_secret_value() for secret in secrets}
         return frozenset(plain | set(self._redis_passwords()))
 
     def _redis_passwords(self) -> Iterator[str]:
@@ -262,10 +255,7 @@ class Settings(BaseSettings):
             yield unquote(password)
 
     def require_tokens(self) -> None:
-        """Refuse to serve the API beyond this machine without a token to ask for.
-
-        Raises SettingsError; loopback needs no token.
-        """
+        """Raise SettingsError if the API would serve other machines without tokens."""
         if self.api_tokens or _is_loopback(self.http_host):
             return
         raise SettingsError(
@@ -284,18 +274,18 @@ _ORDERED_PAIRS = (
 )
 
 
-# JSON settings whose names may be repeated in a message. A label of `api_keys` may not: where name
-# and key were swapped, it is a secret.
+# JSON settings whose keys may appear in a message. A label of `api_keys` may not: if label and key
+# were swapped, it is a secret.
 _SHOWN_KEYS_OF = ("lane_caps", "error_rules")
 
 
 def load(
     environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
 ) -> Settings:
-    """Read the settings from `environ` (default: the process's) over `env_file`, and check them.
+    """The settings from `environ` (default: the environment of the process) and `env_file`.
 
-    An empty value counts as not set. Names without our prefix are other programs' business.
-    Raises SettingsError with one line.
+    `environ` takes precedence. An empty value counts as not set; names without our prefix are
+    ignored. Raises SettingsError.
     """
     found = {**_from_file(env_file), **(os.environ if environ is None else environ)}
     given = {
@@ -311,7 +301,7 @@ def load(
 
 
 def _from_file(path: Path | None) -> dict[str, str]:
-    """Read `NAME=value` lines. A `$` stays a `$`: secrets may hold one."""
+    """Read `NAME=value` lines. A `$` is kept: secrets may contain one."""
     if path is None or not path.is_file():
         return {}
     found: dict[str, str] = {}
@@ -320,12 +310,12 @@ def _from_file(path: Path | None) -> dict[str, str]:
             for binding in parse_stream(lines):
                 if binding.error or (binding.key and binding.value is None):
                     raise SettingsError(
-                        f"{path} line {binding.original.line}: not NAME=value; mend or remove it"
+                        f"{path} line {binding.original.line}: not NAME=value; fix or remove it"
                     )
                 if binding.key and binding.value is not None:
                     found[binding.key] = binding.value
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({type(error).__name__}); mend it") from None
+        raise SettingsError(f"{path}: cannot be read ({type(error).__name__}); fix it") from None
     return found
 
 
@@ -347,9 +337,9 @@ def _require_known(name: str) -> None:
 
 
 def _explain(error: ValidationError) -> str:
-    """Put the first fault into a line, and the names of the others behind it."""
-    faults = error.errors(include_url=False, include_context=False, include_input=False)
-    first, *others = (_error_line(fault) for fault in faults)
+    """The first error in one line, followed by the names of the other wrong settings."""
+    errors = error.errors(include_url=False, include_context=False, include_input=False)
+    first, *others = (_error_line(details) for details in errors)
     also = sorted({line.partition(":")[0] for line in others} - {first.partition(":")[0]})
     return f"{first} (also wrong: {', '.join(also)})" if also else first
 

@@ -1,7 +1,7 @@
-"""How single values are read: credentials, addresses, scopes, tokens.
+"""The types of single settings: credentials, addresses, scopes, tokens.
 
-Each check raises ValueError with what is wrong and never with the value, since most of them are
-secrets. `settings.py` adds the variable's name and the way to mend it.
+Each check raises ValueError that says what is wrong and never contains the value, which may be a
+secret. `config.settings` adds the name of the variable and what a good value looks like.
 """
 
 import json
@@ -15,9 +15,10 @@ from urllib.parse import unquote, urlsplit
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 
 TOKEN_SECRET_MIN_CHARS = 16
-WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are the provider's, for the secrets its dashboard takes
+WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are those of the provider's dashboard
 WEBHOOK_SECRET_MAX_CHARS = 256
 
+# As in `jobs.lanes`, which this leaf may not import.
 _LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 _TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCOPE = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,31}(?:/(?:model|workflow)(?:/[^/\s]+)?)?")
@@ -26,28 +27,29 @@ _HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
 class Role(StrEnum):
-    """What a bearer token may do. Each role includes the ones before it."""
+    """What the holder of an API token may do. Each role includes those before it."""
 
     ENQUEUE = "enqueue"
     WATCH = "watch"
-    """Sees how everything stands, but no inputs and no results."""
+    """Sees everything except inputs and results."""
     READ = "read"
     OPERATE = "operate"
+    """May act on jobs and holds."""
 
     def covers(self, needed: "Role") -> bool:
-        """Tell whether a token of this role may do what takes the role `needed`."""
+        """Whether this role includes the role `needed`."""
         ranks = tuple(Role)
         return ranks.index(self) >= ranks.index(needed)
 
     @property
     def sees_payloads(self) -> bool:
-        """Whether inputs and results may be seen."""
+        """Whether this role sees inputs and results."""
         return self.covers(Role.READ)
 
 
 @dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A bearer of the HTTP API; `name` is what the audit records say, `secret` is what is sent."""
+    """A token of the HTTP API. `name` is what audit entries show, `secret` is what clients send."""
 
     name: str
     role: Role
@@ -56,7 +58,7 @@ class ApiToken:
 
 @dataclass(frozen=True, slots=True)
 class Sentinel:
-    """A Redis found through Sentinel: where to ask, which service to ask for, and how to log in."""
+    """A Redis behind Sentinel: the sentinels (host, port), the service, the database, the login."""
 
     nodes: tuple[tuple[str, int], ...]
     service: str
@@ -68,7 +70,7 @@ class Sentinel:
 def parse_sentinel(url: str) -> Sentinel | None:
     """Read `redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]`.
 
-    None for a URL of another scheme; ValueError, without the URL in it, for a broken one.
+    None for a URL of another scheme. Raises ValueError, without the URL in it, for a broken one.
     """
     scheme, _, rest = url.partition("://")
     if scheme != "redis+sentinel":
@@ -96,7 +98,7 @@ def _sentinel_node(node: str) -> tuple[str, int]:
 
 
 def _address(url: str) -> tuple[str, int | None]:
-    """Split off host and port. The messages of `urlsplit` repeat the text, so ours replace them."""
+    """The host and port of a URL. Raises ValueError without the URL, unlike `urlsplit`."""
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -113,7 +115,7 @@ def _address(url: str) -> tuple[str, int | None]:
 
 
 def _json_object(value: object) -> object:
-    """Decode a variable that holds a JSON object; values from code pass as they are."""
+    """Decode the JSON object of a variable. Values that are not text are returned as they are."""
     if not isinstance(value, str):
         return value
     try:
@@ -126,7 +128,7 @@ def _json_object(value: object) -> object:
 
 
 def _reject_duplicate_names(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Refuse a name given twice, which JSON itself would settle in silence."""
+    """Refuse a repeated name, of which `json` would silently keep the last."""
     decoded = dict(pairs)
     if len(decoded) != len(pairs):
         raise ValueError("a name appears twice in the JSON object")
@@ -134,7 +136,7 @@ def _reject_duplicate_names(pairs: list[tuple[str, object]]) -> dict[str, object
 
 
 def _tokens(value: object) -> object:
-    """Read `name:role:secret,name:role:secret`; a secret may hold colons, but no comma."""
+    """Read `name:role:secret,name:role:secret`. A secret may contain colons, but no comma."""
     if not isinstance(value, str):
         return value
     return tuple(_token(number, entry) for number, entry in enumerate(value.split(","), start=1))
@@ -164,9 +166,9 @@ def _reject_duplicates(tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
 
 
 def _header_safe(value: SecretStr) -> SecretStr:
-    """Refuse what could not travel in an HTTP header, such as a key pasted with its line break."""
+    """Refuse what an HTTP header cannot carry, such as a key pasted with its line break."""
     if not _HEADER_SAFE.fullmatch(value.get_secret_value()):
-        raise ValueError("holds a space, a line break or a character outside ASCII")
+        raise ValueError("contains a space, a line break or a character outside ASCII")
     return value
 
 
@@ -186,7 +188,7 @@ def _redis_url(value: SecretStr) -> SecretStr:
 
 
 def _http_url(value: str) -> str:
-    """Check an http(s) address without credentials; its trailing slash is dropped."""
+    """Check an http(s) address without credentials, and drop its trailing slash."""
     if not value.startswith(("http://", "https://")):
         raise ValueError("not an http:// or https:// address")
     _address(value)
@@ -197,7 +199,7 @@ def _http_url(value: str) -> str:
 
 
 def split_secrets(value: SecretStr) -> tuple[SecretStr, ...]:
-    """The secrets of a comma-separated list, blanks around them dropped."""
+    """The secrets of a comma-separated list, without blanks around them."""
     return tuple(SecretStr(part.strip()) for part in value.get_secret_value().split(","))
 
 
@@ -214,7 +216,7 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
 
 
 def _full_match(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
-    """Build the check of a name in a JSON object."""
+    """A check that a name in a JSON object matches `pattern`."""
 
     def check(name: str) -> str:
         if not pattern.fullmatch(name):
