@@ -1,4 +1,4 @@
-"""The stage of the machine: the real engine, with a played provider and a line that can break."""
+"""Fixtures of the simulation: the engine with a simulated provider and a faulty Redis client."""
 
 import asyncio
 import itertools
@@ -20,13 +20,13 @@ from worker.store.client import Client
 
 
 async def _at_once(_: float) -> None:
-    """Wait for no time: the time of the machine is the test's."""
+    """Sleep no real time: the test moves the clock."""
     await asyncio.sleep(0)
 
 
 @pytest.fixture(autouse=True)
-def stage(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Play the provider and the line, wait in no real time, and name hops in the same order."""
+def simulated_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Simulate provider and Redis client, sleep no real time, make predictable submit tokens."""
     numbers = itertools.count(1)
     monkeypatch.setattr("worker.compose.worker.KnoudsClient", SimulatedProvider)
     monkeypatch.setattr("worker.store.Client", FaultyRedisClient)
@@ -36,13 +36,13 @@ def stage(monkeypatch: pytest.MonkeyPatch) -> None:
     def in_order(_: int) -> str:
         return f"{next(numbers):08x}"
 
-    hops = SimpleNamespace(token_hex=in_order)
-    monkeypatch.setattr("worker.engine.admission.secrets", hops)
+    tokens = SimpleNamespace(token_hex=in_order)
+    monkeypatch.setattr("worker.engine.admission.secrets", tokens)
 
 
 @pytest.fixture(scope="module", autouse=True)
 def unhurried_disk(redis_url: str) -> Generator[None]:
-    """Let the server not wait for the disk after each write: nothing here pulls its plug."""
+    """Do not have the server wait for the disk after each write: no test here kills it."""
     with asyncio.Runner() as runner:
         runner.run(_configure(redis_url, "no"))
         yield
@@ -56,8 +56,8 @@ async def _configure(redis_url: str, fsync: str) -> None:
 
 
 @pytest.fixture
-async def world(redis_url: str) -> AsyncGenerator[SimulatedDeployment]:
-    """An empty deployment, whose provider is known to limit no rates: those are told elsewhere."""
+async def deployment(redis_url: str) -> AsyncGenerator[SimulatedDeployment]:
+    """An empty deployment whose routes have no rate limits; other tests cover those."""
     async with simulated_deployment(small_settings(), redis_url) as one:
         for route in (Lane("default", Kind.MODEL, "suno").route, polls_scope("default")):
             await one.store.rate_limits.change(route, lambda _: RateLimitBucket(is_unlimited=True))

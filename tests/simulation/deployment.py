@@ -1,9 +1,8 @@
 """A whole deployment on one event loop, under a clock that the test moves.
 
-The workers are put together by `worker.compose.worker.build`, over a real Redis. arq alone is
-played: an
-entry of its queue is run when the test says so, late and twice if it likes. Nothing here sleeps:
-after every deed the loop runs until nobody can go on without the test.
+`worker.compose.worker.build` builds the workers, over a real Redis. Only arq is simulated: an entry
+of its queue runs when the test says so, also late or twice. Nothing here sleeps: after every step
+the event loop runs until every task waits for the test.
 """
 
 import asyncio
@@ -64,8 +63,16 @@ SERVICES: Final = (
 SERVICES_WHILE_STOPPING: Final = ("redis_recovery", "heartbeat", "rate_limiter")
 """Services that `Runtime.stop` leaves running until the end."""
 
+REDIRECTING: Final = (
+    JobAction.RESUBMIT,
+    JobAction.ATTACH,
+    JobAction.DISCARD,
+    JobAction.REQUEUE,
+)
+"""Actions after which an earlier answer of the provider may be dropped."""
+
 SETTLE_ROUNDS: Final = 200
-"""Far more than it takes until everything is at rest."""
+"""Far more rounds than it takes until every job is settled or parked."""
 
 
 def small_settings() -> Settings:
@@ -86,7 +93,7 @@ def result_of(job_id: str, number: int) -> bytes:
 
 
 def ignore_killed_tasks(loop: asyncio.AbstractEventLoop, context: dict[str, Any]) -> None:
-    """Nobody asks what became of the tasks of a killed worker."""
+    """Exception handler of the event loop that ignores the tasks of a killed worker."""
     if (
         not isinstance(context.get("exception"), ProcessKilled)
         and "pending" not in context["message"]
@@ -95,7 +102,7 @@ def ignore_killed_tasks(loop: asyncio.AbstractEventLoop, context: dict[str, Any]
 
 
 def webhook_of(answer: PollOutcome | None) -> tuple[str, dict[str, object]]:
-    """The event that tells of a run, and the facts that go with it."""
+    """The webhook event that reports an outcome of a run, and its other fields."""
     match answer:
         case Finished(result=result):
             return "execution.completed", {"result": msgspec.Raw(result), "cost": 1.0}
@@ -113,7 +120,7 @@ def webhook_of(answer: PollOutcome | None) -> tuple[str, dict[str, object]]:
 
 @dataclass(frozen=True, slots=True)
 class QueuedEntry:
-    """An arq entry, as a worker read it."""
+    """An arq entry as a worker reads it."""
 
     arq_id: str
     function: str
@@ -122,7 +129,7 @@ class QueuedEntry:
 
 @dataclass(eq=False)
 class SimulatedWorker:
-    """A worker's process."""
+    """The process of a worker."""
 
     runtime: Runtime
     client: FaultyRedisClient
@@ -134,21 +141,21 @@ class SimulatedWorker:
 
     @property
     def id(self) -> str:
-        """What it calls itself."""
+        """Its worker id."""
         return self.runtime.context.worker_id
 
     @property
     def is_gone(self) -> bool:
-        """Whether it was killed, or has stopped."""
+        """Whether it was killed or has stopped."""
         return self.client.dead or (self.stopping is not None and self.stopping.done())
 
     @property
     def takes_work(self) -> bool:
-        """Whether arq may hand it an entry."""
+        """Whether arq may give it an entry."""
         return not self.is_gone and self.stopping is None
 
     def services(self) -> dict[str, Service]:
-        """The services whose loops would be running."""
+        """The services whose loops would be running now, by name."""
         if self.is_gone:
             return {}
         found = {service.name: service for service in self.runtime.supervisor.services}
@@ -157,7 +164,7 @@ class SimulatedWorker:
 
 
 class SimulatedDeployment:
-    """Workers, an office where people and apps come, and a provider that waits for the test."""
+    """Workers, operator actions, the enqueuer, and a provider that waits for the test."""
 
     def __init__(self, settings: Settings, redis_url: str) -> None:
         self.settings = settings
@@ -169,16 +176,16 @@ class SimulatedDeployment:
         self.enqueuer = build_enqueuer(settings, self.store, self.clock)
         self.invariants = InvariantChecker(self.record, settings.retention_s)
         self.delivered_entries: list[QueuedEntry] = []
-        """Every entry that a worker ever got."""
+        """Every entry that a worker ever ran."""
         self.unfinished: list[tuple[SimulatedWorker, QueuedEntry, asyncio.Task[Any]]] = []
         self.faults: list[str] = []
-        """Errors that came out of the program where none may."""
+        """Errors of the program that no task may raise."""
         self._url = redis_url
 
-    # Beginning and end.
+    # Start and end.
 
     async def close(self) -> None:
-        """Kill everything and leave Redis as it was."""
+        """Kill every worker and delete the keys."""
         for worker in self.workers:
             worker.client.kill()
         await cancel_and_wait(
@@ -192,7 +199,7 @@ class SimulatedDeployment:
             await client.aclose(close_connection_pool=True)
 
     def start_worker(self) -> SimulatedWorker:
-        """Start a worker; its loops are the test's to turn."""
+        """Start a worker. The test runs its services, one `tick` at a time."""
         connections = ConnectionCount()
         redis: ArqRedis = connect(self.settings, self._url, observer=connections)
         runtime = build(self.settings, redis, connections, self.clock)
@@ -216,10 +223,10 @@ class SimulatedDeployment:
     # Running.
 
     async def until_idle(self) -> None:
-        """Let everybody go on until nobody can without the test."""
+        """Run the event loop until every task waits for the test."""
         loop = cast("Any", asyncio.get_running_loop())
         await asyncio.sleep(0)
-        while loop._ready or any(  # noqa: ASYNC110 - until nobody can, not until something comes
+        while loop._ready or any(  # noqa: ASYNC110 - until all wait, not for an event
             worker.client.under_way for worker in self.workers
         ):
             await asyncio.sleep(0)
@@ -238,19 +245,19 @@ class SimulatedDeployment:
                 self._note(worker.stopping)
 
     def _note(self, task: "asyncio.Task[Any]") -> None:
-        """What comes out of a task: Redis trouble is the supervisor's to mend, death is final."""
+        """Record an error of a task, save Redis errors, which the supervisor retries, and kills."""
         error = None if task.cancelled() else task.exception()
         if error is not None and not isinstance(error, (RedisError, OSError, ProcessKilled)):
             self.faults.append(f"{task.get_name()} raised {error!r}")
 
     async def tick(self, worker: SimulatedWorker, *names: str) -> None:
-        """Turn some loops of a worker once; one that stands in the middle of a turn is left."""
+        """Run `tick` of services of a worker; one whose last `tick` has not returned is skipped."""
         for name in names:
             service = worker.services().get(name)
             if service is None or name in worker.busy:
                 continue
-            turn = service.tick(self.clock.now())
-            worker.busy[name] = task = asyncio.create_task(turn, name=name)
+            tick = service.tick(self.clock.now())
+            worker.busy[name] = task = asyncio.create_task(tick, name=name)
             await self.until_idle()
             if (
                 name == "heartbeat"
@@ -261,7 +268,7 @@ class SimulatedDeployment:
                 worker.seen_at = self.clock.now()
 
     async def pass_time(self, seconds: float) -> None:
-        """Move the clock; workers that are awake have beaten all the while."""
+        """Move the clock; workers that are not stalled send their heartbeats."""
         self.clock.pass_time(seconds)
         for worker in self.living:
             if not worker.client.asleep:
@@ -276,7 +283,7 @@ class SimulatedDeployment:
                 return
 
     async def pass_time_until_something_is_due(self) -> None:
-        """Move the clock to the next thing that it moves."""
+        """Move the clock to the next due time, lease end, poll or end of a cool-down."""
         now, keys = self.clock.now(), self.store.keys
         names = [keys.index(kind) for kind in (Index.DUE, Index.LEASE, Index.INFLIGHT)]
         rows = await self.store.client.many([("ZRANGE", k, 0, 0, "WITHSCORES") for k in names])
@@ -288,7 +295,7 @@ class SimulatedDeployment:
     # arq.
 
     async def entries(self) -> list[QueuedEntry]:
-        """What lies in arq's queue, oldest first."""
+        """The entries of arq's queue, oldest first."""
         keys = self.store.keys
         names: list[bytes] = await self.store.client.call("ZRANGE", keys.arq_queue, 0, -1)
         found: list[QueuedEntry] = []
@@ -299,17 +306,17 @@ class SimulatedDeployment:
         return found
 
     async def run_entry(self, worker: SimulatedWorker, entry: QueuedEntry) -> None:
-        """Have a worker run an arq entry; arq takes it off the queue when it is done."""
+        """Have a worker run an arq entry, which is removed from the queue when it is done."""
         if entry not in self.delivered_entries:
             self.delivered_entries.append(entry)
         function = cast("Callable[..., Coroutine[Any, Any, Any]]", FUNCTIONS[entry.function])
         context = worker.runtime.arq_context() | {"job_id": entry.arq_id}
-        task = asyncio.create_task(function(context, *entry.args), name=f"hop {entry.arq_id}")
+        task = asyncio.create_task(function(context, *entry.args), name=f"entry {entry.arq_id}")
         self.unfinished.append((worker, entry, task))
         await self.until_idle()
 
     async def deliver(self, worker: SimulatedWorker) -> None:
-        """Have a worker run every entry that nobody runs yet."""
+        """Have a worker run every entry that no worker runs."""
         for entry in await self.entries():
             if worker.takes_work and not self._is_running(entry):
                 await self.run_entry(worker, entry)
@@ -325,25 +332,25 @@ class SimulatedDeployment:
         await self.store.client.call("DEL", keys.arq_job(entry.arq_id))
 
     async def admit_and_deliver(self, worker: SimulatedWorker) -> None:
-        """Admit what may go, and hand it over."""
+        """Admit what may be submitted, and deliver its entries."""
         await self.tick(worker, "redis_recovery", "admission")
         await self.deliver(worker)
 
     # The provider.
 
     def open_call(self, job_id: str, kind: str = "submit") -> SimulatedCall:
-        """The call of a job that waits."""
+        """The newest open call of a job."""
         found = [c for c in self.record.calls if c.job_id == job_id and c.kind == kind]
         assert found, f"no {kind} of {job_id} is under way"
         return found[-1]
 
     async def connect(self, call: SimulatedCall) -> None:
-        """A connection stands: the bytes go out, if the mark can be set."""
+        """The connection is made: the request is written if the send can be recorded."""
         call.connected.set_result(None)
         await self.until_idle()
 
     async def refuse_connection(self, call: SimulatedCall) -> None:
-        """A connection never came to be."""
+        """The connection is refused."""
         self.record.refuse_connection(call)
         await self.until_idle()
 
@@ -353,7 +360,7 @@ class SimulatedDeployment:
         await self.until_idle()
 
     def accepted(self, call: SimulatedCall) -> Accepted:
-        """The answer that takes a submit."""
+        """The answer that accepts a submit."""
         return Accepted(
             self.record.start_run(call).execution_id, expects_webhook=call.number % 2 == 0
         )
@@ -365,34 +372,34 @@ class SimulatedDeployment:
         return run.end
 
     def completed(self, run: SimulatedRun) -> Finished:
-        """What a look sees of a run that ended well."""
+        """What a poll of a successful run returns."""
         return Finished(result_of(run.job_id, int(run.execution_id.split("-")[1])), 1.0)
 
     async def deliver_webhook(self, run: SimulatedRun, end: PollOutcome | None) -> None:
-        """The provider delivers word of a run: its end, or that it goes on."""
+        """The provider delivers a webhook about a run: its end, or progress."""
         answer = None if end is None else self.record.give_webhook(run, end)
         event, facts = webhook_of(answer)
         body = msgspec.json.encode({"event": event, "executionId": run.execution_id} | facts)
         await self.store.webhooks.receive(run.execution_id, event, body, self.clock.now())
 
-    # Workers end.
+    # Workers stop.
 
     async def kill(self, worker: SimulatedWorker) -> None:
-        """Kill a worker: nothing of it goes on."""
+        """Kill a worker: none of its tasks continues."""
         worker.client.kill()
         await self.until_idle()
 
     async def stall(self, worker: SimulatedWorker) -> None:
-        """Stop a worker where it is."""
+        """Stall a worker: its next command waits until it is woken."""
         worker.client.stall()
 
     async def wake(self, worker: SimulatedWorker) -> None:
-        """Let a worker go on where it stood."""
+        """Let a stalled worker continue."""
         worker.client.wake()
         await self.until_idle()
 
     async def stop(self, worker: SimulatedWorker) -> None:
-        """Tell a worker to stop: it drains. Told again, it hurries."""
+        """Ask a worker to stop: it drains. The second time it cuts what is under way."""
         first = worker.stopping is None
         worker.runtime.request_stop()
         if first:
@@ -401,47 +408,48 @@ class SimulatedDeployment:
             worker.stopping = asyncio.create_task(worker.runtime.stop(), name="stop")
         await self.until_idle()
 
-    # People and apps.
+    # Apps and operators.
 
     async def enqueue(self, job_id: str, target: str = "suno", **options: Any) -> EnqueueResult:
-        """Enqueue a job whose inputs name it."""
+        """Enqueue a job whose inputs contain its id."""
         inputs = msgspec.json.encode({"job": job_id})
-        order = JobRequest(kind=Kind.MODEL, target=target, inputs=inputs, **options)
-        placed = await self.enqueuer.enqueue(order, job_id=JobId(job_id), by="app")
-        if placed.created:
-            self.invariants.begin(placed.job)
-            self.record.begin_job(job_id, opts_in=order.on_uncertain is OnUncertain.RETRY)
-        return placed
+        request = JobRequest(kind=Kind.MODEL, target=target, inputs=inputs, **options)
+        result = await self.enqueuer.enqueue(request, job_id=JobId(job_id), by="app")
+        if result.created:
+            self.invariants.begin(result.job)
+            self.record.begin_job(job_id, opts_in=request.on_uncertain is OnUncertain.RETRY)
+        return result
 
     async def job(self, job_id: str) -> Job:
-        """The job's record."""
+        """The record of a job."""
         stored = await self.store.jobs.load(job_id)
         assert stored is not None
         return stored.job
 
-    async def take_action(self, name: str, job_id: str, execution_id: str = "") -> Job:
-        """An operator acts on a job. What changes nothing, a second cancel, is no action."""
+    async def take_action(self, action: JobAction, job_id: str, execution_id: str = "") -> Job:
+        """An operator acts on a job. A second cancel changes nothing and is not audited."""
         before = await self.store.jobs.load(job_id)
-        job = await self.actions.act(JobAction(name), job_id, ANN, execution_id=execution_id)
+        job = await self.actions.act(action, job_id, ANN, execution_id=execution_id)
         self.invariants.actions += before is None or job != before.job
-        redirects = name in ("resubmit", "attach", "discard", "requeue")
-        if redirects or job.state is State.CANCELLED:
+        if action in REDIRECTING or job.state is State.CANCELLED:
             self.record.note_operator_action(
-                job_id, resubmit=name == "resubmit", requeue=name == "requeue"
+                job_id,
+                resubmit=action is JobAction.RESUBMIT,
+                requeue=action is JobAction.REQUEUE,
             )
         return job
 
-    # Laws.
+    # Invariants.
 
     async def check(self) -> RedisSnapshot:
-        """Hold what Redis has against the laws."""
+        """Check the invariants on what is in Redis."""
         assert not self.faults, self.faults
         snapshot = await read_snapshot(self.store)
         self.invariants.check(snapshot, self.clock.now())
         return snapshot
 
     async def settle_everything(self) -> RedisSnapshot:
-        """No more mishaps, and an answer to every call: everything comes to rest."""
+        """Stop the faults and answer every call, until every job is settled, parked or held."""
         self.record.connects = True
         for worker in self.living:
             worker.client.faults.clear()
@@ -462,11 +470,11 @@ class SimulatedDeployment:
                 return snapshot
             await self.pass_time_until_something_is_due()
         raise AssertionError(
-            f"never came to rest: {self._unsettled(await read_snapshot(self.store))}"
+            f"jobs that never settle: {self._unsettled(await read_snapshot(self.store))}"
         )
 
     def _unsettled(self, snapshot: RedisSnapshot) -> list[str]:
-        """Jobs that somebody has to move on, those behind a standing hold aside."""
+        """Unfinished jobs, except those that wait behind a closed hold."""
         return [
             f"{job.id} is {job.state}"
             for job in snapshot.jobs.values()
@@ -496,11 +504,11 @@ class SimulatedDeployment:
 async def simulated_deployment(
     settings: Settings, redis_url: str
 ) -> AsyncGenerator[SimulatedDeployment]:
-    """A world for one test."""
+    """A deployment for one test, closed at its end."""
     asyncio.get_running_loop().set_exception_handler(ignore_killed_tasks)
-    world = SimulatedDeployment(settings, redis_url)
+    deployment = SimulatedDeployment(settings, redis_url)
     try:
-        yield world
+        yield deployment
     finally:
         with contextlib.suppress(RedisError):
-            await world.close()
+            await deployment.close()

@@ -1,7 +1,7 @@
-"""A worker's line to Redis: the one seam where its process can be killed, stopped or cut off.
+"""A worker's Redis client, where its process can be killed, stalled or disconnected.
 
-Only commands are touched, so whatever a worker does between two of them is one piece, as it is for
-its event loop.
+Faults happen at commands only. What a worker does between two commands is atomic, as it is for its
+event loop.
 """
 
 import asyncio
@@ -19,42 +19,42 @@ T = TypeVar("T")
 
 
 class ProcessKilled(BaseException):
-    """The process is gone: nothing of it goes on. No handler of the program catches it."""
+    """The process is dead. It is no `Exception`, so that no handler of the program catches it."""
 
 
 class RedisFaultKind(Enum):
-    """What can befall a command."""
+    """What can happen at a command."""
 
     KILL = auto()
     """The process is killed."""
     STALL = auto()
-    """The process stands still until it is woken."""
+    """The process stalls until it is woken."""
     BLIP = auto()
-    """The connection breaks, longer than the client's own retries last."""
+    """The connection is lost for longer than the client retries."""
     ECHO = auto()
-    """The reply is lost and the client sends the command again, as its retries do."""
+    """The reply is lost, and the client sends the command again."""
 
 
 @dataclass(slots=True)
 class RedisFault:
-    """A mishap to come."""
+    """A fault to come."""
 
     kind: RedisFaultKind
     after: int = 0
-    """Commands that get through before it."""
+    """Commands that succeed before it."""
     taken: bool = False
-    """The command takes effect, only its reply is lost. An echo always does."""
+    """The command takes effect, and only its reply is lost. That of an echo always does."""
     times: int = 1
 
 
 class FaultyRedisClient(Client):
-    """A client with a fate."""
+    """A client with faults."""
 
     def __init__(self, redis: ArqRedis) -> None:
         super().__init__(redis)
         self.dead = False
         self.under_way = 0
-        """Commands that Redis has and did not answer yet."""
+        """Commands that were sent and not answered yet."""
         self.faults: list[RedisFault] = []
         self.when_killed: Callable[[], None] = lambda: None
         self._awake = asyncio.Event()
@@ -62,22 +62,22 @@ class FaultyRedisClient(Client):
 
     @property
     def asleep(self) -> bool:
-        """Whether the process stands still."""
+        """Whether the process is stalled."""
         return not self._awake.is_set()
 
     def kill(self) -> None:
-        """Let nothing of this process reach Redis any more."""
+        """Kill the process: none of its commands reaches Redis from now on."""
         if not self.dead:
             self.dead = True
             self._awake.set()
             self.when_killed()
 
     def stall(self) -> None:
-        """Stop the process where it is."""
+        """Stall the process at its next command."""
         self._awake.clear()
 
     def wake(self) -> None:
-        """Let it go on."""
+        """Let a stalled process continue."""
         self._awake.set()
 
     async def call(self, *command: Argument) -> Any:
@@ -129,7 +129,7 @@ class FaultyRedisClient(Client):
                 return
 
     def _due(self) -> RedisFault | None:
-        """The fault that befalls the present command, if one does."""
+        """The fault that happens at the current command, or None."""
         if not self.faults:
             return None
         fault = self.faults[0]

@@ -1,7 +1,7 @@
-"""The laws, held against what lies in Redis and against what the provider really ran.
+"""The invariants of the whole program, checked on Redis and on what the provider really ran.
 
-One look reads everything. A history keeps what the looks before saw: jobs carry their events, so
-every move between two looks is judged, however many there were.
+A snapshot reads everything in Redis. The checker keeps the one before: jobs carry their events, so
+it checks every transition between two snapshots, however many there were.
 """
 
 from collections import Counter
@@ -26,10 +26,10 @@ from worker.store.commit import TransitionEvent
 Scores = dict[str, float]
 
 RESCORED_BY_CLAIMS: Final = (Index.LEASE, Index.INFLIGHT)
-"""Their scores move without the record: leases are extended, polls claimed and put off."""
+"""Their scores change without the record: leases are extended, polls claimed and rescheduled."""
 
 LONGEST_WAIT_S: Final = 400.0
-"""Nothing under a lease or in flight is left alone longer than this (stuck runs: 330 s)."""
+"""No job in the lease or in-flight index is due later than in this time (stuck runs: 330 s)."""
 
 PROVIDER_TRANSITIONS: Final = {
     UNCERTAIN: {Transition.ACCEPT, Transition.SUCCEED},
@@ -40,32 +40,32 @@ PROVIDER_TRANSITIONS: Final = {
         Transition.CANCEL,
     },
 }
-"""What may befall a parked job without a person: the provider's word on a run already paid."""
+"""What may happen to a parked job without an operator: the end of a run already paid for."""
 
 EVENTS_WITHOUT_TRANSITION: Final = {"enqueue", "cancel_sent"}
 
 
 @dataclass(frozen=True, slots=True)
 class RedisSnapshot:
-    """Everything in Redis at a moment when nobody writes."""
+    """Everything in Redis at a moment without writes."""
 
     jobs: dict[str, Job]
     results: dict[str, bytes | None]
     sets: dict[str, Scores]
-    """Every sorted set that is an index of jobs."""
+    """Every index of jobs, by key."""
     lanes: Scores
     groups: Scores
     audit_entries: int
     gates: Gates
     poll_history_ids: set[str]
-    """Jobs of which it is on record what polls saw."""
+    """Jobs with a recorded poll history."""
     events: dict[str, list[TransitionEvent]]
     """The stream of events, by job."""
     store: Store
 
 
 async def read_snapshot(store: Store) -> RedisSnapshot:
-    """Read everything, in a few round trips."""
+    """Read everything in a few round trips."""
     keys, prefix = store.keys, store.keys.job("")
     found: list[bytes] = await store.client.call("KEYS", f"{keys.namespace}:*")
     names = sorted(name.decode() for name in found)
@@ -79,18 +79,15 @@ async def read_snapshot(store: Store) -> RedisSnapshot:
             *(("ZRANGE", name, 0, -1, "WITHSCORES") for name in indexes),
         ]
     )
-    acts, records, sets = (
-        rows[0],
-        rows[1 : 1 + len(ids)],
-        [_scores(r) for r in rows[1 + len(ids) :]],
-    )
+    audit_entries, records = rows[0], rows[1 : 1 + len(ids)]
+    sets = [_scores(row) for row in rows[1 + len(ids) :]]
     return RedisSnapshot(
         {job_id: decode_job(rec) for job_id, (rec, _) in zip(ids, records, strict=True)},
         {job_id: result for job_id, (_, result) in zip(ids, records, strict=True)},
         dict(zip(indexes, sets[2:], strict=True)),
         lanes=sets[0],
         groups=sets[1],
-        audit_entries=acts,
+        audit_entries=audit_entries,
         gates=await store.holds.gates(),
         poll_history_ids=await poll_history_ids(store),
         events=by_job(await transition_events(store)),
@@ -112,7 +109,7 @@ def _scores(row: list[bytes]) -> Scores:
 
 
 class InvariantChecker:
-    """What the looks so far saw, and what must therefore be true of the next."""
+    """Checks each snapshot against the one before and against the provider's record."""
 
     def __init__(self, record: ProviderRecord, retention_s: float) -> None:
         self._record = record
@@ -120,16 +117,16 @@ class InvariantChecker:
         self._before: dict[str, Job] = {}
         self._results: dict[str, bytes | None] = {}
         self.actions = 0
-        """Acts of people that were answered."""
+        """Audited actions of operators that were answered."""
         self.transitions_seen: Counter[tuple[State, Transition]] = Counter()
         """Every transition seen."""
 
     def begin(self, job: Job) -> None:
-        """A job was acknowledged: from here on it may not be lost."""
+        """A job was acknowledged: from now on it may not be lost."""
         self._before[job.id] = job
 
     def check(self, now: RedisSnapshot, at: float) -> None:
-        """Every law that holds at every moment."""
+        """Check what holds at every moment."""
         assert not self._record.violations, self._record.violations
         self._nothing_is_lost(now, at)
         _indexes_match_the_records(now, at)
@@ -137,11 +134,11 @@ class InvariantChecker:
             self._check_transitions(self._before[job.id], job)
             _every_state_change_has_its_event(now.events[job.id], job)
             self._check_job(job, now)
-        assert now.audit_entries == self.actions, "an act of a person is not on record"
+        assert now.audit_entries == self.actions, "an action of an operator is not on record"
         self._before, self._results = now.jobs, now.results
 
     def check_settled(self, now: RedisSnapshot) -> None:
-        """What is true once everything is at rest: every paid answer has been kept."""
+        """Check what holds once everything has settled: every paid answer was kept."""
         for call in self._record.answered():
             job = now.jobs.get(call.job_id)
             evidence = call.kind == "hook" and job is not None and job.parked_as == UNCERTAIN
@@ -159,7 +156,7 @@ class InvariantChecker:
             case _:
                 pass
 
-    # Law 2.
+    # No job is lost.
 
     def _nothing_is_lost(self, now: RedisSnapshot, at: float) -> None:
         for job_id, job in self._before.items():
@@ -167,9 +164,9 @@ class InvariantChecker:
                 old = job.state in PRUNABLE and job.since <= at - self._retention_s
                 assert old, f"{job_id} is gone; it was {job.state}"
         strangers = now.jobs.keys() - self._before.keys()
-        assert not strangers, f"nobody enqueued {strangers}"
+        assert not strangers, f"{strangers} were never enqueued"
 
-    # Laws 3 and 5.
+    # Only operators free the parked, and the first terminal state wins.
 
     def _check_transitions(self, before: Job, after: Job) -> None:
         """Check every transition between two versions."""
@@ -200,7 +197,7 @@ class InvariantChecker:
         allowed = PROVIDER_TRANSITIONS.get(code or "", set[Transition]())
         allowed = allowed if state is State.PARKED else set[Transition]()
         assert transition in allowed, (
-            f"{job_id} left {state} ({code}) by {transition}, and nobody asked for it"
+            f"{job_id} left {state} ({code}) by {transition} without an operator"
         )
         assert transition not in OPERATOR_TRANSITIONS
 
@@ -214,11 +211,11 @@ class InvariantChecker:
             assert self._results[job.id] == result, f"the result of {job.id} changed"
         if job.state is State.SUCCEEDED:
             assert result in set(self._paid_results(job.id)), (
-                f"{job.id} has a result nobody reported"
+                f"{job.id} has a result that was not reported"
             )
         if job.state in (State.PARKED, State.DEAD):
             assert job.reason is not None
-            assert job.reason.action, f"{job.id} does not say what a person can do"
+            assert job.reason.action, f"{job.id} does not say what an operator can do"
             text = f"{job.reason.code} {job.reason.message}"
             assert INTERNAL not in text, f"the program failed over {job.id}: {text}"
             assert " in the worker" not in text, f"the program failed over {job.id}: {text}"
@@ -234,11 +231,11 @@ class InvariantChecker:
 
 
 def _every_state_change_has_its_event(events: list[TransitionEvent], job: Job) -> None:
-    """The stream leads from nothing to the state the job is in, each step once."""
+    """The events of the stream lead to the state of the job, each change once."""
     state: State | None = None
     for event in events:
         assert event.before is state, f"{job.id} was {state}, and an event begins at {event.before}"
-        assert event.after is not state, f"{job.id} was told to be {state} twice"
+        assert event.after is not state, f"{job.id} entered {state} twice in a row"
         state = event.after
     assert state is job.state, f"{job.id} is {job.state}, and the last event says {state}"
 
@@ -265,13 +262,13 @@ def _executions(job: Job) -> set[str]:
 
 def _new_events(before: Job, after: Job) -> tuple[JobEvent, ...]:
     """The events of `after` that `before` did not have."""
-    seen = before.events_dropped + len(before.events) - after.events_dropped
-    assert seen >= 0, f"{after.id} forgot events that nobody saw"
-    return after.events[seen:]
+    known = before.events_dropped + len(before.events) - after.events_dropped
+    assert known >= 0, f"{after.id} dropped events that were not checked"
+    return after.events[known:]
 
 
 def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
-    """Law 2: each index holds what the records say, and nothing else."""
+    """Each index has the entries of the records, and no others."""
     keys = now.store.keys
     wanted: dict[str, Scores] = {}
     watched = Counter[str]()
@@ -284,13 +281,16 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
         held = now.sets.get(key, {})
         for job_id in wanted.get(key, {}).keys() & held.keys():
             wanted[key][job_id] = held[job_id]
-            assert held[job_id] <= at + LONGEST_WAIT_S, f"nobody looks at {job_id} for long"
+            assert held[job_id] <= at + LONGEST_WAIT_S, f"{job_id} is not due for too long"
     assert now.sets == wanted
     strangers = now.poll_history_ids - now.sets.get(keys.index(Index.INFLIGHT), {}).keys()
-    assert not strangers, f"what polls saw of {strangers} was left behind"
+    assert not strangers, f"the poll history of {strangers} was left behind"
     for job in now.jobs.values():
-        people = job.state in SETTLED or (job.state is State.PARKED and job.parked_as != STUCK)
-        assert watched[job.id] == (0 if people else 1), f"{job.id} has {watched[job.id]} places"
+        is_unwatched = job.state in SETTLED or (
+            job.state is State.PARKED and job.parked_as != STUCK
+        )
+        expected = 0 if is_unwatched else 1
+        assert watched[job.id] == expected, f"{job.id} is watched in {watched[job.id]} indexes"
     lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
     assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
 

@@ -1,4 +1,4 @@
-"""Time, chance and names as the test sets them."""
+"""A clock that the test moves, with predictable jitter and ids."""
 
 import random
 
@@ -8,12 +8,12 @@ BEGIN: float = 1_790_000_000.0
 
 
 class ManualClock:
-    """A clock that stands still until it is moved; its dice are the same in every run."""
+    """A clock that stands still until it is moved. Jitter and ids are the same in every run."""
 
     def __init__(self) -> None:
         self._now = BEGIN
-        self._random = random.Random(1)  # noqa: S311  dice of a test
-        self._names = 0
+        self._random = random.Random(1)  # noqa: S311  not for secrets
+        self._ids_made = 0
 
     def now(self) -> float:
         """Unix time in seconds."""
@@ -24,10 +24,10 @@ class ManualClock:
         return self._random.random()
 
     def new_id(self) -> JobId:
-        """The next of a row of names."""
-        self._names += 1
-        return JobId(f"n{self._names}")
+        """`n1`, `n2` and so on."""
+        self._ids_made += 1
+        return JobId(f"n{self._ids_made}")
 
     def pass_time(self, seconds: float) -> None:
-        """Move on."""
+        """Move the clock forward."""
         self._now = round(self._now + seconds, 3)

@@ -1,4 +1,4 @@
-"""Everything the provider can say, each ready to be said to a call that waits."""
+"""Every outcome of the provider by a name, each made for the call or run that it answers."""
 
 from collections.abc import Callable
 from typing import Final
@@ -21,19 +21,19 @@ from tests.simulation.simulated_provider import SimulatedCall, SimulatedRun
 from worker.provider.port import CallFailure, CancelAccepted, CancelNotFound, CancelOutcome
 
 OnSubmit = Callable[[SimulatedDeployment, SimulatedCall], tuple[SubmitOutcome, bool]]
-"""The answer, and whether a run exists of which it does not speak."""
+"""The answer, and whether a run was started although the answer does not say so."""
 
 
 def refused(status: int, code: str | None = None, *, started: bool = False) -> OnSubmit:
-    """Make a refusal."""
+    """An answer with an error; `started`: a run was started all the same."""
     retry_after_s = 20.0 if status == 429 else None
-    fault = ProviderError(code, http_status=status, retry_after_s=retry_after_s)
-    return lambda _world, _call: (Refused(fault), started)
+    error = ProviderError(code, http_status=status, retry_after_s=retry_after_s)
+    return lambda _deployment, _call: (Refused(error), started)
 
 
 ACCEPTING: Final[dict[str, OnSubmit]] = {
-    "accepted": lambda world, call: (world.accepted(call), False),
-    "finished at once": lambda world, call: (world.finished(call), False),
+    "accepted": lambda deployment, call: (deployment.accepted(call), False),
+    "finished at once": lambda deployment, call: (deployment.finished(call), False),
 }
 REFUSED: Final[dict[str, OnSubmit]] = {
     "no async mode": refused(400, "ASYNC_NOT_SUPPORTED"),
@@ -44,28 +44,28 @@ REFUSED: Final[dict[str, OnSubmit]] = {
     "failed": refused(500, "EXECUTION_FAILED"),
     "down": refused(503),
     "bad inputs": refused(400, "INVALID_INPUTS"),
-    "not sent after all": lambda _world, _call: (NotSent("closed before it was used"), False),
+    "not sent after all": lambda _deployment, _call: (NotSent("closed before it was used"), False),
 }
 UNCERTAIN_ANSWERS: Final[dict[str, OnSubmit]] = {
     "bad gateway": refused(502),
     "bad gateway, started": refused(502, started=True),
-    "lost": lambda _world, _call: (Lost("the server closed the connection"), False),
-    "lost, started": lambda _world, _call: (Lost("the server closed the connection"), True),
+    "lost": lambda _deployment, _call: (Lost("the server closed the connection"), False),
+    "lost, started": lambda _deployment, _call: (Lost("the server closed the connection"), True),
 }
 ON_SUBMIT: Final = ACCEPTING | REFUSED | UNCERTAIN_ANSWERS
 
 OnPoll = Callable[[SimulatedDeployment, SimulatedRun], PollOutcome]
 
 ENDS: Final[dict[str, OnPoll]] = {
-    "completed": lambda world, run: world.completed(run),
-    "failed": lambda _world, _run: RunFailed(ProviderError("EXECUTION_FAILED")),
-    "failed for good": lambda _world, _run: RunFailed(ProviderError("INVALID_INPUTS")),
-    "failed for money": lambda _world, _run: RunFailed(ProviderError("INSUFFICIENT_CREDITS")),
-    "cancelled": lambda _world, _run: RunCancelled(),
-    "cancelled too late": lambda _world, run: RunCancelled(result_of(run.job_id, 0), 1.0),
-    "no result": lambda _world, _run: Lost("completed without a result"),
+    "completed": lambda deployment, run: deployment.completed(run),
+    "failed": lambda _deployment, _run: RunFailed(ProviderError("EXECUTION_FAILED")),
+    "failed for good": lambda _deployment, _run: RunFailed(ProviderError("INVALID_INPUTS")),
+    "failed for money": lambda _deployment, _run: RunFailed(ProviderError("INSUFFICIENT_CREDITS")),
+    "cancelled": lambda _deployment, _run: RunCancelled(),
+    "cancelled too late": lambda _deployment, run: RunCancelled(result_of(run.job_id, 0), 1.0),
+    "no result": lambda _deployment, _run: Lost("completed without a result"),
 }
-"""How a run ends; once it has, every later look sees the same."""
+"""How a run ends. Every later poll finds the same end."""
 
 WEBHOOK_EVENTS: Final = (
     "completed",
@@ -75,15 +75,15 @@ WEBHOOK_EVENTS: Final = (
     "cancelled too late",
     "progress",
 )
-"""What a webhook tells."""
+"""The events of webhooks."""
 
 POLLS_WITHOUT_END: Final[dict[str, OnPoll]] = {
-    "processing": lambda _world, _run: StillRunning("processing"),
-    "missing": lambda _world, _run: RunMissing(ProviderError(None, http_status=404)),
-    "trouble": lambda _world, _run: PollFailed("HTTP 500", 500),
-    "too many looks": lambda _world, _run: PollFailed("HTTP 429", 429, 15.0),
+    "processing": lambda _deployment, _run: StillRunning("processing"),
+    "missing": lambda _deployment, _run: RunMissing(ProviderError(None, http_status=404)),
+    "trouble": lambda _deployment, _run: PollFailed("HTTP 500", 500),
+    "too many polls": lambda _deployment, _run: PollFailed("HTTP 429", 429, 15.0),
 }
-"""Looks that show no end, also of a run that has ended: an answer may be late."""
+"""Polls that find no end, also of a run that has ended: an answer may be late."""
 ON_POLL: Final = ENDS | POLLS_WITHOUT_END
 
 ON_CANCEL: Final[dict[str, CancelOutcome]] = {

@@ -1,7 +1,7 @@
-"""The provider as the machine plays it, and the judge who writes down what it really ran.
+"""A simulated provider, and the record of what it really ran.
 
-Every call waits for an answer until the machine gives one. A submit has three steps, as on the
-wire: the connection stands, the mark is awaited, the bytes are written.
+Every call waits until the test answers it. A submit has three steps, as on the wire: the connection
+is made, the send is recorded in Redis, the bytes are written.
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _ERROR_TABLE = ErrorTable(ERROR_RULES)
 
 
 class SubmitKnowledge(Enum):
-    """What the worker that made a submit knows of it."""
+    """What the worker that made a submit knows about it."""
 
     OPEN = auto()
     """No answer yet."""
@@ -43,28 +43,28 @@ class SubmitKnowledge(Enum):
     ACCEPTED = auto()
     FINISHED = auto()
     UNKNOWN = auto()
-    """It was told that nobody knows."""
+    """Its answer leaves open whether a run was started."""
     DROPPED = auto()
-    """It will never learn: killed, or cut at shutdown."""
+    """It never gets an answer: it was killed, or cut at a shutdown."""
 
 
 @dataclass(eq=False, slots=True)
 class SimulatedRun:
-    """A run that exists, and costs."""
+    """A run that was started and costs credits."""
 
     execution_id: str
     job_id: str
     end: PollOutcome | None = None
     was_reported_failed: bool = False
     missing_polls: int = 0
-    """How often a look at it was answered 404."""
+    """Polls of it that were answered 404."""
     has_unusable_result: bool = False
-    """A look was told that it ended without a result."""
+    """A poll was answered that it ended without a result."""
 
 
 @dataclass(eq=False, slots=True)
 class SimulatedCall:
-    """A request of a worker that waits for an answer."""
+    """A request of a worker."""
 
     kind: Literal["submit", "poll", "cancel", "hook"]
     number: int
@@ -77,39 +77,39 @@ class SimulatedCall:
     )
     answered: "asyncio.Future[Any]" = field(repr=False, default_factory=asyncio.Future[Any])
     written: bool = False
-    """Its first byte has left."""
+    """Its first byte was sent."""
     outcome: SubmitKnowledge = SubmitKnowledge.OPEN
     lost_worker: bool = False
-    """Its worker was killed, stopped, or silent for longer than its lease, with the job in hand."""
+    """Its worker was killed, stopped, or silent for longer than its lease on the job."""
     answer_given: object = None
     spends_attempt: bool = False
 
     @property
     def waits_for_connection(self) -> bool:
-        """Whether nothing of it was sent, and nothing was decided."""
+        """Whether its connection is neither made nor refused."""
         return self.kind == "submit" and not self.connected.done()
 
     @property
     def waits_for_answer(self) -> bool:
-        """Whether its bytes are out and nothing came back."""
-        out = self.written if self.kind == "submit" else True
-        return out and not self.answered.done()
+        """Whether it was sent and not answered."""
+        sent = self.written if self.kind == "submit" else True
+        return sent and not self.answered.done()
 
     @property
     def is_ready(self) -> bool:
-        """Whether the test has the next word."""
+        """Whether it waits for the test."""
         return self.waits_for_connection or self.waits_for_answer
 
     @property
     def may_run(self) -> bool:
-        """Whether, as far as anybody was told, this submit may have started a run."""
+        """Whether, as far as the worker can know, this submit may have started a run."""
         if not self.written or (self.run is not None and self.run.was_reported_failed):
             return False
         return self.outcome not in (SubmitKnowledge.NOT_SENT, SubmitKnowledge.REFUSED)
 
     @property
     def may_park_uncertain(self) -> bool:
-        """Whether there is a reason to park its job as uncertain."""
+        """Whether its job may be parked as uncertain."""
         if self.outcome in (SubmitKnowledge.UNKNOWN, SubmitKnowledge.DROPPED) or self.lost_worker:
             return True
         return self.run is not None and (
@@ -118,31 +118,31 @@ class SimulatedCall:
 
 
 class ProviderRecord:
-    """Knows every submit and every run of an example."""
+    """Every submit and every run of one example."""
 
     def __init__(self) -> None:
         self.calls: list[SimulatedCall] = []
-        """Those that wait."""
+        """Calls that are not over."""
         self.submits: dict[str, list[SimulatedCall]] = {}
         self.polls: list[SimulatedCall] = []
-        """Those that were answered."""
+        """Polls and webhooks that were answered."""
         self.runs: dict[str, SimulatedRun] = {}
         self.violations: list[str] = []
         self.opted_in: set[str] = set()
         """Jobs that may be repeated when their outcome is unknown."""
         self.resubmits: dict[str, list[int]] = {}
-        """When a person said to submit a job again, counted in calls."""
+        """When an operator resubmitted a job, counted in calls."""
         self.actions: dict[str, int] = {}
-        """When a person last decided on a job, counted in calls."""
+        """When an operator last acted on a job, counted in calls."""
         self.requeued: dict[str, int] = {}
         self.connects = True
-        """Whether new connections stand at once."""
+        """Whether new connections are made at once."""
         self._numbers = 0
 
     # What workers do.
 
     def begin(self, call: SimulatedCall) -> None:
-        """Take a call on."""
+        """A worker makes a call."""
         self._numbers += 1
         call.number = self._numbers
         self.calls.append(call)
@@ -152,11 +152,11 @@ class ProviderRecord:
                 call.connected.set_result(None)
 
     def write(self, call: SimulatedCall) -> None:
-        """The bytes of a submit leave: the moment at which it may be paid."""
+        """The bytes of a submit are sent: from now on it may be paid for."""
         call.written = True
         if call not in self.submits.get(call.job_id, ()):
             self.violations.append(
-                f"submit {call.number} of {call.job_id}, which is gone, was written"
+                f"submit {call.number} of {call.job_id}, which was pruned, was written"
             )
         for other in self.submits.get(call.job_id, ()):
             if other is not call and other.may_run and not self._may_repeat(call, other):
@@ -166,23 +166,23 @@ class ProviderRecord:
                 )
 
     def _may_repeat(self, one: SimulatedCall, other: SimulatedCall) -> bool:
-        """Whether somebody allowed two submits of a job beside each other."""
+        """Whether an operator or the job itself allowed two submits beside each other."""
         first = min(one, other, key=lambda call: call.number)
         if any(at >= first.number for at in self.resubmits.get(first.job_id, ())):
             return True
         return first.job_id in self.opted_in and first.may_park_uncertain
 
     def end(self, call: SimulatedCall) -> None:
-        """A call is over, however it ended; one that was cut may have started a run."""
+        """A call is over. A submit that was cut may have started a run."""
         if call in self.calls:
             self.calls.remove(call)
         if call.kind == "submit" and call.outcome is SubmitKnowledge.OPEN:
             self._drop(call)
 
-    # What the machine decides.
+    # What the test decides.
 
     def begin_job(self, job_id: str, *, opts_in: bool) -> None:
-        """A job begins; one that had its id and was pruned is another."""
+        """A job is enqueued; forget a pruned one with the same id."""
         for known in (self.submits, self.resubmits, self.actions, self.requeued):
             known.pop(job_id, None)
         self.polls = [call for call in self.polls if call.job_id != job_id]
@@ -201,7 +201,7 @@ class ProviderRecord:
         call.answered.set_result(answer)
 
     def give_webhook(self, run: SimulatedRun, end: PollOutcome) -> PollOutcome:
-        """A webhook tells of the end of a run; returns the end it has."""
+        """A webhook reports the end of a run; returns the end that the run has."""
         call = SimulatedCall(
             "hook", self._numbers, "", run.job_id, run=run, answer_given=run.end or end
         )
@@ -210,12 +210,12 @@ class ProviderRecord:
         return run.end or end
 
     def refuse_connection(self, call: SimulatedCall) -> None:
-        """Never a byte of it leaves."""
+        """The connection is refused: no byte is sent."""
         call.outcome = SubmitKnowledge.NOT_SENT
         call.connected.set_result(NotSent("connection refused"))
 
     def lose(self, worker: str, job_ids: tuple[str, ...], *, killed: bool) -> None:
-        """A worker is gone, or was silent for too long, with these jobs in its hands."""
+        """A worker is gone, or was silent for too long, while it had leases on these jobs."""
         for job_id in job_ids:
             for call in self.submits.get(job_id, ()):
                 call.lost_worker = call.lost_worker or call.worker == worker
@@ -225,7 +225,7 @@ class ProviderRecord:
                 self.end(call)
 
     def start_run(self, call: SimulatedCall) -> SimulatedRun:
-        """A run comes to be."""
+        """The provider starts a run for a submit."""
         run = SimulatedRun(f"ex-{call.number}", call.job_id)
         call.run = self.runs[run.execution_id] = run
         return run
@@ -233,14 +233,14 @@ class ProviderRecord:
     def note_operator_action(
         self, job_id: str, *, resubmit: bool = False, requeue: bool = False
     ) -> None:
-        """A person decided on a job."""
+        """An operator acted on a job."""
         self.actions[job_id] = self._numbers
         if resubmit:
             self.resubmits.setdefault(job_id, []).append(self._numbers)
         if requeue:
             self.requeued[job_id] = self._numbers
 
-    # What the laws ask.
+    # What the invariants read.
 
     @property
     def ready(self) -> list[SimulatedCall]:
@@ -248,7 +248,7 @@ class ProviderRecord:
         return [call for call in self.calls if call.is_ready]
 
     def attempts_that_count(self, job_id: str) -> int:
-        """How many submits may have spent an attempt since a person requeued the job."""
+        """How many submits may have spent an attempt since an operator requeued the job."""
         since = self.requeued.get(job_id, 0)
         again = job_id in self.opted_in
         return sum(
@@ -260,18 +260,18 @@ class ProviderRecord:
         )
 
     def may_be_uncertain(self, job_id: str) -> bool:
-        """Whether the last submit of a job, or what came after it, has an unknown end."""
+        """Whether the last written submit of a job, or a later one, may be uncertain."""
         calls = self.submits.get(job_id, [])
         last = max((n for n, call in enumerate(calls) if call.written), default=0)
         return any(call.may_park_uncertain for call in calls[last:])
 
     def latest_run(self, job_id: str) -> SimulatedRun | None:
-        """The run that the last written submit of a job started, if it did."""
+        """The run that the last written submit of a job started, or None."""
         written = [call for call in self.submits.get(job_id, ()) if call.written]
         return written[-1].run if written else None
 
     def is_final(self, call: SimulatedCall) -> bool:
-        """Whether nobody allowed anything else after this call, so that its answer must count."""
+        """Whether its answer must be kept: of the last submit, and no operator acted since."""
         job_id = call.job_id
         allowed = job_id in self.opted_in or self.actions.get(job_id, 0) >= call.number
         written = [one for one in self.submits.get(job_id, ()) if one.written]
@@ -294,8 +294,8 @@ class ProviderRecord:
                 return SubmitKnowledge.FINISHED
             case NotSent():
                 return SubmitKnowledge.NOT_SENT
-            case Refused(fault):
-                disposition = _ERROR_TABLE.rule_for_submit(fault).disposition
+            case Refused(error):
+                disposition = _ERROR_TABLE.rule_for_submit(error).disposition
                 spends = {Disposition.RETRY, Disposition.COOL, Disposition.DEAD}
                 spends |= {Disposition.SYNC} if call.mode is Mode.SYNC else set()
                 call.spends_attempt = disposition in spends
@@ -307,7 +307,7 @@ class ProviderRecord:
                 raise AssertionError(f"no answer to a submit: {answer}")
 
     def _drop(self, call: SimulatedCall) -> None:
-        """Nobody waits for the answer any more; two of three such submits started a run."""
+        """No worker waits for the answer any more; two of three such submits started a run."""
         call.outcome = SubmitKnowledge.DROPPED if call.written else SubmitKnowledge.NOT_SENT
         if call.written and call.number % 3:
             self.start_run(call)
@@ -330,7 +330,7 @@ def _remember(run: SimulatedRun, answer: object) -> None:
 
 
 class SimulatedProvider:
-    """One worker's client of the provider, in the place of `KnoudsClient`."""
+    """One worker's client of the provider, in place of `KnoudsClient`."""
 
     def __init__(self, *_: object, **__: object) -> None:
         self.record: ProviderRecord = ProviderRecord()
@@ -352,7 +352,7 @@ class SimulatedProvider:
         *,
         mark: SendMark,
     ) -> SubmitOutcome:
-        """Ask for a run; the inputs name the job."""
+        """Submit a run. The inputs contain the job id."""
         del kind, target, account
         job_id: str = msgspec.json.decode(inputs)["job"]
         call = SimulatedCall("submit", 0, self.worker, job_id, mode)
@@ -372,18 +372,18 @@ class SimulatedProvider:
             self.record.end(call)
 
     async def poll(self, account: str, execution_id: str) -> PollOutcome:
-        """Look at a run."""
+        """Poll a run."""
         del account
-        answer: PollOutcome = await self._ask("poll", execution_id)
+        answer: PollOutcome = await self._send("poll", execution_id)
         return answer
 
     async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
-        """Ask to cancel a run."""
+        """Request a cancel of a run."""
         del account
-        answer: CancelOutcome = await self._ask("cancel", execution_id)
+        answer: CancelOutcome = await self._send("cancel", execution_id)
         return answer
 
-    async def _ask(self, what: Literal["poll", "cancel"], execution_id: str) -> Any:
+    async def _send(self, what: Literal["poll", "cancel"], execution_id: str) -> Any:
         run = self.record.runs[execution_id]
         call = SimulatedCall(what, 0, self.worker, run.job_id, run=run)
         self.record.begin(call)

@@ -1,6 +1,6 @@
-"""The whole engine at random: several workers, every answer, every mishap, and the laws hold.
+"""Random runs of the whole engine: several workers, every answer, every fault; invariants hold.
 
-`MACHINE_EXAMPLES=1000` looks further than the fixed walk that every run of the tests takes.
+Every run of the tests takes the same examples. `MACHINE_EXAMPLES=1000` takes so many random ones.
 """
 
 import asyncio
@@ -36,17 +36,22 @@ from tests.simulation.deployment import (
 )
 from tests.simulation.faulty_redis_client import RedisFault, RedisFaultKind
 from tests.simulation.simulated_provider import SimulatedCall
+from worker.app.action_table import JobAction
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import JobIdConflict
 
 T = TypeVar("T")
 
+Action = tuple[JobAction, str]
+"""What an operator does, with the execution id to attach."""
+
 EXAMPLES: Final = int(os.environ.get("MACHINE_EXAMPLES", "0"))
 WORKERS_MOST: Final = 3
 JOBS_MOST: Final = 6
 DAY_S: Final = 86_400.0
-ACTIONS: Final = tuple(
-    (name,) for name in ("cancel", "cancel", "park", "release", "requeue", "discard", "resubmit")
+ACTIONS: Final[tuple[Action, ...]] = (
+    (JobAction.CANCEL, ""),
+    *((action, "") for action in JobAction if action is not JobAction.ATTACH),
 )
 
 transitions_seen: Counter[tuple[State, Transition]] = Counter()
@@ -68,12 +73,12 @@ on_cancel = st.sampled_from([*provider_outcomes.ON_CANCEL])
 
 
 def pick(table: Mapping[str, object], number: int) -> str:
-    """One of the answers of a table, where a rule that has nothing to do goes on instead."""
+    """An answer of a table, for a rule that has nothing to do and goes on instead."""
     return [*table][number // 3 % len(table)]
 
 
 class EngineMachine(RuleBasedStateMachine):
-    """Rules are what workers, arq, the provider, people and misfortune do."""
+    """Rules are what workers, arq, the provider, apps and operators do, and what can fail."""
 
     url: str
 
@@ -86,7 +91,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.job_ids: list[str] = []
 
     def do(self, step: Coroutine[Any, Any, T]) -> T:
-        """Run a deed; after one that failed nothing else is asked."""
+        """Run a step. After one that failed nothing else is run."""
         try:
             return self.runner.run(step)
         except BaseException:
@@ -97,8 +102,8 @@ class EngineMachine(RuleBasedStateMachine):
     def open(self, first: list[dict[str, Any]]) -> None:
         for _ in range(2):
             self.deployment.start_worker()
-        for order in first:
-            self.enqueue(order, 0, again=False)
+        for request in first:
+            self.enqueue(request, 0, again=False)
 
     def teardown(self) -> None:
         try:
@@ -115,48 +120,48 @@ class EngineMachine(RuleBasedStateMachine):
     def the_invariants_hold(self) -> None:
         self.do(self.deployment.check())
 
-    # Who is there.
+    # Workers.
 
     def a_worker(self, number: int) -> SimulatedWorker:
-        """One that is awake and takes work; where there is none, a new one."""
-        takers = [one for one in self.deployment.living if one.takes_work and not one.client.asleep]
-        return takers[number % len(takers)] if takers else self.deployment.start_worker()
+        """A worker that is not stalled and takes work; a new one if there is none."""
+        ready = [one for one in self.deployment.living if one.takes_work and not one.client.asleep]
+        return ready[number % len(ready)] if ready else self.deployment.start_worker()
 
     # Apps.
 
-    @rule(order=requests, number=numbers, again=st.booleans())
-    def enqueue(self, order: dict[str, Any], number: int, *, again: bool) -> None:
+    @rule(request=requests, number=numbers, again=st.booleans())
+    def enqueue(self, request: dict[str, Any], number: int, *, again: bool) -> None:
         if not again and len(self.job_ids) < JOBS_MOST:
             self.job_ids.append(f"j{len(self.job_ids)}")
-            self.do(self._enqueue(self.job_ids[-1], order))
+            self.do(self._enqueue(self.job_ids[-1], request))
         elif again and number % 2:
-            self.do(self._enqueue(self.job_ids[number % len(self.job_ids)], order))
+            self.do(self._enqueue(self.job_ids[number % len(self.job_ids)], request))
         else:
             self.do(self._go_on(number))
 
     async def _enqueue(self, job_id: str, request: dict[str, Any]) -> None:
         before = await self.deployment.store.jobs.load(job_id)
         try:
-            placed = await self.deployment.enqueue(job_id, **request)
+            result = await self.deployment.enqueue(job_id, **request)
         except JobIdConflict:
             assert before is not None
             return
-        assert placed.created is (before is None)
+        assert result.created is (before is None)
 
-    # The road, as it goes when nothing is in the way.
+    # The usual way of a job.
 
-    @rule(number=numbers, submit=on_submit, look=on_poll, cancel=on_cancel, times=st.integers(1, 4))
-    def go_on(self, number: int, submit: str, look: str, cancel: str, times: int) -> None:
+    @rule(number=numbers, submit=on_submit, poll=on_poll, cancel=on_cancel, times=st.integers(1, 4))
+    def go_on(self, number: int, submit: str, poll: str, cancel: str, times: int) -> None:
         for _ in range(times):
-            self.do(self._go_on(number, submit, look, cancel))
+            self.do(self._go_on(number, submit, poll, cancel))
 
-    @rule(number=numbers, submit=st.sampled_from([*provider_outcomes.ACCEPTING]), look=on_poll)
-    def go_on_to_a_run(self, number: int, submit: str, look: str) -> None:
-        self.do(self._go_on(number, submit, look))
+    @rule(number=numbers, submit=st.sampled_from([*provider_outcomes.ACCEPTING]), poll=on_poll)
+    def go_on_to_a_run(self, number: int, submit: str, poll: str) -> None:
+        self.do(self._go_on(number, submit, poll))
 
-    @rule(number=numbers, submit=on_submit, look=st.sampled_from([*provider_outcomes.ENDS]))
-    def go_on_to_an_end(self, number: int, submit: str, look: str) -> None:
-        self.do(self._go_on(number, submit, look))
+    @rule(number=numbers, submit=on_submit, poll=st.sampled_from([*provider_outcomes.ENDS]))
+    def go_on_to_an_end(self, number: int, submit: str, poll: str) -> None:
+        self.do(self._go_on(number, submit, poll))
 
     async def _go_on(
         self,
@@ -165,29 +170,29 @@ class EngineMachine(RuleBasedStateMachine):
         poll: str | None = None,
         cancel: str | None = None,
     ) -> None:
-        """Answer a call; where none waits, do what is next, and where nothing is, let time pass."""
-        world, worker = self.deployment, self.a_worker(number)
+        """Answer a call; if none waits, do what comes next; if nothing does, let time pass."""
+        deployment, worker = self.deployment, self.a_worker(number)
         submit = submit or pick(provider_outcomes.ON_SUBMIT, number)
         poll = poll or pick(provider_outcomes.ON_POLL, number)
         cancel = cancel or pick(provider_outcomes.ON_CANCEL, number)
-        if ready := world.record.ready:
+        if ready := deployment.record.ready:
             await self._answer(ready[number % len(ready)], submit, poll, cancel)
-        elif await world.entries():
-            await world.deliver(worker)
+        elif await deployment.entries():
+            await deployment.deliver(worker)
         else:
-            await world.admit_and_deliver(worker)
-            if not world.record.ready:
-                await world.pass_time_until_something_is_due()
-                await world.tick(worker, *SERVICES)
+            await deployment.admit_and_deliver(worker)
+            if not deployment.record.ready:
+                await deployment.pass_time_until_something_is_due()
+                await deployment.tick(worker, *SERVICES)
 
-    # The road, step by step.
+    # Single steps.
 
     @rule(number=numbers, which=numbers, connects=st.booleans(), again=st.booleans())
     def deliver(self, number: int, which: int, *, connects: bool, again: bool) -> None:
         self.do(self._deliver(number, which, connects=connects, again=again))
 
     async def _deliver(self, number: int, which: int, *, connects: bool, again: bool) -> None:
-        """Run an entry, or run one again, maybe only up to the mark."""
+        """Run an entry, or one a second time, perhaps only up to its connection."""
         entries = self.deployment.delivered_entries if again else await self.deployment.entries()
         if not entries:
             await self._go_on(number)
@@ -203,11 +208,11 @@ class EngineMachine(RuleBasedStateMachine):
     @rule(
         seconds=st.sampled_from([0.5, 2.0, 6.0, 11.0, 11.0, 40.0, 320.0, 700.0, 8 * DAY_S]),
         number=numbers,
-        noticed=st.booleans(),
+        ticks=st.booleans(),
     )
-    def pass_time(self, seconds: float, number: int, *, noticed: bool) -> None:
+    def pass_time(self, seconds: float, number: int, *, ticks: bool) -> None:
         self.do(self.deployment.pass_time(seconds))
-        if noticed:
+        if ticks:
             self.do(self.deployment.tick(self.a_worker(number), *SERVICES))
 
     @rule(which=numbers, end=st.sampled_from(provider_outcomes.WEBHOOK_EVENTS))
@@ -218,10 +223,10 @@ class EngineMachine(RuleBasedStateMachine):
             self.do(self._go_on(which))
             return
         run = runs[-1 - which % len(runs)]
-        made = provider_outcomes.ENDS.get(end)
+        outcome = provider_outcomes.ENDS.get(end)
         self.do(
             self.deployment.deliver_webhook(
-                run, made(self.deployment, run) if made is not None else None
+                run, outcome(self.deployment, run) if outcome is not None else None
             )
         )
 
@@ -240,7 +245,7 @@ class EngineMachine(RuleBasedStateMachine):
                 call, known or provider_outcomes.ON_POLL[poll](self.deployment, call.run)
             )
 
-    # Misfortune.
+    # Faults.
 
     @rule(number=numbers, what=st.sampled_from(["wake", "stall", "kill", "stop"]))
     def disturb_worker(self, number: int, what: str) -> None:
@@ -260,26 +265,26 @@ class EngineMachine(RuleBasedStateMachine):
 
     @rule(
         number=numbers,
-        mishap=st.sampled_from(RedisFaultKind),
+        kind=st.sampled_from(RedisFaultKind),
         after=st.integers(0, 9),
         taken=st.booleans(),
         times=st.sampled_from([1, 1, 3]),
     )
     def break_redis(
-        self, number: int, mishap: RedisFaultKind, after: int, times: int, *, taken: bool
+        self, number: int, kind: RedisFaultKind, after: int, times: int, *, taken: bool
     ) -> None:
-        """Some command of a worker, soon, will not be as the others."""
-        times = times if mishap is RedisFaultKind.BLIP else 1
-        self.a_worker(number).client.faults.append(RedisFault(mishap, after, taken, times))
+        """A command of a worker fails soon."""
+        times = times if kind is RedisFaultKind.BLIP else 1
+        self.a_worker(number).client.faults.append(RedisFault(kind, after, taken, times))
 
-    # People.
+    # Operators.
 
     @rule(number=numbers, which=numbers, sensible=st.sampled_from([True, True, False]))
     def take_action(self, number: int, which: int, *, sensible: bool) -> None:
         self.do(self._take_action(number, which, sensible=sensible))
 
     async def _take_action(self, number: int, which: int, *, sensible: bool) -> None:
-        """Act on a job: where that is sensible, on one that waits for a person."""
+        """Act on a job; `sensible`: on one that waits for an operator."""
         found = await self.deployment.store.jobs.load_many(self.job_ids)
         jobs = [stored.job for stored in found if stored is not None]
         if sensible:
@@ -288,22 +293,25 @@ class EngineMachine(RuleBasedStateMachine):
             await self._go_on(number)
             return
         job = jobs[number % len(jobs)]
-        acts = self._sensible_actions(job) if sensible else ACTIONS
-        name, *more = acts[which % len(acts)]
+        actions = self._sensible_actions(job) if sensible else ACTIONS
+        action, execution_id = actions[which % len(actions)]
         try:
-            await self.deployment.take_action(name, job.id, *more)
+            await self.deployment.take_action(action, job.id, execution_id)
         except (IllegalTransition, NoSuchJob):
             return
 
-    def _sensible_actions(self, job: Job) -> Sequence[tuple[str, ...]]:
-        """What a person would do about a job."""
+    def _sensible_actions(self, job: Job) -> Sequence[Action]:
+        """What an operator would do about a parked job or a dead letter, the usual more often."""
         if job.parked_as in (UNCERTAIN, STUCK):
             run = self.deployment.record.latest_run(job.id)
-            found = [("attach", run.execution_id)] * 2 if run is not None else []
-            return [*found, ("resubmit",), ("resubmit",), ("discard",), ("cancel",), ("release",)]
+            attach = [(JobAction.ATTACH, run.execution_id)] * 2 if run is not None else []
+            resubmit = [(JobAction.RESUBMIT, "")] * 2
+            others = (JobAction.DISCARD, JobAction.CANCEL, JobAction.RELEASE)
+            return [*attach, *resubmit, *((action, "") for action in others)]
         if job.state is State.PARKED:
-            return [("release",), ("release",), ("release",), ("cancel",), ("discard",)]
-        return [("requeue",), ("requeue",), ("discard",)]
+            release = [(JobAction.RELEASE, "")] * 3
+            return [*release, (JobAction.CANCEL, ""), (JobAction.DISCARD, "")]
+        return [*[(JobAction.REQUEUE, "")] * 2, (JobAction.DISCARD, "")]
 
     @rule(
         which=numbers,
