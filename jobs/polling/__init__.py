@@ -1,1 +1,1 @@
-"""When to poll a running job: schedules, poll plans, and what is learned from past durations."""
+"""When to poll a running job: schedules, poll plans, and estimates of durations."""

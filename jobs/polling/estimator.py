@@ -1,9 +1,9 @@
-"""From the runs that were seen to what is believed of the next one.
+"""Estimates the distribution of a target's run durations from its samples.
 
-Most runs are known only to an interval between two looks. The estimate is the smoothed EM of
-Silverman, Jones, Wilson and Nychka (1990): each interval's weight is spread over it in proportion
-to the present estimate, the sum is smoothed, and so on. It starts evenly, not from what an
-earlier estimate said.
+The end of most runs is known only to lie between two polls. The estimate is the smoothed EM of
+Silverman, Jones, Wilson and Nychka (1990): in each round the weight of each interval is spread over
+it in proportion to the current estimate, and the sum is smoothed. The first estimate is uniform,
+not an earlier result.
 """
 
 import math
@@ -20,45 +20,46 @@ from jobs.polling.samples import (
 )
 
 MIN_SAMPLES: Final = 20
-"""Runs of a target from which on they say when to look; before, steps are geometric."""
+"""Samples of a target from which on polls are planned; with fewer, intervals are geometric."""
 
 HALF_LIFE_RUNS: Final = 80
-"""A run counts half as much as one that came so many runs later."""
+"""A run has half the weight of one that came this many runs later."""
 
 EM_ROUNDS: Final = 8
-"""Rounds of EM; more change less than the next runs do."""
+"""Rounds of EM. Further rounds change less than the next runs do."""
 
 PILOT_REACH_BINS: Final = 2
-"""Bins to either side that the first, rough estimate is smoothed over."""
+"""Bins on either side over which the rough estimate is smoothed."""
 
 BANDWIDTH: Final = 0.4
-"""The kernel's standard deviation in parts of the narrowest span that holds `CORE` of the runs.
+"""Standard deviation of the kernel, in units of the narrowest range with `CORE_SHARE` of the runs.
 
-That span, not the spread of all runs, tells how fine the distribution's features are: two narrow
-modes far apart stay narrow. Chosen by `bench.polling` over σ 0.1 to 0.5 and two modes.
+That range, not the spread of all runs, shows how fine the features of the distribution are: two
+narrow modes far apart stay narrow. Chosen with `bench.polling`, for σ from 0.1 to 0.5 and two
+modes.
 """
 
 CORE_SHARE: Final = 0.25
 
 WIDE_REACH_BINS: Final = 16
 WIDE_SHARE: Final = 0.03
-"""This share is smoothed over `WIDE` bins to either side: what 200 runs did not show may be."""
+"""This share is smoothed over `WIDE_REACH_BINS`: 200 runs do not show every duration."""
 
 MARGIN_BINS: Final = 24
-"""Bins kept free on either side of what was seen: a factor of 1.6."""
+"""Bins kept on either side of the samples: a factor of 1.6."""
 
 BLOCK_RUNS: Final = 12
-"""Runs between two places at which the past may be cut off."""
+"""Runs between two possible change points."""
 
 CHANGE_THRESHOLD: Final = 2.0
-"""The two-sample Kolmogorov-Smirnov statistic `D·√(nm/(n+m))` that says: these are not those.
+"""The two-sample Kolmogorov-Smirnov statistic `D·√(nm/(n+m))` from which on two samples differ.
 
 By chance it exceeds this about once in 1,500 comparisons.
 """
 
 
 class _Span(NamedTuple):
-    """A run on the working grid: somewhere in the bins `first` to `last`."""
+    """A sample on the grid of the estimate: it ended in one of the bins `first` to `last`."""
 
     first: int
     last: int
@@ -66,14 +67,14 @@ class _Span(NamedTuple):
 
 
 def is_worth_estimating(samples: int, new_samples: int) -> bool:
-    """Whether a sketch of `kept` runs says enough, and enough that is new since it was learned."""
+    """Whether there are enough samples, and enough new ones since the last estimate."""
     return samples >= MIN_SAMPLES and new_samples >= min(MIN_SAMPLES, 4 + samples / 10)
 
 
 def estimate_durations(samples: Sequence[DurationSample]) -> Distribution | None:
-    """What is believed of the next run; None where nothing was seen. The newest run comes last.
+    """The estimated distribution; None without samples. The newest sample comes last.
 
-    Where newer runs look unlike older ones, the older ones are left out.
+    If newer runs differ from older ones, the older ones are left out.
     """
     if not samples:
         return None
@@ -84,14 +85,14 @@ def estimate_durations(samples: Sequence[DurationSample]) -> Distribution | None
         spans = spans[cut:]
         rough = _estimate(spans, PILOT_REACH_BINS, bins)
     smooth = _estimate(spans, _reach(BANDWIDTH * _core_bins(rough)), bins)
-    counted = _normalised(_spread(spans, smooth))
+    observed = _normalised(_spread(spans, smooth))
     return distribution_from_bins(
-        lowest, _with_wide_share(smooth), 0.5 / (_effective_size(spans) + 1), counted
+        lowest, _with_wide_share(smooth), 0.5 / (_effective_size(spans) + 1), observed
     )
 
 
 def _bin_range(samples: Sequence[DurationSample]) -> tuple[int, int]:
-    """The first bin that is worked on, and how many."""
+    """The first bin of the estimate, and the number of its bins."""
     lowest = min(run.running_bin or max(0, run.ended_bin - MARGIN_BINS) for run in samples)
     first = max(0, lowest - MARGIN_BINS)
     return first, min(BINS, max(run.ended_bin for run in samples) + MARGIN_BINS) - first + 1
@@ -110,13 +111,13 @@ def _weighted_spans(samples: Sequence[DurationSample], lowest: int) -> list[_Spa
 
 
 def _effective_size(spans: Sequence[_Span]) -> float:
-    """How many runs of equal weight would say as much (Kish)."""
+    """The number of equally weighted runs with the same information (Kish)."""
     total = sum(span.weight for span in spans)
     return total * total / sum(span.weight * span.weight for span in spans)
 
 
 def _estimate(spans: Sequence[_Span], reach: int, bins: int) -> list[float]:
-    """The share of each bin, by EM that smooths in every round."""
+    """The share of each bin, by EM with smoothing in every round."""
     shares = _normalised([bin_edge_s(n + 1) - bin_edge_s(n) for n in range(bins)])
     for _ in range(EM_ROUNDS):
         shares = _normalised(_smooth(_spread(spans, shares), reach))
@@ -124,21 +125,21 @@ def _estimate(spans: Sequence[_Span], reach: int, bins: int) -> list[float]:
 
 
 def _spread(spans: Sequence[_Span], shares: Sequence[float]) -> list[float]:
-    """The weight of each span, laid over its bins in proportion to their shares."""
+    """The weight of each span, spread over its bins in proportion to their shares."""
     before = list(accumulate(shares, initial=0.0))
     steps = [0.0] * (len(shares) + 1)
     for first, last, weight in spans:
-        held = before[last + 1] - before[first]
-        if held > 0:
-            steps[first] += weight / held
-            steps[last + 1] -= weight / held
+        span_share = before[last + 1] - before[first]
+        if span_share > 0:
+            steps[first] += weight / span_share
+            steps[last + 1] -= weight / span_share
     return [
         share * max(level, 0.0) for share, level in zip(shares, accumulate(steps), strict=False)
     ]
 
 
 def _smooth(shares: Sequence[float], reach: int) -> list[float]:
-    """Two running means over `reach` bins to either side: a triangle, near enough to a bell."""
+    """Two running means over `reach` bins on either side: a triangular kernel."""
     bins, found = len(shares), list(shares)
     for _ in range(2):
         before = list(accumulate(found, initial=0.0))
@@ -152,7 +153,7 @@ def _normalised(shares: Sequence[float]) -> list[float]:
 
 
 def _core_bins(shares: Sequence[float]) -> int:
-    """The fewest neighbouring bins that hold `CORE` of the runs."""
+    """The fewest neighbouring bins with `CORE_SHARE` of the runs."""
     before = list(accumulate(shares, initial=0.0))
     fewest, last = len(shares), 0
     for first in range(len(shares)):
@@ -165,7 +166,7 @@ def _core_bins(shares: Sequence[float]) -> int:
 
 
 def _reach(deviation: float) -> int:
-    """How far two running means reach whose sum has this standard deviation, in bins."""
+    """The reach in bins of two running means that have this standard deviation together."""
     return max(1, round((math.sqrt(6 * deviation * deviation + 1) - 1) / 2))
 
 
@@ -177,7 +178,7 @@ def _with_wide_share(shares: Sequence[float]) -> list[float]:
 
 
 def _change_point(spans: Sequence[_Span], shares: Sequence[float]) -> int:
-    """Where the newest runs begin that are not like those before them; 0 where all are alike."""
+    """The first of the newest runs, if they differ from those before them; else 0."""
     starts = range(len(spans) % BLOCK_RUNS, len(spans) - BLOCK_RUNS + 1, BLOCK_RUNS)
     blocks = [
         list(
@@ -185,15 +186,15 @@ def _change_point(spans: Sequence[_Span], shares: Sequence[float]) -> int:
         )
         for n in starts
     ]
-    whole = [sum(column) for column in zip(*blocks, strict=True)]
-    old, most, cut = [0.0] * len(whole), CHANGE_THRESHOLD, 0
+    total = [sum(column) for column in zip(*blocks, strict=True)]
+    old, most, cut = [0.0] * len(total), CHANGE_THRESHOLD, 0
     for block, start in zip(blocks[:-1], starts, strict=False):
         old = [a + b for a, b in zip(old, block, strict=True)]
-        older, newer = old[-1], whole[-1] - old[-1]
+        older, newer = old[-1], total[-1] - old[-1]
         if older <= 0 or newer <= 0:
             continue
-        apart = max(abs(a / older - (b - a) / newer) for a, b in zip(old, whole, strict=True))
-        unlike = apart * math.sqrt(older * newer / (older + newer))
-        if unlike > most:
-            most, cut = unlike, start + BLOCK_RUNS
+        distance = max(abs(a / older - (b - a) / newer) for a, b in zip(old, total, strict=True))
+        statistic = distance * math.sqrt(older * newer / (older + newer))
+        if statistic > most:
+            most, cut = statistic, start + BLOCK_RUNS
     return cut

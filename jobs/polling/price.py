@@ -1,29 +1,29 @@
-"""The price of a look, where an account may not look as often as its runs would like.
+"""The price of a poll, for accounts that may poll less often than their runs need.
 
-One price for all runs of an account shares the looks by need: a look is taken where it saves at
-least that much delay, whoever's run it is, so the last look of every run saves about the same.
+One price for all runs of an account distributes polls by need: a poll is made where it saves at
+least that much delay, whichever run it is for.
 """
 
 from typing import Final
 
 TARGET_UTILISATION: Final = 0.9
-"""The part of the allowed rate that is aimed at: chance puts some looks close together."""
+"""The share of the allowed rate that is aimed at, because some polls coincide by chance."""
 
 MIN_PRICE_S: Final = 0.02
-"""The price at which looks begin to be scarce, in seconds of delay."""
+"""The least price other than 0, in seconds of delay per poll."""
 
 MAX_PRICE_S: Final = 3_600.0
 
 MAX_STEP_FACTOR: Final = 4.0
-"""The price moves by this factor at most in one step."""
+"""The price changes at most by this factor in one step."""
 
 
 def adjusted_price_s(price_s: float, wanted_per_s: float, allowed_per_s: float | None) -> float:
-    """The next price, in seconds of delay a look, 0 where looks are not scarce.
+    """The next price, in seconds of delay per poll; 0 if polls are not scarce.
 
-    `wanted` is the rate of looks that all runs in flight come to at the present price, `allowed`
-    what the account may, both a second; None: as often as it likes. Looks go with 1/√price, so the
-    square of what is too much closes the gap in one step, or in a few where that is large.
+    `wanted_per_s` is the poll rate of all runs in flight at the current price, `allowed_per_s` the
+    rate that the account may use (None: no limit). The number of polls is proportional to 1/√price,
+    so a factor of excess² closes the gap in one step, or in a few if the gap is large.
     """
     if allowed_per_s is None or allowed_per_s <= 0:
         return 0.0

@@ -1,10 +1,9 @@
-"""How long runs of a target take: what was seen of each, and what is believed of the next.
+"""Durations of runs: samples of each target, and the distribution that is estimated from them.
 
-A sketch is the newest `KEPT` runs of a target, each an interval on a grid in the logarithm of time:
-a run that polls watched ended somewhere between the last look that found it running and the look
-that found it ended. Intervals are kept as they were seen and are never replaced by a guess, so a
-schedule made from them cannot confirm itself. Sketches merge by putting their runs together and
-keeping the newest: in any order, with the same end.
+A sketch is the newest `MAX_SAMPLES` samples of a target. A sample is an interval on a logarithmic
+grid: a polled run ended between the last poll that found it running and the poll that found it
+ended. Intervals are never replaced by estimates, so a schedule made from them cannot confirm
+itself. Sketches merge by keeping the newest of all their samples: the order does not matter.
 """
 
 import math
@@ -15,81 +14,83 @@ from itertools import accumulate
 from typing import Final, NamedTuple
 
 MAX_SAMPLES: Final = 240
-"""Runs that are kept of a target."""
+"""Samples that are kept of a target."""
 
 GRID_START_S: Final = 0.05
 LOG_STEP: Final = 0.02
-"""The grid: the edge of bin n is `SHORTEST_S · e^(STEP·n)` seconds, so a bin is 2 % wide."""
+"""The grid: bin n begins at `GRID_START_S · e^(LOG_STEP·n)` seconds, so a bin is 2 % wide."""
 
 BINS: Final = 719
-"""Up to a day."""
+"""Bins of the grid, which ends at one day."""
 
 COMPLETE_SHARE: Final = 0.95
-"""Runs are believed to be over when so many of those that began with them have ended."""
+"""The share of runs that have ended before those that began with them are counted."""
 
 HORIZON_FACTOR: Final = 1.5
-"""A run counts once half as much time again has passed: after 95 % are believed to have ended, or,
-while nothing is believed, after the longest run. Where more runs end than are kept, a run that is
-not over when its like count never counts. Without the pause each belief would cut off the longest
-twentieth of the one before it."""
+"""Runs are counted at this many times the age by which `COMPLETE_SHARE` of them have ended, by the
+estimate. While there is no estimate: at this many times the longest run. A run that ends later may
+never be counted. Without the extra time, each estimate would cut off the longest 5 % of the one
+before it."""
 
 MAX_PENDING: Final = 2_000
-"""Runs of a target that wait until they count; of more, some are let go."""
+"""Ended runs of a target that wait to be counted. Of more, only a share is followed."""
 
 SAMPLING_KEYS: Final = 1_000
+"""Number of sampling keys: each run has a random one, by which a share of the runs is chosen."""
 
 
 class DurationSample(NamedTuple):
     """One run that ended."""
 
     began_us: int
-    """Unix microseconds, those below a millisecond by lot: the order of runs that began together
-    must not tell which of them was long."""
+    """Unix microseconds. The part below a millisecond is the sampling key: the order of runs that
+    began together must not depend on their durations."""
     running_bin: int
-    """The bin of the age at which it was last known to be running; 0 where that is not known."""
+    """The bin of the age at which it was last known to be running; 0 if that is unknown."""
     ended_bin: int
-    """The bin of the age at which it was found ended; never before `after`."""
+    """The bin of the age at which it was found to have ended; never before `running_bin`."""
 
     def __str__(self) -> str:
-        """As it lies in Redis."""
+        """The text that Redis stores, `began_us:running_bin:ended_bin`."""
         return f"{self.began_us}:{self.running_bin}:{self.ended_bin}"
 
     @classmethod
     def parse(cls, text: bytes) -> "DurationSample | None":
-        """Read what `str` wrote; None where it is something else."""
+        """Read what `str` wrote; None for any other text."""
         try:
-            began, after, by = (int(part) for part in text.split(b":"))
+            began_us, running_bin, ended_bin = (int(part) for part in text.split(b":"))
         except ValueError:
             return None
-        return cls(began, after, by) if 0 <= after <= by < BINS else None
+        is_valid = 0 <= running_bin <= ended_bin < BINS
+        return cls(began_us, running_bin, ended_bin) if is_valid else None
 
 
 def bin_of(age_s: float) -> int:
-    """The bin that an age falls into; those off the grid go to its ends."""
+    """The bin of an age; ages off the grid are in its first or last bin."""
     if age_s <= GRID_START_S:
         return 0
     return min(BINS - 1, int(math.log(age_s / GRID_START_S) / LOG_STEP))
 
 
 def bin_edge_s(number: int) -> float:
-    """Where a bin begins, in seconds."""
+    """The age at which a bin begins, in seconds."""
     return GRID_START_S * math.exp(LOG_STEP * number)
 
 
 def sample_between(
     began_at: float, last_running_s: float | None, found_ended_s: float, sampling_key: int = 0
 ) -> DurationSample:
-    """A run that polls watched: running at the one age (None: not looked), ended by the other."""
-    by = bin_of(found_ended_s)
+    """The sample of a polled run: found running at one age (None: never), ended by the other."""
+    ended_bin = bin_of(found_ended_s)
     return DurationSample(
         _began_us(began_at, sampling_key),
-        0 if last_running_s is None else min(by, bin_of(last_running_s)),
-        by,
+        0 if last_running_s is None else min(ended_bin, bin_of(last_running_s)),
+        ended_bin,
     )
 
 
 def sample_at(began_at: float, age_s: float, sampling_key: int = 0) -> DurationSample:
-    """A run whose end was told at once."""
+    """The sample of a run whose end was reported at once, by a webhook or a sync answer."""
     number = bin_of(age_s)
     return DurationSample(_began_us(began_at, sampling_key), number, number)
 
@@ -99,17 +100,17 @@ def _began_us(at: float, sampling_key: int) -> int:
 
 
 def merge_samples(*sketches: Iterable[DurationSample]) -> list[DurationSample]:
-    """The newest runs of all, by when they began, the oldest of them first."""
-    return sorted(seen for sketch in sketches for seen in sketch)[-MAX_SAMPLES:]
+    """The newest samples of all sketches, by when the runs began, the oldest first."""
+    return sorted(sample for sketch in sketches for sample in sketch)[-MAX_SAMPLES:]
 
 
 def completion_horizon_s(
     estimate: "Distribution | None", pending: Iterable[DurationSample]
 ) -> float:
-    """How long after its beginning a run counts, in seconds: by then nearly all like it have ended.
+    """Seconds after its beginning from which on a run is counted: by then nearly all have ended.
 
-    Of runs that begin together the short ones end first. If each counted when it ended, a burst
-    would look at first as if all runs were short, and the end of one as if all were long.
+    Of runs that begin together the short ones end first. If each were counted when it ended, runs
+    would seem short at the start of a burst and long at its end.
     """
     if estimate is not None:
         return HORIZON_FACTOR * (estimate.remaining_s(0.0, COMPLETE_SHARE) or estimate.edges_s[-1])
@@ -119,7 +120,7 @@ def completion_horizon_s(
 def split_complete(
     pending: Iterable[DurationSample], horizon_s: float, now: float
 ) -> tuple[list[DurationSample], list[DurationSample]]:
-    """The runs that count by now, in the order in which they began, and those that do not yet."""
+    """The samples that are counted by `now`, ordered by when the runs began, and the others."""
     latest = _began_us(now - horizon_s, SAMPLING_KEYS - 1)
     runs = sorted(pending)
     return [r for r in runs if r.began_us <= latest], [r for r in runs if r.began_us > latest]
@@ -127,21 +128,21 @@ def split_complete(
 
 @dataclass(slots=True)
 class PendingSamples:
-    """Runs of a target that ended and do not count yet.
+    """Ended runs of a target that are not counted yet.
 
-    Where there are too many, only those with a low lot are followed, whenever they end: to let go
-    of runs that have waited would let go of the short ones.
+    If there are too many, only runs with a low sampling key are followed, whenever they end:
+    dropping the ones that have waited longest would drop the short runs.
     """
 
     samples: list[DurationSample] = field(default_factory=list[DurationSample])
     key_limit: int = SAMPLING_KEYS
-    """Runs with a lower lot are followed."""
+    """Runs with a lower sampling key are followed."""
     older_key_limit: int = SAMPLING_KEYS
-    """The same for those that began before `since`: their short ones were let go."""
+    """The same for runs that began before `limit_since_us`, whose short ones were dropped."""
     limit_since_us: int = 0
 
     def add(self, sample: DurationSample) -> None:
-        """Have a run wait, if runs of its lot are followed."""
+        """Add a run if its sampling key is followed."""
         if sample.began_us % SAMPLING_KEYS >= (
             self.key_limit if sample.began_us >= self.limit_since_us else self.older_key_limit
         ):
@@ -155,27 +156,27 @@ class PendingSamples:
 
     @property
     def is_idle(self) -> bool:
-        """None waits, and all are followed again: nothing needs to be remembered."""
+        """Whether no run waits and all are followed again: the object can be dropped."""
         return not self.samples and self.key_limit == SAMPLING_KEYS
 
     def pop_complete(self, horizon_s: float, now: float) -> list[DurationSample]:
-        """Let go of the runs that count by now, in the order in which they began."""
-        ripe, self.samples = split_complete(self.samples, horizon_s, now)
-        few = len(self.samples) < MAX_PENDING // 4 and self.key_limit < SAMPLING_KEYS
-        if few and self.limit_since_us <= _began_us(now - horizon_s, 0):
+        """Remove and return the samples counted by `now`, ordered by when the runs began."""
+        complete, self.samples = split_complete(self.samples, horizon_s, now)
+        has_room = len(self.samples) < MAX_PENDING // 4 and self.key_limit < SAMPLING_KEYS
+        if has_room and self.limit_since_us <= _began_us(now - horizon_s, 0):
             self.older_key_limit, self.key_limit = (
                 self.key_limit,
                 min(SAMPLING_KEYS, 2 * self.key_limit),
             )
             self.limit_since_us = _began_us(now, 0)
-        return ripe
+        return complete
 
 
 @dataclass(frozen=True, slots=True)
 class Distribution:
-    """What is believed of a run's duration: the share ended by each edge, evenly in between.
+    """The distribution of a run's duration: the share ended by each edge, linear in between.
 
-    The share after the last edge is the tail, of which nothing is known.
+    The share after the last edge is the tail, about which nothing is known.
     """
 
     edges_s: Sequence[float]
@@ -183,13 +184,12 @@ class Distribution:
     ended_shares: Sequence[float]
     """The share of runs that have ended by each edge, from 0 to at most 1."""
     observed_shares: Sequence[float] = ()
-    """The same of the runs that were seen, as they are and not smoothed: for counts of looks. What
-    is believed is smoothed and so wider than the truth, which would take fewer looks than it says.
-    Empty where the two are the same."""
+    """The same without smoothing, to count polls with. The smoothed distribution is wider than the
+    true one, so that counts made from it are too high. Empty where the two are the same."""
 
     @property
     def mean_s(self) -> float:
-        """The mean duration in seconds, of those in the tail as if they ended where it begins."""
+        """The mean duration in seconds, as if runs in the tail ended at its beginning."""
         areas = (
             (1 - (self.ended_shares[n] + self.ended_shares[n + 1]) / 2)
             * (self.edges_s[n + 1] - self.edges_s[n])
@@ -198,7 +198,7 @@ class Distribution:
         return sum(areas)
 
     def ended_by(self, age_s: float) -> float:
-        """The share of runs that have ended at an age."""
+        """The share of runs that have ended by an age."""
         n = bisect_right(self.edges_s, age_s) - 1
         if n >= len(self.edges_s) - 1:
             return self.ended_shares[-1]
@@ -206,24 +206,24 @@ class Distribution:
         return self.ended_shares[n] + share * (self.ended_shares[n + 1] - self.ended_shares[n])
 
     def remaining_s(self, age_s: float, share: float) -> float | None:
-        """Seconds within which this share of the runs that reached an age end.
-
-        None where that lies in the tail.
-        """
+        """Seconds within which this share of the runs that reach `age_s` end; None in the tail."""
         now = self.ended_by(age_s)
         wanted = now + share * (1 - now)
         if wanted >= self.ended_shares[-1]:
             return None
         n = bisect_right(self.ended_shares, wanted) - 1
         within = (wanted - self.ended_shares[n]) / (self.ended_shares[n + 1] - self.ended_shares[n])
-        moment = self.edges_s[n] + within * (self.edges_s[n + 1] - self.edges_s[n])
-        return max(0.0, moment - age_s)
+        ended_s = self.edges_s[n] + within * (self.edges_s[n + 1] - self.edges_s[n])
+        return max(0.0, ended_s - age_s)
 
 
 def distribution_from_bins(
     first_bin: int, shares: Sequence[float], tail_share: float, observed: Sequence[float] = ()
 ) -> Distribution:
-    """From the share of each bin from `first` on (sum 1), of which `tail` is moved behind them."""
+    """The distribution with these shares (sum 1) of the bins from `first_bin` on.
+
+    `tail_share` of it is moved into the tail. `observed` are the shares without smoothing.
+    """
     edges = (0.0, *(bin_edge_s(first_bin + n) for n in range(len(shares) + 1)))
     return Distribution(
         edges,

@@ -1,4 +1,4 @@
-"""When to look at a running job again: the schedules, and which of them suits a run."""
+"""Poll schedules: when a running job is polled next."""
 
 import math
 from dataclasses import dataclass, field
@@ -8,111 +8,115 @@ from jobs.polling.plan import IntervalBounds, PollPlan, plan_for_polls
 from jobs.polling.samples import Distribution
 
 INTERVAL_GROWTH: Final = 0.25
-"""The next look comes after a quarter of the run's age: the delay stays in proportion to the wait,
-and a run of any length costs O(log age) looks."""
+"""The next poll comes after a quarter of the run's age. So the delay stays in proportion to the
+duration, and a run takes O(log age) polls."""
 
 UNKNOWN_MIN_FACTOR: Final = 2.0
-"""The least pause where nothing is known, in least pauses."""
+"""The first interval of a run of unknown duration, in units of `min_s`."""
 
 STUCK_POLL_INTERVAL_S: Final = 300.0
-"""How often a run past its deadline is looked at."""
+"""Interval between polls of a run past its deadline."""
 
 SAFETY_NET_FIRST_S: Final = 30.0
-"""The least time until a run is looked at whose end a webhook is to tell."""
+"""Least time until the first poll of a run that announces a webhook."""
 
 FAILURE_BACKOFF_S: Final = 1.0
-"""The unit of the pauses after looks that did not get through, however soon looks may follow."""
+"""The first interval after a failed poll is at least this, also where `min_s` is shorter."""
 
 PLAN_JITTER: Final = 0.3
-"""How far a planned look is moved about, in parts of the pause before or after it, the shorter.
+"""Jitter of a planned poll, as a share of the shorter of the intervals before and after it.
 
-Around the best moment the cost is flat, so this costs about 1 % of delay, and runs that began
-together are not looked at together.
+The cost is flat around the optimum, so this adds about 1 % of delay, and runs that began together
+are not polled together.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class PollSchedule:
-    """Geometric steps between two bounds, jittered so that jobs never look in step."""
+    """Intervals that grow with the age of the run, between two bounds, with jitter."""
 
     min_s: float = 0.5
     max_s: float = 30.0
     price_s: float = 0.0
-    """How many seconds of delay a look is worth, where looks are scarce."""
+    """λ: how many seconds of delay a poll is worth; 0 where polls are not scarce."""
 
     def __post_init__(self) -> None:
-        """Refuse bounds that cannot be meant."""
+        """Raise ValueError unless 0 < min_s ≤ max_s."""
         if not 0 < self.min_s <= self.max_s:
             raise ValueError(f"min_s {self.min_s} must be above 0 and at most max_s {self.max_s}")
 
     def next_delay_s(self, age_s: float, jitter: float) -> float:
-        """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1).
+        """Seconds until the next poll of a run that started `age_s` ago; `jitter` in [0, 1).
 
-        At a price λ the best pause is √(2λS/f); with nothing known, f/S is taken as 1/age.
+        At a price λ the best interval is √(2λS/f) (see `plan`); f/S is taken as 1/age here.
         """
-        pause = max(
+        interval_s = max(
             UNKNOWN_MIN_FACTOR * self.min_s,
             age_s * INTERVAL_GROWTH,
             math.sqrt(2 * self.price_s * age_s),
         )
-        return min(self.max_s, pause) * (0.9 + 0.2 * jitter)
+        return min(self.max_s, interval_s) * (0.9 + 0.2 * jitter)
 
     def failure_delay_s(self, failures: int, jitter: float, floor_s: float | None = None) -> float:
-        """Seconds until the next look after `troubles` looks in a row that did not get through."""
-        step = min(self.max_s, max(self.min_s, FAILURE_BACKOFF_S) * 2.0 ** min(failures, 30))
-        return max(floor_s or 0.0, step * (0.5 + 0.5 * jitter))
+        """Seconds until the next poll after `failures` failed ones in a row, at least `floor_s`."""
+        interval_s = min(self.max_s, max(self.min_s, FAILURE_BACKOFF_S) * 2.0 ** min(failures, 30))
+        return max(floor_s or 0.0, interval_s * (0.5 + 0.5 * jitter))
 
 
 @dataclass(frozen=True, slots=True)
 class SafetyNetSchedule(PollSchedule):
-    """For runs whose end a webhook tells: the first look late, then each at twice the run's age.
+    """For runs whose end a webhook reports: a late first poll, then one whenever the age doubles.
 
-    A lost webhook is found out by it, at the cost of O(log age) looks. Trouble is another matter:
-    there the steps are the usual ones.
+    It finds the end if the webhook is lost, and takes O(log age) polls. Failed polls are repeated
+    at the usual intervals.
     """
 
     def next_delay_s(self, age_s: float, jitter: float) -> float:
-        """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1)."""
+        """Seconds until the next poll of a run that started `age_s` ago; `jitter` in [0, 1)."""
         first = max(SAFETY_NET_FIRST_S, 4.0 * self.max_s)
         return max(first, age_s) * (0.9 + 0.2 * jitter)
 
 
 @dataclass(frozen=True, slots=True)
 class PlannedSchedule(PollSchedule):
-    """Looks when the end is likely, by a plan made from how long runs of the target took."""
+    """Polls when the end is likely, by a plan made from the durations of the target's runs."""
 
     plan: PollPlan = field(kw_only=True)
 
     def next_delay_s(self, age_s: float, jitter: float) -> float:
-        """Seconds until the next look at a run that started `age_s` ago; `jitter` in [0, 1).
+        """Seconds until the next poll of a run that started `age_s` ago; `jitter` in [0, 1).
 
-        Always between the two bounds.
+        Always between `min_s` and `max_s`.
         """
-        look = self.plan.next_poll_age_s(age_s)
-        if look is None:
-            pause = min(self.max_s, max(self.min_s, self._tail_delay_s(age_s)))
-            return self._within(pause * (0.9 + 0.2 * jitter))
-        pause = min(self.max_s, max(self.min_s, look - age_s))
-        following = self.plan.next_poll_age_s(age_s + pause)
-        then = self._tail_delay_s(look) if following is None else following - age_s - pause
-        return self._within(
-            pause + (jitter - 0.5) * PLAN_JITTER * min(pause, max(self.min_s, then))
+        next_age_s = self.plan.next_poll_age_s(age_s)
+        if next_age_s is None:
+            interval_s = min(self.max_s, max(self.min_s, self._tail_delay_s(age_s)))
+            return self._within_bounds(interval_s * (0.9 + 0.2 * jitter))
+        interval_s = min(self.max_s, max(self.min_s, next_age_s - age_s))
+        following_age_s = self.plan.next_poll_age_s(age_s + interval_s)
+        following_s = (
+            self._tail_delay_s(next_age_s)
+            if following_age_s is None
+            else following_age_s - age_s - interval_s
         )
+        shorter_s = min(interval_s, max(self.min_s, following_s))
+        return self._within_bounds(interval_s + (jitter - 0.5) * PLAN_JITTER * shorter_s)
 
     def _tail_delay_s(self, age_s: float) -> float:
-        """From the last of the planned pauses on they grow towards a quarter of the age."""
-        beyond = max(0.0, age_s - self.plan.end_s)
+        """The interval in the tail: it grows from the last planned one to a quarter of the age."""
+        beyond_s = max(0.0, age_s - self.plan.end_s)
         return min(
-            INTERVAL_GROWTH * age_s, math.sqrt(self.plan.price_s * age_s) + INTERVAL_GROWTH * beyond
+            INTERVAL_GROWTH * age_s,
+            math.sqrt(self.plan.price_s * age_s) + INTERVAL_GROWTH * beyond_s,
         )
 
-    def _within(self, pause: float) -> float:
-        """Mirrored at the bounds: cut off there, many would look at the same moment."""
-        if pause < self.min_s:
-            pause = 2 * self.min_s - pause
-        if pause > self.max_s:
-            pause = 2 * self.max_s - pause
-        return min(self.max_s, max(self.min_s, pause))
+    def _within_bounds(self, interval_s: float) -> float:
+        """The interval mirrored at the bounds: clipped there, many polls would coincide."""
+        if interval_s < self.min_s:
+            interval_s = 2 * self.min_s - interval_s
+        if interval_s > self.max_s:
+            interval_s = 2 * self.max_s - interval_s
+        return min(self.max_s, max(self.min_s, interval_s))
 
 
 def planned_schedule(
@@ -124,7 +128,7 @@ def planned_schedule(
     min_price_s: float = 0.0,
     start_price_s: float = 0.1,
 ) -> PlannedSchedule:
-    """The schedule that takes `looks` a run, or fewer where the least price is above its own."""
+    """The schedule that takes `polls_per_run` polls, or fewer at a price of `min_price_s`."""
     plan = plan_for_polls(
         estimate,
         polls_per_run,
