@@ -281,7 +281,7 @@ async def test_a_rate_limit_observer_that_fails_costs_no_answer(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     class FailingObserver:
-        def record_response(self, *_: object) -> None:
+        def record_response(self, route: Scope, reported: object, status: int) -> None:
             raise RuntimeError("it fails")
 
     script = always(http(ACCEPTED, 200, *RATE_LIMIT_HEADERS))
