@@ -1,1 +1,1 @@
-"""What apps and operators can do: enqueue, act, ask. Use cases without I/O of their own."""
+"""What apps and operators can do: enqueue, act, query. Use cases without I/O of their own."""

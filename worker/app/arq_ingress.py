@@ -1,6 +1,6 @@
-"""Adoption: jobs that apps enqueued with plain arq come onto the same road as every other.
+"""Jobs that apps enqueue with plain arq become jobs like those of the API.
 
-Nothing that arq hands over is lost: what is not a proper order becomes a dead letter that says why.
+Nothing that arq delivers is lost: an invalid call becomes a dead letter that says why.
 """
 
 import re
@@ -24,14 +24,14 @@ from worker.store.codec import encode
 
 log: Final = structlog.get_logger(__name__)
 
-INVALID_REQUEST: Final = "INVALID_ORDER"
+INVALID_REQUEST: Final = "INVALID_REQUEST"
 ACTION: Final = "Fix the call that enqueued it; discard this, or requeue it with edited inputs"
 
 ENQUEUED_BY: Final = "arq"
 
 
 class ArqIngress:
-    """The `Intake` port of the arq functions."""
+    """The `ArqIngressPort` of the arq functions."""
 
     def __init__(
         self, enqueuer: Enqueuer, store: Store, clock: Clock, max_inputs_bytes: int
@@ -49,20 +49,23 @@ class ArqIngress:
         arq_id: str,
         options: dict[str, Any],
     ) -> str:
-        """Make a job of the call, once per arq id."""
+        """Enqueue the job of a call, once per arq id; returns its id.
+
+        An invalid call, or one whose id another job has, becomes a dead letter.
+        """
         try:
-            job_id, order = parse_arq_call(
+            job_id, job_request = parse_arq_call(
                 kind, target, inputs, arq_id, options, max_inputs_bytes=self._max_inputs_bytes
             )
-            placed = await self._enqueuer.enqueue(order, job_id=job_id, by=ENQUEUED_BY)
+            enqueued = await self._enqueuer.enqueue(job_request, job_id=job_id, by=ENQUEUED_BY)
         except (InvalidRequest, JobIdConflict) as error:
             field = error.field if isinstance(error, InvalidRequest) else "id"
             return await self._dead_letter(kind, target, inputs, arq_id, f"{field}: {error}")
-        log.info("job.adopted", job_id=placed.job.id, created=placed.created)
-        return placed.job.id
+        log.info("job.adopted", job_id=enqueued.job.id, created=enqueued.created)
+        return enqueued.job.id
 
     async def quarantine(self, arq_id: str, payload: str, why: str) -> str:
-        """Keep an unreadable entry as a dead letter; its text stands in the inputs."""
+        """Keep an unreadable entry as a dead letter, with its text in the inputs."""
         return await self._dead_letter(
             Kind.MODEL, "unreadable", {"arq_entry": payload}, arq_id, why
         )
@@ -72,13 +75,13 @@ class ArqIngress:
     ) -> str:
         now = self._clock.now()
         text = _inputs_as_object(inputs)
-        order = JobRequest(kind=kind, target=_safe_target(target), inputs=text)
-        wanted = JobId(arq_id) if JOB_ID.fullmatch(arq_id) else self._clock.new_id()
-        fresh = new_job(order, wanted, now, max_attempts=1, deadline_s=3600.0, by=ENQUEUED_BY)
+        request = JobRequest(kind=kind, target=_safe_target(target), inputs=text)
+        job_id = JobId(arq_id) if JOB_ID.fullmatch(arq_id) else self._clock.new_id()
+        new = new_job(request, job_id, now, max_attempts=1, deadline_s=3600.0, by=ENQUEUED_BY)
         reason = Reason(code=INVALID_REQUEST, message=why, action=ACTION)
-        dead = dead_letter(fresh, now, ProviderError(INVALID_REQUEST, why), reason)
+        dead = dead_letter(new, now, ProviderError(INVALID_REQUEST, why), reason)
         if await self._store.jobs.create(dead, text) is None:
-            stored = await load_job(self._store.jobs, wanted, now)
+            stored = await load_job(self._store.jobs, job_id, now)
             if stored is None or stored.job.fingerprint != dead.fingerprint:
                 another = msgspec.structs.replace(dead, id=self._clock.new_id())
                 await self._store.jobs.create(another, text)
@@ -88,7 +91,7 @@ class ArqIngress:
 
 
 def _inputs_as_object(inputs: object) -> bytes:
-    """The inputs as a JSON object, whatever was given."""
+    """The inputs as a JSON object; anything else is wrapped in one."""
     try:
         text = encode(inputs)
     except (TypeError, ValueError, UnicodeError):
@@ -97,5 +100,5 @@ def _inputs_as_object(inputs: object) -> bytes:
 
 
 def _safe_target(target: object) -> str:
-    """A target's name that can stand in a key, whatever was given."""
+    """A name that is valid in a key, made of any target."""
     return re.sub(r"[^a-z0-9]+", "-", str(target).lower()).strip("-")[:64] or "unreadable"

@@ -1,15 +1,15 @@
-"""The acts of people on all jobs that a filter admits: release, requeue, discard, cancel.
+"""Operator actions on all jobs that a filter matches: release, requeue, discard, cancel.
 
-Each job is written by itself, under the precondition that it still is what was judged; a job that
-moved on meanwhile is judged again, and skipped where it no longer fits. So a call that broke off is
-simply repeated. A call is put on record once, with the number of jobs it touched.
+Each job is committed by itself, on the version that was read. A job that changed meanwhile is read
+again, and skipped where the action no longer applies. So an interrupted call can be repeated. A
+call has one audit entry, with the number of jobs it changed.
 
-**Release** never hands out free passes: by id a job is sent alone through a closed gate, but by
-filter hundreds would be. What a standing hold parked goes back in line through the hold, which lets
-one canary through and opens in doubling steps. Since an open gate is open for all, a hold is
+**Release** never lets jobs bypass a hold: by id one job is sent alone through a closed gate, but by
+filter it would be hundreds. Jobs that a hold parked are queued by releasing the hold, which lets
+one canary through and opens in doubling steps. An open gate is open for all jobs, so a hold is
 released only where the filter covers everything that waits for it: the jobs it parked, and those
-queued behind it. Otherwise it and its jobs are left alone, and the answer says which hold to
-release. All other parked jobs go back in line, where any gate that is closed keeps them waiting.
+queued behind it. Otherwise the hold and its jobs stay, and the result names the hold. All other
+parked jobs return to the queue, where closed gates keep them waiting.
 """
 
 import asyncio
@@ -47,19 +47,19 @@ READ_BATCH: Final = 200
 """Jobs read at a time."""
 
 MAX_CONCURRENT_WRITES: Final = 32
-"""Jobs written at a time: half the connections, so that other calls of the process go on."""
+"""Jobs written at a time: half of the Redis connections, the rest is for other calls."""
 
 MAX_CONCURRENT_PATCHES: Final = 8
-"""The same where inputs are edited: each may be a megabyte, and several as objects."""
+"""The same where inputs are patched: each may take megabytes of memory."""
 
 MAX_ERRORS_SHOWN: Final = 20
 
-CHANGED_MEANWHILE: Final = "moved on meanwhile"
+CHANGED_MEANWHILE: Final = "changed meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
 class _ParkedByHold:
-    """What a hold parked, all of it meant."""
+    """What a hold parked, all of it selected."""
 
     targets: Counter[str]
     named_ids: set[str]
@@ -92,7 +92,7 @@ _JobResult = _Done | _Skipped | _Failed
 
 
 class BulkActions:
-    """Where people act on many jobs."""
+    """Performs operator actions on many jobs."""
 
     def __init__(self, store: Store, clock: Clock, actions: Actions, max_inputs_bytes: int) -> None:
         self.store = store
@@ -103,10 +103,10 @@ class BulkActions:
     async def run(
         self, request: BulkRequest, actor: Actor, counts: BulkCounts | None = None
     ) -> BulkCounts:
-        """Act on every job that is meant, and say what became of them.
+        """Act on every selected job; returns what was done.
 
-        Whoever gives `counts` can watch them grow. A call that breaks off halfway, Redis being
-        away, is on record with what it did until then.
+        `counts` grow while the call runs. The audit entry is also written when the call fails
+        halfway, with what it did until then.
         """
         call = _BulkRun(self, request, actor, counts or BulkCounts())
         try:
@@ -133,7 +133,7 @@ class BulkActions:
 
 
 class _BulkRun:
-    """One call on its way through the jobs."""
+    """One bulk call."""
 
     def __init__(
         self, bulk: BulkActions, request: BulkRequest, actor: Actor, counts: BulkCounts
@@ -145,15 +145,15 @@ class _BulkRun:
         self._actor = actor
         self.counts = counts
         self.targets: Counter[str] = Counter()
-        """`kind/target` → jobs acted on whose run the provider does not have yet."""
+        """`kind/target` → jobs that will need a new run."""
         self._started_at = bulk.clock.now()
         self._taken = 0
         self._kept_closed: dict[str, str] = {}
-        """Hold that stays closed → why its jobs stay parked."""
+        """Id of a hold that stays closed → why its jobs stay parked."""
         self._released: set[str] = set()
-        """Holds whose jobs are counted already."""
+        """Holds whose jobs are counted."""
         self._counted: set[str] = set()
-        """Jobs that are counted and may be met again: those named, or still on the road."""
+        """Jobs that are counted and may be read again: they were named, or are not settled."""
 
     @property
     def _remaining(self) -> int | None:
@@ -161,7 +161,7 @@ class _BulkRun:
         return None if limit is None else max(0, limit - self.counts.done)
 
     async def run(self) -> None:
-        """Go through everything that is meant."""
+        """Act on every selected job."""
         if self._request.action is BulkAction.RELEASE:
             await self._release_holds()
         if self._selection.ids is not None:
@@ -177,16 +177,16 @@ class _BulkRun:
                 await self._sweep(state)
 
     async def _sweep(self, state: State) -> None:
-        """Take what is in a state, newest first; what enters it meanwhile is not met."""
-        asked, cursor = replace(self._selection.filter, state=state), None
+        """Act on the jobs in a state, newest first; jobs that enter it meanwhile are not read."""
+        wanted, cursor = replace(self._selection.filter, state=state), None
         while self._remaining != 0:
-            page = await self._store.queries.page(asked, READ_BATCH, cursor)
+            page = await self._store.queries.page(wanted, READ_BATCH, cursor)
             await self._act_on([job.id for job in page.jobs])
             if (cursor := page.next_cursor) is None:
                 return
 
     async def _act_on(self, ids: Sequence[str]) -> None:
-        """Act on these jobs, as many as there is room for."""
+        """Act on these jobs, up to the limit of the call."""
         stored = await load_jobs(self._store.jobs, ids, self._bulk.clock.now())
         todo = list(zip(ids, stored, strict=True))
         at_once = MAX_CONCURRENT_WRITES if self._request.patch is None else MAX_CONCURRENT_PATCHES
@@ -207,9 +207,9 @@ class _BulkRun:
                     raise outcome
 
     def _requeue_time(self, position: int) -> float | None:
-        """When the n-th job counts as requeued; None, the time of the write, for other acts.
+        """When the job at this position counts as requeued; None for other actions: now.
 
-        It lines up anew, and the newest is met first: it stands behind the older all the same.
+        The newest job is read first, and yet has to be queued behind the older ones.
         """
         if self._request.action is not BulkAction.REQUEUE:
             return None
@@ -241,7 +241,7 @@ class _BulkRun:
     async def _act_on_job(
         self, job_id: str, stored: VersionedJob | None, at: float | None
     ) -> _JobResult | None:
-        """Act on a job until it is written or no longer fits; None where it is not meant at all."""
+        """Act on a job until it is written, or the action does not apply; None: not selected."""
         inputs = None
         for number in range(MAX_ACTION_TRIES):
             if self._request.patch is not None:
@@ -251,13 +251,13 @@ class _BulkRun:
                 stored, inputs = found or (None, None)
             elif number:
                 stored = await load_job(self._store.jobs, job_id, self._bulk.clock.now())
-            verdict = self._plan(stored, inputs, at)
-            if not isinstance(verdict, _Write):
-                return verdict
+            planned = self._plan(stored, inputs, at)
+            if not isinstance(planned, _Write):
+                return planned
             if self._request.dry_run:
-                return _Done(verdict.after)
+                return _Done(planned.after)
             written = await self._store.jobs.commit(
-                verdict.before, verdict.after, verdict.side_writes
+                planned.before, planned.after, planned.side_writes
             )
             if isinstance(written, VersionedJob):
                 return _Done(written.job)
@@ -266,47 +266,47 @@ class _BulkRun:
     def _plan(
         self, stored: VersionedJob | None, inputs: bytes | None, at: float | None
     ) -> _Write | _Skipped | _Failed | None:
-        """What to do with a job as it was read."""
+        """What to write for a job as it was read, or why nothing is written."""
         named = self._selection.ids is not None
         if stored is None:
             return _Failed("there is no such job") if named else _Skipped(CHANGED_MEANWHILE)
-        job, act = stored.job, self._request.action
-        if job.state not in SWEPT_STATES[act]:
+        job, action = stored.job, self._request.action
+        if job.state not in SWEPT_STATES[action]:
             return _Skipped(
-                f"cannot {act} a job that is {job.state}" if named else CHANGED_MEANWHILE
+                f"cannot {action} a job that is {job.state}" if named else CHANGED_MEANWHILE
             )
         if not self._selection.matches(job):
             return None if named else _Skipped(CHANGED_MEANWHILE)
         hold_id = job.reason.hold_id if job.reason else None
         if hold_id in self._released:
             return None
-        if act is BulkAction.RELEASE and hold_id in self._kept_closed:
+        if action is BulkAction.RELEASE and hold_id in self._kept_closed:
             return _Skipped(self._kept_closed[hold_id])
         try:
             after = self._apply(job, at)
-            extra = SideWrites(inputs=None if inputs is None else self._patched(inputs))
+            new_inputs = None if inputs is None else self._patched(inputs)
         except IllegalTransition as error:
             return _Skipped(str(error))
         except InvalidRequest as error:
             return _Failed(f"{error.field} {error}")
         if after is job:
             return _Skipped("is being cancelled already")
-        return _Write(stored, after, extra)
+        return _Write(stored, after, SideWrites(inputs=new_inputs))
 
     def _apply(self, job: Job, at: float | None) -> Job:
-        """The job after the act; raises `IllegalMove`."""
+        """The job after the action; raises `IllegalTransition`."""
         now = self._bulk.clock.now() if at is None else max(at, job.updated_at)
         return apply_action(JobAction(self._request.action), job, now, self._actor)
 
     def _patched(self, inputs: bytes) -> bytes:
-        """The inputs with the patch applied; raises `BadOrder`, which never repeats them."""
+        """The inputs with the patch applied; raises `InvalidRequest`, which never contains them."""
         try:
             found = decode(inputs)
         except DECODE_ERRORS:
             found = None
         if not isinstance(found, dict):
             raise InvalidRequest(
-                "inputs", "are not a JSON object: requeue this job with whole inputs"
+                "inputs", "are not a JSON object: requeue this job with new inputs"
             )
         try:
             patched = apply_merge_patch(cast("object", found), self._request.patch)
@@ -317,7 +317,7 @@ class _BulkRun:
     # Holds.
 
     async def _release_holds(self) -> None:
-        """Release the holds that keep waiting nothing but what is meant."""
+        """Release the holds that only keep selected jobs waiting."""
         for hold in await self._store.holds.list_all():
             if hold.phase is not HoldPhase.CLOSED or hold.is_manual:
                 continue
@@ -339,10 +339,10 @@ class _BulkRun:
 
     async def _release_hold(self, hold: Hold, found: _ParkedByHold, parked: int) -> None:
         try:
-            _, freed = await self._bulk.actions.release_hold(hold.id, self._actor, audited=False)
-        except NoSuchHold:  # somebody was faster: its jobs are like any other
+            _, released = await self._bulk.actions.release_hold(hold.id, self._actor, audited=False)
+        except NoSuchHold:  # it was released meanwhile: its jobs are handled like any other
             return
-        self._count_released(hold, found, parked, freed)
+        self._count_released(hold, found, parked, released)
 
     def _count_released(self, hold: Hold, found: _ParkedByHold, parked: int, released: int) -> None:
         self._released.add(hold.id)
@@ -354,7 +354,7 @@ class _BulkRun:
             self.counts.skipped[CHANGED_MEANWHILE] += parked - released
 
     async def _parked_by(self, hold: Hold) -> _ParkedByHold | None:
-        """What a hold parked; None where that is nothing, or a job that is not meant."""
+        """What a hold parked; None if that is nothing, or includes a job that is not selected."""
         found = _ParkedByHold(Counter(), set())
         async for job in self._jobs_in(self._store.keys.index(Index.HELD, hold.id)):
             if not self._selection.matches(job):
@@ -365,19 +365,19 @@ class _BulkRun:
         return found if found.targets else None
 
     async def _covers_all_queued(self, hold: Hold) -> bool:
-        """Whether no job is queued behind a hold that the filter leaves out."""
+        """Whether every job that is queued behind a hold is selected."""
         queues = await self._store.lanes.snapshot()
-        meant = self._selection.while_queued
+        selection = self._selection.while_queued
         for lane in queues.lanes:
             if not covers(hold.scope, lane) or self._selection.covers_lane(hold, lane):
                 continue
             async for job in self._jobs_in(self._store.keys.lane(lane)):
-                if not meant.matches(job):
+                if not selection.matches(job):
                     return False
         return True
 
     async def _jobs_in(self, index: str) -> AsyncGenerator[Job]:
-        """The jobs of an index, in no order; one that stays in it is not missed."""
+        """The jobs of an index, in no order; a job that stays in it is never missed."""
         cursor = 0
         while True:
             cursor, rows = await self._store.client.call(

@@ -26,7 +26,7 @@ class BulkAction(StrEnum):
 SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
     action: ACTION_TABLE[JobAction(action)].states for action in BulkAction
 }
-"""The states an action applies to, in the order in which jobs are read."""
+"""The states an action applies to, in the order in which their jobs are read."""
 
 SWEPT_AGAIN: Final = (State.RETRYING, State.QUEUED)
 """Cancel reads these twice: a run may have returned to them meanwhile."""
@@ -34,75 +34,75 @@ SWEPT_AGAIN: Final = (State.RETRYING, State.QUEUED)
 
 @dataclass(frozen=True, slots=True)
 class JobSelection:
-    """Which jobs are meant: those the filter admits, of those named where `ids` names some."""
+    """Which jobs an action applies to: those that match the filter, of `ids` where given."""
 
     filter: Filter
     filter_json: str
-    """The filter as it was asked for, JSON, for the record."""
+    """The filter as it was requested, JSON, for the audit."""
     ids: dict[str, None] | None = None
-    """In the order given."""
+    """A set of job ids, in the order given; None: all jobs."""
 
     def matches(self, job: Job) -> bool:
-        """Whether a job is meant, whatever the act."""
+        """Whether a job is selected."""
         return (self.ids is None or job.id in self.ids) and self.filter.matches(job)
 
     def covers_lane(self, hold: Hold, lane: Lane) -> bool:
-        """Whether every job a hold could keep waiting in a lane is meant, whichever it is."""
-        asked = self.filter
-        narrow = (self.ids, asked.tag, asked.batch, asked.since, asked.until)
+        """Whether every job that a hold may keep waiting in a lane is selected."""
+        wanted = self.filter
+        narrow = (self.ids, wanted.tag, wanted.batch, wanted.since, wanted.until)
         return (
             all(value is None for value in narrow)
-            and asked.account in (None, lane.account)
-            and asked.kind in (None, lane.kind)
-            and asked.target in (None, lane.target)
-            and asked.code in (None, hold.code)
+            and wanted.account in (None, lane.account)
+            and wanted.kind in (None, lane.kind)
+            and wanted.target in (None, lane.target)
+            and wanted.code in (None, hold.code)
         )
 
     @property
     def while_queued(self) -> "JobSelection":
-        """The same jobs while they are queued: neither parked, nor with a code."""
+        """The same selection for queued jobs: these have no code, and are not parked."""
         return replace(self, filter=replace(self.filter, state=None, code=None))
 
 
 @dataclass(frozen=True, slots=True)
 class BulkRequest:
-    """What is to be done."""
+    """One bulk call."""
 
     action: BulkAction
     selection: JobSelection
     patch: Mapping[str, Any] | None = field(default=None, repr=False)
     """A JSON merge patch (RFC 7396) for the inputs of jobs that are requeued."""
     dry_run: bool = False
-    """Count as if, and change nothing."""
+    """Only count what would be done."""
     limit: int | None = None
     """Most jobs to act on, the newest first."""
 
 
 @dataclass(slots=True)
 class BulkCounts:
-    """What became of the jobs. `matched` is the sum of the other three."""
+    """What a bulk call did; `matched` is the sum of done, skipped and failed."""
 
     done: int = 0
     failed: int = 0
     skipped: Counter[str] = field(default_factory=Counter[str])
-    """Why → how many were left as they are."""
+    """Reason → how many jobs were left unchanged."""
     errors: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
-    """The first failures: job id, and what is wrong."""
+    """The first failures: job id and what is wrong."""
     holds_released: int = 0
     est_cost: float | None = 0.0
-    """Credits the runs of the jobs acted on cost, by the last run of each target; runs that the
-    provider has already are not counted. None where a target has not run."""
+    """Credits that new runs of the jobs will cost, by the last run of each target. Runs that the
+    provider has already are not counted. None where a target has not run yet."""
 
     @property
     def matched(self) -> int:
-        """How many jobs the filter found in a state that fits the act."""
+        """How many jobs were selected in a state that the action applies to."""
         return self.done + self.skipped.total() + self.failed
 
 
 def apply_merge_patch(target: object, patch: object) -> Any:
     """Apply a JSON merge patch (RFC 7396); neither argument is changed.
 
-    >>> merge({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
+    >>> apply_merge_patch({"a": 1, "b": {"c": 2, "d": 3}}, {"a": None, "b": {"c": 4}})
     {'b': {'c': 4, 'd': 3}}
     """
     if not isinstance(patch, Mapping):

@@ -1,4 +1,4 @@
-"""Where jobs come in: over HTTP, and from apps that have only arq."""
+"""Enqueues jobs, for the API and for apps that use plain arq."""
 
 import asyncio
 from collections.abc import Sequence
@@ -18,14 +18,14 @@ from worker.store import Store
 log: Final = structlog.get_logger(__name__)
 
 MAX_PAST_S: Final = 300.0
-"""How far in the past a `run_at` may lie before it is taken for a mistake."""
+"""A `run_at` further in the past is refused as a mistake."""
 
 SPACING_S: Final = 2.5e-4
-"""Jobs of one call are this far apart, the last one is of now: so their order is kept."""
+"""Jobs of one call are created this far apart, the last one now: this keeps their order."""
 
 
 class InvalidRequest(ValueError):
-    """An order that cannot be taken: names the field and the fix."""
+    """A request that is refused: names the field and the fix."""
 
     def __init__(self, field: str, message: str) -> None:
         self.field = field
@@ -44,23 +44,23 @@ class JobIdConflict(Exception):
 
 @dataclass(frozen=True, slots=True)
 class EnqueueResult:
-    """A job that is on record and in line."""
+    """A job whose record and index entries are written."""
 
     job: Job
     created: bool
-    """False: the same order came before, this is the job it made."""
+    """False: the same request came before, and this is its job."""
 
 
 @dataclass(frozen=True, slots=True)
 class JobDefaults:
-    """What an order that does not say gets."""
+    """What a job gets whose request does not say."""
 
     max_attempts: int = 5
     deadline_s: float = 3_600.0
 
 
 class Enqueuer:
-    """Puts orders on the road. An order is acknowledged when record and place are written."""
+    """Makes jobs of requests. A job is acknowledged when it is written with its index entries."""
 
     def __init__(self, store: Store, clock: Clock, defaults: JobDefaults) -> None:
         self._store = store
@@ -75,14 +75,12 @@ class Enqueuer:
         by: str = "",
         offset_s: float = 0.0,
     ) -> EnqueueResult:
-        """Make a job of an order, once per id; raises `Conflict` or `BadOrder`."""
+        """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`."""
         now = self._clock.now() + offset_s
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
-            if job_id is not None and (placed := await self._find_existing(job_id, request)):
-                return placed
-            raise InvalidRequest(
-                "run_at", "lies in the past: give a time to come, or leave it away"
-            )
+            if job_id is not None and (known := await self._find_existing(job_id, request)):
+                return known
+            raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
         job = new_job(
             request,
             job_id or self._clock.new_id(),
@@ -92,8 +90,8 @@ class Enqueuer:
             by=by,
         )
         while await self._store.jobs.create(job, request.inputs) is None:
-            if (placed := await self._find_existing(job.id, request)) is not None:
-                return placed
+            if (known := await self._find_existing(job.id, request)) is not None:
+                return known
         return EnqueueResult(job, created=True)
 
     async def enqueue_many(
@@ -102,18 +100,18 @@ class Enqueuer:
         *,
         by: str = "",
     ) -> list[EnqueueResult | Exception]:
-        """Make jobs of many orders, each with a result of its own: a bad one harms no other.
+        """Make jobs of many requests; returns a result for each: a bad one harms no other.
 
-        An error is a `Conflict`, a `BadOrder`, or Redis's, where it went away in between.
+        An error is a `JobIdConflict`, an `InvalidRequest`, or that of Redis.
         """
         last = len(requests) - 1
 
         async def one(
-            number: int, job_id: JobId | None, order: JobRequest
+            number: int, job_id: JobId | None, request: JobRequest
         ) -> EnqueueResult | Exception:
             try:
                 return await self.enqueue(
-                    order, job_id=job_id, by=by, offset_s=(number - last) * SPACING_S
+                    request, job_id=job_id, by=by, offset_s=(number - last) * SPACING_S
                 )
             except (JobIdConflict, InvalidRequest, RedisError, OSError) as error:
                 return error

@@ -13,12 +13,12 @@ from jobs.states import State
 from worker.store.durations import DurationStore, TargetName, decode_sketch, target_of
 
 MIN_RUNS: Final = 5
-"""Fewer runs than this say nothing."""
+"""With fewer runs there is no estimate."""
 
 LATE_QUANTILE: Final = 0.9
 
 MAX_CACHED_TARGETS: Final = 200
-"""Targets whose distribution is kept until a run of them ends."""
+"""Targets whose distribution is kept in memory until a run of them ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,13 +26,13 @@ class Eta:
     """When a run is likely to end, Unix seconds."""
 
     likely_at: float
-    """As likely before as after."""
+    """The median: it ends as likely before as after."""
     late_at: float | None
-    """Nine runs of ten that came so far end by then; None where none took that long."""
+    """Nine of ten runs of this age end by then; None where no run took that long."""
 
 
 class EtaEstimator:
-    """Reads the sketches of durations."""
+    """Estimates from the stored samples of durations."""
 
     def __init__(self, durations: DurationStore) -> None:
         self._durations = durations
@@ -41,21 +41,21 @@ class EtaEstimator:
         )
 
     async def etas(self, jobs: Iterable[Job], now: float) -> dict[JobId, Eta]:
-        """When those of the jobs that run are likely to end, where that is known.
+        """By job id, when the running jobs are likely to end, where that is known.
 
-        One round trip, whatever the number of jobs.
+        One round trip, however many jobs.
         """
         running = [job for job in jobs if job.state is State.RUNNING and job.submitted_at]
         targets = sorted({target_of(job.lane) for job in running})
         if not targets:
             return {}
         sketches = await self._durations.read(targets)
-        believed = {target: self._estimate(target, rows) for target, rows in sketches.items()}
-        found = {job.id: _eta(believed[target_of(job.lane)], job, now) for job in running}
+        estimates = {target: self._estimate(target, rows) for target, rows in sketches.items()}
+        found = {job.id: _eta(estimates[target_of(job.lane)], job, now) for job in running}
         return {job_id: eta for job_id, eta in found.items() if eta is not None}
 
     def _estimate(self, target: TargetName, rows: Sequence[bytes]) -> Distribution | None:
-        """Learned again only where runs were added."""
+        """The distribution of a target; made again only when samples were added."""
         known = self._cache.pop(target, None)
         if known is None or known[0] != rows:
             enough = len(rows) >= MIN_RUNS

@@ -1,6 +1,6 @@
-"""What an app asks for, read and checked: from `POST /v1/jobs` and from plain arq alike.
+"""Reads and checks job requests, of `POST /v1/jobs` and of plain arq.
 
-A fault names the field and the fix, and never repeats the value: inputs stay out of error texts.
+An error names the field and the fix, never the value: inputs stay out of error texts.
 """
 
 import difflib
@@ -19,16 +19,16 @@ from jobs.states import Kind, OnUncertain
 from worker.app.enqueue import InvalidRequest
 
 MAX_DELAY_S: Final = 10 * 365.25 * 86_400
-"""Ten years: a longer delay is a mistake of units."""
+"""Ten years: a longer delay is a mistake in the unit."""
 
 MAX_DEADLINE_S: Final = 366 * 86_400
-"""The bound the setting has, too."""
+"""366 days, as in the setting `KNOUDS_RUN_DEADLINE_S`."""
 
 MAX_ATTEMPTS: Final = 100
 MAX_TAGS: Final = 20
 
 TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
-"""Characters of tags and batches: they are part of keys, and are typed into filters."""
+"""Characters of tags and batches, which are part of Redis keys and of filters."""
 
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?", re.ASCII
@@ -75,7 +75,7 @@ KindName = Annotated[Kind, Field(strict=False)]
 
 
 class JobRequestBody(BaseModel):
-    """An order. Each description is what a wrong value is told it must be."""
+    """A job request. A wrong value is answered with the description of its field."""
 
     model_config = ConfigDict(extra="forbid", strict=True)
 
@@ -144,30 +144,30 @@ class JobRequestBody(BaseModel):
 
 
 def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | None, JobRequest]:
-    """Read an order from what JSON decoded to; raises `BadOrder`."""
+    """Read a job request from decoded JSON; raises `InvalidRequest`."""
     if not isinstance(data, dict):
         raise InvalidRequest("job", "must be a JSON object with kind, target and inputs")
     try:
-        asked = JobRequestBody.model_validate(data)
+        body = JobRequestBody.model_validate(data)
     except ValidationError as error:
         raise as_invalid_request(error, JobRequestBody) from None
-    if asked.run_at is not None and asked.delay_s is not None:
-        raise InvalidRequest("delay_s", "cannot stand beside run_at: give one of the two")
-    order = JobRequest(
-        kind=asked.kind,
-        target=asked.target,
-        inputs=encode_inputs(asked.inputs, max_inputs_bytes),
-        account=asked.account,
-        priority=asked.priority,
-        tags=tuple(dict.fromkeys(asked.tags)),
-        batch=asked.batch,
-        run_at=asked.run_at,
-        delay_s=asked.delay_s,
-        max_attempts=asked.max_attempts,
-        deadline_s=asked.deadline_s,
-        on_uncertain=asked.on_uncertain,
+    if body.run_at is not None and body.delay_s is not None:
+        raise InvalidRequest("delay_s", "cannot be given with run_at: give one of the two")
+    request = JobRequest(
+        kind=body.kind,
+        target=body.target,
+        inputs=encode_inputs(body.inputs, max_inputs_bytes),
+        account=body.account,
+        priority=body.priority,
+        tags=tuple(dict.fromkeys(body.tags)),
+        batch=body.batch,
+        run_at=body.run_at,
+        delay_s=body.delay_s,
+        max_attempts=body.max_attempts,
+        deadline_s=body.deadline_s,
+        on_uncertain=body.on_uncertain,
     )
-    return JobId(asked.id) if asked.id is not None else None, order
+    return JobId(body.id) if body.id is not None else None, request
 
 
 def parse_arq_call(
@@ -179,7 +179,7 @@ def parse_arq_call(
     *,
     max_inputs_bytes: int,
 ) -> tuple[JobId, JobRequest]:
-    """Read the order of a job that came through plain arq; raises `BadOrder`.
+    """Read the job request of a plain arq call; raises `InvalidRequest`.
 
     `options` are the keyword arguments of `enqueue_job`; the job's id is arq's.
     """
@@ -189,22 +189,22 @@ def parse_arq_call(
             raise InvalidRequest(
                 name, "is not an option: kind, target, inputs and id come from the call"
             )
-    job_id, order = parse_job_request({**own, **options}, max_inputs_bytes=max_inputs_bytes)
-    return job_id or JobId(arq_id), order
+    job_id, request = parse_job_request({**own, **options}, max_inputs_bytes=max_inputs_bytes)
+    return job_id or JobId(arq_id), request
 
 
 def encode_inputs(inputs: Mapping[str, Any], max_bytes: int) -> bytes:
-    """Inputs as JSON text with sorted keys, measured against the limit; raises `BadOrder`."""
+    """Inputs as JSON text with sorted keys; raises `InvalidRequest` above `max_bytes`."""
     try:
         text = msgspec.json.encode(inputs, order="sorted")
     except RecursionError:
         raise InvalidRequest("inputs", "are nested too deep: flatten them") from None
     except UnicodeEncodeError:
         raise InvalidRequest(
-            "inputs", "hold half a surrogate pair: send whole characters"
+            "inputs", "contain half a surrogate pair: send whole characters"
         ) from None
     except (TypeError, ValueError, OverflowError):
-        raise InvalidRequest("inputs", "must hold nothing but what JSON knows") from None
+        raise InvalidRequest("inputs", "must contain only JSON values") from None
     if len(text) > max_bytes:
         raise InvalidRequest(
             "inputs",
@@ -218,22 +218,22 @@ def encode_inputs(inputs: Mapping[str, Any], max_bytes: int) -> bytes:
 
 
 def as_invalid_request(error: ValidationError, model: type[BaseModel]) -> InvalidRequest:
-    """The first fault as field and fix. The value itself is never repeated."""
-    fault = error.errors(include_url=False, include_input=False)[0]
-    name = str(fault["loc"][0]) if fault["loc"] else "body"
+    """The first error as field and fix, without the value."""
+    first = error.errors(include_url=False, include_input=False)[0]
+    name = str(first["loc"][0]) if first["loc"] else "body"
     known = model.model_fields.get(name)
     wanted = (known.description if known is not None else None) or "something else"
-    match fault["type"]:
+    match first["type"]:
         case "extra_forbidden":
             return InvalidRequest(_printable(name), _unknown_field_message(name, model))
         case "missing":
             return InvalidRequest(name, f"is missing: give {wanted}")
         case "value_error":
             return InvalidRequest(
-                _field_path(fault["loc"]), fault["msg"].removeprefix("Value error, ")
+                _field_path(first["loc"]), first["msg"].removeprefix("Value error, ")
             )
         case _:
-            return InvalidRequest(_field_path(fault["loc"]), f"must be {wanted}")
+            return InvalidRequest(_field_path(first["loc"]), f"must be {wanted}")
 
 
 def _unknown_field_message(name: str, model: type[BaseModel]) -> str:
@@ -241,16 +241,16 @@ def _unknown_field_message(name: str, model: type[BaseModel]) -> str:
     close = difflib.get_close_matches(name, known, n=1)
     if close:
         return f"is not known here: did you mean {close[0]}?"
-    return f"is not known here: {'there are ' + ', '.join(known) if known else 'leave it away'}"
+    return f"is not known here: {'there are ' + ', '.join(known) if known else 'omit it'}"
 
 
 def _field_path(loc: tuple[int | str, ...]) -> str:
-    """`tags[3]` of `("tags", 3)`; what pydantic says of its own branches is left out."""
+    """`tags[3]` for `("tags", 3)`, without pydantic's names of union branches."""
     name, *inside = loc or ("body",)
     return str(name) + "".join(f"[{part}]" for part in inside if isinstance(part, int))
 
 
 def _printable(name: str) -> str:
-    """A name that somebody else made up, short and on one line."""
+    """A field name of the caller, shortened and on one line."""
     text = name.encode("ascii", "backslashreplace").decode()
     return repr(text[:64])[1:-1]

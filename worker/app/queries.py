@@ -1,4 +1,4 @@
-"""What people and apps read: jobs, groups, why a job waits, how everything stands."""
+"""What apps and operators read: jobs, groups, why a job waits, statistics."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -21,10 +21,10 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 MAX_CLOCK_SKEW_S: Final = 60.0
-"""How far our clocks may be apart."""
+"""How far the clocks of our machines may be apart."""
 
 MAX_DELIVERY_DELAY_S: Final = 600.0
-"""How late a delivery may come: a failed one is tried again."""
+"""How late a delivery may come: the provider retries failed ones."""
 
 MAX_ORPHANS_READ: Final = 2_000
 MAX_ORPHANS_SHOWN: Final = 20
@@ -38,12 +38,12 @@ class JobDetails:
     inputs: bytes
     result: bytes | None
     eta: Eta | None = None
-    """When it is likely to end; None where it does not run, or nobody knows."""
+    """When it is likely to end; None where it does not run, or that is unknown."""
 
 
 @dataclass(frozen=True, slots=True)
 class GroupSummary:
-    """A group, with what its jobs are likely to cost."""
+    """A group of jobs, with what they are likely to cost."""
 
     group: JobGroup
     est_cost: float | None
@@ -52,27 +52,27 @@ class GroupSummary:
 
 @dataclass(frozen=True, slots=True)
 class UncertainEvidence:
-    """What is known of a submit whose outcome nobody knows."""
+    """What is known of a submit whose outcome is unknown."""
 
     sent_at: float | None
     ended_at: float | None
     http_status: int | None
     message: str
-    """How it ended for us."""
+    """The last response."""
     executions: tuple[Orphan, ...]
-    """Runs of the same target that were told of after it was sent and belong to no job."""
+    """Runs of the same target that webhooks reported after it was sent, and that have no job."""
 
 
 @dataclass(frozen=True, slots=True)
 class QueueStats:
-    """How everything stands."""
+    """Counts, lanes, limits, workers and rates of one namespace."""
 
     states: dict[State, int]
     oldest_age_s: dict[State, float]
-    """Seconds since the oldest job of each state got there."""
+    """By state: for how many seconds its oldest job is in it."""
     lanes: list[LaneCount]
     rate_limits: dict[Scope, RateLimitBucket]
-    """Routes with a limit that is known."""
+    """Routes whose limit is known."""
     drain_s: dict[Lane, float]
     """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
@@ -94,7 +94,7 @@ class Queries:
         self._eta_estimator = EtaEstimator(store.durations)
 
     async def job(self, job_id: str) -> JobDetails | None:
-        """One job, whole."""
+        """One job with inputs, result and ETA; None if there is none of that id."""
         stored = await load_job(self._store.jobs, job_id, self._clock.now())
         if stored is None:
             return None
@@ -112,7 +112,7 @@ class Queries:
         return page
 
     async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
-        """When those of the jobs that run are likely to end, where that is known."""
+        """By job id, when the running jobs are likely to end, where that is known."""
         return await self._eta_estimator.etas(jobs, self._clock.now())
 
     async def why(self, job: Job) -> tuple[Blocker, ...]:
@@ -126,7 +126,7 @@ class Queries:
             if position is not None
             else 0
         )
-        around = WhyContext(
+        context = WhyContext(
             gates=await self._store.holds.gates(),
             ahead_in_lane=position,
             ahead_on_route=ahead,
@@ -136,7 +136,7 @@ class Queries:
             cap=self._caps.of(job.lane),
             workers=len(await self.live_workers()),
         )
-        return why_not_running(job, around, now)
+        return why_not_running(job, context, now)
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""
@@ -153,7 +153,7 @@ class Queries:
         )
 
     async def _possible_matches(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
-        """Runs told of from the sending on until the run should long have ended."""
+        """Orphan deliveries from the sending until the run must have ended."""
         until = sent_at + job.deadline_s + MAX_DELIVERY_DELAY_S
         orphans = await self._store.webhooks.orphans(
             sent_at - MAX_CLOCK_SKEW_S, until, MAX_ORPHANS_READ
@@ -164,12 +164,13 @@ class Queries:
         return tuple(found[:MAX_ORPHANS_SHOWN])
 
     async def live_workers(self) -> list[Heartbeat]:
-        """Workers whose heartbeat is fresh."""
-        fresh = self._clock.now() - ALIVE_LEASES * self._lease_s
-        return [beat for beat in await self._store.workers.heartbeats() if beat.seen_at >= fresh]
+        """The last heartbeats of the workers that live."""
+        alive_since = self._clock.now() - ALIVE_LEASES * self._lease_s
+        heartbeats = await self._store.workers.heartbeats()
+        return [heartbeat for heartbeat in heartbeats if heartbeat.seen_at >= alive_since]
 
     async def holds(self) -> list[tuple[Hold, int]]:
-        """Every hold, with the number of jobs it parked."""
+        """Every hold, with the number of jobs it parked, oldest first."""
         holds = await self._store.holds.list_all()
         counts = await self._store.queries.held_counts([hold.id for hold in holds])
         return list(zip(holds, counts, strict=True))
@@ -185,16 +186,16 @@ class Queries:
         ]
 
     async def stats(self) -> QueueStats:
-        """How everything stands, in a bounded number of reads."""
+        """The statistics, in a bounded number of reads."""
         now = self._clock.now()
-        states, since = await self._store.queries.state_counts()
-        lanes, quota = await self._store.queries.lane_counts(), await self._known_limits()
+        states, oldest = await self._store.queries.state_counts()
+        lanes, limits = await self._store.queries.lane_counts(), await self._known_limits()
         return QueueStats(
             states=states,
-            oldest_age_s={state: max(0.0, now - moment) for state, moment in since.items()},
+            oldest_age_s={state: max(0.0, now - since) for state, since in oldest.items()},
             lanes=lanes,
-            rate_limits=quota,
-            drain_s=self._drain_times_s(lanes, quota, now),
+            rate_limits=limits,
+            drain_s=self._drain_times_s(lanes, limits, now),
             workers=await self.live_workers(),
             hold_count=len(await self._store.holds.list_all()),
             rates=await self._store.queries.rates(now),
@@ -203,7 +204,7 @@ class Queries:
     def _drain_times_s(
         self, lanes: Sequence[LaneCount], rate_limits: Mapping[Scope, RateLimitBucket], now: float
     ) -> dict[Lane, float]:
-        found: dict[Lane, float] = {}
+        times_s: dict[Lane, float] = {}
         for one in lanes:
             bucket = rate_limits.get(one.lane.route)
             if bucket is None or not one.queued:
@@ -211,8 +212,8 @@ class Queries:
             others = (o.queued for o in lanes if o.lane.route == one.lane.route and o is not one)
             ahead = one.queued - 1 + sum(min(count, one.queued) for count in others)
             if (wait := wait_s(bucket, ahead, now, self._window_s)) is not None:
-                found[one.lane] = wait
-        return found
+                times_s[one.lane] = wait
+        return times_s
 
     async def _known_limits(self) -> dict[Scope, RateLimitBucket]:
         buckets = await self._store.rate_limits.buckets()

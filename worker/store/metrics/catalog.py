@@ -20,7 +20,7 @@ CODES: Final = frozenset(
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
         *(transitions.MANUAL, transitions.STUCK, transitions.UNCERTAIN, "budget"),
-        *("INTERNAL_ERROR", "INVALID_ORDER", UNREADABLE),
+        *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )
 """Codes that are counted by name, beside those of the provider."""
