@@ -282,7 +282,7 @@ async def test_a_rate_limit_observer_that_fails_costs_no_answer(
 ) -> None:
     class FailingObserver:
         def record_response(self, route: Scope, reported: object, status: int) -> None:
-            raise RuntimeError("it fails")
+            raise RuntimeError(f"cannot note {route}, {reported}, {status}")
 
     script = always(http(ACCEPTED, 200, *RATE_LIMIT_HEADERS))
     async with (
