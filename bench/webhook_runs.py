@@ -18,7 +18,7 @@ from bench.load import OurWorkers
 from bench.measurement import figures, run_workload
 from bench.sandbox_admin import admin_post
 from bench.workload import burst, sandbox
-from worker.api import running
+from worker.compose.api import running
 
 SECRET: Final = "whsec_of_a_benchmark"  # noqa: S105
 MEDIAN_S: Final = 3.0

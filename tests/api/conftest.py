@@ -11,8 +11,8 @@ from arq import ArqRedis
 from config.settings import Settings
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
-from worker.api import running
 from worker.clock import SystemClock
+from worker.compose.api import running
 from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store
 

@@ -9,9 +9,9 @@ from config.settings import ApiToken, Role, Settings, SettingsError
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
-from worker.api import running
 from worker.api.handlers.events import CONTENT_TYPE as STREAM
 from worker.api.routes import ENDPOINTS
+from worker.compose.api import running
 from worker.store import Store
 
 SECRETS = {role: f"{role}-0123456789abcdef" for role in Role}

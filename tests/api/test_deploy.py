@@ -15,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.states import State
 from tests.engine.live_system import live_system, wait_until
-from worker.api import running
+from worker.compose.api import running
 from worker.sandbox import SandboxConfig
 from worker.sandbox import running as provider
 from worker.store.metrics.catalog import METRICS

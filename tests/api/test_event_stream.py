@@ -12,11 +12,11 @@ from tests.api.checked_api import DOCUMENT, CheckedApi, until
 from tests.api.conftest import OpenApi
 from tests.api.event_stream_client import EventStreamClient, streaming
 from tests.api.job_factory import JobFactory
-from worker.api import running
 from worker.api.handlers import events as handler
 from worker.api.handlers.events import CONTENT_TYPE
 from worker.api.streams import broadcaster
 from worker.clock import SystemClock
+from worker.compose.api import running
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store

@@ -11,8 +11,8 @@ import pytest
 from config.settings import Settings
 from tests.api.checked_api import ApiReply, CheckedApi, is_subscribed, until
 from tests.api.job_factory import JobFactory
-from worker.api import running
 from worker.api.streams import long_poll
+from worker.compose.api import running
 from worker.store import Store
 
 

@@ -12,12 +12,12 @@ from tests.api.cookie_browser import CookieBrowser, browsing
 from tests.api.event_stream_client import streaming
 from tests.api.job_factory import JobFactory
 from tests.api.test_sessions import SECRETS, TOKENS
-from worker.api import create_app
 from worker.api.auth.access import COOKIE
 from worker.api.auth.page_guard import login_context, page
 from worker.api.auth.principal import current_principal
 from worker.api.auth.sessions import csrf_of
 from worker.api.headers import PAGE_CSP
+from worker.compose.api import create_app
 from worker.store import Store
 
 

@@ -14,13 +14,13 @@ import pytest
 
 from config.settings import Settings, SettingsError
 from tests.api.checked_api import REQUEST, is_subscribed, until
-from worker.api import running, serve
+from worker.compose.api import running, serve
 from worker.store import Store
 
 PROGRAM = """
 import asyncio
 from config.settings import load
-from worker.api import serve
+from worker.compose.api import serve
 asyncio.run(serve(load(env_file=None)))
 """
 

@@ -10,8 +10,8 @@ from arq import ArqRedis
 from config.settings import Settings
 from tests.api.job_factory import JobFactory
 from tests.dashboard.page_reader import PageReader
-from worker.api import running
 from worker.clock import SystemClock
+from worker.compose.api import running
 from worker.store import Store, open_store
 
 OpenPages = Callable[[Store, Settings], AbstractAsyncContextManager[PageReader]]

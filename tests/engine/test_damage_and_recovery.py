@@ -12,10 +12,10 @@ from jobs.lanes import JobId, Scope
 from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
-from worker.api import running
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions
 from worker.clock import SystemClock
+from worker.compose.api import running
 from worker.compose.app import build_enqueuer
 from worker.compose.worker import Runtime
 from worker.engine.deciders import INTERNAL

@@ -17,9 +17,9 @@ from tests.webhooks.webhook_system import (
     delivery,
     signed,
 )
-from worker.api import running
 from worker.api.webhook_receiver import ENVELOPE_MAX_BYTES, ReceiptOutcome, WebhookReceiver
 from worker.clock import SystemClock
+from worker.compose.api import running
 from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.redis.connect import connect
 from worker.store import open_store

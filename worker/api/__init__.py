@@ -1,6 +1,1 @@
-"""The HTTP API: thin handlers over intake, desk and review."""
-
-from worker.api.app import create_app
-from worker.api.server import running, serve
-
-__all__ = ["create_app", "running", "serve"]
+"""The HTTP API: thin handlers over the use cases of `worker.app`."""

@@ -1,4 +1,4 @@
-"""The application: routes, the checks around them, and what runs beside them."""
+"""The application around the endpoints: errors, headers, and the tasks that run beside it."""
 
 import asyncio
 import contextlib
@@ -7,48 +7,40 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 from redis.exceptions import RedisError
 
-from config.settings import Settings
 from worker.api.auth.access import ACCESS
-from worker.api.context import API_CONTEXT, ApiContext, build_context
-from worker.api.endpoints import add_endpoint
+from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
-from worker.api.problems import problem_middleware
-from worker.api.routes import ENDPOINTS
-from worker.clock import Clock, SystemClock
-from worker.dashboard import add_pages
-from worker.store import Store
+from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
 from worker.store.metrics.counters import FLUSH_INTERVAL_S
 from worker.tasks import cancel_and_wait
 
 
-def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) -> web.Application:
-    """Return the application; it begins to listen to Redis when it is served."""
-    app = web.Application(client_max_size=settings.max_body_bytes, middlewares=[problem_middleware])
-    office = build_context(settings, store, clock or SystemClock())
-    app[API_CONTEXT] = office
-    app[ACCESS] = office.access
-    office.logins.add_routes(app)
+def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Application:
+    """An application without endpoints. Its background tasks run while it is served."""
+    app = web.Application(
+        client_max_size=context.settings.max_body_bytes, middlewares=[problem_middleware]
+    )
+    app[API_CONTEXT] = context
+    app[ACCESS] = context.access
+    app[PROBLEM_PAGE] = problem_page
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_run_background_tasks)
     app.on_shutdown.append(_close_streams)
-    add_pages(app, ENDPOINTS)
-    for endpoint in ENDPOINTS:
-        add_endpoint(app, endpoint)
     return app
 
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
-    office = app[API_CONTEXT]
-    works = (office.long_polls.run(), office.broadcaster.run(), _flush_counters(office))
-    tasks = [asyncio.create_task(work) for work in works]
+    context = app[API_CONTEXT]
+    loops = (context.long_polls.run(), context.broadcaster.run(), _flush_counters(context))
+    tasks = [asyncio.create_task(loop) for loop in loops]
     yield
     await cancel_and_wait(*tasks)
     with contextlib.suppress(RedisError, OSError):
-        await office.store.counters.flush(office.clock.now())
+        await context.store.counters.flush(context.clock.now())
 
 
 async def _flush_counters(context: ApiContext) -> None:
-    """Bring what this process counted to Redis, for ever; while it is away, counting goes on."""
+    """Add this process's counters to those in Redis, for ever; while it is away, they are kept."""
     while True:
         await asyncio.sleep(FLUSH_INTERVAL_S)
         with contextlib.suppress(RedisError, OSError):

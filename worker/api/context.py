@@ -6,80 +6,44 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import Settings
-from jobs.concurrency import LaneCaps
 from worker.api.auth.access import Access
-from worker.api.auth.login import Logins
 from worker.api.auth.principal import principal_name
-from worker.api.auth.sessions import Sessions
-from worker.api.gate_cache import GateCache
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
-from worker.app.actions import Actions, Actor
-from worker.app.bulk import BulkActions
-from worker.app.enqueue import Enqueuer, JobDefaults
-from worker.app.queries import Queries
+from worker.app.actions import Actor
+from worker.app.use_cases import UseCases
 from worker.clock import Clock
-from worker.provider.knouds.webhooks import KnoudsWebhooks
+from worker.engine.gate_cache import GateCache
 from worker.store import Store
+
+GATES_MAX_AGE_S: Final = 0.5
+"""How old the gates of a response may be: they are shown, and decide nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiContext:
-    """What a handler may ask."""
+    """What a handler works with."""
 
     settings: Settings
     store: Store
     clock: Clock
     access: Access
-    logins: Logins
-    enqueuer: Enqueuer
-    actions: Actions
-    bulk: BulkActions
-    queries: Queries
+    use_cases: UseCases
+    gate_cache: GateCache
     long_polls: LongPolls
     broadcaster: EventBroadcaster
-    caps: LaneCaps
-    gate_cache: GateCache
     webhook_receiver: WebhookReceiver
 
 
-API_CONTEXT: Final = web.AppKey("office", ApiContext)
-
-
-def build_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
-    """Put the parts together."""
-    caps = LaneCaps(settings.lane_caps)
-    defaults = JobDefaults(settings.max_attempts, settings.run_deadline_s)
-    desk = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
-    tokens = settings.api_tokens
-    sessions = Sessions(store.sessions, tokens)
-    access = Access(tokens, sessions, proxied=settings.http_proxied)
-    return ApiContext(
-        settings=settings,
-        store=store,
-        clock=clock,
-        access=access,
-        logins=Logins(access, store.audit, clock),
-        enqueuer=Enqueuer(store, clock, defaults),
-        actions=desk,
-        bulk=BulkActions(store, clock, desk, settings.max_inputs_bytes),
-        queries=Queries(store, clock, caps, settings.lease_s, settings.rate_window_s),
-        long_polls=LongPolls(store),
-        broadcaster=EventBroadcaster(store.events),
-        caps=caps,
-        gate_cache=GateCache(store.holds, clock),
-        webhook_receiver=WebhookReceiver(
-            store, clock, KnoudsWebhooks(settings.webhook_secrets), settings.max_result_bytes
-        ),
-    )
+API_CONTEXT: Final = web.AppKey("context", ApiContext)
 
 
 def context_of(request: web.Request) -> ApiContext:
-    """The office of the application that serves a request."""
+    """The context of the application that serves a request."""
     return request.app[API_CONTEXT]
 
 
 def current_actor(note: str) -> Actor:
-    """Who acts, and what they say to it."""
+    """The principal of this request as the actor of an action, with the note for the audit."""
     return Actor(principal_name(), note)

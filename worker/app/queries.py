@@ -88,7 +88,7 @@ class Queries:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._caps = caps
+        self.caps = caps
         self._lease_s = lease_s
         self._window_s = window_s
         self._eta_estimator = EtaEstimator(store.durations)
@@ -133,7 +133,7 @@ class Queries:
             bucket=(await self._store.rate_limits.buckets()).get(job.lane.route, UNKNOWN_BUCKET),
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
-            cap=self._caps.of(job.lane),
+            cap=self.caps.of(job.lane),
             workers=len(await self.live_workers()),
         )
         return why_not_running(job, context, now)

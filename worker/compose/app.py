@@ -1,7 +1,12 @@
 """The use cases, built from the settings."""
 
 from config.settings import Settings
+from jobs.concurrency import LaneCaps
+from worker.app.actions import Actions
+from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.queries import Queries
+from worker.app.use_cases import UseCases
 from worker.clock import Clock
 from worker.store import Store
 
@@ -9,3 +14,15 @@ from worker.store import Store
 def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
     """The use case that enqueues jobs, with the defaults of the settings."""
     return Enqueuer(store, clock, JobDefaults(settings.max_attempts, settings.run_deadline_s))
+
+
+def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
+    """The use cases of the API and the dashboard."""
+    actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
+    caps = LaneCaps(settings.lane_caps)
+    return UseCases(
+        enqueuer=build_enqueuer(settings, store, clock),
+        actions=actions,
+        bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
+        queries=Queries(store, clock, caps, settings.lease_s, settings.rate_window_s),
+    )

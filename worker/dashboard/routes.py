@@ -7,9 +7,8 @@ from aiohttp import web
 
 from config.settings import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, page
-from worker.api.context import API_CONTEXT
+from worker.api.context import ApiContext
 from worker.api.endpoints import Endpoint, Handler, guarded
-from worker.api.problems import PROBLEM_PAGE, ProblemPage
 from worker.dashboard.assets import serve_asset
 from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulks
 from worker.dashboard.page_request import PageRoute, page_handler
@@ -21,7 +20,7 @@ from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
 from worker.dashboard.pages.job import job_file, job_page
 from worker.dashboard.pages.job_actions import run_job_action
 from worker.dashboard.pages.job_lists import jobs_page
-from worker.dashboard.pages.login import login_page, problem_page
+from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
 from worker.dashboard.pages.requeue_form import requeue_edited, requeue_form_page
 from worker.dashboard.pages.review_queues import dead_page, parked_page
@@ -51,15 +50,15 @@ PAGES: Final = (
 )
 
 
-def add_pages(app: web.Application, endpoints: Iterable[Endpoint]) -> None:
-    """Add the dashboard to an application that has its `ApiContext`, before the API routes.
+def add_pages(app: web.Application, context: ApiContext, endpoints: Iterable[Endpoint]) -> None:
+    """Add the dashboard to an application, before the API endpoints.
 
     If a page and an API endpoint share a path, a client that accepts HTML gets the page.
     """
     api_handlers = {one.path: guarded(one) for one in endpoints if one.method == "GET"}
-    context = app[API_CONTEXT]
-    app[PROBLEM_PAGE] = ProblemPage(problem_page)
-    app[BACKGROUND_BULKS] = background_bulks = BackgroundBulks(context.bulk, context.clock)
+    app[BACKGROUND_BULKS] = background_bulks = BackgroundBulks(
+        context.use_cases.bulk, context.clock
+    )
 
     async def close(_: web.Application) -> None:
         await background_bulks.close()

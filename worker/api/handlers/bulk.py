@@ -25,7 +25,7 @@ async def run_bulk_action(action: BulkAction, request: web.Request) -> web.Respo
     patch = body.patch_inputs if isinstance(body, BulkRequeueBody) else None
     selection = _selection(action, body.filter)
     bulk_request = BulkRequest(action, selection, patch, body.dry_run, body.limit)
-    counts = await context_of(request).bulk.run(bulk_request, current_actor(body.note))
+    counts = await context_of(request).use_cases.bulk.run(bulk_request, current_actor(body.note))
     return json_response(bulk_action_response(bulk_request, counts))
 
 

@@ -28,7 +28,7 @@ async def readyz(request: web.Request) -> web.Response:
     `troubles`: worker id → background services that are being restarted, with the error's class.
     """
     async with asyncio.timeout(READY_TIMEOUT_S):
-        workers = await context_of(request).queries.live_workers()
+        workers = await context_of(request).use_cases.queries.live_workers()
     troubles = {worker.id: worker.failures for worker in workers if worker.failures}
     return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))
 

@@ -21,15 +21,15 @@ from worker.api.problems import bad_field
 async def groups(request: web.Request) -> web.Response:
     """Parked jobs or dead letters by code and lane."""
     query = read_query(request, GroupsQuery)
-    items = [
-        group_response(group) for group in await context_of(request).queries.groups(query.state)
-    ]
+    summaries = await context_of(request).use_cases.queries.groups(query.state)
+    items = [group_response(summary) for summary in summaries]
     return json_response(GroupPageResponse(items=items, next_cursor=None))
 
 
 async def holds(request: web.Request) -> web.Response:
     """Every hold."""
-    items = [hold_response(hold, jobs) for hold, jobs in await context_of(request).queries.holds()]
+    pairs = await context_of(request).use_cases.queries.holds()
+    items = [hold_response(hold, jobs) for hold, jobs in pairs]
     return json_response(HoldPageResponse(items=items, next_cursor=None))
 
 
@@ -43,7 +43,7 @@ async def set_hold(request: web.Request) -> web.Response:
         expected = HoldBody.model_fields["scope"].description
         raise bad_field("scope", f"must be {expected}") from None
     before = context.clock.now()
-    hold = await context.actions.place_hold(scope, current_actor(body.note))
+    hold = await context.use_cases.actions.place_hold(scope, current_actor(body.note))
     (jobs,) = await context.store.queries.held_counts([hold.id])
     return json_response(hold_response(hold, jobs), 201 if hold.created_at >= before else 200)
 
@@ -53,12 +53,12 @@ async def release_hold(request: web.Request) -> web.Response:
     context = context_of(request)
     body = await read_body(request, ActionBody)
     actor = current_actor(body.note)
-    hold, count = await context.actions.release_hold(request.match_info["id"], actor)
+    hold, count = await context.use_cases.actions.release_hold(request.match_info["id"], actor)
     (jobs,) = await context.store.queries.held_counts([hold.id])
     return json_response(ReleasedHoldResponse(hold=hold_response(hold, jobs), released=count))
 
 
 async def stats(request: web.Request) -> web.Response:
     """Counts of jobs, lanes, rate limits, workers and holds."""
-    context = context_of(request)
-    return json_response(stats_response(await context.queries.stats(), context.caps))
+    queries = context_of(request).use_cases.queries
+    return json_response(stats_response(await queries.stats(), queries.caps))

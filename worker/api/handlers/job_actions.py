@@ -17,7 +17,7 @@ from worker.app.job_request_parser import encode_inputs
 async def run_action(action: JobAction, request: web.Request) -> web.Response:
     """Perform an action that takes nothing but a note."""
     actor = current_actor((await read_body(request, ActionBody)).note)
-    job = await context_of(request).actions.act(action, path_job_id(request), actor)
+    job = await context_of(request).use_cases.actions.act(action, path_job_id(request), actor)
     return await _job_response(request, job)
 
 
@@ -28,7 +28,7 @@ async def requeue(request: web.Request) -> web.Response:
     inputs = None
     if body.inputs is not None:
         inputs = encode_inputs(body.inputs, context.settings.max_inputs_bytes)
-    job = await context.actions.act(
+    job = await context.use_cases.actions.act(
         JobAction.REQUEUE, path_job_id(request), current_actor(body.note), inputs=inputs
     )
     return await _job_response(request, job)
@@ -47,7 +47,7 @@ async def resolve(request: web.Request) -> web.Response:
             raise bad_field("outcome", "is missing: give execution_id, or outcome")
         case _:
             raise bad_field("outcome", "cannot stand beside execution_id: give one of the two")
-    job = await context_of(request).actions.act(
+    job = await context_of(request).use_cases.actions.act(
         action, job_id, current_actor(body.note), execution_id=body.execution_id or ""
     )
     return await _job_response(request, job)
@@ -56,6 +56,6 @@ async def resolve(request: web.Request) -> web.Response:
 async def _job_response(request: web.Request, job: Job) -> web.Response:
     context = context_of(request)
     inputs, result = await context.store.jobs.payloads(job.id)
-    eta = (await context.queries.etas([job])).get(job.id)
+    eta = (await context.use_cases.queries.etas([job])).get(job.id)
     gates = await context.gate_cache.gates()
     return json_response(job_response(job, inputs, result, eta=eta, gates=gates))

@@ -38,7 +38,9 @@ async def enqueue(request: web.Request) -> web.Response:
         data, max_inputs_bytes=context.settings.max_inputs_bytes
     )
     job_id = _agreed_id(_idempotency_key(request), job_id)
-    result = await context.enqueuer.enqueue(job_request, job_id=job_id, by=principal_name())
+    result = await context.use_cases.enqueuer.enqueue(
+        job_request, job_id=job_id, by=principal_name()
+    )
     location = {"Location": f"/v1/jobs/{result.job.id}"}
     if result.created:
         gates = await context.gate_cache.gates()
@@ -76,7 +78,7 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     body = await read_body(request, BulkEnqueueBody)
     parsed = [_parse_job_request(data, context.settings.max_inputs_bytes) for data in body.jobs]
     valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
-    outcomes = iter(await context.enqueuer.enqueue_many(valid, by=principal_name()))
+    outcomes = iter(await context.use_cases.enqueuer.enqueue_many(valid, by=principal_name()))
     results = [
         _bulk_result(data, entry if isinstance(entry, InvalidRequest) else next(outcomes))
         for data, entry in zip(body.jobs, parsed, strict=True)
@@ -111,8 +113,8 @@ async def list_jobs(request: web.Request) -> web.Response:
     query = read_query(request, JobsQuery)
     job_filter = Filter(**query.model_dump(exclude={"limit", "cursor"}))
     context = context_of(request)
-    page = await context.queries.job_page(job_filter, query.limit, query.cursor)
-    hidden, etas = not sees_payloads(), await context.queries.etas(page.jobs)
+    page = await context.use_cases.queries.job_page(job_filter, query.limit, query.cursor)
+    hidden, etas = not sees_payloads(), await context.use_cases.queries.etas(page.jobs)
     gates = await context.gate_cache.gates()
     items = [
         job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
@@ -130,8 +132,8 @@ async def why_not_running(request: web.Request) -> web.Response:
     """What keeps a job from running."""
     context = context_of(request)
     job = await load_path_job(request)
-    blockers = await context.queries.why(job)
-    evidence = await context.queries.evidence(job)
+    blockers = await context.use_cases.queries.why(job)
+    evidence = await context.use_cases.queries.evidence(job)
     return json_response(why_response(job, blockers, evidence))
 
 
@@ -170,7 +172,7 @@ async def load_path_job(request: web.Request) -> Job:
 async def _details_response(
     context: ApiContext, job_id: JobId, headers: dict[str, str] | None = None
 ) -> web.Response:
-    details = await context.queries.job(job_id)
+    details = await context.use_cases.queries.job(job_id)
     if details is None:
         raise NoSuchJob(job_id)
     body = job_response(

@@ -44,7 +44,7 @@ def api(*, with_parent: bool) -> None:
 
     from config.logging import configure_logging  # noqa: PLC0415  not for --help
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
-    from worker.api import serve  # noqa: PLC0415  not for --help
+    from worker.compose.api import serve  # noqa: PLC0415  not for --help
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     configure_logging(

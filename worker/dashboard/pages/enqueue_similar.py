@@ -46,7 +46,9 @@ async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
         _, request = parse_job_request(
             _job_request_fields(form, inputs), max_inputs_bytes=max_bytes
         )
-        enqueued = await page_request.context.enqueuer.enqueue(request, by=principal_name())
+        enqueued = await page_request.context.use_cases.enqueuer.enqueue(
+            request, by=principal_name()
+        )
     except InvalidRequest as error:
         given = {name: form.get(name, "") for name in FORM_FIELDS}
         return await _render_form(page_request, job, given, f"{error.field} {error}")

@@ -62,7 +62,7 @@ def hold_summaries(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list
 
 async def holds_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the closed and the opening holds."""
-    queries = page_request.context.queries
+    queries = page_request.context.use_cases.queries
     summaries = hold_summaries(await queries.stats(), await queries.holds())
     return await page_request.render(
         "holds.html", holds=summaries, scope=page_request.request.query.get("scope", "")
@@ -77,7 +77,9 @@ async def pause_scope(page_request: PageRequest) -> web.StreamResponse:
     except ValueError:
         expected = HoldBody.model_fields["scope"].description
         raise bad_field("scope", f"must be {expected}") from None
-    hold = await page_request.context.actions.place_hold(scope, await page_request.actor())
+    hold = await page_request.context.use_cases.actions.place_hold(
+        scope, await page_request.actor()
+    )
     return await page_request.redirect_back(
         f"Paused {hold.scope}: nothing is sent for it until you end the pause"
     )
@@ -85,7 +87,7 @@ async def pause_scope(page_request: PageRequest) -> web.StreamResponse:
 
 async def release_hold(page_request: PageRequest) -> web.StreamResponse:
     """Release a hold and queue the jobs that it parked."""
-    hold, released_jobs = await page_request.context.actions.release_hold(
+    hold, released_jobs = await page_request.context.use_cases.actions.release_hold(
         page_request.request.match_info["id"], await page_request.actor()
     )
     text = f"Released {hold.scope} ({hold.code}): {count(released_jobs, 'job')} queued"

@@ -24,7 +24,7 @@ from worker.engine.unreadable_records import load_job
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
     job = await load_path_job(page_request)
-    queries, store = page_request.context.queries, page_request.context.store
+    queries, store = page_request.context.use_cases.queries, page_request.context.store
     inputs, result = await store.jobs.payloads(job.id)
     sees_payloads = page_request.principal.sees_payloads
     intervals = state_intervals(job, page_request.now)

@@ -22,7 +22,9 @@ async def run_job_action(page_request: PageRequest) -> web.StreamResponse:
         raise web.HTTPNotFound from None
     job_id, actor = path_job_id(page_request.request), await page_request.actor()
     execution_id = await _execution_id(page_request) if action is JobAction.ATTACH else ""
-    job = await page_request.context.actions.act(action, job_id, actor, execution_id=execution_id)
+    job = await page_request.context.use_cases.actions.act(
+        action, job_id, actor, execution_id=execution_id
+    )
     return await page_request.redirect_back(
         _done_text(action, job), path=await _redirect_path(page_request, job)
     )

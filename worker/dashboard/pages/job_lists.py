@@ -67,7 +67,7 @@ async def job_list(page_request: PageRequest, path: str, state: State | None = N
         return JobList(filter_form, path, (), None, None, (), error)
     error = ""
     try:
-        page = await page_request.context.queries.job_page(
+        page = await page_request.context.use_cases.queries.job_page(
             filter_form.filter, PAGE_SIZE, filter_form.cursor
         )
     except BadCursor as bad_cursor:

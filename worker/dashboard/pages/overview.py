@@ -54,10 +54,10 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the overview."""
     context = page_request.context
     stats, holds, parked, dead, gates, webhooks = await asyncio.gather(
-        context.queries.stats(),
-        context.queries.holds(),
-        context.queries.groups(State.PARKED),
-        context.queries.groups(State.DEAD),
+        context.use_cases.queries.stats(),
+        context.use_cases.queries.holds(),
+        context.use_cases.queries.groups(State.PARKED),
+        context.use_cases.queries.groups(State.DEAD),
         context.gate_cache.gates(),
         context.store.queries.webhook_health(page_request.now),
     )
@@ -103,7 +103,7 @@ def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[L
     return [
         LaneRow(
             one,
-            page_request.context.caps.of(one.lane),
+            page_request.context.use_cases.queries.caps.of(one.lane),
             _admission_text(one.lane, gates, page_request.now),
             stats.drain_s.get(one.lane),
         )

@@ -56,7 +56,7 @@ async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
         lines = diff(_decode_inputs(old), _decode_inputs(new or old))
         preview = RequeueForm(inputs_text, patch, lines, shows_diff=True)
         return await _render_form(page_request, job, preview)
-    after = await page_request.context.actions.act(
+    after = await page_request.context.use_cases.actions.act(
         JobAction.REQUEUE, job.id, await page_request.actor(), inputs=new
     )
     inputs = "changed" if new is not None else "unchanged"

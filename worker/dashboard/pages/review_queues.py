@@ -75,7 +75,7 @@ async def dead_page(page_request: PageRequest) -> web.StreamResponse:
 
 async def _queue_page(page_request: PageRequest, state: State) -> web.StreamResponse:
     path = f"/{state}"
-    groups = await page_request.context.queries.groups(state)
+    groups = await page_request.context.use_cases.queries.groups(state)
     listed = await job_list(page_request, path, state)
     matching = _matching_groups(groups, listed.filter_form)
     holds = await _hold_summaries(page_request, state)
@@ -111,7 +111,7 @@ def _matching_groups(groups: Sequence[GroupSummary], filter_form: FilterForm) ->
 async def _hold_summaries(page_request: PageRequest, state: State) -> dict[str, HoldSummary]:
     if state is not State.PARKED:
         return {}
-    queries = page_request.context.queries
+    queries = page_request.context.use_cases.queries
     summaries = hold_summaries(await queries.stats(), await queries.holds())
     return {one.hold.id: one for one in summaries}
 
@@ -136,7 +136,7 @@ async def _uncertain_cards(page_request: PageRequest, jobs: Sequence[Job]) -> li
     context = await effect_context(page_request)
     for job in jobs:
         if len(found) < EVIDENCE_SHOWN and job.parked_as == UNCERTAIN:
-            evidence = await page_request.context.queries.evidence(job)
+            evidence = await page_request.context.use_cases.queries.evidence(job)
             if evidence is not None:
                 found.append(UncertainCard(job, evidence, available_actions(job, context)))
     return found

@@ -1,0 +1,18 @@
+"""The use cases that the API and the dashboard share."""
+
+from dataclasses import dataclass
+
+from worker.app.actions import Actions
+from worker.app.bulk import BulkActions
+from worker.app.enqueue import Enqueuer
+from worker.app.queries import Queries
+
+
+@dataclass(frozen=True, slots=True)
+class UseCases:
+    """What a request can ask for."""
+
+    enqueuer: Enqueuer
+    actions: Actions
+    bulk: BulkActions
+    queries: Queries

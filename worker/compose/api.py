@@ -1,0 +1,95 @@
+"""The API and the dashboard as one application, and the process that serves it."""
+
+import asyncio
+import signal
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from config.settings import Settings
+from worker.api.app import new_application
+from worker.api.auth.access import Access
+from worker.api.auth.login import Logins
+from worker.api.auth.sessions import Sessions
+from worker.api.context import GATES_MAX_AGE_S, ApiContext
+from worker.api.endpoints import add_endpoint
+from worker.api.problems import ProblemPage
+from worker.api.routes import ENDPOINTS
+from worker.api.server import listening
+from worker.api.streams.broadcaster import EventBroadcaster
+from worker.api.streams.long_poll import LongPolls
+from worker.api.webhook_receiver import WebhookReceiver
+from worker.clock import Clock, SystemClock
+from worker.compose.app import build_use_cases
+from worker.dashboard import add_pages, problem_page
+from worker.doctor.startup import warn_if_unsafe
+from worker.engine.gate_cache import GateCache
+from worker.provider.knouds.error_rows import ERROR_CODES
+from worker.provider.knouds.webhooks import KnoudsWebhooks
+from worker.redis.connect import connect
+from worker.store import Store, open_store
+from worker.tasks import cancel_and_wait
+
+log: Final = structlog.get_logger(__name__)
+
+
+def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
+    """What the handlers of the API and of the pages work with."""
+    tokens = settings.api_tokens
+    webhooks = KnoudsWebhooks(settings.webhook_secrets)
+    return ApiContext(
+        settings=settings,
+        store=store,
+        clock=clock,
+        access=Access(tokens, Sessions(store.sessions, tokens), proxied=settings.http_proxied),
+        use_cases=build_use_cases(settings, store, clock),
+        gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
+        long_polls=LongPolls(store),
+        broadcaster=EventBroadcaster(store.events),
+        webhook_receiver=WebhookReceiver(store, clock, webhooks, settings.max_result_bytes),
+    )
+
+
+def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) -> web.Application:
+    """The API with the dashboard. It connects to Redis when it is served."""
+    context = build_api_context(settings, store, clock or SystemClock())
+    app = new_application(context, ProblemPage(problem_page))
+    Logins(context.access, store.audit, context.clock).add_routes(app)
+    add_pages(app, context, ENDPOINTS)
+    for endpoint in ENDPOINTS:
+        add_endpoint(app, endpoint)
+    return app
+
+
+@asynccontextmanager
+async def running(settings: Settings, store: Store) -> AsyncGenerator[str]:
+    """Serve, and yield the base URL. Raises SettingsError when it may not or cannot listen."""
+    settings.require_tokens()
+    app = create_app(settings, store)
+    async with listening(app, settings.http_host, settings.http_port) as url:
+        yield url
+
+
+async def serve(settings: Settings, redis_url: str | None = None) -> None:
+    """Serve until SIGTERM or SIGINT. Raises SettingsError when it may not or cannot listen.
+
+    `redis_url` overrides the settings, for an embedded server. Redis need not be there yet.
+    """
+    settings.require_tokens()
+    stopped = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(name, stopped.set)
+    redis = connect(settings, redis_url, fail_fast=True)
+    store = open_store(redis, settings.namespace, ERROR_CODES)
+    try:
+        async with running(settings, store) as url:
+            check = asyncio.create_task(warn_if_unsafe(store.client), name="start check")
+            log.info("api.started", url=url)
+            await stopped.wait()
+            await cancel_and_wait(check)
+    finally:
+        await redis.aclose()
