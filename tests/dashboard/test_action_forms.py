@@ -132,10 +132,10 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
 @pytest.mark.parametrize(
     ("inputs_text", "error"),
     [
-        ("{", "inputs must be JSON, which ends at line 1 column 2"),
+        ("{", "inputs must be valid JSON, error at line 1 column 2"),
         ("[1]", "inputs must be a JSON object"),
-        ('{"a": 1, "a": 2}', "inputs name something twice"),
-        ('{"a": "\\ud800"}', "inputs must be JSON that can be kept"),
+        ('{"a": 1, "a": 2}', "inputs has a duplicate name"),
+        ('{"a": "\\ud800"}', "inputs must be JSON that can be stored"),
     ],
 )
 async def test_invalid_inputs_are_explained_beside_the_submitted_text(

@@ -1,4 +1,4 @@
-"""JSON that a person typed into a form: read strictly, and never repeated in an error."""
+"""Reads JSON from form fields: strictly, and without repeating it in an error."""
 
 import json
 from typing import Any, cast
@@ -13,13 +13,13 @@ class _DuplicateFormKey(Exception):
 
 
 def read_inputs(text: str, max_bytes: int) -> bytes:
-    """Inputs as JSON text, no larger than `most` bytes; raises `BadOrder`."""
-    return encode_inputs(_object("inputs", text, 'as {"prompt": "a cat"}'), max_bytes)
+    """Inputs as encoded JSON, at most `max_bytes` long; raises `InvalidRequest`."""
+    return encode_inputs(_object("inputs", text, 'such as {"prompt": "a cat"}'), max_bytes)
 
 
 def read_patch(text: str) -> dict[str, Any]:
-    """A merge patch (RFC 7396); raises `BadOrder`."""
-    return _object("patch", text, 'as {"steps": 20}; null removes a field')
+    """A merge patch (RFC 7396); raises `InvalidRequest`."""
+    return _object("patch", text, 'such as {"steps": 20}; null removes a field')
 
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
@@ -28,14 +28,14 @@ def _object(field: str, text: str, example: str) -> dict[str, Any]:
         found = decode(text.encode())
     except _DuplicateFormKey:
         raise InvalidRequest(
-            field, "name something twice in one object: give each name once"
+            field, "has a duplicate name in an object: give each name once"
         ) from None
     except json.JSONDecodeError as error:
         where = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequest(field, f"must be JSON, which ends at {where}: {error.msg}") from None
+        raise InvalidRequest(field, f"must be valid JSON, error at {where}: {error.msg}") from None
     except DECODE_ERRORS:
         raise InvalidRequest(
-            field, "must be JSON that can be kept: flatten it, no lone surrogates"
+            field, "must be JSON that can be stored: less nested, without lone surrogates"
         ) from None
     if not isinstance(found, dict):
         raise InvalidRequest(field, f"must be a JSON object, {example}")
