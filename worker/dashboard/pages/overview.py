@@ -72,7 +72,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         holds=hold_summaries(stats, holds),
         webhooks=webhooks,
         webhook_secret=bool(context.settings.webhook_secrets),
-        charts=await history_charts(page_request, window),
+        charts=history_charts(await context.store.series.read(window, page_request.now)),
         window=window,
         windows=tuple(SeriesWindow),
     )

@@ -1,1 +1,1 @@
-"""What pages show, made of records: text, tables and charts, without a request."""
+"""Turns records into what pages show: texts, tables and charts, without a request or I/O."""

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import Final
 
-from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.charts import Chart, ChartLine, draw
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
 
@@ -22,10 +21,10 @@ def parse_window(text: str) -> SeriesWindow:
     return SeriesWindow(text) if text in tuple(SeriesWindow) else DEFAULT_WINDOW
 
 
-async def history_charts(page_request: PageRequest, window: SeriesWindow) -> tuple[Chart, ...]:
-    """Throughput and delay within a window, without the step that is not complete yet."""
-    points = (await page_request.context.store.series.read(window, page_request.now))[:-1]
-    return _throughput(points), _delay(points)
+def history_charts(points: Sequence[SeriesPoint]) -> tuple[Chart, ...]:
+    """Throughput and delay over time, without the last step, which is not complete yet."""
+    complete = points[:-1]
+    return _throughput(complete), _delay(complete)
 
 
 def _throughput(points: Sequence[SeriesPoint]) -> Chart:
