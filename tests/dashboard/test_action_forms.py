@@ -32,7 +32,7 @@ async def state_of(store: Store, job_id: str) -> State:
         (("held", "discard"), "Gives it up", State.CANCELLED),
         (
             ("dead", "requeue"),
-            "a new set of attempts; its history is kept; 5 attempts",
+            "a new set of attempts; its history is kept (5 attempts",
             State.QUEUED,
         ),
         (("dead", "discard"), "Gives it up", State.CANCELLED),

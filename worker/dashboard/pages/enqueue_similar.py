@@ -84,7 +84,7 @@ async def _render_form(
 ) -> web.StreamResponse:
     costs = await page_request.context.store.workers.costs()
     cost = costs.get(target_name(job.kind, job.target))
-    effect = f"Creates a new job; {credits_text(cost)}"
+    effect = f"Creates a new job ({credits_text(cost)})"
     status = 422 if error else 200
     return await page_request.render(
         "enqueue_similar.html", status, job=job, given=given, error=error, effect=effect

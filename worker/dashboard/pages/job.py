@@ -1,5 +1,7 @@
 """The page of one job, and its inputs and result as files."""
 
+from typing import Final
+
 from aiohttp import web
 
 from jobs.job import Job
@@ -20,6 +22,9 @@ from worker.dashboard.views.timeline import (
 )
 from worker.engine.unreadable_records import load_job
 
+_OPERATOR_BLOCKER: Final = "person"
+"""Kind of the blocker that repeats the reason of a parked job or a dead letter."""
+
 
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
@@ -34,7 +39,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         timeline_size=(WIDTH, HEIGHT),
         bars=timeline_bars(intervals),
         entries=timeline_entries(job, intervals),
-        blockers=await queries.why(job),
+        blockers=[one for one in await queries.why(job) if one.kind != _OPERATOR_BLOCKER],
         evidence=await queries.evidence(job),
         is_waiting=job.state in WAITING_STATES,
         actions=available_actions(job, await effect_context(page_request))

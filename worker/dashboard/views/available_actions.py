@@ -100,9 +100,9 @@ def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
         case JobAction.RELEASE:
             return _release_effect(job, context, cost)
         case JobAction.RESUBMIT:
-            return f"{effect}; {cost}"
+            return f"{effect} ({cost})"
         case JobAction.REQUEUE:
-            return f"{effect}; {job.max_attempts} attempts, {cost}"
+            return f"{effect} ({job.max_attempts} attempts, {cost})"
         case JobAction.CANCEL:
             if job.state in (State.SUBMITTING, State.RUNNING, State.PARKED):
                 return "Asks the provider to cancel its run, which may still finish and be charged"
@@ -122,8 +122,8 @@ def _release_effect(job: Job, context: EffectContext, cost: str) -> str:
         return f"Polls its run for another {duration_text(job.deadline_s)}; nothing is sent again"
     hold = context.gates.closing_hold(job.lane)
     if hold is None:
-        return f"Returns it to the queue; {cost}"
+        return f"Returns it to the queue ({cost})"
     return (
-        f"Sends only this job, despite the hold on {hold.scope}; if it is refused, it parks again."
-        f" Other jobs keep waiting; {cost}"
+        f"Sends only this job ({cost}), despite the hold on {hold.scope}. If it is refused, it"
+        " parks again. Other jobs keep waiting"
     )
