@@ -112,13 +112,14 @@ def _reject_constant(name: str) -> Any:
     raise _NonFiniteNumber(name)
 
 
-class _DuplicateKey(Exception):
+class DuplicateName(Exception):
     """A name stands twice in one object."""
 
 
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
+def reject_duplicate_names(pairs: list[tuple[str, Any]]) -> None:
+    """Hook for `json.loads`; raises `DuplicateName` for an object that has a name twice."""
     if len({name for name, _ in pairs}) != len(pairs):
-        raise _DuplicateKey
+        raise DuplicateName
 
 
 def _require_unique_names(body: bytes) -> None:
@@ -129,11 +130,11 @@ def _require_unique_names(body: bytes) -> None:
     try:
         json.loads(
             body.decode(),
-            object_pairs_hook=_reject_duplicate_keys,
+            object_pairs_hook=reject_duplicate_names,
             parse_float=_ignore_number,
             parse_int=_ignore_number,
         )
-    except _DuplicateKey:
+    except DuplicateName:
         raise _malformed("a name stands twice in one object: give each once") from None
     except (RecursionError, ValueError):
         raise _malformed(_TOO_DEEP) from None

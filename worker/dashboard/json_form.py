@@ -3,13 +3,10 @@
 import json
 from typing import Any, cast
 
+from worker.api.parsing import DuplicateName, reject_duplicate_names
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.store.codec import DECODE_ERRORS, decode
-
-
-class _DuplicateFormKey(Exception):
-    """A name stands twice in one object."""
 
 
 def read_inputs(text: str, max_bytes: int) -> bytes:
@@ -24,9 +21,9 @@ def read_patch(text: str) -> dict[str, Any]:
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
     try:
-        json.loads(text, object_pairs_hook=_reject_duplicate_keys)
+        json.loads(text, object_pairs_hook=reject_duplicate_names)
         found = decode(text.encode())
-    except _DuplicateFormKey:
+    except DuplicateName:
         raise InvalidRequest(
             field, "has a duplicate name in an object: give each name once"
         ) from None
@@ -40,8 +37,3 @@ def _object(field: str, text: str, example: str) -> dict[str, Any]:
     if not isinstance(found, dict):
         raise InvalidRequest(field, f"must be a JSON object, {example}")
     return cast("dict[str, Any]", found)
-
-
-def _reject_duplicate_keys(pairs: list[tuple[str, Any]]) -> None:
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise _DuplicateFormKey
