@@ -1,4 +1,4 @@
-"""Clock, dice and ids: the shell's own, handed to whoever needs them."""
+"""Time, randomness and ids, given to whatever needs them."""
 
 import random
 import secrets
@@ -9,7 +9,7 @@ from jobs.lanes import JobId
 
 
 class Clock(Protocol):
-    """Where time, chance and names come from."""
+    """A source of time, randomness and ids."""
 
     def now(self) -> float:
         """Unix time in seconds."""
@@ -20,18 +20,18 @@ class Clock(Protocol):
         ...
 
     def new_id(self) -> JobId:
-        """A job id nobody has, in the order of time."""
+        """A new job id; later ids sort after earlier ones."""
         ...
 
 
 class SystemClock:
-    """The machine's clock and a generator of its own."""
+    """The clock of the machine, and a random generator of its own."""
 
     def __init__(self) -> None:
         self._random = random.Random(secrets.randbits(64))  # noqa: S311 - jitter is no secret
 
     def now(self) -> float:
-        """Unix time in seconds, to a tenth of a millisecond: records are read by people, too."""
+        """Unix time in seconds, rounded to 0.1 ms, so that records stay readable."""
         return round(time.time(), 4)
 
     def jitter(self) -> float:

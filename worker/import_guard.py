@@ -1,8 +1,8 @@
-"""The start guard: `jobs` and `config` must be ours.
+"""Checks at the start that `jobs` and `config` are the packages of this project.
 
-Both are common names. Where another project's `config` comes first on the path, its settings would
-be read as ours, or the program would die far away from the cause. This module imports neither, so
-it can be the first thing an entry point runs.
+Both are common names. If another project's `config` came first on the path, its settings would be
+read as ours, or the program would fail far from the cause. This module imports neither, so an entry
+point can run it first.
 """
 
 import importlib.util
@@ -12,9 +12,9 @@ OWN_PACKAGES = ("jobs", "config")
 
 
 def find_foreign_package(siblings: Path | None = None) -> str | None:
-    """Tell in one line which of our packages would come from elsewhere; None when all is well.
+    """Say in one line which of our packages would come from elsewhere; None if none would.
 
-    `siblings` is the folder that holds `worker` (default: this installation's).
+    `siblings`: the folder that holds `worker` (default: that of this installation).
     """
     home = siblings or Path(__file__).resolve().parent.parent
     for name in OWN_PACKAGES:
@@ -26,20 +26,20 @@ def find_foreign_package(siblings: Path | None = None) -> str | None:
         if found.parent != home / name:
             return (
                 f"package {name!r} would be loaded from {found}, not from {home / name}; start from"
-                " another folder, mend PYTHONPATH, or set PYTHONSAFEPATH=1"
+                " another folder, fix PYTHONPATH, or set PYTHONSAFEPATH=1"
             )
     return None
 
 
 def check() -> None:
-    """Stop the program (exit status 1, one line on stderr) where a package is somebody else's."""
-    fault = find_foreign_package()
-    if fault is not None:
-        raise SystemExit(f"knouds-worker: {fault}")
+    """Stop the program (exit status 1, one line on stderr) if a package is not ours."""
+    message = find_foreign_package()
+    if message is not None:
+        raise SystemExit(f"knouds-worker: {message}")
 
 
 def _location(name: str) -> Path | None:
-    """Find the file that `import name` would run; a folder without one counts as its own file."""
+    """The file that `import name` would run; a namespace package counts as its folder."""
     spec = importlib.util.find_spec(name)
     if spec is None:
         return None

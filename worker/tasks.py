@@ -1,8 +1,8 @@
-"""Ending tasks for sure.
+"""Ends tasks reliably.
 
 On Python 3.11 `asyncio.wait_for`, which redis-py's writes go through, returns its result instead of
-the cancellation when both come at once: a single `task.cancel()` can be lost, and a loop that was
-told to stop goes on for ever. So a task that has to end is told again until it has.
+the cancellation when both come at once: a single `task.cancel()` can be lost, and the task would
+run for ever. So a task that has to end is cancelled again until it has.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ RECANCEL_INTERVAL_S: Final = 0.1
 
 
 async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
-    """Cancel tasks and wait until every one has ended, however it ended."""
+    """Cancel tasks, and wait until each has ended, with whatever result."""
     while pending := [task for task in tasks if not task.done()]:
         for task in pending:
             task.cancel()
@@ -25,9 +25,9 @@ async def cancel_and_wait(*tasks: "asyncio.Task[Any]") -> None:
 
 
 async def finish_despite_cancel(work: Coroutine[Any, Any, T]) -> T:
-    """Finish work even where its task is told to end meanwhile, once or again and again.
+    """Finish work even when its task is cancelled meanwhile, once or repeatedly.
 
-    For what has to be on record of something that breaks off: short, and bounded by itself.
+    For short, bounded work, such as the audit entry of an interrupted bulk call.
     """
     task = asyncio.ensure_future(work)
     while not task.done():

@@ -1,1 +1,1 @@
-"""The engine: small services, each a `tick(now)`, that move jobs along their road."""
+"""The engine: background services, each with a `tick(now)`, that bring jobs to their end."""

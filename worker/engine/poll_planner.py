@@ -1,8 +1,8 @@
-"""The timekeeper: knows how long runs of a target take, and so when to look at the next one.
+"""Learns how long runs of a target take, and plans their polls accordingly.
 
-Every worker adds the runs whose end it saw to a sketch that all share, and reads back what the
-others added, in one round trip every few seconds. From a sketch that changed enough it makes a new
-schedule. Where the provider limits looks, it raises their price until they fit.
+Every worker adds the durations it observed to samples that all workers share, and reads what the
+others added, in one round trip every few seconds. When enough samples are new, it makes a new
+schedule. Where the provider limits polls, it raises their price until they fit the limit.
 """
 
 import asyncio
@@ -35,19 +35,19 @@ from worker.store.durations import TargetName, decode_sketch, target_of
 log: Final = structlog.get_logger(__name__)
 
 TICK_S: Final = 3.0
-"""How often sketches are exchanged."""
+"""How often samples are exchanged."""
 
 UNUSED_AFTER_S: Final = 600.0
-"""A lane of which no run was looked at for so long is not followed any more."""
+"""A lane without a poll for this long is no longer planned."""
 
 MAX_LANES: Final = 1_000
-"""Lanes that are followed."""
+"""Lanes that are planned at once."""
 
 LIMIT_MAX_AGE_S: Final = 600.0
-"""A limit that was told longer ago says nothing."""
+"""A limit that was reported longer ago is ignored."""
 
 UNKNOWN_RUN_AGE_S: Final = 20.0
-"""The age that a run of an unknown target is taken to have, to guess how often it is looked at."""
+"""The assumed age of a run of an unknown target, to estimate how often it is polled."""
 
 
 @dataclass(slots=True)
@@ -55,7 +55,7 @@ class _LearnedTarget:
     """What is known of a target."""
 
     sketch_rows: list[bytes] = field(default_factory=list[bytes])
-    """Its sketch, as last read."""
+    """Its samples, as last read."""
     learned_rows: list[bytes] = field(default_factory=list[bytes])
     estimate: Distribution | None = None
     last_price_s: float = 0.1
@@ -63,13 +63,13 @@ class _LearnedTarget:
 
     @property
     def is_worth_learning(self) -> bool:
-        """Whether enough runs ended since to learn again."""
-        fresh = sum((Counter(self.sketch_rows) - Counter(self.learned_rows)).values())
-        return is_worth_estimating(len(self.sketch_rows), fresh)
+        """Whether enough samples are new since the last estimate."""
+        new = sum((Counter(self.sketch_rows) - Counter(self.learned_rows)).values())
+        return is_worth_estimating(len(self.sketch_rows), new)
 
 
 class PollPlanner:
-    """Learns how long runs take; answers at once from what it knows."""
+    """Plans polls; answers at once from what it has learned."""
 
     name = "poll_planner"
 
@@ -86,35 +86,35 @@ class PollPlanner:
         self._default_schedule = default_schedule
         self._polls_per_run = polls_per_run
         self._pending: dict[TargetName, PendingSamples] = {}
-        """Runs whose end this worker saw, until they count."""
+        """Samples of this worker, until they are complete enough to count."""
         self._targets: dict[TargetName, _LearnedTarget] = {}
         self._schedules: dict[Lane, PollSchedule] = {}
         self._requested: set[Lane] = set()
-        """Lanes whose schedule was asked for since the last tick."""
+        """Lanes whose schedule was read since the last tick."""
         self._used_at: dict[Lane, float] = {}
         self._prices_s: dict[str, float] = {}
-        """What a look is worth, in seconds of delay, by account; none: looks are not scarce."""
+        """By account, the price of a poll in seconds of delay; none where polls are not limited."""
         self.wakeup = Wakeup()
 
-    # What the poller and the submitter ask and tell.
+    # For the poller and the submitter.
 
     def schedule(self, lane: Lane) -> PollSchedule:
-        """When to look at runs of a lane."""
+        """When to poll runs of a lane."""
         self._requested.add(lane)
         return self._schedules.get(lane, self._default_schedule)
 
     def record_polled_end(self, job: Job, found_at: float, running_at: float | None) -> None:
-        """A poll found a run ended, which an earlier one (None: none) had found running."""
-        if (began := _started_at(job)) is not None and found_at >= began:
-            running_s = None if running_at is None else max(0.0, running_at - began)
+        """Record that a poll found a run ended; `running_at`: when a poll last found it running."""
+        if (started := _started_at(job)) is not None and found_at >= started:
+            running_s = None if running_at is None else max(0.0, running_at - started)
             self._add_sample(
-                job.lane, sample_between(began, running_s, found_at - began, _sampling_key(job))
+                job.lane, sample_between(started, running_s, found_at - started, _sampling_key(job))
             )
 
     def record_reported_end(self, job: Job, ended_at: float) -> None:
-        """The end of a run was told when it came: by a webhook, or the answer of a sync run."""
-        if (began := _started_at(job)) is not None and ended_at >= began:
-            self._add_sample(job.lane, sample_at(began, ended_at - began, _sampling_key(job)))
+        """Record an end that was reported at once: by a webhook, or the response of a sync run."""
+        if (started := _started_at(job)) is not None and ended_at >= started:
+            self._add_sample(job.lane, sample_at(started, ended_at - started, _sampling_key(job)))
 
     def _add_sample(self, lane: Lane, sample: DurationSample) -> None:
         self._requested.add(lane)
@@ -123,23 +123,24 @@ class PollPlanner:
     # The service.
 
     async def tick(self, now: float) -> float:
-        """Exchange sketches, learn from those that changed, and see what looks may cost."""
+        """Exchange samples, make estimates and prices; returns the seconds until the next tick."""
         self._track_lanes(now)
         if self._used_at:
             await self._exchange(now)
-            news = [target for target, known in self._targets.items() if known.is_worth_learning]
-            for target in news:
+            learned = [t for t, target in self._targets.items() if target.is_worth_learning]
+            for target in learned:
                 self._learn(target)
                 await asyncio.sleep(0)
-            moved = await self._update_prices(now)
+            repriced = await self._update_prices(now)
             for lane in self._used_at:
-                if lane not in self._schedules or lane.account in moved or target_of(lane) in news:
+                is_known = lane in self._schedules
+                if not is_known or lane.account in repriced or target_of(lane) in learned:
                     self._schedules[lane] = self._build_schedule(lane)
                     await asyncio.sleep(0)
         return TICK_S
 
     def _track_lanes(self, now: float) -> None:
-        """Keep to the lanes that are in use."""
+        """Plan only the lanes that are in use."""
         for lane in self._requested:
             self._used_at.pop(lane, None)
             self._used_at[lane] = now
@@ -154,26 +155,26 @@ class PollPlanner:
         self._targets = {target: self._targets.get(target, _LearnedTarget()) for target in targets}
 
     async def _exchange(self, now: float) -> None:
-        ripe = self._take_countable(now)
+        complete = self._take_complete(now)
         try:
-            found = await self._store.durations.exchange(ripe, list(self._targets))
+            found = await self._store.durations.exchange(complete, list(self._targets))
         except BaseException:
-            for target, runs in ripe.items():
-                waiting = self._pending.setdefault(target, PendingSamples())
-                waiting.samples = [*runs, *waiting.samples]
+            for target, samples in complete.items():
+                pending = self._pending.setdefault(target, PendingSamples())
+                pending.samples = [*samples, *pending.samples]
             raise
         for target, rows in found.items():
             self._targets[target].sketch_rows = rows
 
-    def _take_countable(self, now: float) -> dict[TargetName, list[DurationSample]]:
-        """Let go of the runs that count by now."""
+    def _take_complete(self, now: float) -> dict[TargetName, list[DurationSample]]:
+        """Take the samples that count by now: no shorter run can still be missing."""
         found: dict[TargetName, list[DurationSample]] = {}
-        for target, waiting in list(self._pending.items()):
+        for target, pending in list(self._pending.items()):
             known = self._targets.get(target)
-            horizon_s = completion_horizon_s(known.estimate if known else None, waiting.samples)
-            if ripe := waiting.pop_complete(horizon_s, now):
-                found[target] = ripe[-MAX_SAMPLES:]
-            if waiting.is_idle:
+            horizon_s = completion_horizon_s(known.estimate if known else None, pending.samples)
+            if complete := pending.pop_complete(horizon_s, now):
+                found[target] = complete[-MAX_SAMPLES:]
+            if pending.is_idle:
                 del self._pending[target]
         return found
 
@@ -186,29 +187,29 @@ class PollPlanner:
             log.info("durations.learned", target=target, runs=len(sketch))
 
     def _build_schedule(self, lane: Lane) -> PollSchedule:
-        """The schedule of a lane, at the price of its account."""
-        usual, price = self._default_schedule, self._prices_s.get(lane.account, 0.0)
+        """The schedule of a lane, at the present price of its account."""
+        default, price = self._default_schedule, self._prices_s.get(lane.account, 0.0)
         known = self._targets[target_of(lane)]
         if known.estimate is None:
-            return PollSchedule(usual.min_s, usual.max_s, price) if price else usual
-        made = planned_schedule(
+            return PollSchedule(default.min_s, default.max_s, price) if price else default
+        schedule = planned_schedule(
             known.estimate,
             polls_per_run=self._polls_per_run,
-            min_s=usual.min_s,
-            max_s=usual.max_s,
+            min_s=default.min_s,
+            max_s=default.max_s,
             min_price_s=price,
             start_price_s=known.last_price_s,
         )
-        if made.price_s > price:
-            known.last_price_s = made.price_s
-        return made
+        if schedule.price_s > price:
+            known.last_price_s = schedule.price_s
+        return schedule
 
-    # Where looks are limited.
+    # Where polls are limited.
 
     async def _update_prices(self, now: float) -> set[str]:
-        """Set the price of every account; returns those whose price moved."""
+        """Set the price of every account; returns the accounts whose price changed."""
         buckets = await self._store.rate_limits.buckets()
-        moved: set[str] = set()
+        repriced: set[str] = set()
         for account in {lane.account for lane in self._used_at}:
             allowed = self._allowed_polls_per_s(buckets.get(polls_scope(account)), now)
             before = self._prices_s.get(account, 0.0)
@@ -216,22 +217,22 @@ class PollPlanner:
                 continue
             price = adjusted_price_s(before, await self._wanted_polls_per_s(account), allowed)
             if price != before:
-                moved.add(account)
+                repriced.add(account)
                 self._prices_s[account] = price
                 if not price:
                     del self._prices_s[account]
             if bool(price) != bool(before):
                 log.info("polls.priced", account=account, price_s=round(price, 3))
-        return moved
+        return repriced
 
     def _allowed_polls_per_s(self, bucket: RateLimitBucket | None, now: float) -> float | None:
-        """Looks a second that an account may take; None where no limit is known."""
+        """Polls per second that an account may make; None where no limit is known."""
         if bucket is None or not bucket.limit or bucket.reported_at < now - LIMIT_MAX_AGE_S:
             return None
         return bucket.limit / self._window_s
 
     async def _wanted_polls_per_s(self, account: str) -> float:
-        """Looks a second that all runs of an account in flight come to, by present schedules."""
+        """Polls per second of all runs of an account in flight, by their present schedules."""
         lanes = [lane for lane in self._used_at if lane.account == account]
         active = await self._store.lanes.active_counts(lanes)
         return sum(
@@ -241,17 +242,17 @@ class PollPlanner:
 
 
 def _started_at(job: Job) -> float | None:
-    """When the provider took the run; None where its end says nothing of how long others take."""
+    """When the provider accepted the run; None where it was cancelled, so is no sample."""
     return None if job.cancel_requested else job.submitted_at
 
 
 def _sampling_key(job: Job) -> int:
-    """A number that has nothing to do with how long the job ran."""
+    """A number that is independent of how long the job ran."""
     return crc32(job.id.encode())
 
 
 def _polls_per_s(schedule: PollSchedule) -> float:
-    """Looks a second that one run comes to."""
+    """Polls per second of one run."""
     if isinstance(schedule, PlannedSchedule):
         return schedule.plan.expected_polls / max(schedule.plan.mean_s, schedule.min_s)
     return 1 / schedule.next_delay_s(UNKNOWN_RUN_AGE_S, 0.5)
