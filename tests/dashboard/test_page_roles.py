@@ -169,7 +169,7 @@ async def test_the_enqueue_role_has_no_pages(
     async with logged_in(open_pages, job_factory.store, settings, Role.ENQUEUE) as pages:
         refused: HtmlPage = await pages.get("/")
         assert refused.status == 403
-        assert "has the role enqueue, this takes watch" in refused.text
+        assert "has the role enqueue, this needs watch" in refused.text
 
 
 @pytest.mark.parametrize("after", ["//evil.example", "https://evil.example", "/\\evil.example"])

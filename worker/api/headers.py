@@ -1,4 +1,4 @@
-"""What every answer says to the browser that shows it, in one place."""
+"""Security headers of every response."""
 
 from typing import Final
 
@@ -9,7 +9,7 @@ PAGE_CSP: Final = (
     " media-src http: https:; connect-src 'self'; form-action 'self'; base-uri 'none';"
     " frame-ancestors 'none'"
 )
-"""Pages run our script files and nothing else; results' pictures and sounds come from anywhere."""
+"""Pages run our script files only; images and audio of results may come from any host."""
 
 DATA_CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 
@@ -20,13 +20,13 @@ _DEFAULT_HEADERS: Final = {
     "Referrer-Policy": "same-origin",
     "Cross-Origin-Opener-Policy": "same-origin",
     "Cross-Origin-Resource-Policy": "same-origin",
-    # Answers are data of the moment; static files say otherwise themselves.
+    # Responses show the current state; static files set a header of their own.
     "Cache-Control": "no-store",
 }
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
-    """Add what the handler left unsaid."""
+    """Add the headers that the handler did not set."""
     del request
     for name, value in _DEFAULT_HEADERS.items():
         response.headers.setdefault(name, value)

@@ -1,4 +1,4 @@
-"""Everything `/metrics` shows that is not a counter: read at once, in a bounded number of calls."""
+"""What `/metrics` shows, read in a bounded number of calls."""
 
 import asyncio
 from collections import Counter
@@ -13,7 +13,7 @@ from worker.store.read.queries import WebhookHealth
 
 @dataclass(frozen=True, slots=True)
 class MetricsSnapshot:
-    """How things stand, and the counters."""
+    """One reading of the gauges and the counters."""
 
     stats: QueueStats
     counters: Mapping[str, float]
@@ -25,7 +25,7 @@ class MetricsSnapshot:
 
 
 async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSnapshot:
-    """Read it; raises what Redis raises."""
+    """Read the snapshot; raises what Redis raises."""
     stats, counters, parked, dead, holds, webhooks = await asyncio.gather(
         queries.stats(),
         store.counters.read(),

@@ -9,17 +9,18 @@ from pydantic import BaseModel, ValidationError
 
 from worker.api.problems import Problem, bad_field, bad_parameter
 from worker.app.job_request_parser import as_invalid_request
+from worker.app.unique_names import DuplicateNameError, require_unique_names
 from worker.store.codec import DECODE_ERRORS, decode
 
 M = TypeVar("M", bound=BaseModel)
 
-_TOO_DEEP: Final = "the body is nested too deep: flatten it"
+_TOO_DEEP: Final = "the body is nested too deeply: flatten it"
 
 
 async def read_json(request: web.Request) -> Any:
     """The body as JSON decodes it, or {} where there is none; raises `Problem`.
 
-    The content type must be JSON: a form of a foreign web page can send any other without asking.
+    The content type must be JSON: a foreign web page can send a form without a CORS preflight.
     """
     body = await request.read()
     if not body:
@@ -34,17 +35,22 @@ async def read_json(request: web.Request) -> Any:
         raise _malformed(_TOO_DEEP) from None
     except DECODE_ERRORS as error:
         raise _malformed(_explain_decode_error(body, error)) from None
-    _require_unique_names(body)
+    try:
+        require_unique_names(body.decode())
+    except DuplicateNameError as error:
+        raise _malformed(f"{error}: give each name once") from None
+    except (RecursionError, ValueError):
+        raise _malformed(_TOO_DEEP) from None
     return data
 
 
 async def read_body(request: web.Request, model: type[M]) -> M:
-    """The body as a model; raises `Problem` or `BadOrder`."""
+    """The body as a model; raises `Problem` or `InvalidRequest`."""
     return validate_model(await read_json(request), model)
 
 
 def validate_model(data: object, model: type[M]) -> M:
-    """What JSON decoded to as a model; raises `Problem` or `BadOrder`."""
+    """A decoded JSON body as a model; raises `Problem` or `InvalidRequest`."""
     if not isinstance(data, dict):
         raise bad_field("body", "must be a JSON object")
     try:
@@ -54,7 +60,7 @@ def validate_model(data: object, model: type[M]) -> M:
 
 
 def read_query(request: web.Request, model: type[M]) -> M:
-    """The query parameters as a model; raises `Problem` for one unknown, doubled or wrong."""
+    """The query parameters as a model; raises `Problem` for an unknown, repeated or wrong one."""
     given: dict[str, str] = {}
     for name, value in request.query.items():
         if name in given:
@@ -63,15 +69,15 @@ def read_query(request: web.Request, model: type[M]) -> M:
     try:
         return model.model_validate(given)
     except ValidationError as error:
-        fault = as_invalid_request(error, model)
-        raise bad_parameter(fault.field, str(fault)) from None
+        invalid = as_invalid_request(error, model)
+        raise bad_parameter(invalid.field, str(invalid)) from None
 
 
 def _printable(name: str) -> str:
     return repr(name[:64])[1:-1]
 
 
-# What is wrong with a body that is not JSON.
+# Errors of a body that is not JSON.
 
 
 def _malformed(detail: str) -> Problem:
@@ -79,28 +85,29 @@ def _malformed(detail: str) -> Problem:
 
 
 def _explain_decode_error(body: bytes, error: Exception) -> str:
-    """Say it better than the fast decoder does: the standard library takes a second look."""
+    """The error with its position, from the standard library: msgspec does not report it."""
     try:
         text = body.decode("utf-8")
-    except UnicodeDecodeError as fault:
-        return f"the body is not UTF-8 (byte {fault.start}): encode it as UTF-8"
+    except UnicodeDecodeError as invalid:
+        return f"the body is not UTF-8 (byte {invalid.start}): encode it as UTF-8"
     if text.startswith("\ufeff"):
-        return "the body starts with a byte order mark: send it without"
+        return "the body starts with a byte order mark: remove it"
     try:
         json.loads(text, parse_constant=_reject_constant)
     except RecursionError:
         return _TOO_DEEP
     except _NonFiniteNumber as constant:
-        return f"{constant} is not JSON: send a number, a text or null"
-    except json.JSONDecodeError as fault:
-        return f"the body is not JSON: {fault.msg} at line {fault.lineno} column {fault.colno}"
+        return f"{constant} is not JSON: send a number, a string or null"
+    except json.JSONDecodeError as invalid:
+        where = f"line {invalid.lineno} column {invalid.colno}"
+        return f"the body is not JSON: {invalid.msg} at {where}"
     except ValueError:
-        return "the body holds a number too long to read"
+        return "the body contains a number with too many digits"
     if isinstance(error, msgspec.ValidationError):
-        return "the body holds a number out of range"
+        return "the body contains a number out of range"
     return (
-        "a text holds half a surrogate pair (a lone \\ud800 to \\udfff): send whole characters,"
-        " and cut texts between characters"
+        "a string contains half a surrogate pair (a lone \\ud800 to \\udfff): send whole"
+        " characters, and cut strings between characters"
     )
 
 
@@ -110,35 +117,3 @@ class _NonFiniteNumber(Exception):
 
 def _reject_constant(name: str) -> Any:
     raise _NonFiniteNumber(name)
-
-
-class DuplicateName(Exception):
-    """A name stands twice in one object."""
-
-
-def reject_duplicate_names(pairs: list[tuple[str, Any]]) -> None:
-    """Hook for `json.loads`; raises `DuplicateName` for an object that has a name twice."""
-    if len({name for name, _ in pairs}) != len(pairs):
-        raise DuplicateName
-
-
-def _require_unique_names(body: bytes) -> None:
-    """Refuse a name given twice: JSON would settle it in silence, and one of the two is paid for.
-
-    The decoder does not tell, so this is a second pass; it keeps nothing.
-    """
-    try:
-        json.loads(
-            body.decode(),
-            object_pairs_hook=reject_duplicate_names,
-            parse_float=_ignore_number,
-            parse_int=_ignore_number,
-        )
-    except DuplicateName:
-        raise _malformed("a name stands twice in one object: give each once") from None
-    except (RecursionError, ValueError):
-        raise _malformed(_TOO_DEEP) from None
-
-
-def _ignore_number(text: str) -> None:
-    del text

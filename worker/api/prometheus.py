@@ -1,4 +1,4 @@
-"""From readings to the text that Prometheus scrapes (exposition format 0.0.4)."""
+"""The text that Prometheus scrapes (exposition format 0.0.4), from a snapshot of the metrics."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -21,7 +21,7 @@ from worker.store.metrics.catalog import MAX_TARGETS, METRICS, OTHER, PREFIX, Me
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
 
 MAX_NAMED_SERIES: Final = 50
-"""Lanes and routes that have a line of their own; the others are added up as `other`."""
+"""Lanes and routes with a series of their own; the others are summed up as `other`."""
 
 _INITIAL_SERIES: Final[dict[str, Sequence[tuple[str, ...]]]] = {
     "jobs_enqueued": [(kind,) for kind in Kind],
@@ -34,11 +34,11 @@ _INITIAL_SERIES: Final[dict[str, Sequence[tuple[str, ...]]]] = {
     "submits": [(kind, "accepted", "") for kind in Kind],
     "polls": [("finished",), ("running",)],
 }
-"""Counters that are there before anything happened: a rate needs a first value."""
+"""Counters that are shown as 0 before anything happened: a rate needs a first value."""
 
 
 def render_metrics(snapshot: MetricsSnapshot | None) -> bytes:
-    """The text; without readings only that Redis is away."""
+    """The text of a snapshot; without one, only that Redis is away."""
     registry = CollectorRegistry(auto_describe=False)
     ProcessCollector(registry=registry)
     registry.register(_SnapshotCollector(snapshot))
@@ -46,7 +46,7 @@ def render_metrics(snapshot: MetricsSnapshot | None) -> bytes:
 
 
 class _SnapshotCollector(Collector):
-    """What was read, as metrics."""
+    """The snapshot as metrics."""
 
     def __init__(self, snapshot: MetricsSnapshot | None) -> None:
         self._snapshot = snapshot
@@ -60,7 +60,7 @@ class _SnapshotCollector(Collector):
             yield from _counted_metrics(self._snapshot.counters)
 
 
-# How things stand.
+# Gauges.
 
 
 def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
@@ -68,14 +68,14 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _labelled_gauge("jobs", "Jobs by state.", "state", stats.states.items())
     yield _labelled_gauge(
         "oldest_age_seconds",
-        "Since the job that is longest in a state came there.",
+        "Age of the job that has been in a state the longest.",
         "state",
         ((state, stats.oldest_age_s.get(state, 0.0)) for state in State),
     )
     queued = {str(lane.lane): float(lane.queued) for lane in stats.lanes}
     active = {str(lane.lane): float(lane.active) for lane in stats.lanes}
     yield _labelled_gauge(
-        "lane_queued", "Jobs queued, the longest lanes.", "lane", _largest(queued).items()
+        "lane_queued", "Jobs queued in the longest lanes.", "lane", _largest(queued).items()
     )
     yield _labelled_gauge(
         "lane_active", "Jobs submitting or running.", "lane", _largest(active).items()
@@ -93,7 +93,7 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
         snapshot.codes[State.DEAD].items(),
     )
     yield _holds(snapshot.holds)
-    yield _plain_gauge("workers", "Workers that live.", len(stats.workers))
+    yield _plain_gauge("workers", "Workers with a fresh heartbeat.", len(stats.workers))
     troubled = sum(bool(worker.failures) for worker in stats.workers)
     yield _plain_gauge(
         "workers_troubled", "Workers with a service that is being restarted.", troubled
@@ -116,18 +116,18 @@ def _rate_limits(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     limits = {route: float(seen.limit) for route, seen in quota if seen.limit is not None}
     left = {route: float(seen.remaining) for route, seen in quota if seen.remaining is not None}
     yield _labelled_gauge(
-        "quota_limit", "Requests a window, as the provider told.", "route", limits.items()
+        "quota_limit", "Requests per window, as the provider reported.", "route", limits.items()
     )
     yield _labelled_gauge(
-        "quota_remaining", "Requests left, as the provider told last.", "route", left.items()
+        "quota_remaining", "Requests left, as the provider last reported.", "route", left.items()
     )
 
 
 def _deliveries(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     webhooks = snapshot.webhooks
-    yield _plain_gauge("webhooks_waiting", "Deliveries that wait to be worked on.", webhooks.due)
+    yield _plain_gauge("webhooks_waiting", "Deliveries that wait to be processed.", webhooks.due)
     yield _plain_gauge(
-        "webhooks_orphaned", "Runs told of within a day that belong to no job.", webhooks.orphans
+        "webhooks_orphaned", "Runs reported within a day that belong to no job.", webhooks.orphans
     )
 
 
@@ -145,7 +145,7 @@ def _plain_gauge(name: str, text: str, number: float) -> Metric:
 
 
 def _largest(numbers: Mapping[str, float], limit: int = MAX_NAMED_SERIES) -> dict[str, float]:
-    """The largest by name, and the sum of the others."""
+    """The largest numbers by name, and the sum of the others as `other`."""
     ranked = sorted(numbers.items(), key=lambda entry: (-entry[1], entry[0]))
     found = dict(ranked[:limit])
     if rest := ranked[limit:]:
@@ -153,7 +153,7 @@ def _largest(numbers: Mapping[str, float], limit: int = MAX_NAMED_SERIES) -> dic
     return found
 
 
-# What was counted.
+# Counters.
 
 
 def _counted_metrics(counters: Mapping[str, float]) -> Iterator[Metric]:

@@ -1,7 +1,7 @@
-"""Where the provider's deliveries come in: checked, stored, answered; workers do the rest.
+"""Receives the provider's webhooks: checks and stores them; workers process them later.
 
-Who may deliver is told by the signature alone: no token, and any host name, since a delivery comes
-through whatever stands before us. What is not signed changes nothing but a count.
+The signature alone authenticates a delivery: it carries no token, and any host name is accepted,
+since proxies may be in front of us. A delivery without a valid signature only changes a counter.
 """
 
 from collections import Counter
@@ -20,15 +20,15 @@ from worker.store.webhooks import ReceiveResult
 log: Final = structlog.get_logger(__name__)
 
 ENVELOPE_MAX_BYTES: Final = 1 << 20
-"""What a delivery may have around a result of `KNOUDS_MAX_RESULT_BYTES`."""
+"""Bytes that a delivery may have besides a result of `KNOUDS_MAX_RESULT_BYTES`."""
 
 
 class ReceiptOutcome(StrEnum):
-    """What became of a request; those that are signed are told it."""
+    """What became of a delivery; the response to a signed one names it."""
 
     STORED = "stored"
     KNOWN = "known"
-    """It came before, or the end of its run is on record."""
+    """It was delivered before, or the end of its run is recorded."""
     TEST = "test"
     IGNORED = "ignored"
     """It names no run."""
@@ -43,7 +43,7 @@ class ReceiptOutcome(StrEnum):
 
 
 class WebhookReceiver:
-    """Takes deliveries in, and counts what came."""
+    """Receives deliveries, and counts their outcomes."""
 
     def __init__(
         self, store: Store, clock: Clock, reader: WebhookReader, max_result_bytes: int
@@ -53,10 +53,10 @@ class WebhookReceiver:
         self._reader = reader
         self._max_body_bytes = max_result_bytes + ENVELOPE_MAX_BYTES
         self.counts: Counter[ReceiptOutcome] = Counter()
-        """What came since the start of this process."""
+        """Outcomes since the start of this process."""
 
     async def receive(self, request: web.Request) -> ReceiptOutcome:
-        """Check a request and store what it brings; raises `Problem`."""
+        """Check a delivery and store it; raises `Problem`."""
         signature = self._require_signature(request)
         body = await self._read_body(request)
         if not signature.matches(body):
@@ -66,7 +66,7 @@ class WebhookReceiver:
             )
         event = self._reader.read_event(body)
         if event is None:
-            detail = "the body is no JSON object that names an event"
+            detail = "the body is not a JSON object that names an event"
             raise self._refusal(
                 ReceiptOutcome.UNREADABLE, 400, "malformed", "Malformed JSON", detail
             )
@@ -79,9 +79,11 @@ class WebhookReceiver:
         self._store.metrics.webhook_received(outcome)
 
     def _require_signature(self, request: web.Request) -> DeliverySignature:
-        """The signature, before a byte of the body is read."""
+        """The signature, checked for its time before the body is read; raises `Problem`."""
         if not self._reader.has_secret:
-            detail = "no webhook is taken: set KNOUDS_WEBHOOK_SECRET to the dashboard's secret"
+            detail = (
+                "webhooks are not accepted: set KNOUDS_WEBHOOK_SECRET to the dashboard's secret"
+            )
             raise self._refusal(ReceiptOutcome.CLOSED, 404, "no-secret", "Webhooks are off", detail)
         signature = self._reader.read_signature(request.headers.items())
         if signature is None:
@@ -96,7 +98,7 @@ class WebhookReceiver:
                 " sign again"
             )
             raise self._refusal(
-                ReceiptOutcome.UNTIMELY, 401, "untimely", "Not of this time", detail
+                ReceiptOutcome.UNTIMELY, 401, "untimely", "Signature expired", detail
             )
         return signature
 
@@ -109,7 +111,9 @@ class WebhookReceiver:
                     break
             else:
                 return bytes(body)
-        detail = "the delivery is larger than KNOUDS_MAX_RESULT_BYTES and 1 MiB: polls bring it"
+        detail = (
+            "the delivery is larger than KNOUDS_MAX_RESULT_BYTES plus 1 MiB: polls read the result"
+        )
         raise self._refusal(ReceiptOutcome.TOO_LARGE, 413, "too-large", "Body too large", detail)
 
     async def _store_event(self, event: WebhookEvent, body: bytes) -> ReceiptOutcome:
@@ -117,21 +121,21 @@ class WebhookReceiver:
             log.info("webhook.test_received")
             return ReceiptOutcome.TEST
         if event.execution_id is None:
-            log.warning("webhook.ignored", delivered=event.event)
+            log.warning("webhook.ignored", event_name=event.event)
             return ReceiptOutcome.IGNORED
-        found = await self._store.webhooks.receive(
+        result = await self._store.webhooks.receive(
             event.execution_id, event.event, body, self._clock.now()
         )
-        return ReceiptOutcome.STORED if found is ReceiveResult.NEW else ReceiptOutcome.KNOWN
+        return ReceiptOutcome.STORED if result is ReceiveResult.NEW else ReceiptOutcome.KNOWN
 
     def _refusal(
         self, outcome: ReceiptOutcome, status: int, name: str, title: str, detail: str
     ) -> Problem:
-        """Count a refusal, and log it each time its count has doubled: anybody can cause them."""
+        """Count a refusal, and log it each time the count has doubled: everyone can cause them."""
         self._count(outcome)
         count = self.counts[outcome]
         if count & (count - 1) == 0:
-            log.warning("webhook.refused", why=outcome.value, count=count)
+            log.warning("webhook.refused", reason=outcome.value, count=count)
         challenge = {"WWW-Authenticate": self._reader.signature_header}
         headers = challenge if status == 401 else None  # noqa: PLR2004
         return Problem(status, name, title, detail, headers=headers)

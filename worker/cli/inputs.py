@@ -3,8 +3,9 @@
 import json
 import sys
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
+from worker.app.unique_names import require_unique_names
 from worker.cli.text import Doc
 
 SOURCES: Final = "JSON|@FILE|-"
@@ -30,9 +31,8 @@ def read_text(source: str) -> str:
 def parse_object(text: str) -> Doc:
     """A JSON object; raises ValueError that names the position of the error."""
     try:
-        value: object = json.loads(
-            text, parse_constant=_reject_constant, object_pairs_hook=_reject_duplicates
-        )
+        value: object = json.loads(text, parse_constant=_reject_constant)
+        require_unique_names(text)
     except json.JSONDecodeError as error:  # a ValueError itself, which says less
         where = f"line {error.lineno} column {error.colno}"
         raise ValueError(f"not JSON ({error.msg}, {where})") from None
@@ -50,10 +50,3 @@ def read_object(source: str) -> Doc:
 
 def _reject_constant(constant: str) -> None:
     raise ValueError(f"{constant} is not JSON")
-
-
-def _reject_duplicates(pairs: list[tuple[str, Any]]) -> Doc:
-    found = dict(pairs)
-    if len(found) != len(pairs):
-        raise ValueError("a name stands twice in one object")
-    return found

@@ -3,9 +3,9 @@
 import json
 from typing import Any, cast
 
-from worker.api.parsing import DuplicateName, reject_duplicate_names
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
+from worker.app.unique_names import DuplicateNameError, require_unique_names
 from worker.store.codec import DECODE_ERRORS, decode
 
 
@@ -21,9 +21,9 @@ def read_patch(text: str) -> dict[str, Any]:
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
     try:
-        json.loads(text, object_pairs_hook=reject_duplicate_names)
+        require_unique_names(text)
         found = decode(text.encode())
-    except DuplicateName:
+    except DuplicateNameError:
         raise InvalidRequest(
             field, "has a duplicate name in an object: give each name once"
         ) from None

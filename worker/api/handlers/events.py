@@ -1,7 +1,7 @@
 """`GET /v1/events`: every transition as it happens, as server-sent events (WHATWG HTML, 9.2).
 
-Of one entry of the stream the last event alone carries an id. So a client that broke off in the
-middle gets the whole entry once more, and loses nothing.
+Only the last event of an entry of the stream carries an id. So a client that is interrupted within
+an entry gets all of it again, and misses nothing.
 """
 
 import asyncio
@@ -14,7 +14,9 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from worker.api.context import context_of
+from worker.api.models.events import ResetResponse
 from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
+from worker.api.models.response import encode_response
 from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter
 from worker.api.streams.broadcaster import (
@@ -31,42 +33,43 @@ CONTENT_TYPE: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 
 MAX_STREAM_S: Final = 3_600.0
-"""A stream ends after so long, and the client comes again: it is asked anew who it is."""
+"""A stream ends after so long; the client reconnects, and its token is checked again."""
 
 WRITE_TIMEOUT_S: Final = 20.0
-"""How long a client may take to take in what is written."""
+"""How long a client may take to read what is written."""
 
 RECONNECT_DELAY_MS: Final = 2_000
 
 _ENTRY_ID: Final = re.compile(ENTRY_ID_PATTERN)
+_RESET_DATA: Final = encode_response(ResetResponse(why="missing"))
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
-    Event `job`: a transition. Event `reset`: some are missing before this, read the lists again.
+    Event `job`: a transition. Event `reset`: transitions are missing before it, read the lists.
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
-    wish = EventFilter(query.state, query.kind, query.target, query.account)
+    event_filter = EventFilter(query.state, query.kind, query.target, query.account)
     response = web.StreamResponse(
         headers={"Content-Type": CONTENT_TYPE, "X-Accel-Buffering": "no"},
     )
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    async with _subscribed(context_of(request).broadcaster, after) as told:
+    async with _subscribed(context_of(request).broadcaster, after) as batches:
         await response.prepare(request)
         with contextlib.suppress(RedisError, OSError, TimeoutError):
-            async with contextlib.aclosing(told):
-                await _send_all(response, told, wish)
+            async with contextlib.aclosing(batches):
+                await _send_all(response, batches, event_filter)
     return response
 
 
 def _last_event_id(request: web.Request) -> str | None:
     given = request.headers.get(LAST_EVENT_ID)
     if given and not _ENTRY_ID.fullmatch(given):
-        raise bad_parameter(LAST_EVENT_ID, "is not an id of an event: leave it away to begin now")
+        raise bad_parameter(LAST_EVENT_ID, "is not the id of an event: omit it to begin now")
     return given or None
 
 
@@ -76,14 +79,14 @@ async def _subscribed(
 ) -> AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]:
     headers = {"Retry-After": RETRY_AFTER_S}
     try:
-        async with broadcaster.subscribe(after_id) as told:
-            yield told
+        async with broadcaster.subscribe(after_id) as batches:
+            yield batches
     except TooManyListeners:
-        detail = "so many listen already that no more are taken: poll GET /v1/stats meanwhile"
+        detail = "the maximum number of listeners is reached: poll GET /v1/stats meanwhile"
         title = "Too many listeners"
         raise Problem(503, "too-many-listeners", title, detail, headers=headers) from None
     except StreamUnavailable:
-        detail = "the stream of events cannot be read just now: try again"
+        detail = "the stream of events cannot be read now: try again"
         title = "Redis is not available"
         raise Problem(503, "unavailable", title, detail, headers=headers) from None
 
@@ -93,13 +96,13 @@ async def _send_all(
     batches: AsyncGenerator[EventBatch | StreamReset],
     event_filter: EventFilter,
 ) -> None:
-    """Send until the client, the feed or the time is gone."""
+    """Send until the client disconnects, the stream ends or the time is up."""
     clock = asyncio.get_running_loop().time
     await _write(response, b"retry: %d\n\n" % RECONNECT_DELAY_MS)
     wrote_at = clock()
     async with asyncio.timeout(MAX_STREAM_S):
-        async for what in batches:
-            if text := _frame(what, event_filter, was_silent=clock() - wrote_at >= KEEPALIVE_S):
+        async for item in batches:
+            if text := _frame(item, event_filter, was_silent=clock() - wrote_at >= KEEPALIVE_S):
                 await _write(response, text)
                 wrote_at = clock()
 
@@ -110,9 +113,9 @@ async def _write(response: web.StreamResponse, text: bytes) -> None:
 
 
 def _frame(item: EventBatch | StreamReset, event_filter: EventFilter, *, was_silent: bool) -> bytes:
-    """What to send for some news; empty where there is nothing for this client."""
+    """The text to send for an item; empty where no event passes the filter."""
     if isinstance(item, StreamReset):
-        return b'event: reset\ndata: {"why":"missing"}\nid: %s\n\n' % item.id.encode()
+        return b"event: reset\ndata: %s\nid: %s\n\n" % (_RESET_DATA, item.id.encode())
     jobs = _job_frames(item, event_filter)
     if not jobs and (was_silent or not item.events):
         # A block without data is no event, but the client remembers the id.
@@ -121,9 +124,9 @@ def _frame(item: EventBatch | StreamReset, event_filter: EventFilter, *, was_sil
 
 
 def _job_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
-    """The events of one entry that are wanted; the last one carries the entry's id."""
-    wanted = [told.data for told in batch.events if event_filter.matches(told)]
-    if not wanted:
+    """The events of one entry that pass the filter; the last one carries the entry's id."""
+    matching = [event.data for event in batch.events if event_filter.matches(event)]
+    if not matching:
         return b""
-    *others, last = (b"event: job\ndata: " + data for data in wanted)
+    *others, last = (b"event: job\ndata: " + data for data in matching)
     return b"\n\n".join([*others, last + b"\nid: %s\n\n" % batch.id.encode()])

@@ -1,1 +1,1 @@
-"""What requests may hold and what responses hold, as JSON."""
+"""The models of requests and responses."""

@@ -1,6 +1,6 @@
-"""What requests may hold beside an order: bodies of acts and holds, query parameters.
+"""Request models besides `JobRequestBody`: bodies of actions and holds, and query parameters.
 
-Each description is what a wrong value is told it must be.
+Each description completes "must be …" in the error for a wrong value.
 """
 
 from typing import Annotated, Any, Final, Literal
@@ -24,11 +24,11 @@ MAX_PAGE_SIZE: Final = 500
 MAX_WAIT_S: Final = 120.0
 MAX_NOTE_CHARS: Final = 1_000
 
-_NOTE_DESCRIPTION: Final = f"a text of at most {MAX_NOTE_CHARS} characters, kept on record"
+_NOTE_DESCRIPTION: Final = f"a string of at most {MAX_NOTE_CHARS} characters, kept in the audit log"
 
 Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS, description=_NOTE_DESCRIPTION)]
 ENTRY_ID_PATTERN: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
-"""What the ids of events look like."""
+"""The shape of ids of events and audit entries: those of a Redis stream."""
 
 ExecutionId = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
@@ -40,11 +40,14 @@ class RequestBody(BaseModel):
 
 
 class BulkEnqueueBody(RequestBody):
-    """Many orders at once. Each is read by itself, so that a bad one harms no other."""
+    """Many job requests. Each is read by itself, so that an invalid one affects no other."""
 
     jobs: Annotated[
         list[object],
-        Field(max_length=MAX_BULK_JOBS, description=f"an array of at most {MAX_BULK_JOBS} orders"),
+        Field(
+            max_length=MAX_BULK_JOBS,
+            description=f"an array of at most {MAX_BULK_JOBS} job requests",
+        ),
         WithJsonSchema(
             {
                 "type": "array",
@@ -56,13 +59,13 @@ class BulkEnqueueBody(RequestBody):
 
 
 class ActionBody(RequestBody):
-    """What a person says to an act."""
+    """The operator's note on an action."""
 
     note: Note = ""
 
 
 class RequeueBody(ActionBody):
-    """A dead letter goes down the road again, as it was or with other inputs."""
+    """A dead letter to requeue, with the inputs it has or with others."""
 
     inputs: Annotated[
         dict[str, Any] | None,
@@ -71,20 +74,20 @@ class RequeueBody(ActionBody):
 
 
 class ResolveBody(ActionBody):
-    """What became of an uncertain job: exactly one of `execution_id` and `outcome`."""
+    """How to resolve an uncertain job: exactly one of `execution_id` and `outcome`."""
 
     execution_id: Annotated[
         ExecutionId | None,
-        Field(description="the id of the execution that was found at the provider"),
+        Field(description="the id of the execution at the provider"),
     ] = None
     outcome: Annotated[
         Literal["resubmit", "discard"] | None,
-        Field(description='"resubmit", which may pay twice, or "discard"'),
+        Field(description='"resubmit", which may be paid twice, or "discard"'),
     ] = None
 
 
 class HoldBody(ActionBody):
-    """A pause."""
+    """A scope to pause."""
 
     scope: Annotated[
         str,
@@ -92,7 +95,7 @@ class HoldBody(ActionBody):
     ]
 
 
-# Query parameters. They come as text, so these models are lax.
+# Query parameters. They are strings, so these models are not strict.
 
 
 class QueryParameters(BaseModel):
@@ -102,7 +105,7 @@ class QueryParameters(BaseModel):
 
 
 def _restore_plus(value: object) -> object:
-    """In a query the plus sign of an offset often arrives as the space it stands for there."""
+    """A time whose offset has its plus sign back: unescaped in a query, it means a space."""
     if isinstance(value, str) and value[-6:-5] == " ":
         return f"{value[:-6]}+{value[-5:]}"
     return value
@@ -113,7 +116,7 @@ _TIME_FORMAT: Final = "an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z"
 
 
 class JobsQuery(QueryParameters):
-    """Which jobs a list shows, newest first."""
+    """Which jobs to list, newest first."""
 
     state: Annotated[State | None, Field(description=f"one of {', '.join(State)}")] = None
     kind: Annotated[Kind | None, Field(description="model or workflow")] = None
@@ -138,7 +141,7 @@ class JobsQuery(QueryParameters):
     ] = 50
     cursor: Annotated[
         str | None,
-        Field(max_length=1_000, description="the next_cursor of the page before"),
+        Field(max_length=1_000, description="the next_cursor of the previous page"),
     ] = None
 
 
@@ -160,38 +163,37 @@ class EventsQuery(QueryParameters):
     """Which transitions, and after which one."""
 
     state: Annotated[
-        State | None, Field(description=f"come from or to: one of {', '.join(State)}")
+        State | None, Field(description=f"the state before or after: one of {', '.join(State)}")
     ] = None
     kind: Annotated[Kind | None, Field(description="model or workflow")] = None
     target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     last_event_id: Annotated[
         Annotated[str, matching(ENTRY_ID_PATTERN)] | None,
-        Field(description="the id of the last event seen, as the header Last-Event-ID"),
+        Field(description="the id of the last event received, as the header Last-Event-ID"),
     ] = None
 
 
 class AuditQuery(QueryParameters):
-    """Which acts of people, newest first."""
+    """Which actions of operators to list, newest first."""
 
     by: Annotated[
-        str | None, Field(min_length=1, max_length=64, description="the name of who did it")
+        str | None,
+        Field(min_length=1, max_length=64, description="the name of the operator's token"),
     ] = None
     act: Annotated[
         str | None,
-        Field(min_length=1, max_length=64, description="what was done, as release or bulk_requeue"),
+        Field(min_length=1, max_length=64, description="an action, as release or bulk_requeue"),
     ] = None
-    since: Annotated[_QueryTime | None, Field(description=f"done at or after: {_TIME_FORMAT}")] = (
-        None
-    )
-    until: Annotated[_QueryTime | None, Field(description=f"done before: {_TIME_FORMAT}")] = None
+    since: Annotated[_QueryTime | None, Field(description=f"at or after: {_TIME_FORMAT}")] = None
+    until: Annotated[_QueryTime | None, Field(description=f"before: {_TIME_FORMAT}")] = None
     limit: Annotated[
         int,
         Field(ge=1, le=MAX_PAGE_SIZE, description=f"a whole number from 1 to {MAX_PAGE_SIZE}"),
     ] = 50
     cursor: Annotated[
         Annotated[str, matching(ENTRY_ID_PATTERN)] | None,
-        Field(description="the next_cursor of the page before"),
+        Field(description="the next_cursor of the previous page"),
     ] = None
 
 
@@ -209,24 +211,24 @@ class GroupsQuery(QueryParameters):
     )
 
 
-# Acts on many jobs.
+# Bulk actions.
 
 MAX_BULK_ACTION_JOBS: Final = 100_000
 MAX_SELECTED_JOBS: Final = 1_000
 
 
 class JobFilter(RequestBody):
-    """Which jobs an act is for: those that fit every field given, or `all` of them."""
+    """Which jobs an action is for: those that match every field given, or `all` of them."""
 
     all: Annotated[
-        bool, Field(description="true, alone: every job in a state that the act is for")
+        bool, Field(description="true, as the only field: every job in a state the action is for")
     ] = False
     ids: Annotated[
         list[Annotated[str, matching(JOB_ID)]] | None,
         Field(
             min_length=1,
             max_length=MAX_SELECTED_JOBS,
-            description=f"1 to {MAX_SELECTED_JOBS} job ids, no more",
+            description=f"1 to {MAX_SELECTED_JOBS} job ids",
         ),
     ] = None
     state: Annotated[
@@ -254,7 +256,7 @@ class JobFilter(RequestBody):
 
 
 class BulkActionBody(ActionBody):
-    """An act on all jobs that a filter admits."""
+    """An action on every job that a filter matches."""
 
     filter: Annotated[
         JobFilter,
@@ -264,14 +266,14 @@ class BulkActionBody(ActionBody):
     limit: Annotated[
         Annotated[int, Field(ge=1, le=MAX_BULK_ACTION_JOBS)] | None,
         Field(
-            description=f"a whole number from 1 to {MAX_BULK_ACTION_JOBS}: act on so many, newest "
-            "first"
+            description=f"a whole number from 1 to {MAX_BULK_ACTION_JOBS}: act on so many jobs, the"
+            " newest first"
         ),
     ] = None
 
 
 class BulkRequeueBody(BulkActionBody):
-    """Dead letters go down the road again, with changed inputs where a patch is given."""
+    """Dead letters to requeue, with changed inputs where a patch is given."""
 
     patch_inputs: Annotated[
         dict[str, Any] | None,

@@ -1,8 +1,8 @@
-"""The feed of transitions: one reader of the stream a process, fanned out to all who listen.
+"""The stream of transitions: one reader per process, whose entries all listeners share.
 
-Whoever listens has a queue of bounded length. One that does not keep up is told to start over and
-let go; what it missed is no loss, for the lists tell how everything stands. What the reader did not
-see because Redis was away, it reads afterwards; what was trimmed away meanwhile, everybody is told.
+Each listener has a queue of bounded length. A listener that does not keep up gets a reset and is
+disconnected; it then reads the lists again. After an interruption of Redis the reader goes on where
+it was; where entries were trimmed meanwhile, every listener gets a reset.
 """
 
 import asyncio
@@ -24,33 +24,32 @@ log: Final = structlog.get_logger(__name__)
 
 MAX_LISTENERS: Final = 200
 MAX_QUEUED_BATCHES: Final = 512
-"""Entries that wait for one listener, each of one or more transitions; all share them."""
+"""Entries in the queue of one listener, each of one or more transitions."""
 
 READ_BATCH_SIZE: Final = 500
-"""Entries read at a time."""
+"""Entries per read."""
 
 READ_BLOCK_MS: Final = 2_000
-"""How long one look into the stream may take; less than the connection's own patience."""
+"""How long a read of the stream may block; less than the socket timeout of the connection."""
 
 KEEPALIVE_S: Final = 15.0
-"""When it was silent for so long, a listener is told that there is nothing; what stands in between
-cuts connections that are silent for longer."""
+"""A listener without an event for so long gets an empty batch: proxies close silent connections."""
 
 READY_TIMEOUT_S: Final = 2.0
 RETRY_DELAY_S: Final = 0.5
 
 
 class TooManyListeners(Exception):
-    """So many listen already."""
+    """`MAX_LISTENERS` listen already."""
 
 
 class StreamUnavailable(Exception):
-    """The stream cannot be read just now."""
+    """The stream cannot be read now."""
 
 
 @dataclass(frozen=True, slots=True)
 class EventFilter:
-    """Which transitions a listener wants; a state counts where a job comes or goes."""
+    """Which transitions a listener wants; `state` matches the state before or after."""
 
     state: State | None = None
     kind: Kind | None = None
@@ -58,7 +57,7 @@ class EventFilter:
     account: str | None = None
 
     def matches(self, event: "BroadcastEvent") -> bool:
-        """Whether a transition is wanted."""
+        """Whether a transition passes the filter."""
         lane = event.lane
         return (
             (self.state is None or self.state in (event.before, event.after))
@@ -70,7 +69,7 @@ class EventFilter:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastEvent:
-    """A transition, ready to be sent."""
+    """A transition, encoded once for all listeners."""
 
     lane: Lane
     before: State | None
@@ -80,7 +79,7 @@ class BroadcastEvent:
 
 @dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Transitions that were written in one step; none where there was no news for a while."""
+    """Transitions written in one step; empty as a keep-alive."""
 
     id: str
     events: tuple[BroadcastEvent, ...]
@@ -88,28 +87,28 @@ class EventBatch:
 
 @dataclass(frozen=True, slots=True)
 class StreamReset:
-    """Something is missing between this and what came before: read the lists again."""
+    """Transitions are missing before this entry: read the lists again."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class EventListener:
-    """One who listens. The queue ends with None."""
+    """The queue of one listener; it ends with None."""
 
     queue: "asyncio.Queue[EventBatch | StreamReset | None]" = field(
         default_factory=lambda: asyncio.Queue(MAX_QUEUED_BATCHES + 2)
     )
 
     def enqueue(self, item: EventBatch | StreamReset) -> bool:
-        """Put it into the queue; False where there is no room any more."""
+        """Put an item into the queue; False where it is full."""
         if self.queue.qsize() >= MAX_QUEUED_BATCHES:
             return False
         self.queue.put_nowait(item)
         return True
 
     def close(self, last_item: StreamReset | None) -> None:
-        """Drop what waits, and end."""
+        """Drop the queue, put `last_item`, and end."""
         while not self.queue.empty():
             self.queue.get_nowait()
         if last_item is not None:
@@ -118,7 +117,7 @@ class EventListener:
 
 
 class EventBroadcaster:
-    """Reads the stream for as long as somebody listens."""
+    """Reads the stream while there are listeners."""
 
     def __init__(self, events: EventLog) -> None:
         self._event_log = events
@@ -127,21 +126,21 @@ class EventBroadcaster:
         self._listener_joined = asyncio.Event()
         self._reader_started = asyncio.Event()
         self._last_read_id = START
-        """The last entry that the reader passed on."""
+        """The last entry that was broadcast."""
         self._is_closed = False
 
     @property
     def listener_count(self) -> int:
-        """How many listen, or are about to."""
+        """Listeners, and those that are about to be one."""
         return len(self._listeners) + self._joining_count
 
     @contextlib.asynccontextmanager
     async def subscribe(
         self, after_id: str | None
     ) -> "AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]":
-        """What comes after an entry (None: from now on), until it is over.
+        """Yield the entries after `after_id` (None: from now on), as an endless iterator.
 
-        Raises `TooMany` and `NotReady`; what it yields raises what Redis raises.
+        Raises `TooManyListeners` and `StreamUnavailable`; the iterator raises what Redis raises.
         """
         if self.listener_count >= MAX_LISTENERS:
             raise TooManyListeners
@@ -169,22 +168,22 @@ class EventBroadcaster:
     async def _batches_for(
         self, listener: EventListener, joined_at_id: str, after_id: str | None
     ) -> "AsyncGenerator[EventBatch | StreamReset]":
-        """First what was written up to the joining, then what the reader brings."""
+        """First what was written up to `joined_at_id`, then what the reader broadcasts."""
         if after_id is None:
             yield EventBatch(joined_at_id, ())
         else:
-            async for news in self._backlog(after_id, joined_at_id):
-                yield news
+            async for missed in self._backlog(after_id, joined_at_id):
+                yield missed
         while True:
             try:
                 async with asyncio.timeout(KEEPALIVE_S):
-                    found = await listener.queue.get()
+                    item = await listener.queue.get()
             except TimeoutError:
                 yield EventBatch(self._last_read_id, ())
                 continue
-            if found is None:
+            if item is None:
                 return
-            yield found
+            yield item
 
     async def _backlog(
         self, after_id: str, until_id: str
@@ -206,7 +205,7 @@ class EventBroadcaster:
     # The reader.
 
     async def run(self) -> None:
-        """Pass on what is written, for ever."""
+        """Broadcast what is written, for ever."""
         while True:
             await self._listener_joined.wait()
             try:
@@ -216,7 +215,7 @@ class EventBroadcaster:
                 await asyncio.sleep(RETRY_DELAY_S)
 
     async def _read_while_subscribed(self) -> None:
-        """Read until nobody listens any more; after a break it goes on where it was."""
+        """Read until nobody listens; after an interruption, go on after the last entry."""
         extent = await self._event_log.extent()
         if not self._reader_started.is_set():
             self._last_read_id = extent.last
@@ -237,9 +236,9 @@ class EventBroadcaster:
         return bool(entries)
 
     def _announce_gap(self, extent: StreamExtent) -> None:
-        """Tell everybody where the stream no longer has what comes next; it goes on with the rest.
+        """Broadcast a reset where the next entries were trimmed, and go on with the rest.
 
-        Where nothing had been written yet, nothing can be gone.
+        Where nothing had been written yet, nothing can be missing.
         """
         if self._last_read_id == START or extent.has_all_after(self._last_read_id):
             return
@@ -254,14 +253,14 @@ class EventBroadcaster:
                 self._listeners.discard(listener)
 
     def close(self) -> None:
-        """Let everybody go."""
+        """Disconnect every listener."""
         self._is_closed = True
         for listener in list(self._listeners):
             listener.close(None)
 
 
 def _id_before(entry_id: str) -> str:
-    """An id just before one, that no entry has."""
+    """The id just before `entry_id`."""
     milliseconds, _, number = entry_id.partition("-")
     if int(number or 0) > 0:
         return f"{milliseconds}-{int(number) - 1}"

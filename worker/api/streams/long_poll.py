@@ -1,7 +1,7 @@
-"""Waiting for jobs to settle or park: one subscription for all who wait in this process.
+"""Waiting for jobs to settle or park: one subscription for all long polls of this process.
 
-Never missed: whoever waits stands on the list before the record is read, and the record is read
-again every few seconds, whatever the subscription has seen.
+No change is missed: a long poll registers before it reads the record, and reads it again every few
+seconds, whatever the subscription reports.
 """
 
 import asyncio
@@ -20,17 +20,17 @@ from worker.store.jobs import UnreadableRecord
 log: Final = structlog.get_logger(__name__)
 
 RECHECK_INTERVAL_S: Final = 3.0
-"""How often the record of a waited-for job is read again."""
+"""How often a long poll reads its job again."""
 
 MESSAGE_TIMEOUT_S: Final = 5.0
-"""How long one look into the channel may take."""
+"""How long one read of the channel may block."""
 
 RECONNECT_DELAY_S: Final = 0.5
 SUBSCRIBE_TIMEOUT_S: Final = 1.0
 
 
 class LongPolls:
-    """Those who wait, by the job they wait for."""
+    """The long polls of this process, by the job they wait for."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
@@ -41,16 +41,16 @@ class LongPolls:
     async def wait_until_settled_or_parked(
         self, job_id: str, timeout_s: float, is_client_connected: Callable[[], bool]
     ) -> None:
-        """Return when the job is settled or parked, time is up, or nobody wants to know any more.
+        """Return when the job is settled or parked, the time is up, or the client disconnected.
 
         Raises `NoSuchJob` and what Redis raises.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
-        with self._registered(job_id) as news:
+        with self._registered(job_id) as changed:
             await _wait_up_to(self._subscribed, min(timeout_s, SUBSCRIBE_TIMEOUT_S))
             while True:
-                news.clear()  # before the read: what happens after it, sets it again
+                changed.clear()  # before the read: a change after the read sets it again
                 (record,) = await self._store.jobs.read_many([job_id])
                 if record is None:
                     raise NoSuchJob(job_id)
@@ -63,22 +63,22 @@ class LongPolls:
                     or not is_client_connected()
                 ):
                     return
-                await _wait_up_to(news, min(left, RECHECK_INTERVAL_S))
+                await _wait_up_to(changed, min(left, RECHECK_INTERVAL_S))
 
     @contextlib.contextmanager
     def _registered(self, job_id: str) -> Generator[asyncio.Event]:
-        news = asyncio.Event()
-        self._events_by_job.setdefault(job_id, set()).add(news)
+        changed = asyncio.Event()
+        self._events_by_job.setdefault(job_id, set()).add(changed)
         try:
-            yield news
+            yield changed
         finally:
             others = self._events_by_job[job_id]
-            others.discard(news)
+            others.discard(changed)
             if not others:
                 del self._events_by_job[job_id]
 
     async def run(self) -> None:
-        """Pass on what the channel says, for ever; while Redis is away the rereading has to do."""
+        """Wake the long polls of jobs that the channel names, for ever."""
         while True:
             try:
                 await self._read_channel()
@@ -105,18 +105,18 @@ class LongPolls:
             await channel.aclose()
 
     def _notify(self, job_id: str) -> None:
-        for news in self._events_by_job.get(job_id, ()):
-            news.set()
+        for changed in self._events_by_job.get(job_id, ()):
+            changed.set()
 
     def close(self) -> None:
-        """Let everybody go, with what is known now."""
+        """End every long poll with the job as it is now."""
         self._is_closed = True
         for job_id in self._events_by_job:
             self._notify(job_id)
 
 
 async def _wait_up_to(event: asyncio.Event, timeout_s: float) -> None:
-    """Wait for an event, but not for ever."""
+    """Wait for an event, `timeout_s` at most."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             await event.wait()
