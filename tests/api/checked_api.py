@@ -1,4 +1,4 @@
-"""The API as a client sees it. Every answer is held against the schema that the API publishes."""
+"""The API as a client sees it. Every response is checked against the schema that it publishes."""
 
 import asyncio
 import io
@@ -19,12 +19,12 @@ from worker.store import Store
 DOCUMENT = build_document(ENDPOINTS)
 
 REQUEST: dict[str, Any] = {"kind": "model", "target": "gpt-image-2", "inputs": {"prompt": "a cat"}}
-"""What is needed at least."""
+"""The fields that a job request needs."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiReply:
-    """An answer."""
+    """A response."""
 
     status: int
     headers: Mapping[str, str]
@@ -60,7 +60,7 @@ class CheckedApi:
         headers: Mapping[str, str] | None = None,
         params: Mapping[str, str | float] | None = None,
     ) -> ApiReply:
-        """One call; raises where its answer is not what the schema promises."""
+        """One call; raises where its response does not match the schema."""
         async with self._http.request(
             method, self.url + path, data=body and io.BytesIO(body), headers=headers, params=params
         ) as answer:
@@ -83,12 +83,12 @@ class CheckedApi:
     async def post_text(
         self, path: str, text: bytes, *, headers: Mapping[str, str] | None = None
     ) -> ApiReply:
-        """Post a body as it is, called JSON."""
+        """Post a body as it is, with the content type of JSON."""
         named = {"Content-Type": "application/json", **(headers or {})}
         return await self.call("POST", path, body=text, headers=named)
 
     async def enqueue(self, **facts: object) -> ApiReply:
-        """Enqueue one job, which must be taken."""
+        """Enqueue one job, which must be accepted."""
         reply = await self.post("/v1/jobs", {**REQUEST, **facts})
         assert reply.status in (200, 202), reply.body
         return reply
@@ -108,13 +108,13 @@ async def until(is_true: Callable[[], Awaitable[bool]], within_s: float = 5.0) -
 
 
 async def is_subscribed(store: Store) -> bool:
-    """Whether exactly one process listens for jobs that come to rest."""
+    """Whether exactly one process listens for jobs that settle or park."""
     counted: list[int] = await store.client.call("PUBSUB", "NUMSUB", store.keys.settled)
     return counted[1] == 1
 
 
 async def keys_like(store: Store, pattern: str) -> list[bytes]:
-    """The keys of Redis that fit a pattern."""
+    """The keys of Redis that match a pattern."""
     found: set[bytes] = set()
     cursor = b"0"
     while True:
@@ -125,7 +125,7 @@ async def keys_like(store: Store, pattern: str) -> list[bytes]:
 
 
 def check_against_schema(method: str, path: str, reply: ApiReply) -> None:
-    """Raise where an answer is not as the document has it."""
+    """Raise where a response is not as the document describes it."""
     if reply.status >= 400:
         assert reply.headers["Content-Type"].startswith("application/problem+json")
         _require("Problem", reply.json)
@@ -146,7 +146,7 @@ def check_against_schema(method: str, path: str, reply: ApiReply) -> None:
 
 
 def endpoint_of(method: str, path: str) -> Endpoint | None:
-    """The call that a request is."""
+    """The endpoint that serves a request; None where there is none."""
     parts = path.partition("?")[0].split("/")
     for endpoint in ENDPOINTS:
         wanted = endpoint.path.split("/")

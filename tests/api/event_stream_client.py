@@ -51,7 +51,7 @@ class EventStreamClient:
         return found
 
     async def until_begun(self) -> None:
-        """Wait until the stream has told where it begins."""
+        """Wait until the stream has sent the id it begins at."""
         async with asyncio.timeout(WITHIN_S):
             while not self.last_id:
                 block = await self._block()

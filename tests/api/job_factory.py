@@ -1,4 +1,4 @@
-"""Takes jobs down the road without a worker: the core's moves, committed through the store."""
+"""Jobs in any state without a worker: transitions of the core, committed through the store."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,11 +28,13 @@ class JobFactory:
     clock: SystemClock
 
     async def queued(self, job_id: str = "job", **facts: object) -> Job:
-        order = JobRequest(kind=Kind.MODEL, target="gpt-image-2", inputs=b'{"prompt":"a cat"}')
+        job_request = JobRequest(
+            kind=Kind.MODEL, target="gpt-image-2", inputs=b'{"prompt":"a cat"}'
+        )
         now = self.clock.now()
-        made = new_job(order, JobId(job_id), now, max_attempts=5, deadline_s=60.0)
+        made = new_job(job_request, JobId(job_id), now, max_attempts=5, deadline_s=60.0)
         job = msgspec.structs.replace(made, **facts)
-        stored = await self.store.jobs.create(job, order.inputs)
+        stored = await self.store.jobs.create(job, job_request.inputs)
         assert stored is not None
         return stored.job
 
@@ -61,7 +63,7 @@ class JobFactory:
         return await self.succeed(job_id, result)
 
     async def succeed(self, job_id: str, result: bytes = b"{}") -> Job:
-        """Let a running job end."""
+        """Let a running job succeed."""
         done = Finished(result, cost=0.5)
         now = self.clock.now()
         extra = SideWrites(result=result)
@@ -122,7 +124,7 @@ class JobFactory:
     async def transition(
         self, job_id: str, change: Callable[[Job], Job], extra: SideWrites | None = None
     ) -> Job:
-        """Commit one move."""
+        """Commit one transition."""
         stored = await self.store.jobs.load(job_id)
         assert stored is not None
         written = await self.store.jobs.commit(stored, change(stored.job), extra or SideWrites())

@@ -1,4 +1,4 @@
-"""`GET /v1/audit`: what people did, newest first, whoever asks for which part of it."""
+"""`GET /v1/audit`: what operators did, newest first, filtered and in pages."""
 
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -55,8 +55,8 @@ async def test_pages_lead_from_the_newest_to_the_oldest(
 
 
 async def test_filters_choose_by_operator_and_action(api: CheckedApi, store: Store) -> None:
-    for by, act in (("ann", "release"), ("bob", "release"), ("ann", "discard")):
-        await record_action(store, act, by)
+    for by, action in (("ann", "release"), ("bob", "release"), ("ann", "discard")):
+        await record_action(store, action, by)
     for query, count in (
         ({"by": "ann"}, 2),
         ({"act": "release"}, 2),
@@ -133,7 +133,7 @@ async def _release_hold(api: CheckedApi, job_factory: JobFactory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "done"),
+    ("action", "done"),
     [
         (one("cancel", "queued"), ("cancel", "j1", 1)),
         (one("park", "queued"), ("park", "j1", 1)),
@@ -152,9 +152,9 @@ async def _release_hold(api: CheckedApi, job_factory: JobFactory) -> None:
     ],
 )
 async def test_every_action_over_http_is_on_record(
-    api: CheckedApi, job_factory: JobFactory, act: Request, done: tuple[str, str, int]
+    api: CheckedApi, job_factory: JobFactory, action: Request, done: tuple[str, str, int]
 ) -> None:
-    await act(api, job_factory)
+    await action(api, job_factory)
     line = (await api.get("/v1/audit")).json["items"][0]
     assert (line["act"], line["on"], line["jobs"]) == done
     assert (line["by"], line["note"]) == ("local", "so")

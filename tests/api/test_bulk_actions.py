@@ -1,4 +1,4 @@
-"""Acts on all jobs that a filter admits: counted, tried out first, on record once, never a rush."""
+"""Bulk actions: counted, previewed by a dry run, audited once, limited in parallel."""
 
 import asyncio
 from typing import Any
@@ -30,7 +30,7 @@ ACTIONS = ("release", "requeue", "discard", "cancel")
 
 
 async def bulk(api: CheckedApi, action: str, wanted: object, **facts: object) -> Any:
-    """A bulk act, which must be taken."""
+    """A bulk action that must be accepted."""
     reply = await api.post(f"/v1/bulk/{action}", {"filter": wanted, **facts})
     assert reply.status == 200, reply.body
     counts = reply.json
@@ -48,7 +48,7 @@ async def states(store: Store) -> dict[str, State]:
 
 
 async def assert_indexes_match(store: Store) -> None:
-    """Every job is in the places its record names, and in no other."""
+    """Every job is in the indexes its record names, and in no other."""
     found = [job for _, job in (await records(store)).values()]
     assert await indexes(store) == expected_indexes(store, found)
 
@@ -70,7 +70,7 @@ async def one_of_each(job_factory: JobFactory) -> None:
 
 
 @pytest.mark.parametrize(
-    ("act", "counts", "after"),
+    ("action", "counts", "after"),
     [
         (
             "release",
@@ -99,13 +99,13 @@ async def test_an_action_is_done_to_the_states_it_is_for_and_to_no_other(
     job_factory: JobFactory,
     store: Store,
     *,
-    act: str,
+    action: str,
     counts: tuple[int, int, int, int],
     after: dict[str, State],
 ) -> None:
     await one_of_each(job_factory)
     before = await states(store)
-    assert some(await bulk(api, act, {"all": True})) == counts
+    assert some(await bulk(api, action, {"all": True})) == counts
     assert await states(store) == {**before, **after}
     await assert_indexes_match(store)
 
@@ -161,7 +161,7 @@ async def test_named_jobs_that_do_not_match_are_reported_apart(
     assert counts["errors"] == [{"id": "c", "detail": "there is no such job"}]
 
 
-@pytest.mark.parametrize("act", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 @pytest.mark.parametrize(
     ("body", "field"),
     [
@@ -189,37 +189,37 @@ async def test_named_jobs_that_do_not_match_are_reported_apart(
     ],
 )
 async def test_what_could_mean_all_by_mistake_is_refused_and_named(
-    api: CheckedApi, job_factory: JobFactory, store: Store, *, act: str, body: object, field: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, *, action: str, body: object, field: str
 ) -> None:
     await one_of_each(job_factory)
     before = await everything(store)
-    reply = await api.post(f"/v1/bulk/{act}", body)
+    reply = await api.post(f"/v1/bulk/{action}", body)
     assert (reply.status, reply.field) == (422, field)
     assert await everything(store) == before
 
 
-@pytest.mark.parametrize("act", [act for act in ACTIONS if act != "requeue"])
-async def test_only_a_requeue_takes_a_patch(api: CheckedApi, act: str) -> None:
-    reply = await api.post(f"/v1/bulk/{act}", {"filter": {"all": True}, "patch_inputs": {}})
+@pytest.mark.parametrize("action", [action for action in ACTIONS if action != "requeue"])
+async def test_only_a_requeue_takes_a_patch(api: CheckedApi, action: str) -> None:
+    reply = await api.post(f"/v1/bulk/{action}", {"filter": {"all": True}, "patch_inputs": {}})
     assert (reply.status, reply.field) == (422, "patch_inputs")
 
 
 # Counting first, and stopping early.
 
 
-@pytest.mark.parametrize("act", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 async def test_a_dry_run_counts_the_same_and_changes_nothing(
-    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, action: str
 ) -> None:
     await one_of_each(job_factory)
     hold = await place_hold(job_factory)
     await job_factory.held("behind", hold)
-    patch = {"patch_inputs": {"n": 1}} if act == "requeue" else {}
+    patch = {"patch_inputs": {"n": 1}} if action == "requeue" else {}
     before = await everything(store)
-    foreseen = await bulk(api, act, {"all": True}, dry_run=True, **patch)
+    preview = await bulk(api, action, {"all": True}, dry_run=True, **patch)
     assert await everything(store) == before
-    done = await bulk(api, act, {"all": True}, **patch)
-    assert foreseen == {**done, "dry_run": True}
+    done = await bulk(api, action, {"all": True}, **patch)
+    assert preview == {**done, "dry_run": True}
     assert done["done"] > 0
     assert await everything(store) != before
 
@@ -268,12 +268,12 @@ async def test_what_is_skipped_does_not_count_against_a_limit(
 # On record.
 
 
-@pytest.mark.parametrize("act", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 async def test_a_call_is_on_record_once_with_its_filter_note_and_count(
-    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, action: str
 ) -> None:
     for n in range(3):
-        match act:
+        match action:
             case "release":
                 await job_factory.held(f"j{n}", tags=("t",))
             case "cancel":
@@ -281,9 +281,9 @@ async def test_a_call_is_on_record_once_with_its_filter_note_and_count(
             case _:
                 await job_factory.dead(f"j{n}", tags=("t",))
     wanted = {"tag": "t", "since": "2020-01-01T00:00:00.000Z"}
-    await bulk(api, act, wanted, note="provider is back")
+    await bulk(api, action, wanted, note="provider is back")
     (entry,) = await store.audit.latest(10)
-    assert (entry["by"], entry["act"]) == ("local", f"bulk_{act}")
+    assert (entry["by"], entry["act"]) == ("local", f"bulk_{action}")
     assert msgspec.json.decode(entry["on"]) == wanted
     assert (entry["note"], entry["jobs"]) == ("provider is back", "3")
     for _, job in (await records(store)).values():
@@ -324,14 +324,14 @@ async def test_a_call_that_breaks_off_is_on_record_with_what_it_did(
 # Repeated, and raced.
 
 
-@pytest.mark.parametrize("act", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 async def test_a_repeated_call_does_nothing_more(
-    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, action: str
 ) -> None:
     await one_of_each(job_factory)
-    first = await bulk(api, act, {"all": True})
+    first = await bulk(api, action, {"all": True})
     before = await records(store)
-    again = await bulk(api, act, {"all": True})
+    again = await bulk(api, action, {"all": True})
     assert first["done"] > 0
     assert (again["done"], again["failed"]) == (0, 0)
     assert await records(store) == before
@@ -599,11 +599,11 @@ async def test_a_limit_below_what_a_hold_parked_leaves_it_closed(
 async def test_jobs_of_no_active_hold_are_queued_and_wait_at_closed_gates(
     api: CheckedApi, job_factory: JobFactory, store: Store
 ) -> None:
-    desk, person = Actions(store, job_factory.clock), Actor("p")
+    actions, actor = Actions(store, job_factory.clock), Actor("p")
     for n in range(3):
         await job_factory.queued(f"j{n}")
-        await desk.act(JobAction.PARK, f"j{n}", person)
-    pause = await desk.place_hold(Scope("default"), person)
+        await actions.act(JobAction.PARK, f"j{n}", actor)
+    pause = await actions.place_hold(Scope("default"), actor)
     gone = Reason(code=NO_CREDITS.display_code, http_status=402, hold_id="hold-gone")
     await job_factory.held("l", pause)
     await job_factory.submitting("k")
@@ -620,17 +620,17 @@ async def test_jobs_of_no_active_hold_are_queued_and_wait_at_closed_gates(
 # Many.
 
 
-@pytest.mark.parametrize("act", ["requeue", "discard", "cancel"])
+@pytest.mark.parametrize("action", ["requeue", "discard", "cancel"])
 async def test_two_thousand_jobs_are_done_in_one_call(
-    api: CheckedApi, job_factory: JobFactory, store: Store, act: str
+    api: CheckedApi, job_factory: JobFactory, store: Store, action: str
 ) -> None:
-    make = job_factory.queued if act == "cancel" else job_factory.dead
+    make = job_factory.queued if action == "cancel" else job_factory.dead
     names = [f"j{n:04}" for n in range(2_000)]
     for first in range(0, len(names), 50):
         await asyncio.gather(*(make(name) for name in names[first : first + 50]))
-    counts = await bulk(api, act, {"all": True})
+    counts = await bulk(api, action, {"all": True})
     assert some(counts) == (2_000, 2_000, 0, 0)
-    wanted = State.QUEUED if act == "requeue" else State.CANCELLED
+    wanted = State.QUEUED if action == "requeue" else State.CANCELLED
     assert set((await states(store)).values()) == {wanted}
     (entry,) = await store.audit.latest(10)
     assert entry["jobs"] == "2000"
@@ -649,11 +649,11 @@ async def test_two_thousand_jobs_behind_a_hold_are_freed_by_it(
 
 
 @pytest.mark.parametrize("before", PREPARE)
-@pytest.mark.parametrize("act", ACTIONS)
+@pytest.mark.parametrize("action", ACTIONS)
 async def test_a_bulk_of_one_does_what_the_single_action_does(
-    api: CheckedApi, job_factory: JobFactory, *, act: str, before: str
+    api: CheckedApi, job_factory: JobFactory, *, action: str, before: str
 ) -> None:
     await PREPARE[before](job_factory)
-    told = await bulk(api, act, {"ids": ["job"]}, dry_run=True)
-    reply = await api.post(f"/v1/jobs/job/{act}")
-    assert (told["done"] == 1) is (reply.status == 200)
+    preview = await bulk(api, action, {"ids": ["job"]}, dry_run=True)
+    reply = await api.post(f"/v1/jobs/job/{action}")
+    assert (preview["done"] == 1) is (reply.status == 200)

@@ -1,4 +1,4 @@
-"""The dashboard of Grafana and the alerts speak of metrics, labels and values that there are."""
+"""The Grafana dashboard and the alerts use metrics, labels and values that exist."""
 
 import json
 import re
@@ -55,11 +55,11 @@ async def shown(
             bad = await system.enqueue(label="bad", fault="INVALID_INPUTS")
             poor = await system.enqueue(label="poor", fault="INSUFFICIENT_CREDITS")
 
-            async def rested() -> bool:
+            async def settled_or_parked() -> bool:
                 states = [(await system.job(job_id)).state for job_id in (good, bad, poor)]
                 return states == [State.SUCCEEDED, State.DEAD, State.PARKED]
 
-            await wait_until(rested, "all came to rest")
+            await wait_until(settled_or_parked, "every job is settled or parked")
         settings = system.settings.model_copy(update={"http_port": 0})
         async with (
             running(settings, system.store) as url,

@@ -74,13 +74,13 @@ async def test_an_idempotency_key_that_cannot_be_an_id_is_refused(api: CheckedAp
 async def test_the_same_request_again_answers_with_the_first_job_as_it_is_now(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    order = {**REQUEST, "id": "j1"}
-    assert (await api.post("/v1/jobs", order)).status == 202
+    job_request = {**REQUEST, "id": "j1"}
+    assert (await api.post("/v1/jobs", job_request)).status == 202
     await job_factory.transition(
         "j1",
         lambda job: msgspec.structs.replace(job, state=State.SUCCEEDED),
     )
-    reply = await api.post("/v1/jobs", order)
+    reply = await api.post("/v1/jobs", job_request)
     assert (reply.status, reply.json["state"]) == (200, "succeeded")
     assert reply.headers["Location"] == "/v1/jobs/j1"
 
@@ -162,7 +162,7 @@ async def test_a_body_over_the_limit_is_refused(
 
 
 async def test_a_bulk_takes_the_good_and_names_the_bad(api: CheckedApi) -> None:
-    orders: list[object] = [
+    job_requests: list[object] = [
         {**REQUEST, "id": "j1"},
         {**REQUEST, "id": "j2", "priority": 1000},
         "nonsense",
@@ -170,7 +170,7 @@ async def test_a_bulk_takes_the_good_and_names_the_bad(api: CheckedApi) -> None:
         {**REQUEST, "run_at": "2020-01-01T00:00:00Z"},
         REQUEST,
     ]
-    reply = await api.post("/v1/jobs/bulk", {"jobs": orders})
+    reply = await api.post("/v1/jobs/bulk", {"jobs": job_requests})
     assert reply.status == 200
     results = reply.json["results"]
     assert [result["status"] for result in results] == [202, 422, 422, 422, 422, 202]

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: each transition is told once, in order; who comes back misses none."""
+"""`GET /v1/events`: each transition once, in order; a client that reconnects misses none."""
 
 import asyncio
 from collections.abc import AsyncGenerator
@@ -265,11 +265,11 @@ async def test_what_is_written_while_the_past_is_read_is_streamed_once(store: St
     await _write_entry(store, "past")
     first = (await store.events.extent()).first
     try:
-        async with source.subscribe(first) as told:
+        async with source.subscribe(first) as batches:
             await _write_entry(store, "present")
-            names = [(await anext(told)).id for _ in range(2)]
+            names = [(await anext(batches)).id for _ in range(2)]
             await _write_entry(store, "last")
-            names.append((await anext(told)).id)
+            names.append((await anext(batches)).id)
         assert len(set(names)) == 3
         assert names[-1] == (await store.events.extent()).last
     finally:

@@ -74,8 +74,8 @@ async def test_a_wrong_field_is_named_with_its_fix(
 
 @pytest.mark.parametrize("field", ["kind", "target", "inputs"])
 async def test_a_missing_field_is_named(api: CheckedApi, field: str) -> None:
-    order = {name: value for name, value in REQUEST.items() if name != field}
-    reply = await api.post("/v1/jobs", order)
+    job_request = {name: value for name, value in REQUEST.items() if name != field}
+    reply = await api.post("/v1/jobs", job_request)
     assert (reply.status, reply.field) == (422, field)
     assert "is missing" in reply.detail
 
@@ -147,7 +147,7 @@ def read(**facts: Any) -> Any:
 
 
 def test_a_request_carries_everything_that_was_asked_for() -> None:
-    job_id, order = read(
+    job_id, job_request = read(
         id="j1",
         run_at="2030-01-31T09:30:00.5+01:00",
         deadline_s=90,
@@ -156,9 +156,13 @@ def test_a_request_carries_everything_that_was_asked_for() -> None:
         batch="b/1",
     )
     assert job_id == "j1"
-    assert (order.kind, order.on_uncertain) == (Kind.MODEL, OnUncertain.RETRY)
-    assert (order.run_at, order.deadline_s) == (1_896_078_600.5, 90.0)
-    assert (order.account, order.batch, order.max_attempts) == ("studio", "b/1", None)
+    assert (job_request.kind, job_request.on_uncertain) == (Kind.MODEL, OnUncertain.RETRY)
+    assert (job_request.run_at, job_request.deadline_s) == (1_896_078_600.5, 90.0)
+    assert (job_request.account, job_request.batch, job_request.max_attempts) == (
+        "studio",
+        "b/1",
+        None,
+    )
 
 
 def test_null_is_the_same_as_nothing_where_nothing_is_allowed() -> None:
@@ -194,11 +198,11 @@ def test_inputs_that_json_does_not_know_are_refused() -> None:
 
 def test_options_of_plain_arq_are_a_request_with_arqs_id() -> None:
     options = {"priority": 3, "tags": ["a"]}
-    job_id, order = parse_arq_call(
+    job_id, job_request = parse_arq_call(
         Kind.WORKFLOW, "my-flow", {"a": 1}, "arq-1", options, max_inputs_bytes=LIMIT
     )
-    assert (job_id, order.kind, order.target) == ("arq-1", Kind.WORKFLOW, "my-flow")
-    assert (order.priority, order.tags, order.inputs) == (3, ("a",), b'{"a":1}')
+    assert (job_id, job_request.kind, job_request.target) == ("arq-1", Kind.WORKFLOW, "my-flow")
+    assert (job_request.priority, job_request.tags, job_request.inputs) == (3, ("a",), b'{"a":1}')
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""The acts of people: what each does, what it refuses and why, and that all of it is on record."""
+"""Actions of operators: what each does, what it refuses and why, and that each is audited."""
 
 from collections.abc import Awaitable, Callable
 
@@ -26,7 +26,7 @@ PREPARE: dict[str, Prepare] = {
 
 
 @pytest.mark.parametrize(
-    ("before", "act", "body", "after"),
+    ("before", "action", "body", "after"),
     [
         ("queued", "cancel", None, State.CANCELLED),
         ("retrying", "cancel", {}, State.CANCELLED),
@@ -47,17 +47,23 @@ PREPARE: dict[str, Prepare] = {
     ],
 )
 async def test_an_action_answers_with_the_job_it_made(
-    api: CheckedApi, job_factory: JobFactory, *, before: str, act: str, body: object, after: State
+    api: CheckedApi,
+    job_factory: JobFactory,
+    *,
+    before: str,
+    action: str,
+    body: object,
+    after: State,
 ) -> None:
     await PREPARE[before](job_factory)
-    reply = await api.post(f"/v1/jobs/job/{act}", body)
+    reply = await api.post(f"/v1/jobs/job/{action}", body)
     assert (reply.status, reply.json["state"]) == (200, after)
     assert reply.json["inputs"] == {"prompt": "a cat"}
     assert await api.job("job") == reply.json
 
 
 @pytest.mark.parametrize(
-    ("before", "act", "body", "hint"),
+    ("before", "action", "body", "hint"),
     [
         ("succeeded", "cancel", None, "cancel"),
         ("dead", "cancel", None, "discard or requeue"),
@@ -74,11 +80,11 @@ async def test_an_action_answers_with_the_job_it_made(
     ],
 )
 async def test_an_action_that_the_state_forbids_is_a_conflict_and_changes_nothing(
-    api: CheckedApi, job_factory: JobFactory, *, before: str, act: str, body: object, hint: str
+    api: CheckedApi, job_factory: JobFactory, *, before: str, action: str, body: object, hint: str
 ) -> None:
     await PREPARE[before](job_factory)
     job = await api.job("job")
-    reply = await api.post(f"/v1/jobs/job/{act}", body)
+    reply = await api.post(f"/v1/jobs/job/{action}", body)
     assert reply.status == 409
     assert reply.json["state"] == job["state"]
     assert hint in reply.detail
@@ -87,7 +93,7 @@ async def test_an_action_that_the_state_forbids_is_a_conflict_and_changes_nothin
 
 
 @pytest.mark.parametrize(
-    ("act", "body"),
+    ("action", "body"),
     [
         ("cancel", None),
         ("park", None),
@@ -97,8 +103,8 @@ async def test_an_action_that_the_state_forbids_is_a_conflict_and_changes_nothin
         ("resolve", {"outcome": "discard"}),
     ],
 )
-async def test_an_action_on_no_job_is_404(api: CheckedApi, act: str, body: object) -> None:
-    assert (await api.post(f"/v1/jobs/none/{act}", body)).status == 404
+async def test_an_action_on_no_job_is_404(api: CheckedApi, action: str, body: object) -> None:
+    assert (await api.post(f"/v1/jobs/none/{action}", body)).status == 404
 
 
 async def test_an_action_is_on_record_with_its_note(
@@ -133,7 +139,7 @@ async def test_a_requeue_may_bring_other_inputs(
 
 
 @pytest.mark.parametrize(
-    ("act", "body", "field"),
+    ("action", "body", "field"),
     [
         ("requeue", {"inputs": []}, "inputs"),
         ("requeue", {"input": {}}, "input"),
@@ -150,10 +156,10 @@ async def test_a_requeue_may_bring_other_inputs(
     ],
 )
 async def test_a_wrong_body_is_named(
-    api: CheckedApi, job_factory: JobFactory, act: str, body: object, field: str
+    api: CheckedApi, job_factory: JobFactory, action: str, body: object, field: str
 ) -> None:
     await job_factory.dead()
-    reply = await api.post(f"/v1/jobs/job/{act}", body)
+    reply = await api.post(f"/v1/jobs/job/{action}", body)
     assert (reply.status, reply.field) == (422, field)
 
 

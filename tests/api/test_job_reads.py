@@ -73,10 +73,10 @@ async def test_a_list_has_complete_rows_without_payloads(
 ) -> None:
     await job_factory.succeeded("j1")
     (row,) = (await api.get("/v1/jobs")).json["items"]
-    whole = await api.job("j1")
-    assert whole["inputs"] == {"prompt": "a cat"}
-    assert whole["result"] == {"url": "https://x"}
-    assert row == {**whole, "inputs": None, "result": None}
+    details = await api.job("j1")
+    assert details["inputs"] == {"prompt": "a cat"}
+    assert details["result"] == {"url": "https://x"}
+    assert row == {**details, "inputs": None, "result": None}
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ async def scraped(api: CheckedApi) -> dict[str, dict[Labels, float]]:
     for family in text_string_to_metric_families(reply.body.decode()):
         for sample in family.samples:
             labels = tuple(sorted(sample.labels.items()))
-            assert labels not in found.setdefault(sample.name, {}), "a line stands twice"
+            assert labels not in found.setdefault(sample.name, {}), "a series appears twice"
             found[sample.name][labels] = sample.value
     return found
 
@@ -136,8 +136,8 @@ async def test_labels_are_bounded_whatever_comes(api: CheckedApi, store: Store) 
 def test_a_process_names_so_many_targets_and_no_more() -> None:
     tally = MetricsBuffer()
     for n in range(MAX_TARGETS + 20):
-        order = JobRequest(kind=Kind.MODEL, target=f"t{n}", inputs=b"{}")
-        job = new_job(order, JobId("j"), NOW, max_attempts=5, deadline_s=60.0)
+        job_request = JobRequest(kind=Kind.MODEL, target=f"t{n}", inputs=b"{}")
+        job = new_job(job_request, JobId("j"), NOW, max_attempts=5, deadline_s=60.0)
         tally.job_changed(job, msgspec.structs.replace(job, cost=1.0))
     fields = {f for f in tally.drain().totals if f.startswith("credits_spent|")}
     assert len(fields) == MAX_TARGETS + 1

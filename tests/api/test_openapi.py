@@ -1,4 +1,4 @@
-"""`/openapi.json` is valid, whole, and true: every answer of every test is held against it."""
+"""`/openapi.json` is valid and complete; every response of every test is checked against it."""
 
 import re
 from typing import Any, cast
@@ -60,7 +60,7 @@ async def test_the_schema_of_a_request_agrees_with_what_is_taken(
         "$ref": "#/components/schemas/JobRequestBody",
         "components": DOCUMENT["components"],
     }
-    order = {**REQUEST, **change}
-    taken = (await api.post("/v1/jobs", order)).status == 202
+    job_request = {**REQUEST, **change}
+    is_accepted = (await api.post("/v1/jobs", job_request)).status == 202
     validator = cast("Any", Draft202012Validator(schema))
-    assert taken is validator.is_valid(order)
+    assert is_accepted is validator.is_valid(job_request)

@@ -1,4 +1,4 @@
-"""What stands before every page: a login, a role, and for forms the token of the page."""
+"""The guard of every page: a login, a role, and for forms the CSRF token."""
 
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
@@ -23,7 +23,7 @@ from worker.store import Store
 
 @page(Role.READ)
 async def viewer_page(request: web.Request) -> web.Response:
-    """A page that shows who looks."""
+    """A page that shows its principal."""
     del request
     who = current_principal()
     text = f"{who.name} {who.role} {who.sees_payloads} {who.may_operate} {who.csrf}"

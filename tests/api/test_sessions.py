@@ -165,12 +165,12 @@ async def test_with_a_cookie_an_action_needs_the_csrf_token(
 ) -> None:
     await job_factory.queued("j1")
     await browser.log_in(SECRETS[Role.OPERATE])
-    act, csrf = "/v1/jobs/j1/cancel", csrf_of(browser.session)
+    cancel_path, csrf = "/v1/jobs/j1/cancel", csrf_of(browser.session)
     for wrong in ({}, {"X-CSRF-Token": ""}, {"X-CSRF-Token": csrf[:-1]}, {"X-CSRF-Token": "\xe9"}):
-        assert (await browser.send(act, {}, wrong)).status == 403
+        assert (await browser.send(cancel_path, {}, wrong)).status == 403
     cross = {"X-CSRF-Token": csrf, "Sec-Fetch-Site": "cross-site"}
-    assert (await browser.send(act, {}, cross)).status == 403
-    reply = await browser.send(act, {}, {"X-CSRF-Token": csrf})
+    assert (await browser.send(cancel_path, {}, cross)).status == 403
+    reply = await browser.send(cancel_path, {}, {"X-CSRF-Token": csrf})
     assert (reply.status, reply.json["events"][-1]["by"]) == (200, "operate-app")
 
 
@@ -260,10 +260,10 @@ async def test_inputs_and_results_are_for_roles_that_may_see_them(
 
 async def test_who_only_enqueues_gets_no_result_by_asking_again(browser: CookieBrowser) -> None:
     headers = {"Authorization": f"Bearer {SECRETS[Role.ENQUEUE]}"}
-    order = {"kind": "model", "target": "suno", "inputs": {"prompt": "x"}, "id": "j1"}
-    first = await browser.send("/v1/jobs", order, headers)
+    job_request = {"kind": "model", "target": "suno", "inputs": {"prompt": "x"}, "id": "j1"}
+    first = await browser.send("/v1/jobs", job_request, headers)
     assert (first.status, first.json["inputs"]) == (202, {"prompt": "x"})
-    again = await browser.send("/v1/jobs", order, headers)
+    again = await browser.send("/v1/jobs", job_request, headers)
     assert (again.status, again.json["payloads_hidden"]) == (200, True)
 
 
@@ -274,8 +274,8 @@ async def test_logins_good_and_bad_are_on_record(browser: CookieBrowser, store: 
     await browser.log_in("wrong-0123456789abcdef")
     await browser.log_in(SECRETS[Role.READ])
     await browser.post("/logout", {"csrf": csrf_of(browser.session)})
-    acts = [(entry["act"], entry["by"], entry["on"]) for entry in await store.audit.latest(9)]
-    assert acts == [
+    entries = [(entry["act"], entry["by"], entry["on"]) for entry in await store.audit.latest(9)]
+    assert entries == [
         ("logout", "read-app", "127.0.0.1"),
         ("login", "read-app", "127.0.0.1"),
         ("login_failed", "nobody", "127.0.0.1"),
@@ -295,7 +295,7 @@ async def test_wrong_tokens_are_slowed_and_a_right_one_waits_with_them_not_for_l
     assert len(failed) == statuses.count(401)
 
 
-# What browsers are told.
+# Headers for browsers.
 
 
 async def test_every_answer_says_how_a_browser_has_to_treat_it(browser: CookieBrowser) -> None:
