@@ -1,1 +1,1 @@
-"""Who may do what: tokens, sessions, logins."""
+"""Authentication and authorization: tokens, sessions, logins, and the guard of pages."""

@@ -1,1 +1,1 @@
-"""Responses that last: server-sent events and long polls."""
+"""Long-lived responses: server-sent events and long polls."""
