@@ -1,4 +1,4 @@
-"""What the tests of the command line work with: real processes, and a way to call commands."""
+"""Helpers for the tests of the command line: real processes, and calls of commands."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import worker
 
-HOME = Path(worker.__file__).resolve().parent.parent
+ROOT = Path(worker.__file__).resolve().parent.parent
 WITHIN_S = 30.0
 
 Doc = dict[str, Any]
@@ -22,9 +22,9 @@ T = TypeVar("T")
 
 
 def environ(**settings: str) -> dict[str, str]:
-    """The environment of a process: no settings but these, our packages on the path."""
+    """The environment of a process: only these settings, and our packages on the path."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("KNOUDS_")}
-    return {**plain, "PYTHONPATH": str(HOME), "PYTHONWARNINGS": "error", **settings}
+    return {**plain, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "error", **settings}
 
 
 def command_line(*words: str) -> list[str]:
@@ -79,21 +79,21 @@ class Program:
         return "".join(self._written)
 
     def until(self, pattern: str, within_s: float = WITHIN_S) -> re.Match[str]:
-        """Wait until it has written something that matches."""
+        """Wait until its output matches; returns the match."""
 
-        def look() -> re.Match[str] | None:
+        def find() -> re.Match[str] | None:
             found = re.search(pattern, self.output, re.DOTALL)
             if found is None and self._process.poll() is not None and not self._reader.is_alive():
                 raise AssertionError(f"ended without {pattern!r}:\n{self.output}")
             return found
 
-        return wait_until(look, within_s, lambda: f"no {pattern!r} in:\n{self.output}")
+        return wait_until(find, within_s, lambda: f"no {pattern!r} in:\n{self.output}")
 
     def send(self, number: signal.Signals) -> None:
         self._process.send_signal(number)
 
     def end(self, number: signal.Signals = signal.SIGINT, within_s: float = WITHIN_S) -> int:
-        """Tell it to stop, and wait; returns its exit code."""
+        """Send it a signal, and wait; returns its exit code."""
         if self._process.poll() is None:
             self._process.send_signal(number)
         return self.wait(within_s)
@@ -113,19 +113,19 @@ class Program:
 def wait_until(
     probe: Callable[[], T | None],
     within_s: float = WITHIN_S,
-    complaint: Callable[[], str] = lambda: "it did not come true in time",
+    complaint: Callable[[], str] = lambda: "nothing found in time",
 ) -> T:
-    """Look until there is something to see."""
+    """Call `probe` until it returns a value that is not None or False; returns it."""
     deadline = time.monotonic() + within_s
     while time.monotonic() < deadline:
-        if (seen := probe()) is not None and seen is not False:
-            return seen
+        if (found := probe()) is not None and found is not False:
+            return found
         time.sleep(0.02)
     raise AssertionError(complaint())
 
 
 class CommandOutcome:
-    """What a command did."""
+    """The exit code and the output of a command."""
 
     def __init__(self, code: int, out: str, err: str) -> None:
         self.code = code

@@ -1,4 +1,4 @@
-"""Everything on one machine, started once by `up` itself, and commands called against it."""
+"""Everything on one machine, started once by `up`, and commands that are called against it."""
 
 import json
 import threading
@@ -58,7 +58,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Generator[Site]:
 
 @pytest.fixture
 def bare_cli(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[dict[str, str]], Cli]:
-    """Commands in an empty folder, under these settings and no others."""
+    """Commands in an empty folder, with only these settings."""
 
     def under(settings: dict[str, str]) -> Cli:
         def run(*words: str, stdin: str | None = None) -> CommandOutcome:
@@ -90,7 +90,7 @@ class CliWorkspace:
     name: str = field(default_factory=lambda: f"t{uuid.uuid4().hex[:8]}")
 
     def enqueue(self, target: str, *more: str, kind: str = "model", **options: Any) -> str:
-        """Enqueue a job whose run behaves as `knobs` say; returns its id."""
+        """Enqueue a job whose run behaves as `options` say; returns its id."""
         label = uuid.uuid4().hex  # the sandbox counts a fault's times by it
         inputs = json.dumps({"sandbox": {"label": label, "duration_s": 0.1, **options}})
         words = ["--account", self.account, "--batch", self.name, "--json", *more]
@@ -105,18 +105,18 @@ class CliWorkspace:
 
     def until(self, job_id: str, *states: str) -> Doc:
         """Wait until a job is in one of these states."""
-        seen: list[Doc] = []
+        jobs: list[Doc] = []
 
-        def look() -> Doc | None:
-            seen.append(self.get(job_id))
-            return seen[-1] if seen[-1]["state"] in states else None
+        def find() -> Doc | None:
+            jobs.append(self.get(job_id))
+            return jobs[-1] if jobs[-1]["state"] in states else None
 
-        return wait_until(look, 15, complaint=lambda: f"not {states}: {seen[-1]}")
+        return wait_until(find, 15, complaint=lambda: f"not {states}: {jobs[-1]}")
 
     def park(self) -> str:
-        """A job that a person parked."""
+        """A job that an operator parked."""
         job_id = self.enqueue("suno", "--delay", "1h")
-        assert self.cli("jobs", "park", job_id, "--note", "look first").code == 0
+        assert self.cli("jobs", "park", job_id, "--note", "check first").code == 0
         return job_id
 
 
@@ -129,7 +129,7 @@ def workspace(cli: Cli, site: Site) -> CliWorkspace:
 
 
 class CannedServer(Protocol):
-    """Serves one answer to everything, and notes what it was asked."""
+    """Sends one response to every request, and records the requests."""
 
     requests: list[tuple[str, Doc]]
 
@@ -142,13 +142,13 @@ class _CannedServer:
         self.servers: list[ThreadingHTTPServer] = []
 
     def __call__(self, status: int, body: str) -> str:
-        asked = self.requests
+        requests = self.requests
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 size = int(self.headers.get("Content-Length", 0))
-                asked.append((self.path, json.loads(self.rfile.read(size) or b"{}")))
-                if status == 0:  # hang up
+                requests.append((self.path, json.loads(self.rfile.read(size) or b"{}")))
+                if status == 0:
                     self.close_connection = True
                     return
                 self.send_response(status)
@@ -169,7 +169,7 @@ class _CannedServer:
 
 @pytest.fixture
 def answering() -> Generator[CannedServer]:
-    """An HTTP server that gives every request the same answer; a status of 0 hangs up."""
+    """An HTTP server with one response to every request; a status of 0 closes the connection."""
     answers = _CannedServer()
     yield answers
     for server in answers.servers:

@@ -5,6 +5,10 @@ from typing import Any
 import pytest
 
 from config.settings import Settings
+from jobs.states import State
+from worker.app.action_table import ACTION_TABLE, JobAction
+from worker.cli.actions import bulk_summary
+from worker.cli.commands import dead, jobs, parked
 from worker.cli.next_steps import group_command, job_commands
 from worker.cli.text import format_age, format_duration, parse_duration, parse_moment, sanitize
 from worker.cli.up.plan import child_environ, demo_accounts, sandbox_accounts
@@ -29,16 +33,16 @@ def group(target: str, code: str = "grant_exhausted", count: int = 2) -> Doc:
         ("default/model/suno", "--account default --kind model --target suno"),
     ],
 )
-def test_the_command_for_a_group_reaches_as_far_as_its_hold(scope: str, options: str) -> None:
-    told = group_command(group("suno"), "parked", hold(scope))
-    assert told == f"knouds-worker parked release --code grant_exhausted {options}"
+def test_the_command_for_a_group_has_the_scope_of_its_hold(scope: str, options: str) -> None:
+    command = group_command(group("suno"), "parked", hold(scope))
+    assert command == f"knouds-worker parked release --code grant_exhausted {options}"
 
 
-def test_jobs_that_wait_for_nobody_have_no_command() -> None:
+def test_jobs_that_wait_for_no_operator_have_no_command() -> None:
     assert job_commands({"id": "j", "state": "running", "reason": None}) == []
 
 
-def test_a_command_quotes_what_a_shell_would_read() -> None:
+def test_a_command_is_quoted_for_a_shell() -> None:
     job = {"id": "j", "state": "parked", "reason": {"code": "x", "hold_id": "a; rm -rf ~"}}
     assert job_commands(job) == ["knouds-worker holds release 'a; rm -rf ~'"]
 
@@ -56,7 +60,7 @@ def test_times_read_as_ages() -> None:
     assert [format_age(value, 0) for value in (None, "", "soon", b"x")] == [""] * 4
 
 
-def test_lengths_of_time_are_read_in_their_units() -> None:
+def test_durations_are_read_in_their_units() -> None:
     texts = ("90", "90s", "15m", "2h", "7d", "1.5h")
     assert [parse_duration(text) for text in texts] == [90, 90, 900, 7_200, 604_800, 5_400]
     for text in ("", "h", "-5", "5w", "1e3", "٣"):
@@ -64,13 +68,13 @@ def test_lengths_of_time_are_read_in_their_units() -> None:
             parse_duration(text)
 
 
-def test_moments_are_times_or_lengths_of_time_ago() -> None:
+def test_moments_are_times_or_durations_ago() -> None:
     assert parse_moment("1h", 1_767_225_600) == "2025-12-31T23:00:00Z"
     assert parse_moment("2026-01-31T18:00:00+01:00", 0) == "2026-01-31T17:00:00Z"
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\x00b", "\u202eabc", "bell\x07", "\x9b2J"])
-def test_control_characters_do_not_get_through(text: str) -> None:
+def test_control_characters_are_removed(text: str) -> None:
     assert not set(sanitize(text)) & set("\x1b\x00\u202e\x07\x9b")
 
 
@@ -97,7 +101,7 @@ def test_child_processes_get_the_addresses_of_all_services() -> None:
     assert (found["KNOUDS_REDIS_URL"], found["KNOUDS_BASE_URL"]) == ("redis://r", "http://s")
 
 
-def test_a_demo_is_hasty_only_where_no_setting_was_given() -> None:
+def test_a_demo_shortens_only_waits_that_are_not_set() -> None:
     assert child_environment(Settings(), {})["KNOUDS_POLL_MIN_S"] == "0.25"
     assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(poll_min_s=3), {})
     assert "KNOUDS_POLL_MIN_S" not in child_environment(Settings(), {}, is_demo=False)
@@ -107,3 +111,46 @@ def test_a_demo_is_hasty_only_where_no_setting_was_given() -> None:
 def test_every_demo_has_accounts_of_its_own_and_earlier_ones_keep_theirs() -> None:
     assert demo_accounts(1) != demo_accounts(2)
     assert set(sandbox_accounts(2)) == {"demo", "studio", "demo-2", "studio-2"}
+
+
+COMMANDS_OF_ACTIONS = {
+    JobAction.RELEASE: (parked.release, State.PARKED),
+    JobAction.ATTACH: (parked.resolve, State.PARKED),
+    JobAction.RESUBMIT: (parked.resolve, State.PARKED),
+    JobAction.REQUEUE: (dead.requeue, State.DEAD),
+    JobAction.PARK: (jobs.park, State.QUEUED),
+    JobAction.CANCEL: (jobs.cancel, State.QUEUED),
+    JobAction.DISCARD: (dead.discard, State.DEAD),
+}
+
+
+@pytest.mark.parametrize("action", JobAction)
+def test_every_action_of_the_table_has_a_command_for_a_state_it_is_allowed_in(
+    action: JobAction,
+) -> None:
+    command, state = COMMANDS_OF_ACTIONS[action]
+    assert state in ACTION_TABLE[action].states
+    assert command.name in (str(action), "resolve")
+    assert {option.name for option in command.params} >= {"note"}
+
+
+@pytest.mark.parametrize("action", ["release", "requeue", "discard", "cancel"])
+def test_a_bulk_summary_says_counts_holds_cost_and_why_jobs_were_skipped(action: str) -> None:
+    counts: Doc = {
+        "matched": 1_203,
+        "done": 1_200,
+        "skipped": 2,
+        "failed": 1,
+        "holds_released": 1,
+        "est_cost": 12.0,
+        "skipped_why": {"changed meanwhile": 2},
+        "errors": [{"id": "j1", "detail": "there is no such job"}],
+    }
+    participle = ACTION_TABLE[JobAction(action)].past_tense.lower()
+    head, *rest = bulk_summary(action, counts, is_preview=True).splitlines()
+    assert head == (
+        f"{action}: 1,203 jobs matched, 1,200 would be {participle}, through 1 hold, one canary"
+        " first, 2 skipped, 1 failed, about 12 credits"
+    )
+    assert rest[:2] == ["skipped 2: changed meanwhile", "j1: there is no such job"]
+    assert ("knouds-worker parked groups" in rest[-1]) == (action == "release")

@@ -1,4 +1,4 @@
-"""`enqueue` and `batch`: orders from the command line, files and standard input."""
+"""`enqueue` and `batch`: requests from the command line, files and standard input."""
 
 import json
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
-def test_a_request_is_on_record_with_all_that_was_asked_for(workspace: CliWorkspace) -> None:
+def test_a_job_has_every_option_of_its_request(workspace: CliWorkspace) -> None:
     job_id = workspace.enqueue(
         "suno",
         *("--id", f"{workspace.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
@@ -57,7 +57,9 @@ def test_wait_ends_with_the_result(workspace: CliWorkspace) -> None:
     assert workspace.cli(*words, "--json").doc["state"] == "succeeded"
 
 
-def test_wait_has_an_exit_code_of_its_own_for_what_did_not_succeed(workspace: CliWorkspace) -> None:
+def test_wait_has_a_separate_exit_code_for_a_job_that_did_not_succeed(
+    workspace: CliWorkspace,
+) -> None:
     inputs = json.dumps({"sandbox": {"fault": "INVALID_INPUTS"}})
     words = ("enqueue", "model", "suno", "--account", workspace.account, "--inputs", inputs)
     done = workspace.cli(*words, "--wait")
@@ -73,7 +75,7 @@ def test_inputs_come_from_a_file_or_standard_input(workspace: CliWorkspace, tmp_
 
 
 @pytest.mark.parametrize(
-    ("inputs", "told"),
+    ("inputs", "message"),
     [
         ("{", "not JSON"),
         ("[1]", "a JSON object is needed"),
@@ -82,14 +84,14 @@ def test_inputs_come_from_a_file_or_standard_input(workspace: CliWorkspace, tmp_
         ("@nowhere.json", "cannot read nowhere.json"),
     ],
 )
-def test_inputs_that_are_none_are_a_usage_error(cli: Cli, inputs: str, told: str) -> None:
+def test_invalid_inputs_are_a_usage_error(cli: Cli, inputs: str, message: str) -> None:
     done = cli("enqueue", "model", "suno", "--inputs", inputs)
     assert done.code == ExitCode.USAGE
-    assert told in done.err
+    assert message in done.err
 
 
 @pytest.mark.parametrize(
-    ("options", "told"),
+    ("options", "message"),
     [
         (("--delay", "soon"), "15m"),
         (("--run-at", "2h"), "--delay"),
@@ -99,17 +101,17 @@ def test_inputs_that_are_none_are_a_usage_error(cli: Cli, inputs: str, told: str
         ((), "--inputs"),
     ],
 )
-def test_senseless_options_are_usage_errors(cli: Cli, options: tuple[str, ...], told: str) -> None:
+def test_invalid_options_are_usage_errors(cli: Cli, options: tuple[str, ...], message: str) -> None:
     inputs = ("--inputs", "{}") if options else ()
     done = cli("enqueue", "model", "suno", *inputs, *options)
     assert done.code == ExitCode.USAGE
-    assert told in done.err
+    assert message in done.err
 
 
 # batch
 
 
-def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
+def test_every_line_becomes_a_job_and_a_bad_one_does_not_stop_the_others(
     workspace: CliWorkspace, tmp_path: Path
 ) -> None:
     lines = [
@@ -125,10 +127,10 @@ def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
     done = workspace.cli("batch", "jobs.jsonl", *words, "--account", workspace.account)
     assert done.code == ExitCode.FAILED
     assert done.out.splitlines()[0] == "2 enqueued, 3 refused"
-    told = dict(line.split(": ", 1) for line in done.err.splitlines())
-    assert set(told) == {"line 3", "line 4", "line 6"}
-    assert "priority" in told["line 3"]
-    assert "flavour" in told["line 6"]
+    errors = dict(line.split(": ", 1) for line in done.err.splitlines())
+    assert set(errors) == {"line 3", "line 4", "line 6"}
+    assert "priority" in errors["line 3"]
+    assert "flavour" in errors["line 6"]
     listed = workspace.cli("jobs", "ls", "--batch", workspace.name, "--json").doc["items"]
     assert {(job["kind"], job["target"]) for job in listed} == {
         ("model", "suno"),
@@ -136,7 +138,7 @@ def test_every_line_becomes_a_job_and_a_bad_one_harms_no_other(
     }
 
 
-def test_a_file_with_a_prefix_for_its_ids_may_be_sent_again(
+def test_a_file_with_an_id_prefix_can_be_sent_again(
     workspace: CliWorkspace, tmp_path: Path
 ) -> None:
     line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
@@ -147,7 +149,7 @@ def test_a_file_with_a_prefix_for_its_ids_may_be_sent_again(
     assert workspace.get(f"{workspace.name}-3")["state"] == "scheduled"
 
 
-def test_more_lines_than_a_call_may_have_go_in_several(workspace: CliWorkspace) -> None:
+def test_more_lines_than_a_call_may_have_are_sent_in_several(workspace: CliWorkspace) -> None:
     line = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
     done = workspace.cli("batch", "-", "--batch", workspace.name, "--json", stdin=line * 1_001)
     assert done.code == ExitCode.OK

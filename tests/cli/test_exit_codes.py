@@ -11,7 +11,7 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.command_runner import HOME, CommandOutcome, Program, call, command_line, environ
+from tests.cli.command_runner import ROOT, CommandOutcome, Program, call, command_line, environ
 from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import EXIT_MEANINGS, ExitCode
 from worker.cli.main import SECTIONS, commands
@@ -26,10 +26,10 @@ def nowhere() -> str:
 
 
 def test_help_documents_every_exit_code(bare_cli: Under) -> None:
-    told = bare_cli({})("--help").out
+    help_text = bare_cli({})("--help").out
     assert set(EXIT_MEANINGS) == set(ExitCode)
     for code, meaning in EXIT_MEANINGS.items():
-        assert f"{int(code)}  {meaning}" in told
+        assert f"{int(code)}  {meaning}" in help_text
 
 
 def test_the_list_of_commands_is_true() -> None:
@@ -66,7 +66,7 @@ def test_an_unknown_command_is_a_usage_error(bare_cli: Under) -> None:
     assert "jbos" in done.err
 
 
-def test_no_api_names_the_address_and_the_remedy(bare_cli: Under) -> None:
+def test_an_unreachable_api_names_the_address_and_the_remedy(bare_cli: Under) -> None:
     url = nowhere()
     done = bare_cli({"KNOUDS_API_URL": url})("stats")
     assert done.code == ExitCode.NO_API
@@ -78,7 +78,7 @@ def test_no_api_names_the_address_and_the_remedy(bare_cli: Under) -> None:
 @pytest.mark.parametrize(
     ("status", "body"), [(200, "<html>"), (404, "not here"), (200, "[]"), (0, "")]
 )
-def test_something_else_behind_the_address_is_no_api(
+def test_another_program_at_the_address_is_no_api(
     bare_cli: Under, answering: CannedServer, status: int, body: str
 ) -> None:
     done = bare_cli({"KNOUDS_API_URL": answering(status, body)})("stats")
@@ -142,8 +142,8 @@ def test_a_token_may_do_what_its_role_says(
     bare_cli: Under, tmp_path: Path, redis_url: str, lent_namespace: str
 ) -> None:
     tokens = "app:read:read-read-read-read,ann:operate:operate-operate-1"
-    told = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": lent_namespace}
-    with api(tmp_path, KNOUDS_API_TOKENS=tokens, **told) as url:
+    settings = {"KNOUDS_REDIS_URL": redis_url, "KNOUDS_NAMESPACE": lent_namespace}
+    with api(tmp_path, KNOUDS_API_TOKENS=tokens, **settings) as url:
 
         def run(token: str, *words: str) -> CommandOutcome:
             return bare_cli({"KNOUDS_API_URL": url, "KNOUDS_API_TOKEN": token})(*words)
@@ -159,12 +159,12 @@ def test_a_token_may_do_what_its_role_says(
         assert [hold["created_by"] for hold in holds] == ["ann"]
 
 
-def test_somebody_elses_package_stops_the_start(tmp_path: Path) -> None:
+def test_a_foreign_package_stops_the_start(tmp_path: Path) -> None:
     (tmp_path / "config.py").write_text("raise RuntimeError('was run')\n")
     done = subprocess.run(
         command_line("--help"),
         cwd=tmp_path,
-        env=environ(PYTHONPATH=os.pathsep.join([str(tmp_path), str(HOME)])),
+        env=environ(PYTHONPATH=os.pathsep.join([str(tmp_path), str(ROOT)])),
         capture_output=True,
         text=True,
         check=False,
@@ -181,7 +181,7 @@ def test_a_refusal_names_the_field(workspace: CliWorkspace) -> None:
     assert done.err.count("\n") == 1
 
 
-def test_messages_of_others_cannot_steer_the_terminal(
+def test_messages_from_outside_cannot_control_the_terminal(
     bare_cli: Under, answering: CannedServer
 ) -> None:
     url = answering(422, '{"detail": "\\u001b[2Jgone\\u0007\\nsecond line"}')
@@ -192,8 +192,8 @@ def test_messages_of_others_cannot_steer_the_terminal(
 
 def test_interrupted_is_130(workspace: CliWorkspace, tmp_path: Path) -> None:
     job_id = workspace.enqueue("suno", "--delay", "1h")
-    order = ["enqueue", "model", "suno", "--id", f"{job_id}-w", "--inputs", "{}", "--delay", "1h"]
-    program = Program(*order, "--wait", cwd=tmp_path, **_settings(workspace))
+    words = ["enqueue", "model", "suno", "--id", f"{job_id}-w", "--inputs", "{}", "--delay", "1h"]
+    program = Program(*words, "--wait", cwd=tmp_path, **_settings(workspace))
     program.until("scheduled")
     assert program.end(signal.SIGINT) == ExitCode.INTERRUPTED
     assert f"knouds-worker jobs get {job_id}-w" in program.output
@@ -204,9 +204,7 @@ def _settings(workspace: CliWorkspace) -> dict[str, str]:
     return {"KNOUDS_API_URL": workspace.url}
 
 
-def test_a_reader_that_goes_away_is_no_error_to_speak_of(
-    workspace: CliWorkspace, tmp_path: Path
-) -> None:
+def test_a_closed_pipe_is_no_error(workspace: CliWorkspace, tmp_path: Path) -> None:
     workspace.enqueue("suno", "--delay", "1h")
     read, write = os.pipe()
     os.close(read)

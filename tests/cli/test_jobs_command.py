@@ -1,4 +1,4 @@
-"""`jobs`, `stats` and `watch`: reading, and acting on single jobs."""
+"""`jobs`, `stats` and `watch`: reads, and actions on single jobs."""
 
 import json
 import signal
@@ -11,7 +11,7 @@ from tests.cli.conftest import Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
 
-def test_a_list_has_whole_ids_and_no_colours_when_piped(workspace: CliWorkspace) -> None:
+def test_a_piped_list_has_full_ids_and_no_colours(workspace: CliWorkspace) -> None:
     job_id = workspace.enqueue("suno", "--id", f"{workspace.name}{'x' * 110}", "--delay", "1h")
     done = workspace.cli("jobs", "ls", "--batch", workspace.name)
     header, row = done.out.splitlines()
@@ -20,7 +20,7 @@ def test_a_list_has_whole_ids_and_no_colours_when_piped(workspace: CliWorkspace)
     assert "\x1b" not in done.out
 
 
-def test_a_list_goes_on_where_its_cursor_says(workspace: CliWorkspace) -> None:
+def test_a_cursor_continues_a_list(workspace: CliWorkspace) -> None:
     ids = {workspace.enqueue("suno", "--delay", "1h") for _ in range(3)}
     words = ("jobs", "ls", "--batch", workspace.name, "--limit", "2")
     first = workspace.cli(*words, "--json").doc
@@ -29,14 +29,14 @@ def test_a_list_goes_on_where_its_cursor_says(workspace: CliWorkspace) -> None:
     assert {job["id"] for job in [*first["items"], *second["items"]]} == ids
 
 
-def test_a_list_can_be_cut_by_time(workspace: CliWorkspace) -> None:
+def test_a_list_can_be_filtered_by_time(workspace: CliWorkspace) -> None:
     workspace.enqueue("suno", "--delay", "1h")
     words = ("jobs", "ls", "--batch", workspace.name, "--json")
     assert len(workspace.cli(*words, "--since", "1h").doc["items"]) == 1
     assert not workspace.cli(*words, "--until", "1h").doc["items"]
 
 
-def test_json_is_the_api_s_answer_letter_for_letter(workspace: CliWorkspace) -> None:
+def test_json_is_the_exact_response_of_the_api(workspace: CliWorkspace) -> None:
     job_id = workspace.enqueue("suno", "--delay", "1h")
     done = workspace.cli("jobs", "get", job_id, "--json")
     assert done.out.count("\n") == 1
@@ -47,8 +47,8 @@ def test_a_job_s_page_shows_its_timeline(workspace: CliWorkspace) -> None:
     job_id = workspace.enqueue("suno", fault="EXECUTION_FAILED", times=1)
     workspace.until(job_id, "succeeded")
     page = workspace.cli("jobs", "get", job_id).out
-    for told in (job_id, "succeeded", "EXECUTION_FAILED", "enqueue", "retry", "succeed", "ago"):
-        assert told in page
+    for expected in (job_id, "succeeded", "EXECUTION_FAILED", "enqueue", "retry", "succeed", "ago"):
+        assert expected in page
 
 
 @pytest.mark.parametrize(
@@ -60,7 +60,7 @@ def test_a_job_s_page_shows_its_timeline(workspace: CliWorkspace) -> None:
         ("grant_exhausted", "parked", "holds release {hold}"),
     ],
 )
-def test_a_job_s_page_has_the_command_that_frees_it(
+def test_a_job_s_page_has_the_next_command(
     workspace: CliWorkspace, fault: str, state: str, command: str
 ) -> None:
     job_id = workspace.enqueue("suno", fault=fault)
@@ -86,7 +86,7 @@ def test_a_job_that_does_not_exist_is_one_line(cli: Cli) -> None:
         assert "no/such?job" in done.err
 
 
-def test_cancelling_one_that_cannot_be_harms_no_other(workspace: CliWorkspace) -> None:
+def test_a_refused_cancel_does_not_stop_the_others(workspace: CliWorkspace) -> None:
     first, last = (
         workspace.enqueue("suno", "--delay", "1h"),
         workspace.enqueue("suno", "--delay", "1h"),
@@ -122,11 +122,11 @@ def test_watch_prints_changes_when_piped(cli: Cli) -> None:
     done = cli("watch", "--count", "3", "--every", "0.1")
     assert done.code == ExitCode.OK
     assert len(done.out.splitlines()) >= 1
-    looks = cli("watch", "--count", "2", "--every", "0.1", "--json").out.splitlines()
-    assert [set(json.loads(look)) for look in looks] == [set(json.loads(looks[0]))] * 2
+    updates = cli("watch", "--count", "2", "--every", "0.1", "--json").out.splitlines()
+    assert [set(json.loads(update)) for update in updates] == [set(json.loads(updates[0]))] * 2
 
 
-def test_ctrl_c_is_how_a_watch_ends(workspace: CliWorkspace, tmp_path: Path) -> None:
+def test_ctrl_c_ends_a_watch(workspace: CliWorkspace, tmp_path: Path) -> None:
     workspace.enqueue("suno", "--delay", "1h")
     program = Program("watch", cwd=tmp_path, KNOUDS_API_URL=workspace.url)
     program.until("scheduled")

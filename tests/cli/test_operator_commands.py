@@ -29,22 +29,22 @@ def hold_of(workspace: CliWorkspace) -> Doc:
 def test_one_parked_job_is_released_by_its_id(workspace: CliWorkspace) -> None:
     job_id = workspace.park()
     assert job_id in workspace.cli("parked", "ls", "--account", workspace.account).out
-    done = workspace.cli("parked", "release", job_id, "--note", "looked, is fine")
+    done = workspace.cli("parked", "release", job_id, "--note", "checked, is fine")
     assert done.out == f"{job_id}: queued\n"
-    assert "looked, is fine" in [event["note"] for event in workspace.get(job_id)["events"]]
+    assert "checked, is fine" in [event["note"] for event in workspace.get(job_id)["events"]]
 
 
 def test_groups_say_what_to_do_and_which_command_does_it(workspace: CliWorkspace) -> None:
     held(workspace)
-    told = workspace.cli("parked", "groups").out
+    output = workspace.cli("parked", "groups").out
     where = f"--account {workspace.account} --kind model --target suno"
-    assert f"knouds-worker parked release --code grant_exhausted {where}" in told
-    assert f"Upgrade the plan of account {workspace.account}" in told
+    assert f"knouds-worker parked release --code grant_exhausted {where}" in output
+    assert f"Upgrade the plan of account {workspace.account}" in output
     groups = workspace.cli("parked", "groups", "--json").doc["items"]
     assert [g["count"] for g in groups if g["account"] == workspace.account] == [1]
 
 
-def test_the_command_of_a_group_frees_it_through_its_hold(workspace: CliWorkspace) -> None:
+def test_the_command_of_a_group_releases_its_hold(workspace: CliWorkspace) -> None:
     job_id = held(workspace)
     words = ("parked", "release", "--code", "grant_exhausted", "--account", workspace.account)
     done = workspace.cli(*words, "--note", "upgraded")
@@ -116,11 +116,11 @@ def test_an_uncertain_job_can_be_given_up(workspace: CliWorkspace) -> None:
         ("holds", "set"),
     ],
 )
-def test_what_is_not_clearly_asked_for_is_a_usage_error(cli: Cli, words: tuple[str, ...]) -> None:
+def test_an_ambiguous_request_is_a_usage_error(cli: Cli, words: tuple[str, ...]) -> None:
     assert cli(*words).code == ExitCode.USAGE
 
 
-def test_a_terminal_is_asked_before_many_are_released(
+def test_a_terminal_is_asked_before_a_bulk_release(
     workspace: CliWorkspace, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job_id = workspace.park()
@@ -151,7 +151,7 @@ def dead(workspace: CliWorkspace) -> str:
     return job_id
 
 
-def test_a_dead_letter_goes_on_with_other_inputs(workspace: CliWorkspace) -> None:
+def test_a_dead_letter_is_requeued_with_other_inputs(workspace: CliWorkspace) -> None:
     job_id = dead(workspace)
     assert job_id in workspace.cli("dead", "ls", "--account", workspace.account).out
     inputs = json.dumps({"sandbox": {"duration_s": 0.1}})
@@ -162,8 +162,10 @@ def test_a_dead_letter_goes_on_with_other_inputs(workspace: CliWorkspace) -> Non
 
 def test_groups_of_dead_letters_have_a_command_too(workspace: CliWorkspace) -> None:
     dead(workspace)
-    told = workspace.cli("dead", "groups").out
-    assert f"--code INVALID_INPUTS --account {workspace.account} --kind model --target suno" in told
+    output = workspace.cli("dead", "groups").out
+    assert (
+        f"--code INVALID_INPUTS --account {workspace.account} --kind model --target suno" in output
+    )
 
 
 def bulk_action(workspace: CliWorkspace, *words: str) -> str:
@@ -190,16 +192,16 @@ def test_many_dead_letters_are_counted_then_done(
         assert "tidy up" in [event["note"] for event in job["events"]]
 
 
-def test_many_are_asked_for_by_filter_with_the_note_and_first_as_a_dry_run(
+def test_a_bulk_call_has_filter_and_note_and_comes_after_a_dry_run(
     bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
 ) -> None:
     url = answering(200, '{"matched": 3, "done": 2, "skipped": 1}')
-    words = ("--code", "INVALID_INPUTS", "--note", "mended", "--patch-inputs", '{"size": "1k"}')
+    words = ("--code", "INVALID_INPUTS", "--note", "fixed", "--patch-inputs", '{"size": "1k"}')
     done = bare_cli({"KNOUDS_API_URL": url})("dead", "requeue", *words)
     assert done.out == "requeue: 3 jobs matched, 2 requeued, 1 skipped\n"
     body = {
         "filter": {"state": "dead", "code": "INVALID_INPUTS"},
-        "note": "mended",
+        "note": "fixed",
         "patch_inputs": {"size": "1k"},
     }
     assert answering.requests == [
@@ -208,13 +210,13 @@ def test_many_are_asked_for_by_filter_with_the_note_and_first_as_a_dry_run(
     ]
 
 
-def test_a_dry_run_asks_for_nothing_but_the_count(
+def test_a_dry_run_sends_only_the_dry_run(
     bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
 ) -> None:
     cli = bare_cli({"KNOUDS_API_URL": answering(200, '{"matched": 1, "done": 1}')})
     done = cli("jobs", "cancel", "--batch", "b", "--dry-run")
     assert done.out == "cancel: 1 job matched, 1 would be cancelled\nnothing changed\n"
-    assert [asked["dry_run"] for _, asked in answering.requests] == [True]
+    assert [body["dry_run"] for _, body in answering.requests] == [True]
 
 
 def test_an_answer_of_another_version_is_one_line(
@@ -242,7 +244,7 @@ def test_a_pause_keeps_jobs_queued_until_it_is_released(workspace: CliWorkspace)
     workspace.until(job_id, "succeeded")
 
 
-def test_a_scope_that_is_none_is_refused(cli: Cli) -> None:
+def test_an_invalid_scope_is_refused(cli: Cli) -> None:
     done = cli("holds", "set", "default/models")
     assert done.code == ExitCode.FAILED
     assert done.err.startswith("knouds-worker: scope ")
@@ -257,7 +259,7 @@ def test_a_pause_is_not_released_with_the_parked(workspace: CliWorkspace) -> Non
 # audit
 
 
-def test_the_record_tells_who_did_what_why_and_to_how_many(workspace: CliWorkspace) -> None:
+def test_an_audit_entry_says_who_did_what_why_and_to_how_many(workspace: CliWorkspace) -> None:
     job_id = workspace.park()
     workspace.cli("parked", "release", job_id, "--note", "for the record")
     (line,) = (
@@ -266,7 +268,7 @@ def test_the_record_tells_who_did_what_why_and_to_how_many(workspace: CliWorkspa
         if line["on"] == job_id
     )
     assert (line["note"], line["jobs"], bool(line["by"])) == ("for the record", 1, True)
-    told = workspace.cli("audit", "ls", "--since", "1h", "--limit", "500").out
-    assert "for the record" in told
+    output = workspace.cli("audit", "ls", "--since", "1h", "--limit", "500").out
+    assert "for the record" in output
     nothing = workspace.cli("audit", "ls", "--by", "nobody-at-all")
     assert nothing.out == "no audit entries\n"

@@ -1,4 +1,4 @@
-"""What a person sees on a terminal: tables that fit, whole ids, colours, and a question asked."""
+"""Output on a terminal: tables that fit, full ids, colours, and a question."""
 
 import fcntl
 import os
@@ -30,68 +30,68 @@ def on_terminal(
         "FORCE_COLOR",
         "COLUMNS",
         "LINES",
-    ):  # they would speak for the terminal
+    ):  # they would override the terminal
         env.pop(name, None)
     with subprocess.Popen(
         command_line(*words), cwd=folder, env=env, stdin=theirs, stdout=theirs, stderr=theirs
     ) as process:
         os.close(theirs)
         os.write(ours, keyboard_input.encode())
-        seen = b""
+        output = b""
         try:
             while block := os.read(ours, 65_536):
-                seen += block
+                output += block
         except OSError:  # the other side is closed
             pass
         finally:
             os.close(ours)
-        return process.wait(30), seen.decode().replace("\r", "")
+        return process.wait(30), output.decode().replace("\r", "")
 
 
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_a_table_fits_and_cuts_no_id(workspace: CliWorkspace, tmp_path: Path, width: int) -> None:
     ids = [workspace.park(), workspace.enqueue("seedance-2-0-full-access", "--delay", "1h")]
     words = ("jobs", "ls", "--batch", workspace.name)
-    code, seen = on_terminal(*words, url=workspace.url, folder=tmp_path, width=width)
+    code, output = on_terminal(*words, url=workspace.url, folder=tmp_path, width=width)
     assert code == ExitCode.OK
-    assert "\x1b[" in seen
-    lines = _CODES.sub("", seen).splitlines()
+    assert "\x1b[" in output
+    lines = _CODES.sub("", output).splitlines()
     assert max(map(len, lines)) <= width
     for job_id in ids:
         assert job_id in "".join(lines)
-    assert "…" not in seen
+    assert "…" not in output
 
 
 def test_a_command_to_copy_stays_on_one_line(workspace: CliWorkspace, tmp_path: Path) -> None:
     job_id = workspace.enqueue("seedance-2-0-full-access", fault="grant_exhausted")
     workspace.until(job_id, "parked")
-    code, seen = on_terminal("parked", "groups", url=workspace.url, folder=tmp_path, width=60)
+    code, output = on_terminal("parked", "groups", url=workspace.url, folder=tmp_path, width=60)
     assert code == ExitCode.OK
     where = f"--account {workspace.account} --kind model --target seedance-2-0-full-access"
     wanted = f"  $ knouds-worker parked release --code grant_exhausted {where}"
-    assert wanted in _CODES.sub("", seen).splitlines()
+    assert wanted in _CODES.sub("", output).splitlines()
 
 
 @pytest.mark.parametrize(
     ("typed", "code"),
     [("n\n", ExitCode.FAILED), ("\x04", ExitCode.INTERRUPTED)],  # no, and the end of input
 )
-def test_a_release_of_many_is_asked_about(
+def test_a_release_of_many_asks_first(
     workspace: CliWorkspace, tmp_path: Path, typed: str, code: ExitCode
 ) -> None:
     job_id = workspace.park()
     words = ("parked", "release", "--account", workspace.account)
-    got, seen = on_terminal(
+    got, output = on_terminal(
         *words, url=workspace.url, folder=tmp_path, width=80, keyboard_input=typed
     )
-    assert got == code, seen
+    assert got == code, output
     assert workspace.get(job_id)["state"] == "parked"
-    assert "Traceback" not in seen
+    assert "Traceback" not in output
 
 
 def test_a_watch_draws_in_place(workspace: CliWorkspace, tmp_path: Path) -> None:
     words = ("watch", "--count", "3", "--every", "0.1")
-    code, seen = on_terminal(*words, url=workspace.url, folder=tmp_path, width=80)
+    code, output = on_terminal(*words, url=workspace.url, folder=tmp_path, width=80)
     assert code == ExitCode.OK
-    assert seen.count("succeeded ") >= 2  # one look over the other
-    assert "1 worker" in seen
+    assert output.count("succeeded ") >= 2  # one update over the other
+    assert "1 worker" in output

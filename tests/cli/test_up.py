@@ -1,4 +1,4 @@
-"""`up`: everything on one machine, watched while it runs and gone when it stops."""
+"""`up`: everything on one machine, supervised while it runs and gone when it stops."""
 
 import json
 import os
@@ -24,7 +24,7 @@ from worker.cli.up.demo.scenarios import SCENARIOS
 
 @contextmanager
 def up(folder: Path, *words: str, **settings: str) -> Generator[Program]:
-    """`up` in a folder of its own; whatever the test does, it is gone afterwards."""
+    """`up` in a folder of its own; it is stopped after the test."""
     program = Program("up", *words, cwd=folder, **{"KNOUDS_HTTP_PORT": "0", **settings})
     try:
         yield program
@@ -35,7 +35,7 @@ def up(folder: Path, *words: str, **settings: str) -> Generator[Program]:
 
 
 def children_of(folder: Path) -> list[psutil.Process]:
-    """Every process that was started in a folder, or keeps its data there."""
+    """Every process whose current folder is in `folder`."""
     found: list[psutil.Process] = []
     for process in psutil.process_iter():
         try:
@@ -58,15 +58,15 @@ def stats(url: str) -> Doc:
 
 
 def run_line(line: str, folder: Path, url: str) -> str:
-    """Run a command that was printed for a person to copy."""
+    """Run a command that was printed to be copied."""
     program, *words = shlex.split(line)
     if program == "knouds-worker":
         done = call(*words, cwd=folder, KNOUDS_API_URL=url)
         assert done.returncode == 0, done
         return done.stdout
     assert program == "curl"
-    place, body = words[1], words[3]
-    request = urllib.request.Request(place, body.encode())  # noqa: S310
+    url, body = words[1], words[3]
+    request = urllib.request.Request(url, body.encode())  # noqa: S310
     with urllib.request.urlopen(request, timeout=5) as answer:  # noqa: S310
         return str(answer.read())
 
@@ -81,7 +81,7 @@ def test_the_demo_shows_every_outcome_and_ends(tmp_path: Path) -> None:
     assert not children_of(tmp_path)
 
 
-def test_the_demo_again_on_the_same_folder_and_its_commands_free_what_is_parked(
+def test_a_second_demo_on_the_same_folder_works_and_its_commands_release_what_is_parked(
     tmp_path: Path,
 ) -> None:
     (tmp_path / ".state").mkdir()
@@ -124,7 +124,7 @@ def test_a_port_that_is_taken_names_the_setting(tmp_path: Path) -> None:
         assert not children_of(tmp_path)
 
 
-def test_a_part_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_a_process_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
     redis = "redis://127.0.0.1:1/0"
     done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT="0", KNOUDS_REDIS_URL=redis)
     assert done.returncode == ExitCode.FAILED
@@ -137,16 +137,14 @@ def test_a_part_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> Non
 @pytest.mark.parametrize(
     ("name", "value"), [("KNOUDS_HTTP_HOST", "::"), ("KNOUDS_BASE_URL", "https://example.com")]
 )
-def test_settings_that_cannot_be_served_are_named_at_once(
-    tmp_path: Path, name: str, value: str
-) -> None:
+def test_settings_that_cannot_work_are_named_at_once(tmp_path: Path, name: str, value: str) -> None:
     done = call("up", cwd=tmp_path, within_s=30, **{name: value})
     assert done.returncode == ExitCode.SETTINGS
     assert name in done.stderr
     assert done.stderr.count("\n") == 1
 
 
-def test_exit_needs_a_demo_that_can_be_judged(cli: Cli, tmp_path: Path) -> None:
+def test_exit_needs_a_demo_with_a_sandbox(cli: Cli, tmp_path: Path) -> None:
     assert cli("up", "--exit").code == ExitCode.USAGE
     done = call("up", "--demo", "--exit", cwd=tmp_path, KNOUDS_API_KEY="knouds_live_x")
     assert done.returncode == ExitCode.USAGE
@@ -169,7 +167,7 @@ def test_with_a_key_no_demo_is_sent(tmp_path: Path) -> None:
         provider.terminate()
 
 
-def test_what_dies_is_reported_and_started_again(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_reported_and_restarted(tmp_path: Path) -> None:
     with up(tmp_path) as program:
         url = until_up(program)
         (first,) = stats(url)["workers"]
@@ -183,7 +181,7 @@ def test_what_dies_is_reported_and_started_again(tmp_path: Path) -> None:
         assert program.end() == ExitCode.OK
 
 
-def test_the_embedded_redis_comes_back_where_it_was(tmp_path: Path) -> None:
+def test_the_embedded_redis_is_restarted_on_its_port(tmp_path: Path) -> None:
     with up(tmp_path) as program:
         url = until_up(program)
         call("holds", "set", "default", cwd=tmp_path, KNOUDS_API_URL=url)
@@ -199,7 +197,7 @@ def test_the_embedded_redis_comes_back_where_it_was(tmp_path: Path) -> None:
         assert program.end() == ExitCode.OK, program.output
 
 
-def test_when_up_is_killed_its_parts_end_by_themselves(tmp_path: Path) -> None:
+def test_when_up_is_killed_its_processes_end_by_themselves(tmp_path: Path) -> None:
     with up(tmp_path) as program:
         until_up(program)
         services = [p for p in children_of(tmp_path) if "redis-server" not in p.name()]
@@ -208,7 +206,7 @@ def test_when_up_is_killed_its_parts_end_by_themselves(tmp_path: Path) -> None:
         wait_until(lambda: not any(p.is_running() for p in services) or None)
 
 
-def test_a_second_ctrl_c_hurries(tmp_path: Path) -> None:
+def test_a_second_ctrl_c_stops_at_once(tmp_path: Path) -> None:
     with up(tmp_path, KNOUDS_SHUTDOWN_GRACE_S="60") as program:
         url = until_up(program)
         inputs = json.dumps({"sandbox": {"duration_s": 120}})

@@ -1,4 +1,4 @@
-"""A sandbox per test, over real HTTP, with a clock that moves only when told."""
+"""A sandbox per test, over real HTTP, with a clock that a test moves."""
 
 from collections.abc import AsyncGenerator
 from contextlib import AbstractAsyncContextManager, asynccontextmanager

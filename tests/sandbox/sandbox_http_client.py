@@ -1,4 +1,4 @@
-"""What a test needs to talk to a sandbox, and a mailbox for its webhooks."""
+"""A client of a sandbox, and a mailbox for its webhooks."""
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +20,7 @@ class _Coded(msgspec.Struct):
 
 @dataclass(frozen=True, slots=True)
 class CallReply:
-    """One answer: `json` is None where the body is not JSON."""
+    """One response: `json` is None where the body is not JSON."""
 
     status: int
     headers: Mapping[str, str]
@@ -29,7 +29,7 @@ class CallReply:
 
     @property
     def code(self) -> str | None:
-        """The error code, if the answer has one."""
+        """The error code, or None."""
         try:
             return msgspec.json.decode(self.raw, type=_Coded).code
         except msgspec.DecodeError:
@@ -38,7 +38,7 @@ class CallReply:
 
 @dataclass(frozen=True, slots=True)
 class SandboxHttpClient:
-    """A caller of one sandbox whose clock stands still."""
+    """A client of one sandbox with a settable clock."""
 
     url: str
     http: aiohttp.ClientSession
@@ -54,9 +54,11 @@ class SandboxHttpClient:
     ) -> CallReply:
         """Make one request."""
         headers = {} if key is None else {"x-api-key": key}
-        async with self.http.request(method, self.url + path, data=data, headers=headers) as answer:
-            raw = await answer.read()
-            return CallReply(answer.status, answer.headers, raw, _json_or_none(raw))
+        async with self.http.request(
+            method, self.url + path, data=data, headers=headers
+        ) as response:
+            raw = await response.read()
+            return CallReply(response.status, response.headers, raw, _json_or_none(raw))
 
     async def submit(
         self,
@@ -68,14 +70,14 @@ class SandboxHttpClient:
         inputs: dict[str, Any] | None = None,
         **options: Any,
     ) -> CallReply:
-        """Ask for a run; `knobs` become `inputs.sandbox`."""
+        """Submit a run; `options` become `inputs.sandbox`."""
         body = {"inputs": {**(inputs or {}), "sandbox": options}}
         query = "?async=true" if mode == "async" else ""
         path = f"/api/{kind}/{name}/run{query}"
         return await self.call("POST", path, key=key, data=msgspec.json.encode(body))
 
     async def start(self, name: str = "suno", **options: Any) -> str:
-        """Start an async run that is expected to be accepted; return its execution id."""
+        """Start an async run that must be accepted; return its execution id."""
         got = await self.submit(name, **options)
         assert got.status == 200, got.raw
         execution_id = got.json["executionId"]
@@ -91,7 +93,7 @@ class SandboxHttpClient:
         return await self.call("POST", f"/api/executions/{execution_id}/cancel", key=key)
 
     async def admin_post(self, path: str, **body: Any) -> Any:
-        """Make an admin call that is expected to work."""
+        """Make an admin call that must succeed."""
         data = msgspec.json.encode(body)
         got = await self.call("POST", f"/_sandbox/{path}", key=None, data=data)
         assert got.status == 200, got.raw
@@ -122,7 +124,7 @@ class WebhookMailbox:
     )
 
     async def receive(self, request: web.Request) -> web.Response:
-        """Take a delivery."""
+        """Receive a delivery."""
         self.deliveries.put_nowait((request.headers, await request.read()))
         return web.Response(status=self.answers.pop(0) if self.answers else 200)
 

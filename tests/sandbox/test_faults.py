@@ -37,11 +37,11 @@ async def test_an_unreadable_success_has_started_a_run(
     assert (await caller.label("x"))["charged"] == 1
 
 
-@pytest.mark.parametrize(("asked", "started"), [({}, 0), ({"started": True}, 1)])
+@pytest.mark.parametrize(("options", "started"), [({}, 0), ({"started": True}, 1)])
 async def test_a_proxys_error_tells_nothing_of_what_happened(
-    caller: SandboxHttpClient, asked: dict[str, Any], started: int
+    caller: SandboxHttpClient, options: dict[str, Any], started: int
 ) -> None:
-    got = await caller.submit(fault="html_504", label="x", **asked)
+    got = await caller.submit(fault="html_504", label="x", **options)
     assert got.status == 504
     assert (await caller.label("x"))["started"] == started
 
@@ -82,11 +82,16 @@ async def test_a_stuck_run_never_ends_unless_an_admin_ends_it(caller: SandboxHtt
 async def test_a_failure_may_be_an_object_or_a_text_with_the_code_beside(
     caller: SandboxHttpClient, code: str
 ) -> None:
-    told: dict[str, Any] = {"fault": "fails", "code": code, "message": "no luck", "duration_s": 0}
-    first = await caller.poll(await caller.start(**told))
+    options: dict[str, Any] = {
+        "fault": "fails",
+        "code": code,
+        "message": "no luck",
+        "duration_s": 0,
+    }
+    first = await caller.poll(await caller.start(**options))
     assert first.json["status"] == "failed"
     assert first.json["error"] == {"code": code, "message": "no luck"}
-    second = await caller.poll(await caller.start(**told, error="string"))
+    second = await caller.poll(await caller.start(**options, error="string"))
     assert (second.json["error"], second.json["code"]) == ("no luck", code)
 
 
@@ -163,9 +168,9 @@ async def test_a_lost_cancel_may_have_taken_effect(caller: SandboxHttpClient) ->
 
 
 async def test_times_counts_the_submits_of_one_label(caller: SandboxHttpClient) -> None:
-    told: dict[str, Any] = {"fault": "EXECUTION_FAILED", "times": 2}
-    first = [(await caller.submit(label="a", **told)).status for _ in range(3)]
-    other = (await caller.submit(label="b", **told)).status
+    options: dict[str, Any] = {"fault": "EXECUTION_FAILED", "times": 2}
+    first = [(await caller.submit(label="a", **options)).status for _ in range(3)]
+    other = (await caller.submit(label="b", **options)).status
     assert (first, other) == ([500, 500, 200], 500)
     entry = await caller.label("a")
     assert (entry["posts"], entry["faulted"], entry["started"]) == (3, 2, 1)

@@ -1,4 +1,4 @@
-"""Every row of the provider's error table, earned honestly or asked for."""
+"""Every row of the provider's error table: caused by a request, or asked for as a fault."""
 
 import msgspec
 import pytest
@@ -69,8 +69,8 @@ async def test_an_error_may_have_a_code_nobody_knows(
 ) -> None:
     named = await caller.submit(fault="SOMETHING_NEW", status=status, fields={"hint": 7})
     assert (named.status, named.code, named.json["hint"]) == (status, "SOMETHING_NEW", 7)
-    told = await caller.submit(status=status, code="SOMETHING_NEW", body={"why": "because"})
-    assert (told.status, told.json) == (status, {"code": "SOMETHING_NEW", "why": "because"})
+    reply = await caller.submit(status=status, code="SOMETHING_NEW", body={"why": "because"})
+    assert (reply.status, reply.json) == (status, {"code": "SOMETHING_NEW", "why": "because"})
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
