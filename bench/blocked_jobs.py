@@ -41,7 +41,7 @@ async def measure(backlog: int, sandbox: tuple[str, ...], *, gate: bool) -> dict
         return {
             "commands_per_s": (await bench.commands() - commands) / took,
             "cpu_percent": 100 * (bench.used().cpu_s - cpu) / took,
-            "queued": sum(lane.queued for lane in await bench.store.queries.lane_counts()),
+            "queued": sum(lane.queued for lane in await bench.store.read.queries.lane_counts()),
         }
 
 

@@ -192,8 +192,8 @@ async def ours(plan: CrashSchedule) -> dict[str, float]:
             await _run_schedule(plan, workers, enqueue)
             await _until(lambda: _settled(bench, RUNS), SETTLED_WITHIN_S)
             seconds = time.monotonic() - began
-            done = await bench.store.queries.page(Filter(state=State.SUCCEEDED), RUNS)
-            parked = (await bench.store.queries.state_counts())[0][State.PARKED]
+            done = await bench.store.read.queries.page(Filter(state=State.SUCCEEDED), RUNS)
+            parked = (await bench.store.read.queries.state_counts())[0][State.PARKED]
             found = await _counted(bench, {str(job.id) for job in done.jobs}, parked)
             return found | {"seconds": seconds}
 
@@ -229,7 +229,7 @@ async def _live(bench: BenchSystem, count: int) -> bool:
 
 
 async def _settled(bench: BenchSystem, count: int) -> bool:
-    states, _ = await bench.store.queries.state_counts()
+    states, _ = await bench.store.read.queries.state_counts()
     return sum(states[state] for state in SETTLED_OR_PARKED) >= count
 
 
@@ -250,7 +250,7 @@ async def rescue(seed: int) -> dict[str, float]:
             polls = await _polls(bench)
             killed_at = time.time()
             pid = await workers.kill(0, replace=False)
-            page = await bench.store.queries.page(Filter(), IN_FLIGHT)
+            page = await bench.store.read.queries.page(Filter(), IN_FLIGHT)
             theirs = {
                 str(job.id)
                 for job in page.jobs
@@ -266,9 +266,9 @@ async def _rescued(
 ) -> dict[str, float]:
     items = (await admin_get(bench.sandbox, "executions"))["items"]
     ended = {item["label"]: item["finished_at"] or 0.0 for item in items}
-    page = await bench.store.queries.page(Filter(), IN_FLIGHT)
+    page = await bench.store.read.queries.page(Filter(), IN_FLIGHT)
     delays = [(job.finished_at or 0.0) - ended[job.id] for job in page.jobs]
-    states, _ = await bench.store.queries.state_counts()
+    states, _ = await bench.store.read.queries.state_counts()
     return {
         "in_flight": IN_FLIGHT,
         "of_the_killed": len(theirs),
@@ -288,7 +288,7 @@ def _request(label: str, duration_s: float) -> JobRequest:
 
 
 async def _running(bench: BenchSystem) -> bool:
-    return (await bench.store.queries.state_counts())[0][State.RUNNING] >= IN_FLIGHT
+    return (await bench.store.read.queries.state_counts())[0][State.RUNNING] >= IN_FLIGHT
 
 
 async def _polls(bench: BenchSystem) -> dict[str, int]:

@@ -76,7 +76,7 @@ async def main() -> None:
         refused = (await submits(bench)).get("402", 0)
         rows["refused_in_all"] = refused
         rows["slots"] = bench.settings.max_jobs
-        states = (await bench.store.queries.state_counts())[0]
+        states = (await bench.store.read.queries.state_counts())[0]
         rows["parked"], rows["queued"] = states[State.PARKED], states[State.QUEUED]
 
         await release(bench)
@@ -91,7 +91,7 @@ async def main() -> None:
         await release(bench)
 
         async def done() -> bool:
-            return (await bench.store.queries.state_counts())[0][State.QUEUED] == 0
+            return (await bench.store.read.queries.state_counts())[0][State.QUEUED] == 0
 
         await until(done)
         rows["seconds_until_the_line_was_empty"] = time.monotonic() - began

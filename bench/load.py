@@ -75,7 +75,9 @@ class OurWorkers:
         found: dict[str, float] = {}
         cursor = None
         while True:
-            page = await self.bench.store.queries.page(Filter(state=State.SUCCEEDED), PAGE, cursor)
+            page = await self.bench.store.read.queries.page(
+                Filter(state=State.SUCCEEDED), PAGE, cursor
+            )
             for job in page.jobs:
                 if job.execution_id is not None and job.finished_at is not None:
                     found[job.execution_id] = job.finished_at

@@ -33,7 +33,7 @@ async def finish(bench: BenchSystem, jobs: int) -> None:
     for first in range(0, jobs, 500):
         await intake.enqueue_many([(None, REQUEST)] * min(500, jobs - first))
     while True:
-        states, _ = await bench.store.queries.state_counts()
+        states, _ = await bench.store.read.queries.state_counts()
         if states[State.SUCCEEDED] == sum(states.values()):
             break
         await asyncio.sleep(POLL_S)
@@ -54,7 +54,7 @@ async def stream(bench: BenchSystem) -> int:
 
 async def payload(bench: BenchSystem) -> int:
     """Bytes of one job's inputs and result."""
-    (job,) = (await bench.store.queries.page(Filter(state=State.SUCCEEDED), 1)).jobs
+    (job,) = (await bench.store.read.queries.page(Filter(state=State.SUCCEEDED), 1)).jobs
     key = bench.store.keys.job(job.id)
     fields: list[bytes] = await bench.store.client.call("HMGET", key, "inputs", "result")
     return sum(len(field) for field in fields)

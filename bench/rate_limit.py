@@ -61,7 +61,7 @@ async def ours(workers: int) -> dict[str, float]:
         await intake.enqueue_many([(None, order)] * RUNS)
 
         async def done() -> bool:
-            return (await bench.store.queries.state_counts())[0][State.SUCCEEDED] == RUNS
+            return (await bench.store.read.queries.state_counts())[0][State.SUCCEEDED] == RUNS
 
         took = await until(done)
         return figures_of(await ledger(bench), took, bench.used().cpu_s - before.cpu_s)

@@ -9,6 +9,7 @@ from config.settings import ApiToken, Role, Settings, SettingsError
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
+from tests.store.redis_contents import latest_audit_entries
 from worker.api.handlers.events import CONTENT_TYPE as STREAM
 from worker.api.routes import ENDPOINTS
 from worker.compose.api import running
@@ -89,7 +90,7 @@ async def test_actions_are_on_record_under_the_tokens_name(
     await job_factory.held("j1")
     reply = await guarded.post("/v1/jobs/j1/release", headers=bearer(Role.OPERATE))
     assert reply.json["events"][-1]["by"] == "operate-app"
-    (entry,) = await store.audit.latest(1)
+    (entry,) = await latest_audit_entries(store, 1)
     assert entry["by"] == "operate-app"
     reply = await guarded.post("/v1/jobs", REQUEST, headers=bearer(Role.ENQUEUE))
     assert reply.json["events"][0]["by"] == "enqueue-app"

@@ -7,14 +7,16 @@ import pytest
 
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
+from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store, audit
+from worker.store.commit import NewAuditEntry
 
 BATCH = '{"batch":"b"}'
 
 
 async def record_action(store: Store, action: str, by: str = "ann", jobs: int = 1) -> None:
     await store.audit.record(
-        at=1_900_000_000.5, by=by, action=action, on="j1", note="so", jobs=jobs
+        NewAuditEntry(at=1_900_000_000.5, by=by, action=action, on="j1", note="so", jobs=jobs)
     )
 
 
@@ -68,7 +70,7 @@ async def test_filters_choose_by_operator_and_action(api: CheckedApi, store: Sto
 
 async def test_filters_choose_by_time(api: CheckedApi, store: Store) -> None:
     await record_action(store, "one")
-    (one,) = await store.audit.latest(1)
+    (one,) = await latest_audit_entries(store, 1)
     moment = datetime.fromtimestamp(int(one["id"].partition("-")[0]) / 1_000, UTC)
     at = moment.isoformat(timespec="milliseconds")
     assert len((await api.get("/v1/audit", since=at)).json["items"]) == 1

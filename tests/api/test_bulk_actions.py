@@ -17,7 +17,13 @@ from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import NO_CREDITS, JobFactory
 from tests.api.test_groups_and_holds import place_hold
 from tests.api.test_job_actions import PREPARE
-from tests.store.redis_contents import everything, expected_indexes, indexes, records
+from tests.store.redis_contents import (
+    everything,
+    expected_indexes,
+    indexes,
+    latest_audit_entries,
+    records,
+)
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.app.bulk_request import apply_merge_patch
@@ -227,7 +233,7 @@ async def test_a_dry_run_counts_the_same_and_changes_nothing(
 async def test_a_dry_run_estimates_what_the_runs_will_cost(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
     await job_factory.dead("a")
     await job_factory.dead("b")
     assert (await bulk(api, "requeue", {"all": True}, dry_run=True))["est_cost"] == 5.0
@@ -239,7 +245,7 @@ async def test_a_dry_run_estimates_what_the_runs_will_cost(
 async def test_a_run_the_provider_has_already_is_not_estimated_again(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
     await job_factory.stuck("a")
     await job_factory.held("b")
     assert (await bulk(api, "release", {"all": True}, dry_run=True))["est_cost"] == 2.5
@@ -282,7 +288,7 @@ async def test_a_call_is_on_record_once_with_its_filter_note_and_count(
                 await job_factory.dead(f"j{n}", tags=("t",))
     wanted = {"tag": "t", "since": "2020-01-01T00:00:00.000Z"}
     await bulk(api, action, wanted, note="provider is back")
-    (entry,) = await store.audit.latest(10)
+    (entry,) = await latest_audit_entries(store, 10)
     assert (entry["by"], entry["act"]) == ("local", f"bulk_{action}")
     assert msgspec.json.decode(entry["on"]) == wanted
     assert (entry["note"], entry["jobs"]) == ("provider is back", "3")
@@ -295,7 +301,7 @@ async def test_inputs_are_not_on_record(
 ) -> None:
     await job_factory.dead()
     await bulk(api, "requeue", {"all": True}, patch_inputs={"prompt": "a secret"})
-    assert "secret" not in str(await store.audit.latest(10))
+    assert "secret" not in str(await latest_audit_entries(store, 10))
 
 
 async def test_a_call_that_breaks_off_is_on_record_with_what_it_did(
@@ -316,7 +322,7 @@ async def test_a_call_that_breaks_off_is_on_record_with_what_it_did(
         patch.setattr(JobStore, "commit", away)
         reply = await api.post("/v1/bulk/cancel", {"filter": {"all": True}})
     assert reply.status == 503
-    (entry,) = await store.audit.latest(10)
+    (entry,) = await latest_audit_entries(store, 10)
     assert entry["jobs"] == "3"
     assert some(await bulk(api, "cancel", {"all": True})) == (2, 2, 0, 0)
 
@@ -345,7 +351,7 @@ async def test_two_calls_at_once_do_each_job_once(
     one, two = await asyncio.gather(*(bulk(api, "requeue", {"all": True}) for _ in range(2)))
     assert one["done"] + two["done"] == 100
     assert {job.events[-1].name for _, job in (await records(store)).values()} == {"requeue"}
-    assert sum(int(entry["jobs"]) for entry in await store.audit.latest(10)) == 100
+    assert sum(int(entry["jobs"]) for entry in await latest_audit_entries(store, 10)) == 100
 
 
 @pytest.mark.parametrize(
@@ -519,7 +525,7 @@ async def test_a_release_frees_through_the_hold_which_lets_one_canary_through(
     (opened,) = await store.holds.list_all()
     assert (opened.phase, opened.step, opened.note) == (HoldPhase.OPENING, 1, "topped up")
     assert not [job for _, job in (await records(store)).values() if job.bypass_hold]
-    (entry,) = await store.audit.latest(10)
+    (entry,) = await latest_audit_entries(store, 10)
     assert entry["jobs"] == "6"
     await assert_indexes_match(store)
 
@@ -632,7 +638,7 @@ async def test_two_thousand_jobs_are_done_in_one_call(
     assert some(counts) == (2_000, 2_000, 0, 0)
     wanted = State.QUEUED if action == "requeue" else State.CANCELLED
     assert set((await states(store)).values()) == {wanted}
-    (entry,) = await store.audit.latest(10)
+    (entry,) = await latest_audit_entries(store, 10)
     assert entry["jobs"] == "2000"
 
 

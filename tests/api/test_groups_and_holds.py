@@ -6,6 +6,7 @@ from jobs.holds import Hold
 from jobs.lanes import Scope
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import NO_CREDITS, JobFactory
+from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store
 
 
@@ -33,7 +34,7 @@ async def test_parked_jobs_are_grouped_by_what_they_wait_for(
     await job_factory.held("c", target="suno")
     await job_factory.uncertain("d")
     await job_factory.dead("e")
-    await job_factory.store.workers.record_cost("model", "gpt-image-2", 2.5)
+    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
     groups = (await api.get("/v1/groups", state="parked")).json["items"]
     found = {(g["code"], g["target"]): (g["count"], g["est_cost"]) for g in groups}
     assert found == {
@@ -71,7 +72,10 @@ async def test_a_pause_stays_until_it_is_released(api: CheckedApi, store: Store)
     released = (await api.post(f"/v1/holds/{hold['id']}/release")).json
     assert released["released"] == 0
     assert (await api.get("/v1/holds")).json["items"] == []
-    assert [entry["act"] for entry in await store.audit.latest(5)] == ["release_hold", "hold"]
+    assert [entry["act"] for entry in await latest_audit_entries(store, 5)] == [
+        "release_hold",
+        "hold",
+    ]
 
 
 async def test_a_second_pause_of_a_scope_is_the_existing_one(api: CheckedApi) -> None:

@@ -7,6 +7,7 @@ import pytest
 from jobs.states import State
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
+from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store
 
 Prepare = Callable[[JobFactory], Awaitable[object]]
@@ -89,7 +90,7 @@ async def test_an_action_that_the_state_forbids_is_a_conflict_and_changes_nothin
     assert reply.json["state"] == job["state"]
     assert hint in reply.detail
     assert await api.job("job") == job
-    assert await job_factory.store.audit.latest(1) == []
+    assert await latest_audit_entries(job_factory.store, 1) == []
 
 
 @pytest.mark.parametrize(
@@ -114,7 +115,7 @@ async def test_an_action_is_on_record_with_its_note(
     reply = await api.post("/v1/jobs/job/release", {"note": "topped up"})
     last = reply.json["events"][-1]
     assert (last["event"], last["by"], last["note"]) == ("release", "local", "topped up")
-    (entry,) = await store.audit.latest(10)
+    (entry,) = await latest_audit_entries(store, 10)
     assert (entry["by"], entry["act"], entry["on"]) == ("local", "release", "job")
     assert (entry["note"], entry["jobs"]) == ("topped up", "1")
 
@@ -126,7 +127,7 @@ async def test_a_second_cancel_is_no_second_action(
     first = await api.post("/v1/jobs/job/cancel")
     second = await api.post("/v1/jobs/job/cancel")
     assert second.json == first.json
-    assert len(await store.audit.latest(10)) == 1
+    assert len(await latest_audit_entries(store, 10)) == 1
 
 
 async def test_a_requeue_may_bring_other_inputs(

@@ -71,20 +71,22 @@ async def test_counters_are_those_of_all_processes(
 ) -> None:
     other = open_store(store.client.redis, store.keys.namespace)
     for counted in (store, other):
-        counted.metrics.submitted("model", Accepted("e"))
-        counted.metrics.submitted("model", Refused(ProviderError("X_UNKNOWN", http_status=418)))
-        counted.metrics.submitted("workflow", Refused(ProviderError(None, http_status=429)))
-        counted.metrics.polled(StillRunning("processing"))
-        counted.metrics.polled(PollFailed("slow down", http_status=429))
-        counted.metrics.webhook_received("forged")
-        counted.metrics.webhook_processed("told")
-        counted.metrics.job_rescued("submitting")
-        counted.metrics.run_end_recorded("poll", 0.7)
-        await counted.counters.flush(NOW)
+        counted.metrics.buffer.submitted("model", Accepted("e"))
+        counted.metrics.buffer.submitted(
+            "model", Refused(ProviderError("X_UNKNOWN", http_status=418))
+        )
+        counted.metrics.buffer.submitted("workflow", Refused(ProviderError(None, http_status=429)))
+        counted.metrics.buffer.polled(StillRunning("processing"))
+        counted.metrics.buffer.polled(PollFailed("slow down", http_status=429))
+        counted.metrics.buffer.webhook_received("forged")
+        counted.metrics.buffer.webhook_processed("told")
+        counted.metrics.buffer.job_rescued("submitting")
+        counted.metrics.buffer.run_end_recorded("poll", 0.7)
+        await counted.metrics.counters.flush(NOW)
     await job_factory.uncertain("u1")
     await job_factory.retrying("t1")
     await job_factory.succeeded("s1")
-    await store.counters.flush(NOW)
+    await store.metrics.counters.flush(NOW)
     found = await scraped(api)
     submits = found["knouds_submits_total"]
     assert of(submits, kind="model", outcome="accepted", code="") == 2
@@ -114,17 +116,19 @@ async def test_counters_are_those_of_all_processes(
 async def test_the_api_brings_what_it_counted_itself(api: CheckedApi, store: Store) -> None:
     for n in range(3):
         await api.enqueue(id=f"j{n}")
-    await store.counters.flush(NOW)
+    await store.metrics.counters.flush(NOW)
     assert of((await scraped(api))["knouds_jobs_enqueued_total"], kind="model") == 3
 
 
 async def test_labels_are_bounded_whatever_comes(api: CheckedApi, store: Store) -> None:
     for n in range(300):
-        store.metrics.submitted("model", Refused(ProviderError(f"CODE_{n}", http_status=400)))
+        store.metrics.buffer.submitted(
+            "model", Refused(ProviderError(f"CODE_{n}", http_status=400))
+        )
         for field in (f"credits_spent|model/t{n}", f"jobs_parked|{n}|extra", f"unheard_of|{n}"):
             await store.client.call("HINCRBYFLOAT", store.keys.counters, field, 1)
     await store.client.call("HSET", store.keys.counters, "polls|running", "much")
-    await store.counters.flush(NOW)
+    await store.metrics.counters.flush(NOW)
     found = await scraped(api)
     assert len(found["knouds_submits_total"]) <= 4
     spent = found["knouds_credits_spent_total"]
@@ -146,13 +150,13 @@ def test_a_process_names_so_many_targets_and_no_more() -> None:
 
 async def test_counts_that_could_not_be_brought_are_kept(store: Store) -> None:
     await store.client.call("SET", store.keys.counters, "in the way")
-    store.metrics.webhook_processed("told")
+    store.metrics.buffer.webhook_processed("told")
     for _ in range(2):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
-            await store.counters.flush(NOW)
+            await store.metrics.counters.flush(NOW)
     await store.client.call("DEL", store.keys.counters)
-    await store.counters.flush(NOW)
-    assert await store.counters.read() == {"webhooks_handled|told": 1.0}
+    await store.metrics.counters.flush(NOW)
+    assert await store.metrics.counters.read() == {"webhooks_handled|told": 1.0}
 
 
 async def test_every_metric_is_shown(api: CheckedApi) -> None:
@@ -170,11 +174,11 @@ async def test_history_shows_what_happened_in_steps(
 ) -> None:
     await job_factory.succeeded("s1")
     await job_factory.dead("d1")
-    store.metrics.submitted("model", Finished(b"{}"))
-    store.metrics.polled(PollFailed("x", http_status=429))
+    store.metrics.buffer.submitted("model", Finished(b"{}"))
+    store.metrics.buffer.polled(PollFailed("x", http_status=429))
     for delay in (0.2, 0.3, 3.0):
-        store.metrics.run_end_recorded("webhook", delay)
-    await store.counters.flush(job_factory.clock.now())
+        store.metrics.buffer.run_end_recorded("webhook", delay)
+    await store.metrics.counters.flush(job_factory.clock.now())
     for window, step, length in (("5m", 10, 30), ("1h", 60, 60), ("24h", 300, 288)):
         points = (await api.get("/v1/stats/history", window=window)).json["points"]
         assert [len(points), points[-1]["step_s"]] == [length, step]
@@ -197,8 +201,8 @@ async def test_history_shows_what_happened_in_steps(
 
 
 async def test_buckets_of_the_series_expire(store: Store) -> None:
-    store.metrics.polled(StillRunning("x"))
-    await store.counters.flush(NOW)
+    store.metrics.buffer.polled(StillRunning("x"))
+    await store.metrics.counters.flush(NOW)
     fine, coarse = store.keys.series(10, int(NOW)), store.keys.series(300, int(NOW) // 300 * 300)
     assert 3_600 < await store.client.call("TTL", fine) <= 3_700
     assert 86_400 < await store.client.call("TTL", coarse) <= 87_100

@@ -12,6 +12,7 @@ from tests.api.checked_api import keys_like
 from tests.api.conftest import OpenApi
 from tests.api.cookie_browser import CookieBrowser, browsing
 from tests.api.job_factory import JobFactory
+from tests.store.redis_contents import latest_audit_entries
 from worker.api.auth.access import COOKIE
 from worker.api.auth.page_guard import safe_redirect_path
 from worker.api.auth.sessions import csrf_of
@@ -274,7 +275,9 @@ async def test_logins_good_and_bad_are_on_record(browser: CookieBrowser, store: 
     await browser.log_in("wrong-0123456789abcdef")
     await browser.log_in(SECRETS[Role.READ])
     await browser.post("/logout", {"csrf": csrf_of(browser.session)})
-    entries = [(entry["act"], entry["by"], entry["on"]) for entry in await store.audit.latest(9)]
+    entries = [
+        (entry["act"], entry["by"], entry["on"]) for entry in await latest_audit_entries(store, 9)
+    ]
     assert entries == [
         ("logout", "read-app", "127.0.0.1"),
         ("login", "read-app", "127.0.0.1"),
@@ -291,7 +294,7 @@ async def test_wrong_tokens_are_slowed_and_a_right_one_waits_with_them_not_for_l
     reply = await browser.log_in(SECRETS[Role.READ])
     assert reply.status == 429
     assert 0 < int(reply.headers["Retry-After"]) <= 60
-    failed = [e for e in await store.audit.latest(99) if e["act"] == "login_failed"]
+    failed = [e for e in await latest_audit_entries(store, 99) if e["act"] == "login_failed"]
     assert len(failed) == statuses.count(401)
 
 

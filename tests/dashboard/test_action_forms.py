@@ -7,6 +7,7 @@ from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
 from tests.api.job_factory import JobFactory
 from tests.dashboard.page_reader import HtmlPage, PageReader
+from tests.store.redis_contents import latest_audit_entries
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
 from worker.clock import SystemClock
@@ -57,7 +58,7 @@ async def test_an_action_says_its_effect_and_does_it(
     assert await state_of(job_factory.store, "job") is state_after
     assert f"job is now {state_after}" in after.text
     assert "because" in after.text, "the history names the note"
-    (line,) = (await job_factory.store.audit.latest(5))[:1]
+    (line,) = (await latest_audit_entries(job_factory.store, 5))[:1]
     assert (line["by"], line["note"]) == ("local", "because")
 
 

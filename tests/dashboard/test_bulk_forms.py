@@ -10,6 +10,7 @@ from jobs.lanes import Scope
 from jobs.states import State
 from tests.api.job_factory import JobFactory
 from tests.dashboard.page_reader import HtmlPage, PageReader
+from tests.store.redis_contents import latest_audit_entries
 from worker.app.actions import Actions, Actor
 from worker.app.bulk import BulkActions
 from worker.app.bulk_request import BulkAction, BulkRequest, JobSelection
@@ -21,7 +22,7 @@ from worker.store.read.queries import Filter
 
 
 async def states(store: Store) -> dict[State, int]:
-    counts, _ = await store.queries.state_counts()
+    counts, _ = await store.read.queries.state_counts()
     return {state: count for state, count in counts.items() if count}
 
 
@@ -36,7 +37,7 @@ async def test_all_jobs_of_a_filter_are_previewed_and_then_done(
     for n in range(3):
         await job_factory.dead(f"d{n}", batch="b")
     await job_factory.dead("other")
-    await job_factory.store.workers.record_cost("model", "gpt-image-2", 8.0)
+    await job_factory.store.costs.record("model/gpt-image-2", 8.0)
     listed = await pages.get("/dead?batch=b")
     preview = await preview_all(pages, listed, "requeue", note="fixed")
     assert "Would requeue 3 jobs" in preview.text
@@ -45,7 +46,7 @@ async def test_all_jobs_of_a_filter_are_previewed_and_then_done(
     done = await pages.send(preview, "/bulk/confirm")
     assert "Requeued 3 jobs" in done.text
     assert await states(job_factory.store) == {State.DEAD: 1, State.QUEUED: 3}
-    (line,) = await job_factory.store.audit.latest(5)
+    (line,) = await latest_audit_entries(job_factory.store, 5)
     assert (line["act"], line["jobs"], line["note"]) == ("bulk_requeue", "3", "fixed")
     assert line["on"] == '{"state":"dead","batch":"b"}'
 
@@ -156,7 +157,7 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
     assert run.ended_at is not None
     left = (await states(store)).get(State.DEAD, 0)
     assert 0 < left < 120
-    (line,) = await store.audit.latest(5)
+    (line,) = await latest_audit_entries(store, 5)
     assert line["act"] == "bulk_discard"
     assert 0 < int(line["jobs"]) <= 120 - left
 

@@ -159,11 +159,11 @@ async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
     await many(store, 300, batch="b")
     for n in range(3):
         await job_factory.dead(f"d{n}", batch="b")
-    (found,), total = await store.batches.page(0, 10)
+    (found,), total = await store.read.batches.page(0, 10)
     assert (total, found.total, found.is_exact) == (1, 303, False)
     assert found.states[State.DEAD] == 3
     assert 250 <= found.states[State.QUEUED] <= 303
-    exact = await store.batches.find("b")
+    exact = await store.read.batches.find("b")
     assert exact is not None
     assert exact.is_exact
     assert (exact.states[State.DEAD], exact.states[State.QUEUED]) == (3, 300)
@@ -174,8 +174,8 @@ async def test_a_batch_without_jobs_is_forgotten(store: Store, job_factory: JobF
     stored = await store.jobs.load("q")
     assert stored is not None
     await store.jobs.delete(stored)
-    assert await store.batches.page(0, 10) == ([], 1)
-    assert await store.batches.page(0, 10) == ([], 0)
+    assert await store.read.batches.page(0, 10) == ([], 1)
+    assert await store.read.batches.page(0, 10) == ([], 0)
 
 
 async def test_a_refresh_gets_only_the_parts_that_change(
@@ -224,7 +224,7 @@ async def test_a_long_bulk_action_shows_its_progress(
     assert done.tags("progress")[0]["max"] == "1500"
     assert done.tags("meta")[-1]["content"].startswith("1; url=/bulk/")
     await until(pages, done.url, "Cancelled 1 500 jobs")
-    counts, _ = await store.queries.state_counts()
+    counts, _ = await store.read.queries.state_counts()
     assert counts[State.CANCELLED] == 1_500
 
 

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from config.settings import Settings
 from jobs.indexes import Index
 from tests.engine.live_system import LiveSystem, environment
+from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core import job_builders
 from worker.cli.exit_codes import ExitCode
 from worker.cli.main import commands
@@ -133,7 +134,7 @@ async def test_damage_fails_until_it_is_repaired(store: Store, doctor: Doctor) -
     code, text = await doctor("--no-provider", "--repair", "--note", "after the restore")
     assert code == ExitCode.OK
     assert "repaired lost: job j1" in text
-    assert len(await store.audit.latest(10)) == 2
+    assert len(await latest_audit_entries(store, 10)) == 2
 
     code, text = await doctor("--no-provider", "--json")
     assert code == ExitCode.OK
@@ -152,7 +153,7 @@ async def test_who_repairs_is_named_by_the_token_in_use(store: Store, doctor: Do
     await store.client.call("ZADD", store.keys.index(Index.DUE), 1, "nobody")
     token = {"KNOUDS_API_TOKENS": f"ann:operate:{'s' * 32}", "KNOUDS_API_TOKEN": "s" * 32}
     assert (await doctor("--no-provider", "--repair", **token))[0] == ExitCode.OK
-    assert [act["by"] for act in await store.audit.latest(5)] == ["ann"]
+    assert [act["by"] for act in await latest_audit_entries(store, 5)] == ["ann"]
 
 
 async def test_a_foreign_type_under_our_key_fails(store: Store, doctor: Doctor) -> None:
@@ -169,7 +170,7 @@ async def test_a_foreign_type_keeps_the_repair_away(store: Store, doctor: Doctor
     assert code == ExitCode.FAILED
     assert levels(text)["workers.unreadable"] == "fail"
     assert json.loads(text)["integrity"]["outcomes"]["repaired"] == 0
-    assert await store.audit.latest(5) == []
+    assert await latest_audit_entries(store, 5) == []
 
 
 async def test_a_repair_that_may_not_write_fails(

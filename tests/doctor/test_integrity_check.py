@@ -10,7 +10,13 @@ from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.states import State
 from tests.doctor.integrity_runs import LEASE_S, check_integrity, damage_of
-from tests.store.redis_contents import everything, expected_indexes, indexes, records
+from tests.store.redis_contents import (
+    everything,
+    expected_indexes,
+    indexes,
+    latest_audit_entries,
+    records,
+)
 from tests.unit.core import job_builders
 from worker.clock import SystemClock
 from worker.doctor.integrity_findings import DamageKind
@@ -321,7 +327,7 @@ async def test_every_repair_is_on_record(store: Store) -> None:
     await remove(store, store.keys.index(Index.LANE, LANE), "queued")
     await add(store, store.keys.index(Index.DUE), "nobody")
     await check_integrity(store, repair=True, note="after the restore")
-    acts = await store.audit.latest(10)
+    acts = await latest_audit_entries(store, 10)
     assert {(act["on"], act["act"], act["by"], act["jobs"]) for act in acts} == {
         ("queued", "doctor.repair", "ann", "1"),
         ("nobody", "doctor.repair", "ann", "1"),

@@ -14,6 +14,7 @@ from jobs.outcomes import Accepted
 from jobs.states import SETTLED, State
 from tests.doctor.integrity_runs import LEASE_S, at_once, check_integrity, damage_of
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core import job_builders
 from worker.app.action_table import JobAction
 from worker.clock import SystemClock
@@ -56,7 +57,9 @@ async def test_an_integrity_check_of_a_busy_system_has_no_false_findings(
         await wait_until(counted_to_the_end, "300 jobs settled", within_s=60)
     assert censuses >= 5
     assert damage_of(await check_integrity(system.store)) == []
-    assert all(act["act"] != "doctor.repair" for act in await system.store.audit.latest(1000))
+    assert all(
+        act["act"] != "doctor.repair" for act in await latest_audit_entries(system.store, 1000)
+    )
 
 
 def sandbox_options(number: int) -> dict[str, Any]:
@@ -137,7 +140,7 @@ async def test_a_job_that_changed_after_it_was_checked_is_left_alone(store: Stor
     await advance(store, job.id)
     assert await Repairer(store, SystemClock(), by="ann").repair(damage) is RepairOutcome.MOVED
     assert await store.client.call("ZCARD", suspicion.key) == 0
-    assert await store.audit.latest(5) == []
+    assert await latest_audit_entries(store, 5) == []
 
 
 async def test_an_entry_whose_job_came_to_be_is_left_alone(store: Store) -> None:
@@ -184,7 +187,7 @@ async def test_a_job_that_is_deleted_while_it_is_read_is_no_damage(store: Store)
 
 
 def test_the_script_says_what_it_does() -> None:
-    text = source("mend")
+    text = source("repair")
     head = " ".join(
         line.removeprefix("--").strip() for line in text.splitlines() if line.startswith("--")
     )

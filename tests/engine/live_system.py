@@ -126,12 +126,12 @@ class LiveSystem:
 
     async def counts(self) -> dict[State, int]:
         """How many jobs are in each state that has any."""
-        states, _ = await self.store.queries.state_counts()
+        states, _ = await self.store.read.queries.state_counts()
         return {state: count for state, count in states.items() if count}
 
     async def jobs_matching(self, **filters: Any) -> list[Job]:
         """Every job a filter admits."""
-        page = await self.store.queries.page(Filter(**filters), 5000)
+        page = await self.store.read.queries.page(Filter(**filters), 5000)
         return list(page.jobs)
 
     async def indexes_with(self, job_id: str) -> list[str]:

@@ -11,6 +11,7 @@ from jobs.lifecycle import IllegalTransition
 from jobs.states import Kind, Mode, OnUncertain, State
 from jobs.transitions import UNCERTAIN
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from tests.store.redis_contents import latest_audit_entries
 from worker.app.action_table import JobAction
 from worker.redis.connect import connect
 
@@ -286,7 +287,7 @@ async def test_a_dead_letter_is_requeued_with_edited_inputs_and_its_history(
         done = await system.until(dead.id, State.SUCCEEDED)
     assert [attempt.outcome for attempt in done.attempts] == ["failed", "succeeded"]
     assert (await system.ledger("good"))["posts"] == 1
-    acts = await system.store.audit.latest(10)
+    acts = await latest_audit_entries(system.store, 10)
     assert [(act["act"], act["by"], act["jobs"]) for act in acts] == [("requeue", "somebody", "1")]
 
 

@@ -100,3 +100,12 @@ async def everything(store: Store) -> dict[str, Any]:
     """Every key with its content, to prove that nothing was written."""
     names = sorted(await keys_of(store))
     return dict(zip(names, await store.client.many([("DUMP", n) for n in names]), strict=True))
+
+
+async def latest_audit_entries(store: Store, limit: int) -> list[dict[str, str]]:
+    """The fields of the latest audit entries as they are stored, with their ids, newest first."""
+    rows = await store.client.call("XREVRANGE", store.keys.audit, "+", "-", "COUNT", limit)
+    return [
+        {name.decode(): value.decode() for name, value in fields.items()} | {"id": entry.decode()}
+        for entry, fields in rows
+    ]

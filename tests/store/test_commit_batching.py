@@ -69,7 +69,7 @@ def client(store: Store) -> CountingClient:
 
 @pytest.fixture
 def jobs(store: Store, client: CountingClient) -> JobStore:
-    return JobStore(client, store.keys, RecordingScripts(client), store.metrics)
+    return JobStore(client, store.keys, RecordingScripts(client), store.metrics.buffer)
 
 
 async def create(jobs: JobStore, *ids: str) -> list[VersionedJob | None]:

@@ -8,8 +8,8 @@ from jobs.holds import CoolDown, Hold, HoldPhase, apply_accept, apply_release, h
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind
 from tests.unit.core.job_builders import NOW
-from worker.store import Store, holds, open_store
-from worker.store.scripts import Scripts
+from worker.store import Store, open_store
+from worker.store.scripts import MAX_SWAP_ATTEMPTS, Scripts
 
 LANE = Lane("default", Kind.MODEL, "suno")
 
@@ -114,7 +114,7 @@ async def test_a_change_that_always_loses_says_so(
     monkeypatch.setattr(Scripts, "swap", overtaken)
     with pytest.raises(RuntimeError, match=r"default\|X"):
         await store.holds.place(a_hold())
-    assert tries == [f"{store.keys.holds} default|X"] * holds.MAX_SWAP_ATTEMPTS
+    assert tries == [f"{store.keys.holds} default|X"] * MAX_SWAP_ATTEMPTS
 
 
 async def test_an_unreadable_hold_is_skipped(store: Store) -> None:

@@ -148,9 +148,9 @@ async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
         assert [polled.stored.job.id for polled in found.polls] == ["good"]
         await dead_letter_unreadable(store.jobs, found.unreadable, NOW)
         assert await next_poll(store) == NOW + 10, "it is polled no more"
-        page = await store.queries.page(Filter(state=State.RUNNING), 5)
+        page = await store.read.queries.page(Filter(state=State.RUNNING), 5)
         assert [job.id for job in page.jobs] == ["good"]
-        await store.queries.lane_counts()
+        await store.read.queries.lane_counts()
     assert await claim(store, NOW + 10, NOW + 20) == ["good"]
 
 
@@ -171,9 +171,9 @@ async def test_a_read_returns_an_unreadable_record_and_writes_nothing(store: Sto
     assert "not json" not in repr(record)
     assert await store.jobs.read_with_inputs(["bad"]) == [(record, b"{}")]
     assert await store.jobs.load("bad") is None
-    page = await store.queries.page(Filter(state=State.DEAD), 5)
+    page = await store.read.queries.page(Filter(state=State.DEAD), 5)
     assert (page.jobs, page.unreadable) == ((), ()), "it is in the index of its last state"
-    page = await store.queries.page(Filter(), 5)
+    page = await store.read.queries.page(Filter(), 5)
     assert [(job.state, job.id) for job in page.jobs] == [(State.DEAD, "bad")]
     assert page.unreadable == (record,)
     assert (await store.jobs.claim_polls(NOW, NOW + 10, 5)).unreadable == [record]
@@ -253,5 +253,5 @@ async def test_an_unreadable_record_hides_no_group(store: Store) -> None:
     for job_id, since in (("bad", NOW - 9), ("good", NOW)):
         await put(store, changed(job_builders.held(id=JobId(job_id)), since=since))
     await store.client.call("HSET", store.keys.job("bad"), "rec", b"{}")
-    (group,) = await store.queries.groups(State.PARKED)
+    (group,) = await store.read.queries.groups(State.PARKED)
     assert (group.count, group.since, group.sample.id) == (2, NOW - 9, "good")

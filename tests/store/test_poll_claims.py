@@ -155,7 +155,7 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
     newer = await store.jobs.commit(touched, asked)
     assert isinstance(newer, VersionedJob)
     reads = ReadRecorder(store)
-    jobs = JobStore(reads, store.keys, Scripts(reads), store.metrics)
+    jobs = JobStore(reads, store.keys, Scripts(reads), store.metrics.buffer)
     due = (await jobs.claim_polls(NOW + 5, NOW + 15, 5, known)).polls
     assert due == [ClaimedPoll(newer, PollHistory(1)), ClaimedPoll(untouched, PollHistory(1))]
     assert due[1].stored is untouched

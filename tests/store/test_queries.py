@@ -16,8 +16,9 @@ from jobs.states import Kind, State
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
+from worker.store.client import BadCursor
 from worker.store.read import queries
-from worker.store.read.queries import CHUNK, BadCursor, Filter, JobGroup, LaneCount, Page
+from worker.store.read.queries import CHUNK, Filter, JobGroup, LaneCount, Page
 
 MADE: tuple[Callable[..., Job], ...] = (
     job_builders.queued,
@@ -55,7 +56,7 @@ async def read_every_page(store: Store, wanted: Filter, limit: int) -> list[list
     pages: list[list[Job]] = []
     cursor: str | None = None
     while True:
-        page = await store.queries.page(wanted, limit, cursor)
+        page = await store.read.queries.page(wanted, limit, cursor)
         pages.append(list(page.jobs))
         assert len(pages) < 1_000, "the list does not end"
         if page.next_cursor is None:
@@ -118,9 +119,9 @@ def _newest_first(job: Job) -> tuple[float, tuple[int, ...]]:
 
 async def test_a_list_ends_without_a_cursor_that_leads_nowhere(store: Store) -> None:
     await fill(store, many(10))
-    assert (await store.queries.page(Filter(), 10)).next_cursor is None
-    assert (await store.queries.page(Filter(), 9)).next_cursor is not None
-    assert await store.queries.page(Filter(tag="none"), 9) == Page((), None)
+    assert (await store.read.queries.page(Filter(), 10)).next_cursor is None
+    assert (await store.read.queries.page(Filter(), 9)).next_cursor is not None
+    assert await store.read.queries.page(Filter(tag="none"), 9) == Page((), None)
 
 
 async def test_more_jobs_of_one_moment_than_are_read_at_once_are_all_shown(store: Store) -> None:
@@ -134,13 +135,13 @@ async def test_more_jobs_of_one_moment_than_are_read_at_once_are_all_shown(store
 async def test_jobs_that_come_while_a_list_is_read_do_not_disturb_it(store: Store) -> None:
     jobs = many(30)
     await fill(store, jobs)
-    first = await store.queries.page(Filter(), 10)
+    first = await store.read.queries.page(Filter(), 10)
     await fill(store, [a_job(id=JobId("newest"), created_at=NOW + 999)])
     gone = await store.jobs.load(first.jobs[-1].id)
     assert gone is not None
     assert await store.jobs.delete(gone)
     assert first.next_cursor is not None
-    rest = await store.queries.page(Filter(), 50, first.next_cursor)
+    rest = await store.read.queries.page(Filter(), 50, first.next_cursor)
     shown = [job.id for job in (*first.jobs, *rest.jobs)]
     assert sorted(shown) == sorted(job.id for job in jobs)
 
@@ -152,7 +153,7 @@ async def test_a_filter_that_hides_almost_everything_is_answered_in_bounded_step
     monkeypatch.setattr(queries, "CHUNK", 10)
     oldest = a_job(id=JobId("oldest"), created_at=NOW - 9, account="rare")
     await fill(store, [*many(50), oldest])
-    first = await store.queries.page(Filter(account="rare"), 5)
+    first = await store.read.queries.page(Filter(account="rare"), 5)
     assert first.jobs == ()
     assert first.next_cursor is not None
     pages = await read_every_page(store, Filter(account="rare"), 5)
@@ -193,7 +194,7 @@ async def test_a_cursor_that_is_not_ours_is_refused(store: Store, cursor: str) -
     for name, key in names.items():
         cursor = _replaced(cursor, name, key)
     with pytest.raises(BadCursor):
-        await store.queries.page(Filter(), 5, cursor)
+        await store.read.queries.page(Filter(), 5, cursor)
 
 
 def _replaced(cursor: str, name: str, key: str) -> str:
@@ -206,10 +207,10 @@ def _replaced(cursor: str, name: str, key: str) -> str:
 
 async def test_a_cursor_belongs_to_its_list(store: Store) -> None:
     await fill(store, many(40))
-    mine = (await store.queries.page(Filter(tag="t1"), 2)).next_cursor
+    mine = (await store.read.queries.page(Filter(tag="t1"), 2)).next_cursor
     with pytest.raises(BadCursor, match="another filter"):
-        await store.queries.page(Filter(tag="t2"), 2, mine)
-    assert (await store.queries.page(Filter(tag="t1"), 2, mine)).jobs
+        await store.read.queries.page(Filter(tag="t2"), 2, mine)
+    assert (await store.read.queries.page(Filter(tag="t1"), 2, mine)).jobs
 
 
 @pytest.mark.parametrize(
@@ -230,7 +231,7 @@ async def test_a_count_is_exact_or_not_given(
     store: Store, wanted: Filter, count: int | None
 ) -> None:
     await fill(store, many(60))
-    assert await store.queries.count(wanted) == count
+    assert await store.read.queries.count(wanted) == count
 
 
 # Groups.
@@ -248,14 +249,14 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
         ],
     )
     lane = Lane("default", Kind.MODEL, "suno")
-    groups = await store.queries.groups(State.PARKED)
+    groups = await store.read.queries.groups(State.PARKED)
     assert [(g.code, g.lane.target, g.count, g.since) for g in groups] == [
         ("INSUFFICIENT_CREDITS", "suno", 3, NOW),
         ("INSUFFICIENT_CREDITS", "kling", 1, NOW - 5),
         *sorted([("manual", "suno", 1, NOW), ("uncertain", "suno", 1, NOW)]),
     ]
     assert groups[0].sample.id == "h0"
-    (dead,) = await store.queries.groups(State.DEAD)
+    (dead,) = await store.read.queries.groups(State.DEAD)
     assert isinstance(dead, JobGroup)
     assert (dead.state, dead.code, dead.lane, dead.count) == (
         State.DEAD,
@@ -271,7 +272,7 @@ async def test_a_code_may_look_like_anything(store: Store) -> None:
         job_builders.submitted(), NOW, ProviderError(code), Reason(code=code)
     )
     await fill(store, [parked])
-    (group,) = await store.queries.groups(State.PARKED)
+    (group,) = await store.read.queries.groups(State.PARKED)
     assert (group.code, str(group.lane)) == (code, "default/model/suno")
 
 
@@ -280,8 +281,19 @@ async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> N
     stored = await store.jobs.load("j1")
     assert stored is not None
     await store.jobs.commit(stored, transitions.release(stored.job, NOW, by="ann"))
-    assert await store.queries.groups(State.PARKED) == []
+    assert await store.read.queries.groups(State.PARKED) == []
+    assert await store.client.call("EXISTS", store.keys.groups) == 1, "reading writes nothing"
+    await store.registers.remove_empty()
     assert await store.client.call("EXISTS", store.keys.groups) == 0
+
+
+async def test_a_register_keeps_what_has_jobs(store: Store) -> None:
+    held, batched = job_builders.held(), job_builders.queued(id=JobId("j2"), batch="b1")
+    await fill(store, [held, batched])
+    await store.client.call("ZADD", store.keys.batches, 1, "empty")
+    await store.registers.remove_empty()
+    assert [group.count for group in await store.read.queries.groups(State.PARKED)] == [1]
+    assert await store.client.call("ZRANGE", store.keys.batches, 0, -1) == [b"b1"]
 
 
 # Counts.
@@ -289,7 +301,7 @@ async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> N
 
 async def test_states_are_counted_with_their_oldest(store: Store) -> None:
     await fill(store, many(60))
-    counts, oldest = await store.queries.state_counts()
+    counts, oldest = await store.read.queries.state_counts()
     assert counts == dict.fromkeys(State, 0) | {
         State.QUEUED: 10,
         State.RUNNING: 10,
@@ -310,8 +322,8 @@ async def test_the_held_are_counted_by_their_hold(store: Store) -> None:
             job_builders.held(id=JobId("free"), hold_id=None),
         ],
     )
-    assert await store.queries.held_counts(["hold-b", "hold-a", "hold-c"]) == [1, 3, 0]
-    assert await store.queries.held_counts([]) == []
+    assert await store.read.queries.held_counts(["hold-b", "hold-a", "hold-c"]) == [1, 3, 0]
+    assert await store.read.queries.held_counts([]) == []
 
 
 async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> None:
@@ -329,7 +341,7 @@ async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> Non
     stored = await store.jobs.load("kling")
     assert stored is not None
     await store.jobs.commit(stored, transitions.cancel(stored.job, NOW))
-    counted = sorted(await store.queries.lane_counts(), key=lambda c: str(c.lane))
+    counted = sorted(await store.read.queries.lane_counts(), key=lambda c: str(c.lane))
     assert counted == [LaneCount(kling, 0, 0, None), LaneCount(suno, 2, 1, NOW - 10)]
 
 
@@ -342,9 +354,9 @@ async def test_rates_are_per_minute_over_the_last_window(store: Store) -> None:
         changed(job_builders.dead(id=JobId("d")), created_at=old, since=fresh),
     ]
     await fill(store, jobs)
-    rates = await store.queries.rates(NOW)
+    rates = await store.read.queries.rates(NOW)
     assert rates == {"enqueued_per_min": 1, "succeeded_per_min": 2, "dead_per_min": 1}
-    doubled = await store.queries.rates(NOW, window_s=30)
+    doubled = await store.read.queries.rates(NOW, window_s=30)
     assert doubled == {"enqueued_per_min": 2, "succeeded_per_min": 4, "dead_per_min": 2}
 
 
@@ -367,7 +379,7 @@ async def test_a_target_without_its_kind_is_found_whatever_runs_by_that_name(
     pages = await read_every_page(store, Filter(target="suno"), 4)
     assert sorted(job.id for page in pages for job in page) == sorted(job.id for job in jobs)
     assert len(pages) == -(-len(jobs) // 4)
-    assert (await store.queries.page(Filter(target="nobody"), 5)).jobs == ()
+    assert (await store.read.queries.page(Filter(target="nobody"), 5)).jobs == ()
 
 
 async def test_a_span_of_time_is_gone_to_directly(
@@ -382,4 +394,4 @@ async def test_a_span_of_time_is_gone_to_directly(
     wanted = [f"j{n:03}" for n in range(14, 9, -1)]
     for narrowed in (Filter(), Filter(tag="t"), Filter(batch="b"), Filter(target="suno")):
         spanned = replace(narrowed, since=NOW + 10, until=NOW + 15)
-        assert [job.id for job in (await store.queries.page(spanned, 50)).jobs] == wanted
+        assert [job.id for job in (await store.read.queries.page(spanned, 50)).jobs] == wanted

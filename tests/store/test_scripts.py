@@ -128,7 +128,7 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         ["hash"],
         ["field", b"old", b"new"],
     ),
-    "mend": (
+    "repair": (
         lambda scripts: scripts.remove_entry("hash", "set", "1.aa", "j1"),
         1,
         ["1", "2.."],
@@ -175,8 +175,8 @@ async def test_reschedule_sends_four_facts_a_job() -> None:
     )
     assert numbered(head("reschedule").keys) == ["1", "2"]
     assert head("reschedule").args == (
-        'for each job its id, the lease it was taken under ("" for any), the time of its next '
-        "poll, its looks"
+        'for each job its id, the lease it was claimed under ("" for any), the time of its next '
+        "poll, its poll history"
     )
 
 

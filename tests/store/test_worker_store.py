@@ -1,7 +1,9 @@
 """Workers beside each other, what they learned, and the record of what people did."""
 
+from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core.job_builders import NOW
 from worker.store import Store
+from worker.store.commit import NewAuditEntry
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 
@@ -32,9 +34,9 @@ async def test_a_worker_that_was_silent_for_long_is_forgotten(store: Store) -> N
 
 
 async def test_costs_are_as_they_were_last_reported(store: Store) -> None:
-    await store.workers.record_cost("model", "suno", 1.5)
-    await store.workers.record_cost("model", "suno", 2.25)
-    assert await store.workers.costs() == {"model/suno": 2.25}
+    await store.costs.record("model/suno", 1.5)
+    await store.costs.record("model/suno", 2.25)
+    assert await store.costs.last() == {"model/suno": 2.25}
 
 
 async def test_what_cannot_be_read_is_skipped(store: Store) -> None:
@@ -45,8 +47,10 @@ async def test_what_cannot_be_read_is_skipped(store: Store) -> None:
 
 async def test_operator_actions_are_on_record_newest_first(store: Store) -> None:
     for n, act in enumerate(("park", "release", "discard")):
-        await store.audit.record(at=NOW + n, by="ann", action=act, on="j1", note="why", jobs=n)
-    first, second = await store.audit.latest(2)
+        await store.audit.record(
+            NewAuditEntry(at=NOW + n, by="ann", action=act, on="j1", note="why", jobs=n)
+        )
+    first, second = await latest_audit_entries(store, 2)
     assert (first["act"], second["act"]) == ("discard", "release")
     assert {name: first[name] for name in ("at", "by", "on", "note", "jobs")} == {
         "at": str(NOW + 2),

@@ -36,7 +36,7 @@ async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
     yield
     await cancel_and_wait(*tasks)
     with contextlib.suppress(RedisError, OSError):
-        await context.store.counters.flush(context.clock.now())
+        await context.store.metrics.counters.flush(context.clock.now())
 
 
 async def _flush_counters(context: ApiContext) -> None:
@@ -44,7 +44,7 @@ async def _flush_counters(context: ApiContext) -> None:
     while True:
         await asyncio.sleep(FLUSH_INTERVAL_S)
         with contextlib.suppress(RedisError, OSError):
-            await context.store.counters.flush(context.clock.now())
+            await context.store.metrics.counters.flush(context.clock.now())
 
 
 async def _close_streams(app: web.Application) -> None:

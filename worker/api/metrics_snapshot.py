@@ -28,13 +28,13 @@ async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSn
     """Read the snapshot; raises what Redis raises."""
     stats, counters, parked, dead, holds, webhooks = await asyncio.gather(
         queries.stats(),
-        store.counters.read(),
-        store.queries.group_sizes(State.PARKED),
-        store.queries.group_sizes(State.DEAD),
+        store.metrics.counters.read(),
+        store.read.queries.group_sizes(State.PARKED),
+        store.read.queries.group_sizes(State.DEAD),
         store.holds.list_all(),
-        store.queries.webhook_health(now),
+        store.read.queries.webhook_health(now),
     )
-    label = store.metrics.code_label
+    label = store.metrics.buffer.code_label
     return MetricsSnapshot(
         stats=stats,
         counters=counters,

@@ -29,8 +29,7 @@ from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
 from worker.app.actions import NoSuchHold, NoSuchJob
 from worker.app.enqueue import InvalidRequest, JobIdConflict
-from worker.store.audit import BadAuditCursor
-from worker.store.read.queries import BadCursor
+from worker.store.client import BadCursor
 
 log: Final = structlog.get_logger(__name__)
 
@@ -137,7 +136,7 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(404, "no-such-job", "No such job", str(error))
         case NoSuchHold():
             return Problem(404, "no-such-hold", "No such hold", str(error))
-        case BadCursor() | BadAuditCursor():
+        case BadCursor():
             detail = str(error)
             return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")
         case web.HTTPException():

@@ -76,7 +76,7 @@ class WebhookReceiver:
 
     def _count(self, outcome: ReceiptOutcome) -> None:
         self.counts[outcome] += 1
-        self._store.metrics.webhook_received(outcome)
+        self._store.metrics.buffer.webhook_received(outcome)
 
     def _require_signature(self, request: web.Request) -> DeliverySignature:
         """The signature, checked for its time before the body is read; raises `Problem`."""

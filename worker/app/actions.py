@@ -154,7 +154,7 @@ class Actions:
                 or hold
             )
         count = await self._release_parked(hold, actor)
-        await self._store.client.call("PUBLISH", self._store.keys.wake, hold.scope)
+        await self._store.lanes.notify(hold.scope)
         if audited:
             await self._audit(actor, HoldAction.RELEASE_HOLD, hold.scope, count)
         return opened, count
@@ -180,12 +180,14 @@ class Actions:
 
     async def _audit(self, actor: Actor, action: HoldAction, scope: Scope, jobs: int) -> None:
         await self._store.audit.record(
-            at=self._clock.now(),
-            by=actor.name,
-            action=action,
-            on=scope,
-            note=actor.note,
-            jobs=jobs,
+            NewAuditEntry(
+                at=self._clock.now(),
+                by=actor.name,
+                action=action,
+                on=scope,
+                note=actor.note,
+                jobs=jobs,
+            )
         )
 
 

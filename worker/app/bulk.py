@@ -14,7 +14,7 @@ parked jobs return to the queue, where closed gates keep them waiting.
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, cast
 
@@ -40,7 +40,7 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import load_job, load_jobs, load_jobs_with_inputs
 from worker.store import Store
 from worker.store.codec import DECODE_ERRORS, decode
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 from worker.tasks import finish_despite_cancel
 
 READ_BATCH: Final = 200
@@ -114,19 +114,21 @@ class BulkActions:
         finally:
             if not request.dry_run:
                 line = self.store.audit.record(
-                    at=self.clock.now(),
-                    by=actor.name,
-                    action=f"bulk_{request.action}",
-                    on=request.selection.filter_json,
-                    note=actor.note,
-                    jobs=call.counts.done,
+                    NewAuditEntry(
+                        at=self.clock.now(),
+                        by=actor.name,
+                        action=f"bulk_{request.action}",
+                        on=request.selection.filter_json,
+                        note=actor.note,
+                        jobs=call.counts.done,
+                    )
                 )
                 await finish_despite_cancel(line)
         call.counts.est_cost = await self._cost(call.targets)
         return call.counts
 
     async def _cost(self, targets: Counter[str]) -> float | None:
-        costs = await self.store.workers.costs()
+        costs = await self.store.costs.last()
         if not targets.keys() <= costs.keys():
             return None
         return sum((costs[name] * count for name, count in targets.items()), 0.0)
@@ -180,7 +182,7 @@ class _BulkRun:
         """Act on the jobs in a state, newest first; jobs that enter it meanwhile are not read."""
         wanted, cursor = replace(self._selection.filter, state=state), None
         while self._remaining != 0:
-            page = await self._store.queries.page(wanted, READ_BATCH, cursor)
+            page = await self._store.read.queries.page(wanted, READ_BATCH, cursor)
             await self._act_on([job.id for job in page.jobs])
             if (cursor := page.next_cursor) is None:
                 return
@@ -327,7 +329,7 @@ class _BulkRun:
                     hold, "keeps more waiting than the filter covers"
                 )
                 continue
-            (parked,) = await self._store.queries.held_counts([hold.id])
+            (parked,) = await self._store.read.queries.held_counts([hold.id])
             if self._remaining is not None and parked > self._remaining:
                 self._kept_closed[hold.id] = _hold_kept_message(
                     hold, f"parked {parked}, more than the limit leaves"
@@ -356,7 +358,7 @@ class _BulkRun:
     async def _parked_by(self, hold: Hold) -> _ParkedByHold | None:
         """What a hold parked; None if that is nothing, or includes a job that is not selected."""
         found = _ParkedByHold(Counter(), set())
-        async for job in self._jobs_in(self._store.keys.index(Index.HELD, hold.id)):
+        async for job in self._store.jobs.jobs_in(Index.HELD, hold.id):
             if not self._selection.matches(job):
                 return None
             found.targets[target_name(job.kind, job.target)] += 1
@@ -371,24 +373,10 @@ class _BulkRun:
         for lane in queues.lanes:
             if not covers(hold.scope, lane) or self._selection.covers_lane(hold, lane):
                 continue
-            async for job in self._jobs_in(self._store.keys.lane(lane)):
+            async for job in self._store.jobs.jobs_in(Index.LANE, str(lane)):
                 if not selection.matches(job):
                     return False
         return True
-
-    async def _jobs_in(self, index: str) -> AsyncGenerator[Job]:
-        """The jobs of an index, in no order; a job that stays in it is never missed."""
-        cursor = 0
-        while True:
-            cursor, rows = await self._store.client.call(
-                "ZSCAN", index, cursor, "COUNT", READ_BATCH
-            )
-            ids = [member.decode() for member, _ in cast("list[tuple[bytes, float]]", rows)]
-            for stored in await self._store.jobs.load_many(ids):
-                if stored is not None:
-                    yield stored.job
-            if not cursor:
-                return
 
 
 def _hold_kept_message(hold: Hold, why: str) -> str:

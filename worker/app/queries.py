@@ -107,7 +107,7 @@ class Queries:
 
         Raises `BadCursor`.
         """
-        page = await self._store.queries.page(job_filter, limit, cursor)
+        page = await self._store.read.queries.page(job_filter, limit, cursor)
         await dead_letter_unreadable(self._store.jobs, page.unreadable, self._clock.now())
         return page
 
@@ -172,13 +172,13 @@ class Queries:
     async def holds(self) -> list[tuple[Hold, int]]:
         """Every hold, with the number of jobs it parked, oldest first."""
         holds = await self._store.holds.list_all()
-        counts = await self._store.queries.held_counts([hold.id for hold in holds])
+        counts = await self._store.read.queries.held_counts([hold.id for hold in holds])
         return list(zip(holds, counts, strict=True))
 
     async def groups(self, state: State) -> list[GroupSummary]:
         """Parked jobs or dead letters by code and lane, the largest group first."""
-        groups = await self._store.queries.groups(state)
-        costs = await self._store.workers.costs()
+        groups = await self._store.read.queries.groups(state)
+        costs = await self._store.costs.last()
         return [
             GroupSummary(group, _estimate(costs.get(target_name(g.kind, g.target)), group.count))
             for group in groups
@@ -188,8 +188,8 @@ class Queries:
     async def stats(self) -> QueueStats:
         """The statistics, in a bounded number of reads."""
         now = self._clock.now()
-        states, oldest = await self._store.queries.state_counts()
-        lanes, limits = await self._store.queries.lane_counts(), await self._known_limits()
+        states, oldest = await self._store.read.queries.state_counts()
+        lanes, limits = await self._store.read.queries.lane_counts(), await self._known_limits()
         return QueueStats(
             states=states,
             oldest_age_s={state: max(0.0, now - since) for state, since in oldest.items()},
@@ -198,7 +198,7 @@ class Queries:
             drain_s=self._drain_times_s(lanes, limits, now),
             workers=await self.live_workers(),
             hold_count=len(await self._store.holds.list_all()),
-            rates=await self._store.queries.rates(now),
+            rates=await self._store.read.queries.rates(now),
         )
 
     def _drain_times_s(

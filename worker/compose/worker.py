@@ -110,7 +110,7 @@ class Runtime:
         store = self.context.store
         with contextlib.suppress(Exception):
             await store.workers.remove(self.context.worker_id)
-            await store.counters.flush(self.context.clock.now())
+            await store.metrics.counters.flush(self.context.clock.now())
         await self.provider.close()
         log.info("worker.stopped", worker=self.context.worker_id)
 
@@ -232,7 +232,7 @@ def build(
         supervisor=Supervisor(services, context.clock, health, min_pauses_s),
         health=health,
         heartbeat_wakeup=heartbeat.wakeup,
-        subscribers=_build_subscribers(settings, redis, context.store, context.wakeups),
+        subscribers=_build_subscribers(settings, context.store, context.wakeups),
         shutdown_deadline=parts.shutdown_deadline,
     )
 
@@ -345,10 +345,10 @@ def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvide
 
 
 def _build_subscribers(
-    settings: Settings, redis: ArqRedis, store: Store, wakeups: Wakeups
+    settings: Settings, store: Store, wakeups: Wakeups
 ) -> tuple[Subscriber, ...]:
     """Wake-ups from other processes: enqueued and released jobs, and deliveries if any can come."""
-    wake = Subscriber(redis, store.keys.wake, wakeups.admission)
+    wake = Subscriber(store.client, store.keys.wake, wakeups.admission)
     if not settings.webhook_secrets:
         return (wake,)
-    return (wake, Subscriber(redis, store.keys.delivered, wakeups.deliveries))
+    return (wake, Subscriber(store.client, store.keys.delivered, wakeups.deliveries))

@@ -74,7 +74,7 @@ async def render(
 ) -> web.Response:
     """Render a page for a principal that is logged in."""
     flash = None if partial else read_flash(page_request.request)
-    states, _ = await page_request.context.store.queries.state_counts()
+    states, _ = await page_request.context.store.read.queries.state_counts()
     response = html_response(
         template,
         status,

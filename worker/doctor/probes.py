@@ -1,9 +1,9 @@
-"""Asking Redis and the provider for the facts that are judged."""
+"""Reads the facts that are judged from Redis and the provider."""
 
 import asyncio
 import time
 from collections.abc import AsyncIterator
-from typing import Any, Final
+from typing import Final
 
 from redis.exceptions import RedisError, ResponseError
 
@@ -24,6 +24,7 @@ from worker.doctor.findings import Finding, Level, fail, ok
 from worker.doctor.redis_server import LOADING, ServerFacts, judge_server, read_server
 from worker.provider.http.pool import HttpOptions
 from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.redis.server import RedisServer
 from worker.store import Store
 from worker.store.client import Client
 from worker.store.integrity import IntegrityReader
@@ -32,7 +33,7 @@ REDIS_REACHABLE: Final = "redis.reachable"
 CHECK_REFUSED: Final = "integrity.refused"
 
 CLOCK_SAMPLES: Final = 3
-"""The quickest answer tells the time best."""
+"""Reads of Redis' clock: the one with the shortest round trip counts."""
 
 _CONFIG: Final = ("appendonly", "appendfsync", "maxmemory", "maxmemory-policy")
 
@@ -47,26 +48,16 @@ _MOVED_BY_WORKERS: Final = (
 
 
 async def read_facts(client: Client) -> ServerFacts:
-    """What the server says of itself. Raises RedisError where it does not answer."""
-    try:
-        info: dict[str, Any] = await client.call("INFO")
-    except ResponseError:  # not allowed to
-        info = {}
-    config: dict[str, Any] | None = {}
-    for name in _CONFIG:
-        try:
-            config |= await client.call("CONFIG GET", name)
-        except ResponseError:
-            config = None
-            break
-    return read_server(info, config)
+    """What the server says of itself; raises `redis.exceptions.RedisError`."""
+    server = RedisServer(client)
+    return read_server(await server.info(), await server.config(_CONFIG))
 
 
 async def check_redis(store: Store, clock: Clock) -> list[Finding]:
-    """Everything about Redis; a failed `redis.reachable` where it does not answer."""
+    """Findings about Redis; only a failed `redis.reachable` if it does not answer."""
     try:
         began = time.monotonic()
-        await store.client.call("PING")
+        await RedisServer(store.client).ping()
         took = time.monotonic() - began
         facts = await read_facts(store.client)
         found = [
@@ -82,70 +73,67 @@ async def check_redis(store: Store, clock: Clock) -> list[Finding]:
 
 
 def unreachable_finding(error: Exception) -> Finding:
-    """Redis did not answer, or let us in."""
-    fix = "start it, or look at KNOUDS_REDIS_URL; nothing moves without it, and nothing is lost"
+    """The finding that Redis does not answer or refuses the login."""
+    fix = "start it, or check KNOUDS_REDIS_URL; without it no job moves, and none is lost"
     return fail(REDIS_REACHABLE, f"Redis cannot be used: {str(error) or type(error).__name__}", fix)
 
 
 def refused_finding(error: Exception) -> Finding:
-    """Redis answered that it will not."""
-    fix = "give the user of KNOUDS_REDIS_URL every right on the namespace, or mend what it says"
+    """The finding that Redis refuses the commands of the integrity check."""
+    fix = "give the user of KNOUDS_REDIS_URL all rights on the namespace, or fix what it says"
     return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
 
 
 def is_redis_unusable(finding: Finding) -> bool:
-    """Whether Redis cannot be asked anything further."""
+    """Whether a finding says that no further command can succeed."""
     return finding.name in (REDIS_REACHABLE, LOADING) and finding.level is not Level.OK
 
 
 async def _read_namespace(store: Store) -> NamespaceFacts:
-    ledger, queue = IntegrityReader(store.client, store.keys), store.keys.arq_queue
-    kept = ledger.fixed_key_types()
-    types = await ledger.types(list(kept))
+    reader, queue = IntegrityReader(store.client, store.keys), store.keys.arq_queue
+    expected = reader.fixed_key_types()
+    types = await reader.types(list(expected))
     wrong = {
-        key: (kind, kept[key]) for key, kind in types.items() if kind not in (kept[key], "none")
+        key: (kind, expected[key])
+        for key, kind in types.items()
+        if kind not in (expected[key], "none")
     }
-    waiting = None if queue in wrong else int(await store.client.call("ZCARD", queue))
+    queued = None if queue in wrong else await reader.arq_queue_size()
     return NamespaceFacts(
-        store.keys.namespace, wrong, queue, waiting, await _other_namespaces(store, ":wake")
+        store.keys.namespace, wrong, queue, queued, await _other_namespaces(store, ":wake")
     )
 
 
 async def _other_namespaces(store: Store, suffix: str) -> list[str]:
-    """Other namespaces somebody listens in: cheap, unlike a look at every key."""
-    try:
-        channels: list[bytes] = await store.client.call("PUBSUB CHANNELS", f"*{suffix}")
-    except ResponseError:  # not allowed to
-        return []
-    names = {channel.decode("utf-8", "replace").removesuffix(suffix) for channel in channels}
+    """Other namespaces with a subscriber: cheap to list, unlike every key."""
+    channels = await RedisServer(store.client).channels(suffix)
+    names = {channel.removesuffix(suffix) for channel in channels}
     return sorted(names - {store.keys.namespace})
 
 
 async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
-    """How far our clock is ahead of Redis', and how far that may be wrong, in seconds."""
-    looks: list[tuple[float, float]] = []
+    """How far this machine's clock is ahead of Redis', and the uncertainty of that, in seconds."""
+    samples: list[tuple[float, float]] = []
     for _ in range(CLOCK_SAMPLES):
         before = clock.now()
-        seconds, micros = await client.call("TIME")
+        redis_time = await RedisServer(client).time()
         after = clock.now()
-        theirs = int(seconds) + int(micros) / 1e6
-        looks.append(((after - before) / 2, (before + after) / 2 - theirs))
-    doubt, skew = min(looks)
-    return skew, doubt
+        samples.append(((after - before) / 2, (before + after) / 2 - redis_time))
+    uncertainty, skew = min(samples)
+    return skew, uncertainty
 
 
 async def check_workers(store: Store, settings: Settings, now: float) -> list[Finding]:
-    """Everything about the fleet."""
+    """Findings about the workers."""
     beats = await store.workers.heartbeats()
-    sizes, _ = await store.queries.state_counts()
+    sizes, _ = await store.read.queries.state_counts()
     waiting = sum(sizes[state] for state in _MOVED_BY_WORKERS)
     return judge_workers(beats, now, settings.lease_s, waiting)
 
 
 async def check_accounts(store: Store, settings: Settings) -> list[Finding]:
-    """Whether every account that has jobs has a key."""
-    ledger = IntegrityReader(store.client, store.keys)
-    lanes = (await ledger.sizes([])).lanes or ()
+    """Findings about accounts that have queued jobs and no API key."""
+    lanes = (await IntegrityReader(store.client, store.keys).sizes([])).lanes or ()
     used = {account for name in lanes if (account := _account_of_lane(name))}
     return judge_accounts(list(settings.accounts), sorted(used))
 
@@ -158,7 +146,7 @@ def _account_of_lane(lane: str) -> str | None:
 
 
 async def check_provider(settings: Settings) -> list[Finding]:
-    """Ask the provider about every key; nothing is run and nothing is spent."""
+    """Findings about every API key; the provider runs nothing and charges nothing."""
     accounts = settings.accounts
     if not accounts:
         return []
@@ -172,7 +160,7 @@ async def check_provider(settings: Settings) -> list[Finding]:
 async def check_all(
     store: Store, settings: Settings, clock: Clock, *, provider: bool
 ) -> AsyncIterator[list[Finding]]:
-    """Every check but the census, group by group; it ends early where Redis does not answer."""
+    """Every check but the integrity check, a group at a time; ends early if Redis is unusable."""
     redis = await check_redis(store, clock)
     yield redis
     yield judge_settings(settings)
@@ -184,5 +172,7 @@ async def check_all(
         yield await check_accounts(store, settings)
         yield await check_workers(store, settings, clock.now())
     except ResponseError as error:
-        fix = "mend what is said of Redis' keys and of its user's rights, then look again"
-        yield [fail("workers.unreadable", f"the fleet cannot be read: {error}", fix)]
+        fix = (
+            "fix what the findings say of Redis' keys and of its user's rights, then run this again"
+        )
+        yield [fail("workers.unreadable", f"the workers cannot be read: {error}", fix)]

@@ -8,6 +8,7 @@ from redis.exceptions import ResponseError
 from worker.clock import Clock
 from worker.doctor.integrity_findings import Damage
 from worker.store import Store
+from worker.store.commit import NewAuditEntry
 from worker.store.integrity import IntegrityReader
 
 AUDIT_ACTION: Final = "doctor.repair"
@@ -46,12 +47,14 @@ class Repairer:
             return RepairOutcome.LEFT  # another key of the step is told as a wrong type
         what = f"{damage.kind}: {printable(damage.text)}"
         await self._audit.record(
-            at=self._clock.now(),
-            by=self._by,
-            action=AUDIT_ACTION,
-            on=printable(damage.job_id or damage.key),
-            note=f"{what} ({self._note})" if self._note else what,
-            jobs=1 if damage.job_id else 0,
+            NewAuditEntry(
+                at=self._clock.now(),
+                by=self._by,
+                action=AUDIT_ACTION,
+                on=printable(damage.job_id or damage.key),
+                note=f"{what} ({self._note})" if self._note else what,
+                jobs=1 if damage.job_id else 0,
+            )
         )
         return RepairOutcome.REPAIRED
 

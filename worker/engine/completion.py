@@ -78,7 +78,7 @@ class Completion:
         self._wakeups = wakeups
         self._redis_recovery = redis_recovery
         self._max_result_bytes = max_result_bytes
-        self._last_costs: dict[tuple[str, str], float] = {}
+        self._last_costs: dict[str, float] = {}
 
     async def complete(self, stored: VersionedJob, decider: Decider) -> Completed | None:
         """Write what the decider makes of the job; None when its outcome no longer applies.
@@ -200,10 +200,14 @@ class Completion:
     async def _record_cost(self, job: Job) -> None:
         """Record what the job's last run cost, if it differs from the run before."""
         last = job.attempts[-1].cost if job.attempts else None
-        key = (job.kind.value, job.target)
-        if job.state is State.SUCCEEDED and last is not None and self._last_costs.get(key) != last:
-            self._last_costs[key] = last
-            await self._store.workers.record_cost(*key, last)
+        target = f"{job.kind}/{job.target}"
+        if (
+            job.state is State.SUCCEEDED
+            and last is not None
+            and self._last_costs.get(target) != last
+        ):
+            self._last_costs[target] = last
+            await self._store.costs.record(target, last)
 
 
 def _log_hold(hold: Hold) -> None:

@@ -16,5 +16,5 @@ class MetricsFlusher:
 
     async def tick(self, now: float) -> float:
         """Add what was counted since the last flush; returns the seconds until the next."""
-        await self._store.counters.flush(now)
+        await self._store.metrics.counters.flush(now)
         return FLUSH_INTERVAL_S

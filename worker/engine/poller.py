@@ -204,7 +204,7 @@ class Poller:
             outcome = PollFailed(str(error))
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
-        self._store.metrics.polled(outcome)
+        self._store.metrics.buffer.polled(outcome)
         changed = await self.apply_outcome(stored, outcome, history, lease)
         if changed is not None:
             self._record_end_delay(changed.job, history.last_running_at or job.submitted_at)
@@ -213,7 +213,7 @@ class Poller:
     def _record_end_delay(self, after: Job, running_at: float | None) -> None:
         """Record the longest delay possible: the run ended after the last poll of it running."""
         if running_at is not None and not accepts_run_updates(after):
-            self._store.metrics.run_end_recorded("poll", after.updated_at - running_at)
+            self._store.metrics.buffer.run_end_recorded("poll", after.updated_at - running_at)
 
     async def _record_missing_webhook(self, before: Job, after: Job) -> None:
         """A poll found the end that a webhook had to report: its delivery changes nothing now."""

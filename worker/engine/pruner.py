@@ -35,4 +35,7 @@ class Pruner:
         await self._store.holds.remove_proved_open(now)
         await self._store.holds.remove_expired_sync_only(now)
         await self._store.workers.remove_silent(now)
-        return 0.0 if full else TICK_S
+        if full:
+            return 0.0
+        await self._store.registers.remove_empty()
+        return TICK_S

@@ -10,7 +10,7 @@ import asyncio
 import math
 from collections import OrderedDict
 from dataclasses import dataclass
-from typing import Any, Final, assert_never
+from typing import Final, assert_never
 
 import structlog
 
@@ -20,6 +20,7 @@ from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
+from worker.redis.server import RedisServer
 from worker.store.client import Client
 from worker.store.commit import SideWrites, VersionedJob, version_of
 from worker.store.jobs import JobStore
@@ -151,8 +152,7 @@ class RedisRecovery:
         self._verified_connections = connections
 
     async def _read_run_id(self) -> str:
-        info: dict[str, Any] = await self._client.call("INFO", "server")
-        return str(info.get("run_id"))
+        return await RedisServer(self._client).run_id()
 
     async def _reconcile(self) -> int:
         """Write back what Redis lost, again while other writers change the jobs; the count."""

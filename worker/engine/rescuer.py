@@ -64,7 +64,7 @@ class Rescuer:
             if rescued is None:
                 await self._store.jobs.remove_stale_entry(stored, Index.LEASE)
             else:
-                self._store.metrics.job_rescued(stored.job.state)
+                self._store.metrics.buffer.job_rescued(stored.job.state)
                 log.warning(
                     "job.rescued",
                     job_id=stored.job.id,

@@ -275,7 +275,7 @@ class Submitter:
             outcome = Refused(ProviderError(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
             outcome = NotSent(f"the send mark could not be written ({type(error).__name__})")
-        self._store.metrics.submitted(job.kind, outcome)
+        self._store.metrics.buffer.submitted(job.kind, outcome)
         log.info(
             "submit.answered",
             job_id=job.id,

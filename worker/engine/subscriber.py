@@ -1,25 +1,26 @@
 """Hears the bell of other processes: an enqueue or a release that admission should know at once."""
 
 import asyncio
-from typing import Any, Final, cast
+from typing import Final
 
 import structlog
-from arq import ArqRedis
 from redis.exceptions import RedisError
 
 from worker.engine.wakeups import Wakeup
+from worker.store.client import Client
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
 RECONNECT_PAUSE_S: Final = 1.0
+MESSAGE_TIMEOUT_S: Final = 60.0
 
 
 class Subscriber:
     """Rings a bell for every message of a channel. Deaf, it costs speed only: services look too."""
 
-    def __init__(self, redis: ArqRedis, channel: str, wakeup: Wakeup) -> None:
-        self._redis = redis
+    def __init__(self, client: Client, channel: str, wakeup: Wakeup) -> None:
+        self._client = client
         self._channel = channel
         self._wakeup = wakeup
         self._task: asyncio.Task[None] | None = None
@@ -42,12 +43,7 @@ class Subscriber:
                 await asyncio.sleep(RECONNECT_PAUSE_S)
 
     async def _subscribe(self) -> None:
-        subscription = cast("Any", self._redis).pubsub(ignore_subscribe_messages=True)
-        try:
-            await subscription.subscribe(self._channel)
+        async with self._client.subscribe(self._channel) as subscription:
             while not is_being_cancelled():
-                message = await subscription.get_message(timeout=60.0)
-                if message is not None:
+                if await subscription.next_message(MESSAGE_TIMEOUT_S) is not None:
                     self._wakeup.notify()
-        finally:
-            await subscription.aclose()

@@ -97,7 +97,7 @@ class WebhookProcessor:
         self, deliveries: StoredDeliveries, jobs: list[VersionedJob], now: float
     ) -> None:
         if deliveries.is_ended:
-            self._store.metrics.webhook_processed("known")
+            self._store.metrics.buffer.webhook_processed("known")
             await self._store.webhooks.finish(deliveries)
         elif not deliveries.jobs or any(_is_uncertain_about(stored, deliveries) for stored in jobs):
             await self._keep_orphan(deliveries, now)
@@ -121,10 +121,10 @@ class WebhookProcessor:
                 if not await self._apply_outcome(stored, outcome, now):
                     return
         if jobs:
-            self._store.metrics.run_end_recorded(
+            self._store.metrics.buffer.run_end_recorded(
                 "webhook", now - deliveries.deliveries[0].received_at
             )
-        self._store.metrics.webhook_processed("told" if jobs else "known")
+        self._store.metrics.buffer.webhook_processed("told" if jobs else "known")
         await self._store.webhooks.finish(deliveries)
 
     async def _drop(
@@ -133,7 +133,7 @@ class WebhookProcessor:
         if deliveries.deliveries:
             await self._store.jobs.poll_now([stored.job.id for stored in jobs], now)
             self._poller_wakeup.notify()
-        self._store.metrics.webhook_processed("useless")
+        self._store.metrics.buffer.webhook_processed("useless")
         await self._store.webhooks.drop(deliveries)
 
     async def _apply_outcome(self, stored: VersionedJob, outcome: PollOutcome, now: float) -> bool:
@@ -174,7 +174,7 @@ class WebhookProcessor:
         retry_at = next_match_at(last.received_at, now)
         await self._store.webhooks.keep_orphan(orphan, deliveries, retry_at)
         if retry_at is None:
-            self._store.metrics.webhook_processed("orphaned")
+            self._store.metrics.buffer.webhook_processed("orphaned")
             log.info(
                 "delivery.orphaned", execution_id=deliveries.execution_id, delivered=last.event
             )

@@ -1,4 +1,4 @@
-"""The Redis store: records, places and gates. Decisions are made elsewhere; here they are kept."""
+"""The Redis store: job records, indexes, holds and metrics. It decides nothing."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -7,6 +7,7 @@ from arq import ArqRedis
 
 from worker.store.audit import AuditLog
 from worker.store.client import Client
+from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
 from worker.store.events import EventLog
 from worker.store.holds import HoldStore
@@ -19,10 +20,28 @@ from worker.store.metrics.series import Series
 from worker.store.rate_limits import RateLimitStore
 from worker.store.read.batches import BatchStore
 from worker.store.read.queries import JobQueries
+from worker.store.registers import Registers
 from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
 from worker.store.webhooks import WebhookStore
 from worker.store.workers import WorkerStore
+
+
+@dataclass(frozen=True, slots=True)
+class Metrics:
+    """What happened, counted in memory and kept in Redis."""
+
+    buffer: MetricsBuffer
+    counters: Counters
+    series: Series
+
+
+@dataclass(frozen=True, slots=True)
+class ReadModels:
+    """Reads over many jobs."""
+
+    queries: JobQueries
+    batches: BatchStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,45 +53,43 @@ class Store:
     jobs: JobStore
     holds: HoldStore
     lanes: LaneStore
-    workers: WorkerStore
-    queries: JobQueries
-    batches: BatchStore
     rate_limits: RateLimitStore
-    audit: AuditLog
-    webhooks: WebhookStore
+    registers: Registers
+    workers: WorkerStore
+    costs: CostStore
     durations: DurationStore
-    sessions: SessionStore
+    webhooks: WebhookStore
+    audit: AuditLog
     events: EventLog
-    metrics: MetricsBuffer
-    counters: Counters
-    series: Series
+    sessions: SessionStore
+    read: ReadModels
+    metrics: Metrics
 
 
 def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ()) -> Store:
-    """Put the parts of a store together over one connection pool.
+    """A store over one connection pool.
 
     `error_codes`: codes of the provider that metrics count by name; others count as `other`.
     """
     client, keys = Client(redis), Keys(namespace)
     scripts = Scripts(client)
-    tally, series = MetricsBuffer(error_codes), Series(client, keys)
-    jobs = JobStore(client, keys, scripts, tally)
+    buffer, series = MetricsBuffer(error_codes), Series(client, keys)
+    jobs = JobStore(client, keys, scripts, buffer)
     return Store(
         client=client,
         keys=keys,
         jobs=jobs,
         holds=HoldStore(client, keys, scripts),
         lanes=LaneStore(client, keys, scripts),
-        workers=WorkerStore(client, keys),
         rate_limits=RateLimitStore(client, keys, scripts),
-        queries=JobQueries(client, keys, scripts, jobs),
-        batches=BatchStore(client, keys, scripts, jobs),
-        audit=AuditLog(client, keys),
-        webhooks=WebhookStore(client, keys, scripts),
+        registers=Registers(client, keys, scripts),
+        workers=WorkerStore(client, keys),
+        costs=CostStore(client, keys),
         durations=DurationStore(client, keys),
-        sessions=SessionStore(client, keys),
+        webhooks=WebhookStore(client, keys, scripts),
+        audit=AuditLog(client, keys),
         events=EventLog(client, keys),
-        metrics=tally,
-        counters=Counters(client, keys, tally, series),
-        series=series,
+        sessions=SessionStore(client, keys),
+        read=ReadModels(JobQueries(client, keys, jobs), BatchStore(client, keys, jobs)),
+        metrics=Metrics(buffer, Counters(client, keys, buffer, series), series),
     )

@@ -1,13 +1,41 @@
-"""The one seam to redis-py: commands in, replies out, everything above it typed."""
+"""The one seam to redis-py: commands in, replies out; everything above it is typed."""
 
-from collections.abc import Sequence
-from typing import Any, cast
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Final, cast
 
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
+CONFIRM_TIMEOUT_S: Final = 5.0
+"""How long one wait for the confirmation of a subscription takes, before the next."""
+
 Argument = str | bytes | float | int
 Command = Sequence[Argument]
+
+
+class BadCursor(ValueError):
+    """The cursor is malformed, or belongs to another list."""
+
+    def __init__(
+        self,
+        message: str = "cursor is not one this list gave out; omit it to start at the top",
+    ) -> None:
+        super().__init__(message)
+
+
+class Subscription:
+    """The messages of one channel."""
+
+    def __init__(self, pubsub: Any) -> None:
+        self._pubsub = pubsub
+
+    async def next_message(self, timeout_s: float) -> str | None:
+        """The next message; None if none came in time. Raises `redis.exceptions.RedisError`."""
+        message = await self._pubsub.get_message(timeout=timeout_s)
+        if message is None or message["type"] != "message":
+            return None
+        return cast("bytes", message["data"]).decode()
 
 
 class Client:
@@ -30,13 +58,32 @@ class Client:
         return replies
 
     async def try_many(self, commands: Sequence[Command]) -> list[Any]:
-        """Send commands in one round trip; a refused command has its error as its reply."""
+        """Send commands in one round trip; the reply to a refused command is its error."""
+        return await self._pipeline(commands, transaction=False)
+
+    async def try_transaction(self, commands: Sequence[Command]) -> list[Any]:
+        """Run commands in one atomic step; the reply to a refused command is its error."""
+        return await self._pipeline(commands, transaction=True)
+
+    async def _pipeline(self, commands: Sequence[Command], *, transaction: bool) -> list[Any]:
         if not commands:
             return []
-        pipe = cast("Any", self.redis.pipeline(transaction=False))
+        pipe = cast("Any", self.redis.pipeline(transaction=transaction))
         for command in commands:
             pipe.execute_command(*command)
         return cast("list[Any]", await pipe.execute(raise_on_error=False))
+
+    @asynccontextmanager
+    async def subscribe(self, channel: str) -> AsyncGenerator[Subscription]:
+        """Messages of a channel, from when Redis has confirmed the subscription."""
+        pubsub = cast("Any", self.redis).pubsub()
+        try:
+            await pubsub.subscribe(channel)
+            while await pubsub.get_message(timeout=CONFIRM_TIMEOUT_S) is None:
+                pass
+            yield Subscription(pubsub)
+        finally:
+            await pubsub.aclose()
 
 
 def pairs(reply: Sequence[bytes]) -> list[tuple[str, float]]:
@@ -50,3 +97,14 @@ def pairs(reply: Sequence[bytes]) -> list[tuple[str, float]]:
 def texts(reply: Sequence[bytes]) -> list[str]:
     """A list of bytes as a list of strings."""
     return [member.decode() for member in reply]
+
+
+def numbers(reply: Mapping[bytes, bytes]) -> dict[str, float]:
+    """The fields of a hash that hold numbers."""
+    found: dict[str, float] = {}
+    for field, text in reply.items():
+        try:
+            found[field.decode()] = float(text)
+        except ValueError:
+            continue
+    return found

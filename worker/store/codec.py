@@ -1,5 +1,6 @@
-"""JSON as it lies in Redis: strict, fast, and never a crash on what somebody else wrote."""
+"""JSON as Redis stores it. What another program wrote raises one of `DECODE_ERRORS`."""
 
+import secrets
 from typing import Any, Final
 
 import msgspec
@@ -16,7 +17,7 @@ _cursor: Final = msgspec.json.Decoder(tuple[str, float, str])
 _any: Final = msgspec.json.Decoder()
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
-"""What decoding raises on bytes that are not what they should be."""
+"""What decoding raises on malformed bytes."""
 
 
 def encode(value: object) -> bytes:
@@ -24,43 +25,50 @@ def encode(value: object) -> bytes:
     return _encoder.encode(value)
 
 
+def encode_unique(value: object) -> bytes:
+    """Write a struct as JSON that no other write equals: two equal changes count as two."""
+    return encode(msgspec.to_builtins(value) | {"mark": secrets.token_hex(4)})
+
+
 def decode(data: bytes | str) -> Any:
-    """Read any JSON; raises one of `BROKEN`."""
+    """Read any JSON; raises one of `DECODE_ERRORS`."""
     return _any.decode(data)
 
 
 def decode_job(data: bytes) -> Job:
-    """Read a job's record; raises one of `BROKEN`."""
+    """Read a job's record; raises one of `DECODE_ERRORS`."""
     return _job.decode(data)
 
 
 def decode_hold(data: bytes) -> Hold:
-    """Read a hold; raises one of `BROKEN`."""
+    """Read a hold; raises one of `DECODE_ERRORS`."""
     return _hold.decode(data)
 
 
 def decode_cool_down(data: bytes) -> CoolDown:
-    """Read a cool-down; raises one of `BROKEN`."""
+    """Read a cool-down; raises one of `DECODE_ERRORS`."""
     return _cool_down.decode(data)
 
 
 def decode_cursor(data: bytes) -> tuple[str, float, str]:
-    """Read where a list stopped: index, score, member; raises one of `BROKEN`."""
+    """Read where a page ended: index, score, member; raises one of `DECODE_ERRORS`."""
     return _cursor.decode(data)
 
 
 def encode_poll_history(attempt: int, history: PollHistory) -> str:
-    """Write looks with the attempt they belong to."""
-    seen = "" if history.last_running_at is None else f":{history.last_running_at:.3f}"
-    return f"{attempt}:{history.polls}:{history.failures_in_row}:{history.missing_in_row}{seen}"
+    """Write a poll history with its attempt: `attempt:polls:failures:missing[:running at]`."""
+    running_at = "" if history.last_running_at is None else f":{history.last_running_at:.3f}"
+    return (
+        f"{attempt}:{history.polls}:{history.failures_in_row}:{history.missing_in_row}{running_at}"
+    )
 
 
 def decode_poll_history(data: bytes | None, attempt: int) -> PollHistory:
-    """Read the looks of an attempt; those of an earlier one do not count."""
+    """Read the poll history of an attempt; that of an earlier one counts as empty."""
     try:
-        number, polls, troubles, missing, *seen = (data or b"").split(b":")
-        running_at = float(seen[0]) if seen else None
-        looks = PollHistory(int(polls), int(troubles), int(missing), running_at)
-        return looks if int(number) == attempt else PollHistory()
-    except ValueError:  # nothing there, or nothing of ours: they start anew
+        number, polls, failures, missing, *running = (data or b"").split(b":")
+        running_at = float(running[0]) if running else None
+        history = PollHistory(int(polls), int(failures), int(missing), running_at)
+        return history if int(number) == attempt else PollHistory()
+    except ValueError:  # absent, or written by another program
         return PollHistory()

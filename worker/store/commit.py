@@ -1,4 +1,4 @@
-"""From two versions of a job to the keys and arguments of `commit.lua`."""
+"""Turns two versions of a job into the keys and arguments of `commit.lua`."""
 
 import itertools
 import secrets
@@ -18,30 +18,30 @@ from worker.store.keys import Keys
 
 _PROCESS: Final = secrets.token_hex(4)
 _count: Final = itertools.count()
-"""With the process's own token they make every revision unlike any other."""
+"""With the token of the process it makes every revision unique."""
 
 MAX_EVENT_ENTRIES: Final = 2_000
-"""Entries of the stream of transitions, about; each has the transitions of one call, up to 128."""
+"""About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
 
 
 class TransitionEvent(
     msgspec.Struct, frozen=True, omit_defaults=True, rename={"before": "from", "after": "to"}
 ):
-    """A job came from one state into another, as it stands in the stream of events."""
+    """A change of a job's state, as the event stream stores it."""
 
     id: str
     lane: str
     before: State | None
-    """None: it is new."""
+    """None: the job is new."""
     after: State
     at: float
     """Unix seconds."""
     code: str | None = None
-    """The code of its reason, where it has one."""
+    """The code of its reason, if it has one."""
 
 
 class VersionedJob(msgspec.Struct, frozen=True, gc=False):
-    """A job as it was read, with the revision that a write of it must still find."""
+    """A job as it was read, with the revision that a write must still find."""
 
     job: Job
     rev: str
@@ -49,7 +49,7 @@ class VersionedJob(msgspec.Struct, frozen=True, gc=False):
 
 @dataclass(frozen=True, slots=True)
 class Limit:
-    """Precondition: an index holds fewer than `most` members."""
+    """Precondition: an index holds fewer than `max_members` members."""
 
     kind: Index
     name: str
@@ -58,7 +58,7 @@ class Limit:
 
 @dataclass(frozen=True, slots=True)
 class WakeUp:
-    """An arq entry to write in the same step: `<job>:<hop>`, ids only."""
+    """An arq entry `<job>:<submit token>`, written in the same step; ids only."""
 
     arq_id: str
     payload: bytes
@@ -68,27 +68,37 @@ class WakeUp:
 
 @dataclass(frozen=True, slots=True)
 class NewAuditEntry:
-    """A line of the audit."""
+    """One action of an operator: who, when, what, on what, with which note, on how many jobs."""
 
     at: float
+    """Unix seconds."""
     by: str
     action: str
     on: str
+    """A job, a scope, an address, or the filter of a bulk action as JSON."""
     note: str
     jobs: int
+
+    def values(self) -> tuple[Argument, ...]:
+        """The values of `AUDIT_FIELDS`."""
+        return self.at, self.by, self.action, self.on, self.note, self.jobs
+
+
+AUDIT_FIELDS: Final = ("at", "by", "act", "on", "note", "jobs")
+"""The fields of an entry of the audit stream; `commit.lua` writes the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class SideWrites:
-    """What a change writes beside the record."""
+    """What a commit writes beside the record."""
 
     inputs: bytes | None = field(default=None, repr=False)
     result: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
     unreadable: bytes | None = field(default=None, repr=False)
-    """The text of a record that nobody could read, kept beside the one that replaces it."""
+    """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
-    """The act of a person that this is: on record in the same step."""
+    """The operator action that made the change, if one did."""
 
 
 NO_SIDE_WRITES = SideWrites()
@@ -107,7 +117,7 @@ class Change:
         self._names = keys
         self._expected = expected_rev
         self.key = keys.job(job_id) if job_id else ""
-        """The job's hash; empty where the change is operations alone."""
+        """The job's hash; empty if the change has operations only."""
         self.rev = ""
         self.record = b""
         self.fields: list[Argument] = []
@@ -126,9 +136,10 @@ class Change:
     def write(
         self, old: Job | None, new: Job, side_writes: SideWrites, *, min_version: int = 0
     ) -> "Change":
-        """Write `new` where `old` is expected, and every entry that differs between them.
+        """Write `new` over `old`, and each index entry that differs between them.
 
-        The revision counts up from the one expected, or from `age` where that is more.
+        The number of the new revision is one more than the expected one's, or than `min_version`
+        if that is larger.
         """
         self.rev = f"{1 + max(version_of(self._expected), min_version)}.{_PROCESS}{next(_count):x}"
         self.record = encode(new)
@@ -137,9 +148,8 @@ class Change:
                 self.fields += [name, value]
         for limit in side_writes.limits:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
-        if (act := side_writes.audit_entry) is not None:
-            line = (act.at, act.by, act.action, act.on, act.note, act.jobs)
-            self.ops.append(("L", self._names.audit, *line))
+        if side_writes.audit_entry is not None:
+            self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
         self._move_entries(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
@@ -212,7 +222,7 @@ def _transition_event(old: Job | None, new: Job) -> TransitionEvent:
 
 
 def version_of(rev: str | bytes) -> int:
-    """How many versions a job has had, from its revision; an unreadable one counts as none."""
+    """The number of versions in a revision; 0 if it is malformed."""
     text = rev if isinstance(rev, str) else rev.decode("ascii", "replace")
     count = text.partition(".")[0]
     return int(count) if count.isdecimal() else 0
@@ -224,7 +234,7 @@ def lane_cap(lane: Lane, max_active: int) -> Limit:
 
 
 def canary_limit(hold_id: str, max_submits: int) -> Limit:
-    """The precondition of an opening hold: so many submits under way at once."""
+    """The precondition of an opening hold: at most `max_submits` submits at once."""
     return Limit(Index.GATE, hold_id, max_submits)
 
 

@@ -1,21 +1,14 @@
-"""Holds, cool-downs and the memory of sync-only targets."""
+"""Holds, cool-downs and sync-only targets."""
 
 import asyncio
-import secrets
 from collections.abc import Callable
-from typing import Final
-
-import msgspec
 
 from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
 from jobs.lanes import Lane
 from worker.store.client import Client, pairs
-from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode
+from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode, encode_unique
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
-
-MAX_SWAP_ATTEMPTS: Final = 200
-"""Only other processes race for a hold: more lost races than this mean something is wrong."""
 
 
 class HoldStore:
@@ -28,7 +21,7 @@ class HoldStore:
         self._change_lock = asyncio.Lock()
 
     async def gates(self) -> Gates:
-        """Every gate that stands now."""
+        """All gates that are closed or opening now."""
         holds, cool_downs, sync_only = await self._client.many(
             [
                 ("HVALS", self._keys.holds),
@@ -55,45 +48,52 @@ class HoldStore:
         return next((hold for hold in await self.list_all() if hold.id == hold_id), None)
 
     async def place(self, new: Hold) -> Hold:
-        """Make a hold stand, or count another hit of the one that does."""
-        return await self.change(new.key, lambda standing: apply_refusal(standing, new)) or new
+        """Place a hold, or count one more refusal of the hold that exists."""
+        return await self.change(new.key, lambda current: apply_refusal(current, new)) or new
 
     async def change(
         self, key: str, transform: Callable[[Hold | None], Hold | None]
     ) -> Hold | None:
-        """Apply a decision to what stands under a key (`scope|code`), against lost races."""
+        """Write what `transform` makes of the hold under a key (`scope|code`); returns it.
+
+        None stands for no hold. Raises RuntimeError after too many lost races.
+        """
         async with self._change_lock:
-            for _ in range(MAX_SWAP_ATTEMPTS):
-                found: bytes = await self._client.call("HGET", self._keys.holds, key) or b""
-                after = transform(_decode_hold_or_none(found) if found else None)
-                value = _encode_unique(after) if after is not None else b""
-                if await self._scripts.swap(self._keys.holds, key, found, value):
-                    return after
-        raise RuntimeError(
-            f"hold {key} changed {MAX_SWAP_ATTEMPTS} times while it was being changed"
-        )
+            return await self._scripts.update_field(
+                self._keys.holds,
+                key,
+                decode=_decode_hold_or_none,
+                transform=transform,
+                encode=_encode_hold,
+            )
 
     async def place_cool_down(self, cool_down: CoolDown) -> None:
-        """Make a scope wait; a longer wait that already runs stays."""
-        for _ in range(MAX_SWAP_ATTEMPTS):
-            found = await self._client.call("HGET", self._keys.cool_downs, cool_down.scope) or b""
-            standing = _decode_cool_down_or_none(found) if found else None
-            if standing is not None and standing.until >= cool_down.until:
-                return
-            value = encode(cool_down)
-            if await self._scripts.swap(self._keys.cool_downs, cool_down.scope, found, value):
-                return
+        """Start a cool-down of a scope; one that ends later stays."""
+
+        def later(current: CoolDown | None) -> CoolDown | None:
+            keeps = current is not None and current.until >= cool_down.until
+            return current if keeps else cool_down
+
+        await self._scripts.update_field(
+            self._keys.cool_downs,
+            cool_down.scope,
+            decode=_decode_cool_down_or_none,
+            transform=later,
+            encode=encode,
+        )
 
     async def remove_expired_cool_downs(self, now: float) -> None:
-        """Remove cool-downs that have run out."""
-        standing: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.cool_downs)
-        for field, found in standing.items():
+        """Remove cool-downs that have ended."""
+        found_by_scope: dict[bytes, bytes] = await self._client.call(
+            "HGETALL", self._keys.cool_downs
+        )
+        for field, found in found_by_scope.items():
             cool = _decode_cool_down_or_none(found)
             if cool is None or cool.until <= now:
                 await self._scripts.swap(self._keys.cool_downs, field.decode(), found, b"")
 
     async def remove_proved_open(self, now: float) -> None:
-        """Remove opening gates that have proved open and are too quiet to get there by counting."""
+        """Remove opening holds that count as open after a quiet time."""
         for hold in await self.list_all():
             if has_proved_open(hold, now):
                 await self.change(hold.key, lambda found: _unless_proved_open(found, now))
@@ -101,11 +101,11 @@ class HoldStore:
     # Targets without async mode.
 
     async def remember_sync_only(self, lane: Lane, until: float) -> None:
-        """Remember that a lane's target has no async mode."""
+        """Remember until a time (Unix seconds) that a lane's target has no async mode."""
         await self._client.call("ZADD", self._keys.sync_only, "GT", until, str(lane))
 
     async def remove_expired_sync_only(self, now: float) -> None:
-        """Forget the memories that have run out."""
+        """Forget sync-only targets whose time has passed."""
         await self._client.call("ZREMRANGEBYSCORE", self._keys.sync_only, "-inf", now)
 
 
@@ -113,9 +113,8 @@ def _unless_proved_open(hold: Hold | None, now: float) -> Hold | None:
     return None if hold is None or has_proved_open(hold, now) else hold
 
 
-def _encode_unique(hold: Hold) -> bytes:
-    """The hold, unlike any other write of it: two equal changes at once count as two."""
-    return encode(msgspec.to_builtins(hold) | {"mark": secrets.token_hex(4)})
+def _encode_hold(hold: Hold | None) -> bytes:
+    return b"" if hold is None else encode_unique(hold)
 
 
 def _decode_hold_or_none(data: bytes) -> Hold | None:

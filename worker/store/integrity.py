@@ -6,7 +6,7 @@ are short. Names come as they are: bytes that are no text survive as surrogates.
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NamedTuple, cast
+from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
@@ -56,12 +56,12 @@ class RecordWithScores:
 
 
 RepairOperation = tuple[str, str, float, str]
-"""One of `mend.lua`: letter, key, score (ignored for a removal), member."""
+"""One of `repair.lua`: letter, key, score (ignored for a removal), member."""
 
 
 @dataclass(frozen=True, slots=True)
 class RepairStep:
-    """A step of `mend.lua`."""
+    """A step of `repair.lua`."""
 
     watched_key: str
     expected_rev: str
@@ -190,7 +190,7 @@ class IntegrityReader:
                 job = _raw(self._keys.job(name))
                 commands += [("EXISTS", job), ("HMGET", job, "rev", "rec")]
                 commands += [("ZSCORE", _raw(key), _raw(name)) for key in keys_by_job[name]]
-            replies = iter(await self._transaction(commands))
+            replies = iter(await self._client.try_transaction(commands))
             for name in page:
                 exists = bool(next(replies))
                 record = _parse_record(name, next(replies), exists=exists)
@@ -206,7 +206,7 @@ class IntegrityReader:
             commands: list[Command] = []
             for name in page:
                 commands += [("EXISTS", _raw(key_by_name[name])), ("ZSCORE", register, _raw(name))]
-            replies = await self._transaction(commands)
+            replies = await self._client.try_transaction(commands)
             states = zip(page, replies[::2], replies[1::2], strict=True)
             found += [name for name, exists, score in states if exists and score is None]
         return found
@@ -215,7 +215,7 @@ class IntegrityReader:
         """The sizes of sorted sets and the names on the registers, all of the same moment."""
         commands: list[Command] = [("ZCARD", _raw(key)) for key in keys]
         commands += [("ZRANGE", name, 0, -1) for name in (self._keys.lanes, self._keys.groups)]
-        *counts, lanes, groups = await self._transaction(commands)
+        *counts, lanes, groups = await self._client.try_transaction(commands)
         sizes = zip(keys, counts, strict=True)
         return IndexSizes(
             {key: size for key, size in sizes if isinstance(size, int)},
@@ -223,14 +223,9 @@ class IntegrityReader:
             None if isinstance(groups, Exception) else [_text(name) for name in groups],
         )
 
-    async def _transaction(self, commands: Sequence[Command]) -> list[Any]:
-        """A transaction of reads; a refused command has its error as its reply."""
-        if not commands:
-            return []
-        pipe = cast("Any", self._client.redis.pipeline(transaction=True))
-        for command in commands:
-            pipe.execute_command(*command)
-        return cast("list[Any]", await pipe.execute(raise_on_error=False))
+    async def arq_queue_size(self) -> int:
+        """Entries in arq's queue."""
+        return int(await self._client.call("ZCARD", self._keys.arq_queue))
 
     # The write.
 

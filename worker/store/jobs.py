@@ -1,6 +1,6 @@
 """Job records in Redis: create, load, commit under a precondition, claim due polls."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple, assert_never
 
@@ -21,6 +21,9 @@ from worker.store.scripts import CommitResult, Scripts
 
 log: Final = structlog.get_logger(__name__)
 
+
+SCAN_CHUNK: Final = 200
+"""About how many jobs of an index are read at a time."""
 
 NO_CACHED_JOBS: Final[Mapping[str, tuple[float, "VersionedJob"]]] = {}
 
@@ -318,6 +321,17 @@ class JobStore:
         """The first members of an index."""
         found = await self._client.call("ZRANGE", self._keys.index(kind, name), 0, limit - 1)
         return [JobId(member) for member in texts(found)]
+
+    async def jobs_in(self, kind: Index, name: str) -> AsyncGenerator[Job]:
+        """The readable jobs of an index, in no order; one that stays in it is not missed."""
+        key, cursor = self._keys.index(kind, name), 0
+        while True:
+            cursor, found = await self._client.call("ZSCAN", key, cursor, "COUNT", SCAN_CHUNK)
+            for stored in await self.load_many(texts([member for member, _ in found])):
+                if stored is not None:
+                    yield stored.job
+            if not cursor:
+                return
 
     async def extend_leases(self, job_ids: Sequence[str], until: float) -> None:
         """Extend leases; a job that has none any more is left alone."""

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.indexes import Index
-from jobs.lanes import JobId, Lane
+from jobs.lanes import JobId, Lane, Scope
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys
@@ -66,6 +66,10 @@ class LaneStore:
         if turns:
             scores = [part for lane, at in turns.items() for part in (at, str(lane))]
             await self._client.call("ZADD", self._keys.lanes, "XX", *scores)
+
+    async def notify(self, scope: Scope) -> None:
+        """Tell the workers that jobs of a scope may be admitted now."""
+        await self._client.call("PUBLISH", self._keys.wake, scope)
 
     async def retire(self, lane: Lane) -> bool:
         """Take a lane off the register if nothing is queued in it."""

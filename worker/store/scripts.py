@@ -2,22 +2,24 @@
 
 import asyncio
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from enum import StrEnum
 from importlib.resources import files
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
 from worker.store.client import Argument, Client, Command, pairs, texts
 from worker.store.commit import Change, assemble
 
+T = TypeVar("T")
+
 SCRIPT_NAMES: Final = (
     "claim",
     "commit",
-    "mend",
     "poll",
     "receive",
+    "repair",
     "reschedule",
     "retire",
     "swap",
@@ -28,6 +30,9 @@ MAX_BATCH_CHANGES: Final = 128
 
 MAX_BATCH_BYTES: Final = 1 << 20
 """What one call may write, unless a single change is larger."""
+
+MAX_SWAP_ATTEMPTS: Final = 200
+"""Tries of one write of a hash field."""
 
 MAX_CLAIMED_POLLS: Final = 2_000
 """Polls claimed by one call: Lua unpacks 8,000 values at most."""
@@ -42,7 +47,7 @@ class CommitResult(StrEnum):
 
 
 def source(name: str) -> str:
-    """The text of a script."""
+    """The Lua text of a script."""
     return (files("worker.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
@@ -52,7 +57,7 @@ class _PendingCommit(NamedTuple):
 
 
 class Scripts:
-    """Runs the scripts. Commits that are asked for at the same time share a round trip."""
+    """Runs the scripts. Commits that are requested at the same time share a round trip."""
 
     def __init__(self, client: Client) -> None:
         self._client = client
@@ -65,49 +70,80 @@ class Scripts:
         self._flush: asyncio.Task[None] | None = None
 
     async def claim(self, key: str, now: float, lease_until: float, limit: int) -> list[str]:
-        """Take at most `limit` members that are due; they come due again at `lease_until`."""
+        """Claim at most `limit` members that are due; they are due again at `lease_until`."""
         return texts(await self._run("claim", [key], [now, lease_until, limit]))
 
     async def poll(
         self, keys: tuple[str, str], now: float, lease_until: float, limit: int
     ) -> tuple[list[tuple[str, float, bytes | None]], float | None]:
-        """Take at most `limit` runs whose poll is due: job id, when it was due, and its looks.
+        """Claim at most `limit` due polls: job id, when it was due, stored poll history each.
 
-        With them comes when the next poll is due; None when nothing is in flight.
+        The second value is when the next poll is due; None if no job is in flight.
         """
-        most = min(limit, MAX_CLAIMED_POLLS)
-        due, looks, first = await self._run("poll", keys, [now, lease_until, most])
-        found = [(job_id, at, seen) for (job_id, at), seen in zip(pairs(due), looks, strict=True)]
+        args = [now, lease_until, min(limit, MAX_CLAIMED_POLLS)]
+        due, histories, first = await self._run("poll", keys, args)
+        found = [
+            (job_id, at, history)
+            for (job_id, at), history in zip(pairs(due), histories, strict=True)
+        ]
         return found, float(first) if first else None
 
     async def reschedule(
         self, keys: tuple[str, str], jobs: Iterable[tuple[str, float | None, float, str]]
     ) -> int:
-        """Set next polls: `(job id, lease or None, time of next poll, looks)` each."""
+        """Set next polls from `(job id, lease or None, time of next poll, poll history)` each.
+
+        Returns how many were set.
+        """
         args: list[Argument] = []
-        for job_id, lease, at, looks in jobs:
-            args += [job_id, "" if lease is None else lease, at, looks]
+        for job_id, lease, at, history in jobs:
+            args += [job_id, "" if lease is None else lease, at, history]
         return int(await self._run("reschedule", keys, args))
 
     async def receive(self, keys: Sequence[Argument], args: Sequence[Argument]) -> str:
-        """Store a webhook's delivery; what became of it."""
+        """Store a webhook delivery: "new", "known" or "ended"."""
         found: bytes = await self._run("receive", keys, args)
         return found.decode()
 
     async def repair(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
-        """Put entries right; how many changed, or -1 where the first key is not as judged."""
-        return int(await self._run("mend", keys, args))
+        """Change entries; returns how many, or -1 if the first key changed since it was read."""
+        return int(await self._run("repair", keys, args))
 
     async def remove_entry(self, job_key: str, index_key: str, rev: str, job_id: str) -> bool:
-        """Take a job id out of a place, if its record still has this revision (empty: none)."""
+        """Remove a job id from an index if its record still has this revision (empty: none)."""
         return await self.repair([job_key, index_key], [rev, "R", 2, job_id]) > 0
 
     async def swap(self, key: str, field: str, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
         return bool(await self._run("swap", [key], [field, expected, value]))
 
+    async def update_field(
+        self,
+        key: str,
+        field: str,
+        *,
+        decode: Callable[[bytes], T],
+        transform: Callable[[T], T],
+        encode: Callable[[T], bytes],
+    ) -> T:
+        """Replace a field of a hash by what `transform` makes of it; returns the new value.
+
+        `decode` gets `b""` for an absent field; `encode` returns `b""` to delete it. `transform` is
+        called again after each lost race. An equal value is not written. Raises RuntimeError after
+        `MAX_SWAP_ATTEMPTS` lost races: only other processes race, so more mean a fault.
+        """
+        for _ in range(MAX_SWAP_ATTEMPTS):
+            found: bytes = await self._client.call("HGET", key, field) or b""
+            before = decode(found)
+            after = transform(before)
+            if after == before and after is not None:
+                return after
+            if await self.swap(key, field, found, encode(after)):
+                return after
+        raise RuntimeError(f"{field} of {key} changed {MAX_SWAP_ATTEMPTS} times during one write")
+
     async def retire(self, register: str, name: str, must_be_absent: Sequence[str]) -> bool:
-        """Take a name off a register if none of the keys exists."""
+        """Remove a name from a register if none of the keys exists."""
         return bool(await self._run("retire", [register, *must_be_absent], [name]))
 
     async def commit(self, change: Change) -> CommitResult:
@@ -125,28 +161,28 @@ class Scripts:
         while self._pending:
             batch = self._next_batch()
             try:
-                keys, args = assemble([waiting.change for waiting in batch])
+                keys, args = assemble([pending.change for pending in batch])
                 replies = texts(await self._run("commit", keys, args))
-            except Exception as error:  # noqa: BLE001  whatever it is, nobody waits for ever
-                for waiting in batch:
-                    if not waiting.done.done():
-                        waiting.done.set_exception(error)
+            except Exception as error:  # noqa: BLE001  no caller may wait for ever
+                for pending in batch:
+                    if not pending.done.done():
+                        pending.done.set_exception(error)
                 continue
             except asyncio.CancelledError:
-                for waiting in (*batch, *self._pending):
-                    waiting.done.cancel()
+                for pending in (*batch, *self._pending):
+                    pending.done.cancel()
                 self._pending = []
                 raise
-            for waiting, reply in zip(batch, replies, strict=True):
-                if waiting.done.done():
+            for pending, reply in zip(batch, replies, strict=True):
+                if pending.done.done():
                     continue
                 try:
-                    waiting.done.set_result(CommitResult(reply))
+                    pending.done.set_result(CommitResult(reply))
                 except ValueError:
-                    waiting.done.set_exception(ResponseError(reply))
+                    pending.done.set_exception(ResponseError(reply))
 
     def _next_batch(self) -> list[_PendingCommit]:
-        """The next changes of one call: of a job at most one, since their order counts."""
+        """The next changes of one call: at most one of a job, since their order counts."""
         jobs: set[str] = set()
         size = count = 0
         for change, _ in self._pending[:MAX_BATCH_CHANGES]:

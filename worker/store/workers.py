@@ -1,23 +1,22 @@
-"""The workers beside each other, and what they learned: heartbeats and costs."""
+"""The heartbeats of the workers."""
 
 from typing import Final
 
 import msgspec
 
-from jobs.lanes import target_name
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
 
 ALIVE_LEASES: Final = 1.5
-"""A worker beats three times in a lease; one silent for so many leases does not count."""
+"""A worker sends three heartbeats a lease; one silent for so many leases counts as dead."""
 
 FORGET_AFTER_S: Final = 3_600.0
-"""A worker that was silent this long is forgotten."""
+"""A worker that was silent for this long is removed."""
 
 
 class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
-    """What a worker says of itself."""
+    """What a worker reports of itself."""
 
     id: str
     host: str
@@ -29,29 +28,29 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     polling: int = 0
     stopping: bool = False
     failures: dict[str, str] = {}
-    """Background services that are being restarted, with the class of their last error."""
+    """Background services that are being restarted → the class of their last error."""
 
 
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
 
 
 class WorkerStore:
-    """Heartbeats and costs of one namespace."""
+    """The workers of one namespace."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
 
     async def record_heartbeat(self, heartbeat: Heartbeat) -> None:
-        """Say that this worker lives."""
+        """Store a worker's heartbeat."""
         await self._client.call("HSET", self._keys.workers, heartbeat.id, encode(heartbeat))
 
     async def remove(self, worker_id: str) -> None:
-        """Say good-bye."""
+        """Remove a worker."""
         await self._client.call("HDEL", self._keys.workers, worker_id)
 
     async def heartbeats(self) -> list[Heartbeat]:
-        """Every worker that is known, whether it still lives or not."""
+        """The last heartbeat of every known worker, alive or not, the oldest worker first."""
         found: list[Heartbeat] = []
         for data in await self._client.call("HVALS", self._keys.workers):
             try:
@@ -61,16 +60,7 @@ class WorkerStore:
         return sorted(found, key=lambda beat: beat.started_at)
 
     async def remove_silent(self, now: float) -> None:
-        """Forget workers that have been silent for long."""
+        """Remove workers that have been silent for `FORGET_AFTER_S`."""
         for beat in await self.heartbeats():
             if beat.seen_at < now - FORGET_AFTER_S:
                 await self.remove(beat.id)
-
-    async def record_cost(self, kind: str, target: str, cost: float) -> None:
-        """Note what the last run of a target cost."""
-        await self._client.call("HSET", self._keys.costs, target_name(kind, target), cost)
-
-    async def costs(self) -> dict[str, float]:
-        """`kind/target` → credits its last run cost."""
-        found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.costs)
-        return {name.decode(): float(cost) for name, cost in found.items()}

@@ -15,6 +15,7 @@ from worker.api.auth.principal import principal_name
 from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
 from worker.store.audit import AuditLog
+from worker.store.commit import NewAuditEntry
 
 NOBODY: Final = "nobody"
 """The name in the audit entry of a failed login."""
@@ -88,7 +89,9 @@ class Logins:
 
     async def _record(self, by: str, action: str, client: str, note: str = "") -> None:
         await self._audit.record(
-            at=self._clock.now(), by=by, action=action, on=client[:64], note=note, jobs=0
+            NewAuditEntry(
+                at=self._clock.now(), by=by, action=action, on=client[:64], note=note, jobs=0
+            )
         )
 
     def _client(self, request: web.Request) -> str:

@@ -44,7 +44,7 @@ async def set_hold(request: web.Request) -> web.Response:
         raise bad_field("scope", f"must be {expected}") from None
     before = context.clock.now()
     hold = await context.use_cases.actions.place_hold(scope, current_actor(body.note))
-    (jobs,) = await context.store.queries.held_counts([hold.id])
+    (jobs,) = await context.store.read.queries.held_counts([hold.id])
     return json_response(hold_response(hold, jobs), 201 if hold.created_at >= before else 200)
 
 
@@ -54,7 +54,7 @@ async def release_hold(request: web.Request) -> web.Response:
     body = await read_body(request, ActionBody)
     actor = current_actor(body.note)
     hold, count = await context.use_cases.actions.release_hold(request.match_info["id"], actor)
-    (jobs,) = await context.store.queries.held_counts([hold.id])
+    (jobs,) = await context.store.read.queries.held_counts([hold.id])
     return json_response(ReleasedHoldResponse(hold=hold_response(hold, jobs), released=count))
 
 

@@ -28,6 +28,6 @@ async def history(request: web.Request) -> web.Response:
     """What happened over time, in steps of 10 s, 1 min or 5 min."""
     context = context_of(request)
     query = read_query(request, HistoryQuery)
-    points = await context.store.series.read(query.window, context.clock.now())
+    points = await context.store.metrics.series.read(query.window, context.clock.now())
     items = [history_point_response(point) for point in points]
     return json_response(HistoryResponse(window=query.window, points=items))

@@ -7,7 +7,7 @@ seconds, whatever the subscription reports.
 import asyncio
 import contextlib
 from collections.abc import Callable, Generator
-from typing import Any, Final, cast
+from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
@@ -89,20 +89,12 @@ class LongPolls:
             await asyncio.sleep(RECONNECT_DELAY_S)
 
     async def _read_channel(self) -> None:
-        channel = cast("Any", self._store.client.redis).pubsub()
-        try:
-            await channel.subscribe(self._store.keys.settled)
+        async with self._store.client.subscribe(self._store.keys.settled) as subscription:
+            self._subscribed.set()
             while True:
-                message = await channel.get_message(timeout=MESSAGE_TIMEOUT_S)
-                if message is None:
-                    continue
-                if message["type"] == "subscribe":
-                    self._subscribed.set()
-                elif message["type"] == "message":
-                    for job_id in message["data"].decode().split():
-                        self._notify(job_id)
-        finally:
-            await channel.aclose()
+                message = await subscription.next_message(MESSAGE_TIMEOUT_S)
+                for job_id in (message or "").split():
+                    self._notify(job_id)
 
     def _notify(self, job_id: str) -> None:
         for changed in self._events_by_job.get(job_id, ()):

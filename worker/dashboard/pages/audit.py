@@ -6,7 +6,8 @@ from aiohttp import web
 
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.formatting import parse_time
-from worker.store.audit import AuditFilter, AuditPage, BadAuditCursor
+from worker.store.audit import AuditFilter, AuditPage
+from worker.store.client import BadCursor
 
 PAGE_SIZE: Final = 100
 FILTER_FIELDS: Final = ("by", "act", "since", "until")
@@ -28,7 +29,7 @@ async def audit_page(page_request: PageRequest) -> web.StreamResponse:
         if not errors:
             cursor = query.get("cursor") or None
             page = await page_request.context.store.audit.page(audit_filter, PAGE_SIZE, cursor)
-    except BadAuditCursor as error:
+    except BadCursor as error:
         errors["cursor"] = str(error)
     return await page_request.render(
         "audit.html", 400 if errors else 200, page=page, given=given, errors=errors

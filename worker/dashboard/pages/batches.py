@@ -32,7 +32,7 @@ async def batches_page(page_request: PageRequest) -> web.StreamResponse:
     text = page_request.request.query.get("from", "0")
     first = int(text[:9]) if text.isdecimal() and text.isascii() else 0
     name = page_request.request.query.get("name", "").strip()
-    batches = page_request.context.store.batches
+    batches = page_request.context.store.read.batches
     if name:
         found = [one] if (one := await batches.find(name)) is not None else []
         total, has_more = len(found), False

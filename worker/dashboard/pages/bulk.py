@@ -51,7 +51,7 @@ async def preview_bulk(page_request: PageRequest) -> web.StreamResponse:
         await page_request.actor(),
         form_fields=await _confirmation_fields(page_request, action, filter_form),
         ids=tuple(ids or ()),
-        expected_jobs=await page_request.context.store.queries.count(filter_form.filter)
+        expected_jobs=await page_request.context.store.read.queries.count(filter_form.filter)
         if ids is None
         else len(ids),
         wait_s=PREVIEW_WAIT_S,
@@ -172,7 +172,7 @@ async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[J
     for state in dict.fromkeys(SWEPT_STATES[bulk_run.action]):
         if selection.filter.state in (None, state) and len(found) < SAMPLE_SIZE:
             in_state = replace(selection.filter, state=state)
-            page = await store.queries.page(in_state, SAMPLE_SIZE - len(found))
+            page = await store.read.queries.page(in_state, SAMPLE_SIZE - len(found))
             found += page.jobs
     return found
 

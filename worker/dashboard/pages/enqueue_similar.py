@@ -82,7 +82,7 @@ def _job_request_fields(form: Form, inputs: Any) -> dict[str, Any]:
 async def _render_form(
     page_request: PageRequest, job: Job, given: dict[str, str], error: str = ""
 ) -> web.StreamResponse:
-    costs = await page_request.context.store.workers.costs()
+    costs = await page_request.context.store.costs.last()
     cost = costs.get(target_name(job.kind, job.target))
     effect = f"Creates a new job ({credits_text(cost)})"
     status = 422 if error else 200

@@ -67,7 +67,7 @@ async def effect_context(page_request: PageRequest) -> EffectContext:
     context = page_request.context
     return EffectContext(
         await context.gate_cache.gates(),
-        await context.store.workers.costs(),
+        await context.store.costs.last(),
         context.settings.retention_s,
     )
 

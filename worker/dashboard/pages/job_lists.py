@@ -13,7 +13,8 @@ from jobs.states import Kind, State
 from worker.app.bulk_request import SWEPT_STATES, BulkAction
 from worker.dashboard.filters import FilterForm, read_filter
 from worker.dashboard.page_request import PageRequest
-from worker.store.read.queries import BadCursor, Page
+from worker.store.client import BadCursor
+from worker.store.read.queries import Page
 
 PAGE_SIZE: Final = 50
 """Jobs on a page."""
@@ -79,7 +80,7 @@ async def job_list(page_request: PageRequest, path: str, state: State | None = N
 
 async def _total(page_request: PageRequest, filter_form: FilterForm, page: Page) -> int | None:
     """Number of matching jobs; None if counting them is expensive."""
-    queries = page_request.context.store.queries
+    queries = page_request.context.store.read.queries
     total = await queries.count(filter_form.filter)
     if total is not None:
         return total
@@ -113,7 +114,7 @@ async def _find(page_request: PageRequest, searched_id: str) -> web.StreamRespon
         return _redirect_to_job(searched_id)
     prefix = searched_id[:MAX_SEARCH_CHARS]
     (by_execution,) = await store.webhooks.jobs_of([prefix])
-    ids = list(by_execution) or await store.queries.ids_with_prefix(prefix, MAX_ID_MATCHES)
+    ids = list(by_execution) or await store.read.queries.ids_with_prefix(prefix, MAX_ID_MATCHES)
     if len(ids) == 1:
         return _redirect_to_job(ids[0])
     stored = await store.jobs.load_many(ids)

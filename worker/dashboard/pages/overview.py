@@ -59,7 +59,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         context.use_cases.queries.groups(State.PARKED),
         context.use_cases.queries.groups(State.DEAD),
         context.gate_cache.gates(),
-        context.store.queries.webhook_health(page_request.now),
+        context.store.read.queries.webhook_health(page_request.now),
     )
     window = parse_window(page_request.request.query.get("window", ""))
     return await page_request.render(
@@ -72,7 +72,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         holds=hold_summaries(stats, holds),
         webhooks=webhooks,
         webhook_secret=bool(context.settings.webhook_secrets),
-        charts=history_charts(await context.store.series.read(window, page_request.now)),
+        charts=history_charts(await context.store.metrics.series.read(window, page_request.now)),
         window=window,
         windows=tuple(SeriesWindow),
     )

@@ -1,11 +1,11 @@
--- Take running jobs whose next poll is due under a lease: they come due again when it ends.
+-- Claim running jobs whose poll is due under a lease: they are due again when it ends.
 --
--- KEYS: 1 the in-flight set, 2 the hash of what polls saw
--- ARGV: 1 now, 2 end of the lease, 3 most to take
--- Returns: the jobs taken, each followed by when it was due; what earlier polls of each saw; when
---          the next one is due ("" when none is in flight)
+-- KEYS: 1 the in-flight set, 2 the hash of poll histories
+-- ARGV: 1 now, 2 end of the lease, 3 maximum number of jobs
+-- Returns: the jobs claimed, each followed by when it was due; the poll history of each; when the
+--          next poll is due ("" when no job is in flight)
 local due = redis.call("ZRANGEBYSCORE", KEYS[1], "-inf", ARGV[1], "WITHSCORES", "LIMIT", 0, ARGV[3])
-local looks = {}
+local histories = {}
 if #due > 0 then
   local ids, leases = {}, {}
   for n = 1, #due, 2 do
@@ -13,7 +13,7 @@ if #due > 0 then
     leases[n], leases[n + 1] = ARGV[2], due[n]
   end
   redis.call("ZADD", KEYS[1], unpack(leases))
-  looks = redis.call("HMGET", KEYS[2], unpack(ids))
+  histories = redis.call("HMGET", KEYS[2], unpack(ids))
 end
 local first = redis.call("ZRANGE", KEYS[1], 0, 0, "WITHSCORES")
-return {due, looks, first[2] or ""}
+return {due, histories, first[2] or ""}

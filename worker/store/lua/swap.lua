@@ -2,7 +2,7 @@
 --
 -- KEYS: 1 the hash
 -- ARGV: 1 field, 2 expected value ("" when absent), 3 next value ("" deletes the field)
--- Returns: 1 when written, 0 when somebody was faster
+-- Returns: 1 when written, 0 when another writer came first
 local found = redis.call("HGET", KEYS[1], ARGV[1]) or ""
 if found == ARGV[3] then return 1 end
 if found ~= ARGV[2] then return 0 end

@@ -1,7 +1,6 @@
-"""What happened over time, for charts: a hash a bucket, which expires.
+"""Time series for charts: one hash a bucket, which expires.
 
-Buckets of 10 s are kept for an hour, those of 5 min for a day. Nothing that is alive depends on
-them.
+Buckets of 10 s are kept for an hour, buckets of 5 min for a day. No job depends on them.
 """
 
 from collections.abc import Mapping, Sequence
@@ -9,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from worker.store.client import Client, Command
+from worker.store.client import Client, Command, numbers
 from worker.store.keys import Keys
 from worker.store.metrics.catalog import DELAY_BOUNDS_S
 
@@ -24,7 +23,7 @@ SERIES_FIELDS: Final = (
     "rate_limited",
     "credits",
 )
-"""What a bucket counts, beside the delays."""
+"""What a bucket counts beside the delays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +39,7 @@ COARSE: Final = Resolution(300, 86_400)
 
 
 class SeriesWindow(StrEnum):
-    """How far back to look."""
+    """How far back a chart goes."""
 
     FIVE_MINUTES = "5m"
     HOUR = "1h"
@@ -52,20 +51,20 @@ _WINDOWS: Final[dict[SeriesWindow, tuple[Resolution, int, int]]] = {
     SeriesWindow.HOUR: (FINE, 60, 6),
     SeriesWindow.DAY: (COARSE, 288, 1),
 }
-"""Window → grain, number of points, buckets a point."""
+"""Window → resolution, number of points, buckets a point."""
 
 
 @dataclass(frozen=True, slots=True)
 class SeriesPoint:
-    """What happened in one stretch of time."""
+    """What was counted in one interval."""
 
     at: float
-    """When it began, Unix seconds."""
+    """Start of the interval, Unix seconds."""
     step_s: int
     counts: Mapping[str, float]
-    """Every one of `FIELDS`; credits are a sum, the others numbers of happenings."""
+    """Each of `SERIES_FIELDS`; credits are a sum, the others counts."""
     delay_p50_s: float | None
-    """From the end of runs to their record; None where none ended."""
+    """From the end of a run to its record; None if none ended."""
     delay_p95_s: float | None
 
 
@@ -77,44 +76,35 @@ class Series:
         self._keys = keys
 
     def increments(self, deltas: Mapping[str, float], now: float) -> list[Command]:
-        """The commands that add to the buckets of this moment."""
+        """The commands that add to the buckets of `now`."""
         commands: list[Command] = []
         if not deltas:
             return commands
-        for grain in (FINE, COARSE):
-            key = self._key(grain, _start(now, grain.step_s))
+        for resolution in (FINE, COARSE):
+            key = self._key(resolution, _start(now, resolution.step_s))
             commands += [("HINCRBYFLOAT", key, field, amount) for field, amount in deltas.items()]
-            commands.append(("EXPIRE", key, grain.retention_s + 2 * grain.step_s))
+            commands.append(("EXPIRE", key, resolution.retention_s + 2 * resolution.step_s))
         return commands
 
     async def read(self, window: SeriesWindow, now: float) -> list[SeriesPoint]:
-        """The points of a window, oldest first; the last one is not over yet."""
-        grain, number, merged = _WINDOWS[window]
-        step = grain.step_s * merged
+        """The points of a window, oldest first; the last interval has not ended yet."""
+        resolution, number, merge_count = _WINDOWS[window]
+        step = resolution.step_s * merge_count
         first = _start(now, step) - (number - 1) * step
-        starts = [first + n * grain.step_s for n in range(number * merged)]
-        rows = await self._client.many([("HGETALL", self._key(grain, at)) for at in starts])
-        buckets = [_numbers(row) for row in rows]
+        starts = [first + n * resolution.step_s for n in range(number * merge_count)]
+        rows = await self._client.many([("HGETALL", self._key(resolution, at)) for at in starts])
+        buckets = [numbers(row) for row in rows]
         return [
-            _point(starts[n], step, buckets[n : n + merged]) for n in range(0, len(buckets), merged)
+            _point(starts[n], step, buckets[n : n + merge_count])
+            for n in range(0, len(buckets), merge_count)
         ]
 
-    def _key(self, grain: Resolution, start: int) -> str:
-        return self._keys.series(grain.step_s, start)
+    def _key(self, resolution: Resolution, start: int) -> str:
+        return self._keys.series(resolution.step_s, start)
 
 
 def _start(now: float, step_s: int) -> int:
     return int(now) // step_s * step_s
-
-
-def _numbers(row: Mapping[bytes, bytes]) -> dict[str, float]:
-    found: dict[str, float] = {}
-    for field, text in row.items():
-        try:
-            found[field.decode()] = float(text)
-        except ValueError:
-            continue
-    return found
 
 
 def _point(at: int, step_s: int, buckets: Sequence[Mapping[str, float]]) -> SeriesPoint:
@@ -132,9 +122,9 @@ def _point(at: int, step_s: int, buckets: Sequence[Mapping[str, float]]) -> Seri
 
 
 def quantile(counts: Sequence[float], q: float) -> float | None:
-    """The value below which a share of what was seen lies, straight lines within a bucket.
+    """The `q` quantile of a histogram over `DELAY_BOUNDS_S`, interpolated within a bucket.
 
-    What lies above the last bound counts as that bound. None where nothing was seen.
+    A value above the last bound counts as that bound. None without values.
     """
     wanted = q * sum(counts)
     if not sum(counts):

@@ -14,7 +14,6 @@ from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
-from worker.store.scripts import Scripts
 
 LIST_SAMPLE: Final = 150
 """Jobs of each batch that are read for a list."""
@@ -52,10 +51,9 @@ class BatchSummary:
 class BatchStore:
     """The batches of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, scripts: Scripts, jobs: JobStore) -> None:
+    def __init__(self, client: Client, keys: Keys, jobs: JobStore) -> None:
         self._client = client
         self._keys = keys
-        self._scripts = scripts
         self._jobs = jobs
 
     async def page(self, first: int, count: int) -> tuple[list[BatchSummary], int]:
@@ -87,7 +85,6 @@ class BatchStore:
         found: list[BatchSummary] = []
         for name, key, size, members in zip(names, keys, sizes, picked, strict=True):
             if not size:
-                await self._scripts.retire(self._keys.batches, name, [key])
                 continue
             stored = await self._jobs.load_many(texts(members))
             jobs = [one.job for one in stored if one is not None]

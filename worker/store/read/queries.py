@@ -10,12 +10,11 @@ from jobs.job import Job
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
 from jobs.unreadable import unreadable_job
-from worker.store.client import Client, pairs, texts
+from worker.store.client import BadCursor, Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
 from worker.store.jobs import JobStore, UnreadableRecord
 from worker.store.keys import Keys
 from worker.store.lanes import parse_lanes
-from worker.store.scripts import Scripts
 
 CHUNK: Final = 200
 """Records read at a time while a list is filtered."""
@@ -30,10 +29,6 @@ DAY_S: Final = 86_400.0
 
 MAX_SAMPLE_TRIES: Final = 5
 """Oldest jobs of a group that are tried as its sample, should some turn out unreadable."""
-
-
-class BadCursor(ValueError):
-    """The cursor is not one of ours, or belongs to another list."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +127,15 @@ def _position(cursor: str) -> _Position:
         padded = cursor.encode("ascii") + b"=" * (-len(cursor) % 4)
         return _Position(*decode_cursor(base64.urlsafe_b64decode(padded)))
     except DECODE_ERRORS:
-        raise BadCursor(
-            "cursor is not one this list gave out; leave it away to start at the top"
-        ) from None
+        raise BadCursor from None
 
 
 class JobQueries:
     """Reads over many jobs of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, scripts: Scripts, jobs: JobStore) -> None:
+    def __init__(self, client: Client, keys: Keys, jobs: JobStore) -> None:
         self._client = client
         self._keys = keys
-        self._scripts = scripts
         self._jobs = jobs
 
     async def page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
@@ -281,9 +273,8 @@ class JobQueries:
         rows = [pairs(first) for first in firsts]
         oldest = await self._jobs.load_many([row[0][0] if row else "" for row in rows])
         found: list[JobGroup] = []
-        for name, key, size, members, first in zip(mine, keys, sizes, rows, oldest, strict=True):
+        for name, size, members, first in zip(mine, sizes, rows, oldest, strict=True):
             if not size or not members:
-                await self._scripts.retire(self._keys.groups, name, [key])
                 continue
             sample = first.job if first is not None and first.job.state is state else None
             sample = sample or await self._sample([member for member, _ in members], state)

@@ -1,18 +1,18 @@
--- Put entries right, if what they were judged by is still as it was.
+-- Change index entries, if the record is still at the revision the caller read.
 --
 -- KEYS: 1 the hash of the job the entries belong to, or any key that has to exist; 2.. the sorted
 --       sets the operations name
--- ARGV: 1 the revision judged ("" when key 1 must not exist, "*" when it must), then operations,
---       each a letter, the number of its key and its arguments:
+-- ARGV: 1 the revision the caller read ("" when key 1 must not exist, "*" when it must), then
+--       operations, each a letter, the number of its key and its arguments:
 --         A key score member   add, or set the score
 --         N key score member   add if absent
 --         R key member         remove
--- Returns: how many entries changed, -1 when key 1 is no longer what was judged
+-- Returns: how many entries changed, -1 when key 1 has changed since
 local expected = ARGV[1]
-local there = redis.call("EXISTS", KEYS[1]) == 1
+local exists = redis.call("EXISTS", KEYS[1]) == 1
 if expected == "" then
-  if there then return -1 end
-elseif not there then
+  if exists then return -1 end
+elseif not exists then
   return -1
 elseif expected ~= "*" and redis.call("HGET", KEYS[1], "rev") ~= expected then
   return -1
@@ -31,7 +31,7 @@ while i <= #ARGV do
     changed = changed + redis.call("ZREM", key, ARGV[i + 2])
     i = i + 3
   else
-    return redis.error_reply("mend.lua: unknown operation " .. tostring(op))
+    return redis.error_reply("repair.lua: unknown operation " .. tostring(op))
   end
 end
 return changed
