@@ -38,7 +38,7 @@ def main() -> int:
         sync_playwright() as playwright,
     ):
         browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        site.program.until(r"It all goes on", within_s=90)
+        site.program.until(r"Still running", within_s=90)
         names = _run_demo_batch(site, browser)
         for name, path in _shots(names).items():
             _take(browser, site, name, path)

@@ -17,7 +17,7 @@ class StatsView(Protocol):
     """Shows the stats, one update after another."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start showing."""
         ...
 
     def __exit__(
@@ -42,7 +42,7 @@ class PlainLines:
     """Lines on stdout, errors on stderr."""
 
     def __enter__(self) -> Self:
-        """Begin."""
+        """Start showing."""
         return self
 
     def __exit__(

@@ -16,6 +16,7 @@ from worker.cli.text import sanitize
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from worker.clock import SystemClock
     from worker.doctor.findings import Finding
     from worker.doctor.integrity_check import IntegrityReport, ReportedDamage
     from worker.store import Store
@@ -82,7 +83,7 @@ class _DoctorRun:
             async for findings in checks:
                 self._show(findings)
             if not any(probes.is_redis_unusable(finding) for finding in self._findings):
-                await self._check_integrity(store)
+                await self._check_integrity(store, clock)
         except ResponseError as error:
             self._show([probes.refused_finding(error)])
         except (RedisError, OSError) as error:
@@ -90,13 +91,12 @@ class _DoctorRun:
         finally:
             await redis.aclose(close_connection_pool=True)
 
-    async def _check_integrity(self, store: "Store") -> None:
-        from worker.clock import SystemClock  # noqa: PLC0415  not for --help
+    async def _check_integrity(self, store: "Store", clock: "SystemClock") -> None:
         from worker.doctor.integrity_check import IntegrityCheck  # noqa: PLC0415  not for --help
         from worker.doctor.repair import Repairer  # noqa: PLC0415  not for --help
         from worker.doctor.report import judge_integrity  # noqa: PLC0415  not for --help
 
-        clock, settings = SystemClock(), self._settings
+        settings = self._settings
         by = _actor_name(settings)
         is_ours = not any(f.name == "redis.keys" and f.fix for f in self._findings)
         may_repair = self._repair and is_ours  # no repair of keys that another program writes

@@ -1,1 +1,1 @@
-"""The demo: a first batch against the sandbox that takes every road of a job's life."""
+"""The demo: a batch against the sandbox with a job for each outcome."""
