@@ -1,4 +1,4 @@
-"""Jobs, answers and moments for the tests of the core."""
+"""Jobs, outcomes and contexts for the tests of the core."""
 
 from typing import Any, Final
 
@@ -25,7 +25,7 @@ NO_CREDITS: Final = ProviderError("INSUFFICIENT_CREDITS", "balance too low", 402
 
 
 def a_job(**facts: Any) -> Job:
-    """A queued job; any fact may be another."""
+    """A queued job; `facts` replace its fields."""
     usual: dict[str, Any] = {
         "id": JobId("j1"),
         "kind": Kind.MODEL,
@@ -44,17 +44,17 @@ def a_job(**facts: Any) -> Job:
 
 
 def changed(job: Job, **facts: Any) -> Job:
-    """The same job with other facts, whatever the table says."""
+    """The job with other fields, whatever the lifecycle table says."""
     return msgspec.structs.replace(job, **facts)
 
 
 def a_context(now: float = NOW, jitter: float = 0.5, **rules: Any) -> DecisionContext:
-    """A moment under the default rules, or others."""
+    """A context with the default rules; `rules` replace them."""
     rules.setdefault("error_table", ERROR_TABLE)
     return DecisionContext(now, jitter, DecisionRules(**rules))
 
 
-# The states of the road, each reached by legal moves.
+# One job for each state, reached by legal transitions.
 
 
 def scheduled(**facts: Any) -> Job:
@@ -115,9 +115,9 @@ def manual(**facts: Any) -> Job:
 
 
 def dead(**facts: Any) -> Job:
-    fault = ProviderError("INVALID_INPUTS", "no prompt", 400)
+    error = ProviderError("INVALID_INPUTS", "no prompt", 400)
     return transitions.dead_letter(
-        submitted(**facts), NOW, fault, Reason(code=fault.display_code, http_status=400)
+        submitted(**facts), NOW, error, Reason(code=error.display_code, http_status=400)
     )
 
 

@@ -1,6 +1,6 @@
-"""Every legal step a job can take next, as the program takes it: for walks at random.
+"""Every legal step that a job can take next, for random walks.
 
-The provider's words go through `jobs.decide`, so a walk meets what a job meets.
+Outcomes go through `jobs.decide`, as in the program.
 """
 
 from collections.abc import Callable
@@ -32,18 +32,18 @@ from worker.provider.knouds.error_rows import ERROR_RULES
 
 LEASE_S: Final = 30.0
 STEP_S: Final = 1.5
-"""How far the clock goes with every step."""
+"""Seconds between two steps."""
 
 
 class WalkStep(NamedTuple):
-    """One way on: its name, whether a person takes it, and the job's next version."""
+    """One step: its name, whether an operator takes it, and the job's next version."""
 
     name: str
     by_operator: bool
     take: Callable[[], Job]
 
 
-FAULTS: Final = (
+ERRORS: Final = (
     ProviderError("EXECUTION_FAILED", "", 500),
     ProviderError("INSUFFICIENT_CREDITS", "", 402),
     ProviderError("grant_exhausted", "", 402),
@@ -59,7 +59,7 @@ ON_SUBMIT: Final[tuple[SubmitOutcome, ...]] = (
     Lost("lost"),
     Refused(ProviderError(None, "", 429)),
     Refused(ProviderError("ASYNC_NOT_SUPPORTED", "", 400)),
-    *(Refused(fault) for fault in FAULTS),
+    *(Refused(error) for error in ERRORS),
 )
 ON_POLL: Final[tuple[PollOutcome, ...]] = (
     Finished(b"{}", 1.0),
@@ -69,24 +69,24 @@ ON_POLL: Final[tuple[PollOutcome, ...]] = (
     RunMissing(ProviderError(None, "", 404)),
     PollFailed("no way"),
     StillRunning("processing"),
-    *(RunFailed(fault) for fault in FAULTS),
+    *(RunFailed(error) for error in ERRORS),
 )
 
 
 def steps(job: Job, now: float) -> list[WalkStep]:
-    """The ways on that are open to a job; none of them raises."""
+    """The steps that a job can take; none of them raises."""
     return [*_program_steps(job, now), *_operator_steps(job, now)]
 
 
 def walked(job: Job, choices: list[int], now: float) -> list[tuple[Job, WalkStep, Job]]:
-    """A walk: each choice takes one of the steps that are open; the job before and after each."""
+    """A walk in which each choice takes one of the steps: before, step and after of each."""
     walk: list[tuple[Job, WalkStep, Job]] = []
     for choice in choices:
         now += STEP_S
-        ways = steps(job, now)
-        if not ways:
+        options = steps(job, now)
+        if not options:
             break
-        step = ways[choice % len(ways)]
+        step = options[choice % len(options)]
         walk.append((job, step, step.take()))
         job = walk[-1][2]
     return walk
@@ -97,7 +97,7 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
         case State.SCHEDULED | State.RETRYING:
             return [WalkStep("promote", False, lambda: transitions.promote(job, now))]
         case State.QUEUED:
-            return [*(_admission(job, now, gates) for gates in ((), ("gate-1",)))]
+            return [*(_admission(job, now, hold_ids) for hold_ids in ((), ("gate-1",)))]
         case State.SUBMITTING if job.sent_at is None:
             return [
                 WalkStep("send", False, lambda: _send(job, now)),
@@ -122,13 +122,13 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return []
 
 
-def _admission(job: Job, now: float, gates: tuple[str, ...]) -> WalkStep:
+def _admission(job: Job, now: float, hold_ids: tuple[str, ...]) -> WalkStep:
     lease_until = now + LEASE_S
     return WalkStep(
         "admit",
         False,
         lambda: transitions.admit(
-            job, now, submit_token=f"h{now:g}", lease_until=lease_until, opening_hold_ids=gates
+            job, now, submit_token=f"h{now:g}", lease_until=lease_until, opening_hold_ids=hold_ids
         ),
     )
 
@@ -166,7 +166,7 @@ def _poll_steps(job: Job, now: float) -> list[WalkStep]:
 
 
 def _operator_steps(job: Job, now: float) -> list[WalkStep]:
-    """The acts that the table lets people do, by the names of the road."""
+    """The actions that the table allows operators, by the names of the transitions."""
     return [WalkStep(name, True, take) for name, take in _operator_actions(job, now).items()]
 
 

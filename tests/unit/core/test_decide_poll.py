@@ -1,4 +1,4 @@
-"""What a look at a run (poll or webhook) does to a job."""
+"""What the outcome of a poll or a webhook does to a job."""
 
 from collections.abc import Callable
 
@@ -69,15 +69,15 @@ WATCHED: dict[str, Callable[..., Job]] = {
     "cancelling": cancelling,
     "stuck": stuck,
 }
-watched = pytest.mark.parametrize("made", WATCHED.values(), ids=WATCHED.keys())
+watched = pytest.mark.parametrize("build", WATCHED.values(), ids=WATCHED.keys())
 
 
 # The end of a run.
 
 
 @watched
-def test_a_result_settles_the_job(made: Callable[..., Job]) -> None:
-    decision = decided(made(), FINISHED, PollHistory(polls=3))
+def test_a_result_settles_the_job(build: Callable[..., Job]) -> None:
+    decision = decided(build(), FINISHED, PollHistory(polls=3))
     job = decision.job
     assert (job.state, decision.result, job.cost) == (State.SUCCEEDED, FINISHED.result, 2.5)
     assert (job.attempts[-1].polls, job.attempts[-1].outcome) == (4, "succeeded")
@@ -85,23 +85,23 @@ def test_a_result_settles_the_job(made: Callable[..., Job]) -> None:
 
 
 @watched
-def test_a_run_cancelled_at_the_provider_is_cancelled(made: Callable[..., Job]) -> None:
-    decision = decided(made(), RunCancelled())
+def test_a_run_cancelled_at_the_provider_is_cancelled(build: Callable[..., Job]) -> None:
+    decision = decided(build(), RunCancelled())
     assert (decision.job.state, decision.job.finished_at) == (State.CANCELLED, NOW + 10)
     assert decision.job.attempts[-1].outcome == "cancelled"
 
 
 @watched
-def test_a_cancelled_run_that_had_finished_first_is_a_success(made: Callable[..., Job]) -> None:
-    decision = decided(made(), RunCancelled(b'{"text": "x"}', cost=1.5))
+def test_a_cancelled_run_that_had_finished_first_is_a_success(build: Callable[..., Job]) -> None:
+    decision = decided(build(), RunCancelled(b'{"text": "x"}', cost=1.5))
     assert (decision.job.state, decision.job.cost) == (State.SUCCEEDED, 1.5)
     assert decision.result == b'{"text": "x"}'
 
 
 @watched
-def test_an_end_without_a_usable_result_is_left_to_an_operator(made: Callable[..., Job]) -> None:
-    job = decided(made(on_uncertain=OnUncertain.RETRY), Lost("completed, but no result", 200)).job
-    assert job.parked_as == "uncertain", "the run is paid for: it is not bought again"
+def test_an_end_without_a_usable_result_is_left_to_an_operator(build: Callable[..., Job]) -> None:
+    job = decided(build(on_uncertain=OnUncertain.RETRY), Lost("completed, but no result", 200)).job
+    assert job.parked_as == "uncertain", "the run is paid for: it is not submitted again"
     assert job.execution_id == "ex-1"
 
 
@@ -156,15 +156,15 @@ def test_a_stuck_run_that_fails_still_waits_for_an_operator(code: str) -> None:
     job = decision.job
     assert (job.parked_as, decision.effects) == (code, ())
     assert (job.spent, job.attempts[-1].outcome) == (1, "failed")
-    assert (job.execution_id, job.next_poll_at) == (None, None), "nothing is looked at any more"
+    assert (job.execution_id, job.next_poll_at) == (None, None), "it is not polled any more"
     assert transitions.release(job, NOW + 20, by="ann").state is State.QUEUED
 
 
 def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
-    moment = a_context(
+    context = a_context(
         NOW, error_table=ErrorTable(overrides={"EXECUTION_FAILED": Disposition.UNCERTAIN})
     )
-    outcome = decide_poll(running(), failed("EXECUTION_FAILED"), PollHistory(), moment)
+    outcome = decide_poll(running(), failed("EXECUTION_FAILED"), PollHistory(), context)
     assert isinstance(outcome, Decision)
     assert outcome.job.parked_as == "uncertain"
 
@@ -181,13 +181,13 @@ def test_a_run_under_way_is_polled_less_often_the_older_it_is(status: str) -> No
 
 
 def test_a_successful_poll_resets_the_count_of_failures() -> None:
-    looks = polled_later(
+    history = polled_later(
         running(), BUSY, PollHistory(7, failures_in_row=3, missing_in_row=2), now=NOW + 3
     ).history
-    assert looks == PollHistory(8, 0, 0, last_running_at=NOW + 3)
+    assert history == PollHistory(8, 0, 0, last_running_at=NOW + 3)
 
 
-@pytest.mark.parametrize("answer", [GONE, PollFailed("no way")], ids=["missing", "trouble"])
+@pytest.mark.parametrize("answer", [GONE, PollFailed("no way")], ids=["missing", "failed"])
 def test_a_poll_that_says_nothing_leaves_when_the_run_was_last_running(
     answer: PollOutcome,
 ) -> None:
@@ -202,15 +202,15 @@ def test_a_poll_that_says_nothing_leaves_when_the_run_was_last_running(
 def test_the_last_poll_before_the_deadline_comes_at_the_deadline() -> None:
     assert polled_later(running(), BUSY, now=NOW + DEADLINE_S - 5).at == NOW + DEADLINE_S
     late = polled_later(running(), BUSY, now=NOW + DEADLINE_S - 0.25)
-    assert late.at == NOW + DEADLINE_S - 0.25 + 0.5, "but never sooner than the shortest pause"
+    assert late.at == NOW + DEADLINE_S - 0.25 + 0.5, "but never sooner than the shortest interval"
 
 
-@pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
+@pytest.mark.parametrize("build", [running, cancelling], ids=["running", "cancelling"])
 def test_a_run_past_its_deadline_parks_as_stuck_and_stays_watched(
-    made: Callable[..., Job],
+    build: Callable[..., Job],
 ) -> None:
-    assert isinstance(decide_after(made(), BUSY, now=NOW + DEADLINE_S - 0.001), PollLater)
-    job = decided(made(), BUSY, now=NOW + DEADLINE_S).job
+    assert isinstance(decide_after(build(), BUSY, now=NOW + DEADLINE_S - 0.001), PollLater)
+    job = decided(build(), BUSY, now=NOW + DEADLINE_S).job
     assert job.parked_as == "stuck"
     assert job.reason is not None
     assert job.reason.action == ACTION_STUCK
@@ -223,23 +223,23 @@ def test_a_run_past_its_deadline_parks_as_stuck_and_stays_watched(
 
 
 def test_a_stuck_run_is_polled_now_and_then() -> None:
-    look = polled_later(stuck(), BUSY, PollHistory(9, failures_in_row=1), now=NOW + 2 * DEADLINE_S)
-    assert look.at == NOW + 2 * DEADLINE_S + STUCK_POLL_INTERVAL_S
-    assert look.history == PollHistory(10, last_running_at=NOW + 2 * DEADLINE_S)
+    later = polled_later(stuck(), BUSY, PollHistory(9, failures_in_row=1), now=NOW + 2 * DEADLINE_S)
+    assert later.at == NOW + 2 * DEADLINE_S + STUCK_POLL_INTERVAL_S
+    assert later.history == PollHistory(10, last_running_at=NOW + 2 * DEADLINE_S)
 
 
 # Not found.
 
 
 @watched
-def test_a_run_that_is_not_found_is_polled_again_for_a_while(made: Callable[..., Job]) -> None:
-    job, looks = made(), PollHistory()
+def test_a_run_that_is_not_found_is_polled_again_for_a_while(build: Callable[..., Job]) -> None:
+    job, history = build(), PollHistory()
     for times in range(1, 5):
-        look = polled_later(job, GONE, looks)
-        assert look.history == PollHistory(times, 0, times)
-        assert look.at >= NOW + 10 + min(30.0, 2.0**times) * 0.5
-        looks = look.history
-    parked = decided(job, GONE, looks).job
+        later = polled_later(job, GONE, history)
+        assert later.history == PollHistory(times, 0, times)
+        assert later.at >= NOW + 10 + min(30.0, 2.0**times) * 0.5
+        history = later.history
+    parked = decided(job, GONE, history).job
     assert parked.parked_as == "uncertain"
     assert parked.reason is not None
     assert parked.reason.http_status == 404
@@ -247,33 +247,33 @@ def test_a_run_that_is_not_found_is_polled_again_for_a_while(made: Callable[...,
 
 
 def test_a_run_that_is_found_again_starts_the_count_anew() -> None:
-    looks = polled_later(running(), BUSY, PollHistory(4, missing_in_row=4)).history
-    assert isinstance(decide_after(running(), GONE, looks), PollLater)
+    history = polled_later(running(), BUSY, PollHistory(4, missing_in_row=4)).history
+    assert isinstance(decide_after(running(), GONE, history), PollLater)
 
 
-# A look that does not get through says nothing about the run.
+# A failed poll says nothing about the run.
 
 
 @watched
 @pytest.mark.parametrize("status", [None, 401, 403, 429, 500, 502, 503])
 def test_a_paid_run_keeps_running_however_many_polls_fail(
-    made: Callable[..., Job], status: int | None
+    build: Callable[..., Job], status: int | None
 ) -> None:
-    job, looks = made(), PollHistory()
-    for troubles in range(1, 40):
-        look = polled_later(job, PollFailed("no way", status), looks)
-        assert look.history == PollHistory(troubles, troubles, 0)
-        assert NOW + 10 < look.at <= NOW + 10 + 30
-        looks = look.history
+    job, history = build(), PollHistory()
+    for failures in range(1, 40):
+        later = polled_later(job, PollFailed("no way", status), history)
+        assert later.history == PollHistory(failures, failures, 0)
+        assert NOW + 10 < later.at <= NOW + 10 + 30
+        history = later.history
 
 
-@pytest.mark.parametrize("made", [running, cancelling], ids=["running", "cancelling"])
+@pytest.mark.parametrize("build", [running, cancelling], ids=["running", "cancelling"])
 def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
-    made: Callable[..., Job],
+    build: Callable[..., Job],
 ) -> None:
-    blind = PollFailed("no way", 503)
-    assert isinstance(decide_after(made(), blind, now=NOW + DEADLINE_S - 0.001), PollLater)
-    job = decided(made(), blind, now=NOW + DEADLINE_S).job
+    poll_failed = PollFailed("no way", 503)
+    assert isinstance(decide_after(build(), poll_failed, now=NOW + DEADLINE_S - 0.001), PollLater)
+    job = decided(build(), poll_failed, now=NOW + DEADLINE_S).job
     assert (job.parked_as, job.spent) == ("stuck", 0)
     assert job.reason is not None
     assert job.reason.message == "no end known after 60 min (no way)"
@@ -284,8 +284,8 @@ def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
 
 
 def test_a_stuck_run_whose_polls_fail_stays_stuck() -> None:
-    look = polled_later(stuck(), PollFailed("no way", 503), now=NOW + 2 * DEADLINE_S)
-    assert look.history == PollHistory(1, 1, 0)
+    later = polled_later(stuck(), PollFailed("no way", 503), now=NOW + 2 * DEADLINE_S)
+    assert later.history == PollHistory(1, 1, 0)
 
 
 def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
@@ -298,9 +298,9 @@ def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
     ("asked_s", "wait_s"), [(None, RATE_LIMITED_COOL_DOWN_S), (45.0, 45.0), (0.0, 1.0)]
 )
 def test_a_429_makes_every_poll_of_the_account_wait(asked_s: float | None, wait_s: float) -> None:
-    look = polled_later(running(), PollFailed("slow down", 429, asked_s))
+    later = polled_later(running(), PollFailed("slow down", 429, asked_s))
     polls = Scope("default/executions")
-    assert look.effects == (StartCoolDown(CoolDown(polls, NOW + 10 + wait_s, "429")),)
+    assert later.effects == (StartCoolDown(CoolDown(polls, NOW + 10 + wait_s, "429")),)
 
 
 def test_no_other_failure_makes_anybody_else_wait() -> None:

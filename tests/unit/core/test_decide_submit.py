@@ -1,4 +1,4 @@
-"""What the answer to a submit does to a job."""
+"""What the outcome of a submit does to a job."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -39,7 +39,7 @@ from tests.unit.core.job_builders import (
 
 
 def refused(status: int, code: str | None = None, *, retry_after_s: float | None = None) -> Refused:
-    return Refused(ProviderError(code, "told so", status, retry_after_s=retry_after_s))
+    return Refused(ProviderError(code, "as documented", status, retry_after_s=retry_after_s))
 
 
 NOT_SENT = NotSent("connection refused")
@@ -62,7 +62,7 @@ ANSWERS: dict[str, SubmitOutcome] = {
     "die": DIE,
     "retry": RETRY,
     "cool": COOL,
-    "doubt": UNCERTAIN,
+    "uncertain": UNCERTAIN,
     "go_sync": GO_SYNC,
 }
 
@@ -71,7 +71,7 @@ def decided(job: Job, answer: SubmitOutcome, now: float = NOW + 1, jitter: float
     return decide_submit(job, answer, a_context(now, jitter))
 
 
-# Taken.
+# Accepted or finished.
 
 
 def test_an_accepted_run_is_on_record_with_its_execution_and_its_deadline() -> None:
@@ -87,7 +87,7 @@ def test_an_accepted_run_is_on_record_with_its_execution_and_its_deadline() -> N
 
 
 @pytest.mark.parametrize("job", [submitted(), sync_run()], ids=["async", "sync"])
-def test_a_finished_answer_is_a_result_whichever_way_it_was_asked(job: Job) -> None:
+def test_a_finished_answer_is_a_result_in_either_mode(job: Job) -> None:
     decision = decided(job, FINISHED)
     assert decision.job.state is State.SUCCEEDED
     assert decision.result == FINISHED.result
@@ -102,7 +102,7 @@ def test_a_sync_run_answered_as_an_async_one_is_polled_from_there_on() -> None:
     assert (job.lease_until, job.next_poll_at is None) == (None, False)
 
 
-def test_who_was_accepted_once_is_not_accepted_again() -> None:
+def test_an_accepted_job_is_not_accepted_again() -> None:
     with pytest.raises(IllegalTransition, match="accepted before"):
         decided(running(), Accepted("ex-2"))
 
@@ -115,7 +115,7 @@ def test_what_passes_an_opening_gate_opens_it_further(answer: SubmitOutcome) -> 
     assert decided(submitted(), answer).effects == ()
 
 
-# Waiting burns nothing.
+# Waiting spends no attempt.
 
 
 @pytest.mark.parametrize(
@@ -134,17 +134,17 @@ def test_what_passes_an_opening_gate_opens_it_further(answer: SubmitOutcome) -> 
     ],
     ids=["not-sent", "429", "429-without-retry-after", "429-retry-at-once"],
 )
-@pytest.mark.parametrize("made", [submitted, sync_run], ids=["async", "sync"])
-def test_who_has_to_wait_returns_to_the_queue_at_its_old_age_with_nothing_spent(
-    made: Callable[..., Job], answer: SubmitOutcome, cool_down: CoolDown
+@pytest.mark.parametrize("build", [submitted, sync_run], ids=["async", "sync"])
+def test_a_job_that_has_to_wait_returns_to_the_queue_at_its_old_age_with_nothing_spent(
+    build: Callable[..., Job], answer: SubmitOutcome, cool_down: CoolDown
 ) -> None:
-    before = made(queued_at=NOW - 500, bypass_hold=True)
+    before = build(queued_at=NOW - 500, bypass_hold=True)
     decision = decided(before, answer)
     job = decision.job
     assert decision.effects == (StartCoolDown(cool_down),)
     assert (job.state, job.queued_at) == (State.QUEUED, NOW - 500)
     assert (job.spent, job.submits, job.attempts, job.attempt) == (0, 0, (), 0)
-    assert job.bypass_hold, "the way a person opened is not used up"
+    assert job.bypass_hold, "the bypass that an operator gave is not used up"
     assert (job.submit_token, job.sent_at, job.lease_until, job.opening_hold_ids) == (
         None,
         None,
@@ -162,7 +162,7 @@ def test_who_has_to_wait_returns_to_the_queue_at_its_old_age_with_nothing_spent(
         ("wait", 0),
         ("park", 0),
         ("lost", 0),
-        ("doubt", 0),
+        ("uncertain", 0),
         ("go_sync", 0),
         ("retry", 1),
         ("cool", 1),
@@ -178,7 +178,7 @@ def test_an_attempt_is_spent_only_where_the_provider_failed_or_refused_for_good(
 # Retries.
 
 
-def test_a_retryable_fault_waits_out_its_backoff() -> None:
+def test_a_retryable_error_waits_out_its_backoff() -> None:
     job = decided(submitted(spent=1), RETRY).job
     assert (job.state, job.spent) == (State.RETRYING, 2)
     assert job.due_at == NOW + 1 + 0.5 * 4.0, "half the jitter of base 2 s doubled once"
@@ -206,8 +206,8 @@ def test_a_503_cools_its_lane_down_beside_the_retry() -> None:
     assert decision.effects == (
         StartCoolDown(CoolDown(lane, NOW + 1 + UNREACHABLE_COOL_DOWN_S, "HTTP_503")),
     )
-    asked = decided(submitted(), refused(503, retry_after_s=60.0))
-    assert asked.effects == (StartCoolDown(CoolDown(lane, NOW + 61, "HTTP_503")),)
+    with_retry_after = decided(submitted(), refused(503, retry_after_s=60.0))
+    assert with_retry_after.effects == (StartCoolDown(CoolDown(lane, NOW + 61, "HTTP_503")),)
 
 
 @pytest.mark.parametrize("answer", [RETRY, COOL], ids=["retry", "cool"])
@@ -297,8 +297,8 @@ def test_no_async_mode_for_a_sync_submit_does_not_loop() -> None:
     [
         (LOST, None, "connection lost"),
         (Lost("unreadable", 200), 200, "unreadable"),
-        (UNCERTAIN, 502, "HTTP_502: told so"),
-        (refused(504), 504, "HTTP_504: told so"),
+        (UNCERTAIN, 502, "HTTP_502: as documented"),
+        (refused(504), 504, "HTTP_504: as documented"),
         (Refused(ProviderError(None, "", 520)), 520, "HTTP_520: a response outside the contract"),
         (
             Refused(ProviderError("EXECUTION_FAILED", "", 500, is_readable=False)),
@@ -308,11 +308,11 @@ def test_no_async_mode_for_a_sync_submit_does_not_loop() -> None:
     ],
     ids=["lost", "unreadable-2xx", "502", "504", "520", "unreadable-500"],
 )
-@pytest.mark.parametrize("made", [submitted, sync_run], ids=["async", "sync"])
+@pytest.mark.parametrize("build", [submitted, sync_run], ids=["async", "sync"])
 def test_an_unknown_outcome_parks_and_is_never_sent_again(
-    made: Callable[..., Job], answer: SubmitOutcome, status: int | None, words: str
+    build: Callable[..., Job], answer: SubmitOutcome, status: int | None, words: str
 ) -> None:
-    job = decided(made(), answer).job
+    job = decided(build(), answer).job
     assert job.parked_as == "uncertain"
     assert job.reason is not None
     assert job.reason.message.startswith(words)
@@ -334,14 +334,14 @@ def test_opting_in_does_not_make_unknown_outcomes_endless() -> None:
     assert job.state is State.DEAD
 
 
-# A person asked to cancel meanwhile.
+# An operator requested a cancel meanwhile.
 
 
-def with_cancel_request(made: Callable[..., Job], **facts: object) -> Job:
-    return transitions.request_cancel(made(**facts), NOW + 0.5, by="ann")
+def with_cancel_request(build: Callable[..., Job], **facts: object) -> Job:
+    return transitions.request_cancel(build(**facts), NOW + 0.5, by="ann")
 
 
-@pytest.mark.parametrize("made", [submitted, sync_run], ids=["async", "sync"])
+@pytest.mark.parametrize("build", [submitted, sync_run], ids=["async", "sync"])
 @pytest.mark.parametrize(
     ("answer", "state"),
     [
@@ -354,26 +354,26 @@ def with_cancel_request(made: Callable[..., Job], **facts: object) -> Job:
         ("die", State.CANCELLED),
         ("retry", State.CANCELLED),
         ("cool", State.CANCELLED),
-        ("doubt", State.PARKED),
+        ("uncertain", State.PARKED),
         ("go_sync", State.CANCELLED),
     ],
 )
 def test_a_cancel_request_is_honoured_whatever_the_answer(
-    made: Callable[..., Job], answer: str, state: State
+    build: Callable[..., Job], answer: str, state: State
 ) -> None:
-    decision = decided(with_cancel_request(made), ANSWERS[answer])
+    decision = decided(with_cancel_request(build), ANSWERS[answer])
     assert decision.job.state is state
     assert not decision.submit_sync
     assert decision.job.spent == 0
 
 
 @pytest.mark.parametrize("answer", ["not_sent", "wait", "park", "cool", "go_sync"])
-def test_what_the_answer_says_of_the_others_stays_true_of_a_cancelled_job(answer: str) -> None:
+def test_a_cancelled_job_keeps_the_effects_of_its_answer(answer: str) -> None:
     effects = decided(submitted(), ANSWERS[answer]).effects
     assert decided(with_cancel_request(submitted), ANSWERS[answer]).effects == effects != ()
 
 
-def test_an_accepted_run_that_nobody_wants_is_polled_at_once_to_cancel_it() -> None:
+def test_an_accepted_run_with_a_cancel_request_is_polled_at_once_to_cancel_it() -> None:
     job = decided(with_cancel_request(submitted), ACCEPTED).job
     assert (job.next_poll_at, job.execution_id, job.cancel_sent) == (NOW + 1, "ex-1", False)
 
@@ -395,7 +395,7 @@ def test_a_late_result_settles_an_uncertain_job() -> None:
     assert [attempt.outcome for attempt in decision.job.attempts] == ["succeeded"]
 
 
-def test_a_late_acceptance_of_an_unwanted_job_cancels_the_run() -> None:
+def test_a_late_acceptance_after_a_cancel_request_cancels_the_run() -> None:
     parked = decided(with_cancel_request(submitted), LOST).job
     assert parked.parked_as == "uncertain"
     assert decided(parked, ACCEPTED).job.state is State.CANCELLING

@@ -1,4 +1,4 @@
-"""What an error of the provider means: its documented table and our own, restated as data."""
+"""What an error of the provider means: its documented table and ours, restated as data."""
 
 from string import Formatter
 
@@ -116,12 +116,12 @@ def _name(value: object) -> str:
 def test_an_answer_to_a_submit_means(
     status: int, code: str | None, disposition: Disposition, scope: str | None
 ) -> None:
-    fault = ProviderError(code, http_status=status)
-    verdict = WITHOUT_OVERRIDES.rule_for_submit(fault)
-    assert verdict.disposition is disposition
-    assert (verdict.reach is not None) is (disposition is Disposition.PARK)
+    error = ProviderError(code, http_status=status)
+    rule = WITHOUT_OVERRIDES.rule_for_submit(error)
+    assert rule.disposition is disposition
+    assert (rule.reach is not None) is (disposition is Disposition.PARK)
     if scope is not None:
-        assert hold_scope(verdict, fault, LANE) == scope
+        assert hold_scope(rule, error, LANE) == scope
 
 
 def test_the_table_knows_every_documented_row() -> None:
@@ -165,7 +165,7 @@ def test_any_other_status_speaks_for_itself_when_its_body_does_not(status: int) 
     )
 
 
-def test_a_fault_without_a_status_is_outside_the_contract() -> None:
+def test_an_error_without_a_status_is_outside_the_contract() -> None:
     assert WITHOUT_OVERRIDES.rule_for_submit(ProviderError("EXECUTION_FAILED")) is OUTSIDE_CONTRACT
 
 
@@ -198,8 +198,8 @@ def test_a_failed_run_is_classified_by_its_code(code: str | None, disposition: D
 
 @pytest.mark.parametrize("status", [400, 402, 404, 502])
 def test_a_status_inside_a_failed_run_is_not_the_answer_to_a_call(status: int) -> None:
-    fault = ProviderError("NEW_CODE", http_status=status)
-    assert WITHOUT_OVERRIDES.rule_for_failed_run(fault) is UNKNOWN_IN_FAILED_RUN
+    error = ProviderError("NEW_CODE", http_status=status)
+    assert WITHOUT_OVERRIDES.rule_for_failed_run(error) is UNKNOWN_IN_FAILED_RUN
 
 
 # Overrides.
@@ -207,39 +207,39 @@ def test_a_status_inside_a_failed_run_is_not_the_answer_to_a_call(status: int) -
 
 @pytest.mark.parametrize("disposition", list(Disposition))
 def test_settings_override_a_row_by_its_code(disposition: Disposition) -> None:
-    ruled = ErrorTable(
+    table = ErrorTable(
         ERROR_RULES, overrides={"INVALID_INPUTS": disposition, "HTTP_502": disposition}
     )
     assert (
-        ruled.rule_for_submit(ProviderError("INVALID_INPUTS", http_status=400)).disposition
+        table.rule_for_submit(ProviderError("INVALID_INPUTS", http_status=400)).disposition
         is disposition
     )
-    assert ruled.rule_for_submit(ProviderError(None, http_status=502)).disposition is disposition
-    assert ruled.rule_for_failed_run(ProviderError("INVALID_INPUTS")).disposition is disposition
+    assert table.rule_for_submit(ProviderError(None, http_status=502)).disposition is disposition
+    assert table.rule_for_failed_run(ProviderError("INVALID_INPUTS")).disposition is disposition
     assert (
-        ruled.rule_for_submit(ProviderError("INVALID_BODY", http_status=400)).disposition
+        table.rule_for_submit(ProviderError("INVALID_BODY", http_status=400)).disposition
         is Disposition.DEAD
     )
 
 
 def test_a_row_overridden_to_park_has_a_scope_and_an_action() -> None:
-    ruled = ErrorTable(ERROR_RULES, overrides={"EXECUTION_FAILED": Disposition.PARK})
-    fault = ProviderError("EXECUTION_FAILED", http_status=500)
-    verdict = ruled.rule_for_submit(fault)
-    assert hold_scope(verdict, fault, LANE) == str(LANE)
-    assert action_text(verdict, fault, LANE)
+    table = ErrorTable(ERROR_RULES, overrides={"EXECUTION_FAILED": Disposition.PARK})
+    error = ProviderError("EXECUTION_FAILED", http_status=500)
+    rule = table.rule_for_submit(error)
+    assert hold_scope(rule, error, LANE) == str(LANE)
+    assert action_text(rule, error, LANE)
 
 
 def test_an_override_that_changes_nothing_keeps_the_row() -> None:
-    fault = ProviderError("INSUFFICIENT_CREDITS", http_status=402)
+    error = ProviderError("INSUFFICIENT_CREDITS", http_status=402)
     same = ErrorTable(ERROR_RULES, overrides={"INSUFFICIENT_CREDITS": Disposition.PARK})
-    assert same.rule_for_submit(fault) is WITHOUT_OVERRIDES.rule_for_submit(fault)
+    assert same.rule_for_submit(error) is WITHOUT_OVERRIDES.rule_for_submit(error)
 
 
 def test_no_override_makes_an_unreadable_500_trustworthy() -> None:
-    ruled = ErrorTable(ERROR_RULES, overrides={"HTTP_500": Disposition.RETRY})
+    table = ErrorTable(ERROR_RULES, overrides={"HTTP_500": Disposition.RETRY})
     assert (
-        ruled.rule_for_submit(ProviderError(None, http_status=500, is_readable=False))
+        table.rule_for_submit(ProviderError(None, http_status=500, is_readable=False))
         is OUTSIDE_CONTRACT
     )
 
@@ -266,20 +266,20 @@ def test_no_override_makes_an_unreadable_500_trustworthy() -> None:
 def test_a_missing_capability_closes_the_route_unless_it_names_the_target(
     code: str, required: str | None, scope: str
 ) -> None:
-    fault = ProviderError(code, http_status=403, required_capability=required)
-    assert hold_scope(WITHOUT_OVERRIDES.rule_for_submit(fault), fault, LANE) == scope
+    error = ProviderError(code, http_status=403, required_capability=required)
+    assert hold_scope(WITHOUT_OVERRIDES.rule_for_submit(error), error, LANE) == scope
 
 
 @pytest.mark.parametrize("code", ["INSUFFICIENT_CREDITS", "grant_exhausted"])
 def test_only_a_missing_capability_is_narrowed_by_what_is_required(code: str) -> None:
-    fault = ProviderError(code, http_status=402, required_capability="model:suno:run")
-    verdict = WITHOUT_OVERRIDES.rule_for_submit(fault)
+    error = ProviderError(code, http_status=402, required_capability="model:suno:run")
+    rule = WITHOUT_OVERRIDES.rule_for_submit(error)
     account, _, target = LANE.scopes
-    expected = account if verdict.reach is Reach.ACCOUNT else target
-    assert hold_scope(verdict, fault, LANE) == expected
+    expected = account if rule.reach is Reach.ACCOUNT else target
+    assert hold_scope(rule, error, LANE) == expected
 
 
-# What a person is told.
+# What the operator reads.
 
 RULES = [*ERROR_RULES, *GENERIC_RULES, OTHER_4XX, UNKNOWN_IN_FAILED_RUN, OUTSIDE_CONTRACT]
 PARKING = [row for row in RULES if row.disposition is Disposition.PARK]
@@ -303,8 +303,8 @@ def test_rows_that_park_say_that_the_hold_has_to_be_released(row: ErrorRule) -> 
 
 
 def error_action(status: int, code: str | None, required: str | None = None) -> str:
-    fault = ProviderError(code, http_status=status, required_capability=required)
-    return action_text(WITHOUT_OVERRIDES.rule_for_submit(fault), fault, LANE).lower()
+    error = ProviderError(code, http_status=status, required_capability=required)
+    return action_text(WITHOUT_OVERRIDES.rule_for_submit(error), error, LANE).lower()
 
 
 def test_without_credits_a_top_up_helps() -> None:
@@ -363,7 +363,7 @@ def test_our_own_reasons_have_an_action_too(text: str) -> None:
     assert "{" not in text
 
 
-def test_who_is_uncertain_is_warned_that_a_resubmit_may_charge_twice() -> None:
+def test_the_action_of_an_uncertain_job_warns_that_a_resubmit_may_charge_twice() -> None:
     assert "resubmit (may charge twice)" in ACTION_UNCERTAIN
 
 
@@ -377,20 +377,20 @@ def test_who_is_uncertain_is_warned_that_a_resubmit_may_charge_twice() -> None:
 def test_every_error_has_a_rule(
     code: str | None, status: int | None, required: str | None, *, readable: bool
 ) -> None:
-    fault = ProviderError(
+    error = ProviderError(
         code, "{0} {nope}", status, required_capability=required, is_readable=readable
     )
-    for verdict in (
-        WITHOUT_OVERRIDES.rule_for_submit(fault),
-        WITHOUT_OVERRIDES.rule_for_failed_run(fault),
+    for rule in (
+        WITHOUT_OVERRIDES.rule_for_submit(error),
+        WITHOUT_OVERRIDES.rule_for_failed_run(error),
     ):
-        action_text(verdict, fault, LANE)
-        assert hold_scope(verdict, fault, LANE) in LANE.scopes
-    assert fault.display_code
+        action_text(rule, error, LANE)
+        assert hold_scope(rule, error, LANE) in LANE.scopes
+    assert error.display_code
 
 
 @pytest.mark.parametrize(
-    ("fault", "name"),
+    ("error", "name"),
     [
         (ProviderError("grant_exhausted", http_status=402), "grant_exhausted"),
         (ProviderError(None, http_status=403), "HTTP_403"),
@@ -399,6 +399,6 @@ def test_every_error_has_a_rule(
     ids=lambda value: str(value) if isinstance(value, str) else "",
 )
 def test_a_fault_is_named_by_the_providers_code_letter_for_letter(
-    fault: ProviderError, name: str
+    error: ProviderError, name: str
 ) -> None:
-    assert fault.display_code == name
+    assert error.display_code == name

@@ -1,4 +1,4 @@
-"""Where a job is to be found: in every state it can get into, exactly one place watches it."""
+"""The indexes of a job: in every state it can reach, exactly one index makes a service watch it."""
 
 from collections import Counter
 
@@ -16,7 +16,7 @@ from tests.unit.core.job_builders import NOW, a_job
 from tests.unit.core.random_walk import WalkStep, steps, walked
 
 WATCHED_INDEXES = {Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT}
-"""What the program watches; `parked` and `dead` are watched by people, through their state."""
+"""Indexes that a service watches; operators watch `parked` and `dead` by their state."""
 
 choices = st.lists(st.integers(0, 10**6), max_size=40)
 quick = settings(max_examples=60, database=None)
@@ -30,13 +30,13 @@ jobs_of_all_sorts = st.builds(
 
 
 def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
-    """The place and its time, as the states of the road promise them."""
+    """The watched index and its score, as the docstrings of the states promise them."""
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return Index.DUE, job.due_at
         case State.QUEUED:
-            line = None if job.queued_at is None else queue_score(job.priority, job.queued_at)
-            return (Index.BYPASS if job.bypass_hold else Index.LANE), line
+            score = None if job.queued_at is None else queue_score(job.priority, job.queued_at)
+            return (Index.BYPASS if job.bypass_hold else Index.LANE), score
         case State.SUBMITTING:
             return Index.LEASE, job.lease_until
         case State.RUNNING | State.CANCELLING:
@@ -51,9 +51,9 @@ def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
 def check_indexes(job: Job) -> None:
     found = entries(job)
     kinds = Counter(entry.kind for entry in found)
-    promised = _index_by_state(job)
+    expected = _index_by_state(job)
     watched = [(entry.kind, entry.score) for entry in found if entry.kind in WATCHED_INDEXES]
-    assert watched == ([] if promised is None else [promised])
+    assert watched == ([] if expected is None else [expected])
     assert [e for e in found if e.kind is Index.STATE] == [
         IndexEntry(Index.STATE, job.state, job.since)
     ]
@@ -62,12 +62,12 @@ def check_indexes(job: Job) -> None:
     assert kinds[Index.BATCH] == (job.batch is not None)
     counted = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
     assert kinds[Index.ACTIVE] == counted
-    told_of = job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
+    accepts_updates = job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
     assert [e.name for e in found if e.kind is Index.EXECUTION] == (
-        [job.execution_id] if told_of and job.execution_id else []
+        [job.execution_id] if accepts_updates and job.execution_id else []
     )
-    waits = job.state in (State.PARKED, State.DEAD)
-    assert kinds[Index.GROUP] == waits
+    grouped = job.state in (State.PARKED, State.DEAD)
+    assert kinds[Index.GROUP] == grouped
     by_hold = job.state is State.PARKED and job.reason is not None and job.reason.hold_id
     assert kinds[Index.HELD] == bool(by_hold)
     assert kinds[Index.GATE] == len(job.opening_hold_ids)
@@ -77,8 +77,8 @@ def check_indexes(job: Job) -> None:
 
 def check_record(job: Job) -> None:
     assert (job.reason is not None) or job.state not in (State.PARKED, State.DEAD, State.RETRYING)
-    done = job.state in (State.SUCCEEDED, State.DEAD, State.CANCELLED)
-    assert (job.finished_at is not None) is done
+    is_settled = job.state in (State.SUCCEEDED, State.DEAD, State.CANCELLED)
+    assert (job.finished_at is not None) is is_settled
     numbers = [attempt.number for attempt in job.attempts]
     assert numbers == sorted(set(numbers))
     assert len(job.attempts) <= ATTEMPTS_KEPT
@@ -96,32 +96,36 @@ def check_record(job: Job) -> None:
 def check_step(before: Job, step: WalkStep, after: Job) -> None:
     if after is before:
         return
-    assert before.state not in (State.SUCCEEDED, State.CANCELLED), "nothing leaves what is settled"
-    for_people = before.state is State.DEAD or before.parked_as not in (None, UNCERTAIN, STUCK)
-    assert step.by_operator or not for_people, "only people free what waits for them"
+    assert before.state not in (State.SUCCEEDED, State.CANCELLED), "nothing leaves a settled job"
+    waits_for_operator = before.state is State.DEAD or before.parked_as not in (
+        None,
+        UNCERTAIN,
+        STUCK,
+    )
+    assert step.by_operator or not waits_for_operator, "only operators move what waits for them"
     if not step.by_operator and before.state is State.PARKED:
         assert after.state not in (State.QUEUED, State.RETRYING, State.SUBMITTING, State.DEAD)
     assert after.events[: len(before.events)] == before.events
     assert len(after.events) > len(before.events)
     assert after.spent - before.spent in ((-before.spent,) if step.name == "requeue" else (0, 1))
-    taken_back = before.open_attempt is not None and after.state is State.QUEUED
-    assert after.submits - before.submits in ((-1, 0) if taken_back else (0, 1))
+    returned = before.open_attempt is not None and after.state is State.QUEUED
+    assert after.submits - before.submits in ((-1, 0) if returned else (0, 1))
     assert (after.since == before.since) is (after.state is before.state)
     assert after.fingerprint == before.fingerprint
 
 
 @quick
 @given(jobs_of_all_sorts, choices)
-def test_wherever_a_job_walks_it_is_watched_in_one_index(job: Job, ways: list[int]) -> None:
+def test_after_every_transition_a_job_is_watched_in_one_index(job: Job, choices: list[int]) -> None:
     check_indexes(job)
-    for before, step, after in walked(job, ways, NOW):
+    for before, step, after in walked(job, choices, NOW):
         check_indexes(after)
         check_record(after)
         check_step(before, step, after)
 
 
 def _shape(job: Job) -> tuple[object, ...]:
-    """What of a job decides where it can go: two of one shape go the same ways."""
+    """The fields that decide which transitions a job can make: equal shapes can make the same."""
     return (
         job.state,
         job.parked_as,
@@ -138,24 +142,24 @@ def _shape(job: Job) -> tuple[object, ...]:
 
 @pytest.mark.parametrize("on_uncertain", list(OnUncertain))
 def test_every_state_a_job_can_reach_is_watched(on_uncertain: OnUncertain) -> None:
-    """The whole road, shape by shape, until nothing new turns up."""
-    ahead = [
+    """Every reachable shape is visited once."""
+    reached = [
         a_job(max_attempts=2, on_uncertain=on_uncertain),
         job_builders.scheduled(max_attempts=2),
     ]
-    seen = {_shape(job) for job in ahead}
-    for before in ahead:
+    shapes = {_shape(job) for job in reached}
+    for before in reached:
         now = before.updated_at + 1
         for step in steps(before, now):
             after = step.take()
-            if (shape := _shape(after)) not in seen:
-                seen.add(shape)
-                ahead.append(after)
+            if (shape := _shape(after)) not in shapes:
+                shapes.add(shape)
+                reached.append(after)
                 check_indexes(after)
                 check_record(after)
             check_step(before, step, after)
-    assert {shape[0] for shape in seen} == set(State)
-    assert {UNCERTAIN, STUCK, MANUAL, "INSUFFICIENT_CREDITS"} <= {shape[1] for shape in seen}
+    assert {shape[0] for shape in shapes} == set(State)
+    assert {UNCERTAIN, STUCK, MANUAL, "INSUFFICIENT_CREDITS"} <= {shape[1] for shape in shapes}
 
 
 @pytest.mark.parametrize(
@@ -187,8 +191,8 @@ def test_a_state_has_its_index(job: Job, watched: IndexEntry | None) -> None:
 
 
 def test_a_record_without_its_time_is_due_at_once_and_never_lost() -> None:
-    lame = job_builders.changed(job_builders.running(), next_poll_at=None)
-    assert watched_index(lame) == IndexEntry(Index.INFLIGHT, "", NOW)
+    damaged = job_builders.changed(job_builders.running(), next_poll_at=None)
+    assert watched_index(damaged) == IndexEntry(Index.INFLIGHT, "", NOW)
 
 
 def test_a_group_is_a_state_a_code_and_a_lane() -> None:

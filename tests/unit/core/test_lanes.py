@@ -1,4 +1,4 @@
-"""Lanes and their line: who stands where, who goes next, and what a scope covers."""
+"""Lanes: the order of their jobs, which job is admitted next, and what a scope covers."""
 
 from collections import Counter
 from collections.abc import Mapping
@@ -36,21 +36,21 @@ milliseconds = st.integers(0, 8_450_000_000_000)
 
 
 def head(*jobs: tuple[int, float]) -> Head:
-    """Jobs by priority and age, in their line."""
+    """Jobs of these priorities and ages, in queue order."""
     return sorted(
         ((JobId(f"p{p}@{at:g}"), queue_score(p, at)) for p, at in jobs), key=lambda j: j[1]
     )
 
 
-# The line.
+# The queue.
 
 
 @quick
 @given(priorities, milliseconds)
 def test_a_queue_score_encodes_the_priority_and_the_millisecond(priority: int, ms: int) -> None:
-    place = queue_score(priority, ms / 1000)
-    assert priority_of(place) == priority
-    assert round(queued_at_of(place) * 1000) == ms
+    score = queue_score(priority, ms / 1000)
+    assert priority_of(score) == priority
+    assert round(queued_at_of(score) * 1000) == ms
 
 
 @quick
@@ -66,12 +66,12 @@ def test_the_queue_goes_by_age_and_a_step_of_priority_is_worth_an_hour(
 def test_the_urgent_passes_a_long_backlog_and_low_priority_is_not_starved() -> None:
     now = 1_790_000_000.0
     backlog, urgent = queue_score(0, now - 9 * AGING_S), queue_score(10, now)
-    patient = queue_score(-1, now - 1.01 * AGING_S)
+    aged_low = queue_score(-1, now - 1.01 * AGING_S)
     assert urgent < backlog
-    assert patient < queue_score(0, now)
+    assert aged_low < queue_score(0, now)
 
 
-# Who goes next.
+# Admission.
 
 
 def names(
@@ -94,8 +94,8 @@ def test_a_higher_priority_goes_first_whoever_has_the_turn() -> None:
 
 def test_lanes_of_equal_priority_take_turns() -> None:
     heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8)), head((0, 9))]
-    taken = names(5, [A, B, C], heads)
-    assert taken == ["a:p0@1", "b:p0@7", "c:p0@9", "a:p0@2", "b:p0@8"]
+    picked_names = names(5, [A, B, C], heads)
+    assert picked_names == ["a:p0@1", "b:p0@7", "c:p0@9", "a:p0@2", "b:p0@8"]
 
 
 def test_the_lane_whose_turn_is_next_begins() -> None:
@@ -120,15 +120,15 @@ def test_what_is_reserved_goes_to_the_urgent_alone() -> None:
 
 
 def test_the_urgent_takes_of_the_reserve_past_an_aged_job_before_it() -> None:
-    line = head((0, 1), (1, 1 + 2 * AGING_S))
-    assert line[0][0] == "p0@1"
-    assert names(9, [A], [line], {A.route: Allowance(0, 5)}) == ["a:p1@7201"]
+    queue = head((0, 1), (1, 1 + 2 * AGING_S))
+    assert queue[0][0] == "p0@1"
+    assert names(9, [A], [queue], {A.route: Allowance(0, 5)}) == ["a:p1@7201"]
 
 
 def test_now_and_then_the_longest_waiting_lane_goes_first_whatever_its_priority() -> None:
     heads = [head((-9, 1), (-9, 2)), head(*((5, 10 + n) for n in range(20)))]
-    taken = names(16, [A, B], heads)
-    assert [n for n, name in enumerate(taken, 1) if name.startswith("a:")] == [8, 16]
+    picked_names = names(16, [A, B], heads)
+    assert [n for n, name in enumerate(picked_names, 1) if name.startswith("a:")] == [8, 16]
     assert names(1, [A, B], heads, served=OLDEST_EVERY - 1) == ["a:p-9@1"]
 
 
@@ -163,19 +163,20 @@ def test_a_choice_is_fair_and_bounded(
 ) -> None:
     lanes, heads, free, room = found
     picks = choose(lanes, heads, free, room)
-    taken = Counter(pick.lane for pick in picks)
-    most = {
-        lane: min(len(line), room.get(lane, free)) for lane, line in zip(lanes, heads, strict=True)
+    counts = Counter(pick.lane for pick in picks)
+    limits = {
+        lane: min(len(queue), room.get(lane, free))
+        for lane, queue in zip(lanes, heads, strict=True)
     }
-    assert len(picks) == min(free, sum(most.values())), "a slot is left idle, or overfilled"
-    assert all(taken[lane] <= most[lane] for lane in lanes)
-    places: dict[JobId, float] = {job: place for line in heads for job, place in line}
-    for lane, line in zip(lanes, heads, strict=True):
-        mine = [pick.job_id for pick in picks if pick.lane == lane]
-        assert mine == [job for job, _ in line[: len(mine)]], "a lane's line is kept"
-        if len(mine) < most[lane] and picks:
-            waits = priority_of(line[len(mine)][1])
-            less = [pick for pick in picks if priority_of(places[pick.job_id]) < waits]
+    assert len(picks) == min(free, sum(limits.values())), "a slot is left idle, or overfilled"
+    assert all(counts[lane] <= limits[lane] for lane in lanes)
+    scores: dict[JobId, float] = {job: score for queue in heads for job, score in queue}
+    for lane, queue in zip(lanes, heads, strict=True):
+        picked = [pick.job_id for pick in picks if pick.lane == lane]
+        assert picked == [job for job, _ in queue[: len(picked)]], "the order of a lane is kept"
+        if len(picked) < limits[lane] and picks:
+            waiting_priority = priority_of(queue[len(picked)][1])
+            less = [pick for pick in picks if priority_of(scores[pick.job_id]) < waiting_priority]
             assert len(less) <= len(picks) // OLDEST_EVERY, "only every eighth goes by age"
 
 

@@ -1,4 +1,4 @@
-"""What people do to jobs: park, release, resolve, requeue, discard, cancel."""
+"""What operators do to jobs: park, release, resolve, requeue, discard, cancel."""
 
 from collections.abc import Callable
 
@@ -39,11 +39,11 @@ LATER = NOW + 100
 
 
 def submitted_again(job: Job) -> Job:
-    """The same job, admitted and sent once more."""
-    taken = transitions.admit(
+    """The same job, admitted and submitted once more."""
+    admitted = transitions.admit(
         job, LATER, submit_token="h9", lease_until=LATER + 30, opening_hold_ids=()
     )
-    return transitions.send(taken, LATER, owner="w2", lease_until=LATER + 30)
+    return transitions.send(admitted, LATER, owner="w2", lease_until=LATER + 30)
 
 
 def test_every_operator_action_is_in_the_history() -> None:
@@ -54,9 +54,9 @@ def test_every_operator_action_is_in_the_history() -> None:
 # Park and release.
 
 
-@pytest.mark.parametrize("made", [scheduled, queued, retrying])
-def test_an_operator_parks_what_is_not_with_the_provider(made: Callable[..., Job]) -> None:
-    job = transitions.park_manual(made(), LATER, by="ann", note="wait for the new model")
+@pytest.mark.parametrize("build", [scheduled, queued, retrying])
+def test_an_operator_parks_what_is_not_with_the_provider(build: Callable[..., Job]) -> None:
+    job = transitions.park_manual(build(), LATER, by="ann", note="wait for the new model")
     assert (job.parked_as, job.due_at) == ("manual", None)
     assert job.reason is not None
     assert (job.reason.message, job.reason.action) == ("wait for the new model", ACTION_MANUAL)
@@ -111,20 +111,20 @@ def test_a_cut_sync_run_that_was_found_is_polled() -> None:
     assert (job.mode, job.attempts[-1].mode) == (Mode.ASYNC, Mode.ASYNC)
 
 
-@pytest.mark.parametrize("made", [uncertain, stuck])
-def test_a_resubmit_is_another_attempt_and_forgets_the_old_run(made: Callable[..., Job]) -> None:
-    job = transitions.resubmit(made(), LATER, by="ann")
+@pytest.mark.parametrize("build", [uncertain, stuck])
+def test_a_resubmit_is_another_attempt_and_forgets_the_old_run(build: Callable[..., Job]) -> None:
+    job = transitions.resubmit(build(), LATER, by="ann")
     assert (job.state, job.execution_id, job.deadline_at) == (State.QUEUED, None, None)
     assert job.attempts[-1].outcome in ("uncertain", "stuck")
     assert [attempt.number for attempt in submitted_again(job).attempts] == [1, 2]
 
 
-@pytest.mark.parametrize("made", [held, manual])
-def test_where_the_outcome_is_known_there_is_nothing_to_resolve(made: Callable[..., Job]) -> None:
+@pytest.mark.parametrize("build", [held, manual])
+def test_where_the_outcome_is_known_there_is_nothing_to_resolve(build: Callable[..., Job]) -> None:
     with pytest.raises(IllegalTransition, match=r"its outcome is known .* release it"):
-        transitions.attach(made(), LATER, "ex-5", by="ann")
+        transitions.attach(build(), LATER, "ex-5", by="ann")
     with pytest.raises(IllegalTransition, match=r"its outcome is known .* release it"):
-        transitions.resubmit(made(), LATER, by="ann")
+        transitions.resubmit(build(), LATER, by="ann")
 
 
 # Requeue and discard.
@@ -140,9 +140,9 @@ def test_a_requeued_dead_letter_has_all_its_attempts_and_its_whole_history() -> 
     assert [attempt.number for attempt in submitted_again(job).attempts] == [1, 2]
 
 
-@pytest.mark.parametrize("made", [held, manual, uncertain, stuck, dead])
-def test_a_discarded_job_keeps_its_reason_on_record(made: Callable[..., Job]) -> None:
-    before = made()
+@pytest.mark.parametrize("build", [held, manual, uncertain, stuck, dead])
+def test_a_discarded_job_keeps_its_reason_on_record(build: Callable[..., Job]) -> None:
+    before = build()
     job = transitions.discard(before, LATER, by="ann")
     assert (job.state, job.finished_at, job.reason) == (State.CANCELLED, LATER, before.reason)
     assert job.open_attempt is None
@@ -152,18 +152,20 @@ def test_a_discarded_job_keeps_its_reason_on_record(made: Callable[..., Job]) ->
 # Cancel.
 
 
-@pytest.mark.parametrize("made", [running, stuck])
-def test_a_cancel_of_what_the_provider_has_is_passed_on_at_once(made: Callable[..., Job]) -> None:
-    job = transitions.request_cancel(made(), LATER, by="ann")
+@pytest.mark.parametrize("build", [running, stuck])
+def test_a_cancel_of_what_the_provider_has_is_passed_on_at_once(build: Callable[..., Job]) -> None:
+    job = transitions.request_cancel(build(), LATER, by="ann")
     assert (job.state, job.next_poll_at) == (State.CANCELLING, LATER)
     assert (job.cancel_requested, job.cancel_sent, job.reason) == (True, False, None)
 
 
-@pytest.mark.parametrize("made", [held, manual, uncertain])
-def test_nobody_is_asked_to_cancel_what_the_provider_may_not_have(made: Callable[..., Job]) -> None:
+@pytest.mark.parametrize("build", [held, manual, uncertain])
+def test_nobody_is_asked_to_cancel_what_the_provider_may_not_have(
+    build: Callable[..., Job],
+) -> None:
     with pytest.raises(IllegalTransition):
-        transitions.request_cancel(made(), LATER, by="ann")
-    assert transitions.cancel(made(), LATER, by="ann").state is State.CANCELLED
+        transitions.request_cancel(build(), LATER, by="ann")
+    assert transitions.cancel(build(), LATER, by="ann").state is State.CANCELLED
 
 
 def test_a_cancel_that_was_passed_on_is_noted_once() -> None:
@@ -172,8 +174,8 @@ def test_a_cancel_that_was_passed_on_is_noted_once() -> None:
     assert job.events[-1].name == "cancel_sent"
 
 
-def _cancel_requested_and(made_of: Job) -> Job:
-    return changed(made_of, cancel_requested=True, cancel_sent=True)
+def _cancel_requested_and(job: Job) -> Job:
+    return changed(job, cancel_requested=True, cancel_sent=True)
 
 
 @pytest.mark.parametrize(
@@ -193,8 +195,8 @@ def test_sending_a_job_on_withdraws_an_old_cancel_request(sent_on: Job) -> None:
 
 
 def test_a_resubmitted_run_is_not_cancelled_by_an_earlier_request() -> None:
-    unwanted = transitions.request_cancel(submitted(), NOW, by="ann")
-    parked = decide_submit(unwanted, Lost("gone"), a_context()).job
+    cancel_requested = transitions.request_cancel(submitted(), NOW, by="ann")
+    parked = decide_submit(cancel_requested, Lost("gone"), a_context()).job
     job = submitted_again(transitions.resubmit(parked, LATER, by="ann"))
     assert decide_submit(job, Accepted("ex-2"), a_context(LATER)).job.state is State.RUNNING
 

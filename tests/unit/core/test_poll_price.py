@@ -1,4 +1,4 @@
-"""The price of a look: rises until the looks fit, falls when they do, the same for all."""
+"""The price of a poll: it rises until the polls fit the limit, and falls when they do."""
 
 import pytest
 
@@ -11,19 +11,19 @@ BOUNDS = IntervalBounds(0.5, 300.0)
 
 
 def plans(price: float) -> tuple[PollPlan, PollPlan]:
-    """Of short runs and of long ones, at the price of their account."""
+    """The plans of short runs and of long runs, at the price of their account."""
     short, long = (
         estimate_durations(webhook_samples(lognormal(5, 0.3), 200)),
         estimate_durations(webhook_samples(lognormal(120, 0.3), 200)),
     )
     assert short is not None
     assert long is not None
-    made = [plan_for_polls(d, 5.0, BOUNDS, min_price_s=price) for d in (short, long)]
-    return made[0], made[1]
+    found = [plan_for_polls(d, 5.0, BOUNDS, min_price_s=price) for d in (short, long)]
+    return found[0], found[1]
 
 
 def rate(price: float, runs: int = 100) -> float:
-    return sum(runs * made.expected_polls / made.mean_s for made in plans(price))
+    return sum(runs * plan.expected_polls / plan.mean_s for plan in plans(price))
 
 
 def test_polls_that_fit_are_free() -> None:
@@ -39,10 +39,10 @@ def test_the_price_settles_where_the_polls_fit_and_stays() -> None:
 
 
 def test_polls_are_taken_from_those_who_need_them_least() -> None:
-    """At one price short runs give up looks; long ones, to whom a look is worth more, do not."""
-    (short, long), (dear_short, dear_long) = plans(0.0), plans(plans(0.0)[0].price_s * 8)
-    assert dear_short.expected_polls < 0.7 * short.expected_polls
-    assert dear_long.expected_polls == long.expected_polls
+    """At one price short runs take fewer polls; long ones, where a poll is worth more, do not."""
+    (short, long), (scarce_short, scarce_long) = plans(0.0), plans(plans(0.0)[0].price_s * 8)
+    assert scarce_short.expected_polls < 0.7 * short.expected_polls
+    assert scarce_long.expected_polls == long.expected_polls
 
 
 def test_a_limit_that_is_gone_makes_polls_free_at_once_and_one_that_widens_soon() -> None:

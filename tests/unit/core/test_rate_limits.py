@@ -1,4 +1,4 @@
-"""Quota: never more than the provider gives, and not much less."""
+"""Rate limits: never more requests than the provider allows, and not many fewer."""
 
 import heapq
 import itertools
@@ -159,7 +159,7 @@ def test_the_wait_is_estimated_by_windows(ahead: int, seconds: float) -> None:
 
 @dataclass
 class WindowedProvider:
-    """Counts in windows: of its own clock, or from the first request on."""
+    """A provider that counts in windows: of its own clock, or from the first request on."""
 
     limit: int
     aligned: bool
@@ -180,7 +180,7 @@ class WindowedProvider:
 
 @dataclass
 class SharedBucketModel:
-    """Workers that share a bucket; every request takes its way there and back."""
+    """Workers that share a bucket; every request and every answer takes its time."""
 
     provider: WindowedProvider
     draw: Callable[[], float]
@@ -201,8 +201,8 @@ class SharedBucketModel:
         there, back = self.draw(), self.draw()
 
         def arrive() -> None:
-            status, words = self.provider.answer(self.now)
-            self.later(back, lambda: self.receive(status, words))
+            status, headers = self.provider.answer(self.now)
+            self.later(back, lambda: self.receive(status, headers))
 
         self.later(there, arrive)
 
@@ -224,8 +224,8 @@ class SharedBucketModel:
             self.admit(jobs - self.sent)
             tick = self.now + 0.1
             while self.events and self.events[0][0] <= tick:
-                self.now, _, act = heapq.heappop(self.events)
-                act()
+                self.now, _, callback = heapq.heappop(self.events)
+                callback()
                 self.admit(jobs - self.sent)
             self.now = tick
 
@@ -235,31 +235,31 @@ class SharedBucketModel:
 def test_a_backlog_flows_at_the_limit_and_nothing_is_refused(
     limit: int,
     aligned: bool,  # noqa: FBT001 - drawn, not passed
-    dice: random.Random,
+    rng: random.Random,
 ) -> None:
-    world = SharedBucketModel(WindowedProvider(limit, aligned), lambda: dice.uniform(0.002, 0.4))
+    model = SharedBucketModel(WindowedProvider(limit, aligned), lambda: rng.uniform(0.002, 0.4))
     usable = limit - URGENT_RESERVE
     jobs = 5 * usable
-    world.run(jobs, NOW + 12 * W)
-    assert world.refused == 0
-    assert world.sent == jobs
-    assert world.now - NOW <= (5 + aligned) * (W + 1.2)
+    model.run(jobs, NOW + 12 * W)
+    assert model.refused == 0
+    assert model.sent == jobs
+    assert model.now - NOW <= (5 + aligned) * (W + 1.2)
 
 
 @quick
 @given(st.integers(0, 90), st.randoms(use_true_random=False))
 def test_what_others_spend_on_the_account_costs_a_few_refusals_a_window(
-    others: int, dice: random.Random
+    others: int, rng: random.Random
 ) -> None:
     provider = WindowedProvider(100, aligned=True)
-    world = SharedBucketModel(provider, lambda: dice.uniform(0.002, 0.2))
+    model = SharedBucketModel(provider, lambda: rng.uniform(0.002, 0.2))
 
-    def somebody_else() -> None:
-        provider.answer(world.now)
+    def other_program() -> None:
+        provider.answer(model.now)
 
     for window in range(1, 5):
         start = math.floor(NOW / W) * W + window * W
         for _ in range(others):
-            world.later(start - NOW + dice.uniform(0, 0.5), somebody_else)
-    world.run(200, NOW + 5 * W)
-    assert world.refused <= 4 * 10, "no more than the opening of each window"
+            model.later(start - NOW + rng.uniform(0, 0.5), other_program)
+    model.run(200, NOW + 5 * W)
+    assert model.refused <= 4 * 10, "no more than the opening of each window"

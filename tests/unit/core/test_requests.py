@@ -1,4 +1,4 @@
-"""An order: its fingerprint, and the job that comes of it."""
+"""A job request: its fingerprint, and the job that it becomes."""
 
 import json
 from dataclasses import replace
@@ -20,14 +20,14 @@ def payload(**inputs: Any) -> bytes:
 REQUEST = JobRequest(Kind.MODEL, "suno", payload(prompt="rain", seed=1))
 
 
-def made(request: JobRequest) -> Job:
+def job_for(request: JobRequest) -> Job:
     return new_job(request, JobId("j1"), NOW, max_attempts=5, deadline_s=3600.0, by="app")
 
 
 def test_the_same_request_has_the_same_fingerprint_in_any_order_of_keys() -> None:
     again = JobRequest(Kind.MODEL, "suno", payload(seed=1, prompt="rain"))
     assert again.fingerprint == REQUEST.fingerprint
-    assert made(REQUEST).fingerprint == REQUEST.fingerprint
+    assert job_for(REQUEST).fingerprint == REQUEST.fingerprint
 
 
 OTHERS: dict[str, Any] = {
@@ -67,7 +67,7 @@ def test_inputs_stay_out_of_what_is_printed() -> None:
 
 
 def test_a_request_for_now_is_queued() -> None:
-    job = made(REQUEST)
+    job = job_for(REQUEST)
     assert (job.state, job.queued_at, job.due_at, job.scheduled_for) == (
         State.QUEUED,
         NOW,
@@ -79,25 +79,25 @@ def test_a_request_for_now_is_queued() -> None:
 
 @pytest.mark.parametrize("when", [{"run_at": NOW + 60}, {"delay_s": 60.0}], ids=str)
 def test_a_request_for_later_is_scheduled(when: dict[str, Any]) -> None:
-    job = made(replace(REQUEST, **when))
+    job = job_for(replace(REQUEST, **when))
     assert (job.state, job.due_at, job.scheduled_for) == (State.SCHEDULED, NOW + 60, NOW + 60)
     assert job.queued_at is None
 
 
 @pytest.mark.parametrize("when", [{"run_at": NOW - 60}, {"run_at": NOW}, {"delay_s": 0.0}], ids=str)
 def test_a_time_that_has_passed_is_now(when: dict[str, Any]) -> None:
-    job = made(replace(REQUEST, **when))
+    job = job_for(replace(REQUEST, **when))
     assert (job.state, job.queued_at, job.due_at) == (State.QUEUED, NOW, None)
 
 
 def test_what_a_request_omits_comes_from_the_settings() -> None:
-    assert (made(REQUEST).max_attempts, made(REQUEST).deadline_s) == (5, 3600.0)
-    own = made(replace(REQUEST, max_attempts=1, deadline_s=7.0))
+    assert (job_for(REQUEST).max_attempts, job_for(REQUEST).deadline_s) == (5, 3600.0)
+    own = job_for(replace(REQUEST, max_attempts=1, deadline_s=7.0))
     assert (own.max_attempts, own.deadline_s) == (1, 7.0)
 
 
-def test_a_job_carries_what_was_asked_for() -> None:
-    order = replace(
+def test_a_job_has_the_fields_of_its_request() -> None:
+    request = replace(
         REQUEST,
         account="studio",
         priority=7,
@@ -105,6 +105,6 @@ def test_a_job_carries_what_was_asked_for() -> None:
         batch="b",
         on_uncertain=OnUncertain.RETRY,
     )
-    job = made(order)
-    asked = ("kind", "target", "account", "priority", "tags", "batch", "on_uncertain")
-    assert all(getattr(job, name) == getattr(order, name) for name in asked)
+    job = job_for(request)
+    fields = ("kind", "target", "account", "priority", "tags", "batch", "on_uncertain")
+    assert all(getattr(job, name) == getattr(request, name) for name in fields)

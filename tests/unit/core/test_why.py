@@ -1,4 +1,4 @@
-"""Why a job is not running, in the order a person should look."""
+"""Why a job is not running, in the order in which an operator should check."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,14 +24,14 @@ HOLD = Hold(
 CLEAR = Gates()
 
 
-def kinds(job: Job, gates: Gates = CLEAR, **around: Any) -> list[str]:
-    told: dict[str, Any] = {"workers": 1} | around
-    surroundings = WhyContext(gates, **told)
-    return [blocker.kind for blocker in why_not_running(job, surroundings, NOW)]
+def kinds(job: Job, gates: Gates = CLEAR, **others: Any) -> list[str]:
+    facts: dict[str, Any] = {"workers": 1} | others
+    context = WhyContext(gates, **facts)
+    return [blocker.kind for blocker in why_not_running(job, context, NOW)]
 
 
 @pytest.mark.parametrize(
-    "made",
+    "build",
     [
         job_builders.admitted,
         job_builders.running,
@@ -40,12 +40,12 @@ def kinds(job: Job, gates: Gates = CLEAR, **around: Any) -> list[str]:
         job_builders.cancelled,
     ],
 )
-def test_nothing_keeps_a_job_that_runs_or_is_done(made: Callable[[], Job]) -> None:
-    assert kinds(made(), Gates(holds=(HOLD,))) == []
+def test_nothing_keeps_a_job_that_runs_or_is_done(build: Callable[[], Job]) -> None:
+    assert kinds(build(), Gates(holds=(HOLD,))) == []
 
 
 @pytest.mark.parametrize(
-    ("made", "kind"),
+    ("build", "kind"),
     [
         (job_builders.scheduled, "schedule"),
         (job_builders.retrying, "backoff"),
@@ -56,10 +56,10 @@ def test_nothing_keeps_a_job_that_runs_or_is_done(made: Callable[[], Job]) -> No
         (job_builders.dead, "person"),
     ],
 )
-def test_what_a_job_waits_for_by_its_state_comes_first(made: Callable[[], Job], kind: str) -> None:
-    assert kinds(made()) == [kind]
-    closed = kinds(made(), Gates(holds=(HOLD,)))
-    assert closed == ([kind] if made is job_builders.dead else [kind, "hold"])
+def test_what_a_job_waits_for_by_its_state_comes_first(build: Callable[[], Job], kind: str) -> None:
+    assert kinds(build()) == [kind]
+    closed = kinds(build(), Gates(holds=(HOLD,)))
+    assert closed == ([kind] if build is job_builders.dead else [kind, "hold"])
 
 
 def test_a_queued_job_waits_for_gates_a_worker_its_lane_and_its_turn() -> None:
@@ -75,20 +75,18 @@ def test_a_hold_bypass_does_not_wait_for_the_closed_gate() -> None:
 
 
 def test_a_closed_hold_is_shown_with_its_action_an_opening_one_with_its_step() -> None:
-    surroundings = WhyContext(Gates(holds=(HOLD,)), workers=1)
-    (closed,) = why_not_running(job_builders.queued(), surroundings, NOW)
+    context = WhyContext(Gates(holds=(HOLD,)), workers=1)
+    (closed,) = why_not_running(job_builders.queued(), context, NOW)
     assert (closed.action, closed.hold_id) == ("Top up", "hold-1")
     assert closed.text == "hold on default: INSUFFICIENT_CREDITS – balance too low"
-    surroundings = WhyContext(Gates(holds=(apply_release(HOLD, NOW, by="ann"),)), workers=1)
-    (opening,) = why_not_running(job_builders.queued(), surroundings, NOW)
+    context = WhyContext(Gates(holds=(apply_release(HOLD, NOW, by="ann"),)), workers=1)
+    (opening,) = why_not_running(job_builders.queued(), context, NOW)
     assert opening.text == "hold on default (INSUFFICIENT_CREDITS) is opening, 1 at a time"
 
 
 def test_a_wait_that_ends_by_itself_says_when() -> None:
-    surroundings = WhyContext(
-        Gates(cool_downs=(CoolDown(Scope("default"), NOW + 5, "429"),)), workers=1
-    )
-    (cooling,) = why_not_running(job_builders.queued(), surroundings, NOW)
+    context = WhyContext(Gates(cool_downs=(CoolDown(Scope("default"), NOW + 5, "429"),)), workers=1)
+    (cooling,) = why_not_running(job_builders.queued(), context, NOW)
     assert cooling.until == NOW + 5
     backoff = why_not_running(job_builders.retrying(), WhyContext(CLEAR), NOW)[0]
     assert (backoff.until, backoff.text) == (
@@ -99,9 +97,9 @@ def test_a_wait_that_ends_by_itself_says_when() -> None:
 
 
 def test_a_parked_job_says_what_an_operator_must_do() -> None:
-    (person,) = why_not_running(job_builders.uncertain(), WhyContext(CLEAR), NOW)
-    assert person.text == "parked: uncertain – connection lost"
-    assert "attach its execution id" in person.action
+    (blocker,) = why_not_running(job_builders.uncertain(), WhyContext(CLEAR), NOW)
+    assert blocker.text == "parked: uncertain – connection lost"
+    assert "attach its execution id" in blocker.action
     (dead,) = why_not_running(job_builders.dead(), WhyContext(CLEAR), NOW)
     assert dead.text == "a dead letter: INVALID_INPUTS"
 
