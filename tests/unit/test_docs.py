@@ -1,4 +1,4 @@
-"""The documentation tells the truth, as far as a program can tell."""
+"""The documentation is true, as far as a program can check it."""
 
 import ast
 import re
@@ -35,7 +35,7 @@ page = pytest.mark.parametrize("page", PAGES, ids=lambda path: str(path.relative
 
 
 def code(path: Path) -> Iterator[str]:
-    """Every piece of code of a page: the lines of its blocks, and what stands in backticks."""
+    """Every piece of code of a page: the lines of its code blocks, and the text in backticks."""
     text = path.read_text(encoding="utf-8")
     for block in FENCE.findall(text):
         yield from re.sub(r"\\\n", " ", block).splitlines()
@@ -53,16 +53,16 @@ def anchors(path: Path) -> set[str]:
 
 
 @pytest.mark.parametrize(
-    ("name", "wanted"),
+    ("name", "expected"),
     [
         ("error-table.md", error_table_page.render()),
         ("lifecycle.md", lifecycle_page.render()),
         ("settings.md", settings_page.render()),
     ],
 )
-def test_a_page_made_from_the_code_is_up_to_date(name: str, wanted: str) -> None:
+def test_a_generated_page_is_up_to_date(name: str, expected: str) -> None:
     found = (ROOT / "docs" / name).read_text(encoding="utf-8")
-    assert found == wanted, f"docs/{name} is stale: run `make docs`"
+    assert found == expected, f"docs/{name} is stale: run `make docs`"
 
 
 def test_every_kind_of_outcome_has_its_row() -> None:
@@ -79,7 +79,7 @@ def test_the_lifecycle_page_explains_every_state_and_draws_every_arrow() -> None
     assert len(drawn) == len(arrows)
 
 
-# --- What pages point at -------------------------------------------------------------------------
+# --- Links and names -----------------------------------------------------------------------------
 
 
 @page
@@ -113,7 +113,7 @@ def test_every_make_target_that_is_named_exists(page: Path) -> None:
 
 
 def check_command(words: list[str]) -> str | None:
-    """What is wrong with the words behind `knouds-worker`; None when nothing is."""
+    """What is wrong with the arguments of `knouds-worker`; None if nothing is."""
     command: click.Command = commands
     rest = list(words)
     while isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z]+", rest[0]):
@@ -135,11 +135,11 @@ def check_command(words: list[str]) -> str | None:
 def test_every_command_that_is_shown_exists(page: Path) -> None:
     for line in code(page):
         for tail in re.findall(r"(?:^|\s)knouds-worker((?: +[^\s|;#…]+)*)", line):
-            wrong = check_command(tail.split())
-            assert wrong is None, f"{page.name}: knouds-worker{tail}: {wrong}"
+            problem = check_command(tail.split())
+            assert problem is None, f"{page.name}: knouds-worker{tail}: {problem}"
 
 
-def test_the_check_of_commands_sees_what_is_wrong() -> None:
+def test_the_check_of_commands_finds_what_is_wrong() -> None:
     assert check_command(["jobs", "get", "ID", "--json"]) is None
     assert check_command(["jobs", "lose", "ID"]) == "there is no lose"
     assert check_command(["stats", "--every"]) == "stats has no option --every"
@@ -155,6 +155,6 @@ def test_the_example_for_plain_arq_is_python() -> None:
 
 
 @page
-def test_nothing_foreign_slips_in(page: Path) -> None:
+def test_no_foreign_word_is_on_a_page(page: Path) -> None:
     found = [match[0] for match in FOREIGN.finditer(page.read_text(encoding="utf-8"))]
     assert found == []

@@ -1,4 +1,4 @@
-"""The start guard, tried in processes whose path somebody else has got at."""
+"""The import guard, in processes whose path has a module of another program."""
 
 import os
 import subprocess
@@ -51,7 +51,7 @@ def test_somebody_elses_package_or_module_stops_the_start(
 
 
 def test_a_mere_folder_of_that_name_does_no_harm(tmp_path: Path) -> None:
-    """A package with `__init__.py` anywhere on the path goes before a folder without one."""
+    """A package with `__init__.py` anywhere on the path wins over a folder without one."""
     (tmp_path / "config").mkdir()
     assert start(tmp_path, HOME).returncode == 0
 

@@ -15,7 +15,7 @@ KEY = "knouds_live_do_not_show"
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    """Leave logging as it was found."""
+    """Restore the logging configuration after the test."""
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
     yield
@@ -136,7 +136,7 @@ def test_what_stands_under_a_hidden_name_is_dropped_at_any_depth(name: str) -> N
     ],
 )
 def test_a_known_secret_is_blotted_out_wherever_it_stands(value: object, shown: object) -> None:
-    """A short secret only where it is the whole value: as a part it would be in every word."""
+    """A short secret is replaced only as a whole value: as a part it would be in every word."""
     assert Redactor([KEY, "pw"])(None, "info", {"fact": value}) == {"fact": shown}
 
 

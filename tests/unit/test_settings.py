@@ -1,4 +1,4 @@
-"""Settings: their defaults, their bounds, and the one line that a wrong one is told."""
+"""Settings: their defaults, their bounds, and the one-line error of a wrong one."""
 
 import json
 import re
@@ -22,7 +22,7 @@ SECRET = "knouds_live_do_not_show"  # appears in wrong values, never in a messag
 
 
 def read(**values: str) -> Settings:
-    """Load from an environment with these names, prefix left out."""
+    """Load from an environment with these names, given without the prefix."""
     return load({f"KNOUDS_{name.upper()}": value for name, value in values.items()}, None)
 
 
@@ -48,7 +48,9 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.max_body_bytes == 64 * 1024 * 1024
 
 
-def test_settings_built_in_code_see_nothing_of_the_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_built_in_code_do_not_read_the_environment(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     monkeypatch.setenv("KNOUDS_NAMESPACE", "elsewhere")
     assert Settings().namespace == "knouds"
     assert load(env_file=None).namespace == "elsewhere"
@@ -59,7 +61,7 @@ def test_settings_do_not_change() -> None:
         load({}, None).max_jobs = 3
 
 
-def test_names_of_other_programs_are_left_alone() -> None:
+def test_names_of_other_programs_are_ignored() -> None:
     assert load({"PATH": "/bin", "COMPOSE_FILE": "x"}, None) == Settings()
 
 
@@ -133,7 +135,9 @@ def test_secrets_do_not_show_in_the_settings_text() -> None:
         ("api_tokens", f"app:read:{SECRET},"),
     ],
 )
-def test_a_wrong_value_is_refused_in_one_line_with_name_and_remedy(name: str, wrong: str) -> None:
+def test_a_wrong_value_is_refused_in_one_line_with_its_name_and_what_is_expected(
+    name: str, wrong: str
+) -> None:
     line = refusal({f"KNOUDS_{name.upper()}": wrong})
     assert re.match(rf"KNOUDS_{name.upper()}: .+; expected: .+", line)
 
@@ -156,8 +160,8 @@ def test_several_wrong_values_are_named_together() -> None:
 )
 def test_bounds_that_cross_are_refused(low: str, high: str) -> None:
     names = [f"KNOUDS_{low.upper()}", f"KNOUDS_{high.upper()}"]
-    roomy = {"KNOUDS_SUBMIT_TIMEOUT_S": "9000"}
-    line = refusal({**roomy, **dict(zip(names, ("5000", "4000"), strict=True))})
+    wide = {"KNOUDS_SUBMIT_TIMEOUT_S": "9000"}
+    line = refusal({**wide, **dict(zip(names, ("5000", "4000"), strict=True))})
     assert all(name in line for name in names)
 
 
@@ -178,7 +182,7 @@ def test_an_unknown_name_is_refused_with_the_one_that_was_meant(wrong: str, mean
     assert f"did you mean {meant}?" in line
 
 
-def test_an_unknown_name_like_no_other_is_refused_too() -> None:
+def test_an_unknown_name_without_a_similar_one_is_refused_too() -> None:
     assert refusal({"KNOUDS_XYZZY": "1"}).startswith("KNOUDS_XYZZY: there is no such setting")
 
 
@@ -189,7 +193,7 @@ def test_an_unknown_name_is_refused_even_when_empty() -> None:
 # --- The file ------------------------------------------------------------------------------------
 
 
-def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
+def test_the_environment_takes_precedence_over_the_file(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text(
         "# comment\nexport KNOUDS_NAMESPACE='file'\nKNOUDS_MAX_JOBS=7 # why\nOTHER=x\n"
@@ -201,18 +205,18 @@ def test_the_environment_goes_before_the_file(tmp_path: Path) -> None:
     assert settings.accounts["default"].get_secret_value() == "a$b${c}"
 
 
-def test_a_file_that_is_not_there_is_no_fault(tmp_path: Path) -> None:
+def test_a_missing_file_is_not_an_error(tmp_path: Path) -> None:
     assert load({}, tmp_path / ".env") == Settings()
 
 
 @pytest.mark.parametrize("line", [f"KNOUDS_API_KEY '{SECRET}'", "KNOUDS_API_KEY", "'"])
-def test_a_line_that_cannot_be_read_is_pointed_at(tmp_path: Path, line: str) -> None:
+def test_the_error_of_an_unreadable_line_has_its_number(tmp_path: Path, line: str) -> None:
     env_file = tmp_path / ".env"
     env_file.write_text(f"KNOUDS_MAX_JOBS=7\n{line}\n")
     assert f"{env_file} line 2" in refusal({}, env_file)
 
 
-def test_a_file_that_is_no_text_is_named(tmp_path: Path) -> None:
+def test_the_error_of_a_file_that_is_not_text_has_its_name(tmp_path: Path) -> None:
     env_file = tmp_path / ".env"
     env_file.write_bytes(b"KNOUDS_API_KEY=\xff\xfe")
     assert str(env_file) in refusal({}, env_file)
@@ -251,8 +255,8 @@ def test_a_token_is_name_role_and_secret_which_may_hold_colons() -> None:
 @pytest.mark.parametrize("held", Role)
 @pytest.mark.parametrize("needed", Role)
 def test_each_role_covers_those_before_it(held: Role, needed: Role) -> None:
-    order = [Role.ENQUEUE, Role.WATCH, Role.READ, Role.OPERATE]
-    assert held.covers(needed) == (order.index(held) >= order.index(needed))
+    ranks = [Role.ENQUEUE, Role.WATCH, Role.READ, Role.OPERATE]
+    assert held.covers(needed) == (ranks.index(held) >= ranks.index(needed))
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.8.8.8", "localhost", "::1"])
@@ -297,7 +301,7 @@ def test_redis_is_reached_by_tls_socket_and_sentinel_too(url: str) -> None:
     assert held.get_secret_value() == url
 
 
-def test_a_sentinel_url_is_taken_apart() -> None:
+def test_a_sentinel_url_is_parsed() -> None:
     sentinel = parse_sentinel("redis+sentinel://u:p%40@a:1,b,[::1]:3/main/2")
     assert isinstance(sentinel, Sentinel)
     assert sentinel.nodes == (("a", 1), ("b", 26379), ("::1", 3))
@@ -311,7 +315,7 @@ def test_a_plain_redis_url_is_no_sentinel() -> None:
     assert read(redis_url="redis://host").sentinel is None
 
 
-def test_every_secret_is_known_to_the_redaction() -> None:
+def test_every_secret_is_redacted() -> None:
     settings = read(
         api_key="k1",
         api_keys='{"studio": "k2"}',

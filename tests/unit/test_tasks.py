@@ -1,4 +1,4 @@
-"""Ending tasks for sure, and seeing through what has to be on record."""
+"""Tasks: cancelled ones have ended, and shielded ones are completed."""
 
 import asyncio
 

@@ -1,1 +1,1 @@
-"""Pages of `docs/` that are made from the code."""
+"""Generators of the pages in `docs/` that are made from the code (`make docs`)."""

@@ -1,6 +1,6 @@
-"""The lifecycle of a job as a page: `docs/lifecycle.md` is what `render()` returns.
+"""Renders the lifecycle of a job as `docs/lifecycle.md`.
 
-States and their meaning come from `jobs/states.py`, transitions from `jobs/lifecycle.py`.
+The states and their meaning come from `jobs/states.py`, the transitions from `jobs/lifecycle.py`.
 """
 
 import ast

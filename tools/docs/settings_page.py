@@ -1,4 +1,4 @@
-"""The settings as a page for people: `docs/settings.md` is what `render()` returns."""
+"""Renders the settings as `docs/settings.md`."""
 
 from pathlib import Path
 from typing import Final
@@ -20,15 +20,15 @@ bytes.
 """
 
 TAIL: Final = """
-Scopes in `KNOUDS_LANE_CAPS` are `account`, `account/kind` or `account/kind/target`; the narrowest
-that covers a lane counts, and `*` covers every lane. Roles in `KNOUDS_API_TOKENS` are `enqueue`,
-`watch` (sees all but inputs and results), `read` and `operate`, each with the rights of those
-before it; a secret has 16 characters or more. `KNOUDS_HTTP_PROXIED` is for an API that can be
-reached through the proxy alone. Without tokens the API serves this machine alone, and listening on
-another address is refused. `KNOUDS_WEBHOOK_SECRET` belongs to the API, which receives the
-provider's webhooks, and to every worker, which then polls runs that have one only rarely. While a
-secret is being changed, name the old and the new one with a comma between; a secret itself may hold
-none.
+- Scopes in `KNOUDS_LANE_CAPS` are `account`, `account/kind` or `account/kind/target`. The narrowest
+  scope that covers a lane applies; `*` covers every lane.
+- Roles in `KNOUDS_API_TOKENS` are `enqueue`, `watch` (sees everything except inputs and results),
+  `read` and `operate`; each includes those before it. A secret has at least 16 characters.
+- Without tokens the API serves only this machine, and refuses to listen on another address.
+- `KNOUDS_HTTP_PROXIED` is for an API that can be reached through the proxy only.
+- Set `KNOUDS_WEBHOOK_SECRET` for the API, which receives the provider's webhooks, and for every
+  worker, which then polls runs with a webhook only rarely. To replace a secret, give the old and
+  the new one separated by a comma; a secret itself contains no comma.
 """
 
 
