@@ -42,6 +42,17 @@ class ReceiptOutcome(StrEnum):
     UNREADABLE = "unreadable"
 
 
+_REFUSALS: Final = {
+    ReceiptOutcome.CLOSED: (404, "no-secret", "Webhooks are off"),
+    ReceiptOutcome.UNSIGNED: (401, "no-signature", "Not signed"),
+    ReceiptOutcome.UNTIMELY: (401, "untimely", "Signature expired"),
+    ReceiptOutcome.FORGED: (401, "bad-signature", "Bad signature"),
+    ReceiptOutcome.TOO_LARGE: (413, "too-large", "Body too large"),
+    ReceiptOutcome.UNREADABLE: (400, "malformed", "Malformed JSON"),
+}
+"""Status, problem name and title of each refusal."""
+
+
 class WebhookReceiver:
     """Receives deliveries, and counts their outcomes."""
 
@@ -61,15 +72,11 @@ class WebhookReceiver:
         body = await self._read_body(request)
         if not signature.matches(body):
             detail = "no secret of KNOUDS_WEBHOOK_SECRET made this signature for this body"
-            raise self._refusal(
-                ReceiptOutcome.FORGED, 401, "bad-signature", "Bad signature", detail
-            )
+            raise self._refusal(ReceiptOutcome.FORGED, detail)
         event = self._reader.read_event(body)
         if event is None:
             detail = "the body is not a JSON object that names an event"
-            raise self._refusal(
-                ReceiptOutcome.UNREADABLE, 400, "malformed", "Malformed JSON", detail
-            )
+            raise self._refusal(ReceiptOutcome.UNREADABLE, detail)
         outcome = await self._store_event(event, body)
         self._count(outcome)
         return outcome
@@ -84,22 +91,17 @@ class WebhookReceiver:
             detail = (
                 "webhooks are not accepted: set KNOUDS_WEBHOOK_SECRET to the dashboard's secret"
             )
-            raise self._refusal(ReceiptOutcome.CLOSED, 404, "no-secret", "Webhooks are off", detail)
+            raise self._refusal(ReceiptOutcome.CLOSED, detail)
         signature = self._reader.read_signature(request.headers.items())
         if signature is None:
-            detail = (
-                f"send one header `{self._reader.signature_header}: "
-                f"{self._reader.signature_format}`"
-            )
-            raise self._refusal(ReceiptOutcome.UNSIGNED, 401, "no-signature", "Not signed", detail)
+            header = f"{self._reader.signature_header}: {self._reader.signature_format}"
+            raise self._refusal(ReceiptOutcome.UNSIGNED, f"send one header `{header}`")
         if not signature.is_timely(self._clock.now()):
             detail = (
                 f"the signature's time is more than {self._reader.tolerance_s} s from ours:"
                 " sign again"
             )
-            raise self._refusal(
-                ReceiptOutcome.UNTIMELY, 401, "untimely", "Signature expired", detail
-            )
+            raise self._refusal(ReceiptOutcome.UNTIMELY, detail)
         return signature
 
     async def _read_body(self, request: web.Request) -> bytes:
@@ -114,7 +116,7 @@ class WebhookReceiver:
         detail = (
             "the delivery is larger than KNOUDS_MAX_RESULT_BYTES plus 1 MiB: polls read the result"
         )
-        raise self._refusal(ReceiptOutcome.TOO_LARGE, 413, "too-large", "Body too large", detail)
+        raise self._refusal(ReceiptOutcome.TOO_LARGE, detail)
 
     async def _store_event(self, event: WebhookEvent, body: bytes) -> ReceiptOutcome:
         if event.is_test:
@@ -128,10 +130,9 @@ class WebhookReceiver:
         )
         return ReceiptOutcome.STORED if result is ReceiveResult.NEW else ReceiptOutcome.KNOWN
 
-    def _refusal(
-        self, outcome: ReceiptOutcome, status: int, name: str, title: str, detail: str
-    ) -> Problem:
+    def _refusal(self, outcome: ReceiptOutcome, detail: str) -> Problem:
         """Count a refusal, and log it each time the count has doubled: everyone can cause them."""
+        status, name, title = _REFUSALS[outcome]
         self._count(outcome)
         count = self.counts[outcome]
         if count & (count - 1) == 0:
