@@ -11,7 +11,8 @@ from worker.api.auth.access import ACCESS
 from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
-from worker.store.metrics.counters import FLUSH_INTERVAL_S
+from worker.engine.metrics_flusher import MetricsFlusher
+from worker.engine.supervisor import ServiceHealth, Supervisor
 from worker.tasks import cancel_and_wait
 
 
@@ -31,20 +32,15 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
     context = app[API_CONTEXT]
-    loops = (context.long_polls.run(), context.broadcaster.run(), _flush_counters(context))
+    supervisor = Supervisor([MetricsFlusher(context.store)], context.clock, ServiceHealth())
+    supervisor.start()
+    loops = (context.long_polls.run(), context.broadcaster.run())
     tasks = [asyncio.create_task(loop) for loop in loops]
     yield
     await cancel_and_wait(*tasks)
+    await supervisor.stop()
     with contextlib.suppress(RedisError, OSError):
         await context.store.metrics.counters.flush(context.clock.now())
-
-
-async def _flush_counters(context: ApiContext) -> None:
-    """Add this process's counters to those in Redis, for ever; while it is away, they are kept."""
-    while True:
-        await asyncio.sleep(FLUSH_INTERVAL_S)
-        with contextlib.suppress(RedisError, OSError):
-            await context.store.metrics.counters.flush(context.clock.now())
 
 
 async def _close_streams(app: web.Application) -> None:
