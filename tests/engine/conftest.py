@@ -11,7 +11,7 @@ from worker.sandbox import SandboxConfig, running
 
 @pytest.fixture
 async def sandbox() -> AsyncGenerator[str]:
-    """A sandbox without limits and with credits enough."""
+    """A sandbox without rate limits, with enough credits."""
     async with running(SandboxConfig(limit=0, credits=10**6)) as url:
         yield url
 

@@ -1,4 +1,4 @@
-"""The whole road for a test: sandbox, Redis, workers, and the desk of a person."""
+"""A whole system for a test: sandbox, Redis, workers, and the use cases."""
 
 import asyncio
 import os
@@ -41,7 +41,7 @@ async def wait_until(
     what: str,
     within_s: float = WITHIN_S,
 ) -> None:
-    """Return as soon as a claim is true; fail saying what never came."""
+    """Return as soon as a claim is true; fail with what never came."""
     try:
         async with asyncio.timeout(within_s):
             while not await claim():  # noqa: ASYNC110 - the claim is about another process
@@ -72,22 +72,22 @@ class LiveSystem:
         job_id: str | None = None,
         **options: Any,
     ) -> str:
-        """Enqueue one job; `fault`, `duration_s` … go to the sandbox, the rest to the order."""
-        order = self.request(target, kind=kind, label=label or (job_id or ""), **options)
-        placed = await self.enqueuer.enqueue(order, job_id=JobId(job_id) if job_id else None)
-        return placed.job.id
+        """Enqueue a job; options that are no fields of a request go to the sandbox."""
+        request = self.request(target, kind=kind, label=label or (job_id or ""), **options)
+        enqueued = await self.enqueuer.enqueue(request, job_id=JobId(job_id) if job_id else None)
+        return enqueued.job.id
 
     def request(
         self, target: str = "gpt-image-2", *, kind: Kind = Kind.MODEL, label: str, **options: Any
     ) -> JobRequest:
-        """An order whose inputs tell the sandbox what to do."""
+        """A job request whose inputs say what the sandbox does."""
         fields = set(JobRequest.__dataclass_fields__)
-        asked = {name: value for name, value in options.items() if name in fields}
-        play = {"label": label, "duration_s": 0.05} | {
+        own = {name: value for name, value in options.items() if name in fields}
+        behaviour = {"label": label, "duration_s": 0.05} | {
             name: value for name, value in options.items() if name not in fields
         }
-        inputs = msgspec.json.encode({"product_image": "x", "sandbox": play}, order="sorted")
-        return JobRequest(kind=kind, target=target, inputs=inputs, **asked)
+        inputs = msgspec.json.encode({"product_image": "x", "sandbox": behaviour}, order="sorted")
+        return JobRequest(kind=kind, target=target, inputs=inputs, **own)
 
     async def job(self, job_id: str) -> Job:
         """The job as it is now."""
@@ -96,7 +96,7 @@ class LiveSystem:
         return stored.job
 
     async def until(self, job_id: str, *states: State, within_s: float = WITHIN_S) -> Job:
-        """Wait until a job is in one of the states (by default: at rest)."""
+        """Wait until a job is in one of the states (default: settled or parked)."""
         wanted = states or tuple(SETTLED_OR_PARKED)
 
         async def is_in_state() -> bool:
@@ -106,18 +106,18 @@ class LiveSystem:
         return await self.job(job_id)
 
     async def until_on_record(self, job_id: str) -> Job:
-        """Wait until a job is on record."""
+        """Wait until a job has a record."""
 
         async def is_on_record() -> bool:
             return await self.store.jobs.load(job_id) is not None
 
-        await wait_until(is_on_record, f"{job_id} on record")
+        await wait_until(is_on_record, f"a record of {job_id}")
         return await self.job(job_id)
 
     async def all_until(
         self, job_ids: Sequence[str], *states: State, within_s: float = WITHIN_S
     ) -> list[Job]:
-        """Wait until every job is in one of the states (by default: at rest)."""
+        """Wait until each job is in one of the states (default: settled or parked)."""
         return list(
             await asyncio.gather(
                 *(self.until(job_id, *states, within_s=within_s) for job_id in job_ids)
@@ -130,7 +130,7 @@ class LiveSystem:
         return {state: count for state, count in states.items() if count}
 
     async def jobs_matching(self, **filters: Any) -> list[Job]:
-        """Every job a filter admits."""
+        """Every job that matches a filter."""
         page = await self.store.read.queries.page(Filter(**filters), 5000)
         return list(page.jobs)
 
@@ -194,7 +194,7 @@ class LiveSystem:
 
     @asynccontextmanager
     async def processes(self, count: int, **changes: Any) -> AsyncGenerator[list[int]]:
-        """Workers as processes of their own; stopped by SIGTERM, they have to exit 0."""
+        """Worker processes; stopped by SIGTERM, they have to exit 0."""
         settings = self.settings.model_copy(update=changes)
         running = [await start_worker(settings) for _ in range(count)]
 
@@ -228,7 +228,7 @@ class LiveSystem:
 
 
 async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
-    """A worker as a process of its own."""
+    """Start a worker process."""
     return await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
@@ -240,7 +240,7 @@ async def start_worker(settings: Settings) -> asyncio.subprocess.Process:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """The settings as a process reads them."""
+    """The settings as environment variables."""
     given = settings.model_dump(exclude_defaults=True, exclude={"api_keys"})
     found = {
         f"KNOUDS_{name.upper()}": str(value.get_secret_value())
@@ -257,7 +257,7 @@ def environment(settings: Settings) -> dict[str, str]:
 async def live_system(
     redis: ArqRedis, redis_url: str, namespace: str, sandbox: str, **changes: Any
 ) -> AsyncGenerator[LiveSystem]:
-    """Put a system together around a sandbox that runs."""
+    """Build a system around a running sandbox."""
     settings = Settings(
         redis_url=SecretStr(redis_url),
         namespace=namespace,

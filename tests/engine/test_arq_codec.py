@@ -1,4 +1,4 @@
-"""arq's entries: what one may say, and what becomes of those that say something else."""
+"""arq entries: what is valid, and what becomes of others."""
 
 from typing import Any
 
@@ -14,13 +14,13 @@ def entry(function: str, *args: Any, **options: Any) -> bytes:
 
 @pytest.mark.parametrize("count", [1, 2, 32])
 def test_an_entry_carries_the_submit_tokens_of_jobs_that_were_admitted_together(count: int) -> None:
-    hops = [(f"j{n}", f"{n:08x}") for n in range(count)]
-    arq_id, data = submit_entry(hops, now=1.5)
+    submits = [(f"j{n}", f"{n:08x}") for n in range(count)]
+    arq_id, data = submit_entry(submits, now=1.5)
     assert arq_id == "j0:00000000"
     assert msgspec.json.decode(data)["et"] == 1_500
     read = deserialize(data)
     assert (read["f"], read["k"]) == ("submit", {})
-    assert read["a"] == [text for hop in hops for text in hop]
+    assert read["a"] == [text for pair in submits for text in pair]
 
 
 def test_an_entry_holds_ids_and_nothing_else() -> None:

@@ -1,4 +1,4 @@
-"""Laws under damage: poison is put aside, a forgetful Redis not believed, nothing alive expires."""
+"""Laws under damage: bad jobs are isolated, lost data is restored, no living job expires."""
 
 import asyncio
 import time
@@ -111,7 +111,7 @@ async def test_a_poll_that_makes_the_code_raise_three_times_is_quarantined(
 async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
     system: LiveSystem, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The record is put back to what it was before the submit, as after a lost tail of the AOF."""
+    """The record is set back to before the submit, as after a lost tail of the AOF."""
 
     async def another_run_id(_: RedisRecovery) -> str:
         return "another"
@@ -141,7 +141,7 @@ async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
 
 
 async def _roll_back(system: LiveSystem, redis: ArqRedis, to: VersionedJob) -> None:
-    """Write an older version over the present one, places and all, in one step."""
+    """Write an older version over the present one, with its entries, in one step."""
     present = await system.store.jobs.load(to.job.id)
     assert present is not None
     written = await system.store.jobs.commit(present, to.job)
@@ -170,7 +170,7 @@ async def test_a_service_that_keeps_failing_is_restarted_and_shown_in_readyz(
             found: dict[str, dict[str, str]] = (await answer.json())["troubles"]
             return found
 
-    async def told() -> bool:
+    async def is_reported() -> bool:
         return [*(await troubles()).values()] == [{"scheduler": "ZeroDivisionError"}]
 
     async def well() -> bool:
@@ -180,13 +180,13 @@ async def test_a_service_that_keeps_failing_is_restarted_and_shown_in_readyz(
     async with running(settings, system.store) as url, system.worker(lease_s=0.3):
         with monkeypatch.context() as broken:
             broken.setattr(Scheduler, "tick", raising)
-            await wait_until(told, "the failing timer is told")
+            await wait_until(is_reported, "the failing scheduler is reported")
             assert (await system.until(await system.enqueue(label="it"))).spent == 0
         await wait_until(well, "the timer is well again")
 
 
 async def test_sixty_days_do_nothing_to_what_waits(system: LiveSystem) -> None:
-    """Scheduled, parked, dead or behind a hold for sixty days: all there, and freed as ever."""
+    """Scheduled, parked, dead or behind a hold for 60 days: all are kept, and can be released."""
     long_ago = SystemClock()
     now = long_ago.now
     long_ago.now = lambda: now() - 60 * 86_400  # type: ignore[method-assign]
@@ -225,7 +225,7 @@ async def test_no_key_of_a_living_job_expires(system: LiveSystem) -> None:
 async def test_what_a_killed_worker_left_is_rescued_by_what_is_on_record(
     system: LiveSystem,
 ) -> None:
-    """Never sent: sent now. Async and running: polled to its end. Under way: uncertain."""
+    """Never sent: sent now. Running async: polled to its end. Being sent: uncertain."""
     async with system.worker_to_kill(lease_s=1) as process:
         running = await system.enqueue(label="running", duration_s=2.0)
         sync = await system.enqueue("kling-2-5", label="sync", duration_s=5.0)

@@ -1,4 +1,4 @@
-"""Every row of the verdict table, over real HTTP: what an answer does, and how often was sent."""
+"""Every row of the error table, over real HTTP: what a response does, and how many submits."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -12,16 +12,16 @@ from tests.engine.live_system import LiveSystem, wait_until
 
 @dataclass(frozen=True)
 class ErrorRowCase:
-    """A fault of the provider, and what has to become of the job."""
+    """A fault of the provider, and the expected job."""
 
     fault: str
     state: State
     posts: int
-    """Submits the provider saw for this job."""
+    """Submits that the provider received for this job."""
     code: str | None = None
-    """Code of the reason; the fault's own name unless said otherwise."""
+    """Code of the reason; by default the name of the fault."""
     hold: str | None = None
-    """Scope of the hold that stands afterwards."""
+    """Scope of the hold that exists afterwards."""
     attempts_spent: int = 0
     target: str = "gpt-image-2"
     options: tuple[tuple[str, Any], ...] = ()
@@ -142,7 +142,7 @@ async def test_an_answer_does_what_its_row_says(system: LiveSystem, row: ErrorRo
     if row.state is not OK:
         assert job.reason is not None
         assert job.reason.code == (row.code or row.fault)
-        assert job.reason.action, "a person is told what to do"
+        assert job.reason.action, "the reason says what to do"
     assert (await system.ledger("it"))["posts"] == row.posts
     assert job.spent == row.attempts_spent
     holds = await system.store.holds.list_all()

@@ -1,4 +1,4 @@
-"""The road of a job beyond the verdict table: modes, lanes, holds, people, arq, retention."""
+"""The life of a job beyond the error table: modes, lanes, holds, actions, arq, retention."""
 
 from collections import Counter
 
@@ -96,7 +96,7 @@ async def test_a_release_that_helps_nothing_costs_one_request(system: LiveSystem
             return (await system.counts()) == {State.QUEUED: 50, State.PARKED: 1}
 
         await wait_until(relapsed, "the hold is back")
-        await wait_until(parked_again, "the canary is parked, the others are in line")
+        await wait_until(parked_again, "the canary is parked, the others are queued")
     assert first.reason is not None
     assert sum(label["posts"] for label in (await system.labels()).values()) == 2
 
@@ -140,7 +140,7 @@ async def test_a_pause_keeps_jobs_queued_and_its_release_sends_them(system: Live
 
 
 async def test_only_an_operator_frees_the_parked(system: LiveSystem) -> None:
-    """Not a restart, not another job's success, not the pruner."""
+    """No restart, no success of another job, no pruner."""
     async with system.worker(retention_s=0.001):
         parked = await system.until(await system.enqueue(label="a", fault="MODEL_TIER_REQUIRED"))
         dead = await system.until(await system.enqueue("suno", label="b", fault="INVALID_INPUTS"))
@@ -405,8 +405,8 @@ async def test_an_unreadable_arq_entry_is_kept_and_stops_nobody(
 
 async def test_500_jobs_over_two_workers_are_each_submitted_once(system: LiveSystem) -> None:
     async with system.processes(2):
-        orders = [(JobId(f"j{n}"), system.request(label=f"j{n}")) for n in range(500)]
-        await system.enqueuer.enqueue_many(orders)
+        requests = [(JobId(f"j{n}"), system.request(label=f"j{n}")) for n in range(500)]
+        await system.enqueuer.enqueue_many(requests)
         done = await system.all_until([f"j{n}" for n in range(500)], within_s=60)
     assert {job.state for job in done} == {State.SUCCEEDED}
     counted = await system.labels()

@@ -1,4 +1,4 @@
-"""The timekeeper: workers learn together how long runs take, and look when they should end."""
+"""The poll planner: workers learn together how long runs take, and poll when they should end."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -34,7 +34,7 @@ from worker.store.durations import DurationStore, TargetName, decode_sketch, tar
 
 USUAL = PollSchedule(0.5, 30.0)
 LATER = NOW + 1_000
-"""When every run that a test tells of counts."""
+"""A time at which every run of a test counts."""
 
 LANE = Lane("default", Kind.MODEL, "suno")
 OTHER = Lane("default", Kind.MODEL, "other")
@@ -46,7 +46,7 @@ def store(redis: ArqRedis, namespace: str) -> Store:
 
 
 SAMPLE_SEED = crc32(b"j1")
-"""By what the job of these tests is ordered among those that began with it."""
+"""The sampling key of the job of these tests."""
 
 
 def make_planner(store: Store, polls_per_run: float = 5.0) -> PollPlanner:
@@ -54,28 +54,28 @@ def make_planner(store: Store, polls_per_run: float = 5.0) -> PollPlanner:
 
 
 def record_ends(planner: PollPlanner, runs: int, took_s: float = 20.0, **facts: str) -> None:
-    """Runs whose end was told; no two took the same time."""
+    """Record runs whose end was reported; no two took the same time."""
     for n in range(runs):
         job = changed(running(id=JobId(f"j{n}"), **facts), submitted_at=NOW)
         planner.record_reported_end(job, NOW + took_s * (0.9 + 0.2 * n / runs))
 
 
 async def test_until_enough_runs_ended_steps_are_geometric(store: Store) -> None:
-    timekeeper = make_planner(store)
-    assert timekeeper.schedule(LANE) is USUAL
-    record_ends(timekeeper, MIN_SAMPLES - 1)
-    await timekeeper.tick(LATER)
-    assert timekeeper.schedule(LANE) is USUAL
+    planner = make_planner(store)
+    assert planner.schedule(LANE) is USUAL
+    record_ends(planner, MIN_SAMPLES - 1)
+    await planner.tick(LATER)
+    assert planner.schedule(LANE) is USUAL
 
 
 async def test_enough_runs_make_a_schedule_that_polls_when_they_end(store: Store) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 40)
-    assert await timekeeper.tick(LATER) == TICK_S
-    made = timekeeper.schedule(LANE)
+    planner = make_planner(store)
+    record_ends(planner, 40)
+    assert await planner.tick(LATER) == TICK_S
+    made = planner.schedule(LANE)
     assert isinstance(made, PlannedSchedule)
     assert 12 < made.next_delay_s(0.0, 0.5) < 20
-    assert timekeeper.schedule(OTHER) is USUAL
+    assert planner.schedule(OTHER) is USUAL
 
 
 async def test_durations_of_one_worker_are_shared_with_all(store: Store) -> None:
@@ -91,35 +91,35 @@ async def test_durations_of_one_worker_are_shared_with_all(store: Store) -> None
 
 
 async def test_accounts_share_the_durations_of_a_target(store: Store) -> None:
-    timekeeper = make_planner(store)
+    planner = make_planner(store)
     studio = Lane("studio", Kind.MODEL, "suno")
-    timekeeper.schedule(studio)
-    record_ends(timekeeper, 30)
-    await timekeeper.tick(LATER)
-    assert isinstance(timekeeper.schedule(studio), PlannedSchedule)
+    planner.schedule(studio)
+    record_ends(planner, 30)
+    await planner.tick(LATER)
+    assert isinstance(planner.schedule(studio), PlannedSchedule)
 
 
 async def test_a_burst_counts_when_its_long_runs_have_ended_too(store: Store) -> None:
-    """The first to end are the short ones: they say nothing yet of how long runs take."""
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 30, 10.0)
-    await timekeeper.tick(NOW + 12)
-    assert timekeeper.schedule(LANE) is USUAL
-    record_ends(timekeeper, 30, 20.0)
-    await timekeeper.tick(NOW + 31)
-    assert timekeeper.schedule(LANE) is USUAL
-    await timekeeper.tick(NOW + 34)
-    assert isinstance(timekeeper.schedule(LANE), PlannedSchedule)
+    """The short runs end first: alone they do not show how long runs take."""
+    planner = make_planner(store)
+    record_ends(planner, 30, 10.0)
+    await planner.tick(NOW + 12)
+    assert planner.schedule(LANE) is USUAL
+    record_ends(planner, 30, 20.0)
+    await planner.tick(NOW + 31)
+    assert planner.schedule(LANE) is USUAL
+    await planner.tick(NOW + 34)
+    assert isinstance(planner.schedule(LANE), PlannedSchedule)
 
 
 async def test_a_polled_run_is_an_interval_and_one_reported_by_webhook_a_moment(
     store: Store,
 ) -> None:
-    timekeeper, job = make_planner(store), changed(running(), submitted_at=NOW)
-    timekeeper.record_polled_end(job, NOW + 12, NOW + 10)
-    timekeeper.record_polled_end(job, NOW + 13, None)
-    timekeeper.record_reported_end(job, NOW + 14)
-    await timekeeper.tick(LATER)
+    planner, job = make_planner(store), changed(running(), submitted_at=NOW)
+    planner.record_polled_end(job, NOW + 12, NOW + 10)
+    planner.record_polled_end(job, NOW + 13, None)
+    planner.record_reported_end(job, NOW + 14)
+    await planner.tick(LATER)
     found = decode_sketch((await store.durations.read([target_of(LANE)]))[target_of(LANE)])
     assert found == sorted(
         [
@@ -136,40 +136,40 @@ async def test_a_polled_run_is_an_interval_and_one_reported_by_webhook_a_moment(
     ids=["cancelling", "cancel asked", "never submitted"],
 )
 async def test_runs_that_were_cancelled_teach_nothing(store: Store, job: Job) -> None:
-    timekeeper = make_planner(store)
-    timekeeper.record_reported_end(job, NOW + 5)
-    timekeeper.record_polled_end(job, NOW + 5, NOW + 4)
-    await timekeeper.tick(LATER)
+    planner = make_planner(store)
+    planner.record_reported_end(job, NOW + 5)
+    planner.record_polled_end(job, NOW + 5, NOW + 4)
+    await planner.tick(LATER)
     assert await store.durations.read([target_of(LANE)]) == {target_of(LANE): []}
 
 
 async def test_samples_taken_while_redis_was_away_are_written_when_it_is_back(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 15)
+    planner = make_planner(store)
+    record_ends(planner, 15)
 
     async def away(commands: object) -> list[object]:
-        record_ends(timekeeper, 5, 21.0)
+        record_ends(planner, 5, 21.0)
         raise RedisConnectionError(str(commands)[:0])
 
     with monkeypatch.context() as patch:
         patch.setattr(store.client, "try_many", away)
         with pytest.raises(RedisConnectionError):
-            await timekeeper.tick(LATER)
-    await timekeeper.tick(LATER + 1)
+            await planner.tick(LATER)
+    await planner.tick(LATER + 1)
     assert len((await store.durations.read([target_of(LANE)]))[target_of(LANE)]) == 20
-    assert isinstance(timekeeper.schedule(LANE), PlannedSchedule)
+    assert isinstance(planner.schedule(LANE), PlannedSchedule)
 
 
 async def test_lanes_that_are_not_used_are_not_followed(store: Store) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 30)
-    await timekeeper.tick(LATER)
-    await timekeeper.tick(LATER + UNUSED_AFTER_S + 1)
-    assert timekeeper.schedule(LANE) is USUAL
-    await timekeeper.tick(LATER + UNUSED_AFTER_S + 2)
-    assert isinstance(timekeeper.schedule(LANE), PlannedSchedule), "what all know is read again"
+    planner = make_planner(store)
+    record_ends(planner, 30)
+    await planner.tick(LATER)
+    await planner.tick(LATER + UNUSED_AFTER_S + 1)
+    assert planner.schedule(LANE) is USUAL
+    await planner.tick(LATER + UNUSED_AFTER_S + 2)
+    assert isinstance(planner.schedule(LANE), PlannedSchedule), "the shared samples are read again"
 
 
 async def test_unwritten_samples_are_bounded(store: Store) -> None:
@@ -185,23 +185,23 @@ async def test_unwritten_samples_are_bounded(store: Store) -> None:
             return await super().exchange(samples, targets)
 
     counting = SampleCounter(store.client, store.keys)
-    timekeeper = make_planner(replace(store, durations=counting))
-    record_ends(timekeeper, MAX_SAMPLES + 50)
-    await timekeeper.tick(LATER)
+    planner = make_planner(replace(store, durations=counting))
+    record_ends(planner, MAX_SAMPLES + 50)
+    await planner.tick(LATER)
     assert added == [MAX_SAMPLES]
 
 
 async def test_what_waits_until_it_counts_is_bounded_and_thinned_evenly(store: Store) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 3 * MAX_PENDING)
-    await timekeeper.tick(LATER)
+    planner = make_planner(store)
+    record_ends(planner, 3 * MAX_PENDING)
+    await planner.tick(LATER)
     found = decode_sketch((await store.durations.read([target_of(LANE)]))[target_of(LANE)])
     assert len(found) == MAX_SAMPLES
     assert min(run.ended_bin for run in found) == bin_of(18.0)
     assert max(run.ended_bin for run in found) == bin_of(21.99)
 
 
-# Limited looks.
+# Limited polls.
 
 
 async def _limit(store: Store, per_minute: int) -> None:
@@ -223,47 +223,47 @@ def _planned_polls(planner: PollPlanner, lane: Lane) -> float:
 async def test_where_polls_are_limited_they_come_to_fit_and_those_in_need_keep_theirs(
     store: Store,
 ) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 40, 10.0)
-    record_ends(timekeeper, 40, 200.0, target="other")
-    await timekeeper.tick(LATER)
-    before = _planned_polls(timekeeper, LANE), _planned_polls(timekeeper, OTHER)
+    planner = make_planner(store)
+    record_ends(planner, 40, 10.0)
+    record_ends(planner, 40, 200.0, target="other")
+    await planner.tick(LATER)
+    before = _planned_polls(planner, LANE), _planned_polls(planner, OTHER)
     await _limit(store, 900)
     await _in_flight(store, LANE, 50)
     await _in_flight(store, OTHER, 50)
     for n in range(10):
-        await timekeeper.tick(LATER + n * TICK_S)
-    after = _planned_polls(timekeeper, LANE), _planned_polls(timekeeper, OTHER)
+        await planner.tick(LATER + n * TICK_S)
+    after = _planned_polls(planner, LANE), _planned_polls(planner, OTHER)
     assert 50 * sum(before) > 900 / 60 > 50 * sum(after)
     assert after[0] < 0.75 * before[0]
-    assert after[1] == pytest.approx(before[1], rel=0.05), "a late look costs them more"
+    assert after[1] == pytest.approx(before[1], rel=0.05), "a late poll costs them more"
 
 
 async def test_polls_that_fit_a_limit_are_as_without_one(store: Store) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 40)
-    await timekeeper.tick(LATER)
-    free = timekeeper.schedule(LANE)
+    planner = make_planner(store)
+    record_ends(planner, 40)
+    await planner.tick(LATER)
+    free = planner.schedule(LANE)
     await _limit(store, 60_000)
     await _in_flight(store, LANE, 50)
-    await timekeeper.tick(LATER + TICK_S)
-    assert timekeeper.schedule(LANE) is free
+    await planner.tick(LATER + TICK_S)
+    assert planner.schedule(LANE) is free
 
 
 async def test_a_limit_that_is_gone_is_forgotten(store: Store) -> None:
-    timekeeper = make_planner(store)
+    planner = make_planner(store)
     await _limit(store, 60)
     await _in_flight(store, LANE, 500)
-    timekeeper.schedule(LANE)
+    planner.schedule(LANE)
     for n in range(5):
-        await timekeeper.tick(LATER + n)
-    scarce = timekeeper.schedule(LANE)
+        await planner.tick(LATER + n)
+    scarce = planner.schedule(LANE)
     assert scarce.next_delay_s(20.0, 0.5) > USUAL.next_delay_s(20.0, 0.5)
     await store.rate_limits.change(
         polls_scope("default"), lambda _: RateLimitBucket(is_unlimited=True, reported_at=LATER)
     )
-    await timekeeper.tick(LATER + 6)
-    assert timekeeper.schedule(LANE) is USUAL
+    await planner.tick(LATER + 6)
+    assert planner.schedule(LANE) is USUAL
 
 
 # Which schedule a run gets.
@@ -272,16 +272,14 @@ async def test_a_limit_that_is_gone_is_forgotten(store: Store) -> None:
 async def test_a_webhook_goes_before_what_was_learned_and_a_cancel_before_both(
     store: Store,
 ) -> None:
-    timekeeper = make_planner(store)
-    record_ends(timekeeper, 40)
-    await timekeeper.tick(LATER)
-    reliance = WebhookPolicy(
-        decision_rules(Settings()), receives_webhooks=True, schedules=timekeeper
-    )
-    assert isinstance(reliance.rules(LANE, has_webhook=False).poll_schedule, PlannedSchedule)
-    assert isinstance(reliance.rules(LANE, has_webhook=True).poll_schedule, SafetyNetSchedule)
+    planner = make_planner(store)
+    record_ends(planner, 40)
+    await planner.tick(LATER)
+    policy = WebhookPolicy(decision_rules(Settings()), receives_webhooks=True, schedules=planner)
+    assert isinstance(policy.rules(LANE, has_webhook=False).poll_schedule, PlannedSchedule)
+    assert isinstance(policy.rules(LANE, has_webhook=True).poll_schedule, SafetyNetSchedule)
     assert (
-        type(reliance.rules(LANE, has_webhook=False, is_cancelling=True).poll_schedule)
+        type(policy.rules(LANE, has_webhook=False, is_cancelling=True).poll_schedule)
         is PollSchedule
     )
 

@@ -1,4 +1,4 @@
-"""The provider's rate limits: spent by all workers together, never beyond, the urgent first."""
+"""The provider's rate limits: used by all workers together, never exceeded, urgent jobs first."""
 
 from typing import Any
 
@@ -12,15 +12,17 @@ LONG_S = 600
 
 
 async def statuses(system: LiveSystem, kind: str) -> dict[str, int]:
-    """Requests of a kind by the status of their answer."""
+    """Requests of a kind, by the status of their response."""
     async with system.http.get(f"{system.sandbox_url}/_sandbox/ledger") as answer:
         found: dict[str, int] = (await answer.json())["requests"].get(kind, {})
         return found
 
 
 async def enqueue_many(system: LiveSystem, count: int, **wanted: Any) -> list[str]:
-    orders = [system.request(label=f"n{n}", **wanted) for n in range(count)]
-    placed = await system.enqueuer.enqueue_many([(JobId(f"n{n}"), o) for n, o in enumerate(orders)])
+    requests = [system.request(label=f"n{n}", **wanted) for n in range(count)]
+    placed = await system.enqueuer.enqueue_many(
+        [(JobId(f"n{n}"), one) for n, one in enumerate(requests)]
+    )
     assert not [one for one in placed if isinstance(one, Exception)]
     return [f"n{n}" for n in range(count)]
 
@@ -56,11 +58,11 @@ async def test_what_is_reserved_goes_to_the_urgent_at_once(system: LiveSystem) -
         await system.until(urgent, State.SUCCEEDED)
         assert await statuses(system, "run.model") == {"200": 4}
         waiting = await system.job(ids[-1])
-        (line,) = await system.queries.why(waiting)
-        assert line.kind == "line"
-        assert "6 jobs before it" in line.text
-        assert "min at 3 per 60 s" in line.text
-        assert line.until is not None
+        (blocker,) = await system.queries.why(waiting)
+        assert blocker.kind == "line"
+        assert "6 jobs before it" in blocker.text
+        assert "min at 3 per 60 s" in blocker.text
+        assert blocker.until is not None
         (lane,) = (await system.queries.stats()).drain_s.values()
         assert 60 < lane <= LONG_S + 120
 
