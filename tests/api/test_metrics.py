@@ -79,7 +79,7 @@ async def test_counters_are_those_of_all_processes(
         counted.metrics.buffer.polled(StillRunning("processing"))
         counted.metrics.buffer.polled(PollFailed("slow down", http_status=429))
         counted.metrics.buffer.webhook_received("forged")
-        counted.metrics.buffer.webhook_processed("told")
+        counted.metrics.buffer.webhook_processed("processed")
         counted.metrics.buffer.job_rescued("submitting")
         counted.metrics.buffer.run_end_recorded("poll", 0.7)
         await counted.metrics.counters.flush(NOW)
@@ -96,7 +96,7 @@ async def test_counters_are_those_of_all_processes(
     assert of(found["knouds_rate_limited_total"], route="executions") == 2
     assert of(found["knouds_polls_total"], outcome="running") == 2
     assert of(found["knouds_webhooks_received_total"], outcome="forged") == 2
-    assert of(found["knouds_webhooks_handled_total"], outcome="told") == 2
+    assert of(found["knouds_webhooks_handled_total"], outcome="processed") == 2
     assert of(found["knouds_jobs_rescued_total"], state="submitting") == 2
     assert of(found["knouds_jobs_enqueued_total"], kind="model") == 3
     assert of(found["knouds_jobs_settled_total"], state="succeeded", kind="model") == 1
@@ -150,13 +150,13 @@ def test_a_process_names_so_many_targets_and_no_more() -> None:
 
 async def test_counts_that_could_not_be_brought_are_kept(store: Store) -> None:
     await store.client.call("SET", store.keys.counters, "in the way")
-    store.metrics.buffer.webhook_processed("told")
+    store.metrics.buffer.webhook_processed("processed")
     for _ in range(2):
         with pytest.raises(ResponseError, match="WRONGTYPE"):
             await store.metrics.counters.flush(NOW)
     await store.client.call("DEL", store.keys.counters)
     await store.metrics.counters.flush(NOW)
-    assert await store.metrics.counters.read() == {"webhooks_handled|told": 1.0}
+    assert await store.metrics.counters.read() == {"webhooks_handled|processed": 1.0}
 
 
 async def test_every_metric_is_shown(api: CheckedApi) -> None:

@@ -124,7 +124,7 @@ class WebhookProcessor:
             self._store.metrics.buffer.run_end_recorded(
                 "webhook", now - deliveries.deliveries[0].received_at
             )
-        self._store.metrics.buffer.webhook_processed("told" if jobs else "known")
+        self._store.metrics.buffer.webhook_processed("processed" if jobs else "known")
         await self._store.webhooks.finish(deliveries)
 
     async def _drop(
@@ -133,7 +133,7 @@ class WebhookProcessor:
         if deliveries.deliveries:
             await self._store.jobs.poll_now([stored.job.id for stored in jobs], now)
             self._poller_wakeup.notify()
-        self._store.metrics.buffer.webhook_processed("useless")
+        self._store.metrics.buffer.webhook_processed("ignored")
         await self._store.webhooks.drop(deliveries)
 
     async def _apply_outcome(self, stored: VersionedJob, outcome: PollOutcome, now: float) -> bool:

@@ -44,7 +44,7 @@ _POLL_OUTCOMES: Final[dict[type, str]] = {
     RunFailed: "failed",
     RunCancelled: "cancelled",
     RunMissing: "missing",
-    PollFailed: "no_look",
+    PollFailed: "poll_failed",
     Lost: "lost",
 }
 

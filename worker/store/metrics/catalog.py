@@ -44,29 +44,27 @@ METRICS: Final[dict[str, MetricSpec]] = {
     "jobs_enqueued": MetricSpec("Jobs that were enqueued.", ("kind",)),
     "jobs_settled": MetricSpec("Jobs that succeeded, died or were cancelled.", ("state", "kind")),
     "jobs_parked": MetricSpec("Jobs that were parked, by the code of the reason.", ("code",)),
-    "jobs_uncertain": MetricSpec("Submits whose outcome nobody knows."),
-    "jobs_retried": MetricSpec("Backoffs that began, by the code of the fault.", ("code",)),
-    "jobs_rescued": MetricSpec(
-        "Jobs taken from a worker that was lost, by what they were.", ("state",)
-    ),
+    "jobs_uncertain": MetricSpec("Submits whose outcome is unknown."),
+    "jobs_retried": MetricSpec("Backoffs that began, by the code of the error.", ("code",)),
+    "jobs_rescued": MetricSpec("Jobs rescued from a lost worker, by their state.", ("state",)),
     "submits": MetricSpec(
-        "Submits that were answered, or were not: accepted, finished, refused, not_sent, lost.",
+        "Submits by outcome: accepted, finished, refused, not_sent, lost.",
         ("kind", "outcome", "code"),
     ),
     "polls": MetricSpec(
-        "Looks at runs: running, finished, failed, cancelled, missing, no_look, lost.",
+        "Polls by outcome: running, finished, failed, cancelled, missing, poll_failed, lost.",
         ("outcome",),
     ),
-    "rate_limited": MetricSpec("Answers 429, by route: model, workflow, executions.", ("route",)),
+    "rate_limited": MetricSpec("Responses 429, by route: model, workflow, executions.", ("route",)),
     "webhooks_received": MetricSpec("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
     "webhooks_handled": MetricSpec(
-        "Deliveries that were worked on: told, known, useless, orphaned.", ("outcome",)
+        "Deliveries by result: processed, known, ignored, orphaned.", ("outcome",)
     ),
     "credits_spent": MetricSpec(
-        "Credits that runs cost, as far as the provider told.", ("target",)
+        "Credits that runs cost, as far as the provider reports them.", ("target",)
     ),
     "completion_delay_seconds": MetricSpec(
-        "From the end of a run to its record. By poll: an upper bound, from the last look that"
+        "From the end of a run to its record. By poll: an upper bound, from the last poll that"
         " found it running. By webhook: from the delivery's arrival.",
         ("seen_by",),
         DELAY_BOUNDS_S,
