@@ -34,7 +34,7 @@ from worker.engine.rescuer import Rescuer
 from worker.engine.scheduler import Scheduler
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.submitter import Submitter
-from worker.engine.subscriber import Subscriber
+from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
@@ -73,7 +73,7 @@ class Runtime:
     supervisor: Supervisor
     health: ServiceHealth
     heartbeat_wakeup: Wakeup
-    subscribers: tuple[Subscriber, ...]
+    subscribers: tuple[WakeupSubscriber, ...]
     shutdown_deadline: ShutdownDeadline
 
     def arq_context(self) -> dict[str, Any]:
@@ -346,9 +346,9 @@ def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvide
 
 def _build_subscribers(
     settings: Settings, store: Store, wakeups: Wakeups
-) -> tuple[Subscriber, ...]:
+) -> tuple[WakeupSubscriber, ...]:
     """Wake-ups from other processes: enqueued and released jobs, and deliveries if any can come."""
-    wake = Subscriber(store.client, store.keys.wake, wakeups.admission)
+    wake = WakeupSubscriber(store.client, store.keys.wake, wakeups.admission)
     if not settings.webhook_secrets:
         return (wake,)
-    return (wake, Subscriber(store.client, store.keys.delivered, wakeups.deliveries))
+    return (wake, WakeupSubscriber(store.client, store.keys.delivered, wakeups.deliveries))

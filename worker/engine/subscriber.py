@@ -1,6 +1,10 @@
-"""Hears the bell of other processes: an enqueue or a release that admission should know at once."""
+"""Reads a pub/sub channel for as long as a process runs.
+
+A message may get lost while Redis is away. That costs speed only: every reader also polls.
+"""
 
 import asyncio
+from collections.abc import AsyncGenerator
 from typing import Final
 
 import structlog
@@ -12,38 +16,54 @@ from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
-RECONNECT_PAUSE_S: Final = 1.0
+RECONNECT_PAUSE_S: Final = 0.5
 MESSAGE_TIMEOUT_S: Final = 60.0
+"""How long one read of the channel may block."""
 
 
 class Subscriber:
-    """Rings a bell for every message of a channel. Deaf, it costs speed only: services look too."""
+    """The messages of one channel; subscribes again while Redis is away."""
 
-    def __init__(self, client: Client, channel: str, wakeup: Wakeup) -> None:
+    def __init__(self, client: Client, channel: str) -> None:
         self._client = client
         self._channel = channel
+        self.subscribed = asyncio.Event()
+        """Set while messages arrive."""
+
+    async def messages(self) -> AsyncGenerator[str]:
+        """Every message, without end."""
+        while not is_being_cancelled():
+            try:
+                async with self._client.subscribe(self._channel) as subscription:
+                    self.subscribed.set()
+                    while not is_being_cancelled():
+                        message = await subscription.next_message(MESSAGE_TIMEOUT_S)
+                        if message is not None:
+                            yield message
+            except (RedisError, OSError) as error:
+                log.warning("subscription.lost", channel=self._channel, error=type(error).__name__)
+                await asyncio.sleep(RECONNECT_PAUSE_S)
+            finally:
+                self.subscribed.clear()
+
+
+class WakeupSubscriber:
+    """Notifies a service of this process at every message of a channel."""
+
+    def __init__(self, client: Client, channel: str, wakeup: Wakeup) -> None:
+        self._subscriber = Subscriber(client, channel)
         self._wakeup = wakeup
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
-        """Start listening."""
+        """Start reading."""
         self._task = asyncio.create_task(self._run(), name="subscriber")
 
     async def stop(self) -> None:
-        """Stop listening."""
+        """Stop reading."""
         if self._task is not None:
             await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
-        while not is_being_cancelled():
-            try:
-                await self._subscribe()
-            except (RedisError, OSError) as error:
-                log.warning("subscriber.interrupted", error=type(error).__name__)
-                await asyncio.sleep(RECONNECT_PAUSE_S)
-
-    async def _subscribe(self) -> None:
-        async with self._client.subscribe(self._channel) as subscription:
-            while not is_being_cancelled():
-                if await subscription.next_message(MESSAGE_TIMEOUT_S) is not None:
-                    self._wakeup.notify()
+        async for _ in self._subscriber.messages():
+            self._wakeup.notify()

@@ -9,23 +9,15 @@ import contextlib
 from collections.abc import Callable, Generator
 from typing import Final
 
-import structlog
-from redis.exceptions import RedisError
-
 from jobs.states import SETTLED_OR_PARKED
 from worker.app.actions import NoSuchJob
+from worker.engine.subscriber import Subscriber
 from worker.store import Store
 from worker.store.jobs import UnreadableRecord
-
-log: Final = structlog.get_logger(__name__)
 
 RECHECK_INTERVAL_S: Final = 3.0
 """How often a long poll reads its job again."""
 
-MESSAGE_TIMEOUT_S: Final = 5.0
-"""How long one read of the channel may block."""
-
-RECONNECT_DELAY_S: Final = 0.5
 SUBSCRIBE_TIMEOUT_S: Final = 1.0
 
 
@@ -35,7 +27,7 @@ class LongPolls:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._events_by_job: dict[str, set[asyncio.Event]] = {}
-        self._subscribed = asyncio.Event()
+        self._subscriber = Subscriber(store.client, store.keys.settled)
         self._is_closed = False
 
     async def wait_until_settled_or_parked(
@@ -48,7 +40,7 @@ class LongPolls:
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
         with self._registered(job_id) as changed:
-            await _wait_up_to(self._subscribed, min(timeout_s, SUBSCRIBE_TIMEOUT_S))
+            await _wait_up_to(self._subscriber.subscribed, min(timeout_s, SUBSCRIBE_TIMEOUT_S))
             while True:
                 changed.clear()  # before the read: a change after the read sets it again
                 (record,) = await self._store.jobs.read_many([job_id])
@@ -79,22 +71,9 @@ class LongPolls:
 
     async def run(self) -> None:
         """Wake the long polls of jobs that the channel names, for ever."""
-        while True:
-            try:
-                await self._read_channel()
-            except (RedisError, OSError) as error:
-                log.warning("subscription.lost", error=type(error).__name__)
-            finally:
-                self._subscribed.clear()
-            await asyncio.sleep(RECONNECT_DELAY_S)
-
-    async def _read_channel(self) -> None:
-        async with self._store.client.subscribe(self._store.keys.settled) as subscription:
-            self._subscribed.set()
-            while True:
-                message = await subscription.next_message(MESSAGE_TIMEOUT_S)
-                for job_id in (message or "").split():
-                    self._notify(job_id)
+        async for message in self._subscriber.messages():
+            for job_id in message.split():
+                self._notify(job_id)
 
     def _notify(self, job_id: str) -> None:
         for changed in self._events_by_job.get(job_id, ()):
