@@ -23,11 +23,11 @@ from tests.unit.core.job_builders import FINISHED, NOW, a_job, running
 from worker.store import Store, open_store
 from worker.store.commit import (
     NO_SIDE_WRITES,
+    ArqWakeup,
     Change,
     SideWrites,
     TransitionEvent,
     VersionedJob,
-    WakeUp,
     canary_limit,
     lane_cap,
 )
@@ -35,7 +35,7 @@ from worker.store.jobs import CommitRefused
 from worker.store.scripts import Scripts
 
 INPUTS = b'{"prompt": "rain"}'
-WAKE_UP = WakeUp("j1:h1", b'{"f": "submit"}', 1_790_000_000_000, 60_000)
+WAKE_UP = ArqWakeup("j1:h1", b'{"f": "submit"}', 1_790_000_000_000, 60_000)
 
 
 async def created(store: Store, job: Job | None = None) -> VersionedJob:

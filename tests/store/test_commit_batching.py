@@ -15,7 +15,7 @@ from tests.store.test_scripts import parse_changes
 from tests.unit.core.job_builders import NOW, a_job
 from worker.store import Store, scripts
 from worker.store.client import Argument, Client, Command
-from worker.store.commit import Change, SideWrites, VersionedJob, WakeUp, lane_cap
+from worker.store.commit import ArqWakeup, Change, SideWrites, VersionedJob, lane_cap
 from worker.store.jobs import CommitRefused, JobStore
 from worker.store.scripts import MAX_BATCH_CHANGES, CommitResult, Scripts
 
@@ -154,7 +154,7 @@ async def test_a_wake_up_goes_out_after_the_commits_that_were_asked_for_before(
     store: Store, jobs: JobStore, client: CountingClient
 ) -> None:
     await warm(jobs, client)
-    wake_ups = [WakeUp(f"j{n}:h", b"{}", n, 1000) for n in range(3)]
+    wake_ups = [ArqWakeup(f"j{n}:h", b"{}", n, 1000) for n in range(3)]
     ids = [f"j{n}" for n in range(MAX_BATCH_CHANGES + 3)]
     created = (jobs.create(a_job(id=job_id), b"{}") for job_id in ids)
     await asyncio.gather(*created, *map(jobs.wake, wake_ups))

@@ -22,12 +22,12 @@ from worker.store import Store
 from worker.store.client import Argument, Client, Command
 from worker.store.commit import (
     MAX_EVENT_ENTRIES,
+    ArqWakeup,
     Change,
     NewAuditEntry,
     SideWrites,
     TransitionEvent,
     VersionedJob,
-    WakeUp,
     assemble,
     canary_limit,
     lane_cap,
@@ -273,7 +273,7 @@ def everything_there_is() -> list[Change]:
     return [
         admission(),
         Change(KEYS, "j2", "").write(None, a_job(id="j2", tags=("new",)), SideWrites()),
-        Change(KEYS, "", "").wake(WakeUp("j1:h", b"{}", 1, 1000)),
+        Change(KEYS, "", "").wake(ArqWakeup("j1:h", b"{}", 1, 1000)),
         Change(KEYS, "j3", "7.bb").delete(running(id="j3")),
         parked_by_ann(),
     ]

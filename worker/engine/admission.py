@@ -27,7 +27,7 @@ from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.store.arq_codec import submit_entry
-from worker.store.commit import Limit, SideWrites, VersionedJob, WakeUp, canary_limit, lane_cap
+from worker.store.commit import ArqWakeup, Limit, SideWrites, VersionedJob, canary_limit, lane_cap
 from worker.store.jobs import CommitRefused
 from worker.store.lanes import QueueSnapshot
 
@@ -279,7 +279,7 @@ class Admission:
 
 def _arq_entries(
     queued: Sequence[QueuedJob], submit_tokens: Sequence[str], now: float
-) -> list[WakeUp]:
+) -> list[ArqWakeup]:
     """The arq entries for jobs that are admitted together."""
     submits = [
         (stored.job.id, token) for (stored, _), token in zip(queued, submit_tokens, strict=True)
@@ -289,4 +289,4 @@ def _arq_entries(
         for first in range(0, len(submits), MAX_JOBS_PER_ENTRY)
     ]
     entries = [submit_entry(batch, now) for batch in batches]
-    return [WakeUp(arq_id, data, int(now * 1000), ENTRY_TTL_MS) for arq_id, data in entries]
+    return [ArqWakeup(arq_id, data, int(now * 1000), ENTRY_TTL_MS) for arq_id, data in entries]

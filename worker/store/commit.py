@@ -57,7 +57,7 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
-class WakeUp:
+class ArqWakeup:
     """An arq entry `<job>:<submit token>`, written in the same step; ids only."""
 
     arq_id: str
@@ -167,7 +167,7 @@ class Change:
             self._remove_entry(kind, name, old.id)
         return self
 
-    def wake(self, entry: WakeUp) -> "Change":
+    def wake(self, entry: ArqWakeup) -> "Change":
         """Write an arq entry."""
         key = self._names.arq_job(entry.arq_id)
         self.ops.append(("S", key, entry.payload, entry.ttl_ms))
@@ -240,13 +240,13 @@ def canary_limit(hold_id: str, max_submits: int) -> Limit:
 
 __all__: Sequence[str] = (
     "NO_SIDE_WRITES",
+    "ArqWakeup",
     "Change",
     "Limit",
     "NewAuditEntry",
     "SideWrites",
     "TransitionEvent",
     "VersionedJob",
-    "WakeUp",
     "assemble",
     "canary_limit",
     "lane_cap",

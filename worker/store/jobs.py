@@ -14,7 +14,14 @@ from jobs.lanes import JobId, Scope
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job, decode_poll_history, encode_poll_history
-from worker.store.commit import NO_SIDE_WRITES, Change, SideWrites, VersionedJob, WakeUp, version_of
+from worker.store.commit import (
+    NO_SIDE_WRITES,
+    ArqWakeup,
+    Change,
+    SideWrites,
+    VersionedJob,
+    version_of,
+)
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.scripts import CommitResult, Scripts
@@ -120,7 +127,7 @@ class JobStore:
             case _:
                 assert_never(result)
 
-    async def wake(self, entry: WakeUp) -> None:
+    async def wake(self, entry: ArqWakeup) -> None:
         """Write an arq entry after the commits that were requested before it."""
         await self._scripts.commit(Change(self._keys, "", "").wake(entry))
 
