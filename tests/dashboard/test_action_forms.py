@@ -195,7 +195,7 @@ async def test_a_hold_says_what_to_do_and_is_released(
         assert "Top up account default" in page.text
         assert "2 jobs parked, 1 job queued behind it" in page.text
         assert "Queues 2 jobs; one canary is sent first" in page.text
-        assert "2 other jobs stay unsent" in page.text
+        assert "2 other jobs will not be sent" in page.text
     after = await pages.send(page, "/holds/h1/release", note="paid")
     assert "2 jobs queued; one canary is sent first" in after.text
     assert await state_of(job_factory.store, "j1") is State.QUEUED

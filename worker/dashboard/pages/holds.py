@@ -47,7 +47,7 @@ class HoldSummary:
         if self.is_opening:
             return "Already opening: another release queues the jobs that it parked since then"
         others = self.parked_jobs + self.queued_jobs - 1
-        unsent = f"; {count(others, 'other job')} stay unsent" if others > 0 else ""
+        unsent = f"; {count(others, 'other job')} will not be sent" if others > 0 else ""
         return (
             f"Queues {count(self.parked_jobs, 'job')}; one canary is sent first, then 2, 4, 8 …"
             f" at a time. If the canary is refused, the hold closes again{unsent}"
