@@ -8,7 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum, auto
-from typing import Any, TypeVar
+from typing import Any, TypeVar, assert_never
 
 from arq import ArqRedis
 from redis.exceptions import ConnectionError  # noqa: A004
@@ -127,6 +127,8 @@ class FaultyRedisClient(Client):
                 raise ConnectionError("blip")
             case RedisFaultKind.ECHO:
                 return
+            case _:
+                assert_never(kind)
 
     def _due(self) -> RedisFault | None:
         """The fault that happens at the current command, or None."""

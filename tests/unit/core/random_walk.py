@@ -5,7 +5,7 @@ Outcomes go through `jobs.decide`, as in the program.
 
 from collections.abc import Callable
 from functools import partial
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, assert_never
 
 from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
@@ -120,6 +120,8 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return _submit_steps(job, ON_SUBMIT[:2], now)
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return []
+        case _:
+            assert_never(job.state)
 
 
 def _admission(job: Job, now: float, hold_ids: tuple[str, ...]) -> WalkStep:
@@ -193,6 +195,8 @@ def _operator_actions(job: Job, now: float) -> OperatorActions:
             return _discard(job, now) | {"requeue": lambda: transitions.requeue(job, now, by="ann")}
         case State.CANCELLING | State.SUCCEEDED | State.CANCELLED:
             return {}
+        case _:
+            assert_never(job.state)
 
 
 def _actions_on_the_parked(

@@ -1,6 +1,7 @@
 """The indexes of a job: in every state it can reach, exactly one index makes a service watch it."""
 
 from collections import Counter
+from typing import assert_never
 
 import pytest
 from hypothesis import given, settings
@@ -46,6 +47,8 @@ def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
             return Index.INFLIGHT, job.next_poll_at
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return None
+        case _:
+            assert_never(job.state)
 
 
 def check_indexes(job: Job) -> None:
