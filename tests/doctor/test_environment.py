@@ -70,7 +70,7 @@ def test_a_key_of_another_type_fails() -> None:
         (Identity(), "ok", "valid"),
         (CallFailure("UNAUTHORIZED", ProviderError("UNAUTHORIZED", "", 401)), "fail", "refused"),
         (CallFailure("API_KEY_ACCESS_DENIED", ProviderError("X", "", 403)), "fail", "may not use"),
-        (CallFailure("HTTP_500", ProviderError(None, "", 500)), "warn", "did not tell"),
+        (CallFailure("HTTP_500", ProviderError(None, "", 500)), "warn", "could not check"),
         (CallFailure("timed out"), "warn", "timed out"),
     ],
 )
@@ -123,7 +123,7 @@ def test_workers_are_checked_by_their_heartbeats(
 
 def test_jobs_without_a_worker_are_counted() -> None:
     (found,) = judge_workers([], NOW, 10.0, 5)
-    assert "5 jobs cannot go on" in found.text
+    assert "5 jobs cannot continue" in found.text
 
 
 @pytest.mark.parametrize(

@@ -105,7 +105,7 @@ async def fill(redis: KillableRedis, share: float) -> None:
 
 FLAWS = [
     (["--appendonly", "no"], {"redis.persistence": "appendonly is off"}),
-    (["--appendfsync", "everysec"], {"redis.persistence": "may forget the last second"}),
+    (["--appendfsync", "everysec"], {"redis.persistence": "may lose the last second"}),
     (
         ["--maxmemory-policy", "volatile-lru"],
         {"redis.eviction": "maxmemory-policy is volatile-lru"},
@@ -122,7 +122,7 @@ async def test_worker_api_and_doctor_warn_of_a_flaw_with_the_reason(
 
 
 @pytest.mark.parametrize(
-    ("share", "reason"), [(0.8, "of maxmemory (40 MiB)"), (0.94, "a full Redis takes no job")]
+    ("share", "reason"), [(0.8, "of maxmemory (40 MiB)"), (0.94, "a full Redis accepts no job")]
 )
 async def test_worker_api_and_doctor_warn_when_memory_runs_short(
     redis: KillableRedis, tmp_path: Path, share: float, reason: str

@@ -73,7 +73,7 @@ def page_options(function: F) -> F:
             "--since",
             metavar="WHEN",
             callback=parse_with(parse_past),
-            help="Enqueued at or after this time, or 2h ago.",
+            help="Enqueued since this time, or since 2h ago as 2h.",
         ),
         click.option(
             "--until",

@@ -1,4 +1,4 @@
-"""Sizes that have to agree at every moment, read in one atomic step."""
+"""Sizes of indexes that must agree at every moment, read in one atomic step."""
 
 from collections.abc import Mapping
 from typing import Final
@@ -10,47 +10,47 @@ from worker.store.integrity import IndexSizes, IntegrityReader
 from worker.store.keys import Keys
 
 MAX_NAMES: Final = 900
-"""With more lanes or groups than this, sums that need them are left out: one step stays short."""
+"""With more lanes or groups, sums that need them are omitted: the atomic step must be short."""
 
 MAX_TRIES: Final = 5
 
 LANES: Final = "lanes"
 """The size of all lanes together."""
 STUCK_RUNS: Final = "stuck"
-"""Parked jobs whose run is looked at now and then."""
+"""Parked jobs whose run is still polled."""
 
 _SUMS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     ("jobs listed", (Index.ALL,), tuple(State)),
-    ("jobs that wait for the clock", (Index.DUE,), (State.SCHEDULED, State.RETRYING)),
-    ("jobs in line", (Index.BYPASS, LANES), (State.QUEUED,)),
+    ("jobs that wait for a time", (Index.DUE,), (State.SCHEDULED, State.RETRYING)),
+    ("queued jobs", (Index.BYPASS, LANES), (State.QUEUED,)),
     ("jobs leased or in flight", (Index.LEASE, Index.INFLIGHT), (*sorted(ACTIVE), STUCK_RUNS)),
 )
-"""What, the sizes of its places, and the sizes of its states, which have the same sum."""
+"""What is counted, the sizes of its indexes, and those of its states, which have the same sum."""
 
 
 async def count_mismatches(reader: IntegrityReader, keys: Keys) -> list[str]:
-    """What does not add up, in words; every write moves both sides at once."""
+    """The sums that differ, in words; every write changes both sides at once."""
     for _ in range(MAX_TRIES):
         found = await _read_sizes(reader, keys)
         if found is not None:
             return compare_sums(found)
-    return []  # lanes come and go faster than they can be counted; the walk has seen every job
+    return []  # lanes change faster than they can be counted; the walk has read every job
 
 
 def compare_sums(sizes: Mapping[str, int]) -> list[str]:
-    """Compare the sums; one whose parts are not all there is left out."""
+    """The sums that differ, in words; a sum with a missing part is omitted."""
     found: list[str] = []
-    for what, places, states in _SUMS:
-        if not {*places, *states} <= sizes.keys():
+    for what, indexes, states in _SUMS:
+        if not {*indexes, *states} <= sizes.keys():
             continue
-        placed, stated = (sum(sizes[name] for name in names) for names in (places, states))
-        if placed != stated:
-            found.append(f"{what}: {placed} by place, {stated} by state")
+        by_index, by_state = (sum(sizes[name] for name in names) for names in (indexes, states))
+        if by_index != by_state:
+            found.append(f"{what}: {by_index} by index, {by_state} by state")
     return found
 
 
 async def _read_sizes(reader: IntegrityReader, keys: Keys) -> dict[str, int] | None:
-    """The sizes of one moment; None where a lane or group came or went meanwhile."""
+    """The sizes at one moment; None where a lane or group was added or removed meanwhile."""
     fixed = (Index.ALL, Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT)
     wanted = {keys.index(index): str(index) for index in fixed}
     wanted |= {keys.index(Index.STATE, state): str(state) for state in State}
@@ -64,14 +64,14 @@ async def _read_sizes(reader: IntegrityReader, keys: Keys) -> dict[str, int] | N
         return None
     found = {name: now.counts[key] for key, name in wanted.items() if key in now.counts}
     for name, sets, register in ((LANES, lanes, now.lanes), (STUCK_RUNS, stuck, now.groups)):
-        whole = register is not None and len(register) <= MAX_NAMES
-        if whole and all(key in now.counts for key in sets):
+        is_complete = register is not None and len(register) <= MAX_NAMES
+        if is_complete and all(key in now.counts for key in sets):
             found[name] = sum(now.counts[key] for key in sets)
     return found
 
 
 def _names(sizes: IndexSizes) -> tuple[frozenset[str], frozenset[str]]:
-    """The names on the registers, in whatever order."""
+    """The names on the registers, without their order."""
     return frozenset(sizes.lanes or ()), frozenset(sizes.groups or ())
 
 
@@ -80,6 +80,6 @@ def _within_limit(sets: list[str]) -> list[str]:
 
 
 def _is_stuck_group(name: str) -> bool:
-    """Whether a group is one of runs past their deadline: `parked|stuck|lane`."""
+    """Whether a group is of stuck runs: `parked|stuck|lane`."""
     state, _, rest = name.partition("|")
     return state == State.PARKED and rest.rpartition("|")[0] == STUCK

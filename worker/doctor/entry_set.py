@@ -1,4 +1,4 @@
-"""A set of entries too large for a set: eight bytes each."""
+"""A set of entries in eight bytes each, for more than a Python set can hold."""
 
 from array import array
 from bisect import bisect_left
@@ -18,17 +18,17 @@ class EntrySet:
         self._buckets = [array("q") for _ in range(_BUCKETS)]
 
     def add(self, key: str, member: str) -> None:
-        """Remember a pair; again is no harm."""
+        """Add a pair; adding it twice is allowed."""
         value = hash((key, member))
         self._buckets[value & _MASK].append(value)
 
     def seal(self) -> None:
-        """Sort, once all are added."""
+        """Make the pairs searchable, after all are added."""
         self._buckets = [array("q", sorted(bucket)) for bucket in self._buckets]
 
     def has(self, key: str, member: str) -> bool:
         """Whether a pair was added (before `seal`)."""
         value = hash((key, member))
         bucket = self._buckets[value & _MASK]
-        place = bisect_left(bucket, value)
-        return place < len(bucket) and bucket[place] == value
+        position = bisect_left(bucket, value)
+        return position < len(bucket) and bucket[position] == value

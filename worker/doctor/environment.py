@@ -1,4 +1,4 @@
-"""Judging what is around the jobs: clock, namespace, provider, workers, settings."""
+"""Findings about the environment of the jobs: clock, namespace, provider, workers, settings."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -22,7 +22,7 @@ FORBIDDEN: Final = 403
 
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
-    """Judge how far this machine's clock is ahead of Redis'; `doubt_s` is half the round trip."""
+    """Judge the clock: `skew_s` ahead of Redis' clock, `uncertainty_s` is half the round trip."""
     name = "clock.skew"
     certain = max(0.0, abs(skew_s) - uncertainty_s)
     side = "ahead of" if skew_s > 0 else "behind"
@@ -30,7 +30,7 @@ def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
     why = "leases and due times are read by several clocks"
     fix = "let NTP (chrony, systemd-timesyncd) set the clock of both machines"
     if certain > SKEW_FAIL_S:
-        return fail(name, f"{text}: {why}, and jobs are rescued from workers that live", fix)
+        return fail(name, f"{text}: {why}, and jobs are rescued from live workers", fix)
     if certain > SKEW_WARN_S:
         return warn(name, f"{text}: {why}", fix)
     return ok(name, f"this machine and Redis agree within {max(certain, 0.01):.2f} s")
@@ -38,17 +38,17 @@ def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
 
 @dataclass(frozen=True, slots=True)
 class NamespaceFacts:
-    """What lies under the namespace's own keys, and who else is on this Redis."""
+    """The types of the namespace's keys, and the other namespaces on this Redis."""
 
     name: str
     wrong_types: Mapping[str, tuple[str, str]]
-    """Key → the type found and the one wanted, where they differ."""
+    """Key → its type and the expected type, where they differ."""
     queue_key: str
     """The key of the arq queue."""
     queued: int | None
-    """Entries in the arq queue; None where it is none."""
+    """Entries in the arq queue; None where the key is of another type."""
     other_namespaces: Sequence[str]
-    """Other namespaces that a worker or an API listens in just now."""
+    """Other namespaces with a live worker or API."""
 
 
 def judge_namespace(facts: NamespaceFacts) -> list[Finding]:
@@ -64,7 +64,7 @@ def judge_namespace(facts: NamespaceFacts) -> list[Finding]:
         fix = "give one of the two another namespace (KNOUDS_NAMESPACE), or another Redis"
         found.append(fail("redis.keys", text, fix))
     if not found:
-        found.append(ok("redis.keys", f"namespace {facts.name} is ours alone{others}"))
+        found.append(ok("redis.keys", f"no other program uses namespace {facts.name}{others}"))
     if facts.queued is not None:
         text = f"the arq queue {facts.queue_key} answers, {facts.queued} in it"
         found.append(ok("redis.queue", text))
@@ -72,7 +72,7 @@ def judge_namespace(facts: NamespaceFacts) -> list[Finding]:
 
 
 def judge_account(account: str, result: Identity | CallFailure) -> Finding:
-    """Judge what the provider says to an account's key."""
+    """Judge the provider's response to an account's key."""
     name = f"provider.{account}"
     setting = "KNOUDS_API_KEY" if account == "default" else f"KNOUDS_API_KEYS ({account})"
     match result:
@@ -86,19 +86,19 @@ def judge_account(account: str, result: Identity | CallFailure) -> Finding:
             fix = f"raise the account's tier, or put another key into {setting}"
             return fail(name, f"the key may not use the API: {result.why}", fix)
         case CallFailure():
-            fix = "if it stays so, look at KNOUDS_BASE_URL and the network; jobs wait meanwhile"
-            return warn(name, f"the provider did not tell: {result.why}", fix)
+            fix = "if it lasts, check KNOUDS_BASE_URL and the network; jobs wait meanwhile"
+            return warn(name, f"the provider could not check the key: {result.why}", fix)
 
 
 def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding]:
-    """Judge whether there is a key for every account that has jobs in line."""
+    """Judge whether there is a key for every account that has queued jobs."""
     if not accounts:
         fix = "set KNOUDS_API_KEY, unless `knouds-worker up` runs with its sandbox"
         return [warn("provider.key", "no API key is set: nothing can be submitted", fix)]
     missing = sorted(set(used) - set(accounts))
     if not missing:
         return []
-    text = f"jobs are in line for {', '.join(missing)}, but there is no key here"
+    text = f"jobs are queued for {', '.join(missing)}, but there is no key here"
     fix = "add the account to KNOUDS_API_KEYS of the workers, or cancel the jobs"
     return [warn("provider.key", text, fix)]
 
@@ -106,7 +106,7 @@ def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding
 def judge_workers(
     heartbeats: Sequence[Heartbeat], now: float, lease_s: float, waiting_jobs: int
 ) -> list[Finding]:
-    """Judge the fleet by its heartbeats; `waiting` jobs need one."""
+    """Judge the workers by their heartbeats; `waiting_jobs` need a live one."""
     fresh = now - ALIVE_LEASES * lease_s
     live = [beat for beat in heartbeats if beat.seen_at >= fresh]
     working = [beat for beat in live if not beat.stopping]
@@ -115,16 +115,18 @@ def judge_workers(
         names = ", ".join(beat.id for beat in working)
         found.append(ok("workers.alive", f"{pluralize(len(working), 'worker')}: {names}"))
     else:
-        text = "no worker lives"
+        text = "no live worker"
         if waiting_jobs:
-            text = f"no worker lives, and {pluralize(waiting_jobs, 'job')} cannot go on"
+            text = f"no live worker, and {pluralize(waiting_jobs, 'job')} cannot continue"
         elif live:
             text = "every worker is stopping"
         found.append(warn("workers.alive", text, "start one: knouds-worker worker"))
     for beat in heartbeats:
         if beat.seen_at < fresh and not beat.stopping:
-            text = f"{beat.id} went silent {now - beat.seen_at:.0f} s ago without a good-bye"
-            fix = f"look at pid {beat.pid} on {beat.host}; its jobs have been rescued"
+            text = (
+                f"{beat.id} stopped its heartbeat {now - beat.seen_at:.0f} s ago without a shutdown"
+            )
+            fix = f"check pid {beat.pid} on {beat.host}; its jobs have been rescued"
             found.append(warn("workers.silent", text, fix))
     for beat in live:
         for service, error in sorted(beat.failures.items()):
@@ -135,24 +137,26 @@ def judge_workers(
 
 
 def judge_settings(settings: Settings) -> list[Finding]:
-    """Judge settings that are allowed each by itself, and together do harm."""
+    """Judge settings that are valid alone and harmful together."""
     found: list[Finding] = []
     lease = settings.lease_s
     if lease <= SOCKET_TIMEOUT_S:
-        text = f"KNOUDS_LEASE_S ({lease:g}) is not more than one slow answer of Redis may take "
-        text += f"({SOCKET_TIMEOUT_S:g}): jobs would be rescued from workers that live"
+        text = f"KNOUDS_LEASE_S ({lease:g}) is not more than the timeout of a Redis command "
+        text += f"({SOCKET_TIMEOUT_S:g}): jobs would be rescued from live workers"
         found.append(warn("settings.lease", text, "raise KNOUDS_LEASE_S to 10 or so"))
     elif lease > LEASE_LONG_S:
-        text = f"KNOUDS_LEASE_S ({lease:g}): what a killed worker held stands still for so long"
+        text = f"KNOUDS_LEASE_S ({lease:g}): the jobs of a killed worker wait this long"
         found.append(warn("settings.lease", text, "lower KNOUDS_LEASE_S to 10 or so"))
     if settings.run_deadline_s < settings.poll_max_s:
         text = (
             f"KNOUDS_RUN_DEADLINE_S ({settings.run_deadline_s:g}) is less than KNOUDS_POLL_MAX_S "
-            f"({settings.poll_max_s:g}): runs park as stuck between two looks"
+            f"({settings.poll_max_s:g}): runs park as stuck between two polls"
         )
         found.append(warn("settings.deadline", text, "raise the deadline, or poll more often"))
     if settings.retention_s < RETENTION_SHORT_S:
-        text = f"KNOUDS_RETENTION_S ({settings.retention_s:g}): results vanish soon after they come"
+        text = (
+            f"KNOUDS_RETENTION_S ({settings.retention_s:g}): results are removed soon after the end"
+        )
         fix = "raise it to what the slowest reader of results needs"
         found.append(warn("settings.retention", text, fix))
-    return found or [ok("settings.together", "leases, timeouts and deadlines go together")]
+    return found or [ok("settings.together", "leases, timeouts and deadlines fit together")]

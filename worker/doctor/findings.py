@@ -1,4 +1,4 @@
-"""What a check found."""
+"""The results of checks."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -10,14 +10,14 @@ class Level(StrEnum):
 
     OK = "ok"
     WARN = "warn"
-    """Works, but somebody should know why it may not for ever."""
+    """It works, with a risk."""
     FAIL = "fail"
-    """Jobs stand still, or could be lost or paid twice."""
+    """Jobs do not move, or could be lost or paid twice."""
 
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """The outcome of one check: what is the case and, unless all is well, what to do about it.
+    """The result of one check: what is the case and, unless it is ok, what to do.
 
     `name` is `group.check`: `redis.persistence`, `provider.default`.
     """
@@ -29,26 +29,26 @@ class Finding:
 
     @property
     def group(self) -> str:
-        """What the check is about: redis, clock, provider, workers, settings, integrity."""
+        """The group of the check: redis, clock, provider, workers, settings, integrity."""
         return self.name.partition(".")[0]
 
 
 def ok(name: str, text: str) -> Finding:
-    """All is well."""
+    """A finding that needs no action."""
     return Finding(name, Level.OK, text)
 
 
 def warn(name: str, text: str, fix: str) -> Finding:
-    """It works."""
+    """A finding about a risk."""
     return Finding(name, Level.WARN, text, fix)
 
 
 def fail(name: str, text: str, fix: str) -> Finding:
-    """It does not work, or must not stay like this."""
+    """A finding that must be fixed."""
     return Finding(name, Level.FAIL, text, fix)
 
 
 def worst_level(findings: Iterable[Finding]) -> Level:
-    """The verdict on all of them."""
+    """The worst level of all findings; ok for none."""
     levels = {finding.level for finding in findings}
     return next((level for level in (Level.FAIL, Level.WARN) if level in levels), Level.OK)

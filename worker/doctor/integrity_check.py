@@ -1,10 +1,10 @@
-"""The census: every unfinished job is in exactly one watched place, every place points to a job.
+"""The integrity check: each unfinished job is in one watched index, each entry has a job.
 
-What `jobs.indexes.entries` says of each record is compared with what Redis holds, in both
-directions, while the workers go on. A first pass over the records remembers eight bytes for each
-entry; a second one over the sets finds the members nobody claimed. Both give suspicions only, since
-jobs move meanwhile: each is looked at again, record and place in one atomic step, and only what
-stays wrong is told.
+The entries that `jobs.indexes.entries` names for each record are compared with those in Redis, in
+both directions, while the workers go on. A first pass over the records keeps eight bytes per entry;
+a second pass over the indexes finds the members that no record claims. Both find suspicions only,
+since jobs change meanwhile: each is read again, record and entry in one atomic step, and only what
+stays wrong is reported.
 """
 
 import asyncio
@@ -25,31 +25,31 @@ from worker.store import Store
 from worker.store.integrity import RECORD_PAGE_SIZE, IntegrityReader, Record, paged
 
 CONFIRMATIONS: Final = 3
-"""Atomic looks that have to agree before a damage is told."""
+"""Atomic reads that must agree before a damage is reported."""
 
 CONFIRM_PAUSE_S: Final = 0.05
-"""Between them: what writes in two steps has long done the second."""
+"""Between two reads: longer than a write in two steps takes."""
 
 MAX_REPORTED: Final = 1_000
-"""Damages a report spells out; the others are counted."""
+"""Damages that a report lists; the others are only counted."""
 
 ReportedDamage = tuple[Damage, RepairOutcome]
 
 
 @dataclass(slots=True)
 class IntegrityReport:
-    """What a census saw."""
+    """The result of an integrity check."""
 
     states: Counter[State] = field(default_factory=Counter[State])
-    """Jobs by what their records say, in the course of the census."""
+    """Jobs by the state in their record, as it was read."""
     entries_compared: int = 0
-    """Memberships the records speak of, all compared."""
+    """Index entries of the records, all compared."""
     counts_by_kind: Counter[DamageKind] = field(default_factory=Counter[DamageKind])
     outcomes: Counter[RepairOutcome] = field(default_factory=Counter[RepairOutcome])
     reported: list[ReportedDamage] = field(default_factory=list[ReportedDamage])
-    """The first damages, with what became of each."""
+    """The first damages, each with the outcome of its repair."""
     repairable: int = 0
-    """Those left that `--repair` would put right."""
+    """The damages left that `--repair` would repair."""
     duration_s: float = 0.0
 
     @property
@@ -59,17 +59,17 @@ class IntegrityReport:
 
     @property
     def unfinished(self) -> int:
-        """How many are not settled: a service moves them on, or a person those that are parked."""
+        """How many jobs are not settled."""
         return sum(count for state, count in self.states.items() if state not in SETTLED)
 
     @property
     def is_clean(self) -> bool:
-        """Whether nothing is left that is wrong."""
+        """Whether no damage is left."""
         return self.outcomes[RepairOutcome.LEFT] == 0
 
 
 class IntegrityCheck:
-    """One walk through everything. Without a `mender` nothing is written."""
+    """One check of every record and index. Without a `repairer` nothing is written."""
 
     def __init__(
         self,
@@ -93,8 +93,8 @@ class IntegrityCheck:
         self._report = IntegrityReport()
 
     async def run(self) -> IntegrityReport:
-        """Count; once an instance."""
-        began = self._clock.now()
+        """Run the check; once per instance."""
+        started_at = self._clock.now()
         indexes: set[str] = set()
         async for page in self._records(indexes):
             await self._compare_records(page)
@@ -103,13 +103,13 @@ class IntegrityCheck:
         await self._find_unclaimed(walkable)
         await self._check_registers(walkable)
         await self._check_counts()
-        self._report.duration_s = self._clock.now() - began
+        self._report.duration_s = self._clock.now() - started_at
         return self._report
 
-    # First pass: from the records to their places.
+    # First pass: from the records to their entries.
 
     async def _records(self, indexes: set[str]) -> AsyncIterator[list[Record]]:
-        """The records in pages; the index keys met on the way are noted."""
+        """The records in pages; adds the index keys that it reads to `indexes`."""
         async for keys in self._reader.scan_keys():
             names: list[str] = []
             for key in dict.fromkeys(keys):
@@ -121,7 +121,7 @@ class IntegrityCheck:
                 yield await self._reader.records(page)
 
     async def _compare_records(self, page: Sequence[Record]) -> None:
-        """Look each record's entries up; what does not agree is a suspicion."""
+        """Compare the entries of each record with Redis; a difference is a suspicion."""
         wanted: dict[str, list[str]] = {}
         expected: list[tuple[str, str, IndexEntry]] = []
         for record in page:
@@ -135,13 +135,13 @@ class IntegrityCheck:
                 expected.append((record.job_id, key, entry))
         self._report.entries_compared += len(expected)
         scores = {key: iter(row) for key, row in (await self._reader.scores(wanted)).items()}
-        judge = self._detector()
+        detector = self._detector()
         suspicions: list[Suspicion] = []
         for job_id, key, entry in expected:
             if key not in scores:
-                continue  # it holds something else, which is told in the second pass
+                continue  # a key of another type is reported in the second pass
             score = next(scores[key])
-            if score is None or judge.is_wrong_score(entry, score):
+            if score is None or detector.is_wrong_score(entry, score):
                 suspicions.append(Suspicion(job_id, entry.kind, entry.name, key))
         await self._confirm(suspicions)
         await self._recheck_unreadable(
@@ -149,7 +149,7 @@ class IntegrityCheck:
         )
 
     async def _recheck_unreadable(self, job_ids: Sequence[str]) -> None:
-        """Tell of records that stay unreadable."""
+        """Report the records that stay unreadable."""
         left = [Record(job_id, exists=True) for job_id in job_ids]
         for _ in range(CONFIRMATIONS):
             if not left:
@@ -160,10 +160,10 @@ class IntegrityCheck:
         for record in left:
             await self._report_damage(damages.unreadable(self._keys, record))
 
-    # Second pass: from the places to the records.
+    # Second pass: from the entries to the records.
 
     async def _sorted_sets(self, indexes: Sequence[str]) -> list[str]:
-        """Those of the indexes that can be walked; the others are told."""
+        """The indexes that are sorted sets; the others are reported."""
         types = await self._reader.types(indexes)
         for key, kind in types.items():
             if kind not in ("zset", "none"):
@@ -171,14 +171,14 @@ class IntegrityCheck:
         return [key for key, kind in types.items() if kind == "zset"]
 
     async def _find_unclaimed(self, indexes: Sequence[str]) -> None:
-        """Find the members that no record claimed."""
+        """Confirm and report the members that no record claims."""
         async for key, members in self._reader.walk(indexes):
             unclaimed = [m for m in members if not self._claimed.has(key, m)]
             if unclaimed and (index := self._reader.index_of(key)) is not None:
                 await self._confirm([Suspicion(m, *index, key) for m in unclaimed])
 
     async def _check_registers(self, indexes: Sequence[str]) -> None:
-        """Lanes and groups with jobs have to be on the register, and nothing else may be."""
+        """Report lanes and groups with jobs that are not registered, and invalid names that are."""
         registers = {Index.LANE: self._keys.lanes, Index.GROUP: self._keys.groups}
         types = await self._reader.types(list(registers.values()))
         for kind, register in registers.items():
@@ -199,7 +199,7 @@ class IntegrityCheck:
                         await self._report_damage(damages.bad_name(self._keys, kind, name))
 
     async def _check_counts(self) -> None:
-        """Tell of sums that stay different."""
+        """Report the sums that stay different."""
         found: list[str] = []
         for number in range(CONFIRMATIONS):
             if number:
@@ -213,7 +213,7 @@ class IntegrityCheck:
     # Suspicions.
 
     async def _confirm(self, suspicions: Iterable[Suspicion]) -> None:
-        """Tell of what stays wrong in several looks at record and place together."""
+        """Report what stays wrong in several atomic reads of record and entry."""
         left = list(suspicions)
         found: list[Damage] = []
         for number in range(CONFIRMATIONS):
@@ -224,11 +224,11 @@ class IntegrityCheck:
             wanted: dict[str, list[str]] = {}
             for suspicion in left:
                 wanted.setdefault(suspicion.job_id, []).append(suspicion.key)
-            looks = await self._reader.read_with_scores(wanted)
-            judge = self._detector()
-            judged = [(s, judge.detect(s, looks[s.job_id])) for s in left]
-            left = [suspicion for suspicion, damage in judged if damage is not None]
-            found = [damage for _, damage in judged if damage is not None]
+            snapshots = await self._reader.read_with_scores(wanted)
+            detector = self._detector()
+            results = [(s, detector.detect(s, snapshots[s.job_id])) for s in left]
+            left = [suspicion for suspicion, damage in results if damage is not None]
+            found = [damage for _, damage in results if damage is not None]
         for damage in found:
             await self._report_damage(damage)
 
@@ -236,7 +236,7 @@ class IntegrityCheck:
         return DamageDetector(self._keys, self._clock.now(), self._lease_s, self._max_lead_s)
 
     async def _report_damage(self, damage: Damage) -> None:
-        """Put a damage on the report, once, and mend it where that is wanted and can be."""
+        """Report a damage once, and repair it where there is a repairer."""
         mark = hash((damage.kind, damage.key, damage.job_id, damage.text))
         if mark in self._reported:  # the pages of a live keyspace may overlap
             return

@@ -1,7 +1,7 @@
-"""What can be wrong between a job's record and its places, judged from one look at both.
+"""What can be wrong between a job's record and its index entries, from one atomic read of both.
 
-The record is the truth: where it names one right place, the damage carries the step that puts it
-back. What a person has to decide carries none.
+The record is the truth: where it names one correct entry, the damage has the step that repairs it.
+A damage that an operator must decide on has none.
 """
 
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ MAX_LEAD_S: Final = 86_400.0
 wait that a provider can ask for is an hour."""
 
 _RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
-"""Their scores move on without the record."""
+"""Their scores change without the record."""
 
 REPAIR_COMMAND: Final = "knouds-worker doctor --repair"
 
@@ -29,31 +29,31 @@ class DamageKind(StrEnum):
     """What is wrong."""
 
     LOST = "lost"
-    """Nobody watches the job: it would never move again."""
+    """The job is in no watched index: it would never move again."""
     UNLISTED = "unlisted"
     """The job is watched, but missing in a list, a count or a cap."""
     SECOND_INDEX = "second_index"
-    """The job is also watched in a place that is not its own."""
+    """The job is also in a watched index that is not its own."""
     STRAY = "stray"
-    """A list, a count or a cap has the job, which does not belong there."""
+    """The job is in a list, a count or a cap where it does not belong."""
     ORPHAN = "orphan"
     """An entry points to a job that does not exist."""
     MISPLACED = "misplaced"
-    """The entry is there, with a wrong time or place in line."""
+    """The entry has a wrong time or a wrong position in the queue."""
     UNREGISTERED = "unregistered"
-    """A lane or group has jobs and is not on the register: nobody looks at it."""
+    """A lane or group has jobs and is not on the register: no service reads it."""
     BAD_NAME = "bad_name"
-    """A register has a name that is none."""
+    """A register has an invalid name."""
     UNREADABLE = "unreadable"
-    """A record that nobody can read."""
+    """A record cannot be read."""
     WRONG_TYPE = "wrong_type"
-    """A key of ours holds something else."""
+    """One of our keys has another type."""
     COUNTS = "counts"
-    """Sizes that have to agree do not."""
+    """Sizes that must agree differ."""
 
 
 class Suspicion(NamedTuple):
-    """A job and a place that did not seem to agree."""
+    """A job and an index that differed when they were read."""
 
     job_id: str
     kind: Index
@@ -63,7 +63,7 @@ class Suspicion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Damage:
-    """What is wrong, and the step that puts it right, if there is one right place."""
+    """What is wrong, and the step that repairs it, where the record names one correct entry."""
 
     kind: DamageKind
     key: str
@@ -74,9 +74,9 @@ class Damage:
 
 
 class DamageDetector:
-    """Judges looks at one moment.
+    """Finds damages in what was read at one moment.
 
-    `lease_s`: how long a mended lease waits for its owner. `far_s`: see `FAR_S`.
+    `lease_s`: how long a repaired lease waits for its owner. `max_lead_s`: see `MAX_LEAD_S`.
     """
 
     def __init__(
@@ -88,10 +88,10 @@ class DamageDetector:
         self._max_score = now + max(max_lead_s, 2 * lease_s)
 
     def detect(self, suspicion: Suspicion, snapshot: RecordWithScores) -> Damage | None:
-        """The damage that a look confirms, or None."""
+        """The damage that a snapshot confirms, or None."""
         key, record = suspicion.key, snapshot.record
         if key not in snapshot.scores or record.unreadable_reason:
-            return None  # told as a wrong type, or as an unreadable record
+            return None  # reported as a wrong type, or as an unreadable record
         score = snapshot.scores[key]
         if record.job is None:
             return None if score is None else self._orphan(suspicion)
@@ -112,88 +112,88 @@ class DamageDetector:
 
     def _orphan(self, suspicion: Suspicion) -> Damage:
         job_id, key = suspicion.job_id, suspicion.key
-        mend = RepairStep(self._keys.job(job_id), "", (("R", key, 0.0, job_id),))
+        step = RepairStep(self._keys.job(job_id), "", (("R", key, 0.0, job_id),))
         return Damage(
             DamageKind.ORPHAN,
             key,
             job_id,
             f"in {_index_label(suspicion)}, but has no record",
-            repair=mend,
+            repair=step,
         )
 
     def _stray(self, suspicion: Suspicion, job: Job, rev: str) -> Damage:
-        mend = RepairStep(self._keys.job(job.id), rev, (("R", suspicion.key, 0.0, job.id),))
+        step = RepairStep(self._keys.job(job.id), rev, (("R", suspicion.key, 0.0, job.id),))
         kind = DamageKind.SECOND_INDEX if suspicion.kind in WATCHED_INDEXES else DamageKind.STRAY
         text = f"is {job.state}, and does not belong in {_index_label(suspicion)}"
-        return Damage(kind, suspicion.key, job.id, text, repair=mend)
+        return Damage(kind, suspicion.key, job.id, text, repair=step)
 
     def _missing(self, suspicion: Suspicion, entry: IndexEntry, job: Job, rev: str) -> Damage:
-        place = _index_label(suspicion)
-        by_people = job.state in (State.PARKED, State.DEAD) and entry.kind is Index.STATE
-        lost = entry.kind in WATCHED_INDEXES or by_people
-        kind = DamageKind.LOST if lost else DamageKind.UNLISTED
-        text = f"is {job.state}, but not in {place}" + (", where it is watched" if lost else "")
+        index = _index_label(suspicion)
+        is_review_list = job.state in (State.PARKED, State.DEAD) and entry.kind is Index.STATE
+        is_lost = entry.kind in WATCHED_INDEXES or is_review_list
+        kind = DamageKind.LOST if is_lost else DamageKind.UNLISTED
+        text = f"is {job.state}, but not in {index}" + (", where it is watched" if is_lost else "")
         operations: list[RepairOperation] = [("N", suspicion.key, self._score(entry), job.id)]
         if entry.kind is Index.LANE:
             operations.append(("N", self._keys.lanes, self._now, entry.name))
         elif entry.kind is Index.GROUP:
             operations.append(("N", self._keys.groups, self._now, entry.name))
-        mend = RepairStep(self._keys.job(job.id), rev, tuple(operations))
-        return Damage(kind, suspicion.key, job.id, text, repair=mend)
+        step = RepairStep(self._keys.job(job.id), rev, tuple(operations))
+        return Damage(kind, suspicion.key, job.id, text, repair=step)
 
     def _misplaced(self, suspicion: Suspicion, entry: IndexEntry, score: float, rev: str) -> Damage:
         job_id = suspicion.job_id
-        right = self._score(entry)
-        mend = RepairStep(self._keys.job(job_id), rev, (("A", suspicion.key, right, job_id),))
-        text = f"in {_index_label(suspicion)} at {score!r} instead of {right!r}"
-        return Damage(DamageKind.MISPLACED, suspicion.key, job_id, text, repair=mend)
+        correct = self._score(entry)
+        step = RepairStep(self._keys.job(job_id), rev, (("A", suspicion.key, correct, job_id),))
+        text = f"in {_index_label(suspicion)} at {score!r} instead of {correct!r}"
+        return Damage(DamageKind.MISPLACED, suspicion.key, job_id, text, repair=step)
 
     def _score(self, entry: IndexEntry) -> float:
-        """Where to put an entry: a lease gives a worker that still holds the job time to beat."""
+        """The score of a repaired entry: a lease leaves its worker time for a heartbeat."""
         if entry.kind is Index.LEASE:
             return max(entry.score, self._now + self._lease_s)
         return entry.score
 
 
 def unreadable(keys: Keys, record: Record) -> Damage:
-    """A record that nobody can read: its places cannot be told, so nothing is touched."""
+    """A record that cannot be read: its entries are unknown, so nothing is repaired."""
     job_id, why = record.job_id, record.unreadable_reason
-    fix = f"look at `HGETALL {keys.job(job_id)}`: put the record back from a backup, or "
+    fix = f"read `HGETALL {keys.job(job_id)}`: restore the record from a backup, or "
     if record.is_malformed:
         fix += f"make a dead letter of it: `knouds-worker jobs get {job_id}`"
     else:
-        fix += f"rename the key, look the run up at the provider, then {REPAIR_COMMAND}"
+        fix += f"rename the key, look for the run at the provider, then {REPAIR_COMMAND}"
     return Damage(
         DamageKind.UNREADABLE, keys.job(job_id), job_id, f"its record is unreadable: {why}", fix
     )
 
 
 def wrong_type(key: str, found: str, wanted: str) -> Damage:
-    """A key that holds something else: what is in it is not ours to throw away."""
-    fix = f"find out who wrote it; `RENAME` it to a name of its own, then {REPAIR_COMMAND}"
+    """A key of another type: it is not ours to delete."""
+    fix = f"find out which program wrote it; `RENAME` it, then {REPAIR_COMMAND}"
     text = f"{key} is a {found}, not a {wanted}"
     return Damage(DamageKind.WRONG_TYPE, key, "", text, fix)
 
 
 def unregistered(keys: Keys, index: Index, name: str, now: float) -> Damage:
-    """A lane or group that nobody looks at."""
+    """A lane or group with jobs that is not on its register."""
     register = keys.lanes if index is Index.LANE else keys.groups
     members = keys.index(index, name)
-    mend = RepairStep(members, "*", (("N", register, now, name),))
+    step = RepairStep(members, "*", (("N", register, now, name),))
     text = f"the {index} {name} has jobs, but is not on the register"
-    return Damage(DamageKind.UNREGISTERED, members, "", text, repair=mend)
+    return Damage(DamageKind.UNREGISTERED, members, "", text, repair=step)
 
 
 def bad_name(keys: Keys, index: Index, name: str) -> Damage:
-    """A name on a register that no lane or group can have, and that has no jobs."""
+    """An invalid name on a register, without jobs."""
     register = keys.lanes if index is Index.LANE else keys.groups
-    mend = RepairStep(keys.index(index, name), "", (("R", register, 0.0, name),))
-    return Damage(DamageKind.BAD_NAME, register, "", f"{name!r} is no {index}", repair=mend)
+    step = RepairStep(keys.index(index, name), "", (("R", register, 0.0, name),))
+    return Damage(DamageKind.BAD_NAME, register, "", f"{name!r} is no {index}", repair=step)
 
 
 def count_mismatch(text: str) -> Damage:
-    """Sizes that do not agree."""
-    fix = "mend what else was found; if nothing was, run doctor again and report this"
+    """Sizes that differ."""
+    fix = "fix the other findings; if there are none, run doctor again and report this"
     return Damage(DamageKind.COUNTS, "", "", text, fix)
 
 

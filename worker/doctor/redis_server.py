@@ -1,7 +1,7 @@
-"""Whether a Redis server is one that jobs can be entrusted to: judged from what it says of itself.
+"""Whether a Redis server is safe for jobs, from its own reports.
 
-The rules are those of the design: one primary of 6.2 or newer, `noeviction`, an append-only file
-that is written before a write is acknowledged.
+The rules: one primary of 6.2 or newer, `noeviction`, an append-only file
+that is synced before a write is acknowledged.
 """
 
 import re
@@ -31,9 +31,9 @@ _LOST_SUBMIT_RISK: Final = "a job whose paid submit is forgotten could be submit
 
 @dataclass(frozen=True, slots=True)
 class ServerFacts:
-    """What INFO and CONFIG GET say; None where the server does not tell.
+    """The replies of INFO and CONFIG GET; None where the server does not report a value.
 
-    Managed servers refuse CONFIG, some leave fields of INFO out.
+    Managed servers refuse CONFIG, and some omit fields of INFO.
     """
 
     version: tuple[int, ...] | None = None
@@ -53,7 +53,7 @@ class ServerFacts:
 
 
 def read_server(info: Mapping[str, Any], config: Mapping[str, Any] | None) -> ServerFacts:
-    """Read the replies of INFO and CONFIG GET (None: refused); what is not there stays None."""
+    """The facts in the replies of INFO and CONFIG GET (None: refused)."""
     config = config or {}
     aof = info.get("aof_enabled", config.get("appendonly"))
     return ServerFacts(
@@ -73,7 +73,7 @@ def read_server(info: Mapping[str, Any], config: Mapping[str, Any] | None) -> Se
 
 
 def judge_server(facts: ServerFacts) -> list[Finding]:
-    """Every finding about the server, in the order a person should mend them."""
+    """Every finding about the server, in the order to fix them."""
     return [
         _judge_version(facts),
         _judge_role(facts),
@@ -86,7 +86,7 @@ def judge_server(facts: ServerFacts) -> list[Finding]:
 
 
 def judge_safety(facts: ServerFacts) -> list[Finding]:
-    """Only what can cost jobs or money while everything seems to work; the well ones left out."""
+    """The findings that can cost jobs or money while everything seems to work; none that is ok."""
     found = (judge_persistence(facts), judge_eviction(facts), judge_memory(facts))
     return [finding for finding in found if finding.fix]
 
@@ -94,8 +94,8 @@ def judge_safety(facts: ServerFacts) -> list[Finding]:
 def _judge_version(facts: ServerFacts) -> Finding:
     name = "redis.version"
     if facts.version is None:
-        fix = "look it up; 6.2 or newer is needed"
-        return warn(name, "the server does not tell its version", fix)
+        fix = "check it; 6.2 or newer is needed"
+        return warn(name, "the server does not report its version", fix)
     shown = ".".join(map(str, facts.version))
     if facts.version[:2] < MIN_VERSION:
         return fail(name, f"Redis {shown} is too old", "install Redis 6.2 or newer")
@@ -108,18 +108,20 @@ def _judge_role(facts: ServerFacts) -> Finding:
         case "master":
             return ok(name, "it is a primary")
         case None:
-            return warn(name, "the server does not tell its role", "make sure it is a primary")
+            return warn(name, "the server does not report its role", "make sure it is a primary")
         case "slave":
-            fix = "let KNOUDS_REDIS_URL name the primary, or use redis+sentinel://"
+            fix = "set KNOUDS_REDIS_URL to the primary, or use redis+sentinel://"
             return fail(name, "it is a replica: nothing can be written", fix)
         case other:
-            fix = "let KNOUDS_REDIS_URL name a primary; for a Sentinel write redis+sentinel://"
+            fix = "set KNOUDS_REDIS_URL to a primary; for a Sentinel use redis+sentinel://"
             return fail(name, f"it is a {other}, not a primary", fix)
 
 
 def _judge_loading(facts: ServerFacts) -> Finding:
     if facts.loading:
-        return fail(LOADING, "it is still loading its data", "wait until it has, then look again")
+        return fail(
+            LOADING, "it is still loading its data", "wait until it has, then run the doctor again"
+        )
     return ok(LOADING, "its data is loaded")
 
 
@@ -128,7 +130,7 @@ def judge_persistence(facts: ServerFacts) -> Finding:
     match facts.aof, facts.fsync:
         case False, _:
             text = (
-                "appendonly is off: a restart forgets what came after the snapshot; "
+                "appendonly is off: a restart loses what came after the snapshot; "
                 f"{_LOST_SUBMIT_RISK}"
             )
             return warn(PERSISTENCE, text, _AOF_FIX)
@@ -139,24 +141,22 @@ def judge_persistence(facts: ServerFacts) -> Finding:
             return ok(PERSISTENCE, "every write is on disk before it is acknowledged")
         case True, None:
             text = "appendonly is on; appendfsync cannot be read (CONFIG is refused): unless it is "
-            text += f"`always`, a crash may forget the last second, and {_LOST_SUBMIT_RISK}"
+            text += f"`always`, a crash may lose the last second, and {_LOST_SUBMIT_RISK}"
             return warn(PERSISTENCE, text, "ask the operator for appendfsync always")
         case _, "everysec":
-            text = (
-                f"appendfsync is everysec: a crash may forget the last second; {_LOST_SUBMIT_RISK}"
-            )
+            text = f"appendfsync is everysec: a crash may lose the last second; {_LOST_SUBMIT_RISK}"
             return warn(PERSISTENCE, text, _FSYNC_FIX)
         case _, other:
             text = (
-                f"appendfsync is {other}: a crash may forget the last half minute; "
+                f"appendfsync is {other}: a crash may lose the last half minute; "
                 f"{_LOST_SUBMIT_RISK}"
             )
             return warn(PERSISTENCE, text, _FSYNC_FIX)
 
 
 def _judge_disk_writes(facts: ServerFacts) -> Finding:
-    """Whether the last write to disk went well."""
-    name, disk = "redis.disk", "look for a full or broken disk, and into Redis' log"
+    """Whether the last writes to disk succeeded."""
+    name, disk = "redis.disk", "check for a full or broken disk, and read Redis' log"
     if facts.aof and facts.aof_write not in (None, "ok"):
         text = f"the last write to the append-only file failed ({facts.aof_write})"
         return fail(name, f"{text}: Redis refuses writes", disk)
@@ -166,19 +166,19 @@ def _judge_disk_writes(facts: ServerFacts) -> Finding:
     if facts.snapshot not in (None, "ok"):
         text = f"the last snapshot failed ({facts.snapshot})"
         return warn(name, f"{text}: Redis may refuse writes until one succeeds", disk)
-    return ok(name, "the last writes to disk went well")
+    return ok(name, "the last writes to disk succeeded")
 
 
 def judge_eviction(facts: ServerFacts) -> Finding:
-    """Whether a full Redis may throw jobs away."""
+    """Whether a full Redis may evict jobs."""
     match facts.eviction_policy:
         case "noeviction":
             return ok(EVICTION, "maxmemory-policy is noeviction")
         case None:
-            text = "the eviction policy cannot be read; with any but noeviction, jobs could vanish"
+            text = "the eviction policy cannot be read; with any but noeviction, jobs could be lost"
             return warn(EVICTION, text, "make sure of maxmemory-policy noeviction")
         case other:
-            text = f"maxmemory-policy is {other}: keys of live jobs could vanish"
+            text = f"maxmemory-policy is {other}: keys of live jobs could be lost"
             fix = "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf"
             return fail(EVICTION, text, fix)
 
@@ -186,7 +186,7 @@ def judge_eviction(facts: ServerFacts) -> Finding:
 def judge_memory(facts: ServerFacts) -> Finding:
     """Whether there is room for more jobs."""
     if facts.used_bytes is None:
-        return warn(MEMORY, "memory in use cannot be read", "watch it: a full Redis takes no job")
+        return warn(MEMORY, "memory in use cannot be read", "watch it: a full Redis accepts no job")
     limit = facts.max_bytes or facts.machine_bytes
     if not limit:
         return ok(MEMORY, f"{_format_bytes(facts.used_bytes)} used; no limit is known")
@@ -195,14 +195,14 @@ def judge_memory(facts: ServerFacts) -> Finding:
     text = f"{_format_bytes(facts.used_bytes)} used, {share:.0%} of {what} ({_format_bytes(limit)})"
     fix = "raise maxmemory, give the machine more memory, or lower KNOUDS_RETENTION_S"
     if share > MEMORY_FAIL:
-        return fail(MEMORY, f"{text}: a full Redis takes no job and no transition", fix)
+        return fail(MEMORY, f"{text}: a full Redis accepts no job and no transition", fix)
     if share > MEMORY_WARN:
         return warn(MEMORY, text, fix)
     return ok(MEMORY, text)
 
 
 def _format_bytes(size_bytes: int) -> str:
-    """Bytes as a person reads them."""
+    """A size as text, as `1.5 GiB`."""
     value, unit = float(size_bytes), "B"
     for larger in ("KiB", "MiB", "GiB", "TiB"):
         if value < 1024:  # noqa: PLR2004  the step of the units

@@ -1,4 +1,4 @@
-"""Putting back what has one right place: step by step, under precondition, on record."""
+"""Repairs of index entries: one step each, under a precondition, with an audit entry."""
 
 from enum import StrEnum
 from typing import Final
@@ -15,17 +15,17 @@ AUDIT_ACTION: Final = "doctor.repair"
 
 
 class RepairOutcome(StrEnum):
-    """What became of a damage."""
+    """The result for one damage."""
 
     REPAIRED = "repaired"
     MOVED = "moved"
-    """The job moved on meanwhile, or somebody else put it right: nothing was done."""
+    """The job changed meanwhile, or another process repaired it: nothing was done."""
     LEFT = "left"
-    """Still there: a person has to decide, or nobody asked to repair it."""
+    """Still there: an operator must decide, or no repair was requested."""
 
 
 class Repairer:
-    """Repairs on a person's word. Entries only: no record, and so no state, is ever touched."""
+    """Repairs that an operator requests. It writes index entries only, never a job's record."""
 
     def __init__(self, store: Store, clock: Clock, *, by: str, note: str = "") -> None:
         self._reader = IntegrityReader(store.client, store.keys)
@@ -35,7 +35,7 @@ class Repairer:
         self._note = note
 
     async def repair(self, damage: Damage) -> RepairOutcome:
-        """Mend one damage, if it still is as it was judged."""
+        """Repair one damage, if the record and its entries are unchanged."""
         if damage.repair is None:
             return RepairOutcome.LEFT
         try:
@@ -44,7 +44,7 @@ class Repairer:
         except ResponseError as error:
             if "WRONGTYPE" not in str(error):
                 raise
-            return RepairOutcome.LEFT  # another key of the step is told as a wrong type
+            return RepairOutcome.LEFT  # another key of the step is reported as a wrong type
         what = f"{damage.kind}: {printable(damage.text)}"
         await self._audit.record(
             NewAuditEntry(
@@ -60,5 +60,5 @@ class Repairer:
 
 
 def printable(name: str) -> str:
-    """A name as text, whatever bytes it was made of."""
+    """A name as text, with bytes that are not UTF-8 escaped."""
     return name.encode("utf-8", "backslashreplace").decode()

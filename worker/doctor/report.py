@@ -1,4 +1,4 @@
-"""What the doctor tells: one document, and a verdict."""
+"""The doctor's report: one document, and a summary line."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +14,8 @@ INTEGRITY = "integrity.indexes"
 
 def judge_integrity(report: IntegrityReport) -> Finding:
     """The integrity check as one finding."""
-    seen = f"{pluralize(report.jobs, 'job')}, {report.unfinished:,} unfinished; "
-    seen += f"{report.entries_compared:,} entries compared in {report.duration_s:.1f} s"
+    counts = f"{pluralize(report.jobs, 'job')}, {report.unfinished:,} unfinished; "
+    counts += f"{report.entries_compared:,} entries compared in {report.duration_s:.1f} s"
     left = report.outcomes[RepairOutcome.LEFT]
     if left:
         kinds = ", ".join(f"{count} {kind}" for kind, count in report.counts_by_kind.most_common())
@@ -25,15 +25,17 @@ def judge_integrity(report: IntegrityReport) -> Finding:
             else "see what each needs"
         )
         return fail(
-            INTEGRITY, f"{left} of {report.counts_by_kind.total()} not right ({kinds}): {seen}", fix
+            INTEGRITY,
+            f"{left} of {report.counts_by_kind.total()} not right ({kinds}): {counts}",
+            fix,
         )
     if repaired := report.outcomes[RepairOutcome.REPAIRED]:
-        return ok(INTEGRITY, f"{repaired} repaired, each with an audit entry; {seen}")
-    return ok(INTEGRITY, f"every unfinished job is in its one watched place: {seen}")
+        return ok(INTEGRITY, f"{repaired} repaired, each with an audit entry; {counts}")
+    return ok(INTEGRITY, f"every unfinished job is in exactly one watched index: {counts}")
 
 
 def summary_line(findings: Sequence[Finding]) -> str:
-    """The last line."""
+    """The last line of the output."""
     failed = sum(finding.level is Level.FAIL for finding in findings)
     warned = sum(finding.level is Level.WARN for finding in findings)
     also = f", {pluralize(warned, 'warning')}" if warned else ""
@@ -43,7 +45,7 @@ def summary_line(findings: Sequence[Finding]) -> str:
 
 
 def document(findings: Sequence[Finding], report: IntegrityReport | None) -> dict[str, Any]:
-    """Everything, as JSON has it; `integrity` is null where it was not checked."""
+    """The report as JSON; `integrity` is null where it was not checked."""
     return {
         "verdict": worst_level(findings).value,
         "findings": [

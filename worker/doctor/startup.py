@@ -1,4 +1,4 @@
-"""A word of warning at the start, where Redis is not set up to keep paid work."""
+"""A warning at the start, where Redis is not safe for paid jobs."""
 
 import asyncio
 from typing import Final
@@ -12,7 +12,7 @@ from worker.store.client import Client
 log: Final = structlog.get_logger(__name__)
 
 CHECK_TIMEOUT_S: Final = 3.0
-"""The start waits no longer for it."""
+"""The start waits at most this long for the check."""
 
 
 async def warn_if_unsafe(client: Client) -> None:
@@ -20,7 +20,7 @@ async def warn_if_unsafe(client: Client) -> None:
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             facts = await read_facts(client)
-    except Exception as error:  # noqa: BLE001 - whatever it is, the work itself will tell
+    except Exception as error:  # noqa: BLE001 - a failed check must not stop the start
         log.warning("redis.unchecked", error=type(error).__name__)
         return
     for finding in judge_safety(facts):

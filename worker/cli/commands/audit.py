@@ -18,7 +18,7 @@ def audit() -> None:
     "--since",
     metavar="WHEN",
     callback=parse_with(parse_past),
-    help="At or after this time, or 2h ago.",
+    help="Since this time, or since 2h ago as 2h.",
 )
 @click.option("--until", metavar="WHEN", callback=parse_with(parse_past), help="Before this time.")
 @click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True)
