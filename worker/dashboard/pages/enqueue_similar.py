@@ -7,11 +7,11 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.lanes import target_name
 from worker.api.auth.principal import principal_name
+from worker.api.handlers.jobs import load_path_job
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import parse_job_request
 from worker.dashboard.json_form import read_inputs
 from worker.dashboard.page_request import Form, PageRequest
-from worker.dashboard.pages.job import load_path_job
 from worker.dashboard.pages.job_lists import job_href
 from worker.dashboard.views.formatting import credits_text
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
@@ -22,7 +22,7 @@ FORM_FIELDS: Final = ("kind", "target", "account", "priority", "tags", "batch", 
 
 async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the form with the fields of the job."""
-    job = await load_path_job(page_request)
+    job = await load_path_job(page_request.request)
     inputs, _ = await page_request.context.store.jobs.payloads(job.id)
     given = {
         "kind": job.kind.value,
@@ -38,7 +38,7 @@ async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
 
 async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
     """Enqueue a new job from the form."""
-    job = await load_path_job(page_request)
+    job = await load_path_job(page_request.request)
     form = await page_request.form()
     max_bytes = page_request.context.settings.max_inputs_bytes
     try:

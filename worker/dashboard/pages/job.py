@@ -4,11 +4,9 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.job import Job
-from worker.api.handlers.jobs import path_job_id
+from worker.api.handlers.jobs import load_path_job, path_job_id
 from worker.api.models.jobs import WAITING_STATES
 from worker.api.problems import Problem
-from worker.app.actions import NoSuchJob
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.available_actions import EffectContext, available_actions
 from worker.dashboard.views.media import media_of
@@ -20,7 +18,6 @@ from worker.dashboard.views.timeline import (
     timeline_bars,
     timeline_entries,
 )
-from worker.engine.unreadable_records import load_job
 
 _OPERATOR_BLOCKER: Final = "person"
 """Kind of the blocker that repeats the reason of a parked job or a dead letter."""
@@ -28,7 +25,7 @@ _OPERATOR_BLOCKER: Final = "person"
 
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
-    job = await load_path_job(page_request)
+    job = await load_path_job(page_request.request)
     queries, store = page_request.context.use_cases.queries, page_request.context.store
     inputs, result = await store.jobs.payloads(job.id)
     sees_payloads = page_request.principal.sees_payloads
@@ -51,15 +48,6 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         media=media_of(result) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),
     )
-
-
-async def load_path_job(page_request: PageRequest) -> Job:
-    """The job of the path; raises `NoSuchJob`."""
-    job_id = path_job_id(page_request.request)
-    stored = await load_job(page_request.context.store.jobs, job_id, page_request.now)
-    if stored is None:
-        raise NoSuchJob(job_id)
-    return stored.job
 
 
 async def effect_context(page_request: PageRequest) -> EffectContext:

@@ -6,13 +6,14 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
+from worker.api.handlers.jobs import load_path_job
 from worker.app.action_table import JobAction
 from worker.app.bulk_request import apply_merge_patch
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.dashboard.json_form import read_inputs, read_patch
 from worker.dashboard.page_request import PageRequest
-from worker.dashboard.pages.job import effect_context, load_path_job
+from worker.dashboard.pages.job import effect_context
 from worker.dashboard.pages.job_lists import job_href
 from worker.dashboard.views.available_actions import effect_text
 from worker.dashboard.views.diffs import DiffLine, diff
@@ -35,7 +36,7 @@ class RequeueForm:
 
 async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the form with the current inputs."""
-    job = await load_path_job(page_request)
+    job = await load_path_job(page_request.request)
     return await _render_form(
         page_request, job, RequeueForm(_editable_text(await _inputs(page_request, job)))
     )
@@ -43,7 +44,7 @@ async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
 
 async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
     """Preview the changed inputs, or requeue with them."""
-    job = await load_path_job(page_request)
+    job = await load_path_job(page_request.request)
     form = await page_request.form()
     inputs_text, patch = form.get("inputs", ""), form.get("patch", "").strip()
     old = await _inputs(page_request, job)
