@@ -1,8 +1,8 @@
-"""The figures of our own, one bench after the other: python -m bench [NAME …].
+"""Runs the benches of this worker one after the other: python -m bench [NAME …].
 
-Takes a quarter of an hour. Each is a program of its own, `python -m bench.NAME`. What they print as
-JSON is gathered in `.bench/results.json`. `python -m bench.peers` is apart, and so are `crash` and
-`quota`.
+This takes a quarter of an hour. Each bench is a program, `python -m bench.NAME`; the JSON that they
+print goes to `.bench/results.json`. Not included: `python -m bench.peers`, `python -m bench.crash`,
+`python -m bench.polling` and `python -m bench.rate_limit`.
 """
 
 import argparse
@@ -29,7 +29,7 @@ BENCHES: Final = (
 
 
 def run(name: str) -> dict[str, Any]:
-    """Run a bench, show what it prints, and return its JSON."""
+    """Run a bench, print its output, and return its JSON."""
     command = [sys.executable, "-m", f"bench.{name}"]
     done = subprocess.run(command, check=True, stdout=subprocess.PIPE, text=True)  # noqa: S603 - our own
     *shown, last = done.stdout.splitlines()
@@ -39,7 +39,7 @@ def run(name: str) -> dict[str, Any]:
 
 
 def main() -> None:
-    """Run them, print what misses its aim, and write everything down."""
+    """Run the benches, print which aims are missed, and write the results."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", default=BENCHES, help=" ".join(BENCHES))
     found = {name: run(name) for name in parser.parse_args().names}

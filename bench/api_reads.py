@@ -1,4 +1,4 @@
-"""Reading while much is there: python -m bench.api_reads [JOBS].
+"""The API's reads with many jobs on record: python -m bench.api_reads [JOBS].
 
 The API as a process of its own, over jobs in a mix of states. Prints, for each read, milliseconds
 at the median and at worst of 20 calls, and at the end the API's resident megabytes.
@@ -83,9 +83,9 @@ async def serve(redis_url: str) -> tuple[asyncio.subprocess.Process, str]:
     if process.stderr is None:
         raise RuntimeError("the API has no stderr")
     while line := await process.stderr.readline():
-        told = json.loads(line)
-        if told.get("event") == "api.started":
-            return process, str(told["url"])
+        event = json.loads(line)
+        if event.get("event") == "api.started":
+            return process, str(event["url"])
     raise RuntimeError("the API did not start")
 
 

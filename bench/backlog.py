@@ -1,4 +1,4 @@
-"""What a run costs with 100 to 100,000 jobs behind it in line: python -m bench.backlog.
+"""What a run costs with 100 to 100,000 jobs queued behind it: python -m bench.backlog.
 
 A system of one worker for each length of line, never more than 200 runs in flight. They stand side
 by side and take short turns, for the speed of a machine wanders within seconds by more than what is
@@ -106,7 +106,7 @@ async def _backlog(length: int) -> AsyncGenerator[PausedBacklog]:
 
 
 async def measure(backlogs: Sequence[int]) -> dict[str, dict[str, float]]:
-    """The cost of a run with so many jobs in line behind it, for each."""
+    """The cost of a run, by the number of jobs queued behind it."""
     async with AsyncExitStack() as stack:
         lines = [await stack.enter_async_context(_backlog(length)) for length in backlogs]
         totals = {line.length: Counter[str]() for line in lines}

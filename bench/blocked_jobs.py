@@ -1,4 +1,4 @@
-"""What waiting costs: 100 and 10,000 jobs behind a closed gate and behind an empty quota.
+"""What waiting costs: 100 and 10,000 jobs behind a closed gate and behind a used-up rate limit.
 
     python -m bench.blocked_jobs
 
@@ -30,17 +30,17 @@ async def measure(backlog: int, sandbox: tuple[str, ...], *, gate: bool) -> dict
     async with bench_system(sandbox=sandbox) as bench:
         if gate:
             await bench.store.holds.place(GATE)
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         orders = [(None, JobRequest(Kind.MODEL, "gpt-image-2", b"{}"))] * backlog
         for first in range(0, backlog, 1_000):
-            await intake.enqueue_many(orders[first : first + 1_000])
+            await enqueuer.enqueue_many(orders[first : first + 1_000])
         await asyncio.sleep(QUIET_S)
-        commands, cpu, began = await bench.commands(), bench.used().cpu_s, time.monotonic()
+        commands, cpu, started = await bench.commands(), bench.used().cpu_s, time.monotonic()
         await asyncio.sleep(MEASURED_S)
-        took = time.monotonic() - began
+        elapsed_s = time.monotonic() - started
         return {
-            "commands_per_s": (await bench.commands() - commands) / took,
-            "cpu_percent": 100 * (bench.used().cpu_s - cpu) / took,
+            "commands_per_s": (await bench.commands() - commands) / elapsed_s,
+            "cpu_percent": 100 * (bench.used().cpu_s - cpu) / elapsed_s,
             "queued": sum(lane.queued for lane in await bench.store.read.queries.lane_counts()),
         }
 

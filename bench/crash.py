@@ -1,4 +1,4 @@
-"""Workers killed under load, ours beside a plain arq one: python -m bench.crash [SEED].
+"""Workers killed under load, this one and a plain arq one: python -m bench.crash [SEED].
 
 Both get the same runs at the same moments and lose the same workers at the same moments, one after
 the other; the sandbox's ledger counts. Then 500 runs in flight lose one of our two workers.
@@ -179,7 +179,7 @@ async def _counted(bench: BenchSystem, succeeded: set[str], parked: int) -> dict
 async def ours(plan: CrashSchedule) -> dict[str, float]:
     """Our workers under the schedule."""
     async with bench_system(workers=0) as bench:
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         command = ("-m", "worker.cli.main", "worker")
         async with _workers(command, _ours(bench, _redis_url(bench))) as workers:
             await _until(lambda: _live(bench, SLOTS), 20)
@@ -187,7 +187,7 @@ async def ours(plan: CrashSchedule) -> dict[str, float]:
 
             async def enqueue(label: str, inputs: dict[str, Any]) -> None:
                 order = JobRequest(Kind.MODEL, TARGET, json.dumps(inputs).encode())
-                await intake.enqueue(order, job_id=JobId(label))
+                await enqueuer.enqueue(order, job_id=JobId(label))
 
             await _run_schedule(plan, workers, enqueue)
             await _until(lambda: _settled(bench, RUNS), SETTLED_WITHIN_S)
@@ -237,7 +237,7 @@ async def rescue(seed: int) -> dict[str, float]:
     """Kill one of two workers while 500 runs are in flight, and watch the other go on."""
     dice = random.Random(seed)  # noqa: S311 - a schedule
     async with bench_system(workers=0) as bench:
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         command = ("-m", "worker.cli.main", "worker")
         async with _workers(command, _ours(bench, _redis_url(bench))) as workers:
             await _until(lambda: _live(bench, SLOTS), 20)
@@ -245,7 +245,7 @@ async def rescue(seed: int) -> dict[str, float]:
                 (JobId(f"r{n}"), _request(f"r{n}", round(dice.uniform(12.0, 16.0), 3)))
                 for n in range(IN_FLIGHT)
             ]
-            await intake.enqueue_many(orders)
+            await enqueuer.enqueue_many(orders)
             await _until(lambda: _running(bench), 30)
             polls = await _polls(bench)
             killed_at = time.time()

@@ -72,17 +72,17 @@ async def _ready(url: str) -> None:
 async def repeat(at_once: int, one: Callable[[], Awaitable[int]]) -> Row:
     """Do one thing over and over, so many at once, for some seconds; `one` returns its jobs."""
     took, jobs = list[float](), 0
-    began = time.monotonic()
+    started = time.monotonic()
 
     async def run_once() -> None:
         nonlocal jobs
-        while (now := time.monotonic()) < began + SECONDS:
+        while (now := time.monotonic()) < started + SECONDS:
             made = await one()  # not added in the same breath: others add meanwhile
             jobs += made
             took.append(time.monotonic() - now)
 
     await asyncio.gather(*(run_once() for _ in range(at_once)))
-    seconds = time.monotonic() - began
+    seconds = time.monotonic() - started
     return {
         "jobs_per_s": jobs / seconds,
         "jobs": jobs,
@@ -113,11 +113,11 @@ async def over_http(path: str, body: object, jobs: int, at_once: int) -> Row:
 async def by_library() -> Row:
     """Orders without HTTP, in this process."""
     async with bench_system(workers=0) as bench:
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         order = JobRequest(Kind.MODEL, "gpt-image-2", b'{"prompt": "x"}')
 
         async def one() -> int:
-            await intake.enqueue(order)
+            await enqueuer.enqueue(order)
             return 1
 
         us = psutil.Process()

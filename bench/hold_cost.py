@@ -2,7 +2,7 @@
 
     python -m bench.hold_cost
 
-The 130th job takes the last credits. A person releases the hold while the cause persists (a
+The 130th job takes the last credits. An operator releases the hold while the cause persists (a
 relapse), tops up, and releases again. One worker; counted by the sandbox.
 """
 
@@ -45,7 +45,7 @@ async def top_up(bench: BenchSystem, credits_: int) -> None:
 
 
 async def release(bench: BenchSystem) -> None:
-    """A person releases the hold."""
+    """Release the hold, as an operator does."""
     (hold,) = await bench.store.holds.list_all()
     await bench.store.holds.change(
         hold.key, lambda standing: standing and apply_release(standing, time.time(), by="bench")
@@ -64,8 +64,8 @@ async def main() -> None:
     rows: dict[str, float] = {}
     async with bench_system() as bench:
         await top_up(bench, PAID * PRICE)
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
-        await intake.enqueue_many([(None, JobRequest(Kind.MODEL, "gpt-image-2", INPUTS))] * RUNS)
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        await enqueuer.enqueue_many([(None, JobRequest(Kind.MODEL, "gpt-image-2", INPUTS))] * RUNS)
 
         async def held() -> bool:
             return bool(await bench.store.holds.list_all())
@@ -87,14 +87,14 @@ async def main() -> None:
         rows["relapses"] = (await bench.store.holds.list_all())[0].relapses
 
         await top_up(bench, RUNS * PRICE)
-        began = time.monotonic()
+        started = time.monotonic()
         await release(bench)
 
         async def done() -> bool:
             return (await bench.store.read.queries.state_counts())[0][State.QUEUED] == 0
 
         await until(done)
-        rows["seconds_until_the_line_was_empty"] = time.monotonic() - began
+        rows["seconds_until_the_line_was_empty"] = time.monotonic() - started
         rows["refused_after_the_top_up"] = (
             (await submits(bench)).get("402", 0)
             - refused

@@ -1,4 +1,4 @@
-"""What an idle system costs: python -m bench.idle. A worker alone, then an API alone."""
+"""What an idle worker and an idle API cost: python -m bench.idle."""
 
 import asyncio
 import time
@@ -17,16 +17,16 @@ MEASURED_S: Final = 20.0
 
 
 async def observe(bench: BenchSystem, process: psutil.Process) -> dict[str, float]:
-    """What a process and Redis do while nothing is to be done."""
+    """The cost of a process and of Redis without any work."""
     await asyncio.sleep(QUIET_S)
     cpu, redis, commands = cpu_s(process), cpu_s(bench.redis), await bench.commands()
-    began = time.monotonic()
+    started = time.monotonic()
     await asyncio.sleep(MEASURED_S)
-    took = time.monotonic() - began
+    elapsed_s = time.monotonic() - started
     return {
-        "cpu_percent": 100 * (cpu_s(process) - cpu) / took,
-        "redis_cpu_percent": 100 * (cpu_s(bench.redis) - redis) / took,
-        "redis_commands_per_s": (await bench.commands() - commands) / took,
+        "cpu_percent": 100 * (cpu_s(process) - cpu) / elapsed_s,
+        "redis_cpu_percent": 100 * (cpu_s(bench.redis) - redis) / elapsed_s,
+        "redis_commands_per_s": (await bench.commands() - commands) / elapsed_s,
         "rss_mb": process.memory_info().rss / 2**20,
     }
 

@@ -1,4 +1,4 @@
-"""Our worker under the workload of the field: python -m bench.load [IN_FLIGHT] [--median-s 3].
+"""This worker under the common workload: python -m bench.load [IN_FLIGHT] [--median-s 3].
 
 One worker, burst and steady (where the stand-in can keep up). Durations are learned from 300 runs
 before, which are not counted. `--polls` and `--poll-min-s` are KNOUDS_POLLS_PER_RUN and
@@ -49,10 +49,10 @@ class OurWorkers:
 
     async def enqueue(self, workload: Workload) -> None:
         """Enqueue runs, as the API does it."""
-        intake = Enqueuer(self.bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(self.bench.store, SystemClock(), JobDefaults())
         order = JobRequest(Kind.MODEL, TARGET, INPUTS)
         async for count in arrivals(workload.runs, workload.rate):
-            for placed in await intake.enqueue_many([(None, order)] * count):
+            for placed in await enqueuer.enqueue_many([(None, order)] * count):
                 if isinstance(placed, Exception):
                     raise placed
 
@@ -62,16 +62,16 @@ class OurWorkers:
         return int(await self.bench.store.client.call("ZCARD", key))
 
     async def warm_up(self, median_s: float) -> None:
-        """Let the worker learn how long runs take; a run counts once others could have ended."""
+        """Let the worker learn how long runs take; a run counts after longer ones have ended."""
         await run_workload(self, burst(WARM_UP, median_s))
         durations = self.bench.store.durations
         async with asyncio.timeout(LEARNED_WITHIN_S):
-            while not (await durations.read([LEARNED]))[LEARNED]:  # noqa: ASYNC110 - nobody tells
+            while not (await durations.read([LEARNED]))[LEARNED]:  # noqa: ASYNC110 - there is no notification
                 await asyncio.sleep(1)
         await asyncio.sleep(2 * TICK_S)
 
     async def end_times(self) -> dict[str, float]:
-        """When each run's end was seen, by execution id."""
+        """By execution id, when the worker learned of the run's end."""
         found: dict[str, float] = {}
         cursor = None
         while True:

@@ -1,8 +1,7 @@
-"""What a finished job takes in Redis: python -m bench.memory [JOBS].
+"""The Redis memory of a finished job: python -m bench.memory [JOBS].
 
-Measured is what so many more jobs add: record, places and indexes. Their inputs and results are
-taken off, and so is the stream of events, which does not grow with the jobs that are kept: it is
-shown apart.
+Measures what JOBS more jobs add: record and index entries. Their inputs and results are subtracted,
+and so is the stream of events, which does not grow with the number of jobs: it is shown separately.
 """
 
 import argparse
@@ -19,7 +18,7 @@ from worker.clock import SystemClock
 from worker.store.read.queries import Filter
 
 WARM_UP: Final = 1_000
-"""Jobs before: whatever there is once is there by then."""
+"""Jobs before: one-time costs are paid by then."""
 
 JOBS: Final = 2_000
 QUIET_S: Final = 3.0
@@ -29,9 +28,9 @@ REQUEST: Final = JobRequest(Kind.MODEL, "gpt-image-2", b'{"sandbox":{"duration_s
 
 async def finish(bench: BenchSystem, jobs: int) -> None:
     """Enqueue jobs and wait until all that there are have succeeded."""
-    intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+    enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
     for first in range(0, jobs, 500):
-        await intake.enqueue_many([(None, REQUEST)] * min(500, jobs - first))
+        await enqueuer.enqueue_many([(None, REQUEST)] * min(500, jobs - first))
     while True:
         states, _ = await bench.store.read.queries.state_counts()
         if states[State.SUCCEEDED] == sum(states.values()):

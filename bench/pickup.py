@@ -1,4 +1,4 @@
-"""From an enqueue to the provider's hearing of it, at low load: python -m bench.pickup.
+"""The time from an enqueue to the request at the provider, at low load: python -m bench.pickup.
 
 One worker; jobs come singly at random, ten a second. The time runs from before the enqueue to the
 moment the stand-in has the POST.
@@ -28,18 +28,18 @@ QUIET_S: Final = 2.0
 async def measure() -> list[float]:
     """Seconds from enqueue to POST of each job."""
     dice = random.Random(1)  # noqa: S311 - a schedule
-    began: dict[str, float] = {}
+    started: dict[str, float] = {}
     async with bench_system() as bench:
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         for number in range(JOBS + 1):  # the first opens connections and is not counted
             await asyncio.sleep(QUIET_S if number < 2 else dice.uniform(0.2, 1.8) * PAUSE_S)  # noqa: PLR2004
             label = f"r{number}"
             inputs = f'{{"sandbox": {{"label": "{label}", "duration_s": 0.2}}}}'
-            began[label] = time.time()
-            await intake.enqueue(JobRequest(Kind.MODEL, "gpt-image-2", inputs.encode()))
+            started[label] = time.time()
+            await enqueuer.enqueue(JobRequest(Kind.MODEL, "gpt-image-2", inputs.encode()))
         await asyncio.sleep(QUIET_S)
         runs = await executions(bench.sandbox)
-    return [run.started_at - began[run.label] for run in runs if run.label != "r0"]
+    return [run.started_at - started[run.label] for run in runs if run.label != "r0"]
 
 
 async def main() -> None:

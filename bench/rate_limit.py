@@ -1,4 +1,4 @@
-"""600 runs at 100 a window, ours beside a plain arq worker: python -m bench.rate_limit.
+"""600 runs at 100 per window, with this worker and a plain arq one: python -m bench.rate_limit.
 
 The window is scaled down from 60 s to 6. Ideal: ceil(600 / 95) windows, since 5 requests of each
 are kept for urgent jobs, as the provider advises. The plain worker retries after `Retry-After`.
@@ -55,10 +55,10 @@ async def ours(workers: int) -> dict[str, float]:
     async with bench_system(
         workers=workers, sandbox=SANDBOX, KNOUDS_RATE_WINDOW_S=str(WINDOW_S)
     ) as bench:
-        intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+        enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         order = JobRequest(Kind.MODEL, TARGET, json.dumps(INPUTS).encode())
         before = bench.used()
-        await intake.enqueue_many([(None, order)] * RUNS)
+        await enqueuer.enqueue_many([(None, order)] * RUNS)
 
         async def done() -> bool:
             return (await bench.store.read.queries.state_counts())[0][State.SUCCEEDED] == RUNS

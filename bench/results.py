@@ -1,4 +1,4 @@
-"""Results as a table for people and as one line of JSON for programs, the last line printed."""
+"""Prints results as a table, and as one line of JSON for programs, which is the last line."""
 
 import json
 import math

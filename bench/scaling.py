@@ -1,4 +1,4 @@
-"""Four workers beside one, on the same cores: python -m bench.scaling [RUNS].
+"""Four workers compared with one, on the same cores: python -m bench.scaling [RUNS].
 
 Four lanes with as many runs each, all enqueued at once, one lane after the other; a run takes half
 a second, so the workers are what limits. The stand-in counts who was started, and how often.
@@ -30,14 +30,14 @@ POLL_S: Final = 0.05
 
 async def enqueue(bench: BenchSystem, runs: int) -> None:
     """Every lane's jobs, the first lane's first: fairness must not come from their order."""
-    intake = Enqueuer(bench.store, SystemClock(), JobDefaults())
+    enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
     for target in TARGETS:
         orders: list[tuple[JobId | None, JobRequest]] = []
         for number in range(runs // len(TARGETS)):
             play = {"sandbox": {"label": f"{target}:{number}", "duration_s": DURATION_S}}
             orders.append((None, JobRequest(Kind.MODEL, target, json.dumps(play).encode())))
         for first in range(0, len(orders), 500):
-            await intake.enqueue_many(orders[first : first + 500])
+            await enqueuer.enqueue_many(orders[first : first + 500])
 
 
 async def measure(workers: int, runs: int) -> dict[str, float]:

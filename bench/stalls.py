@@ -49,6 +49,6 @@ class StallSampler:
                 due += EVERY_S
 
 
-def within(samples: Sequence[Sequence[float]], began: float, ended: float) -> list[float]:
+def within(samples: Sequence[Sequence[float]], started: float, ended: float) -> list[float]:
     """The lateness of what was sampled between two moments."""
-    return [late for at, late in samples if began <= at <= ended]
+    return [late for at, late in samples if started <= at <= ended]

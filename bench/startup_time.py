@@ -1,4 +1,4 @@
-"""How long it takes to start: python -m bench.startup_time.
+"""How long a start takes: python -m bench.startup_time.
 
 A worker until its first heartbeat in Redis, the API until it answers, `--help` until it has ended.
 """
@@ -21,22 +21,22 @@ COMMAND: Final = (sys.executable, "-m", "worker.cli.main")
 
 async def help_s(bench: BenchSystem) -> float:
     """`knouds-worker --help`."""
-    began = time.monotonic()
+    started = time.monotonic()
     quiet = asyncio.subprocess.DEVNULL
     process = await asyncio.create_subprocess_exec(
         *COMMAND, "--help", env=bench.environment, stdout=quiet
     )
     await process.wait()
-    return time.monotonic() - began
+    return time.monotonic() - started
 
 
 async def worker_s(bench: BenchSystem) -> float:
     """`knouds-worker worker` until it says that it lives."""
-    began = time.monotonic()
+    started = time.monotonic()
     process = await asyncio.create_subprocess_exec(*COMMAND, "worker", env=bench.environment)
     while not await bench.store.workers.heartbeats():  # noqa: ASYNC110 - there is nothing to wait on
         await asyncio.sleep(POLL_S)
-    took = time.monotonic() - began
+    took = time.monotonic() - started
     process.terminate()
     await process.wait()
     return took
@@ -44,9 +44,9 @@ async def worker_s(bench: BenchSystem) -> float:
 
 async def api_s(bench: BenchSystem) -> float:
     """`knouds-worker api` until it answers, to within 50 ms."""
-    began = time.monotonic()
+    started = time.monotonic()
     async with api(bench):
-        return time.monotonic() - began
+        return time.monotonic() - started
 
 
 async def main() -> None:

@@ -1,1 +1,1 @@
-"""The same workload for everybody: python -m bench.peers."""
+"""The same workload for this worker and its peers: python -m bench.peers."""

@@ -1,4 +1,4 @@
-"""Everybody under the same workload, one after the other: python -m bench.peers [--runs 2000].
+"""This worker and its peers under the same workload: python -m bench.peers [--runs 2000].
 
 One worker process, one Redis that writes every change to disk, one stand-in, runs of about 3 s.
 "Burst" is all runs at once, "steady" keeps as many in flight for 12 s. Where that would be more

@@ -1,1 +1,1 @@
-"""How well polls know when to look, in virtual time."""
+"""How well polls are timed, in virtual time."""

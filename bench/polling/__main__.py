@@ -115,8 +115,8 @@ def short_runs() -> Row:
     second = fixed(SHORT, 1.0)
     curve = sorted(
         (
-            average([learned_at(SHORT, looks, seed, DEFAULT) for seed in (1, 2, 3)])
-            for looks in (2.25, 2.75, 3.25, 3.75, 4.25)
+            average([learned_at(SHORT, polls, seed, DEFAULT) for seed in (1, 2, 3)])
+            for polls in (2.25, 2.75, 3.25, 3.75, 4.25)
         ),
         key=lambda point: point.polls,
     )
@@ -131,7 +131,7 @@ def main() -> None:
     """Measure, print, draw."""
     rows = [measured(case, POLLS_PER_RUN, WIDE, SEEDS) for case in CASES]
     bounded = [measured(case, POLLS_PER_RUN, DEFAULT, SEEDS) for case in CASES]
-    sweeps = [[measured(case, looks, WIDE, 1) for looks in SWEEP] for case in CASES]
+    sweeps = [[measured(case, polls, WIDE, 1) for polls in SWEEP] for case in CASES]
     curves = [
         sorted(
             (PolicyPoint(r["polls"], r["delay_s"]) for r in (row, *sweep)),

@@ -99,7 +99,7 @@ def fixed_at(case: DurationCase, polls: float) -> PolicyPoint:
 
 
 def fixed(case: DurationCase, interval_s: float) -> PolicyPoint:
-    """A look every so many seconds."""
+    """A poll at a fixed interval."""
     return _measure_policy(case, lambda age: age + interval_s)
 
 
@@ -113,22 +113,22 @@ def _count(case: DurationCase, interval_s: float) -> float:
 @cache
 def backoff(case: DurationCase) -> PolicyPoint:
     """The usual one: after 1 s, then pauses that grow by half, at most 20 s."""
-    looks, pause = [0.0], 1.0
-    while looks[-1] < 2 * case.span()[1]:
-        looks.append(looks[-1] + pause)
+    polls_at, pause = [0.0], 1.0
+    while polls_at[-1] < 2 * case.span()[1]:
+        polls_at.append(polls_at[-1] + pause)
         pause = min(20.0, pause * 1.5)
-    return _measure_policy(case, lambda age: looks[bisect_left(looks, age) + 1])
+    return _measure_policy(case, lambda age: polls_at[bisect_left(polls_at, age) + 1])
 
 
 def _measure_policy(case: DurationCase, following: Callable[[float], float]) -> PolicyPoint:
     """Play a policy without chance over evenly spread quantiles of the distribution."""
     durations = _quantiles(case)
     delays: list[float] = []
-    look, count, polls = following(0.0), 1, 0
+    poll_at, count, polls = following(0.0), 1, 0
     for duration in durations:
-        while look < duration:
-            look, count = following(look), count + 1
-        delays.append(look - duration)
+        while poll_at < duration:
+            poll_at, count = following(poll_at), count + 1
+        delays.append(poll_at - duration)
         polls += count
     delays.sort()
     return PolicyPoint(

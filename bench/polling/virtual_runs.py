@@ -66,9 +66,11 @@ class SimulatedPoller:
         self.count()
         return PolledRun(polls, age - duration_s)
 
-    def note(self, began: float, running: float | None, found: float, dice: random.Random) -> None:
-        """A run that began then was found ended at an age."""
-        self.waiting.add(sample_between(began, running, found, dice.randrange(1000)))
+    def note(
+        self, started: float, running: float | None, found: float, dice: random.Random
+    ) -> None:
+        """A run that started then was found ended at an age."""
+        self.waiting.add(sample_between(started, running, found, dice.randrange(1000)))
 
     def count(self) -> None:
         """Count the runs that count by now, and learn if that is worth it."""
@@ -129,7 +131,7 @@ def bursts(
 def _burst(
     case: DurationCase, watcher: SimulatedPoller, dice: random.Random, runs: int
 ) -> list[PolledRun]:
-    began, played = watcher.now, list[PolledRun]()
+    started, played = watcher.now, list[PolledRun]()
     waiting: list[tuple[float, float, float | None, int]] = []
     for _ in range(runs):
         first = watcher.schedule.next_delay_s(0.0, dice.random())
@@ -138,11 +140,11 @@ def _burst(
     while waiting:
         age, duration, running, polls = heappop(waiting)
         while age >= tick:
-            watcher.now = began + tick
+            watcher.now = started + tick
             watcher.count()
             tick += TICK_S
         if age >= duration:
-            watcher.note(began, running, age, dice)
+            watcher.note(started, running, age, dice)
             played.append(PolledRun(polls, age - duration))
         else:
             later = age + watcher.schedule.next_delay_s(age, dice.random())
