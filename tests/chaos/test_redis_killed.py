@@ -54,11 +54,8 @@ async def test_a_redis_that_dies_under_load_forgets_nothing_it_acknowledged(
 
 def _was_open_in(job: Job, outages: list[Outage]) -> bool:
     """Its submit or sync run was under way while Redis was away."""
-    times = [
-        event.at
-        for event in job.events
-        if event.name in ("send", "open", "park_refused", "park_uncertain", "park_stuck")
-    ]
+    ends = ("park_refused", "park_uncertain", "park_stuck", "park_failed_run")
+    times = [event.at for event in job.events if event.name in ("send", "open", *ends)]
     return any(
         sent < back and ended > gone for sent, ended in pairwise(times) for gone, back in outages
     )
