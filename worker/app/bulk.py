@@ -16,7 +16,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, cast
+from typing import Final, assert_never, cast
 
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
@@ -235,6 +235,8 @@ class _BulkRun:
                 self.counts.failed += 1
                 if len(self.counts.errors) < MAX_ERRORS_SHOWN:
                     self.counts.errors.append((job_id, detail))
+            case _:
+                assert_never(outcome)
         if self._request.action is BulkAction.CANCEL and not self._request.dry_run:
             self._counted.add(job_id)
 

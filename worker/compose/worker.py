@@ -189,19 +189,7 @@ def build(
     poller = _build_poller(parts)
     submitter = _build_submitter(parts, poller)
     health, live_workers = ServiceHealth(), LiveWorkers()
-    heartbeat = HeartbeatService(
-        context.store,
-        settings.lease_s,
-        _Reporter(
-            context.worker_id,
-            context.clock.now(),
-            submitter,
-            poller,
-            parts.shutdown_deadline,
-            health,
-        ),
-        live_workers,
-    )
+    heartbeat = _build_heartbeat(parts, submitter, poller, health, live_workers)
     services: list[Service] = [
         MetricsFlusher(context.store),
         parts.outcomes.redis_recovery,
@@ -325,6 +313,25 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         live_workers=live_workers,
         shutdown_deadline=parts.shutdown_deadline,
     )
+
+
+def _build_heartbeat(
+    parts: _Parts,
+    submitter: Submitter,
+    poller: Poller,
+    health: ServiceHealth,
+    live_workers: LiveWorkers,
+) -> HeartbeatService:
+    context = parts.context
+    reporter = _Reporter(
+        worker_id=context.worker_id,
+        started_at=context.clock.now(),
+        submitter=submitter,
+        poller=poller,
+        shutdown_deadline=parts.shutdown_deadline,
+        health=health,
+    )
+    return HeartbeatService(context.store, context.lease_s, reporter, live_workers)
 
 
 def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvider:
