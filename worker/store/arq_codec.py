@@ -1,8 +1,8 @@
-"""What lies in arq's queue: JSON both ways, and never an entry that stops the worker.
+"""Entries of arq's queue as JSON.
 
-Pickle would be code execution for whoever can write to Redis, and an entry that arq cannot read is
-deleted with its arguments. So an unreadable one, or one for a function nobody has, is turned into a
-call of `quarantine`, which keeps it as a dead letter.
+Pickle would let whoever can write to Redis run code, and arq deletes an entry that it cannot read
+together with its arguments. So an unreadable entry, or one for an unknown function, becomes a call
+of `quarantine`, which keeps it as a dead letter.
 """
 
 from collections.abc import Mapping, Sequence
@@ -47,7 +47,7 @@ _entry_decoder: Final = msgspec.json.Decoder(ArqEntry)
 
 
 def deserialize(data: bytes) -> dict[str, Any]:
-    """Read an entry, or make a call of `quarantine` of it."""
+    """Read an entry; an unreadable or invalid one becomes a call of `quarantine`."""
     try:
         entry = _entry_decoder.decode(data)
         wrong = _invalid_because(entry)
@@ -89,11 +89,12 @@ def _has_only_strings(entry: ArqEntry) -> bool:
 
 
 def submit_entry(submits: Sequence[tuple[str, str]], now: float) -> tuple[str, bytes]:
-    """The arq id and payload of submit hops that were admitted together: ids only.
+    """The arq id and payload for `(job id, submit token)` pairs that were admitted together.
 
-    The id is `<job>:<hop>` of the first: unique, since every admission makes hops of its own.
+    The id is `<job>:<submit token>` of the first pair: unique, since every admission makes new
+    tokens.
     """
     name = functions.submit.__name__
-    args = [text for hop in submits for text in hop]
+    args = [text for pair in submits for text in pair]
     entry = ArqEntry(f=name, a=args, k={}, t=None, et=int(now * 1000))
     return ":".join(submits[0]), encode(entry)

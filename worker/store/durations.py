@@ -1,4 +1,4 @@
-"""How long runs took: the newest of each target, shared by every worker."""
+"""Duration samples: the newest of each target, shared by every worker."""
 
 from collections.abc import Mapping, Sequence
 from typing import Final
@@ -9,7 +9,7 @@ from worker.store.client import Client, Command
 from worker.store.keys import Keys
 
 RETENTION_S: Final = 30 * 86_400
-"""A target of which no run ended for so long is forgotten."""
+"""Redis removes the samples of a target after so long without a run."""
 
 TargetName = str
 """`kind/target`, as `model/gpt-image-2`: how long a run takes does not depend on the account."""
@@ -21,7 +21,7 @@ def target_of(lane: Lane) -> TargetName:
 
 
 class DurationStore:
-    """One list for each target, the run written last in front. Redis itself forgets old ones."""
+    """One list for each target, the newest sample first."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -30,9 +30,9 @@ class DurationStore:
     async def exchange(
         self, samples: Mapping[TargetName, Sequence[DurationSample]], targets: Sequence[TargetName]
     ) -> dict[TargetName, list[bytes]]:
-        """Add runs and read sketches, those runs included, in one round trip.
+        """Add samples and read the lists of targets, those included, in one round trip.
 
-        Sketches come as they lie in Redis: one that is the same as before need not be read again.
+        The lists come undecoded: one that is the same as before need not be decoded again.
         """
         writes = [
             command for target, runs in samples.items() for command in self._add(target, runs)
@@ -42,7 +42,7 @@ class DurationStore:
         return dict(zip(targets, replies[len(writes) :], strict=True))
 
     async def read(self, targets: Sequence[TargetName]) -> dict[TargetName, list[bytes]]:
-        """Read sketches in one round trip."""
+        """Read the lists of targets in one round trip, undecoded."""
         return await self.exchange({}, targets)
 
     def _add(self, target: TargetName, samples: Sequence[DurationSample]) -> list[Command]:
@@ -55,5 +55,5 @@ class DurationStore:
 
 
 def decode_sketch(rows: Sequence[bytes]) -> list[DurationSample]:
-    """The runs of a sketch, the oldest first; what is none of ours is passed over."""
+    """The samples of a list, the oldest first; unreadable ones are skipped."""
     return merge_samples(run for row in rows if (run := DurationSample.parse(row)) is not None)

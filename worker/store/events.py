@@ -1,4 +1,4 @@
-"""The stream of transitions: read on from an id, and know where what is kept begins and ends."""
+"""The event stream of transitions: read on from an id, and know which entries are kept."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,14 +12,14 @@ from worker.store.commit import TransitionEvent
 from worker.store.keys import Keys
 
 START: Final = "0-0"
-"""Before everything."""
+"""The id before the first entry."""
 
 _transition: Final = msgspec.json.Decoder(TransitionEvent)
 
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """What was written in one step: ids of entries grow."""
+    """The transitions of one atomic step; ids of entries grow."""
 
     id: str
     transitions: tuple[TransitionEvent, ...]
@@ -27,13 +27,13 @@ class EventEntry:
 
 @dataclass(frozen=True, slots=True)
 class StreamExtent:
-    """What the stream holds now: ids of the first and the last entry, `0-0` where there is none."""
+    """The ids of the first and the last entry of the stream, `0-0` if it is empty."""
 
     first: str
     last: str
 
     def has_all_after(self, entry_id: str) -> bool:
-        """Whether nothing that came after an entry was trimmed away, or lost with the stream."""
+        """Whether every entry after `entry_id` is still in the stream."""
         return entry_id_parts(self.first) <= entry_id_parts(entry_id) <= entry_id_parts(self.last)
 
 
@@ -45,7 +45,7 @@ class EventLog:
         self._keys = keys
 
     async def extent(self) -> StreamExtent:
-        """Where it begins and ends."""
+        """The first and the last entry."""
         first, last = await self._client.many(
             [
                 ("XRANGE", self._keys.events, "-", "+", "COUNT", 1),
@@ -59,9 +59,9 @@ class EventLog:
     async def after(
         self, entry_id: str, count: int, wait_ms: int | None = None
     ) -> list[EventEntry]:
-        """The next entries behind one; with `wait_ms`, as soon as there is one, if it comes."""
-        # Two words as the command's name: what redis-py makes of `XREAD` itself is a dict for each
-        # entry, and an entry has the same field many times.
+        """Up to `count` entries after an id; with `wait_ms` it waits that long for the first."""
+        # Two words as the command's name: redis-py turns the reply to `XREAD` into one dict an
+        # entry, but an entry has the same field many times.
         options: tuple[Any, ...] = ("XREAD COUNT", count)
         if wait_ms is not None:
             options += ("BLOCK", wait_ms)
@@ -73,7 +73,7 @@ class EventLog:
 
 
 def entry_id_parts(entry_id: str) -> tuple[int, int]:
-    """An id as numbers, which compare as ids do; raises ValueError where it is none."""
+    """An id as two numbers, which compare as ids do; raises ValueError for another text."""
     milliseconds, _, number = entry_id.partition("-")
     if not (milliseconds.isdecimal() and (number or "0").isdecimal()):
         raise ValueError("an id of an entry is two numbers with a dash between")

@@ -1,7 +1,7 @@
-"""What Redis really holds, read page by page on a live system, and put right under precondition.
+"""Reads of everything in a namespace, page by page on a live system, and repairs of index entries.
 
-Nothing here blocks the server: the keyspace and the sets are walked with SCAN and ZSCAN, pipelines
-are short. Names come as they are: bytes that are no text survive as surrogates.
+Nothing here blocks the server: the keyspace and the sets are read with SCAN and ZSCAN, pipelines
+are short. Names that are not UTF-8 come as text with surrogates.
 """
 
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
@@ -18,13 +18,13 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 PAGE_SIZE: Final = 1_000
-"""Keys or members asked for at a time, and most commands of a pipeline."""
+"""Keys or members read at a time, and the most commands of a pipeline."""
 
 RECORD_PAGE_SIZE: Final = 500
-"""Records read at a time: they are the large ones."""
+"""Records read at a time; they are larger than members."""
 
 MAX_TRANSACTION_JOBS: Final = 50
-"""Jobs looked at in one transaction."""
+"""Jobs read in one transaction."""
 
 SMALL_SET_SIZE: Final = 100
 """Members of a set that is read together with others."""
@@ -34,25 +34,25 @@ _INDEX_BY_VALUE: Final = {kind.value: kind for kind in Index}
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """A job's record as it lies there. Exactly one of `job` and `fault` is set where it exists."""
+    """A job's record. If it exists, either `job` or `unreadable_reason` is set."""
 
     job_id: str
     exists: bool
     rev: str = ""
     job: Job | None = None
     unreadable_reason: str = ""
-    """Why nobody can read it."""
+    """Why it cannot be read."""
     is_malformed: bool = False
-    """It has everything, but the text is no record: reading it through the API buries it."""
+    """It is complete, but cannot be decoded: a read through the API makes it a dead letter."""
 
 
 @dataclass(frozen=True, slots=True)
 class RecordWithScores:
-    """A record and some of its places, read in one atomic step."""
+    """A record and some of its index entries, read in one atomic step."""
 
     record: Record
     scores: Mapping[str, float | None]
-    """Key → the job's score there, None where it is not; keys that cannot be read are left out."""
+    """Key → the job's score, None if it is not in the set; unreadable keys are left out."""
 
 
 RepairOperation = tuple[str, str, float, str]
@@ -65,12 +65,12 @@ class RepairStep:
 
     watched_key: str
     expected_rev: str
-    """A revision, or `""`: `watched` must not exist, or `"*"`: it must."""
+    """A revision; or `""`: the key must not exist; or `"*"`: it must exist."""
     operations: tuple[RepairOperation, ...]
 
 
 class IndexSizes(NamedTuple):
-    """Sizes of sorted sets, and the names on the registers; what cannot be read is left out."""
+    """Sizes of sorted sets, and the names on the registers; unreadable keys are left out."""
 
     counts: Mapping[str, int]
     lanes: Sequence[str] | None
@@ -78,7 +78,7 @@ class IndexSizes(NamedTuple):
 
 
 class IntegrityReader:
-    """Reads of a census, and its one write."""
+    """The reads of the integrity check, and its one write."""
 
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
@@ -111,7 +111,7 @@ class IntegrityReader:
     # Reads.
 
     async def scan_keys(self) -> AsyncIterator[list[str]]:
-        """Every key of the namespace that is there all the while; some come twice."""
+        """Every key of the namespace that exists during the scan; some come twice."""
         cursor = 0
         while True:
             scan = ("SCAN", cursor, "MATCH", f"{self._keys.namespace}:*", "COUNT", PAGE_SIZE)
@@ -121,7 +121,7 @@ class IntegrityReader:
                 return
 
     async def types(self, keys: Sequence[str]) -> dict[str, str]:
-        """The type of each key, `none` where there is no such key."""
+        """The type of each key, `none` if it does not exist."""
         found: list[bytes] = []
         for page in paged(keys, PAGE_SIZE):
             found += await self._client.many([("TYPE", _raw(key)) for key in page])
@@ -136,9 +136,9 @@ class IntegrityReader:
     async def scores(
         self, members_by_key: Mapping[str, Sequence[str]]
     ) -> dict[str, Sequence[float | None]]:
-        """Key → the scores of some members in their order; keys that cannot be read are left out.
+        """Key → the scores of some members in their order; unreadable keys are left out.
 
-        Each member list is no longer than a page.
+        No list of members is longer than a page.
         """
         found: dict[str, Sequence[float | None]] = {}
         for page in paged(list(members_by_key), PAGE_SIZE):
@@ -154,7 +154,7 @@ class IntegrityReader:
         return found
 
     async def walk(self, keys: Sequence[str]) -> AsyncIterator[tuple[str, list[str]]]:
-        """The members of sorted sets that are there all the while, in pages; some come twice."""
+        """The members of sorted sets that are there during the scan, in pages; some come twice."""
         for page in paged(keys, PAGE_SIZE):
             sizes = await self._client.many([("ZCARD", _raw(key)) for key in page])
             small = [key for key, size in zip(page, sizes, strict=True) if size <= SMALL_SET_SIZE]
@@ -171,7 +171,7 @@ class IntegrityReader:
                     yield key, members
 
     async def members(self, key: str) -> AsyncIterator[list[str]]:
-        """The members of one sorted set that are there all the while; some come twice."""
+        """The members of one sorted set that are there during the scan; some come twice."""
         cursor = 0
         while True:
             cursor, found = await self._client.call("ZSCAN", _raw(key), cursor, "COUNT", PAGE_SIZE)
@@ -200,7 +200,7 @@ class IntegrityReader:
         return found
 
     async def unregistered(self, register: str, key_by_name: Mapping[str, str]) -> list[str]:
-        """Those of the names that are not on a register though their set has members."""
+        """The names that are not on a register although their set has members."""
         found: list[str] = []
         for page in paged(list(key_by_name), PAGE_SIZE // 2):
             commands: list[Command] = []
@@ -230,7 +230,7 @@ class IntegrityReader:
     # The write.
 
     async def repair(self, step: RepairStep) -> bool:
-        """Do the operations, if the precondition still holds; False when it does not."""
+        """Run the operations if the precondition still holds; returns whether it did."""
         keys, args = [step.watched_key], list[Argument]([step.expected_rev])
         for letter, key, score, member in step.operations:
             if key not in keys[1:]:
@@ -241,7 +241,7 @@ class IntegrityReader:
 
 
 def paged(names: Sequence[str], size: int) -> Iterator[Sequence[str]]:
-    """A sequence in pieces."""
+    """A sequence in pages of `size`."""
     for start in range(0, len(names), size):
         yield names[start : start + size]
 

@@ -1,4 +1,4 @@
-"""Every Redis key of ours, one function a key. arq's own keys stand at the end."""
+"""The Redis keys of a namespace, one function a key; arq's own keys are at the end."""
 
 from dataclasses import dataclass
 
@@ -27,7 +27,7 @@ class Keys:
         return self.index(entry.kind, entry.name)
 
     def lane(self, lane: Lane) -> str:
-        """Sorted set of a lane's queued jobs, by place in line."""
+        """Sorted set of a lane's queued jobs, by priority and time."""
         return self.index(Index.LANE, str(lane))
 
     def active(self, lane: Lane) -> str:
@@ -36,7 +36,7 @@ class Keys:
 
     @property
     def lanes(self) -> str:
-        """Sorted set of lane names, by when each had its last turn."""
+        """Sorted set of lane names, by when each was last served."""
         return f"{self.namespace}:lanes"
 
     @property
@@ -46,12 +46,12 @@ class Keys:
 
     @property
     def polls(self) -> str:
-        """Hash job id → what polls of its present run saw so far."""
+        """Hash job id → poll history of its present attempt."""
         return f"{self.namespace}:polls"
 
     @property
     def batches(self) -> str:
-        """Sorted set of the names of batches, by when the last job was put into each."""
+        """Sorted set of the names of batches, by when each got its last job."""
         return f"{self.namespace}:batches"
 
     @property
@@ -66,7 +66,7 @@ class Keys:
 
     @property
     def sync_only(self) -> str:
-        """Sorted set of lanes whose target has no async mode, by when that is forgotten."""
+        """Sorted set of lanes whose target has no async mode, by when that expires."""
         return f"{self.namespace}:sync-only"
 
     @property
@@ -75,7 +75,7 @@ class Keys:
         return f"{self.namespace}:costs"
 
     def durations(self, target: str) -> str:
-        """List of the newest runs of a `kind/target`: when each ended, and between which ages."""
+        """List of the newest duration samples of a `kind/target`; it expires."""
         return f"{self.namespace}:durations:{target}"
 
     @property
@@ -90,21 +90,21 @@ class Keys:
 
     @property
     def audit(self) -> str:
-        """Stream of the acts of people."""
+        """Stream of operator actions."""
         return f"{self.namespace}:audit"
 
     @property
     def events(self) -> str:
-        """Stream of transitions: fields `t`, each a `Transition` as JSON; old ones are trimmed."""
+        """Stream of transitions: fields `t`, each a `TransitionEvent` as JSON; it is trimmed."""
         return f"{self.namespace}:events"
 
     @property
     def counters(self) -> str:
-        """Hash `name|label…` → number, what metrics show."""
+        """Hash `name|label…` → number, for metrics."""
         return f"{self.namespace}:counters"
 
     def series(self, step_s: int, start: int) -> str:
-        """Hash field → number, what happened in so many seconds from then; it expires."""
+        """Hash field → number: what was counted in `step_s` seconds from `start`; it expires."""
         return f"{self.namespace}:series:{step_s}:{start}"
 
     def session(self, digest: str) -> str:
@@ -112,27 +112,27 @@ class Keys:
         return f"{self.namespace}:session:{digest}"
 
     def delivery(self, execution_id: str) -> str:
-        """Hash `e:<event>, jobs, orphan, ended` of what the provider delivered of one run."""
+        """Hash `e:<event>, jobs, orphan, ended` of the deliveries of one run."""
         return f"{self.namespace}:delivery:{execution_id}"
 
     @property
     def inbox(self) -> str:
-        """Sorted set of execution ids with deliveries to work on, by when they are due."""
+        """Sorted set of execution ids with deliveries to process, by when they are due."""
         return f"{self.namespace}:inbox"
 
     @property
     def orphans(self) -> str:
-        """Sorted set of execution ids that were told of and belong to no job, by when."""
+        """Sorted set of execution ids with deliveries and no job, by the time of the first."""
         return f"{self.namespace}:orphans"
 
     @property
     def delivered(self) -> str:
-        """Channel: there is a delivery to work on."""
+        """Channel: there is a delivery to process."""
         return f"{self.namespace}:delivered"
 
     @property
     def wake(self) -> str:
-        """Channel: there is something to admit."""
+        """Channel: there may be a job to admit."""
         return f"{self.namespace}:wake"
 
     @property
@@ -142,10 +142,10 @@ class Keys:
 
     @property
     def arq_queue(self) -> str:
-        """The queue of arq,  wake-ups, a sorted set of arq ids."""
+        """Sorted set of arq ids: arq's queue of wake-ups."""
         return f"{self.namespace}:queue"
 
     @staticmethod
     def arq_job(arq_id: str) -> str:
-        """The payload arq has of one entry."""
+        """String, the payload of one arq entry."""
         return job_key_prefix + arq_id

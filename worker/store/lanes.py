@@ -1,4 +1,4 @@
-"""The queued: lanes, whose turn it is, and who stands first in each."""
+"""Lanes: the order of their turns, and the queued jobs of each."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -13,17 +13,17 @@ from worker.store.scripts import Scripts
 
 @dataclass(frozen=True, slots=True)
 class QueueSnapshot:
-    """What admission sees at a glance: independent of how many jobs wait."""
+    """What admission reads first; its size does not depend on how many jobs are queued."""
 
     lanes: tuple[Lane, ...]
-    """Lanes with jobs, the one whose last turn is longest ago first."""
+    """Lanes with jobs, the least recently served first."""
     bypass_count: int
-    """Jobs that a person released through a closed gate."""
+    """Jobs that an operator released through a closed gate."""
     submitting_count: int
-    """Jobs of the whole fleet that are admitted and not yet answered.
+    """Jobs of all workers that are admitted and not yet answered.
 
     Not the length of arq's queue: entries that a killed worker had picked up stay there until arq's
-    own keys expire, and would take up the room of the living.
+    own keys expire, and would take slots of live workers.
     """
 
 
@@ -47,13 +47,13 @@ class LaneStore:
         return QueueSnapshot(tuple(parse_lanes(names)), int(passes), int(submitting))
 
     async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
-        """The first `count` of each lane, with their place in line (lowest first)."""
+        """The first `count` jobs of each lane with their score, the lowest first."""
         commands = [("ZRANGE", self._keys.lane(lane), 0, count - 1, "WITHSCORES") for lane in lanes]
         rows = await self._client.many(commands)
         return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
 
     async def bypass_jobs(self, count: int) -> list[JobId]:
-        """The first jobs that a person released through a closed gate."""
+        """The first jobs that an operator released through a closed gate."""
         found = await self._client.call("ZRANGE", self._keys.index(Index.BYPASS), 0, count - 1)
         return [JobId(member) for member in texts(found)]
 
@@ -62,7 +62,7 @@ class LaneStore:
         return await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
 
     async def record_turns(self, turns: Mapping[Lane, float]) -> None:
-        """Note when lanes had their turn; they stand behind the others from now on."""
+        """Record when lanes were served (Unix seconds); they are last in the order of turns now."""
         if turns:
             scores = [part for lane, at in turns.items() for part in (at, str(lane))]
             await self._client.call("ZADD", self._keys.lanes, "XX", *scores)
@@ -72,14 +72,14 @@ class LaneStore:
         await self._client.call("PUBLISH", self._keys.wake, scope)
 
     async def retire(self, lane: Lane) -> bool:
-        """Take a lane off the register if nothing is queued in it."""
+        """Remove a lane from the register if no job is queued in it."""
         return await self._scripts.retire(self._keys.lanes, str(lane), [self._keys.lane(lane)])
 
     async def route_jobs_ahead(self, lane: Lane, position: int) -> int:
-        """How many jobs of its route stand before the one at a position of a lane.
+        """How many jobs of the route are ahead of the one at a position of a lane.
 
-        Lanes take turns: of each other lane as many go first as stand before it in its own, and
-        one more.
+        Lanes take turns: of each other lane, as many jobs go first as are ahead in the job's own
+        lane, and one more.
         """
         queues = await self.snapshot()
         others = [other for other in queues.lanes if other.route == lane.route and other != lane]
@@ -89,13 +89,13 @@ class LaneStore:
         return position + sum(min(count, position + 1) for count in counts)
 
     async def position(self, lane: Lane, job_id: str) -> int | None:
-        """How many jobs stand before this one in its lane."""
+        """How many jobs are ahead of this one in its lane; None if it is not queued there."""
         rank: int | None = await self._client.call("ZRANK", self._keys.lane(lane), job_id)
         return rank
 
 
 def parse_lanes(names: Sequence[bytes]) -> list[Lane]:
-    """The lanes a register names; what is no lane is passed over."""
+    """The lanes of a register; a malformed name is skipped."""
     found: list[Lane] = []
     for name in names:
         try:

@@ -1,8 +1,8 @@
-"""The provider's deliveries in Redis: an inbox under leases, and those that no job claims.
+"""Webhook deliveries in Redis: an inbox under leases, and orphan deliveries.
 
-All that came for one run is one hash: `e:<event>` (when it came, a space, the body), `jobs` (whose
-run it is, space between them), `orphan` (what is told of it where it is nobody's), `ended` (the
-run's end is on record: whatever still comes of it changes nothing).
+The deliveries of one run are one hash: `e:<event>` (time received, a space, the body), `jobs`
+(ids of the jobs that have the run, with spaces between), `orphan` (a summary, if no job has the
+run), `ended` (the run's end is recorded: later deliveries change nothing).
 """
 
 from collections.abc import Sequence
@@ -21,10 +21,10 @@ from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 MAX_ORPHAN_BODY_BYTES: Final = 65_536
-"""Bytes of a body that is kept where nobody claims it; a poll brings what is larger."""
+"""Bytes of an orphan delivery's body that are kept; a poll fetches a larger result."""
 
 MAX_ORPHANS: Final = 10_000
-"""Runs without a job that are kept; the oldest go first."""
+"""Orphan runs that are kept; the oldest are removed first."""
 
 _EVENT_PREFIX: Final = "e:"
 _ENDED: Final = "ended"
@@ -33,18 +33,18 @@ _ORPHAN: Final = "orphan"
 
 
 class ReceiveResult(StrEnum):
-    """What became of a delivery that came in."""
+    """How a received delivery was stored."""
 
     NEW = "new"
     DUPLICATE = "known"
-    """The same one is there already."""
+    """The same delivery is stored already."""
     ENDED = "ended"
-    """The end of its run is on record already."""
+    """The end of its run is recorded already."""
 
 
 @dataclass(frozen=True, slots=True)
 class StoredDelivery:
-    """One delivery as it came; `body` is empty where it was too large to keep."""
+    """One delivery as received; `body` is empty if it was too large to keep."""
 
     event: str
     received_at: float
@@ -53,23 +53,23 @@ class StoredDelivery:
 
 @dataclass(frozen=True, slots=True)
 class StoredDeliveries:
-    """All that came for one run."""
+    """The deliveries of one run."""
 
     execution_id: str
     deliveries: tuple[StoredDelivery, ...]
-    """In the order they came."""
+    """In the order received."""
     jobs: tuple[JobId, ...]
     is_ended: bool
 
 
 class Orphan(msgspec.Struct, frozen=True, kw_only=True):
-    """A run that was told of and belongs to no job of ours."""
+    """A run with deliveries that belongs to no job."""
 
     execution_id: str
     event: str
     received_at: float
     targets: tuple[str, ...] = ()
-    """What it ran, as `workflow/my-pipeline`, or `model/suno` where it names models alone."""
+    """What it ran, as `workflow/my-pipeline`, or `model/suno` if the delivery names only models."""
     status: str | None = None
     cost: float | None = None
 
@@ -85,12 +85,12 @@ class WebhookStore:
         self._keys = keys
         self._scripts = scripts
 
-    # Coming in.
+    # Receiving.
 
     async def receive(
         self, execution_id: str, event: str, body: bytes, now: float
     ) -> ReceiveResult:
-        """Store a delivery and ring for the workers, in one step; the same one only once."""
+        """Store a delivery and wake the workers, in one step; the same delivery only once."""
         keys = (
             self._keys.delivery(execution_id),
             self._keys.inbox,
@@ -106,32 +106,32 @@ class WebhookStore:
         )
         return ReceiveResult(await self._scripts.receive(keys, args))
 
-    # Working on them.
+    # Processing.
 
     async def claim(self, now: float, lease_until: float, limit: int) -> list[StoredDeliveries]:
-        """Take what is due; it comes due again when the lease ends."""
+        """Claim due deliveries; they are due again when the lease ends."""
         ids = await self._scripts.claim(self._keys.inbox, now, lease_until, limit)
         hashes = await self._client.many([("HGETALL", self._keys.delivery(i)) for i in ids])
-        posts = [_parse_deliveries(i, found) for i, found in zip(ids, hashes, strict=True)]
-        strays = [post.execution_id for post in posts if not post.jobs and not post.is_ended]
-        jobs = dict(zip(strays, await self.jobs_of(strays), strict=True))
+        runs = [_parse_deliveries(i, found) for i, found in zip(ids, hashes, strict=True)]
+        unmatched = [run.execution_id for run in runs if not run.jobs and not run.is_ended]
+        jobs = dict(zip(unmatched, await self.jobs_of(unmatched), strict=True))
         return [
             StoredDeliveries(
-                post.execution_id, post.deliveries, jobs[post.execution_id], is_ended=False
+                run.execution_id, run.deliveries, jobs[run.execution_id], is_ended=False
             )
-            if post.execution_id in jobs
-            else post
-            for post in posts
+            if run.execution_id in jobs
+            else run
+            for run in runs
         ]
 
     async def jobs_of(self, execution_ids: Sequence[str]) -> list[tuple[JobId, ...]]:
-        """The jobs that have each of these runs at the provider now."""
+        """For each run, the jobs that have it at the provider now."""
         keys = [self._keys.index(Index.EXECUTION, name) for name in execution_ids]
         found = await self._client.many([("ZRANGE", key, 0, -1) for key in keys])
         return [tuple(JobId(member) for member in texts(members)) for members in found]
 
     async def finish(self, stored: StoredDeliveries) -> None:
-        """Put a run's deliveries away: its end is on record, its bodies are not needed any more."""
+        """Empty a run's deliveries: its end is recorded, so the bodies are not needed."""
         key, name = self._keys.delivery(stored.execution_id), stored.execution_id
         emptied = [part for one in stored.deliveries for part in (_EVENT_PREFIX + one.event, "")]
         await self._client.many(
@@ -144,7 +144,7 @@ class WebhookStore:
         )
 
     async def drop(self, stored: StoredDeliveries) -> None:
-        """Forget deliveries that told of no end; those to come are another matter."""
+        """Remove deliveries that report no end of the run; later ones are still processed."""
         fields = [_EVENT_PREFIX + one.event for one in stored.deliveries]
         commands: list[Command] = [("ZREM", self._keys.inbox, stored.execution_id)]
         if fields:
@@ -152,7 +152,7 @@ class WebhookStore:
         await self._client.many(commands)
 
     async def record_run_end(self, execution_id: str) -> bool:
-        """Note that the end of a run is on record; returns whether a delivery had come of it."""
+        """Record that a run has ended; returns whether a delivery had come for it."""
         key = self._keys.delivery(execution_id)
         fields, _, _ = await self._client.many(
             [("HKEYS", key), ("HSET", key, _ENDED, 1), ("EXPIRE", key, RUN_END_MEMORY_S)]
@@ -160,17 +160,17 @@ class WebhookStore:
         return any(field.startswith(_EVENT_PREFIX) for field in texts(fields))
 
     async def make_due(self, execution_id: str, now: float) -> bool:
-        """Look at once for the job of a run that waits for one; returns whether one waited."""
+        """Make a run's deliveries due now; returns whether there were any."""
         return bool(
             await self._client.call("ZADD", self._keys.inbox, "XX", "CH", now, execution_id)
         )
 
-    # Those that no job claims.
+    # Orphans.
 
     async def keep_orphan(
         self, orphan: Orphan, stored: StoredDeliveries, next_check_at: float | None
     ) -> None:
-        """Keep a run's deliveries without a job; they are looked at again then, or never."""
+        """Keep the deliveries of a run without a job, due at `next_check_at` (None: never)."""
         key, name = self._keys.delivery(stored.execution_id), stored.execution_id
         commands: list[Command] = [
             ("HSET", key, _ORPHAN, encode(orphan)),
@@ -188,7 +188,7 @@ class WebhookStore:
         await self._client.many(commands)
 
     async def attach(self, execution_id: str, job_id: str, now: float) -> None:
-        """Give a run to the job that a person attached it to, and look at what came of it."""
+        """Give a run to the job that an operator attached it to, and make its deliveries due."""
         key = self._keys.delivery(execution_id)
         await self._client.many(
             [
@@ -201,7 +201,7 @@ class WebhookStore:
         )
 
     async def orphans(self, since: float, until: float, limit: int) -> list[Orphan]:
-        """Runs without a job that were told of within a time, the earliest first."""
+        """Orphan runs whose first delivery came in a time span, the earliest first."""
         span = (since, until, "LIMIT", 0, limit)
         ids = texts(await self._client.call("ZRANGEBYSCORE", self._keys.orphans, *span))
         rows = await self._client.many(
@@ -216,7 +216,7 @@ class WebhookStore:
         return found
 
     async def remove_expired_orphans(self, now: float) -> None:
-        """Forget those kept long enough, and the oldest of too many."""
+        """Remove orphans past their retention, and the oldest beyond `MAX_ORPHANS`."""
         orphans = self._keys.orphans
         await self._client.call("ZREMRANGEBYSCORE", orphans, "-inf", now - ORPHAN_RETENTION_S)
         over = texts(await self._client.call("ZRANGE", orphans, 0, -MAX_ORPHANS - 1))
@@ -247,7 +247,7 @@ def _parse_deliveries(execution_id: str, fields: dict[bytes, Any]) -> StoredDeli
 
 
 def _parse_delivery(event: str, value: bytes) -> StoredDelivery:
-    """A delivery as it was stored; one that nobody can read came at the beginning of time."""
+    """A delivery as it was stored; an unreadable one has time 0 and no body."""
     moment, _, body = value.partition(b" ")
     try:
         return StoredDelivery(event, float(moment), body)

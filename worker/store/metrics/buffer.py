@@ -1,4 +1,4 @@
-"""Counting in memory: what happened since the last flush, cheap enough for the hot path.
+"""Counts in memory since the last flush, cheap enough for the hot path.
 
 Each event is a few increments of a dict. `worker.store.metrics.counters` writes them to Redis
 every few seconds; what a process that dies has not written yet is not counted.
@@ -62,7 +62,7 @@ class MetricDeltas:
 
 
 class MetricsBuffer:
-    """What happened in this process since it was last taken."""
+    """What this process counted since the last drain."""
 
     def __init__(self, error_codes: Iterable[str] = ()) -> None:
         self._codes = CODES.union(error_codes)
@@ -70,7 +70,7 @@ class MetricsBuffer:
         self._series: dict[str, float] = {}
         self._targets: set[str] = set()
 
-    # What happens.
+    # Events.
 
     def job_changed(self, before: Job | None, after: Job) -> None:
         """A job's next version was written."""
@@ -110,7 +110,7 @@ class MetricsBuffer:
             self._observe(f"run_duration_seconds|{job.kind}", took, _DURATION_BOUNDS_S)
 
     def submitted(self, kind: str, outcome: SubmitOutcome) -> None:
-        """A submit came back, or did not."""
+        """A submit has an outcome."""
         code = ""
         if isinstance(outcome, Refused):
             code = self.code_label(outcome.error.display_code)
@@ -120,27 +120,27 @@ class MetricsBuffer:
         self._add_to_series("submits")
 
     def polled(self, outcome: PollOutcome) -> None:
-        """A look at a run came back, or did not."""
+        """A poll has an outcome."""
         if isinstance(outcome, PollFailed) and outcome.http_status == TOO_MANY_REQUESTS:
             self._rate_limited("executions")
         self._add(f"polls|{_POLL_OUTCOMES[type(outcome)]}")
         self._add_to_series("polls")
 
     def run_end_recorded(self, seen_by: str, delay_s: float) -> None:
-        """The end of a run is on record, so long after it (`seen_by`: poll or webhook)."""
+        """The end of a run was recorded `delay_s` after it (`seen_by`: poll or webhook)."""
         self._observe(f"completion_delay_seconds|{seen_by}", delay_s, DELAY_BOUNDS_S)
         self._add_to_series(f"delay{bisect_left(DELAY_BOUNDS_S, delay_s)}")
 
     def job_rescued(self, state: str) -> None:
-        """A job was taken from a worker that was lost."""
+        """A job was rescued from a worker that was lost."""
         self._add(f"jobs_rescued|{state}")
 
     def webhook_received(self, outcome: str) -> None:
-        """A request to the webhooks' path was answered."""
+        """A webhook request was answered."""
         self._add(f"webhooks_received|{outcome}")
 
     def webhook_processed(self, outcome: str) -> None:
-        """A delivery was worked on."""
+        """A delivery was processed."""
         self._add(f"webhooks_handled|{outcome}")
 
     def _rate_limited(self, route: str) -> None:
@@ -176,16 +176,16 @@ class MetricsBuffer:
     def _reason_label(self, job: Job) -> str:
         return self.code_label(job.reason.code) if job.reason is not None else OTHER
 
-    # Taking.
+    # Draining.
 
     def drain(self) -> MetricDeltas:
-        """What was counted since the last time; counting starts anew."""
-        taken = MetricDeltas(self._totals, self._series)
+        """What was counted since the last drain; the counts start at zero again."""
+        deltas = MetricDeltas(self._totals, self._series)
         self._totals, self._series = {}, {}
-        return taken
+        return deltas
 
     def restore(self, deltas: MetricDeltas) -> None:
-        """Count again what could not be brought anywhere."""
+        """Add back deltas that could not be written."""
         for field, amount in deltas.totals.items():
             self._add(field, amount)
         for field, amount in deltas.series.items():

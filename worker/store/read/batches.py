@@ -1,7 +1,7 @@
-"""How batches stand: how far, what they cost, what failed. Bounded, however large a batch is.
+"""Summaries of batches: progress, cost, failures. The work is bounded, however large a batch is.
 
-A small batch is counted job by job. Of a large one a sample is read, and what it says is scaled up
-and called an estimate; only what needs a person is counted in full, as far as that is cheap.
+A small batch is counted job by job. Of a large one a sample is read and scaled up, which makes an
+estimate; only parked jobs and dead letters are counted in full, as long as that is cheap.
 """
 
 from collections.abc import Sequence
@@ -19,32 +19,32 @@ LIST_SAMPLE: Final = 150
 """Jobs of each batch that are read for a list."""
 
 SINGLE_SAMPLE: Final = 2_000
-"""The same where one batch is asked for."""
+"""Jobs that are read for a single batch."""
 
 MAX_INTERSECTION: Final = 5_000
-"""An intersection is counted in full while the smaller set has no more members."""
+"""An intersection is counted in full if the smaller set has no more members."""
 
 _NEEDS_OPERATOR: Final = (State.PARKED, State.DEAD)
 
 
 @dataclass(frozen=True, slots=True)
 class BatchSummary:
-    """How a batch stands."""
+    """The progress of a batch."""
 
     name: str
     last_used: float | None
-    """When the last job was put into it; None where that is not known."""
+    """When its last job was enqueued, Unix seconds; None if unknown."""
     total: int
     states: dict[State, int]
     is_exact: bool
-    """Whether every job was looked at; else counts and cost are estimates."""
+    """Whether every job was read; else counts and cost are estimates."""
     cost: float | None
-    """Credits its runs cost so far; None where none has ended."""
+    """Credits its runs cost so far; None if no cost is known."""
     codes: tuple[tuple[str, int], ...]
-    """The codes of its parked jobs and dead letters, those looked at, the most frequent first."""
+    """Code → count of the parked jobs and dead letters that were read, the most frequent first."""
 
     def of(self, *states: State) -> int:
-        """Jobs in any of these states."""
+        """How many jobs are in any of these states."""
         return sum(self.states.get(state, 0) for state in states)
 
 
@@ -57,7 +57,7 @@ class BatchStore:
         self._jobs = jobs
 
     async def page(self, first: int, count: int) -> tuple[list[BatchSummary], int]:
-        """Batches from the `first` on, the one used last first, and how many there are."""
+        """`count` batches from the `first` on, the most recently used first; and their total."""
         register, last = self._keys.batches, first + count - 1
         total, rows = await self._client.many(
             [("ZCARD", register), ("ZREVRANGE", register, first, last, "WITHSCORES")]
@@ -66,7 +66,7 @@ class BatchStore:
         return await self._summaries(list(used), LIST_SAMPLE, used), int(total)
 
     async def find(self, name: str) -> BatchSummary | None:
-        """One batch, looked at more closely; None where no job is in it."""
+        """One batch from a larger sample; None if it has no job."""
         score = await self._client.call("ZSCORE", self._keys.batches, name)
         used = {} if score is None else {name: float(score)}
         return next(iter(await self._summaries([name], SINGLE_SAMPLE, used)), None)
@@ -93,7 +93,7 @@ class BatchStore:
         return found
 
     async def _exact_counts(self, key: str, size: int, sample: int) -> dict[State, int]:
-        """What needs a person in a batch too large to be looked at, where the sets are small."""
+        """Counts of parked jobs and dead letters of a sampled batch, if the sets are small."""
         if size <= sample:
             return {}
         sets = {state: self._keys.index(Index.STATE, state) for state in _NEEDS_OPERATOR}
@@ -103,8 +103,8 @@ class BatchStore:
             for (state, name), members in zip(sets.items(), sizes, strict=True)
             if min(size, members) <= MAX_INTERSECTION
         ]
-        met = await self._client.many([("ZINTER", 2, key, name) for _, name in small])
-        return {state: len(members) for (state, _), members in zip(small, met, strict=True)}
+        common = await self._client.many([("ZINTER", 2, key, name) for _, name in small])
+        return {state: len(members) for (state, _), members in zip(small, common, strict=True)}
 
 
 def _scaled_counts(jobs: Sequence[Job], size: int) -> dict[State, int]:

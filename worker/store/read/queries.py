@@ -20,15 +20,15 @@ CHUNK: Final = 200
 """Records read at a time while a list is filtered."""
 
 MAX_SCANNED_RECORDS: Final = 2_500
-"""Records a page looks at before it answers with what it has and a cursor: about 0.1 s."""
+"""Records that one page reads at most (about 0.1 s); then it returns what it has, and a cursor."""
 
 MAX_SCANNED_IDS: Final = 20_000
-"""Ids of the newest jobs that are looked through for the beginning of one."""
+"""Ids of the newest jobs that are searched for a prefix."""
 
 DAY_S: Final = 86_400.0
 
 MAX_SAMPLE_TRIES: Final = 5
-"""Oldest jobs of a group that are tried as its sample, should some turn out unreadable."""
+"""Oldest jobs of a group that are tried as its sample, if some are unreadable."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +46,7 @@ class Filter:
     until: float | None = None
 
     def matches(self, job: Job) -> bool:
-        """Whether a job is wanted."""
+        """Whether a job passes the filter."""
         code = job.reason.code if job.reason else None
         return (
             self.state in (None, job.state)
@@ -63,7 +63,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Page:
-    """Some jobs, newest first, and where to go on."""
+    """Some jobs, newest first, and the cursor of the next page."""
 
     jobs: tuple[Job, ...]
     next_cursor: str | None
@@ -81,43 +81,43 @@ class JobGroup:
     lane: Lane
     count: int
     since: float
-    """When the oldest got there."""
+    """When the oldest job entered the group, Unix seconds."""
     sample: Job
 
 
 @dataclass(frozen=True, slots=True)
 class LaneCount:
-    """How a lane stands."""
+    """The number of queued and active jobs of a lane."""
 
     lane: Lane
     queued: int
     active: int
     head_since: float | None
-    """When the job that is first in line was queued."""
+    """When the first queued job was queued, Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class WebhookHealth:
-    """How deliveries are getting on."""
+    """The backlog of webhook deliveries."""
 
     due: int
-    """Deliveries that wait to be worked on now."""
+    """Runs whose deliveries are due."""
     overdue_s: float | None
-    """How long the oldest of them waits."""
+    """For how long the oldest of them has been due."""
     orphans: int
-    """Runs told of within a day that belong to no job."""
+    """Runs of the last day with deliveries and no job."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Position:
-    """Where a page stopped: in which index, at which score and member."""
+    """Where a page ended: the index, the score and the member."""
 
     index: str
     score: float
     member: str
 
     def encode(self) -> str:
-        """As an opaque text."""
+        """The position as an opaque cursor."""
         data = encode((self.index, self.score, self.member))
         return base64.urlsafe_b64encode(data).decode().rstrip("=")
 
@@ -139,10 +139,10 @@ class JobQueries:
         self._jobs = jobs
 
     async def page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
-        """A page of the jobs a filter admits, newest first; raises `BadCursor`.
+        """A page of the jobs that pass a filter, newest first; raises `BadCursor`.
 
-        A page may be shorter than `limit` and still have a `next_cursor`: a filter that hides
-        almost everything is answered in bounded steps.
+        A page may be shorter than `limit` and still have a `next_cursor`: a filter that few jobs
+        pass is answered in bounded steps.
         """
         candidates = self._indexes(job_filter)
         if cursor is None:
@@ -156,7 +156,7 @@ class JobQueries:
         return await self._scan(index, job_filter, limit, position)
 
     async def count(self, job_filter: Filter) -> int | None:
-        """How many jobs a filter admits, where one index answers it exactly; else None."""
+        """How many jobs pass a filter, if one index has exactly those; else None."""
         narrow = [name for name in self._indexes(job_filter) if name != self._keys.index(Index.ALL)]
         facts = [value for value in _criteria(job_filter) if value is not None]
         if len(facts) > 1 or (facts and len(narrow) != 1):
@@ -178,7 +178,7 @@ class JobQueries:
         return found
 
     def _target_indexes(self, job_filter: Filter) -> list[str]:
-        """Of a target whose kind is not said, its jobs of either kind."""
+        """The indexes of a target of either kind, if the filter names no kind."""
         if job_filter.target is None or job_filter.kind is not None:
             return []
         return [
@@ -186,14 +186,14 @@ class JobQueries:
         ]
 
     async def _smallest_index(self, keys: Sequence[str], parts: Sequence[str]) -> str:
-        """The smallest index; one of `parts`, which are one only together, if it has them all."""
+        """The smallest index; one of `parts` only if the others of them are empty."""
         sizes = await self._client.many([("ZCARD", key) for key in (*keys, *parts)])
         ranked = list(zip(sizes, (*keys, *parts), strict=True))
-        whole, partial = ranked[: len(keys)], ranked[len(keys) :]
+        complete, partial = ranked[: len(keys)], ranked[len(keys) :]
         full = [one for one in partial if one[0]]
         if partial and len(full) <= 1:
-            whole += full or partial[:1]
-        return min(whole)[1]
+            complete += full or partial[:1]
+        return min(complete)[1]
 
     async def _scan(
         self,
@@ -230,7 +230,7 @@ class JobQueries:
         return Page(tuple(found), position.encode() if position else None, tuple(unreadable))
 
     def _score_range(self, index: str, job_filter: Filter) -> tuple[str, str]:
-        """Scores that can be wanted, from the top: times of creation, but in those of states."""
+        """The range of scores, from the top: creation times, unless the index is of a state."""
         if index.startswith(f"{self._keys.index(Index.STATE)}:"):
             return "+inf", "-inf"
         top = "+inf" if job_filter.until is None else f"({job_filter.until!r}"
@@ -243,7 +243,7 @@ class JobQueries:
         count: int,
         span: tuple[str, str],
     ) -> list[tuple[str, float]]:
-        """The next members behind a position: descending by score, then by member."""
+        """The next members after a position: descending by score, then by member."""
         first, last = span
         top = first if position is None else repr(position.score)
         offset = 0
@@ -252,13 +252,13 @@ class JobQueries:
             rows = pairs(await self._client.call(*command))
             if position is None:
                 return rows
-            behind = [
+            after = [
                 (member, score)
                 for member, score in rows
                 if (score, member) < (position.score, position.member)
             ]
-            if behind or len(rows) < count:
-                return behind
+            if after or len(rows) < count:
+                return after
             offset += count
 
     async def groups(self, state: State) -> list[JobGroup]:
@@ -301,7 +301,7 @@ class JobQueries:
         return None
 
     async def ids_with_prefix(self, prefix: str, limit: int) -> list[JobId]:
-        """Ids that begin with a text, of the newest jobs; older ones are found by the whole id."""
+        """Ids of the newest jobs that begin with `prefix`; an older job is found by its full id."""
         newest = texts(
             await self._client.call(
                 "ZREVRANGE", self._keys.index(Index.ALL), 0, MAX_SCANNED_IDS - 1
@@ -310,9 +310,9 @@ class JobQueries:
         return [JobId(name) for name in newest if name.startswith(prefix)][:limit]
 
     async def webhook_health(self, now: float) -> WebhookHealth:
-        """How deliveries are getting on."""
+        """The backlog of webhook deliveries."""
         inbox, orphans = self._keys.inbox, self._keys.orphans
-        due, first, nobodys = await self._client.many(
+        due, first, unmatched = await self._client.many(
             [
                 ("ZCOUNT", inbox, "-inf", now),
                 ("ZRANGE", inbox, 0, 0, "WITHSCORES"),
@@ -321,16 +321,16 @@ class JobQueries:
         )
         oldest = pairs(first)[0][1] if first else None
         overdue = now - oldest if oldest is not None and oldest <= now else None
-        return WebhookHealth(due, overdue, nobodys)
+        return WebhookHealth(due, overdue, unmatched)
 
     async def held_counts(self, hold_ids: Sequence[str]) -> list[int]:
-        """How many jobs each hold parked."""
+        """How many parked jobs each hold has."""
         return await self._client.many(
             [("ZCARD", self._keys.index(Index.HELD, hold_id)) for hold_id in hold_ids],
         )
 
     async def state_counts(self) -> tuple[dict[State, int], dict[State, float]]:
-        """How many jobs are in each state, and since when the oldest of each is."""
+        """How many jobs are in each state, and since when (Unix seconds) the oldest is."""
         keys = [self._keys.index(Index.STATE, state) for state in State]
         sizes = await self._client.many([("ZCARD", key) for key in keys])
         firsts = await self._client.many([("ZRANGE", key, 0, 0, "WITHSCORES") for key in keys])
@@ -340,7 +340,7 @@ class JobQueries:
         return dict(zip(State, sizes, strict=True)), oldest
 
     async def rates(self, now: float, window_s: float = 60.0) -> dict[str, float]:
-        """Jobs a minute that were enqueued, succeeded and died within the last window."""
+        """Jobs a minute that were enqueued, succeeded or became dead in the last window."""
         keys = {
             "enqueued_per_min": self._keys.index(Index.ALL),
             "succeeded_per_min": self._keys.index(Index.STATE, State.SUCCEEDED),
@@ -351,7 +351,7 @@ class JobQueries:
         return {name: count * 60.0 / window_s for name, count in zip(keys, counts, strict=True)}
 
     async def lane_counts(self) -> list[LaneCount]:
-        """How each known lane stands."""
+        """The queued and active jobs of each known lane."""
         lanes = parse_lanes(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
         queued = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
         active = await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
