@@ -1,7 +1,7 @@
 """Connections to Redis: one pool, retried with backoff, bounded in every wait.
 
-The `Retry` must be the asyncio one, and the socket timeout ours: with the sync class retries are
-silently off, and without a timeout a black-holed connection hangs for ever.
+`Retry` must be the asyncio class: with the sync class redis-py silently does not retry. The socket
+timeout must be set: without one a connection that drops packets hangs for ever.
 """
 
 from functools import partial
@@ -30,11 +30,11 @@ FAIL_FAST_RETRIES: Final = 1
 BACKOFF_CAP_S: Final = 0.5
 
 MAX_SENTINEL_CONNECTIONS: Final = 1_024
-"""redis-py's Sentinel pool does not wait for a free connection, it refuses: so it must not fill."""
+"""redis-py's Sentinel pool does not wait for a free connection but raises, so it must be large."""
 
 
 class NoRedisError(Exception):
-    """No Redis is configured, and none runs in the state folder."""
+    """No Redis is configured, and no embedded one runs in the state folder."""
 
 
 class ConnectionObserver(Protocol):
@@ -69,10 +69,10 @@ def connect(
     observer: ConnectionObserver | None = None,
     fail_fast: bool = False,
 ) -> ArqRedis:
-    """A client whose commands are retried while Redis is away for a moment.
+    """A client that retries commands while Redis is down for a moment.
 
-    Our scripts may be repeated safely: a commit finds its own revision. Nothing is sent before the
-    first command. With `fail_fast` a command fails after two socket timeouts: an API has to answer
+    The scripts may be repeated safely: a commit finds its own revision. It connects with the first
+    command. With `fail_fast` a command fails after two socket timeouts: an API has to answer
     503, a worker waits as long as it takes.
     """
     options: dict[str, Any] = {

@@ -1,7 +1,7 @@
-"""The embedded Redis: a real server of our own, for a first run without one.
+"""The embedded Redis: a real server that `up` starts when none is configured.
 
-One server to a state folder, kept by a lock that the server itself inherits: the lock lives exactly
-as long as somebody may write the data, whatever becomes of the process that started it. Every write
+One server for a state folder, ensured by a lock that the server process inherits: the lock lives as
+long as a process may write the data, even if the process that started it is killed. Every write
 is on disk before it is acknowledged (`appendfsync always`), so the data survives a power cut.
 """
 
@@ -29,13 +29,13 @@ READY_TIMEOUT_S = 120.0  # a large append-only file takes its time to load
 STOP_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S = 1.0
 POLL_INTERVAL_S = 0.02
-MAX_START_TRIES = 3  # another program may take a free port between the look and the start
+MAX_START_TRIES = 3  # another program may take a free port before the server does
 
 _VERSION = re.compile(r"(?:Redis|Valkey) server v=(\d+)\.(\d+)")
 
 
 class EmbeddedRedisError(Exception):
-    """One line for the person who starts the program: what is wrong and what to do."""
+    """One line for the operator: what is wrong and what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,19 +76,19 @@ def _candidates() -> Iterator[Path]:
 
 def _version(path: Path) -> tuple[int, int] | None:
     try:
-        told = subprocess.run(  # noqa: S603  a path we found ourselves
+        result = subprocess.run(  # noqa: S603  a path we found ourselves
             [path, "--version"], capture_output=True, text=True, timeout=10, check=False
         )
     except (OSError, subprocess.TimeoutExpired):
         return None
-    match = _VERSION.search(told.stdout)
+    match = _VERSION.search(result.stdout)
     return (int(match[1]), int(match[2])) if match else None
 
 
 def running_url(state_dir: Path) -> str | None:
-    """Read where the embedded Redis of a state folder listens; None where none was started.
+    """The URL of the embedded Redis of a state folder; None if none was started.
 
-    A killed program leaves the file behind: connect to find out.
+    A killed program leaves the file behind, so the server may be gone.
     """
     try:
         return (state_dir / URL_FILE).read_text(encoding="ascii").strip() or None
@@ -97,10 +97,10 @@ def running_url(state_dir: Path) -> str | None:
 
 
 class EmbeddedRedis:
-    """A Redis server that lives as long as the `async with` block; its data outlive it.
+    """A Redis server that runs during the `async with` block; its data stay.
 
-    `port` 0 takes the port of the last run where it is still free, else any: other processes
-    of the same state folder find their server again. Entering raises EmbeddedRedisError.
+    `port` 0 takes the port of the last run if it is free, else any free one, so other processes
+    of the same state folder find the server again. Entering raises EmbeddedRedisError.
     """
 
     def __init__(
@@ -148,11 +148,11 @@ class EmbeddedRedis:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop the server: it writes what is left and ends; if it does not, it is killed."""
+        """Stop the server; it is killed if it does not end in time."""
         await self._stop()
 
     async def wait(self) -> int:
-        """Wait for the server to end by itself, which it should not; returns its exit status."""
+        """Wait until the server ends by itself; returns its exit status."""
         return await self._child.wait()
 
     # --- The folder ------------------------------------------------------------------------------
@@ -189,7 +189,7 @@ class EmbeddedRedis:
         return (self._state_dir / "data.lock").open("ab")
 
     def _write_url(self) -> None:
-        """Write down the address in one step: a reader sees the old one or the new one."""
+        """Write the address in one step: a reader sees the old one or the new one."""
         fresh = self._state_dir / f"{URL_FILE}.new"
         fresh.write_text(f"{self.url}\n", encoding="ascii")
         fresh.replace(self._state_dir / URL_FILE)
@@ -226,7 +226,7 @@ class EmbeddedRedis:
                 )
 
     async def _request_orphan_shutdown(self) -> bool:
-        """Ask it to end, if it is there to be asked. False: only the lock tells that it is gone."""
+        """Request the shutdown if it answers. False: only the lock shows that it is gone."""
         port = self._read_port()
         with contextlib.suppress(OSError, ValueError):
             if await _serves_folder(port, self._data_dir):
@@ -259,7 +259,7 @@ class EmbeddedRedis:
         return self._child.returncode is not None
 
     async def _is_ready_or_ended(self) -> bool:
-        """Tell whether our server has ended, or answers with its data loaded."""
+        """Whether the server has ended, or answers with its data loaded."""
         if self._has_ended():
             return True
         with contextlib.suppress(OSError, ValueError):  # refused until it listens
@@ -271,7 +271,7 @@ class EmbeddedRedis:
 
     async def _spawn(self, binary: ServerBinary, port: int) -> None:
         self._listen_port = port
-        self._write_port()  # first: should we be killed, the next start must find the server
+        self._write_port()  # first: if this process is killed, the next start must find the server
         with self._open_data_lock() as lock, self._open_log() as log:
             if not _try_lock(lock):
                 raise EmbeddedRedisError(f"{self._data_dir}: another Redis server holds it")
@@ -280,23 +280,23 @@ class EmbeddedRedis:
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                pass_fds=(lock.fileno(),),  # our copy closes; the server's keeps the lock
-                start_new_session=True,  # Ctrl-C is for us; the server goes last
+                pass_fds=(lock.fileno(),),  # this copy closes; the server's keeps the lock
+                start_new_session=True,  # Ctrl-C must not reach the server, which ends last
             )
 
     async def _stop(self) -> None:
-        """End the server for certain, even where we are being cancelled."""
+        """End the server, even if this task is being cancelled."""
         try:
             process = self._process
             if process is not None and process.returncode is None:
                 with contextlib.suppress(ProcessLookupError):
-                    process.send_signal(signal.SIGCONT)  # a stopped process hears no SIGTERM
+                    process.send_signal(signal.SIGCONT)  # a stopped process does not handle SIGTERM
                     process.terminate()
                 try:
                     await asyncio.wait_for(process.wait(), STOP_TIMEOUT_S)
                 finally:
                     with contextlib.suppress(ProcessLookupError):
-                        process.kill()  # nothing to do where it has ended
+                        process.kill()  # no effect if it has ended
                     await process.wait()
         except TimeoutError:
             pass  # it was killed; with every write on disk nothing is lost
@@ -313,7 +313,7 @@ def _command(binary: Path, data: Path, port: int) -> list[str]:
         "protected-mode": "yes",
         "daemonize": "no",
         "dir": str(data),
-        "save": "",  # the append-only file is the whole truth
+        "save": "",  # only the append-only file counts
         "appendonly": "yes",
         "appendfsync": "always",
         "maxmemory-policy": "noeviction",
@@ -328,16 +328,15 @@ def _command(binary: Path, data: Path, port: int) -> list[str]:
 
 
 async def _serves_folder(port: int, data: Path) -> bool:
-    """Tell whether what answers there is the server of this folder."""
+    """Whether the server on a port is the one of this folder."""
     return (await _send_command(port, "CONFIG GET dir", lines=5))[-1] == os.fsencode(data)
 
 
 async def _send_command(port: int, command: str, *, lines: int) -> list[bytes]:
     """Send one inline command and read that many lines.
 
-    OSError where nobody answers, ValueError where what answers is no Redis.
-
-    Spoken by hand because a client would log in, retry and pool, and this is not yet a Redis.
+    Raises OSError if nothing answers, ValueError if it is not a Redis. A Redis client would log in,
+    retry and pool, and the server may not be ready for that.
     """
     async with asyncio.timeout(REPLY_TIMEOUT_S):
         reader, writer = await asyncio.open_connection(HOST, port)
@@ -349,7 +348,7 @@ async def _send_command(port: int, command: str, *, lines: int) -> list[bytes]:
 
 
 async def _wait_until(condition: Callable[[], Awaitable[bool]], timeout_s: float) -> bool:
-    """Ask again and again until it is true; False when time is up."""
+    """Check until the condition is true; False when time is up."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + timeout_s
     while not await condition():
@@ -360,7 +359,7 @@ async def _wait_until(condition: Callable[[], Awaitable[bool]], timeout_s: float
 
 
 def _try_lock(file: IO[bytes]) -> bool:
-    """Take the exclusive lock of an open file, which ends with its last open copy."""
+    """Take the exclusive lock of an open file; it ends with the last open copy of the file."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
@@ -369,7 +368,7 @@ def _try_lock(file: IO[bytes]) -> bool:
 
 
 def _free_port(wanted: int) -> int:
-    """Return `wanted` where nobody listens on it, else a port that is free just now."""
+    """`wanted` if no process listens on it, else a free port."""
     for port in (wanted, 0):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

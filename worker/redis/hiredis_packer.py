@@ -1,6 +1,6 @@
-"""Commands packed by hiredis, as redis-py's blocking connections do it already.
+"""Packs commands with hiredis, as redis-py's blocking connections do.
 
-redis-py 5's asyncio connections pack each argument in Python; one call of ours has a thousand.
+redis-py 5's asyncio connections pack each argument in Python; one commit has up to a thousand.
 """
 
 from typing import Any, Protocol, cast
@@ -26,7 +26,7 @@ class _HiredisPacking:
 
 
 def pack_with_hiredis(pool: Any) -> None:
-    """Let the connections that a pool will make pack with hiredis, where it is there."""
+    """Make new connections of a pool pack with hiredis, if it is installed."""
     if hiredis is None:
         return
     known = cast("_Pool", pool)
