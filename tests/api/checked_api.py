@@ -13,7 +13,7 @@ from jsonschema import Draft202012Validator
 
 from worker.api.endpoints import Endpoint
 from worker.api.openapi import build_document, component_name
-from worker.api.routes import ENDPOINTS
+from worker.compose.api import ENDPOINTS
 from worker.store import Store
 
 DOCUMENT = build_document(ENDPOINTS)

@@ -11,8 +11,7 @@ from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.api.handlers.events import CONTENT_TYPE as STREAM
-from worker.api.routes import ENDPOINTS
-from worker.compose.api import running
+from worker.compose.api import ENDPOINTS, running
 from worker.store import Store
 
 SECRETS = {role: f"{role}-0123456789abcdef" for role in Role}

@@ -9,7 +9,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
-from worker.api.routes import ENDPOINTS
+from worker.compose.api import ENDPOINTS
 
 
 async def test_the_document_is_valid_openapi_and_served(api: CheckedApi) -> None:

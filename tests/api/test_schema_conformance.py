@@ -24,8 +24,8 @@ from tests.api.job_factory import JobFactory
 from worker.api.endpoints import Endpoint
 from worker.api.handlers import events as stream
 from worker.api.models.requests import WaitQuery
-from worker.api.routes import ENDPOINTS
 from worker.app.actions import Actions, Actor
+from worker.compose.api import ENDPOINTS
 from worker.store import Store
 
 # What the library says of types, it says with unknown parameters.

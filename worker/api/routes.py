@@ -43,7 +43,6 @@ from worker.api.prometheus import CONTENT_TYPE
 from worker.app.action_table import ACTION_TABLE, HoldAction, JobAction
 from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
-from worker.provider.knouds.webhooks import SIGNATURE_HEADER
 
 _BODY_PROBLEMS: Final = (400, 413, 415, 422)
 _JOB_RESPONSES: Final = {200: JobResponse}
@@ -100,18 +99,7 @@ def _bulk_action(action: BulkAction) -> Endpoint:
     )
 
 
-async def openapi(request: web.Request) -> web.Response:
-    """This document."""
-    del request
-    return web.Response(body=_document(), content_type="application/json")
-
-
-@cache
-def _document() -> bytes:
-    return encode_response(DocumentResponse(**build_document(ENDPOINTS)))
-
-
-ENDPOINTS: Final[tuple[Endpoint, ...]] = (
+_ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         "/v1/jobs",
@@ -231,18 +219,38 @@ ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: AuditPageResponse},
         query=requests.AuditQuery,
     ),
-    Endpoint(
+    Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
+    Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),
+    Endpoint("GET", "/", health.index, None, {200: IndexResponse}),
+)
+
+
+def webhook_endpoint(provider: str, header: str, header_format: str) -> Endpoint:
+    """The endpoint that receives the webhooks of a provider, signed in `header`."""
+    return Endpoint(
         "POST",
-        "/webhooks/knouds",
+        f"/webhooks/{provider}",
         webhooks.receive,
         None,
         {200: ReceiptResponse},
-        headers={SIGNATURE_HEADER: "`t=<unix>,v1=<hex>`, HMAC-SHA256 of `<t>.` and the raw body"},
+        headers={header: f"`{header_format}`, HMAC-SHA256 of `<t>.` and the raw body"},
         problem_statuses=(401, 404, 413),
         is_signed=True,
-    ),
-    Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
-    Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),
-    Endpoint("GET", "/openapi.json", openapi, None, {200: DocumentResponse}),
-    Endpoint("GET", "/", health.index, None, {200: IndexResponse}),
-)
+    )
+
+
+def build_endpoints(webhook: Endpoint) -> tuple[Endpoint, ...]:
+    """Every endpoint of the API, with the one for the provider's webhooks."""
+
+    @cache
+    def document() -> bytes:
+        return encode_response(DocumentResponse(**build_document(endpoints)))
+
+    async def openapi(request: web.Request) -> web.Response:
+        """This document."""
+        del request
+        return web.Response(body=document(), content_type="application/json")
+
+    described = Endpoint("GET", "/openapi.json", openapi, None, {200: DocumentResponse})
+    endpoints = (*_ENDPOINTS, webhook, described)
+    return endpoints

@@ -17,7 +17,7 @@ from worker.api.auth.sessions import Sessions
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
-from worker.api.routes import ENDPOINTS
+from worker.api.routes import build_endpoints, webhook_endpoint
 from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
@@ -28,12 +28,15 @@ from worker.dashboard import add_pages, problem_page
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.gate_cache import GateCache
 from worker.provider.knouds.error_rows import ERROR_CODES
-from worker.provider.knouds.webhooks import KnoudsWebhooks
+from worker.provider.knouds.webhooks import SIGNATURE_FORMAT, SIGNATURE_HEADER, KnoudsWebhooks
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
+
+ENDPOINTS: Final = build_endpoints(webhook_endpoint("knouds", SIGNATURE_HEADER, SIGNATURE_FORMAT))
+"""Every endpoint of the API."""
 
 
 def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
