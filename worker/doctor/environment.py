@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from config.settings import Settings
 from jobs.texts import pluralize
@@ -88,6 +88,8 @@ def judge_account(account: str, result: Identity | CallFailure) -> Finding:
         case CallFailure():
             fix = "if it lasts, check KNOUDS_BASE_URL and the network; jobs wait meanwhile"
             return warn(name, f"the provider could not check the key: {result.why}", fix)
+        case _:
+            assert_never(result)
 
 
 def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding]:
