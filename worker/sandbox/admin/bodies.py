@@ -10,30 +10,37 @@ from worker.sandbox.provider.replies import Credits
 from worker.sandbox.provider.tiers import Tier
 
 
-class Topup(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Add `credits` to the balance of the key's user, or set the balance to `balance`."""
+class AdminBody(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The body of an admin call."""
+
+
+class KeyedBody(AdminBody, frozen=True, kw_only=True):
+    """The body of an admin call about a key or its user."""
 
     key: str = DEFAULT_KEY
+
+
+class Topup(KeyedBody, frozen=True):
+    """Add `credits` to the balance of the key's user, or set the balance to `balance`."""
+
     credits: Credits = 0
     balance: Credits | None = None
 
 
-class Grant(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class Grant(KeyedBody, frozen=True):
     """Set how many trial runs of `model` are left."""
 
     model: str
     runs: int
-    key: str = DEFAULT_KEY
 
 
-class TierChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class TierChange(KeyedBody, frozen=True):
     """Move the key's user to another plan."""
 
     tier: Tier
-    key: str = DEFAULT_KEY
 
 
-class LimitChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class LimitChange(AdminBody, frozen=True):
     """Limit a route: 0 is unlimited, null means by tier. Windows in use start again."""
 
     route: SandboxBucket
@@ -41,7 +48,7 @@ class LimitChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fiel
     window_s: float | None = None
 
 
-class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class KeyChange(AdminBody, frozen=True):
     """Change a key or add one. `capabilities` null: all that the tier grants.
 
     A new key belongs to the user with the id `user`; a new user gets `tier` and its credits.
@@ -56,10 +63,9 @@ class KeyChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     tier: Tier = Tier.BUSINESS
 
 
-class HookChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class HookChange(KeyedBody, frozen=True):
     """Set a key's webhook; omitted fields stay as they are. `url` null removes the webhook."""
 
-    key: str = DEFAULT_KEY
     url: str | UnsetType | None = UNSET
     secret: str | None = None
     lost: float | None = None
@@ -69,13 +75,7 @@ class HookChange(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_field
     jitter_s: float | None = None
 
 
-class HookTest(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Send a `webhook.test` to a key's webhook."""
-
-    key: str = DEFAULT_KEY
-
-
-class FinishNow(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+class FinishNow(AdminBody, frozen=True):
     """End async runs at once: all, or those that match every given field."""
 
     execution_id: str | None = None

@@ -13,22 +13,13 @@ from worker.sandbox.admin.reports import execution_reports, key_report, ledger_r
 from worker.sandbox.config import SECRET_LENGTHS
 from worker.sandbox.faults.options import AdminFault
 from worker.sandbox.http.routes import SERVER
-from worker.sandbox.http.server import respond
+from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.http.webhooks import make_test_delivery
-from worker.sandbox.provider.accounts import ApiKey, Hook, KeyState
+from worker.sandbox.provider.accounts import Hook, KeyState
 from worker.sandbox.provider.replies import JsonObject, error_reply, json_reply
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
-
-
-def _key_of(request: web.Request, key: str) -> ApiKey:
-    return request.app[SERVER].state.accounts.require(key)
-
-
-async def _read(request: web.Request, body_type: type[_Body]) -> _Body:
-    raw = await request.read()
-    return msgspec.json.decode(raw or b"{}", type=body_type)
 
 
 async def _state(request: web.Request) -> JsonObject:
@@ -47,9 +38,8 @@ async def _executions(request: web.Request) -> JsonObject:
     return {"items": execution_reports(server.state, server.clock.now(), label, since)}
 
 
-async def _post_fault(request: web.Request) -> JsonObject:
-    body = await _read(request, AdminFault)
-    return {"id": request.app[SERVER].state.faults.add(body).id}
+async def _post_fault(server: SandboxServer, body: AdminFault) -> JsonObject:
+    return {"id": server.state.faults.add(body).id}
 
 
 async def _delete_faults(request: web.Request) -> JsonObject:
@@ -58,84 +48,73 @@ async def _delete_faults(request: web.Request) -> JsonObject:
     return {"cleared": faults.remove(None if fault_id is None else int(fault_id))}
 
 
-async def _topup(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.Topup)
-    user = _key_of(request, body.key).user
-    user.top_up(body.credits, body.balance)
+async def _topup(server: SandboxServer, body: spec.Topup) -> JsonObject:
+    user = server.state.accounts.require(body.key).user
+    user.credits = (user.credits if body.balance is None else body.balance) + body.credits
     return {"user": user.id, "credits": user.credits}
 
 
-async def _grants(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.Grant)
-    user = _key_of(request, body.key).user
-    user.set_grant(body.model, body.runs)
+async def _grants(server: SandboxServer, body: spec.Grant) -> JsonObject:
+    user = server.state.accounts.require(body.key).user
+    user.grants[body.model] = body.runs
     return {"user": user.id, "grants": user.grants}
 
 
-async def _tier(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.TierChange)
-    user = _key_of(request, body.key).user
-    user.change_tier(body.tier)
+async def _tier(server: SandboxServer, body: spec.TierChange) -> JsonObject:
+    user = server.state.accounts.require(body.key).user
+    user.tier = body.tier
     return {"user": user.id, "tier": user.tier}
 
 
-async def _limits(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.LimitChange)
-    limiter = request.app[SERVER].state.limiter
-    rule = limiter.set_limit(body.route, body.limit, body.window_s)
+async def _limits(server: SandboxServer, body: spec.LimitChange) -> JsonObject:
+    rule = server.state.limiter.set_limit(body.route, body.limit, body.window_s)
     return {"route": body.route, "limit": rule.limit, "window_s": rule.window_s}
 
 
-async def _keys(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.KeyChange)
-    key = request.app[SERVER].state.accounts.get_or_add(body.key, body.user, body.tier)
-    state = body.standing
-    if state is None and body.valid is not None:
-        state = KeyState.VALID if body.valid else KeyState.REVOKED
-    key.change(state=state, contract=body.contract, capabilities=body.capabilities)
+async def _keys(server: SandboxServer, body: spec.KeyChange) -> JsonObject:
+    key = server.state.accounts.get_or_add(body.key, body.user, body.tier)
+    if body.standing is not None:
+        key.state = body.standing
+    elif body.valid is not None:
+        key.state = KeyState.VALID if body.valid else KeyState.REVOKED
+    if body.contract is not None:
+        key.contract = body.contract
+    if body.capabilities is not UNSET:
+        key.capabilities = None if body.capabilities is None else frozenset(body.capabilities)
     return key_report(key)
 
 
-async def _webhook(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.HookChange)
-    key = _key_of(request, body.key)
+async def _webhook(server: SandboxServer, body: spec.HookChange) -> JsonObject:
+    key = server.state.accounts.require(body.key)
     if body.url is None:
-        key.set_hook(None)
+        key.hook = None
         return key_report(key)
     url = body.url if body.url is not UNSET else (key.hook.url if key.hook else None)
     if url is None:
         raise ValueError("this key has no webhook yet: give a url")
     if body.secret is not None and len(body.secret) not in SECRET_LENGTHS:
         raise ValueError("a secret has 16 to 256 characters")
-    hook = key.hook or Hook(url=url, secret=request.app[SERVER].config.webhook_secret)
+    hook = key.hook or Hook(url=url, secret=server.config.webhook_secret)
     shares = {
         name: value
         for name in ("lost", "doubled", "early", "delay_s", "jitter_s")
         if (value := getattr(body, name)) is not None
     }
-    key.set_hook(replace(hook, url=url, secret=body.secret or hook.secret, **shares))
+    key.hook = replace(hook, url=url, secret=body.secret or hook.secret, **shares)
     return key_report(key)
 
 
-async def _webhook_test(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.HookTest)
-    key = _key_of(request, body.key)
+async def _webhook_test(server: SandboxServer, body: spec.KeyedBody) -> JsonObject:
+    key = server.state.accounts.require(body.key)
     if key.hook is None:
         raise ValueError("this key has no webhook")
     delivery = make_test_delivery(key.hook, key.user.id)
-    return {"delivered": await request.app[SERVER].webhooks.deliver(delivery)}
+    return {"delivered": await server.webhooks.deliver(delivery)}
 
 
-async def _finish(request: web.Request) -> JsonObject:
-    body = await _read(request, spec.FinishNow)
-    server = request.app[SERVER]
-    finished = server.state.finish_async_runs(
-        server.clock.now(),
-        execution_id=body.execution_id,
-        label=body.label,
-        target=body.target,
-    )
-    return {"finished": finished}
+async def _finish(server: SandboxServer, body: spec.FinishNow) -> JsonObject:
+    selected = msgspec.structs.asdict(body)
+    return {"finished": server.state.finish_async_runs(server.clock.now(), **selected)}
 
 
 async def _reset(request: web.Request) -> JsonObject:
@@ -156,20 +135,32 @@ def _json_handler(handler: Callable[[web.Request], Awaitable[JsonObject]]) -> _H
     return handle
 
 
+def _body_handler(
+    body_type: type[_Body], act: Callable[[SandboxServer, _Body], Awaitable[JsonObject]]
+) -> _Handler:
+    """Return an admin call with a JSON body as a handler; no body is an empty object."""
+
+    async def handle(request: web.Request) -> JsonObject:
+        raw = await request.read()
+        return await act(request.app[SERVER], msgspec.json.decode(raw or b"{}", type=body_type))
+
+    return _json_handler(handle)
+
+
 def add_routes(app: web.Application) -> None:
     """Add every admin call."""
     router = app.router
     router.add_get("/_sandbox/state", _json_handler(_state))
     router.add_get("/_sandbox/ledger", _json_handler(_ledger))
     router.add_get("/_sandbox/executions", _json_handler(_executions))
-    router.add_post("/_sandbox/faults", _json_handler(_post_fault))
+    router.add_post("/_sandbox/faults", _body_handler(AdminFault, _post_fault))
     router.add_delete("/_sandbox/faults", _json_handler(_delete_faults))
-    router.add_post("/_sandbox/topup", _json_handler(_topup))
-    router.add_post("/_sandbox/grants", _json_handler(_grants))
-    router.add_post("/_sandbox/tier", _json_handler(_tier))
-    router.add_post("/_sandbox/limits", _json_handler(_limits))
-    router.add_post("/_sandbox/keys", _json_handler(_keys))
-    router.add_post("/_sandbox/webhook", _json_handler(_webhook))
-    router.add_post("/_sandbox/webhook/test", _json_handler(_webhook_test))
-    router.add_post("/_sandbox/finish", _json_handler(_finish))
+    router.add_post("/_sandbox/topup", _body_handler(spec.Topup, _topup))
+    router.add_post("/_sandbox/grants", _body_handler(spec.Grant, _grants))
+    router.add_post("/_sandbox/tier", _body_handler(spec.TierChange, _tier))
+    router.add_post("/_sandbox/limits", _body_handler(spec.LimitChange, _limits))
+    router.add_post("/_sandbox/keys", _body_handler(spec.KeyChange, _keys))
+    router.add_post("/_sandbox/webhook", _body_handler(spec.HookChange, _webhook))
+    router.add_post("/_sandbox/webhook/test", _body_handler(spec.KeyedBody, _webhook_test))
+    router.add_post("/_sandbox/finish", _body_handler(spec.FinishNow, _finish))
     router.add_post("/_sandbox/reset", _json_handler(_reset))

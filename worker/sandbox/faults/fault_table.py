@@ -62,6 +62,12 @@ ALLOWED_ROUTES: dict[FaultBehaviour, frozenset[Route]] = {
 }
 """Behaviours that apply to some routes only."""
 
+_DEFAULT_ROUTES = ALLOWED_ROUTES | {
+    FaultBehaviour.DROP_AFTER: _SUBMIT,
+    FaultBehaviour.HANG: _SUBMIT,
+    FaultBehaviour.ACCEPTED_202: _SUBMIT,
+}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaultRow:
@@ -134,17 +140,10 @@ ROWS: dict[str, FaultRow] = {
         default_routes=_CANCEL,
     ),
     **{
-        str(act): FaultRow(behaviour=act, default_routes=ALLOWED_ROUTES.get(act, ALL_ROUTES))
+        str(act): FaultRow(behaviour=act, default_routes=_DEFAULT_ROUTES.get(act, ALL_ROUTES))
         for act in FaultBehaviour
         if act != FaultBehaviour.ANSWER
     },
-    str(FaultBehaviour.DROP_AFTER): FaultRow(
-        behaviour=FaultBehaviour.DROP_AFTER, default_routes=_SUBMIT
-    ),
-    str(FaultBehaviour.HANG): FaultRow(behaviour=FaultBehaviour.HANG, default_routes=_SUBMIT),
-    str(FaultBehaviour.ACCEPTED_202): FaultRow(
-        behaviour=FaultBehaviour.ACCEPTED_202, default_routes=_SUBMIT
-    ),
 }
 
 _PATTERN = re.compile(r"(HTTP|html)_([3-5]\d\d)")
@@ -160,11 +159,6 @@ class SandboxFault:
     default_routes: frozenset[Route]
     reply: SandboxReply | None = None
 
-    @property
-    def takes_effect(self) -> bool:
-        """Whether the call takes effect before an ANSWER is sent."""
-        return bool(self.spec.started)
-
 
 def resolve_fault(spec: FaultSpec, kind: str, target: str) -> SandboxFault:
     """Return the fault that `spec` asks for, for a run of `target`.
@@ -172,22 +166,20 @@ def resolve_fault(spec: FaultSpec, kind: str, target: str) -> SandboxFault:
     Raises:
         FaultError: the name is unknown and no status is given.
     """
-    if not spec.fault or (spec.fault not in ROWS and not _PATTERN.fullmatch(spec.fault)):
-        return SandboxFault(FaultBehaviour.ANSWER, spec, ALL_ROUTES, _undocumented_reply(spec))
-    found = _PATTERN.fullmatch(spec.fault) if spec.fault not in ROWS else None
-    if found is not None:
-        status = int(found[2])
-        if found[1] == "html":
-            page = proxy_page(status).with_headers(_headers(spec, None))
-            return SandboxFault(FaultBehaviour.ANSWER, spec, ALL_ROUTES, page)
-        row = FaultRow(status=status, message=_PHRASES.get(status, f"HTTP {status}"))
-    else:
+    found = _PATTERN.fullmatch(spec.fault)
+    if spec.fault in ROWS:
         row = ROWS[spec.fault]
-    if row.behaviour is not FaultBehaviour.ANSWER:
-        return SandboxFault(row.behaviour, spec, row.default_routes)
-    return SandboxFault(
-        FaultBehaviour.ANSWER, spec, row.default_routes, _build_reply(row, spec, kind, target)
-    )
+    elif found is None:
+        row = _undocumented_row(spec)
+    elif found[1] == "html":
+        page = proxy_page(int(found[2])).with_headers(_headers(spec, None))
+        return SandboxFault(FaultBehaviour.ANSWER, spec, ALL_ROUTES, page)
+    else:
+        status = int(found[2])
+        row = FaultRow(status=status, message=_PHRASES.get(status, f"HTTP {status}"))
+    is_answer = row.behaviour is FaultBehaviour.ANSWER
+    reply = _build_reply(row, spec, kind, target) if is_answer else None
+    return SandboxFault(row.behaviour, spec, row.default_routes, reply)
 
 
 def check_fault(spec: FaultSpec, route: Route | None) -> None:
@@ -203,7 +195,7 @@ def check_fault(spec: FaultSpec, route: Route | None) -> None:
         raise FaultError(f"{spec.fault} acts on {routes}, not on {route}")
 
 
-def refusal(code: str, **fields: object) -> SandboxReply:
+def documented_reply(code: str, **fields: object) -> SandboxReply:
     """Return the documented response of a code, with its context fields."""
     row = ROWS[code]
     return error_reply(row.status, row.message, row.code, fields)
@@ -239,13 +231,12 @@ def _body_with_code(spec: FaultSpec) -> object:
     return {"code": spec.code, **spec.body}
 
 
-def _undocumented_reply(spec: FaultSpec) -> SandboxReply:
-    """Return a response outside the documentation: any status, any code, any body."""
+def _undocumented_row(spec: FaultSpec) -> FaultRow:
+    """Return a row outside the documentation: any status, any code, any body."""
     if spec.status is None:
         names = ", ".join(sorted(ROWS))
         raise FaultError(f"{spec.fault or 'a fault without a name'} needs a status; known: {names}")
-    row = FaultRow(status=spec.status, code=spec.fault or None, message="Something new")
-    return _build_reply(row, spec, "model", "any")
+    return FaultRow(status=spec.status, code=spec.fault or None, message="Something new")
 
 
 def _headers(spec: FaultSpec, retry_after_s: float | None) -> dict[str, str]:

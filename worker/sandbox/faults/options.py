@@ -4,7 +4,7 @@ An unknown name is refused, so a typing error in a test shows at once.
 """
 
 from enum import StrEnum
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET
@@ -84,18 +84,6 @@ class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 NO_OPTIONS = RunOptions()
 
 
-class RunBody(msgspec.Struct, frozen=True):
-    """The body of a submit."""
-
-    inputs: dict[str, Any]
-
-
-class LooseBody(msgspec.Struct, frozen=True):
-    """The body of a submit with inputs of any shape: it tells two refusals apart."""
-
-    inputs: msgspec.Raw
-
-
 class FaultMatch(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Which calls an admin's fault applies to; None matches all."""
 
@@ -113,10 +101,6 @@ class AdminFault(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     match: FaultMatch = FaultMatch()
 
 
-_run_body = msgspec.json.Decoder(RunBody)
-_loose_body = msgspec.json.Decoder(LooseBody)
-
-
 class BodyError(ValueError):
     """A body that the provider refuses with `code`."""
 
@@ -132,10 +116,15 @@ def read_inputs(raw: bytes) -> dict[str, Any]:
         BodyError: INVALID_BODY (not JSON, or no inputs) or INVALID_INPUTS (not an object).
     """
     try:
-        return _run_body.decode(raw).inputs
+        body = msgspec.json.decode(raw, type=dict[str, Any])
     except msgspec.DecodeError as error:
-        code = "INVALID_INPUTS" if _has_inputs(raw) else "INVALID_BODY"
-        raise BodyError(code, str(error)) from error
+        raise BodyError("INVALID_BODY", str(error)) from error
+    if "inputs" not in body:
+        raise BodyError("INVALID_BODY", "Object missing required field `inputs`")
+    inputs = body["inputs"]
+    if not isinstance(inputs, dict):
+        raise BodyError("INVALID_INPUTS", "Expected `object` - at `$.inputs`")
+    return cast("dict[str, Any]", inputs)
 
 
 def read_options(inputs: dict[str, Any]) -> RunOptions:
@@ -151,11 +140,3 @@ def read_options(inputs: dict[str, Any]) -> RunOptions:
         return msgspec.convert(options, RunOptions)
     except msgspec.ValidationError as error:
         raise BodyError("INVALID_INPUTS", f"inputs.sandbox: {error}") from error
-
-
-def _has_inputs(raw: bytes) -> bool:
-    try:
-        _loose_body.decode(raw)
-    except msgspec.DecodeError:
-        return False
-    return True

@@ -1,5 +1,8 @@
 """The provider's routes over aiohttp: a handler reads the request and sends the decision."""
 
+from collections.abc import Callable
+from functools import partial
+
 from aiohttp import web
 
 from worker.sandbox.config import DEFAULT_KEY
@@ -8,61 +11,65 @@ from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.provider import executions
 from worker.sandbox.provider.catalogue import TARGETS, SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import error_reply, json_reply
+from worker.sandbox.provider.responses import Refused, SandboxResponse
+from worker.sandbox.provider.state import SandboxState
 from worker.sandbox.provider.submits import Submit, submit
 
 SERVER = web.AppKey("server", SandboxServer)
 
-_KEY_HEADER = "x-api-key"
+Decide = Callable[[SandboxState, float], SandboxResponse]
+
+
+async def _perform(request: web.Request, route: str, decide: Decide) -> web.StreamResponse:
+    """Send the response that is decided now, or that of the refusal."""
+    server = request.app[SERVER]
+    try:
+        response = decide(server.state, server.clock.now())
+    except Refused as refusal:
+        response = refusal.response
+    return await server.perform(request, route, response)
 
 
 async def _run(request: web.Request, kind: SandboxKind) -> web.StreamResponse:
-    server = request.app[SERVER]
     wants_async = "async=true" in request.rel_url.raw_query_string.split("&")
     call = Submit(
         kind=kind,
         name=request.match_info["name"],
         mode=SandboxMode.ASYNC if wants_async else SandboxMode.SYNC,
-        key=request.headers.get(_KEY_HEADER),
+        key=_key_of(request),
         raw=await request.read(),
     )
-    response = submit(server.state, call, server.clock.now())
-    return await server.perform(request, f"run.{kind}", response)
-
-
-async def _run_model(request: web.Request) -> web.StreamResponse:
-    return await _run(request, SandboxKind.MODEL)
-
-
-async def _run_workflow(request: web.Request) -> web.StreamResponse:
-    return await _run(request, SandboxKind.WORKFLOW)
+    return await _perform(request, f"run.{kind}", lambda state, now: submit(state, call, now))
 
 
 async def _poll(request: web.Request) -> web.StreamResponse:
-    server = request.app[SERVER]
-    key = request.headers.get(_KEY_HEADER)
-    response = executions.poll(server.state, request.match_info["id"], key, server.clock.now())
-    return await server.perform(request, "poll", response)
+    run_id, key = request.match_info["id"], _key_of(request)
+    return await _perform(
+        request, "poll", lambda state, now: executions.poll(state, run_id, key, now)
+    )
 
 
 async def _cancel(request: web.Request) -> web.StreamResponse:
-    server = request.app[SERVER]
-    key = request.headers.get(_KEY_HEADER)
-    response = executions.cancel(server.state, request.match_info["id"], key, server.clock.now())
-    return await server.perform(request, "cancel", response)
+    run_id, key = request.match_info["id"], _key_of(request)
+    return await _perform(
+        request, "cancel", lambda state, now: executions.cancel(state, run_id, key, now)
+    )
 
 
 async def _schema(request: web.Request) -> web.StreamResponse:
-    server = request.app[SERVER]
-    key = request.headers.get(_KEY_HEADER)
-    response = executions.schema(server.state, request.match_info["name"], key, server.clock.now())
-    return await server.perform(request, "schema", response)
+    name, key = request.match_info["name"], _key_of(request)
+    return await _perform(
+        request, "schema", lambda state, now: executions.schema(state, name, key, now)
+    )
 
 
 async def _whoami(request: web.Request) -> web.StreamResponse:
-    server = request.app[SERVER]
-    key = request.headers.get(_KEY_HEADER)
-    response = executions.whoami(server.state, key, server.clock.now())
-    return await server.perform(request, "whoami", response)
+    key = _key_of(request)
+    return await _perform(request, "whoami", lambda state, now: executions.whoami(state, key, now))
+
+
+def _key_of(request: web.Request) -> str | None:
+    return request.headers.get("x-api-key")
 
 
 async def _index(request: web.Request) -> web.StreamResponse:
@@ -88,8 +95,8 @@ def add_routes(app: web.Application) -> None:
     router = app.router
     router.add_get("/api/executions/{id}", _poll)
     router.add_post("/api/executions/{id}/cancel", _cancel)
-    router.add_post("/api/models/{name}/run", _run_model)
-    router.add_post("/api/workflows/{name}/run", _run_workflow)
+    router.add_post("/api/models/{name}/run", partial(_run, kind=SandboxKind.MODEL))
+    router.add_post("/api/workflows/{name}/run", partial(_run, kind=SandboxKind.WORKFLOW))
     router.add_get("/api/workflows/{name}/schema", _schema)
     router.add_get("/api/whoami", _whoami)
     router.add_get("/", _index)

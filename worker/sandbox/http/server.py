@@ -7,7 +7,7 @@ from aiohttp import web
 
 from worker.sandbox.clock import SandboxClock
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.http.webhooks import WebhookSender
+from worker.sandbox.http.webhooks import DeliveryCounts, WebhookSender
 from worker.sandbox.provider.replies import SandboxReply
 from worker.sandbox.provider.responses import (
     DropConnection,
@@ -47,7 +47,7 @@ class SandboxServer:
         """Start again with a new state; the settings stay."""
         await self._stop_timers()
         self.timers.clear()
-        self.webhooks.reset_counts()
+        self.webhooks.counts = DeliveryCounts()
         self.state = SandboxState(self.config, self.timers)
         await self.start()
 

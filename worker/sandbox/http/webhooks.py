@@ -12,8 +12,9 @@ from worker.sandbox.clock import SandboxClock
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.provider.accounts import Hook
 from worker.sandbox.provider.replies import JSON, encode
+from worker.sandbox.provider.runs import SandboxRun
 from worker.sandbox.provider.state import SandboxState
-from worker.sandbox.provider.timers import Delivery, SettleRun, TimerQueue
+from worker.sandbox.provider.timers import Delivery, TimerQueue
 
 SIGNATURE_HEADER = "X-Knouds-Signature"
 
@@ -67,8 +68,8 @@ class WebhookSender:
         """Perform each entry of the timers at its time, until cancelled."""
         async for entry in self._timers.due_entries(self._clock):
             match entry:
-                case SettleRun():
-                    state.settle(entry.run, self._clock.now())
+                case SandboxRun():
+                    state.settle(entry, self._clock.now())
                 case Delivery():
                     task = asyncio.ensure_future(self.deliver(entry))
                     self._sending.add(task)
@@ -107,10 +108,6 @@ class WebhookSender:
                 return response.status in _SUCCESS
         except (aiohttp.ClientError, TimeoutError, ValueError):
             return False
-
-    def reset_counts(self) -> None:
-        """Set the counts to 0."""
-        self.counts = DeliveryCounts()
 
     async def close(self) -> None:
         """Cancel the open requests."""

@@ -3,8 +3,6 @@
 from dataclasses import dataclass, field
 from enum import StrEnum
 
-from msgspec import UNSET, UnsetType
-
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
 from worker.sandbox.provider.replies import Credits
 from worker.sandbox.provider.tiers import PLANS, Tier
@@ -56,18 +54,6 @@ class User:
     held: Credits = 0
     grants: dict[str, int] = field(default_factory=dict[str, int])
 
-    def top_up(self, credits_added: Credits, balance: Credits | None = None) -> None:
-        """Add credits: to `balance` where it is given, else to the present credits."""
-        self.credits = (self.credits if balance is None else balance) + credits_added
-
-    def set_grant(self, model: str, runs: int) -> None:
-        """Set how many trial runs of `model` are left."""
-        self.grants[model] = runs
-
-    def change_tier(self, tier: Tier) -> None:
-        """Move to another plan; the credits stay."""
-        self.tier = tier
-
 
 @dataclass(slots=True)
 class ApiKey:
@@ -79,25 +65,6 @@ class ApiKey:
     state: KeyState = KeyState.VALID
     contract: Contract = Contract.CAPABILITY
     hook: Hook | None = None
-
-    def change(
-        self,
-        *,
-        state: KeyState | None = None,
-        contract: Contract | None = None,
-        capabilities: list[str] | UnsetType | None = UNSET,
-    ) -> None:
-        """Change what is given; `capabilities` None means all that the tier grants."""
-        if state is not None:
-            self.state = state
-        if contract is not None:
-            self.contract = contract
-        if capabilities is not UNSET:
-            self.capabilities = None if capabilities is None else frozenset(capabilities)
-
-    def set_hook(self, hook: Hook | None) -> None:
-        """Set where the webhooks of later runs go; None: nowhere."""
-        self.hook = hook
 
     def effective_capabilities(self) -> frozenset[str]:
         """Return the key's capabilities that its tier grants."""

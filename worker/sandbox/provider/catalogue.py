@@ -2,8 +2,9 @@
 
 import math
 import random
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Any
 
 from worker.sandbox.provider.replies import JsonObject
 from worker.sandbox.provider.tiers import Tier
@@ -51,7 +52,7 @@ class Field:
     required: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Target:
     """A model or a workflow. `nodes` are the model nodes, each of which costs credits."""
 
@@ -75,16 +76,17 @@ class Target:
         return self.backend is Backend.KIE
 
 
-def _model(name: str, title: str, cost: int, median_s: float, output: Output) -> Target:
-    return Target(
-        kind=SandboxKind.MODEL,
-        name=name,
-        title=title,
-        cost=cost,
-        median_s=median_s,
-        output=output,
-        nodes=(name,),
-    )
+def _model(
+    name: str, title: str, cost: int, median_s: float, output: Output, **rest: Any
+) -> Target:
+    kind = SandboxKind.MODEL
+    return Target(kind, name, title, cost, median_s, output, nodes=(name,), **rest)
+
+
+def _workflow(
+    name: str, title: str, cost: int, median_s: float, output: Output, **rest: Any
+) -> Target:
+    return Target(SandboxKind.WORKFLOW, name, title, cost, median_s, output, **rest)
 
 
 _VIDEO, _IMAGE, _SONGS, _TEXT = (
@@ -99,46 +101,26 @@ TARGETS = (
     _model("seedance-2-0-full-access", "Seedance 2.0 (full access)", 60, 60.0, _VIDEO),
     _model("suno", "Suno", 10, 30.0, _SONGS),
     _model("gpt-image-2", "GPT Image 2", 8, 20.0, _IMAGE),
-    replace(_model("kling-2-5", "Kling 2.5", 35, 40.0, _VIDEO), backend=Backend.FAL),
-    replace(_model("seedream-v5", "Seedream v5", 4, 6.0, _IMAGE), backend=Backend.FAL),
-    replace(_model("nano-banana-2", "Nano Banana 2", 3, 4.0, _IMAGE), backend=Backend.FAL),
-    replace(_model("claude-sonnet", "Claude Sonnet", 2, 3.0, _TEXT), backend=Backend.ANTHROPIC),
-    Target(
-        kind=SandboxKind.MODEL,
-        name="veo-4-ultra",
-        title="Veo 4 Ultra: Enterprise only",
-        cost=120,
-        median_s=90.0,
-        output=_VIDEO,
-        nodes=("veo-4-ultra",),
-        tier=Tier.ENTERPRISE,
-    ),
-    Target(
-        kind=SandboxKind.MODEL,
-        name="hailuo-trial",
-        title="Hailuo: three trial runs below Enterprise",
-        cost=25,
-        median_s=30.0,
-        output=_VIDEO,
-        nodes=("hailuo-trial",),
-        grant=3,
-    ),
-    Target(
-        kind=SandboxKind.WORKFLOW,
-        name="my-pipeline",
-        title="Picture, song and film",
-        cost=78,
-        median_s=75.0,
-        output=Output(images=1, videos=1, audios=1),
+    _model("kling-2-5", "Kling 2.5", 35, 40.0, _VIDEO, backend=Backend.FAL),
+    _model("seedream-v5", "Seedream v5", 4, 6.0, _IMAGE, backend=Backend.FAL),
+    _model("nano-banana-2", "Nano Banana 2", 3, 4.0, _IMAGE, backend=Backend.FAL),
+    _model("claude-sonnet", "Claude Sonnet", 2, 3.0, _TEXT, backend=Backend.ANTHROPIC),
+    _model("veo-4-ultra", "Veo 4 Ultra: Enterprise only", 120, 90.0, _VIDEO, tier=Tier.ENTERPRISE),
+    _model("hailuo-trial", "Hailuo: three trial runs below Enterprise", 25, 30.0, _VIDEO, grant=3),
+    _workflow(
+        "my-pipeline",
+        "Picture, song and film",
+        78,
+        75.0,
+        Output(images=1, videos=1, audios=1),
         nodes=("gpt-image-2", "suno", "seedance-2-0-full-access"),
     ),
-    Target(
-        kind=SandboxKind.WORKFLOW,
-        name="product-shots",
-        title="Product shots",
-        cost=16,
-        median_s=25.0,
-        output=Output(images=4),
+    _workflow(
+        "product-shots",
+        "Product shots",
+        16,
+        25.0,
+        Output(images=4),
         nodes=("gpt-image-2", "gpt-image-2"),
         fields=(
             Field("product_image", required=True),
@@ -146,13 +128,12 @@ TARGETS = (
             Field("count", "number", 4),
         ),
     ),
-    Target(
-        kind=SandboxKind.WORKFLOW,
-        name="caption-images",
-        title="Captions, sync only",
-        cost=5,
-        median_s=5.0,
-        output=Output(images=1, text=True),
+    _workflow(
+        "caption-images",
+        "Captions, sync only",
+        5,
+        5.0,
+        Output(images=1, text=True),
         nodes=("nano-banana-2", "claude-sonnet"),
         backend=Backend.FAL,
     ),

@@ -1,102 +1,76 @@
 """The calls about a run, poll and cancel; and the two calls that only read."""
 
-from dataclasses import dataclass
+from collections.abc import Mapping
 
-from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault, refusal, resolve_fault
+from worker.sandbox.faults.fault_table import (
+    FaultBehaviour,
+    SandboxFault,
+    documented_reply,
+    resolve_fault,
+)
 from worker.sandbox.faults.options import FaultSpec, Route
 from worker.sandbox.faults.queue import SandboxCall
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, SandboxKind, schema_of
 from worker.sandbox.provider.limits import SandboxBucket
-from worker.sandbox.provider.replies import SandboxReply, json_reply
+from worker.sandbox.provider.replies import json_reply
 from worker.sandbox.provider.responses import (
     SandboxResponse,
     SendReply,
+    apply_before,
+    refused,
     response_after,
-    response_before,
 )
-from worker.sandbox.provider.runs import RunEnd, SandboxRun, execution_view
-from worker.sandbox.provider.state import SandboxState, denied
+from worker.sandbox.provider.runs import SandboxRun, execution_view
+from worker.sandbox.provider.state import SandboxState, require_capability
 from worker.sandbox.provider.submits import SLUG
-
-
-@dataclass(frozen=True, slots=True)
-class FoundRun:
-    """A run that the caller may see, and the fault to apply after the call took effect."""
-
-    run: SandboxRun
-    headers: dict[str, str]
-    fault: SandboxFault | None
 
 
 def poll(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
     """Return the response to a poll."""
-    run = state.runs.get(execution_id)
-    if run is not None:
-        run.polls += 1
-        state.ledger.labels[run.options.label].polls += 1
-    found = _find_run(state, Route.POLL, run, key, now)
-    if not isinstance(found, FoundRun):
-        return found
-    run, fault = found.run, found.fault
+    if (polled := state.runs.get(execution_id)) is not None:
+        polled.polls += 1
+        state.ledger.labels[polled.options.label].polls += 1
+    run, headers, fault = _find_run(state, Route.POLL, polled, key, now)
     state.settle(run, now)
-    status = (
-        fault.spec.status_text
-        if fault is not None and fault.behaviour is FaultBehaviour.STATUS_UNKNOWN
-        else None
-    )
+    is_unknown = fault is not None and fault.behaviour is FaultBehaviour.STATUS_UNKNOWN
+    status = fault.spec.status_text if fault is not None and is_unknown else None
     if fault is None and run.reported_at is None and run.has_ended(now):
         run.reported_at = now
-    return response_after(
-        fault, SendReply(json_reply(execution_view(run, now, status), headers=found.headers))
-    )
+    view = execution_view(run, now, status)
+    return response_after(fault, SendReply(json_reply(view, headers=headers)))
 
 
 def cancel(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
     """Return the response to a cancel; a run that has ended stays as it is."""
-    run = state.runs.get(execution_id)
-    if run is not None:
-        state.ledger.labels[run.options.label].cancels += 1
-    found = _find_run(state, Route.CANCEL, run, key, now)
-    if not isinstance(found, FoundRun):
-        return found
-    run = found.run
+    if (cancelled := state.runs.get(execution_id)) is not None:
+        state.ledger.labels[cancelled.options.label].cancels += 1
+    run, headers, fault = _find_run(state, Route.CANCEL, cancelled, key, now)
     if not run.has_ended(now):
         takes_s = run.options.cancel_s
         if takes_s is None:
             takes_s = state.config.cancel_s / state.config.speed
-        run.request_cancel(now, takes_s, _end_of_cancel(found.fault))
+        run.request_cancel(now, takes_s, fault)
         state.schedule_settlement(run)
     body = {"executionId": run.id, "requestId": run.request_id, "status": run.state_at(now)}
-    return response_after(found.fault, SendReply(json_reply(body, headers=found.headers)))
-
-
-def _end_of_cancel(fault: SandboxFault | None) -> RunEnd:
-    if fault is not None and fault.behaviour is FaultBehaviour.CANCEL_FINISHED:
-        return RunEnd.CANCELLED_WITH_RESULT
-    if fault is not None and fault.behaviour is FaultBehaviour.CANCEL_COMPLETED:
-        return RunEnd.COMPLETED
-    return RunEnd.CANCELLED
+    return response_after(fault, SendReply(json_reply(body, headers=headers)))
 
 
 def _find_run(
     state: SandboxState, route: Route, run: SandboxRun | None, key: str | None, now: float
-) -> FoundRun | SandboxResponse:
-    """Return the run where the caller may see it, else the response to send."""
+) -> tuple[SandboxRun, Mapping[str, str], SandboxFault | None]:
+    """Return the run, the rate-limit headers, and the fault to apply after the call took effect.
+
+    Raises `Refused` where the caller may not see the run.
+    """
     caller = state.admit(key, SandboxBucket.EXECUTION, now)
-    if isinstance(caller, SandboxReply):
-        return SendReply(caller)
     fault = _take_fault(state, route, run, key or "")
-    fault_response = None if fault is None else response_before(fault)
-    if fault_response is not None:
-        return fault_response
+    apply_before(fault)
     needed = "execution:read" if route is Route.POLL else "execution:cancel"
-    missing = caller.key.missing_capability(needed)
-    if missing is not None:
-        return SendReply(denied(caller.key, missing))
+    require_capability(caller.key, needed)
     if run is None or run.key.user is not caller.key.user:
-        return SendReply(refusal("EXECUTION_NOT_FOUND"))
-    return FoundRun(run, dict(caller.headers), fault)
+        raise refused("EXECUTION_NOT_FOUND")
+    return run, caller.headers, fault
 
 
 def _take_fault(
@@ -113,13 +87,9 @@ def _take_fault(
     spec = _own_fault(run, route)
     if spec is None:
         return None
-    applied = run.poll_faults if route is Route.POLL else run.cancel_faults
-    if spec.times is not None and applied >= spec.times:
+    if spec.times is not None and run.faults[route] >= spec.times:
         return None
-    if route is Route.POLL:
-        run.poll_faults += 1
-    else:
-        run.cancel_faults += 1
+    run.faults[route] += 1
     return resolve_fault(spec, target.kind, target.name)
 
 
@@ -139,42 +109,28 @@ def _own_fault(run: SandboxRun, route: Route) -> FaultSpec | None:
 def schema(state: SandboxState, slug: str, key: str | None, now: float) -> SandboxResponse:
     """Return the response to a read of a workflow's schema."""
     call = SandboxCall(Route.SCHEMA, key or "", SandboxKind.WORKFLOW, slug)
-    admitted = _admit_reader(state, call, now)
-    if not isinstance(admitted, Reader):
-        return admitted
-    missing = admitted.key.missing_capability("workflow:read")
-    if missing is not None:
-        return SendReply(denied(admitted.key, missing))
+    reader, fault = _admit_reader(state, call, now)
+    require_capability(reader, "workflow:read")
     if not SLUG.fullmatch(slug):
-        return SendReply(refusal("INVALID_SLUG"))
+        raise refused("INVALID_SLUG")
     target = CATALOGUE.get((SandboxKind.WORKFLOW, slug))
-    reply = refusal("HTTP_404") if target is None else json_reply(schema_of(target))
-    return response_after(admitted.fault, SendReply(reply))
+    reply = documented_reply("HTTP_404") if target is None else json_reply(schema_of(target))
+    return response_after(fault, SendReply(reply))
 
 
 def whoami(state: SandboxState, key: str | None, now: float) -> SandboxResponse:
     """Return the response to whoami: the user, the tier and the capabilities of a key."""
-    admitted = _admit_reader(state, SandboxCall(Route.WHOAMI, key or ""), now)
-    if not isinstance(admitted, Reader):
-        return admitted
-    user = admitted.key.user
-    capabilities = sorted(admitted.key.effective_capabilities())
-    reply = json_reply({"userId": user.id, "tier": user.tier, "capabilities": capabilities})
-    return response_after(admitted.fault, SendReply(reply))
+    reader, fault = _admit_reader(state, SandboxCall(Route.WHOAMI, key or ""), now)
+    capabilities = sorted(reader.effective_capabilities())
+    body = {"userId": reader.user.id, "tier": reader.user.tier, "capabilities": capabilities}
+    return response_after(fault, SendReply(json_reply(body)))
 
 
-@dataclass(frozen=True, slots=True)
-class Reader:
-    """The key of a call that only reads, and the fault to apply after the call took effect."""
-
-    key: ApiKey
-    fault: SandboxFault | None
-
-
-def _admit_reader(state: SandboxState, call: SandboxCall, now: float) -> Reader | SandboxResponse:
+def _admit_reader(
+    state: SandboxState, call: SandboxCall, now: float
+) -> tuple[ApiKey, SandboxFault | None]:
+    """Return the key of a call that only reads, and the fault to apply afterwards."""
     caller = state.admit(call.key, None, now)
-    if isinstance(caller, SandboxReply):
-        return SendReply(caller)
     fault = state.faults.take(call)
-    fault_response = None if fault is None else response_before(fault)
-    return Reader(caller.key, fault) if fault_response is None else fault_response
+    apply_before(fault)
+    return caller.key, fault

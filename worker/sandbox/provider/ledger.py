@@ -1,7 +1,7 @@
 """Counts of requests by route and status, and of runs by label."""
 
 from collections import Counter, defaultdict
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 
 from worker.sandbox.provider.replies import Credits
 
@@ -45,14 +45,5 @@ class Ledger:
 
     def totals(self) -> LabelCounts:
         """Return the sums over all labels."""
-        total = LabelCounts()
-        for entry in self.labels.values():
-            total.posts += entry.posts
-            total.started += entry.started
-            total.charged += entry.charged
-            total.refunded += entry.refunded
-            total.polls += entry.polls
-            total.cancels += entry.cancels
-            total.faulted += entry.faulted
-            total.credits += entry.credits
-        return total
+        rows = (astuple(counts) for counts in self.labels.values())
+        return LabelCounts(*map(sum, zip(*rows, strict=True)))

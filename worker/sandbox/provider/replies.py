@@ -1,4 +1,4 @@
-"""HTTP responses as values: the documented shapes, and their encoding."""
+"""HTTP responses as values, and their encoding."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -6,7 +6,6 @@ from types import MappingProxyType
 from typing import TypeAlias
 
 import msgspec
-from msgspec import UNSET, UnsetType
 
 JsonObject: TypeAlias = dict[str, object]
 Credits: TypeAlias = int | float
@@ -30,66 +29,6 @@ class SandboxReply:
     def with_headers(self, headers: Mapping[str, str]) -> "SandboxReply":
         """Return the same response with `headers` added."""
         return replace(self, headers={**self.headers, **headers}) if headers else self
-
-
-class SandboxAccepted(
-    msgspec.Struct,
-    frozen=True,
-    rename={
-        "is_async": "_async",
-        "execution_id": "executionId",
-        "request_id": "requestId",
-        "webhook_delivery": "webhookDelivery",
-        "poll_url": "pollUrl",
-    },
-):
-    """The response to an async submit."""
-
-    is_async: bool
-    execution_id: str | UnsetType
-    request_id: str
-    status: str
-    webhook_delivery: JsonObject
-    poll_url: str
-
-
-class SandboxFinished(msgspec.Struct, frozen=True):
-    """The response to a sync run; `ms` is the provider's time in milliseconds."""
-
-    success: bool
-    result: object
-    cost: Credits
-    ms: int
-
-
-class Execution(msgspec.Struct, frozen=True, rename="camel"):
-    """The response to a poll and to a cancel."""
-
-    execution_id: str
-    request_id: str
-    status: str
-    created_at: str
-    workflow_slug: str | UnsetType = UNSET
-    model_ids: tuple[str, ...] | UnsetType = UNSET
-    completed_at: str | UnsetType = UNSET
-    result: object = UNSET
-    cost: Credits | UnsetType = UNSET
-    error: object = UNSET
-    code: str | UnsetType = UNSET
-
-
-class WebhookPayload(msgspec.Struct, frozen=True, rename="camel"):
-    """The body of a webhook delivery."""
-
-    event: str
-    execution_id: str
-    request_id: str
-    user_id: str
-    status: str
-    workflow_slug: str | UnsetType = UNSET
-    model_ids: tuple[str, ...] | UnsetType = UNSET
-    result: object = UNSET
-    error: object = UNSET
 
 
 def json_reply(

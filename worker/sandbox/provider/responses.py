@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias, assert_never
 
-from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault
+from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault, documented_reply
 from worker.sandbox.provider.replies import HTML, SandboxReply, proxy_page
 from worker.sandbox.provider.runs import SandboxRun
 from worker.sandbox.provider.timers import Delivery
@@ -45,15 +45,29 @@ _SUCCESS = range(200, 300)
 SandboxResponse: TypeAlias = SendReply | FinishSync | DropConnection | HangConnection
 
 
-def response_before(fault: SandboxFault) -> SandboxResponse | None:
-    """Return the response of a fault that applies before the call takes effect, or None."""
-    if fault.reply is not None and not fault.takes_effect:
-        return SendReply(fault.reply, fault.spec.delay_s)
+class Refused(Exception):
+    """Ends a call before it takes effect; `response` is sent."""
+
+    def __init__(self, response: SandboxResponse) -> None:
+        super().__init__()
+        self.response = response
+
+
+def refused(code: str, **fields: object) -> Refused:
+    """Return the refusal with the documented response of a code and its context fields."""
+    return Refused(SendReply(documented_reply(code, **fields)))
+
+
+def apply_before(fault: SandboxFault | None) -> None:
+    """Raise `Refused` for a fault that applies before the call takes effect."""
+    if fault is None:
+        return
+    if fault.reply is not None and not fault.spec.started:
+        raise Refused(SendReply(fault.reply, fault.spec.delay_s))
     if fault.behaviour is FaultBehaviour.DROP_BEFORE:
-        return DropConnection(fault.spec.delay_s)
+        raise Refused(DropConnection(fault.spec.delay_s))
     if fault.behaviour is FaultBehaviour.HANG_BEFORE:
-        return HangConnection()
-    return None
+        raise Refused(HangConnection())
 
 
 def response_after(fault: SandboxFault | None, response: SandboxResponse) -> SandboxResponse:

@@ -5,18 +5,18 @@ cancel_requested) before `ends_at`, and from then on the state of its `end`.
 """
 
 import math
-from dataclasses import dataclass
+from collections import Counter
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
-from typing import assert_never
 
 from msgspec import UNSET
 
 from worker.sandbox.faults.fault_table import FaultBehaviour, SandboxFault
-from worker.sandbox.faults.options import FaultSpec, RunOptions
+from worker.sandbox.faults.options import FaultSpec, Route, RunOptions
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import SandboxKind, SandboxMode, Target, make_result
-from worker.sandbox.provider.replies import Credits, Execution, WebhookPayload, encode
+from worker.sandbox.provider.replies import Credits, JsonObject, encode
 
 INCOMPLETE = "PROVIDER_RESPONSE_INCOMPLETE"
 """The one failure whose credits are returned, by the provider's error table."""
@@ -30,15 +30,6 @@ class RunState(StrEnum):
     COMPLETED = "completed"
     FAILED = "failed"
     CANCELLED = "cancelled"
-
-
-class RunEnd(StrEnum):
-    """How a run ends."""
-
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    CANCELLED_WITH_RESULT = "cancelled_with_result"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +58,7 @@ class SandboxRun:
     started_at: float
     ends_at: float
     options: RunOptions
-    end: RunEnd = RunEnd.COMPLETED
+    end: RunState = RunState.COMPLETED
     failure: RunFailure | None = None
     no_result: FaultSpec | None = None
     uses_grant: bool = False
@@ -75,9 +66,10 @@ class SandboxRun:
     is_refunded: bool = False
     is_settled: bool = False
     is_cancel_requested: bool = False
+    is_cancelled_with_result: bool = False
     polls: int = 0
-    poll_faults: int = 0
-    cancel_faults: int = 0
+    faults: Counter[Route] = field(default_factory=Counter[Route])
+    """How many polls and cancels got a fault from its options."""
     reported_at: float | None = None
     delivered_at: float | None = None
 
@@ -85,23 +77,11 @@ class SandboxRun:
         """Return the state of the run at `now`."""
         if now < self.ends_at:
             return RunState.CANCEL_REQUESTED if self.is_cancel_requested else RunState.PROCESSING
-        match self.end:
-            case RunEnd.COMPLETED:
-                return RunState.COMPLETED
-            case RunEnd.FAILED:
-                return RunState.FAILED
-            case RunEnd.CANCELLED | RunEnd.CANCELLED_WITH_RESULT:
-                return RunState.CANCELLED
-            case _:
-                assert_never(self.end)
+        return self.end
 
     def has_ended(self, now: float) -> bool:
         """Return whether the run has ended at `now`."""
         return now >= self.ends_at
-
-    def end_now(self, now: float) -> None:
-        """End the run at `now`."""
-        self.ends_at = now
 
     def apply_fault(self, fault: SandboxFault, now: float) -> None:
         """Change a new run as its fault asks; faults that do not concern a run change nothing."""
@@ -109,7 +89,7 @@ class SandboxRun:
         if fault.behaviour is FaultBehaviour.STUCK:
             self.ends_at = math.inf
         elif fault.behaviour is FaultBehaviour.FAILS:
-            self.end = RunEnd.FAILED
+            self.end = RunState.FAILED
             message = spec.message or "The provider could not finish the run"
             is_plain_text = spec.error == "string"
             self.failure = RunFailure(spec.code or "EXECUTION_FAILED", message, is_plain_text)
@@ -119,18 +99,21 @@ class SandboxRun:
             self.mode = SandboxMode.SYNC
             self.ends_at = now
 
-    def request_cancel(self, now: float, cancel_s: float, end: RunEnd) -> None:
+    def request_cancel(self, now: float, cancel_s: float, fault: SandboxFault | None) -> None:
         """Request the end of the run; only the first request counts.
 
-        A run that would finish before the cancel is done completes.
+        A run that would finish before the cancel is done completes, unless `fault` says otherwise.
         """
         if self.is_cancel_requested:
             return
         self.is_cancel_requested = True
+        behaviour = None if fault is None else fault.behaviour
         done_at = now + cancel_s
-        if end is not RunEnd.CANCELLED or done_at < self.ends_at:
-            self.end = end
-            self.ends_at = done_at
+        if behaviour is FaultBehaviour.CANCEL_COMPLETED:
+            self.end, self.ends_at = RunState.COMPLETED, done_at
+        elif behaviour is FaultBehaviour.CANCEL_FINISHED or done_at < self.ends_at:
+            self.end, self.ends_at = RunState.CANCELLED, done_at
+            self.is_cancelled_with_result = behaviour is FaultBehaviour.CANCEL_FINISHED
 
     def result(self) -> object:
         """Return the result, made when it is needed: a run keeps none."""
@@ -151,45 +134,40 @@ def format_time(unix_s: float) -> str:
     return text.replace("+00:00", "Z")
 
 
-def execution_view(run: SandboxRun, now: float, status: str | None = None) -> Execution:
+def execution_view(run: SandboxRun, now: float, status: str | None = None) -> JsonObject:
     """Return the response to a poll of `run`; `status` replaces the true one."""
     state = run.state_at(now)
     ended = run.has_ended(now)
-    failed = run.failure if state is RunState.FAILED else None
-    has_result = state is RunState.COMPLETED or (ended and run.end is RunEnd.CANCELLED_WITH_RESULT)
-    is_workflow = run.target.kind is SandboxKind.WORKFLOW
-    return Execution(
-        execution_id=run.id,
-        request_id=run.request_id,
-        status=status or state,
-        created_at=format_time(run.started_at),
-        workflow_slug=run.target.name if is_workflow else UNSET,
-        model_ids=run.target.nodes,
-        completed_at=format_time(run.ends_at) if ended else UNSET,
-        result=run.result() if has_result else UNSET,
-        cost=run.cost if has_result else UNSET,
-        error=UNSET if failed is None else failed.error(),
-        code=failed.code if failed is not None and failed.is_plain_text else UNSET,
-    )
+    view: JsonObject = {
+        "executionId": run.id,
+        "requestId": run.request_id,
+        "status": status or state,
+        "createdAt": format_time(run.started_at),
+        "modelIds": run.target.nodes,
+    }
+    if run.target.kind is SandboxKind.WORKFLOW:
+        view["workflowSlug"] = run.target.name
+    if ended:
+        view["completedAt"] = format_time(run.ends_at)
+    if state is RunState.COMPLETED or (ended and run.is_cancelled_with_result):
+        view["cost"] = run.cost
+        if (result := run.result()) is not UNSET:
+            view["result"] = result
+    if state is RunState.FAILED and run.failure is not None:
+        view["error"] = run.failure.error()
+        if run.failure.is_plain_text:
+            view["code"] = run.failure.code
+    return view
 
 
-def webhook_payload(run: SandboxRun, now: float) -> WebhookPayload:
+def webhook_payload(run: SandboxRun, now: float) -> JsonObject:
     """Return the webhook about the end of `run`."""
-    execution = execution_view(run, now)
-    return WebhookPayload(
-        event=f"execution.{run.state_at(now)}",
-        execution_id=run.id,
-        request_id=run.request_id,
-        user_id=run.key.user.id,
-        status=run.state_at(now),
-        workflow_slug=execution.workflow_slug,
-        model_ids=execution.model_ids,
-        result=execution.result,
-        error=execution.error,
-    )
+    omitted = {"createdAt", "completedAt", "cost", "code"}
+    view = {name: v for name, v in execution_view(run, now).items() if name not in omitted}
+    return {"event": f"execution.{run.state_at(now)}", "userId": run.key.user.id, **view}
 
 
-def run_report(run: SandboxRun, now: float) -> dict[str, object]:
+def run_report(run: SandboxRun, now: float) -> JsonObject:
     """Return the run for an admin call; times in Unix seconds."""
     ended = run.has_ended(now)
     return {

@@ -7,16 +7,17 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from worker.sandbox.config import SandboxConfig
-from worker.sandbox.faults.fault_table import refusal
+from worker.sandbox.faults.fault_table import documented_reply
 from worker.sandbox.faults.queue import FaultQueue
 from worker.sandbox.provider.accounts import Accounts, ApiKey, Contract, Hook, KeyState
 from worker.sandbox.provider.catalogue import SandboxMode, Target, draw_duration
 from worker.sandbox.provider.ledger import Ledger
 from worker.sandbox.provider.limits import Limiter, RateLimitResult, SandboxBucket
-from worker.sandbox.provider.replies import NO_HEADERS, SandboxReply, encode
-from worker.sandbox.provider.runs import INCOMPLETE, RunEnd, SandboxRun, webhook_payload
+from worker.sandbox.provider.replies import NO_HEADERS, encode
+from worker.sandbox.provider.responses import Refused, SendReply, refused
+from worker.sandbox.provider.runs import INCOMPLETE, RunState, SandboxRun, webhook_payload
 from worker.sandbox.provider.tiers import Tier, reaches
-from worker.sandbox.provider.timers import Delivery, SettleRun, TimerQueue
+from worker.sandbox.provider.timers import Delivery, TimerQueue
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,33 +71,25 @@ class SandboxState:
 
     # Admission.
 
-    def admit(
-        self, key: str | None, bucket: SandboxBucket | None, now: float
-    ) -> Caller | SandboxReply:
-        """Check a key and its rate limit; return the caller or the refusal."""
-        found = self.identify(key)
-        if isinstance(found, SandboxReply):
-            return found
+    def admit(self, key: str | None, bucket: SandboxBucket | None, now: float) -> Caller:
+        """Return the caller with that key; raises `Refused` by the key or by its rate limit."""
+        found = self._identify(key)
         quota = None if bucket is None else self.limiter.check(found.user, bucket, now)
         if quota is None:
             return Caller(found, NO_HEADERS)
-        return Caller(found, quota.headers()) if quota.is_allowed else rate_limited(quota, now)
+        if not quota.is_allowed:
+            raise rate_limited(quota, now)
+        return Caller(found, quota.headers())
 
-    def identify(self, key: str | None) -> ApiKey | SandboxReply:
-        """Return the key of that text, or its refusal."""
+    def _identify(self, key: str | None) -> ApiKey:
         found = self.accounts.keys.get(key or "")
-        if found is None:
-            return refusal("HTTP_401")
-        match found.state:
-            case KeyState.REVOKED:
-                return refusal("HTTP_401")
-            case KeyState.LEGACY:
-                return refusal("LEGACY_KEY_RETIRED")
-            case KeyState.VALID:
-                free = found.user.tier is Tier.FREE
-                return refusal("API_KEY_ACCESS_DENIED") if free else found
-            case _:
-                assert_never(found.state)
+        if found is None or found.state is KeyState.REVOKED:
+            raise refused("HTTP_401")
+        if found.state is KeyState.LEGACY:
+            raise refused("LEGACY_KEY_RETIRED")
+        if found.user.tier is Tier.FREE:
+            raise refused("API_KEY_ACCESS_DENIED")
+        return found
 
     # Credits.
 
@@ -138,13 +131,11 @@ class SandboxState:
         """Charge or refund a run that has ended."""
         if run.mode is SandboxMode.SYNC:
             run.key.user.held -= run.cost
-            if run.end is RunEnd.COMPLETED:
+            if run.end is RunState.COMPLETED:
                 self._charge(run)
             else:
                 self._refund(run)
-        elif (
-            run.failure is not None and run.failure.code == INCOMPLETE and run.end is RunEnd.FAILED
-        ):
+        elif run.end is RunState.FAILED and run.failure and run.failure.code == INCOMPLETE:
             self._refund(run)
 
     # The end of a run.
@@ -155,7 +146,7 @@ class SandboxState:
             run.mode is SandboxMode.SYNC or run.key.hook is not None or run.failure is not None
         )
         if has_effect and run.ends_at != float("inf"):
-            self.timers.push(run.ends_at, SettleRun(run))
+            self.timers.push(run.ends_at, run)
 
     def settle(self, run: SandboxRun, now: float) -> None:
         """Settle a run that has ended, once; do nothing where it has not ended."""
@@ -193,7 +184,7 @@ class SandboxState:
                 and target in (None, run.target.name)
             )
             if is_match and not run.has_ended(now):
-                run.end_now(now)
+                run.ends_at = now
                 self.settle(run, now)
                 finished.append(run.id)
         return finished
@@ -205,21 +196,25 @@ class SandboxState:
         return hook.delay_s + hook.jitter_s * self._share_rng.random()
 
 
-def denied(key: ApiKey, required: str) -> SandboxReply:
-    """Return the refusal of a key that lacks a capability, in the shape of its contract."""
+def require_capability(key: ApiKey, route: str, target: str | None = None) -> None:
+    """Raise `Refused`, in the words of the key's contract, where it lacks a capability."""
+    required = key.missing_capability(route, target)
+    if required is None:
+        return
     match key.contract:
         case Contract.CAPABILITY:
-            return refusal("CAPABILITY_DENIED", required=required)
+            raise refused("CAPABILITY_DENIED", required=required)
         case Contract.SCOPE:
-            return refusal(
-                "SCOPE_DENIED", required=required, actual=sorted(key.effective_capabilities())
-            )
+            actual = sorted(key.effective_capabilities())
+            raise refused("SCOPE_DENIED", required=required, actual=actual)
         case _:
             assert_never(key.contract)
 
 
-def rate_limited(quota: RateLimitResult, now: float) -> SandboxReply:
+def rate_limited(quota: RateLimitResult, now: float) -> Refused:
     """Return the 429 with its headers and body fields."""
     wait_s = quota.retry_after(now)
-    reply = refusal("RATE_LIMIT_EXCEEDED", tier=quota.tier, limit=quota.limit, retryAfter=wait_s)
-    return reply.with_headers({"Retry-After": str(wait_s), **quota.headers()})
+    headers = {"Retry-After": str(wait_s), **quota.headers()}
+    fields = {"tier": quota.tier, "limit": quota.limit, "retryAfter": wait_s}
+    reply = documented_reply("RATE_LIMIT_EXCEEDED", **fields)
+    return Refused(SendReply(reply.with_headers(headers)))

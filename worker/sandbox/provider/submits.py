@@ -11,7 +11,6 @@ from worker.sandbox.faults.fault_table import (
     FaultError,
     SandboxFault,
     check_fault,
-    refusal,
     resolve_fault,
 )
 from worker.sandbox.faults.options import (
@@ -27,23 +26,19 @@ from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, Field, SandboxKind, SandboxMode, Target
 from worker.sandbox.provider.ledger import LabelCounts
 from worker.sandbox.provider.limits import SandboxBucket
-from worker.sandbox.provider.replies import (
-    JsonObject,
-    SandboxAccepted,
-    SandboxFinished,
-    SandboxReply,
-    json_reply,
-)
+from worker.sandbox.provider.replies import JsonObject, SandboxReply, json_reply
 from worker.sandbox.provider.responses import (
     FinishSync,
+    Refused,
     SandboxResponse,
     SendReply,
+    apply_before,
     garble_reply,
+    refused,
     response_after,
-    response_before,
 )
-from worker.sandbox.provider.runs import RunEnd, RunFailure, RunState, SandboxRun
-from worker.sandbox.provider.state import Caller, SandboxState, denied
+from worker.sandbox.provider.runs import RunFailure, RunState, SandboxRun
+from worker.sandbox.provider.state import Caller, SandboxState, require_capability
 from worker.sandbox.provider.tiers import reaches
 from worker.sandbox.provider.timers import Delivery
 
@@ -69,24 +64,20 @@ class SubmitBody:
     inputs: dict[str, Any]
     options: RunOptions
     fault: SandboxFault | None = None
-    refusal: SandboxReply | None = None
+    refusal: Refused | None = None
 
 
 def submit(state: SandboxState, call: Submit, now: float) -> SandboxResponse:
-    """Return the response to a submit, and start the run where nothing forbids it."""
+    """Start a run and return the response to its submit; raises `Refused` where none starts."""
     body = read_body(call)
     counts = state.ledger.labels[body.options.label]
     counts.posts += 1
     caller = state.admit(call.key, _BUCKETS[call.kind], now)
-    if isinstance(caller, SandboxReply):
-        return SendReply(caller)
     fault = _take_fault(state, call, body, counts)
-    fault_response = None if fault is None else response_before(fault)
-    if fault_response is not None:
-        return fault_response
-    refused = body.refusal or find_refusal(state, call, body, caller.key)
-    if refused is not None:
-        return SendReply(refused)
+    apply_before(fault)
+    if body.refusal is not None:
+        raise body.refusal
+    check_submit(state, call, body, caller.key)
     return _start_run(state, call, replace(body, fault=fault), caller, now)
 
 
@@ -100,9 +91,9 @@ def read_body(call: Submit) -> SubmitBody:
                 check_fault(spec, route)
         fault = resolve_fault(options, call.kind, call.name) if options.has_fault() else None
     except BodyError as error:
-        return SubmitBody({}, NO_OPTIONS, refusal=refusal(error.code, detail=str(error)))
+        return SubmitBody({}, NO_OPTIONS, refusal=refused(error.code, detail=str(error)))
     except FaultError as error:
-        return SubmitBody({}, NO_OPTIONS, refusal=refusal("INVALID_INPUTS", detail=str(error)))
+        return SubmitBody({}, NO_OPTIONS, refusal=refused("INVALID_INPUTS", detail=str(error)))
     return SubmitBody(inputs, options, fault)
 
 
@@ -127,26 +118,22 @@ def _take_fault(
     return own
 
 
-def find_refusal(
-    state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey
-) -> SandboxReply | None:
-    """Return the refusal of a submit that the provider would not run, or None."""
+def check_submit(state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey) -> None:
+    """Raise `Refused` for a submit that the provider would not run."""
     if not SLUG.fullmatch(call.name):
-        return refusal("INVALID_SLUG")
-    missing = key.missing_capability(f"{call.kind}:run", call.name)
-    if missing is not None:
-        return denied(key, missing)
+        raise refused("INVALID_SLUG")
+    require_capability(key, f"{call.kind}:run", call.name)
     target = CATALOGUE.get((call.kind, call.name))
     if target is None:
-        return refusal("MODEL_NOT_FOUND" if call.kind is SandboxKind.MODEL else "HTTP_404")
+        raise refused("MODEL_NOT_FOUND" if call.kind is SandboxKind.MODEL else "HTTP_404")
     if not reaches(key.user.tier, target.tier):
-        return refusal("MODEL_TIER_REQUIRED", requiredTier=target.tier, tier=key.user.tier)
+        raise refused("MODEL_TIER_REQUIRED", requiredTier=target.tier, tier=key.user.tier)
     if call.mode is SandboxMode.ASYNC and not target.supports_async:
-        return refusal("ASYNC_NOT_SUPPORTED")
+        raise refused("ASYNC_NOT_SUPPORTED")
     wrong = [field.name for field in target.fields if not is_valid_input(field, body.inputs)]
     if wrong:
-        return refusal("INVALID_INPUTS", fields=wrong)
-    return _find_cost_refusal(state, key, target, body.options)
+        raise refused("INVALID_INPUTS", fields=wrong)
+    _check_cost(state, key, target, body.options)
 
 
 def is_valid_input(field: Field, inputs: dict[str, Any]) -> bool:
@@ -157,17 +144,16 @@ def is_valid_input(field: Field, inputs: dict[str, Any]) -> bool:
     return isinstance(inputs[field.name], kinds)
 
 
-def _find_cost_refusal(
-    state: SandboxState, key: ApiKey, target: Target, options: RunOptions
-) -> SandboxReply | None:
+def _check_cost(state: SandboxState, key: ApiKey, target: Target, options: RunOptions) -> None:
     left = state.grant_left(key, target)
     if left is not None:
-        return refusal("grant_exhausted", model=target.name) if left <= 0 else None
+        if left <= 0:
+            raise refused("grant_exhausted", model=target.name)
+        return
     cost = target.cost if options.cost is None else options.cost
     available = key.user.credits - key.user.held
     if cost > available:
-        return refusal("INSUFFICIENT_CREDITS", required=cost, available=available)
-    return None
+        raise refused("INSUFFICIENT_CREDITS", required=cost, available=available)
 
 
 def _start_run(
@@ -182,7 +168,7 @@ def _start_run(
     state.ledger.labels[body.options.label].started += 1
     state.reserve(run)
     if run.mode is SandboxMode.ASYNC and _delivers_early(state, run):
-        run.end_now(now)
+        run.ends_at = now
         early = tuple(delivery for delivery, _ in state.finalize(run, now))
     else:
         state.schedule_settlement(run)
@@ -238,30 +224,31 @@ def accepted_reply(run: SandboxRun, fault: SandboxFault | None) -> SandboxReply:
     delivery: JsonObject = {"configured": hook is not None}
     if hook is not None:
         delivery["url"] = hook.url
-    has_no_id = fault is not None and fault.behaviour is FaultBehaviour.ID_MISSING
-    return json_reply(
-        SandboxAccepted(
-            is_async=True,
-            execution_id=UNSET if has_no_id else run.id,
-            request_id=run.request_id,
-            status=RunState.PROCESSING,
-            webhook_delivery=delivery,
-            poll_url="/api/executions" if has_no_id else f"/api/executions/{run.id}",
-        )
-    )
+    body: JsonObject = {
+        "_async": True,
+        "executionId": run.id,
+        "requestId": run.request_id,
+        "status": RunState.PROCESSING,
+        "webhookDelivery": delivery,
+        "pollUrl": f"/api/executions/{run.id}",
+    }
+    if fault is not None and fault.behaviour is FaultBehaviour.ID_MISSING:
+        del body["executionId"]
+        body["pollUrl"] = "/api/executions"
+    return json_reply(body)
 
 
 def finished_reply(state: SandboxState, run: SandboxRun, now: float) -> SandboxReply:
     """Return the response to a sync run that has ended."""
     state.settle(run, now)
-    if run.end is not RunEnd.COMPLETED:
+    if run.end is not RunState.COMPLETED:
         failure = run.failure or RunFailure("EXECUTION_FAILED", "The run was cancelled")
         return json_reply({"error": failure.message, "code": failure.code}, 500)
     if run.reported_at is None:
         run.reported_at = now
     took_ms = round((run.ends_at - run.started_at) * 1000)
     result = None if run.result() is UNSET else run.result()
-    return json_reply(SandboxFinished(success=True, result=result, cost=run.cost, ms=took_ms))
+    return json_reply({"success": True, "result": result, "cost": run.cost, "ms": took_ms})
 
 
 def finished_sync_reply(state: SandboxState, response: FinishSync, now: float) -> SandboxReply:

@@ -15,13 +15,6 @@ _MAX_SLEEP_S = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class SettleRun:
-    """The run may have ended: charge, refund, send its webhook."""
-
-    run: SandboxRun
-
-
-@dataclass(frozen=True, slots=True)
 class Delivery:
     """One webhook to send; `attempt` counts from 1."""
 
@@ -31,7 +24,8 @@ class Delivery:
     attempt: int = 1
 
 
-TimerEntry: TypeAlias = SettleRun | Delivery
+TimerEntry: TypeAlias = SandboxRun | Delivery
+"""A run that may have ended (charge, refund, send its webhook), or a webhook to send."""
 
 
 class TimerQueue:
@@ -55,19 +49,12 @@ class TimerQueue:
         """Remove every entry."""
         self._heap.clear()
 
-    def pop_due(self, now: float) -> list[TimerEntry]:
-        """Remove and return the entries due at `now`, oldest first."""
-        entries: list[TimerEntry] = []
-        while self._heap and self._heap[0][0] <= now:
-            entries.append(heapq.heappop(self._heap)[2])
-        return entries
-
     async def due_entries(self, clock: SandboxClock) -> AsyncGenerator[TimerEntry]:
         """Yield each entry at its time, without end."""
         while True:
             now = clock.now()
-            for entry in self.pop_due(now):
-                yield entry
+            while self._heap and self._heap[0][0] <= now:
+                yield heapq.heappop(self._heap)[2]
             until = self._heap[0][0] if self._heap else now + _MAX_SLEEP_S
             if until <= now:
                 continue
