@@ -8,11 +8,41 @@ import click
 
 from jobs.texts import pluralize
 from worker.cli.client_session import call_api
-from worker.cli.exit_codes import CommandFailure, ExitCode, exit_with_first_failure
+from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
 from worker.cli.text import Doc, command_line, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
+
+
+def act_on_jobs(
+    action: str,
+    job_ids: Sequence[str],
+    *,
+    only_state: str | None = None,
+    everything: bool = False,
+    fields: Doc | None = None,
+    note: str,
+    dry_run: bool,
+    yes: bool,
+    **filters: str | None,
+) -> None:
+    """Run an action on the jobs named by id, or on those in `only_state` that the filters choose.
+
+    `fields` are more fields of the request. A usage error unless there are either ids, or filters
+    or `everything`.
+    """
+    job_filter: Doc = {name: value for name, value in filters.items() if value is not None}
+    if bool(job_ids) == bool(job_filter or everything):
+        raise click.UsageError("give either job ids, or options that choose jobs (see --help)")
+    body = {"note": note, **(fields or {})}
+    if job_ids:
+        act_on_ids("jobs", job_ids, action, body, dry_run=dry_run)
+    else:
+        if only_state is not None:
+            job_filter["state"] = only_state
+        body["filter"] = job_filter
+        call_api(lambda api: _act_in_bulk(api, action, body, dry_run=dry_run, assume_yes=yes))
 
 
 def act_on_ids(
@@ -20,33 +50,29 @@ def act_on_ids(
 ) -> None:
     """Run an action on each id and print one line for each.
 
-    One that is refused is reported on stderr, and the others still run; the exit code is then that
-    of the first failure. The command ends at once where the API cannot be reached.
+    One that is refused is reported on stderr, and the others still run; the exit code is then 1.
+    The command ends at once where the API cannot be reached.
     """
-    exit_with_first_failure(
-        call_api(lambda api: _act_on_each(api, path, ids, action, body, dry_run=dry_run))
-    )
 
-
-async def _act_on_each(
-    api: "ApiClient", path: str, ids: Sequence[str], action: str, body: Doc, *, dry_run: bool
-) -> list[ExitCode]:
-    codes: list[ExitCode] = []
-    for name in ids:
-        try:
-            if dry_run:
-                result = f"{(await api.get(path, name)).doc['state']}, nothing done"
+    async def act_on_each(api: "ApiClient") -> bool:
+        are_all_done = True
+        for name in ids:
+            try:
+                if dry_run:
+                    result = f"{(await api.get(path, name)).doc['state']}, nothing done"
+                else:
+                    result = _result_text(await api.post(path, name, action, body=body))
+            except CommandFailure as failure:
+                if failure.exit_code != ExitCode.FAILED:
+                    raise
+                click.echo(f"{sanitize(name)}: {failure.message}", err=True)
+                are_all_done = False
             else:
-                result = _result_text(await api.post(path, name, action, body=body))
-        except CommandFailure as failure:
-            if failure.exit_code != ExitCode.FAILED:
-                raise
-            click.echo(f"{sanitize(name)}: {failure.message}", err=True)
-            codes.append(ExitCode.FAILED)
-        else:
-            click.echo(sanitize(f"{name}: {result}"))
-            codes.append(ExitCode.OK)
-    return codes
+                click.echo(sanitize(f"{name}: {result}"))
+        return are_all_done
+
+    if not call_api(act_on_each):
+        raise CommandExit(ExitCode.FAILED)
 
 
 def _result_text(response: "ApiResponse") -> str:
@@ -56,34 +82,23 @@ def _result_text(response: "ApiResponse") -> str:
     return str(response.doc["state"])
 
 
-def act_on_matching(
-    action: str,
-    job_filter: Doc,
-    *,
-    note: str,
-    dry_run: bool,
-    assume_yes: bool,
-    extra: Doc | None = None,
+async def _act_in_bulk(
+    api: "ApiClient", action: str, body: Doc, *, dry_run: bool, assume_yes: bool
 ) -> None:
-    """Run an action on every job that `job_filter` matches: a dry run, a question, then the action.
+    """Run an action on every job that the filter matches: a dry run, a question, then the action.
 
-    The API decides what it applies to (`POST /v1/bulk/{action}`). `extra` are more fields of the
-    body. Prints the counts and why jobs were skipped.
+    The API decides what it applies to (`POST /v1/bulk/{action}`). Prints the counts and why jobs
+    were skipped.
     """
-
-    async def run(api: "ApiClient") -> None:
-        body: Doc = {"filter": job_filter, "note": note, **(extra or {})}
-        preview = (await api.post("bulk", action, body={**body, "dry_run": True})).doc
-        summary = bulk_summary(action, preview, is_preview=True)
-        if dry_run or not preview["done"]:
-            click.echo(f"{summary}\nnothing changed")
-            return
-        count = pluralize(preview["done"], "job")
-        confirm(f"{summary}\n{action.capitalize()} {count}?", assume_yes=assume_yes)
-        done = (await api.post("bulk", action, body=body)).doc
-        click.echo(bulk_summary(action, done, is_preview=False))
-
-    call_api(run)
+    preview = (await api.post("bulk", action, body={**body, "dry_run": True})).doc
+    summary = bulk_summary(action, preview, is_preview=True)
+    if dry_run or not preview["done"]:
+        click.echo(f"{summary}\nnothing changed")
+        return
+    count = pluralize(preview["done"], "job")
+    confirm(f"{summary}\n{action.capitalize()} {count}?", assume_yes=assume_yes)
+    done = (await api.post("bulk", action, body=body)).doc
+    click.echo(bulk_summary(action, done, is_preview=False))
 
 
 def bulk_summary(action: str, counts: Doc, *, is_preview: bool) -> str:
@@ -128,10 +143,3 @@ def confirm(question: str, *, assume_yes: bool) -> None:
 def is_terminal() -> bool:
     """Whether an operator can answer a question."""
     return sys.stdin.isatty()
-
-
-def are_ids_given(ids: Sequence[str], job_filter: Doc, *, everything: bool = False) -> bool:
-    """Whether the command names jobs by id, and not by a filter; usage error unless it is one."""
-    if bool(ids) == bool(job_filter or everything):
-        raise click.UsageError("give either job ids, or options that choose jobs (see --help)")
-    return bool(ids)

@@ -1,6 +1,5 @@
 """Exit codes that scripts can rely on, and the errors that a command ends with."""
 
-from collections.abc import Sequence
 from enum import IntEnum
 from typing import IO, Any, ClassVar, Final
 
@@ -76,10 +75,3 @@ class CommandExit(click.exceptions.Exit):
 
     def __init__(self, code: ExitCode) -> None:
         super().__init__(int(code))
-
-
-def exit_with_first_failure(codes: Sequence[ExitCode]) -> None:
-    """End the command with the first code that is not 0; return where there is none."""
-    for code in codes:
-        if code is not ExitCode.OK:
-            raise CommandExit(code)

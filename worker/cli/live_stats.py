@@ -1,8 +1,8 @@
 """Three views of live stats: a table drawn in place, a line for each change, JSON lines."""
 
 import sys
-from types import TracebackType
-from typing import Protocol, Self
+from collections.abc import Generator
+from contextlib import contextmanager
 
 import click
 from rich.console import Group
@@ -13,45 +13,8 @@ from worker.cli.tables import stats_tables
 from worker.cli.text import Doc, sanitize
 
 
-class StatsView(Protocol):
-    """Shows the stats, one update after another."""
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        ...
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End; the last update stays on the screen."""
-        ...
-
-    def show_stats(self, raw: str, doc: Doc) -> None:
-        """Show one update: `raw` is the JSON of `doc`."""
-        ...
-
-    def show_error(self, why: str) -> None:
-        """Show why there is no update."""
-        ...
-
-
 class PlainLines:
     """Lines on stdout, errors on stderr."""
-
-    def __enter__(self) -> Self:
-        """Start showing."""
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """End."""
 
     def show_error(self, why: str) -> None:
         """Print it on stderr."""
@@ -87,22 +50,8 @@ class ChangeLines(PlainLines):
 class LiveTable:
     """The stats as a table, drawn in place at each update."""
 
-    def __init__(self) -> None:
-        self._live = Live(console=console(), auto_refresh=False)
-
-    def __enter__(self) -> Self:
-        """Start drawing."""
-        self._live.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        """Stop drawing."""
-        self._live.stop()
+    def __init__(self, live: Live) -> None:
+        self._live = live
 
     def show_stats(self, raw: str, doc: Doc) -> None:
         """Draw the table."""
@@ -114,6 +63,13 @@ class LiveTable:
         self._live.update(text(why, "yellow"), refresh=True)
 
 
-def choose_view() -> StatsView:
-    """A table on a terminal, else a line for each change."""
-    return LiveTable() if sys.stdout.isatty() else ChangeLines()
+@contextmanager
+def stats_view(*, as_json: bool) -> Generator[JsonLines | ChangeLines | LiveTable]:
+    """Yield JSON lines, else a table on a terminal, else a line for each change."""
+    if as_json:
+        yield JsonLines()
+    elif not sys.stdout.isatty():
+        yield ChangeLines()
+    else:
+        with Live(console=console(), auto_refresh=False) as live:
+            yield LiveTable(live)

@@ -17,56 +17,43 @@ from worker.cli.text import PROGRAM
 
 
 class CommandEntry(NamedTuple):
-    """The module of a command, and its line in the list of commands."""
+    """The module that defines a command, and its line in the list of commands."""
 
     module: str
-    attribute: str
     help: str
 
 
 SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
     "Services": {
         "up": CommandEntry(
-            "up.command",
-            "up",
-            "Run everything on this machine; --demo runs an example of each outcome.",
+            "up.command", "Run everything on this machine; --demo runs an example of each outcome."
         ),
-        "worker": CommandEntry("commands.services", "worker", "Run a worker."),
-        "api": CommandEntry("commands.services", "api", "Serve the HTTP API."),
+        "worker": CommandEntry("commands.services", "Run a worker."),
+        "api": CommandEntry("commands.services", "Serve the HTTP API."),
         "sandbox": CommandEntry(
-            "commands.services",
-            "sandbox",
-            "Serve a local substitute for the Knouds API, free of cost.",
+            "commands.services", "Serve a local substitute for the Knouds API, free of cost."
         ),
     },
     "Jobs": {
-        "enqueue": CommandEntry(
-            "commands.enqueue", "enqueue", "Enqueue one job; --wait for its result."
-        ),
+        "enqueue": CommandEntry("commands.enqueue", "Enqueue one job; --wait for its result."),
         "batch": CommandEntry(
-            "commands.batch", "batch", "Enqueue a file of jobs, one JSON object per line."
+            "commands.batch", "Enqueue a file of jobs, one JSON object per line."
         ),
-        "jobs": CommandEntry("commands.jobs", "jobs", "List, show, explain, cancel and park jobs."),
+        "jobs": CommandEntry("commands.jobs", "List, show, explain, cancel and park jobs."),
     },
     "Waiting for an operator": {
-        "parked": CommandEntry(
-            "commands.parked", "parked", "Parked jobs: list, group, release, resolve."
-        ),
-        "dead": CommandEntry(
-            "commands.dead", "dead", "Dead letters: list, group, requeue, discard."
-        ),
-        "holds": CommandEntry(
-            "commands.holds", "holds", "Closed gates: list, set (pause), release."
-        ),
+        "parked": CommandEntry("commands.parked", "Parked jobs: list, group, release, resolve."),
+        "dead": CommandEntry("commands.dead", "Dead letters: list, group, requeue, discard."),
+        "holds": CommandEntry("commands.holds", "Closed gates: list, set (pause), release."),
     },
     "Monitoring": {
-        "stats": CommandEntry("commands.stats", "stats", "Counts, lanes, quota and workers."),
-        "watch": CommandEntry("commands.stats", "watch", "The stats live, until Ctrl-C."),
+        "stats": CommandEntry("commands.stats", "Counts, lanes, quota and workers."),
+        "watch": CommandEntry("commands.stats", "The stats live, until Ctrl-C."),
         "audit": CommandEntry(
-            "commands.audit", "audit", "What operators did: who, when, why, to how many jobs."
+            "commands.audit", "What operators did: who, when, why, to how many jobs."
         ),
         "doctor": CommandEntry(
-            "commands.doctor", "doctor", "Check Redis, keys, workers and the indexes of every job."
+            "commands.doctor", "Check Redis, keys, workers and the indexes of every job."
         ),
     },
 }
@@ -86,7 +73,7 @@ class LazyGroup(click.Group):
         for section in SECTIONS.values():
             if (entry := section.get(cmd_name)) is not None:
                 module = importlib.import_module(f"worker.cli.{entry.module}")
-                command: click.Command = getattr(module, entry.attribute)
+                command: click.Command = getattr(module, cmd_name)
                 return command
         return None
 

@@ -7,7 +7,7 @@ from typing import Any, Final, TypeVar
 import click
 
 from jobs.states import Kind, State
-from worker.cli.text import Doc, parse_moment
+from worker.cli.text import parse_moment
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -35,60 +35,56 @@ def parse_past(text: str) -> str:
     return parse_moment(text, time.time())
 
 
+def all_of(*options: Callable[[Any], Any]) -> Callable[[F], F]:
+    """Several options as one decorator; `--help` lists them in this order."""
+
+    def add(function: F) -> F:
+        for option in reversed(options):
+            function = option(function)
+        return function
+
+    return add
+
+
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
 note = click.option("--note", default="", help="Why you do this, for the audit log.")
 dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 yes = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+act_options = all_of(note, dry_run, yes)
+"""The options of every action on many jobs."""
+page_options = all_of(
+    click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True),
+    click.option("--cursor", help="Where the previous page ended."),
+    as_json,
+)
 job_ids = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]...")
 
 
-def scope_options(function: F) -> F:
-    """Add the options that choose jobs by account, kind, target and error code."""
-    options = (
-        click.option("--code", help="Error code, exactly as shown."),
-        click.option("--kind", type=click.Choice(KINDS), help="Model or workflow."),
-        click.option("--target", help="Name of the model or workflow."),
-        click.option("--account", help="Account label."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def batch_options(function: F) -> F:
-    """Add the options that choose jobs by batch and tag."""
-    options = (
-        click.option("--batch", help="Name of a batch."),
-        click.option("--tag", help="One of their tags."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def page_options(function: F) -> F:
-    """Add the options that choose a page of a list."""
-    options = (
-        click.option(
-            "--since",
-            metavar="WHEN",
-            callback=parse_with(parse_past),
-            help="Enqueued since this time, or since 2h ago as 2h.",
-        ),
-        click.option(
-            "--until",
-            metavar="WHEN",
-            callback=parse_with(parse_past),
-            help="Enqueued before this time.",
-        ),
-        click.option("--limit", type=click.IntRange(1, 500), default=50, show_default=True),
-        click.option("--cursor", help="Where the previous page ended."),
-    )
-    for option in reversed(options):
-        function = option(function)
-    return function
-
-
-def given_filters(**filters: str | None) -> Doc:
-    """The filters that were given on the command line."""
-    return {name: value for name, value in filters.items() if value is not None}
+scope_options = all_of(
+    click.option("--code", help="Error code, exactly as shown."),
+    click.option("--kind", type=click.Choice(KINDS), help="Model or workflow."),
+    click.option("--target", help="Name of the model or workflow."),
+    click.option("--account", help="Account label."),
+)
+batch_options = all_of(
+    click.option("--batch", help="Name of a batch."),
+    click.option("--tag", help="One of their tags."),
+)
+job_list_options = all_of(
+    scope_options,
+    batch_options,
+    click.option(
+        "--since",
+        metavar="WHEN",
+        callback=parse_with(parse_past),
+        help="Enqueued since this time, or since 2h ago as 2h.",
+    ),
+    click.option(
+        "--until",
+        metavar="WHEN",
+        callback=parse_with(parse_past),
+        help="Enqueued before this time.",
+    ),
+    page_options,
+)
+"""The options of every list of jobs."""

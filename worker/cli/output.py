@@ -1,7 +1,7 @@
 """Output: tables that fit a terminal, and plain columns where it is piped."""
 
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Final
 
 import click
@@ -10,7 +10,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.text import Doc, sanitize
+from worker.cli.text import sanitize
 
 PIPE_WIDTH: Final = 100_000
 """Wider than any row: piped columns are neither wrapped nor cut."""
@@ -50,21 +50,6 @@ def show(*parts: RenderableType, no_wrap: bool = False) -> None:
         for part in parts:
             screen.print(part, soft_wrap=no_wrap)
     click.echo("\n".join(line.rstrip() for line in captured.get().splitlines()))
-
-
-def print_document(
-    text: str,
-    doc: Doc,
-    view: Callable[[Doc], list[RenderableType]],
-    *,
-    as_json: bool,
-    no_wrap: bool = False,
-) -> None:
-    """Print a document: as the API sent it, or as `view` shows it."""
-    if as_json:
-        click.echo(text)
-    else:
-        show(*view(doc), no_wrap=no_wrap)
 
 
 def state_text(name: object) -> Text:

@@ -4,6 +4,7 @@ import click
 
 from worker.cli.actions import act_on_ids
 from worker.cli.client_session import call_api
+from worker.cli.documents import show_document
 from worker.cli.options import as_json, note
 from worker.cli.text import command_line, sanitize
 
@@ -17,11 +18,7 @@ def holds() -> None:
 @as_json
 def ls(*, as_json: bool) -> None:
     """List the gates that are closed or opening, and what to do about each."""
-    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
-    from worker.cli.tables import hold_list  # noqa: PLC0415  not for --help
-
-    response = call_api(lambda api: api.get("holds"))
-    print_document(response.text, response.doc, hold_list, as_json=as_json, no_wrap=True)
+    show_document("tables:hold_list", "holds", as_json=as_json, no_wrap=True)
 
 
 @holds.command("set")

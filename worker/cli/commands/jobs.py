@@ -1,24 +1,22 @@
 """`jobs`: list, show, explain, cancel and park."""
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from worker.cli.actions import act_on_ids, act_on_matching, are_ids_given
+from worker.cli.actions import act_on_ids, act_on_jobs
 from worker.cli.client_session import call_api
+from worker.cli.documents import show_document
 from worker.cli.next_steps import UNCERTAIN
 from worker.cli.options import (
     STATES,
+    act_options,
     as_json,
     batch_options,
-    dry_run,
-    given_filters,
     job_ids,
+    job_list_options,
     note,
-    page_options,
     scope_options,
-    yes,
 )
 from worker.cli.text import Doc
 
@@ -33,13 +31,10 @@ def jobs() -> None:
 
 @jobs.command()
 @click.option("--state", type=click.Choice(STATES), help="Their state.")
-@scope_options
-@batch_options
-@page_options
-@as_json
+@job_list_options
 def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List jobs, newest first."""
-    list_jobs(filters, as_json=as_json)
+    show_document("tables:job_list", "jobs", query=filters, as_json=as_json)
 
 
 @jobs.command()
@@ -48,14 +43,15 @@ def ls(*, as_json: bool, **filters: str | int | None) -> None:
 def get(*, job_id: str, as_json: bool) -> None:
     """Show a job: its timeline, its attempts, why it stopped and the command that frees it."""
     from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
-    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
+    from worker.cli.output import show  # noqa: PLC0415  not for --help
 
     response, evidence = call_api(
         lambda api: _get_with_evidence(api, job_id, include_evidence=not as_json)
     )
-    print_document(
-        response.text, response.doc, lambda doc: job_page(doc, evidence), as_json=as_json
-    )
+    if as_json:
+        click.echo(response.text)
+    else:
+        show(*job_page(response.doc, evidence))
 
 
 async def _get_with_evidence(
@@ -75,11 +71,7 @@ async def _get_with_evidence(
 @as_json
 def why(*, job_id: str, as_json: bool) -> None:
     """Say what keeps a job from running."""
-    from worker.cli.job_view import why_page  # noqa: PLC0415  not for --help
-    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
-
-    response = call_api(lambda api: api.get("jobs", job_id, "why"))
-    print_document(response.text, response.doc, why_page, as_json=as_json)
+    show_document("job_view:why_page", "jobs", job_id, "why", as_json=as_json)
 
 
 @jobs.command()
@@ -87,18 +79,10 @@ def why(*, job_id: str, as_json: bool) -> None:
 @click.option("--state", type=click.Choice(STATES), help="Their state.")
 @scope_options
 @batch_options
-@note
-@dry_run
-@yes
-def cancel(
-    *, job_ids: tuple[str, ...], note: str, dry_run: bool, yes: bool, **filters: str | None
-) -> None:
+@act_options
+def cancel(*, job_ids: tuple[str, ...], **options: Any) -> None:
     """Cancel jobs, also at the provider: by id, or all that the options choose."""
-    wanted = given_filters(**filters)
-    if are_ids_given(job_ids, wanted):
-        act_on_ids("jobs", job_ids, "cancel", {"note": note}, dry_run=dry_run)
-    else:
-        act_on_matching("cancel", wanted, note=note, dry_run=dry_run, assume_yes=yes)
+    act_on_jobs("cancel", job_ids, **options)
 
 
 @jobs.command()
@@ -107,12 +91,3 @@ def cancel(
 def park(*, job_ids: tuple[str, ...], note: str) -> None:
     """Park jobs: they wait until an operator releases them."""
     act_on_ids("jobs", job_ids, "park", {"note": note})
-
-
-def list_jobs(filters: Mapping[str, str | int | None], *, as_json: bool) -> None:
-    """Print a page of jobs."""
-    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
-    from worker.cli.tables import job_list  # noqa: PLC0415  not for --help
-
-    response = call_api(lambda api: api.get("jobs", query=filters))
-    print_document(response.text, response.doc, job_list, as_json=as_json)

@@ -1,18 +1,17 @@
 """`parked`: jobs that wait for an operator, and what an operator can do about them."""
 
+from typing import Any
+
 import click
 
-from worker.cli.actions import act_on_ids, act_on_matching, are_ids_given, confirm
-from worker.cli.commands.jobs import list_jobs
-from worker.cli.groups import show_groups
+from worker.cli.actions import act_on_ids, act_on_jobs, confirm
+from worker.cli.documents import show_document, show_groups
 from worker.cli.options import (
+    act_options,
     as_json,
-    batch_options,
-    dry_run,
-    given_filters,
     job_ids,
+    job_list_options,
     note,
-    page_options,
     scope_options,
     yes,
 )
@@ -25,13 +24,11 @@ def parked() -> None:
 
 
 @parked.command()
-@scope_options
-@batch_options
-@page_options
-@as_json
+@job_list_options
 def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List parked jobs, newest first."""
-    list_jobs({"state": "parked", **filters}, as_json=as_json)
+    query = {"state": "parked", **filters}
+    show_document("tables:job_list", "jobs", query=query, as_json=as_json)
 
 
 @parked.command()
@@ -45,18 +42,8 @@ def groups(*, as_json: bool) -> None:
 @job_ids
 @scope_options
 @click.option("--all", "everything", is_flag=True, help="All parked jobs.")
-@note
-@dry_run
-@yes
-def release(
-    *,
-    job_ids: tuple[str, ...],
-    everything: bool,
-    note: str,
-    dry_run: bool,
-    yes: bool,
-    **filters: str | None,
-) -> None:
+@act_options
+def release(*, job_ids: tuple[str, ...], **options: Any) -> None:
     """Return parked jobs to the queue, once their cause is fixed.
 
     A job named by id is submitted at once, alone, even behind a closed gate. Jobs chosen by --code
@@ -64,12 +51,7 @@ def release(
     first, and if it is refused again, the others are not sent. Uncertain jobs are skipped: resolve
     them one by one.
     """
-    wanted = given_filters(**filters)
-    if are_ids_given(job_ids, wanted, everything=everything):
-        act_on_ids("jobs", job_ids, "release", {"note": note}, dry_run=dry_run)
-    else:
-        job_filter = {"state": "parked", **wanted}
-        act_on_matching("release", job_filter, note=note, dry_run=dry_run, assume_yes=yes)
+    act_on_jobs("release", job_ids, only_state="parked", **options)
 
 
 @parked.command()

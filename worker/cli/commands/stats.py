@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.client_session import call_api
+from worker.cli.documents import show_document
 from worker.cli.exit_codes import CommandFailure, ExitCode
 from worker.cli.options import as_json
 
@@ -18,11 +19,7 @@ if TYPE_CHECKING:
 @as_json
 def stats(*, as_json: bool) -> None:
     """Show how many jobs are in each state, and the lanes, quota and workers."""
-    from worker.cli import tables  # noqa: PLC0415  not for --help
-    from worker.cli.output import print_document  # noqa: PLC0415  not for --help
-
-    response = call_api(lambda api: api.get("stats"))
-    print_document(response.text, response.doc, tables.stats_tables, as_json=as_json)
+    show_document("tables:stats_tables", "stats", as_json=as_json)
 
 
 @click.command(short_help="The stats live, until Ctrl-C.")
@@ -41,10 +38,10 @@ def watch(*, every: float, count: int | None, as_json: bool) -> None:
 
 
 async def _watch(api: "ApiClient", every: float, count: int | None, *, as_json: bool) -> None:
-    from worker.cli.live_stats import JsonLines, choose_view  # noqa: PLC0415  not for --help
+    from worker.cli.live_stats import stats_view  # noqa: PLC0415  not for --help
 
     updates = 0
-    with JsonLines() if as_json else choose_view() as view:
+    with stats_view(as_json=as_json) as view:
         while True:
             try:
                 response = await api.get("stats", timeout_s=10)

@@ -6,7 +6,7 @@ import os
 import signal
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.text import PROGRAM, sanitize
@@ -17,27 +17,6 @@ MAX_LOG_BYTES: Final = 32 << 20
 
 TAIL_BYTES: Final = 4_096
 TAIL_CHARS: Final = 300
-
-
-class ManagedProcess(Protocol):
-    """A process that runs until it is stopped, and can be started again when it ends by itself."""
-
-    @property
-    def name(self) -> str:
-        """Its name in messages."""
-        ...
-
-    async def start(self) -> None:
-        """Start it; raises CommandFailure."""
-        ...
-
-    async def wait(self) -> str:
-        """Wait for its end; returns how it ended."""
-        ...
-
-    async def stop(self, force_stop: asyncio.Event) -> None:
-        """Stop it in order, or at once when `force_stop` is set."""
-        ...
 
 
 class ChildProcess:
@@ -55,18 +34,13 @@ class ChildProcess:
         *,
         stop_timeout_s: float,
     ) -> None:
-        self._name = name
+        self.name = name
         self._command = list(command)
         self._environ = environ
         self._log = log
         self._stop_timeout_s = stop_timeout_s
         self._log_offset = 0
         self._process: asyncio.subprocess.Process | None = None
-
-    @property
-    def name(self) -> str:
-        """Its name in messages."""
-        return self._name
 
     @property
     def has_ended(self) -> bool:
@@ -134,7 +108,7 @@ class ChildProcess:
 class RedisProcess:
     """The embedded Redis; it keeps its port when it is started again."""
 
-    name = "redis"
+    name: Final = "redis"
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
@@ -176,3 +150,7 @@ async def _wait_for_first(*waits: Coroutine[Any, Any, object], timeout_s: float)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+ManagedProcess = ChildProcess | RedisProcess
+"""A process that runs until it is stopped, and can be started again when it ends by itself."""

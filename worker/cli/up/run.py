@@ -130,8 +130,13 @@ async def _start_all(
         redis = RedisProcess(settings.state_dir)
         await stack.start(redis)
         redis_url = redis.url
-    webhook = _WebhookConfig.of(settings, port)
-    sandbox_url = None if settings.accounts else await _start_sandbox(settings, stack, webhook)
+    url, token = plan.api_access(settings, port)
+    given = settings.webhook_secrets
+    secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
+    sandbox_url = None
+    if not settings.accounts:
+        webhook = ("--webhook-url", f"{url}/webhooks/knouds", "--webhook-secret", secret)
+        sandbox_url = await _start_sandbox(settings, stack, webhook)
     environ = plan.child_environ(
         settings,
         os.environ,
@@ -142,8 +147,7 @@ async def _start_all(
         port=port,
     )
     if sandbox_url is not None:
-        environ["KNOUDS_WEBHOOK_SECRET"] = webhook.secret
-    url, token = plan.api_access(settings, port)
+        environ["KNOUDS_WEBHOOK_SECRET"] = secret
     grace = settings.shutdown_grace_s + STOP_MARGIN_S
     worker = _child(settings, "worker", environ=environ, stop_timeout_s=grace)
     api = _child(settings, "api", environ=environ, stop_timeout_s=2 * STOP_MARGIN_S)
@@ -155,25 +159,11 @@ async def _start_all(
     return StackAddresses(url, token, redis_url, sandbox_url)
 
 
-@dataclass(frozen=True, slots=True)
-class _WebhookConfig:
-    """Where the sandbox delivers its webhooks, and the secret that it signs with."""
-
-    url: str
-    secret: str
-
-    @classmethod
-    def of(cls, settings: Settings, port: int) -> "_WebhookConfig":
-        """Our own API, and the secret from the settings or a random one."""
-        given = settings.webhook_secrets
-        secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
-        return cls(f"{plan.api_access(settings, port)[0]}/webhooks/knouds", secret)
-
-
-async def _start_sandbox(settings: Settings, stack: ProcessStack, webhook: _WebhookConfig) -> str:
+async def _start_sandbox(
+    settings: Settings, stack: ProcessStack, webhook_options: tuple[str, ...]
+) -> str:
     """Start the sandbox on a free port, which it keeps when it is restarted; returns its URL."""
     port = plan.free_port()
-    webhook_options = ("--webhook-url", webhook.url, "--webhook-secret", webhook.secret)
     words = ("sandbox", "--port", str(port), *webhook_options)
     sandbox = _child(settings, *words, environ=dict(os.environ), stop_timeout_s=STOP_MARGIN_S)
     await stack.start(sandbox)

@@ -3,11 +3,10 @@
 import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Final, Protocol
+from typing import Final
 
 import click
 from rich.live import Live
-from rich.table import Table
 
 from worker.cli.output import console, new_table, show, state_text, text, widest
 from worker.cli.text import Doc
@@ -18,23 +17,15 @@ STATE_WIDTH: Final = 10
 """The longest state: the table keeps its width."""
 
 
-class Progress(Protocol):
-    """Shows the states of the jobs."""
+class LiveProgress:
+    """A table drawn in place."""
 
-    def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
-        """Show the jobs, by the name of their scenario."""
-        ...
-
-
-class _LiveProgress:
     def __init__(self, live: Live, scenarios: Sequence[DemoScenario]) -> None:
         self._live = live
         self._scenarios = scenarios
 
     def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
-        self._live.update(self._draw(jobs), refresh=True)
-
-    def _draw(self, jobs: Mapping[str, Doc]) -> Table:
+        """Draw the jobs, by the name of their scenario."""
         widths = {"JOB": widest(scenario.name for scenario in self._scenarios)}
         widths["STATE"] = STATE_WIDTH
         table = new_table("JOB", "WHAT IT SHOWS", "STATE", "DETAIL", min_widths=widths)
@@ -46,15 +37,18 @@ class _LiveProgress:
                 state_text(job["state"]) if job else text("…"),
                 text(_detail(job) if job else ""),
             )
-        return table
+        self._live.update(table, refresh=True)
 
 
-class _LineProgress:
+class LineProgress:
+    """A line for each change."""
+
     def __init__(self) -> None:
         self._started = time.monotonic()
         self._last: dict[str, str] = {}
 
     def show_jobs(self, jobs: Mapping[str, Doc]) -> None:
+        """Print the jobs that changed."""
         elapsed = time.monotonic() - self._started
         for name, job in jobs.items():
             now = f"{job['state']} {_detail(job)}".strip()
@@ -71,12 +65,14 @@ def _detail(job: Doc) -> str:
 
 
 @contextmanager
-def progress(setup: DemoSetup, scenarios: Sequence[DemoScenario]) -> Generator[Progress]:
+def progress(
+    setup: DemoSetup, scenarios: Sequence[DemoScenario]
+) -> Generator[LiveProgress | LineProgress]:
     """Yield the view for a terminal or for piped output."""
     show(text(f"\nDemo batch {setup.batch}: {len(scenarios)} jobs", "bold"))
     screen = console()
     if not screen.is_terminal:
-        yield _LineProgress()
+        yield LineProgress()
         return
     with Live(console=screen, auto_refresh=False) as live:
-        yield _LiveProgress(live, scenarios)
+        yield LiveProgress(live, scenarios)

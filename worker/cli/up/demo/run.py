@@ -8,9 +8,9 @@ from worker.cli.api_client import ApiClient, open_client
 from worker.cli.client_session import STATUS_ERROR
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.text import Doc
-from worker.cli.up.demo.progress import Progress, progress
+from worker.cli.up.demo.progress import LineProgress, LiveProgress, progress
 from worker.cli.up.demo.report import show_remedies, show_results
-from worker.cli.up.demo.scenarios import SCENARIOS, DemoScenario
+from worker.cli.up.demo.scenarios import SCENARIOS
 from worker.cli.up.demo.setup import DemoSetup
 
 DEMO_TIMEOUT_S: Final = 60.0
@@ -40,17 +40,17 @@ async def _send(api: ApiClient, setup: DemoSetup) -> None:
 
 
 async def _poll_until_ended(
-    api: ApiClient, setup: DemoSetup, progress_view: Progress
+    api: ApiClient, setup: DemoSetup, view: LiveProgress | LineProgress
 ) -> dict[str, Doc]:
     """Poll until every job has ended, or `DEMO_TIMEOUT_S`; returns the jobs by scenario name."""
     clock = asyncio.get_running_loop().time
     deadline = clock() + DEMO_TIMEOUT_S
-    jobs: dict[str, Doc] = {}
     cancelled: set[str] = set()
     while True:
         jobs = await _poll_jobs(api, setup)
-        progress_view.show_jobs(jobs)
-        if _have_ended(jobs) or clock() >= deadline:
+        view.show_jobs(jobs)
+        have_ended = all(s.name in jobs and s.end.matches(jobs[s.name]) for s in SCENARIOS)
+        if have_ended or clock() >= deadline:
             return jobs
         await _cancel_running(api, setup, jobs, cancelled)
         await asyncio.sleep(POLL_INTERVAL_S)
@@ -63,24 +63,13 @@ async def _poll_jobs(api: ApiClient, setup: DemoSetup) -> dict[str, Doc]:
     return {name: by_id[job_id] for name, job_id in names.items() if job_id in by_id}
 
 
-def _have_ended(jobs: Mapping[str, Doc]) -> bool:
-    return all(
-        scenario.name in jobs and scenario.end.matches(jobs[scenario.name])
-        for scenario in SCENARIOS
-    )
-
-
 async def _cancel_running(
     api: ApiClient, setup: DemoSetup, jobs: Mapping[str, Doc], cancelled: set[str]
 ) -> None:
     for scenario in SCENARIOS:
-        if not scenario.is_cancelled or scenario.name in cancelled:
-            continue
-        if _is_running(scenario, jobs):
+        name = scenario.name
+        is_running = name in jobs and jobs[name]["state"] == "running"
+        if scenario.is_cancelled and is_running and name not in cancelled:
             body = {"note": "part of the demo"}
             await api.post("jobs", setup.job_id(scenario), "cancel", body=body)
-            cancelled.add(scenario.name)
-
-
-def _is_running(scenario: DemoScenario, jobs: Mapping[str, Doc]) -> bool:
-    return scenario.name in jobs and jobs[scenario.name]["state"] == "running"
+            cancelled.add(name)

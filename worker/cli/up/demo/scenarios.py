@@ -54,9 +54,9 @@ class DemoScenario:
 
     name: str
     shows: str
-    kind: str
     target: str
     end: DemoEnd
+    kind: str = "model"
     sandbox_options: Doc = field(default_factory=dict[str, Any])
     request_fields: Doc = field(default_factory=dict[str, Any])
     uses_studio_account: bool = False
@@ -66,45 +66,43 @@ class DemoScenario:
     remedy: Remedy | None = None
 
 
-def _model(name: str, shows: str, target: str, end: DemoEnd, **rest: Any) -> DemoScenario:
-    return DemoScenario(name, shows, "model", target, end, **rest)
-
-
 _DONE: Final = DemoEnd("succeeded")
 _DONE_AT_SECOND_ATTEMPT: Final = DemoEnd("succeeded", attempts=2)
 
 SCENARIOS: Final = (
-    _model("async-model", "an async run", "gpt-image-2", _DONE, sandbox_options={"duration_s": 3}),
+    DemoScenario(
+        "async-model", "an async run", "gpt-image-2", _DONE, sandbox_options={"duration_s": 3}
+    ),
     DemoScenario(
         "async-workflow",
         "a workflow of three models",
-        "workflow",
         "my-pipeline",
         _DONE,
+        kind="workflow",
         sandbox_options={"duration_s": 5},
     ),
-    _model(
+    DemoScenario(
         "sync-fallback",
         "a model without async mode: run sync at once",
         "nano-banana-2",
         DemoEnd("succeeded", mode="sync"),
         sandbox_options={"duration_s": 2},
     ),
-    _model(
+    DemoScenario(
         "failed-once",
         "EXECUTION_FAILED once, then retried",
         "suno",
         _DONE_AT_SECOND_ATTEMPT,
         sandbox_options={"fault": "EXECUTION_FAILED", "times": 1, "duration_s": 1.0},
     ),
-    _model(
+    DemoScenario(
         "submit-failed",
         "PROVIDER_SUBMIT_FAILED twice, then retried",
         "suno",
         DemoEnd("succeeded", attempts=3),
         sandbox_options={"fault": "PROVIDER_SUBMIT_FAILED", "times": 2, "duration_s": 1.0},
     ),
-    _model(
+    DemoScenario(
         "incomplete",
         "a run without its output, then retried",
         "gpt-image-2",
@@ -116,7 +114,7 @@ SCENARIOS: Final = (
             "duration_s": 1.0,
         },
     ),
-    _model(
+    DemoScenario(
         "rate-limited",
         "429: waits for Retry-After, no attempt used",
         "seedance-2-0",
@@ -128,7 +126,7 @@ SCENARIOS: Final = (
             "duration_s": 1.0,
         },
     ),
-    _model(
+    DemoScenario(
         "scheduled",
         "scheduled 2 s from now",
         "gpt-image-2",
@@ -136,7 +134,7 @@ SCENARIOS: Final = (
         sandbox_options={"duration_s": 0.5},
         request_fields={"delay_s": 2},
     ),
-    _model(
+    DemoScenario(
         "cancelled",
         "cancelled at the provider while it runs",
         "seedance-2-0",
@@ -144,7 +142,7 @@ SCENARIOS: Final = (
         sandbox_options={"duration_s": 300, "cancel_s": 0.5},
         is_cancelled=True,
     ),
-    _model(
+    DemoScenario(
         "no-credits",
         "402: the account is out of credits",
         "gpt-image-2",
@@ -153,7 +151,7 @@ SCENARIOS: Final = (
         uses_studio_account=True,
         remedy=Remedy("topup", {"key": STUDIO_KEY, "credits": 1000}),
     ),
-    _model(
+    DemoScenario(
         "behind-the-hold",
         "waits behind that hold: nothing is sent",
         "suno",
@@ -162,7 +160,7 @@ SCENARIOS: Final = (
         request_fields={"delay_s": 3},
         uses_studio_account=True,
     ),
-    _model(
+    DemoScenario(
         "no-grant",
         "402: the trial runs of this model are used up",
         "hailuo-trial",
@@ -170,7 +168,7 @@ SCENARIOS: Final = (
         sandbox_options={"duration_s": 2},
         remedy=Remedy("grants", {"model": "hailuo-trial", "runs": 3}),
     ),
-    _model(
+    DemoScenario(
         "small-tier",
         "403: the model needs a higher tier",
         "veo-4-ultra",
@@ -178,7 +176,7 @@ SCENARIOS: Final = (
         sandbox_options={"duration_s": 2},
         remedy=Remedy("tier", {"tier": "enterprise"}),
     ),
-    _model(
+    DemoScenario(
         "uncertain",
         "the response is lost: never submitted again blindly",
         "gpt-image-2",
@@ -188,9 +186,9 @@ SCENARIOS: Final = (
     DemoScenario(
         "bad-inputs",
         "INVALID_INPUTS: a retry can't fix it",
-        "workflow",
         "product-shots",
         DemoEnd("dead", "INVALID_INPUTS"),
+        kind="workflow",
         remedy=Remedy(
             inputs={
                 "product_image": "https://example.com/shoe.png",
@@ -198,7 +196,7 @@ SCENARIOS: Final = (
             }
         ),
     ),
-    _model(
+    DemoScenario(
         "spent",
         "fails at every attempt",
         "suno",
