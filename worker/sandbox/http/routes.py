@@ -11,7 +11,7 @@ from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.provider import executions
 from worker.sandbox.provider.catalogue import TARGETS, SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import error_reply, json_reply
-from worker.sandbox.provider.responses import Refused, SandboxResponse
+from worker.sandbox.provider.responses import SandboxRefusal, SandboxResponse
 from worker.sandbox.provider.state import SandboxState
 from worker.sandbox.provider.submits import Submit, submit
 
@@ -25,7 +25,7 @@ async def _perform(request: web.Request, route: str, decide: Decide) -> web.Stre
     server = request.app[SERVER]
     try:
         response = decide(server.state, server.clock.now())
-    except Refused as refusal:
+    except SandboxRefusal as refusal:
         response = refusal.response
     return await server.perform(request, route, response)
 

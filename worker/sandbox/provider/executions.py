@@ -61,7 +61,7 @@ def _find_run(
 ) -> tuple[SandboxRun, Mapping[str, str], SandboxFault | None]:
     """Return the run, the rate-limit headers, and the fault to apply after the call took effect.
 
-    Raises `Refused` where the caller may not see the run.
+    Raises `SandboxRefusal` where the caller may not see the run.
     """
     caller = state.admit(key, SandboxBucket.EXECUTION, now)
     fault = _take_fault(state, route, run, key or "")

@@ -45,7 +45,7 @@ _SUCCESS = range(200, 300)
 SandboxResponse: TypeAlias = SendReply | FinishSync | DropConnection | HangConnection
 
 
-class Refused(Exception):
+class SandboxRefusal(Exception):
     """Ends a call before it takes effect; `response` is sent."""
 
     def __init__(self, response: SandboxResponse) -> None:
@@ -53,21 +53,21 @@ class Refused(Exception):
         self.response = response
 
 
-def refused(code: str, **fields: object) -> Refused:
+def refused(code: str, **fields: object) -> SandboxRefusal:
     """Return the refusal with the documented response of a code and its context fields."""
-    return Refused(SendReply(documented_reply(code, **fields)))
+    return SandboxRefusal(SendReply(documented_reply(code, **fields)))
 
 
 def apply_before(fault: SandboxFault | None) -> None:
-    """Raise `Refused` for a fault that applies before the call takes effect."""
+    """Raise `SandboxRefusal` for a fault that applies before the call takes effect."""
     if fault is None:
         return
     if fault.reply is not None and not fault.spec.started:
-        raise Refused(SendReply(fault.reply, fault.spec.delay_s))
+        raise SandboxRefusal(SendReply(fault.reply, fault.spec.delay_s))
     if fault.behaviour is FaultBehaviour.DROP_BEFORE:
-        raise Refused(DropConnection(fault.spec.delay_s))
+        raise SandboxRefusal(DropConnection(fault.spec.delay_s))
     if fault.behaviour is FaultBehaviour.HANG_BEFORE:
-        raise Refused(HangConnection())
+        raise SandboxRefusal(HangConnection())
 
 
 def response_after(fault: SandboxFault | None, response: SandboxResponse) -> SandboxResponse:

@@ -14,7 +14,7 @@ from worker.sandbox.provider.catalogue import SandboxMode, Target, draw_duration
 from worker.sandbox.provider.ledger import Ledger
 from worker.sandbox.provider.limits import Limiter, RateLimitResult, SandboxBucket
 from worker.sandbox.provider.replies import NO_HEADERS, encode
-from worker.sandbox.provider.responses import Refused, SendReply, refused
+from worker.sandbox.provider.responses import SandboxRefusal, SendReply, refused
 from worker.sandbox.provider.runs import INCOMPLETE, RunState, SandboxRun, webhook_payload
 from worker.sandbox.provider.tiers import Tier, reaches
 from worker.sandbox.provider.timers import Delivery, TimerQueue
@@ -72,7 +72,7 @@ class SandboxState:
     # Admission.
 
     def admit(self, key: str | None, bucket: SandboxBucket | None, now: float) -> Caller:
-        """Return the caller with that key; raises `Refused` by the key or by its rate limit."""
+        """Return the caller with that key; raises `SandboxRefusal` by the key or by its rate limit."""
         found = self._identify(key)
         quota = None if bucket is None else self.limiter.check(found.user, bucket, now)
         if quota is None:
@@ -197,7 +197,7 @@ class SandboxState:
 
 
 def require_capability(key: ApiKey, route: str, target: str | None = None) -> None:
-    """Raise `Refused`, in the words of the key's contract, where it lacks a capability."""
+    """Raise `SandboxRefusal`, in the words of the key's contract, where it lacks a capability."""
     required = key.missing_capability(route, target)
     if required is None:
         return
@@ -211,10 +211,10 @@ def require_capability(key: ApiKey, route: str, target: str | None = None) -> No
             assert_never(key.contract)
 
 
-def rate_limited(quota: RateLimitResult, now: float) -> Refused:
+def rate_limited(quota: RateLimitResult, now: float) -> SandboxRefusal:
     """Return the 429 with its headers and body fields."""
     wait_s = quota.retry_after(now)
     headers = {"Retry-After": str(wait_s), **quota.headers()}
     fields = {"tier": quota.tier, "limit": quota.limit, "retryAfter": wait_s}
     reply = documented_reply("RATE_LIMIT_EXCEEDED", **fields)
-    return Refused(SendReply(reply.with_headers(headers)))
+    return SandboxRefusal(SendReply(reply.with_headers(headers)))

@@ -29,7 +29,7 @@ from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import JsonObject, SandboxReply, json_reply
 from worker.sandbox.provider.responses import (
     FinishSync,
-    Refused,
+    SandboxRefusal,
     SandboxResponse,
     SendReply,
     apply_before,
@@ -64,11 +64,11 @@ class SubmitBody:
     inputs: dict[str, Any]
     options: RunOptions
     fault: SandboxFault | None = None
-    refusal: Refused | None = None
+    refusal: SandboxRefusal | None = None
 
 
 def submit(state: SandboxState, call: Submit, now: float) -> SandboxResponse:
-    """Start a run and return the response to its submit; raises `Refused` where none starts."""
+    """Start a run and return the response to its submit; raises `SandboxRefusal` where none starts."""
     body = read_body(call)
     counts = state.ledger.labels[body.options.label]
     counts.posts += 1
@@ -119,7 +119,7 @@ def _take_fault(
 
 
 def check_submit(state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey) -> None:
-    """Raise `Refused` for a submit that the provider would not run."""
+    """Raise `SandboxRefusal` for a submit that the provider would not run."""
     if not SLUG.fullmatch(call.name):
         raise refused("INVALID_SLUG")
     require_capability(key, f"{call.kind}:run", call.name)
