@@ -72,7 +72,7 @@ class SandboxState:
     # Admission.
 
     def admit(self, key: str | None, bucket: SandboxBucket | None, now: float) -> Caller:
-        """Return the caller with that key; raises `SandboxRefusal` by the key or by its rate limit."""
+        """Return the caller with that key; raises `SandboxRefusal` by key or rate limit."""
         found = self._identify(key)
         quota = None if bucket is None else self.limiter.check(found.user, bucket, now)
         if quota is None:
