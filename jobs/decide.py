@@ -25,10 +25,10 @@ from jobs.job import UNCERTAIN, Job, Reason
 from jobs.lanes import Scope, polls_scope
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
     NotSent,
-    PollFailed,
     PollOutcome,
     ProviderError,
     Refused,
@@ -289,7 +289,7 @@ def decide_poll(
             return _still_running(job, polls, context)
         case RunMissing():
             return _run_missing(job, history, context)
-        case PollFailed():
+        case CallFailure():
             return _poll_failed(job, outcome, history, context)
         case _:
             assert_never(outcome)
@@ -359,7 +359,7 @@ def _run_missing(
 
 def _poll_failed(
     job: Job,
-    outcome: PollFailed,
+    outcome: CallFailure,
     history: PollHistory,
     context: DecisionContext,
 ) -> Decision | PollLater:

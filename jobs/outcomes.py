@@ -101,22 +101,26 @@ class RunCancelled:
 
 @dataclass(frozen=True, slots=True)
 class RunMissing:
-    """A poll was answered 404: the account has no such execution."""
+    """A poll or a cancel was answered 404: the account has no such execution."""
 
     error: ProviderError
 
 
 @dataclass(frozen=True, slots=True)
-class PollFailed:
-    """A poll failed (401, 403, 429, 5xx, network), which says nothing about the run."""
+class CallFailure:
+    """A call that may be repeated failed (401, 403, 429, 5xx, network).
+
+    A poll that failed says nothing about the run.
+    """
 
     why: str
     http_status: int | None = None
+    """Status of the response; None if none came."""
     retry_after_s: float | None = None
 
 
 SubmitOutcome = Accepted | Finished | Refused | NotSent | Lost
 """Outcomes of a submit."""
 
-PollOutcome = Finished | StillRunning | RunFailed | RunCancelled | RunMissing | PollFailed | Lost
+PollOutcome = Finished | StillRunning | RunFailed | RunCancelled | RunMissing | CallFailure | Lost
 """Outcomes of a poll or a webhook. `Lost`: the run ended without a usable result."""

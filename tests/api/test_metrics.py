@@ -8,7 +8,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from redis.exceptions import ResponseError
 
 from jobs.lanes import JobId
-from jobs.outcomes import Accepted, Finished, PollFailed, ProviderError, Refused, StillRunning
+from jobs.outcomes import Accepted, CallFailure, Finished, ProviderError, Refused, StillRunning
 from jobs.requests import JobRequest, new_job
 from jobs.states import Kind
 from tests.api.checked_api import CheckedApi
@@ -77,7 +77,7 @@ async def test_counters_are_those_of_all_processes(
         )
         counted.metrics.buffer.submitted("workflow", Refused(ProviderError(None, http_status=429)))
         counted.metrics.buffer.polled(StillRunning("processing"))
-        counted.metrics.buffer.polled(PollFailed("slow down", http_status=429))
+        counted.metrics.buffer.polled(CallFailure("slow down", http_status=429))
         counted.metrics.buffer.webhook_received("forged")
         counted.metrics.buffer.webhook_processed("processed")
         counted.metrics.buffer.job_rescued("submitting")
@@ -175,7 +175,7 @@ async def test_history_shows_what_happened_in_steps(
     await job_factory.succeeded("s1")
     await job_factory.dead("d1")
     store.metrics.buffer.submitted("model", Finished(b"{}"))
-    store.metrics.buffer.polled(PollFailed("x", http_status=429))
+    store.metrics.buffer.polled(CallFailure("x", http_status=429))
     for delay in (0.2, 0.3, 3.0):
         store.metrics.buffer.run_end_recorded("webhook", delay)
     await store.metrics.counters.flush(job_factory.clock.now())

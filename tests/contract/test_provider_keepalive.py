@@ -5,7 +5,7 @@ import random
 
 import pytest
 
-from jobs.outcomes import Accepted, Lost, PollFailed, StillRunning
+from jobs.outcomes import Accepted, CallFailure, Lost, StillRunning
 from tests.contract.client_calls import provider_at, submit
 from tests.contract.event_loops import on_both_loops
 from tests.contract.http_connections import echo, pool_at, request_path
@@ -195,7 +195,9 @@ def answering(times: int, answer: bytes = b'{"status": "processing"}') -> Script
 async def test_a_poll_is_repeated_once_and_never_twice() -> None:
     async with serving(answering(1)) as server, provider_at(server.url) as provider:
         await keep_two_connections(server, provider)
-        assert await provider.poll("default", "c") == PollFailed("the server closed the connection")
+        assert await provider.poll("default", "c") == CallFailure(
+            "the server closed the connection"
+        )
         assert (len(server.connections), len(server.requests)) == (2, 4)
         assert await provider.poll("default", "d") == StillRunning("processing")
     assert (len(server.connections), len(server.requests)) == (3, 5)
@@ -204,7 +206,9 @@ async def test_a_poll_is_repeated_once_and_never_twice() -> None:
 @on_both_loops
 async def test_a_poll_on_a_new_connection_is_not_repeated() -> None:
     async with serving(answering(0)) as server, provider_at(server.url) as provider:
-        assert await provider.poll("default", "a") == PollFailed("the server closed the connection")
+        assert await provider.poll("default", "a") == CallFailure(
+            "the server closed the connection"
+        )
     assert (len(server.connections), len(server.requests)) == (1, 1)
 
 

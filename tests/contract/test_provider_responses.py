@@ -9,8 +9,8 @@ import pytest
 from jobs.lanes import Scope
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
-    PollFailed,
     ProviderError,
     Refused,
     RunMissing,
@@ -19,14 +19,7 @@ from jobs.outcomes import (
 from tests.contract.client_calls import SHORT_S, provider_at, submit
 from tests.contract.raw_server import ACCEPTED, Script, ServerConnection, http, in_time, serving
 from worker.provider.knouds.client import KnoudsClient, Timeouts
-from worker.provider.port import (
-    CallFailure,
-    CancelAccepted,
-    CancelNotFound,
-    Identity,
-    ReportedRateLimit,
-    WorkflowSchema,
-)
+from worker.provider.port import CancelAccepted, Identity, ReportedRateLimit
 
 RUN = Accepted("run-1", "req-1")
 NOW = 1_790_000_000.0
@@ -175,10 +168,10 @@ async def test_no_cookie_is_kept() -> None:
         (http(b'{"status": "processing"}'), StillRunning("processing")),
         (http(b'{"status": "completed", "result": [1]}'), Finished(b"[1]")),
         (http(b'{"error": "none"}', 404), RunMissing(ProviderError(None, "none", 404))),
-        (http(b"{}", 503, "Retry-After: 9"), PollFailed("HTTP_503", 503, 9.0)),
-        (http(b'{"status": "completed"}')[:-4], PollFailed("the response was cut off")),
-        (b"nonsense\r\n\r\n", PollFailed("the response was not HTTP")),
-        (http(b"x" * 2_000_000), PollFailed("the response was too large to read")),
+        (http(b"{}", 503, "Retry-After: 9"), CallFailure("HTTP_503", 503, 9.0)),
+        (http(b'{"status": "completed"}')[:-4], CallFailure("the response was cut off")),
+        (b"nonsense\r\n\r\n", CallFailure("the response was not HTTP")),
+        (http(b"x" * 2_000_000), CallFailure("the response was too large to read")),
     ],
 )
 async def test_a_poll_returns_the_state_of_the_run(answer: bytes, expected: object) -> None:
@@ -194,7 +187,7 @@ async def test_a_poll_without_a_connection_says_nothing_about_the_run() -> None:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         async with provider_at(url) as provider:
             answer = await provider.poll("default", "run-1")
-    assert isinstance(answer, PollFailed)
+    assert isinstance(answer, CallFailure)
     assert answer.why.startswith("Cannot connect to host")
     assert answer.http_status is None
 
@@ -204,10 +197,9 @@ async def test_a_poll_that_is_not_answered_ends_in_time() -> None:
         serving(ServerConnection.hang) as server,
         provider_at(server.url, timeouts=SHORT_TIMEOUTS, connect_s=SHORT_S) as provider,
     ):
-        assert await provider.poll("default", "run-1") == PollFailed("timed out")
+        assert await provider.poll("default", "run-1") == CallFailure("timed out")
         assert await provider.cancel("default", "run-1") == CallFailure("timed out")
         assert await provider.whoami("default") == CallFailure("timed out")
-        assert await provider.schema("default", "my-flow") == CallFailure("timed out")
 
 
 async def test_the_other_calls_are_made_as_documented() -> None:
@@ -215,22 +207,15 @@ async def test_the_other_calls_are_made_as_documented() -> None:
         http(b'{"status": "cancel_requested"}'),
         http(b'{"error": "none"}', 404),
         http(b'{"tier": "pro"}'),
-        http(b'{"estimatedCreditCost": 3}'),
     )
     async with serving(script) as server, provider_at(server.url) as provider:
         assert await provider.cancel("default", "run-1") == CancelAccepted("cancel_requested")
-        assert await provider.cancel("default", "r") == CancelNotFound(
-            ProviderError(None, "none", 404)
-        )
+        assert await provider.cancel("default", "r") == RunMissing(ProviderError(None, "none", 404))
         assert await provider.whoami("default") == Identity(tier="pro")
-        assert await provider.schema("default", "my-flow") == WorkflowSchema(
-            b'{"estimatedCreditCost": 3}', estimated_cost=3.0
-        )
     assert [head.split(" HTTP/")[0] for head in server.requests] == [
         "POST /api/executions/run-1/cancel",
         "POST /api/executions/r/cancel",
         "GET /api/whoami",
-        "GET /api/workflows/my-flow/schema",
     ]
     assert all("x-api-key: knouds_live_top-secret" in head for head in server.requests)
 

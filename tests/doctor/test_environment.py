@@ -6,7 +6,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from jobs.outcomes import ProviderError
+from jobs.outcomes import CallFailure
 from worker.doctor.environment import (
     NamespaceFacts,
     judge_account,
@@ -17,7 +17,7 @@ from worker.doctor.environment import (
     judge_workers,
 )
 from worker.doctor.findings import Finding, Level
-from worker.provider.port import CallFailure, Identity
+from worker.provider.port import Identity
 from worker.store.workers import Heartbeat
 
 NOW = 1_790_000_000.0
@@ -68,9 +68,9 @@ def test_a_key_of_another_type_fails() -> None:
     [
         (Identity("u1", "business"), "ok", "tier business"),
         (Identity(), "ok", "valid"),
-        (CallFailure("UNAUTHORIZED", ProviderError("UNAUTHORIZED", "", 401)), "fail", "refused"),
-        (CallFailure("API_KEY_ACCESS_DENIED", ProviderError("X", "", 403)), "fail", "may not use"),
-        (CallFailure("HTTP_500", ProviderError(None, "", 500)), "warn", "could not check"),
+        (CallFailure("UNAUTHORIZED", 401), "fail", "refused"),
+        (CallFailure("API_KEY_ACCESS_DENIED", 403), "fail", "may not use"),
+        (CallFailure("HTTP_500", 500), "warn", "could not check"),
         (CallFailure("timed out"), "warn", "timed out"),
     ],
 )
@@ -82,7 +82,7 @@ def test_a_key_is_checked_by_whoami(answer: Identity | CallFailure, level: str, 
 
 
 def test_a_refused_default_key_names_its_setting() -> None:
-    trouble = CallFailure("no", ProviderError("UNAUTHORIZED", "", 401))
+    trouble = CallFailure("no", 401)
     assert "KNOUDS_API_KEY," in judge_account("default", trouble).fix
     assert "KNOUDS_API_KEYS (studio)" in judge_account("studio", trouble).fix
 

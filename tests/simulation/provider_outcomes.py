@@ -4,9 +4,9 @@ from collections.abc import Callable
 from typing import Final
 
 from jobs.outcomes import (
+    CallFailure,
     Lost,
     NotSent,
-    PollFailed,
     PollOutcome,
     ProviderError,
     Refused,
@@ -18,7 +18,7 @@ from jobs.outcomes import (
 )
 from tests.simulation.deployment import SimulatedDeployment, result_of
 from tests.simulation.simulated_provider import SimulatedCall, SimulatedRun
-from worker.provider.port import CallFailure, CancelAccepted, CancelNotFound, CancelOutcome
+from worker.provider.port import CancelAccepted, CancelOutcome
 
 OnSubmit = Callable[[SimulatedDeployment, SimulatedCall], tuple[SubmitOutcome, bool]]
 """The answer, and whether a run was started although the answer does not say so."""
@@ -80,15 +80,15 @@ WEBHOOK_EVENTS: Final = (
 POLLS_WITHOUT_END: Final[dict[str, OnPoll]] = {
     "processing": lambda _deployment, _run: StillRunning("processing"),
     "missing": lambda _deployment, _run: RunMissing(ProviderError(None, http_status=404)),
-    "trouble": lambda _deployment, _run: PollFailed("HTTP 500", 500),
-    "too many polls": lambda _deployment, _run: PollFailed("HTTP 429", 429, 15.0),
+    "trouble": lambda _deployment, _run: CallFailure("HTTP 500", 500),
+    "too many polls": lambda _deployment, _run: CallFailure("HTTP 429", 429, 15.0),
 }
 """Polls that find no end, also of a run that has ended: an answer may be late."""
 ON_POLL: Final = ENDS | POLLS_WITHOUT_END
 
 ON_CANCEL: Final[dict[str, CancelOutcome]] = {
     "taken": CancelAccepted("cancel_requested"),
-    "not there": CancelNotFound(ProviderError(None, http_status=404)),
-    "trouble": CallFailure("HTTP 500", ProviderError(None, http_status=500)),
-    "refused": CallFailure("HTTP 409", ProviderError(None, http_status=409)),
+    "not there": RunMissing(ProviderError(None, http_status=404)),
+    "trouble": CallFailure("HTTP 500", 500),
+    "refused": CallFailure("HTTP 409", 409),
 }

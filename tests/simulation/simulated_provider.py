@@ -336,9 +336,6 @@ class SimulatedProvider:
         self.record: ProviderRecord = ProviderRecord()
         self.worker = ""
 
-    async def open(self) -> None:
-        """Nothing to open."""
-
     async def close(self) -> None:
         """Nothing to close."""
 

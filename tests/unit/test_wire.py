@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 from jobs.error_table import OUTSIDE_CONTRACT, Disposition, ErrorTable
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
-    PollFailed,
     PollOutcome,
     ProviderError,
     Refused,
@@ -30,14 +30,11 @@ from worker.provider.knouds import calls, wire
 from worker.provider.knouds.error_rows import ERROR_RULES
 from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.provider.port import (
-    CallFailure,
     CancelAccepted,
-    CancelNotFound,
     CancelOutcome,
     Identity,
     ReportedRateLimit,
     WebhookEvent,
-    WorkflowSchema,
 )
 
 NOW = 1_790_000_000.0
@@ -91,7 +88,6 @@ def without(body: Mapping[str, object], *names: str) -> dict[str, object]:
         (calls.poll(ID, "k"), "GET", f"/api/executions/{ID}"),
         (calls.cancel(ID, "k"), "POST", f"/api/executions/{ID}/cancel"),
         (calls.whoami("k"), "GET", "/api/whoami"),
-        (calls.schema("my-flow", "k"), "GET", "/api/workflows/my-flow/schema"),
         (calls.poll("a/../b?c#d é", "k"), "GET", "/api/executions/a%2F..%2Fb%3Fc%23d%20%C3%A9"),
         (calls.poll("..", "k"), "GET", "/api/executions/%2E%2E"),
     ],
@@ -317,14 +313,14 @@ POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("cancelled, nothing", 200, {"status": "cancelled", "result": {}}, RunCancelled()),
     ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 404))),
     ("a page that is not there", 404, HTML, RunMissing(ProviderError(None, "", 404, is_readable=False))),
-    ("bad key", 401, {"error": "bad key"}, PollFailed("HTTP_401: bad key", 401)),
-    ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, PollFailed("CAPABILITY_DENIED: no", 403)),
-    ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, PollFailed("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
-    ("down", 503, b"", PollFailed(f"HTTP_503: {NOT_JSON}", 503)),
-    ("moved", 302, b"", PollFailed(f"HTTP_302: {NOT_JSON}", 302)),
-    ("gone", 410, {}, PollFailed("HTTP_410", 410)),
-    ("a page", 200, HTML, PollFailed(NOT_JSON, 200)),
-    ("nothing", 200, b"", PollFailed(NOT_JSON, 200)),
+    ("bad key", 401, {"error": "bad key"}, CallFailure("HTTP_401: bad key", 401)),
+    ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, CallFailure("CAPABILITY_DENIED: no", 403)),
+    ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, CallFailure("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
+    ("down", 503, b"", CallFailure(f"HTTP_503: {NOT_JSON}", 503)),
+    ("moved", 302, b"", CallFailure(f"HTTP_302: {NOT_JSON}", 302)),
+    ("gone", 410, {}, CallFailure("HTTP_410", 410)),
+    ("a page", 200, HTML, CallFailure(NOT_JSON, 200)),
+    ("nothing", 200, b"", CallFailure(NOT_JSON, 200)),
 ]  # fmt: skip
 
 
@@ -344,14 +340,12 @@ def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollOu
         (200, {"status": "cancel-requested"}, CancelAccepted("cancel_requested")),
         (202, b"", CancelAccepted("unknown")),
         (200, {"success": True}, CancelAccepted("unknown")),
-        (404, {"error": "gone"}, CancelNotFound(ProviderError(None, "gone", 404))),
-        (409, {"error": "late"}, CallFailure("HTTP_409: late", ProviderError(None, "late", 409))),
+        (404, {"error": "gone"}, RunMissing(ProviderError(None, "gone", 404))),
+        (409, {"error": "late"}, CallFailure("HTTP_409: late", 409)),
         (
             503,
             b"",
-            CallFailure(
-                f"HTTP_503: {NOT_JSON}", ProviderError(None, http_status=503, is_readable=False)
-            ),
+            CallFailure(f"HTTP_503: {NOT_JSON}", 503),
         ),
     ],
 )
@@ -368,13 +362,11 @@ def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: Canc
             Identity("u", "pro", ("model:run",)),
         ),
         (200, {"tier": 3, "capabilities": "all"}, Identity()),
-        (401, {"error": "bad"}, CallFailure("HTTP_401: bad", ProviderError(None, "bad", 401))),
+        (401, {"error": "bad"}, CallFailure("HTTP_401: bad", 401)),
         (
             200,
             HTML,
-            CallFailure(
-                f"HTTP_200: {NOT_JSON}", ProviderError(None, http_status=200, is_readable=False)
-            ),
+            CallFailure(f"HTTP_200: {NOT_JSON}", 200),
         ),
     ],
 )
@@ -384,12 +376,9 @@ def test_a_key_knows_whose_it_is(
     assert wire.read_whoami(status, {}, encoded(body), NOW) == expected
 
 
-def test_a_schema_says_what_a_run_may_cost() -> None:
-    body = encoded({"name": "My flow", "fields": [{"name": "a"}], "estimatedCreditCost": 36})
-    assert wire.read_schema(200, {}, body) == WorkflowSchema(body, "My flow", None, 36.0)
-    refused = wire.read_schema(404, {"retry-after": "4"}, encoded({"error": "none"}))
-    assert isinstance(refused, CallFailure)
-    assert (refused.http_status, refused.retry_after_s) == (404, 4.0)
+def test_a_refused_call_says_how_long_to_wait() -> None:
+    refused = wire.read_whoami(404, {"retry-after": "4"}, encoded({"error": "none"}))
+    assert refused == CallFailure("HTTP_404: none", 404, 4.0)
 
 
 COMPLETED = {"event": "execution.completed", "executionId": ID, "requestId": "r", "userId": "u"}
@@ -483,7 +472,6 @@ def test_no_answer_makes_the_wire_raise(
     assert isinstance(polled, get_args(PollOutcome))
     assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelOutcome))
     assert isinstance(wire.read_whoami(status, headers, body, now), Identity | CallFailure)
-    assert isinstance(wire.read_schema(status, headers, body, now), WorkflowSchema | CallFailure)
     KnoudsWebhooks().read_event(body)
     KnoudsWebhooks().read_run(body)
     wire.read_rate_limit(headers, NOW)
@@ -496,7 +484,7 @@ def test_only_a_2xx_is_ever_a_run_or_a_result(
 ) -> None:
     is_2xx = 200 <= status < 300
     assert is_2xx or isinstance(wire.read_submit(status, headers, body), Refused)
-    assert is_2xx or isinstance(wire.read_poll(status, headers, body), RunMissing | PollFailed)
+    assert is_2xx or isinstance(wire.read_poll(status, headers, body), RunMissing | CallFailure)
 
 
 @CALM

@@ -23,10 +23,10 @@ from jobs.error_table import (
 )
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
     NotSent,
-    PollFailed,
     ProviderError,
     RunCancelled,
     RunFailed,
@@ -153,7 +153,7 @@ ON_POLL: Final[Mapping[type, PlainRow]] = {
         "no",
         "Once it is uncertain: resolve it",
     ),
-    PollFailed: PlainRow(
+    CallFailure: PlainRow(
         "401, 403, 429, 5xx, a network error, unreadable",
         "unchanged, polled again with backoff; past its deadline `parked` as `stuck`",
         "no",

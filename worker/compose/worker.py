@@ -81,8 +81,7 @@ class Runtime:
         return {"arq_ingress": self.arq_ingress, "submitter": self.submitter}
 
     async def start(self) -> None:
-        """Open the provider's client and start every service."""
-        await self.provider.open()
+        """Start every service."""
         for subscriber in self.subscribers:
             subscriber.start()
         self.supervisor.start()

@@ -5,9 +5,10 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from config.settings import Settings
+from jobs.outcomes import CallFailure
 from jobs.texts import pluralize
 from worker.doctor.findings import Finding, fail, ok, warn
-from worker.provider.port import CallFailure, Identity
+from worker.provider.port import Identity
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 

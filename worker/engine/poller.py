@@ -17,7 +17,7 @@ from jobs.effects import PollHistory, PollLater
 from jobs.indexes import Index, accepts_run_updates
 from jobs.job import Job
 from jobs.lanes import polls_scope
-from jobs.outcomes import Finished, Lost, PollFailed, PollOutcome, RunFailed
+from jobs.outcomes import CallFailure, Finished, Lost, PollOutcome, RunFailed
 from jobs.states import State
 from worker.engine.deciders import PollDecider
 from worker.engine.gate_cache import GateCache
@@ -27,7 +27,7 @@ from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
-from worker.provider.port import CallFailure, CancelOutcome, UnknownAccount
+from worker.provider.port import CancelOutcome, UnknownAccount
 from worker.store.commit import VersionedJob
 from worker.store.jobs import ClaimedPoll, NextPoll
 from worker.tasks import cancel_and_wait
@@ -201,7 +201,7 @@ class Poller:
         try:
             outcome = await self._provider.poll(job.account, job.execution_id or "")
         except UnknownAccount as error:
-            outcome = PollFailed(str(error))
+            outcome = CallFailure(str(error))
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
         self._store.metrics.buffer.polled(outcome)

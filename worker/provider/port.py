@@ -5,11 +5,11 @@ of its error table.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Protocol
 
 from jobs.lanes import Scope
-from jobs.outcomes import PollOutcome, ProviderError, SubmitOutcome
+from jobs.outcomes import CallFailure, PollOutcome, RunMissing, SubmitOutcome
 from jobs.states import Kind, Mode
 
 
@@ -26,25 +26,6 @@ class ReportedRateLimit:
 
 
 @dataclass(frozen=True, slots=True)
-class CallFailure:
-    """A call that failed or was refused, and that may be repeated."""
-
-    why: str
-    error: ProviderError | None = None
-    """What the provider answered; None if no response came."""
-
-    @property
-    def http_status(self) -> int | None:
-        """Status of the response; None if none came."""
-        return self.error.http_status if self.error else None
-
-    @property
-    def retry_after_s(self) -> float | None:
-        """How long the provider asks to wait, in seconds."""
-        return self.error.retry_after_s if self.error else None
-
-
-@dataclass(frozen=True, slots=True)
 class CancelAccepted:
     """The provider accepted a cancel; only a poll or a webhook says how the run ended."""
 
@@ -52,14 +33,7 @@ class CancelAccepted:
     """Status of the run, as in a poll; `unknown` if the response names none."""
 
 
-@dataclass(frozen=True, slots=True)
-class CancelNotFound:
-    """A cancel was answered 404: the account has no such execution."""
-
-    error: ProviderError
-
-
-CancelOutcome = CancelAccepted | CancelNotFound | CallFailure
+CancelOutcome = CancelAccepted | RunMissing | CallFailure
 """What a cancel can come to."""
 
 
@@ -70,18 +44,6 @@ class Identity:
     user_id: str | None = None
     tier: str | None = None
     capabilities: tuple[str, ...] | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class WorkflowSchema:
-    """A workflow's description of itself."""
-
-    raw: bytes = field(repr=False)
-    """The response body as JSON text, unchanged."""
-    name: str | None = None
-    description: str | None = None
-    estimated_cost: float | None = None
-    """Credits of one run (`estimatedCreditCost`)."""
 
 
 class UnknownAccount(LookupError):
@@ -115,10 +77,6 @@ class RateLimitObserver(Protocol):
 class RunProvider(Protocol):
     """Starts, polls and cancels runs. Calls raise UnknownAccount and nothing else of their own."""
 
-    async def open(self) -> None:
-        """Get ready for calls."""
-        ...
-
     async def close(self) -> None:
         """Close every connection."""
         ...
@@ -143,10 +101,6 @@ class RunProvider(Protocol):
 
     async def whoami(self, account: str) -> Identity | CallFailure:
         """Return whose API key the account uses."""
-        ...
-
-    async def schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
-        """Return what a workflow takes and costs."""
         ...
 
 
@@ -190,24 +144,16 @@ class DeliverySignature(Protocol):
 class WebhookReader(Protocol):
     """Checks and reads the provider's deliveries. Its methods never raise."""
 
+    signature_header: str
+    """Name of the header that carries the signature."""
+    signature_format: str
+    """What the header looks like, for messages."""
+    tolerance_s: int
+    """How far the time of a signature may be from ours, in seconds."""
+
     @property
     def has_secret(self) -> bool:
         """Whether signatures can be checked; without a secret no delivery is accepted."""
-        ...
-
-    @property
-    def signature_header(self) -> str:
-        """Name of the header that carries the signature."""
-        ...
-
-    @property
-    def signature_format(self) -> str:
-        """What the header looks like, for messages."""
-        ...
-
-    @property
-    def tolerance_s(self) -> int:
-        """How far the time of a signature may be from ours."""
         ...
 
     def read_signature(self, headers: Iterable[tuple[str, str]]) -> DeliverySignature | None:

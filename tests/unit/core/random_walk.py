@@ -14,10 +14,10 @@ from jobs.error_table import ErrorTable
 from jobs.job import Job
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
     NotSent,
-    PollFailed,
     PollOutcome,
     ProviderError,
     Refused,
@@ -67,7 +67,7 @@ ON_POLL: Final[tuple[PollOutcome, ...]] = (
     RunCancelled(b"{}"),
     Lost("no result"),
     RunMissing(ProviderError(None, "", 404)),
-    PollFailed("no way"),
+    CallFailure("no way"),
     StillRunning("processing"),
     *(RunFailed(error) for error in ERRORS),
 )

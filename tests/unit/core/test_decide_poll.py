@@ -12,9 +12,9 @@ from jobs.holds import CoolDown
 from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.outcomes import (
+    CallFailure,
     Finished,
     Lost,
-    PollFailed,
     PollOutcome,
     ProviderError,
     RunCancelled,
@@ -187,7 +187,7 @@ def test_a_successful_poll_resets_the_count_of_failures() -> None:
     assert history == PollHistory(8, 0, 0, last_running_at=NOW + 3)
 
 
-@pytest.mark.parametrize("answer", [GONE, PollFailed("no way")], ids=["missing", "failed"])
+@pytest.mark.parametrize("answer", [GONE, CallFailure("no way")], ids=["missing", "failed"])
 def test_a_poll_that_says_nothing_leaves_when_the_run_was_last_running(
     answer: PollOutcome,
 ) -> None:
@@ -261,7 +261,7 @@ def test_a_paid_run_keeps_running_however_many_polls_fail(
 ) -> None:
     job, history = build(), PollHistory()
     for failures in range(1, 40):
-        later = polled_later(job, PollFailed("no way", status), history)
+        later = polled_later(job, CallFailure("no way", status), history)
         assert later.history == PollHistory(failures, failures, 0)
         assert NOW + 10 < later.at <= NOW + 10 + 30
         history = later.history
@@ -271,7 +271,7 @@ def test_a_paid_run_keeps_running_however_many_polls_fail(
 def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
     build: Callable[..., Job],
 ) -> None:
-    poll_failed = PollFailed("no way", 503)
+    poll_failed = CallFailure("no way", 503)
     assert isinstance(decide_after(build(), poll_failed, now=NOW + DEADLINE_S - 0.001), PollLater)
     job = decided(build(), poll_failed, now=NOW + DEADLINE_S).job
     assert (job.parked_as, job.spent) == ("stuck", 0)
@@ -284,13 +284,14 @@ def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
 
 
 def test_a_stuck_run_whose_polls_fail_stays_stuck() -> None:
-    later = polled_later(stuck(), PollFailed("no way", 503), now=NOW + 2 * DEADLINE_S)
+    later = polled_later(stuck(), CallFailure("no way", 503), now=NOW + 2 * DEADLINE_S)
     assert later.history == PollHistory(1, 1, 0)
 
 
 def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
     assert (
-        polled_later(running(), PollFailed("busy", 503, retry_after_s=120.0)).at == NOW + 10 + 120.0
+        polled_later(running(), CallFailure("busy", 503, retry_after_s=120.0)).at
+        == NOW + 10 + 120.0
     )
 
 
@@ -298,16 +299,16 @@ def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
     ("asked_s", "wait_s"), [(None, RATE_LIMITED_COOL_DOWN_S), (45.0, 45.0), (0.0, 1.0)]
 )
 def test_a_429_makes_every_poll_of_the_account_wait(asked_s: float | None, wait_s: float) -> None:
-    later = polled_later(running(), PollFailed("slow down", 429, asked_s))
+    later = polled_later(running(), CallFailure("slow down", 429, asked_s))
     polls = Scope("default/executions")
     assert later.effects == (StartCoolDown(CoolDown(polls, NOW + 10 + wait_s, "429")),)
 
 
 def test_no_other_failure_makes_anybody_else_wait() -> None:
-    assert polled_later(running(), PollFailed("unreachable", 503, 60.0)).effects == ()
+    assert polled_later(running(), CallFailure("unreachable", 503, 60.0)).effects == ()
 
 
 def test_a_failed_poll_does_not_reset_the_missing_count() -> None:
     assert polled_later(
-        running(), PollFailed("no way"), PollHistory(4, 0, 3)
+        running(), CallFailure("no way"), PollHistory(4, 0, 3)
     ).history == PollHistory(5, 1, 3)

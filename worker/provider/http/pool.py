@@ -47,9 +47,7 @@ class ConnectionPool:
         self._host = parts.hostname or ""
         self._port = parts.port or _PORTS[parts.scheme]
         self._tls = (options.tls or _default_tls_context()) if parts.scheme == "https" else None
-        self._connect_s = options.connect_s
-        self._keepalive_s = options.keepalive_s
-        self._max_body_bytes = options.max_body_bytes
+        self._options = options
         self._slots = asyncio.Semaphore(options.max_connections)
         self._idle: list[Connection] = []
         """Idle connections, the most recently used at the end."""
@@ -71,7 +69,7 @@ class ConnectionPool:
             await self._slots.acquire()  # does not wait: one is free
             connection = idle
         else:
-            async with asyncio.timeout(self._connect_s):
+            async with asyncio.timeout(self._options.connect_s):
                 connection = await self._wait_and_connect()
         self._in_use.add(connection)
         return connection
@@ -95,7 +93,7 @@ class ConnectionPool:
         connection.mark_idle(loop.time())
         self._idle.append(connection)
         if self._idle_timer is None:
-            self._idle_timer = loop.call_later(self._keepalive_s, self._close_idle)
+            self._idle_timer = loop.call_later(self._options.keepalive_s, self._close_idle)
 
     async def close(self) -> None:
         """Close every connection, also those in use."""
@@ -109,7 +107,7 @@ class ConnectionPool:
 
     def _pop_idle(self) -> Connection | None:
         """Return the most recently used connection, so that the others can expire."""
-        oldest = asyncio.get_running_loop().time() - self._keepalive_s
+        oldest = asyncio.get_running_loop().time() - self._options.keepalive_s
         while self._idle:
             connection = self._idle.pop()
             if connection.is_free() and connection.idle_since > oldest:
@@ -119,7 +117,7 @@ class ConnectionPool:
 
     def _close_idle(self) -> None:
         loop = asyncio.get_running_loop()
-        oldest = loop.time() - self._keepalive_s
+        oldest = loop.time() - self._options.keepalive_s
         kept = [c for c in self._idle if c.is_free() and c.idle_since > oldest]
         for connection in set(self._idle) - set(kept):
             connection.abort()
@@ -132,7 +130,7 @@ class ConnectionPool:
         loop = asyncio.get_running_loop()
         if self._closed:  # while this call waited for a slot
             raise ClientClosed
-        connection = Connection(self._max_body_bytes)
+        connection = Connection(self._options.max_body_bytes)
         try:
             addresses = await self._resolve()
             sock = await start_connection(addresses, happy_eyeballs_delay=_STAGGER_S, loop=loop)

@@ -8,20 +8,20 @@ import asyncio
 import re
 from typing import Final
 
-from jobs.outcomes import Lost, NotSent
+from jobs.outcomes import CallFailure, Lost, NotSent
 from worker.provider.http.connection import HttpResponse
 from worker.provider.http.failures import RequestNotWritten, ServerDisconnected, describe
 from worker.provider.http.pool import ConnectionPool, HttpOptions
 from worker.provider.http.request import HttpRequest, Origin
 from worker.provider.http.send_gate import SendGate
-from worker.provider.port import CallFailure, SendMark
+from worker.provider.port import SendMark
 
 _MAX_TRIES: Final = 2
 """A reused connection that the server had closed costs a second try."""
 
 
 class HttpTransport:
-    """Sends requests to one base URL, from `open` to `close`.
+    """Sends requests to one base URL until `close`.
 
     `secrets`: what may not show in the text of a failure (see `text.sanitize`).
     """
@@ -29,20 +29,13 @@ class HttpTransport:
     def __init__(
         self, base_url: str, options: HttpOptions, *, user_agent: str, secrets: re.Pattern[str]
     ) -> None:
-        self._base_url = base_url
         self._origin = Origin(base_url, user_agent)
-        self._options = options
         self._secrets = secrets
-        self._pool: ConnectionPool | None = None
-
-    async def open(self) -> None:
-        """Get ready; connections are made with the first requests."""
-        self._pool = ConnectionPool(self._base_url, self._options)
+        self._pool = ConnectionPool(base_url, options)
 
     async def close(self) -> None:
         """Close every connection."""
-        if self._pool is not None:
-            await self._pool.close()
+        await self._pool.close()
 
     async def send_once(
         self, request: HttpRequest, timeout_s: float, mark: SendMark | None
@@ -52,11 +45,10 @@ class HttpTransport:
         Tries again only if a reused connection was found closed before a byte was written. Raises
         what `mark` raises, and CancelledError: after the mark the outcome is then unknown.
         """
-        pool = self._require_pool()
         for tries_left in reversed(range(_MAX_TRIES)):
             gate = SendGate(mark)
             try:
-                return await self._send(pool, request, timeout_s, gate)
+                return await self._send(request, timeout_s, gate)
             except Exception as error:  # noqa: BLE001  the gate knows what its type does not say
                 if not gate.close():
                     return Lost(f"sent, then {self._describe(error)}", gate.status)
@@ -71,26 +63,19 @@ class HttpTransport:
 
     async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse | CallFailure:
         """Send a request that may be repeated: again if a reused connection had been closed."""
-        pool = self._require_pool()
         for tries_left in reversed(range(_MAX_TRIES)):
             try:
-                return await self._send(pool, request, timeout_s)
+                return await self._send(request, timeout_s)
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be repeated
                 if not (isinstance(error, ServerDisconnected) and error.was_reused and tries_left):
                     return CallFailure(self._describe(error))
         raise AssertionError("unreachable: the last try returns")
-
-    def _require_pool(self) -> ConnectionPool:
-        if self._pool is None:
-            raise RuntimeError("use the provider inside `async with`, or open() it first")
-        return self._pool
 
     def _describe(self, error: Exception) -> str:
         return describe(error, self._secrets)
 
     async def _send(
         self,
-        pool: ConnectionPool,
         request: HttpRequest,
         timeout_s: float,
         gate: SendGate | None = None,
@@ -99,7 +84,7 @@ class HttpTransport:
         encoded = self._origin.encode(request)
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
-        connection = await pool.acquire()
+        connection = await self._pool.acquire()
         try:
             if gate is not None:
                 async with asyncio.timeout_at(deadline):
@@ -109,4 +94,4 @@ class HttpTransport:
                 gate.open(connection)
             return await connection.send(encoded, deadline)
         finally:
-            pool.release(connection)
+            self._pool.release(connection)

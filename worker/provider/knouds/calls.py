@@ -40,11 +40,6 @@ def whoami(key: str) -> HttpRequest:
     return HttpRequest("GET", "/api/whoami", _headers(key))
 
 
-def schema(slug: str, key: str) -> HttpRequest:
-    """Get what a workflow takes and costs."""
-    return HttpRequest("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
-
-
 def _headers(key: str) -> dict[str, str]:
     return {"x-api-key": key, "accept": "application/json"}
 

@@ -4,13 +4,13 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self
+from typing import Final, Self, TypeVar
 
 import structlog
 from pydantic import SecretStr
 
 from jobs.lanes import Lane, Scope, polls_scope
-from jobs.outcomes import PollFailed, PollOutcome, SubmitOutcome
+from jobs.outcomes import CallFailure, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
 from worker.provider.http.connection import HttpResponse
 from worker.provider.http.pool import HttpOptions
@@ -18,18 +18,19 @@ from worker.provider.http.request import HttpRequest
 from worker.provider.http.transport import HttpTransport
 from worker.provider.knouds import calls, fields, wire
 from worker.provider.port import (
-    CallFailure,
     CancelOutcome,
     Identity,
     RateLimitObserver,
     SendMark,
     UnknownAccount,
-    WorkflowSchema,
 )
 
 USER_AGENT: Final = "knouds-worker"
 
 log: Final = structlog.get_logger(__name__)
+
+_Outcome = TypeVar("_Outcome")
+_Reader = Callable[[int, Mapping[str, str], bytes, float], _Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,16 +69,11 @@ class KnoudsClient:
         self._rate_limit_observer = rate_limit_observer
         self._clock = clock
 
-    async def open(self) -> None:
-        """Get ready; connections are made with the first calls."""
-        await self._transport.open()
-
     async def close(self) -> None:
         """Close every connection."""
         await self._transport.close()
 
     async def __aenter__(self) -> Self:
-        await self.open()
         return self
 
     async def __aexit__(
@@ -114,32 +110,16 @@ class KnoudsClient:
     async def poll(self, account: str, execution_id: str) -> PollOutcome:
         """Return the state of a run. Raises UnknownAccount."""
         request = calls.poll(execution_id, self._key(account))
-        response = await self._send(request, polls_scope(account))
-        if isinstance(response, CallFailure):
-            return PollFailed(response.why)
-        return wire.read_poll(response.status, response.headers, response.body, self._clock())
+        return await self._call(request, wire.read_poll, polls_scope(account))
 
     async def cancel(self, account: str, execution_id: str) -> CancelOutcome:
         """Ask to cancel a run; safe to repeat. Raises UnknownAccount."""
         request = calls.cancel(execution_id, self._key(account))
-        response = await self._send(request, polls_scope(account))
-        if isinstance(response, CallFailure):
-            return response
-        return wire.read_cancel(response.status, response.headers, response.body, self._clock())
+        return await self._call(request, wire.read_cancel, polls_scope(account))
 
     async def whoami(self, account: str) -> Identity | CallFailure:
         """Return whose API key the account uses; this checks the key. Raises UnknownAccount."""
-        response = await self._send(calls.whoami(self._key(account)))
-        if isinstance(response, CallFailure):
-            return response
-        return wire.read_whoami(response.status, response.headers, response.body, self._clock())
-
-    async def schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
-        """Return what a workflow takes and costs. Raises UnknownAccount."""
-        response = await self._send(calls.schema(slug, self._key(account)))
-        if isinstance(response, CallFailure):
-            return response
-        return wire.read_schema(response.status, response.headers, response.body, self._clock())
+        return await self._call(calls.whoami(self._key(account)), wire.read_whoami)
 
     def _key(self, account: str) -> str:
         key = self._accounts.get(account)
@@ -150,14 +130,16 @@ class KnoudsClient:
             )
         return key.get_secret_value()
 
-    async def _send(
-        self, request: HttpRequest, route: Scope | None = None
-    ) -> HttpResponse | CallFailure:
+    async def _call(
+        self, request: HttpRequest, read: _Reader[_Outcome], route: Scope | None = None
+    ) -> _Outcome | CallFailure:
         """Send a call that may be repeated; `route`: whose rate limit the response reports."""
         response = await self._transport.send(request, self._timeouts.poll_s)
-        if route is not None and isinstance(response, HttpResponse):
+        if isinstance(response, CallFailure):
+            return response
+        if route is not None:
             self._report_rate_limit(route, response)
-        return response
+        return read(response.status, response.headers, response.body, self._clock())
 
     def _report_rate_limit(self, route: Scope, response: HttpResponse) -> None:
         """Report the rate-limit headers. An observer that fails must not cost a paid response."""

@@ -8,7 +8,7 @@ import math
 import re
 from collections.abc import Mapping
 from email.utils import parsedate_to_datetime
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 from msgspec import Raw, field
@@ -46,9 +46,6 @@ class ResponseBody(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     user_id: Raw = _ABSENT
     tier: Raw = _ABSENT
     capabilities: Raw = _ABSENT
-    name: Raw = _ABSENT
-    description: Raw = _ABSENT
-    estimated_credit_cost: Raw = _ABSENT
 
 
 class _Nested(msgspec.Struct, frozen=True, gc=False):
@@ -59,14 +56,14 @@ class _Nested(msgspec.Struct, frozen=True, gc=False):
     configured: Raw = _ABSENT
 
 
-_UNREADABLE: Final = (msgspec.MsgspecError, RecursionError, ValueError)
-
 _body = msgspec.json.Decoder(ResponseBody)
 _nested = msgspec.json.Decoder(_Nested)
 _text = msgspec.json.Decoder(str | int)
 _texts = msgspec.json.Decoder(list[str])
 _number = msgspec.json.Decoder(float)
 _flag = msgspec.json.Decoder(bool)
+
+_T = TypeVar("_T")
 
 _BOM: Final = b"\xef\xbb\xbf"
 
@@ -89,35 +86,30 @@ def read_body(body: bytes) -> ResponseBody | None:
     bad character must not make a paid result unreadable.
     """
     body = body.removeprefix(_BOM)
-    if not body.isascii() and not _is_utf8(body):
-        body = body.decode(errors="replace").encode()
-    try:
-        return _body.decode(body)
-    except _UNREADABLE:
-        pass
-    repaired = _ESCAPES.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
-    if repaired == body:
-        return None
-    try:
-        return _body.decode(repaired)
-    except _UNREADABLE:
-        return None
+    if not body.isascii():
+        try:
+            body.decode()
+        except UnicodeDecodeError:
+            body = body.decode(errors="replace").encode()
+    members = decode(_body, body)
+    if members is None:
+        repaired = _ESCAPES.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
+        members = None if repaired == body else decode(_body, repaired)
+    return members
 
 
-def _is_utf8(body: bytes) -> bool:
+def decode(decoder: msgspec.json.Decoder[_T], raw: Raw | bytes) -> _T | None:
+    """Decode JSON; None if it is no JSON, or not of the decoder's type."""
     try:
-        body.decode()
-    except UnicodeDecodeError:
-        return False
-    return True
+        return decoder.decode(raw)
+    except (msgspec.MsgspecError, RecursionError, ValueError):
+        return None
 
 
 def read_text(raw: Raw) -> str | None:
     """Read a text, or an integer as text; None for anything else and for blanks."""
-    try:
-        return str(_text.decode(raw)).strip() or None
-    except _UNREADABLE:
-        return None
+    value = decode(_text, raw)
+    return None if value is None else str(value).strip() or None
 
 
 def read_id(raw: Raw) -> str | None:
@@ -143,19 +135,13 @@ def read_capabilities(raw: Raw) -> str | None:
 
 def read_number(raw: Raw) -> float | None:
     """Read a finite number, 0 or more."""
-    try:
-        value = _number.decode(raw)
-    except _UNREADABLE:
-        return None
-    return value if value >= 0 and math.isfinite(value) else None
+    value = decode(_number, raw)
+    return value if value is not None and value >= 0 and math.isfinite(value) else None
 
 
 def read_flag(raw: Raw) -> bool:
     """Whether it is `true`."""
-    try:
-        return _flag.decode(raw)
-    except _UNREADABLE:
-        return False
+    return decode(_flag, raw) or False
 
 
 def is_false(raw: Raw) -> bool:
@@ -165,10 +151,8 @@ def is_false(raw: Raw) -> bool:
 
 def read_texts(raw: Raw) -> tuple[str, ...] | None:
     """Read a list of texts."""
-    try:
-        return tuple(_texts.decode(raw))
-    except _UNREADABLE:
-        return None
+    texts = decode(_texts, raw)
+    return None if texts is None else tuple(texts)
 
 
 def read_result(raw: Raw) -> bytes | None:
@@ -179,20 +163,15 @@ def read_result(raw: Raw) -> bytes | None:
 
 def read_webhook_configured(raw: Raw) -> bool:
     """Whether `webhookDelivery.configured` is true: a delivery will come."""
-    try:
-        return read_flag(_nested.decode(raw).configured)
-    except _UNREADABLE:
-        return False
+    delivery = decode(_nested, raw)
+    return delivery is not None and read_flag(delivery.configured)
 
 
 def read_error(body: ResponseBody) -> tuple[str | None, str]:
     """Read code and message, from `error: {code, message}` or from `error` and `code`."""
     code, message = read_code(body.code), read_text(body.error)
-    try:
-        error = _nested.decode(body.error)
-    except _UNREADABLE:
-        pass
-    else:
+    error = decode(_nested, body.error)
+    if error is not None:
         code, message = code or read_code(error.code), read_text(error.message)
     return code, sanitize(message or read_text(body.message) or "")
 

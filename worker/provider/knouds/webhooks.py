@@ -19,11 +19,8 @@ from worker.provider.knouds import fields, wire
 from worker.provider.port import DeliveredRun, WebhookEvent
 
 SIGNATURE_HEADER: Final = "X-Knouds-Signature"
-SIGNATURE_FORMAT: Final = "t=<unix>,v1=<hex>"
 SIGNATURE_TOLERANCE_S: Final = 300
 """How far the time of a signature may be from ours, either way; from the provider's page."""
-
-TEST_EVENT: Final = "webhook.test"
 
 MAX_HEADER_CHARS: Final = 4_096
 MAX_DIGESTS: Final = 16
@@ -99,7 +96,7 @@ class KnoudsWebhooks:
     """
 
     signature_header = SIGNATURE_HEADER
-    signature_format = SIGNATURE_FORMAT
+    signature_format = "t=<unix>,v1=<hex>"
     tolerance_s = SIGNATURE_TOLERANCE_S
 
     def __init__(self, secrets: Sequence[SecretStr] = ()) -> None:
@@ -134,15 +131,12 @@ class KnoudsWebhooks:
             execution_id=execution_id,
             request_id=fields.read_id(members.request_id),
             outcome=wire.read_run(members, status, None) if is_end else None,
-            is_test=event == TEST_EVENT,
+            is_test=event == "webhook.test",
         )
 
     def read_run(self, body: bytes) -> DeliveredRun:
         """Read what a body says about its run; only those of workflows have a `workflowSlug`."""
-        try:
-            members = _delivery_decoder.decode(body)
-        except (msgspec.MsgspecError, RecursionError, ValueError):
-            members = _DeliveryBody()
+        members = fields.decode(_delivery_decoder, body) or _DeliveryBody()
         slug = fields.read_id(members.workflow_slug)
         models = fields.read_texts(members.model_ids) or ()
         targets = [f"workflow/{slug}"] if slug else [f"model/{name}" for name in models]

@@ -12,9 +12,9 @@ from typing import Final
 
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
-    PollFailed,
     PollOutcome,
     ProviderError,
     Refused,
@@ -27,13 +27,10 @@ from jobs.outcomes import (
 from worker.provider.knouds import fields
 from worker.provider.knouds.fields import ResponseBody, read_body
 from worker.provider.port import (
-    CallFailure,
     CancelAccepted,
-    CancelNotFound,
     CancelOutcome,
     Identity,
     ReportedRateLimit,
-    WorkflowSchema,
 )
 
 UNKNOWN_STATUS: Final = "unknown"
@@ -87,15 +84,12 @@ def read_submit(
 def read_poll(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> PollOutcome:
-    """Read the response to a poll; one that says nothing about the run is PollFailed."""
+    """Read the response to a poll; one that says nothing about the run is CallFailure."""
     members = read_body(body)
     if not _is_2xx(status):
-        error = _read_error(status, headers, members, now)
-        if status == _NOT_FOUND:
-            return RunMissing(error)
-        return PollFailed(_describe(error), status, error.retry_after_s)
+        return _missing_or_failed(status, headers, members, now)
     if members is None:
-        return PollFailed(NOT_JSON, status)
+        return CallFailure(NOT_JSON, status)
     return read_run(members, read_status(members), status)
 
 
@@ -106,8 +100,7 @@ def read_cancel(
     members = read_body(body)
     if _is_2xx(status):
         return CancelAccepted(read_status(members) if members else UNKNOWN_STATUS)
-    error = _read_error(status, headers, members, now)
-    return CancelNotFound(error) if status == _NOT_FOUND else CallFailure(_describe(error), error)
+    return _missing_or_failed(status, headers, members, now)
 
 
 def read_whoami(
@@ -116,28 +109,11 @@ def read_whoami(
     """Read whose API key it is; the members of this response are not documented."""
     members = read_body(body)
     if not _is_2xx(status) or members is None:
-        error = _read_error(status, headers, members, now)
-        return CallFailure(_describe(error), error)
+        return _call_failure(_read_error(status, headers, members, now))
     return Identity(
         user_id=fields.read_id(members.user_id),
         tier=fields.read_code(members.tier),
         capabilities=fields.read_texts(members.capabilities),
-    )
-
-
-def read_schema(
-    status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> WorkflowSchema | CallFailure:
-    """Read a workflow's schema."""
-    members = read_body(body)
-    if not _is_2xx(status) or members is None:
-        error = _read_error(status, headers, members, now)
-        return CallFailure(_describe(error), error)
-    return WorkflowSchema(
-        raw=body,
-        name=fields.read_text(members.name),
-        description=fields.read_text(members.description),
-        estimated_cost=fields.read_number(members.estimated_credit_cost),
     )
 
 
@@ -219,9 +195,17 @@ def _provider_error(
     )
 
 
-def _describe(error: ProviderError) -> str:
+def _missing_or_failed(
+    status: int, headers: Mapping[str, str], body: ResponseBody | None, now: float | None
+) -> RunMissing | CallFailure:
+    error = _read_error(status, headers, body, now)
+    return RunMissing(error) if status == _NOT_FOUND else _call_failure(error)
+
+
+def _call_failure(error: ProviderError) -> CallFailure:
     message = error.message if error.is_readable else NOT_JSON
-    return f"{error.display_code}: {message}" if message else error.display_code
+    why = f"{error.display_code}: {message}" if message else error.display_code
+    return CallFailure(why, error.http_status, error.retry_after_s)
 
 
 def _is_2xx(status: int) -> bool:

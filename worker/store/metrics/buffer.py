@@ -13,10 +13,10 @@ from jobs.job import Job
 from jobs.lanes import target_name
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
     NotSent,
-    PollFailed,
     PollOutcome,
     Refused,
     RunCancelled,
@@ -44,7 +44,7 @@ _POLL_OUTCOMES: Final[dict[type, str]] = {
     RunFailed: "failed",
     RunCancelled: "cancelled",
     RunMissing: "missing",
-    PollFailed: "poll_failed",
+    CallFailure: "poll_failed",
     Lost: "lost",
 }
 
@@ -121,7 +121,7 @@ class MetricsBuffer:
 
     def polled(self, outcome: PollOutcome) -> None:
         """A poll has an outcome."""
-        if isinstance(outcome, PollFailed) and outcome.http_status == TOO_MANY_REQUESTS:
+        if isinstance(outcome, CallFailure) and outcome.http_status == TOO_MANY_REQUESTS:
             self._rate_limited("executions")
         self._add(f"polls|{_POLL_OUTCOMES[type(outcome)]}")
         self._add_to_series("polls")
