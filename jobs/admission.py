@@ -21,11 +21,6 @@ class Pick:
     job_id: JobId
     priority: int
 
-    @property
-    def is_urgent(self) -> bool:
-        """Whether it may use the part of the rate limit that is reserved for urgent requests."""
-        return self.priority > 0
-
 
 class _RemainingAllowance:
     """The allowance of each route, less what was picked."""

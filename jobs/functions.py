@@ -4,11 +4,38 @@ An app that has only arq enqueues `run_model` or `run_workflow`; such a job then
 lifecycle as every other. `submit` is the worker's own wake-up and carries ids and tokens only.
 """
 
-from collections.abc import Mapping
-from typing import Any, cast
+from collections.abc import Mapping, Sequence
+from typing import Any, Protocol, cast
 
-from jobs.ports import ArqIngressPort, SubmitPort
 from jobs.states import Kind
+
+
+class ArqIngressPort(Protocol):
+    """Enqueues jobs that an app put on the arq queue."""
+
+    async def adopt(
+        self,
+        kind: Kind,
+        target: object,
+        inputs: object,
+        arq_id: str,
+        options: dict[str, Any],
+    ) -> str:
+        """Enqueue the job and return its id. A request that is not valid becomes a dead letter."""
+        ...
+
+    async def quarantine(self, arq_id: str, payload: str, why: str) -> str:
+        """Keep an unreadable arq entry as a dead letter, and return the id of that job."""
+        ...
+
+
+class SubmitPort(Protocol):
+    """Submits admitted jobs."""
+
+    async def submit(self, submits: Sequence[tuple[str, str]]) -> None:
+        """Submit each `(job id, submit token)` whose token is still the job's; skip the others."""
+        ...
+
 
 Context = Mapping[str, Any]
 """arq's context: the worker adds `arq_ingress` and `submitter` at its start, arq adds `job_id`."""

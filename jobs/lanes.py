@@ -2,6 +2,7 @@
 
 import math
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final, NewType
 
@@ -76,6 +77,17 @@ class Lane:
         """Read `account/kind/target`; raises ValueError for anything else."""
         account, kind, target = text.split("/")
         return cls(account, Kind(kind), target)
+
+
+def cap_of_lane(caps: Mapping[str, int], lane: Lane) -> int | None:
+    """How many jobs of a lane may be active at once (see `jobs.states.ACTIVE`); None: no cap.
+
+    `caps` are by scope. The narrowest scope that covers the lane applies; `*` covers every lane.
+    """
+    for scope in (*reversed(lane.scopes), "*"):
+        if scope in caps:
+            return caps[scope]
+    return None
 
 
 def parse_scope(text: str) -> Scope:

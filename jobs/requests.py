@@ -83,9 +83,5 @@ def new_job(
         scheduled_for=due_at,
         due_at=due_at if later else None,
         queued_at=None if later else now,
-        events=(JobEvent(at=now, name=ENQUEUE_EVENT, by=by),),
+        events=(JobEvent(at=now, name="enqueue", by=by),),
     )
-
-
-ENQUEUE_EVENT = "enqueue"
-"""Name of a job's first event."""

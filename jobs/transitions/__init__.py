@@ -19,8 +19,7 @@ from jobs.transitions.provider import (
     set_result_note,
     succeed,
 )
-from jobs.transitions.queue import admit, promote
-from jobs.transitions.submitting import open_connection, return_to_queue, send
+from jobs.transitions.worker import admit, open_connection, promote, return_to_queue, send
 
 __all__ = [
     "MANUAL",

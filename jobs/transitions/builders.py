@@ -1,6 +1,5 @@
 """What the transitions share: the next version, its history, its attempts and cleared fields."""
 
-from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
@@ -16,8 +15,9 @@ CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "owner": None,
     "sent_at": None,
     "opening_hold_ids": (),
+    "bypass_hold": False,
 }
-"""Resets the fields of a submit under way."""
+"""Resets the fields of a submit under way, and the permission for it to pass a closed hold."""
 
 CLEARED_RUN: Final[dict[str, Any]] = {
     **CLEARED_SUBMIT,
@@ -37,7 +37,7 @@ def next_version(
     *,
     by: str = "",
     note: str = "",
-    changes: Mapping[str, Any] | None = None,
+    **changes: Any,
 ) -> Job:
     """The job in the state that `transition` leads to, with its event and with `changes`.
 
@@ -50,7 +50,7 @@ def next_version(
         since=job.since if state is job.state else now,
         updated_at=now,
         **history_with(job, JobEvent(at=now, name=transition.value, by=by, note=note)),
-        **(changes or {}),
+        **changes,
     )
 
 
@@ -68,11 +68,6 @@ def attempt_closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[At
         return job.attempts
     closed = msgspec.structs.replace(last, ended_at=now, outcome=outcome, **facts)
     return (*job.attempts[:-1], closed)[-ATTEMPTS_KEPT:]
-
-
-def attempt_removed(job: Job) -> tuple[Attempt, ...]:
-    """The attempts without the one under way: it did not reach the provider, or does not count."""
-    return job.attempts[:-1] if job.open_attempt else job.attempts
 
 
 def error_facts(error: ProviderError, polls: int) -> dict[str, Any]:
@@ -93,7 +88,6 @@ def queue_changes(job: Job, now: float) -> dict[str, Any]:
         "queued_at": now if job.queued_at is None else job.queued_at,
         "due_at": None,
         "reason": None,
-        "bypass_hold": False,
     }
 
 

@@ -30,20 +30,17 @@ def request_cancel(job: Job, now: float, *, by: str = "", note: str = "") -> Job
     had to report how it ended.
     """
     require_parked_as(job, Transition.REQUEST_CANCEL, STUCK)
-    next_poll_at = now if job.execution_id else job.next_poll_at
     return next_version(
         job,
         Transition.REQUEST_CANCEL,
         now,
         by=by,
         note=note,
-        changes={
-            "cancel_requested": True,
-            "cancel_sent": False,
-            "next_poll_at": next_poll_at,
-            "deadline_at": now + job.deadline_s if job.deadline_at else None,
-            "reason": None,
-        },
+        cancel_requested=True,
+        cancel_sent=False,
+        next_poll_at=now if job.execution_id else job.next_poll_at,
+        deadline_at=now + job.deadline_s if job.deadline_at else None,
+        reason=None,
     )
 
 
@@ -58,13 +55,10 @@ def cancel(job: Job, now: float, *, by: str = "", note: str = "", polls: int = 0
         now,
         by=by,
         note=note,
-        changes=CLEARED_SUBMIT
-        | {
-            "finished_at": now,
-            "due_at": None,
-            "next_poll_at": None,
-            "reason": None,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "cancelled", polls=polls),
-        },
+        **CLEARED_SUBMIT,
+        finished_at=now,
+        due_at=None,
+        next_poll_at=None,
+        reason=None,
+        attempts=attempt_closed(job, now, "cancelled", polls=polls),
     )

@@ -23,9 +23,16 @@ _CLEARED_CANCEL: Final[dict[str, Any]] = {"cancel_requested": False, "cancel_sen
 
 def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
     """→ `parked` as `manual`: it waits until an operator releases it."""
-    reason = Reason(code=MANUAL, message=note, action=ACTION_MANUAL)
-    changes = {"due_at": None, "reason": reason, "bypass_hold": False}
-    return next_version(job, Transition.PARK_MANUAL, now, by=by, note=note, changes=changes)
+    return next_version(
+        job,
+        Transition.PARK_MANUAL,
+        now,
+        by=by,
+        note=note,
+        due_at=None,
+        reason=Reason(code=MANUAL, message=note, action=ACTION_MANUAL),
+        bypass_hold=False,
+    )
 
 
 def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool = False) -> Job:
@@ -47,54 +54,50 @@ def release(job: Job, now: float, *, by: str, note: str = "", bypass_hold: bool 
             now,
             by=by,
             note=note,
-            changes=_CLEARED_CANCEL
-            | {"reason": None, "deadline_at": now + job.deadline_s, "next_poll_at": now},
+            **_CLEARED_CANCEL,
+            reason=None,
+            deadline_at=now + job.deadline_s,
+            next_poll_at=now,
         )
     changes = queue_changes(job, now) | _CLEARED_CANCEL | {"bypass_hold": bypass_hold}
-    return next_version(job, Transition.RELEASE, now, by=by, note=note, changes=changes)
+    return next_version(job, Transition.RELEASE, now, by=by, note=note, **changes)
 
 
 def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") -> Job:
     """An `uncertain` or `stuck` job → `running`: its execution was found and is polled."""
     _require_unknown_outcome(job, Transition.ATTACH)
+    *earlier, last = attempt_reopened(job) or (Attempt(number=1, mode=Mode.ASYNC, started_at=now),)
+    attached = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
     return next_version(
         job,
         Transition.ATTACH,
         now,
         by=by,
         note=note,
-        changes=CLEARED_SUBMIT
-        | _CLEARED_CANCEL
-        | {
-            "execution_id": execution_id,
-            "mode": Mode.ASYNC,
-            "submitted_at": job.sent_at or now,
-            "deadline_at": now + job.deadline_s,
-            "next_poll_at": now,
-            "reason": None,
-            "attempts": _attempt_attached(job, now, execution_id),
-        },
+        **CLEARED_SUBMIT,
+        **_CLEARED_CANCEL,
+        execution_id=execution_id,
+        mode=Mode.ASYNC,
+        submitted_at=job.sent_at or now,
+        deadline_at=now + job.deadline_s,
+        next_poll_at=now,
+        reason=None,
+        attempts=(*earlier, attached),
     )
-
-
-def _attempt_attached(job: Job, now: float, execution_id: str) -> tuple[Attempt, ...]:
-    """The attempts, the last one under way again with the execution id that was found."""
-    *earlier, last = attempt_reopened(job) or (Attempt(number=1, mode=Mode.ASYNC, started_at=now),)
-    attached = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
-    return (*earlier, attached)
 
 
 def resubmit(job: Job, now: float, *, by: str, note: str = "") -> Job:
     """An `uncertain` or `stuck` job → `queued`. This may pay for the run twice."""
     _require_unknown_outcome(job, Transition.RESUBMIT)
-    attempts = attempt_closed(job, now, STUCK)
     return next_version(
         job,
         Transition.RESUBMIT,
         now,
         by=by,
         note=note,
-        changes=queue_changes(job, now) | _CLEARED_CANCEL | {"attempts": attempts},
+        **queue_changes(job, now),
+        **_CLEARED_CANCEL,
+        attempts=attempt_closed(job, now, STUCK),
     )
 
 
@@ -108,7 +111,7 @@ def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
         | _CLEARED_CANCEL
         | {"queued_at": now, "spent": 0, "finished_at": None}
     )
-    return next_version(job, Transition.REQUEUE, now, by=by, note=note, changes=changes)
+    return next_version(job, Transition.REQUEUE, now, by=by, note=note, **changes)
 
 
 def discard(job: Job, now: float, *, by: str, note: str = "") -> Job:
@@ -119,11 +122,9 @@ def discard(job: Job, now: float, *, by: str, note: str = "") -> Job:
         now,
         by=by,
         note=note,
-        changes={
-            "finished_at": now,
-            "next_poll_at": None,
-            "attempts": attempt_closed(job, now, "discarded"),
-        },
+        finished_at=now,
+        next_poll_at=None,
+        attempts=attempt_closed(job, now, "discarded"),
     )
 
 

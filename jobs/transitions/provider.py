@@ -40,18 +40,15 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
         job,
         Transition.ACCEPT,
         now,
-        changes=CLEARED_SUBMIT
-        | {
-            "mode": Mode.ASYNC,
-            "execution_id": outcome.execution_id,
-            "expects_webhook": outcome.expects_webhook,
-            "submitted_at": now,
-            "deadline_at": now + job.deadline_s,
-            "next_poll_at": next_poll_at,
-            "attempts": attempts,
-            "bypass_hold": False,
-            "reason": None,
-        },
+        **CLEARED_SUBMIT,
+        mode=Mode.ASYNC,
+        execution_id=outcome.execution_id,
+        expects_webhook=outcome.expects_webhook,
+        submitted_at=now,
+        deadline_at=now + job.deadline_s,
+        next_poll_at=next_poll_at,
+        attempts=attempts,
+        reason=None,
     )
 
 
@@ -68,18 +65,15 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
         job,
         Transition.SUCCEED,
         now,
-        changes=CLEARED_SUBMIT
-        | {
-            "execution_id": outcome.execution_id or job.execution_id,
-            "finished_at": now,
-            "queued_at": None,
-            "deadline_at": None,
-            "next_poll_at": None,
-            "cost": cost,
-            "reason": None,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "succeeded", **facts),
-        },
+        **CLEARED_SUBMIT,
+        execution_id=outcome.execution_id or job.execution_id,
+        finished_at=now,
+        queued_at=None,
+        deadline_at=None,
+        next_poll_at=None,
+        cost=cost,
+        reason=None,
+        attempts=attempt_closed(job, now, "succeeded", **facts),
     )
 
 
@@ -96,14 +90,11 @@ def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: i
         Transition.RETRY,
         now,
         note=error.display_code,
-        changes=CLEARED_RUN
-        | {
-            "due_at": due_at,
-            "spent": job.spent + 1,
-            "reason": reason,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
-        },
+        **CLEARED_RUN,
+        due_at=due_at,
+        spent=job.spent + 1,
+        reason=reason,
+        attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
     )
 
 
@@ -116,15 +107,12 @@ def dead_letter(
         Transition.DEAD_LETTER,
         now,
         note=reason.code,
-        changes=CLEARED_SUBMIT
-        | {
-            "finished_at": now,
-            "next_poll_at": None,
-            "spent": job.spent + (job.open_attempt is not None),
-            "reason": reason,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
-        },
+        **CLEARED_SUBMIT,
+        finished_at=now,
+        next_poll_at=None,
+        spent=job.spent + (job.open_attempt is not None),
+        reason=reason,
+        attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
     )
 
 
@@ -137,12 +125,9 @@ def park_refused(
         Transition.PARK_REFUSED,
         now,
         note=reason.code,
-        changes=CLEARED_RUN
-        | {
-            "reason": reason,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "refused", **error_facts(error, polls)),
-        },
+        **CLEARED_RUN,
+        reason=reason,
+        attempts=attempt_closed(job, now, "refused", **error_facts(error, polls)),
     )
 
 
@@ -150,26 +135,18 @@ def park_uncertain(
     job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0
 ) -> Job:
     """→ `parked` as `uncertain`: it is unknown whether the run exists. An operator resolves it."""
-    reason = Reason(
-        code=UNCERTAIN,
-        http_status=http_status,
-        message=why,
-        action=ACTION_UNCERTAIN,
-    )
+    reason = Reason(code=UNCERTAIN, http_status=http_status, message=why, action=ACTION_UNCERTAIN)
+    cleared: dict[str, Any] = CLEARED_SUBMIT | {"sent_at": job.sent_at}
     facts = {"http_status": http_status, "code": UNCERTAIN, "message": why, "polls": polls}
     return next_version(
         job,
         Transition.PARK_UNCERTAIN,
         now,
         note=UNCERTAIN,
-        changes=CLEARED_SUBMIT
-        | {
-            "sent_at": job.sent_at,
-            "next_poll_at": None,
-            "reason": reason,
-            "bypass_hold": False,
-            "attempts": attempt_closed(job, now, "uncertain", **facts),
-        },
+        **cleared,
+        next_poll_at=None,
+        reason=reason,
+        attempts=attempt_closed(job, now, "uncertain", **facts),
     )
 
 
@@ -186,8 +163,9 @@ def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str =
         else f"still processing after {minutes:.3g} min",
         action=ACTION_STUCK,
     )
-    changes = {"reason": reason, "next_poll_at": next_poll_at}
-    return next_version(job, Transition.PARK_STUCK, now, note=STUCK, changes=changes)
+    return next_version(
+        job, Transition.PARK_STUCK, now, note=STUCK, reason=reason, next_poll_at=next_poll_at
+    )
 
 
 def park_failed_run(
@@ -199,10 +177,8 @@ def park_failed_run(
         Transition.PARK_FAILED_RUN,
         now,
         note=reason.code,
-        changes=CLEARED_RUN
-        | {
-            "reason": reason,
-            "spent": job.spent + (job.open_attempt is not None),
-            "attempts": attempt_closed(job, now, "failed", **error_facts(error, polls)),
-        },
+        **CLEARED_RUN,
+        reason=reason,
+        spent=job.spent + (job.open_attempt is not None),
+        attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
     )

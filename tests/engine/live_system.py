@@ -15,7 +15,6 @@ from arq import ArqRedis
 from pydantic import SecretStr
 
 from config.settings import Settings
-from jobs.concurrency import LaneCaps
 from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest
@@ -280,7 +279,7 @@ async def live_system(
             enqueuer=build_enqueuer(settings, store, clock),
             actions=Actions(store, clock),
             queries=Queries(
-                store, clock, LaneCaps(settings.lane_caps), settings.lease_s, settings.rate_window_s
+                store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s
             ),
             sandbox_url=sandbox,
             http=http,

@@ -4,10 +4,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.concurrency import LaneCaps
 from jobs.holds import Hold
 from jobs.job import Job
-from jobs.lanes import JobId, Lane, Scope, target_name
+from jobs.lanes import JobId, Lane, Scope, cap_of_lane, target_name
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.transitions import UNCERTAIN
@@ -84,7 +83,7 @@ class Queries:
     """Reads of one namespace."""
 
     def __init__(
-        self, store: Store, clock: Clock, caps: LaneCaps, lease_s: float, window_s: float
+        self, store: Store, clock: Clock, caps: Mapping[str, int], lease_s: float, window_s: float
     ) -> None:
         self._store = store
         self._clock = clock
@@ -133,7 +132,7 @@ class Queries:
             bucket=(await self._store.rate_limits.buckets()).get(job.lane.route, UNKNOWN_BUCKET),
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
-            cap=self.caps.of(job.lane),
+            cap=cap_of_lane(self.caps, job.lane),
             workers=len(await self.live_workers()),
         )
         return why_not_running(job, context, now)

@@ -1,7 +1,6 @@
 """The use cases, built from the settings."""
 
 from config.settings import Settings
-from jobs.concurrency import LaneCaps
 from worker.app.actions import Actions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
@@ -19,10 +18,9 @@ def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     """The use cases of the API and the dashboard."""
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
-    caps = LaneCaps(settings.lane_caps)
     return UseCases(
         enqueuer=build_enqueuer(settings, store, clock),
         actions=actions,
         bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
-        queries=Queries(store, clock, caps, settings.lease_s, settings.rate_window_s),
+        queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),
     )

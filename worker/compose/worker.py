@@ -12,7 +12,6 @@ from arq import ArqRedis
 
 from config.settings import Settings
 from jobs.backoff import Backoff
-from jobs.concurrency import LaneCaps
 from jobs.effects import DecisionRules
 from jobs.error_table import Disposition, ErrorTable
 from jobs.polling.schedules import PollSchedule
@@ -305,7 +304,7 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
     return Admission(
         parts.context,
         submitter,
-        caps=LaneCaps(parts.settings.lane_caps),
+        caps=parts.settings.lane_caps,
         max_jobs=parts.settings.max_jobs,
         redis_recovery=parts.outcomes.redis_recovery,
         rate_limiter=parts.rate_limiter,

@@ -11,11 +11,10 @@ from typing import Final, Protocol
 import structlog
 
 from jobs.admission import Pick, choose
-from jobs.concurrency import LaneCaps
 from jobs.holds import Gates
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.lanes import Lane, Scope
+from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
 from jobs.states import State
 from jobs.transitions import admit
@@ -78,7 +77,7 @@ class Admission:
         context: WorkerContext,
         slots: SubmitSlots,
         *,
-        caps: LaneCaps,
+        caps: Mapping[str, int],
         max_jobs: int,
         redis_recovery: RedisRecovery,
         rate_limiter: RateLimiter,
@@ -195,7 +194,7 @@ class Admission:
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""
-        caps = {lane: cap for lane in lanes if (cap := self._caps.of(lane)) is not None}
+        caps = {lane: cap for lane in lanes if (cap := cap_of_lane(self._caps, lane)) is not None}
         active = await self._store.lanes.active_counts(list(caps))
         return {
             lane: max(0, cap - running)
@@ -273,7 +272,7 @@ class Admission:
         return await self._store.jobs.commit(stored, after, side_writes)
 
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:
-        cap = self._caps.of(job.lane)
+        cap = cap_of_lane(self._caps, job.lane)
         return () if cap is None else (lane_cap(job.lane, cap),)
 
 

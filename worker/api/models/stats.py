@@ -5,8 +5,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from jobs.concurrency import LaneCaps
-from jobs.lanes import Lane
+from jobs.lanes import Lane, cap_of_lane
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
@@ -101,7 +100,7 @@ class HistoryResponse(ResponseModel):
     points: list[HistoryPointResponse]
 
 
-def stats_response(stats: QueueStats, caps: LaneCaps) -> StatsResponse:
+def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
     """Counts of jobs, lanes, rate limits, workers and holds."""
     return StatsResponse(
         states=stats.states,
@@ -114,7 +113,7 @@ def stats_response(stats: QueueStats, caps: LaneCaps) -> StatsResponse:
     )
 
 
-def _lane(count: LaneCount, caps: LaneCaps, drain_s: Mapping[Lane, float]) -> LaneResponse:
+def _lane(count: LaneCount, caps: Mapping[str, int], drain_s: Mapping[Lane, float]) -> LaneResponse:
     return LaneResponse(
         lane=str(count.lane),
         account=count.lane.account,
@@ -122,7 +121,7 @@ def _lane(count: LaneCount, caps: LaneCaps, drain_s: Mapping[Lane, float]) -> La
         target=count.lane.target,
         queued=count.queued,
         active=count.active,
-        cap=caps.of(count.lane),
+        cap=cap_of_lane(caps, count.lane),
         head_since=optional_rfc3339(count.head_since),
         drain_s=round(drain_s[count.lane], 1) if count.lane in drain_s else None,
     )

@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from jobs.holds import Gates, HoldPhase
-from jobs.lanes import Lane
+from jobs.lanes import Lane, cap_of_lane
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import State
 from worker.app.queries import QueueStats
@@ -103,7 +103,7 @@ def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[L
     return [
         LaneRow(
             one,
-            page_request.context.use_cases.queries.caps.of(one.lane),
+            cap_of_lane(page_request.context.use_cases.queries.caps, one.lane),
             _admission_text(one.lane, gates, page_request.now),
             stats.drain_s.get(one.lane),
         )

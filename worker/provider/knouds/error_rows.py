@@ -12,27 +12,19 @@ _BILLING: Final = "/settings/billing"
 _PLANS: Final = "/pricing"
 _KEYS: Final = "/developer"
 
+_FIX_INPUTS: Final = "Fix the inputs, requeue"
+_READ_MESSAGE: Final = "Read the message, requeue"
+_WRONG_TARGET: Final = "Enqueue a new job with the right target, discard this one"
+
 _DEAD, _PARK, _RETRY = Disposition.DEAD, Disposition.PARK, Disposition.RETRY
 
 ERROR_RULES: Final[tuple[ErrorRule, ...]] = (
     ErrorRule(400, "ASYNC_NOT_SUPPORTED", Disposition.SYNC, "the target has no async mode"),
-    ErrorRule(
-        400, "INVALID_INPUTS", _DEAD, "inputs malformed or incomplete", "Fix the inputs, requeue"
-    ),
-    ErrorRule(
-        400,
-        "INVALID_SLUG",
-        _DEAD,
-        "bad characters in the target's name",
-        "Enqueue a new job with the right target, discard this one",
-    ),
-    ErrorRule(400, "INVALID_BODY", _DEAD, "not JSON, or fields missing", "Fix the inputs, requeue"),
-    ErrorRule(
-        400, "INVALID_CAPABILITY", _DEAD, "malformed capability", "Read the message, requeue"
-    ),
-    ErrorRule(
-        400, "INVALID_SCOPE", _DEAD, "older contract: scope unknown", "Read the message, requeue"
-    ),
+    ErrorRule(400, "INVALID_INPUTS", _DEAD, "inputs malformed or incomplete", _FIX_INPUTS),
+    ErrorRule(400, "INVALID_SLUG", _DEAD, "bad characters in the target's name", _WRONG_TARGET),
+    ErrorRule(400, "INVALID_BODY", _DEAD, "not JSON, or fields missing", _FIX_INPUTS),
+    ErrorRule(400, "INVALID_CAPABILITY", _DEAD, "malformed capability", _READ_MESSAGE),
+    ErrorRule(400, "INVALID_SCOPE", _DEAD, "older contract: scope unknown", _READ_MESSAGE),
     ErrorRule(
         401,
         "LEGACY_KEY_RETIRED",
@@ -135,13 +127,7 @@ ERROR_RULES: Final[tuple[ErrorRule, ...]] = (
         _PLANS,
         Reach.TARGET,
     ),
-    ErrorRule(
-        404,
-        "MODEL_NOT_FOUND",
-        _DEAD,
-        "no enabled model of that name",
-        "Enqueue a new job with the right target, discard this one",
-    ),
+    ErrorRule(404, "MODEL_NOT_FOUND", _DEAD, "no enabled model of that name", _WRONG_TARGET),
     ErrorRule(
         404,
         "EXECUTION_NOT_FOUND",
@@ -149,13 +135,7 @@ ERROR_RULES: Final[tuple[ErrorRule, ...]] = (
         "no such execution of this account",
         "Look the run up in the provider's dashboard",
     ),
-    ErrorRule(
-        404,
-        None,
-        _DEAD,
-        "no workflow of this account has that slug",
-        "Enqueue a new job with the right target, discard this one",
-    ),
+    ErrorRule(404, None, _DEAD, "no workflow of this account has that slug", _WRONG_TARGET),
     ErrorRule(429, "RATE_LIMIT_EXCEEDED", Disposition.WAIT, "over the limit of the window"),
     ErrorRule(500, "EXECUTION_FAILED", _RETRY, "a provider call failed"),
     ErrorRule(

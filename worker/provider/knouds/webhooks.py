@@ -19,6 +19,7 @@ from worker.provider.knouds import fields, wire
 from worker.provider.port import DeliveredRun, WebhookEvent
 
 SIGNATURE_HEADER: Final = "X-Knouds-Signature"
+SIGNATURE_FORMAT: Final = "t=<unix>,v1=<hex>"
 SIGNATURE_TOLERANCE_S: Final = 300
 """How far the time of a signature may be from ours, either way; from the provider's page."""
 
@@ -96,7 +97,7 @@ class KnoudsWebhooks:
     """
 
     signature_header = SIGNATURE_HEADER
-    signature_format = "t=<unix>,v1=<hex>"
+    signature_format = SIGNATURE_FORMAT
     tolerance_s = SIGNATURE_TOLERANCE_S
 
     def __init__(self, secrets: Sequence[SecretStr] = ()) -> None:

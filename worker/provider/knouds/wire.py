@@ -173,10 +173,9 @@ def _read_error(
     status: int, headers: Mapping[str, str], body: ResponseBody | None, now: float | None
 ) -> ProviderError:
     """Read an error response; without a readable body only status and headers count."""
+    wait = fields.read_retry_after(status, headers, (body or _NO_BODY).retry_after, now)
     if body is None:
-        wait = fields.read_retry_after(status, headers, _NO_BODY.retry_after, now)
         return ProviderError(None, http_status=status, retry_after_s=wait, is_readable=False)
-    wait = fields.read_retry_after(status, headers, body.retry_after, now)
     return _provider_error(body, status, wait)
 
 

@@ -1,4 +1,4 @@
-"""Transitions of a submit: recorded just before its first byte, or returned to the queue."""
+"""Transitions that a worker causes: a job is due, admitted, sent, or returned to the queue."""
 
 from typing import Any
 
@@ -7,7 +7,35 @@ import msgspec
 from jobs.job import ATTEMPTS_KEPT, Attempt, Job
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
-from jobs.transitions.builders import attempt_removed, next_version, queue_changes
+from jobs.transitions.builders import next_version, queue_changes
+
+
+def promote(job: Job, now: float) -> Job:
+    """`scheduled` or `retrying` → `queued`: it is due."""
+    changes: dict[str, Any] = queue_changes(job, now) | {"queued_at": now}
+    return next_version(job, Transition.PROMOTE, now, **changes)
+
+
+def admit(
+    job: Job,
+    now: float,
+    *,
+    submit_token: str,
+    lease_until: float,
+    opening_hold_ids: tuple[str, ...],
+) -> Job:
+    """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
+
+    `opening_hold_ids` are the opening holds that count this submit in their step.
+    """
+    return next_version(
+        job,
+        Transition.ADMIT,
+        now,
+        submit_token=submit_token,
+        lease_until=lease_until,
+        opening_hold_ids=opening_hold_ids,
+    )
 
 
 def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
@@ -28,13 +56,14 @@ def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
     """
     if job.state is State.SUBMITTING and job.sent_at is not None:
         raise IllegalTransition(job.state, Transition.SEND, "its request may be under way")
-    changes = _attempt_begun(job, now, Mode.ASYNC)
     return next_version(
         job,
         Transition.SEND,
         now,
         by=owner,
-        changes=changes | {"owner": owner, "lease_until": lease_until},
+        **_attempt_begun(job, now, Mode.ASYNC),
+        owner=owner,
+        lease_until=lease_until,
     )
 
 
@@ -45,7 +74,7 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
     """
     last = job.open_attempt
     if last is None:
-        changes = _attempt_begun(job, now, Mode.SYNC)
+        changes: dict[str, Any] = _attempt_begun(job, now, Mode.SYNC)
     else:
         sync_attempt = msgspec.structs.replace(last, mode=Mode.SYNC)
         changes = {
@@ -58,7 +87,10 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
         Transition.OPEN,
         now,
         by=owner,
-        changes=changes | {"owner": owner, "lease_until": lease_until, "submitted_at": now},
+        **changes,
+        owner=owner,
+        lease_until=lease_until,
+        submitted_at=now,
     )
 
 
@@ -66,16 +98,7 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     """→ `queued`: not sent, rate limited, or its gate closed. No attempt is spent."""
     if job.state is State.RUNNING and job.mode is not Mode.SYNC:
         raise IllegalTransition(job.state, Transition.RETURN_TO_QUEUE, "the provider has it")
-    has_open_attempt = job.open_attempt is not None
-    return next_version(
-        job,
-        Transition.RETURN_TO_QUEUE,
-        now,
-        note=why,
-        changes=queue_changes(job, now)
-        | {
-            "attempts": attempt_removed(job),
-            "submits": job.submits - has_open_attempt,
-            "bypass_hold": job.bypass_hold,
-        },
-    )
+    changes: dict[str, Any] = queue_changes(job, now) | {"bypass_hold": job.bypass_hold}
+    if job.open_attempt is not None:  # it did not reach the provider, or does not count
+        changes |= {"attempts": job.attempts[:-1], "submits": job.submits - 1}
+    return next_version(job, Transition.RETURN_TO_QUEUE, now, note=why, **changes)
