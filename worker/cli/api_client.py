@@ -4,7 +4,7 @@ import os
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Final, cast
+from typing import Any, Final
 from urllib.parse import quote, urlencode
 
 import aiohttp
@@ -42,11 +42,6 @@ class ApiClient:
     def __init__(self, http: aiohttp.ClientSession, base_url: str) -> None:
         self._http = http
         self._base_url = base_url
-
-    @property
-    def base_url(self) -> str:
-        """The base URL of the API."""
-        return self._base_url
 
     async def get(
         self, *path: str, query: Mapping[str, Any] | None = None, timeout_s: float = CALL_TIMEOUT_S
@@ -143,25 +138,20 @@ def explain_problem(problem: Doc, status: int) -> str:
 
 def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
     try:
-        doc: object = msgspec.json.decode(text)
+        doc = msgspec.json.decode(text, type=Doc | None)
     except msgspec.DecodeError:
         doc = None
-    problem = _as_object(doc)
     if status == SERVICE_UNAVAILABLE:
-        why = explain_problem(problem or {}, status)
+        why = explain_problem(doc or {}, status)
         raise RedisUnreachable(f"the API at {base_url} is not ready: {why}")
-    if problem is None:
+    if doc is None:
         raise ApiUnreachable(
             f"what answers at {base_url} is not this API (HTTP {status}, no JSON object);"
             " set KNOUDS_API_URL"
         )
     if status >= 300:  # noqa: PLR2004  the API redirects nothing
-        raise CommandFailure(_with_advice(explain_problem(problem, status), status))
-    return ApiResponse(status, text, problem)
-
-
-def _as_object(value: object) -> Doc | None:
-    return cast("Doc", value) if isinstance(value, dict) else None
+        raise CommandFailure(_with_advice(explain_problem(doc, status), status))
+    return ApiResponse(status, text, doc)
 
 
 def _with_advice(message: str, status: int) -> str:

@@ -8,7 +8,14 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from worker.cli.next_steps import job_commands
-from worker.cli.output import key_value_table, new_table, state_text, text, widest
+from worker.cli.output import (
+    Columns,
+    doc_table,
+    key_value_table,
+    state_text,
+    text,
+    widest,
+)
 from worker.cli.text import Doc, format_age, format_duration, lane_of, parse_time
 
 PAYLOAD_MAX_CHARS: Final = 2_000
@@ -53,8 +60,7 @@ def why_page(doc: Doc) -> list[RenderableType]:
 
 def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
     """When an uncertain job was sent, how that ended, and the runs that it may have started."""
-    sent, ended = (parse_time(evidence.get(name)) for name in ("sent_at", "ended_at"))
-    lost = "" if sent is None or ended is None else format_duration(ended - sent)
+    lost = _time_between(evidence, "sent_at", "ended_at")
     lost = lost and f", connection lost after {lost}"
     matches: list[Doc] = evidence.get("executions") or []
     head = key_value_table(
@@ -66,22 +72,13 @@ def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
     if not matches:
         return [head]
     widths = {"POSSIBLE MATCH": widest(match["execution_id"] for match in matches)}
-    table = new_table(
-        "POSSIBLE MATCH",
-        "EVENT",
-        "WEBHOOK RECEIVED",
-        "COST",
-        min_widths=widths,
-        right_aligned=("COST",),
-    )
-    for match in matches:
-        table.add_row(
-            text(match["execution_id"], "bold"),
-            text(match.get("event")),
-            text(format_age(match.get("received_at"), now)),
-            text(match.get("cost") or ""),
-        )
-    return [head, table]
+    columns: Columns = {
+        "POSSIBLE MATCH": lambda match: text(match["execution_id"], "bold"),
+        "EVENT": lambda match: match.get("event"),
+        "WEBHOOK RECEIVED": lambda match: format_age(match.get("received_at"), now),
+        "COST": lambda match: match.get("cost") or "",
+    }
+    return [head, doc_table(matches, columns, right_aligned=("COST",), min_widths=widths)]
 
 
 def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
@@ -134,44 +131,39 @@ def _truncated(value: object) -> str:
 
 
 def _attempts(attempts: list[Doc], now: float) -> Table:
-    table = new_table(
-        "ATTEMPT",
-        "MODE",
-        "STARTED",
-        "TOOK",
-        "OUTCOME",
-        "RESPONSE",
-        "POLLS",
-        right_aligned=("POLLS",),
-    )
-    for attempt in attempts:
-        started, ended = parse_time(attempt.get("started_at")), parse_time(attempt.get("ended_at"))
-        took = "" if started is None or ended is None else format_duration(ended - started)
-        response = " ".join(
-            str(part)
-            for part in (attempt.get("http_status"), attempt.get("code"), attempt.get("message"))
-            if part
-        )
-        table.add_row(
-            text(attempt.get("number")),
-            text(attempt.get("mode")),
-            text(format_age(attempt.get("started_at"), now)),
-            text(took),
-            text(attempt.get("outcome") or "in progress"),
-            text(response),
-            text(attempt.get("polls") or ""),
-        )
-    return table
+    columns: Columns = {
+        "ATTEMPT": lambda attempt: attempt.get("number"),
+        "MODE": lambda attempt: attempt.get("mode"),
+        "STARTED": lambda attempt: format_age(attempt.get("started_at"), now),
+        "TOOK": lambda attempt: _time_between(attempt, "started_at", "ended_at"),
+        "OUTCOME": lambda attempt: attempt.get("outcome") or "in progress",
+        "RESPONSE": _response_text,
+        "POLLS": lambda attempt: attempt.get("polls") or "",
+    }
+    return doc_table(attempts, columns, right_aligned=("POLLS",))
+
+
+def _response_text(attempt: Doc) -> str:
+    parts = (attempt.get(name) for name in ("http_status", "code", "message"))
+    return " ".join(str(part) for part in parts if part)
+
+
+def _time_between(doc: Doc, start: str, end: str) -> str:
+    """The duration between two times of a document; empty where one is missing."""
+    started, ended = parse_time(doc.get(start)), parse_time(doc.get(end))
+    return "" if started is None or ended is None else format_duration(ended - started)
 
 
 def _timeline(events: list[Doc], now: float) -> Table:
-    table = new_table("WHEN", "EVENT", "BY", "NOTE")
-    for event in events:
-        name = str(event.get("event"))
-        table.add_row(
-            text(format_age(event.get("at"), now)),
-            text(EVENT_LABELS.get(name, name.replace("_", " "))),
-            text(event.get("by")),
-            text(event.get("note")),
-        )
-    return table
+    columns: Columns = {
+        "WHEN": lambda event: format_age(event.get("at"), now),
+        "EVENT": _event_label,
+        "BY": lambda event: event.get("by"),
+        "NOTE": lambda event: event.get("note"),
+    }
+    return doc_table(events, columns)
+
+
+def _event_label(event: Doc) -> str:
+    name = str(event.get("event"))
+    return EVENT_LABELS.get(name, name.replace("_", " "))

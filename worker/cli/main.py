@@ -85,32 +85,13 @@ class LazyGroup(click.Group):
                 formatter.write_dl([(name, entry.help) for name, entry in section.items()])
 
 
-def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001  click's signature
-    if not value or ctx.resilient_parsing:
-        return
-    metadata = importlib.import_module("importlib.metadata")
-    try:
-        version = metadata.version(PROGRAM)
-    except metadata.PackageNotFoundError:
-        version = "(not installed)"
-    click.echo(f"{PROGRAM} {version}")
-    ctx.exit()
-
-
 @click.group(
     PROGRAM,
     cls=LazyGroup,
     epilog=epilog(),
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.option(
-    "--version",
-    is_flag=True,
-    expose_value=False,
-    is_eager=True,
-    callback=_print_version,
-    help="Show the version and exit.",
-)
+@click.version_option(package_name=PROGRAM, message="%(prog)s %(version)s")
 def commands() -> None:
     """Run paid, long-running Knouds jobs: never pay twice, never lose one.
 

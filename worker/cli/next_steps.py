@@ -22,22 +22,22 @@ def split_scope(scope: str) -> dict[str, str]:
     return dict(zip(SCOPE_PARTS, scope.split("/"), strict=False))
 
 
-def _covers(hold: Doc, lane: Doc) -> bool:
-    """Whether a hold closes the lane of a job or group."""
-    return all(lane.get(part) == name for part, name in split_scope(str(hold["scope"])).items())
-
-
 def hold_of(group: Doc, holds: list[Doc]) -> Doc | None:
-    """The hold that parked a group; None where no hold did."""
-    same_code = (hold for hold in holds if hold.get("code") == group.get("code"))
-    return next((hold for hold in same_code if _covers(hold, group)), None)
+    """The hold that parked a group: one with its code that closes its lane; None for no hold."""
+    for hold in holds:
+        scope = split_scope(str(hold["scope"]))
+        is_on_lane = all(group.get(part) == name for part, name in scope.items())
+        if is_on_lane and hold.get("code") == group.get("code"):
+            return hold
+    return None
 
 
 def release_hold_command(hold: Doc) -> str:
     """The command that releases what a hold parked: a pause by its id, a refusal by its code."""
     if hold.get("code") == MANUAL:
         return command_line("holds", "release", str(hold["id"]))
-    return _release_command(str(hold["code"]), split_scope(str(hold["scope"])))
+    scope = split_scope(str(hold["scope"]))
+    return _filter_command("parked release", str(hold["code"]), scope)
 
 
 def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
@@ -48,7 +48,9 @@ def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
         return _filter_command("dead requeue", code, lane)
     if code == UNCERTAIN:
         return _filter_command("parked ls", code, lane)
-    return _release_command(code, lane) if hold is None else release_hold_command(hold)
+    if hold is not None:
+        return release_hold_command(hold)
+    return _filter_command("parked release", code, lane)
 
 
 def job_commands(job: Doc) -> list[str]:
@@ -81,10 +83,6 @@ def job_commands(job: Doc) -> list[str]:
             return [command_line("parked", "release", name)]
         case _:
             return []
-
-
-def _release_command(code: str, parts: dict[str, str]) -> str:
-    return _filter_command("parked release", code, parts)
 
 
 def _filter_command(verb: str, code: str, parts: dict[str, str]) -> str:

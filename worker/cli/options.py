@@ -30,9 +30,10 @@ def parse_with(
     return callback
 
 
-def parse_past(text: str) -> str:
-    """RFC 3339 of a time, or of a duration ago (`2h`)."""
-    return parse_moment(text, time.time())
+def past_option(name: str, help_text: str) -> Callable[[F], F]:
+    """An option for a time, or a duration ago (`2h`); its value is RFC 3339."""
+    callback = parse_with(lambda text: parse_moment(text, time.time()))
+    return click.option(name, metavar="WHEN", callback=callback, help=help_text)
 
 
 def all_of(*options: Callable[[Any], Any]) -> Callable[[F], F]:
@@ -73,18 +74,8 @@ batch_options = all_of(
 job_list_options = all_of(
     scope_options,
     batch_options,
-    click.option(
-        "--since",
-        metavar="WHEN",
-        callback=parse_with(parse_past),
-        help="Enqueued since this time, or since 2h ago as 2h.",
-    ),
-    click.option(
-        "--until",
-        metavar="WHEN",
-        callback=parse_with(parse_past),
-        help="Enqueued before this time.",
-    ),
+    past_option("--since", "Enqueued since this time, or since 2h ago as 2h."),
+    past_option("--until", "Enqueued before this time."),
     page_options,
 )
 """The options of every list of jobs."""

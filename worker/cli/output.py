@@ -1,7 +1,7 @@
 """Output: tables that fit a terminal, and plain columns where it is piped."""
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
 import click
@@ -10,7 +10,10 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from worker.cli.text import sanitize
+from worker.cli.text import Doc, sanitize
+
+Columns = Mapping[str, Callable[[Doc], object]]
+"""The cells of a row, each by the heading of its column."""
 
 PIPE_WIDTH: Final = 100_000
 """Wider than any row: piped columns are neither wrapped nor cut."""
@@ -87,6 +90,21 @@ def new_table(
             no_wrap=not terminal,
             min_width=min(widths[name], MAX_MIN_WIDTH) if name in widths else None,
         )
+    return table
+
+
+def doc_table(
+    docs: Iterable[Doc],
+    columns: Columns,
+    *,
+    right_aligned: tuple[str, ...] = (),
+    min_widths: Mapping[str, int] | None = None,
+) -> Table:
+    """A table with a row for each document: `columns` makes its cells."""
+    table = new_table(*columns, right_aligned=right_aligned, min_widths=min_widths)
+    for doc in docs:
+        cells = [cell(doc) for cell in columns.values()]
+        table.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in cells))
     return table
 
 

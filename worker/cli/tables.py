@@ -8,7 +8,7 @@ from rich.table import Table
 
 from jobs.texts import pluralize
 from worker.cli.next_steps import group_command, hold_of, release_hold_command
-from worker.cli.output import new_table, state_text, text, widest
+from worker.cli.output import Columns, doc_table, new_table, state_text, text, widest
 from worker.cli.text import Doc, format_age, format_duration, lane_of, parse_time, sanitize
 
 DEFAULT_ACCOUNT: Final = "default"
@@ -37,17 +37,15 @@ def job_list(doc: Doc) -> list[RenderableType]:
 def audit_list(doc: Doc) -> list[RenderableType]:
     """A page of audit entries."""
     now = time.time()
-    table = new_table("WHEN", "BY", "ACTION", "ON", "JOBS", "NOTE", right_aligned=("JOBS",))
-    for entry in doc["items"]:
-        table.add_row(
-            text(format_age(entry.get("at"), now)),
-            text(entry.get("by")),
-            text(entry.get("act")),
-            text(entry.get("on")),
-            text(entry.get("jobs")),
-            text(entry.get("note")),
-        )
-    return _page(table, doc, "no audit entries")
+    columns: Columns = {
+        "WHEN": lambda entry: format_age(entry.get("at"), now),
+        "BY": lambda entry: entry.get("by"),
+        "ACTION": lambda entry: entry.get("act"),
+        "ON": lambda entry: entry.get("on"),
+        "JOBS": lambda entry: entry.get("jobs"),
+        "NOTE": lambda entry: entry.get("note"),
+    }
+    return _page(doc_table(doc["items"], columns, right_aligned=("JOBS",)), doc, "no audit entries")
 
 
 def _page(table: Table, doc: Doc, empty_text: str) -> list[RenderableType]:
@@ -85,10 +83,12 @@ def hold_list(doc: Doc) -> list[RenderableType]:
     now = time.time()
     lines: list[RenderableType] = []
     for hold in doc["items"]:
+        relapses = int(hold.get("relapses") or 0)
+        relapse = f", closed again ×{relapses}" if relapses else ""
         facts = [
             str(hold["id"]),
             f"on {hold['scope']}",
-            _gate(hold),
+            f"{hold.get('phase', 'closed')}{relapse}",
             f"{pluralize(int(hold['jobs']), 'job')} parked",
             f"placed {format_age(hold.get('created_at'), now)}",
             *([f"“{hold['note']}”"] if hold.get("note") else []),
@@ -115,12 +115,6 @@ def _cause(
     return [*lines, text("")]
 
 
-def _gate(hold: Doc) -> str:
-    relapses = int(hold.get("relapses") or 0)
-    relapse = f", closed again ×{relapses}" if relapses else ""
-    return f"{hold.get('phase', 'closed')}{relapse}"
-
-
 def stats_tables(doc: Doc) -> list[RenderableType]:
     """Jobs by state, then lanes, quota, workers, holds and rates."""
     states = new_table("STATE", "JOBS", "OLDEST", right_aligned=("JOBS",))
@@ -138,33 +132,26 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
 
 def _lanes(lanes: list[Doc]) -> Table:
     now = time.time()
-    right = ("QUEUED", "ACTIVE", "CAP")
-    table = new_table(
-        "LANE", "QUEUED", "ACTIVE", "CAP", "OLDEST", "EST. DRAIN", right_aligned=right
-    )
-    for lane in lanes:
-        table.add_row(
-            text(lane["lane"]),
-            text(lane["queued"]),
-            text(lane["active"]),
-            text(lane.get("cap")),
-            text(format_age(lane.get("head_since"), now)),
-            text(format_duration(lane["drain_s"]) if lane.get("drain_s") else ""),
-        )
-    return table
+    columns: Columns = {
+        "LANE": lambda lane: lane["lane"],
+        "QUEUED": lambda lane: lane["queued"],
+        "ACTIVE": lambda lane: lane["active"],
+        "CAP": lambda lane: lane.get("cap"),
+        "OLDEST": lambda lane: format_age(lane.get("head_since"), now),
+        "EST. DRAIN": lambda lane: format_duration(lane["drain_s"]) if lane.get("drain_s") else "",
+    }
+    return doc_table(lanes, columns, right_aligned=("QUEUED", "ACTIVE", "CAP"))
 
 
 def _quota(quota: list[Doc]) -> Table:
     now = time.time()
-    table = new_table("ROUTE", "REMAINING", "LIMIT", "RESET", right_aligned=("REMAINING", "LIMIT"))
-    for route in quota:
-        table.add_row(
-            text(route.get("route")),
-            text(route.get("remaining")),
-            text(route.get("limit")),
-            text(format_age(route.get("reset_at"), now)),
-        )
-    return table
+    columns: Columns = {
+        "ROUTE": lambda route: route.get("route"),
+        "REMAINING": lambda route: route.get("remaining"),
+        "LIMIT": lambda route: route.get("limit"),
+        "RESET": lambda route: format_age(route.get("reset_at"), now),
+    }
+    return doc_table(quota, columns, right_aligned=("REMAINING", "LIMIT"))
 
 
 def _summary(doc: Doc) -> str:

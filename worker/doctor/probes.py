@@ -99,16 +99,9 @@ async def _read_namespace(store: Store) -> NamespaceFacts:
         if kind not in (expected[key], "none")
     }
     queued = None if queue in wrong else await reader.arq_queue_size()
-    return NamespaceFacts(
-        store.keys.namespace, wrong, queue, queued, await _other_namespaces(store, ":wake")
-    )
-
-
-async def _other_namespaces(store: Store, suffix: str) -> list[str]:
-    """Other namespaces with a subscriber: cheap to list, unlike every key."""
-    channels = await RedisServer(store.client).channels(suffix)
-    names = {channel.removesuffix(suffix) for channel in channels}
-    return sorted(names - {store.keys.namespace})
+    channels = await RedisServer(store.client).channels(":wake")  # cheap, unlike listing every key
+    others = {channel.removesuffix(":wake") for channel in channels} - {store.keys.namespace}
+    return NamespaceFacts(store.keys.namespace, wrong, queue, queued, sorted(others))
 
 
 async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:

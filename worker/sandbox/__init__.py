@@ -7,7 +7,7 @@ mistakes.
 
 from worker.sandbox.clock import SandboxClock, SandboxSystemClock, SettableClock
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
-from worker.sandbox.http.app import create_app, running
+from worker.sandbox.http.app import running
 
 __all__ = [
     "DEFAULT_KEY",
@@ -15,6 +15,5 @@ __all__ = [
     "SandboxConfig",
     "SandboxSystemClock",
     "SettableClock",
-    "create_app",
     "running",
 ]

@@ -3,7 +3,7 @@
 import click
 
 from worker.cli.documents import show_document
-from worker.cli.options import page_options, parse_past, parse_with
+from worker.cli.options import page_options, past_option
 
 
 @click.group(short_help="What operators did: who, when, why, to how many jobs.")
@@ -14,13 +14,8 @@ def audit() -> None:
 @audit.command()
 @click.option("--by", help="Name of a token, or of an operator.")
 @click.option("--act", help="The action, as release or bulk_requeue.")
-@click.option(
-    "--since",
-    metavar="WHEN",
-    callback=parse_with(parse_past),
-    help="Since this time, or since 2h ago as 2h.",
-)
-@click.option("--until", metavar="WHEN", callback=parse_with(parse_past), help="Before this time.")
+@past_option("--since", "Since this time, or since 2h ago as 2h.")
+@past_option("--until", "Before this time.")
 @page_options
 def ls(*, as_json: bool, **query: str | int | None) -> None:
     """List audit entries, newest first."""

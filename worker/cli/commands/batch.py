@@ -89,25 +89,22 @@ def _parse_lines(
     from worker.clock import SystemClock  # noqa: PLC0415  not for --help
 
     clock = SystemClock()
-    numbered = enumerate(file, start=1)
-    while True:
-        try:
-            number, text = next(numbered)
-        except StopIteration:
-            return
-        except UnicodeDecodeError:
-            raise CommandFailure(f"{file.name}: not UTF-8") from None
-        if not text.strip():
-            continue
-        try:
-            fields = parse_object(text)
-        except ValueError as error:
-            counts.report_failure(number, str(error))
-            continue
-        # A request with an id can be sent again when its response was lost.
-        own_id = f"{prefix}-{number}" if prefix else clock.new_id()
-        request: Doc = {"id": own_id, **defaults, **fields}
-        yield BatchLine(number, request, len(json.dumps(request)))  # ASCII: a character is a byte
+    try:
+        for number, text in enumerate(file, start=1):
+            if not text.strip():
+                continue
+            try:
+                fields = parse_object(text)
+            except ValueError as error:
+                counts.report_failure(number, str(error))
+                continue
+            # A request with an id can be sent again when its response was lost.
+            own_id = f"{prefix}-{number}" if prefix else clock.new_id()
+            request: Doc = {"id": own_id, **defaults, **fields}
+            size_bytes = len(json.dumps(request))  # ASCII: a character is a byte
+            yield BatchLine(number, request, size_bytes)
+    except UnicodeDecodeError:
+        raise CommandFailure(f"{file.name}: not UTF-8") from None
 
 
 def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:

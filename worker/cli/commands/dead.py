@@ -4,26 +4,17 @@ from typing import Any
 
 import click
 
+from worker.cli import options
 from worker.cli.actions import act_on_jobs
 from worker.cli.documents import show_document, show_groups
 from worker.cli.inputs import SOURCES, read_object
-from worker.cli.options import (
-    act_options,
-    all_of,
-    as_json,
-    batch_options,
-    job_ids,
-    job_list_options,
-    parse_with,
-    scope_options,
-)
 from worker.cli.text import Doc
 
-dead_letter_options = all_of(
-    scope_options,
-    batch_options,
+dead_letter_options = options.all_of(
+    options.scope_options,
+    options.batch_options,
     click.option("--all", "everything", is_flag=True, help="All dead letters."),
-    act_options,
+    options.act_options,
 )
 
 
@@ -33,7 +24,7 @@ def dead() -> None:
 
 
 @dead.command()
-@job_list_options
+@options.job_list_options
 def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List dead letters, newest first."""
     query = {"state": "dead", **filters}
@@ -41,29 +32,29 @@ def ls(*, as_json: bool, **filters: str | int | None) -> None:
 
 
 @dead.command()
-@as_json
+@options.as_json
 def groups(*, as_json: bool) -> None:
     """Show dead letters by cause: how many, what to do, and the command for it."""
     show_groups("dead", as_json=as_json)
 
 
 @dead.command()
-@job_ids
+@options.job_ids
 @click.option(
     "--inputs",
     metavar=SOURCES,
-    callback=parse_with(read_object),
+    callback=options.parse_with(read_object),
     help="New inputs of the one job named.",
 )
 @click.option(
     "--patch-inputs",
     metavar=SOURCES,
-    callback=parse_with(read_object),
+    callback=options.parse_with(read_object),
     help="Merge patch for the inputs of all chosen jobs.",
 )
 @dead_letter_options
 def requeue(
-    *, job_ids: tuple[str, ...], inputs: Doc | None, patch_inputs: Doc | None, **options: Any
+    *, job_ids: tuple[str, ...], inputs: Doc | None, patch_inputs: Doc | None, **given: Any
 ) -> None:
     """Requeue dead letters, with a new set of attempts."""
     if inputs is not None and len(job_ids) != 1:
@@ -72,12 +63,12 @@ def requeue(
         raise click.UsageError("--patch-inputs takes options that choose jobs; use --inputs")
     changes = {"inputs": inputs, "patch_inputs": patch_inputs}
     fields = {name: value for name, value in changes.items() if value is not None}
-    act_on_jobs("requeue", job_ids, only_state="dead", fields=fields, **options)
+    act_on_jobs("requeue", job_ids, only_state="dead", fields=fields, **given)
 
 
 @dead.command()
-@job_ids
+@options.job_ids
 @dead_letter_options
-def discard(*, job_ids: tuple[str, ...], **options: Any) -> None:
+def discard(*, job_ids: tuple[str, ...], **given: Any) -> None:
     """Discard dead letters. They stay on record until retention removes them."""
-    act_on_jobs("discard", job_ids, only_state="dead", **options)
+    act_on_jobs("discard", job_ids, only_state="dead", **given)

@@ -91,7 +91,10 @@ async def _enqueue(
     if as_json:
         click.echo(response.text)
     elif wait:
-        _show_job(response)
+        from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
+        from worker.cli.output import show  # noqa: PLC0415  not for --help
+
+        show(*job_page(response.doc))
     else:
         click.echo(_summary(response))
     if wait and response.doc["state"] != "succeeded":
@@ -105,13 +108,6 @@ def _summary(response: "ApiResponse") -> str:
         summary += f", behind the hold {hold['hold_id']} on {hold['scope']} ({hold['code']})"
         summary += f": {hold['action']}" if hold["action"] else ""
     return sanitize(summary)
-
-
-def _show_job(response: "ApiResponse") -> None:
-    from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
-    from worker.cli.output import show  # noqa: PLC0415  not for --help
-
-    show(*job_page(response.doc))
 
 
 async def _wait_until_stopped(api: "ApiClient", job_id: str) -> "ApiResponse":

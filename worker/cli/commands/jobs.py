@@ -4,20 +4,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from worker.cli import options
 from worker.cli.actions import act_on_ids, act_on_jobs
 from worker.cli.client_session import call_api
 from worker.cli.documents import show_document
 from worker.cli.next_steps import UNCERTAIN
-from worker.cli.options import (
-    STATES,
-    act_options,
-    as_json,
-    batch_options,
-    job_ids,
-    job_list_options,
-    note,
-    scope_options,
-)
 from worker.cli.text import Doc
 
 if TYPE_CHECKING:
@@ -30,8 +21,8 @@ def jobs() -> None:
 
 
 @jobs.command()
-@click.option("--state", type=click.Choice(STATES), help="Their state.")
-@job_list_options
+@click.option("--state", type=click.Choice(options.STATES), help="Their state.")
+@options.job_list_options
 def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List jobs, newest first."""
     show_document("tables:job_list", "jobs", query=filters, as_json=as_json)
@@ -39,7 +30,7 @@ def ls(*, as_json: bool, **filters: str | int | None) -> None:
 
 @jobs.command()
 @click.argument("job_id")
-@as_json
+@options.as_json
 def get(*, job_id: str, as_json: bool) -> None:
     """Show a job: its timeline, its attempts, why it stopped and the command that frees it."""
     from worker.cli.job_view import job_page  # noqa: PLC0415  not for --help
@@ -68,26 +59,26 @@ async def _get_with_evidence(
 
 @jobs.command()
 @click.argument("job_id")
-@as_json
+@options.as_json
 def why(*, job_id: str, as_json: bool) -> None:
     """Say what keeps a job from running."""
     show_document("job_view:why_page", "jobs", job_id, "why", as_json=as_json)
 
 
 @jobs.command()
-@job_ids
-@click.option("--state", type=click.Choice(STATES), help="Their state.")
-@scope_options
-@batch_options
-@act_options
-def cancel(*, job_ids: tuple[str, ...], **options: Any) -> None:
+@options.job_ids
+@click.option("--state", type=click.Choice(options.STATES), help="Their state.")
+@options.scope_options
+@options.batch_options
+@options.act_options
+def cancel(*, job_ids: tuple[str, ...], **given: Any) -> None:
     """Cancel jobs, also at the provider: by id, or all that the options choose."""
-    act_on_jobs("cancel", job_ids, **options)
+    act_on_jobs("cancel", job_ids, **given)
 
 
 @jobs.command()
 @click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
-@note
+@options.note
 def park(*, job_ids: tuple[str, ...], note: str) -> None:
     """Park jobs: they wait until an operator releases them."""
     act_on_ids("jobs", job_ids, "park", {"note": note})

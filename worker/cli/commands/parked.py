@@ -4,17 +4,9 @@ from typing import Any
 
 import click
 
+from worker.cli import options
 from worker.cli.actions import act_on_ids, act_on_jobs, confirm
 from worker.cli.documents import show_document, show_groups
-from worker.cli.options import (
-    act_options,
-    as_json,
-    job_ids,
-    job_list_options,
-    note,
-    scope_options,
-    yes,
-)
 from worker.cli.text import Doc
 
 
@@ -24,7 +16,7 @@ def parked() -> None:
 
 
 @parked.command()
-@job_list_options
+@options.job_list_options
 def ls(*, as_json: bool, **filters: str | int | None) -> None:
     """List parked jobs, newest first."""
     query = {"state": "parked", **filters}
@@ -32,18 +24,18 @@ def ls(*, as_json: bool, **filters: str | int | None) -> None:
 
 
 @parked.command()
-@as_json
+@options.as_json
 def groups(*, as_json: bool) -> None:
     """Show parked jobs by cause: how many, what to do, and the command that frees them."""
     show_groups("parked", as_json=as_json)
 
 
 @parked.command()
-@job_ids
-@scope_options
+@options.job_ids
+@options.scope_options
 @click.option("--all", "everything", is_flag=True, help="All parked jobs.")
-@act_options
-def release(*, job_ids: tuple[str, ...], **options: Any) -> None:
+@options.act_options
+def release(*, job_ids: tuple[str, ...], **given: Any) -> None:
     """Return parked jobs to the queue, once their cause is fixed.
 
     A job named by id is submitted at once, alone, even behind a closed gate. Jobs chosen by --code
@@ -51,7 +43,7 @@ def release(*, job_ids: tuple[str, ...], **options: Any) -> None:
     first, and if it is refused again, the others are not sent. Uncertain jobs are skipped: resolve
     them one by one.
     """
-    act_on_jobs("release", job_ids, only_state="parked", **options)
+    act_on_jobs("release", job_ids, only_state="parked", **given)
 
 
 @parked.command()
@@ -59,8 +51,8 @@ def release(*, job_ids: tuple[str, ...], **options: Any) -> None:
 @click.option("--execution-id", help="It ran: this is its execution at the provider.")
 @click.option("--resubmit", is_flag=True, help="Submit it again: if it ran, it is paid twice.")
 @click.option("--discard", is_flag=True, help="Give it up.")
-@note
-@yes
+@options.note
+@options.yes
 def resolve(
     *,
     job_id: str,

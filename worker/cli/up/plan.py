@@ -44,17 +44,19 @@ def sandbox_accounts(demo_count: int) -> dict[str, str]:
     return {d.demo: DEFAULT_KEY for d in demos} | {d.studio: STUDIO_KEY for d in demos}
 
 
-def read_demo_count(state_dir: Path) -> int:
-    """How many demos have run on a state folder."""
-    try:
-        return int((state_dir / DEMO_COUNT_FILE).read_text(encoding="ascii"))
-    except (FileNotFoundError, ValueError):
+def count_demos(settings: Settings, *, is_demo: bool) -> int:
+    """How many demos have run on the state folder, with this one; 0 with the real API."""
+    if settings.accounts:
         return 0
-
-
-def write_demo_count(state_dir: Path, count: int) -> None:
-    """Note how many demos have run on a state folder."""
-    (state_dir / DEMO_COUNT_FILE).write_text(f"{count}\n", encoding="ascii")
+    file = settings.state_dir / DEMO_COUNT_FILE
+    try:
+        count = int(file.read_text(encoding="ascii"))
+    except (FileNotFoundError, ValueError):
+        count = 0
+    if is_demo:
+        count += 1
+        file.write_text(f"{count}\n", encoding="ascii")
+    return count
 
 
 def child_environ(

@@ -90,7 +90,7 @@ async def _run_until_stopped(options: UpOptions) -> ExitCode:
 
 async def _serve(options: UpOptions, stack: ProcessStack) -> ExitCode:
     port = plan.find_api_port(options.settings)
-    demo_count = _count_demos(options)
+    demo_count = plan.count_demos(options.settings, is_demo=options.demo)
     addresses = await _start_all(options, stack, port, demo_count)
     stack.keep_all_alive()
     _show_addresses(options, addresses)
@@ -108,17 +108,6 @@ async def _serve(options: UpOptions, stack: ProcessStack) -> ExitCode:
         show(text(f"\nStill running: {addresses.api_url}/ · Ctrl-C stops it", "bold green"))
     await asyncio.Event().wait()
     return ExitCode.OK
-
-
-def _count_demos(options: UpOptions) -> int:
-    """How many demos there are on the state folder, this one included; 0 with the real API."""
-    if options.settings.accounts:
-        return 0
-    count = plan.read_demo_count(options.settings.state_dir)
-    if options.demo:
-        count += 1
-        plan.write_demo_count(options.settings.state_dir, count)
-    return count
 
 
 async def _start_all(

@@ -9,7 +9,6 @@ from worker.sandbox.faults.queue import QueuedFault
 from worker.sandbox.http.webhooks import DeliveryCounts
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.replies import JsonObject
-from worker.sandbox.provider.runs import run_report
 from worker.sandbox.provider.state import SandboxState
 
 
@@ -84,14 +83,3 @@ def ledger_report(state: SandboxState, label: str | None) -> JsonObject:
         "totals": asdict(state.ledger.totals()),
         "labels": {name: asdict(labels[name]) for name in names},
     }
-
-
-def execution_reports(
-    state: SandboxState, now: float, label: str | None, since: float
-) -> list[JsonObject]:
-    """Return the runs of `label` (None: all runs) started at `since` or later, oldest first."""
-    return [
-        run_report(run, now)
-        for run in state.runs.values()
-        if run.started_at >= since and label in (None, run.options.label)
-    ]

@@ -9,7 +9,7 @@ from aiohttp import web
 from msgspec import UNSET
 
 from worker.sandbox.admin import bodies as spec
-from worker.sandbox.admin.reports import execution_reports, key_report, ledger_report, state_report
+from worker.sandbox.admin.reports import key_report, ledger_report, state_report
 from worker.sandbox.config import SECRET_LENGTHS
 from worker.sandbox.faults.options import AdminFault
 from worker.sandbox.http.routes import SERVER
@@ -17,6 +17,7 @@ from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.http.webhooks import make_test_delivery
 from worker.sandbox.provider.accounts import Hook, KeyState
 from worker.sandbox.provider.replies import JsonObject, error_reply, json_reply
+from worker.sandbox.provider.runs import run_report
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -35,7 +36,12 @@ async def _executions(request: web.Request) -> JsonObject:
     server = request.app[SERVER]
     since = float(request.query.get("since", "0"))
     label = request.query.get("label")
-    return {"items": execution_reports(server.state, server.clock.now(), label, since)}
+    found = [
+        run_report(run, server.clock.now())
+        for run in server.state.runs.values()
+        if run.started_at >= since and label in (None, run.options.label)
+    ]
+    return {"items": found}
 
 
 async def _post_fault(server: SandboxServer, body: AdminFault) -> JsonObject:

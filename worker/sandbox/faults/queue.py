@@ -30,28 +30,20 @@ class QueuedFault:
 
     def matches(self, call: SandboxCall) -> bool:
         """Return whether this fault applies to `call` and is not used up."""
-        is_used_up = self.spec.times is not None and self.hits >= self.spec.times
+        if self.spec.times is not None and self.hits >= self.spec.times:
+            return False
+        if self.spec.fault == "ASYNC_NOT_SUPPORTED" and call.mode != "async":
+            return False  # a sync run needs no async mode
         wanted = self.spec.match
-        is_on_route = (
-            call.route in self.default_routes
-            if wanted.route is None
-            else call.route == wanted.route
-        )
+        routes = self.default_routes if wanted.route is None else {wanted.route}
         return (
-            not is_used_up
-            and is_on_route
+            call.route in routes
             and wanted.kind in (None, call.kind)
             and wanted.target in (None, call.target)
             and wanted.label in (None, call.label)
             and wanted.key in (None, call.key)
             and wanted.mode in (None, call.mode)
-            and _is_mode_compatible(self.spec.fault, call)
         )
-
-
-def _is_mode_compatible(name: str, call: SandboxCall) -> bool:
-    """Return whether fault `name` fits the mode of `call`: a sync run needs no async mode."""
-    return name != "ASYNC_NOT_SUPPORTED" or call.mode == "async"
 
 
 class FaultQueue:

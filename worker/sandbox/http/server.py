@@ -8,16 +8,10 @@ from aiohttp import web
 from worker.sandbox.clock import SandboxClock
 from worker.sandbox.config import SandboxConfig
 from worker.sandbox.http.webhooks import DeliveryCounts, WebhookSender
+from worker.sandbox.provider import responses
 from worker.sandbox.provider.replies import SandboxReply
-from worker.sandbox.provider.responses import (
-    DropConnection,
-    FinishSync,
-    HangConnection,
-    SandboxResponse,
-    SendReply,
-)
 from worker.sandbox.provider.state import SandboxState
-from worker.sandbox.provider.submits import finished_sync_reply
+from worker.sandbox.provider.submits import finished_reply
 from worker.sandbox.provider.timers import TimerQueue
 
 
@@ -33,7 +27,7 @@ class SandboxServer:
         self._stopping = asyncio.Event()
         self._timer_task: asyncio.Task[None] | None = None
 
-    async def start(self) -> None:
+    def start(self) -> None:
         """Start to perform the timers."""
         self._timer_task = asyncio.ensure_future(self.webhooks.run(self.state))
 
@@ -49,7 +43,7 @@ class SandboxServer:
         self.timers.clear()
         self.webhooks.counts = DeliveryCounts()
         self.state = SandboxState(self.config, self.timers)
-        await self.start()
+        self.start()
 
     async def _stop_timers(self) -> None:
         if self._timer_task is not None:
@@ -57,27 +51,28 @@ class SandboxServer:
             await asyncio.gather(self._timer_task, return_exceptions=True)
 
     async def perform(
-        self, request: web.Request, route: str, response: SandboxResponse
+        self, request: web.Request, route: str, response: responses.SandboxResponse
     ) -> web.StreamResponse:
         """Send what `response` says, and count the request."""
         match response:
-            case SendReply():
+            case responses.SendReply():
                 for delivery in response.webhooks_first:
                     await self.webhooks.deliver(delivery)
                 await self._pause(route, response.delay_s)
                 reply = response.reply
-            case FinishSync():
+            case responses.FinishSync():
                 await self._sleep_until(route, response.run.ends_at)
                 if response.fault is not None:
                     await self._pause(route, response.fault.spec.delay_s)
                 # A timer may fire a little early; the run has ended all the same.
                 now = max(self.clock.now(), response.run.ends_at)
-                reply = finished_sync_reply(self.state, response, now)
-            case DropConnection():
+                reply = finished_reply(self.state, response.run, now)
+                reply = responses.garble_reply(response.fault, reply.with_headers(response.headers))
+            case responses.DropConnection():
                 await self._pause(route, response.delay_s)
                 self.state.ledger.count(route, "dropped")
                 return _abort_connection(request)
-            case HangConnection():
+            case responses.HangConnection():
                 self.state.ledger.count(route, "hung")
                 await self._stopping.wait()
                 return _abort_connection(request)

@@ -10,23 +10,19 @@ from worker.sandbox.faults.fault_table import (
 )
 from worker.sandbox.faults.options import FaultSpec, Route
 from worker.sandbox.faults.queue import SandboxCall
+from worker.sandbox.provider import responses
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, SandboxKind, schema_of
 from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import json_reply
-from worker.sandbox.provider.responses import (
-    SandboxResponse,
-    SendReply,
-    apply_before,
-    refused,
-    response_after,
-)
 from worker.sandbox.provider.runs import SandboxRun, execution_view
 from worker.sandbox.provider.state import SandboxState, require_capability
 from worker.sandbox.provider.submits import SLUG
 
 
-def poll(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
+def poll(
+    state: SandboxState, execution_id: str, key: str | None, now: float
+) -> responses.SandboxResponse:
     """Return the response to a poll."""
     if (polled := state.runs.get(execution_id)) is not None:
         polled.polls += 1
@@ -38,10 +34,12 @@ def poll(state: SandboxState, execution_id: str, key: str | None, now: float) ->
     if fault is None and run.reported_at is None and run.has_ended(now):
         run.reported_at = now
     view = execution_view(run, now, status)
-    return response_after(fault, SendReply(json_reply(view, headers=headers)))
+    return responses.apply_after(fault, responses.SendReply(json_reply(view, headers=headers)))
 
 
-def cancel(state: SandboxState, execution_id: str, key: str | None, now: float) -> SandboxResponse:
+def cancel(
+    state: SandboxState, execution_id: str, key: str | None, now: float
+) -> responses.SandboxResponse:
     """Return the response to a cancel; a run that has ended stays as it is."""
     if (cancelled := state.runs.get(execution_id)) is not None:
         state.ledger.labels[cancelled.options.label].cancels += 1
@@ -53,7 +51,7 @@ def cancel(state: SandboxState, execution_id: str, key: str | None, now: float) 
         run.request_cancel(now, takes_s, fault)
         state.schedule_settlement(run)
     body = {"executionId": run.id, "requestId": run.request_id, "status": run.state_at(now)}
-    return response_after(fault, SendReply(json_reply(body, headers=headers)))
+    return responses.apply_after(fault, responses.SendReply(json_reply(body, headers=headers)))
 
 
 def _find_run(
@@ -65,11 +63,11 @@ def _find_run(
     """
     caller = state.admit(key, SandboxBucket.EXECUTION, now)
     fault = _take_fault(state, route, run, key or "")
-    apply_before(fault)
+    responses.apply_before(fault)
     needed = "execution:read" if route is Route.POLL else "execution:cancel"
     require_capability(caller.key, needed)
     if run is None or run.key.user is not caller.key.user:
-        raise refused("EXECUTION_NOT_FOUND")
+        raise responses.refused("EXECUTION_NOT_FOUND")
     return run, caller.headers, fault
 
 
@@ -106,24 +104,26 @@ def _own_fault(run: SandboxRun, route: Route) -> FaultSpec | None:
     return options if route in routes and Route.SUBMIT not in routes else None
 
 
-def schema(state: SandboxState, slug: str, key: str | None, now: float) -> SandboxResponse:
+def schema(
+    state: SandboxState, slug: str, key: str | None, now: float
+) -> responses.SandboxResponse:
     """Return the response to a read of a workflow's schema."""
     call = SandboxCall(Route.SCHEMA, key or "", SandboxKind.WORKFLOW, slug)
     reader, fault = _admit_reader(state, call, now)
     require_capability(reader, "workflow:read")
     if not SLUG.fullmatch(slug):
-        raise refused("INVALID_SLUG")
+        raise responses.refused("INVALID_SLUG")
     target = CATALOGUE.get((SandboxKind.WORKFLOW, slug))
     reply = documented_reply("HTTP_404") if target is None else json_reply(schema_of(target))
-    return response_after(fault, SendReply(reply))
+    return responses.apply_after(fault, responses.SendReply(reply))
 
 
-def whoami(state: SandboxState, key: str | None, now: float) -> SandboxResponse:
+def whoami(state: SandboxState, key: str | None, now: float) -> responses.SandboxResponse:
     """Return the response to whoami: the user, the tier and the capabilities of a key."""
     reader, fault = _admit_reader(state, SandboxCall(Route.WHOAMI, key or ""), now)
     capabilities = sorted(reader.effective_capabilities())
     body = {"userId": reader.user.id, "tier": reader.user.tier, "capabilities": capabilities}
-    return response_after(fault, SendReply(json_reply(body)))
+    return responses.apply_after(fault, responses.SendReply(json_reply(body)))
 
 
 def _admit_reader(
@@ -132,5 +132,5 @@ def _admit_reader(
     """Return the key of a call that only reads, and the fault to apply afterwards."""
     caller = state.admit(call.key, None, now)
     fault = state.faults.take(call)
-    apply_before(fault)
+    responses.apply_before(fault)
     return caller.key, fault

@@ -58,10 +58,6 @@ class RateLimitResult:
             "X-RateLimit-Reset": str(math.ceil(self.reset_at)),
         }
 
-    def retry_after(self, now: float) -> int:
-        """Return the whole seconds to wait, at least one."""
-        return max(1, math.ceil(self.reset_at - now))
-
 
 class Limiter:
     """The rules and the windows in use."""

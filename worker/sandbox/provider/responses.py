@@ -70,7 +70,7 @@ def apply_before(fault: SandboxFault | None) -> None:
         raise SandboxRefusal(HangConnection())
 
 
-def response_after(fault: SandboxFault | None, response: SandboxResponse) -> SandboxResponse:
+def apply_after(fault: SandboxFault | None, response: SandboxResponse) -> SandboxResponse:
     """Return the response to a call that took effect, with `fault` applied to it."""
     if fault is None:
         return response

@@ -1,5 +1,6 @@
 """The provider's state, and what the end of a run causes: charges and webhooks."""
 
+import math
 import random
 import uuid
 from collections.abc import Mapping
@@ -213,7 +214,7 @@ def require_capability(key: ApiKey, route: str, target: str | None = None) -> No
 
 def rate_limited(quota: RateLimitResult, now: float) -> SandboxRefusal:
     """Return the 429 with its headers and body fields."""
-    wait_s = quota.retry_after(now)
+    wait_s = max(1, math.ceil(quota.reset_at - now))
     headers = {"Retry-After": str(wait_s), **quota.headers()}
     fields = {"tier": quota.tier, "limit": quota.limit, "retryAfter": wait_s}
     reply = documented_reply("RATE_LIMIT_EXCEEDED", **fields)

@@ -22,28 +22,18 @@ from worker.sandbox.faults.options import (
     read_options,
 )
 from worker.sandbox.faults.queue import SandboxCall
+from worker.sandbox.provider import responses
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, Field, SandboxKind, SandboxMode, Target
 from worker.sandbox.provider.ledger import LabelCounts
 from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import JsonObject, SandboxReply, json_reply
-from worker.sandbox.provider.responses import (
-    FinishSync,
-    SandboxRefusal,
-    SandboxResponse,
-    SendReply,
-    apply_before,
-    garble_reply,
-    refused,
-    response_after,
-)
 from worker.sandbox.provider.runs import RunFailure, RunState, SandboxRun
 from worker.sandbox.provider.state import Caller, SandboxState, require_capability
 from worker.sandbox.provider.tiers import reaches
 from worker.sandbox.provider.timers import Delivery
 
 SLUG = re.compile(r"[a-z0-9-]+")
-_BUCKETS = {SandboxKind.MODEL: SandboxBucket.MODEL, SandboxKind.WORKFLOW: SandboxBucket.WORKFLOW}
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,17 +54,17 @@ class SubmitBody:
     inputs: dict[str, Any]
     options: RunOptions
     fault: SandboxFault | None = None
-    refusal: SandboxRefusal | None = None
+    refusal: responses.Refused | None = None
 
 
-def submit(state: SandboxState, call: Submit, now: float) -> SandboxResponse:
-    """Start a run and return its response; raises `SandboxRefusal` where none starts."""
+def submit(state: SandboxState, call: Submit, now: float) -> responses.SandboxResponse:
+    """Start a run and return the response to its submit; raises `Refused` where none starts."""
     body = read_body(call)
     counts = state.ledger.labels[body.options.label]
     counts.posts += 1
-    caller = state.admit(call.key, _BUCKETS[call.kind], now)
+    caller = state.admit(call.key, SandboxBucket(call.kind), now)
     fault = _take_fault(state, call, body, counts)
-    apply_before(fault)
+    responses.apply_before(fault)
     if body.refusal is not None:
         raise body.refusal
     check_submit(state, call, body, caller.key)
@@ -90,10 +80,9 @@ def read_body(call: Submit) -> SubmitBody:
             if spec is not None:
                 check_fault(spec, route)
         fault = resolve_fault(options, call.kind, call.name) if options.has_fault() else None
-    except BodyError as error:
-        return SubmitBody({}, NO_OPTIONS, refusal=refused(error.code, detail=str(error)))
-    except FaultError as error:
-        return SubmitBody({}, NO_OPTIONS, refusal=refused("INVALID_INPUTS", detail=str(error)))
+    except (BodyError, FaultError) as error:
+        code = error.code if isinstance(error, BodyError) else "INVALID_INPUTS"
+        return SubmitBody({}, NO_OPTIONS, refusal=responses.refused(code, detail=str(error)))
     return SubmitBody(inputs, options, fault)
 
 
@@ -121,18 +110,18 @@ def _take_fault(
 def check_submit(state: SandboxState, call: Submit, body: SubmitBody, key: ApiKey) -> None:
     """Raise `SandboxRefusal` for a submit that the provider would not run."""
     if not SLUG.fullmatch(call.name):
-        raise refused("INVALID_SLUG")
+        raise responses.refused("INVALID_SLUG")
     require_capability(key, f"{call.kind}:run", call.name)
     target = CATALOGUE.get((call.kind, call.name))
     if target is None:
-        raise refused("MODEL_NOT_FOUND" if call.kind is SandboxKind.MODEL else "HTTP_404")
+        raise responses.refused("MODEL_NOT_FOUND" if call.kind is SandboxKind.MODEL else "HTTP_404")
     if not reaches(key.user.tier, target.tier):
-        raise refused("MODEL_TIER_REQUIRED", requiredTier=target.tier, tier=key.user.tier)
+        raise responses.refused("MODEL_TIER_REQUIRED", requiredTier=target.tier, tier=key.user.tier)
     if call.mode is SandboxMode.ASYNC and not target.supports_async:
-        raise refused("ASYNC_NOT_SUPPORTED")
+        raise responses.refused("ASYNC_NOT_SUPPORTED")
     wrong = [field.name for field in target.fields if not is_valid_input(field, body.inputs)]
     if wrong:
-        raise refused("INVALID_INPUTS", fields=wrong)
+        raise responses.refused("INVALID_INPUTS", fields=wrong)
     _check_cost(state, key, target, body.options)
 
 
@@ -148,17 +137,17 @@ def _check_cost(state: SandboxState, key: ApiKey, target: Target, options: RunOp
     left = state.grant_left(key, target)
     if left is not None:
         if left <= 0:
-            raise refused("grant_exhausted", model=target.name)
+            raise responses.refused("grant_exhausted", model=target.name)
         return
     cost = target.cost if options.cost is None else options.cost
     available = key.user.credits - key.user.held
     if cost > available:
-        raise refused("INSUFFICIENT_CREDITS", required=cost, available=available)
+        raise responses.refused("INSUFFICIENT_CREDITS", required=cost, available=available)
 
 
 def _start_run(
     state: SandboxState, call: Submit, body: SubmitBody, caller: Caller, now: float
-) -> SandboxResponse:
+) -> responses.SandboxResponse:
     run = _new_run(state, call, body, caller.key, now)
     fault = body.fault
     early: tuple[Delivery, ...] = ()
@@ -173,16 +162,16 @@ def _start_run(
     else:
         state.schedule_settlement(run)
     if call.mode is SandboxMode.SYNC:
-        return response_after(fault, FinishSync(run, headers=caller.headers))
+        return responses.apply_after(fault, responses.FinishSync(run, headers=caller.headers))
     reply = (
         finished_reply(state, run, now)
         if run.mode is SandboxMode.SYNC
         else accepted_reply(run, fault)
     )
-    response = response_after(
-        fault, SendReply(reply.with_headers(caller.headers), webhooks_first=early)
+    response = responses.apply_after(
+        fault, responses.SendReply(reply.with_headers(caller.headers), webhooks_first=early)
     )
-    if not (isinstance(response, SendReply) and response.webhooks_first):
+    if not (isinstance(response, responses.SendReply) and response.webhooks_first):
         for delivery in early:
             state.timers.push(now, delivery)
     return response
@@ -249,9 +238,3 @@ def finished_reply(state: SandboxState, run: SandboxRun, now: float) -> SandboxR
     took_ms = round((run.ends_at - run.started_at) * 1000)
     result = None if run.result() is UNSET else run.result()
     return json_reply({"success": True, "result": result, "cost": run.cost, "ms": took_ms})
-
-
-def finished_sync_reply(state: SandboxState, response: FinishSync, now: float) -> SandboxReply:
-    """Return the response that a waiting caller gets at the end of a sync run."""
-    reply = finished_reply(state, response.run, now)
-    return garble_reply(response.fault, reply.with_headers(response.headers))

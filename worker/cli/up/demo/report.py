@@ -54,18 +54,12 @@ def show_results(scenarios: Sequence[DemoScenario], jobs: Mapping[str, Doc]) -> 
         job = jobs.get(scenario.name)
         is_match = job is not None and scenario.end.matches(job)
         matching += is_match
+        actual = "missing" if job is None else scenario.end if is_match else end_of(job)
         table.add_row(
             text(scenario.name),
             text(scenario.end),
-            text(_actual_end(scenario, job)),
+            text(actual),
             text("ok" if is_match else "NO", "green" if is_match else "bold red"),
         )
     show(text(""), table, text(f"{matching} of {len(scenarios)} ended as expected", "bold"))
     return matching == len(scenarios)
-
-
-def _actual_end(scenario: DemoScenario, job: Doc | None) -> str:
-    """The end of a job; where it matches, in the words of the expected one."""
-    if job is None:
-        return "missing"
-    return str(scenario.end if scenario.end.matches(job) else end_of(job))
