@@ -54,11 +54,11 @@ class SubmitBody:
     inputs: dict[str, Any]
     options: RunOptions
     fault: SandboxFault | None = None
-    refusal: responses.Refused | None = None
+    refusal: responses.SandboxRefusal | None = None
 
 
 def submit(state: SandboxState, call: Submit, now: float) -> responses.SandboxResponse:
-    """Start a run and return the response to its submit; raises `Refused` where none starts."""
+    """Start a run and return the response to its submit; raises `SandboxRefusal` where none starts."""
     body = read_body(call)
     counts = state.ledger.labels[body.options.label]
     counts.posts += 1
