@@ -58,7 +58,7 @@ class SubmitBody:
 
 
 def submit(state: SandboxState, call: Submit, now: float) -> responses.SandboxResponse:
-    """Start a run and return the response to its submit; raises `SandboxRefusal` where none starts."""
+    """Start a run and return its response; raises `SandboxRefusal` where none starts."""
     body = read_body(call)
     counts = state.ledger.labels[body.options.label]
     counts.posts += 1
