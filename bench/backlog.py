@@ -22,10 +22,10 @@ from bench.results import Aim
 from bench.sandbox_admin import requests
 from jobs.holds import Hold
 from jobs.indexes import Index
+from jobs.job import MANUAL
 from jobs.lanes import Scope
 from jobs.requests import JobRequest
 from jobs.states import Kind, State
-from jobs.transitions import MANUAL
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 

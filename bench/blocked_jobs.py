@@ -12,10 +12,10 @@ from typing import Final
 from bench import results
 from bench.bench_system import bench_system
 from jobs.holds import Hold
+from jobs.job import MANUAL
 from jobs.lanes import Scope
 from jobs.requests import JobRequest
 from jobs.states import Kind
-from jobs.transitions import MANUAL
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
 

@@ -20,7 +20,6 @@ from pydantic_core import ErrorDetails
 from config.values import (
     AnyCase,
     ApiKey,
-    ApiToken,
     ApiTokens,
     Bytes,
     CapScope,
@@ -32,25 +31,12 @@ from config.values import (
     Label,
     Namespace,
     RedisUrl,
-    Role,
     Seconds,
     Sentinel,
     WebhookSecret,
     parse_sentinel,
     split_secrets,
 )
-
-__all__ = [
-    "DEFAULT_ACCOUNT",
-    "PREFIX",
-    "ApiToken",
-    "Role",
-    "Sentinel",
-    "Settings",
-    "SettingsError",
-    "load",
-    "parse_sentinel",
-]
 
 PREFIX = "KNOUDS_"
 DEFAULT_ACCOUNT = "default"

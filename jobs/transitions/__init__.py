@@ -5,7 +5,6 @@ precondition of each, and some add their own; both raise `IllegalTransition`. Th
 divided by who causes a transition.
 """
 
-from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
 from jobs.transitions.operator import attach, discard, park_manual, release, requeue, resubmit
 from jobs.transitions.provider import (
@@ -22,9 +21,6 @@ from jobs.transitions.provider import (
 from jobs.transitions.worker import admit, open_connection, promote, return_to_queue, send
 
 __all__ = [
-    "MANUAL",
-    "STUCK",
-    "UNCERTAIN",
     "accept",
     "admit",
     "attach",

@@ -5,7 +5,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic import SecretStr
 
-from config.settings import ApiToken, Role, Settings, SettingsError
+from config.settings import Settings, SettingsError
+from config.values import ApiToken, Role
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory

@@ -7,7 +7,8 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from config.settings import ApiToken, Role, Settings
+from config.settings import Settings
+from config.values import ApiToken, Role
 from tests.api.cookie_browser import CookieBrowser, browsing
 from tests.api.event_stream_client import streaming
 from tests.api.job_factory import JobFactory

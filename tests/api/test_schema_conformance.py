@@ -16,7 +16,8 @@ from pydantic import SecretStr
 from schemathesis import GenerationMode, checks
 from schemathesis.specs.openapi import checks as openapi_checks
 
-from config.settings import ApiToken, Role, Settings
+from config.settings import Settings
+from config.values import ApiToken, Role
 from jobs.lanes import Scope
 from tests.api.checked_api import DOCUMENT
 from tests.api.conftest import OpenApi

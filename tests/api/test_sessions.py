@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator
 import pytest
 from pydantic import SecretStr
 
-from config.settings import ApiToken, Role, Settings
+from config.settings import Settings
+from config.values import ApiToken, Role
 from tests.api.checked_api import keys_like
 from tests.api.conftest import OpenApi
 from tests.api.cookie_browser import CookieBrowser, browsing

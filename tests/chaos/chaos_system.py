@@ -16,11 +16,10 @@ from arq import ArqRedis
 from pydantic import SecretStr
 
 from config.settings import Settings
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest
 from jobs.states import SETTLED_OR_PARKED, Kind, State
-from jobs.transitions import UNCERTAIN
 from tests.chaos.index_snapshot import take_snapshot
 from tests.chaos.killable_redis import KillableRedis
 from tests.chaos.scale import FORM, SETTLED_WITHIN_S

@@ -6,7 +6,8 @@ from contextlib import asynccontextmanager
 import pytest
 from pydantic import SecretStr
 
-from config.settings import ApiToken, Role, Settings
+from config.settings import Settings
+from config.values import ApiToken, Role
 from jobs.holds import Hold
 from jobs.lanes import Scope
 from jobs.states import State

@@ -6,10 +6,10 @@ import msgspec
 import pytest
 from arq import ArqRedis
 
+from jobs.job import UNCERTAIN
 from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition
 from jobs.states import Kind, Mode, OnUncertain, State
-from jobs.transitions import UNCERTAIN
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.store.redis_contents import latest_audit_entries
 from worker.app.action_table import JobAction

@@ -11,11 +11,10 @@ from typing import Any, Final
 
 from jobs.holds import Gates
 from jobs.indexes import WATCHED_INDEXES, Index, entries
-from jobs.job import Job, JobEvent
+from jobs.job import MANUAL, STUCK, UNCERTAIN, Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
 from jobs.states import PRUNABLE, SETTLED, State
-from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.simulation.simulated_provider import ProviderRecord, SimulatedCall
 from tests.store.redis_contents import is_index, poll_history_ids, transition_events
 from worker.engine.deciders import INTERNAL

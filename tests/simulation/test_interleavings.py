@@ -4,10 +4,9 @@ from typing import Any
 
 import pytest
 
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.outcomes import ProviderError, Refused, RunMissing, StillRunning
 from jobs.states import OnUncertain, State
-from jobs.transitions import UNCERTAIN
 from tests.simulation import provider_outcomes
 from tests.simulation.deployment import ANN, SimulatedDeployment, SimulatedWorker
 from tests.simulation.faulty_redis_client import RedisFault, RedisFaultKind

@@ -20,11 +20,10 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from jobs.job import Job
+from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import OnUncertain, State
-from jobs.transitions import STUCK, UNCERTAIN
 from tests.simulation import provider_outcomes
 from tests.simulation.deployment import (
     ANN,

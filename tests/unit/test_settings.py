@@ -8,15 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import (
-    ApiToken,
-    Role,
-    Sentinel,
-    Settings,
-    SettingsError,
-    load,
-    parse_sentinel,
-)
+from config.settings import Settings, SettingsError, load
+from config.values import ApiToken, Role, Sentinel, parse_sentinel
 
 SECRET = "knouds_live_do_not_show"  # appears in wrong values, never in a message
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 from aiohttp import web
 from pydantic import BaseModel
 
-from config.settings import Role
+from config.values import Role
 from worker.api.context import context_of
 from worker.api.models.requests import QueryParameters
 from worker.api.models.response import ResponseModel

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from config.settings import Role
+from config.values import Role
 from worker.api.endpoints import Endpoint, Handler, Operation
 from worker.api.handlers import (
     audit,

@@ -12,7 +12,7 @@ from typing import Final, assert_never
 from jobs import transitions
 from jobs.holds import Gates, Hold, HoldPhase, apply_release, hold_id
 from jobs.indexes import Index
-from jobs.job import Job
+from jobs.job import MANUAL, STUCK, Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import State
@@ -116,9 +116,9 @@ class Actions:
         """
         now = self._clock.now()
         new = Hold(
-            id=hold_id(scope, transitions.MANUAL),
+            id=hold_id(scope, MANUAL),
             scope=scope,
-            code=transitions.MANUAL,
+            code=MANUAL,
             created_at=now,
             created_by=actor.name,
             note=actor.note,
@@ -235,7 +235,7 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
             return job
         case State.SUBMITTING | State.RUNNING:
             return transitions.request_cancel(job, now, by=by, note=note)
-        case State.PARKED if job.parked_as == transitions.STUCK:
+        case State.PARKED if job.parked_as == STUCK:
             return transitions.request_cancel(job, now, by=by, note=note)
         case State.DEAD:
             hint = "it is a dead letter; discard or requeue it"

@@ -5,11 +5,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.holds import Hold
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId, Lane, Scope, cap_of_lane, target_name
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
-from jobs.transitions import UNCERTAIN
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock

@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
-from config.settings import Role
+from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
 from worker.api.auth.principal import Principal, current_principal
 from worker.api.context import ApiContext, context_of, current_actor

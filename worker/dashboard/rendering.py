@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 from aiohttp import web
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from config.settings import Role
+from config.values import Role
 from jobs.states import State
 from worker.api.auth.principal import Principal
 from worker.api.models.response import rfc3339

@@ -5,7 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
-from config.settings import Role
+from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, page
 from worker.api.context import ApiContext
 from worker.api.endpoints import Endpoint, Handler, guarded

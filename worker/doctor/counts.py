@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from typing import Final
 
 from jobs.indexes import Index
+from jobs.job import STUCK
 from jobs.states import ACTIVE, State
-from jobs.transitions import STUCK
 from worker.store.integrity import IndexSizes, IntegrityReader
 from worker.store.keys import Keys
 

@@ -11,7 +11,7 @@ from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
 from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory, PollLater
 from jobs.indexes import accepts_run_updates
-from jobs.job import Job, Reason
+from jobs.job import UNCERTAIN, Job, Reason
 from jobs.lifecycle import TRANSITIONS, Transition
 from jobs.outcomes import (
     Accepted,
@@ -94,7 +94,7 @@ class SubmitDecider:
         if _awaits_outcome(job, self.submitted):
             return decide_submit(job, self.outcome, context)
         late = (
-            job.parked_as == transitions.UNCERTAIN
+            job.parked_as == UNCERTAIN
             and job.submits == self.submitted.submits
             and isinstance(self.outcome, Accepted | Finished)
         )
@@ -164,7 +164,7 @@ class PollDecider:
 
     def decide(self, job: Job, now: float, jitter: float) -> Decision | PollLater | None:
         """Apply the outcome to the job of this run; a result also ends an uncertain job."""
-        late = job.parked_as == transitions.UNCERTAIN and isinstance(self.outcome, Finished)
+        late = job.parked_as == UNCERTAIN and isinstance(self.outcome, Finished)
         if job.execution_id != self.execution_id or not (accepts_run_updates(job) or late):
             return None
         rules = self.webhook_policy.rules(

@@ -15,7 +15,7 @@ from redis.exceptions import RedisError
 from jobs import transitions
 from jobs.effects import PollHistory, PollLater
 from jobs.indexes import Index, accepts_run_updates
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.lanes import polls_scope
 from jobs.outcomes import CallFailure, Finished, Lost, PollOutcome, RunFailed
 from jobs.states import State
@@ -217,7 +217,7 @@ class Poller:
 
     async def _record_missing_webhook(self, before: Job, after: Job) -> None:
         """A poll found the end that a webhook had to report: its delivery changes nothing now."""
-        unknown = accepts_run_updates(after) or after.parked_as == transitions.UNCERTAIN
+        unknown = accepts_run_updates(after) or after.parked_as == UNCERTAIN
         if unknown or not before.expects_webhook or not self._webhook_policy.receives_webhooks:
             return
         came = await self._store.webhooks.record_run_end(before.execution_id or "")

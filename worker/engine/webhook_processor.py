@@ -11,10 +11,10 @@ from typing import Final, Protocol
 import structlog
 from redis.exceptions import RedisError
 
-from jobs import transitions
 from jobs.deliveries import next_match_at
 from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
+from jobs.job import UNCERTAIN
 from jobs.outcomes import PollOutcome
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.unreadable_records import load_jobs
@@ -187,4 +187,4 @@ def _is_awaited_by(stored: VersionedJob, deliveries: StoredDeliveries) -> bool:
 def _is_uncertain_about(stored: VersionedJob, deliveries: StoredDeliveries) -> bool:
     """Whether the job is parked as uncertain about this run."""
     job = stored.job
-    return job.parked_as == transitions.UNCERTAIN and job.execution_id == deliveries.execution_id
+    return job.parked_as == UNCERTAIN and job.execution_id == deliveries.execution_id

@@ -11,7 +11,7 @@ from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
 from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory
 from jobs.error_table import ErrorTable
-from jobs.job import Job
+from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.outcomes import (
     Accepted,
     CallFailure,
@@ -114,9 +114,9 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return _submit_steps(job, ON_SUBMIT, now)
         case State.RUNNING | State.CANCELLING:
             return _poll_steps(job, now)
-        case State.PARKED if job.parked_as == transitions.STUCK:
+        case State.PARKED if job.parked_as == STUCK:
             return _poll_steps(job, now)
-        case State.PARKED if job.parked_as == transitions.UNCERTAIN:
+        case State.PARKED if job.parked_as == UNCERTAIN:
             return _submit_steps(job, ON_SUBMIT[:2], now)
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return []
@@ -210,13 +210,11 @@ def _actions_on_the_parked(
     passing: OperatorActions = {
         "pass": lambda: transitions.release(job, now, by="ann", bypass_hold=True)
     }
-    match job.parked_as:
-        case transitions.STUCK:
-            return release | resolve | ask | _discard(job, now)
-        case transitions.UNCERTAIN:
-            return resolve | cancel | _discard(job, now)
-        case _:
-            return release | passing | cancel | _discard(job, now)
+    if job.parked_as == STUCK:
+        return release | resolve | ask | _discard(job, now)
+    if job.parked_as == UNCERTAIN:
+        return resolve | cancel | _discard(job, now)
+    return release | passing | cancel | _discard(job, now)
 
 
 def _discard(job: Job, now: float) -> OperatorActions:

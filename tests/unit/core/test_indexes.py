@@ -8,10 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from jobs.indexes import Index, IndexEntry, entries, watched_index
-from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Job
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, MANUAL, STUCK, UNCERTAIN, Job
 from jobs.lanes import queue_score
 from jobs.states import Mode, OnUncertain, State
-from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, a_job
 from tests.unit.core.random_walk import WalkStep, steps, walked

@@ -13,7 +13,7 @@ from typing import Final
 
 from aiohttp import web
 
-from config.settings import ApiToken, Role
+from config.values import ApiToken, Role
 from worker.api.auth.origin import require_csrf, require_loopback
 from worker.api.auth.principal import (
     REALM,

@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from config.settings import ApiToken, Role
+from config.values import ApiToken, Role
 from worker.api.auth.access import COOKIE, Access
 from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import client_of, read_form, require_same_origin

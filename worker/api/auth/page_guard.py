@@ -18,7 +18,7 @@ from urllib.parse import quote
 from aiohttp import web
 from aiohttp.typedefs import Handler
 
-from config.settings import Role
+from config.values import Role
 from worker.api.auth.access import ACCESS
 from worker.api.auth.origin import FORM_TYPES, SAFE_METHODS, read_form, require_csrf
 from worker.api.auth.principal import Principal, require_role, unauthorized

@@ -4,7 +4,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass, field
 from typing import Final
 
-from config.settings import Role
+from config.values import Role
 from worker.api.problems import Problem
 
 REALM: Final = 'Bearer realm="knouds-worker"'

@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from config.settings import ApiToken
+from config.values import ApiToken
 from worker.store.codec import DECODE_ERRORS
 from worker.store.sessions import SessionStore
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from config.settings import Role, Settings, SettingsError
+from config.settings import Settings, SettingsError
+from config.values import Role
 from worker.cli.exit_codes import CommandFailure
 from worker.sandbox.config import DEFAULT_KEY
 

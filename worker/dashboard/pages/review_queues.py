@@ -6,9 +6,8 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.states import State
-from jobs.transitions import UNCERTAIN
 from worker.app.action_table import JobAction
 from worker.app.bulk_request import BulkAction
 from worker.app.queries import GroupSummary, UncertainEvidence

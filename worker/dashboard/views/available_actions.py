@@ -8,10 +8,9 @@ from dataclasses import dataclass
 from typing import assert_never
 
 from jobs.holds import Gates
-from jobs.job import Job
+from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import target_name
 from jobs.states import State
-from jobs.transitions import STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
 from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.bulk_request import BulkAction

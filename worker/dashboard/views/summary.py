@@ -9,9 +9,9 @@ from typing import Final
 from urllib.parse import urlencode
 
 from jobs.holds import Hold, HoldPhase
+from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.lanes import covers
 from jobs.states import State
-from jobs.transitions import MANUAL, STUCK, UNCERTAIN
 from worker.app.queries import GroupSummary, QueueStats
 from worker.dashboard.views.formatting import count, jobs_waiting_text
 

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.job import Job
+from jobs.job import UNCERTAIN, Job
 from jobs.lanes import target_name
 from jobs.outcomes import (
     Accepted,
@@ -26,7 +26,6 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import SETTLED, State
-from jobs.transitions import UNCERTAIN
 from worker.store.metrics.catalog import CODES, DELAY_BOUNDS_S, MAX_TARGETS, METRICS, OTHER
 
 TOO_MANY_REQUESTS: Final = 429
