@@ -41,7 +41,9 @@ async def measure(backlog: int, sandbox: tuple[str, ...], *, gate: bool) -> dict
         return {
             "commands_per_s": (await bench.commands() - commands) / elapsed_s,
             "cpu_percent": 100 * (bench.used().cpu_s - cpu) / elapsed_s,
-            "queued": sum(lane.queued for lane in await bench.store.read.queries.lane_counts()),
+            "queued": sum(
+                lane.queued for lane in (await bench.store.read.queries.lane_counts())[0]
+            ),
         }
 
 

@@ -23,7 +23,7 @@ class DecisionRules:
     """A job parks as `uncertain` after this many polls in a row that were answered 404."""
     sync_only_memory_s: float = 86_400.0
     """How long it is remembered that a target has no async mode."""
-    base_url: str = "https://knouds.ai"
+    base_url: str = ""
     """The provider's address, for links to pages where an operator acts."""
 
 

@@ -5,9 +5,12 @@ from datetime import UTC, datetime
 import pytest
 
 from jobs.lanes import Scope
+from jobs.states import State
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
+from worker.api.models.response import rfc3339
 from worker.app.actions import Actions, Actor
+from worker.store import Store
 from worker.store.workers import Heartbeat
 
 
@@ -212,3 +215,41 @@ async def test_stats_count_queues_states_and_workers(
     assert (lane["lane"], lane["queued"], lane["active"]) == ("default/model/gpt-image-2", 2, 1)
     assert [worker["id"] for worker in stats["workers"]] == ["w1"]
     assert stats["rates"]["enqueued_per_min"] == 4
+
+
+async def _damage(store: Store, job_id: str) -> None:
+    await store.client.call("HSET", store.keys.job(job_id), "rec", b"garbage{")
+
+
+async def test_an_unreadable_record_at_the_head_of_a_lane_is_a_dead_letter_for_the_numbers(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("first", account="studio")
+    second = await job_factory.queued("second", account="studio")
+    await _damage(store, "first")
+    stats = (await api.get("/v1/stats")).json
+    assert (stats["states"]["queued"], stats["states"]["dead"]) == (1, 1)
+    (lane,) = stats["lanes"]
+    assert (lane["queued"], lane["head_since"]) == (1, rfc3339(second.created_at))
+
+
+async def test_a_group_of_unreadable_records_is_one_of_dead_letters(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    await job_factory.held("h")
+    await _damage(store, "h")
+    assert (await api.get("/v1/groups", state="parked")).json["items"] == []
+    (group,) = (await api.get("/v1/groups", state="dead")).json["items"]
+    assert (group["code"], group["count"]) == ("UNREADABLE_RECORD", 1)
+
+
+async def test_a_bulk_action_makes_a_dead_letter_of_an_unreadable_record(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("bad", batch="b1")
+    await job_factory.queued("good", batch="b1")
+    await _damage(store, "bad")
+    reply = await api.post("/v1/bulk/cancel", {"filter": {"batch": "b1"}})
+    assert (reply.json["matched"], reply.json["done"]) == (1, 1)
+    counts, _ = await store.read.queries.state_counts()
+    assert (counts[State.QUEUED], counts[State.DEAD]) == (0, 1)

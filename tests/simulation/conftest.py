@@ -28,7 +28,7 @@ async def _at_once(_: float) -> None:
 def simulated_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Simulate provider and Redis client, sleep no real time, make predictable submit tokens."""
     numbers = itertools.count(1)
-    monkeypatch.setattr("worker.compose.worker.KnoudsClient", SimulatedProvider)
+    monkeypatch.setattr("worker.compose.provider.KnoudsClient", SimulatedProvider)
     monkeypatch.setattr("worker.store.Client", FaultyRedisClient)
     monkeypatch.setattr("worker.engine.completion.asyncio", SimpleNamespace(sleep=_at_once))
     monkeypatch.setattr("worker.engine.poller.HAND_OVER_TIMEOUT_S", 0)

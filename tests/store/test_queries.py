@@ -249,14 +249,14 @@ async def test_groups_are_by_code_and_lane_the_largest_first(store: Store) -> No
         ],
     )
     lane = Lane("default", Kind.MODEL, "suno")
-    groups = await store.read.queries.groups(State.PARKED)
+    groups, _ = await store.read.queries.groups(State.PARKED)
     assert [(g.code, g.lane.target, g.count, g.since) for g in groups] == [
         ("INSUFFICIENT_CREDITS", "suno", 3, NOW),
         ("INSUFFICIENT_CREDITS", "kling", 1, NOW - 5),
         *sorted([("manual", "suno", 1, NOW), ("uncertain", "suno", 1, NOW)]),
     ]
     assert groups[0].sample.id == "h0"
-    (dead,) = await store.read.queries.groups(State.DEAD)
+    ((dead,), _) = await store.read.queries.groups(State.DEAD)
     assert isinstance(dead, JobGroup)
     assert (dead.state, dead.code, dead.lane, dead.count) == (
         State.DEAD,
@@ -272,7 +272,7 @@ async def test_a_code_may_look_like_anything(store: Store) -> None:
         job_builders.submitted(), NOW, ProviderError(code), Reason(code=code)
     )
     await fill(store, [parked])
-    (group,) = await store.read.queries.groups(State.PARKED)
+    ((group,), _) = await store.read.queries.groups(State.PARKED)
     assert (group.code, str(group.lane)) == (code, "default/model/suno")
 
 
@@ -281,7 +281,7 @@ async def test_a_group_without_jobs_is_taken_off_the_register(store: Store) -> N
     stored = await store.jobs.load("j1")
     assert stored is not None
     await store.jobs.commit(stored, transitions.release(stored.job, NOW, by="ann"))
-    assert await store.read.queries.groups(State.PARKED) == []
+    assert await store.read.queries.groups(State.PARKED) == ([], [])
     assert await store.client.call("EXISTS", store.keys.groups) == 1, "reading writes nothing"
     await store.registers.remove_empty()
     assert await store.client.call("EXISTS", store.keys.groups) == 0
@@ -292,7 +292,7 @@ async def test_a_register_keeps_what_has_jobs(store: Store) -> None:
     await fill(store, [held, batched])
     await store.client.call("ZADD", store.keys.batches, 1, "empty")
     await store.registers.remove_empty()
-    assert [group.count for group in await store.read.queries.groups(State.PARKED)] == [1]
+    assert [group.count for group in (await store.read.queries.groups(State.PARKED))[0]] == [1]
     assert await store.client.call("ZRANGE", store.keys.batches, 0, -1) == [b"b1"]
 
 
@@ -341,7 +341,7 @@ async def test_lanes_are_counted_with_the_age_of_their_head(store: Store) -> Non
     stored = await store.jobs.load("kling")
     assert stored is not None
     await store.jobs.commit(stored, transitions.cancel(stored.job, NOW))
-    counted = sorted(await store.read.queries.lane_counts(), key=lambda c: str(c.lane))
+    counted = sorted((await store.read.queries.lane_counts())[0], key=lambda c: str(c.lane))
     assert counted == [LaneCount(kling, 0, 0, None), LaneCount(suno, 2, 1, NOW - 10)]
 
 

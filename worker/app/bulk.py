@@ -37,7 +37,12 @@ from worker.app.bulk_request import (
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
-from worker.engine.unreadable_records import load_job, load_jobs, load_jobs_with_inputs
+from worker.engine.unreadable_records import (
+    dead_letter_unreadable,
+    load_job,
+    load_jobs,
+    load_jobs_with_inputs,
+)
 from worker.store import Store
 from worker.store.codec import DECODE_ERRORS, decode
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
@@ -183,6 +188,8 @@ class _BulkRun:
         wanted, cursor = replace(self._selection.filter, state=state), None
         while self._remaining != 0:
             page = await self._store.read.queries.page(wanted, READ_BATCH, cursor)
+            now = self._bulk.clock.now()
+            await dead_letter_unreadable(self._store.jobs, page.unreadable, now)
             await self._act_on([job.id for job in page.jobs])
             if (cursor := page.next_cursor) is None:
                 return

@@ -175,7 +175,10 @@ class Queries:
 
     async def groups(self, state: State) -> list[GroupSummary]:
         """Parked jobs or dead letters by code and lane, the largest group first."""
-        groups = await self._store.read.queries.groups(state)
+        groups, unreadable = await self._store.read.queries.groups(state)
+        if unreadable:
+            await dead_letter_unreadable(self._store.jobs, unreadable, self._clock.now())
+            groups, _ = await self._store.read.queries.groups(state)
         costs = await self._store.costs.last()
         return [
             GroupSummary(group, _estimate(costs.get(target_name(g.kind, g.target)), group.count))
@@ -186,8 +189,12 @@ class Queries:
     async def stats(self) -> QueueStats:
         """The statistics, in a bounded number of reads."""
         now = self._clock.now()
+        lanes, unreadable = await self._store.read.queries.lane_counts()
+        if unreadable:
+            await dead_letter_unreadable(self._store.jobs, unreadable, now)
+            lanes, _ = await self._store.read.queries.lane_counts()
         states, oldest = await self._store.read.queries.state_counts()
-        lanes, limits = await self._store.read.queries.lane_counts(), await self._known_limits()
+        limits = await self._known_limits()
         return QueueStats(
             states=states,
             oldest_age_s={state: max(0.0, now - since) for state, since in oldest.items()},

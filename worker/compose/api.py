@@ -17,32 +17,35 @@ from worker.api.auth.sessions import Sessions
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
-from worker.api.routes import build_endpoints, webhook_endpoint
+from worker.api.routes import build_endpoints
 from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
 from worker.clock import Clock, SystemClock
 from worker.compose.app import build_use_cases
+from worker.compose.provider import (
+    KNOWN_ERROR_CODES,
+    build_webhook_endpoint,
+    build_webhook_reader,
+)
 from worker.dashboard import add_pages, problem_page
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.gate_cache import GateCache
-from worker.provider.knouds.error_rows import ERROR_CODES
-from worker.provider.knouds.webhooks import SIGNATURE_FORMAT, SIGNATURE_HEADER, KnoudsWebhooks
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
-ENDPOINTS: Final = build_endpoints(webhook_endpoint("knouds", SIGNATURE_HEADER, SIGNATURE_FORMAT))
+ENDPOINTS: Final = build_endpoints(build_webhook_endpoint())
 """Every endpoint of the API."""
 
 
 def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
     """What the handlers of the API and of the pages work with."""
     tokens = settings.api_tokens
-    webhooks = KnoudsWebhooks(settings.webhook_secrets)
+    webhooks = build_webhook_reader(settings)
     return ApiContext(
         settings=settings,
         store=store,
@@ -87,7 +90,7 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
     redis = connect(settings, redis_url, fail_fast=True)
-    store = open_store(redis, settings.namespace, ERROR_CODES)
+    store = open_store(redis, settings.namespace, KNOWN_ERROR_CODES)
     try:
         async with running(settings, store) as url:
             check = asyncio.create_task(warn_if_unsafe(store.client), name="start check")

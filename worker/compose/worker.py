@@ -13,11 +13,16 @@ from arq import ArqRedis
 from config.settings import Settings
 from jobs.backoff import Backoff
 from jobs.effects import DecisionRules
-from jobs.error_table import Disposition, ErrorTable
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, SystemClock
 from worker.compose.app import build_enqueuer
+from worker.compose.provider import (
+    KNOWN_ERROR_CODES,
+    build_error_table,
+    build_provider,
+    build_webhook_reader,
+)
 from worker.doctor.startup import warn_if_unsafe
 from worker.engine.admission import Admission
 from worker.engine.completion import Completion
@@ -39,10 +44,6 @@ from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.webhook_processor import WebhookProcessor
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
-from worker.provider.http.pool import HttpOptions
-from worker.provider.knouds.client import KnoudsClient, Timeouts
-from worker.provider.knouds.error_rows import ERROR_CODES, ERROR_RULES
-from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.provider.port import RunProvider
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
@@ -161,9 +162,8 @@ class _Reporter:
 
 def decision_rules(settings: Settings) -> DecisionRules:
     """The rules that decisions are made by."""
-    overrides = {code: Disposition(name) for code, name in settings.error_rules.items()}
     return DecisionRules(
-        error_table=ErrorTable(ERROR_RULES, overrides),
+        error_table=build_error_table(settings),
         backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
         poll_schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
         max_missing_polls=settings.poll_missing_limit,
@@ -197,7 +197,7 @@ def build(
         poller,
         WebhookProcessor(
             context,
-            KnoudsWebhooks(settings.webhook_secrets),
+            build_webhook_reader(settings),
             poller,
             parts.outcomes.poison_guard,
             parts.webhook_policy,
@@ -226,7 +226,7 @@ def build(
 def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerContext:
     return WorkerContext(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
-        store=open_store(redis, settings.namespace, ERROR_CODES),
+        store=open_store(redis, settings.namespace, KNOWN_ERROR_CODES),
         clock=clock,
         wakeups=Wakeups(),
         rules=decision_rules(settings),
@@ -264,7 +264,7 @@ def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomePa
         settings=settings,
         context=context,
         outcomes=outcomes,
-        provider=_build_provider(settings, rate_limiter),
+        provider=build_provider(settings, rate_limiter),
         rate_limiter=rate_limiter,
         poll_planner=poll_planner,
         webhook_policy=WebhookPolicy(
@@ -330,23 +330,6 @@ def _build_heartbeat(
         health=health,
     )
     return HeartbeatService(context.store, context.lease_s, reporter, live_workers)
-
-
-def _build_provider(settings: Settings, rate_limiter: RateLimiter) -> RunProvider:
-    return KnoudsClient(
-        settings.base_url,
-        settings.accounts,
-        timeouts=Timeouts(
-            submit_s=settings.submit_timeout_s,
-            sync_s=settings.sync_timeout_s,
-            poll_s=settings.poll_timeout_s,
-        ),
-        http=HttpOptions(
-            connect_s=settings.connect_timeout_s,
-            max_connections=settings.max_jobs + settings.poll_concurrency,
-        ),
-        rate_limit_observer=rate_limiter,
-    )
 
 
 def _build_subscribers(

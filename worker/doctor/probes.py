@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from typing import Final
 
 from redis.exceptions import RedisError, ResponseError
@@ -22,8 +22,7 @@ from worker.doctor.environment import (
 )
 from worker.doctor.findings import Finding, Level, fail, ok
 from worker.doctor.redis_server import LOADING, ServerFacts, judge_server, read_server
-from worker.provider.http.pool import HttpOptions
-from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.port import RunProvider
 from worker.redis.server import RedisServer
 from worker.store import Store
 from worker.store.client import Client
@@ -138,27 +137,24 @@ def _account_of_lane(lane: str) -> str | None:
         return None
 
 
-async def check_provider(settings: Settings) -> list[Finding]:
+async def check_provider(provider: RunProvider, accounts: Collection[str]) -> list[Finding]:
     """Findings about every API key; the provider runs nothing and charges nothing."""
-    accounts = settings.accounts
-    if not accounts:
-        return []
-    timeouts = Timeouts(poll_s=settings.poll_timeout_s)
-    http = HttpOptions(connect_s=settings.connect_timeout_s)
-    async with KnoudsClient(settings.base_url, accounts, timeouts=timeouts, http=http) as provider:
+    try:
         answers = await asyncio.gather(*(provider.whoami(account) for account in accounts))
+    finally:
+        await provider.close()
     return [judge_account(*pair) for pair in zip(accounts, answers, strict=True)]
 
 
 async def check_all(
-    store: Store, settings: Settings, clock: Clock, *, provider: bool
+    store: Store, settings: Settings, clock: Clock, provider: RunProvider | None
 ) -> AsyncIterator[list[Finding]]:
     """Every check but the integrity check, a group at a time; ends early if Redis is unusable."""
     redis = await check_redis(store, clock)
     yield redis
     yield judge_settings(settings)
-    if provider:
-        yield await check_provider(settings)
+    if provider is not None:
+        yield await check_provider(provider, settings.accounts)
     if any(is_redis_unusable(finding) for finding in redis):
         return
     try:

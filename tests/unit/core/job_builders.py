@@ -51,6 +51,7 @@ def changed(job: Job, **facts: Any) -> Job:
 def a_context(now: float = NOW, jitter: float = 0.5, **rules: Any) -> DecisionContext:
     """A context with the default rules; `rules` replace them."""
     rules.setdefault("error_table", ERROR_TABLE)
+    rules.setdefault("base_url", "https://knouds.ai")
     return DecisionContext(now, jitter, DecisionRules(**rules))
 
 

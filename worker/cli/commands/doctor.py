@@ -71,6 +71,7 @@ class _DoctorRun:
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
         from worker.clock import SystemClock  # noqa: PLC0415  not for --help
+        from worker.compose.provider import build_provider  # noqa: PLC0415  not for --help
         from worker.doctor import probes  # noqa: PLC0415  not for --help
         from worker.redis.connect import connect  # noqa: PLC0415  not for --help
         from worker.store import open_store  # noqa: PLC0415  not for --help
@@ -79,8 +80,8 @@ class _DoctorRun:
         redis = connect(self._settings)
         store = open_store(redis, self._settings.namespace)
         try:
-            checks = probes.check_all(store, self._settings, clock, provider=self._check_provider)
-            async for findings in checks:
+            provider = build_provider(self._settings) if self._check_provider else None
+            async for findings in probes.check_all(store, self._settings, clock, provider):
                 self._show(findings)
             if not any(probes.is_redis_unusable(finding) for finding in self._findings):
                 await self._check_integrity(store, clock)

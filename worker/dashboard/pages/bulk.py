@@ -164,15 +164,16 @@ async def _confirmation_fields(
 
 async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[Job]:
     """A few of the affected jobs."""
-    store, selection = page_request.context.store, bulk_run.request.selection
+    use_cases, selection = page_request.context.use_cases, bulk_run.request.selection
     if selection.ids is not None:
-        stored = await store.jobs.load_many(list(selection.ids)[:SAMPLE_SIZE])
+        ids = list(selection.ids)[:SAMPLE_SIZE]
+        stored = await page_request.context.store.jobs.load_many(ids)
         return [one.job for one in stored if one is not None]
     found: list[Job] = []
     for state in dict.fromkeys(SWEPT_STATES[bulk_run.action]):
         if selection.filter.state in (None, state) and len(found) < SAMPLE_SIZE:
             in_state = replace(selection.filter, state=state)
-            page = await store.read.queries.page(in_state, SAMPLE_SIZE - len(found))
+            page = await use_cases.queries.job_page(in_state, SAMPLE_SIZE - len(found))
             found += page.jobs
     return found
 

@@ -88,7 +88,9 @@ async def _total(page_request: PageRequest, filter_form: FilterForm, page: Page)
         return len(page.jobs) if filter_form.cursor is None else None
     if len(page.jobs) < PAGE_SIZE:
         return None
-    counted = await queries.page(filter_form.filter, MAX_COUNTED_JOBS)
+    counted = await page_request.context.use_cases.queries.job_page(
+        filter_form.filter, MAX_COUNTED_JOBS
+    )
     return len(counted.jobs) if counted.next_cursor is None else None
 
 

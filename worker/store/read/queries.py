@@ -12,6 +12,7 @@ from jobs.states import Kind, State
 from jobs.unreadable import unreadable_job
 from worker.store.client import BadCursor, Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
+from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore, UnreadableRecord
 from worker.store.keys import Keys
 from worker.store.lanes import parse_lanes
@@ -261,8 +262,8 @@ class JobQueries:
                 return after
             offset += count
 
-    async def groups(self, state: State) -> list[JobGroup]:
-        """Groups of parked jobs or dead letters, the largest first."""
+    async def groups(self, state: State) -> tuple[list[JobGroup], list[UnreadableRecord]]:
+        """Groups of parked jobs or dead letters, the largest first; and unreadable records."""
         names = texts(await self._client.call("ZRANGE", self._keys.groups, 0, -1))
         mine = [name for name in names if name.startswith(f"{state}|")]
         keys = [self._keys.index(Index.GROUP, name) for name in mine]
@@ -271,18 +272,21 @@ class JobQueries:
             [("ZRANGE", key, 0, MAX_SAMPLE_TRIES - 1, "WITHSCORES") for key in keys]
         )
         rows = [pairs(first) for first in firsts]
-        oldest = await self._jobs.load_many([row[0][0] if row else "" for row in rows])
+        oldest = await self._jobs.read_many([row[0][0] if row else "" for row in rows])
         found: list[JobGroup] = []
         for name, size, members, first in zip(mine, sizes, rows, oldest, strict=True):
             if not size or not members:
                 continue
-            sample = first.job if first is not None and first.job.state is state else None
+            sample = None
+            if isinstance(first, VersionedJob) and first.job.state is state:
+                sample = first.job
             sample = sample or await self._sample([member for member, _ in members], state)
             if sample is not None:
                 code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
                 group = JobGroup(state, code, Lane.parse(lane), size, members[0][1], sample)
                 found.append(group)
-        return sorted(found, key=lambda group: (-group.count, group.since))
+        unreadable = [one for one in oldest if isinstance(one, UnreadableRecord)]
+        return sorted(found, key=lambda group: (-group.count, group.since)), unreadable
 
     async def group_sizes(self, state: State) -> list[tuple[str, int]]:
         """The code and the size of each group of parked jobs or dead letters."""
@@ -350,19 +354,20 @@ class JobQueries:
         counts = await self._client.many(commands)
         return {name: count * 60.0 / window_s for name, count in zip(keys, counts, strict=True)}
 
-    async def lane_counts(self) -> list[LaneCount]:
-        """The queued and active jobs of each known lane."""
+    async def lane_counts(self) -> tuple[list[LaneCount], list[UnreadableRecord]]:
+        """The queued and active jobs of each known lane; and unreadable records."""
         lanes = parse_lanes(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
         queued = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
         active = await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
         firsts = await self._client.many(
             [("ZRANGE", self._keys.lane(lane), 0, 0) for lane in lanes]
         )
-        heads = await self._jobs.load_many([texts(first)[0] if first else "" for first in firsts])
-        return [
-            LaneCount(lane, q, a, head.job.queued_at if head else None)
+        heads = await self._jobs.read_many([texts(first)[0] if first else "" for first in firsts])
+        counts = [
+            LaneCount(lane, q, a, head.job.queued_at if isinstance(head, VersionedJob) else None)
             for lane, q, a, head in zip(lanes, queued, active, heads, strict=True)
         ]
+        return counts, [head for head in heads if isinstance(head, UnreadableRecord)]
 
 
 def _criteria(job_filter: Filter) -> tuple[Any, ...]:
