@@ -25,7 +25,7 @@ from jobs.requests import JobRequest
 from jobs.states import Kind, State
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.clock import SystemClock
-from worker.engine.poll_planner import TICK_S
+from worker.engine.services.poll_planner import TICK_S
 from worker.store.read.queries import Filter
 
 WARM_UP: Final = 300

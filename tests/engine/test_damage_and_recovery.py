@@ -19,8 +19,8 @@ from worker.compose.api import running
 from worker.compose.app import build_enqueuer
 from worker.compose.worker import Runtime
 from worker.engine.deciders import INTERNAL
-from worker.engine.redis_recovery import RedisRecovery
-from worker.engine.scheduler import Scheduler
+from worker.engine.services.redis_recovery import RedisRecovery
+from worker.engine.services.scheduler import Scheduler
 from worker.engine.unreadable_records import load_job
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.client import KnoudsClient

@@ -27,7 +27,7 @@ from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.unit.core.job_builders import NOW, a_job, cancelling, changed, running
 from worker.app.action_table import JobAction
 from worker.compose.worker import decision_rules
-from worker.engine.poll_planner import TICK_S, UNUSED_AFTER_S, PollPlanner
+from worker.engine.services.poll_planner import TICK_S, UNUSED_AFTER_S, PollPlanner
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.store import Store, open_store
 from worker.store.durations import DurationStore, TargetName, decode_sketch, target_of

@@ -31,13 +31,13 @@ def simulated_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("worker.compose.provider.KnoudsClient", SimulatedProvider)
     monkeypatch.setattr("worker.store.Client", FaultyRedisClient)
     monkeypatch.setattr("worker.engine.completion.asyncio", SimpleNamespace(sleep=_at_once))
-    monkeypatch.setattr("worker.engine.poller.HAND_OVER_TIMEOUT_S", 0)
+    monkeypatch.setattr("worker.engine.services.poller.HAND_OVER_TIMEOUT_S", 0)
 
     def in_order(_: int) -> str:
         return f"{next(numbers):08x}"
 
     tokens = SimpleNamespace(token_hex=in_order)
-    monkeypatch.setattr("worker.engine.admission.secrets", tokens)
+    monkeypatch.setattr("worker.engine.services.admission.secrets", tokens)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -39,7 +39,7 @@ from worker.app.actions import Actions, Actor
 from worker.app.enqueue import EnqueueResult
 from worker.compose.app import build_enqueuer
 from worker.compose.worker import Runtime, build
-from worker.engine.redis_recovery import ConnectionCount
+from worker.engine.services.redis_recovery import ConnectionCount
 from worker.engine.supervisor import Service
 from worker.provider.port import CancelAccepted
 from worker.redis.connect import connect

@@ -9,7 +9,7 @@ from pydantic import SecretStr
 from tests.engine.live_system import live_system
 from tests.webhooks.webhook_system import NEXT_SECRET, SECRET, WebhookSystem
 from worker.compose.api import running as serving
-from worker.engine import webhook_processor
+from worker.engine.services import webhook_processor
 from worker.sandbox import SandboxConfig, running
 
 

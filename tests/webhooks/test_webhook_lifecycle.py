@@ -14,8 +14,8 @@ from jobs.states import State
 from tests.engine.live_system import wait_until
 from tests.webhooks.webhook_system import WebhookSystem, delivery
 from worker.api.webhook_receiver import ReceiptOutcome, WebhookReceiver
-from worker.engine import webhook_processor
-from worker.engine.poller import Poller
+from worker.engine.services import webhook_processor
+from worker.engine.services.poller import Poller
 from worker.store.commit import VersionedJob
 from worker.store.webhooks import WebhookStore
 

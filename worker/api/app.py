@@ -11,7 +11,7 @@ from worker.api.auth.access import ACCESS
 from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
-from worker.engine.metrics_flusher import MetricsFlusher
+from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.supervisor import ServiceHealth, Supervisor
 from worker.tasks import cancel_and_wait
 

@@ -24,25 +24,25 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.doctor.startup import warn_if_unsafe
-from worker.engine.admission import Admission
 from worker.engine.completion import Completion
-from worker.engine.heartbeat import HeartbeatService, LiveWorkers
-from worker.engine.metrics_flusher import MetricsFlusher
 from worker.engine.poison_guard import PoisonGuard
-from worker.engine.poll_planner import PollPlanner
-from worker.engine.poller import MIN_CLAIM_PAUSE_S, Poller
-from worker.engine.pruner import Pruner
-from worker.engine.rate_limiter import RateLimiter
-from worker.engine.redis_recovery import ConnectionCount, RedisRecovery
-from worker.engine.rescuer import Rescuer
-from worker.engine.scheduler import Scheduler
+from worker.engine.services.admission import Admission
+from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
+from worker.engine.services.metrics_flusher import MetricsFlusher
+from worker.engine.services.poll_planner import PollPlanner
+from worker.engine.services.poller import MIN_CLAIM_PAUSE_S, Poller
+from worker.engine.services.pruner import Pruner
+from worker.engine.services.rate_limiter import RateLimiter
+from worker.engine.services.redis_recovery import ConnectionCount, RedisRecovery
+from worker.engine.services.rescuer import Rescuer
+from worker.engine.services.scheduler import Scheduler
+from worker.engine.services.webhook_processor import WebhookProcessor
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
-from worker.engine.webhook_processor import WebhookProcessor
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
 from worker.store import Store, open_store

@@ -25,7 +25,7 @@ from jobs.holds import Hold, apply_accept
 from jobs.job import Job
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
-from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.unreadable_records import load_job
 from worker.engine.wakeups import Wakeups
 from worker.store import Store

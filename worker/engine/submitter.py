@@ -24,9 +24,9 @@ from worker.engine.deciders import (
     may_submit,
 )
 from worker.engine.gate_cache import GateCache
-from worker.engine.poll_planner import PollPlanner
-from worker.engine.rate_limiter import RateLimiter
-from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.services.poll_planner import PollPlanner
+from worker.engine.services.rate_limiter import RateLimiter
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.webhook_policy import WebhookPolicy

@@ -6,7 +6,7 @@ from jobs.effects import DecisionRules
 from worker.clock import Clock
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
-from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
 

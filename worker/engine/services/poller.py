@@ -21,8 +21,8 @@ from jobs.outcomes import CallFailure, Finished, Lost, PollOutcome, RunFailed
 from jobs.states import State
 from worker.engine.deciders import PollDecider
 from worker.engine.gate_cache import GateCache
-from worker.engine.poll_planner import PollPlanner
-from worker.engine.rate_limiter import RateLimiter
+from worker.engine.services.poll_planner import PollPlanner
+from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy

@@ -18,9 +18,9 @@ from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
 from jobs.states import State
 from jobs.transitions import admit
-from worker.engine.heartbeat import LiveWorkers
-from worker.engine.rate_limiter import RateLimiter
-from worker.engine.redis_recovery import RedisRecovery
+from worker.engine.services.heartbeat import LiveWorkers
+from worker.engine.services.rate_limiter import RateLimiter
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup

@@ -1,0 +1,1 @@
+"""Background services of a worker, one `tick(now)` each."""
