@@ -297,7 +297,7 @@ async def _polls(bench: BenchSystem) -> dict[str, int]:
 
 
 async def _first_poll(bench: BenchSystem, theirs: set[str], before: dict[str, int]) -> float:
-    """When somebody looked again at a run that the killed worker had submitted."""
+    """The time of the first new poll of a run that the killed worker had submitted."""
 
     async def polled_again() -> bool:
         now = await _polls(bench)

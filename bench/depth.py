@@ -1,6 +1,6 @@
 """10,000 runs in flight in one worker, beside 2,000: python -m bench.depth [IN_FLIGHT].
 
-Runs take longer here (20 s at the median), since no stand-in on two cores answers the submits that
+Runs take longer here (20 s at the median), since no sandbox on two cores answers the submits that
 10,000 runs of 3 s would take. All are enqueued at once. About eight minutes, most of it waiting for
 durations to be known.
 """

@@ -1,7 +1,7 @@
-"""A census of many jobs: python -m bench.integrity_scan [JOBS].
+"""The integrity check of many jobs: python -m bench.integrity_scan [JOBS].
 
 Jobs in a mix of states, two tags each; prints seconds and megabytes. Memory is what the process
-grew by during the census.
+grew by during the check.
 """
 
 import asyncio
@@ -111,8 +111,8 @@ async def main(count: int) -> None:
                 "grown_mb": (peak - rss) / 2**20,
             }
             await redis.aclose(close_connection_pool=True)
-    results.table({"census": found})
-    results.as_json("census", {"rows": found})
+    results.table({"integrity check": found})
+    results.as_json("integrity check", {"rows": found})
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """This worker under the common workload: python -m bench.load [IN_FLIGHT] [--median-s 3].
 
-One worker, burst and steady (where the stand-in can keep up). Durations are learned from 300 runs
+One worker, burst and steady (where the sandbox can keep up). Durations are learned from 300 runs
 before, which are not counted. `--polls` and `--poll-min-s` are KNOUDS_POLLS_PER_RUN and
 KNOUDS_POLL_MIN_S.
 """

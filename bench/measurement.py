@@ -1,8 +1,8 @@
 """What a workload costs whoever works it off, measured from outside and the same way for everybody.
 
 CPU and memory are those of all processes of the worker, manager processes among them. Commands are
-those Redis performed; those inside scripts, enqueues and our own few looks count. A run's delay is
-the time from its end at the provider to the moment its worker saw that.
+those Redis performed; those inside scripts, of enqueues and of the measurement itself count. A
+run's delay is the time from its end at the provider to the moment its worker saw that.
 """
 
 import asyncio
@@ -23,7 +23,7 @@ from bench.workload import Workload
 
 POLL_S: Final = 0.25
 AFTERWARDS_S: Final = 0.5
-"""After the provider has told the last end: time for the worker to write it down."""
+"""How long the worker has, after the provider reported the last end, to record it."""
 
 WITHIN_S: Final = 150.0
 """A workload that takes longer has failed: the longest here takes about a minute."""
@@ -34,7 +34,7 @@ class MeasuredWorker(Protocol):
 
     @property
     def bench(self) -> BenchSystem:
-        """Its Redis and its stand-in."""
+        """Its Redis and its sandbox."""
         ...
 
     async def enqueue(self, workload: Workload) -> None:

@@ -29,13 +29,13 @@ async def run_model(ctx: dict[str, Any], target: str, inputs: dict[str, Any]) ->
         path = f"/api/models/{target}/run?async=true"
         submitted = await _json(http.post(path, json={"inputs": inputs}))
         while True:
-            seen = await _json(http.get(f"/api/executions/{submitted['executionId']}"))
-            if seen["status"] == "completed":
-                return seen["result"]
+            execution = await _json(http.get(f"/api/executions/{submitted['executionId']}"))
+            if execution["status"] == "completed":
+                return execution["result"]
             await asyncio.sleep(POLL_S)
     except aiohttp.ClientResponseError as error:
-        told = error.headers.get("Retry-After") if error.headers else None
-        wait = float(told) if told else ctx["job_try"] * BACKOFF_S
+        retry_after = error.headers.get("Retry-After") if error.headers else None
+        wait = float(retry_after) if retry_after else ctx["job_try"] * BACKOFF_S
         raise Retry(defer=wait) from error
     except (aiohttp.ClientError, TimeoutError) as error:
         raise Retry(defer=ctx["job_try"] * BACKOFF_S) from error

@@ -1,7 +1,7 @@
 """The time from an enqueue to the request at the provider, at low load: python -m bench.pickup.
 
 One worker; jobs come singly at random, ten a second. The time runs from before the enqueue to the
-moment the stand-in has the POST.
+moment the sandbox has the POST.
 """
 
 import asyncio

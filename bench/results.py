@@ -47,8 +47,8 @@ def aims(found: Sequence[Aim]) -> None:
     """Each aim with what was found, and whether it is met."""
     margin = max(len(aim.name) for aim in found)
     for aim in found:
-        sign, verdict = ("≥" if aim.at_least else "≤"), ("met" if aim.met else "NOT MET")
-        _say(f"{aim.name:{margin}}  {_number(aim.found):>10}  {sign} {aim.wanted:<8g} {verdict}")
+        sign, result = ("≥" if aim.at_least else "≤"), ("met" if aim.met else "NOT MET")
+        _say(f"{aim.name:{margin}}  {_number(aim.found):>10}  {sign} {aim.wanted:<8g} {result}")
     _say()
 
 

@@ -1,4 +1,4 @@
-"""What the stand-in tells of itself, without a key and without a limit."""
+"""The sandbox's own reports, without a key and without a limit."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -7,7 +7,7 @@ import aiohttp
 
 
 async def admin_get(url: str, what: str) -> dict[str, Any]:
-    """`state`, `ledger` or `executions?…` of the stand-in at an address."""
+    """`state`, `ledger` or `executions?…` of the sandbox at an address."""
     async with (
         aiohttp.ClientSession(raise_for_status=True) as http,
         http.get(f"{url}/_sandbox/{what}") as answer,
@@ -17,7 +17,7 @@ async def admin_get(url: str, what: str) -> dict[str, Any]:
 
 
 async def admin_post(url: str, what: str, body: dict[str, Any]) -> None:
-    """Change something of the stand-in: `topup`, `webhook`, `faults` and so on."""
+    """Change something of the sandbox: `topup`, `webhook`, `faults` and so on."""
     async with (
         aiohttp.ClientSession(raise_for_status=True) as http,
         http.post(f"{url}/_sandbox/{what}", json=body),
@@ -52,6 +52,6 @@ async def executions(url: str, since: float = 0.0) -> list[ProviderRun]:
 
 
 async def requests(url: str) -> int:
-    """How many requests the stand-in has answered, those of the admin aside."""
+    """How many requests the sandbox has answered, those of the admin aside."""
     routes = (await admin_get(url, "ledger"))["requests"]
     return sum(sum(by_status.values()) for by_status in routes.values())

@@ -1,7 +1,7 @@
 """Four workers compared with one, on the same cores: python -m bench.scaling [RUNS].
 
 Four lanes with as many runs each, all enqueued at once, one lane after the other; a run takes half
-a second, so the workers are what limits. The stand-in counts who was started, and how often.
+a second, so the workers are what limits. The sandbox counts who was started, and how often.
 """
 
 import argparse

@@ -29,8 +29,8 @@ SHARES: Final = {"every delivery": (0.0, 0.0), "a fifth lost, a fifth doubled": 
 
 async def _hook(bench: BenchSystem, api: str, lost: float, doubled: float) -> None:
     url = f"{api}/webhooks/knouds"
-    told = {"url": url, "secret": SECRET, "lost": lost, "doubled": doubled}
-    await admin_post(bench.sandbox, "webhook", told)
+    webhook = {"url": url, "secret": SECRET, "lost": lost, "doubled": doubled}
+    await admin_post(bench.sandbox, "webhook", webhook)
 
 
 async def _run(runs: int, lost: float, doubled: float) -> dict[str, float]:

@@ -1,6 +1,6 @@
 """The workload of the field: runs that take about 3 s, all at once or evenly.
 
-Durations are lognormal (median 3 s, sigma 0.5, at most 10 s), drawn by the stand-in from a seed.
+Durations are lognormal (median 3 s, sigma 0.5, at most 10 s), drawn by the sandbox from a seed.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ STEADY_S: Final = 12.0
 the last two thirds as many end as arrive."""
 
 RATE_MOST: Final = 750.0
-"""Runs a second: with their polls about what the stand-in answers on most of a core."""
+"""Runs a second: with their polls about what the sandbox answers on most of a core."""
 
 ARRIVAL_STEP_S: Final = 0.05
 """Runs that arrive evenly arrive in small groups, so many seconds apart."""
@@ -43,7 +43,7 @@ class Workload:
 
 
 def sandbox(median_s: float) -> tuple[str, ...]:
-    """The options of a stand-in that draws durations around a median."""
+    """The options of a sandbox that draws durations around a median."""
     cap = median_s * 10 / 3
     return ("--median-s", f"{median_s:g}", "--sigma", f"{SIGMA:g}", "--cap-s", f"{cap:g}")
 
@@ -60,7 +60,7 @@ def steady(in_flight: int, seconds: float = STEADY_S, median_s: float = 3.0) -> 
 
 
 def shapes(in_flight: int, median_s: float = 3.0) -> list[Workload]:
-    """Both, but for a burst only where steady would be more than the stand-in can answer."""
+    """Both, but for a burst only where steady would be more than the sandbox can answer."""
     even = steady(in_flight, median_s=median_s)
     return [burst(in_flight, median_s), *([even] if even.rate <= RATE_MOST else [])]
 

@@ -1,1 +1,1 @@
-"""The shell: everything that touches Redis, the network, the clock or a person."""
+"""The shell: everything that touches Redis, the network, the clock or an operator."""

@@ -1,8 +1,8 @@
 """This worker and its peers under the same workload: python -m bench.peers [--runs 2000].
 
-One worker process, one Redis that writes every change to disk, one stand-in, runs of about 3 s.
+One worker process, one Redis that writes every change to disk, one sandbox, runs of about 3 s.
 "Burst" is all runs at once, "steady" keeps as many in flight for 12 s. Where that would be more
-submits a second than the stand-in can answer, there is a burst only. About six minutes.
+submits a second than the sandbox can answer, there is a burst only. About six minutes.
 
 Ours learns from 300 runs before, which are not counted, and is measured three times: as it is set
 by default, with as many requests a run as polling every second takes, and with 0.8 times as many.
@@ -51,15 +51,15 @@ async def measure(runs: int, only: Sequence[str]) -> Results:
 async def _tuned(found: Results, workload: Workload) -> None:
     """Ours with as many requests as polling every second takes, and with fewer.
 
-    The worker looks a little less often than it is told, since looks come late under load: what the
-    first of the two took says what to tell it for the second.
+    The worker polls a little less often than configured, since polls are late under load. The
+    requests of the first measurement correct the setting of the second.
     """
     each_second = found[BARE.name][workload.name]["requests_per_run"]
     taken = 1.0
     for name, share in ((AS_MANY, 1.0), (FEWER_OURS, FEWER)):
         polls = share * each_second - 1  # one request is the submit
-        told = max(POLLS_LEAST, polls / taken)
-        found[name] = await load.measure([workload], told, POLL_MIN_S)
+        polls_per_run = max(POLLS_LEAST, polls / taken)
+        found[name] = await load.measure([workload], polls_per_run, POLL_MIN_S)
         taken = (found[name][workload.name]["requests_per_run"] - 1) / polls
         _say(name)
 

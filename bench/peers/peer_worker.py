@@ -1,4 +1,4 @@
-"""A peer's worker, and ours, each as a contestant over a Redis and a stand-in of its own."""
+"""A peer's worker, and ours, each as a contestant over a Redis and a sandbox of its own."""
 
 import asyncio
 import sys
@@ -49,17 +49,17 @@ class PeerWorker:
         if not self.peer.has_queue:
             await self._say(f"{workload.runs} {workload.rate}\n")
             return
-        told = {"PEER_RUNS": str(workload.runs), "PEER_RATE": str(workload.rate)}
+        runs = {"PEER_RUNS": str(workload.runs), "PEER_RATE": str(workload.rate)}
         python = python_with(self.peer.requirements)
         feeder = await asyncio.create_subprocess_exec(
             *(python, "-m", f"{PROGRAMS}.feed", self.peer.program),
-            env={**self.environment, **told},
+            env={**self.environment, **runs},
         )
         if await feeder.wait():
             raise RuntimeError(f"{self.peer.name}: enqueuing failed")
 
     async def done(self) -> int:
-        """How many runs it has polled to their end, as the stand-in saw that."""
+        """How many runs it has polled to their end, by the record of the sandbox."""
         return sum(run.was_seen for run in await executions(self.bench.sandbox))
 
     async def _say(self, line: str) -> None:

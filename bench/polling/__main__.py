@@ -28,7 +28,7 @@ Row = dict[str, Any]
 
 SEEDS: Final = 5
 POLLS_PER_RUN: Final = 5.0
-"""Looks a run at which everybody is compared."""
+"""Polls per run at which all plans are compared."""
 
 SWEEP: Final = (2.5, 3.5, 7.0, 10.0, 14.0)
 SHIFT_SEEDS: Final = 6

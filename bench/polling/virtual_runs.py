@@ -22,7 +22,7 @@ RUNS: Final = 2_000
 TO_LEARN: Final = 200
 
 WIDE: Final = (0.05, 120.0)
-"""Bounds that stand in nobody's way."""
+"""Bounds that limit no plan."""
 
 DEFAULT: Final = (0.5, 30.0)
 """`KNOUDS_POLL_MIN_S` and `KNOUDS_POLL_MAX_S` as they are set by default."""
@@ -122,7 +122,7 @@ def bursts(
 ) -> list[PolicyPoint]:
     """Bursts of runs that all begin at once: the first one knows nothing, the others learned.
 
-    As in a worker, what was learned is looked at every 3 s, while the runs go on.
+    As in a worker, what was learned is applied every 3 s, while the runs go on.
     """
     dice, watcher = random.Random(seed), SimulatedPoller(polls_per_run, DEFAULT)  # noqa: S311 - dice of a bench
     return [point(_burst(case, watcher, dice, runs)) for _ in range(3)]

@@ -62,7 +62,7 @@ async def test_all_is_well_beside_a_worker(system: LiveSystem) -> None:
         await system.until(job_id)
         code, text = await call(settings, "--json")
     doc = json.loads(text)
-    assert (code, doc["verdict"]) == (ExitCode.OK, "ok")
+    assert (code, doc["summary"]) == (ExitCode.OK, "ok")
     assert doc["integrity"]["clean"] is True
     assert doc["integrity"]["states"] == {"succeeded": 1}
     assert set(levels(text)) >= {

@@ -328,14 +328,14 @@ class _BulkRun:
     # Holds.
 
     async def _release_holds(self) -> None:
-        """Release the holds that only keep selected jobs waiting."""
+        """Release the holds that block selected jobs only."""
         for hold in await self._store.holds.list_all():
             if hold.phase is not HoldPhase.CLOSED or hold.is_manual:
                 continue
             found = await self._parked_by(hold)
             if found is None or not await self._covers_all_queued(hold):
                 self._kept_closed[hold.id] = _hold_kept_message(
-                    hold, "keeps more waiting than the filter covers"
+                    hold, "also blocks jobs outside the filter"
                 )
                 continue
             (parked,) = await self._store.read.queries.held_counts([hold.id])
@@ -390,6 +390,6 @@ class _BulkRun:
 
 def _hold_kept_message(hold: Hold, why: str) -> str:
     return (
-        f"hold {hold.id} on {hold.scope} ({hold.code}) {why}: release the hold itself, it lets one"
-        " canary through first"
+        f"hold {hold.id} on {hold.scope} ({hold.code}) {why}: release the hold instead;"
+        " it sends one canary first"
     )

@@ -31,7 +31,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "worker": CommandEntry("commands.services", "Run a worker."),
         "api": CommandEntry("commands.services", "Serve the HTTP API."),
         "sandbox": CommandEntry(
-            "commands.services", "Serve a local substitute for the Knouds API, free of cost."
+            "commands.services", "Serve the sandbox: the Knouds API locally, free of cost."
         ),
     },
     "Jobs": {

@@ -47,7 +47,7 @@ def summary_line(findings: Sequence[Finding]) -> str:
 def document(findings: Sequence[Finding], report: IntegrityReport | None) -> dict[str, Any]:
     """The report as JSON; `integrity` is null where it was not checked."""
     return {
-        "verdict": worst_level(findings).value,
+        "summary": worst_level(findings).value,
         "findings": [
             {
                 "group": finding.group,

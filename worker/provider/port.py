@@ -56,7 +56,7 @@ class SendMark(Protocol):
     async def record(self) -> None:
         """Return once the record is durable; if it raises, the request is not sent.
 
-        Awaited once, when the connection stands and before the first byte.
+        Awaited once, when the connection is established and before the first byte.
         """
         ...
 

@@ -1,4 +1,4 @@
-"""A local substitute for the Knouds API over real HTTP: no credits, no network, any fault.
+"""The sandbox: the Knouds API served locally over real HTTP: no credits, no network, any fault.
 
 `python -m worker.sandbox` serves it; README.md beside this file lists admin calls, faults and
 the options of `inputs.sandbox`. It shares no code with the worker: shared code would share its

@@ -32,7 +32,7 @@ class SandboxConfig:
     cancel_s: float = 0.5
     credits: int | None = None
     webhook_url: str | None = None
-    webhook_secret: str = "whsec_sandbox_0123456789abcdef"  # noqa: S105 - of a local substitute
+    webhook_secret: str = "whsec_sandbox_0123456789abcdef"  # noqa: S105 - of the sandbox
     webhook_attempts: int = 5
     webhook_retry_s: float = 1.0
 

@@ -16,12 +16,12 @@ REDIS = RedisSettings.from_dsn(common.REDIS_URL)
 
 
 async def submit(ctx: dict[str, Any], target: str, inputs: dict[str, Any]) -> None:
-    """Make a run, and see to its first poll."""
+    """Submit a run and enqueue its first poll."""
     await _poll_later(ctx, await common.knouds.submit(target, inputs))
 
 
 async def poll(ctx: dict[str, Any], execution_id: str) -> Any:
-    """Poll a run, and see to the next poll where it goes on."""
+    """Poll a run; enqueue the next poll while it goes on."""
     result = await common.knouds.result(execution_id)
     if result is None:
         await _poll_later(ctx, execution_id)
@@ -32,7 +32,7 @@ async def poll(ctx: dict[str, Any], execution_id: str) -> Any:
 
 async def _poll_later(ctx: dict[str, Any], execution_id: str) -> None:
     redis: ArqRedis = ctx["redis"]
-    await redis.enqueue_job("look", execution_id, _defer_by=common.POLL_S)
+    await redis.enqueue_job("poll", execution_id, _defer_by=common.POLL_S)
 
 
 class ArqDeferringSettings:

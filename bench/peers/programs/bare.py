@@ -12,7 +12,7 @@ from bench.workload import arrivals
 
 
 async def main() -> None:
-    """Make runs as told until SIGTERM."""
+    """Make the requested runs until SIGTERM."""
     stopped, running = asyncio.Event(), set[asyncio.Task[object]]()
     loop = asyncio.get_running_loop()
     loop.add_signal_handler(signal.SIGTERM, stopped.set)

@@ -57,14 +57,14 @@ def api(*, with_parent: bool) -> None:
 
 
 @click.command(
-    short_help="Serve a local substitute for the Knouds API, free of cost.",
+    short_help="Serve the sandbox: the Knouds API locally, free of cost.",
     add_help_option=False,
     context_settings={"ignore_unknown_options": True},
 )
 @with_parent
 @click.argument("options", nargs=-1, type=click.UNPROCESSED)
 def sandbox(*, with_parent: bool, options: tuple[str, ...]) -> None:
-    """Serve a local substitute for the Knouds API; --help lists its options."""
+    """Serve the sandbox, the Knouds API locally; --help lists its options."""
     _stop_with_parent(enabled=with_parent)
 
     from worker.sandbox.__main__ import main  # noqa: PLC0415  not for --help

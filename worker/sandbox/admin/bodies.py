@@ -1,7 +1,7 @@
 """The bodies of admin calls. An unknown field is refused; `key` is the default key if omitted."""
 
 import msgspec
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET, UnsetType, field
 
 from worker.sandbox.config import DEFAULT_KEY
 from worker.sandbox.provider.accounts import Contract, KeyState
@@ -56,7 +56,7 @@ class KeyChange(AdminBody, frozen=True):
 
     key: str
     valid: bool | None = None
-    standing: KeyState | None = None
+    state: KeyState | None = field(default=None, name="standing")
     contract: Contract | None = None
     capabilities: list[str] | UnsetType | None = UNSET
     user: str | None = None

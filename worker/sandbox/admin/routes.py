@@ -79,8 +79,8 @@ async def _limits(server: SandboxServer, body: spec.LimitChange) -> JsonObject:
 
 async def _keys(server: SandboxServer, body: spec.KeyChange) -> JsonObject:
     key = server.state.accounts.get_or_add(body.key, body.user, body.tier)
-    if body.standing is not None:
-        key.state = body.standing
+    if body.state is not None:
+        key.state = body.state
     elif body.valid is not None:
         key.state = KeyState.VALID if body.valid else KeyState.REVOKED
     if body.contract is not None:

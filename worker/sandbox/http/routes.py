@@ -76,7 +76,7 @@ async def _index(request: web.Request) -> web.StreamResponse:
     """Return the index: the key, the routes, the targets and the faults."""
     resources = {resource.canonical for resource in request.app.router.resources()}
     index = {
-        "service": "a local substitute for the Knouds API; nothing here costs anything",
+        "service": "the sandbox of the Knouds API; nothing here costs anything",
         "key": DEFAULT_KEY,
         "routes": sorted(resources),
         "models": [t.name for t in TARGETS if t.kind is SandboxKind.MODEL],

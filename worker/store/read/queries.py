@@ -1,4 +1,4 @@
-"""What people and apps ask about many jobs: lists, groups, counts. Nothing walks the keyspace."""
+"""Queries over many jobs: lists, groups and counts. None of them scans the keyspace."""
 
 import base64
 from collections.abc import Sequence
