@@ -1,4 +1,4 @@
-"""The arena: a mortal Redis, a sandbox, workers, a seeded load, and the ledger as the judge."""
+"""The system under chaos: a Redis that can be killed, a sandbox, workers and a seeded load."""
 
 import asyncio
 import itertools
@@ -48,7 +48,7 @@ NAMESPACE = "chaos"
 
 @dataclass(slots=True)
 class ChaosFindings:
-    """What came of it: counts for the table, and what the claims are about."""
+    """The result of a scenario: counts for the table, and what the claims check."""
 
     jobs: int
     states: dict[str, int]
@@ -60,13 +60,13 @@ class ChaosFindings:
     wrong_indexes: list[str]
     errors: list[str]
     returned_to_queue: int
-    """Jobs whose worker was gone before it sent them: back in line, by the rescuer."""
+    """Jobs whose worker was lost before it sent them: the rescuer put them back in the queue."""
 
     uncertain_then_answered: int
-    """Jobs that were in doubt, and whose answer was heard after all."""
+    """Jobs whose outcome was unknown until a late answer arrived."""
 
     def never_started(self, job: Job) -> bool:
-        """Whether the provider knows nothing of it: never sent, or refused and not heard."""
+        """Whether the provider started no run for it: never sent, or refused and the reply lost."""
         return not self.started[job.id]
 
 
@@ -79,22 +79,22 @@ class ChaosSystem:
     rng: random.Random
     killable_redis: KillableRedis | None = None
     acknowledged: list[str] = field(default_factory=list[str])
-    """Ids of the jobs that were taken."""
+    """Ids of the jobs whose enqueue was acknowledged."""
     snapshot_count: int = 0
-    """How often the places were checked while everything moved."""
+    """How often the indexes were checked while workers ran."""
     numbers: Iterator[int] = field(default_factory=itertools.count)
     began: float = field(default_factory=time.monotonic)
 
     @property
     def redis(self) -> KillableRedis:
-        """The one server, where there is only one."""
+        """The Redis server, in scenarios with exactly one."""
         assert self.killable_redis is not None
         return self.killable_redis
 
     def requests(
         self, count: int, targets: Sequence[tuple[Kind, str]] = (), **sandbox_options: Any
     ) -> list[tuple[JobId, JobRequest]]:
-        """The next orders of the load: short runs, mixed modes, slow answers to the submit."""
+        """The next requests of the load: short runs, mixed modes, slow answers to the submit."""
         return [
             self.request(f"j{next(self.numbers)}", targets, sandbox_options) for _ in range(count)
         ]
@@ -102,7 +102,7 @@ class ChaosSystem:
     def request(
         self, job_id: str, targets: Sequence[tuple[Kind, str]], fault: dict[str, Any]
     ) -> tuple[JobId, JobRequest]:
-        """One order; `fault` in place of a slow answer."""
+        """One job request; `fault` replaces the slow answer."""
         rng = self.rng
         mixed = SYNC_ONLY if rng.random() < SYNC_SHARE else ASYNC
         kind, target = rng.choice(targets or mixed)
@@ -115,9 +115,9 @@ class ChaosSystem:
         return JobId(job_id), JobRequest(kind=kind, target=target, inputs=inputs)
 
     async def enqueue(self, requests: Sequence[tuple[JobId, JobRequest]]) -> None:
-        """Enqueue orders; Redis has to be there."""
-        placed = await self.system.enqueuer.enqueue_many(requests)
-        for result in placed:
+        """Enqueue requests. Redis must be reachable."""
+        results = await self.system.enqueuer.enqueue_many(requests)
+        for result in results:
             assert not isinstance(result, Exception), result
         self.acknowledged += [str(job_id) for job_id, _ in requests]
 
@@ -133,31 +133,32 @@ class ChaosSystem:
             )
 
         try:
-            await wait_until(all_settled_or_parked, "everything at rest", within_s)
+            await wait_until(all_settled_or_parked, "every job settled or parked", within_s)
         except AssertionError:
             queues = await self.system.store.lanes.snapshot()
             raise AssertionError(
-                f"after {within_s} s not at rest: { {str(s): n for s, n in counts.items()} },"
+                f"after {within_s} s not settled or parked:"
+                f" { {str(s): n for s, n in counts.items()} },"
                 f" {queues.submitting_count} submitting"
             ) from None
 
     async def until_all_succeeded(self, within_s: float = SETTLED_WITHIN_S) -> float:
-        """Wait until every job has its result, without anybody's help; returns the seconds."""
+        """Wait until every job succeeded without an operator; returns the seconds."""
         began = time.monotonic()
 
-        async def all_have() -> bool:
+        async def all_succeeded() -> bool:
             return (await self.system.counts()).get(State.SUCCEEDED, 0) == len(self.acknowledged)
 
         try:
-            await wait_until(all_have, "every job has succeeded", within_s)
+            await wait_until(all_succeeded, "every job has succeeded", within_s)
         except AssertionError as error:
             raise AssertionError(f"{error}: {await self.system.counts()}") from None
         return time.monotonic() - began
 
     async def inspect(self) -> ChaosFindings:
-        """Hold records, places and the ledger against each other."""
-        census = await take_snapshot(self.system.store)
-        jobs = census.jobs
+        """Compare records, indexes and the ledger of the sandbox."""
+        snapshot = await take_snapshot(self.system.store)
+        jobs = snapshot.jobs
         ledger = await self.system.labels()
         uncertain = [job for job in jobs.values() if job.parked_as == UNCERTAIN]
         started = {job_id: ledger.get(job_id, {"started": 0})["started"] for job_id in jobs}
@@ -169,29 +170,29 @@ class ChaosSystem:
             started=started,
             started_twice={job_id: count for job_id, count in started.items() if count > 1},
             lost=sorted(set(self.acknowledged) - jobs.keys()),
-            wrong_indexes=[*census.wrong_indexes, *await self.doctor_findings()],
+            wrong_indexes=[*snapshot.wrong_indexes, *await self.doctor_findings()],
             errors=self.workers.errors(),
             returned_to_queue=events["admitted, but never sent"],
             uncertain_then_answered=sum(map(_was_answered_after_uncertain, jobs.values())),
         )
 
     async def check_indexes(self) -> None:
-        """Every job stands in exactly the places its record names, also while all move."""
-        census = await take_snapshot(self.system.store)
-        assert census.wrong_indexes == []
+        """Check that every job is in exactly the indexes of its record, while workers run."""
+        snapshot = await take_snapshot(self.system.store)
+        assert snapshot.wrong_indexes == []
         assert await self.doctor_findings() == [], "a false alarm: the snapshot was clean"
         self.snapshot_count += 1
 
     async def doctor_findings(self) -> list[str]:
-        """What the doctor's own census finds wrong."""
-        census = IntegrityCheck(
+        """The findings of the doctor's integrity check."""
+        check = IntegrityCheck(
             self.system.store, SystemClock(), lease_s=self.system.settings.lease_s
         )
-        report = await census.run()
+        report = await check.run()
         return [damage.text for damage, _ in report.reported]
 
     async def resolve(self, jobs: Sequence[Job]) -> int:
-        """Do what a person would: attach the run the provider knows, else submit once more."""
+        """Act as the operator: attach the provider's run, or submit again if there is none."""
         executions = await self._executions()
         for job in jobs:
             execution_id = executions.get(job.id)
@@ -212,9 +213,9 @@ class ChaosSystem:
 
 
 def _was_answered_after_uncertain(job: Job) -> bool:
-    by_people = {"attach", "resubmit"} & {event.name for event in job.events}
-    doubted = any(event.note == UNCERTAIN for event in job.events)
-    return doubted and not by_people and job.parked_as != UNCERTAIN
+    by_operator = {"attach", "resubmit"} & {event.name for event in job.events}
+    was_uncertain = any(event.note == UNCERTAIN for event in job.events)
+    return was_uncertain and not by_operator and job.parked_as != UNCERTAIN
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,10 +237,10 @@ class ScenarioRow:
             f" {self.disturbance:<24} {found.jobs:5} jobs"
             f" {found.states.get('succeeded', 0):5} succeeded"
             f" {len(found.uncertain):3} uncertain ({never} never started)"
-            f" {self.resolved_count:3} resolved {found.returned_to_queue:3} given back"
+            f" {self.resolved_count:3} resolved {found.returned_to_queue:3} requeued"
             f" {found.uncertain_then_answered:3} answered late"
             f" {len(found.started_twice)} started twice {len(found.lost)} lost"
-            f" {len(found.wrong_indexes)} misplaced"
+            f" {len(found.wrong_indexes)} wrong entries"
         )
 
 
@@ -247,7 +248,7 @@ class ScenarioRow:
 async def chaos_system(
     folder: Path, seed: int, *, workers: int = 2, **settings: Any
 ) -> AsyncGenerator[ChaosSystem]:
-    """Put everything up; at the end the workers have to stop in good order."""
+    """Start everything; at the end the workers must stop with exit code 0."""
     redis = KillableRedis(folder)
     try:
         await redis.start()
@@ -262,7 +263,7 @@ async def chaos_system(
 async def chaos_system_over(
     url: str, folder: Path, seed: int, *, workers: int = 2, **settings: Any
 ) -> AsyncGenerator[ChaosSystem]:
-    """The same over a Redis that somebody else puts up."""
+    """`chaos_system` over a Redis that the caller starts."""
     client = connect(Settings(namespace=NAMESPACE, redis_url=SecretStr(url)))
     try:
         async with (
@@ -280,8 +281,8 @@ async def chaos_system_over(
 async def _close(client: ArqRedis) -> None:
     """Close a client, and the connections to a Sentinel through which it found its Redis."""
     await client.aclose(close_connection_pool=True)
-    through = getattr(client.connection_pool, "sentinel_manager", None)
-    for sentinel in through.sentinels if through else ():
+    manager = getattr(client.connection_pool, "sentinel_manager", None)
+    for sentinel in manager.sentinels if manager else ():
         await sentinel.aclose()
 
 

@@ -1,4 +1,4 @@
-"""The claims that hold after every scenario, and where a doubt may come from."""
+"""The claims that every scenario checks, and which uncertain jobs it may leave."""
 
 import time
 from collections.abc import Callable
@@ -17,9 +17,9 @@ async def check_claims(
     disturbed: str,
     explains: Callable[[Job], bool],
 ) -> ChaosFindings:
-    """Nothing started twice, nothing lost, every place right, every doubt explained and resolved.
+    """Nothing started twice or lost, every index right, every uncertain job explained and resolved.
 
-    `explains` tells whether something that was done to the system accounts for a doubt.
+    `explains` returns whether the disturbance can have made a job uncertain.
     """
     print(f"{scenario}: CHAOS_SEED={SEED}")  # noqa: T201  shown with a failure
     await chaos.until_settled_or_parked()
@@ -32,7 +32,9 @@ async def check_claims(
         assert found.states.keys() <= {State.SUCCEEDED, State.PARKED}
         assert found.states.get(State.PARKED, 0) == len(found.uncertain)
         unexplained = [job for job in found.uncertain if not explains(job)]
-        assert unexplained == [], f"{len(unexplained)} doubts, for example {unexplained[0]}"
+        assert unexplained == [], (
+            f"{len(unexplained)} unexplained jobs, for example {unexplained[0]}"
+        )
         assert found.errors == []
         resolved = await chaos.resolve(found.uncertain)
         after = await chaos.inspect()
@@ -46,6 +48,6 @@ async def check_claims(
 
 
 def last_worker_pid(job: Job) -> int:
-    """The process that last had a job in hand."""
+    """The process id of the last worker that submitted a job; 0 if none did."""
     owners = [event.by for event in job.events if event.name in ("send", "open")]
     return int(owners[-1].split("-")[-2]) if owners else 0

@@ -1,4 +1,4 @@
-"""The census: every job stands exactly where its record says, and nobody else anywhere."""
+"""A snapshot of all indexes: every job has the entries of its record, and there are no others."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -13,8 +13,8 @@ from worker.store.keys import Keys
 
 Members = dict[str, float]
 
-MOVING = frozenset({Index.LEASE, Index.INFLIGHT})
-"""Indexes whose scores are pushed on without a new record: a claimed poll, an extended lease."""
+RESCHEDULED = frozenset({Index.LEASE, Index.INFLIGHT})
+"""Indexes whose scores change without a new record: a claimed poll, an extended lease."""
 
 
 KINDS = frozenset(kind.value for kind in Index)
@@ -31,7 +31,7 @@ for _, key in ipairs(redis.call("KEYS", ARGV[1] .. ":*")) do
 end
 return found
 """
-"""Everything at one moment. It names keys that it was not given: for a Redis of our own only."""
+"""Reads everything at one moment. It uses keys outside KEYS, so it needs a Redis of its own."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +40,11 @@ class IndexSnapshot:
 
     jobs: dict[str, Job]
     wrong_indexes: list[str]
-    """What is wrong, a line each."""
+    """Each wrong entry as one line of text."""
 
 
 async def take_snapshot(store: Store) -> IndexSnapshot:
-    """Look at every job and every index at once; the system may be at work."""
+    """Read every job and every index at once; workers may run."""
     keys = store.keys
     rows: list[Any] = await store.client.call("EVAL", SNAPSHOT, 0, keys.namespace)
     jobs: dict[str, Job] = {}
@@ -67,14 +67,14 @@ def _expected(keys: Keys, jobs: Iterable[Job]) -> dict[str, Members]:
 
 def _wrong_indexes(found: dict[str, Members], wanted: dict[str, Members]) -> list[str]:
     return [
-        f"{key}: {job_id} stands at {here.get(job_id)}, should at {there.get(job_id)}"
+        f"{key}: the score of {job_id} is {have.get(job_id)}, expected {want.get(job_id)}"
         for key in sorted(found.keys() | wanted.keys())
-        for here, there in [(found.get(key, {}), wanted.get(key, {}))]
-        for job_id in sorted(here.keys() | there.keys())
-        if not _agree(key, here.get(job_id), there.get(job_id))
+        for have, want in [(found.get(key, {}), wanted.get(key, {}))]
+        for job_id in sorted(have.keys() | want.keys())
+        if not _agree(key, have.get(job_id), want.get(job_id))
     ]
 
 
 def _agree(key: str, found: float | None, wanted: float | None) -> bool:
-    moves = key.split(":")[1] in MOVING
-    return found == wanted or (moves and None not in (found, wanted))
+    may_differ = key.split(":")[1] in RESCHEDULED
+    return found == wanted or (may_differ and None not in (found, wanted))

@@ -1,4 +1,4 @@
-"""The HTTP API as a process of its own, and an app in front of it that does not give up."""
+"""The HTTP API as a separate process, and a client app that repeats every failed request."""
 
 import asyncio
 import socket
@@ -22,7 +22,7 @@ ANSWERS_WITHIN_S = 20.0
 
 @dataclass
 class RetryingApp:
-    """What an app sees of the system."""
+    """An app that uses the HTTP API."""
 
     url: str
     http: aiohttp.ClientSession
@@ -33,13 +33,13 @@ class RetryingApp:
         self, requests: Sequence[tuple[JobId, JobRequest]], pause_s: float
     ) -> list[str]:
         """Enqueue one by one, each until it is acknowledged; returns the ids."""
-        taken: list[str] = []
-        for job_id, order in requests:
-            while await self._post(job_id, order) not in (200, 202):  # noqa: ASYNC110
+        acknowledged: list[str] = []
+        for job_id, request in requests:
+            while await self._post(job_id, request) not in (200, 202):  # noqa: ASYNC110
                 await asyncio.sleep(RETRY_AFTER_S)
-            taken.append(job_id)
+            acknowledged.append(job_id)
             await asyncio.sleep(pause_s)
-        return taken
+        return acknowledged
 
     async def _post(self, job_id: str, request: JobRequest) -> int:
         body = {
@@ -49,31 +49,31 @@ class RetryingApp:
             "inputs": msgspec.json.decode(request.inputs),
         }
         async with self.http.post(f"{self.url}/v1/jobs", json=body) as answer:
-            return self._note(answer)
+            return self._count(answer)
 
-    def _note(self, answer: aiohttp.ClientResponse) -> int:
+    def _count(self, answer: aiohttp.ClientResponse) -> int:
         self.statuses[answer.status] += 1
         if answer.status >= 400:
             assert answer.content_type == "application/problem+json"
         return answer.status
 
-    async def until_it_says_503(self) -> None:
-        """Wait until the API, asked how everything stands, says that it cannot tell."""
+    async def until_unavailable(self) -> None:
+        """Wait until `/v1/stats` answers 503."""
 
-        async def says_so() -> bool:
+        async def unavailable() -> bool:
             async with self.http.get(f"{self.url}/v1/stats") as answer:
-                return self._note(answer) == 503
+                return self._count(answer) == 503
 
-        await wait_until(says_so, "503 while Redis is away", ANSWERS_WITHIN_S)
+        await wait_until(unavailable, "503 while Redis is down", ANSWERS_WITHIN_S)
 
-    async def until_it_works(self) -> None:
-        """Wait until it can tell again."""
+    async def until_available(self) -> None:
+        """Wait until `/v1/stats` answers 200 again."""
 
-        async def works() -> bool:
+        async def available() -> bool:
             async with self.http.get(f"{self.url}/v1/stats") as answer:
-                return self._note(answer) == 200
+                return self._count(answer) == 200
 
-        await wait_until(works, "200 when Redis is back", ANSWERS_WITHIN_S)
+        await wait_until(available, "200 when Redis is back", ANSWERS_WITHIN_S)
 
 
 @asynccontextmanager

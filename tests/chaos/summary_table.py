@@ -1,6 +1,6 @@
-"""The table at the end of the run: one line a scenario, also when all is well.
+"""The table at the end of the run: one line for each scenario, passed or failed.
 
-The lines travel as properties of the reports, so they also come home from the processes of xdist.
+The lines travel as properties of the reports, so the processes of xdist pass them on, too.
 There only `tests/conftest.py` is read before the tests are handed out: it is what hooks this in.
 """
 

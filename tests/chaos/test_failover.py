@@ -1,8 +1,8 @@
-"""The primary dies and a Sentinel promotes its replica, which may not have heard everything.
+"""The primary dies and a Sentinel promotes its replica, which may lack the last writes.
 
 What is guaranteed: a run that was sent is never sent again as long as the worker that sent it
-lives, for it writes back what it knows. What was only enqueued in the lost moment is gone, and an
-app that asks again with the same id gets one job.
+lives, because that worker writes its record again. A job that was only enqueued in the lost moment
+is gone, and an app that enqueues it again with the same id gets one job.
 """
 
 import asyncio
@@ -28,10 +28,10 @@ JOBS = scaled(short=100, full=400)
 async def test_a_failover_starts_nothing_twice_and_loses_nothing_that_was_sent(
     tmp_path: Path, report: Report, lost_s: float
 ) -> None:
-    """Also where the new primary never heard of anything that was written in the last moment.
+    """The new primary may lack everything that was written in the last moment.
 
-    The app asks for everything once more, at once: so what was lost before it was sent is there
-    again, and what was sent and is not yet written back could be sent again.
+    The app enqueues everything again at once. So jobs that were lost before their submit exist
+    again, and jobs that were submitted and not yet restored could be submitted again.
     """
     redis = Sentinels(tmp_path)
     try:

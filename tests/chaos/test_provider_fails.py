@@ -1,4 +1,4 @@
-"""The provider drops, hangs and babbles: every doubt is a doubt, everything else ends well."""
+"""The provider drops, hangs and sends garbage: only submits without an answer are uncertain."""
 
 import random
 from dataclasses import dataclass
@@ -19,7 +19,7 @@ FAULT_SHARE = 0.4
 
 @dataclass(frozen=True, slots=True)
 class RunFault:
-    """What the provider does to one run, and whether that leaves its submit in doubt."""
+    """A fault of one run, and whether it makes the outcome of the submit unknown."""
 
     sandbox_options: dict[str, Any]
     leaves_uncertain: bool
@@ -60,7 +60,7 @@ async def test_uncertain_jobs_are_exactly_those_submits_whose_answer_never_came(
 ) -> None:
     jobs = scaled(short=200, full=2_000)
     rng = random.Random(SEED)  # noqa: S311  a schedule
-    doubtful: set[str] = set()
+    uncertain_ids: set[str] = set()
     faults = 0
     async with chaos_system(
         tmp_path, SEED, submit_timeout_s=2, connect_timeout_s=2, poll_timeout_s=1
@@ -69,17 +69,17 @@ async def test_uncertain_jobs_are_exactly_those_submits_whose_answer_never_came(
             if rng.random() >= FAULT_SHARE:
                 await it.enqueue(it.requests(1))
                 continue
-            trouble = rng.choice(RUN_FAULTS)
-            (order,) = it.requests(1, targets=ASYNC, **trouble.sandbox_options)
-            if trouble.leaves_uncertain:
-                doubtful.add(order[0])
+            fault = rng.choice(RUN_FAULTS)
+            (request,) = it.requests(1, targets=ASYNC, **fault.sandbox_options)
+            if fault.leaves_uncertain:
+                uncertain_ids.add(request[0])
             faults += 1
-            await it.enqueue([order])
+            await it.enqueue([request])
         found = await check_claims(
             it,
             report,
             "provider",
             f"{faults} faults",
-            explains=lambda job: job.id in doubtful,
+            explains=lambda job: job.id in uncertain_ids,
         )
-        assert {job.id for job in found.uncertain} == doubtful
+        assert {job.id for job in found.uncertain} == uncertain_ids

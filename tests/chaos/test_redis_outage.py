@@ -1,4 +1,4 @@
-"""Redis is away for a second or for half a minute: nobody restarts, nothing is sent twice."""
+"""Redis is down for a second or for half a minute: no process restarts, nothing is sent twice."""
 
 import asyncio
 import time
@@ -60,7 +60,7 @@ async def test_everybody_carries_on_when_redis_is_back(
         await _until_in_flight(it, held)
         await outage(it.redis, lambda: _for_long(api))
         back = time.monotonic()
-        await api.until_it_works()
+        await api.until_available()
         it.acknowledged += await app
         await it.until_all_succeeded()
         settled_s = time.monotonic() - back
@@ -82,7 +82,7 @@ async def test_everybody_carries_on_when_redis_is_back(
 
 
 async def _for_long(api: RetryingApp) -> None:
-    await asyncio.gather(asyncio.sleep(LONG_S), api.until_it_says_503())
+    await asyncio.gather(asyncio.sleep(LONG_S), api.until_unavailable())
 
 
 async def _until_in_flight(it: ChaosSystem, requests: Sequence[tuple[JobId, JobRequest]]) -> None:

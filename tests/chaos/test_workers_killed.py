@@ -42,7 +42,7 @@ async def test_killed_workers_neither_repeat_nor_lose_a_run(tmp_path: Path, repo
             it,
             report,
             "SIGKILL",
-            f"{kills} kills, {it.snapshot_count} censuses",
+            f"{kills} kills, {it.snapshot_count} snapshots",
             explains=lambda job: _held_by(job, it.workers.killed),
         )
         assert 0 < len(found.uncertain) <= kills * it.system.settings.max_jobs

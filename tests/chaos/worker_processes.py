@@ -1,4 +1,4 @@
-"""Workers as processes of their own, to be killed, stopped, and told to end."""
+"""Workers as separate processes that a test kills, freezes and stops."""
 
 import asyncio
 import json
@@ -19,7 +19,7 @@ ENDS_WITHIN_S = 30.0
 
 @dataclass
 class WorkerProcesses:
-    """Slots for workers: where one dies, the next takes its place."""
+    """Slots for workers: a killed worker is replaced in its slot."""
 
     settings: Settings
     store: Store
@@ -30,7 +30,7 @@ class WorkerProcesses:
     killed: dict[int, float] = field(default_factory=dict[int, float])
     """Process id → when it was killed (Unix seconds)."""
     exit_codes: list[int] = field(default_factory=list[int])
-    """Of those that were told to end."""
+    """Exit codes of the workers that got SIGTERM."""
 
     @property
     def logs(self) -> Path:
@@ -43,7 +43,7 @@ class WorkerProcesses:
             await self.until_live(slot)
 
     async def kill(self, slot: int) -> None:
-        """SIGKILL a worker and put another in its place at once."""
+        """SIGKILL a worker and start another in its slot at once."""
         process = self.running[slot]
         process.kill()
         self.killed[process.pid] = time.time()
@@ -75,7 +75,7 @@ class WorkerProcesses:
         await wait_until(live, f"worker {process.pid} lives", LIVE_WITHIN_S)
 
     async def stop(self) -> None:
-        """End all of them in good order."""
+        """Stop all workers with SIGTERM."""
         for slot in range(len(self.running)):
             self.thaw(slot)
         await asyncio.gather(*(self._end(process) for process in self.running))

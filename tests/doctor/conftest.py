@@ -1,4 +1,4 @@
-"""A store to damage, and a whole system to look at while it works."""
+"""Fixtures: a store to damage, and a complete system to check while it works."""
 
 from collections.abc import AsyncGenerator
 

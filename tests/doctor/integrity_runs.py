@@ -1,4 +1,4 @@
-"""Taking a census in a test."""
+"""Runs the integrity check in tests."""
 
 import asyncio
 
@@ -11,16 +11,18 @@ LEASE_S = 10.0
 
 
 async def at_once(seconds: float) -> None:
-    """A pause that only lets the others run."""
+    """Return at once, after other tasks had a turn."""
     del seconds
     await asyncio.sleep(0)
 
 
 async def check_integrity(store: Store, *, repair: bool = False, note: str = "") -> IntegrityReport:
-    """Count, and repair where wanted."""
+    """Run the integrity check, with repairs if `repair` is set."""
     clock = SystemClock()
-    mender = Repairer(store, clock, by="ann", note=note) if repair else None
-    return await IntegrityCheck(store, clock, lease_s=LEASE_S, repairer=mender, pause=at_once).run()
+    repairer = Repairer(store, clock, by="ann", note=note) if repair else None
+    return await IntegrityCheck(
+        store, clock, lease_s=LEASE_S, repairer=repairer, pause=at_once
+    ).run()
 
 
 def damage_of(report: IntegrityReport) -> list[tuple[str, str, str]]:

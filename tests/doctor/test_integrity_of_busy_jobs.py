@@ -1,4 +1,4 @@
-"""Jobs move while they are counted: nothing false is told, nothing that moved is mended."""
+"""Jobs change during the check: no false finding, and no repair of a job that changed."""
 
 import re
 from typing import Any
@@ -32,30 +32,32 @@ LANE = "default/model/suno"
 async def test_an_integrity_check_of_a_busy_system_has_no_false_findings(
     system: LiveSystem,
 ) -> None:
-    """300 jobs go all the way, some by faults, retries and people, while it counts and counts."""
-    orders = [
+    """300 jobs settle, some after faults, retries and operator actions, during repeated checks."""
+    requests = [
         system.request(
             label=f"j{n}", tags=(f"t{n % 7}",), batch="b", priority=n % 3, **sandbox_options(n)
         )
         for n in range(300)
     ]
-    placed = await system.enqueuer.enqueue_many([(JobId(f"j{n}"), o) for n, o in enumerate(orders)])
-    assert len(placed) == 300
-    censuses = 0
+    results = await system.enqueuer.enqueue_many(
+        [(JobId(f"j{n}"), request) for n, request in enumerate(requests)]
+    )
+    assert len(results) == 300
+    checks = 0
 
-    async def counted_to_the_end() -> bool:
-        nonlocal censuses
+    async def all_settled() -> bool:
+        nonlocal checks
         report = await check_integrity(system.store, repair=True)
         assert damage_of(report) == []
         assert report.jobs == 300
-        censuses += 1
+        checks += 1
         for job_id in await system.store.jobs.members(Index.STATE, State.PARKED, 5):
             await system.actions.act(JobAction.DISCARD, job_id, OPERATOR)
         return set(await system.counts()) <= SETTLED
 
     async with system.worker():
-        await wait_until(counted_to_the_end, "300 jobs settled", within_s=60)
-    assert censuses >= 5
+        await wait_until(all_settled, "300 jobs settled", within_s=60)
+    assert checks >= 5
     assert damage_of(await check_integrity(system.store)) == []
     assert all(
         act["act"] != "doctor.repair" for act in await latest_audit_entries(system.store, 1000)
@@ -132,10 +134,10 @@ async def test_a_job_that_changed_after_it_was_checked_is_left_alone(store: Stor
     job = await create(store, job_builders.a_job())
     await store.client.call("ZREM", store.keys.lane(job.lane), job.id)
     suspicion = Suspicion(job.id, Index.LANE, LANE, store.keys.lane(job.lane))
-    look = (
+    read = (
         await IntegrityReader(store.client, store.keys).read_with_scores({job.id: [suspicion.key]})
     )[job.id]
-    damage = DamageDetector(store.keys, job_builders.NOW, LEASE_S).detect(suspicion, look)
+    damage = DamageDetector(store.keys, job_builders.NOW, LEASE_S).detect(suspicion, read)
     assert damage is not None
     await advance(store, job.id)
     assert await Repairer(store, SystemClock(), by="ann").repair(damage) is RepairOutcome.MOVED
@@ -147,8 +149,8 @@ async def test_an_entry_whose_job_came_to_be_is_left_alone(store: Store) -> None
     lane = store.keys.lane(job_builders.a_job().lane)
     await store.client.call("ZADD", lane, 1, "j1")
     suspicion = Suspicion("j1", Index.LANE, LANE, lane)
-    look = (await IntegrityReader(store.client, store.keys).read_with_scores({"j1": [lane]}))["j1"]
-    damage = DamageDetector(store.keys, job_builders.NOW, LEASE_S).detect(suspicion, look)
+    read = (await IntegrityReader(store.client, store.keys).read_with_scores({"j1": [lane]}))["j1"]
+    damage = DamageDetector(store.keys, job_builders.NOW, LEASE_S).detect(suspicion, read)
     assert damage is not None
     await create(store, job_builders.a_job())
     assert await Repairer(store, SystemClock(), by="ann").repair(damage) is RepairOutcome.MOVED
@@ -156,14 +158,14 @@ async def test_an_entry_whose_job_came_to_be_is_left_alone(store: Store) -> None
 
 
 async def test_what_heals_between_two_passes_is_not_reported(store: Store) -> None:
-    """A suspicion has to stand in every look."""
+    """Only a suspicion that every pass confirms is damage."""
     job = await create(store, job_builders.a_job())
     lane = store.keys.lane(job.lane)
     await store.client.call("ZREM", lane, job.id)
 
     async def heal(seconds: float) -> None:
-        place = queue_score(job.priority, job.queued_at or 0.0)
-        await store.client.call("ZADD", lane, place, job.id)
+        score = queue_score(job.priority, job.queued_at or 0.0)
+        await store.client.call("ZADD", lane, score, job.id)
         await at_once(seconds)
 
     report = await IntegrityCheck(store, SystemClock(), lease_s=LEASE_S, pause=heal).run()
@@ -171,16 +173,16 @@ async def test_what_heals_between_two_passes_is_not_reported(store: Store) -> No
 
 
 async def test_a_job_that_is_deleted_while_it_is_read_is_no_damage(store: Store) -> None:
-    """The record was read, its places are gone with it."""
-    ledger = IntegrityReader(store.client, store.keys)
+    """The record was read before the job was deleted with its index entries."""
+    reader = IntegrityReader(store.client, store.keys)
     job = await create(store, job_builders.succeeded())
     stored = await store.jobs.load(job.id)
     assert stored is not None
     assert await store.jobs.delete(stored)
     key = store.keys.index(Index.ALL)
-    look = (await ledger.read_with_scores({job.id: [key]}))[job.id]
-    judge = DamageDetector(store.keys, job_builders.NOW, LEASE_S)
-    assert judge.detect(Suspicion(job.id, Index.ALL, "", key), look) is None
+    read = (await reader.read_with_scores({job.id: [key]}))[job.id]
+    detector = DamageDetector(store.keys, job_builders.NOW, LEASE_S)
+    assert detector.detect(Suspicion(job.id, Index.ALL, "", key), read) is None
 
 
 # The script.

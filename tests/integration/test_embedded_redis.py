@@ -190,7 +190,7 @@ async def test_an_orphan_that_does_not_answer_is_reported(
 async def start_elsewhere(
     state_dir: Path, *, event_loop: str = "asyncio"
 ) -> asyncio.subprocess.Process:
-    """Start a program of its own that holds an embedded Redis until it is ended."""
+    """Start a separate program that runs an embedded Redis until it is stopped."""
     program = f"""
         import asyncio, uvloop
         from pathlib import Path

@@ -1,7 +1,7 @@
-"""Sixty days pass in a real Redis: by its own clock, and by everybody else's. All jobs are there.
+"""Sixty days pass for a real Redis and for the engine: no job expires.
 
-The past is what is moved: Redis and the engine begin sixty days ago, and come to the present in
-one leap. So everything after it runs with the clocks as they are.
+Redis and the engine start sixty days in the past and then jump to the present. So everything after
+the jump runs with real clocks.
 """
 
 import time
@@ -38,14 +38,14 @@ READ = {
 
 @dataclass
 class TimeShiftedSystem:
-    """A system that can be brought from sixty days ago to the present."""
+    """A system whose clocks can jump from sixty days ago to the present."""
 
     system: LiveSystem
     redis: TimeShiftedRedis
     patch: pytest.MonkeyPatch
 
     def begin(self) -> None:
-        """Let the engine live sixty days ago, as its Redis does."""
+        """Set the engine's clock sixty days back, like that of its Redis."""
 
         def then(_: SystemClock) -> float:
             return time.time() - SIXTY_DAYS_S
@@ -53,17 +53,17 @@ class TimeShiftedSystem:
         self.patch.setattr(SystemClock, "now", then)
 
     def pass_by(self) -> None:
-        """Move Redis' clock and the engine's by sixty days."""
+        """Advance the clocks of Redis and the engine by sixty days."""
         self.redis.set_offset(0)
         self.patch.undo()
 
     async def redis_time(self) -> float:
-        """The time by Redis."""
+        """The clock of Redis, Unix seconds."""
         seconds, micros = await self.system.store.client.call("TIME")
         return int(seconds) + int(micros) / 1e6
 
     async def content(self, keys: Sequence[str]) -> dict[str, Any]:
-        """What stands in keys; None where one is gone."""
+        """Key → its content; None where the key does not exist."""
         call = self.system.store.client.call
         kinds = {key: (await call("TYPE", key)).decode() for key in keys}
         return {
@@ -72,14 +72,14 @@ class TimeShiftedSystem:
         }
 
     async def integrity_findings(self) -> list[str]:
-        """What the doctor's census finds wrong."""
-        census = IntegrityCheck(
+        """The findings of the doctor's integrity check."""
+        check = IntegrityCheck(
             self.system.store, SystemClock(), lease_s=self.system.settings.lease_s
         )
-        return [damage.text for damage, _ in (await census.run()).reported]
+        return [damage.text for damage, _ in (await check.run()).reported]
 
     async def needed_keys(self, job_ids: Sequence[str]) -> list[str]:
-        """Every key that these jobs need: records, places, counts, and what stands above them."""
+        """Every key that these jobs need: records, indexes, counts, and the registries of all."""
         keys = self.system.store.keys
         found = {keys.holds, keys.lanes, keys.groups, keys.audit}
         for job_id in job_ids:
@@ -122,17 +122,17 @@ async def test_the_clock_that_is_moved_is_the_one_by_which_redis_expires(
 
 
 async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) -> None:
-    """Scheduled, parked, in doubt, held, in flight, retrying or dead: there, and freed as ever."""
+    """Scheduled, parked, uncertain, held, in flight, retrying, dead: all exist and can be freed."""
     system, call = days.system, days.system.store.client.call
     pause = await system.actions.place_hold(Scope("default/workflow"), OPERATOR)
-    patient: dict[str, Any] = dict.fromkeys(["poll_min_s", "poll_max_s", "retry_base_s"], 3600.0)
-    async with system.worker(**patient, retry_cap_s=3600.0):
+    slow: dict[str, Any] = dict.fromkeys(["poll_min_s", "poll_max_s", "retry_base_s"], 3600.0)
+    async with system.worker(**slow, retry_cap_s=3600.0):
         refused = await system.enqueue(label="refused", fault="MODEL_TIER_REQUIRED", times=1)
-        doubtful = await system.enqueue("suno", label="doubtful", fault="drop_after", times=1)
+        uncertain = await system.enqueue("suno", label="uncertain", fault="drop_after", times=1)
         dead = await system.enqueue("suno", label="dead", fault="INVALID_INPUTS", times=1)
         flying = await system.enqueue("suno", label="flying", deadline_s=2.0 * SIXTY_DAYS_S)
         again = await system.enqueue("suno", label="again", fault="HTTP_500", times=1)
-        await system.all_until([refused, doubtful], State.PARKED)
+        await system.all_until([refused, uncertain], State.PARKED)
         await system.until(dead, State.DEAD)
         await system.until(flying, State.RUNNING)
         await system.until(again, State.RETRYING)
@@ -140,7 +140,7 @@ async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) ->
     scheduled = await system.enqueue("suno", label="scheduled", delay_s=SIXTY_DAYS_S)
     by_hand = await system.enqueue("seedance-2-0", label="by hand")
     await system.actions.act(JobAction.PARK, by_hand, OPERATOR)
-    everyone = [refused, doubtful, dead, flying, again, held, scheduled, by_hand]
+    everyone = [refused, uncertain, dead, flying, again, held, scheduled, by_hand]
     needed = await days.needed_keys(everyone)
     before = await days.content(needed)
     assert None not in before.values()
@@ -152,7 +152,7 @@ async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) ->
     assert await days.content(needed) == before
     await days.redis.kill()
     await days.redis.start()
-    assert await days.content(needed) == before, "nor does a restart find anything too old"
+    assert await days.content(needed) == before, "a restart expires nothing either"
     assert await days.integrity_findings() == []
 
     (hold,) = (job.reason.hold_id for job in [await system.job(refused)] if job.reason)
@@ -160,16 +160,16 @@ async def test_sixty_days_take_nothing_that_is_alive(days: TimeShiftedSystem) ->
         await system.all_until([scheduled, flying, again], State.SUCCEEDED)
         for job_id, state in [
             (refused, State.PARKED),
-            (doubtful, State.PARKED),
+            (uncertain, State.PARKED),
             (by_hand, State.PARKED),
             (dead, State.DEAD),
             (held, State.QUEUED),
         ]:
-            assert (await system.job(job_id)).state is state, "only people free these"
+            assert (await system.job(job_id)).state is state, "only an operator frees these"
         await system.actions.release_hold(str(hold), OPERATOR)
         await system.actions.release_hold(pause.id, OPERATOR)
         await system.actions.act(JobAction.RELEASE, by_hand, OPERATOR)
         await system.actions.act(JobAction.REQUEUE, dead, OPERATOR)
-        await system.actions.act(JobAction.RESUBMIT, doubtful, OPERATOR)
+        await system.actions.act(JobAction.RESUBMIT, uncertain, OPERATOR)
         await system.all_until(everyone, State.SUCCEEDED)
     assert await days.integrity_findings() == []

@@ -1,4 +1,4 @@
-"""What worker, API and doctor say of a real Redis that is not set up to keep paid work."""
+"""Warnings of worker, API and doctor about a real Redis that can lose paid work."""
 
 import asyncio
 import json
@@ -19,10 +19,10 @@ from tests.chaos.killable_redis import KillableRedis
 from tests.engine.live_system import environment, wait_until
 
 BALLAST_BYTES = 32 << 20
-"""So much is in it that a few connections more or less do not count."""
+"""Large enough that a few connections more or less do not matter."""
 
 SETTINGS_READ = 4
-"""How many settings the check asks for, each by itself."""
+"""The number of settings that the check reads, one call each."""
 
 STARTED = {"worker": "worker.started", "api": "api.started"}
 PROGRAMS = sorted(STARTED)
@@ -30,15 +30,15 @@ PROGRAMS = sorted(STARTED)
 
 @dataclass(frozen=True, slots=True)
 class LoggedProgram:
-    """A program of ours, and what it has logged."""
+    """A running program and its log."""
 
     process: asyncio.subprocess.Process
     log: Path
 
     def lines(self) -> list[dict[str, Any]]:
         text = self.log.read_text()
-        whole = text[: text.rfind("\n") + 1]
-        return [json.loads(line) for line in whole.splitlines()]
+        complete = text[: text.rfind("\n") + 1]
+        return [json.loads(line) for line in complete.splitlines()]
 
     def events(self, event: str) -> list[dict[str, Any]]:
         return [line for line in self.lines() if line["event"] == event]
@@ -76,7 +76,7 @@ async def started(name: str, redis: KillableRedis, folder: Path) -> AsyncGenerat
 
 
 async def diagnosed(redis: KillableRedis) -> dict[str, dict[str, str]]:
-    """What the doctor finds, by the check's name."""
+    """The name of each check → the doctor's finding."""
     settings = Settings(redis_url=SecretStr(redis.url))
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "worker.cli.main", "doctor", "--json", "--no-provider"),
@@ -89,14 +89,14 @@ async def diagnosed(redis: KillableRedis) -> dict[str, dict[str, str]]:
 
 @pytest.fixture
 async def redis(tmp_path: Path) -> AsyncGenerator[KillableRedis]:
-    """A server that a test starts as it likes."""
+    """A server that the test starts with its own options."""
     server = KillableRedis(tmp_path / "redis")
     yield server
     await server.kill()
 
 
 async def fill(redis: KillableRedis, share: float) -> None:
-    """Let so much of its limit be in use."""
+    """Fill Redis up to a share of its maxmemory."""
     assert await redis.query("SETRANGE", "ballast", BALLAST_BYTES, "x") == b":%d" % (
         BALLAST_BYTES + 1
     )
@@ -133,10 +133,10 @@ async def test_worker_api_and_doctor_warn_when_memory_runs_short(
 
 
 async def _all_warn(redis: KillableRedis, folder: Path, reasons: dict[str, str]) -> None:
-    told = await diagnosed(redis)
+    findings = await diagnosed(redis)
     for check, reason in reasons.items():
-        assert told[check]["level"] in ("warn", "fail")
-        assert reason in told[check]["text"]
+        assert findings[check]["level"] in ("warn", "fail")
+        assert reason in findings[check]["text"]
     for name in PROGRAMS:
         async with started(name, redis, folder) as program:
             unsafe = await program.until_logged("redis.unsafe", len(reasons))
@@ -145,7 +145,7 @@ async def _all_warn(redis: KillableRedis, folder: Path, reasons: dict[str, str])
             for check, reason in reasons.items():
                 assert reason in found[check]["why"]
                 assert found[check]["fix"]
-                assert found[check]["severity"] == told[check]["level"] != "ok"
+                assert found[check]["severity"] == findings[check]["level"] != "ok"
 
 
 @pytest.mark.parametrize("name", PROGRAMS)
@@ -166,7 +166,7 @@ async def _was_checked(redis: KillableRedis) -> bool:
 async def test_the_api_starts_without_waiting_for_the_check(
     redis: KillableRedis, tmp_path: Path
 ) -> None:
-    """Redis is there and says nothing: the API listens, and says once that it could not look."""
+    """Redis accepts connections but never answers: the API serves, and logs `redis.unchecked`."""
     await redis.start()
     redis.freeze()
     async with (

@@ -1,4 +1,4 @@
-"""A real Redis whose own clock is moved, by libfaketime under the server alone."""
+"""A real Redis with a shifted clock: libfaketime is loaded into the server alone."""
 
 import os
 from collections.abc import AsyncGenerator
@@ -29,7 +29,7 @@ def find_faketime() -> Path:
 
 
 class TimeShiftedRedis(KillableRedis):
-    """Its clock is the machine's and some seconds more or less, to be changed while it runs."""
+    """A Redis whose clock differs from the machine's by an offset that can change while it runs."""
 
     def __init__(self, folder: Path, offset_s: int) -> None:
         self._offset = folder / "offset"
@@ -38,13 +38,13 @@ class TimeShiftedRedis(KillableRedis):
             LD_PRELOAD=str(find_faketime()),
             FAKETIME_TIMESTAMP_FILE=str(self._offset),
             FAKETIME_NO_CACHE="1",
-            # Its timers go on as they are: only what it takes for the time of day is moved.
+            # Its timers run as always: only its time of day is shifted.
             FAKETIME_DONT_FAKE_MONOTONIC="1",
         )
         self.set_offset(offset_s)
 
     def set_offset(self, seconds: int) -> None:
-        """Move its clock; from its next look on the new time counts."""
+        """Shift its clock; it uses the new time from its next read on."""
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
         fresh.replace(self._offset)

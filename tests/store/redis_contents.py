@@ -1,4 +1,4 @@
-"""What lies in Redis, as plain values: to compare with what should."""
+"""The contents of Redis as plain values, and the contents that a test expects."""
 
 import asyncio
 from collections.abc import Callable, Iterable
@@ -17,9 +17,9 @@ Scores = dict[str, float]
 
 
 async def wait_until(is_true: Callable[[], bool]) -> None:
-    """Let the others run until it is true."""
+    """Run other tasks until the condition is true."""
     async with asyncio.timeout(5):
-        while not is_true():  # noqa: ASYNC110  what it looks at has no event
+        while not is_true():  # noqa: ASYNC110  the condition has no event to wait for
             await asyncio.sleep(0)
 
 
@@ -30,7 +30,7 @@ async def keys_of(store: Store) -> set[str]:
 
 
 def is_index(store: Store, key: str) -> bool:
-    """Whether a key is one of those that hold jobs by what their records say."""
+    """Whether a key is an index that is derived from job records."""
     kinds = tuple(store.keys.index(kind) for kind in Index)
     return key in kinds or key.startswith(tuple(f"{kind}:" for kind in kinds))
 
@@ -51,7 +51,7 @@ async def indexes(store: Store) -> dict[str, Scores]:
 
 
 def expected_indexes(store: Store, jobs: Iterable[Job]) -> dict[str, Scores]:
-    """The indexes that jobs should have, by `jobs.indexes` alone."""
+    """The indexes that `jobs.indexes` derives from jobs."""
     found: dict[str, Scores] = {}
     for job in jobs:
         for entry in entries(job):
@@ -85,13 +85,17 @@ async def transition_events(store: Store) -> list[list[TransitionEvent]]:
 
 
 async def state_changes_of(store: Store, job_id: str) -> list[tuple[State | None, State]]:
-    """The states a job went from and to, by the stream."""
-    told = [move for entry in await transition_events(store) for move in entry if move.id == job_id]
-    return [(move.before, move.after) for move in told]
+    """Each state change of a job in the stream: the states before and after."""
+    return [
+        (event.before, event.after)
+        for entry in await transition_events(store)
+        for event in entry
+        if event.id == job_id
+    ]
 
 
 async def poll_history_ids(store: Store) -> set[str]:
-    """Ids of the jobs of which it is on record what polls saw."""
+    """Ids of the jobs that have a stored poll history."""
     found: list[bytes] = await store.client.call("HKEYS", store.keys.polls)
     return {job_id.decode() for job_id in found}
 

@@ -1,4 +1,4 @@
-"""Writes: a record and its places in one step, under the precondition that nobody was faster."""
+"""Writes: a record and its index entries in one step, if the revision is unchanged."""
 
 import asyncio
 from collections.abc import Callable
@@ -157,12 +157,12 @@ async def test_a_commit_whose_reply_was_lost_may_be_repeated(store: Store) -> No
     scripts = Scripts(store.client)
     assert await scripts.commit(change) == "ok"
     once = await everything(store)
-    assert await scripts.commit(change) == "ok", "although its own place fills the lane now"
+    assert await scripts.commit(change) == "ok", "although its own entry fills the lane now"
     assert await everything(store) == once
 
 
 async def test_a_batch_whose_reply_was_lost_may_be_repeated(store: Store) -> None:
-    """As the client repeats a call: what was written is found, what was refused stays refused."""
+    """A repeated call: what was written is found, what was refused stays refused."""
     one, two, three = [await created(store, a_job(id=name)) for name in ("a", "b", "c")]
     limit = SideWrites(limits=(lane_cap(one.job.lane, 1),))
     changes = [

@@ -21,7 +21,7 @@ from worker.store.scripts import MAX_BATCH_CHANGES, CommitResult, Scripts
 
 
 class CountingClient(Client):
-    """Counts calls of the script and the changes in each, and fails as it is told."""
+    """Counts calls of the script and the changes in each; fails as configured."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.client.redis)
@@ -51,7 +51,7 @@ def read_jobs(command: Command) -> list[str]:
 
 
 class RecordingScripts(Scripts):
-    """Notes what is asked, before it is sent."""
+    """Records each request before it is sent."""
 
     def __init__(self, client: CountingClient) -> None:
         super().__init__(client)
@@ -79,7 +79,7 @@ async def create(jobs: JobStore, *ids: str) -> list[VersionedJob | None]:
 
 
 async def warm(jobs: JobStore, client: CountingClient) -> None:
-    """Load the script, so that every trip that follows is one of ours."""
+    """Load the script, so that every later round trip is a commit."""
     await create(jobs, "warm")
     client.trips.clear()
     client.batches.clear()
@@ -132,7 +132,7 @@ async def test_a_call_carries_so_many_bytes_unless_one_change_is_larger(
 async def test_two_changes_of_one_job_go_in_order_in_two_calls(
     store: Store, jobs: JobStore, client: CountingClient
 ) -> None:
-    """The second one says what it expects, and that is not there yet when the first is asked."""
+    """The second expects the revision that the first writes, so it cannot share its call."""
     await warm(jobs, client)
     job, other = a_job(id="j"), a_job(id="k")
     first = Change(store.keys, "j", "").write(None, job, SideWrites())
@@ -220,14 +220,14 @@ async def test_nobody_waits_for_ever_whatever_fails(
         await create(jobs, "a", "b")
 
 
-@pytest.mark.parametrize("place", ["tag", "record"])
+@pytest.mark.parametrize("broken", ["tag", "record"])
 async def test_a_commit_that_redis_refuses_fails_alone(
-    store: Store, jobs: JobStore, client: CountingClient, place: str
+    store: Store, jobs: JobStore, client: CountingClient, broken: str
 ) -> None:
-    """What is broken hurts only itself: the others of the call are written, places and all."""
+    """One refused commit fails alone: the others of the call are written with their entries."""
     await warm(jobs, client)
     old = next(stored for stored in await create(jobs, "old") if stored)
-    bad = store.keys.index(Index.TAG, "bad") if place == "tag" else store.keys.job("b")
+    bad = store.keys.index(Index.TAG, "bad") if broken == "tag" else store.keys.job("b")
     await store.client.call("RPUSH", bad, "of another type")
     client.trips.clear()
     tried = await asyncio.gather(

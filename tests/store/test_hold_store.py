@@ -1,4 +1,4 @@
-"""Gates in Redis: put up, hit, released and opened by many at once; cool-downs; sync memory."""
+"""Gates in Redis: placed, hit, released and opened by many at once; cool-downs; sync targets."""
 
 import asyncio
 
@@ -57,10 +57,10 @@ async def test_one_cause_in_one_scope_is_one_hold(store: Store) -> None:
 @pytest.mark.parametrize("many", [2, 30, 100])
 async def test_many_that_hit_a_hold_at_once_are_all_counted(store: Store, many: int) -> None:
     async with asyncio.timeout(10):
-        seen = await asyncio.gather(*(store.holds.place(a_hold()) for _ in range(many)))
+        placed = await asyncio.gather(*(store.holds.place(a_hold()) for _ in range(many)))
     (hold,) = await store.holds.list_all()
     assert hold.hits == many
-    assert sorted(one.hits for one in seen) == list(range(1, many + 1))
+    assert sorted(one.hits for one in placed) == list(range(1, many + 1))
 
 
 async def test_workers_that_hit_a_hold_at_once_are_all_counted(store: Store) -> None:
@@ -121,8 +121,8 @@ async def test_an_unreadable_hold_is_skipped(store: Store) -> None:
     await store.holds.place(a_hold())
     await store.client.call("HSET", store.keys.holds, "default|Y", b"garbage")
     await store.client.call("HSET", store.keys.cool_downs, "default", b"garbage")
-    standing = await store.holds.gates()
-    assert (standing.holds, standing.cool_downs) == ((a_hold(),), ())
+    gates = await store.holds.gates()
+    assert (gates.holds, gates.cool_downs) == ((a_hold(),), ())
     assert await store.holds.list_all() == [a_hold()]
     assert (await store.holds.place(a_hold(code="Y"))).hits == 1
     await store.holds.remove_expired_cool_downs(NOW)

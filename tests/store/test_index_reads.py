@@ -1,4 +1,4 @@
-"""What the services watch: leases, due times, lanes. A job that left is left alone."""
+"""The indexes that the services read: leases, due times, lanes. A removed job is skipped."""
 
 import pytest
 from structlog.testing import capture_logs
@@ -190,10 +190,10 @@ async def test_an_unreadable_record_that_was_mended_meanwhile_is_not_replaced(
     assert await store.jobs.load("bad") == stored
 
 
-@pytest.mark.parametrize("seen", [b"", b"x", b"1:2", b"1:2:3:x", b"1:2:3:4:x", b"\xff"])
-async def test_unreadable_poll_history_starts_anew(store: Store, seen: bytes) -> None:
+@pytest.mark.parametrize("content", [b"", b"x", b"1:2", b"1:2:3:x", b"1:2:3:4:x", b"\xff"])
+async def test_unreadable_poll_history_starts_anew(store: Store, content: bytes) -> None:
     stored = await put(store, running("j", NOW))
-    await store.client.call("HSET", store.keys.polls, "j", seen)
+    await store.client.call("HSET", store.keys.polls, "j", content)
     due = (await store.jobs.claim_polls(NOW, NOW + 10, 5)).polls
     assert due == [ClaimedPoll(stored, PollHistory())]
 
@@ -230,13 +230,13 @@ async def test_a_job_is_removed_from_an_index_unless_it_changed_since(store: Sto
 
 async def test_a_version_that_redis_lost_is_written_again_over_the_older_one(store: Store) -> None:
     lost = VersionedJob(running("j", NOW), "7.beef")
-    standing = await put(store, job_builders.queued(id=JobId("j")))
-    assert await store.jobs.restore(standing, lost)
+    older = await put(store, job_builders.queued(id=JobId("j")))
+    assert await store.jobs.restore(older, lost)
     found = await store.jobs.load("j")
     assert found is not None
     assert (found.job, version_of(found.rev)) == (lost.job, 8)
     assert await indexes(store) == expected_indexes(store, [lost.job])
-    assert not await store.jobs.restore(standing, lost), "somebody was faster"
+    assert not await store.jobs.restore(older, lost), "another worker was faster"
     assert not await store.jobs.restore(None, lost)
     gone = VersionedJob(running("gone", NOW), "3.beef")
     assert await store.jobs.restore(None, gone)

@@ -1,4 +1,4 @@
-"""Polls: claimed under a lease, put off by who looked, and what looks saw goes with the run."""
+"""Polls: claimed under a lease, rescheduled by the poller; the poll history ends with the run."""
 
 import asyncio
 from collections.abc import Sequence
@@ -39,14 +39,14 @@ async def claim(store: Store, now: float, until: float, limit: int = 9) -> list[
 
 
 async def next_poll(store: Store) -> float | None:
-    """When the next poll is due: a claim says so, even if it takes nothing."""
+    """When the next poll is due. Every claim returns it, even an empty one."""
     found = await store.jobs.claim_polls(0.0, 0.0, 1)
     assert found.polls == []
     return found.next_poll_at
 
 
 class ReadRecorder(Client):
-    """Notes which jobs are read."""
+    """Records which jobs are read."""
 
     def __init__(self, store: Store) -> None:
         super().__init__(store.client.redis)
@@ -63,7 +63,9 @@ async def test_the_longest_due_are_claimed_first_and_nobody_claims_them_again(
     for job_id, at in (("late", NOW - 9), ("later", NOW - 1), ("now", NOW), ("soon", NOW + 1)):
         await put(store, running(job_id, at))
     assert await claim(store, NOW, NOW + 10, 2) == ["late", "later"]
-    assert await next_poll(store) == NOW, "who can take no more is told of what is left"
+    assert await next_poll(store) == NOW, (
+        "a poller that can claim no more gets the time of the next poll"
+    )
     assert await claim(store, NOW, NOW + 10) == ["now"]
     assert await claim(store, NOW, NOW + 10) == []
     assert await next_poll(store) == NOW + 1
@@ -89,7 +91,7 @@ async def test_nothing_in_flight_has_no_next_poll(store: Store) -> None:
 
 
 async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> None:
-    """A worker may poll as many at once as it likes: it claims them in several calls."""
+    """A worker polls any number of jobs at once: it claims them in several calls."""
     many = [part for n in range(4_500) for part in (NOW, f"j{n}")]
     await store.client.call("ZADD", store.keys.index(Index.INFLIGHT), *many)
     keys = (store.keys.index(Index.INFLIGHT), store.keys.polls)
@@ -105,17 +107,17 @@ async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> 
 
 async def test_poll_history_is_kept_with_the_next_poll(store: Store) -> None:
     stored = await put(store, running("j", NOW))
-    seen = PollHistory(polls=3, failures_in_row=2, missing_in_row=1, last_running_at=NOW - 0.5)
-    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, seen)]) == 1
+    history = PollHistory(polls=3, failures_in_row=2, missing_in_row=1, last_running_at=NOW - 0.5)
+    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, history)]) == 1
     assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == PollClaim([], NOW + 5, [])
     due = await store.jobs.claim_polls(NOW + 5, NOW + 15, 5)
-    assert due == PollClaim([ClaimedPoll(stored, seen)], NOW + 15, [])
-    assert await store.jobs.poll_history(stored.job) == seen
+    assert due == PollClaim([ClaimedPoll(stored, history)], NOW + 15, [])
+    assert await store.jobs.poll_history(stored.job) == history
 
 
 async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
-    """A person cancelled it, another worker claimed it, or a delivery asked for a poll at once."""
-    lease, at, seen = NOW + 10, NOW + 60, PollHistory(1)
+    """An operator cancels, another worker claims, or a delivery requests a poll at once."""
+    lease, at, history = NOW + 10, NOW + 60, PollHistory(1)
     cancelled, claimed, hurried, left, same = [
         await put(store, running(name, NOW)) for name in ("a", "b", "c", "d", "e")
     ]
@@ -124,11 +126,11 @@ async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
     await store.jobs.reschedule([NextPoll(claimed.job, NOW + 7, PollHistory(2), lease)])
     await store.jobs.poll_now(["c"], NOW + 2)
     await store.jobs.commit(left, transitions.succeed(left.job, NOW, FINISHED))
-    looked = [
-        NextPoll(stored.job, at, seen, lease)
+    polled = [
+        NextPoll(stored.job, at, history, lease)
         for stored in (cancelled, claimed, hurried, left, same)
     ]
-    assert await store.jobs.reschedule(looked) == 1
+    assert await store.jobs.reschedule(polled) == 1
     inflight = {"a": NOW + 1, "b": NOW + 7, "c": NOW + 2, "e": at}
     assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == inflight
     assert await poll_history_ids(store) == {"b", "e"}
@@ -145,7 +147,7 @@ async def test_a_poll_without_a_claim_is_recorded_whoever_touched_the_job(store:
 async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
     store: Store,
 ) -> None:
-    """Who changes a running job sets its next poll, so the time tells whether it was touched."""
+    """Every change of a running job sets its next poll, so a new time shows a change."""
     untouched, touched = [await put(store, running(name, NOW)) for name in ("a", "b")]
     known = {str(stored.job.id): (NOW + 5, stored) for stored in (untouched, touched)}
     await store.jobs.reschedule(
@@ -206,8 +208,8 @@ async def test_a_job_that_left_is_left_alone(store: Store) -> None:
     gone, done, there = [await put(store, running(name, NOW)) for name in ("gone", "done", "x")]
     await store.jobs.delete(gone)
     await store.jobs.commit(done, transitions.succeed(done.job, NOW, FINISHED))
-    looked = [NextPoll(stored.job, NOW + 5, PollHistory(1)) for stored in (gone, done, there)]
-    assert await store.jobs.reschedule(looked) == 1
+    polled = [NextPoll(stored.job, NOW + 5, PollHistory(1)) for stored in (gone, done, there)]
+    assert await store.jobs.reschedule(polled) == 1
     assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == {"x": NOW + 5}
     assert store.keys.job("gone") not in await keys_of(store)
     assert await poll_history_ids(store) == {"x"}

@@ -373,9 +373,7 @@ async def test_a_target_without_its_kind_is_found_whatever_runs_by_that_name(
         store, [*jobs, *(job_builders.queued(id=JobId(f"x{n}"), target="x") for n in range(50))]
     )
     if len(kinds) == 1:
-        monkeypatch.setattr(
-            queries, "MAX_SCANNED_RECORDS", 10
-        )  # it does not look through the others
+        monkeypatch.setattr(queries, "MAX_SCANNED_RECORDS", 10)  # it does not scan the other jobs
     pages = await read_every_page(store, Filter(target="suno"), 4)
     assert sorted(job.id for page in pages for job in page) == sorted(job.id for job in jobs)
     assert len(pages) == -(-len(jobs) // 4)

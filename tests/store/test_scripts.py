@@ -61,7 +61,7 @@ def numbered(text: str) -> list[str]:
 
 
 class RecordingClient(Client):
-    """Keeps what is sent, and answers with what is asked of it."""
+    """Records what is sent, and answers with the configured reply."""
 
     def __init__(self, reply: object) -> None:
         super().__init__(cast("ArqRedis", None))
@@ -100,7 +100,7 @@ def test_a_script_is_short_and_says_what_it_does(name: str) -> None:
 
 @pytest.mark.parametrize("name", SCRIPT_NAMES)
 def test_a_script_names_no_key_itself(name: str) -> None:
-    """Every key comes in through KEYS: a cluster, and a reader, can tell what is touched."""
+    """Every key is passed in KEYS, so a cluster and a reader know which keys a script uses."""
     lines = [line for line in source(name).splitlines() if not line.startswith("--")]
     code = "\n".join(lines)
     calls = re.findall(r'redis\.p?call\("\w+", ([^,)]+)', code)
@@ -195,14 +195,14 @@ HEADER = 5
 
 
 def grammar() -> dict[str, int]:
-    """Letter → number of arguments behind the key, as the head comment has it."""
+    """Letter → number of arguments after the key, from the head comment."""
     rows = re.findall(r"^-- {9}([A-Z]) key((?: \w+)+) {2,}", source("commit"), re.MULTILINE)
     return {letter: len(words.split()) for letter, words in rows}
 
 
 @dataclass(frozen=True, slots=True)
 class ParsedChange:
-    """A change, as one reads it who has the head comment only."""
+    """A change, parsed by the grammar of the head comment alone."""
 
     key: str
     """The job's hash; empty where the change is operations alone."""
@@ -310,8 +310,8 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     ((events, kept, event),) = admitted.ops["E"]
     assert (events, kept) == ("t:events", MAX_EVENT_ENTRIES)
     assert isinstance(event, bytes)
-    told = TransitionEvent("j1", "default/model/suno", State.QUEUED, State.SUBMITTING, NOW)
-    assert msgspec.json.decode(event, type=TransitionEvent) == told
+    expected = TransitionEvent("j1", "default/model/suno", State.QUEUED, State.SUBMITTING, NOW)
+    assert msgspec.json.decode(event, type=TransitionEvent) == expected
 
 
 def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() -> None:
@@ -386,7 +386,7 @@ async def test_a_server_that_forgot_a_script_is_sent_it_once(store: Store) -> No
 
 
 class LoadRecordingScripts(Scripts):
-    """Notes which scripts it loads."""
+    """Records which scripts it loads."""
 
     def __init__(self, client: Client) -> None:
         super().__init__(client)

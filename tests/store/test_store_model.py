@@ -1,4 +1,4 @@
-"""Whatever happens to jobs, Redis holds what `jobs.indexes` says of them, and nothing else."""
+"""After any sequence of changes Redis holds what `jobs.indexes` derives from the jobs, no more."""
 
 import asyncio
 import secrets
@@ -55,7 +55,7 @@ START_STATES: tuple[Callable[..., Job], ...] = (
     job_builders.manual,
     job_builders.dead,
 )
-"""Jobs arrive anywhere on the road, so that short walks see all of it."""
+"""Jobs start in any state, so that short test runs reach all states."""
 
 choices = st.integers(0, 10**6)
 requests = st.fixed_dictionaries(
@@ -88,9 +88,9 @@ class StoreMachine(RuleBasedStateMachine):
         self.rescheduled: Scores = {}
         """In-flight jobs whose next poll was claimed or rescheduled since they were written."""
         self.poll_histories: dict[str, tuple[int, int]] = {}
-        """In-flight jobs that were looked at, with the attempt and what was seen."""
+        """In-flight jobs that were polled: job id → attempt and number of polls."""
         self.poller_cache: dict[str, tuple[float, VersionedJob]] = {}
-        """What a poller remembers of the jobs it looked at: old versions, too."""
+        """The poller's cache of the jobs it polled, old versions included."""
         self.state_changes: list[tuple[str, State | None, State]] = []
         """Every change of state."""
 
@@ -111,7 +111,7 @@ class StoreMachine(RuleBasedStateMachine):
         await self.redis.aclose(close_connection_pool=True)
 
     def _keep(self, stored: VersionedJob) -> None:
-        """Note what was written, and which registers it belongs to."""
+        """Record what was written, and the registers that list it."""
         before = self.model.get(stored.job.id)
         self.model[stored.job.id] = stored
         was = before.job.state if before is not None else None
@@ -202,22 +202,22 @@ class StoreMachine(RuleBasedStateMachine):
         for found in claimed:
             job = found.stored.job
             assert found.stored == self.model[job.id], "what is known of a job is its last version"
-            seen = self.poll_histories.get(job.id, (0, 0))
-            assert found.history.polls == (seen[1] if seen[0] == job.submits else 0)
+            attempt, polls = self.poll_histories.get(job.id, (0, 0))
+            assert found.history.polls == (polls if attempt == job.submits else 0)
         self.rescheduled |= dict.fromkeys(due, self.now + 10)
         assert next_poll == min(self._in_flight().values())
 
     @precondition(lambda self: self._in_flight())
     @rule(choice=choices, wait_s=st.sampled_from([0.5, 30.0]), leased=st.booleans())
     def reschedule_poll(self, choice: int, wait_s: float, *, leased: bool) -> None:
-        """Who looked at a run sets its next poll, if its claim was the last to touch the job."""
+        """A poller sets the next poll if the job is unchanged since its claim."""
         inflight = self._in_flight()
         job_id = sorted(inflight)[choice % len(inflight)]
         stored, at = self.model[job_id], self.now + wait_s
         lease = self.now + 10 if leased else None
-        look = NextPoll(stored.job, at, PollHistory(choice), lease)
+        next_poll = NextPoll(stored.job, at, PollHistory(choice), lease)
         ours = lease is None or inflight[job_id] == lease
-        assert self.runner.run(self.store.jobs.reschedule([look])) == ours
+        assert self.runner.run(self.store.jobs.reschedule([next_poll])) == ours
         if ours:
             self.rescheduled[job_id] = at
             self.poll_histories[job_id] = stored.job.submits, choice
@@ -258,8 +258,8 @@ class StoreMachine(RuleBasedStateMachine):
         registers |= {keys.events} if self.state_changes else set()
         registers |= {keys.polls} if self.poll_histories else set()
         assert await poll_history_ids(self.store) == set(self.poll_histories)
-        told = [move for entry in await transition_events(self.store) for move in entry]
-        assert [(move.id, move.before, move.after) for move in told] == self.state_changes
+        events = [event for entry in await transition_events(self.store) for event in entry]
+        assert [(event.id, event.before, event.after) for event in events] == self.state_changes
         assert await keys_of(self.store) == {*wanted, *map(keys.job, self.model), *registers}
 
 

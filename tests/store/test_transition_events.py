@@ -1,4 +1,4 @@
-"""Who waits is told of a change by channel; every change of state is an event of the stream."""
+"""Changes are published to waiting clients; each state change is an event of the stream."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable
@@ -28,7 +28,7 @@ from worker.store.jobs import CommitRefused
 async def subscribed(
     store: Store, *channels: str
 ) -> AsyncGenerator[Callable[[], Awaitable[tuple[str, str] | None]]]:
-    """Listen to channels, from before what the block does; what it yields hears one message."""
+    """Subscribe to channels for the block; yields a function that returns the next message."""
     ear = cast("Any", store.client.redis).pubsub(ignore_subscribe_messages=True)
     await ear.subscribe(*channels)
     while await ear.get_message(timeout=0.01) is not None:
@@ -46,31 +46,31 @@ async def subscribed(
 
 
 async def test_queued_settled_and_parked_jobs_are_announced(store: Store) -> None:
-    wake, rested = store.keys.wake, store.keys.settled
-    async with subscribed(store, wake, rested) as heard:
+    wake, settled = store.keys.wake, store.keys.settled
+    async with subscribed(store, wake, settled) as heard:
         stored = await created(store)
         assert await heard() == (wake, "default/model/suno")
         stored = await committed(store, stored, admitted(stored.job))
         assert await heard() is None, "nobody waits for that"
         await committed(store, stored, transitions.cancel(stored.job, NOW))
-        assert await heard() == (rested, "j1")
+        assert await heard() == (settled, "j1")
         assert await store.jobs.commit(stored, queued()) is CommitRefused.SUPERSEDED
         assert await heard() is None
 
 
 async def test_those_of_a_batch_are_announced_together(store: Store) -> None:
-    wake, rested = store.keys.wake, store.keys.settled
+    wake, settled = store.keys.wake, store.keys.settled
     one, two, stale = [await created(store, a_job(id=name)) for name in ("a", "b", "x")]
-    async with subscribed(store, wake, rested) as heard:
+    async with subscribed(store, wake, settled) as heard:
         await asyncio.gather(
             store.jobs.commit(one, cancelled(one.job)),
             store.jobs.create(a_job(id="c"), INPUTS),
             store.jobs.commit(VersionedJob(stale.job, "9.beef"), parked(stale.job)),
             store.jobs.commit(two, parked(two.job)),
         )
-        told = [await heard() for _ in range(4)]
-    assert sorted(message for message in told if message) == [
-        (rested, "a b"),
+        messages = [await heard() for _ in range(4)]
+    assert sorted(message for message in messages if message) == [
+        (settled, "a b"),
         (wake, "default/model/suno"),
     ]
 
@@ -126,6 +126,6 @@ async def test_the_stream_of_events_does_not_grow_for_ever(
             await created(store, a_job(id=f"j{n}"))
     finally:
         await store.client.call("CONFIG SET", "stream-node-max-entries", 100)
-    told = await transition_events(store)
-    assert 100 <= len(told) < 120
-    assert told[-1][0].id == "j149", "the oldest go"
+    events = await transition_events(store)
+    assert 100 <= len(events) < 120
+    assert events[-1][0].id == "j149", "the oldest are trimmed"

@@ -1,4 +1,4 @@
-"""Workers beside each other, what they learned, and the record of what people did."""
+"""Heartbeats of workers, reported costs, and the audit log."""
 
 from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core.job_builders import NOW
