@@ -31,9 +31,9 @@ async def measure(backlog: int, sandbox: tuple[str, ...], *, gate: bool) -> dict
         if gate:
             await bench.store.holds.place(GATE)
         enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
-        orders = [(None, JobRequest(Kind.MODEL, "gpt-image-2", b"{}"))] * backlog
+        requests = [(None, JobRequest(Kind.MODEL, "gpt-image-2", b"{}"))] * backlog
         for first in range(0, backlog, 1_000):
-            await enqueuer.enqueue_many(orders[first : first + 1_000])
+            await enqueuer.enqueue_many(requests[first : first + 1_000])
         await asyncio.sleep(QUIET_S)
         commands, cpu, started = await bench.commands(), bench.used().cpu_s, time.monotonic()
         await asyncio.sleep(MEASURED_S)

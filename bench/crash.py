@@ -42,7 +42,7 @@ POLL_S: Final = 0.1
 
 @dataclass(frozen=True, slots=True)
 class CrashSchedule:
-    """What happens when (seconds from the start), the same for everybody."""
+    """What happens when (seconds from the start), the same for each worker."""
 
     runs: tuple[tuple[float, str, dict[str, Any]], ...]
     kills: tuple[tuple[float, int], ...]
@@ -186,8 +186,8 @@ async def ours(plan: CrashSchedule) -> dict[str, float]:
             began = time.monotonic()
 
             async def enqueue(label: str, inputs: dict[str, Any]) -> None:
-                order = JobRequest(Kind.MODEL, TARGET, json.dumps(inputs).encode())
-                await enqueuer.enqueue(order, job_id=JobId(label))
+                request = JobRequest(Kind.MODEL, TARGET, json.dumps(inputs).encode())
+                await enqueuer.enqueue(request, job_id=JobId(label))
 
             await _run_schedule(plan, workers, enqueue)
             await _until(lambda: _settled(bench, RUNS), SETTLED_WITHIN_S)
@@ -241,11 +241,11 @@ async def rescue(seed: int) -> dict[str, float]:
         command = ("-m", "worker.cli.main", "worker")
         async with _workers(command, _ours(bench, _redis_url(bench))) as workers:
             await _until(lambda: _live(bench, SLOTS), 20)
-            orders = [
+            requests = [
                 (JobId(f"r{n}"), _request(f"r{n}", round(dice.uniform(12.0, 16.0), 3)))
                 for n in range(IN_FLIGHT)
             ]
-            await enqueuer.enqueue_many(orders)
+            await enqueuer.enqueue_many(requests)
             await _until(lambda: _running(bench), 30)
             polls = await _polls(bench)
             killed_at = time.time()

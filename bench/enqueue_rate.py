@@ -1,8 +1,8 @@
-"""Jobs a second that are put on record: python -m bench.enqueue_rate.
+"""How many jobs a second can be enqueued: python -m bench.enqueue_rate.
 
 One API process over HTTP, singly (50 connections kept alive) and in bulk (1,000 a call, 2 calls at
-a time), by the library, and by plain arq. Nobody works them off. Every order is on disk before it
-is answered.
+a time), by the library, and by plain arq. No worker runs. Every job is on disk before its
+enqueue is answered.
 """
 
 import asyncio
@@ -114,10 +114,10 @@ async def by_library() -> Row:
     """Orders without HTTP, in this process."""
     async with bench_system(workers=0) as bench:
         enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
-        order = JobRequest(Kind.MODEL, "gpt-image-2", b'{"prompt": "x"}')
+        request = JobRequest(Kind.MODEL, "gpt-image-2", b'{"prompt": "x"}')
 
         async def one() -> int:
-            await enqueuer.enqueue(order)
+            await enqueuer.enqueue(request)
             return 1
 
         us = psutil.Process()

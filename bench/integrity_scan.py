@@ -35,8 +35,8 @@ CHUNK = 500
 def a_job(number: int, now: float) -> Job:
     """Of twenty jobs ten succeeded, five run, three wait, one is parked, one is dead."""
     target = f"model-{number % 40}"
-    order = JobRequest(Kind.MODEL, target, b"{}", tags=(f"customer-{number % 1000}", "bench"))
-    job = new_job(order, JobId(f"bench-{number:08}"), now, max_attempts=5, deadline_s=3600)
+    request = JobRequest(Kind.MODEL, target, b"{}", tags=(f"customer-{number % 1000}", "bench"))
+    job = new_job(request, JobId(f"bench-{number:08}"), now, max_attempts=5, deadline_s=3600)
     kind = number % 20
     if kind < 3:  # noqa: PLR2004
         return job

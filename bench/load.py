@@ -50,9 +50,9 @@ class OurWorkers:
     async def enqueue(self, workload: Workload) -> None:
         """Enqueue runs, as the API does it."""
         enqueuer = Enqueuer(self.bench.store, SystemClock(), JobDefaults())
-        order = JobRequest(Kind.MODEL, TARGET, INPUTS)
+        request = JobRequest(Kind.MODEL, TARGET, INPUTS)
         async for count in arrivals(workload.runs, workload.rate):
-            for placed in await enqueuer.enqueue_many([(None, order)] * count):
+            for placed in await enqueuer.enqueue_many([(None, request)] * count):
                 if isinstance(placed, Exception):
                     raise placed
 

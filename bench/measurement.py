@@ -1,4 +1,4 @@
-"""What a workload costs whoever works it off, measured from outside and the same way for everybody.
+"""What a workload costs a worker, measured from outside and in the same way for every worker.
 
 CPU and memory are those of all processes of the worker, manager processes among them. Commands are
 those Redis performed; those inside scripts, of enqueues and of the measurement itself count. A
@@ -30,7 +30,7 @@ WITHIN_S: Final = 150.0
 
 
 class MeasuredWorker(Protocol):
-    """Somebody who works runs off."""
+    """A worker under measurement."""
 
     @property
     def bench(self) -> BenchSystem:
@@ -165,7 +165,7 @@ def figures_of(
 def _left(folder: Path) -> list[dict[str, Any]]:
     found = [json.loads(path.read_bytes()) for path in sorted(folder.glob("*.json"))]
     if not found:
-        raise RuntimeError("the worker left no notes: it did not end in good order")
+        raise RuntimeError("the worker left no notes: it did not end cleanly")
     return found
 
 

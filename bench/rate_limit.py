@@ -56,9 +56,9 @@ async def ours(workers: int) -> dict[str, float]:
         workers=workers, sandbox=SANDBOX, KNOUDS_RATE_WINDOW_S=str(WINDOW_S)
     ) as bench:
         enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
-        order = JobRequest(Kind.MODEL, TARGET, json.dumps(INPUTS).encode())
+        request = JobRequest(Kind.MODEL, TARGET, json.dumps(INPUTS).encode())
         before = bench.used()
-        await enqueuer.enqueue_many([(None, order)] * RUNS)
+        await enqueuer.enqueue_many([(None, request)] * RUNS)
 
         async def done() -> bool:
             return (await bench.store.read.queries.state_counts())[0][State.SUCCEEDED] == RUNS

@@ -32,12 +32,12 @@ async def enqueue(bench: BenchSystem, runs: int) -> None:
     """Every lane's jobs, the first lane's first: fairness must not come from their order."""
     enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
     for target in TARGETS:
-        orders: list[tuple[JobId | None, JobRequest]] = []
+        requests: list[tuple[JobId | None, JobRequest]] = []
         for number in range(runs // len(TARGETS)):
             play = {"sandbox": {"label": f"{target}:{number}", "duration_s": DURATION_S}}
-            orders.append((None, JobRequest(Kind.MODEL, target, json.dumps(play).encode())))
-        for first in range(0, len(orders), 500):
-            await enqueuer.enqueue_many(orders[first : first + 500])
+            requests.append((None, JobRequest(Kind.MODEL, target, json.dumps(play).encode())))
+        for first in range(0, len(requests), 500):
+            await enqueuer.enqueue_many(requests[first : first + 500])
 
 
 async def measure(workers: int, runs: int) -> dict[str, float]:

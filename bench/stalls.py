@@ -2,7 +2,7 @@
 
 It asks to be woken every 10 ms and notes how late it was. A loop that was blocked for 100 ms made
 ten samples late, not one: those it slept through are counted, too, so a share of the samples is a
-share of the time. The sampler costs about half a percent of a core, the same for everybody.
+share of the time. The sampler costs about half a percent of a core, the same for each worker.
 """
 
 import asyncio

@@ -28,7 +28,7 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
 
 @pytest.fixture
 def namespace() -> str:
-    """A namespace nobody else uses."""
+    """A namespace for this test alone."""
     return f"t{uuid.uuid4().hex[:12]}"
 
 

@@ -34,7 +34,7 @@ FEWER_OURS: Final = f"ours, x {FEWER}"
 
 
 async def measure(runs: int, only: Sequence[str]) -> Results:
-    """Figures of everybody; `only` are the names of some, empty for all."""
+    """The figures of each worker; `only` names some, empty for all."""
     workloads = shapes(runs)
     found: Results = {}
     for peer in PEERS:

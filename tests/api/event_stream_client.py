@@ -1,4 +1,4 @@
-"""Somebody who listens to `/v1/events`, as a browser's EventSource does."""
+"""A client of `/v1/events` that behaves like a browser's EventSource."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Mapping

@@ -1,4 +1,4 @@
-"""People log in with a token and have a session; what changes something proves its page."""
+"""Operators log in with a token and get a session; every change needs its page's token."""
 
 import hashlib
 import re

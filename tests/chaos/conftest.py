@@ -1,4 +1,4 @@
-"""What every scenario gets: somewhere to report its line of the table."""
+"""Fixture of every scenario: reports its row of the table."""
 
 from collections.abc import Callable
 
@@ -12,7 +12,7 @@ Report = Callable[[ScenarioRow], None]
 
 @pytest.fixture
 def report(record_property: Callable[[str, object], None]) -> Report:
-    """Takes the line of a scenario."""
+    """Reports the row of a scenario."""
 
     def take(row: ScenarioRow) -> None:
         record_property(TABLE, str(row))

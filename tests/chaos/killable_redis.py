@@ -58,17 +58,17 @@ class KillableRedis:
                 await asyncio.sleep(0.01)
 
     async def kill(self) -> None:
-        """SIGKILL: what it had not written and answered is gone."""
+        """SIGKILL: writes that were not yet on disk are lost."""
         if self._process is not None and self._process.returncode is None:
             self._process.kill()
             await self._process.wait()
 
     def freeze(self) -> None:
-        """SIGSTOP: it takes connections and bytes, and says nothing."""
+        """SIGSTOP: it accepts connections and bytes and never answers."""
         self._signal(signal.SIGSTOP)
 
     def thaw(self) -> None:
-        """SIGCONT: it goes on where it was."""
+        """SIGCONT: it resumes."""
         self._signal(signal.SIGCONT)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -76,7 +76,7 @@ class KillableRedis:
         self._process.send_signal(number)
 
     async def query(self, *words: object) -> bytes:
-        """The answer to a command, of a list its first line; nothing where nobody answers."""
+        """The reply to a command (the first line of a list); empty if there is no reply."""
         try:
             reader, writer = await asyncio.open_connection(HOST, self.port)
         except OSError:
@@ -95,7 +95,7 @@ class KillableRedis:
                 await writer.wait_closed()
 
     async def command(self, *words: object) -> None:
-        """Give an order that has to be followed."""
+        """Send a command that must be answered with OK."""
         assert await self.query(*words) == b"+OK", words
 
 

@@ -15,9 +15,9 @@ SEED: Final = int(os.environ.get("CHAOS_SEED") or (secrets.randbelow(10**6) if F
 
 TIME_LIMIT_S: Final = 900 if FULL else 90
 SETTLED_WITHIN_S: Final = 60.0 if FULL else 30.0
-"""After the last disturbance everything is at rest within this time: two leases and some load."""
+"""Every job is settled or parked within this time after the last disturbance: two leases + load."""
 
 
 def scaled(*, short: T, full: T) -> T:
-    """The value for the form that runs."""
+    """The value for the form (short or full) that runs."""
     return full if FULL else short

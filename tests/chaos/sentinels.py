@@ -8,7 +8,7 @@ from tests.engine.live_system import wait_until
 
 SERVICE = "knouds"
 DOWN_AFTER_MS = 700
-"""A failover begins when the primary was silent for so long; the other times follow from it."""
+"""A failover begins after the primary was silent for this long; other times derive from it."""
 
 CONFIG = """\
 sentinel monitor {service} {host} {port} 1
@@ -33,7 +33,7 @@ class Sentinels:
         return f"redis+sentinel://{HOST}:{self._sentinel.port}/{SERVICE}/0"
 
     async def start(self) -> None:
-        """Start all three, and wait until they know of each other."""
+        """Start all three, and wait until they have connected."""
         await self.primary.start("--repl-diskless-sync-delay", "0")
         await self.replica.start("--replicaof", HOST, str(self.primary.port))
         await wait_until(self._is_replicated, "the replica follows", READY_WITHIN_S)
@@ -50,7 +50,7 @@ class Sentinels:
         await asyncio.gather(*(server.kill() for server in servers))
 
     async def cut_replication(self) -> None:
-        """From now on the replica hears nothing: what is written is lost with the primary.
+        """Stop the replication: later writes are lost with the primary.
 
         It is given a password that the primary does not know, and has to introduce itself anew.
         """
@@ -59,7 +59,7 @@ class Sentinels:
         await wait_until(self._is_alone, "the replica is cut off")
 
     async def until_promoted(self) -> None:
-        """Wait until the sentinel has made the replica the primary, and says so."""
+        """Wait until the Sentinel reports the replica as the primary."""
         await wait_until(self._is_promoted, "the replica is promoted", READY_WITHIN_S)
 
     async def _is_replicated(self) -> bool:

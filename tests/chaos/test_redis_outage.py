@@ -31,14 +31,14 @@ Outage = Callable[[KillableRedis, Meanwhile], Awaitable[None]]
 
 
 async def _killed(redis: KillableRedis, meanwhile: Meanwhile) -> None:
-    """Nobody listens there."""
+    """Connections are refused."""
     await redis.kill()
     await meanwhile()
     await redis.start()
 
 
 async def _frozen(redis: KillableRedis, meanwhile: Meanwhile) -> None:
-    """It takes every connection, and says nothing."""
+    """Connections are accepted and never answered."""
     redis.freeze()
     try:
         await meanwhile()
@@ -47,10 +47,10 @@ async def _frozen(redis: KillableRedis, meanwhile: Meanwhile) -> None:
 
 
 @pytest.mark.parametrize("outage", [_killed, _frozen])
-async def test_everybody_carries_on_when_redis_is_back(
+async def test_all_processes_carry_on_when_redis_is_back(
     tmp_path: Path, report: Report, outage: Outage
 ) -> None:
-    """The same processes finish every job, nobody has to help, and no answer is asked for twice."""
+    """The same processes finish every job without an operator, and no run is submitted twice."""
     async with chaos_system(tmp_path, SEED) as it, retrying_app(it) as api:
         pids = [process.pid for process in it.workers.running]
         app = asyncio.create_task(api.enqueue(it.requests(JOBS), pause_s=0.02))
@@ -86,7 +86,7 @@ async def _for_long(api: RetryingApp) -> None:
 
 
 async def _until_in_flight(it: ChaosSystem, requests: Sequence[tuple[JobId, JobRequest]]) -> None:
-    """Enqueue orders and wait until the provider has them all; it has answered none yet."""
+    """Enqueue requests and wait until the provider received all; it has answered none yet."""
     await it.enqueue(requests)
 
     async def all_posted() -> bool:

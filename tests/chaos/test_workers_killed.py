@@ -51,7 +51,7 @@ async def test_killed_workers_neither_repeat_nor_lose_a_run(tmp_path: Path, repo
 async def test_what_a_killed_worker_left_takes_no_room_from_the_living(
     tmp_path: Path, report: Report
 ) -> None:
-    """A lane full of work goes on although the worker died with every slot taken."""
+    """A full lane continues although its worker died with every slot taken."""
     slots = 4
     async with chaos_system(tmp_path, SEED, workers=1, max_jobs=slots, lease_s=1) as it:
         for route in ROUTES:  # or the first answer would be waited for
@@ -74,7 +74,7 @@ async def test_what_a_killed_worker_left_takes_no_room_from_the_living(
 async def test_a_frozen_worker_comes_back_to_answers_that_still_count(
     tmp_path: Path, report: Report
 ) -> None:
-    """Stopped past its lease, its jobs are rescued; what it hears late is used, once."""
+    """A worker frozen past its lease: its jobs are rescued; a late answer counts, once."""
     freezes, jobs = scaled(short=2, full=10), scaled(short=120, full=600)
     rng = random.Random(SEED)  # noqa: S311  a schedule
     async with chaos_system(tmp_path, SEED, workers=WORKERS) as it:
@@ -106,7 +106,7 @@ async def test_a_frozen_worker_comes_back_to_answers_that_still_count(
 
 
 async def _until_all_rescued(it: ChaosSystem, pid: int) -> None:
-    """Wait until the rescuer has taken everything a frozen worker had under a lease."""
+    """Wait until the rescuer took every job that a frozen worker had under a lease."""
 
     async def rescued() -> bool:
         ids = await it.system.store.jobs.expired_leases(time.time() + 3600, 5_000)
@@ -136,7 +136,7 @@ async def test_rolling_restarts_cut_nothing_but_long_sync_runs(
 
 
 def _held_by(job: Job, killed: dict[int, float]) -> bool:
-    """Sent by a worker that was killed afterwards."""
+    """Whether a worker sent it and was killed afterwards."""
     return job.sent_at is not None and job.sent_at <= killed.get(last_worker_pid(job), 0.0)
 
 

@@ -1,4 +1,4 @@
-"""The client over real sockets: never sent, refused and unknown are told apart exactly.
+"""The client over real sockets: never sent, refused and unknown are never confused.
 
 Every server counts its requests: the claim is that no submit is ever sent twice.
 """

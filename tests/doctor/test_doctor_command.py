@@ -1,4 +1,4 @@
-"""`knouds-worker doctor`, as a person and a script see it, and the warnings at a worker's start."""
+"""`knouds-worker doctor`, its text and JSON output, and the warnings at a worker's start."""
 
 import asyncio
 import json
@@ -109,9 +109,9 @@ async def test_a_refused_key_fails(system: LiveSystem) -> None:
 
 
 async def test_a_provider_that_is_away_is_a_warning(system: LiveSystem) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"http://127.0.0.1:{nobody.getsockname()[1]}"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"http://127.0.0.1:{unused.getsockname()[1]}"
         settings = environment(system.settings) | {"KNOUDS_BASE_URL": url}
         settings.pop("PATH")
         code, text = await call(settings, "--json")
@@ -184,9 +184,9 @@ async def test_a_repair_that_may_not_write_fails(
 
 
 async def test_no_redis_is_an_exit_code_of_its_own(doctor: Doctor) -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
         code, text = await doctor("--no-provider", "--json", KNOUDS_REDIS_URL=url)
     assert code == ExitCode.NO_REDIS
     assert levels(text)["redis.reachable"] == "fail"
@@ -271,9 +271,9 @@ async def test_a_sound_redis_logs_no_warning(redis: ArqRedis) -> None:
 
 
 async def test_a_start_does_not_wait_for_the_warning() -> None:
-    with socket.socket() as nobody:
-        nobody.bind(("127.0.0.1", 0))
-        url = f"redis://127.0.0.1:{nobody.getsockname()[1]}/0"
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
         redis = connect(Settings(redis_url=SecretStr(url)))
         with capture_logs() as lines:
             await warn_if_unsafe(open_store(redis, "x").client)

@@ -273,7 +273,7 @@ async def test_of_many_that_want_in_at_once_no_more_get_in_than_fit(store: Store
 
 
 async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Store) -> None:
-    """In the order in which it was asked for."""
+    """The changes of a batch count in their order."""
     gone, one, two = [
         await created(store, job) for job in (running(id="x"), a_job(id="a"), a_job(id="b"))
     ]
@@ -297,7 +297,7 @@ async def test_a_limit_counts_what_the_same_batch_takes_away_and_adds(store: Sto
 
 
 async def test_a_batch_has_the_effect_of_its_changes_one_by_one(store: Store) -> None:
-    """Some of it goes through and some does not: each on its own."""
+    """Some changes are refused; the others are written."""
     names = [f"j{n}" for n in range(12)]
     stored = [await created(store, a_job(id=name, tags=("t",), batch="b")) for name in names]
     steps = (admitted, cancelled, parked)

@@ -1,4 +1,4 @@
-"""Sketches of durations in Redis: shared, bounded, and forgotten by Redis itself."""
+"""Sketches of durations in Redis: shared, bounded, and expired by Redis."""
 
 from jobs.polling.samples import MAX_SAMPLES, DurationSample, sample_at, sample_between
 from tests.unit.core.job_builders import NOW

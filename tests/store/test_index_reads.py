@@ -96,7 +96,7 @@ async def test_lanes_take_turns(store: Store) -> None:
     assert (await store.lanes.snapshot()).lanes == (KLING, SUNO)
     await store.lanes.record_turns({Lane("default", Kind.MODEL, "retired"): NOW + 3})
     await store.lanes.record_turns({})
-    assert (await store.lanes.snapshot()).lanes == (KLING, SUNO), "a turn registers nobody"
+    assert (await store.lanes.snapshot()).lanes == (KLING, SUNO), "a turn registers no lane"
 
 
 async def test_only_an_empty_lane_is_retired_and_it_comes_back(store: Store) -> None:

@@ -31,7 +31,7 @@ MADE: tuple[Callable[..., Job], ...] = (
 
 
 def many(count: int = 300) -> list[Job]:
-    """Jobs of all sorts; ten each share a moment."""
+    """Jobs in many states; ten at a time share a timestamp."""
     jobs: list[Job] = []
     for n in range(count):
         made = MADE[n % len(MADE)](

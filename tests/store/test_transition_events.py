@@ -51,7 +51,7 @@ async def test_queued_settled_and_parked_jobs_are_announced(store: Store) -> Non
         stored = await created(store)
         assert await heard() == (wake, "default/model/suno")
         stored = await committed(store, stored, admitted(stored.job))
-        assert await heard() is None, "nobody waits for that"
+        assert await heard() is None, "no client waits for that"
         await committed(store, stored, transitions.cancel(stored.job, NOW))
         assert await heard() == (settled, "j1")
         assert await store.jobs.commit(stored, queued()) is CommitRefused.SUPERSEDED

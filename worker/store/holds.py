@@ -56,7 +56,7 @@ class HoldStore:
     ) -> Hold | None:
         """Write what `transform` makes of the hold under a key (`scope|code`); returns it.
 
-        None stands for no hold. Raises RuntimeError after too many lost races.
+        None means no hold. Raises RuntimeError after too many lost races.
         """
         async with self._change_lock:
             return await self._scripts.update_field(

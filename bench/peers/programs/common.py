@@ -25,7 +25,7 @@ POLL_S = 1.0
 TARGET = "gpt-image-2"
 INPUTS = {"prompt": "x"}
 
-# Nobody spells out runs in a log here; arq's command would, two lines a job.
+# No program logs its runs; arq's command would write two lines a job.
 QUIET = ("arq", "saq", "taskiq")
 
 # Deprecated from Python 3.14 on, and the only way into loops that arq and SAQ make themselves.
@@ -74,7 +74,7 @@ class RunClient:
 
 
 class EndTimes:
-    """When each run's end was seen, and how late the loop was; written down at the end."""
+    """Records when each run's end was observed and how late the loop was, for `finish` to write."""
 
     def __init__(self) -> None:
         self._folder = Path(os.environ.get("PEER_NOTES", "."))
@@ -87,11 +87,11 @@ class EndTimes:
         (self._folder / f"{os.getpid()}.ready").touch()
 
     def note_end(self, execution_id: str) -> None:
-        """Note that a run's end was seen now."""
+        """Record that a run's end was observed now."""
         self._seen[execution_id] = time.time()
 
     async def finish(self) -> None:
-        """Write it down."""
+        """Write the records to a file."""
         await self._stalls.stop()
         found = {"seen": self._seen, "stalls": self._stalls.samples()}
         (self._folder / f"{os.getpid()}.json").write_text(json.dumps(found))

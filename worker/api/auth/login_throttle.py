@@ -100,7 +100,7 @@ class LoginThrottle:
         self._failures_by_address.pop(_address_key(address), None)
 
     def failures_to_audit(self, now: float) -> int | None:
-        """How many failures the next audit entry stands for; None: write no entry now.
+        """How many failures the next audit entry covers; None: write no entry now.
 
         Everyone can cause failures, and the audit is kept for ever.
         """
