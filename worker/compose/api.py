@@ -17,7 +17,7 @@ from worker.api.auth.sessions import Sessions
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
-from worker.api.routes import build_endpoints
+from worker.api.routes import build_endpoints, webhook_endpoint
 from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
@@ -26,7 +26,7 @@ from worker.clock import Clock, SystemClock
 from worker.compose.app import build_use_cases
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
-    build_webhook_endpoint,
+    WEBHOOKS,
     build_webhook_reader,
 )
 from worker.dashboard import add_pages, problem_page
@@ -38,7 +38,7 @@ from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
-ENDPOINTS: Final = build_endpoints(build_webhook_endpoint())
+ENDPOINTS: Final = build_endpoints(webhook_endpoint(*WEBHOOKS))
 """Every endpoint of the API."""
 
 

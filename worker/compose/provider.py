@@ -4,8 +4,6 @@ from typing import Final
 
 from config.settings import Settings
 from jobs.error_table import Disposition, ErrorTable
-from worker.api.endpoints import Endpoint
-from worker.api.routes import webhook_endpoint
 from worker.provider.http.pool import HttpOptions
 from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.provider.knouds.error_rows import ERROR_CODES, ERROR_RULES
@@ -14,6 +12,9 @@ from worker.provider.port import RateLimitObserver, RunProvider, WebhookReader
 
 KNOWN_ERROR_CODES: Final = ERROR_CODES
 """Error codes that metrics name; all others count as `other`."""
+
+WEBHOOKS: Final = ("knouds", SIGNATURE_HEADER, SIGNATURE_FORMAT)
+"""The last part of the path that deliveries come to, the header that signs them, and its format."""
 
 
 def build_provider(
@@ -45,8 +46,3 @@ def build_error_table(settings: Settings) -> ErrorTable:
 def build_webhook_reader(settings: Settings) -> WebhookReader:
     """What checks and reads the provider's deliveries."""
     return KnoudsWebhooks(settings.webhook_secrets)
-
-
-def build_webhook_endpoint() -> Endpoint:
-    """The endpoint that receives the provider's deliveries."""
-    return webhook_endpoint("knouds", SIGNATURE_HEADER, SIGNATURE_FORMAT)
