@@ -52,7 +52,7 @@ class PausedBacklog:
     length: int
 
     async def fill(self) -> None:
-        """Put up the pause, let what runs end, and enqueue what the line has lost."""
+        """Place the pause, wait until no run is in flight, and refill the lane."""
         await self.bench.store.holds.place(PAUSE)
         while await self._count(State.SUBMITTING, State.RUNNING):  # noqa: ASYNC110 - Redis does not tell
             await asyncio.sleep(POLL_S)

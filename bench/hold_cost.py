@@ -40,7 +40,7 @@ async def submits(bench: BenchSystem) -> dict[str, int]:
 
 
 async def top_up(bench: BenchSystem, credits_: int) -> None:
-    """Give the account its credits."""
+    """Set the account's balance, in credits."""
     await admin_post(bench.sandbox, "topup", {"balance": credits_})
 
 

@@ -104,8 +104,8 @@ async def measure(
             ours = OurWorkers(bench)
             await ours.warm_up(median_s)
             played = [await run_workload(ours, workload) for workload in workloads]
-            seen = await ours.end_times()
-        return figures_of(workloads, played, folder, seen)
+            end_times = await ours.end_times()
+        return figures_of(workloads, played, folder, end_times)
 
 
 async def main() -> None:

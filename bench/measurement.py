@@ -2,7 +2,7 @@
 
 CPU and memory are those of all processes of the worker, manager processes among them. Commands are
 those Redis performed; those inside scripts, of enqueues and of the measurement itself count. A
-run's delay is the time from its end at the provider to the moment its worker saw that.
+run's delay is the time from its end at the provider to the moment its worker observed it.
 """
 
 import asyncio
@@ -46,7 +46,7 @@ class MeasuredWorker(Protocol):
         ...
 
     async def done(self) -> int:
-        """How many runs it has seen to their end so far."""
+        """The number of runs whose end it has observed so far."""
         ...
 
 
@@ -62,7 +62,7 @@ class ResourceUse:
 
 @dataclass(frozen=True, slots=True)
 class WorkloadRun:
-    """What was seen from outside while a workload was played."""
+    """The measurements of a workload from outside the worker."""
 
     began: float
     ended: float
@@ -73,13 +73,13 @@ class WorkloadRun:
 
 
 class RunsUnfinished(Exception):
-    """Runs were not seen to their end in time."""
+    """Some runs did not end in time."""
 
 
 async def run_workload(
     contestant: MeasuredWorker, workload: Workload, within_s: float = WITHIN_S
 ) -> WorkloadRun:
-    """Hand a workload over, watch until the last end was seen, and count; raises `Unfinished`."""
+    """Enqueue a workload and measure until its last end was observed; raises `Unfinished`."""
     bench = contestant.bench
     wanted = await contestant.done() + workload.runs
     before, began = await _used(contestant), time.time()
@@ -116,7 +116,7 @@ async def run_workload(
 def figures(
     workload_run: WorkloadRun, end_times: Mapping[str, float], stalls: Sequence[Sequence[float]]
 ) -> dict[str, float]:
-    """The figures of a workload: `seen` is when the worker saw each run's end."""
+    """The figures of a workload. `end_times`: run → when its worker saw the end, Unix s."""
     runs, spent = len(workload_run.runs), workload_run.used
     delays = [
         end_times[run.id] - (run.finished_at or 0.0)
@@ -149,11 +149,11 @@ def figures_of(
     folder: Path,
     end_times: Mapping[str, float],
 ) -> dict[str, dict[str, float]]:
-    """Put together what was seen from outside and what workers left behind."""
+    """Join the measurements from outside with the notes that workers wrote."""
     left = _left(folder)
     known = {
         **end_times,
-        **{run: at for notes in left for run, at in notes.get("seen", {}).items()},
+        **{run: at for notes in left for run, at in notes.get("end_times", {}).items()},
     }
     stalls = [sample for notes in left for sample in notes["stalls"]]
     return {
@@ -170,7 +170,7 @@ def _left(folder: Path) -> list[dict[str, Any]]:
 
 
 def percentile(values: Sequence[float], percent: int) -> float:
-    """The value that so many percent of them do not exceed."""
+    """The value that this percentage of them does not exceed."""
     if len(values) < 2:  # noqa: PLR2004 - what quantiles need
         return values[0]
     return statistics.quantiles(values, n=100, method="inclusive")[percent - 1]

@@ -41,7 +41,7 @@ async def enqueue(bench: BenchSystem, runs: int) -> None:
 
 
 async def measure(workers: int, runs: int) -> dict[str, float]:
-    """Work the runs off with so many workers."""
+    """Process the runs with a number of workers."""
     async with bench_system(workers=workers) as bench:
         before, redis, commands = bench.used(), cpu_s(bench.redis), await bench.commands()
         began = time.monotonic()

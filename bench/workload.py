@@ -12,14 +12,14 @@ from typing import Final
 
 SIGMA: Final = 0.5
 STEADY_S: Final = 12.0
-"""How long runs arrive where they arrive evenly: the first ends are seen after a second, and for
+"""How long runs arrive where they arrive evenly: the first ends come after a second, and for
 the last two thirds as many end as arrive."""
 
 RATE_MOST: Final = 750.0
 """Runs a second: with their polls about what the sandbox answers on most of a core."""
 
 ARRIVAL_STEP_S: Final = 0.05
-"""Runs that arrive evenly arrive in small groups, so many seconds apart."""
+"""Evenly arriving runs come in small groups, this many seconds apart."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -26,7 +26,7 @@ Results = dict[str, dict[str, dict[str, float]]]
 FEWER: Final = 0.8
 POLLS_LEAST: Final = 1.5
 POLL_MIN_S: Final = 0.1
-"""Of ours where it is steered: the bound must not decide."""
+"""The shortest poll interval of ours where its polls are set: too short to limit them."""
 
 OURS: Final = "ours"
 AS_MANY: Final = "ours, as many"

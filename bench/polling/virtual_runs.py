@@ -54,7 +54,7 @@ class SimulatedPoller:
     now: float = 0.0
 
     def poll_to_end(self, duration_s: float, dice: random.Random) -> PolledRun:
-        """Poll a run until its end is seen. It begins when the one before it has ended."""
+        """Poll a run until its end is observed. It begins when the one before it has ended."""
         age, running, polls = 0.0, None, 0
         while True:
             age, polls = age + self.schedule.next_delay_s(age, dice.random()), polls + 1

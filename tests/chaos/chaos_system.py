@@ -268,12 +268,12 @@ async def chaos_system_over(
     try:
         async with (
             running(SandboxConfig(limit=0, credits=10**9, seed=seed)) as sandbox,
-            _with_workers(client, url, sandbox, folder, settings) as (system, fleet),
+            _with_workers(client, url, sandbox, folder, settings) as (system, processes),
         ):
-            await fleet.start(workers)
-            yield ChaosSystem(system, fleet, random.Random(seed))  # noqa: S311  a schedule
-            await fleet.stop()
-            assert set(fleet.exit_codes) == {0}, fleet.errors()[-3:]
+            await processes.start(workers)
+            yield ChaosSystem(system, processes, random.Random(seed))  # noqa: S311  a schedule
+            await processes.stop()
+            assert set(processes.exit_codes) == {0}, processes.errors()[-3:]
     finally:
         await _close(client)
 
@@ -298,9 +298,9 @@ async def _with_workers(
         "api_keys": dict[str, SecretStr](),
     }
     async with live_system(client, url, NAMESPACE, sandbox, **(given | changes)) as system:
-        fleet = WorkerProcesses(system.settings, system.store, folder)
+        processes = WorkerProcesses(system.settings, system.store, folder)
         try:
-            yield system, fleet
+            yield system, processes
         finally:
-            fleet.abandon()
-            await asyncio.gather(*(process.wait() for process in fleet.running))
+            processes.abandon()
+            await asyncio.gather(*(process.wait() for process in processes.running))

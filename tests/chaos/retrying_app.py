@@ -78,7 +78,7 @@ class RetryingApp:
 
 @asynccontextmanager
 async def retrying_app(chaos: ChaosSystem) -> AsyncGenerator[RetryingApp]:
-    """Serve the API over the arena's Redis."""
+    """Serve the API over the Redis of the scenario."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = int(probe.getsockname()[1])

@@ -118,7 +118,7 @@ async def test_poll_history_is_kept_with_the_next_poll(store: Store) -> None:
 async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
     """An operator cancels, another worker claims, or a delivery requests a poll at once."""
     lease, at, history = NOW + 10, NOW + 60, PollHistory(1)
-    cancelled, claimed, hurried, left, same = [
+    cancelled, claimed, requested, left, same = [
         await put(store, running(name, NOW)) for name in ("a", "b", "c", "d", "e")
     ]
     await store.jobs.claim_polls(NOW, lease, 9)
@@ -128,7 +128,7 @@ async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
     await store.jobs.commit(left, transitions.succeed(left.job, NOW, FINISHED))
     polled = [
         NextPoll(stored.job, at, history, lease)
-        for stored in (cancelled, claimed, hurried, left, same)
+        for stored in (cancelled, claimed, requested, left, same)
     ]
     assert await store.jobs.reschedule(polled) == 1
     inflight = {"a": NOW + 1, "b": NOW + 7, "c": NOW + 2, "e": at}
@@ -172,12 +172,12 @@ async def test_nothing_cached_is_used_of_a_job_that_is_gone(store: Store) -> Non
     )
 
 
-@pytest.mark.parametrize("deed", ["succeed", "delete", "dead_letter"])
-async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, deed: str) -> None:
+@pytest.mark.parametrize("change", ["succeed", "delete", "dead_letter"])
+async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, change: str) -> None:
     stored, other = [await put(store, running(name, NOW)) for name in ("j", "other")]
     await store.jobs.reschedule([NextPoll(s.job, NOW + 5, PollHistory(4)) for s in (stored, other)])
     assert await poll_history_ids(store) == {"j", "other"}
-    match deed:
+    match change:
         case "succeed":
             await store.jobs.commit(stored, transitions.succeed(stored.job, NOW, FINISHED))
         case "delete":

@@ -88,7 +88,7 @@ def test_every_file_is_a_known_script() -> None:
 
 
 LONGEST = {"commit": 90}
-"""It reads a grammar of its own, for many jobs at once; in two scripts it would not be one step."""
+"""The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
 @pytest.mark.parametrize("name", SCRIPT_NAMES)

@@ -153,30 +153,30 @@ class StoreMachine(RuleBasedStateMachine):
             self._keep(stored)
 
     @precondition(lambda self: self.model)
-    @rule(choice=choices, ways=st.lists(choices, min_size=1, max_size=6))
-    def walk(self, choice: int, ways: list[int]) -> None:
+    @rule(choice=choices, picks=st.lists(choices, min_size=1, max_size=6))
+    def apply_steps(self, choice: int, picks: list[int]) -> None:
         stored = self._any(choice)
-        for way in ways:
+        for pick in picks:
             self.now += STEP_S
             ahead = steps(stored.job, self.now)
             if not ahead:
                 return
             self.old.append(stored)
-            after = ahead[way % len(ahead)].take()
+            after = ahead[pick % len(ahead)].take()
             written = self.runner.run(self.store.jobs.commit(stored, after))
             assert isinstance(written, VersionedJob)
             self._keep(written)
             stored = written
 
     @precondition(lambda self: self.old)
-    @rule(choice=choices, way=choices, delete=st.booleans())
-    def write_a_stale_version(self, choice: int, way: int, *, delete: bool) -> None:
+    @rule(choice=choices, pick=choices, delete=st.booleans())
+    def write_a_stale_version(self, choice: int, pick: int, *, delete: bool) -> None:
         stale = self.old[choice % len(self.old)]
         ahead = steps(stale.job, self.now)
         if delete:
             assert self.runner.run(self.store.jobs.delete(stale)) is False
         elif ahead:
-            after = ahead[way % len(ahead)].take()
+            after = ahead[pick % len(ahead)].take()
             written = self.runner.run(self.store.jobs.commit(stale, after))
             assert written is CommitRefused.SUPERSEDED
 

@@ -29,46 +29,46 @@ async def subscribed(
     store: Store, *channels: str
 ) -> AsyncGenerator[Callable[[], Awaitable[tuple[str, str] | None]]]:
     """Subscribe to channels for the block; yields a function that returns the next message."""
-    ear = cast("Any", store.client.redis).pubsub(ignore_subscribe_messages=True)
-    await ear.subscribe(*channels)
-    while await ear.get_message(timeout=0.01) is not None:
+    subscription = cast("Any", store.client.redis).pubsub(ignore_subscribe_messages=True)
+    await subscription.subscribe(*channels)
+    while await subscription.get_message(timeout=0.01) is not None:
         pass
 
     async def next_message() -> tuple[str, str] | None:
         for _ in range(3):
-            message = await ear.get_message(timeout=0.05)
+            message = await subscription.get_message(timeout=0.05)
             if message is not None:
                 return message["channel"].decode(), message["data"].decode()
         return None
 
     yield next_message
-    await ear.aclose()
+    await subscription.aclose()
 
 
 async def test_queued_settled_and_parked_jobs_are_announced(store: Store) -> None:
     wake, settled = store.keys.wake, store.keys.settled
-    async with subscribed(store, wake, settled) as heard:
+    async with subscribed(store, wake, settled) as next_message:
         stored = await created(store)
-        assert await heard() == (wake, "default/model/suno")
+        assert await next_message() == (wake, "default/model/suno")
         stored = await committed(store, stored, admitted(stored.job))
-        assert await heard() is None, "no client waits for that"
+        assert await next_message() is None, "no client waits for that"
         await committed(store, stored, transitions.cancel(stored.job, NOW))
-        assert await heard() == (settled, "j1")
+        assert await next_message() == (settled, "j1")
         assert await store.jobs.commit(stored, queued()) is CommitRefused.SUPERSEDED
-        assert await heard() is None
+        assert await next_message() is None
 
 
 async def test_those_of_a_batch_are_announced_together(store: Store) -> None:
     wake, settled = store.keys.wake, store.keys.settled
     one, two, stale = [await created(store, a_job(id=name)) for name in ("a", "b", "x")]
-    async with subscribed(store, wake, settled) as heard:
+    async with subscribed(store, wake, settled) as next_message:
         await asyncio.gather(
             store.jobs.commit(one, cancelled(one.job)),
             store.jobs.create(a_job(id="c"), INPUTS),
             store.jobs.commit(VersionedJob(stale.job, "9.beef"), parked(stale.job)),
             store.jobs.commit(two, parked(two.job)),
         )
-        messages = [await heard() for _ in range(4)]
+        messages = [await next_message() for _ in range(4)]
     assert sorted(message for message in messages if message) == [
         (settled, "a b"),
         (wake, "default/model/suno"),

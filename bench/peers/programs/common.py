@@ -78,7 +78,7 @@ class EndTimes:
 
     def __init__(self) -> None:
         self._folder = Path(os.environ.get("PEER_NOTES", "."))
-        self._seen: dict[str, float] = {}
+        self._end_times: dict[str, float] = {}
         self._stalls = StallSampler()
 
     def begin(self) -> None:
@@ -88,12 +88,12 @@ class EndTimes:
 
     def note_end(self, execution_id: str) -> None:
         """Record that a run's end was observed now."""
-        self._seen[execution_id] = time.time()
+        self._end_times[execution_id] = time.time()
 
     async def finish(self) -> None:
         """Write the records to a file."""
         await self._stalls.stop()
-        found = {"seen": self._seen, "stalls": self._stalls.samples()}
+        found = {"end_times": self._end_times, "stalls": self._stalls.samples()}
         (self._folder / f"{os.getpid()}.json").write_text(json.dumps(found))
 
 
