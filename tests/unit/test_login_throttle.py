@@ -75,6 +75,6 @@ def test_memory_is_bounded() -> None:
 
 def test_the_record_names_ten_failures_a_minute_and_counts_the_others() -> None:
     pace = LoginThrottle()
-    told = [pace.failures_to_audit(0) for _ in range(50)]
-    assert told == [1] * 10 + [None] * 40
+    audited = [pace.failures_to_audit(0) for _ in range(50)]
+    assert audited == [1] * 10 + [None] * 40
     assert pace.failures_to_audit(61) == 41

@@ -116,7 +116,7 @@ def test_another_tier_counts_at_once() -> None:
     assert current_allowance(after_report(NEW, 99), NOW).normal == 94
     assert (
         current_allowance(after_report(after_report(NEW, 99), 999, limit=1_000), NOW).normal == 94
-    ), "the least told counts"
+    ), "the lowest reported value counts"
     after = apply_headers(
         after_report(NEW, 0),
         RateLimitHeaders(1_000, 999, RESET + 60),
