@@ -25,10 +25,12 @@ async def test_arq_starts_the_worker_and_no_argument_reaches_its_log(
             stdout=out,
             stderr=out,
         )
-        await system.until_on_record("mine")
-        job = await system.until("mine")
-        process.terminate()
-        code = await process.wait()
+        try:
+            await system.until_on_record("mine")
+            job = await system.until("mine")
+        finally:
+            process.terminate()
+            code = await process.wait()
     await arq.aclose(close_connection_pool=True)
     assert job.state is State.SUCCEEDED
     assert code == 0
