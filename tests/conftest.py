@@ -1,11 +1,13 @@
 """Shared by every test: one real Redis for the run, a namespace of its own for each test."""
 
 import asyncio
+import logging
 import uuid
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
+import structlog
 from arq import ArqRedis
 
 from config.settings import Settings
@@ -24,6 +26,17 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         runner.run(server.__aenter__())
         yield server.url
         runner.run(server.__aexit__(None, None, None))
+
+
+@pytest.fixture(autouse=True)
+def restored_logging() -> Generator[None]:
+    """A test that configures logging leaves it to the next one as it was."""
+    config, root = structlog.get_config(), logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.configure(**config)
+    root.handlers[:] = handlers
+    root.setLevel(level)
 
 
 @pytest.fixture
