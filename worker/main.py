@@ -57,6 +57,12 @@ class ResilientArqWorker(Worker):
         if self.allow_pick_jobs:
             super().handle_sig_wait_for_completion(signum)
 
+    async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:
+        """Wait as arq does, then cancel its loop until it ends: one cancel can be lost."""
+        await super()._wait_for_tasks_to_complete(signum)
+        if self.main_task is not None:
+            await cancel_and_wait(self.main_task)
+
     async def _poll_iteration(self) -> None:
         if is_being_cancelled():
             raise asyncio.CancelledError
