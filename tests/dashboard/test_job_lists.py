@@ -239,3 +239,16 @@ async def until(pages: PageReader, url: str, text: str) -> HtmlPage:
             if text in page.text:
                 return page
             await asyncio.sleep(0.05)
+
+
+@pytest.mark.parametrize("path", ["/batches", "/batches?name=b", "/jobs?id=bad"])
+async def test_a_page_that_meets_an_unreadable_record_makes_a_dead_letter_of_it(
+    pages: PageReader, store: Store, job_factory: JobFactory, path: str
+) -> None:
+    await job_factory.queued("bad1", batch="b")
+    await job_factory.queued("bad2", batch="b")
+    for job_id in ("bad1", "bad2"):
+        await store.client.call("HSET", store.keys.job(job_id), "rec", b"garbage{")
+    await pages.get(path)
+    counts, _ = await store.read.queries.state_counts()
+    assert (counts[State.QUEUED], counts[State.DEAD]) == (0, 2)

@@ -39,6 +39,7 @@ from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
 from worker.engine.unreadable_records import (
     dead_letter_unreadable,
+    jobs_in,
     load_job,
     load_jobs,
     load_jobs_with_inputs,
@@ -367,7 +368,8 @@ class _BulkRun:
     async def _parked_by(self, hold: Hold) -> _ParkedByHold | None:
         """What a hold parked; None if that is nothing, or includes a job that is not selected."""
         found = _ParkedByHold(Counter(), set())
-        async for job in self._store.jobs.jobs_in(Index.HELD, hold.id):
+        now = self._bulk.clock.now()
+        async for job in jobs_in(self._store.jobs, Index.HELD, hold.id, now):
             if not self._selection.matches(job):
                 return None
             found.targets[target_name(job.kind, job.target)] += 1
@@ -382,7 +384,8 @@ class _BulkRun:
         for lane in queues.lanes:
             if not covers(hold.scope, lane) or self._selection.covers_lane(hold, lane):
                 continue
-            async for job in self._store.jobs.jobs_in(Index.LANE, str(lane)):
+            now = self._bulk.clock.now()
+            async for job in jobs_in(self._store.jobs, Index.LANE, str(lane), now):
                 if not selection.matches(job):
                     return False
         return True

@@ -4,11 +4,13 @@ Reads of the store return an unreadable record as a value and leave it alone. Th
 replace it by a dead letter with the code `UNREADABLE_RECORD`, which an operator discards.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Sequence
 from typing import Final
 
 import structlog
 
+from jobs.indexes import Index
+from jobs.job import Job
 from jobs.unreadable import unreadable_job
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore, UnreadableRecord
@@ -42,6 +44,14 @@ async def load_jobs_with_inputs(
             record = await _replace(jobs, record, now)
         found.append(None if record is None else (record, inputs))
     return found
+
+
+async def jobs_in(jobs: JobStore, kind: Index, name: str, now: float) -> AsyncGenerator[Job]:
+    """The jobs of an index, in no order; one that stays in it is not missed."""
+    async for job_ids in jobs.ids_in(kind, name):
+        for stored in await load_jobs(jobs, job_ids, now):
+            if stored is not None:
+                yield stored.job
 
 
 async def dead_letter_unreadable(

@@ -329,14 +329,12 @@ class JobStore:
         found = await self._client.call("ZRANGE", self._keys.index(kind, name), 0, limit - 1)
         return [JobId(member) for member in texts(found)]
 
-    async def jobs_in(self, kind: Index, name: str) -> AsyncGenerator[Job]:
-        """The readable jobs of an index, in no order; one that stays in it is not missed."""
+    async def ids_in(self, kind: Index, name: str) -> AsyncGenerator[list[str]]:
+        """The ids of an index in chunks, in no order; one that stays in it is not missed."""
         key, cursor = self._keys.index(kind, name), 0
         while True:
             cursor, found = await self._client.call("ZSCAN", key, cursor, "COUNT", SCAN_CHUNK)
-            for stored in await self.load_many(texts([member for member, _ in found])):
-                if stored is not None:
-                    yield stored.job
+            yield texts([member for member, _ in found])
             if not cursor:
                 return
 

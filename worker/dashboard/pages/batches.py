@@ -7,6 +7,7 @@ from aiohttp import web
 from jobs.states import State
 from worker.api.problems import Problem
 from worker.dashboard.page_request import PageRequest
+from worker.engine.unreadable_records import dead_letter_unreadable
 
 PAGE_SIZE: Final = 20
 IN_PROGRESS_STATES: Final = (
@@ -39,6 +40,10 @@ async def batches_page(page_request: PageRequest) -> web.StreamResponse:
     else:
         found, total = await batches.page(first, PAGE_SIZE)
         has_more = first + PAGE_SIZE < total
+    for batch in found:
+        await dead_letter_unreadable(
+            page_request.context.store.jobs, batch.unreadable, page_request.now
+        )
     if name and not found:
         raise Problem(404, "no-such-batch", "No such batch", f"there is no batch {name[:128]!r}")
     return await page_request.render(

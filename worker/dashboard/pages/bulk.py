@@ -22,6 +22,7 @@ from worker.dashboard.json_form import read_patch
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.diffs import DiffLine, diff
 from worker.dashboard.views.formatting import count
+from worker.engine.unreadable_records import load_jobs
 from worker.store.codec import DECODE_ERRORS, decode
 from worker.store.read.queries import Filter
 
@@ -167,7 +168,7 @@ async def _sample(page_request: PageRequest, bulk_run: BackgroundBulk) -> list[J
     use_cases, selection = page_request.context.use_cases, bulk_run.request.selection
     if selection.ids is not None:
         ids = list(selection.ids)[:SAMPLE_SIZE]
-        stored = await page_request.context.store.jobs.load_many(ids)
+        stored = await load_jobs(page_request.context.store.jobs, ids, page_request.now)
         return [one.job for one in stored if one is not None]
     found: list[Job] = []
     for state in dict.fromkeys(SWEPT_STATES[bulk_run.action]):

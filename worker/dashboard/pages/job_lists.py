@@ -13,6 +13,7 @@ from jobs.states import Kind, State
 from worker.app.bulk_request import SWEPT_STATES, BulkAction
 from worker.dashboard.filters import FilterForm, read_filter
 from worker.dashboard.page_request import PageRequest
+from worker.engine.unreadable_records import load_jobs
 from worker.store.client import BadCursor
 from worker.store.read.queries import Page
 
@@ -119,7 +120,7 @@ async def _find(page_request: PageRequest, searched_id: str) -> web.StreamRespon
     ids = list(by_execution) or await store.read.queries.ids_with_prefix(prefix, MAX_ID_MATCHES)
     if len(ids) == 1:
         return _redirect_to_job(ids[0])
-    stored = await store.jobs.load_many(ids)
+    stored = await load_jobs(store.jobs, ids, page_request.now)
     jobs = tuple(one.job for one in stored if one is not None)
     listed = JobList(read_filter({}, page_request.now), "/jobs", jobs, None, len(jobs), ())
     return await page_request.render(

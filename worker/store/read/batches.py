@@ -12,7 +12,8 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
-from worker.store.jobs import JobStore
+from worker.store.commit import VersionedJob
+from worker.store.jobs import JobStore, UnreadableRecord
 from worker.store.keys import Keys
 
 LIST_SAMPLE: Final = 150
@@ -42,6 +43,8 @@ class BatchSummary:
     """Credits its runs cost so far; None if no cost is known."""
     codes: tuple[tuple[str, int], ...]
     """Code → count of the parked jobs and dead letters that were read, the most frequent first."""
+    unreadable: tuple[UnreadableRecord, ...]
+    """Records that were read and say nothing; the caller decides what becomes of them."""
 
     def of(self, *states: State) -> int:
         """How many jobs are in any of these states."""
@@ -86,10 +89,11 @@ class BatchStore:
         for name, key, size, members in zip(names, keys, sizes, picked, strict=True):
             if not size:
                 continue
-            stored = await self._jobs.load_many(texts(members))
-            jobs = [one.job for one in stored if one is not None]
+            records = await self._jobs.read_many(texts(members))
+            jobs = [one.job for one in records if isinstance(one, VersionedJob)]
+            unreadable = tuple(one for one in records if isinstance(one, UnreadableRecord))
             states = _scaled_counts(jobs, size) | await self._exact_counts(key, size, sample)
-            found.append(_summary(name, used.get(name), size, jobs, states))
+            found.append(_summary(name, used.get(name), size, jobs, states, unreadable=unreadable))
         return found
 
     async def _exact_counts(self, key: str, size: int, sample: int) -> dict[State, int]:
@@ -121,6 +125,8 @@ def _summary(
     size: int,
     jobs: Sequence[Job],
     states: dict[State, int],
+    *,
+    unreadable: tuple[UnreadableRecord, ...],
 ) -> BatchSummary:
     paid = [job.cost for job in jobs if job.cost is not None]
     codes: dict[str, int] = {}
@@ -135,4 +141,5 @@ def _summary(
         is_exact=len(jobs) == size,
         cost=sum(paid) * (size / max(1, len(jobs))) if paid else None,
         codes=tuple(sorted(codes.items(), key=lambda entry: -entry[1])),
+        unreadable=unreadable,
     )
