@@ -206,7 +206,7 @@ async def test_the_other_calls_are_made_as_documented() -> None:
     script = always(
         http(b'{"status": "cancel_requested"}'),
         http(b'{"error": "none"}', 404),
-        http(b'{"tier": "pro"}'),
+        http(b'{"user": {"tier": "pro"}}'),
     )
     async with serving(script) as server, provider_at(server.url) as provider:
         assert await provider.cancel("default", "run-1") == CancelAccepted("cancel_requested")

@@ -262,8 +262,7 @@ async def test_a_cancel_may_be_refused_or_find_nothing(sandbox: FrozenSandbox) -
 
 async def test_whose_key_it_is(sandbox: FrozenSandbox) -> None:
     identity = await sandbox.provider.whoami("default")
-    assert isinstance(identity, Identity)
-    assert identity.tier == "business"
+    assert identity == Identity("user_sandbox", "user", "business", True, "example.com")
 
 
 async def test_the_remaining_rate_limit_of_a_route_goes_down(sandbox: FrozenSandbox) -> None:

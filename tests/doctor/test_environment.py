@@ -66,7 +66,7 @@ def test_a_key_of_another_type_fails() -> None:
 @pytest.mark.parametrize(
     ("answer", "level", "word"),
     [
-        (Identity("u1", "business"), "ok", "tier business"),
+        (Identity("u1", tier="business"), "ok", "tier business"),
         (Identity(), "ok", "valid"),
         (CallFailure("UNAUTHORIZED", 401), "fail", "refused"),
         (CallFailure("API_KEY_ACCESS_DENIED", 403), "fail", "may not use"),

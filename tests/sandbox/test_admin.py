@@ -71,7 +71,7 @@ async def test_a_new_key_comes_with_a_new_user_or_an_old_one(caller: SandboxHttp
     assert (await caller.submit("veo-4-ultra", key="k1")).status == 200
     await caller.admin_post("keys", key="k2", user="user_sandbox")
     await caller.start("suno")
-    assert (await caller.call("GET", "/api/whoami", key="k2")).json["userId"] == "user_sandbox"
+    assert (await caller.call("GET", "/api/whoami", key="k2")).json["user"]["id"] == "user_sandbox"
 
 
 async def test_a_tier_upgrade_fixes_a_missing_capability(caller: SandboxHttpClient) -> None:

@@ -8,12 +8,18 @@ from tests.sandbox.sandbox_http_client import SandboxHttpClient, wait_until
 UUID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
-async def test_whoami_names_user_tier_and_capabilities(caller: SandboxHttpClient) -> None:
+async def test_whoami_names_the_user_and_no_capabilities(caller: SandboxHttpClient) -> None:
     got = await caller.call("GET", "/api/whoami")
     assert got.status == 200
-    assert got.json["userId"] == "user_sandbox"
-    assert got.json["tier"] == "business"
-    assert "model:run" in got.json["capabilities"]
+    assert got.json == {
+        "user": {
+            "id": "user_sandbox",
+            "email": "user_sandbox@example.com",
+            "role": "user",
+            "tier": "business",
+            "approved": True,
+        }
+    }
 
 
 async def test_an_async_submit_answers_with_an_id_to_poll(caller: SandboxHttpClient) -> None:

@@ -115,6 +115,7 @@ def test_a_request_shows_neither_key_nor_inputs() -> None:
 
 NEITHER = "neither accepted nor a usable result"
 NOT_JSON = "the response is not a JSON object"
+NO_USER = "the response to whoami names no user"
 SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("async", 200, ACCEPTED, Accepted(ID, "kie_1")),
     ("async, 202", 202, ACCEPTED, Accepted(ID, "kie_1")),
@@ -358,10 +359,21 @@ def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: Canc
     [
         (
             200,
-            {"userId": "u", "tier": "pro", "capabilities": ["model:run"]},
-            Identity("u", "pro", ("model:run",)),
+            {
+                "user": {
+                    "id": "u_abc123",
+                    "email": "you@Example.com",
+                    "role": "user",
+                    "tier": "pro",
+                    "approved": True,
+                }
+            },
+            Identity("u_abc123", "user", "pro", True, "example.com"),
         ),
-        (200, {"tier": 3, "capabilities": "all"}, Identity()),
+        (200, {"user": {"approved": False, "email": "@"}}, Identity(approved=False)),
+        (200, {"user": {"tier": 3, "approved": "no", "role": [], "email": 1}}, Identity()),
+        (200, {"userId": "u", "tier": "pro"}, CallFailure(NO_USER, 200)),
+        (200, {"user": "u"}, CallFailure(NO_USER, 200)),
         (401, {"error": "bad"}, CallFailure("HTTP_401: bad", 401)),
         (
             200,

@@ -42,8 +42,13 @@ class Identity:
     """Whose API key it is, as far as the provider says."""
 
     user_id: str | None = None
+    role: str | None = None
+    """`admin` passes tier gates and limits."""
     tier: str | None = None
-    capabilities: tuple[str, ...] | None = None
+    approved: bool | None = None
+    """False: the account cannot run anything yet. None: not said."""
+    email_domain: str | None = None
+    """What stands behind the `@`; the address itself is not kept."""
 
 
 class UnknownAccount(LookupError):

@@ -43,9 +43,7 @@ class ResponseBody(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     attempted: Raw = _ABSENT
     provider_status: Raw = _ABSENT
     retry_after: Raw = _ABSENT
-    user_id: Raw = _ABSENT
-    tier: Raw = _ABSENT
-    capabilities: Raw = _ABSENT
+    user: Raw = _ABSENT
 
 
 class _Nested(msgspec.Struct, frozen=True, gc=False):
@@ -56,7 +54,18 @@ class _Nested(msgspec.Struct, frozen=True, gc=False):
     configured: Raw = _ABSENT
 
 
+class WhoamiUser(msgspec.Struct, frozen=True, gc=False):
+    """`user` of the response to whoami, as raw JSON."""
+
+    id: Raw = _ABSENT
+    email: Raw = _ABSENT
+    role: Raw = _ABSENT
+    tier: Raw = _ABSENT
+    approved: Raw = _ABSENT
+
+
 _body = msgspec.json.Decoder(ResponseBody)
+_user = msgspec.json.Decoder(WhoamiUser)
 _nested = msgspec.json.Decoder(_Nested)
 _text = msgspec.json.Decoder(str | int)
 _texts = msgspec.json.Decoder(list[str])
@@ -142,6 +151,22 @@ def read_number(raw: Raw) -> float | None:
 def read_flag(raw: Raw) -> bool:
     """Whether it is `true`."""
     return decode(_flag, raw) or False
+
+
+def read_optional_flag(raw: Raw) -> bool | None:
+    """Read `true` or `false`; None for anything else."""
+    return decode(_flag, raw)
+
+
+def read_user(raw: Raw) -> WhoamiUser | None:
+    """Read `user` of the response to whoami; None if it is not an object."""
+    return decode(_user, raw)
+
+
+def read_email_domain(raw: Raw) -> str | None:
+    """Read what stands behind the last `@` of an e-mail address; the rest is not kept."""
+    _, at, domain = (read_id(raw) or "").rpartition("@")
+    return domain.lower() if at and domain else None
 
 
 def is_false(raw: Raw) -> bool:

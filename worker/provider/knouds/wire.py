@@ -38,6 +38,8 @@ UNKNOWN_STATUS: Final = "unknown"
 
 NOT_JSON: Final = "the response is not a JSON object"
 
+NO_USER: Final = "the response to whoami names no user"
+
 _NO_BODY: Final = ResponseBody()
 _NOT_FOUND: Final = 404
 _STATUS_ALIASES: Final = {"canceled": "cancelled"}
@@ -106,14 +108,22 @@ def read_cancel(
 def read_whoami(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> Identity | CallFailure:
-    """Read whose API key it is; the members of this response are not documented."""
+    """Read whose API key it is: `{"user": {"id", "email", "role", "tier", "approved"}}`.
+
+    A 2xx without a `user` object is not the answer of this API, so it is CallFailure.
+    """
     members = read_body(body)
     if not _is_2xx(status) or members is None:
         return _call_failure(_read_error(status, headers, members, now))
+    user = fields.read_user(members.user)
+    if user is None:
+        return CallFailure(NO_USER, status)
     return Identity(
-        user_id=fields.read_id(members.user_id),
-        tier=fields.read_code(members.tier),
-        capabilities=fields.read_texts(members.capabilities),
+        user_id=fields.read_id(user.id),
+        role=fields.read_code(user.role),
+        tier=fields.read_code(user.tier),
+        approved=fields.read_optional_flag(user.approved),
+        email_domain=fields.read_email_domain(user.email),
     )
 
 

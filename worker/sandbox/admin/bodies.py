@@ -51,6 +51,8 @@ class LimitChange(AdminBody, frozen=True):
 class KeyChange(AdminBody, frozen=True):
     """Change a key or add one. `capabilities` null: all that the tier grants.
 
+    `approved` is of the key's user.
+
     A new key belongs to the user with the id `user`; a new user gets `tier` and its credits.
     """
 
@@ -61,6 +63,7 @@ class KeyChange(AdminBody, frozen=True):
     capabilities: list[str] | UnsetType | None = UNSET
     user: str | None = None
     tier: Tier = Tier.BUSINESS
+    approved: bool | None = None
 
 
 class HookChange(KeyedBody, frozen=True):

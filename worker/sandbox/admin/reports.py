@@ -18,6 +18,7 @@ def key_report(key: ApiKey) -> JsonObject:
         "key": key.key,
         "user": key.user.id,
         "tier": key.user.tier,
+        "approved": key.user.approved,
         "standing": key.state,
         "contract": key.contract,
         "capabilities": sorted(key.effective_capabilities()),

@@ -87,6 +87,8 @@ async def _keys(server: SandboxServer, body: spec.KeyChange) -> JsonObject:
         key.contract = body.contract
     if body.capabilities is not UNSET:
         key.capabilities = None if body.capabilities is None else frozenset(body.capabilities)
+    if body.approved is not None:
+        key.user.approved = body.approved
     return key_report(key)
 
 

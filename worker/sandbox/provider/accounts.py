@@ -53,6 +53,8 @@ class User:
     credits: Credits
     held: Credits = 0
     grants: dict[str, int] = field(default_factory=dict[str, int])
+    approved: bool = True
+    """False: the user cannot run anything yet."""
 
 
 @dataclass(slots=True)

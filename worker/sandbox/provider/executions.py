@@ -119,11 +119,16 @@ def schema(
 
 
 def whoami(state: SandboxState, key: str | None, now: float) -> responses.SandboxResponse:
-    """Return the response to whoami: the user, the tier and the capabilities of a key."""
+    """Return the response to whoami: whose key it is; capabilities are not in it."""
     reader, fault = _admit_reader(state, SandboxCall(Route.WHOAMI, key or ""), now)
-    capabilities = sorted(reader.effective_capabilities())
-    body = {"userId": reader.user.id, "tier": reader.user.tier, "capabilities": capabilities}
-    return responses.apply_after(fault, responses.SendReply(json_reply(body)))
+    user = {
+        "id": reader.user.id,
+        "email": f"{reader.user.id}@example.com",
+        "role": "user",
+        "tier": reader.user.tier,
+        "approved": reader.user.approved,
+    }
+    return responses.apply_after(fault, responses.SendReply(json_reply({"user": user})))
 
 
 def _admit_reader(
