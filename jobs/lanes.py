@@ -114,6 +114,11 @@ def polls_scope(account: str) -> Scope:
     return Scope(f"{account}/executions")
 
 
+def usage_scope(account: str) -> Scope:
+    """The scope of an account's reads of its usage: a route of its own, which is not a lane."""
+    return Scope(f"{account}/usage")
+
+
 def queue_score(priority: int, queued_at: float) -> float:
     """The score of a queued job in its lane, lowest first: its age, shifted by its priority.
 

@@ -11,6 +11,7 @@ from typing import Protocol
 from jobs.lanes import Scope
 from jobs.outcomes import CallFailure, PollOutcome, RunMissing, SubmitOutcome
 from jobs.states import Kind, Mode
+from jobs.usage import UsageRow
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +50,17 @@ class Identity:
     """False: the account cannot run anything yet. None: not said."""
     email_domain: str | None = None
     """What stands behind the `@`; the address itself is not kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class UsagePage:
+    """One page of an account's runs, in the provider's order."""
+
+    rows: tuple[UsageRow, ...]
+    total: int | None
+    """Rows of all pages; None if the page does not say."""
+    is_complete: bool
+    """Whether every row of the page could be read: a row without a usable id could not."""
 
 
 class UnknownAccount(LookupError):
@@ -106,6 +118,10 @@ class RunProvider(Protocol):
 
     async def whoami(self, account: str) -> Identity | CallFailure:
         """Return whose API key the account uses."""
+        ...
+
+    async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
+        """Return a page of the account's runs, of all kinds, targets and statuses."""
         ...
 
 

@@ -8,7 +8,7 @@ from typing import Final, Self, TypeVar
 import structlog
 from pydantic import SecretStr
 
-from jobs.lanes import Lane, Scope, polls_scope
+from jobs.lanes import Lane, Scope, polls_scope, usage_scope
 from jobs.outcomes import CallFailure, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
 from worker.provider.http.connection import HttpResponse
@@ -16,12 +16,14 @@ from worker.provider.http.pool import HttpOptions
 from worker.provider.http.request import HttpRequest
 from worker.provider.http.transport import HttpTransport
 from worker.provider.knouds import calls, fields, wire
+from worker.provider.knouds.usage import read_usage
 from worker.provider.port import (
     CancelOutcome,
     Identity,
     RateLimitObserver,
     SendMark,
     UnknownAccount,
+    UsagePage,
 )
 
 USER_AGENT: Final = "knouds-worker"
@@ -114,6 +116,11 @@ class KnoudsClient:
     async def whoami(self, account: str) -> Identity | CallFailure:
         """Return whose API key the account uses; this checks the key. Raises UnknownAccount."""
         return await self._call(calls.whoami(self._key(account)), wire.read_whoami)
+
+    async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
+        """Return a page of the account's runs. Raises UnknownAccount."""
+        request = calls.usage(self._key(account), limit, offset)
+        return await self._call(request, read_usage, usage_scope(account))
 
     def _key(self, account: str) -> str:
         key = self._accounts.get(account)

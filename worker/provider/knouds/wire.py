@@ -127,6 +127,15 @@ def read_whoami(
     )
 
 
+def read_call_failure(
+    status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
+) -> CallFailure | None:
+    """Read the error of a call that only reads; None for a 2xx."""
+    if _is_2xx(status):
+        return None
+    return _call_failure(_read_error(status, headers, read_body(body), now))
+
+
 def read_rate_limit(headers: Mapping[str, str], now: float) -> ReportedRateLimit | None:
     """Read the rate-limit headers; None if there is neither a limit nor a remaining count."""
     if "x-ratelimit-remaining" not in headers and "x-ratelimit-limit" not in headers:

@@ -5,6 +5,7 @@ from msgspec import UNSET, UnsetType, field
 
 from worker.sandbox.config import DEFAULT_KEY
 from worker.sandbox.provider.accounts import Contract, KeyState
+from worker.sandbox.provider.catalogue import SandboxKind
 from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import Credits
 from worker.sandbox.provider.tiers import Tier
@@ -76,6 +77,24 @@ class HookChange(KeyedBody, frozen=True):
     early: float | None = None
     delay_s: float | None = None
     jitter_s: float | None = None
+
+
+class ForeignRuns(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """`count` runs of another program, that started `age_s` ago and take `duration_s`."""
+
+    target: str
+    kind: SandboxKind = SandboxKind.MODEL
+    count: int = 1
+    age_s: float = 0.0
+    duration_s: float = 1.0
+    credits: Credits = 1
+
+
+class UsageChange(KeyedBody, frozen=True):
+    """Delay the rows of runs from now on by `late_s`; add rows of other programs of the user."""
+
+    late_s: float | None = None
+    foreign: ForeignRuns | None = None
 
 
 class FinishNow(AdminBody, frozen=True):

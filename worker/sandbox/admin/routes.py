@@ -18,6 +18,7 @@ from worker.sandbox.http.webhooks import make_test_delivery
 from worker.sandbox.provider.accounts import Hook, KeyState
 from worker.sandbox.provider.replies import JsonObject, error_reply, json_reply
 from worker.sandbox.provider.runs import run_report
+from worker.sandbox.provider.usage_rows import ForeignRun
 
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -125,6 +126,24 @@ async def _finish(server: SandboxServer, body: spec.FinishNow) -> JsonObject:
     return {"finished": server.state.finish_async_runs(server.clock.now(), **selected)}
 
 
+async def _usage(server: SandboxServer, body: spec.UsageChange) -> JsonObject:
+    book, user = server.state.usage, server.state.accounts.require(body.key).user
+    if body.late_s is not None:
+        book.late_s = body.late_s
+    if (foreign := body.foreign) is not None:
+        for _ in range(foreign.count):
+            run = ForeignRun(
+                kind=foreign.kind,
+                target=foreign.target,
+                started_at=server.clock.now() - foreign.age_s,
+                takes_s=foreign.duration_s,
+                credits=foreign.credits,
+                request_id=f"foreign_{server.state.new_id()[-12:]}",
+            )
+            book.add_foreign(user, run)
+    return {"user": user.id, "rows": len(book.rows), "late_s": book.late_s}
+
+
 async def _reset(request: web.Request) -> JsonObject:
     await request.app[SERVER].reset()
     return {"reset": True}
@@ -170,5 +189,6 @@ def add_routes(app: web.Application) -> None:
     router.add_post("/_sandbox/keys", _body_handler(spec.KeyChange, _keys))
     router.add_post("/_sandbox/webhook", _body_handler(spec.HookChange, _webhook))
     router.add_post("/_sandbox/webhook/test", _body_handler(spec.KeyedBody, _webhook_test))
+    router.add_post("/_sandbox/usage", _body_handler(spec.UsageChange, _usage))
     router.add_post("/_sandbox/finish", _body_handler(spec.FinishNow, _finish))
     router.add_post("/_sandbox/reset", _json_handler(_reset))

@@ -36,6 +36,7 @@ class FaultBehaviour(StrEnum):
     STATUS_UNKNOWN = "status_unknown"
     CANCEL_FINISHED = "cancel_finished"
     CANCEL_COMPLETED = "cancel_completed"
+    PAGES_MOVE = "pages_move"
 
 
 class FaultError(ValueError):
@@ -59,6 +60,7 @@ ALLOWED_ROUTES: dict[FaultBehaviour, frozenset[Route]] = {
     FaultBehaviour.STATUS_UNKNOWN: _POLL,
     FaultBehaviour.CANCEL_FINISHED: _CANCEL,
     FaultBehaviour.CANCEL_COMPLETED: _CANCEL,
+    FaultBehaviour.PAGES_MOVE: frozenset({Route.USAGE}),
 }
 """Behaviours that apply to some routes only."""
 

@@ -21,6 +21,7 @@ class Route(StrEnum):
     CANCEL = "cancel"
     SCHEMA = "schema"
     WHOAMI = "whoami"
+    USAGE = "usage"
 
 
 class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -31,7 +32,8 @@ class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     in place of the table's; a `body` that is a text is sent as it is. `started`: the call takes
     effect before the false response. `error`: whether the error of `fails` is an `object`, or a
     `string` with the code beside it. `status_text`: the status that `status_unknown` reports.
-    `result`: the result of `no_result` (default: none).
+    `result`: the result of `no_result` (default: none). `shift`: by how many rows
+    `pages_move` moves the pages behind the first; positive repeats rows, negative skips rows.
     """
 
     fault: str = ""
@@ -48,6 +50,7 @@ class FaultSpec(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     error: Literal["object", "string"] = "object"
     status_text: str = "queued_somewhere"
     result: Any = UNSET
+    shift: int = 1
 
     def has_fault(self) -> bool:
         """Whether this asks for a fault."""
@@ -63,12 +66,22 @@ class WebhookOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_f
     delay_s: float | None = None
 
 
+class UsageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The usage row of one run.
+
+    `late_s`: it is written later by this (None: as late as that of every run). `missing`: never.
+    """
+
+    late_s: float | None = None
+    missing: bool = False
+
+
 class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """`inputs.sandbox`: a fault of this run's submit, and how the run behaves.
 
     `label`: its name in the ledger. `duration_s`: its exact duration. `cost`: its price.
     `result`: its literal result. `result_bytes`: about how large its result is. `cancel_s`: how
-    long a cancel takes. `poll` and `cancel`: faults of its polls and cancels.
+    long a cancel takes. `poll` and `cancel`: faults of its polls and cancels. `usage`: its row.
     """
 
     label: str = ""
@@ -79,6 +92,7 @@ class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     poll: FaultSpec | None = None
     cancel: FaultSpec | None = None
     webhook: WebhookOptions | None = None
+    usage: UsageOptions = UsageOptions()
 
 
 NO_OPTIONS = RunOptions()

@@ -8,7 +8,7 @@ from aiohttp import web
 from worker.sandbox.config import DEFAULT_KEY
 from worker.sandbox.faults.fault_table import ROWS
 from worker.sandbox.http.server import SandboxServer, respond
-from worker.sandbox.provider import executions
+from worker.sandbox.provider import executions, usage
 from worker.sandbox.provider.catalogue import TARGETS, SandboxKind, SandboxMode
 from worker.sandbox.provider.replies import error_reply, json_reply
 from worker.sandbox.provider.responses import SandboxRefusal, SandboxResponse
@@ -68,6 +68,18 @@ async def _whoami(request: web.Request) -> web.StreamResponse:
     return await _perform(request, "whoami", lambda state, now: executions.whoami(state, key, now))
 
 
+async def _usage(request: web.Request) -> web.StreamResponse:
+    key, given = _key_of(request), request.query
+    query = usage.UsageQuery(
+        status=given.get("status", ""),
+        model_id=given.get("modelId", ""),
+        workflow_slug=given.get("workflowSlug", ""),
+        limit=given.get("limit", ""),
+        offset=given.get("offset", ""),
+    )
+    return await _perform(request, "usage", lambda state, now: usage.usage(state, query, key, now))
+
+
 def _key_of(request: web.Request) -> str | None:
     return request.headers.get("x-api-key")
 
@@ -99,6 +111,7 @@ def add_routes(app: web.Application) -> None:
     router.add_post("/api/workflows/{name}/run", partial(_run, kind=SandboxKind.WORKFLOW))
     router.add_get("/api/workflows/{name}/schema", _schema)
     router.add_get("/api/whoami", _whoami)
+    router.add_get("/api/usage", _usage)
     router.add_get("/", _index)
 
 

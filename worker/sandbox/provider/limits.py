@@ -15,6 +15,7 @@ class SandboxBucket(StrEnum):
     WORKFLOW = "workflow"
     MODEL = "model"
     EXECUTION = "execution"
+    USAGE = "usage"
     ACCOUNT = "account"
     """All routes of a user together: where this one is limited, the others are not counted."""
 
@@ -67,6 +68,7 @@ class Limiter:
             SandboxBucket.WORKFLOW: LimitRule(config.limit, config.window_s),
             SandboxBucket.MODEL: LimitRule(config.limit, config.window_s),
             SandboxBucket.EXECUTION: LimitRule(config.poll_limit or 0, config.window_s),
+            SandboxBucket.USAGE: LimitRule(0, config.window_s),
             SandboxBucket.ACCOUNT: LimitRule(0, config.window_s),
         }
         self.windows: dict[tuple[str, SandboxBucket], LimitWindow] = {}

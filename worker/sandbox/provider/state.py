@@ -19,6 +19,7 @@ from worker.sandbox.provider.responses import SandboxRefusal, SendReply, refused
 from worker.sandbox.provider.runs import INCOMPLETE, RunState, SandboxRun, webhook_payload
 from worker.sandbox.provider.tiers import Tier, reaches
 from worker.sandbox.provider.timers import Delivery, TimerQueue
+from worker.sandbox.provider.usage_rows import UsageBook
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class SandboxState:
         self.faults = FaultQueue()
         self.ledger = Ledger()
         self.runs: dict[str, SandboxRun] = {}
+        self.usage = UsageBook()
         self._rngs: dict[str, random.Random] = {}
         self._share_rng = self._seeded_rng("shares")
 

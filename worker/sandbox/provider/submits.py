@@ -154,6 +154,7 @@ def _start_run(
     if fault is not None:
         run.apply_fault(fault, now)
     state.runs[run.id] = run
+    state.usage.add_run(run)
     state.ledger.labels[body.options.label].started += 1
     state.reserve(run)
     if run.mode is SandboxMode.ASYNC and _delivers_early(state, run):
