@@ -99,8 +99,9 @@ class Settings(BaseModel):
     )
 
     # Concurrency and sizes
-    max_jobs: Count = Field(
-        default=50, description="submits and sync runs that a worker makes at once"
+    max_jobs: Count = Field(default=50, description="async submits that a worker makes at once")
+    sync_runs: Count = Field(
+        default=500, description="sync runs whose connection a worker keeps open at once"
     )
     poll_concurrency: Count = Field(default=100, description="polls that a worker makes at once")
     lane_caps: Annotated[dict[CapScope, Count], JsonObject] = Field(

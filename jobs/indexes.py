@@ -42,6 +42,8 @@ class Index(StrEnum):
     """Jobs whose run the provider has, by execution id: finds the job of a webhook delivery."""
     ACTIVE = "active"
     """Jobs of a lane that are submitting, running or cancelling: counted by concurrency caps."""
+    SYNC = "sync"
+    """Jobs that hold a slot of a sync run: admitted as one, or with their connection open."""
     GATE = "gate"
     """Submits under way through an opening hold: counted by its step."""
     HELD = "held"
@@ -56,7 +58,14 @@ WATCHED_INDEXES: Final = frozenset(
 """Indexes that a service watches. An unfinished job is in exactly one of them, unless it waits for
 an operator."""
 
-UNNAMED_INDEXES: Final = (Index.DUE, Index.BYPASS, Index.LEASE, Index.INFLIGHT, Index.ALL)
+UNNAMED_INDEXES: Final = (
+    Index.DUE,
+    Index.BYPASS,
+    Index.LEASE,
+    Index.INFLIGHT,
+    Index.SYNC,
+    Index.ALL,
+)
 """Indexes that are one set each. The others are one set for each name, such as a lane."""
 
 
@@ -105,6 +114,8 @@ def _state_entries(job: Job) -> list[IndexEntry]:
         found.append(watched)
     if job.state in ACTIVE:
         found.append(IndexEntry(Index.ACTIVE, str(job.lane), job.created_at))
+        if holds_sync_slot(job):
+            found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
     found += [IndexEntry(Index.GATE, hold_id, job.since) for hold_id in job.opening_hold_ids]
@@ -119,6 +130,11 @@ def _state_entries(job: Job) -> list[IndexEntry]:
 def accepts_run_updates(job: Job) -> bool:
     """Whether a poll or a webhook about its run can still move the job."""
     return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
+
+
+def holds_sync_slot(job: Job) -> bool:
+    """Whether an active job counts as a sync run: it was admitted as one, or its run is one."""
+    return job.mode is Mode.SYNC and job.execution_id is None
 
 
 def watched_index(job: Job) -> IndexEntry | None:

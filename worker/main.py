@@ -43,6 +43,10 @@ SUBMIT_OVERHEAD_S: Final = 60.0
 QUEUE_READ_LIMIT: Final = 10_000
 """Entries arq reads: running ones stay at the head, so it must exceed those of all workers."""
 
+SYNC_ENTRY_SLOTS: Final = 16
+"""arq's slots beyond those of async submits: an entry of sync runs takes one only until their
+connections are being opened, and must not wait for slow async submits."""
+
 REDIS_RETRY_S: Final = 1.0
 
 
@@ -130,7 +134,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
         "queue_name": f"{settings.namespace}:queue",
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,
-        "max_jobs": settings.max_jobs,
+        "max_jobs": settings.max_jobs + SYNC_ENTRY_SLOTS,
         "poll_delay": POLL_DELAY_S,
         "queue_read_limit": QUEUE_READ_LIMIT,
         "job_completion_wait": max(1, int(settings.submit_timeout_s) + 1),

@@ -23,10 +23,12 @@ def admit(
     submit_token: str,
     lease_until: float,
     opening_hold_ids: tuple[str, ...],
+    mode: Mode = Mode.ASYNC,
 ) -> Job:
     """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
 
-    `opening_hold_ids` are the opening holds that count this submit in their step.
+    `opening_hold_ids` are the opening holds that count this submit in their step. `mode` is how it
+    will be submitted, as far as is known: a job admitted as sync holds a slot of a sync run.
     """
     return next_version(
         job,
@@ -35,6 +37,7 @@ def admit(
         submit_token=submit_token,
         lease_until=lease_until,
         opening_hold_ids=opening_hold_ids,
+        mode=mode,
     )
 
 

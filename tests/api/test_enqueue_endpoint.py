@@ -194,7 +194,7 @@ async def test_a_bulk_keeps_the_order_of_its_jobs(api: CheckedApi, store: Store)
     assert {result["status"] for result in reply.json["results"]} == {202}
     stored = await store.jobs.load("j0000")
     assert stored is not None
-    (heads,) = await store.lanes.heads([stored.job.lane], 1000)
+    (heads,) = await store.lanes.heads([stored.job.lane], [1000])
     assert [job_id for job_id, _ in heads] == [job["id"] for job in jobs]
 
 

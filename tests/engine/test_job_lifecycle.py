@@ -415,7 +415,7 @@ async def test_500_jobs_over_two_workers_are_each_submitted_once(system: LiveSys
 
 
 async def test_a_worker_takes_what_another_has_no_slots_for(system: LiveSystem) -> None:
-    async with system.processes(2, max_jobs=3, shutdown_grace_s=0.1):
+    async with system.processes(2, sync_runs=3, shutdown_grace_s=0.1):
         for n in range(6):
             await system.enqueue("kling-2-5", job_id=f"j{n}", duration_s=60)
         running = [await system.until(f"j{n}", State.RUNNING) for n in range(6)]

@@ -80,6 +80,7 @@ def small_settings() -> Settings:
     return Settings(
         namespace=f"m-{secrets.token_hex(4)}",
         max_jobs=4,
+        sync_runs=2,
         lane_caps={"default/model/kling": 1},
         max_attempts=2,
         webhook_secret=SecretStr("0123456789abcdef0123456789abcdef"),

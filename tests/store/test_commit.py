@@ -8,7 +8,7 @@ import pytest
 from jobs import transitions
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.states import State
+from jobs.states import Mode, State
 from tests.store.redis_contents import (
     everything,
     expected_indexes,
@@ -336,6 +336,24 @@ async def test_a_wake_up_is_an_entry_of_arq_that_expires(store: Store) -> None:
     assert 0 < await store.client.call("PTTL", key) <= WAKE_UP.ttl_ms
     assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
     assert (await store.lanes.snapshot()).submitting_count == 1
+    assert (await store.lanes.snapshot()).sync_count == 0
+
+
+async def test_sync_runs_are_counted_apart_from_admission_to_their_end(store: Store) -> None:
+    stored = await created(store)
+    as_sync = transitions.admit(
+        stored.job,
+        NOW,
+        submit_token="h1",
+        lease_until=NOW + 30,
+        opening_hold_ids=(),
+        mode=Mode.SYNC,
+    )
+    opened = transitions.open_connection(as_sync, NOW, owner="w", lease_until=NOW + 30)
+    done = transitions.succeed(opened, NOW + 9, FINISHED)
+    for job, count in ((as_sync, 1), (opened, 1), (done, 0)):
+        stored, queues = await committed(store, stored, job), await store.lanes.snapshot()
+        assert (queues.sync_count, queues.submitting_count) == (count, 0)
 
 
 # Delete.

@@ -77,11 +77,11 @@ async def test_a_lane_is_registered_with_its_first_job_and_heads_come_in_queue_o
     await put(store, job_builders.queued(id=JobId("p"), bypass_hold=True))
     queues = await store.lanes.snapshot()
     assert (queues.lanes, queues.bypass_count, queues.submitting_count) == ((SUNO,), 1, 0)
-    assert await store.lanes.heads([SUNO, KLING], 2) == [
+    assert await store.lanes.heads([SUNO, KLING], [2, 2]) == [
         [("c", queue_score(9, NOW + 5)), ("b", queue_score(0, NOW - 5))],
         [],
     ]
-    assert await store.lanes.bypass_jobs(5) == ["p"]
+    assert await store.lanes.bypass_jobs(0, 5) == ["p"]
     assert await store.lanes.position(SUNO, "a") == 2
     assert await store.lanes.position(SUNO, "p") is None
 
@@ -205,15 +205,15 @@ async def test_an_id_without_a_record_is_removed_and_blocks_nobody(store: Store)
         await store.jobs.remove_entry_without_record(Index.LANE, str(SUNO), "ghost")
         await store.jobs.remove_entry_without_record(Index.BYPASS, "", "spirit")
         await store.jobs.remove_entry_without_record(Index.BYPASS, "", "nobody")
-    assert await store.lanes.heads([SUNO], 5) == [[]]
-    assert await store.lanes.bypass_jobs(5) == []
+    assert await store.lanes.heads([SUNO], [5]) == [[]]
+    assert await store.lanes.bypass_jobs(0, 5) == []
     assert [entry["event"] for entry in logs] == ["index.without_record"] * 2
 
 
 async def test_an_id_whose_record_came_meanwhile_is_not_removed(store: Store) -> None:
     await put(store, job_builders.queued())
     await store.jobs.remove_entry_without_record(Index.LANE, str(SUNO), "j1")
-    assert [job_id for job_id, _ in (await store.lanes.heads([SUNO], 5))[0]] == ["j1"]
+    assert [job_id for job_id, _ in (await store.lanes.heads([SUNO], [5]))[0]] == ["j1"]
 
 
 async def test_a_job_is_removed_from_an_index_unless_it_changed_since(store: Store) -> None:

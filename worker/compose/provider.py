@@ -31,7 +31,7 @@ def build_provider(
         ),
         http=HttpOptions(
             connect_s=settings.connect_timeout_s,
-            max_connections=settings.max_jobs + settings.poll_concurrency,
+            max_connections=settings.max_jobs + settings.sync_runs + settings.poll_concurrency,
         ),
         rate_limit_observer=rate_limit_observer,
     )

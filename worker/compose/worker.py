@@ -38,6 +38,7 @@ from worker.engine.services.rescuer import Rescuer
 from worker.engine.services.scheduler import Scheduler
 from worker.engine.services.webhook_processor import WebhookProcessor
 from worker.engine.shutdown_deadline import ShutdownDeadline
+from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
@@ -297,18 +298,19 @@ def _build_submitter(parts: _Parts, poller: Poller) -> Submitter:
         poll_planner=parts.poll_planner,
         rate_limiter=parts.rate_limiter,
         accepted_runs=poller,
+        max_sync_runs=parts.settings.sync_runs,
     )
 
 
 def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:
+    limits = SlotLimits(parts.settings.max_jobs, parts.settings.sync_runs)
     return Admission(
         parts.context,
         submitter,
         caps=parts.settings.lane_caps,
-        max_jobs=parts.settings.max_jobs,
+        slots=SlotCounter(limits, submitter, live_workers),
         redis_recovery=parts.outcomes.redis_recovery,
         rate_limiter=parts.rate_limiter,
-        live_workers=live_workers,
         shutdown_deadline=parts.shutdown_deadline,
     )
 

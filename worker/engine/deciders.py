@@ -80,6 +80,26 @@ class FencedOutDecider:
 
 
 @dataclass(frozen=True, slots=True)
+class NoSyncSlotDecider:
+    """A job that has to be run sync, and no slot for a sync run is free here.
+
+    Nothing of it is at the provider: either nothing was sent, or the provider refused the async
+    submit because its target has no async mode.
+    """
+
+    submitted: Job
+
+    def decide(self, job: Job, now: float, jitter: float) -> Decision | None:
+        """Return the job to the queue with nothing spent, or cancel it."""
+        del jitter
+        ours = self.submitted
+        same = job.submit_token == ours.submit_token and job.sent_at == ours.sent_at
+        if job.state is not State.SUBMITTING or not same:
+            return None
+        return _returned_or_cancelled(job, now, "every slot for sync runs is taken")
+
+
+@dataclass(frozen=True, slots=True)
 class SubmitDecider:
     """The outcome of a submit."""
 

@@ -19,6 +19,7 @@ from worker.clock import Clock
 from worker.engine.deciders import (
     ConnectionCutDecider,
     FencedOutDecider,
+    NoSyncSlotDecider,
     SubmitDecider,
     UnsentDecider,
     may_submit,
@@ -96,6 +97,7 @@ class Submitter:
         poll_planner: PollPlanner,
         rate_limiter: RateLimiter,
         accepted_runs: AcceptedRuns,
+        max_sync_runs: int,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -111,6 +113,7 @@ class Submitter:
         self._poll_planner = poll_planner
         self._rate_limiter = rate_limiter
         self._accepted_runs = accepted_runs
+        self._max_sync_runs = max_sync_runs
         self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
@@ -215,7 +218,7 @@ class Submitter:
             unsent = UnsentDecider(job.submit_token or "", "its gate closed")
             await self._completion.complete(stored, unsent)
         elif gates.is_sync_only(job.lane, now):
-            self._open_connection(stored, inputs)
+            await self._run_sync_in_slot(stored, inputs)
         else:
             await self._submit_async(stored, inputs)
 
@@ -226,11 +229,18 @@ class Submitter:
             return
         written = await self._complete(mark.stored, outcome)
         if written is not None and written.job.state is State.SUBMITTING:
-            self._open_connection(written, inputs)
+            await self._run_sync_in_slot(written, inputs)
 
-    def _open_connection(self, stored: VersionedJob, inputs: bytes) -> None:
-        """Run the job sync; the submit step does not wait for the open connection."""
+    async def _run_sync_in_slot(self, stored: VersionedJob, inputs: bytes) -> None:
+        """Run the job sync in a slot of its own; without a free one it returns to the queue.
+
+        The submit step does not wait for the open connection.
+        """
         job = stored.job
+        if len(self._sync_runs) >= self._max_sync_runs:
+            log.info("submit.no_sync_slot", job_id=job.id, lane=str(job.lane))
+            await self._completion.complete(stored, NoSyncSlotDecider(job))
+            return
         mark = self._mark(stored, self._open_transition)
         self._track(self._sync_runs, job.id, job.submit_token or "", self._run_sync(mark, inputs))
 

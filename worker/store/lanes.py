@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 from jobs.indexes import Index
 from jobs.lanes import JobId, Lane, Scope
-from jobs.states import State
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -20,11 +19,13 @@ class QueueSnapshot:
     bypass_count: int
     """Jobs that an operator released through a closed gate."""
     submitting_count: int
-    """Jobs of all workers that are admitted and not yet answered.
+    """Jobs of all workers that are admitted to be submitted async, and not yet answered.
 
     Not the length of arq's queue: entries that a killed worker had picked up stay there until arq's
     own keys expire, and would take slots of live workers.
     """
+    sync_count: int
+    """Jobs of all workers that are admitted as sync runs, or whose connection is open."""
 
 
 class LaneStore:
@@ -37,24 +38,33 @@ class LaneStore:
 
     async def snapshot(self) -> QueueSnapshot:
         """The lanes in the order of their turns."""
-        names, passes, submitting = await self._client.many(
+        names, passes, leased, sync = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
                 ("ZCARD", self._keys.index(Index.BYPASS)),
-                ("ZCARD", self._keys.index(Index.STATE, State.SUBMITTING)),
+                ("ZCARD", self._keys.index(Index.LEASE)),
+                ("ZCARD", self._keys.index(Index.SYNC)),
             ],
         )
-        return QueueSnapshot(tuple(parse_lanes(names)), int(passes), int(submitting))
+        # What is leased is being submitted, or is a sync run.
+        submitting = max(0, int(leased) - int(sync))
+        return QueueSnapshot(tuple(parse_lanes(names)), int(passes), submitting, int(sync))
 
-    async def heads(self, lanes: Sequence[Lane], count: int) -> list[list[tuple[JobId, float]]]:
-        """The first `count` jobs of each lane with their score, the lowest first."""
-        commands = [("ZRANGE", self._keys.lane(lane), 0, count - 1, "WITHSCORES") for lane in lanes]
+    async def heads(
+        self, lanes: Sequence[Lane], counts: Sequence[int]
+    ) -> list[list[tuple[JobId, float]]]:
+        """The first jobs of each lane, as many as its count, with their score, the lowest first."""
+        commands = [
+            ("ZRANGE", self._keys.lane(lane), 0, count - 1, "WITHSCORES")
+            for lane, count in zip(lanes, counts, strict=True)
+        ]
         rows = await self._client.many(commands)
         return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
 
-    async def bypass_jobs(self, count: int) -> list[JobId]:
-        """The first jobs that an operator released through a closed gate."""
-        found = await self._client.call("ZRANGE", self._keys.index(Index.BYPASS), 0, count - 1)
+    async def bypass_jobs(self, first: int, count: int) -> list[JobId]:
+        """Jobs that an operator released through a closed gate, in queue order from `first` on."""
+        key, last = self._keys.index(Index.BYPASS), first + count - 1
+        found = await self._client.call("ZRANGE", key, first, last)
         return [JobId(member) for member in texts(found)]
 
     async def active_counts(self, lanes: Sequence[Lane]) -> list[int]:

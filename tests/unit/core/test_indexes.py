@@ -64,6 +64,8 @@ def check_indexes(job: Job) -> None:
     assert kinds[Index.BATCH] == (job.batch is not None)
     counted = job.state in (State.SUBMITTING, State.RUNNING, State.CANCELLING)
     assert kinds[Index.ACTIVE] == counted
+    by_connection = job.mode is Mode.SYNC and job.execution_id is None
+    assert kinds[Index.SYNC] == (counted and by_connection)
     accepts_updates = job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
     assert [e.name for e in found if e.kind is Index.EXECUTION] == (
         [job.execution_id] if accepts_updates and job.execution_id else []

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from jobs.admission import OLDEST_EVERY, choose
+from jobs.admission import OLDEST_EVERY, FreeSlots, choose
 from jobs.lanes import (
     AGING_S,
     JOB_ID,
@@ -83,7 +83,8 @@ def names(
     **room: int,
 ) -> list[str]:
     by_lane = {lane: room[lane.target] for lane in lanes if lane.target in room}
-    picks = choose(lanes, heads, free, by_lane, allowances=left, picked_before=served)
+    slots = FreeSlots(free, 0)
+    picks = choose(lanes, heads, slots, by_lane, allowances=left, picked_before=served)
     return [f"{pick.lane.target}:{pick.job_id}" for pick in picks]
 
 
@@ -138,6 +139,36 @@ def test_empty_lanes_and_no_free_slot_give_nothing() -> None:
     assert names(3, [], []) == []
 
 
+def picked_sync(free: FreeSlots, heads: list[Head], **room: int) -> list[str]:
+    """What is picked of the lanes A, B and C, of which B and C are sync-only."""
+    by_lane = {lane: room[lane.target] for lane in (A, B, C) if lane.target in room}
+    picks = choose([A, B, C], heads, free, by_lane, sync_only={B, C})
+    return [pick.lane.target for pick in picks]
+
+
+def test_sync_runs_take_slots_of_their_own_and_submits_theirs() -> None:
+    long = [head(*((0, n) for n in range(9))) for _ in range(3)]
+    assert Counter(picked_sync(FreeSlots(2, 4), long)) == {"a": 2, "b": 2, "c": 2}
+    assert picked_sync(FreeSlots(3, 0), long) == ["a", "a", "a"]
+    assert picked_sync(FreeSlots(0, 3), long) == ["b", "c", "b"]
+    assert picked_sync(FreeSlots(-2, -1), long) == []
+
+
+def test_a_full_sort_of_slots_does_not_end_the_turns_of_the_other() -> None:
+    """Also where the full sort's jobs are more urgent, or have waited longest."""
+    heads = [head(*((0, 100 + n) for n in range(20))), head(*((9, n) for n in range(20))), []]
+    assert picked_sync(FreeSlots(20, 2), heads) == ["b", "b", *"a" * 20]
+    assert picked_sync(FreeSlots(20, 20), heads, b=1) == ["b", *"a" * 20]
+
+
+def test_submits_and_sync_runs_share_the_requests_of_their_route() -> None:
+    heads = [head((0, 1), (0, 2), (0, 3)), head((0, 7), (0, 8)), []]
+    picks = choose(
+        [A, B, C], heads, FreeSlots(9, 9), {}, sync_only={B}, allowances={A.route: Allowance(3, 3)}
+    )
+    assert [pick.lane.target for pick in picks] == ["a", "b", "a"]
+
+
 @st.composite
 def queues(draw: st.DrawFn) -> tuple[list[Lane], list[Head], int, Mapping[Lane, int]]:
     lanes = [Lane("default", Kind.MODEL, f"t{n}") for n in range(draw(st.integers(0, 4)))]
@@ -162,7 +193,7 @@ def test_a_choice_is_fair_and_bounded(
     found: tuple[list[Lane], list[Head], int, Mapping[Lane, int]],
 ) -> None:
     lanes, heads, free, room = found
-    picks = choose(lanes, heads, free, room)
+    picks = choose(lanes, heads, FreeSlots(free, 0), room)
     counts = Counter(pick.lane for pick in picks)
     limits = {
         lane: min(len(queue), room.get(lane, free))

@@ -10,18 +10,18 @@ from typing import Final, Protocol
 
 import structlog
 
-from jobs.admission import Pick, choose
+from jobs.admission import FreeSlots, Pick, choose
 from jobs.holds import Gates
-from jobs.indexes import Index
+from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
 from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
-from jobs.states import State
+from jobs.states import Mode, State
 from jobs.transitions import admit
-from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
+from worker.engine.slots import SlotCounter
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
@@ -38,6 +38,10 @@ IDLE_S: Final = 0.5
 BUSY_S: Final = 0.05
 """Pause while jobs wait and this worker has no free slot."""
 
+MAX_BYPASSING_READ: Final = 500
+"""Jobs released through a closed gate that one tick reads at most: where the first of them wait for
+a slot of one sort, those of the other sort behind them are admitted."""
+
 MAX_JOBS_PER_ENTRY: Final = 32
 """Jobs of one arq entry; all of them go to one worker."""
 
@@ -49,18 +53,8 @@ QueuedJob = tuple[VersionedJob, bytes]
 """A queued job and its inputs."""
 
 
-class SubmitSlots(Protocol):
+class SubmitStep(Protocol):
     """What admission needs of the submit step."""
-
-    @property
-    def submitting(self) -> int:
-        """Submits under way."""
-        ...
-
-    @property
-    def sync_runs(self) -> int:
-        """Sync runs whose connection is open."""
-        ...
 
     def cache_admitted(self, stored: VersionedJob, inputs: bytes) -> None:
         """Keep an admitted job for its submit."""
@@ -75,25 +69,23 @@ class Admission:
     def __init__(
         self,
         context: WorkerContext,
-        slots: SubmitSlots,
+        submit_step: SubmitStep,
         *,
         caps: Mapping[str, int],
-        max_jobs: int,
+        slots: SlotCounter,
         redis_recovery: RedisRecovery,
         rate_limiter: RateLimiter,
-        live_workers: LiveWorkers,
         shutdown_deadline: ShutdownDeadline,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
         self._wakeups = context.wakeups
         self._lease_s = context.lease_s
+        self._submit_step = submit_step
         self._slots = slots
         self._caps = caps
-        self._max_jobs = max_jobs
         self._redis_recovery = redis_recovery
         self._rate_limiter = rate_limiter
-        self._live_workers = live_workers
         self._shutdown_deadline = shutdown_deadline
         self._admitted_count = 0
 
@@ -109,22 +101,19 @@ class Admission:
         queues = await self._store.lanes.snapshot()
         if not queues.lanes and not queues.bypass_count:
             return IDLE_S
-        free = self._free_slots(queues)
-        if free <= 0:
+        free = self._slots.free(queues)
+        if not free.has_any:
             return BUSY_S
         gates = await self._store.holds.gates()
         if not self._redis_recovery.is_trusted(now):
             self._redis_recovery.wakeup.notify()
             return BUSY_S
         allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
-        admitted = await self._admit_bypassing(queues, gates, free, now)
-        admitted += await self._admit_lanes(queues, gates, allowances, free - admitted, now)
-        return BUSY_S if admitted else self._idle_pause_s(queues, gates, now)
-
-    def _free_slots(self, queues: QueueSnapshot) -> int:
-        own = self._max_jobs - self._slots.submitting - self._slots.sync_runs
-        of_all_workers = self._max_jobs * self._live_workers.count - queues.submitting_count
-        return min(own, of_all_workers)
+        left = await self._admit_bypassing(queues, gates, free, now)
+        left = await self._admit_lanes(queues, gates, allowances, left, now)
+        if left != free or free.submits <= 0:
+            return BUSY_S
+        return self._idle_pause_s(queues, gates, now)
 
     def _idle_pause_s(self, queues: QueueSnapshot, gates: Gates, now: float) -> float:
         """Seconds until the first cool-down or window of a lane ends, at most the idle pause."""
@@ -138,40 +127,64 @@ class Admission:
         return max(0.0, min([IDLE_S, *(end - now for end in ends)]))
 
     async def _admit_bypassing(
-        self, queues: QueueSnapshot, gates: Gates, free_slots: int, now: float
-    ) -> int:
-        """Admit first the jobs that an operator released through a closed gate."""
-        if not queues.bypass_count or free_slots <= 0:
-            return 0
-        ids = await self._store.lanes.bypass_jobs(free_slots)
+        self, queues: QueueSnapshot, gates: Gates, free_slots: FreeSlots, now: float
+    ) -> FreeSlots:
+        """Admit first the jobs that an operator released through a closed gate.
+
+        Returns the slots that are left, as the next method.
+        """
+        if not queues.bypass_count:
+            return free_slots
         picked: list[QueuedJob] = []
+        left, first = free_slots, 0
+        while left.has_any and first < min(queues.bypass_count, MAX_BYPASSING_READ):
+            count = left.of_lane(is_sync_only=False) + left.of_lane(is_sync_only=True)
+            for found in await self._load_bypassing(first, count, now):
+                is_sync = gates.is_sync_only(found[0].job.lane, now)
+                if not left.of_lane(is_sync_only=is_sync):
+                    continue
+                if gates.admits(found[0].job.lane, now, bypass_hold=True):
+                    picked.append(found)
+                    left = left.less(submits=not is_sync, sync_runs=is_sync)
+            first += count
+        admitted = await self._admit_all(await self._take_grants(picked, now), gates)
+        return _left_after(free_slots, admitted)
+
+    async def _load_bypassing(self, first: int, count: int, now: float) -> list[QueuedJob]:
+        """Some of the jobs released through a closed gate, in queue order."""
+        ids = await self._store.lanes.bypass_jobs(first, count)
+        queued: list[QueuedJob] = []
         rows = await load_jobs_with_inputs(self._store.jobs, ids, now)
         for job_id, found in zip(ids, rows, strict=True):
             if found is None:
                 await self._store.jobs.remove_entry_without_record(Index.BYPASS, "", job_id)
             elif found[0].job.state is not State.QUEUED:
                 await self._store.jobs.remove_stale_entry(found[0], Index.BYPASS)
-            elif gates.admits(found[0].job.lane, now, bypass_hold=True):
-                picked.append(found)
-        return await self._admit_all(await self._take_grants(picked, now), gates)
+            else:
+                queued.append(found)
+        return queued
 
     async def _admit_lanes(
         self,
         queues: QueueSnapshot,
         gates: Gates,
         allowances: Mapping[Scope, Allowance],
-        free_slots: int,
+        free_slots: FreeSlots,
         now: float,
-    ) -> int:
+    ) -> FreeSlots:
         """Admit the first jobs of the open lanes, as slots and rate limits allow."""
+        sync_only = {lane for lane in queues.lanes if gates.is_sync_only(lane, now)}
         lanes = [
             lane
             for lane in queues.lanes
-            if gates.admits(lane, now) and allowances[lane.route].urgent
+            if free_slots.of_lane(is_sync_only=lane in sync_only)
+            and gates.admits(lane, now)
+            and allowances[lane.route].urgent
         ]
-        if free_slots <= 0 or not lanes:
-            return 0
-        heads = await self._store.lanes.heads(lanes, free_slots)
+        if not lanes:
+            return free_slots
+        counts = [free_slots.of_lane(is_sync_only=lane in sync_only) for lane in lanes]
+        heads = await self._store.lanes.heads(lanes, counts)
         for lane, head in zip(lanes, heads, strict=True):
             if not head:
                 await self._store.lanes.retire(lane)
@@ -181,16 +194,17 @@ class Admission:
             heads,
             free_slots,
             cap_remaining,
+            sync_only=sync_only,
             allowances=allowances,
             picked_before=self._admitted_count,
         )
         granted = await self._take_grants(await self._load(picks, now), now)
         admitted = await self._admit_all(granted, gates)
-        self._admitted_count += admitted
+        self._admitted_count += len(admitted)
         await self._store.lanes.record_turns(
             {pick.lane: now + number * 1e-6 for number, pick in enumerate(picks)}
         )
-        return admitted
+        return _left_after(free_slots, admitted)
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""
@@ -228,14 +242,14 @@ class Admission:
             granted += entries[:count]
         return granted
 
-    async def _admit_all(self, queued: Sequence[QueuedJob], gates: Gates) -> int:
-        """Write the admissions and their arq entries; returns how many jobs were admitted.
+    async def _admit_all(self, queued: Sequence[QueuedJob], gates: Gates) -> list[Job]:
+        """Write the admissions and their arq entries; returns the jobs that were admitted.
 
         All of it goes out in one round trip. When it fails between an admission and its entry, the
         lease ends and the rescuer returns the job to the queue: it was never sent.
         """
         if not queued:
-            return 0
+            return []
         now = self._clock.now()
         tokens = [secrets.token_hex(4) for _ in queued]
         *written, _ = await asyncio.gather(
@@ -245,11 +259,11 @@ class Admission:
             ),
             *(self._store.jobs.wake(entry) for entry in _arq_entries(queued, tokens, now)),
         )
-        admitted = 0
+        admitted: list[Job] = []
         for result, (stored, inputs) in zip(written, queued, strict=False):
             if isinstance(result, VersionedJob):
-                self._slots.cache_admitted(result, inputs)
-                admitted += 1
+                self._submit_step.cache_admitted(result, inputs)
+                admitted.append(result.job)
             else:
                 self._rate_limiter.record_answered(stored.job.lane.route)
         self._wakeups.arq_queue.notify()
@@ -266,6 +280,7 @@ class Admission:
             submit_token=submit_token,
             lease_until=now + self._lease_s,
             opening_hold_ids=tuple(hold.id for hold in opening),
+            mode=Mode.SYNC if gates.is_sync_only(job.lane, now) else Mode.ASYNC,
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
         side_writes = SideWrites(limits=(*limits, *self._cap_limits(job)))
@@ -274,6 +289,12 @@ class Admission:
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:
         cap = cap_of_lane(self._caps, job.lane)
         return () if cap is None else (lane_cap(job.lane, cap),)
+
+
+def _left_after(free_slots: FreeSlots, admitted: Sequence[Job]) -> FreeSlots:
+    """The slots that are left after these admissions."""
+    sync_runs = sum(holds_sync_slot(job) for job in admitted)
+    return free_slots.less(submits=len(admitted) - sync_runs, sync_runs=sync_runs)
 
 
 def _arq_entries(

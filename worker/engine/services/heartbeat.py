@@ -26,6 +26,8 @@ class LiveWorkers:
     """How many workers live and take work, this one included, as the last heartbeat counted."""
 
     count: int = 1
+    leaving_sync_runs: int = 0
+    """Open sync runs of workers that take no more work: they hold no slot of those that do."""
 
 
 class HeartbeatService:
@@ -48,6 +50,8 @@ class HeartbeatService:
         await self._store.workers.record_heartbeat(self._reporter.report(now))
         workers = await self._store.workers.heartbeats()
         alive_since = now - ALIVE_LEASES * self._lease_s
-        alive = [w for w in workers if w.seen_at >= alive_since and not w.stopping]
-        self._live_workers.count = max(1, len(alive))
+        alive = [w for w in workers if w.seen_at >= alive_since]
+        leaving = [w for w in alive if w.stopping]
+        self._live_workers.count = max(1, len(alive) - len(leaving))
+        self._live_workers.leaving_sync_runs = sum(w.sync_runs for w in leaving)
         return self._lease_s / 3
