@@ -5,6 +5,7 @@ Pure functions. The engine loads a job, calls one of them, applies the effects, 
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Final, assert_never
 
 from jobs import transitions
@@ -123,11 +124,13 @@ def _apply_rule(
                 lambda: transitions.return_to_queue(job, context.now, why=error.display_code),
                 StartCoolDown(cool_down),
             )
-        case Disposition.PARK:
-            return _parked(job, rule, error, context)
-        case Disposition.UNCERTAIN:
+        case Disposition.PARK | Disposition.HOLD:
+            return _held(job, rule, error, context)
+        case Disposition.UNCERTAIN | Disposition.NOT_SENT:
             why = f"{error.display_code}: {error.message or rule.meaning}"
-            return _lost(job, Lost(why, error.http_status), context)
+            is_sent = rule.disposition is Disposition.UNCERTAIN
+            outcome = Lost(why, error.http_status) if is_sent else NotSent(why)
+            return decide_submit(job, outcome, context)
         case Disposition.DEAD:
             return _dead_lettered(job, rule, error, context)
         case Disposition.RETRY:
@@ -153,24 +156,22 @@ def _unless_cancelled(
     return Decision(otherwise(), effects)
 
 
-def _parked(
+def _held(
     job: Job,
     rule: ErrorRule,
     error: ProviderError,
     context: DecisionContext,
     polls: int = 0,
 ) -> Decision:
-    scope = hold_scope(rule, error, job.lane)
-    hold = Hold(
-        id=hold_id(scope, error.display_code),
-        scope=scope,
-        code=error.display_code,
-        created_at=context.now,
-        http_status=error.http_status,
-        message=error.message or rule.meaning,
-        action=action_text(rule, error, job.lane),
-        action_url=context.rules.base_url + rule.action_path if rule.action_path else None,
-    )
+    """The job behind a new hold: parked, or in the queue if the provider's API was not reached."""
+    hold = _hold(job, rule, error, context)
+    if rule.disposition is Disposition.HOLD:
+        return _unless_cancelled(
+            job,
+            context,
+            lambda: transitions.return_to_queue(job, context.now, why=hold.code),
+            PlaceHold(hold),
+        )
     reason = Reason(
         code=hold.code,
         http_status=hold.http_status,
@@ -185,6 +186,23 @@ def _parked(
         lambda: transitions.park_refused(job, context.now, error, reason, polls=polls),
         PlaceHold(hold),
         polls=polls,
+    )
+
+
+def _hold(job: Job, rule: ErrorRule, error: ProviderError, context: DecisionContext) -> Hold:
+    """The hold that a refusal places."""
+    if error.location and f"{context.rules.base_url}/".lower().startswith(f"{error.location}/"):
+        error = replace(error, location=None)
+    scope, code = hold_scope(rule, error, job.lane), rule.own_code or error.display_code
+    return Hold(
+        id=hold_id(scope, code),
+        scope=scope,
+        code=code,
+        created_at=context.now,
+        http_status=error.http_status,
+        message=error.message or rule.meaning,
+        action=action_text(rule, error, job.lane),
+        action_url=context.rules.base_url + rule.action_path if rule.action_path else None,
     )
 
 
@@ -313,10 +331,17 @@ def _run_failed(
         return Decision(transitions.park_failed_run(job, context.now, error, reason, polls=polls))
     match rule.disposition:
         case Disposition.PARK:
-            return _parked(job, rule, error, context, polls)
+            return _held(job, rule, error, context, polls)
         case Disposition.DEAD:
             return _dead_lettered(job, rule, error, context, polls)
-        case Disposition.RETRY | Disposition.WAIT | Disposition.SYNC | Disposition.COOL:
+        case (
+            Disposition.RETRY
+            | Disposition.WAIT
+            | Disposition.SYNC
+            | Disposition.COOL
+            | Disposition.HOLD
+            | Disposition.NOT_SENT
+        ):
             return _retried(job, error, context, polls=polls)
         case Disposition.UNCERTAIN:
             return _lost(job, Lost(error.message or error.display_code), context, polls)

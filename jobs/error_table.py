@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
+from jobs.job import NOT_THE_API, REDIRECTED
 from jobs.lanes import Lane, Scope
 from jobs.outcomes import ProviderError
 from jobs.states import Kind
@@ -36,6 +37,13 @@ class Disposition(StrEnum):
     COOL = "cool"
     """Retry with backoff and cool the lane down; the attempt is spent."""
 
+    HOLD = "hold"
+    """Back to the queue, and place a hold: the request did not reach the provider's API, so nothing
+    was started and no attempt is spent."""
+
+    NOT_SENT = "not_sent"
+    """As a request that was not sent: it was refused before it was fully written."""
+
     UNCERTAIN = "uncertain"
     """It is unknown whether the run started: park, and never submit again by itself."""
 
@@ -60,15 +68,38 @@ class ErrorRule:
     disposition: Disposition
     meaning: str
     action: str = ""
-    """What the operator must do; `{required}`, `{target}` and `{account}` are filled in."""
+    """What the operator must do; `{required}`, `{target}`, `{account}` and `{location}` are filled
+    in."""
     action_path: str | None = None
     """Page of the provider for it, below its base URL."""
     reach: Reach | None = None
+    own_code: str | None = None
+    """A code of ours, which names the cause where the answer's own code does not."""
 
 
 _CLEAR_CAUSE: Final = "Read the message, clear its cause with the provider, then release the hold"
 
+_SET_BASE_URL: Final = (
+    "Set KNOUDS_BASE_URL to {location}, restart the workers, then release the hold"
+)
+_TOO_LARGE: Final = "Make the inputs smaller, requeue"
+
 GENERIC_RULES: Final = (
+    *(
+        ErrorRule(
+            status,
+            None,
+            Disposition.PARK,
+            "KNOUDS_BASE_URL redirects elsewhere; the redirect was not followed",
+            _SET_BASE_URL,
+            reach=Reach.ACCOUNT,
+            own_code=REDIRECTED,
+        )
+        for status in (301, 302, 307, 308)
+    ),
+    ErrorRule(
+        303, None, Disposition.UNCERTAIN, "another page has the answer: the request was handled"
+    ),
     ErrorRule(
         401,
         None,
@@ -94,7 +125,13 @@ GENERIC_RULES: Final = (
         _CLEAR_CAUSE,
         reach=Reach.TARGET,
     ),
+    ErrorRule(
+        408, None, Disposition.UNCERTAIN, "the server stopped waiting for a request it had in full"
+    ),
+    ErrorRule(413, None, Disposition.DEAD, "the request is too large", _TOO_LARGE),
+    ErrorRule(414, None, Disposition.DEAD, "the target's name is too long", "Discard this job"),
     ErrorRule(429, None, Disposition.WAIT, "over a rate limit, with an unknown code"),
+    ErrorRule(431, None, Disposition.DEAD, "the head of the request is too large", _TOO_LARGE),
     ErrorRule(500, None, Disposition.RETRY, "a server error as JSON, with an unknown code"),
     ErrorRule(502, None, Disposition.UNCERTAIN, "a proxy lost the provider's response"),
     ErrorRule(503, None, Disposition.COOL, "the provider is overloaded or down"),
@@ -121,6 +158,32 @@ OUTSIDE_CONTRACT: Final = ErrorRule(
     Disposition.UNCERTAIN,
     "a response outside the contract (other 3xx and 5xx, an unreadable 500)",
 )
+NOT_THE_API_PAGE: Final = ErrorRule(
+    None,
+    None,
+    Disposition.HOLD,
+    "a page answered, not the Knouds API: a proxy, a login or captcha page, or another site",
+    "Open KNOUDS_BASE_URL from the worker's machine; set it to the address of the Knouds API, or "
+    "let the network pass, restart the workers, then release the hold",
+    reach=Reach.ACCOUNT,
+    own_code=NOT_THE_API,
+)
+REQUEST_CUT_SHORT: Final = ErrorRule(
+    408,
+    None,
+    Disposition.NOT_SENT,
+    "the server stopped waiting before the request was fully written",
+)
+PAGE_STATUSES: Final = frozenset({400, 403, 404, 405, 511})
+"""Errors that mean `not_the_api` where a page came instead of JSON. At 400 only the page that says
+that plain HTTP came to a TLS port counts, and in a 2xx only a login or captcha page."""
+
+_DECIDED_BY_STATUS: Final = frozenset({301, 302, 303, 307, 308, 408, 413, 414, 431})
+"""Whatever code such an answer carries."""
+_DECIDED_BY_STATUS_UNLESS_PARKED: Final = frozenset({401, 402, 403, 429})
+"""A known code of another status counts here only if it parks."""
+_MAYBE_STARTED: Final = frozenset({502, 503, 504})
+"""A known code that would retry does not count here: a proxy may have lost the first answer."""
 
 ACTION_UNCERTAIN: Final = (
     "Check in the provider's dashboard whether this run exists. Then resolve: attach its execution "
@@ -158,16 +221,36 @@ class ErrorTable:
         )
 
     def rule_for_submit(self, error: ProviderError) -> ErrorRule:
-        """Return what an error response to a submit means."""
-        status = error.http_status
+        """Return what an error response to a submit means.
+
+        By status and code, else by a known code, else by status. A status that says more than a
+        code does (see `_DECIDED_BY_STATUS`) counts first.
+        """
+        status = error.http_status or 0
+        if error.is_page and (status in PAGE_STATUSES or _is_2xx(status)):
+            return NOT_THE_API_PAGE
+        if status == 408 and not error.body_sent:  # noqa: PLR2004
+            return REQUEST_CUT_SHORT
         if status == 500 and not error.is_readable:  # noqa: PLR2004
             return OUTSIDE_CONTRACT
-        rules = self._by_status_and_code
-        rule = rules.get((status, error.code)) or rules.get((status, None))
-        if rule is None:
-            is_4xx = status is not None and 400 <= status < 500  # noqa: PLR2004
-            rule = OTHER_4XX if is_4xx else OUTSIDE_CONTRACT
+        by_status = self._by_status_and_code.get((status, None))
+        if by_status is None:
+            by_status = OTHER_4XX if 400 <= status < 500 else OUTSIDE_CONTRACT  # noqa: PLR2004
+        rule = self._by_status_and_code.get((status, error.code)) or self._rule_of_code(
+            error, by_status
+        )
         return self._overridden(rule, error)
+
+    def _rule_of_code(self, error: ProviderError, by_status: ErrorRule) -> ErrorRule:
+        """Return the row of a code that is documented with another status, or `by_status`."""
+        rule = self._by_code.get(error.code or "")
+        if rule is None or error.http_status in _DECIDED_BY_STATUS:
+            return by_status
+        if error.http_status in _DECIDED_BY_STATUS_UNLESS_PARKED:
+            return rule if rule.disposition is Disposition.PARK else by_status
+        if error.http_status in _MAYBE_STARTED and rule.disposition is Disposition.RETRY:
+            return by_status
+        return rule
 
     def rule_for_failed_run(self, error: ProviderError) -> ErrorRule:
         """Return what the error inside a failed run means.
@@ -215,4 +298,9 @@ def action_text(rule: ErrorRule, error: ProviderError, lane: Lane) -> str:
         required=error.required_capability or f"{lane.kind}:run",
         target=lane.target,
         account=lane.account,
+        location=error.location or "the address of the Knouds API",
     )
+
+
+def _is_2xx(status: int) -> bool:
+    return 200 <= status < 300  # noqa: PLR2004

@@ -26,6 +26,12 @@ STUCK: Final = "stuck"
 """Reason code of a parked job: its run is past its deadline."""
 MANUAL: Final = "manual"
 """Reason code of a job that an operator parked, and code of a hold that an operator placed."""
+REDIRECTED: Final = "redirected"
+"""Code of a hold: the base URL redirects elsewhere."""
+NOT_THE_API: Final = "not_the_api"
+"""Code of a hold: a page answers where the provider's API should."""
+NOT_APPROVED: Final = "not_approved"
+"""Code of a hold: the provider has not approved the account, so it cannot run anything yet."""
 
 
 @lru_cache(maxsize=4_096)
@@ -38,7 +44,7 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     """Why a job is parked, dead or retrying, and what an operator can do about it.
 
     `code` is the provider's own, letter for letter, `HTTP_<status>` where it sent none, or one of
-    ours in lower case: `uncertain`, `stuck`, `manual`.
+    ours in lower case, such as `uncertain`, `stuck`, `manual` or `redirected`.
     """
 
     code: str

@@ -22,6 +22,13 @@ class ProviderError:
     """Seconds of `Retry-After`, if it was sent."""
     is_readable: bool = True
     """Whether the body was the JSON object that the contract promises."""
+    is_page: bool = False
+    """Whether a page (HTML, or at a 404 or 405 anything but JSON) came instead of the provider's
+    JSON: something else answers at this address."""
+    location: str | None = None
+    """Where a redirect leads: scheme and host only."""
+    body_sent: bool = True
+    """Whether the request was fully written before the response came."""
 
     @property
     def display_code(self) -> str:

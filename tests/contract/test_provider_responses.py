@@ -11,6 +11,7 @@ from jobs.outcomes import (
     Accepted,
     CallFailure,
     Finished,
+    Lost,
     ProviderError,
     Refused,
     RunMissing,
@@ -75,9 +76,34 @@ async def test_a_redirect_is_not_followed() -> None:
         moved = http(b"", 307, f"Location: {elsewhere.url}/")
         async with serving(always(moved)) as server, provider_at(server.url) as provider:
             assert await submit(provider) == Refused(
-                ProviderError(None, "", 307, is_readable=False)
+                ProviderError(None, "", 307, is_readable=False, location=elsewhere.url)
             )
     assert elsewhere.connections == []
+
+
+@pytest.mark.parametrize("status", [301, 400, 402, 403, 404, 413, 422, 429])
+@pytest.mark.parametrize("fault", ["cut short", "an unknown encoding"])
+async def test_a_refusal_whose_body_cannot_be_read_is_decided_by_its_head(
+    status: int, fault: str
+) -> None:
+    headers = ("Content-Type: application/json",)
+    answer = http(b'{"error": "no"}', status, *headers)[:-4]
+    if fault == "an unknown encoding":
+        answer = http(b'{"error": "no"}', status, *headers, "Content-Encoding: gzip")
+    async with serving(always(answer)) as server, provider_at(server.url) as provider:
+        outcome = await submit(provider)
+    assert isinstance(outcome, Refused)
+    assert (outcome.error.http_status, outcome.error.is_readable) == (status, False)
+    assert not outcome.error.is_page
+
+
+@pytest.mark.parametrize("status", [200, 500, 502, 504])
+async def test_any_other_answer_that_breaks_off_is_lost(status: int) -> None:
+    cut = http(b'{"error": "no"}', status)[:-4]
+    async with serving(always(cut)) as server, provider_at(server.url) as provider:
+        outcome = await submit(provider)
+    assert isinstance(outcome, Lost)
+    assert outcome.http_status == status
 
 
 async def test_a_refusal_that_comes_before_the_inputs_are_read_is_reported() -> None:

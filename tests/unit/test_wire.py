@@ -115,7 +115,15 @@ def test_a_request_shows_neither_key_nor_inputs() -> None:
 
 NEITHER = "neither accepted nor a usable result"
 NOT_JSON = "the response is not a JSON object"
+LOGIN = b"\n<!DOCTYPE html><html><form><input type='password'></form></html>"
 NO_USER = "the response to whoami names no user"
+
+
+def page(status: int) -> ProviderError:
+    """What a page with a status is read as."""
+    return ProviderError(None, "", status, is_readable=False, is_page=True)
+
+
 SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("async", 200, ACCEPTED, Accepted(ID, "kie_1")),
     ("async, 202", 202, ACCEPTED, Accepted(ID, "kie_1")),
@@ -156,7 +164,21 @@ SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("success: false with a code", 200, {"success": False, "code": "EXECUTION_FAILED", "error": "no"}, Refused(ProviderError("EXECUTION_FAILED", "no", 200))),
     ("success: false without a code", 200, {"success": False, "error": "no"}, Lost("success: false without a code no", 200)),
     ("success: false, but accepted", 200, {**ACCEPTED, "success": False, "code": "X"}, Accepted(ID, "kie_1")),
+    ("refused in a 2xx", 200, {"error": "top up", "code": "INSUFFICIENT_CREDITS"}, Refused(ProviderError("INSUFFICIENT_CREDITS", "top up", 200))),
+    ("refused in a 2xx, with a result", 200, {"error": "no", "code": "X", "result": [1]}, Finished(b"[1]")),
+    ("refused in a 2xx, with a run", 200, {"error": "no", "code": "X", "executionId": ID}, Lost(f"{NEITHER}; it names execution {ID}", 200)),
+    ("a code without an error", 200, {"success": True, "code": "QUEUED"}, Lost(NEITHER, 200)),
     ("HTML", 200, HTML, Lost(NOT_JSON, 200)),
+    ("a login page", 200, LOGIN, Refused(page(200))),
+    ("a bot check", 200, b"<!-- x --><!DOCTYPE html><title>Just a moment...</title>", Refused(page(200))),
+    ("JSON about a login", 200, b'"<html>log in"', Lost(NOT_JSON, 200)),
+    ("a page at 403", 403, HTML, Refused(page(403))),
+    ("a page at 404", 404, HTML, Refused(page(404))),
+    ("nothing at 405", 405, b"", Refused(page(405))),
+    ("a text at 403", 403, b"Forbidden", Refused(ProviderError(None, "", 403, is_readable=False))),
+    ("a page at 400", 400, HTML, Refused(ProviderError(None, "", 400, is_readable=False))),
+    ("plain HTTP to a TLS port", 400, b"<html>The plain HTTP request was sent to HTTPS port", Refused(page(400))),
+    ("a captive portal", 511, HTML, Refused(page(511))),
     ("cut off", 200, encoded(ACCEPTED)[:-9], Lost(NOT_JSON, 200)),
     ("nothing", 200, b"", Lost(NOT_JSON, 200)),
     ("no content", 204, b"", Lost(NOT_JSON, 204)),
@@ -201,7 +223,38 @@ def test_every_row_of_the_error_table_is_found_from_an_answer(row: Any) -> None:
     assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error) is row
 
 
-@pytest.mark.parametrize("status", [301, 500, 502, 504])
+def test_a_404_that_claims_json_is_no_page() -> None:
+    answer = wire.read_submit(404, {"content-type": "application/json"}, b'{"error": "cut', NOW)
+    assert answer == Refused(ProviderError(None, "", 404, is_readable=False))
+
+
+@pytest.mark.parametrize(
+    ("location", "origin"),
+    [
+        ("https://Knouds.ai/api/models?x#y", "https://knouds.ai"),
+        ("http://[::1]:8090/", "http://[::1]:8090"),
+        ("https://knouds.ai", "https://knouds.ai"),
+        ("https://user:secret@knouds.ai/", None),
+        ("/login", None),
+        ("javascript:alert(1)", None),
+        ("https://a b/", None),
+        ("", None),
+    ],
+)
+def test_of_a_redirect_only_scheme_and_host_are_kept(location: str, origin: str | None) -> None:
+    answer = wire.read_submit(301, {"location": location}, b"", NOW)
+    assert isinstance(answer, Refused)
+    assert answer.error.location == origin
+
+
+@pytest.mark.parametrize("body_sent", [True, False])
+def test_it_is_kept_whether_the_request_was_fully_written(*, body_sent: bool) -> None:
+    answer = wire.read_submit(408, {}, b"", NOW, body_sent=body_sent)
+    assert isinstance(answer, Refused)
+    assert answer.error.body_sent is body_sent
+
+
+@pytest.mark.parametrize("status", [303, 500, 502, 504])
 def test_a_page_of_a_proxy_is_no_certain_refusal(status: int) -> None:
     answer = wire.read_submit(status, {}, HTML, NOW)
     assert isinstance(answer, Refused)
@@ -313,7 +366,7 @@ POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("cancelled, finished first", 200, {"status": "cancelled", "result": [1], "cost": 3}, RunCancelled(b"[1]", 3.0)),
     ("cancelled, nothing", 200, {"status": "cancelled", "result": {}}, RunCancelled()),
     ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 404))),
-    ("a page that is not there", 404, HTML, RunMissing(ProviderError(None, "", 404, is_readable=False))),
+    ("a page that is not there", 404, HTML, RunMissing(page(404))),
     ("bad key", 401, {"error": "bad key"}, CallFailure("HTTP_401: bad key", 401)),
     ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, CallFailure("CAPABILITY_DENIED: no", 403)),
     ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, CallFailure("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),

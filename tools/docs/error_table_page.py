@@ -13,8 +13,10 @@ from jobs.effects import DecisionRules
 from jobs.error_table import (
     ACTION_STUCK,
     ACTION_UNCERTAIN,
+    NOT_THE_API_PAGE,
     OTHER_4XX,
     OUTSIDE_CONTRACT,
+    REQUEST_CUT_SHORT,
     UNKNOWN_IN_FAILED_RUN,
     Disposition,
     ErrorRule,
@@ -45,8 +47,11 @@ One table decides what an error of the provider does to a job. Its rows of codes
 [worker/provider/knouds/error_rows.py](../worker/provider/knouds/error_rows.py); the lookup and the
 rows of unknown codes are in [jobs/error_table.py](../jobs/error_table.py). This page is that table,
 with the outcomes that are no errors beside it. Codes are the provider's own, letter for letter; a
-refusal without a code is shown as `HTTP_<status>`. A row is looked up by status and code, then by
-status alone.
+refusal without a code is shown as `HTTP_<status>`. A row is looked up by status and code, then by a
+known code, then by status alone. So a refusal in a 2xx (`error` and `code`, no run and no result)
+counts as the refusal that its code names. A known code does not change what 3xx, 408, 413, 414 and
+431 mean; at 401, 402, 403 and 429 it counts only if it parks, at 502, 503 and 504 only if it does
+not retry. Of a 4xx whose body is cut short, the status decides.
 """
 
 _SUBMIT_HEAD: Final = """\
@@ -113,6 +118,10 @@ class PlainRow:
 
 _RULES: Final = DecisionRules()
 _TABLE: Final = ErrorTable(ERROR_RULES)
+_PAGES: Final = (
+    "403 or 511 as HTML; 404 or 405 that is no JSON; 400 that says plain HTTP came to a TLS port; "
+    "2xx as HTML that asks to log in or to solve a captcha"
+)
 _RESOLVE: Final = "Resolve it, see below"
 
 ON_SUBMIT: Final[Mapping[type, PlainRow]] = {
@@ -170,6 +179,8 @@ def render() -> str:
             _SUBMIT_HEAD,
             *(_plain_row(row) for row in ON_SUBMIT.values()),
             *(_row(row, _outcome(row)) for row in _TABLE.rules),
+            _row(NOT_THE_API_PAGE, _PAGES),
+            _row(REQUEST_CUT_SHORT, "408 before the request was fully written"),
             _row(OTHER_4XX, "any other 4xx"),
             _row(OUTSIDE_CONTRACT, "any other status, or a 500 that is not JSON"),
             _UNCERTAIN,
@@ -191,7 +202,7 @@ def _plain_row(row: PlainRow) -> str:
 
 def _row(row: ErrorRule, outcome: str) -> str:
     action = _RESOLVE if row.disposition is Disposition.UNCERTAIN else row.action
-    blanks = {name: f"`{name}`" for name in ("required", "target", "account")}
+    blanks = {name: f"`{name}`" for name in ("required", "target", "account", "location")}
     return _line(
         outcome,
         row.meaning,
@@ -231,6 +242,10 @@ def disposition_text(disposition: Disposition) -> str:
                 "`retrying` with backoff, and its lane waits at least "
                 f"{UNREACHABLE_COOL_DOWN_S:g} s; `dead` when attempts are spent"
             )
+        case Disposition.HOLD:
+            return "`queued` again; a hold keeps all jobs of its scope queued"
+        case Disposition.NOT_SENT:
+            return "as one that was not sent: `queued` again"
         case Disposition.UNCERTAIN:
             return "`parked` as `uncertain`"
         case _:

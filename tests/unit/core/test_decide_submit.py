@@ -64,6 +64,8 @@ ANSWERS: dict[str, SubmitOutcome] = {
     "cool": COOL,
     "uncertain": UNCERTAIN,
     "go_sync": GO_SYNC,
+    "redirect": Refused(ProviderError(None, "", 301, location="https://new.example")),
+    "page": Refused(ProviderError(None, "", 404, is_readable=False, is_page=True)),
 }
 
 
@@ -173,6 +175,58 @@ def test_an_attempt_is_spent_only_where_the_provider_failed_or_refused_for_good(
     answer: str, spent: int
 ) -> None:
     assert decided(submitted(spent=2), ANSWERS[answer]).job.spent == 2 + spent
+
+
+# Answers of something else than the provider's API.
+
+
+MOVED, PAGE = ANSWERS["redirect"], ANSWERS["page"]
+
+
+def test_a_redirect_parks_the_job_and_holds_the_account_with_the_setting_to_change() -> None:
+    decision = decided(submitted(), MOVED)
+    (effect,) = decision.effects
+    assert isinstance(effect, PlaceHold)
+    assert (effect.hold.scope, effect.hold.code) == ("default", "redirected")
+    assert effect.hold.action.startswith("Set KNOUDS_BASE_URL to https://new.example,")
+    reason = decision.job.reason
+    assert reason is not None
+    assert (decision.job.parked_as, reason.hold_id) == ("redirected", effect.hold.id)
+    assert reason.http_status == 301
+    assert decision.job.spent == 0
+
+
+def test_a_redirect_within_the_base_url_does_not_advise_the_same_address() -> None:
+    within = Refused(ProviderError(None, "", 302, location="https://knouds.ai"))
+    (effect,) = decided(submitted(), within).effects
+    assert isinstance(effect, PlaceHold)
+    assert "https://knouds.ai" not in effect.hold.action
+
+
+@pytest.mark.parametrize("build", [submitted, sync_run])
+def test_a_page_returns_the_job_to_the_queue_and_holds_the_account(
+    build: Callable[[], Job],
+) -> None:
+    decision = decided(build(), PAGE)
+    (effect,) = decision.effects
+    assert isinstance(effect, PlaceHold)
+    assert (effect.hold.scope, effect.hold.code) == ("default", "not_the_api")
+    assert "KNOUDS_BASE_URL" in effect.hold.action
+    assert (decision.job.state, decision.job.spent) == (State.QUEUED, 0)
+    assert decision.job.attempts == ()
+
+
+def test_a_408_before_the_request_was_written_is_as_not_sent() -> None:
+    early = Refused(ProviderError(None, "", 408, body_sent=False))
+    assert decided(submitted(), early).job.state is State.QUEUED
+    late = Refused(ProviderError(None, "", 408))
+    assert decided(submitted(), late).job.parked_as == "uncertain"
+
+
+def test_a_refusal_in_a_2xx_counts_by_its_code() -> None:
+    decision = decided(submitted(), refused(200, "INSUFFICIENT_CREDITS"))
+    assert decision.job.parked_as == "INSUFFICIENT_CREDITS"
+    assert decided(submitted(), refused(200, "NEW_CODE")).job.parked_as == "uncertain"
 
 
 # Retries.

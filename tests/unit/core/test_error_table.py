@@ -57,10 +57,32 @@ DOCUMENTED = """
 """
 
 UNKNOWN = """
-302 -                             uncertain  -
+200 INSUFFICIENT_CREDITS          park       studio
+200 EXECUTION_FAILED              retry      -
+200 INVALID_INPUTS                dead       -
+200 RATE_LIMIT_EXCEEDED           wait       -
+200 NEW_CODE                      uncertain  -
+300 -                             uncertain  -
+301 -                             park       studio
+302 -                             park       studio
+302 EXECUTION_FAILED              park       studio
+303 -                             uncertain  -
+303 EXECUTION_FAILED              uncertain  -
 304 NEW_CODE                      uncertain  -
+307 -                             park       studio
+308 -                             park       studio
 400 -                             dead       -
 400 NEW_CODE                      dead       -
+400 INSUFFICIENT_CREDITS          park       studio
+400 EXECUTION_FAILED              retry      -
+401 MODEL_NOT_FOUND               park       studio
+403 INSUFFICIENT_CREDITS          park       studio
+403 EXECUTION_FAILED              park       studio/model/suno
+408 -                             uncertain  -
+408 EXECUTION_FAILED              uncertain  -
+413 -                             dead       -
+413 EXECUTION_FAILED              dead       -
+414 -                             dead       -
 401 NEW_CODE                      park       studio
 402 -                             park       studio
 402 NEW_CODE                      park       studio
@@ -75,12 +97,17 @@ UNKNOWN = """
 422 NEW_CODE                      dead       -
 429 -                             wait       -
 429 NEW_CODE                      wait       -
+429 EXECUTION_FAILED              wait       -
+429 INSUFFICIENT_CREDITS          park       studio
+431 -                             dead       -
 499 -                             dead       -
 500 -                             retry      -
 500 NEW_CODE                      retry      -
 501 -                             uncertain  -
 502 -                             uncertain  -
+500 INSUFFICIENT_CREDITS          park       studio
 502 EXECUTION_FAILED              uncertain  -
+502 INSUFFICIENT_CREDITS          park       studio
 503 -                             cool       -
 503 NEW_CODE                      cool       -
 504 -                             uncertain  -
@@ -127,8 +154,8 @@ def test_an_answer_to_a_submit_means(
 def test_the_table_knows_every_documented_row() -> None:
     known = {(row.http_status, row.code) for row in WITHOUT_OVERRIDES.rules}
     documented = {(status, code) for status, code, _, _ in _rows(DOCUMENTED)}
-    unknown_of_a_status = {(status, None) for status in (402, 403, 429, 500, 502, 503, 504)}
-    assert known == documented | unknown_of_a_status
+    statuses = (301, 302, 303, 307, 308, 402, 403, 408, 413, 414, 429, 431, 500, 502, 503, 504)
+    assert known == documented | {(status, None) for status in statuses}
     assert len({(row.http_status, row.code) for row in ERROR_RULES}) == len(ERROR_RULES)
 
 
@@ -166,7 +193,41 @@ def test_any_other_status_speaks_for_itself_when_its_body_does_not(status: int) 
 
 
 def test_an_error_without_a_status_is_outside_the_contract() -> None:
-    assert WITHOUT_OVERRIDES.rule_for_submit(ProviderError("EXECUTION_FAILED")) is OUTSIDE_CONTRACT
+    assert WITHOUT_OVERRIDES.rule_for_submit(ProviderError("NEW_CODE")) is OUTSIDE_CONTRACT
+
+
+@pytest.mark.parametrize("status", [200, 400, 403, 404, 405, 511])
+def test_a_page_means_that_the_api_was_not_reached(status: int) -> None:
+    error = ProviderError(None, http_status=status, is_readable=False, is_page=True)
+    rule = WITHOUT_OVERRIDES.rule_for_submit(error)
+    assert (rule.disposition, rule.own_code) == (Disposition.HOLD, "not_the_api")
+    assert hold_scope(rule, error, LANE) == "studio"
+
+
+@pytest.mark.parametrize(
+    ("status", "what"),
+    [(401, "park"), (413, "dead"), (414, "dead"), (431, "dead"), (422, "dead"), (502, "uncertain")],
+)
+def test_a_page_of_another_status_counts_by_its_status(status: int, what: str) -> None:
+    error = ProviderError(None, http_status=status, is_readable=False, is_page=True)
+    assert WITHOUT_OVERRIDES.rule_for_submit(error).disposition == what
+
+
+@pytest.mark.parametrize(("body_sent", "what"), [(True, "uncertain"), (False, "not_sent")])
+def test_a_408_counts_as_not_sent_if_it_came_before_the_request_was_written(
+    what: str, *, body_sent: bool
+) -> None:
+    error = ProviderError(None, http_status=408, body_sent=body_sent)
+    assert WITHOUT_OVERRIDES.rule_for_submit(error).disposition == what
+
+
+def test_a_redirect_names_the_setting_and_where_it_leads() -> None:
+    error = ProviderError(None, http_status=301, location="https://knouds.ai")
+    rule = WITHOUT_OVERRIDES.rule_for_submit(error)
+    assert rule.own_code == "redirected"
+    assert "Set KNOUDS_BASE_URL to https://knouds.ai," in action_text(rule, error, LANE)
+    nowhere = ProviderError(None, http_status=301)
+    assert "to the address of the Knouds API," in action_text(rule, nowhere, LANE)
 
 
 # The error inside a failed run.
@@ -350,7 +411,7 @@ def test_a_bad_key_is_named_with_its_account(code: str | None, words: str) -> No
 @pytest.mark.parametrize("row", RULES, ids=_label)
 def test_a_text_asks_only_for_names_that_are_filled_in(row: ErrorRule) -> None:
     names = {name for _, name, _, _ in Formatter().parse(row.action) if name is not None}
-    assert names <= {"required", "target", "account"}
+    assert names <= {"required", "target", "account", "location"}
 
 
 @pytest.mark.parametrize(

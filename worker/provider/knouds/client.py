@@ -9,7 +9,7 @@ import structlog
 from pydantic import SecretStr
 
 from jobs.lanes import Lane, Scope, polls_scope, usage_scope
-from jobs.outcomes import CallFailure, PollOutcome, SubmitOutcome
+from jobs.outcomes import CallFailure, Lost, NotSent, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
 from worker.provider.http.connection import HttpResponse
 from worker.provider.http.pool import HttpOptions
@@ -98,7 +98,9 @@ class KnoudsClient:
         request = calls.submit(kind, target, inputs, mode, self._key(account))
         timeout_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
         response = await self._transport.send_once(request, timeout_s, mark)
-        if not isinstance(response, HttpResponse):
+        if isinstance(response, Lost):
+            return wire.read_lost(response)
+        if isinstance(response, NotSent):
             return response
         self._report_rate_limit(Lane(account, kind, target).route, response)
         return wire.read_submit(response.status, response.headers, response.body, self._clock())

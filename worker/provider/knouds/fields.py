@@ -85,6 +85,23 @@ _ESCAPES: Final = re.compile(
 SECRETS: Final = re.compile(r"(knouds_[a-z]+_|whsec_)[\w-]+")
 """API keys and webhook secrets of Knouds; the group is what may show."""
 
+_PAGE_HEAD_BYTES: Final = 65_536
+_HTML: Final = re.compile(
+    rb"(\xef\xbb\xbf)?\s*(<!--.*?-->\s*)*<(!doctype\s+html|html|head)\b", re.IGNORECASE | re.DOTALL
+)
+_ACCESS_WORDS: Final = re.compile(
+    rb"type=[\"']?password|\blog\s?-?in\b|\bsign\s?-?in\b|captcha|verify (that )?you are (a )?human"
+    rb"|challenge-platform|just a moment",
+    re.IGNORECASE,
+)
+"""Words of login pages, captive portals and bot checks."""
+_PLAIN_HTTP_TO_TLS: Final = b"plain http request was sent to https port"
+_ORIGIN: Final = re.compile(
+    r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?=[/?#]|$)",
+    re.IGNORECASE,
+)
+"""Scheme, host and port; one with a user name or password in it does not match."""
+
 _EMPTY_RESULT: Final = re.compile(rb'\s*(?:null|false|""|\{\s*\}|\[\s*\])?\s*')
 
 
@@ -204,6 +221,35 @@ def read_error(body: ResponseBody) -> tuple[str | None, str]:
 def sanitize(value: str) -> str:
     """Return a text as one printable line of at most 500 characters, without secrets."""
     return text.sanitize(value, SECRETS)
+
+
+def is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether an error response that is no JSON object is a page: not the provider's own answer.
+
+    A 404 or 405 is one unless its head claims JSON. At 400, only the page of a TLS port that was
+    sent plain HTTP is. The pages of 5xx are those of a proxy that lost the API, except 511 (network
+    authentication required, RFC 6585).
+    """
+    if status >= 500 and status != 511:  # noqa: PLR2004
+        return False
+    content_type = headers.get("content-type", "").lower()
+    if status in (404, 405):
+        return "json" not in content_type
+    if status == 400:  # noqa: PLR2004
+        return _PLAIN_HTTP_TO_TLS in body[:_PAGE_HEAD_BYTES].lower()
+    return "html" in content_type or _HTML.match(body) is not None
+
+
+def is_access_page(body: bytes) -> bool:
+    """Whether a body is an HTML page that asks to log in, or for a proof of being human."""
+    head = body[:_PAGE_HEAD_BYTES]
+    return _HTML.match(head) is not None and _ACCESS_WORDS.search(head) is not None
+
+
+def read_location(value: str | None) -> str | None:
+    """Read scheme and host of an absolute `Location`; None for anything else."""
+    found = _ORIGIN.match((value or "").strip())
+    return found[0].lower() if found else None
 
 
 def read_count(value: str | None) -> int | None:

@@ -8,6 +8,7 @@ an error means for the job is up to the error table.
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Final
 
 from jobs.outcomes import (
@@ -51,16 +52,26 @@ _DOCUMENTED_STATUSES: Final = END_STATUSES | {"processing", "cancel_requested"}
 
 
 def read_submit(
-    status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    now: float | None = None,
+    *,
+    body_sent: bool = True,
 ) -> SubmitOutcome:
     """Read the response to a submit, async or sync.
 
-    A 2xx that neither names a run to poll nor carries a usable result is Lost: it may be paid.
+    A 2xx that neither names a run to poll, nor carries a usable result, nor an error with a code is
+    Lost: it may be paid. A login or captcha page is a refusal: the request did not get through.
+    `body_sent`: whether the request was fully written before the response came.
     """
     members = read_body(body)
     if not _is_2xx(status):
-        return Refused(_read_error(status, headers, members, now))
+        error = _read_error(status, headers, members, now, body)
+        return Refused(replace(error, body_sent=body_sent))
     if members is None:
+        if fields.is_access_page(body):
+            return Refused(ProviderError(None, "", status, is_readable=False, is_page=True))
         return Lost(NOT_JSON, status)
     execution_id = fields.read_id(members.execution_id)
     if fields.read_flag(members.is_async) and execution_id is not None:
@@ -69,18 +80,27 @@ def read_submit(
             request_id=fields.read_id(members.request_id),
             expects_webhook=fields.read_webhook_configured(members.webhook_delivery),
         )
-    if fields.is_false(members.success):
-        error = _read_error(status, headers, members, now)
-        if error.code is not None:
-            return Refused(error)
-        return Lost(f"success: false without a code {error.message}".strip(), status)
     result = fields.read_result(members.result)
-    if result is not None:
+    is_refused = fields.is_false(members.success)
+    if result is not None and not is_refused:
         return _finished(members, result)
+    error = _read_error(status, headers, members, now)
+    if error.code is not None and (is_refused or error.message) and execution_id is None:
+        return Refused(error)
+    if is_refused:
+        return Lost(f"success: false without a code {error.message}".strip(), status)
     if fields.read_flag(members.is_async):
         return Lost("accepted without a usable execution id", status)
     named = f"; it names execution {execution_id}" if execution_id else ""
     return Lost(f"neither accepted nor a usable result{named}", status)
+
+
+def read_lost(lost: Lost) -> SubmitOutcome:
+    """Read a response that did not come whole: the head of a 3xx or 4xx decides by itself."""
+    status = lost.http_status
+    if status is None or not 300 <= status < 500:  # noqa: PLR2004
+        return lost
+    return Refused(ProviderError(None, lost.why, status, is_readable=False))
 
 
 def read_poll(
@@ -189,13 +209,25 @@ def _finished(body: ResponseBody, result: bytes) -> Finished:
 
 
 def _read_error(
-    status: int, headers: Mapping[str, str], body: ResponseBody | None, now: float | None
+    status: int,
+    headers: Mapping[str, str],
+    members: ResponseBody | None,
+    now: float | None,
+    body: bytes = b"",
 ) -> ProviderError:
     """Read an error response; without a readable body only status and headers count."""
-    wait = fields.read_retry_after(status, headers, (body or _NO_BODY).retry_after, now)
-    if body is None:
-        return ProviderError(None, http_status=status, retry_after_s=wait, is_readable=False)
-    return _provider_error(body, status, wait)
+    wait = fields.read_retry_after(status, headers, (members or _NO_BODY).retry_after, now)
+    location = fields.read_location(headers.get("location"))
+    if members is not None:
+        return replace(_provider_error(members, status, wait), location=location)
+    return ProviderError(
+        None,
+        http_status=status,
+        retry_after_s=wait,
+        is_readable=False,
+        is_page=fields.is_page(status, headers, body),
+        location=location,
+    )
 
 
 def _provider_error(
