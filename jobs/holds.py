@@ -13,6 +13,7 @@ from typing import Final
 
 import msgspec
 
+from jobs.breakers import Breaker, BreakerState, breaker_keys
 from jobs.job import MANUAL
 from jobs.lanes import Lane, Scope, covers
 
@@ -150,12 +151,13 @@ class CoolDown(msgspec.Struct, frozen=True, omit_defaults=True):
 
 @dataclass(frozen=True, slots=True)
 class Gates:
-    """Every hold and cool-down at one moment."""
+    """Every hold, cool-down and breaker at one moment."""
 
     holds: tuple[Hold, ...] = ()
     cool_downs: tuple[CoolDown, ...] = ()
     sync_only_until: Mapping[str, float] = field(default_factory=dict[str, float])
     """Lanes whose target is remembered to have no async mode → when that memory ends."""
+    breakers: tuple[Breaker, ...] = ()
 
     def is_sync_only(self, lane: Lane, now: float) -> bool:
         """Whether the lane's target is remembered to have no async mode."""
@@ -182,12 +184,42 @@ class Gates:
             if hold.phase is HoldPhase.OPENING and covers(hold.scope, lane)
         )
 
-    def admits(self, lane: Lane, now: float, *, bypass_hold: bool = False) -> bool:
-        """Whether a job of the lane may be submitted now.
+    def open_breaker(self, lane: Lane, worker: str = "") -> Breaker | None:
+        """The first open breaker that covers a lane, or None.
 
-        `bypass_hold` ignores closed holds, not cool-downs. The steps of opening holds are checked
-        elsewhere, where they are counted.
+        `worker`: one that cannot connect is stopped by the breaker for it; without a name only
+        what stops every worker counts.
+        """
+        for breaker in self.breakers:
+            is_open = breaker.state is BreakerState.OPEN and breaker.stops(worker)
+            if is_open and covers(breaker.scope, lane):
+                return breaker
+        return None
+
+    def limiting_breakers(self, lane: Lane, now: float) -> tuple[Breaker, ...]:
+        """The breakers that cover a lane and let some submits through at once, and count them."""
+        return tuple(
+            breaker
+            for breaker in self.breakers
+            if covers(breaker.scope, lane) and breaker.submits_allowed(now)
+        )
+
+    def epochs(self, lane: Lane) -> tuple[int, int]:
+        """The epochs of the breakers of the lane's route and of the lane."""
+        known = {breaker.key: breaker.epoch for breaker in self.breakers}
+        route, target = breaker_keys(lane)
+        return known.get(route, 0), known.get(target, 0)
+
+    def admits(
+        self, lane: Lane, now: float, *, bypass_hold: bool = False, worker: str = ""
+    ) -> bool:
+        """Whether a job of the lane may be submitted now, by a worker.
+
+        `bypass_hold` ignores closed holds, not cool-downs and breakers. The steps of opening holds
+        and of probing breakers are checked elsewhere, where they are counted.
         """
         if self.running_cool_down(lane.scopes, now) is not None:
+            return False
+        if self.open_breaker(lane, worker) is not None:
             return False
         return bypass_hold or self.closing_hold(lane) is None

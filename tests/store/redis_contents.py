@@ -79,6 +79,8 @@ async def transition_events(store: Store) -> list[list[TransitionEvent]]:
     rows: list[Any] = await store.client.call("EVAL", script, 1, store.keys.events)
     found: list[list[TransitionEvent]] = []
     for _, fields in rows:
+        if fields[0] == b"b":
+            continue  # a breaker
         assert set(fields[::2]) == {b"t"}
         found.append([msgspec.json.decode(field, type=TransitionEvent) for field in fields[1::2]])
     return found

@@ -24,6 +24,7 @@ from worker.store.commit import (
     MAX_EVENT_ENTRIES,
     ArqWakeup,
     Change,
+    EpochCheck,
     NewAuditEntry,
     SideWrites,
     TransitionEvent,
@@ -87,7 +88,7 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
-LONGEST = {"commit": 90}
+LONGEST = {"commit": 97}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
@@ -258,7 +259,8 @@ def admission() -> Change:
     after = transitions.admit(
         before, NOW, submit_token="h", lease_until=NOW, opening_hold_ids=("g",)
     )
-    extra = SideWrites(b"{}", b"[]", (canary_limit("g", 1), lane_cap(before.lane, 2)))
+    limits = (canary_limit("g", 1), lane_cap(before.lane, 2))
+    extra = SideWrites(b"{}", b"[]", limits, (EpochCheck("default/model|unknown_outcome", 7),))
     return Change(KEYS, "j1", "1.aa").write(before, after, extra)
 
 
@@ -294,6 +296,7 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert admitted.header == ["1.aa", changes[0].rev, changes[0].record]
     assert admitted.fields == ["inputs", b"{}", "result", b"[]"]
     assert admitted.ops["C"] == [["t:gate:g", 1], ["t:active:default/model/suno", 2]]
+    assert admitted.ops["B"] == [["t:breakers", "default/model|unknown_outcome", 7]]
     assert ["t:lease", NOW, "j1"] in admitted.ops["A"]
     assert ["t:lane:default/model/suno", "j1"] in admitted.ops["R"]
     assert queued_.header[0] == ""
@@ -316,13 +319,13 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
 
 def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() -> None:
     for change in parse_changes(*assemble(everything_there_is())):
-        assert "C" not in change.letters.lstrip("C")
-    assert parse_changes(*assemble([admission()]))[0].letters.startswith("CC")
+        assert not {"B", "C"} & set(change.letters.lstrip("C").lstrip("B"))
+    assert parse_changes(*assemble([admission()]))[0].letters.startswith("CCB")
 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
     handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CANRDSPEL")
+    assert handled == set(grammar()) == set("CBANRDSPEL")
     assert numbered(head("commit").keys) == numbered(head("commit").args) == []
     assert head("commit").keys == "every key that the changes name"
 

@@ -25,6 +25,13 @@ class JobAction(StrEnum):
     DISCARD = "discard"
 
 
+class BreakerAction(StrEnum):
+    """What an operator can do to a breaker; stopping by hand is a hold."""
+
+    PROBE_BREAKER = "probe_breaker"
+    RESET_BREAKER = "reset_breaker"
+
+
 class HoldAction(StrEnum):
     """What an operator can do to a scope. The value is the name in the audit."""
 
@@ -50,7 +57,7 @@ class ActionRow:
 
 _WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
-ACTION_TABLE: Final[Mapping[JobAction | HoldAction, ActionRow]] = {
+ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction, ActionRow]] = {
     JobAction.RELEASE: ActionRow(
         (State.PARKED,),
         "Returns it to the queue; a stuck run is watched for another deadline",
@@ -99,5 +106,15 @@ ACTION_TABLE: Final[Mapping[JobAction | HoldAction, ActionRow]] = {
         "Opens the gate and returns the jobs it parked to the queue; after a refusal one canary is"
         " sent first",
         "Hold released",
+    ),
+    BreakerAction.PROBE_BREAKER: ActionRow(
+        (),
+        "Makes the next probe now; a breaker that is not open is left alone",
+        "Probe requested",
+    ),
+    BreakerAction.RESET_BREAKER: ActionRow(
+        (),
+        "Closes the breaker: submits go again at once, and its pauses start over",
+        "Breaker reset",
     ),
 }

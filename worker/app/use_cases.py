@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.app.actions import Actions
+from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer
 from worker.app.queries import Queries
@@ -14,5 +15,6 @@ class UseCases:
 
     enqueuer: Enqueuer
     actions: Actions
+    breakers: BreakerActions
     bulk: BulkActions
     queries: Queries

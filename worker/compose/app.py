@@ -2,6 +2,7 @@
 
 from config.settings import Settings
 from worker.app.actions import Actions
+from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.app.queries import Queries
@@ -21,6 +22,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     return UseCases(
         enqueuer=build_enqueuer(settings, store, clock),
         actions=actions,
+        breakers=BreakerActions(store, clock),
         bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
         queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),
     )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from arq import ArqRedis
 
 from worker.store.audit import AuditLog
+from worker.store.breakers import BreakerStore
 from worker.store.client import Client
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
@@ -52,6 +53,7 @@ class Store:
     keys: Keys
     jobs: JobStore
     holds: HoldStore
+    breakers: BreakerStore
     lanes: LaneStore
     rate_limits: RateLimitStore
     registers: Registers
@@ -80,6 +82,7 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
         keys=keys,
         jobs=jobs,
         holds=HoldStore(client, keys, scripts),
+        breakers=BreakerStore(client, keys, scripts),
         lanes=LaneStore(client, keys, scripts),
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),

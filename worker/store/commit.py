@@ -57,6 +57,14 @@ class Limit:
 
 
 @dataclass(frozen=True, slots=True)
+class EpochCheck:
+    """Precondition: a breaker is still in this epoch (0: it has no record)."""
+
+    key: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
 class ArqWakeup:
     """An arq entry `<job>:<submit token>`, written in the same step; ids only."""
 
@@ -95,6 +103,7 @@ class SideWrites:
     inputs: bytes | None = field(default=None, repr=False)
     result: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
+    epochs: tuple[EpochCheck, ...] = ()
     unreadable: bytes | None = field(default=None, repr=False)
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
@@ -148,6 +157,8 @@ class Change:
                 self.fields += [name, value]
         for limit in side_writes.limits:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
+        for check in side_writes.epochs:
+            self.ops.append(("B", self._names.breakers, check.key, check.epoch))
         if side_writes.audit_entry is not None:
             self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
         self._move_entries(old, new)
@@ -242,6 +253,7 @@ __all__: Sequence[str] = (
     "NO_SIDE_WRITES",
     "ArqWakeup",
     "Change",
+    "EpochCheck",
     "Limit",
     "NewAuditEntry",
     "SideWrites",

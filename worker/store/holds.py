@@ -1,10 +1,11 @@
-"""Holds, cool-downs and sync-only targets."""
+"""Holds, cool-downs and sync-only targets; and every gate of a namespace in one read."""
 
 import asyncio
 from collections.abc import Callable
 
 from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
 from jobs.lanes import Lane
+from worker.store.breakers import decode_breaker_or_none
 from worker.store.client import Client, pairs
 from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode, encode_unique
 from worker.store.keys import Keys
@@ -22,11 +23,12 @@ class HoldStore:
 
     async def gates(self) -> Gates:
         """All gates that are closed or opening now."""
-        holds, cool_downs, sync_only = await self._client.many(
+        holds, cool_downs, sync_only, breakers = await self._client.many(
             [
                 ("HVALS", self._keys.holds),
                 ("HVALS", self._keys.cool_downs),
                 ("ZRANGE", self._keys.sync_only, 0, -1, "WITHSCORES"),
+                ("HVALS", self._keys.breakers),
             ],
         )
         return Gates(
@@ -35,6 +37,7 @@ class HoldStore:
                 cool for data in cool_downs if (cool := _decode_cool_down_or_none(data)) is not None
             ),
             dict(pairs(sync_only)),
+            tuple(one for data in breakers if (one := decode_breaker_or_none(data)) is not None),
         )
 
     async def list_all(self) -> list[Hold]:

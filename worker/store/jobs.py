@@ -61,6 +61,8 @@ class CommitRefused(Enum):
     """Another writer changed the job meanwhile: load it and decide again, or give up."""
     FULL = auto()
     """A limit that the write named is reached."""
+    GATED = auto()
+    """A breaker that the write named is in another epoch."""
 
 
 class ClaimedPoll(NamedTuple):
@@ -122,6 +124,8 @@ class JobStore:
                 return VersionedJob(new, change.rev)
             case CommitResult.FULL:
                 return CommitRefused.FULL
+            case CommitResult.GATED:
+                return CommitRefused.GATED
             case CommitResult.SUPERSEDED:
                 return CommitRefused.SUPERSEDED
             case _:

@@ -65,6 +65,11 @@ class Keys:
         return f"{self.namespace}:cool-downs"
 
     @property
+    def breakers(self) -> str:
+        """Hash `scope|cause` → epoch and record of a breaker."""
+        return f"{self.namespace}:breakers"
+
+    @property
     def sync_only(self) -> str:
         """Sorted set of lanes whose target has no async mode, by when that expires."""
         return f"{self.namespace}:sync-only"

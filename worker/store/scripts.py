@@ -44,6 +44,7 @@ class CommitResult(StrEnum):
     OK = "ok"
     SUPERSEDED = "superseded"
     FULL = "full"
+    GATED = "gated"
 
 
 def source(name: str) -> str:

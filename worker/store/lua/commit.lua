@@ -6,6 +6,7 @@
 --       further fields, then field, value for each of them, then the number of values that follow,
 --       then operations, each a letter, the number of its key and its arguments:
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
+--         B key field epoch    check, comes next: the number at the head of a field (0: absent)
 --         A key score member   add to a sorted set
 --         N key score member   add if absent
 --         R key member         remove
@@ -14,9 +15,9 @@
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
 --         L key at by act on note jobs  append an audit entry
--- Returns: for each change "ok", "superseded" or "full"; only with "ok" it is written. A repeated
---          call finds its own revision and is "ok". Where a key has another type, the error, only
---          for the changes that name it.
+-- Returns: for each change "ok", "superseded", "full" or "gated" (a check B failed); only with "ok"
+--          it is written. A repeated call finds its own revision and is "ok". Where a key has another
+--          type, the error, only for the changes that name it.
 local lists, replies, i = {}, {}, 1
 
 local function enqueue(op, key, arg1, arg2)
@@ -52,6 +53,12 @@ local function check(key, expected, after)
     key = KEYS[tonumber(ARGV[i + 1])]
     if redis.call("ZCARD", key) >= tonumber(ARGV[i + 2]) then return "full" end
     i = i + 3
+  end
+  while ARGV[i] == "B" do
+    key = KEYS[tonumber(ARGV[i + 1])]
+    local epoch = string.match(redis.call("HGET", key, ARGV[i + 2]) or "", "^%d+") or "0"
+    if epoch ~= ARGV[i + 3] then return "gated" end
+    i = i + 4
   end
 end
 

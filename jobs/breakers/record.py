@@ -1,0 +1,205 @@
+"""The record of a breaker, and the outcomes that it counts. Times are Unix seconds."""
+
+import hashlib
+
+import msgspec
+
+from jobs.breakers.rules import (
+    BREAKER_RULES,
+    SUSPECT_S,
+    BreakerCause,
+    BreakerRule,
+    BreakerState,
+)
+from jobs.lanes import Lane, Scope
+
+
+class BreakerError(msgspec.Struct, frozen=True, omit_defaults=True):
+    """The last error that a breaker counted, without anything of a job's inputs."""
+
+    code: str
+    """The provider's code, `HTTP_<status>`, `uncertain` or `unreachable`."""
+    http_status: int | None = None
+    message: str = ""
+
+
+class FailedSubmit(msgspec.Struct, frozen=True, array_like=True):
+    """A submit whose failure was counted."""
+
+    token: str
+    """`<job id>:<number of the attempt>`: each is counted once."""
+    fingerprint: str
+    """Digest of the job's request."""
+
+    @property
+    def job_id(self) -> str:
+        """The job it was of."""
+        return self.token.rpartition(":")[0]
+
+
+class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome that counts against a scope."""
+
+    scope: Scope
+    cause: BreakerCause
+    error: BreakerError
+    epoch: int = 0
+    """The breaker's epoch at the send mark."""
+    submit: FailedSubmit
+    retry_after_s: float | None = None
+    """The provider asks not to be called for this long."""
+    worker: str = ""
+    """Who saw it; the engine fills it in, like the next."""
+    live_workers: int = 1
+
+    @property
+    def key(self) -> str:
+        """The breaker it is for."""
+        return breaker_key(self.scope, self.cause)
+
+
+class BreakerSuccess(msgspec.Struct, frozen=True, kw_only=True):
+    """An outcome that speaks for a scope: an accepted submit, or of a lane a succeeded run."""
+
+    scope: Scope
+    cause: BreakerCause
+    epoch: int = 0
+    is_canary: bool = False
+    """A breaker counted it in its step."""
+
+    @property
+    def key(self) -> str:
+        """The breaker it is for."""
+        return breaker_key(self.scope, self.cause)
+
+
+def breaker_key(scope: Scope, cause: BreakerCause) -> str:
+    """The identity of a breaker: `scope|cause`."""
+    return f"{scope}|{cause}"
+
+
+def breaker_id(scope: Scope, cause: BreakerCause) -> str:
+    """The public id of a breaker: `breaker-` and ten hexadecimal digits of a digest of its key."""
+    digest = hashlib.blake2s(breaker_key(scope, cause).encode(), digest_size=5).hexdigest()
+    return f"breaker-{digest}"
+
+
+class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+    """One breaker, as every worker sees it."""
+
+    scope: Scope
+    cause: BreakerCause
+    state: BreakerState = BreakerState.CLOSED
+    changed_at: float = 0.0
+    """When its state, or its step, last changed."""
+    epoch: int = 0
+    """Grows whenever it trips, and whenever a probe begins or fails. It is never used again, since
+    it is at least the time of that in seconds."""
+    tripped_epoch: int = -1
+    """The epoch whose failures tripped it last; -1: none did."""
+    error: BreakerError | None = None
+    """The last error that counted."""
+    failed_at: float | None = None
+    """When that was."""
+    opened_at: float | None = None
+    """Since when it has not been closed; None while it is closed."""
+    next_probe_at: float | None = None
+    """While it is open: when it is probed next."""
+    canary_at: float = 0.0
+    """While it is open: no canary goes before this."""
+    pauses: int = 0
+    """Canaries and trips in a row that failed; the pause doubles with each."""
+    failed_calls: int = 0
+    """Free calls in a row that failed since it opened."""
+    step: int = 0
+    """While probing: how many submits may be under way at once."""
+    accepted: int = 0
+    """Accepted (of a lane: succeeded) in this step, or since it closed."""
+    failures_in_row: int = 0
+    failures: int = 0
+    """Failures counted since it was last without any."""
+    window: str = ""
+    """The last outcomes, oldest first: `0` good, `1` failed."""
+    failed: tuple[FailedSubmit, ...] = ()
+    """The last failures that counted."""
+    trips: int = 0
+    """How often it tripped since it was first seen."""
+    probed_jobs: tuple[str, ...] = ()
+    """Jobs that were canaries since it opened, newest last: others go first."""
+    workers: tuple[str, ...] = ()
+    """Workers that cannot connect (cause `unreachable`)."""
+    is_shared: bool = True
+    """Whether it stops every worker, or only those in `workers`."""
+    prober: str = ""
+    """The worker that makes, or made, the last probe call."""
+    prober_until: float | None = None
+    """While a probe call is under way: when another worker takes over."""
+    evidence_of: str | None = None
+    """The job of the canary whose outcome is unknown: its finding may end the pause."""
+
+    @property
+    def id(self) -> str:
+        """Its public id."""
+        return breaker_id(self.scope, self.cause)
+
+    @property
+    def key(self) -> str:
+        """Its identity, `scope|cause`."""
+        return breaker_key(self.scope, self.cause)
+
+    @property
+    def rule(self) -> BreakerRule:
+        """The rule of its cause."""
+        return BREAKER_RULES[self.cause]
+
+    @property
+    def is_clean(self) -> bool:
+        """Whether it is closed without recent failures: a success would change nothing."""
+        return self.state is BreakerState.CLOSED and not self.failures and not self.pauses
+
+    @property
+    def pause_s(self) -> float:
+        """The pause that the next canary waits, or waited, for."""
+        return self.rule_pause_s(self.pauses)
+
+    def rule_pause_s(self, pauses: int) -> float:
+        """The pause after so many failed canaries in a row."""
+        rule = self.rule
+        return min(rule.max_pause_s, rule.first_pause_s * 2.0 ** min(max(0, pauses - 1), 30))
+
+    def is_suspect(self, now: float) -> bool:
+        """Whether a first unknown outcome slows its route down."""
+        return (
+            self.cause is BreakerCause.UNKNOWN_OUTCOME
+            and self.state is BreakerState.CLOSED
+            and self.failures_in_row > 0
+            and self.failed_at is not None
+            and 0 <= now - self.failed_at < SUSPECT_S
+        )
+
+    def stops(self, worker: str) -> bool:
+        """Whether it applies to a worker; without a name, whether it applies to all."""
+        return self.is_shared or worker in self.workers
+
+    def submits_allowed(self, now: float) -> int | None:
+        """How many submits it lets through at once: none, some, or any number (None)."""
+        match self.state:
+            case BreakerState.OPEN:
+                return 0
+            case BreakerState.PROBING:
+                return self.step
+            case BreakerState.CLOSED:
+                return 1 if self.is_suspect(now) else None
+
+
+def new_breaker(scope: Scope, cause: BreakerCause) -> Breaker:
+    """The breaker of a scope that has no record: closed, without failures."""
+    return Breaker(scope=scope, cause=cause)
+
+
+def breaker_keys(lane: Lane) -> tuple[str, str]:
+    """The breakers whose epochs a submit carries: that of its route, and that of its lane."""
+    return (
+        breaker_key(lane.route, BreakerCause.UNKNOWN_OUTCOME),
+        breaker_key(Scope(str(lane)), BreakerCause.TARGET_FAILURE),
+    )

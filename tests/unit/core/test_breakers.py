@@ -1,0 +1,366 @@
+"""Breakers: what trips them, how they are probed, and which outcomes they ignore."""
+
+import msgspec
+import pytest
+
+from jobs.breakers import (
+    BREAKER_RULES,
+    MAX_PAUSE_S,
+    Breaker,
+    BreakerCause,
+    BreakerError,
+    BreakerFailure,
+    BreakerState,
+    BreakerSuccess,
+    FailedSubmit,
+    apply_evidence,
+    apply_failure,
+    apply_probe_begin,
+    apply_probe_claim,
+    apply_probe_now,
+    apply_probe_result,
+    apply_reset,
+    apply_success,
+    gives_attempt_back,
+    is_probe_due,
+    new_breaker,
+)
+from jobs.lanes import Scope
+from tests.unit.core.job_builders import NOW
+
+ROUTE = Scope("default/model")
+LANE = Scope("default/model/suno")
+UNKNOWN, TARGET, UNREACHABLE = BreakerCause
+SCOPES = {UNKNOWN: ROUTE, TARGET: LANE, UNREACHABLE: Scope("default")}
+LANE_RULE = BREAKER_RULES[TARGET]
+
+
+def failed(
+    breaker: Breaker,
+    number: int = 0,
+    *,
+    at: float = NOW,
+    epoch: int | None = None,
+    inputs: str | None = None,
+    job: str | None = None,
+    worker: str = "w1",
+    live_workers: int = 2,
+    retry_after_s: float | None = None,
+) -> Breaker:
+    """The breaker after the failure of job `j<number>`."""
+    token = f"{job or f'j{number}'}:{number}"
+    failure = BreakerFailure(
+        scope=breaker.scope,
+        cause=breaker.cause,
+        error=BreakerError("HTTP_502", 502),
+        epoch=breaker.epoch if epoch is None else epoch,
+        submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs),
+        retry_after_s=retry_after_s,
+        worker=worker,
+        live_workers=live_workers,
+    )
+    return apply_failure(breaker, failure, at)
+
+
+def passed(breaker: Breaker, *, at: float = NOW, epoch: int | None = None) -> Breaker:
+    """The breaker after an accepted submit or a succeeded run."""
+    success = BreakerSuccess(
+        scope=breaker.scope,
+        cause=breaker.cause,
+        epoch=breaker.epoch if epoch is None else epoch,
+    )
+    return apply_success(breaker, success, at)
+
+
+def closed(cause: BreakerCause) -> Breaker:
+    return new_breaker(SCOPES[cause], cause)
+
+
+def tripped(cause: BreakerCause, at: float = NOW) -> Breaker:
+    breaker = closed(cause)
+    for number in range(LANE_RULE.in_row):
+        breaker = failed(breaker, number, at=at, epoch=0)
+    assert breaker.state is BreakerState.OPEN
+    return breaker
+
+
+def called(breaker: Breaker, at: float, *, answered: bool, worker: str = "w1") -> Breaker:
+    """The breaker after a probe call."""
+    claimed = apply_probe_claim(breaker, worker, at)
+    assert claimed.prober == worker
+    return apply_probe_result(claimed, worker, at, answered=answered)
+
+
+def probing(cause: BreakerCause) -> Breaker:
+    return apply_probe_begin(tripped(cause), NOW + 40)
+
+
+# Unknown outcomes.
+
+
+def test_the_first_unknown_outcome_lets_one_submit_through_at_a_time() -> None:
+    breaker = failed(closed(UNKNOWN))
+    assert breaker.state is BreakerState.CLOSED
+    assert breaker.submits_allowed(NOW) == 1
+    assert passed(breaker).submits_allowed(NOW) is None
+    assert breaker.submits_allowed(NOW + 30) is None, "a lost answer does not slow it for ever"
+
+
+def test_the_second_without_an_accepted_submit_between_them_trips() -> None:
+    breaker = failed(failed(closed(UNKNOWN), 1), 2)
+    assert (breaker.state, breaker.submits_allowed(NOW)) == (BreakerState.OPEN, 0)
+    apart = failed(passed(failed(closed(UNKNOWN), 1)), 2)
+    assert apart.state is BreakerState.CLOSED
+
+
+def test_more_than_five_lost_of_the_last_hundred_trip() -> None:
+    breaker, lost = closed(UNKNOWN), 0
+    for number in range(100):
+        if number % 15 == 0:
+            breaker, lost = failed(breaker, number, epoch=0), lost + 1
+        else:
+            breaker = passed(breaker, epoch=0)
+        assert (breaker.state is BreakerState.OPEN) is (lost > 5)
+
+
+def test_one_submit_is_counted_once() -> None:
+    breaker = failed(failed(closed(UNKNOWN), 1), 1)
+    assert breaker.failures_in_row == 1
+
+
+def test_losses_at_one_moment_are_one_event() -> None:
+    breaker = tripped(UNKNOWN)
+    assert failed(breaker, 8, epoch=0) == breaker
+    assert (breaker.pauses, breaker.trips) == (1, 1)
+
+
+def test_the_free_call_goes_at_once_and_the_canary_after_the_pause() -> None:
+    breaker = tripped(UNKNOWN)
+    assert is_probe_due(breaker, NOW)
+    answered = called(breaker, NOW, answered=True)
+    assert answered.state is BreakerState.OPEN
+    assert answered.next_probe_at == NOW + BREAKER_RULES[UNKNOWN].first_pause_s
+    probing_ = called(answered, NOW + 30, answered=True)
+    assert (probing_.state, probing_.step) == (BreakerState.PROBING, 1)
+
+
+def test_a_call_that_is_answered_after_one_that_failed_lets_a_canary_go_at_once() -> None:
+    breaker = called(tripped(UNKNOWN), NOW, answered=False)
+    assert breaker.next_probe_at == NOW + 1
+    breaker = called(breaker, NOW + 1, answered=False)
+    assert breaker.next_probe_at == NOW + 3
+    assert called(breaker, NOW + 3, answered=True).state is BreakerState.PROBING
+
+
+def test_the_calls_go_at_least_every_thirty_seconds() -> None:
+    breaker, at = tripped(UNKNOWN), NOW
+    for _ in range(40):
+        breaker = called(breaker, at, answered=False)
+        assert breaker.next_probe_at is not None
+        assert breaker.next_probe_at - at <= 30
+        at = breaker.next_probe_at
+    assert breaker.pauses == 1, "calls cost nothing, so canaries do not wait longer"
+
+
+def test_canaries_go_in_doubling_steps_until_it_closes() -> None:
+    breaker, steps = probing(UNKNOWN), list[int]()
+    while breaker.state is BreakerState.PROBING:
+        steps.append(breaker.step)
+        for _ in range(breaker.step):
+            breaker = passed(breaker)
+    assert steps == [1, 2, 4, 8, 16, 32]
+    assert breaker.submits_allowed(NOW) is None
+    assert breaker.opened_at is None
+
+
+def test_lost_canaries_double_the_pause_up_to_a_quarter_of_an_hour() -> None:
+    """In two hours in which the free call is answered, few canaries are hurt."""
+    breaker, at, lost = tripped(UNKNOWN), NOW, 0
+    while at < NOW + 7_200:
+        breaker = called(breaker, at, answered=True)
+        if breaker.state is BreakerState.PROBING:
+            lost += 1
+            breaker = failed(breaker, 100 + lost, at=at)
+        assert breaker.next_probe_at is not None
+        assert breaker.next_probe_at - at <= MAX_PAUSE_S
+        at = breaker.next_probe_at
+    assert lost <= 12
+
+
+def test_what_became_of_a_lost_canary_ends_its_pause() -> None:
+    breaker = failed(probing(UNKNOWN), 50, at=NOW + 41)
+    assert breaker.evidence_of == "j50"
+    assert not is_probe_due(apply_evidence(breaker, "j1", NOW + 60), NOW + 60)
+    assert is_probe_due(apply_evidence(breaker, "j50", NOW + 60), NOW + 60)
+
+
+def test_a_single_loss_while_probing_halves_the_step_and_the_second_opens() -> None:
+    breaker = probing(UNKNOWN)
+    for _ in range(7):
+        breaker = passed(breaker)
+    assert breaker.step == 8
+    once = failed(breaker, 50)
+    assert (once.state, once.step) == (BreakerState.PROBING, 4)
+    assert failed(once, 51).state is BreakerState.OPEN
+    assert failed(passed(once), 51).state is BreakerState.PROBING
+
+
+def test_pauses_start_over_after_sixty_four_accepted_submits() -> None:
+    breaker = failed(probing(UNKNOWN), 50)
+    breaker = apply_probe_begin(breaker, NOW + 100)
+    while breaker.state is BreakerState.PROBING:
+        breaker = passed(breaker)
+    assert breaker.pauses == 2
+    for _ in range(64):
+        breaker = passed(breaker)
+    assert (breaker.pauses, breaker.is_clean) == (0, True)
+
+
+def test_submits_accepted_after_a_trip_let_the_canary_go_sooner_but_close_nothing() -> None:
+    breaker = passed(called(tripped(UNKNOWN), NOW, answered=True), at=NOW + 1, epoch=0)
+    assert breaker.state is BreakerState.OPEN
+    assert is_probe_due(breaker, NOW + 1)
+
+
+# Epochs.
+
+
+def test_a_success_that_was_sent_before_closes_nothing() -> None:
+    for cause in (UNKNOWN, TARGET):
+        assert passed(probing(cause), epoch=0) == probing(cause)
+
+
+def test_an_old_failure_reopens_nothing() -> None:
+    breaker = probing(TARGET)
+    recovered = passed(breaker)
+    assert recovered.state is BreakerState.CLOSED
+    assert failed(recovered, 77, epoch=0) == recovered
+    for number in range(20):
+        recovered = failed(recovered, 100 + number, epoch=recovered.tripped_epoch)
+    assert recovered.state is BreakerState.CLOSED
+
+
+def test_an_epoch_is_never_used_again() -> None:
+    """Not even when Redis lost the record."""
+    assert tripped(UNKNOWN, at=NOW + 500).epoch > probing(UNKNOWN).epoch > tripped(UNKNOWN).epoch
+
+
+# Target failures.
+
+
+def test_a_lane_trips_after_ten_failures_in_a_row() -> None:
+    breaker = closed(TARGET)
+    for number in range(9):
+        breaker = failed(breaker, number)
+    assert breaker.state is BreakerState.CLOSED
+    assert failed(passed(breaker), 9).state is BreakerState.CLOSED
+    assert failed(breaker, 9).state is BreakerState.OPEN
+
+
+def test_a_lane_trips_when_most_of_the_last_fifty_failed() -> None:
+    breaker = closed(TARGET)
+    for number in range(60):
+        is_good = number % 4 == 0
+        breaker = passed(breaker, epoch=0) if is_good else failed(breaker, number, epoch=0)
+    assert breaker.state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize("same", ["job", "inputs"])
+def test_one_job_or_one_input_that_always_fails_does_not_trip_its_lane(same: str) -> None:
+    breaker = closed(TARGET)
+    for number in range(60):
+        breaker = failed(
+            breaker,
+            number,
+            job=f"j{number % 2}" if same == "job" else None,
+            inputs=f"{number % 2}" if same == "inputs" else None,
+        )
+    assert breaker.state is BreakerState.CLOSED
+
+
+def test_a_lane_passes_by_one_succeeded_run() -> None:
+    assert passed(probing(TARGET)).state is BreakerState.CLOSED
+
+
+def test_probes_of_a_lane_wait_twice_as_long_each_time_up_to_five_minutes() -> None:
+    breaker, at, pauses = tripped(TARGET), NOW, list[float]()
+    for number in range(12):
+        assert breaker.next_probe_at is not None
+        pauses.append(breaker.next_probe_at - at)
+        at = breaker.next_probe_at
+        breaker = failed(apply_probe_begin(breaker, at), 50 + number, at=at)
+    assert pauses == [1, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert breaker.probed_jobs[-1] == "j61"
+
+
+def test_a_retry_after_puts_the_probe_off_within_the_longest_pause() -> None:
+    breaker = closed(TARGET)
+    for number in range(10):
+        breaker = failed(breaker, number, retry_after_s=90.0)
+    assert breaker.next_probe_at == NOW + 90
+    for number in range(10):
+        breaker = failed(apply_reset(breaker, NOW), number, retry_after_s=9e9)
+
+
+def test_failures_of_an_outage_give_their_attempts_back() -> None:
+    breaker = probing(TARGET)
+    assert gives_attempt_back(breaker, 0), "the epoch that tripped it"
+    assert gives_attempt_back(breaker, breaker.epoch), "a probe"
+    recovered = passed(breaker)
+    assert gives_attempt_back(recovered, 0), "a run that ends late"
+    assert not gives_attempt_back(recovered, recovered.epoch)
+    assert not gives_attempt_back(closed(TARGET), 0)
+
+
+# Unreachable.
+
+
+def test_one_worker_that_cannot_connect_stops_itself_alone() -> None:
+    breaker = failed(closed(UNREACHABLE), worker="w1")
+    assert (breaker.state, breaker.is_shared) == (BreakerState.OPEN, False)
+    assert (breaker.stops("w1"), breaker.stops("w2"), breaker.stops("")) == (True, False, False)
+
+
+def test_a_second_worker_confirms_it_for_all() -> None:
+    breaker = failed(failed(closed(UNREACHABLE), worker="w1"), 1, worker="w2")
+    assert breaker.stops("w3")
+
+
+def test_the_only_worker_that_lives_is_enough() -> None:
+    assert failed(closed(UNREACHABLE), live_workers=1).stops("w2")
+
+
+def test_a_worker_that_connects_again_closes_it_and_leaves_one_that_does_not() -> None:
+    breaker = failed(failed(closed(UNREACHABLE), worker="w1"), 1, worker="w2")
+    rest = called(breaker, NOW, answered=True, worker="w2")
+    assert (rest.state, rest.workers, rest.is_shared) == (BreakerState.OPEN, ("w1",), False)
+    assert called(rest, NOW, answered=True, worker="w1").state is BreakerState.CLOSED
+    other = called(breaker, NOW, answered=True, worker="w9")
+    assert other.state is BreakerState.CLOSED, "it is stopped again where it still fails"
+
+
+# Probes, clocks and operators.
+
+
+def test_one_worker_probes_until_its_lease_ends() -> None:
+    breaker = apply_probe_claim(tripped(UNKNOWN), "w1", NOW)
+    assert apply_probe_claim(breaker, "w2", NOW + 1) == breaker
+    taken = apply_probe_claim(breaker, "w2", NOW + 61)
+    assert taken.prober == "w2"
+    assert apply_probe_result(taken, "w1", NOW + 62, answered=True) == taken
+
+
+def test_a_probe_later_than_the_longest_pause_is_due_now() -> None:
+    breaker = msgspec.structs.replace(tripped(TARGET), next_probe_at=NOW + 10 * MAX_PAUSE_S)
+    assert is_probe_due(breaker, NOW)
+
+
+def test_an_operator_probes_now_or_resets() -> None:
+    breaker = called(tripped(UNKNOWN), NOW, answered=True)
+    assert not is_probe_due(breaker, NOW + 1)
+    now = apply_probe_now(breaker, NOW + 1)
+    assert called(now, NOW + 1, answered=True).state is BreakerState.PROBING
+    reset = apply_reset(breaker, NOW + 1)
+    assert (reset.state, reset.pauses, reset.is_clean) == (BreakerState.CLOSED, 0, True)
+    assert reset.epoch > breaker.epoch
+    assert apply_probe_now(reset, NOW + 2) == reset
