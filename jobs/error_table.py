@@ -194,6 +194,10 @@ ACTION_STUCK: Final = (
     "resolve it; it is still polled now and then"
 )
 ACTION_MANUAL: Final = "Parked by an operator: release it when it may run"
+ACTION_INPUTS_LOST: Final = (
+    "Enqueue it again with the same id and the same payload, which restores its inputs, then "
+    "release it; or discard it"
+)
 ACTION_ATTEMPTS_SPENT: Final = "All attempts failed: check the provider's status, then requeue"
 
 

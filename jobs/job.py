@@ -32,6 +32,8 @@ NOT_THE_API: Final = "not_the_api"
 """Code of a hold: a page answers where the provider's API should."""
 NOT_APPROVED: Final = "not_approved"
 """Code of a hold: the provider has not approved the account, so it cannot run anything yet."""
+INPUTS_LOST: Final = "inputs_lost"
+"""Reason code of a parked job: its record is there and its inputs are not."""
 
 
 @lru_cache(maxsize=4_096)

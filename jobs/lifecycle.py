@@ -33,6 +33,7 @@ class Transition(StrEnum):
     PARK_STUCK = "park_stuck"
     PARK_FAILED_RUN = "park_failed_run"
     PARK_MANUAL = "park_manual"
+    PARK_INPUTS_LOST = "park_inputs_lost"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
@@ -113,6 +114,8 @@ ROWS: Final = tuple(
         (S.SCHEDULED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.QUEUED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.RETRYING, T.PARK_MANUAL, S.PARKED, OPERATOR),
+        (S.QUEUED, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
+        (S.SUBMITTING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         # Cancelling.
         (S.SUBMITTING, T.REQUEST_CANCEL, S.SUBMITTING, OPERATOR),
         (S.RUNNING, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
@@ -153,6 +156,7 @@ _PHRASES: Final = {
     T.PARK_STUCK: "park {} as stuck",
     T.PARK_FAILED_RUN: "park {} for its failed run",
     T.PARK_MANUAL: "park {}",
+    T.PARK_INPUTS_LOST: "park {} for its lost inputs",
     T.REQUEST_CANCEL: "request a cancel of {}",
     T.EXTEND_DEADLINE: "extend the deadline of {}",
     T.ATTACH: "attach an execution to {}",

@@ -18,7 +18,14 @@ from jobs.transitions.provider import (
     set_result_note,
     succeed,
 )
-from jobs.transitions.worker import admit, open_connection, promote, return_to_queue, send
+from jobs.transitions.worker import (
+    admit,
+    open_connection,
+    park_inputs_lost,
+    promote,
+    return_to_queue,
+    send,
+)
 
 __all__ = [
     "accept",
@@ -30,6 +37,7 @@ __all__ = [
     "mark_cancel_sent",
     "open_connection",
     "park_failed_run",
+    "park_inputs_lost",
     "park_manual",
     "park_refused",
     "park_stuck",

@@ -4,10 +4,11 @@ from typing import Any
 
 import msgspec
 
-from jobs.job import ATTEMPTS_KEPT, Attempt, Job
+from jobs.error_table import ACTION_INPUTS_LOST
+from jobs.job import ATTEMPTS_KEPT, INPUTS_LOST, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
-from jobs.transitions.builders import next_version, queue_changes
+from jobs.transitions.builders import CLEARED_RUN, next_version, queue_changes
 
 
 def promote(job: Job, now: float) -> Job:
@@ -105,3 +106,22 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     if job.open_attempt is not None:  # it did not reach the provider, or does not count
         changes |= {"attempts": job.attempts[:-1], "submits": job.submits - 1}
     return next_version(job, Transition.RETURN_TO_QUEUE, now, note=why, **changes)
+
+
+def park_inputs_lost(job: Job, now: float) -> Job:
+    """→ `parked` as `inputs_lost`: it was not sent, and nothing is known that could be sent.
+
+    Raises `IllegalTransition` if a request may be under way.
+    """
+    if job.open_attempt is not None:
+        raise IllegalTransition(
+            job.state, Transition.PARK_INPUTS_LOST, "its request may be under way"
+        )
+    reason = Reason(
+        code=INPUTS_LOST,
+        message="Redis lost the inputs of this job, so it was not sent",
+        action=ACTION_INPUTS_LOST,
+    )
+    return next_version(
+        job, Transition.PARK_INPUTS_LOST, now, note=INPUTS_LOST, **CLEARED_RUN, reason=reason
+    )

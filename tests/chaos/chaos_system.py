@@ -56,6 +56,8 @@ class ChaosFindings:
     started: dict[str, int]
     """Job → runs the provider started for it."""
     started_twice: dict[str, int]
+    started_without_inputs: list[str]
+    """Labels of runs that no job has: their inputs were not those of a job."""
     lost: list[str]
     wrong_indexes: list[str]
     errors: list[str]
@@ -135,11 +137,11 @@ class ChaosSystem:
         try:
             await wait_until(all_settled_or_parked, "every job settled or parked", within_s)
         except AssertionError:
-            queues = await self.system.store.lanes.snapshot()
+            jobs = (await take_snapshot(self.system.store)).jobs.values()
+            unfinished = [job for job in jobs if job.state not in SETTLED_OR_PARKED]
             raise AssertionError(
                 f"after {within_s} s not settled or parked:"
-                f" { {str(s): n for s, n in counts.items()} },"
-                f" {queues.submitting_count} submitting"
+                f" { {str(s): n for s, n in counts.items()} }, for example {unfinished[:3]}"
             ) from None
 
     async def until_all_succeeded(self, within_s: float = SETTLED_WITHIN_S) -> float:
@@ -169,6 +171,9 @@ class ChaosSystem:
             uncertain=uncertain,
             started=started,
             started_twice={job_id: count for job_id, count in started.items() if count > 1},
+            started_without_inputs=[
+                label for label, row in ledger.items() if row["started"] and label not in jobs
+            ],
             lost=sorted(set(self.acknowledged) - jobs.keys()),
             wrong_indexes=[*snapshot.wrong_indexes, *await self.doctor_findings()],
             errors=self.workers.errors(),

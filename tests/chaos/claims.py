@@ -27,6 +27,7 @@ async def check_claims(
     resolved = 0
     try:
         assert found.lost == []
+        assert found.started_without_inputs == []
         assert found.started_twice == {}
         assert found.wrong_indexes == []
         assert found.states.keys() <= {State.SUCCEEDED, State.PARKED}

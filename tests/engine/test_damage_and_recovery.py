@@ -2,12 +2,14 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
 from arq import ArqRedis
 
 from jobs.indexes import Index, entries
+from jobs.job import INPUTS_LOST
 from jobs.lanes import JobId, Scope
 from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
@@ -21,6 +23,7 @@ from worker.compose.worker import Runtime
 from worker.engine.deciders import INTERNAL
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.services.scheduler import Scheduler
+from worker.engine.submitter import Submitter
 from worker.engine.unreadable_records import load_job
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.client import KnoudsClient
@@ -138,6 +141,81 @@ async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
     assert done.execution_id
     counted = await system.ledger("it")
     assert (counted["posts"], counted["started"]) == (1, 1)
+
+
+async def _lose(system: LiveSystem, job_id: str, redis: ArqRedis) -> None:
+    """Remove the inputs of a job, as a restore without them does."""
+    assert await redis.hdel(system.store.keys.job(job_id), "inputs") == 1  # type: ignore[misc]
+
+
+async def test_a_job_without_inputs_is_never_submitted_until_its_app_sends_them_again(
+    system: LiveSystem, redis: ArqRedis
+) -> None:
+    hold = await system.actions.place_hold(Scope("default"), OPERATOR)
+    job_id = await system.enqueue(label="it")
+    await _lose(system, job_id, redis)
+    async with system.worker():
+        await system.actions.release_hold(hold.id, OPERATOR)
+        job = await system.until(job_id, State.PARKED)
+        assert job.parked_as == INPUTS_LOST
+        assert job.reason is not None
+        assert "same id" in job.reason.action
+        released = await system.actions.act(JobAction.RELEASE, job_id, OPERATOR)
+        assert released.state is State.QUEUED
+        await system.until(job_id, State.PARKED)
+        assert await system.labels() == {}, "nothing was submitted"
+        assert await system.enqueue(label="it", job_id=job_id) == job_id
+        assert (await system.job(job_id)).parked_as == INPUTS_LOST, "only an operator releases it"
+        await system.actions.act(JobAction.RELEASE, job_id, OPERATOR)
+        await system.until(job_id, State.SUCCEEDED)
+    assert (await system.ledger("it"))["started"] == 1
+    assert list(await system.labels()) == ["it"]
+
+
+async def test_an_admitted_job_whose_inputs_were_lost_is_parked_too(
+    system: LiveSystem, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def forget(_: Submitter, *admitted: object) -> None:
+        del admitted
+
+    monkeypatch.setattr(Submitter, "cache_admitted", forget)
+    load = Submitter.submit
+
+    async def losing(self: Submitter, submits: Sequence[tuple[str, str]]) -> None:
+        for job_id, _ in submits:
+            await redis.hdel(system.store.keys.job(job_id), "inputs")  # type: ignore[misc]
+        await load(self, submits)
+
+    monkeypatch.setattr(Submitter, "submit", losing)
+    async with system.worker():
+        job_id = await system.enqueue(label="it")
+        job = await system.until(job_id, State.PARKED)
+    assert job.parked_as == INPUTS_LOST
+    assert job.submits == 0
+    assert await system.labels() == {}
+
+
+async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
+    system: LiveSystem, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def another_run_id(_: RedisRecovery) -> str:
+        return "another"
+
+    async with system.worker() as worker:
+        recovery = await _redis_recovery(worker)
+        job_id = await system.enqueue(label="it", duration_s=5.0)
+        await system.until(job_id, State.RUNNING)
+        inputs, _ = await system.store.jobs.payloads(job_id)
+        assert inputs
+        await redis.delete(system.store.keys.job(job_id))
+        monkeypatch.setattr(RedisRecovery, "_read_run_id", another_run_id)
+        recovery.connections.record_connection()
+
+        async def restored() -> bool:
+            return await system.store.jobs.load(job_id) is not None
+
+        await wait_until(restored, "the job is restored")
+    assert await system.store.jobs.payloads(job_id) == (inputs, None)
 
 
 async def _roll_back(system: LiveSystem, redis: ArqRedis, to: VersionedJob) -> None:

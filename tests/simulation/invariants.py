@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from jobs.holds import Gates
 from jobs.indexes import WATCHED_INDEXES, Index, entries
-from jobs.job import MANUAL, STUCK, UNCERTAIN, Job, JobEvent
+from jobs.job import INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
 from jobs.states import PRUNABLE, SETTLED, State
@@ -250,6 +250,8 @@ def _parked_code(transition: Transition, event: JobEvent) -> str | None:
             return UNCERTAIN
         case Transition.PARK_STUCK:
             return STUCK
+        case Transition.PARK_INPUTS_LOST:
+            return INPUTS_LOST
         case _:
             return None
 

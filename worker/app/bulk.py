@@ -296,7 +296,8 @@ class _BulkRun:
             return _Skipped(self._kept_closed[hold_id])
         try:
             after = self._apply(job, at)
-            new_inputs = None if inputs is None else self._patched(inputs)
+            has_patch = self._request.patch is not None
+            new_inputs = self._patched(inputs or b"") if has_patch else None
         except IllegalTransition as error:
             return _Skipped(str(error))
         except InvalidRequest as error:

@@ -11,14 +11,19 @@ from redis.exceptions import RedisError
 from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest, new_job
+from jobs.states import State
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
+from worker.store.commit import SideWrites, VersionedJob
 
 log: Final = structlog.get_logger(__name__)
 
 MAX_PAST_S: Final = 300.0
 """A `run_at` further in the past is refused as a mistake."""
+
+ENDED: Final = frozenset({State.SUCCEEDED, State.CANCELLED})
+"""States that a job never leaves: it needs its inputs no more."""
 
 SPACING_S: Final = 2.5e-4
 """Jobs of one call are created this far apart, the last one now: this keeps their order."""
@@ -124,4 +129,21 @@ class Enqueuer:
             return None
         if stored.job.fingerprint != request.fingerprint:
             raise JobIdConflict(job_id)
+        if stored.job.state not in ENDED and not await self._store.jobs.has_inputs(job_id):
+            return await self._restore_inputs(stored, request)
+        return EnqueueResult(stored.job, created=False)
+
+    async def _restore_inputs(
+        self, stored: VersionedJob, request: JobRequest
+    ) -> EnqueueResult | None:
+        """Write the inputs of a job that Redis lost, which the same request has; None: try again.
+
+        The job stays in its state: only an operator releases one that was parked for it.
+        """
+        written = await self._store.jobs.commit(
+            stored, stored.job, SideWrites(inputs=request.inputs)
+        )
+        if not isinstance(written, VersionedJob):
+            return None
+        log.warning("job.inputs_restored", job_id=stored.job.id, state=stored.job.state.value)
         return EnqueueResult(stored.job, created=False)

@@ -33,7 +33,8 @@ class JobDetails:
     """A job with its inputs and result (JSON text)."""
 
     job: Job
-    inputs: bytes
+    inputs: bytes | None
+    """None where Redis lost them."""
     result: bytes | None
     eta: Eta | None = None
     """When it is likely to end; None where it does not run, or that is unknown."""
@@ -98,7 +99,7 @@ class Queries:
             return None
         inputs, result = await self._store.jobs.payloads(job_id)
         eta = (await self.etas([stored.job])).get(stored.job.id)
-        return JobDetails(stored.job, inputs or b"{}", result, eta)
+        return JobDetails(stored.job, inputs, result, eta)
 
     async def job_page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of jobs, newest first; unreadable records on it become dead letters.

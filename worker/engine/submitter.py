@@ -25,6 +25,7 @@ from worker.engine.deciders import (
     may_submit,
 )
 from worker.engine.gate_cache import GateCache
+from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
@@ -66,6 +67,7 @@ class _SubmitMark:
     stored: VersionedJob
     """The job as this worker last wrote it."""
     _transition: Callable[[Job, float], Job]
+    _inputs: bytes
     _jobs: JobStore
     _redis_recovery: RedisRecovery
     _clock: Clock
@@ -81,7 +83,7 @@ class _SubmitMark:
         self.stored = written
         if not await self._redis_recovery.is_same_server():
             raise _FencedOut
-        self._redis_recovery.remember(written)
+        self._redis_recovery.remember(written, inputs=self._inputs)
 
 
 class Submitter:
@@ -190,6 +192,7 @@ class Submitter:
     async def _submit_if_current(
         self, job_id: str, submit_token: str, gate_cache: GateCache
     ) -> None:
+        found: tuple[VersionedJob, bytes | None] | None
         found = self._cached.pop((job_id, submit_token), None)
         if found is None:
             now = self._clock.now()
@@ -199,7 +202,10 @@ class Submitter:
             return
         stored, inputs = found
         try:
-            await self._send(stored, inputs, gate_cache)
+            if inputs is None:
+                await park_inputs_lost(self._store.jobs, stored, self._clock.now())
+            else:
+                await self._send(stored, inputs, gate_cache)
         finally:
             self._record_request(stored.job)
 
@@ -223,7 +229,7 @@ class Submitter:
             await self._submit_async(stored, inputs)
 
     async def _submit_async(self, stored: VersionedJob, inputs: bytes) -> None:
-        mark = self._mark(stored, self._send_transition)
+        mark = self._mark(stored, inputs, self._send_transition)
         outcome = await self._call_provider(mark, inputs, Mode.ASYNC)
         if outcome is None:
             return
@@ -241,7 +247,7 @@ class Submitter:
             log.info("submit.no_sync_slot", job_id=job.id, lane=str(job.lane))
             await self._completion.complete(stored, NoSyncSlotDecider(job))
             return
-        mark = self._mark(stored, self._open_transition)
+        mark = self._mark(stored, inputs, self._open_transition)
         self._track(self._sync_runs, job.id, job.submit_token or "", self._run_sync(mark, inputs))
 
     async def _run_sync(self, mark: _SubmitMark, inputs: bytes) -> None:
@@ -265,8 +271,12 @@ class Submitter:
             job, now, owner=self._worker_id, lease_until=now + self._lease_s
         )
 
-    def _mark(self, stored: VersionedJob, transition: Callable[[Job, float], Job]) -> _SubmitMark:
-        return _SubmitMark(stored, transition, self._store.jobs, self._redis_recovery, self._clock)
+    def _mark(
+        self, stored: VersionedJob, inputs: bytes, transition: Callable[[Job, float], Job]
+    ) -> _SubmitMark:
+        return _SubmitMark(
+            stored, transition, inputs, self._store.jobs, self._redis_recovery, self._clock
+        )
 
     async def _call_provider(
         self, mark: _SubmitMark, inputs: bytes, mode: Mode

@@ -35,11 +35,11 @@ async def load_jobs(
 
 async def load_jobs_with_inputs(
     jobs: JobStore, job_ids: Sequence[str], now: float
-) -> list[tuple[VersionedJob, bytes] | None]:
-    """Jobs and their inputs (JSON text) in the order of their ids."""
-    found: list[tuple[VersionedJob, bytes] | None] = []
+) -> list[tuple[VersionedJob, bytes | None] | None]:
+    """Jobs and their inputs (JSON text; None where Redis lost them) in the order of their ids."""
+    found: list[tuple[VersionedJob, bytes | None] | None] = []
     for row in await jobs.read_with_inputs(job_ids):
-        record, inputs = row or (None, b"")
+        record, inputs = row or (None, None)
         if isinstance(record, UnreadableRecord):
             record = await _replace(jobs, record, now)
         found.append(None if record is None else (record, inputs))

@@ -185,11 +185,14 @@ class JobStore:
 
     async def read_with_inputs(
         self, job_ids: Sequence[str]
-    ) -> list[tuple[StoredRecord, bytes] | None]:
-        """Records and their inputs (JSON text), in the order of their ids."""
+    ) -> list[tuple[StoredRecord, bytes | None] | None]:
+        """Records and their inputs (JSON text), in the order of their ids.
+
+        The inputs are None where Redis lost them: the job must not be submitted.
+        """
         rows = await self._fields(job_ids, "rev", "rec", "inputs")
         return [
-            None if (found := _parse_record(job_id, rev, rec)) is None else (found, inputs or b"{}")
+            None if (found := _parse_record(job_id, rev, rec)) is None else (found, inputs)
             for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True)
         ]
 
@@ -197,6 +200,10 @@ class JobStore:
         """Inputs and result of a job, as JSON text."""
         ((inputs, result),) = await self._fields([job_id], "inputs", "result")
         return inputs, result
+
+    async def has_inputs(self, job_id: str) -> bool:
+        """Whether Redis has the inputs of a job."""
+        return bool(await self._client.call("HEXISTS", self._keys.job(job_id), "inputs"))
 
     async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
         commands = [("HMGET", self._keys.job(job_id), *names) for job_id in job_ids]

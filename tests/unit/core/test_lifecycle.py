@@ -34,6 +34,7 @@ queued      admit            submitting  worker             its lane is open
 queued      cancel           cancelled   operator           nothing was sent
 queued      park_manual      parked      operator
 queued      dead_letter      dead        worker             it can never be sent
+queued      park_inputs_lost parked      worker             Redis lost its inputs
 submitting  send             submitting  worker             just before the first byte
 submitting  open             running     worker             a sync run
 submitting  return_to_queue  queued      provider+worker    not sent, or rate limited
@@ -43,6 +44,7 @@ submitting  retry            retrying    provider           a retryable error
 submitting  dead_letter      dead        provider+worker    an error that no retry fixes
 submitting  park_refused     parked      provider           401, 402, 403
 submitting  park_uncertain   parked      provider+worker    unknown outcome
+submitting  park_inputs_lost parked      worker             Redis lost its inputs
 submitting  request_cancel   submitting  operator           the answer is awaited first
 submitting  cancel           cancelled   operator+provider+worker not sent, or refused
 running     accept           running     provider           a sync run answered with an execution id
@@ -110,6 +112,7 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.REQUEST_CANCEL: lambda job: transitions.request_cancel(job, NOW),
     Transition.CANCEL: lambda job: transitions.cancel(job, NOW),
     Transition.PARK_MANUAL: lambda job: transitions.park_manual(job, NOW, by="ann"),
+    Transition.PARK_INPUTS_LOST: lambda job: transitions.park_inputs_lost(job, NOW),
     Transition.RELEASE: lambda job: transitions.release(job, NOW, by="ann"),
     Transition.EXTEND_DEADLINE: lambda job: transitions.release(job, NOW, by="ann"),
     Transition.ATTACH: lambda job: transitions.attach(job, NOW, "ex-9", by="ann"),

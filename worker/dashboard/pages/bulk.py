@@ -189,7 +189,7 @@ async def _diffs(
     for job in [one for one in jobs if one.state is State.DEAD][:MAX_DIFFS]:
         inputs, _ = await page_request.context.store.jobs.payloads(job.id)
         try:
-            before = decode(inputs or b"{}")
+            before = decode(inputs or b"")
             after = apply_merge_patch(before, bulk_run.request.patch)
             found.append(JobDiff(job.id, diff(before, after)))
         except DECODE_ERRORS:

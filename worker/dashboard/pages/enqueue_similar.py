@@ -31,7 +31,7 @@ async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
         "priority": str(job.priority),
         "tags": " ".join(job.tags),
         "batch": job.batch or "",
-        "inputs": pretty_json(inputs or b"{}") if len(inputs or b"") <= MAX_EDITED_BYTES else "",
+        "inputs": pretty_json(inputs) if inputs and len(inputs) <= MAX_EDITED_BYTES else "",
     }
     return await _render_form(page_request, job, given)
 
@@ -61,7 +61,9 @@ async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> A
     if inputs_text.strip():
         return decode(read_inputs(inputs_text, page_request.context.settings.max_inputs_bytes))
     inputs, _ = await page_request.context.store.jobs.payloads(job.id)
-    return decode(inputs or b"{}")
+    if inputs is None:
+        raise InvalidRequest("inputs", "of this job are lost: enter new ones")
+    return decode(inputs)
 
 
 def _job_request_fields(form: Form, inputs: Any) -> dict[str, Any]:

@@ -20,6 +20,9 @@ from worker.dashboard.views.diffs import DiffLine, diff
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
 from worker.store.codec import DECODE_ERRORS, decode
 
+NO_INPUTS = b"{}"
+"""What a preview compares new inputs with, where the old ones are lost."""
+
 
 @dataclass(frozen=True, slots=True)
 class RequeueForm:
@@ -54,7 +57,7 @@ async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
         invalid = RequeueForm(inputs_text, patch, error=f"{error.field} {error}")
         return await _render_form(page_request, job, invalid, 422)
     if form.get("step") != "requeue":
-        lines = diff(_decode_inputs(old), _decode_inputs(new or old))
+        lines = diff(_decode_inputs(old or NO_INPUTS), _decode_inputs(new or old))
         preview = RequeueForm(inputs_text, patch, lines, shows_diff=True)
         return await _render_form(page_request, job, preview)
     after = await page_request.context.use_cases.actions.act(
@@ -76,7 +79,8 @@ def _new_inputs(
         new = encode_inputs(
             apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), max_bytes
         )
-    return None if _decode_inputs(new) == _decode_inputs(old_inputs) else new
+    is_same = bool(old_inputs) and _decode_inputs(new) == _decode_inputs(old_inputs)
+    return None if is_same else new
 
 
 def _decode_inputs(inputs: bytes) -> object:
@@ -87,12 +91,13 @@ def _decode_inputs(inputs: bytes) -> object:
 
 
 async def _inputs(page_request: PageRequest, job: Job) -> bytes:
+    """Its inputs; empty where Redis lost them."""
     inputs, _ = await page_request.context.store.jobs.payloads(job.id)
-    return inputs or b"{}"
+    return inputs or b""
 
 
 def _editable_text(inputs: bytes) -> str:
-    return pretty_json(inputs) if len(inputs) <= MAX_EDITED_BYTES else ""
+    return pretty_json(inputs) if 0 < len(inputs) <= MAX_EDITED_BYTES else ""
 
 
 async def _render_form(

@@ -18,6 +18,7 @@ from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
+from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
@@ -158,10 +159,14 @@ class Admission:
         for job_id, found in zip(ids, rows, strict=True):
             if found is None:
                 await self._store.jobs.remove_entry_without_record(Index.BYPASS, "", job_id)
-            elif found[0].job.state is not State.QUEUED:
-                await self._store.jobs.remove_stale_entry(found[0], Index.BYPASS)
+                continue
+            stored, inputs = found
+            if stored.job.state is not State.QUEUED:
+                await self._store.jobs.remove_stale_entry(stored, Index.BYPASS)
+            elif inputs is None:
+                await park_inputs_lost(self._store.jobs, stored, now)
             else:
-                queued.append(found)
+                queued.append((stored, inputs))
         return queued
 
     async def _admit_lanes(
@@ -223,10 +228,14 @@ class Admission:
             name = str(pick.lane)
             if found is None:
                 await self._store.jobs.remove_entry_without_record(Index.LANE, name, pick.job_id)
-            elif found[0].job.state is not State.QUEUED or found[0].job.lane != pick.lane:
-                await self._store.jobs.remove_stale_entry(found[0], Index.LANE, name)
+                continue
+            stored, inputs = found
+            if stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
+                await self._store.jobs.remove_stale_entry(stored, Index.LANE, name)
+            elif inputs is None:
+                await park_inputs_lost(self._store.jobs, stored, now)
             else:
-                queued.append(found)
+                queued.append((stored, inputs))
         return queued
 
     async def _take_grants(self, queued: Sequence[QueuedJob], now: float) -> list[QueuedJob]:

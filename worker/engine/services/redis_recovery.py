@@ -29,6 +29,8 @@ log: Final = structlog.get_logger(__name__)
 
 REMEMBER_S: Final = 300.0
 MAX_REMEMBERED: Final = 5_000
+MAX_INPUTS_BYTES: Final = 32 * 2**20
+"""Inputs remembered of all jobs together; the oldest are forgotten first."""
 MAX_RESULT_BYTES: Final = 65_536
 """Results of sync runs up to this size are remembered: no poll can fetch them again."""
 
@@ -77,6 +79,9 @@ class RedisRecovery:
         self._verified_connections = -1
         """How many connections were made when the server was last identified."""
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
+        self._inputs: OrderedDict[str, bytes] = OrderedDict()
+        """By job id, of remembered jobs that this worker submitted."""
+        self._inputs_size = 0
         self._server_run_id: str | None = None
         self._trusted_from = 0.0
         """Nothing is admitted before."""
@@ -109,26 +114,49 @@ class RedisRecovery:
         """Whether a paid submit may rely on what Redis says."""
         return not self._must_verify and now >= self._trusted_from
 
-    def remember(self, written: VersionedJob, result: bytes | None = None) -> None:
+    def remember(
+        self, written: VersionedJob, result: bytes | None = None, *, inputs: bytes | None = None
+    ) -> None:
         """Remember a version of a job that was sent, or whose run ended.
 
-        Of an async run that ended, the running version stays: a poll finds its end again.
+        Without `inputs`, those of its submit stay. Of an async run that ended, the running version
+        stays: a poll finds its end again.
         """
         job = written.job
         if not _is_worth_remembering(job):
             return
+        if inputs is not None:
+            self._remember_inputs(job.id, inputs)
         kept = result if result is not None and len(result) <= MAX_RESULT_BYTES else None
         self._remembered[job.id] = _Remembered(written, kept, job.updated_at)
         self._remembered.move_to_end(job.id)
         while len(self._remembered) > MAX_REMEMBERED:
-            self._remembered.popitem(last=False)
+            self._forget_oldest()
+
+    def inputs_of(self, job_id: str) -> bytes | None:
+        """The inputs of a remembered job, if this worker submitted it and still has them."""
+        return self._inputs.get(job_id)
+
+    def _remember_inputs(self, job_id: str, inputs: bytes) -> None:
+        self._forget_inputs(job_id)
+        self._inputs[job_id] = inputs
+        self._inputs_size += len(inputs)
+        while self._inputs_size > MAX_INPUTS_BYTES:
+            self._forget_inputs(next(iter(self._inputs)))
+
+    def _forget_inputs(self, job_id: str) -> None:
+        self._inputs_size -= len(self._inputs.pop(job_id, b""))
+
+    def _forget_oldest(self) -> None:
+        job_id, _ = self._remembered.popitem(last=False)
+        self._forget_inputs(job_id)
 
     async def tick(self, now: float) -> float:
         """Identify the server after a new connection; returns the seconds until the next tick."""
         while (
             self._remembered and next(iter(self._remembered.values())).written_at < now - REMEMBER_S
         ):
-            self._remembered.popitem(last=False)
+            self._forget_oldest()
         if self._pause_pending:
             self._pause_pending, self._trusted_from = False, now + ADMISSION_PAUSE_S
         await self._verify()
@@ -171,7 +199,9 @@ class RedisRecovery:
 
     async def _restore(self, remembered: _Remembered, found: VersionedJob | None) -> bool:
         ours = remembered.stored
-        if not await self._jobs.restore(found, ours, SideWrites(result=remembered.result)):
+        inputs = self.inputs_of(ours.job.id)
+        side_writes = SideWrites(inputs=inputs, result=remembered.result)
+        if not await self._jobs.restore(found, ours, side_writes):
             return False
         log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
         return True

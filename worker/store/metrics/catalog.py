@@ -8,7 +8,7 @@ targets beyond the first `MAX_TARGETS`, count as `other`.
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.job import MANUAL, STUCK, UNCERTAIN
+from jobs.job import INPUTS_LOST, MANUAL, STUCK, UNCERTAIN
 from jobs.unreadable import UNREADABLE
 
 PREFIX: Final = "knouds_"
@@ -19,7 +19,7 @@ CODES: Final = frozenset(
     {
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
-        *(MANUAL, STUCK, UNCERTAIN, "budget"),
+        *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, "budget"),
         *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )
