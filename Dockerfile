@@ -21,4 +21,6 @@ ENV KNOUDS_STATE_DIR=/state \
 USER knouds
 
 # No health check: the right one depends on the command. `api` serves /livez and /readyz.
+# A worker waits up to KNOUDS_SHUTDOWN_GRACE_S (630) for open sync runs after SIGTERM. Give the
+# container as long: `docker run --stop-timeout 630`, `terminationGracePeriodSeconds: 630`.
 ENTRYPOINT ["knouds-worker"]

@@ -42,6 +42,15 @@ PREFIX = "KNOUDS_"
 DEFAULT_ACCOUNT = "default"
 
 
+SHUTDOWN_MARGIN_S = 30.0
+"""How much longer a shutdown may take than the longest sync run, by default."""
+
+
+def grace_for(sync_timeout_s: float) -> float:
+    """The grace time of a shutdown that cuts no sync run, in seconds."""
+    return sync_timeout_s + SHUTDOWN_MARGIN_S
+
+
 class SettingsError(Exception):
     """One line for the operator: which variable, what is wrong, how to fix it.
 
@@ -165,7 +174,8 @@ class Settings(BaseModel):
         default=10, description="seconds until the work of a silent worker is taken over"
     )
     shutdown_grace_s: Seconds = Field(
-        default=30, description="seconds to finish work at a shutdown"
+        default_factory=lambda found: grace_for(found["sync_timeout_s"]),
+        description="seconds from a stop signal until the process has ended",
     )
     retention_s: Seconds = Field(default=604_800, description="seconds a settled job is kept")
     state_dir: Path = Field(default=Path(".state"), description="a folder for the embedded Redis")

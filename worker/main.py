@@ -53,12 +53,15 @@ REDIS_RETRY_S: Final = 1.0
 class ResilientArqWorker(Worker):
     """arq's worker; it survives an outage of Redis that is longer than the client's retries."""
 
+    _is_stopping = False
+
     def handle_sig_wait_for_completion(self, signum: signal.Signals) -> None:
-        """Take no more work and finish what is under way; a second signal ends the wait."""
+        """Take no more work and finish what is under way; further signals shorten the wait."""
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
             runtime.request_stop()
-        if self.allow_pick_jobs:
+        if not self._is_stopping:
+            self._is_stopping = True
             super().handle_sig_wait_for_completion(signum)
 
     async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:
@@ -73,6 +76,8 @@ class ResilientArqWorker(Worker):
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
             await runtime.context.wakeups.arq_queue.wait(QUEUE_POLL_S)
+            if runtime.is_drained:
+                self.allow_pick_jobs = False
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:

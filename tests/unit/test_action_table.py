@@ -4,7 +4,13 @@ import pytest
 
 from jobs.lifecycle import TRANSITIONS, Transition
 from jobs.states import State
-from worker.app.action_table import ACTION_TABLE, BreakerAction, HoldAction, JobAction
+from worker.app.action_table import (
+    ACTION_TABLE,
+    BreakerAction,
+    HoldAction,
+    JobAction,
+    WorkerAction,
+)
 
 T = Transition
 
@@ -26,7 +32,7 @@ def test_an_action_is_allowed_where_the_lifecycle_has_its_transition(action: Job
 
 
 def test_every_action_has_a_row_and_says_what_it_does() -> None:
-    assert list(ACTION_TABLE) == [*JobAction, *HoldAction, *BreakerAction]
+    assert list(ACTION_TABLE) == [*JobAction, *HoldAction, *BreakerAction, *WorkerAction]
     for row in ACTION_TABLE.values():
         assert row.effect
         assert row.past_tense

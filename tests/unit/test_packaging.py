@@ -151,8 +151,18 @@ def test_the_api_is_not_opened_to_the_network_without_tokens() -> None:
 
 
 def test_containers_are_given_longer_to_stop_than_the_worker_takes() -> None:
-    grace = compose()["services"]["worker"]["stop_grace_period"]
-    assert int(grace.removesuffix("s")) > Settings().shutdown_grace_s
+    wanted = f"{Settings().shutdown_grace_s:g}"
+    worker = compose()["services"]["worker"]
+    assert worker["stop_grace_period"] == f"${{KNOUDS_SHUTDOWN_GRACE_S:-{wanted}}}s"
+    assert worker["environment"]["KNOUDS_SHUTDOWN_GRACE_S"] == "${KNOUDS_SHUTDOWN_GRACE_S:-}"
+
+
+@pytest.mark.parametrize("page", ["Dockerfile", "docs/operations.md"])
+def test_every_documented_grace_period_is_that_of_the_settings(page: str) -> None:
+    words = r"(?:--stop-timeout |terminationGracePeriodSeconds: |TimeoutStopSec=)(\d+)"
+    found = re.findall(words, text(page))
+    assert len(found) >= 2
+    assert set(found) == {f"{Settings().shutdown_grace_s:g}"}
 
 
 def test_compose_sets_only_settings_that_exist() -> None:

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Final
 
-from config.settings import PREFIX, Settings
+from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings
 
 HEAD: Final = """\
 <!-- Generated from tools/docs/settings_page.py, do not edit: make docs -->
@@ -32,6 +32,13 @@ TAIL: Final = """
 """
 
 
+_DERIVED: Final = {
+    "shutdown_grace_s": f"`KNOUDS_SYNC_TIMEOUT_S` + {SHUTDOWN_MARGIN_S:g}"
+    f" ({Settings().shutdown_grace_s:g})",
+}
+"""Defaults that follow from another setting."""
+
+
 def render() -> str:
     """The page, as Markdown."""
     return HEAD + "".join(_row(name) for name in Settings.model_fields) + TAIL
@@ -40,7 +47,8 @@ def render() -> str:
 def _row(name: str) -> str:
     field = Settings.model_fields[name]
     meaning = (field.description or "").replace("|", r"\|")
-    return f"| `{PREFIX}{name.upper()}` | {_shown(field.default)} | {meaning} |\n"
+    default = _DERIVED.get(name) or _shown(field.default)
+    return f"| `{PREFIX}{name.upper()}` | {default} | {meaning} |\n"
 
 
 def _shown(default: object) -> str:

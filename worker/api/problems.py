@@ -27,7 +27,7 @@ from jobs.lifecycle import IllegalTransition
 from jobs.states import State
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
-from worker.app.actions import NoSuchHold, NoSuchJob
+from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.client import BadCursor
 
@@ -113,6 +113,9 @@ def bad_parameter(name: str, message: str) -> Problem:
     return Problem(400, "bad-parameter", "Bad parameter", f"{name} {message}", field=name)
 
 
+_MISSING: Final = {NoSuchJob: "job", NoSuchHold: "hold", NoSuchWorker: "worker"}
+
+
 def problem_of(error: Exception) -> Problem | None:
     """The problem for an error of ours, of aiohttp or of Redis; None for a bug."""
     match error:
@@ -132,10 +135,9 @@ def problem_of(error: Exception) -> Problem | None:
         case IllegalTransition():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
-        case NoSuchJob():
-            return Problem(404, "no-such-job", "No such job", str(error))
-        case NoSuchHold():
-            return Problem(404, "no-such-hold", "No such hold", str(error))
+        case NoSuchJob() | NoSuchHold() | NoSuchWorker():
+            what = _MISSING[type(error)]
+            return Problem(404, f"no-such-{what}", f"No such {what}", str(error))
         case BadCursor():
             detail = str(error)
             return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")

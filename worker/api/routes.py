@@ -17,6 +17,7 @@ from worker.api.handlers import (
     jobs,
     metrics,
     webhooks,
+    workers,
 )
 from worker.api.models import requests
 from worker.api.models.audit import AuditPageResponse
@@ -37,10 +38,10 @@ from worker.api.models.holds import (
 )
 from worker.api.models.jobs import BulkEnqueueResponse, JobPageResponse, JobResponse, WhyResponse
 from worker.api.models.response import encode_response
-from worker.api.models.stats import HistoryResponse, StatsResponse
+from worker.api.models.stats import HistoryResponse, StatsResponse, WorkerResponse
 from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
-from worker.app.action_table import ACTION_TABLE, HoldAction, JobAction
+from worker.app.action_table import ACTION_TABLE, HoldAction, JobAction, WorkerAction
 from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
 
@@ -181,6 +182,15 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         holds.release_hold,
         ACTION_TABLE[HoldAction.RELEASE_HOLD].role,
         {200: ReleasedHoldResponse},
+        requests.ActionBody,
+        problem_statuses=(404, *_BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/workers/{id}/drain",
+        workers.drain,
+        ACTION_TABLE[WorkerAction.DRAIN].role,
+        {200: WorkerResponse},
         requests.ActionBody,
         problem_statuses=(404, *_BODY_PROBLEMS),
     ),

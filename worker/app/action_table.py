@@ -39,6 +39,12 @@ class HoldAction(StrEnum):
     RELEASE_HOLD = "release_hold"
 
 
+class WorkerAction(StrEnum):
+    """What an operator can do to a worker. The value is the name in the audit."""
+
+    DRAIN = "drain"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -57,7 +63,7 @@ class ActionRow:
 
 _WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
-ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction, ActionRow]] = {
+ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction | WorkerAction, ActionRow]] = {
     JobAction.RELEASE: ActionRow(
         (State.PARKED,),
         "Returns it to the queue; a stuck run is watched for another deadline",
@@ -116,5 +122,11 @@ ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction, ActionRow]] 
         (),
         "Closes the breaker: submits go again at once, and its pauses start over",
         "Breaker reset",
+    ),
+    WorkerAction.DRAIN: ActionRow(
+        (),
+        "The worker takes no new jobs until it is restarted. It finishes its submits and sync runs,"
+        " and goes on polling",
+        "Drained",
     ),
 }

@@ -9,6 +9,8 @@ import asyncio
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+import msgspec
+
 from jobs import transitions
 from jobs.holds import Gates, Hold, HoldPhase, apply_release, hold_id
 from jobs.indexes import Index
@@ -16,11 +18,12 @@ from jobs.job import MANUAL, STUCK, Job
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import State
-from worker.app.action_table import HoldAction, JobAction
+from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.workers import Heartbeat
 
 MAX_ACTION_TRIES: Final = 50
 """Tries of an action: each lost race means that another process changed the job."""
@@ -42,6 +45,14 @@ class NoSuchHold(LookupError):
     def __init__(self, hold_id: str) -> None:
         self.hold_id = hold_id
         super().__init__(f"there is no hold {hold_id!r}")
+
+
+class NoSuchWorker(LookupError):
+    """There is no worker of that id."""
+
+    def __init__(self, worker_id: str) -> None:
+        self.worker_id = worker_id
+        super().__init__(f"there is no worker {worker_id!r}: GET /v1/stats lists them")
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,13 +189,31 @@ class Actions:
         after = transitions.release(stored.job, self._clock.now(), by=actor.name, note=note)
         return isinstance(await self._store.jobs.commit(stored, after), VersionedJob)
 
-    async def _audit(self, actor: Actor, action: HoldAction, scope: Scope, jobs: int) -> None:
+    # Workers.
+
+    async def drain_worker(self, worker_id: str, actor: Actor) -> Heartbeat:
+        """Take a worker out of service: it admits nothing more, and finishes what it has.
+
+        It follows with its next heartbeat, within a third of a lease. There is no way back but a
+        restart. Returns its last heartbeat; raises `NoSuchWorker`.
+        """
+        heartbeats = await self._store.workers.heartbeats()
+        found = next((beat for beat in heartbeats if beat.id == worker_id), None)
+        if found is None:
+            raise NoSuchWorker(worker_id)
+        await self._store.workers.drain(worker_id, self._clock.now())
+        await self._audit(actor, WorkerAction.DRAIN, worker_id, 0)
+        return msgspec.structs.replace(found, drained=True)
+
+    async def _audit(
+        self, actor: Actor, action: HoldAction | WorkerAction, on: str, jobs: int
+    ) -> None:
         await self._store.audit.record(
             NewAuditEntry(
                 at=self._clock.now(),
                 by=actor.name,
                 action=action,
-                on=scope,
+                on=on,
                 note=actor.note,
                 jobs=jobs,
             )

@@ -133,7 +133,7 @@ class Queries:
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
-            workers=len(await self.live_workers()),
+            workers=sum(worker.takes_work for worker in await self.live_workers()),
         )
         return why_not_running(job, context, now)
 

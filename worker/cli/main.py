@@ -33,6 +33,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "sandbox": CommandEntry(
             "commands.services", "Serve the sandbox: the Knouds API locally, free of cost."
         ),
+        "drain": CommandEntry("commands.drain", "Take workers out of service ahead of a deploy."),
     },
     "Jobs": {
         "enqueue": CommandEntry("commands.enqueue", "Enqueue one job; --wait for its result."),

@@ -127,6 +127,8 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
         parts += [text(""), _lanes(doc["lanes"])]
     if doc.get("quota"):
         parts += [text(""), _quota(doc["quota"])]
+    if doc.get("workers"):
+        parts += [text(""), _workers(doc["workers"])]
     return [*parts, text(""), text(_summary(doc))]
 
 
@@ -152,6 +154,25 @@ def _quota(quota: list[Doc]) -> Table:
         "RESET": lambda route: format_age(route.get("reset_at"), now),
     }
     return doc_table(quota, columns, right_aligned=("REMAINING", "LIMIT"))
+
+
+def _workers(workers: list[Doc]) -> Table:
+    now = time.time()
+    columns: Columns = {
+        "WORKER": lambda worker: worker["id"],
+        "SUBMITS": lambda worker: worker["submitting"],
+        "SYNC RUNS": lambda worker: worker["sync_runs"],
+        "POLLS": lambda worker: worker["polling"],
+        "SINCE": lambda worker: format_age(worker.get("started_at"), now),
+        "STATE": _worker_state,
+    }
+    return doc_table(workers, columns, right_aligned=("SUBMITS", "SYNC RUNS", "POLLS"))
+
+
+def _worker_state(worker: Doc) -> str:
+    if worker.get("stopping"):
+        return "stopping"
+    return "drained" if worker.get("drained") else "working"
 
 
 def _summary(doc: Doc) -> str:

@@ -74,8 +74,14 @@ class Runtime:
     supervisor: Supervisor
     health: ServiceHealth
     heartbeat_wakeup: Wakeup
+    live_workers: LiveWorkers
     subscribers: tuple[WakeupSubscriber, ...]
     shutdown_deadline: ShutdownDeadline
+
+    @property
+    def is_drained(self) -> bool:
+        """Whether an operator took this worker out of service: it takes no more work."""
+        return self.live_workers.is_drained
 
     def arq_context(self) -> dict[str, Any]:
         """What arq's functions (`jobs.functions`) find in their context."""
@@ -90,13 +96,15 @@ class Runtime:
         await warn_if_unsafe(self.context.store.client)
 
     def request_stop(self) -> None:
-        """Take no more work; at the second call, stop waiting for open sync runs."""
-        if self.shutdown_deadline.has_started:
-            self.shutdown_deadline.expire()
-            return
-        self.shutdown_deadline.start()
+        """Take no more work. A second call hurries, a third ends the wait for open sync runs."""
+        wait_s = self.shutdown_deadline.record_signal()
         self.heartbeat_wakeup.notify()
-        log.info("worker.stopping", worker=self.context.worker_id)
+        log.info(
+            "worker.stopping",
+            worker=self.context.worker_id,
+            sync_runs=self.submitter.sync_runs,
+            wait_s=round(wait_s, 1),
+        )
 
     async def stop(self) -> None:
         """Finish what is under way within the grace time, and leave the rest to other workers."""
@@ -139,6 +147,7 @@ class _Reporter:
     poller: Poller
     shutdown_deadline: ShutdownDeadline
     health: ServiceHealth
+    live_workers: LiveWorkers
 
     @property
     def leased_ids(self) -> tuple[str, ...]:
@@ -157,6 +166,7 @@ class _Reporter:
             sync_runs=self.submitter.sync_runs,
             polling=self.poller.active_polls,
             stopping=self.shutdown_deadline.has_started,
+            drained=self.live_workers.is_drained,
             failures=self.health.failing,
         )
 
@@ -219,6 +229,7 @@ def build(
         supervisor=Supervisor(services, context.clock, health, min_pauses_s),
         health=health,
         heartbeat_wakeup=heartbeat.wakeup,
+        live_workers=live_workers,
         subscribers=_build_subscribers(settings, context.store, context.wakeups),
         shutdown_deadline=parts.shutdown_deadline,
     )
@@ -330,6 +341,7 @@ def _build_heartbeat(
         poller=poller,
         shutdown_deadline=parts.shutdown_deadline,
         health=health,
+        live_workers=live_workers,
     )
     return HeartbeatService(context.store, context.lease_s, reporter, live_workers)
 

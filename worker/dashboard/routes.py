@@ -24,6 +24,7 @@ from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
 from worker.dashboard.pages.requeue_form import requeue_edited, requeue_form_page
 from worker.dashboard.pages.review_queues import dead_page, parked_page
+from worker.dashboard.pages.workers import drain_worker
 
 _OPERATE: Final = Role.OPERATE
 
@@ -44,6 +45,7 @@ PAGES: Final = (
     PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
     PageRoute("POST", "/holds", pause_scope, _OPERATE),
     PageRoute("POST", "/holds/{id}/release", release_hold, _OPERATE),
+    PageRoute("POST", "/workers/{id}/drain", drain_worker, _OPERATE),
     PageRoute("POST", "/bulk", preview_bulk, _OPERATE),
     PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE),
     PageRoute("GET", "/bulk/{id}", background_bulk_page, _OPERATE),

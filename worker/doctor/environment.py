@@ -112,7 +112,7 @@ def judge_workers(
     """Judge the workers by their heartbeats; `waiting_jobs` need a live one."""
     fresh = now - ALIVE_LEASES * lease_s
     live = [beat for beat in heartbeats if beat.seen_at >= fresh]
-    working = [beat for beat in live if not beat.stopping]
+    working = [beat for beat in live if beat.takes_work]
     found: list[Finding] = []
     if working:
         names = ", ".join(beat.id for beat in working)
@@ -122,7 +122,7 @@ def judge_workers(
         if waiting_jobs:
             text = f"no live worker, and {pluralize(waiting_jobs, 'job')} cannot continue"
         elif live:
-            text = "every worker is stopping"
+            text = "every worker is drained or stopping"
         found.append(warn("workers.alive", text, "start one: knouds-worker worker"))
     for beat in heartbeats:
         if beat.seen_at < fresh and not beat.stopping:

@@ -48,6 +48,11 @@ class SlotCounter:
         self._usage = usage
         self._live_workers = live_workers
 
+    @property
+    def takes_work(self) -> bool:
+        """Whether this worker admits jobs: it does until an operator drains it."""
+        return not self._live_workers.is_drained
+
     def free(self, queues: QueueSnapshot) -> FreeSlots:
         """The slots that are free here and among all workers."""
         limits, usage, live = self._limits, self._usage, self._live_workers

@@ -105,7 +105,7 @@ class IntegrityReader:
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
         sets.append(keys.batches)
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
-        hashes += [keys.counters, keys.breakers]
+        hashes += [keys.counters, keys.breakers, keys.drains]
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
 
     # Reads.

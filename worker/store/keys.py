@@ -94,6 +94,11 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def drains(self) -> str:
+        """Hash id of a worker that an operator drains → since when."""
+        return f"{self.namespace}:drains"
+
+    @property
     def audit(self) -> str:
         """Stream of operator actions."""
         return f"{self.namespace}:audit"

@@ -1,5 +1,6 @@
 """The heartbeats of the workers."""
 
+from collections.abc import Sequence
 from typing import Final
 
 import msgspec
@@ -27,8 +28,15 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     sync_runs: int = 0
     polling: int = 0
     stopping: bool = False
+    drained: bool = False
+    """An operator took it out of service: it admits nothing, and finishes what it has."""
     failures: dict[str, str] = {}
     """Background services that are being restarted → the class of their last error."""
+
+    @property
+    def takes_work(self) -> bool:
+        """Whether it admits jobs."""
+        return not (self.stopping or self.drained)
 
 
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
@@ -46,21 +54,39 @@ class WorkerStore:
         await self._client.call("HSET", self._keys.workers, heartbeat.id, encode(heartbeat))
 
     async def remove(self, worker_id: str) -> None:
-        """Remove a worker."""
-        await self._client.call("HDEL", self._keys.workers, worker_id)
+        """Remove a worker, and that it was drained."""
+        await self._client.many(
+            [("HDEL", key, worker_id) for key in (self._keys.workers, self._keys.drains)]
+        )
 
     async def heartbeats(self) -> list[Heartbeat]:
         """The last heartbeat of every known worker, alive or not, the oldest worker first."""
-        found: list[Heartbeat] = []
-        for data in await self._client.call("HVALS", self._keys.workers):
-            try:
-                found.append(_heartbeat.decode(data))
-            except DECODE_ERRORS:
-                continue
-        return sorted(found, key=lambda beat: beat.started_at)
+        return _decode_heartbeats(await self._client.call("HVALS", self._keys.workers))
+
+    async def drain(self, worker_id: str, at: float) -> None:
+        """Ask a worker to take no more work; it reads that with its next heartbeat."""
+        await self._client.call("HSET", self._keys.drains, worker_id, at)
+
+    async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool]:
+        """Every heartbeat, and whether this worker is to be drained."""
+        rows, is_drained = await self._client.many(
+            [("HVALS", self._keys.workers), ("HEXISTS", self._keys.drains, worker_id)]
+        )
+        return _decode_heartbeats(rows), bool(is_drained)
 
     async def remove_silent(self, now: float) -> None:
         """Remove workers that have been silent for `FORGET_AFTER_S`."""
         for beat in await self.heartbeats():
             if beat.seen_at < now - FORGET_AFTER_S:
                 await self.remove(beat.id)
+
+
+def _decode_heartbeats(rows: Sequence[bytes]) -> list[Heartbeat]:
+    """The heartbeats that can be read, the oldest worker first."""
+    found: list[Heartbeat] = []
+    for data in rows:
+        try:
+            found.append(_heartbeat.decode(data))
+        except DECODE_ERRORS:
+            continue
+    return sorted(found, key=lambda beat: beat.started_at)

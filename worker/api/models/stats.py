@@ -54,6 +54,9 @@ class WorkerResponse(ResponseModel):
     sync_runs: int
     polling: int
     stopping: bool
+    drained: Annotated[
+        bool, Meta(description="an operator took it out of service: it takes no new jobs")
+    ]
     failures: Annotated[
         dict[str, str],
         Meta(description="services that are being restarted, with the class of their last error"),
@@ -107,7 +110,7 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
         oldest={state: round(age, 3) for state, age in stats.oldest_age_s.items()},
         lanes=[_lane(lane, caps, stats.drain_s) for lane in stats.lanes],
         quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
-        workers=[_worker(heartbeat) for heartbeat in stats.workers],
+        workers=[worker_response(heartbeat) for heartbeat in stats.workers],
         holds=stats.hold_count,
         rates=stats.rates,
     )
@@ -137,7 +140,8 @@ def _rate_limit(route: str, bucket: RateLimitBucket) -> RateLimitResponse:
     )
 
 
-def _worker(heartbeat: Heartbeat) -> WorkerResponse:
+def worker_response(heartbeat: Heartbeat) -> WorkerResponse:
+    """A worker, as its last heartbeat shows it."""
     return WorkerResponse(
         id=heartbeat.id,
         host=heartbeat.host,
@@ -148,6 +152,7 @@ def _worker(heartbeat: Heartbeat) -> WorkerResponse:
         sync_runs=heartbeat.sync_runs,
         polling=heartbeat.polling,
         stopping=heartbeat.stopping,
+        drained=heartbeat.drained,
         failures=heartbeat.failures,
     )
 

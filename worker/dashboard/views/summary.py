@@ -76,6 +76,10 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         text = f"No worker is running, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
         found.append(AttentionItem("no worker is running", text, action, "/#workers"))
+    elif waiting and not any(worker.takes_work for worker in stats.workers):
+        text = f"Every worker is drained or stopping, and {jobs_waiting_text(waiting)} for one"
+        action = "Start one: knouds-worker worker"
+        found.append(AttentionItem("no worker takes jobs", text, action, "/#workers"))
     failing = [beat for beat in stats.workers if beat.failures]
     if failing:
         verb = "has" if len(failing) == 1 else "have"

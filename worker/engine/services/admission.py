@@ -97,7 +97,7 @@ class Admission:
 
     async def tick(self, now: float) -> float:
         """Admit the jobs that may be sent now; returns the seconds until the next tick."""
-        if self._shutdown_deadline.has_started:
+        if self._shutdown_deadline.has_started or not self._slots.takes_work:
             return IDLE_S
         queues = await self._store.lanes.snapshot()
         if not queues.lanes and not queues.bypass_count:

@@ -1,11 +1,15 @@
 """The heartbeat: shows that this worker lives, and extends the leases of its jobs."""
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Protocol
+
+import structlog
 
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 from worker.store.workers import ALIVE_LEASES, Heartbeat
+
+log: Final = structlog.get_logger(__name__)
 
 
 class WorkerReporter(Protocol):
@@ -28,6 +32,8 @@ class LiveWorkers:
     count: int = 1
     leaving_sync_runs: int = 0
     """Open sync runs of workers that take no more work: they hold no slot of those that do."""
+    is_drained: bool = False
+    """An operator took this worker out of service."""
 
 
 class HeartbeatService:
@@ -45,13 +51,21 @@ class HeartbeatService:
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
-        """Extend the leases, record the heartbeat, and count the workers that live."""
+        """Extend the leases, record the heartbeat, and count the workers that live.
+
+        Also reads whether an operator drains this worker.
+        """
         await self._store.jobs.extend_leases(self._reporter.leased_ids, now + self._lease_s)
-        await self._store.workers.record_heartbeat(self._reporter.report(now))
-        workers = await self._store.workers.heartbeats()
+        report, live = self._reporter.report(now), self._live_workers
+        await self._store.workers.record_heartbeat(report)
+        workers, is_drained = await self._store.workers.heartbeats_and_drain(report.id)
         alive_since = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= alive_since]
-        leaving = [w for w in alive if w.stopping]
-        self._live_workers.count = max(1, len(alive) - len(leaving))
-        self._live_workers.leaving_sync_runs = sum(w.sync_runs for w in leaving)
+        leaving = [w for w in alive if not w.takes_work]
+        live.count = max(1, len(alive) - len(leaving))
+        live.leaving_sync_runs = sum(w.sync_runs for w in leaving)
+        if is_drained and not live.is_drained:
+            live.is_drained = True
+            log.info("worker.drained", worker=report.id, sync_runs=report.sync_runs)
+            return 0.0  # report it at once
         return self._lease_s / 3

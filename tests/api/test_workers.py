@@ -1,0 +1,45 @@
+"""Workers over HTTP: what they do, and how they are taken out of service."""
+
+import pytest
+
+from tests.api.checked_api import CheckedApi
+from tests.store.redis_contents import latest_audit_entries
+from worker.clock import SystemClock
+from worker.store import Store
+from worker.store.workers import Heartbeat
+
+
+async def _live_worker(store: Store, worker_id: str = "host-1-ab12") -> Heartbeat:
+    now = SystemClock().now()
+    beat = Heartbeat(
+        id=worker_id, host="host", pid=1, started_at=now - 60, seen_at=now, sync_runs=3
+    )
+    await store.workers.record_heartbeat(beat)
+    return beat
+
+
+async def test_a_worker_is_drained_by_its_id_and_that_is_on_record(
+    api: CheckedApi, store: Store
+) -> None:
+    beat = await _live_worker(store)
+    answer = await api.post(f"/v1/workers/{beat.id}/drain", {"note": "deploy 7"})
+    assert answer.status == 200
+    assert answer.json["drained"] is True
+    assert answer.json["sync_runs"] == 3
+    (entry,) = await latest_audit_entries(store, 1)
+    assert (entry["act"], entry["on"], entry["note"]) == ("drain", beat.id, "deploy 7")
+    assert (await store.workers.heartbeats_and_drain(beat.id))[1]
+    assert not (await store.workers.heartbeats_and_drain("host-1-cd34"))[1], "an id is one process"
+
+
+async def test_a_drain_ends_with_the_worker(api: CheckedApi, store: Store) -> None:
+    beat = await _live_worker(store)
+    await api.post(f"/v1/workers/{beat.id}/drain", {})
+    await store.workers.remove(beat.id)
+    assert not (await store.workers.heartbeats_and_drain(beat.id))[1]
+
+
+@pytest.mark.parametrize("worker_id", ["none", "a/b", "%20"])
+async def test_there_is_no_drain_of_no_worker(api: CheckedApi, worker_id: str) -> None:
+    answer = await api.post(f"/v1/workers/{worker_id.replace('/', '%2F')}/drain", {})
+    assert answer.status == 404

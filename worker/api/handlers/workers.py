@@ -1,0 +1,20 @@
+"""Acts on workers over HTTP."""
+
+from aiohttp import web
+
+from worker.api.context import context_of, current_actor
+from worker.api.models.requests import ActionBody
+from worker.api.models.response import json_response
+from worker.api.models.stats import worker_response
+from worker.api.parsing import read_body
+
+
+async def drain(request: web.Request) -> web.Response:
+    """Drain a worker: it takes no new jobs until it is restarted, and finishes what it has.
+
+    It follows with its next heartbeat, after a third of `KNOUDS_LEASE_S` at the latest.
+    """
+    body = await read_body(request, ActionBody)
+    actions = context_of(request).use_cases.actions
+    worker = await actions.drain_worker(request.match_info["id"], current_actor(body.note))
+    return json_response(worker_response(worker))
