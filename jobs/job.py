@@ -11,6 +11,7 @@ from typing import Final
 
 import msgspec
 
+from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
@@ -78,6 +79,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     polls: int = 0
     cost: float | None = None
     """Credits."""
+    duration_s: float | None = None
+    """Seconds that the run took, where the answer to a sync run said so."""
 
 
 class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
@@ -127,6 +130,10 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     """Id of the worker that submits it or holds its open connection."""
     sent_at: float | None = None
     """Set just before the first byte of the request: from here on the outcome can be unknown."""
+    sent_as: SentAs | None = None
+    """Where and as which user of the provider it is sent: set and reset with `sent_at`."""
+    uncertain_submits: tuple[UncertainSubmit, ...] = ()
+    """Submits whose outcome is or was unknown, and what the provider's list says about them."""
     spent: int = 0
     """Attempts spent since enqueue or the last requeue."""
     submits: int = 0
@@ -166,6 +173,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         """The attempt under way, or None."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.ended_at is None else None
+
+    @property
+    def finding(self) -> EvidenceFinding | None:
+        """What is known of its last submit, where its outcome is unknown; else None."""
+        last = self.attempts[-1].number if self.attempts else None
+        newest = self.uncertain_submits[-1] if self.uncertain_submits else None
+        return newest.finding if newest is not None and newest.number == last else None
 
     @property
     def attempt(self) -> int:
