@@ -5,13 +5,14 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from jobs.outcomes import SubmitOutcome
 from jobs.states import Kind, Mode
-from worker.provider.http.pool import HttpOptions
-from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.http.options import HttpOptions
+from worker.provider.knouds.client import SETTING_NAMES, KnoudsClient, Timeouts
 from worker.provider.port import RateLimitObserver
 
 KEY = "knouds_live_top-secret"
@@ -44,7 +45,6 @@ def provider_at(
     key: str = KEY,
     timeouts: Timeouts = TIMEOUTS,
     connect_s: float = 2,
-    connections: int = 200,
     max_answer_bytes: int = 1 << 20,
     rate_limit_observer: RateLimitObserver | None = None,
     clock: Callable[[], float] = time.time,
@@ -57,9 +57,9 @@ def provider_at(
         timeouts=timeouts,
         http=HttpOptions(
             connect_s=connect_s,
-            max_connections=connections,
             max_body_bytes=max_answer_bytes,
             tls=tls,
+            names=SETTING_NAMES,
         ),
         rate_limit_observer=rate_limit_observer,
         clock=clock,
@@ -78,3 +78,14 @@ async def submit(
     outcome = await provider.submit(Kind.MODEL, "suno", "default", inputs, mode, mark=mark)
     assert not any(secret in repr(outcome) for secret in SECRETS)
     return outcome
+
+
+def no_answer(url: str, setting: str = "KNOUDS_SUBMIT_TIMEOUT_S", seconds: float = SHORT_S) -> str:
+    """The text of a timeout while an answer was awaited."""
+    return f"no answer from {urlsplit(url).netloc} within {seconds:g} s ({setting})"
+
+
+NOT_RECORDED = (
+    f"the submit was not recorded within {SHORT_S:g} s (KNOUDS_SUBMIT_TIMEOUT_S),"
+    " so it was not sent"
+)

@@ -23,7 +23,7 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import Kind, Mode
-from tests.contract.client_calls import SHORT_S, provider_at
+from tests.contract.client_calls import SHORT_S, no_answer, provider_at
 from worker.provider.knouds.client import KnoudsClient, Timeouts
 from worker.provider.knouds.error_rows import ERROR_RULES
 from worker.provider.port import CancelAccepted, Identity, ReportedRateLimit
@@ -188,7 +188,7 @@ async def test_an_answer_that_never_comes_is_lost(
     async with provider_at(
         sandbox.url, key=DEFAULT_KEY, timeouts=short, connect_s=SHORT_S
     ) as sandbox.provider:
-        assert await sandbox.submit(fault=fault) == Lost("sent, then timed out")
+        assert await sandbox.submit(fault=fault) == Lost(f"sent, then {no_answer(sandbox.url)}")
     assert await sandbox.started() == starts
 
 

@@ -1,216 +1,321 @@
-"""The send gate alone: when it opens, and that nothing is written once it is closed."""
+"""The gate of a submit: no byte of it leaves unless its mark is recorded, on record and fresh."""
 
 import asyncio
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+import socket
+from typing import Any
 
+import aiohttp
 import pytest
+from aiohttp.abc import AbstractStreamWriter
 
-from tests.contract.client_calls import CallingMark, provider_at, submit
-from tests.contract.event_loops import on_both_loops
-from tests.contract.http_connections import (
-    GET,
-    NullTransport,
-    connected_to,
-    outcome_of,
-    pool_at,
-    short_deadline,
-)
-from tests.contract.raw_server import (
-    RawServer,
-    ServerConnection,
-    http,
-    in_time,
-    serving,
-    turn_the_loop,
-)
-from worker.provider.http.connection import Connection, HttpResponse
-from worker.provider.http.failures import RequestNotWritten
-from worker.provider.http.send_gate import SendGate
+from jobs.outcomes import Lost, NotSent
+from tests.contract.client_calls import SHORT_S
+from tests.contract.raw_server import ServerConnection, http, in_time, serving, turn_the_loop
+from tests.contract.test_provider_client import server_tls, trusting_tls
+from tests.contract.transport_calls import body_of, echo, get, post, transport_to
+from worker.provider.http import send_gate
+from worker.provider.http.options import HttpResponse, TimeLimit
+from worker.provider.http.send_gate import MAX_MARK_AGE_S, GatedBody
+
+
+async def silent(peer: ServerConnection) -> None:
+    """Keep what comes, also if the connection is reset."""
+    while chunk := await peer.reader.read(1 << 16):
+        peer.server.leftovers.append(chunk)
 
 
 async def answer_then_hang(peer: ServerConnection) -> None:
     await peer.request()
     await peer.answer(http(b"{}"))
-    await peer.hang()
+    await silent(peer)
 
 
-@asynccontextmanager
-async def connected() -> AsyncGenerator[tuple[RawServer, Connection]]:
-    """Open a connection to a silent server; afterwards all it was sent is known."""
-    async with serving(ServerConnection.hang) as server:
-        async with connected_to(server) as connection:
-            await in_time(server.request_seen)
-            yield server, connection
+class MarkError(Exception):
+    """What a mark raises."""
+
+
+async def refuse() -> None:
+    raise MarkError
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_without_a_mark_not_a_byte_is_written_and_the_connection_closes(*, tls: bool) -> None:
+    async with (
+        serving(silent, tls=server_tls() if tls else None) as server,
+        transport_to(server.url, tls=trusting_tls() if tls else None) as transport,
+    ):
+        with pytest.raises(MarkError):
+            await post(transport, record=refuse)
         await in_time(server.ended)
+    assert server.leftovers == []
 
 
-async def send(gate: SendGate, connection: Connection) -> None:
-    """Send through a gate, as the transport does, and cancel the wait for a response."""
-    gate.open(connection)
-    sending = asyncio.ensure_future(connection.send(b"bytes", short_deadline()))
-    await turn_the_loop()
-    sending.cancel()
+async def test_without_a_mark_not_a_byte_is_written_on_a_reused_connection() -> None:
+    async with serving(answer_then_hang) as server, transport_to(server.url) as transport:
+        await post(transport)
+        with pytest.raises(MarkError):
+            await post(transport, record=refuse)
+        await in_time(server.ended)
+    assert server.leftovers == []
+    assert (len(server.connections), len(server.requests)) == (1, 1)
 
 
-@on_both_loops
-async def test_a_gate_opens_on_an_established_connection() -> None:
-    async with connected() as (server, connection):
-        gate = SendGate()
-        await send(gate, connection)
-        assert gate.close() is False
-    assert server.leftovers == [b"bytes"]
+async def test_a_head_is_held_back_until_the_body_is_allowed() -> None:
+    """What aiohttp does, and the tests above rely on: the head alone would start no run either."""
+    async with (
+        serving(silent) as server,
+        aiohttp.ClientSession() as session,
+    ):
+
+        class NeverWritten(GatedBody):
+            async def write(self, writer: AbstractStreamWriter) -> None:
+                await turn_the_loop()
+                raise MarkError(writer)
+
+        with pytest.raises(aiohttp.ClientConnectionError):
+            await session.post(server.url, data=NeverWritten(b"{}", send_gate.SendGate(), "a/b"))
+        await in_time(server.ended)
+    assert server.leftovers == []
 
 
-@on_both_loops
-async def test_nothing_is_written_through_a_closed_gate() -> None:
-    async with connected() as (server, connection):
-        gate = SendGate()
-        assert gate.close() is True
-        with pytest.raises(RequestNotWritten):
-            await send(gate, connection)
-        assert gate.close() is True
-    assert server.leftovers == [b""]
-
-
-@on_both_loops
-async def test_a_gate_opens_only_once() -> None:
-    async with connected() as (server, connection):
-        gate = SendGate()
-        await send(gate, connection)
-        with pytest.raises(RequestNotWritten):
-            await send(gate, connection)
-        assert gate.close() is False
-    assert server.leftovers == [b"bytes"]
-
-
-@on_both_loops
-async def test_a_gate_that_did_not_open_once_never_does() -> None:
-    async with connected() as (_, closing), connected() as (server, standing):
-        closing.abort()
-        gate = SendGate()
-        for connection in (closing, standing):
-            with pytest.raises(RequestNotWritten):
-                await send(gate, connection)
-        assert gate.close() is True
-    assert server.leftovers == [b""]
-
-
-@on_both_loops
-async def test_an_answer_that_was_there_before_the_request_keeps_the_gate_closed() -> None:
-    async with connected() as (server, connection):
-        await server.connections[0].answer(http(b"{}", 408))
-        await turn_the_loop()
-        with pytest.raises(RequestNotWritten):
-            await send(SendGate(), connection)
-    assert server.leftovers == [b""]
-
-
-@on_both_loops
-async def test_bytes_that_only_the_kernel_holds_keep_the_gate_of_a_reused_connection_closed() -> (
-    None
-):
-    async with serving(answer_then_hang) as server, pool_at(server.url) as pool:
-        connection = await pool.acquire()
-        assert isinstance((await outcome_of(connection)).result, HttpResponse)
-        pool.release(connection)
-        await turn_the_loop()
-        server.connections[0].send_in_kernel(http(b'{"status": "completed"}'))
-        gate = SendGate()
-        with pytest.raises(RequestNotWritten):
-            gate.open(connection)
-        assert gate.reused
-    assert server.requests == [GET.decode()]
-
-
-@on_both_loops
-async def test_a_close_that_only_the_kernel_knows_of_keeps_the_gate_closed() -> None:
-    async with connected() as (server, connection):
-        server.connections[0].close_in_kernel()
-        gate = SendGate()
-        with pytest.raises(RequestNotWritten):
-            gate.open(connection)
-        assert gate.close() is True
-    assert server.leftovers == [b""]
-
-
-@on_both_loops
-async def test_a_connection_that_ends_keeps_the_gate_closed() -> None:
-    async with connected() as (server, connection):
-        server.connections[0].writer.write_eof()
-        await turn_the_loop()
-        with pytest.raises(RequestNotWritten):
-            SendGate().open(connection)
-    assert server.leftovers == [b""]
-
-
-@on_both_loops
-async def test_a_gate_knows_the_status_once_the_head_came() -> None:
-    ready = asyncio.Event()
-
-    async def half(peer: ServerConnection) -> None:
-        await peer.request()
-        await in_time(ready)
-        await peer.answer(http(b"{}", 402)[:-1])
-
-    async with serving(half) as server, connected_to(server) as connection:
-        gate = SendGate()
-        assert gate.status is None
-        gate.open(connection)
-        sending = asyncio.ensure_future(outcome_of(connection))
-        await in_time(server.request_seen)
-        assert gate.status is None
-        ready.set()
-        await sending
-    assert gate.status == 402
-
-
-async def test_a_request_is_written_before_anything_is_awaited() -> None:
-    connection, wire = Connection(9), NullTransport()
-    connection.connection_made(wire)
-    sending = connection.send(b"bytes", short_deadline())
-    sending.send(None)
-    assert wire.written == [b"bytes"]
-    sending.close()
-
-
-@on_both_loops
-async def test_no_other_task_runs_between_opening_and_writing(
-    monkeypatch: pytest.MonkeyPatch,
+@pytest.mark.parametrize("reused", [False, True])
+async def test_a_mark_that_is_5_s_old_sends_nothing(
+    monkeypatch: pytest.MonkeyPatch, *, reused: bool
 ) -> None:
-    turns: list[str] = []
-    open_gate, send_bytes = SendGate.open, Connection.send
-
-    def watched_open(gate: SendGate, connection: Connection) -> None:
-        open_gate(gate, connection)
-        asyncio.get_running_loop().call_soon(turns.append, "another task")
-
-    async def watched_send(connection: Connection, request: bytes, deadline: float) -> HttpResponse:
-        turns.append("sent")
-        return await send_bytes(connection, request, deadline)
-
-    monkeypatch.setattr(SendGate, "open", watched_open)
-    monkeypatch.setattr(Connection, "send", watched_send)
-    async with serving(answer_then_hang) as server, provider_at(server.url) as provider:
-        await submit(provider)
-    assert turns == ["sent", "another task"]
-
-
-async def test_the_mark_is_recorded_once_and_its_error_is_kept() -> None:
-    ran: list[int] = []
+    """A worker that was stopped between the mark and the first byte, or whose mark took as long."""
+    clock = send_gate.mark_clock
+    late_s = 0.0
 
     async def record() -> None:
-        ran.append(1)
+        nonlocal late_s
+        late_s = MAX_MARK_AGE_S
 
-    async def failing() -> None:
-        raise OSError(5, "no")
+    script = answer_then_hang if reused else silent
+    async with serving(script) as server, transport_to(server.url) as transport:
+        if reused:
+            await post(transport)
+        monkeypatch.setattr(send_gate, "mark_clock", lambda: clock() + late_s)
+        answer = await post(transport, record=record)
+        assert isinstance(answer, NotSent)
+        assert "more than 5 s" in answer.why
+        await in_time(server.ended)
+    assert server.leftovers == []
 
-    gate = SendGate(CallingMark(record))
-    await gate.record_mark()
-    await gate.record_mark()
-    assert (ran, gate.mark, gate.mark_error) == ([1], None, None)
-    gate = SendGate(CallingMark(failing))
-    with pytest.raises(RequestNotWritten):
-        await gate.record_mark()
-    assert isinstance(gate.mark_error, OSError)
-    assert gate.close() is True
+
+async def test_a_mark_that_is_fresh_enough_is_sent(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = send_gate.mark_clock
+    late_s = 0.0
+
+    async def record() -> None:
+        nonlocal late_s
+        late_s = MAX_MARK_AGE_S - 1
+
+    monkeypatch.setattr(send_gate, "mark_clock", lambda: clock() + late_s)
+    async with serving(echo) as server, transport_to(server.url) as transport:
+        assert body_of(await post(transport, "/a", record)) == b"/a"
+
+
+async def test_no_other_task_runs_between_the_check_and_the_first_byte(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    written: list[int] = []
+    open_gate, write = send_gate.SendGate.open, GatedBody.write
+    writers: list[Any] = []
+
+    def watched_open(gate: send_gate.SendGate, protocol: Any) -> None:
+        open_gate(gate, protocol)
+        asyncio.get_running_loop().call_soon(lambda: written.append(writers[0].output_size))
+
+    async def watched_write(body: GatedBody, writer: AbstractStreamWriter) -> None:
+        writers.append(writer)
+        assert writers[0].output_size == 0
+        await write(body, writer)
+
+    monkeypatch.setattr(send_gate.SendGate, "open", watched_open)
+    monkeypatch.setattr(GatedBody, "write", watched_write)
+    async with serving(echo) as server, transport_to(server.url) as transport:
+        await post(transport, body=b"x" * 1000)
+    assert written[0] > 1000
+
+
+async def test_a_gate_opens_only_once() -> None:
+    """Even if the library sent a submit again, not a byte of it would leave."""
+    async with serving(echo) as server, transport_to(server.url) as transport:
+        gates: list[send_gate.SendGate] = []
+        record_mark = send_gate.SendGate.record_mark
+
+        async def watched(gate: send_gate.SendGate, *, is_reused: bool) -> None:
+            gates.append(gate)
+            await record_mark(gate, is_reused=is_reused)
+
+        with pytest.MonkeyPatch.context() as patched:
+            patched.setattr(send_gate.SendGate, "record_mark", watched)
+            await post(transport)
+        with pytest.raises(send_gate.RequestNotWritten):
+            gates[0].open(gates[0].protocol)  # type: ignore[arg-type]
+    assert len(server.requests) == 1
+
+
+async def test_a_post_is_not_repeated_by_the_library_and_a_get_is() -> None:
+    async def once(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(http(b"{}"))
+        await peer.request()
+
+    async with serving(once) as server, transport_to(server.url) as transport:
+        await post(transport)
+        assert await post(transport) == Lost("sent, then the server closed the connection")
+        await get(transport)
+        assert body_of(await get(transport)) == b"{}"
+    methods = [head.split(" ")[0] for head in server.requests]
+    assert methods == ["POST", "POST", "GET", "GET", "GET"]
+
+
+# Answers that nobody asked for, and 408.
+
+
+@pytest.mark.parametrize("tls", [False, True])
+async def test_a_408_on_an_idle_connection_is_not_the_answer_to_the_next_submit(
+    *, tls: bool
+) -> None:
+    async def time_out(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(http(b"{}"))
+        if peer.number == 1:
+            await peer.answer(http(b"idle", 408))
+        await peer.hang()
+
+    async with (
+        serving(time_out, tls=server_tls() if tls else None) as server,
+        transport_to(server.url, tls=trusting_tls() if tls else None) as transport,
+    ):
+        await post(transport)
+        await turn_the_loop()
+        assert body_of(await post(transport)) == b"{}"
+    assert (len(server.connections), len(server.requests)) == (2, 2)
+
+
+async def test_a_408_before_the_request_is_written_is_not_sent() -> None:
+    async def refuse_early(peer: ServerConnection) -> None:
+        await peer.head()
+        await peer.answer(http(b"slow", 408))
+        await silent(peer)
+
+    async with serving(refuse_early) as server, transport_to(server.url) as transport:
+        answer = await post(transport, body=b"x" * 20_000_000)
+        assert isinstance(answer, NotSent)
+        assert "408 before it had the whole request" in answer.why
+        await in_time(server.ended)
+    assert len(server.requests) == 1
+    assert sum(map(len, server.leftovers)) < 20_000_000
+
+
+async def test_a_408_after_the_request_was_written_is_an_answer() -> None:
+    async def refuse_late(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(http(b"slow", 408))
+
+    async with serving(refuse_late) as server, transport_to(server.url) as transport:
+        answer = await post(transport)
+    assert isinstance(answer, HttpResponse)
+    assert (answer.status, answer.is_request_written) == (408, True)
+
+
+async def test_nothing_of_a_submit_arrives_after_it_was_given_up() -> None:
+    """Bytes that wait here or in the kernel are dropped: the submit may look like not started."""
+    read: list[int] = []
+    given_up = asyncio.Event()
+
+    async def read_late(peer: ServerConnection) -> None:
+        await peer.head()
+        await in_time(given_up)
+        while chunk := await peer.reader.read(1 << 20):
+            read.append(len(chunk))
+
+    async with serving(read_late) as server, transport_to(server.url) as transport:
+        answer = await post(transport, body=b"x" * 20_000_000, limit=TimeLimit(SHORT_S))
+        assert isinstance(answer, Lost)
+        given_up.set()
+        await in_time(server.ended)
+    assert sum(read) < 20_000_000
+
+
+# How long connections are kept, and what notices a dead peer.
+
+
+@pytest.mark.parametrize(
+    ("header", "passed_s", "connections"),
+    [
+        ("X-None: 1", 3.9, 1),
+        ("X-None: 1", 4.1, 2),
+        ("Keep-Alive: timeout=3, max=100", 1.9, 1),
+        ("Keep-Alive: timeout=3", 2.1, 2),
+        ("Keep-Alive: timeout=1", 0.0, 2),
+        ("Keep-Alive: max=9, timeout=60", 50, 1),
+        ("Keep-Alive: timeout=soon", 4.1, 2),
+    ],
+)
+async def test_a_submit_uses_a_connection_that_its_server_still_keeps(
+    monkeypatch: pytest.MonkeyPatch, header: str, passed_s: float, connections: int
+) -> None:
+    async def keep(peer: ServerConnection) -> None:
+        while True:
+            await peer.request()
+            await peer.answer(http(b"{}", 200, header))
+
+    async with serving(keep) as server, transport_to(server.url) as transport:
+        await post(transport)
+        await turn_the_loop()
+        then = send_gate.time.monotonic() + passed_s
+        monkeypatch.setattr("worker.provider.http.connector.time.monotonic", lambda: then)
+        await post(transport)
+    assert len(server.connections) == connections
+
+
+async def test_sockets_notice_a_peer_that_is_gone(monkeypatch: pytest.MonkeyPatch) -> None:
+    opened: list[socket.socket] = []
+    usual = socket.socket
+
+    def watched(*args: Any, **kwargs: Any) -> socket.socket:
+        opened.append(usual(*args, **kwargs))
+        return opened[-1]
+
+    async with serving(echo) as server, transport_to(server.url) as transport:
+        monkeypatch.setattr("worker.provider.http.connector.socket.socket", watched)
+        await post(transport)
+        monkeypatch.undo()
+        sock = opened[0]
+        option = {
+            name: sock.getsockopt(socket.IPPROTO_TCP, getattr(socket, name))
+            for name in ("TCP_KEEPIDLE", "TCP_KEEPINTVL", "TCP_KEEPCNT", "TCP_USER_TIMEOUT")
+        }
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE) == 1
+    assert option["TCP_KEEPIDLE"] <= 60
+    noticed_s = option["TCP_KEEPIDLE"] + option["TCP_KEEPINTVL"] * option["TCP_KEEPCNT"]
+    assert noticed_s <= 120
+    assert 0 < option["TCP_USER_TIMEOUT"] < 120_000
+
+
+async def test_open_runs_hold_up_no_other_call() -> None:
+    """A sync run is an open connection for its whole time; a worker holds hundreds of them."""
+    over = asyncio.Event()
+
+    async def script(peer: ServerConnection) -> None:
+        while True:
+            await peer.request()
+            path = peer.server.requests[-1].split(" ")[1]
+            if path == "/sync":
+                await over.wait()
+            await peer.answer(http(path.encode()))
+
+    async with serving(script) as server, transport_to(server.url, connect_s=30) as transport:
+        runs = [
+            asyncio.create_task(post(transport, "/sync", limit=TimeLimit(60))) for _ in range(300)
+        ]
+        while len(server.requests) < 300:
+            await asyncio.sleep(0.01)
+        assert body_of(await post(transport, "/async")) == b"/async"
+        assert body_of(await get(transport, "/poll")) == b"/poll"
+        over.set()
+        assert {body_of(answer) for answer in await asyncio.gather(*runs)} == {b"/sync"}
+    assert len(server.requests) == 302

@@ -4,8 +4,8 @@ from typing import Final
 
 from config.settings import Settings
 from jobs.error_table import Disposition, ErrorTable
-from worker.provider.http.pool import HttpOptions
-from worker.provider.knouds.client import KnoudsClient, Timeouts
+from worker.provider.http.options import HttpOptions
+from worker.provider.knouds.client import SETTING_NAMES, KnoudsClient, Timeouts
 from worker.provider.knouds.error_rows import ERROR_CODES, ERROR_RULES
 from worker.provider.knouds.webhooks import SIGNATURE_FORMAT, SIGNATURE_HEADER, KnoudsWebhooks
 from worker.provider.port import RateLimitObserver, RunProvider, WebhookReader
@@ -31,7 +31,7 @@ def build_provider(
         ),
         http=HttpOptions(
             connect_s=settings.connect_timeout_s,
-            max_connections=settings.max_jobs + settings.sync_runs + settings.poll_concurrency,
+            names=SETTING_NAMES,
         ),
         rate_limit_observer=rate_limit_observer,
     )

@@ -94,6 +94,11 @@ class RateLimitObserver(Protocol):
 class RunProvider(Protocol):
     """Starts, polls and cancels runs. Calls raise UnknownAccount and nothing else of their own."""
 
+    @property
+    def network_path(self) -> str:
+        """The way to the provider, without credentials: `direct`, or through which proxy."""
+        ...
+
     async def close(self) -> None:
         """Close every connection."""
         ...

@@ -1,8 +1,32 @@
 """Why a request got no response. The texts hold no part of a request or a response."""
 
+import asyncio
+import os
 import re
+import ssl
+from typing import Final, Literal, assert_never
 
+import aiohttp
+
+from worker.provider.http.network_path import NetworkPath
+from worker.provider.http.options import SettingNames, TimeLimit
+from worker.provider.http.request import Origin
 from worker.provider.http.text import sanitize
+
+_PROXY_AUTHENTICATION: Final = 407
+_TLS_RECORD: Final = r"b'\x15\x03"
+"""How aiohttp shows the first bytes of a TLS alert in the message of a bad status line."""
+
+_PLAIN_HTTP_TO_TLS: Final = re.compile(
+    rb"plain HTTP request was sent to HTTPS port"  # nginx, Apache's text differs:
+    rb"|speaking plain HTTP to an SSL-enabled server port"
+    rb"|HTTP request to an HTTPS server",  # Go
+    re.IGNORECASE,
+)
+
+
+Phase = Literal["connection", "mark", "answer"]
+"""What a request waits for."""
 
 
 class TransportError(Exception):
@@ -12,14 +36,6 @@ class TransportError(Exception):
 
     def __str__(self) -> str:
         return self.text
-
-
-class CannotConnect(TransportError):
-    """No connection could be made: nothing was sent."""
-
-    def __init__(self, host: str, error: OSError) -> None:
-        super().__init__(host, error)
-        self.text = f"Cannot connect to host {host} ({error.strerror or error})"
 
 
 class ClientClosed(TransportError):
@@ -34,27 +50,10 @@ class RequestNotWritten(TransportError):
     text = "the connection was closed before it was used"
 
 
-class ServerDisconnected(TransportError):
-    """The connection ended before the head of a response came."""
+class MarkTooOld(RequestNotWritten):
+    """The connection was not ready within 5 s of the mark: not a byte was written."""
 
-    text = "the server closed the connection"
-
-    def __init__(self, *, was_reused: bool) -> None:
-        super().__init__(was_reused)
-        self.was_reused = was_reused
-        """The connection had served an earlier request: it may have ended before this one."""
-
-
-class ResponseTruncated(TransportError):
-    """The connection ended within the body of a response, or the body does not decompress."""
-
-    text = "the response was cut off"
-
-
-class InvalidHttpResponse(TransportError):
-    """The bytes that came are not an HTTP/1.1 response."""
-
-    text = "the response was not HTTP"
+    text = "the submit took more than 5 s from its record to its first byte, so it was not sent"
 
 
 class ResponseTooLarge(TransportError):
@@ -63,14 +62,180 @@ class ResponseTooLarge(TransportError):
     text = "the response was too large to read"
 
 
-def describe(error: Exception, secrets: re.Pattern[str]) -> str:
-    """Say what happened, without what `secrets` matches (see `sanitize`)."""
-    match error:
-        case TransportError():
-            return sanitize(str(error), secrets)
-        case TimeoutError():
-            return "timed out"
-        case OSError(strerror=str(reason)):
-            return sanitize(f"the connection failed ({reason})", secrets)
-        case _:
-            return f"the call failed ({type(error).__name__})"
+class UnreadableEncoding(TransportError):
+    """A body that is not in the encoding it claims, or in one that was not asked for."""
+
+    def __init__(self, encoding: str) -> None:
+        super().__init__(encoding)
+        self.text = f"the response could not be decoded from {encoding!r}, which was not asked for"
+
+
+class FailureTexts:
+    """Says what happened to a request, in words that name the host and the setting.
+
+    `secrets`: what may not show (see `sanitize`).
+    """
+
+    def __init__(
+        self,
+        origin: Origin,
+        path: NetworkPath,
+        names: SettingNames,
+        connect_s: float,
+        secrets: re.Pattern[str],
+    ) -> None:
+        self._origin, self._path, self._names = origin, path, names
+        self._connect_s, self._secrets = connect_s, secrets
+
+    def describe(self, error: Exception, limit: TimeLimit, phase: Phase = "answer") -> str:
+        """Say what happened. `phase`: what a timeout ended the wait for."""
+        return sanitize(self._text(error, limit, phase), self._secrets)
+
+    def is_plain_http_to_tls(self, status: int, body: bytes) -> bool:
+        """Whether a response says that a TLS port was asked in plain HTTP: nothing was run."""
+        return (
+            self._origin.scheme == "http"
+            and status == 400  # noqa: PLR2004
+            and _PLAIN_HTTP_TO_TLS.search(body[:4096]) is not None
+        )
+
+    def plain_http_to_tls(self) -> str:
+        """What to do about it."""
+        return f"{self._origin.name} speaks TLS: {self._names.base_url} must start with https://"
+
+    def _text(self, error: Exception, limit: TimeLimit, phase: Phase) -> str:
+        where = self._origin.name
+        match error:
+            case TransportError():
+                return str(error)
+            case aiohttp.ClientHttpProxyError():
+                return self._proxy_refused(error)
+            case aiohttp.ClientConnectorError():
+                return self._not_connected(error)
+            case aiohttp.ConnectionTimeoutError():
+                return self._connect_timeout(limit)
+            case TimeoutError():
+                return self._timeout(limit, phase)
+            case aiohttp.ServerDisconnectedError() | ConnectionError():
+                return "the server closed the connection"
+            case aiohttp.ClientResponseError():
+                return self._not_http(error)
+            case aiohttp.ClientPayloadError():
+                return "the response was cut off"
+            case OSError():
+                return f"the connection to {where} failed ({_reason(error)})"
+            case _:
+                return f"the call to {where} failed ({type(error).__name__})"
+
+    def _timeout(self, limit: TimeLimit, phase: Phase) -> str:
+        match phase:
+            case "connection":
+                return self._connect_timeout(limit)
+            case "mark":
+                return (
+                    f"the submit was not recorded within {limit.seconds:g} s ({limit.setting}), so"
+                    " it was not sent"
+                )
+            case "answer":
+                return (
+                    f"no answer from {self._origin.name} within {limit.seconds:g} s"
+                    f" ({limit.setting})"
+                )
+            case _:
+                assert_never(phase)
+
+    def _connect_timeout(self, limit: TimeLimit) -> str:
+        connect = TimeLimit(self._connect_s, self._names.connect_timeout)
+        shorter = connect if connect.seconds <= limit.seconds else limit
+        return (
+            f"no connection to {self._origin.name}{self._through()} within {shorter.seconds:g} s"
+            f" ({shorter.setting})"
+        )
+
+    def _not_connected(self, error: aiohttp.ClientConnectorError) -> str:
+        cause: OSError = error.os_error
+        where, names, reason = self._origin.name, self._names, _reason(cause)
+        match error:
+            case aiohttp.ClientConnectorCertificateError():
+                certificate = error.certificate_error
+                reason = getattr(certificate, "verify_message", "") or _reason(certificate)
+                return (
+                    f"the TLS certificate of {where} is not trusted ({reason}){self._through()}:"
+                    f" if a company's proxy or an authority of your own signs it, name the"
+                    f" authority's certificate with {names.ca_file}"
+                )
+            case aiohttp.ClientConnectorSSLError():
+                return (
+                    f"no TLS with {where} ({_tls_reason(cause)}){self._through()}:"
+                    f" check {names.base_url}, which starts with https://"
+                )
+            case aiohttp.ClientProxyConnectionError():
+                return f"cannot connect to the {self._proxy()} ({reason}): check {self._source()}"
+            case aiohttp.ClientConnectorDNSError() if self._path.proxy_url is not None:
+                return (
+                    f"the host name of the {self._proxy()} is not found ({reason}):"
+                    f" check {self._source()}"
+                )
+            case aiohttp.ClientConnectorDNSError():
+                return (
+                    f"the host name {self._origin.host} is not found ({reason}):"
+                    f" check {names.base_url} and the name servers of this machine"
+                )
+            case _:
+                return (
+                    f"cannot connect to {where} ({reason}){self._through()}: check"
+                    f" {names.base_url} and the firewalls on the way"
+                )
+
+    def _proxy_refused(self, error: aiohttp.ClientHttpProxyError) -> str:
+        said = f"{error.status} {sanitize(error.message, self._secrets)}".strip()
+        if error.status == _PROXY_AUTHENTICATION:
+            advice = (
+                f"it asks for a name and a password: http://user:password@… in {self._source()}"
+            )
+        else:
+            advice = f"it does not connect to this host; allow it there, or change {self._source()}"
+        return f"the {self._proxy()} refused to connect to {self._origin.name} ({said}): {advice}"
+
+    def proxy_wants_password(self) -> str:
+        """What a 407 in answer to a request through a proxy means."""
+        return (
+            f"the {self._proxy()} refused the request (407): it asks for a name and a password:"
+            f" http://user:password@… in {self._source()}"
+        )
+
+    def _not_http(self, error: aiohttp.ClientResponseError) -> str:
+        if error.message.startswith("Got more than") or "Too many headers" in error.message:
+            return ResponseTooLarge.text
+        if _TLS_RECORD in error.message:
+            return self.plain_http_to_tls()
+        return "the response was not HTTP"
+
+    def _proxy(self) -> str:
+        return f"proxy {self._path.proxy}"
+
+    def _source(self) -> str:
+        return self._path.source
+
+    def _through(self) -> str:
+        return "" if self._path.proxy_url is None else f" {self._path.describe()}"
+
+
+def _reason(error: BaseException) -> str:
+    """The cause in words, never empty."""
+    number = getattr(error, "errno", None)
+    if isinstance(number, int) and number > 0 and not isinstance(error, ssl.SSLError):
+        return os.strerror(number)  # asyncio and aiohappyeyeballs put addresses there
+    text = getattr(error, "strerror", None) or str(error)
+    return text or type(error).__name__
+
+
+def _tls_reason(error: OSError) -> str:
+    reason = getattr(error, "reason", None)
+    return reason.lower().replace("_", " ") if isinstance(reason, str) else _reason(error)
+
+
+REPEATABLE_ERRORS: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSError)
+"""What a closed connection raises. Those of `NEVER_CONNECTED` are among them."""
+
+NEVER_CONNECTED: Final = (aiohttp.ClientConnectorError, asyncio.TimeoutError)

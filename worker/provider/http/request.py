@@ -1,8 +1,12 @@
-"""A request as a value, and its bytes for one origin."""
+"""A request as a value, and its URL and headers for one origin."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from urllib.parse import urlsplit
+from typing import Final
+
+from yarl import URL
+
+PORTS: Final = {"http": 80, "https": 443}
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,27 +20,28 @@ class HttpRequest:
 
 
 class Origin:
-    """Encodes requests to one base URL as HTTP/1.1."""
+    """One base URL. Credentials in it are not sent: keys travel in headers of their own."""
 
-    def __init__(self, base_url: str, user_agent: str) -> None:
-        parts = urlsplit(base_url)
-        host = parts.hostname or ""
-        host = f"[{host}]" if ":" in host else host.encode("idna").decode("ascii")
-        if parts.port is not None:
-            host = f"{host}:{parts.port}"
-        self._base_path = parts.path.rstrip("/")
-        fixed = (f"host: {host}", f"user-agent: {user_agent}", "accept-encoding: identity", "")
-        self._fixed_head = " HTTP/1.1\r\n" + "\r\n".join(fixed)
+    def __init__(self, base_url: str) -> None:
+        url = URL(base_url).with_user(None)
+        self.scheme = url.scheme
+        self.host = url.host or ""
+        self.port = url.explicit_port or PORTS[self.scheme]
+        self._prefix = f"{url.origin()}{url.raw_path.rstrip('/')}"
 
-    def encode(self, request: HttpRequest) -> bytes:
-        """The bytes of a request; ValueError for a header value with a line break in it."""
-        lines = [f"{request.method} {self._base_path}{request.path}{self._fixed_head}"]
-        for name, value in request.headers.items():
-            if not value.isprintable():
-                raise ValueError(f"the header {name} has a line break in it")
-            lines.append(f"{name}: {value}\r\n")
-        body = request.body or b""
-        if request.method == "POST":
-            lines.append(f"content-length: {len(body)}\r\n")
-        lines.append("\r\n")
-        return "".join(lines).encode() + body
+    @property
+    def name(self) -> str:
+        """`host:port`, for texts."""
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"{host}:{self.port}"
+
+    def url(self, request: HttpRequest) -> URL:
+        """The URL of a request; its path is taken as it is, since quoting it again changes it."""
+        return URL(self._prefix + request.path, encoded=True)
+
+
+def check_headers(headers: Mapping[str, str]) -> None:
+    """Raise ValueError for a value with a line break, before anything is connected."""
+    for name, value in headers.items():
+        if not value.isprintable():
+            raise ValueError(f"the header {name} has a line break in it")

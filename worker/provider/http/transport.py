@@ -1,27 +1,48 @@
-"""Sends requests over pooled connections: once only for a submit, repeatable for all others.
+"""Sends requests with aiohttp: once only for a submit, repeatable for all others.
 
 `send_once` keeps three things apart: *never sent* (NotSent), *answered* (HttpResponse) and
-*unknown* (Lost). A request of it is never repeated once a byte was written; see `send_gate`.
+*unknown* (Lost). A request of it is never repeated once its body was written; see `send_gate`.
+aiohttp itself repeats only methods that are idempotent (RFC 9110, section 9.2.2); a submit is POST.
 """
 
 import asyncio
 import re
+from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Final
 
+import aiohttp
+
 from jobs.outcomes import CallFailure, Lost, NotSent
-from worker.provider.http.connection import HttpResponse
-from worker.provider.http.failures import RequestNotWritten, ServerDisconnected, describe
-from worker.provider.http.pool import ConnectionPool, HttpOptions
-from worker.provider.http.request import HttpRequest, Origin
-from worker.provider.http.send_gate import SendGate
+from worker.provider.http.connector import CheckedConnector
+from worker.provider.http.encodings import decoded
+from worker.provider.http.failures import (
+    NEVER_CONNECTED,
+    REPEATABLE_ERRORS,
+    ClientClosed,
+    FailureTexts,
+    ResponseTooLarge,
+)
+from worker.provider.http.options import (
+    MAX_HEADER_BYTES,
+    MAX_HEADERS,
+    HttpOptions,
+    HttpResponse,
+    TimeLimit,
+)
+from worker.provider.http.request import HttpRequest, Origin, check_headers
+from worker.provider.http.send_gate import GatedBody, SendGate
 from worker.provider.port import SendMark
 
-_MAX_TRIES: Final = 2
-"""A reused connection that the server had closed costs a second try."""
+_MAX_TRIES: Final = 3
+"""A reused connection that ended before it was used costs another try."""
+
+_REQUEST_TIMEOUT: Final = 408
+_PROXY_AUTHENTICATION: Final = 407
 
 
 class HttpTransport:
-    """Sends requests to one base URL until `close`.
+    """Sends requests to one base URL until `close`; it connects with its first call.
 
     `secrets`: what may not show in the text of a failure (see `text.sanitize`).
     """
@@ -29,69 +50,222 @@ class HttpTransport:
     def __init__(
         self, base_url: str, options: HttpOptions, *, user_agent: str, secrets: re.Pattern[str]
     ) -> None:
-        self._origin = Origin(base_url, user_agent)
-        self._secrets = secrets
-        self._pool = ConnectionPool(base_url, options)
+        self._origin = Origin(base_url)
+        self._options = options
+        self._headers = {"User-Agent": user_agent, "Accept-Encoding": "identity"}
+        self._texts = FailureTexts(
+            self._origin, options.path, options.names, options.connect_s, secrets
+        )
+        self._submits: _Session | None = None
+        self._calls: _Session | None = None
+        self._is_closed = False
+
+    @property
+    def network_path(self) -> str:
+        """The way to the server, without credentials."""
+        return self._options.path.describe()
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._pool.close()
+        self._is_closed = True
+        for session in (self._submits, self._calls):
+            if session is not None:
+                await session.client.close()
 
     async def send_once(
-        self, request: HttpRequest, timeout_s: float, mark: SendMark | None
+        self, request: HttpRequest, limit: TimeLimit, mark: SendMark | None
     ) -> HttpResponse | NotSent | Lost:
         """Send a request that must not run twice; `mark` is recorded before its first byte.
 
         Tries again only if a reused connection was found closed before a byte was written. Raises
         what `mark` raises, and CancelledError: after the mark the outcome is then unknown.
         """
+        gate = SendGate(mark)
         for tries_left in reversed(range(_MAX_TRIES)):
-            gate = SendGate(mark)
+            gate.found_stale, gate.refusal = False, None
             try:
-                return await self._send(request, timeout_s, gate)
+                response = await self._send_through(request, limit, gate)
             except Exception as error:  # noqa: BLE001  the gate knows what its type does not say
-                if not gate.close():
-                    return Lost(f"sent, then {self._describe(error)}", gate.status)
                 if gate.mark_error is not None:
                     raise gate.mark_error from None
-                if not (isinstance(error, RequestNotWritten) and gate.reused and tries_left):
-                    return NotSent(self._describe(error))
-                mark = gate.mark
-            finally:
-                gate.close()
+                if gate.is_open:
+                    return self._lost(error, limit, gate)
+                if gate.found_stale and tries_left:
+                    continue
+                return NotSent(self._describe(error, limit, gate))
+            return self._not_run(response) or response
         raise AssertionError("unreachable: the last try returns")
 
-    async def send(self, request: HttpRequest, timeout_s: float) -> HttpResponse | CallFailure:
-        """Send a request that may be repeated: again if a reused connection had been closed."""
-        for tries_left in reversed(range(_MAX_TRIES)):
+    async def send(self, request: HttpRequest, limit: TimeLimit) -> HttpResponse | CallFailure:
+        """Send a request that may be repeated: again if a reused connection had been closed.
+
+        aiohttp does so by itself for a GET.
+        """
+        may_repeat = request.method != "GET"
+        while True:
             try:
-                return await self._send(request, timeout_s)
+                async with asyncio.timeout(limit.seconds):
+                    response = await self._exchange(self._call_session(), request, None)
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be repeated
-                if not (isinstance(error, ServerDisconnected) and error.was_reused and tries_left):
-                    return CallFailure(self._describe(error))
-        raise AssertionError("unreachable: the last try returns")
+                if not (may_repeat and _is_closed_connection(error)):
+                    return CallFailure(self._texts.describe(error, limit))
+                may_repeat = False
+            else:
+                refused = self._not_run(response)
+                return response if refused is None else CallFailure(refused.why)
 
-    def _describe(self, error: Exception) -> str:
-        return describe(error, self._secrets)
+    def _describe(self, error: Exception, limit: TimeLimit, gate: SendGate) -> str:
+        cause = error if gate.is_open or gate.refusal is None else gate.refusal
+        if isinstance(error, TimeoutError):
+            cause = error
+        return self._texts.describe(cause, limit, gate.phase)
 
-    async def _send(
-        self,
-        request: HttpRequest,
-        timeout_s: float,
-        gate: SendGate | None = None,
+    def _lost(self, error: Exception, limit: TimeLimit, gate: SendGate) -> Lost:
+        return Lost(f"sent, then {self._describe(error, limit, gate)}", gate.status)
+
+    def _not_run(self, response: HttpResponse) -> NotSent | None:
+        """Read a response that proves that the server did not run the request."""
+        if response.status == _REQUEST_TIMEOUT and not response.is_request_written:
+            return NotSent(f"{self._origin.name} answered 408 before it had the whole request")
+        if response.status == _PROXY_AUTHENTICATION and self._options.path.proxy_url is not None:
+            return NotSent(self._texts.proxy_wants_password())
+        if self._texts.is_plain_http_to_tls(response.status, response.body):
+            return NotSent(self._texts.plain_http_to_tls())
+        return None
+
+    async def _send_through(
+        self, request: HttpRequest, limit: TimeLimit, gate: SendGate
     ) -> HttpResponse:
-        """Send one request over one connection, through the gate if there is one."""
-        encoded = self._origin.encode(request)
-        clock = asyncio.get_running_loop().time
-        deadline = clock() + timeout_s
-        connection = await self._pool.acquire()
+        """Send one request through the gate; unwritten bytes are dropped if it fails."""
+        session = self._submit_session()
+        now = asyncio.get_running_loop().time()
+        gate.deadline = now + limit.seconds
         try:
-            if gate is not None:
-                async with asyncio.timeout_at(deadline):
-                    await gate.record_mark()
-                if clock() >= deadline:
-                    raise TimeoutError
-                gate.open(connection)
-            return await connection.send(encoded, deadline)
+            async with asyncio.timeout_at(
+                now + min(self._options.connect_s, limit.seconds)
+            ) as timer:
+                gate.connecting = timer
+                try:
+                    response = await self._exchange(session, request, gate)
+                finally:
+                    gate.raise_interrupt()
+        except BaseException:
+            gate.abort()
+            raise
+        if not response.is_request_written or not response.is_complete:
+            gate.abort()
+        elif gate.protocol is not None:
+            session.connector.note_response(gate.protocol, response.headers)
+        return response
+
+    async def _exchange(
+        self, session: "_Session", request: HttpRequest, gate: SendGate | None
+    ) -> HttpResponse:
+        check_headers(request.headers)
+        body = None
+        if gate is not None:
+            content_type = request.headers.get("content-type", "application/octet-stream")
+            body = GatedBody(request.body or b"", gate, content_type)
+        answer = await session.client.request(
+            request.method,
+            self._origin.url(request),
+            headers={**self._headers, **request.headers},
+            data=body,
+            trace_request_ctx=gate,
+            allow_redirects=False,
+            proxy=self._options.path.proxy_url,
+        )
+        try:
+            return await self._read(answer, gate)
         finally:
-            self._pool.release(connection)
+            answer.close()
+
+    async def _read(self, answer: aiohttp.ClientResponse, gate: SendGate | None) -> HttpResponse:
+        """Read the body. The head of a 4xx decides by itself if that fails."""
+        headers = _joined(answer.headers)
+        is_written = gate is None or gate.is_written()
+        if gate is not None:
+            gate.status = answer.status
+        try:
+            body = await _read_body(answer.content, self._options.max_body_bytes)
+            body = decoded(body, headers.get("content-encoding", ""), self._options.max_body_bytes)
+        except Exception:
+            if 400 <= answer.status < 500:  # noqa: PLR2004
+                return HttpResponse(answer.status, headers, b"", False, is_written)
+            raise
+        return HttpResponse(answer.status, headers, body, True, is_written)
+
+    def _submit_session(self) -> "_Session":
+        if self._is_closed:
+            raise ClientClosed
+        if self._submits is None:
+            self._submits = _Session(self._options, self._options.submit_idle_s, is_traced=True)
+        return self._submits
+
+    def _call_session(self) -> "_Session":
+        if self._is_closed:
+            raise ClientClosed
+        if self._calls is None:
+            self._calls = _Session(self._options, self._options.repeatable_idle_s, is_traced=False)
+        return self._calls
+
+
+class _Session:
+    """A client session and its connections."""
+
+    def __init__(self, options: HttpOptions, idle_s: float, *, is_traced: bool) -> None:
+        self.connector = CheckedConnector(options, idle_s)
+        self.client = aiohttp.ClientSession(
+            connector=self.connector,
+            cookie_jar=aiohttp.DummyCookieJar(),
+            timeout=aiohttp.ClientTimeout(
+                total=None,
+                connect=None if is_traced else options.connect_s,
+                sock_connect=options.connect_s,
+            ),
+            trace_configs=[_trace_config()] if is_traced else [],
+            auto_decompress=False,
+            skip_auto_headers=("Content-Type",),
+            max_line_size=MAX_HEADER_BYTES,
+            max_field_size=MAX_HEADER_BYTES,
+            max_headers=MAX_HEADERS,
+        )
+
+
+def _trace_config() -> aiohttp.TraceConfig:
+    """Signals that are awaited when a connection stands, before a head is written."""
+    config = aiohttp.TraceConfig()
+
+    async def created(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+        await context.trace_request_ctx.record_mark(is_reused=False)
+
+    async def reused(_session: aiohttp.ClientSession, context: SimpleNamespace, _: object) -> None:
+        await context.trace_request_ctx.record_mark(is_reused=True)
+
+    config.on_connection_create_end.append(created)
+    config.on_connection_reuseconn.append(reused)
+    return config
+
+
+async def _read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
+    """Read a body of at most `max_bytes`. Raises ResponseTooLarge."""
+    chunks: list[bytes] = []
+    size = 0
+    while chunk := await content.readany():
+        chunks.append(chunk)
+        size += len(chunk)
+        if size > max_bytes:
+            raise ResponseTooLarge
+    return b"".join(chunks)
+
+
+def _joined(headers: Mapping[str, str]) -> dict[str, str]:
+    joined: dict[str, str] = {}
+    for name, value in headers.items():
+        lower = name.lower()
+        joined[lower] = f"{joined[lower]}, {value}" if lower in joined else value
+    return joined
+
+
+def _is_closed_connection(error: Exception) -> bool:
+    return isinstance(error, REPEATABLE_ERRORS) and not isinstance(error, NEVER_CONNECTED)

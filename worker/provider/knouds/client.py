@@ -11,8 +11,7 @@ from pydantic import SecretStr
 from jobs.lanes import Lane, Scope, polls_scope, usage_scope
 from jobs.outcomes import CallFailure, Lost, NotSent, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
-from worker.provider.http.connection import HttpResponse
-from worker.provider.http.pool import HttpOptions
+from worker.provider.http.options import HttpOptions, HttpResponse, SettingNames, TimeLimit
 from worker.provider.http.request import HttpRequest
 from worker.provider.http.transport import HttpTransport
 from worker.provider.knouds import calls, fields, wire
@@ -27,6 +26,13 @@ from worker.provider.port import (
 )
 
 USER_AGENT: Final = "knouds-worker"
+
+SETTING_NAMES: Final = SettingNames(
+    base_url="KNOUDS_BASE_URL",
+    ca_file="KNOUDS_CA_FILE",
+    connect_timeout="KNOUDS_CONNECT_TIMEOUT_S",
+    proxy="KNOUDS_PROXY_URL",
+)
 
 log: Final = structlog.get_logger(__name__)
 
@@ -63,12 +69,22 @@ class KnoudsClient:
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._accounts = accounts
-        self._timeouts = timeouts
+        self._submit_limit = TimeLimit(timeouts.submit_s, "KNOUDS_SUBMIT_TIMEOUT_S")
+        self._sync_limit = TimeLimit(timeouts.sync_s, "KNOUDS_SYNC_TIMEOUT_S")
+        self._poll_limit = TimeLimit(timeouts.poll_s, "KNOUDS_POLL_TIMEOUT_S")
         self._transport = HttpTransport(
-            base_url, http or HttpOptions(), user_agent=USER_AGENT, secrets=fields.SECRETS
+            base_url,
+            http or HttpOptions(names=SETTING_NAMES),
+            user_agent=USER_AGENT,
+            secrets=fields.SECRETS,
         )
         self._rate_limit_observer = rate_limit_observer
         self._clock = clock
+
+    @property
+    def network_path(self) -> str:
+        """The way to the provider: `direct`, or `through proxy http://host:port (HTTPS_PROXY)`."""
+        return self._transport.network_path
 
     async def close(self) -> None:
         """Close every connection."""
@@ -96,8 +112,8 @@ class KnoudsClient:
         the mark was recorded, the outcome is then unknown.
         """
         request = calls.submit(kind, target, inputs, mode, self._key(account))
-        timeout_s = self._timeouts.submit_s if mode is Mode.ASYNC else self._timeouts.sync_s
-        response = await self._transport.send_once(request, timeout_s, mark)
+        limit = self._submit_limit if mode is Mode.ASYNC else self._sync_limit
+        response = await self._transport.send_once(request, limit, mark)
         if isinstance(response, Lost):
             return wire.read_lost(response)
         if isinstance(response, NotSent):
@@ -137,7 +153,7 @@ class KnoudsClient:
         self, request: HttpRequest, read: _Reader[_Outcome], route: Scope | None = None
     ) -> _Outcome | CallFailure:
         """Send a call that may be repeated; `route`: whose rate limit the response reports."""
-        response = await self._transport.send(request, self._timeouts.poll_s)
+        response = await self._transport.send(request, self._poll_limit)
         if isinstance(response, CallFailure):
             return response
         if route is not None:
