@@ -364,7 +364,9 @@ async def test_what_happens_after_the_first_byte_is_lost_and_never_sent_again(
 async def test_the_status_of_a_refusal_decides_if_its_body_is_cut_off() -> None:
     async with serving(answer_half_a_refusal) as server, provider_at(server.url) as provider:
         answer = await submit(provider)
-    assert answer == Refused(ProviderError(None, "", 400, is_readable=False))
+    assert answer == Refused(
+        ProviderError(None, "sent, then the response was cut off", 400, is_readable=False)
+    )
     assert len(server.requests) == 1
 
 

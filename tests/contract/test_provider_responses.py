@@ -115,7 +115,7 @@ async def test_a_refusal_that_comes_before_the_inputs_are_read_is_reported() -> 
 
     async with serving(refuse_at_once) as server, provider_at(server.url) as provider:
         answer = await submit(provider, inputs=b'"' + b"x" * 20_000_000 + b'"')
-    assert answer == Refused(ProviderError("X", "no", 401))
+    assert answer == Refused(ProviderError("X", "no", 401, body_sent=False))
     assert len(server.requests) == 1
 
 

@@ -78,7 +78,5 @@ class HttpResponse:
     status: int
     headers: Mapping[str, str] = field(repr=False)
     body: bytes = field(repr=False)
-    is_complete: bool = True
-    """False for a 4xx whose body could not be read: its status decides, the body is empty."""
-    is_request_written: bool = True
+    body_sent: bool = True
     """False if the response came before the last byte of the request left this process."""

@@ -37,7 +37,6 @@ from worker.provider.port import SendMark
 _MAX_TRIES: Final = 3
 """A reused connection that ended before it was used costs another try."""
 
-_REQUEST_TIMEOUT: Final = 408
 _PROXY_AUTHENTICATION: Final = 407
 
 
@@ -125,8 +124,6 @@ class HttpTransport:
 
     def _not_run(self, response: HttpResponse) -> NotSent | None:
         """Read a response that proves that the server did not run the request."""
-        if response.status == _REQUEST_TIMEOUT and not response.is_request_written:
-            return NotSent(f"{self._origin.name} answered 408 before it had the whole request")
         if response.status == _PROXY_AUTHENTICATION and self._options.path.proxy_url is not None:
             return NotSent(self._texts.proxy_wants_password())
         if self._texts.is_plain_http_to_tls(response.status, response.body):
@@ -152,7 +149,7 @@ class HttpTransport:
         except BaseException:
             gate.abort()
             raise
-        if not response.is_request_written or not response.is_complete:
+        if not response.body_sent:
             gate.abort()
         elif gate.protocol is not None:
             session.connector.note_response(gate.protocol, response.headers)
@@ -181,19 +178,14 @@ class HttpTransport:
             answer.close()
 
     async def _read(self, answer: aiohttp.ClientResponse, gate: SendGate | None) -> HttpResponse:
-        """Read the body. The head of a 4xx decides by itself if that fails."""
         headers = _joined(answer.headers)
-        is_written = gate is None or gate.is_written()
+        body_sent = gate is None or gate.is_written()
         if gate is not None:
             gate.status = answer.status
-        try:
-            body = await _read_body(answer.content, self._options.max_body_bytes)
-            body = decoded(body, headers.get("content-encoding", ""), self._options.max_body_bytes)
-        except Exception:
-            if 400 <= answer.status < 500:  # noqa: PLR2004
-                return HttpResponse(answer.status, headers, b"", False, is_written)
-            raise
-        return HttpResponse(answer.status, headers, body, True, is_written)
+        max_bytes = self._options.max_body_bytes
+        body = await _read_body(answer.content, max_bytes)
+        body = decoded(body, headers.get("content-encoding", ""), max_bytes)
+        return HttpResponse(answer.status, headers, body, body_sent)
 
     def _submit_session(self) -> "_Session":
         if self._is_closed:

@@ -119,7 +119,13 @@ class KnoudsClient:
         if isinstance(response, NotSent):
             return response
         self._report_rate_limit(Lane(account, kind, target).route, response)
-        return wire.read_submit(response.status, response.headers, response.body, self._clock())
+        return wire.read_submit(
+            response.status,
+            response.headers,
+            response.body,
+            self._clock(),
+            body_sent=response.body_sent,
+        )
 
     async def poll(self, account: str, execution_id: str) -> PollOutcome:
         """Return the state of a run. Raises UnknownAccount."""
