@@ -2,6 +2,7 @@
 
 import asyncio
 import socket
+import time
 from typing import Any
 
 import aiohttp
@@ -14,6 +15,7 @@ from tests.contract.raw_server import ServerConnection, http, in_time, serving, 
 from tests.contract.test_provider_client import server_tls, trusting_tls
 from tests.contract.transport_calls import body_of, echo, get, post, transport_to
 from worker.provider.http import send_gate
+from worker.provider.http.failures import RequestNotWritten
 from worker.provider.http.options import HttpResponse, TimeLimit
 from worker.provider.http.send_gate import MAX_MARK_AGE_S, GatedBody
 
@@ -151,7 +153,7 @@ async def test_a_gate_opens_only_once() -> None:
         with pytest.MonkeyPatch.context() as patched:
             patched.setattr(send_gate.SendGate, "record_mark", watched)
             await post(transport)
-        with pytest.raises(send_gate.RequestNotWritten):
+        with pytest.raises(RequestNotWritten):
             gates[0].open(gates[0].protocol)  # type: ignore[arg-type]
     assert len(server.requests) == 1
 
@@ -266,7 +268,7 @@ async def test_a_submit_uses_a_connection_that_its_server_still_keeps(
     async with serving(keep) as server, transport_to(server.url) as transport:
         await post(transport)
         await turn_the_loop()
-        then = send_gate.time.monotonic() + passed_s
+        then = time.monotonic() + passed_s
         monkeypatch.setattr("worker.provider.http.connector.time.monotonic", lambda: then)
         await post(transport)
     assert len(server.connections) == connections
