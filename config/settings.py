@@ -11,7 +11,7 @@ import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
-from urllib.parse import unquote
+from urllib.parse import unquote, urlsplit
 
 from dotenv.parser import parse_stream
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
@@ -30,6 +30,8 @@ from config.values import (
     JsonObject,
     Label,
     Namespace,
+    ProxyUrl,
+    ReadableFile,
     RedisUrl,
     Seconds,
     Sentinel,
@@ -75,6 +77,16 @@ class Settings(BaseModel):
     )
     base_url: HttpUrl = Field(
         default="https://knouds.ai", description="an address, as https://knouds.ai"
+    )
+    proxy_url: ProxyUrl | None = Field(
+        default=None,
+        description="the HTTP proxy to the provider, http://host:port or"
+        " http://user:password@host:port; without it HTTPS_PROXY, HTTP_PROXY and NO_PROXY count",
+    )
+    ca_file: ReadableFile | None = Field(
+        default=None,
+        description="a PEM file of the certificates to trust instead of the system's, as of a"
+        " company's proxy; without it SSL_CERT_FILE counts",
     )
     webhook_secret: WebhookSecret | None = Field(
         default=None,
@@ -240,7 +252,15 @@ class Settings(BaseModel):
             *((self.api_token,) if self.api_token else ()),
         ]
         plain = {secret.get_secret_value() for secret in secrets}
-        return frozenset(plain | set(self._redis_passwords()))
+        return frozenset(plain | set(self._redis_passwords()) | set(self._proxy_passwords()))
+
+    def _proxy_passwords(self) -> Iterator[str]:
+        if not self.proxy_url:
+            return
+        password = urlsplit(self.proxy_url.get_secret_value()).password
+        if password:
+            yield password
+            yield unquote(password)
 
     def _redis_passwords(self) -> Iterator[str]:
         if not self.redis_url:

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
+from pathlib import Path
 from typing import Annotated, Literal
 from urllib.parse import unquote, urlsplit
 
@@ -198,6 +199,29 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _proxy_url(value: SecretStr) -> SecretStr:
+    """Check the address of an HTTP proxy; it may carry a login, which no message shows."""
+    url = value.get_secret_value()
+    if not url.startswith(("http://", "https://")):
+        raise ValueError("not an http:// or https:// address (SOCKS is not supported)")
+    try:
+        parts = urlsplit(url)
+        usable = bool(parts.hostname) and parts.port != 0 and not (parts.query or parts.fragment)
+    except ValueError:
+        usable = False
+    if not usable:
+        raise ValueError("not the address of a proxy; write % @ : / in a password as %25 %40 …")
+    return value
+
+
+def _readable_file(value: Path) -> Path:
+    try:
+        with value.open("rb"):
+            return value
+    except OSError as error:
+        raise ValueError(f"cannot be read ({error.strerror})") from None
+
+
 def split_secrets(value: SecretStr) -> tuple[SecretStr, ...]:
     """The secrets of a comma-separated list, without blanks around them."""
     return tuple(SecretStr(part.strip()) for part in value.get_secret_value().split(","))
@@ -232,6 +256,8 @@ def _lower(value: object) -> object:
 
 ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
+ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
+ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 ApiTokens = Annotated[

@@ -11,6 +11,7 @@ from pydantic import SecretStr
 
 from jobs.outcomes import SubmitOutcome
 from jobs.states import Kind, Mode
+from worker.provider.http.network_path import DIRECT, NetworkPath
 from worker.provider.http.options import HttpOptions
 from worker.provider.knouds.client import SETTING_NAMES, KnoudsClient, Timeouts
 from worker.provider.port import RateLimitObserver
@@ -49,6 +50,7 @@ def provider_at(
     rate_limit_observer: RateLimitObserver | None = None,
     clock: Callable[[], float] = time.time,
     tls: ssl.SSLContext | None = None,
+    path: NetworkPath = DIRECT,
 ) -> KnoudsClient:
     """Make a client with one account, `default`, and short timeouts."""
     return KnoudsClient(
@@ -59,6 +61,7 @@ def provider_at(
             connect_s=connect_s,
             max_body_bytes=max_answer_bytes,
             tls=tls,
+            path=path,
             names=SETTING_NAMES,
         ),
         rate_limit_observer=rate_limit_observer,

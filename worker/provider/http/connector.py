@@ -1,6 +1,7 @@
 """Connections: sockets that notice a dead peer, and none that ended while it was idle."""
 
 import socket
+import ssl
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
@@ -37,12 +38,13 @@ _IDLE_MARGIN_S: Final = 1.0
 class CheckedConnector(aiohttp.TCPConnector):
     """Hands out open connections: an idle one only if it may be used and nothing came over it.
 
-    `idle_s`: how long an idle connection may be used, if its server announces nothing else.
+    `idle_s`: how long an idle connection may be used, if its server announces nothing else. `tls`:
+    None if no connection uses it.
     """
 
-    def __init__(self, options: HttpOptions, idle_s: float) -> None:
+    def __init__(self, options: HttpOptions, idle_s: float, tls: ssl.SSLContext | None) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
-            ssl=options.tls_context(),
+            ssl=tls or True,
             limit=0,  # the engine limits the calls
             keepalive_timeout=max(idle_s, _LONGEST_IDLE_S),
             ttl_dns_cache=_DNS_CACHE_S,

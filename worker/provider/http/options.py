@@ -53,6 +53,10 @@ class HttpOptions:
     """What to trust; None for `ca_file`, else what the system trusts."""
     names: SettingNames = field(default_factory=SettingNames)
 
+    def needs_tls(self, scheme: str) -> bool:
+        """Whether the server, or the proxy on the way, is reached over TLS."""
+        return scheme == "https" or (self.path.proxy_url or "").startswith("https:")
+
     def tls_context(self) -> ssl.SSLContext:
         """What is trusted. Raises OSError (ssl.SSLError is one) for a CA file without certificates.
 

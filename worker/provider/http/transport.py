@@ -7,6 +7,7 @@ aiohttp itself repeats only methods that are idempotent (RFC 9110, section 9.2.2
 
 import asyncio
 import re
+import ssl
 from collections.abc import Mapping
 from types import SimpleNamespace
 from typing import Final
@@ -57,6 +58,7 @@ class HttpTransport:
         )
         self._submits: _Session | None = None
         self._calls: _Session | None = None
+        self._tls: ssl.SSLContext | None = None
         self._is_closed = False
 
     @property
@@ -159,6 +161,8 @@ class HttpTransport:
         self, session: "_Session", request: HttpRequest, gate: SendGate | None
     ) -> HttpResponse:
         check_headers(request.headers)
+        if self._is_closed:
+            raise ClientClosed
         body = None
         if gate is not None:
             content_type = request.headers.get("content-type", "application/octet-stream")
@@ -188,30 +192,33 @@ class HttpTransport:
         return HttpResponse(answer.status, headers, body, body_sent)
 
     def _submit_session(self) -> "_Session":
-        if self._is_closed:
-            raise ClientClosed
-        if self._submits is None:
-            self._submits = _Session(self._options, self._options.submit_idle_s, is_traced=True)
+        self._submits = self._submits or self._new_session(is_traced=True)
         return self._submits
 
     def _call_session(self) -> "_Session":
-        if self._is_closed:
-            raise ClientClosed
-        if self._calls is None:
-            self._calls = _Session(self._options, self._options.repeatable_idle_s, is_traced=False)
+        self._calls = self._calls or self._new_session(is_traced=False)
         return self._calls
+
+    def _new_session(self, *, is_traced: bool) -> "_Session":
+        if self._tls is None and self._options.needs_tls(self._origin.scheme):
+            self._tls = self._options.tls_context()
+        return _Session(self._options, self._tls, is_traced=is_traced)
 
 
 class _Session:
-    """A client session and its connections."""
+    """A client session and its connections; the one of submits is traced."""
 
-    def __init__(self, options: HttpOptions, idle_s: float, *, is_traced: bool) -> None:
-        self.connector = CheckedConnector(options, idle_s)
+    def __init__(
+        self, options: HttpOptions, tls: ssl.SSLContext | None, *, is_traced: bool
+    ) -> None:
+        idle_s = options.submit_idle_s if is_traced else options.repeatable_idle_s
+        self.connector = CheckedConnector(options, idle_s, tls)
         self.client = aiohttp.ClientSession(
             connector=self.connector,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None,
+                # A submit's own timer goes on to its deadline once the connection stands.
                 connect=None if is_traced else options.connect_s,
                 sock_connect=options.connect_s,
             ),
