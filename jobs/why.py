@@ -3,8 +3,11 @@
 from dataclasses import dataclass
 from typing import Final, assert_never
 
+from jobs.breakers import Breaker
+from jobs.breakers.texts import ACTION_TEXTS, breaker_text, limits_submits
 from jobs.holds import Gates, Hold, HoldPhase
 from jobs.job import Job
+from jobs.lanes import covers
 from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
 from jobs.states import State
 
@@ -19,13 +22,15 @@ class Blocker:
     """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
-    """`schedule`, `backoff`, `hold`, `cool_down`, `cap`, `line`, `person` or `no_worker`."""
+    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person` or
+    `no_worker`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
     hold_id: str | None = None
     until: float | None = None
     """When it is expected to end, Unix seconds."""
+    breaker: Breaker | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +94,11 @@ def _gates(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     if closed is not None and not job.bypass_hold:
         found.append(_hold(closed))
     found += [_hold(hold) for hold in context.gates.opening_holds(job.lane)]
+    found += [
+        _breaker(breaker, now)
+        for breaker in context.gates.breakers
+        if covers(breaker.scope, job.lane) and limits_submits(breaker, now)
+    ]
     if (cooling := context.gates.running_cool_down(job.lane.scopes, now)) is not None:
         text = f"{cooling.scope} cools down: {cooling.why}"
         found.append(Blocker("cool_down", text, until=cooling.until))
@@ -101,6 +111,11 @@ def _hold(hold: Hold) -> Blocker:
         return Blocker("hold", text, hold_id=hold.id)
     text = f"hold on {hold.scope}: {hold.code}" + (f" – {hold.message}" if hold.message else "")
     return Blocker("hold", text, hold.action, hold.id)
+
+
+def _breaker(breaker: Breaker, now: float) -> Blocker:
+    text, action = breaker_text(breaker, now), ACTION_TEXTS[breaker.cause]
+    return Blocker("breaker", text, action, until=breaker.next_probe_at, breaker=breaker)
 
 
 def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:

@@ -28,6 +28,7 @@ from jobs.states import State
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
 from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker
+from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.client import BadCursor
 
@@ -113,7 +114,12 @@ def bad_parameter(name: str, message: str) -> Problem:
     return Problem(400, "bad-parameter", "Bad parameter", f"{name} {message}", field=name)
 
 
-_MISSING: Final = {NoSuchJob: "job", NoSuchHold: "hold", NoSuchWorker: "worker"}
+_MISSING: Final = {
+    NoSuchJob: "job",
+    NoSuchHold: "hold",
+    NoSuchWorker: "worker",
+    NoSuchBreaker: "breaker",
+}
 
 
 def problem_of(error: Exception) -> Problem | None:
@@ -135,7 +141,7 @@ def problem_of(error: Exception) -> Problem | None:
         case IllegalTransition():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
-        case NoSuchJob() | NoSuchHold() | NoSuchWorker():
+        case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker():
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))
         case BadCursor():

@@ -1,6 +1,7 @@
 """The text that Prometheus scrapes (exposition format 0.0.4), from a snapshot of the metrics."""
 
-from collections import defaultdict
+import itertools
+from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
@@ -14,8 +15,10 @@ from prometheus_client.core import (
 from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from prometheus_client.registry import Collector, CollectorRegistry
 
+from jobs.breakers import BreakerCause, BreakerState
 from jobs.states import Kind, State
 from worker.api.metrics_snapshot import MetricsSnapshot
+from worker.app.queries import BreakerSummary
 from worker.store.metrics.catalog import MAX_TARGETS, METRICS, OTHER, PREFIX, MetricSpec
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -93,6 +96,7 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
         snapshot.codes[State.DEAD].items(),
     )
     yield _holds(snapshot.holds)
+    yield from _breakers(stats.breakers)
     yield _plain_gauge("workers", "Workers with a fresh heartbeat.", len(stats.workers))
     troubled = sum(bool(worker.failures) for worker in stats.workers)
     yield _plain_gauge(
@@ -109,6 +113,24 @@ def _holds(holds: Mapping[tuple[str, str], int]) -> Metric:
     for labels, number in holds.items():
         family.add_metric(labels, number)
     return family
+
+
+def _breakers(summaries: Sequence[BreakerSummary]) -> Iterator[Metric]:
+    states = (BreakerState.OPEN, BreakerState.PROBING)
+    found = Counter((one.breaker.cause, one.breaker.state) for one in summaries)
+    family = GaugeMetricFamily(
+        f"{PREFIX}breakers", "Breakers that are open or probing.", labels=("cause", "state")
+    )
+    for cause, state in itertools.product(BreakerCause, states):
+        family.add_metric((cause, state), found[cause, state])
+    yield family
+    queued = {str(one.breaker.scope): float(one.queued_jobs) for one in summaries}
+    yield _labelled_gauge(
+        "breaker_queued",
+        "Jobs queued in the scope of a breaker that stops or slows submits.",
+        "scope",
+        _largest(queued).items(),
+    )
 
 
 def _rate_limits(snapshot: MetricsSnapshot) -> Iterator[Metric]:

@@ -9,6 +9,7 @@ from config.values import Role
 from worker.api.endpoints import Endpoint, Handler, Operation
 from worker.api.handlers import (
     audit,
+    breakers,
     bulk,
     events,
     health,
@@ -21,6 +22,7 @@ from worker.api.handlers import (
 )
 from worker.api.models import requests
 from worker.api.models.audit import AuditPageResponse
+from worker.api.models.breakers import BreakerPageResponse, BreakerResponse
 from worker.api.models.bulk import BulkActionResponse
 from worker.api.models.events import TransitionResponse
 from worker.api.models.health import (
@@ -41,7 +43,13 @@ from worker.api.models.response import encode_response
 from worker.api.models.stats import HistoryResponse, StatsResponse, WorkerResponse
 from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
-from worker.app.action_table import ACTION_TABLE, HoldAction, JobAction, WorkerAction
+from worker.app.action_table import (
+    ACTION_TABLE,
+    BreakerAction,
+    HoldAction,
+    JobAction,
+    WorkerAction,
+)
 from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
 
@@ -78,6 +86,21 @@ def _job_action(action: JobAction) -> Endpoint:
     named = Operation(action, f"{action.capitalize()} a job.", f"{ACTION_TABLE[action].effect}.")
     handler = partial(job_actions.run_action, action)
     return _job_endpoint(action, handler, requests.ActionBody, named)
+
+
+def _breaker_action(name: str, handler: Handler, action: BreakerAction) -> Endpoint:
+    return Endpoint(
+        "POST",
+        f"/v1/breakers/{{id}}/{name}",
+        handler,
+        ACTION_TABLE[action].role,
+        {200: BreakerResponse},
+        requests.ActionBody,
+        problem_statuses=(404, *_BODY_PROBLEMS),
+        named=Operation(
+            action, f"{name.capitalize()} a breaker.", f"{ACTION_TABLE[action].effect}."
+        ),
+    )
 
 
 def _bulk_action(action: BulkAction) -> Endpoint:
@@ -185,6 +208,9 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         requests.ActionBody,
         problem_statuses=(404, *_BODY_PROBLEMS),
     ),
+    Endpoint("GET", "/v1/breakers", breakers.breakers, Role.WATCH, {200: BreakerPageResponse}),
+    _breaker_action("probe", breakers.probe, BreakerAction.PROBE_BREAKER),
+    _breaker_action("reset", breakers.reset, BreakerAction.RESET_BREAKER),
     Endpoint(
         "POST",
         "/v1/workers/{id}/drain",

@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from jobs.breakers import Breaker, BreakerState
+from jobs.breakers.texts import limits_submits
 from jobs.holds import Hold
 from jobs.job import UNCERTAIN, Job
-from jobs.lanes import JobId, Lane, Scope, cap_of_lane, target_name
+from jobs.lanes import JobId, Lane, Scope, cap_of_lane, covers, target_name
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
@@ -50,6 +52,14 @@ class GroupSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class BreakerSummary:
+    """A breaker, with the number of jobs that are queued in its scope."""
+
+    breaker: Breaker
+    queued_jobs: int
+
+
+@dataclass(frozen=True, slots=True)
 class UncertainEvidence:
     """What is known of a submit whose outcome is unknown."""
 
@@ -76,6 +86,8 @@ class QueueStats:
     """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
     hold_count: int
+    breakers: list[BreakerSummary]
+    """Those that stop submits or slow them down."""
     rates: dict[str, float]
 
 
@@ -174,6 +186,16 @@ class Queries:
         counts = await self._store.read.queries.held_counts([hold.id for hold in holds])
         return list(zip(holds, counts, strict=True))
 
+    async def breakers(self) -> list[BreakerSummary]:
+        """Breakers that are open or probing, or that count failures; the open ones first."""
+        lanes, _ = await self._store.read.queries.lane_counts()
+        return _breaker_summaries(await self._store.breakers.list_all(), lanes)
+
+    async def breaker_summary(self, breaker: Breaker) -> BreakerSummary:
+        """One breaker, with the number of jobs that are queued in its scope."""
+        lanes, _ = await self._store.read.queries.lane_counts()
+        return BreakerSummary(breaker, queued_in(breaker.scope, lanes))
+
     async def groups(self, state: State) -> list[GroupSummary]:
         """Parked jobs or dead letters by code and lane, the largest group first."""
         groups, unreadable = await self._store.read.queries.groups(state)
@@ -196,6 +218,7 @@ class Queries:
             lanes, _ = await self._store.read.queries.lane_counts()
         states, oldest = await self._store.read.queries.state_counts()
         limits = await self._known_limits()
+        breakers = _breaker_summaries(await self._store.breakers.list_all(), lanes)
         return QueueStats(
             states=states,
             oldest_age_s={state: max(0.0, now - since) for state, since in oldest.items()},
@@ -204,6 +227,7 @@ class Queries:
             drain_s=self._drain_times_s(lanes, limits, now),
             workers=await self.live_workers(),
             hold_count=len(await self._store.holds.list_all()),
+            breakers=[one for one in breakers if limits_submits(one.breaker, now)],
             rates=await self._store.read.queries.rates(now),
         )
 
@@ -224,6 +248,21 @@ class Queries:
     async def _known_limits(self) -> dict[Scope, RateLimitBucket]:
         buckets = await self._store.rate_limits.buckets()
         return {route: bucket for route, bucket in buckets.items() if bucket.limit is not None}
+
+
+def queued_in(scope: Scope, lanes: Sequence[LaneCount]) -> int:
+    """Number of jobs that are queued in the lanes of a scope."""
+    return sum(one.queued for one in lanes if covers(scope, one.lane))
+
+
+def _breaker_summaries(
+    breakers: Sequence[Breaker], lanes: Sequence[LaneCount]
+) -> list[BreakerSummary]:
+    shown = [
+        BreakerSummary(one, queued_in(one.scope, lanes)) for one in breakers if not one.is_clean
+    ]
+    order = (BreakerState.OPEN, BreakerState.PROBING, BreakerState.CLOSED)
+    return sorted(shown, key=lambda one: (order.index(one.breaker.state), -one.queued_jobs))
 
 
 def _estimate(cost: float | None, count: int) -> float | None:

@@ -76,9 +76,11 @@ def act_on_ids(
 
 
 def _result_text(response: "ApiResponse") -> str:
-    """The new state of a job, or how many jobs a released hold returned to the queue."""
+    """The new state of a job or breaker, or how many jobs a released hold returned to the queue."""
     if "released" in response.doc:
         return f"released, {pluralize(int(response.doc['released']), 'job')} returned to the queue"
+    if "next_probe_at" in response.doc:
+        return str(response.doc["text"])
     return str(response.doc["state"])
 
 

@@ -46,6 +46,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "parked": CommandEntry("commands.parked", "Parked jobs: list, group, release, resolve."),
         "dead": CommandEntry("commands.dead", "Dead letters: list, group, requeue, discard."),
         "holds": CommandEntry("commands.holds", "Closed gates: list, set (pause), release."),
+        "breakers": CommandEntry(
+            "commands.breakers", "Gates that close and open by themselves: list, probe, reset."
+        ),
     },
     "Monitoring": {
         "stats": CommandEntry("commands.stats", "Counts, lanes, quota and workers."),

@@ -9,7 +9,15 @@ from rich.table import Table
 from jobs.texts import pluralize
 from worker.cli.next_steps import group_command, hold_of, release_hold_command
 from worker.cli.output import Columns, doc_table, new_table, state_text, text, widest
-from worker.cli.text import Doc, format_age, format_duration, lane_of, parse_time, sanitize
+from worker.cli.text import (
+    Doc,
+    command_line,
+    format_age,
+    format_duration,
+    lane_of,
+    parse_time,
+    sanitize,
+)
 
 DEFAULT_ACCOUNT: Final = "default"
 
@@ -100,6 +108,36 @@ def hold_list(doc: Doc) -> list[RenderableType]:
     return lines[:-1]
 
 
+def breaker_list(doc: Doc) -> list[RenderableType]:
+    """Breakers: what is stopped and why, since when, when it is probed, and the command."""
+    if not doc["items"]:
+        return [text("no breakers: the provider answers", "dim")]
+    now = time.time()
+    lines: list[RenderableType] = []
+    for breaker in doc["items"]:
+        error: Doc = breaker.get("last_error") or {}
+        facts = [
+            str(breaker["id"]),
+            f"on {breaker['scope']}",
+            str(breaker["cause"]).replace("_", " "),
+            *([f"since {format_age(breaker['since'], now)}"] if breaker.get("since") else []),
+            f"{pluralize(int(breaker['queued']), 'job')} queued",
+            pluralize(int(breaker["failures"]), "failure"),
+            *([f"last {format_age(error['at'], now)}"] if error.get("at") else []),
+        ]
+        is_open = breaker["state"] == "open"
+        command = command_line("breakers", "probe", str(breaker["id"])) if is_open else None
+        remedy = breaker.get("action") or "Nothing: it stops no submit"
+        lines += _cause(breaker["state"], facts, f"{breaker['text']}", None)[:-1]
+        lines += _remedy(remedy, command)
+    return lines[:-1]
+
+
+def _remedy(remedy: str, command: str | None) -> list[RenderableType]:
+    shown: list[RenderableType] = [text(f"  {remedy}")]
+    return [*shown, *([text(f"  $ {command}", "bold")] if command else []), text("")]
+
+
 def _cause(
     code: object, facts: list[str], remedy: object, command: str | None
 ) -> list[RenderableType]:
@@ -177,9 +215,11 @@ def _worker_state(worker: Doc) -> str:
 
 def _summary(doc: Doc) -> str:
     rates: Doc = doc.get("rates") or {}
+    stopping = int(doc.get("breakers") or 0)
     parts = [
         pluralize(len(doc.get("workers") or []), "worker"),
         pluralize(int(doc.get("holds") or 0), "hold"),
+        *([f"{pluralize(stopping, 'breaker')}: `breakers ls`"] if stopping else []),
     ]
     parts += [f"{rate:g} {name.removesuffix('_per_min')}/min" for name, rate in rates.items()]
     return " · ".join(parts)

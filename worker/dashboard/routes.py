@@ -14,6 +14,7 @@ from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulks
 from worker.dashboard.page_request import PageRoute, page_handler
 from worker.dashboard.pages.audit import audit_page
 from worker.dashboard.pages.batches import batches_page
+from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
 from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
@@ -45,6 +46,8 @@ PAGES: Final = (
     PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
     PageRoute("POST", "/holds", pause_scope, _OPERATE),
     PageRoute("POST", "/holds/{id}/release", release_hold, _OPERATE),
+    PageRoute("POST", "/breakers/{id}/probe", probe_breaker, _OPERATE),
+    PageRoute("POST", "/breakers/{id}/reset", reset_breaker, _OPERATE),
     PageRoute("POST", "/workers/{id}/drain", drain_worker, _OPERATE),
     PageRoute("POST", "/bulk", preview_bulk, _OPERATE),
     PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE),

@@ -10,6 +10,7 @@ from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
 from worker.api.auth.principal import principal_name, sees_payloads
 from worker.api.context import ApiContext, context_of
+from worker.api.models.breakers import breaker_response
 from worker.api.models.jobs import (
     BulkEnqueueResponse,
     BulkResultResponse,
@@ -134,7 +135,12 @@ async def why_not_running(request: web.Request) -> web.Response:
     job = await load_path_job(request)
     blockers = await context.use_cases.queries.why(job)
     evidence = await context.use_cases.queries.evidence(job)
-    return json_response(why_response(job, blockers, evidence))
+    first = next((one.breaker for one in blockers if one.breaker is not None), None)
+    breaker = None
+    if first is not None:
+        summary = await context.use_cases.queries.breaker_summary(first)
+        breaker = breaker_response(summary, context.clock.now())
+    return json_response(why_response(job, blockers, evidence, breaker))
 
 
 async def wait(request: web.Request) -> web.Response:

@@ -10,6 +10,7 @@ from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.states import Kind, Mode, State
 from jobs.why import Blocker
+from worker.api.models.breakers import BreakerResponse
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.eta import Eta
@@ -147,6 +148,7 @@ class BlockerResponse(ResponseModel):
     text: str
     action: str
     hold_id: str | None
+    breaker_id: str | None
     until: Time | None
 
 
@@ -182,6 +184,9 @@ class WhyResponse(ResponseModel):
     id: str
     state: State
     blockers: list[BlockerResponse]
+    breaker: Annotated[
+        BreakerResponse | None, Meta(description="the first breaker among them, else null")
+    ]
     evidence: Annotated[
         EvidenceResponse | None, Meta(description="for an uncertain job, else null")
     ]
@@ -281,7 +286,10 @@ def _event(event: JobEvent) -> JobEventResponse:
 
 
 def why_response(
-    job: Job, blockers: Sequence[Blocker], evidence: UncertainEvidence | None
+    job: Job,
+    blockers: Sequence[Blocker],
+    evidence: UncertainEvidence | None,
+    breaker: BreakerResponse | None,
 ) -> WhyResponse:
     """What keeps a job from running."""
     return WhyResponse(
@@ -293,10 +301,12 @@ def why_response(
                 text=blocker.text,
                 action=blocker.action,
                 hold_id=blocker.hold_id,
+                breaker_id=blocker.breaker.id if blocker.breaker else None,
                 until=optional_rfc3339(blocker.until),
             )
             for blocker in blockers
         ],
+        breaker=breaker,
         evidence=None if evidence is None else _evidence(evidence),
     )
 

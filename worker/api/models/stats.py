@@ -72,6 +72,7 @@ class StatsResponse(ResponseModel):
     quota: list[RateLimitResponse]
     workers: list[WorkerResponse]
     holds: int
+    breakers: Annotated[int, Meta(description="breakers that stop submits or slow them down")]
     rates: dict[str, float]
 
 
@@ -112,6 +113,7 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
         quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
         workers=[worker_response(heartbeat) for heartbeat in stats.workers],
         holds=stats.hold_count,
+        breakers=len(stats.breakers),
         rates=stats.rates,
     )
 

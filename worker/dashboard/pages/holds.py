@@ -11,6 +11,7 @@ from worker.api.models.requests import HoldBody
 from worker.api.problems import bad_field
 from worker.app.queries import QueueStats
 from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.breakers import breaker_cards
 from worker.dashboard.views.formatting import count
 from worker.dashboard.views.summary import queued_behind, waiting_text
 
@@ -61,11 +62,15 @@ def hold_summaries(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list
 
 
 async def holds_page(page_request: PageRequest) -> web.StreamResponse:
-    """Render the closed and the opening holds."""
+    """Render the closed and the opening holds, and the breakers that stop submits."""
     queries = page_request.context.use_cases.queries
-    summaries = hold_summaries(await queries.stats(), await queries.holds())
+    stats = await queries.stats()
+    summaries = hold_summaries(stats, await queries.holds())
     return await page_request.render(
-        "holds.html", holds=summaries, scope=page_request.request.query.get("scope", "")
+        "holds.html",
+        holds=summaries,
+        breakers=breaker_cards(stats.breakers, page_request.now),
+        scope=page_request.request.query.get("scope", ""),
     )
 
 

@@ -6,12 +6,14 @@ from typing import Final
 
 from aiohttp import web
 
+from jobs.breakers.texts import CAUSE_TEXTS, limits_submits, state_text
 from jobs.holds import Gates, HoldPhase
-from jobs.lanes import Lane, cap_of_lane
+from jobs.lanes import Lane, cap_of_lane, covers
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import State
 from worker.app.queries import QueueStats
 from worker.dashboard.page_request import PageRequest
+from worker.dashboard.pages.breakers import breaker_cards
 from worker.dashboard.pages.holds import hold_summaries
 from worker.dashboard.views.history import history_charts, parse_window
 from worker.dashboard.views.summary import summarize
@@ -64,7 +66,8 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
     window = parse_window(page_request.request.query.get("window", ""))
     return await page_request.render(
         "overview.html",
-        summary=summarize(stats, holds, parked, dead),
+        summary=summarize(stats, holds, parked, dead, page_request.now),
+        breakers=breaker_cards(stats.breakers, page_request.now),
         stats=stats,
         gauges=_rate_limit_gauges(stats, page_request.now),
         lanes=_lanes(page_request, stats, gates),
@@ -117,5 +120,8 @@ def _admission_text(lane: Lane, gates: Gates, now: float) -> str:
     opening = [hold for hold in gates.opening_holds(lane) if hold.phase is HoldPhase.OPENING]
     if opening:
         return f"opening: {opening[0].step} at a time"
+    for breaker in gates.breakers:
+        if covers(breaker.scope, lane) and limits_submits(breaker, now):
+            return f"{CAUSE_TEXTS[breaker.cause]}; {state_text(breaker, now)}"
     cool_down = gates.running_cool_down(lane.scopes, now)
     return "" if cool_down is None else f"cooling down: {cool_down.why}"

@@ -1,6 +1,7 @@
 """The summary of the overview: everything that needs an operator, in one list.
 
-An item is on the list if the program does not continue with it on its own.
+An item is on the list if the program does not continue with it on its own, or if the provider fails
+so that submits are stopped.
 """
 
 from collections.abc import Mapping, Sequence
@@ -8,11 +9,12 @@ from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlencode
 
+from jobs.breakers import BreakerState
+from jobs.breakers.texts import ACTION_TEXTS, CAUSE_TEXTS, breaker_text
 from jobs.holds import Hold, HoldPhase
 from jobs.job import MANUAL, STUCK, UNCERTAIN
-from jobs.lanes import covers
 from jobs.states import State
-from worker.app.queries import GroupSummary, QueueStats
+from worker.app.queries import GroupSummary, QueueStats, queued_in
 from worker.dashboard.views.formatting import count, jobs_waiting_text
 
 MAX_NAMED: Final = 3
@@ -49,10 +51,12 @@ def summarize(
     holds: Sequence[tuple[Hold, int]],
     parked: Sequence[GroupSummary],
     dead: Sequence[GroupSummary],
+    now: float,
 ) -> OverviewSummary:
-    """What needs an operator: workers, then holds, parked jobs and dead letters."""
+    """What needs an operator: workers, breakers, then holds, parked jobs and dead letters."""
     items = [
         *_workers(stats),
+        *_breakers(stats, now),
         *_holds(stats, holds),
         *_parked(parked, {hold.id for hold, _ in holds}),
         *_dead(dead),
@@ -89,6 +93,19 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
     return found
 
 
+def _breakers(stats: QueueStats, now: float) -> list[AttentionItem]:
+    found: list[AttentionItem] = []
+    for summary in stats.breakers:
+        breaker = summary.breaker
+        if breaker.state is BreakerState.CLOSED:
+            continue  # one failure slows it down for some seconds: not yet an outage
+        text = f"{breaker_text(breaker, now)}; {jobs_waiting_text(summary.queued_jobs)}"
+        short = f"{CAUSE_TEXTS[breaker.cause]} ({breaker.scope})"
+        href = f"/holds#{breaker.id}"
+        found.append(AttentionItem(short, text, ACTION_TEXTS[breaker.cause], href))
+    return found
+
+
 def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     for hold, jobs in holds:
@@ -103,7 +120,7 @@ def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[Attenti
 
 def queued_behind(hold: Hold, stats: QueueStats) -> int:
     """Number of jobs that are queued in the lanes of a hold."""
-    return sum(lane.queued for lane in stats.lanes if covers(hold.scope, lane.lane))
+    return queued_in(hold.scope, stats.lanes)
 
 
 def waiting_text(parked_jobs: int, queued_jobs: int) -> str:

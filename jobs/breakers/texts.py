@@ -1,0 +1,76 @@
+"""What a breaker says to operators: its cause, its last error, its next probe, and what to do."""
+
+from typing import Final, assert_never
+
+from jobs.breakers.record import Breaker
+from jobs.breakers.rules import BreakerCause, BreakerState
+from jobs.texts import pluralize
+
+CAUSE_TEXTS: Final = {
+    BreakerCause.UNKNOWN_OUTCOME: "submits end with an unknown outcome",
+    BreakerCause.TARGET_FAILURE: "runs fail",
+    BreakerCause.UNREACHABLE: "the provider cannot be reached",
+}
+
+_WAITS: Final = "Nothing: it is probed by itself, and goes on when a probe succeeds."
+
+ACTION_TEXTS: Final = {
+    BreakerCause.UNKNOWN_OUTCOME: f"{_WAITS} Jobs whose own outcome is unknown are among the parked"
+    " ones. If it lasts, look at the provider's status, and at a proxy in between",
+    BreakerCause.TARGET_FAILURE: f"{_WAITS} No other job spends an attempt meanwhile. If it lasts,"
+    " look at the target at the provider",
+    BreakerCause.UNREACHABLE: "Nothing, where the provider or the network is down: it is tried"
+    " again by itself. Else fix what the error names; `knouds-worker doctor` tries the connection",
+}
+
+
+def error_text(breaker: Breaker) -> str:
+    """The last error: its code or status, and its message; empty without one."""
+    error = breaker.error
+    if error is None:
+        return ""
+    if error.http_status is not None and str(error.http_status) not in error.code + error.message:
+        head = f"{error.code} (HTTP {error.http_status})"
+    else:
+        head = error.code
+    if breaker.cause is not BreakerCause.TARGET_FAILURE and error.message:
+        return error.message  # the code is ours, and the cause says the same
+    return f"{head}: {error.message}" if error.message else head
+
+
+def state_text(breaker: Breaker, now: float) -> str:
+    """What it lets through at `now` (Unix seconds), and when it is probed."""
+    match breaker.state:
+        case BreakerState.OPEN if breaker.is_shared:
+            return f"nothing is sent; {next_probe_text(breaker, now)}"
+        case BreakerState.OPEN:
+            workers = pluralize(len(breaker.workers), "worker")
+            return f"{workers} of several send nothing; {next_probe_text(breaker, now)}"
+        case BreakerState.PROBING:
+            return f"probing, {pluralize(breaker.step, 'submit')} at a time"
+        case BreakerState.CLOSED if breaker.is_suspect(now):
+            return "slowed down to one submit at a time"
+        case BreakerState.CLOSED:
+            return "closed"
+        case _:
+            assert_never(breaker.state)
+
+
+def next_probe_text(breaker: Breaker, now: float) -> str:
+    """When an open breaker is probed next."""
+    if breaker.prober_until is not None and now < breaker.prober_until:
+        return "a probe is under way"
+    wait_s = (breaker.next_probe_at or now) - now
+    return f"next probe in {wait_s:.0f} s" if wait_s >= 1 else "next probe due now"
+
+
+def breaker_text(breaker: Breaker, now: float) -> str:
+    """The whole of it in one line: scope, cause, last error, state."""
+    error = error_text(breaker)
+    cause = CAUSE_TEXTS[breaker.cause] + (f" – {error}" if error else "")
+    return f"{breaker.scope}: {cause}; {state_text(breaker, now)}"
+
+
+def limits_submits(breaker: Breaker, now: float) -> bool:
+    """Whether it stops or slows submits down: operators want to see it."""
+    return breaker.state is not BreakerState.CLOSED or breaker.is_suspect(now)

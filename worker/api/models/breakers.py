@@ -1,0 +1,81 @@
+"""Responses that show breakers."""
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from jobs.breakers import Breaker, BreakerCause, BreakerState
+from jobs.breakers.texts import ACTION_TEXTS, CAUSE_TEXTS, breaker_text, limits_submits
+from worker.api.models.response import ResponseModel, Time, optional_rfc3339
+from worker.app.queries import BreakerSummary
+
+
+class BreakerErrorResponse(ResponseModel):
+    """The last error that a breaker counted."""
+
+    code: str
+    http_status: int | None
+    message: str
+    at: Time | None
+
+
+class BreakerResponse(ResponseModel):
+    """A gate that opens and closes by itself, by what the provider answers."""
+
+    id: str
+    scope: str
+    cause: BreakerCause
+    state: BreakerState
+    text: Annotated[str, Meta(description="scope, cause, last error and next probe in one line")]
+    action: Annotated[str, Meta(description="what an operator can do")]
+    since: Annotated[Time | None, Meta(description="when it tripped; null while it is closed")]
+    last_error: BreakerErrorResponse | None
+    failures: Annotated[int, Meta(description="counted since it was last without any")]
+    trips: Annotated[int, Meta(description="how often it tripped since it was first seen")]
+    next_probe_at: Annotated[Time | None, Meta(description="while it is open")]
+    step: Annotated[int, Meta(description="while probing: submits at once")]
+    workers: Annotated[
+        list[str],
+        Meta(description="the workers it stops, where it does not stop all: they cannot connect"),
+    ]
+    queued: Annotated[int, Meta(description="jobs that are queued in its scope")]
+
+
+class BreakerPageResponse(ResponseModel):
+    """Breakers: open ones first, then probing ones, then those that count failures."""
+
+    items: list[BreakerResponse]
+    next_cursor: None
+
+
+def breaker_response(summary: BreakerSummary, now: float) -> BreakerResponse:
+    """A breaker at `now`, with the number of jobs that are queued behind it."""
+    breaker = summary.breaker
+    return BreakerResponse(
+        id=breaker.id,
+        scope=breaker.scope,
+        cause=breaker.cause,
+        state=breaker.state,
+        text=breaker_text(breaker, now),
+        action=ACTION_TEXTS[breaker.cause] if limits_submits(breaker, now) else "",
+        since=optional_rfc3339(breaker.opened_at),
+        last_error=_last_error(breaker),
+        failures=breaker.failures,
+        trips=breaker.trips,
+        next_probe_at=optional_rfc3339(breaker.next_probe_at),
+        step=breaker.step,
+        workers=[] if breaker.is_shared else list(breaker.workers),
+        queued=summary.queued_jobs,
+    )
+
+
+def _last_error(breaker: Breaker) -> BreakerErrorResponse | None:
+    error = breaker.error
+    if error is None:
+        return None
+    return BreakerErrorResponse(
+        code=error.code,
+        http_status=error.http_status,
+        message=error.message or CAUSE_TEXTS[breaker.cause],
+        at=optional_rfc3339(breaker.failed_at),
+    )
