@@ -175,6 +175,10 @@ class Settings(BaseModel):
         default=2, description="seconds of the first backoff, which doubles"
     )
     retry_cap_s: Seconds = Field(default=300, description="most seconds of a backoff")
+    outage_limit_s: Seconds = Field(
+        default=86_400,
+        description="seconds for which a job bears that its target fails, until it is dead",
+    )
     error_rules: Annotated[dict[ErrorCode, DispositionOverride], JsonObject] = Field(
         default={},
         description="a JSON object of error code to dead, retry or park,"

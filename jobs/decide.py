@@ -9,6 +9,14 @@ from dataclasses import replace
 from typing import Final, assert_never
 
 from jobs import transitions
+from jobs.breakers.signals import (
+    account_unreachable,
+    lane_failed,
+    lane_passed,
+    passes_route,
+    route_failed,
+    route_passed,
+)
 from jobs.effects import (
     Decision,
     DecisionContext,
@@ -19,11 +27,12 @@ from jobs.effects import (
     PollLater,
     RememberSyncOnly,
     StartCoolDown,
+    with_report,
 )
-from jobs.error_table import ACTION_ATTEMPTS_SPENT, Disposition, ErrorRule, action_text, hold_scope
+from jobs.error_table import Disposition, ErrorRule, action_text, hold_scope
 from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import UNCERTAIN, Job, Reason
-from jobs.lanes import Scope, polls_scope
+from jobs.lanes import polls_scope
 from jobs.outcomes import (
     Accepted,
     CallFailure,
@@ -40,10 +49,8 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
+from jobs.retries import retried
 from jobs.states import Mode, OnUncertain, State
-
-UNREACHABLE_COOL_DOWN_S: Final = 5.0
-"""Cool-down of an account after a failed connection, and of a lane after a 503."""
 
 RATE_LIMITED_COOL_DOWN_S: Final = 10.0
 """Cool-down after a 429 without `Retry-After`."""
@@ -69,21 +76,27 @@ def decide_submit(
             return _accepted(job, outcome, context)
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome)
-            return Decision(succeeded, _hold_effects(job), result=outcome.result)
+            passed = (route_passed(job), lane_passed(job))
+            return Decision(succeeded, _hold_effects(job), outcome.result, passed)
         case NotSent():
-            until = context.now + UNREACHABLE_COOL_DOWN_S
-            cool_down = CoolDown(Scope(job.account), until, "unreachable")
-            return _unless_cancelled(
+            decision = _unless_cancelled(
                 job,
                 context,
                 lambda: transitions.return_to_queue(job, context.now, why=outcome.why),
-                StartCoolDown(cool_down),
             )
+            failure = account_unreachable(job, outcome.why)
+            return decision if outcome.is_ours else with_report(decision, failure)
         case Lost():
-            return _lost(job, outcome, context)
+            decision = _lost(job, outcome, context)
+            return (
+                decision if outcome.is_ours else with_report(decision, route_failed(job, outcome))
+            )
         case Refused():
             rule = context.rules.error_table.rule_for_submit(outcome.error)
-            return _apply_rule(job, rule, outcome.error, context)
+            decision = _apply_rule(job, rule, outcome.error, context)
+            if not passes_route(outcome.error, rule):
+                return decision
+            return with_report(decision, route_passed(job))
         case _:
             assert_never(outcome)
 
@@ -94,7 +107,7 @@ def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision
     accepted = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
     if job.cancel_requested and accepted.state is State.RUNNING:
         accepted = transitions.request_cancel(accepted, context.now)
-    return Decision(accepted, _hold_effects(job))
+    return Decision(accepted, _hold_effects(job), reports=(route_passed(job),))
 
 
 def _hold_effects(job: Job) -> tuple[Effect, ...]:
@@ -136,9 +149,7 @@ def _apply_rule(
         case Disposition.RETRY:
             return _retried(job, error, context)
         case Disposition.COOL:
-            until = context.now + max(error.retry_after_s or 0.0, UNREACHABLE_COOL_DOWN_S)
-            cool_down = CoolDown(Scope(str(job.lane)), until, error.display_code)
-            return _retried(job, error, context, StartCoolDown(cool_down))
+            return _retried(job, error, context, waits=True)
         case _:
             assert_never(rule.disposition)
 
@@ -227,25 +238,16 @@ def _retried(
     job: Job,
     error: ProviderError,
     context: DecisionContext,
-    *effects: Effect,
+    *,
+    is_run: bool = False,
+    waits: bool = False,
     polls: int = 0,
 ) -> Decision:
-    def spend_attempt() -> Job:
-        attempt = job.spent + 1
-        if attempt < job.max_attempts:
-            backoff = context.rules.backoff
-            due_at = context.now + backoff.wait_s(attempt, context.jitter, error.retry_after_s)
-            return transitions.retry(job, context.now, error, due_at=due_at, polls=polls)
-        reason = Reason(
-            code=error.display_code,
-            http_status=error.http_status,
-            message=f"{error.message or error.display_code} "
-            f"(attempt {attempt} of {job.max_attempts})",
-            action=ACTION_ATTEMPTS_SPENT,
-        )
-        return transitions.dead_letter(job, context.now, error, reason, polls=polls)
-
-    return _unless_cancelled(job, context, spend_attempt, *effects, polls=polls)
+    failure = lane_failed(job, error)
+    if job.cancel_requested:
+        return Decision(transitions.cancel(job, context.now, polls=polls), reports=(failure,))
+    usual, in_outage = retried(job, error, context, is_run=is_run, waits=waits, polls=polls)
+    return Decision(usual, reports=(failure,), job_in_outage=in_outage)
 
 
 def _lost(
@@ -258,7 +260,7 @@ def _lost(
     wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
         error = ProviderError(UNCERTAIN, outcome.why, outcome.http_status)
-        return _retried(job, error, context, polls=polls)
+        return Decision(retried(job, error, context, polls=polls)[0])
     return _uncertain(job, outcome, context, polls)
 
 
@@ -293,7 +295,7 @@ def decide_poll(
     match outcome:
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome, polls=polls)
-            return Decision(succeeded, result=outcome.result)
+            return Decision(succeeded, (), outcome.result, (lane_passed(job),))
         case RunCancelled(result=result, cost=cost):
             if result is not None:
                 return decide_poll(job, Finished(result, cost), history, context)
@@ -342,7 +344,7 @@ def _run_failed(
             | Disposition.HOLD
             | Disposition.NOT_SENT
         ):
-            return _retried(job, error, context, polls=polls)
+            return _retried(job, error, context, is_run=True, polls=polls)
         case Disposition.UNCERTAIN:
             return _lost(job, Lost(error.message or error.display_code), context, polls)
         case _:

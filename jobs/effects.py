@@ -1,10 +1,11 @@
 """The inputs of a decision (rules, time, jitter) and its results (`Decision`, `PollLater`)."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
 from jobs.backoff import Backoff
+from jobs.breakers import BreakerReport
 from jobs.error_table import ErrorTable
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job
@@ -23,6 +24,8 @@ class DecisionRules:
     """A job parks as `uncertain` after this many polls in a row that were answered 404."""
     sync_only_memory_s: float = 86_400.0
     """How long it is remembered that a target has no async mode."""
+    outage_limit_s: float = 86_400.0
+    """How long an outage of its target is borne until a job becomes a dead letter."""
     base_url: str = ""
     """The provider's address, for links to pages where an operator acts."""
 
@@ -77,8 +80,18 @@ class Decision:
     effects: tuple[Effect, ...] = ()
     result: bytes | None = field(default=None, repr=False)
     """The result to store, as JSON text."""
+    reports: tuple[BreakerReport, ...] = ()
+    """What the outcome says about its account, route and lane; counted once."""
+    job_in_outage: Job | None = None
+    """The next version instead of `job`, if the breaker of its lane says, once it has counted the
+    reports, that the failure belongs to an outage; None: no difference."""
     submit_sync: bool = False
     """Submit again at once, sync, as the same attempt. `job` is unchanged."""
+
+
+def with_report(decision: Decision, report: BreakerReport) -> Decision:
+    """The decision with one more report to the breakers."""
+    return replace(decision, reports=(*decision.reports, report))
 
 
 class PollHistory(msgspec.Struct, frozen=True, gc=False):

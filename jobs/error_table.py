@@ -198,6 +198,10 @@ ACTION_INPUTS_LOST: Final = (
     "Enqueue it again with the same id and the same payload, which restores its inputs, then "
     "release it; or discard it"
 )
+ACTION_OUTAGE: Final = (
+    "Its target failed for longer than KNOUDS_OUTAGE_LIMIT_S, so the provider is to be asked. "
+    "Requeue once the target works again"
+)
 ACTION_ATTEMPTS_SPENT: Final = "All attempts failed: check the provider's status, then requeue"
 
 

@@ -13,7 +13,7 @@ from typing import Final
 
 import msgspec
 
-from jobs.breakers import Breaker, BreakerState, breaker_keys
+from jobs.breakers import NO_BREAKERS, Breaker, BreakerState, PassedBreakers, breaker_keys
 from jobs.job import MANUAL
 from jobs.lanes import Lane, Scope, covers
 
@@ -204,11 +204,20 @@ class Gates:
             if covers(breaker.scope, lane) and breaker.submits_allowed(now)
         )
 
-    def epochs(self, lane: Lane) -> tuple[int, int]:
-        """The epochs of the breakers of the lane's route and of the lane."""
-        known = {breaker.key: breaker.epoch for breaker in self.breakers}
-        route, target = breaker_keys(lane)
-        return known.get(route, 0), known.get(target, 0)
+    def passed_breakers(self, lane: Lane, now: float) -> PassedBreakers:
+        """What an admission of a job of the lane passes."""
+        if not self.breakers:
+            return NO_BREAKERS
+        known = {breaker.key: breaker for breaker in self.breakers}
+        route, target = (known.get(key) for key in breaker_keys(lane))
+        is_canary = route is not None and bool(route.submits_allowed(now))
+        is_probe = target is not None and bool(target.submits_allowed(now))
+        return PassedBreakers(
+            epochs=(route.epoch if route else 0, target.epoch if target else 0),
+            canary_of=(route.id,) if route and is_canary else (),
+            probe_of=target.id if target and is_probe else None,
+            tripped_epoch=target.tripped_epoch if target else None,
+        )
 
     def admits(
         self, lane: Lane, now: float, *, bypass_hold: bool = False, worker: str = ""

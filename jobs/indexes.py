@@ -45,7 +45,8 @@ class Index(StrEnum):
     SYNC = "sync"
     """Jobs that hold a slot of a sync run: admitted as one, or with their connection open."""
     GATE = "gate"
-    """Submits under way through an opening hold: counted by its step."""
+    """Submits under way through an opening hold or a probing breaker, and runs that probe their
+    lane: counted by the step of each."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
@@ -112,13 +113,16 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     found = [IndexEntry(Index.STATE, job.state, job.since)]
     if (watched := watched_index(job)) is not None:
         found.append(watched)
+    if job.probe_of is not None and job.state in ACTIVE:
+        found.append(IndexEntry(Index.GATE, job.probe_of, job.since))
     if job.state in ACTIVE:
         found.append(IndexEntry(Index.ACTIVE, str(job.lane), job.created_at))
         if holds_sync_slot(job):
             found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
-    found += [IndexEntry(Index.GATE, hold_id, job.since) for hold_id in job.opening_hold_ids]
+    counted_by = (*job.opening_hold_ids, *job.canary_of)
+    found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
         group = f"{job.state}|{job.reason.code}|{job.lane}"
         found.append(IndexEntry(Index.GROUP, group, job.since))

@@ -23,6 +23,8 @@ ATTEMPTS_KEPT: Final = 100
 
 UNCERTAIN: Final = "uncertain"
 """Reason code of a parked job: it is unknown whether its submit started a run."""
+OUTAGE: Final = "outage"
+"""Reason code of a dead letter: its target failed for longer than `KNOUDS_OUTAGE_LIMIT_S`."""
 STUCK: Final = "stuck"
 """Reason code of a parked job: its run is past its deadline."""
 MANUAL: Final = "manual"
@@ -83,6 +85,18 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     """Seconds that the run took, where the answer to a sync run said so."""
 
 
+class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+    """What the failures of its lane did to a job since its first one; see `jobs.retries`."""
+
+    since: float
+    """Time of that failure, Unix seconds."""
+    failures: int = 1
+    given_back: int = 0
+    """Attempts given back to it as a probe; they are charged once another job succeeded."""
+    failed_epoch: int = -1
+    """The epoch of its lane's breaker in which its last spent attempt failed; -1: none."""
+
+
 class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
     """One line of a job's history: what happened, when, by whom, with which note."""
 
@@ -122,6 +136,13 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     """An operator released this one job past a closed hold."""
     opening_hold_ids: tuple[str, ...] = ()
     """Opening holds that count this submit in their step."""
+    breaker_epochs: tuple[int, ...] = ()
+    """Epochs of the breakers of its route and its lane when it was admitted; empty: both 0."""
+    canary_of: tuple[str, ...] = ()
+    """Probing breakers that count this submit in their step, by id."""
+    probe_of: str | None = None
+    """The probing breaker of its lane, which counts this run until it ends, by id."""
+    outage: JobOutage | None = None
     submit_token: str | None = None
     """Fence of one submit: only the arq entry with this token may submit the job."""
     lease_until: float | None = None

@@ -74,6 +74,8 @@ class NotSent:
     """No byte of the request was sent: connection refused, DNS, TLS."""
 
     why: str
+    is_ours: bool = False
+    """The cause is on our side (Redis): it says nothing about the provider."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,8 @@ class Lost:
 
     why: str
     http_status: int | None = None
+    is_ours: bool = False
+    """The worker was lost or stopped: it says nothing about the provider."""
 
 
 @dataclass(frozen=True, slots=True)

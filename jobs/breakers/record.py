@@ -1,6 +1,7 @@
 """The record of a breaker, and the outcomes that it counts. Times are Unix seconds."""
 
 import hashlib
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -71,6 +72,9 @@ class BreakerSuccess(msgspec.Struct, frozen=True, kw_only=True):
     def key(self) -> str:
         """The breaker it is for."""
         return breaker_key(self.scope, self.cause)
+
+
+BreakerReport = BreakerFailure | BreakerSuccess
 
 
 def breaker_key(scope: Scope, cause: BreakerCause) -> str:
@@ -203,3 +207,19 @@ def breaker_keys(lane: Lane) -> tuple[str, str]:
         breaker_key(lane.route, BreakerCause.UNKNOWN_OUTCOME),
         breaker_key(Scope(str(lane)), BreakerCause.TARGET_FAILURE),
     )
+
+
+class PassedBreakers(NamedTuple):
+    """The breakers that an admission passes, and what they are to the job."""
+
+    epochs: tuple[int, int] = (0, 0)
+    """Of the breakers of its route and its lane."""
+    canary_of: tuple[str, ...] = ()
+    """Breakers of account and route that count this submit in their step."""
+    probe_of: str | None = None
+    """The breaker of its lane, if that counts this run."""
+    tripped_epoch: int | None = None
+    """The epoch that tripped the breaker of its lane last."""
+
+
+NO_BREAKERS: Final = PassedBreakers()

@@ -26,6 +26,11 @@ PROBE_LEASE_S: Final = 60.0
 ROTATION_S: Final = 2.0
 """How much later than the others the worker probes that made the last probe."""
 
+PAUSE_PER_LOSS_S: Final = 1.0
+MAX_LOSS_PAUSE_S: Final = 30.0
+"""How much each further loss of those in flight puts off the first canary, and at most: a short
+outage is over before a canary is hurt, and two single losses cost little time."""
+
 FAILURES_KEPT: Final = 16
 PROBED_KEPT: Final = 32
 WORKERS_KEPT: Final = 8
@@ -116,7 +121,7 @@ class BreakerRule:
 
 
 BREAKER_RULES: Final[dict[BreakerCause, BreakerRule]] = {
-    BreakerCause.UNKNOWN_OUTCOME: BreakerRule(2, 100, 5, 1, 30.0, MAX_PAUSE_S, 2, True),
+    BreakerCause.UNKNOWN_OUTCOME: BreakerRule(2, 100, 5, 1, 2.0, MAX_PAUSE_S, 2, True),
     BreakerCause.TARGET_FAILURE: BreakerRule(10, 50, 30, 3, 1.0, 300.0, FULLY_OPEN_STEP, False),
     BreakerCause.UNREACHABLE: BreakerRule(3, 3, 3, 1, 1.0, MAX_CALL_PAUSE_S, 1, True),
 }

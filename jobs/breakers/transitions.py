@@ -14,7 +14,9 @@ from jobs.breakers.rules import (
     FIRST_CALL_PAUSE_S,
     FULLY_OPEN_STEP,
     MAX_CALL_PAUSE_S,
+    MAX_LOSS_PAUSE_S,
     MAX_PAUSE_S,
+    PAUSE_PER_LOSS_S,
     PAUSE_RESET_ACCEPTED,
     PROBE_LEASE_S,
     PROBED_KEPT,
@@ -41,7 +43,11 @@ def apply_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
     """The breaker after a failure. One that was counted before, or is late, changes nothing."""
     if breaker.cause is BreakerCause.UNREACHABLE:
         return _not_reached(breaker, failure, now)
-    if failure.epoch != breaker.epoch or failure.submit in breaker.failed:
+    if failure.submit in breaker.failed:
+        return breaker
+    if failure.epoch == breaker.tripped_epoch and breaker.state is BreakerState.OPEN:
+        return _put_off(breaker, failure, now)
+    if failure.epoch != breaker.epoch:
         return breaker
     breaker = _with_failure(breaker, failure, now)
     match breaker.state:
@@ -101,7 +107,7 @@ def _trip(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
 
 
 def _canary_failed(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
-    pauses = breaker.pauses + 1
+    pauses = (breaker.pauses if breaker.pauses > 1 else _pauses_waited(breaker)) + 1
     wait_s = max(breaker.rule_pause_s(pauses), min(failure.retry_after_s or 0.0, MAX_PAUSE_S))
     is_unknown = breaker.cause is BreakerCause.UNKNOWN_OUTCOME
     return _enter(
@@ -118,6 +124,27 @@ def _canary_failed(breaker: Breaker, failure: BreakerFailure, now: float) -> Bre
         probed_jobs=(*breaker.probed_jobs, failure.submit.job_id)[-PROBED_KEPT:],
         evidence_of=failure.submit.job_id if is_unknown else None,
     )
+
+
+def _put_off(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
+    """One more loss of those that were in flight when the breaker tripped."""
+    if breaker.cause is not BreakerCause.UNKNOWN_OUTCOME or breaker.pauses > 1:
+        return breaker
+    latest_at = (breaker.opened_at or now) + MAX_LOSS_PAUSE_S
+    canary_at = max(breaker.canary_at, min(latest_at, breaker.canary_at + PAUSE_PER_LOSS_S))
+    waits_for_canary = breaker.next_probe_at == breaker.canary_at
+    return msgspec.structs.replace(
+        breaker,
+        canary_at=canary_at,
+        next_probe_at=canary_at if waits_for_canary else breaker.next_probe_at,
+        failed=(*breaker.failed, failure.submit)[-FAILURES_KEPT:],
+    )
+
+
+def _pauses_waited(breaker: Breaker) -> int:
+    """The number of pauses that the first canary's wait was worth, which losses prolonged."""
+    waited_s = breaker.canary_at - (breaker.opened_at or breaker.canary_at)
+    return 1 + math.ceil(math.log2(max(1.0, waited_s / breaker.rule.first_pause_s)))
 
 
 def apply_success(breaker: Breaker, success: BreakerSuccess, now: float) -> Breaker:

@@ -15,12 +15,15 @@ CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "owner": None,
     "sent_at": None,
     "opening_hold_ids": (),
+    "canary_of": (),
     "bypass_hold": False,
 }
 """Resets the fields of a submit under way, and the permission for it to pass a closed hold."""
 
 CLEARED_RUN: Final[dict[str, Any]] = {
     **CLEARED_SUBMIT,
+    "probe_of": None,
+    "breaker_epochs": (),
     "execution_id": None,
     "expects_webhook": False,
     "submitted_at": None,

@@ -109,7 +109,7 @@ def requeue(job: Job, now: float, *, by: str, note: str = "") -> Job:
     changes = (
         queue_changes(job, now)
         | _CLEARED_CANCEL
-        | {"queued_at": now, "spent": 0, "finished_at": None}
+        | {"queued_at": now, "spent": 0, "outage": None, "finished_at": None}
     )
     return next_version(job, Transition.REQUEUE, now, by=by, note=note, **changes)
 

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
-from jobs.job import STUCK, UNCERTAIN, Job, Reason
+from jobs.job import STUCK, UNCERTAIN, Job, JobOutage, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import Mode, State
@@ -68,6 +68,7 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
         **CLEARED_SUBMIT,
         execution_id=outcome.execution_id or job.execution_id,
         finished_at=now,
+        outage=None,
         queued_at=None,
         deadline_at=None,
         next_poll_at=None,
@@ -82,8 +83,21 @@ def set_result_note(job: Job, note: str) -> Job:
     return msgspec.structs.replace(job, result_note=note)
 
 
-def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: int = 0) -> Job:
-    """→ `retrying`: the attempt is spent, and the backoff runs until `due_at`."""
+def retry(
+    job: Job,
+    now: float,
+    error: ProviderError,
+    *,
+    due_at: float,
+    spends: int = 1,
+    outage: JobOutage | None = None,
+    polls: int = 0,
+) -> Job:
+    """→ `retrying`: the backoff runs until `due_at`.
+
+    `spends` attempts are spent: none in an outage, and more than one where attempts that were given
+    back are charged.
+    """
     reason = Reason(code=error.display_code, http_status=error.http_status, message=error.message)
     return next_version(
         job,
@@ -92,7 +106,8 @@ def retry(job: Job, now: float, error: ProviderError, *, due_at: float, polls: i
         note=error.display_code,
         **CLEARED_RUN,
         due_at=due_at,
-        spent=job.spent + 1,
+        spent=job.spent + spends,
+        outage=outage,
         reason=reason,
         attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
     )

@@ -4,6 +4,7 @@ from typing import Any
 
 import msgspec
 
+from jobs.breakers import NO_BREAKERS, PassedBreakers
 from jobs.error_table import ACTION_INPUTS_LOST
 from jobs.job import ATTEMPTS_KEPT, INPUTS_LOST, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
@@ -25,11 +26,13 @@ def admit(
     lease_until: float,
     opening_hold_ids: tuple[str, ...],
     mode: Mode = Mode.ASYNC,
+    passed: PassedBreakers = NO_BREAKERS,
 ) -> Job:
     """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
 
     `opening_hold_ids` are the opening holds that count this submit in their step. `mode` is how it
     will be submitted, as far as is known: a job admitted as sync holds a slot of a sync run.
+    `passed` are the breakers it passes.
     """
     return next_version(
         job,
@@ -39,7 +42,20 @@ def admit(
         lease_until=lease_until,
         opening_hold_ids=opening_hold_ids,
         mode=mode,
+        canary_of=passed.canary_of,
+        probe_of=passed.probe_of,
+        breaker_epochs=passed.epochs if any(passed.epochs) else (),
+        **_attempt_returned(job, passed.tripped_epoch),
     )
+
+
+def _attempt_returned(job: Job, tripped_epoch: int | None) -> dict[str, Any]:
+    """Its last failure tripped the breaker of its lane: the attempt is given back, once."""
+    outage = job.outage
+    if outage is None or tripped_epoch is None or outage.failed_epoch != tripped_epoch:
+        return {}
+    returned = msgspec.structs.replace(outage, failed_epoch=-1)
+    return {"spent": max(0, job.spent - 1), "outage": returned}
 
 
 def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:

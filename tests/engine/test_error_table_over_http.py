@@ -5,7 +5,6 @@ from typing import Any
 
 import pytest
 
-from jobs.lanes import Lane
 from jobs.states import State
 from tests.engine.live_system import LiveSystem, wait_until
 
@@ -164,18 +163,14 @@ async def test_a_poll_that_does_not_get_through_leaves_the_paid_run_running(
     assert not await system.store.holds.list_all()
 
 
-async def test_503_is_retried_and_cools_the_lane_down(system: LiveSystem) -> None:
+async def test_503_is_retried_with_no_attempt_spent(system: LiveSystem) -> None:
     async with system.worker():
-        job_id = await system.enqueue(label="it", fault="HTTP_503", times=1)
-
-        async def failed_once() -> bool:
-            return (await system.job(job_id)).spent == 1
-
-        await wait_until(failed_once, "the attempt is spent")
-        now = (await system.job(job_id)).updated_at
-        cooling = (await system.store.holds.gates()).running_cool_down(Lane.parse(LANE).scopes, now)
-        assert cooling is not None
-        assert cooling.scope == LANE
+        job_id = await system.enqueue(label="it", fault="HTTP_503", times=7)
+        job = await system.until(job_id)
+    assert job.state is State.SUCCEEDED
+    assert (job.spent, len(job.attempts)) == (0, 8)
+    (breaker,) = await system.store.breakers.list_all()
+    assert (breaker.scope, breaker.failures, breaker.trips) == (LANE, 7, 0), "one job trips nothing"
 
 
 async def test_a_provider_that_cannot_be_reached_spends_nothing(system: LiveSystem) -> None:

@@ -57,6 +57,7 @@ SERVICES: Final = (
     "poller",
     "webhook_processor",
     "rescuer",
+    "breaker_prober",
     "pruner",
     "rate_limiter",
 )
@@ -290,6 +291,7 @@ class SimulatedDeployment:
         rows = await self.store.client.many([("ZRANGE", k, 0, 0, "WITHSCORES") for k in names])
         gates = await self.store.holds.gates()
         times = [float(row[1]) for row in rows if row] + [c.until for c in gates.cool_downs]
+        times += [b.next_probe_at for b in gates.breakers if b.next_probe_at is not None]
         later = [at - now for at in times if at > now]
         await self.pass_time(max(0.1, min(later, default=1.0)))
 

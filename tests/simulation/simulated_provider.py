@@ -15,6 +15,7 @@ import msgspec
 from jobs.error_table import Disposition, ErrorTable
 from jobs.outcomes import (
     Accepted,
+    CallFailure,
     Finished,
     Lost,
     NotSent,
@@ -27,7 +28,7 @@ from jobs.outcomes import (
 )
 from jobs.states import Kind, Mode
 from worker.provider.knouds.error_rows import ERROR_RULES
-from worker.provider.port import CancelOutcome, SendMark
+from worker.provider.port import CancelOutcome, Identity, SendMark
 
 MISSING_LIMIT = 5
 _ERROR_TABLE = ErrorTable(ERROR_RULES)
@@ -137,6 +138,8 @@ class ProviderRecord:
         self.requeued: dict[str, int] = {}
         self.connects = True
         """Whether new connections are made at once."""
+        self.answers_whoami = True
+        self.whoami_calls = 0
         self._numbers = 0
 
     # What workers do.
@@ -296,7 +299,7 @@ class ProviderRecord:
                 return SubmitKnowledge.NOT_SENT
             case Refused(error):
                 disposition = _ERROR_TABLE.rule_for_submit(error).disposition
-                spends = {Disposition.RETRY, Disposition.COOL, Disposition.DEAD}
+                spends = {Disposition.RETRY, Disposition.DEAD}
                 spends |= {Disposition.SYNC} if call.mode is Mode.SYNC else set()
                 call.spends_attempt = disposition in spends
                 uncertain = disposition is Disposition.UNCERTAIN
@@ -379,6 +382,12 @@ class SimulatedProvider:
         del account
         answer: CancelOutcome = await self._send("cancel", execution_id)
         return answer
+
+    async def whoami(self, account: str) -> Identity | CallFailure:
+        """Say whose key it is, unless the test says that the provider cannot be reached."""
+        del account
+        self.record.whoami_calls += 1
+        return Identity() if self.record.answers_whoami else CallFailure("HTTP 502", 502)
 
     async def _send(self, what: Literal["poll", "cancel"], execution_id: str) -> Any:
         run = self.record.runs[execution_id]

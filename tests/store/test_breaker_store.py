@@ -61,7 +61,7 @@ async def test_an_open_breaker_is_a_gate(store: Store) -> None:
     assert not gates.admits(LANE, NOW)
     assert not gates.admits(LANE, NOW, bypass_hold=True), "a hold bypass does not pass a breaker"
     assert gates.admits(Lane("default", Kind.WORKFLOW, "x"), NOW)
-    assert gates.epochs(LANE) == (breaker.epoch, 0)
+    assert gates.passed_breakers(LANE, NOW).epochs == (breaker.epoch, 0)
     assert await store.breakers.find(breaker.id) == breaker
 
 

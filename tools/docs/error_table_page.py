@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from jobs.decide import RATE_LIMITED_COOL_DOWN_S, UNREACHABLE_COOL_DOWN_S
+from jobs.decide import RATE_LIMITED_COOL_DOWN_S
 from jobs.effects import DecisionRules
 from jobs.error_table import (
     ACTION_STUCK,
@@ -129,7 +129,7 @@ ON_SUBMIT: Final[Mapping[type, PlainRow]] = {
     Finished: PlainRow("2xx with a result, also to an async submit", "`succeeded`"),
     NotSent: PlainRow(
         "no connection: refused, DNS, TLS; or the submit could not be recorded",
-        f"`queued` again; the account waits {UNREACHABLE_COOL_DOWN_S:g} s",
+        "`queued` again; the breaker of the account counts it",
         "no",
     ),
     Lost: PlainRow(
@@ -236,12 +236,12 @@ def disposition_text(disposition: Disposition) -> str:
                 f"(else {RATE_LIMITED_COOL_DOWN_S:g} s)"
             )
         case Disposition.RETRY:
-            return "`retrying` with backoff; `dead` when attempts are spent"
-        case Disposition.COOL:
             return (
-                "`retrying` with backoff, and its lane waits at least "
-                f"{UNREACHABLE_COOL_DOWN_S:g} s; `dead` when attempts are spent"
+                "`retrying` with backoff; `dead` when attempts are spent; the breaker of the lane "
+                "counts it"
             )
+        case Disposition.COOL:
+            return "`retrying` with backoff; the breaker of the lane counts it"
         case Disposition.HOLD:
             return "`queued` again; a hold keeps all jobs of its scope queued"
         case Disposition.NOT_SENT:
@@ -253,7 +253,7 @@ def disposition_text(disposition: Disposition) -> str:
 
 
 def _spent(disposition: Disposition) -> str:
-    spending = (Disposition.RETRY, Disposition.COOL, Disposition.DEAD)
+    spending = (Disposition.RETRY, Disposition.DEAD)
     return "yes" if disposition in spending else "no"
 
 

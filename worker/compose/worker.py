@@ -24,9 +24,11 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.doctor.startup import warn_if_unsafe
+from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.services.admission import Admission
+from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.poll_planner import PollPlanner
@@ -70,6 +72,7 @@ class Runtime:
     provider: RunProvider
     submitter: Submitter
     poller: Poller
+    breaker_prober: BreakerProber
     arq_ingress: ArqIngress
     supervisor: Supervisor
     health: ServiceHealth
@@ -113,6 +116,7 @@ class Runtime:
         await self.poller.hand_over()
         await self.submitter.drain(self.shutdown_deadline)
         await self.supervisor.stop()
+        await self.breaker_prober.stop()
         for subscriber in self.subscribers:
             await subscriber.stop()
         store = self.context.store
@@ -179,6 +183,7 @@ def decision_rules(settings: Settings) -> DecisionRules:
         poll_schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
         max_missing_polls=settings.poll_missing_limit,
         sync_only_memory_s=settings.async_memory_s,
+        outage_limit_s=settings.outage_limit_s,
         base_url=settings.base_url.rstrip("/"),
     )
 
@@ -194,11 +199,15 @@ def build(
     `connections` counts those of `redis`: the worker checks the server after each new one.
     """
     context = _build_context(settings, redis, clock or SystemClock())
-    parts = _build_parts(settings, context, _build_outcomes(settings, context, connections))
+    live_workers = LiveWorkers()
+    breakers = _build_breaker_reporter(context, live_workers)
+    outcomes = _build_outcomes(settings, context, connections, breakers)
+    parts = _build_parts(settings, context, outcomes)
     poller = _build_poller(parts)
     submitter = _build_submitter(parts, poller)
-    health, live_workers = ServiceHealth(), LiveWorkers()
+    health = ServiceHealth()
     heartbeat = _build_heartbeat(parts, submitter, poller, health, live_workers)
+    prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
         MetricsFlusher(context.store),
         parts.outcomes.redis_recovery,
@@ -214,6 +223,7 @@ def build(
             parts.webhook_policy,
         ),
         Rescuer(context, parts.outcomes, submitter),
+        prober,
         Pruner(context.store, settings.retention_s),
         parts.poll_planner,
         parts.rate_limiter,
@@ -225,6 +235,7 @@ def build(
         provider=parts.provider,
         submitter=submitter,
         poller=poller,
+        breaker_prober=prober,
         arq_ingress=ArqIngress(enqueuer, context.store, context.clock, settings.max_inputs_bytes),
         supervisor=Supervisor(services, context.clock, health, min_pauses_s),
         health=health,
@@ -246,13 +257,32 @@ def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerC
     )
 
 
+def _build_breaker_reporter(context: WorkerContext, live_workers: LiveWorkers) -> BreakerReporter:
+    return BreakerReporter(
+        context.store.breakers,
+        context.store.metrics.buffer,
+        context.clock,
+        worker_id=context.worker_id,
+        live_workers=live_workers,
+        admission_wakeup=context.wakeups.admission,
+    )
+
+
 def _build_outcomes(
-    settings: Settings, context: WorkerContext, connections: ConnectionCount
+    settings: Settings,
+    context: WorkerContext,
+    connections: ConnectionCount,
+    breakers: BreakerReporter,
 ) -> OutcomeParts:
     store = context.store
     recovery = RedisRecovery(store.client, store.jobs, context.clock, connections)
     completion = Completion(
-        store, context.clock, context.wakeups, recovery, settings.max_result_bytes
+        store,
+        context.clock,
+        context.wakeups,
+        recovery,
+        breakers=breakers,
+        max_result_bytes=settings.max_result_bytes,
     )
     return OutcomeParts(completion, PoisonGuard(store, completion), recovery)
 

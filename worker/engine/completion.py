@@ -6,12 +6,20 @@ process was faster, the decision is made again on the job as it is then.
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from typing import Final, NamedTuple, ParamSpec, Protocol, TypeVar, assert_never
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs import transitions
+from jobs.breakers import (
+    BreakerCause,
+    BreakerFailure,
+    BreakerReport,
+    BreakerSuccess,
+    gives_attempt_back,
+)
 from jobs.effects import (
     Decision,
     Effect,
@@ -25,6 +33,7 @@ from jobs.holds import Hold, apply_accept
 from jobs.job import Job
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
+from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.unreadable_records import load_job
 from worker.engine.wakeups import Wakeups
@@ -71,12 +80,15 @@ class Completion:
         clock: Clock,
         wakeups: Wakeups,
         redis_recovery: RedisRecovery,
+        *,
+        breakers: BreakerReporter,
         max_result_bytes: int,
     ) -> None:
         self._store = store
         self._clock = clock
         self._wakeups = wakeups
         self._redis_recovery = redis_recovery
+        self._breakers = breakers
         self._max_result_bytes = max_result_bytes
         self._last_costs: dict[str, float] = {}
 
@@ -88,6 +100,7 @@ class Completion:
         """
         current: VersionedJob | None = stored
         applied: set[str] = set()
+        in_outage: bool | None = None
         while current is not None:
             decision = decider.decide(current.job, self._clock.now(), self._clock.jitter())
             if decision is None:
@@ -96,8 +109,12 @@ class Completion:
                 new = [e for e in decision.effects if _effect_key(e) not in applied]
                 await self.apply_effects(new)
                 applied |= {_effect_key(effect) for effect in new}
+            if isinstance(decision, Decision) and in_outage is None:
+                in_outage = await self._report(decision.reports)
             if isinstance(decision, PollLater) or decision.job is current.job:
                 return Completed(current, decision)
+            if in_outage and decision.job_in_outage is not None:
+                decision = replace(decision, job=decision.job_in_outage)
             job, side_writes = self._with_result(decision)
             written = await self.retry_while_down(self._commit, current, job, side_writes)
             if written is not None:
@@ -161,6 +178,23 @@ class Completion:
                         await self.retry_while_down(self._widen_opening, hold_id)
                 case _:
                     assert_never(effect)
+
+    async def _report(self, reports: Sequence[BreakerReport]) -> bool:
+        """Count an outcome in the breakers; whether it belongs to an outage of its lane."""
+        in_outage = False
+        for report in reports:
+            match report:
+                case BreakerSuccess():
+                    self._breakers.add_success(report)
+                case BreakerFailure() if self._breakers.add_failure(report):
+                    breaker = await self.retry_while_down(self._breakers.flush, report.key)
+                    is_lane = report.cause is BreakerCause.TARGET_FAILURE
+                    in_outage |= is_lane and gives_attempt_back(breaker, report.epoch)
+                case BreakerFailure():
+                    pass
+                case _:
+                    assert_never(report)
+        return in_outage
 
     async def _widen_opening(self, hold_id: str) -> None:
         hold = await self._store.holds.find(hold_id)

@@ -134,7 +134,7 @@ class ConnectionCutDecider:
             return None
         if job.sent_at is None:
             return Decision(transitions.return_to_queue(job, now, why="shutdown"))
-        lost = Lost("its connection was cut at shutdown")
+        lost = Lost("its connection was cut at shutdown", is_ours=True)
         return decide_submit(job, lost, DecisionContext(now, jitter, self.rules))
 
 
@@ -156,7 +156,9 @@ class RescueDecider:
             case State.SUBMITTING if job.sent_at is None:
                 return _returned_or_cancelled(job, now, "admitted, but never sent")
             case State.SUBMITTING | State.RUNNING | State.CANCELLING:
-                lost = Lost(f"worker {job.owner} was lost while the request was under way")
+                lost = Lost(
+                    f"worker {job.owner} was lost while the request was under way", is_ours=True
+                )
                 return decide_submit(job, lost, DecisionContext(now, jitter, self.rules))
             case (
                 State.SCHEDULED

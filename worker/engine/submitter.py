@@ -34,7 +34,7 @@ from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider, UnknownAccount
-from worker.store.commit import VersionedJob
+from worker.store.commit import SideWrites, VersionedJob, epoch_checks
 from worker.store.jobs import JobStore
 from worker.tasks import cancel_and_wait
 
@@ -77,7 +77,9 @@ class _SubmitMark:
         if not await self._redis_recovery.is_same_server():
             raise _FencedOut
         after = self._transition(self.stored.job, self._clock.now())
-        written = await self._jobs.commit(self.stored, after)
+        written = await self._jobs.commit(
+            self.stored, after, SideWrites(epochs=epoch_checks(self.stored.job))
+        )
         if not isinstance(written, VersionedJob):
             raise _FencedOut
         self.stored = written
@@ -220,7 +222,7 @@ class Submitter:
     async def _send(self, stored: VersionedJob, inputs: bytes, gate_cache: GateCache) -> None:
         gates, job = await gate_cache.gates(), stored.job
         now = self._clock.now()
-        if not gates.admits(job.lane, now, bypass_hold=job.bypass_hold):
+        if not gates.admits(job.lane, now, bypass_hold=job.bypass_hold, worker=self._worker_id):
             unsent = UnsentDecider(job.submit_token or "", "its gate closed")
             await self._completion.complete(stored, unsent)
         elif gates.is_sync_only(job.lane, now):
@@ -294,7 +296,8 @@ class Submitter:
         except UnknownAccount as error:
             outcome = Refused(ProviderError(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
-            outcome = NotSent(f"the send mark could not be written ({type(error).__name__})")
+            why = f"the send mark could not be written ({type(error).__name__})"
+            outcome = NotSent(why, is_ours=True)
         self._store.metrics.buffer.submitted(job.kind, outcome)
         log.info(
             "submit.answered",

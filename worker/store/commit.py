@@ -8,6 +8,7 @@ from typing import Final
 
 import msgspec
 
+from jobs.breakers import breaker_keys
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -239,6 +240,14 @@ def version_of(rev: str | bytes) -> int:
     return int(count) if count.isdecimal() else 0
 
 
+def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
+    """The precondition of a send: no breaker of the job tripped since it was admitted."""
+    epochs = job.breaker_epochs or (0, 0)
+    return tuple(
+        EpochCheck(key, epoch) for key, epoch in zip(breaker_keys(job.lane), epochs, strict=True)
+    )
+
+
 def lane_cap(lane: Lane, max_active: int) -> Limit:
     """The precondition of a lane's concurrency cap."""
     return Limit(Index.ACTIVE, str(lane), max_active)
@@ -261,6 +270,7 @@ __all__: Sequence[str] = (
     "VersionedJob",
     "assemble",
     "canary_limit",
+    "epoch_checks",
     "lane_cap",
     "version_of",
 )

@@ -67,6 +67,11 @@ class LaneStore:
         found = await self._client.call("ZRANGE", key, first, last)
         return [JobId(member) for member in texts(found)]
 
+    async def gate_counts(self, gate_ids: Sequence[str]) -> list[int]:
+        """How many submits or runs each opening hold or probing breaker counts now."""
+        keys = [self._keys.index(Index.GATE, gate_id) for gate_id in gate_ids]
+        return await self._client.many([("ZCARD", key) for key in keys])
+
     async def active_counts(self, lanes: Sequence[Lane]) -> list[int]:
         """How many jobs of each lane are submitting or running."""
         return await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])

@@ -130,17 +130,30 @@ def test_one_submit_is_counted_once() -> None:
 
 def test_losses_at_one_moment_are_one_event() -> None:
     breaker = tripped(UNKNOWN)
-    assert failed(breaker, 8, epoch=0) == breaker
-    assert (breaker.pauses, breaker.trips) == (1, 1)
+    for number in range(100, 150):
+        breaker = failed(breaker, number, epoch=0)
+    assert (breaker.state, breaker.pauses, breaker.trips) == (BreakerState.OPEN, 1, 1)
+
+
+def test_the_first_canary_waits_for_a_second_more_with_each_loss_up_to_half_a_minute() -> None:
+    breaker = failed(failed(closed(UNKNOWN), 1), 2)
+    assert breaker.canary_at == NOW + 2
+    assert failed(breaker, 3, epoch=0).canary_at == NOW + 3
+    assert failed(breaker, 2, epoch=0).canary_at == NOW + 2, "each submit is counted once"
+    for number in range(3, 60):
+        breaker = failed(breaker, number, epoch=0)
+    assert breaker.canary_at == NOW + 30
 
 
 def test_the_free_call_goes_at_once_and_the_canary_after_the_pause() -> None:
-    breaker = tripped(UNKNOWN)
+    breaker = failed(failed(closed(UNKNOWN), 1), 2)
     assert is_probe_due(breaker, NOW)
     answered = called(breaker, NOW, answered=True)
     assert answered.state is BreakerState.OPEN
     assert answered.next_probe_at == NOW + BREAKER_RULES[UNKNOWN].first_pause_s
-    probing_ = called(answered, NOW + 30, answered=True)
+    later = failed(answered, 3, epoch=0)
+    assert not is_probe_due(later, NOW + 2)
+    probing_ = called(later, NOW + 3, answered=True)
     assert (probing_.state, probing_.step) == (BreakerState.PROBING, 1)
 
 
@@ -184,14 +197,22 @@ def test_lost_canaries_double_the_pause_up_to_a_quarter_of_an_hour() -> None:
         assert breaker.next_probe_at is not None
         assert breaker.next_probe_at - at <= MAX_PAUSE_S
         at = breaker.next_probe_at
-    assert lost <= 12
+    assert lost <= 16
 
 
 def test_what_became_of_a_lost_canary_ends_its_pause() -> None:
     breaker = failed(probing(UNKNOWN), 50, at=NOW + 41)
     assert breaker.evidence_of == "j50"
-    assert not is_probe_due(apply_evidence(breaker, "j1", NOW + 60), NOW + 60)
-    assert is_probe_due(apply_evidence(breaker, "j50", NOW + 60), NOW + 60)
+    assert not is_probe_due(apply_evidence(breaker, "j1", NOW + 43), NOW + 43)
+    assert is_probe_due(apply_evidence(breaker, "j50", NOW + 43), NOW + 43)
+
+
+def test_after_many_losses_the_pauses_go_on_from_the_first_one() -> None:
+    breaker = tripped(UNKNOWN)
+    for number in range(100, 150):
+        breaker = failed(breaker, number, epoch=0)
+    breaker = failed(apply_probe_begin(breaker, NOW + 30), 50, at=NOW + 30)
+    assert breaker.canary_at == NOW + 30 + 64
 
 
 def test_a_single_loss_while_probing_halves_the_step_and_the_second_opens() -> None:
@@ -210,7 +231,7 @@ def test_pauses_start_over_after_sixty_four_accepted_submits() -> None:
     breaker = apply_probe_begin(breaker, NOW + 100)
     while breaker.state is BreakerState.PROBING:
         breaker = passed(breaker)
-    assert breaker.pauses == 2
+    assert breaker.pauses > 1
     for _ in range(64):
         breaker = passed(breaker)
     assert (breaker.pauses, breaker.is_clean) == (0, True)

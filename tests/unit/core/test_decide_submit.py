@@ -12,13 +12,12 @@ from jobs.backoff import Backoff
 from jobs.decide import (
     RATE_LIMITED_COOL_DOWN_S,
     RATE_LIMITED_MIN_S,
-    UNREACHABLE_COOL_DOWN_S,
     decide_submit,
 )
 from jobs.effects import Decision, HoldOpened, PlaceHold, RememberSyncOnly, StartCoolDown
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, ACTION_UNCERTAIN
 from jobs.holds import CoolDown, HoldPhase, hold_id
-from jobs.job import Job
+from jobs.job import Job, JobOutage
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition
 from jobs.outcomes import Accepted, Finished, Lost, NotSent, ProviderError, Refused, SubmitOutcome
@@ -123,7 +122,7 @@ def test_what_passes_an_opening_gate_opens_it_further(answer: SubmitOutcome) -> 
 @pytest.mark.parametrize(
     ("answer", "cool_down"),
     [
-        (NOT_SENT, CoolDown(Scope("default"), NOW + 1 + UNREACHABLE_COOL_DOWN_S, "unreachable")),
+        (NOT_SENT, None),
         (WAIT, CoolDown(Scope("default/model"), NOW + 1 + 7.0, "RATE_LIMIT_EXCEEDED")),
         (
             refused(429),
@@ -138,12 +137,12 @@ def test_what_passes_an_opening_gate_opens_it_further(answer: SubmitOutcome) -> 
 )
 @pytest.mark.parametrize("build", [submitted, sync_run], ids=["async", "sync"])
 def test_a_job_that_has_to_wait_returns_to_the_queue_at_its_old_age_with_nothing_spent(
-    build: Callable[..., Job], answer: SubmitOutcome, cool_down: CoolDown
+    build: Callable[..., Job], answer: SubmitOutcome, cool_down: CoolDown | None
 ) -> None:
     before = build(queued_at=NOW - 500, bypass_hold=True)
     decision = decided(before, answer)
     job = decision.job
-    assert decision.effects == (StartCoolDown(cool_down),)
+    assert decision.effects == ((StartCoolDown(cool_down),) if cool_down else ())
     assert (job.state, job.queued_at) == (State.QUEUED, NOW - 500)
     assert (job.spent, job.submits, job.attempts, job.attempt) == (0, 0, (), 0)
     assert job.bypass_hold, "the bypass that an operator gave is not used up"
@@ -167,7 +166,7 @@ def test_a_job_that_has_to_wait_returns_to_the_queue_at_its_old_age_with_nothing
         ("uncertain", 0),
         ("go_sync", 0),
         ("retry", 1),
-        ("cool", 1),
+        ("cool", 0),
         ("die", 1),
     ],
 )
@@ -253,19 +252,26 @@ def test_a_retry_keeps_to_the_backoff_and_to_retry_after(
     assert (job.due_at or 0.0) >= NOW + (retry_after_s or 0.0)
 
 
-def test_a_503_cools_its_lane_down_beside_the_retry() -> None:
-    decision = decided(submitted(), COOL)
-    assert decision.job.state is State.RETRYING
-    lane = Scope("default/model/suno")
-    assert decision.effects == (
-        StartCoolDown(CoolDown(lane, NOW + 1 + UNREACHABLE_COOL_DOWN_S, "HTTP_503")),
+def test_a_503_spends_no_attempt_and_waits_at_least_its_retry_after() -> None:
+    decision = decided(submitted(spent=4), refused(503, retry_after_s=60.0))
+    job = decision.job
+    assert (job.state, job.spent, job.due_at) == (State.RETRYING, 4, NOW + 61)
+    assert decision.effects == ()
+
+
+def test_a_503_is_borne_as_long_as_an_outage_may_last() -> None:
+    job = submitted(outage=JobOutage(since=NOW - 86_400))
+    dead = decided(job, COOL).job
+    assert dead.reason is not None
+    assert (dead.state, dead.reason.code) == (State.DEAD, "outage")
+    assert "Requeue once the target works again" in dead.reason.action
+    assert decided(submitted(outage=JobOutage(since=NOW - 80_000)), COOL).job.state is (
+        State.RETRYING
     )
-    with_retry_after = decided(submitted(), refused(503, retry_after_s=60.0))
-    assert with_retry_after.effects == (StartCoolDown(CoolDown(lane, NOW + 61, "HTTP_503")),)
 
 
-@pytest.mark.parametrize("answer", [RETRY, COOL], ids=["retry", "cool"])
-def test_the_last_attempt_dies_with_the_providers_own_code(answer: Refused) -> None:
+def test_the_last_attempt_dies_with_the_providers_own_code() -> None:
+    answer = RETRY
     job = decided(submitted(spent=4), answer).job
     assert (job.state, job.spent, job.finished_at) == (State.DEAD, 5, NOW + 1)
     assert job.reason is not None
@@ -423,8 +429,11 @@ def test_a_cancel_request_is_honoured_whatever_the_answer(
 
 @pytest.mark.parametrize("answer", ["not_sent", "wait", "park", "cool", "go_sync"])
 def test_a_cancelled_job_keeps_the_effects_of_its_answer(answer: str) -> None:
-    effects = decided(submitted(), ANSWERS[answer]).effects
-    assert decided(with_cancel_request(submitted), ANSWERS[answer]).effects == effects != ()
+    usual = decided(submitted(), ANSWERS[answer])
+    cancelled = decided(with_cancel_request(submitted), ANSWERS[answer])
+    assert cancelled.effects == usual.effects
+    assert cancelled.reports == usual.reports
+    assert usual.effects or usual.reports
 
 
 def test_an_accepted_run_with_a_cancel_request_is_polled_at_once_to_cancel_it() -> None:

@@ -11,6 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from jobs.admission import FreeSlots, Pick, choose
+from jobs.breaker_room import BreakerRoom
 from jobs.holds import Gates
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
@@ -82,6 +83,7 @@ class Admission:
         self._clock = context.clock
         self._wakeups = context.wakeups
         self._lease_s = context.lease_s
+        self._worker_id = context.worker_id
         self._submit_step = submit_step
         self._slots = slots
         self._caps = caps
@@ -123,6 +125,8 @@ class Admission:
             for lane in queues.lanes
             if (cooling := gates.running_cool_down(lane.scopes, now)) is not None
         ]
+        probes = (breaker.next_probe_at for breaker in gates.breakers)
+        ends += [at for at in probes if at is not None and at > now]
         resets = (self._rate_limiter.bucket(lane.route).reset_at for lane in queues.lanes)
         ends += [reset for reset in resets if reset is not None and reset > now]
         return max(0.0, min([IDLE_S, *(end - now for end in ends)]))
@@ -144,7 +148,7 @@ class Admission:
                 is_sync = gates.is_sync_only(found[0].job.lane, now)
                 if not left.of_lane(is_sync_only=is_sync):
                     continue
-                if gates.admits(found[0].job.lane, now, bypass_hold=True):
+                if gates.admits(found[0].job.lane, now, bypass_hold=True, worker=self._worker_id):
                     picked.append(found)
                     left = left.less(submits=not is_sync, sync_runs=is_sync)
             first += count
@@ -179,28 +183,34 @@ class Admission:
     ) -> FreeSlots:
         """Admit the first jobs of the open lanes, as slots and rate limits allow."""
         sync_only = {lane for lane in queues.lanes if gates.is_sync_only(lane, now)}
+        room = await self._breaker_room(gates, queues.lanes, now)
         lanes = [
             lane
             for lane in queues.lanes
             if free_slots.of_lane(is_sync_only=lane in sync_only)
-            and gates.admits(lane, now)
+            and gates.admits(lane, now, worker=self._worker_id)
+            and room.of_lane(lane)
             and allowances[lane.route].urgent
         ]
         if not lanes:
             return free_slots
-        counts = [free_slots.of_lane(is_sync_only=lane in sync_only) for lane in lanes]
+        counts = [
+            max(room.heads(lane), free_slots.of_lane(is_sync_only=lane in sync_only))
+            for lane in lanes
+        ]
         heads = await self._store.lanes.heads(lanes, counts)
         for lane, head in zip(lanes, heads, strict=True):
             if not head:
                 await self._store.lanes.retire(lane)
-        cap_remaining = await self._cap_remaining(lanes)
+        heads = [room.in_turn(lane, head) for lane, head in zip(lanes, heads, strict=True)]
+        cap_remaining = room.within(await self._cap_remaining(lanes), lanes)
         picks = choose(
             lanes,
             heads,
             free_slots,
             cap_remaining,
             sync_only=sync_only,
-            allowances=allowances,
+            allowances=room.allowances(allowances),
             picked_before=self._admitted_count,
         )
         granted = await self._take_grants(await self._load(picks, now), now)
@@ -210,6 +220,18 @@ class Admission:
             {pick.lane: now + number * 1e-6 for number, pick in enumerate(picks)}
         )
         return _left_after(free_slots, admitted)
+
+    async def _breaker_room(self, gates: Gates, lanes: Sequence[Lane], now: float) -> BreakerRoom:
+        """What breakers that probe leave of their steps; free of charge while there are none."""
+        counting = {b.id: b for lane in lanes for b in gates.limiting_breakers(lane, now)}
+        if not counting:
+            return BreakerRoom({}, {})
+        counts = await self._store.lanes.gate_counts(list(counting))
+        left = {
+            breaker.scope: max(0, (breaker.submits_allowed(now) or 0) - count)
+            for breaker, count in zip(counting.values(), counts, strict=True)
+        }
+        return BreakerRoom(left, {b.scope: b.probed_jobs for b in counting.values()})
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""
@@ -290,8 +312,13 @@ class Admission:
             lease_until=now + self._lease_s,
             opening_hold_ids=tuple(hold.id for hold in opening),
             mode=Mode.SYNC if gates.is_sync_only(job.lane, now) else Mode.ASYNC,
+            passed=gates.passed_breakers(job.lane, now),
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
+        limits += tuple(
+            canary_limit(breaker.id, breaker.submits_allowed(now) or 0)
+            for breaker in gates.limiting_breakers(job.lane, now)
+        )
         side_writes = SideWrites(limits=(*limits, *self._cap_limits(job)))
         return await self._store.jobs.commit(stored, after, side_writes)
 

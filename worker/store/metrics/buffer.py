@@ -134,6 +134,15 @@ class MetricsBuffer:
         """A job was rescued from a worker that was lost."""
         self._add(f"jobs_rescued|{state}")
 
+    def breaker_opened(self, cause: str, *, tripped: bool) -> None:
+        """A breaker opened: it tripped, or its canary failed."""
+        if tripped:
+            self._add(f"breaker_trips|{cause}")
+
+    def breaker_probed(self, cause: str) -> None:
+        """A breaker let canaries through."""
+        self._add(f"breaker_probes|{cause}")
+
     def webhook_received(self, outcome: str) -> None:
         """A webhook request was answered."""
         self._add(f"webhooks_received|{outcome}")

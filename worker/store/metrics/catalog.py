@@ -51,6 +51,8 @@ METRICS: Final[dict[str, MetricSpec]] = {
         "Submits by outcome: accepted, finished, refused, not_sent, lost.",
         ("kind", "outcome", "code"),
     ),
+    "breaker_trips": MetricSpec("Breakers that tripped, by cause.", ("cause",)),
+    "breaker_probes": MetricSpec("Times that a breaker let canaries through.", ("cause",)),
     "polls": MetricSpec(
         "Polls by outcome: running, finished, failed, cancelled, missing, poll_failed, lost.",
         ("outcome",),

@@ -1,0 +1,52 @@
+"""What probing breakers leave for admission: how many submits, and of which jobs first."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from jobs.breakers import PROBED_KEPT
+from jobs.lanes import JobId, Lane, Scope
+from jobs.rate_limits import Allowance
+
+Head = list[tuple[JobId, float]]
+"""The first jobs of a lane with their queue scores."""
+
+
+@dataclass(frozen=True, slots=True)
+class BreakerRoom:
+    """What is left of the steps of probing breakers."""
+
+    left: Mapping[Scope, int]
+    """Scope → submits that it lets through now; other scopes are not limited."""
+    probed: Mapping[Scope, Sequence[str]]
+    """Scope → the jobs that probed it last."""
+
+    def of_lane(self, lane: Lane) -> bool:
+        """Whether every breaker that covers the lane has room for a submit."""
+        return all(self.left.get(scope, 1) > 0 for scope in lane.scopes)
+
+    def heads(self, lane: Lane) -> int:
+        """How many of its first jobs have to be read so that another one can probe the lane."""
+        return PROBED_KEPT + 1 if self.probed.get(Scope(str(lane))) else 0
+
+    def in_turn(self, lane: Lane, head: Head) -> Head:
+        """The first jobs of a lane without those that probed it last, if there are others."""
+        probed = set(self.probed.get(Scope(str(lane)), ()))
+        return [entry for entry in head if entry[0] not in probed] or head
+
+    def within(self, lane_room: Mapping[Lane, int], lanes: Sequence[Lane]) -> dict[Lane, int]:
+        """How many more jobs each lane may run, by its cap and its breaker."""
+        found = dict(lane_room)
+        for lane in lanes:
+            left = self.left.get(Scope(str(lane)))
+            if left is not None:
+                found[lane] = min(left, found.get(lane, left))
+        return found
+
+    def allowances(self, allowances: Mapping[Scope, Allowance]) -> dict[Scope, Allowance]:
+        """The requests that each route may make, by its rate limit and its breaker."""
+        return {
+            route: allowance
+            if (left := self.left.get(route)) is None
+            else Allowance(min(left, allowance.normal), min(left, allowance.urgent))
+            for route, allowance in allowances.items()
+        }

@@ -1,0 +1,97 @@
+"""What the outcome of a job's submit or run says about its account, route and lane."""
+
+from typing import Final
+
+from jobs.breakers.record import BreakerError, BreakerFailure, BreakerSuccess, FailedSubmit
+from jobs.breakers.rules import BreakerCause
+from jobs.error_table import Disposition, ErrorRule
+from jobs.job import UNCERTAIN, Job
+from jobs.lanes import Scope
+from jobs.outcomes import Lost, ProviderError
+
+UNREACHABLE: Final = "unreachable"
+"""Code of the error of a breaker whose account cannot be reached."""
+
+TOO_MANY_REQUESTS: Final = 429
+SERVER_ERROR: Final = 500
+REDIRECT: Final = 300
+
+
+def account_unreachable(job: Job, why: str) -> BreakerFailure:
+    """No connection could be made."""
+    error = BreakerError(UNREACHABLE, message=why)
+    return _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
+
+
+def route_failed(job: Job, outcome: Lost) -> BreakerFailure:
+    """The outcome of a submit is unknown."""
+    error = BreakerError(UNCERTAIN, outcome.http_status, outcome.why)
+    return _failure(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, error)
+
+
+def lane_failed(job: Job, error: ProviderError) -> BreakerFailure:
+    """A submit or a run failed in a way that a retry may mend.
+
+    The provider's message is omitted, since it may repeat inputs.
+    """
+    seen = BreakerError(error.display_code, error.http_status)
+    scope = Scope(str(job.lane))
+    return _failure(job, scope, BreakerCause.TARGET_FAILURE, seen, error.retry_after_s)
+
+
+def route_passed(job: Job) -> BreakerSuccess:
+    """The provider answered a submit: its route works."""
+    epoch, _ = _epochs(job)
+    return BreakerSuccess(
+        scope=job.lane.route,
+        cause=BreakerCause.UNKNOWN_OUTCOME,
+        epoch=epoch,
+        is_canary=bool(job.canary_of),
+    )
+
+
+def lane_passed(job: Job) -> BreakerSuccess:
+    """A run succeeded: its lane works."""
+    _, epoch = _epochs(job)
+    return BreakerSuccess(
+        scope=Scope(str(job.lane)),
+        cause=BreakerCause.TARGET_FAILURE,
+        epoch=epoch,
+        is_canary=job.probe_of is not None,
+    )
+
+
+def passes_route(error: ProviderError, rule: ErrorRule) -> bool:
+    """Whether a refusal shows that its route works: a readable answer of the provider itself.
+
+    A 429 says nothing, and neither do a server error, a redirect or a page.
+    """
+    status = error.http_status
+    if status is None or not error.is_readable or status == TOO_MANY_REQUESTS:
+        return False
+    if rule.disposition in (Disposition.UNCERTAIN, Disposition.NOT_SENT, Disposition.HOLD):
+        return False
+    return status < SERVER_ERROR and not REDIRECT <= status < REDIRECT + 100
+
+
+def _epochs(job: Job) -> tuple[int, int]:
+    """The epochs of the breakers of its route and its lane, as it was admitted."""
+    return (job.breaker_epochs[0], job.breaker_epochs[1]) if job.breaker_epochs else (0, 0)
+
+
+def _failure(
+    job: Job,
+    scope: Scope,
+    cause: BreakerCause,
+    error: BreakerError,
+    retry_after_s: float | None = None,
+) -> BreakerFailure:
+    route_epoch, lane_epoch = _epochs(job)
+    return BreakerFailure(
+        scope=scope,
+        cause=cause,
+        error=error,
+        epoch=lane_epoch if cause is BreakerCause.TARGET_FAILURE else route_epoch,
+        submit=FailedSubmit(f"{job.id}:{job.submits}", job.fingerprint),
+        retry_after_s=retry_after_s,
+    )

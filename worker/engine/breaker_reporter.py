@@ -1,0 +1,148 @@
+"""Counts the outcomes of this worker in the shared breakers.
+
+Failures are written before the job they are of, in one write with all others that wait. Successes
+of a breaker without failures cost nothing; the others are written together, a little later.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import Callable, Iterable
+from typing import Final
+
+import msgspec
+import structlog
+
+from jobs.breakers import (
+    BREAKER_RULES,
+    Breaker,
+    BreakerCause,
+    BreakerFailure,
+    BreakerState,
+    BreakerSuccess,
+    apply_failure,
+    apply_success,
+)
+from worker.clock import Clock
+from worker.engine.services.heartbeat import LiveWorkers
+from worker.engine.wakeups import Wakeup
+from worker.store.breakers import BreakerChange, BreakerStore
+from worker.store.metrics.buffer import MetricsBuffer
+
+log: Final = structlog.get_logger(__name__)
+
+_Outcome = tuple[BreakerFailure | BreakerSuccess, float]
+"""An outcome and when it came."""
+
+
+class BreakerReporter:
+    """The breakers as this worker last saw them, and its outcomes that are not written yet."""
+
+    def __init__(
+        self,
+        store: BreakerStore,
+        metrics: MetricsBuffer,
+        clock: Clock,
+        *,
+        worker_id: str,
+        live_workers: LiveWorkers,
+        admission_wakeup: Wakeup,
+    ) -> None:
+        self._store = store
+        self._metrics = metrics
+        self._clock = clock
+        self.worker_id = worker_id
+        self.live_workers = live_workers
+        self._admission_wakeup = admission_wakeup
+        self._known: dict[str, Breaker] = {}
+        self._pending: defaultdict[str, list[_Outcome]] = defaultdict(list)
+        self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
+        self._unreached: defaultdict[str, int] = defaultdict(int)
+        """Connections of each account that failed in a row."""
+        self.wakeup = Wakeup()
+        """There are successes that open something: the service writes them at once."""
+
+    def observe(self, breakers: Iterable[Breaker]) -> None:
+        """Note the breakers as they were just read."""
+        self._known = {breaker.key: breaker for breaker in breakers}
+
+    def add_failure(self, failure: BreakerFailure) -> bool:
+        """Note a failure; returns whether it has to be written before its job."""
+        if failure.cause is BreakerCause.UNREACHABLE:
+            self._unreached[failure.scope] += 1
+            if self._unreached[failure.scope] < BREAKER_RULES[failure.cause].in_row:
+                return False
+        failure = msgspec.structs.replace(
+            failure, worker=self.worker_id, live_workers=self.live_workers.count
+        )
+        self._pending[failure.key].append((failure, self._clock.now()))
+        return True
+
+    def add_success(self, success: BreakerSuccess) -> None:
+        """Note a success, if it changes anything; it is written within a second."""
+        self._unreached.pop(success.scope.partition("/")[0], None)
+        known = self._known.get(success.key)
+        if not success.is_canary and (known is None or known.is_clean):
+            return
+        now = self._clock.now()
+        self._pending[success.key].append((success, now))
+        if known is None or known.submits_allowed(now) is not None:
+            self.wakeup.notify()
+
+    async def flush(self, key: str) -> Breaker:
+        """Write what is noted of a breaker; returns it. Raises `redis.exceptions.RedisError`."""
+        async with self._locks[key]:
+            pending = self._pending.pop(key, [])
+            known = self._known.get(key)
+            if not pending and known is not None:
+                return known
+            try:
+                return await self.change(key, lambda breaker: _fold(breaker, pending))
+            except BaseException:
+                self._pending[key][:0] = pending
+                raise
+
+    async def flush_all(self) -> None:
+        """Write everything that is noted."""
+        for key in [key for key, pending in self._pending.items() if pending]:
+            await self.flush(key)
+
+    async def change(self, key: str, transform: Callable[[Breaker], Breaker]) -> Breaker:
+        """Write what `transform` makes of a breaker; returns it."""
+        change = await self._store.change(key, transform)
+        self._known[key] = change.after
+        if change.is_visible:
+            self._note_change(change)
+        return change.after
+
+    def _note_change(self, change: BreakerChange) -> None:
+        before, after = change.before, change.after
+        self._admission_wakeup.notify()
+        self.wakeup.notify()
+        if before.state is after.state:
+            return
+        facts = {"scope": after.scope, "cause": after.cause.value, "breaker_id": after.id}
+        match after.state:
+            case BreakerState.OPEN:
+                self._metrics.breaker_opened(after.cause, tripped=after.trips > before.trips)
+                log.warning(
+                    "breaker.opened",
+                    code=after.error.code if after.error else None,
+                    trips=after.trips,
+                    next_probe_at=after.next_probe_at,
+                    **facts,
+                )
+            case BreakerState.PROBING:
+                self._metrics.breaker_probed(after.cause)
+                log.info("breaker.probing", **facts)
+            case BreakerState.CLOSED:
+                log.info("breaker.closed", **facts)
+
+
+def _fold(breaker: Breaker, outcomes: Iterable[_Outcome]) -> Breaker:
+    for outcome, at in outcomes:
+        match outcome:
+            case BreakerFailure():
+                breaker = apply_failure(breaker, outcome, at)
+            case BreakerSuccess():
+                breaker = apply_success(breaker, outcome, at)
+    return breaker

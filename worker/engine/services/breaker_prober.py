@@ -1,0 +1,167 @@
+"""The breaker service: probes open breakers, and ends what waited for longer than an outage may.
+
+One worker makes each probe call, under a lease; the calls take turns over the workers.
+"""
+
+import asyncio
+from typing import Final, Protocol, assert_never
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs.breakers import (
+    ROTATION_S,
+    Breaker,
+    BreakerCause,
+    BreakerState,
+    apply_probe_begin,
+    apply_probe_claim,
+    apply_probe_result,
+    is_probe_due,
+    may_forget,
+)
+from jobs.lanes import Lane
+from jobs.outcomes import CallFailure, ProviderError
+from jobs.retries import is_outage_over_limit, outage_reason
+from jobs.states import State
+from jobs.transitions import dead_letter
+from worker.engine.breaker_reporter import BreakerReporter
+from worker.engine.unreadable_records import load_jobs
+from worker.engine.wakeups import Wakeup
+from worker.engine.worker_parts import WorkerContext
+from worker.provider.port import Identity, UnknownAccount
+from worker.store.commit import VersionedJob
+from worker.tasks import cancel_and_wait
+
+log: Final = structlog.get_logger(__name__)
+
+TICK_S: Final = 1.0
+FORGET_AFTER_S: Final = 3_600.0
+"""A closed breaker is forgotten after an hour; until then late failures are given back."""
+
+MAX_DEAD_LETTERS: Final = 100
+"""Jobs of one lane that one tick makes dead letters of."""
+
+TOO_MANY_REQUESTS: Final = 429
+
+
+class ProbePort(Protocol):
+    """What the prober needs of a provider."""
+
+    async def whoami(self, account: str) -> Identity | CallFailure:
+        """Return whose API key the account uses; it costs nothing."""
+        ...
+
+
+class BreakerProber:
+    """Probes breakers, forgets old ones, and writes what the reporter has noted."""
+
+    name = "breaker_prober"
+
+    def __init__(
+        self, context: WorkerContext, reporter: BreakerReporter, provider: ProbePort
+    ) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._limit_s = context.rules.outage_limit_s
+        self._reporter = reporter
+        self._provider = provider
+        self._calls: dict[str, asyncio.Task[None]] = {}
+
+    @property
+    def wakeup(self) -> Wakeup:
+        """Ends the pause between two ticks early."""
+        return self._reporter.wakeup
+
+    async def tick(self, now: float) -> float:
+        """Probe what is due; returns the seconds until the next probe, at most a second."""
+        await self._reporter.flush_all()
+        breakers = await self._store.breakers.list_all()
+        self._reporter.observe(breakers)
+        pause_s, has_more = TICK_S, False
+        for breaker in breakers:
+            if self._may_probe(breaker, now):
+                await self._probe(breaker, now)
+            elif may_forget(breaker, now, FORGET_AFTER_S):
+                await self._store.breakers.remove(breaker)
+            elif breaker.next_probe_at is not None and breaker.next_probe_at > now:
+                pause_s = min(pause_s, breaker.next_probe_at - now)
+            if breaker.cause is BreakerCause.TARGET_FAILURE and breaker.opened_at is not None:
+                has_more |= await self._end_long_waits(breaker, breaker.opened_at, now)
+        return 0.0 if has_more else pause_s
+
+    async def stop(self) -> None:
+        """Cancel the probe calls that are under way; their leases end by themselves."""
+        await cancel_and_wait(*self._calls.values())
+
+    def _may_probe(self, breaker: Breaker, now: float) -> bool:
+        if not is_probe_due(breaker, now) or breaker.key in self._calls:
+            return False
+        me = self._reporter.worker_id
+        if not breaker.is_shared:
+            return me in breaker.workers
+        is_second = breaker.prober == me and self._reporter.live_workers.count > 1
+        return not is_second or is_probe_due(breaker, now - ROTATION_S)
+
+    async def _probe(self, breaker: Breaker, now: float) -> None:
+        if not breaker.rule.probes_by_call:
+            await self._reporter.change(
+                breaker.key, lambda b: apply_probe_begin(b, now) if is_probe_due(b, now) else b
+            )
+            return
+        me = self._reporter.worker_id
+        claimed = await self._reporter.change(breaker.key, lambda b: apply_probe_claim(b, me, now))
+        if claimed.prober == me and claimed.prober_until is not None:
+            task = asyncio.create_task(self._call(claimed), name=f"probe {claimed.scope}")
+            self._calls[claimed.key] = task
+            task.add_done_callback(lambda _: self._calls.pop(claimed.key, None))
+
+    async def _call(self, breaker: Breaker) -> None:
+        """Make the probe call, and write what it found."""
+        try:
+            answer = await self._provider.whoami(breaker.scope.partition("/")[0])
+        except UnknownAccount:
+            return  # this worker has no key for it; another one takes over
+        now, me = self._clock.now(), self._reporter.worker_id
+        answered = _is_answer(answer)
+        log.info("breaker.probed", scope=breaker.scope, cause=breaker.cause, answered=answered)
+        try:
+            await self._reporter.change(
+                breaker.key, lambda b: apply_probe_result(b, me, now, answered=answered)
+            )
+        except (RedisError, OSError) as error:
+            log.warning("probe.interrupted", scope=breaker.scope, error=type(error).__name__)
+
+    async def _end_long_waits(self, breaker: Breaker, opened_at: float, now: float) -> bool:
+        """Make dead letters of jobs that waited for too long; whether there may be more."""
+        if breaker.state is BreakerState.CLOSED or now - opened_at < self._limit_s:
+            return False
+        lane = Lane.parse(breaker.scope)
+        (head,) = await self._store.lanes.heads([lane], [MAX_DEAD_LETTERS])
+        found = await load_jobs(self._store.jobs, [job_id for job_id, _ in head], now)
+        ended = sum([await self._end(stored, opened_at, now) for stored in found if stored])
+        if ended:
+            log.warning("outage.ended_waits", scope=breaker.scope, jobs=ended)
+        return ended == MAX_DEAD_LETTERS
+
+    async def _end(self, stored: VersionedJob, opened_at: float, now: float) -> bool:
+        job = stored.job
+        if job.state is not State.QUEUED:
+            return False
+        if not is_outage_over_limit(job, opened_at, now, self._limit_s):
+            return False
+        reason = outage_reason(self._limit_s)
+        dead = dead_letter(job, now, ProviderError(reason.code, reason.message), reason)
+        return isinstance(await self._store.jobs.commit(stored, dead), VersionedJob)
+
+
+def _is_answer(answer: Identity | CallFailure) -> bool:
+    """Whether the provider itself answered: also with a refusal, not with a server error."""
+    match answer:
+        case Identity():
+            return True
+        case CallFailure(http_status=status):
+            is_4xx = status is not None and 400 <= status < 500  # noqa: PLR2004
+            return is_4xx and status != TOO_MANY_REQUESTS
+        case _:
+            assert_never(answer)
