@@ -287,7 +287,18 @@ WAITS: list[tuple[str, int, Mapping[str, str], object, float | None]] = [
     ("a fraction", 503, {"retry-after": "0.5"}, {}, 0.5),
     ("a date", 429, {"retry-after": IN_A_MINUTE}, {}, 60.0),
     ("the body", 429, {}, {"retryAfter": 9}, 9.0),
-    ("the header goes first", 429, {"retry-after": "7"}, {"retryAfter": 9}, 7.0),
+    ("the longer of header and body", 429, {"retry-after": "7"}, {"retryAfter": 9}, 9.0),
+    ("the longer of body and header", 429, {"retry-after": "9"}, {"retryAfter": 7}, 9.0),
+    ("a header of 0 beside the body", 429, {"retry-after": "0"}, {"retryAfter": 9}, 9.0),
+    ("a header below 0 beside the body", 429, {"retry-after": "-5"}, {"retryAfter": 9}, 9.0),
+    ("two headers", 503, {"retry-after": "3, 30"}, {}, 30.0),
+    ("a number and a date", 503, {"retry-after": f"30, {IN_A_MINUTE}"}, {}, 60.0),
+    ("a date and a number", 503, {"retry-after": f"{IN_A_MINUTE}, 90"}, {}, 90.0),
+    ("two dates", 503, {"retry-after": f"{DATE['date']}, {IN_A_MINUTE}"}, {}, 60.0),
+    ("0 in a window that goes on", 429, {"retry-after": "0", "x-ratelimit-reset": "30"}, {}, 30.0),
+    ("the window's end in seconds from now", 429, {"x-ratelimit-reset": "30"}, {}, 30.0),
+    ("the window's end in ms from now", 429, {"x-ratelimit-reset": "30000"}, {}, 30.0),
+    ("the window's end in ms", 429, {"x-ratelimit-reset": f"{NOW * 1000 + 30_000:.0f}"}, {}, 30.0),
     ("a header of nonsense", 429, {"retry-after": "soon"}, {"retryAfter": 9}, 9.0),
     ("a body of nonsense", 429, {}, {"retryAfter": "9"}, None),
     ("the window's end", 429, {"x-ratelimit-reset": f"{NOW + 30:.0f}"}, {}, 30.0),
@@ -319,9 +330,30 @@ def test_how_long_to_wait(
     assert answer.error.retry_after_s == expected
 
 
+@pytest.mark.parametrize("off_s", [-120, -20, 120])
+def test_dates_count_from_the_clock_of_the_server(off_s: int) -> None:
+    """A clock of ours that is 2 min off neither cuts a wait nor stretches it."""
+    headers = {"retry-after": IN_A_MINUTE, **DATE}
+    answer = wire.read_submit(503, headers, b"{}", NOW + off_s)
+    assert isinstance(answer, Refused)
+    assert answer.error.retry_after_s == 60.0
+    headers = {"x-ratelimit-remaining": "0", "x-ratelimit-reset": f"{NOW + 30:.0f}", **DATE}
+    assert wire.read_rate_limit(headers, NOW + off_s) == ReportedRateLimit(
+        None, 0, NOW + off_s + 30
+    )
+
+
 @pytest.mark.parametrize(
     ("headers", "expected"),
     [
+        (
+            {
+                "x-ratelimit-limit": "100, 100;w=60",
+                "x-ratelimit-remaining": "42, 41",
+                "x-ratelimit-reset": "30, 31",
+            },
+            ReportedRateLimit(100, 42, NOW + 30),
+        ),
         (
             {
                 "x-ratelimit-limit": "100",
@@ -332,7 +364,10 @@ def test_how_long_to_wait(
         ),
         ({"x-ratelimit-remaining": "0"}, ReportedRateLimit(None, 0, None)),
         ({"x-ratelimit-limit": "100"}, ReportedRateLimit(100, None, None)),
-        ({"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"}, ReportedRateLimit(100, None, NOW)),
+        (
+            {"x-ratelimit-limit": "100", "x-ratelimit-reset": "9"},
+            ReportedRateLimit(100, None, NOW + 9),
+        ),
         ({"x-ratelimit-limit": "unlimited", "x-ratelimit-remaining": "-1"}, None),
         ({"x-ratelimit-reset": f"{NOW:.0f}"}, None),
         ({}, None),

@@ -21,6 +21,12 @@ MAX_ID_CHARS: Final = 256
 MAX_WAIT_S: Final = 3600.0
 """A longer `Retry-After` is cut to this: the provider's windows are 60 s."""
 
+_UNIX_MILLISECONDS: Final = 1e11
+"""A larger number is no time in Unix seconds: those end in the year 5138."""
+
+_SEVERAL: Final = re.compile(r"[A-Za-z]{3,9}, [^,]+|[^,]+")
+"""A date or a number, of several that are joined by commas."""
+
 _ABSENT: Final = Raw()
 
 
@@ -254,41 +260,60 @@ def read_location(value: str | None) -> str | None:
 
 def read_count(value: str | None) -> int | None:
     """Read a header that holds an integer, 0 or more."""
-    number = _to_float(value)
+    number = _to_float(_first(value))
     return None if number is None or number < 0 else int(number)
 
 
 def read_retry_after(
     status: int, headers: Mapping[str, str], raw: Raw, now: float | None
 ) -> float | None:
-    """Seconds to wait, 0 to an hour: `Retry-After` (RFC 9110, section 10.2.3), else `retryAfter`.
+    """Seconds to wait, 0 to an hour: the longest of `Retry-After` and of the body's `retryAfter`.
 
-    For a 429 with neither, the time until the window ends. Dates count from `now` (Unix seconds),
-    or from the response's `Date` if `now` is None.
+    Dates (RFC 9110, section 10.2.3) count from the response's own `Date`, since clocks differ, or
+    from `now` (Unix seconds). For a 429 with neither, or with 0, the time until the window ends.
     """
-    value = headers.get("retry-after")
-    wait = _to_float(value)
-    start = now if now is not None else _to_unix(headers.get("date"))
-    if wait is None and start is not None:
-        retry_at = _to_unix(value)
-        wait = None if retry_at is None else retry_at - start
-    if wait is None:
-        wait = read_number(raw)
-    if wait is None and start is not None and status == 429:  # noqa: PLR2004
-        reset_at = read_reset(headers.get("x-ratelimit-reset"), start)
-        wait = None if reset_at is None else reset_at - start
+    start = _start(headers, now)
+    waits = [read_number(raw)]
+    for value in _SEVERAL.findall(headers.get("retry-after", "")):
+        wait = _to_float(value)
+        if wait is None and start is not None:
+            retry_at = _to_unix(value)
+            wait = None if retry_at is None else retry_at - start
+        waits.append(wait)
+    wait = max((wait for wait in waits if wait is not None), default=None)
+    if (wait or 0) <= 0 and start is not None and status == 429:  # noqa: PLR2004
+        reset_at = read_reset(headers, start)
+        wait = wait if reset_at is None else reset_at - start
     return None if wait is None else min(max(wait, 0.0), MAX_WAIT_S)
 
 
-def read_reset(value: str | None, now: float) -> float | None:
-    """Read `X-RateLimit-Reset` (Unix seconds): a time in the past counts as `now`.
+def read_reset(headers: Mapping[str, str], now: float) -> float | None:
+    """Read `X-RateLimit-Reset`: when the window ends, in the time of `now` (Unix seconds).
 
-    None for a time more than an hour away.
+    Documented as Unix seconds, which count from the response's own `Date`; seconds from now, and
+    milliseconds of both, are told apart by their size. A time in the past counts as `now`. None for
+    a time more than an hour away.
     """
-    reset_at = _to_float(value)
-    if reset_at is None or reset_at > now + MAX_WAIT_S:
+    value = _to_float(_first(headers.get("x-ratelimit-reset")))
+    if value is None:
         return None
-    return max(reset_at, now)
+    if value >= _UNIX_MILLISECONDS:
+        value /= 1000
+    elif MAX_WAIT_S < value <= MAX_WAIT_S * 1000:
+        value /= 1000  # no window lasts for an hour
+    if value > MAX_WAIT_S:
+        value -= _to_unix(headers.get("date")) or now
+    return None if value > MAX_WAIT_S else now + max(value, 0.0)
+
+
+def _start(headers: Mapping[str, str], now: float | None) -> float | None:
+    date = _to_unix(headers.get("date"))
+    return now if date is None else date
+
+
+def _first(value: str | None) -> str | None:
+    """The first of several equal headers."""
+    return value.partition(",")[0] if value else None
 
 
 def _to_float(value: str | None) -> float | None:

@@ -163,7 +163,7 @@ def read_rate_limit(headers: Mapping[str, str], now: float) -> ReportedRateLimit
     reported = ReportedRateLimit(
         limit=fields.read_count(headers.get("x-ratelimit-limit")),
         remaining=fields.read_count(headers.get("x-ratelimit-remaining")),
-        reset_at=fields.read_reset(headers.get("x-ratelimit-reset"), now),
+        reset_at=fields.read_reset(headers, now),
     )
     return None if reported.limit is None and reported.remaining is None else reported
 
