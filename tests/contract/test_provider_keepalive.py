@@ -3,6 +3,7 @@
 import asyncio
 import random
 import time
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -23,7 +24,10 @@ from worker.provider.http.options import HttpResponse
 from worker.provider.http.transport import HttpTransport
 from worker.provider.knouds.client import Timeouts
 
-CALLS = {"submit": post, "poll": get}
+CALLS: dict[str, Callable[..., Awaitable[HttpResponse | NotSent | Lost | CallFailure]]] = {
+    "submit": post,
+    "poll": get,
+}
 
 
 class LateServer:
