@@ -29,6 +29,7 @@ from config.values import (
     HttpUrl,
     JsonObject,
     Label,
+    Labels,
     Namespace,
     ProxyUrl,
     ReadableFile,
@@ -167,6 +168,18 @@ class Settings(BaseModel):
     )
     async_memory_s: Seconds = Field(
         default=86_400, description="seconds it is remembered that a target is sync-only"
+    )
+
+    # Submits whose outcome is unknown
+    on_uncertain: Annotated[Literal["park", "retry", "reconcile"], AnyCase] = Field(
+        default="park",
+        description="what jobs do whose submit has an unknown outcome: park, retry or reconcile",
+    )
+    evidence_grace_s: Seconds = Field(
+        default=120, description="seconds until a run is in the provider's list of runs"
+    )
+    shared_accounts: Labels = Field(
+        default=(), description="labels of accounts that other programs use too, as default,studio"
     )
 
     # Errors

@@ -258,6 +258,15 @@ ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
 ReadableFile = Annotated[Path, AfterValidator(_readable_file)]
+
+
+def _split_names(value: object) -> object:
+    """The names of a comma-separated list, without blanks around them."""
+    if not isinstance(value, str):
+        return value
+    return tuple(name.strip() for name in value.split(","))
+
+
 RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 ApiTokens = Annotated[
@@ -273,6 +282,7 @@ JsonObject = BeforeValidator(_json_object)
 Label = Annotated[
     str, AfterValidator(_full_match(_LABEL, "an account label: a-z 0-9 _ -, at most 32"))
 ]
+Labels = Annotated[tuple[Label, ...], BeforeValidator(_split_names)]
 CapScope = Annotated[
     str,
     AfterValidator(_full_match(_SCOPE, "a scope: *, account, account/kind or account/kind/target")),

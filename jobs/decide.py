@@ -261,7 +261,18 @@ def _lost(
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
         error = ProviderError(UNCERTAIN, outcome.why, outcome.http_status)
         return Decision(retried(job, error, context, polls=polls)[0])
+    if job.on_uncertain is OnUncertain.RECONCILE and _can_await_finding(job):
+        awaiting = transitions.await_finding(
+            job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
+        )
+        return Decision(awaiting)
     return _uncertain(job, outcome, context, polls)
+
+
+def _can_await_finding(job: Job) -> bool:
+    """Whether nothing proves yet that its run exists, and nobody asked to cancel it."""
+    is_active = job.state in (State.SUBMITTING, State.RUNNING)
+    return is_active and job.execution_id is None and not job.cancel_requested
 
 
 def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) -> Decision:

@@ -47,6 +47,9 @@ class Index(StrEnum):
     GATE = "gate"
     """Submits under way through an opening hold or a probing breaker, and runs that probe their
     lane: counted by the step of each."""
+    EVIDENCE = "evidence"
+    """Jobs with uncertain submits that claim rows of the provider's list, by account, scored by
+    when the list is read for them next. Read by the evidence service."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
@@ -121,6 +124,9 @@ def _state_entries(job: Job) -> list[IndexEntry]:
             found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
+    times = [one.check_at for one in job.uncertain_submits if one.check_at is not None]
+    if times:
+        found.append(IndexEntry(Index.EVIDENCE, job.account, min(times)))
     counted_by = (*job.opening_hold_ids, *job.canary_of)
     found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:

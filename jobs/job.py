@@ -84,6 +84,11 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
     duration_s: float | None = None
     """Seconds that the run took, where the answer to a sync run said so."""
 
+    @property
+    def is_uncertain(self) -> bool:
+        """Whether it ended with an unknown outcome."""
+        return self.outcome == UNCERTAIN or (self.outcome == "failed" and self.code == UNCERTAIN)
+
 
 class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """What the failures of its lane did to a job since its first one; see `jobs.retries`."""
@@ -102,7 +107,7 @@ class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True,
 
     at: float
     name: str
-    """A `Transition` value, `enqueue` or `cancel_sent`."""
+    """A `Transition` value, `enqueue`, `cancel_sent`, `finding` or `late_answer`."""
     by: str = ""
     note: str = ""
 
@@ -194,6 +199,16 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
         """The attempt under way, or None."""
         last = self.attempts[-1] if self.attempts else None
         return last if last is not None and last.ended_at is None else None
+
+    @property
+    def awaits_finding(self) -> bool:
+        """Whether it waits, under `reconcile`, until it is known whether its submit started."""
+        return (
+            self.state is State.RETRYING
+            and self.on_uncertain is OnUncertain.RECONCILE
+            and self.reason is not None
+            and self.reason.code == UNCERTAIN
+        )
 
     @property
     def finding(self) -> EvidenceFinding | None:

@@ -30,6 +30,8 @@ class Transition(StrEnum):
     DEAD_LETTER = "dead_letter"
     PARK_REFUSED = "park_refused"
     PARK_UNCERTAIN = "park_uncertain"
+    AWAIT_FINDING = "await_finding"
+    RESUBMIT_NOT_STARTED = "resubmit_not_started"
     PARK_STUCK = "park_stuck"
     PARK_FAILED_RUN = "park_failed_run"
     PARK_MANUAL = "park_manual"
@@ -108,6 +110,16 @@ ROWS: Final = tuple(
         (S.RUNNING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
         (S.CANCELLING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
         (S.PARKED, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | WORKER),
+        # Under `reconcile`: it is sent again only if the provider's list shows that it did not
+        # start. A late answer counts as long as nothing newer was sent.
+        (S.SUBMITTING, T.AWAIT_FINDING, S.RETRYING, PROVIDER | WORKER),
+        (S.RUNNING, T.AWAIT_FINDING, S.RETRYING, PROVIDER | WORKER),
+        (S.RETRYING, T.RESUBMIT_NOT_STARTED, S.QUEUED, PROVIDER),
+        (S.RETRYING, T.PARK_UNCERTAIN, S.PARKED, PROVIDER | CLOCK),
+        (S.RETRYING, T.ACCEPT, S.RUNNING, PROVIDER),
+        (S.RETRYING, T.SUCCEED, S.SUCCEEDED, PROVIDER),
+        (S.QUEUED, T.ACCEPT, S.RUNNING, PROVIDER),
+        (S.QUEUED, T.SUCCEED, S.SUCCEEDED, PROVIDER),
         (S.RUNNING, T.PARK_STUCK, S.PARKED, CLOCK),
         (S.CANCELLING, T.PARK_STUCK, S.PARKED, CLOCK),
         (S.PARKED, T.PARK_FAILED_RUN, S.PARKED, PROVIDER),
@@ -154,6 +166,8 @@ _PHRASES: Final = {
     T.PARK_REFUSED: "park {} as refused",
     T.PARK_UNCERTAIN: "park {} as uncertain",
     T.PARK_STUCK: "park {} as stuck",
+    T.AWAIT_FINDING: "wait for a finding about {}",
+    T.RESUBMIT_NOT_STARTED: "submit {} again, because it did not start,",
     T.PARK_FAILED_RUN: "park {} for its failed run",
     T.PARK_MANUAL: "park {}",
     T.PARK_INPUTS_LOST: "park {} for its lost inputs",

@@ -57,6 +57,8 @@ class Finished:
     """Credits."""
     execution_id: str | None = None
     request_id: str | None = None
+    duration_s: float | None = None
+    """Seconds that the run took, where the answer to a sync run says so."""
 
 
 @dataclass(frozen=True, slots=True)

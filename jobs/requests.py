@@ -26,7 +26,7 @@ class JobRequest:
     delay_s: float | None = None
     max_attempts: int | None = None
     deadline_s: float | None = None
-    on_uncertain: OnUncertain = OnUncertain.PARK
+    on_uncertain: OnUncertain | None = None
 
     @property
     def fingerprint(self) -> str:
@@ -42,7 +42,7 @@ class JobRequest:
             self.delay_s,
             self.max_attempts,
             self.deadline_s,
-            self.on_uncertain,
+            self.on_uncertain or OnUncertain.PARK,
         )
         digest = hashlib.blake2s(self.inputs, digest_size=12)
         digest.update(msgspec.json.encode(facts))
@@ -56,11 +56,12 @@ def new_job(
     *,
     max_attempts: int,
     deadline_s: float,
+    on_uncertain: OnUncertain = OnUncertain.PARK,
     by: str = "",
 ) -> Job:
     """The job for a request: `scheduled` if its time is in the future, else `queued`.
 
-    `max_attempts` and `deadline_s` are defaults for what the request leaves open.
+    `max_attempts`, `deadline_s` and `on_uncertain` are defaults for what the request leaves open.
     """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
@@ -79,7 +80,7 @@ def new_job(
         priority=request.priority,
         tags=request.tags,
         batch=request.batch,
-        on_uncertain=request.on_uncertain,
+        on_uncertain=request.on_uncertain or on_uncertain,
         scheduled_for=due_at,
         due_at=due_at if later else None,
         queued_at=None if later else now,

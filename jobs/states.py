@@ -25,8 +25,9 @@ class State(StrEnum):
     (async) or the lease index (sync)."""
 
     RETRYING = "retrying"
-    """An attempt failed with a retryable error, and the backoff runs. The scheduler moves it to
-    `queued` at the end of the backoff. Watched in the due index."""
+    """An attempt failed with a retryable error, and the backoff runs; or its outcome is unknown,
+    and it waits under `reconcile` for its finding. The scheduler moves it to `queued` at the end of
+    the backoff, the evidence service once it did not start. Watched in the due index."""
 
     PARKED = "parked"
     """Waits for an operator, always with a reason: a 401, 402 or 403, an unknown outcome, a run
@@ -71,6 +72,10 @@ class OnUncertain(StrEnum):
 
     RETRY = "retry"
     """Submit again. The provider has no idempotency key, so this may pay for the run twice."""
+
+    RECONCILE = "reconcile"
+    """Submit again by itself once the provider's list of runs shows that it did not start. With any
+    other finding an operator decides. It relies on rows that appear within the grace."""
 
 
 PRUNABLE: Final = frozenset({State.SUCCEEDED, State.CANCELLED})

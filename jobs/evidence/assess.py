@@ -31,6 +31,8 @@ CLOCK_MARGIN_S: Final = 60.0
 DECIDE_WITHIN_S: Final = 900.0
 """How long after the grace a finding may stay open until `unknown` is final."""
 
+NOT_READ_BACK: Final = "the list was not read back to a run that ended before it was sent"
+
 SubmitKey = tuple[str, int]
 """A job id and the number of an attempt."""
 
@@ -245,6 +247,7 @@ class _Assessor:
             note=lacking if found.finding is EvidenceFinding.NOT_STARTED else found.note,
             rows=found.rows,
             is_final=is_late,
+            lacks_depth=lacking == NOT_READ_BACK,
         )
 
     def _lacking(
@@ -258,7 +261,7 @@ class _Assessor:
         if submit.is_accepted:
             return "the provider accepted it, but the list has no row for it"
         if not self._reaches_back(run):
-            return "the list was not read back to a run that ended before it was sent"
+            return NOT_READ_BACK
         own_part = [self._claimants[n] for n in part.of(RunCertainty.CERTAIN)]
         later = [one for one in shown if _is_proof_for(one, run)]
         in_part = [one for one in own_part if part.is_explained and _is_proof_for(one, run)]

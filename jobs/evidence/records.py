@@ -87,6 +87,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     note: str = ""
     rows: tuple[UsageRow, ...] = ()
     is_final: bool = False
+    lacks_depth: bool = False
+    """The list has to be read further back to say more."""
 
 
 _NEVER_WITHDRAWN: Final = frozenset({EvidenceFinding.STARTED, EvidenceFinding.AMBIGUOUS})

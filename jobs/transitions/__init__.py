@@ -6,6 +6,13 @@ divided by who causes a transition.
 """
 
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
+from jobs.transitions.evidence import (
+    await_finding,
+    park_awaiting,
+    record_findings,
+    record_late_answer,
+    resubmit_not_started,
+)
 from jobs.transitions.operator import attach, discard, park_manual, release, requeue, resubmit
 from jobs.transitions.provider import (
     accept,
@@ -31,11 +38,13 @@ __all__ = [
     "accept",
     "admit",
     "attach",
+    "await_finding",
     "cancel",
     "dead_letter",
     "discard",
     "mark_cancel_sent",
     "open_connection",
+    "park_awaiting",
     "park_failed_run",
     "park_inputs_lost",
     "park_manual",
@@ -43,10 +52,13 @@ __all__ = [
     "park_stuck",
     "park_uncertain",
     "promote",
+    "record_findings",
+    "record_late_answer",
     "release",
     "request_cancel",
     "requeue",
     "resubmit",
+    "resubmit_not_started",
     "retry",
     "return_to_queue",
     "send",

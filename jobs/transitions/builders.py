@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, UNCERTAIN, Attempt, Job, JobEvent
+from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Job, JobEvent
 from jobs.lifecycle import IllegalTransition, Transition, next_state
 from jobs.outcomes import ProviderError
 from jobs.states import State
@@ -14,6 +14,7 @@ CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "lease_until": None,
     "owner": None,
     "sent_at": None,
+    "sent_as": None,
     "opening_hold_ids": (),
     "canary_of": (),
     "bypass_hold": False,
@@ -96,7 +97,7 @@ def queue_changes(job: Job, now: float) -> dict[str, Any]:
 
 def attempt_reopened(job: Job) -> tuple[Attempt, ...]:
     """The attempts, the last one under way again if it ended as uncertain."""
-    if not job.attempts or job.attempts[-1].outcome != UNCERTAIN:
+    if not job.attempts or not job.attempts[-1].is_uncertain:
         return job.attempts
     reopened = msgspec.structs.replace(
         job.attempts[-1], ended_at=None, outcome=None, http_status=None, code=None, message=None

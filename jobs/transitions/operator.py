@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.error_table import ACTION_MANUAL
+from jobs.error_table import ACTION_MANUAL, ACTION_UNCERTAIN
 from jobs.job import MANUAL, STUCK, UNCERTAIN, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
@@ -22,7 +22,13 @@ _CLEARED_CANCEL: Final[dict[str, Any]] = {"cancel_requested": False, "cancel_sen
 
 
 def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
-    """→ `parked` as `manual`: it waits until an operator releases it."""
+    """→ `parked` as `manual`: it waits until an operator releases it.
+
+    One that waits for a finding parks as `uncertain`: whether it started is not known.
+    """
+    reason = Reason(code=MANUAL, message=note, action=ACTION_MANUAL)
+    if job.awaits_finding and job.reason is not None:
+        reason = msgspec.structs.replace(job.reason, action=ACTION_UNCERTAIN)
     return next_version(
         job,
         Transition.PARK_MANUAL,
@@ -30,7 +36,7 @@ def park_manual(job: Job, now: float, *, by: str, note: str = "") -> Job:
         by=by,
         note=note,
         due_at=None,
-        reason=Reason(code=MANUAL, message=note, action=ACTION_MANUAL),
+        reason=reason,
         bypass_hold=False,
     )
 

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
+from jobs.evidence.records import UncertainSubmit
 from jobs.job import STUCK, UNCERTAIN, Job, JobOutage, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.outcomes import Accepted, Finished, ProviderError
@@ -21,6 +22,7 @@ from jobs.transitions.builders import (
     next_version,
     require_parked_as,
 )
+from jobs.transitions.evidence import with_uncertain_submit, without_last_submit
 
 
 def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> Job:
@@ -48,6 +50,8 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
         deadline_at=now + job.deadline_s,
         next_poll_at=next_poll_at,
         attempts=attempts,
+        uncertain_submits=without_last_submit(job),
+        due_at=None,
         reason=None,
     )
 
@@ -55,7 +59,11 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
 def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
     """→ `succeeded`. The store keeps the result itself beside the record."""
     require_parked_as(job, Transition.SUCCEED, UNCERTAIN, STUCK)
-    facts: dict[str, Any] = {"cost": outcome.cost, "polls": polls}
+    facts: dict[str, Any] = {
+        "cost": outcome.cost,
+        "polls": polls,
+        "duration_s": outcome.duration_s,
+    }
     for name in ("execution_id", "request_id"):
         if (value := getattr(outcome, name)) is not None:
             facts[name] = value
@@ -73,6 +81,8 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
         deadline_at=None,
         next_poll_at=None,
         cost=cost,
+        due_at=None,
+        uncertain_submits=without_last_submit(job),
         reason=None,
         attempts=attempt_closed(job, now, "succeeded", **facts),
     )
@@ -109,6 +119,7 @@ def retry(
         spent=job.spent + spends,
         outage=outage,
         reason=reason,
+        uncertain_submits=_uncertain_submits(job, now, error),
         attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
     )
 
@@ -128,7 +139,15 @@ def dead_letter(
         spent=job.spent + (job.open_attempt is not None),
         reason=reason,
         attempts=attempt_closed(job, now, "failed", **error_facts(error, polls)),
+        uncertain_submits=_uncertain_submits(job, now, error),
     )
+
+
+def _uncertain_submits(job: Job, now: float, error: ProviderError) -> tuple[UncertainSubmit, ...]:
+    """The uncertain submits of a job; that of its last attempt is one if `error` says so."""
+    if error.code != UNCERTAIN:
+        return job.uncertain_submits
+    return with_uncertain_submit(job, now, error.http_status)
 
 
 def park_refused(
@@ -162,6 +181,7 @@ def park_uncertain(
         next_poll_at=None,
         reason=reason,
         attempts=attempt_closed(job, now, "uncertain", **facts),
+        uncertain_submits=with_uncertain_submit(job, now, http_status),
     )
 
 

@@ -6,6 +6,7 @@ import msgspec
 
 from jobs.breakers import NO_BREAKERS, PassedBreakers
 from jobs.error_table import ACTION_INPUTS_LOST
+from jobs.evidence.records import SentAs
 from jobs.job import ATTEMPTS_KEPT, INPUTS_LOST, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import Mode, State
@@ -13,7 +14,12 @@ from jobs.transitions.builders import CLEARED_RUN, next_version, queue_changes
 
 
 def promote(job: Job, now: float) -> Job:
-    """`scheduled` or `retrying` → `queued`: it is due."""
+    """`scheduled` or `retrying` → `queued`: it is due.
+
+    Raises `IllegalTransition` for a job that waits for a finding: its outcome is unknown.
+    """
+    if job.awaits_finding:
+        raise IllegalTransition(job.state, Transition.PROMOTE, "it waits for a finding")
     changes: dict[str, Any] = queue_changes(job, now) | {"queued_at": now}
     return next_version(job, Transition.PROMOTE, now, **changes)
 
@@ -69,9 +75,12 @@ def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
     }
 
 
-def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
+def send(
+    job: Job, now: float, *, owner: str, lease_until: float, sent_as: SentAs | None = None
+) -> Job:
     """`submitting`, with a new attempt: the first byte follows, so the outcome can be unknown.
 
+    `sent_as`: where it is sent and as which user; None where the user is not known.
     Raises `IllegalTransition` if it was recorded before: a request may be under way.
     """
     if job.state is State.SUBMITTING and job.sent_at is not None:
@@ -82,12 +91,15 @@ def send(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
         now,
         by=owner,
         **_attempt_begun(job, now, Mode.ASYNC),
+        sent_as=sent_as,
         owner=owner,
         lease_until=lease_until,
     )
 
 
-def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> Job:
+def open_connection(
+    job: Job, now: float, *, owner: str, lease_until: float, sent_as: SentAs | None = None
+) -> Job:
     """`submitting` → `running`: the first byte of a sync run follows; its connection stays open.
 
     After an async submit refused with `ASYNC_NOT_SUPPORTED` the attempt stays the same, now sync.
@@ -108,6 +120,7 @@ def open_connection(job: Job, now: float, *, owner: str, lease_until: float) -> 
         now,
         by=owner,
         **changes,
+        sent_as=sent_as,
         owner=owner,
         lease_until=lease_until,
         submitted_at=now,

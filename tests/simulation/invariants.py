@@ -41,7 +41,7 @@ PROVIDER_TRANSITIONS: Final = {
 }
 """What may happen to a parked job without an operator: the end of a run already paid for."""
 
-EVENTS_WITHOUT_TRANSITION: Final = {"enqueue", "cancel_sent"}
+EVENTS_WITHOUT_TRANSITION: Final = {"enqueue", "cancel_sent", "finding", "late_answer"}
 
 
 @dataclass(frozen=True, slots=True)

@@ -28,7 +28,7 @@ from jobs.outcomes import (
 )
 from jobs.states import Kind, Mode
 from worker.provider.knouds.error_rows import ERROR_RULES
-from worker.provider.port import CancelOutcome, Identity, SendMark
+from worker.provider.port import CancelOutcome, Identity, SendMark, UsagePage
 
 MISSING_LIMIT = 5
 _ERROR_TABLE = ErrorTable(ERROR_RULES)
@@ -342,6 +342,11 @@ class SimulatedProvider:
     async def close(self) -> None:
         """Nothing to close."""
 
+    async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
+        """The list cannot be read: findings have tests of their own."""
+        del account, limit, offset
+        return CallFailure("not simulated", 503)
+
     async def submit(
         self,
         kind: Kind,
@@ -387,7 +392,7 @@ class SimulatedProvider:
         """Say whose key it is, unless the test says that the provider cannot be reached."""
         del account
         self.record.whoami_calls += 1
-        return Identity() if self.record.answers_whoami else CallFailure("HTTP 502", 502)
+        return Identity("u_1") if self.record.answers_whoami else CallFailure("HTTP 502", 502)
 
     async def _send(self, what: Literal["poll", "cancel"], execution_id: str) -> Any:
         run = self.record.runs[execution_id]

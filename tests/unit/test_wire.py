@@ -143,7 +143,7 @@ SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("async, id blank", 200, {**ACCEPTED, "executionId": " "}, Lost("accepted without a usable execution id", 200)),
     ("async, id true", 200, {**ACCEPTED, "executionId": True}, Lost("accepted without a usable execution id", 200)),
     ("async, id endless", 200, {**ACCEPTED, "executionId": "x" * 999}, Lost("accepted without a usable execution id", 200)),
-    ("sync", 200, b'{"success": true, "result": ' + RESULT + b', "cost": 12, "ms": 9}', Finished(RESULT, 12.0)),
+    ("sync", 200, b'{"success": true, "result": ' + RESULT + b', "cost": 12, "ms": 9}', Finished(RESULT, 12.0, duration_s=0.009)),
     ("sync, with ids", 200, b'{"result": ' + RESULT + b', "executionId": 7, "requestId": "r"}', Finished(RESULT, None, "7", "r")),
     ("sync, 201", 201, b'{"result": ' + RESULT + b"}", Finished(RESULT)),
     ("a cost that is a text", 200, {"success": True, "result": {"a": 1}, "cost": "3"}, Finished(b'{"a": 1}')),

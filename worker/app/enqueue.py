@@ -11,7 +11,7 @@ from redis.exceptions import RedisError
 from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest, new_job
-from jobs.states import State
+from jobs.states import OnUncertain, State
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
@@ -62,6 +62,7 @@ class JobDefaults:
 
     max_attempts: int = 5
     deadline_s: float = 3_600.0
+    on_uncertain: OnUncertain = OnUncertain.PARK
 
 
 class Enqueuer:
@@ -92,6 +93,7 @@ class Enqueuer:
             now,
             max_attempts=self._defaults.max_attempts,
             deadline_s=self._defaults.deadline_s,
+            on_uncertain=self._defaults.on_uncertain,
             by=by,
         )
         while await self._store.jobs.create(job, request.inputs) is None:

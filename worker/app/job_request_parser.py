@@ -131,9 +131,12 @@ class JobRequestBody(BaseModel):
         Field(description="seconds above 0, at most 366 days, that a submitted run may take"),
     ] = None
     on_uncertain: Annotated[
-        OnUncertain,
-        Field(strict=False, description='"park", or "retry", which may pay for a run twice'),
-    ] = OnUncertain.PARK
+        Annotated[OnUncertain, Field(strict=False)] | None,
+        Field(
+            description='"park", "reconcile", or "retry", which may pay for a run twice;'
+            " KNOUDS_ON_UNCERTAIN if omitted"
+        ),
+    ] = None
     account: Annotated[
         AccountLabel,
         Field(

@@ -1,6 +1,7 @@
 """The use cases, built from the settings."""
 
 from config.settings import Settings
+from jobs.states import OnUncertain
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
@@ -13,7 +14,10 @@ from worker.store import Store
 
 def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
     """The use case that enqueues jobs, with the defaults of the settings."""
-    return Enqueuer(store, clock, JobDefaults(settings.max_attempts, settings.run_deadline_s))
+    defaults = JobDefaults(
+        settings.max_attempts, settings.run_deadline_s, OnUncertain(settings.on_uncertain)
+    )
+    return Enqueuer(store, clock, defaults)
 
 
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:

@@ -24,11 +24,13 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.doctor.startup import warn_if_unsafe
+from worker.engine.account_identities import AccountIdentities
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.poll_planner import PollPlanner
@@ -58,6 +60,7 @@ STOPPED_FIRST: Final = (
     "scheduler",
     "rescuer",
     "pruner",
+    "evidence",
     "poller",
     "webhook_processor",
 )
@@ -139,6 +142,7 @@ class _Parts:
     poll_planner: PollPlanner
     webhook_policy: WebhookPolicy
     shutdown_deadline: ShutdownDeadline
+    identities: AccountIdentities
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,6 +231,7 @@ def build(
         Pruner(context.store, settings.retention_s),
         parts.poll_planner,
         parts.rate_limiter,
+        _build_evidence(parts),
     ]
     min_pauses_s = {poller.name: MIN_CLAIM_PAUSE_S}
     enqueuer = build_enqueuer(settings, context.store, context.clock)
@@ -302,11 +307,13 @@ def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomePa
         settings.polls_per_run,
         window_s=settings.rate_window_s,
     )
+    provider = build_provider(settings, rate_limiter)
     return _Parts(
         settings=settings,
         context=context,
         outcomes=outcomes,
-        provider=build_provider(settings, rate_limiter),
+        provider=provider,
+        identities=AccountIdentities(provider, context.clock, settings.base_url),
         rate_limiter=rate_limiter,
         poll_planner=poll_planner,
         webhook_policy=WebhookPolicy(
@@ -340,6 +347,22 @@ def _build_submitter(parts: _Parts, poller: Poller) -> Submitter:
         rate_limiter=parts.rate_limiter,
         accepted_runs=poller,
         max_sync_runs=parts.settings.sync_runs,
+        identities=parts.identities,
+    )
+
+
+def _build_evidence(parts: _Parts) -> EvidenceService:
+    settings = parts.settings
+    return EvidenceService(
+        parts.context,
+        parts.provider,
+        parts.identities,
+        EvidenceSettings(
+            accounts=tuple(settings.accounts),
+            shared_accounts=frozenset(settings.shared_accounts),
+            grace_s=settings.evidence_grace_s,
+            sync_timeout_s=settings.sync_timeout_s,
+        ),
     )
 
 

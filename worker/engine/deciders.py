@@ -113,12 +113,34 @@ class SubmitDecider:
         context = DecisionContext(now, jitter, self.rules)
         if _awaits_outcome(job, self.submitted):
             return decide_submit(job, self.outcome, context)
-        late = (
-            job.parked_as == UNCERTAIN
-            and job.submits == self.submitted.submits
-            and isinstance(self.outcome, Accepted | Finished)
-        )
-        return decide_submit(job, self.outcome, context) if late else None
+        if not isinstance(self.outcome, Accepted | Finished):
+            return None
+        if _is_unresolved(job, self.submitted.submits):
+            return decide_submit(job, self.outcome, context)
+        if any(submit.number == self.submitted.submits for submit in job.uncertain_submits):
+            return _late_answer(job, self.submitted.submits, self.outcome, now)
+        return None
+
+
+def _is_unresolved(job: Job, number: int) -> bool:
+    """Whether the outcome of attempt `number` is unknown and nothing newer was sent."""
+    last = job.attempts[-1] if job.attempts else None
+    if job.submits != number or last is None or not last.is_uncertain:
+        return False
+    unsent = job.state in (State.QUEUED, State.RETRYING) or (
+        job.state is State.SUBMITTING and job.sent_at is None
+    )
+    return unsent or job.parked_as == UNCERTAIN
+
+
+def _late_answer(
+    job: Job, number: int, outcome: Accepted | Finished, now: float
+) -> Decision | None:
+    """A newer attempt was sent meanwhile: the answer is recorded once, and changes no state."""
+    known = next(submit for submit in job.uncertain_submits if submit.number == number)
+    if known.is_accepted:
+        return None
+    return Decision(transitions.record_late_answer(job, now, number, outcome))
 
 
 @dataclass(frozen=True, slots=True)

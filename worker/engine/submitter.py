@@ -16,6 +16,7 @@ from jobs.job import Job
 from jobs.outcomes import Accepted, Finished, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import Mode, State
 from worker.clock import Clock
+from worker.engine.account_identities import AccountIdentities
 from worker.engine.deciders import (
     ConnectionCutDecider,
     FencedOutDecider,
@@ -102,6 +103,7 @@ class Submitter:
         rate_limiter: RateLimiter,
         accepted_runs: AcceptedRuns,
         max_sync_runs: int,
+        identities: AccountIdentities,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -118,6 +120,7 @@ class Submitter:
         self._rate_limiter = rate_limiter
         self._accepted_runs = accepted_runs
         self._max_sync_runs = max_sync_runs
+        self._identities = identities
         self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
@@ -220,6 +223,7 @@ class Submitter:
         self._rate_limiter.record_answered(job.lane.route, unreported=int(sync))
 
     async def _send(self, stored: VersionedJob, inputs: bytes, gate_cache: GateCache) -> None:
+        await self._identities.prepare(stored.job.account)
         gates, job = await gate_cache.gates(), stored.job
         now = self._clock.now()
         if not gates.admits(job.lane, now, bypass_hold=job.bypass_hold, worker=self._worker_id):
@@ -266,11 +270,21 @@ class Submitter:
             await self._complete(mark.stored, outcome)
 
     def _send_transition(self, job: Job, now: float) -> Job:
-        return transitions.send(job, now, owner=self._worker_id, lease_until=now + self._lease_s)
+        return transitions.send(
+            job,
+            now,
+            owner=self._worker_id,
+            lease_until=now + self._lease_s,
+            sent_as=self._identities.sent_as(job.account),
+        )
 
     def _open_transition(self, job: Job, now: float) -> Job:
         return transitions.open_connection(
-            job, now, owner=self._worker_id, lease_until=now + self._lease_s
+            job,
+            now,
+            owner=self._worker_id,
+            lease_until=now + self._lease_s,
+            sent_as=self._identities.sent_as(job.account),
         )
 
     def _mark(

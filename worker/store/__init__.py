@@ -11,6 +11,7 @@ from worker.store.client import Client
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
 from worker.store.events import EventLog
+from worker.store.evidence import EvidenceStore
 from worker.store.holds import HoldStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
@@ -61,6 +62,7 @@ class Store:
     costs: CostStore
     durations: DurationStore
     webhooks: WebhookStore
+    evidence: EvidenceStore
     audit: AuditLog
     events: EventLog
     sessions: SessionStore
@@ -90,6 +92,7 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
         costs=CostStore(client, keys),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts),
+        evidence=EvidenceStore(client, keys),
         audit=AuditLog(client, keys),
         events=EventLog(client, keys),
         sessions=SessionStore(client, keys),

@@ -241,7 +241,8 @@ class JobStore:
         found = [self._keys.index(kind) for kind in UNNAMED_INDEXES if kind is not Index.ALL]
         found += [self._keys.index(Index.STATE, state) for state in State]
         for lane in texts(lanes):
-            target = lane.partition("/")[2]
+            account, _, target = lane.partition("/")
+            found.append(self._keys.index(Index.EVIDENCE, account))
             found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
             found.append(self._keys.index(Index.TARGET, target))
         found += [self._keys.index(Index.GROUP, group) for group in texts(groups)]

@@ -75,6 +75,15 @@ class Keys:
         return f"{self.namespace}:sync-only"
 
     @property
+    def reconcile_off(self) -> str:
+        """Hash account → why `reconcile` is switched off for it."""
+        return f"{self.namespace}:reconcile-off"
+
+    def evidence_lease(self, user_id: str) -> str:
+        """String, the worker that reads the list of a user; it expires."""
+        return f"{self.namespace}:evidence-lease:{user_id}"
+
+    @property
     def costs(self) -> str:
         """Hash `kind/target` → credits its last run cost."""
         return f"{self.namespace}:costs"

@@ -7,10 +7,11 @@ import msgspec
 from jobs import transitions
 from jobs.effects import DecisionContext, DecisionRules
 from jobs.error_table import ErrorTable
+from jobs.evidence.records import EvidenceFinding
 from jobs.job import Job, Reason
 from jobs.lanes import JobId
 from jobs.outcomes import Accepted, Finished, ProviderError
-from jobs.states import Kind, State
+from jobs.states import Kind, OnUncertain, State
 from worker.provider.knouds.error_rows import ERROR_RULES
 
 NOW: Final = 1_790_000_000.0
@@ -105,6 +106,21 @@ def held(*, hold_id: str | None = "hold-1", **facts: Any) -> Job:
 
 def uncertain(**facts: Any) -> Job:
     return transitions.park_uncertain(submitted(**facts), NOW, why="connection lost")
+
+
+def awaiting_finding(finding: EvidenceFinding = EvidenceFinding.PENDING, **facts: Any) -> Job:
+    """A job under `reconcile` whose submit was lost."""
+    facts = {"on_uncertain": OnUncertain.RECONCILE, **facts}
+    sent = submitted(**facts)
+    waiting = transitions.await_finding(sent, NOW, why="connection lost")
+    submits = tuple(
+        msgspec.structs.replace(submit, finding=finding) for submit in waiting.uncertain_submits
+    )
+    return msgspec.structs.replace(waiting, uncertain_submits=submits)
+
+
+def did_not_start(**facts: Any) -> Job:
+    return awaiting_finding(EvidenceFinding.NOT_STARTED, **facts)
 
 
 def stuck(**facts: Any) -> Job:

@@ -7,10 +7,13 @@ from collections.abc import Callable
 from functools import partial
 from typing import Final, NamedTuple, assert_never
 
+import msgspec
+
 from jobs import transitions
 from jobs.decide import decide_poll, decide_submit
 from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory
 from jobs.error_table import ErrorTable
+from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.outcomes import (
     Accepted,
@@ -75,7 +78,8 @@ ON_POLL: Final[tuple[PollOutcome, ...]] = (
 
 def steps(job: Job, now: float) -> list[WalkStep]:
     """The steps that a job can take; none of them raises."""
-    return [*_program_steps(job, now), *_operator_steps(job, now)]
+    program = _finding_steps if job.awaits_finding else _program_steps
+    return [*program(job, now), *_operator_steps(job, now)]
 
 
 def walked(job: Job, choices: list[int], now: float) -> list[tuple[Job, WalkStep, Job]]:
@@ -122,6 +126,25 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return []
         case _:
             assert_never(job.state)
+
+
+def _finding_steps(job: Job, now: float) -> list[WalkStep]:
+    """A finding arrives: it is sent again, or an operator has to decide."""
+
+    def found(finding: EvidenceFinding) -> Job:
+        submits = tuple(
+            msgspec.structs.replace(submit, finding=finding) for submit in job.uncertain_submits
+        )
+        known = transitions.record_findings(job, now, submits)
+        if finding is EvidenceFinding.NOT_STARTED:
+            return transitions.resubmit_not_started(known, now)
+        return transitions.park_awaiting(known, now)
+
+    answers = _submit_steps(job, ON_SUBMIT[:2], now)
+    return answers + [
+        WalkStep(f"found {finding}", False, partial(found, finding))
+        for finding in (EvidenceFinding.NOT_STARTED, EvidenceFinding.STARTED)
+    ]
 
 
 def _admission(job: Job, now: float, hold_ids: tuple[str, ...]) -> WalkStep:

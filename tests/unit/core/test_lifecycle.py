@@ -30,6 +30,14 @@ retrying    promote          queued      clock              its backoff is over
 retrying    cancel           cancelled   operator           nothing is under way
 retrying    park_manual      parked      operator
 retrying    dead_letter      dead        worker             it makes the worker raise
+retrying    resubmit_not_started queued  provider           its run is not in the list
+retrying    park_uncertain   parked      provider+clock     a finding that lets nothing be sent
+retrying    accept           running     provider           a late answer
+retrying    succeed          succeeded   provider           a late answer
+queued      accept           running     provider           a late answer, nothing newer was sent
+queued      succeed          succeeded   provider           a late answer, nothing newer was sent
+submitting  await_finding    retrying    provider+worker    unknown outcome, under reconcile
+running     await_finding    retrying    provider+worker    unknown outcome, under reconcile
 queued      admit            submitting  worker             its lane is open
 queued      cancel           cancelled   operator           nothing was sent
 queued      park_manual      parked      operator
@@ -107,6 +115,8 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.DEAD_LETTER: lambda job: transitions.dead_letter(job, NOW, FAILED, REASON),
     Transition.PARK_REFUSED: lambda job: transitions.park_refused(job, NOW, NO_CREDITS, REASON),
     Transition.PARK_UNCERTAIN: lambda job: transitions.park_uncertain(job, NOW, why="lost"),
+    Transition.AWAIT_FINDING: lambda job: transitions.await_finding(job, NOW, why="lost"),
+    Transition.RESUBMIT_NOT_STARTED: lambda job: transitions.resubmit_not_started(job, NOW),
     Transition.PARK_STUCK: lambda job: transitions.park_stuck(job, NOW, next_poll_at=NOW),
     Transition.PARK_FAILED_RUN: lambda job: transitions.park_failed_run(job, NOW, FAILED, REASON),
     Transition.REQUEST_CANCEL: lambda job: transitions.request_cancel(job, NOW),
@@ -127,7 +137,7 @@ IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.QUEUED: (job_builders.queued,),
     State.SUBMITTING: (job_builders.admitted, job_builders.submitted),
     State.RUNNING: (job_builders.running, job_builders.sync_run),
-    State.RETRYING: (job_builders.retrying,),
+    State.RETRYING: (job_builders.retrying, job_builders.did_not_start),
     State.PARKED: (
         job_builders.held,
         job_builders.uncertain,

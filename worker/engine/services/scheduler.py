@@ -7,7 +7,7 @@ from typing import Final
 from jobs.indexes import Index
 from jobs.lanes import JobId
 from jobs.states import State
-from jobs.transitions import promote
+from jobs.transitions import park_awaiting, promote
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.store import Store
@@ -18,7 +18,10 @@ TICK_S: Final = 1.0
 
 
 class Scheduler:
-    """Moves `scheduled` and `retrying` jobs to `queued` when they are due."""
+    """Moves `scheduled` and `retrying` jobs to `queued` when they are due.
+
+    A job that still waits for a finding then is parked: only its finding may send it again.
+    """
 
     name = "scheduler"
 
@@ -48,7 +51,10 @@ class Scheduler:
                 continue
             if stored.job.state in waiting and (stored.job.due_at or 0.0) > now:
                 continue  # it ran and failed again since the index was read
-            if stored.job.state in waiting:
+            if stored.job.awaits_finding:
+                parked = park_awaiting(stored.job, now, note="no finding in time")
+                commits.append(self._store.jobs.commit(stored, parked))
+            elif stored.job.state in waiting:
                 commits.append(self._store.jobs.commit(stored, promote(stored.job, now)))
             else:
                 commits.append(self._store.jobs.remove_stale_entry(stored, Index.DUE))

@@ -42,6 +42,7 @@ class ResponseBody(msgspec.Struct, frozen=True, gc=False, rename="camel"):
     webhook_delivery: Raw = _ABSENT
     result: Raw = _ABSENT
     cost: Raw = _ABSENT
+    ms: Raw = _ABSENT
     error: Raw = _ABSENT
     code: Raw = _ABSENT
     message: Raw = _ABSENT

@@ -200,11 +200,13 @@ def read_run(body: ResponseBody, status: str, http_status: int | None) -> PollOu
 
 
 def _finished(body: ResponseBody, result: bytes) -> Finished:
+    took_ms = fields.read_number(body.ms)
     return Finished(
         result=result,
         cost=fields.read_number(body.cost),
         execution_id=fields.read_id(body.execution_id),
         request_id=fields.read_id(body.request_id),
+        duration_s=None if took_ms is None else took_ms / 1_000,
     )
 
 

@@ -143,6 +143,10 @@ class MetricsBuffer:
         """A breaker let canaries through."""
         self._add(f"breaker_probes|{cause}")
 
+    def finding_made(self, finding: str) -> None:
+        """The provider's list of runs told more about an uncertain submit."""
+        self._add(f"findings|{finding}")
+
     def webhook_received(self, outcome: str) -> None:
         """A webhook request was answered."""
         self._add(f"webhooks_received|{outcome}")

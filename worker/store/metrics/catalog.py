@@ -58,6 +58,11 @@ METRICS: Final[dict[str, MetricSpec]] = {
         ("outcome",),
     ),
     "rate_limited": MetricSpec("Responses 429, by route: model, workflow, executions.", ("route",)),
+    "findings": MetricSpec(
+        "Findings about submits whose outcome is unknown: pending, not_started, started, ambiguous,"
+        " unknown.",
+        ("finding",),
+    ),
     "webhooks_received": MetricSpec("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
     "webhooks_handled": MetricSpec(
         "Deliveries by result: processed, known, ignored, orphaned.", ("outcome",)

@@ -1,0 +1,353 @@
+"""The evidence service: reads the provider's list of runs for submits whose outcome is unknown.
+
+It works only while an account has uncertain submits to compare. One worker reads the list of one
+user, under a lease; accounts whose keys belong to one user are read as one. Two readings in a row
+have to agree before anything is concluded, and jobs are read after the list, so that a run that was
+just accepted is known.
+"""
+
+import asyncio
+from collections.abc import Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import structlog
+
+from jobs.evidence.assess import EvidenceRules, SubmitKey, assess
+from jobs.evidence.reading import PAGE_ROWS, CompleteReading, UsageReading, agree
+from jobs.evidence.records import Assessment, is_late_row
+from jobs.evidence.runs import RunOnRecord, runs_of
+from jobs.evidence.schedule import next_check_at, unread
+from jobs.holds import CoolDown
+from jobs.job import Job
+from jobs.lanes import Scope, usage_scope
+from jobs.outcomes import CallFailure
+from worker.engine.account_identities import AccountIdentities
+from worker.engine.evidence_writer import EvidenceWriter
+from worker.engine.unreadable_records import load_jobs
+from worker.engine.wakeups import Wakeup
+from worker.engine.worker_parts import WorkerContext
+from worker.provider.port import RunProvider, UnknownAccount, UsagePage
+from worker.store.commit import VersionedJob
+
+log: Final = structlog.get_logger(__name__)
+
+TICK_S: Final = 2.0
+PAGES_PER_TICK: Final = 4
+MAX_CLAIMANTS: Final = 5_000
+"""Jobs with uncertain submits that are compared at once."""
+
+MAX_RUNS: Final = 100_000
+"""Submits on record that are compared with one reading."""
+
+READ_BACK_S: Final = 600.0
+"""How far before the oldest submit the list is read at first; doubled until it proves enough."""
+
+MAX_READ_BACK_S: Final = 40 * 3_600.0
+RATE_LIMITED_WAIT_S: Final = 30.0
+FAILED_WAIT_S: Final = 10.0
+TOO_MANY_REQUESTS: Final = 429
+LEASE_S: Final = 60.0
+WRITES_AT_ONCE: Final = 50
+
+
+@dataclass(slots=True)
+class _Comparison:
+    """The readings of one user's list under way."""
+
+    accounts: tuple[str, ...]
+    user_id: str
+    since: float
+    """When the oldest submit was sent that is compared."""
+    reading: UsageReading
+    first: CompleteReading | None = None
+    """The reading before this one, if it was complete."""
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceSettings:
+    """The settings of the service. Durations are seconds."""
+
+    accounts: tuple[str, ...]
+    shared_accounts: frozenset[str]
+    grace_s: float
+    sync_timeout_s: float
+    page_rows: int = PAGE_ROWS
+
+
+@dataclass(slots=True)
+class _UserState:
+    not_before: float = 0.0
+    read_back_s: float = READ_BACK_S
+    comparison: _Comparison | None = field(default=None)
+
+
+class EvidenceService:
+    """Finds out whether uncertain submits started a run."""
+
+    name = "evidence"
+
+    def __init__(
+        self,
+        context: WorkerContext,
+        provider: RunProvider,
+        identities: AccountIdentities,
+        settings: EvidenceSettings,
+    ) -> None:
+        self._context = context
+        self._store = context.store
+        self._clock = context.clock
+        self._provider = provider
+        self._identities = identities
+        self._settings = settings
+        self._writer = EvidenceWriter(context.store, context.clock, context.wakeups)
+        self._users: dict[str, _UserState] = {}
+        self.wakeup = Wakeup()
+
+    async def tick(self, now: float) -> float:
+        """Read some pages where evidence is needed; returns the seconds until the next tick."""
+        due = await self._store.evidence.due_times(self._settings.accounts)
+        waiting = [account for account, at in due.items() if at <= now]
+        for account in waiting:
+            await self._identities.prepare(account)
+        by_user: dict[str, list[str]] = {}
+        for account in self._settings.accounts:
+            user_id = self._identities.user_id(account)
+            if user_id is not None:
+                by_user.setdefault(user_id, []).append(account)
+            elif account in waiting:
+                await self._record_unread((account,), "the user of the key is not known yet", now)
+        for user_id, accounts in by_user.items():
+            if any(account in waiting for account in accounts) or self._is_under_way(user_id):
+                await self._work_for(user_id, tuple(accounts), now)
+        return TICK_S
+
+    def _is_under_way(self, user_id: str) -> bool:
+        state = self._users.get(user_id)
+        return state is not None and state.comparison is not None
+
+    def _rules(self, user_id: str, account: str) -> EvidenceRules:
+        return EvidenceRules(
+            base_url=self._identities.base_url,
+            user_id=user_id,
+            grace_s=self._settings.grace_s,
+            sync_timeout_s=self._settings.sync_timeout_s,
+            is_shared=account in self._settings.shared_accounts,
+        )
+
+    async def _work_for(self, user_id: str, accounts: tuple[str, ...], now: float) -> None:
+        state = self._users.setdefault(user_id, _UserState())
+        if now < state.not_before or await self._cools_down(accounts, now):
+            return
+        if not await self._store.evidence.claim(user_id, self._context.worker_id, LEASE_S):
+            state.comparison = None
+            return
+        if state.comparison is None:
+            since = await self._postpone_unripe(user_id, accounts, now)
+            if since is None:
+                return
+            state.comparison = self._comparison(user_id, accounts, since, state)
+        await self._read_pages(state, state.comparison)
+
+    async def _cools_down(self, accounts: Sequence[str], now: float) -> bool:
+        gates = await self._store.holds.gates()
+        scopes = [scope for a in accounts for scope in (Scope(a), usage_scope(a))]
+        return gates.running_cool_down(scopes, now) is not None
+
+    def _comparison(
+        self, user_id: str, accounts: tuple[str, ...], since: float, state: _UserState
+    ) -> _Comparison:
+        reading = self._new_reading(since, state)
+        return _Comparison(accounts, user_id, since, reading)
+
+    def _new_reading(self, since: float, state: _UserState) -> UsageReading:
+        return UsageReading(
+            floor_at=since - self._settings.grace_s - state.read_back_s,
+            started_at=self._clock.now(),
+            page_rows=self._settings.page_rows,
+        )
+
+    async def _postpone_unripe(
+        self, user_id: str, accounts: Sequence[str], now: float
+    ) -> float | None:
+        """When the oldest submit that can be assessed now was sent; None if there is none yet.
+
+        Submits whose grace runs are checked at its end. Those that are only watched for late rows
+        wait for the ones without a final finding.
+        """
+        still_open: list[float] = []
+        watched: list[float] = []
+        for stored in await self._claimants(accounts):
+            rules, changed = self._rules(user_id, stored.job.account), False
+            for submit in stored.job.uncertain_submits:
+                if submit.check_at is None or submit.check_at > now:
+                    continue
+                ripe_at = submit.sent_at + rules.grace_of(submit.mode)
+                if ripe_at > now or next_check_at(submit, rules, now) is None:
+                    changed = True
+                else:
+                    (watched if submit.is_final else still_open).append(submit.sent_at)
+            if changed:
+                await self._writer.write(stored, {}, rules)
+        return min(still_open or watched, default=None)
+
+    async def _claimants(self, accounts: Iterable[str]) -> list[VersionedJob]:
+        ids = [
+            job_id
+            for account in accounts
+            for job_id in await self._store.evidence.claimants(account, MAX_CLAIMANTS)
+        ]
+        found = await load_jobs(self._store.jobs, ids, self._clock.now())
+        return [stored for stored in found if stored is not None]
+
+    # Reading.
+
+    async def _read_pages(self, state: _UserState, comparison: _Comparison) -> None:
+        for _ in range(PAGES_PER_TICK):
+            reading = comparison.reading
+            page = await self._page(comparison)
+            if isinstance(page, CallFailure):
+                await self._pause(state, comparison, page)
+                return
+            reading.add(page.rows, page.total, is_complete=page.is_complete)
+            if not reading.is_done:
+                continue
+            if await self._reading_ended(state, comparison):
+                state.comparison = None
+                return
+
+    async def _page(self, comparison: _Comparison) -> UsagePage | CallFailure:
+        try:
+            return await self._provider.usage(
+                comparison.accounts[0],
+                limit=self._settings.page_rows,
+                offset=comparison.reading.offset,
+            )
+        except UnknownAccount as error:
+            return CallFailure(str(error), 401)
+
+    async def _pause(
+        self, state: _UserState, comparison: _Comparison, failure: CallFailure
+    ) -> None:
+        """The list could not be read: wait, and say so where a finding is due."""
+        now = self._clock.now()
+        wait_s = failure.retry_after_s
+        if failure.http_status == TOO_MANY_REQUESTS:
+            until = now + (RATE_LIMITED_WAIT_S if wait_s is None else wait_s)
+            for account in comparison.accounts:
+                await self._store.holds.place_cool_down(
+                    CoolDown(usage_scope(account), until, "429")
+                )
+            state.not_before = until
+            return
+        state.comparison = None
+        state.not_before = now + (FAILED_WAIT_S if wait_s is None else wait_s)
+        log.warning("usage.not_read", accounts=comparison.accounts, why=failure.why)
+        why = f"the list of runs could not be read: {failure.why}"
+        await self._record_unread(comparison.accounts, why, now)
+
+    async def _reading_ended(self, state: _UserState, comparison: _Comparison) -> bool:
+        """Compare a reading with the one before; whether the comparison is over."""
+        result = comparison.reading.result()
+        if result is None:
+            log.info("usage.reading_void", user=comparison.user_id, why=comparison.reading.void)
+            await self._record_unread(
+                comparison.accounts, comparison.reading.void, self._clock.now()
+            )
+            return True
+        first, comparison.first = comparison.first, result
+        if first is not None and agree(first, result):
+            await self._conclude(state, comparison, result)
+            return True
+        comparison.reading = self._new_reading(comparison.since, state)
+        return False
+
+    # Concluding.
+
+    async def _conclude(
+        self, state: _UserState, comparison: _Comparison, reading: CompleteReading
+    ) -> None:
+        accounts = frozenset(comparison.accounts)
+        runs, jobs = await self._runs(comparison, accounts)
+        if runs is None:
+            await self._record_unread(
+                comparison.accounts, "too many runs since then", self._clock.now()
+            )
+            return
+        lacks_depth = False
+        found: dict[str, dict[SubmitKey, Assessment]] = {}
+        for account in accounts:
+            rules = self._rules(comparison.user_id, account)
+            found[account] = assess(runs, reading, rules, comparison.since)
+            lacks_depth = lacks_depth or any(one.lacks_depth for one in found[account].values())
+        if lacks_depth and not reading.is_whole and state.read_back_s < MAX_READ_BACK_S:
+            state.read_back_s *= 4
+        else:
+            state.read_back_s = READ_BACK_S
+        writes: list[Coroutine[Any, Any, None]] = []
+        for stored in jobs:
+            assessed = found[stored.job.account]
+            own = {
+                submit.number: assessed[key]
+                for submit in stored.job.uncertain_submits
+                if (key := (stored.job.id, submit.number)) in assessed
+            }
+            if own:
+                writes.append(self._write(stored, own, comparison.user_id))
+        for first in range(0, len(writes), WRITES_AT_ONCE):
+            await asyncio.gather(*writes[first : first + WRITES_AT_ONCE])
+
+    async def _write(
+        self, stored: VersionedJob, found: dict[int, Assessment], user_id: str
+    ) -> None:
+        before = {submit.number: submit for submit in stored.job.uncertain_submits}
+        after = await self._writer.write(stored, found, self._rules(user_id, stored.job.account))
+        for submit in after.uncertain_submits if after is not None else ():
+            was = before.get(submit.number)
+            if was is not None and is_late_row(was, submit):
+                await self._writer.switch_reconcile_off(stored.job, submit)
+
+    async def _runs(
+        self, comparison: _Comparison, accounts: frozenset[str]
+    ) -> tuple[list[RunOnRecord] | None, list[VersionedJob]]:
+        """Every submit on record that may have a row, and the jobs with uncertain ones."""
+        since = comparison.reading.floor_at
+        claimants = await self._claimants(accounts)
+        jobs = {stored.job.id: stored for stored in claimants}
+        runs: dict[str, list[RunOnRecord]] = {}
+        count = 0
+        async for ids in self._store.evidence.changed_since(since):
+            for stored in await load_jobs(self._store.jobs, ids, self._clock.now()):
+                if stored is None or stored.job.account not in accounts:
+                    continue
+                if stored.job.id in jobs:
+                    jobs[stored.job.id] = stored
+                runs[stored.job.id] = _runs_since(stored.job, since)
+                count += len(runs[stored.job.id])
+                if count > MAX_RUNS:
+                    return None, []
+        for stored in jobs.values():
+            runs.setdefault(stored.job.id, _runs_since(stored.job, since))
+        return [run for own in runs.values() for run in own], list(jobs.values())
+
+    async def _record_unread(self, accounts: Sequence[str], why: str, now: float) -> None:
+        """The list said nothing: note it with each submit that is due."""
+        for stored in await self._claimants(accounts):
+            user_id = self._identities.user_id(stored.job.account) or ""
+            rules = self._rules(user_id, stored.job.account)
+            found = {
+                submit.number: unread(submit, rules, why, now)
+                for submit in stored.job.uncertain_submits
+                if submit.check_at is not None and submit.check_at <= now
+            }
+            if found:
+                await self._writer.write(stored, found, rules)
+
+
+def _runs_since(job: Job, since: float) -> list[RunOnRecord]:
+    """The submits of a job that matter: uncertain ones, and those that ran since then."""
+    return [
+        run
+        for run in runs_of(job)
+        if run.submit is not None or run.ended_at is None or run.ended_at >= since
+    ]
