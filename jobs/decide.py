@@ -38,6 +38,7 @@ from jobs.outcomes import (
     CallFailure,
     Finished,
     Lost,
+    LostCause,
     NotSent,
     PollOutcome,
     ProviderError,
@@ -277,7 +278,12 @@ def _can_await_finding(job: Job) -> bool:
 
 def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) -> Decision:
     parked = transitions.park_uncertain(
-        job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
+        job,
+        context.now,
+        why=outcome.why,
+        http_status=outcome.http_status,
+        cause=outcome.cause_name,
+        polls=polls,
     )
     return Decision(parked)
 
@@ -389,7 +395,8 @@ def _run_missing(
     missing = history.missing_in_row + 1
     if missing >= context.rules.max_missing_polls:
         why = f"the provider does not know execution {job.execution_id} ({missing} polls)"
-        return _uncertain(job, Lost(why, 404), context, history.polls + 1)
+        lost = Lost(why, 404, LostCause.RUN_NOT_FOUND)
+        return _uncertain(job, lost, context, history.polls + 1)
     delay_s = context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
     history = PollHistory(history.polls + 1, 0, missing, history.last_running_at)
     return PollLater(context.now + delay_s, history)

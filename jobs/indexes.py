@@ -53,7 +53,7 @@ class Index(StrEnum):
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
-    """Parked jobs and dead letters by state, code and lane."""
+    """Parked jobs and dead letters by state, code and lane; uncertain ones also by cause."""
 
 
 WATCHED_INDEXES: Final = frozenset(
@@ -130,7 +130,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     counted_by = (*job.opening_hold_ids, *job.canary_of)
     found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
-        group = f"{job.state}|{job.reason.code}|{job.lane}"
+        group = f"{job.state}|{job.reason.group}|{job.lane}"
         found.append(IndexEntry(Index.GROUP, group, job.since))
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(IndexEntry(Index.HELD, job.reason.hold_id, job.since))

@@ -45,6 +45,20 @@ def _lane(account: str, kind: Kind, target: str) -> Lane:
     return Lane(account, kind, target)
 
 
+CAUSE_MARK: Final = "~"
+"""Between code and cause in the name of a group of uncertain jobs."""
+
+
+def split_group(name: str) -> tuple[str, str]:
+    """Code and cause of a group; the cause is empty except for uncertain jobs.
+
+    >>> split_group("uncertain~HTTP_502"), split_group("INVALID~INPUTS")
+    (('uncertain', 'HTTP_502'), ('INVALID~INPUTS', ''))
+    """
+    code, _, cause = name.partition(CAUSE_MARK)
+    return (code, cause) if code == UNCERTAIN else (name, "")
+
+
 class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
     """Why a job is parked, dead or retrying, and what an operator can do about it.
 
@@ -59,6 +73,13 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
     action_url: str | None = None
     hold_id: str | None = None
     """The hold that parked it, if a hold did."""
+    cause: str = ""
+    """Why the outcome of an `uncertain` job is unknown: `HTTP_502`, `worker_lost` and so on."""
+
+    @property
+    def group(self) -> str:
+        """The group of jobs that wait for the same: its code, of uncertain jobs with the cause."""
+        return f"{self.code}{CAUSE_MARK}{self.cause}" if self.cause else self.code
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):

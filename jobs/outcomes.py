@@ -4,6 +4,7 @@ Not sent, refused and lost are three different outcomes: only a lost submit may 
 """
 
 from dataclasses import dataclass, field
+from enum import StrEnum
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,14 +81,41 @@ class NotSent:
     """The cause is on our side (Redis): it says nothing about the provider."""
 
 
+class LostCause(StrEnum):
+    """Why an outcome is unknown, where no error status says so. Operators group jobs by it."""
+
+    CONNECTION = "lost_connection"
+    TIMEOUT = "timeout"
+    UNREADABLE = "unreadable_answer"
+    WORKER = "worker_lost"
+    SHUTDOWN = "shutdown"
+    RUN_NOT_FOUND = "run_not_found"
+    INTERNAL = "internal_error"
+
+
 @dataclass(frozen=True, slots=True)
 class Lost:
     """The request was sent and no usable answer came back: the outcome is unknown."""
 
     why: str
     http_status: int | None = None
-    is_ours: bool = False
-    """The worker was lost or stopped: it says nothing about the provider."""
+    cause: LostCause | None = None
+    """None: the status says it."""
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether the worker was lost or stopped: it says nothing about the provider."""
+        return self.cause in (LostCause.WORKER, LostCause.SHUTDOWN)
+
+    @property
+    def cause_name(self) -> str:
+        """The name of its cause: a `LostCause`, or `HTTP_<status>`."""
+        if self.cause is not None:
+            return self.cause
+        if self.http_status is None:
+            return LostCause.CONNECTION
+        is_success = 200 <= self.http_status < 300  # noqa: PLR2004
+        return LostCause.UNREADABLE if is_success else f"HTTP_{self.http_status}"
 
 
 @dataclass(frozen=True, slots=True)

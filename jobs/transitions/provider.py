@@ -166,10 +166,25 @@ def park_refused(
 
 
 def park_uncertain(
-    job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0
+    job: Job,
+    now: float,
+    *,
+    why: str,
+    http_status: int | None = None,
+    cause: str = "",
+    polls: int = 0,
 ) -> Job:
-    """→ `parked` as `uncertain`: it is unknown whether the run exists. An operator resolves it."""
-    reason = Reason(code=UNCERTAIN, http_status=http_status, message=why, action=ACTION_UNCERTAIN)
+    """→ `parked` as `uncertain`: it is unknown whether the run exists. An operator resolves it.
+
+    `cause` groups jobs: `HTTP_502`, `worker_lost` and so on (`jobs.outcomes.LostCause`).
+    """
+    reason = Reason(
+        code=UNCERTAIN,
+        http_status=http_status,
+        message=why,
+        action=ACTION_UNCERTAIN,
+        cause=cause,
+    )
     cleared: dict[str, Any] = CLEARED_SUBMIT | {"sent_at": job.sent_at}
     facts = {"http_status": http_status, "code": UNCERTAIN, "message": why, "polls": polls}
     return next_version(

@@ -107,11 +107,11 @@ class JobFactory:
             job_id, lambda job: transitions.park_refused(job, now, NO_CREDITS, reason)
         )
 
-    async def uncertain(self, job_id: str = "job") -> Job:
+    async def uncertain(self, job_id: str = "job", cause: str = "") -> Job:
         await self.submitting(job_id)
         now = self.clock.now()
         return await self.transition(
-            job_id, lambda job: transitions.park_uncertain(job, now, why="timeout")
+            job_id, lambda job: transitions.park_uncertain(job, now, why="timeout", cause=cause)
         )
 
     async def stuck(self, job_id: str = "job") -> Job:

@@ -48,6 +48,51 @@ async def test_parked_jobs_are_grouped_by_what_they_wait_for(
     assert (groups[0]["account"], groups[0]["kind"]) == ("default", "model")
 
 
+async def test_uncertain_jobs_are_grouped_by_cause_and_resolved_by_it(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    for n in range(3):
+        await job_factory.uncertain(f"p{n}", "HTTP_502")
+    for n in range(2):
+        await job_factory.uncertain(f"w{n}", "worker_lost")
+    groups = (await api.get("/v1/groups")).json["items"]
+    found = {(group["code"], group["cause"]): group["count"] for group in groups}
+    assert found == {("uncertain", "HTTP_502"): 3, ("uncertain", "worker_lost"): 2}
+
+    chosen = {"filter": {"code": "uncertain", "cause": "HTTP_502"}}
+    preview = (await api.post("/v1/bulk/resubmit", {**chosen, "dry_run": True})).json
+    assert (preview["matched"], preview["done"]) == (3, 3)
+    done = (await api.post("/v1/bulk/resubmit", {**chosen, "note": "the proxy never ran"})).json
+    assert done["done"] == 3
+    assert {(await api.job(f"p{n}"))["state"] for n in range(3)} == {"queued"}
+    (entry,) = await latest_audit_entries(job_factory.store, 1)
+    assert (entry["act"], entry["jobs"]) == ("bulk_resubmit", "3")
+
+    listed = (await api.get("/v1/jobs", code="uncertain", cause="worker_lost")).json["items"]
+    assert {job["id"] for job in listed} == {"w0", "w1"}
+    await api.post("/v1/bulk/discard", {"filter": {"cause": "worker_lost"}})
+    assert (await api.get("/v1/groups")).json["items"] == []
+
+
+async def test_only_uncertain_jobs_are_resubmitted(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.held("held")
+    await job_factory.uncertain("lost")
+    done = (await api.post("/v1/bulk/resubmit", {"filter": {"state": "parked"}})).json
+    assert (done["done"], done["skipped"]) == (1, 1)
+    assert (await api.job("held"))["state"] == "parked"
+
+
+async def test_a_release_of_stuck_runs_says_that_nothing_is_sent(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    await job_factory.stuck("stuck")
+    done = (await api.post("/v1/bulk/release", {"filter": {"code": "stuck"}})).json
+    assert (done["done"], done["deadlines_extended"], done["est_cost"]) == (1, 1, 0)
+    assert (await api.job("stuck"))["state"] == "running"
+
+
 async def test_dead_letters_have_groups_of_their_own(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:

@@ -106,6 +106,10 @@ def test_an_uncertain_job_can_be_given_up(workspace: CliWorkspace) -> None:
         ("parked", "release"),
         ("parked", "release", "x", "--all"),
         ("parked", "resolve", "x"),
+        ("parked", "resolve", "--discard"),
+        ("parked", "resolve", "x", "--cause", "HTTP_502", "--discard"),
+        ("parked", "resolve", "x", "y", "--execution-id", "e"),
+        ("parked", "resolve", "--cause", "HTTP_502", "--execution-id", "e"),
         ("parked", "resolve", "x", "--resubmit", "--discard"),
         ("dead", "requeue"),
         ("dead", "requeue", "x", "y", "--inputs", "{}"),
@@ -140,6 +144,20 @@ def test_parked_jobs_without_a_hold_are_released_together(workspace: CliWorkspac
     assert workspace.cli(*words).out.startswith("release: 2 jobs matched, 2 released")
     for job_id in ids:
         workspace.until(job_id, "succeeded")
+
+
+def test_uncertain_jobs_of_a_cause_are_resolved_with_one_command(workspace: CliWorkspace) -> None:
+    ids = [workspace.enqueue("suno", status=502, times=1) for _ in range(2)]
+    for job_id in ids:
+        workspace.until(job_id, "parked")
+    chosen = ("--account", workspace.account, "--cause", "HTTP_502")
+    groups = workspace.cli("parked", "groups").out
+    assert f"--code uncertain --cause HTTP_502 --account {workspace.account}" in groups
+    preview = workspace.cli("parked", "resolve", "--resubmit", *chosen, "--dry-run")
+    assert "2 jobs matched, 2 would be resubmitted" in preview.out
+    done = workspace.cli("parked", "resolve", "--discard", *chosen, "--note", "not needed")
+    assert "2 discarded" in done.out
+    assert {workspace.get(job_id)["state"] for job_id in ids} == {"cancelled"}
 
 
 # dead

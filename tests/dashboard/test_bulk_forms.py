@@ -51,6 +51,37 @@ async def test_all_jobs_of_a_filter_are_previewed_and_then_done(
     assert line["on"] == '{"state":"dead","batch":"b"}'
 
 
+async def test_uncertain_jobs_of_one_cause_are_resubmitted_from_their_card(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    for n in range(3):
+        await job_factory.uncertain(f"p{n}", "HTTP_502")
+    await job_factory.uncertain("other", "worker_lost")
+    page = await pages.get("/parked")
+    assert "worker lost" in page.text
+    (form,) = (
+        form
+        for form in page.html.forms
+        if form.action == "/bulk" and ("cause", "HTTP_502") in form.fields
+    )
+    assert ("action", "resubmit") in form.buttons
+    preview = await pages.post("/bulk", form.with_(action="resubmit"))
+    assert "Would resubmit 3 jobs" in preview.text
+    assert "paid twice" in preview.text
+    await pages.send(preview, "/bulk/confirm")
+    assert await states(job_factory.store) == {State.PARKED: 1, State.QUEUED: 3}
+
+
+async def test_stuck_runs_are_released_with_words_that_fit(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.stuck("s")
+    page = await pages.get("/parked?code=stuck")
+    preview = await preview_all(pages, page, "release")
+    done = await pages.send(preview, "/bulk/confirm")
+    assert "polled for another deadline, nothing is sent" in done.text
+
+
 async def test_only_selected_jobs_are_affected(pages: PageReader, job_factory: JobFactory) -> None:
     for n in range(3):
         await job_factory.held(f"h{n}")

@@ -233,6 +233,8 @@ class _BulkRun:
         match outcome:
             case _Done(after):
                 self.counts.done += 1
+                if self._request.action is BulkAction.RELEASE and after.state is State.RUNNING:
+                    self.counts.deadlines_extended += 1
                 if after.state not in (State.RUNNING, State.CANCELLING):
                     self.targets[target_name(after.kind, after.target)] += 1
                 if after.state in SETTLED:

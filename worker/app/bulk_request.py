@@ -21,6 +21,7 @@ class BulkAction(StrEnum):
     REQUEUE = JobAction.REQUEUE.value
     DISCARD = JobAction.DISCARD.value
     CANCEL = JobAction.CANCEL.value
+    RESUBMIT = JobAction.RESUBMIT.value
 
 
 SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
@@ -49,7 +50,7 @@ class JobSelection:
     def covers_lane(self, hold: Hold, lane: Lane) -> bool:
         """Whether every job that a hold may keep waiting in a lane is selected."""
         wanted = self.filter
-        narrow = (self.ids, wanted.tag, wanted.batch, wanted.since, wanted.until)
+        narrow = (self.ids, wanted.cause, wanted.tag, wanted.batch, wanted.since, wanted.until)
         return (
             all(value is None for value in narrow)
             and wanted.account in (None, lane.account)
@@ -61,7 +62,7 @@ class JobSelection:
     @property
     def while_queued(self) -> "JobSelection":
         """The same selection for queued jobs: these have no code, and are not parked."""
-        return replace(self, filter=replace(self.filter, state=None, code=None))
+        return replace(self, filter=replace(self.filter, state=None, code=None, cause=None))
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +90,8 @@ class BulkCounts:
     errors: list[tuple[str, str]] = field(default_factory=list[tuple[str, str]])
     """The first failures: job id and what is wrong."""
     holds_released: int = 0
+    deadlines_extended: int = 0
+    """Of those done: stuck runs that are polled for another deadline; nothing is sent for them."""
     est_cost: float | None = 0.0
     """Credits that new runs of the jobs will cost, by the last run of each target. Runs that the
     provider has already are not counted. None where a target has not run yet."""

@@ -98,7 +98,8 @@ async def _act_in_bulk(
         click.echo(f"{summary}\nnothing changed")
         return
     count = pluralize(preview["done"], "job")
-    confirm(f"{summary}\n{action.capitalize()} {count}?", assume_yes=assume_yes)
+    risk = " Those that ran are paid twice." if action == "resubmit" else ""
+    confirm(f"{summary}\n{action.capitalize()} {count}?{risk}", assume_yes=assume_yes)
     done = (await api.post("bulk", action, body=body)).doc
     click.echo(bulk_summary(action, done, is_preview=False))
 
@@ -114,6 +115,9 @@ def bulk_summary(action: str, counts: Doc, *, is_preview: bool) -> str:
         parts.append(f"{_count(counts, 'done'):,} {verb}")
     if holds := counts.get("holds_released"):
         parts.append(f"through {pluralize(holds, 'hold')}, one canary first")
+    if extended := counts.get("deadlines_extended"):
+        runs = pluralize(extended, "stuck run")
+        parts.append(f"{runs} of them polled for another deadline with nothing sent")
     parts += [f"{counts[name]:,} {name}" for name in ("skipped", "failed") if counts.get(name)]
     if counts["matched"] and counts.get("est_cost") is not None:
         parts.append(f"about {counts['est_cost']:g} credits")

@@ -50,7 +50,7 @@ def why_page(doc: Doc) -> list[RenderableType]:
         return [head.append(", and nothing blocks it")]
     rows: list[tuple[str, RenderableType]] = []
     for blocker in blockers:
-        until = format_age(blocker.get("until"), now)
+        until = "" if blocker.get("breaker_id") else _expected_end(blocker.get("until"), now)
         rows.append((str(blocker.get("kind")), text(f"{blocker.get('text')} {until}".strip())))
         if blocker.get("action"):
             rows.append(("", text(blocker["action"], "bold")))
@@ -116,6 +116,14 @@ def _reason_rows(job: Doc) -> list[tuple[str, RenderableType]]:
     ]
     commands = job_commands(job)
     return rows + [("command" if n == 0 else "or", text(c, "bold")) for n, c in enumerate(commands)]
+
+
+def _expected_end(until: object, now: float) -> str:
+    """When a wait is expected to end: a time that has passed is not "ago", but due."""
+    moment = parse_time(until)
+    if moment is None:
+        return ""
+    return "(due now)" if moment <= now else format_age(until, now)
 
 
 def _payload_rows(job: Doc) -> list[tuple[str, RenderableType]]:

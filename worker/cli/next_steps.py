@@ -47,7 +47,8 @@ def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
     if state == "dead":
         return _filter_command("dead requeue", code, lane)
     if code == UNCERTAIN:
-        return _filter_command("parked ls", code, lane)
+        cause = {"cause": str(group["cause"])} if group.get("cause") else {}
+        return _filter_command("parked ls", code, {**cause, **lane})
     if hold is not None:
         return release_hold_command(hold)
     return _filter_command("parked release", code, lane)

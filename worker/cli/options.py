@@ -61,21 +61,23 @@ page_options = all_of(
 job_ids = click.argument("job_ids", nargs=-1, metavar="[JOB_ID]...")
 
 
-scope_options = all_of(
-    click.option("--code", help="Error code, exactly as shown."),
+lane_options = all_of(
     click.option("--kind", type=click.Choice(KINDS), help="Model or workflow."),
     click.option("--target", help="Name of the model or workflow."),
     click.option("--account", help="Account label."),
+)
+scope_options = all_of(
+    click.option("--code", help="Error code, exactly as shown."),
+    lane_options,
 )
 batch_options = all_of(
     click.option("--batch", help="Name of a batch."),
     click.option("--tag", help="One of their tags."),
 )
-job_list_options = all_of(
-    scope_options,
-    batch_options,
+time_options = all_of(
     past_option("--since", "Enqueued since this time, or since 2h ago as 2h."),
     past_option("--until", "Enqueued before this time."),
-    page_options,
 )
+cause_option = click.option("--cause", help="Why an outcome is unknown: HTTP_502, worker_lost …")
+job_list_options = all_of(scope_options, cause_option, batch_options, time_options, page_options)
 """The options of every list of jobs."""

@@ -74,6 +74,7 @@ def group_list(doc: Doc, which: str, holds: list[Doc]) -> list[RenderableType]:
         hold = hold_of(group, holds) if which == "parked" else None
         cost = group.get("est_cost")
         facts = [
+            *([str(group["cause"]).replace("_", " ")] if group.get("cause") else []),
             pluralize(int(group["count"]), "job"),
             lane_of(group),
             f"oldest {format_age(group.get('oldest'), now)}",

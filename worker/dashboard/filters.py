@@ -25,6 +25,7 @@ FILTER_FIELDS: Final = (
     "kind",
     "target",
     "code",
+    "cause",
     "tag",
     "batch",
     "account",

@@ -17,6 +17,7 @@ from jobs.outcomes import (
     Accepted,
     Finished,
     Lost,
+    LostCause,
     PollOutcome,
     ProviderError,
     SubmitOutcome,
@@ -156,7 +157,7 @@ class ConnectionCutDecider:
             return None
         if job.sent_at is None:
             return Decision(transitions.return_to_queue(job, now, why="shutdown"))
-        lost = Lost("its connection was cut at shutdown", is_ours=True)
+        lost = Lost("its connection was cut at shutdown", cause=LostCause.SHUTDOWN)
         return decide_submit(job, lost, DecisionContext(now, jitter, self.rules))
 
 
@@ -178,9 +179,8 @@ class RescueDecider:
             case State.SUBMITTING if job.sent_at is None:
                 return _returned_or_cancelled(job, now, "admitted, but never sent")
             case State.SUBMITTING | State.RUNNING | State.CANCELLING:
-                lost = Lost(
-                    f"worker {job.owner} was lost while the request was under way", is_ours=True
-                )
+                why = f"worker {job.owner} was lost while the request was under way"
+                lost = Lost(why, cause=LostCause.WORKER)
                 return decide_submit(job, lost, DecisionContext(now, jitter, self.rules))
             case (
                 State.SCHEDULED
@@ -232,7 +232,8 @@ class IsolationDecider:
         what = f"{self.error_name} in the worker"
         if job.sent_at is not None and job.execution_id is None:
             if (job.state, Transition.PARK_UNCERTAIN) in TRANSITIONS:
-                return Decision(transitions.park_uncertain(job, now, why=what))
+                parked = transitions.park_uncertain(job, now, why=what, cause=LostCause.INTERNAL)
+                return Decision(parked)
             return None
         if (job.state, Transition.DEAD_LETTER) not in TRANSITIONS:
             return None

@@ -36,6 +36,13 @@ class BulkActionResponse(ResponseModel):
         int | UnsetType,
         Meta(description="present for a release only; each lets one canary through"),
     ] = UNSET
+    deadlines_extended: Annotated[
+        int | UnsetType,
+        Meta(
+            description="present for a release only: of those done, stuck runs that are polled for"
+            " another deadline; nothing is sent for them"
+        ),
+    ] = UNSET
 
 
 def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkActionResponse:
@@ -51,4 +58,5 @@ def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkAction
         est_cost=counts.est_cost,
         dry_run=request.dry_run,
         holds_released=counts.holds_released if is_release else UNSET,
+        deadlines_extended=counts.deadlines_extended if is_release else UNSET,
     )

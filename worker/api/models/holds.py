@@ -15,6 +15,10 @@ class GroupResponse(ResponseModel):
 
     state: State
     code: str
+    cause: Annotated[
+        str | None,
+        Meta(description="of uncertain jobs: why the outcome is unknown, as `HTTP_502`; else null"),
+    ]
     kind: Kind
     target: str
     account: str
@@ -76,6 +80,7 @@ def group_response(summary: GroupSummary) -> GroupResponse:
     return GroupResponse(
         state=group.state,
         code=group.code,
+        cause=group.cause or None,
         kind=group.lane.kind,
         target=group.lane.target,
         account=group.lane.account,

@@ -124,6 +124,14 @@ class JobsQuery(QueryParameters):
     code: Annotated[
         str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
     ] = None
+    cause: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="why the outcome of an uncertain job is unknown, as HTTP_502",
+        ),
+    ] = None
     tag: Annotated[
         Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")
     ] = None
@@ -239,6 +247,14 @@ class JobFilter(RequestBody):
     target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
     code: Annotated[
         str | None, Field(min_length=1, max_length=128, description="a reason's code, as uncertain")
+    ] = None
+    cause: Annotated[
+        str | None,
+        Field(
+            min_length=1,
+            max_length=64,
+            description="why the outcome of an uncertain job is unknown, as HTTP_502",
+        ),
     ] = None
     tag: Annotated[
         Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")

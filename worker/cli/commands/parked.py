@@ -1,6 +1,6 @@
 """`parked`: jobs that wait for an operator, and what an operator can do about them."""
 
-from typing import Any
+from typing import Any, Final
 
 import click
 
@@ -8,6 +8,8 @@ from worker.cli import options
 from worker.cli.actions import act_on_ids, act_on_jobs, confirm
 from worker.cli.documents import show_document, show_groups
 from worker.cli.text import Doc
+
+ACT_OPTIONS: Final = ("note", "dry_run", "yes")
 
 
 @click.group(short_help="Parked jobs: list, group, release, resolve.")
@@ -40,36 +42,56 @@ def release(*, job_ids: tuple[str, ...], **given: Any) -> None:
 
     A job named by id is submitted at once, alone, even behind a closed gate. Jobs chosen by --code
     and the like, or with --all, are released through the holds that parked them: one canary goes
-    first, and if it is refused again, the others are not sent. Uncertain jobs are skipped: resolve
-    them one by one.
+    first, and if it is refused again, the others are not sent. Stuck runs are polled for another
+    deadline, and nothing is sent for them. Uncertain jobs are skipped: see `parked resolve`.
     """
     act_on_jobs("release", job_ids, only_state="parked", **given)
 
 
 @parked.command()
-@click.argument("job_id")
-@click.option("--execution-id", help="It ran: this is its execution at the provider.")
+@options.job_ids
+@click.option("--execution-id", help="It ran: this is its execution at the provider (one job).")
 @click.option("--resubmit", is_flag=True, help="Submit it again: if it ran, it is paid twice.")
 @click.option("--discard", is_flag=True, help="Give it up.")
-@options.note
-@options.yes
+@options.cause_option
+@options.lane_options
+@options.batch_options
+@options.time_options
+@click.option("--all", "everything", is_flag=True, help="All uncertain jobs.")
+@options.act_options
 def resolve(
     *,
-    job_id: str,
+    job_ids: tuple[str, ...],
     execution_id: str | None,
     resubmit: bool,
     discard: bool,
-    note: str,
-    yes: bool,
+    **given: Any,
 ) -> None:
-    """Resolve a job whose outcome is unknown: attach its execution, resubmit or discard it."""
+    """Resolve jobs whose outcome is unknown: attach an execution, resubmit or discard them.
+
+    Name jobs by id, or choose them by --cause and the like: `parked groups` shows the causes.
+    """
     if (execution_id is not None) + resubmit + discard != 1:
         raise click.UsageError("give exactly one of --execution-id, --resubmit, --discard")
-    body: Doc = {"note": note}
-    if execution_id is not None:
-        body["execution_id"] = execution_id
+    chosen = {name: value for name, value in given.items() if name not in ACT_OPTIONS and value}
+    if bool(job_ids) == bool(chosen):
+        raise click.UsageError("give either job ids, or options that choose jobs (see --help)")
+    if execution_id is not None and len(job_ids) != 1:
+        raise click.UsageError("give one job id with --execution-id: a run belongs to one job")
+    act: Doc = {name: given[name] for name in ACT_OPTIONS}
+    outcome = "resubmit" if resubmit else "discard"
+    if not job_ids:
+        given["code"] = "uncertain"
+        act_on_jobs(outcome, (), only_state="parked", **given)
+    elif execution_id is not None:
+        _resolve_by_id(job_ids, {"execution_id": execution_id}, act)
     else:
-        body["outcome"] = "resubmit" if resubmit else "discard"
-    if resubmit:
-        confirm("If the job ran, you pay twice. Submit it again?", assume_yes=yes)
-    act_on_ids("jobs", (job_id,), "resolve", body)
+        _resolve_by_id(job_ids, {"outcome": outcome}, act)
+
+
+def _resolve_by_id(job_ids: tuple[str, ...], resolution: Doc, act: Doc) -> None:
+    if resolution.get("outcome") == "resubmit" and not act["dry_run"]:
+        jobs = "the job" if len(job_ids) == 1 else f"any of these {len(job_ids)} jobs"
+        confirm(f"If {jobs} ran, you pay twice. Submit again?", assume_yes=act["yes"])
+    body: Doc = {"note": act["note"], **resolution}
+    act_on_ids("jobs", job_ids, "resolve", body, dry_run=act["dry_run"])

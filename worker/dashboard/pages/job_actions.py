@@ -38,6 +38,8 @@ async def _execution_id(page_request: PageRequest) -> str:
 
 
 def _done_text(action: JobAction, job: Job) -> str:
+    if action is JobAction.RELEASE and job.state is State.RUNNING:
+        return f"{job.id} is polled for another deadline; nothing is sent"
     is_requested = action is JobAction.CANCEL and job.state is State.CANCELLING
     done = "Cancel requested" if is_requested else ACTION_TABLE[action].past_tense
     return f"{done}: {job.id} is now {label_text(job.state)}"

@@ -101,6 +101,7 @@ def _matching_groups(groups: Sequence[GroupSummary], filter_form: FilterForm) ->
         for summary in groups
         for lane in [summary.group.lane]
         if wanted.code in (None, summary.group.code)
+        and wanted.cause in (None, summary.group.cause)
         and wanted.account in (None, lane.account)
         and wanted.kind in (None, lane.kind)
         and wanted.target in (None, lane.target)

@@ -15,7 +15,7 @@ from jobs.holds import Hold, HoldPhase
 from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.states import State
 from worker.app.queries import GroupSummary, QueueStats, queued_in
-from worker.dashboard.views.formatting import count, jobs_waiting_text
+from worker.dashboard.views.formatting import count, jobs_waiting_text, label_text
 
 MAX_NAMED: Final = 3
 """Items that the headline names; the list below it has all of them."""
@@ -138,13 +138,15 @@ def _parked(groups: Sequence[GroupSummary], hold_ids: set[str]) -> list[Attentio
         if reason is not None and reason.hold_id in hold_ids:
             continue
         headlines = {
-            UNCERTAIN: f"{count(group.count, 'uncertain job')} on {group.lane.target}",
+            UNCERTAIN: f"{count(group.count, 'uncertain job')} on {group.lane.target}"
+            + (f" ({label_text(group.cause)})" if group.cause else ""),
             STUCK: f"{count(group.count, 'stuck run')} on {group.lane.target}",
             MANUAL: f"{count(group.count, 'job')} parked by an operator",
         }
         other = f"{group.code} on {group.lane.target} ({count(group.count, 'job')})"
         short = headlines.get(group.code, other)
-        text = f"{group.code} on {group.lane}: {count(group.count, 'job')} parked"
+        cause = f" ({label_text(group.cause)})" if group.cause else ""
+        text = f"{group.code}{cause} on {group.lane}: {count(group.count, 'job')} parked"
         found.append(
             AttentionItem(short, text, reason.action if reason else "", group_href(summary))
         )
@@ -169,6 +171,7 @@ def group_query(summary: GroupSummary) -> Mapping[str, str]:
     lane = summary.group.lane
     return {
         "code": summary.group.code,
+        **({"cause": summary.group.cause} if summary.group.cause else {}),
         "account": lane.account,
         "kind": lane.kind,
         "target": lane.target,

@@ -14,7 +14,7 @@ from typing import Final
 
 import aiohttp
 
-from jobs.outcomes import CallFailure, Lost, NotSent
+from jobs.outcomes import CallFailure, Lost, LostCause, NotSent
 from worker.provider.http.connector import CheckedConnector
 from worker.provider.http.encodings import decoded
 from worker.provider.http.failures import (
@@ -122,7 +122,9 @@ class HttpTransport:
         return self._texts.describe(cause, limit, gate.phase)
 
     def _lost(self, error: Exception, limit: TimeLimit, gate: SendGate) -> Lost:
-        return Lost(f"sent, then {self._describe(error, limit, gate)}", gate.status)
+        is_timeout = isinstance(error, TimeoutError) and gate.status is None
+        why = f"sent, then {self._describe(error, limit, gate)}"
+        return Lost(why, gate.status, LostCause.TIMEOUT if is_timeout else None)
 
     def _not_run(self, response: HttpResponse) -> NotSent | None:
         """Read a response that proves that the server did not run the request."""

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.indexes import Index
-from jobs.job import Job
+from jobs.job import Job, split_group
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
 from jobs.unreadable import unreadable_job
@@ -40,6 +40,8 @@ class Filter:
     kind: Kind | None = None
     target: str | None = None
     code: str | None = None
+    cause: str | None = None
+    """Of uncertain jobs: why their outcome is unknown."""
     tag: str | None = None
     batch: str | None = None
     account: str | None = None
@@ -49,11 +51,13 @@ class Filter:
     def matches(self, job: Job) -> bool:
         """Whether a job passes the filter."""
         code = job.reason.code if job.reason else None
+        cause = job.reason.cause if job.reason else None
         return (
             self.state in (None, job.state)
             and self.kind in (None, job.kind)
             and self.target in (None, job.target)
             and self.code in (None, code)
+            and self.cause in (None, cause)
             and (self.tag is None or self.tag in job.tags)
             and self.batch in (None, job.batch)
             and self.account in (None, job.account)
@@ -75,10 +79,12 @@ class Page:
 
 @dataclass(frozen=True, slots=True)
 class JobGroup:
-    """Parked jobs or dead letters of one code and lane."""
+    """Parked jobs or dead letters of one code and lane; uncertain ones of one cause."""
 
     state: State
     code: str
+    cause: str
+    """Empty except for uncertain jobs."""
     lane: Lane
     count: int
     since: float
@@ -282,8 +288,9 @@ class JobQueries:
                 sample = first.job
             sample = sample or await self._sample([member for member, _ in members], state)
             if sample is not None:
-                code, _, lane = name.removeprefix(f"{state}|").rpartition("|")
-                group = JobGroup(state, code, Lane.parse(lane), size, members[0][1], sample)
+                reason, _, lane = name.removeprefix(f"{state}|").rpartition("|")
+                code, cause = split_group(reason)
+                group = JobGroup(state, code, cause, Lane.parse(lane), size, members[0][1], sample)
                 found.append(group)
         unreadable = [one for one in oldest if isinstance(one, UnreadableRecord)]
         return sorted(found, key=lambda group: (-group.count, group.since)), unreadable
@@ -294,7 +301,8 @@ class JobQueries:
         mine = [name for name in names if name.startswith(f"{state}|")]
         keys = [self._keys.index(Index.GROUP, name) for name in mine]
         sizes = await self._client.many([("ZCARD", key) for key in keys])
-        codes = [name.removeprefix(f"{state}|").rpartition("|")[0] for name in mine]
+        groups = [name.removeprefix(f"{state}|").rpartition("|")[0] for name in mine]
+        codes = [split_group(group)[0] for group in groups]
         return [(code, size) for code, size in zip(codes, sizes, strict=True) if size]
 
     async def _sample(self, job_ids: Sequence[str], state: State) -> Job | None:
@@ -376,6 +384,7 @@ def _criteria(job_filter: Filter) -> tuple[Any, ...]:
         job_filter.kind,
         job_filter.target,
         job_filter.code,
+        job_filter.cause,
         job_filter.tag,
         job_filter.batch,
         job_filter.account,
