@@ -81,12 +81,17 @@ class BreakerReporter:
         """Note a success, if it changes anything; it is written within a second."""
         self._unreached.pop(success.scope.partition("/")[0], None)
         known = self._known.get(success.key)
-        if not success.is_canary and (known is None or known.is_clean):
+        changes_nothing = known is None or known.is_clean
+        if not success.is_canary and changes_nothing and not self._is_being_written(success.key):
             return
         now = self._clock.now()
         self._pending[success.key].append((success, now))
         if known is None or known.submits_allowed(now) is not None:
             self.wakeup.notify()
+
+    def _is_being_written(self, key: str) -> bool:
+        """Whether a failure is noted that the known breaker does not show yet."""
+        return bool(self._pending.get(key)) or (key in self._locks and self._locks[key].locked())
 
     async def flush(self, key: str) -> Breaker:
         """Write what is noted of a breaker; returns it. Raises `redis.exceptions.RedisError`."""
@@ -110,6 +115,9 @@ class BreakerReporter:
         """Write what `transform` makes of a breaker; returns it."""
         change = await self._store.change(key, transform)
         self._known[key] = change.after
+        now = self._clock.now()
+        if change.before.submits_allowed(now) != change.after.submits_allowed(now):
+            self._admission_wakeup.notify()
         if change.is_visible:
             self._note_change(change)
         return change.after
