@@ -11,6 +11,7 @@ from typing import Final, assert_never
 from jobs import transitions
 from jobs.breakers.signals import (
     account_unreachable,
+    lane_accepted,
     lane_failed,
     lane_passed,
     passes_route,
@@ -77,7 +78,7 @@ def decide_submit(
             return _accepted(job, outcome, context)
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome)
-            passed = (route_passed(job), lane_passed(job))
+            passed = (route_passed(job), lane_accepted(job), lane_passed(job))
             return Decision(succeeded, _hold_effects(job), outcome.result, passed)
         case NotSent():
             decision = _unless_cancelled(
@@ -108,7 +109,7 @@ def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision
     accepted = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
     if job.cancel_requested and accepted.state is State.RUNNING:
         accepted = transitions.request_cancel(accepted, context.now)
-    return Decision(accepted, _hold_effects(job), reports=(route_passed(job),))
+    return Decision(accepted, _hold_effects(job), reports=(route_passed(job), lane_accepted(job)))
 
 
 def _hold_effects(job: Job) -> tuple[Effect, ...]:
@@ -244,7 +245,7 @@ def _retried(
     waits: bool = False,
     polls: int = 0,
 ) -> Decision:
-    failure = lane_failed(job, error)
+    failure = lane_failed(job, error, is_run=is_run)
     if job.cancel_requested:
         return Decision(transitions.cancel(job, context.now, polls=polls), reports=(failure,))
     usual, in_outage = retried(job, error, context, is_run=is_run, waits=waits, polls=polls)

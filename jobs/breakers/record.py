@@ -47,6 +47,11 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     """The breaker's epoch at the send mark."""
     submit: FailedSubmit
+    is_run: bool = False
+    """A run failed that was accepted, not its submit."""
+    in_flight: int = 0
+    """Others of the scope that have no outcome yet: while these are more than the failures, they
+    may just be slower to succeed than the others were to fail."""
     retry_after_s: float | None = None
     """The provider asks not to be called for this long."""
     worker: str = ""
@@ -65,6 +70,8 @@ class BreakerSuccess(msgspec.Struct, frozen=True, kw_only=True):
     scope: Scope
     cause: BreakerCause
     epoch: int = 0
+    is_run: bool = False
+    """A run succeeded, not only its submit."""
     is_canary: bool = False
     """A breaker counted it in its step."""
 
@@ -123,7 +130,10 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     failures: int = 0
     """Failures counted since it was last without any."""
     window: str = ""
-    """The last outcomes, oldest first: `0` good, `1` failed."""
+    """The last outcomes of submits, oldest first: `0` good, `1` failed."""
+    run_failures_in_row: int = 0
+    run_window: str = ""
+    """The same of accepted runs: runs end in another order than their submits."""
     failed: tuple[FailedSubmit, ...] = ()
     """The last failures that counted."""
     trips: int = 0

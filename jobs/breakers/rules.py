@@ -31,6 +31,10 @@ MAX_LOSS_PAUSE_S: Final = 30.0
 """How much each further loss of those in flight puts off the first canary, and at most: a short
 outage is over before a canary is hurt, and two single losses cost little time."""
 
+MAX_IN_FLIGHT_COUNTED: Final = 100
+"""A lane trips only if its failures are at least as many as what is in flight in it, or as this:
+where three in ten fail, these may all come before the first success."""
+
 FAILURES_KEPT: Final = 16
 PROBED_KEPT: Final = 32
 WORKERS_KEPT: Final = 8

@@ -2,6 +2,8 @@
 
 from typing import Final
 
+import msgspec
+
 from jobs.breakers.record import BreakerError, BreakerFailure, BreakerSuccess, FailedSubmit
 from jobs.breakers.rules import BreakerCause
 from jobs.error_table import Disposition, ErrorRule
@@ -29,14 +31,15 @@ def route_failed(job: Job, outcome: Lost) -> BreakerFailure:
     return _failure(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, error)
 
 
-def lane_failed(job: Job, error: ProviderError) -> BreakerFailure:
+def lane_failed(job: Job, error: ProviderError, *, is_run: bool) -> BreakerFailure:
     """A submit or a run failed in a way that a retry may mend.
 
     The provider's message is omitted, since it may repeat inputs.
     """
     seen = BreakerError(error.display_code, error.http_status)
     scope = Scope(str(job.lane))
-    return _failure(job, scope, BreakerCause.TARGET_FAILURE, seen, error.retry_after_s)
+    failure = _failure(job, scope, BreakerCause.TARGET_FAILURE, seen, error.retry_after_s)
+    return msgspec.structs.replace(failure, is_run=is_run)
 
 
 def route_passed(job: Job) -> BreakerSuccess:
@@ -50,6 +53,11 @@ def route_passed(job: Job) -> BreakerSuccess:
     )
 
 
+def lane_accepted(job: Job) -> BreakerSuccess:
+    """A submit was accepted, which does not prove that its target works."""
+    return msgspec.structs.replace(lane_passed(job), is_run=False, is_canary=False)
+
+
 def lane_passed(job: Job) -> BreakerSuccess:
     """A run succeeded: its lane works."""
     _, epoch = _epochs(job)
@@ -57,6 +65,7 @@ def lane_passed(job: Job) -> BreakerSuccess:
         scope=Scope(str(job.lane)),
         cause=BreakerCause.TARGET_FAILURE,
         epoch=epoch,
+        is_run=True,
         is_canary=job.probe_of is not None,
     )
 

@@ -4,6 +4,7 @@ All times are Unix seconds. `docs/breakers.md` describes them for operators.
 """
 
 import math
+from typing import Final
 
 import msgspec
 
@@ -14,6 +15,7 @@ from jobs.breakers.rules import (
     FIRST_CALL_PAUSE_S,
     FULLY_OPEN_STEP,
     MAX_CALL_PAUSE_S,
+    MAX_IN_FLIGHT_COUNTED,
     MAX_LOSS_PAUSE_S,
     MAX_PAUSE_S,
     PAUSE_PER_LOSS_S,
@@ -25,6 +27,16 @@ from jobs.breakers.rules import (
     BreakerEvent,
     BreakerState,
 )
+
+NO_FAILURES: Final[dict[str, object]] = {
+    "failures": 0,
+    "failures_in_row": 0,
+    "window": "",
+    "run_failures_in_row": 0,
+    "run_window": "",
+    "failed": (),
+}
+"""Resets what a breaker counts while it is closed."""
 
 
 def _enter(breaker: Breaker, event: BreakerEvent, now: float, **changes: object) -> Breaker:
@@ -52,7 +64,7 @@ def apply_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
     breaker = _with_failure(breaker, failure, now)
     match breaker.state:
         case BreakerState.CLOSED:
-            return _trip(breaker, failure, now) if _must_trip(breaker) else breaker
+            return _trip(breaker, failure, now) if _must_trip(breaker, failure) else breaker
         case BreakerState.PROBING if breaker.step > 1 and breaker.failures_in_row < 2:  # noqa: PLR2004
             return _enter(breaker, BreakerEvent.STEP, now, step=breaker.step // 2, accepted=0)
         case BreakerState.PROBING:
@@ -62,22 +74,36 @@ def apply_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
 
 
 def _with_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
-    window = (breaker.window + "1")[-breaker.rule.window :]
-    return msgspec.structs.replace(
+    breaker = msgspec.structs.replace(
         breaker,
         error=failure.error,
         failed_at=now,
-        failures_in_row=breaker.failures_in_row + 1,
         failures=breaker.failures + 1,
-        window=window,
         failed=(*breaker.failed, failure.submit)[-FAILURES_KEPT:],
+    )
+    size = breaker.rule.window
+    if failure.is_run:
+        return msgspec.structs.replace(
+            breaker,
+            run_failures_in_row=breaker.run_failures_in_row + 1,
+            run_window=(breaker.run_window + "1")[-size:],
+        )
+    return msgspec.structs.replace(
+        breaker,
+        failures_in_row=breaker.failures_in_row + 1,
+        window=(breaker.window + "1")[-size:],
     )
 
 
-def _must_trip(breaker: Breaker) -> bool:
+def _must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:
     rule = breaker.rule
-    many = breaker.failures_in_row >= rule.in_row
-    if not many and breaker.window.count("1") <= rule.most_failures:
+    in_row = breaker.run_failures_in_row if failure.is_run else breaker.failures_in_row
+    of_window = (breaker.run_window if failure.is_run else breaker.window).count("1")
+    if in_row < rule.in_row and of_window <= rule.most_failures:
+        return False
+    if breaker.cause is BreakerCause.TARGET_FAILURE and (
+        max(in_row, of_window) < min(failure.in_flight, MAX_IN_FLIGHT_COUNTED)
+    ):
         return False
     jobs = {one.job_id for one in breaker.failed}
     inputs = {one.fingerprint for one in breaker.failed}
@@ -148,31 +174,35 @@ def _pauses_waited(breaker: Breaker) -> int:
 
 
 def apply_success(breaker: Breaker, success: BreakerSuccess, now: float) -> Breaker:
-    """The breaker after an accepted submit or, of a lane, a succeeded run."""
+    """The breaker after an accepted submit or a succeeded run. A lane is proved by runs alone."""
+    is_proof = success.is_run or breaker.cause is not BreakerCause.TARGET_FAILURE
     match breaker.state:
         case BreakerState.OPEN:
             return _sooner(breaker, success, now)
         case BreakerState.CLOSED if success.epoch == breaker.epoch:
-            return _with_success(breaker)
-        case BreakerState.PROBING if success.epoch == breaker.epoch:
+            return _with_success(breaker, is_run=success.is_run)
+        case BreakerState.PROBING if success.epoch == breaker.epoch and is_proof:
             return _canary_accepted(breaker, now)
         case BreakerState.CLOSED | BreakerState.PROBING:
             return breaker
 
 
-def _with_success(breaker: Breaker) -> Breaker:
-    window = (breaker.window + "0")[-breaker.rule.window :] if breaker.failures else ""
-    accepted = min(PAUSE_RESET_ACCEPTED, breaker.accepted + 1)
-    is_past = "1" not in window
-    return msgspec.structs.replace(
-        breaker,
-        failures_in_row=0,
-        window="" if is_past else window,
-        failures=0 if is_past else breaker.failures,
-        failed=() if is_past else breaker.failed,
-        accepted=accepted,
-        pauses=0 if accepted >= PAUSE_RESET_ACCEPTED else breaker.pauses,
-    )
+def _with_success(breaker: Breaker, *, is_run: bool) -> Breaker:
+    size, accepted = breaker.rule.window, min(PAUSE_RESET_ACCEPTED, breaker.accepted + 1)
+    changes: dict[str, object] = {"accepted": accepted}
+    if breaker.failures and is_run:
+        window, other = (breaker.run_window + "0")[-size:], breaker.window
+        changes |= {"run_failures_in_row": 0, "run_window": window}
+    elif breaker.failures:
+        window, other = (breaker.window + "0")[-size:], breaker.run_window
+        changes |= {"failures_in_row": 0, "window": window}
+    else:
+        window = other = ""
+    if "1" not in window + other:
+        changes |= NO_FAILURES
+    if accepted >= PAUSE_RESET_ACCEPTED:
+        changes["pauses"] = 0
+    return msgspec.structs.replace(breaker, **changes)
 
 
 def _sooner(breaker: Breaker, success: BreakerSuccess, now: float) -> Breaker:
@@ -213,10 +243,7 @@ def _close(breaker: Breaker, event: BreakerEvent, now: float, *, accepted: int =
         failed_calls=0,
         step=0,
         accepted=accepted,
-        failures_in_row=0,
-        failures=0,
-        window="",
-        failed=(),
+        **NO_FAILURES,
         probed_jobs=(),
         workers=(),
         is_shared=True,

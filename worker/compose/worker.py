@@ -289,7 +289,7 @@ def _build_outcomes(
         breakers=breakers,
         max_result_bytes=settings.max_result_bytes,
     )
-    return OutcomeParts(completion, PoisonGuard(store, completion), recovery)
+    return OutcomeParts(completion, PoisonGuard(store, completion), recovery, breakers)
 
 
 def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomeParts) -> _Parts:

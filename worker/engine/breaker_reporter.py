@@ -5,8 +5,9 @@ of a breaker without failures cost nothing; the others are written together, a l
 """
 
 import asyncio
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+import contextlib
+from collections import Counter, defaultdict
+from collections.abc import Callable, Generator, Iterable
 from typing import Final
 
 import msgspec
@@ -22,6 +23,7 @@ from jobs.breakers import (
     apply_failure,
     apply_success,
 )
+from jobs.lanes import Lane
 from worker.clock import Clock
 from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.wakeups import Wakeup
@@ -58,8 +60,19 @@ class BreakerReporter:
         self._locks: defaultdict[str, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._unreached: defaultdict[str, int] = defaultdict(int)
         """Connections of each account that failed in a row."""
+        self._submitting: Counter[str] = Counter()
+        """Submits under way by lane."""
         self.wakeup = Wakeup()
         """There are successes that open something: the service writes them at once."""
+
+    @contextlib.contextmanager
+    def submit_under_way(self, lane: Lane) -> Generator[None]:
+        """Count a submit of a lane while it has no outcome."""
+        self._submitting[str(lane)] += 1
+        try:
+            yield
+        finally:
+            self._submitting[str(lane)] -= 1
 
     def observe(self, breakers: Iterable[Breaker]) -> None:
         """Note the breakers as they were just read."""
@@ -67,6 +80,9 @@ class BreakerReporter:
 
     def add_failure(self, failure: BreakerFailure) -> bool:
         """Note a failure; returns whether it has to be written before its job."""
+        if failure.cause is BreakerCause.TARGET_FAILURE and not failure.is_run:
+            under_way = self._submitting[failure.scope] * self.live_workers.count
+            failure = msgspec.structs.replace(failure, in_flight=under_way)
         if failure.cause is BreakerCause.UNREACHABLE:
             self._unreached[failure.scope] += 1
             if self._unreached[failure.scope] < BREAKER_RULES[failure.cause].in_row:
@@ -101,10 +117,27 @@ class BreakerReporter:
             if not pending and known is not None:
                 return known
             try:
+                pending = await self._with_runs_in_flight(pending, known)
                 return await self.change(key, lambda breaker: _fold(breaker, pending))
             except BaseException:
                 self._pending[key][:0] = pending
                 raise
+
+    async def _with_runs_in_flight(
+        self, pending: list[_Outcome], known: Breaker | None
+    ) -> list[_Outcome]:
+        """The outcomes, with the runs in flight in failures that may trip the breaker."""
+        runs = [o for o, _ in pending if isinstance(o, BreakerFailure) and o.is_run]
+        failures = known.failures if known is not None else 0
+        if not runs or failures + len(runs) < BREAKER_RULES[runs[0].cause].in_row:
+            return pending
+        in_flight = max(0, await self._store.count_active(runs[0].scope) - len(runs))
+        return [
+            (msgspec.structs.replace(outcome, in_flight=in_flight), at)
+            if isinstance(outcome, BreakerFailure) and outcome.is_run
+            else (outcome, at)
+            for outcome, at in pending
+        ]
 
     async def flush_all(self) -> None:
         """Write everything that is noted."""

@@ -114,6 +114,7 @@ class Submitter:
         self._completion = outcomes.completion
         self._poison_guard = outcomes.poison_guard
         self._redis_recovery = outcomes.redis_recovery
+        self._breakers = outcomes.breakers
         self._provider = provider
         self._webhook_policy = webhook_policy
         self._poll_planner = poll_planner
@@ -300,9 +301,10 @@ class Submitter:
         """The outcome; None when the job changed before a byte was sent."""
         job = mark.stored.job
         try:
-            outcome = await self._provider.submit(
-                job.kind, job.target, job.account, inputs, mode, mark=mark
-            )
+            with self._breakers.submit_under_way(job.lane):
+                outcome = await self._provider.submit(
+                    job.kind, job.target, job.account, inputs, mode, mark=mark
+                )
         except _FencedOut:
             log.info("submit.fenced_out", job_id=job.id)
             await self._completion.complete(mark.stored, FencedOutDecider(mark.stored.job))

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from jobs.effects import DecisionRules
 from worker.clock import Clock
+from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.services.redis_recovery import RedisRecovery
@@ -31,3 +32,4 @@ class OutcomeParts:
     completion: Completion
     poison_guard: PoisonGuard
     redis_recovery: RedisRecovery
+    breakers: BreakerReporter

@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jobs.breakers import Breaker, BreakerCause, new_breaker
+from jobs.indexes import Index
 from jobs.lanes import Scope
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode, encode_unique
@@ -87,6 +88,10 @@ class BreakerStore:
         if change.is_visible:
             await self._announce(new)
         return change
+
+    async def count_active(self, lane: Scope) -> int:
+        """How many jobs of a lane are submitting or running."""
+        return int(await self._client.call("ZCARD", self._keys.index(Index.ACTIVE, lane)))
 
     async def remove(self, breaker: Breaker) -> None:
         """Remove a record, if it is still as it was read but for its epoch."""

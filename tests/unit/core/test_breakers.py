@@ -45,6 +45,8 @@ def failed(
     job: str | None = None,
     worker: str = "w1",
     live_workers: int = 2,
+    is_run: bool = False,
+    in_flight: int = 0,
     retry_after_s: float | None = None,
 ) -> Breaker:
     """The breaker after the failure of job `j<number>`."""
@@ -56,18 +58,23 @@ def failed(
         epoch=breaker.epoch if epoch is None else epoch,
         submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs),
         retry_after_s=retry_after_s,
+        is_run=is_run,
+        in_flight=in_flight,
         worker=worker,
         live_workers=live_workers,
     )
     return apply_failure(breaker, failure, at)
 
 
-def passed(breaker: Breaker, *, at: float = NOW, epoch: int | None = None) -> Breaker:
+def passed(
+    breaker: Breaker, *, at: float = NOW, epoch: int | None = None, is_run: bool | None = None
+) -> Breaker:
     """The breaker after an accepted submit or a succeeded run."""
     success = BreakerSuccess(
         scope=breaker.scope,
         cause=breaker.cause,
         epoch=breaker.epoch if epoch is None else epoch,
+        is_run=breaker.state is BreakerState.PROBING if is_run is None else is_run,
     )
     return apply_success(breaker, success, at)
 
@@ -299,8 +306,31 @@ def test_one_job_or_one_input_that_always_fails_does_not_trip_its_lane(same: str
     assert breaker.state is BreakerState.CLOSED
 
 
-def test_a_lane_passes_by_one_succeeded_run() -> None:
-    assert passed(probing(TARGET)).state is BreakerState.CLOSED
+def test_a_lane_passes_by_one_succeeded_run_and_by_no_accepted_submit() -> None:
+    assert passed(probing(TARGET), is_run=True).state is BreakerState.CLOSED
+    assert passed(probing(TARGET), is_run=False) == probing(TARGET)
+
+
+def test_failed_runs_trip_although_their_submits_are_accepted() -> None:
+    breaker = closed(TARGET)
+    for number in range(10):
+        breaker = failed(passed(breaker), number, epoch=0, is_run=True)
+    assert breaker.state is BreakerState.OPEN
+
+
+def test_failures_that_come_before_the_successes_trip_only_if_they_are_the_greater_part() -> None:
+    """Of 50 that are sent together 3 in 10 fail, sooner than the others succeed."""
+    breaker = closed(TARGET)
+    for number in range(15):
+        breaker = failed(breaker, number, in_flight=49 - number)
+    assert breaker.state is BreakerState.CLOSED
+    for number in range(15, 25):
+        breaker = failed(breaker, number, epoch=0, in_flight=49 - number)
+    assert breaker.state is BreakerState.OPEN
+    many = closed(TARGET)
+    for number in range(100):
+        many = failed(many, number, epoch=0, in_flight=5_000)
+    assert many.state is BreakerState.OPEN
 
 
 def test_probes_of_a_lane_wait_twice_as_long_each_time_up_to_five_minutes() -> None:

@@ -142,7 +142,7 @@ UNKNOWN, TARGET, UNREACHABLE = BreakerCause
 @pytest.mark.parametrize(
     ("outcome", "said"),
     [
-        (Accepted("ex-1"), {UNKNOWN: True}),
+        (Accepted("ex-1"), {UNKNOWN: True, TARGET: True}),
         (Finished(b"{}"), {UNKNOWN: True, TARGET: True}),
         (Refused(ProviderError("INVALID_INPUTS", "", 400)), {UNKNOWN: True}),
         (Refused(ProviderError("INSUFFICIENT_CREDITS", "", 402)), {UNKNOWN: True}),

@@ -1,0 +1,191 @@
+"""Outages of the provider in virtual time: what they cost, and how soon all is well again.
+
+The figures are printed (`pytest -s`). `OUTAGE_JOBS=5000` makes the long outage a large one.
+"""
+
+import os
+import secrets
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from typing import Final
+
+import pytest
+
+from jobs.outcomes import SubmitOutcome
+from jobs.states import State
+from tests.simulation.deployment import simulated_deployment
+from tests.simulation.virtual_outage import (
+    BAD_GATEWAY,
+    EXECUTION_FAILED,
+    FAILED,
+    AnsweringProvider,
+    Behaviour,
+    Moment,
+    VirtualOutage,
+    lost_answers,
+    outage_settings,
+)
+
+SLOTS: Final = 50
+JOBS: Final = int(os.environ.get("OUTAGE_JOBS", "0"))
+
+
+@asynccontextmanager
+async def an_outage(
+    redis_url: str, behaviour: Behaviour, workers: int = 1
+) -> AsyncGenerator[VirtualOutage]:
+    settings = outage_settings(f"o-{secrets.token_hex(4)}", max_jobs=SLOTS)
+    async with simulated_deployment(settings, redis_url) as deployment:
+        outage = VirtualOutage(deployment, behaviour)
+        await outage.begin(workers)
+        yield outage
+
+
+@pytest.fixture(autouse=True)
+def answering_provider(simulated_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    del simulated_parts
+    monkeypatch.setattr("worker.compose.provider.KnoudsClient", AnsweringProvider)
+
+
+def until(end_s: float, answer: SubmitOutcome) -> Behaviour:
+    """Every submit is answered so until a time."""
+    return Behaviour(submit=lambda moment: answer if moment.at < end_s else None)
+
+
+@pytest.mark.parametrize("everything", [True, False], ids=["all calls", "submits alone"])
+async def test_502_for_20_s_hurts_what_is_in_flight_and_nothing_else(
+    redis_url: str, *, everything: bool
+) -> None:
+    behaviour = until(20, BAD_GATEWAY)
+    if everything:
+        behaviour.whoami = lambda at: at >= 20
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(JOBS or 200)
+        took_s = await outage.run_until()
+        states = await outage.states()
+        print(f"\n502 for 20 s: {dict(states)}, done after {took_s:.0f} s")  # noqa: T201
+        assert states[State.PARKED] <= SLOTS
+        assert set(states) == {State.SUCCEEDED, State.PARKED}
+        assert took_s < 120
+
+
+async def test_500_of_one_model_for_60_s_kills_nothing_and_hinders_no_other(
+    redis_url: str,
+) -> None:
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        return FAILED if moment.target == "m0" and moment.at < 60 else None
+
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(JOBS or 200, targets=2)
+        took_s = await outage.run_until()
+        states = await outage.states()
+        posts = outage.record.count(0, 60, ["m0"])
+        others_s = max(outage.record.posts["m1"])
+        print(  # noqa: T201
+            f"\n500 for 60 s: {dict(states)}, {posts} submits into it, done {took_s - 60:.0f} s"
+            f" after it is back; the last submit of the other model after {others_s:.1f} s"
+        )
+        assert dict(states) == {"succeeded": JOBS or 200}
+        assert posts <= 60
+        assert took_s <= 90
+        assert others_s < 5
+
+
+async def test_a_target_that_accepts_and_then_fails_is_probed_by_runs(redis_url: str) -> None:
+    behaviour = Behaviour(run=lambda moment: EXECUTION_FAILED if moment.at < 60 else None)
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(100)
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 100}
+        assert outage.record.count(5, 60) <= 6
+
+
+async def test_three_in_ten_single_failures_close_no_lane(redis_url: str) -> None:
+    behaviour = Behaviour(submit=lambda m: FAILED if m.dice.random() < 0.3 else None)
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(200, max_attempts=20)
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 200}
+        (breaker,) = await outage.deployment.store.breakers.list_all()
+        assert breaker.trips == 0
+
+
+NOISE: Final = pytest.mark.parametrize(
+    "noise", [0.0, 0.1] if JOBS else [0.1], ids=lambda noise: f"{noise:.0%} single failures"
+)
+
+
+@NOISE
+async def test_an_outage_of_two_hours_kills_nothing(redis_url: str, noise: float) -> None:
+    end_s = 7_200.0
+
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        if moment.at < end_s:
+            return FAILED
+        return FAILED if moment.dice.random() < noise else None
+
+    jobs, lanes = (JOBS, 20) if JOBS else (120, 3)
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(jobs, targets=lanes, max_attempts=20 if noise else None)
+        took_s = await outage.run_until()
+        states = await outage.states()
+        posts = outage.record.count(0, end_s)
+        full_s = max(min(t for t in times if t >= end_s) for times in outage.record.posts.values())
+        trips = [one.trips for one in await outage.deployment.store.breakers.list_all()]
+        print(  # noqa: T201
+            f"\n2 h, {jobs} jobs, {lanes} lanes: {dict(states)}, {posts} submits in the outage, "
+            f"every lane at work {full_s - end_s:.0f} s after its end, "
+            f"done {took_s - end_s:.0f} s after it, trips {trips}"
+        )
+        assert dict(states) == {"succeeded": jobs}
+        assert posts <= SLOTS + lanes * 45
+        assert full_s - end_s <= 300 + 5
+        assert max(trips) == 1, "no lane closes for single failures"
+
+
+async def test_two_hours_of_502_hurt_few_canaries(redis_url: str) -> None:
+    """The free call is answered all the time: the worst case."""
+    behaviour = until(7_200, BAD_GATEWAY)
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(100)
+        took_s = await outage.run_until()
+        states = await outage.states()
+        print(f"\n502 for 2 h: {dict(states)}, done {took_s - 7_200:.0f} s after it")  # noqa: T201
+        assert states[State.PARKED] <= SLOTS + 12
+        assert took_s <= 7_200 + 900 + 60
+
+
+async def test_losing_one_answer_in_a_hundred_costs_little_throughput(redis_url: str) -> None:
+    jobs = 6_000 if JOBS else 800
+    times: list[float] = []
+    for share in (0.0, 0.01):
+        async with an_outage(redis_url, Behaviour(submit=lost_answers(share))) as outage:
+            await outage.enqueue(jobs)
+            await outage.run_until()
+            times.append(max(t for posts in outage.record.posts.values() for t in posts))
+    ratio = times[0] / times[1]
+    print(f"\n1 % lost: {ratio:.3f} of the throughput without")  # noqa: T201
+    assert ratio >= 0.95
+
+
+async def test_one_worker_that_cannot_connect_stops_itself_alone(redis_url: str) -> None:
+    async with an_outage(redis_url, Behaviour(), workers=2) as outage:
+        broken, other = outage.deployment.living
+        outage.unconnected.add(broken.id)
+        await outage.enqueue(100)
+        await outage.run_until(lambda: bool(outage.record.count(0, 1e9) >= 100))
+        (breaker,) = await outage.deployment.store.breakers.list_all()
+        assert (breaker.cause, breaker.workers, breaker.is_shared) == (
+            "unreachable",
+            (broken.id,),
+            False,
+        )
+        assert outage.elapsed_s < 20, "the other worker was at work all the time"
+        outage.unconnected.add(other.id)
+        await outage.enqueue(10)
+        await outage.run_until(lambda: outage.elapsed_s > 60)
+        (breaker,) = await outage.deployment.store.breakers.list_all()
+        assert breaker.is_shared, "the second worker confirmed it"
+        outage.unconnected.clear()
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 110}
