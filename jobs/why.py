@@ -22,8 +22,8 @@ class Blocker:
     """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
-    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person` or
-    `no_worker`."""
+    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person`,
+    `polls` or `no_worker`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
@@ -52,6 +52,8 @@ class WhyContext:
     """Concurrency cap of its lane; None where there is none."""
     workers: int = 0
     """Workers that are alive."""
+    poll_failure: str = ""
+    """Why polls of a worker get no answer; empty while they do."""
 
 
 def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
@@ -72,6 +74,9 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
             return (_operator(job, "parked"), *_gates(job, context, now))
         case State.DEAD:
             return (_operator(job, "a dead letter"),)
+        case State.RUNNING | State.CANCELLING if job.execution_id and context.poll_failure:
+            text = f"polls get no answer: {context.poll_failure}"
+            return (Blocker("polls", text, "Nothing: it is paid for, and polled again by itself"),)
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             return ()
         case State.SUCCEEDED | State.CANCELLED:

@@ -137,6 +137,7 @@ class Queries:
             if position is not None
             else 0
         )
+        workers = await self.live_workers()
         context = WhyContext(
             gates=await self._store.holds.gates(),
             ahead_in_lane=position,
@@ -145,7 +146,8 @@ class Queries:
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
-            workers=sum(worker.takes_work for worker in await self.live_workers()),
+            workers=sum(worker.takes_work for worker in workers),
+            poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )
         return why_not_running(job, context, now)
 

@@ -173,6 +173,8 @@ class _Reporter:
             submitting=self.submitter.submitting,
             sync_runs=self.submitter.sync_runs,
             polling=self.poller.active_polls,
+            polls_failing_since=self.poller.health.failing_since(now),
+            poll_failure=self.poller.health.failure(now),
             stopping=self.shutdown_deadline.has_started,
             drained=self.live_workers.is_drained,
             failures=self.health.failing,

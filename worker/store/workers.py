@@ -33,6 +33,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     failures: dict[str, str] = {}
     """Background services that are being restarted → the class of their last error."""
 
+    polls_failing_since: float | None = None
+    """Since when none of its polls got an answer; None while they do, or it makes none."""
+    poll_failure: str = ""
+    """Why the last of these polls got no answer."""
+
     @property
     def takes_work(self) -> bool:
         """Whether it admits jobs."""

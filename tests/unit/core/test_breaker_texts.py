@@ -87,3 +87,10 @@ def test_why_names_the_breaker_that_a_queued_job_waits_for() -> None:
     assert "HTTP 502" in blocker.text
     assert blocker.action == ACTION_TEXTS[UNKNOWN]
     assert not why_not_running(job_builders.running(), context, NOW)
+
+
+def test_why_says_of_a_run_that_polls_get_no_answer() -> None:
+    context = WhyContext(Gates(), workers=1, poll_failure="knouds.ai: no such host")
+    (blocker,) = why_not_running(job_builders.running(), context, NOW)
+    assert (blocker.kind, blocker.text) == ("polls", "polls get no answer: knouds.ai: no such host")
+    assert not why_not_running(job_builders.sync_run(), context, NOW)

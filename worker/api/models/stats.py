@@ -57,6 +57,10 @@ class WorkerResponse(ResponseModel):
     drained: Annotated[
         bool, Meta(description="an operator took it out of service: it takes no new jobs")
     ]
+    polls_failing_since: Annotated[
+        Time | None, Meta(description="since when none of its polls got an answer, else null")
+    ]
+    poll_failure: Annotated[str, Meta(description="why the last of them got none")]
     failures: Annotated[
         dict[str, str],
         Meta(description="services that are being restarted, with the class of their last error"),
@@ -155,6 +159,8 @@ def worker_response(heartbeat: Heartbeat) -> WorkerResponse:
         polling=heartbeat.polling,
         stopping=heartbeat.stopping,
         drained=heartbeat.drained,
+        polls_failing_since=optional_rfc3339(heartbeat.polls_failing_since),
+        poll_failure=heartbeat.poll_failure,
         failures=heartbeat.failures,
     )
 

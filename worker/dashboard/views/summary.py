@@ -84,6 +84,13 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         text = f"Every worker is drained or stopping, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
         found.append(AttentionItem("no worker takes jobs", text, action, "/#workers"))
+    silent = [beat for beat in stats.workers if beat.polls_failing_since is not None]
+    if silent:
+        short = f"polls of {count(len(silent), 'worker')} get no answer"
+        action = "Nothing, where the provider is down: paid runs are polled again by themselves"
+        found.append(
+            AttentionItem(short, f"{short}: {silent[0].poll_failure}", action, "/#workers")
+        )
     failing = [beat for beat in stats.workers if beat.failures]
     if failing:
         verb = "has" if len(failing) == 1 else "have"

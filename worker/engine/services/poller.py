@@ -21,6 +21,7 @@ from jobs.outcomes import CallFailure, Finished, Lost, PollOutcome, RunFailed
 from jobs.states import State
 from worker.engine.deciders import PollDecider
 from worker.engine.gate_cache import GateCache
+from worker.engine.poll_health import PollHealth
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.unreadable_records import dead_letter_unreadable
@@ -99,6 +100,8 @@ class Poller:
         self._poll_planner = poll_planner
         self._rate_limiter = rate_limiter
         self._max_concurrent = max_concurrent
+        self.health = PollHealth()
+        """Whether polls are answered."""
         self._gate_cache = GateCache(context.store.holds, context.clock, GATES_MAX_AGE_S)
         self._active: dict[str, asyncio.Task[None]] = {}
         self._to_reschedule: list[NextPoll] = []
@@ -205,6 +208,7 @@ class Poller:
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
         self._store.metrics.buffer.polled(outcome)
+        self.health.record(outcome, self._clock.now())
         changed = await self.apply_outcome(stored, outcome, history, lease)
         if changed is not None:
             self._record_end_delay(changed.job, history.last_running_at or job.submitted_at)
