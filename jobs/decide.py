@@ -265,7 +265,12 @@ def _lost(
         return Decision(retried(job, error, context, polls=polls)[0])
     if job.on_uncertain is OnUncertain.RECONCILE and _can_await_finding(job):
         awaiting = transitions.await_finding(
-            job, context.now, why=outcome.why, http_status=outcome.http_status, polls=polls
+            job,
+            context.now,
+            why=outcome.why,
+            http_status=outcome.http_status,
+            cause=outcome.cause_name,
+            polls=polls,
         )
         return Decision(awaiting)
     return _uncertain(job, outcome, context, polls)

@@ -9,8 +9,9 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
-from jobs.job import STUCK, Job
-from jobs.lanes import queue_score, target_name
+from jobs.evidence.records import EvidenceFinding
+from jobs.job import STUCK, UNCERTAIN, Job
+from jobs.lanes import Lane, queue_score, target_name
 from jobs.states import ACTIVE, Mode, State
 
 
@@ -50,6 +51,8 @@ class Index(StrEnum):
     EVIDENCE = "evidence"
     """Jobs with uncertain submits that claim rows of the provider's list, by account, scored by
     when the list is read for them next. Read by the evidence service."""
+    FINDING = "finding"
+    """Jobs that are parked as uncertain, by finding, and by finding, cause and lane."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
@@ -129,12 +132,20 @@ def _state_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.EVIDENCE, job.account, min(times)))
     counted_by = (*job.opening_hold_ids, *job.canary_of)
     found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]
+    if job.parked_as == UNCERTAIN and job.finding is not None and job.reason is not None:
+        names = (job.finding.value, finding_name(job.finding, job.reason.group, job.lane))
+        found += [IndexEntry(Index.FINDING, name, job.created_at) for name in names]
     if job.state in (State.PARKED, State.DEAD) and job.reason is not None:
         group = f"{job.state}|{job.reason.group}|{job.lane}"
         found.append(IndexEntry(Index.GROUP, group, job.since))
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(IndexEntry(Index.HELD, job.reason.hold_id, job.since))
     return found
+
+
+def finding_name(finding: EvidenceFinding, group: str, lane: Lane) -> str:
+    """The name of the index of a lane's uncertain jobs of one cause with a finding."""
+    return f"{finding}|{group}|{lane}"
 
 
 def accepts_run_updates(job: Job) -> bool:

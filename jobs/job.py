@@ -234,9 +234,15 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     @property
     def finding(self) -> EvidenceFinding | None:
         """What is known of its last submit, where its outcome is unknown; else None."""
+        submit = self.last_uncertain_submit
+        return None if submit is None else submit.finding
+
+    @property
+    def last_uncertain_submit(self) -> UncertainSubmit | None:
+        """Its last submit, where the outcome of that is unknown; else None."""
         last = self.attempts[-1].number if self.attempts else None
         newest = self.uncertain_submits[-1] if self.uncertain_submits else None
-        return newest.finding if newest is not None and newest.number == last else None
+        return newest if newest is not None and newest.number == last else None
 
     @property
     def attempt(self) -> int:

@@ -60,7 +60,13 @@ def without_last_submit(job: Job) -> tuple[UncertainSubmit, ...]:
 
 
 def await_finding(
-    job: Job, now: float, *, why: str, http_status: int | None = None, polls: int = 0
+    job: Job,
+    now: float,
+    *,
+    why: str,
+    http_status: int | None = None,
+    cause: str = "",
+    polls: int = 0,
 ) -> Job:
     """→ `retrying`: the outcome is unknown, and it is sent again only if it did not start.
 
@@ -75,7 +81,7 @@ def await_finding(
         note=UNCERTAIN,
         **cleared,
         due_at=now + AWAIT_FINDING_S,
-        reason=Reason(code=UNCERTAIN, http_status=http_status, message=why),
+        reason=Reason(code=UNCERTAIN, http_status=http_status, message=why, cause=cause),
         attempts=attempt_closed(job, now, "uncertain", **facts),
         uncertain_submits=with_uncertain_submit(job, now, http_status),
     )
@@ -106,12 +112,7 @@ def park_awaiting(job: Job, now: float, *, note: str = "") -> Job:
         raise IllegalTransition(
             job.state, Transition.PARK_UNCERTAIN, "it does not wait for a finding"
         )
-    reason = Reason(
-        code=UNCERTAIN,
-        http_status=job.reason.http_status if job.reason else None,
-        message=job.reason.message if job.reason else "",
-        action=ACTION_UNCERTAIN,
-    )
+    reason = msgspec.structs.replace(job.reason or Reason(code=UNCERTAIN), action=ACTION_UNCERTAIN)
     return next_version(
         job, Transition.PARK_UNCERTAIN, now, note=note or UNCERTAIN, due_at=None, reason=reason
     )

@@ -1,4 +1,4 @@
-"""Operator actions on all jobs that a filter matches: release, requeue, discard, cancel.
+"""Operator actions on all jobs that a filter matches, as release, requeue or resubmit.
 
 Each job is committed by itself, on the version that was read. A job that changed meanwhile is read
 again, and skipped where the action no longer applies. So an interrupted call can be repeated. A
@@ -18,6 +18,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never, cast
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
 from jobs.job import Job
@@ -33,8 +34,10 @@ from worker.app.bulk_request import (
     BulkCounts,
     BulkRequest,
     apply_merge_patch,
+    hold_kept_message,
 )
 from worker.app.enqueue import SPACING_S, InvalidRequest
+from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
 from worker.app.job_request_parser import encode_inputs
 from worker.clock import Clock
 from worker.engine.unreadable_records import (
@@ -164,6 +167,11 @@ class _BulkRun:
         """Jobs that are counted and may be read again: they were named, or are not settled."""
 
     @property
+    def _relies_on_findings(self) -> bool:
+        wanted = self._selection.filter.finding is EvidenceFinding.NOT_STARTED
+        return wanted and self._request.action is BulkAction.RESUBMIT
+
+    @property
     def _remaining(self) -> int | None:
         limit = self._request.limit
         return None if limit is None else max(0, limit - self.counts.done)
@@ -172,6 +180,8 @@ class _BulkRun:
         """Act on every selected job."""
         if self._request.action is BulkAction.RELEASE:
             await self._release_holds()
+        if self._relies_on_findings and not self._request.dry_run:
+            await refresh_findings(self._store, self._bulk.clock, self._selection)
         if self._selection.ids is not None:
             names = [name for name in self._selection.ids if name not in self._counted]
             for first in range(0, len(names), READ_BATCH):
@@ -296,6 +306,8 @@ class _BulkRun:
             return None
         if action is BulkAction.RELEASE and hold_id in self._kept_closed:
             return _Skipped(self._kept_closed[hold_id])
+        if self._relies_on_findings and (why := why_not_resubmitted(job, self._bulk.clock.now())):
+            return _Skipped(why)
         try:
             after = self._apply(job, at)
             has_patch = self._request.patch is not None
@@ -338,13 +350,13 @@ class _BulkRun:
                 continue
             found = await self._parked_by(hold)
             if found is None or not await self._covers_all_queued(hold):
-                self._kept_closed[hold.id] = _hold_kept_message(
+                self._kept_closed[hold.id] = hold_kept_message(
                     hold, "also blocks jobs outside the filter"
                 )
                 continue
             (parked,) = await self._store.read.queries.held_counts([hold.id])
             if self._remaining is not None and parked > self._remaining:
-                self._kept_closed[hold.id] = _hold_kept_message(
+                self._kept_closed[hold.id] = hold_kept_message(
                     hold, f"parked {parked}, more than the limit leaves"
                 )
             elif self._request.dry_run:
@@ -392,10 +404,3 @@ class _BulkRun:
                 if not selection.matches(job):
                     return False
         return True
-
-
-def _hold_kept_message(hold: Hold, why: str) -> str:
-    return (
-        f"hold {hold.id} on {hold.scope} ({hold.code}) {why}: release the hold instead;"
-        " it sends one canary first"
-    )

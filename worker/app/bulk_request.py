@@ -117,3 +117,11 @@ def apply_merge_patch(target: object, patch: object) -> Any:
         else:
             merged[name] = apply_merge_patch(merged.get(name), value)
     return merged
+
+
+def hold_kept_message(hold: Hold, why: str) -> str:
+    """Why a hold and the jobs it parked stay as they are."""
+    return (
+        f"hold {hold.id} on {hold.scope} ({hold.code}) {why}: release the hold instead;"
+        " it sends one canary first"
+    )

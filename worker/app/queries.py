@@ -6,6 +6,7 @@ from typing import Final
 
 from jobs.breakers import Breaker, BreakerState
 from jobs.breakers.texts import limits_submits
+from jobs.evidence.records import EvidenceFinding, UncertainSubmit
 from jobs.holds import Hold
 from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId, Lane, Scope, cap_of_lane, covers, target_name
@@ -49,6 +50,8 @@ class GroupSummary:
     group: JobGroup
     est_cost: float | None
     """Credits, from what the target's last run cost; None where none has run."""
+    findings: Mapping[EvidenceFinding, int]
+    """Of an uncertain group: how many of its jobs have each finding."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,6 +73,15 @@ class UncertainEvidence:
     """The last response."""
     executions: tuple[Orphan, ...]
     """Runs of the same target that webhooks reported after it was sent, and that have no job."""
+    submit: UncertainSubmit | None = None
+    """The finding about it, with its rows."""
+
+    def execution_of(self, request_id: str | None) -> str | None:
+        """The execution that a webhook reported with the request id of a row; None if none did."""
+        if request_id is None:
+            return None
+        same = (run for run in self.executions if run.request_id == request_id)
+        return next((run.execution_id for run in same), None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +165,8 @@ class Queries:
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""
-        if job.parked_as != UNCERTAIN or job.reason is None:
+        is_unknown = job.parked_as == UNCERTAIN or job.awaits_finding
+        if not is_unknown or job.reason is None:
             return None
         last = job.attempts[-1] if job.attempts else None
         sent_at = job.sent_at or (last.started_at if last else None)
@@ -163,6 +176,7 @@ class Queries:
             http_status=job.reason.http_status,
             message=job.reason.message,
             executions=() if sent_at is None else await self._possible_matches(job, sent_at),
+            submit=job.last_uncertain_submit,
         )
 
     async def _possible_matches(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
@@ -205,8 +219,19 @@ class Queries:
             await dead_letter_unreadable(self._store.jobs, unreadable, self._clock.now())
             groups, _ = await self._store.read.queries.groups(state)
         costs = await self._store.costs.last()
+        uncertain = [
+            (group.sample.reason.group, group.lane)
+            for group in groups
+            if group.code == UNCERTAIN and group.sample.reason is not None
+        ]
+        counts = await self._store.evidence.findings(uncertain)
+        findings = dict(zip(uncertain, counts, strict=True))
         return [
-            GroupSummary(group, _estimate(costs.get(target_name(g.kind, g.target)), group.count))
+            GroupSummary(
+                group,
+                _estimate(costs.get(target_name(g.kind, g.target)), group.count),
+                findings.get((group.sample.reason.group, g), {}) if group.sample.reason else {},
+            )
             for group in groups
             for g in [group.lane]
         ]

@@ -65,6 +65,7 @@ def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
     matches: list[Doc] = evidence.get("executions") or []
     head = key_value_table(
         [
+            *_finding_rows(evidence, now),
             ("sent", text(f"{format_age(evidence.get('sent_at'), now)}{lost}")),
             ("possible matches", text("" if matches else "no unmatched runs of this target")),
         ]
@@ -79,6 +80,29 @@ def _evidence(evidence: Doc, now: float) -> list[RenderableType]:
         "COST": lambda match: match.get("cost") or "",
     }
     return [head, doc_table(matches, columns, right_aligned=("COST",), min_widths=widths)]
+
+
+def _finding_rows(evidence: Doc, now: float) -> list[tuple[str, RenderableType]]:
+    """What the provider's list of runs says about an uncertain submit."""
+    if not evidence.get("finding"):
+        return []
+    note = f": {evidence['note']}" if evidence.get("note") else ""
+    read = format_age(evidence.get("checked_at"), now)
+    found = f"{evidence['finding']}{note}" + (f" (list read {read})" if read else "")
+    rows: list[tuple[str, RenderableType]] = [("finding", text(found, "bold"))]
+    return rows + [("row", text(_row_text(row, now))) for row in evidence.get("rows") or []]
+
+
+def _row_text(row: Doc, now: float) -> str:
+    cost = row.get("credits")
+    parts = [
+        f"{row['id']}: {row['status']}",
+        "" if cost is None else f"{cost:g} credits",
+        f"started {format_age(row.get('created_at'), now)}" if row.get("created_at") else "",
+        f"request {row['request_id']}" if row.get("request_id") else "",
+        f"attach --execution-id {row['execution_id']}" if row.get("execution_id") else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
 def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:

@@ -46,6 +46,10 @@ def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
     lane = {part: str(group.get(part)) for part in SCOPE_PARTS}
     if state == "dead":
         return _filter_command("dead requeue", code, lane)
+    if code == UNCERTAIN and group.get("findings", {}).get("not_started"):
+        words = [word for part, name in lane.items() for word in (f"--{part}", name)]
+        resolve = ("parked", "resolve", "--finding", "not_started", "--resubmit")
+        return sanitize(command_line(*resolve, *words))
     if code == UNCERTAIN:
         cause = {"cause": str(group["cause"])} if group.get("cause") else {}
         return _filter_command("parked ls", code, {**cause, **lane})

@@ -6,6 +6,7 @@ from typing import Any, Final, TypeVar
 
 import click
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.states import Kind, State
 from worker.cli.text import parse_moment
 
@@ -14,6 +15,7 @@ T = TypeVar("T")
 
 STATES: Final = tuple(state.value for state in State)
 KINDS: Final = tuple(kind.value for kind in Kind)
+FINDINGS: Final = tuple(finding.value for finding in EvidenceFinding)
 
 
 def parse_with(
@@ -74,10 +76,17 @@ batch_options = all_of(
     click.option("--batch", help="Name of a batch."),
     click.option("--tag", help="One of their tags."),
 )
+finding = click.option(
+    "--finding",
+    type=click.Choice(FINDINGS),
+    help="Of uncertain jobs: what the provider's list of runs says.",
+)
 time_options = all_of(
     past_option("--since", "Enqueued since this time, or since 2h ago as 2h."),
     past_option("--until", "Enqueued before this time."),
 )
 cause_option = click.option("--cause", help="Why an outcome is unknown: HTTP_502, worker_lost …")
-job_list_options = all_of(scope_options, cause_option, batch_options, time_options, page_options)
+job_list_options = all_of(
+    scope_options, cause_option, finding, batch_options, time_options, page_options
+)
 """The options of every list of jobs."""

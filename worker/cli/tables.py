@@ -79,6 +79,7 @@ def group_list(doc: Doc, which: str, holds: list[Doc]) -> list[RenderableType]:
             lane_of(group),
             f"oldest {format_age(group.get('oldest'), now)}",
             *([] if cost is None else [f"about {cost:g} credits"]),
+            *(f"{n} {name.replace('_', ' ')}" for name, n in group.get("findings", {}).items()),
         ]
         remedy = group.get("action") or "Check one of them, then decide"
         lines += _cause(group["code"], facts, remedy, group_command(group, which, hold))

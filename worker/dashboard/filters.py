@@ -29,6 +29,7 @@ FILTER_FIELDS: Final = (
     "tag",
     "batch",
     "account",
+    "finding",
     "since",
     "until",
 )

@@ -153,6 +153,7 @@ class DeliveredRun:
     status: str | None = None
     cost: float | None = None
     """Credits."""
+    request_id: str | None = None
 
 
 class DeliverySignature(Protocol):

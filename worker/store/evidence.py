@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
-from jobs.indexes import Index
-from jobs.lanes import JobId
+from jobs.evidence.records import EvidenceFinding
+from jobs.indexes import Index, finding_name
+from jobs.lanes import JobId, Lane
 from jobs.states import State
 from worker.store.client import Client, texts
 from worker.store.codec import DECODE_ERRORS, encode
@@ -77,6 +78,21 @@ class EvidenceStore:
                 if len(found) < CHUNK:
                     break
                 first += CHUNK - CHUNK // 10
+
+    async def findings(
+        self, groups: Sequence[tuple[str, Lane]]
+    ) -> list[dict[EvidenceFinding, int]]:
+        """For each group of uncertain jobs, how many have each finding."""
+        names = [(*group, finding) for group in groups for finding in EvidenceFinding]
+        commands = [
+            ("ZCARD", self._keys.index(Index.FINDING, finding_name(finding, group, lane)))
+            for group, lane, finding in names
+        ]
+        sizes = iter(await self._client.many(commands) if commands else ())
+        return [
+            {finding: size for finding in EvidenceFinding if (size := int(next(sizes)))}
+            for _ in groups
+        ]
 
     async def claim(self, user_id: str, worker_id: str, lease_s: float) -> bool:
         """Whether this worker reads the list of a user for the next `lease_s` seconds."""

@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, assert_never
 import structlog
 
 from jobs.effects import PollHistory
+from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
 from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
@@ -245,6 +246,10 @@ class JobStore:
             found.append(self._keys.index(Index.EVIDENCE, account))
             found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
             found.append(self._keys.index(Index.TARGET, target))
+        named = [""] + ["|" + name.partition("|")[2] for name in texts(groups)]
+        found += [
+            self._keys.index(Index.FINDING, f"{f}{n}") for f in EvidenceFinding for n in named
+        ]
         found += [self._keys.index(Index.GROUP, group) for group in texts(groups)]
         for key in texts(holds):
             scope, _, code = key.partition("|")

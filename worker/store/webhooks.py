@@ -72,6 +72,8 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     """What it ran, as `workflow/my-pipeline`, or `model/suno` if the delivery names only models."""
     status: str | None = None
     cost: float | None = None
+    request_id: str | None = None
+    """The request id that its deliveries carry: a row of the provider's list has the same."""
 
 
 _orphan: Final = msgspec.json.Decoder(Orphan)

@@ -28,6 +28,10 @@ class GroupResponse(ResponseModel):
     action: str
     action_url: str | None
     est_cost: Annotated[float | None, Meta(description="credits; null where no run has ended")]
+    findings: Annotated[
+        dict[str, int],
+        Meta(description="of an uncertain group: how many of its jobs have each finding"),
+    ]
 
 
 class GroupPageResponse(ResponseModel):
@@ -90,6 +94,7 @@ def group_response(summary: GroupSummary) -> GroupResponse:
         action=reason.action if reason else "",
         action_url=reason.action_url if reason else None,
         est_cost=summary.est_cost,
+        findings={finding.value: count for finding, count in summary.findings.items()},
     )
 
 

@@ -6,9 +6,11 @@ from typing import Annotated, Final
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.states import Kind, Mode, State
+from jobs.usage import UsageRow
 from jobs.why import Blocker
 from worker.api.models.breakers import BreakerResponse
 from worker.api.models.problems import ProblemResponse
@@ -112,6 +114,10 @@ class JobResponse(ResponseModel):
     updated_at: Time
     attempts: list[AttemptResponse]
     events: list[JobEventResponse]
+    finding: Annotated[
+        EvidenceFinding | None,
+        Meta(description="of an uncertain submit: what the provider's list of runs says about it"),
+    ]
     payloads_hidden: Annotated[
         bool,
         Meta(description="true where the token's role may not see inputs and result: both null"),
@@ -162,8 +168,35 @@ class OrphanExecutionResponse(ResponseModel):
     cost: float | None
 
 
+class UsageRowResponse(ResponseModel):
+    """A run in the provider's list of runs."""
+
+    id: int
+    status: str
+    targets: tuple[str, ...]
+    credits: float | None
+    duration_s: float | None
+    code: str | None
+    request_id: str | None
+    created_at: Annotated[Time | None, Meta(description="by the provider's clock")]
+    execution_id: Annotated[
+        str | None,
+        Meta(description="where a webhook reported a run with its request id: attach this one"),
+    ]
+
+
 class EvidenceResponse(ResponseModel):
     """What is known of an uncertain submit."""
+
+    finding: Annotated[
+        EvidenceFinding | None,
+        Meta(description="what the provider's list of runs says; null where it is not read"),
+    ]
+    is_final: Annotated[bool, Meta(description="whether only a new row can change the finding")]
+    note: Annotated[str, Meta(description="why it is pending, unknown or ambiguous")]
+    rows: Annotated[list[UsageRowResponse], Meta(description="rows that may be its run")]
+    checked_at: Annotated[Time | None, Meta(description="when the list was last read for it")]
+    next_check_at: Time | None
 
     sent_at: Time | None
     ended_at: Time | None
@@ -232,6 +265,7 @@ def job_response(
         updated_at=rfc3339(job.updated_at),
         attempts=[_attempt(attempt) for attempt in job.attempts],
         events=[_event(event) for event in job.events],
+        finding=job.finding,
         payloads_hidden=payloads_hidden,
     )
 
@@ -311,8 +345,30 @@ def why_response(
     )
 
 
+def _usage_row(row: UsageRow, execution_id: str | None) -> UsageRowResponse:
+    return UsageRowResponse(
+        id=row.id,
+        status=row.status,
+        targets=row.targets,
+        credits=row.credits,
+        duration_s=row.duration_s,
+        code=row.code,
+        request_id=row.request_id,
+        created_at=optional_rfc3339(row.created_at),
+        execution_id=execution_id,
+    )
+
+
 def _evidence(evidence: UncertainEvidence) -> EvidenceResponse:
+    submit = evidence.submit
+    rows = submit.rows if submit is not None else ()
     return EvidenceResponse(
+        finding=None if submit is None else submit.finding,
+        is_final=submit is not None and submit.is_final,
+        note="" if submit is None else submit.note,
+        rows=[_usage_row(row, evidence.execution_of(row.request_id)) for row in rows],
+        checked_at=None if submit is None else optional_rfc3339(submit.checked_at),
+        next_check_at=None if submit is None else optional_rfc3339(submit.check_at),
         sent_at=optional_rfc3339(evidence.sent_at),
         ended_at=optional_rfc3339(evidence.ended_at),
         http_status=evidence.http_status,

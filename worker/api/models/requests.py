@@ -7,6 +7,7 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
 from worker.app.job_request_parser import (
@@ -139,6 +140,10 @@ class JobsQuery(QueryParameters):
         Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
     ] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
+    finding: Annotated[
+        Annotated[EvidenceFinding, Field(strict=False)] | None,
+        Field(description="of jobs parked as uncertain, one of " + ", ".join(EvidenceFinding)),
+    ] = None
     since: Annotated[
         _QueryTime | None, Field(description=f"created at or after: {_TIME_FORMAT}")
     ] = None
@@ -176,6 +181,10 @@ class EventsQuery(QueryParameters):
     kind: Annotated[Kind | None, Field(description="model or workflow")] = None
     target: Annotated[Target | None, Field(description="a target, as gpt-image-2")] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
+    finding: Annotated[
+        Annotated[EvidenceFinding, Field(strict=False)] | None,
+        Field(description="of jobs parked as uncertain, one of " + ", ".join(EvidenceFinding)),
+    ] = None
     last_event_id: Annotated[
         Annotated[str, matching(ENTRY_ID_PATTERN)] | None,
         Field(description="the id of the last event received, as the header Last-Event-ID"),
@@ -263,6 +272,10 @@ class JobFilter(RequestBody):
         Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
     ] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
+    finding: Annotated[
+        Annotated[EvidenceFinding, Field(strict=False)] | None,
+        Field(description="of jobs parked as uncertain, one of " + ", ".join(EvidenceFinding)),
+    ] = None
     since: Annotated[
         Rfc3339Time | None, Field(description=f"created at or after: {_TIME_FORMAT}")
     ] = None

@@ -51,7 +51,8 @@ async def _get_with_evidence(
     """A job, and what is known of its submit where it is uncertain."""
     response = await api.get("jobs", job_id)
     reason: Doc = response.doc.get("reason") or {}
-    is_uncertain = response.doc.get("state") == "parked" and reason.get("code") == UNCERTAIN
+    is_waiting = response.doc.get("state") in ("parked", "retrying")
+    is_uncertain = is_waiting and reason.get("code") == UNCERTAIN
     if not (include_evidence and is_uncertain):
         return response, None
     return response, (await api.get("jobs", job_id, "why")).doc.get("evidence")

@@ -54,6 +54,7 @@ def release(*, job_ids: tuple[str, ...], **given: Any) -> None:
 @click.option("--resubmit", is_flag=True, help="Submit it again: if it ran, it is paid twice.")
 @click.option("--discard", is_flag=True, help="Give it up.")
 @options.cause_option
+@options.finding
 @options.lane_options
 @options.batch_options
 @options.time_options
@@ -69,7 +70,9 @@ def resolve(
 ) -> None:
     """Resolve jobs whose outcome is unknown: attach an execution, resubmit or discard them.
 
-    Name jobs by id, or choose them by --cause and the like: `parked groups` shows the causes.
+    Name jobs by id, or choose them by --cause and the like: `parked groups` shows the causes. With
+    --finding not_started --resubmit, those are submitted again that did not start by the provider's
+    list of runs, without a known risk; findings older than 5 minutes are read again first.
     """
     if (execution_id is not None) + resubmit + discard != 1:
         raise click.UsageError("give exactly one of --execution-id, --resubmit, --discard")

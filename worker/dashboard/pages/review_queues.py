@@ -6,6 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.job import UNCERTAIN, Job
 from jobs.states import State
 from worker.app.action_table import JobAction
@@ -21,7 +22,7 @@ from worker.dashboard.views.available_actions import (
     available_actions,
     offered_actions,
 )
-from worker.dashboard.views.formatting import jobs_waiting_text
+from worker.dashboard.views.formatting import jobs_waiting_text, label_text
 from worker.dashboard.views.summary import group_href, group_query
 
 GROUPS_SHOWN: Final = 60
@@ -46,6 +47,18 @@ class GroupCard:
     actions: tuple[BulkAction, ...]
     is_narrowed: bool
     """Whether the page's filter can exclude some of its jobs, also from its forms."""
+
+    @property
+    def not_started(self) -> int:
+        """How many of its jobs did not start, by the provider's list of runs."""
+        return self.summary.findings.get(EvidenceFinding.NOT_STARTED, 0)
+
+    @property
+    def findings_text(self) -> str:
+        """How many of its jobs have each finding; empty for a group that is not uncertain."""
+        found = self.summary.findings
+        parts = [f"{found[one]} {label_text(one)}" for one in EvidenceFinding if one in found]
+        return ", ".join(parts)
 
     @property
     def waiting_text(self) -> str:

@@ -170,6 +170,7 @@ class WebhookProcessor:
             targets=run.targets,
             status=run.status,
             cost=run.cost,
+            request_id=run.request_id,
         )
         retry_at = next_match_at(last.received_at, now)
         await self._store.webhooks.keep_orphan(orphan, deliveries, retry_at)

@@ -85,6 +85,7 @@ class _DeliveryBody(msgspec.Struct, frozen=True, rename="camel"):
     model_ids: Raw = Raw()
     status: Raw = Raw()
     cost: Raw = Raw()
+    request_id: Raw = Raw()
 
 
 _delivery_decoder: Final = msgspec.json.Decoder(_DeliveryBody)
@@ -145,4 +146,5 @@ class KnoudsWebhooks:
             targets=tuple(targets[:MAX_TARGETS]),
             status=fields.read_code(members.status),
             cost=fields.read_number(members.cost),
+            request_id=fields.read_id(members.request_id),
         )

@@ -5,8 +5,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobs.evidence.records import EvidenceFinding
 from jobs.indexes import Index
-from jobs.job import Job, split_group
+from jobs.job import UNCERTAIN, Job, split_group
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
 from jobs.unreadable import unreadable_job
@@ -45,6 +46,8 @@ class Filter:
     tag: str | None = None
     batch: str | None = None
     account: str | None = None
+    finding: EvidenceFinding | None = None
+    """Of jobs that are parked as uncertain."""
     since: float | None = None
     until: float | None = None
 
@@ -61,6 +64,9 @@ class Filter:
             and (self.tag is None or self.tag in job.tags)
             and self.batch in (None, job.batch)
             and self.account in (None, job.account)
+            and (
+                self.finding is None or (job.parked_as == UNCERTAIN and job.finding is self.finding)
+            )
             and (self.since is None or job.created_at >= self.since)
             and (self.until is None or job.created_at < self.until)
         )
@@ -182,6 +188,8 @@ class JobQueries:
             found.append(key(Index.TAG, job_filter.tag))
         if job_filter.batch is not None:
             found.append(key(Index.BATCH, job_filter.batch))
+        if job_filter.finding is not None:
+            found.append(key(Index.FINDING, job_filter.finding))
         return found
 
     def _target_indexes(self, job_filter: Filter) -> list[str]:
@@ -388,6 +396,7 @@ def _criteria(job_filter: Filter) -> tuple[Any, ...]:
         job_filter.tag,
         job_filter.batch,
         job_filter.account,
+        job_filter.finding,
         job_filter.since,
         job_filter.until,
     )
