@@ -88,11 +88,11 @@ async def test_a_bulk_resubmit_sends_only_what_did_not_start(
 ) -> None:
     await uncertain(job_factory, "a", EvidenceFinding.NOT_STARTED)
     await uncertain(job_factory, "b", EvidenceFinding.STARTED)
-    wanted = {"filter": {"state": "parked", "code": "uncertain"}}
+    wanted = {"filter": {"state": "parked", "finding": "not_started"}}
     preview = (await api.post("/v1/bulk/resubmit", {**wanted, "dry_run": True})).json
-    assert (preview["done"], preview["skipped"]) == (1, 1)
+    assert (preview["matched"], preview["done"]) == (1, 1)
     done = (await api.post("/v1/bulk/resubmit", wanted)).json
-    assert (done["done"], done["skipped"]) == (1, 1)
+    assert (done["matched"], done["done"]) == (1, 1)
     found = await store.jobs.load_many(["a", "b"])
     assert [one.job.state for one in found if one] == [State.QUEUED, State.PARKED]
     assert (await latest_audit_entries(store, 1))[0]["act"] == "bulk_resubmit"
