@@ -6,9 +6,9 @@ Pure functions. The engine loads a job, calls one of them, applies the effects, 
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Final, assert_never
+from typing import assert_never
 
-from jobs import transitions
+from jobs import inconclusive_polls, transitions
 from jobs.breakers.signals import (
     account_unreachable,
     lane_accepted,
@@ -33,13 +33,11 @@ from jobs.effects import (
 from jobs.error_table import Disposition, ErrorRule, action_text, hold_scope
 from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import UNCERTAIN, Job, Reason
-from jobs.lanes import polls_scope
 from jobs.outcomes import (
     Accepted,
     CallFailure,
     Finished,
     Lost,
-    LostCause,
     NotSent,
     PollOutcome,
     ProviderError,
@@ -50,16 +48,8 @@ from jobs.outcomes import (
     StillRunning,
     SubmitOutcome,
 )
-from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 from jobs.retries import retried
 from jobs.states import Mode, OnUncertain, State
-
-RATE_LIMITED_COOL_DOWN_S: Final = 10.0
-"""Cool-down after a 429 without `Retry-After`."""
-
-RATE_LIMITED_MIN_S: Final = 1.0
-"""Least cool-down after a 429, also where its `Retry-After` is 0."""
-
 
 # Outcomes of a submit.
 
@@ -79,7 +69,8 @@ def decide_submit(
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome)
             passed = (route_passed(job), lane_accepted(job), lane_passed(job))
-            return Decision(succeeded, _hold_effects(job), outcome.result, passed)
+            effects = _hold_effects(job, is_ended=True)
+            return Decision(succeeded, effects, outcome.result, passed)
         case NotSent():
             decision = _unless_cancelled(
                 job,
@@ -112,8 +103,8 @@ def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision
     return Decision(accepted, _hold_effects(job), reports=(route_passed(job), lane_accepted(job)))
 
 
-def _hold_effects(job: Job) -> tuple[Effect, ...]:
-    return (HoldOpened(job.opening_hold_ids),) if job.opening_hold_ids else ()
+def _hold_effects(job: Job, *, is_ended: bool = False) -> tuple[Effect, ...]:
+    return (HoldOpened(job.opening_hold_ids, is_ended),) if job.opening_hold_ids else ()
 
 
 def _apply_rule(
@@ -131,7 +122,7 @@ def _apply_rule(
                 return Decision(transitions.cancel(job, context.now), (remember,))
             return Decision(job, (remember,), submit_sync=True)
         case Disposition.WAIT:
-            until = context.now + _rate_limit_wait_s(error.retry_after_s)
+            until = context.now + inconclusive_polls.rate_limit_wait_s(error.retry_after_s)
             cool_down = CoolDown(job.lane.route, until, error.display_code)
             return _unless_cancelled(
                 job,
@@ -294,13 +285,6 @@ def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) ->
     return Decision(parked)
 
 
-def _rate_limit_wait_s(retry_after_s: float | None) -> float:
-    """Seconds to wait after a 429: its `Retry-After`, at least `RATE_LIMITED_MIN_S`."""
-    if retry_after_s is None:
-        return RATE_LIMITED_COOL_DOWN_S
-    return max(RATE_LIMITED_MIN_S, retry_after_s)
-
-
 # Outcomes of a poll or a webhook.
 
 
@@ -314,28 +298,41 @@ def decide_poll(
 
     Raises `IllegalTransition` where the run does not move the job any more.
     """
+    if (other := inconclusive_polls.other_run(job, outcome)) is not None:
+        return inconclusive_polls.answered_for_other_run(job, other, history, context)
+    return _decide_own_run(job, outcome, history, context)
+
+
+def _decide_own_run(
+    job: Job, outcome: PollOutcome, history: PollHistory, context: DecisionContext
+) -> Decision | PollLater:
     polls = history.polls + 1
     match outcome:
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome, polls=polls)
             return Decision(succeeded, (), outcome.result, (lane_passed(job),))
-        case RunCancelled(result=result, cost=cost):
-            if result is not None:
-                return decide_poll(job, Finished(result, cost), history, context)
-            cancelled = transitions.cancel(job, context.now, note="at the provider", polls=polls)
-            return Decision(cancelled)
+        case RunCancelled(result=result, cost=cost) if result is not None:
+            return _decide_own_run(job, Finished(result, cost), history, context)
+        case RunCancelled():
+            return _run_cancelled(job, polls, context)
         case RunFailed(error=error):
             return _run_failed(job, error, polls, context)
         case Lost():
-            return _uncertain(job, outcome, context, polls)
+            return inconclusive_polls.without_result(job, outcome, history, context)
         case StillRunning():
-            return _still_running(job, polls, context)
+            return inconclusive_polls.still_running(job, outcome, history, context)
         case RunMissing():
-            return _run_missing(job, history, context)
+            return inconclusive_polls.run_missing(job, history, context)
         case CallFailure():
-            return _poll_failed(job, outcome, history, context)
+            return inconclusive_polls.poll_failed(job, outcome, history, context)
         case _:
             assert_never(outcome)
+
+
+def _run_cancelled(job: Job, polls: int, context: DecisionContext) -> Decision:
+    if job.parked_as == UNCERTAIN:
+        job = transitions.find_run(job, context.now, next_poll_at=context.now)
+    return Decision(transitions.cancel(job, context.now, note="at the provider", polls=polls))
 
 
 def _run_failed(
@@ -351,7 +348,7 @@ def _run_failed(
         reason = Reason(
             code=error.display_code,
             message=error.message or rule.meaning,
-            action="The run failed after its deadline. Release to submit it again, or discard",
+            action="The run failed after it parked. Release to submit it again, or discard",
         )
         return Decision(transitions.park_failed_run(job, context.now, error, reason, polls=polls))
     match rule.disposition:
@@ -372,70 +369,3 @@ def _run_failed(
             return _lost(job, Lost(error.message or error.display_code), context, polls)
         case _:
             assert_never(rule.disposition)
-
-
-def _still_running(
-    job: Job,
-    polls: int,
-    context: DecisionContext,
-) -> Decision | PollLater:
-    if job.state is State.PARKED:
-        next_poll_at = context.now + STUCK_POLL_INTERVAL_S * (0.9 + 0.2 * context.jitter)
-        return PollLater(next_poll_at, PollHistory(polls, last_running_at=context.now))
-    if job.deadline_at is not None and context.now >= job.deadline_at:
-        next_poll_at = context.now + STUCK_POLL_INTERVAL_S
-        return Decision(transitions.park_stuck(job, context.now, next_poll_at=next_poll_at))
-    schedule = context.rules.poll_schedule
-    age_s = context.now - (job.submitted_at or context.now)
-    next_poll_at = context.now + schedule.next_delay_s(age_s, context.jitter)
-    if job.deadline_at is not None:
-        next_poll_at = min(next_poll_at, max(job.deadline_at, context.now + schedule.min_s))
-    return PollLater(next_poll_at, PollHistory(polls, last_running_at=context.now))
-
-
-def _run_missing(
-    job: Job,
-    history: PollHistory,
-    context: DecisionContext,
-) -> Decision | PollLater:
-    missing = history.missing_in_row + 1
-    if missing >= context.rules.max_missing_polls:
-        why = f"the provider does not know execution {job.execution_id} ({missing} polls)"
-        lost = Lost(why, 404, LostCause.RUN_NOT_FOUND)
-        return _uncertain(job, lost, context, history.polls + 1)
-    delay_s = context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
-    history = PollHistory(history.polls + 1, 0, missing, history.last_running_at)
-    return PollLater(context.now + delay_s, history)
-
-
-def _poll_failed(
-    job: Job,
-    outcome: CallFailure,
-    history: PollHistory,
-    context: DecisionContext,
-) -> Decision | PollLater:
-    """The run is paid for: it stays `running` and is polled again.
-
-    Past its deadline the job parks as `stuck`, as with a run that is still processing.
-    """
-    is_overdue = job.deadline_at is not None and context.now >= job.deadline_at
-    if is_overdue and job.state is not State.PARKED:
-        stuck = transitions.park_stuck(
-            job,
-            context.now,
-            next_poll_at=context.now + STUCK_POLL_INTERVAL_S,
-            poll_failure=outcome.why,
-        )
-        return Decision(stuck)
-    failures = history.failures_in_row + 1
-    delay_s = context.rules.poll_schedule.failure_delay_s(
-        failures, context.jitter, outcome.retry_after_s
-    )
-    effects: tuple[Effect, ...] = ()
-    if outcome.http_status == 429:  # noqa: PLR2004
-        until = context.now + _rate_limit_wait_s(outcome.retry_after_s)
-        effects = (StartCoolDown(CoolDown(polls_scope(job.account), until, "429")),)
-    history = PollHistory(
-        history.polls + 1, failures, history.missing_in_row, history.last_running_at
-    )
-    return PollLater(context.now + delay_s, history, effects)

@@ -26,6 +26,8 @@ class DecisionRules:
     """How long it is remembered that a target has no async mode."""
     outage_limit_s: float = 86_400.0
     """How long an outage of its target is borne until a job becomes a dead letter."""
+    webhooks_arrive: bool = False
+    """The run's end is announced by a webhook, and such webhooks arrive: it need not be polled."""
     base_url: str = ""
     """The provider's address, for links to pages where an operator acts."""
 
@@ -66,6 +68,8 @@ class HoldOpened:
     """Effect: count an accepted submit in these opening holds."""
 
     hold_ids: tuple[str, ...]
+    is_ended: bool = False
+    """The submit was answered with the result, so that its run is not polled."""
 
 
 Effect = PlaceHold | StartCoolDown | RememberSyncOnly | HoldOpened
@@ -104,6 +108,12 @@ class PollHistory(msgspec.Struct, frozen=True, gc=False):
     """Polls in a row that were answered 404, up to the last one."""
     last_running_at: float | None = None
     """When a poll last found the run running, Unix seconds."""
+    empty_in_row: int = 0
+    """Polls in a row that found the run completed without a usable result, up to the last one."""
+    empty_since: float | None = None
+    """When the first of those was, Unix seconds."""
+    failure: str = ""
+    """Why the last poll said nothing; empty if it found the run running."""
 
 
 class PollLater(msgspec.Struct, frozen=True, gc=False):

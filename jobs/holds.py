@@ -31,6 +31,15 @@ class HoldPhase(StrEnum):
     OPENING = "opening"
 
 
+class Canary(StrEnum):
+    """What goes first through a released hold, and so proves that its cause is gone."""
+
+    SUBMIT = "submit"
+    POLL = "poll"
+    """A poll of a paid run of the account: the hold keeps runs from being paid for that nobody can
+    fetch."""
+
+
 def hold_key(scope: Scope, code: str) -> str:
     """The identity of a hold: one for each cause in a scope, however many jobs it stops."""
     return f"{scope}|{code}"
@@ -69,6 +78,17 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """While opening: submits accepted in this step."""
     released_at: float | None = None
     released_by: str = ""
+    canary: Canary = Canary.SUBMIT
+
+    @property
+    def stops_submits(self) -> bool:
+        """Whether no submit may pass: it is closed, or a poll has to prove it first.
+
+        Without a paid run to poll, one submit passes (step 1), and its run is what is polled.
+        """
+        if self.phase is HoldPhase.CLOSED:
+            return True
+        return self.canary is Canary.POLL and self.accepted >= self.step
 
     @property
     def key(self) -> str:
@@ -84,11 +104,15 @@ class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
 def apply_refusal(existing: Hold | None, new: Hold) -> Hold:
     """The hold after a refusal: `new`, or `existing` hit once more, closed again if it was opening.
 
-    The existing hold keeps its age and counts, and takes the newest message and action.
+    The existing hold keeps its age and counts, and takes the newest message and action. A poll that
+    was sent before the release (`created_at` of its hold) is only counted.
     """
     if existing is None:
         return new
+    is_old = new.canary is Canary.POLL and new.created_at <= (existing.released_at or 0.0)
     relapsed = existing.phase is HoldPhase.OPENING
+    if relapsed and is_old:
+        return msgspec.structs.replace(existing, hits=existing.hits + 1)
     return msgspec.structs.replace(
         existing,
         phase=HoldPhase.CLOSED,
@@ -100,15 +124,22 @@ def apply_refusal(existing: Hold | None, new: Hold) -> Hold:
         relapses=existing.relapses + relapsed,
         step=0,
         accepted=0,
+        canary=new.canary if relapsed else existing.canary,
     )
 
 
-def apply_release(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
-    """The hold after an operator released it: opening, at the step of one canary."""
+def apply_release(
+    hold: Hold, now: float, *, by: str, note: str = "", is_polled: bool = False
+) -> Hold:
+    """The hold after an operator released it: opening, at the step of one canary.
+
+    `is_polled`: a paid run can be polled, so that no submit has to be the canary of a hold whose
+    canary is a poll.
+    """
     return msgspec.structs.replace(
         hold,
         phase=HoldPhase.OPENING,
-        step=1,
+        step=0 if hold.canary is Canary.POLL and is_polled else 1,
         accepted=0,
         released_at=now,
         released_by=by,
@@ -116,10 +147,16 @@ def apply_release(hold: Hold, now: float, *, by: str, note: str = "") -> Hold:
     )
 
 
-def apply_accept(hold: Hold) -> Hold | None:
-    """The hold after one of its submits was accepted; None when it is fully open."""
+def apply_accept(hold: Hold, *, is_ended: bool = False) -> Hold | None:
+    """The hold after one of its submits was accepted; None when it is fully open.
+
+    A hold whose canary is a poll waits for the poll of that run; if the run has ended with its
+    answer (`is_ended`), the next submit may pass.
+    """
     if hold.phase is not HoldPhase.OPENING:
         return hold
+    if hold.canary is Canary.POLL:
+        return hold if is_ended else msgspec.structs.replace(hold, accepted=hold.accepted + 1)
     count = hold.accepted + 1
     if count < hold.step:
         return msgspec.structs.replace(hold, accepted=count)
@@ -164,9 +201,9 @@ class Gates:
         return self.sync_only_until.get(str(lane), 0.0) > now
 
     def closing_hold(self, lane: Lane) -> Hold | None:
-        """The first closed hold that covers a lane, or None."""
+        """The first hold that covers a lane and stops its submits, or None."""
         for hold in self.holds:
-            if hold.phase is HoldPhase.CLOSED and covers(hold.scope, lane):
+            if hold.stops_submits and covers(hold.scope, lane):
                 return hold
         return None
 
@@ -176,12 +213,18 @@ class Gates:
         running = [c for c in self.cool_downs if c.until > now and c.scope in wanted]
         return max(running, key=lambda c: c.until, default=None)
 
+    def hold_to_prove(self, account: str) -> Hold | None:
+        """The released hold of an account that a poll of a paid run can prove open, or None."""
+        for hold in self.holds:
+            is_released = hold.phase is HoldPhase.OPENING and hold.canary is Canary.POLL
+            if is_released and hold.scope == account:
+                return hold
+        return None
+
     def opening_holds(self, lane: Lane) -> tuple[Hold, ...]:
         """The opening holds that cover a lane. Each counts the submits it lets through."""
         return tuple(
-            hold
-            for hold in self.holds
-            if hold.phase is HoldPhase.OPENING and covers(hold.scope, lane)
+            hold for hold in self.holds if not hold.stops_submits and covers(hold.scope, lane)
         )
 
     def open_breaker(self, lane: Lane, worker: str = "") -> Breaker | None:

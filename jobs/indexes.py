@@ -150,7 +150,10 @@ def finding_name(finding: EvidenceFinding, group: str, lane: Lane) -> str:
 
 def accepts_run_updates(job: Job) -> bool:
     """Whether a poll or a webhook about its run can still move the job."""
-    return job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
+    if job.state in (State.RUNNING, State.CANCELLING):
+        return True
+    is_polled = job.execution_id is not None and job.next_poll_at is not None
+    return job.parked_as == STUCK or (job.parked_as == UNCERTAIN and is_polled)
 
 
 def holds_sync_slot(job: Job) -> bool:
@@ -173,7 +176,7 @@ def watched_index(job: Job) -> IndexEntry | None:
             return IndexEntry(Index.LEASE, "", _time_or_updated_at(job.lease_until, job))
         case State.RUNNING | State.CANCELLING:
             return IndexEntry(Index.INFLIGHT, "", _time_or_updated_at(job.next_poll_at, job))
-        case State.PARKED if job.parked_as == STUCK:
+        case State.PARKED if accepts_run_updates(job):
             return IndexEntry(Index.INFLIGHT, "", _time_or_updated_at(job.next_poll_at, job))
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return None

@@ -128,7 +128,8 @@ class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True,
 
     at: float
     name: str
-    """A `Transition` value, `enqueue`, `cancel_sent`, `finding` or `late_answer`."""
+    """A `Transition` value, `enqueue`, `cancel_sent`, `finding`, `late_answer`, `new_status` or
+    `other_run`."""
     by: str = ""
     note: str = ""
 

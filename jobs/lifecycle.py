@@ -3,7 +3,7 @@
 Laws of the table:
 - Only an operator moves a job out of `parked` or `dead`. The one exception: the provider still
   decides about a run that is already paid for (the late answer to an `uncertain` submit, the end of
-  a `stuck` run).
+  a `stuck` run, a lost run that is found again).
 - Nothing leaves `succeeded` or `cancelled`: the first terminal state wins.
 - A transition that the table does not have raises `IllegalTransition` and leaves the job unchanged.
 
@@ -39,6 +39,7 @@ class Transition(StrEnum):
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
+    FIND_RUN = "find_run"
     EXTEND_DEADLINE = "extend_deadline"
     ATTACH = "attach"
     RESUBMIT = "resubmit"
@@ -123,6 +124,7 @@ ROWS: Final = tuple(
         (S.RUNNING, T.PARK_STUCK, S.PARKED, CLOCK),
         (S.CANCELLING, T.PARK_STUCK, S.PARKED, CLOCK),
         (S.PARKED, T.PARK_FAILED_RUN, S.PARKED, PROVIDER),
+        (S.PARKED, T.FIND_RUN, S.RUNNING, PROVIDER),
         (S.SCHEDULED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.QUEUED, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.RETRYING, T.PARK_MANUAL, S.PARKED, OPERATOR),
@@ -172,6 +174,7 @@ _PHRASES: Final = {
     T.PARK_MANUAL: "park {}",
     T.PARK_INPUTS_LOST: "park {} for its lost inputs",
     T.REQUEST_CANCEL: "request a cancel of {}",
+    T.FIND_RUN: "find the run of {}",
     T.EXTEND_DEADLINE: "extend the deadline of {}",
     T.ATTACH: "attach an execution to {}",
 }

@@ -5,6 +5,7 @@ Not sent, refused and lost are three different outcomes: only a lost submit may 
 
 from dataclasses import dataclass, field
 from enum import StrEnum
+from typing import Final
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,17 +91,23 @@ class LostCause(StrEnum):
     WORKER = "worker_lost"
     SHUTDOWN = "shutdown"
     RUN_NOT_FOUND = "run_not_found"
+    NO_RESULT = "no_result"
     INTERNAL = "internal_error"
 
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """The request was sent and no usable answer came back: the outcome is unknown."""
+    """The request was sent and no usable answer came back: the outcome is unknown.
+
+    Of a poll: the run is completed, and there is no usable result (yet).
+    """
 
     why: str
     http_status: int | None = None
     cause: LostCause | None = None
     """None: the status says it."""
+    execution_id: str | None = field(default=None, compare=False)
+    request_id: str | None = field(default=None, compare=False)
 
     @property
     def is_ours(self) -> bool:
@@ -118,11 +125,22 @@ class Lost:
         return LostCause.UNREADABLE if is_success else f"HTTP_{self.http_status}"
 
 
+_UNDER_WAY: Final = frozenset({"processing", "cancel_requested"})
+
+
 @dataclass(frozen=True, slots=True)
 class StillRunning:
     """A poll found the run under way, or with a status that we do not know."""
 
     status: str
+    execution_id: str | None = field(default=None, compare=False)
+    """The run that the answer names, as in the other outcomes of polls."""
+    request_id: str | None = field(default=None, compare=False)
+
+    @property
+    def is_known(self) -> bool:
+        """Whether we know the status, and so know that the run is under way."""
+        return self.status in _UNDER_WAY
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +148,8 @@ class RunFailed:
     """A poll or a webhook reports that the run failed."""
 
     error: ProviderError
+    execution_id: str | None = field(default=None, compare=False)
+    request_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +158,8 @@ class RunCancelled:
 
     result: bytes | None = field(default=None, repr=False)
     cost: float | None = None
+    execution_id: str | None = field(default=None, compare=False)
+    request_id: str | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,10 +180,30 @@ class CallFailure:
     http_status: int | None = None
     """Status of the response; None if none came."""
     retry_after_s: float | None = None
+    error: ProviderError | None = field(default=None, compare=False)
+    """The error response; None if none came."""
+    sent_at: float | None = field(default=None, compare=False)
+    """When a refused poll was sent, Unix seconds."""
+
+    @property
+    def is_refused(self) -> bool:
+        """Whether the key was refused (401, 403)."""
+        return self.http_status in (401, 403) and not self.is_page
+
+    @property
+    def is_page(self) -> bool:
+        """Whether a page answered instead of the provider's API."""
+        return self.error is not None and self.error.is_page
+
+    @property
+    def is_no_access(self) -> bool:
+        """Whether nobody can make this call as things are: refused, redirected, or a page."""
+        is_redirect = 300 <= (self.http_status or 0) < 400  # noqa: PLR2004
+        return self.is_refused or self.is_page or is_redirect
 
 
 SubmitOutcome = Accepted | Finished | Refused | NotSent | Lost
 """Outcomes of a submit."""
 
 PollOutcome = Finished | StillRunning | RunFailed | RunCancelled | RunMissing | CallFailure | Lost
-"""Outcomes of a poll or a webhook. `Lost`: the run ended without a usable result."""
+"""Outcomes of a poll or a webhook. `Lost`: the run ended without a usable result (yet)."""

@@ -73,6 +73,8 @@ def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") 
     """An `uncertain` or `stuck` job → `running`: its execution was found and is polled."""
     _require_unknown_outcome(job, Transition.ATTACH)
     *earlier, last = attempt_reopened(job) or (Attempt(number=1, mode=Mode.ASYNC, started_at=now),)
+    if job.execution_id not in (None, execution_id):
+        note = f"{note} (replaces execution {job.execution_id})".strip()
     attached = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
     return next_version(
         job,

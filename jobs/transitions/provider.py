@@ -3,13 +3,13 @@
 `polls` is how many polls the attempt took.
 """
 
-from typing import Any
+from typing import Any, Final
 
 import msgspec
 
 from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
 from jobs.evidence.records import UncertainSubmit
-from jobs.job import STUCK, UNCERTAIN, Job, JobOutage, Reason
+from jobs.job import STUCK, UNCERTAIN, Job, JobEvent, JobOutage, Reason
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import Mode, State
@@ -19,10 +19,16 @@ from jobs.transitions.builders import (
     attempt_closed,
     attempt_reopened,
     error_facts,
+    history_with,
     next_version,
     require_parked_as,
 )
 from jobs.transitions.evidence import with_uncertain_submit, without_last_submit
+
+NEW_STATUS: Final = "new_status"
+"""Name of the event that a run has a status that we do not know, or no longer has one."""
+OTHER_RUN: Final = "other_run"
+"""Name of the event that an answer named another run."""
 
 
 def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> Job:
@@ -34,6 +40,7 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
     require_parked_as(job, Transition.ACCEPT, UNCERTAIN)
     if job.execution_id is not None and job.state in (State.RUNNING, State.CANCELLING):
         raise IllegalTransition(job.state, Transition.ACCEPT, "it was accepted before")
+    _require_same_execution(job, Transition.ACCEPT, outcome.execution_id)
     attempts = attempt_reopened(job)
     if attempts:
         facts = {"execution_id": outcome.execution_id, "request_id": outcome.request_id}
@@ -59,22 +66,27 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
 def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
     """→ `succeeded`. The store keeps the result itself beside the record."""
     require_parked_as(job, Transition.SUCCEED, UNCERTAIN, STUCK)
+    _require_same_execution(job, Transition.SUCCEED, outcome.execution_id)
     facts: dict[str, Any] = {
         "cost": outcome.cost,
         "polls": polls,
         "duration_s": outcome.duration_s,
     }
+    last = job.attempts[-1] if job.attempts else None
     for name in ("execution_id", "request_id"):
-        if (value := getattr(outcome, name)) is not None:
+        value = getattr(outcome, name)
+        if value is not None and getattr(last, name, None) is None:  # on record it stays as it is
             facts[name] = value
     cost = job.cost if outcome.cost is None else (job.cost or 0.0) + outcome.cost
-    job = msgspec.structs.replace(job, attempts=attempt_reopened(job))
+    job = msgspec.structs.replace(
+        job, attempts=attempt_reopened(job), uncertain_submits=without_last_submit(job)
+    )
     return next_version(
         job,
         Transition.SUCCEED,
         now,
         **CLEARED_SUBMIT,
-        execution_id=outcome.execution_id or job.execution_id,
+        execution_id=job.execution_id or outcome.execution_id,
         finished_at=now,
         outage=None,
         queued_at=None,
@@ -85,6 +97,68 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
         uncertain_submits=without_last_submit(job),
         reason=None,
         attempts=attempt_closed(job, now, "succeeded", **facts),
+    )
+
+
+def _require_same_execution(job: Job, transition: Transition, execution_id: str | None) -> None:
+    """Refuse an answer about another run than the one on record: it is never overwritten."""
+    ours = job.execution_id
+    if ours is None or execution_id is None or execution_id.casefold() == ours.casefold():
+        return
+    hint = f"its execution is {ours}, and the answer names {execution_id}"
+    raise IllegalTransition(job.state, transition, hint)
+
+
+def find_run(job: Job, now: float, *, next_poll_at: float) -> Job:
+    """`uncertain` → `running`: a poll found its run, which gets a new deadline."""
+    require_parked_as(job, Transition.FIND_RUN, UNCERTAIN)
+    if job.execution_id is None:
+        raise IllegalTransition(job.state, Transition.FIND_RUN, "it has no execution")
+    return next_version(
+        job,
+        Transition.FIND_RUN,
+        now,
+        **CLEARED_SUBMIT,
+        deadline_at=now + job.deadline_s,
+        next_poll_at=next_poll_at,
+        reason=None,
+        attempts=attempt_reopened(job),
+        uncertain_submits=without_last_submit(job),
+    )
+
+
+def record_status(job: Job, now: float, status: str | None, *, next_poll_at: float) -> Job:
+    """The job in the same state, with a status of its run that we do not know; None: a known one.
+
+    The job itself if the status is on record.
+    """
+    last = job.open_attempt
+    if last is None or last.provider_status == status:
+        return job
+    noted = msgspec.structs.replace(last, provider_status=status)
+    event = JobEvent(at=now, name=NEW_STATUS, note=status or "a known one again")
+    return msgspec.structs.replace(
+        job,
+        updated_at=now,
+        next_poll_at=next_poll_at,
+        attempts=(*job.attempts[:-1], noted),
+        **history_with(job, event),
+    )
+
+
+def record_other_run(job: Job, now: float, other: str, *, next_poll_at: float | None = None) -> Job:
+    """The job in the same state, with an event: an answer named another run and was ignored.
+
+    The job itself if that is on record.
+    """
+    if any(event.name == OTHER_RUN and event.note == other for event in job.events):
+        return job
+    event = JobEvent(at=now, name=OTHER_RUN, note=other)
+    return msgspec.structs.replace(
+        job,
+        updated_at=now,
+        next_poll_at=job.next_poll_at if next_poll_at is None else next_poll_at,
+        **history_with(job, event),
     )
 
 
@@ -173,10 +247,12 @@ def park_uncertain(
     http_status: int | None = None,
     cause: str = "",
     polls: int = 0,
+    next_poll_at: float | None = None,
 ) -> Job:
     """→ `parked` as `uncertain`: it is unknown whether the run exists. An operator resolves it.
 
-    `cause` groups jobs: `HTTP_502`, `worker_lost` and so on (`jobs.outcomes.LostCause`).
+    `cause` groups jobs: `HTTP_502`, `worker_lost` and so on (`jobs.outcomes.LostCause`). With
+    `next_poll_at` the run on record is polled on: the provider may still report its end.
     """
     reason = Reason(
         code=UNCERTAIN,
@@ -193,7 +269,7 @@ def park_uncertain(
         now,
         note=UNCERTAIN,
         **cleared,
-        next_poll_at=None,
+        next_poll_at=next_poll_at,
         reason=reason,
         attempts=attempt_closed(job, now, "uncertain", **facts),
         uncertain_submits=with_uncertain_submit(job, now, http_status),
@@ -206,11 +282,16 @@ def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str =
     The run is still processing or, if `poll_failure` says why, cannot be polled.
     """
     minutes = job.deadline_s / 60
+    status = job.open_attempt.provider_status if job.open_attempt else None
+    if poll_failure:
+        message = f"no end known after {minutes:.3g} min ({poll_failure})"
+    elif status:
+        message = f"no end known after {minutes:.3g} min (its status is {status!r}, which is new)"
+    else:
+        message = f"still processing after {minutes:.3g} min"
     reason = Reason(
         code=STUCK,
-        message=f"no end known after {minutes:.3g} min ({poll_failure})"
-        if poll_failure
-        else f"still processing after {minutes:.3g} min",
+        message=message,
         action=ACTION_STUCK,
     )
     return next_version(
@@ -221,7 +302,10 @@ def park_stuck(job: Job, now: float, *, next_poll_at: float, poll_failure: str =
 def park_failed_run(
     job: Job, now: float, error: ProviderError, reason: Reason, *, polls: int = 0
 ) -> Job:
-    """`parked` with another reason: a `stuck` run has failed, and waits for an operator."""
+    """`parked` with another reason: a polled run has failed, and waits for an operator."""
+    job = msgspec.structs.replace(
+        job, attempts=attempt_reopened(job), uncertain_submits=without_last_submit(job)
+    )
     return next_version(
         job,
         Transition.PARK_FAILED_RUN,

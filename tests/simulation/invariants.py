@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from jobs.holds import Gates
-from jobs.indexes import WATCHED_INDEXES, Index, entries
+from jobs.indexes import WATCHED_INDEXES, Index, accepts_run_updates, entries
 from jobs.job import INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
@@ -31,7 +31,12 @@ LONGEST_WAIT_S: Final = 400.0
 """No job in the lease or in-flight index is due later than in this time (stuck runs: 330 s)."""
 
 PROVIDER_TRANSITIONS: Final = {
-    UNCERTAIN: {Transition.ACCEPT, Transition.SUCCEED},
+    UNCERTAIN: {
+        Transition.ACCEPT,
+        Transition.SUCCEED,
+        Transition.FIND_RUN,
+        Transition.PARK_FAILED_RUN,
+    },
     STUCK: {
         Transition.SUCCEED,
         Transition.PARK_UNCERTAIN,
@@ -41,7 +46,14 @@ PROVIDER_TRANSITIONS: Final = {
 }
 """What may happen to a parked job without an operator: the end of a run already paid for."""
 
-EVENTS_WITHOUT_TRANSITION: Final = {"enqueue", "cancel_sent", "finding", "late_answer"}
+EVENTS_WITHOUT_TRANSITION: Final = {
+    "enqueue",
+    "cancel_sent",
+    "finding",
+    "late_answer",
+    "new_status",
+    "other_run",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -288,7 +300,7 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
     assert not strangers, f"the poll history of {strangers} was left behind"
     for job in now.jobs.values():
         is_unwatched = job.state in SETTLED or (
-            job.state is State.PARKED and job.parked_as != STUCK
+            job.state is State.PARKED and not accepts_run_updates(job)
         )
         expected = 0 if is_unwatched else 1
         assert watched[job.id] == expected, f"{job.id} is watched in {watched[job.id]} indexes"

@@ -401,7 +401,7 @@ POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("cancelled, finished first", 200, {"status": "cancelled", "result": [1], "cost": 3}, RunCancelled(b"[1]", 3.0)),
     ("cancelled, nothing", 200, {"status": "cancelled", "result": {}}, RunCancelled()),
     ("not there", 404, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 404))),
-    ("a page that is not there", 404, HTML, RunMissing(page(404))),
+    ("a page that is not there", 404, HTML, CallFailure(f"HTTP_404: {NOT_JSON}", 404)),
     ("bad key", 401, {"error": "bad key"}, CallFailure("HTTP_401: bad key", 401)),
     ("denied", 403, {"error": "no", "code": "CAPABILITY_DENIED"}, CallFailure("CAPABILITY_DENIED: no", 403)),
     ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, CallFailure("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),

@@ -8,7 +8,6 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, assert_never
 
-from jobs.decide import RATE_LIMITED_COOL_DOWN_S
 from jobs.effects import DecisionRules
 from jobs.error_table import (
     ACTION_STUCK,
@@ -23,6 +22,7 @@ from jobs.error_table import (
     ErrorTable,
     Reach,
 )
+from jobs.inconclusive_polls import EMPTY_POLLS, EMPTY_S, RATE_LIMITED_COOL_DOWN_S
 from jobs.outcomes import (
     Accepted,
     CallFailure,
@@ -146,29 +146,51 @@ ON_POLL: Final[Mapping[type, PlainRow]] = {
     RunCancelled: PlainRow("`cancelled`", "`cancelled`; `succeeded` if it carries a result"),
     RunFailed: PlainRow("`failed`", "by the code of its error, see below", "by its row"),
     Lost: PlainRow(
-        "`completed` without a usable result", "`parked` as `uncertain`", "no", _RESOLVE
+        "`completed` without a usable result",
+        f"polled again with backoff; after {EMPTY_POLLS} in a row over at least {EMPTY_S:g} s "
+        f"`parked` as `uncertain`, and polled every {STUCK_POLL_INTERVAL_S:g} s",
+        "no",
+        "Once it is uncertain: resolve it, unless a later poll or webhook brings the result",
     ),
     StillRunning: PlainRow(
-        "`processing`, `cancel_requested`, or an unknown status",
-        "unchanged; past its deadline `parked` as `stuck`, and polled every "
+        "`processing`, `cancel_requested`, or an unknown status, which is on record",
+        "unchanged (an `uncertain` one is `running` again); past its deadline `parked` as "
+        "`stuck`, and polled every "
         f"{STUCK_POLL_INTERVAL_S:g} s",
         "no",
         f"Once it is stuck: {ACTION_STUCK[0].lower()}{ACTION_STUCK[1:]}",
     ),
     RunMissing: PlainRow(
-        "404",
+        "404 as JSON",
         f"polled again with backoff; after {_RULES.max_missing_polls} in a row (a setting) "
-        "`parked` as `uncertain`",
+        f"`parked` as `uncertain`, and polled every {STUCK_POLL_INTERVAL_S:g} s",
         "no",
-        "Once it is uncertain: resolve it",
+        "Once it is uncertain: resolve it, unless a later poll finds the run",
     ),
     CallFailure: PlainRow(
-        "401, 403, 429, 5xx, a network error, unreadable",
+        "429, 5xx, a network error, unreadable, or about another run",
         "unchanged, polled again with backoff; past its deadline `parked` as `stuck`",
         "no",
     ),
 }
 """What a poll can come to."""
+
+_NO_ACCESS: Final = (
+    PlainRow(
+        "401, 403",
+        "unchanged, polled rarely, also past its deadline; a hold keeps all jobs of the account "
+        "queued, unless the webhooks that runs announced arrive",
+        "no",
+        "Put in a key that may poll (`execution:read`), release the hold: a paid run is polled "
+        "first, and if that is answered, the hold opens and every paid run is polled",
+    ),
+    PlainRow(
+        "a redirect, or a page (a 404 that is no JSON, a login or captcha page)",
+        "unchanged, polled rarely, also past its deadline",
+        "no",
+        "Set KNOUDS_BASE_URL, or let the network pass",
+    ),
+)
 
 
 def render() -> str:
@@ -187,7 +209,7 @@ def render() -> str:
             _POLL_HEAD,
             *(
                 _line(row.outcome, row.job_change, row.spent, row.action or "–")
-                for row in ON_POLL.values()
+                for row in (*ON_POLL.values(), *_NO_ACCESS)
             ),
             _FAILED_RUN_HEAD,
             *_failed_rows(),

@@ -12,14 +12,15 @@ from typing import Final, assert_never
 import msgspec
 
 from jobs import transitions
-from jobs.holds import Gates, Hold, HoldPhase, apply_release, hold_id
+from jobs.holds import Canary, Gates, Hold, HoldPhase, apply_release, hold_id
 from jobs.indexes import Index
 from jobs.job import MANUAL, STUCK, Job
-from jobs.lanes import Scope
+from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.states import State
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.clock import Clock
+from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
@@ -29,6 +30,9 @@ MAX_ACTION_TRIES: Final = 50
 """Tries of an action: each lost race means that another process changed the job."""
 
 RELEASE_CHUNK: Final = 200
+
+MAX_CANARY_POLLS: Final = 3
+"""Paid runs that are polled when a hold is released whose canary is a poll."""
 
 
 class NoSuchJob(LookupError):
@@ -157,18 +161,31 @@ class Actions:
         if hold.is_manual:
             await self._store.holds.change(hold.key, lambda _: None)
         else:
-            now = self._clock.now()
-            opened = (
-                await self._store.holds.change(
-                    hold.key, lambda current: _release_if_closed(current, now, actor)
-                )
-                or hold
-            )
+            opened = await self._open(hold, actor)
         count = await self._release_parked(hold, actor)
         await self._store.lanes.notify(hold.scope)
         if audited:
             await self._audit(actor, HoldAction.RELEASE_HOLD, hold.scope, count)
         return opened, count
+
+    async def _open(self, hold: Hold, actor: Actor) -> Hold:
+        """Open a hold for its canary: a poll of paid runs is made now, a submit when it may."""
+        polled = await self._canary_polls(hold)
+        now, is_polled = self._clock.now(), bool(polled)
+        opened = await self._store.holds.change(
+            hold.key, lambda current: _release_if_closed(current, now, actor, is_polled=is_polled)
+        )
+        await self._store.jobs.poll_now(polled, now)
+        return opened or hold
+
+    async def _canary_polls(self, hold: Hold) -> list[JobId]:
+        """A few paid runs of the hold's account, if its canary is a poll."""
+        if hold.canary is not Canary.POLL:
+            return []
+        async for ids in paid_runs(self._store.jobs, hold.scope):
+            if ids:
+                return ids[:MAX_CANARY_POLLS]
+        return []
 
     async def _release_parked(self, hold: Hold, actor: Actor) -> int:
         """Queue every job that a hold parked; jobs that changed meanwhile are left as they are."""
@@ -277,7 +294,10 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
             assert_never(job.state)
 
 
-def _release_if_closed(hold: Hold | None, now: float, actor: Actor) -> Hold | None:
-    if hold is None or hold.phase is HoldPhase.OPENING:
+def _release_if_closed(
+    hold: Hold | None, now: float, actor: Actor, *, is_polled: bool
+) -> Hold | None:
+    """The hold, released; one whose canary is a poll can be released again, for another poll."""
+    if hold is None or (hold.phase is HoldPhase.OPENING and hold.canary is Canary.SUBMIT):
         return hold
-    return apply_release(hold, now, by=actor.name, note=actor.note)
+    return apply_release(hold, now, by=actor.name, note=actor.note, is_polled=is_polled)

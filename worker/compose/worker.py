@@ -209,9 +209,9 @@ def build(
     breakers = _build_breaker_reporter(context, live_workers)
     outcomes = _build_outcomes(settings, context, connections, breakers)
     parts = _build_parts(settings, context, outcomes)
-    poller = _build_poller(parts)
-    submitter = _build_submitter(parts, poller)
     health = ServiceHealth()
+    poller = _build_poller(parts, health)
+    submitter = _build_submitter(parts, poller)
     heartbeat = _build_heartbeat(parts, submitter, poller, health, live_workers)
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
@@ -327,7 +327,7 @@ def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomePa
     )
 
 
-def _build_poller(parts: _Parts) -> Poller:
+def _build_poller(parts: _Parts, health: ServiceHealth) -> Poller:
     return Poller(
         parts.context,
         parts.outcomes,
@@ -335,6 +335,7 @@ def _build_poller(parts: _Parts) -> Poller:
         webhook_policy=parts.webhook_policy,
         poll_planner=parts.poll_planner,
         rate_limiter=parts.rate_limiter,
+        health=health,
         max_concurrent=parts.settings.poll_concurrency,
     )
 

@@ -173,9 +173,9 @@ class Completion:
                 case RememberSyncOnly(lane, until):
                     await self.retry_while_down(self._store.holds.remember_sync_only, lane, until)
                     log.info("target.marked_sync_only", lane=str(lane))
-                case HoldOpened(hold_ids):
+                case HoldOpened(hold_ids, is_ended):
                     for hold_id in hold_ids:
-                        await self.retry_while_down(self._widen_opening, hold_id)
+                        await self.retry_while_down(self._widen_opening, hold_id, is_ended=is_ended)
                 case _:
                     assert_never(effect)
 
@@ -196,10 +196,13 @@ class Completion:
                     assert_never(report)
         return in_outage
 
-    async def _widen_opening(self, hold_id: str) -> None:
+    async def _widen_opening(self, hold_id: str, *, is_ended: bool) -> None:
+        def accepted(hold: Hold | None) -> Hold | None:
+            return None if hold is None else apply_accept(hold, is_ended=is_ended)
+
         hold = await self._store.holds.find(hold_id)
         if hold is not None:
-            await self._store.holds.change(hold.key, _accept_if_held)
+            await self._store.holds.change(hold.key, accepted)
             self._wakeups.admission.notify()
 
     def _with_result(self, decision: Decision) -> tuple[Job, SideWrites]:
@@ -263,11 +266,7 @@ def _effect_key(effect: Effect) -> str:
             return f"cool {cool_down.scope}"
         case RememberSyncOnly(lane, _):
             return f"sync {lane}"
-        case HoldOpened(hold_ids):
+        case HoldOpened(hold_ids, _):
             return f"opened {hold_ids}"
         case _:
             assert_never(effect)
-
-
-def _accept_if_held(hold: Hold | None) -> Hold | None:
-    return apply_accept(hold) if hold is not None else None

@@ -22,7 +22,7 @@ from jobs.outcomes import (
     ProviderError,
     SubmitOutcome,
 )
-from jobs.states import State
+from jobs.states import SETTLED, State
 from worker.engine.webhook_policy import WebhookPolicy
 
 INTERNAL: Final = "INTERNAL_ERROR"
@@ -112,6 +112,9 @@ class SubmitDecider:
     def decide(self, job: Job, now: float, jitter: float) -> Decision | None:
         """Apply the outcome; a late one also counts for a job that is uncertain because of it."""
         context = DecisionContext(now, jitter, self.rules)
+        if (other := self._other_run(job)) is not None:
+            noted = transitions.record_other_run(job, now, other)
+            return None if noted is job else Decision(noted)
         if _awaits_outcome(job, self.submitted):
             return decide_submit(job, self.outcome, context)
         if not isinstance(self.outcome, Accepted | Finished):
@@ -121,6 +124,16 @@ class SubmitDecider:
         if any(submit.number == self.submitted.submits for submit in job.uncertain_submits):
             return _late_answer(job, self.submitted.submits, self.outcome, now)
         return None
+
+    def _other_run(self, job: Job) -> str | None:
+        """The run that a late answer names, if another one is on record, which stays."""
+        is_late = job.submits == self.submitted.submits and job.state not in SETTLED
+        if not isinstance(self.outcome, Accepted | Finished) or not is_late:
+            return None
+        named, ours = self.outcome.execution_id, job.execution_id
+        if named is None or ours is None or named.casefold() == ours.casefold():
+            return None
+        return f"execution {named} (late answer to submit {self.submitted.submits})"
 
 
 def _is_unresolved(job: Job, number: int) -> bool:

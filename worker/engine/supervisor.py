@@ -49,7 +49,7 @@ class ServiceHealth:
 
     @property
     def failing(self) -> dict[str, str]:
-        """Services whose last tick raised, with the class name of the error."""
+        """Services whose last tick raised, with the error's class name; other problems in words."""
         return dict(self._failing)
 
     def record_failure(self, service: str, error: Exception) -> bool:
@@ -57,6 +57,10 @@ class ServiceHealth:
         was_healthy = service not in self._failing
         self._failing[service] = type(error).__name__
         return was_healthy
+
+    def record_problem(self, name: str, text: str) -> None:
+        """Note what something else than a service cannot do, in words that may be shown."""
+        self._failing[name] = text
 
     def record_recovery(self, service: str) -> None:
         """Note that the last tick of a service succeeded."""

@@ -19,6 +19,10 @@ log: Final = structlog.get_logger(__name__)
 MAX_MISSES: Final = 3
 """Runs in a row whose end a poll found before their webhook; then polls are the usual ones."""
 
+OVERDUE_S: Final = 600.0
+"""Age from which a run that cannot be polled counts as one whose webhook was missed. Runs that take
+longer count wrongly, unless a delivery of the account comes in between."""
+
 
 class ScheduleSource(Protocol):
     """Knows when runs of a lane are likely to end."""
@@ -41,7 +45,9 @@ class WebhookPolicy:
         self._default_rules = rules
         default = rules.poll_schedule
         self._safety_net_rules = replace(
-            rules, poll_schedule=SafetyNetSchedule(default.min_s, default.max_s)
+            rules,
+            poll_schedule=SafetyNetSchedule(default.min_s, default.max_s),
+            webhooks_arrive=True,
         )
         self._schedules = schedules
         self._rules_by_lane: dict[Lane, DecisionRules] = {}
@@ -77,6 +83,14 @@ class WebhookPolicy:
         """Note that a delivery of the account arrived."""
         if self._misses.pop(account, 0) >= MAX_MISSES:
             log.info("webhooks.resumed", account=account)
+
+    def record_refused(self, account: str, age_s: float) -> None:
+        """Note that a poll was refused of a run that announced a webhook `age_s` seconds ago.
+
+        Nothing but the webhook reports its end: if none of the account comes, it counts as missed.
+        """
+        if self.receives_webhooks and age_s >= OVERDUE_S and self._misses[account] < MAX_MISSES:
+            self.record_miss(account)
 
     def record_miss(self, account: str) -> None:
         """Note that a poll found a run ended whose webhook had not arrived."""

@@ -5,7 +5,7 @@ of its error table.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from jobs.lanes import Scope
@@ -32,6 +32,9 @@ class CancelAccepted:
 
     status: str
     """Status of the run, as in a poll; `unknown` if the response names none."""
+    execution_id: str | None = field(default=None, compare=False)
+    """The run that the response names, as in a poll."""
+    request_id: str | None = field(default=None, compare=False)
 
 
 CancelOutcome = CancelAccepted | RunMissing | CallFailure

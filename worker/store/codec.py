@@ -56,19 +56,32 @@ def decode_cursor(data: bytes) -> tuple[str, float, str]:
 
 
 def encode_poll_history(attempt: int, history: PollHistory) -> str:
-    """Write a poll history with its attempt: `attempt:polls:failures:missing[:running at]`."""
-    running_at = "" if history.last_running_at is None else f":{history.last_running_at:.3f}"
-    return (
-        f"{attempt}:{history.polls}:{history.failures_in_row}:{history.missing_in_row}{running_at}"
-    )
+    """Write a poll history with its attempt: `attempt:polls:failures:missing[:running at]`.
+
+    After a poll that said nothing also `:empty in a row:empty since:failure`.
+    """
+    counts = f"{attempt}:{history.polls}:{history.failures_in_row}:{history.missing_in_row}"
+    running_at = "" if history.last_running_at is None else f"{history.last_running_at:.3f}"
+    if not history.failure and not history.empty_in_row:
+        return f"{counts}:{running_at}" if running_at else counts
+    since = "" if history.empty_since is None else f"{history.empty_since:.3f}"
+    return f"{counts}:{running_at}:{history.empty_in_row}:{since}:{history.failure}"
 
 
 def decode_poll_history(data: bytes | None, attempt: int) -> PollHistory:
     """Read the poll history of an attempt; that of an earlier one counts as empty."""
     try:
-        number, polls, failures, missing, *running = (data or b"").split(b":")
-        running_at = float(running[0]) if running else None
-        history = PollHistory(int(polls), int(failures), int(missing), running_at)
+        number, polls, failures, missing, *rest = (data or b"").split(b":", 7)
+        running_at, empty, since, failure = (*rest, b"", b"", b"", b"")[:4]
+        history = PollHistory(
+            int(polls),
+            int(failures),
+            int(missing),
+            float(running_at) if running_at else None,
+            int(empty or 0),
+            float(since) if since else None,
+            failure.decode("utf-8", "replace"),
+        )
         return history if int(number) == attempt else PollHistory()
     except ValueError:  # absent, or written by another program
         return PollHistory()

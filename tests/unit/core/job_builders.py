@@ -123,6 +123,12 @@ def did_not_start(**facts: Any) -> Job:
     return awaiting_finding(EvidenceFinding.NOT_STARTED, **facts)
 
 
+def lost_run(**facts: Any) -> Job:
+    """An uncertain job whose run the provider does not know any more; it is polled on."""
+    why = "the provider does not know it"
+    return transitions.park_uncertain(running(**facts), NOW, why=why, next_poll_at=NOW + 300)
+
+
 def stuck(**facts: Any) -> Job:
     return transitions.park_stuck(running(**facts), NOW, next_poll_at=NOW + 300)
 

@@ -14,6 +14,7 @@ from jobs.decide import decide_poll, decide_submit
 from jobs.effects import Decision, DecisionContext, DecisionRules, PollHistory
 from jobs.error_table import ErrorTable
 from jobs.evidence.records import EvidenceFinding
+from jobs.indexes import accepts_run_updates
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.outcomes import (
     Accepted,
@@ -69,6 +70,8 @@ ON_POLL: Final[tuple[PollOutcome, ...]] = (
     RunCancelled(),
     RunCancelled(b"{}"),
     Lost("no result"),
+    Finished(b"{}", execution_id="another"),
+    StillRunning("new_status"),
     RunMissing(ProviderError(None, "", 404)),
     CallFailure("no way"),
     StillRunning("processing"),
@@ -118,7 +121,7 @@ def _program_steps(job: Job, now: float) -> list[WalkStep]:
             return _submit_steps(job, ON_SUBMIT, now)
         case State.RUNNING | State.CANCELLING:
             return _poll_steps(job, now)
-        case State.PARKED if job.parked_as == STUCK:
+        case State.PARKED if accepts_run_updates(job):
             return _poll_steps(job, now)
         case State.PARKED if job.parked_as == UNCERTAIN:
             return _submit_steps(job, ON_SUBMIT[:2], now)

@@ -5,13 +5,22 @@ from collections.abc import Callable
 import pytest
 
 from jobs import transitions
-from jobs.decide import RATE_LIMITED_COOL_DOWN_S, decide_poll
+from jobs.decide import decide_poll
 from jobs.effects import Decision, PlaceHold, PollHistory, PollLater, StartCoolDown
 from jobs.error_table import ACTION_STUCK, Disposition, ErrorTable
-from jobs.holds import CoolDown
+from jobs.holds import Canary, CoolDown
+from jobs.inconclusive_polls import (
+    EMPTY_POLLS,
+    EMPTY_S,
+    PAGE_POLL_S,
+    RATE_LIMITED_COOL_DOWN_S,
+    REFUSED_POLL_S,
+)
 from jobs.job import Job
 from jobs.lanes import Scope
+from jobs.lifecycle import IllegalTransition
 from jobs.outcomes import (
+    Accepted,
     CallFailure,
     Finished,
     Lost,
@@ -25,11 +34,13 @@ from jobs.outcomes import (
 from jobs.polling.schedules import STUCK_POLL_INTERVAL_S
 from jobs.states import OnUncertain, State
 from tests.unit.core.job_builders import (
+    ACCEPTED,
     DEADLINE_S,
     FINISHED,
     NOW,
     a_context,
     cancelling,
+    lost_run,
     running,
     stuck,
 )
@@ -98,11 +109,160 @@ def test_a_cancelled_run_that_had_finished_first_is_a_success(build: Callable[..
     assert decision.result == b'{"text": "x"}'
 
 
+EMPTY = Lost("completed without a usable result", 200)
+
+
 @watched
-def test_an_end_without_a_usable_result_is_left_to_an_operator(build: Callable[..., Job]) -> None:
-    job = decided(build(on_uncertain=OnUncertain.RETRY), Lost("completed, but no result", 200)).job
-    assert job.parked_as == "uncertain", "the run is paid for: it is not submitted again"
-    assert job.execution_id == "ex-1"
+def test_an_end_without_a_result_is_polled_again_before_it_is_left_to_an_operator(
+    build: Callable[..., Job],
+) -> None:
+    job, history, now = build(on_uncertain=OnUncertain.RETRY), PollHistory(), NOW + 10
+    for _ in range(EMPTY_POLLS + 1):
+        later = polled_later(job, EMPTY, history, now)
+        history, now = later.history, now + EMPTY_S / 10
+    parked = decided(job, EMPTY, history, NOW + 10 + EMPTY_S).job
+    assert parked.parked_as == "uncertain", "the run is paid for: it is not submitted again"
+    assert parked.execution_id == "ex-1"
+    assert parked.next_poll_at is not None, "a later poll may bring the result"
+
+
+def test_an_end_without_a_result_needs_several_polls_however_long_they_take() -> None:
+    history = PollHistory(1, empty_in_row=EMPTY_POLLS - 2, empty_since=NOW - 1e6)
+    later = polled_later(running(), EMPTY, history)
+    assert later.history.empty_in_row == EMPTY_POLLS - 1
+    assert isinstance(decide_after(running(), EMPTY, later.history), Decision)
+
+
+def test_a_poll_that_finds_the_run_running_resets_the_count_of_empty_ends() -> None:
+    history = PollHistory(1, empty_in_row=EMPTY_POLLS, empty_since=NOW - 1e6)
+    assert polled_later(running(), BUSY, history).history.empty_in_row == 0
+    assert polled_later(running(), CallFailure("no way"), history).history.empty_in_row == 0
+
+
+# A run of an uncertain job that is polled on.
+
+
+@pytest.mark.parametrize(
+    "answer", [GONE, EMPTY, CallFailure("no way"), CallFailure("no", 403)], ids=repr
+)
+def test_an_uncertain_job_with_a_run_is_polled_slowly(answer: PollOutcome) -> None:
+    job = decided(running(), GONE, PollHistory(4, missing_in_row=4)).job
+    assert job.next_poll_at == NOW + 10 + STUCK_POLL_INTERVAL_S
+    later = polled_later(job, answer, now=NOW + 1e6)
+    assert later.at == NOW + 1e6 + STUCK_POLL_INTERVAL_S
+    assert isinstance(decide_after(job, answer, later.history), PollLater), "it stays uncertain"
+
+
+def test_a_run_that_is_found_again_brings_its_job_back() -> None:
+    job = decided(lost_run(), BUSY, now=NOW + 1e6).job
+    assert (job.state, job.execution_id, job.reason) == (State.RUNNING, "ex-1", None)
+    assert job.deadline_at == NOW + 1e6 + DEADLINE_S
+    assert job.open_attempt is not None
+    assert job.spent == 0
+    assert decided(job, FINISHED, now=NOW + 1e6).job.attempts[-1].outcome == "succeeded"
+
+
+def test_a_run_that_is_found_again_is_cancelled_if_that_was_requested() -> None:
+    history = PollHistory(4, missing_in_row=4)
+    job = decided(cancelling(), GONE, history).job
+    assert decided(job, BUSY).job.state is State.CANCELLING
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "outcome"),
+    [
+        (FINISHED, State.SUCCEEDED, "succeeded"),
+        (RunCancelled(), State.CANCELLED, "cancelled"),
+        (RunCancelled(b'{"a": 1}'), State.SUCCEEDED, "succeeded"),
+        (failed("EXECUTION_FAILED"), State.PARKED, "failed"),
+    ],
+)
+def test_the_end_of_a_run_decides_about_an_uncertain_job(
+    answer: PollOutcome, state: State, outcome: str
+) -> None:
+    job = decided(lost_run(), answer).job
+    assert (job.state, job.attempts[-1].outcome) == (state, outcome)
+    assert job.parked_as == ("EXECUTION_FAILED" if state is State.PARKED else None)
+    assert job.next_poll_at is None
+
+
+# An answer that names another run.
+
+
+@watched
+@pytest.mark.parametrize(
+    "answer",
+    [
+        Finished(b'{"a": 1}', execution_id="ex-2"),
+        Finished(b'{"a": 1}', request_id="req-2"),
+        StillRunning("processing", execution_id="ex-2"),
+        RunFailed(ProviderError("EXECUTION_FAILED"), execution_id="ex-2"),
+        RunCancelled(execution_id="ex-2"),
+        RunCancelled(b'{"a": 1}', execution_id="ex-2"),
+        Lost("no result", execution_id="ex-2"),
+    ],
+    ids=repr,
+)
+def test_an_answer_that_names_another_run_says_nothing_about_this_one(
+    build: Callable[..., Job], answer: PollOutcome
+) -> None:
+    job = build()
+    noted = decided(job, answer).job
+    assert (noted.state, noted.execution_id) == (job.state, "ex-1")
+    assert noted.attempts == job.attempts
+    assert noted.events[-1].name == "other_run"
+    assert "ex-2" in noted.events[-1].note or "req-2" in noted.events[-1].note
+    again = polled_later(noted, answer)
+    assert again.history.failures_in_row == 1
+    assert "another run" in again.history.failure, "it is on record once, and then only counted"
+
+
+@watched
+def test_an_answer_that_names_this_run_counts_whatever_its_request_id(
+    build: Callable[..., Job],
+) -> None:
+    ours = Finished(b'{"a": 1}', execution_id="EX-1", request_id="req-2")
+    job = decided(build(), ours).job
+    assert job.state is State.SUCCEEDED
+    assert (job.execution_id, job.attempts[-1].execution_id) == ("ex-1", "ex-1")
+    assert job.attempts[-1].request_id == "req-1", "what is on record stays"
+
+
+def test_answers_about_another_run_until_the_deadline_make_the_job_stuck() -> None:
+    other = StillRunning("processing", execution_id="ex-2")
+    job = decided(running(), other, now=NOW + DEADLINE_S).job
+    assert job.reason is not None
+    assert (job.parked_as, job.execution_id) == ("stuck", "ex-1")
+    assert "execution ex-2" in job.reason.message
+
+
+def test_no_transition_overwrites_an_execution_on_record() -> None:
+    for build in (running, cancelling, stuck, lost_run):
+        with pytest.raises(IllegalTransition, match="its execution is ex-1"):
+            transitions.succeed(build(), NOW, Finished(b"{}", execution_id="ex-2"))
+    with pytest.raises(IllegalTransition, match="its execution is ex-1"):
+        transitions.accept(lost_run(), NOW, Accepted("ex-2"), next_poll_at=NOW)
+    assert transitions.accept(lost_run(), NOW, ACCEPTED, next_poll_at=NOW).state is State.RUNNING
+
+
+# A status that we do not know.
+
+
+def test_an_unknown_status_is_on_record_once() -> None:
+    job = decided(running(), StillRunning("warming_up")).job
+    assert (job.state, job.attempts[-1].provider_status) == (State.RUNNING, "warming_up")
+    assert job.next_poll_at is not None
+    assert job.next_poll_at > NOW + 10
+    assert isinstance(decide_after(job, StillRunning("warming_up")), PollLater)
+    assert decided(job, BUSY).job.attempts[-1].provider_status is None
+
+
+def test_a_stuck_job_names_a_status_that_is_unknown() -> None:
+    job = decided(running(), StillRunning("warming_up"), now=NOW + DEADLINE_S).job
+    assert job.reason is not None
+    assert job.parked_as == "stuck"
+    assert "'warming_up'" in job.reason.message
+    assert "processing" not in job.reason.message
 
 
 def test_costs_of_several_runs_add_up() -> None:
@@ -172,7 +332,7 @@ def test_a_code_overridden_to_uncertain_parks_a_failed_run() -> None:
 # Still running.
 
 
-@pytest.mark.parametrize("status", ["processing", "cancel_requested", "warming_up"])
+@pytest.mark.parametrize("status", ["processing", "cancel_requested"])
 def test_a_run_under_way_is_polled_less_often_the_older_it_is(status: str) -> None:
     young = polled_later(running(), StillRunning(status), now=NOW + 4)
     old = polled_later(running(), StillRunning(status), now=NOW + 80)
@@ -255,16 +415,74 @@ def test_a_run_that_is_found_again_starts_the_count_anew() -> None:
 
 
 @watched
-@pytest.mark.parametrize("status", [None, 401, 403, 429, 500, 502, 503])
+@pytest.mark.parametrize("status", [None, 400, 429, 500, 502, 503])
 def test_a_paid_run_keeps_running_however_many_polls_fail(
     build: Callable[..., Job], status: int | None
 ) -> None:
     job, history = build(), PollHistory()
     for failures in range(1, 40):
         later = polled_later(job, CallFailure("no way", status), history)
-        assert later.history == PollHistory(failures, failures, 0)
-        assert NOW + 10 < later.at <= NOW + 10 + 30
+        assert later.history == PollHistory(failures, failures, 0, failure="no way")
+        rarely_s = STUCK_POLL_INTERVAL_S if job.state is State.PARKED else 30
+        assert NOW + 10 < later.at <= NOW + 10 + rarely_s
         history = later.history
+
+
+def no_access(status: int, *, is_page: bool = False) -> CallFailure:
+    error = ProviderError("CODE", "no", status, is_page=is_page)
+    return CallFailure("CODE: no", status, error=error)
+
+
+NO_ACCESS = {
+    "401": no_access(401),
+    "403": no_access(403),
+    "302": no_access(302),
+    "404 page": no_access(404, is_page=True),
+    "200 page": no_access(200, is_page=True),
+}
+without_access = pytest.mark.parametrize("failure", NO_ACCESS.values(), ids=NO_ACCESS.keys())
+
+
+@without_access
+@pytest.mark.parametrize("build", [running, cancelling])
+def test_a_paid_run_that_nobody_can_poll_is_polled_rarely_and_never_stuck(
+    build: Callable[..., Job], failure: CallFailure
+) -> None:
+    job, history, now = build(), PollHistory(), NOW + 10
+    first_s = REFUSED_POLL_S if failure.http_status in (401, 403) else PAGE_POLL_S
+    for _ in range(30):
+        later = polled_later(job, failure, history, now)
+        assert 0.8 * first_s <= later.at - now <= STUCK_POLL_INTERVAL_S
+        history, now = later.history, later.at
+    assert now > NOW + DEADLINE_S
+    assert history.failure == "CODE: no"
+
+
+@without_access
+def test_only_a_refused_key_holds_the_submits_of_the_account(failure: CallFailure) -> None:
+    holds = [e.hold for e in polled_later(running(), failure).effects if isinstance(e, PlaceHold)]
+    if failure.http_status not in (401, 403):
+        assert not holds
+        return
+    (hold,) = holds
+    assert (hold.scope, hold.code, hold.canary) == ("default", "CODE", Canary.POLL)
+
+
+def test_the_hold_of_a_key_that_cannot_poll_says_so_and_what_to_choose() -> None:
+    error = ProviderError("CAPABILITY_DENIED", "no", 403, required_capability="execution:read")
+    failure = CallFailure("CAPABILITY_DENIED: no", 403, error=error)
+    (effect,) = polled_later(running(), failure).effects
+    assert isinstance(effect, PlaceHold)
+    assert "this key can pay for runs but not fetch them" in effect.hold.message
+    assert "execution:read" in effect.hold.action
+    assert "preset Custom" in effect.hold.action
+
+
+def test_no_hold_is_placed_where_the_announced_webhooks_arrive() -> None:
+    context = a_context(NOW + 10, webhooks_arrive=True)
+    later = decide_poll(running(), no_access(403), PollHistory(), context)
+    assert isinstance(later, PollLater)
+    assert later.effects == ()
 
 
 @pytest.mark.parametrize("build", [running, cancelling], ids=["running", "cancelling"])
@@ -285,7 +503,7 @@ def test_a_run_whose_polls_fail_until_its_deadline_is_stuck(
 
 def test_a_stuck_run_whose_polls_fail_stays_stuck() -> None:
     later = polled_later(stuck(), CallFailure("no way", 503), now=NOW + 2 * DEADLINE_S)
-    assert later.history == PollHistory(1, 1, 0)
+    assert later.history == PollHistory(1, 1, 0, failure="no way")
 
 
 def test_a_failed_poll_waits_as_long_as_the_provider_asks() -> None:
@@ -308,7 +526,6 @@ def test_no_other_failure_makes_anybody_else_wait() -> None:
     assert polled_later(running(), CallFailure("unreachable", 503, 60.0)).effects == ()
 
 
-def test_a_failed_poll_does_not_reset_the_missing_count() -> None:
-    assert polled_later(
-        running(), CallFailure("no way"), PollHistory(4, 0, 3)
-    ).history == PollHistory(5, 1, 3)
+@pytest.mark.parametrize("answer", [CallFailure("no way"), BUSY, EMPTY], ids=repr)
+def test_only_polls_in_a_row_make_a_run_missing(answer: PollOutcome) -> None:
+    assert polled_later(running(), answer, PollHistory(4, 0, 4)).history.missing_in_row == 0

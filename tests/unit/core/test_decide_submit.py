@@ -10,13 +10,12 @@ from hypothesis import strategies as st
 from jobs import transitions
 from jobs.backoff import Backoff
 from jobs.decide import (
-    RATE_LIMITED_COOL_DOWN_S,
-    RATE_LIMITED_MIN_S,
     decide_submit,
 )
 from jobs.effects import Decision, HoldOpened, PlaceHold, RememberSyncOnly, StartCoolDown
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, ACTION_UNCERTAIN
 from jobs.holds import CoolDown, HoldPhase, hold_id
+from jobs.inconclusive_polls import RATE_LIMITED_COOL_DOWN_S, RATE_LIMITED_MIN_S
 from jobs.job import Job, JobOutage
 from jobs.lanes import Scope
 from jobs.lifecycle import IllegalTransition
@@ -111,7 +110,7 @@ def test_an_accepted_job_is_not_accepted_again() -> None:
 @pytest.mark.parametrize("answer", [ACCEPTED, FINISHED], ids=["accepted", "finished"])
 def test_what_passes_an_opening_gate_opens_it_further(answer: SubmitOutcome) -> None:
     assert decided(submitted(opening_hold_ids=("g1", "g2")), answer).effects == (
-        HoldOpened(("g1", "g2")),
+        HoldOpened(("g1", "g2"), is_ended=answer is FINISHED),
     )
     assert decided(submitted(), answer).effects == ()
 

@@ -42,12 +42,18 @@ def _index_by_state(job: Job) -> tuple[Index, float | None] | None:
         case State.RUNNING | State.CANCELLING:
             by_poll = job.execution_id is not None
             return (Index.INFLIGHT, job.next_poll_at) if by_poll else (Index.LEASE, job.lease_until)
-        case State.PARKED if job.reason is not None and job.reason.code == STUCK:
+        case State.PARKED if _is_polled_while_parked(job):
             return Index.INFLIGHT, job.next_poll_at
         case State.PARKED | State.DEAD | State.SUCCEEDED | State.CANCELLED:
             return None
         case _:
             assert_never(job.state)
+
+
+def _is_polled_while_parked(job: Job) -> bool:
+    """A stuck run, and the run of an uncertain job whose id is known."""
+    is_uncertain = job.parked_as == UNCERTAIN and job.next_poll_at is not None
+    return job.parked_as == STUCK or (is_uncertain and job.execution_id is not None)
 
 
 def check_indexes(job: Job) -> None:
@@ -66,7 +72,8 @@ def check_indexes(job: Job) -> None:
     assert kinds[Index.ACTIVE] == counted
     by_connection = job.mode is Mode.SYNC and job.execution_id is None
     assert kinds[Index.SYNC] == (counted and by_connection)
-    accepts_updates = job.state in (State.RUNNING, State.CANCELLING) or job.parked_as == STUCK
+    is_active = job.state in (State.RUNNING, State.CANCELLING)
+    accepts_updates = is_active or _is_polled_while_parked(job)
     assert [e.name for e in found if e.kind is Index.EXECUTION] == (
         [job.execution_id] if accepts_updates and job.execution_id else []
     )

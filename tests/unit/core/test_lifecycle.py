@@ -74,7 +74,8 @@ cancelling  dead_letter      dead        worker             it makes the worker 
 parked      accept           running     provider           a late answer
 parked      succeed          succeeded   provider           a late answer, or a stuck run's end
 parked      park_uncertain   parked      provider+worker    a stuck run that is missing
-parked      park_failed_run  parked      provider           a stuck run that failed
+parked      park_failed_run  parked      provider           a stuck or uncertain run that failed
+parked      find_run         running     provider           an uncertain job whose run is found
 parked      request_cancel   cancelling  operator           a stuck run
 parked      cancel           cancelled   operator+provider  by hand, or a stuck run's end
 parked      release          queued      operator
@@ -119,6 +120,7 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.RESUBMIT_NOT_STARTED: lambda job: transitions.resubmit_not_started(job, NOW),
     Transition.PARK_STUCK: lambda job: transitions.park_stuck(job, NOW, next_poll_at=NOW),
     Transition.PARK_FAILED_RUN: lambda job: transitions.park_failed_run(job, NOW, FAILED, REASON),
+    Transition.FIND_RUN: lambda job: transitions.find_run(job, NOW, next_poll_at=NOW),
     Transition.REQUEST_CANCEL: lambda job: transitions.request_cancel(job, NOW),
     Transition.CANCEL: lambda job: transitions.cancel(job, NOW),
     Transition.PARK_MANUAL: lambda job: transitions.park_manual(job, NOW, by="ann"),
@@ -141,6 +143,7 @@ IN_STATE: dict[State, tuple[Callable[[], Job], ...]] = {
     State.PARKED: (
         job_builders.held,
         job_builders.uncertain,
+        job_builders.lost_run,
         job_builders.stuck,
         job_builders.manual,
     ),
@@ -214,13 +217,20 @@ def test_a_refusal_names_the_transition_the_state_and_what_to_do_instead() -> No
 @pytest.mark.parametrize("state", [State.PARKED, State.DEAD])
 def test_only_operator_transitions_leave_what_waits_for_an_operator(state: State) -> None:
     leaving = {row.transition for row in ROWS if row.state is state and row.next_state is not state}
-    by_the_provider = {Transition.ACCEPT, Transition.SUCCEED, Transition.CANCEL}
+    by_the_provider = {
+        Transition.ACCEPT,
+        Transition.SUCCEED,
+        Transition.CANCEL,
+        Transition.FIND_RUN,
+    }
     assert leaving - OPERATOR_TRANSITIONS == (by_the_provider if state is State.PARKED else set())
 
 
 @pytest.mark.parametrize("parked", [job_builders.held, job_builders.manual])
 @pytest.mark.parametrize(
-    "transition", [Transition.ACCEPT, Transition.SUCCEED, Transition.REQUEST_CANCEL], ids=str
+    "transition",
+    [Transition.ACCEPT, Transition.SUCCEED, Transition.FIND_RUN, Transition.REQUEST_CANCEL],
+    ids=str,
 )
 def test_no_answer_of_the_provider_frees_a_job_it_does_not_have(
     parked: Callable[[], Job], transition: Transition

@@ -7,6 +7,7 @@ died come due again by themselves.
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
@@ -14,16 +15,20 @@ from redis.exceptions import RedisError
 
 from jobs import transitions
 from jobs.effects import PollHistory, PollLater
+from jobs.inconclusive_polls import other_run
 from jobs.indexes import Index, accepts_run_updates
 from jobs.job import UNCERTAIN, Job
 from jobs.lanes import polls_scope
-from jobs.outcomes import CallFailure, Finished, Lost, PollOutcome, RunFailed
+from jobs.outcomes import CallFailure, Finished, PollOutcome, RunFailed
 from jobs.states import State
 from worker.engine.deciders import PollDecider
 from worker.engine.gate_cache import GateCache
+from worker.engine.poll_canary import PollCanary
 from worker.engine.poll_health import PollHealth
+from worker.engine.poll_reports import PollReports
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
+from worker.engine.supervisor import ServiceHealth
 from worker.engine.unreadable_records import dead_letter_unreadable
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
@@ -87,6 +92,7 @@ class Poller:
         webhook_policy: WebhookPolicy,
         poll_planner: PollPlanner,
         rate_limiter: RateLimiter,
+        health: ServiceHealth,
         max_concurrent: int,
     ) -> None:
         self._store = context.store
@@ -99,6 +105,8 @@ class Poller:
         self._webhook_policy = webhook_policy
         self._poll_planner = poll_planner
         self._rate_limiter = rate_limiter
+        self._reports = PollReports(context.store.metrics.buffer, health)
+        self._canary = PollCanary(context, outcomes.completion)
         self._max_concurrent = max_concurrent
         self.health = PollHealth()
         """Whether polls are answered."""
@@ -155,6 +163,7 @@ class Poller:
         for poll in due:
             if poll.stored.job.id not in self._active:
                 by_account.setdefault(poll.stored.job.account, []).append(poll)
+        self._canary.observe(gates, by_account)
         allowed: list[ClaimedPoll] = []
         for account, polls in by_account.items():
             route = polls_scope(account)
@@ -201,15 +210,22 @@ class Poller:
         if job.state is State.CANCELLING and not job.cancel_sent:
             stored = await self._send_cancel(stored)
             job = stored.job
+        sent_at = self._clock.now()
         try:
             outcome = await self._provider.poll(job.account, job.execution_id or "")
         except UnknownAccount as error:
             outcome = CallFailure(str(error))
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
-        self._store.metrics.buffer.polled(outcome)
         self.health.record(outcome, self._clock.now())
+        self._reports.record(job, outcome)
+        if isinstance(outcome, CallFailure) and outcome.is_refused:
+            outcome = replace(outcome, sent_at=sent_at)
+            if job.expects_webhook:
+                age_s = sent_at - (job.submitted_at or sent_at)
+                self._webhook_policy.record_refused(job.account, age_s)
         changed = await self.apply_outcome(stored, outcome, history, lease)
+        await self._canary.record(job, outcome)
         if changed is not None:
             self._record_end_delay(changed.job, history.last_running_at or job.submitted_at)
             await self._record_missing_webhook(job, changed.job)
@@ -249,7 +265,7 @@ class Poller:
         self._cached.pop(stored.job.id, None)
         if completed is None:
             return None
-        if isinstance(outcome, Finished | RunFailed | Lost):
+        if isinstance(outcome, Finished | RunFailed):
             self._record_duration(stored.job, found_at, None if lease is None else history)
         return completed.stored
 
@@ -266,6 +282,9 @@ class Poller:
         outcome = await self._provider.cancel(job.account, job.execution_id or "")
         if isinstance(outcome, CallFailure) and not _is_final(outcome):
             log.warning("cancel.failed", job_id=job.id, why=outcome.why)
+            return stored
+        if (other := other_run(job, outcome)) is not None:
+            log.warning("cancel.other_run", job_id=job.id, answered_for=other)
             return stored
         now = self._clock.now()
         written = await self._store.jobs.commit(stored, transitions.mark_cancel_sent(job, now))
@@ -297,6 +316,6 @@ class Poller:
 
 
 def _is_final(failure: CallFailure) -> bool:
-    """Whether another cancel would be refused likewise: a 4xx other than 429."""
+    """Whether another cancel would be refused likewise: a 4xx, but no 401, 429 or page."""
     status = failure.http_status or 0
-    return 400 <= status < 500 and status != 429  # noqa: PLR2004
+    return 400 <= status < 500 and status not in (401, 429) and not failure.is_page  # noqa: PLR2004

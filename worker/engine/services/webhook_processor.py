@@ -15,7 +15,7 @@ from jobs.deliveries import next_match_at
 from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.job import UNCERTAIN
-from jobs.outcomes import PollOutcome
+from jobs.outcomes import Lost, PollOutcome
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -111,7 +111,11 @@ class WebhookProcessor:
     ) -> None:
         """Apply the end of the run to its jobs; poll now if no delivery reports an end."""
         events = [self._reader.read_event(arrival.body) for arrival in deliveries.deliveries]
-        outcomes = [event.outcome for event in events if event and event.outcome]
+        outcomes = [
+            event.outcome
+            for event in events
+            if event and event.outcome and not isinstance(event.outcome, Lost)  # no result yet
+        ]
         if jobs and not outcomes:
             await self._drop(deliveries, jobs, now)
             return
@@ -186,6 +190,7 @@ def _is_awaited_by(stored: VersionedJob, deliveries: StoredDeliveries) -> bool:
 
 
 def _is_uncertain_about(stored: VersionedJob, deliveries: StoredDeliveries) -> bool:
-    """Whether the job is parked as uncertain about this run."""
+    """Whether the job is parked as uncertain about this run, and does not wait for its end."""
     job = stored.job
-    return job.parked_as == UNCERTAIN and job.execution_id == deliveries.execution_id
+    is_uncertain = job.parked_as == UNCERTAIN and not accepts_run_updates(job)
+    return is_uncertain and job.execution_id == deliveries.execution_id

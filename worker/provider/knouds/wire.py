@@ -109,9 +109,9 @@ def read_poll(
     """Read the response to a poll; one that says nothing about the run is CallFailure."""
     members = read_body(body)
     if not _is_2xx(status):
-        return _missing_or_failed(status, headers, members, now)
+        return _missing_or_failed(status, headers, members, now, body)
     if members is None:
-        return CallFailure(NOT_JSON, status)
+        return CallFailure(NOT_JSON, status, error=_read_error(status, headers, None, now, body))
     return read_run(members, read_status(members), status)
 
 
@@ -121,8 +121,10 @@ def read_cancel(
     """Read the response to a cancel; its shape is not documented, so any 2xx accepts it."""
     members = read_body(body)
     if _is_2xx(status):
-        return CancelAccepted(read_status(members) if members else UNKNOWN_STATUS)
-    return _missing_or_failed(status, headers, members, now)
+        if members is None:
+            return CancelAccepted(UNKNOWN_STATUS)
+        return CancelAccepted(read_status(members), *_names(members))
+    return _missing_or_failed(status, headers, members, now, body)
 
 
 def read_whoami(
@@ -134,7 +136,7 @@ def read_whoami(
     """
     members = read_body(body)
     if not _is_2xx(status) or members is None:
-        return _call_failure(_read_error(status, headers, members, now))
+        return _call_failure(_read_error(status, headers, members, now, body))
     user = fields.read_user(members.user)
     if user is None:
         return CallFailure(NO_USER, status)
@@ -153,7 +155,7 @@ def read_call_failure(
     """Read the error of a call that only reads; None for a 2xx."""
     if _is_2xx(status):
         return None
-    return _call_failure(_read_error(status, headers, read_body(body), now))
+    return _call_failure(_read_error(status, headers, read_body(body), now, body))
 
 
 def read_rate_limit(headers: Mapping[str, str], now: float) -> ReportedRateLimit | None:
@@ -189,14 +191,26 @@ def read_run(body: ResponseBody, status: str, http_status: int | None) -> PollOu
         case "completed":
             result = fields.read_result(body.result)
             if result is None:
-                return Lost("completed without a usable result", http_status)
+                execution_id, request_id = _names(body)
+                return Lost(
+                    "completed without a usable result",
+                    http_status,
+                    execution_id=execution_id,
+                    request_id=request_id,
+                )
             return _finished(body, result)
         case "failed":
-            return RunFailed(_provider_error(body))
+            return RunFailed(_provider_error(body), *_names(body))
         case "cancelled":
-            return RunCancelled(fields.read_result(body.result), fields.read_number(body.cost))
+            result, cost = fields.read_result(body.result), fields.read_number(body.cost)
+            return RunCancelled(result, cost, *_names(body))
         case _:
-            return StillRunning(status)
+            return StillRunning(status, *_names(body))
+
+
+def _names(body: ResponseBody) -> tuple[str | None, str | None]:
+    """Read which run an answer is about: execution id and request id, where it names them."""
+    return fields.read_id(body.execution_id), fields.read_id(body.request_id)
 
 
 def _finished(body: ResponseBody, result: bytes) -> Finished:
@@ -248,16 +262,24 @@ def _provider_error(
 
 
 def _missing_or_failed(
-    status: int, headers: Mapping[str, str], body: ResponseBody | None, now: float | None
+    status: int,
+    headers: Mapping[str, str],
+    members: ResponseBody | None,
+    now: float | None,
+    body: bytes,
 ) -> RunMissing | CallFailure:
-    error = _read_error(status, headers, body, now)
-    return RunMissing(error) if status == _NOT_FOUND else _call_failure(error)
+    """A 404 is the provider's word only as JSON: a page says nothing about the run."""
+    error = _read_error(status, headers, members, now, body)
+    is_missing = status == _NOT_FOUND and members is not None
+    return RunMissing(error) if is_missing else _call_failure(error)
 
 
 def _call_failure(error: ProviderError) -> CallFailure:
     message = error.message if error.is_readable else NOT_JSON
+    if error.location is not None:
+        message = f"it redirects to {error.location}"
     why = f"{error.display_code}: {message}" if message else error.display_code
-    return CallFailure(why, error.http_status, error.retry_after_s)
+    return CallFailure(why, error.http_status, error.retry_after_s, error)
 
 
 def _is_2xx(status: int) -> bool:

@@ -44,12 +44,24 @@ _POLL_OUTCOMES: Final[dict[type, str]] = {
     RunCancelled: "cancelled",
     RunMissing: "missing",
     CallFailure: "poll_failed",
-    Lost: "lost",
+    Lost: "no_result",
 }
 
 _WAIT_BOUNDS_S: Final = METRICS["queue_wait_seconds"].bounds
 _DURATION_BOUNDS_S: Final = METRICS["run_duration_seconds"].bounds
 _ATTEMPT_BOUNDS: Final = METRICS["job_attempts"].bounds
+
+
+def _poll_label(outcome: PollOutcome) -> str:
+    match outcome:
+        case CallFailure(is_refused=True):
+            return "refused"
+        case CallFailure(is_no_access=True):
+            return "no_access"
+        case StillRunning(is_known=False):
+            return "unknown_status"
+        case _:
+            return _POLL_OUTCOMES[type(outcome)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +130,11 @@ class MetricsBuffer:
         self._add(f"submits|{kind}|{_SUBMIT_OUTCOMES[type(outcome)]}|{code}")
         self._add_to_series("submits")
 
-    def polled(self, outcome: PollOutcome) -> None:
-        """A poll has an outcome."""
+    def polled(self, outcome: PollOutcome, *, is_other_run: bool = False) -> None:
+        """A poll has an outcome; `is_other_run`: the answer names another run."""
         if isinstance(outcome, CallFailure) and outcome.http_status == TOO_MANY_REQUESTS:
             self._rate_limited("executions")
-        self._add(f"polls|{_POLL_OUTCOMES[type(outcome)]}")
+        self._add(f"polls|{'other_run' if is_other_run else _poll_label(outcome)}")
         self._add_to_series("polls")
 
     def run_end_recorded(self, seen_by: str, delay_s: float) -> None:

@@ -8,7 +8,15 @@ targets beyond the first `MAX_TARGETS`, count as `other`.
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.job import INPUTS_LOST, MANUAL, STUCK, UNCERTAIN
+from jobs.job import (
+    INPUTS_LOST,
+    MANUAL,
+    NOT_APPROVED,
+    NOT_THE_API,
+    REDIRECTED,
+    STUCK,
+    UNCERTAIN,
+)
 from jobs.unreadable import UNREADABLE
 
 PREFIX: Final = "knouds_"
@@ -19,7 +27,7 @@ CODES: Final = frozenset(
     {
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
-        *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, "budget"),
+        *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, REDIRECTED, NOT_THE_API, NOT_APPROVED, "budget"),
         *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )
@@ -54,7 +62,8 @@ METRICS: Final[dict[str, MetricSpec]] = {
     "breaker_trips": MetricSpec("Breakers that tripped, by cause.", ("cause",)),
     "breaker_probes": MetricSpec("Times that a breaker let canaries through.", ("cause",)),
     "polls": MetricSpec(
-        "Polls by outcome: running, finished, failed, cancelled, missing, poll_failed, lost.",
+        "Polls by outcome: running, finished, failed, cancelled, missing, no_result,"
+        " unknown_status, poll_failed, refused (401, 403), no_access (redirect, page), other_run.",
         ("outcome",),
     ),
     "rate_limited": MetricSpec("Responses 429, by route: model, workflow, executions.", ("route",)),

@@ -1,0 +1,283 @@
+"""Answers that are not the provider's usual ones, over the wire, in a whole worker."""
+
+from collections.abc import AsyncGenerator, Callable
+
+import pytest
+
+from jobs.holds import Canary, HoldPhase
+from jobs.job import Job
+from jobs.states import State
+from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from tests.engine.stand_in import StandIn, page, reply, result_of, stand_in
+from worker.app.action_table import JobAction
+
+SLOTS = 8
+JOBS = 30
+
+
+@pytest.fixture
+async def provider() -> AsyncGenerator[StandIn]:
+    async with stand_in() as found:
+        yield found
+
+
+async def until_held(system: LiveSystem, code: str) -> None:
+    async def is_held() -> bool:
+        return [hold.code for hold in await system.store.holds.list_all()] == [code]
+
+    await wait_until(is_held, f"a hold {code}")
+
+
+async def until_job(system: LiveSystem, job_id: str, claim: Callable[[Job], bool]) -> Job:
+    async def holds() -> bool:
+        return claim(await system.job(job_id))
+
+    await wait_until(holds, f"the claim about {job_id}")
+    return await system.job(job_id)
+
+
+# Submits.
+
+
+@pytest.mark.parametrize(
+    ("answer", "code", "words"),
+    [
+        (
+            reply(301, "Location: https://knouds.example/api/x"),
+            "redirected",
+            "Set KNOUDS_BASE_URL to https://knouds.example,",
+        ),
+        (page(307), "redirected", "Set KNOUDS_BASE_URL to the address of the Knouds API,"),
+        (page(404), "not_the_api", "KNOUDS_BASE_URL"),
+        (page(405), "not_the_api", "KNOUDS_BASE_URL"),
+        (page(403, "Attention Required"), "not_the_api", "KNOUDS_BASE_URL"),
+        (page(200, "<input type=password>"), "not_the_api", "KNOUDS_BASE_URL"),
+        (reply(200, error="top up", code="INSUFFICIENT_CREDITS"), "INSUFFICIENT_CREDITS", "Top up"),
+        (reply(402, "Content-Encoding: gzip", error="top up"), "HTTP_402", "settle it"),
+    ],
+    ids=["301", "307", "404", "405", "403", "login", "refused in a 2xx", "unreadable"],
+)
+async def test_one_cause_places_one_hold_and_costs_no_job(
+    system: LiveSystem, provider: StandIn, answer: bytes, code: str, words: str
+) -> None:
+    accepted = provider.on_submit
+    provider.on_submit = lambda _: answer
+    async with system.worker(base_url=provider.url, max_jobs=SLOTS):
+        ids = [await system.enqueue(job_id=f"j{n}") for n in range(JOBS)]
+        await until_held(system, code)
+        (hold,) = await system.store.holds.list_all()
+        assert hold.scope == "default"
+        assert words in hold.action
+        provider.on_submit = accepted
+        await system.actions.release_hold(hold.id, OPERATOR)
+        jobs = await system.all_until(ids, State.SUCCEEDED)
+    assert len(provider.submits) <= JOBS + SLOTS
+    assert {job.spent for job in jobs} == {0}
+
+
+@pytest.mark.parametrize("status", [413, 414, 431])
+@pytest.mark.parametrize("as_page", [True, False])
+async def test_a_request_that_is_too_large_is_dead_in_any_form(
+    system: LiveSystem, provider: StandIn, status: int, *, as_page: bool
+) -> None:
+    provider.on_submit = lambda _: page(status) if as_page else reply(status, error="too large")
+    async with system.worker(base_url=provider.url):
+        job = await system.until(await system.enqueue())
+    assert (job.state, len(provider.submits)) == (State.DEAD, 1)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [page(303), page(200, "It works"), page(501), page(520), reply(408, error="slow")],
+    ids=["303", "200", "501", "520", "408"],
+)
+async def test_what_may_have_started_a_run_is_uncertain(
+    system: LiveSystem, provider: StandIn, answer: bytes
+) -> None:
+    provider.on_submit = lambda _: answer
+    async with system.worker(base_url=provider.url):
+        job = await system.until(await system.enqueue())
+    assert (job.parked_as, len(provider.submits)) == ("uncertain", 1)
+
+
+# Polls.
+
+
+async def test_an_answer_about_another_execution_is_ignored_and_shown(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_poll = lambda _: result_of("00000000-0000-0000-0000-000000000000")
+    async with system.worker(base_url=provider.url):
+        job_id = await system.enqueue()
+        noted = await until_job(system, job_id, lambda job: job.events[-1].name == "other_run")
+        assert (noted.state, noted.execution_id) == (State.RUNNING, "run-1")
+        assert "00000000" in noted.events[-1].note
+        provider.on_poll = result_of
+        job = await system.until(job_id)
+    assert (job.state, job.execution_id) == (State.SUCCEEDED, "run-1")
+    _, result = await system.store.jobs.payloads(job_id)
+    assert result == b'{"text": "run-1"}'
+
+
+async def test_a_cancel_answered_for_another_execution_does_not_count_as_sent(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_poll = lambda run: reply(executionId=run, status="processing")
+    provider.on_cancel = lambda _: reply(executionId="another", status="cancel_requested")
+    async with system.worker(base_url=provider.url):
+        job_id = await system.enqueue()
+        await system.until(job_id, State.RUNNING)
+        await system.actions.act(JobAction.CANCEL, job_id, OPERATOR)
+        asked = len(provider.polls)
+        await wait_until(lambda: _is(len(provider.polls) > asked + 1), "two more polls")
+        assert not (await system.job(job_id)).cancel_sent
+        provider.on_poll = lambda run: reply(executionId=run, status="cancelled")
+        assert (await system.until(job_id)).state is State.CANCELLED
+
+
+async def _is(value: bool) -> bool:  # noqa: FBT001  a claim that needs no call
+    return value
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(403, error="no", code="CAPABILITY_DENIED", required="execution:read"), reply(401)],
+    ids=["403", "401"],
+)
+async def test_runs_that_nobody_can_fetch_are_not_paid_for(
+    system: LiveSystem, provider: StandIn, answer: bytes
+) -> None:
+    provider.on_poll = lambda _: answer
+    async with system.worker(base_url=provider.url, max_jobs=SLOTS):
+        ids = [await system.enqueue(job_id=f"j{n}") for n in range(JOBS)]
+
+        async def is_held() -> bool:
+            return bool(await system.store.holds.list_all())
+
+        await wait_until(is_held, "a hold")
+        (hold,) = await system.store.holds.list_all()
+        assert (hold.scope, hold.canary) == ("default", Canary.POLL)
+
+        async def are_answered() -> bool:
+            return not await system.jobs_matching(state=State.SUBMITTING)
+
+        await wait_until(are_answered, "the end of the submits that were under way")
+        paid = set(await _running(system))
+        assert len(provider.submits) < JOBS, "the others wait behind the hold"
+
+        # The key is still refused: the canary is a poll, it closes the hold, nothing is submitted.
+        submits, polls = len(provider.submits), len(provider.polls)
+        await system.actions.release_hold(hold.id, OPERATOR)
+        await wait_until(lambda: _is(len(provider.polls) > polls), "the canary")
+
+        async def is_closed_again() -> bool:
+            (found,) = await system.store.holds.list_all()
+            return found.phase is HoldPhase.CLOSED and found.relapses == 1
+
+        await wait_until(is_closed_again, "the relapse")
+        assert len(provider.submits) == submits
+        assert set(await _running(system)) >= paid
+
+        provider.on_poll = result_of
+        await system.actions.release_hold(hold.id, OPERATOR)
+        jobs = await system.all_until(ids, State.SUCCEEDED)
+    assert len(provider.submits) == JOBS
+    assert {job.submits for job in jobs} == {1}
+    assert not await system.store.holds.list_all()
+
+
+async def _running(system: LiveSystem) -> list[str]:
+    return [job.id for job in await system.jobs_matching(state=State.RUNNING)]
+
+
+async def test_without_a_paid_run_one_submit_is_the_canary_and_its_poll_opens_the_hold(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_poll = lambda _: reply(403, error="no", code="CAPABILITY_DENIED")
+    async with system.worker(base_url=provider.url, max_jobs=1):
+        first = await system.enqueue()
+        await until_held(system, "CAPABILITY_DENIED")
+        ids = [await system.enqueue(job_id=f"j{n}") for n in range(5)]
+        provider.on_poll = lambda run: reply(
+            executionId=run, status="failed", error={"code": "INVALID_INPUTS"}
+        )
+        await system.store.jobs.poll_now([first], 0.0)
+        await system.until(first, State.DEAD)
+        provider.on_poll = lambda _: reply(403, error="no", code="CAPABILITY_DENIED")
+        (hold,) = await system.store.holds.list_all()
+        await system.actions.release_hold(hold.id, OPERATOR)
+        await wait_until(lambda: _is(len(provider.submits) == 2), "the canary submit")
+
+        async def is_closed_again() -> bool:
+            return (await system.store.holds.list_all())[0].relapses == 1
+
+        await wait_until(is_closed_again, "the relapse")
+        assert len(provider.submits) == 2
+        provider.on_poll = result_of
+        await system.actions.release_hold(hold.id, OPERATOR)
+        await system.all_until(ids, State.SUCCEEDED)
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [page(404), page(200, "log in"), reply(302, "Location: https://elsewhere.example/")],
+    ids=["404", "login", "302"],
+)
+async def test_a_page_or_redirect_on_polls_says_nothing_about_the_run(
+    system: LiveSystem, provider: StandIn, answer: bytes
+) -> None:
+    provider.on_poll = lambda _: answer
+    async with system.worker(base_url=provider.url, poll_missing_limit=1):
+        job_id = await system.enqueue()
+        await wait_until(lambda: _is(bool(provider.polls)), "a poll")
+
+        async def is_reported() -> bool:
+            beats = await system.store.workers.heartbeats()
+            return any("polls of account default" in beat.failures for beat in beats)
+
+        await wait_until(is_reported, "the problem in the heartbeat")
+        assert (await system.job(job_id)).state is State.RUNNING
+        assert not await system.store.holds.list_all()
+        provider.on_poll = result_of
+        await system.store.jobs.poll_now([job_id], 0.0)
+        assert (await system.until(job_id)).state is State.SUCCEEDED
+
+
+async def test_a_run_that_was_lost_and_is_found_again_comes_back_by_itself(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_poll = lambda _: reply(404, error="none", code="EXECUTION_NOT_FOUND")
+    async with system.worker(base_url=provider.url, poll_missing_limit=2):
+        job_id = await system.enqueue()
+        parked = await system.until(job_id, State.PARKED)
+        assert parked.parked_as == "uncertain"
+        provider.on_poll = lambda run: reply(executionId=run, status="processing")
+        await system.store.jobs.poll_now([job_id], 0.0)
+        await system.until(job_id, State.RUNNING)
+        provider.on_poll = result_of
+        assert (await system.until(job_id)).state is State.SUCCEEDED
+    assert len(provider.submits) == 1
+
+
+async def test_a_result_that_comes_late_counts(system: LiveSystem, provider: StandIn) -> None:
+    provider.on_poll = lambda run: reply(executionId=run, status="completed")
+    async with system.worker(base_url=provider.url):
+        job_id = await system.enqueue()
+        await wait_until(lambda: _is(len(provider.polls) > 1), "two polls")
+        assert (await system.job(job_id)).state is State.RUNNING
+        provider.on_poll = result_of
+        assert (await system.until(job_id)).state is State.SUCCEEDED
+
+
+async def test_a_status_nobody_knows_is_on_record(system: LiveSystem, provider: StandIn) -> None:
+    provider.on_poll = lambda run: reply(executionId=run, status="Warming Up")
+    async with system.worker(base_url=provider.url):
+        job_id = await system.enqueue()
+        job = await until_job(
+            system,
+            job_id,
+            lambda job: job.attempts[-1:] != () and bool(job.attempts[-1].provider_status),
+        )
+        assert (job.state, job.attempts[-1].provider_status) == (State.RUNNING, "warming_up")
+        provider.on_poll = result_of
+        assert (await system.until(job_id)).state is State.SUCCEEDED
