@@ -176,6 +176,8 @@ class HttpTransport:
             data=body,
             trace_request_ctx=gate,
             allow_redirects=False,
+            # Costs time, so only where aiohttp would add one that says nothing.
+            skip_auto_headers=None if gate or request.method == "GET" else ("Content-Type",),
             proxy=self._options.path.proxy_url,
         )
         try:
@@ -226,7 +228,6 @@ class _Session:
             ),
             trace_configs=[_trace_config()] if is_traced else [],
             auto_decompress=False,
-            skip_auto_headers=("Content-Type",),
             max_line_size=MAX_HEADER_BYTES,
             max_field_size=MAX_HEADER_BYTES,
             max_headers=MAX_HEADERS,
