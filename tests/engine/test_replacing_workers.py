@@ -59,15 +59,17 @@ async def test_a_rolling_restart_under_sync_runs_cuts_none_of_them(system: LiveS
     await _know_sync_only(system)
     async with _workers(system, 3, shutdown_grace_s=630) as (*old, successor):
         await system.until(await system.enqueue(label="first"))  # the rate limit is known now
-        ids = await _enqueue(system, "first", 20, 2.5)
+        ids: list[str] = []
         for number, process in enumerate(old):
-            running = await system.all_until(ids, State.RUNNING, State.SUCCEEDED)
-            assert {job.state for job in running[-10:]} == {State.RUNNING}
+            under_way = await _enqueue(system, f"under-way{number}-", 20, 2.5)
+            await system.all_until(under_way, State.RUNNING, State.SUCCEEDED)
             stopped = asyncio.create_task(_stop(process))
-            ids += await _enqueue(system, f"later{number}-", 10, 1.5)
+            ids += under_way + await _enqueue(system, f"later{number}-", 5, 0.2)
             assert await stopped == 0
         done = await system.all_until(ids)
         assert await _stop(successor) == 0
+    openers = {event.by for job in done for event in job.events if event.name == "open"}
+    assert all(any(f"-{process.pid}-" in by for by in openers) for process in (*old, successor))
     assert {job.state for job in done} == {State.SUCCEEDED}
     assert {label["started"] for label in (await system.labels()).values()} == {1}
 

@@ -402,9 +402,10 @@ class SimulatedDeployment:
         await self.until_idle()
 
     async def stop(self, worker: SimulatedWorker) -> None:
-        """Ask a worker to stop: it drains. The second time it cuts what is under way."""
+        """Ask a worker to stop: it waits for what is under way. The second time it cuts that."""
         first = worker.stopping is None
-        worker.runtime.request_stop()
+        for _ in range(1 if first else 2):  # the second signal hurries, the third cuts
+            worker.runtime.request_stop()
         if first:
             for task in worker.busy.values():
                 task.cancel()
