@@ -14,6 +14,7 @@ from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store
+from worker.store.evidence import ReconcileOff
 from worker.store.webhooks import Orphan
 
 
@@ -112,3 +113,20 @@ async def test_an_old_finding_is_read_again_before_a_job_is_sent(
     submit = stored.job.last_uncertain_submit
     assert submit is not None
     assert submit.check_at == pytest.approx(job_factory.clock.now(), abs=30)
+
+
+async def test_reconcile_that_was_switched_off_is_shown_and_switched_on_again(
+    api: CheckedApi, store: Store
+) -> None:
+    await store.evidence.switch_reconcile_off(ReconcileOff("default", 1_790_000_000.0, "a", 7))
+    (off,) = (await api.get("/v1/stats")).json["reconcile_off"]
+    assert (off["account"], off["job_id"], off["row_id"]) == ("default", "a", 7)
+    path = "/v1/accounts/default/reconcile-on"
+    assert (await api.post(path, {"note": "raised"})).json == {
+        "account": "default",
+        "was_off": True,
+    }
+    assert (await api.post(path, {})).json["was_off"] is False
+    assert (await api.get("/v1/stats")).json["reconcile_off"] == []
+    (entry,) = await latest_audit_entries(store, 1)
+    assert (entry["act"], entry["on"], entry["note"]) == ("reconcile_on", "default", "raised")

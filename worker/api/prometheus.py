@@ -97,6 +97,12 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield _holds(snapshot.holds)
     yield from _breakers(stats.breakers)
+    yield _labelled_gauge(
+        "reconcile_off",
+        "1 for each account where a late row switched reconcile off.",
+        "account",
+        [(one.account, 1) for one in stats.reconcile_off],
+    )
     yield _plain_gauge("workers", "Workers with a fresh heartbeat.", len(stats.workers))
     troubled = sum(bool(worker.failures) for worker in stats.workers)
     yield _plain_gauge(

@@ -8,6 +8,7 @@ from aiohttp import web
 from config.values import Role
 from worker.api.endpoints import Endpoint, Handler, Operation
 from worker.api.handlers import (
+    accounts,
     audit,
     breakers,
     bulk,
@@ -40,7 +41,12 @@ from worker.api.models.holds import (
 )
 from worker.api.models.jobs import BulkEnqueueResponse, JobPageResponse, JobResponse, WhyResponse
 from worker.api.models.response import encode_response
-from worker.api.models.stats import HistoryResponse, StatsResponse, WorkerResponse
+from worker.api.models.stats import (
+    HistoryResponse,
+    ReconcileOnResponse,
+    StatsResponse,
+    WorkerResponse,
+)
 from worker.api.openapi import build_document
 from worker.api.prometheus import CONTENT_TYPE
 from worker.app.action_table import (
@@ -219,6 +225,15 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: WorkerResponse},
         requests.ActionBody,
         problem_statuses=(404, *_BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "POST",
+        "/v1/accounts/{account}/reconcile-on",
+        accounts.reconcile_on,
+        Role.OPERATE,
+        {200: ReconcileOnResponse},
+        requests.ActionBody,
+        problem_statuses=_BODY_PROBLEMS,
     ),
     Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: StatsResponse}),
     Endpoint(

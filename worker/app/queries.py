@@ -17,6 +17,7 @@ from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock
 from worker.engine.unreadable_records import dead_letter_unreadable, load_job
 from worker.store import Store
+from worker.store.evidence import ReconcileOff
 from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
@@ -98,6 +99,8 @@ class QueueStats:
     """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
     hold_count: int
+    reconcile_off: list[ReconcileOff]
+    """Accounts where a late row switched `reconcile` off."""
     breakers: list[BreakerSummary]
     """Those that stop submits or slow them down."""
     rates: dict[str, float]
@@ -254,6 +257,7 @@ class Queries:
             drain_s=self._drain_times_s(lanes, limits, now),
             workers=await self.live_workers(),
             hold_count=len(await self._store.holds.list_all()),
+            reconcile_off=await self._store.evidence.reconcile_off(),
             breakers=[one for one in breakers if limits_submits(one.breaker, now)],
             rates=await self._store.read.queries.rates(now),
         )

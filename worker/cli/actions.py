@@ -79,6 +79,8 @@ def _result_text(response: "ApiResponse") -> str:
     """The new state of a job or breaker, or how many jobs a released hold returned to the queue."""
     if "released" in response.doc:
         return f"released, {pluralize(int(response.doc['released']), 'job')} returned to the queue"
+    if "was_off" in response.doc:
+        return "on again" if response.doc["was_off"] else "was on already"
     if "next_probe_at" in response.doc:
         return str(response.doc["text"])
     return str(response.doc["state"])

@@ -6,6 +6,7 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
@@ -27,6 +28,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         enqueuer=build_enqueuer(settings, store, clock),
         actions=actions,
         breakers=BreakerActions(store, clock),
+        evidence=EvidenceActions(store, clock),
         bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
         queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),
     )

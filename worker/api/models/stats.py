@@ -67,6 +67,22 @@ class WorkerResponse(ResponseModel):
     ]
 
 
+class ReconcileOffResponse(ResponseModel):
+    """An account for which `reconcile` submits nothing again: a row came after the grace."""
+
+    account: str
+    at: Time
+    job_id: str
+    row_id: int | None
+
+
+class ReconcileOnResponse(ResponseModel):
+    """An account for which `reconcile` is on, and whether it was off."""
+
+    account: str
+    was_off: bool
+
+
 class StatsResponse(ResponseModel):
     """Counts of jobs, lanes, rate limits, workers and holds."""
 
@@ -77,6 +93,7 @@ class StatsResponse(ResponseModel):
     workers: list[WorkerResponse]
     holds: int
     breakers: Annotated[int, Meta(description="breakers that stop submits or slow them down")]
+    reconcile_off: list[ReconcileOffResponse]
     rates: dict[str, float]
 
 
@@ -118,6 +135,12 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
         workers=[worker_response(heartbeat) for heartbeat in stats.workers],
         holds=stats.hold_count,
         breakers=len(stats.breakers),
+        reconcile_off=[
+            ReconcileOffResponse(
+                account=one.account, at=rfc3339(one.at), job_id=one.job_id, row_id=one.row_id
+            )
+            for one in stats.reconcile_off
+        ],
         rates=stats.rates,
     )
 

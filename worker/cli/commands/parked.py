@@ -98,3 +98,11 @@ def _resolve_by_id(job_ids: tuple[str, ...], resolution: Doc, act: Doc) -> None:
         confirm(f"If {jobs} ran, you pay twice. Submit again?", assume_yes=act["yes"])
     body: Doc = {"note": act["note"], **resolution}
     act_on_ids("jobs", job_ids, "resolve", body, dry_run=act["dry_run"])
+
+
+@parked.command(name="reconcile-on")
+@click.argument("account")
+@options.note
+def reconcile_on(*, account: str, note: str) -> None:
+    """Trust the provider's list again, after a late row switched `reconcile` off for an account."""
+    act_on_ids("accounts", (account,), "reconcile-on", {"note": note})

@@ -58,6 +58,7 @@ def summarize(
         *_workers(stats),
         *_breakers(stats, now),
         *_holds(stats, holds),
+        *_reconcile_off(stats),
         *_parked(parked, {hold.id for hold, _ in holds}),
         *_dead(dead),
     ]
@@ -123,6 +124,19 @@ def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[Attenti
         short = f"{hold.code} on {hold.scope} ({jobs_waiting_text(jobs + behind)})"
         found.append(AttentionItem(short, text, hold.action, f"/holds#{hold.id}"))
     return found
+
+
+def _reconcile_off(stats: QueueStats) -> list[AttentionItem]:
+    return [
+        AttentionItem(
+            f"reconcile is switched off for {one.account}",
+            f"A run of {one.job_id} was listed after its job had been submitted again, so no job of"
+            f" account {one.account} is submitted again by itself",
+            "Raise KNOUDS_EVIDENCE_GRACE_S, then: knouds-worker parked reconcile-on " + one.account,
+            f"/jobs/{one.job_id}",
+        )
+        for one in stats.reconcile_off
+    ]
 
 
 def queued_behind(hold: Hold, stats: QueueStats) -> int:
