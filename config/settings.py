@@ -160,6 +160,10 @@ class Settings(BaseModel):
     rate_window_s: Seconds = Field(
         default=60, description="seconds of the provider's rate-limit window"
     )
+    start_check: bool = Field(
+        default=True,
+        description="true to check every API key at the provider when a worker starts",
+    )
     shared_quota: bool = Field(
         default=False, description="true where submits and polls of an account share one rate limit"
     )

@@ -7,9 +7,9 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from jobs.outcomes import CallFailure
+from worker.doctor.access import judge_account
 from worker.doctor.environment import (
     NamespaceFacts,
-    judge_account,
     judge_accounts,
     judge_clock,
     judge_namespace,

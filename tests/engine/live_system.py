@@ -268,6 +268,7 @@ async def live_system(
         retry_base_s=0.02,
         retry_cap_s=0.1,
         shutdown_grace_s=2,
+        start_check=False,
     ).model_copy(update=changes)
     store = open_store(redis, namespace, ERROR_CODES)
     clock = SystemClock()

@@ -38,6 +38,9 @@ class StandIn:
     """The execution id of each poll."""
     on_submit: Answer = lambda run: reply(_async=True, executionId=run, requestId=f"req-{run}")
     on_poll: Answer = result_of
+    on_whoami: bytes = field(
+        default_factory=lambda: reply(user={"id": "u1", "tier": "business", "approved": True})
+    )
     on_cancel: Answer = lambda run: reply(executionId=run, status="cancel_requested")
 
     def answer(self, line: str) -> bytes:
@@ -50,7 +53,9 @@ class StandIn:
         if method == "POST":
             self.submits.append(f"run-{len(self.submits) + 1}")
             return self.on_submit(self.submits[-1])
-        return reply(user={"id": "u1", "tier": "business", "approved": True})
+        if path == "/api/whoami":
+            return self.on_whoami
+        return reply(rows=[], total=0)
 
 
 @asynccontextmanager

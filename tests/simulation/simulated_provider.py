@@ -342,6 +342,14 @@ class SimulatedProvider:
     async def close(self) -> None:
         """Nothing to close."""
 
+    @property
+    def network_path(self) -> str:
+        return "simulated"
+
+    async def check_workflows(self, account: str) -> CallFailure | None:
+        del account
+        return None
+
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
         """The list cannot be read: findings have tests of their own."""
         del account, limit, offset

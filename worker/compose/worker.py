@@ -1,10 +1,11 @@
 """A worker, built from the settings: its services, and how they start and stop."""
 
+import asyncio
 import contextlib
 import os
 import secrets
 import socket
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
@@ -23,7 +24,7 @@ from worker.compose.provider import (
     build_provider,
     build_webhook_reader,
 )
-from worker.doctor.startup import warn_if_unsafe
+from worker.doctor.startup import check_accounts, warn_if_unsafe
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
@@ -52,6 +53,7 @@ from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
+from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
@@ -83,6 +85,9 @@ class Runtime:
     live_workers: LiveWorkers
     subscribers: tuple[WakeupSubscriber, ...]
     shutdown_deadline: ShutdownDeadline
+    checked_accounts: tuple[str, ...] = ()
+    """Accounts whose API key is checked at the start, in the background."""
+    start_checks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
     def is_drained(self) -> bool:
@@ -100,6 +105,12 @@ class Runtime:
         self.supervisor.start()
         log.info("worker.started", worker=self.context.worker_id)
         await warn_if_unsafe(self.context.store.client)
+        if self.checked_accounts:
+            context = self.context
+            check = check_accounts(
+                self.provider, self.checked_accounts, context.store.holds, context.clock
+            )
+            self.start_checks.append(asyncio.create_task(check, name="start check"))
 
     def request_stop(self) -> None:
         """Take no more work. A second call hurries, a third ends the wait for open sync runs."""
@@ -115,6 +126,7 @@ class Runtime:
     async def stop(self) -> None:
         """Finish what is under way within the grace time, and leave the rest to other workers."""
         self.shutdown_deadline.start()
+        await cancel_and_wait(*self.start_checks)
         await self.supervisor.stop(STOPPED_FIRST)
         await self.poller.hand_over()
         await self.submitter.drain(self.shutdown_deadline)
@@ -250,6 +262,7 @@ def build(
         live_workers=live_workers,
         subscribers=_build_subscribers(settings, context.store, context.wakeups),
         shutdown_deadline=parts.shutdown_deadline,
+        checked_accounts=tuple(settings.accounts) if settings.start_check else (),
     )
 
 

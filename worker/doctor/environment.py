@@ -2,13 +2,11 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final, assert_never
+from typing import Final
 
 from config.settings import Settings
-from jobs.outcomes import CallFailure
 from jobs.texts import pluralize
 from worker.doctor.findings import Finding, fail, ok, warn
-from worker.provider.port import Identity
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
@@ -17,9 +15,6 @@ SKEW_FAIL_S: Final = 5.0
 
 LEASE_LONG_S: Final = 60.0
 RETENTION_SHORT_S: Final = 300.0
-
-UNAUTHORIZED: Final = 401
-FORBIDDEN: Final = 403
 
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
@@ -70,27 +65,6 @@ def judge_namespace(facts: NamespaceFacts) -> list[Finding]:
         text = f"the arq queue {facts.queue_key} answers, {facts.queued} in it"
         found.append(ok("redis.queue", text))
     return found
-
-
-def judge_account(account: str, result: Identity | CallFailure) -> Finding:
-    """Judge the provider's response to an account's key."""
-    name = f"provider.{account}"
-    setting = "KNOUDS_API_KEY" if account == "default" else f"KNOUDS_API_KEYS ({account})"
-    match result:
-        case Identity():
-            tier = f", tier {result.tier}" if result.tier else ""
-            return ok(name, f"the key is valid{tier}")
-        case CallFailure(http_status=401):
-            fix = f"put a valid key into {setting}, restart the workers, then release the holds"
-            return fail(name, f"the key is refused: {result.why}", fix)
-        case CallFailure(http_status=403):
-            fix = f"raise the account's tier, or put another key into {setting}"
-            return fail(name, f"the key may not use the API: {result.why}", fix)
-        case CallFailure():
-            fix = "if it lasts, check KNOUDS_BASE_URL and the network; jobs wait meanwhile"
-            return warn(name, f"the provider could not check the key: {result.why}", fix)
-        case _:
-            assert_never(result)
 
 
 def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding]:

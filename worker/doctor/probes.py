@@ -11,9 +11,9 @@ from config.settings import Settings
 from jobs.lanes import Lane
 from jobs.states import State
 from worker.clock import Clock
+from worker.doctor.access import judge_access, read_access
 from worker.doctor.environment import (
     NamespaceFacts,
-    judge_account,
     judge_accounts,
     judge_clock,
     judge_namespace,
@@ -138,12 +138,15 @@ def _account_of_lane(lane: str) -> str | None:
 
 
 async def check_provider(provider: RunProvider, accounts: Collection[str]) -> list[Finding]:
-    """Findings about every API key; the provider runs nothing and charges nothing."""
+    """Findings about the way to the provider and every API key; this charges nothing."""
     try:
-        answers = await asyncio.gather(*(provider.whoami(account) for account in accounts))
+        answers = await asyncio.gather(*(read_access(provider, account) for account in accounts))
     finally:
         await provider.close()
-    return [judge_account(*pair) for pair in zip(accounts, answers, strict=True)]
+    found = [ok("provider.network", f"the way to the provider: {provider.network_path}")]
+    for account, access in zip(accounts, answers, strict=True):
+        found += judge_access(account, access)
+    return found
 
 
 async def check_all(

@@ -128,6 +128,10 @@ class RunProvider(Protocol):
         """Return whose API key the account uses."""
         ...
 
+    async def check_workflows(self, account: str) -> CallFailure | None:
+        """Return why the account's workflows cannot be listed; None if they can."""
+        ...
+
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
         """Return a page of the account's runs, of all kinds, targets and statuses."""
         ...

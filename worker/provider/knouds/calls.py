@@ -40,6 +40,11 @@ def whoami(key: str) -> HttpRequest:
     return HttpRequest("GET", "/api/whoami", _headers(key))
 
 
+def workflows(key: str) -> HttpRequest:
+    """List the account's workflows."""
+    return HttpRequest("GET", "/api/workflows", _headers(key))
+
+
 def usage(key: str, limit: int, offset: int) -> HttpRequest:
     """Get a page of the account's runs, unfiltered."""
     return HttpRequest("GET", f"/api/usage?limit={limit}&offset={offset}", _headers(key))

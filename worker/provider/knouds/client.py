@@ -141,6 +141,13 @@ class KnoudsClient:
         """Return whose API key the account uses; this checks the key. Raises UnknownAccount."""
         return await self._call(calls.whoami(self._key(account)), wire.read_whoami)
 
+    async def check_workflows(self, account: str) -> CallFailure | None:
+        """Return why the account's workflows cannot be listed; None if they can.
+
+        Raises UnknownAccount.
+        """
+        return await self._call(calls.workflows(self._key(account)), wire.read_workflows)
+
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
         """Return a page of the account's runs. Raises UnknownAccount."""
         request = calls.usage(self._key(account), limit, offset)

@@ -21,6 +21,7 @@ class Route(StrEnum):
     CANCEL = "cancel"
     SCHEMA = "schema"
     WHOAMI = "whoami"
+    WORKFLOWS = "workflows"
     USAGE = "usage"
 
 

@@ -68,6 +68,13 @@ async def _whoami(request: web.Request) -> web.StreamResponse:
     return await _perform(request, "whoami", lambda state, now: executions.whoami(state, key, now))
 
 
+async def _workflows(request: web.Request) -> web.StreamResponse:
+    key = _key_of(request)
+    return await _perform(
+        request, "workflows", lambda state, now: executions.workflows(state, key, now)
+    )
+
+
 async def _usage(request: web.Request) -> web.StreamResponse:
     key, given = _key_of(request), request.query
     query = usage.UsageQuery(
@@ -111,6 +118,7 @@ def add_routes(app: web.Application) -> None:
     router.add_post("/api/workflows/{name}/run", partial(_run, kind=SandboxKind.WORKFLOW))
     router.add_get("/api/workflows/{name}/schema", _schema)
     router.add_get("/api/whoami", _whoami)
+    router.add_get("/api/workflows", _workflows)
     router.add_get("/api/usage", _usage)
     router.add_get("/", _index)
 
