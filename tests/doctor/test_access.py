@@ -97,18 +97,19 @@ async def test_a_worker_holds_an_account_that_is_not_approved(
 ) -> None:
     async with stand_in() as server:
         server.on_whoami = reply(user={"id": "u", "approved": False})
-        async with live_system(redis, redis_url, namespace, server.url) as system:
-            async with system.worker(start_check=True, api_keys={}):
+        async with (
+            live_system(redis, redis_url, namespace, server.url) as system,
+            system.worker(start_check=True, api_keys={}),
+        ):
 
-                async def is_held() -> bool:
-                    holds = await system.store.holds.list_all()
-                    return [(hold.scope, hold.code) for hold in holds] == [
-                        ("default", "not_approved")
-                    ]
+            async def is_held() -> bool:
+                holds = await system.store.holds.list_all()
+                found = [(hold.scope, hold.code) for hold in holds]
+                return found == [("default", "not_approved")]
 
-                await wait_until(is_held, "the hold")
-                await system.enqueue(job_id="j1")
-            assert server.submits == []
+            await wait_until(is_held, "the hold")
+            await system.enqueue(job_id="j1")
+        assert server.submits == []
 
 
 async def test_a_worker_warns_of_a_key_that_cannot_poll_and_starts_all_the_same(
@@ -116,18 +117,15 @@ async def test_a_worker_warns_of_a_key_that_cannot_poll_and_starts_all_the_same(
 ) -> None:
     async with stand_in() as server:
         server.on_poll = lambda _: reply(403, error="no", code="CAPABILITY_DENIED")
-        async with live_system(redis, redis_url, namespace, server.url) as system:
-            async with system.worker(start_check=True, api_keys={}):
-
-                async def is_asked() -> bool:
-                    return bool(server.polls)
-
-                await wait_until(is_asked, "the poll of no run")
-                text = ""
-                async with asyncio.timeout(5):
-                    while "not fetch them" not in text:
-                        text += capsys.readouterr().out
-                        await asyncio.sleep(0.02)
+        async with (
+            live_system(redis, redis_url, namespace, server.url) as system,
+            system.worker(start_check=True, api_keys={}),
+        ):
+            text = ""
+            async with asyncio.timeout(5):
+                while "not fetch them" not in text:
+                    text += capsys.readouterr().out
+                    await asyncio.sleep(0.02)
     assert text.count("provider.problem") >= 1
 
 
