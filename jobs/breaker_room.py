@@ -2,10 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
-from jobs.breakers import PROBED_KEPT
+from jobs.breakers import Breaker
 from jobs.lanes import JobId, Lane, Scope
 from jobs.rate_limits import Allowance
+
+PROBE_CHOICE: Final = 500
+"""Jobs of a lane among which the next probe is chosen."""
 
 Head = list[tuple[JobId, float]]
 """The first jobs of a lane with their queue scores."""
@@ -17,21 +21,30 @@ class BreakerRoom:
 
     left: Mapping[Scope, int]
     """Scope → submits that it lets through now; other scopes are not limited."""
-    probed: Mapping[Scope, Sequence[str]]
-    """Scope → the jobs that probed it last."""
+    breakers: Mapping[Scope, Breaker]
+    """The breakers of these scopes."""
 
     def of_lane(self, lane: Lane) -> bool:
         """Whether every breaker that covers the lane has room for a submit."""
         return all(self.left.get(scope, 1) > 0 for scope in lane.scopes)
 
     def heads(self, lane: Lane) -> int:
-        """How many of its first jobs have to be read so that another one can probe the lane."""
-        return PROBED_KEPT + 1 if self.probed.get(Scope(str(lane))) else 0
+        """How many of its first jobs have to be read to choose one that probes the lane."""
+        return PROBE_CHOICE if Scope(str(lane)) in self.breakers else 0
 
     def in_turn(self, lane: Lane, head: Head) -> Head:
-        """The first jobs of a lane without those that probed it last, if there are others."""
-        probed = set(self.probed.get(Scope(str(lane)), ()))
-        return [entry for entry in head if entry[0] not in probed] or head
+        """The first jobs of a lane in the order in which they probe it.
+
+        Those that probed it last come only if there are no others. Priorities do not count: jobs
+        whose inputs always fail could be the first of the lane. Each probe begins elsewhere.
+        """
+        breaker = self.breakers.get(Scope(str(lane)))
+        if breaker is None or not head:
+            return head
+        probed = set(breaker.probed_jobs)
+        others = [entry for entry in head if entry[0] not in probed] or head
+        first = breaker.epoch % len(others)
+        return others[first:] + others[:first]
 
     def within(self, lane_room: Mapping[Lane, int], lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more jobs each lane may run, by its cap and its breaker."""

@@ -119,6 +119,9 @@ class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     failures: int = 1
     given_back: int = 0
     """Attempts given back to it as a probe; they are charged once another job succeeded."""
+    was_charged: bool = False
+    """It failed again after others succeeded: its own inputs may be the cause, and as a probe it
+    spends its attempts."""
     failed_epoch: int = -1
     """The epoch of its lane's breaker in which its last spent attempt failed; -1: none."""
 

@@ -3,7 +3,8 @@
 A failure of a lane whose breaker closed it says nothing about the job. Its attempt is given back if
 it is of the epoch that tripped the breaker. Probes of a lane that were refused at submit get theirs
 back too, but these are charged if the job fails again after another job has succeeded: then its
-inputs are the cause. A failed run of a probe spends its attempt. A 503 never spends one.
+inputs may be the cause, and from there on its probes spend their attempts. A failed run of a probe
+spends its attempt. A 503 never spends one.
 
 What no attempt bounds is bounded by time: an outage is borne for `DecisionRules.outage_limit_s`.
 """
@@ -35,14 +36,23 @@ def retried(
     if waits:
         return _next_try(job, error, context, outage, spends=0, polls=polls), None
     epoch = job.breaker_epochs[1] if job.breaker_epochs else 0
-    charged = msgspec.structs.replace(outage, given_back=0, failed_epoch=epoch)
-    spends = 1 + outage.given_back
-    usual = _next_try(job, error, context, charged, spends=spends, polls=polls)
-    is_probe = job.probe_of is not None
-    if is_probe and not is_run:
+    charged = msgspec.structs.replace(
+        outage,
+        given_back=0,
+        failed_epoch=epoch,
+        was_charged=outage.was_charged or _failed_in_another_epoch(job, epoch),
+    )
+    usual = _next_try(job, error, context, charged, spends=1 + outage.given_back, polls=polls)
+    spends = job.probe_of is not None and (is_run or outage.was_charged)
+    if job.probe_of is not None and not spends:
         outage = msgspec.structs.replace(outage, given_back=outage.given_back + 1)
-    in_outage = _next_try(job, error, context, outage, spends=int(is_probe and is_run), polls=polls)
+    in_outage = _next_try(job, error, context, outage, spends=int(spends), polls=polls)
     return usual, in_outage
+
+
+def _failed_in_another_epoch(job: Job, epoch: int) -> bool:
+    """Whether it failed before the lane's breaker last tripped, and so before it closed again."""
+    return job.outage is not None and job.outage.failed_epoch != epoch
 
 
 def _with_failure(job: Job, now: float) -> JobOutage:

@@ -105,7 +105,7 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """When its state, or its step, last changed."""
     epoch: int = 0
     """Grows whenever it trips, and whenever a probe begins or fails. It is never used again, since
-    it is at least the time of that in seconds."""
+    it is at least the time of that in milliseconds."""
     tripped_epoch: int = -1
     """The epoch whose failures tripped it last; -1: none did."""
     error: BreakerError | None = None

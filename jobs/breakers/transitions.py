@@ -45,7 +45,7 @@ def _enter(breaker: Breaker, event: BreakerEvent, now: float, **changes: object)
 
 
 def _next_epoch(breaker: Breaker, now: float) -> int:
-    return max(breaker.epoch + 1, math.floor(now))
+    return max(breaker.epoch + 1, math.floor(now * 1_000))
 
 
 # Outcomes.

@@ -36,6 +36,7 @@ from tests.simulation.simulated_provider import (
 )
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions, Actor
+from worker.app.breaker_actions import BreakerActions
 from worker.app.enqueue import EnqueueResult
 from worker.compose.app import build_enqueuer
 from worker.compose.worker import Runtime, build
@@ -175,6 +176,7 @@ class SimulatedDeployment:
         self.workers: list[SimulatedWorker] = []
         self.store: Store = open_store(connect(settings, redis_url), settings.namespace)
         self.actions = Actions(self.store, self.clock)
+        self.breaker_actions = BreakerActions(self.store, self.clock)
         self.enqueuer = build_enqueuer(settings, self.store, self.clock)
         self.invariants = InvariantChecker(self.record, settings.retention_s)
         self.delivered_entries: list[QueuedEntry] = []
@@ -454,7 +456,7 @@ class SimulatedDeployment:
 
     async def settle_everything(self) -> RedisSnapshot:
         """Stop the faults and answer every call, until every job is settled, parked or held."""
-        self.record.connects = True
+        self.record.connects = self.record.answers_whoami = True
         for worker in self.living:
             worker.client.faults.clear()
             await self.wake(worker)

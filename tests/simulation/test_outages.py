@@ -11,6 +11,7 @@ from typing import Final
 
 import pytest
 
+from jobs.indexes import Index
 from jobs.outcomes import SubmitOutcome
 from jobs.states import State
 from tests.simulation.deployment import simulated_deployment
@@ -32,9 +33,9 @@ JOBS: Final = int(os.environ.get("OUTAGE_JOBS", "0"))
 
 @asynccontextmanager
 async def an_outage(
-    redis_url: str, behaviour: Behaviour, workers: int = 1
+    redis_url: str, behaviour: Behaviour, workers: int = 1, **settings_: object
 ) -> AsyncGenerator[VirtualOutage]:
-    settings = outage_settings(f"o-{secrets.token_hex(4)}", max_jobs=SLOTS)
+    settings = outage_settings(f"o-{secrets.token_hex(4)}", max_jobs=SLOTS, **settings_)
     async with simulated_deployment(settings, redis_url) as deployment:
         outage = VirtualOutage(deployment, behaviour)
         await outage.begin(workers)
@@ -189,3 +190,33 @@ async def test_one_worker_that_cannot_connect_stops_itself_alone(redis_url: str)
         outage.unconnected.clear()
         await outage.run_until()
         assert dict(await outage.states()) == {"succeeded": 110}
+
+
+async def test_jobs_whose_inputs_always_fail_die_and_keep_no_lane_closed(redis_url: str) -> None:
+    """Ten of them, of the highest priority, at the head of the lane in an outage."""
+    bad = {f"j{number}" for number in range(10)}
+
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        return FAILED if moment.at < 30 or moment.job_id in bad else None
+
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(10, priority=100)
+        await outage.enqueue(90)
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 90, "dead": 10}
+        last_success_s = max(outage.record.succeeded)
+        assert last_success_s < 120, f"the others waited for {last_success_s} s"
+
+
+async def test_an_outage_beyond_its_limit_makes_dead_letters_that_say_so(redis_url: str) -> None:
+    async with an_outage(redis_url, until(1e9, FAILED), outage_limit_s=600) as outage:
+        await outage.enqueue(250)
+        await outage.run_until(lambda: outage.elapsed_s >= 560)
+        assert State.DEAD not in await outage.states()
+        await outage.run_until()
+        assert dict(await outage.states()) == {"dead": 250}
+        assert outage.elapsed_s < 2 * 600 + 300
+        groups = await outage.deployment.store.jobs.members(
+            Index.GROUP, "dead|outage|default/model/m0", 500
+        )
+        assert len(groups) == 250

@@ -332,6 +332,21 @@ class EngineMachine(RuleBasedStateMachine):
         await self.deployment.actions.release_hold(holds[which % len(holds)].id, ANN)
         self.deployment.invariants.actions += 1
 
+    @rule(which=numbers, reset=st.booleans(), answers=st.booleans())
+    def act_on_a_breaker(self, which: int, *, reset: bool, answers: bool) -> None:
+        """An operator probes or resets one; the free call fails from now on, or works again."""
+        self.deployment.record.answers_whoami = answers
+        self.do(self._act_on_a_breaker(which, reset=reset))
+
+    async def _act_on_a_breaker(self, which: int, *, reset: bool) -> None:
+        breakers = await self.deployment.store.breakers.list_all()
+        if not breakers:
+            await self._go_on(which)
+            return
+        breaker_id, actions = breakers[which % len(breakers)].id, self.deployment.breaker_actions
+        await (actions.reset if reset else actions.probe)(breaker_id, ANN)
+        self.deployment.invariants.actions += 1
+
 
 def test_whatever_happens_the_invariants_hold(redis_url: str) -> None:
     class BoundEngineMachine(EngineMachine):

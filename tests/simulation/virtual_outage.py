@@ -60,6 +60,7 @@ class Moment:
     at: float
     """Seconds since the begin."""
     target: str
+    job_id: str
     dice: random.Random
 
 
@@ -119,9 +120,9 @@ class AnsweringProvider:
         self, kind: Kind, target: str, account: str, inputs: bytes, mode: Mode, *, mark: SendMark
     ) -> SubmitOutcome:
         """Answer after the latency, as the behaviour says for the moment it was sent."""
-        del kind, account, inputs, mode
+        del kind, account, mode
         outage = self.outage
-        answer = outage.answer_to_submit(target)
+        answer = outage.answer_to_submit(target, f"j{json.loads(inputs)['job']}")
         if self.worker in outage.unconnected:
             return NotSent("connection refused")
         await mark.record()
@@ -176,13 +177,13 @@ class VirtualOutage:
         """Seconds since the begin."""
         return round(self.deployment.clock.now() - self._begun_at, 3)
 
-    def moment(self, target: str) -> Moment:
+    def moment(self, target: str, job_id: str = "") -> Moment:
         """What an answer is decided by."""
-        return Moment(self.elapsed_s, target, self.dice)
+        return Moment(self.elapsed_s, target, job_id, self.dice)
 
-    def answer_to_submit(self, target: str) -> SubmitOutcome | None:
+    def answer_to_submit(self, target: str, job_id: str) -> SubmitOutcome | None:
         """What a submit that is sent now comes to; None: it is accepted."""
-        return self.behaviour.submit(self.moment(target))
+        return self.behaviour.submit(self.moment(target, job_id))
 
     async def sleep(self, seconds: float) -> None:
         """Wait in virtual time."""

@@ -6,6 +6,7 @@ from typing import Any, Final, NamedTuple, assert_never
 
 import structlog
 
+from jobs.breakers import BreakerCause, breaker_id
 from jobs.effects import PollHistory
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
@@ -232,11 +233,12 @@ class JobStore:
 
     async def _candidate_index_keys(self) -> list[str]:
         """Every index that can hold a job whose record is unreadable, but tags and batches."""
-        lanes, groups, holds = await self._client.many(
+        lanes, groups, holds, breakers = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
                 ("ZRANGE", self._keys.groups, 0, -1),
                 ("HKEYS", self._keys.holds),
+                ("HKEYS", self._keys.breakers),
             ]
         )
         found = [self._keys.index(kind) for kind in UNNAMED_INDEXES if kind is not Index.ALL]
@@ -255,6 +257,10 @@ class JobStore:
             scope, _, code = key.partition("|")
             name = hold_id(Scope(scope), code)
             found += [self._keys.index(kind, name) for kind in (Index.GATE, Index.HELD)]
+        for key in texts(breakers):
+            scope, _, cause = key.partition("|")
+            name = breaker_id(Scope(scope), BreakerCause(cause))
+            found.append(self._keys.index(Index.GATE, name))
         return found
 
     # Indexes.

@@ -82,6 +82,18 @@ def test_attempts_given_back_to_probes_are_charged_when_it_fails_again_without_a
     assert refused(changed(job, spent=2)).job.state is State.DEAD
 
 
+def test_a_probe_that_was_charged_before_spends_its_attempts() -> None:
+    """Nothing but jobs whose inputs always fail may be left in the lane."""
+    first = refused(submitted(outage=JobOutage(since=NOW - 9, failed_epoch=-1), spent=1)).job
+    assert first.outage
+    assert first.outage.was_charged
+    probe = in_outage(refused(submitted(spent=2, outage=first.outage, **PROBE)))
+    assert (probe.spent, probe.outage and probe.outage.given_back) == (3, 0)
+    again = refused(submitted(outage=JobOutage(since=NOW - 9, failed_epoch=0), spent=1)).job
+    assert again.outage
+    assert not again.outage.was_charged, "no other job succeeded between"
+
+
 def test_the_attempt_whose_failure_tripped_the_breaker_is_given_back_once() -> None:
     waiting = transitions.promote(refused(submitted(spent=1, breaker_epochs=(0, 7))).job, NOW + 9)
     assert waiting.spent == 2

@@ -231,7 +231,7 @@ class Admission:
             breaker.scope: max(0, (breaker.submits_allowed(now) or 0) - count)
             for breaker, count in zip(counting.values(), counts, strict=True)
         }
-        return BreakerRoom(left, {b.scope: b.probed_jobs for b in counting.values()})
+        return BreakerRoom(left, {breaker.scope: breaker for breaker in counting.values()})
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""

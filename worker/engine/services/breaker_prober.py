@@ -14,12 +14,14 @@ from jobs.breakers import (
     Breaker,
     BreakerCause,
     BreakerState,
+    apply_evidence,
     apply_probe_begin,
     apply_probe_claim,
     apply_probe_result,
     is_probe_due,
     may_forget,
 )
+from jobs.evidence.records import EvidenceFinding
 from jobs.lanes import Lane
 from jobs.outcomes import CallFailure, ProviderError
 from jobs.retries import is_outage_over_limit, outage_reason
@@ -41,6 +43,13 @@ FORGET_AFTER_S: Final = 3_600.0
 
 MAX_DEAD_LETTERS: Final = 100
 """Jobs of one lane that one tick makes dead letters of."""
+
+KNOWN_FINDINGS: Final = (
+    EvidenceFinding.NOT_STARTED,
+    EvidenceFinding.STARTED,
+    EvidenceFinding.AMBIGUOUS,
+)
+"""Findings that end the pause of a lost canary; without one the pause runs to its end."""
 
 TOO_MANY_REQUESTS: Final = 429
 
@@ -86,6 +95,8 @@ class BreakerProber:
                 await self._store.breakers.remove(breaker)
             elif breaker.next_probe_at is not None and breaker.next_probe_at > now:
                 pause_s = min(pause_s, breaker.next_probe_at - now)
+            if breaker.evidence_of is not None:
+                await self._end_pause_by_evidence(breaker, breaker.evidence_of, now)
             if breaker.cause is BreakerCause.TARGET_FAILURE and breaker.opened_at is not None:
                 has_more |= await self._end_long_waits(breaker, breaker.opened_at, now)
         return 0.0 if has_more else pause_s
@@ -131,6 +142,12 @@ class BreakerProber:
             )
         except (RedisError, OSError) as error:
             log.warning("probe.interrupted", scope=breaker.scope, error=type(error).__name__)
+
+    async def _end_pause_by_evidence(self, breaker: Breaker, job_id: str, now: float) -> None:
+        """Let the next canary go once it is known whether the run of the lost one started."""
+        stored = await self._store.jobs.load(job_id)
+        if stored is None or stored.job.finding in KNOWN_FINDINGS:
+            await self._reporter.change(breaker.key, lambda b: apply_evidence(b, job_id, now))
 
     async def _end_long_waits(self, breaker: Breaker, opened_at: float, now: float) -> bool:
         """Make dead letters of jobs that waited for too long; whether there may be more."""

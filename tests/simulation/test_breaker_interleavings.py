@@ -1,0 +1,192 @@
+"""Breakers in single interleavings of workers, provider and operators."""
+
+from jobs.breakers import Breaker, BreakerCause, BreakerState
+from jobs.indexes import Index
+from jobs.job import UNCERTAIN
+from jobs.lanes import Scope
+from jobs.outcomes import Lost, ProviderError, Refused
+from jobs.states import State
+from tests.simulation.deployment import ANN, SimulatedDeployment, SimulatedWorker
+from tests.simulation.simulated_provider import SimulatedCall
+from worker.app.action_table import JobAction
+
+LOST = Lost("the server closed the connection")
+NO_CREDITS = Refused(ProviderError("INSUFFICIENT_CREDITS", http_status=402))
+
+
+async def submits(
+    deployment: SimulatedDeployment, worker: SimulatedWorker, *job_ids: str
+) -> list[SimulatedCall]:
+    """Jobs whose submits wait for their answers."""
+    for job_id in job_ids:
+        await deployment.enqueue(job_id)
+    await deployment.admit_and_deliver(worker)
+    return [deployment.open_call(job_id) for job_id in job_ids]
+
+
+async def route_breaker(deployment: SimulatedDeployment) -> Breaker:
+    (breaker,) = [
+        one
+        for one in await deployment.store.breakers.list_all()
+        if one.cause is BreakerCause.UNKNOWN_OUTCOME
+    ]
+    return breaker
+
+
+async def trip(deployment: SimulatedDeployment, one: SimulatedCall, other: SimulatedCall) -> None:
+    for call in (one, other):
+        await deployment.answer(call, LOST)
+    assert (await route_breaker(deployment)).state is BreakerState.OPEN
+
+
+async def until_probing(deployment: SimulatedDeployment, worker: SimulatedWorker) -> Breaker:
+    for _ in range(10):
+        await deployment.tick(worker, "breaker_prober")
+        breaker = await route_breaker(deployment)
+        if breaker.state is BreakerState.PROBING:
+            return breaker
+        await deployment.pass_time_until_something_is_due()
+    raise AssertionError("it was never probed")
+
+
+async def test_admitted_jobs_that_are_not_sent_yet_go_back_when_the_breaker_trips(
+    deployment: SimulatedDeployment,
+) -> None:
+    """Two workers hold them; nothing of them is sent, and nothing is spent."""
+    worker, other = deployment.start_worker(), deployment.start_worker()
+    a, b = await submits(deployment, worker, "a", "b")
+    deployment.record.connects = False
+    c, d = await submits(deployment, other, "c", "d")
+    await trip(deployment, a, b)
+    deployment.record.connects = True
+    for call in (c, d):
+        await deployment.connect(call)
+        assert not call.written
+        job = await deployment.job(call.job_id)
+        assert (job.state, job.spent, job.submits) == (State.QUEUED, 0, 0)
+    await deployment.check()
+    await deployment.admit_and_deliver(other)
+    assert not deployment.record.ready, "nothing goes while it is open"
+    await deployment.settle_everything()
+    assert (await deployment.job("c")).state is State.SUCCEEDED
+
+
+async def test_a_success_that_was_sent_before_does_not_close_it(
+    deployment: SimulatedDeployment,
+) -> None:
+    worker = deployment.start_worker()
+    a, b, c = await submits(deployment, worker, "a", "b", "c")
+    await trip(deployment, a, b)
+    await until_probing(deployment, worker)
+    await deployment.answer(c, deployment.accepted(c))
+    await deployment.tick(worker, "breaker_prober")
+    breaker = await route_breaker(deployment)
+    assert (breaker.state, breaker.step, breaker.accepted) == (BreakerState.PROBING, 1, 0)
+    await deployment.settle_everything()
+
+
+async def test_one_canary_goes_at_a_time_whatever_its_priority_or_hold_bypass(
+    deployment: SimulatedDeployment,
+) -> None:
+    worker = deployment.start_worker()
+    a, b = await submits(deployment, worker, "a", "b")
+    await trip(deployment, a, b)
+    for job_id, priority in (("c", 0), ("d", 100), ("e", 100)):
+        await deployment.enqueue(job_id, priority=priority)
+    await deployment.actions.place_hold(Scope("default/model/suno"), ANN)
+    await deployment.take_action(JobAction.PARK, "c")
+    await deployment.take_action(JobAction.RELEASE, "c")
+    deployment.invariants.actions += 1
+    assert (await deployment.job("c")).bypass_hold
+    await deployment.admit_and_deliver(worker)
+    assert not deployment.record.ready
+    breaker = await until_probing(deployment, worker)
+    await deployment.admit_and_deliver(worker)
+    (canary,) = deployment.record.ready
+    assert (await deployment.job(canary.job_id)).canary_of == (breaker.id,)
+    await deployment.settle_everything()
+
+
+async def test_a_canary_whose_worker_is_killed_leaves_its_slot_to_the_next(
+    deployment: SimulatedDeployment,
+) -> None:
+    doomed, other = deployment.start_worker(), deployment.start_worker()
+    a, b = await submits(deployment, doomed, "a", "b")
+    await trip(deployment, a, b)
+    await until_probing(deployment, doomed)
+    await deployment.enqueue("c")
+    await deployment.enqueue("d")
+    await deployment.admit_and_deliver(doomed)
+    await deployment.kill(doomed)
+    await deployment.admit_and_deliver(other)
+    assert not deployment.record.ready, "the slot is taken until the lease ends"
+    await deployment.pass_time(deployment.settings.lease_s + 1)
+    await deployment.tick(other, "rescuer")
+    breaker = await route_breaker(deployment)
+    assert breaker.state is BreakerState.PROBING, "a worker that dies says nothing of the route"
+    await deployment.admit_and_deliver(other)
+    (canary,) = deployment.record.ready
+    await deployment.answer(canary, deployment.accepted(canary))
+    await deployment.tick(other, "breaker_prober")
+    assert (await route_breaker(deployment)).step == 2
+    await deployment.settle_everything()
+
+
+async def test_a_cancelled_canary_leaves_its_slot_to_the_next(
+    deployment: SimulatedDeployment,
+) -> None:
+    worker = deployment.start_worker()
+    a, b = await submits(deployment, worker, "a", "b")
+    await trip(deployment, a, b)
+    breaker = await until_probing(deployment, worker)
+    deployment.record.connects = False
+    await deployment.enqueue("c")
+    await deployment.enqueue("d")
+    await deployment.admit_and_deliver(worker)
+    (canary,) = deployment.record.calls
+    await deployment.take_action(JobAction.CANCEL, canary.job_id)
+    gate = await deployment.store.jobs.members(Index.GATE, breaker.id, 9)
+    assert gate == []
+    deployment.record.connects = True
+    await deployment.admit_and_deliver(worker)
+    (next_canary,) = [call for call in deployment.record.calls if call is not canary]
+    assert next_canary.job_id != canary.job_id
+    await deployment.connect(canary)
+    assert not canary.written
+    await deployment.settle_everything()
+
+
+async def test_one_job_probes_for_a_hold_and_for_a_breaker(
+    deployment: SimulatedDeployment,
+) -> None:
+    """Each waits for a canary of its own otherwise, and none would go."""
+    worker = deployment.start_worker()
+    a, b, c = await submits(deployment, worker, "a", "b", "c")
+    await deployment.answer(c, NO_CREDITS)
+    await trip(deployment, a, b)
+    (hold,) = await deployment.store.holds.list_all()
+    await deployment.actions.release_hold(hold.id, ANN)
+    deployment.invariants.actions += 1
+    breaker = await until_probing(deployment, worker)
+    await deployment.enqueue("d")
+    await deployment.admit_and_deliver(worker)
+    (canary,) = deployment.record.ready
+    job = await deployment.job(canary.job_id)
+    assert (job.opening_hold_ids, job.canary_of) == ((hold.id,), (breaker.id,))
+    await deployment.answer(canary, deployment.accepted(canary))
+    await deployment.tick(worker, "breaker_prober")
+    (opened,) = await deployment.store.holds.list_all()
+    assert (opened.step, (await route_breaker(deployment)).step) == (2, 2)
+    await deployment.settle_everything()
+
+
+async def test_an_outcome_is_counted_once_however_often_it_is_written(
+    deployment: SimulatedDeployment,
+) -> None:
+    worker = deployment.start_worker()
+    (a,) = await submits(deployment, worker, "a")
+    await deployment.answer(a, LOST)
+    assert (await deployment.job("a")).parked_as == UNCERTAIN
+    breaker = await route_breaker(deployment)
+    assert (breaker.failures, breaker.state) == (1, BreakerState.CLOSED)
+    await deployment.settle_everything()
