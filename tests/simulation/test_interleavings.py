@@ -121,8 +121,33 @@ async def test_a_late_acceptance_after_a_resubmit_changes_nothing(
     await deployment.answer(second, deployment.accepted(second))
     await deployment.answer(late, deployment.accepted(late))
     await deployment.wake(sleeper)
-    assert (await deployment.job("a")).execution_id == f"ex-{second.number}"
+    job = await deployment.job("a")
+    assert job.execution_id == f"ex-{second.number}"
+    assert job.attempts[0].execution_id == f"ex-{late.number}", "it is on record all the same"
     await deployment.settle_everything()
+
+
+async def test_a_late_acceptance_stops_a_newer_submit_that_was_not_sent(
+    deployment: SimulatedDeployment,
+) -> None:
+    """The job was resubmitted and is admitted again; its first run turns out to exist."""
+    sleeper, other = deployment.start_worker(), deployment.start_worker()
+    late = await start_submit(deployment, sleeper)
+    await deployment.stall(sleeper)
+    await past_the_lease(deployment, other)
+    await deployment.take_action(JobAction.RESUBMIT, "a")
+    deployment.record.connects = False
+    await deployment.admit_and_deliver(other)
+    second = deployment.open_call("a")
+    await deployment.answer(late, deployment.accepted(late))
+    await deployment.wake(sleeper)
+    job = await deployment.job("a")
+    assert (job.state, job.execution_id) == (State.RUNNING, f"ex-{late.number}")
+    deployment.record.connects = True
+    await deployment.connect(second)
+    assert not second.written
+    await deployment.settle_everything()
+    assert starts(deployment) == 1
 
 
 async def test_a_worker_that_stalled_before_its_mark_sends_nothing_later(

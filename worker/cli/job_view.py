@@ -90,7 +90,8 @@ def _finding_rows(evidence: Doc, now: float) -> list[tuple[str, RenderableType]]
     read = format_age(evidence.get("checked_at"), now)
     found = f"{evidence['finding']}{note}" + (f" (list read {read})" if read else "")
     rows: list[tuple[str, RenderableType]] = [("finding", text(found, "bold"))]
-    return rows + [("row", text(_row_text(row, now))) for row in evidence.get("rows") or []]
+    listed: list[Doc] = evidence.get("rows") or []
+    return rows + [("row", text(_row_text(row, now))) for row in listed]
 
 
 def _row_text(row: Doc, now: float) -> str:

@@ -29,6 +29,7 @@ from tests.unit.core.job_builders import (
     NO_CREDITS,
     NOW,
     a_context,
+    awaiting_finding,
     running,
     submitted,
     sync_run,
@@ -470,3 +471,28 @@ def test_a_decision_never_shows_its_result_when_printed() -> None:
 def test_a_second_mark_before_the_first_answer_is_refused() -> None:
     with pytest.raises(IllegalTransition, match="may be under way"):
         transitions.send(submitted(), NOW + 1, owner="w2", lease_until=NOW + 31)
+
+
+def test_under_reconcile_a_lost_submit_waits_for_its_finding_and_spends_nothing() -> None:
+    job = submitted(on_uncertain=OnUncertain.RECONCILE)
+    waiting = decided(job, Lost("gone", 502)).job
+    assert (waiting.state, waiting.spent) == (State.RETRYING, job.spent)
+    assert waiting.awaits_finding
+    with pytest.raises(IllegalTransition, match="finding"):
+        transitions.promote(waiting, NOW + 1e6)
+    with pytest.raises(IllegalTransition, match="not not_started"):
+        transitions.resubmit_not_started(waiting, NOW)
+    assert transitions.park_awaiting(waiting, NOW).parked_as == "uncertain"
+
+
+def test_under_reconcile_a_run_that_surely_exists_parks() -> None:
+    """A requested cancel, or an execution id on record: nothing is sent again by itself."""
+    asked = transitions.request_cancel(submitted(on_uncertain=OnUncertain.RECONCILE), NOW, by="ann")
+    assert decided(asked, LOST).job.parked_as == "uncertain"
+
+
+def test_an_operator_who_parks_a_waiting_job_has_to_resolve_it() -> None:
+    parked = transitions.park_manual(awaiting_finding(), NOW, by="ann")
+    assert parked.parked_as == "uncertain"
+    with pytest.raises(IllegalTransition, match="resolve it"):
+        transitions.release(parked, NOW, by="ann")
