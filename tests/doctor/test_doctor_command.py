@@ -72,6 +72,7 @@ async def test_all_is_well_beside_a_worker(system: LiveSystem) -> None:
         "redis.keys",
         "redis.queue",
         "clock.skew",
+        "provider.network",
         "provider.default",
         "provider.studio",
         "workers.alive",
@@ -106,6 +107,21 @@ async def test_a_refused_key_fails(system: LiveSystem) -> None:
     code, text = await call(settings, "--json", "--no-provider")
     assert code == ExitCode.OK
     assert "provider.default" not in levels(text)
+
+
+async def test_a_proxy_that_cannot_be_used_is_named(
+    doctor: Doctor,
+) -> None:
+    code, text = await doctor(
+        "--json",
+        KNOUDS_API_KEY="knouds_live_x",
+        KNOUDS_BASE_URL="http://knouds.invalid",
+        HTTP_PROXY="socks5://me:secret@proxy:1",
+    )
+    assert code == ExitCode.FAILED
+    assert levels(text)["provider.network"] == "fail"
+    assert "HTTP_PROXY: not the address of an HTTP proxy" in text
+    assert "secret" not in text
 
 
 async def test_a_provider_that_is_away_is_a_warning(system: LiveSystem) -> None:

@@ -20,6 +20,14 @@ WEBHOOKS: Final = ("knouds", SIGNATURE_HEADER, SIGNATURE_FORMAT)
 """The last part of the path that deliveries come to, the header that signs them, and its format."""
 
 
+UNACKNOWLEDGED_S: Final = 90.0
+"""Seconds until a peer that acknowledges nothing is given up."""
+
+GRACE_SHARE: Final = 0.75
+"""It is given up before the evidence may say that a submit did not start: nothing of it arrives
+later."""
+
+
 def build_provider(
     settings: Settings, rate_limit_observer: RateLimitObserver | None = None
 ) -> RunProvider:
@@ -49,6 +57,7 @@ def _http_options(settings: Settings) -> HttpOptions:
         raise SettingsError(str(error)) from None
     options = HttpOptions(
         connect_s=settings.connect_timeout_s,
+        unacknowledged_s=min(UNACKNOWLEDGED_S, GRACE_SHARE * settings.evidence_grace_s),
         path=path,
         ca_file=settings.ca_file,
         names=SETTING_NAMES,

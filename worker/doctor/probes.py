@@ -137,6 +137,11 @@ def _account_of_lane(lane: str) -> str | None:
         return None
 
 
+def unusable_path_finding(error: Exception) -> Finding:
+    """The finding about a proxy or a CA file that cannot be used; `error` names the variable."""
+    return fail("provider.network", str(error), "correct it, then start the workers again")
+
+
 async def check_provider(provider: RunProvider, accounts: Collection[str]) -> list[Finding]:
     """Findings about the way to the provider and every API key; this charges nothing."""
     try:

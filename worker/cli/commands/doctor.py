@@ -70,6 +70,7 @@ class _DoctorRun:
         """Run the checks, then the integrity check where Redis can be used."""
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
+        from config.settings import SettingsError  # noqa: PLC0415  not for --help
         from worker.clock import SystemClock  # noqa: PLC0415  not for --help
         from worker.compose.provider import build_provider  # noqa: PLC0415  not for --help
         from worker.doctor import probes  # noqa: PLC0415  not for --help
@@ -80,7 +81,11 @@ class _DoctorRun:
         redis = connect(self._settings)
         store = open_store(redis, self._settings.namespace)
         try:
-            provider = build_provider(self._settings) if self._check_provider else None
+            try:
+                provider = build_provider(self._settings) if self._check_provider else None
+            except SettingsError as error:
+                provider = None
+                self._show([probes.unusable_path_finding(error)])
             async for findings in probes.check_all(store, self._settings, clock, provider):
                 self._show(findings)
             if not any(probes.is_redis_unusable(finding) for finding in self._findings):
