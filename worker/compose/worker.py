@@ -75,6 +75,7 @@ class Runtime:
 
     context: WorkerContext
     provider: RunProvider
+    identities: AccountIdentities
     submitter: Submitter
     poller: Poller
     breaker_prober: BreakerProber
@@ -138,6 +139,7 @@ class Runtime:
         with contextlib.suppress(Exception):
             await store.workers.remove(self.context.worker_id)
             await store.metrics.counters.flush(self.context.clock.now())
+        await self.identities.close()
         await self.provider.close()
         log.info("worker.stopped", worker=self.context.worker_id)
 
@@ -252,6 +254,7 @@ def build(
     return Runtime(
         context=context,
         provider=parts.provider,
+        identities=parts.identities,
         submitter=submitter,
         poller=poller,
         breaker_prober=prober,

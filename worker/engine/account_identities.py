@@ -11,11 +11,12 @@ import structlog
 from jobs.evidence.records import SentAs
 from worker.clock import Clock
 from worker.provider.port import Identity, RunProvider, UnknownAccount
+from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
 
 FIRST_WAIT_S: Final = 5.0
-"""How long the first submit of an account waits for the answer; later ones do not wait."""
+"""How long a submit waits for the first answer about its account."""
 
 ASK_AGAIN_S: Final = 30.0
 """Pause between two questions while there is no answer."""
@@ -31,6 +32,7 @@ class AccountIdentities:
         self._user_ids: dict[str, str] = {}
         self._asked_at: dict[str, float] = {}
         self._questions: dict[str, asyncio.Task[None]] = {}
+        self._first_questions: dict[str, asyncio.Task[None]] = {}
 
     def sent_as(self, account: str) -> SentAs:
         """Where and as whom a submit of the account is sent now."""
@@ -41,25 +43,23 @@ class AccountIdentities:
         return self._user_ids.get(account)
 
     async def prepare(self, account: str) -> None:
-        """Ask who the user is, if that is due; the first question is waited for, for a while."""
+        """Ask who the user is, if that is due; submits wait a while for the first answer."""
         if account in self._user_ids:
             return
-        is_first = account not in self._asked_at
-        asked_at = self._asked_at.get(account)
-        if asked_at is None or asked_at <= self._clock.now() - ASK_AGAIN_S:
-            self._asked_at[account] = self._clock.now()
-            self._questions[account] = asyncio.create_task(
-                self._ask(account), name=f"whoami {account}"
-            )
-        question = self._questions.get(account)
-        if question is not None and (is_first or not question.done()) and asked_at is None:
-            await asyncio.wait([question], timeout=FIRST_WAIT_S)
+        asked_at, now = self._asked_at.get(account), self._clock.now()
+        if asked_at is None or asked_at <= now - ASK_AGAIN_S:
+            self._asked_at[account] = now
+            question = asyncio.create_task(self._ask(account), name=f"whoami {account}")
+            self._questions[account] = question
+            self._first_questions.setdefault(account, question)
+        first = self._first_questions[account]
+        if not first.done():
+            await asyncio.wait([first], timeout=FIRST_WAIT_S)
 
     async def close(self) -> None:
         """End the questions under way."""
-        for question in self._questions.values():
-            question.cancel()
-        await asyncio.gather(*self._questions.values(), return_exceptions=True)
+        questions = {*self._questions.values(), *self._first_questions.values()}
+        await cancel_and_wait(*questions)
 
     async def _ask(self, account: str) -> None:
         try:
