@@ -84,6 +84,7 @@ def known(shown: dict[str, set[str]]) -> dict[str, set[str]]:
     for name, labels in (
         ("knouds_quota_limit", {"route"}),
         ("knouds_quota_remaining", {"route"}),
+        ("knouds_reconcile_off", {"account"}),
     ):
         shown.setdefault(name, labels)
     return shown
