@@ -5,7 +5,8 @@ from typing import Final, assert_never
 
 from jobs.breakers import Breaker
 from jobs.breakers.texts import ACTION_TEXTS, breaker_text, limits_submits
-from jobs.holds import Gates, Hold, HoldPhase
+from jobs.effects import PollHistory
+from jobs.holds import Canary, Gates, Hold, HoldPhase
 from jobs.job import Job
 from jobs.lanes import covers
 from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
@@ -13,6 +14,7 @@ from jobs.states import State
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
+NO_POLLS: Final = PollHistory()
 UNKNOWN_BUCKET: Final = RateLimitBucket()
 """The bucket of a route whose limit is not known yet."""
 
@@ -52,6 +54,8 @@ class WhyContext:
     """Concurrency cap of its lane; None where there is none."""
     workers: int = 0
     """Workers that are alive."""
+    poll_history: PollHistory = NO_POLLS
+    """What the polls of its run said."""
     poll_failure: str = ""
     """Why polls of a worker get no answer; empty while they do."""
 
@@ -77,6 +81,8 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
         case State.RUNNING | State.CANCELLING if job.execution_id and context.poll_failure:
             text = f"polls get no answer: {context.poll_failure}"
             return (Blocker("polls", text, "Nothing: it is paid for, and polled again by itself"),)
+        case State.RUNNING | State.CANCELLING if job.execution_id is not None:
+            return _polls(job, context)
         case State.SUBMITTING | State.RUNNING | State.CANCELLING:
             return ()
         case State.SUCCEEDED | State.CANCELLED:
@@ -110,7 +116,31 @@ def _gates(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     return tuple(found)
 
 
+def _polls(job: Job, context: WhyContext) -> tuple[Blocker, ...]:
+    """Why the end of a run is not known: its polls say nothing, or a status that is new."""
+    history, status = context.poll_history, None
+    if job.open_attempt is not None:
+        status = job.open_attempt.provider_status
+    found: list[Blocker] = []
+    if history.failure:
+        found.append(Blocker("polls", f"its last poll said nothing of the run: {history.failure}"))
+    if status is not None:
+        text = f"the provider reports the status {status!r}, which this version does not know"
+        found.append(Blocker("polls", f"{text}; it is polled on"))
+    hold = next((h for h in context.gates.holds if _needs_poll(h, job)), None)
+    if hold is not None:
+        found.append(_hold(hold))
+    return tuple(found)
+
+
+def _needs_poll(hold: Hold, job: Job) -> bool:
+    return hold.canary is Canary.POLL and covers(hold.scope, job.lane)
+
+
 def _hold(hold: Hold) -> Blocker:
+    if hold.phase is HoldPhase.OPENING and hold.stops_submits:
+        text = f"hold on {hold.scope} ({hold.code}) is released: a paid run is polled first"
+        return Blocker("hold", text, hold_id=hold.id)
     if hold.phase is HoldPhase.OPENING:
         text = f"hold on {hold.scope} ({hold.code}) is opening, {hold.step} at a time"
         return Blocker("hold", text, hold_id=hold.id)

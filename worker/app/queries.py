@@ -6,6 +6,7 @@ from typing import Final
 
 from jobs.breakers import Breaker, BreakerState
 from jobs.breakers.texts import limits_submits
+from jobs.effects import PollHistory
 from jobs.evidence.records import EvidenceFinding, UncertainSubmit
 from jobs.holds import Hold
 from jobs.job import UNCERTAIN, Job
@@ -162,9 +163,15 @@ class Queries:
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
             workers=sum(worker.takes_work for worker in workers),
+            poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )
         return why_not_running(job, context, now)
+
+    async def _poll_history(self, job: Job) -> PollHistory:
+        """What the polls of its run said; read only for a run that is polled."""
+        is_polled = job.execution_id is not None and job.next_poll_at is not None
+        return await self._store.jobs.poll_history(job) if is_polled else PollHistory()
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""

@@ -1,9 +1,11 @@
 """Gates: how a hold stands, is released, opens in steps and relapses; how scopes cool down."""
 
 import pytest
+from msgspec.structs import replace
 
 from jobs.holds import (
     FULLY_OPEN_STEP,
+    Canary,
     CoolDown,
     Gates,
     Hold,
@@ -11,6 +13,7 @@ from jobs.holds import (
     apply_accept,
     apply_refusal,
     apply_release,
+    has_proved_open,
     hold_id,
 )
 from jobs.lanes import Lane, Scope
@@ -155,3 +158,38 @@ def test_the_cool_down_that_ends_last_is_returned() -> None:
     assert gates.running_cool_down(LANE.scopes, NOW) == long
     assert gates.running_cool_down([Scope("default")], NOW) == short
     assert gates.running_cool_down(LANE.scopes, NOW + 10) is None
+
+
+# Holds whose canary is a poll.
+
+POLL_HOLD = Hold(
+    id="hold-p",
+    scope=Scope("default"),
+    code="CAPABILITY_DENIED",
+    created_at=100.0,
+    canary=Canary.POLL,
+)
+
+
+def test_a_released_hold_stops_submits_until_a_paid_run_was_polled() -> None:
+    assert POLL_HOLD.stops_submits
+    assert apply_release(POLL_HOLD, 200.0, by="ann", is_polled=True).stops_submits
+
+
+def test_without_a_paid_run_one_submit_passes_and_its_poll_decides() -> None:
+    released = apply_release(POLL_HOLD, 200.0, by="ann")
+    assert (released.step, released.stops_submits) == (1, False)
+    ended = apply_accept(released, is_ended=True)
+    assert ended == released, "a run that ended with its answer proves no poll"
+    accepted = apply_accept(released)
+    assert accepted is not None
+    assert accepted.stops_submits
+    assert not has_proved_open(accepted, 1e9)
+
+
+def test_a_refused_poll_closes_it_again_unless_it_was_sent_before_the_release() -> None:
+    released = apply_release(POLL_HOLD, 200.0, by="ann", is_polled=True)
+    stale = apply_refusal(released, replace(POLL_HOLD, created_at=199.0))
+    assert (stale.phase, stale.relapses, stale.hits) == (HoldPhase.OPENING, 0, 2)
+    again = apply_refusal(released, replace(POLL_HOLD, created_at=201.0))
+    assert (again.phase, again.relapses) == (HoldPhase.CLOSED, 1)

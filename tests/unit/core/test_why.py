@@ -4,9 +4,11 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from jobs import transitions
-from jobs.holds import CoolDown, Gates, Hold, apply_release
+from jobs.effects import PollHistory
+from jobs.holds import Canary, CoolDown, Gates, Hold, apply_release
 from jobs.job import Job
 from jobs.lanes import Scope
 from jobs.why import WhyContext, why_not_running
@@ -109,3 +111,31 @@ def test_a_job_parked_by_a_hold_names_it() -> None:
     assert (reason.hold_id, reason.action) == ("hold-1", "Top up")
     bare = transitions.park_manual(job_builders.queued(), NOW, by="ann")
     assert why_not_running(bare, WhyContext(CLEAR), NOW)[0].text == "parked: manual"
+
+
+def test_a_run_whose_polls_say_nothing_says_why_and_what_to_do() -> None:
+    hold = replace(HOLD, canary=Canary.POLL, action="Use another key")
+    context = WhyContext(
+        Gates(holds=(hold,)), poll_history=PollHistory(3, 3, failure="CAPABILITY_DENIED: no")
+    )
+    poll, closed = why_not_running(job_builders.running(), context, NOW)
+    assert (poll.kind, closed.kind) == ("polls", "hold")
+    assert "CAPABILITY_DENIED" in poll.text
+    assert closed.action == "Use another key"
+    assert why_not_running(job_builders.running(), WhyContext(CLEAR), NOW) == ()
+
+
+def test_a_released_hold_that_waits_for_a_poll_says_so() -> None:
+    hold = replace(HOLD, canary=Canary.POLL)
+    released = apply_release(hold, NOW, by="ann", is_polled=True)
+    assert kinds(job_builders.queued(), Gates(holds=(released,))) == ["hold"]
+    (blocker,) = why_not_running(
+        job_builders.queued(), WhyContext(Gates((released,)), workers=1), NOW
+    )
+    assert "a paid run is polled first" in blocker.text
+
+
+def test_a_status_that_is_unknown_is_named() -> None:
+    noted = transitions.record_status(job_builders.running(), NOW, "warming_up", next_poll_at=NOW)
+    (blocker,) = why_not_running(noted, WhyContext(CLEAR), NOW)
+    assert "'warming_up'" in blocker.text

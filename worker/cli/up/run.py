@@ -13,6 +13,7 @@ import aiohttp
 from rich.console import RenderableType
 
 from config.settings import Settings, SettingsError
+from jobs.outcomes import CallFailure
 from worker.cli.exit_codes import ExitCode, InvalidSettings
 from worker.cli.output import console, key_value_table, show, text
 from worker.cli.up import plan
@@ -20,6 +21,8 @@ from worker.cli.up.demo.run import run_demo
 from worker.cli.up.demo.setup import DemoSetup
 from worker.cli.up.processes import ChildProcess, RedisProcess
 from worker.cli.up.stack import ProcessStack, probe_ready, wait_until_ready
+from worker.compose.provider import build_provider
+from worker.doctor.access import judge_base_url
 
 STOP_MARGIN_S: Final = 10.0
 """Time for a child to stop, beyond its own shutdown grace."""
@@ -94,6 +97,8 @@ async def _serve(options: UpOptions, stack: ProcessStack) -> ExitCode:
     addresses = await _start_all(options, stack, port, demo_count)
     stack.keep_all_alive()
     _show_addresses(options, addresses)
+    if addresses.sandbox_url is None:
+        await _warn_of_base_url(options.settings)
     as_expected = True
     if options.demo and addresses.sandbox_url is None:
         _print_notice("KNOUDS_API_KEY is set, so this is the real API: no demo batch is sent")
@@ -146,6 +151,19 @@ async def _start_all(
         await wait_until_ready((worker, api), lambda: probe_ready(http, url, min_workers=0))
         await wait_until_ready((api, worker), lambda: probe_ready(http, url, min_workers=1))
     return StackAddresses(url, token, redis_url, sandbox_url)
+
+
+async def _warn_of_base_url(settings: Settings) -> None:
+    """Print one line if what answers at the base URL is not the API of Knouds."""
+    provider = build_provider(settings)
+    try:
+        identity = await provider.whoami(next(iter(settings.accounts)))
+    finally:
+        await provider.close()
+    if isinstance(identity, CallFailure):
+        wrong = judge_base_url("provider", identity)
+        if wrong is not None:
+            _print_notice(f"{wrong.text}: {wrong.fix}")
 
 
 async def _start_sandbox(

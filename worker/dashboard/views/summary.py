@@ -95,8 +95,9 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
     failing = [beat for beat in stats.workers if beat.failures]
     if failing:
         verb = "has" if len(failing) == 1 else "have"
-        text = f"{count(len(failing), 'worker')} {verb} a failing service"
-        action = "Read the worker's log; the Workers table names the service"
+        name, error = next(iter(failing[0].failures.items()))
+        text = f"{count(len(failing), 'worker')} {verb} a problem: {name} ({error})"
+        action = "Read the worker's log; the Workers table names every problem"
         found.append(AttentionItem("a worker has errors", text, action, "/#workers"))
     return found
 
