@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Coroutine, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
+import pytest
 from hypothesis import HealthCheck
 from hypothesis import settings as bounds
 from hypothesis import strategies as st
@@ -348,6 +349,7 @@ class EngineMachine(RuleBasedStateMachine):
         self.deployment.invariants.actions += 1
 
 
+@pytest.mark.timeout(300)  # about 80 s of one core, more on a busy machine
 def test_whatever_happens_the_invariants_hold(redis_url: str) -> None:
     class BoundEngineMachine(EngineMachine):
         url = redis_url
