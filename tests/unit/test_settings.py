@@ -326,3 +326,13 @@ def test_every_secret_is_redacted() -> None:
         "whsec_0123456789abcdef",
         "0123456789abcdef-cli",
     }
+
+
+def test_shared_accounts_are_labels_separated_by_commas() -> None:
+    found = load({"KNOUDS_SHARED_ACCOUNTS": "default, studio"}, None)
+    assert found.shared_accounts == ("default", "studio")
+    with pytest.raises(SettingsError, match=r"KNOUDS_SHARED_ACCOUNTS.*an account label"):
+        load({"KNOUDS_SHARED_ACCOUNTS": "default,Not A Label"}, None)
+    assert load({"KNOUDS_ON_UNCERTAIN": "Reconcile"}, None).on_uncertain == "reconcile"
+    with pytest.raises(SettingsError, match="KNOUDS_ON_UNCERTAIN"):
+        load({"KNOUDS_ON_UNCERTAIN": "hope"}, None)
