@@ -14,6 +14,7 @@ from jobs.outcomes import (
     CallFailure,
     Finished,
     Lost,
+    LostCause,
     PollOutcome,
     Refused,
     RunCancelled,
@@ -188,7 +189,9 @@ async def test_an_answer_that_never_comes_is_lost(
     async with provider_at(
         sandbox.url, key=DEFAULT_KEY, timeouts=short, connect_s=SHORT_S
     ) as sandbox.provider:
-        assert await sandbox.submit(fault=fault) == Lost(f"sent, then {no_answer(sandbox.url)}")
+        assert await sandbox.submit(fault=fault) == Lost(
+            f"sent, then {no_answer(sandbox.url)}", cause=LostCause.TIMEOUT
+        )
     assert await sandbox.started() == starts
 
 

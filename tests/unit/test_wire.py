@@ -330,6 +330,13 @@ def test_how_long_to_wait(
     assert answer.error.retry_after_s == expected
 
 
+def test_a_date_that_is_days_off_is_not_believed() -> None:
+    headers = {"retry-after": IN_A_MINUTE, "date": "Mon, 07 Sep 2026 14:13:20 GMT"}
+    answer = wire.read_submit(503, headers, b"{}", NOW)
+    assert isinstance(answer, Refused)
+    assert answer.error.retry_after_s == 60.0
+
+
 @pytest.mark.parametrize("off_s", [-120, -20, 120])
 def test_dates_count_from_the_clock_of_the_server(off_s: int) -> None:
     """A clock of ours that is 2 min off neither cuts a wait nor stretches it."""

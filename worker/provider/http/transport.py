@@ -69,7 +69,8 @@ class HttpTransport:
     async def close(self) -> None:
         """Close every connection."""
         self._is_closed = True
-        for session in (self._submits, self._calls):
+        sessions, self._submits, self._calls = (self._submits, self._calls), None, None
+        for session in sessions:
             if session is not None:
                 await session.client.close()
 
@@ -163,8 +164,6 @@ class HttpTransport:
         self, session: "_Session", request: HttpRequest, gate: SendGate | None
     ) -> HttpResponse:
         check_headers(request.headers)
-        if self._is_closed:
-            raise ClientClosed
         body = None
         if gate is not None:
             content_type = request.headers.get("content-type", "application/octet-stream")
@@ -204,6 +203,8 @@ class HttpTransport:
         return self._calls
 
     def _new_session(self, *, is_traced: bool) -> "_Session":
+        if self._is_closed:
+            raise ClientClosed
         if self._tls is None and self._options.needs_tls(self._origin.scheme):
             self._tls = self._options.tls_context()
         return _Session(self._options, self._tls, is_traced=is_traced)

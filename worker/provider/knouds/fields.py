@@ -21,6 +21,9 @@ MAX_ID_CHARS: Final = 256
 MAX_WAIT_S: Final = 3600.0
 """A longer `Retry-After` is cut to this: the provider's windows are 60 s."""
 
+_PLAUSIBLE_S: Final = 86_400.0
+"""Seconds by which clocks may differ."""
+
 _UNIX_MILLISECONDS: Final = 1e11
 """A larger number is no time in Unix seconds: those end in the year 5138."""
 
@@ -303,13 +306,16 @@ def read_reset(headers: Mapping[str, str], now: float) -> float | None:
     elif MAX_WAIT_S < value <= MAX_WAIT_S * 1000:
         value /= 1000  # no window lasts for an hour
     if value > MAX_WAIT_S:
-        value -= _to_unix(headers.get("date")) or now
+        value -= _start(headers, now) or now
     return None if value > MAX_WAIT_S else now + max(value, 0.0)
 
 
 def _start(headers: Mapping[str, str], now: float | None) -> float | None:
+    """The response's own `Date`; `now` without one, and for one a day off, as of a cache."""
     date = _to_unix(headers.get("date"))
-    return now if date is None else date
+    if date is None or (now is not None and abs(date - now) > _PLAUSIBLE_S):
+        return now
+    return date
 
 
 def _first(value: str | None) -> str | None:
