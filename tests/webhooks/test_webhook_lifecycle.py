@@ -352,6 +352,19 @@ async def test_a_delivery_that_reports_no_end_makes_the_run_due_for_a_poll(
     assert (done.state, done.attempts[-1].polls) == (State.SUCCEEDED, 1)
 
 
+async def test_a_delivery_without_a_result_is_no_end_and_a_later_one_with_it_counts(
+    hooked: WebhookSystem,
+) -> None:
+    async with hooked.worker():
+        job_id = await hooked.system.enqueue(label="a", duration_s=600, webhook={"lost": True})
+        job = await hooked.system.until(job_id, State.RUNNING)
+        await hooked.post(delivery(job.execution_id, result=None))
+        await hooked.until_empty()
+        assert (await hooked.system.job(job_id)).state is State.RUNNING
+        await hooked.post(delivery(job.execution_id))
+        assert (await hooked.system.until(job_id)).state is State.SUCCEEDED
+
+
 async def test_a_run_past_its_deadline_is_settled_by_its_webhook(hooked: WebhookSystem) -> None:
     async with hooked.worker():
         job_id = await hooked.system.enqueue(label="a", duration_s=600, deadline_s=0.5)
