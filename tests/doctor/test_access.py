@@ -126,6 +126,8 @@ async def test_a_worker_warns_of_a_key_that_cannot_poll_and_starts_all_the_same(
                 while "not fetch them" not in text:
                     text += capsys.readouterr().out
                     await asyncio.sleep(0.02)
+            (hold,) = await system.store.holds.list_all()
+            assert (hold.scope, hold.canary) == ("default", "poll"), "nothing is paid for"
     assert text.count("provider.problem") >= 1
 
 

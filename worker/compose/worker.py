@@ -109,7 +109,11 @@ class Runtime:
         if self.checked_accounts:
             context = self.context
             check = check_accounts(
-                self.provider, self.checked_accounts, context.store.holds, context.clock
+                self.provider,
+                self.checked_accounts,
+                context.store.holds,
+                context.clock,
+                receives_webhooks=self.submitter.receives_webhooks,
             )
             self.start_checks.append(asyncio.create_task(check, name="start check"))
 

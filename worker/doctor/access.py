@@ -5,8 +5,8 @@ import uuid
 from dataclasses import dataclass
 from typing import Final, Protocol, assert_never
 
-from jobs.holds import Hold, hold_id
-from jobs.inconclusive_polls import UNREADABLE_RUN
+from jobs.holds import Canary, Hold, hold_id
+from jobs.inconclusive_polls import CHOOSE_READ, UNREADABLE_RUN
 from jobs.job import NOT_APPROVED
 from jobs.lanes import Scope
 from jobs.outcomes import CallFailure, PollOutcome
@@ -160,6 +160,22 @@ def _judge_workflows(name: str, failure: CallFailure | None) -> Finding:
         "with workflow:read"
     )
     return warn(name, f"workflows cannot be listed: {failure.why}", fix)
+
+
+def unreadable_hold(account: str, failure: CallFailure, now: float) -> Hold:
+    """The hold on an account whose key may not poll: its canary is a poll of a paid run."""
+    scope = Scope(account)
+    code = failure.error.display_code if failure.error else f"HTTP_{failure.http_status}"
+    return Hold(
+        id=hold_id(scope, code),
+        scope=scope,
+        code=code,
+        created_at=now,
+        http_status=failure.http_status,
+        message=f"{UNREADABLE_RUN}: {failure.why}",
+        action=CHOOSE_READ.format(account=account),
+        canary=Canary.POLL,
+    )
 
 
 def not_approved_hold(account: str, now: float) -> Hold:

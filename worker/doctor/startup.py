@@ -6,8 +6,15 @@ from typing import Final
 
 import structlog
 
+from jobs.outcomes import CallFailure
 from worker.clock import Clock
-from worker.doctor.access import AccessProvider, judge_access, not_approved_hold, read_access
+from worker.doctor.access import (
+    AccessProvider,
+    judge_access,
+    not_approved_hold,
+    read_access,
+    unreadable_hold,
+)
 from worker.doctor.findings import Level
 from worker.doctor.probes import read_facts
 from worker.doctor.redis_server import judge_safety
@@ -22,10 +29,16 @@ CHECK_TIMEOUT_S: Final = 3.0
 
 
 async def check_accounts(
-    provider: AccessProvider, accounts: Collection[str], holds: HoldStore, clock: Clock
+    provider: AccessProvider,
+    accounts: Collection[str],
+    holds: HoldStore,
+    clock: Clock,
+    *,
+    receives_webhooks: bool = False,
 ) -> None:
-    """Log `provider.problem` for what a key cannot do, and hold accounts that are not approved.
+    """Log `provider.problem` for what a key cannot do.
 
+    Holds accounts that are not approved, and, without webhooks, those whose key may not poll.
     Never raises: a provider that is down stops no start. One that is not Knouds is logged once.
     """
     logged: set[str] = set()
@@ -34,6 +47,9 @@ async def check_accounts(
             access = await read_access(provider, account)
             if isinstance(access.identity, Identity) and access.identity.approved is False:
                 await holds.place(not_approved_hold(account, clock.now()))
+            poll = access.poll
+            if isinstance(poll, CallFailure) and poll.is_refused and not receives_webhooks:
+                await holds.place(unreadable_hold(account, poll, clock.now()))
         except Exception as error:  # noqa: BLE001 - a failed check must not stop the worker
             log.warning("provider.unchecked", account=account, error=type(error).__name__)
             continue

@@ -127,6 +127,11 @@ class Submitter:
         self._sync_runs: _Tasks = {}
 
     @property
+    def receives_webhooks(self) -> bool:
+        """Whether deliveries can be verified, so that the ends of runs need no poll."""
+        return self._webhook_policy.receives_webhooks
+
+    @property
     def submitting(self) -> int:
         """Submits under way."""
         return len(self._submits)
