@@ -21,6 +21,9 @@ MAX_ID_CHARS: Final = 256
 MAX_WAIT_S: Final = 3600.0
 """A longer `Retry-After` is cut to this: the provider's windows are 60 s."""
 
+_AGREE_S: Final = 5.0
+"""Seconds within which clocks count as equal."""
+
 _PLAUSIBLE_S: Final = 86_400.0
 """Seconds by which clocks may differ."""
 
@@ -306,7 +309,9 @@ def read_reset(headers: Mapping[str, str], now: float) -> float | None:
     elif MAX_WAIT_S < value <= MAX_WAIT_S * 1000:
         value /= 1000  # no window lasts for an hour
     if value > MAX_WAIT_S:
-        value -= _start(headers, now) or now
+        start = _start(headers, now) or now
+        # `Date` has whole seconds: between clocks that agree it would only move the window's end.
+        value -= start if abs(start - now) > _AGREE_S else now
     return None if value > MAX_WAIT_S else now + max(value, 0.0)
 
 
