@@ -16,6 +16,7 @@ from arq import ArqRedis
 from pydantic import SecretStr
 
 from config.settings import Settings
+from jobs.breakers import BreakerState
 from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest
@@ -26,10 +27,12 @@ from tests.chaos.scale import FORM, SETTLED_WITHIN_S
 from tests.chaos.worker_processes import WorkerProcesses
 from tests.engine.live_system import OPERATOR, LiveSystem, live_system, wait_until
 from worker.app.action_table import JobAction
+from worker.app.breaker_actions import BreakerActions
 from worker.clock import SystemClock
 from worker.doctor.integrity_check import IntegrityCheck
 from worker.redis.connect import connect
 from worker.sandbox import SandboxConfig, running
+from worker.tasks import cancel_and_wait
 
 ASYNC = (
     (Kind.MODEL, "gpt-image-2"),
@@ -44,6 +47,7 @@ SYNC_ONLY = (
 SYNC_SHARE = 0.25
 SLOW_SHARE = 0.5
 NAMESPACE = "chaos"
+RESET_PAUSE_S = 0.1
 
 
 @dataclass(slots=True)
@@ -143,6 +147,24 @@ class ChaosSystem:
                 f"after {within_s} s not settled or parked:"
                 f" { {str(s): n for s, n in counts.items()} }, for example {unfinished[:3]}"
             ) from None
+
+    @asynccontextmanager
+    async def breakers_reset(self) -> AsyncGenerator[None]:
+        """Act as an operator who resets every breaker as soon as it opens."""
+
+        async def reset() -> None:
+            actions = BreakerActions(self.system.store, SystemClock())
+            while True:
+                for breaker in await self.system.store.breakers.list_all():
+                    if breaker.state is not BreakerState.CLOSED:
+                        await actions.reset(breaker.id, OPERATOR)
+                await asyncio.sleep(RESET_PAUSE_S)
+
+        task = asyncio.create_task(reset())
+        try:
+            yield
+        finally:
+            await cancel_and_wait(task)
 
     async def until_all_succeeded(self, within_s: float = SETTLED_WITHIN_S) -> float:
         """Wait until every job succeeded without an operator; returns the seconds."""

@@ -50,13 +50,14 @@ async def test_an_action_says_its_effect_and_does_it(
     state_after: State,
 ) -> None:
     method, action = case
+    said = "nothing is sent" if case == ("stuck", "release") else ""
     await getattr(job_factory, method)()
     before = await pages.get("/jobs/job")
     assert effect in before.text
     after = await pages.send(before, f"/jobs/job/actions/{action}", note="because")
     assert after.status == 200
     assert await state_of(job_factory.store, "job") is state_after
-    assert f"job is now {state_after}" in after.text
+    assert (said or f"job is now {state_after}") in after.text
     assert "because" in after.text, "the history names the note"
     (line,) = (await latest_audit_entries(job_factory.store, 5))[:1]
     assert (line["by"], line["note"]) == ("local", "because")

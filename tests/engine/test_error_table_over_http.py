@@ -125,7 +125,6 @@ ROWS = [
         hold=ACCOUNT,
         options=(("code", "INSUFFICIENT_CREDITS"),),
     ),
-    ErrorRowCase("no_result", OK, 1, options=(("times", 2),)),
     # Polls that do not get through: the run is paid for.
     ErrorRowCase("EXECUTION_NOT_FOUND", OK, 1, options=(("times", 2),)),
     ErrorRowCase("EXECUTION_NOT_FOUND", PARKED, 1, code="uncertain"),

@@ -47,7 +47,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "dead": CommandEntry("commands.dead", "Dead letters: list, group, requeue, discard."),
         "holds": CommandEntry("commands.holds", "Closed gates: list, set (pause), release."),
         "breakers": CommandEntry(
-            "commands.breakers", "Gates that close and open by themselves: list, probe, reset."
+            "commands.breakers", "Gates that close by themselves: list, probe, reset."
         ),
     },
     "Monitoring": {
