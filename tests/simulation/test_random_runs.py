@@ -355,7 +355,7 @@ def test_whatever_happens_the_invariants_hold(redis_url: str) -> None:
         url = redis_url
 
     bounded = bounds(
-        max_examples=EXAMPLES or 100,
+        max_examples=EXAMPLES or 60,
         stateful_step_count=40,
         deadline=None,
         database=None,
