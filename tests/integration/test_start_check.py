@@ -54,7 +54,10 @@ class LoggedProgram:
 @asynccontextmanager
 async def started(name: str, redis: KillableRedis, folder: Path) -> AsyncGenerator[LoggedProgram]:
     settings = Settings(
-        redis_url=SecretStr(redis.url), api_key=SecretStr("knouds_live_x"), log_format="json"
+        redis_url=SecretStr(redis.url),
+        api_key=SecretStr("knouds_live_x"),
+        start_check=False,  # of the key, at the provider
+        log_format="json",
     )
     path = folder / f"{name}.log"
     with path.open("wb") as log:
