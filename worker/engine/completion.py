@@ -134,7 +134,7 @@ class Completion:
         found = await load_job(self._store.jobs, ours.job.id, self._clock.now())
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
             return found
-        inputs = self._redis_recovery.inputs_of(ours.job.id)
+        inputs = self._redis_recovery.inputs_of(ours.job)
         if await self._store.jobs.restore(found, ours, SideWrites(inputs=inputs)):
             log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
         return await load_job(self._store.jobs, ours.job.id, self._clock.now())

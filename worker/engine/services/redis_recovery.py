@@ -79,8 +79,9 @@ class RedisRecovery:
         self._verified_connections = -1
         """How many connections were made when the server was last identified."""
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self._inputs: OrderedDict[str, bytes] = OrderedDict()
-        """By job id, of remembered jobs that this worker submitted."""
+        self._inputs: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
+        """By job id, of remembered jobs that this worker submitted: the number of the submit, and
+        the inputs it sent. A later submit may have others."""
         self._inputs_size = 0
         self._server_run_id: str | None = None
         self._trusted_from = 0.0
@@ -126,26 +127,28 @@ class RedisRecovery:
         if not _is_worth_remembering(job):
             return
         if inputs is not None:
-            self._remember_inputs(job.id, inputs)
+            self._remember_inputs(job, inputs)
         kept = result if result is not None and len(result) <= MAX_RESULT_BYTES else None
         self._remembered[job.id] = _Remembered(written, kept, job.updated_at)
         self._remembered.move_to_end(job.id)
         while len(self._remembered) > MAX_REMEMBERED:
             self._forget_oldest()
 
-    def inputs_of(self, job_id: str) -> bytes | None:
-        """The inputs of a remembered job, if this worker submitted it and still has them."""
-        return self._inputs.get(job_id)
+    def inputs_of(self, job: Job) -> bytes | None:
+        """The inputs of the job's last submit, if this worker made it and still has them."""
+        number, inputs = self._inputs.get(job.id, (0, None))
+        return inputs if number == job.submits else None
 
-    def _remember_inputs(self, job_id: str, inputs: bytes) -> None:
-        self._forget_inputs(job_id)
-        self._inputs[job_id] = inputs
+    def _remember_inputs(self, job: Job, inputs: bytes) -> None:
+        self._forget_inputs(job.id)
+        self._inputs[job.id] = job.submits, inputs
         self._inputs_size += len(inputs)
         while self._inputs_size > MAX_INPUTS_BYTES:
             self._forget_inputs(next(iter(self._inputs)))
 
     def _forget_inputs(self, job_id: str) -> None:
-        self._inputs_size -= len(self._inputs.pop(job_id, b""))
+        _, inputs = self._inputs.pop(job_id, (0, b""))
+        self._inputs_size -= len(inputs)
 
     def _forget_oldest(self) -> None:
         job_id, _ = self._remembered.popitem(last=False)
@@ -199,7 +202,7 @@ class RedisRecovery:
 
     async def _restore(self, remembered: _Remembered, found: VersionedJob | None) -> bool:
         ours = remembered.stored
-        inputs = self.inputs_of(ours.job.id)
+        inputs = self.inputs_of(ours.job)
         side_writes = SideWrites(inputs=inputs, result=remembered.result)
         if not await self._jobs.restore(found, ours, side_writes):
             return False

@@ -13,6 +13,7 @@ from jobs.job import (
     MANUAL,
     NOT_APPROVED,
     NOT_THE_API,
+    OUTAGE,
     REDIRECTED,
     STUCK,
     UNCERTAIN,
@@ -27,7 +28,8 @@ CODES: Final = frozenset(
     {
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
-        *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, REDIRECTED, NOT_THE_API, NOT_APPROVED, "budget"),
+        *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, REDIRECTED, NOT_THE_API, NOT_APPROVED, OUTAGE),
+        "budget",
         *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )
