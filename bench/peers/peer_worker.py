@@ -51,11 +51,11 @@ class PeerWorker:
             return
         runs = {"PEER_RUNS": str(workload.runs), "PEER_RATE": str(workload.rate)}
         python = python_with(self.peer.requirements)
-        feeder = await asyncio.create_subprocess_exec(
-            *(python, "-m", f"{PROGRAMS}.feed", self.peer.program),
+        enqueuer = await asyncio.create_subprocess_exec(
+            *(python, "-m", f"{PROGRAMS}.enqueue_runs", self.peer.program),
             env={**self.environment, **runs},
         )
-        if await feeder.wait():
+        if await enqueuer.wait():
             raise RuntimeError(f"{self.peer.name}: enqueuing failed")
 
     async def done(self) -> int:
