@@ -6,7 +6,7 @@ import msgspec
 
 from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Job, JobEvent
 from jobs.lifecycle import IllegalTransition, Transition, next_state
-from jobs.outcomes import ProviderError
+from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.states import State
 
 CLEARED_SUBMIT: Final[dict[str, Any]] = {
@@ -72,6 +72,15 @@ def attempt_closed(job: Job, now: float, outcome: str, **facts: Any) -> tuple[At
         return job.attempts
     closed = msgspec.structs.replace(last, ended_at=now, outcome=outcome, **facts)
     return (*job.attempts[:-1], closed)[-ATTEMPTS_KEPT:]
+
+
+def with_run_ids(attempt: Attempt, outcome: Accepted | Finished) -> Attempt:
+    """The attempt with the ids of its run; what is on record stays as it is."""
+    return msgspec.structs.replace(
+        attempt,
+        execution_id=attempt.execution_id or outcome.execution_id,
+        request_id=attempt.request_id or outcome.request_id,
+    )
 
 
 def error_facts(error: ProviderError, polls: int) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from jobs.transitions.builders import (
     history_with,
     next_version,
     queue_changes,
+    with_run_ids,
 )
 
 AWAIT_FINDING_S: Final = 6 * 3_600.0
@@ -138,11 +139,8 @@ def record_late_answer(job: Job, now: float, number: int, outcome: Accepted | Fi
 
     Its run exists beside that of the newer one: the answer is on record, and its finding says so.
     """
-    facts = {"execution_id": outcome.execution_id, "request_id": outcome.request_id}
-    if isinstance(outcome, Finished):
-        facts["cost"] = outcome.cost  # type: ignore[assignment]
     attempts = tuple(
-        _with_facts(attempt, facts) if attempt.number == number else attempt
+        _answered(attempt, outcome) if attempt.number == number else attempt
         for attempt in job.attempts
     )[-ATTEMPTS_KEPT:]
     submits = tuple(
@@ -151,7 +149,7 @@ def record_late_answer(job: Job, now: float, number: int, outcome: Accepted | Fi
             finding=EvidenceFinding.STARTED,
             is_final=True,
             is_accepted=True,
-            request_id=outcome.request_id,
+            request_id=submit.request_id or outcome.request_id,
             note="its answer came after the job was submitted again",
         )
         if submit.number == number
@@ -168,9 +166,11 @@ def record_late_answer(job: Job, now: float, number: int, outcome: Accepted | Fi
     )
 
 
-def _with_facts(attempt: Attempt, facts: dict[str, Any]) -> Attempt:
-    known = {name: value for name, value in facts.items() if value is not None}
-    return msgspec.structs.replace(attempt, **known)
+def _answered(attempt: Attempt, outcome: Accepted | Finished) -> Attempt:
+    answered = with_run_ids(attempt, outcome)
+    if isinstance(outcome, Finished) and outcome.cost is not None:
+        answered = msgspec.structs.replace(answered, cost=outcome.cost)
+    return answered
 
 
 __all__ = [

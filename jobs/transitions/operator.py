@@ -74,7 +74,9 @@ def attach(job: Job, now: float, execution_id: str, *, by: str, note: str = "") 
     _require_unknown_outcome(job, Transition.ATTACH)
     *earlier, last = attempt_reopened(job) or (Attempt(number=1, mode=Mode.ASYNC, started_at=now),)
     if job.execution_id not in (None, execution_id):
-        note = f"{note} (replaces execution {job.execution_id})".strip()
+        request = f", request {last.request_id}" if last.request_id else ""
+        note = f"{note} (replaces execution {job.execution_id}{request})".strip()
+        last = msgspec.structs.replace(last, request_id=None)
     attached = msgspec.structs.replace(last, mode=Mode.ASYNC, execution_id=execution_id)
     return next_version(
         job,

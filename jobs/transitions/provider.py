@@ -22,6 +22,7 @@ from jobs.transitions.builders import (
     history_with,
     next_version,
     require_parked_as,
+    with_run_ids,
 )
 from jobs.transitions.evidence import with_uncertain_submit, without_last_submit
 
@@ -43,15 +44,14 @@ def accept(job: Job, now: float, outcome: Accepted, *, next_poll_at: float) -> J
     _require_same_execution(job, Transition.ACCEPT, outcome.execution_id)
     attempts = attempt_reopened(job)
     if attempts:
-        facts = {"execution_id": outcome.execution_id, "request_id": outcome.request_id}
-        attempts = (*attempts[:-1], msgspec.structs.replace(attempts[-1], **facts))
+        attempts = (*attempts[:-1], with_run_ids(attempts[-1], outcome))
     return next_version(
         job,
         Transition.ACCEPT,
         now,
         **CLEARED_SUBMIT,
         mode=Mode.ASYNC,
-        execution_id=outcome.execution_id,
+        execution_id=job.execution_id or outcome.execution_id,
         expects_webhook=outcome.expects_webhook,
         submitted_at=now,
         deadline_at=now + job.deadline_s,
@@ -72,11 +72,9 @@ def succeed(job: Job, now: float, outcome: Finished, *, polls: int = 0) -> Job:
         "polls": polls,
         "duration_s": outcome.duration_s,
     }
-    last = job.attempts[-1] if job.attempts else None
-    for name in ("execution_id", "request_id"):
-        value = getattr(outcome, name)
-        if value is not None and getattr(last, name, None) is None:  # on record it stays as it is
-            facts[name] = value
+    if job.attempts:
+        last = with_run_ids(job.attempts[-1], outcome)
+        facts |= {"execution_id": last.execution_id, "request_id": last.request_id}
     cost = job.cost if outcome.cost is None else (job.cost or 0.0) + outcome.cost
     job = msgspec.structs.replace(
         job, attempts=attempt_reopened(job), uncertain_submits=without_last_submit(job)

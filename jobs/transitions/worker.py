@@ -131,6 +131,8 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     """→ `queued`: not sent, rate limited, or its gate closed. No attempt is spent."""
     if job.state is State.RUNNING and job.mode is not Mode.SYNC:
         raise IllegalTransition(job.state, Transition.RETURN_TO_QUEUE, "the provider has it")
+    if (last := job.open_attempt) is not None and (last.execution_id or last.request_id):
+        raise IllegalTransition(job.state, Transition.RETURN_TO_QUEUE, "its run is on record")
     changes: dict[str, Any] = queue_changes(job, now) | {"bypass_hold": job.bypass_hold}
     if job.open_attempt is not None:  # it did not reach the provider, or does not count
         changes |= {"attempts": job.attempts[:-1], "submits": job.submits - 1}

@@ -1,5 +1,7 @@
 """The indexes that the services read: leases, due times, lanes. A removed job is skipped."""
 
+from collections.abc import Callable
+
 import pytest
 from structlog.testing import capture_logs
 
@@ -7,7 +9,9 @@ from jobs import transitions
 from jobs.effects import PollHistory
 from jobs.indexes import Index
 from jobs.job import Job
+from jobs.known_runs import lost_ids
 from jobs.lanes import JobId, Lane, queue_score
+from jobs.outcomes import Accepted
 from jobs.states import Kind, State
 from jobs.unreadable import unreadable_job
 from tests.store.redis_contents import expected_indexes, indexes
@@ -15,8 +19,9 @@ from tests.store.test_poll_claims import claim, next_poll, put, running
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, changed
 from worker.engine.unreadable_records import dead_letter_unreadable, load_job, load_jobs
+from worker.engine.write_back import write_back
 from worker.store import Store
-from worker.store.commit import VersionedJob, version_of
+from worker.store.commit import RestoreResult, SideWrites, VersionedJob, version_of
 from worker.store.jobs import ClaimedPoll, UnreadableRecord
 from worker.store.read.queries import Filter
 
@@ -231,16 +236,84 @@ async def test_a_job_is_removed_from_an_index_unless_it_changed_since(store: Sto
 async def test_a_version_that_redis_lost_is_written_again_over_the_older_one(store: Store) -> None:
     lost = VersionedJob(running("j", NOW), "7.beef")
     older = await put(store, job_builders.queued(id=JobId("j")))
-    assert await store.jobs.restore(older, lost)
+    assert await store.jobs.restore(older, lost) is RestoreResult.RESTORED
     found = await store.jobs.load("j")
     assert found is not None
     assert (found.job, version_of(found.rev)) == (lost.job, 8)
     assert await indexes(store) == expected_indexes(store, [lost.job])
-    assert not await store.jobs.restore(older, lost), "another worker was faster"
-    assert not await store.jobs.restore(None, lost)
+    for stale in (older, None):
+        assert await store.jobs.restore(stale, lost) is RestoreResult.SUPERSEDED, (
+            "others were faster"
+        )
     gone = VersionedJob(running("gone", NOW), "3.beef")
-    assert await store.jobs.restore(None, gone)
+    assert await store.jobs.restore(None, gone) is RestoreResult.RESTORED
     assert (await store.jobs.load_many(["gone"]))[0] is not None
+
+
+OTHER_IDS = [
+    pytest.param(lambda: other_run("ex-2", "req-2"), id="another execution"),
+    pytest.param(lambda: other_run("ex-1", "req-2"), id="another request"),
+    pytest.param(lambda: failed_run("ex-2"), id="another execution, which failed"),
+    pytest.param(lambda: lost_other_run("ex-2"), id="another execution that polls do not find"),
+]
+
+
+def other_run(execution_id: str, request_id: str) -> Job:
+    accepted = Accepted(execution_id, request_id)
+    return transitions.accept(job_builders.submitted(), NOW, accepted, next_poll_at=NOW + 1)
+
+
+def failed_run(execution_id: str) -> Job:
+    run = other_run(execution_id, "req-2")
+    return transitions.retry(run, NOW, job_builders.FAILED, due_at=NOW + 2)
+
+
+def lost_other_run(execution_id: str) -> Job:
+    return transitions.park_uncertain(other_run(execution_id, "req-2"), NOW, why="not found")
+
+
+@pytest.mark.parametrize("build", OTHER_IDS)
+@pytest.mark.parametrize("ours", [job_builders.running, job_builders.submitted])
+async def test_a_record_with_the_id_of_another_run_is_never_written_over(
+    store: Store, build: Callable[[], Job], ours: Callable[..., Job]
+) -> None:
+    """Another worker submitted the job after Redis lost our submit: its run stays findable."""
+    found = await put(store, build())
+    lost = VersionedJob(ours(), "9.beef")
+    assert await store.jobs.restore(found, lost) is RestoreResult.OTHER_RUN
+    assert await store.jobs.load("j1") == found
+    with capture_logs() as logs:
+        for _ in range(2):
+            present = await store.jobs.load("j1")
+            assert await write_back(store.jobs, present, lost, SideWrites(), NOW + 1)
+    after = await store.jobs.load("j1")
+    assert after is not None
+    assert lost_ids(found.job, after.job) == ()
+    notes = [event.note for event in after.job.events if event.name == "other_run"]
+    unknown = lost_ids(lost.job, found.job)
+    assert notes == ([f"{', '.join(unknown)} (of a submit that Redis lost)"] if unknown else [])
+    assert [entry["other_ids"] for entry in logs] == ([list(unknown)] if unknown else [])
+
+
+async def test_a_newer_version_of_the_same_run_is_written_back(store: Store) -> None:
+    found = await put(store, job_builders.running())
+    newer = VersionedJob(
+        transitions.retry(found.job, NOW, job_builders.FAILED, due_at=NOW + 2), "9.beef"
+    )
+    assert newer.job.execution_id is None
+    assert await write_back(store.jobs, found, newer, SideWrites(), NOW)
+    after = await store.jobs.load("j1")
+    assert after is not None
+    assert after.job == newer.job
+
+
+async def test_a_lost_race_of_a_write_back_is_reported_to_read_again(store: Store) -> None:
+    found = await put(store, job_builders.queued())
+    await store.jobs.commit(found, transitions.park_manual(found.job, NOW, by="ann"))
+    lost = VersionedJob(job_builders.running(), "9.beef")
+    assert not await write_back(store.jobs, found, lost, SideWrites(), NOW)
+    stale = VersionedJob(other_run("ex-2", "req-2"), "1.dead")
+    assert not await write_back(store.jobs, stale, lost, SideWrites(), NOW), "the note as well"
 
 
 async def test_a_lane_name_that_is_none_is_skipped(store: Store) -> None:

@@ -37,6 +37,7 @@ from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.unreadable_records import load_job
 from worker.engine.wakeups import Wakeups
+from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
@@ -135,8 +136,8 @@ class Completion:
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
             return found
         inputs = self._redis_recovery.inputs_of(ours.job)
-        if await self._store.jobs.restore(found, ours, SideWrites(inputs=inputs)):
-            log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
+        side_writes = SideWrites(inputs=inputs)
+        await write_back(self._store.jobs, found, ours, side_writes, self._clock.now())
         return await load_job(self._store.jobs, ours.job.id, self._clock.now())
 
     async def _commit(

@@ -4,6 +4,7 @@ import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from enum import Enum, auto
 from typing import Final
 
 import msgspec
@@ -46,6 +47,16 @@ class VersionedJob(msgspec.Struct, frozen=True, gc=False):
 
     job: Job
     rev: str
+
+
+class RestoreResult(Enum):
+    """What became of a write of a version that Redis lost."""
+
+    RESTORED = auto()
+    SUPERSEDED = auto()
+    """Another writer changed the job meanwhile."""
+    OTHER_RUN = auto()
+    """The record has the id of a run that the version lacks, so it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -265,6 +276,7 @@ __all__: Sequence[str] = (
     "EpochCheck",
     "Limit",
     "NewAuditEntry",
+    "RestoreResult",
     "SideWrites",
     "TransitionEvent",
     "VersionedJob",

@@ -12,6 +12,7 @@ from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
 from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
+from jobs.known_runs import lost_ids
 from jobs.lanes import JobId, Scope
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
@@ -20,6 +21,7 @@ from worker.store.commit import (
     NO_SIDE_WRITES,
     ArqWakeup,
     Change,
+    RestoreResult,
     SideWrites,
     VersionedJob,
     version_of,
@@ -142,15 +144,21 @@ class JobStore:
         current: VersionedJob | None,
         ours: VersionedJob,
         side_writes: SideWrites = NO_SIDE_WRITES,
-    ) -> bool:
-        """Write a version that Redis lost over the older one that it has (None: it has none)."""
+    ) -> RestoreResult:
+        """Write a version that Redis lost over the older one that it has (None: it has none).
+
+        A record that has the id of a run which `ours` lacks is never replaced.
+        """
+        if current is not None and lost_ids(current.job, ours.job):
+            return RestoreResult.OTHER_RUN
         change = Change(self._keys, ours.job.id, current.rev if current else "").write(
             current.job if current else None,
             ours.job,
             side_writes,
             min_version=version_of(ours.rev),
         )
-        return await self._scripts.commit(change) is CommitResult.OK
+        is_written = await self._scripts.commit(change) is CommitResult.OK
+        return RestoreResult.RESTORED if is_written else RestoreResult.SUPERSEDED
 
     async def remove_stale_entry(self, stored: VersionedJob, kind: Index, name: str = "") -> bool:
         """Remove a job from an index that its record does not name, if the job is unchanged."""
@@ -374,10 +382,7 @@ class JobStore:
             log.error("index.without_record", job_id=job_id, index=index_key)
 
     async def _due_members(
-        self,
-        key: str,
-        now: float,
-        limit: int,
+        self, key: str, now: float, limit: int
     ) -> tuple[list[JobId], float | None]:
         rows = pairs(await self._client.call("ZRANGE", key, 0, limit, "WITHSCORES"))
         ready = [JobId(member) for member, score in rows if score <= now][:limit]

@@ -20,6 +20,7 @@ from jobs.states import Mode, State
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
+from worker.engine.write_back import write_back
 from worker.redis.server import RedisServer
 from worker.store.client import Client
 from worker.store.commit import SideWrites, VersionedJob, version_of
@@ -204,10 +205,7 @@ class RedisRecovery:
         ours = remembered.stored
         inputs = self.inputs_of(ours.job)
         side_writes = SideWrites(inputs=inputs, result=remembered.result)
-        if not await self._jobs.restore(found, ours, side_writes):
-            return False
-        log.warning("job.restored", job_id=ours.job.id, state=ours.job.state)
-        return True
+        return await write_back(self._jobs, found, ours, side_writes, self._clock.now())
 
 
 def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
