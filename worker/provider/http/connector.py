@@ -1,5 +1,6 @@
 """Connections: sockets that notice a dead peer, and none that ended while it was idle."""
 
+import asyncio
 import socket
 import ssl
 import time
@@ -54,6 +55,7 @@ class CheckedConnector(aiohttp.TCPConnector):
         self._idle_s = idle_s
         self._handed_out: WeakSet[ResponseHandler] = WeakSet()
         self._reuse_until: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        self._ends: WeakKeyDictionary[Any, asyncio.Future[None]] = WeakKeyDictionary()
 
     async def connect(
         self,
@@ -73,6 +75,7 @@ class CheckedConnector(aiohttp.TCPConnector):
                 return connection
             if protocol not in self._handed_out:
                 self._handed_out.add(protocol)
+                self._watch_end(protocol)
                 self._reuse_until[protocol] = time.monotonic() + self._idle_s
                 return connection
             if time.monotonic() < self._reuse_until[protocol] and not is_stale(
@@ -82,11 +85,28 @@ class CheckedConnector(aiohttp.TCPConnector):
                 return connection
             connection.close()
 
+    def was_reset(self, protocol: object) -> bool:
+        """Whether the connection ended by an error, such as a TCP reset."""
+        end = self._ends.get(protocol)
+        return end is not None and end.done() and not end.cancelled() and bool(end.exception())
+
+    def _watch_end(self, protocol: "ResponseHandler") -> None:
+        end = protocol.closed
+        if end is not None:
+            end.add_done_callback(_retrieve)
+            self._ends[protocol] = end
+
     def note_response(self, protocol: object, headers: Mapping[str, str]) -> None:
         """Note how long the connection may be idle after a response with these headers."""
         announced = announced_idle_s(headers.get("keep-alive", ""))
         idle_s = self._idle_s if announced is None else announced - _IDLE_MARGIN_S
         self._reuse_until[protocol] = time.monotonic() + min(idle_s, _LONGEST_IDLE_S)
+
+
+def _retrieve(end: "asyncio.Future[None]") -> None:
+    """Read the exception: asyncio logs those that nobody reads."""
+    if not end.cancelled():
+        end.exception()
 
 
 def announced_idle_s(keep_alive: str) -> float | None:

@@ -13,14 +13,19 @@ _WINDOWS: Final = {
 
 
 def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
-    """Return the plain body. `encoding`: the value of `Content-Encoding`.
+    """Return the plain body. `encoding`: the value of `Content-Encoding`, outermost last.
 
     Raises ResponseTooLarge, and UnreadableEncoding for other encodings and damaged bodies.
     """
-    name = encoding.strip().lower()
-    if name in ("", "identity"):
-        return body
-    for window in _WINDOWS.get(name, ()):
+    for name in reversed([part.strip().lower() for part in encoding.split(",")]):
+        if name not in ("", "identity"):
+            body = _decompressed(body, name, max_bytes)
+    return body
+
+
+def _decompressed(body: bytes, name: str, max_bytes: int) -> bytes:
+    windows = _WINDOWS.get(name, ())
+    for window in windows:
         decompressor = zlib.decompressobj(window)
         try:
             plain = decompressor.decompress(body, max_bytes + 1)
@@ -30,4 +35,4 @@ def decoded(body: bytes, encoding: str, max_bytes: int) -> bytes:
             raise ResponseTooLarge
         if decompressor.eof:
             return plain
-    raise UnreadableEncoding(name)
+    raise UnreadableEncoding(name, is_known=bool(windows))

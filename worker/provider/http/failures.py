@@ -25,6 +25,9 @@ _PLAIN_HTTP_TO_TLS: Final = re.compile(
 )
 
 
+MAX_ENCODING_CHARS: Final = 60
+"""Of the name of an encoding that is shown."""
+
 Phase = Literal["connection", "mark", "answer"]
 """What a request waits for."""
 
@@ -65,9 +68,14 @@ class ResponseTooLarge(TransportError):
 class UnreadableEncoding(TransportError):
     """A body that is not in the encoding it claims, or in one that was not asked for."""
 
-    def __init__(self, encoding: str) -> None:
+    def __init__(self, encoding: str, *, is_known: bool) -> None:
         super().__init__(encoding)
-        self.text = f"the response could not be decoded from {encoding!r}, which was not asked for"
+        shown = encoding[:MAX_ENCODING_CHARS]
+        self.text = (
+            f"the answer says that it has the encoding {shown!r}, and it has not"
+            if is_known
+            else f"the answer has the encoding {shown!r}, which this worker cannot read"
+        )
 
 
 class FailureTexts:
@@ -196,6 +204,14 @@ class FailureTexts:
         else:
             advice = f"it does not connect to this host; allow it there, or change {self._source()}"
         return f"the {self._proxy()} refused to connect to {self._origin.name} ({said}): {advice}"
+
+    @property
+    def plain_proxy(self) -> str:
+        """The proxy that reads and may answer each request; empty if there is none.
+
+        What goes to https:// is tunnelled: the proxy answers the CONNECT alone.
+        """
+        return self._proxy() if self._path.proxy_url and self._origin.scheme == "http" else ""
 
     def proxy_wants_password(self) -> str:
         """What a 407 in answer to a request through a proxy means."""

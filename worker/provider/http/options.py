@@ -84,3 +84,5 @@ class HttpResponse:
     body: bytes = field(repr=False)
     body_sent: bool = True
     """False if the response came before the last byte of the request left this process."""
+    is_cut: bool = False
+    """Of a submit: nothing but the end of the connection ends the body, and that was a reset."""

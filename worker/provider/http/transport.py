@@ -9,6 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Final
 
@@ -66,6 +67,11 @@ class HttpTransport:
         """The way to the server, without credentials."""
         return self._options.path.describe()
 
+    @property
+    def plain_proxy(self) -> str:
+        """The proxy that may answer a request itself, without credentials; empty if none can."""
+        return self._texts.plain_proxy
+
     async def close(self) -> None:
         """Close every connection."""
         self._is_closed = True
@@ -109,14 +115,16 @@ class HttpTransport:
                 async with asyncio.timeout(limit.seconds):
                     response = await self._exchange(self._call_session(), request, None)
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be repeated
-                if not (may_repeat and _is_closed_connection(error)):
-                    return CallFailure(self._texts.describe(error, limit))
+                status, cause = _unread(error)
+                if not (may_repeat and _is_closed_connection(cause)):
+                    return CallFailure(self._texts.describe(cause, limit), status)
                 may_repeat = False
             else:
                 refused = self._not_run(response)
                 return response if refused is None else CallFailure(refused.why)
 
     def _describe(self, error: Exception, limit: TimeLimit, gate: SendGate) -> str:
+        _, error = _unread(error)
         cause = error if gate.is_open or gate.refusal is None else gate.refusal
         if isinstance(error, TimeoutError):
             cause = error
@@ -158,6 +166,8 @@ class HttpTransport:
             gate.abort()
         elif gate.protocol is not None:
             session.connector.note_response(gate.protocol, response.headers)
+            if _ends_with_connection(response) and session.connector.was_reset(gate.protocol):
+                return replace(response, is_cut=True)
         return response
 
     async def _exchange(
@@ -190,8 +200,11 @@ class HttpTransport:
         if gate is not None:
             gate.status = answer.status
         max_bytes = self._options.max_body_bytes
-        body = await _read_body(answer.content, max_bytes)
-        body = decoded(body, headers.get("content-encoding", ""), max_bytes)
+        try:
+            body = await _read_body(answer.content, max_bytes)
+            body = decoded(body, headers.get("content-encoding", ""), max_bytes)
+        except Exception as error:
+            raise _BodyUnread(answer.status, error) from error
         return HttpResponse(answer.status, headers, body, body_sent)
 
     def _submit_session(self) -> "_Session":
@@ -250,6 +263,19 @@ def _trace_config() -> aiohttp.TraceConfig:
     return config
 
 
+class _BodyUnread(Exception):
+    """The head of a response came, and its body could not be read."""
+
+    def __init__(self, status: int, error: Exception) -> None:
+        super().__init__(status)
+        self.status, self.error = status, error
+
+
+def _unread(error: Exception) -> tuple[int | None, Exception]:
+    """The status of the response, if a head came, and what went wrong."""
+    return (error.status, error.error) if isinstance(error, _BodyUnread) else (None, error)
+
+
 async def _read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
     """Read a body of at most `max_bytes`. Raises ResponseTooLarge."""
     chunks: list[bytes] = []
@@ -260,6 +286,11 @@ async def _read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
         if size > max_bytes:
             raise ResponseTooLarge
     return b"".join(chunks)
+
+
+def _ends_with_connection(response: HttpResponse) -> bool:
+    """Whether only the end of the connection ends the body (RFC 9112, section 6.3)."""
+    return not response.headers.keys() & {"content-length", "transfer-encoding"}
 
 
 def _joined(headers: Mapping[str, str]) -> dict[str, str]:

@@ -125,6 +125,8 @@ class KnoudsClient:
             response.body,
             self._clock(),
             body_sent=response.body_sent,
+            is_cut=response.is_cut,
+            plain_proxy=self._transport.plain_proxy,
         )
 
     async def poll(self, account: str, execution_id: str) -> PollOutcome:
@@ -168,10 +170,13 @@ class KnoudsClient:
         """Send a call that may be repeated; `route`: whose rate limit the response reports."""
         response = await self._transport.send(request, self._poll_limit)
         if isinstance(response, CallFailure):
-            return response
+            return wire.read_unread_call(response)
         if route is not None:
             self._report_rate_limit(route, response)
-        return read(response.status, response.headers, response.body, self._clock())
+        outcome = read(response.status, response.headers, response.body, self._clock())
+        if isinstance(outcome, CallFailure):
+            return wire.with_proxy(outcome, self._transport.plain_proxy)
+        return outcome
 
     def _report_rate_limit(self, route: Scope, response: HttpResponse) -> None:
         """Report the rate-limit headers. An observer that fails must not cost a paid response."""

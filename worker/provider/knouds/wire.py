@@ -41,6 +41,12 @@ NOT_JSON: Final = "the response is not a JSON object"
 
 NO_USER: Final = "the response to whoami names no user"
 
+CUT_OFF: Final = "sent, then the response was cut off by a reset"
+
+GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
+"""Statuses with which a proxy says that it got no answer from the server; a 503 can also come after
+the request was passed on."""
+
 _NO_BODY: Final = ResponseBody()
 _NOT_FOUND: Final = 404
 _STATUS_ALIASES: Final = {"canceled": "cancelled"}
@@ -58,14 +64,20 @@ def read_submit(
     now: float | None = None,
     *,
     body_sent: bool = True,
+    is_cut: bool = False,
+    plain_proxy: str = "",
 ) -> SubmitOutcome:
     """Read the response to a submit, async or sync.
 
     A 2xx that neither names a run to poll, nor carries a usable result, nor an error with a code is
     Lost: it may be paid. A login or captcha page is a refusal: the request did not get through.
-    `body_sent`: whether the request was fully written before the response came.
+    `body_sent`: whether the request was fully written before the response came. `is_cut`: whether a
+    reset ended the body; a whole JSON object is read all the same. `plain_proxy`: the proxy that
+    may have answered instead, if there is one: its gateway errors prove nothing, also a 503.
     """
     members = read_body(body)
+    if members is None and (lost := _proves_nothing(status, plain_proxy, is_cut=is_cut)):
+        return read_lost(lost)
     if not _is_2xx(status):
         error = _read_error(status, headers, members, now, body)
         return Refused(replace(error, body_sent=body_sent))
@@ -95,12 +107,43 @@ def read_submit(
     return Lost(f"neither accepted nor a usable result{named}", status)
 
 
+def _proves_nothing(status: int, plain_proxy: str, *, is_cut: bool) -> Lost | None:
+    """Why a response without JSON is not even an error of the provider."""
+    if is_cut:
+        return Lost(CUT_OFF, status)
+    if plain_proxy and status in GATEWAY_ERRORS:
+        return Lost(f"{status} {_from_proxy(plain_proxy)}", status)
+    return None
+
+
 def read_lost(lost: Lost) -> SubmitOutcome:
     """Read a response that did not come whole: the head of a 3xx or 4xx decides by itself."""
     status = lost.http_status
     if status is None or not 300 <= status < 500:  # noqa: PLR2004
         return lost
     return Refused(ProviderError(None, lost.why, status, is_readable=False))
+
+
+def read_unread_call(failure: CallFailure) -> CallFailure:
+    """Read the failure of a call whose response did not come whole, as `read_lost` does."""
+    status = failure.http_status
+    if status is None or not 300 <= status < 500:  # noqa: PLR2004
+        return replace(failure, http_status=None)
+    error = ProviderError(None, failure.why, status, is_readable=False)
+    return replace(failure, why=f"{error.display_code}: {failure.why}", error=error)
+
+
+def with_proxy(failure: CallFailure, plain_proxy: str) -> CallFailure:
+    """The failure of a call; where a proxy may have answered instead, its text says so."""
+    error = failure.error
+    is_doubtful = error is not None and not error.is_readable
+    if not plain_proxy or not is_doubtful or failure.http_status not in GATEWAY_ERRORS:
+        return failure
+    return replace(failure, why=f"{failure.http_status} {_from_proxy(plain_proxy)}")
+
+
+def _from_proxy(plain_proxy: str) -> str:
+    return f"from the {plain_proxy} or from the provider: the response does not say which"
 
 
 def read_poll(
