@@ -11,7 +11,9 @@ import sys
 import urllib.request
 from collections.abc import Generator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from threading import Thread
 
 import psutil
 import pytest
@@ -165,6 +167,57 @@ def test_with_a_key_no_demo_is_sent(tmp_path: Path) -> None:
             assert program.end() == ExitCode.OK
             assert base in program.output
         provider.terminate()
+
+
+class _Elsewhere(BaseHTTPRequestHandler):
+    """Redirects under `/moved`, else it is a page."""
+
+    def do_GET(self) -> None:
+        is_moved = self.path.startswith("/moved")
+        self.send_response(301 if is_moved else 200)
+        if is_moved:
+            self.send_header("Location", f"https://knouds.example{self.path}")
+        self.send_header("Content-Type", "text/html")
+        self.end_headers()
+        self.wfile.write(b"<!DOCTYPE html><html>welcome</html>")
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+
+@pytest.mark.parametrize(
+    ("path", "line"),
+    [
+        (
+            "/moved",
+            (
+                "knouds-worker: KNOUDS_BASE_URL redirects elsewhere (HTTP 301): set"
+                " KNOUDS_BASE_URL to https://knouds.example"
+            ),
+        ),
+        (
+            "",
+            (
+                "knouds-worker: what answers at KNOUDS_BASE_URL is not the Knouds API (HTTP 200):"
+                " set KNOUDS_BASE_URL to the address of the Knouds API"
+            ),
+        ),
+    ],
+    ids=["redirects", "is a page"],
+)
+def test_a_base_url_that_is_not_the_api_is_named_in_one_line(
+    tmp_path: Path, path: str, line: str
+) -> None:
+    with ThreadingHTTPServer(("127.0.0.1", 0), _Elsewhere) as elsewhere:
+        Thread(target=elsewhere.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{elsewhere.server_address[1]}{path}"
+        with up(tmp_path, KNOUDS_API_KEY="knouds_live_x", KNOUDS_BASE_URL=base) as program:
+            program.until("restart the workers, then release the holds")
+            assert program.end() == ExitCode.OK
+        elsewhere.shutdown()
+    said = " ".join(program.output.split())
+    assert said.count(line) == 1
+    assert said.count("KNOUDS_BASE_URL") == line.count("KNOUDS_BASE_URL")
 
 
 def test_a_process_that_dies_is_reported_and_restarted(tmp_path: Path) -> None:

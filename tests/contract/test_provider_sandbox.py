@@ -218,6 +218,15 @@ async def test_a_run_without_a_result_is_lost(sandbox: FrozenSandbox, result: ob
     assert await sandbox.poll(execution_id) == Lost("completed without a usable result", 200)
 
 
+async def test_a_result_may_come_later_than_the_end(sandbox: FrozenSandbox) -> None:
+    execution_id = await sandbox.start(poll={"fault": "no_result", "times": 2})
+    assert isinstance(await sandbox.poll(execution_id), StillRunning)
+    await sandbox.finish()
+    for _ in range(2):
+        assert await sandbox.poll(execution_id) == Lost("completed without a usable result", 200)
+    assert isinstance(await sandbox.poll(execution_id), Finished)
+
+
 @pytest.mark.parametrize(
     ("poll", "kind"),
     [

@@ -103,6 +103,25 @@ async def test_a_completed_run_may_have_no_usable_result(caller: SandboxHttpClie
     assert empty.json["result"] == {}
 
 
+async def test_the_first_polls_of_a_completed_run_may_have_no_result(
+    caller: SandboxHttpClient,
+) -> None:
+    run = await caller.start(poll={"fault": "no_result", "times": 2}, duration_s=0)
+    answers = [(await caller.poll(run)).json for _ in range(3)]
+    assert [got["status"] for got in answers] == ["completed"] * 3
+    assert ["result" in got for got in answers] == [False, False, True]
+
+
+async def test_polls_before_the_end_use_up_no_missing_result(caller: SandboxHttpClient) -> None:
+    run = await caller.start(poll={"fault": "no_result", "times": 1, "result": {}})
+    await caller.admin_post("faults", fault="no_result", match={"route": "poll"}, times=1)
+    assert (await caller.poll(run)).json["status"] == "processing"
+    await caller.admin_post("finish", execution_id=run)
+    results = [(await caller.poll(run)).json.get("result", "absent") for _ in range(3)]
+    assert results[:2] == ["absent", {}]
+    assert results[2] not in ("absent", {})
+
+
 async def test_a_poll_may_report_a_status_nobody_knows(caller: SandboxHttpClient) -> None:
     run = await caller.start(poll={"fault": "status_unknown", "times": 1})
     assert (await caller.poll(run)).json["status"] == "queued_somewhere"

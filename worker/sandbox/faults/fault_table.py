@@ -56,7 +56,7 @@ ALLOWED_ROUTES: dict[FaultBehaviour, frozenset[Route]] = {
     FaultBehaviour.ID_MISSING: _SUBMIT,
     FaultBehaviour.STUCK: _SUBMIT,
     FaultBehaviour.FAILS: _SUBMIT,
-    FaultBehaviour.NO_RESULT: _SUBMIT,
+    FaultBehaviour.NO_RESULT: frozenset({Route.SUBMIT, Route.POLL}),
     FaultBehaviour.STATUS_UNKNOWN: _POLL,
     FaultBehaviour.CANCEL_FINISHED: _CANCEL,
     FaultBehaviour.CANCEL_COMPLETED: _CANCEL,
@@ -67,6 +67,7 @@ ALLOWED_ROUTES: dict[FaultBehaviour, frozenset[Route]] = {
 _DEFAULT_ROUTES = ALLOWED_ROUTES | {
     FaultBehaviour.DROP_AFTER: _SUBMIT,
     FaultBehaviour.HANG: _SUBMIT,
+    FaultBehaviour.NO_RESULT: _SUBMIT,
     FaultBehaviour.ACCEPTED_202: _SUBMIT,
 }
 

@@ -3,8 +3,13 @@
 import itertools
 from dataclasses import dataclass
 
-from worker.sandbox.faults.fault_table import SandboxFault, check_fault, resolve_fault
-from worker.sandbox.faults.options import AdminFault, Route
+from worker.sandbox.faults.fault_table import (
+    FaultBehaviour,
+    SandboxFault,
+    check_fault,
+    resolve_fault,
+)
+from worker.sandbox.faults.options import AdminFault, FaultSpec, Route
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +22,14 @@ class SandboxCall:
     target: str = ""
     label: str = ""
     mode: str = ""
+    has_ended: bool = True
+    """Whether the run of a poll or cancel has ended."""
+
+
+def applies_now(spec: FaultSpec, call: SandboxCall) -> bool:
+    """Whether a fault can change this call: before its end a run has no result anyway."""
+    is_early = call.route is Route.POLL and not call.has_ended
+    return spec.fault != FaultBehaviour.NO_RESULT or not is_early
 
 
 @dataclass(slots=True)
@@ -31,6 +44,8 @@ class QueuedFault:
     def matches(self, call: SandboxCall) -> bool:
         """Return whether this fault applies to `call` and is not used up."""
         if self.spec.times is not None and self.hits >= self.spec.times:
+            return False
+        if not applies_now(self.spec, call):
             return False
         if self.spec.fault == "ASYNC_NOT_SUPPORTED" and call.mode != "async":
             return False  # a sync run needs no async mode

@@ -2,6 +2,8 @@
 
 from collections.abc import Mapping
 
+from msgspec import UNSET
+
 from worker.sandbox.faults.fault_table import (
     FaultBehaviour,
     SandboxFault,
@@ -9,7 +11,7 @@ from worker.sandbox.faults.fault_table import (
     resolve_fault,
 )
 from worker.sandbox.faults.options import FaultSpec, Route
-from worker.sandbox.faults.queue import SandboxCall
+from worker.sandbox.faults.queue import SandboxCall, applies_now
 from worker.sandbox.provider import responses
 from worker.sandbox.provider.accounts import ApiKey
 from worker.sandbox.provider.catalogue import CATALOGUE, TARGETS, SandboxKind, schema_of
@@ -34,6 +36,10 @@ def poll(
     if fault is None and run.reported_at is None and run.has_ended(now):
         run.reported_at = now
     view = execution_view(run, now, status)
+    if fault is not None and fault.behaviour is FaultBehaviour.NO_RESULT and "result" in view:
+        del view["result"]
+        if fault.spec.result is not UNSET:
+            view["result"] = fault.spec.result
     return responses.apply_after(fault, responses.SendReply(json_reply(view, headers=headers)))
 
 
@@ -62,7 +68,7 @@ def _find_run(
     Raises `SandboxRefusal` where the caller may not see the run.
     """
     caller = state.admit(key, SandboxBucket.EXECUTION, now)
-    fault = _take_fault(state, route, run, key or "")
+    fault = _take_fault(state, route, run, key or "", now)
     responses.apply_before(fault)
     needed = "execution:read" if route is Route.POLL else "execution:cancel"
     require_capability(caller.key, needed)
@@ -72,18 +78,26 @@ def _find_run(
 
 
 def _take_fault(
-    state: SandboxState, route: Route, run: SandboxRun | None, key: str
+    state: SandboxState, route: Route, run: SandboxRun | None, key: str, now: float
 ) -> SandboxFault | None:
     """Return the fault of this poll or cancel: that of an admin first, else the run's own."""
     if run is None:
         return state.faults.take(SandboxCall(route, key))
     target = run.target
-    call = SandboxCall(route, key, target.kind, target.name, run.options.label, run.mode)
+    call = SandboxCall(
+        route,
+        key,
+        target.kind,
+        target.name,
+        run.options.label,
+        run.mode,
+        has_ended=run.has_ended(now),
+    )
     fault = state.faults.take(call)
     if fault is not None:
         return fault
     spec = _own_fault(run, route)
-    if spec is None:
+    if spec is None or not applies_now(spec, call):
         return None
     if spec.times is not None and run.faults[route] >= spec.times:
         return None
