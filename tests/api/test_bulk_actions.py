@@ -225,9 +225,36 @@ async def test_a_dry_run_counts_the_same_and_changes_nothing(
     preview = await bulk(api, action, {"all": True}, dry_run=True, **patch)
     assert await everything(store) == before
     done = await bulk(api, action, {"all": True}, **patch)
-    assert preview == {**done, "dry_run": True}
+    lost = {} if action in ("discard", "cancel") else {"inputs_lost": 0}
+    assert preview == {**done, "dry_run": True, **lost}
     assert done["done"] > 0
     assert await everything(store) != before
+
+
+async def lose_inputs(store: Store, *job_ids: str) -> None:
+    """Remove inputs, as a Redis that lost data does."""
+    for job_id in job_ids:
+        await store.client.call("HDEL", store.keys.job(job_id), "inputs")
+
+
+@pytest.mark.parametrize("ids", [None, ["held-1", "held-2", "manual", "stuck", "dead"]])
+async def test_a_dry_run_counts_the_jobs_that_have_lost_their_inputs(
+    api: CheckedApi, job_factory: JobFactory, store: Store, ids: list[str] | None
+) -> None:
+    """Through a hold or not; a stuck run needs none, since nothing is sent for it."""
+    hold = await place_hold(job_factory)
+    await job_factory.held("held-1", hold)
+    await job_factory.held("held-2", hold)
+    await job_factory.queued("manual")
+    await job_factory.transition("manual", lambda job: transitions.park_manual(job, 1.0, by="x"))
+    await job_factory.stuck("stuck")
+    await job_factory.dead("dead")
+    await lose_inputs(store, "held-2", "manual", "stuck", "dead")
+    wanted = {"all": True} if ids is None else {"ids": ids}
+    for action, lost in (("release", 2), ("requeue", 1)):
+        preview = await bulk(api, action, wanted, dry_run=True)
+        assert preview["inputs_lost"] == lost
+    assert "inputs_lost" not in await bulk(api, "discard", wanted, dry_run=True)
 
 
 async def test_a_dry_run_estimates_what_the_runs_will_cost(

@@ -54,6 +54,48 @@ def test_the_command_of_a_group_releases_its_hold(workspace: CliWorkspace) -> No
     workspace.until(job_id, "succeeded")
 
 
+LOST: Doc = {"state": "dead", "inputs": None, "payloads_hidden": False, "reason": {"code": "X"}}
+
+
+@pytest.mark.parametrize(
+    ("words", "job", "is_said"),
+    [
+        ("dead requeue", {}, True),
+        ("parked release", {"state": "parked"}, True),
+        ("parked resolve --resubmit", {"state": "parked"}, True),
+        ("parked release", {"state": "parked", "reason": {"code": "stuck"}}, False),
+        ("parked resolve --discard", {"state": "parked"}, False),
+        ("dead discard", {}, False),
+        ("dead requeue", {"inputs": {}}, False),
+        ("dead requeue", {"payloads_hidden": True}, False),
+        ("""dead requeue --inputs {"a":1}""", {}, False),
+    ],
+)
+def test_a_dry_run_by_id_says_that_a_job_has_lost_its_inputs(
+    bare_cli: Callable[[dict[str, str]], Cli],
+    answering: CannedServer,
+    words: str,
+    job: Doc,
+    *,
+    is_said: bool,
+) -> None:
+    cli = bare_cli({"KNOUDS_API_URL": answering(200, json.dumps({**LOST, **job}))})
+    done = cli(*words.split(), "j1", "--dry-run")
+    state = job.get("state", "dead")
+    hint = "; it has lost its inputs: it would park as inputs_lost and is not sent; enqueue it"
+    assert done.out.startswith(f"j1: {state}, nothing done" + (hint if is_said else "\n"))
+
+
+def test_a_dry_run_in_bulk_says_how_many_have_lost_their_inputs(
+    bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
+) -> None:
+    url = answering(200, '{"matched": 3, "done": 3, "skipped": 0, "inputs_lost": 2}')
+    done = bare_cli({"KNOUDS_API_URL": url})("dead", "requeue", "--code", "X", "--dry-run")
+    first, second, *_ = done.out.splitlines()
+    assert first == "requeue: 3 jobs matched, 3 would be requeued, 2 of them without inputs"
+    assert second.startswith("without inputs: it would park as inputs_lost")
+
+
 def test_a_dry_run_of_a_release_shows_counts_and_does_nothing(workspace: CliWorkspace) -> None:
     job_id = held(workspace)
     done = workspace.cli("parked", "release", "--account", workspace.account, "--dry-run")

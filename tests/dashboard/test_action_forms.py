@@ -63,6 +63,24 @@ async def test_an_action_says_its_effect_and_does_it(
     assert (line["by"], line["note"]) == ("local", "because")
 
 
+@pytest.mark.parametrize(
+    ("method", "action"), [("held", "release"), ("dead", "requeue"), ("uncertain", "resubmit")]
+)
+async def test_a_job_without_inputs_says_so_before_it_is_sent(
+    pages: PageReader, job_factory: JobFactory, method: str, action: str
+) -> None:
+    await getattr(job_factory, method)()
+    store = job_factory.store
+    await store.client.call("HDEL", store.keys.job("job"), "inputs")
+    page = await pages.get("/jobs/job")
+    assert page.form(f"/jobs/job/actions/{action}") is not None
+    assert "It has lost its inputs, so it would only park as inputs_lost" in page.text
+    assert "Lost: Redis has no inputs of this job" in page.text
+    if action == "requeue":
+        form = await pages.get("/jobs/job/requeue")
+        assert "Redis lost its inputs: without new ones" in form.text
+
+
 async def test_the_result_of_an_action_is_shown_once(
     pages: PageReader, job_factory: JobFactory
 ) -> None:

@@ -72,6 +72,20 @@ async def test_uncertain_jobs_of_one_cause_are_resubmitted_from_their_card(
     assert await states(job_factory.store) == {State.PARKED: 1, State.QUEUED: 3}
 
 
+async def test_a_preview_says_which_jobs_have_lost_their_inputs(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    store = job_factory.store
+    await job_factory.dead("a")
+    await job_factory.dead("b")
+    page = await pages.get("/dead")
+    assert "Without inputs" not in (await preview_all(pages, page, "requeue")).text
+    await store.client.call("HDEL", store.keys.job("a"), "inputs")
+    preview = await preview_all(pages, page, "requeue")
+    assert "Without inputs among them" in preview.text
+    assert "1: Redis lost their inputs" in preview.text
+
+
 async def test_stuck_runs_are_released_with_words_that_fit(
     pages: PageReader, job_factory: JobFactory
 ) -> None:

@@ -16,7 +16,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Final, assert_never, cast
+from typing import Final, assert_never
 
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Hold, HoldPhase
@@ -28,17 +28,17 @@ from jobs.states import SETTLED, State
 from worker.app.action_table import JobAction
 from worker.app.actions import MAX_ACTION_TRIES, Actions, Actor, NoSuchHold, apply_action
 from worker.app.bulk_request import (
+    SENDING_ACTIONS,
     SWEPT_AGAIN,
     SWEPT_STATES,
     BulkAction,
     BulkCounts,
     BulkRequest,
-    apply_merge_patch,
     hold_kept_message,
 )
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
-from worker.app.job_request_parser import encode_inputs
+from worker.app.patched_inputs import patched_inputs
 from worker.clock import Clock
 from worker.engine.unreadable_records import (
     dead_letter_unreadable,
@@ -48,7 +48,6 @@ from worker.engine.unreadable_records import (
     load_jobs_with_inputs,
 )
 from worker.store import Store
-from worker.store.codec import DECODE_ERRORS, decode
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 from worker.tasks import finish_despite_cancel
 
@@ -71,8 +70,7 @@ class _ParkedByHold:
     """What a hold parked, all of it selected."""
 
     targets: Counter[str]
-    named_ids: set[str]
-    """Their ids, where the filter names ids."""
+    ids: set[str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,9 +220,16 @@ class _BulkRun:
             for (job_id, _), outcome in zip(group, outcomes, strict=True):
                 if not isinstance(outcome, BaseException):
                     self._count(job_id, outcome)
+            done = [one.after for one in outcomes if isinstance(one, _Done)]
+            await self._count_lost_inputs([job.id for job in done if job.state is State.QUEUED])
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
                     raise outcome
+
+    async def _count_lost_inputs(self, ids: Sequence[str]) -> None:
+        """In a dry run, count the jobs that would be queued and have no inputs to send."""
+        if self._request.dry_run and self._request.action in SENDING_ACTIONS:
+            self.counts.inputs_lost += len(await self._store.jobs.without_inputs(ids))
 
     def _requeue_time(self, position: int) -> float | None:
         """When the job at this position counts as requeued; None for other actions: now.
@@ -310,8 +315,8 @@ class _BulkRun:
             return _Skipped(why)
         try:
             after = self._apply(job, at)
-            has_patch = self._request.patch is not None
-            new_inputs = self._patched(inputs or b"") if has_patch else None
+            patch, max_bytes = self._request.patch, self._bulk.max_inputs_bytes
+            new_inputs = None if patch is None else patched_inputs(inputs or b"", patch, max_bytes)
         except IllegalTransition as error:
             return _Skipped(str(error))
         except InvalidRequest as error:
@@ -324,22 +329,6 @@ class _BulkRun:
         """The job after the action; raises `IllegalTransition`."""
         now = self._bulk.clock.now() if at is None else max(at, job.updated_at)
         return apply_action(JobAction(self._request.action), job, now, self._actor)
-
-    def _patched(self, inputs: bytes) -> bytes:
-        """The inputs with the patch applied; raises `InvalidRequest`, which never contains them."""
-        try:
-            found = decode(inputs)
-        except DECODE_ERRORS:
-            found = None
-        if not isinstance(found, dict):
-            raise InvalidRequest(
-                "inputs", "are not a JSON object: requeue this job with new inputs"
-            )
-        try:
-            patched = apply_merge_patch(cast("object", found), self._request.patch)
-        except RecursionError:
-            raise InvalidRequest("inputs", "are nested too deep: flatten them") from None
-        return encode_inputs(patched, self._bulk.max_inputs_bytes)
 
     # Holds.
 
@@ -361,6 +350,7 @@ class _BulkRun:
                 )
             elif self._request.dry_run:
                 self._count_released(hold, found, parked, parked)
+                await self._count_lost_inputs(list(found.ids))
             else:
                 await self._release_hold(hold, found, parked)
 
@@ -373,7 +363,8 @@ class _BulkRun:
 
     def _count_released(self, hold: Hold, found: _ParkedByHold, parked: int, released: int) -> None:
         self._released.add(hold.id)
-        self._counted |= found.named_ids
+        if self._selection.ids is not None:
+            self._counted |= found.ids
         self.targets += found.targets
         self.counts.done += released
         self.counts.holds_released += 1
@@ -388,8 +379,7 @@ class _BulkRun:
             if not self._selection.matches(job):
                 return None
             found.targets[target_name(job.kind, job.target)] += 1
-            if self._selection.ids is not None:
-                found.named_ids.add(job.id)
+            found.ids.add(job.id)
         return found if found.targets else None
 
     async def _covers_all_queued(self, hold: Hold) -> bool:

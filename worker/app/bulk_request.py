@@ -29,6 +29,9 @@ SWEPT_STATES: Final[Mapping[BulkAction, tuple[State, ...]]] = {
 }
 """The states an action applies to, in the order in which their jobs are read."""
 
+SENDING_ACTIONS: Final = (BulkAction.RELEASE, BulkAction.REQUEUE, BulkAction.RESUBMIT)
+"""Actions after which jobs are sent, so that they need their inputs."""
+
 SWEPT_AGAIN: Final = (State.RETRYING, State.QUEUED)
 """Cancel reads these twice: a run may have returned to them meanwhile."""
 
@@ -92,6 +95,8 @@ class BulkCounts:
     holds_released: int = 0
     deadlines_extended: int = 0
     """Of those done: stuck runs that are polled for another deadline; nothing is sent for them."""
+    inputs_lost: int = 0
+    """Of those that a dry run would queue: jobs that would only park as `inputs_lost`."""
     est_cost: float | None = 0.0
     """Credits that new runs of the jobs will cost, by the last run of each target. Runs that the
     provider has already are not counted. None where a target has not run yet."""

@@ -131,7 +131,7 @@ class Enqueuer:
             return None
         if stored.job.fingerprint != request.fingerprint:
             raise JobIdConflict(job_id)
-        if stored.job.state not in ENDED and not await self._store.jobs.has_inputs(job_id):
+        if stored.job.state not in ENDED and await self._store.jobs.without_inputs([job_id]):
             return await self._restore_inputs(stored, request)
         return EnqueueResult(stored.job, created=False)
 

@@ -15,6 +15,12 @@ if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
 
 
+INPUTS_LOST_HINT = (
+    "it would park as inputs_lost and is not sent; enqueue it again with the same id and payload"
+    " first"
+)
+
+
 def act_on_jobs(
     action: str,
     job_ids: Sequence[str],
@@ -59,7 +65,7 @@ def act_on_ids(
         for name in ids:
             try:
                 if dry_run:
-                    result = f"{(await api.get(path, name)).doc['state']}, nothing done"
+                    result = _dry_run_text((await api.get(path, name)).doc, action, body)
                 else:
                     result = _result_text(await api.post(path, name, action, body=body))
             except CommandFailure as failure:
@@ -73,6 +79,17 @@ def act_on_ids(
 
     if not call_api(act_on_each):
         raise CommandExit(ExitCode.FAILED)
+
+
+def _dry_run_text(job: Doc, action: str, body: Doc) -> str:
+    """The state of a job, and whether it could be sent after the action."""
+    text = f"{job['state']}, nothing done"
+    is_sent = action in ("release", "requeue") or body.get("outcome") == "resubmit"
+    is_stuck = action == "release" and (job.get("reason") or {}).get("code") == "stuck"
+    has_inputs = job.get("inputs") is not None or job.get("payloads_hidden") or body.get("inputs")
+    if is_sent and not is_stuck and not has_inputs:
+        return f"{text}; it has lost its inputs: {INPUTS_LOST_HINT}"
+    return text
 
 
 def _result_text(response: "ApiResponse") -> str:
@@ -120,12 +137,16 @@ def bulk_summary(action: str, counts: Doc, *, is_preview: bool) -> str:
     if extended := counts.get("deadlines_extended"):
         runs = pluralize(extended, "stuck run")
         parts.append(f"{runs} of them polled for another deadline with nothing sent")
+    if lost := counts.get("inputs_lost"):
+        parts.append(f"{lost:,} of them without inputs")
     parts += [f"{counts[name]:,} {name}" for name in ("skipped", "failed") if counts.get(name)]
     if counts["matched"] and counts.get("est_cost") is not None:
         parts.append(f"about {counts['est_cost']:g} credits")
     lines = [f"{action}: {', '.join(parts)}"]
     lines += [f"skipped {count}: {why}" for why, count in counts.get("skipped_why", {}).items()]
     lines += [f"{error['id']}: {error['detail']}" for error in counts.get("errors", [])]
+    if lost:
+        lines.append(f"without inputs: {INPUTS_LOST_HINT}")
     if action == "release" and counts.get("skipped"):
         lines.append(f"see what frees them: {command_line('parked', 'groups')}")
     return "\n".join(sanitize(line) for line in lines)

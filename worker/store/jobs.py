@@ -211,13 +211,14 @@ class JobStore:
         ((inputs, result),) = await self._fields([job_id], "inputs", "result")
         return inputs, result
 
-    async def has_inputs(self, job_id: str) -> bool:
-        """Whether Redis has the inputs of a job."""
-        return bool(await self._client.call("HEXISTS", self._keys.job(job_id), "inputs"))
+    async def without_inputs(self, job_ids: Sequence[str]) -> set[str]:
+        """The jobs of which Redis has no inputs."""
+        calls = [("HEXISTS", self._keys.job(job_id), "inputs") for job_id in job_ids]
+        found = await self._client.many(calls)
+        return {job_id for job_id, has in zip(job_ids, found, strict=True) if not has}
 
     async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
-        commands = [("HMGET", self._keys.job(job_id), *names) for job_id in job_ids]
-        return await self._client.many(commands)
+        return await self._client.many([("HMGET", self._keys.job(one), *names) for one in job_ids])
 
     async def replace_unreadable(self, record: UnreadableRecord, dead: Job) -> VersionedJob | None:
         """Write a dead letter over an unreadable record, if it still has the same revision.

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import UNSET, Meta, UnsetType
 
 from worker.api.models.response import ResponseModel
-from worker.app.bulk_request import BulkAction, BulkCounts, BulkRequest
+from worker.app.bulk_request import SENDING_ACTIONS, BulkAction, BulkCounts, BulkRequest
 
 
 class BulkErrorResponse(ResponseModel):
@@ -43,6 +43,13 @@ class BulkActionResponse(ResponseModel):
             " another deadline; nothing is sent for them"
         ),
     ] = UNSET
+    inputs_lost: Annotated[
+        int | UnsetType,
+        Meta(
+            description="present for a dry run of an action that sends: of those done, jobs whose"
+            " inputs Redis lost; they would park as inputs_lost and are not sent"
+        ),
+    ] = UNSET
 
 
 def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkActionResponse:
@@ -59,4 +66,7 @@ def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkAction
         dry_run=request.dry_run,
         holds_released=counts.holds_released if is_release else UNSET,
         deadlines_extended=counts.deadlines_extended if is_release else UNSET,
+        inputs_lost=counts.inputs_lost
+        if request.dry_run and request.action in SENDING_ACTIONS
+        else UNSET,
     )

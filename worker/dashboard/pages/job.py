@@ -39,10 +39,13 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         blockers=[one for one in await queries.why(job) if one.kind != _OPERATOR_BLOCKER],
         evidence=await queries.evidence(job),
         is_waiting=job.state in WAITING_STATES,
-        actions=available_actions(job, await effect_context(page_request))
+        actions=available_actions(
+            job, await effect_context(page_request, has_inputs=inputs is not None)
+        )
         if page_request.principal.may_operate
         else (),
         inputs=payload_of(inputs) if sees_payloads else None,
+        has_inputs=inputs is not None,
         result=payload_of(result) if sees_payloads else None,
         has_result=result is not None,
         media=media_of(result) if sees_payloads else (),
@@ -50,13 +53,14 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
     )
 
 
-async def effect_context(page_request: PageRequest) -> EffectContext:
+async def effect_context(page_request: PageRequest, *, has_inputs: bool = True) -> EffectContext:
     """What the effect texts of actions depend on."""
     context = page_request.context
     return EffectContext(
         await context.gate_cache.gates(),
         await context.store.costs.last(),
         context.settings.retention_s,
+        has_inputs,
     )
 
 

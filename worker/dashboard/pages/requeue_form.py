@@ -106,5 +106,8 @@ async def _render_form(
     if job.state is not State.DEAD:
         text = f"Only dead letters can be requeued: {job.id} is {job.state}"
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
-    effect = effect_text(JobAction.REQUEUE, job, await effect_context(page_request))
+    if await _inputs(page_request, job):
+        effect = effect_text(JobAction.REQUEUE, job, await effect_context(page_request))
+    else:
+        effect = "Redis lost its inputs: without new ones it would only park as inputs_lost"
     return await page_request.render("requeue_form.html", status, job=job, form=form, effect=effect)

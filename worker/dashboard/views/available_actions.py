@@ -35,6 +35,8 @@ class EffectContext:
     costs: Mapping[str, float]
     """`kind/target` → credits per run."""
     retention_s: float
+    has_inputs: bool = True
+    """Whether Redis has the job's inputs: without them it is not sent."""
 
 
 def available_actions(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
@@ -95,6 +97,11 @@ def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
     """What an action does to one job, without a full stop at its end."""
     effect = ACTION_TABLE[action].effect
     cost = credits_text(context.costs.get(target_name(job.kind, job.target)))
+    if not context.has_inputs and _sends(action, job):
+        return (
+            "It has lost its inputs, so it would only park as inputs_lost. Enqueue it again with"
+            " the same id and payload first"
+        )
     match action:
         case JobAction.RELEASE:
             return _release_effect(job, context, cost)
@@ -114,6 +121,12 @@ def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
             return effect
         case _:
             assert_never(action)
+
+
+def _sends(action: JobAction, job: Job) -> bool:
+    is_extended = action is JobAction.RELEASE and job.parked_as == STUCK
+    sending = (JobAction.RELEASE, JobAction.RESUBMIT, JobAction.REQUEUE)
+    return action in sending and not is_extended
 
 
 def _release_effect(job: Job, context: EffectContext, cost: str) -> str:
