@@ -85,7 +85,8 @@ def _dry_run_text(job: Doc, action: str, body: Doc) -> str:
     """The state of a job, and whether it could be sent after the action."""
     text = f"{job['state']}, nothing done"
     is_sent = action in ("release", "requeue") or body.get("outcome") == "resubmit"
-    is_stuck = action == "release" and (job.get("reason") or {}).get("code") == "stuck"
+    reason: Doc = job.get("reason") or {}
+    is_stuck = action == "release" and reason.get("code") == "stuck"
     has_inputs = job.get("inputs") is not None or job.get("payloads_hidden") or body.get("inputs")
     if is_sent and not is_stuck and not has_inputs:
         return f"{text}; it has lost its inputs: {INPUTS_LOST_HINT}"
