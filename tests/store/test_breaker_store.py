@@ -114,3 +114,38 @@ async def test_a_submit_is_not_sent_in_another_epoch_than_it_was_admitted_in(
     assert await store.jobs.load(job.id) == created
     check = SideWrites(epochs=(EpochCheck(key, breaker.epoch),))
     assert isinstance(await store.jobs.commit(created, sent, check), VersionedJob)
+
+
+async def test_submits_that_are_sent_together_read_an_epoch_once(store: Store) -> None:
+    """Every submit checks its breakers; one that tripped refuses all of its lane, and no other."""
+    jobs = [admitted(id=f"job-{n}") for n in range(6)]
+    created = [found for job in jobs if (found := await store.jobs.create(job, b"{}"))]
+    lane = str(jobs[0].lane)
+    tripped = await trip(store, breaker_key(Scope(lane), BreakerCause.TARGET_FAILURE))
+    untouched = breaker_key(Scope("default/model"), BreakerCause.UNKNOWN_OUTCOME)
+
+    async def send_all(*checks: EpochCheck) -> tuple[list[object], int]:
+        before = await calls_of(store, "hget")
+        written = await asyncio.gather(
+            *(
+                store.jobs.commit(
+                    stored,
+                    transitions.send(stored.job, NOW, owner="w", lease_until=NOW + 30),
+                    SideWrites(epochs=checks),
+                )
+                for stored in created
+            )
+        )
+        return list(written), await calls_of(store, "hget") - before
+
+    refused, _ = await send_all(EpochCheck(untouched, 0), EpochCheck(tripped.key, 0))
+    assert refused == [CommitRefused.GATED] * len(jobs)
+    sent, reads = await send_all(EpochCheck(untouched, 0), EpochCheck(tripped.key, tripped.epoch))
+    assert all(isinstance(written, VersionedJob) for written in sent)
+    assert reads == len(jobs) + 2  # each job's revision, and two epochs
+
+
+async def calls_of(store: Store, command: str) -> int:
+    """How often Redis has performed a command, in scripts, too."""
+    stats = await store.client.call("INFO", "commandstats")
+    return int(stats.get(f"cmdstat_{command}", {"calls": 0})["calls"])

@@ -18,7 +18,7 @@
 -- Returns: for each change "ok", "superseded", "full" or "gated" (a check B failed); only with "ok"
 --          it is written. A repeated call finds its own revision and is "ok". Where a key has another
 --          type, the error, only for the changes that name it.
-local lists, replies, i = {}, {}, 1
+local lists, replies, epochs, i = {}, {}, {}, 1  -- epochs: the checked fields, each read once
 
 local function enqueue(op, key, arg1, arg2)
   local list = lists[op .. key] or {op = op, key = key, changes = {}}
@@ -56,8 +56,9 @@ local function check(key, expected, after)
   end
   while ARGV[i] == "B" do
     key = KEYS[tonumber(ARGV[i + 1])]
-    local epoch = string.match(redis.call("HGET", key, ARGV[i + 2]) or "", "^%d+") or "0"
-    if epoch ~= ARGV[i + 3] then return "gated" end
+    local name = key .. ARGV[i + 2]
+    epochs[name] = epochs[name] or redis.call("HGET", key, ARGV[i + 2]) or "0"
+    if (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] then return "gated" end
     i = i + 4
   end
 end
