@@ -8,13 +8,14 @@ from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from arq import ArqRedis
-from redis.asyncio import BlockingConnectionPool, Sentinel
+from redis.asyncio import Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
 
 from config.settings import Settings
 from config.values import Sentinel as SentinelAddress
+from worker.redis.connection_pool import ConnectionPool
 from worker.redis.embedded import running_url
 from worker.redis.hiredis_packer import pack_with_hiredis
 from worker.store.arq_codec import deserialize, serialize
@@ -90,7 +91,7 @@ def connect(
     if settings.sentinel is not None and url is None:
         pool = _sentinel_pool(settings.sentinel, options)
     else:
-        pool = cast("Any", BlockingConnectionPool).from_url(
+        pool = cast("Any", ConnectionPool).from_url(
             url or redis_url(settings),
             max_connections=MAX_CONNECTIONS,
             timeout=POOL_WAIT_S,

@@ -1,0 +1,74 @@
+"""Connections to Redis: handed out at once, and a dead one costs no command."""
+
+import asyncio
+from collections.abc import AsyncGenerator
+from typing import Any, cast
+
+import pytest
+from arq import ArqRedis
+
+from worker.redis.connection_pool import CHECK_AFTER_S, ConnectionPool
+
+
+@pytest.fixture
+async def pool(redis_url: str) -> AsyncGenerator[ConnectionPool]:
+    """A pool of one connection, which retries nothing."""
+    opened = cast("Any", ConnectionPool).from_url(redis_url, max_connections=1, timeout=5.0)
+    yield opened
+    await opened.disconnect()
+
+
+async def ask(connection: Any, *command: str | int) -> Any:
+    await connection.send_command(*command)
+    return await connection.read_response()
+
+
+async def end(redis: ArqRedis, connection: Any) -> None:
+    """Have the server close a connection."""
+    number = await ask(connection, "CLIENT", "ID")
+    assert await cast("Any", redis).execute_command("CLIENT", "KILL", "ID", number) == 1
+
+
+async def test_a_connection_that_was_idle_is_replaced_if_it_has_ended(
+    redis: ArqRedis, pool: ConnectionPool
+) -> None:
+    connection = await pool.get_connection()
+    await end(redis, connection)
+    await pool.release(connection)
+    connection.released_at -= 2 * CHECK_AFTER_S
+    connection = await pool.get_connection()
+    assert await ask(connection, "PING") == b"PONG"
+    await pool.release(connection)
+
+
+async def test_a_connection_that_was_just_used_is_not_read_from(
+    pool: ConnectionPool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    connection = await pool.get_connection()
+    await pool.release(connection)
+    monkeypatch.setattr(connection, "can_read_destructive", None)
+    assert await pool.get_connection() is connection
+    assert await ask(connection, "PING") == b"PONG"
+    await pool.release(connection)
+
+
+async def test_a_command_survives_a_connection_that_ended_since_the_last_one(
+    redis: ArqRedis, redis_url: str
+) -> None:
+    client = cast("Any", redis)
+    ours = await client.execute_command("CLIENT", "ID")
+    killer = cast("Any", ArqRedis).from_url(redis_url)
+    assert await killer.execute_command("CLIENT", "KILL", "ID", ours) == 1
+    assert await client.execute_command("PING")
+    assert await client.execute_command("CLIENT", "ID") != ours
+    await killer.aclose(close_connection_pool=True)
+
+
+async def test_who_finds_no_free_connection_waits_for_one(pool: ConnectionPool) -> None:
+    held = await pool.get_connection()
+    waiting = asyncio.create_task(pool.get_connection())
+    await asyncio.sleep(0)
+    assert not waiting.done()
+    await pool.release(held)
+    assert await waiting is held
+    await pool.release(held)
