@@ -6,7 +6,7 @@ import ssl
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
-from weakref import WeakKeyDictionary, WeakSet
+from weakref import WeakKeyDictionary
 
 import aiohttp
 from aiohttp.connector import Connection
@@ -53,8 +53,8 @@ class CheckedConnector(aiohttp.TCPConnector):
             socket_factory=_SocketFactory(options.unacknowledged_s),
         )
         self._idle_s = idle_s
-        self._handed_out: WeakSet[ResponseHandler] = WeakSet()
         self._reuse_until: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
+        """By connection that was handed out before."""
         self._ends: WeakKeyDictionary[Any, asyncio.Future[None]] = WeakKeyDictionary()
 
     async def connect(
@@ -73,15 +73,11 @@ class CheckedConnector(aiohttp.TCPConnector):
             protocol = connection.protocol
             if protocol is None:
                 return connection
-            if protocol not in self._handed_out:
-                self._handed_out.add(protocol)
+            now, until = time.monotonic(), self._reuse_until.get(protocol)
+            if until is None:
                 self._watch_end(protocol)
-                self._reuse_until[protocol] = time.monotonic() + self._idle_s
-                return connection
-            if time.monotonic() < self._reuse_until[protocol] and not is_stale(
-                protocol, is_reused=True
-            ):
-                self._reuse_until[protocol] = time.monotonic() + self._idle_s
+            if until is None or (now < until and not is_stale(protocol, is_reused=True)):
+                self._reuse_until[protocol] = now + self._idle_s
                 return connection
             connection.close()
 

@@ -27,7 +27,8 @@ class Origin:
         self.scheme = url.scheme
         self.host = url.host or ""
         self.port = url.explicit_port or PORTS[self.scheme]
-        self._prefix = f"{url.origin()}{url.raw_path.rstrip('/')}"
+        self._origin = url.origin()
+        self._path = url.raw_path.rstrip("/")
 
     @property
     def name(self) -> str:
@@ -37,7 +38,10 @@ class Origin:
 
     def url(self, request: HttpRequest) -> URL:
         """The URL of a request; its path is taken as it is, since quoting it again changes it."""
-        return URL(self._prefix + request.path, encoded=True)
+        path = self._path + request.path
+        if "?" in path:
+            return URL(f"{self._origin}{path}", encoded=True)
+        return self._origin.with_path(path, encoded=True)
 
 
 def check_headers(headers: Mapping[str, str]) -> None:

@@ -181,7 +181,7 @@ class HttpTransport:
         answer = await session.client.request(
             request.method,
             self._origin.url(request),
-            headers={**self._headers, **request.headers},
+            headers=request.headers,
             data=body,
             trace_request_ctx=gate,
             allow_redirects=False,
@@ -220,19 +220,25 @@ class HttpTransport:
             raise ClientClosed
         if self._tls is None and self._options.needs_tls(self._origin.scheme):
             self._tls = self._options.tls_context()
-        return _Session(self._options, self._tls, is_traced=is_traced)
+        return _Session(self._options, self._tls, self._headers, is_traced=is_traced)
 
 
 class _Session:
     """A client session and its connections; the one of submits is traced."""
 
     def __init__(
-        self, options: HttpOptions, tls: ssl.SSLContext | None, *, is_traced: bool
+        self,
+        options: HttpOptions,
+        tls: ssl.SSLContext | None,
+        headers: Mapping[str, str],
+        *,
+        is_traced: bool,
     ) -> None:
         idle_s = options.submit_idle_s if is_traced else options.repeatable_idle_s
         self.connector = CheckedConnector(options, idle_s, tls)
         self.client = aiohttp.ClientSession(
             connector=self.connector,
+            headers=headers,
             cookie_jar=aiohttp.DummyCookieJar(),
             timeout=aiohttp.ClientTimeout(
                 total=None,
@@ -285,6 +291,8 @@ async def _read_body(content: aiohttp.StreamReader, max_bytes: int) -> bytes:
         size += len(chunk)
         if size > max_bytes:
             raise ResponseTooLarge
+        if content.at_eof():  # as after the first chunk of most
+            break
     return b"".join(chunks)
 
 
@@ -294,7 +302,10 @@ def _ends_with_connection(response: HttpResponse) -> bool:
 
 
 def _joined(headers: Mapping[str, str]) -> dict[str, str]:
-    joined: dict[str, str] = {}
+    joined = {name.lower(): value for name, value in headers.items()}
+    if len(joined) == len(headers):
+        return joined
+    joined.clear()
     for name, value in headers.items():
         lower = name.lower()
         joined[lower] = f"{joined[lower]}, {value}" if lower in joined else value
