@@ -30,6 +30,7 @@ from config.values import (
     JsonObject,
     Label,
     Labels,
+    Limit,
     Namespace,
     ProxyUrl,
     ReadableFile,
@@ -192,9 +193,10 @@ class Settings(BaseModel):
         default=2, description="seconds of the first backoff, which doubles"
     )
     retry_cap_s: Seconds = Field(default=300, description="most seconds of a backoff")
-    outage_limit_s: Seconds = Field(
+    outage_limit_s: Limit = Field(
         default=86_400,
-        description="seconds for which a job bears that its target fails, until it is dead",
+        description="seconds for which a job bears that its target fails, until it is dead;"
+        " 0 bears no outage",
     )
     error_rules: Annotated[dict[ErrorCode, DispositionOverride], JsonObject] = Field(
         default={},

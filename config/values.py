@@ -274,6 +274,7 @@ ApiTokens = Annotated[
 ]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
+Limit = Annotated[float, Field(ge=0, le=366 * 86_400, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=1, le=1_000_000)]
 Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 

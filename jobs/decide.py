@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import assert_never
 
 from jobs import inconclusive_polls, transitions
+from jobs.breakers import BreakerFailure
 from jobs.breakers.signals import (
     account_unreachable,
     lane_accepted,
@@ -17,6 +18,7 @@ from jobs.breakers.signals import (
     passes_route,
     route_failed,
     route_passed,
+    with_next_try,
 )
 from jobs.effects import (
     Decision,
@@ -236,11 +238,23 @@ def _retried(
     waits: bool = False,
     polls: int = 0,
 ) -> Decision:
-    failure = lane_failed(job, error, is_run=is_run)
+    reports = (lane_failed(job, error, is_run=is_run),) if context.rules.outage_limit_s else ()
     if job.cancel_requested:
-        return Decision(transitions.cancel(job, context.now, polls=polls), reports=(failure,))
-    usual, in_outage = retried(job, error, context, is_run=is_run, waits=waits, polls=polls)
-    return Decision(usual, reports=(failure,), job_in_outage=in_outage)
+        cancelled = transitions.cancel(job, context.now, polls=polls)
+        return Decision(cancelled, reports=_with_next_try(reports, None, context))
+    next_ = retried(job, error, context, is_run=is_run, waits=waits, polls=polls)
+    return Decision(
+        next_.usual,
+        reports=_with_next_try(reports, next_.in_quiet_lane, context),
+        job_in_outage=next_.in_outage,
+        job_in_quiet_lane=next_.in_quiet_lane,
+    )
+
+
+def _with_next_try(
+    failures: tuple[BreakerFailure, ...], job: Job | None, context: DecisionContext
+) -> tuple[BreakerFailure, ...]:
+    return tuple(with_next_try(failure, job, context.now) for failure in failures)
 
 
 def _lost(
@@ -253,7 +267,7 @@ def _lost(
     wants_retry = job.on_uncertain is OnUncertain.RETRY and not job.cancel_requested
     if wants_retry and job.state in (State.SUBMITTING, State.RUNNING):
         error = ProviderError(UNCERTAIN, outcome.why, outcome.http_status)
-        return Decision(retried(job, error, context, polls=polls)[0])
+        return Decision(retried(job, error, context, polls=polls).usual)
     if job.on_uncertain is OnUncertain.RECONCILE and _can_await_finding(job):
         awaiting = transitions.await_finding(
             job,

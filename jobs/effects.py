@@ -89,6 +89,9 @@ class Decision:
     job_in_outage: Job | None = None
     """The next version instead of `job`, if the breaker of its lane says, once it has counted the
     reports, that the failure belongs to an outage; None: no difference."""
+    job_in_quiet_lane: Job | None = None
+    """The same, if the breaker says that no other job of the lane has succeeded since the job's
+    first failure."""
     submit_sync: bool = False
     """Submit again at once, sync, as the same attempt. `job` is unchanged."""
 

@@ -202,6 +202,11 @@ ACTION_OUTAGE: Final = (
     "Its target failed for longer than KNOUDS_OUTAGE_LIMIT_S, so the provider is to be asked. "
     "Requeue once the target works again"
 )
+ACTION_POSTPONED: Final = (
+    "Nothing: no other job of its lane has succeeded since its first failure, so this may be an "
+    "outage. It is tried again by itself, and at once when another job succeeds. To try it now, "
+    "probe the breaker of its lane, or park and release it"
+)
 ACTION_ATTEMPTS_SPENT: Final = "All attempts failed: check the provider's status, then requeue"
 
 

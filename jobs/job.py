@@ -118,7 +118,12 @@ class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """Time of that failure, Unix seconds."""
     failures: int = 1
     given_back: int = 0
-    """Attempts given back to it as a probe; they are charged once another job succeeded."""
+    """Attempts given back to it, as a probe or in a quiet lane; they are charged once another job
+    succeeded."""
+    refused: int = 0
+    """Attempts that refused submits spent while its lane was quiet, see `jobs.quiet_lane`."""
+    is_postponed: bool = False
+    """Its next try waits for longer than the usual backoff, since its lane is quiet."""
     was_charged: bool = False
     """It failed again after others succeeded: its own inputs may be the cause, and as a probe it
     spends its attempts."""

@@ -11,6 +11,7 @@ from jobs.job import Job
 from jobs.lanes import covers
 from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
 from jobs.states import State
+from jobs.texts import pluralize
 
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
@@ -69,9 +70,7 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
                 *_gates(job, context, now),
             )
         case State.RETRYING:
-            code = job.reason.code if job.reason else "an error"
-            text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
-            return (Blocker("backoff", text, until=job.due_at), *_gates(job, context, now))
+            return (_backoff(job, now), *_gates(job, context, now))
         case State.QUEUED:
             return (*_gates(job, context, now), *_lane_blockers(context, now))
         case State.PARKED:
@@ -89,6 +88,21 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
             return ()
         case _:
             assert_never(job.state)
+
+
+def _backoff(job: Job, now: float) -> Blocker:
+    reason, outage = job.reason, job.outage
+    code = reason.code if reason else "an error"
+    if outage is None or not outage.is_postponed:
+        text = f"attempt {job.spent} of {job.max_attempts} failed with {code}, backoff running"
+        return Blocker("backoff", text, until=job.due_at)
+    text = (
+        f"failed {pluralize(outage.failures, 'time')}, last with {code}, "
+        f"{job.spent} of {job.max_attempts} attempts spent; nothing else of this lane has "
+        f"succeeded since its first failure {format_duration(now - outage.since)} ago, so the "
+        f"next try waits for {format_duration(max(0.0, (job.due_at or now) - now))}"
+    )
+    return Blocker("backoff", text, reason.action if reason else "", until=job.due_at)
 
 
 def _operator(job: Job, what: str) -> Blocker:

@@ -18,6 +18,13 @@ call goes first. Then canary submits follow, `step` at once, until enough were a
 only a succeeded run counts. Times are Unix seconds.
 """
 
+from jobs.breakers.postponed import (
+    FailureCase,
+    due_at_once,
+    failure_case,
+    gives_attempt_back,
+    without_postponed,
+)
 from jobs.breakers.record import (
     NO_BREAKERS,
     Breaker,
@@ -27,6 +34,7 @@ from jobs.breakers.record import (
     BreakerSuccess,
     FailedSubmit,
     PassedBreakers,
+    PostponedRetry,
     breaker_id,
     breaker_key,
     breaker_keys,
@@ -53,7 +61,6 @@ from jobs.breakers.transitions import (
     apply_probe_result,
     apply_reset,
     apply_success,
-    gives_attempt_back,
     is_probe_due,
     may_forget,
 )
@@ -76,7 +83,9 @@ __all__ = [
     "BreakerState",
     "BreakerSuccess",
     "FailedSubmit",
+    "FailureCase",
     "PassedBreakers",
+    "PostponedRetry",
     "apply_evidence",
     "apply_failure",
     "apply_probe_begin",
@@ -88,8 +97,11 @@ __all__ = [
     "breaker_id",
     "breaker_key",
     "breaker_keys",
+    "due_at_once",
+    "failure_case",
     "gives_attempt_back",
     "is_probe_due",
     "may_forget",
     "new_breaker",
+    "without_postponed",
 ]

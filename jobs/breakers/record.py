@@ -38,6 +38,16 @@ class FailedSubmit(msgspec.Struct, frozen=True, array_like=True):
         return self.token.rpartition(":")[0]
 
 
+class PostponedRetry(msgspec.Struct, frozen=True, array_like=True):
+    """A job whose next try waits for longer than usual, since its lane is quiet."""
+
+    job_id: str
+    failing_since: float
+    """Its first failure: a run submitted after that, and succeeded, makes the job due at once."""
+    until: float
+    """When it is due by itself."""
+
+
 class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     """An outcome that counts against a scope."""
 
@@ -54,6 +64,10 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     may just be slower to succeed than the others were to fail."""
     retry_after_s: float | None = None
     """The provider asks not to be called for this long."""
+    failing_since: float = 0.0
+    """The job's first failure since it last succeeded or was requeued."""
+    postponed_until: float | None = None
+    """When its job is tried again if nothing else succeeds, and that is later than usual."""
     worker: str = ""
     """Who saw it; the engine fills it in, like the next."""
     live_workers: int = 1
@@ -74,6 +88,8 @@ class BreakerSuccess(msgspec.Struct, frozen=True, kw_only=True):
     """A run succeeded, not only its submit."""
     is_canary: bool = False
     """A breaker counted it in its step."""
+    began_at: float = 0.0
+    """When its attempt began."""
 
     @property
     def key(self) -> str:
@@ -148,6 +164,10 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """The worker that makes, or made, the last probe call."""
     prober_until: float | None = None
     """While a probe call is under way: when another worker takes over."""
+    proved_at: float = 0.0
+    """Of a lane: when the newest run began that succeeded while failures were on record."""
+    postponed: tuple[PostponedRetry, ...] = ()
+    """Of a lane: jobs whose next try is postponed, the oldest first."""
     evidence_of: str | None = None
     """The job of the canary whose outcome is unknown: its finding may end the pause."""
 
@@ -169,7 +189,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     @property
     def is_clean(self) -> bool:
         """Whether it is closed without recent failures: a success would change nothing."""
-        return self.state is BreakerState.CLOSED and not self.failures and not self.pauses
+        is_quiet = not self.failures and not self.pauses and not self.postponed
+        return self.state is BreakerState.CLOSED and is_quiet
 
     @property
     def pause_s(self) -> float:

@@ -42,6 +42,20 @@ def lane_failed(job: Job, error: ProviderError, *, is_run: bool) -> BreakerFailu
     return msgspec.structs.replace(failure, is_run=is_run)
 
 
+def with_next_try(failure: BreakerFailure, job: Job | None, now: float) -> BreakerFailure:
+    """The failure, with when its job began to fail, and when it is tried again in a quiet lane.
+
+    `job` is its version for a quiet lane; None: it makes no difference.
+    """
+    if job is None or job.outage is None:
+        return msgspec.structs.replace(failure, failing_since=now)
+    return msgspec.structs.replace(
+        failure,
+        failing_since=job.outage.since,
+        postponed_until=job.due_at if job.outage.is_postponed else None,
+    )
+
+
 def route_passed(job: Job) -> BreakerSuccess:
     """The provider answered a submit: its route works."""
     epoch, _ = _epochs(job)
@@ -67,6 +81,7 @@ def lane_passed(job: Job) -> BreakerSuccess:
         epoch=epoch,
         is_run=True,
         is_canary=job.probe_of is not None,
+        began_at=job.attempts[-1].started_at if job.attempts else 0.0,
     )
 
 

@@ -8,6 +8,12 @@ from typing import Final
 
 import msgspec
 
+from jobs.breakers.postponed import (
+    postponed_until,
+    with_all_due,
+    with_postponed,
+    with_proof,
+)
 from jobs.breakers.record import Breaker, BreakerFailure, BreakerSuccess
 from jobs.breakers.rules import (
     BREAKER_TABLE,
@@ -52,7 +58,11 @@ def _next_epoch(breaker: Breaker, now: float) -> int:
 
 
 def apply_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
-    """The breaker after a failure. One that was counted before, or is late, changes nothing."""
+    """The breaker after a failure. One that was counted before, or is late, changes no state."""
+    return with_postponed(_counted(breaker, failure, now), failure)
+
+
+def _counted(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
     if breaker.cause is BreakerCause.UNREACHABLE:
         return _not_reached(breaker, failure, now)
     if failure.submit in breaker.failed:
@@ -176,6 +186,7 @@ def _pauses_waited(breaker: Breaker) -> int:
 def apply_success(breaker: Breaker, success: BreakerSuccess, now: float) -> Breaker:
     """The breaker after an accepted submit or a succeeded run. A lane is proved by runs alone."""
     is_proof = success.is_run or breaker.cause is not BreakerCause.TARGET_FAILURE
+    breaker = with_proof(breaker, success)
     match breaker.state:
         case BreakerState.OPEN:
             return _sooner(breaker, success, now)
@@ -347,7 +358,8 @@ def apply_evidence(breaker: Breaker, job_id: str, now: float) -> Breaker:
 
 
 def apply_probe_now(breaker: Breaker, now: float) -> Breaker:
-    """The breaker with its next probe due now, a canary included; unchanged unless it is open."""
+    """The breaker with its next probe due now, a canary included, and what it postponed too."""
+    breaker = with_all_due(breaker)
     if breaker.state is not BreakerState.OPEN:
         return breaker
     return msgspec.structs.replace(breaker, canary_at=now, next_probe_at=now)
@@ -355,17 +367,11 @@ def apply_probe_now(breaker: Breaker, now: float) -> Breaker:
 
 def apply_reset(breaker: Breaker, now: float) -> Breaker:
     """The breaker closed, with its pauses at their first length, in an epoch of its own."""
-    closed = _close(breaker, BreakerEvent.RESET, now)
+    closed = with_all_due(_close(breaker, BreakerEvent.RESET, now))
     return msgspec.structs.replace(closed, epoch=_next_epoch(breaker, now), pauses=0)
 
 
 def may_forget(breaker: Breaker, now: float, quiet_s: float) -> bool:
-    """Whether a record can be removed: closed, or probing without any canary, for so long."""
-    touched_at = max(breaker.changed_at, breaker.failed_at or 0.0)
+    """Whether a record can be removed: not open, without anything postponed, for so long."""
+    touched_at = max(breaker.changed_at, breaker.failed_at or 0.0, postponed_until(breaker))
     return breaker.state is not BreakerState.OPEN and touched_at <= now - quiet_s
-
-
-def gives_attempt_back(breaker: Breaker, epoch: int) -> bool:
-    """Whether a failure belongs to an outage of its lane: it tripped it, or came during it."""
-    is_during = breaker.state is not BreakerState.CLOSED and epoch > breaker.tripped_epoch
-    return epoch == breaker.tripped_epoch or is_during

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import msgspec
 
-from jobs.error_table import ACTION_STUCK, ACTION_UNCERTAIN
+from jobs.error_table import ACTION_POSTPONED, ACTION_STUCK, ACTION_UNCERTAIN
 from jobs.evidence.records import UncertainSubmit
 from jobs.job import STUCK, UNCERTAIN, Job, JobEvent, JobOutage, Reason
 from jobs.lifecycle import IllegalTransition, Transition
@@ -177,10 +177,16 @@ def retry(
 ) -> Job:
     """→ `retrying`: the backoff runs until `due_at`.
 
-    `spends` attempts are spent: none in an outage, and more than one where attempts that were given
-    back are charged.
+    `spends` attempts are spent: none in an outage, more than one where attempts that were given
+    back are charged, and less than none where attempts are given back.
     """
-    reason = Reason(code=error.display_code, http_status=error.http_status, message=error.message)
+    is_postponed = outage is not None and outage.is_postponed
+    reason = Reason(
+        code=error.display_code,
+        http_status=error.http_status,
+        message=error.message,
+        action=ACTION_POSTPONED if is_postponed else "",
+    )
     return next_version(
         job,
         Transition.RETRY,

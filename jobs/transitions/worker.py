@@ -13,7 +13,7 @@ from jobs.states import Mode, State
 from jobs.transitions.builders import CLEARED_RUN, next_version, queue_changes
 
 
-def promote(job: Job, now: float) -> Job:
+def promote(job: Job, now: float, *, note: str = "") -> Job:
     """`scheduled` or `retrying` → `queued`: it is due.
 
     Raises `IllegalTransition` for a job that waits for a finding: its outcome is unknown.
@@ -21,7 +21,7 @@ def promote(job: Job, now: float) -> Job:
     if job.awaits_finding:
         raise IllegalTransition(job.state, Transition.PROMOTE, "it waits for a finding")
     changes: dict[str, Any] = queue_changes(job, now) | {"queued_at": now}
-    return next_version(job, Transition.PROMOTE, now, **changes)
+    return next_version(job, Transition.PROMOTE, now, note=note, **changes)
 
 
 def admit(

@@ -83,7 +83,6 @@ ROWS = [
     ErrorRowCase("PROVIDER_RESPONSE_INCOMPLETE", OK, 2, attempts_spent=1, options=(("times", 1),)),
     ErrorRowCase("SOMETHING_NEW", OK, 2, attempts_spent=1, options=(("status", 500), ("times", 1))),
     ErrorRowCase("HTTP_500", OK, 2, attempts_spent=1, options=(("times", 1),)),
-    ErrorRowCase("EXECUTION_FAILED", DEAD, 5, attempts_spent=5),
     # Unknown outcomes are never sent again.
     ErrorRowCase("HTTP_502", PARKED, 1, code="uncertain"),
     ErrorRowCase("html_502", PARKED, 1, code="uncertain"),
@@ -160,6 +159,32 @@ async def test_a_poll_that_does_not_get_through_leaves_the_paid_run_running(
     assert job.state is State.SUCCEEDED
     assert (await system.ledger("it"))["posts"] == 1
     assert not await system.store.holds.list_all()
+
+
+async def test_a_job_alone_dies_after_its_attempts_where_no_outage_is_to_be_borne(
+    system: LiveSystem,
+) -> None:
+    async with system.worker(outage_limit_s=0):
+        job = await system.until(await system.enqueue(label="it", fault="EXECUTION_FAILED"))
+    assert (job.state, job.reason and job.reason.code) == (DEAD, "EXECUTION_FAILED")
+    assert (job.spent, (await system.ledger("it"))["posts"]) == (5, 5)
+
+
+async def test_a_job_alone_is_retried_for_longer_than_it_has_attempts(system: LiveSystem) -> None:
+    async with system.worker():
+        job_id = await system.enqueue(label="it", fault="EXECUTION_FAILED")
+
+        async def is_postponed() -> bool:
+            job = await system.job(job_id)
+            return job.outage is not None and job.outage.is_postponed
+
+        await wait_until(is_postponed, "it has spent all attempts but one, and goes on")
+        job = await system.job(job_id)
+        assert job.reason
+        assert "no other job of its lane has succeeded" in job.reason.action
+        await system.until(await system.enqueue(label="other"))
+        await system.until(job_id)
+    assert (await system.job(job_id)).state is DEAD, "another one has succeeded"
 
 
 async def test_503_is_retried_with_no_attempt_spent(system: LiveSystem) -> None:

@@ -166,6 +166,8 @@ class VirtualOutage:
         self.record = OutageRecord()
         self.unconnected: set[str] = set()
         """Workers that cannot connect."""
+        self.longest_step_s = LONGEST_STEP_S
+        """While no breaker is open and nothing is due."""
         self.numbers = itertools.count(1)
         self.dice = random.Random(7)  # noqa: S311  the same in every run
         self._job_numbers = itertools.count()
@@ -252,7 +254,7 @@ class VirtualOutage:
         breakers = await store.breakers.list_all()
         due += [one.next_probe_at for one in breakers if one.next_probe_at is not None]
         is_closed = all(one.submits_allowed(now) is None for one in breakers)
-        longest_s = LONGEST_STEP_S if is_closed else 30.0
+        longest_s = self.longest_step_s if is_closed else 30.0
         return min([longest_s, *(max(ADMISSION_S, at - now) for at in due)])
 
     async def states(self) -> Counter[str]:

@@ -115,7 +115,7 @@ ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction | WorkerActio
     ),
     BreakerAction.PROBE_BREAKER: ActionRow(
         (),
-        "Makes the next probe now; a breaker that is not open is left alone",
+        "Makes the next probe now, and jobs due whose next try waits for a success of their lane",
         "Probe requested",
     ),
     BreakerAction.RESET_BREAKER: ActionRow(

@@ -22,7 +22,7 @@ class BreakerActions:
         self._clock = clock
 
     async def probe(self, breaker_id: str, actor: Actor) -> Breaker:
-        """Make the next probe due now, and its first canary; a closed breaker is left alone.
+        """Make the next probe due now, its first canary, and jobs whose next try is postponed.
 
         Raises `NoSuchBreaker`.
         """

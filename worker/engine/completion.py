@@ -18,7 +18,8 @@ from jobs.breakers import (
     BreakerFailure,
     BreakerReport,
     BreakerSuccess,
-    gives_attempt_back,
+    FailureCase,
+    failure_case,
 )
 from jobs.effects import (
     Decision,
@@ -101,7 +102,7 @@ class Completion:
         """
         current: VersionedJob | None = stored
         applied: set[str] = set()
-        in_outage: bool | None = None
+        case: FailureCase | None = None
         while current is not None:
             decision = decider.decide(current.job, self._clock.now(), self._clock.jitter())
             if decision is None:
@@ -110,12 +111,11 @@ class Completion:
                 new = [e for e in decision.effects if _effect_key(e) not in applied]
                 await self.apply_effects(new)
                 applied |= {_effect_key(effect) for effect in new}
-            if isinstance(decision, Decision) and in_outage is None:
-                in_outage = await self._report(decision.reports)
+            if isinstance(decision, Decision) and case is None:
+                case = await self._report(decision.reports)
             if isinstance(decision, PollLater) or decision.job is current.job:
                 return Completed(current, decision)
-            if in_outage and decision.job_in_outage is not None:
-                decision = replace(decision, job=decision.job_in_outage)
+            decision = _of_case(decision, case or FailureCase.USUAL)
             job, side_writes = self._with_result(decision)
             written = await self.retry_while_down(self._commit, current, job, side_writes)
             if written is not None:
@@ -180,22 +180,22 @@ class Completion:
                 case _:
                     assert_never(effect)
 
-    async def _report(self, reports: Sequence[BreakerReport]) -> bool:
-        """Count an outcome in the breakers; whether it belongs to an outage of its lane."""
-        in_outage = False
+    async def _report(self, reports: Sequence[BreakerReport]) -> FailureCase:
+        """Count an outcome in the breakers; what a failure says about its job."""
+        case = FailureCase.USUAL
         for report in reports:
             match report:
                 case BreakerSuccess():
                     self._breakers.add_success(report)
                 case BreakerFailure() if self._breakers.add_failure(report):
                     breaker = await self.retry_while_down(self._breakers.flush, report.key)
-                    is_lane = report.cause is BreakerCause.TARGET_FAILURE
-                    in_outage |= is_lane and gives_attempt_back(breaker, report.epoch)
+                    if report.cause is BreakerCause.TARGET_FAILURE:
+                        case = failure_case(breaker, report)
                 case BreakerFailure():
                     pass
                 case _:
                     assert_never(report)
-        return in_outage
+        return case
 
     async def _widen_opening(self, hold_id: str, *, is_ended: bool) -> None:
         def accepted(hold: Hold | None) -> Hold | None:
@@ -247,6 +247,20 @@ class Completion:
         ):
             self._last_costs[target] = last
             await self._store.costs.record(target, last)
+
+
+def _of_case(decision: Decision, case: FailureCase) -> Decision:
+    """The decision with the version of the job that counts."""
+    match case:
+        case FailureCase.USUAL:
+            job = None
+        case FailureCase.IN_OUTAGE:
+            job = decision.job_in_outage
+        case FailureCase.IN_QUIET_LANE:
+            job = decision.job_in_quiet_lane
+        case _:
+            assert_never(case)
+    return decision if job is None else replace(decision, job=job)
 
 
 def _log_hold(hold: Hold) -> None:

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 
 from jobs import transitions
@@ -13,7 +14,7 @@ from jobs.breakers import (
     PassedBreakers,
 )
 from jobs.decide import decide_poll, decide_submit
-from jobs.effects import Decision, PollHistory
+from jobs.effects import Decision, DecisionRules, PollHistory
 from jobs.indexes import Index, entries
 from jobs.job import Job, JobOutage
 from jobs.outcomes import (
@@ -79,7 +80,9 @@ def test_attempts_given_back_to_probes_are_charged_when_it_fails_again_without_a
     job = submitted(spent=1, outage=JobOutage(since=NOW - 9, given_back=2))
     again = refused(job).job
     assert (again.spent, again.outage and again.outage.given_back) == (4, 0)
-    assert refused(changed(job, spent=2)).job.state is State.DEAD
+    last = refused(changed(job, spent=2)).job
+    assert (last.state, last.spent) == (State.RETRYING, 4), "the last attempt is left"
+    assert refused(changed(job, spent=4)).job.state is State.DEAD
 
 
 def test_a_probe_that_was_charged_before_spends_its_attempts() -> None:
@@ -137,6 +140,81 @@ def test_a_job_that_waits_bears_an_outage_from_when_it_came() -> None:
 def test_a_requeue_forgets_the_outage() -> None:
     dead = refused(submitted(spent=4, outage=JobOutage(since=NOW, given_back=3))).job
     assert transitions.requeue(dead, NOW + 5, by="ann").outage is None
+
+
+# Jobs alone in their lane.
+
+
+def in_quiet_lane(decision: Decision) -> Job:
+    assert decision.job_in_quiet_lane is not None
+    return decision.job_in_quiet_lane
+
+
+def test_a_refused_submit_spends_at_the_usual_backoff_until_the_last_attempt_would_be_spent() -> (
+    None
+):
+    job = in_quiet_lane(refused(submitted()))
+    assert (job.spent, job.due_at) == (1, refused(submitted()).job.due_at)
+    assert job.outage
+    assert (job.outage.refused, job.outage.is_postponed) == (1, False)
+    spent = JobOutage(since=NOW - 30, failures=4, refused=4)
+    job = in_quiet_lane(refused(submitted(spent=4, outage=spent)))
+    assert job.outage
+    assert (job.state, job.spent, job.outage.given_back) == (State.RETRYING, 0, 5)
+    assert job.due_at == NOW + 1 + 32 * 0.75, "the pauses go on doubling"
+    assert job.reason
+    assert "Nothing: no other job of its lane has succeeded" in job.reason.action
+    later = in_quiet_lane(refused(submitted(outage=job.outage)))
+    assert later.outage
+    assert (later.spent, later.outage.given_back) == (0, 6)
+
+
+def test_pauses_of_refused_submits_reach_15_min_and_end_at_the_limit() -> None:
+    outage = JobOutage(since=NOW - 80_000, failures=30, given_back=30)
+    job = in_quiet_lane(refused(submitted(outage=outage)))
+    assert job.due_at == NOW + 1 + 900 * 0.75
+    outage = JobOutage(since=NOW - 86_000, failures=30, given_back=30)
+    job = in_quiet_lane(refused(submitted(outage=outage)))
+    assert job.due_at == NOW + 400
+    outage = JobOutage(since=NOW - 86_400, failures=30, given_back=30)
+    job = in_quiet_lane(refused(submitted(outage=outage)))
+    assert (job.state, job.reason and job.reason.code) == (State.DEAD, "outage")
+
+
+@pytest.mark.parametrize(
+    ("spent", "offset_s"), [(0, 140), (1, 1_192), (2, 10_148), (3, 86_400), (4, None)]
+)
+def test_a_failed_run_spends_its_attempt_and_the_retries_are_stretched(
+    spent: int, offset_s: float | None
+) -> None:
+    outage = JobOutage(since=NOW - 5, failures=spent) if spent else None
+    job = in_quiet_lane(failed_run(running(spent=spent, outage=outage)))
+    if offset_s is None:
+        assert (job.state, job.spent) == (State.DEAD, 5)
+        return
+    assert job.outage
+    assert (job.state, job.spent, job.outage.is_postponed) == (State.RETRYING, spent + 1, True)
+    assert job.due_at == pytest.approx(job.outage.since + 0.99 * offset_s, abs=2)
+
+
+def test_a_failed_sync_run_may_have_been_paid_for_and_spends_its_attempt() -> None:
+    outage = JobOutage(since=NOW - 5, failures=2)
+    job = in_quiet_lane(refused(changed(job_builders.sync_run(), spent=2, outage=outage)))
+    assert (job.state, job.spent) == (State.RETRYING, 3)
+
+
+@pytest.mark.parametrize("rules", [{"max_attempts": 1}, {}], ids=["one attempt", "no limit"])
+def test_one_attempt_and_no_limit_mean_that_no_outage_is_borne(rules: dict[str, int]) -> None:
+    context = a_context(NOW + 1)
+    if not rules:
+        context = msgspec.structs.replace(context, rules=DecisionRules(outage_limit_s=0))
+    decision = decide_submit(submitted(**rules), Refused(FAILED), context)
+    assert (decision.job_in_outage, decision.job_in_quiet_lane) == (None, None)
+    assert decision.job.spent == 1
+    assert bool(decision.reports) == bool(rules), "without a limit no lane is closed"
+    if not rules:
+        unavailable = Refused(ProviderError(None, "", 503))
+        assert decide_submit(submitted(), unavailable, context).job.spent == 1
 
 
 # What outcomes say about account, route and lane.

@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from jobs import transitions
 from jobs.effects import PollHistory
 from jobs.holds import Canary, CoolDown, Gates, Hold, apply_release
-from jobs.job import Job
+from jobs.job import Job, JobOutage
 from jobs.lanes import Scope
 from jobs.why import WhyContext, why_not_running
 from tests.unit.core import job_builders
@@ -96,6 +96,17 @@ def test_a_wait_that_ends_by_itself_says_when() -> None:
         "attempt 1 of 5 failed with EXECUTION_FAILED, backoff running",
     )
     assert why_not_running(job_builders.scheduled(), WhyContext(CLEAR), NOW)[0].until == NOW + 60
+
+
+def test_a_retry_that_waits_for_a_success_says_why_so_long() -> None:
+    outage = JobOutage(since=NOW - 3_600, failures=12, given_back=12, is_postponed=True)
+    job = replace(job_builders.retrying(), spent=0, outage=outage, due_at=NOW + 600)
+    backoff = why_not_running(job, WhyContext(CLEAR), NOW)[0]
+    assert backoff.until == NOW + 600
+    assert backoff.text == (
+        "failed 12 times, last with EXECUTION_FAILED, 0 of 5 attempts spent; nothing else of this"
+        " lane has succeeded since its first failure 1.0 h ago, so the next try waits for 10 min"
+    )
 
 
 def test_a_parked_job_says_what_an_operator_must_do() -> None:

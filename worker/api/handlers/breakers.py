@@ -19,7 +19,7 @@ async def breakers(request: web.Request) -> web.Response:
 
 
 async def probe(request: web.Request) -> web.Response:
-    """Make the next probe of an open breaker now; one that is not open is left alone."""
+    """Make the next probe now, and the jobs due whose next try waits for a success."""
     context = context_of(request)
     body = await read_body(request, ActionBody)
     breaker = await context.use_cases.breakers.probe(

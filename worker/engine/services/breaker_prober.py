@@ -14,19 +14,23 @@ from jobs.breakers import (
     Breaker,
     BreakerCause,
     BreakerState,
+    PostponedRetry,
     apply_evidence,
     apply_probe_begin,
     apply_probe_claim,
     apply_probe_result,
+    due_at_once,
     is_probe_due,
     may_forget,
+    without_postponed,
 )
 from jobs.evidence.records import EvidenceFinding
-from jobs.lanes import Lane
+from jobs.job import Job
+from jobs.lanes import JobId, Lane
 from jobs.outcomes import CallFailure, ProviderError
 from jobs.retries import is_outage_over_limit, outage_reason
 from jobs.states import State
-from jobs.transitions import dead_letter
+from jobs.transitions import dead_letter, promote
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -51,6 +55,8 @@ KNOWN_FINDINGS: Final = (
 )
 """Findings that end the pause of a lost canary; without one the pause runs to its end."""
 
+SOONER_NOTE: Final = "its next try was postponed, and is due now"
+
 TOO_MANY_REQUESTS: Final = 429
 
 
@@ -73,6 +79,7 @@ class BreakerProber:
         self._store = context.store
         self._clock = context.clock
         self._limit_s = context.rules.outage_limit_s
+        self._wakeups = context.wakeups
         self._reporter = reporter
         self._provider = provider
         self._calls: dict[str, asyncio.Task[None]] = {}
@@ -97,6 +104,8 @@ class BreakerProber:
                 pause_s = min(pause_s, breaker.next_probe_at - now)
             if breaker.evidence_of is not None:
                 await self._end_pause_by_evidence(breaker, breaker.evidence_of, now)
+            if due := due_at_once(breaker):
+                await self._promote(breaker, due, now)
             if breaker.cause is BreakerCause.TARGET_FAILURE and breaker.opened_at is not None:
                 has_more |= await self._end_long_waits(breaker, breaker.opened_at, now)
         return 0.0 if has_more else pause_s
@@ -143,6 +152,20 @@ class BreakerProber:
         except (RedisError, OSError) as error:
             log.warning("probe.interrupted", scope=breaker.scope, error=type(error).__name__)
 
+    async def _promote(self, breaker: Breaker, due: tuple[PostponedRetry, ...], now: float) -> None:
+        """Queue jobs whose next try was postponed: another job has succeeded, or somebody asked."""
+        ids = [JobId(one.job_id) for one in due]
+        found = await load_jobs(self._store.jobs, ids, now)
+        ready = [one for one in found if one is not None and _is_postponed(one.job)]
+        commits = [
+            self._store.jobs.commit(one, promote(one.job, now, note=SOONER_NOTE)) for one in ready
+        ]
+        await asyncio.gather(*commits)
+        await self._reporter.change(breaker.key, lambda b: without_postponed(b, due))
+        self._wakeups.admission.notify()
+        if ready:
+            log.info("postponed_retries.promoted", scope=breaker.scope, jobs=len(ready))
+
     async def _end_pause_by_evidence(self, breaker: Breaker, job_id: str, now: float) -> None:
         """Let the next canary go once it is known whether the run of the lost one started."""
         stored = await self._store.jobs.load(job_id)
@@ -151,7 +174,8 @@ class BreakerProber:
 
     async def _end_long_waits(self, breaker: Breaker, opened_at: float, now: float) -> bool:
         """Make dead letters of jobs that waited for too long; whether there may be more."""
-        if breaker.state is BreakerState.CLOSED or now - opened_at < self._limit_s:
+        is_over = self._limit_s > 0 and now - opened_at >= self._limit_s
+        if breaker.state is BreakerState.CLOSED or not is_over:
             return False
         lane = Lane.parse(breaker.scope)
         (head,) = await self._store.lanes.heads([lane], [MAX_DEAD_LETTERS])
@@ -170,6 +194,11 @@ class BreakerProber:
         reason = outage_reason(self._limit_s)
         dead = dead_letter(job, now, ProviderError(reason.code, reason.message), reason)
         return isinstance(await self._store.jobs.commit(stored, dead), VersionedJob)
+
+
+def _is_postponed(job: Job) -> bool:
+    is_waiting = job.state is State.RETRYING and not job.awaits_finding
+    return is_waiting and job.outage is not None and job.outage.is_postponed
 
 
 def _is_answer(answer: Identity | CallFailure) -> bool:
