@@ -165,6 +165,16 @@ def apply_accept(hold: Hold, *, is_ended: bool = False) -> Hold | None:
     return msgspec.structs.replace(hold, step=hold.step * 2, accepted=0)
 
 
+def apply_no_paid_run(hold: Hold) -> Hold:
+    """The hold where no paid run is left that a poll could prove it with: one submit may pass.
+
+    Unchanged unless it is released and waits for a poll.
+    """
+    if hold.phase is not HoldPhase.OPENING or hold.canary is not Canary.POLL:
+        return hold
+    return msgspec.structs.replace(hold, step=1, accepted=0) if hold.stops_submits else hold
+
+
 def has_proved_open(hold: Hold, now: float) -> bool:
     """Whether an opening hold can be removed: its canary was accepted, and it has been quiet.
 
@@ -213,13 +223,21 @@ class Gates:
         running = [c for c in self.cool_downs if c.until > now and c.scope in wanted]
         return max(running, key=lambda c: c.until, default=None)
 
-    def hold_to_prove(self, account: str) -> Hold | None:
-        """The released hold of an account that a poll of a paid run can prove open, or None."""
+    def polled_hold(self, account: str) -> Hold | None:
+        """The hold of an account that a poll of a paid run proves open once released, or None."""
         for hold in self.holds:
-            is_released = hold.phase is HoldPhase.OPENING and hold.canary is Canary.POLL
-            if is_released and hold.scope == account:
+            if hold.canary is Canary.POLL and hold.scope == account:
                 return hold
         return None
+
+    def waiting_for_poll(self, accounts: Iterable[str]) -> tuple[Hold, ...]:
+        """The released holds of these accounts that no submit passes before a poll is answered."""
+        found = (self.polled_hold(account) for account in set(accounts)) if self.holds else ()
+        return tuple(
+            hold
+            for hold in found
+            if hold is not None and hold.phase is HoldPhase.OPENING and hold.stops_submits
+        )
 
     def opening_holds(self, lane: Lane) -> tuple[Hold, ...]:
         """The opening holds that cover a lane. Each counts the submits it lets through."""

@@ -59,6 +59,8 @@ class WhyContext:
     """What the polls of its run said."""
     poll_failure: str = ""
     """Why polls of a worker get no answer; empty while they do."""
+    waits_for_poll: bool = False
+    """Submits of its account wait until a poll of one of its runs is answered."""
 
 
 def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
@@ -173,6 +175,10 @@ def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
         found.append(
             Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
         )
+    if context.waits_for_poll:
+        text = "no poll of the last runs of its account was answered, so no more are paid for"
+        text += f": {context.poll_failure}" if context.poll_failure else ""
+        found.append(Blocker("polls", f"{text}; it goes on by itself with the first answer"))
     if context.cap is not None and context.active >= context.cap:
         found.append(
             Blocker("cap", f"its lane is at its cap: {context.active} of {context.cap} running")

@@ -23,7 +23,8 @@ import_guard.check()  # arq's command imports this module first: a foreign `conf
 
 from config.logging import configure_logging
 from config.settings import Settings, SettingsError, load
-from worker.compose.worker import Runtime, build
+from worker.compose.runtime import Runtime
+from worker.compose.worker import build
 from worker.engine.services.redis_recovery import ConnectionCount
 from worker.redis.connect import NoRedisError, connect
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize

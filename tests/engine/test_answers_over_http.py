@@ -4,12 +4,14 @@ from collections.abc import AsyncGenerator, Callable
 
 import pytest
 
-from jobs.holds import Canary, HoldPhase
+from jobs.holds import Canary, Hold, HoldPhase
 from jobs.job import Job
+from jobs.lanes import Scope
 from jobs.states import State
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.engine.stand_in import StandIn, page, reply, result_of, stand_in
 from worker.app.action_table import JobAction
+from worker.engine.poll_proof import MIN_LIMIT
 
 SLOTS = 8
 JOBS = 30
@@ -184,6 +186,54 @@ async def test_runs_that_nobody_can_fetch_are_not_paid_for(
         jobs = await system.all_until(ids, State.SUCCEEDED)
     assert len(provider.submits) == JOBS
     assert {job.submits for job in jobs} == {1}
+    assert not await system.store.holds.list_all()
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [reply(403, error="no", code="CAPABILITY_DENIED"), reply(401), reply(500), page(502)],
+    ids=["403", "401", "500", "502"],
+)
+async def test_no_more_runs_than_submit_slots_are_paid_for_before_a_poll_is_answered(
+    system: LiveSystem, provider: StandIn, answer: bytes
+) -> None:
+    provider.on_poll = lambda _: answer
+    ids = [await system.enqueue(job_id=f"j{n}") for n in range(JOBS)]
+    async with system.worker(base_url=provider.url, max_jobs=MIN_LIMIT):
+
+        async def waits() -> bool:
+            beats = await system.store.workers.heartbeats()
+            is_held = bool(await system.store.holds.list_all())
+            return is_held or any("default" in beat.unproved_accounts for beat in beats)
+
+        await wait_until(waits, "the pause of submits")
+        assert len(provider.submits) <= MIN_LIMIT
+        (queued, *_) = await system.jobs_matching(state=State.QUEUED)
+        blockers = await system.queries.why(queued)
+        assert {"hold", "polls"} & {blocker.kind for blocker in blockers}
+        provider.on_poll = result_of
+        for hold in await system.store.holds.list_all():
+            await system.actions.release_hold(hold.id, OPERATOR)
+        jobs = await system.all_until(ids, State.SUCCEEDED)
+    assert len(provider.submits) == JOBS
+    assert {job.submits for job in jobs} == {1}
+
+
+async def test_a_released_hold_without_a_run_to_poll_lets_a_submit_through(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    hold = Hold(
+        id="hold-1",
+        scope=Scope("default"),
+        code="CAPABILITY_DENIED",
+        created_at=0.0,
+        phase=HoldPhase.OPENING,
+        canary=Canary.POLL,
+    )
+    await system.store.holds.change(hold.key, lambda _: hold)
+    ids = [await system.enqueue(job_id=f"j{n}") for n in range(JOBS)]
+    async with system.worker(base_url=provider.url):
+        await system.all_until(ids, State.SUCCEEDED)
     assert not await system.store.holds.list_all()
 
 

@@ -20,7 +20,7 @@ from worker.app.actions import Actions
 from worker.clock import SystemClock
 from worker.compose.api import running
 from worker.compose.app import build_enqueuer
-from worker.compose.worker import Runtime
+from worker.compose.runtime import Runtime
 from worker.engine.deciders import INTERNAL
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.services.scheduler import Scheduler
@@ -342,7 +342,7 @@ async def test_a_worker_told_to_stop_while_it_starts_ends_cleanly(
         running.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("worker.compose.worker.warn_if_unsafe", hangs)
+    monkeypatch.setattr("worker.compose.runtime.warn_if_unsafe", hangs)
     wanted = arq_settings(system.settings)
     ctx: dict[str, Any] = {"redis": wanted["redis_pool"]}
     start = asyncio.create_task(wanted["on_startup"](ctx))

@@ -39,7 +39,8 @@ from worker.app.actions import Actions, Actor
 from worker.app.breaker_actions import BreakerActions
 from worker.app.enqueue import EnqueueResult
 from worker.compose.app import build_enqueuer
-from worker.compose.worker import Runtime, build
+from worker.compose.runtime import Runtime
+from worker.compose.worker import build
 from worker.engine.services.redis_recovery import ConnectionCount
 from worker.engine.supervisor import Service
 from worker.provider.port import CancelAccepted
@@ -56,6 +57,7 @@ SERVICES: Final = (
     "scheduler",
     "admission",
     "poller",
+    "poll_prover",
     "webhook_processor",
     "rescuer",
     "breaker_prober",

@@ -43,7 +43,7 @@ ADMISSION_S: Final = 0.05
 
 LONGEST_STEP_S: Final = 1.0
 
-SERVICES: Final = ("scheduler", "poller", "breaker_prober", "admission")
+SERVICES: Final = ("scheduler", "poller", "poll_prover", "breaker_prober", "admission")
 """The services that an outage concerns; heartbeats are sent whenever time passes."""
 
 UNLIMITED: Final = RateLimitBucket(is_unlimited=True)

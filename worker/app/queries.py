@@ -154,6 +154,7 @@ class Queries:
             else 0
         )
         workers = await self.live_workers()
+        taking = [worker for worker in workers if worker.takes_work]
         context = WhyContext(
             gates=await self._store.holds.gates(),
             ahead_in_lane=position,
@@ -162,7 +163,9 @@ class Queries:
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
-            workers=sum(worker.takes_work for worker in workers),
+            workers=len(taking),
+            waits_for_poll=bool(taking)
+            and all(job.account in worker.unproved_accounts for worker in taking),
             poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )

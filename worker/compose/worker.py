@@ -1,14 +1,10 @@
-"""A worker, built from the settings: its services, and how they start and stop."""
+"""Builds a worker and its services from the settings."""
 
-import asyncio
-import contextlib
 import os
 import secrets
 import socket
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
 
-import structlog
 from arq import ArqRedis
 
 from config.settings import Settings
@@ -24,17 +20,19 @@ from worker.compose.provider import (
     build_provider,
     build_webhook_reader,
 )
-from worker.doctor.startup import check_accounts, warn_if_unsafe
+from worker.compose.runtime import Runtime
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
+from worker.engine.poll_proof import PollProof
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.poll_planner import PollPlanner
+from worker.engine.services.poll_prover import PollProver
 from worker.engine.services.poller import MIN_CLAIM_PAUSE_S, Poller
 from worker.engine.services.pruner import Pruner
 from worker.engine.services.rate_limiter import RateLimiter
@@ -47,105 +45,12 @@ from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
-from worker.engine.wakeups import Wakeup, Wakeups
+from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
 from worker.store import Store, open_store
 from worker.store.workers import Heartbeat
-from worker.tasks import cancel_and_wait
-
-log: Final = structlog.get_logger(__name__)
-
-STOPPED_FIRST: Final = (
-    "admission",
-    "scheduler",
-    "rescuer",
-    "pruner",
-    "evidence",
-    "poller",
-    "webhook_processor",
-)
-"""Services that a worker stops before it waits for its submits; the others run until the end."""
-
-
-@dataclass(frozen=True, slots=True)
-class Runtime:
-    """A worker, from its start to its end."""
-
-    context: WorkerContext
-    provider: RunProvider
-    identities: AccountIdentities
-    submitter: Submitter
-    poller: Poller
-    breaker_prober: BreakerProber
-    arq_ingress: ArqIngress
-    supervisor: Supervisor
-    health: ServiceHealth
-    heartbeat_wakeup: Wakeup
-    live_workers: LiveWorkers
-    subscribers: tuple[WakeupSubscriber, ...]
-    shutdown_deadline: ShutdownDeadline
-    checked_accounts: tuple[str, ...] = ()
-    """Accounts whose API key is checked at the start, in the background."""
-    start_checks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
-
-    @property
-    def is_drained(self) -> bool:
-        """Whether an operator took this worker out of service: it takes no more work."""
-        return self.live_workers.is_drained
-
-    def arq_context(self) -> dict[str, Any]:
-        """What arq's functions (`jobs.functions`) find in their context."""
-        return {"arq_ingress": self.arq_ingress, "submitter": self.submitter}
-
-    async def start(self) -> None:
-        """Start every service."""
-        for subscriber in self.subscribers:
-            subscriber.start()
-        self.supervisor.start()
-        log.info("worker.started", worker=self.context.worker_id)
-        await warn_if_unsafe(self.context.store.client)
-        if self.checked_accounts:
-            context = self.context
-            check = check_accounts(
-                self.provider,
-                self.checked_accounts,
-                context.store.holds,
-                context.clock,
-                receives_webhooks=self.submitter.receives_webhooks,
-            )
-            self.start_checks.append(asyncio.create_task(check, name="start check"))
-
-    def request_stop(self) -> None:
-        """Take no more work. A second call hurries, a third ends the wait for open sync runs."""
-        wait_s = self.shutdown_deadline.record_signal()
-        self.heartbeat_wakeup.notify()
-        log.info(
-            "worker.stopping",
-            worker=self.context.worker_id,
-            sync_runs=self.submitter.sync_runs,
-            wait_s=round(wait_s, 1),
-        )
-
-    async def stop(self) -> None:
-        """Finish what is under way within the grace time, and leave the rest to other workers."""
-        self.shutdown_deadline.start()
-        await cancel_and_wait(*self.start_checks)
-        await self.supervisor.stop(STOPPED_FIRST)
-        await self.poller.hand_over()
-        await self.submitter.drain(self.shutdown_deadline)
-        await self.supervisor.stop()
-        await self.breaker_prober.stop()
-        for subscriber in self.subscribers:
-            await subscriber.stop()
-        store = self.context.store
-        with contextlib.suppress(Exception):
-            await store.workers.remove(self.context.worker_id)
-            await store.metrics.counters.flush(self.context.clock.now())
-        await self.identities.close()
-        await self.provider.close()
-        log.info("worker.stopped", worker=self.context.worker_id)
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,6 +76,7 @@ class _Reporter:
     started_at: float
     submitter: Submitter
     poller: Poller
+    poll_proof: PollProof
     shutdown_deadline: ShutdownDeadline
     health: ServiceHealth
     live_workers: LiveWorkers
@@ -193,6 +99,7 @@ class _Reporter:
             polling=self.poller.active_polls,
             polls_failing_since=self.poller.health.failing_since(now),
             poll_failure=self.poller.health.failure(now),
+            unproved_accounts=self.poll_proof.blocked,
             stopping=self.shutdown_deadline.has_started,
             drained=self.live_workers.is_drained,
             failures=self.health.failing,
@@ -239,6 +146,7 @@ def build(
         _build_admission(parts, submitter, live_workers),
         Scheduler(context.store, context.wakeups),
         poller,
+        PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
         WebhookProcessor(
             context,
             build_webhook_reader(settings),
@@ -311,7 +219,13 @@ def _build_outcomes(
         breakers=breakers,
         max_result_bytes=settings.max_result_bytes,
     )
-    return OutcomeParts(completion, PoisonGuard(store, completion), recovery, breakers)
+    return OutcomeParts(
+        completion=completion,
+        poison_guard=PoisonGuard(store, completion),
+        redis_recovery=recovery,
+        breakers=breakers,
+        poll_proof=PollProof(settings.max_jobs, context.wakeups.admission),
+    )
 
 
 def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomeParts) -> _Parts:
@@ -399,6 +313,7 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         redis_recovery=parts.outcomes.redis_recovery,
         rate_limiter=parts.rate_limiter,
         shutdown_deadline=parts.shutdown_deadline,
+        poll_proof=parts.outcomes.poll_proof,
     )
 
 
@@ -415,6 +330,7 @@ def _build_heartbeat(
         started_at=context.clock.now(),
         submitter=submitter,
         poller=poller,
+        poll_proof=parts.outcomes.poll_proof,
         shutdown_deadline=parts.shutdown_deadline,
         health=health,
         live_workers=live_workers,

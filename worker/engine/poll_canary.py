@@ -26,11 +26,14 @@ class PollCanary:
         self._to_prove: Mapping[str, Hold] = {}
 
     def observe(self, gates: Gates, accounts: Iterable[str]) -> None:
-        """Note which of these accounts have a hold that a poll can prove open."""
+        """Note which of these accounts have a hold that a poll proves open once it is released.
+
+        Also one that is closed yet: `gates` may be a little older than its release.
+        """
         if not gates.holds:
             self._to_prove = {}
             return
-        found = {account: gates.hold_to_prove(account) for account in accounts}
+        found = {account: gates.polled_hold(account) for account in accounts}
         self._to_prove = {account: hold for account, hold in found.items() if hold is not None}
 
     async def record(self, job: Job, outcome: PollOutcome) -> None:

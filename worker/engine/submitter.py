@@ -115,6 +115,7 @@ class Submitter:
         self._poison_guard = outcomes.poison_guard
         self._redis_recovery = outcomes.redis_recovery
         self._breakers = outcomes.breakers
+        self._poll_proof = outcomes.poll_proof
         self._provider = provider
         self._webhook_policy = webhook_policy
         self._poll_planner = poll_planner
@@ -237,15 +238,21 @@ class Submitter:
             await self._completion.complete(stored, unsent)
         elif gates.is_sync_only(job.lane, now):
             await self._run_sync_in_slot(stored, inputs)
+        elif not self._poll_proof.left(job.account):
+            unsent = UnsentDecider(
+                job.submit_token or "", "no poll of its account was answered yet"
+            )
+            await self._completion.complete(stored, unsent)
         else:
             await self._submit_async(stored, inputs)
 
     async def _submit_async(self, stored: VersionedJob, inputs: bytes) -> None:
         mark = self._mark(stored, inputs, self._send_transition)
-        outcome = await self._call_provider(mark, inputs, Mode.ASYNC)
-        if outcome is None:
-            return
-        written = await self._complete(mark.stored, outcome)
+        with self._poll_proof.submit_under_way(stored.job.account):
+            outcome = await self._call_provider(mark, inputs, Mode.ASYNC)
+            if outcome is None:
+                return
+            written = await self._complete(mark.stored, outcome)
         if written is not None and written.job.state is State.SUBMITTING:
             await self._run_sync_in_slot(written, inputs)
 
@@ -344,6 +351,8 @@ class Submitter:
             self._poll_planner.record_reported_end(stored.job, answered_at)
         elif completed is not None and isinstance(outcome, Accepted):
             self._accepted_runs.cache_accepted(completed.stored)
+            if not rules.webhooks_arrive:
+                self._poll_proof.record_accepted(completed.stored.job)
         if isinstance(outcome, Accepted) and webhook and self._webhook_policy.receives_webhooks:
             await self._make_deliveries_due(outcome.execution_id)
         return None if completed is None else completed.stored

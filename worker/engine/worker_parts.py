@@ -7,6 +7,7 @@ from worker.clock import Clock
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
+from worker.engine.poll_proof import PollProof
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
@@ -33,3 +34,4 @@ class OutcomeParts:
     poison_guard: PoisonGuard
     redis_recovery: RedisRecovery
     breakers: BreakerReporter
+    poll_proof: PollProof

@@ -37,6 +37,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     """Since when none of its polls got an answer; None while they do, or it makes none."""
     poll_failure: str = ""
     """Why the last of these polls got no answer."""
+    unproved_accounts: tuple[str, ...] = ()
+    """Accounts whose submits wait until a poll of one of their runs is answered."""
 
     @property
     def takes_work(self) -> bool:

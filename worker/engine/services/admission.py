@@ -20,6 +20,7 @@ from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
 from worker.engine.lost_inputs import park_inputs_lost
+from worker.engine.poll_proof import PollProof
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
@@ -78,6 +79,7 @@ class Admission:
         redis_recovery: RedisRecovery,
         rate_limiter: RateLimiter,
         shutdown_deadline: ShutdownDeadline,
+        poll_proof: PollProof,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -90,6 +92,7 @@ class Admission:
         self._redis_recovery = redis_recovery
         self._rate_limiter = rate_limiter
         self._shutdown_deadline = shutdown_deadline
+        self._poll_proof = poll_proof
         self._admitted_count = 0
 
     @property
@@ -108,6 +111,9 @@ class Admission:
         if not free.has_any:
             return BUSY_S
         gates = await self._store.holds.gates()
+        self._poll_proof.waiting_holds = gates.waiting_for_poll(
+            lane.account for lane in queues.lanes
+        )
         if not self._redis_recovery.is_trusted(now):
             self._redis_recovery.wakeup.notify()
             return BUSY_S
@@ -191,6 +197,7 @@ class Admission:
             and gates.admits(lane, now, worker=self._worker_id)
             and room.of_lane(lane)
             and allowances[lane.route].urgent
+            and (lane in sync_only or self._poll_proof.left(lane.account))
         ]
         if not lanes:
             return free_slots
@@ -213,6 +220,7 @@ class Admission:
             allowances=room.allowances(allowances),
             picked_before=self._admitted_count,
         )
+        picks = self._poll_proof.within(picks, sync_only)
         granted = await self._take_grants(await self._load(picks, now), now)
         admitted = await self._admit_all(granted, gates)
         self._admitted_count += len(admitted)

@@ -101,6 +101,7 @@ class Poller:
         self.wakeup: Wakeup = context.wakeups.poller
         self._completion = outcomes.completion
         self._poison_guard = outcomes.poison_guard
+        self._poll_proof = outcomes.poll_proof
         self._provider = provider
         self._webhook_policy = webhook_policy
         self._poll_planner = poll_planner
@@ -219,6 +220,7 @@ class Poller:
             self._rate_limiter.record_answered(polls_scope(job.account))
         self.health.record(outcome, self._clock.now())
         self._reports.record(job, outcome)
+        self._poll_proof.record_poll(job.account, outcome)
         if isinstance(outcome, CallFailure) and outcome.is_refused:
             outcome = replace(outcome, sent_at=sent_at)
             if job.expects_webhook:
