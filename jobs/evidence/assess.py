@@ -8,11 +8,14 @@
 - every run on record that was answered with a request id since then has its row;
 - a run of the same kind and mode that was sent after it has its row;
 - every row that may be its run belongs to another run on record, and for each of these rows there
-  is exactly one such run.
+  is exactly one such run;
+- between the rows of runs that ended before it and of runs that were sent after its grace, no row
+  is left that no run on record can have caused, whatever its target and time: ids grow row by row.
 
 So it is wrong only for a run whose row appears later than the grace, or never.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -31,6 +34,7 @@ CLOCK_MARGIN_S: Final = 60.0
 DECIDE_WITHIN_S: Final = 900.0
 """How long after the grace a finding may stay open until `unknown` is final."""
 
+ORPHANS: Final = "the list has rows that no run on record can have caused"
 NOT_READ_BACK: Final = "the list was not read back to a run that ended before it was sent"
 
 SubmitKey = tuple[str, int]
@@ -99,6 +103,12 @@ class _Assessor:
         own = {run.request_id for run in runs if run.request_id is not None}
         self._rows = [row for row in reading.rows if row.request_id not in own]
         """Rows that no request id explains."""
+        self._repeated = [
+            row
+            for row in reading.rows
+            if row.request_id in own and self._row_of[row.request_id].id != row.id
+        ]
+        """Rows with the request id of a run that has another row."""
         self._skew = self._observed_skew()
 
     def assess(self) -> dict[SubmitKey, Assessment]:
@@ -109,6 +119,7 @@ class _Assessor:
         ]
         problem = self._problem_of_reading()
         shown_later = self._shown_runs(found_parts)
+        orphans = self._orphans(found_parts)
         found: dict[SubmitKey, Assessment] = {}
         for part in found_parts:
             for number, assessment in self._assess_part(part).items():
@@ -117,7 +128,9 @@ class _Assessor:
                 if submit is None or submit.sent_at < self._since:
                     continue
                 lacking = problem or self._lacking(run, submit, part, shown_later)
-                found[run.job_id, submit.number] = self._checked(submit, assessment, lacking)
+                own_orphans = self._between(orphans, run)
+                checked = self._checked(submit, assessment, lacking, own_orphans)
+                found[run.job_id, submit.number] = checked
         return found
 
     # Rows.
@@ -212,18 +225,44 @@ class _Assessor:
                 shown += [self._claimants[number] for number in part.of(RunCertainty.CERTAIN)]
         return shown
 
+    def _orphans(self, found_parts: Sequence["_Part"]) -> list[UsageRow]:
+        """The rows that no run on record can have caused, as far as their target and time tell."""
+        claimed = {
+            row for part in found_parts if len(part.rows) <= part.claimants for row in part.rows
+        }
+        return self._repeated + [
+            row for number, row in enumerate(self._rows) if number not in claimed
+        ]
+
+    def _between(self, rows: Sequence[UsageRow], run: RunOnRecord) -> tuple[UsageRow, ...]:
+        """Those of the rows that appeared when the row of a submit had to appear, by their ids."""
+        before = run.sent_at - self._rules.grace_s
+        after = run.sent_at + self._rules.grace_of(run.mode)
+        shown = [
+            (named, self._row_of[named.request_id].id)
+            for named in self._named
+            if named.request_id is not None and named.request_id in self._row_of
+        ]
+        low = max((row for one, row in shown if _ended_by(one, before)), default=-math.inf)
+        high = min((row for one, row in shown if one.sent_at >= after), default=math.inf)
+        return tuple(row for row in rows if low < row.id < high)
+
     def _reaches_back(self, run: RunOnRecord) -> bool:
         """Whether the reading shows everything since one grace before a submit."""
         if self._reading.is_whole:
             return True
         before = run.sent_at - self._rules.grace_s
         return any(
-            named.ended_at is not None and named.ended_at <= before
-            for named in self._named
-            if named.request_id in self._row_of
+            _ended_by(named, before) for named in self._named if named.request_id in self._row_of
         )
 
-    def _checked(self, submit: UncertainSubmit, found: Assessment, lacking: str) -> Assessment:
+    def _checked(
+        self,
+        submit: UncertainSubmit,
+        found: Assessment,
+        lacking: str,
+        orphans: tuple[UsageRow, ...],
+    ) -> Assessment:
         """The assessment, where everything holds that it needs."""
         read_at = self._reading.started_at
         if why := cannot_tell(submit, self._rules):
@@ -238,6 +277,14 @@ class _Assessor:
             note = "its row may still appear"
             return Assessment(finding=EvidenceFinding.PENDING, note=note, rows=found.rows)
         is_late = read_at >= ripe_at + DECIDE_WITHIN_S
+        if found.finding is EvidenceFinding.NOT_STARTED and orphans:
+            return Assessment(
+                finding=EvidenceFinding.UNKNOWN,
+                note=ORPHANS,
+                rows=orphans,
+                is_final=is_late,
+                has_orphans=True,
+            )
         if found.finding is EvidenceFinding.NOT_STARTED and not lacking:
             return Assessment(finding=EvidenceFinding.NOT_STARTED, is_final=True)
         if found.is_final or (found.finding is not EvidenceFinding.NOT_STARTED and not is_late):
@@ -282,6 +329,7 @@ class _Part:
     ) -> None:
         self.edges = edges
         self.rows = rows
+        self.claimants = len(members)
         self.size = sum(len(edges[number]) for number in members)
         self._members: defaultdict[RunCertainty, list[int]] = defaultdict(list)
         for number in members:
@@ -317,6 +365,10 @@ def _shared_out(part: _Part, shown: Mapping[int, tuple[UsageRow, ...]]) -> dict[
         )
         for number, rows in shown.items()
     }
+
+
+def _ended_by(run: RunOnRecord, at: float) -> bool:
+    return run.ended_at is not None and run.ended_at <= at
 
 
 def _is_proof_for(shown: RunOnRecord, run: RunOnRecord) -> bool:

@@ -89,6 +89,8 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     is_final: bool = False
     lacks_depth: bool = False
     """The list has to be read further back to say more."""
+    has_orphans: bool = False
+    """Its rows are those that no run on record can have caused."""
 
 
 _NEVER_WITHDRAWN: Final = frozenset({EvidenceFinding.STARTED, EvidenceFinding.AMBIGUOUS})
@@ -99,8 +101,9 @@ def merged(submit: UncertainSubmit, found: Assessment, now: float) -> UncertainS
 
     A `not_started` is withdrawn only by a row: a reading that says less does not count.
     """
+    says_less = found.finding in _SAYS_LESS and not found.has_orphans
     keeps = (submit.finding in _NEVER_WITHDRAWN and found.finding not in _NEVER_WITHDRAWN) or (
-        submit.finding is EvidenceFinding.NOT_STARTED and found.finding in _SAYS_LESS
+        submit.finding is EvidenceFinding.NOT_STARTED and says_less
     )
     if keeps:
         return msgspec.structs.replace(submit, checked_at=now)
@@ -122,5 +125,5 @@ def is_late_row(before: UncertainSubmit, after: UncertainSubmit) -> bool:
     return (
         before.resubmitted
         and before.finding is EvidenceFinding.NOT_STARTED
-        and after.finding in _NEVER_WITHDRAWN
+        and after.finding is not EvidenceFinding.NOT_STARTED
     )

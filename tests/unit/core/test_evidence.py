@@ -5,7 +5,7 @@ from typing import Any, Final
 import msgspec
 import pytest
 
-from jobs.evidence.assess import DECIDE_WITHIN_S, EvidenceRules, assess
+from jobs.evidence.assess import DECIDE_WITHIN_S, ORPHANS, EvidenceRules, assess
 from jobs.evidence.matching import essential, maximum_matching, parts
 from jobs.evidence.reading import CompleteReading, UsageReading, agree
 from jobs.evidence.records import (
@@ -166,7 +166,61 @@ def test_a_row_under_another_name_counts_until_the_name_of_the_target_is_known()
     assert finding(lost, rows=(alias,)).finding is EvidenceFinding.STARTED
     known = named("k", T + 70, target="kling")
     books = (alias, row(10, T + 70, "k", targets=("kling-v2",)))
-    assert finding(lost, known, rows=books).finding is EvidenceFinding.NOT_STARTED
+    found = finding(lost, known, rows=books)
+    assert (found.finding, found.note) == (EvidenceFinding.UNKNOWN, ORPHANS)
+
+
+@pytest.mark.parametrize(
+    "facts",
+    [
+        {"targets": ("KLING",)},
+        {"targets": ("kling-fallback",)},
+        {"kind": Kind.WORKFLOW, "targets": ("something",)},
+        {"created_at": T - 7_200},
+        {"created_at": T + 7_200},
+        {"request_id": "k"},
+    ],
+    ids=["upper case", "another model", "another kind", "hours early", "hours late", "repeated id"],
+)
+def test_a_row_that_no_run_on_record_can_have_caused_may_be_its_run(facts: dict[str, Any]) -> None:
+    """Names, times and ids of rows are not guaranteed; only that ids grow row by row."""
+    lost, known = uncertain(target="kling"), named("k", T + 70, target="kling")
+    strange = msgspec.structs.replace(row(5, T + 1, "r5", targets=("kling",)), **facts)
+    books = (strange, row(10, T + 70, "k", targets=("kling",)))
+    found = finding(lost, known, rows=books)
+    assert (found.finding, found.has_orphans) == (EvidenceFinding.UNKNOWN, True)
+    assert strange in found.rows
+    clean = finding(lost, known, rows=books[1:])
+    assert clean.finding is EvidenceFinding.NOT_STARTED
+
+
+def test_rows_before_and_after_its_own_time_by_their_ids_are_no_evidence() -> None:
+    lost, known = uncertain(target="kling"), named("k", T + 70, target="kling")
+    after = named("z", T + 130, target="kling")
+    books = (
+        row(0, T, "r0", targets=("x",)),
+        row(10, T + 70, "k", targets=("kling",)),
+        row(12, T + 130, "z", targets=("kling",)),
+        row(13, T, "r13", targets=("y",)),
+    )
+    assert finding(lost, known, after, rows=books).finding is EvidenceFinding.NOT_STARTED
+
+
+def test_a_strange_row_withdraws_not_started_and_counts_as_late() -> None:
+    before = UncertainSubmit(
+        number=1,
+        mode=Mode.ASYNC,
+        sent_at=T,
+        finding=EvidenceFinding.NOT_STARTED,
+        is_final=True,
+        resubmitted=True,
+    )
+    less = Assessment(finding=EvidenceFinding.UNKNOWN)
+    assert merged(before, less, T).finding is EvidenceFinding.NOT_STARTED
+    strange = Assessment(finding=EvidenceFinding.UNKNOWN, rows=(row(5, T, "r5"),), has_orphans=True)
+    after = merged(before, strange, T)
+    assert after.finding is EvidenceFinding.UNKNOWN
+    assert is_late_row(before, after)
 
 
 def test_the_provider_s_clock_may_be_wrong() -> None:
