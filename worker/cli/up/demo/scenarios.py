@@ -198,11 +198,11 @@ SCENARIOS: Final = (
     ),
     DemoScenario(
         "spent",
-        "fails at every attempt",
+        "fails at its only attempt",
         "suno",
-        DemoEnd("dead", "EXECUTION_FAILED", attempts=2),
+        DemoEnd("dead", "EXECUTION_FAILED", attempts=1),
         sandbox_options={"fault": "EXECUTION_FAILED"},
-        request_fields={"max_attempts": 2},
+        request_fields={"max_attempts": 1},
     ),
 )
 """Every outcome of the lifecycle, and every kind of refusal."""
