@@ -58,15 +58,23 @@ class BenchSystem:
 
 @asynccontextmanager
 async def bench_system(
-    *, workers: int = 1, sandbox: Sequence[str] = (), stalls: Path | None = None, **settings: str
+    *,
+    workers: int = 1,
+    sandbox: Sequence[str] = (),
+    stalls: Path | None = None,
+    profile: Path | None = None,
+    **settings: str,
 ) -> AsyncGenerator[BenchSystem]:
     """Start Redis, a sandbox with these options, and workers with these `KNOUDS_…` settings.
 
-    `stalls`: a folder where each worker leaves how late its loop was, when it has ended.
+    `stalls`: a folder where each worker leaves how late its loop was, when it has ended; `profile`:
+    one where it leaves where its CPU went instead.
     """
-    command = (
-        ("worker.cli.main", "worker") if stalls is None else ("bench.sampled_worker", str(stalls))
-    )
+    command = ("worker.cli.main", "worker")
+    if profile is not None:
+        command = ("bench.profiled_worker", str(profile))
+    elif stalls is not None:
+        command = ("bench.sampled_worker", str(stalls))
     with tempfile.TemporaryDirectory() as folder:
         async with EmbeddedRedis(Path(folder)) as redis:
             provider, url = await _sandbox(sandbox)

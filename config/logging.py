@@ -78,11 +78,13 @@ def configure_logging(
     stream: TextIO,
     *,
     secrets: Collection[str] = (),
+    for_good: bool = False,
 ) -> None:
     """Set up structlog, and route the standard library's logging through it, to `stream`.
 
     `auto` means `console` if the stream is a terminal, else `json`. `secrets` are plain texts to
-    redact (`Settings.secret_values`). A second call replaces the first.
+    redact (`Settings.secret_values`). A second call replaces the first, unless that was `for_good`:
+    then loggers are made once, which saves most of the cost of an event below the level.
     """
     threshold = logging.getLevelNamesMapping()[level.upper()]
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
@@ -100,7 +102,7 @@ def configure_logging(
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(threshold),
         logger_factory=structlog.WriteLoggerFactory(file=stream),
-        cache_logger_on_first_use=False,
+        cache_logger_on_first_use=for_good,
     )
     _route_stdlib(stream, threshold, shared, last)
 

@@ -166,7 +166,11 @@ def run(settings: Settings) -> int:
     Raises `redis.exceptions.RedisError` where Redis cannot be reached at the start.
     """
     configure_logging(
-        settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
+        settings.log_format,
+        settings.log_level,
+        sys.stderr,
+        secrets=settings.secret_values,
+        for_good=True,
     )
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
@@ -184,7 +188,11 @@ def __getattr__(name: str) -> Any:
     try:
         settings = load()
         configure_logging(
-            settings.log_format, settings.log_level, sys.stderr, secrets=settings.secret_values
+            settings.log_format,
+            settings.log_level,
+            sys.stderr,
+            secrets=settings.secret_values,
+            for_good=True,
         )
         return type("WorkerSettings", (), arq_settings(settings))
     except (SettingsError, NoRedisError) as error:

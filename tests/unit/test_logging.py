@@ -93,6 +93,17 @@ def test_configuring_again_replaces_the_first_set_up() -> None:
     assert len(lines(after)) == 2
 
 
+def test_a_logger_that_was_used_keeps_a_set_up_for_good() -> None:
+    before, after = io.StringIO(), io.StringIO()
+    configure_logging("json", "info", before, for_good=True)
+    log = structlog.get_logger()
+    log.info("job.admitted")
+    configure_logging("json", "info", after)
+    log.info("job.settled", state="succeeded")
+    assert [line["event"] for line in lines(before)] == ["job.admitted", "job.settled"]
+    assert after.getvalue() == ""
+
+
 def _fail(message: str) -> None:
     raise ValueError(message)
 
