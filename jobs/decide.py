@@ -278,25 +278,13 @@ def _lost(
             polls=polls,
         )
         return Decision(awaiting)
-    return _uncertain(job, outcome, context, polls)
+    return inconclusive_polls.parked_uncertain(job, outcome, context, polls)
 
 
 def _can_await_finding(job: Job) -> bool:
     """Whether nothing proves yet that its run exists, and nobody asked to cancel it."""
     is_active = job.state in (State.SUBMITTING, State.RUNNING)
     return is_active and job.execution_id is None and not job.cancel_requested
-
-
-def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) -> Decision:
-    parked = transitions.park_uncertain(
-        job,
-        context.now,
-        why=outcome.why,
-        http_status=outcome.http_status,
-        cause=outcome.cause_name,
-        polls=polls,
-    )
-    return Decision(parked)
 
 
 # Outcomes of a poll or a webhook.

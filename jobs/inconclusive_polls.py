@@ -136,7 +136,8 @@ def run_missing(job: Job, history: PollHistory, context: DecisionContext) -> Dec
         delay_s = context.rules.poll_schedule.failure_delay_s(missing, context.jitter)
         return PollLater(context.now + delay_s, history)
     why = f"the provider does not know execution {job.execution_id} ({missing} polls)"
-    return _uncertain(job, Lost(why, 404, LostCause.RUN_NOT_FOUND), context, polls)
+    lost = Lost(why, 404, LostCause.RUN_NOT_FOUND)
+    return parked_uncertain(job, lost, context, polls, next_poll_at=_slow_poll_at(context))
 
 
 def without_result(
@@ -159,10 +160,18 @@ def without_result(
         return PollLater(context.now + delay_s, later)
     why = f"{outcome.why} ({empty} polls in {context.now - since:.0f} s)"
     lost = Lost(why, outcome.http_status, LostCause.NO_RESULT)
-    return _uncertain(job, lost, context, polls)
+    return parked_uncertain(job, lost, context, polls, next_poll_at=_slow_poll_at(context))
 
 
-def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) -> Decision:
+def parked_uncertain(
+    job: Job,
+    outcome: Lost,
+    context: DecisionContext,
+    polls: int,
+    *,
+    next_poll_at: float | None = None,
+) -> Decision:
+    """Park the job as `uncertain`; with `next_poll_at` its run is polled on."""
     parked = transitions.park_uncertain(
         job,
         context.now,
@@ -170,7 +179,7 @@ def _uncertain(job: Job, outcome: Lost, context: DecisionContext, polls: int) ->
         http_status=outcome.http_status,
         cause=outcome.cause_name,
         polls=polls,
-        next_poll_at=_slow_poll_at(context),
+        next_poll_at=next_poll_at,
     )
     return Decision(parked)
 

@@ -18,6 +18,7 @@ from hypothesis.stateful import (
     rule,
 )
 
+from jobs import breakers
 from jobs.breakers import (
     MAX_PAUSE_S,
     Breaker,
@@ -27,16 +28,6 @@ from jobs.breakers import (
     BreakerState,
     BreakerSuccess,
     FailedSubmit,
-    apply_evidence,
-    apply_failure,
-    apply_probe_begin,
-    apply_probe_claim,
-    apply_probe_now,
-    apply_probe_result,
-    apply_reset,
-    apply_success,
-    is_probe_due,
-    new_breaker,
 )
 from jobs.lanes import Scope
 from tests.unit.core.job_builders import NOW
@@ -66,7 +57,7 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @initialize(cause=st.sampled_from([*SCOPES]))
     def open(self, cause: BreakerCause) -> None:
-        self.breaker = new_breaker(SCOPES[cause], cause)
+        self.breaker = breakers.new_breaker(SCOPES[cause], cause)
         self.in_flight: list[SentSubmit] = []
         self.sent = 0
         self.epochs_seen = {0}
@@ -108,13 +99,13 @@ class BreakerMachine(RuleBasedStateMachine):
             is_run=bool(sent.number % 2),
         )
         before = self.breaker
-        self.change(apply_failure(before, failure, self.now))
+        self.change(breakers.apply_failure(before, failure, self.now))
         if sent.epoch not in (before.epoch, before.tripped_epoch):
             assert self.breaker == before, "an outcome of another epoch changes nothing"
         if before.state is BreakerState.PROBING and sent.epoch == before.epoch:
             assert self.breaker.step < max(2, before.step), "a failed canary widens nothing"
         if twice:
-            again = apply_failure(self.breaker, failure, self.now)
+            again = breakers.apply_failure(self.breaker, failure, self.now)
             assert again == self.breaker, "a submit is counted once"
 
     @precondition(lambda self: self.in_flight)
@@ -129,7 +120,7 @@ class BreakerMachine(RuleBasedStateMachine):
             is_run=is_run,
         )
         before = self.breaker
-        self.change(apply_success(before, success, self.now))
+        self.change(breakers.apply_success(before, success, self.now))
         if sent.epoch != before.epoch:
             assert self.breaker.state is before.state, "one of another epoch closes nothing"
         if self.breaker.state is not before.state:
@@ -147,18 +138,23 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule(worker=st.sampled_from(PROBERS), answered=st.booleans(), late_s=st.sampled_from([0, 70]))
     def probe(self, worker: str, late_s: int, *, answered: bool) -> None:
-        if not is_probe_due(self.breaker, self.now):
+        if not breakers.is_probe_due(self.breaker, self.now):
             return
         if not self.breaker.rule.probes_by_call:
-            self.change(apply_probe_begin(self.breaker, self.now))
+            self.change(breakers.apply_probe_begin(self.breaker, self.now))
             return
-        self.change(apply_probe_claim(self.breaker, worker, self.now))
+        self.change(breakers.apply_probe_claim(self.breaker, worker, self.now))
         self.now += late_s
         if late_s:
-            self.change(apply_probe_claim(self.breaker, PROBERS[worker == "w1"], self.now))
-            assert apply_probe_result(self.breaker, worker, self.now, answered=True) == self.breaker
+            self.change(breakers.apply_probe_claim(self.breaker, PROBERS[worker == "w1"], self.now))
+            assert (
+                breakers.apply_probe_result(self.breaker, worker, self.now, answered=True)
+                == self.breaker
+            )
         self.change(
-            apply_probe_result(self.breaker, self.breaker.prober, self.now, answered=answered)
+            breakers.apply_probe_result(
+                self.breaker, self.breaker.prober, self.now, answered=answered
+            )
         )
 
     @rule(seconds=st.sampled_from([0.2, 1.0, 5.0, 40.0, 901.0]))
@@ -167,13 +163,13 @@ class BreakerMachine(RuleBasedStateMachine):
 
     @rule()
     def find_evidence(self) -> None:
-        self.change(apply_evidence(self.breaker, self.breaker.evidence_of or "", self.now))
+        self.change(breakers.apply_evidence(self.breaker, self.breaker.evidence_of or "", self.now))
 
     # Operators, and what goes wrong.
 
     @rule(reset=st.booleans())
     def act(self, *, reset: bool) -> None:
-        act = apply_reset if reset else apply_probe_now
+        act = breakers.apply_reset if reset else breakers.apply_probe_now
         self.change(act(self.breaker, self.now))
 
     @precondition(lambda self: self.breaker.state is BreakerState.OPEN)
@@ -187,12 +183,12 @@ class BreakerMachine(RuleBasedStateMachine):
                 prober_until=None,
             )
         )
-        assert is_probe_due(self.breaker, self.now)
+        assert breakers.is_probe_due(self.breaker, self.now)
 
     @rule()
     def lose_the_record(self) -> None:
         """A failover rolls the state back to nothing; later epochs are new all the same."""
-        self.breaker = new_breaker(self.breaker.scope, self.breaker.cause)
+        self.breaker = breakers.new_breaker(self.breaker.scope, self.breaker.cause)
         self.now += 1
 
     # What always holds.
@@ -203,7 +199,7 @@ class BreakerMachine(RuleBasedStateMachine):
         breaker = getattr(self, "breaker", None)
         if breaker is None or breaker.state is not BreakerState.OPEN:
             return
-        assert is_probe_due(breaker, self.now + MAX_PAUSE_S + 61)
+        assert breakers.is_probe_due(breaker, self.now + MAX_PAUSE_S + 61)
 
     @invariant()
     def it_lets_something_through_unless_it_is_open(self) -> None:
