@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from bench.stalls import StallSampler
-from config.settings import Settings, load
+from config.environment import load
+from config.settings import Settings
 from worker import main
 
 _arq_settings = main.arq_settings

@@ -1,21 +1,17 @@
 """Every setting of the program: its name, its default, its bounds, and the message if it is wrong.
 
-`load` reads the settings once, at the start, from the environment and from `.env`; the environment
-takes precedence. A wrong value, or a `KNOUDS_…` name that does not exist, stops the start with one
-line: a misspelt limit that silently kept its default could cost credits.
+`config.environment.load` reads them once, at the start, from the environment and from `.env`; the
+environment takes precedence. A wrong value, or a `KNOUDS_…` name that does not exist, stops the
+start with one line: a misspelt limit that silently kept its default could cost credits.
 """
 
-import difflib
 import ipaddress
-import os
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from dotenv.parser import parse_stream
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, model_validator
-from pydantic_core import ErrorDetails
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.values import (
     AnyCase,
@@ -226,13 +222,13 @@ class Settings(BaseModel):
         for low, high in _ORDERED_PAIRS:
             if getattr(self, low) > getattr(self, high):
                 raise ValueError(
-                    f"{_variable_name(low)}: more than {_variable_name(high)}; lower the first"
+                    f"{variable_name(low)}: more than {variable_name(high)}; lower the first"
                     " or raise the second"
                 )
         if self.api_key and DEFAULT_ACCOUNT in self.api_keys:
             raise ValueError(
-                f"{_variable_name('api_keys')}: names the account {DEFAULT_ACCOUNT!r}, which"
-                f" {_variable_name('api_key')} already is; drop one of the two"
+                f"{variable_name('api_keys')}: names the account {DEFAULT_ACCOUNT!r}, which"
+                f" {variable_name('api_key')} already is; drop one of the two"
             )
         return self
 
@@ -299,8 +295,8 @@ class Settings(BaseModel):
         if self.api_tokens or _is_loopback(self.http_host):
             return
         raise SettingsError(
-            f"{_variable_name('http_host')}: {self.http_host} is open to other machines and no"
-            f" token is set; set {_variable_name('api_tokens')}=name:operate:secret, or listen on"
+            f"{variable_name('http_host')}: {self.http_host} is open to other machines and no"
+            f" token is set; set {variable_name('api_tokens')}=name:operate:secret, or listen on"
             " 127.0.0.1"
         )
 
@@ -314,91 +310,9 @@ _ORDERED_PAIRS = (
 )
 
 
-# JSON settings whose keys may appear in a message. A label of `api_keys` may not: if label and key
-# were swapped, it is a secret.
-_SHOWN_KEYS_OF = ("lane_caps", "error_rules")
-
-
-def load(
-    environ: Mapping[str, str] | None = None, env_file: Path | None = Path(".env")
-) -> Settings:
-    """The settings from `environ` (default: the environment of the process) and `env_file`.
-
-    `environ` takes precedence. An empty value counts as not set; names without our prefix are
-    ignored. Raises SettingsError.
-    """
-    found = {**_from_file(env_file), **(os.environ if environ is None else environ)}
-    given = {
-        name: value.strip() for name, value in found.items() if name.upper().startswith(PREFIX)
-    }
-    for name in given:
-        _require_known(name)
-    values = {_field_name(name): value for name, value in given.items() if value}
-    try:
-        return Settings.model_validate(values)
-    except ValidationError as error:
-        raise SettingsError(_explain(error)) from None
-
-
-def _from_file(path: Path | None) -> dict[str, str]:
-    """Read `NAME=value` lines. A `$` is kept: secrets may contain one."""
-    if path is None or not path.is_file():
-        return {}
-    found: dict[str, str] = {}
-    try:
-        with path.open(encoding="utf-8-sig") as lines:
-            for binding in parse_stream(lines):
-                if binding.error or (binding.key and binding.value is None):
-                    raise SettingsError(
-                        f"{path} line {binding.original.line}: not NAME=value; fix or remove it"
-                    )
-                if binding.key and binding.value is not None:
-                    found[binding.key] = binding.value
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path}: cannot be read ({type(error).__name__}); fix it") from None
-    return found
-
-
-def _variable_name(field: str) -> str:
+def variable_name(field: str) -> str:
+    """The environment variable of a setting."""
     return PREFIX + field.upper()
-
-
-def _field_name(variable: str) -> str:
-    return variable.removeprefix(PREFIX).lower()
-
-
-def _require_known(name: str) -> None:
-    known = [_variable_name(field) for field in Settings.model_fields]
-    if name in known:
-        return
-    close = difflib.get_close_matches(name.upper(), known, n=1)
-    hint = f"did you mean {close[0]}?" if close else "remove it, or see docs/settings.md"
-    raise SettingsError(f"{name}: there is no such setting; {hint}")
-
-
-def _explain(error: ValidationError) -> str:
-    """The first error in one line, followed by the names of the other wrong settings."""
-    errors = error.errors(include_url=False, include_context=False, include_input=False)
-    first, *others = (_error_line(details) for details in errors)
-    also = sorted({line.partition(":")[0] for line in others} - {first.partition(":")[0]})
-    return f"{first} (also wrong: {', '.join(also)})" if also else first
-
-
-def _error_line(error: ErrorDetails) -> str:
-    message = (
-        error["msg"].removeprefix("Value error, ").removeprefix("Input ").removeprefix("String ")
-    )
-    if not error["loc"]:  # a rule over several settings names them itself
-        return message
-    field, *inside = (str(part) for part in error["loc"] if part != "[key]")
-    shown = inside[:1] if field in _SHOWN_KEYS_OF else []
-    return ": ".join(
-        [
-            _variable_name(field),
-            *map(repr, shown),
-            f"{message}; expected: {Settings.model_fields[field].description}",
-        ]
-    )
 
 
 def _is_loopback(host: str) -> bool:

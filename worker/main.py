@@ -21,8 +21,10 @@ from worker import import_guard
 
 import_guard.check()  # arq's command imports this module first: a foreign `config` stops here
 
+from config.environment import load
 from config.logging import configure_logging
-from config.settings import Settings, SettingsError, load
+from config.settings import Settings, SettingsError
+from worker.compose.provider import http_options
 from worker.compose.runtime import Runtime
 from worker.compose.worker import build
 from worker.engine.services.redis_recovery import ConnectionCount
@@ -116,7 +118,8 @@ def _is_not_call_line(record: logging.LogRecord) -> bool:
 
 
 def arq_settings(settings: Settings) -> dict[str, Any]:
-    """The keyword arguments of arq's `Worker`."""
+    """The keyword arguments of arq's `Worker`. Raises SettingsError, NoRedisError."""
+    http_options(settings)  # a proxy or a CA file that cannot be used ends the start here
     connections = ConnectionCount()
 
     async def on_startup(ctx: dict[str, Any]) -> None:

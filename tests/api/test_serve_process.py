@@ -19,7 +19,7 @@ from worker.store import Store
 
 PROGRAM = """
 import asyncio
-from config.settings import load
+from config.environment import load
 from worker.compose.api import serve
 asyncio.run(serve(load(env_file=None)))
 """

@@ -11,7 +11,15 @@ from pathlib import Path
 import click
 import pytest
 
-from tests.cli.command_runner import ROOT, CommandOutcome, Program, call, command_line, environ
+from tests.cli.command_runner import (
+    ROOT,
+    WITHIN_S,
+    CommandOutcome,
+    Program,
+    call,
+    command_line,
+    environ,
+)
 from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import EXIT_MEANINGS, ExitCode
 from worker.cli.main import SECTIONS, commands
@@ -112,6 +120,21 @@ def test_services_refuse_wrong_settings_alike(tmp_path: Path, service: str) -> N
     done = call(service, cwd=tmp_path, KNOUDS_MAX_JBOS="3")
     assert done.returncode == ExitCode.SETTINGS
     assert "did you mean KNOUDS_MAX_JOBS?" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "setting", [{"KNOUDS_CA_FILE": "empty.pem"}, {"HTTPS_PROXY": "socks5://127.0.0.1:1080"}]
+)
+def test_a_worker_refuses_a_way_to_the_provider_that_it_cannot_use(
+    tmp_path: Path, setting: dict[str, str]
+) -> None:
+    (name,) = setting
+    (tmp_path / "empty.pem").write_text("no certificate")
+    setting |= {"KNOUDS_API_KEY": "knouds_live_x", "KNOUDS_REDIS_URL": "redis://127.0.0.1:1/0"}
+    done = call("worker", cwd=tmp_path, within_s=WITHIN_S, **setting)
+    assert done.returncode == ExitCode.SETTINGS
+    assert done.stderr.startswith(f"knouds-worker: {name}: ")
     assert done.stderr.count("\n") == 1
 
 

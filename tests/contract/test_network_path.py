@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from config.settings import Settings, SettingsError, load
+from config.environment import load
+from config.settings import Settings, SettingsError
 from jobs.outcomes import Accepted, CallFailure, NotSent
 from tests.contract.client_calls import SHORT_S, provider_at, submit
 from tests.contract.proxy_server import AUTHORIZATION, LOGIN, forward, refusing_with, tunnel

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from config.settings import Settings, SettingsError, load
+from config.environment import load
+from config.settings import Settings, SettingsError
 from config.values import ApiToken, Role, Sentinel, parse_sentinel
 
 SECRET = "knouds_live_do_not_show"  # appears in wrong values, never in a message
@@ -336,3 +337,10 @@ def test_shared_accounts_are_labels_separated_by_commas() -> None:
     assert load({"KNOUDS_ON_UNCERTAIN": "Reconcile"}, None).on_uncertain == "reconcile"
     with pytest.raises(SettingsError, match="KNOUDS_ON_UNCERTAIN"):
         load({"KNOUDS_ON_UNCERTAIN": "hope"}, None)
+
+
+def test_a_default_that_depends_on_a_wrong_setting_is_not_called_wrong() -> None:
+    with pytest.raises(SettingsError) as error:
+        load({"KNOUDS_SYNC_TIMEOUT_S": "soon", "KNOUDS_MAX_JOBS": "abc"}, env_file=None)
+    assert "KNOUDS_SHUTDOWN_GRACE_S" not in str(error.value)
+    assert {"KNOUDS_SYNC_TIMEOUT_S", "KNOUDS_MAX_JOBS"} <= set(re.findall(r"\w+", str(error.value)))

@@ -4,7 +4,8 @@ import asyncio
 
 import pytest
 
-from config.settings import Settings, load
+from config.environment import load
+from config.settings import Settings
 from tests.simulation.manual_clock import ManualClock
 from worker.engine.shutdown_deadline import ShutdownDeadline, wait_of
 

@@ -2,7 +2,8 @@
 
 import pytest
 
-from config.settings import Settings, SettingsError, load
+from config.environment import load
+from config.settings import Settings, SettingsError
 from tests.webhooks.webhook_system import NEXT_SECRET, SECRET
 
 

@@ -23,7 +23,8 @@ STATUS_ERROR: Final = 400
 
 def read_settings() -> "Settings":
     """The settings; raises `InvalidSettings` where one is wrong."""
-    from config.settings import SettingsError, load  # noqa: PLC0415  see above
+    from config.environment import load  # noqa: PLC0415  see above
+    from config.settings import SettingsError  # noqa: PLC0415  see above
 
     try:
         return load()

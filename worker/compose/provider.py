@@ -43,12 +43,12 @@ def build_provider(
             sync_s=settings.sync_timeout_s,
             poll_s=settings.poll_timeout_s,
         ),
-        http=_http_options(settings),
+        http=http_options(settings),
         rate_limit_observer=rate_limit_observer,
     )
 
 
-def _http_options(settings: Settings) -> HttpOptions:
+def http_options(settings: Settings) -> HttpOptions:
     """How the provider is reached. Raises SettingsError, also for a proxy of the environment."""
     proxy_url = settings.proxy_url.get_secret_value() if settings.proxy_url else None
     try:

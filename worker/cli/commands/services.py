@@ -22,12 +22,13 @@ def worker(*, with_parent: bool) -> None:
 
     from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
 
+    from config.settings import SettingsError  # noqa: PLC0415  not for --help
     from worker.main import run  # noqa: PLC0415  not for --help
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     try:
         _exit_with(run(settings))
-    except NoRedisError as error:
+    except (SettingsError, NoRedisError) as error:
         raise InvalidSettings(str(error)) from None
     except (RedisError, OSError) as error:
         raise RedisUnreachable(f"cannot start without Redis: {error}") from None
