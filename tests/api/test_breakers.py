@@ -8,6 +8,8 @@ import pytest
 from jobs.breakers import Breaker, BreakerCause, BreakerError, BreakerState, new_breaker
 from jobs.lanes import Scope
 from tests.api.checked_api import CheckedApi
+from tests.api.event_stream_client import streaming
+from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.clock import SystemClock
 from worker.store import Store
@@ -56,6 +58,58 @@ async def test_a_breaker_is_listed_with_cause_error_probe_and_what_waits(
     assert "EXECUTION_FAILED" in item["text"]
     assert item["action"]
     assert (await api.get("/v1/stats")).json["breakers"] == 1
+
+
+async def test_a_change_is_an_event_of_the_stream(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    async with streaming(api.url) as ear:
+        await ear.until_begun()
+        breaker = await open_breaker(store)
+        heard = await ear.next_event()
+        assert heard is not None
+        assert (heard.event, heard.id) == ("breaker", ear.last_id)
+        assert heard.data | {"at": ""} == {
+            "id": breaker.id,
+            "scope": LANE,
+            "cause": "target_failure",
+            "state": "open",
+            "at": "",
+        }
+        assert heard.data["at"].endswith("Z")
+        await job_factory.queued("j1")
+        assert await ear.transitions(1) == [("j1", None, "queued")]
+
+
+@pytest.mark.parametrize(
+    ("scope", "wanted", "is_sent"),
+    [
+        (LANE, {"target": "gpt-image-2", "kind": "model", "account": "default"}, True),
+        (LANE, {"target": "suno"}, False),
+        (LANE, {"kind": "workflow"}, False),
+        (LANE, {"account": "other"}, False),
+        (LANE, {"state": "queued"}, False),
+        ("default", {"target": "suno"}, True),
+        ("default/model", {"target": "suno", "kind": "model"}, True),
+        ("default/model", {"kind": "workflow"}, False),
+    ],
+)
+async def test_a_filter_of_jobs_keeps_the_breakers_that_they_meet(
+    api: CheckedApi,
+    store: Store,
+    job_factory: JobFactory,
+    scope: str,
+    wanted: dict[str, str],
+    *,
+    is_sent: bool,
+) -> None:
+    async with streaming(api.url, **wanted) as ear:
+        await ear.until_begun()
+        await open_breaker(store, scope)
+        await job_factory.queued("j1", **{n: v for n, v in wanted.items() if n != "state"})
+        heard = await ear.next_event()
+    assert heard is not None
+    assert heard.event == ("breaker" if is_sent else "job")
 
 
 async def test_a_job_behind_it_says_why(api: CheckedApi, store: Store) -> None:

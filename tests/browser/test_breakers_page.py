@@ -14,6 +14,27 @@ from jobs.lanes import Scope
 from tests.browser.conftest import OpenPage
 from tests.browser.running_site import RunningSite
 from tests.browser.test_accessibility import violations
+from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
+
+EVENT_MS = 8_000
+"""Within this an event refreshes a page; without one it would take 15 s."""
+
+
+def redis_of(site: RunningSite) -> Any:
+    """A client of the Redis of the running program."""
+    found = re.search(r"Redis\s+(redis://\S+)", site.program.output)
+    assert found is not None
+    return cast("Any", redis.Redis).from_url(found[1])
+
+
+def announce(site: RunningSite, breaker: Breaker) -> None:
+    """Write the event that goes with a change of a breaker."""
+    notice = BreakerNotice(
+        breaker.id, breaker.scope, breaker.cause, breaker.state, breaker.changed_at
+    )
+    client = redis_of(site)
+    client.xadd("knouds:events", {BREAKER_EVENT_FIELD: msgspec.json.encode(notice)})
+    client.close()
 
 
 def open_breaker(
@@ -33,11 +54,8 @@ def open_breaker(
         pauses=1,
         error=error,
     )
-    found = re.search(r"Redis\s+(redis://\S+)", site.program.output)
-    assert found is not None
-    client = cast("Any", redis.Redis).from_url(found[1])
-    record = b"%d %s" % (breaker.epoch, msgspec.json.encode(breaker))
-    client.hset("knouds:breakers", breaker.key, record)
+    client = redis_of(site)
+    client.hset("knouds:breakers", breaker.key, b"0 " + msgspec.json.encode(breaker))
     client.close()
     return breaker
 
@@ -71,6 +89,23 @@ def test_a_stopped_target_is_seen_explained_probed_and_reset(
     site.until(job, "succeeded")
     page.goto("/audit")
     expect(page.locator("#main")).to_contain_text("their status page is green")
+
+
+@pytest.mark.parametrize(
+    ("path", "words"),
+    [("/", "runs fail (demo-4/model/suno)"), ("/holds", "demo-4/model/suno")],
+)
+def test_a_change_is_shown_at_once(page: Page, site: RunningSite, path: str, words: str) -> None:
+    """Much sooner than the refresh that comes without any event."""
+    page.goto(path)
+    expect(page.locator("#connection")).to_have_text("Live")
+    expect(page.locator("#main")).not_to_contain_text(words)
+    error = BreakerError("EXECUTION_FAILED", 500)
+    breaker = open_breaker(site, "demo-4/model/suno", BreakerCause.TARGET_FAILURE, error)
+    announce(site, breaker)
+    expect(page.locator("#main")).to_contain_text(words, timeout=EVENT_MS)
+    site.api("POST", f"/v1/breakers/{breaker.id}/reset", {})
+    expect(page.locator("#main")).not_to_contain_text(words, timeout=EVENT_MS)
 
 
 def test_a_probe_is_asked_for_with_one_button(

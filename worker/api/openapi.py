@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from worker.api.auth.access import COOKIE
 from worker.api.auth.origin import CSRF_HEADER
 from worker.api.endpoints import Endpoint
-from worker.api.models.events import ResetResponse
+from worker.api.models.events import BreakerEventResponse, ResetResponse
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import ResponseModel
 from worker.api.problems import CONTENT_TYPE
@@ -64,7 +64,11 @@ def component_name(model: type[BaseModel] | type[ResponseModel]) -> str:
 
 
 def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    responses: dict[type[ResponseModel], None] = {ProblemResponse: None, ResetResponse: None}
+    responses: dict[type[ResponseModel], None] = {
+        ProblemResponse: None,
+        BreakerEventResponse: None,
+        ResetResponse: None,
+    }
     bodies: dict[type[BaseModel], None] = {}
     for endpoint in endpoints:
         responses |= {model: None for model in endpoint.responses.values() if model is not None}
@@ -151,7 +155,9 @@ def _content(endpoint: Endpoint, model: type[ResponseModel] | None) -> dict[str,
     data = {
         "type": "string",
         "contentMediaType": "application/json",
-        "contentSchema": {"anyOf": [_reference(model), _reference(ResetResponse)]},
+        "contentSchema": {
+            "anyOf": [_reference(one) for one in (model, BreakerEventResponse, ResetResponse)]
+        },
     }
     event = {"enum": ["job", "reset"], "description": "reset: some are missing, read the lists"}
     return {

@@ -16,13 +16,11 @@ from jobs.lanes import Scope
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode, encode_unique
 from worker.store.commit import MAX_EVENT_ENTRIES
+from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
 
 _breaker: Final = msgspec.json.Decoder(Breaker)
-
-BREAKER_EVENT_FIELD: Final = "b"
-"""The field of an entry of the event stream that reports a breaker; transitions are in `t`."""
 
 
 class BreakerChange(NamedTuple):
@@ -100,19 +98,15 @@ class BreakerStore:
             await self._scripts.swap(self._keys.breakers, breaker.key, found, b"")
 
     async def _announce(self, breaker: Breaker) -> None:
-        facts = {
-            "breaker": breaker.id,
-            "scope": breaker.scope,
-            "cause": breaker.cause,
-            "state": breaker.state,
-            "at": breaker.changed_at,
-        }
+        notice = BreakerNotice(
+            breaker.id, breaker.scope, breaker.cause, breaker.state, breaker.changed_at
+        )
         await self._client.many(
             [
                 ("PUBLISH", self._keys.wake, breaker.scope),
                 (
                     *("XADD", self._keys.events, "MAXLEN", "~", MAX_EVENT_ENTRIES, "*"),
-                    *(BREAKER_EVENT_FIELD, encode(facts)),
+                    *(BREAKER_EVENT_FIELD, encode(notice)),
                 ),
             ]
         )

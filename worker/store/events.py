@@ -1,11 +1,14 @@
-"""The event stream of transitions: read on from an id, and know which entries are kept."""
+"""The stream of transitions and changed breakers: read on from an id, know what is kept."""
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 
+from jobs.breakers import BreakerCause, BreakerState
+from jobs.lanes import Scope
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS
 from worker.store.commit import TransitionEvent
@@ -17,12 +20,32 @@ START: Final = "0-0"
 _transition: Final = msgspec.json.Decoder(TransitionEvent)
 
 
+BREAKER_EVENT_FIELD: Final = b"b"
+"""The field of an entry that reports a breaker; transitions are in `t`."""
+
+
+class BreakerNotice(msgspec.Struct, frozen=True):
+    """A breaker changed, as the event stream stores it."""
+
+    breaker: str
+    """Its public id."""
+    scope: Scope
+    cause: BreakerCause
+    state: BreakerState
+    at: float
+    """When it came to its state, Unix seconds."""
+
+
+_notice: Final = msgspec.json.Decoder(BreakerNotice)
+
+
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """The transitions of one atomic step; ids of entries grow."""
+    """The transitions of one atomic step, or a change of a breaker; ids of entries grow."""
 
     id: str
     transitions: tuple[TransitionEvent, ...]
+    breakers: tuple[BreakerNotice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +92,7 @@ class EventLog:
         if not reply:
             return []
         ((_, entries),) = reply
-        return [EventEntry(name.decode(), _decode_transitions(fields)) for name, fields in entries]
+        return [_decode_entry(name.decode(), fields) for name, fields in entries]
 
 
 def entry_id_parts(entry_id: str) -> tuple[int, int]:
@@ -80,11 +103,13 @@ def entry_id_parts(entry_id: str) -> tuple[int, int]:
     return int(milliseconds), int(number or "0")
 
 
-def _decode_transitions(fields: Sequence[bytes]) -> tuple[TransitionEvent, ...]:
-    found: list[TransitionEvent] = []
-    for data in fields[1::2]:
-        try:
-            found.append(_transition.decode(data))
-        except DECODE_ERRORS:
-            continue
-    return tuple(found)
+def _decode_entry(entry_id: str, fields: Sequence[bytes]) -> EventEntry:
+    transitions: list[TransitionEvent] = []
+    breakers: list[BreakerNotice] = []
+    for name, data in zip(fields[::2], fields[1::2], strict=True):
+        with suppress(*DECODE_ERRORS):
+            if name == BREAKER_EVENT_FIELD:
+                breakers.append(_notice.decode(data))
+            else:
+                transitions.append(_transition.decode(data))
+    return EventEntry(entry_id, tuple(transitions), tuple(breakers))

@@ -1,4 +1,4 @@
-"""`GET /v1/events`: every transition as it happens, as server-sent events (WHATWG HTML, 9.2).
+"""`GET /v1/events`: jobs and breakers as they change, by server-sent events (WHATWG HTML, 9.2).
 
 Only the last event of an entry of the stream carries an id. So a client that is interrupted within
 an entry gets all of it again, and misses nothing.
@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import re
 from collections.abc import AsyncGenerator
-from typing import Final
+from typing import Final, assert_never
 
 from aiohttp import web
 from redis.exceptions import RedisError
@@ -21,6 +21,8 @@ from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter
 from worker.api.streams.broadcaster import (
     KEEPALIVE_S,
+    BroadcastBreaker,
+    BroadcastEvent,
     EventBatch,
     EventBroadcaster,
     EventFilter,
@@ -47,7 +49,8 @@ _RESET_DATA: Final = encode_response(ResetResponse(why="missing"))
 async def events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
-    Event `job`: a transition. Event `reset`: transitions are missing before it, read the lists.
+    Event `job`: a transition. Event `breaker`: a breaker changed; not with a filter by `state`.
+    Event `reset`: events are missing before it, read the lists.
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
@@ -116,17 +119,27 @@ def _frame(item: EventBatch | StreamReset, event_filter: EventFilter, *, was_sil
     """The text to send for an item; empty where no event passes the filter."""
     if isinstance(item, StreamReset):
         return b"event: reset\ndata: %s\nid: %s\n\n" % (_RESET_DATA, item.id.encode())
-    jobs = _job_frames(item, event_filter)
-    if not jobs and (was_silent or not item.events):
+    frames = _event_frames(item, event_filter)
+    if not frames and (was_silent or not item.events):
         # A block without data is no event, but the client remembers the id.
         return b": here\nid: %s\n\n" % item.id.encode()
-    return jobs
+    return frames
 
 
-def _job_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
+def _event_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
     """The events of one entry that pass the filter; the last one carries the entry's id."""
-    matching = [event.data for event in batch.events if event_filter.matches(event)]
+    matching = [event for event in batch.events if event_filter.matches(event)]
     if not matching:
         return b""
-    *others, last = (b"event: job\ndata: " + data for data in matching)
+    *others, last = (b"event: %s\ndata: %s" % (_name(event), event.data) for event in matching)
     return b"\n\n".join([*others, last + b"\nid: %s\n\n" % batch.id.encode()])
+
+
+def _name(event: BroadcastEvent | BroadcastBreaker) -> bytes:
+    match event:
+        case BroadcastEvent():
+            return b"job"
+        case BroadcastBreaker():
+            return b"breaker"
+        case _:
+            assert_never(event)

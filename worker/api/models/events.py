@@ -4,10 +4,12 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
+from jobs.breakers import BreakerCause, BreakerState
 from jobs.lanes import Lane
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, rfc3339
 from worker.store.commit import TransitionEvent
+from worker.store.events import BreakerNotice
 
 
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
@@ -23,10 +25,31 @@ class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}
     code: Annotated[str | None, Meta(description="the code of its reason, where it has one")]
 
 
+class BreakerEventResponse(ResponseModel):
+    """The data of an event `breaker`: it changed its state, its step or its next probe."""
+
+    id: Annotated[str, Meta(description="GET /v1/breakers has the rest")]
+    scope: str
+    cause: BreakerCause
+    state: BreakerState
+    at: Annotated[Time, Meta(description="when it came to its state")]
+
+
 class ResetResponse(ResponseModel):
     """The data of an event `reset`: transitions are missing before it, read the lists again."""
 
     why: Literal["missing"]
+
+
+def breaker_event_response(notice: BreakerNotice) -> BreakerEventResponse:
+    """A change of a breaker."""
+    return BreakerEventResponse(
+        id=notice.breaker,
+        scope=notice.scope,
+        cause=notice.cause,
+        state=notice.state,
+        at=rfc3339(notice.at),
+    )
 
 
 def transition_response(transition: TransitionEvent, lane: Lane) -> TransitionResponse:

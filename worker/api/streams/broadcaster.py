@@ -1,4 +1,4 @@
-"""The stream of transitions: one reader per process, whose entries all listeners share.
+"""The stream of events: one reader per process, whose entries all listeners share.
 
 Each listener has a queue of bounded length. A listener that does not keep up gets a reset and is
 disconnected; it then reads the lists again. After an interruption of Redis the reader goes on where
@@ -9,14 +9,14 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, assert_never
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.lanes import Lane
+from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
-from worker.api.models.events import transition_response
+from worker.api.models.events import breaker_event_response, transition_response
 from worker.api.models.response import encode_response
 from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
 
@@ -56,14 +56,22 @@ class EventFilter:
     target: str | None = None
     account: str | None = None
 
-    def matches(self, event: "BroadcastEvent") -> bool:
-        """Whether a transition passes the filter."""
-        lane = event.lane
+    def matches(self, event: "BroadcastEvent | BroadcastBreaker") -> bool:
+        """Whether an event passes the filter: of breakers, those that jobs of the filter meet."""
+        match event:
+            case BroadcastEvent(lane=lane):
+                is_state_wanted = self.state is None or self.state in (event.before, event.after)
+                return is_state_wanted and self._wants(lane.account, lane.kind, lane.target)
+            case BroadcastBreaker(scope=scope):
+                return self.state is None and self._wants(*scope.split("/", 2))
+            case _:
+                assert_never(event)
+
+    def _wants(self, account: str, kind: str | None = None, target: str | None = None) -> bool:
         return (
-            (self.state is None or self.state in (event.before, event.after))
-            and self.kind in (None, lane.kind)
-            and self.target in (None, lane.target)
-            and self.account in (None, lane.account)
+            self.account in (None, account)
+            and (kind is None or self.kind in (None, kind))
+            and (target is None or self.target in (None, target))
         )
 
 
@@ -78,11 +86,19 @@ class BroadcastEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcastBreaker:
+    """A change of a breaker, encoded once for all listeners."""
+
+    scope: Scope
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Transitions written in one step; empty as a keep-alive."""
+    """Transitions written in one step, or a change of a breaker; empty as a keep-alive."""
 
     id: str
-    events: tuple[BroadcastEvent, ...]
+    events: tuple[BroadcastEvent | BroadcastBreaker, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +284,10 @@ def _id_before(entry_id: str) -> str:
 
 
 def _batch_of(entry: EventEntry) -> EventBatch:
-    events: list[BroadcastEvent] = []
+    events: list[BroadcastEvent | BroadcastBreaker] = [
+        BroadcastBreaker(notice.scope, encode_response(breaker_event_response(notice)))
+        for notice in entry.breakers
+    ]
     for transition in entry.transitions:
         try:
             lane = Lane.parse(transition.lane)

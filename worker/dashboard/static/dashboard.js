@@ -97,6 +97,7 @@ function openStream() {
     requestRefresh();
   });
   stream.addEventListener("job", () => requestRefresh(150));
+  stream.addEventListener("breaker", () => requestRefresh(150));
   stream.addEventListener("reset", () => requestRefresh());
   stream.addEventListener("error", () => {
     isStreamBroken = true;
