@@ -79,8 +79,8 @@ class ResilientArqWorker(Worker):
         runtime: Runtime | None = self.ctx.get("runtime")
         if runtime is not None:
             await runtime.context.wakeups.arq_queue.wait(QUEUE_POLL_S)
-            if runtime.is_drained:
-                self.allow_pick_jobs = False
+            if not self._is_stopping:
+                self.allow_pick_jobs = not runtime.is_drained
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:

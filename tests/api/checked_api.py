@@ -80,6 +80,12 @@ class CheckedApi:
             return await self.call("POST", path, headers=headers)
         return await self.post_text(path, msgspec.json.encode(data), headers=headers)
 
+    async def delete(self, path: str, data: object = None) -> ApiReply:
+        """Delete, with a body of JSON or none."""
+        body = None if data is None else msgspec.json.encode(data)
+        headers = {"Content-Type": "application/json"}
+        return await self.call("DELETE", path, body=body, headers=headers)
+
     async def post_text(
         self, path: str, text: bytes, *, headers: Mapping[str, str] | None = None
     ) -> ApiReply:

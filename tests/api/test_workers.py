@@ -32,6 +32,19 @@ async def test_a_worker_is_drained_by_its_id_and_that_is_on_record(
     assert not (await store.workers.heartbeats_and_drain("host-1-cd34"))[1], "an id is one process"
 
 
+async def test_a_drain_is_undone_and_that_is_on_record(api: CheckedApi, store: Store) -> None:
+    beat = await _live_worker(store)
+    path = f"/v1/workers/{beat.id}/drain"
+    await api.post(path, {})
+    answer = await api.delete(path, {"note": "the wrong one"})
+    assert (answer.status, answer.json["drained"]) == (200, False)
+    (entry,) = await latest_audit_entries(store, 1)
+    assert (entry["act"], entry["on"], entry["note"]) == ("undo_drain", beat.id, "the wrong one")
+    assert not (await store.workers.heartbeats_and_drain(beat.id))[1]
+    assert (await api.delete(path)).status == 200, "twice does no harm"
+    assert (await api.delete("/v1/workers/none/drain")).status == 404
+
+
 async def test_a_drain_ends_with_the_worker(api: CheckedApi, store: Store) -> None:
     beat = await _live_worker(store)
     await api.post(f"/v1/workers/{beat.id}/drain", {})

@@ -157,6 +157,7 @@ class _CannedServer:
                 self.wfile.write(body.encode())
 
             do_POST = do_GET  # noqa: N815 - the server's own naming
+            do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, format: str, *args: object) -> None:  # noqa: A002
                 del format, args

@@ -64,6 +64,15 @@ def test_a_worker_is_drained_by_id_host_or_with_all(
     assert ("/v1/workers/host-1-ab12/drain", {"note": "deploy"}) in answering.requests
 
 
+def test_a_drain_is_undone_by_its_option(answering: CannedServer, bare_cli: BareCli) -> None:
+    url = answering(200, json.dumps({**WORKER, **STATS, "workers": [WORKER]}))
+    cli = bare_cli({"KNOUDS_API_URL": url})
+    done = cli("drain", "--undo", "host", "--note", "the wrong one")
+    assert done.out == "host-1-ab12: takes new jobs again\n"
+    assert ("/v1/workers/host-1-ab12/drain", {"note": "the wrong one"}) in answering.requests
+    assert cli("drain", "--undo", "--wait", "--all").code == ExitCode.USAGE
+
+
 def test_a_drain_of_no_worker_names_those_that_run(
     answering: CannedServer, bare_cli: BareCli
 ) -> None:

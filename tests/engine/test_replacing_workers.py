@@ -138,6 +138,30 @@ async def test_a_drained_worker_takes_no_jobs_and_finishes_what_it_has(
     assert f"-{pid}-" not in sent.by, "the successor takes it"
 
 
+async def test_a_drain_by_mistake_is_undone_and_both_take_effect_at_once(
+    system: LiveSystem,
+) -> None:
+    """Long before the next heartbeat, which comes after 20 s here."""
+    async with system.worker(lease_s=60):
+        await system.until(await system.enqueue(job_id="before"))
+        (worker,) = await system.queries.live_workers()
+
+        async def is_drained() -> bool:
+            (beat,) = await system.queries.live_workers()
+            return beat.drained
+
+        async def is_undone() -> bool:
+            return not await is_drained()
+
+        await system.actions.drain_worker(worker.id, OPERATOR)
+        await wait_until(is_drained, "the worker says that it is drained")
+        waiting = await system.enqueue(job_id="waiting")
+        await system.actions.undo_drain(worker.id, OPERATOR)
+        await wait_until(is_undone, "the worker says that it is not drained")
+        taken = await system.until(waiting, State.SUCCEEDED)
+    assert [event.name for event in taken.events][:2] == ["enqueue", "admit"]
+
+
 async def _leave_in_arqs_queue(system: LiveSystem, redis_url: str, job_id: str) -> None:
     """Enqueue a job with arq alone, and wait for more heartbeats of the one worker."""
     arq = connect(system.settings, redis_url)

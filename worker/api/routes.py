@@ -217,14 +217,20 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint("GET", "/v1/breakers", breakers.breakers, Role.WATCH, {200: BreakerPageResponse}),
     _breaker_action("probe", breakers.probe, BreakerAction.PROBE_BREAKER),
     _breaker_action("reset", breakers.reset, BreakerAction.RESET_BREAKER),
-    Endpoint(
-        "POST",
-        "/v1/workers/{id}/drain",
-        workers.drain,
-        ACTION_TABLE[WorkerAction.DRAIN].role,
-        {200: WorkerResponse},
-        requests.ActionBody,
-        problem_statuses=(404, *_BODY_PROBLEMS),
+    *(
+        Endpoint(
+            method,
+            "/v1/workers/{id}/drain",
+            handler,
+            ACTION_TABLE[action].role,
+            {200: WorkerResponse},
+            requests.ActionBody,
+            problem_statuses=(404, *_BODY_PROBLEMS),
+        )
+        for method, handler, action in (
+            ("POST", workers.drain, WorkerAction.DRAIN),
+            ("DELETE", workers.undo_drain, WorkerAction.UNDO_DRAIN),
+        )
     ),
     Endpoint(
         "POST",

@@ -43,6 +43,7 @@ class WorkerAction(StrEnum):
     """What an operator can do to a worker. The value is the name in the audit."""
 
     DRAIN = "drain"
+    UNDO_DRAIN = "undo_drain"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +126,9 @@ ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction | WorkerActio
     ),
     WorkerAction.DRAIN: ActionRow(
         (),
-        "The worker takes no new jobs until it is restarted. It finishes its submits and sync runs,"
-        " and goes on polling",
+        "The worker takes no new jobs until the drain is undone or it is restarted. It finishes its"
+        " submits and sync runs, and goes on polling",
         "Drained",
     ),
+    WorkerAction.UNDO_DRAIN: ActionRow((), "The worker takes new jobs again", "Drain undone"),
 }

@@ -53,6 +53,10 @@ class ApiClient:
         """Act, once."""
         return await self._call("POST", path, {}, body, timeout_s)
 
+    async def delete(self, *path: str, body: Doc) -> ApiResponse:
+        """Undo, once."""
+        return await self._call("DELETE", path, {}, body, CALL_TIMEOUT_S)
+
     async def post_idempotent(self, *path: str, body: Doc) -> ApiResponse:
         """Act, and repeat where the response was lost: only for requests that carry ids."""
         for _ in range(MAX_SENDS - 1):

@@ -45,12 +45,12 @@ from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
-from worker.engine.wakeups import Wakeups
+from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
-from worker.store import Store, open_store
-from worker.store.workers import Heartbeat
+from worker.store import open_store
+from worker.store.workers import Heartbeat, drain_message
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +175,7 @@ def build(
         health=health,
         heartbeat_wakeup=heartbeat.wakeup,
         live_workers=live_workers,
-        subscribers=_build_subscribers(settings, context.store, context.wakeups),
+        subscribers=_build_subscribers(settings, context, heartbeat.wakeup),
         shutdown_deadline=parts.shutdown_deadline,
         checked_accounts=tuple(settings.accounts) if settings.start_check else (),
     )
@@ -335,14 +335,18 @@ def _build_heartbeat(
         health=health,
         live_workers=live_workers,
     )
-    return HeartbeatService(context.store, context.lease_s, reporter, live_workers)
+    return HeartbeatService(
+        context.store, context.lease_s, reporter, live_workers, context.wakeups.admission
+    )
 
 
 def _build_subscribers(
-    settings: Settings, store: Store, wakeups: Wakeups
+    settings: Settings, context: WorkerContext, heartbeat_wakeup: Wakeup
 ) -> tuple[WakeupSubscriber, ...]:
-    """Wake-ups from other processes: enqueued and released jobs, and deliveries if any can come."""
-    wake = WakeupSubscriber(store.client, store.keys.wake, wakeups.admission)
+    """Wake-ups of other processes: jobs, a drain of this worker, deliveries if any can come."""
+    store, wakeups = context.store, context.wakeups
+    named = {drain_message(context.worker_id): heartbeat_wakeup}
+    wake = WakeupSubscriber(store.client, store.keys.wake, wakeups.admission, named)
     if not settings.webhook_secrets:
         return (wake,)
     return (wake, WakeupSubscriber(store.client, store.keys.delivered, wakeups.deliveries))

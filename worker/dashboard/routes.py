@@ -25,7 +25,7 @@ from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
 from worker.dashboard.pages.requeue_form import requeue_edited, requeue_form_page
 from worker.dashboard.pages.review_queues import dead_page, parked_page
-from worker.dashboard.pages.workers import drain_worker
+from worker.dashboard.pages.workers import drain_worker, undo_drain
 
 _OPERATE: Final = Role.OPERATE
 
@@ -49,6 +49,7 @@ PAGES: Final = (
     PageRoute("POST", "/breakers/{id}/probe", probe_breaker, _OPERATE),
     PageRoute("POST", "/breakers/{id}/reset", reset_breaker, _OPERATE),
     PageRoute("POST", "/workers/{id}/drain", drain_worker, _OPERATE),
+    PageRoute("POST", "/workers/{id}/undo-drain", undo_drain, _OPERATE),
     PageRoute("POST", "/bulk", preview_bulk, _OPERATE),
     PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE),
     PageRoute("GET", "/bulk/{id}", background_bulk_page, _OPERATE),

@@ -4,7 +4,8 @@ A message may get lost while Redis is away. That costs speed only: every reader 
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
+from types import MappingProxyType
 from typing import Final
 
 import structlog
@@ -48,11 +49,21 @@ class Subscriber:
 
 
 class WakeupSubscriber:
-    """Notifies a service of this process at every message of a channel."""
+    """Notifies a service of this process at every message of a channel.
 
-    def __init__(self, client: Client, channel: str, wakeup: Wakeup) -> None:
+    `named`: services that are notified instead, each by one message of its own.
+    """
+
+    def __init__(
+        self,
+        client: Client,
+        channel: str,
+        wakeup: Wakeup,
+        named: Mapping[str, Wakeup] = MappingProxyType({}),
+    ) -> None:
         self._subscriber = Subscriber(client, channel)
         self._wakeup = wakeup
+        self._named = named
         self._task: asyncio.Task[None] | None = None
 
     def start(self) -> None:
@@ -65,5 +76,5 @@ class WakeupSubscriber:
             await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
-        async for _ in self._subscriber.messages():
-            self._wakeup.notify()
+        async for message in self._subscriber.messages():
+            self._named.get(message, self._wakeup).notify()

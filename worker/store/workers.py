@@ -46,6 +46,11 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         return not (self.stopping or self.drained)
 
 
+def drain_message(worker_id: str) -> str:
+    """What is published as a wake-up for one worker, once it is to be drained or not any more."""
+    return f"drain:{worker_id}"
+
+
 _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
 
 
@@ -71,8 +76,22 @@ class WorkerStore:
         return _decode_heartbeats(await self._client.call("HVALS", self._keys.workers))
 
     async def drain(self, worker_id: str, at: float) -> None:
-        """Ask a worker to take no more work; it reads that with its next heartbeat."""
-        await self._client.call("HSET", self._keys.drains, worker_id, at)
+        """Ask a worker to take no more work; it reads that at once."""
+        await self._client.many(
+            [
+                ("HSET", self._keys.drains, worker_id, at),
+                ("PUBLISH", self._keys.wake, drain_message(worker_id)),
+            ]
+        )
+
+    async def undo_drain(self, worker_id: str) -> None:
+        """Let a worker take work again; it reads that at once."""
+        await self._client.many(
+            [
+                ("HDEL", self._keys.drains, worker_id),
+                ("PUBLISH", self._keys.wake, drain_message(worker_id)),
+            ]
+        )
 
     async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool]:
         """Every heartbeat, and whether this worker is to be drained."""

@@ -22,17 +22,30 @@ POLL_S: Final = 1.0
 @click.argument("names", nargs=-1, metavar="[WORKER]...")
 @click.option("--all", "everything", is_flag=True, help="Drain every worker that runs now.")
 @click.option("--wait", is_flag=True, help="Return when they have no submit and no sync run left.")
+@click.option("--undo", is_flag=True, help="Let them take new jobs again.")
 @note
-def drain(*, names: tuple[str, ...], everything: bool, wait: bool, note: str) -> None:
+def drain(*, names: tuple[str, ...], everything: bool, wait: bool, undo: bool, note: str) -> None:
     """Have workers take no new jobs; they finish what they have, and go on polling.
 
-    WORKER is a worker's id or its host, as `stats` shows them. A drained worker works again only
-    after a restart, as a new worker. Start its successor first: with every worker drained, jobs
+    WORKER is a worker's id or its host, as `stats` shows them. A drain lasts until it is undone
+    with --undo, or until a restart. Start the successor first: with every worker drained, jobs
     wait.
     """
     if bool(names) == everything:
         raise click.UsageError("give either workers (id or host), or --all")
-    call_api(lambda api: _drain(api, names, wait=wait, note=note))
+    if undo and wait:
+        raise click.UsageError("--wait waits for drained workers: omit it with --undo")
+    if undo:
+        call_api(lambda api: _undo(api, names, note=note))
+    else:
+        call_api(lambda api: _drain(api, names, wait=wait, note=note))
+
+
+async def _undo(api: "ApiClient", names: Sequence[str], *, note: str) -> None:
+    workers: list[Doc] = (await api.get("stats")).doc["workers"]
+    for worker in _choose(workers, names):
+        undone = (await api.delete("workers", worker["id"], "drain", body={"note": note})).doc
+        click.echo(sanitize(f"{undone['id']}: takes new jobs again"))
 
 
 async def _drain(api: "ApiClient", names: Sequence[str], *, wait: bool, note: str) -> None:
@@ -55,7 +68,7 @@ def _choose(workers: Sequence[Doc], names: Sequence[str]) -> list[Doc]:
             known = ", ".join(sorted(worker["id"] for worker in workers)) or "none"
             raise CommandFailure(f"no worker runs with the id or host {name}; running: {known}")
     if not workers:
-        raise CommandFailure("no worker runs: there is nothing to drain")
+        raise CommandFailure("no worker runs")
     return [
         worker
         for worker in workers

@@ -1,4 +1,4 @@
-"""The form that drains a worker."""
+"""The forms that drain a worker, and undo it."""
 
 from aiohttp import web
 
@@ -15,3 +15,11 @@ async def drain_worker(page_request: PageRequest) -> web.StreamResponse:
     return await page_request.redirect_back(
         f"Drained {worker.id}: it takes no new jobs; it had {left}"
     )
+
+
+async def undo_drain(page_request: PageRequest) -> web.StreamResponse:
+    """Let a drained worker take jobs again."""
+    worker = await page_request.context.use_cases.actions.undo_drain(
+        page_request.request.match_info["id"], await page_request.actor()
+    )
+    return await page_request.redirect_back(f"Drain undone: {worker.id} takes new jobs")

@@ -42,12 +42,18 @@ class HeartbeatService:
     name = "heartbeat"
 
     def __init__(
-        self, store: Store, lease_s: float, reporter: WorkerReporter, live_workers: LiveWorkers
+        self,
+        store: Store,
+        lease_s: float,
+        reporter: WorkerReporter,
+        live_workers: LiveWorkers,
+        admission_wakeup: Wakeup,
     ) -> None:
         self._store = store
         self._lease_s = lease_s
         self._reporter = reporter
         self._live_workers = live_workers
+        self._admission_wakeup = admission_wakeup
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
@@ -64,8 +70,10 @@ class HeartbeatService:
         leaving = [w for w in alive if not w.takes_work]
         live.count = max(1, len(alive) - len(leaving))
         live.leaving_sync_runs = sum(w.sync_runs for w in leaving)
-        if is_drained and not live.is_drained:
-            live.is_drained = True
-            log.info("worker.drained", worker=report.id, sync_runs=report.sync_runs)
+        if is_drained is not live.is_drained:
+            live.is_drained = is_drained
+            event = "worker.drained" if is_drained else "worker.drain_undone"
+            log.info(event, worker=report.id, sync_runs=report.sync_runs)
+            self._admission_wakeup.notify()
             return 0.0  # report it at once
         return self._lease_s / 3
