@@ -103,7 +103,7 @@ async def test_a_filter_of_jobs_keeps_the_breakers_that_they_meet(
     *,
     is_sent: bool,
 ) -> None:
-    async with streaming(api.url, **wanted) as ear:
+    async with streaming(api.url, None, **wanted) as ear:
         await ear.until_begun()
         await open_breaker(store, scope)
         await job_factory.queued("j1", **{n: v for n, v in wanted.items() if n != "state"})
