@@ -16,7 +16,8 @@ from types import FrameType
 from typing import Any, Final
 
 from bench.sampled_worker import StartStopHook
-from config.settings import Settings, load
+from config.environment import load
+from config.settings import Settings
 from worker import main
 
 _arq_settings = main.arq_settings

@@ -111,6 +111,27 @@ async def test_a_response_to_no_request_never_reaches_the_next_request(
     assert len(server.connections) == 4
 
 
+async def test_a_second_response_that_comes_late_is_not_taken_for_that_of_the_next_submit() -> None:
+    is_next_waiting = asyncio.Event()
+
+    async def answer_twice(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(http(b"/first"))
+        if peer.number == 1:
+            await in_time(is_next_waiting)
+            await peer.answer(http(b"/first"))
+            await peer.hang()
+
+    async with serving(answer_twice) as server, transport_to(server.url, quiet_s=1.0) as transport:
+        assert body_of(await post(transport, "/first")) == b"/first"
+        following = asyncio.create_task(post(transport, "/next"))
+        await turn_the_loop()
+        is_next_waiting.set()
+        await following
+    assert [len(server.connections), len(server.requests)] == [2, 2]
+    assert server.leftovers == [b""], "nothing was written to the first connection"
+
+
 @pytest.mark.parametrize("call", CALLS)
 async def test_bytes_that_only_the_kernel_holds_never_reach_the_next_request(call: str) -> None:
     ask = CALLS[call]

@@ -27,6 +27,7 @@ async def transport_to(
     tls: ssl.SSLContext | None = None,
     path: NetworkPath = DIRECT,
     idle_s: float = 4.0,
+    quiet_s: float = 0.0,
     connect_s: float = 5.0,
 ) -> AsyncGenerator[HttpTransport]:
     """Open a transport to an address."""
@@ -36,6 +37,7 @@ async def transport_to(
         path=path,
         connect_s=connect_s,
         submit_idle_s=idle_s,
+        submit_quiet_s=quiet_s,
         repeatable_idle_s=idle_s,
     )
     transport = HttpTransport(url, options, user_agent="test", secrets=SECRETS)

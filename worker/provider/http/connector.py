@@ -39,11 +39,14 @@ _IDLE_MARGIN_S: Final = 1.0
 class CheckedConnector(aiohttp.TCPConnector):
     """Hands out open connections: an idle one only if it may be used and nothing came over it.
 
-    `idle_s`: how long an idle connection may be used, if its server announces nothing else. `tls`:
-    None if no connection uses it.
+    `idle_s`: how long an idle connection may be used, if its server announces nothing else.
+    `quiet_s`: how long after its last response it may be used at the earliest. `tls`: None if no
+    connection uses it.
     """
 
-    def __init__(self, options: HttpOptions, idle_s: float, tls: ssl.SSLContext | None) -> None:
+    def __init__(
+        self, options: HttpOptions, tls: ssl.SSLContext | None, *, idle_s: float, quiet_s: float
+    ) -> None:
         super().__init__(  # pyright: ignore[reportUnknownMemberType]
             ssl=tls or True,
             limit=0,  # the engine limits the calls
@@ -52,7 +55,8 @@ class CheckedConnector(aiohttp.TCPConnector):
             resolver=aiohttp.ThreadedResolver(),
             socket_factory=_SocketFactory(options.unacknowledged_s),
         )
-        self._idle_s = idle_s
+        self._idle_s, self._quiet_s = idle_s, quiet_s
+        self._quiet_until: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         self._reuse_until: WeakKeyDictionary[Any, float] = WeakKeyDictionary()
         """By connection that was handed out before."""
         self._ends: WeakKeyDictionary[Any, asyncio.Future[None]] = WeakKeyDictionary()
@@ -76,6 +80,9 @@ class CheckedConnector(aiohttp.TCPConnector):
             now, until = time.monotonic(), self._reuse_until.get(protocol)
             if until is None:
                 self._watch_end(protocol)
+            elif now < (quiet_until := self._quiet_until.get(protocol, 0.0)):
+                await _quiet(connection, quiet_until - now)
+                now = time.monotonic()
             if until is None or (now < until and not is_stale(protocol, is_reused=True)):
                 self._reuse_until[protocol] = now + self._idle_s
                 return connection
@@ -96,7 +103,19 @@ class CheckedConnector(aiohttp.TCPConnector):
         """Note how long the connection may be idle after a response with these headers."""
         announced = announced_idle_s(headers.get("keep-alive", ""))
         idle_s = self._idle_s if announced is None else announced - _IDLE_MARGIN_S
-        self._reuse_until[protocol] = time.monotonic() + min(idle_s, _LONGEST_IDLE_S)
+        now = time.monotonic()
+        self._reuse_until[protocol] = now + min(idle_s, _LONGEST_IDLE_S)
+        if self._quiet_s:
+            self._quiet_until[protocol] = now + self._quiet_s
+
+
+async def _quiet(connection: Connection, seconds: float) -> None:
+    """Wait while a connection is idle, and close it if the wait is cancelled."""
+    try:
+        await asyncio.sleep(seconds)
+    except BaseException:
+        connection.close()
+        raise
 
 
 def _retrieve(end: "asyncio.Future[None]") -> None:

@@ -40,6 +40,10 @@ class HttpOptions:
     uvicorn) or more, and a submit on a connection that closes at the same moment is lost."""
     repeatable_idle_s: float = 15.0
     """The same for calls that may be repeated."""
+    submit_quiet_s: float = 0.025
+    """A submit uses a connection once nothing came over it for this long after its last response: a
+    second answer to that request, as a broken proxy sends, then ends the connection and is not
+    taken for the answer to the submit."""
     max_body_bytes: int = 64 << 20
     """A longer response body is not read."""
     unacknowledged_s: float = 90.0

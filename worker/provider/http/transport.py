@@ -234,8 +234,12 @@ class _Session:
         *,
         is_traced: bool,
     ) -> None:
-        idle_s = options.submit_idle_s if is_traced else options.repeatable_idle_s
-        self.connector = CheckedConnector(options, idle_s, tls)
+        self.connector = CheckedConnector(
+            options,
+            tls,
+            idle_s=options.submit_idle_s if is_traced else options.repeatable_idle_s,
+            quiet_s=options.submit_quiet_s if is_traced else 0.0,
+        )
         self.client = aiohttp.ClientSession(
             connector=self.connector,
             headers=headers,
