@@ -15,6 +15,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from arq.worker import Worker
+
 from bench.sampled_worker import StartStopHook
 from config.environment import load
 from config.settings import Settings
@@ -72,6 +74,8 @@ class CpuSampler:
     def _sample(self, _signal: int, frame: FrameType | None) -> None:
         while frame is not None:
             file = frame.f_code.co_filename
+            if frame.f_code is Worker.run.__code__:  # arq runs the loop
+                break
             if (part := part_of(file)) is not None:
                 self.samples[part, Path(file).name] += 1
                 return
