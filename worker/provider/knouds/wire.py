@@ -136,8 +136,8 @@ def read_unread_call(failure: CallFailure) -> CallFailure:
 def with_proxy(failure: CallFailure, plain_proxy: str) -> CallFailure:
     """The failure of a call; where a proxy may have answered instead, its text says so."""
     error = failure.error
-    is_doubtful = error is not None and not error.is_readable
-    if not plain_proxy or not is_doubtful or failure.http_status not in GATEWAY_ERRORS:
+    is_unreadable = error is not None and not error.is_readable
+    if not plain_proxy or not is_unreadable or failure.http_status not in GATEWAY_ERRORS:
         return failure
     return replace(failure, why=f"{failure.http_status} {_from_proxy(plain_proxy)}")
 
