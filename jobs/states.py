@@ -27,7 +27,8 @@ class State(StrEnum):
     RETRYING = "retrying"
     """An attempt failed with a retryable error, and the backoff runs; or its outcome is unknown,
     and it waits under `reconcile` for its finding. The scheduler moves it to `queued` at the end of
-    the backoff, the evidence service once it did not start. Watched in the due index."""
+    the backoff, the evidence service once it did not start. While no other job of its lane succeeds
+    it waits for longer, and a success moves it to `queued` at once. Watched in the due index."""
 
     PARKED = "parked"
     """Waits for an operator, always with a reason: a 401, 402 or 403, an unknown outcome, a run
@@ -42,8 +43,8 @@ class State(StrEnum):
     """Has a result. The pruner removes it after the retention time."""
 
     DEAD = "dead"
-    """A dead letter: an error that no retry fixes, or every attempt failed. Only an operator moves
-    it on. It never expires."""
+    """A dead letter: an error that no retry fixes, every attempt failed, or its target failed for
+    longer than the limit of an outage. Only an operator moves it on. It never expires."""
 
     CANCELLED = "cancelled"
     """Cancelled before or at the provider, or discarded by an operator. The pruner removes it after

@@ -64,6 +64,7 @@ def test_only_a_run_that_began_after_the_first_failure_tells_an_outage_from_inpu
         assert due_at_once(quiet) == ()
     proved = apply_success(breaker, a_success(NOW + 1), NOW + 50)
     assert failure_case(proved, failure_of()) is FailureCase.USUAL
+    assert apply_failure(proved, failure_of("j2"), NOW + 60).postponed == breaker.postponed
     assert failure_case(proved, failure_of(failing_since=NOW + 2)) is FailureCase.IN_QUIET_LANE
 
 

@@ -73,6 +73,8 @@ def test_a_probe_that_is_refused_gets_its_attempt_back_and_a_failed_run_spends_i
     assert (probe.spent, probe.outage and probe.outage.given_back) == (0, 1)
     run = in_outage(failed_run(running(**PROBE)))
     assert (run.spent, run.outage and run.outage.given_back) == (1, 0)
+    assert run.outage
+    assert run.due_at == pytest.approx(run.outage.since + 139, abs=1), "its attempts are stretched"
     assert in_outage(failed_run(running(spent=4, **PROBE))).state is State.DEAD
 
 
@@ -201,6 +203,10 @@ def test_a_failed_sync_run_may_have_been_paid_for_and_spends_its_attempt() -> No
     outage = JobOutage(since=NOW - 5, failures=2)
     job = in_quiet_lane(refused(changed(job_builders.sync_run(), spent=2, outage=outage)))
     assert (job.state, job.spent) == (State.RETRYING, 3)
+    assert job.outage
+    assert (job.outage.refused, job.outage.is_postponed) == (0, True)
+    last = in_quiet_lane(refused(changed(job_builders.sync_run(), spent=4, outage=outage)))
+    assert last.state is State.DEAD
 
 
 @pytest.mark.parametrize("rules", [{"max_attempts": 1}, {}], ids=["one attempt", "no limit"])
@@ -214,7 +220,8 @@ def test_one_attempt_and_no_limit_mean_that_no_outage_is_borne(rules: dict[str, 
     assert bool(decision.reports) == bool(rules), "without a limit no lane is closed"
     if not rules:
         unavailable = Refused(ProviderError(None, "", 503))
-        assert decide_submit(submitted(), unavailable, context).job.spent == 1
+        waiting = decide_submit(submitted(), unavailable, context).job
+        assert (waiting.state, waiting.spent) == (State.RETRYING, 1)
 
 
 # What outcomes say about account, route and lane.
