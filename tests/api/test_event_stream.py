@@ -20,6 +20,7 @@ from worker.compose.api import running
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
+from worker.tasks import cancel_and_wait
 
 NEW_TO_RUNNING = [(None, "queued"), ("queued", "submitting"), ("submitting", "running")]
 
@@ -254,8 +255,7 @@ async def test_a_client_that_does_not_keep_up_has_to_start_over(
             await _write_entry(store, "more")
             assert isinstance(await anext(quick), broadcaster.EventBatch)
     finally:
-        reading.cancel()
-        await asyncio.wait([reading])
+        await cancel_and_wait(reading)  # one cancel can be lost in a call of Redis
 
 
 async def test_what_is_written_while_the_past_is_read_is_streamed_once(store: Store) -> None:
@@ -273,8 +273,7 @@ async def test_what_is_written_while_the_past_is_read_is_streamed_once(store: St
         assert len(set(names)) == 3
         assert names[-1] == (await store.events.extent()).last
     finally:
-        reading.cancel()
-        await asyncio.wait([reading])
+        await cancel_and_wait(reading)  # one cancel can be lost in a call of Redis
 
 
 async def test_silence_is_broken_by_a_heartbeat(
