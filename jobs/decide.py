@@ -199,6 +199,8 @@ def _hold(job: Job, rule: ErrorRule, error: ProviderError, context: DecisionCont
     """The hold that a refusal places."""
     if error.location and f"{context.rules.base_url}/".lower().startswith(f"{error.location}/"):
         error = replace(error, location=None)
+    if error.wants_tls and context.rules.base_url.startswith("http://"):
+        error = replace(error, location="https://" + context.rules.base_url.removeprefix("http://"))
     scope, code = hold_scope(rule, error, job.lane), rule.own_code or error.display_code
     return Hold(
         id=hold_id(scope, code),

@@ -143,7 +143,7 @@ OTHER_4XX: Final = ErrorRule(
     None,
     None,
     Disposition.DEAD,
-    "any other refusal (4xx)",
+    "any other refusal (4xx) of the provider, as JSON",
     "Read the message, fix the inputs, requeue",
 )
 UNKNOWN_IN_FAILED_RUN: Final = ErrorRule(
@@ -162,7 +162,8 @@ NOT_THE_API_PAGE: Final = ErrorRule(
     None,
     None,
     Disposition.HOLD,
-    "a page answered, not the Knouds API: a proxy, a login or captcha page, or another site",
+    "a page, a text or nothing answered, not the Knouds API: a proxy, a login or captcha page, or "
+    "another site",
     "Open KNOUDS_BASE_URL from the worker's machine; set it to the address of the Knouds API, or "
     "let the network pass, restart the workers, then release the hold",
     reach=Reach.ACCOUNT,
@@ -174,9 +175,17 @@ REQUEST_CUT_SHORT: Final = ErrorRule(
     Disposition.NOT_SENT,
     "the server stopped waiting before the request was fully written",
 )
-PAGE_STATUSES: Final = frozenset({400, 403, 404, 405, 511})
-"""Errors that mean `not_the_api` where a page came instead of JSON. At 400 only the page that says
-that plain HTTP came to a TLS port counts, and in a 2xx only a login or captcha page."""
+TLS_PORT: Final = replace(
+    NOT_THE_API_PAGE,
+    meaning="plain HTTP was sent to a port that speaks TLS: KNOUDS_BASE_URL must start with "
+    "https://",
+    action=_SET_BASE_URL,
+)
+NETWORK_LOGIN: Final = 511
+"""Network authentication required (RFC 6585): the answer of a captive portal."""
+
+_NEVER_A_PAGE: Final = frozenset({401, 402, 408, 413, 414, 429, 431})
+"""Refusals that say enough by their status, whoever sent them."""
 
 _DECIDED_BY_STATUS: Final = frozenset({301, 302, 303, 307, 308, 408, 413, 414, 431})
 """Whatever code such an answer carries."""
@@ -240,8 +249,8 @@ class ErrorTable:
         code does (see `_DECIDED_BY_STATUS`) counts first.
         """
         status = error.http_status or 0
-        if error.is_page and (status in PAGE_STATUSES or _is_2xx(status)):
-            return NOT_THE_API_PAGE
+        if error.is_page and may_be_page(status):
+            return TLS_PORT if error.wants_tls else NOT_THE_API_PAGE
         if status == 408 and not error.body_sent:  # noqa: PLR2004
             return REQUEST_CUT_SHORT
         if status == 500 and not error.is_readable:  # noqa: PLR2004
@@ -315,5 +324,10 @@ def action_text(rule: ErrorRule, error: ProviderError, lane: Lane) -> str:
     )
 
 
-def _is_2xx(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004
+def may_be_page(status: int) -> bool:
+    """Whether an answer with this status, if it is not the provider's JSON, is `not_the_api`.
+
+    In a 2xx only a login or captcha page is, and at 403 only HTML.
+    """
+    is_refusal = 400 <= status < 500 and status not in _NEVER_A_PAGE  # noqa: PLR2004
+    return is_refusal or status == NETWORK_LOGIN or 200 <= status < 300  # noqa: PLR2004

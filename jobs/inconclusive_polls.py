@@ -241,22 +241,21 @@ def _failure_effects(
         return (StartCoolDown(CoolDown(polls_scope(job.account), until, "429")),)
     if not outcome.is_refused or context.rules.webhooks_arrive:
         return ()
-    error = outcome.error or ProviderError(None, outcome.why, outcome.http_status)
-    hold = _poll_hold(job, error, context, outcome.sent_at or context.now)
-    return (PlaceHold(hold),)
+    return (PlaceHold(_poll_hold(job, outcome, context)),)
 
 
-def _poll_hold(job: Job, error: ProviderError, context: DecisionContext, sent_at: float) -> Hold:
+def _poll_hold(job: Job, outcome: CallFailure, context: DecisionContext) -> Hold:
     """The hold on the account's submits while its paid runs cannot be polled."""
+    error = outcome.error or ProviderError(None, outcome.why, outcome.http_status)
     rule = context.rules.error_table.rule_for_submit(error)
     scope, code = Scope(job.account), error.display_code
     said = f"{code}: {error.message}" if error.message else code
-    is_key_refused = error.http_status == 401  # noqa: PLR2004
+    is_key_refused = outcome.http_status == 401  # noqa: PLR2004
     return Hold(
         id=hold_id(scope, code),
         scope=scope,
         code=code,
-        created_at=sent_at,
+        created_at=outcome.sent_at or context.now,
         http_status=error.http_status,
         message=f"polls are refused ({said})"
         if is_key_refused

@@ -25,8 +25,10 @@ class ProviderError:
     is_readable: bool = True
     """Whether the body was the JSON object that the contract promises."""
     is_page: bool = False
-    """Whether a page (HTML, or at a 404 or 405 anything but JSON) came instead of the provider's
-    JSON: something else answers at this address."""
+    """Whether it is not the provider's word: a page, a text or nothing came instead of its JSON, so
+    something else may answer at this address."""
+    wants_tls: bool = False
+    """Whether the answer says that plain HTTP was sent to a port that speaks TLS."""
     location: str | None = None
     """Where a redirect leads: scheme and host only."""
     body_sent: bool = True
@@ -178,7 +180,8 @@ class CallFailure:
 
     why: str
     http_status: int | None = None
-    """Status of the response; None if none came."""
+    """Status of the response; None if none came. For an error with a documented code in a 2xx, the
+    status that is documented with it."""
     retry_after_s: float | None = None
     error: ProviderError | None = field(default=None, compare=False)
     """The error response; None if none came."""
@@ -187,8 +190,8 @@ class CallFailure:
 
     @property
     def is_refused(self) -> bool:
-        """Whether the key was refused (401, 403)."""
-        return self.http_status in (401, 403) and not self.is_page
+        """Whether the key was refused (401 in any form, or a 403 that is no page)."""
+        return self.http_status == 401 or (self.http_status == 403 and not self.is_page)  # noqa: PLR2004
 
     @property
     def is_page(self) -> bool:

@@ -7,7 +7,7 @@ import pytest
 
 from config.environment import load
 from config.settings import Settings, SettingsError
-from jobs.outcomes import Accepted, CallFailure, NotSent
+from jobs.outcomes import Accepted, CallFailure, NotSent, Refused
 from tests.contract.client_calls import SHORT_S, provider_at, submit
 from tests.contract.proxy_server import AUTHORIZATION, LOGIN, forward, refusing_with, tunnel
 from tests.contract.raw_server import ACCEPTED, ServerConnection, http, in_time, serving
@@ -285,7 +285,7 @@ async def test_a_proxy_that_does_not_answer_is_not_sent_in_time() -> None:
 # Texts of what goes wrong without a proxy.
 
 
-async def test_plain_http_to_a_tls_port_is_named_and_not_sent_if_the_server_says_so() -> None:
+async def test_plain_http_to_a_tls_port_is_named_if_the_server_says_so() -> None:
     page = b"<center>The plain HTTP request was sent to HTTPS port</center>"
 
     async def nginx(peer: ServerConnection) -> None:
@@ -294,9 +294,12 @@ async def test_plain_http_to_a_tls_port_is_named_and_not_sent_if_the_server_says
 
     async with serving(nginx) as server, provider_at(server.url) as provider:
         answer = await submit(provider)
-    assert answer == NotSent(
-        f"{server.url[7:]} speaks TLS: KNOUDS_BASE_URL must start with https://"
-    )
+        polled = await provider.poll("default", "run-1")
+    assert isinstance(answer, Refused)
+    assert answer.error.wants_tls
+    assert isinstance(polled, CallFailure)
+    assert polled.is_page
+    assert polled.why.endswith("speaks TLS: KNOUDS_BASE_URL must start with https://")
 
 
 async def test_plain_http_to_a_tls_port_is_named_if_it_answers_in_tls() -> None:

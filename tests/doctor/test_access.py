@@ -54,6 +54,27 @@ def test_a_key_that_cannot_poll_can_pay_but_not_fetch(status: int) -> None:
     assert "execution:read" in found.fix
 
 
+async def test_a_refusal_in_a_2xx_is_a_refusal_and_no_other_server() -> None:
+    async with stand_in() as server, provider_at(server.url) as provider:
+        server.on_poll = lambda _: reply(200, error="no", code="CAPABILITY_DENIED")
+        polled = await provider.poll("default", "run-1")
+        server.on_whoami = reply(200, error="regenerate it", code="LEGACY_KEY_RETIRED")
+        identity = await provider.whoami("default")
+    found = judged(poll=polled)["execution:read"]
+    assert found.level is Level.FAIL
+    assert "this key can pay for runs but not fetch them: CAPABILITY_DENIED" in found.text
+    found = judged(identity)[""]
+    assert found.text == "the key is refused: LEGACY_KEY_RETIRED: regenerate it"
+    assert "put a valid key into" in found.fix
+
+
+def test_a_port_that_speaks_tls_names_the_setting() -> None:
+    error = ProviderError(None, "", 400, is_readable=False, is_page=True, wants_tls=True)
+    found = judged(CallFailure("HTTP_400: TLS", 400, error=error))[""]
+    assert found.level is Level.FAIL
+    assert found.fix.startswith("set KNOUDS_BASE_URL to its address with https://")
+
+
 def test_other_capabilities_are_warnings_with_what_to_choose() -> None:
     denied = refused(403, "CAPABILITY_DENIED")
     found = judged(workflows=denied, usage=denied)

@@ -53,11 +53,32 @@ async def until_job(system: LiveSystem, job_id: str, claim: Callable[[Job], bool
         (page(404), "not_the_api", "KNOUDS_BASE_URL"),
         (page(405), "not_the_api", "KNOUDS_BASE_URL"),
         (page(403, "Attention Required"), "not_the_api", "KNOUDS_BASE_URL"),
+        (page(400), "not_the_api", "KNOUDS_BASE_URL"),
+        (page(422), "not_the_api", "KNOUDS_BASE_URL"),
+        (reply(404, detail="Not Found"), "not_the_api", "KNOUDS_BASE_URL"),
+        (
+            page(400, "The plain HTTP request was sent to HTTPS port"),
+            "not_the_api",
+            "Set KNOUDS_BASE_URL to https://127.0.0.1:",
+        ),
         (page(200, "<input type=password>"), "not_the_api", "KNOUDS_BASE_URL"),
         (reply(200, error="top up", code="INSUFFICIENT_CREDITS"), "INSUFFICIENT_CREDITS", "Top up"),
         (reply(402, "Content-Encoding: gzip", error="top up"), "HTTP_402", "settle it"),
     ],
-    ids=["301", "307", "404", "405", "403", "login", "refused in a 2xx", "unreadable"],
+    ids=[
+        "301",
+        "307",
+        "404",
+        "405",
+        "403",
+        "400",
+        "422",
+        "JSON of a gateway",
+        "TLS",
+        "login",
+        "refused in a 2xx",
+        "unreadable",
+    ],
 )
 async def test_one_cause_places_one_hold_and_costs_no_job(
     system: LiveSystem, provider: StandIn, answer: bytes, code: str, words: str
@@ -143,8 +164,15 @@ async def _is(value: bool) -> bool:  # noqa: FBT001  a claim that needs no call
 
 @pytest.mark.parametrize(
     "answer",
-    [reply(403, error="no", code="CAPABILITY_DENIED", required="execution:read"), reply(401)],
-    ids=["403", "401"],
+    [
+        reply(403, error="no", code="CAPABILITY_DENIED", required="execution:read"),
+        reply(401),
+        page(401),
+        reply(401, "Content-Encoding: gzip", error="no"),
+        reply(200, error="no", code="CAPABILITY_DENIED", required="execution:read"),
+        reply(200, error="old", code="LEGACY_KEY_RETIRED"),
+    ],
+    ids=["403", "401", "a 401 as a page", "an unreadable 401", "200", "200 of an old key"],
 )
 async def test_runs_that_nobody_can_fetch_are_not_paid_for(
     system: LiveSystem, provider: StandIn, answer: bytes

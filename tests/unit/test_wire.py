@@ -3,6 +3,7 @@
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, get_args
 
 import pytest
@@ -28,6 +29,7 @@ from jobs.states import Kind, Mode
 from worker.provider.http.request import HttpRequest
 from worker.provider.knouds import calls, wire
 from worker.provider.knouds.error_rows import ERROR_RULES
+from worker.provider.knouds.errors import NO_ERROR_FORM
 from worker.provider.knouds.webhooks import KnoudsWebhooks
 from worker.provider.port import (
     CancelAccepted,
@@ -176,8 +178,25 @@ SUBMITS: list[tuple[str, int, object, SubmitOutcome]] = [
     ("a page at 404", 404, HTML, Refused(page(404))),
     ("nothing at 405", 405, b"", Refused(page(405))),
     ("a text at 403", 403, b"Forbidden", Refused(ProviderError(None, "", 403, is_readable=False))),
-    ("a page at 400", 400, HTML, Refused(ProviderError(None, "", 400, is_readable=False))),
-    ("plain HTTP to a TLS port", 400, b"<html>The plain HTTP request was sent to HTTPS port", Refused(page(400))),
+    ("a page at 400", 400, HTML, Refused(page(400))),
+    ("a text at 422", 422, b"Not Found", Refused(page(422))),
+    ("a text as JSON at 404", 404, b'"Not Found"', Refused(page(404))),
+    ("a list at 410", 410, b"[]", Refused(page(410))),
+    ("null at 400", 400, b"null", Refused(page(400))),
+    ("nothing at 409", 409, b"", Refused(page(409))),
+    ("JSON of a gateway", 404, {"message": "no Route matched"}, Refused(replace(page(404), message=NO_ERROR_FORM))),
+    ("JSON of another server", 422, {"detail": "Not Found"}, Refused(replace(page(422), message=NO_ERROR_FORM))),
+    ("an empty object at 400", 400, {}, Refused(replace(page(400), message=NO_ERROR_FORM))),
+    ("an empty error", 400, {"error": "", "message": None}, Refused(replace(page(400), message=NO_ERROR_FORM))),
+    ("a code alone", 400, {"code": "INVALID_INPUTS"}, Refused(ProviderError("INVALID_INPUTS", "", 400))),
+    ("nginx at 400", 400, b"<html>The plain HTTP request was sent to HTTPS port", Refused(replace(page(400), wants_tls=True))),
+    ("Go and Caddy at 400", 400, b"Client sent an HTTP request to an HTTPS server.\n", Refused(replace(page(400), wants_tls=True))),
+    ("Apache at 400", 400, b"<p>Reason: You're speaking plain HTTP to an SSL-enabled server port.<br />", Refused(replace(page(400), wants_tls=True))),
+    ("Tomcat at 400", 400, b"Bad Request\r\nThis combination of host and port requires TLS.\r\n", Refused(replace(page(400), wants_tls=True))),
+    ("a page at 408", 408, HTML, Refused(ProviderError(None, "", 408, is_readable=False))),
+    ("a page at 429", 429, HTML, Refused(ProviderError(None, "", 429, is_readable=False))),
+    ("a page at 401", 401, HTML, Refused(ProviderError(None, "", 401, is_readable=False))),
+    ("a list at 402", 402, b"[]", Refused(ProviderError(None, "", 402, is_readable=False))),
     ("a captive portal", 511, HTML, Refused(page(511))),
     ("cut off", 200, encoded(ACCEPTED)[:-9], Lost(NOT_JSON, 200)),
     ("nothing", 200, b"", Lost(NOT_JSON, 200)),
@@ -223,9 +242,9 @@ def test_every_row_of_the_error_table_is_found_from_an_answer(row: Any) -> None:
     assert ErrorTable(ERROR_RULES).rule_for_submit(answer.error) is row
 
 
-def test_a_404_that_claims_json_is_no_page() -> None:
-    answer = wire.read_submit(404, {"content-type": "application/json"}, b'{"error": "cut', NOW)
-    assert answer == Refused(ProviderError(None, "", 404, is_readable=False))
+def test_a_page_that_claims_to_be_json_is_a_page() -> None:
+    answer = wire.read_submit(404, {"content-type": "application/json"}, HTML, NOW)
+    assert answer == Refused(page(404))
 
 
 @pytest.mark.parametrize(
@@ -414,7 +433,22 @@ POLLS: list[tuple[str, int, object, PollOutcome]] = [
     ("too often", 429, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, CallFailure("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
     ("down", 503, b"", CallFailure(f"HTTP_503: {NOT_JSON}", 503)),
     ("moved", 302, b"", CallFailure(f"HTTP_302: {NOT_JSON}", 302)),
-    ("gone", 410, {}, CallFailure("HTTP_410", 410)),
+    ("gone", 410, {}, CallFailure(f"HTTP_410: {NO_ERROR_FORM}", 410)),
+    ("a 404 of a gateway", 404, {"message": "no Route matched"}, CallFailure(f"HTTP_404: {NO_ERROR_FORM}", 404)),
+    ("a list at 404", 404, b"[]", CallFailure(f"HTTP_404: {NOT_JSON}", 404)),
+    ("denied in a 2xx", 200, {"error": "no", "code": "CAPABILITY_DENIED", "required": "execution:read"}, CallFailure("CAPABILITY_DENIED: no", 403)),
+    ("denied in a 2xx that names the run", 200, {"error": "no", "code": "CAPABILITY_DENIED", "executionId": ID}, CallFailure("CAPABILITY_DENIED: no", 403)),
+    ("denied in a 2xx with a status of its own", 200, {"status": "error", "error": "no", "code": "LEGACY_KEY_RETIRED"}, CallFailure("LEGACY_KEY_RETIRED: no", 401)),
+    ("denied in a 2xx with a status of HTTP", 202, {"status": 403, "success": False, "code": "SCOPE_DENIED"}, CallFailure("SCOPE_DENIED", 403)),
+    ("too often in a 2xx", 200, {"error": "slow", "code": "RATE_LIMIT_EXCEEDED", "retryAfter": 3}, CallFailure("RATE_LIMIT_EXCEEDED: slow", 429, 3.0)),
+    ("not there, in a 2xx", 200, {"error": "gone", "code": "EXECUTION_NOT_FOUND"}, RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 200))),
+    ("an unknown refusal in a 2xx", 200, {"error": "no", "code": "NEW"}, CallFailure("NEW: no", 200)),
+    ("an error without a code in a 2xx", 200, {"error": "no"}, CallFailure("HTTP_200: no", 200)),
+    ("success: false without a word", 200, {"success": False}, CallFailure("HTTP_200", 200)),
+    ("an error beside a status nobody knows", 200, {"status": "waiting", "error": "busy", "code": "EXECUTION_FAILED"}, StillRunning("waiting")),
+    ("an error beside the run", 200, {"executionId": ID, "error": "busy"}, StillRunning("unknown")),
+    ("processing, with an old error", 200, {"status": "processing", "error": "no", "code": "CAPABILITY_DENIED"}, StillRunning("processing")),
+    ("failed, denied", 200, {"status": "failed", "error": "no", "code": "CAPABILITY_DENIED"}, RunFailed(ProviderError("CAPABILITY_DENIED", "no"))),
     ("a page", 200, HTML, CallFailure(NOT_JSON, 200)),
     ("nothing", 200, b"", CallFailure(NOT_JSON, 200)),
 ]  # fmt: skip
@@ -437,6 +471,18 @@ def test_an_answer_to_a_poll_is_read(status: int, body: object, expected: PollOu
         (202, b"", CancelAccepted("unknown")),
         (200, {"success": True}, CancelAccepted("unknown")),
         (404, {"error": "gone"}, RunMissing(ProviderError(None, "gone", 404))),
+        (404, {"detail": "Not Found"}, CallFailure(f"HTTP_404: {NO_ERROR_FORM}", 404)),
+        (
+            200,
+            {"error": "no", "code": "CAPABILITY_DENIED"},
+            CallFailure("CAPABILITY_DENIED: no", 403),
+        ),
+        (
+            200,
+            {"error": "gone", "code": "EXECUTION_NOT_FOUND"},
+            RunMissing(ProviderError("EXECUTION_NOT_FOUND", "gone", 200)),
+        ),
+        (200, {"status": "cancelled", "error": "by a user"}, CancelAccepted("cancelled")),
         (409, {"error": "late"}, CallFailure("HTTP_409: late", 409)),
         (
             503,
@@ -469,6 +515,12 @@ def test_an_answer_to_a_cancel_is_read(status: int, body: object, expected: Canc
         (200, {"user": {"tier": 3, "approved": "no", "role": [], "email": 1}}, Identity()),
         (200, {"userId": "u", "tier": "pro"}, CallFailure(NO_USER, 200)),
         (200, {"user": "u"}, CallFailure(NO_USER, 200)),
+        (
+            200,
+            {"error": "old", "code": "LEGACY_KEY_RETIRED"},
+            CallFailure("LEGACY_KEY_RETIRED: old", 401),
+        ),
+        (200, {"error": "down"}, CallFailure("HTTP_200: down", 200)),
         (401, {"error": "bad"}, CallFailure("HTTP_401: bad", 401)),
         (
             200,
@@ -481,6 +533,17 @@ def test_a_key_knows_whose_it_is(
     status: int, body: object, expected: Identity | CallFailure
 ) -> None:
     assert wire.read_whoami(status, {}, encoded(body), NOW) == expected
+
+
+@pytest.mark.parametrize("read", [wire.read_workflows, wire.read_call_failure])
+def test_a_refusal_in_a_2xx_is_one_for_every_call(read: Any) -> None:
+    assert read(200, {}, encoded([]), NOW) is None
+    assert read(200, {}, encoded({"rows": []}), NOW) is None
+    for code, status in (("CAPABILITY_DENIED", 403), ("LEGACY_KEY_RETIRED", 401), ("NEW", 200)):
+        refused = read(200, {}, encoded({"error": "no", "code": code}), NOW)
+        assert refused == CallFailure(f"{code}: no", status)
+    missing = read(200, {}, encoded({"error": "no", "code": "EXECUTION_NOT_FOUND"}), NOW)
+    assert missing == CallFailure("EXECUTION_NOT_FOUND: no", 404)
 
 
 def test_a_refused_call_says_how_long_to_wait() -> None:

@@ -16,6 +16,7 @@ from jobs.error_table import (
     OTHER_4XX,
     OUTSIDE_CONTRACT,
     REQUEST_CUT_SHORT,
+    TLS_PORT,
     UNKNOWN_IN_FAILED_RUN,
     Disposition,
     ErrorRule,
@@ -119,8 +120,9 @@ class PlainRow:
 _RULES: Final = DecisionRules()
 _TABLE: Final = ErrorTable(ERROR_RULES)
 _PAGES: Final = (
-    "403 or 511 as HTML; 404 or 405 that is no JSON; 400 that says plain HTTP came to a TLS port; "
-    "2xx as HTML that asks to log in or to solve a captcha"
+    "any 4xx but 401, 402, 408, 413, 414, 429 and 431 that is not an error as JSON (HTML, a text, "
+    "an empty body, JSON without `error` and `code`), 403 only as HTML; 511; 2xx as HTML that asks "
+    "to log in or to solve a captcha"
 )
 _RESOLVE: Final = "Resolve it, see below"
 
@@ -161,7 +163,7 @@ ON_POLL: Final[Mapping[type, PlainRow]] = {
         f"Once it is stuck: {ACTION_STUCK[0].lower()}{ACTION_STUCK[1:]}",
     ),
     RunMissing: PlainRow(
-        "404 as JSON",
+        "404 as JSON with `error` or `code`",
         f"polled again with backoff; after {_RULES.max_missing_polls} in a row (a setting) "
         f"`parked` as `uncertain`, and polled every {STUCK_POLL_INTERVAL_S:g} s",
         "no",
@@ -177,7 +179,7 @@ ON_POLL: Final[Mapping[type, PlainRow]] = {
 
 _NO_ACCESS: Final = (
     PlainRow(
-        "401, 403",
+        "401 in any form, 403 but as HTML, or a 2xx with a code of these and no run",
         "unchanged, polled rarely, also past its deadline; a hold keeps all jobs of the account "
         "queued, unless the webhooks that runs announced arrive",
         "no",
@@ -185,7 +187,8 @@ _NO_ACCESS: Final = (
         "first, and if that is answered, the hold opens and every paid run is polled",
     ),
     PlainRow(
-        "a redirect, or a page (a 404 that is no JSON, a login or captcha page)",
+        "a redirect, or a page (any other 4xx that is not an error as JSON, a login or captcha "
+        "page)",
         "unchanged, polled rarely, also past its deadline",
         "no",
         "Set KNOUDS_BASE_URL, or let the network pass",
@@ -202,8 +205,9 @@ def render() -> str:
             *(_plain_row(row) for row in ON_SUBMIT.values()),
             *(_row(row, _outcome(row)) for row in _TABLE.rules),
             _row(NOT_THE_API_PAGE, _PAGES),
+            _row(TLS_PORT, "such a page that says that plain HTTP came to a TLS port"),
             _row(REQUEST_CUT_SHORT, "408 before the request was fully written"),
-            _row(OTHER_4XX, "any other 4xx"),
+            _row(OTHER_4XX, "any other 4xx as JSON"),
             _row(OUTSIDE_CONTRACT, "any other status, or a 500 that is not JSON"),
             _UNCERTAIN,
             _POLL_HEAD,

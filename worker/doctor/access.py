@@ -132,8 +132,12 @@ def judge_base_url(name: str, failure: CallFailure) -> Finding | None:
         location = failure.error.location if failure.error else None
         fix = f"set KNOUDS_BASE_URL to {location or 'the address of the Knouds API'}, {_AFTERWARDS}"
         return fail(name, f"KNOUDS_BASE_URL redirects elsewhere (HTTP {status})", fix)
+    if failure.error is not None and failure.error.wants_tls:
+        fix = f"set KNOUDS_BASE_URL to its address with https://, {_AFTERWARDS}"
+        return fail(name, f"KNOUDS_BASE_URL must start with https:// ({failure.why})", fix)
+    is_error = failure.error is not None and failure.error.is_readable
     is_success = 200 <= status < 300  # noqa: PLR2004
-    if failure.is_page or is_success or status in (404, 405):
+    if failure.is_page or (is_success and not is_error) or status in (404, 405):
         fix = f"set KNOUDS_BASE_URL to the address of the Knouds API, {_AFTERWARDS}"
         text = f"what answers at KNOUDS_BASE_URL is not the Knouds API (HTTP {status})"
         return fail(name, text, fix)

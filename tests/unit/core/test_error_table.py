@@ -196,7 +196,9 @@ def test_an_error_without_a_status_is_outside_the_contract() -> None:
     assert WITHOUT_OVERRIDES.rule_for_submit(ProviderError("NEW_CODE")) is OUTSIDE_CONTRACT
 
 
-@pytest.mark.parametrize("status", [200, 400, 403, 404, 405, 511])
+@pytest.mark.parametrize(
+    "status", [200, 400, 403, 404, 405, 406, 407, 409, 410, 421, 422, 425, 426, 428, 444, 451, 511]
+)
 def test_a_page_means_that_the_api_was_not_reached(status: int) -> None:
     error = ProviderError(None, http_status=status, is_readable=False, is_page=True)
     rule = WITHOUT_OVERRIDES.rule_for_submit(error)
@@ -206,7 +208,16 @@ def test_a_page_means_that_the_api_was_not_reached(status: int) -> None:
 
 @pytest.mark.parametrize(
     ("status", "what"),
-    [(401, "park"), (413, "dead"), (414, "dead"), (431, "dead"), (422, "dead"), (502, "uncertain")],
+    [
+        (401, "park"),
+        (402, "park"),
+        (408, "uncertain"),
+        (413, "dead"),
+        (414, "dead"),
+        (429, "wait"),
+        (431, "dead"),
+        (502, "uncertain"),
+    ],
 )
 def test_a_page_of_another_status_counts_by_its_status(status: int, what: str) -> None:
     error = ProviderError(None, http_status=status, is_readable=False, is_page=True)

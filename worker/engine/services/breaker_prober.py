@@ -206,6 +206,8 @@ def _is_answer(answer: Identity | CallFailure) -> bool:
     match answer:
         case Identity():
             return True
+        case CallFailure(is_page=True):
+            return False
         case CallFailure(http_status=status):
             is_4xx = status is not None and 400 <= status < 500  # noqa: PLR2004
             return is_4xx and status != TOO_MANY_REQUESTS

@@ -17,14 +17,6 @@ _PROXY_AUTHENTICATION: Final = 407
 _TLS_RECORD: Final = r"b'\x15\x03"
 """How aiohttp shows the first bytes of a TLS alert in the message of a bad status line."""
 
-_PLAIN_HTTP_TO_TLS: Final = re.compile(
-    rb"plain HTTP request was sent to HTTPS port"  # nginx, Apache's text differs:
-    rb"|speaking plain HTTP to an SSL-enabled server port"
-    rb"|HTTP request to an HTTPS server",  # Go
-    re.IGNORECASE,
-)
-
-
 MAX_ENCODING_CHARS: Final = 60
 """Of the name of an encoding that is shown."""
 
@@ -99,15 +91,7 @@ class FailureTexts:
         """Say what happened. `phase`: what a timeout ended the wait for."""
         return sanitize(self._text(error, limit, phase), self._secrets)
 
-    def is_plain_http_to_tls(self, status: int, body: bytes) -> bool:
-        """Whether a response says that a TLS port was asked in plain HTTP: nothing was run."""
-        return (
-            self._origin.scheme == "http"
-            and status == 400  # noqa: PLR2004
-            and _PLAIN_HTTP_TO_TLS.search(body[:4096]) is not None
-        )
-
-    def plain_http_to_tls(self) -> str:
+    def _plain_http_to_tls(self) -> str:
         """What to do about it."""
         return f"{self._origin.name} speaks TLS: {self._names.base_url} must start with https://"
 
@@ -224,7 +208,7 @@ class FailureTexts:
         if error.message.startswith("Got more than") or "Too many headers" in error.message:
             return ResponseTooLarge.text
         if _TLS_RECORD in error.message:
-            return self.plain_http_to_tls()
+            return self._plain_http_to_tls()
         return "the response was not HTTP"
 
     def _proxy(self) -> str:

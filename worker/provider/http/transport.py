@@ -139,8 +139,6 @@ class HttpTransport:
         """Read a response that proves that the server did not run the request."""
         if response.status == _PROXY_AUTHENTICATION and self._options.path.proxy_url is not None:
             return NotSent(self._texts.proxy_wants_password())
-        if self._texts.is_plain_http_to_tls(response.status, response.body):
-            return NotSent(self._texts.plain_http_to_tls())
         return None
 
     async def _send_through(

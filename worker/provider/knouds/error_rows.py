@@ -152,3 +152,10 @@ ERROR_RULES: Final[tuple[ErrorRule, ...]] = (
 
 ERROR_CODES: Final = frozenset(rule.code for rule in ERROR_RULES if rule.code is not None)
 """Every documented code."""
+
+STATUS_OF_CODE: Final = {
+    rule.code: rule.http_status
+    for rule in ERROR_RULES
+    if rule.code is not None and rule.http_status is not None
+}
+"""The status that a code is documented with."""

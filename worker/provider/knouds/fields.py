@@ -108,7 +108,13 @@ _ACCESS_WORDS: Final = re.compile(
     re.IGNORECASE,
 )
 """Words of login pages, captive portals and bot checks."""
-_PLAIN_HTTP_TO_TLS: Final = b"plain http request was sent to https port"
+_WANTS_TLS: Final = re.compile(
+    rb"plain HTTP request was sent to HTTPS port"  # nginx; the texts of others differ:
+    rb"|speaking plain HTTP to an SSL-enabled server port"  # Apache
+    rb"|HTTP request to an HTTPS server"  # Go: Caddy, Traefik
+    rb"|combination of host and port requires TLS",  # Tomcat
+    re.IGNORECASE,
+)
 _ORIGIN: Final = re.compile(
     r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?=[/?#]|$)",
     re.IGNORECASE,
@@ -204,6 +210,11 @@ def is_false(raw: Raw) -> bool:
     return bytes(raw) == b"false"
 
 
+def read_names(body: ResponseBody) -> tuple[str | None, str | None]:
+    """Read which run a response is about: execution id and request id, where it names them."""
+    return read_id(body.execution_id), read_id(body.request_id)
+
+
 def read_texts(raw: Raw) -> tuple[str, ...] | None:
     """Read a list of texts."""
     texts = decode(_texts, raw)
@@ -231,26 +242,28 @@ def read_error(body: ResponseBody) -> tuple[str | None, str]:
     return code, sanitize(message or read_text(body.message) or "")
 
 
+def is_error(body: ResponseBody) -> bool:
+    """Whether it has the form of the provider's errors: `error` with a text, or a `code`.
+
+    A `message` or `detail` alone is the form of gateways and of other servers.
+    """
+    code, message = read_error(body)
+    return code is not None or (bool(message) and bytes(body.error) not in (b"", b"null"))
+
+
 def sanitize(value: str) -> str:
     """Return a text as one printable line of at most 500 characters, without secrets."""
     return text.sanitize(value, SECRETS)
 
 
-def is_page(status: int, headers: Mapping[str, str], body: bytes) -> bool:
-    """Whether an error response that is no JSON object is a page: not the provider's own answer.
+def is_html(headers: Mapping[str, str], body: bytes) -> bool:
+    """Whether a body is an HTML page, or its head says so."""
+    return "html" in headers.get("content-type", "").lower() or _HTML.match(body) is not None
 
-    A 404 or 405 is one unless its head claims JSON. At 400, only the page of a TLS port that was
-    sent plain HTTP is. The pages of 5xx are those of a proxy that lost the API, except 511 (network
-    authentication required, RFC 6585).
-    """
-    if status >= 500 and status != 511:  # noqa: PLR2004
-        return False
-    content_type = headers.get("content-type", "").lower()
-    if status in (404, 405):
-        return "json" not in content_type
-    if status == 400:  # noqa: PLR2004
-        return _PLAIN_HTTP_TO_TLS in body[:_PAGE_HEAD_BYTES].lower()
-    return "html" in content_type or _HTML.match(body) is not None
+
+def wants_tls(body: bytes) -> bool:
+    """Whether a page says that plain HTTP was sent to a port that speaks TLS."""
+    return _WANTS_TLS.search(body[:_PAGE_HEAD_BYTES]) is not None
 
 
 def is_access_page(body: bytes) -> bool:

@@ -15,6 +15,7 @@ from jobs.outcomes import CallFailure
 from jobs.states import Kind
 from jobs.usage import UsageRow
 from worker.provider.knouds import fields, wire
+from worker.provider.knouds.run_statuses import UNKNOWN_STATUS, normalize_status
 from worker.provider.port import UsagePage
 
 MAX_ROWS: Final = 5_000
@@ -87,7 +88,7 @@ def _read_row(raw: Raw) -> UsageRow | None:
         user_id=fields.read_id(members.user_id),
         kind=kind,
         targets=((slug,) if slug else ()) if is_workflow else models[:MAX_TARGETS],
-        status=wire.normalize_status(fields.read_text(members.status) or wire.UNKNOWN_STATUS),
+        status=normalize_status(fields.read_text(members.status) or UNKNOWN_STATUS),
         credits=fields.read_number(members.credits_cost),
         duration_s=None if duration_ms is None else duration_ms / _MS_PER_S,
         code=fields.read_code(members.error_code),

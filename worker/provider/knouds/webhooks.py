@@ -16,6 +16,7 @@ from msgspec import Raw
 from pydantic import SecretStr
 
 from worker.provider.knouds import fields, wire
+from worker.provider.knouds.run_statuses import END_STATUSES, normalize_status
 from worker.provider.port import DeliveredRun, WebhookEvent
 
 SIGNATURE_HEADER: Final = "X-Knouds-Signature"
@@ -126,8 +127,8 @@ class KnoudsWebhooks:
             return None
         execution_id = fields.read_id(members.execution_id)
         subject, _, verb = event.partition(".")
-        status = wire.normalize_status(verb)
-        is_end = subject == "execution" and status in wire.END_STATUSES and execution_id is not None
+        status = normalize_status(verb)
+        is_end = subject == "execution" and status in END_STATUSES and execution_id is not None
         return WebhookEvent(
             event=event,
             execution_id=execution_id,

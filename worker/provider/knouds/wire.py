@@ -21,23 +21,18 @@ from jobs.outcomes import (
     Refused,
     RunCancelled,
     RunFailed,
-    RunMissing,
     StillRunning,
     SubmitOutcome,
 )
-from worker.provider.knouds import fields
+from worker.provider.knouds import errors, fields
 from worker.provider.knouds.fields import ResponseBody, read_body
+from worker.provider.knouds.run_statuses import UNKNOWN_STATUS, read_status
 from worker.provider.port import (
     CancelAccepted,
     CancelOutcome,
     Identity,
     ReportedRateLimit,
 )
-
-UNKNOWN_STATUS: Final = "unknown"
-"""The status of a readable response that names none."""
-
-NOT_JSON: Final = "the response is not a JSON object"
 
 NO_USER: Final = "the response to whoami names no user"
 
@@ -46,15 +41,6 @@ CUT_OFF: Final = "sent, then the response was cut off by a reset"
 GATEWAY_ERRORS: Final = frozenset({502, 503, 504})
 """Statuses with which a proxy says that it got no answer from the server; a 503 can also come after
 the request was passed on."""
-
-_NO_BODY: Final = ResponseBody()
-_NOT_FOUND: Final = 404
-_STATUS_ALIASES: Final = {"canceled": "cancelled"}
-END_STATUSES: Final = frozenset({"completed", "failed", "cancelled"})
-"""Statuses of a run that has ended."""
-
-_DOCUMENTED_STATUSES: Final = END_STATUSES | {"processing", "cancel_requested"}
-"""Statuses of the provider's documentation, in our spelling."""
 
 
 def read_submit(
@@ -78,13 +64,13 @@ def read_submit(
     members = read_body(body)
     if members is None and (lost := _proves_nothing(status, plain_proxy, is_cut=is_cut)):
         return read_lost(lost)
-    if not _is_2xx(status):
-        error = _read_error(status, headers, members, now, body)
+    if not errors.is_2xx(status):
+        error = errors.read_error_response(status, headers, members, now, body)
         return Refused(replace(error, body_sent=body_sent))
     if members is None:
         if fields.is_access_page(body):
             return Refused(ProviderError(None, "", status, is_readable=False, is_page=True))
-        return Lost(NOT_JSON, status)
+        return Lost(errors.NOT_JSON, status)
     execution_id = fields.read_id(members.execution_id)
     if fields.read_flag(members.is_async) and execution_id is not None:
         return Accepted(
@@ -96,7 +82,7 @@ def read_submit(
     is_refused = fields.is_false(members.success)
     if result is not None and not is_refused:
         return _finished(members, result)
-    error = _read_error(status, headers, members, now)
+    error = errors.read_error_response(status, headers, members, now)
     if error.code is not None and (is_refused or error.message) and execution_id is None:
         return Refused(error)
     if is_refused:
@@ -121,7 +107,7 @@ def read_lost(lost: Lost) -> SubmitOutcome:
     status = lost.http_status
     if status is None or not 300 <= status < 500:  # noqa: PLR2004
         return lost
-    return Refused(ProviderError(None, lost.why, status, is_readable=False))
+    return Refused(errors.unread_error(status, lost.why))
 
 
 def read_unread_call(failure: CallFailure) -> CallFailure:
@@ -129,7 +115,7 @@ def read_unread_call(failure: CallFailure) -> CallFailure:
     status = failure.http_status
     if status is None or not 300 <= status < 500:  # noqa: PLR2004
         return replace(failure, http_status=None)
-    error = ProviderError(None, failure.why, status, is_readable=False)
+    error = errors.unread_error(status, failure.why)
     return replace(failure, why=f"{error.display_code}: {failure.why}", error=error)
 
 
@@ -151,11 +137,16 @@ def read_poll(
 ) -> PollOutcome:
     """Read the response to a poll; one that says nothing about the run is CallFailure."""
     members = read_body(body)
-    if not _is_2xx(status):
-        return _missing_or_failed(status, headers, members, now, body)
+    if not errors.is_2xx(status):
+        return errors.missing_or_failed(status, headers, members, now, body)
     if members is None:
-        return CallFailure(NOT_JSON, status, error=_read_error(status, headers, None, now, body))
-    return read_run(members, read_status(members), status)
+        return CallFailure(
+            errors.NOT_JSON,
+            status,
+            error=errors.read_error_response(status, headers, None, now, body),
+        )
+    refusal = errors.read_refusal(status, headers, members, now)
+    return refusal or read_run(members, read_status(members), status)
 
 
 def read_cancel(
@@ -163,11 +154,14 @@ def read_cancel(
 ) -> CancelOutcome:
     """Read the response to a cancel; its shape is not documented, so any 2xx accepts it."""
     members = read_body(body)
-    if _is_2xx(status):
+    if errors.is_2xx(status):
         if members is None:
             return CancelAccepted(UNKNOWN_STATUS)
-        return CancelAccepted(read_status(members), *_names(members))
-    return _missing_or_failed(status, headers, members, now, body)
+        refusal = errors.read_refusal(status, headers, members, now)
+        if refusal is not None:
+            return refusal
+        return CancelAccepted(read_status(members), *fields.read_names(members))
+    return errors.missing_or_failed(status, headers, members, now, body)
 
 
 def read_whoami(
@@ -175,14 +169,16 @@ def read_whoami(
 ) -> Identity | CallFailure:
     """Read whose API key it is: `{"user": {"id", "email", "role", "tier", "approved"}}`.
 
-    A 2xx without a `user` object is not the answer of this API, so it is CallFailure.
+    A 2xx without a `user` object is CallFailure: a refusal, or not the answer of this API.
     """
     members = read_body(body)
-    if not _is_2xx(status) or members is None:
-        return _call_failure(_read_error(status, headers, members, now, body))
+    if not errors.is_2xx(status) or members is None:
+        return errors.call_failure(errors.read_error_response(status, headers, members, now, body))
     user = fields.read_user(members.user)
     if user is None:
-        return CallFailure(NO_USER, status)
+        return errors.read_refused_call(status, headers, members, now) or CallFailure(
+            NO_USER, status
+        )
     return Identity(
         user_id=fields.read_id(user.id),
         role=fields.read_code(user.role),
@@ -196,18 +192,21 @@ def read_workflows(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> CallFailure | None:
     """Read whether a list of workflows came; what is in it does not matter."""
-    if _is_2xx(status) and body.lstrip()[:1] in (b"[", b"{"):
-        return None
-    return _call_failure(_read_error(status, headers, read_body(body), now, body))
+    if errors.is_2xx(status) and body.lstrip()[:1] in (b"[", b"{"):
+        return errors.read_refused_call(status, headers, read_body(body), now)
+    return errors.call_failure(
+        errors.read_error_response(status, headers, read_body(body), now, body)
+    )
 
 
 def read_call_failure(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> CallFailure | None:
-    """Read the error of a call that only reads; None for a 2xx."""
-    if _is_2xx(status):
-        return None
-    return _call_failure(_read_error(status, headers, read_body(body), now, body))
+    """Read the error of a call that only reads; None for a 2xx that is no refusal."""
+    members = read_body(body)
+    if errors.is_2xx(status):
+        return errors.read_refused_call(status, headers, members, now)
+    return errors.call_failure(errors.read_error_response(status, headers, members, now, body))
 
 
 def read_rate_limit(headers: Mapping[str, str], now: float) -> ReportedRateLimit | None:
@@ -222,28 +221,13 @@ def read_rate_limit(headers: Mapping[str, str], now: float) -> ReportedRateLimit
     return None if reported.limit is None and reported.remaining is None else reported
 
 
-def read_status(body: ResponseBody) -> str:
-    """Read a run's status in our spelling: lower case, `_` between words, `cancelled`."""
-    text = fields.read_text(body.status)
-    if not text:
-        return UNKNOWN_STATUS
-    return text if text in _DOCUMENTED_STATUSES else normalize_status(text)
-
-
-def normalize_status(text: str) -> str:
-    """Return a status in our spelling: `Cancel Requested` and `canceled` have one each."""
-    plain = fields.sanitize(text)[: fields.MAX_CODE_CHARS].lower()
-    plain = plain.replace("-", "_").replace(" ", "_")
-    return _STATUS_ALIASES.get(plain, plain)
-
-
 def read_run(body: ResponseBody, status: str, http_status: int | None) -> PollOutcome:
     """Read what a poll or a webhook says about a run; `http_status`: None for a webhook."""
     match status:
         case "completed":
             result = fields.read_result(body.result)
             if result is None:
-                execution_id, request_id = _names(body)
+                execution_id, request_id = fields.read_names(body)
                 return Lost(
                     "completed without a usable result",
                     http_status,
@@ -252,17 +236,12 @@ def read_run(body: ResponseBody, status: str, http_status: int | None) -> PollOu
                 )
             return _finished(body, result)
         case "failed":
-            return RunFailed(_provider_error(body), *_names(body))
+            return RunFailed(errors.read_provider_error(body), *fields.read_names(body))
         case "cancelled":
             result, cost = fields.read_result(body.result), fields.read_number(body.cost)
-            return RunCancelled(result, cost, *_names(body))
+            return RunCancelled(result, cost, *fields.read_names(body))
         case _:
-            return StillRunning(status, *_names(body))
-
-
-def _names(body: ResponseBody) -> tuple[str | None, str | None]:
-    """Read which run an answer is about: execution id and request id, where it names them."""
-    return fields.read_id(body.execution_id), fields.read_id(body.request_id)
+            return StillRunning(status, *fields.read_names(body))
 
 
 def _finished(body: ResponseBody, result: bytes) -> Finished:
@@ -274,65 +253,3 @@ def _finished(body: ResponseBody, result: bytes) -> Finished:
         request_id=fields.read_id(body.request_id),
         duration_s=None if took_ms is None else took_ms / 1_000,
     )
-
-
-def _read_error(
-    status: int,
-    headers: Mapping[str, str],
-    members: ResponseBody | None,
-    now: float | None,
-    body: bytes = b"",
-) -> ProviderError:
-    """Read an error response; without a readable body only status and headers count."""
-    wait = fields.read_retry_after(status, headers, (members or _NO_BODY).retry_after, now)
-    location = fields.read_location(headers.get("location"))
-    if members is not None:
-        return replace(_provider_error(members, status, wait), location=location)
-    return ProviderError(
-        None,
-        http_status=status,
-        retry_after_s=wait,
-        is_readable=False,
-        is_page=fields.is_page(status, headers, body),
-        location=location,
-    )
-
-
-def _provider_error(
-    body: ResponseBody, http_status: int | None = None, retry_after_s: float | None = None
-) -> ProviderError:
-    code, message = fields.read_error(body)
-    return ProviderError(
-        code=code,
-        message=message,
-        http_status=http_status,
-        required_capability=fields.read_capabilities(body.required)
-        or fields.read_capabilities(body.attempted),
-        provider_status=fields.read_code(body.provider_status, allow_numbers=True),
-        retry_after_s=retry_after_s,
-    )
-
-
-def _missing_or_failed(
-    status: int,
-    headers: Mapping[str, str],
-    members: ResponseBody | None,
-    now: float | None,
-    body: bytes,
-) -> RunMissing | CallFailure:
-    """A 404 is the provider's word only as JSON: a page says nothing about the run."""
-    error = _read_error(status, headers, members, now, body)
-    is_missing = status == _NOT_FOUND and members is not None
-    return RunMissing(error) if is_missing else _call_failure(error)
-
-
-def _call_failure(error: ProviderError) -> CallFailure:
-    message = error.message if error.is_readable else NOT_JSON
-    if error.location is not None:
-        message = f"it redirects to {error.location}"
-    why = f"{error.display_code}: {message}" if message else error.display_code
-    return CallFailure(why, error.http_status, error.retry_after_s, error)
-
-
-def _is_2xx(status: int) -> bool:
-    return 200 <= status < 300  # noqa: PLR2004
