@@ -15,7 +15,7 @@ PAGE_ROWS: Final = 500
 """Rows asked for at once: the provider's maximum."""
 
 OVERLAP_ROWS: Final = 25
-"""Rows that a page repeats of the one before."""
+"""Rows that a page repeats of the one before; of a short page, a quarter."""
 
 MAX_ROWS: Final = 20_000
 """Most rows of one reading: some 40 pages."""
@@ -81,8 +81,7 @@ class UsageReading:
         elif len(self._rows) >= MAX_ROWS:
             self._end(f"the list has more than {MAX_ROWS} rows since then")
         else:
-            step = max(1, len(rows) - min(self.overlap, len(rows) - 1))
-            self.offset += step
+            self.offset += max(1, len(rows) - min(self.overlap, max(1, len(rows) // 4)))
 
     def result(self) -> CompleteReading | None:
         """What was read; None while it is under way, or if it is void."""

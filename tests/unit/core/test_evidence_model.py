@@ -42,6 +42,8 @@ class ModelRun:
     credits: float
     lag_s: float
     name: str
+    clock_s: float = 0.0
+    """By how much the time in its row is off, beyond the skew of all rows."""
 
     @property
     def ends_at(self) -> float:
@@ -151,7 +153,7 @@ class EvidenceMachine(RuleBasedStateMachine):
             credits=run.credits if ended else None,
             duration_s=run.takes_s if ended else None,
             request_id=run.request_id,
-            created_at=run.started_at + self.skew,
+            created_at=run.started_at + self.skew + run.clock_s,
         )
 
     # What happens.
@@ -163,9 +165,18 @@ class EvidenceMachine(RuleBasedStateMachine):
         started=st.booleans(),
         lag_s=st.sampled_from([0.0, 1.0, 60.0, GRACE_S - 31]),
         takes_s=st.sampled_from([1.0, 20.0, 21.0, 90.0]),
+        odd=st.sampled_from(["", "", "", "name", "early", "late"]),
     )
     def send(
-        self, *, model: str, mode: Mode, known: str, started: bool, lag_s: float, takes_s: float
+        self,
+        *,
+        model: str,
+        mode: Mode,
+        known: str,
+        started: bool,
+        lag_s: float,
+        takes_s: float,
+        odd: str,
     ) -> None:
         if known == "named":
             mode = Mode.ASYNC
@@ -173,6 +184,10 @@ class EvidenceMachine(RuleBasedStateMachine):
             mode = Mode.SYNC
         starts = started or known in ("named", "finished")
         run = self._start(model, mode, lag_s, takes_s) if starts else None
+        if run is not None and odd == "name":
+            run.name = "fallback"
+        elif run is not None:
+            run.clock_s = {"early": -3_600.0, "late": 3_600.0}.get(odd, 0.0)
         self._send(model, mode, known, run)
 
     def _send(self, model: str, mode: Mode, known: str, run: ModelRun | None) -> None:
