@@ -223,6 +223,22 @@ class EvidenceMachine(RuleBasedStateMachine):
             sent.submit = merged(sent.submit, assessment, self.now)
             self.found.add(assessment.finding)
 
+    @rule(model=st.sampled_from(TARGETS), odd=st.sampled_from(["name", "early", "late"]))
+    def lose_a_run_with_an_odd_row(self, model: str, odd: str) -> None:
+        """All that `not_started` asks for is there, and its row is, too."""
+        for known, wait_s, how in (("named", 300.0, ""), ("uncertain", 130.0, odd)):
+            self.send(
+                model=model,
+                mode=Mode.ASYNC,
+                known=known,
+                started=True,
+                lag_s=0.0,
+                takes_s=1.0,
+                odd=how,
+            )
+            self.pass_time(wait_s)
+        self.read_twice([])
+
     def _read(self, oldest: float, moved: list[int]) -> CompleteReading | None:
         reading = UsageReading(
             floor_at=oldest - 2 * GRACE_S, started_at=self.now, page_rows=4, overlap=2
