@@ -1,10 +1,10 @@
 """What probing breakers leave for admission: how many submits, and of which jobs first."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.breakers import Breaker
+from jobs.breakers import Breaker, BreakerCause
 from jobs.lanes import JobId, Lane, Scope
 from jobs.rate_limits import Allowance
 
@@ -22,7 +22,9 @@ class BreakerRoom:
     left: Mapping[Scope, int]
     """Scope → submits that it lets through now; other scopes are not limited."""
     breakers: Mapping[Scope, Breaker]
-    """The breakers of these scopes."""
+    """Lane → the breaker of its target, if that probes."""
+    slowed: frozenset[Scope] = frozenset()
+    """Lanes that lost answers themselves: their own breaker lets only some submits through."""
 
     def of_lane(self, lane: Lane) -> bool:
         """Whether every breaker that covers the lane has room for a submit."""
@@ -55,6 +57,24 @@ class BreakerRoom:
                 found[lane] = min(left, found.get(lane, left))
         return found
 
+    def unslowed_first(
+        self, lane_room: Mapping[Lane, int], lanes: Sequence[Lane], heads: Sequence[Head]
+    ) -> dict[Lane, int]:
+        """How many more jobs each lane may run, none of slowed lanes while others probe the route.
+
+        A lane that loses every answer would keep its route stopped by being its canary.
+        """
+        found = dict(lane_room)
+        probing = {
+            lane.route
+            for lane, head in zip(lanes, heads, strict=True)
+            if head and Scope(str(lane)) not in self.slowed and found.get(lane, 1) > 0
+        }.intersection(self.left)
+        for lane in lanes:
+            if lane.route in probing and Scope(str(lane)) in self.slowed:
+                found[lane] = 0
+        return found
+
     def allowances(self, allowances: Mapping[Scope, Allowance]) -> dict[Scope, Allowance]:
         """The requests that each route may make, by its rate limit and its breaker."""
         return {
@@ -63,3 +83,18 @@ class BreakerRoom:
             else Allowance(min(left, allowance.normal), min(left, allowance.urgent))
             for route, allowance in allowances.items()
         }
+
+
+def breaker_room(breakers: Iterable[Breaker], counts: Sequence[int], now: float) -> BreakerRoom:
+    """What is left of the steps of breakers, of which so many submits or runs are counted now."""
+    left: dict[Scope, int] = {}
+    probes: dict[Scope, Breaker] = {}
+    slowed: set[Scope] = set()
+    for breaker, count in zip(breakers, counts, strict=True):
+        free = max(0, (breaker.submits_allowed(now) or 0) - count)
+        left[breaker.scope] = min(free, left.get(breaker.scope, free))
+        if breaker.cause is BreakerCause.TARGET_FAILURE:
+            probes[breaker.scope] = breaker
+        elif breaker.route_key is not None:
+            slowed.add(breaker.scope)
+    return BreakerRoom(left, probes, frozenset(slowed))

@@ -15,9 +15,9 @@ from jobs.breakers.signals import (
     lane_accepted,
     lane_failed,
     lane_passed,
+    outcome_known,
+    outcome_unknown,
     passes_route,
-    route_failed,
-    route_passed,
     with_next_try,
 )
 from jobs.effects import (
@@ -30,7 +30,7 @@ from jobs.effects import (
     PollLater,
     RememberSyncOnly,
     StartCoolDown,
-    with_report,
+    with_reports,
 )
 from jobs.error_table import Disposition, ErrorRule, action_text, hold_scope
 from jobs.holds import CoolDown, Hold, hold_id
@@ -70,7 +70,7 @@ def decide_submit(
             return _accepted(job, outcome, context)
         case Finished():
             succeeded = transitions.succeed(job, context.now, outcome)
-            passed = (route_passed(job), lane_accepted(job), lane_passed(job))
+            passed = (*outcome_known(job), lane_accepted(job), lane_passed(job))
             effects = _hold_effects(job, is_ended=True)
             return Decision(succeeded, effects, outcome.result, passed)
         case NotSent():
@@ -80,18 +80,18 @@ def decide_submit(
                 lambda: transitions.return_to_queue(job, context.now, why=outcome.why),
             )
             failure = account_unreachable(job, outcome.why)
-            return decision if outcome.is_ours else with_report(decision, failure)
+            return decision if outcome.is_ours else with_reports(decision, failure)
         case Lost():
             decision = _lost(job, outcome, context)
-            return (
-                decision if outcome.is_ours else with_report(decision, route_failed(job, outcome))
-            )
+            if outcome.is_ours:
+                return decision
+            return with_reports(decision, *outcome_unknown(job, outcome))
         case Refused():
             rule = context.rules.error_table.rule_for_submit(outcome.error)
             decision = _apply_rule(job, rule, outcome.error, context)
             if not passes_route(outcome.error, rule):
                 return decision
-            return with_report(decision, route_passed(job))
+            return with_reports(decision, *outcome_known(job))
         case _:
             assert_never(outcome)
 
@@ -102,7 +102,7 @@ def _accepted(job: Job, outcome: Accepted, context: DecisionContext) -> Decision
     accepted = transitions.accept(job, context.now, outcome, next_poll_at=next_poll_at)
     if job.cancel_requested and accepted.state is State.RUNNING:
         accepted = transitions.request_cancel(accepted, context.now)
-    return Decision(accepted, _hold_effects(job), reports=(route_passed(job), lane_accepted(job)))
+    return Decision(accepted, _hold_effects(job), reports=(*outcome_known(job), lane_accepted(job)))
 
 
 def _hold_effects(job: Job, *, is_ended: bool = False) -> tuple[Effect, ...]:

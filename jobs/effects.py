@@ -96,9 +96,9 @@ class Decision:
     """Submit again at once, sync, as the same attempt. `job` is unchanged."""
 
 
-def with_report(decision: Decision, report: BreakerReport) -> Decision:
-    """The decision with one more report to the breakers."""
-    return replace(decision, reports=(*decision.reports, report))
+def with_reports(decision: Decision, *reports: BreakerReport) -> Decision:
+    """The decision with more reports to the breakers."""
+    return replace(decision, reports=(*decision.reports, *reports))
 
 
 class PollHistory(msgspec.Struct, frozen=True, gc=False):

@@ -13,7 +13,15 @@ from typing import Final
 
 import msgspec
 
-from jobs.breakers import NO_BREAKERS, Breaker, BreakerState, PassedBreakers, breaker_keys
+from jobs.breakers import (
+    NO_BREAKERS,
+    Breaker,
+    BreakerCause,
+    BreakerEpochs,
+    BreakerState,
+    PassedBreakers,
+    breaker_keys,
+)
 from jobs.job import MANUAL
 from jobs.lanes import Lane, Scope, covers
 
@@ -270,12 +278,15 @@ class Gates:
         if not self.breakers:
             return NO_BREAKERS
         known = {breaker.key: breaker for breaker in self.breakers}
-        route, target = (known.get(key) for key in breaker_keys(lane))
-        is_canary = route is not None and bool(route.submits_allowed(now))
-        is_probe = target is not None and bool(target.submits_allowed(now))
+        passed = [known.get(key) for key in breaker_keys(lane)]
+        target = passed[1]
+        limiting = self.limiting_breakers(lane, now)
+        is_probe = target is not None and target in limiting
         return PassedBreakers(
-            epochs=(route.epoch if route else 0, target.epoch if target else 0),
-            canary_of=(route.id,) if route and is_canary else (),
+            epochs=BreakerEpochs(*(breaker.epoch if breaker else 0 for breaker in passed)),
+            canary_of=tuple(
+                one.id for one in limiting if one.cause is not BreakerCause.TARGET_FAILURE
+            ),
             probe_of=target.id if target and is_probe else None,
             tripped_epoch=target.tripped_epoch if target else None,
         )

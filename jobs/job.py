@@ -172,7 +172,8 @@ class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=Fals
     opening_hold_ids: tuple[str, ...] = ()
     """Opening holds that count this submit in their step."""
     breaker_epochs: tuple[int, ...] = ()
-    """Epochs of the breakers of its route and its lane when it was admitted; empty: both 0."""
+    """Epochs of the breakers that it passed when it was admitted, see
+    `jobs.breakers.BreakerEpochs`; those that are missing at the end are 0."""
     canary_of: tuple[str, ...] = ()
     """Probing breakers that count this submit in their step, by id."""
     probe_of: str | None = None

@@ -7,11 +7,12 @@ Every transition of a breaker is in one table, and these laws hold of it:
 - Losses at one moment are one event: the pause grows once for each probe that failed.
 - Without a record a breaker is closed. A probe later than the longest pause is due now.
 
-Three causes, each with its scope. *Unknown outcomes* (a lost answer, 502, 504) close the route, as
-each may cost a run: the first lets one more submit through at a time, the second without an
-accepted submit between them trips. *Target failures* (failed runs, 500, 503) close the lane.
-*Unreachable* (DNS, refused, TLS) stops the worker that cannot connect, and the account once a
-second worker confirms it or if no other is alive.
+Three causes, each with its scope. *Unknown outcomes* (a lost answer, 502, 504) may cost a run each.
+The first lets one more submit of its lane through at a time, the second without an accepted submit
+of the lane between them trips the lane; losses of two lanes without an accepted submit of the route
+between them trip the route. *Target failures* (failed runs, 500, 503) close the lane. *Unreachable*
+(DNS, refused, TLS) stops the worker that cannot connect, and the account once a second worker
+confirms it or if no other is alive.
 
 An open breaker is probed. Where a free call tells something (unknown outcomes, unreachable), the
 call goes first. Then canary submits follow, `step` at once, until enough were accepted; of a lane,
@@ -27,7 +28,9 @@ from jobs.breakers.postponed import (
 )
 from jobs.breakers.record import (
     NO_BREAKERS,
+    NO_EPOCHS,
     Breaker,
+    BreakerEpochs,
     BreakerError,
     BreakerFailure,
     BreakerReport,
@@ -61,6 +64,7 @@ from jobs.breakers.transitions import (
     apply_probe_result,
     apply_reset,
     apply_success,
+    is_canary_due,
     is_probe_due,
     may_forget,
 )
@@ -71,10 +75,12 @@ __all__ = [
     "BREAKER_TABLE",
     "MAX_PAUSE_S",
     "NO_BREAKERS",
+    "NO_EPOCHS",
     "PROBED_KEPT",
     "ROTATION_S",
     "Breaker",
     "BreakerCause",
+    "BreakerEpochs",
     "BreakerError",
     "BreakerEvent",
     "BreakerFailure",
@@ -100,6 +106,7 @@ __all__ = [
     "due_at_once",
     "failure_case",
     "gives_attempt_back",
+    "is_canary_due",
     "is_probe_due",
     "may_forget",
     "new_breaker",

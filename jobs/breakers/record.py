@@ -7,6 +7,7 @@ import msgspec
 
 from jobs.breakers.rules import (
     BREAKER_RULES,
+    LANE_GROWTH,
     SUSPECT_S,
     BreakerCause,
     BreakerRule,
@@ -31,6 +32,8 @@ class FailedSubmit(msgspec.Struct, frozen=True, array_like=True):
     """`<job id>:<number of the attempt>`: each is counted once."""
     fingerprint: str
     """Digest of the job's request."""
+    lane: str = ""
+    """The lane it was of; empty in records of older versions."""
 
     @property
     def job_id(self) -> str:
@@ -62,6 +65,9 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     """Others of the scope that have no outcome yet: while these are more than the failures, they
     may just be slower to succeed than the others were to fail."""
+    is_of_slowed_lane: bool = False
+    """A breaker of its lane counted it in its step, after losses: one more says nothing new of the
+    route, unless the route is probed with it."""
     retry_after_s: float | None = None
     """The provider asks not to be called for this long."""
     failing_since: float = 0.0
@@ -79,7 +85,7 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class BreakerSuccess(msgspec.Struct, frozen=True, kw_only=True):
-    """An outcome that speaks for a scope: an accepted submit, or of a lane a succeeded run."""
+    """An outcome that speaks for a scope: an accepted submit, or of a target a succeeded run."""
 
     scope: Scope
     cause: BreakerCause
@@ -202,10 +208,28 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         rule = self.rule
         return min(rule.max_pause_s, rule.first_pause_s * 2.0 ** min(max(0, pauses - 1), 30))
 
+    @property
+    def is_of_route(self) -> bool:
+        """Whether its scope is a route, and so several lanes."""
+        return self.scope.count("/") == 1
+
+    @property
+    def route_key(self) -> str | None:
+        """For the unknown outcomes of a lane: the breaker of its route, which probes before it."""
+        if self.cause is not BreakerCause.UNKNOWN_OUTCOME or self.is_of_route:
+            return None
+        return breaker_key(Scope(self.scope.rpartition("/")[0]), self.cause)
+
+    @property
+    def growth(self) -> int:
+        """How many times more canaries its next step allows at once."""
+        return self.rule.growth if self.route_key is None else LANE_GROWTH
+
     def is_suspect(self, now: float) -> bool:
-        """Whether a first unknown outcome slows its route down."""
+        """Whether a first unknown outcome slows its lane down."""
         return (
             self.cause is BreakerCause.UNKNOWN_OUTCOME
+            and not self.is_of_route
             and self.state is BreakerState.CLOSED
             and self.failures_in_row > 0
             and self.failed_at is not None
@@ -232,25 +256,41 @@ def new_breaker(scope: Scope, cause: BreakerCause) -> Breaker:
     return Breaker(scope=scope, cause=cause)
 
 
-def breaker_keys(lane: Lane) -> tuple[str, str]:
-    """The breakers whose epochs a submit carries: that of its route, and that of its lane."""
+class BreakerEpochs(NamedTuple):
+    """The epochs of the breakers that a submit passes, in the order of `breaker_keys`."""
+
+    route: int = 0
+    """Of the unknown outcomes of its route."""
+    target: int = 0
+    """Of the failures of its target."""
+    lane: int = 0
+    """Of the unknown outcomes of its lane; records of older versions have none."""
+
+
+NO_EPOCHS: Final = BreakerEpochs()
+"""No breaker has a record."""
+
+
+def breaker_keys(lane: Lane) -> tuple[str, str, str]:
+    """The breakers whose epochs a submit carries, in the order of `BreakerEpochs`."""
+    name = Scope(str(lane))
     return (
         breaker_key(lane.route, BreakerCause.UNKNOWN_OUTCOME),
-        breaker_key(Scope(str(lane)), BreakerCause.TARGET_FAILURE),
+        breaker_key(name, BreakerCause.TARGET_FAILURE),
+        breaker_key(name, BreakerCause.UNKNOWN_OUTCOME),
     )
 
 
 class PassedBreakers(NamedTuple):
     """The breakers that an admission passes, and what they are to the job."""
 
-    epochs: tuple[int, int] = (0, 0)
-    """Of the breakers of its route and its lane."""
+    epochs: BreakerEpochs = NO_EPOCHS
     canary_of: tuple[str, ...] = ()
-    """Breakers of account and route that count this submit in their step."""
+    """Breakers that count this submit in their step until it is answered."""
     probe_of: str | None = None
-    """The breaker of its lane, if that counts this run."""
+    """The breaker of its target, if that counts this run until it ends."""
     tripped_epoch: int | None = None
-    """The epoch that tripped the breaker of its lane last."""
+    """The epoch that tripped the breaker of its target last."""
 
 
 NO_BREAKERS: Final = PassedBreakers()

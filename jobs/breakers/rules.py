@@ -35,6 +35,16 @@ MAX_IN_FLIGHT_COUNTED: Final = 100
 """A lane trips only if its failures are at least as many as what is in flight in it, or as this:
 where three in ten fail, these may all come before the first success."""
 
+LANE_GROWTH: Final = 4
+"""How many times more canaries each step of a lane that lost answers allows at once; a route has
+more traffic, and more to lose."""
+
+ROUTE_LANES: Final = 2
+"""A route trips only by losses of at least so many of its lanes: those of one lane stop that."""
+
+MAX_LOSSES_PER_LANE: Final = 2
+"""How many of a lane's losses count among the last outcomes of its route."""
+
 FAILURES_KEPT: Final = 16
 PROBED_KEPT: Final = 32
 WORKERS_KEPT: Final = 8
@@ -44,7 +54,8 @@ class BreakerCause(StrEnum):
     """What trips a breaker."""
 
     UNKNOWN_OUTCOME = "unknown_outcome"
-    """Submits of a route whose outcome is unknown: lost answers, 502, 504, unreadable 2xx."""
+    """Submits of a lane, or of several lanes of a route, whose outcome is unknown: lost answers,
+    502, 504, unreadable 2xx."""
     TARGET_FAILURE = "target_failure"
     """Retryable failures of a lane: failed runs, 500, 503."""
     UNREACHABLE = "unreachable"

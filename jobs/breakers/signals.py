@@ -4,7 +4,15 @@ from typing import Final
 
 import msgspec
 
-from jobs.breakers.record import BreakerError, BreakerFailure, BreakerSuccess, FailedSubmit
+from jobs.breakers.record import (
+    NO_EPOCHS,
+    BreakerEpochs,
+    BreakerError,
+    BreakerFailure,
+    BreakerSuccess,
+    FailedSubmit,
+    breaker_id,
+)
 from jobs.breakers.rules import BreakerCause
 from jobs.error_table import Disposition, ErrorRule
 from jobs.job import UNCERTAIN, Job
@@ -25,10 +33,14 @@ def account_unreachable(job: Job, why: str) -> BreakerFailure:
     return _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
 
 
-def route_failed(job: Job, outcome: Lost) -> BreakerFailure:
-    """The outcome of a submit is unknown."""
+def outcome_unknown(job: Job, outcome: Lost) -> tuple[BreakerFailure, BreakerFailure]:
+    """The outcome of a submit is unknown: its lane may fail, or with others the whole route."""
     error = BreakerError(UNCERTAIN, outcome.http_status, outcome.why)
-    return _failure(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, error)
+    lane = Scope(str(job.lane))
+    is_slowed = breaker_id(lane, BreakerCause.UNKNOWN_OUTCOME) in job.canary_of
+    of_lane = _failure(job, lane, BreakerCause.UNKNOWN_OUTCOME, error)
+    of_route = _failure(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, error)
+    return of_lane, msgspec.structs.replace(of_route, is_of_slowed_lane=is_slowed)
 
 
 def lane_failed(job: Job, error: ProviderError, *, is_run: bool) -> BreakerFailure:
@@ -56,15 +68,18 @@ def with_next_try(failure: BreakerFailure, job: Job | None, now: float) -> Break
     )
 
 
-def route_passed(job: Job) -> BreakerSuccess:
-    """The provider answered a submit: its route works."""
-    epoch, _ = _epochs(job)
-    return BreakerSuccess(
-        scope=job.lane.route,
-        cause=BreakerCause.UNKNOWN_OUTCOME,
-        epoch=epoch,
-        is_canary=bool(job.canary_of),
+def outcome_known(job: Job) -> tuple[BreakerSuccess, BreakerSuccess]:
+    """The provider answered a submit: its lane and its route work."""
+    epochs, lane = _epochs(job), Scope(str(job.lane))
+    return (
+        _answered(job, lane, BreakerCause.UNKNOWN_OUTCOME, epochs.lane),
+        _answered(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, epochs.route),
     )
+
+
+def _answered(job: Job, scope: Scope, cause: BreakerCause, epoch: int = 0) -> BreakerSuccess:
+    is_canary = bool(job.canary_of) and breaker_id(scope, cause) in job.canary_of
+    return BreakerSuccess(scope=scope, cause=cause, epoch=epoch, is_canary=is_canary)
 
 
 def lane_accepted(job: Job) -> BreakerSuccess:
@@ -74,11 +89,10 @@ def lane_accepted(job: Job) -> BreakerSuccess:
 
 def lane_passed(job: Job) -> BreakerSuccess:
     """A run succeeded: its lane works."""
-    _, epoch = _epochs(job)
     return BreakerSuccess(
         scope=Scope(str(job.lane)),
         cause=BreakerCause.TARGET_FAILURE,
-        epoch=epoch,
+        epoch=_epochs(job).target,
         is_run=True,
         is_canary=job.probe_of is not None,
         began_at=job.attempts[-1].started_at if job.attempts else 0.0,
@@ -98,9 +112,9 @@ def passes_route(error: ProviderError, rule: ErrorRule) -> bool:
     return status < SERVER_ERROR and not REDIRECT <= status < REDIRECT + 100
 
 
-def _epochs(job: Job) -> tuple[int, int]:
-    """The epochs of the breakers of its route and its lane, as it was admitted."""
-    return (job.breaker_epochs[0], job.breaker_epochs[1]) if job.breaker_epochs else (0, 0)
+def _epochs(job: Job) -> BreakerEpochs:
+    """The epochs of the breakers that it passed when it was admitted."""
+    return BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])
 
 
 def _failure(
@@ -110,12 +124,13 @@ def _failure(
     error: BreakerError,
     retry_after_s: float | None = None,
 ) -> BreakerFailure:
-    route_epoch, lane_epoch = _epochs(job)
+    epochs = _epochs(job)
+    epoch = epochs.route if scope == job.lane.route else epochs.lane
     return BreakerFailure(
         scope=scope,
         cause=cause,
         error=error,
-        epoch=lane_epoch if cause is BreakerCause.TARGET_FAILURE else route_epoch,
-        submit=FailedSubmit(f"{job.id}:{job.submits}", job.fingerprint),
+        epoch=epochs.target if cause is BreakerCause.TARGET_FAILURE else epoch,
+        submit=FailedSubmit(f"{job.id}:{job.submits}", job.fingerprint, str(job.lane)),
         retry_after_s=retry_after_s,
     )

@@ -21,8 +21,8 @@ from jobs.breakers.rules import (
     FIRST_CALL_PAUSE_S,
     FULLY_OPEN_STEP,
     MAX_CALL_PAUSE_S,
-    MAX_IN_FLIGHT_COUNTED,
     MAX_LOSS_PAUSE_S,
+    MAX_LOSSES_PER_LANE,
     MAX_PAUSE_S,
     PAUSE_PER_LOSS_S,
     PAUSE_RESET_ACCEPTED,
@@ -33,6 +33,7 @@ from jobs.breakers.rules import (
     BreakerEvent,
     BreakerState,
 )
+from jobs.breakers.trip_rules import must_trip
 
 NO_FAILURES: Final[dict[str, object]] = {
     "failures": 0,
@@ -71,10 +72,12 @@ def _counted(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
         return _put_off(breaker, failure, now)
     if failure.epoch != breaker.epoch:
         return breaker
+    if failure.is_of_slowed_lane and breaker.state is BreakerState.CLOSED and breaker.is_of_route:
+        return breaker
     breaker = _with_failure(breaker, failure, now)
     match breaker.state:
         case BreakerState.CLOSED:
-            return _trip(breaker, failure, now) if _must_trip(breaker, failure) else breaker
+            return _trip(breaker, failure, now) if must_trip(breaker, failure) else breaker
         case BreakerState.PROBING if breaker.step > 1 and breaker.failures_in_row < 2:  # noqa: PLR2004
             return _enter(breaker, BreakerEvent.STEP, now, step=breaker.step // 2, accepted=0)
         case BreakerState.PROBING:
@@ -103,21 +106,6 @@ def _with_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
         failures_in_row=breaker.failures_in_row + 1,
         window=(breaker.window + "1")[-size:],
     )
-
-
-def _must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:
-    rule = breaker.rule
-    in_row = breaker.run_failures_in_row if failure.is_run else breaker.failures_in_row
-    of_window = (breaker.run_window if failure.is_run else breaker.window).count("1")
-    if in_row < rule.in_row and of_window <= rule.most_failures:
-        return False
-    if breaker.cause is BreakerCause.TARGET_FAILURE and (
-        max(in_row, of_window) < min(failure.in_flight, MAX_IN_FLIGHT_COUNTED)
-    ):
-        return False
-    jobs = {one.job_id for one in breaker.failed}
-    inputs = {one.fingerprint for one in breaker.failed}
-    return min(len(jobs), len(inputs)) >= rule.distinct
 
 
 def _trip(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
@@ -166,6 +154,10 @@ def _put_off(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
     """One more loss of those that were in flight when the breaker tripped."""
     if breaker.cause is not BreakerCause.UNKNOWN_OUTCOME or breaker.pauses > 1:
         return breaker
+    lane = failure.submit.lane
+    same_lane = sum(one.lane == lane for one in breaker.failed)
+    if breaker.is_of_route and same_lane >= MAX_LOSSES_PER_LANE:
+        return breaker  # they say something of that lane, whose own breaker counts them
     latest_at = (breaker.opened_at or now) + MAX_LOSS_PAUSE_S
     canary_at = max(breaker.canary_at, min(latest_at, breaker.canary_at + PAUSE_PER_LOSS_S))
     waits_for_canary = breaker.next_probe_at == breaker.canary_at
@@ -237,7 +229,7 @@ def _canary_accepted(breaker: Breaker, now: float) -> Breaker:
     breaker = msgspec.structs.replace(breaker, failures_in_row=0)
     if accepted < breaker.step:
         return msgspec.structs.replace(breaker, accepted=accepted)
-    step = breaker.step * breaker.rule.growth
+    step = breaker.step * breaker.growth
     if step >= FULLY_OPEN_STEP:
         return _close(breaker, BreakerEvent.CLOSE, now, accepted=accepted)
     return _enter(breaker, BreakerEvent.STEP, now, step=step, accepted=0)
@@ -290,6 +282,11 @@ def is_probe_due(breaker: Breaker, now: float) -> bool:
     if breaker.prober_until is not None and now < breaker.prober_until <= now + PROBE_LEASE_S:
         return False
     return _has_come(breaker.next_probe_at, now)
+
+
+def is_canary_due(breaker: Breaker, now: float) -> bool:
+    """Whether a canary of an open breaker may go: its pause is over."""
+    return breaker.state is BreakerState.OPEN and _has_come(breaker.canary_at, now)
 
 
 def _has_come(at: float, now: float) -> bool:

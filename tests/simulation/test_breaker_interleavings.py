@@ -24,25 +24,30 @@ async def submits(
     return [deployment.open_call(job_id) for job_id in job_ids]
 
 
-async def route_breaker(deployment: SimulatedDeployment) -> Breaker:
-    (breaker,) = [
-        one
+async def breaker_of(deployment: SimulatedDeployment, scope: str) -> Breaker:
+    """The breaker of the unknown outcomes of a scope."""
+    found = {
+        one.scope: one
         for one in await deployment.store.breakers.list_all()
         if one.cause is BreakerCause.UNKNOWN_OUTCOME
-    ]
-    return breaker
+    }
+    return found[Scope(scope)]
+
+
+async def lane_breaker(deployment: SimulatedDeployment) -> Breaker:
+    return await breaker_of(deployment, "default/model/suno")
 
 
 async def trip(deployment: SimulatedDeployment, one: SimulatedCall, other: SimulatedCall) -> None:
     for call in (one, other):
         await deployment.answer(call, LOST)
-    assert (await route_breaker(deployment)).state is BreakerState.OPEN
+    assert (await lane_breaker(deployment)).state is BreakerState.OPEN
 
 
 async def until_probing(deployment: SimulatedDeployment, worker: SimulatedWorker) -> Breaker:
     for _ in range(10):
         await deployment.tick(worker, "breaker_prober")
-        breaker = await route_breaker(deployment)
+        breaker = await lane_breaker(deployment)
         if breaker.state is BreakerState.PROBING:
             return breaker
         await deployment.pass_time_until_something_is_due()
@@ -80,7 +85,7 @@ async def test_a_success_that_was_sent_before_does_not_close_it(
     await until_probing(deployment, worker)
     await deployment.answer(c, deployment.accepted(c))
     await deployment.tick(worker, "breaker_prober")
-    breaker = await route_breaker(deployment)
+    breaker = await lane_breaker(deployment)
     assert (breaker.state, breaker.step, breaker.accepted) == (BreakerState.PROBING, 1, 0)
     await deployment.settle_everything()
 
@@ -122,13 +127,13 @@ async def test_a_canary_whose_worker_is_killed_leaves_its_slot_to_the_next(
     assert not deployment.record.ready, "the slot is taken until the lease ends"
     await deployment.pass_time(deployment.settings.lease_s + 1)
     await deployment.tick(other, "rescuer")
-    breaker = await route_breaker(deployment)
+    breaker = await lane_breaker(deployment)
     assert breaker.state is BreakerState.PROBING, "a worker that dies says nothing of the route"
     await deployment.admit_and_deliver(other)
     (canary,) = deployment.record.ready
     await deployment.answer(canary, deployment.accepted(canary))
     await deployment.tick(other, "breaker_prober")
-    assert (await route_breaker(deployment)).step == 2
+    assert (await lane_breaker(deployment)).step == 4
     await deployment.settle_everything()
 
 
@@ -176,7 +181,7 @@ async def test_one_job_probes_for_a_hold_and_for_a_breaker(
     await deployment.answer(canary, deployment.accepted(canary))
     await deployment.tick(worker, "breaker_prober")
     (opened,) = await deployment.store.holds.list_all()
-    assert (opened.step, (await route_breaker(deployment)).step) == (2, 2)
+    assert (opened.step, (await lane_breaker(deployment)).step) == (2, 4)
     await deployment.settle_everything()
 
 
@@ -187,6 +192,66 @@ async def test_an_outcome_is_counted_once_however_often_it_is_written(
     (a,) = await submits(deployment, worker, "a")
     await deployment.answer(a, LOST)
     assert (await deployment.job("a")).parked_as == UNCERTAIN
-    breaker = await route_breaker(deployment)
+    breaker = await lane_breaker(deployment)
     assert (breaker.failures, breaker.state) == (1, BreakerState.CLOSED)
     await deployment.settle_everything()
+
+
+# Lanes and their route.
+
+
+async def test_a_lane_that_loses_answers_stops_alone(deployment: SimulatedDeployment) -> None:
+    """What is admitted of it goes back; the other lane goes on at full speed."""
+    worker, other = deployment.start_worker(), deployment.start_worker()
+    a, b = await submits(deployment, worker, "a", "b")
+    deployment.record.connects = False
+    (c,) = await submits(deployment, other, "c")
+    await deployment.enqueue("d", target="nano")
+    await deployment.admit_and_deliver(other)
+    d = deployment.open_call("d")
+    await trip(deployment, a, b)
+    deployment.record.connects = True
+    for call in (c, d):
+        await deployment.connect(call)
+    assert not c.written
+    assert d.written
+    for number in range(3):  # one slot is taken
+        await deployment.enqueue(f"n{number}", target="nano")
+    await deployment.admit_and_deliver(other)
+    ready = {call.job_id for call in deployment.record.ready}
+    assert ready == {"d", *(f"n{number}" for number in range(3))}
+    route = await breaker_of(deployment, "default/model")
+    assert (route.state, route.submits_allowed(deployment.clock.now())) == ("closed", None)
+    await deployment.settle_everything()
+    assert (await deployment.job("c")).state is State.SUCCEEDED
+
+
+async def test_losses_of_two_lanes_stop_their_route_and_one_canary_is_of_all(
+    deployment: SimulatedDeployment,
+) -> None:
+    worker = deployment.start_worker()
+    a, b, c = await submits(deployment, worker, "a", "b", "c")
+    await deployment.enqueue("d", target="nano")
+    await deployment.admit_and_deliver(worker)
+    await trip(deployment, a, b)
+    await deployment.answer(deployment.open_call("d"), LOST)
+    assert (await breaker_of(deployment, "default/model")).state is BreakerState.OPEN
+    await deployment.answer(c, deployment.accepted(c))
+    for job_id, target in (("e", "suno"), ("f", "nano"), ("g", "third")):
+        await deployment.enqueue(job_id, target=target)
+    await deployment.admit_and_deliver(worker)
+    assert not deployment.record.ready, "nothing of the route goes"
+    while (route := await breaker_of(deployment, "default/model")).state is BreakerState.OPEN:
+        await deployment.pass_time_until_something_is_due()
+        await deployment.tick(worker, "breaker_prober")
+    await deployment.pass_time(40)
+    await deployment.tick(worker, "breaker_prober")
+    lane = await lane_breaker(deployment)
+    assert lane.state is BreakerState.PROBING, "the call of its route was answered"
+    await deployment.admit_and_deliver(worker)
+    (canary,) = deployment.record.ready
+    assert route.id in (await deployment.job(canary.job_id)).canary_of
+    await deployment.answer(canary, deployment.accepted(canary))
+    await deployment.settle_everything()
+    for job_id in "efg":
+        assert (await deployment.job(job_id)).state is State.SUCCEEDED

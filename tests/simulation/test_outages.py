@@ -12,6 +12,7 @@ from typing import Final
 import pytest
 
 from jobs.indexes import Index
+from jobs.lanes import Scope
 from jobs.outcomes import SubmitOutcome
 from jobs.states import State
 from tests.simulation.deployment import simulated_deployment
@@ -154,6 +155,54 @@ async def test_two_hours_of_502_hurt_few_canaries(redis_url: str) -> None:
         print(f"\n502 for 2 h: {dict(states)}, done {took_s - 7_200:.0f} s after it")  # noqa: T201
         assert states[State.PARKED] <= SLOTS + 12
         assert took_s <= 7_200 + 900 + 60
+
+
+@pytest.mark.parametrize("single", [0.0, 0.01], ids=lambda share: f"{share:.0%} lost elsewhere")
+async def test_a_model_that_loses_every_answer_hinders_no_other(
+    redis_url: str, single: float
+) -> None:
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        is_lost = moment.target == "m0" or moment.dice.random() < single
+        return BAD_GATEWAY if is_lost else None
+
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(JOBS or 450, targets=3)
+        await outage.run_until(lambda: outage.record.count(0, 1e9, ["m1", "m2"]) >= 300)
+        took_s, hurt = outage.elapsed_s, outage.record.count(0, 1e9, ["m0"])
+        print(f"\nothers done after {took_s:.1f} s, {hurt} submits into it")  # noqa: T201
+        assert took_s <= (4 if not single else 20)
+        await outage.run_until(lambda: outage.elapsed_s > 600)
+        assert outage.record.count(0, 1e9, ["m0"]) <= SLOTS / 3 + 12
+        by_scope = {b.scope: b for b in await outage.deployment.store.breakers.list_all()}
+        assert by_scope[Scope("default/model/m0")].submits_allowed(1e12) == 0
+        assert by_scope[Scope("default/model")].trips == 0 or single
+
+
+async def test_two_models_that_lose_every_answer_leave_the_others_at_work(redis_url: str) -> None:
+    """Their losses stop the route at first; its canaries find the lanes that fail."""
+    bad = ("m0", "m1")
+    behaviour = Behaviour(submit=lambda m: BAD_GATEWAY if m.target in bad else None)
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(600, targets=4)
+        await outage.run_until(lambda: outage.record.count(0, 1e9, ["m2", "m3"]) >= 300)
+        took_s = outage.elapsed_s
+        await outage.run_until(lambda: outage.elapsed_s > 600)
+        hurt = outage.record.count(0, 1e9, bad)
+        print(f"\nothers done after {took_s:.1f} s, {hurt} submits into two")  # noqa: T201
+        assert took_s <= 20
+        assert hurt <= SLOTS + 24
+
+
+async def test_502_of_a_route_with_many_lanes_hurts_what_is_in_flight(redis_url: str) -> None:
+    async with an_outage(redis_url, until(120, BAD_GATEWAY)) as outage:
+        await outage.enqueue(400, targets=20)
+        took_s = await outage.run_until()
+        states, lanes = await outage.states(), await outage.deployment.store.breakers.list_all()
+        print(f"\n20 lanes: {dict(states)}, done {took_s - 120:.0f} s after it")  # noqa: T201
+        assert states[State.PARKED] <= SLOTS + 8
+        assert took_s <= 120 + 130
+        assert "open" not in {one.state for one in lanes}
+        assert outage.record.whoami_calls < 60
 
 
 async def test_losing_one_answer_in_a_hundred_costs_little_throughput(redis_url: str) -> None:

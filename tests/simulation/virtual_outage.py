@@ -252,7 +252,8 @@ class VirtualOutage:
         rows = await store.client.many([("ZRANGE", name, 0, 0, "WITHSCORES") for name in names])
         due = [float(row[1]) for row in rows if row]
         breakers = await store.breakers.list_all()
-        due += [one.next_probe_at for one in breakers if one.next_probe_at is not None]
+        probes = [one.next_probe_at for one in breakers if one.next_probe_at is not None]
+        due += [at for at in probes if at > now]  # lanes wait for the probe of their route
         is_closed = all(one.submits_allowed(now) is None for one in breakers)
         longest_s = self.longest_step_s if is_closed else 30.0
         return min([longest_s, *(max(ADMISSION_S, at - now) for at in due)])

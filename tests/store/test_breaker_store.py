@@ -25,7 +25,7 @@ from worker.store.commit import EpochCheck, SideWrites, VersionedJob
 from worker.store.jobs import CommitRefused
 
 LANE = Lane("default", Kind.MODEL, "suno")
-ROUTE_KEY, LANE_KEY = breaker_keys(LANE)
+ROUTE_KEY, TARGET_KEY, LANE_KEY = breaker_keys(LANE)
 
 
 def fail(breaker: Breaker, number: int) -> Breaker:
@@ -34,7 +34,7 @@ def fail(breaker: Breaker, number: int) -> Breaker:
         cause=breaker.cause,
         error=BreakerError("HTTP_502", 502),
         epoch=breaker.epoch,
-        submit=FailedSubmit(f"j{number}:1", f"{number}"),
+        submit=FailedSubmit(f"j{number}:1", f"{number}", f"default/model/m{number}"),
     )
     return apply_failure(breaker, failure, NOW)
 
@@ -61,13 +61,13 @@ async def test_an_open_breaker_is_a_gate(store: Store) -> None:
     assert not gates.admits(LANE, NOW)
     assert not gates.admits(LANE, NOW, bypass_hold=True), "a hold bypass does not pass a breaker"
     assert gates.admits(Lane("default", Kind.WORKFLOW, "x"), NOW)
-    assert gates.passed_breakers(LANE, NOW).epochs == (breaker.epoch, 0)
+    assert gates.passed_breakers(LANE, NOW).epochs == (breaker.epoch, 0, 0)
     assert await store.breakers.find(breaker.id) == breaker
 
 
 async def test_failures_of_many_workers_are_all_counted(store: Store) -> None:
     await asyncio.gather(
-        *(store.breakers.change(LANE_KEY, lambda b, n=n: fail(b, n)) for n in range(9))  # type: ignore[misc]
+        *(store.breakers.change(TARGET_KEY, lambda b, n=n: fail(b, n)) for n in range(9))  # type: ignore[misc]
     )
     (breaker,) = await store.breakers.list_all()
     assert breaker.failures == 9
@@ -88,8 +88,8 @@ async def test_an_unreadable_breaker_is_closed_and_replaced(store: Store) -> Non
 
 
 async def test_a_record_that_changed_is_not_removed(store: Store) -> None:
-    old = (await store.breakers.change(LANE_KEY, lambda b: fail(b, 1))).after
-    new = (await store.breakers.change(LANE_KEY, lambda b: fail(b, 2))).after
+    old = (await store.breakers.change(TARGET_KEY, lambda b: fail(b, 1))).after
+    new = (await store.breakers.change(TARGET_KEY, lambda b: fail(b, 2))).after
     await store.breakers.remove(old)
     assert await store.breakers.list_all() == [new]
     await store.breakers.remove(new)

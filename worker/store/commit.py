@@ -9,7 +9,7 @@ from typing import Final
 
 import msgspec
 
-from jobs.breakers import breaker_keys
+from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -253,7 +253,7 @@ def version_of(rev: str | bytes) -> int:
 
 def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
     """The precondition of a send: no breaker of the job tripped since it was admitted."""
-    epochs = job.breaker_epochs or (0, 0)
+    epochs = BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])
     return tuple(
         EpochCheck(key, epoch) for key, epoch in zip(breaker_keys(job.lane), epochs, strict=True)
     )

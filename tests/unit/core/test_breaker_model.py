@@ -4,8 +4,9 @@ The model keeps the submits in flight with the epoch they were sent in, and a cl
 must hold of every breaker, whatever happens in whatever order.
 """
 
+from collections import defaultdict
 from dataclasses import dataclass
-from typing import Final
+from typing import ClassVar, Final
 
 import msgspec
 from hypothesis import settings
@@ -32,10 +33,7 @@ from jobs.breakers import (
 from jobs.lanes import Scope
 from tests.unit.core.job_builders import NOW
 
-SCOPES: Final = {
-    BreakerCause.UNKNOWN_OUTCOME: Scope("default/model"),
-    BreakerCause.TARGET_FAILURE: Scope("default/model/suno"),
-}
+LANE: Final = Scope("default/model/suno")
 PROBERS: Final = ("w1", "w2")
 
 
@@ -54,10 +52,14 @@ class BreakerMachine(RuleBasedStateMachine):
 
     breaker: Breaker
     now: float = NOW
+    scope: ClassVar = LANE
+    cause: ClassVar = BreakerCause.UNKNOWN_OUTCOME
 
-    @initialize(cause=st.sampled_from([*SCOPES]))
-    def open(self, cause: BreakerCause) -> None:
-        self.breaker = breakers.new_breaker(SCOPES[cause], cause)
+    @initialize()
+    def open(self) -> None:
+        self.breaker = breakers.new_breaker(self.scope, self.cause)
+        self.lost_lanes: defaultdict[int, set[str]] = defaultdict(set)
+        """Lanes that lost a submit in each epoch."""
         self.in_flight: list[SentSubmit] = []
         self.sent = 0
         self.epochs_seen = {0}
@@ -86,8 +88,13 @@ class BreakerMachine(RuleBasedStateMachine):
             self.in_flight.append(SentSubmit(self.sent, self.breaker.epoch, allowed is not None))
 
     @precondition(lambda self: self.in_flight)
-    @rule(which=st.integers(0, 50), jobs=st.integers(1, 40), twice=st.booleans())
-    def fail(self, which: int, jobs: int, *, twice: bool) -> None:
+    @rule(
+        which=st.integers(0, 50),
+        jobs=st.integers(1, 40),
+        lane=st.sampled_from("ab"),
+        twice=st.booleans(),
+    )
+    def fail(self, which: int, jobs: int, lane: str, *, twice: bool) -> None:
         """An outcome is unknown, or the target failed."""
         sent = self.in_flight.pop(which % len(self.in_flight))
         failure = BreakerFailure(
@@ -95,11 +102,16 @@ class BreakerMachine(RuleBasedStateMachine):
             cause=self.breaker.cause,
             error=BreakerError("HTTP_502", 502),
             epoch=sent.epoch,
-            submit=FailedSubmit(f"j{sent.number % jobs}:{sent.number}", f"{sent.number % jobs}"),
+            submit=FailedSubmit(
+                f"j{sent.number % jobs}:{sent.number}", f"{sent.number % jobs}", lane
+            ),
             is_run=bool(sent.number % 2),
         )
         before = self.breaker
+        self.lost_lanes[sent.epoch].add(lane)
         self.change(breakers.apply_failure(before, failure, self.now))
+        if before.is_of_route and before.trips < self.breaker.trips:
+            assert len(self.lost_lanes[sent.epoch]) > 1, "one lane alone stops no route"
         if sent.epoch not in (before.epoch, before.tripped_epoch):
             assert self.breaker == before, "an outcome of another epoch changes nothing"
         if before.state is BreakerState.PROBING and sent.epoch == before.epoch:
@@ -215,7 +227,23 @@ class BreakerMachine(RuleBasedStateMachine):
             assert len(msgspec.json.encode(breaker)) < 4_000
 
 
-TestBreakerMachine = BreakerMachine.TestCase
-TestBreakerMachine.settings = settings(
-    max_examples=50, stateful_step_count=50, deadline=None, database=None, derandomize=True
+class RouteBreakerMachine(BreakerMachine):
+    """Unknown outcomes of a route with two lanes."""
+
+    scope = Scope("default/model")
+
+
+class TargetBreakerMachine(BreakerMachine):
+    """Failures of a target."""
+
+    cause = BreakerCause.TARGET_FAILURE
+
+
+SETTINGS: Final = settings(
+    max_examples=30, stateful_step_count=50, deadline=None, database=None, derandomize=True
 )
+TestLaneBreakerMachine = BreakerMachine.TestCase
+TestRouteBreakerMachine = RouteBreakerMachine.TestCase
+TestTargetBreakerMachine = TargetBreakerMachine.TestCase
+for machine in (TestLaneBreakerMachine, TestRouteBreakerMachine, TestTargetBreakerMachine):
+    machine.settings = SETTINGS

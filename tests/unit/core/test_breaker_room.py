@@ -51,3 +51,14 @@ def test_a_route_is_allowed_the_least_of_its_rate_limit_and_its_breaker() -> Non
     assert limited.allowances({route: Allowance(1, 3)}) == {route: Allowance(1, 2)}
     assert limited.of_lane(LANE)
     assert not BreakerRoom({route: 0}, {}).of_lane(LANE)
+
+
+def test_lanes_that_lose_answers_probe_their_route_only_if_no_other_can() -> None:
+    slowed = frozenset({SCOPE})
+    probing = BreakerRoom({LANE.route: 1, SCOPE: 1}, {}, slowed)
+    assert probing.unslowed_first({LANE: 1}, [LANE, OTHER], [HEAD, HEAD]) == {LANE: 0}
+    assert probing.unslowed_first({LANE: 1}, [LANE, OTHER], [HEAD, []]) == {LANE: 1}
+    full = {LANE: 1, OTHER: 0}
+    assert probing.unslowed_first(full, [LANE, OTHER], [HEAD, HEAD]) == full
+    closed_route = BreakerRoom({SCOPE: 1}, {}, slowed)
+    assert closed_route.unslowed_first({LANE: 1}, [LANE, OTHER], [HEAD, HEAD]) == {LANE: 1}

@@ -71,7 +71,7 @@ def test_a_state_says_what_passes_and_when_it_is_probed() -> None:
 
 
 def test_a_first_unknown_outcome_slows_down_and_is_shown() -> None:
-    closed = new_breaker(Scope("default/model"), UNKNOWN)
+    closed = new_breaker(Scope("default/model/suno"), UNKNOWN)
     suspect = msgspec.structs.replace(closed, failures_in_row=1, failures=1, failed_at=NOW)
     assert not limits_submits(closed, NOW)
     assert limits_submits(suspect, NOW)

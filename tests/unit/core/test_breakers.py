@@ -31,7 +31,7 @@ from tests.unit.core.job_builders import NOW
 ROUTE = Scope("default/model")
 LANE = Scope("default/model/suno")
 UNKNOWN, TARGET, UNREACHABLE = BreakerCause
-SCOPES = {UNKNOWN: ROUTE, TARGET: LANE, UNREACHABLE: Scope("default")}
+SCOPES = {UNKNOWN: LANE, TARGET: LANE, UNREACHABLE: Scope("default")}
 LANE_RULE = BREAKER_RULES[TARGET]
 
 
@@ -48,6 +48,8 @@ def failed(
     is_run: bool = False,
     in_flight: int = 0,
     retry_after_s: float | None = None,
+    lane: str = "suno",
+    is_of_slowed_lane: bool = False,
 ) -> Breaker:
     """The breaker after the failure of job `j<number>`."""
     token = f"{job or f'j{number}'}:{number}"
@@ -56,10 +58,11 @@ def failed(
         cause=breaker.cause,
         error=BreakerError("HTTP_502", 502),
         epoch=breaker.epoch if epoch is None else epoch,
-        submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs),
+        submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs, lane),
         retry_after_s=retry_after_s,
         is_run=is_run,
         in_flight=in_flight,
+        is_of_slowed_lane=is_of_slowed_lane,
         worker=worker,
         live_workers=live_workers,
     )
@@ -130,6 +133,60 @@ def test_more_than_five_lost_of_the_last_hundred_trip() -> None:
         assert (breaker.state is BreakerState.OPEN) is (lost > 5)
 
 
+# Unknown outcomes of a route.
+
+
+def route() -> Breaker:
+    return new_breaker(ROUTE, UNKNOWN)
+
+
+def test_losses_of_one_lane_do_not_slow_or_stop_its_route() -> None:
+    breaker = route()
+    for number in range(50):
+        breaker = failed(breaker, number, lane="suno")
+        assert breaker.submits_allowed(NOW) is None
+
+
+def test_losses_of_two_lanes_without_an_accepted_submit_between_them_trip_the_route() -> None:
+    assert failed(failed(route(), 1, lane="a"), 2, lane="b").state is BreakerState.OPEN
+    many = route()
+    for number in range(30):
+        many = failed(many, number, lane="a")
+    assert failed(many, 99, lane="b").state is BreakerState.OPEN
+    apart = failed(passed(failed(route(), 1, lane="a")), 2, lane="b")
+    assert apart.state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize(("lanes", "is_open"), [(1, False), (2, False), (3, True)])
+def test_a_share_of_losses_trips_the_route_if_they_are_of_several_lanes(
+    lanes: int, *, is_open: bool
+) -> None:
+    breaker = route()
+    for number in range(20):
+        breaker = passed(failed(breaker, number, lane=f"{number % lanes}", epoch=0), epoch=0)
+    assert (breaker.state is BreakerState.OPEN) is is_open
+
+
+def test_a_loss_that_a_slowed_lane_let_through_says_nothing_new_of_its_route() -> None:
+    one = failed(route(), 1, lane="a")
+    assert failed(one, 2, lane="b", is_of_slowed_lane=True) == one
+    probing_ = apply_probe_begin(failed(one, 2, lane="b"), NOW + 40)
+    assert failed(probing_, 3, lane="b", is_of_slowed_lane=True).state is BreakerState.OPEN
+
+
+def test_the_canary_of_a_route_waits_for_two_losses_of_each_lane_at_most() -> None:
+    breaker = failed(failed(route(), 1, lane="a"), 2, lane="b")
+    for number in range(3, 20):
+        breaker = failed(breaker, number, lane="a", epoch=0)
+    assert breaker.canary_at == NOW + 3
+    assert failed(breaker, 50, lane="c", epoch=0).canary_at == NOW + 4
+
+
+def test_a_lane_behind_its_route_names_it() -> None:
+    assert closed(UNKNOWN).route_key == route().key
+    assert (route().route_key, closed(TARGET).route_key) == (None, None)
+
+
 def test_one_submit_is_counted_once() -> None:
     breaker = failed(failed(closed(UNKNOWN), 1), 1)
     assert breaker.failures_in_row == 1
@@ -182,13 +239,18 @@ def test_the_calls_go_at_least_every_thirty_seconds() -> None:
     assert breaker.pauses == 1, "calls cost nothing, so canaries do not wait longer"
 
 
-def test_canaries_go_in_doubling_steps_until_it_closes() -> None:
-    breaker, steps = probing(UNKNOWN), list[int]()
+@pytest.mark.parametrize(
+    ("scope", "expected"),
+    [(ROUTE, [1, 2, 4, 8, 16, 32]), (LANE, [1, 4, 16])],
+    ids=["route", "lane"],
+)
+def test_canaries_go_in_growing_steps_until_it_closes(scope: Scope, expected: list[int]) -> None:
+    breaker, steps = msgspec.structs.replace(probing(UNKNOWN), scope=scope), list[int]()
     while breaker.state is BreakerState.PROBING:
         steps.append(breaker.step)
         for _ in range(breaker.step):
             breaker = passed(breaker)
-    assert steps == [1, 2, 4, 8, 16, 32]
+    assert steps == expected
     assert breaker.submits_allowed(NOW) is None
     assert breaker.opened_at is None
 
@@ -224,11 +286,11 @@ def test_after_many_losses_the_pauses_go_on_from_the_first_one() -> None:
 
 def test_a_single_loss_while_probing_halves_the_step_and_the_second_opens() -> None:
     breaker = probing(UNKNOWN)
-    for _ in range(7):
+    for _ in range(5):
         breaker = passed(breaker)
-    assert breaker.step == 8
+    assert breaker.step == 16
     once = failed(breaker, 50)
-    assert (once.state, once.step) == (BreakerState.PROBING, 4)
+    assert (once.state, once.step) == (BreakerState.PROBING, 8)
     assert failed(once, 51).state is BreakerState.OPEN
     assert failed(passed(once), 51).state is BreakerState.PROBING
 
@@ -293,17 +355,26 @@ def test_a_lane_trips_when_most_of_the_last_fifty_failed() -> None:
     assert breaker.state is BreakerState.OPEN
 
 
-@pytest.mark.parametrize("same", ["job", "inputs"])
-def test_one_job_or_one_input_that_always_fails_does_not_trip_its_lane(same: str) -> None:
+def test_two_jobs_that_always_fail_do_not_trip_their_lane() -> None:
     breaker = closed(TARGET)
     for number in range(60):
-        breaker = failed(
-            breaker,
-            number,
-            job=f"j{number % 2}" if same == "job" else None,
-            inputs=f"{number % 2}" if same == "inputs" else None,
-        )
+        breaker = failed(breaker, number, job=f"j{number % 2}")
     assert breaker.state is BreakerState.CLOSED
+
+
+def test_one_input_that_always_fails_trips_only_by_ten_jobs_in_a_row() -> None:
+    breaker = closed(TARGET)
+    for number in range(9):
+        breaker = failed(breaker, number, inputs="same")
+    assert breaker.state is BreakerState.CLOSED
+    assert failed(breaker, 9, inputs="same").state is BreakerState.OPEN
+    again = failed(breaker, 9, inputs="same", job="j1")
+    assert again.state is BreakerState.CLOSED, "nine jobs, one of them twice"
+    mixed = closed(TARGET)
+    for number in range(200):
+        is_good = number % 5 == 4
+        mixed = passed(mixed) if is_good else failed(mixed, number, inputs="same")
+    assert mixed.state is BreakerState.CLOSED, "others succeed"
 
 
 def test_a_lane_passes_by_one_succeeded_run_and_by_no_accepted_submit() -> None:

@@ -8,6 +8,7 @@ import pytest
 from jobs import transitions
 from jobs.breakers import (
     BreakerCause,
+    BreakerEpochs,
     BreakerFailure,
     BreakerSuccess,
     FailedSubmit,
@@ -104,7 +105,7 @@ def test_the_attempt_whose_failure_tripped_the_breaker_is_given_back_once() -> N
     assert waiting.spent == 2
 
     def admitted(job: Job, tripped_epoch: int) -> Job:
-        passed = PassedBreakers((0, 8), (), "breaker-1", tripped_epoch)
+        passed = PassedBreakers(BreakerEpochs(0, 8), (), "breaker-1", tripped_epoch)
         return transitions.admit(
             job,
             NOW + 10,
@@ -269,10 +270,16 @@ def test_a_report_carries_epoch_submit_and_no_text_of_the_provider() -> None:
     job = submitted(breaker_epochs=(3, 4))
     (failure,) = refused(job).reports
     assert isinstance(failure, BreakerFailure)
-    assert (failure.epoch, failure.submit) == (4, FailedSubmit("j1:1", job.fingerprint))
+    submit = FailedSubmit("j1:1", job.fingerprint, str(job.lane))
+    assert (failure.epoch, failure.submit) == (4, submit)
     assert "input" not in str(failure.error)
-    (lost,) = decide_submit(job, Lost("closed"), a_context(NOW + 1)).reports
-    assert lost.epoch == 3
+    job = submitted(breaker_epochs=(3, 4, 5))
+    of_lane, of_route = decide_submit(job, Lost("closed"), a_context(NOW + 1)).reports
+    assert (of_lane.scope, of_lane.epoch) == (str(job.lane), 5)
+    assert (of_route.scope, of_route.epoch) == (job.lane.route, 3)
+    old = submitted(breaker_epochs=(3, 4))
+    of_lane, _ = decide_submit(old, Lost("closed"), a_context(NOW + 1)).reports
+    assert of_lane.epoch == 0, "a record of an older version has no epoch of the lane"
 
 
 # Slots of canaries and probes.

@@ -11,7 +11,7 @@ from typing import Final, Protocol
 import structlog
 
 from jobs.admission import FreeSlots, Pick, choose
-from jobs.breaker_room import BreakerRoom
+from jobs.breaker_room import BreakerRoom, breaker_room
 from jobs.holds import Gates
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
@@ -211,6 +211,7 @@ class Admission:
                 await self._store.lanes.retire(lane)
         heads = [room.in_turn(lane, head) for lane, head in zip(lanes, heads, strict=True)]
         cap_remaining = room.within(await self._cap_remaining(lanes), lanes)
+        cap_remaining = room.unslowed_first(cap_remaining, lanes, heads)
         picks = choose(
             lanes,
             heads,
@@ -235,11 +236,7 @@ class Admission:
         if not counting:
             return BreakerRoom({}, {})
         counts = await self._store.lanes.gate_counts(list(counting))
-        left = {
-            breaker.scope: max(0, (breaker.submits_allowed(now) or 0) - count)
-            for breaker, count in zip(counting.values(), counts, strict=True)
-        }
-        return BreakerRoom(left, {breaker.scope: breaker for breaker in counting.values()})
+        return breaker_room(counting.values(), counts, now)
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""

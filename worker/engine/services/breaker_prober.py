@@ -20,6 +20,7 @@ from jobs.breakers import (
     apply_probe_claim,
     apply_probe_result,
     due_at_once,
+    is_canary_due,
     is_probe_due,
     may_forget,
     without_postponed,
@@ -94,9 +95,12 @@ class BreakerProber:
         await self._reporter.flush_all()
         breakers = await self._store.breakers.list_all()
         self._reporter.observe(breakers)
+        routes = {breaker.key: breaker for breaker in breakers if breaker.is_of_route}
         pause_s, has_more = TICK_S, False
         for breaker in breakers:
-            if self._may_probe(breaker, now):
+            if (route := routes.get(breaker.route_key or "")) and _is_probed_first(route):
+                await self._probe_behind(route, breaker, now)
+            elif self._may_probe(breaker, now):
                 await self._probe(breaker, now)
             elif may_forget(breaker, now, FORGET_AFTER_S):
                 await self._store.breakers.remove(breaker)
@@ -122,6 +126,13 @@ class BreakerProber:
             return me in breaker.workers
         is_second = breaker.prober == me and self._reporter.live_workers.count > 1
         return not is_second or is_probe_due(breaker, now - ROTATION_S)
+
+    async def _probe_behind(self, route: Breaker, breaker: Breaker, now: float) -> None:
+        """Let a lane's canary go as one of its route, whose own call was answered."""
+        if route.state is BreakerState.PROBING and is_canary_due(breaker, now):
+            await self._reporter.change(
+                breaker.key, lambda b: apply_probe_begin(b, now) if is_canary_due(b, now) else b
+            )
 
     async def _probe(self, breaker: Breaker, now: float) -> None:
         if not breaker.rule.probes_by_call:
@@ -199,6 +210,11 @@ class BreakerProber:
 def _is_postponed(job: Job) -> bool:
     is_waiting = job.state is State.RETRYING and not job.awaits_finding
     return is_waiting and job.outage is not None and job.outage.is_postponed
+
+
+def _is_probed_first(route: Breaker) -> bool:
+    """Whether the lanes of a route wait for its probe: one canary is of both."""
+    return route.state is not BreakerState.CLOSED
 
 
 def _is_answer(answer: Identity | CallFailure) -> bool:

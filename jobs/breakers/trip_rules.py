@@ -1,0 +1,49 @@
+"""When failures trip a breaker."""
+
+from collections import Counter
+
+from jobs.breakers.record import Breaker, BreakerFailure
+from jobs.breakers.rules import (
+    MAX_IN_FLIGHT_COUNTED,
+    MAX_LOSSES_PER_LANE,
+    ROUTE_LANES,
+    BreakerCause,
+)
+
+
+def must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:
+    """Whether a closed breaker trips, once it has counted this failure."""
+    if breaker.cause is BreakerCause.TARGET_FAILURE:
+        return _target_must_trip(breaker, failure)
+    if breaker.is_of_route:
+        return _route_must_trip(breaker)
+    rule = breaker.rule
+    lost = breaker.window.count("1")
+    return breaker.failures_in_row >= rule.in_row or lost > rule.most_failures
+
+
+def _route_must_trip(breaker: Breaker) -> bool:
+    """Whether losses come from several lanes: those of one lane stop that lane alone."""
+    rule = breaker.rule
+    in_row, lost = breaker.failures_in_row, breaker.window.count("1")
+    lanes_in_row = {one.lane for one in breaker.failed[-in_row:]} if in_row else set[str]()
+    if in_row >= rule.in_row and len(lanes_in_row) >= ROUTE_LANES:
+        return True
+    per_lane = Counter(one.lane for one in breaker.failed[-lost:]) if lost else Counter[str]()
+    return sum(min(count, MAX_LOSSES_PER_LANE) for count in per_lane.values()) > rule.most_failures
+
+
+def _target_must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:
+    rule = breaker.rule
+    in_row = breaker.run_failures_in_row if failure.is_run else breaker.failures_in_row
+    failed = (breaker.run_window if failure.is_run else breaker.window).count("1")
+    if in_row < rule.in_row and failed <= rule.most_failures:
+        return False
+    if max(in_row, failed) < min(failure.in_flight, MAX_IN_FLIGHT_COUNTED):
+        return False
+    jobs = {one.job_id for one in breaker.failed}
+    inputs = {one.fingerprint for one in breaker.failed}
+    if min(len(jobs), len(inputs)) >= rule.distinct:
+        return True
+    # All of one input: it may be at fault, but then as many jobs fail as an outage would fail.
+    return in_row >= rule.in_row and len(jobs) >= rule.in_row
