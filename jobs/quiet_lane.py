@@ -6,10 +6,11 @@ seconds. Instead:
 
 - A submit that is refused costs nothing. It spends attempts at the usual backoff until the last one
   would be spent; then these are given back, and the pauses go on doubling, up to 15 min.
-- A run that failed may have been paid for, so it spends its attempt. The retries are stretched: the
-  first comes 70 times the base of the backoff after the first failure (140 s), the last at about
-  the limit of an outage, and those between in geometric steps. With 5 attempts and 24 h: after
-  2 min, 20 min, 2.8 h and 24 h. So a third retry comes after most outages.
+- A run that failed may have been paid for, so it spends its attempt, and the retries are stretched
+  over the limit of an outage, in geometric steps from 70 times the base of the backoff (140 s) on:
+  2 min, 20 min, 2.8 h and 24 h after the first failure. Most failures are single ones, though: so
+  the first retry comes after the usual backoff, and the second step is left out for it. With 5
+  attempts and 24 h the retries come after some seconds, 2 min, 2.8 h and 24 h.
 
 A success of another job of the lane ends all of this: the job is due at once.
 """
@@ -24,8 +25,8 @@ MAX_PAUSE_S: Final = 900.0
 MIN_BASE_S: Final = 1.0
 """The pauses double from the base of the backoff, but at least from this: they go on for hours."""
 
-FIRST_RETRY_BASES: Final = 70.0
-"""When the first retry of a failed run comes, in units of the base of the backoff."""
+FIRST_STEP_BASES: Final = 70.0
+"""The first step of the stretched retries, in units of the base of the backoff."""
 
 LEAST_OF_WAIT: Final = 0.98
 """How much of a stretched wait is left by the jitter."""
@@ -43,19 +44,32 @@ def refused_wait_s(
 
 
 def retry_offset_s(
-    backoff: Backoff, spent: int, max_attempts: int, limit_s: float, jitter: float
+    backoff: Backoff,
+    spent: int,
+    max_attempts: int,
+    limit_s: float,
+    jitter: float,
+    *,
+    is_probe: bool = False,
 ) -> float:
     """Seconds from the first failure to the retry that follows after `spent` attempts.
 
-    `limit_s` is how long an outage is borne.
+    0 means after the usual backoff: the first retry, but not that of a probe, where others have
+    failed, too. `limit_s` is how long an outage is borne.
 
     >>> [round(retry_offset_s(Backoff(), spent, 5, 86_400.0, 1.0)) for spent in (1, 2, 3, 4)]
-    [140, 1192, 10148, 86400]
+    [0, 140, 10148, 86400]
     """
-    retries = max_attempts - 1
-    first_s = min(FIRST_RETRY_BASES * backoff.base_s, limit_s)
-    if spent >= retries or not first_s:
+    steps, step = max_attempts - 1, spent
+    if not is_probe and spent <= 2 and spent < steps:  # noqa: PLR2004
+        step = spent - 1  # the second step is left out
+    if step < 1:
+        return 0.0
+    first_s = min(FIRST_STEP_BASES * backoff.base_s, limit_s)
+    if steps == 1:
+        offset_s = first_s
+    elif step >= steps or not first_s:
         offset_s = limit_s
     else:
-        offset_s = first_s * (limit_s / first_s) ** (max(0, spent - 1) / (retries - 1))
+        offset_s = first_s * (limit_s / first_s) ** ((step - 1) / (steps - 1))
     return offset_s * (LEAST_OF_WAIT + (1.0 - LEAST_OF_WAIT) * jitter)

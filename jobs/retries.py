@@ -117,7 +117,12 @@ def _stretched(job: Job, context: DecisionContext, outage: JobOutage) -> float:
     """When a job is tried again whose run failed, so that its attempts last for an outage."""
     rules = context.rules
     return outage.since + quiet_lane.retry_offset_s(
-        rules.backoff, job.spent + 1, job.max_attempts, rules.outage_limit_s, context.jitter
+        rules.backoff,
+        job.spent + 1,
+        job.max_attempts,
+        rules.outage_limit_s,
+        context.jitter,
+        is_probe=job.probe_of is not None,
     )
 
 
