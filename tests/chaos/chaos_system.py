@@ -17,7 +17,7 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from jobs.breakers import BreakerState
-from jobs.job import UNCERTAIN, Job
+from jobs.job import INPUTS_LOST, UNCERTAIN, Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest
 from jobs.states import SETTLED_OR_PARKED, Kind, State
@@ -57,6 +57,8 @@ class ChaosFindings:
     jobs: int
     states: dict[str, int]
     uncertain: list[Job]
+    inputs_lost: list[str]
+    """Ids of the jobs whose inputs Redis lost."""
     started: dict[str, int]
     """Job → runs the provider started for it."""
     started_twice: dict[str, int]
@@ -191,6 +193,7 @@ class ChaosSystem:
             jobs=len(self.acknowledged),
             states=dict(Counter(str(job.state) for job in jobs.values())),
             uncertain=uncertain,
+            inputs_lost=[job.id for job in jobs.values() if job.parked_as == INPUTS_LOST],
             started=started,
             started_twice={job_id: count for job_id, count in started.items() if count > 1},
             started_without_inputs=[
@@ -231,6 +234,12 @@ class ChaosSystem:
                 )
         await self.until_settled_or_parked()
         return len(jobs)
+
+    async def release(self, job_ids: Sequence[str]) -> None:
+        """Act as the operator: release jobs whose app has enqueued them again."""
+        for job_id in job_ids:
+            await self.system.actions.act(JobAction.RELEASE, job_id, OPERATOR)
+        await self.until_settled_or_parked()
 
     async def _executions(self) -> dict[str, str]:
         url = f"{self.system.sandbox_url}/_sandbox/executions"

@@ -16,10 +16,13 @@ async def check_claims(
     scenario: str,
     disturbed: str,
     explains: Callable[[Job], bool],
+    *,
+    may_lose_inputs: bool = False,
 ) -> ChaosFindings:
     """Nothing started twice or lost, every index right, every uncertain job explained and resolved.
 
-    `explains` returns whether the disturbance can have made a job uncertain.
+    `explains` returns whether the disturbance can have made a job uncertain. `may_lose_inputs`:
+    Redis may have lost the inputs of jobs, which the app then enqueued again.
     """
     print(f"{scenario}: CHAOS_SEED={SEED}")  # noqa: T201  shown with a failure
     await chaos.until_settled_or_parked()
@@ -31,13 +34,15 @@ async def check_claims(
         assert found.started_twice == {}
         assert found.wrong_indexes == []
         assert found.states.keys() <= {State.SUCCEEDED, State.PARKED}
-        assert found.states.get(State.PARKED, 0) == len(found.uncertain)
+        assert found.states.get(State.PARKED, 0) == len(found.uncertain) + len(found.inputs_lost)
+        assert may_lose_inputs or not found.inputs_lost
         unexplained = [job for job in found.uncertain if not explains(job)]
         assert unexplained == [], (
             f"{len(unexplained)} unexplained jobs, for example {unexplained[0]}"
         )
         assert found.errors == []
         resolved = await chaos.resolve(found.uncertain)
+        await chaos.release(found.inputs_lost)
         after = await chaos.inspect()
         assert after.states == {State.SUCCEEDED: found.jobs}
         assert after.started_twice == {}
