@@ -2,8 +2,8 @@
 
 What is guaranteed: a run that was sent is never sent again as long as the worker that sent it
 lives, because that worker writes its record again. A job that was only enqueued in the lost moment
-is gone, and an app that enqueues it again with the same id gets one job. A record that comes back from
-a worker that does not have the inputs waits for the app to enqueue it again.
+is gone, and an app that enqueues it again with the same id gets one job. A record that comes back
+from a worker that does not have the inputs waits for the app to enqueue it again.
 """
 
 import asyncio
