@@ -2,8 +2,8 @@
 
 import base64
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import astuple, dataclass
+from typing import Final
 
 from jobs.evidence.records import EvidenceFinding
 from jobs.indexes import Index
@@ -171,7 +171,7 @@ class JobQueries:
     async def count(self, job_filter: Filter) -> int | None:
         """How many jobs pass a filter, if one index has exactly those; else None."""
         narrow = [name for name in self._indexes(job_filter) if name != self._keys.index(Index.ALL)]
-        facts = [value for value in _criteria(job_filter) if value is not None]
+        facts = [value for value in astuple(job_filter) if value is not None]
         if len(facts) > 1 or (facts and len(narrow) != 1):
             return None
         key = narrow[0] if narrow else self._keys.index(Index.ALL)
@@ -384,19 +384,3 @@ class JobQueries:
             for lane, q, a, head in zip(lanes, queued, active, heads, strict=True)
         ]
         return counts, [head for head in heads if isinstance(head, UnreadableRecord)]
-
-
-def _criteria(job_filter: Filter) -> tuple[Any, ...]:
-    return (
-        job_filter.state,
-        job_filter.kind,
-        job_filter.target,
-        job_filter.code,
-        job_filter.cause,
-        job_filter.tag,
-        job_filter.batch,
-        job_filter.account,
-        job_filter.finding,
-        job_filter.since,
-        job_filter.until,
-    )
