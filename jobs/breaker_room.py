@@ -79,10 +79,14 @@ class BreakerRoom:
         """The requests that each route may make, by its rate limit and its breaker."""
         return {
             route: allowance
-            if (left := self.left.get(route)) is None
+            if (left := self._left_of_route(route)) is None
             else Allowance(min(left, allowance.normal), min(left, allowance.urgent))
             for route, allowance in allowances.items()
         }
+
+    def _left_of_route(self, route: Scope) -> int | None:
+        scopes = (Scope(route.partition("/")[0]), route)
+        return min((self.left[one] for one in scopes if one in self.left), default=None)
 
 
 def breaker_room(breakers: Iterable[Breaker], counts: Sequence[int], now: float) -> BreakerRoom:

@@ -11,6 +11,7 @@ from typing import assert_never
 from jobs import inconclusive_polls, transitions
 from jobs.breakers import BreakerFailure
 from jobs.breakers.signals import (
+    account_answered,
     account_unreachable,
     lane_accepted,
     lane_failed,
@@ -85,13 +86,16 @@ def decide_submit(
             decision = _lost(job, outcome, context)
             if outcome.is_ours:
                 return decision
-            return with_reports(decision, *outcome_unknown(job, outcome))
+            answered = () if outcome.http_status is None else (account_answered(job),)
+            return with_reports(decision, *outcome_unknown(job, outcome), *answered)
         case Refused():
             rule = context.rules.error_table.rule_for_submit(outcome.error)
             decision = _apply_rule(job, rule, outcome.error, context)
-            if not passes_route(outcome.error, rule):
+            if passes_route(outcome.error, rule):
+                return with_reports(decision, *outcome_known(job))
+            if rule.disposition in (Disposition.UNCERTAIN, Disposition.NOT_SENT):
                 return decision
-            return with_reports(decision, *outcome_known(job))
+            return with_reports(decision, account_answered(job))
         case _:
             assert_never(outcome)
 

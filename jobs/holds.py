@@ -265,22 +265,24 @@ class Gates:
                 return breaker
         return None
 
-    def limiting_breakers(self, lane: Lane, now: float) -> tuple[Breaker, ...]:
-        """The breakers that cover a lane and let some submits through at once, and count them."""
+    def limiting_breakers(self, lane: Lane, now: float, worker: str = "") -> tuple[Breaker, ...]:
+        """The breakers that cover a lane, let some submits of a worker through, and count them."""
         return tuple(
             breaker
             for breaker in self.breakers
-            if covers(breaker.scope, lane) and breaker.submits_allowed(now)
+            if covers(breaker.scope, lane)
+            and breaker.submits_allowed(now)
+            and breaker.stops(worker)
         )
 
-    def passed_breakers(self, lane: Lane, now: float) -> PassedBreakers:
-        """What an admission of a job of the lane passes."""
+    def passed_breakers(self, lane: Lane, now: float, worker: str = "") -> PassedBreakers:
+        """What an admission of a job of the lane by a worker passes."""
         if not self.breakers:
             return NO_BREAKERS
         known = {breaker.key: breaker for breaker in self.breakers}
         passed = [known.get(key) for key in breaker_keys(lane)]
         target = passed[1]
-        limiting = self.limiting_breakers(lane, now)
+        limiting = self.limiting_breakers(lane, now, worker)
         is_probe = target is not None and target in limiting
         return PassedBreakers(
             epochs=BreakerEpochs(*(breaker.epoch if breaker else 0 for breaker in passed)),

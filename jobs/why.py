@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import Final, assert_never
 
 from jobs.breakers import Breaker
-from jobs.breakers.texts import ACTION_TEXTS, breaker_text, limits_submits
+from jobs.breakers.texts import advice_text, breaker_text, limits_submits
 from jobs.effects import PollHistory
 from jobs.holds import Canary, Gates, Hold, HoldPhase
 from jobs.job import Job
@@ -165,7 +165,7 @@ def _hold(hold: Hold) -> Blocker:
 
 
 def _breaker(breaker: Breaker, now: float) -> Blocker:
-    text, action = breaker_text(breaker, now), ACTION_TEXTS[breaker.cause]
+    text, action = breaker_text(breaker, now), advice_text(breaker, now)
     return Blocker("breaker", text, action, until=breaker.next_probe_at, breaker=breaker)
 
 

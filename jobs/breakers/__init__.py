@@ -19,12 +19,24 @@ call goes first. Then canary submits follow, `step` at once, until enough were a
 only a succeeded run counts. Times are Unix seconds.
 """
 
+from jobs.breakers.changes import apply_probe_begin
 from jobs.breakers.postponed import (
     FailureCase,
     due_at_once,
     failure_case,
     gives_attempt_back,
     without_postponed,
+)
+from jobs.breakers.probes import (
+    apply_evidence,
+    apply_probe_claim,
+    apply_probe_now,
+    apply_probe_result,
+    apply_reset,
+    is_canary_due,
+    is_last_probe_due,
+    is_probe_due,
+    may_forget,
 )
 from jobs.breakers.record import (
     NO_BREAKERS,
@@ -55,19 +67,7 @@ from jobs.breakers.rules import (
     BreakerRule,
     BreakerState,
 )
-from jobs.breakers.transitions import (
-    apply_evidence,
-    apply_failure,
-    apply_probe_begin,
-    apply_probe_claim,
-    apply_probe_now,
-    apply_probe_result,
-    apply_reset,
-    apply_success,
-    is_canary_due,
-    is_probe_due,
-    may_forget,
-)
+from jobs.breakers.transitions import apply_failure, apply_success
 
 __all__ = [
     "BREAKER_ROWS",
@@ -107,6 +107,7 @@ __all__ = [
     "failure_case",
     "gives_attempt_back",
     "is_canary_due",
+    "is_last_probe_due",
     "is_probe_due",
     "may_forget",
     "new_breaker",

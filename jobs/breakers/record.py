@@ -8,6 +8,7 @@ import msgspec
 from jobs.breakers.rules import (
     BREAKER_RULES,
     LANE_GROWTH,
+    MAX_PAUSE_S,
     SUSPECT_S,
     BreakerCause,
     BreakerRule,
@@ -65,6 +66,8 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     in_flight: int = 0
     """Others of the scope that have no outcome yet: while these are more than the failures, they
     may just be slower to succeed than the others were to fail."""
+    is_canary: bool = False
+    """The breaker counted it in its step."""
     is_of_slowed_lane: bool = False
     """A breaker of its lane counted it in its step, after losses: one more says nothing new of the
     route, unless the route is probed with it."""
@@ -144,6 +147,8 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Canaries and trips in a row that failed; the pause doubles with each."""
     failed_calls: int = 0
     """Free calls in a row that failed since it opened."""
+    call_error: BreakerError | None = None
+    """Why the last of these failed; None if it was answered, or none was made."""
     step: int = 0
     """While probing: how many submits may be under way at once."""
     accepted: int = 0
@@ -234,6 +239,15 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
             and self.failures_in_row > 0
             and self.failed_at is not None
             and 0 <= now - self.failed_at < SUSPECT_S
+        )
+
+    def is_relapsing(self, now: float) -> bool:
+        """Whether calls are answered, and yet it tripped again before any submit was."""
+        return (
+            self.cause is BreakerCause.UNREACHABLE
+            and self.pauses > 1
+            and self.call_error is None
+            and now - (self.failed_at or now) < MAX_PAUSE_S
         )
 
     def stops(self, worker: str) -> bool:

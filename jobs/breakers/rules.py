@@ -35,6 +35,10 @@ MAX_IN_FLIGHT_COUNTED: Final = 100
 """A lane trips only if its failures are at least as many as what is in flight in it, or as this:
 where three in ten fail, these may all come before the first success."""
 
+TRIPS_CLOSED_BY_CALL: Final = 1
+"""Trips in a row, without a submit that was answered, after which a call that is answered closes
+the breaker of an account. After more of them one submit has to be answered."""
+
 LANE_GROWTH: Final = 4
 """How many times more canaries each step of a lane that lost answers allows at once; a route has
 more traffic, and more to lose."""
@@ -102,7 +106,7 @@ BREAKER_ROWS: Final = (
     # The first canary failed, or two canaries without an accepted one between them.
     BreakerRow(_PROBING, BreakerEvent.FAIL, _OPEN),
     BreakerRow(_PROBING, BreakerEvent.CLOSE, _CLOSED),
-    # The account can be reached again: connecting costs nothing, so no canary is needed.
+    # The account can be reached again: connecting costs nothing, so mostly no canary is needed.
     BreakerRow(_OPEN, BreakerEvent.CLOSE, _CLOSED),
     # An operator.
     BreakerRow(_OPEN, BreakerEvent.RESET, _CLOSED),
@@ -138,7 +142,7 @@ class BreakerRule:
 BREAKER_RULES: Final[dict[BreakerCause, BreakerRule]] = {
     BreakerCause.UNKNOWN_OUTCOME: BreakerRule(2, 100, 5, 1, 2.0, MAX_PAUSE_S, 2, True),
     BreakerCause.TARGET_FAILURE: BreakerRule(10, 50, 30, 3, 1.0, 300.0, FULLY_OPEN_STEP, False),
-    BreakerCause.UNREACHABLE: BreakerRule(3, 3, 3, 1, 1.0, MAX_CALL_PAUSE_S, 1, True),
+    BreakerCause.UNREACHABLE: BreakerRule(3, 3, 3, 1, 1.0, 300.0, 1, True),
 }
 """The rules by cause. Of failures that come singly and at random, ten in a row come once in 11
 billion outcomes where 10 % fail, and once in 240,000 where 30 % do; more than 30 of the last 50

@@ -30,7 +30,14 @@ REDIRECT: Final = 300
 def account_unreachable(job: Job, why: str) -> BreakerFailure:
     """No connection could be made."""
     error = BreakerError(UNREACHABLE, message=why)
-    return _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
+    failure = _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
+    is_canary = breaker_id(failure.scope, failure.cause) in job.canary_of
+    return msgspec.structs.replace(failure, is_canary=is_canary) if is_canary else failure
+
+
+def account_answered(job: Job) -> BreakerSuccess:
+    """The provider answered a submit, whatever it said: submits reach it."""
+    return _answered(job, Scope(job.account), BreakerCause.UNREACHABLE)
 
 
 def outcome_unknown(job: Job, outcome: Lost) -> tuple[BreakerFailure, BreakerFailure]:
@@ -68,12 +75,13 @@ def with_next_try(failure: BreakerFailure, job: Job | None, now: float) -> Break
     )
 
 
-def outcome_known(job: Job) -> tuple[BreakerSuccess, BreakerSuccess]:
-    """The provider answered a submit: its lane and its route work."""
+def outcome_known(job: Job) -> tuple[BreakerSuccess, BreakerSuccess, BreakerSuccess]:
+    """The provider's API answered a submit: its lane, its route and its account work."""
     epochs, lane = _epochs(job), Scope(str(job.lane))
     return (
         _answered(job, lane, BreakerCause.UNKNOWN_OUTCOME, epochs.lane),
         _answered(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, epochs.route),
+        account_answered(job),
     )
 
 

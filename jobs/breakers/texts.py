@@ -24,6 +24,24 @@ ACTION_TEXTS: Final = {
 }
 
 
+_RELAPSING_CAUSE: Final = "the provider answers calls, but no submit gets through"
+_RELAPSING_ADVICE: Final = (
+    "Submits fail on a way that calls do not take. Fix what the error names: a limit for large"
+    " requests in between, or a KNOUDS_BASE_URL or proxy that speaks another protocol. One submit"
+    " is tried after each pause"
+)
+
+
+def cause_text(breaker: Breaker, now: float) -> str:
+    """What is wrong, in some words."""
+    return _RELAPSING_CAUSE if breaker.is_relapsing(now) else CAUSE_TEXTS[breaker.cause]
+
+
+def advice_text(breaker: Breaker, now: float) -> str:
+    """What an operator can do."""
+    return _RELAPSING_ADVICE if breaker.is_relapsing(now) else ACTION_TEXTS[breaker.cause]
+
+
 def error_text(breaker: Breaker) -> str:
     """The last error: its code or status, and its message; empty without one."""
     error = breaker.error
@@ -42,14 +60,16 @@ def state_text(breaker: Breaker, now: float) -> str:
     """What it lets through at `now` (Unix seconds), and when it is probed."""
     match breaker.state:
         case BreakerState.OPEN if breaker.is_shared:
-            return f"nothing is sent; {next_probe_text(breaker, now)}"
+            return f"nothing is sent; {_probes_text(breaker, now)}"
         case BreakerState.OPEN:
             workers = pluralize(len(breaker.workers), "worker")
-            return f"{workers} of several send nothing; {next_probe_text(breaker, now)}"
+            return f"{workers} of several send nothing; {_probes_text(breaker, now)}"
         case BreakerState.PROBING:
             return f"probing, {pluralize(breaker.step, 'submit')} at a time"
         case BreakerState.CLOSED if breaker.is_suspect(now):
             return "slowed down to one submit at a time"
+        case BreakerState.CLOSED if breaker.is_relapsing(now):
+            return f"stopped {breaker.pauses} times in a row, and tried again now"
         case BreakerState.CLOSED:
             return "closed"
         case _:
@@ -64,13 +84,22 @@ def next_probe_text(breaker: Breaker, now: float) -> str:
     return f"next probe in {wait_s:.0f} s" if wait_s >= 1 else "next probe due now"
 
 
+def _probes_text(breaker: Breaker, now: float) -> str:
+    """When it is probed next, and why the last call failed, where that is another error."""
+    text, failed = next_probe_text(breaker, now), breaker.call_error
+    if failed is None or failed.message == error_text(breaker):
+        return text
+    return f"{text} (the last call failed: {failed.message or failed.code})"
+
+
 def breaker_text(breaker: Breaker, now: float) -> str:
     """The whole of it in one line: scope, cause, last error, state."""
     error = error_text(breaker)
-    cause = CAUSE_TEXTS[breaker.cause] + (f" – {error}" if error else "")
+    cause = cause_text(breaker, now) + (f" – {error}" if error else "")
     return f"{breaker.scope}: {cause}; {state_text(breaker, now)}"
 
 
 def limits_submits(breaker: Breaker, now: float) -> bool:
     """Whether it stops or slows submits down: operators want to see it."""
-    return breaker.state is not BreakerState.CLOSED or breaker.is_suspect(now)
+    is_slowed = breaker.is_suspect(now) or breaker.is_relapsing(now)
+    return breaker.state is not BreakerState.CLOSED or is_slowed

@@ -11,9 +11,10 @@ from typing import Final
 
 import pytest
 
+from jobs.breakers.texts import breaker_text, limits_submits
 from jobs.indexes import Index
 from jobs.lanes import Scope
-from jobs.outcomes import SubmitOutcome
+from jobs.outcomes import CallFailure, NotSent, ProviderError, SubmitOutcome
 from jobs.states import State
 from tests.simulation.deployment import simulated_deployment
 from tests.simulation.virtual_outage import (
@@ -218,6 +219,56 @@ async def test_losing_one_answer_in_a_hundred_costs_little_throughput(redis_url:
     assert ratio >= 0.95
 
 
+REFUSALS: Final = {
+    429: CallFailure("too many", 429, 600.0, ProviderError("RATE_LIMIT_EXCEEDED", "", 429)),
+    500: CallFailure("broken", 500, None, ProviderError("INTERNAL", "", 500)),
+    200: CallFailure("no user", 200),
+}
+
+
+@pytest.mark.parametrize("status", REFUSALS)
+async def test_a_free_call_that_is_refused_shows_all_the_same_that_the_api_answers(
+    redis_url: str, status: int
+) -> None:
+    behaviour = until(20, BAD_GATEWAY)
+    behaviour.whoami = lambda _: REFUSALS[status]
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(100)
+        assert await outage.run_until() < 120
+        assert (await outage.states())[State.SUCCEEDED] >= 100 - SLOTS
+
+
+async def test_a_free_call_that_fails_is_named_beside_the_loss(redis_url: str) -> None:
+    behaviour = until(20, BAD_GATEWAY)
+    behaviour.whoami = lambda at: at >= 20
+    async with an_outage(redis_url, behaviour) as outage:
+        await outage.enqueue(100)
+        await outage.run_until(lambda: outage.record.whoami_calls > 2)
+        (breaker,) = [b for b in await outage.deployment.store.breakers.list_all() if b.opened_at]
+        assert "the last call failed: HTTP 502" in breaker_text(breaker, 0.0)
+        await outage.run_until()
+        assert breaker.call_error is not None
+
+
+async def test_submits_that_never_arrive_pause_for_longer_though_calls_are_answered(
+    redis_url: str,
+) -> None:
+    """A 408 that comes before a large body is written, for instance."""
+    too_slow = NotSent("HTTP 408 before the request was written")
+    async with an_outage(redis_url, until(3_600, too_slow)) as outage:
+        await outage.enqueue(100)
+        await outage.run_until(lambda: outage.elapsed_s > 1_800)
+        posts = outage.record.count(0, 1_800)
+        (breaker,) = [b for b in await outage.deployment.store.breakers.list_all() if b.opened_at]
+        print(f"\nnever arriving: {posts} submits in 30 min, {breaker.trips} trips")  # noqa: T201
+        assert outage.record.count(60, 1_800) <= 10
+        assert posts <= 2 * SLOTS + 15
+        assert limits_submits(breaker, 0.0)
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 100}
+        assert outage.elapsed_s < 3_600 + 330
+
+
 async def test_one_worker_that_cannot_connect_stops_itself_alone(redis_url: str) -> None:
     async with an_outage(redis_url, Behaviour(), workers=2) as outage:
         broken, other = outage.deployment.living
@@ -255,6 +306,20 @@ async def test_jobs_whose_inputs_always_fail_die_and_keep_no_lane_closed(redis_u
         assert dict(await outage.states()) == {"succeeded": 90, "dead": 10}
         last_success_s = max(outage.record.succeeded)
         assert last_success_s < 120, f"the others waited for {last_success_s} s"
+
+
+@pytest.mark.parametrize("back_s", [16.0, 29.5])
+async def test_jobs_get_their_turn_where_the_target_is_back_before_the_limit(
+    redis_url: str, back_s: float
+) -> None:
+    """The pause of the probe before would last beyond the limit."""
+    async with an_outage(redis_url, until(back_s, FAILED), outage_limit_s=30) as outage:
+        await outage.enqueue(60, max_attempts=20)
+        await outage.run_until()
+        states = await outage.states()
+        print(f"\nback {30 - back_s:g} s before the limit: {dict(states)}")  # noqa: T201
+        assert states[State.DEAD] <= 1
+        assert outage.elapsed_s < 60
 
 
 async def test_an_outage_beyond_its_limit_makes_dead_letters_that_say_so(redis_url: str) -> None:

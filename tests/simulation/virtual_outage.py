@@ -74,7 +74,7 @@ def succeeds(_: Moment) -> ProviderError | None:
     return None
 
 
-def answers(_: float) -> bool:
+def answers(_: float) -> CallFailure | bool:
     """The free call is answered."""
     return True
 
@@ -85,7 +85,7 @@ class Behaviour:
 
     submit: Callable[[Moment], SubmitOutcome | None] = accepts
     run: Callable[[Moment], ProviderError | None] = succeeds
-    whoami: Callable[[float], bool] = answers
+    whoami: Callable[[float], CallFailure | bool] = answers
 
 
 @dataclass
@@ -152,9 +152,10 @@ class AnsweringProvider:
         """The free call."""
         del account
         self.outage.record.whoami_calls += 1
-        is_good = self.outage.behaviour.whoami(self.outage.elapsed_s)
-        is_good = is_good and self.worker not in self.outage.unconnected
-        return Identity() if is_good else CallFailure("HTTP 502", 502)
+        answer = self.outage.behaviour.whoami(self.outage.elapsed_s)
+        if self.worker in self.outage.unconnected or answer is False:
+            return CallFailure("HTTP 502", 502)
+        return Identity() if answer is True else answer
 
 
 class VirtualOutage:

@@ -85,7 +85,8 @@ class BreakerReporter:
             failure = msgspec.structs.replace(failure, in_flight=under_way)
         if failure.cause is BreakerCause.UNREACHABLE:
             self._unreached[failure.scope] += 1
-            if self._unreached[failure.scope] < BREAKER_RULES[failure.cause].in_row:
+            in_row = self._unreached[failure.scope]
+            if in_row < BREAKER_RULES[failure.cause].in_row and not failure.is_canary:
                 return False
         failure = msgspec.structs.replace(
             failure, worker=self.worker_id, live_workers=self.live_workers.count

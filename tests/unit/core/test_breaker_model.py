@@ -159,13 +159,13 @@ class BreakerMachine(RuleBasedStateMachine):
         self.now += late_s
         if late_s:
             self.change(breakers.apply_probe_claim(self.breaker, PROBERS[worker == "w1"], self.now))
-            assert (
-                breakers.apply_probe_result(self.breaker, worker, self.now, answered=True)
-                == self.breaker
-            )
+            assert breakers.apply_probe_result(self.breaker, worker, self.now, None) == self.breaker
         self.change(
             breakers.apply_probe_result(
-                self.breaker, self.breaker.prober, self.now, answered=answered
+                self.breaker,
+                self.breaker.prober,
+                self.now,
+                None if answered else breakers.BreakerError("no_answer"),
             )
         )
 

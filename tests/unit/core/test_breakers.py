@@ -22,6 +22,7 @@ from jobs.breakers import (
     apply_reset,
     apply_success,
     gives_attempt_back,
+    is_last_probe_due,
     is_probe_due,
     new_breaker,
 )
@@ -50,6 +51,7 @@ def failed(
     retry_after_s: float | None = None,
     lane: str = "suno",
     is_of_slowed_lane: bool = False,
+    is_canary: bool = False,
 ) -> Breaker:
     """The breaker after the failure of job `j<number>`."""
     token = f"{job or f'j{number}'}:{number}"
@@ -63,6 +65,7 @@ def failed(
         is_run=is_run,
         in_flight=in_flight,
         is_of_slowed_lane=is_of_slowed_lane,
+        is_canary=is_canary,
         worker=worker,
         live_workers=live_workers,
     )
@@ -70,7 +73,12 @@ def failed(
 
 
 def passed(
-    breaker: Breaker, *, at: float = NOW, epoch: int | None = None, is_run: bool | None = None
+    breaker: Breaker,
+    *,
+    at: float = NOW,
+    epoch: int | None = None,
+    is_run: bool | None = None,
+    is_canary: bool = False,
 ) -> Breaker:
     """The breaker after an accepted submit or a succeeded run."""
     success = BreakerSuccess(
@@ -78,6 +86,7 @@ def passed(
         cause=breaker.cause,
         epoch=breaker.epoch if epoch is None else epoch,
         is_run=breaker.state is BreakerState.PROBING if is_run is None else is_run,
+        is_canary=is_canary,
     )
     return apply_success(breaker, success, at)
 
@@ -98,7 +107,8 @@ def called(breaker: Breaker, at: float, *, answered: bool, worker: str = "w1") -
     """The breaker after a probe call."""
     claimed = apply_probe_claim(breaker, worker, at)
     assert claimed.prober == worker
-    return apply_probe_result(claimed, worker, at, answered=answered)
+    error = None if answered else BreakerError("no_answer", message="timed out")
+    return apply_probe_result(claimed, worker, at, error)
 
 
 def probing(cause: BreakerCause) -> Breaker:
@@ -461,6 +471,55 @@ def test_a_worker_that_connects_again_closes_it_and_leaves_one_that_does_not() -
     assert other.state is BreakerState.CLOSED, "it is stopped again where it still fails"
 
 
+def until_next_trip(breaker: Breaker, at: float) -> tuple[Breaker, float]:
+    """The breaker once its calls were answered and the submit after them failed; and when."""
+    while breaker.state is BreakerState.OPEN:
+        assert breaker.next_probe_at is not None
+        at = max(at, breaker.next_probe_at)
+        breaker = called(breaker, at, answered=True)
+    return failed(breaker, at=at, live_workers=1, is_canary=True), at
+
+
+def test_pauses_grow_while_calls_are_answered_and_no_submit_is() -> None:
+    """The cause is on a way that the free call does not take."""
+    breaker, at, waits = failed(closed(UNREACHABLE), live_workers=1), NOW, list[float]()
+    for _ in range(12):
+        after, then = until_next_trip(breaker, at)
+        waits.append(then - at)
+        breaker, at = after, then
+    assert waits == [0, 2, 4, 8, 16, 32, 64, 128, 256, 300, 300, 300]
+    assert breaker.trips == 2, "from then on one submit is sent after each pause"
+
+
+def test_an_answered_submit_lets_the_pauses_of_an_account_start_over() -> None:
+    breaker, at = until_next_trip(failed(closed(UNREACHABLE)), NOW)
+    assert breaker.next_probe_at is not None
+    breaker = called(called(breaker, at, answered=True), at + 60, answered=True)
+    assert (breaker.state, breaker.submits_allowed(NOW)) == (BreakerState.PROBING, 1)
+    assert failed(breaker).state is BreakerState.PROBING, "one that was sent before it tripped"
+    assert passed(breaker).state is BreakerState.PROBING
+    done = passed(breaker, is_canary=True)
+    assert (done.state, done.is_clean) == (BreakerState.CLOSED, True)
+    twice = called(failed(closed(UNREACHABLE), live_workers=1), NOW, answered=True)
+    assert passed(twice).is_clean
+
+
+def test_a_call_that_fails_says_why_until_one_is_answered() -> None:
+    breaker = called(tripped(UNKNOWN), NOW, answered=False)
+    assert breaker.call_error is not None
+    assert breaker.call_error.message == "timed out"
+    assert called(breaker, NOW + 1, answered=True).call_error is None
+
+
+@pytest.mark.parametrize(("at", "is_due"), [(29, False), (30, True), (31, True)])
+def test_the_last_probe_goes_at_the_limit_of_outages(at: float, *, is_due: bool) -> None:
+    breaker = failed(apply_probe_begin(tripped(TARGET), NOW + 15), 50, at=NOW + 15)
+    assert is_last_probe_due(breaker, NOW + at, 30) is is_due
+    assert not is_last_probe_due(apply_probe_begin(breaker, NOW + at), NOW + at, 30)
+    failed_again = failed(apply_probe_begin(breaker, NOW + 30), 51, at=NOW + 30)
+    assert not is_last_probe_due(failed_again, NOW + 31, 30)
+
+
 # Probes, clocks and operators.
 
 
@@ -469,7 +528,7 @@ def test_one_worker_probes_until_its_lease_ends() -> None:
     assert apply_probe_claim(breaker, "w2", NOW + 1) == breaker
     taken = apply_probe_claim(breaker, "w2", NOW + 61)
     assert taken.prober == "w2"
-    assert apply_probe_result(taken, "w1", NOW + 62, answered=True) == taken
+    assert apply_probe_result(taken, "w1", NOW + 62, None) == taken
 
 
 def test_a_probe_later_than_the_longest_pause_is_due_now() -> None:

@@ -5,7 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from jobs.breakers import Breaker, BreakerCause, BreakerState
-from jobs.breakers.texts import ACTION_TEXTS, CAUSE_TEXTS, breaker_text, limits_submits
+from jobs.breakers.texts import CAUSE_TEXTS, advice_text, breaker_text, limits_submits
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339
 from worker.app.queries import BreakerSummary
 
@@ -30,6 +30,9 @@ class BreakerResponse(ResponseModel):
     action: Annotated[str, Meta(description="what an operator can do")]
     since: Annotated[Time | None, Meta(description="when it tripped; null while it is closed")]
     last_error: BreakerErrorResponse | None
+    probe_error: Annotated[
+        str | None, Meta(description="why the last probe call failed; null if it did not")
+    ]
     failures: Annotated[int, Meta(description="counted since it was last without any")]
     trips: Annotated[int, Meta(description="how often it tripped since it was first seen")]
     next_probe_at: Annotated[Time | None, Meta(description="while it is open")]
@@ -57,9 +60,10 @@ def breaker_response(summary: BreakerSummary, now: float) -> BreakerResponse:
         cause=breaker.cause,
         state=breaker.state,
         text=breaker_text(breaker, now),
-        action=ACTION_TEXTS[breaker.cause] if limits_submits(breaker, now) else "",
+        action=advice_text(breaker, now) if limits_submits(breaker, now) else "",
         since=optional_rfc3339(breaker.opened_at),
         last_error=_last_error(breaker),
+        probe_error=(failed.message or failed.code) if (failed := breaker.call_error) else None,
         failures=breaker.failures,
         trips=breaker.trips,
         next_probe_at=optional_rfc3339(breaker.next_probe_at),

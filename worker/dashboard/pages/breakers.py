@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from aiohttp import web
 
 from jobs.breakers import Breaker, BreakerState
-from jobs.breakers.texts import ACTION_TEXTS, CAUSE_TEXTS, error_text, state_text
+from jobs.breakers.texts import advice_text, cause_text, error_text, state_text
 from worker.app.queries import BreakerSummary
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.formatting import count
@@ -28,7 +28,7 @@ class BreakerCard:
     @property
     def cause_text(self) -> str:
         """What goes wrong."""
-        return CAUSE_TEXTS[self.breaker.cause]
+        return cause_text(self.breaker, self.now)
 
     @property
     def error_text(self) -> str:
@@ -43,7 +43,7 @@ class BreakerCard:
     @property
     def action_text(self) -> str:
         """What an operator can do."""
-        return ACTION_TEXTS[self.breaker.cause]
+        return advice_text(self.breaker, self.now)
 
 
 def breaker_cards(summaries: Sequence[BreakerSummary], now: float) -> list[BreakerCard]:

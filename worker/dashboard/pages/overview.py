@@ -6,7 +6,7 @@ from typing import Final
 
 from aiohttp import web
 
-from jobs.breakers.texts import CAUSE_TEXTS, limits_submits, state_text
+from jobs.breakers.texts import cause_text, limits_submits, state_text
 from jobs.holds import Gates, HoldPhase
 from jobs.lanes import Lane, cap_of_lane, covers
 from jobs.rate_limits import RateLimitBucket
@@ -122,6 +122,6 @@ def _admission_text(lane: Lane, gates: Gates, now: float) -> str:
         return f"opening: {opening[0].step} at a time"
     for breaker in gates.breakers:
         if covers(breaker.scope, lane) and limits_submits(breaker, now):
-            return f"{CAUSE_TEXTS[breaker.cause]}; {state_text(breaker, now)}"
+            return f"{cause_text(breaker, now)}; {state_text(breaker, now)}"
     cool_down = gates.running_cool_down(lane.scopes, now)
     return "" if cool_down is None else f"cooling down: {cool_down.why}"

@@ -10,7 +10,7 @@ from typing import Final
 from urllib.parse import urlencode
 
 from jobs.breakers import BreakerState
-from jobs.breakers.texts import ACTION_TEXTS, CAUSE_TEXTS, breaker_text
+from jobs.breakers.texts import advice_text, breaker_text, cause_text
 from jobs.holds import Hold, HoldPhase
 from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.states import State
@@ -106,12 +106,12 @@ def _breakers(stats: QueueStats, now: float) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     for summary in stats.breakers:
         breaker = summary.breaker
-        if breaker.state is BreakerState.CLOSED:
+        if breaker.state is BreakerState.CLOSED and not breaker.is_relapsing(now):
             continue  # one failure slows it down for some seconds: not yet an outage
         text = f"{breaker_text(breaker, now)}; {jobs_waiting_text(summary.queued_jobs)}"
-        short = f"{CAUSE_TEXTS[breaker.cause]} ({breaker.scope})"
+        short = f"{cause_text(breaker, now)} ({breaker.scope})"
         href = f"/holds#{breaker.id}"
-        found.append(AttentionItem(short, text, ACTION_TEXTS[breaker.cause], href))
+        found.append(AttentionItem(short, text, advice_text(breaker, now), href))
     return found
 
 

@@ -12,6 +12,7 @@ import structlog
 
 from jobs.admission import FreeSlots, Pick, choose
 from jobs.breaker_room import BreakerRoom, breaker_room
+from jobs.breakers import Breaker
 from jobs.holds import Gates
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
@@ -232,11 +233,14 @@ class Admission:
 
     async def _breaker_room(self, gates: Gates, lanes: Sequence[Lane], now: float) -> BreakerRoom:
         """What breakers that probe leave of their steps; free of charge while there are none."""
-        counting = {b.id: b for lane in lanes for b in gates.limiting_breakers(lane, now)}
+        counting = {b.id: b for lane in lanes for b in self._limiting(gates, lane, now)}
         if not counting:
             return BreakerRoom({}, {})
         counts = await self._store.lanes.gate_counts(list(counting))
         return breaker_room(counting.values(), counts, now)
+
+    def _limiting(self, gates: Gates, lane: Lane, now: float) -> tuple[Breaker, ...]:
+        return gates.limiting_breakers(lane, now, self._worker_id)
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""
@@ -317,12 +321,12 @@ class Admission:
             lease_until=now + self._lease_s,
             opening_hold_ids=tuple(hold.id for hold in opening),
             mode=Mode.SYNC if gates.is_sync_only(job.lane, now) else Mode.ASYNC,
-            passed=gates.passed_breakers(job.lane, now),
+            passed=gates.passed_breakers(job.lane, now, self._worker_id),
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
         limits += tuple(
             canary_limit(breaker.id, breaker.submits_allowed(now) or 0)
-            for breaker in gates.limiting_breakers(job.lane, now)
+            for breaker in self._limiting(gates, job.lane, now)
         )
         side_writes = SideWrites(limits=(*limits, *self._cap_limits(job)))
         return await self._store.jobs.commit(stored, after, side_writes)

@@ -13,6 +13,7 @@ from jobs.breakers import (
     ROTATION_S,
     Breaker,
     BreakerCause,
+    BreakerError,
     BreakerState,
     PostponedRetry,
     apply_evidence,
@@ -21,6 +22,7 @@ from jobs.breakers import (
     apply_probe_result,
     due_at_once,
     is_canary_due,
+    is_last_probe_due,
     is_probe_due,
     may_forget,
     without_postponed,
@@ -58,7 +60,10 @@ KNOWN_FINDINGS: Final = (
 
 SOONER_NOTE: Final = "its next try was postponed, and is due now"
 
-TOO_MANY_REQUESTS: Final = 429
+GATEWAY_ERRORS: Final = (502, 503, 504)
+"""Statuses that something in front of the provider answers, or a provider that is down."""
+
+MAX_ERROR_CHARS: Final = 200
 
 
 class ProbePort(Protocol):
@@ -119,6 +124,8 @@ class BreakerProber:
         await cancel_and_wait(*self._calls.values())
 
     def _may_probe(self, breaker: Breaker, now: float) -> bool:
+        if is_last_probe_due(breaker, now, self._limit_s):
+            return True
         if not is_probe_due(breaker, now) or breaker.key in self._calls:
             return False
         me = self._reporter.worker_id
@@ -136,9 +143,7 @@ class BreakerProber:
 
     async def _probe(self, breaker: Breaker, now: float) -> None:
         if not breaker.rule.probes_by_call:
-            await self._reporter.change(
-                breaker.key, lambda b: apply_probe_begin(b, now) if is_probe_due(b, now) else b
-            )
+            await self._reporter.change(breaker.key, lambda b: self._begin_if_due(b, now))
             return
         me = self._reporter.worker_id
         claimed = await self._reporter.change(breaker.key, lambda b: apply_probe_claim(b, me, now))
@@ -147,6 +152,10 @@ class BreakerProber:
             self._calls[claimed.key] = task
             task.add_done_callback(lambda _: self._calls.pop(claimed.key, None))
 
+    def _begin_if_due(self, breaker: Breaker, now: float) -> Breaker:
+        is_due = is_probe_due(breaker, now) or is_last_probe_due(breaker, now, self._limit_s)
+        return apply_probe_begin(breaker, now) if is_due else breaker
+
     async def _call(self, breaker: Breaker) -> None:
         """Make the probe call, and write what it found."""
         try:
@@ -154,11 +163,17 @@ class BreakerProber:
         except UnknownAccount:
             return  # this worker has no key for it; another one takes over
         now, me = self._clock.now(), self._reporter.worker_id
-        answered = _is_answer(answer)
-        log.info("breaker.probed", scope=breaker.scope, cause=breaker.cause, answered=answered)
+        failure = _call_error(answer)
+        log.info(
+            "breaker.probed",
+            scope=breaker.scope,
+            cause=breaker.cause,
+            answered=failure is None,
+            http_status=answer.http_status if isinstance(answer, CallFailure) else None,
+        )
         try:
             await self._reporter.change(
-                breaker.key, lambda b: apply_probe_result(b, me, now, answered=answered)
+                breaker.key, lambda b: apply_probe_result(b, me, now, failure)
             )
         except (RedisError, OSError) as error:
             log.warning("probe.interrupted", scope=breaker.scope, error=type(error).__name__)
@@ -185,22 +200,26 @@ class BreakerProber:
 
     async def _end_long_waits(self, breaker: Breaker, opened_at: float, now: float) -> bool:
         """Make dead letters of jobs that waited for too long; whether there may be more."""
-        is_over = self._limit_s > 0 and now - opened_at >= self._limit_s
-        if breaker.state is BreakerState.CLOSED or not is_over:
+        # While it probes, and where the last probe failed before the limit, jobs get their turn.
+        failed_at = breaker.changed_at
+        is_over = self._limit_s > 0 and failed_at - opened_at >= self._limit_s
+        if breaker.state is not BreakerState.OPEN or not is_over:
             return False
         lane = Lane.parse(breaker.scope)
         (head,) = await self._store.lanes.heads([lane], [MAX_DEAD_LETTERS])
         found = await load_jobs(self._store.jobs, [job_id for job_id, _ in head], now)
-        ended = sum([await self._end(stored, opened_at, now) for stored in found if stored])
+        ended = sum([await self._end(one, opened_at, failed_at, now) for one in found if one])
         if ended:
             log.warning("outage.ended_waits", scope=breaker.scope, jobs=ended)
         return ended == MAX_DEAD_LETTERS
 
-    async def _end(self, stored: VersionedJob, opened_at: float, now: float) -> bool:
+    async def _end(
+        self, stored: VersionedJob, opened_at: float, failed_at: float, now: float
+    ) -> bool:
         job = stored.job
         if job.state is not State.QUEUED:
             return False
-        if not is_outage_over_limit(job, opened_at, now, self._limit_s):
+        if not is_outage_over_limit(job, opened_at, failed_at, self._limit_s):
             return False
         reason = outage_reason(self._limit_s)
         dead = dead_letter(job, now, ProviderError(reason.code, reason.message), reason)
@@ -217,15 +236,18 @@ def _is_probed_first(route: Breaker) -> bool:
     return route.state is not BreakerState.CLOSED
 
 
-def _is_answer(answer: Identity | CallFailure) -> bool:
-    """Whether the provider itself answered: also with a refusal, not with a server error."""
+def _call_error(answer: Identity | CallFailure) -> BreakerError | None:
+    """Why a call shows nothing; None if the provider's API answered it, also with a refusal."""
     match answer:
         case Identity():
-            return True
-        case CallFailure(is_page=True):
-            return False
-        case CallFailure(http_status=status):
-            is_4xx = status is not None and 400 <= status < 500  # noqa: PLR2004
-            return is_4xx and status != TOO_MANY_REQUESTS
+            return None
+        case CallFailure(http_status=status, error=error):
+            hundreds = (status or 0) // 100
+            is_json = hundreds == 2 if error is None else error.is_readable  # noqa: PLR2004
+            is_answer = is_json or hundreds == 4  # noqa: PLR2004
+            if is_answer and status not in GATEWAY_ERRORS:
+                return None
+            code = error.display_code if error is not None else "no_answer"
+            return BreakerError(code, status, answer.why[:MAX_ERROR_CHARS])
         case _:
             assert_never(answer)
