@@ -8,6 +8,7 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from worker.api.auth.access import ACCESS
+from worker.api.body_encoding import encoding_middleware
 from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
@@ -19,7 +20,8 @@ from worker.tasks import cancel_and_wait
 def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Application:
     """An application without endpoints. Its background tasks run while it is served."""
     app = web.Application(
-        client_max_size=context.settings.max_body_bytes, middlewares=[problem_middleware]
+        client_max_size=context.settings.max_body_bytes,
+        middlewares=[problem_middleware, encoding_middleware],
     )
     app[API_CONTEXT] = context
     app[ACCESS] = context.access

@@ -291,7 +291,7 @@ def webhook_endpoint(provider: str, header: str, header_format: str) -> Endpoint
         None,
         {200: ReceiptResponse},
         headers={header: f"`{header_format}`, HMAC-SHA256 of `<t>.` and the raw body"},
-        problem_statuses=(401, 404, 413),
+        problem_statuses=(401, 404, 413, 415),
         is_signed=True,
     )
 

@@ -21,7 +21,12 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
     Raises SettingsError where the address cannot be used.
     """
     logging.getLogger("aiohttp.server").addFilter(_strip_request_text)
-    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
+    runner = web.AppRunner(
+        app,
+        access_log=None,
+        shutdown_timeout=SHUTDOWN_TIMEOUT_S,
+        auto_decompress=False,  # see body_encoding
+    )
     await runner.setup()
     try:
         try:

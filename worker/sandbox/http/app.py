@@ -24,7 +24,9 @@ async def running(
     A request that never ends is cancelled when its caller disconnects.
     """
     server = SandboxServer(config, clock or SandboxSystemClock())
-    app = web.Application(client_max_size=_MAX_BODY_BYTES)
+    app = web.Application(
+        client_max_size=_MAX_BODY_BYTES, middlewares=[provider_routes.refuse_encoded_body]
+    )
     app[provider_routes.SERVER] = server
     provider_routes.add_routes(app)
     admin_routes.add_routes(app)
@@ -35,7 +37,11 @@ async def running(
 
     app.on_shutdown.append(stop)
     runner = web.AppRunner(
-        app, access_log=None, handler_cancellation=True, shutdown_timeout=_SHUTDOWN_S
+        app,
+        access_log=None,
+        handler_cancellation=True,
+        shutdown_timeout=_SHUTDOWN_S,
+        auto_decompress=False,
     )
     await runner.setup()
     try:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from aiohttp import web
+from aiohttp.typedefs import Handler
 
 from worker.sandbox.config import DEFAULT_KEY
 from worker.sandbox.faults.fault_table import ROWS
@@ -103,6 +104,16 @@ async def _index(request: web.Request) -> web.StreamResponse:
         "faults": sorted(ROWS),
     }
     return respond(json_reply(index))
+
+
+@web.middleware
+async def refuse_encoded_body(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Refuse a body with a `Content-Encoding` before it is read."""
+    encoding = request.headers.get("Content-Encoding", "identity")
+    if request.body_exists and encoding.strip().lower() not in ("", "identity"):
+        message = f"Content-Encoding {encoding[:60]!r} is not supported: send the body as it is"
+        return respond(error_reply(415, message, "INVALID_BODY"))
+    return await handler(request)
 
 
 async def _not_found(request: web.Request) -> web.StreamResponse:
