@@ -95,6 +95,7 @@ class LostCause(StrEnum):
     RUN_NOT_FOUND = "run_not_found"
     NO_RESULT = "no_result"
     INTERNAL = "internal_error"
+    RUN_TAKEN = "run_of_another_job"
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,3 +176,17 @@ async def test_an_attached_execution_is_watched(api: CheckedApi, job_factory: Jo
     await job_factory.uncertain()
     job = (await api.post("/v1/jobs/job/resolve", {"execution_id": "exec-9"})).json
     assert (job["execution_id"], job["mode"], job["reason"]) == ("exec-9", "async", None)
+
+
+async def test_the_run_of_another_job_cannot_be_attached(
+    api: CheckedApi, job_factory: JobFactory
+) -> None:
+    for job_id in ("j1", "j2"):
+        await job_factory.uncertain(job_id)
+    attached = await api.post("/v1/jobs/j1/resolve", {"execution_id": "exec-9"})
+    assert attached.status == 200
+    refused = await api.post("/v1/jobs/j2/resolve", {"execution_id": "exec-9"})
+    assert (refused.status, refused.headers["Location"]) == (409, "/v1/jobs/j1")
+    assert "execution exec-9 is the run of job j1" in refused.detail
+    assert refused.json["field"] == "execution_id"
+    assert (await api.job("j2"))["state"] == "parked"

@@ -123,6 +123,34 @@ async def test_what_may_have_started_a_run_is_uncertain(
     assert (job.parked_as, len(provider.submits)) == ("uncertain", 1)
 
 
+async def test_one_run_that_answers_two_submits_is_the_run_of_one_job(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    """Also once it has ended: as where a cache answers each submit like the first."""
+    provider.on_submit = lambda _: reply(_async=True, executionId="run-1", requestId="req-1")
+    async with system.worker(base_url=provider.url):
+        first = await system.until(await system.enqueue(job_id="j1"))
+        second = await system.until(await system.enqueue(job_id="j2"))
+    assert (first.state, first.execution_id) == (State.SUCCEEDED, "run-1")
+    assert (second.parked_as, second.execution_id) == ("uncertain", None)
+    assert second.reason is not None
+    assert second.reason.cause == "run_of_another_job"
+    assert "execution run-1, which is the run of job j1" in second.reason.message
+    _, result = await system.store.jobs.payloads("j2")
+    assert result is None
+
+
+async def test_one_sync_answer_that_names_the_run_of_another_job_is_no_result(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_submit = lambda _: reply(result={"text": "one"}, executionId="run-1")
+    async with system.worker(base_url=provider.url):
+        ids = [await system.enqueue(job_id=f"j{n}") for n in range(3)]
+        jobs = [await system.until(job_id) for job_id in ids]
+    states = sorted(job.state for job in jobs)
+    assert states == [State.PARKED, State.PARKED, State.SUCCEEDED]
+
+
 # Polls.
 
 

@@ -16,8 +16,9 @@ from jobs import transitions
 from jobs.effects import PollHistory
 from jobs.indexes import Index
 from jobs.lanes import Lane
+from jobs.outcomes import Accepted
 from jobs.states import Kind, State
-from tests.unit.core.job_builders import NOW, a_job, running
+from tests.unit.core.job_builders import NOW, a_job, running, submitted
 from worker.store import Store
 from worker.store.client import Argument, Client, Command
 from worker.store.commit import (
@@ -88,7 +89,7 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
-LONGEST = {"commit": 98}
+LONGEST = {"commit": 107}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
@@ -278,13 +279,20 @@ def everything_there_is() -> list[Change]:
         Change(KEYS, "", "").wake(ArqWakeup("j1:h", b"{}", 1, 1000)),
         Change(KEYS, "j3", "7.bb").delete(running(id="j3")),
         parked_by_ann(),
+        accepted(),
     ]
+
+
+def accepted() -> Change:
+    before = submitted(id="j5")
+    after = transitions.accept(before, NOW, Accepted("ex-5"), next_poll_at=NOW)
+    return Change(KEYS, "j5", "1.dd").write(before, after, SideWrites())
 
 
 def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     changes = everything_there_is()
     keys, args = assemble(changes)
-    admitted, queued_, wake, deleted, parked = parse_changes(keys, args)
+    admitted, queued_, wake, deleted, parked, running_ = parse_changes(keys, args)
     assert {letter for change in parse_changes(keys, args) for letter in change.letters} == set(
         grammar()
     )
@@ -309,6 +317,9 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert deleted.header == ["7.bb", "", b""]
     assert deleted.ops["D"] == [["t:polls", "j3"]]
     assert ["t:inflight", "j3"] in deleted.ops["R"]
+    assert running_.ops["X"] == [["t:run-owner:ex-5", "j5"]]
+    assert running_.ops["O"] == [["t:execution:ex-5", "j5"]]
+    assert running_.ops["S"] == [["t:run-owner:ex-5", "j5", 86_400_000]]
     assert parked.ops["L"] == [["t:audit", NOW, "ann", "park", "j4", "so", 1]]
     ((events, kept, event),) = admitted.ops["E"]
     assert (events, kept) == ("t:events", MAX_EVENT_ENTRIES)
@@ -319,21 +330,22 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
 
 def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() -> None:
     for change in parse_changes(*assemble(everything_there_is())):
-        assert not {"B", "C"} & set(change.letters.lstrip("C").lstrip("B"))
+        rest = change.letters.lstrip("C").lstrip("B").lstrip("X").lstrip("O")
+        assert not {"B", "C", "X", "O"} & set(rest)
     assert parse_changes(*assemble([admission()]))[0].letters.startswith("CCB")
 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
     handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CBANRDSPEL")
+    assert handled == set(grammar()) == set("CBXOANRDSPEL")
     assert numbered(head("commit").keys) == numbered(head("commit").args) == []
     assert head("commit").keys == "every key that the changes name"
 
 
 async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
-    client = RecordingClient([b"ok"] * 5)
+    client = RecordingClient([b"ok"] * 6)
     scripts, changes = Scripts(client), everything_there_is()
-    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 5
+    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 6
     (command,) = client.sent
     assert split(command) == assemble(changes)
 

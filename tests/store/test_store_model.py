@@ -92,6 +92,7 @@ class StoreMachine(RuleBasedStateMachine):
         self.poller_cache: dict[str, tuple[float, VersionedJob]] = {}
         """The poller's cache of the jobs it polled, old versions included."""
         self.state_changes: list[tuple[str, State | None, State]] = []
+        self.run_owners: dict[str, str] = {}
         """Every change of state."""
 
     @initialize()
@@ -141,6 +142,15 @@ class StoreMachine(RuleBasedStateMachine):
         known = expected_indexes(self.store, [stored.job for stored in self.model.values()])
         return known.get(inflight, {}) | self.rescheduled
 
+    def _is_of_another_job(self, run: str | None, job: Job) -> bool:
+        """Whether the run is new to the job, and another one's."""
+        if run is None or run == job.execution_id:
+            return False
+        known = expected_indexes(self.store, [stored.job for stored in self.model.values()])
+        index = known.get(self.store.keys.index(Index.EXECUTION, run), {})
+        first = min(index, key=lambda member: (index[member], member), default=job.id)
+        return {self.run_owners.get(run, job.id), first} != {job.id}
+
     def _any(self, choice: int) -> VersionedJob:
         return list(self.model.values())[choice % len(self.model)]
 
@@ -164,7 +174,12 @@ class StoreMachine(RuleBasedStateMachine):
             self.old.append(stored)
             after = ahead[pick % len(ahead)].take()
             written = self.runner.run(self.store.jobs.commit(stored, after))
+            if self._is_of_another_job(after.execution_id, stored.job):
+                assert written is CommitRefused.RUN_TAKEN
+                return
             assert isinstance(written, VersionedJob)
+            if after.execution_id not in (None, stored.job.execution_id):
+                self.run_owners[str(after.execution_id)] = after.id
             self._keep(written)
             stored = written
 

@@ -27,7 +27,7 @@ from jobs.lifecycle import IllegalTransition
 from jobs.states import State
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
-from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker
+from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker, RunTaken
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.client import BadCursor
@@ -141,6 +141,12 @@ def problem_of(error: Exception) -> Problem | None:
         case IllegalTransition():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
+        case RunTaken():
+            headers = {"Location": f"/v1/jobs/{error.owner}"}
+            title = "The run of another job"
+            return Problem(
+                409, "run-taken", title, str(error), headers=headers, field="execution_id"
+            )
         case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker():
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))

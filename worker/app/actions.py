@@ -24,6 +24,7 @@ from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.jobs import CommitRefused
 from worker.store.workers import Heartbeat
 
 MAX_ACTION_TRIES: Final = 50
@@ -41,6 +42,17 @@ class NoSuchJob(LookupError):
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
         super().__init__(f"there is no job {job_id!r}")
+
+
+class RunTaken(Exception):
+    """The execution is the run of another job."""
+
+    def __init__(self, execution_id: str, owner: str) -> None:
+        self.owner = owner
+        super().__init__(
+            f"execution {execution_id} is the run of job {owner}: attach the job's own execution,"
+            " or resubmit or discard the job"
+        )
 
 
 class NoSuchHold(LookupError):
@@ -92,8 +104,8 @@ class Actions:
         """Perform an action on a job; returns the job after it.
 
         `inputs` (JSON) replace those of a job that is requeued; `execution_id` is what is attached.
-        A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob` and
-        `IllegalTransition`.
+        A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob`,
+        `IllegalTransition` and, for a run of another job that is attached, `RunTaken`.
         """
         gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
@@ -118,6 +130,9 @@ class Actions:
                 if action is JobAction.ATTACH and self._receives_webhooks:
                     await self._store.webhooks.attach(execution_id, job_id, self._clock.now())
                 return written.job
+            if written is CommitRefused.RUN_TAKEN:
+                owner = await self._store.webhooks.run_owner(execution_id)
+                raise RunTaken(execution_id, owner or "another one")
         raise RuntimeError(
             f"job {job_id} changed {MAX_ACTION_TRIES} times while {action} was tried"
         )

@@ -42,6 +42,7 @@ from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
+from worker.store.jobs import CommitRefused
 
 log: Final = structlog.get_logger(__name__)
 
@@ -94,11 +95,18 @@ class Completion:
         self._max_result_bytes = max_result_bytes
         self._last_costs: dict[str, float] = {}
 
-    async def complete(self, stored: VersionedJob, decider: Decider) -> Completed | None:
+    async def complete(
+        self,
+        stored: VersionedJob,
+        decider: Decider,
+        *,
+        run_taken: Callable[[str, str], Decider] | None = None,
+    ) -> Completed | None:
         """Write what the decider makes of the job; None when its outcome no longer applies.
 
         After every lost race the decider is asked again, with the job as it is then. A decision
-        that leaves the job unchanged has only its effects applied.
+        that leaves the job unchanged has only its effects applied. `run_taken`: what decides
+        instead if the run that the job would get belongs to another one, from both ids.
         """
         current: VersionedJob | None = stored
         applied: set[str] = set()
@@ -118,7 +126,13 @@ class Completion:
             decision = _of_case(decision, case or FailureCase.USUAL)
             job, side_writes = self._with_result(decision)
             written = await self.retry_while_down(self._commit, current, job, side_writes)
-            if written is not None:
+            if written is CommitRefused.RUN_TAKEN and run_taken is not None:
+                run = job.execution_id or ""
+                owner = await self.retry_while_down(self._store.webhooks.run_owner, run)
+                log.error("run.taken", job_id=job.id, execution_id=run, owner=owner)
+                decider, run_taken, case = run_taken(run, owner or "unknown"), None, None
+                continue
+            if isinstance(written, VersionedJob):
                 self._redis_recovery.remember(written, side_writes.result)
                 self._notify(current.job, written.job)
                 await self.retry_while_down(self._record_cost, written.job)
@@ -142,9 +156,8 @@ class Completion:
 
     async def _commit(
         self, old: VersionedJob, new: Job, side_writes: SideWrites
-    ) -> VersionedJob | None:
-        written = await self._store.jobs.commit(old, new, side_writes)
-        return written if isinstance(written, VersionedJob) else None
+    ) -> VersionedJob | CommitRefused:
+        return await self._store.jobs.commit(old, new, side_writes)
 
     async def retry_while_down(
         self,

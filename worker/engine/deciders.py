@@ -4,7 +4,7 @@ Each holds the outcome and the version of the job that it belongs to, and decide
 has moved on. They do no I/O; time and jitter are arguments.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
 from jobs import transitions
@@ -26,6 +26,8 @@ from jobs.states import SETTLED, State
 from worker.engine.webhook_policy import WebhookPolicy
 
 INTERNAL: Final = "INTERNAL_ERROR"
+_OK: Final = 200
+
 INTERNAL_ACTION: Final = "Report this fault of the worker with the job's id; requeue after a fix"
 
 
@@ -124,6 +126,14 @@ class SubmitDecider:
         if any(submit.number == self.submitted.submits for submit in job.uncertain_submits):
             return _late_answer(job, self.submitted.submits, self.outcome, now)
         return None
+
+    def run_taken(self, execution_id: str, owner: str) -> "SubmitDecider":
+        """The same submit, if the run that its answer names is another job's: an unknown outcome.
+
+        The 2xx stays on record, so that no evidence can say that nothing was started.
+        """
+        why = f"the answer names execution {execution_id}, which is the run of job {owner}"
+        return replace(self, outcome=Lost(why, _OK, LostCause.RUN_TAKEN))
 
     def _other_run(self, job: Job) -> str | None:
         """The run that a late answer names, if another one is on record, which stays."""

@@ -342,14 +342,13 @@ class Submitter:
         webhook = isinstance(outcome, Accepted) and outcome.expects_webhook
         rules = self._webhook_policy.rules(stored.job.lane, has_webhook=webhook)
         answered_at = self._clock.now()
-        completed = await self._completion.complete(
-            stored, SubmitDecider(stored.job, outcome, rules)
-        )
+        decider = SubmitDecider(stored.job, outcome, rules)
+        completed = await self._completion.complete(stored, decider, run_taken=decider.run_taken)
         if completed is None and not isinstance(outcome, NotSent):
             log.warning("outcome.ignored", job_id=stored.job.id, outcome=type(outcome).__name__)
         elif isinstance(outcome, Finished):
             self._poll_planner.record_reported_end(stored.job, answered_at)
-        elif completed is not None and isinstance(outcome, Accepted):
+        elif completed is not None and completed.stored.job.execution_id is not None:
             self._accepted_runs.cache_accepted(completed.stored)
             if not rules.webhooks_arrive:
                 self._poll_proof.record_accepted(completed.stored.job)

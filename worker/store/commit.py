@@ -22,6 +22,9 @@ _PROCESS: Final = secrets.token_hex(4)
 _count: Final = itertools.count()
 """With the token of the process it makes every revision unique."""
 
+RUN_OWNER_MEMORY_S: Final = 86_400
+"""How long it is known whose run an execution is, also after it has ended."""
+
 MAX_EVENT_ENTRIES: Final = 2_000
 """About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
 
@@ -155,12 +158,19 @@ class Change:
         return len(self.record) + sum(len(f) for f in self.fields if isinstance(f, bytes))
 
     def write(
-        self, old: Job | None, new: Job, side_writes: SideWrites, *, min_version: int = 0
+        self,
+        old: Job | None,
+        new: Job,
+        side_writes: SideWrites,
+        *,
+        min_version: int = 0,
+        is_restored: bool = False,
     ) -> "Change":
         """Write `new` over `old`, and each index entry that differs between them.
 
         The number of the new revision is one more than the expected one's, or than `min_version`
-        if that is larger.
+        if that is larger. A run that is new to the record must be no other job's, except for one
+        that is restored, whose job had it before.
         """
         self.rev = f"{1 + max(version_of(self._expected), min_version)}.{_PROCESS}{next(_count):x}"
         self.record = encode(new)
@@ -171,6 +181,8 @@ class Change:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
         for check in side_writes.epochs:
             self.ops.append(("B", self._names.breakers, check.key, check.epoch))
+        if new.execution_id is not None and old and old.execution_id != new.execution_id:
+            self._claim_run(new.id, new.execution_id, is_checked=not is_restored)
         if side_writes.audit_entry is not None:
             self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
         self._move_entries(old, new)
@@ -183,6 +195,14 @@ class Change:
                 ("E", self._names.events, MAX_EVENT_ENTRIES, encode(_transition_event(old, new)))
             )
         return self
+
+    def _claim_run(self, job_id: str, execution_id: str, *, is_checked: bool) -> None:
+        """Record whose run it is. The index knows it while it is under way, however long."""
+        owner = self._names.run_owner(execution_id)
+        if is_checked:
+            self.ops.append(("X", owner, job_id))
+            self.ops.append(("O", self._names.index(Index.EXECUTION, execution_id), job_id))
+        self.ops.append(("S", owner, job_id, RUN_OWNER_MEMORY_S * 1_000))
 
     def delete(self, old: Job) -> "Change":
         """Delete a job and every entry it has."""

@@ -59,7 +59,7 @@ StoredRecord = VersionedJob | UnreadableRecord
 
 
 class CommitRefused(Enum):
-    """Why a write did not happen; both are normal results, not errors."""
+    """Why a write did not happen; all are normal results, not errors."""
 
     SUPERSEDED = auto()
     """Another writer changed the job meanwhile: load it and decide again, or give up."""
@@ -67,6 +67,16 @@ class CommitRefused(Enum):
     """A limit that the write named is reached."""
     GATED = auto()
     """A breaker that the write named is in another epoch."""
+    RUN_TAKEN = auto()
+    """The run that the write adds to the record is another job's."""
+
+
+_REFUSED: Final = {
+    CommitResult.SUPERSEDED: CommitRefused.SUPERSEDED,
+    CommitResult.FULL: CommitRefused.FULL,
+    CommitResult.GATED: CommitRefused.GATED,
+    CommitResult.TAKEN: CommitRefused.RUN_TAKEN,
+}
 
 
 class ClaimedPoll(NamedTuple):
@@ -122,18 +132,11 @@ class JobStore:
     ) -> VersionedJob | CommitRefused:
         """Write the next version of a job, if its revision is still that of `old`."""
         change = Change(self._keys, new.id, old.rev).write(old.job, new, side_writes)
-        match result := await self._scripts.commit(change):
-            case CommitResult.OK:
-                self._metrics.job_changed(old.job, new)
-                return VersionedJob(new, change.rev)
-            case CommitResult.FULL:
-                return CommitRefused.FULL
-            case CommitResult.GATED:
-                return CommitRefused.GATED
-            case CommitResult.SUPERSEDED:
-                return CommitRefused.SUPERSEDED
-            case _:
-                assert_never(result)
+        result = await self._scripts.commit(change)
+        if result is not CommitResult.OK:
+            return _REFUSED[result]
+        self._metrics.job_changed(old.job, new)
+        return VersionedJob(new, change.rev)
 
     async def wake(self, entry: ArqWakeup) -> None:
         """Write an arq entry after the commits that were requested before it."""
@@ -156,6 +159,7 @@ class JobStore:
             ours.job,
             side_writes,
             min_version=version_of(ours.rev),
+            is_restored=True,
         )
         is_written = await self._scripts.commit(change) is CommitResult.OK
         return RestoreResult.RESTORED if is_written else RestoreResult.SUPERSEDED

@@ -130,6 +130,10 @@ class Keys:
         """String of one browser session, by the digest of its secret; it expires."""
         return f"{self.namespace}:session:{digest}"
 
+    def run_owner(self, execution_id: str) -> str:
+        """String, the job that a run belongs to; it expires."""
+        return f"{self.namespace}:run-owner:{execution_id}"
+
     def delivery(self, execution_id: str) -> str:
         """Hash `e:<event>, jobs, orphan, ended` of the deliveries of one run."""
         return f"{self.namespace}:delivery:{execution_id}"

@@ -45,6 +45,7 @@ class CommitResult(StrEnum):
     SUPERSEDED = "superseded"
     FULL = "full"
     GATED = "gated"
+    TAKEN = "taken"
 
 
 def source(name: str) -> str:

@@ -132,6 +132,14 @@ class WebhookStore:
         found = await self._client.many([("ZRANGE", key, 0, -1) for key in keys])
         return [tuple(JobId(member) for member in texts(members)) for members in found]
 
+    async def run_owner(self, execution_id: str) -> str | None:
+        """The job that a run belongs to; None if it belongs to none, or ended long ago."""
+        owner = await self._client.call("GET", self._keys.run_owner(execution_id))
+        if owner is not None:
+            return str(owner.decode())
+        index_key = self._keys.index(Index.EXECUTION, execution_id)
+        return next(iter(texts(await self._client.call("ZRANGE", index_key, 0, 0))), None)
+
     async def finish(self, stored: StoredDeliveries) -> None:
         """Empty a run's deliveries: its end is recorded, so the bodies are not needed."""
         key, name = self._keys.delivery(stored.execution_id), stored.execution_id

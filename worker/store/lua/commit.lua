@@ -7,6 +7,8 @@
 --       then operations, each a letter, the number of its key and its arguments:
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
 --         B key field epoch    check, comes next: the number at the head of a field (0: absent)
+--         X key job            check, comes next: a string is absent or the job
+--         O key job            check, comes last: the sorted set has no first member but the job
 --         A key score member   add to a sorted set
 --         N key score member   add if absent
 --         R key member         remove
@@ -15,8 +17,8 @@
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
 --         L key at by act on note jobs  append an audit entry
--- Returns: for each change "ok", "superseded", "full" or "gated" (a check B failed); only with "ok"
---          it is written. A repeated call finds its own revision and is "ok". Where a key has another
+-- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed) or "taken" (X or O
+--          failed); only with "ok" it is written. A repeated call finds its own revision and is "ok". Where a key has another
 --          type, the error, only for the changes that name it.
 local lists, replies, epochs, i = {}, {}, {}, 1  -- epochs: the checked fields, each read once
 
@@ -60,6 +62,13 @@ local function check(key, expected, after)
     epochs[name] = epochs[name] or redis.call("HGET", key, ARGV[i + 2]) or "0"
     if (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] then return "gated" end
     i = i + 4
+  end
+  while ARGV[i] == "X" or ARGV[i] == "O" do
+    key = KEYS[tonumber(ARGV[i + 1])]
+    local owner = ARGV[i] == "X" and redis.call("GET", key)
+    if ARGV[i] == "O" then owner = redis.call("ZRANGE", key, 0, 0)[1] end
+    if owner and owner ~= ARGV[i + 2] then return "taken" end
+    i = i + 3
   end
 end
 
