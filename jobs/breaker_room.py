@@ -48,6 +48,11 @@ class BreakerRoom:
         first = breaker.epoch % len(others)
         return others[first:] + others[:first]
 
+    def failed_inputs(self, lane: Lane) -> frozenset[str]:
+        """Digests of the inputs that failed, if a job with others should probe the lane."""
+        breaker = self.breakers.get(Scope(str(lane)))
+        return frozenset() if breaker is None else breaker.suspect_inputs
+
     def within(self, lane_room: Mapping[Lane, int], lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more jobs each lane may run, by its cap and its breaker."""
         found = dict(lane_room)

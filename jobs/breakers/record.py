@@ -226,6 +226,16 @@ class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         return breaker_key(Scope(self.scope.rpartition("/")[0]), self.cause)
 
     @property
+    def suspect_inputs(self) -> frozenset[str]:
+        """Digests of the inputs that failed last, if several jobs failed with equal ones.
+
+        These may be at fault, and not the target.
+        """
+        failed = {(one.job_id, one.fingerprint) for one in self.failed}
+        inputs = frozenset(fingerprint for _, fingerprint in failed)
+        return inputs if len(inputs) < len(failed) else frozenset()
+
+    @property
     def growth(self) -> int:
         """How many times more canaries its next step allows at once."""
         return self.rule.growth if self.route_key is None else LANE_GROWTH

@@ -150,5 +150,7 @@ def _canary_accepted(breaker: Breaker, now: float) -> Breaker:
         return msgspec.structs.replace(breaker, accepted=accepted)
     step = breaker.step * breaker.growth
     if step >= FULLY_OPEN_STEP:
-        return close(breaker, BreakerEvent.CLOSE, now, accepted=accepted)
+        closed = close(breaker, BreakerEvent.CLOSE, now, accepted=accepted)
+        # Where inputs were at fault, the next jobs with other inputs do not wait for long.
+        return msgspec.structs.replace(closed, pauses=0) if breaker.suspect_inputs else closed
     return enter(breaker, BreakerEvent.STEP, now, step=step, accepted=0)

@@ -308,6 +308,34 @@ async def test_jobs_whose_inputs_always_fail_die_and_keep_no_lane_closed(redis_u
         assert last_success_s < 120, f"the others waited for {last_success_s} s"
 
 
+async def test_equal_inputs_that_always_fail_stop_their_lane_and_let_others_probe(
+    redis_url: str,
+) -> None:
+    """They fill what is read of the lane's head; jobs with other inputs wait behind them."""
+
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        return FAILED if moment.job_id == "j0" else None
+
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(600, inputs_of=0)
+        await outage.run_until(lambda: outage.elapsed_s > 20)
+        posts = outage.record.count(0, 20)
+        await outage.enqueue(20)
+        await outage.run_until(lambda: len(outage.record.succeeded) >= 20, limit_s=900)
+        print(f"\nequal inputs: {posts} submits in 20 s, others done {outage.elapsed_s:.0f} s")  # noqa: T201
+        assert posts <= SLOTS + 8
+        assert outage.elapsed_s < 20 + 300
+
+
+async def test_identical_jobs_survive_an_outage(redis_url: str) -> None:
+    async with an_outage(redis_url, until(60, FAILED)) as outage:
+        await outage.enqueue(300, inputs_of=0)
+        await outage.run_until()
+        assert dict(await outage.states()) == {"succeeded": 300}
+        assert outage.record.count(0, 60) <= SLOTS + 10
+        assert outage.elapsed_s < 90 + 10
+
+
 @pytest.mark.parametrize("back_s", [16.0, 29.5])
 async def test_jobs_get_their_turn_where_the_target_is_back_before_the_limit(
     redis_url: str, back_s: float

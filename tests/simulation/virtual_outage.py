@@ -204,10 +204,15 @@ class VirtualOutage:
             cast("AnsweringProvider", worker.runtime.provider).outage = self
         return started
 
-    async def enqueue(self, count: int, targets: int = 1, **options: object) -> None:
-        """Enqueue jobs with different inputs, over so many targets in turn."""
+    async def enqueue(
+        self, count: int, targets: int = 1, inputs_of: int | None = None, **options: object
+    ) -> None:
+        """Enqueue jobs over so many targets in turn, each with inputs of its own.
+
+        `inputs_of`: the number of the job whose inputs they all have.
+        """
         for number in itertools.islice(self._job_numbers, count):
-            inputs = json.dumps({"job": number}).encode()
+            inputs = json.dumps({"job": number if inputs_of is None else inputs_of}).encode()
             request = JobRequest(
                 kind=Kind.MODEL,
                 target=f"m{number % targets}",

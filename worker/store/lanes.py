@@ -61,6 +61,12 @@ class LaneStore:
         rows = await self._client.many(commands)
         return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
 
+    async def tail(self, lane: Lane, count: int) -> list[tuple[JobId, float]]:
+        """The last jobs of a lane with their scores, the last one first."""
+        key = self._keys.lane(lane)
+        row = await self._client.call("ZREVRANGE", key, 0, count - 1, "WITHSCORES")
+        return [(JobId(member), score) for member, score in pairs(row)]
+
     async def bypass_jobs(self, first: int, count: int) -> list[JobId]:
         """Jobs that an operator released through a closed gate, in queue order from `first` on."""
         key, last = self._keys.index(Index.BYPASS), first + count - 1

@@ -3,7 +3,7 @@
 import msgspec
 
 from jobs.breaker_room import PROBE_CHOICE, BreakerRoom
-from jobs.breakers import BreakerCause, BreakerState, new_breaker
+from jobs.breakers import BreakerCause, BreakerState, FailedSubmit, new_breaker
 from jobs.lanes import JobId, Lane, Scope, queue_score
 from jobs.rate_limits import NO_LIMIT, Allowance
 from jobs.states import Kind
@@ -62,3 +62,14 @@ def test_lanes_that_lose_answers_probe_their_route_only_if_no_other_can() -> Non
     assert probing.unslowed_first(full, [LANE, OTHER], [HEAD, HEAD]) == full
     closed_route = BreakerRoom({SCOPE: 1}, {}, slowed)
     assert closed_route.unslowed_first({LANE: 1}, [LANE, OTHER], [HEAD, HEAD]) == {LANE: 1}
+
+
+def test_inputs_count_as_failed_only_if_several_jobs_failed_with_them() -> None:
+    def failed_inputs(*failed: tuple[str, str]) -> frozenset[str]:
+        submits = tuple(FailedSubmit(*one) for one in failed)
+        breaker = msgspec.structs.replace(room().breakers[SCOPE], failed=submits)
+        return BreakerRoom({SCOPE: 1}, {SCOPE: breaker}).failed_inputs(LANE)
+
+    assert failed_inputs(("a:1", "x"), ("b:1", "x"), ("c:1", "y")) == {"x", "y"}
+    assert not failed_inputs(("a:1", "x"), ("b:1", "y"), ("a:2", "x")), "one job, twice"
+    assert not room().failed_inputs(OTHER)

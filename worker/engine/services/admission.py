@@ -22,6 +22,7 @@ from jobs.states import Mode, State
 from jobs.transitions import admit
 from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
+from worker.engine.probe_choice import other_inputs_first
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
@@ -211,6 +212,7 @@ class Admission:
             if not head:
                 await self._store.lanes.retire(lane)
         heads = [room.in_turn(lane, head) for lane, head in zip(lanes, heads, strict=True)]
+        heads = await other_inputs_first(self._store, room, lanes, heads, now)
         cap_remaining = room.within(await self._cap_remaining(lanes), lanes)
         cap_remaining = room.unslowed_first(cap_remaining, lanes, heads)
         picks = choose(
