@@ -57,7 +57,7 @@ class RateLimitBucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     granted_at: float = 0.0
     """When the last request was granted."""
     trial_limit: int = 1
-    """Requests at once while no answer reports a limit; each answer doubles it."""
+    """Requests at once while no answer reports a limit; each answer but a 429 doubles it."""
     is_unlimited: bool = False
     """A successful answer reported no limit."""
     last_was_429: bool = False
@@ -186,16 +186,35 @@ def apply_headers(
 def apply_no_headers(bucket: RateLimitBucket, now: float, *, succeeded: bool) -> RateLimitBucket:
     """The bucket after an answer without rate-limit headers.
 
-    Every successful answer of a limited route has them, so a success without them means no limit.
+    Every successful answer of a limited route has them, so a success without them means no limit;
+    but after a 429 without them, it doubles what may be sent at once.
     """
     if bucket.reset_at is not None and now < bucket.reset_at:
         return bucket  # the limit of this window is known
+    if bucket.limit is None and bucket.last_was_429 and bucket.trial_limit < MAX_TRIAL_LIMIT:
+        trial_limit = bucket.trial_limit * 2 if succeeded else bucket.trial_limit
+        return msgspec.structs.replace(bucket, trial_limit=trial_limit, reported_at=now)
     if succeeded:
         return RateLimitBucket(is_unlimited=True, reported_at=now)
     if bucket.limit is None and not bucket.is_unlimited:
         trial_limit = min(MAX_TRIAL_LIMIT, bucket.trial_limit * 2)
         return msgspec.structs.replace(bucket, trial_limit=trial_limit, reported_at=now)
     return bucket
+
+
+def apply_refusal_without_headers(bucket: RateLimitBucket, now: float) -> RateLimitBucket:
+    """The bucket after a 429 without rate-limit headers: what follows begins with one request.
+
+    Nothing grows before a request is not refused. A window whose limit is known is used up.
+    """
+    if bucket.limit is None:
+        return RateLimitBucket(
+            opening_requests=bucket.opening_requests,
+            granted_at=bucket.granted_at,
+            last_was_429=True,
+            reported_at=now,
+        )
+    return msgspec.structs.replace(bucket, remaining=0, last_was_429=True, reported_at=now)
 
 
 def wait_s(

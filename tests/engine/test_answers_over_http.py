@@ -388,3 +388,18 @@ async def test_a_status_nobody_knows_is_on_record(system: LiveSystem, provider: 
         assert (job.state, job.attempts[-1].provider_status) == (State.RUNNING, "warming_up")
         provider.on_poll = result_of
         assert (await system.until(job_id)).state is State.SUCCEEDED
+
+
+async def test_a_429_without_headers_is_followed_by_one_request_a_window(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    provider.on_submit = lambda _: reply(429, "Retry-After: 1", error="slow", retryAfter=1)
+    async with system.worker(base_url=provider.url, max_jobs=SLOTS):
+        ids = [await system.enqueue(job_id=f"j{n}") for n in range(JOBS)]
+        await wait_until(lambda: _is(len(provider.submits) >= 4), "four windows")
+        assert len(provider.submits) == 4
+        (bucket, *_) = (await system.store.rate_limits.buckets()).values()
+        assert bucket.trial_limit == 1
+        provider.on_submit = StandIn().on_submit
+        jobs = await system.all_until(ids, State.SUCCEEDED)
+    assert {job.spent for job in jobs} == {0}

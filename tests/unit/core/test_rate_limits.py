@@ -21,6 +21,7 @@ from jobs.rate_limits import (
     RateLimitHeaders,
     apply_headers,
     apply_no_headers,
+    apply_refusal_without_headers,
     current_allowance,
     grant,
     resolve_grants,
@@ -40,6 +41,28 @@ def after_report(
     return apply_headers(
         bucket, RateLimitHeaders(limit, remaining, RESET), at, refused=False, window_s=W
     )
+
+
+def test_after_a_429_without_headers_every_window_begins_with_one_until_one_is_accepted() -> None:
+    for bucket in (NEW, RateLimitBucket(is_unlimited=True), RateLimitBucket(trial_limit=512)):
+        refused = apply_refusal_without_headers(bucket, NOW)
+        for _ in range(3):
+            assert current_allowance(refused, NOW) == Allowance(1, 1)
+            refused = apply_no_headers(refused, NOW, succeeded=False)
+            refused = apply_refusal_without_headers(refused, NOW)
+        for allowed in (2, 4, 8):
+            refused = apply_no_headers(refused, NOW, succeeded=True)
+            assert current_allowance(refused, NOW) == Allowance(allowed, allowed)
+        for _ in range(10):
+            refused = apply_no_headers(refused, NOW, succeeded=True)
+        assert current_allowance(refused, NOW) == NO_LIMIT
+
+
+def test_a_429_without_headers_uses_up_a_window_whose_limit_is_known() -> None:
+    bucket = RateLimitBucket(limit=100, remaining=80, reset_at=NOW + 30, reported_reset_at=NOW + 30)
+    refused = apply_refusal_without_headers(bucket, NOW)
+    assert current_allowance(refused, NOW + 29) == Allowance(0, 0)
+    assert current_allowance(refused, NOW + 31) == Allowance(1, 1)
 
 
 def test_before_anything_is_known_one_request_goes() -> None:

@@ -39,9 +39,11 @@ class _PendingReports:
     """End of a window → the report with the fewest requests remaining, when the first report of the
     window came, and whether one was a 429."""
     without_limits: int = 0
-    """Responses without rate-limit headers."""
+    """Responses without rate-limit headers, less 429s."""
     has_success: bool = False
     """One of these was a success."""
+    is_refused: bool = False
+    """There was a 429 without rate-limit headers."""
     answered: int = 0
     unreported: int = 0
 
@@ -143,9 +145,11 @@ class RateLimiter:
         """Note what a response reports of its route's limits; the next tick writes it."""
         succeeded = 200 <= status < 300  # noqa: PLR2004
         if reported is None or reported.remaining is None:
-            if not self.bucket(route).is_unlimited:
+            refused = status == TOO_MANY_REQUESTS
+            if refused or not self.bucket(route).is_unlimited:
                 pending = self._pending_for(route)
-                pending.without_limits += 1
+                pending.is_refused = pending.is_refused or refused
+                pending.without_limits += not refused
                 pending.has_success = pending.has_success or succeeded
                 self.wakeup.notify()
             return
@@ -203,7 +207,9 @@ class RateLimiter:
     def _apply(
         self, bucket: RateLimitBucket, reports: _PendingReports, now: float
     ) -> RateLimitBucket:
-        if reports.without_limits and not reports.reported:
+        if reports.is_refused and not reports.reported:
+            bucket = rate_limits.apply_refusal_without_headers(bucket, now)
+        elif reports.without_limits and not reports.reported:
             for _ in range(min(reports.without_limits, 10)):
                 bucket = rate_limits.apply_no_headers(bucket, now, succeeded=reports.has_success)
         for _, (report, first_at, refused) in sorted(reports.reported.items()):
