@@ -25,17 +25,16 @@ def group(target: str, code: str = "grant_exhausted", count: int = 2) -> Doc:
     return {"code": code, "count": count, **lane}
 
 
-@pytest.mark.parametrize(
-    ("scope", "options"),
-    [
-        ("default", "--account default"),
-        ("default/model", "--account default --kind model"),
-        ("default/model/suno", "--account default --kind model --target suno"),
-    ],
-)
-def test_the_command_for_a_group_has_the_scope_of_its_hold(scope: str, options: str) -> None:
+@pytest.mark.parametrize("scope", ["default", "default/model", "default/model/suno"])
+def test_the_command_for_a_group_releases_its_hold(scope: str) -> None:
     command = group_command(group("suno"), "parked", hold(scope))
-    assert command == f"knouds-worker parked release --code grant_exhausted {options}"
+    assert command == f"knouds-worker holds release hold-{scope}"
+
+
+def test_the_command_for_a_group_without_a_hold_has_its_code_and_lane() -> None:
+    lane = "--account default --kind model --target suno"
+    command = group_command(group("suno"), "parked")
+    assert command == f"knouds-worker parked release --code grant_exhausted {lane}"
 
 
 def test_jobs_that_wait_for_no_operator_have_no_command() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from tests.cli.command_runner import Doc
+from tests.cli.command_runner import Doc, wait_until
 from tests.cli.conftest import CannedServer, Cli, CliWorkspace
 from worker.cli.exit_codes import ExitCode
 
@@ -17,9 +17,13 @@ def held(workspace: CliWorkspace, target: str = "suno", code: str = "grant_exhau
     return job_id
 
 
-def hold_of(workspace: CliWorkspace) -> Doc:
+def holds_of(workspace: CliWorkspace) -> list[Doc]:
     holds = workspace.cli("holds", "ls", "--json").doc["items"]
-    (hold,) = (hold for hold in holds if hold["scope"].split("/")[0] == workspace.account)
+    return [hold for hold in holds if hold["scope"].split("/")[0] == workspace.account]
+
+
+def hold_of(workspace: CliWorkspace) -> Doc:
+    (hold,) = holds_of(workspace)
     return dict(hold)
 
 
@@ -37,8 +41,7 @@ def test_one_parked_job_is_released_by_its_id(workspace: CliWorkspace) -> None:
 def test_groups_say_what_to_do_and_which_command_does_it(workspace: CliWorkspace) -> None:
     held(workspace)
     output = workspace.cli("parked", "groups").out
-    where = f"--account {workspace.account} --kind model --target suno"
-    assert f"knouds-worker parked release --code grant_exhausted {where}" in output
+    assert f"knouds-worker holds release {hold_of(workspace)['id']}\n" in output
     assert f"Upgrade the plan of account {workspace.account}" in output
     groups = workspace.cli("parked", "groups", "--json").doc["items"]
     assert [g["count"] for g in groups if g["account"] == workspace.account] == [1]
@@ -106,6 +109,34 @@ def test_a_dry_run_of_a_release_shows_counts_and_does_nothing(workspace: CliWork
     assert hold_of(workspace)["phase"] == "closed"
 
 
+@pytest.mark.parametrize(
+    ("options", "code", "is_parked"),
+    [
+        ({"fault": "INSUFFICIENT_CREDITS"}, "INSUFFICIENT_CREDITS", True),
+        ({"fault": "HTTP_401"}, "HTTP_401", True),
+        ({"fault": "MODEL_TIER_REQUIRED"}, "MODEL_TIER_REQUIRED", True),
+        ({"fault": "HTTP_301"}, "redirected", True),
+        ({"fault": "html_404"}, "not_the_api", False),
+        ({"fault": "html_422"}, "not_the_api", False),
+    ],
+    ids=["402", "401", "403", "301", "a 404 page", "a 422 page"],
+)
+def test_the_command_that_is_named_for_a_hold_releases_it(
+    workspace: CliWorkspace, options: Doc, code: str, *, is_parked: bool
+) -> None:
+    job_id = workspace.enqueue("suno", **options, times=1)
+    hold = wait_until(lambda: next(iter(holds_of(workspace)), None), 15)
+    assert hold["code"] == code
+    listings = [("holds", "ls"), *([("parked", "groups")] if is_parked else [])]
+    if is_parked:
+        workspace.until(job_id, "parked")
+    for listing in listings:
+        assert f"  $ knouds-worker holds release {hold['id']}\n" in workspace.cli(*listing).out
+    done = workspace.cli("holds", "release", hold["id"])
+    assert done.code == ExitCode.OK, done
+    workspace.until(job_id, "succeeded")
+
+
 def test_a_hold_wider_than_asked_for_is_left_alone(workspace: CliWorkspace) -> None:
     job_id = held(workspace, code="INSUFFICIENT_CREDITS")
     workspace.enqueue("gpt-image-2")  # waits behind the same hold
@@ -115,9 +146,7 @@ def test_a_hold_wider_than_asked_for_is_left_alone(workspace: CliWorkspace) -> N
     assert "1 job matched, 0 would be released, 1 skipped" in done.out
     assert f"skipped 1: hold {hold['id']} on {workspace.account} (INSUFFICIENT_CREDITS)" in done.out
     assert done.out.endswith("knouds-worker parked groups\nnothing changed\n")
-    wide = (
-        f"knouds-worker parked release --code INSUFFICIENT_CREDITS --account {workspace.account}\n"
-    )
+    wide = f"knouds-worker holds release {hold['id']}\n"
     assert wide in workspace.cli("parked", "groups").out
     assert workspace.get(job_id)["state"] == "parked"
 

@@ -67,8 +67,9 @@ def test_a_command_to_copy_stays_on_one_line(workspace: CliWorkspace, tmp_path: 
     workspace.until(job_id, "parked")
     code, output = on_terminal("parked", "groups", url=workspace.url, folder=tmp_path, width=60)
     assert code == ExitCode.OK
-    where = f"--account {workspace.account} --kind model --target seedance-2-0-full-access"
-    wanted = f"  $ knouds-worker parked release --code grant_exhausted {where}"
+    holds = workspace.cli("holds", "ls", "--json").doc["items"]
+    (hold,) = (hold for hold in holds if hold["scope"].startswith(f"{workspace.account}/"))
+    wanted = f"  $ knouds-worker holds release {hold['id']}"
     assert wanted in _CODES.sub("", output).splitlines()
 
 

@@ -5,7 +5,6 @@ from typing import Final
 from worker.cli.text import Doc, command_line, sanitize
 
 UNCERTAIN: Final = "uncertain"
-MANUAL: Final = "manual"
 SCOPE_PARTS: Final = ("account", "kind", "target")
 """The parts of a scope, widest first."""
 
@@ -33,11 +32,12 @@ def hold_of(group: Doc, holds: list[Doc]) -> Doc | None:
 
 
 def release_hold_command(hold: Doc) -> str:
-    """The command that releases what a hold parked: a pause by its id, a refusal by its code."""
-    if hold.get("code") == MANUAL:
-        return command_line("holds", "release", str(hold["id"]))
-    scope = split_scope(str(hold["scope"]))
-    return _filter_command("parked release", str(hold["code"]), scope)
+    """The command that releases a hold and what it parked.
+
+    By its id: a hold can have parked no job (a redirect, a page, polls that are refused), so that a
+    filter by its code matches none.
+    """
+    return sanitize(command_line("holds", "release", str(hold["id"])))
 
 
 def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
