@@ -188,6 +188,8 @@ class CallFailure:
     """The error response; None if none came."""
     sent_at: float | None = field(default=None, compare=False)
     """When a refused poll was sent, Unix seconds."""
+    is_unsent: bool = field(default=False, compare=False)
+    """No connection could be made, so the provider was not asked."""
 
     @property
     def is_refused(self) -> bool:

@@ -227,6 +227,8 @@ async def test_what_the_proxy_refuses_is_not_sent_and_no_word_of_the_provider(
     assert advice in answer.why
     assert "pass-word" not in answer.why
     assert polled == CallFailure(answer.why)
+    assert isinstance(polled, CallFailure)
+    assert polled.is_unsent
     assert server.connections == []
 
 
@@ -240,6 +242,8 @@ async def test_a_407_to_a_plain_request_is_of_the_proxy() -> None:
     assert isinstance(answer, NotSent)
     assert "refused the request (407)" in answer.why
     assert polled == CallFailure(answer.why)
+    assert isinstance(polled, CallFailure)
+    assert polled.is_unsent
 
 
 async def test_a_proxy_that_is_not_there_is_named() -> None:
@@ -248,6 +252,9 @@ async def test_a_proxy_that_is_not_there_is_named() -> None:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
         async with provider_at("https://knouds.invalid", path=through(url, LOGIN)) as provider:
             answer = await submit(provider)
+            polled = await provider.poll("default", "run-1")
+    assert isinstance(polled, CallFailure)
+    assert polled.is_unsent
     assert answer == NotSent(
         f"cannot connect to the proxy {url} (Connection refused): check KNOUDS_PROXY_URL"
     )
@@ -331,3 +338,21 @@ async def test_a_server_without_tls_is_named() -> None:
 def test_the_default_is_direct() -> None:
     assert DIRECT.describe() == "direct"
     assert DIRECT.secrets == ()
+
+
+@pytest.mark.parametrize("url", ["http://127.0.0.1:9", "http://knouds.invalid"])
+async def test_a_poll_without_a_connection_was_not_sent(url: str) -> None:
+    async with provider_at(url) as provider:
+        polled = await provider.poll("default", "run-1")
+    assert isinstance(polled, CallFailure)
+    assert polled.is_unsent
+
+
+async def test_a_poll_whose_connection_ends_without_an_answer_was_sent() -> None:
+    async def silent(peer: ServerConnection) -> None:
+        await peer.request()
+
+    async with serving(silent) as server, provider_at(server.url) as provider:
+        polled = await provider.poll("default", "run-1")
+    assert isinstance(polled, CallFailure)
+    assert not polled.is_unsent

@@ -403,3 +403,26 @@ async def test_a_429_without_headers_is_followed_by_one_request_a_window(
         provider.on_submit = StandIn().on_submit
         jobs = await system.all_until(ids, State.SUCCEEDED)
     assert {job.spent for job in jobs} == {0}
+
+
+async def test_a_worker_that_cannot_connect_puts_off_no_poll(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    """Its polls were not sent: they count in no history, and stay due for another worker."""
+    provider.on_poll = lambda run: reply(executionId=run, status="processing")
+    ids = [await system.enqueue(job_id=f"j{n}") for n in range(SLOTS)]
+    async with system.worker(base_url=provider.url):
+        await system.all_until(ids, State.RUNNING)
+    jobs = [await system.job(job_id) for job_id in ids]
+    before = [await system.store.jobs.poll_history(job) for job in jobs]
+    async with system.worker(base_url="http://127.0.0.1:9"):
+
+        async def is_reported() -> bool:
+            beats = await system.store.workers.heartbeats()
+            return any("cannot connect" in beat.poll_failure for beat in beats)
+
+        await wait_until(is_reported, "the failure in the heartbeat")
+        assert [await system.store.jobs.poll_history(job) for job in jobs] == before
+        provider.on_poll = result_of
+        async with system.worker(base_url=provider.url):
+            await system.all_until(ids, State.SUCCEEDED)

@@ -25,6 +25,7 @@ from worker.engine.deciders import PollDecider
 from worker.engine.gate_cache import GateCache
 from worker.engine.poll_canary import PollCanary
 from worker.engine.poll_health import PollHealth
+from worker.engine.poll_pause import PollPause
 from worker.engine.poll_reports import PollReports
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
@@ -111,6 +112,7 @@ class Poller:
         self._max_concurrent = max_concurrent
         self.health = PollHealth()
         """Whether polls are answered."""
+        self._pause = PollPause()
         self._gate_cache = GateCache(context.store.holds, context.clock, GATES_MAX_AGE_S)
         self._active: dict[str, asyncio.Task[None]] = {}
         self._to_reschedule: list[NextPoll] = []
@@ -125,9 +127,10 @@ class Poller:
 
     async def tick(self, now: float) -> float:
         """Claim the polls that are due and start them; returns the seconds until the next one."""
-        free = self._max_concurrent - len(self._active)
+        active = len(self._active)
+        free = self._pause.limit(self._max_concurrent - active, active, now)
         if free <= 0:
-            return IDLE_S
+            return self._pause.left_s(now) or IDLE_S
         lease = now + self._lease_s
         soon = now + CLAIM_AHEAD_S
         claim = await self._store.jobs.claim_polls(soon, lease, free, self._cached)
@@ -219,6 +222,11 @@ class Poller:
         finally:
             self._rate_limiter.record_answered(polls_scope(job.account))
         self.health.record(outcome, self._clock.now())
+        if self._pause.record(outcome, self._clock.now()):
+            self.wakeup.notify()
+        if isinstance(outcome, CallFailure) and outcome.is_unsent:
+            self._reschedule(stored, NextPoll(job, self._clock.now(), history, lease))
+            return
         self._reports.record(job, outcome)
         self._poll_proof.record_poll(job.account, outcome)
         if isinstance(outcome, CallFailure) and outcome.is_refused:

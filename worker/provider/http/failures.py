@@ -239,3 +239,10 @@ REPEATABLE_ERRORS: Final = (aiohttp.ServerDisconnectedError, aiohttp.ClientOSErr
 """What a closed connection raises. Those of `NEVER_CONNECTED` are among them."""
 
 NEVER_CONNECTED: Final = (aiohttp.ClientConnectorError, asyncio.TimeoutError)
+
+NOT_CONNECTED: Final = (
+    aiohttp.ClientConnectorError,
+    aiohttp.ConnectionTimeoutError,
+    aiohttp.ClientHttpProxyError,
+)
+"""What proves that no connection to the server was made: the request was not sent."""

@@ -20,6 +20,7 @@ from worker.provider.http.connector import CheckedConnector
 from worker.provider.http.encodings import decoded
 from worker.provider.http.failures import (
     NEVER_CONNECTED,
+    NOT_CONNECTED,
     REPEATABLE_ERRORS,
     ClientClosed,
     FailureTexts,
@@ -117,11 +118,12 @@ class HttpTransport:
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be repeated
                 status, cause = _unread(error)
                 if not (may_repeat and _is_closed_connection(cause)):
-                    return CallFailure(self._texts.describe(cause, limit), status)
+                    why = self._texts.describe(cause, limit)
+                    return CallFailure(why, status, is_unsent=isinstance(cause, NOT_CONNECTED))
                 may_repeat = False
             else:
                 refused = self._not_run(response)
-                return response if refused is None else CallFailure(refused.why)
+                return response if refused is None else CallFailure(refused.why, is_unsent=True)
 
     def _describe(self, error: Exception, limit: TimeLimit, gate: SendGate) -> str:
         _, error = _unread(error)
