@@ -138,17 +138,16 @@ def _apply_rule(
             )
         case Disposition.PARK | Disposition.HOLD:
             return _held(job, rule, error, context)
-        case Disposition.UNCERTAIN | Disposition.NOT_SENT:
+        case Disposition.UNCERTAIN:
             why = f"{error.display_code}: {error.message or rule.meaning}"
-            is_sent = rule.disposition is Disposition.UNCERTAIN
-            outcome = Lost(why, error.http_status) if is_sent else NotSent(why)
-            return decide_submit(job, outcome, context)
+            return decide_submit(job, Lost(why, error.http_status), context)
+        case Disposition.NOT_SENT:
+            why = f"{error.display_code}: {error.message or rule.meaning}"
+            return _not_written(job, error, why, context)
         case Disposition.DEAD:
             return _dead_lettered(job, rule, error, context)
-        case Disposition.RETRY:
-            return _retried(job, error, context)
-        case Disposition.COOL:
-            return _retried(job, error, context, waits=True)
+        case Disposition.RETRY | Disposition.COOL:
+            return _retried(job, error, context, waits=rule.disposition is Disposition.COOL)
         case _:
             assert_never(rule.disposition)
 
@@ -255,6 +254,18 @@ def _retried(
         job_in_outage=next_.in_outage,
         job_in_quiet_lane=next_.in_quiet_lane,
     )
+
+
+def _not_written(job: Job, error: ProviderError, why: str, context: DecisionContext) -> Decision:
+    """Refused before it was fully written: nothing was started, and no attempt is spent.
+
+    It may be the size of this job's inputs, which other jobs do not show, so it backs off itself.
+    """
+    decision = decide_submit(job, NotSent(why), context)
+    if job.cancel_requested or not context.rules.outage_limit_s:
+        return decision
+    waiting = retried(job, replace(error, message=error.message or why), context, waits=True)
+    return replace(decision, job=waiting.usual)
 
 
 def _with_next_try(

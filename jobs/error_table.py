@@ -42,7 +42,8 @@ class Disposition(StrEnum):
     was started and no attempt is spent."""
 
     NOT_SENT = "not_sent"
-    """As a request that was not sent: it was refused before it was fully written."""
+    """As a request that was not sent, since it was refused before it was fully written. The job
+    backs off; no attempt is spent."""
 
     UNCERTAIN = "uncertain"
     """It is unknown whether the run started: park, and never submit again by itself."""

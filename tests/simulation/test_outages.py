@@ -14,7 +14,7 @@ import pytest
 from jobs.breakers.texts import breaker_text, limits_submits
 from jobs.indexes import Index
 from jobs.lanes import Scope
-from jobs.outcomes import CallFailure, NotSent, ProviderError, SubmitOutcome
+from jobs.outcomes import CallFailure, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import State
 from tests.simulation.deployment import simulated_deployment
 from tests.simulation.virtual_outage import (
@@ -267,6 +267,26 @@ async def test_submits_that_never_arrive_pause_for_longer_though_calls_are_answe
         await outage.run_until()
         assert dict(await outage.states()) == {"succeeded": 100}
         assert outage.elapsed_s < 3_600 + 330
+
+
+async def test_one_job_that_never_arrives_whole_is_not_sent_all_the_time(redis_url: str) -> None:
+    """Submits of others are answered meanwhile, so no breaker trips."""
+    early = Refused(ProviderError(None, "", 408, is_readable=False, body_sent=False))
+    sent: list[float] = []
+
+    def submit(moment: Moment) -> SubmitOutcome | None:
+        if moment.job_id != "j0":
+            return None
+        sent.append(moment.at)
+        return early
+
+    async with an_outage(redis_url, Behaviour(submit=submit)) as outage:
+        await outage.enqueue(1)
+        for second in range(1, 60):
+            await outage.enqueue(2)
+            await outage.run_until(lambda second=second: outage.elapsed_s > second)  # type: ignore[misc]
+        assert len(outage.record.succeeded) > 100
+        assert len(sent) <= 15, "a minute"
 
 
 async def test_one_worker_that_cannot_connect_stops_itself_alone(redis_url: str) -> None:

@@ -271,7 +271,7 @@ def disposition_text(disposition: Disposition) -> str:
         case Disposition.HOLD:
             return "`queued` again; a hold keeps all jobs of its scope queued"
         case Disposition.NOT_SENT:
-            return "as one that was not sent: `queued` again"
+            return "as one that was not sent; `retrying` with backoff, no attempt is spent"
         case Disposition.UNCERTAIN:
             return "`parked` as `uncertain`"
         case _:

@@ -217,7 +217,10 @@ def test_a_page_returns_the_job_to_the_queue_and_holds_the_account(
 
 def test_a_408_before_the_request_was_written_is_as_not_sent() -> None:
     early = Refused(ProviderError(None, "", 408, body_sent=False))
-    assert decided(submitted(), early).job.state is State.QUEUED
+    waiting = decided(submitted(), early).job
+    assert (waiting.state, waiting.spent) == (State.RETRYING, 0)
+    cancelled = decided(submitted(cancel_requested=True), early).job
+    assert cancelled.state is State.CANCELLED
     late = Refused(ProviderError(None, "", 408))
     assert decided(submitted(), late).job.parked_as == "uncertain"
 

@@ -315,3 +315,21 @@ def test_a_canary_frees_its_slot_with_its_answer_and_a_probe_with_the_end_of_its
 
 def test_a_good_run_leaves_nothing_of_breakers_in_its_record() -> None:
     assert (a_job().breaker_epochs, a_job().outage) == ((), None)
+
+
+def test_a_request_that_was_not_fully_written_backs_off_and_spends_nothing() -> None:
+    """One job whose inputs are too large for something in between must not be sent all the time."""
+    early = Refused(ProviderError(None, "", 408, is_readable=False, body_sent=False))
+    job, waits = submitted(), list[float]()
+    for number in range(1, 8):
+        decision = decide_submit(job, early, a_context(NOW + 1))
+        after = decision.job
+        assert (after.state, after.spent) == (State.RETRYING, 0)
+        assert {one.cause for one in decision.reports} == {UNREACHABLE}
+        assert after.due_at is not None
+        waits.append(after.due_at - (NOW + 1))
+        job = changed(job, outage=after.outage)
+        assert job.outage is not None
+        assert job.outage.failures == number
+    assert waits == sorted(waits)
+    assert waits[-1] > 10 * waits[0]
