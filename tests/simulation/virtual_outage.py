@@ -169,6 +169,8 @@ class VirtualOutage:
         """Workers that cannot connect."""
         self.longest_step_s = LONGEST_STEP_S
         """While no breaker is open and nothing is due."""
+        self.longest_open_step_s = 30.0
+        """While one is open; shorter where a test is about more than its probes."""
         self.numbers = itertools.count(1)
         self.dice = random.Random(7)  # noqa: S311  the same in every run
         self._job_numbers = itertools.count()
@@ -261,7 +263,7 @@ class VirtualOutage:
         probes = [one.next_probe_at for one in breakers if one.next_probe_at is not None]
         due += [at for at in probes if at > now]  # lanes wait for the probe of their route
         is_closed = all(one.submits_allowed(now) is None for one in breakers)
-        longest_s = self.longest_step_s if is_closed else 30.0
+        longest_s = self.longest_step_s if is_closed else self.longest_open_step_s
         return min([longest_s, *(max(ADMISSION_S, at - now) for at in due)])
 
     async def states(self) -> Counter[str]:
