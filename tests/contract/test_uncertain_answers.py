@@ -141,6 +141,23 @@ async def test_a_cut_403_to_a_poll_is_a_refused_poll() -> None:
     assert polled.why == "HTTP_403: the response was cut off"
 
 
+@pytest.mark.parametrize(("status", "refused"), [(401, True), (403, True), (404, False)])
+async def test_a_refusal_of_a_poll_whose_body_never_ends_is_one(
+    status: int, *, refused: bool
+) -> None:
+    async def stalls(peer: ServerConnection) -> None:
+        await peer.request()
+        await peer.answer(http(b'{"error": "no"}', status)[:-4])
+        await peer.hang()
+
+    timeouts = Timeouts(poll_s=SHORT_S)
+    async with serving(stalls) as server, provider_at(server.url, timeouts=timeouts) as provider:
+        polled = await provider.poll("default", "run-1")
+    assert isinstance(polled, CallFailure)
+    assert (polled.is_refused, polled.is_unsent) == (refused, False)
+    assert "no answer from" in polled.why
+
+
 async def test_several_encodings_are_undone_from_the_last_to_the_first() -> None:
     body = gzip.compress(gzip.compress(ACCEPTED))
     script = encoded("gzip, gzip", 200, body)

@@ -9,7 +9,7 @@ import asyncio
 import re
 import ssl
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from types import SimpleNamespace
 from typing import Final
 
@@ -112,11 +112,13 @@ class HttpTransport:
         """
         may_repeat = request.method != "GET"
         while True:
+            head = _Head()
             try:
                 async with asyncio.timeout(limit.seconds):
-                    response = await self._exchange(self._call_session(), request, None)
+                    response = await self._exchange(self._call_session(), request, None, head)
             except Exception as error:  # noqa: BLE001  whatever it was, the call may be repeated
                 status, cause = _unread(error)
+                status = status or head.status
                 if not (may_repeat and _is_closed_connection(cause)):
                     why = self._texts.describe(cause, limit)
                     return CallFailure(why, status, is_unsent=isinstance(cause, NOT_CONNECTED))
@@ -171,7 +173,11 @@ class HttpTransport:
         return response
 
     async def _exchange(
-        self, session: "_Session", request: HttpRequest, gate: SendGate | None
+        self,
+        session: "_Session",
+        request: HttpRequest,
+        gate: SendGate | None,
+        head: "_Head | None" = None,
     ) -> HttpResponse:
         check_headers(request.headers)
         body = None
@@ -189,6 +195,8 @@ class HttpTransport:
             skip_auto_headers=None if gate or request.method == "GET" else ("Content-Type",),
             proxy=self._options.path.proxy_url,
         )
+        if head is not None:
+            head.status = answer.status
         try:
             return await self._read(answer, gate)
         finally:
@@ -271,6 +279,13 @@ def _trace_config() -> aiohttp.TraceConfig:
     config.on_connection_create_end.append(created)
     config.on_connection_reuseconn.append(reused)
     return config
+
+
+@dataclass(slots=True)
+class _Head:
+    """What is known of a response whose body may never end."""
+
+    status: int | None = None
 
 
 class _BodyUnread(Exception):
