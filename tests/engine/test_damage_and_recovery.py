@@ -299,10 +299,13 @@ async def test_no_key_of_a_living_job_expires(system: LiveSystem) -> None:
         await system.enqueue("suno", label="d", delay_s=60 * 86_400)
         running = await system.enqueue("seedance-2-0", label="e", duration_s=60)
         await system.until(running, State.RUNNING)
-    charts = system.store.keys.series(10, 0).removesuffix("10:0")
+    keys = system.store.keys
+    forgotten = (keys.series(10, 0).removesuffix("10:0"), keys.run_owner(""))
     for key in await system.keys():
         expires = await system.store.client.call("PTTL", key) != -1
-        assert expires == key.startswith(charts), f"{key}: nothing but the charts is forgotten"
+        assert expires == key.startswith(forgotten), (
+            f"{key}: nothing but the charts and the owners of runs is forgotten"
+        )
 
 
 async def test_what_a_killed_worker_left_is_rescued_by_what_is_on_record(
