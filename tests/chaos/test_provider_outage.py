@@ -43,11 +43,11 @@ async def test_an_outage_kills_no_job_and_makes_no_work_but_for_what_was_in_flig
         killer = asyncio.create_task(_kill(it, rng, kills, model_s + route_s))
         fault = await _fault(it, "EXECUTION_FAILED", target=BROKEN_MODEL)
         await _until_tripped(it, BreakerCause.TARGET_FAILURE, BROKEN_MODEL, model_s)
-        await _mend(it, fault)
+        await _end_fault(it, fault)
         began = time.time()
         fault = await _fault(it, "html_502", kind=ROUTE.value)
         await _until_tripped(it, BreakerCause.UNKNOWN_OUTCOME, "suno", route_s)
-        await _mend(it, fault)
+        await _end_fault(it, fault)
         ended = time.time()
         await asyncio.gather(load, killer)
         await _until_settled(it, model_s + route_s)
@@ -104,7 +104,7 @@ async def _fault(it: ChaosSystem, name: str, **match: str) -> int:
         return int(found["id"])
 
 
-async def _mend(it: ChaosSystem, fault: int) -> None:
+async def _end_fault(it: ChaosSystem, fault: int) -> None:
     url = f"{it.system.sandbox_url}/_sandbox/faults?id={fault}"
     async with it.system.http.delete(url) as answer:
         assert (await answer.json())["cleared"] == 1
