@@ -149,7 +149,7 @@ async def test_the_history_is_returned(api: CheckedApi, job_factory: JobFactory)
     assert job["reason"]["code"] == "EXECUTION_FAILED"
     (attempt,) = job["attempts"]
     assert (attempt["number"], attempt["outcome"], attempt["mode"]) == (1, "failed", "async")
-    assert (attempt["execution_id"], attempt["http_status"]) == ("exec-1", 500)
+    assert (attempt["execution_id"], attempt["http_status"]) == ("exec-j1", 500)
     named = [event["event"] for event in job["events"]]
     assert named == ["enqueue", "admit", "send", "accept", "retry"]
 

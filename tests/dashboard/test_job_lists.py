@@ -124,7 +124,7 @@ async def test_a_job_is_found_by_id_execution_id_and_prefix(
     await job_factory.running("beta")
     for wanted in ("alpha-1", "%20alpha-1%20"):
         assert urlsplit((await pages.get(f"/jobs?id={wanted}")).url).path == "/jobs/alpha-1"
-    assert urlsplit((await pages.get("/jobs?id=exec-1")).url).path == "/jobs/beta"
+    assert urlsplit((await pages.get("/jobs?id=exec-beta")).url).path == "/jobs/beta"
     assert urlsplit((await pages.get("/jobs?id=bet")).url).path == "/jobs/beta"
     assert set(shown(await pages.get("/jobs?id=alpha"))) == {"alpha-1", "alpha-2"}
     none = await pages.get("/jobs?id=gamma")
