@@ -16,6 +16,10 @@ from jobs.texts import pluralize
 MINUTE_S: Final = 60
 HOUR_S: Final = 3_600
 NO_POLLS: Final = PollHistory()
+ACTION_DRAINED: Final = (
+    "Start another one (knouds-worker worker), or undo a drain: knouds-worker drain --undo WORKER"
+)
+"""What to do where no worker takes jobs because they are drained."""
 UNKNOWN_BUCKET: Final = RateLimitBucket()
 """The bucket of a route whose limit is not known yet."""
 
@@ -54,7 +58,9 @@ class WhyContext:
     cap: int | None = None
     """Concurrency cap of its lane; None where there is none."""
     workers: int = 0
-    """Workers that are alive."""
+    """Workers that are alive and take jobs."""
+    drained_workers: int = 0
+    """Workers that an operator took out of service."""
     poll_history: PollHistory = NO_POLLS
     """What the polls of its run said."""
     poll_failure: str = ""
@@ -171,7 +177,9 @@ def _breaker(breaker: Breaker, now: float) -> Blocker:
 
 def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
     found: list[Blocker] = []
-    if context.workers == 0:
+    if context.workers == 0 and context.drained_workers:
+        found.append(Blocker("no_worker", "every worker is drained", ACTION_DRAINED))
+    elif context.workers == 0:
         found.append(
             Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
         )

@@ -10,18 +10,18 @@
 - every row that may be its run belongs to another run on record, and for each of these rows there
   is exactly one such run;
 - between the rows of runs that ended before it and of runs that were sent after its grace, no row
-  is left that no run on record can have caused, whatever its target and time: ids grow row by row.
+  is left that no run on record explains, whatever its target and time: ids grow row by row.
 
 So it is wrong only for a run whose row appears later than the grace, or never.
 """
 
-import math
-from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from jobs.evidence.matching import MAX_EDGES, essential, maximum_matching, parts
+from jobs.evidence.id_windows import IdWindows
+from jobs.evidence.matching import MAX_EDGES, essential, parts
+from jobs.evidence.part import Part
 from jobs.evidence.reading import CompleteReading
 from jobs.evidence.records import Assessment, EvidenceFinding, UncertainSubmit
 from jobs.evidence.runs import RunCertainty, RunOnRecord, agrees
@@ -34,7 +34,7 @@ CLOCK_MARGIN_S: Final = 60.0
 DECIDE_WITHIN_S: Final = 900.0
 """How long after the grace a finding may stay open until `unknown` is final."""
 
-ORPHANS: Final = "the list has rows that no run on record can have caused"
+ORPHANS: Final = "the list has rows that no run on record explains"
 NOT_READ_BACK: Final = "the list was not read back to a run that ended before it was sent"
 
 SubmitKey = tuple[str, int]
@@ -109,12 +109,17 @@ class _Assessor:
             if row.request_id in own and self._row_of[row.request_id].id != row.id
         ]
         """Rows with the request id of a run that has another row."""
+        self._windows = IdWindows(
+            (run, self._row_of[run.request_id].id)
+            for run in self._named
+            if run.request_id in self._row_of
+        )
         self._skew = self._observed_skew()
 
     def assess(self) -> dict[SubmitKey, Assessment]:
         edges = [self._possible_rows(run) for run in self._claimants]
         found_parts = [
-            _Part(edges, self._claimants, members, rows)
+            Part(edges, self._claimants, members, rows)
             for members, rows in parts(edges, len(self._rows))
         ]
         problem = self._problem_of_reading()
@@ -128,7 +133,8 @@ class _Assessor:
                 if submit is None or submit.sent_at < self._since:
                     continue
                 lacking = problem or self._lacking(run, submit, part, shown_later)
-                own_orphans = self._between(orphans, run)
+                low, high = self._id_window(run)
+                own_orphans = tuple(row for row in orphans if low < row.id < high)
                 checked = self._checked(submit, assessment, lacking, own_orphans)
                 found[run.job_id, submit.number] = checked
         return found
@@ -155,10 +161,12 @@ class _Assessor:
         )
         first = run.sent_at + early - CLOCK_MARGIN_S
         last += late + CLOCK_MARGIN_S
+        low, high = self._id_window(run)
         return [
             number
             for number, row in enumerate(self._rows)
-            if (row.created_at is None or first <= row.created_at <= last)
+            if low < row.id < high
+            and (row.created_at is None or first <= row.created_at <= last)
             and self._may_be_target(row, run)
             and agrees(row, run)
         ]
@@ -178,7 +186,7 @@ class _Assessor:
 
     # Parts of the graph.
 
-    def _assess_part(self, part: "_Part") -> dict[int, Assessment]:
+    def _assess_part(self, part: Part) -> dict[int, Assessment]:
         """The assessments of the uncertain submits in a part, as far as its rows tell."""
         uncertain = part.of(RunCertainty.UNCERTAIN)
         if not uncertain:
@@ -217,7 +225,7 @@ class _Assessor:
                 return f"run {run.request_id} of job {run.job_id} has no row"
         return ""
 
-    def _shown_runs(self, found_parts: Sequence["_Part"]) -> list[RunOnRecord]:
+    def _shown_runs(self, found_parts: Sequence[Part]) -> list[RunOnRecord]:
         """Runs on record that have a row, in parts that no uncertain submit is in."""
         shown = [run for run in self._named if run.request_id in self._row_of]
         for part in found_parts:
@@ -225,27 +233,32 @@ class _Assessor:
                 shown += [self._claimants[number] for number in part.of(RunCertainty.CERTAIN)]
         return shown
 
-    def _orphans(self, found_parts: Sequence["_Part"]) -> list[UsageRow]:
-        """The rows that no run on record can have caused, as far as their target and time tell."""
-        claimed = {
-            row for part in found_parts if len(part.rows) <= part.claimants for row in part.rows
-        }
+    def _orphans(self, found_parts: Sequence[Part]) -> list[UsageRow]:
+        """The rows that nothing on record explains: no request id, and no run as their only one.
+
+        A part with no more rows than submits explains those that name a submit's target as the app
+        does, or the error code that it was answered with. Other names explain nothing.
+        """
+        explained: set[int] = set()
+        for part in found_parts:
+            if part.is_explained:
+                explained.update(part.rows)
+            elif len(part.rows) <= len(part.members):
+                runs = [(self._claimants[n], part.edges[n]) for n in part.members]
+                explained.update(
+                    row
+                    for run, possible in runs
+                    for row in possible
+                    if run.code is not None or run.target in self._rows[row].targets
+                )
         return self._repeated + [
-            row for number, row in enumerate(self._rows) if number not in claimed
+            row for number, row in enumerate(self._rows) if number not in explained
         ]
 
-    def _between(self, rows: Sequence[UsageRow], run: RunOnRecord) -> tuple[UsageRow, ...]:
-        """Those of the rows that appeared when the row of a submit had to appear, by their ids."""
-        before = run.sent_at - self._rules.grace_s
-        after = run.sent_at + self._rules.grace_of(run.mode)
-        shown = [
-            (named, self._row_of[named.request_id].id)
-            for named in self._named
-            if named.request_id is not None and named.request_id in self._row_of
-        ]
-        low = max((row for one, row in shown if _ended_by(one, before)), default=-math.inf)
-        high = min((row for one, row in shown if one.sent_at >= after), default=math.inf)
-        return tuple(row for row in rows if low < row.id < high)
+    def _id_window(self, run: RunOnRecord) -> tuple[float, float]:
+        """The ids between which the row of a submit has to be, exclusive."""
+        due_at = run.sent_at + self._rules.grace_of(run.mode)
+        return self._windows.between(run.sent_at - self._rules.grace_s, due_at)
 
     def _reaches_back(self, run: RunOnRecord) -> bool:
         """Whether the reading shows everything since one grace before a submit."""
@@ -301,7 +314,7 @@ class _Assessor:
         self,
         run: RunOnRecord,
         submit: UncertainSubmit,
-        part: "_Part",
+        part: Part,
         shown: Sequence[RunOnRecord],
     ) -> str:
         """What is missing for `not_started`; empty where nothing is."""
@@ -317,37 +330,7 @@ class _Assessor:
         return f"no later {run.mode.value} run of a {run.kind.value} has its row yet"
 
 
-class _Part:
-    """Rows and claimants that are connected by possible matches."""
-
-    def __init__(
-        self,
-        edges: Sequence[Sequence[int]],
-        claimants: Sequence[RunOnRecord],
-        members: Sequence[int],
-        rows: Sequence[int],
-    ) -> None:
-        self.edges = edges
-        self.rows = rows
-        self.claimants = len(members)
-        self.size = sum(len(edges[number]) for number in members)
-        self._members: defaultdict[RunCertainty, list[int]] = defaultdict(list)
-        for number in members:
-            self._members[claimants[number].certainty].append(number)
-        certain = self._members[RunCertainty.CERTAIN]
-        self.is_explained = (
-            0 < len(rows) == len(certain)
-            and self.size <= MAX_EDGES
-            and len(maximum_matching(edges, certain)) == len(rows)
-        )
-        """Whether each of its rows has one run that surely has one, and the other way round."""
-
-    def of(self, *certainties: RunCertainty) -> list[int]:
-        """The numbers of its claimants of these certainties."""
-        return [number for one in certainties for number in self._members.get(one, ())]
-
-
-def _shared_out(part: _Part, shown: Mapping[int, tuple[UsageRow, ...]]) -> dict[int, Assessment]:
+def _shared_out(part: Part, shown: Mapping[int, tuple[UsageRow, ...]]) -> dict[int, Assessment]:
     """A part has more rows than runs that surely have one: who has the spare ones."""
     started = essential(
         part.edges,

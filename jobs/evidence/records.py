@@ -76,8 +76,6 @@ class UncertainSubmit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=T
     """When the list was last read for it; None: not yet."""
     check_at: float | None = None
     """When to read the list next; None: it is not compared any more."""
-    resubmitted: bool = False
-    """`reconcile` submitted the job again because of the finding `not_started`."""
 
 
 class Assessment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -90,7 +88,7 @@ class Assessment(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     lacks_depth: bool = False
     """The list has to be read further back to say more."""
     has_orphans: bool = False
-    """Its rows are those that no run on record can have caused."""
+    """Its rows are those that no run on record explains."""
 
 
 _NEVER_WITHDRAWN: Final = frozenset({EvidenceFinding.STARTED, EvidenceFinding.AMBIGUOUS})
@@ -121,9 +119,9 @@ _SAYS_LESS: Final = frozenset({EvidenceFinding.PENDING, EvidenceFinding.UNKNOWN}
 
 
 def is_late_row(before: UncertainSubmit, after: UncertainSubmit) -> bool:
-    """Whether a row appeared for a submit after its job was submitted again without one."""
-    return (
-        before.resubmitted
-        and before.finding is EvidenceFinding.NOT_STARTED
-        and after.finding is not EvidenceFinding.NOT_STARTED
-    )
+    """Whether a row appeared for a submit after its finding said that there is none.
+
+    Then rows may come later than the grace, and `not_started` cannot be relied on.
+    """
+    is_none = EvidenceFinding.NOT_STARTED
+    return before.finding is is_none and after.finding is not is_none

@@ -9,8 +9,10 @@ MIN_OPEN_CHECK_S: Final = 10.0
 MAX_OPEN_CHECK_S: Final = 120.0
 """Shortest and longest pause between two readings while a finding is open."""
 
-MIN_WATCH_CHECK_S: Final = 300.0
+MIN_WATCH_CHECK_S: Final = 30.0
 MAX_WATCH_CHECK_S: Final = 3_600.0
+"""The same while a row of a submit that did not start, as it seems, would be late. Such a row stops
+`reconcile`, so the first readings follow each other closely."""
 
 HAS_ROWS: Final = frozenset({EvidenceFinding.STARTED, EvidenceFinding.AMBIGUOUS})
 

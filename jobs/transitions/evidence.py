@@ -96,15 +96,7 @@ def resubmit_not_started(job: Job, now: float) -> Job:
     if not job.awaits_finding or job.finding is not EvidenceFinding.NOT_STARTED:
         hint = f"the finding is {job.finding}, not {EvidenceFinding.NOT_STARTED}"
         raise IllegalTransition(job.state, Transition.RESUBMIT_NOT_STARTED, hint)
-    *earlier, newest = job.uncertain_submits
-    resubmitted = msgspec.structs.replace(newest, resubmitted=True)
-    return next_version(
-        job,
-        Transition.RESUBMIT_NOT_STARTED,
-        now,
-        **queue_changes(job, now),
-        uncertain_submits=(*earlier, resubmitted),
-    )
+    return next_version(job, Transition.RESUBMIT_NOT_STARTED, now, **queue_changes(job, now))
 
 
 def park_awaiting(job: Job, now: float, *, note: str = "") -> Job:

@@ -69,7 +69,7 @@ async def test_a_job_under_reconcile_waits_and_then_succeeds(system: LiveSystem)
         await system.until(await system.enqueue("suno", job_id="later"))
         done = await system.until(lost, State.SUCCEEDED, within_s=30)
     assert [a.outcome for a in done.attempts] == ["uncertain", "succeeded"]
-    assert done.uncertain_submits[0].resubmitted
+    assert done.uncertain_submits[0].finding is EvidenceFinding.NOT_STARTED
     assert (await system.ledger("lost"))["started"] == 1
 
 

@@ -54,6 +54,13 @@ def test_runs_are_counted_by_account_until_a_poll_is_answered() -> None:
     assert not proof.runs_to_poll()
 
 
+def test_a_delivery_counts_as_an_answer() -> None:
+    proof = a_proof()
+    accept(proof, "a", LIMIT)
+    proof.record_delivery("a")
+    assert proof.left("a") == LIMIT
+
+
 def test_the_newest_run_is_polled_well_before_submits_wait() -> None:
     proof = a_proof()
     accept(proof, "a", LIMIT // 4 - 1)

@@ -164,6 +164,7 @@ class Queries:
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
             workers=len(taking),
+            drained_workers=sum(worker.drained and not worker.stopping for worker in workers),
             waits_for_poll=bool(taking)
             and all(job.account in worker.unproved_accounts for worker in taking),
             poll_history=await self._poll_history(job),

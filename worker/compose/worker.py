@@ -151,7 +151,7 @@ def build(
             context,
             build_webhook_reader(settings),
             poller,
-            parts.outcomes.poison_guard,
+            parts.outcomes,
             parts.webhook_policy,
         ),
         Rescuer(context, parts.outcomes, submitter),

@@ -92,12 +92,14 @@ def judge_workers(
         names = ", ".join(beat.id for beat in working)
         found.append(ok("workers.alive", f"{pluralize(len(working), 'worker')}: {names}"))
     else:
-        text = "no live worker"
+        text, fix = "no live worker", "start one: knouds-worker worker"
+        if live:
+            fix = f"{fix}, or undo a drain: knouds-worker drain --undo WORKER"
         if waiting_jobs:
             text = f"no live worker, and {pluralize(waiting_jobs, 'job')} cannot continue"
         elif live:
             text = "every worker is drained or stopping"
-        found.append(warn("workers.alive", text, "start one: knouds-worker worker"))
+        found.append(warn("workers.alive", text, fix))
     for beat in heartbeats:
         if beat.seen_at < fresh and not beat.stopping:
             text = (
@@ -105,6 +107,10 @@ def judge_workers(
             )
             fix = f"check pid {beat.pid} on {beat.host}; its jobs have been rescued"
             found.append(warn("workers.silent", text, fix))
+    for account in sorted({one for beat in live for one in beat.unproved_accounts}):
+        text = f"submits of account {account} wait: no poll of its last runs was answered"
+        fix = "they go on with the first answer; if it stays, check the API key and the provider"
+        found.append(warn("workers.polls_unproved", text, fix))
     for beat in live:
         for service, error in sorted(beat.failures.items()):
             text = f"{service} of {beat.id} keeps failing ({error})"

@@ -58,7 +58,7 @@ class EvidenceWriter:
         return None
 
     async def switch_reconcile_off(self, job: Job, submit: UncertainSubmit) -> None:
-        """A row appeared after its job was submitted again: trust no more missing rows."""
+        """A row appeared later than the grace: trust no more missing rows."""
         row_id = submit.rows[0].id if submit.rows else None
         why = ReconcileOff(job.account, self._clock.now(), job.id, row_id)
         if await self._store.evidence.switch_reconcile_off(why):

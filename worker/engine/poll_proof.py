@@ -32,8 +32,8 @@ def is_answer(outcome: PollOutcome) -> bool:
 class PollProof:
     """Counts by account the runs accepted since a poll was last answered, in this worker.
 
-    A key that may submit but not poll pays for no more than `limit` runs. Runs whose webhook will
-    arrive are not counted.
+    A key that may submit but not poll pays for no more than `limit` runs. A delivery of a webhook
+    counts as an answer: the end of runs is known by it.
     """
 
     def __init__(self, limit: int, admission: Wakeup) -> None:
@@ -85,7 +85,15 @@ class PollProof:
 
     def record_poll(self, account: str, outcome: PollOutcome) -> None:
         """Note the outcome of a poll; an answer starts the count anew."""
-        if not self._unproved[account] or not is_answer(outcome):
+        if is_answer(outcome):
+            self._prove(account)
+
+    def record_delivery(self, account: str) -> None:
+        """Note that a webhook reported the end of a run."""
+        self._prove(account)
+
+    def _prove(self, account: str) -> None:
+        if not self._unproved[account]:
             return
         was_blocked = self._unproved[account] >= self._limit
         del self._unproved[account], self._last[account]

@@ -350,7 +350,7 @@ class Submitter:
             self._poll_planner.record_reported_end(stored.job, answered_at)
         elif completed is not None and completed.stored.job.execution_id is not None:
             self._accepted_runs.cache_accepted(completed.stored)
-            if not rules.webhooks_arrive:
+            if not (webhook and self._webhook_policy.has_delivered(stored.job.account)):
                 self._poll_proof.record_accepted(completed.stored.job)
         if isinstance(outcome, Accepted) and webhook and self._webhook_policy.receives_webhooks:
             await self._make_deliveries_due(outcome.execution_id)

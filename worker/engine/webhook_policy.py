@@ -52,6 +52,7 @@ class WebhookPolicy:
         self._schedules = schedules
         self._rules_by_lane: dict[Lane, DecisionRules] = {}
         self._misses: Counter[str] = Counter()
+        self._delivered: set[str] = set()
         self.receives_webhooks = receives_webhooks
         """Whether deliveries can be verified: a secret is set."""
 
@@ -79,8 +80,13 @@ class WebhookPolicy:
             rules = self._rules_by_lane[lane] = replace(self._default_rules, poll_schedule=schedule)
         return rules
 
+    def has_delivered(self, account: str) -> bool:
+        """Whether a delivery of the account has arrived, and none was missed since."""
+        return account in self._delivered
+
     def record_delivery(self, account: str) -> None:
         """Note that a delivery of the account arrived."""
+        self._delivered.add(account)
         if self._misses.pop(account, 0) >= MAX_MISSES:
             log.info("webhooks.resumed", account=account)
 
@@ -95,5 +101,6 @@ class WebhookPolicy:
     def record_miss(self, account: str) -> None:
         """Note that a poll found a run ended whose webhook had not arrived."""
         self._misses[account] += 1
+        self._delivered.discard(account)
         if self._misses[account] == MAX_MISSES:
             log.warning("webhooks.missed", account=account, runs=MAX_MISSES)

@@ -1,11 +1,13 @@
 """What the provider's list of runs says about an uncertain submit, rule by rule."""
 
+import math
 from typing import Any, Final
 
 import msgspec
 import pytest
 
 from jobs.evidence.assess import DECIDE_WITHIN_S, ORPHANS, EvidenceRules, assess
+from jobs.evidence.id_windows import IdWindows
 from jobs.evidence.matching import essential, maximum_matching, parts
 from jobs.evidence.reading import CompleteReading, UsageReading, agree
 from jobs.evidence.records import (
@@ -213,7 +215,6 @@ def test_a_strange_row_withdraws_not_started_and_counts_as_late() -> None:
         sent_at=T,
         finding=EvidenceFinding.NOT_STARTED,
         is_final=True,
-        resubmitted=True,
     )
     less = Assessment(finding=EvidenceFinding.UNKNOWN)
     assert merged(before, less, T).finding is EvidenceFinding.NOT_STARTED
@@ -359,10 +360,8 @@ def test_findings_are_never_withdrawn_without_a_row() -> None:
     assert merged(had, says[EvidenceFinding.STARTED], T + 1).finding is EvidenceFinding.STARTED
 
 
-def test_a_row_after_the_resubmit_is_late() -> None:
-    had = UncertainSubmit(
-        number=1, mode=Mode.ASYNC, sent_at=T, finding=EvidenceFinding.NOT_STARTED, resubmitted=True
-    )
+def test_a_row_after_not_started_is_late() -> None:
+    had = UncertainSubmit(number=1, mode=Mode.ASYNC, sent_at=T, finding=EvidenceFinding.NOT_STARTED)
     assert is_late_row(had, merged(had, Assessment(finding=EvidenceFinding.STARTED), T))
     assert not is_late_row(had, merged(had, Assessment(finding=EvidenceFinding.NOT_STARTED), T))
 
@@ -437,3 +436,27 @@ def test_a_largest_assignment_moves_claimants_to_other_rows() -> None:
 def test_essential_claimants_have_a_row_in_every_largest_assignment() -> None:
     assert essential([[0], [0, 1], [1], [2]], [0, 1, 2, 3]) == {3}
     assert essential([[0], [0, 1], [1]], [0, 1]) == {0, 1}
+
+
+def test_a_row_lies_between_those_of_runs_before_and_after_its_submit() -> None:
+    shown = [(named("a", 10, takes_s=5), 3), (named("b", 20, takes_s=50), 4), (named("c", 40), 9)]
+    windows = IdWindows(shown)
+    assert windows.between(15, 40) == (3, 9)
+    assert windows.between(14, 41) == (-math.inf, math.inf)
+    assert windows.between(100, 15) == (9, 4)
+    assert IdWindows(()).between(0, 0) == (-math.inf, math.inf)
+
+
+def test_a_row_that_another_submit_claims_by_its_time_alone_may_still_be_its_run() -> None:
+    """Its row is an hour off and so fits a submit of that time, but not by the order of the ids."""
+    lost, other = uncertain(), uncertain("other", T + 3_600)
+    between = (named("m", T + 200), named("n", T + 3_400), named("z", T + 3_660))
+    books = (
+        row(5, T + 3_600, "r5"),
+        row(10, T + 200, "m"),
+        row(20, T + 3_400, "n"),
+        row(21, T + 3_600, "fallback", targets=("x",)),
+        row(30, T + 3_660, "z"),
+    )
+    found = finding(lost, other, *between, rows=books, read_at=T + 4_000)
+    assert found.finding is EvidenceFinding.UNKNOWN

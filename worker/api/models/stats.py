@@ -61,6 +61,10 @@ class WorkerResponse(ResponseModel):
         Time | None, Meta(description="since when none of its polls got an answer, else null")
     ]
     poll_failure: Annotated[str, Meta(description="why the last of them got none")]
+    unproved_accounts: Annotated[
+        tuple[str, ...],
+        Meta(description="accounts whose submits wait until a poll of their last runs is answered"),
+    ]
     failures: Annotated[
         dict[str, str],
         Meta(description="services that are being restarted, with the class of their last error"),
@@ -184,6 +188,7 @@ def worker_response(heartbeat: Heartbeat) -> WorkerResponse:
         drained=heartbeat.drained,
         polls_failing_since=optional_rfc3339(heartbeat.polls_failing_since),
         poll_failure=heartbeat.poll_failure,
+        unproved_accounts=heartbeat.unproved_accounts,
         failures=heartbeat.failures,
     )
 

@@ -77,10 +77,18 @@ def _choose(workers: Sequence[Doc], names: Sequence[str]) -> list[Doc]:
 
 
 async def _wait_until_empty(api: "ApiClient", ids: set[str]) -> None:
-    """Return when each has ended, or is drained and has nothing of the provider's open."""
+    """Return when each has ended, or is drained and has nothing of the provider's open.
+
+    Raises `CommandFailure` if the drain of one is undone meanwhile.
+    """
+    drained: set[str] = set()
     while True:
         workers: list[Doc] = (await api.get("stats")).doc["workers"]
         left = [worker for worker in workers if worker["id"] in ids]
+        for worker in left:
+            if worker["id"] in drained and _takes_work(worker):
+                raise CommandFailure(f"{worker['id']}: its drain was undone, it takes jobs again")
+        drained |= {worker["id"] for worker in left if worker["drained"]}
         if not any(_takes_work(worker) or _has_open_requests(worker) for worker in left):
             click.echo("nothing is left: they can be stopped")
             return

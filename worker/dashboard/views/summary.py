@@ -14,6 +14,7 @@ from jobs.breakers.texts import advice_text, breaker_text, cause_text
 from jobs.holds import Hold, HoldPhase
 from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.states import State
+from jobs.why import ACTION_DRAINED
 from worker.app.queries import GroupSummary, QueueStats, queued_in
 from worker.dashboard.views.formatting import count, jobs_waiting_text, label_text
 
@@ -83,7 +84,7 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         found.append(AttentionItem("no worker is running", text, action, "/#workers"))
     elif waiting and not any(worker.takes_work for worker in stats.workers):
         text = f"Every worker is drained or stopping, and {jobs_waiting_text(waiting)} for one"
-        action = "Start one: knouds-worker worker"
+        action = ACTION_DRAINED
         found.append(AttentionItem("no worker takes jobs", text, action, "/#workers"))
     silent = [beat for beat in stats.workers if beat.polls_failing_since is not None]
     if silent:
@@ -92,6 +93,12 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         found.append(
             AttentionItem(short, f"{short}: {silent[0].poll_failure}", action, "/#workers")
         )
+    unproved = sorted({account for beat in stats.workers for account in beat.unproved_accounts})
+    if unproved:
+        short = f"submits of {', '.join(unproved)} wait for a poll"
+        text = f"{short}: no poll of the last runs was answered, so no more are paid for"
+        action = "They go on with the first answer. If it stays, check the API key and the provider"
+        found.append(AttentionItem(short, text, action, "/#workers"))
     failing = [beat for beat in stats.workers if beat.failures]
     if failing:
         verb = "has" if len(failing) == 1 else "have"

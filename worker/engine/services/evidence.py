@@ -45,6 +45,9 @@ READ_BACK_S: Final = 600.0
 
 MAX_READ_BACK_S: Final = 40 * 3_600.0
 RATE_LIMITED_WAIT_S: Final = 30.0
+RECENT_S: Final = 1_800.0
+"""Submits that are no older are read for together, which takes few pages more."""
+
 FAILED_WAIT_S: Final = 10.0
 TOO_MANY_REQUESTS: Final = 429
 LEASE_S: Final = 60.0
@@ -173,7 +176,7 @@ class EvidenceService:
         """When the oldest submit that can be assessed now was sent; None if there is none yet.
 
         Submits whose grace runs are checked at its end. Those that are only watched for late rows
-        wait for the ones without a final finding.
+        wait for the ones without a final finding, unless they are recent, too.
         """
         still_open: list[float] = []
         watched: list[float] = []
@@ -189,7 +192,8 @@ class EvidenceService:
                     (watched if submit.is_final else still_open).append(submit.sent_at)
             if changed:
                 await self._writer.write(stored, {}, rules)
-        return min(still_open or watched, default=None)
+        recent = [sent_at for sent_at in watched if sent_at >= now - RECENT_S]
+        return min(still_open + recent if still_open else watched, default=None)
 
     async def _claimants(self, accounts: Iterable[str]) -> list[VersionedJob]:
         ids = [

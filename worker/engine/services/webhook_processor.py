@@ -16,11 +16,10 @@ from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.job import UNCERTAIN
 from jobs.outcomes import Lost, PollOutcome
-from worker.engine.poison_guard import PoisonGuard
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
-from worker.engine.worker_parts import WorkerContext
+from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import WebhookReader
 from worker.store.commit import VersionedJob
 from worker.store.webhooks import Orphan, StoredDeliveries
@@ -54,7 +53,7 @@ class WebhookProcessor:
         context: WorkerContext,
         reader: WebhookReader,
         poll_outcomes: PollOutcomePort,
-        poison_guard: PoisonGuard,
+        outcomes: OutcomeParts,
         webhook_policy: WebhookPolicy,
     ) -> None:
         self._store = context.store
@@ -63,7 +62,8 @@ class WebhookProcessor:
         self._poller_wakeup = context.wakeups.poller
         self._reader = reader
         self._poll_outcomes = poll_outcomes
-        self._poison_guard = poison_guard
+        self._poison_guard = outcomes.poison_guard
+        self._poll_proof = outcomes.poll_proof
         self._webhook_policy = webhook_policy
         self._forget_at = 0.0
 
@@ -121,6 +121,7 @@ class WebhookProcessor:
             return
         for stored in jobs:
             self._webhook_policy.record_delivery(stored.job.account)
+            self._poll_proof.record_delivery(stored.job.account)
             for outcome in outcomes:
                 if not await self._apply_outcome(stored, outcome, now):
                     return
