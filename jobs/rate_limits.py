@@ -205,16 +205,17 @@ def apply_no_headers(bucket: RateLimitBucket, now: float, *, succeeded: bool) ->
 def apply_refusal_without_headers(bucket: RateLimitBucket, now: float) -> RateLimitBucket:
     """The bucket after a 429 without rate-limit headers: what follows begins with one request.
 
-    Nothing grows before a request is not refused. A window whose limit is known is used up.
+    Nothing grows before a request is not refused. Where the limit is known, other answers have said
+    what is left of the window; the 429's own `Retry-After` is a cool-down, which comes to it.
     """
-    if bucket.limit is None:
-        return RateLimitBucket(
-            opening_requests=bucket.opening_requests,
-            granted_at=bucket.granted_at,
-            last_was_429=True,
-            reported_at=now,
-        )
-    return msgspec.structs.replace(bucket, remaining=0, last_was_429=True, reported_at=now)
+    if bucket.limit is not None:
+        return bucket
+    return RateLimitBucket(
+        opening_requests=bucket.opening_requests,
+        granted_at=bucket.granted_at,
+        last_was_429=True,
+        reported_at=now,
+    )
 
 
 def wait_s(

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from jobs.breakers import MAX_PAUSE_S, BreakerCause
+from jobs.breakers import MAX_PAUSE_S, BreakerCause, BreakerState
 from jobs.job import Job
 from jobs.states import Kind
 from tests.chaos.chaos_system import ASYNC, ChaosSystem, chaos_system
@@ -115,8 +115,10 @@ async def _until_settled(it: ChaosSystem, failed_s: float) -> None:
     await it.until_settled_or_parked(min(MAX_PAUSE_S, 2 * failed_s + 60.0))
     for breaker in await it.system.store.breakers.list_all():
 
-        async def is_closed(breaker_id: str = breaker.id) -> bool:
+        async def lets_submits_through(breaker_id: str = breaker.id) -> bool:
             found = await it.system.store.breakers.find(breaker_id)
-            return found is None or found.opened_at is None
+            return found is None or found.state is not BreakerState.OPEN
 
-        await wait_until(is_closed, f"the breaker of {breaker.scope} is closed")
+        await wait_until(
+            lets_submits_through, f"the breaker of {breaker.scope} lets submits through"
+        )

@@ -63,7 +63,9 @@ async def test_two_hundred_runs_a_fifth_of_them_delivered_twice_settle_once_each
     assert {job.state for job in jobs} == {State.SUCCEEDED}
     assert all(_times(job, "succeed") == 1 for job in jobs)
     labels = await system.labels()
-    assert {(row["posts"], row["charged"], row["polls"]) for row in labels.values()} == {(1, 1, 0)}
+    assert {(row["posts"], row["charged"]) for row in labels.values()} == {(1, 1)}
+    polls = sum(row["polls"] for row in labels.values())
+    assert polls <= len(ids) // 10, "some are polled until the first delivery has come"
     assert await hooked.orphans() == []
 
 
