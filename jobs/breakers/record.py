@@ -61,6 +61,8 @@ class BreakerFailure(msgspec.Struct, frozen=True, kw_only=True):
     epoch: int = 0
     """The breaker's epoch at the send mark."""
     submit: FailedSubmit
+    began_at: float = 0.0
+    """When its attempt began."""
     is_run: bool = False
     """A run failed that was accepted, not its submit."""
     in_flight: int = 0

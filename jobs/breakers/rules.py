@@ -31,6 +31,10 @@ MAX_LOSS_PAUSE_S: Final = 30.0
 """How much each further loss of those in flight puts off the first canary, and at most: a short
 outage is over before a canary is hurt, and two single losses cost little time."""
 
+LOSSES_OF_ONE_BURST: Final = 4
+"""How many losses in a row trip, although all were under way when the first was counted. Answers
+that are lost often come back sooner than others, so two single losses are seen side by side."""
+
 MAX_IN_FLIGHT_COUNTED: Final = 100
 """A lane trips only if its failures are at least as many as what is in flight in it, or as this:
 where three in ten fail, these may all come before the first success."""

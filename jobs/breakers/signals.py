@@ -103,7 +103,7 @@ def lane_passed(job: Job) -> BreakerSuccess:
         epoch=_epochs(job).target,
         is_run=True,
         is_canary=job.probe_of is not None,
-        began_at=job.attempts[-1].started_at if job.attempts else 0.0,
+        began_at=_began_at(job),
     )
 
 
@@ -118,6 +118,10 @@ def passes_route(error: ProviderError, rule: ErrorRule) -> bool:
     if rule.disposition in (Disposition.UNCERTAIN, Disposition.NOT_SENT, Disposition.HOLD):
         return False
     return status < SERVER_ERROR and not REDIRECT <= status < REDIRECT + 100
+
+
+def _began_at(job: Job) -> float:
+    return job.attempts[-1].started_at if job.attempts else 0.0
 
 
 def _epochs(job: Job) -> BreakerEpochs:
@@ -140,5 +144,6 @@ def _failure(
         error=error,
         epoch=epochs.target if cause is BreakerCause.TARGET_FAILURE else epoch,
         submit=FailedSubmit(f"{job.id}:{job.submits}", job.fingerprint, str(job.lane)),
+        began_at=_began_at(job),
         retry_after_s=retry_after_s,
     )

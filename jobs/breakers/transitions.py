@@ -39,10 +39,12 @@ def _counted(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
         return breaker
     if failure.is_of_slowed_lane and breaker.state is BreakerState.CLOSED and breaker.is_of_route:
         return breaker
+    is_later = breaker.failed_at is None or failure.began_at > breaker.failed_at
     breaker = _with_failure(breaker, failure, now)
     match breaker.state:
         case BreakerState.CLOSED:
-            return trip(breaker, failure, now) if must_trip(breaker, failure) else breaker
+            must = must_trip(breaker, failure, is_later=is_later)
+            return trip(breaker, failure, now) if must else breaker
         case BreakerState.PROBING if breaker.step > 1 and breaker.failures_in_row < 2:  # noqa: PLR2004
             return enter(breaker, BreakerEvent.STEP, now, step=breaker.step // 2, accepted=0)
         case BreakerState.PROBING:

@@ -4,6 +4,7 @@ from collections import Counter
 
 from jobs.breakers.record import Breaker, BreakerFailure
 from jobs.breakers.rules import (
+    LOSSES_OF_ONE_BURST,
     MAX_IN_FLIGHT_COUNTED,
     MAX_LOSSES_PER_LANE,
     ROUTE_LANES,
@@ -11,26 +12,29 @@ from jobs.breakers.rules import (
 )
 
 
-def must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:
-    """Whether a closed breaker trips, once it has counted this failure."""
+def must_trip(breaker: Breaker, failure: BreakerFailure, *, is_later: bool) -> bool:
+    """Whether a closed breaker trips, once it has counted this failure.
+
+    `is_later`: its attempt began after the failure before it was counted.
+    """
     if breaker.cause is BreakerCause.TARGET_FAILURE:
         return _target_must_trip(breaker, failure)
-    if breaker.is_of_route:
-        return _route_must_trip(breaker)
-    rule = breaker.rule
+    rule, in_row = breaker.rule, breaker.failures_in_row
+    is_in_row = in_row >= (rule.in_row if is_later else LOSSES_OF_ONE_BURST)
+    if not breaker.is_of_route:
+        return is_in_row or breaker.window.count("1") > rule.most_failures
+    # Losses of one lane stop that lane alone.
+    lanes_in_row = {one.lane for one in breaker.failed[-in_row:]}
+    return (is_in_row and len(lanes_in_row) >= ROUTE_LANES) or _lost_of_lanes(breaker) > (
+        rule.most_failures
+    )
+
+
+def _lost_of_lanes(breaker: Breaker) -> int:
+    """How many of a route's last outcomes are losses, each lane counting for some at most."""
     lost = breaker.window.count("1")
-    return breaker.failures_in_row >= rule.in_row or lost > rule.most_failures
-
-
-def _route_must_trip(breaker: Breaker) -> bool:
-    """Whether losses come from several lanes: those of one lane stop that lane alone."""
-    rule = breaker.rule
-    in_row, lost = breaker.failures_in_row, breaker.window.count("1")
-    lanes_in_row = {one.lane for one in breaker.failed[-in_row:]} if in_row else set[str]()
-    if in_row >= rule.in_row and len(lanes_in_row) >= ROUTE_LANES:
-        return True
     per_lane = Counter(one.lane for one in breaker.failed[-lost:]) if lost else Counter[str]()
-    return sum(min(count, MAX_LOSSES_PER_LANE) for count in per_lane.values()) > rule.most_failures
+    return sum(min(count, MAX_LOSSES_PER_LANE) for count in per_lane.values())
 
 
 def _target_must_trip(breaker: Breaker, failure: BreakerFailure) -> bool:

@@ -45,6 +45,7 @@ class SentSubmit:
     epoch: int
     was_counted: bool
     """The breaker counted it in its step."""
+    at: float
 
 
 class BreakerMachine(RuleBasedStateMachine):
@@ -85,7 +86,8 @@ class BreakerMachine(RuleBasedStateMachine):
             count = min(count, allowed - sum(one.was_counted for one in self.in_flight))
         for _ in range(count):
             self.sent += 1
-            self.in_flight.append(SentSubmit(self.sent, self.breaker.epoch, allowed is not None))
+            sent = SentSubmit(self.sent, self.breaker.epoch, allowed is not None, self.now)
+            self.in_flight.append(sent)
 
     @precondition(lambda self: self.in_flight)
     @rule(
@@ -105,6 +107,7 @@ class BreakerMachine(RuleBasedStateMachine):
             submit=FailedSubmit(
                 f"j{sent.number % jobs}:{sent.number}", f"{sent.number % jobs}", lane
             ),
+            began_at=sent.at,
             is_run=bool(sent.number % 2),
         )
         before = self.breaker
@@ -112,6 +115,9 @@ class BreakerMachine(RuleBasedStateMachine):
         self.change(breakers.apply_failure(before, failure, self.now))
         if before.is_of_route and before.trips < self.breaker.trips:
             assert len(self.lost_lanes[sent.epoch]) > 1, "one lane alone stops no route"
+        if before.cause is BreakerCause.UNKNOWN_OUTCOME and before.trips < self.breaker.trips:
+            was_later = before.failed_at is not None and sent.at > before.failed_at
+            assert was_later or before.failures > 2, "two of one burst stop nothing"
         if sent.epoch not in (before.epoch, before.tripped_epoch):
             assert self.breaker == before, "an outcome of another epoch changes nothing"
         if before.state is BreakerState.PROBING and sent.epoch == before.epoch:

@@ -49,11 +49,12 @@ def failed(
     is_run: bool = False,
     in_flight: int = 0,
     retry_after_s: float | None = None,
+    began_at: float | None = None,
     lane: str = "suno",
     is_of_slowed_lane: bool = False,
     is_canary: bool = False,
 ) -> Breaker:
-    """The breaker after the failure of job `j<number>`."""
+    """The breaker after the failure of job `j<number>`, sent after the failure before it."""
     token = f"{job or f'j{number}'}:{number}"
     failure = BreakerFailure(
         scope=breaker.scope,
@@ -62,6 +63,7 @@ def failed(
         epoch=breaker.epoch if epoch is None else epoch,
         submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs, lane),
         retry_after_s=retry_after_s,
+        began_at=at + 1 if began_at is None else began_at,
         is_run=is_run,
         in_flight=in_flight,
         is_of_slowed_lane=is_of_slowed_lane,
@@ -131,6 +133,23 @@ def test_the_second_without_an_accepted_submit_between_them_trips() -> None:
     assert (breaker.state, breaker.submits_allowed(NOW)) == (BreakerState.OPEN, 0)
     apart = failed(passed(failed(closed(UNKNOWN), 1)), 2)
     assert apart.state is BreakerState.CLOSED
+
+
+@pytest.mark.parametrize("scope", [LANE, ROUTE])
+def test_losses_of_one_burst_trip_from_the_fourth_on(scope: Scope) -> None:
+    """All were under way when the first was counted, and answers that are lost come back first."""
+    breaker = new_breaker(scope, UNKNOWN)
+    for number in range(1, 5):
+        assert breaker.state is BreakerState.CLOSED
+        breaker = failed(breaker, number, began_at=NOW - 1, lane="ab"[number % 2])
+    assert breaker.state is BreakerState.OPEN
+
+
+@pytest.mark.parametrize("scope", [LANE, ROUTE])
+def test_after_losses_of_one_burst_the_next_one_that_was_sent_later_trips(scope: Scope) -> None:
+    breaker = failed(new_breaker(scope, UNKNOWN), 1, began_at=NOW - 1, lane="a")
+    breaker = failed(breaker, 2, began_at=NOW - 1, lane="b")
+    assert failed(breaker, 3, began_at=NOW + 1, lane="a").state is BreakerState.OPEN
 
 
 def test_more_than_five_lost_of_the_last_hundred_trip() -> None:
