@@ -31,6 +31,9 @@ MAX_LOSS_PAUSE_S: Final = 30.0
 """How much each further loss of those in flight puts off the first canary, and at most: a short
 outage is over before a canary is hurt, and two single losses cost little time."""
 
+HEEDED_AFTER_S: Final = 1.0
+"""Time after which every worker's admission heeds a first loss."""
+
 LOSSES_OF_ONE_BURST: Final = 4
 """How many losses in a row trip, although all were under way when the first was counted. Answers
 that are lost often come back sooner than others, so two single losses are seen side by side."""

@@ -30,9 +30,7 @@ REDIRECT: Final = 300
 def account_unreachable(job: Job, why: str) -> BreakerFailure:
     """No connection could be made."""
     error = BreakerError(UNREACHABLE, message=why)
-    failure = _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
-    is_canary = breaker_id(failure.scope, failure.cause) in job.canary_of
-    return msgspec.structs.replace(failure, is_canary=is_canary) if is_canary else failure
+    return _failure(job, Scope(job.account), BreakerCause.UNREACHABLE, error)
 
 
 def account_answered(job: Job) -> BreakerSuccess:
@@ -44,8 +42,8 @@ def outcome_unknown(job: Job, outcome: Lost) -> tuple[BreakerFailure, BreakerFai
     """The outcome of a submit is unknown: its lane may fail, or with others the whole route."""
     error = BreakerError(UNCERTAIN, outcome.http_status, outcome.why)
     lane = Scope(str(job.lane))
-    is_slowed = breaker_id(lane, BreakerCause.UNKNOWN_OUTCOME) in job.canary_of
     of_lane = _failure(job, lane, BreakerCause.UNKNOWN_OUTCOME, error)
+    is_slowed = of_lane.is_canary
     of_route = _failure(job, job.lane.route, BreakerCause.UNKNOWN_OUTCOME, error)
     return of_lane, msgspec.structs.replace(of_route, is_of_slowed_lane=is_slowed)
 
@@ -86,7 +84,7 @@ def outcome_known(job: Job) -> tuple[BreakerSuccess, BreakerSuccess, BreakerSucc
 
 
 def _answered(job: Job, scope: Scope, cause: BreakerCause, epoch: int = 0) -> BreakerSuccess:
-    is_canary = bool(job.canary_of) and breaker_id(scope, cause) in job.canary_of
+    is_canary = _is_canary(job, scope, cause)
     return BreakerSuccess(scope=scope, cause=cause, epoch=epoch, is_canary=is_canary)
 
 
@@ -120,6 +118,10 @@ def passes_route(error: ProviderError, rule: ErrorRule) -> bool:
     return status < SERVER_ERROR and not REDIRECT <= status < REDIRECT + 100
 
 
+def _is_canary(job: Job, scope: Scope, cause: BreakerCause) -> bool:
+    return bool(job.canary_of) and breaker_id(scope, cause) in job.canary_of
+
+
 def _began_at(job: Job) -> float:
     return job.attempts[-1].started_at if job.attempts else 0.0
 
@@ -145,5 +147,6 @@ def _failure(
         epoch=epochs.target if cause is BreakerCause.TARGET_FAILURE else epoch,
         submit=FailedSubmit(f"{job.id}:{job.submits}", job.fingerprint, str(job.lane)),
         began_at=_began_at(job),
+        is_canary=_is_canary(job, scope, cause),
         retry_after_s=retry_after_s,
     )

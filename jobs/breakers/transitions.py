@@ -11,6 +11,7 @@ from jobs.breakers.record import Breaker, BreakerFailure, BreakerSuccess
 from jobs.breakers.rules import (
     FAILURES_KEPT,
     FULLY_OPEN_STEP,
+    HEEDED_AFTER_S,
     MAX_LOSS_PAUSE_S,
     MAX_LOSSES_PER_LANE,
     PAUSE_PER_LOSS_S,
@@ -39,7 +40,7 @@ def _counted(breaker: Breaker, failure: BreakerFailure, now: float) -> Breaker:
         return breaker
     if failure.is_of_slowed_lane and breaker.state is BreakerState.CLOSED and breaker.is_of_route:
         return breaker
-    is_later = breaker.failed_at is None or failure.began_at > breaker.failed_at
+    is_later = failure.is_canary or failure.began_at > (breaker.failed_at or now) + HEEDED_AFTER_S
     breaker = _with_failure(breaker, failure, now)
     match breaker.state:
         case BreakerState.CLOSED:

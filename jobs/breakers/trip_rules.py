@@ -15,7 +15,7 @@ from jobs.breakers.rules import (
 def must_trip(breaker: Breaker, failure: BreakerFailure, *, is_later: bool) -> bool:
     """Whether a closed breaker trips, once it has counted this failure.
 
-    `is_later`: its attempt began after the failure before it was counted.
+    `is_later`: its submit passed when the failure before it was counted.
     """
     if breaker.cause is BreakerCause.TARGET_FAILURE:
         return _target_must_trip(breaker, failure)

@@ -15,6 +15,7 @@ from jobs.states import Kind
 from tests.simulation.deployment import SimulatedDeployment, simulated_deployment, small_settings
 from tests.simulation.faulty_redis_client import FaultyRedisClient
 from tests.simulation.simulated_provider import SimulatedProvider
+from tests.simulation.virtual_outage import AnsweringProvider
 from worker.redis.connect import connect
 from worker.store.client import Client
 
@@ -38,6 +39,13 @@ def simulated_parts(monkeypatch: pytest.MonkeyPatch) -> None:
 
     tokens = SimpleNamespace(token_hex=in_order)
     monkeypatch.setattr("worker.engine.services.admission.secrets", tokens)
+
+
+@pytest.fixture
+def answering_provider(simulated_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A provider that answers by itself, in place of the simulated one."""
+    del simulated_parts
+    monkeypatch.setattr("worker.compose.provider.KnoudsClient", AnsweringProvider)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -4,7 +4,6 @@ No breaker trips for them. The figures are printed (`pytest -s`).
 """
 
 import itertools
-import secrets
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 
@@ -14,38 +13,30 @@ from jobs.job import Job
 from jobs.outcomes import ProviderError, SubmitOutcome
 from jobs.quiet_lane import MAX_PAUSE_S
 from jobs.states import State
-from tests.simulation.deployment import ANN, simulated_deployment
+from tests.simulation.deployment import ANN
 from tests.simulation.virtual_outage import (
     EXECUTION_FAILED,
     FAILED,
-    AnsweringProvider,
     Behaviour,
     Moment,
     VirtualOutage,
-    outage_settings,
+    an_outage,
 )
+
+pytestmark = pytest.mark.usefixtures("answering_provider")
 
 DAY_S = 86_400.0
 
 
 @asynccontextmanager
 async def lone_jobs(
-    redis_url: str, behaviour: Behaviour, count: int, **settings_: object
+    redis_url: str, behaviour: Behaviour, count: int, **settings: object
 ) -> AsyncGenerator[VirtualOutage]:
     """So many jobs alone in the lane of `m0`."""
-    settings = outage_settings(f"l-{secrets.token_hex(4)}", **settings_)
-    async with simulated_deployment(settings, redis_url) as deployment:
-        outage = VirtualOutage(deployment, behaviour)
+    async with an_outage(redis_url, behaviour, **settings) as outage:
         outage.longest_step_s = 900.0
-        await outage.begin()
         await outage.enqueue(count)
         yield outage
-
-
-@pytest.fixture(autouse=True)
-def answering_provider(simulated_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    del simulated_parts
-    monkeypatch.setattr("worker.compose.provider.KnoudsClient", AnsweringProvider)
 
 
 async def job_of(outage: VirtualOutage, job_id: str) -> Job:

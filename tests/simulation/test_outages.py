@@ -4,9 +4,6 @@ The figures are printed (`pytest -s`). `OUTAGE_JOBS=5000` makes the long outage 
 """
 
 import os
-import secrets
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
 from typing import Final
 
 import pytest
@@ -16,38 +13,21 @@ from jobs.indexes import Index
 from jobs.lanes import Scope
 from jobs.outcomes import CallFailure, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import State
-from tests.simulation.deployment import simulated_deployment
 from tests.simulation.virtual_outage import (
     BAD_GATEWAY,
     EXECUTION_FAILED,
     FAILED,
-    AnsweringProvider,
+    LATENCY_S,
     Behaviour,
     Moment,
-    VirtualOutage,
+    an_outage,
     lost_answers,
-    outage_settings,
 )
+
+pytestmark = pytest.mark.usefixtures("answering_provider")
 
 SLOTS: Final = 50
 JOBS: Final = int(os.environ.get("OUTAGE_JOBS", "0"))
-
-
-@asynccontextmanager
-async def an_outage(
-    redis_url: str, behaviour: Behaviour, workers: int = 1, **settings_: object
-) -> AsyncGenerator[VirtualOutage]:
-    settings = outage_settings(f"o-{secrets.token_hex(4)}", max_jobs=SLOTS, **settings_)
-    async with simulated_deployment(settings, redis_url) as deployment:
-        outage = VirtualOutage(deployment, behaviour)
-        await outage.begin(workers)
-        yield outage
-
-
-@pytest.fixture(autouse=True)
-def answering_provider(simulated_parts: None, monkeypatch: pytest.MonkeyPatch) -> None:
-    del simulated_parts
-    monkeypatch.setattr("worker.compose.provider.KnoudsClient", AnsweringProvider)
 
 
 def until(end_s: float, answer: SubmitOutcome) -> Behaviour:
@@ -206,11 +186,15 @@ async def test_502_of_a_route_with_many_lanes_hurts_what_is_in_flight(redis_url:
         assert outage.record.whoami_calls < 60
 
 
-async def test_losing_one_answer_in_a_hundred_costs_little_throughput(redis_url: str) -> None:
+@pytest.mark.parametrize("loss_latency_s", [LATENCY_S, 0.02], ids=["usual", "sooner"])
+async def test_losing_one_answer_in_a_hundred_costs_little_throughput(
+    redis_url: str, loss_latency_s: float
+) -> None:
     jobs = 6_000 if JOBS else 800
     times: list[float] = []
     for share in (0.0, 0.01):
-        async with an_outage(redis_url, Behaviour(submit=lost_answers(share))) as outage:
+        behaviour = Behaviour(submit=lost_answers(share), loss_latency_s=loss_latency_s)
+        async with an_outage(redis_url, behaviour) as outage:
             await outage.enqueue(jobs)
             await outage.run_until()
             times.append(max(t for posts in outage.record.posts.values() for t in posts))

@@ -9,8 +9,10 @@ import heapq
 import itertools
 import json
 import random
+import secrets
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import AsyncGenerator, Callable, Iterable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Final, cast
 
@@ -33,7 +35,11 @@ from jobs.outcomes import (
 from jobs.rate_limits import RateLimitBucket
 from jobs.requests import JobRequest
 from jobs.states import Kind, Mode, State
-from tests.simulation.deployment import SimulatedDeployment, SimulatedWorker
+from tests.simulation.deployment import (
+    SimulatedDeployment,
+    SimulatedWorker,
+    simulated_deployment,
+)
 from worker.provider.port import CancelOutcome, Identity, SendMark
 
 LATENCY_S: Final = 0.2
@@ -86,6 +92,8 @@ class Behaviour:
     submit: Callable[[Moment], SubmitOutcome | None] = accepts
     run: Callable[[Moment], ProviderError | None] = succeeds
     whoami: Callable[[float], CallFailure | bool] = answers
+    loss_latency_s: float = LATENCY_S
+    """How long an answer takes that is not the good one."""
 
 
 @dataclass
@@ -127,7 +135,7 @@ class AnsweringProvider:
             return NotSent("connection refused")
         await mark.record()
         outage.record.posts.setdefault(target, []).append(outage.elapsed_s)
-        await outage.sleep(LATENCY_S)
+        await outage.sleep(LATENCY_S if answer is None else outage.behaviour.loss_latency_s)
         if answer is not None:
             return answer
         return Accepted(f"{next(outage.numbers)}:{outage.elapsed_s}:{target}")
@@ -283,6 +291,14 @@ def lost_answers(share: float) -> Callable[[Moment], SubmitOutcome | None]:
     return lambda moment: Lost("closed") if moment.dice.random() < share else None
 
 
-def outage_settings(namespace: str, **changes: object) -> Settings:
-    """The settings that a deployment has by default, in a namespace of its own."""
-    return Settings(namespace=namespace, **changes)  # type: ignore[arg-type]
+@asynccontextmanager
+async def an_outage(
+    redis_url: str, behaviour: Behaviour, workers: int = 1, **settings: object
+) -> AsyncGenerator[VirtualOutage]:
+    """Workers with the default settings in a namespace of their own, and nothing queued yet."""
+    namespace = f"o-{secrets.token_hex(4)}"
+    changed = Settings(namespace=namespace, **settings)  # type: ignore[arg-type]
+    async with simulated_deployment(changed, redis_url) as deployment:
+        outage = VirtualOutage(deployment, behaviour)
+        await outage.begin(workers)
+        yield outage

@@ -314,6 +314,7 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         rate_limiter=parts.rate_limiter,
         shutdown_deadline=parts.shutdown_deadline,
         poll_proof=parts.outcomes.poll_proof,
+        breakers=parts.outcomes.breakers,
     )
 
 

@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Callable, Generator, Iterable
+from dataclasses import replace
 from typing import Final
 
 import msgspec
@@ -23,6 +24,7 @@ from jobs.breakers import (
     apply_failure,
     apply_success,
 )
+from jobs.holds import Gates
 from jobs.lanes import Lane
 from worker.clock import Clock
 from worker.engine.services.heartbeat import LiveWorkers
@@ -105,6 +107,17 @@ class BreakerReporter:
         self._pending[success.key].append((success, now))
         if known is None or known.submits_allowed(now) is not None:
             self.wakeup.notify()
+            self._admission_wakeup.notify()
+
+    def with_noted(self, gates: Gates, now: float) -> Gates:
+        """The gates, with breakers that limit as they will be once what is noted is written."""
+        if not any(one.submits_allowed(now) is not None for one in gates.breakers):
+            return gates
+        breakers = [
+            one if one.submits_allowed(now) is None else _fold(one, self._pending.get(one.key, ()))
+            for one in gates.breakers
+        ]
+        return replace(gates, breakers=tuple(breakers))
 
     def _is_being_written(self, key: str) -> bool:
         """Whether a failure is noted that the known breaker does not show yet."""

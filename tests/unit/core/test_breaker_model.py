@@ -108,6 +108,7 @@ class BreakerMachine(RuleBasedStateMachine):
                 f"j{sent.number % jobs}:{sent.number}", f"{sent.number % jobs}", lane
             ),
             began_at=sent.at,
+            is_canary=sent.was_counted,
             is_run=bool(sent.number % 2),
         )
         before = self.breaker
@@ -117,7 +118,9 @@ class BreakerMachine(RuleBasedStateMachine):
             assert len(self.lost_lanes[sent.epoch]) > 1, "one lane alone stops no route"
         if before.cause is BreakerCause.UNKNOWN_OUTCOME and before.trips < self.breaker.trips:
             was_later = before.failed_at is not None and sent.at > before.failed_at
-            assert was_later or before.failures > 2, "two of one burst stop nothing"
+            assert was_later or sent.was_counted or before.failures > 2, (
+                "two of one burst stop nothing"
+            )
         if sent.epoch not in (before.epoch, before.tripped_epoch):
             assert self.breaker == before, "an outcome of another epoch changes nothing"
         if before.state is BreakerState.PROBING and sent.epoch == before.epoch:

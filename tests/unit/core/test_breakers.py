@@ -63,7 +63,7 @@ def failed(
         epoch=breaker.epoch if epoch is None else epoch,
         submit=FailedSubmit(token, f"inputs {number}" if inputs is None else inputs, lane),
         retry_after_s=retry_after_s,
-        began_at=at + 1 if began_at is None else began_at,
+        began_at=at + 2 if began_at is None else began_at,
         is_run=is_run,
         in_flight=in_flight,
         is_of_slowed_lane=is_of_slowed_lane,
@@ -149,7 +149,13 @@ def test_losses_of_one_burst_trip_from_the_fourth_on(scope: Scope) -> None:
 def test_after_losses_of_one_burst_the_next_one_that_was_sent_later_trips(scope: Scope) -> None:
     breaker = failed(new_breaker(scope, UNKNOWN), 1, began_at=NOW - 1, lane="a")
     breaker = failed(breaker, 2, began_at=NOW - 1, lane="b")
-    assert failed(breaker, 3, began_at=NOW + 1, lane="a").state is BreakerState.OPEN
+    assert failed(breaker, 3, began_at=NOW - 1, lane="a").state is BreakerState.CLOSED
+    assert failed(breaker, 3, began_at=NOW + 2, lane="a").state is BreakerState.OPEN
+
+
+def test_a_second_loss_trips_at_once_if_the_slowed_lane_let_it_through() -> None:
+    breaker = failed(closed(UNKNOWN), 1, began_at=NOW - 1)
+    assert failed(breaker, 2, began_at=NOW, is_canary=True).state is BreakerState.OPEN
 
 
 def test_more_than_five_lost_of_the_last_hundred_trip() -> None:

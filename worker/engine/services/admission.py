@@ -20,6 +20,7 @@ from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
+from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
 from worker.engine.probe_choice import other_inputs_first
@@ -82,6 +83,7 @@ class Admission:
         rate_limiter: RateLimiter,
         shutdown_deadline: ShutdownDeadline,
         poll_proof: PollProof,
+        breakers: BreakerReporter,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -95,6 +97,7 @@ class Admission:
         self._rate_limiter = rate_limiter
         self._shutdown_deadline = shutdown_deadline
         self._poll_proof = poll_proof
+        self._breakers = breakers
         self._admitted_count = 0
 
     @property
@@ -112,7 +115,7 @@ class Admission:
         free = self._slots.free(queues)
         if not free.has_any:
             return BUSY_S
-        gates = await self._store.holds.gates()
+        gates = self._breakers.with_noted(await self._store.holds.gates(), now)
         self._poll_proof.waiting_holds = gates.waiting_for_poll(
             lane.account for lane in queues.lanes
         )
