@@ -12,6 +12,7 @@ from worker.cli.up.plan import free_port
 from worker.clock import SystemClock
 from worker.redis.connect import connect
 from worker.store import open_store
+from worker.store.workers import Heartbeat
 
 LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit")
 
@@ -88,3 +89,15 @@ async def test_a_job_that_does_not_exist_is_named(pages: PageReader) -> None:
     page = await pages.get("/jobs/none")
     assert page.status == 404
     assert "there is no job 'none'" in page.text
+
+
+async def test_the_lanes_of_an_account_that_waits_for_a_poll_say_so(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.queued("a")
+    now = SystemClock().now()
+    beat = Heartbeat(
+        id="w1", host="h", pid=1, started_at=now, seen_at=now, unproved_accounts=("default",)
+    )
+    await job_factory.store.workers.record_heartbeat(beat)
+    assert "waits for a poll" in (await pages.get("/")).text

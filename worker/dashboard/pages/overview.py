@@ -1,6 +1,7 @@
 """The overview: what needs an operator, jobs, holds, rate limits, lanes and workers."""
 
 import asyncio
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -19,6 +20,7 @@ from worker.dashboard.views.history import history_charts, parse_window
 from worker.dashboard.views.summary import summarize
 from worker.store.metrics.series import SeriesWindow
 from worker.store.read.queries import LaneCount
+from worker.store.workers import Heartbeat
 
 LANES_SHOWN: Final = 40
 """Lanes in the table, the busiest first."""
@@ -103,11 +105,12 @@ def _lanes(page_request: PageRequest, stats: QueueStats, gates: Gates) -> list[L
     busiest = sorted(stats.lanes, key=lambda one: (-(one.queued + one.active), str(one.lane)))[
         :LANES_SHOWN
     ]
+    taking = [worker for worker in stats.workers if worker.takes_work]
     return [
         LaneRow(
             one,
             cap_of_lane(page_request.context.use_cases.queries.caps, one.lane),
-            _admission_text(one.lane, gates, page_request.now),
+            _admission_text(one.lane, gates, page_request.now) or _poll_text(one.lane, taking),
             stats.drain_s.get(one.lane),
         )
         for one in busiest
@@ -125,3 +128,9 @@ def _admission_text(lane: Lane, gates: Gates, now: float) -> str:
             return f"{cause_text(breaker, now)}; {state_text(breaker, now)}"
     cool_down = gates.running_cool_down(lane.scopes, now)
     return "" if cool_down is None else f"cooling down: {cool_down.why}"
+
+
+def _poll_text(lane: Lane, taking: Sequence[Heartbeat]) -> str:
+    """What to say where every worker that takes jobs waits for a poll of the account."""
+    waits = taking and all(lane.account in worker.unproved_accounts for worker in taking)
+    return "waits for a poll" if waits else ""
