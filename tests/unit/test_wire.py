@@ -250,6 +250,7 @@ def test_a_page_that_claims_to_be_json_is_a_page() -> None:
 @pytest.mark.parametrize(
     ("location", "origin"),
     [
+        ("https://new.example:65536/x", None),
         ("https://Knouds.ai/api/models?x#y", "https://knouds.ai"),
         ("http://[::1]:8090/", "http://[::1]:8090"),
         ("https://knouds.ai", "https://knouds.ai"),

@@ -115,8 +115,10 @@ _WANTS_TLS: Final = re.compile(
     rb"|combination of host and port requires TLS",  # Tomcat
     re.IGNORECASE,
 )
+MAX_PORT: Final = 65_535
+
 _ORIGIN: Final = re.compile(
-    r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?(?=[/?#]|$)",
+    r"https?://(?:[A-Za-z0-9.-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::([0-9]{1,5}))?(?=[/?#]|$)",
     re.IGNORECASE,
 )
 """Scheme, host and port; one with a user name or password in it does not match."""
@@ -275,7 +277,9 @@ def is_access_page(body: bytes) -> bool:
 def read_location(value: str | None) -> str | None:
     """Read scheme and host of an absolute `Location`; None for anything else."""
     found = _ORIGIN.match((value or "").strip())
-    return found[0].lower() if found else None
+    if found is None or int(found[1] or 0) > MAX_PORT:
+        return None
+    return found[0].lower()
 
 
 def read_count(value: str | None) -> int | None:
