@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from config.redis_address import Sentinel, parse_sentinel, redis_passwords
 from config.values import (
     AnyCase,
     ApiKey,
@@ -32,9 +33,7 @@ from config.values import (
     ReadableFile,
     RedisUrl,
     Seconds,
-    Sentinel,
     WebhookSecret,
-    parse_sentinel,
     split_secrets,
 )
 
@@ -94,7 +93,8 @@ class Settings(BaseModel):
     # Redis
     redis_url: RedisUrl | None = Field(
         default=None,
-        description="redis://host:6379/0, rediss://… or redis+sentinel://host:26379,host/service/0",
+        description="redis://host:6379/0 or redis+sentinel://host:26379,host/service/0; over TLS"
+        " rediss://… and rediss+sentinel://…, with ?ssl_ca_certs=FILE for a CA of your own",
     )
     namespace: Namespace = Field(default="knouds", description="1 to 32 of a-z 0-9 _ -")
 
@@ -284,11 +284,7 @@ class Settings(BaseModel):
     def _redis_passwords(self) -> Iterator[str]:
         if not self.redis_url:
             return
-        raw = self.redis_url.get_secret_value().partition("://")[2].partition("/")[0]
-        password = raw.rpartition("@")[0].partition(":")[2]
-        if password:
-            yield password
-            yield unquote(password)
+        yield from redis_passwords(self.redis_url.get_secret_value())
 
     def require_tokens(self) -> None:
         """Raise SettingsError if the API would serve other machines without tokens."""

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Literal
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+
+from config.redis_address import check_redis_url, host_and_port
 
 TOKEN_SECRET_MIN_CHARS = 16
 WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are those of the provider's dashboard
@@ -55,61 +57,6 @@ class ApiToken:
     name: str
     role: Role
     secret: SecretStr
-
-
-@dataclass(frozen=True, slots=True)
-class Sentinel:
-    """A Redis behind Sentinel: the sentinels (host, port), the service, the database, the login."""
-
-    nodes: tuple[tuple[str, int], ...]
-    service: str
-    db: int
-    username: str | None
-    password: SecretStr | None
-
-
-def parse_sentinel(url: str) -> Sentinel | None:
-    """Read `redis+sentinel://[user:password@]host[:port],host[:port]/service[/db]`.
-
-    None for a URL of another scheme. Raises ValueError, without the URL in it, for a broken one.
-    """
-    scheme, _, rest = url.partition("://")
-    if scheme != "redis+sentinel":
-        return None
-    authority, _, path = rest.partition("/")
-    login, _, hosts = authority.rpartition("@")
-    username, _, password = login.partition(":")
-    service, _, db = path.partition("/")
-    if not service or not re.fullmatch(r"\d{0,4}", db):
-        raise ValueError(
-            "the Sentinel URL needs /service and, at most, /service/db after the hosts"
-        )
-    return Sentinel(
-        nodes=tuple(_sentinel_node(node) for node in hosts.split(",")),
-        service=unquote(service),
-        db=int(db or 0),
-        username=unquote(username) or None,
-        password=SecretStr(unquote(password)) if password else None,
-    )
-
-
-def _sentinel_node(node: str) -> tuple[str, int]:
-    host, port = _address(f"//{node}")
-    return host, port or 26379
-
-
-def _address(url: str) -> tuple[str, int | None]:
-    """The host and port of a URL. Raises ValueError without the URL, unlike `urlsplit`."""
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host or port == 0:
-        raise ValueError(
-            "has no readable host and port (escape / : @ in a password as %2F %3A %40)"
-        )
-    return host, port
 
 
 # --- Reading single values -----------------------------------------------------------------------
@@ -173,26 +120,11 @@ def _header_safe(value: SecretStr) -> SecretStr:
     return value
 
 
-def _redis_url(value: SecretStr) -> SecretStr:
-    url = value.get_secret_value()
-    if parse_sentinel(url) is not None:
-        return value
-    scheme, _, rest = url.partition("://")
-    if scheme == "unix" and rest.startswith("/"):
-        return value
-    if scheme not in {"redis", "rediss"}:
-        raise ValueError("not a redis://, rediss://, redis+sentinel:// or unix:// URL")
-    _address(url)
-    if not re.fullmatch(r"/?\d{0,4}", urlsplit(url).path):
-        raise ValueError("may have /database-number after the host and nothing else")
-    return value
-
-
 def _http_url(value: str) -> str:
     """Check an http(s) address without credentials, and drop its trailing slash."""
     if not value.startswith(("http://", "https://")):
         raise ValueError("not an http:// or https:// address")
-    _address(value)
+    host_and_port(value)
     parts = urlsplit(value)
     if "@" in parts.netloc or parts.query or parts.fragment:
         raise ValueError("must be a plain address, without login, query or fragment")
@@ -267,7 +199,7 @@ def _split_names(value: object) -> object:
     return tuple(name.strip() for name in value.split(","))
 
 
-RedisUrl = Annotated[SecretStr, AfterValidator(_redis_url)]
+RedisUrl = Annotated[SecretStr, AfterValidator(check_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 ApiTokens = Annotated[
     tuple[ApiToken, ...], BeforeValidator(_tokens), AfterValidator(_reject_duplicates)

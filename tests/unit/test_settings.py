@@ -9,8 +9,9 @@ import pytest
 from pydantic import ValidationError
 
 from config.environment import load
+from config.redis_address import Sentinel, parse_sentinel
 from config.settings import Settings, SettingsError
-from config.values import ApiToken, Role, Sentinel, parse_sentinel
+from config.values import ApiToken, Role
 
 SECRET = "knouds_live_do_not_show"  # appears in wrong values, never in a message
 
@@ -344,3 +345,46 @@ def test_a_default_that_depends_on_a_wrong_setting_is_not_called_wrong() -> None
         load({"KNOUDS_SYNC_TIMEOUT_S": "soon", "KNOUDS_MAX_JOBS": "abc"}, env_file=None)
     assert "KNOUDS_SHUTDOWN_GRACE_S" not in str(error.value)
     assert {"KNOUDS_SYNC_TIMEOUT_S", "KNOUDS_MAX_JOBS"} <= set(re.findall(r"\w+", str(error.value)))
+
+
+def test_a_tls_sentinel_url_has_two_logins_and_the_authority() -> None:
+    url = "rediss+sentinel://app:one@a/main?sentinel_username=s&sentinel_password=t%26%2B&ssl_check_hostname=true"
+    sentinel = parse_sentinel(url)
+    assert sentinel is not None
+    assert sentinel.is_tls
+    assert (sentinel.username, sentinel.sentinel_username) == ("app", "s")
+    assert sentinel.sentinel_password is not None
+    assert sentinel.sentinel_password.get_secret_value() == "t&+"
+    assert sentinel.options == {"ssl_check_hostname": True}
+    assert {"one", "t&+", "t%26%2B"} <= read(redis_url=url).secret_values
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("redis://host?protocol=3", "protocol in its query is not known"),
+        ("redis://host?decode_responses=True", "decode_responses in its query is not known"),
+        ("redis://host/0?bogus=1", "bogus in its query is not known"),
+        ("unix:///run/redis.sock?protocol=3", "protocol in its query is not known"),
+        ("redis+sentinel://a/main?protocol=3", "protocol in its query is not known"),
+        ("redis://host?sentinel_password=x", "sentinel_password in its query is not known"),
+        (f"redis://:{SECRET}?{SECRET}@host", "no readable host"),
+        (f"redis://:{SECRET}#{SECRET}@host", "no readable host"),
+        ("redis://host?ssl_ca_certs=x", "ssl_ca_certs in its query needs a URL that begins with"),
+        ("rediss://host?ssl_ca_certs=/no/such", "ssl_ca_certs in its query names a file that cann"),
+        (f"rediss://host?ssl_ca_certs={__file__}", "holds no certificate"),
+        ("rediss://host?ssl_certfile=/dev/null", "ssl_keyfile is missing"),
+        ("rediss://host?ssl_cert_reqs=maybe", "neither required nor none"),
+        ("redis://host?db=x", "db in its query is not the number"),
+        ("redis://host?socket_timeout=0", "socket_timeout in its query is not a number of seconds"),
+        ("redis://host?db=1&db=2", "db in its query is given twice"),
+        (
+            "redis+sentinel://a/main?sentinel_username=u",
+            "sentinel_password in its query is missing",
+        ),
+    ],
+)
+def test_a_field_of_the_redis_url_that_cannot_work_is_named(url: str, words: str) -> None:
+    line = refusal({"KNOUDS_REDIS_URL": url})
+    assert line.startswith("KNOUDS_REDIS_URL: ")
+    assert words in line

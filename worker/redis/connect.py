@@ -8,13 +8,15 @@ from functools import partial
 from typing import Any, Final, Protocol, cast
 
 from arq import ArqRedis
+from pydantic import SecretStr
 from redis.asyncio import Sentinel
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
 
+from config.redis_address import Sentinel as SentinelAddress
+from config.redis_address import redis_options
 from config.settings import Settings
-from config.values import Sentinel as SentinelAddress
 from worker.redis.connection_pool import ConnectionPool
 from worker.redis.embedded import running_url
 from worker.redis.hiredis_packer import pack_with_hiredis
@@ -91,14 +93,15 @@ def connect(
     if settings.sentinel is not None and url is None:
         pool = _sentinel_pool(settings.sentinel, options)
     else:
+        address, *_ = (full := url or redis_url(settings)).partition("?")
+        options |= redis_options(full)
+        if address.startswith("unix:"):
+            del options["socket_keepalive"]  # a socket of the machine has none
         pool = cast("Any", ConnectionPool).from_url(
-            url or redis_url(settings),
-            max_connections=MAX_CONNECTIONS,
-            timeout=POOL_WAIT_S,
-            **options,
+            address, max_connections=MAX_CONNECTIONS, timeout=POOL_WAIT_S, **options
         )
     pack_with_hiredis(pool)
-    if fail_fast:  # set here, since the options of a URL would win over those above
+    if fail_fast:
         pool.connection_kwargs["retry"] = Retry(
             ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), FAIL_FAST_RETRIES
         )
@@ -111,17 +114,26 @@ def connect(
 
 
 def _sentinel_pool(found: SentinelAddress, options: dict[str, Any]) -> Any:
-    login = {
-        "username": found.username,
-        "password": found.password.get_secret_value() if found.password else None,
+    tls = {name: value for name, value in found.options.items() if name.startswith("ssl_")}
+    if found.is_tls:
+        tls["ssl"] = True
+    sentinel_options = {
+        "socket_timeout": CONNECT_TIMEOUT_S,
+        "username": found.sentinel_username,
+        "password": _plain(found.sentinel_password),
+        **tls,
     }
-    sentinel_options = {"socket_timeout": CONNECT_TIMEOUT_S}
     sentinel = cast("Any", Sentinel)(list(found.nodes), sentinel_kwargs=sentinel_options)
     primary = sentinel.master_for(
         found.service,
         db=found.db,
         max_connections=MAX_SENTINEL_CONNECTIONS,
-        **login,
-        **options,
+        username=found.username,
+        password=_plain(found.password),
+        **{**options, **found.options, **tls},
     )
     return primary.connection_pool
+
+
+def _plain(secret: SecretStr | None) -> str | None:
+    return secret.get_secret_value() if secret else None

@@ -1,0 +1,51 @@
+"""What a Redis URL sets of the connections that are made from it."""
+
+from typing import Any, cast
+
+from pydantic import SecretStr
+
+from config.settings import Settings
+from worker.redis.connect import connect
+
+
+def pool_of(url: str) -> Any:
+    return connect(Settings(redis_url=SecretStr(url))).connection_pool
+
+
+def test_fields_of_the_query_are_options_of_each_connection() -> None:
+    pool = pool_of("redis://u:p%3F@host:1/2?socket_timeout=7.5&client_name=knouds")
+    options = pool.connection_kwargs
+    assert (options["host"], options["db"], options["username"]) == ("host", 2, "u")
+    assert (options["password"], options["socket_timeout"]) == ("p?", 7.5)
+    assert options["client_name"] == "knouds"
+    assert pool.make_connection()
+
+
+def test_connections_to_a_unix_socket_can_be_made() -> None:
+    pool = pool_of("unix:///run/redis.sock?db=3")
+    assert pool.make_connection().path == "/run/redis.sock"
+    assert pool.connection_kwargs["db"] == 3
+
+
+def test_tls_behind_sentinel_has_the_logins_of_both() -> None:
+    pool = pool_of(
+        "rediss+sentinel://app:one@a:1,b/main/3"
+        "?sentinel_username=watch&sentinel_password=two&ssl_check_hostname=true"
+    )
+    options = pool.connection_kwargs
+    assert (options["username"], options["password"], options["db"]) == ("app", "one", 3)
+    assert options["ssl_check_hostname"] is True
+    assert "SSL" in pool.connection_class.__name__
+    for sentinel in cast("list[Any]", pool.sentinel_manager.sentinels):
+        asked = sentinel.connection_pool
+        assert "SSL" in asked.connection_class.__name__
+        login = asked.connection_kwargs["username"], asked.connection_kwargs["password"]
+        assert login == ("watch", "two")
+        assert asked.connection_kwargs["ssl_check_hostname"] is True
+
+
+def test_sentinels_without_a_login_of_their_own_get_none() -> None:
+    pool = pool_of("redis+sentinel://app:one@a:1/main")
+    (sentinel,) = pool.sentinel_manager.sentinels
+    assert sentinel.connection_pool.connection_kwargs["password"] is None
+    assert "SSL" not in sentinel.connection_pool.connection_class.__name__
