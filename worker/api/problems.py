@@ -15,13 +15,6 @@ import structlog
 from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import UNSET, UnsetType
-from redis.exceptions import (
-    ConnectionError,  # noqa: A004
-    OutOfMemoryError,
-    ReadOnlyError,
-    RedisError,
-    TimeoutError,  # noqa: A004
-)
 
 from jobs.lifecycle import IllegalTransition
 from jobs.states import State
@@ -31,13 +24,17 @@ from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker, RunTaken
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.client import BadCursor
+from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
 
 log: Final = structlog.get_logger(__name__)
 
 CONTENT_TYPE: Final = "application/problem+json"
 
-RETRY_AFTER_S: Final = "2"
-"""Sent while Redis is away: it is back in seconds, or an operator has to act anyway."""
+RETRY_AFTER_S: Final = 2
+"""Sent while Redis is away or refuses: most of that ends within seconds."""
+
+OPERATOR_RETRY_AFTER_S: Final = 30
+"""Sent for what an operator has to end."""
 
 _TYPE: Final = "urn:knouds-worker:problem:"
 
@@ -55,6 +52,7 @@ class Problem(Exception):
         headers: Mapping[str, str] | None = None,
         field: str | UnsetType = UNSET,
         state: State | UnsetType = UNSET,
+        reason: str | UnsetType = UNSET,
     ) -> None:
         self.status = status
         self.name = name
@@ -63,6 +61,7 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self._field = field
         self._state = state
+        self._reason = reason
         super().__init__(detail)
 
     def body(self) -> ProblemResponse:
@@ -74,6 +73,7 @@ class Problem(Exception):
             detail=self.detail,
             field=self._field,
             state=self._state,
+            reason=self._reason,
         )
 
     def response(self) -> web.Response:
@@ -155,25 +155,24 @@ def problem_of(error: Exception) -> Problem | None:
             return Problem(400, "bad-parameter", "Bad parameter", detail, field="cursor")
         case web.HTTPException():
             return _from_aiohttp(error)
-        case _ if _is_redis_away(error):
-            return Problem(
-                503,
-                "unavailable",
-                "Redis is not available",
-                "Redis does not answer: try again; a job that carries an id is never created twice",
-                headers={"Retry-After": RETRY_AFTER_S},
-            )
         case _:
-            return None
+            refusal = redis_refusal(error)
+            return None if refusal is None else _refused_by_redis(refusal)
 
 
-def _is_redis_away(error: Exception) -> bool:
-    """Whether Redis cannot be reached, or cannot write now (full, read-only, disk error)."""
-    if isinstance(error, ConnectionError | TimeoutError | OutOfMemoryError | ReadOnlyError):
-        return True
-    if isinstance(error, RedisError):
-        return str(error).startswith(("OOM", "MISCONF", "READONLY", "LOADING", "MASTERDOWN"))
-    return isinstance(error, OSError)
+def _refused_by_redis(refusal: RedisRefusal) -> Problem:
+    """Redis does not answer, or refuses what every request needs."""
+    is_away = refusal.code is RefusalCode.UNREACHABLE
+    wait_s = OPERATOR_RETRY_AFTER_S if refusal.needs_operator else RETRY_AFTER_S
+    return Problem(
+        503,
+        "unavailable",
+        "Redis is not available" if is_away else "Redis refuses",
+        f"{refusal.reason}: try again; a job that carries an id is never created twice."
+        f" Operator: {refusal.fix}",
+        headers={"Retry-After": str(wait_s)},
+        reason=refusal.code.value,
+    )
 
 
 def _from_aiohttp(error: web.HTTPException) -> Problem | None:
@@ -208,18 +207,27 @@ async def problem_middleware(request: web.Request, handler: Handler) -> web.Stre
     """Respond to every error with a problem."""
     try:
         return await handler(request)
-    except Exception as error:
-        problem = problem_of(error)
-        if problem is None:
-            if isinstance(error, web.HTTPException):
-                raise
-            log.error("request.failed", **_log_facts(request, error))  # noqa: TRY400 - see _log_facts
-            problem = Problem(
-                500, "internal", "Internal error", "an error of knouds-worker: see its log"
-            )
-        elif problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-            log.warning("request.refused", **_log_facts(request, error), reason=problem.name)
-        return await _respond(request, problem)
+    except web.HTTPException as error:
+        if problem_of(error) is None:
+            raise
+        return await _respond(request, logged_problem(request, error))
+    except Exception as error:  # noqa: BLE001 - every error gets a response
+        return await _respond(request, logged_problem(request, error))
+
+
+def logged_problem(request: web.Request, error: Exception, jobs: int | None = None) -> Problem:
+    """The problem for any error, which is logged if it is not the client's.
+
+    `jobs`: of how many jobs of a bulk request it is the result.
+    """
+    problem = problem_of(error)
+    if problem is None:
+        log.error("request.failed", **_log_facts(request, error, jobs))
+        detail = "an error of knouds-worker: see its log"
+        return Problem(500, "internal", "Internal error", detail)
+    if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
+        log.warning("request.refused", **_log_facts(request, error, jobs), reason=problem.name)
+    return problem
 
 
 async def _respond(request: web.Request, problem: Problem) -> web.StreamResponse:
@@ -232,13 +240,14 @@ async def _respond(request: web.Request, problem: Problem) -> web.StreamResponse
     return page
 
 
-def _log_facts(request: web.Request, error: Exception) -> dict[str, Any]:
+def _log_facts(request: web.Request, error: Exception, jobs: int | None) -> dict[str, Any]:
     """What may be logged of a failed request: not the error's message, which may quote inputs."""
     resource = request.match_info.route.resource
     frames = traceback.extract_tb(error.__traceback__)[-6:]
-    return {
+    counted = {} if jobs is None else {"jobs": jobs}
+    return counted | {
         "method": request.method,
         "route": resource.canonical if resource is not None else None,
-        "error": type(error).__name__,
+        "error": error_word(error),
         "at": [f"{frame.filename}:{frame.lineno} {frame.name}" for frame in frames],
     }

@@ -80,7 +80,7 @@ def _last_event_id(request: web.Request) -> str | None:
 async def _subscribed(
     broadcaster: EventBroadcaster, after_id: str | None
 ) -> AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]:
-    headers = {"Retry-After": RETRY_AFTER_S}
+    headers = {"Retry-After": str(RETRY_AFTER_S)}
     try:
         async with broadcaster.subscribe(after_id) as batches:
             yield batches

@@ -1,5 +1,7 @@
 """Jobs over HTTP: enqueue, list, read, wait."""
 
+from collections.abc import Mapping, Sequence
+from http import HTTPStatus
 from typing import cast
 
 from aiohttp import web
@@ -21,12 +23,13 @@ from worker.api.models.jobs import (
 from worker.api.models.requests import BulkEnqueueBody, JobsQuery, WaitQuery
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_json, read_query
-from worker.api.problems import bad_parameter, problem_of
+from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.job_request_parser import parse_job_request
 from worker.engine.unreadable_records import load_job
 from worker.store.read.queries import Filter
+from worker.store.refusals import error_word
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
 
@@ -80,10 +83,9 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     parsed = [_parse_job_request(data, context.settings.max_inputs_bytes) for data in body.jobs]
     valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
     outcomes = iter(await context.use_cases.enqueuer.enqueue_many(valid, by=principal_name()))
-    results = [
-        _bulk_result(data, entry if isinstance(entry, InvalidRequest) else next(outcomes))
-        for data, entry in zip(body.jobs, parsed, strict=True)
-    ]
+    rows = [entry if isinstance(entry, InvalidRequest) else next(outcomes) for entry in parsed]
+    problems = _problems(request, [row for row in rows if isinstance(row, Exception)])
+    results = [_bulk_result(data, row, problems) for data, row in zip(body.jobs, rows, strict=True)]
     return json_response(BulkEnqueueResponse(results=results))
 
 
@@ -96,16 +98,31 @@ def _parse_job_request(
         return error
 
 
-def _bulk_result(data: object, outcome: EnqueueResult | Exception) -> BulkResultResponse:
+def _problems(request: web.Request, errors: Sequence[Exception]) -> dict[Exception, Problem]:
+    """The problem of each error; errors of ours that are alike are logged once."""
+    found: dict[Exception, Problem] = {}
+    alike: dict[str, list[Exception]] = {}
+    for error in errors:
+        problem = problem_of(error)
+        if problem is not None and problem.status < HTTPStatus.INTERNAL_SERVER_ERROR:
+            found[error] = problem
+        else:
+            alike.setdefault(error_word(error), []).append(error)
+    for same in alike.values():
+        found |= dict.fromkeys(same, logged_problem(request, same[0], jobs=len(same)))
+    return found
+
+
+def _bulk_result(
+    data: object, outcome: EnqueueResult | Exception, problems: Mapping[Exception, Problem]
+) -> BulkResultResponse:
     if isinstance(outcome, EnqueueResult):
         status = 202 if outcome.created else 200
         return BulkResultResponse(id=outcome.job.id, status=status, error=UNSET)
     given = cast("dict[str, object]", data).get("id") if isinstance(data, dict) else None
-    problem = problem_of(outcome)
+    problem = problems[outcome]
     return BulkResultResponse(
-        id=given if isinstance(given, str) else None,
-        status=problem.status if problem else 500,
-        error=problem.body() if problem else None,
+        id=given if isinstance(given, str) else None, status=problem.status, error=problem.body()
     )
 
 

@@ -137,7 +137,7 @@ class BulkResultResponse(ResponseModel):
     id: str | None
     status: int
     error: Annotated[
-        ProblemResponse | UnsetType | None, Meta(description="present for refused requests only")
+        ProblemResponse | UnsetType, Meta(description="present for refused requests only")
     ] = UNSET
 
 

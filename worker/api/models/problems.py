@@ -7,7 +7,10 @@ from worker.api.models.response import ResponseModel
 
 
 class ProblemResponse(ResponseModel):
-    """RFC 9457 problem details; `field` names the field, parameter or header at fault."""
+    """RFC 9457 problem details; `field` names the field, parameter or header at fault.
+
+    `reason`: why Redis refuses, its first word such as `NOREPLICAS`.
+    """
 
     type: str
     title: str
@@ -15,3 +18,4 @@ class ProblemResponse(ResponseModel):
     detail: str
     field: str | UnsetType = UNSET
     state: State | UnsetType = UNSET
+    reason: str | UnsetType = UNSET
