@@ -33,7 +33,7 @@ async def lone_jobs(
     redis_url: str, behaviour: Behaviour, count: int, **settings: object
 ) -> AsyncGenerator[VirtualOutage]:
     """So many jobs alone in the lane of `m0`."""
-    async with an_outage(redis_url, behaviour, **settings) as outage:
+    async with an_outage(redis_url, behaviour, **settings) as outage:  # type: ignore[arg-type]
         outage.longest_step_s = 900.0
         await outage.enqueue(count)
         yield outage
