@@ -1,7 +1,7 @@
 # Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser screenshots chaos bench bench/peers crash polls check fmt docs clean python
+.PHONY: help run test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -29,7 +29,7 @@ exit 1
 endef
 
 help:  ## List the targets
-	@awk -F ':.*## ' '/^[a-z\/]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z\/-]+:.*## / { printf "make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" lists options
 	@$(BIN)/knouds-worker up --demo $(ARGS)
@@ -45,6 +45,9 @@ screenshots: $(VENV)/.dev  ## Take new screenshots of the dashboard for docs/scr
 
 chaos: $(VENV)/.dev  ## Test with killed, frozen and restarted processes, slow; CHAOS_SEED=7 repeats one run
 	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
+
+redis-matrix: $(VENV)/.dev  ## Try every Redis server with every failure; ARGS="--quick" for one server, in minutes
+	@$(BIN)/python -m tests.redis_matrix $(ARGS)
 
 bench: $(VENV)/.dev  ## Measure the worker, about 15 minutes; ARGS="load idle" selects some
 	@$(BIN)/python -m bench $(ARGS)

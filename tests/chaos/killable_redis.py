@@ -13,13 +13,16 @@ READY_WITHIN_S = 20.0
 
 
 class KillableRedis:
-    """One server process after another over the same append-only file, every write synced."""
+    """One server process after another over the same append-only file, every write synced.
 
-    def __init__(self, folder: Path, **environ: str) -> None:
+    `binary`: which server program; by default the one that `up` finds.
+    """
+
+    def __init__(self, folder: Path, *, binary: Path | None = None, **environ: str) -> None:
         folder.mkdir(exist_ok=True)
-        self._folder = folder
+        self.folder = folder
         self._environ = environ
-        self._binary = find_server().path
+        self._binary = binary or find_server().path
         self._process: asyncio.subprocess.Process | None = None
         self.port = free_port()
 
@@ -32,7 +35,7 @@ class KillableRedis:
         options = {
             "bind": HOST,
             "port": str(self.port),
-            "dir": str(self._folder),
+            "dir": str(self.folder),
             "save": "",
             "appendonly": "yes",
             "appendfsync": "always",
@@ -43,12 +46,12 @@ class KillableRedis:
 
     async def start_sentinel(self, config: str) -> None:
         """Start it as a Sentinel, which keeps what it learns in its configuration."""
-        path = self._folder / "sentinel.conf"
-        path.write_text(f"bind {HOST}\nport {self.port}\ndir {self._folder}\n{config}")
+        path = self.folder / "sentinel.conf"
+        path.write_text(f"bind {HOST}\nport {self.port}\ndir {self.folder}\n{config}")
         await self._run(str(path), "--sentinel")
 
     async def _run(self, *arguments: str) -> None:
-        with (self._folder / "redis.log").open("ab") as log:
+        with (self.folder / "redis.log").open("ab") as log:
             self._process = await asyncio.create_subprocess_exec(
                 self._binary, *arguments, stdout=log, stderr=log, env=self._environ
             )

@@ -23,10 +23,10 @@ READY_WITHIN_S = 20.0
 class Sentinels:
     """Two servers and the Sentinel that watches them; one failover."""
 
-    def __init__(self, folder: Path) -> None:
-        self.primary = KillableRedis(folder / "primary")
-        self.replica = KillableRedis(folder / "replica")
-        self._sentinel = KillableRedis(folder / "sentinel")
+    def __init__(self, folder: Path, binary: Path | None = None) -> None:
+        self.primary = KillableRedis(folder / "primary", binary=binary)
+        self.replica = KillableRedis(folder / "replica", binary=binary)
+        self._sentinel = KillableRedis(folder / "sentinel", binary=binary)
 
     @property
     def url(self) -> str:

@@ -1,0 +1,221 @@
+"""One cell of the table: a server and an event, with two workers, an API and an app."""
+
+import asyncio
+import os
+import sys
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import aiohttp
+
+from tests.chaos.killable_redis import free_port
+from tests.engine.live_system import wait_until
+from tests.integration.time_shifted_redis import find_faketime
+from tests.redis_matrix.counting_app import CountingApp
+from tests.redis_matrix.counting_provider import CountingProvider, counting_provider
+from tests.redis_matrix.redis_events import MatrixEvent
+from tests.redis_matrix.redis_setups import redis_setup
+from tests.redis_matrix.server_programs import ServerProgram
+
+BEFORE_S = 3.0
+"""Of load, before the event."""
+AFTER_S = 5.0
+"""Of load, from when the server can serve."""
+SETTLED_WITHIN_S = 15.0
+READY_WITHIN_S = 30.0
+ANSWERS_WITHIN_S = 10.0
+STARTS_WITHIN_S = 3.0
+"""A worker whose clock is off may not be reported: it is given this long to start."""
+LATER_JOBS = 10
+LATER_S = 1800.0
+WORKERS = 2
+END_STATES = frozenset({"succeeded", "dead", "parked", "cancelled"})
+SETTINGS = {
+    "KNOUDS_API_KEY": "knouds_live_test",
+    "KNOUDS_RETRY_BASE_S": "1",
+    "KNOUDS_POLL_MAX_S": "2",
+    "KNOUDS_LOG_FORMAT": "json",
+    "KNOUDS_LOG_LEVEL": "warning",
+}
+
+
+@dataclass(slots=True)
+class CellFindings:
+    """What the app and the provider counted."""
+
+    server: str
+    event: MatrixEvent
+    acknowledged: int = 0
+    lost: list[str] = field(default_factory=list[str])
+    """Acknowledged jobs without a record at the end, before the app enqueues them again."""
+    lost_confirmed: int = 0
+    """How many of them were not acknowledged as unconfirmed."""
+    paid_twice: list[str] = field(default_factory=list[str])
+    other_inputs: list[str] = field(default_factory=list[str])
+    started_early: int = 0
+    answers: Counter[str] = field(default_factory=Counter[str])
+    ready: Counter[str] = field(default_factory=Counter[str])
+    refusals: Counter[str] = field(default_factory=Counter[str])
+    without_retry_after: int = 0
+    goes_on_s: float | None = None
+    """Until an enqueue was acknowledged and a run started; None: neither or one never came."""
+    settled_s: float | None = None
+    """Until every job had settled or was parked, from when the server can serve."""
+    unsettled: Counter[str] = field(default_factory=Counter[str])
+    parked: Counter[str] = field(default_factory=Counter[str])
+    ended: list[str] = field(default_factory=list[str])
+    """Processes that ended by themselves."""
+    trouble: str = ""
+
+
+@dataclass
+class MatrixCell:
+    """The running system of a cell."""
+
+    event: MatrixEvent
+    folder: Path
+    app: CountingApp
+    provider: CountingProvider
+    processes: dict[str, asyncio.subprocess.Process]
+    findings: CellFindings
+
+    async def until_ready(self) -> None:
+        """Wait until the API answers and reports the workers whose clocks are right."""
+        workers = WORKERS - bool(self.event.clock_s)
+
+        async def ready() -> bool:
+            try:
+                async with self.app.http.get(f"{self.app.url}/readyz") as answer:
+                    return answer.status == 200 and (await answer.json())["workers"] >= workers
+            except aiohttp.ClientError:
+                return False
+
+        await wait_until(ready, "two workers and the API are ready", READY_WITHIN_S)
+
+    async def until_settled(self, since: float) -> None:
+        """Wait until every acknowledged job that has a record settled, or is parked."""
+        deadline = time.monotonic() + SETTLED_WITHIN_S
+        found = self.findings
+        while True:
+            try:
+                jobs = await self.app.jobs()
+            except (aiohttp.ClientError, TimeoutError, KeyError, ValueError):
+                jobs = None
+            if jobs is not None:
+                states = Counter(
+                    job["state"] for name, job in jobs.items() if name in self.app.acknowledged
+                )
+                found.unsettled = Counter(
+                    {state: count for state, count in states.items() if state not in END_STATES}
+                )
+                if not found.unsettled:
+                    found.settled_s = time.monotonic() - since
+                    return
+            if time.monotonic() > deadline:
+                found.settled_s = None
+                return
+            await asyncio.sleep(0.3)
+
+
+async def run_cell(program: ServerProgram, event: MatrixEvent, folder: Path) -> CellFindings:
+    """Run one cell; what goes wrong with the cell itself is in `trouble`."""
+    findings = CellFindings(program.name, event)
+    async with AsyncExitStack() as stack:
+        setup = await stack.enter_async_context(redis_setup(event.setup, folder, program.path))
+        provider = await stack.enter_async_context(counting_provider())
+        timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_S)
+        http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
+        port = free_port()
+        app = CountingApp(f"http://127.0.0.1:{port}", http)
+        settings = {
+            **SETTINGS,
+            "KNOUDS_BASE_URL": provider.url,
+            "KNOUDS_REDIS_URL": setup.url,
+            "KNOUDS_HTTP_PORT": str(port),
+            **dict(event.settings),
+        }
+        processes = await stack.enter_async_context(_processes(settings, event, folder))
+        cell = MatrixCell(event, folder, app, provider, processes, findings)
+        await cell.until_ready()
+        await asyncio.sleep(STARTS_WITHIN_S if event.clock_s else 0)
+        later = await app.schedule(LATER_JOBS, LATER_S) if event.clock_s else []
+        stop = asyncio.Event()
+        watch = asyncio.create_task(app.watch_ready(stop))
+        load = asyncio.create_task(app.enqueue_until(stop))
+        await asyncio.sleep(BEFORE_S)
+        can_serve_at = await event.run(setup)
+        await asyncio.sleep(max(0.0, can_serve_at + AFTER_S - time.monotonic()))
+        stop.set()
+        await asyncio.gather(watch, load)
+        await cell.until_settled(can_serve_at)
+        await _count(cell, can_serve_at, later)
+    return findings
+
+
+async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> None:
+    app, found = cell.app, cell.findings
+    moments = (
+        app.first_acknowledged_after(can_serve_at),
+        cell.provider.first_start_after(can_serve_at),
+    )
+    found.goes_on_s = None if None in moments else max(m for m in moments if m is not None)
+    found.acknowledged = len(app.acknowledged)
+    found.answers, found.ready = app.answers, app.ready
+    found.refusals, found.without_retry_after = app.refusals, app.without_retry_after
+    try:
+        jobs = await app.jobs()
+        found.lost = sorted(app.acknowledged.keys() - jobs.keys())
+        found.lost_confirmed = len(set(found.lost) - app.unconfirmed)
+        await app.enqueue_again()
+        await cell.until_settled(can_serve_at) if found.lost else None
+        jobs = await app.jobs()
+        found.parked = Counter(
+            str(job["reason"]["code"]) for job in jobs.values() if job["state"] == "parked"
+        )
+    except (aiohttp.ClientError, TimeoutError, KeyError) as error:
+        found.trouble = f"the API does not answer at the end: {error!r}"
+    found.paid_twice = sorted(name for name, runs in cell.provider.started.items() if runs > 1)
+    found.other_inputs = cell.provider.other_inputs(app.expected)
+    found.started_early = sum(cell.provider.started[name] for name in later)
+    found.ended = [name for name, one in cell.processes.items() if one.returncode is not None]
+
+
+@asynccontextmanager
+async def _processes(
+    settings: dict[str, str], event: MatrixEvent, folder: Path
+) -> AsyncGenerator[dict[str, asyncio.subprocess.Process]]:
+    """Two workers and the API; killed at the end."""
+    shifted = {
+        "LD_PRELOAD": str(find_faketime()),
+        "FAKETIME": f"{event.clock_s:+d}",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+    }
+    found: dict[str, asyncio.subprocess.Process] = {}
+    try:
+        for name in ("worker-1", "worker-2", "api"):
+            more = shifted if event.clock_s and name == "worker-2" else {}
+            found[name] = await _start(name, settings | more, folder)
+        yield found
+    finally:
+        for process in found.values():
+            if process.returncode is None:
+                process.kill()
+            await process.wait()
+
+
+async def _start(name: str, settings: dict[str, str], folder: Path) -> asyncio.subprocess.Process:
+    with (folder / f"{name}.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable,
+            "-m",
+            "worker.cli.main",
+            name.split("-", maxsplit=1)[0],
+            env={"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", **settings},
+            cwd=folder,
+            stdout=log,
+            stderr=log,
+        )

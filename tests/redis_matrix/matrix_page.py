@@ -1,0 +1,137 @@
+"""Renders what was found, as a page of the documentation and as one line for a terminal."""
+
+from collections import Counter
+from collections.abc import Sequence
+
+from tests.redis_matrix.matrix_cell import CellFindings
+
+HEAD = """\
+<!-- Written by a test run, do not edit: make redis-matrix ARGS="--write" -->
+
+# Redis servers and their failures
+
+What an app gets and what it pays while Redis fails over, refuses or forgets. Two workers and the
+API run as processes over the real servers. A stand-in for the provider, which shares no code with
+them, counts runs and their inputs. An app enqueues about 20 jobs a second over HTTP, each with an
+id, and repeats a request until the answer is 200 or 202. A sixteenth of the jobs is refused once
+and then retried, a ninth runs sync, a seventh runs for 4 s. At the end the app enqueues every
+acknowledged job again, so that a run that was forgotten would be paid again. The servers sync their
+append-only file with each write.
+
+| column | |
+|---|---|
+| needs | a setting without which a promise does not hold |
+| lost | acknowledged jobs without a record at the end, before the app enqueues them again |
+| paid twice | jobs with more than one run |
+| other inputs | jobs with a run whose inputs were not the app's |
+| answers | to `POST /v1/jobs`; `none` is a broken connection, or no answer within 10 s |
+| goes on | from when the server can serve, until an enqueue is acknowledged and a run is started |
+| all settled | from then, with 5 s of further load, until each job succeeded or is parked |
+| parked | jobs that wait for an operator, by reason |
+"""
+
+COLUMNS = (
+    "event",
+    "needs",
+    "acknowledged",
+    "lost",
+    "paid twice",
+    "other inputs",
+    "answers",
+    "goes on",
+    "all settled",
+    "parked",
+    "notes",
+)
+
+
+def render_page(found: Sequence[CellFindings], skipped: Sequence[str], commit: str) -> str:
+    """The page: a table for each server."""
+    servers = list(dict.fromkeys(one.server for one in found))
+    parts = [HEAD, _summary(found, commit), ""]
+    parts += [f"- Not tried: {line}." for line in skipped]
+    for server in servers:
+        parts += ["", f"## {server}", "", _line(COLUMNS), _line(["---"] * len(COLUMNS))]
+        parts += [_line(_cells(one)) for one in found if one.server == server]
+    return "\n".join(parts) + "\n"
+
+
+def render_row(one: CellFindings) -> str:
+    """A line for a terminal."""
+    return " | ".join((one.server, *_cells(one)))
+
+
+def is_as_aimed(one: CellFindings) -> bool:
+    """Whether nothing was lost or paid wrongly, no answer was a 500, and it went on within 5 s."""
+    return not (
+        one.lost_confirmed
+        or one.paid_twice
+        or one.other_inputs
+        or one.started_early
+        or one.answers["500"]
+        or one.ended
+        or one.trouble
+        or one.goes_on_s is None
+        or one.goes_on_s > 5
+    )
+
+
+def _summary(found: Sequence[CellFindings], commit: str) -> str:
+    good = sum(map(is_as_aimed, found))
+    acknowledged = sum(one.acknowledged for one in found)
+    return (
+        f"Of {len(found)} cells {good} are as aimed: nothing lost, nothing paid twice or with other"
+        f" inputs, no answer of 500, going on within 5 s. In all {acknowledged} jobs:"
+        f" {sum(len(one.lost) for one in found)} lost,"
+        f" {sum(len(one.paid_twice) for one in found)} paid twice,"
+        f" {sum(len(one.other_inputs) for one in found)} with other inputs,"
+        f" {sum(one.answers['500'] for one in found)} answers of 500. Commit `{commit}`."
+    )
+
+
+def _cells(one: CellFindings) -> tuple[str, ...]:
+    needs = one.event.needs or "–"
+    return (
+        one.event.name,
+        needs,
+        str(one.acknowledged),
+        str(len(one.lost)),
+        str(len(one.paid_twice)),
+        str(len(one.other_inputs)),
+        _counts(one.answers),
+        _seconds(one.goes_on_s),
+        _seconds(one.settled_s),
+        _counts(one.parked),
+        "; ".join(_notes(one)) or "–",
+    )
+
+
+def _notes(one: CellFindings) -> list[str]:
+    notes: list[str] = []
+    if one.event.clock_s:
+        notes.append(f"{one.started_early} scheduled jobs started early")
+    if one.without_retry_after:
+        notes.append(f"{one.without_retry_after} without `Retry-After`")
+    if one.ready.keys() - {"200"}:
+        notes.append("`/readyz` " + _counts(one.ready))
+    if len(one.lost) != one.lost_confirmed:
+        notes.append(f"{len(one.lost) - one.lost_confirmed} of the lost were `unconfirmed`")
+    if one.unsettled:
+        notes.append("not settled: " + _counts(one.unsettled))
+    if one.ended:
+        notes.append("ended by itself: " + ", ".join(one.ended))
+    if one.trouble:
+        notes.append(one.trouble)
+    return notes
+
+
+def _counts(counts: Counter[str]) -> str:
+    return ", ".join(f"{key} × {count}" for key, count in sorted(counts.items())) or "–"
+
+
+def _seconds(value: float | None) -> str:
+    return "never" if value is None else f"{value:.1f} s"
+
+
+def _line(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cells) + " |"
