@@ -201,7 +201,7 @@ def redis_options(url: str) -> dict[str, Option]:
     """The fields of a URL's query, read. Raises ValueError that names the first wrong one."""
     scheme, _, rest = url.partition("://")
     query = rest.partition("?")[2]
-    known = dict(_EVERYWHERE)
+    known: dict[str, Callable[[str], Option]] = dict(_EVERYWHERE)
     if scheme in _TLS_SCHEMES:
         known.update(_WITH_TLS)
     if scheme in _SENTINEL_SCHEMES:
