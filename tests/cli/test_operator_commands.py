@@ -50,7 +50,7 @@ def test_groups_say_what_to_do_and_which_command_does_it(workspace: CliWorkspace
 def test_the_command_of_a_group_releases_its_hold(workspace: CliWorkspace) -> None:
     job_id = held(workspace)
     words = ("parked", "release", "--code", "grant_exhausted", "--account", workspace.account)
-    done = workspace.cli(*words, "--note", "upgraded")
+    done = workspace.cli(*words, "--note", "upgraded", "--yes")
     assert done.code == ExitCode.OK
     assert "one canary first" in done.out
     assert done.out.startswith("release: 1 job matched, 1 released, through 1 hold, ")
@@ -161,7 +161,9 @@ def test_an_uncertain_job_is_not_released_but_resolved(workspace: CliWorkspace) 
     refused = workspace.cli("parked", "release", job_id)
     assert refused.code == ExitCode.FAILED
     assert "resolve" in refused.err
-    assert workspace.cli("parked", "resolve", job_id, "--resubmit").out == f"{job_id}: queued\n"
+    assert (
+        workspace.cli("parked", "resolve", job_id, "--resubmit", "-y").out == f"{job_id}: queued\n"
+    )
     workspace.until(job_id, "succeeded")
 
 
@@ -226,7 +228,11 @@ def test_uncertain_jobs_of_a_cause_are_resolved_with_one_command(workspace: CliW
     assert f"--code uncertain --cause HTTP_502 --account {workspace.account}" in groups
     preview = workspace.cli("parked", "resolve", "--resubmit", *chosen, "--dry-run")
     assert "2 jobs matched, 2 would be resubmitted" in preview.out
-    done = workspace.cli("parked", "resolve", "--discard", *chosen, "--note", "not needed")
+    unasked = workspace.cli("parked", "resolve", "--resubmit", *chosen)
+    assert unasked.code == ExitCode.FAILED
+    assert "there is no terminal to ask on; add --yes" in unasked.err
+    assert {workspace.get(job_id)["state"] for job_id in ids} == {"parked"}
+    done = workspace.cli("parked", "resolve", "--discard", *chosen, "--note", "not needed", "-y")
     assert "2 discarded" in done.out
     assert {workspace.get(job_id)["state"] for job_id in ids} == {"cancelled"}
 
@@ -274,7 +280,7 @@ def test_many_dead_letters_are_counted_then_done(
     preview = bulk_action(workspace, action, "--dry-run")
     assert preview.startswith(f"{action}: 2 jobs matched, 2 would be {participle}")
     assert preview.endswith("\nnothing changed\n")
-    done = bulk_action(workspace, action, "--note", "tidy up")
+    done = bulk_action(workspace, action, "--note", "tidy up", "--yes")
     assert done.startswith(f"{action}: 2 jobs matched, 2 {participle}")
     for job_id in ids:
         job = workspace.until(job_id, state)
@@ -286,7 +292,7 @@ def test_a_bulk_call_has_filter_and_note_and_comes_after_a_dry_run(
 ) -> None:
     url = answering(200, '{"matched": 3, "done": 2, "skipped": 1}')
     words = ("--code", "INVALID_INPUTS", "--note", "fixed", "--patch-inputs", '{"size": "1k"}')
-    done = bare_cli({"KNOUDS_API_URL": url})("dead", "requeue", *words)
+    done = bare_cli({"KNOUDS_API_URL": url})("dead", "requeue", *words, "--yes")
     assert done.out == "requeue: 3 jobs matched, 2 requeued, 1 skipped\n"
     body = {
         "filter": {"state": "dead", "code": "INVALID_INPUTS"},

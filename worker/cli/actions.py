@@ -163,9 +163,11 @@ def _count(counts: Doc, name: str) -> int:
 
 
 def confirm(question: str, *, assume_yes: bool) -> None:
-    """Ask on a terminal; a no raises `CommandFailure`. Without a terminal, or with --yes, go on."""
-    if assume_yes or not is_terminal():
+    """Ask, unless with --yes. Raises `CommandFailure` for a no, or if nobody can be asked."""
+    if assume_yes:
         return
+    if not is_terminal():
+        raise CommandFailure(f"{question}\nnothing done: there is no terminal to ask on; add --yes")
     if not click.confirm(question, err=True):
         raise CommandFailure("nothing done")
 

@@ -52,7 +52,12 @@ def all_of(*options: Callable[[Any], Any]) -> Callable[[F], F]:
 as_json = click.option("--json", "as_json", is_flag=True, help="Print the API's JSON.")
 note = click.option("--note", default="", help="Why you do this, for the audit log.")
 dry_run = click.option("--dry-run", is_flag=True, help="Only show what would be done.")
-yes = click.option("--yes", "-y", is_flag=True, help="Do not ask for confirmation.")
+yes = click.option(
+    "--yes",
+    "-y",
+    is_flag=True,
+    help="Do not ask for confirmation; needed where there is no terminal to ask on.",
+)
 act_options = all_of(note, dry_run, yes)
 """The options of every action on many jobs."""
 page_options = all_of(
