@@ -58,7 +58,15 @@ def hold_id(scope: Scope, code: str) -> str:
     return "hold-" + hashlib.blake2s(hold_key(scope, code).encode(), digest_size=5).hexdigest()
 
 
-class Hold(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Hold(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """A gate over a scope, placed by a 401, 402 or 403, or by an operator (code `manual`).
 
     Times are Unix seconds.
@@ -196,7 +204,14 @@ def has_proved_open(hold: Hold, now: float) -> bool:
     )
 
 
-class CoolDown(msgspec.Struct, frozen=True, omit_defaults=True):
+class CoolDown(
+    msgspec.Struct,
+    frozen=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """A gate that opens by itself at `until`: after a 429, a 503, or an unreachable provider."""
 
     scope: Scope

@@ -15,6 +15,9 @@ from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
+JOB_SCHEMA: Final = 1
+"""The schema of a stored record. A change of the fields, here or in a type within, is a new one."""
+
 EVENTS_KEPT: Final = 200
 """Most events in a record. Older ones are dropped, and `events_dropped` counts them."""
 
@@ -59,7 +62,14 @@ def split_group(name: str) -> tuple[str, str]:
     return (code, cause) if code == UNCERTAIN else (name, "")
 
 
-class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Reason(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """Why a job is parked, dead or retrying, and what an operator can do about it.
 
     `code` is the provider's own, letter for letter, `HTTP_<status>` where it sent none, or one of
@@ -82,7 +92,14 @@ class Reason(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=F
         return f"{self.code}{CAUSE_MARK}{self.cause}" if self.cause else self.code
 
 
-class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=False):
+class Attempt(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    array_like=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """One submit that reached the provider, or may have reached it."""
 
     number: int
@@ -111,7 +128,14 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True, array_like=True, gc=Fal
         return self.outcome == UNCERTAIN or (self.outcome == "failed" and self.code == UNCERTAIN)
 
 
-class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class JobOutage(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """What the failures of its lane did to a job since its first one; see `jobs.retries`."""
 
     since: float
@@ -131,7 +155,14 @@ class JobOutage(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, g
     """The epoch of its lane's breaker in which its last spent attempt failed; -1: none."""
 
 
-class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True, gc=False):
+class JobEvent(
+    msgspec.Struct,
+    frozen=True,
+    array_like=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """One line of a job's history: what happened, when, by whom, with which note."""
 
     at: float
@@ -142,7 +173,16 @@ class JobEvent(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True,
     note: str = ""
 
 
-class Job(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class Job(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    tag_field="schema",
+    tag=JOB_SCHEMA,
+    forbid_unknown_fields=True,
+):
     """A job. Only `jobs.transitions` builds the next version of one."""
 
     id: JobId

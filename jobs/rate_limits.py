@@ -39,7 +39,15 @@ MAX_TRIAL_LIMIT: Final = 1_024
 UNBOUNDED: Final = 1 << 30
 
 
-class RateLimitBucket(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class RateLimitBucket(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """The current window of one route. Times are Unix seconds of our own clock."""
 
     limit: int | None = None

@@ -5,7 +5,14 @@ import msgspec
 from jobs.states import Kind
 
 
-class UsageRow(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UsageRow(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """One run of an account, as the provider lists it; None for what a row does not say."""
 
     id: int

@@ -30,7 +30,7 @@ class Blocker:
 
     kind: str
     """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person`,
-    `polls` or `no_worker`."""
+    `polls`, `no_worker` or `newer_schema`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""

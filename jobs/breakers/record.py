@@ -17,7 +17,7 @@ from jobs.breakers.rules import (
 from jobs.lanes import Lane, Scope
 
 
-class BreakerError(msgspec.Struct, frozen=True, omit_defaults=True):
+class BreakerError(msgspec.Struct, frozen=True, omit_defaults=True, forbid_unknown_fields=True):
     """The last error that a breaker counted, without anything of a job's inputs."""
 
     code: str
@@ -26,7 +26,7 @@ class BreakerError(msgspec.Struct, frozen=True, omit_defaults=True):
     message: str = ""
 
 
-class FailedSubmit(msgspec.Struct, frozen=True, array_like=True):
+class FailedSubmit(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A submit whose failure was counted."""
 
     token: str
@@ -42,7 +42,7 @@ class FailedSubmit(msgspec.Struct, frozen=True, array_like=True):
         return self.token.rpartition(":")[0]
 
 
-class PostponedRetry(msgspec.Struct, frozen=True, array_like=True):
+class PostponedRetry(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
     """A job whose next try waits for longer than usual, since its lane is quiet."""
 
     job_id: str
@@ -122,7 +122,15 @@ def breaker_id(scope: Scope, cause: BreakerCause) -> str:
     return f"breaker-{digest}"
 
 
-class Breaker(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
+class Breaker(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """One breaker, as every worker sees it."""
 
     scope: Scope

@@ -46,7 +46,7 @@ class EvidenceFinding(StrEnum):
     that the list would show the run."""
 
 
-class SentAs(msgspec.Struct, frozen=True, array_like=True, gc=False):
+class SentAs(msgspec.Struct, frozen=True, array_like=True, gc=False, forbid_unknown_fields=True):
     """Where a submit was sent and as whom: only this user's list at this address is evidence."""
 
     base_url: str
@@ -54,7 +54,14 @@ class SentAs(msgspec.Struct, frozen=True, array_like=True, gc=False):
     """The provider's id of the user whose key was used; None if it was not known."""
 
 
-class UncertainSubmit(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, gc=False):
+class UncertainSubmit(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    omit_defaults=True,
+    gc=False,
+    forbid_unknown_fields=True,
+):
     """A submit whose outcome is unknown, and what is known of it by now. Times are Unix seconds."""
 
     number: int

@@ -308,7 +308,7 @@ async def test_without_a_paid_run_one_submit_is_the_canary_and_its_poll_opens_th
         provider.on_poll = lambda run: reply(
             executionId=run, status="failed", error={"code": "INVALID_INPUTS"}
         )
-        await system.store.jobs.poll_now([first], 0.0)
+        await system.store.polls.make_due([first], 0.0)
         await system.until(first, State.DEAD)
         provider.on_poll = lambda _: reply(403, error="no", code="CAPABILITY_DENIED")
         (hold,) = await system.store.holds.list_all()
@@ -346,7 +346,7 @@ async def test_a_page_or_redirect_on_polls_says_nothing_about_the_run(
         assert (await system.job(job_id)).state is State.RUNNING
         assert not await system.store.holds.list_all()
         provider.on_poll = result_of
-        await system.store.jobs.poll_now([job_id], 0.0)
+        await system.store.polls.make_due([job_id], 0.0)
         assert (await system.until(job_id)).state is State.SUCCEEDED
 
 
@@ -359,7 +359,7 @@ async def test_a_run_that_was_lost_and_is_found_again_comes_back_by_itself(
         parked = await system.until(job_id, State.PARKED)
         assert parked.parked_as == "uncertain"
         provider.on_poll = lambda run: reply(executionId=run, status="processing")
-        await system.store.jobs.poll_now([job_id], 0.0)
+        await system.store.polls.make_due([job_id], 0.0)
         await system.until(job_id, State.RUNNING)
         provider.on_poll = result_of
         assert (await system.until(job_id)).state is State.SUCCEEDED
@@ -414,7 +414,7 @@ async def test_a_worker_that_cannot_connect_puts_off_no_poll(
     async with system.worker(base_url=provider.url):
         await system.all_until(ids, State.RUNNING)
     jobs = [await system.job(job_id) for job_id in ids]
-    before = [await system.store.jobs.poll_history(job) for job in jobs]
+    before = [await system.store.polls.history(job) for job in jobs]
     async with system.worker(base_url="http://127.0.0.1:9"):
 
         async def is_reported() -> bool:
@@ -422,7 +422,7 @@ async def test_a_worker_that_cannot_connect_puts_off_no_poll(
             return any("cannot connect" in beat.poll_failure for beat in beats)
 
         await wait_until(is_reported, "the failure in the heartbeat")
-        assert [await system.store.jobs.poll_history(job) for job in jobs] == before
+        assert [await system.store.polls.history(job) for job in jobs] == before
         provider.on_poll = result_of
         async with system.worker(base_url=provider.url):
             await system.all_until(ids, State.SUCCEEDED)

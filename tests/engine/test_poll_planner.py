@@ -296,12 +296,10 @@ async def test_a_worker_notes_between_which_polls_a_run_ended(system: LiveSystem
         await system.actions.act(JobAction.CANCEL, cancelled, OPERATOR)
 
         async def seen_running() -> bool:
-            return (
-                await store.jobs.poll_history(await system.job(job_id))
-            ).last_running_at is not None
+            return (await store.polls.history(await system.job(job_id))).last_running_at is not None
 
         await wait_until(seen_running, "a poll found it running")
-        running_at = (await store.jobs.poll_history(await system.job(job_id))).last_running_at
+        running_at = (await store.polls.history(await system.job(job_id))).last_running_at
         await system.sandbox_admin("finish", label="it")
         done, _ = await system.all_until([job_id, cancelled])
         await wait_until(lambda: _has_samples(system, "model/gpt-image-2", 1), "the run is noted")

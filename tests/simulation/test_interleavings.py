@@ -261,7 +261,7 @@ async def test_a_cancel_between_two_polls_is_passed_on_at_once(
         polls = [call for call in deployment.record.calls if call.kind == "poll"]
         for poll in polls:
             await deployment.answer(poll, StillRunning("processing"))
-    assert (await deployment.store.jobs.poll_history(await deployment.job("a"))).polls > 0
+    assert (await deployment.store.polls.history(await deployment.job("a"))).polls > 0
     await deployment.take_action(JobAction.CANCEL, "a")
     await deployment.tick(worker, "poller")
     assert deployment.open_call("a", "cancel").run is not None

@@ -22,7 +22,8 @@ from worker.engine.unreadable_records import dead_letter_unreadable, load_job, l
 from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.commit import RestoreResult, SideWrites, VersionedJob, version_of
-from worker.store.jobs import ClaimedPoll, UnreadableRecord
+from worker.store.jobs import UnreadableRecord
+from worker.store.polls import ClaimedPoll
 from worker.store.read.queries import Filter
 
 # Due times and leases.
@@ -149,7 +150,7 @@ async def test_an_unreadable_record_stops_nobody_else(store: Store) -> None:
     for job_id in ("bad", "line"):
         await store.client.call("HSET", store.keys.job(job_id), "rec", b"{}")
     with capture_logs():
-        found = await store.jobs.claim_polls(NOW, NOW + 10, 9)
+        found = await store.polls.claim(NOW, NOW + 10, 9)
         assert [polled.stored.job.id for polled in found.polls] == ["good"]
         await dead_letter_unreadable(store.jobs, found.unreadable, NOW)
         assert await next_poll(store) == NOW + 10, "it is polled no more"
@@ -181,7 +182,7 @@ async def test_a_read_returns_an_unreadable_record_and_writes_nothing(store: Sto
     page = await store.read.queries.page(Filter(), 5)
     assert [(job.state, job.id) for job in page.jobs] == [(State.DEAD, "bad")]
     assert page.unreadable == (record,)
-    assert (await store.jobs.claim_polls(NOW, NOW + 10, 5)).unreadable == [record]
+    assert (await store.polls.claim(NOW, NOW + 10, 5)).unreadable == [record]
     assert await store.client.call("HGET", store.keys.job("bad"), "rec") == b"not json"
     assert (await indexes(store)).keys() == before.keys()
 
@@ -199,7 +200,7 @@ async def test_an_unreadable_record_that_was_mended_meanwhile_is_not_replaced(
 async def test_unreadable_poll_history_starts_anew(store: Store, content: bytes) -> None:
     stored = await put(store, running("j", NOW))
     await store.client.call("HSET", store.keys.polls, "j", content)
-    due = (await store.jobs.claim_polls(NOW, NOW + 10, 5)).polls
+    due = (await store.polls.claim(NOW, NOW + 10, 5)).polls
     assert due == [ClaimedPoll(stored, PollHistory())]
 
 

@@ -19,7 +19,8 @@ from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.client import Client, Command
 from worker.store.commit import VersionedJob
-from worker.store.jobs import ClaimedPoll, JobStore, NextPoll, PollClaim
+from worker.store.jobs import JobStore
+from worker.store.polls import ClaimedPoll, NextPoll, PollClaim, PollStore
 from worker.store.scripts import Scripts
 
 
@@ -34,13 +35,13 @@ def running(job_id: str, next_poll_at: float) -> Job:
 
 
 async def claim(store: Store, now: float, until: float, limit: int = 9) -> list[str]:
-    due = (await store.jobs.claim_polls(now, until, limit)).polls
+    due = (await store.polls.claim(now, until, limit)).polls
     return [found.stored.job.id for found in due]
 
 
 async def next_poll(store: Store) -> float | None:
     """When the next poll is due. Every claim returns it, even an empty one."""
-    found = await store.jobs.claim_polls(0.0, 0.0, 1)
+    found = await store.polls.claim(0.0, 0.0, 1)
     assert found.polls == []
     return found.next_poll_at
 
@@ -73,7 +74,7 @@ async def test_the_longest_due_are_claimed_first_and_nobody_claims_them_again(
 
 async def test_a_claim_comes_due_again_when_its_lease_ends(store: Store) -> None:
     await put(store, running("j", NOW))
-    await store.jobs.claim_polls(NOW, NOW + 10, 9)
+    await store.polls.claim(NOW, NOW + 10, 9)
     assert await claim(store, NOW + 9.999, NOW + 20) == []
     assert await claim(store, NOW + 10, NOW + 20) == ["j"]
 
@@ -87,7 +88,7 @@ async def test_two_pollers_share_what_is_due(store: Store) -> None:
 
 
 async def test_nothing_in_flight_has_no_next_poll(store: Store) -> None:
-    assert await store.jobs.claim_polls(NOW, NOW + 10, 5) == PollClaim([], None, [])
+    assert await store.polls.claim(NOW, NOW + 10, 5) == PollClaim([], None, [])
 
 
 async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> None:
@@ -108,11 +109,11 @@ async def test_more_are_due_than_one_call_of_a_script_can_name(store: Store) -> 
 async def test_poll_history_is_kept_with_the_next_poll(store: Store) -> None:
     stored = await put(store, running("j", NOW))
     history = PollHistory(polls=3, failures_in_row=2, missing_in_row=1, last_running_at=NOW - 0.5)
-    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, history)]) == 1
-    assert await store.jobs.claim_polls(NOW + 4, NOW + 9, 5) == PollClaim([], NOW + 5, [])
-    due = await store.jobs.claim_polls(NOW + 5, NOW + 15, 5)
+    assert await store.polls.reschedule([NextPoll(stored.job, NOW + 5, history)]) == 1
+    assert await store.polls.claim(NOW + 4, NOW + 9, 5) == PollClaim([], NOW + 5, [])
+    due = await store.polls.claim(NOW + 5, NOW + 15, 5)
     assert due == PollClaim([ClaimedPoll(stored, history)], NOW + 15, [])
-    assert await store.jobs.poll_history(stored.job) == history
+    assert await store.polls.history(stored.job) == history
 
 
 async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
@@ -121,26 +122,26 @@ async def test_a_change_since_the_claim_takes_precedence(store: Store) -> None:
     cancelled, claimed, requested, left, same = [
         await put(store, running(name, NOW)) for name in ("a", "b", "c", "d", "e")
     ]
-    await store.jobs.claim_polls(NOW, lease, 9)
+    await store.polls.claim(NOW, lease, 9)
     await store.jobs.commit(cancelled, transitions.request_cancel(cancelled.job, NOW + 1, by="ann"))
-    await store.jobs.reschedule([NextPoll(claimed.job, NOW + 7, PollHistory(2), lease)])
-    await store.jobs.poll_now(["c"], NOW + 2)
+    await store.polls.reschedule([NextPoll(claimed.job, NOW + 7, PollHistory(2), lease)])
+    await store.polls.make_due(["c"], NOW + 2)
     await store.jobs.commit(left, transitions.succeed(left.job, NOW, FINISHED))
     polled = [
         NextPoll(stored.job, at, history, lease)
         for stored in (cancelled, claimed, requested, left, same)
     ]
-    assert await store.jobs.reschedule(polled) == 1
+    assert await store.polls.reschedule(polled) == 1
     inflight = {"a": NOW + 1, "b": NOW + 7, "c": NOW + 2, "e": at}
     assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == inflight
     assert await poll_history_ids(store) == {"b", "e"}
-    assert await store.jobs.poll_history(claimed.job) == PollHistory(2)
+    assert await store.polls.history(claimed.job) == PollHistory(2)
 
 
 async def test_a_poll_without_a_claim_is_recorded_whoever_touched_the_job(store: Store) -> None:
     stored = await put(store, running("j", NOW))
-    await store.jobs.claim_polls(NOW, NOW + 10, 5)
-    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 60, PollHistory(1))]) == 1
+    await store.polls.claim(NOW, NOW + 10, 5)
+    assert await store.polls.reschedule([NextPoll(stored.job, NOW + 60, PollHistory(1))]) == 1
     assert await next_poll(store) == NOW + 60
 
 
@@ -150,15 +151,17 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
     """Every change of a running job sets its next poll, so a new time shows a change."""
     untouched, touched = [await put(store, running(name, NOW)) for name in ("a", "b")]
     known = {str(stored.job.id): (NOW + 5, stored) for stored in (untouched, touched)}
-    await store.jobs.reschedule(
+    await store.polls.reschedule(
         [NextPoll(s.job, NOW + 5, PollHistory(1)) for s in (untouched, touched)]
     )
     asked = transitions.request_cancel(touched.job, NOW + 1, by="ann")
     newer = await store.jobs.commit(touched, asked)
     assert isinstance(newer, VersionedJob)
     reads = ReadRecorder(store)
-    jobs = JobStore(reads, store.keys, Scripts(reads), store.metrics.buffer)
-    due = (await jobs.claim_polls(NOW + 5, NOW + 15, 5, known)).polls
+    scripts = Scripts(reads)
+    jobs = JobStore(reads, store.keys, scripts, store.metrics.buffer)
+    polls = PollStore(reads, store.keys, scripts, jobs)
+    due = (await polls.claim(NOW + 5, NOW + 15, 5, known)).polls
     assert due == [ClaimedPoll(newer, PollHistory(1)), ClaimedPoll(untouched, PollHistory(1))]
     assert due[1].stored is untouched
     assert reads.read == [store.keys.job("b")], "what is known is not read again"
@@ -167,15 +170,15 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
 async def test_nothing_cached_is_used_of_a_job_that_is_gone(store: Store) -> None:
     gone = await put(store, running("j", NOW))
     assert await store.jobs.delete(gone)
-    assert await store.jobs.claim_polls(NOW, NOW + 9, 5, {"j": (NOW, gone)}) == PollClaim(
-        [], None, []
-    )
+    assert await store.polls.claim(NOW, NOW + 9, 5, {"j": (NOW, gone)}) == PollClaim([], None, [])
 
 
 @pytest.mark.parametrize("change", ["succeed", "delete", "dead_letter"])
 async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, change: str) -> None:
     stored, other = [await put(store, running(name, NOW)) for name in ("j", "other")]
-    await store.jobs.reschedule([NextPoll(s.job, NOW + 5, PollHistory(4)) for s in (stored, other)])
+    await store.polls.reschedule(
+        [NextPoll(s.job, NOW + 5, PollHistory(4)) for s in (stored, other)]
+    )
     assert await poll_history_ids(store) == {"j", "other"}
     match change:
         case "succeed":
@@ -192,16 +195,16 @@ async def test_poll_history_is_deleted_with_the_in_flight_entry(store: Store, ch
 
 async def test_poll_history_stays_while_a_run_is_cancelled_or_stuck(store: Store) -> None:
     stored = await put(store, running("j", NOW))
-    await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(4))])
+    await store.polls.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(4))])
     asked = transitions.request_cancel(stored.job, NOW, by="ann")
     assert isinstance(await store.jobs.commit(stored, asked), VersionedJob)
-    assert await store.jobs.poll_history(asked) == PollHistory(4)
+    assert await store.polls.history(asked) == PollHistory(4)
 
 
 async def test_poll_history_of_an_earlier_attempt_does_not_count(store: Store) -> None:
     stored = await put(store, running("j", NOW))
-    await store.jobs.reschedule([NextPoll(stored.job, NOW, PollHistory(9, 9, 9))])
-    assert await store.jobs.poll_history(changed(stored.job, submits=2)) == PollHistory()
+    await store.polls.reschedule([NextPoll(stored.job, NOW, PollHistory(9, 9, 9))])
+    assert await store.polls.history(changed(stored.job, submits=2)) == PollHistory()
 
 
 async def test_a_job_that_left_is_left_alone(store: Store) -> None:
@@ -209,17 +212,17 @@ async def test_a_job_that_left_is_left_alone(store: Store) -> None:
     await store.jobs.delete(gone)
     await store.jobs.commit(done, transitions.succeed(done.job, NOW, FINISHED))
     polled = [NextPoll(stored.job, NOW + 5, PollHistory(1)) for stored in (gone, done, there)]
-    assert await store.jobs.reschedule(polled) == 1
+    assert await store.polls.reschedule(polled) == 1
     assert await sorted_set(store, store.keys.index(Index.INFLIGHT)) == {"x": NOW + 5}
     assert store.keys.job("gone") not in await keys_of(store)
     assert await poll_history_ids(store) == {"x"}
-    assert await store.jobs.poll_history(done.job) == PollHistory()
-    assert await store.jobs.poll_history(there.job) == PollHistory(1)
+    assert await store.polls.history(done.job) == PollHistory()
+    assert await store.polls.history(there.job) == PollHistory(1)
 
 
 async def test_a_commit_that_does_not_speak_of_the_next_poll_leaves_it_alone(store: Store) -> None:
     stored = await put(store, changed(job_builders.cancelling(id=JobId("j")), next_poll_at=NOW))
-    await store.jobs.claim_polls(NOW, NOW + 10, 5)
+    await store.polls.claim(NOW, NOW + 10, 5)
     written = await store.jobs.commit(stored, transitions.mark_cancel_sent(stored.job, NOW))
     assert isinstance(written, VersionedJob)
     assert await next_poll(store) == NOW + 10

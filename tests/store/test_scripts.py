@@ -34,8 +34,8 @@ from worker.store.commit import (
     canary_limit,
     lane_cap,
 )
-from worker.store.jobs import NextPoll
 from worker.store.keys import Keys
+from worker.store.polls import NextPoll
 from worker.store.scripts import SCRIPT_NAMES, Scripts, source
 
 
@@ -139,12 +139,12 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         ["1.aa", "R", 2, "j1"],
     ),
     "poll": (
-        lambda scripts: scripts.poll(("set", "hash"), 1.5, 2.5, 3),
+        lambda scripts: scripts.poll(("set", "hash"), 1.5, 2.5, 3, ("j1", "j2")),
         [[], [], b""],
         ["1", "2"],
-        ["1", "2", "3"],
+        ["1", "2", "3", "4.."],
         ["set", "hash"],
-        [1.5, 2.5, 3],
+        [1.5, 2.5, 3, "j1", "j2"],
     ),
     "retire": (
         lambda scripts: scripts.retire("register", "name", ["a", "b"]),
@@ -376,10 +376,10 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     written = await store.jobs.commit(stored, transitions.request_cancel(stored.job, NOW))
     assert isinstance(written, VersionedJob)
     await forget()
-    due = (await store.jobs.claim_polls(NOW, NOW + 9, 5)).polls
+    due = (await store.polls.claim(NOW, NOW + 9, 5)).polls
     assert len(due) == 1
     await forget()
-    assert await store.jobs.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(1))]) == 1
+    assert await store.polls.reschedule([NextPoll(stored.job, NOW + 5, PollHistory(1))]) == 1
     await forget()
     assert await Scripts(store.client).swap(f"{store.keys.namespace}:h", "f", b"", b"v")
     await forget()

@@ -38,7 +38,8 @@ from tests.unit.core.random_walk import STEP_S, steps
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.commit import VersionedJob
-from worker.store.jobs import CommitRefused, NextPoll
+from worker.store.jobs import CommitRefused
+from worker.store.polls import NextPoll
 
 START_STATES: tuple[Callable[..., Job], ...] = (
     job_builders.queued,
@@ -210,7 +211,7 @@ class StoreMachine(RuleBasedStateMachine):
     def claim_polls(self, wait_s: float) -> None:
         self.now += wait_s
         due = {job for job, at in self._in_flight().items() if at <= self.now}
-        claim = self.store.jobs.claim_polls(self.now, self.now + 10, 99, self.poller_cache)
+        claim = self.store.polls.claim(self.now, self.now + 10, 99, self.poller_cache)
         claimed, next_poll, unreadable = self.runner.run(claim)
         assert not unreadable
         assert {found.stored.job.id for found in claimed} == due
@@ -232,7 +233,7 @@ class StoreMachine(RuleBasedStateMachine):
         lease = self.now + 10 if leased else None
         next_poll = NextPoll(stored.job, at, PollHistory(choice), lease)
         ours = lease is None or inflight[job_id] == lease
-        assert self.runner.run(self.store.jobs.reschedule([next_poll])) == ours
+        assert self.runner.run(self.store.polls.reschedule([next_poll])) == ours
         if ours:
             self.rescheduled[job_id] = at
             self.poll_histories[job_id] = stored.job.submits, choice

@@ -302,7 +302,7 @@ async def test_a_run_found_running_by_the_safety_poll_is_polled_late_again(
         await hooked.poll_now(job_id)
 
         async def polled() -> bool:
-            return (await store.jobs.poll_history(await hooked.system.job(job_id))).polls == 1
+            return (await store.polls.history(await hooked.system.job(job_id))).polls == 1
 
         await wait_until(polled, "it was polled")
     inflight = store.keys.index(Index.INFLIGHT)

@@ -93,7 +93,7 @@ class WebhookSystem:
     async def poll_now(self, job_id: str) -> Job:
         """Make the safety poll of a running job due now."""
         job = await self.system.until(job_id, State.RUNNING)
-        await self.system.store.jobs.poll_now([job_id], time.time() - 1)
+        await self.system.store.polls.make_due([job_id], time.time() - 1)
         return job
 
     async def keys(self) -> set[str]:

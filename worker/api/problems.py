@@ -9,7 +9,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass
 from http import HTTPStatus
-from typing import Any, Final
+from typing import Any, Final, assert_never
 
 import structlog
 from aiohttp import web
@@ -25,6 +25,7 @@ from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
+from worker.store.schema import NewerRecordError
 
 log: Final = structlog.get_logger(__name__)
 
@@ -129,24 +130,8 @@ def problem_of(error: Exception) -> Problem | None:
             return error
         case InvalidRequest():
             return bad_field(error.field, str(error))
-        case JobIdConflict():
-            return Problem(
-                409,
-                "conflict",
-                "The id is taken",
-                str(error),
-                headers={"Location": f"/v1/jobs/{error.job_id}"},
-                field="id",
-            )
-        case IllegalTransition():
-            title = "Not possible in this state"
-            return Problem(409, "illegal-move", title, str(error), state=error.state)
-        case RunTaken():
-            headers = {"Location": f"/v1/jobs/{error.owner}"}
-            title = "The run of another job"
-            return Problem(
-                409, "run-taken", title, str(error), headers=headers, field="execution_id"
-            )
+        case JobIdConflict() | NewerRecordError() | IllegalTransition() | RunTaken():
+            return _conflict(error)
         case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker():
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))
@@ -173,6 +158,26 @@ def _refused_by_redis(refusal: RedisRefusal) -> Problem:
         headers={"Retry-After": str(wait_s)},
         reason=refusal.code.value,
     )
+
+
+def _conflict(error: JobIdConflict | NewerRecordError | IllegalTransition | RunTaken) -> Problem:
+    """The problem where what is there stands against the request."""
+    detail = str(error)
+    match error:
+        case JobIdConflict():
+            headers = {"Location": f"/v1/jobs/{error.job_id}"}
+            return Problem(409, "conflict", "The id is taken", detail, headers=headers, field="id")
+        case NewerRecordError():
+            return Problem(409, "newer-schema", "Written by a newer version", detail)
+        case IllegalTransition():
+            title = "Not possible in this state"
+            return Problem(409, "illegal-move", title, detail, state=error.state)
+        case RunTaken():
+            headers = {"Location": f"/v1/jobs/{error.owner}"}
+            title, field = "The run of another job", "execution_id"
+            return Problem(409, "run-taken", title, detail, headers=headers, field=field)
+        case _:
+            assert_never(error)
 
 
 def _from_aiohttp(error: web.HTTPException) -> Problem | None:

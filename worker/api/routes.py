@@ -102,7 +102,7 @@ def _breaker_action(name: str, handler: Handler, action: BreakerAction) -> Endpo
         ACTION_TABLE[action].role,
         {200: BreakerResponse},
         requests.ActionBody,
-        problem_statuses=(404, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *_BODY_PROBLEMS),
         named=Operation(
             action, f"{name.capitalize()} a breaker.", f"{ACTION_TABLE[action].effect}."
         ),
@@ -203,7 +203,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {201: HoldResponse, 200: HoldResponse},
         requests.HoldBody,
         is_body_required=True,
-        problem_statuses=_BODY_PROBLEMS,
+        problem_statuses=(409, *_BODY_PROBLEMS),
     ),
     Endpoint(
         "POST",
@@ -212,7 +212,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         ACTION_TABLE[HoldAction.RELEASE_HOLD].role,
         {200: ReleasedHoldResponse},
         requests.ActionBody,
-        problem_statuses=(404, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *_BODY_PROBLEMS),
     ),
     Endpoint("GET", "/v1/breakers", breakers.breakers, Role.WATCH, {200: BreakerPageResponse}),
     _breaker_action("probe", breakers.probe, BreakerAction.PROBE_BREAKER),

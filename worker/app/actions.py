@@ -17,6 +17,7 @@ from jobs.indexes import Index
 from jobs.job import MANUAL, STUCK, Job
 from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition, Transition
+from jobs.newer import is_newer_gate
 from jobs.states import State
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.clock import Clock
@@ -25,6 +26,7 @@ from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 from worker.store.jobs import CommitRefused
+from worker.store.schema import NewerRecordError
 from worker.store.workers import Heartbeat
 
 MAX_ACTION_TRIES: Final = 50
@@ -105,7 +107,7 @@ class Actions:
 
         `inputs` (JSON) replace those of a job that is requeued; `execution_id` is what is attached.
         A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob`,
-        `IllegalTransition` and, for a run of another job that is attached, `RunTaken`.
+        `NewerRecordError`, `IllegalTransition` and `RunTaken` for an attached run of another job.
         """
         gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
@@ -156,6 +158,7 @@ class Actions:
             action="Paused by an operator: release the hold to resume",
         )
         hold = await self._store.holds.change(new.key, lambda current: current or new)
+        _refuse_newer(hold)
         await self._audit(actor, HoldAction.SET_HOLD, scope, 0)
         return hold or new
 
@@ -172,6 +175,7 @@ class Actions:
         hold = await self._store.holds.find(wanted_id)
         if hold is None:
             raise NoSuchHold(wanted_id)
+        _refuse_newer(hold)
         opened = hold
         if hold.is_manual:
             await self._store.holds.change(hold.key, lambda _: None)
@@ -190,7 +194,7 @@ class Actions:
         opened = await self._store.holds.change(
             hold.key, lambda current: _release_if_closed(current, now, actor, is_polled=is_polled)
         )
-        await self._store.jobs.poll_now(polled, now)
+        await self._store.polls.make_due(polled, now)
         return opened or hold
 
     async def _canary_polls(self, hold: Hold) -> list[JobId]:
@@ -321,6 +325,12 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
             raise IllegalTransition(job.state, Transition.CANCEL)
         case _:
             assert_never(job.state)
+
+
+def _refuse_newer(hold: Hold | None) -> None:
+    """Raise `NewerRecordError` for a hold that a newer version wrote."""
+    if hold is not None and is_newer_gate(hold):
+        raise NewerRecordError("the hold", hold.key, hold.message)
 
 
 def _release_if_closed(

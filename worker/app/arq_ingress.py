@@ -18,9 +18,10 @@ from jobs.transitions import dead_letter
 from worker.app.enqueue import Enqueuer, InvalidRequest, JobIdConflict
 from worker.app.job_request_parser import parse_arq_call
 from worker.clock import Clock
-from worker.engine.unreadable_records import load_job
+from worker.engine.unreadable_records import load_jobs
 from worker.store import Store
 from worker.store.codec import encode
+from worker.store.schema import NewerRecordError
 
 log: Final = structlog.get_logger(__name__)
 
@@ -58,7 +59,7 @@ class ArqIngress:
                 kind, target, inputs, arq_id, options, max_inputs_bytes=self._max_inputs_bytes
             )
             enqueued = await self._enqueuer.enqueue(job_request, job_id=job_id, by=ENQUEUED_BY)
-        except (InvalidRequest, JobIdConflict) as error:
+        except (InvalidRequest, JobIdConflict, NewerRecordError) as error:
             field = error.field if isinstance(error, InvalidRequest) else "id"
             return await self._dead_letter(kind, target, inputs, arq_id, f"{field}: {error}")
         log.info("job.adopted", job_id=enqueued.job.id, created=enqueued.created)
@@ -81,7 +82,7 @@ class ArqIngress:
         reason = Reason(code=INVALID_REQUEST, message=why, action=ACTION)
         dead = dead_letter(new, now, ProviderError(INVALID_REQUEST, why), reason)
         if await self._store.jobs.create(dead, text) is None:
-            stored = await load_job(self._store.jobs, job_id, now)
+            (stored,) = await load_jobs(self._store.jobs, [job_id], now)
             if stored is None or stored.job.fingerprint != dead.fingerprint:
                 another = msgspec.structs.replace(dead, id=self._clock.new_id())
                 await self._store.jobs.create(another, text)

@@ -3,11 +3,13 @@
 from collections.abc import Callable
 
 from jobs.breakers import Breaker, apply_probe_now, apply_reset
+from jobs.newer import is_newer_gate
 from worker.app.action_table import BreakerAction
 from worker.app.actions import Actor
 from worker.clock import Clock
 from worker.store import Store
 from worker.store.commit import NewAuditEntry
+from worker.store.schema import NewerRecordError
 
 
 class NoSuchBreaker(LookupError):
@@ -50,6 +52,8 @@ class BreakerActions:
         found = await self._store.breakers.find(breaker_id)
         if found is None:
             raise NoSuchBreaker(f"there is no breaker {breaker_id}")
+        if is_newer_gate(found) and found.error is not None:
+            raise NewerRecordError("the breaker", found.key, found.error.message)
         change = await self._store.breakers.change(found.key, transform)
         await self._store.audit.record(
             NewAuditEntry(

@@ -43,12 +43,12 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import (
     dead_letter_unreadable,
     jobs_in,
-    load_job,
-    load_jobs,
     load_jobs_with_inputs,
+    load_records,
 )
 from worker.store import Store
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.jobs import NewerRecord
 from worker.tasks import finish_despite_cancel
 
 READ_BATCH: Final = 200
@@ -205,7 +205,7 @@ class _BulkRun:
 
     async def _act_on(self, ids: Sequence[str]) -> None:
         """Act on these jobs, up to the limit of the call."""
-        stored = await load_jobs(self._store.jobs, ids, self._bulk.clock.now())
+        stored = await load_records(self._store.jobs, ids, self._bulk.clock.now())
         todo = list(zip(ids, stored, strict=True))
         at_once = MAX_CONCURRENT_WRITES if self._request.patch is None else MAX_CONCURRENT_PATCHES
         while todo and self._remaining != 0:
@@ -268,7 +268,7 @@ class _BulkRun:
     # One job.
 
     async def _act_on_job(
-        self, job_id: str, stored: VersionedJob | None, at: float | None
+        self, job_id: str, stored: VersionedJob | NewerRecord | None, at: float | None
     ) -> _JobResult | None:
         """Act on a job until it is written, or the action does not apply; None: not selected."""
         inputs = None
@@ -279,7 +279,9 @@ class _BulkRun:
                 )
                 stored, inputs = found or (None, None)
             elif number:
-                stored = await load_job(self._store.jobs, job_id, self._bulk.clock.now())
+                (stored,) = await load_records(self._store.jobs, [job_id], self._bulk.clock.now())
+            if isinstance(stored, NewerRecord):
+                return _Skipped(stored.why)
             planned = self._plan(stored, inputs, at)
             if not isinstance(planned, _Write):
                 return planned

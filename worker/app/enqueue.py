@@ -16,6 +16,7 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.commit import SideWrites, VersionedJob
+from worker.store.schema import NewerRecordError
 
 log: Final = structlog.get_logger(__name__)
 
@@ -120,7 +121,7 @@ class Enqueuer:
                 return await self.enqueue(
                     request, job_id=job_id, by=by, offset_s=(number - last) * SPACING_S
                 )
-            except (JobIdConflict, InvalidRequest, RedisError, OSError) as error:
+            except (JobIdConflict, InvalidRequest, NewerRecordError, RedisError, OSError) as error:
                 return error
 
         return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(requests)))

@@ -11,14 +11,16 @@ from jobs.evidence.records import EvidenceFinding, UncertainSubmit
 from jobs.holds import Hold
 from jobs.job import UNCERTAIN, Job
 from jobs.lanes import JobId, Lane, Scope, cap_of_lane, covers, target_name
+from jobs.newer import NEWER_SCHEMA, is_newer
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock
-from worker.engine.unreadable_records import dead_letter_unreadable, load_job
+from worker.engine.unreadable_records import dead_letter_unreadable, load_records
 from worker.store import Store
 from worker.store.evidence import ReconcileOff
+from worker.store.jobs import NewerRecord
 from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
@@ -122,12 +124,17 @@ class Queries:
 
     async def job(self, job_id: str) -> JobDetails | None:
         """One job with inputs, result and ETA; None if there is none of that id."""
-        stored = await load_job(self._store.jobs, job_id, self._clock.now())
-        if stored is None:
+        job = await self.shown_job(job_id)
+        if job is None:
             return None
         inputs, result = await self._store.jobs.payloads(job_id)
-        eta = (await self.etas([stored.job])).get(stored.job.id)
-        return JobDetails(stored.job, inputs, result, eta)
+        eta = (await self.etas([job])).get(job.id)
+        return JobDetails(job, inputs, result, eta)
+
+    async def shown_job(self, job_id: str) -> Job | None:
+        """One job to show; of a newer record what can be read, see `jobs.newer`."""
+        (found,) = await load_records(self._store.jobs, [job_id], self._clock.now())
+        return found.shown if isinstance(found, NewerRecord) else found.job if found else None
 
     async def job_page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of jobs, newest first; unreadable records on it become dead letters.
@@ -144,6 +151,8 @@ class Queries:
 
     async def why(self, job: Job) -> tuple[Blocker, ...]:
         """What keeps a job from running."""
+        if is_newer(job) and job.reason is not None:
+            return (Blocker(NEWER_SCHEMA, job.reason.message, job.reason.action),)
         now = self._clock.now()
         position = None
         if job.state is State.QUEUED and not job.bypass_hold:
@@ -175,7 +184,7 @@ class Queries:
     async def _poll_history(self, job: Job) -> PollHistory:
         """What the polls of its run said; read only for a run that is polled."""
         is_polled = job.execution_id is not None and job.next_poll_at is not None
-        return await self._store.jobs.poll_history(job) if is_polled else PollHistory()
+        return await self._store.polls.history(job) if is_polled else PollHistory()
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""

@@ -231,7 +231,7 @@ def _build_outcomes(
 def _build_parts(settings: Settings, context: WorkerContext, outcomes: OutcomeParts) -> _Parts:
     rate_limiter = RateLimiter(
         context.store.rate_limits,
-        context.store.jobs,
+        context.store.polls,
         context.clock,
         context.wakeups.admission,
         window_s=settings.rate_window_s,

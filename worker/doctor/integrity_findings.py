@@ -46,6 +46,8 @@ class DamageKind(StrEnum):
     """A register has an invalid name."""
     UNREADABLE = "unreadable"
     """A record cannot be read."""
+    NEWER = "newer"
+    """A newer version wrote a record, so this one can neither check nor repair it."""
     WRONG_TYPE = "wrong_type"
     """One of our keys has another type."""
     COUNTS = "counts"
@@ -156,8 +158,11 @@ class DamageDetector:
 
 
 def unreadable(keys: Keys, record: Record) -> Damage:
-    """A record that cannot be read: its entries are unknown, so nothing is repaired."""
+    """A record that this version cannot read: its entries are unknown, so nothing is repaired."""
     job_id, why = record.job_id, record.unreadable_reason
+    if record.is_newer:
+        fix = "run doctor of that version, or update this one"
+        return Damage(DamageKind.NEWER, keys.job(job_id), job_id, f"its record was {why}", fix)
     fix = f"read `HGETALL {keys.job(job_id)}`: restore the record from a backup, or "
     if record.is_malformed:
         fix += f"make a dead letter of it: `knouds-worker jobs get {job_id}`"

@@ -36,13 +36,13 @@ from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.services.redis_recovery import RedisRecovery
-from worker.engine.unreadable_records import load_job
+from worker.engine.unreadable_records import load_jobs, load_records
 from worker.engine.wakeups import Wakeups
 from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
-from worker.store.jobs import CommitRefused
+from worker.store.jobs import CommitRefused, NewerRecord
 
 log: Final = structlog.get_logger(__name__)
 
@@ -146,13 +146,16 @@ class Completion:
         When Redis has an older version than the one we read or wrote, it lost data: our version is
         written back, so that the outcome finds its job.
         """
-        found = await load_job(self._store.jobs, ours.job.id, self._clock.now())
+        (found,) = await load_records(self._store.jobs, [ours.job.id], self._clock.now())
+        if isinstance(found, NewerRecord):
+            log.error("outcome.not_written", job_id=ours.job.id, why=found.why)
+            return None
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
             return found
         inputs = self._redis_recovery.inputs_of(ours.job)
         side_writes = SideWrites(inputs=inputs)
         await write_back(self._store.jobs, found, ours, side_writes, self._clock.now())
-        return await load_job(self._store.jobs, ours.job.id, self._clock.now())
+        return (await load_jobs(self._store.jobs, [ours.job.id], self._clock.now()))[0]
 
     async def _commit(
         self, old: VersionedJob, new: Job, side_writes: SideWrites

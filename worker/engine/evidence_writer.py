@@ -12,7 +12,7 @@ from jobs.evidence.records import Assessment, EvidenceFinding, UncertainSubmit, 
 from jobs.evidence.schedule import next_check_at
 from jobs.job import Job
 from worker.clock import Clock
-from worker.engine.unreadable_records import load_job
+from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeups
 from worker.store import Store
 from worker.store.commit import VersionedJob
@@ -54,7 +54,7 @@ class EvidenceWriter:
             if isinstance(written, VersionedJob):
                 self._report(current.job, after)
                 return written.job
-            current = await load_job(self._store.jobs, current.job.id, self._clock.now())
+            (current,) = await load_jobs(self._store.jobs, [current.job.id], self._clock.now())
         return None
 
     async def switch_reconcile_off(self, job: Job, submit: UncertainSubmit) -> None:

@@ -50,7 +50,7 @@ class PollCanary:
         self._wakeups.admission.notify()
         await self._store.lanes.notify(hold.scope)
         async for ids in paid_runs(self._store.jobs, job.account):
-            await self._store.jobs.poll_now(ids, self._clock.now())
+            await self._store.polls.make_due(ids, self._clock.now())
         self._wakeups.poller.notify()
 
 

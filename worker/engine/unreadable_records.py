@@ -1,7 +1,8 @@
 """Jobs for callers that may write: an unreadable record becomes a dead letter when it is met.
 
 Reads of the store return an unreadable record as a value and leave it alone. These functions
-replace it by a dead letter with the code `UNREADABLE_RECORD`, which an operator discards.
+replace it by a dead letter with the code `UNREADABLE_RECORD`, which an operator discards. A record
+that a newer version wrote is never replaced, and is none that the caller may work with.
 """
 
 from collections.abc import AsyncGenerator, Iterable, Sequence
@@ -13,36 +14,50 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.unreadable import unreadable_job
 from worker.store.commit import VersionedJob
-from worker.store.jobs import JobStore, UnreadableRecord
+from worker.store.jobs import JobStore, NewerRecord, StoredRecord, UnreadableRecord
+from worker.store.schema import NewerRecordError
 
 log: Final = structlog.get_logger(__name__)
 
+MAX_LOGGED: Final = 1_000
+_logged: Final[dict[str, None]] = {}
+"""Newer records that were logged: each is met again and again."""
+
 
 async def load_job(jobs: JobStore, job_id: str, now: float) -> VersionedJob | None:
-    """One job, a dead letter if its record is unreadable; None if there is none."""
-    return (await load_jobs(jobs, [job_id], now))[0]
+    """One job, a dead letter if its record is unreadable; None if there is none.
+
+    Raises `NewerRecordError` for one that a newer version wrote.
+    """
+    (found,) = await load_records(jobs, [job_id], now)
+    if isinstance(found, NewerRecord):
+        raise NewerRecordError("job", job_id, found.why)
+    return found
 
 
 async def load_jobs(
     jobs: JobStore, job_ids: Sequence[str], now: float
 ) -> list[VersionedJob | None]:
-    """Jobs in the order of their ids, as `load_job` returns each."""
-    return [
-        await _replace(jobs, record, now) if isinstance(record, UnreadableRecord) else record
-        for record in await jobs.read_many(job_ids)
-    ]
+    """Jobs in the order of their ids; None also for those that a newer version wrote."""
+    return [_workable(found) for found in await load_records(jobs, job_ids, now)]
+
+
+async def load_records(
+    jobs: JobStore, job_ids: Sequence[str], now: float
+) -> list[VersionedJob | NewerRecord | None]:
+    """Jobs in the order of their ids, newer records as such."""
+    return [await _readable(jobs, record, now) for record in await jobs.read_many(job_ids)]
 
 
 async def load_jobs_with_inputs(
     jobs: JobStore, job_ids: Sequence[str], now: float
 ) -> list[tuple[VersionedJob, bytes | None] | None]:
-    """Jobs and their inputs (JSON text; None where Redis lost them) in the order of their ids."""
+    """Jobs and their inputs (JSON text; None where Redis lost them), else as `load_jobs`."""
     found: list[tuple[VersionedJob, bytes | None] | None] = []
     for row in await jobs.read_with_inputs(job_ids):
         record, inputs = row or (None, None)
-        if isinstance(record, UnreadableRecord):
-            record = await _replace(jobs, record, now)
-        found.append(None if record is None else (record, inputs))
+        stored = _workable(await _readable(jobs, record, now))
+        found.append(None if stored is None else (stored, inputs))
     return found
 
 
@@ -60,6 +75,23 @@ async def dead_letter_unreadable(
     """Replace unreadable records by dead letters."""
     for record in records:
         await _replace(jobs, record, now)
+
+
+def _workable(found: VersionedJob | NewerRecord | None) -> VersionedJob | None:
+    return None if isinstance(found, NewerRecord) else found
+
+
+async def _readable(
+    jobs: JobStore, record: StoredRecord | None, now: float
+) -> VersionedJob | NewerRecord | None:
+    if isinstance(record, UnreadableRecord):
+        return await _replace(jobs, record, now)
+    if isinstance(record, NewerRecord) and record.job_id not in _logged:
+        if len(_logged) >= MAX_LOGGED:
+            _logged.clear()
+        _logged[record.job_id] = None
+        log.warning("record.newer", job_id=record.job_id, why=record.why)
+    return record
 
 
 async def _replace(jobs: JobStore, record: UnreadableRecord, now: float) -> VersionedJob | None:

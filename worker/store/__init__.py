@@ -19,6 +19,7 @@ from worker.store.lanes import LaneStore
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.counters import Counters
 from worker.store.metrics.series import Series
+from worker.store.polls import PollStore
 from worker.store.rate_limits import RateLimitStore
 from worker.store.read.batches import BatchStore
 from worker.store.read.queries import JobQueries
@@ -53,6 +54,7 @@ class Store:
     client: Client
     keys: Keys
     jobs: JobStore
+    polls: PollStore
     holds: HoldStore
     breakers: BreakerStore
     lanes: LaneStore
@@ -83,9 +85,10 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
         client=client,
         keys=keys,
         jobs=jobs,
+        polls=PollStore(client, keys, scripts, jobs),
         holds=HoldStore(client, keys, scripts),
         breakers=BreakerStore(client, keys, scripts),
-        lanes=LaneStore(client, keys, scripts),
+        lanes=LaneStore(client, keys, scripts, jobs.newer),
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),
         workers=WorkerStore(client, keys),

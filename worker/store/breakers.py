@@ -5,22 +5,23 @@ sent. A change of state wakes every worker's admission, and is an entry of the e
 """
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
-
-import msgspec
 
 from jobs.breakers import Breaker, BreakerCause, new_breaker
 from jobs.indexes import Index
 from jobs.lanes import Scope
+from jobs.newer import newer_breaker
 from worker.store.client import Client
-from worker.store.codec import DECODE_ERRORS, encode, encode_unique
+from worker.store.codec import DECODE_ERRORS, encode, encode_unique, without_mark
 from worker.store.commit import MAX_EVENT_ENTRIES
 from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
 from worker.store.keys import Keys
+from worker.store.schema import GATE_MIGRATIONS, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
 
-_breaker: Final = msgspec.json.Decoder(Breaker)
+_breaker: Final = RecordSchema(Breaker, GATE_MIGRATIONS)
 
 
 class BreakerChange(NamedTuple):
@@ -52,10 +53,12 @@ class BreakerStore:
         self._change_lock = asyncio.Lock()
 
     async def list_all(self) -> list[Breaker]:
-        """Every breaker with a record, by scope; closed ones without failures too."""
-        found: list[bytes] = await self._client.call("HVALS", self._keys.breakers)
-        known = [one for data in found if (one := decode_breaker_or_none(data)) is not None]
-        return sorted(known, key=lambda one: one.key)
+        """Every breaker with a record, by scope; closed ones without failures too.
+
+        One of a newer version, which this one cannot read, counts as open.
+        """
+        found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.breakers)
+        return sorted(decode_breakers(found), key=lambda one: one.key)
 
     async def find(self, breaker_id: str) -> Breaker | None:
         """One breaker by its public id."""
@@ -64,8 +67,8 @@ class BreakerStore:
     async def change(self, key: str, transform: Callable[[Breaker], Breaker]) -> BreakerChange:
         """Write what `transform` makes of a breaker; it may be called again after a lost race.
 
-        A breaker without a record, or with an unreadable one, is closed. Raises RuntimeError after
-        too many lost races.
+        A breaker without a record, or with an unreadable one, is closed. One that a newer version
+        wrote is left as it is. Raises RuntimeError after too many lost races.
         """
         found = new = _closed(key)
 
@@ -74,14 +77,18 @@ class BreakerStore:
             found = current
             return transform(current)
 
-        async with self._change_lock:
-            new = await self._scripts.update_field(
-                self._keys.breakers,
-                key,
-                decode=lambda data: _decode_or_closed(key, data),
-                transform=apply,
-                encode=_encode,
-            )
+        try:
+            async with self._change_lock:
+                new = await self._scripts.update_field(
+                    self._keys.breakers,
+                    key,
+                    decode=lambda data: _decode_or_closed(key, data),
+                    transform=apply,
+                    encode=_encode,
+                )
+        except NewerSchema as newer:
+            unchanged = newer_breaker(key, 0, str(newer)) or _closed(key)
+            return BreakerChange(unchanged, unchanged)
         change = BreakerChange(found, new)
         if change.is_visible:
             await self._announce(new)
@@ -94,8 +101,9 @@ class BreakerStore:
     async def remove(self, breaker: Breaker) -> None:
         """Remove a record, if it is still as it was read but for its epoch."""
         found: bytes = await self._client.call("HGET", self._keys.breakers, breaker.key) or b""
-        if found and decode_breaker_or_none(found) in (breaker, None):
-            await self._scripts.swap(self._keys.breakers, breaker.key, found, b"")
+        with contextlib.suppress(NewerSchema):
+            if found and _decode_or_none(found) in (breaker, None):
+                await self._scripts.swap(self._keys.breakers, breaker.key, found, b"")
 
     async def _announce(self, breaker: Breaker) -> None:
         notice = BreakerNotice(
@@ -122,12 +130,27 @@ def _encode(breaker: Breaker) -> bytes:
 
 
 def _decode_or_closed(key: str, data: bytes) -> Breaker:
-    return decode_breaker_or_none(data) or _closed(key)
+    return _decode_or_none(data) or _closed(key)
 
 
-def decode_breaker_or_none(data: bytes) -> Breaker | None:
-    """Read a stored breaker; None if it is absent or unreadable."""
+def decode_breakers(found: Mapping[bytes, bytes]) -> tuple[Breaker, ...]:
+    """The breakers that can be read; open ones in place of those of a newer version."""
+    breakers: list[Breaker] = []
+    for key, data in found.items():
+        try:
+            one = _decode_or_none(data)
+        except NewerSchema as newer:
+            epoch = data.partition(b" ")[0]
+            number = int(epoch) if epoch.isdigit() else 0
+            one = newer_breaker(key.decode("utf-8", "replace"), number, str(newer))
+        if one is not None:
+            breakers.append(one)
+    return tuple(breakers)
+
+
+def _decode_or_none(data: bytes) -> Breaker | None:
+    """Read a stored breaker; None if it is absent or unreadable. Raises `NewerSchema`."""
     try:
-        return _breaker.decode(data.partition(b" ")[2]) if data else None
+        return _breaker.decode(without_mark(data.partition(b" ")[2])) if data else None
     except DECODE_ERRORS:
         return None

@@ -8,13 +8,17 @@ import msgspec
 from jobs.effects import PollHistory
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job
+from worker.store.schema import GATE_MIGRATIONS, JOB_MIGRATIONS, RecordSchema
 
 _encoder: Final = msgspec.json.Encoder()
-_job: Final = msgspec.json.Decoder(Job)
-_hold: Final = msgspec.json.Decoder(Hold)
-_cool_down: Final = msgspec.json.Decoder(CoolDown)
+_job: Final = RecordSchema(Job, JOB_MIGRATIONS)
+_hold: Final = RecordSchema(Hold, GATE_MIGRATIONS)
+_cool_down: Final = RecordSchema(CoolDown, GATE_MIGRATIONS)
 _cursor: Final = msgspec.json.Decoder(tuple[str, float, str])
 _any: Final = msgspec.json.Decoder()
+
+_MARK: Final = b',"mark":"'
+_MARK_SIZE: Final = len(_MARK) + 8 + len(b'"}')
 
 DECODE_ERRORS: Final = (msgspec.MsgspecError, UnicodeError, RecursionError, ValueError)
 """What decoding raises on malformed bytes."""
@@ -26,8 +30,13 @@ def encode(value: object) -> bytes:
 
 
 def encode_unique(value: object) -> bytes:
-    """Write a struct as JSON that no other write equals: two equal changes count as two."""
-    return encode(msgspec.to_builtins(value) | {"mark": secrets.token_hex(4)})
+    """Write a tagged struct as JSON that no other write equals: equal changes count as two."""
+    return b'%s,"mark":"%s"}' % (encode(value)[:-1], secrets.token_hex(4).encode())
+
+
+def without_mark(data: bytes) -> bytes:
+    """What `encode_unique` wrote, without that which makes it unique."""
+    return data[:-_MARK_SIZE] + b"}" if data[-_MARK_SIZE:].startswith(_MARK) else data
 
 
 def decode(data: bytes | str) -> Any:
@@ -36,17 +45,17 @@ def decode(data: bytes | str) -> Any:
 
 
 def decode_job(data: bytes) -> Job:
-    """Read a job's record; raises one of `DECODE_ERRORS`."""
+    """Read a job's record; raises `NewerSchema`, or one of `DECODE_ERRORS`."""
     return _job.decode(data)
 
 
 def decode_hold(data: bytes) -> Hold:
-    """Read a hold; raises one of `DECODE_ERRORS`."""
-    return _hold.decode(data)
+    """Read a hold; raises `NewerSchema`, or one of `DECODE_ERRORS`."""
+    return _hold.decode(without_mark(data))
 
 
 def decode_cool_down(data: bytes) -> CoolDown:
-    """Read a cool-down; raises one of `DECODE_ERRORS`."""
+    """Read a cool-down; raises `NewerSchema`, or one of `DECODE_ERRORS`."""
     return _cool_down.decode(data)
 
 

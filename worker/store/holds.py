@@ -1,14 +1,17 @@
 """Holds, cool-downs and sync-only targets; and every gate of a namespace in one read."""
 
 import asyncio
-from collections.abc import Callable
+import contextlib
+from collections.abc import Callable, Iterable, Mapping
 
 from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
 from jobs.lanes import Lane
-from worker.store.breakers import decode_breaker_or_none
+from jobs.newer import newer_hold
+from worker.store.breakers import decode_breakers
 from worker.store.client import Client, pairs
 from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode, encode_unique
 from worker.store.keys import Keys
+from worker.store.schema import NewerSchema
 from worker.store.scripts import Scripts
 
 
@@ -25,26 +28,23 @@ class HoldStore:
         """All gates that are closed or opening now."""
         holds, cool_downs, sync_only, breakers = await self._client.many(
             [
-                ("HVALS", self._keys.holds),
+                ("HGETALL", self._keys.holds),
                 ("HVALS", self._keys.cool_downs),
                 ("ZRANGE", self._keys.sync_only, 0, -1, "WITHSCORES"),
-                ("HVALS", self._keys.breakers),
+                ("HGETALL", self._keys.breakers),
             ],
         )
         return Gates(
-            tuple(hold for data in holds if (hold := _decode_hold_or_none(data)) is not None),
-            tuple(
-                cool for data in cool_downs if (cool := _decode_cool_down_or_none(data)) is not None
-            ),
+            _decode_holds(holds),
+            tuple(_decode_cool_downs(cool_downs)),
             dict(pairs(sync_only)),
-            tuple(one for data in breakers if (one := decode_breaker_or_none(data)) is not None),
+            decode_breakers(breakers),
         )
 
     async def list_all(self) -> list[Hold]:
-        """All holds, oldest first."""
-        found: list[bytes] = await self._client.call("HVALS", self._keys.holds)
-        known = [hold for data in found if (hold := _decode_hold_or_none(data)) is not None]
-        return sorted(known, key=lambda hold: hold.created_at)
+        """All holds, oldest first; a newer one, which this version cannot read, as a closed one."""
+        found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.holds)
+        return sorted(_decode_holds(found), key=lambda hold: hold.created_at)
 
     async def find(self, hold_id: str) -> Hold | None:
         """One hold by its id."""
@@ -59,31 +59,36 @@ class HoldStore:
     ) -> Hold | None:
         """Write what `transform` makes of the hold under a key (`scope|code`); returns it.
 
-        None means no hold. Raises RuntimeError after too many lost races.
+        None means no hold. One that a newer version wrote is left as it is, and returned as a
+        closed one. Raises RuntimeError after too many lost races.
         """
-        async with self._change_lock:
-            return await self._scripts.update_field(
-                self._keys.holds,
-                key,
-                decode=_decode_hold_or_none,
-                transform=transform,
-                encode=_encode_hold,
-            )
+        try:
+            async with self._change_lock:
+                return await self._scripts.update_field(
+                    self._keys.holds,
+                    key,
+                    decode=_decode_hold_or_none,
+                    transform=transform,
+                    encode=_encode_hold,
+                )
+        except NewerSchema as newer:
+            return newer_hold(key, str(newer))
 
     async def place_cool_down(self, cool_down: CoolDown) -> None:
-        """Start a cool-down of a scope; one that ends later stays."""
+        """Start a cool-down of a scope; one that ends later, or is of a newer version, stays."""
 
         def later(current: CoolDown | None) -> CoolDown | None:
             keeps = current is not None and current.until >= cool_down.until
             return current if keeps else cool_down
 
-        await self._scripts.update_field(
-            self._keys.cool_downs,
-            cool_down.scope,
-            decode=_decode_cool_down_or_none,
-            transform=later,
-            encode=encode,
-        )
+        with contextlib.suppress(NewerSchema):
+            await self._scripts.update_field(
+                self._keys.cool_downs,
+                cool_down.scope,
+                decode=_decode_cool_down_or_none,
+                transform=later,
+                encode=encode,
+            )
 
     async def remove_expired_cool_downs(self, now: float) -> None:
         """Remove cool-downs that have ended."""
@@ -91,14 +96,17 @@ class HoldStore:
             "HGETALL", self._keys.cool_downs
         )
         for field, found in found_by_scope.items():
-            cool = _decode_cool_down_or_none(found)
+            try:
+                cool = _decode_cool_down_or_none(found)
+            except NewerSchema:
+                continue
             if cool is None or cool.until <= now:
                 await self._scripts.swap(self._keys.cool_downs, field.decode(), found, b"")
 
     async def remove_proved_open(self, now: float) -> None:
         """Remove opening holds that count as open after a quiet time."""
         for hold in await self.list_all():
-            if has_proved_open(hold, now):
+            if has_proved_open(hold, now):  # so it is not a newer one, which stays closed
                 await self.change(hold.key, lambda found: _unless_proved_open(found, now))
 
     # Targets without async mode.
@@ -118,6 +126,27 @@ def _unless_proved_open(hold: Hold | None, now: float) -> Hold | None:
 
 def _encode_hold(hold: Hold | None) -> bytes:
     return b"" if hold is None else encode_unique(hold)
+
+
+def _decode_holds(found: Mapping[bytes, bytes]) -> tuple[Hold, ...]:
+    """The holds that can be read; closed ones in place of those of a newer version."""
+    holds: list[Hold] = []
+    for key, data in found.items():
+        try:
+            hold = _decode_hold_or_none(data)
+        except NewerSchema as newer:
+            hold = newer_hold(key.decode("utf-8", "replace"), str(newer))
+        if hold is not None:
+            holds.append(hold)
+    return tuple(holds)
+
+
+def _decode_cool_downs(found: Iterable[bytes]) -> Iterable[CoolDown]:
+    """The cool-downs that can be read."""
+    for data in found:
+        with contextlib.suppress(NewerSchema):
+            if (cool := _decode_cool_down_or_none(data)) is not None:
+                yield cool
 
 
 def _decode_hold_or_none(data: bytes) -> Hold | None:

@@ -15,6 +15,7 @@ from jobs.job import Job
 from worker.store.client import Argument, Client, Command
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.keys import Keys
+from worker.store.schema import NewerSchema
 from worker.store.scripts import Scripts
 
 PAGE_SIZE: Final = 1_000
@@ -44,6 +45,8 @@ class Record:
     """Why it cannot be read."""
     is_malformed: bool = False
     """It is complete, but cannot be decoded: a read through the API makes it a dead letter."""
+    is_newer: bool = False
+    """A newer version wrote it: nothing is wrong with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,6 +264,9 @@ def _parse_record(job_id: str, reply: Any, *, exists: bool | None = None) -> Rec
         return Record(job_id, exists=True, unreadable_reason=f"it has no {missing}")
     try:
         job = decode_job(rec)
+    except NewerSchema as newer:
+        why = str(newer)
+        return Record(job_id, exists=True, rev=_text(rev), unreadable_reason=why, is_newer=True)
     except DECODE_ERRORS as error:
         why = f"it is not what a record looks like ({type(error).__name__})"
         return Record(job_id, exists=True, rev=_text(rev), unreadable_reason=why, is_malformed=True)

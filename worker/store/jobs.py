@@ -1,22 +1,22 @@
-"""Job records in Redis: create, load, commit under a precondition, claim due polls."""
+"""Job records in Redis: create, load, commit under a precondition; and the indexes of jobs."""
 
-from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Sequence
 from enum import Enum, auto
-from typing import Any, Final, NamedTuple, assert_never
+from typing import Any, Final, NamedTuple
 
 import structlog
 
 from jobs.breakers import BreakerCause, breaker_id
-from jobs.effects import PollHistory
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
 from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
 from jobs.known_runs import lost_ids
 from jobs.lanes import JobId, Scope
+from jobs.newer import newer_job
 from jobs.states import State
 from worker.store.client import Client, pairs, texts
-from worker.store.codec import DECODE_ERRORS, decode_job, decode_poll_history, encode_poll_history
+from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
     NO_SIDE_WRITES,
     ArqWakeup,
@@ -28,6 +28,8 @@ from worker.store.commit import (
 )
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
+from worker.store.newer_jobs import NewerJobs
+from worker.store.schema import NewerSchema
 from worker.store.scripts import CommitResult, Scripts
 
 log: Final = structlog.get_logger(__name__)
@@ -35,8 +37,6 @@ log: Final = structlog.get_logger(__name__)
 
 SCAN_CHUNK: Final = 200
 """About how many jobs of an index are read at a time."""
-
-NO_CACHED_JOBS: Final[Mapping[str, tuple[float, "VersionedJob"]]] = {}
 
 
 class UnreadableRecord(NamedTuple):
@@ -55,7 +55,21 @@ class UnreadableRecord(NamedTuple):
         return f"UnreadableRecord({self.job_id!r}, {self.error})"
 
 
-StoredRecord = VersionedJob | UnreadableRecord
+class NewerRecord(NamedTuple):
+    """A job's record that a newer version wrote: it is shown, and not changed."""
+
+    shown: Job
+    """What can be read of it, see `jobs.newer`."""
+    rev: str
+    why: str
+
+    @property
+    def job_id(self) -> str:
+        """The id of the job."""
+        return self.shown.id
+
+
+StoredRecord = VersionedJob | UnreadableRecord | NewerRecord
 
 
 class CommitRefused(Enum):
@@ -79,34 +93,6 @@ _REFUSED: Final = {
 }
 
 
-class ClaimedPoll(NamedTuple):
-    """A running job whose poll was claimed."""
-
-    stored: VersionedJob
-    history: PollHistory
-
-
-class PollClaim(NamedTuple):
-    """What one claim of due polls returned."""
-
-    polls: list[ClaimedPoll]
-    next_poll_at: float | None
-    """When the next poll is due, Unix seconds; None if no job is in flight."""
-    unreadable: Sequence[UnreadableRecord] = ()
-    """Jobs whose poll was claimed and whose record is unreadable."""
-
-
-class NextPoll(NamedTuple):
-    """When a running job is polled next, and its poll history."""
-
-    job: Job
-    at: float
-    history: PollHistory
-    lease: float | None = None
-    """The end of the lease under which the poll was claimed. If the index has another time by now,
-    nothing is set. None: set it in any case."""
-
-
 class JobStore:
     """The job records and indexes of one namespace."""
 
@@ -117,7 +103,7 @@ class JobStore:
         self._keys = keys
         self._scripts = scripts
         self._metrics = metrics
-        self._poll_keys = (keys.index(Index.INFLIGHT), keys.polls)
+        self.newer = NewerJobs()
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
         """Write a new job, its inputs and its entries in one step; None if the id is taken."""
@@ -179,11 +165,11 @@ class JobStore:
         return await self._scripts.commit(change) is CommitResult.OK
 
     async def load(self, job_id: str) -> VersionedJob | None:
-        """One job; None if there is none, or if its record is unreadable."""
+        """One job; None if there is none, or none that this version can read."""
         return (await self.load_many([job_id]))[0]
 
     async def load_many(self, job_ids: Sequence[str]) -> list[VersionedJob | None]:
-        """Jobs in the order of their ids; None for a job that does not exist or is unreadable."""
+        """Jobs in the order of their ids; None for one that is missing, unreadable or newer."""
         return [
             found if isinstance(found, VersionedJob) else None
             for found in await self.read_many(job_ids)
@@ -193,8 +179,7 @@ class JobStore:
         """Records in the order of their ids, unreadable ones as such; None for a missing one."""
         rows = await self._fields(job_ids, "rev", "rec")
         return [
-            _parse_record(job_id, rev, rec)
-            for job_id, (rev, rec) in zip(job_ids, rows, strict=True)
+            self._parse(job_id, rev, rec) for job_id, (rev, rec) in zip(job_ids, rows, strict=True)
         ]
 
     async def read_with_inputs(
@@ -206,9 +191,15 @@ class JobStore:
         """
         rows = await self._fields(job_ids, "rev", "rec", "inputs")
         return [
-            None if (found := _parse_record(job_id, rev, rec)) is None else (found, inputs)
+            None if (found := self._parse(job_id, rev, rec)) is None else (found, inputs)
             for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True)
         ]
+
+    def _parse(self, job_id: str, rev: bytes | None, rec: bytes | None) -> StoredRecord | None:
+        found = _parse_record(job_id, rev, rec)
+        if isinstance(found, NewerRecord):
+            self.newer.note(job_id)
+        return found
 
     async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
         """Inputs and result of a job, as JSON text."""
@@ -278,74 +269,6 @@ class JobStore:
 
     # Indexes.
 
-    async def claim_polls(
-        self,
-        now: float,
-        lease_until: float,
-        limit: int,
-        cached: Mapping[str, tuple[float, VersionedJob]] = NO_CACHED_JOBS,
-    ) -> PollClaim:
-        """Claim running jobs whose poll is due; they are due again when the lease ends.
-
-        `cached` has jobs as they were read before, with the time of their next poll. If that time
-        is unchanged, so is the job, and it is not read again. The id of a job without a record is
-        removed from the index.
-        """
-        rows, next_poll = await self._scripts.poll(self._poll_keys, now, lease_until, limit)
-        found = {
-            job_id: cached[job_id][1]
-            for job_id, at, _ in rows
-            if job_id in cached and cached[job_id][0] == at
-        }
-        unknown = [job_id for job_id, _, _ in rows if job_id not in found]
-        unreadable: list[UnreadableRecord] = []
-        for job_id, record in zip(unknown, await self.read_many(unknown), strict=True):
-            match record:
-                case VersionedJob():
-                    found[job_id] = record
-                case UnreadableRecord():
-                    unreadable.append(record)
-                case None:
-                    job_key, inflight = self._keys.job(job_id), self._poll_keys[0]
-                    await self._scripts.remove_entry(job_key, inflight, "", job_id)
-                case _:
-                    assert_never(record)
-        polls = [
-            ClaimedPoll(found[job_id], decode_poll_history(history, found[job_id].job.submits))
-            for job_id, _, history in rows
-            if job_id in found
-        ]
-        return PollClaim(polls, next_poll, unreadable)
-
-    async def reschedule(self, polls: Iterable[NextPoll]) -> int:
-        """Set the next poll of running jobs; returns how many were set."""
-        rows = [
-            (
-                next_.job.id,
-                next_.lease,
-                next_.at,
-                encode_poll_history(next_.job.submits, next_.history),
-            )
-            for next_ in polls
-        ]
-        return await self._scripts.reschedule(self._poll_keys, rows)
-
-    async def count_polls_until(self, moment: float) -> int:
-        """How many running jobs have a poll due by a moment."""
-        key = self._keys.index(Index.INFLIGHT)
-        return int(await self._client.call("ZCOUNT", key, "-inf", moment))
-
-    async def poll_now(self, job_ids: Sequence[str], now: float) -> None:
-        """Make the polls of these jobs due now, if they are still in flight."""
-        if job_ids:
-            scores = [part for job_id in job_ids for part in (now, job_id)]
-            await self._client.call("ZADD", self._keys.index(Index.INFLIGHT), "XX", *scores)
-
-    async def poll_history(self, job: Job) -> PollHistory:
-        """What earlier polls of the job's present attempt returned."""
-        history = await self._client.call("HGET", self._keys.polls, job.id)
-        return decode_poll_history(history, job.submits)
-
     async def due_jobs(self, now: float, limit: int) -> tuple[list[JobId], float | None]:
         """Scheduled and retrying jobs that are due, and when the next one is (Unix seconds)."""
         return await self._due_members(self._keys.index(Index.DUE), now, limit)
@@ -389,7 +312,9 @@ class JobStore:
     async def _due_members(
         self, key: str, now: float, limit: int
     ) -> tuple[list[JobId], float | None]:
-        rows = pairs(await self._client.call("ZRANGE", key, 0, limit, "WITHSCORES"))
+        last = limit + len(self.newer.ids())
+        found = pairs(await self._client.call("ZRANGE", key, 0, last, "WITHSCORES"))
+        rows = self.newer.without(found, lambda row: row[0], limit + 1)
         ready = [JobId(member) for member, score in rows if score <= now][:limit]
         later = [score for _, score in rows if score > now]
         return ready, min(later, default=None)
@@ -400,5 +325,8 @@ def _parse_record(job_id: str, rev: bytes | None, rec: bytes | None) -> StoredRe
         return None
     try:
         return VersionedJob(decode_job(rec), rev.decode())
+    except NewerSchema as newer:
+        shown = newer_job(job_id, newer.members, str(newer), 0.0)
+        return NewerRecord(shown, rev.decode(), str(newer))
     except DECODE_ERRORS as error:
         return UnreadableRecord(job_id, rev, rec, type(error).__name__)

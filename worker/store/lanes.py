@@ -7,6 +7,7 @@ from jobs.indexes import Index
 from jobs.lanes import JobId, Lane, Scope
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys
+from worker.store.newer_jobs import NewerJobs
 from worker.store.scripts import Scripts
 
 
@@ -31,10 +32,11 @@ class QueueSnapshot:
 class LaneStore:
     """Lanes of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts, newer: NewerJobs) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
+        self._newer = newer
 
     async def snapshot(self) -> QueueSnapshot:
         """The lanes in the order of their turns."""
@@ -53,13 +55,21 @@ class LaneStore:
     async def heads(
         self, lanes: Sequence[Lane], counts: Sequence[int]
     ) -> list[list[tuple[JobId, float]]]:
-        """The first jobs of each lane, as many as its count, with their score, the lowest first."""
+        """The first jobs of each lane, as many as its count, with their score, the lowest first.
+
+        Without those that are known to be of a newer version.
+        """
+        more = len(self._newer.ids())
         commands = [
-            ("ZRANGE", self._keys.lane(lane), 0, count - 1, "WITHSCORES")
+            ("ZRANGE", self._keys.lane(lane), 0, count + more - 1, "WITHSCORES")
             for lane, count in zip(lanes, counts, strict=True)
         ]
         rows = await self._client.many(commands)
-        return [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
+        heads = [[(JobId(member), score) for member, score in pairs(row)] for row in rows]
+        return [
+            self._newer.without(head, lambda entry: entry[0], count)
+            for head, count in zip(heads, counts, strict=True)
+        ]
 
     async def tail(self, lane: Lane, count: int) -> list[tuple[JobId, float]]:
         """The last jobs of a lane with their scores, the last one first."""

@@ -76,13 +76,19 @@ class Scripts:
         return texts(await self._run("claim", [key], [now, lease_until, limit]))
 
     async def poll(
-        self, keys: tuple[str, str], now: float, lease_until: float, limit: int
+        self,
+        keys: tuple[str, str],
+        now: float,
+        lease_until: float,
+        limit: int,
+        skipped: Sequence[str] = (),
     ) -> tuple[list[tuple[str, float, bytes | None]], float | None]:
         """Claim at most `limit` due polls: job id, when it was due, stored poll history each.
 
-        The second value is when the next poll is due; None if no job is in flight.
+        `skipped` are not claimed. The second value is when the next poll is due; None if no other
+        job is in flight.
         """
-        args = [now, lease_until, min(limit, MAX_CLAIMED_POLLS)]
+        args: list[Argument] = [now, lease_until, min(limit, MAX_CLAIMED_POLLS), *skipped]
         due, histories, first = await self._run("poll", keys, args)
         found = [
             (job_id, at, history)

@@ -27,7 +27,6 @@ from worker.api.problems import Problem, bad_parameter, logged_problem, problem_
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.job_request_parser import parse_job_request
-from worker.engine.unreadable_records import load_job
 from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
 
@@ -186,10 +185,10 @@ def path_job_id(request: web.Request) -> JobId:
 async def load_path_job(request: web.Request) -> Job:
     """The job that the path names; raises `NoSuchJob`."""
     context, job_id = context_of(request), path_job_id(request)
-    stored = await load_job(context.store.jobs, job_id, context.clock.now())
-    if stored is None:
+    job = await context.use_cases.queries.shown_job(job_id)
+    if job is None:
         raise NoSuchJob(job_id)
-    return stored.job
+    return job
 
 
 async def _details_response(

@@ -13,7 +13,7 @@ from jobs.states import SETTLED_OR_PARKED
 from worker.app.actions import NoSuchJob
 from worker.engine.subscriber import Subscriber
 from worker.store import Store
-from worker.store.jobs import UnreadableRecord
+from worker.store.commit import VersionedJob
 
 RECHECK_INTERVAL_S: Final = 3.0
 """How often a long poll reads its job again."""
@@ -48,7 +48,7 @@ class LongPolls:
                     raise NoSuchJob(job_id)
                 left = deadline - clock()
                 if (
-                    isinstance(record, UnreadableRecord)
+                    not isinstance(record, VersionedJob)
                     or record.job.state in SETTLED_OR_PARKED
                     or left <= 0
                     or self._is_closed

@@ -125,7 +125,7 @@ class PollProver:
 
     async def _make_due(self, job_id: JobId) -> None:
         """Let the poller poll a run now."""
-        await self._store.jobs.poll_now([job_id], self._clock.now())
+        await self._store.polls.make_due([job_id], self._clock.now())
         self._poller_wakeup.notify()
 
 

@@ -36,7 +36,7 @@ from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import CancelOutcome, UnknownAccount
 from worker.store.commit import VersionedJob
-from worker.store.jobs import ClaimedPoll, NextPoll
+from worker.store.polls import ClaimedPoll, NextPoll
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -133,7 +133,7 @@ class Poller:
             return self._pause.left_s(now) or IDLE_S
         lease = now + self._lease_s
         soon = now + CLAIM_AHEAD_S
-        claim = await self._store.jobs.claim_polls(soon, lease, free, self._cached)
+        claim = await self._store.polls.claim(soon, lease, free, self._cached)
         await dead_letter_unreadable(self._store.jobs, claim.unreadable, now)
         due, next_poll_at = claim.polls, claim.next_poll_at
         if due:
@@ -156,7 +156,7 @@ class Poller:
         await cancel_and_wait(*self._active.values())
         if self._flush is not None:
             await asyncio.gather(self._flush, return_exceptions=True)
-        await self._store.jobs.poll_now(unfinished, self._clock.now())
+        await self._store.polls.make_due(unfinished, self._clock.now())
 
     async def _allowed(
         self, due: Sequence[ClaimedPoll], now: float, lease: float
@@ -318,7 +318,7 @@ class Poller:
                 self._to_reschedule[:RESCHEDULE_BATCH],
                 self._to_reschedule[RESCHEDULE_BATCH:],
             )
-            await self._completion.retry_while_down(self._store.jobs.reschedule, batch)
+            await self._completion.retry_while_down(self._store.polls.reschedule, batch)
             if batch and min(poll.at for poll in batch) < self._clock.now() + IDLE_S:
                 self.wakeup.notify()
         while len(self._cached) > MAX_CACHED_JOBS:

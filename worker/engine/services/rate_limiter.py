@@ -17,7 +17,7 @@ from jobs.rate_limits import Allowance, RateLimitBucket, RateLimitHeaders
 from worker.clock import Clock
 from worker.engine.wakeups import Wakeup
 from worker.provider.port import ReportedRateLimit
-from worker.store.jobs import JobStore
+from worker.store.polls import PollStore
 from worker.store.rate_limits import NEW_BUCKET, RateLimitStore
 
 log: Final = structlog.get_logger(__name__)
@@ -75,7 +75,7 @@ class RateLimiter:
     def __init__(
         self,
         store: RateLimitStore,
-        jobs: JobStore,
+        polls: PollStore,
         clock: Clock,
         admission_wakeup: Wakeup,
         *,
@@ -83,7 +83,7 @@ class RateLimiter:
         is_shared: bool = False,
     ) -> None:
         self._store = store
-        self._jobs = jobs
+        self._polls = polls
         self._clock = clock
         self._admission_wakeup = admission_wakeup
         self._window_s = window_s
@@ -104,7 +104,7 @@ class RateLimiter:
         left = rate_limits.current_allowance(bucket, now)
         if not self._is_shared or bucket.limit is None:
             return left
-        polls = await self._jobs.count_polls_until(max(now, bucket.reset_at or now))
+        polls = await self._polls.count_until(max(now, bucket.reset_at or now))
         return rate_limits.reserve_for_polls(left, bucket.limit, polls)
 
     def bucket(self, route: Scope) -> RateLimitBucket:

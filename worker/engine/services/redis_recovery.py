@@ -18,13 +18,13 @@ from jobs.job import Job
 from jobs.lifecycle import Transition
 from jobs.states import Mode, State
 from worker.clock import Clock
-from worker.engine.unreadable_records import load_jobs
+from worker.engine.unreadable_records import load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.write_back import write_back
 from worker.redis.server import RedisServer
 from worker.store.client import Client
 from worker.store.commit import SideWrites, VersionedJob, version_of
-from worker.store.jobs import JobStore
+from worker.store.jobs import JobStore, NewerRecord
 
 log: Final = structlog.get_logger(__name__)
 
@@ -191,10 +191,11 @@ class RedisRecovery:
         restored, unchecked = 0, list(self._remembered.values())
         while unchecked:
             ids = [one.stored.job.id for one in unchecked]
-            found = await load_jobs(self._jobs, ids, self._clock.now())
+            found = await load_records(self._jobs, ids, self._clock.now())
             lost = [
                 (one, current)
                 for one, current in zip(unchecked, found, strict=True)
+                if not isinstance(current, NewerRecord)
                 if current is None or _is_older(current, one.stored)
             ]
             unchecked = [one for one, current in lost if not await self._restore(one, current)]

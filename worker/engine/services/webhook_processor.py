@@ -16,12 +16,13 @@ from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.job import UNCERTAIN
 from jobs.outcomes import Lost, PollOutcome
-from worker.engine.unreadable_records import load_jobs
+from worker.engine.unreadable_records import load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import WebhookReader
 from worker.store.commit import VersionedJob
+from worker.store.jobs import NewerRecord
 from worker.store.webhooks import Orphan, StoredDeliveries
 
 log: Final = structlog.get_logger(__name__)
@@ -79,7 +80,8 @@ class WebhookProcessor:
 
     async def _handle_batch(self, batch: list[StoredDeliveries], now: float) -> None:
         job_ids = list({job_id for deliveries in batch for job_id in deliveries.jobs})
-        jobs = dict(zip(job_ids, await load_jobs(self._store.jobs, job_ids, now), strict=True))
+        records = await load_records(self._store.jobs, job_ids, now)
+        jobs = dict(zip(job_ids, records, strict=True))
         results = await asyncio.gather(
             *(
                 self._handle(deliveries, [job for i in deliveries.jobs if (job := jobs[i])], now)
@@ -94,8 +96,11 @@ class WebhookProcessor:
                 raise error
 
     async def _handle(
-        self, deliveries: StoredDeliveries, jobs: list[VersionedJob], now: float
+        self, deliveries: StoredDeliveries, records: list[VersionedJob | NewerRecord], now: float
     ) -> None:
+        jobs = [stored for stored in records if isinstance(stored, VersionedJob)]
+        if len(jobs) < len(records):
+            return  # they stay for a worker of the version that wrote the job
         if deliveries.is_ended:
             self._store.metrics.buffer.webhook_processed("known")
             await self._store.webhooks.finish(deliveries)
@@ -136,7 +141,7 @@ class WebhookProcessor:
         self, deliveries: StoredDeliveries, jobs: list[VersionedJob], now: float
     ) -> None:
         if deliveries.deliveries:
-            await self._store.jobs.poll_now([stored.job.id for stored in jobs], now)
+            await self._store.polls.make_due([stored.job.id for stored in jobs], now)
             self._poller_wakeup.notify()
         self._store.metrics.buffer.webhook_processed("ignored")
         await self._store.webhooks.drop(deliveries)
@@ -158,7 +163,7 @@ class WebhookProcessor:
         """The polls so far, less one: the decision counts one more, and a delivery is no poll."""
         first_poll_at = stored.job.next_poll_at
         polled = first_poll_at is None or now >= first_poll_at
-        history = await self._store.jobs.poll_history(stored.job) if polled else PollHistory()
+        history = await self._store.polls.history(stored.job) if polled else PollHistory()
         return PollHistory(history.polls - 1, history.failures_in_row, history.missing_in_row)
 
     async def _keep_orphan(self, deliveries: StoredDeliveries, now: float) -> None:

@@ -3,7 +3,7 @@
 import base64
 from collections.abc import Sequence
 from dataclasses import astuple, dataclass
-from typing import Final
+from typing import Final, assert_never
 
 from jobs.evidence.records import EvidenceFinding
 from jobs.indexes import Index
@@ -14,7 +14,7 @@ from jobs.unreadable import unreadable_job
 from worker.store.client import BadCursor, Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
 from worker.store.commit import VersionedJob
-from worker.store.jobs import JobStore, UnreadableRecord
+from worker.store.jobs import JobStore, NewerRecord, UnreadableRecord
 from worker.store.keys import Keys
 from worker.store.lanes import parse_lanes
 
@@ -231,11 +231,16 @@ class JobQueries:
                 position = _Position(index, score, member)
                 if record is None:
                     continue
-                if isinstance(record, UnreadableRecord):
-                    unreadable.append(record)
-                    job = unreadable_job(member, record.error, score)
-                else:
-                    job = record.job
+                match record:
+                    case UnreadableRecord():
+                        unreadable.append(record)
+                        job = unreadable_job(member, record.error, score)
+                    case NewerRecord():
+                        job = record.shown
+                    case VersionedJob():
+                        job = record.job
+                    case _:
+                        assert_never(record)
                 if job_filter.matches(job):
                     found.append(job)
                     if len(found) == limit:
@@ -294,6 +299,8 @@ class JobQueries:
             sample = None
             if isinstance(first, VersionedJob) and first.job.state is state:
                 sample = first.job
+            elif isinstance(first, NewerRecord):
+                sample = first.shown
             sample = sample or await self._sample([member for member, _ in members], state)
             if sample is not None:
                 reason, _, lane = name.removeprefix(f"{state}|").rpartition("|")
