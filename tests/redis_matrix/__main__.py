@@ -1,6 +1,7 @@
 """Every Redis and Valkey server × every event: python -m tests.redis_matrix [--quick] [PROGRAM …].
 
-Prints a line for each cell, and writes docs/redis-servers.md with `--write`.
+Prints a line for each cell. With `--write` it adds them to those in .bench/redis-matrix.json, and
+writes docs/redis-servers.md of all of them.
 """
 
 import argparse
@@ -10,14 +11,16 @@ import tempfile
 from pathlib import Path
 
 from config.settings import PREFIX, Settings
-from tests.redis_matrix.matrix_cell import CellFindings, run_cell
-from tests.redis_matrix.matrix_page import is_as_aimed, render_page, render_row
+from tests.redis_matrix.cell_findings import CellFindings, merge
+from tests.redis_matrix.matrix_cell import run_cell
+from tests.redis_matrix.matrix_page import render_page, render_row
 from tests.redis_matrix.redis_events import EVENTS, MatrixEvent
 from tests.redis_matrix.server_programs import ServerProgram, find_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "redis-servers.md"
-CELL_WITHIN_S = 90.0
+KEPT = ROOT / ".bench" / "redis-matrix.json"
+CELL_WITHIN_S = 180.0
 
 
 def main() -> int:
@@ -43,8 +46,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory() as folder:
         found = asyncio.run(_run(programs, events, given.logs or Path(folder), given.at_once))
     if given.write:
-        PAGE.write_text(render_page(found, skipped, _commit()), encoding="utf-8")
-    good = sum(map(is_as_aimed, found))
+        PAGE.write_text(render_page(merge(KEPT, found), skipped), encoding="utf-8")
+    good = sum(one.is_as_aimed for one in found)
     print(f"{good} of {len(found)} cells as aimed")  # noqa: T201
     return 0 if good == len(found) else 1
 
@@ -52,19 +55,21 @@ def main() -> int:
 async def _run(
     programs: list[ServerProgram], events: list[MatrixEvent], folder: Path, at_once: int
 ) -> list[CellFindings]:
+    commit = _commit()
     turns = asyncio.Semaphore(at_once)
 
     async def run(program: ServerProgram, event: MatrixEvent, number: int) -> CellFindings:
         own = folder / f"{program.name} {number}".replace(" ", "-")
         own.mkdir(parents=True)
+        found = CellFindings(program.name, event.name, event.needs, commit)
         async with turns:
             try:
                 async with asyncio.timeout(CELL_WITHIN_S):
-                    found = await run_cell(program, event, own)
+                    await run_cell(program, event, own, found)
             except Exception as error:  # noqa: BLE001  the other cells go on
-                found = CellFindings(program.name, event, trouble=repr(error)[:200])
+                found.trouble = repr(error)[:200]
             print(render_row(found), flush=True)  # noqa: T201
-            for words, count in found.refusals.most_common(4):
+            for words, count in found.refusals.items():
                 print(f"    {count} × {words}", flush=True)  # noqa: T201
         return found
 

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import aiohttp
@@ -15,6 +15,7 @@ import aiohttp
 from tests.chaos.killable_redis import free_port
 from tests.engine.live_system import wait_until
 from tests.integration.time_shifted_redis import find_faketime
+from tests.redis_matrix.cell_findings import CellFindings
 from tests.redis_matrix.counting_app import CountingApp
 from tests.redis_matrix.counting_provider import CountingProvider, counting_provider
 from tests.redis_matrix.redis_events import MatrixEvent
@@ -26,7 +27,7 @@ BEFORE_S = 3.0
 AFTER_S = 5.0
 """Of load, from when the server can serve."""
 SETTLED_WITHIN_S = 15.0
-READY_WITHIN_S = 30.0
+READY_WITHIN_S = 60.0
 ANSWERS_WITHIN_S = 10.0
 STARTS_WITHIN_S = 3.0
 """A worker whose clock is off may not be reported: it is given this long to start."""
@@ -41,35 +42,6 @@ SETTINGS = {
     "KNOUDS_LOG_FORMAT": "json",
     "KNOUDS_LOG_LEVEL": "warning",
 }
-
-
-@dataclass(slots=True)
-class CellFindings:
-    """What the app and the provider counted."""
-
-    server: str
-    event: MatrixEvent
-    acknowledged: int = 0
-    lost: list[str] = field(default_factory=list[str])
-    """Acknowledged jobs without a record at the end, before the app enqueues them again."""
-    lost_confirmed: int = 0
-    """How many of them were not acknowledged as unconfirmed."""
-    paid_twice: list[str] = field(default_factory=list[str])
-    other_inputs: list[str] = field(default_factory=list[str])
-    started_early: int = 0
-    answers: Counter[str] = field(default_factory=Counter[str])
-    ready: Counter[str] = field(default_factory=Counter[str])
-    refusals: Counter[str] = field(default_factory=Counter[str])
-    without_retry_after: int = 0
-    goes_on_s: float | None = None
-    """Until an enqueue was acknowledged and a run started; None: neither or one never came."""
-    settled_s: float | None = None
-    """Until every job had settled or was parked, from when the server can serve."""
-    unsettled: Counter[str] = field(default_factory=Counter[str])
-    parked: Counter[str] = field(default_factory=Counter[str])
-    ended: list[str] = field(default_factory=list[str])
-    """Processes that ended by themselves."""
-    trouble: str = ""
 
 
 @dataclass
@@ -121,9 +93,10 @@ class MatrixCell:
             await asyncio.sleep(0.3)
 
 
-async def run_cell(program: ServerProgram, event: MatrixEvent, folder: Path) -> CellFindings:
-    """Run one cell; what goes wrong with the cell itself is in `trouble`."""
-    findings = CellFindings(program.name, event)
+async def run_cell(
+    program: ServerProgram, event: MatrixEvent, folder: Path, findings: CellFindings
+) -> None:
+    """Run one cell and fill in what was found."""
     async with AsyncExitStack() as stack:
         setup = await stack.enter_async_context(redis_setup(event.setup, folder, program.path))
         provider = await stack.enter_async_context(counting_provider())
@@ -153,7 +126,6 @@ async def run_cell(program: ServerProgram, event: MatrixEvent, folder: Path) -> 
         await asyncio.gather(watch, load)
         await cell.until_settled(can_serve_at)
         await _count(cell, can_serve_at, later)
-    return findings
 
 
 async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> None:
@@ -169,7 +141,7 @@ async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> Non
     try:
         jobs = await app.jobs()
         found.lost = sorted(app.acknowledged.keys() - jobs.keys())
-        found.lost_confirmed = len(set(found.lost) - app.unconfirmed)
+        found.lost_unconfirmed = len(app.unconfirmed.intersection(found.lost))
         await app.enqueue_again()
         await cell.until_settled(can_serve_at) if found.lost else None
         jobs = await app.jobs()
@@ -180,7 +152,8 @@ async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> Non
         found.trouble = f"the API does not answer at the end: {error!r}"
     found.paid_twice = sorted(name for name, runs in cell.provider.started.items() if runs > 1)
     found.other_inputs = cell.provider.other_inputs(app.expected)
-    found.started_early = sum(cell.provider.started[name] for name in later)
+    if later:
+        found.started_early = sum(cell.provider.started[name] for name in later)
     found.ended = [name for name, one in cell.processes.items() if one.returncode is not None]
 
 
