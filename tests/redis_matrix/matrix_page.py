@@ -17,9 +17,13 @@ and then retried, a ninth runs sync, a seventh runs for 4 s. At the end the app 
 acknowledged job again, so that a run that was forgotten would be paid again. The servers sync their
 append-only file with each write.
 
+A job that no worker had sent yet is in Redis alone. With `FLUSHDB`, an older state or a failover to
+a replica that lags it is gone, and counts as lost here, until the app enqueues it again. A `needs`
+names the setting that prevents it: `WAIT` for 1 is `KNOUDS_REDIS_WAIT_REPLICAS=1`.
+
 | column | |
 |---|---|
-| needs | what has to be so for nothing to be lost; jobs that were only queued are kept by Redis alone |
+| needs | a setting without which a promise does not hold |
 | lost | acknowledged jobs without a record at the end, before the app enqueues them again |
 | paid twice | jobs with more than one run |
 | other inputs | jobs with a run whose inputs were not the app's |
