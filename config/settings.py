@@ -244,9 +244,14 @@ class Settings(BaseModel):
         return split_secrets(self.webhook_secret) if self.webhook_secret else ()
 
     @property
+    def plain_redis_url(self) -> str | None:
+        """The URL of Redis with its password, only to connect; None for an embedded server."""
+        return self.redis_url.get_secret_value() if self.redis_url else None
+
+    @property
     def sentinel(self) -> Sentinel | None:
         """The parts of a `redis+sentinel://` URL; None if Redis is reached directly."""
-        return parse_sentinel(self.redis_url.get_secret_value()) if self.redis_url else None
+        return parse_sentinel(self.plain_redis_url) if self.plain_redis_url else None
 
     @property
     def cli_url(self) -> str:

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 import structlog
 import uvloop
+from arq import ArqRedis
 from arq.worker import Function, Worker, func
 from redis.exceptions import RedisError
 
@@ -27,8 +28,11 @@ from config.settings import Settings, SettingsError
 from worker.compose.provider import http_options
 from worker.compose.runtime import Runtime
 from worker.compose.worker import build
+from worker.doctor.startup import require_usable
 from worker.engine.services.redis_recovery import ConnectionCount
 from worker.redis.connect import NoRedisError, connect
+from worker.redis.connection_problems import UnreachableRedis, connection_problem
+from worker.store import open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
@@ -163,10 +167,20 @@ def _arq_function(name: str, timeout_s: float) -> Function:
     return func(FUNCTIONS[name], name=name, timeout=timeout_s, keep_result=0)
 
 
+async def _require_redis(settings: Settings, redis: ArqRedis) -> None:
+    """Raise UnusableRedis or UnreachableRedis, with what to do, unless Redis can be used."""
+    try:
+        await require_usable(open_store(redis, settings.namespace))
+    except (RedisError, OSError) as error:
+        found = await connection_problem(error, settings.plain_redis_url)
+        raise UnreachableRedis(found.line) from None
+
+
 def run(settings: Settings) -> int:
     """Run a worker until a stop signal; returns the exit code.
 
-    Raises `redis.exceptions.RedisError` where Redis cannot be reached at the start.
+    Raises UnusableRedis where Redis can never be used, UnreachableRedis where it does not answer at
+    the start.
     """
     configure_logging(
         settings.log_format,
@@ -178,7 +192,7 @@ def run(settings: Settings) -> int:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     options = arq_settings(settings)
-    loop.run_until_complete(options["redis_pool"].ping())
+    loop.run_until_complete(_require_redis(settings, options["redis_pool"]))
     worker = ResilientArqWorker(**options)
     worker.run()
     return 0

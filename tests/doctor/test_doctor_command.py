@@ -20,7 +20,7 @@ from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core import job_builders
 from worker.cli.exit_codes import ExitCode
 from worker.cli.main import commands
-from worker.doctor.startup import warn_if_unsafe
+from worker.doctor.startup import check_redis_at_start
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.client import Client
@@ -282,7 +282,7 @@ async def test_a_worker_says_at_its_start_what_is_unsafe(
 
 async def test_a_sound_redis_logs_no_warning(redis: ArqRedis) -> None:
     with capture_logs() as lines:
-        await warn_if_unsafe(Client(redis))
+        await check_redis_at_start(open_store(redis, "x"))
     assert lines == []
 
 
@@ -292,6 +292,6 @@ async def test_a_start_does_not_wait_for_the_warning() -> None:
         url = f"redis://127.0.0.1:{unused.getsockname()[1]}/0"
         redis = connect(Settings(redis_url=SecretStr(url)))
         with capture_logs() as lines:
-            await warn_if_unsafe(open_store(redis, "x").client)
+            await check_redis_at_start(open_store(redis, "x"))
         await redis.aclose(close_connection_pool=True)
     assert [line["event"] for line in lines] == ["redis.unchecked"]

@@ -345,7 +345,7 @@ async def test_a_worker_told_to_stop_while_it_starts_ends_cleanly(
         running.set()
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("worker.compose.runtime.warn_if_unsafe", hangs)
+    monkeypatch.setattr("worker.compose.runtime.check_redis_at_start", hangs)
     wanted = arq_settings(system.settings)
     ctx: dict[str, Any] = {"redis": wanted["redis_pool"]}
     start = asyncio.create_task(wanted["on_startup"](ctx))

@@ -142,10 +142,10 @@ def problem_of(error: Exception) -> Problem | None:
             return _from_aiohttp(error)
         case _:
             refusal = redis_refusal(error)
-            return None if refusal is None else _refused_by_redis(refusal)
+            return None if refusal is None else refused_by_redis(refusal)
 
 
-def _refused_by_redis(refusal: RedisRefusal) -> Problem:
+def refused_by_redis(refusal: RedisRefusal) -> Problem:
     """Redis does not answer, or refuses what every request needs."""
     is_away = refusal.code is RefusalCode.UNREACHABLE
     wait_s = OPERATOR_RETRY_AFTER_S if refusal.needs_operator else RETRY_AFTER_S

@@ -17,6 +17,7 @@ from worker.api.auth.sessions import Sessions
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
+from worker.api.readiness import Readiness
 from worker.api.routes import build_endpoints, webhook_endpoint
 from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
@@ -30,7 +31,7 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.dashboard import add_pages, problem_page
-from worker.doctor.startup import warn_if_unsafe
+from worker.doctor.startup import check_redis_at_start
 from worker.engine.gate_cache import GateCache
 from worker.redis.connect import connect
 from worker.store import Store, open_store
@@ -56,6 +57,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         long_polls=LongPolls(store),
         broadcaster=EventBroadcaster(store.events),
         webhook_receiver=WebhookReceiver(store, clock, webhooks, settings.max_result_bytes),
+        readiness=Readiness(store),
     )
 
 
@@ -79,10 +81,15 @@ async def running(settings: Settings, store: Store) -> AsyncGenerator[str]:
         yield url
 
 
+def _has_failed(check: asyncio.Task[None]) -> bool:
+    return check.done() and not check.cancelled() and check.exception() is not None
+
+
 async def serve(settings: Settings, redis_url: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when it may not or cannot listen.
 
-    `redis_url` overrides the settings, for an embedded server. Redis need not be there yet.
+    `redis_url` overrides the settings, for an embedded server. Redis need not be there yet; where
+    it turns out to be a cluster, UnusableRedis is raised.
     """
     settings.require_tokens()
     stopped = asyncio.Event()
@@ -93,9 +100,13 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     store = open_store(redis, settings.namespace, KNOWN_ERROR_CODES)
     try:
         async with running(settings, store) as url:
-            check = asyncio.create_task(warn_if_unsafe(store.client), name="start check")
+            address = redis_url or settings.plain_redis_url
+            check = asyncio.create_task(check_redis_at_start(store, address), name="start check")
+            check.add_done_callback(lambda done: stopped.set() if _has_failed(done) else None)
             log.info("api.started", url=url)
             await stopped.wait()
+            if _has_failed(check):
+                await check
             await cancel_and_wait(check)
     finally:
         await redis.aclose()

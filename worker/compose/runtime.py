@@ -8,7 +8,7 @@ from typing import Any, Final
 import structlog
 
 from worker.app.arq_ingress import ArqIngress
-from worker.doctor.startup import check_accounts, warn_if_unsafe
+from worker.doctor.startup import check_accounts, check_redis_at_start
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.heartbeat import LiveWorkers
@@ -73,7 +73,7 @@ class Runtime:
             subscriber.start()
         self.supervisor.start()
         log.info("worker.started", worker=self.context.worker_id)
-        await warn_if_unsafe(self.context.store.client)
+        await check_redis_at_start(self.context.store)
         if self.checked_accounts:
             context = self.context
             check = check_accounts(

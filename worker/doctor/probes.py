@@ -21,11 +21,20 @@ from worker.doctor.environment import (
     judge_workers,
 )
 from worker.doctor.findings import Finding, Level, fail, ok
-from worker.doctor.redis_server import LOADING, ServerFacts, judge_server, read_server
+from worker.doctor.redis_server import (
+    CLUSTER,
+    LOADING,
+    ServerFacts,
+    judge_commands,
+    judge_server,
+    read_server,
+)
 from worker.provider.port import RunProvider
+from worker.redis.connection_problems import connection_problem
 from worker.redis.server import RedisServer
 from worker.store import Store
 from worker.store.client import Client
+from worker.store.command_check import check_commands, ends_start
 from worker.store.integrity import IntegrityReader
 
 REDIS_REACHABLE: Final = "redis.reachable"
@@ -52,40 +61,48 @@ async def read_facts(client: Client) -> ServerFacts:
     return read_server(await server.info(), await server.config(_CONFIG))
 
 
-async def check_redis(store: Store, clock: Clock) -> list[Finding]:
+async def check_redis(store: Store, clock: Clock, url: str | None = None) -> list[Finding]:
     """Findings about Redis; only a failed `redis.reachable` if it does not answer."""
     try:
         began = time.monotonic()
-        await RedisServer(store.client).ping()
+        problems = await check_commands(store.client, store.keys)
         took = time.monotonic() - began
         facts = await read_facts(store.client)
+        judged = judge_server(facts)
         found = [
             ok(REDIS_REACHABLE, f"Redis answers within {took * 1000:.1f} ms"),
-            *judge_server(facts),
+            *judged,
+            *judge_commands(problems, judged),
         ]
-        if not facts.loading:
-            found += judge_namespace(await _read_namespace(store))
-            found.append(judge_clock(*await _read_skew(store.client, clock)))
+        if facts.loading or any(ends_start(problem) for problem in problems):
+            return found
     except (RedisError, OSError) as error:
-        return [unreachable_finding(error)]
+        return [await unreachable_finding(error, url)]
+    try:
+        found += judge_namespace(await _read_namespace(store))
+        found.append(judge_clock(*await _read_skew(store.client, clock)))
+    except ResponseError as error:
+        if not problems:
+            found.append(refused_finding(error))
+    except (RedisError, OSError) as error:
+        return [await unreachable_finding(error, url)]
     return found
 
 
-def unreachable_finding(error: Exception) -> Finding:
+async def unreachable_finding(error: Exception, url: str | None) -> Finding:
     """The finding that Redis does not answer or refuses the login."""
-    fix = "start it, or check KNOUDS_REDIS_URL; without it no job moves, and none is lost"
-    return fail(REDIS_REACHABLE, f"Redis cannot be used: {str(error) or type(error).__name__}", fix)
+    return fail(REDIS_REACHABLE, *await connection_problem(error, url))
 
 
 def refused_finding(error: Exception) -> Finding:
-    """The finding that Redis refuses the commands of the integrity check."""
-    fix = "give the user of KNOUDS_REDIS_URL all rights on the namespace, or fix what it says"
+    """The finding that Redis refuses the commands of a check."""
+    fix = "fix what the findings say of Redis, then run this again"
     return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
 
 
 def is_redis_unusable(finding: Finding) -> bool:
     """Whether a finding says that no further command can succeed."""
-    return finding.name in (REDIS_REACHABLE, LOADING) and finding.level is not Level.OK
+    return finding.name in (REDIS_REACHABLE, LOADING, CLUSTER) and finding.level is not Level.OK
 
 
 async def _read_namespace(store: Store) -> NamespaceFacts:
@@ -158,7 +175,7 @@ async def check_all(
     store: Store, settings: Settings, clock: Clock, provider: RunProvider | None
 ) -> AsyncIterator[list[Finding]]:
     """Every check but the integrity check, a group at a time; ends early if Redis is unusable."""
-    redis = await check_redis(store, clock)
+    redis = await check_redis(store, clock, settings.plain_redis_url)
     yield redis
     yield judge_settings(settings)
     if provider is not None:

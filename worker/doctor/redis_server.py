@@ -5,11 +5,13 @@ that is synced before a write is acknowledged.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from worker.doctor.findings import Finding, fail, ok, warn
+from worker.doctor.findings import Finding, Level, fail, ok, warn
+from worker.store.command_check import ends_start
+from worker.store.refusals import RedisRefusal, RefusalCode
 
 MIN_VERSION: Final = (6, 2)
 """The oldest Redis the Lua scripts are written for."""
@@ -18,6 +20,10 @@ MEMORY_WARN: Final = 0.75
 MEMORY_FAIL: Final = 0.90
 
 LOADING: Final = "redis.loading"
+ROLE: Final = "redis.role"
+DISK: Final = "redis.disk"
+COMMANDS: Final = "redis.commands"
+CLUSTER: Final = "redis.cluster"
 PERSISTENCE: Final = "redis.persistence"
 EVICTION: Final = "redis.eviction"
 MEMORY: Final = "redis.memory"
@@ -85,6 +91,29 @@ def judge_server(facts: ServerFacts) -> list[Finding]:
     ]
 
 
+def judge_commands(
+    problems: Sequence[RedisRefusal], judged: Collection[Finding] = ()
+) -> list[Finding]:
+    """The findings of the check of commands, without those that `judged` tells already."""
+    told = {finding.name for finding in judged if finding.level is Level.FAIL}
+    found = [
+        fail(CLUSTER if ends_start(problem) else COMMANDS, problem.reason, problem.fix)
+        for problem in problems
+        if _TELLS.get(problem.code) not in told
+    ]
+    return found or ([] if problems else [ok(COMMANDS, "every command is allowed, and works")])
+
+
+_TELLS: Final = {
+    RefusalCode.READONLY: ROLE,
+    RefusalCode.MASTERDOWN: ROLE,
+    RefusalCode.LOADING: LOADING,
+    RefusalCode.MISCONF: DISK,
+    RefusalCode.OOM: MEMORY,
+}
+"""The finding that says of the server what an error says, too."""
+
+
 def judge_safety(facts: ServerFacts) -> list[Finding]:
     """The findings that can cost jobs or money while everything seems to work; none that is ok."""
     found = (judge_persistence(facts), judge_eviction(facts), judge_memory(facts))
@@ -103,7 +132,7 @@ def _judge_version(facts: ServerFacts) -> Finding:
 
 
 def _judge_role(facts: ServerFacts) -> Finding:
-    name = "redis.role"
+    name = ROLE
     match facts.role:
         case "master":
             return ok(name, "it is a primary")
@@ -156,7 +185,7 @@ def judge_persistence(facts: ServerFacts) -> Finding:
 
 def _judge_disk_writes(facts: ServerFacts) -> Finding:
     """Whether the last writes to disk succeeded."""
-    name, disk = "redis.disk", "check for a full or broken disk, and read Redis' log"
+    name, disk = DISK, "check for a full or broken disk, and read Redis' log"
     if facts.aof and facts.aof_write not in (None, "ok"):
         text = f"the last write to the append-only file failed ({facts.aof_write})"
         return fail(name, f"{text}: Redis refuses writes", disk)

@@ -19,8 +19,11 @@ from worker.doctor.findings import Level
 from worker.doctor.probes import read_facts
 from worker.doctor.redis_server import judge_safety
 from worker.provider.port import Identity
-from worker.store.client import Client
+from worker.redis.connection_problems import connection_problem
+from worker.store import Store
+from worker.store.command_check import check_commands, ends_start
 from worker.store.holds import HoldStore
+from worker.store.refusals import RedisRefusal, error_word
 
 log: Final = structlog.get_logger(__name__)
 
@@ -61,14 +64,39 @@ async def check_accounts(
             write("provider.problem", check=finding.name, why=finding.text, fix=finding.fix)
 
 
-async def warn_if_unsafe(client: Client) -> None:
-    """Log `redis.unsafe` for persistence, eviction and memory. Never stops a start."""
+class UnusableRedis(Exception):
+    """Redis can never be used as it is: one line for the operator."""
+
+
+async def require_usable(store: Store) -> list[RedisRefusal]:
+    """Try every command; returns what is wrong and may be mended while the program runs.
+
+    Raises UnusableRedis for a cluster, and RedisError or OSError where Redis does not answer.
+    """
+    problems = await check_commands(store.client, store.keys)
+    for problem in problems:
+        if ends_start(problem):
+            raise UnusableRedis(f"KNOUDS_REDIS_URL: {problem.reason}; {problem.fix}")
+    return problems
+
+
+async def check_redis_at_start(store: Store, url: str | None = None) -> None:
+    """Log `redis.unusable` for what Redis refuses, `redis.unsafe` for what can lose jobs.
+
+    Raises UnusableRedis for a cluster. Nothing else stops a start.
+    """
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
-            facts = await read_facts(client)
+            problems = await require_usable(store)
+            facts = await read_facts(store.client)
+    except UnusableRedis:
+        raise
     except Exception as error:  # noqa: BLE001 - a failed check must not stop the start
-        log.warning("redis.unchecked", error=type(error).__name__)
+        why, fix = await connection_problem(error, url)
+        log.warning("redis.unchecked", error=error_word(error), why=why, fix=fix)
         return
+    for problem in problems:
+        log.error("redis.unusable", reason=problem.code.value, why=problem.reason, fix=problem.fix)
     for finding in judge_safety(facts):
         log.warning(
             "redis.unsafe",

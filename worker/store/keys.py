@@ -138,6 +138,10 @@ class Keys:
         """Hash `e:<event>, jobs, orphan, ended` of the deliveries of one run."""
         return f"{self.namespace}:delivery:{execution_id}"
 
+    def command_check(self, name: str) -> str:
+        """Key or channel that a check of Redis' commands is made on; the keys expire."""
+        return f"{self.namespace}:command-check:{name}"
+
     @property
     def inbox(self) -> str:
         """Sorted set of execution ids with deliveries to process, by when they are due."""

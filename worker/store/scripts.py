@@ -53,6 +53,11 @@ def source(name: str) -> str:
     return (files("worker.store") / "lua" / f"{name}.lua").read_text(encoding="utf-8")
 
 
+def script_digest(name: str) -> str:
+    """What EVALSHA calls a script by."""
+    return hashlib.sha1(source(name).encode(), usedforsecurity=False).hexdigest()
+
+
 class _PendingCommit(NamedTuple):
     change: Change
     done: "asyncio.Future[CommitResult]"
@@ -64,10 +69,7 @@ class Scripts:
     def __init__(self, client: Client) -> None:
         self._client = client
         self._sources = {name: source(name) for name in SCRIPT_NAMES}
-        self._shas = {
-            name: hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
-            for name, text in self._sources.items()
-        }
+        self._shas = {name: script_digest(name) for name in SCRIPT_NAMES}
         self._pending: list[_PendingCommit] = []
         self._flush: asyncio.Task[None] | None = None
 

@@ -9,6 +9,7 @@ from aiohttp import web
 from worker.api.context import context_of
 from worker.api.models.health import IndexResponse, LivenessResponse, ReadinessResponse
 from worker.api.models.response import json_response
+from worker.api.problems import refused_by_redis
 
 READY_TIMEOUT_S: Final = 2.0
 """Shorter than the timeouts of our Redis connections: a probe has a deadline of its own."""
@@ -23,11 +24,13 @@ async def livez(request: web.Request) -> web.Response:
 
 
 async def readyz(request: web.Request) -> web.Response:
-    """Redis answers. Workers and their troubles are reported only: jobs wait safely meanwhile.
+    """Redis does what is needed. Workers and their troubles are only reported: jobs wait safely.
 
     `troubles`: worker id → background services that are being restarted, with the error's class.
     """
     async with asyncio.timeout(READY_TIMEOUT_S):
+        for problem in await context_of(request).readiness.problems():
+            raise refused_by_redis(problem)
         workers = await context_of(request).use_cases.queries.live_workers()
     troubles = {worker.id: worker.failures for worker in workers if worker.failures}
     return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))

@@ -93,7 +93,8 @@ class _DoctorRun:
         except ResponseError as error:
             self._show([probes.refused_finding(error)])
         except (RedisError, OSError) as error:
-            self._show([probes.unreachable_finding(error)])
+            url = self._settings.plain_redis_url
+            self._show([await probes.unreachable_finding(error, url)])
         finally:
             await redis.aclose(close_connection_pool=True)
 

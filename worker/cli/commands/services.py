@@ -20,17 +20,17 @@ def worker(*, with_parent: bool) -> None:
     _stop_with_parent(enabled=with_parent)
     settings = read_settings()
 
-    from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
-
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
+    from worker.doctor.startup import UnusableRedis  # noqa: PLC0415  not for --help
     from worker.main import run  # noqa: PLC0415  not for --help
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
+    from worker.redis.connection_problems import UnreachableRedis  # noqa: PLC0415  not for --help
 
     try:
         _exit_with(run(settings))
-    except (SettingsError, NoRedisError) as error:
+    except (SettingsError, NoRedisError, UnusableRedis) as error:
         raise InvalidSettings(str(error)) from None
-    except (RedisError, OSError) as error:
+    except UnreachableRedis as error:
         raise RedisUnreachable(f"cannot start without Redis: {error}") from None
 
 
@@ -46,6 +46,7 @@ def api(*, with_parent: bool) -> None:
     from config.logging import configure_logging  # noqa: PLC0415  not for --help
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
     from worker.compose.api import serve  # noqa: PLC0415  not for --help
+    from worker.doctor.startup import UnusableRedis  # noqa: PLC0415  not for --help
     from worker.redis.connect import NoRedisError  # noqa: PLC0415  not for --help
 
     configure_logging(
@@ -53,7 +54,7 @@ def api(*, with_parent: bool) -> None:
     )
     try:
         asyncio.run(serve(settings))
-    except (SettingsError, NoRedisError) as error:
+    except (SettingsError, NoRedisError, UnusableRedis) as error:
         raise InvalidSettings(str(error)) from None
 
 
