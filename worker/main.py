@@ -34,6 +34,7 @@ from worker.redis.connect import NoRedisError, connect
 from worker.redis.connection_problems import UnreachableRedis, connection_problem
 from worker.store import open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
@@ -88,7 +89,7 @@ class ResilientArqWorker(Worker):
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
-            log.warning("arq.interrupted", error=type(error).__name__)
+            log.warning("arq.interrupted", error=error_word(error))
             self._recount_running()
             await asyncio.sleep(REDIS_RETRY_S)
 
@@ -108,7 +109,7 @@ class ResilientArqWorker(Worker):
         """Count the slots again: an interrupted iteration may have taken some for no task."""
         for task in self.tasks.values():
             if task.done() and not task.cancelled() and (error := task.exception()) is not None:
-                log.warning("arq.interrupted", error=type(error).__name__)
+                log.warning("arq.interrupted", error=error_word(error))
         running = [task for task in self.tasks.values() if not task.done()]
         self.tasks = {name: task for name, task in self.tasks.items() if not task.done()}
         self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)

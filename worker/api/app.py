@@ -42,6 +42,7 @@ async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
     await cancel_and_wait(*tasks)
     await supervisor.stop()
     with contextlib.suppress(RedisError, OSError):
+        await context.store.audit.write_pending()
         await context.store.metrics.counters.flush(context.clock.now())
 
 

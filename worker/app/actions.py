@@ -20,6 +20,7 @@ from jobs.lifecycle import IllegalTransition, Transition
 from jobs.newer import is_newer_gate
 from jobs.states import State
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
+from worker.app.extras import extra_or
 from worker.clock import Clock
 from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
@@ -130,7 +131,8 @@ class Actions:
             written = await self._store.jobs.commit(stored, after, side_writes)
             if isinstance(written, VersionedJob):
                 if action is JobAction.ATTACH and self._receives_webhooks:
-                    await self._store.webhooks.attach(execution_id, job_id, self._clock.now())
+                    now = self._clock.now()  # without its deliveries, polls find the run's end
+                    await extra_or(None, self._store.webhooks.attach(execution_id, job_id, now))
                 return written.job
             if written is CommitRefused.RUN_TAKEN:
                 owner = await self._store.webhooks.run_owner(execution_id)

@@ -38,6 +38,7 @@ from worker.app.bulk_request import (
 )
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
+from worker.app.extras import extra_or
 from worker.app.patched_inputs import patched_inputs
 from worker.clock import Clock
 from worker.engine.unreadable_records import (
@@ -131,7 +132,7 @@ class BulkActions:
                     )
                 )
                 await finish_despite_cancel(line)
-        call.counts.est_cost = await self._cost(call.targets)
+        call.counts.est_cost = await extra_or(None, self._cost(call.targets))
         return call.counts
 
     async def _cost(self, targets: Counter[str]) -> float | None:

@@ -110,6 +110,7 @@ class Runtime:
         store = self.context.store
         with contextlib.suppress(Exception):
             await store.workers.remove(self.context.worker_id)
+            await store.audit.write_pending()
             await store.metrics.counters.flush(self.context.clock.now())
         await self.identities.close()
         await self.provider.close()

@@ -46,7 +46,7 @@ class Repairer:
                 raise
             return RepairOutcome.LEFT  # another key of the step is reported as a wrong type
         what = f"{damage.kind}: {printable(damage.text)}"
-        await self._audit.record(
+        await self._audit.append(
             NewAuditEntry(
                 at=self._clock.now(),
                 by=self._by,

@@ -43,6 +43,7 @@ from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
 from worker.store.jobs import CommitRefused, NewerRecord
+from worker.store.refusals import error_word
 
 log: Final = structlog.get_logger(__name__)
 
@@ -174,7 +175,7 @@ class Completion:
             try:
                 return await call(*args, **kwargs)
             except (RedisError, OSError) as error:
-                log.warning("store_call.retried", error=type(error).__name__, retry_in_s=pause)
+                log.warning("store_call.retried", error=error_word(error), retry_in_s=pause)
                 await asyncio.sleep(pause)
                 pause = min(MAX_RETRY_PAUSE_S, pause * 2)
 

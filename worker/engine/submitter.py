@@ -37,6 +37,7 @@ from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider, UnknownAccount
 from worker.store.commit import SideWrites, VersionedJob, epoch_checks
 from worker.store.jobs import JobStore
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -197,7 +198,7 @@ class Submitter:
         try:
             await self._submit_if_current(job_id, submit_token, gate_cache)
         except (RedisError, OSError) as error:
-            log.warning("submit.interrupted", job_id=job_id, error=type(error).__name__)
+            log.warning("submit.interrupted", job_id=job_id, error=error_word(error))
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             await self._poison_guard.isolate(job_id, error)
 
@@ -324,7 +325,7 @@ class Submitter:
         except UnknownAccount as error:
             outcome = Refused(ProviderError(None, str(error), http_status=401))
         except (RedisError, OSError) as error:
-            why = f"the send mark could not be written ({type(error).__name__})"
+            why = f"the send mark could not be written ({error_word(error)})"
             outcome = NotSent(why, is_ours=True)
         self._store.metrics.buffer.submitted(job.kind, outcome)
         log.info(

@@ -13,11 +13,15 @@ from redis.exceptions import RedisError
 
 from worker.engine.wakeups import Wakeup
 from worker.store.client import Client
+from worker.store.refusals import error_word, redis_refusal
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
 RECONNECT_PAUSE_S: Final = 0.5
+REFUSED_PAUSE_S: Final = 15.0
+"""The pause where an operator must act first, as for a user without channels."""
+
 MESSAGE_TIMEOUT_S: Final = 60.0
 """How long one read of the channel may block."""
 
@@ -32,18 +36,24 @@ class Subscriber:
         """Set while messages arrive."""
 
     async def messages(self) -> AsyncGenerator[str]:
-        """Every message, without end."""
+        """Every message, without end. The cause of a loss is logged once."""
+        logged = ""
         while not is_being_cancelled():
             try:
                 async with self._client.subscribe(self._channel) as subscription:
                     self.subscribed.set()
+                    logged = ""
                     while not is_being_cancelled():
                         message = await subscription.next_message(MESSAGE_TIMEOUT_S)
                         if message is not None:
                             yield message
             except (RedisError, OSError) as error:
-                log.warning("subscription.lost", channel=self._channel, error=type(error).__name__)
-                await asyncio.sleep(RECONNECT_PAUSE_S)
+                if error_word(error) != logged:
+                    logged = error_word(error)
+                    log.warning("subscription.lost", channel=self._channel, error=logged)
+                refusal = redis_refusal(error)
+                is_denied = refusal is not None and refusal.needs_operator
+                await asyncio.sleep(REFUSED_PAUSE_S if is_denied else RECONNECT_PAUSE_S)
             finally:
                 self.subscribed.clear()
 

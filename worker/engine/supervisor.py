@@ -11,6 +11,7 @@ from redis.exceptions import RedisError
 from jobs.backoff import Backoff
 from worker.clock import Clock
 from worker.engine.wakeups import Wakeup
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
@@ -55,7 +56,7 @@ class ServiceHealth:
     def record_failure(self, service: str, error: Exception) -> bool:
         """Note an error; returns whether the service was healthy before."""
         was_healthy = service not in self._failing
-        self._failing[service] = type(error).__name__
+        self._failing[service] = error_word(error)
         return was_healthy
 
     def record_problem(self, name: str, text: str) -> None:
@@ -117,7 +118,7 @@ class Supervisor:
 
     def _record_failure(self, name: str, error: Exception, pause: float) -> None:
         was_healthy = self._health.record_failure(name, error)
-        facts = {"service": name, "error": type(error).__name__, "retry_in_s": round(pause, 2)}
+        facts = {"service": name, "error": error_word(error), "retry_in_s": round(pause, 2)}
         if isinstance(error, (RedisError, OSError)):
             if was_healthy:
                 log.warning("service.interrupted", detail=str(error), **facts)

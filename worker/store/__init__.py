@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from arq import ArqRedis
 
+from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
 from worker.store.breakers import BreakerStore
 from worker.store.client import Client
@@ -78,8 +79,9 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
     `error_codes`: codes of the provider that metrics count by name; others count as `other`.
     """
     client, keys = Client(redis), Keys(namespace)
-    scripts = Scripts(client)
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
+    announcements = Announcements(client, buffer)
+    scripts = Scripts(client, announcements)
     jobs = JobStore(client, keys, scripts, buffer)
     return Store(
         client=client,
@@ -91,7 +93,7 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
         lanes=LaneStore(client, keys, scripts, jobs.newer),
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),
-        workers=WorkerStore(client, keys),
+        workers=WorkerStore(client, keys, announcements),
         costs=CostStore(client, keys),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts),

@@ -1,13 +1,23 @@
 """The audit log of operator actions: an append-only stream, which nothing trims."""
 
+from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
+
+import structlog
+from redis.exceptions import RedisError
 
 from worker.store.client import BadCursor, Client
 from worker.store.commit import AUDIT_FIELDS, NewAuditEntry
 from worker.store.events import entry_id_parts
 from worker.store.keys import Keys
+from worker.store.refusals import error_word
+
+log: Final = structlog.get_logger(__name__)
+
+MAX_UNWRITTEN_ENTRIES: Final = 1_000
+"""Entries of done actions that are kept in memory while Redis takes no writes, the newest."""
 
 CHUNK: Final = 500
 """Entries read at a time while a page is filtered."""
@@ -51,9 +61,28 @@ class AuditLog:
     def __init__(self, client: Client, keys: Keys) -> None:
         self._client = client
         self._keys = keys
+        self._unwritten: deque[NewAuditEntry] = deque(maxlen=MAX_UNWRITTEN_ENTRIES)
 
     async def record(self, entry: NewAuditEntry) -> None:
-        """Append an entry."""
+        """Append the entry of an action that is done; never raises what Redis raises.
+
+        An entry that Redis refuses is logged, kept in memory, and appended by `write_pending`.
+        """
+        try:
+            await self.append(entry)
+        except (RedisError, OSError) as error:
+            self._unwritten.append(entry)
+            facts = {"by": entry.by, "action": entry.action, "on": entry.on, "jobs": entry.jobs}
+            log.error("audit_entry.delayed", error=error_word(error), **facts)  # noqa: TRY400
+
+    async def write_pending(self) -> None:
+        """Append the entries that Redis refused; raises `redis.exceptions.RedisError`."""
+        while self._unwritten:
+            await self.append(self._unwritten[0])
+            self._unwritten.popleft()
+
+    async def append(self, entry: NewAuditEntry) -> None:
+        """Append an entry; raises `redis.exceptions.RedisError`."""
         fields = [part for pair in zip(AUDIT_FIELDS, entry.values(), strict=True) for part in pair]
         await self._client.call("XADD", self._keys.audit, "*", *fields)
 

@@ -109,14 +109,12 @@ class BreakerStore:
         notice = BreakerNotice(
             breaker.id, breaker.scope, breaker.cause, breaker.state, breaker.changed_at
         )
-        await self._client.many(
-            [
-                ("PUBLISH", self._keys.wake, breaker.scope),
-                (
-                    *("XADD", self._keys.events, "MAXLEN", "~", MAX_EVENT_ENTRIES, "*"),
-                    *(BREAKER_EVENT_FIELD, encode(notice)),
-                ),
-            ]
+        await self._scripts.announcements.send(
+            ("PUBLISH", self._keys.wake, breaker.scope),
+            (
+                *("XADD", self._keys.events, "MAXLEN", "~", MAX_EVENT_ENTRIES, "*"),
+                *(BREAKER_EVENT_FIELD, encode(notice)),
+            ),
         )
 
 

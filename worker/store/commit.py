@@ -177,14 +177,7 @@ class Change:
         for name in ("inputs", "result", "unreadable"):
             if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]
-        for limit in side_writes.limits:
-            self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
-        for check in side_writes.epochs:
-            self.ops.append(("B", self._names.breakers, check.key, check.epoch))
-        if new.execution_id is not None and old and old.execution_id != new.execution_id:
-            self._claim_run(new.id, new.execution_id, is_checked=not is_restored)
-        if side_writes.audit_entry is not None:
-            self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
+        self._check_and_claim(old, new, side_writes, is_restored=is_restored)
         self._move_entries(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
@@ -196,13 +189,27 @@ class Change:
             )
         return self
 
-    def _claim_run(self, job_id: str, execution_id: str, *, is_checked: bool) -> None:
-        """Record whose run it is. The index knows it while it is under way, however long."""
-        owner = self._names.run_owner(execution_id)
-        if is_checked:
-            self.ops.append(("X", owner, job_id))
-            self.ops.append(("O", self._names.index(Index.EXECUTION, execution_id), job_id))
-        self.ops.append(("S", owner, job_id, RUN_OWNER_MEMORY_S * 1_000))
+    def _check_and_claim(
+        self, old: Job | None, new: Job, side_writes: SideWrites, *, is_restored: bool
+    ) -> None:
+        """The preconditions, then the audit entry, then whose run a new execution is."""
+        for limit in side_writes.limits:
+            self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
+        for check in side_writes.epochs:
+            self.ops.append(("B", self._names.breakers, check.key, check.epoch))
+        claimed = new.execution_id if old and old.execution_id != new.execution_id else None
+        if claimed is not None and not is_restored:
+            self._check_run(new.id, claimed)
+        if side_writes.audit_entry is not None:
+            self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
+        if claimed is not None:
+            owner = self._names.run_owner(claimed)
+            self.ops.append(("S", owner, new.id, RUN_OWNER_MEMORY_S * 1_000))
+
+    def _check_run(self, job_id: str, execution_id: str) -> None:
+        """Let a run belong to one job. The index knows it while it is under way, however long."""
+        self.ops.append(("X", self._names.run_owner(execution_id), job_id))
+        self.ops.append(("O", self._names.index(Index.EXECUTION, execution_id), job_id))
 
     def delete(self, old: Job) -> "Change":
         """Delete a job and every entry it has."""

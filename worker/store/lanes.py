@@ -100,7 +100,7 @@ class LaneStore:
 
     async def notify(self, scope: Scope) -> None:
         """Tell the workers that jobs of a scope may be admitted now."""
-        await self._client.call("PUBLISH", self._keys.wake, scope)
+        await self._scripts.announcements.send(("PUBLISH", self._keys.wake, scope))
 
     async def retire(self, lane: Lane) -> bool:
         """Remove a lane from the register if no job is queued in it."""

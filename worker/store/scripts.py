@@ -9,6 +9,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 
 from redis.exceptions import NoScriptError, ResponseError
 
+from worker.store.announcements import Announcements
 from worker.store.client import Argument, Client, Command, pairs, texts
 from worker.store.commit import Change, assemble
 
@@ -66,8 +67,9 @@ class _PendingCommit(NamedTuple):
 class Scripts:
     """Runs the scripts. Commits that are requested at the same time share a round trip."""
 
-    def __init__(self, client: Client) -> None:
+    def __init__(self, client: Client, announcements: Announcements | None = None) -> None:
         self._client = client
+        self.announcements = announcements or Announcements(client)
         self._sources = {name: source(name) for name in SCRIPT_NAMES}
         self._shas = {name: script_digest(name) for name in SCRIPT_NAMES}
         self._pending: list[_PendingCommit] = []
@@ -113,7 +115,10 @@ class Scripts:
     async def receive(self, keys: Sequence[Argument], args: Sequence[Argument]) -> str:
         """Store a webhook delivery: "new", "known" or "ended"."""
         found: bytes = await self._run("receive", keys, args)
-        return found.decode()
+        result, _, refused = found.decode().partition(" ")
+        if refused:
+            self.announcements.record_refusal(refused)
+        return result
 
     async def repair(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
         """Change entries; returns how many, or -1 if the first key changed since it was read."""
@@ -183,13 +188,19 @@ class Scripts:
                     pending.done.cancel()
                 self._pending = []
                 raise
-            for pending, reply in zip(batch, replies, strict=True):
-                if pending.done.done():
-                    continue
-                try:
-                    pending.done.set_result(CommitResult(reply))
-                except ValueError:
-                    pending.done.set_exception(ResponseError(reply))
+            self._settle(batch, replies)
+
+    def _settle(self, batch: Sequence[_PendingCommit], replies: Sequence[str]) -> None:
+        """Give each change its reply; what comes after them was not announced."""
+        for refused in replies[len(batch) :]:
+            self.announcements.record_refusal(refused)
+        for pending, reply in zip(batch, replies, strict=False):
+            if pending.done.done():
+                continue
+            try:
+                pending.done.set_result(CommitResult(reply))
+            except ValueError:
+                pending.done.set_exception(ResponseError(reply))
 
     def _next_batch(self) -> list[_PendingCommit]:
         """The next changes of one call: at most one of a job, since their order counts."""

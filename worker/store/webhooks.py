@@ -206,9 +206,9 @@ class WebhookStore:
                 ("EXPIRE", key, ORPHAN_RETENTION_S),
                 ("ZREM", self._keys.orphans, execution_id),
                 ("ZADD", self._keys.inbox, now, execution_id),
-                ("PUBLISH", self._keys.delivered, execution_id),
             ]
         )
+        await self._scripts.announcements.send(("PUBLISH", self._keys.delivered, execution_id))
 
     async def orphans(self, since: float, until: float, limit: int) -> list[Orphan]:
         """Orphan runs whose first delivery came in a time span, the earliest first."""

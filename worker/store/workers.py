@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from worker.store.announcements import Announcements
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
@@ -57,9 +58,10 @@ _heartbeat: Final = msgspec.json.Decoder(Heartbeat)
 class WorkerStore:
     """The workers of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys, announcements: Announcements) -> None:
         self._client = client
         self._keys = keys
+        self._announcements = announcements
 
     async def record_heartbeat(self, heartbeat: Heartbeat) -> None:
         """Store a worker's heartbeat."""
@@ -77,21 +79,13 @@ class WorkerStore:
 
     async def drain(self, worker_id: str, at: float) -> None:
         """Ask a worker to take no more work; it reads that at once."""
-        await self._client.many(
-            [
-                ("HSET", self._keys.drains, worker_id, at),
-                ("PUBLISH", self._keys.wake, drain_message(worker_id)),
-            ]
-        )
+        await self._client.call("HSET", self._keys.drains, worker_id, at)
+        await self._announcements.send(("PUBLISH", self._keys.wake, drain_message(worker_id)))
 
     async def undo_drain(self, worker_id: str) -> None:
         """Let a worker take work again; it reads that at once."""
-        await self._client.many(
-            [
-                ("HDEL", self._keys.drains, worker_id),
-                ("PUBLISH", self._keys.wake, drain_message(worker_id)),
-            ]
-        )
+        await self._client.call("HDEL", self._keys.drains, worker_id)
+        await self._announcements.send(("PUBLISH", self._keys.wake, drain_message(worker_id)))
 
     async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool]:
         """Every heartbeat, and whether this worker is to be drained."""

@@ -2,11 +2,13 @@
 
 from aiohttp import web
 
-from worker.api.context import context_of, current_actor
+from jobs.breakers import Breaker
+from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.models.breakers import BreakerPageResponse, breaker_response
 from worker.api.models.requests import ActionBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body
+from worker.app.extras import extra_or
 
 
 async def breakers(request: web.Request) -> web.Response:
@@ -14,7 +16,7 @@ async def breakers(request: web.Request) -> web.Response:
     context = context_of(request)
     now = context.clock.now()
     summaries = await context.use_cases.queries.breakers()
-    items = [breaker_response(summary, now) for summary in summaries]
+    items = [breaker_response(one.breaker, one.queued_jobs, now) for one in summaries]
     return json_response(BreakerPageResponse(items=items, next_cursor=None))
 
 
@@ -25,8 +27,7 @@ async def probe(request: web.Request) -> web.Response:
     breaker = await context.use_cases.breakers.probe(
         request.match_info["id"], current_actor(body.note)
     )
-    summary = await context.use_cases.queries.breaker_summary(breaker)
-    return json_response(breaker_response(summary, context.clock.now()))
+    return await _acted_on(context, breaker)
 
 
 async def reset(request: web.Request) -> web.Response:
@@ -36,5 +37,11 @@ async def reset(request: web.Request) -> web.Response:
     breaker = await context.use_cases.breakers.reset(
         request.match_info["id"], current_actor(body.note)
     )
-    summary = await context.use_cases.queries.breaker_summary(breaker)
-    return json_response(breaker_response(summary, context.clock.now()))
+    return await _acted_on(context, breaker)
+
+
+async def _acted_on(context: ApiContext, breaker: Breaker) -> web.Response:
+    """A breaker after an action, which has succeeded whatever Redis says now."""
+    summary = await extra_or(None, context.use_cases.queries.breaker_summary(breaker))
+    queued = None if summary is None else summary.queued_jobs
+    return json_response(breaker_response(breaker, queued, context.clock.now()))

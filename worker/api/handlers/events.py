@@ -18,7 +18,7 @@ from worker.api.models.events import ResetResponse
 from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
 from worker.api.models.response import encode_response
 from worker.api.parsing import read_query
-from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter
+from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter, problem_of
 from worker.api.streams.broadcaster import (
     KEEPALIVE_S,
     BroadcastBreaker,
@@ -88,7 +88,9 @@ async def _subscribed(
         detail = "the maximum number of listeners is reached: poll GET /v1/stats meanwhile"
         title = "Too many listeners"
         raise Problem(503, "too-many-listeners", title, detail, headers=headers) from None
-    except StreamUnavailable:
+    except StreamUnavailable as error:
+        if isinstance(error.__cause__, Exception) and (problem := problem_of(error.__cause__)):
+            raise problem from None
         detail = "the stream of events cannot be read now: try again"
         title = "Redis is not available"
         raise Problem(503, "unavailable", title, detail, headers=headers) from None

@@ -16,6 +16,7 @@ from worker.api.models.response import json_response
 from worker.api.models.stats import stats_response
 from worker.api.parsing import read_body, read_query
 from worker.api.problems import bad_field
+from worker.app.extras import extra_or
 
 
 async def groups(request: web.Request) -> web.Response:
@@ -44,7 +45,7 @@ async def set_hold(request: web.Request) -> web.Response:
         raise bad_field("scope", f"must be {expected}") from None
     before = context.clock.now()
     hold = await context.use_cases.actions.place_hold(scope, current_actor(body.note))
-    (jobs,) = await context.store.read.queries.held_counts([hold.id])
+    (jobs,) = await extra_or([None], context.store.read.queries.held_counts([hold.id]))
     return json_response(hold_response(hold, jobs), 201 if hold.created_at >= before else 200)
 
 
@@ -54,7 +55,7 @@ async def release_hold(request: web.Request) -> web.Response:
     body = await read_body(request, ActionBody)
     actor = current_actor(body.note)
     hold, count = await context.use_cases.actions.release_hold(request.match_info["id"], actor)
-    (jobs,) = await context.store.read.queries.held_counts([hold.id])
+    (jobs,) = await extra_or([None], context.store.read.queries.held_counts([hold.id]))
     return json_response(ReleasedHoldResponse(hold=hold_response(hold, jobs), released=count))
 
 

@@ -3,14 +3,17 @@
 from aiohttp import web
 
 from jobs.job import Job
+from jobs.lanes import JobId
 from worker.api.context import context_of, current_actor
 from worker.api.handlers.jobs import path_job_id
-from worker.api.models.jobs import job_response
+from worker.api.models.jobs import NO_GATES, job_response
 from worker.api.models.requests import ActionBody, RequeueBody, ResolveBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body
 from worker.api.problems import bad_field
 from worker.app.action_table import JobAction
+from worker.app.eta import Eta
+from worker.app.extras import extra_or
 from worker.app.job_request_parser import encode_inputs
 
 
@@ -55,7 +58,12 @@ async def resolve(request: web.Request) -> web.Response:
 
 async def _job_response(request: web.Request, job: Job) -> web.Response:
     context = context_of(request)
-    inputs, result = await context.store.jobs.payloads(job.id)
-    eta = (await context.use_cases.queries.etas([job])).get(job.id)
-    gates = await context.gate_cache.gates()
-    return json_response(job_response(job, inputs, result, eta=eta, gates=gates))
+    queries, no_etas = context.use_cases.queries, dict[JobId, Eta]()
+    payloads = await extra_or(None, context.store.jobs.payloads(job.id))
+    inputs, result = payloads or (None, None)
+    etas = await extra_or(no_etas, queries.etas([job]))
+    gates = await extra_or(NO_GATES, context.gate_cache.gates())
+    body = job_response(
+        job, inputs, result, eta=etas.get(job.id), gates=gates, payloads_hidden=payloads is None
+    )
+    return json_response(body)

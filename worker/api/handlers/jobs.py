@@ -14,6 +14,7 @@ from worker.api.auth.principal import principal_name, sees_payloads
 from worker.api.context import ApiContext, context_of
 from worker.api.models.breakers import breaker_response
 from worker.api.models.jobs import (
+    NO_GATES,
     BulkEnqueueResponse,
     BulkResultResponse,
     JobPageResponse,
@@ -26,6 +27,7 @@ from worker.api.parsing import read_body, read_json, read_query
 from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
+from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
@@ -46,7 +48,7 @@ async def enqueue(request: web.Request) -> web.Response:
     )
     location = {"Location": f"/v1/jobs/{result.job.id}"}
     if result.created:
-        gates = await context.gate_cache.gates()
+        gates = await extra_or(NO_GATES, context.gate_cache.gates())
         body = job_response(result.job, job_request.inputs, gates=gates)
         return json_response(body, 202, location)
     return await _details_response(context, result.job.id, location)
@@ -155,7 +157,7 @@ async def why_not_running(request: web.Request) -> web.Response:
     breaker = None
     if first is not None:
         summary = await context.use_cases.queries.breaker_summary(first)
-        breaker = breaker_response(summary, context.clock.now())
+        breaker = breaker_response(summary.breaker, summary.queued_jobs, context.clock.now())
     return json_response(why_response(job, blockers, evidence, breaker))
 
 

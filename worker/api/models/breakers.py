@@ -7,7 +7,6 @@ from msgspec import Meta
 from jobs.breakers import Breaker, BreakerCause, BreakerState
 from jobs.breakers.texts import CAUSE_TEXTS, advice_text, breaker_text, limits_submits
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339
-from worker.app.queries import BreakerSummary
 
 
 class BreakerErrorResponse(ResponseModel):
@@ -41,7 +40,12 @@ class BreakerResponse(ResponseModel):
         list[str],
         Meta(description="the workers it stops, where it does not stop all: they cannot connect"),
     ]
-    queued: Annotated[int, Meta(description="jobs that are queued in its scope")]
+    queued: Annotated[
+        int | None,
+        Meta(
+            description="jobs queued in its scope; null where Redis did not answer after an action"
+        ),
+    ]
 
 
 class BreakerPageResponse(ResponseModel):
@@ -51,9 +55,8 @@ class BreakerPageResponse(ResponseModel):
     next_cursor: None
 
 
-def breaker_response(summary: BreakerSummary, now: float) -> BreakerResponse:
-    """A breaker at `now`, with the number of jobs that are queued behind it."""
-    breaker = summary.breaker
+def breaker_response(breaker: Breaker, queued: int | None, now: float) -> BreakerResponse:
+    """A breaker at `now`, with the number of jobs queued in its scope; None if that is unknown."""
     return BreakerResponse(
         id=breaker.id,
         scope=breaker.scope,
@@ -69,7 +72,7 @@ def breaker_response(summary: BreakerSummary, now: float) -> BreakerResponse:
         next_probe_at=optional_rfc3339(breaker.next_probe_at),
         step=breaker.step,
         workers=[] if breaker.is_shared else list(breaker.workers),
-        queued=summary.queued_jobs,
+        queued=queued,
     )
 
 

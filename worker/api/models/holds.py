@@ -61,7 +61,10 @@ class HoldResponse(ResponseModel):
     accepted: int
     released_at: Time | None
     released_by: str
-    jobs: Annotated[int, Meta(description="jobs it parked")]
+    jobs: Annotated[
+        int | None,
+        Meta(description="jobs it parked; null where Redis did not answer after an action"),
+    ]
 
 
 class HoldPageResponse(ResponseModel):
@@ -98,8 +101,8 @@ def group_response(summary: GroupSummary) -> GroupResponse:
     )
 
 
-def hold_response(hold: Hold, jobs: int) -> HoldResponse:
-    """A hold, with the number of jobs it parked."""
+def hold_response(hold: Hold, jobs: int | None) -> HoldResponse:
+    """A hold, with the number of jobs it parked; None if that is unknown."""
     return HoldResponse(
         id=hold.id,
         scope=hold.scope,

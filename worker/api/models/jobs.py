@@ -120,7 +120,10 @@ class JobResponse(ResponseModel):
     ]
     payloads_hidden: Annotated[
         bool,
-        Meta(description="true where the token's role may not see inputs and result: both null"),
+        Meta(
+            description="true where inputs and result are null because the token's role may not"
+            " see them, or because Redis did not answer after an action"
+        ),
     ]
 
 

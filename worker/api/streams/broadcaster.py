@@ -19,6 +19,7 @@ from jobs.states import Kind, State
 from worker.api.models.events import breaker_event_response, transition_response
 from worker.api.models.response import encode_response
 from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
+from worker.store.refusals import error_word
 
 log: Final = structlog.get_logger(__name__)
 
@@ -144,6 +145,8 @@ class EventBroadcaster:
         self._last_read_id = START
         """The last entry that was broadcast."""
         self._is_closed = False
+        self._failure: Exception | None = None
+        """Why the last read failed; None if it did not."""
 
     @property
     def listener_count(self) -> int:
@@ -175,7 +178,7 @@ class EventBroadcaster:
             async with asyncio.timeout(READY_TIMEOUT_S):
                 await self._reader_started.wait()
         except TimeoutError:
-            raise StreamUnavailable from None
+            raise StreamUnavailable from self._failure
         finally:
             self._joining_count -= 1
         if self._is_closed:
@@ -227,7 +230,8 @@ class EventBroadcaster:
             try:
                 await self._read_while_subscribed()
             except (RedisError, OSError) as error:
-                log.warning("event_stream.interrupted", error=type(error).__name__)
+                self._failure = error
+                log.warning("event_stream.interrupted", error=error_word(error))
                 await asyncio.sleep(RETRY_DELAY_S)
 
     async def _read_while_subscribed(self) -> None:
@@ -236,6 +240,7 @@ class EventBroadcaster:
         if not self._reader_started.is_set():
             self._last_read_id = extent.last
             self._reader_started.set()
+        self._failure = None
         while self.listener_count:
             self._announce_gap(extent)
             while self.listener_count and await self._read_batch():

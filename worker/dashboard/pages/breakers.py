@@ -7,6 +7,7 @@ from aiohttp import web
 
 from jobs.breakers import Breaker, BreakerState
 from jobs.breakers.texts import advice_text, cause_text, error_text, state_text
+from worker.app.extras import extra_or
 from worker.app.queries import BreakerSummary
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.formatting import count
@@ -66,8 +67,9 @@ async def reset_breaker(page_request: PageRequest) -> web.StreamResponse:
     breaker = await page_request.context.use_cases.breakers.reset(
         page_request.request.match_info["id"], await page_request.actor()
     )
-    summary = await page_request.context.use_cases.queries.breaker_summary(breaker)
-    waiting = count(summary.queued_jobs, "queued job")
+    queries = page_request.context.use_cases.queries
+    summary = await extra_or(None, queries.breaker_summary(breaker))
+    waiting = count(summary.queued_jobs, "queued job") if summary else "its queued jobs"
     return await page_request.redirect_back(
         f"Reset the breaker of {breaker.scope}: {waiting} can be sent"
     )

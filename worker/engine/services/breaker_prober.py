@@ -40,6 +40,7 @@ from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.provider.port import Identity, UnknownAccount
 from worker.store.commit import VersionedJob
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -176,7 +177,7 @@ class BreakerProber:
                 breaker.key, lambda b: apply_probe_result(b, me, now, failure)
             )
         except (RedisError, OSError) as error:
-            log.warning("probe.interrupted", scope=breaker.scope, error=type(error).__name__)
+            log.warning("probe.interrupted", scope=breaker.scope, error=error_word(error))
 
     async def _promote(self, breaker: Breaker, due: tuple[PostponedRetry, ...], now: float) -> None:
         """Queue jobs whose next try was postponed: another job has succeeded, or somebody asked."""

@@ -1,4 +1,4 @@
-"""Writes what this process counted to Redis, every few seconds."""
+"""Writes what this process keeps in memory for Redis, every few seconds: counts, audit entries."""
 
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
@@ -16,5 +16,6 @@ class MetricsFlusher:
 
     async def tick(self, now: float) -> float:
         """Add what was counted since the last flush; returns the seconds until the next."""
+        await self._store.audit.write_pending()
         await self._store.metrics.counters.flush(now)
         return FLUSH_INTERVAL_S

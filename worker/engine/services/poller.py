@@ -37,6 +37,7 @@ from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import CancelOutcome, UnknownAccount
 from worker.store.commit import VersionedJob
 from worker.store.polls import ClaimedPoll, NextPoll
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -200,7 +201,7 @@ class Poller:
         try:
             await self._poll(poll, lease)
         except (RedisError, OSError) as error:
-            log.warning("poll.interrupted", job_id=poll.stored.job.id, error=type(error).__name__)
+            log.warning("poll.interrupted", job_id=poll.stored.job.id, error=error_word(error))
         except Exception as error:  # noqa: BLE001 - an error of one job must not stop the others
             await self._poison_guard.record_failure(poll.stored.job.id, error)
 

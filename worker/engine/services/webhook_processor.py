@@ -23,6 +23,7 @@ from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import WebhookReader
 from worker.store.commit import VersionedJob
 from worker.store.jobs import NewerRecord
+from worker.store.refusals import error_word
 from worker.store.webhooks import Orphan, StoredDeliveries
 
 log: Final = structlog.get_logger(__name__)
@@ -91,7 +92,7 @@ class WebhookProcessor:
         )
         for error in results:
             if isinstance(error, RedisError | OSError):
-                log.warning("delivery.interrupted", error=type(error).__name__)
+                log.warning("delivery.interrupted", error=error_word(error))
             elif isinstance(error, BaseException):
                 raise error
 

@@ -8,7 +8,8 @@
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
 --         B key field epoch    check, comes next: the number at the head of a field (0: absent)
 --         X key job            check, comes next: a string is absent or the job
---         O key job            check, comes last: the sorted set has no first member but the job
+--         O key job            check, comes next: the sorted set has no first member but the job
+--         L key at by act on note jobs  append an audit entry, comes before all that is written
 --         A key score member   add to a sorted set
 --         N key score member   add if absent
 --         R key member         remove
@@ -16,11 +17,13 @@
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
---         L key at by act on note jobs  append an audit entry
 -- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed) or "taken" (X or O
---          failed); only with "ok" it is written. A repeated call finds its own revision and is "ok". Where a key has another
---          type, the error, only for the changes that name it.
-local lists, replies, epochs, i = {}, {}, {}, 1  -- epochs: the checked fields, each read once
+--          failed); only with "ok" it is written. A repeated call finds its own revision and is "ok".
+--          Where Redis refuses a write, the error, only for the changes that name its key; an error
+--          of P or E fails no change, and is one more reply at the end.
+local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
+
+local function refusal(reply) return type(reply) == "table" and reply.err or nil end
 
 local function enqueue(op, key, arg1, arg2)
   local list = lists[op .. key] or {op = op, key = key, changes = {}}
@@ -39,15 +42,16 @@ local function flush()
     elseif op == "D" then reply = redis.pcall("HDEL", key, unpack(list))
     elseif op == "P" then reply = redis.pcall("PUBLISH", key, table.concat(list, " "))
     else reply = redis.pcall("XADD", key, "MAXLEN", "~", list.most, "*", unpack(list)) end
-    local failed = type(reply) == "table" and reply.err
-    for _, change in ipairs(failed and list.changes or {}) do replies[change] = failed end
+    local failed = refusal(reply)
+    if op == "P" or op == "E" then unannounced = failed or unannounced
+    else for _, change in ipairs(failed and list.changes or {}) do replies[change] = failed end end
   end
   lists = {}
 end
 
 local function check(key, expected, after)
   local found = redis.pcall("HGET", key, "rev") or ""
-  if type(found) == "table" then return found.err end
+  if refusal(found) then return found.err end
   if found == after and found ~= "" then return "ok" end
   if found ~= expected then return "superseded" end
   if ARGV[i] == "C" then flush() end
@@ -70,6 +74,13 @@ local function check(key, expected, after)
     if owner and owner ~= ARGV[i + 2] then return "taken" end
     i = i + 3
   end
+  if ARGV[i] == "L" then
+    key = KEYS[tonumber(ARGV[i + 1])]
+    local entry = redis.pcall("XADD", key, "*", "at", ARGV[i + 2], "by", ARGV[i + 3], "act",
+      ARGV[i + 4], "on", ARGV[i + 5], "note", ARGV[i + 6], "jobs", ARGV[i + 7])
+    i = i + 8
+    return refusal(entry)
+  end
 end
 
 while i <= #ARGV do
@@ -80,22 +91,20 @@ while i <= #ARGV do
   i = fields_end + 1
   local reply = key and check(key, expected, after)
   if not reply then
-    if key and after == "" then redis.call("DEL", key)
+    local written
+    if key and after == "" then written = redis.pcall("DEL", key)
     elseif key then
-      redis.call("HSET", key, "rev", after, "rec", record,
+      written = redis.pcall("HSET", key, "rev", after, "rec", record,
         unpack(ARGV, fields_start, fields_end - 1))
     end
-    while i <= ops_end do
+    reply = refusal(written)
+    while not reply and i <= ops_end do
       local op, arg1, arg2 = ARGV[i], ARGV[i + 2], ARGV[i + 3]
       key = KEYS[tonumber(ARGV[i + 1])]
       if op == "A" or op == "N" then enqueue(op, key, arg1, arg2)
       elseif op == "R" or op == "D" or op == "P" then enqueue(op, key, arg1)
-      elseif op == "S" then redis.call("SET", key, arg1, "PX", arg2)
+      elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
-      elseif op == "L" then
-        local entry = redis.pcall("XADD", key, "*", "at", arg1, "by", arg2, "act", ARGV[i + 4],
-          "on", ARGV[i + 5], "note", ARGV[i + 6], "jobs", ARGV[i + 7])
-        reply, i = type(entry) == "table" and entry.err or nil, i + 4
       else return redis.error_reply("commit.lua: unknown operation " .. tostring(op)) end
       i = i + ((op == "R" or op == "D" or op == "P") and 3 or 4)
     end
@@ -104,4 +113,5 @@ while i <= #ARGV do
   i = ops_end + 1
 end
 flush()
+replies[#replies + 1] = unannounced
 return replies

@@ -167,6 +167,10 @@ class MetricsBuffer:
         """A delivery was processed."""
         self._add(f"webhooks_handled|{outcome}")
 
+    def announcement_refused(self, reason: str) -> None:
+        """Redis refused a wake-up or a notice of the event stream, after the change was written."""
+        self._add(f"wakeups_refused|{reason}")
+
     def _rate_limited(self, route: str) -> None:
         self._add(f"rate_limited|{route}")
         self._add_to_series("rate_limited")

@@ -78,6 +78,10 @@ METRICS: Final[dict[str, MetricSpec]] = {
     "webhooks_handled": MetricSpec(
         "Deliveries by result: processed, known, ignored, orphaned.", ("outcome",)
     ),
+    "wakeups_refused": MetricSpec(
+        "Wake-ups and notices that Redis refused after a change was written, by its first word.",
+        ("reason",),
+    ),
     "credits_spent": MetricSpec(
         "Credits that runs cost, as far as the provider reports them.", ("target",)
     ),
