@@ -8,7 +8,9 @@ import msgspec
 from jobs.breakers.rules import (
     BREAKER_RULES,
     LANE_GROWTH,
+    LOSSES_OUTLASTED,
     MAX_PAUSE_S,
+    MIN_OPEN_S,
     SUSPECT_S,
     BreakerCause,
     BreakerRule,
@@ -171,6 +173,8 @@ class Breaker(
     run_failures_in_row: int = 0
     run_window: str = ""
     """The same of accepted runs: runs end in another order than their submits."""
+    loss_s: float = 0.0
+    """How long the slowest of these failures took, from the begin of its attempt."""
     failed: tuple[FailedSubmit, ...] = ()
     """The last failures that counted."""
     trips: int = 0
@@ -196,6 +200,16 @@ class Breaker(
     def id(self) -> str:
         """Its public id."""
         return breaker_id(self.scope, self.cause)
+
+    def is_outlasted(self, began_at: float, now: float) -> bool:
+        """Whether a sync submit that is still open counts as accepted.
+
+        It was sent after the last loss, and is open for twice as long as losses took.
+        """
+        is_awaited = self.failures_in_row > 0 or self.state is BreakerState.PROBING
+        is_later = self.failed_at is not None and began_at > self.failed_at
+        open_s = now - began_at
+        return is_awaited and is_later and open_s > LOSSES_OUTLASTED * self.loss_s + MIN_OPEN_S
 
     @property
     def key(self) -> str:

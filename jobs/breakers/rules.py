@@ -31,6 +31,11 @@ MAX_LOSS_PAUSE_S: Final = 30.0
 """How much each further loss of those in flight puts off the first canary, and at most: a short
 outage is over before a canary is hurt, and two single losses cost little time."""
 
+LOSSES_OUTLASTED: Final = 2.0
+MIN_OPEN_S: Final = 1.0
+"""A sync submit counts as accepted once it is open for so many times as long as the slowest loss
+took, and for this: its answer comes with the end of its run, which may take minutes."""
+
 HEEDED_AFTER_S: Final = 1.0
 """Time after which every worker's admission heeds a first loss."""
 

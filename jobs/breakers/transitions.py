@@ -60,6 +60,7 @@ def _with_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
         error=failure.error,
         failed_at=now,
         failures=breaker.failures + 1,
+        loss_s=max(breaker.loss_s, now - failure.began_at if failure.began_at else 0.0),
         failed=(*breaker.failed, failure.submit)[-FAILURES_KEPT:],
     )
     size = breaker.rule.window

@@ -10,9 +10,9 @@ import pytest
 
 from jobs.breakers.texts import breaker_text, limits_submits
 from jobs.indexes import Index
-from jobs.lanes import Scope
-from jobs.outcomes import CallFailure, NotSent, ProviderError, Refused, SubmitOutcome
-from jobs.states import State
+from jobs.lanes import Lane, Scope
+from jobs.outcomes import CallFailure, Lost, NotSent, ProviderError, Refused, SubmitOutcome
+from jobs.states import Kind, State
 from tests.simulation.virtual_outage import (
     BAD_GATEWAY,
     EXECUTION_FAILED,
@@ -27,6 +27,7 @@ from tests.simulation.virtual_outage import (
 pytestmark = pytest.mark.usefixtures("answering_provider")
 
 SLOTS: Final = 50
+M0: Final = Lane("default", Kind.MODEL, "m0")
 JOBS: Final = int(os.environ.get("OUTAGE_JOBS", "0"))
 
 
@@ -201,6 +202,33 @@ async def test_losing_one_answer_in_a_hundred_costs_little_throughput(
     ratio = times[0] / times[1]
     print(f"\n1 % lost: {ratio:.3f} of the throughput without")  # noqa: T201
     assert ratio >= 0.95
+
+
+async def test_a_lost_answer_holds_up_long_sync_runs_for_seconds(redis_url: str) -> None:
+    """Answers come with their ends: one that is open for longer than lost ones shows enough."""
+    lost_once = Behaviour(submit=lambda m: Lost("closed") if m.job_id == "j9" else None)
+    lost_once.loss_latency_s = 0.02
+    async with an_outage(redis_url, lost_once, sync_runs=50) as outage:
+        outage.longest_open_step_s = 1.0
+        await outage.deployment.store.holds.remember_sync_only(M0, 2e9)
+        await outage.enqueue(10)
+        await outage.run_until(lambda: outage.elapsed_s > 0.5)
+        await outage.enqueue(40)
+        await outage.run_until()
+        assert outage.record.count(0, 8) == 50
+
+
+async def test_sync_submits_of_an_outage_are_tried_one_at_a_time(redis_url: str) -> None:
+    behaviour = until(60, BAD_GATEWAY)
+    async with an_outage(redis_url, behaviour, sync_runs=50) as outage:
+        outage.longest_open_step_s = 1.0
+        await outage.deployment.store.holds.remember_sync_only(M0, 2e9)
+        await outage.enqueue(200)
+        took_s = await outage.run_until()
+        states = await outage.states()
+        print(f"\nsync runs of 30 s, 502 for 60 s: {dict(states)}, done {took_s:.0f} s")  # noqa: T201
+        assert states[State.PARKED] <= 55
+        assert took_s <= 60 + 32 + 4 * 30 + 20, "last pause, four waves, and the steps"
 
 
 REFUSALS: Final = {

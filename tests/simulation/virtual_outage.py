@@ -92,6 +92,7 @@ class Behaviour:
     submit: Callable[[Moment], SubmitOutcome | None] = accepts
     run: Callable[[Moment], ProviderError | None] = succeeds
     whoami: Callable[[float], CallFailure | bool] = answers
+    sync_run_s: float = 30.0
     loss_latency_s: float = LATENCY_S
     """How long an answer takes that is not the good one."""
 
@@ -128,7 +129,7 @@ class AnsweringProvider:
         self, kind: Kind, target: str, account: str, inputs: bytes, mode: Mode, *, mark: SendMark
     ) -> SubmitOutcome:
         """Answer after the latency, as the behaviour says for the moment it was sent."""
-        del kind, account, mode
+        del kind, account
         outage = self.outage
         answer = outage.answer_to_submit(target, f"j{json.loads(inputs)['job']}")
         if self.worker in outage.unconnected:
@@ -138,6 +139,9 @@ class AnsweringProvider:
         await outage.sleep(LATENCY_S if answer is None else outage.behaviour.loss_latency_s)
         if answer is not None:
             return answer
+        if mode is Mode.SYNC:
+            await outage.sleep(outage.behaviour.sync_run_s)
+            return Finished(b"{}", 1.0)
         return Accepted(f"{next(outage.numbers)}:{outage.elapsed_s}:{target}")
 
     async def poll(self, account: str, execution_id: str) -> PollOutcome:

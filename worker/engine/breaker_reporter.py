@@ -24,8 +24,10 @@ from jobs.breakers import (
     apply_failure,
     apply_success,
 )
+from jobs.breakers.signals import outcome_known
 from jobs.holds import Gates
-from jobs.lanes import Lane
+from jobs.job import Job
+from jobs.states import Mode
 from worker.clock import Clock
 from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.wakeups import Wakeup
@@ -64,17 +66,40 @@ class BreakerReporter:
         """Connections of each account that failed in a row."""
         self._submitting: Counter[str] = Counter()
         """Submits under way by lane."""
+        self._open_sync: dict[str, tuple[Job, float]] = {}
+        """Sync submits under way by job id, with when they began."""
         self.wakeup = Wakeup()
         """There are successes that open something: the service writes them at once."""
 
     @contextlib.contextmanager
-    def submit_under_way(self, lane: Lane) -> Generator[None]:
-        """Count a submit of a lane while it has no outcome."""
-        self._submitting[str(lane)] += 1
+    def submit_under_way(self, job: Job, mode: Mode) -> Generator[None]:
+        """Count a submit while it has no outcome."""
+        lane = str(job.lane)
+        self._submitting[lane] += 1
+        if mode is Mode.SYNC:
+            self._open_sync[job.id] = job, self._clock.now()
         try:
             yield
         finally:
-            self._submitting[str(lane)] -= 1
+            self._submitting[lane] -= 1
+            self._open_sync.pop(job.id, None)
+
+    def note_open_submits(self, now: float) -> None:
+        """Note sync submits as accepted that are open for longer than lost ones were."""
+        if all(one.failures_in_row == 0 and one.step == 0 for one in self._known.values()):
+            return
+        for job_id, (job, began_at) in list(self._open_sync.items()):
+            found = [
+                success
+                for success in outcome_known(job)
+                if (known := self._known.get(success.key)) is not None
+                and known.cause is BreakerCause.UNKNOWN_OUTCOME
+                and known.is_outlasted(began_at, now)
+            ]
+            for success in found:
+                self.add_success(success)
+            if found:
+                del self._open_sync[job_id]
 
     def observe(self, breakers: Iterable[Breaker]) -> None:
         """Note the breakers as they were just read."""

@@ -314,7 +314,7 @@ class Submitter:
         """The outcome; None when the job changed before a byte was sent."""
         job = mark.stored.job
         try:
-            with self._breakers.submit_under_way(job.lane):
+            with self._breakers.submit_under_way(job, mode):
                 outcome = await self._provider.submit(
                     job.kind, job.target, job.account, inputs, mode, mark=mark
                 )

@@ -158,6 +158,22 @@ def test_a_second_loss_trips_at_once_if_the_slowed_lane_let_it_through() -> None
     assert failed(breaker, 2, began_at=NOW, is_canary=True).state is BreakerState.OPEN
 
 
+@pytest.mark.parametrize(
+    ("began_s", "open_s", "is_outlasted"),
+    [(1, 5.1, True), (1, 5.0, False), (-1, 60, False), (0, 60, False)],
+    ids=["longer than two losses and a second", "just not", "sent before", "sent with it"],
+)
+def test_an_open_sync_submit_counts_as_accepted_once_it_outlasts_the_losses(
+    began_s: float, open_s: float, *, is_outlasted: bool
+) -> None:
+    breaker = failed(closed(UNKNOWN), began_at=NOW - 2)  # it took 2 s
+    began_at = NOW + began_s
+    assert breaker.is_outlasted(began_at, began_at + open_s) is is_outlasted
+    assert not passed(breaker).is_outlasted(began_at, began_at + 60), "nothing waits for it"
+    probing_ = apply_probe_begin(failed(breaker, 2, at=NOW + 3, is_canary=True), NOW + 40)
+    assert probing_.is_outlasted(NOW + 41, NOW + 60)
+
+
 def test_more_than_five_lost_of_the_last_hundred_trip() -> None:
     breaker, lost = closed(UNKNOWN), 0
     for number in range(100):

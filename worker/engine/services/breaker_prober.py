@@ -98,6 +98,7 @@ class BreakerProber:
 
     async def tick(self, now: float) -> float:
         """Probe what is due; returns the seconds until the next probe, at most a second."""
+        self._reporter.note_open_submits(now)
         await self._reporter.flush_all()
         breakers = await self._store.breakers.list_all()
         self._reporter.observe(breakers)
