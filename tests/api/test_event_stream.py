@@ -1,6 +1,7 @@
 """`GET /v1/events`: each transition once, in order; a client that reconnects misses none."""
 
 import asyncio
+import contextlib
 from collections.abc import AsyncGenerator
 from functools import partial
 from pathlib import Path
@@ -234,6 +235,23 @@ async def test_more_than_so_many_are_refused(
         await ear.until_begun()
         reply = await api.get("/v1/events")
         assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+
+
+async def test_a_client_that_goes_away_frees_its_place(
+    api: CheckedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(broadcaster, "MAX_LISTENERS", 1)
+    async with streaming(api.url) as ear:
+        await ear.until_begun()
+    started = asyncio.get_running_loop().time()
+    async with asyncio.timeout(5):
+        while True:
+            with contextlib.suppress(AssertionError):
+                async with streaming(api.url) as ear:
+                    await ear.until_begun()
+                    break
+            await asyncio.sleep(0.05)
+    assert asyncio.get_running_loop().time() - started < 2
 
 
 async def test_a_client_that_does_not_keep_up_has_to_start_over(

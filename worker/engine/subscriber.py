@@ -22,8 +22,9 @@ RECONNECT_PAUSE_S: Final = 0.5
 REFUSED_PAUSE_S: Final = 15.0
 """The pause where an operator must act first, as for a user without channels."""
 
-MESSAGE_TIMEOUT_S: Final = 60.0
-"""How long one read of the channel may block."""
+SILENCE_S: Final = 4.0
+"""After so long without a message Redis is pinged, and after as long without an answer the
+subscription counts as lost."""
 
 
 class Subscriber:
@@ -44,10 +45,11 @@ class Subscriber:
                     self.subscribed.set()
                     logged = ""
                     while not is_being_cancelled():
-                        message = await subscription.next_message(MESSAGE_TIMEOUT_S)
+                        message = await subscription.next_message(SILENCE_S)
                         if message is not None:
                             yield message
             except (RedisError, OSError) as error:
+                self.subscribed.clear()
                 if error_word(error) != logged:
                     logged = error_word(error)
                     log.warning("subscription.lost", channel=self._channel, error=logged)

@@ -5,10 +5,10 @@ from contextlib import asynccontextmanager
 from typing import Any, Final, cast
 
 from arq import ArqRedis
-from redis.exceptions import RedisError
+from redis.exceptions import ConnectionError, RedisError  # noqa: A004
 
 CONFIRM_TIMEOUT_S: Final = 5.0
-"""How long one wait for the confirmation of a subscription takes, before the next."""
+"""How long a subscription may take until Redis has confirmed it."""
 
 Argument = str | bytes | float | int
 Command = Sequence[Argument]
@@ -29,13 +29,23 @@ class Subscription:
 
     def __init__(self, pubsub: Any) -> None:
         self._pubsub = pubsub
+        self._is_pinged = False
 
     async def next_message(self, timeout_s: float) -> str | None:
-        """The next message; None if none came in time. Raises `redis.exceptions.RedisError`."""
+        """The next message; None if none came in time, and after that Redis is pinged.
+
+        Raises `redis.exceptions.RedisError`, also where a ping gets no answer within the next
+        `timeout_s`: a connection that drops packets is silent like one without messages.
+        """
         message = await self._pubsub.get_message(timeout=timeout_s)
-        if message is None or message["type"] != "message":
+        if message is None:
+            if self._is_pinged:
+                raise ConnectionError("a ping got no answer")
+            await self._pubsub.ping()
+            self._is_pinged = True
             return None
-        return cast("bytes", message["data"]).decode()
+        self._is_pinged = False
+        return None if message["type"] != "message" else cast("bytes", message["data"]).decode()
 
 
 class Client:
@@ -79,8 +89,8 @@ class Client:
         pubsub = cast("Any", self.redis).pubsub()
         try:
             await pubsub.subscribe(channel)
-            while await pubsub.get_message(timeout=CONFIRM_TIMEOUT_S) is None:
-                pass
+            if await pubsub.get_message(timeout=CONFIRM_TIMEOUT_S) is None:
+                raise ConnectionError("a subscription got no answer")
             yield Subscription(pubsub)
         finally:
             await pubsub.aclose()

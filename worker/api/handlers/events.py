@@ -30,6 +30,7 @@ from worker.api.streams.broadcaster import (
     StreamUnavailable,
     TooManyListeners,
 )
+from worker.api.streams.connection import run_while_connected
 
 CONTENT_TYPE: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
@@ -65,7 +66,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         with contextlib.suppress(RedisError, OSError, TimeoutError):
             async with contextlib.aclosing(batches):
-                await _send_all(response, batches, event_filter)
+                await run_while_connected(request, _send_all(response, batches, event_filter))
     return response
 
 

@@ -1,6 +1,7 @@
 """Jobs over HTTP: enqueue, list, read, wait."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from http import HTTPStatus
 from typing import cast
 
@@ -25,6 +26,7 @@ from worker.api.models.requests import BulkEnqueueBody, JobsQuery, WaitQuery
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body, read_json, read_query
 from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
+from worker.api.streams.connection import is_client_connected
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.extras import extra_or
@@ -166,12 +168,8 @@ async def wait(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, WaitQuery)
     job_id = path_job_id(request)
-
-    def is_client_connected() -> bool:
-        return request.transport is not None and not request.transport.is_closing()
-
     await context.long_polls.wait_until_settled_or_parked(
-        job_id, query.timeout_s, is_client_connected
+        job_id, query.timeout_s, partial(is_client_connected, request)
     )
     return await _details_response(context, job_id)
 
