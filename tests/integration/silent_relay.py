@@ -19,7 +19,8 @@ class SilentRelay:
         for passes in self._passes:
             passes.clear()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Pass on the bytes of a client."""
         passes = asyncio.Event()
         passes.set()
         self._passes.append(passes)
@@ -51,7 +52,7 @@ async def _copy(
 async def silent_relay(host: str, port: int) -> AsyncGenerator[SilentRelay]:
     """A relay to a server, for as long as the block lasts."""
     relay = SilentRelay(host, port)
-    server = await asyncio.start_server(relay._serve, "127.0.0.1", 0)
+    server = await asyncio.start_server(relay.serve, "127.0.0.1", 0)
     relay.port = server.sockets[0].getsockname()[1]
     try:
         yield relay

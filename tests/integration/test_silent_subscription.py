@@ -40,7 +40,7 @@ async def test_messages_come_again_after_a_silent_connection(
         try:
             with capture_logs() as logs:
                 await asyncio.wait_for(channel.subscribed.wait(), 5)
-                await redis.publish(f"{namespace}:wake", "before")
+                await Client(redis).call("PUBLISH", f"{namespace}:wake", "before")
                 assert await asyncio.wait_for(received.get(), 5) == "before"
                 await asyncio.sleep(1.2)  # idle, and alive: its pings are answered
                 assert logs == []
@@ -48,7 +48,7 @@ async def test_messages_come_again_after_a_silent_connection(
                 while not logs:  # noqa: ASYNC110 - the log is no event
                     await asyncio.sleep(0.02)
                 await asyncio.wait_for(channel.subscribed.wait(), 10)
-                await redis.publish(f"{namespace}:wake", "after")
+                await Client(redis).call("PUBLISH", f"{namespace}:wake", "after")
                 assert await asyncio.wait_for(received.get(), 5) == "after"
             assert [entry["event"] for entry in logs] == ["subscription.lost"]
         finally:

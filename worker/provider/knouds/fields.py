@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Raw, field
 
 from worker.provider.http import text
+from worker.provider.knouds.strict_json import strict_text
 
 MAX_CODE_CHARS: Final = 100
 MAX_ID_CHARS: Final = 256
@@ -84,6 +85,7 @@ _text = msgspec.json.Decoder(str | int)
 _texts = msgspec.json.Decoder(list[str])
 _number = msgspec.json.Decoder(float)
 _flag = msgspec.json.Decoder(bool)
+_any = msgspec.json.Decoder()
 
 _T = TypeVar("_T")
 
@@ -129,8 +131,8 @@ _EMPTY_RESULT: Final = re.compile(rb'\s*(?:null|false|""|\{\s*\}|\[\s*\])?\s*')
 def read_body(body: bytes) -> ResponseBody | None:
     """Read a body that should be a JSON object; None if it is not.
 
-    Half a surrogate pair or a broken UTF-8 byte, as in a text cut off upstream, becomes U+FFFD: one
-    bad character must not make a paid result unreadable.
+    Half a surrogate pair or a broken UTF-8 byte, as in a text cut off upstream, becomes U+FFFD, and
+    `NaN` a string: one bad character or number must not make a paid result unreadable.
     """
     body = body.removeprefix(_BOM)
     if not body.isascii():
@@ -142,6 +144,8 @@ def read_body(body: bytes) -> ResponseBody | None:
     if members is None:
         repaired = _ESCAPES.sub(lambda match: rb"\ufffd" if match[1] else match[0], body)
         members = None if repaired == body else decode(_body, repaired)
+        if members is None and repaired.lstrip()[:1] == b"{":
+            members = decode(_body, strict_text(repaired))
     return members
 
 
@@ -224,9 +228,11 @@ def read_texts(raw: Raw) -> tuple[str, ...] | None:
 
 
 def read_result(raw: Raw) -> bytes | None:
-    """Copy the bytes of a result; None if it is empty, `null` or `false`."""
+    """Copy the bytes of a result, see `strict_json`; None if it is empty, `null` or `false`."""
     result = bytes(raw)
-    return None if _EMPTY_RESULT.fullmatch(result) else result
+    if _EMPTY_RESULT.fullmatch(result):
+        return None
+    return strict_text(result) if decode(_any, result) is None else result
 
 
 def read_webhook_configured(raw: Raw) -> bool:
