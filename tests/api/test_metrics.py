@@ -1,10 +1,13 @@
 """`/metrics` and `/v1/stats/history` tell what happened and how things stand, of all processes."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 import pytest
+from arq import ArqRedis
 from prometheus_client.parser import text_string_to_metric_families
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import ResponseError
 
 from jobs.lanes import JobId
@@ -14,8 +17,12 @@ from jobs.states import Kind
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
 from worker.store import Store, open_store
+from worker.store.client import Argument, Client
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.catalog import MAX_TARGETS, METRICS
+from worker.store.metrics.counters import Counters
+from worker.store.metrics.series import Series, SeriesWindow
+from worker.store.scripts import Scripts, source
 
 Labels = tuple[tuple[str, str], ...]
 NOW = 1_900_000_000.0
@@ -157,6 +164,39 @@ async def test_counts_that_could_not_be_brought_are_kept(store: Store) -> None:
     await store.client.call("DEL", store.keys.counters)
     await store.metrics.counters.flush(NOW)
     assert await store.metrics.counters.read() == {"webhooks_handled|processed": 1.0}
+
+
+class CutReplies(Client):
+    """Executes each command and loses the reply, as a connection that ends does."""
+
+    cuts = True
+
+    async def call(self, *command: Argument) -> Any:
+        reply = await super().call(*command)
+        if self.cuts:
+            raise RedisConnectionError("Connection closed by server.")
+        return reply
+
+
+async def test_a_flush_whose_reply_is_lost_counts_once(store: Store, redis: ArqRedis) -> None:
+    """Also what was counted meanwhile: it is another flush."""
+    keys, buffer = store.keys, MetricsBuffer()
+    series, client = Series(store.client, keys), CutReplies(redis)
+    counters = Counters(store.client, keys, Scripts(client), buffer, series)
+    buffer.webhook_processed("processed")
+    buffer.polled(StillRunning("processing"))
+    await store.client.call("SCRIPT LOAD", source("count"))
+    for _ in range(3):
+        with pytest.raises(RedisConnectionError):
+            await counters.flush(NOW)
+        buffer.webhook_processed("processed")
+    client.cuts = False
+    await counters.flush(NOW + 4)
+    await counters.flush(NOW + 6)
+    found = await counters.read()
+    assert (found["webhooks_handled|processed"], found["polls|running"]) == (4.0, 1.0)
+    points = await series.read(SeriesWindow.FIVE_MINUTES, NOW + 6)
+    assert sum(point.counts["polls"] for point in points) == 1
 
 
 async def test_every_metric_is_shown(api: CheckedApi) -> None:

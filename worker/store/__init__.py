@@ -102,5 +102,5 @@ def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ())
         events=EventLog(client, keys),
         sessions=SessionStore(client, keys),
         read=ReadModels(JobQueries(client, keys, jobs), BatchStore(client, keys, jobs)),
-        metrics=Metrics(buffer, Counters(client, keys, buffer, series), series),
+        metrics=Metrics(buffer, Counters(client, keys, scripts, buffer, series), series),
     )

@@ -122,6 +122,10 @@ class Keys:
         """Hash `name|label…` → number, for metrics."""
         return f"{self.namespace}:counters"
 
+    def flush(self, process: str) -> str:
+        """String, the id of the last flush of counters of a process; it expires."""
+        return f"{self.namespace}:flush:{process}"
+
     def series(self, step_s: int, start: int) -> str:
         """Hash field → number: what was counted in `step_s` seconds from `start`; it expires."""
         return f"{self.namespace}:series:{step_s}:{start}"

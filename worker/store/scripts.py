@@ -18,6 +18,7 @@ T = TypeVar("T")
 SCRIPT_NAMES: Final = (
     "claim",
     "commit",
+    "count",
     "poll",
     "receive",
     "repair",
@@ -119,6 +120,10 @@ class Scripts:
         if refused:
             self.announcements.record_refusal(refused)
         return result
+
+    async def count(self, keys: Sequence[Argument], args: Sequence[Argument]) -> bool:
+        """Add to counters; False if this flush was added before."""
+        return bool(await self._run("count", keys, args))
 
     async def repair(self, keys: Sequence[Argument], args: Sequence[Argument]) -> int:
         """Change entries; returns how many, or -1 if the first key changed since it was read."""

@@ -211,10 +211,3 @@ class MetricsBuffer:
         deltas = MetricDeltas(self._totals, self._series)
         self._totals, self._series = {}, {}
         return deltas
-
-    def restore(self, deltas: MetricDeltas) -> None:
-        """Add back deltas that could not be written."""
-        for field, amount in deltas.totals.items():
-            self._add(field, amount)
-        for field, amount in deltas.series.items():
-            self._add_to_series(field, amount)

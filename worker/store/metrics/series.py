@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from worker.store.client import Client, Command, numbers
+from worker.store.client import Client, numbers
 from worker.store.keys import Keys
 from worker.store.metrics.catalog import DELAY_BOUNDS_S
 
@@ -75,16 +75,19 @@ class Series:
         self._client = client
         self._keys = keys
 
-    def increments(self, deltas: Mapping[str, float], now: float) -> list[Command]:
-        """The commands that add to the buckets of `now`."""
-        commands: list[Command] = []
-        if not deltas:
-            return commands
-        for resolution in (FINE, COARSE):
-            key = self._key(resolution, _start(now, resolution.step_s))
-            commands += [("HINCRBYFLOAT", key, field, amount) for field, amount in deltas.items()]
-            commands.append(("EXPIRE", key, resolution.retention_s + 2 * resolution.step_s))
-        return commands
+    def buckets(
+        self, deltas: Mapping[str, float], now: float
+    ) -> list[tuple[str, int, Mapping[str, float]]]:
+        """What to add to the buckets of `now`: key, seconds to keep it, amounts by field."""
+        return [
+            (
+                self._key(resolution, _start(now, resolution.step_s)),
+                resolution.retention_s + 2 * resolution.step_s,
+                deltas,
+            )
+            for resolution in (FINE, COARSE)
+            if deltas
+        ]
 
     async def read(self, window: SeriesWindow, now: float) -> list[SeriesPoint]:
         """The points of a window, oldest first; the last interval has not ended yet."""
