@@ -96,6 +96,16 @@ class Settings(BaseModel):
         description="redis://host:6379/0 or redis+sentinel://host:26379,host/service/0; over TLS"
         " rediss://… and rediss+sentinel://…, with ?ssl_ca_certs=FILE for a CA of your own",
     )
+    redis_wait_replicas: int = Field(
+        default=0,
+        ge=0,
+        le=10,
+        description="replicas that an enqueue and the mark before a submit wait for, 0 to 10;"
+        " 0 waits for none",
+    )
+    redis_wait_ms: int = Field(
+        default=200, ge=1, le=2000, description="milliseconds of that wait at most, 1 to 2000"
+    )
     namespace: Namespace = Field(default="knouds", description="1 to 32 of a-z 0-9 _ -")
 
     # The HTTP API, and the command line that talks to it

@@ -29,9 +29,9 @@ from worker.compose.provider import http_options
 from worker.compose.runtime import Runtime
 from worker.compose.worker import build
 from worker.doctor.startup import require_usable
-from worker.engine.services.redis_recovery import ConnectionCount
 from worker.redis.connect import NoRedisError, connect
 from worker.redis.connection_problems import UnreachableRedis, connection_problem
+from worker.redis.primary import Primary
 from worker.store import open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 from worker.store.refusals import error_word
@@ -125,10 +125,10 @@ def _is_not_call_line(record: logging.LogRecord) -> bool:
 def arq_settings(settings: Settings) -> dict[str, Any]:
     """The keyword arguments of arq's `Worker`. Raises SettingsError, NoRedisError."""
     http_options(settings)  # a proxy or a CA file that cannot be used ends the start here
-    connections = ConnectionCount()
+    primary = Primary()
 
     async def on_startup(ctx: dict[str, Any]) -> None:
-        runtime = build(settings, ctx["redis"], connections)
+        runtime = build(settings, ctx["redis"], primary)
         ctx["runtime"] = runtime  # before its start: a stop signal during it has to end it, too
         ctx.update(runtime.arq_context())
         await runtime.start()
@@ -144,7 +144,7 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
     timeout = settings.submit_timeout_s + SUBMIT_OVERHEAD_S
     return {
         "functions": [_arq_function(name, timeout) for name in FUNCTIONS],
-        "redis_pool": connect(settings, observer=connections),
+        "redis_pool": connect(settings, primary=primary),
         "queue_name": f"{settings.namespace}:queue",
         "on_startup": on_startup,
         "on_shutdown": on_shutdown,

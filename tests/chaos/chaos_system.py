@@ -206,6 +206,10 @@ class ChaosSystem:
             uncertain_then_answered=sum(map(_was_answered_after_uncertain, jobs.values())),
         )
 
+    async def job_ids(self) -> set[str]:
+        """The ids of all jobs on record."""
+        return {str(job_id) for job_id in (await take_snapshot(self.system.store)).jobs}
+
     async def check_indexes(self) -> None:
         """Check that every job is in exactly the indexes of its record, while workers run."""
         snapshot = await take_snapshot(self.system.store)
@@ -315,11 +319,8 @@ async def chaos_system_over(
 
 
 async def _close(client: ArqRedis) -> None:
-    """Close a client, and the connections to a Sentinel through which it found its Redis."""
+    """Close a client and its connections, also those to Sentinels."""
     await client.aclose(close_connection_pool=True)
-    manager = getattr(client.connection_pool, "sentinel_manager", None)
-    for sentinel in manager.sentinels if manager else ():
-        await sentinel.aclose()
 
 
 @asynccontextmanager

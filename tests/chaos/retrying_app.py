@@ -28,6 +28,8 @@ class RetryingApp:
     http: aiohttp.ClientSession
     statuses: Counter[int] = field(default_factory=Counter[int])
     """Status → how often the API answered with it."""
+    unconfirmed: list[str] = field(default_factory=list[str])
+    """Jobs that were acknowledged without the confirmation of a replica."""
 
     async def enqueue(
         self, requests: Sequence[tuple[JobId, JobRequest]], pause_s: float
@@ -49,7 +51,10 @@ class RetryingApp:
             "inputs": msgspec.json.decode(request.inputs),
         }
         async with self.http.post(f"{self.url}/v1/jobs", json=body) as answer:
-            return self._count(answer)
+            status = self._count(answer)
+            if status < 300 and (await answer.json()).get("durability") == "unconfirmed":
+                self.unconfirmed.append(job_id)
+            return status
 
     def _count(self, answer: aiohttp.ClientResponse) -> int:
         self.statuses[answer.status] += 1

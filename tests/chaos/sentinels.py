@@ -1,4 +1,4 @@
-"""A primary, a replica and a Sentinel, for a failover that may lose what was not yet replicated."""
+"""A primary, replicas and Sentinels, for a failover that may lose what was not yet replicated."""
 
 import asyncio
 from pathlib import Path
@@ -11,7 +11,7 @@ DOWN_AFTER_MS = 700
 """A failover begins after the primary was silent for this long; other times derive from it."""
 
 CONFIG = """\
-sentinel monitor {service} {host} {port} 1
+sentinel monitor {service} {host} {port} {quorum}
 sentinel down-after-milliseconds {service} {down_after}
 sentinel failover-timeout {service} 4000
 sentinel parallel-syncs {service} 1
@@ -21,32 +21,43 @@ READY_WITHIN_S = 20.0
 
 
 class Sentinels:
-    """Two servers and the Sentinel that watches them; one failover."""
+    """A primary, its replicas, and the Sentinels that watch them; one failover."""
 
-    def __init__(self, folder: Path, binary: Path | None = None) -> None:
-        self.primary = KillableRedis(folder / "primary", binary=binary)
-        self.replica = KillableRedis(folder / "replica", binary=binary)
-        self._sentinel = KillableRedis(folder / "sentinel", binary=binary)
+    def __init__(
+        self, folder: Path, binary: Path | None = None, *, replicas: int = 1, sentinels: int = 1
+    ) -> None:
+        def server(name: str) -> KillableRedis:
+            return KillableRedis(folder / name, binary=binary)
+
+        self.primary = server("primary")
+        self.replicas = [server(f"replica{n}") for n in range(replicas)]
+        self.replica = self.replicas[0]
+        self._sentinels = [server(f"sentinel{n}") for n in range(sentinels)]
 
     @property
     def url(self) -> str:
-        return f"redis+sentinel://{HOST}:{self._sentinel.port}/{SERVICE}/0"
+        nodes = ",".join(f"{HOST}:{sentinel.port}" for sentinel in self._sentinels)
+        return f"redis+sentinel://{nodes}/{SERVICE}/0"
 
     async def start(self) -> None:
-        """Start all three, and wait until they have connected."""
+        """Start all, and wait until they have connected."""
         await self.primary.start("--repl-diskless-sync-delay", "0")
-        await self.replica.start("--replicaof", HOST, str(self.primary.port))
-        await wait_until(self._is_replicated, "the replica follows", READY_WITHIN_S)
-        await self._sentinel.start_sentinel(
-            CONFIG.format(
-                service=SERVICE, host=HOST, port=self.primary.port, down_after=DOWN_AFTER_MS
-            )
+        for replica in self.replicas:
+            await replica.start("--replicaof", HOST, str(self.primary.port))
+        await wait_until(self._is_replicated, "the replicas follow", READY_WITHIN_S)
+        config = CONFIG.format(
+            service=SERVICE,
+            host=HOST,
+            port=self.primary.port,
+            quorum=len(self._sentinels) // 2 + 1,
+            down_after=DOWN_AFTER_MS,
         )
-        await wait_until(self._is_watched, "the sentinel knows the replica", READY_WITHIN_S)
+        await asyncio.gather(*(sentinel.start_sentinel(config) for sentinel in self._sentinels))
+        await wait_until(self._is_watched, "the Sentinels know each other", READY_WITHIN_S)
 
     async def kill(self) -> None:
-        """SIGKILL all three."""
-        servers = (self._sentinel, self.replica, self.primary)
+        """SIGKILL all."""
+        servers = (*self._sentinels, *self.replicas, self.primary)
         await asyncio.gather(*(server.kill() for server in servers))
 
     async def cut_replication(self) -> None:
@@ -59,20 +70,39 @@ class Sentinels:
         await wait_until(self._is_alone, "the replica is cut off")
 
     async def until_promoted(self) -> None:
-        """Wait until the Sentinel reports the replica as the primary."""
+        """Wait until a replica is the primary; `replica` is then that one."""
         await wait_until(self._is_promoted, "the replica is promoted", READY_WITHIN_S)
 
+    async def until_demoted(self, within_s: float) -> None:
+        """Wait until the former primary is a replica."""
+        await wait_until(self._is_demoted, "the former primary is a replica", within_s)
+
     async def _is_replicated(self) -> bool:
-        return await self.primary.query("WAIT 1 100") == b":1"
+        count = len(self.replicas)
+        return await self.primary.query(f"WAIT {count} 100") == b":%d" % count
 
     async def _is_alone(self) -> bool:
         return await self.primary.query("WAIT 1 1") == b":0"
 
     async def _is_watched(self) -> bool:
-        return await self._sentinel.query("SENTINEL CKQUORUM", SERVICE) != b"" and (
-            await self._sentinel.query("SENTINEL REPLICAS", SERVICE) == b"*1"
-        )
+        """Whether each Sentinel knows every replica and every other Sentinel."""
+        replicas, others = len(self.replicas), len(self._sentinels) - 1
+        for sentinel in self._sentinels:
+            known = (
+                await sentinel.query("SENTINEL REPLICAS", SERVICE),
+                await sentinel.query("SENTINEL SENTINELS", SERVICE),
+            )
+            if known != (b"*%d" % replicas, b"*%d" % others):
+                return False
+        return True
 
     async def _is_promoted(self) -> bool:
         # The first line of ROLE is only a length; a write is what tells.
-        return await self.replica.query("SET promoted 1 PX 1") == b"+OK"
+        for replica in self.replicas:
+            if await replica.query("SET promoted 1 PX 1") == b"+OK":
+                self.replica = replica
+                return True
+        return False
+
+    async def _is_demoted(self) -> bool:
+        return b"role:slave" in await self.primary.query("INFO replication")

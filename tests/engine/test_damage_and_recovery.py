@@ -28,6 +28,8 @@ from worker.engine.submitter import Submitter
 from worker.engine.unreadable_records import load_job
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.client import KnoudsClient
+from worker.redis.connection_pool import ConnectionPool
+from worker.redis.primary import Primary
 from worker.store.commit import VersionedJob
 from worker.tasks import cancel_and_wait
 
@@ -117,15 +119,12 @@ async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
 ) -> None:
     """The record is set back to before the submit, as after a lost tail of the AOF."""
 
-    async def another_run_id(_: RedisRecovery) -> str:
-        return "another"
-
     def distrust(_: RedisRecovery, now: float) -> bool:
         del now
         return False
 
     async with system.worker() as worker:
-        recovery = await _redis_recovery(worker)
+        primary = primary_of(worker)
         hold = await system.actions.place_hold(Scope("default"), OPERATOR)
         job_id = await system.enqueue(label="it", duration_s=1.0)
         before = await system.store.jobs.load(job_id)
@@ -136,8 +135,7 @@ async def test_a_redis_that_lost_a_paid_submit_is_not_believed(
             untrusted.setattr(RedisRecovery, "is_trusted", distrust)
             await _roll_back(system, redis, before)
             assert (await system.job(job_id)).state is State.QUEUED
-            monkeypatch.setattr(RedisRecovery, "_read_run_id", another_run_id)
-            recovery.connections.record_connection()
+            primary.replace("a failover")
         done = await system.until(job_id, State.SUCCEEDED)
     assert done.execution_id
     counted = await system.ledger("it")
@@ -197,11 +195,8 @@ async def test_an_admitted_job_whose_inputs_were_lost_is_parked_too(
 
 
 async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
-    system: LiveSystem, redis: ArqRedis, monkeypatch: pytest.MonkeyPatch
+    system: LiveSystem, redis: ArqRedis
 ) -> None:
-    async def another_run_id(_: RedisRecovery) -> str:
-        return "another"
-
     async with system.worker() as worker:
         recovery = await _redis_recovery(worker)
         job_id = await system.enqueue(label="it", duration_s=5.0)
@@ -209,8 +204,7 @@ async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
         inputs, _ = await system.store.jobs.payloads(job_id)
         assert inputs
         await redis.delete(system.store.keys.job(job_id))
-        monkeypatch.setattr(RedisRecovery, "_read_run_id", another_run_id)
-        recovery.connections.record_connection()
+        primary_of(worker).replace("a failover")
 
         async def restored() -> bool:
             return await system.store.jobs.load(job_id) is not None
@@ -230,6 +224,13 @@ async def _roll_back(system: LiveSystem, redis: ArqRedis, to: VersionedJob) -> N
     written = await system.store.jobs.commit(present, to.job)
     assert isinstance(written, VersionedJob)
     await redis.hset(system.store.keys.job(to.job.id), "rev", to.rev)  # type: ignore[misc]
+
+
+def primary_of(worker: ResilientArqWorker) -> Primary:
+    """What the connections of a worker lead to."""
+    pool = worker.pool.connection_pool
+    assert isinstance(pool, ConnectionPool)
+    return pool.primary
 
 
 async def _redis_recovery(worker: ResilientArqWorker) -> RedisRecovery:

@@ -7,6 +7,7 @@ the event loop runs until every task waits for the test.
 
 import asyncio
 import contextlib
+import math
 import secrets
 from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import asynccontextmanager
@@ -41,10 +42,10 @@ from worker.app.enqueue import EnqueueResult
 from worker.compose.app import build_enqueuer
 from worker.compose.runtime import Runtime
 from worker.compose.worker import build
-from worker.engine.services.redis_recovery import ConnectionCount
 from worker.engine.supervisor import Service
 from worker.provider.port import CancelAccepted
 from worker.redis.connect import connect
+from worker.redis.primary import Primary
 from worker.store import Store, open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize
 from worker.tasks import cancel_and_wait
@@ -206,9 +207,9 @@ class SimulatedDeployment:
 
     def start_worker(self) -> SimulatedWorker:
         """Start a worker. The test runs its services, one `tick` at a time."""
-        connections = ConnectionCount()
-        redis: ArqRedis = connect(self.settings, self._url, observer=connections)
-        runtime = build(self.settings, redis, connections, self.clock)
+        primary = Primary(max_age_s=math.inf)  # real time counts for nothing here
+        redis: ArqRedis = connect(self.settings, self._url, primary=primary)
+        runtime = build(self.settings, redis, primary, self.clock)
         worker = SimulatedWorker(
             runtime, cast("FaultyRedisClient", runtime.context.store.client), self.clock.now()
         )

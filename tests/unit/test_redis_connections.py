@@ -1,6 +1,6 @@
 """What a Redis URL sets of the connections that are made from it."""
 
-from typing import Any, cast
+from typing import Any
 
 from pydantic import SecretStr
 
@@ -36,7 +36,7 @@ def test_tls_behind_sentinel_has_the_logins_of_both() -> None:
     assert (options["username"], options["password"], options["db"]) == ("app", "one", 3)
     assert options["ssl_check_hostname"] is True
     assert "SSL" in pool.connection_class.__name__
-    for sentinel in cast("list[Any]", pool.sentinel_manager.sentinels):
+    for sentinel in pool.primary.sentinels.clients:
         asked = sentinel.connection_pool
         assert "SSL" in asked.connection_class.__name__
         login = asked.connection_kwargs["username"], asked.connection_kwargs["password"]
@@ -46,6 +46,6 @@ def test_tls_behind_sentinel_has_the_logins_of_both() -> None:
 
 def test_sentinels_without_a_login_of_their_own_get_none() -> None:
     pool = pool_of("redis+sentinel://app:one@a:1/main")
-    (sentinel,) = pool.sentinel_manager.sentinels
+    (sentinel,) = pool.primary.sentinels.clients
     assert sentinel.connection_pool.connection_kwargs["password"] is None
     assert "SSL" not in sentinel.connection_pool.connection_class.__name__

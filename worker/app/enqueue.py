@@ -15,6 +15,7 @@ from jobs.states import OnUncertain, State
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
+from worker.store.client import Durability
 from worker.store.commit import SideWrites, VersionedJob
 from worker.store.schema import NewerRecordError
 
@@ -55,6 +56,8 @@ class EnqueueResult:
     job: Job
     created: bool
     """False: the same request came before, and this is its job."""
+    durability: Durability | None = None
+    """Whether replicas have it; None if it did not wait for them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,10 +100,10 @@ class Enqueuer:
             on_uncertain=self._defaults.on_uncertain,
             by=by,
         )
-        while await self._store.jobs.create(job, request.inputs) is None:
+        while (stored := await self._store.jobs.create(job, request.inputs)) is None:
             if (known := await self._find_existing(job.id, request)) is not None:
                 return known
-        return EnqueueResult(job, created=True)
+        return EnqueueResult(job, created=True, durability=stored.durability)
 
     async def enqueue_many(
         self,
@@ -134,7 +137,8 @@ class Enqueuer:
             raise JobIdConflict(job_id)
         if stored.job.state not in ENDED and await self._store.jobs.without_inputs([job_id]):
             return await self._restore_inputs(stored, request)
-        return EnqueueResult(stored.job, created=False)
+        durability = await self._store.jobs.durability()
+        return EnqueueResult(stored.job, created=False, durability=durability)
 
     async def _restore_inputs(
         self, stored: VersionedJob, request: JobRequest
@@ -144,9 +148,9 @@ class Enqueuer:
         The job stays in its state: only an operator releases one that was parked for it.
         """
         written = await self._store.jobs.commit(
-            stored, stored.job, SideWrites(inputs=request.inputs)
+            stored, stored.job, SideWrites(inputs=request.inputs, awaits_replicas=True)
         )
         if not isinstance(written, VersionedJob):
             return None
         log.warning("job.inputs_restored", job_id=stored.job.id, state=stored.job.state.value)
-        return EnqueueResult(stored.job, created=False)
+        return EnqueueResult(stored.job, created=False, durability=written.durability)

@@ -24,7 +24,7 @@ from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
 from worker.clock import Clock, SystemClock
-from worker.compose.app import build_use_cases
+from worker.compose.app import build_use_cases, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
     WEBHOOKS,
@@ -34,6 +34,8 @@ from worker.dashboard import add_pages, problem_page
 from worker.doctor.startup import check_redis_at_start
 from worker.engine.gate_cache import GateCache
 from worker.redis.connect import connect
+from worker.redis.primary import Primary
+from worker.redis.primary_watch import PrimaryWatch
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
 
@@ -96,8 +98,11 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     loop = asyncio.get_running_loop()
     for name in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(name, stopped.set)
-    redis = connect(settings, redis_url, fail_fast=True)
-    store = open_store(redis, settings.namespace, KNOWN_ERROR_CODES)
+    primary = Primary()
+    redis = connect(settings, redis_url, primary=primary, fail_fast=True)
+    store = open_store(redis, settings.namespace, KNOWN_ERROR_CODES, replica_wait(settings))
+    watch = PrimaryWatch(primary)
+    watch.start()
     try:
         async with running(settings, store) as url:
             address = redis_url or settings.plain_redis_url
@@ -109,4 +114,5 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
                 await check
             await cancel_and_wait(check)
     finally:
-        await redis.aclose()
+        await watch.stop()
+        await redis.aclose(close_connection_pool=True)

@@ -11,6 +11,13 @@ from worker.app.queries import Queries
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
 from worker.store import Store
+from worker.store.client import ReplicaWait
+
+
+def replica_wait(settings: Settings) -> ReplicaWait | None:
+    """How long enqueues and send marks wait for replicas; None if they do not."""
+    replicas = settings.redis_wait_replicas
+    return ReplicaWait(replicas, settings.redis_wait_ms) if replicas else None
 
 
 def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:

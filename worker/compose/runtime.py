@@ -20,6 +20,7 @@ from worker.engine.supervisor import ServiceHealth, Supervisor
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
 from worker.provider.port import RunProvider
+from worker.redis.primary_watch import PrimaryWatch
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -52,6 +53,7 @@ class Runtime:
     health: ServiceHealth
     heartbeat_wakeup: Wakeup
     live_workers: LiveWorkers
+    primary_watch: PrimaryWatch
     subscribers: tuple[WakeupSubscriber, ...]
     shutdown_deadline: ShutdownDeadline
     checked_accounts: tuple[str, ...] = ()
@@ -69,6 +71,7 @@ class Runtime:
 
     async def start(self) -> None:
         """Start every service."""
+        self.primary_watch.start()
         for subscriber in self.subscribers:
             subscriber.start()
         self.supervisor.start()
@@ -112,6 +115,7 @@ class Runtime:
             await store.workers.remove(self.context.worker_id)
             await store.audit.write_pending()
             await store.metrics.counters.flush(self.context.clock.now())
+        await self.primary_watch.stop()
         await self.identities.close()
         await self.provider.close()
         log.info("worker.stopped", worker=self.context.worker_id)

@@ -13,7 +13,7 @@ from jobs.effects import DecisionRules
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, SystemClock
-from worker.compose.app import build_enqueuer
+from worker.compose.app import build_enqueuer, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
     build_error_table,
@@ -36,7 +36,7 @@ from worker.engine.services.poll_prover import PollProver
 from worker.engine.services.poller import MIN_CLAIM_PAUSE_S, Poller
 from worker.engine.services.pruner import Pruner
 from worker.engine.services.rate_limiter import RateLimiter
-from worker.engine.services.redis_recovery import ConnectionCount, RedisRecovery
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.services.rescuer import Rescuer
 from worker.engine.services.scheduler import Scheduler
 from worker.engine.services.webhook_processor import WebhookProcessor
@@ -49,6 +49,8 @@ from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
+from worker.redis.primary import Primary
+from worker.redis.primary_watch import PrimaryWatch
 from worker.store import open_store
 from worker.store.workers import Heartbeat, drain_message
 
@@ -122,17 +124,17 @@ def decision_rules(settings: Settings) -> DecisionRules:
 def build(
     settings: Settings,
     redis: ArqRedis,
-    connections: ConnectionCount,
+    primary: Primary,
     clock: Clock | None = None,
 ) -> Runtime:
     """Build a worker; nothing runs and nothing is sent before `start`.
 
-    `connections` counts those of `redis`: the worker checks the server after each new one.
+    `primary` is what the connections of `redis` lead to.
     """
     context = _build_context(settings, redis, clock or SystemClock())
     live_workers = LiveWorkers()
     breakers = _build_breaker_reporter(context, live_workers)
-    outcomes = _build_outcomes(settings, context, connections, breakers)
+    outcomes = _build_outcomes(settings, context, primary, breakers)
     parts = _build_parts(settings, context, outcomes)
     health = ServiceHealth()
     poller = _build_poller(parts, health)
@@ -175,6 +177,7 @@ def build(
         health=health,
         heartbeat_wakeup=heartbeat.wakeup,
         live_workers=live_workers,
+        primary_watch=PrimaryWatch(primary),
         subscribers=_build_subscribers(settings, context, heartbeat.wakeup),
         shutdown_deadline=parts.shutdown_deadline,
         checked_accounts=tuple(settings.accounts) if settings.start_check else (),
@@ -184,7 +187,7 @@ def build(
 def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerContext:
     return WorkerContext(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
-        store=open_store(redis, settings.namespace, KNOWN_ERROR_CODES),
+        store=open_store(redis, settings.namespace, KNOWN_ERROR_CODES, replica_wait(settings)),
         clock=clock,
         wakeups=Wakeups(),
         rules=decision_rules(settings),
@@ -206,11 +209,11 @@ def _build_breaker_reporter(context: WorkerContext, live_workers: LiveWorkers) -
 def _build_outcomes(
     settings: Settings,
     context: WorkerContext,
-    connections: ConnectionCount,
+    primary: Primary,
     breakers: BreakerReporter,
 ) -> OutcomeParts:
     store = context.store
-    recovery = RedisRecovery(store.client, store.jobs, context.clock, connections)
+    recovery = RedisRecovery(store.jobs, context.clock, primary)
     completion = Completion(
         store,
         context.clock,

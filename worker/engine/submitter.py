@@ -51,7 +51,7 @@ _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
 
 
 class _FencedOut(Exception):
-    """The job or the Redis server changed between admission and the first byte."""
+    """The job or the primary changed before the first byte, or the mark is on no replica."""
 
 
 class AcceptedRuns(Protocol):
@@ -75,17 +75,26 @@ class _SubmitMark:
     _clock: Clock
 
     async def record(self) -> None:
-        """Commit the transition; raises `_FencedOut` when the job or the Redis server changed."""
-        if not await self._redis_recovery.is_same_server():
+        """Commit the transition. Raises `_FencedOut` when the job or the primary changed.
+
+        Also where the mark has to be on a replica and is not: nothing is sent, and the job returns
+        to the queue.
+        """
+        generation = await self._redis_recovery.trusted_generation()
+        if generation is None:
             raise _FencedOut
         after = self._transition(self.stored.job, self._clock.now())
         written = await self._jobs.commit(
-            self.stored, after, SideWrites(epochs=epoch_checks(self.stored.job))
+            self.stored,
+            after,
+            SideWrites(epochs=epoch_checks(self.stored.job), awaits_replicas=True),
         )
         if not isinstance(written, VersionedJob):
             raise _FencedOut
         self.stored = written
-        if not await self._redis_recovery.is_same_server():
+        if not self._redis_recovery.record_mark(written.durability):
+            raise _FencedOut
+        if generation != await self._redis_recovery.trusted_generation():
             raise _FencedOut
         self._redis_recovery.remember(written, inputs=self._inputs)
 

@@ -4,12 +4,11 @@
 timeout must be set: without one a connection that drops packets hangs for ever.
 """
 
-from functools import partial
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, cast
 
 from arq import ArqRedis
 from pydantic import SecretStr
-from redis.asyncio import Sentinel
+from redis.asyncio import Connection, SSLConnection
 from redis.asyncio.retry import Retry
 from redis.backoff import ExponentialBackoff
 from redis.exceptions import BusyLoadingError, ConnectionError, TimeoutError  # noqa: A004
@@ -19,7 +18,8 @@ from config.redis_address import redis_options
 from config.settings import Settings
 from worker.redis.connection_pool import ConnectionPool
 from worker.redis.embedded import running_url
-from worker.redis.hiredis_packer import pack_with_hiredis
+from worker.redis.primary import Primary
+from worker.redis.sentinels import ANSWER_TIMEOUT_S, SentinelClients
 from worker.store.arq_codec import deserialize, serialize
 
 MAX_CONNECTIONS: Final = 64
@@ -32,25 +32,9 @@ FAIL_FAST_RETRIES: Final = 1
 
 BACKOFF_CAP_S: Final = 0.5
 
-MAX_SENTINEL_CONNECTIONS: Final = 1_024
-"""redis-py's Sentinel pool does not wait for a free connection but raises, so it must be large."""
-
 
 class NoRedisError(Exception):
     """No Redis is configured, and no embedded one runs in the state folder."""
-
-
-class ConnectionObserver(Protocol):
-    """Learns of each new connection of a pool."""
-
-    def record_connection(self) -> None:
-        """Note that a connection was made, and that it is ready for commands."""
-        ...
-
-
-async def _on_connect(observer: ConnectionObserver, connection: Any) -> None:
-    await connection.on_connect()
-    observer.record_connection()
 
 
 def redis_url(settings: Settings) -> str:
@@ -69,15 +53,17 @@ def connect(
     settings: Settings,
     url: str | None = None,
     *,
-    observer: ConnectionObserver | None = None,
+    primary: Primary | None = None,
     fail_fast: bool = False,
 ) -> ArqRedis:
     """A client that retries commands while Redis is down for a moment.
 
     The scripts may be repeated safely: a commit finds its own revision. It connects with the first
     command. With `fail_fast` a command fails after two socket timeouts: an API has to answer
-    503, a worker waits as long as it takes.
+    503, a worker waits as long as it takes. `primary` learns which server the connections lead
+    to; a process that lives for long has a `PrimaryWatch` on it.
     """
+    primary = primary or Primary()
     options: dict[str, Any] = {
         "socket_timeout": SOCKET_TIMEOUT_S,
         "socket_connect_timeout": CONNECT_TIMEOUT_S,
@@ -85,22 +71,20 @@ def connect(
         "retry": Retry(ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), MAX_RETRIES),
         "retry_on_error": [ConnectionError, TimeoutError, BusyLoadingError],
     }
+    options |= {"max_connections": MAX_CONNECTIONS, "timeout": POOL_WAIT_S}
     arq: dict[str, Any] = {
         "job_serializer": serialize,
         "job_deserializer": deserialize,
         "default_queue_name": f"{settings.namespace}:queue",
     }
     if settings.sentinel is not None and url is None:
-        pool = _sentinel_pool(settings.sentinel, options)
+        pool = _sentinel_pool(settings.sentinel, options, primary)
     else:
         address, *_ = (full := url or redis_url(settings)).partition("?")
         options |= redis_options(full)
         if address.startswith("unix:"):
             del options["socket_keepalive"]  # a socket of the machine has none
-        pool = cast("Any", ConnectionPool).from_url(
-            address, max_connections=MAX_CONNECTIONS, timeout=POOL_WAIT_S, **options
-        )
-    pack_with_hiredis(pool)
+        pool = cast("Any", ConnectionPool).from_url(address, primary=primary, **options)
     if fail_fast:
         pool.connection_kwargs["retry"] = Retry(
             ExponentialBackoff(cap=BACKOFF_CAP_S, base=0.02), FAIL_FAST_RETRIES
@@ -108,31 +92,29 @@ def connect(
         # On a server that accepts and stays silent, redis-py's health check connects from within
         # connecting, without end.
         pool.connection_kwargs["health_check_interval"] = 0
-    if observer is not None:
-        pool.connection_kwargs["redis_connect_func"] = partial(_on_connect, observer)
     return ArqRedis(pool_or_conn=pool, **arq)
 
 
-def _sentinel_pool(found: SentinelAddress, options: dict[str, Any]) -> Any:
+def _sentinel_pool(found: SentinelAddress, options: dict[str, Any], primary: Primary) -> Any:
     tls = {name: value for name, value in found.options.items() if name.startswith("ssl_")}
-    if found.is_tls:
-        tls["ssl"] = True
-    sentinel_options = {
-        "socket_timeout": CONNECT_TIMEOUT_S,
+    sentinel_options: dict[str, Any] = {
         "username": found.sentinel_username,
         "password": _plain(found.sentinel_password),
+        "socket_timeout": ANSWER_TIMEOUT_S,
+        "socket_keepalive": True,
+        "ssl": found.is_tls,
         **tls,
     }
-    sentinel = cast("Any", Sentinel)(list(found.nodes), sentinel_kwargs=sentinel_options)
-    primary = sentinel.master_for(
-        found.service,
+    clients = [ArqRedis(host=host, port=port, **sentinel_options) for host, port in found.nodes]
+    primary.sentinels = SentinelClients(clients, found.service)
+    return cast("Any", ConnectionPool)(
+        primary=primary,
+        connection_class=SSLConnection if found.is_tls else Connection,
         db=found.db,
-        max_connections=MAX_SENTINEL_CONNECTIONS,
         username=found.username,
         password=_plain(found.password),
         **{**options, **found.options, **tls},
     )
-    return primary.connection_pool
 
 
 def _plain(secret: SecretStr | None) -> str | None:

@@ -3,16 +3,12 @@
 redis-py 5's asyncio connections pack each argument in Python; one commit has up to a thousand.
 """
 
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 try:
     import hiredis
 except ImportError:  # it comes with arq; without it everything works, at more cost
     hiredis = None  # type: ignore[assignment]
-
-
-class _Pool(Protocol):
-    connection_class: type[Any]
 
 
 class _HiredisPacking:
@@ -25,10 +21,6 @@ class _HiredisPacking:
         return [cast("Any", hiredis).pack_command((*words, *rest))]
 
 
-def pack_with_hiredis(pool: Any) -> None:
-    """Make new connections of a pool pack with hiredis, if it is installed."""
-    if hiredis is None:
-        return
-    known = cast("_Pool", pool)
-    made = known.connection_class
-    known.connection_class = type(f"Packed{made.__name__}", (_HiredisPacking, made), {})
+def packing() -> tuple[type, ...]:
+    """The base of a connection class that packs with hiredis; none if it is not installed."""
+    return (_HiredisPacking,) if cast("Any", hiredis) else ()

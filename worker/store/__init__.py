@@ -8,7 +8,7 @@ from arq import ArqRedis
 from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
 from worker.store.breakers import BreakerStore
-from worker.store.client import Client
+from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
 from worker.store.events import EventLog
@@ -73,15 +73,21 @@ class Store:
     metrics: Metrics
 
 
-def open_store(redis: ArqRedis, namespace: str, error_codes: Iterable[str] = ()) -> Store:
+def open_store(
+    redis: ArqRedis,
+    namespace: str,
+    error_codes: Iterable[str] = (),
+    wait: ReplicaWait | None = None,
+) -> Store:
     """A store over one connection pool.
 
     `error_codes`: codes of the provider that metrics count by name; others count as `other`.
+    `wait`: how long enqueues and send marks wait for replicas; None if they do not.
     """
     client, keys = Client(redis), Keys(namespace)
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     announcements = Announcements(client, buffer)
-    scripts = Scripts(client, announcements)
+    scripts = Scripts(client, announcements, wait)
     jobs = JobStore(client, keys, scripts, buffer)
     return Store(
         client=client,

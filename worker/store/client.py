@@ -1,17 +1,43 @@
 """The one seam to redis-py: commands in, replies out; everything above it is typed."""
 
 from collections.abc import AsyncGenerator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any, Final, cast
 
+import structlog
 from arq import ArqRedis
-from redis.exceptions import ConnectionError, RedisError  # noqa: A004
+from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa: A004
+
+log: Final = structlog.get_logger(__name__)
 
 CONFIRM_TIMEOUT_S: Final = 5.0
 """How long a subscription may take until Redis has confirmed it."""
 
 Argument = str | bytes | float | int
 Command = Sequence[Argument]
+
+
+class Durability(StrEnum):
+    """Whether replicas have a write, where `ReplicaWait` asks for that."""
+
+    CONFIRMED = "confirmed"
+    UNCONFIRMED = "unconfirmed"
+    """Not in time: a failover may lose the write."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReplicaWait:
+    """How long an enqueue and a send mark wait for replicas."""
+
+    replicas: int
+    timeout_ms: int
+
+    def judge(self, confirming: int) -> Durability:
+        """What a reply to `WAIT` means."""
+        enough = confirming >= self.replicas
+        return Durability.CONFIRMED if enough else Durability.UNCONFIRMED
 
 
 class BadCursor(ValueError):
@@ -59,6 +85,24 @@ class Client:
         execute = cast("Any", self.redis).execute_command
         return await execute(*command)
 
+    async def call_and_wait(self, command: Command, wait: ReplicaWait) -> tuple[Any, int]:
+        """Send one command and `WAIT` behind it: `WAIT` counts what its connection wrote.
+
+        Returns the reply, and how many replicas have confirmed it. Once the reply is there, no
+        failure is an error: then none has confirmed it. Raises `redis.exceptions.RedisError`.
+        """
+        pool = cast("Any", self.redis).connection_pool
+        connection = await pool.get_connection()
+        exchange = _WaitExchange(connection, command, wait)
+        try:
+            await connection.retry.call_with_retry(exchange.send, exchange.disconnect)
+        except (RedisError, OSError):
+            if exchange.reply is None:
+                raise
+        finally:
+            await pool.release(connection)
+        return exchange.reply, exchange.confirming
+
     async def many(self, commands: Sequence[Command]) -> list[Any]:
         """Send commands in one round trip (no transaction); raises the first error."""
         replies = await self.try_many(commands)
@@ -94,6 +138,39 @@ class Client:
             yield Subscription(pubsub)
         finally:
             await pubsub.aclose()
+
+
+class _WaitExchange:
+    """A command and `WAIT`, sent as often as it takes."""
+
+    def __init__(self, connection: Any, command: Command, wait: ReplicaWait) -> None:
+        self._connection = connection
+        self._commands = (command, ("WAIT", wait.replicas, wait.timeout_ms))
+        self.reply: Any = None
+        """The reply to the command, of the last try that had one."""
+        self.confirming = 0
+        """How many replicas have confirmed it."""
+
+    async def disconnect(self, error: Exception) -> None:
+        """End the connection, on which replies may be under way."""
+        del error
+        await self._connection.disconnect(nowait=True)
+
+    async def send(self) -> None:
+        """Send both, and read both replies."""
+        connection = self._connection
+        packed = [part for one in self._commands for part in connection.pack_command(*one)]
+        await connection.send_packed_command(packed)
+        try:
+            self.reply = await connection.read_response()
+        except ResponseError:
+            with suppress(ResponseError):
+                await connection.read_response()
+            raise
+        try:
+            self.confirming = int(await connection.read_response())
+        except ResponseError as error:
+            log.warning("redis.wait_refused", error=str(error))
 
 
 def pairs(reply: Sequence[bytes]) -> list[tuple[str, float]]:

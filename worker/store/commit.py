@@ -14,7 +14,7 @@ from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import SETTLED_OR_PARKED, State
-from worker.store.client import Argument
+from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
 
@@ -50,6 +50,8 @@ class VersionedJob(msgspec.Struct, frozen=True, gc=False):
 
     job: Job
     rev: str
+    durability: Durability | None = None
+    """Of the write that made it; None if it did not wait for replicas."""
 
 
 class RestoreResult(Enum):
@@ -123,6 +125,8 @@ class SideWrites:
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
     """The operator action that made the change, if one did."""
+    awaits_replicas: bool = False
+    """Whether the write waits until replicas have it, where that is configured."""
 
 
 NO_SIDE_WRITES = SideWrites()
@@ -135,7 +139,17 @@ CommitOperation = tuple[str, str, *tuple[Argument, ...]]
 class Change:
     """One change of `commit.lua`: a job's next version, and the operations that go with it."""
 
-    __slots__ = ("_expected", "_names", "fields", "key", "ops", "record", "rev")
+    __slots__ = (
+        "_expected",
+        "_names",
+        "awaits_replicas",
+        "durability",
+        "fields",
+        "key",
+        "ops",
+        "record",
+        "rev",
+    )
 
     def __init__(self, keys: Keys, job_id: str, expected_rev: str | bytes) -> None:
         self._names = keys
@@ -146,6 +160,9 @@ class Change:
         self.record = b""
         self.fields: list[Argument] = []
         self.ops: list[CommitOperation] = []
+        self.awaits_replicas = False
+        self.durability: Durability | None = None
+        """Set when it is written, if it had to wait for replicas."""
 
     @property
     def expected(self) -> str | bytes:
@@ -174,6 +191,7 @@ class Change:
         """
         self.rev = f"{1 + max(version_of(self._expected), min_version)}.{_PROCESS}{next(_count):x}"
         self.record = encode(new)
+        self.awaits_replicas = side_writes.awaits_replicas
         for name in ("inputs", "result", "unreadable"):
             if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]

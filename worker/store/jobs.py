@@ -15,7 +15,7 @@ from jobs.known_runs import lost_ids
 from jobs.lanes import JobId, Scope
 from jobs.newer import newer_job
 from jobs.states import State
-from worker.store.client import Client, pairs, texts
+from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
     NO_SIDE_WRITES,
@@ -107,11 +107,12 @@ class JobStore:
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
         """Write a new job, its inputs and its entries in one step; None if the id is taken."""
-        change = Change(self._keys, job.id, "").write(None, job, SideWrites(inputs=inputs))
+        side_writes = SideWrites(inputs=inputs, awaits_replicas=True)
+        change = Change(self._keys, job.id, "").write(None, job, side_writes)
         if await self._scripts.commit(change) is not CommitResult.OK:
             return None
         self._metrics.job_changed(None, job)
-        return VersionedJob(job, change.rev)
+        return VersionedJob(job, change.rev, change.durability)
 
     async def commit(
         self, old: VersionedJob, new: Job, side_writes: SideWrites = NO_SIDE_WRITES
@@ -122,7 +123,14 @@ class JobStore:
         if result is not CommitResult.OK:
             return _REFUSED[result]
         self._metrics.job_changed(old.job, new)
-        return VersionedJob(new, change.rev)
+        return VersionedJob(new, change.rev, change.durability)
+
+    async def durability(self) -> Durability | None:
+        """Whether replicas have all that is written by now; None if they need not."""
+        change = Change(self._keys, "", "")
+        change.awaits_replicas = True
+        await self._scripts.commit(change)
+        return change.durability
 
     async def wake(self, entry: ArqWakeup) -> None:
         """Write an arq entry after the commits that were requested before it."""

@@ -10,7 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from worker.store.announcements import Announcements
-from worker.store.client import Argument, Client, Command, pairs, texts
+from worker.store.client import Argument, Client, Command, ReplicaWait, pairs, texts
 from worker.store.commit import Change, assemble
 
 T = TypeVar("T")
@@ -68,9 +68,15 @@ class _PendingCommit(NamedTuple):
 class Scripts:
     """Runs the scripts. Commits that are requested at the same time share a round trip."""
 
-    def __init__(self, client: Client, announcements: Announcements | None = None) -> None:
+    def __init__(
+        self,
+        client: Client,
+        announcements: Announcements | None = None,
+        wait: ReplicaWait | None = None,
+    ) -> None:
         self._client = client
         self.announcements = announcements or Announcements(client)
+        self._wait = wait
         self._sources = {name: source(name) for name in SCRIPT_NAMES}
         self._shas = {name: script_digest(name) for name in SCRIPT_NAMES}
         self._pending: list[_PendingCommit] = []
@@ -169,6 +175,9 @@ class Scripts:
     async def commit(self, change: Change) -> CommitResult:
         """Write a change. Changes that are requested at the same time share one call.
 
+        One that awaits replicas gets its `durability`, whatever the result: what is there already
+        is waited for, too.
+
         Raises `redis.exceptions.RedisError`.
         """
         done: asyncio.Future[CommitResult] = asyncio.get_running_loop().create_future()
@@ -182,7 +191,7 @@ class Scripts:
             batch = self._next_batch()
             try:
                 keys, args = assemble([pending.change for pending in batch])
-                replies = texts(await self._run("commit", keys, args))
+                replies = texts(await self._run_durably(batch, keys, args))
             except Exception as error:  # noqa: BLE001  no caller may wait for ever
                 for pending in batch:
                     if not pending.done.done():
@@ -219,6 +228,23 @@ class Scripts:
             count += 1
         batch, self._pending = self._pending[:count], self._pending[count:]
         return batch
+
+    async def _run_durably(
+        self, batch: Sequence[_PendingCommit], keys: Sequence[Argument], args: Sequence[Argument]
+    ) -> Any:
+        """Run `commit.lua`, and wait for replicas if one of the changes has to."""
+        waiting = [pending.change for pending in batch if pending.change.awaits_replicas]
+        if self._wait is None or not waiting:
+            return await self._run("commit", keys, args)
+        command, wait = self._command("commit", keys, args), self._wait
+        try:
+            reply, confirming = await self._client.call_and_wait(command, wait)
+        except NoScriptError:
+            await self._load("commit")
+            reply, confirming = await self._client.call_and_wait(command, wait)
+        for change in waiting:
+            change.durability = wait.judge(confirming)
+        return reply
 
     async def _run(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         command = self._command(name, keys, args)

@@ -31,6 +31,7 @@ from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
+from worker.store.client import Durability
 from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
 
@@ -51,9 +52,11 @@ async def enqueue(request: web.Request) -> web.Response:
     location = {"Location": f"/v1/jobs/{result.job.id}"}
     if result.created:
         gates = await extra_or(NO_GATES, context.gate_cache.gates())
-        body = job_response(result.job, job_request.inputs, gates=gates)
+        body = job_response(
+            result.job, job_request.inputs, gates=gates, durability=result.durability
+        )
         return json_response(body, 202, location)
-    return await _details_response(context, result.job.id, location)
+    return await _details_response(context, result.job.id, location, result.durability)
 
 
 def _idempotency_key(request: web.Request) -> JobId | None:
@@ -121,7 +124,9 @@ def _bulk_result(
 ) -> BulkResultResponse:
     if isinstance(outcome, EnqueueResult):
         status = 202 if outcome.created else 200
-        return BulkResultResponse(id=outcome.job.id, status=status, error=UNSET)
+        return BulkResultResponse(
+            id=outcome.job.id, status=status, durability=outcome.durability or UNSET
+        )
     given = cast("dict[str, object]", data).get("id") if isinstance(data, dict) else None
     problem = problems[outcome]
     return BulkResultResponse(
@@ -192,7 +197,10 @@ async def load_path_job(request: web.Request) -> Job:
 
 
 async def _details_response(
-    context: ApiContext, job_id: JobId, headers: dict[str, str] | None = None
+    context: ApiContext,
+    job_id: JobId,
+    headers: dict[str, str] | None = None,
+    durability: Durability | None = None,
 ) -> web.Response:
     details = await context.use_cases.queries.job(job_id)
     if details is None:
@@ -204,5 +212,6 @@ async def _details_response(
         eta=details.eta,
         gates=await context.gate_cache.gates(),
         payloads_hidden=not sees_payloads(),
+        durability=durability,
     )
     return json_response(body, headers=headers)

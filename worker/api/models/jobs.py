@@ -17,10 +17,21 @@ from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
+from worker.store.client import Durability
 from worker.store.webhooks import Orphan
 
 NO_GATES: Final = Gates()
 WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
+
+
+DurabilityField = Annotated[
+    Durability | UnsetType,
+    Meta(
+        description="of an enqueue, where KNOUDS_REDIS_WAIT_REPLICAS is set: unconfirmed where too"
+        " few replicas have it in time, so that a failover may lose it; send it again with the"
+        " same id to ask anew"
+    ),
+]
 
 
 class ReasonResponse(ResponseModel):
@@ -125,6 +136,7 @@ class JobResponse(ResponseModel):
             " see them, or because Redis did not answer after an action"
         ),
     ]
+    durability: DurabilityField = UNSET
 
 
 class JobPageResponse(ResponseModel):
@@ -142,6 +154,7 @@ class BulkResultResponse(ResponseModel):
     error: Annotated[
         ProblemResponse | UnsetType, Meta(description="present for refused requests only")
     ] = UNSET
+    durability: DurabilityField = UNSET
 
 
 class BulkEnqueueResponse(ResponseModel):
@@ -236,6 +249,7 @@ def job_response(
     eta: Eta | None = None,
     gates: Gates = NO_GATES,
     payloads_hidden: bool = False,
+    durability: Durability | None = None,
 ) -> JobResponse:
     """A job; `inputs` and `result` are JSON text, null for roles that may not see them."""
     if payloads_hidden:
@@ -270,6 +284,7 @@ def job_response(
         events=[_event(event) for event in job.events],
         finding=job.finding,
         payloads_hidden=payloads_hidden,
+        durability=durability or UNSET,
     )
 
 

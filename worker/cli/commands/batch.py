@@ -41,6 +41,8 @@ class BatchCounts:
     enqueued: int = 0
     duplicates: int = 0
     failed: int = 0
+    unconfirmed: int = 0
+    """Of the enqueued and the duplicates: too few replicas have them."""
     results: list[Doc] = field(default_factory=list[Doc])
 
     def report_failure(self, number: int, message: str) -> None:
@@ -145,7 +147,9 @@ def _count_result(counts: BatchCounts, line: BatchLine, result: Doc) -> None:
         counts.report_failure(
             line.number, str(error.get("detail") or error.get("title") or f"HTTP {status}")
         )
-    elif status == STATUS_ENQUEUED:
+        return
+    counts.unconfirmed += result.get("durability") == "unconfirmed"
+    if status == STATUS_ENQUEUED:
         counts.enqueued += 1
     else:
         counts.duplicates += 1
@@ -157,6 +161,8 @@ def _report(counts: BatchCounts, batch_name: str | None, *, as_json: bool) -> No
         return
     parts = [f"{counts.enqueued} enqueued"]
     parts += [f"{counts.duplicates} were enqueued before"] if counts.duplicates else []
+    if counts.unconfirmed:
+        parts.append(f"{counts.unconfirmed} unconfirmed: too few replicas have them yet")
     parts += [f"{counts.failed} refused"] if counts.failed else []
     click.echo(", ".join(parts))
     if batch_name and (counts.enqueued or counts.duplicates):

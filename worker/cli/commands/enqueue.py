@@ -19,6 +19,11 @@ LONG_POLL_S: Final = 30
 """Of one long poll; the API allows 120."""
 
 
+UNCONFIRMED: Final = (
+    " (unconfirmed: too few replicas have it yet; the same call with its --id asks anew)"
+)
+
+
 def parse_future(text: str) -> str:
     """A time as RFC 3339; local where it names no zone."""
     if text[-1:] in tuple("smhd") or text.isdigit():
@@ -104,6 +109,8 @@ async def _enqueue(
 def _summary(response: "ApiResponse") -> str:
     known = "" if response.status == STATUS_ENQUEUED else " (it was enqueued before)"
     summary = f"{response.doc['id']}: {response.doc['state']}{known}"
+    if response.doc.get("durability") == "unconfirmed":
+        summary += UNCONFIRMED
     if hold := response.doc.get("held_by"):
         summary += f", behind the hold {hold['hold_id']} on {hold['scope']} ({hold['code']})"
         summary += f": {hold['action']}" if hold["action"] else ""

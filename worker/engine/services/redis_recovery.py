@@ -21,8 +21,8 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.write_back import write_back
-from worker.redis.server import RedisServer
-from worker.store.client import Client
+from worker.redis.primary import Primary
+from worker.store.client import Durability
 from worker.store.commit import SideWrites, VersionedJob, version_of
 from worker.store.jobs import JobStore, NewerRecord
 
@@ -41,6 +41,14 @@ TICK_S: Final = 1.0
 ADMISSION_PAUSE_S: Final = 3.0
 """How long admission waits after the server was found to be a different one."""
 
+MAX_REPLICA_PAUSE_S: Final = 8.0
+"""The longest pause of admission after a send mark that no replica confirmed."""
+
+REPLICAS_FIX: Final = (
+    "nothing is submitted until a replica confirms it: bring the replicas back, or lower"
+    " KNOUDS_REDIS_WAIT_REPLICAS"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class _Remembered:
@@ -49,68 +57,67 @@ class _Remembered:
     written_at: float
 
 
-class ConnectionCount:
-    """Counts the connections that a pool made: only after a new one can the server be another.
-
-    It is given to `worker.redis.connect.connect`, which makes the pool.
-    """
-
-    def __init__(self) -> None:
-        self.made = 0
-        self.wakeup = Wakeup()
-
-    def record_connection(self) -> None:
-        """Note that a connection was made."""
-        self.made += 1
-        self.wakeup.notify()
-
-
 class RedisRecovery:
     """Remembers, and reconciles."""
 
     name = "redis_recovery"
 
-    def __init__(
-        self, client: Client, jobs: JobStore, clock: Clock, connections: ConnectionCount
-    ) -> None:
-        self._client = client
+    def __init__(self, jobs: JobStore, clock: Clock, primary: Primary) -> None:
         self._jobs = jobs
         self._clock = clock
-        self.connections = connections
-        self._verified_connections = -1
-        """How many connections were made when the server was last identified."""
+        self._primary = primary
+        self.wakeup = Wakeup()
+        """Ends the pause between two ticks early."""
+        self._known_generation = primary.generation
+        """Of the primary that was reconciled."""
         self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
         self._inputs: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
         """By job id, of remembered jobs that this worker submitted: the number of the submit, and
         the inputs it sent. A later submit may have others."""
         self._inputs_size = 0
-        self._server_run_id: str | None = None
         self._trusted_from = 0.0
         """Nothing is admitted before."""
         self._pause_pending = False
         """The pause starts at the next tick: the present one may have waited long for Redis."""
-        self._server_changes = 0
         self._verify_lock = asyncio.Lock()
-
-    @property
-    def wakeup(self) -> Wakeup:
-        """Ends the pause between two ticks early."""
-        return self.connections.wakeup
+        self._unconfirmed = 0
+        """Send marks in a row that no replica confirmed."""
+        primary.observe(self.wakeup.notify)
 
     @property
     def _must_verify(self) -> bool:
-        """Whether there is a new connection: the server may be a different one."""
-        return self._verified_connections != self.connections.made
+        """Whether the primary is another one than was reconciled."""
+        return self._known_generation != self._primary.generation
 
-    async def is_same_server(self) -> bool:
-        """Whether Redis is still the known server, and trusted; asked before a byte is sent.
+    async def trusted_generation(self) -> int | None:
+        """The generation of the primary if it is trusted, else None; asked before a byte is sent.
 
-        A write may have gone, on a new connection, to a server that lost data.
+        A write may have gone, on a new connection, to a server that lost data. It is still valid
+        if the generation is the same after it.
         """
-        changes = self._server_changes
         if self._must_verify:
             await self._verify()
-        return changes == self._server_changes and self.is_trusted(self._clock.now())
+        generation = self._primary.generation
+        is_confirmed = await self._primary.confirm()
+        return generation if is_confirmed and self.is_trusted(self._clock.now()) else None
+
+    def record_mark(self, durability: Durability | None) -> bool:
+        """Note whether a replica has a send mark; returns whether its submit may be sent.
+
+        Without a replica that has it, a failover would put the job back in the queue while its
+        run is paid for. So nothing is admitted for a while.
+        """
+        if durability is not Durability.UNCONFIRMED:
+            if self._unconfirmed:
+                log.info("redis.replicas_confirm", unconfirmed=self._unconfirmed)
+            self._unconfirmed = 0
+            return True
+        self._unconfirmed += 1
+        if self._unconfirmed == 1:
+            log.warning("redis.replicas_silent", fix=REPLICAS_FIX)
+        pause_s = min(MAX_REPLICA_PAUSE_S, 2.0 ** min(self._unconfirmed - 1, 10))
+        self._trusted_from = max(self._trusted_from, self._clock.now() + pause_s)
+        return False
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
@@ -156,7 +163,7 @@ class RedisRecovery:
         self._forget_inputs(job_id)
 
     async def tick(self, now: float) -> float:
-        """Identify the server after a new connection; returns the seconds until the next tick."""
+        """Reconcile with another primary; returns the seconds until the next tick."""
         while (
             self._remembered and next(iter(self._remembered.values())).written_at < now - REMEMBER_S
         ):
@@ -167,24 +174,17 @@ class RedisRecovery:
         return 0.0 if self._pause_pending or self._must_verify else TICK_S
 
     async def _verify(self) -> None:
-        """Identify the server where it may be a different one, and restore what it lost."""
+        """Restore what the primary lacks, where it is another server."""
         async with self._verify_lock:
             while self._must_verify:
                 await self._verify_once()
 
     async def _verify_once(self) -> None:
-        connections = self.connections.made
-        run_id = await self._read_run_id()
-        if self._server_run_id is not None and run_id != self._server_run_id:
-            self._pause_pending, self._trusted_from = True, math.inf
-            self._server_changes += 1
-            restored = await self._reconcile()
-            log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
-        self._server_run_id = run_id
-        self._verified_connections = connections
-
-    async def _read_run_id(self) -> str:
-        return await RedisServer(self._client).run_id()
+        generation = self._primary.generation
+        self._pause_pending, self._trusted_from = True, math.inf
+        restored = await self._reconcile()
+        log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
+        self._known_generation = generation
 
     async def _reconcile(self) -> int:
         """Write back what Redis lost, again while other writers change the jobs; the count."""
