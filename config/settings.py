@@ -115,6 +115,13 @@ class Settings(BaseModel):
         default=(),
         description="name:role:secret,name:role:secret with role enqueue, watch, read or operate",
     )
+    http_prefix: str = Field(
+        default="",
+        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
+        max_length=200,
+        description="the path a proxy serves it under, as /knouds: no slash at the end; the proxy"
+        " may strip it from requests or not",
+    )
     http_proxied: bool = Field(
         default=False,
         description="true where a proxy in front sets X-Forwarded-For and X-Forwarded-Proto",

@@ -74,6 +74,7 @@ def test_without_a_stream_of_events_pages_refresh_by_themselves(
     open_page: OpenPage, site: RunningSite
 ) -> None:
     page = open_page("/")
+    page.add_init_script("delete globalThis.SharedWorker")  # whose requests no route sees
     page.route("**/v1/events", lambda route: route.abort())
     name = f"b{uuid.uuid4().hex[:8]}"
     page.goto(f"/jobs?batch={name}")

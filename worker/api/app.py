@@ -11,6 +11,7 @@ from worker.api.auth.access import ACCESS
 from worker.api.body_encoding import encoding_middleware
 from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
+from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.supervisor import ServiceHealth, Supervisor
@@ -19,10 +20,13 @@ from worker.tasks import cancel_and_wait
 
 def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Application:
     """An application without endpoints. Its background tasks run while it is served."""
+    prefix = context.settings.http_prefix
+    outermost = [prefix_middleware(prefix)] if prefix else []
     app = web.Application(
         client_max_size=context.settings.max_body_bytes,
-        middlewares=[problem_middleware, encoding_middleware],
+        middlewares=[*outermost, problem_middleware, encoding_middleware],
     )
+    app[PREFIX] = prefix
     app[API_CONTEXT] = context
     app[ACCESS] = context.access
     app[PROBLEM_PAGE] = problem_page

@@ -11,6 +11,7 @@ from worker.api.context import context_of
 from worker.api.models.requests import QueryParameters
 from worker.api.models.response import ResponseModel
 from worker.api.parsing import read_query
+from worker.api.prefix import add_route
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -65,9 +66,9 @@ class Endpoint:
 def add_endpoint(app: web.Application, endpoint: Endpoint) -> None:
     """Add an endpoint behind its checks; one for GET serves HEAD, too."""
     handler = guarded(endpoint)
-    app.router.add_route(endpoint.method, endpoint.path, handler)
+    add_route(app, endpoint.method, endpoint.path, handler)
     if endpoint.method == "GET":
-        app.router.add_route("HEAD", endpoint.path, handler)
+        add_route(app, "HEAD", endpoint.path, handler)
 
 
 def guarded(endpoint: Endpoint) -> Handler:

@@ -48,6 +48,7 @@ from worker.api.models.stats import (
     WorkerResponse,
 )
 from worker.api.openapi import build_document
+from worker.api.prefix import PREFIX
 from worker.api.prometheus import CONTENT_TYPE
 from worker.app.action_table import (
     ACTION_TABLE,
@@ -300,13 +301,13 @@ def build_endpoints(webhook: Endpoint) -> tuple[Endpoint, ...]:
     """Every endpoint of the API, with the one for the provider's webhooks."""
 
     @cache
-    def document() -> bytes:
-        return encode_response(DocumentResponse(**build_document(endpoints)))
+    def document(prefix: str) -> bytes:
+        servers = [{"url": prefix or "/"}]
+        return encode_response(DocumentResponse(**build_document(endpoints), servers=servers))
 
     async def openapi(request: web.Request) -> web.Response:
         """This document."""
-        del request
-        return web.Response(body=document(), content_type="application/json")
+        return web.Response(body=document(request.app[PREFIX]), content_type="application/json")
 
     described = Endpoint("GET", "/openapi.json", openapi, None, {200: DocumentResponse})
     endpoints = (*_ENDPOINTS, webhook, described)

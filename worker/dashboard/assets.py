@@ -11,10 +11,14 @@ from aiohttp import web
 _CONTENT_TYPES: Final = {
     "dashboard.css": "text/css",
     "dashboard.js": "text/javascript",
+    "events.js": "text/javascript",
     "theme.js": "text/javascript",
     "patch.js": "text/javascript",
     "icon.svg": "image/svg+xml",
 }
+WORKER_CSP: Final = "default-src 'none'; connect-src 'self'; frame-ancestors 'none'"
+"""Of the scripts: a shared worker has the policy of its own response, and opens the stream."""
+
 IMMUTABLE: Final = "public, max-age=31536000, immutable"
 
 
@@ -50,5 +54,8 @@ async def serve_asset(request: web.Request) -> web.Response:
         body=asset.body,
         content_type=asset.content_type,
         charset="utf-8",
-        headers={"Cache-Control": IMMUTABLE if is_current else "no-store"},
+        headers={
+            "Cache-Control": IMMUTABLE if is_current else "no-store",
+            "Content-Security-Policy": WORKER_CSP,
+        },
     )

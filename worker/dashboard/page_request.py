@@ -11,6 +11,7 @@ from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
 from worker.api.auth.principal import Principal, current_principal
 from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.models.requests import MAX_NOTE_CHARS
+from worker.api.prefix import own_path
 from worker.api.problems import Problem, bad_field, problem_of
 from worker.app.actions import Actor
 from worker.dashboard.flash import Flash, set_flash
@@ -42,8 +43,8 @@ class PageRequest:
 
     @property
     def path(self) -> str:
-        """Path and query as the browser sent them."""
-        return self.request.raw_path
+        """Path and query as the browser sent them, without the prefix of a proxy."""
+        return own_path(self.request)
 
     async def form(self) -> dict[str, str]:
         """The fields of the form, the last value of each name; files are ignored."""

@@ -80,7 +80,7 @@ async def render(
         status,
         partial=partial,
         path=page_request.path,
-        here=page_request.request.path,
+        here=page_request.path.partition("?")[0],
         now=page_request.now,
         principal=page_request.principal,
         may_enqueue=may_enqueue(page_request.principal),

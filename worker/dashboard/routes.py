@@ -9,6 +9,7 @@ from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, page
 from worker.api.context import ApiContext
 from worker.api.endpoints import Endpoint, Handler, guarded
+from worker.api.prefix import add_route
 from worker.dashboard.assets import serve_asset
 from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulks
 from worker.dashboard.page_request import PageRoute, page_handler
@@ -70,15 +71,16 @@ def add_pages(app: web.Application, context: ApiContext, endpoints: Iterable[End
         await background_bulks.close()
 
     app.on_shutdown.append(close)
-    app.router.add_get("/login", login_page)
-    app.router.add_get("/static/{tag}/{name}", serve_asset)
+    for method in ("GET", "HEAD"):
+        add_route(app, method, "/login", login_page)
+        add_route(app, method, "/static/{tag}/{name}", serve_asset)
     for route in PAGES:
         handler = page(route.role)(page_handler(route))
         if route.method == "GET":
             api_handler = api_handlers.get(route.path)
             if api_handler is not None:
                 handler = _html_or_json(handler, api_handler)
-        app.router.add_route(route.method, route.path, handler)
+        add_route(app, route.method, route.path, handler)
 
 
 def _html_or_json(html_handler: Handler, json_handler: Handler) -> Handler:

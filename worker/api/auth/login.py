@@ -12,6 +12,7 @@ from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import client_of, read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
 from worker.api.auth.principal import principal_name
+from worker.api.prefix import add_route
 from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
 from worker.store.audit import AuditLog
@@ -33,8 +34,8 @@ class Logins:
     def add_routes(self, app: web.Application) -> None:
         """Add the two endpoints."""
         app[_LOGINS] = self
-        app.router.add_post(LOGIN, login)
-        app.router.add_post("/logout", logout)
+        add_route(app, "POST", LOGIN, login)
+        add_route(app, "POST", "/logout", logout)
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Check a token and open a session; raises `Problem`."""

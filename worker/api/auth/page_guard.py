@@ -22,6 +22,7 @@ from config.values import Role
 from worker.api.auth.access import ACCESS
 from worker.api.auth.origin import FORM_TYPES, SAFE_METHODS, read_form, require_csrf
 from worker.api.auth.principal import Principal, require_role, unauthorized
+from worker.api.prefix import own_path
 from worker.api.problems import answer_as_page
 
 PARTIAL_HEADER: Final = "X-Partial"
@@ -83,5 +84,5 @@ def safe_redirect_path(requested: str) -> str:
 def _redirect_to_login(request: web.Request) -> web.Response:
     if PARTIAL_HEADER in request.headers:
         raise unauthorized("the session has ended: log in again")
-    after = request.raw_path if request.method in SAFE_METHODS else "/"
+    after = own_path(request) if request.method in SAFE_METHODS else "/"
     return web.Response(status=303, headers={"Location": f"{LOGIN}?next={quote(after, safe='/')}"})

@@ -9,6 +9,7 @@ from aiohttp import web
 from worker.api.context import context_of
 from worker.api.models.health import IndexResponse, LivenessResponse, ReadinessResponse
 from worker.api.models.response import json_response
+from worker.api.prefix import PREFIX
 from worker.api.problems import refused_by_redis
 
 READY_TIMEOUT_S: Final = 2.0
@@ -38,6 +39,8 @@ async def readyz(request: web.Request) -> web.Response:
 
 async def index(request: web.Request) -> web.Response:
     """The name and version of the service, and where its API is described."""
-    del request
-    body = IndexResponse(service=SERVICE, version=version(SERVICE), openapi="/openapi.json")
+    prefix = request.app[PREFIX]
+    body = IndexResponse(
+        service=SERVICE, version=version(SERVICE), openapi=f"{prefix}/openapi.json"
+    )
     return json_response(body)

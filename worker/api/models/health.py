@@ -44,6 +44,7 @@ class DocumentResponse(ResponseModel):
     info: dict[str, str]
     paths: dict[str, dict[str, Any]]
     components: dict[str, dict[str, Any]]
+    servers: list[dict[str, str]]
 
 
 class ReceiptResponse(ResponseModel):

@@ -4,6 +4,7 @@ from aiohttp import web
 
 from worker.api.auth.page_guard import login_context
 from worker.api.context import context_of
+from worker.api.prefix import own_path
 from worker.api.problems import Problem
 from worker.dashboard.rendering import standalone_page
 
@@ -21,7 +22,7 @@ async def login_page(request: web.Request) -> web.StreamResponse:
 async def problem_page(request: web.Request, problem: Problem) -> web.StreamResponse:
     """Render a problem as a page; a failed login shows the login form again."""
     context = context_of(request)
-    if request.path == "/login" and problem.name in _LOGIN_PROBLEMS:
+    if own_path(request).partition("?")[0] == "/login" and problem.name in _LOGIN_PROBLEMS:
         login = await login_context(request)
         return standalone_page(
             context, "login.html", problem.status, login=login, error=problem.detail

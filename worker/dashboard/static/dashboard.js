@@ -90,23 +90,52 @@ function showConnection(text) {
 
 function openStream() {
   if (stream || document.hidden) return;
-  stream = new EventSource("/v1/events");
-  stream.addEventListener("open", () => {
+  const { events, worker } = document.body.dataset;
+  stream = globalThis.SharedWorker ? sharedStream(events, worker) : ownStream(events);
+}
+
+// All windows share one stream, see events.js.
+function sharedStream(url, script) {
+  const { port } = new SharedWorker(script);
+  port.onmessage = ({ data }) => EVENT_HANDLERS[data]();
+  port.postMessage(url);
+  return { close: () => port.postMessage(null), listen: () => port.postMessage(url) };
+}
+
+function ownStream(url) {
+  let source = null;
+  const listen = () => {
+    if (source && source.readyState !== EventSource.CLOSED) return;
+    source = new EventSource(url);
+    for (const name of Object.keys(EVENT_HANDLERS)) source.addEventListener(name, EVENT_HANDLERS[name]);
+  };
+  listen();
+  return { close: () => source.close(), listen };
+}
+
+const EVENT_HANDLERS = {
+  open: () => {
     isStreamBroken = false;
     showConnection("Live");
     requestRefresh();
-  });
-  stream.addEventListener("job", () => requestRefresh(150));
-  stream.addEventListener("breaker", () => requestRefresh(150));
-  stream.addEventListener("reset", () => requestRefresh());
-  stream.addEventListener("error", () => {
+  },
+  job: () => requestRefresh(150),
+  breaker: () => requestRefresh(150),
+  reset: () => requestRefresh(),
+  error: () => {
+    if (!isStreamBroken) reopenLater();
     isStreamBroken = true;
-    if (stream && stream.readyState === EventSource.CLOSED) {
-      stream = null;
-      setTimeout(openStream, IDLE_REFRESH_MS);
-    }
     requestRefresh(POLL_MS);
-  });
+  },
+};
+
+// A refused stream stays closed: it is opened again, until it is.
+function reopenLater() {
+  setTimeout(() => {
+    if (!isStreamBroken || !stream) return;
+    stream.listen();
+    reopenLater();
+  }, IDLE_REFRESH_MS);
 }
 
 function suspend() {
