@@ -20,6 +20,7 @@ NO_FAILURES: Final[dict[str, object]] = {
     "window": "",
     "run_failures_in_row": 0,
     "run_window": "",
+    "lost_since": 0.0,
     "loss_s": 0.0,
     "failed": (),
 }

@@ -173,6 +173,8 @@ class Breaker(
     run_failures_in_row: int = 0
     run_window: str = ""
     """The same of accepted runs: runs end in another order than their submits."""
+    lost_since: float = 0.0
+    """When the first of the failures in a row was counted."""
     loss_s: float = 0.0
     """How long the slowest of these failures took, from the begin of its attempt."""
     failed: tuple[FailedSubmit, ...] = ()
@@ -204,10 +206,10 @@ class Breaker(
     def is_outlasted(self, began_at: float, now: float) -> bool:
         """Whether a sync submit that is still open counts as accepted.
 
-        It was sent after the last loss, and is open for twice as long as losses took.
+        It was sent after the first loss in a row, and is open for twice as long as losses took.
         """
         is_awaited = self.failures_in_row > 0 or self.state is BreakerState.PROBING
-        is_later = self.failed_at is not None and began_at > self.failed_at
+        is_later = began_at > self.lost_since > 0
         open_s = now - began_at
         return is_awaited and is_later and open_s > LOSSES_OUTLASTED * self.loss_s + MIN_OPEN_S
 

@@ -60,6 +60,7 @@ def _with_failure(breaker: Breaker, failure: BreakerFailure, now: float) -> Brea
         error=failure.error,
         failed_at=now,
         failures=breaker.failures + 1,
+        lost_since=breaker.lost_since if breaker.failures_in_row else now,
         loss_s=max(breaker.loss_s, now - failure.began_at if failure.began_at else 0.0),
         failed=(*breaker.failed, failure.submit)[-FAILURES_KEPT:],
     )

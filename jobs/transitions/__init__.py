@@ -35,6 +35,7 @@ from jobs.transitions.worker import (
     promote,
     return_to_queue,
     send,
+    stop_counting,
 )
 
 __all__ = [
@@ -69,5 +70,6 @@ __all__ = [
     "return_to_queue",
     "send",
     "set_result_note",
+    "stop_counting",
     "succeed",
 ]

@@ -1,5 +1,6 @@
 """Transitions that a worker causes: a job is due, admitted, sent, or returned to the queue."""
 
+from collections.abc import Collection
 from typing import Any
 
 import msgspec
@@ -95,6 +96,12 @@ def send(
         owner=owner,
         lease_until=lease_until,
     )
+
+
+def stop_counting(job: Job, breaker_ids: Collection[str]) -> Job:
+    """The job in the same state; these breakers count its submit in their steps no more."""
+    left = tuple(one for one in job.canary_of if one not in breaker_ids)
+    return job if left == job.canary_of else msgspec.structs.replace(job, canary_of=left)
 
 
 def open_connection(

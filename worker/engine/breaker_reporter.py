@@ -27,6 +27,7 @@ from jobs.breakers import (
 from jobs.breakers.signals import outcome_known
 from jobs.holds import Gates
 from jobs.job import Job
+from jobs.lanes import JobId
 from jobs.states import Mode
 from worker.clock import Clock
 from worker.engine.services.heartbeat import LiveWorkers
@@ -84,22 +85,25 @@ class BreakerReporter:
             self._submitting[lane] -= 1
             self._open_sync.pop(job.id, None)
 
-    def note_open_submits(self, now: float) -> None:
-        """Note sync submits as accepted that are open for longer than lost ones were."""
+    def note_open_submits(self, now: float) -> dict[JobId, set[str]]:
+        """Note sync submits as accepted that are open for longer than lost ones were.
+
+        Returns the ids of their breakers by job id: these need not count them any more.
+        """
+        found: dict[JobId, set[str]] = {}
         if all(one.failures_in_row == 0 and one.step == 0 for one in self._known.values()):
-            return
+            return found
         for job_id, (job, began_at) in list(self._open_sync.items()):
-            found = [
-                success
-                for success in outcome_known(job)
-                if (known := self._known.get(success.key)) is not None
-                and known.cause is BreakerCause.UNKNOWN_OUTCOME
-                and known.is_outlasted(began_at, now)
-            ]
-            for success in found:
-                self.add_success(success)
-            if found:
+            for success in outcome_known(job):
+                known = self._known.get(success.key)
+                if known is None or known.cause is not BreakerCause.UNKNOWN_OUTCOME:
+                    continue
+                if known.is_outlasted(began_at, now):
+                    self.add_success(success)
+                    found.setdefault(job.id, set()).add(known.id)
+            if job.id in found:
                 del self._open_sync[job_id]
+        return found
 
     def observe(self, breakers: Iterable[Breaker]) -> None:
         """Note the breakers as they were just read."""

@@ -170,8 +170,14 @@ def test_an_open_sync_submit_counts_as_accepted_once_it_outlasts_the_losses(
     began_at = NOW + began_s
     assert breaker.is_outlasted(began_at, began_at + open_s) is is_outlasted
     assert not passed(breaker).is_outlasted(began_at, began_at + 60), "nothing waits for it"
-    probing_ = apply_probe_begin(failed(breaker, 2, at=NOW + 3, is_canary=True), NOW + 40)
-    assert probing_.is_outlasted(NOW + 41, NOW + 60)
+
+
+def test_an_open_sync_submit_speaks_for_losses_that_came_after_it_but_for_the_first() -> None:
+    breaker = failed(closed(UNKNOWN), 1, began_at=NOW - 1)
+    breaker = failed(breaker, 2, at=NOW + 3, began_at=NOW - 1)
+    assert breaker.is_outlasted(NOW + 2, NOW + 60)
+    tripped_ = failed(breaker, 3, at=NOW + 4, is_canary=True)
+    assert apply_probe_begin(tripped_, NOW + 40).is_outlasted(NOW + 41, NOW + 60)
 
 
 def test_more_than_five_lost_of_the_last_hundred_trip() -> None:

@@ -4,6 +4,7 @@ One worker makes each probe call, under a lease; the calls take turns over the w
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Final, Protocol, assert_never
 
 import structlog
@@ -33,7 +34,7 @@ from jobs.lanes import JobId, Lane
 from jobs.outcomes import CallFailure, ProviderError
 from jobs.retries import is_outage_over_limit, outage_reason
 from jobs.states import State
-from jobs.transitions import dead_letter, promote
+from jobs.transitions import dead_letter, promote, stop_counting
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -98,8 +99,9 @@ class BreakerProber:
 
     async def tick(self, now: float) -> float:
         """Probe what is due; returns the seconds until the next probe, at most a second."""
-        self._reporter.note_open_submits(now)
+        outlasting = self._reporter.note_open_submits(now)
         await self._reporter.flush_all()
+        await self._stop_counting(outlasting, now)
         breakers = await self._store.breakers.list_all()
         self._reporter.observe(breakers)
         routes = {breaker.key: breaker for breaker in breakers if breaker.is_of_route}
@@ -193,6 +195,15 @@ class BreakerProber:
         self._wakeups.admission.notify()
         if ready:
             log.info("postponed_retries.promoted", scope=breaker.scope, jobs=len(ready))
+
+    async def _stop_counting(self, breaker_ids: Mapping[JobId, set[str]], now: float) -> None:
+        """Free the places that open sync submits hold in the steps of breakers."""
+        found = await load_jobs(self._store.jobs, list(breaker_ids), now)
+        for stored in found:
+            if stored is not None and stored.job.state is State.SUBMITTING:
+                after = stop_counting(stored.job, breaker_ids[stored.job.id])
+                if after is not stored.job:
+                    await self._store.jobs.commit(stored, after)  # refused: it has its outcome
 
     async def _end_pause_by_evidence(self, breaker: Breaker, job_id: str, now: float) -> None:
         """Let the next canary go once it is known whether the run of the lost one started."""
