@@ -30,7 +30,7 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (1, "09d94c19e3ba"),
     Hold: (1, "1544055a4adb"),
     CoolDown: (1, "5f45a1e41ff7"),
-    Breaker: (1, "0dc8a5f1890f"),
+    Breaker: (1, "a7295a06c01b"),
     RateLimitBucket: (1, "e948038ad2ad"),
 }
 """Each stored type: its schema, and a digest of the names and types of its members.
