@@ -29,8 +29,8 @@ RFC 3339 in UTC. Without KNOUDS_API_TOKENS only this machine is served, and no t
 """
 
 
-def build_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    """The OpenAPI document of `endpoints`, as JSON values."""
+def build_document(endpoints: Sequence[Endpoint], prefix: str = "") -> dict[str, Any]:
+    """The OpenAPI document of `endpoints`, served under `prefix`, as JSON values."""
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
@@ -41,6 +41,7 @@ def build_document(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
             "version": version("knouds-worker"),
             "description": _DESCRIPTION,
         },
+        "servers": [{"url": prefix or "/"}],
         "paths": paths,
         "components": {
             "schemas": _schemas(endpoints),

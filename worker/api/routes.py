@@ -302,8 +302,7 @@ def build_endpoints(webhook: Endpoint) -> tuple[Endpoint, ...]:
 
     @cache
     def document(prefix: str) -> bytes:
-        servers = [{"url": prefix or "/"}]
-        return encode_response(DocumentResponse(**build_document(endpoints), servers=servers))
+        return encode_response(DocumentResponse(**build_document(endpoints, prefix)))
 
     async def openapi(request: web.Request) -> web.Response:
         """This document."""

@@ -3,7 +3,8 @@
 The schema is the number in the member `schema` of a record; one without it is of schema 0. A change
 of a stored type needs the next number in its class, and a migration here. A record of a higher
 number, or with a member that its type does not have, was written by a newer version: it cannot be
-written back without a loss, so nobody changes it.
+written back without a loss, so nobody changes it. Whatever a schema changes, its records stay JSON
+objects with that member, or older versions would take them for damaged.
 """
 
 from collections.abc import Callable, Mapping

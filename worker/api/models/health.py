@@ -42,9 +42,9 @@ class DocumentResponse(ResponseModel):
 
     openapi: str
     info: dict[str, str]
+    servers: list[dict[str, str]]
     paths: dict[str, dict[str, Any]]
     components: dict[str, dict[str, Any]]
-    servers: list[dict[str, str]]
 
 
 class ReceiptResponse(ResponseModel):
