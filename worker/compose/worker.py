@@ -28,6 +28,7 @@ from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.data_watch import DataWatch
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
@@ -144,6 +145,7 @@ def build(
     services: list[Service] = [
         MetricsFlusher(context.store),
         parts.outcomes.redis_recovery,
+        DataWatch(context.store.registers, outcomes.redis_recovery, health, context.worker_id),
         heartbeat,
         _build_admission(parts, submitter, live_workers),
         Scheduler(context.store, context.wakeups),

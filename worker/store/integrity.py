@@ -109,7 +109,8 @@ class IntegrityReader:
         sets.append(keys.batches)
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains]
-        return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | {keys.audit: "stream"}
+        others = {keys.audit: "stream", keys.data_id: "string"}
+        return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 
     # Reads.
 

@@ -118,6 +118,11 @@ class Keys:
         return f"{self.namespace}:events"
 
     @property
+    def data_id(self) -> str:
+        """String, the mark of the data: another one, or none, shows that all was deleted."""
+        return f"{self.namespace}:data-id"
+
+    @property
     def counters(self) -> str:
         """Hash `name|label…` → number, for metrics."""
         return f"{self.namespace}:counters"

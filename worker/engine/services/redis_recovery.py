@@ -186,6 +186,15 @@ class RedisRecovery:
         log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
         self._known_generation = generation
 
+    async def restore_all(self) -> tuple[int, int]:
+        """Restore what the same server lost; how many jobs were restored, and are remembered.
+
+        Nothing is admitted until every worker had the time to do so.
+        """
+        async with self._verify_lock:
+            self._pause_pending, self._trusted_from = True, math.inf
+            return await self._reconcile(), len(self._remembered)
+
     async def _reconcile(self) -> int:
         """Write back what Redis lost, again while other writers change the jobs; the count."""
         restored, unchecked = 0, list(self._remembered.values())
