@@ -16,7 +16,9 @@ import structlog
 import uvloop
 from arq import ArqRedis
 from arq.worker import Function, Worker, func
+from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
+from redis.exceptions import TimeoutError as RedisTimeoutError
 
 from worker import import_guard
 
@@ -57,6 +59,9 @@ connections are being opened, and must not wait for slow async submits."""
 
 REDIS_RETRY_S: Final = 1.0
 
+REPORT_EVERY: Final = 10
+"""Of the tries to reach Redis at the start, which take seconds, one in so many is logged."""
+
 
 class ResilientArqWorker(Worker):
     """arq's worker; it survives an outage of Redis that is longer than the client's retries."""
@@ -71,6 +76,17 @@ class ResilientArqWorker(Worker):
         if not self._is_stopping:
             self._is_stopping = True
             super().handle_sig_wait_for_completion(signum)
+
+    async def main(self) -> None:
+        """Run; an outage while it starts delays it, however long."""
+        while True:
+            try:
+                await self.pool.ping()
+                break
+            except (RedisConnectionError, RedisTimeoutError, OSError) as error:
+                log.warning("arq.interrupted", error=error_word(error))
+                await asyncio.sleep(REDIS_RETRY_S)
+        await super().main()
 
     async def _wait_for_tasks_to_complete(self, signum: signal.Signals) -> None:
         """Wait as arq does, then cancel its loop until it ends: one cancel can be lost."""
@@ -169,19 +185,30 @@ def _arq_function(name: str, timeout_s: float) -> Function:
 
 
 async def _require_redis(settings: Settings, redis: ArqRedis) -> None:
-    """Raise UnusableRedis or UnreachableRedis, with what to do, unless Redis can be used."""
-    try:
-        await require_usable(open_store(redis, settings.namespace))
-    except (RedisError, OSError) as error:
-        found = await connection_problem(error, settings.plain_redis_url)
-        raise UnreachableRedis(found.line) from None
+    """Return when Redis can be used, however long it is away or loads its data.
+
+    Raises UnusableRedis or UnreachableRedis where only other settings help, with what to do.
+    """
+    failures = 0
+    while True:
+        try:
+            await require_usable(open_store(redis, settings.namespace))
+        except (RedisError, OSError) as error:
+            found = await connection_problem(error, settings.plain_redis_url)
+            if not found.may_pass:
+                raise UnreachableRedis(found.line) from None
+        else:
+            return
+        if failures % REPORT_EVERY == 0:
+            log.warning("redis.awaited", why=found.text, fix=found.fix)
+        failures += 1
+        await asyncio.sleep(REDIS_RETRY_S)
 
 
 def run(settings: Settings) -> int:
     """Run a worker until a stop signal; returns the exit code.
 
-    Raises UnusableRedis where Redis can never be used, UnreachableRedis where it does not answer at
-    the start.
+    Raises UnusableRedis where Redis can never be used, UnreachableRedis where it refuses the login.
     """
     configure_logging(
         settings.log_format,

@@ -91,7 +91,7 @@ async def check_redis(store: Store, clock: Clock, url: str | None = None) -> lis
 
 async def unreachable_finding(error: Exception, url: str | None) -> Finding:
     """The finding that Redis does not answer or refuses the login."""
-    return fail(REDIS_REACHABLE, *await connection_problem(error, url))
+    return fail(REDIS_REACHABLE, *(await connection_problem(error, url))[:2])
 
 
 def refused_finding(error: Exception) -> Finding:

@@ -92,7 +92,7 @@ async def check_redis_at_start(store: Store, url: str | None = None) -> None:
     except UnusableRedis:
         raise
     except Exception as error:  # noqa: BLE001 - a failed check must not stop the start
-        why, fix = await connection_problem(error, url)
+        why, fix, _ = await connection_problem(error, url)
         log.warning("redis.unchecked", error=error_word(error), why=why, fix=fix)
         return
     for problem in problems:

@@ -24,6 +24,8 @@ class ConnectionProblem(NamedTuple):
 
     text: str
     fix: str
+    may_pass: bool = False
+    """Whether it may end without a change of the settings."""
 
     @property
     def line(self) -> str:
@@ -73,12 +75,13 @@ async def connection_problem(error: Exception, url: str | None) -> ConnectionPro
     if isinstance(error, MasterNotFoundError):
         return await _no_primary(error, url)
     if refusal is not None and refusal.code is not RefusalCode.UNREACHABLE:
-        return ConnectionProblem(refusal.reason, refusal.fix)
+        return ConnectionProblem(refusal.reason, refusal.fix, not refusal.needs_operator)
     if url is not None and url.startswith("redis://") and await _speaks_tls(url):
         fix = "begin KNOUDS_REDIS_URL with rediss:// instead of redis://"
         return ConnectionProblem("Redis speaks TLS on this port", fix)
     fix = "start it, or check KNOUDS_REDIS_URL; without it no job moves, and none is lost"
-    return ConnectionProblem(f"Redis cannot be used: {str(error) or type(error).__name__}", fix)
+    text = f"Redis cannot be used: {str(error) or type(error).__name__}"
+    return ConnectionProblem(text, fix, may_pass=True)
 
 
 async def _no_primary(error: Exception, url: str | None) -> ConnectionProblem:
@@ -93,6 +96,7 @@ async def _no_primary(error: Exception, url: str | None) -> ConnectionProblem:
     return ConnectionProblem(
         f"no Sentinel names a primary ({error})",
         "start the Sentinels, or correct the hosts and the /service in KNOUDS_REDIS_URL",
+        may_pass=True,
     )
 
 

@@ -85,6 +85,16 @@ class Client:
         execute = cast("Any", self.redis).execute_command
         return await execute(*command)
 
+    @property
+    def generation(self) -> int:
+        """Which primary the connections lead to; another number is another server."""
+        return int(cast("Any", self.redis).connection_pool.primary.generation)
+
+    def leave_replica(self, generation: int) -> None:
+        """Connect anew, since a script was refused as on a replica, by the server of then."""
+        if generation == self.generation:
+            cast("Any", self.redis).connection_pool.primary.replace("it refuses writes in scripts")
+
     async def call_and_wait(self, command: Command, wait: ReplicaWait) -> tuple[Any, int]:
         """Send one command and `WAIT` behind it: `WAIT` counts what its connection wrote.
 

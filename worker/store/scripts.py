@@ -191,7 +191,7 @@ class Scripts:
             batch = self._next_batch()
             try:
                 keys, args = assemble([pending.change for pending in batch])
-                replies = texts(await self._run_durably(batch, keys, args))
+                replies = await self._run_at_primary(batch, keys, args)
             except Exception as error:  # noqa: BLE001  no caller may wait for ever
                 for pending in batch:
                     if not pending.done.done():
@@ -228,6 +228,17 @@ class Scripts:
             count += 1
         batch, self._pending = self._pending[:count], self._pending[count:]
         return batch
+
+    async def _run_at_primary(
+        self, batch: Sequence[_PendingCommit], keys: Sequence[Argument], args: Sequence[Argument]
+    ) -> list[str]:
+        """Run `commit.lua`, once more where the server turns out to be a replica."""
+        generation = self._client.generation
+        replies = texts(await self._run_durably(batch, keys, args))
+        if any("READONLY" in reply for reply in replies):
+            self._client.leave_replica(generation)
+            replies = texts(await self._run_durably(batch, keys, args))
+        return replies
 
     async def _run_durably(
         self, batch: Sequence[_PendingCommit], keys: Sequence[Argument], args: Sequence[Argument]
