@@ -154,6 +154,7 @@ class ConnectionPool(BlockingConnectionPool):
     async def _probe(self) -> None:
         """Identify the server by a new connection, or by one of the pool if there is no other."""
         fresh = cast("Any", self).make_connection()
+        fresh.lib_name = fresh.lib_version = None  # two commands less
         try:
             await fresh.connect()
         except RedisError:

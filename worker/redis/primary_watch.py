@@ -13,8 +13,8 @@ from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
 
-CHECK_EVERY_S: Final = 0.4
-"""Pause between two checks: what is confirmed stays so while one of two is late."""
+CHECK_EVERY_S: Final = 0.7
+"""Pause between two checks: the next one comes before a confirmation has expired."""
 
 SUBSCRIBE_AGAIN_S: Final = 2.0
 """Pause after a Sentinel was not reached."""
