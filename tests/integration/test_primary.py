@@ -3,15 +3,17 @@
 import asyncio
 import contextlib
 import math
+import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
 import pytest
 from arq import ArqRedis
+from pydantic import SecretStr
 
 from config.settings import Settings
 from tests.chaos.killable_redis import HOST, KillableRedis
-from tests.engine.live_system import wait_until
+from tests.engine.live_system import environment, wait_until
 from tests.unit.core.job_builders import a_job
 from worker.redis.connect import connect
 from worker.redis.primary import NotPrimary, Primary
@@ -184,3 +186,34 @@ def test_the_highest_epoch_counts_unless_most_sentinels_have_lost_it() -> None:
     assert sentinels.choose([old, old], new, 2.0 + RESET_AFTER_S) == new
     assert sentinels.choose([old, old], new, 2.0 + 2 * RESET_AFTER_S) == old
     assert sentinels.choose([], None, math.inf) is None
+
+
+async def test_a_worker_that_starts_before_redis_waits_for_it(
+    tmp_path: Path, namespace: str
+) -> None:
+    redis = KillableRedis(tmp_path / "late")
+    settings = Settings(
+        redis_url=SecretStr(redis.url),
+        namespace=namespace,
+        api_key=SecretStr("knouds_live_x"),
+        base_url="http://127.0.0.1:1",
+        start_check=False,
+        log_format="json",
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "worker.cli.main", "worker"),
+        env=environment(settings),
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        assert process.stderr is not None
+        async with asyncio.timeout(40):
+            while b"redis.awaited" not in (line := await process.stderr.readline()):
+                assert line, "it ended"
+            await redis.start()
+            while b"worker.started" not in (line := await process.stderr.readline()):
+                assert line, "it ended"
+    finally:
+        process.kill()
+        await process.wait()
+        await redis.kill()

@@ -1,0 +1,24 @@
+"""A submit whose mark is on no replica is not sent, and its job is not lost."""
+
+from jobs.states import State
+from tests.engine.live_system import LiveSystem, wait_until
+
+
+async def test_nothing_is_submitted_until_a_replica_confirms_the_mark(
+    system: LiveSystem,
+) -> None:
+    async with system.worker(redis_wait_replicas=1, redis_wait_ms=20):
+        job_id = await system.enqueue(label="it")
+
+        async def returned() -> bool:
+            events = (await system.job(job_id)).events
+            return sum(event.name == "send" for event in events) >= 2
+
+        await wait_until(returned, "its mark was written and taken back, twice")
+        job = await system.job(job_id)
+        assert job.state in (State.QUEUED, State.SUBMITTING)
+        assert (job.spent, job.execution_id) == (0, None)
+        assert await system.labels() == {}
+    async with system.worker():
+        await system.until(job_id, State.SUCCEEDED)
+    assert (await system.ledger("it"))["started"] == 1
