@@ -101,7 +101,7 @@ class ResilientArqWorker(Worker):
         if runtime is not None:
             await runtime.context.wakeups.arq_queue.wait(QUEUE_POLL_S)
             if not self._is_stopping:
-                self.allow_pick_jobs = not runtime.is_drained
+                self.allow_pick_jobs = runtime.takes_work
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:

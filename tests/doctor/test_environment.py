@@ -34,10 +34,10 @@ def findings_above_ok(findings: list[Finding]) -> list[tuple[str, str]]:
         (0.9, 0.0, "ok", "agree"),
         (1.1, 0.0, "warn", "ahead of"),
         (-1.1, 0.0, "warn", "behind"),
-        (5.1, 0.0, "fail", "ahead of"),
-        (-6.0, 0.0, "fail", "behind"),
+        (30.1, 0.0, "fail", "ahead of"),
+        (-31.0, 0.0, "fail", "behind"),
         (1.1, 0.2, "ok", "agree"),  # a slow answer proves less
-        (5.1, 0.2, "warn", "ahead of"),
+        (30.1, 0.2, "warn", "ahead of"),
     ],
 )
 def test_a_clock_is_checked_by_what_is_certain(
@@ -111,6 +111,8 @@ def beat(name: str, age_s: float = 0.0, **facts: Any) -> Heartbeat:
         ([beat("a"), beat("b", 16, stopping=True)], 0, []),
         ([beat("a", 16)], 0, ["workers.alive", "workers.silent"]),
         ([beat("a", failures={"poller": "ValueError"})], 0, ["workers.failing"]),
+        ([beat("a"), beat("b", clock_ahead_s=-5.0)], 0, ["workers.clock"]),
+        ([beat("a", clock_ahead_s=0.9)], 0, []),
         ([beat("a"), beat("b", 16, failures={"poller": "X"})], 0, ["workers.silent"]),
     ],
 )
@@ -141,3 +143,19 @@ def test_settings_that_do_harm_together_are_reported(
 ) -> None:
     found = judge_settings(Settings(api_key=SecretStr("k"), **settings))
     assert findings_above_ok(found) == [(name, "warn") for name in expected]
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        (beat("b", clock_ahead_s=3600.0), "b: its clock is 3600 s ahead of that of Redis"),
+        (beat("b", clock_ahead_s=-31.0), "b: its clock is 31 s behind that of Redis"),
+        (beat("b", -3600), "the heartbeat of b is 3600 s in the future"),  # of an older version
+    ],
+)
+def test_a_clock_that_is_off_is_found_from_any_machine(wrong: Heartbeat, words: str) -> None:
+    found = judge_workers([beat("a"), wrong], NOW, 10.0, 0)
+    (off,) = (finding for finding in found if finding.level is not Level.OK)
+    assert (off.name, off.level) == ("workers.clock", "fail")
+    assert words in off.text
+    assert "NTP" in off.fix

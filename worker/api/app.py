@@ -13,6 +13,7 @@ from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.headers import add_headers
 from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
+from worker.engine.clock_follower import ClockFollower
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.supervisor import ServiceHealth, Supervisor
 from worker.tasks import cancel_and_wait
@@ -38,7 +39,9 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
 
 async def _run_background_tasks(app: web.Application) -> AsyncIterator[None]:
     context = app[API_CONTEXT]
-    supervisor = Supervisor([MetricsFlusher(context.store)], context.clock, ServiceHealth())
+    health = ServiceHealth()
+    follower = ClockFollower(context.store.client, context.clock, health)
+    supervisor = Supervisor([follower, MetricsFlusher(context.store)], context.clock, health)
     supervisor.start()
     loops = (context.long_polls.run(), context.broadcaster.run())
     tasks = [asyncio.create_task(loop) for loop in loops]

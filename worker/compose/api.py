@@ -23,7 +23,7 @@ from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
-from worker.clock import Clock, SystemClock
+from worker.clock import Clock, RedisClock
 from worker.compose.app import build_use_cases, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
@@ -65,7 +65,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
 
 def create_app(settings: Settings, store: Store, *, clock: Clock | None = None) -> web.Application:
     """The API with the dashboard. It connects to Redis when it is served."""
-    context = build_api_context(settings, store, clock or SystemClock())
+    context = build_api_context(settings, store, clock or RedisClock())
     app = new_application(context, ProblemPage(problem_page))
     Logins(context.access, store.audit, context.clock).add_routes(app)
     add_pages(app, context, ENDPOINTS)

@@ -6,10 +6,12 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from worker.app.arq_ingress import ArqIngress
 from worker.doctor.startup import check_accounts, check_redis_at_start
 from worker.engine.account_identities import AccountIdentities
+from worker.engine.clock_follower import ClockFollower
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.services.poller import Poller
@@ -24,6 +26,9 @@ from worker.redis.primary_watch import PrimaryWatch
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
+
+FIRST_TIME_WITHIN_S: Final = 3.0
+"""How long the start waits for the time of Redis; without it, nothing that is due is done."""
 
 STOPPED_FIRST: Final = (
     "admission",
@@ -53,6 +58,7 @@ class Runtime:
     health: ServiceHealth
     heartbeat_wakeup: Wakeup
     live_workers: LiveWorkers
+    clock_follower: ClockFollower
     primary_watch: PrimaryWatch
     subscribers: tuple[WakeupSubscriber, ...]
     shutdown_deadline: ShutdownDeadline
@@ -61,9 +67,9 @@ class Runtime:
     start_checks: list[asyncio.Task[None]] = field(default_factory=list[asyncio.Task[None]])
 
     @property
-    def is_drained(self) -> bool:
-        """Whether an operator took this worker out of service: it takes no more work."""
-        return self.live_workers.is_drained
+    def takes_work(self) -> bool:
+        """Whether it sends runs: no operator took it out of service, and its clock is right."""
+        return self.clock_follower.is_right and not self.live_workers.is_drained
 
     def arq_context(self) -> dict[str, Any]:
         """What arq's functions (`jobs.functions`) find in their context."""
@@ -74,6 +80,9 @@ class Runtime:
         self.primary_watch.start()
         for subscriber in self.subscribers:
             subscriber.start()
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            async with asyncio.timeout(FIRST_TIME_WITHIN_S):
+                await self.clock_follower.tick(self.context.clock.now())
         self.supervisor.start()
         log.info("worker.started", worker=self.context.worker_id)
         await check_redis_at_start(self.context.store)

@@ -4,6 +4,7 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
+from typing import Final
 
 from arq import ArqRedis
 
@@ -12,7 +13,7 @@ from jobs.backoff import Backoff
 from jobs.effects import DecisionRules
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
-from worker.clock import Clock, SystemClock
+from worker.clock import Clock, RedisClock
 from worker.compose.app import build_enqueuer, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
@@ -23,6 +24,7 @@ from worker.compose.provider import (
 from worker.compose.runtime import Runtime
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.breaker_reporter import BreakerReporter
+from worker.engine.clock_follower import ClockFollower
 from worker.engine.completion import Completion
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
@@ -55,6 +57,10 @@ from worker.redis.primary_watch import PrimaryWatch
 from worker.store import open_store
 from worker.store.workers import Heartbeat, drain_message
 
+NEEDS_RIGHT_TIME: Final = ("admission", "scheduler", "rescuer", "breaker_prober", "pruner")
+"""Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.
+Polls of paid runs go on."""
+
 
 @dataclass(frozen=True, slots=True)
 class _Parts:
@@ -83,6 +89,7 @@ class _Reporter:
     shutdown_deadline: ShutdownDeadline
     health: ServiceHealth
     live_workers: LiveWorkers
+    clock_follower: ClockFollower
 
     @property
     def leased_ids(self) -> tuple[str, ...]:
@@ -106,6 +113,7 @@ class _Reporter:
             stopping=self.shutdown_deadline.has_started,
             drained=self.live_workers.is_drained,
             failures=self.health.failing,
+            clock_ahead_s=self.clock_follower.machine_ahead_s,
         )
 
 
@@ -132,15 +140,34 @@ def build(
 
     `primary` is what the connections of `redis` lead to.
     """
-    context = _build_context(settings, redis, clock or SystemClock())
+    context = _build_context(settings, redis, clock or RedisClock())
     live_workers = LiveWorkers()
     breakers = _build_breaker_reporter(context, live_workers)
     outcomes = _build_outcomes(settings, context, primary, breakers)
     parts = _build_parts(settings, context, outcomes)
     health = ServiceHealth()
+    clock_follower = ClockFollower(context.store.client, context.clock, health)
     poller = _build_poller(parts, health)
     submitter = _build_submitter(parts, poller)
-    heartbeat = _build_heartbeat(parts, submitter, poller, health, live_workers)
+    reporter = _Reporter(
+        worker_id=context.worker_id,
+        started_at=context.clock.now(),
+        submitter=submitter,
+        poller=poller,
+        poll_proof=parts.outcomes.poll_proof,
+        shutdown_deadline=parts.shutdown_deadline,
+        health=health,
+        live_workers=live_workers,
+        clock_follower=clock_follower,
+    )
+    heartbeat = HeartbeatService(
+        context.store,
+        context.lease_s,
+        reporter,
+        live_workers=live_workers,
+        admission_wakeup=context.wakeups.admission,
+        clock_follower=clock_follower,
+    )
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
         MetricsFlusher(context.store),
@@ -175,8 +202,15 @@ def build(
         poller=poller,
         breaker_prober=prober,
         arq_ingress=ArqIngress(enqueuer, context.store, context.clock, settings.max_inputs_bytes),
-        supervisor=Supervisor(services, context.clock, health, min_pauses_s),
+        supervisor=Supervisor(
+            services,
+            context.clock,
+            health,
+            min_pauses_s,
+            lambda name: clock_follower.is_right or name not in NEEDS_RIGHT_TIME,
+        ),
         health=health,
+        clock_follower=clock_follower,
         heartbeat_wakeup=heartbeat.wakeup,
         live_workers=live_workers,
         primary_watch=PrimaryWatch(primary),
@@ -320,29 +354,6 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         shutdown_deadline=parts.shutdown_deadline,
         poll_proof=parts.outcomes.poll_proof,
         breakers=parts.outcomes.breakers,
-    )
-
-
-def _build_heartbeat(
-    parts: _Parts,
-    submitter: Submitter,
-    poller: Poller,
-    health: ServiceHealth,
-    live_workers: LiveWorkers,
-) -> HeartbeatService:
-    context = parts.context
-    reporter = _Reporter(
-        worker_id=context.worker_id,
-        started_at=context.clock.now(),
-        submitter=submitter,
-        poller=poller,
-        poll_proof=parts.outcomes.poll_proof,
-        shutdown_deadline=parts.shutdown_deadline,
-        health=health,
-        live_workers=live_workers,
-    )
-    return HeartbeatService(
-        context.store, context.lease_s, reporter, live_workers, context.wakeups.admission
     )
 
 

@@ -6,12 +6,17 @@ from typing import Final
 
 from config.settings import Settings
 from jobs.texts import pluralize
+from worker.clock import MAX_CLOCK_OFF_S
 from worker.doctor.findings import Finding, fail, ok, warn
+from worker.engine.clock_follower import CLOCK, clock_text
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_WARN_S: Final = 1.0
-SKEW_FAIL_S: Final = 5.0
+
+NTP: Final = (
+    "let NTP (chrony, systemd-timesyncd) set the clock of its machine and of Redis' machine"
+)
 
 LEASE_LONG_S: Final = 60.0
 RETENTION_SHORT_S: Final = 300.0
@@ -23,12 +28,10 @@ def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
     certain = max(0.0, abs(skew_s) - uncertainty_s)
     side = "ahead of" if skew_s > 0 else "behind"
     text = f"this machine's clock is {abs(skew_s):.2f} s {side} that of Redis"
-    why = "leases and due times are read by several clocks"
-    fix = "let NTP (chrony, systemd-timesyncd) set the clock of both machines"
-    if certain > SKEW_FAIL_S:
-        return fail(name, f"{text}: {why}, and jobs are rescued from live workers", fix)
+    if certain > MAX_CLOCK_OFF_S:
+        return fail(name, f"{text}: a worker on this machine sends nothing", NTP)
     if certain > SKEW_WARN_S:
-        return warn(name, f"{text}: {why}", fix)
+        return warn(name, f"{text}; a worker sends nothing from {MAX_CLOCK_OFF_S:g} s on", NTP)
     return ok(name, f"this machine and Redis agree within {max(certain, 0.01):.2f} s")
 
 
@@ -112,11 +115,27 @@ def judge_workers(
         fix = "they go on with the first answer; if it stays, check the API key and the provider"
         found.append(warn("workers.polls_unproved", text, fix))
     for beat in live:
-        for service, error in sorted(beat.failures.items()):
+        found += _judge_worker_clock(beat, now)
+        failures = {name: why for name, why in beat.failures.items() if name != CLOCK}
+        for service, error in sorted(failures.items()):
             text = f"{service} of {beat.id} keeps failing ({error})"
             fix = f"read its log on {beat.host} for service.failed or service.interrupted"
             found.append(warn("workers.failing", text, fix))
     return found
+
+
+def _judge_worker_clock(beat: Heartbeat, now: float) -> list[Finding]:
+    """Judge the clock of a worker's machine by its heartbeat; `now` is by Redis' clock."""
+    name = "workers.clock"
+    if beat.is_clock_off:
+        return [fail(name, f"{beat.id}: {clock_text(beat.clock_ahead_s)}", NTP)]
+    if beat.seen_at - now > MAX_CLOCK_OFF_S:  # a version that works by the machine's clock
+        text = f"the heartbeat of {beat.id} is {beat.seen_at - now:.0f} s in the future"
+        return [fail(name, f"{text}: jobs are rescued, stuck and started at wrong times", NTP)]
+    if abs(beat.clock_ahead_s) > SKEW_WARN_S:
+        text = f"the clock of {beat.id} differs from that of Redis by {beat.clock_ahead_s:+.1f} s"
+        return [warn(name, f"{text}; it sends nothing from {MAX_CLOCK_OFF_S:g} s on", NTP)]
+    return []
 
 
 def judge_settings(settings: Settings) -> list[Finding]:

@@ -10,7 +10,7 @@ from redis.exceptions import RedisError, ResponseError
 from config.settings import Settings
 from jobs.lanes import Lane
 from jobs.states import State
-from worker.clock import Clock
+from worker.clock import Clock, RedisClock
 from worker.doctor.access import judge_access, read_access
 from worker.doctor.environment import (
     NamespaceFacts,
@@ -121,7 +121,10 @@ async def _read_namespace(store: Store) -> NamespaceFacts:
 
 
 async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
-    """How far this machine's clock is ahead of Redis', and the uncertainty of that, in seconds."""
+    """How far this machine's clock is ahead of Redis', and the uncertainty of that, in seconds.
+
+    A clock that follows Redis does so from now on: the workers are judged by the time they work by.
+    """
     samples: list[tuple[float, float]] = []
     for _ in range(CLOCK_SAMPLES):
         before = clock.now()
@@ -129,6 +132,9 @@ async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
         after = clock.now()
         samples.append(((after - before) / 2, (before + after) / 2 - redis_time))
     uncertainty, skew = min(samples)
+    if isinstance(clock, RedisClock):
+        asked_at = clock.steady()
+        clock.compare(await RedisServer(client).time(), asked_at, clock.steady())
     return skew, uncertainty
 
 

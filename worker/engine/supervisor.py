@@ -1,7 +1,7 @@
 """Runs services until the process stops; a service that raises is restarted with a backoff."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import Final, Protocol
 
@@ -22,6 +22,10 @@ RESTART_BACKOFF: Final = Backoff(base_s=0.2, cap_s=10.0)
 MIN_TICK_PAUSE_S: Final = 0.02
 """Least pause between two ticks of a service: what comes in between is handled together, which
 costs less per item the more there is."""
+
+
+WAIT_S: Final = 0.5
+"""How long a service waits that may not run."""
 
 
 class Service(Protocol):
@@ -72,6 +76,7 @@ class Supervisor:
     """Keeps services running.
 
     `min_pauses_s`: by name, the least pause between two ticks, where it is not `MIN_TICK_PAUSE_S`.
+    `may_tick`: whether a service, by name, may run now; asked again after `WAIT_S`.
     """
 
     def __init__(
@@ -80,11 +85,13 @@ class Supervisor:
         clock: Clock,
         health: ServiceHealth,
         min_pauses_s: Mapping[str, float] = MappingProxyType({}),
+        may_tick: Callable[[str], bool] = lambda _: True,
     ) -> None:
         self.services = services
         self._clock = clock
         self._health = health
         self._min_pauses_s = min_pauses_s
+        self._may_tick = may_tick
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self) -> None:
@@ -102,7 +109,8 @@ class Supervisor:
         failures, min_pause_s = 0, self._min_pauses_s.get(service.name, MIN_TICK_PAUSE_S)
         while not is_being_cancelled():
             try:
-                pause = await service.tick(self._clock.now())
+                is_allowed = self._may_tick(service.name)
+                pause = await service.tick(self._clock.now()) if is_allowed else WAIT_S
             except Exception as error:  # noqa: BLE001 - the service goes on after any error
                 failures += 1
                 pause = RESTART_BACKOFF.wait_s(failures, 0.5 + self._clock.jitter() / 2)

@@ -5,7 +5,7 @@ from typing import Any
 
 from redis.exceptions import ResponseError
 
-from worker.store.client import Client
+from worker.store.client import Client, unix_time
 
 
 class RedisServer:
@@ -43,8 +43,7 @@ class RedisServer:
 
     async def time(self) -> float:
         """The server's clock, Unix seconds."""
-        seconds, microseconds = await self._client.call("TIME")
-        return int(seconds) + int(microseconds) / 1e6
+        return unix_time(await self._client.call("TIME"))
 
     async def channels(self, suffix: str) -> list[str]:
         """The channels with subscribers whose names end in `suffix`; none if that is refused."""

@@ -183,6 +183,12 @@ class _WaitExchange:
             log.warning("redis.wait_refused", error=str(error))
 
 
+def unix_time(reply: Sequence[bytes]) -> float:
+    """The Unix seconds of a reply to TIME."""
+    seconds, microseconds = reply
+    return int(seconds) + int(microseconds) / 1e6
+
+
 def pairs(reply: Sequence[bytes]) -> list[tuple[str, float]]:
     """Members and scores of a `WITHSCORES` reply."""
     return [

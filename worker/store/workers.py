@@ -5,8 +5,9 @@ from typing import Final
 
 import msgspec
 
+from worker.clock import MAX_CLOCK_OFF_S
 from worker.store.announcements import Announcements
-from worker.store.client import Client
+from worker.store.client import Client, unix_time
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
 
@@ -41,10 +42,18 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     unproved_accounts: tuple[str, ...] = ()
     """Accounts whose submits wait until a poll of one of their runs is answered."""
 
+    clock_ahead_s: float = 0.0
+    """How far the clock of its machine is ahead of Redis'. It works by the time of Redis."""
+
+    @property
+    def is_clock_off(self) -> bool:
+        """Whether its clock is so far off that it sends nothing."""
+        return abs(self.clock_ahead_s) > MAX_CLOCK_OFF_S
+
     @property
     def takes_work(self) -> bool:
         """Whether it admits jobs."""
-        return not (self.stopping or self.drained)
+        return not (self.stopping or self.drained or self.is_clock_off)
 
 
 def drain_message(worker_id: str) -> str:
@@ -87,12 +96,12 @@ class WorkerStore:
         await self._client.call("HDEL", self._keys.drains, worker_id)
         await self._announcements.send(("PUBLISH", self._keys.wake, drain_message(worker_id)))
 
-    async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool]:
-        """Every heartbeat, and whether this worker is to be drained."""
-        rows, is_drained = await self._client.many(
-            [("HVALS", self._keys.workers), ("HEXISTS", self._keys.drains, worker_id)]
+    async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool, float]:
+        """Every heartbeat, whether this worker is to be drained, and Redis' time."""
+        redis_time, rows, is_drained = await self._client.many(
+            [("TIME",), ("HVALS", self._keys.workers), ("HEXISTS", self._keys.drains, worker_id)]
         )
-        return _decode_heartbeats(rows), bool(is_drained)
+        return _decode_heartbeats(rows), bool(is_drained), unix_time(redis_time)
 
     async def remove_silent(self, now: float) -> None:
         """Remove workers that have been silent for `FORGET_AFTER_S`."""

@@ -67,7 +67,13 @@ class WorkerResponse(ResponseModel):
     ]
     failures: Annotated[
         dict[str, str],
-        Meta(description="services that are being restarted, with the class of their last error"),
+        Meta(
+            description="services that are being restarted, with the class of their last error;"
+            " `clock`: why the worker sends nothing"
+        ),
+    ]
+    clock_ahead_s: Annotated[
+        float, Meta(description="how far the clock of its machine is ahead of that of Redis")
     ]
 
 
@@ -190,6 +196,7 @@ def worker_response(heartbeat: Heartbeat) -> WorkerResponse:
         poll_failure=heartbeat.poll_failure,
         unproved_accounts=heartbeat.unproved_accounts,
         failures=heartbeat.failures,
+        clock_ahead_s=heartbeat.clock_ahead_s,
     )
 
 

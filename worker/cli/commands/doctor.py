@@ -16,7 +16,7 @@ from worker.cli.text import sanitize
 
 if TYPE_CHECKING:
     from config.settings import Settings
-    from worker.clock import SystemClock
+    from worker.clock import RedisClock
     from worker.doctor.findings import Finding
     from worker.doctor.integrity_check import IntegrityReport, ReportedDamage
     from worker.store import Store
@@ -71,13 +71,13 @@ class _DoctorRun:
         from redis.exceptions import RedisError, ResponseError  # noqa: PLC0415  not for --help
 
         from config.settings import SettingsError  # noqa: PLC0415  not for --help
-        from worker.clock import SystemClock  # noqa: PLC0415  not for --help
+        from worker.clock import RedisClock  # noqa: PLC0415  not for --help
         from worker.compose.provider import build_provider  # noqa: PLC0415  not for --help
         from worker.doctor import probes  # noqa: PLC0415  not for --help
         from worker.redis.connect import connect  # noqa: PLC0415  not for --help
         from worker.store import open_store  # noqa: PLC0415  not for --help
 
-        clock = SystemClock()
+        clock = RedisClock()
         redis = connect(self._settings)
         store = open_store(redis, self._settings.namespace)
         try:
@@ -98,7 +98,7 @@ class _DoctorRun:
         finally:
             await redis.aclose(close_connection_pool=True)
 
-    async def _check_integrity(self, store: "Store", clock: "SystemClock") -> None:
+    async def _check_integrity(self, store: "Store", clock: "RedisClock") -> None:
         from worker.doctor.integrity_check import IntegrityCheck  # noqa: PLC0415  not for --help
         from worker.doctor.repair import Repairer  # noqa: PLC0415  not for --help
         from worker.doctor.report import judge_integrity  # noqa: PLC0415  not for --help

@@ -20,6 +20,7 @@ from jobs.lanes import Lane, Scope, cap_of_lane
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
+from worker.clock import MAX_CLOCK_OFF_S
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
@@ -350,7 +351,10 @@ def _left_after(free_slots: FreeSlots, admitted: Sequence[Job]) -> FreeSlots:
 def _arq_entries(
     queued: Sequence[QueuedJob], submit_tokens: Sequence[str], now: float
 ) -> list[ArqWakeup]:
-    """The arq entries for jobs that are admitted together."""
+    """The arq entries for jobs that are admitted together.
+
+    arq compares their times with the machine's clock: they are due for each that may send.
+    """
     submits = [
         (stored.job.id, token) for (stored, _), token in zip(queued, submit_tokens, strict=True)
     ]
@@ -359,4 +363,5 @@ def _arq_entries(
         for first in range(0, len(submits), MAX_JOBS_PER_ENTRY)
     ]
     entries = [submit_entry(batch, now) for batch in batches]
-    return [ArqWakeup(arq_id, data, int(now * 1000), ENTRY_TTL_MS) for arq_id, data in entries]
+    due_ms = int((now - MAX_CLOCK_OFF_S) * 1000)
+    return [ArqWakeup(arq_id, data, due_ms, ENTRY_TTL_MS) for arq_id, data in entries]

@@ -5,6 +5,7 @@ from typing import Final, Protocol
 
 import structlog
 
+from worker.engine.clock_follower import ClockFollower
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
 from worker.store.workers import ALIVE_LEASES, Heartbeat
@@ -46,25 +47,31 @@ class HeartbeatService:
         store: Store,
         lease_s: float,
         reporter: WorkerReporter,
+        *,
         live_workers: LiveWorkers,
         admission_wakeup: Wakeup,
+        clock_follower: ClockFollower,
     ) -> None:
         self._store = store
         self._lease_s = lease_s
         self._reporter = reporter
         self._live_workers = live_workers
         self._admission_wakeup = admission_wakeup
+        self._clock_follower = clock_follower
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
         """Extend the leases, record the heartbeat, and count the workers that live.
 
-        Also reads whether an operator drains this worker.
+        Also reads whether an operator drains this worker, and the time of Redis.
         """
         await self._store.jobs.extend_leases(self._reporter.leased_ids, now + self._lease_s)
         report, live = self._reporter.report(now), self._live_workers
         await self._store.workers.record_heartbeat(report)
-        workers, is_drained = await self._store.workers.heartbeats_and_drain(report.id)
+        asked_at = self._clock_follower.steady()
+        found = await self._store.workers.heartbeats_and_drain(report.id)
+        workers, is_drained, redis_time = found
+        is_clock_changed = self._clock_follower.compare(redis_time, asked_at)
         alive_since = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= alive_since]
         leaving = [w for w in alive if not w.takes_work]
@@ -76,4 +83,7 @@ class HeartbeatService:
             log.info(event, worker=report.id, sync_runs=report.sync_runs)
             self._admission_wakeup.notify()
             return 0.0  # report it at once
+        if is_clock_changed:
+            self._admission_wakeup.notify()
+            return 0.0
         return self._lease_s / 3
