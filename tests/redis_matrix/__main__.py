@@ -6,6 +6,7 @@ writes docs/redis-servers.md of all of them.
 
 import argparse
 import asyncio
+import os
 import subprocess
 import tempfile
 from pathlib import Path
@@ -29,13 +30,15 @@ def main() -> int:
     add = parser.add_argument
     add("programs", nargs="*", help="server programs (default: those that are found)")
     add("--quick", action="store_true", help="the events that most went wrong with, on one server")
-    add("--event", default="", help="only events whose name contains this")
+    add("--event", action="append", help="only events whose name contains this; may be repeated")
     add("--at-once", type=int, default=2, help="cells at once")
     add("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     add("--logs", type=Path, help="keep the logs of every process in this folder")
     given = parser.parse_args()
     programs, skipped = find_programs(given.programs)
-    events = [event for event in EVENTS if given.event in event.name]
+    events = [
+        event for event in EVENTS if any(words in event.name for words in given.event or [""])
+    ]
     for event in [event for event in events if _unknown_settings(event)]:
         skipped.append(f"{event.name}: there is no setting {_unknown_settings(event)[0]}")
         events.remove(event)
@@ -68,6 +71,7 @@ async def _run(
                     await run_cell(program, event, own, found)
             except Exception as error:  # noqa: BLE001  the other cells go on
                 found.trouble = repr(error)[:200]
+            found.load = round(os.getloadavg()[0], 1)
             print(render_row(found), flush=True)  # noqa: T201
             for words, count in found.refusals.items():
                 print(f"    {count} × {words}", flush=True)  # noqa: T201

@@ -18,6 +18,8 @@ class CellFindings:
     event: str
     needs: str = ""
     commit: str = ""
+    load: float = 0.0
+    """The machine's load average of the last minute, at the end."""
     acknowledged: int = 0
     lost: list[str] = field(default_factory=list[str])
     """Acknowledged jobs without a record at the end, before the app enqueues them again."""

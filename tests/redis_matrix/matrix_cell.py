@@ -26,7 +26,7 @@ BEFORE_S = 3.0
 """Of load, before the event."""
 AFTER_S = 5.0
 """Of load, from when the server can serve."""
-SETTLED_WITHIN_S = 15.0
+SETTLED_WITHIN_S = 20.0
 READY_WITHIN_S = 60.0
 ANSWERS_WITHIN_S = 10.0
 STARTS_WITHIN_S = 3.0

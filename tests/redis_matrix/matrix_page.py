@@ -1,5 +1,6 @@
 """Renders what was found, as a page of the documentation and as one line for a terminal."""
 
+import os
 from collections.abc import Mapping, Sequence
 
 from tests.redis_matrix.cell_findings import AIM_S, CellFindings
@@ -19,7 +20,8 @@ append-only file with each write.
 
 A job that no worker had sent yet is in Redis alone. With `FLUSHDB`, an older state or a failover to
 a replica that lags it is gone, and counts as lost here, until the app enqueues it again. A `needs`
-names the setting that prevents it: `WAIT` for 1 is `KNOUDS_REDIS_WAIT_REPLICAS=1`.
+names the setting that prevents it: `WAIT` for 1 is `KNOUDS_REDIS_WAIT_REPLICAS=1`. With it nothing
+is submitted while no replica confirms: "can serve" then means that the new primary has a replica.
 
 | column | |
 |---|---|
@@ -67,6 +69,7 @@ def render_row(one: CellFindings) -> str:
 def _summary(found: Sequence[CellFindings]) -> str:
     good = sum(one.is_as_aimed for one in found)
     commits = ", ".join(f"`{name}`" for name in dict.fromkeys(one.commit for one in found))
+    loads = [one.load for one in found if one.load] or [0.0]
     acknowledged = sum(one.acknowledged for one in found)
     return (
         f"Of {len(found)} cells {good} are as aimed: nothing lost, nothing paid twice or with other"
@@ -75,7 +78,8 @@ def _summary(found: Sequence[CellFindings]) -> str:
         f" {sum(len(one.paid_twice) for one in found)} paid twice,"
         f" {sum(len(one.other_inputs) for one in found)} with other inputs,"
         f" {sum(one.answers.get('500', 0) for one in found)} answers of 500."
-        f" Run on commit {commits}."
+        f" Run on commit {commits} with {os.cpu_count()} cores, which other work shared: the load"
+        f" average was {min(loads):.0f} to {max(loads):.0f}. Seconds are no better than that."
     )
 
 

@@ -78,6 +78,17 @@ async def _promote_after_freeze(setup: RedisSetup) -> float:
     return promoted_at
 
 
+def _replicated(promote: Event) -> Event:
+    """The same, until the new primary has a replica: with `WAIT` it cannot serve without one."""
+
+    async def run(setup: RedisSetup) -> float:
+        await promote(setup)
+        await setup.restore_replica()
+        return time.monotonic()
+
+    return run
+
+
 async def _move(setup: RedisSetup) -> float:
     await setup.move()
     return time.monotonic()
@@ -186,11 +197,17 @@ EVENTS: Final = (
     MatrixEvent("kill, started again after 1.5 s", _kill, is_quick=True),
     MatrixEvent("freeze for 6 s", _freeze),
     MatrixEvent("promote: primary killed", _promote_after_kill, _SENTINEL),
-    MatrixEvent("promote: primary killed", _promote_after_kill, _SENTINEL, "`WAIT` for 1", _WAIT),
+    MatrixEvent(
+        "promote: primary killed",
+        _replicated(_promote_after_kill),
+        _SENTINEL,
+        "`WAIT` for 1",
+        _WAIT,
+    ),
     MatrixEvent("promote: primary frozen for 4 s", _promote_after_freeze, _SENTINEL, is_quick=True),
     MatrixEvent(
         "promote: primary frozen for 4 s",
-        _promote_after_freeze,
+        _replicated(_promote_after_freeze),
         _SENTINEL,
         "`WAIT` for 1",
         _WAIT,

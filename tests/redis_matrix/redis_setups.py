@@ -16,6 +16,9 @@ SNAPSHOTS = ("--save", "3600", "1000000")
 """Snapshots are configured, so that one that fails stops the writes, but not due by themselves."""
 
 
+REPLICA_WITHIN_S = 40.0
+
+
 class SetupKind(StrEnum):
     """How the servers are arranged, in words of the table."""
 
@@ -46,6 +49,21 @@ class RedisSetup:
 
         await wait_until(has_changed, "the replica is the primary")
         self.proxy.target = self.replica.port
+
+    async def restore_replica(self) -> None:
+        """Start a killed primary as the replica of the promoted one, and wait until one follows.
+
+        A frozen one becomes a replica by the Sentinel, some seconds after it resumed.
+        """
+        assert self.replica is not None
+        if not await self.primary.query("PING"):
+            await self.primary.start("--replicaof", HOST, str(self.replica.port))
+
+        async def is_replicated() -> bool:
+            assert self.replica is not None
+            return await self.replica.query("WAIT 1 100") == b":1"
+
+        await wait_until(is_replicated, "the new primary has a replica", REPLICA_WITHIN_S)
 
     def save_copy(self) -> Path:
         """Copy the server's files as they are now."""
