@@ -149,7 +149,13 @@ async def check_commands(client: Client, keys: Keys) -> list[RedisRefusal]:
     Raises `redis.exceptions.RedisError` and OSError where Redis does not answer.
     """
     tried = list(_commands(keys))
-    replies = await client.try_many([one.command for one in tried])
+    try:
+        replies = await client.try_many([one.command for one in tried])
+    except RedisError as unsent:
+        refusal = redis_refusal(unsent)
+        if refusal is None or refusal.code is not RefusalCode.READONLY:
+            raise
+        return [refusal]  # the connection found out
     found: dict[RefusalCode, RedisRefusal] = {}
     rules: dict[str, None] = {}
     unknown: dict[str, None] = {}
