@@ -86,7 +86,10 @@ async def connection_problem(error: Exception, url: str | None) -> ConnectionPro
 
 async def _no_primary(error: Exception, url: str | None) -> ConnectionProblem:
     """No Sentinel named a primary: it refuses the login, speaks TLS, or does not know the name."""
-    if re.search(r"Authentication|NOAUTH|WRONGPASS|NOPERM|NoPermission", str(error)):
+    if re.search(
+        r"Authentication|NOAUTH|WRONGPASS|NOPERM|[Pp]ermission|invalid username-password",
+        str(error),
+    ):
         fix = "correct sentinel_username and sentinel_password in the query of KNOUDS_REDIS_URL"
         return ConnectionProblem("the Sentinels refuse the user or the password", fix)
     nodes = (url or "").partition("://")[2].partition("/")[0].rpartition("@")[2].split(",")

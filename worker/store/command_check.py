@@ -156,6 +156,13 @@ async def check_commands(client: Client, keys: Keys) -> list[RedisRefusal]:
         if refusal is None or refusal.code is not RefusalCode.READONLY:
             raise
         return [refusal]  # the connection found out
+    return _judge(client, keys, tried, replies)
+
+
+def _judge(
+    client: Client, keys: Keys, tried: Sequence[_TriedCommand], replies: Sequence[object]
+) -> list[RedisRefusal]:
+    """What is wrong, from the replies to the commands."""
     found: dict[RefusalCode, RedisRefusal] = {}
     rules: dict[str, None] = {}
     unknown: dict[str, None] = {}
