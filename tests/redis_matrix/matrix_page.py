@@ -33,6 +33,7 @@ is submitted while no replica confirms: "can serve" then means that the new prim
 | goes on | from when the server can serve, until an enqueue is acknowledged and a run is started |
 | all settled | from then, with 5 s of further load, until each job succeeded or is parked |
 | parked | jobs that wait for an operator, by reason |
+| commit | the version that was tried: later ones may do better |
 """
 
 COLUMNS = (
@@ -47,6 +48,7 @@ COLUMNS = (
     "all settled",
     "parked",
     "notes",
+    "commit",
 )
 
 
@@ -68,7 +70,6 @@ def render_row(one: CellFindings) -> str:
 
 def _summary(found: Sequence[CellFindings]) -> str:
     good = sum(one.is_as_aimed for one in found)
-    commits = ", ".join(f"`{name}`" for name in dict.fromkeys(one.commit for one in found))
     loads = [one.load for one in found if one.load] or [0.0]
     acknowledged = sum(one.acknowledged for one in found)
     return (
@@ -78,7 +79,7 @@ def _summary(found: Sequence[CellFindings]) -> str:
         f" {sum(len(one.paid_twice) for one in found)} paid twice,"
         f" {sum(len(one.other_inputs) for one in found)} with other inputs,"
         f" {sum(one.answers.get('500', 0) for one in found)} answers of 500."
-        f" Run on commit {commits} with {os.cpu_count()} cores, which other work shared: the load"
+        f" Run with {os.cpu_count()} cores, which other work shared: the load"
         f" average was {min(loads):.0f} to {max(loads):.0f}. Seconds are no better than that."
     )
 
@@ -96,6 +97,7 @@ def _cells(one: CellFindings) -> tuple[str, ...]:
         _seconds(one.settled_s),
         _counts(one.parked),
         "; ".join(_notes(one)) or "–",
+        f"`{one.commit}`",
     )
 
 
