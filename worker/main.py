@@ -36,6 +36,7 @@ from worker.redis.connection_problems import UnreachableRedis, connection_proble
 from worker.redis.primary import Primary
 from worker.store import open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
+from worker.store.client import Client
 from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
@@ -81,7 +82,7 @@ class ResilientArqWorker(Worker):
         """Run; an outage while it starts delays it, however long."""
         while True:
             try:
-                await self.pool.ping()
+                await Client(self.pool).call("PING")
                 break
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
                 log.warning("arq.interrupted", error=error_word(error))

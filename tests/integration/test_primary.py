@@ -19,7 +19,7 @@ from worker.redis.connect import connect
 from worker.redis.primary import NotPrimary, Primary
 from worker.redis.sentinels import RESET_AFTER_S, SentinelAnswer, SentinelClients
 from worker.store import open_store
-from worker.store.client import Durability, ReplicaWait
+from worker.store.client import Client, Durability, ReplicaWait
 
 ONE_REPLICA = ReplicaWait(1, 100)
 
@@ -111,7 +111,7 @@ async def test_a_former_primary_that_still_claims_to_be_one_is_found_within_a_se
     await address.open()
     redis: ArqRedis = connect(Settings(), address.url, primary=primary)
     try:
-        await redis.ping()
+        await Client(redis).call("PING")
         await move(address, former, promoted, demotes=False)
         generation = primary.generation
         await primary.confirm()
@@ -128,7 +128,7 @@ async def test_a_replica_is_no_primary(pair: tuple[KillableRedis, KillableRedis]
     redis = connect(Settings(), pair[1].url, fail_fast=True)
     try:
         with pytest.raises(NotPrimary):
-            await redis.ping()
+            await Client(redis).call("PING")
     finally:
         await redis.aclose(close_connection_pool=True)
 
