@@ -2,7 +2,9 @@
 
 from typing import Any
 
+import pytest
 from pydantic import SecretStr
+from redis.exceptions import ConnectionError  # noqa: A004
 
 from config.settings import Settings
 from worker.redis.connect import connect
@@ -49,3 +51,19 @@ def test_sentinels_without_a_login_of_their_own_get_none() -> None:
     (sentinel,) = pool.primary.sentinels.clients
     assert sentinel.connection_pool.connection_kwargs["password"] is None
     assert "SSL" not in sentinel.connection_pool.connection_class.__name__
+
+
+class _ClosedTransport:
+    def writelines(self, _: object) -> None:
+        raise RuntimeError("unable to perform operation on a transport; the handler is closed")
+
+    def close(self) -> None:
+        """It is closed already."""
+
+
+async def test_a_send_on_a_transport_that_was_closed_is_a_lost_connection() -> None:
+    """Not the RuntimeError of uvloop, which nothing retries: it ended the worker."""
+    connection = pool_of("redis://host:1/0?socket_timeout=1").make_connection()
+    connection._writer, connection._reader = _ClosedTransport(), object()
+    with pytest.raises(ConnectionError):
+        await connection.send_packed_command([b"PING"], check_health=False)

@@ -48,6 +48,16 @@ class _PrimaryConnection:
         self.generation = self.primary.generation
         await cast("Any", super())._connect()  # noqa: SLF001  redis-py's own way to extend it
 
+    async def _send_packed_command(self, command: Any) -> None:
+        """Send; a transport that was closed meanwhile is a broken connection, as any other.
+
+        uvloop says it with a RuntimeError, which ended the worker: nothing retries that.
+        """
+        try:
+            await cast("Any", super())._send_packed_command(command)  # noqa: SLF001  as above
+        except RuntimeError as error:
+            raise ConnectionResetError("the connection was closed meanwhile") from error
+
     async def on_connect(self) -> None:
         """Log in, select the database, and identify the server."""
         await cast("Any", super()).on_connect()
