@@ -126,11 +126,11 @@ def test_a_port_that_is_taken_names_the_setting(tmp_path: Path) -> None:
         assert not children_of(tmp_path)
 
 
-def test_a_process_that_cannot_start_is_reported_in_one_line(tmp_path: Path) -> None:
+def test_a_redis_that_cannot_be_reached_is_reported_in_one_line(tmp_path: Path) -> None:
     redis = "redis://127.0.0.1:1/0"
     done = call("up", cwd=tmp_path, KNOUDS_HTTP_PORT="0", KNOUDS_REDIS_URL=redis)
     assert done.returncode == ExitCode.FAILED
-    assert "worker did not start" in done.stderr
+    assert "Redis" in done.stderr
     assert "127.0.0.1:1" in done.stderr
     assert done.stderr.count("\n") == 1
     assert not children_of(tmp_path)

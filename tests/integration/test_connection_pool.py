@@ -8,12 +8,15 @@ import pytest
 from arq import ArqRedis
 
 from worker.redis.connection_pool import CHECK_AFTER_S, ConnectionPool
+from worker.redis.primary import Primary
 
 
 @pytest.fixture
 async def pool(redis_url: str) -> AsyncGenerator[ConnectionPool]:
     """A pool of one connection, which retries nothing."""
-    opened = cast("Any", ConnectionPool).from_url(redis_url, max_connections=1, timeout=5.0)
+    opened = cast("Any", ConnectionPool).from_url(
+        redis_url, max_connections=1, timeout=5.0, primary=Primary()
+    )
     yield opened
     await opened.disconnect()
 

@@ -70,6 +70,10 @@ class RecordingClient(Client):
         self.sent: list[Command] = []
         self._reply = reply
 
+    @property
+    def generation(self) -> int:
+        return 0
+
     async def call(self, *command: Argument) -> Any:
         self.sent.append(command)
         return self._reply

@@ -10,11 +10,12 @@ from pathlib import Path
 from typing import Final
 
 import aiohttp
+from redis.exceptions import RedisError
 from rich.console import RenderableType
 
 from config.settings import Settings, SettingsError
 from jobs.outcomes import CallFailure
-from worker.cli.exit_codes import ExitCode, InvalidSettings
+from worker.cli.exit_codes import CommandFailure, ExitCode, InvalidSettings
 from worker.cli.output import console, key_value_table, show, text
 from worker.cli.up import plan
 from worker.cli.up.demo.run import run_demo
@@ -23,6 +24,10 @@ from worker.cli.up.processes import ChildProcess, RedisProcess
 from worker.cli.up.stack import ProcessStack, probe_ready, wait_until_ready
 from worker.compose.provider import build_provider
 from worker.doctor.access import judge_base_url
+from worker.doctor.startup import UnusableRedis, require_usable
+from worker.redis.connect import connect
+from worker.redis.connection_problems import connection_problem
+from worker.store import open_store
 
 STOP_MARGIN_S: Final = 10.0
 """Time for a child to stop, beyond its own shutdown grace."""
@@ -124,6 +129,8 @@ async def _start_all(
         redis = RedisProcess(settings.state_dir)
         await stack.start(redis)
         redis_url = redis.url
+    else:
+        await _require_redis(settings)
     url, token = plan.api_access(settings, port)
     given = settings.webhook_secrets
     secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
@@ -151,6 +158,20 @@ async def _start_all(
         await wait_until_ready((worker, api), lambda: probe_ready(http, url, min_workers=0))
         await wait_until_ready((api, worker), lambda: probe_ready(http, url, min_workers=1))
     return StackAddresses(url, token, redis_url, sandbox_url)
+
+
+async def _require_redis(settings: Settings) -> None:
+    """Raise CommandFailure where the configured Redis cannot be used: workers would wait for it."""
+    redis = connect(settings, fail_fast=True)
+    try:
+        await require_usable(open_store(redis, settings.namespace))
+    except UnusableRedis as error:
+        raise CommandFailure(str(error)) from None
+    except (RedisError, OSError) as error:
+        found = await connection_problem(error, settings.plain_redis_url)
+        raise CommandFailure(found.line) from None
+    finally:
+        await redis.aclose()
 
 
 async def _warn_of_base_url(settings: Settings) -> None:
