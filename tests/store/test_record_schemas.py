@@ -134,9 +134,10 @@ def test_a_record_without_a_number_is_migrated() -> None:
     assert msgspec.json.decode(encode(job))["schema"] == 1
 
 
-def test_a_number_that_is_none_makes_a_record_unreadable() -> None:
+@pytest.mark.parametrize("number", [b'"two"', b"-1", b"1.5", b"null"])
+def test_a_number_that_is_none_makes_a_record_unreadable(number: bytes) -> None:
     with pytest.raises(msgspec.ValidationError):
-        decode_job(b'{"schema":"two","id":"j"}')
+        decode_job(b'{"schema":%s,"id":"j"}' % number)
 
 
 # Gates.

@@ -75,6 +75,12 @@ class Primary:
         """Whether it was known a moment ago that the connections lead to the primary."""
         return self._monotonic() - self._confirmed_at <= self._max_age_s
 
+    @property
+    def is_in_doubt(self) -> bool:
+        """Whether too few Sentinels answer, for longer than a single check: nothing may be sent."""
+        silent_s = self._monotonic() - self._confirmed_at
+        return self.sentinels is not None and silent_s > self._max_age_s + CHECK_TIMEOUT_S
+
     def record_server(self, run_id: str, *, is_replica: bool, asked_at: float) -> None:
         """Take in what the server of a new connection says of itself.
 

@@ -8,7 +8,7 @@ objects with that member, or older versions would take them for damaged.
 """
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, TypeVar
+from typing import Annotated, Any, Final, Generic, TypeVar
 
 import msgspec
 
@@ -46,7 +46,7 @@ class NewerRecordError(Exception):
 
 
 class _Header(msgspec.Struct):
-    schema: int = 0
+    schema: Annotated[int, msgspec.Meta(ge=0)] = 0
 
 
 class RecordSchema(Generic[T]):

@@ -121,7 +121,8 @@ class RedisRecovery:
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
-        return not self._must_verify and now >= self._trusted_from
+        is_known = not self._must_verify and not self._primary.is_in_doubt
+        return is_known and now >= self._trusted_from
 
     def remember(
         self, written: VersionedJob, result: bytes | None = None, *, inputs: bytes | None = None
