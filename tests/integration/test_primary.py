@@ -176,17 +176,17 @@ def test_a_confirmation_counts_for_a_second() -> None:
     assert not primary.is_confirmed
 
 
-async def test_silent_sentinels_leave_the_primary_in_doubt(
+async def test_a_primary_is_unanswered_where_too_few_sentinels_answer(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     now = 0.0
     primary = Primary(monotonic=lambda: now)
     primary.record_server("one", is_replica=False, asked_at=0.0)
     now = 60.0
-    assert not primary.is_in_doubt, "without Sentinels, connections show it"
+    assert not primary.is_unanswered, "without Sentinels, connections show it"
     clients = [connect(Settings(), "redis://127.0.0.1:1")] * 3
     primary.sentinels = SentinelClients(clients, "main")
-    assert primary.is_in_doubt
+    assert primary.is_unanswered
     answers = [SentinelAnswer(("a", 1), 1)] * 2
 
     async def ask() -> list[SentinelAnswer]:
@@ -195,11 +195,11 @@ async def test_silent_sentinels_leave_the_primary_in_doubt(
     monkeypatch.setattr(primary.sentinels, "ask", ask)
     await primary.check_sentinels()
     now = 61.5
-    assert not primary.is_in_doubt, "one check may be late"
+    assert not primary.is_unanswered, "one check may be late"
     answers = answers[:1]
     await primary.check_sentinels()
     now = 62.1
-    assert primary.is_in_doubt, "one of three is too few"
+    assert primary.is_unanswered, "one of three is too few"
 
 
 def test_the_highest_epoch_counts_unless_most_sentinels_have_lost_it() -> None:

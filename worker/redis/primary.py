@@ -76,7 +76,7 @@ class Primary:
         return self._monotonic() - self._confirmed_at <= self._max_age_s
 
     @property
-    def is_in_doubt(self) -> bool:
+    def is_unanswered(self) -> bool:
         """Whether too few Sentinels answer, for longer than a single check: nothing may be sent."""
         silent_s = self._monotonic() - self._confirmed_at
         return self.sentinels is not None and silent_s > self._max_age_s + CHECK_TIMEOUT_S

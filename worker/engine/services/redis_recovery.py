@@ -121,7 +121,7 @@ class RedisRecovery:
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
-        is_known = not self._must_verify and not self._primary.is_in_doubt
+        is_known = not self._must_verify and not self._primary.is_unanswered
         return is_known and now >= self._trusted_from
 
     def remember(
