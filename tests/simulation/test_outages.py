@@ -206,16 +206,22 @@ async def test_losing_one_answer_in_a_hundred_costs_little_throughput(
 
 async def test_a_lost_answer_holds_up_long_sync_runs_for_seconds(redis_url: str) -> None:
     """Answers come with their ends: one that is open for longer than lost ones shows enough."""
-    lost_once = Behaviour(submit=lambda m: Lost("closed") if m.job_id == "j9" else None)
-    lost_once.loss_latency_s = 0.02
-    async with an_outage(redis_url, lost_once, sync_runs=50) as outage:
+    lost = {"j9", "j50"}
+    behaviour = Behaviour(submit=lambda m: Lost("closed") if m.job_id in lost else None)
+    behaviour.loss_latency_s = 0.02
+    async with an_outage(redis_url, behaviour, sync_runs=100) as outage:
         outage.longest_open_step_s = 1.0
         await outage.deployment.store.holds.remember_sync_only(M0, 2e9)
         await outage.enqueue(10)
         await outage.run_until(lambda: outage.elapsed_s > 0.5)
         await outage.enqueue(40)
-        await outage.run_until()
+        await outage.run_until(lambda: outage.elapsed_s > 10)
         assert outage.record.count(0, 8) == 50
+        await outage.enqueue(1)
+        await outage.run_until(lambda: outage.elapsed_s > 11)
+        await outage.enqueue(40)
+        await outage.run_until(lambda: outage.elapsed_s > 20)
+        assert outage.record.count(0, 20) == 91, "the first canary, still open, takes no place"
 
 
 async def test_sync_submits_of_an_outage_are_tried_one_at_a_time(redis_url: str) -> None:

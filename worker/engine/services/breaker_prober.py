@@ -200,10 +200,11 @@ class BreakerProber:
         """Free the places that open sync submits hold in the steps of breakers."""
         found = await load_jobs(self._store.jobs, list(breaker_ids), now)
         for stored in found:
-            if stored is not None and stored.job.state is State.SUBMITTING:
-                after = stop_counting(stored.job, breaker_ids[stored.job.id])
-                if after is not stored.job:
-                    await self._store.jobs.commit(stored, after)  # refused: it has its outcome
+            if stored is None:
+                continue
+            after = stop_counting(stored.job, breaker_ids[stored.job.id])
+            if after is not stored.job:
+                await self._store.jobs.commit(stored, after)  # refused: it has its outcome
 
     async def _end_pause_by_evidence(self, breaker: Breaker, job_id: str, now: float) -> None:
         """Let the next canary go once it is known whether the run of the lost one started."""
