@@ -30,7 +30,7 @@ class Blocker:
 
     kind: str
     """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person`,
-    `polls`, `no_worker` or `newer_schema`."""
+    `polls`, `no_worker`, `worker` or `newer_schema`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
@@ -58,7 +58,9 @@ class WhyContext:
     cap: int | None = None
     """Concurrency cap of its lane; None where there is none."""
     workers: int = 0
-    """Workers that are alive and take jobs."""
+    """Workers that are alive and were not told to take no more jobs."""
+    stopped_workers: Blocker | None = None
+    """What keeps every one of them from submitting."""
     drained_workers: int = 0
     """Workers that an operator took out of service."""
     poll_history: PollHistory = NO_POLLS
@@ -73,12 +75,10 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
     """The blockers of a job, those it has to wait out first; empty if nothing keeps it waiting."""
     match job.state:
         case State.SCHEDULED:
-            return (
-                Blocker("schedule", "scheduled for later", until=job.due_at),
-                *_gates(job, context, now),
-            )
+            schedule = Blocker("schedule", "scheduled for later", until=job.due_at)
+            return (schedule, *_late(job, context, now), *_gates(job, context, now))
         case State.RETRYING:
-            return (_backoff(job, now), *_gates(job, context, now))
+            return (_backoff(job, now), *_late(job, context, now), *_gates(job, context, now))
         case State.QUEUED:
             return (*_gates(job, context, now), *_lane_blockers(context, now))
         case State.PARKED:
@@ -90,9 +90,11 @@ def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker,
             return (Blocker("polls", text, "Nothing: it is paid for, and polled again by itself"),)
         case State.RUNNING | State.CANCELLING if job.execution_id is not None:
             return _polls(job, context)
-        case State.SUBMITTING | State.RUNNING | State.CANCELLING:
-            return ()
-        case State.SUCCEEDED | State.CANCELLED:
+        case State.SUBMITTING if job.sent_at is None:
+            return _stopped(context)
+        case (
+            State.SUBMITTING | State.RUNNING | State.CANCELLING | State.SUCCEEDED | State.CANCELLED
+        ):
             return ()
         case _:
             assert_never(job.state)
@@ -175,14 +177,27 @@ def _breaker(breaker: Breaker, now: float) -> Blocker:
     return Blocker("breaker", text, action, until=breaker.next_probe_at, breaker=breaker)
 
 
+def _late(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
+    """Why nothing happens with a job whose time has come."""
+    return _workers(context) if job.due_at is not None and job.due_at <= now else ()
+
+
+def _stopped(context: WhyContext) -> tuple[Blocker, ...]:
+    """What keeps the workers that there are from submitting."""
+    return () if context.stopped_workers is None else (context.stopped_workers,)
+
+
+def _workers(context: WhyContext) -> tuple[Blocker, ...]:
+    """Why no worker takes it."""
+    if context.stopped_workers is not None or context.workers:
+        return _stopped(context)
+    if context.drained_workers:
+        return (Blocker("no_worker", "every worker is drained", ACTION_DRAINED),)
+    return (Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker"),)
+
+
 def _lane_blockers(context: WhyContext, now: float) -> tuple[Blocker, ...]:
-    found: list[Blocker] = []
-    if context.workers == 0 and context.drained_workers:
-        found.append(Blocker("no_worker", "every worker is drained", ACTION_DRAINED))
-    elif context.workers == 0:
-        found.append(
-            Blocker("no_worker", "no worker is running", "Start one: knouds-worker worker")
-        )
+    found = list(_workers(context))
     if context.waits_for_poll:
         text = "no poll of the last runs of its account was answered, so no more are paid for"
         text += f": {context.poll_failure}" if context.poll_failure else ""

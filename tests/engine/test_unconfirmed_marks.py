@@ -19,6 +19,12 @@ async def test_nothing_is_submitted_until_a_replica_confirms_the_mark(
         assert job.state in (State.QUEUED, State.SUBMITTING)
         assert (job.spent, job.execution_id) == (0, None)
         assert await system.labels() == {}
+
+        async def named() -> bool:
+            blockers = await system.queries.why(await system.job(job_id))
+            return any("KNOUDS_REDIS_WAIT_REPLICAS" in one.action for one in blockers)
+
+        await wait_until(named, "why says what it waits for, and what to do")
     async with system.worker():
         await system.until(job_id, State.SUCCEEDED)
     assert (await system.ledger("it"))["started"] == 1

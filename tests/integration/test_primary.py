@@ -200,6 +200,21 @@ async def test_a_primary_is_unanswered_where_too_few_sentinels_answer(
     await primary.check_sentinels()
     now = 62.1
     assert primary.is_unanswered, "one of three is too few"
+    assert primary.unconfirmed_reason.startswith("1 of 3 Sentinels answers, 2 needed")
+
+
+def test_a_primary_that_was_not_confirmed_for_two_seconds_is_unconfirmed() -> None:
+    now = 10.0
+    primary = Primary(monotonic=lambda: now)
+    primary.problem = "INFO is refused"
+    now = 12.0
+    assert primary.unconfirmed_reason == "", "it may still be confirmed"
+    now = 12.1
+    assert primary.unconfirmed_reason == "INFO is refused"
+    primary.record_server("one", is_replica=False, asked_at=now)
+    assert primary.unconfirmed_reason == ""
+    primary.replace("a failover")
+    assert primary.unconfirmed_reason == "", "it may still be confirmed again"
 
 
 def test_the_highest_epoch_counts_unless_most_sentinels_have_lost_it() -> None:

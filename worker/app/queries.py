@@ -18,6 +18,7 @@ from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.clock import Clock
 from worker.engine.unreadable_records import dead_letter_unreadable, load_records
+from worker.engine.worker_problems import submit_blocker
 from worker.store import Store
 from worker.store.evidence import ReconcileOff
 from worker.store.jobs import NewerRecord
@@ -163,7 +164,7 @@ class Queries:
             else 0
         )
         workers = await self.live_workers()
-        taking = [worker for worker in workers if worker.takes_work]
+        staying = [worker for worker in workers if not worker.is_leaving]
         context = WhyContext(
             gates=await self._store.holds.gates(),
             ahead_in_lane=position,
@@ -172,10 +173,11 @@ class Queries:
             window_s=self._window_s,
             active=(await self._store.lanes.active_counts([job.lane]))[0],
             cap=cap_of_lane(self.caps, job.lane),
-            workers=len(taking),
+            workers=len(staying),
+            stopped_workers=submit_blocker(staying),
             drained_workers=sum(worker.drained and not worker.stopping for worker in workers),
-            waits_for_poll=bool(taking)
-            and all(job.account in worker.unproved_accounts for worker in taking),
+            waits_for_poll=bool(staying)
+            and all(job.account in worker.unproved_accounts for worker in staying),
             poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )

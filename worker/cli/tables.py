@@ -168,7 +168,7 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
     if doc.get("quota"):
         parts += [text(""), _quota(doc["quota"])]
     if doc.get("workers"):
-        parts += [text(""), _workers(doc["workers"])]
+        parts += [text(""), _workers(doc["workers"]), *_worker_problems(doc["workers"])]
     return [*parts, text(""), text(_summary(doc))]
 
 
@@ -212,7 +212,18 @@ def _workers(workers: list[Doc]) -> Table:
 def _worker_state(worker: Doc) -> str:
     if worker.get("stopping"):
         return "stopping"
-    return "drained" if worker.get("drained") else "working"
+    if worker.get("drained"):
+        return "drained"
+    return "has a problem" if worker.get("failures") else "working"
+
+
+def _worker_problems(workers: list[Doc]) -> list[RenderableType]:
+    """A line for each problem of each worker."""
+    lines: list[RenderableType] = []
+    for worker in workers:
+        problems: Doc = worker.get("failures") or {}
+        lines += [text(f"{worker['id']}: {name}: {problems[name]}", "yellow") for name in problems]
+    return lines
 
 
 def _summary(doc: Doc) -> str:

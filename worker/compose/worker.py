@@ -90,6 +90,7 @@ class _Reporter:
     health: ServiceHealth
     live_workers: LiveWorkers
     clock_follower: ClockFollower
+    redis_recovery: RedisRecovery
 
     @property
     def leased_ids(self) -> tuple[str, ...]:
@@ -112,7 +113,7 @@ class _Reporter:
             unproved_accounts=self.poll_proof.blocked,
             stopping=self.shutdown_deadline.has_started,
             drained=self.live_workers.is_drained,
-            failures=self.health.failing,
+            failures=self.health.failing | self.redis_recovery.problems(now),
             clock_ahead_s=self.clock_follower.machine_ahead_s,
         )
 
@@ -159,6 +160,7 @@ def build(
         health=health,
         live_workers=live_workers,
         clock_follower=clock_follower,
+        redis_recovery=outcomes.redis_recovery,
     )
     heartbeat = HeartbeatService(
         context.store,

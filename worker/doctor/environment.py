@@ -8,15 +8,12 @@ from config.settings import Settings
 from jobs.texts import pluralize
 from worker.clock import MAX_CLOCK_OFF_S
 from worker.doctor.findings import Finding, fail, ok, warn
-from worker.engine.clock_follower import CLOCK, clock_text
+from worker.engine.clock_follower import CLOCK, NTP, clock_text
+from worker.engine.worker_problems import failing_services, worker_problems
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 SKEW_WARN_S: Final = 1.0
-
-NTP: Final = (
-    "let NTP (chrony, systemd-timesyncd) set the clock of its machine and of Redis' machine"
-)
 
 LEASE_LONG_S: Final = 60.0
 RETENTION_SHORT_S: Final = 300.0
@@ -89,20 +86,7 @@ def judge_workers(
     """Judge the workers by their heartbeats; `waiting_jobs` need a live one."""
     fresh = now - ALIVE_LEASES * lease_s
     live = [beat for beat in heartbeats if beat.seen_at >= fresh]
-    working = [beat for beat in live if beat.takes_work]
-    found: list[Finding] = []
-    if working:
-        names = ", ".join(beat.id for beat in working)
-        found.append(ok("workers.alive", f"{pluralize(len(working), 'worker')}: {names}"))
-    else:
-        text, fix = "no live worker", "start one: knouds-worker worker"
-        if live:
-            fix = f"{fix}, or undo a drain: knouds-worker drain --undo WORKER"
-        if waiting_jobs:
-            text = f"no live worker, and {pluralize(waiting_jobs, 'job')} cannot continue"
-        elif live:
-            text = "every worker is drained or stopping"
-        found.append(warn("workers.alive", text, fix))
+    found = [_judge_liveness(live, waiting_jobs)]
     for beat in heartbeats:
         if beat.seen_at < fresh and not beat.stopping:
             text = (
@@ -116,11 +100,39 @@ def judge_workers(
         found.append(warn("workers.polls_unproved", text, fix))
     for beat in live:
         found += _judge_worker_clock(beat, now)
-        failures = {name: why for name, why in beat.failures.items() if name != CLOCK}
-        for service, error in sorted(failures.items()):
-            text = f"{service} of {beat.id} keeps failing ({error})"
-            fix = f"read its log on {beat.host} for service.failed or service.interrupted"
-            found.append(warn("workers.failing", text, fix))
+        found += _judge_worker_problems(beat)
+    return found
+
+
+def _judge_liveness(live: Sequence[Heartbeat], waiting_jobs: int) -> Finding:
+    """Judge whether a worker takes jobs."""
+    name = "workers.alive"
+    working = [beat for beat in live if beat.takes_work]
+    if working:
+        names = ", ".join(beat.id for beat in working)
+        return ok(name, f"{pluralize(len(working), 'worker')}: {names}")
+    text, fix = "no live worker", "start one: knouds-worker worker"
+    if any(beat.is_clock_off for beat in live):
+        text, fix = "the clock of every live worker is wrong, or it is drained or stopping", NTP
+    elif live:
+        text = "every worker is drained or stopping"
+        fix = f"{fix}, or undo a drain: knouds-worker drain --undo WORKER"
+    if waiting_jobs:
+        text += f", and {pluralize(waiting_jobs, 'job')} cannot continue"
+    return warn(name, text, fix)
+
+
+def _judge_worker_problems(beat: Heartbeat) -> list[Finding]:
+    """What a worker says of itself beside its clock."""
+    found: list[Finding] = []
+    for problem in worker_problems(beat):
+        if problem.name != CLOCK:
+            judge = fail if problem.stops_submits else warn
+            found.append(judge("workers.problem", f"{beat.id}: {problem.text}", problem.fix))
+    for service, error in sorted(failing_services(beat).items()):
+        text = f"{service} of {beat.id} keeps failing ({error})"
+        fix = f"read its log on {beat.host} for service.failed or service.interrupted"
+        found.append(warn("workers.failing", text, fix))
     return found
 
 

@@ -29,13 +29,15 @@ from worker.doctor.redis_server import (
     judge_server,
     read_server,
 )
+from worker.doctor.redundancy import check_replicas, check_sentinels
 from worker.provider.port import RunProvider
 from worker.redis.connection_problems import connection_problem
 from worker.redis.server import RedisServer
 from worker.store import Store
-from worker.store.client import Client
+from worker.store.client import Client, ReplicaWait
 from worker.store.command_check import check_commands, ends_start
 from worker.store.integrity import IntegrityReader
+from worker.store.refusals import redis_refusal
 
 REDIS_REACHABLE: Final = "redis.reachable"
 CHECK_REFUSED: Final = "integrity.refused"
@@ -61,8 +63,13 @@ async def read_facts(client: Client) -> ServerFacts:
     return read_server(await server.info(), await server.config(_CONFIG))
 
 
-async def check_redis(store: Store, clock: Clock, url: str | None = None) -> list[Finding]:
-    """Findings about Redis; only a failed `redis.reachable` if it does not answer."""
+async def check_redis(
+    store: Store, clock: Clock, url: str | None = None, wait: ReplicaWait | None = None
+) -> list[Finding]:
+    """Findings about Redis; only a failed `redis.reachable` if it does not answer.
+
+    `wait`: how long an enqueue and a send mark wait for replicas.
+    """
     try:
         began = time.monotonic()
         problems = await check_commands(store.client, store.keys)
@@ -76,9 +83,12 @@ async def check_redis(store: Store, clock: Clock, url: str | None = None) -> lis
         ]
         if facts.loading or any(ends_start(problem) for problem in problems):
             return found
+        found += await check_sentinels(RedisServer(store.client).primary)
     except (RedisError, OSError) as error:
         return [await unreachable_finding(error, url)]
     try:
+        if wait is not None and not problems:
+            found.append(await check_replicas(store.client, store.keys, wait))
         found += judge_namespace(await _read_namespace(store))
         found.append(judge_clock(*await _read_skew(store.client, clock)))
     except ResponseError as error:
@@ -96,8 +106,11 @@ async def unreachable_finding(error: Exception, url: str | None) -> Finding:
 
 def refused_finding(error: Exception) -> Finding:
     """The finding that Redis refuses the commands of a check."""
+    refusal = redis_refusal(error)
     fix = "fix what the findings say of Redis, then run this again"
-    return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
+    if refusal is None:
+        return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
+    return fail(CHECK_REFUSED, f"{refusal.reason}: not everything was checked", refusal.fix)
 
 
 def is_redis_unusable(finding: Finding) -> bool:
@@ -181,7 +194,9 @@ async def check_all(
     store: Store, settings: Settings, clock: Clock, provider: RunProvider | None
 ) -> AsyncIterator[list[Finding]]:
     """Every check but the integrity check, a group at a time; ends early if Redis is unusable."""
-    redis = await check_redis(store, clock, settings.plain_redis_url)
+    replicas, wait_ms = settings.redis_wait_replicas, settings.redis_wait_ms
+    wait = ReplicaWait(replicas, wait_ms) if replicas else None
+    redis = await check_redis(store, clock, settings.plain_redis_url, wait)
     yield redis
     yield judge_settings(settings)
     if provider is not None:

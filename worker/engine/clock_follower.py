@@ -17,6 +17,11 @@ COMPARE_EVERY_S: Final = 5.0
 CLOCK: Final = "clock"
 """The name of the problem in the health of a process."""
 
+NTP: Final = (
+    "let NTP (chrony, systemd-timesyncd) set the clock of its machine and of Redis' machine"
+)
+"""What to do about it."""
+
 
 class ClockFollower:
     """Compares the clocks: by itself as a service of the API, with each heartbeat of a worker."""
@@ -65,8 +70,7 @@ class ClockFollower:
         if found.is_off:
             self._health.record_problem(CLOCK, clock_text(found.machine_ahead_s))
         if found.is_off and not self._was_off:
-            fix = "let NTP set the clock of this machine and of Redis' machine"
-            log.error("clock.off", machine_ahead_s=ahead_s, bound_s=MAX_CLOCK_OFF_S, fix=fix)
+            log.error("clock.off", machine_ahead_s=ahead_s, bound_s=MAX_CLOCK_OFF_S, fix=NTP)
         if self._was_off and not found.is_off:
             self._health.record_recovery(CLOCK)
             log.info("clock.right", machine_ahead_s=ahead_s)

@@ -63,6 +63,7 @@ class Primary:
         self._run_id: str | None = None
         self._named: SentinelAnswer | None = None
         self._confirmed_at = -math.inf
+        self._replaced_at = monotonic()
         self._observers: list[Callable[[], None]] = []
         self._check: asyncio.Task[None] | None = None
 
@@ -80,6 +81,13 @@ class Primary:
         """Whether too few Sentinels answer, for longer than a single check: nothing may be sent."""
         silent_s = self._monotonic() - self._confirmed_at
         return self.sentinels is not None and silent_s > self._max_age_s + CHECK_TIMEOUT_S
+
+    @property
+    def unconfirmed_reason(self) -> str:
+        """Why it has not been confirmed for longer than a single check; empty while it is."""
+        since = max(self._confirmed_at, self._replaced_at)
+        is_late = self._monotonic() - since > self._max_age_s + CHECK_TIMEOUT_S
+        return (self.problem or "no answer") if is_late else ""
 
     def record_server(self, run_id: str, *, is_replica: bool, asked_at: float) -> None:
         """Take in what the server of a new connection says of itself.
@@ -101,6 +109,7 @@ class Primary:
         self.generation += 1
         self._run_id = None
         self._confirmed_at = -math.inf
+        self._replaced_at = self._monotonic()
         log.warning("redis.primary_changed", why=why, generation=self.generation)
         for observer in self._observers:
             observer()
@@ -146,16 +155,18 @@ class Primary:
         asked_at = self._monotonic()
         answers = await self.sentinels.ask()
         newest = self.sentinels.choose(answers, self._named, asked_at)
+        known, needed = len(self.sentinels.clients), self.sentinels.needed
+        if len(answers) < needed:
+            verb = "answers" if len(answers) == 1 else "answer"
+            self.problem = f"{len(answers)} of {known} Sentinels {verb}, {needed} needed"
+            self.problem += f" ({self.sentinels.problem})"
         if newest is None:
-            self.problem = self.sentinels.problem
             return
         former, self._named = self._named, newest
         if former is not None and former != newest:
             self.replace(f"Sentinel names {newest}")
-        if len(answers) >= self.sentinels.needed:
+        if len(answers) >= needed:
             self._confirmed_at = max(self._confirmed_at, asked_at)
-        else:
-            self.problem = self.sentinels.problem
 
     async def close(self) -> None:
         """Close what this has opened."""

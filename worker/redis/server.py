@@ -1,10 +1,11 @@
 """What a Redis server says of itself: identity, clock, configuration, channels."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, cast
 
 from redis.exceptions import ResponseError
 
+from worker.redis.primary import Primary
 from worker.store.client import Client, unix_time
 
 
@@ -13,6 +14,12 @@ class RedisServer:
 
     def __init__(self, client: Client) -> None:
         self._client = client
+
+    @property
+    def primary(self) -> Primary:
+        """What the connections lead to."""
+        found: Primary = cast("Any", self._client.redis).connection_pool.primary
+        return found
 
     async def ping(self) -> None:
         """Return when the server has replied."""

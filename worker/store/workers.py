@@ -33,7 +33,8 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
     drained: bool = False
     """An operator took it out of service: it admits nothing, and finishes what it has."""
     failures: dict[str, str] = {}
-    """Background services that are being restarted → the class of their last error."""
+    """Background services that are being restarted → the class of their last error; other
+    problems → a text for the operator."""
 
     polls_failing_since: float | None = None
     """Since when none of its polls got an answer; None while they do, or it makes none."""
@@ -51,9 +52,14 @@ class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
         return abs(self.clock_ahead_s) > MAX_CLOCK_OFF_S
 
     @property
+    def is_leaving(self) -> bool:
+        """Whether it was told to take no more jobs."""
+        return self.stopping or self.drained
+
+    @property
     def takes_work(self) -> bool:
         """Whether it admits jobs."""
-        return not (self.stopping or self.drained or self.is_clock_off)
+        return not (self.is_leaving or self.is_clock_off)
 
 
 def drain_message(worker_id: str) -> str:

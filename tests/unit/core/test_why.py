@@ -11,7 +11,7 @@ from jobs.effects import PollHistory
 from jobs.holds import Canary, CoolDown, Gates, Hold, apply_release
 from jobs.job import Job, JobOutage
 from jobs.lanes import Scope
-from jobs.why import WhyContext, why_not_running
+from jobs.why import Blocker, WhyContext, why_not_running
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW
 
@@ -70,6 +70,19 @@ def test_a_queued_job_waits_for_gates_a_worker_its_lane_and_its_turn() -> None:
     assert found == ["hold", "cool_down", "no_worker", "cap", "line"]
     assert kinds(job_builders.queued(), cap=2, active=1) == []
     assert kinds(job_builders.queued(), ahead_in_lane=0) == ["line"]
+
+
+def test_a_problem_of_every_worker_keeps_whatever_is_due_or_not_sent_yet() -> None:
+    stopped = Blocker("worker", "its clock is wrong")
+    due = replace(job_builders.scheduled(), due_at=NOW)
+    assert kinds(due, stopped_workers=stopped) == ["schedule", "worker"]
+    assert kinds(job_builders.scheduled(), stopped_workers=stopped) == ["schedule"]
+    assert kinds(job_builders.queued(), stopped_workers=stopped, ahead_in_lane=0) == [
+        "worker",
+        "line",
+    ]
+    assert kinds(job_builders.admitted(), stopped_workers=stopped) == ["worker"]
+    assert kinds(job_builders.running(), stopped_workers=stopped) == []
 
 
 def test_a_hold_bypass_does_not_wait_for_the_closed_gate() -> None:

@@ -11,6 +11,7 @@ from worker.api.models.health import IndexResponse, LivenessResponse, ReadinessR
 from worker.api.models.response import json_response
 from worker.api.prefix import PREFIX
 from worker.api.problems import refused_by_redis
+from worker.engine.worker_problems import described_failures
 
 READY_TIMEOUT_S: Final = 2.0
 """Shorter than the timeouts of our Redis connections: a probe has a deadline of its own."""
@@ -27,13 +28,15 @@ async def livez(request: web.Request) -> web.Response:
 async def readyz(request: web.Request) -> web.Response:
     """Redis does what is needed. Workers and their troubles are only reported: jobs wait safely.
 
-    `troubles`: worker id → background services that are being restarted, with the error's class.
+    `troubles`: worker id → background services that are being restarted, with the error's class,
+    and other problems in words.
     """
     async with asyncio.timeout(READY_TIMEOUT_S):
         for problem in await context_of(request).readiness.problems():
             raise refused_by_redis(problem)
         workers = await context_of(request).use_cases.queries.live_workers()
-    troubles = {worker.id: worker.failures for worker in workers if worker.failures}
+    described = {worker.id: described_failures(worker) for worker in workers}
+    troubles = {name: found for name, found in described.items() if found}
     return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))
 
 

@@ -10,6 +10,7 @@ from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.queries import QueueStats
+from worker.engine.worker_problems import described_failures
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
 from worker.store.read.queries import LaneCount
 from worker.store.workers import Heartbeat
@@ -69,7 +70,8 @@ class WorkerResponse(ResponseModel):
         dict[str, str],
         Meta(
             description="services that are being restarted, with the class of their last error;"
-            " `clock`: why the worker sends nothing"
+            " `clock`, `redis_sentinels`, `redis_primary`, `redis_replicas` and `redis_data`: what"
+            " is the matter, and what to do"
         ),
     ]
     clock_ahead_s: Annotated[
@@ -195,7 +197,7 @@ def worker_response(heartbeat: Heartbeat) -> WorkerResponse:
         polls_failing_since=optional_rfc3339(heartbeat.polls_failing_since),
         poll_failure=heartbeat.poll_failure,
         unproved_accounts=heartbeat.unproved_accounts,
-        failures=heartbeat.failures,
+        failures=described_failures(heartbeat),
         clock_ahead_s=heartbeat.clock_ahead_s,
     )
 

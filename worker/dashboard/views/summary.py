@@ -17,6 +17,13 @@ from jobs.states import State
 from jobs.why import ACTION_DRAINED
 from worker.app.queries import GroupSummary, QueueStats, queued_in
 from worker.dashboard.views.formatting import count, jobs_waiting_text, label_text
+from worker.engine.worker_problems import (
+    WorkerProblem,
+    capitalized,
+    failing_services,
+    worker_problems,
+)
+from worker.store.workers import Heartbeat
 
 MAX_NAMED: Final = 3
 """Items that the headline names; the list below it has all of them."""
@@ -82,7 +89,7 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         text = f"No worker is running, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
         found.append(AttentionItem("no worker is running", text, action, "/#workers"))
-    elif waiting and not any(worker.takes_work for worker in stats.workers):
+    elif waiting and all(worker.is_leaving for worker in stats.workers):
         text = f"Every worker is drained or stopping, and {jobs_waiting_text(waiting)} for one"
         action = ACTION_DRAINED
         found.append(AttentionItem("no worker takes jobs", text, action, "/#workers"))
@@ -99,13 +106,30 @@ def _workers(stats: QueueStats) -> list[AttentionItem]:
         text = f"{short}: no poll of the last runs was answered, so no more are paid for"
         action = "They go on with the first answer. If it stays, check the API key and the provider"
         found.append(AttentionItem(short, text, action, "/#workers"))
-    failing = [beat for beat in stats.workers if beat.failures]
+    found += _worker_problems(stats.workers)
+    failing = [beat for beat in stats.workers if failing_services(beat)]
     if failing:
         verb = "has" if len(failing) == 1 else "have"
-        name, error = next(iter(failing[0].failures.items()))
+        name, error = next(iter(failing_services(failing[0]).items()))
         text = f"{count(len(failing), 'worker')} {verb} a problem: {name} ({error})"
         action = "Read the worker's log; the Workers table names every problem"
         found.append(AttentionItem("a worker has errors", text, action, "/#workers"))
+    return found
+
+
+def _worker_problems(workers: Sequence[Heartbeat]) -> list[AttentionItem]:
+    """What the workers say of themselves: each problem once, those first that stop submits."""
+    named: dict[str, list[tuple[Heartbeat, WorkerProblem]]] = {}
+    for beat in workers:
+        for problem in worker_problems(beat):
+            named.setdefault(problem.name, []).append((beat, problem))
+    found: list[AttentionItem] = []
+    for same in sorted(named.values(), key=lambda same: not same[0][1].stops_submits):
+        beat, problem = same[0]
+        others = f" and {count(len(same) - 1, 'more worker')}" if len(same) > 1 else ""
+        text = f"{beat.id}{others}: {problem.text}"
+        action = capitalized(problem.fix)
+        found.append(AttentionItem(problem.headline, text, action, "/#workers"))
     return found
 
 

@@ -44,10 +44,21 @@ ADMISSION_PAUSE_S: Final = 3.0
 MAX_REPLICA_PAUSE_S: Final = 8.0
 """The longest pause of admission after a send mark that no replica confirmed."""
 
-REPLICAS_FIX: Final = (
-    "nothing is submitted until a replica confirms it: bring the replicas back, or lower"
-    " KNOUDS_REDIS_WAIT_REPLICAS"
+REPLICAS: Final = "redis_replicas"
+"""The name, in the health of a worker, of what `problems` returns; so are the next two."""
+REPLICAS_TEXT: Final = (
+    "fewer replicas than KNOUDS_REDIS_WAIT_REPLICAS confirm a write within KNOUDS_REDIS_WAIT_MS, so"
+    " it submits nothing"
 )
+REPLICAS_FIX: Final = (
+    "bring the replicas back, raise KNOUDS_REDIS_WAIT_MS, or lower KNOUDS_REDIS_WAIT_REPLICAS"
+)
+REPLICAS_SHOWN_FOR_S: Final = 30.0
+"""Without a further mark for so long, nothing waits for a replica."""
+SENTINELS: Final = "redis_sentinels"
+SENTINELS_FIX: Final = "start the Sentinels again, or correct the hosts in KNOUDS_REDIS_URL"
+PRIMARY: Final = "redis_primary"
+PRIMARY_FIX: Final = "run `knouds-worker doctor`, which names the right that the user lacks"
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +92,8 @@ class RedisRecovery:
         """The pause starts at the next tick: the present one may have waited long for Redis."""
         self._verify_lock = asyncio.Lock()
         self._unconfirmed = 0
-        """Send marks in a row that no replica confirmed."""
+        """Send marks in a row that too few replicas confirmed."""
+        self._unconfirmed_at = -math.inf
         primary.observe(self.wakeup.notify)
 
     @property
@@ -113,11 +125,22 @@ class RedisRecovery:
             self._unconfirmed = 0
             return True
         self._unconfirmed += 1
+        self._unconfirmed_at = self._clock.now()
         if self._unconfirmed == 1:
-            log.warning("redis.replicas_silent", fix=REPLICAS_FIX)
+            log.warning("redis.replicas_silent", why=REPLICAS_TEXT, fix=REPLICAS_FIX)
         pause_s = min(MAX_REPLICA_PAUSE_S, 2.0 ** min(self._unconfirmed - 1, 10))
         self._trusted_from = max(self._trusted_from, self._clock.now() + pause_s)
         return False
+
+    def problems(self, now: float) -> dict[str, str]:
+        """What keeps this worker from submitting for longer than a moment: name → text."""
+        found: dict[str, str] = {}
+        if reason := self._primary.unconfirmed_reason:
+            name = PRIMARY if self._primary.sentinels is None else SENTINELS
+            found[name] = f"the primary of Redis is not confirmed, so it submits nothing: {reason}"
+        if self._unconfirmed and now - self._unconfirmed_at < REPLICAS_SHOWN_FOR_S:
+            found[REPLICAS] = REPLICAS_TEXT
+        return found
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
