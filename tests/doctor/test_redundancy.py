@@ -11,11 +11,11 @@ from worker.clock import RedisClock
 from worker.doctor.findings import Finding, Level
 from worker.doctor.probes import check_all
 from worker.doctor.redundancy import judge_replicas, judge_sentinels
-from worker.redis.sentinels import SentinelAnswer
+from worker.redis.primary_choice import SentinelAnswer
 from worker.store import open_store
 from worker.store.client import ReplicaWait
 
-A, B = SentinelAnswer(("a", 1), 3), SentinelAnswer(("b", 1), 3)
+A, B, C = (SentinelAnswer((host, 1), 3, f"s{n}") for n, host in enumerate("abc", 1))
 
 
 async def _redis_findings(redis: ArqRedis, settings: Settings) -> list[Finding]:
@@ -47,7 +47,9 @@ def test_as_many_replicas_as_are_waited_for_are_enough() -> None:
         ([A, A, A], Level.OK, "3 of 3 Sentinels answer and name a:1"),
         ([A, A], Level.WARN, "2 of 3 Sentinels answer (refused)"),
         ([A], Level.FAIL, "1 of 3 Sentinels answers, 2 needed: nothing is submitted (refused)"),
-        ([A, B, A], Level.WARN, "name different primaries: a:1, b:1"),
+        ([A, B, A], Level.WARN, "s1 names a:1, epoch 3; s2 names b:1, epoch 3"),
+        ([A, B], Level.FAIL, "none is used): nothing is submitted"),
+        ([A, B, C], Level.FAIL, "none is used): nothing is submitted"),
     ],
 )
 def test_sentinels_are_judged_by_their_answers(

@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import math
 import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
@@ -17,7 +16,8 @@ from tests.engine.live_system import environment, wait_until
 from tests.unit.core.job_builders import a_job
 from worker.redis.connect import connect
 from worker.redis.primary import NotPrimary, Primary
-from worker.redis.sentinels import RESET_AFTER_S, SentinelAnswer, SentinelClients
+from worker.redis.primary_choice import SentinelAnswer
+from worker.redis.sentinels import SentinelClients
 from worker.store import open_store
 from worker.store.client import Client, Durability, ReplicaWait
 
@@ -215,18 +215,6 @@ def test_a_primary_that_was_not_confirmed_for_two_seconds_is_unconfirmed() -> No
     assert primary.unconfirmed_reason == ""
     primary.replace("a failover")
     assert primary.unconfirmed_reason == "", "it may still be confirmed again"
-
-
-def test_the_highest_epoch_counts_unless_most_sentinels_have_lost_it() -> None:
-    sentinels = SentinelClients([connect(Settings(), "redis://127.0.0.1:1")] * 3, "main")
-    old, new = SentinelAnswer(("a", 1), 1), SentinelAnswer(("b", 1), 2)
-    assert sentinels.needed == 2
-    assert sentinels.choose([old, new, old], None, 0.0) == new
-    assert sentinels.choose([old, old], new, 1.0) == new
-    assert sentinels.choose([old], new, 1.0 + RESET_AFTER_S) == new, "one of three is none"
-    assert sentinels.choose([old, old], new, 2.0 + RESET_AFTER_S) == new
-    assert sentinels.choose([old, old], new, 2.0 + 2 * RESET_AFTER_S) == old
-    assert sentinels.choose([], None, math.inf) is None
 
 
 async def test_a_worker_that_starts_before_redis_waits_for_it(

@@ -6,13 +6,16 @@ from typing import Final
 from worker.doctor.findings import Finding, fail, ok, warn
 from worker.engine.services.redis_recovery import REPLICAS_FIX, SENTINELS_FIX
 from worker.redis.primary import Primary
-from worker.redis.sentinels import SentinelAnswer
+from worker.redis.primary_choice import PrimaryChoice, SentinelAnswer
 from worker.store.client import Client, ReplicaWait
 from worker.store.command_check import KEPT_MS
 from worker.store.keys import Keys
 
 REPLICAS: Final = "redis.replicas"
 SENTINELS: Final = "redis.sentinels"
+DISAGREEMENT_FIX: Final = (
+    "wait for the failover to end, else correct the Sentinel that names another server"
+)
 
 
 async def check_replicas(client: Client, keys: Keys, wait: ReplicaWait) -> Finding:
@@ -51,10 +54,12 @@ def judge_sentinels(
     if len(answers) < needed:
         text += f", {needed} needed: nothing is submitted ({problem})"
         return fail(SENTINELS, text, SENTINELS_FIX)
+    choice = PrimaryChoice(known).choose(answers, None, 0.0)
+    if choice.primary is None:
+        return fail(SENTINELS, f"{choice.problem}: nothing is submitted", DISAGREEMENT_FIX)
     if len(answers) < known:
         return warn(SENTINELS, f"{text} ({problem})", SENTINELS_FIX)
-    named = sorted({f"{host}:{port}" for host, port in (one.address for one in answers)})
-    if len(named) > 1:
-        text += f", and name different primaries: {', '.join(named)}"
-        return warn(SENTINELS, text, "wait for the failover to end, else correct their settings")
-    return ok(SENTINELS, f"{text} and name {named[0]}")
+    if choice.problem:
+        return warn(SENTINELS, choice.problem, DISAGREEMENT_FIX)
+    host, port = choice.primary.address
+    return ok(SENTINELS, f"{text} and name {host}:{port}")

@@ -96,8 +96,11 @@ async def _no_primary(error: Exception, url: str | None) -> ConnectionProblem:
     if (url or "").startswith("redis+sentinel://") and await _speaks_tls(f"redis://{nodes[0]}"):
         fix = "begin KNOUDS_REDIS_URL with rediss+sentinel://"
         return ConnectionProblem("the Sentinels speak TLS", fix)
+    if "the Sentinels disagree" in str(error):
+        fix = "correct the Sentinel that is wrong, or remove it from KNOUDS_REDIS_URL"
+        return ConnectionProblem(f"the primary is not known: {error}", fix, may_pass=True)
     return ConnectionProblem(
-        f"no Sentinel names a primary ({error})",
+        f"too few Sentinels name a primary ({error})",
         "start the Sentinels, or correct the hosts and the /service in KNOUDS_REDIS_URL",
         may_pass=True,
     )

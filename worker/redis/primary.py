@@ -3,8 +3,8 @@
 A server that is frozen, or that was replaced, still claims to be the primary when it goes on. So
 connections belong to a generation: each time the primary is found to be another server, a new one
 begins, the connections of earlier ones are closed, and what was under way on them is sent again.
-Behind Sentinel, the Sentinels are asked, and the highest epoch of a failover counts. Without it, a
-new connection shows where the address leads now.
+Behind Sentinel, the Sentinels are asked, and what most of them name counts. Without it, a new
+connection shows where the address leads now.
 """
 
 import asyncio
@@ -17,7 +17,8 @@ import structlog
 from redis.asyncio.sentinel import MasterNotFoundError
 from redis.exceptions import ConnectionError, RedisError  # noqa: A004
 
-from worker.redis.sentinels import SentinelAnswer, SentinelClients
+from worker.redis.primary_choice import SentinelAnswer
+from worker.redis.sentinels import SentinelClients
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -117,7 +118,7 @@ class Primary:
     async def locate(self) -> tuple[str, int] | None:
         """The host and port that Sentinel names; None where the address is fixed.
 
-        Raises `redis.asyncio.sentinel.MasterNotFoundError` if no Sentinel names one.
+        Raises `redis.asyncio.sentinel.MasterNotFoundError` if too few Sentinels name one.
         """
         if self.sentinels is None:
             return None
@@ -153,19 +154,12 @@ class Primary:
         if self.sentinels is None:
             return
         asked_at = self._monotonic()
-        answers = await self.sentinels.ask()
-        newest = self.sentinels.choose(answers, self._named, asked_at)
-        known, needed = len(self.sentinels.clients), self.sentinels.needed
-        if len(answers) < needed:
-            verb = "answers" if len(answers) == 1 else "answer"
-            self.problem = f"{len(answers)} of {known} Sentinels {verb}, {needed} needed"
-            self.problem += f" ({self.sentinels.problem})"
-        if newest is None:
-            return
-        former, self._named = self._named, newest
-        if former is not None and former != newest:
-            self.replace(f"Sentinel names {newest}")
-        if len(answers) >= needed:
+        choice = await self.sentinels.choose(self._named, asked_at)
+        self.problem = choice.problem or self.problem
+        former, self._named = self._named, choice.primary
+        if former is not None and choice.replaces(former):
+            self.replace(f"Sentinel names {choice.primary}")
+        if choice.is_confirmed:
             self._confirmed_at = max(self._confirmed_at, asked_at)
 
     async def close(self) -> None:
