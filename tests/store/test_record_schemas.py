@@ -5,8 +5,10 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from pydantic import SecretStr
 from structlog.testing import capture_logs
 
+from config.values import ApiToken, Role
 from jobs.breakers import Breaker, BreakerCause, BreakerState, breaker_key
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold, hold_id
@@ -19,12 +21,15 @@ from tests.store.redis_contents import everything
 from tests.store.test_poll_claims import put, running
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, changed
+from worker.api.auth.sessions import SessionRecord, Sessions
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.codec import decode_job, encode
 from worker.store.jobs import NewerRecord
 from worker.store.read.queries import Filter
 from worker.store.schema import NewerRecordError, NewerSchema
+from worker.store.webhooks import Orphan
+from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (1, "09d94c19e3ba"),
@@ -32,6 +37,9 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),
     RateLimitBucket: (1, "e948038ad2ad"),
+    Heartbeat: (1, "4a24854047c3"),
+    Orphan: (1, "8df137f47cc4"),
+    SessionRecord: (1, "f57c0e622043"),
 }
 """Each stored type: its schema, and a digest of the names and types of its members.
 
@@ -203,6 +211,100 @@ async def test_gates_without_a_number_are_read(store: Store) -> None:
     record = msgspec.json.encode(members | {"mark": "01234567"})
     await store.client.call("HSET", store.keys.holds, HOLD.key, record)
     assert await store.holds.list_all() == [HOLD]
+
+
+# Heartbeats, orphan deliveries and sessions.
+
+BEAT = Heartbeat(id="w", host="h", pid=7, started_at=NOW, seen_at=NOW, polling=3)
+ORPHAN = Orphan(execution_id="ex", event="run.completed", received_at=NOW, targets=("model/suno",))
+
+
+def of_schema(record: msgspec.Struct, number: int | None, **members: Any) -> bytes:
+    found = msgspec.to_builtins(record) | {"schema": number} | members
+    return msgspec.json.encode({name: found[name] for name in found if found[name] is not None})
+
+
+NEWER_MEMBERS = [
+    pytest.param(2, {}, id="a higher number"),
+    pytest.param(2, {"failures": 7, "cost": "much", "shape": 1}, id="other types"),
+    pytest.param(1, {"shape": "new"}, id="a member that is not known"),
+]
+
+
+@pytest.mark.parametrize(("number", "members"), NEWER_MEMBERS)
+async def test_a_newer_worker_is_shown_and_its_heartbeat_never_removed(
+    store: Store, number: int, members: dict[str, Any]
+) -> None:
+    record = of_schema(BEAT, number, **members)
+    await store.client.call("HSET", store.keys.workers, "w", record)
+    before = await everything(store)
+    assert await store.workers.heartbeats() == [BEAT]
+    (found, *_), _, _ = await store.workers.heartbeats_and_drain("w")
+    assert found.takes_work
+    await store.workers.remove_silent(NOW + 10 * FORGET_AFTER_S)
+    assert await everything(store) == before
+    await store.workers.record_heartbeat(BEAT)
+    await store.workers.remove_silent(NOW + 10 * FORGET_AFTER_S)
+    assert await store.workers.heartbeats() == [], "one of this version is"
+
+
+async def test_a_newer_heartbeat_without_what_each_has_is_left_alone(store: Store) -> None:
+    await store.client.call("HSET", store.keys.workers, "w", b'{"schema":2,"id":"w"}')
+    before = await everything(store)
+    assert await store.workers.heartbeats() == []
+    await store.workers.remove_silent(NOW + 10 * FORGET_AFTER_S)
+    assert await everything(store) == before
+
+
+async def test_a_heartbeat_without_a_number_is_read(store: Store) -> None:
+    await store.client.call("HSET", store.keys.workers, "w", of_schema(BEAT, None))
+    assert await store.workers.heartbeats() == [BEAT]
+
+
+@pytest.mark.parametrize(("number", "members"), NEWER_MEMBERS)
+async def test_a_newer_orphan_is_shown_and_never_written(
+    store: Store, number: int, members: dict[str, Any]
+) -> None:
+    await store.webhooks.receive("ex", ORPHAN.event, b"{}", NOW)
+    (deliveries,) = await store.webhooks.claim(NOW, NOW + 10, 5)
+    assert not deliveries.has_newer_orphan
+    await store.webhooks.keep_orphan(ORPHAN, deliveries, NOW)
+    record = of_schema(ORPHAN, number, **members)
+    await store.client.call("HSET", store.keys.delivery("ex"), "orphan", record)
+    (deliveries,) = await store.webhooks.claim(NOW, NOW + 10, 5)
+    await store.webhooks.keep_orphan(ORPHAN, deliveries, NOW + 60)
+    assert await store.client.call("HGET", store.keys.delivery("ex"), "orphan") == record
+    assert await store.webhooks.orphans(NOW, NOW, 5) == [ORPHAN]
+    assert await store.webhooks.claim(NOW + 59, NOW + 70, 5) == [], "it is due later"
+
+
+async def test_an_orphan_without_a_number_is_read_and_written_anew(store: Store) -> None:
+    await store.webhooks.receive("ex", ORPHAN.event, b"{}", NOW)
+    await store.client.call(
+        "HSET", store.keys.delivery("ex"), "orphan", of_schema(ORPHAN, None, status="old")
+    )
+    (deliveries,) = await store.webhooks.claim(NOW, NOW + 10, 5)
+    await store.webhooks.keep_orphan(ORPHAN, deliveries, None)
+    assert await store.webhooks.orphans(NOW, NOW, 5) == [ORPHAN]
+
+
+@pytest.mark.parametrize(
+    ("number", "members", "opens"),
+    [(1, {}, ["ops"]), (None, {}, ["ops"]), (2, {}, []), (1, {"scope": "jobs"}, [])],
+)
+async def test_a_newer_session_opens_nothing_and_stays(
+    store: Store, number: int | None, members: dict[str, Any], opens: list[str]
+) -> None:
+    token = ApiToken("ops", Role.OPERATE, SecretStr("s" * 20))
+    sessions = Sessions(store.sessions, [token])
+    secret = (await sessions.open(token)).secret
+    (key,) = await store.client.call("KEYS", store.keys.session("*"))
+    record = msgspec.json.decode(await store.client.call("GET", key), type=SessionRecord)
+    await store.client.call("SET", key, of_schema(record, number, **members), "EX", 600)
+    before = await everything(store)
+    found = await sessions.find(secret)
+    assert [session.token.name for session in (found,) if session] == opens
+    assert await everything(store) == before
 
 
 def test_the_error_names_both_numbers() -> None:

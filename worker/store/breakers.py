@@ -18,10 +18,10 @@ from worker.store.codec import DECODE_ERRORS, encode, encode_unique, without_mar
 from worker.store.commit import MAX_EVENT_ENTRIES
 from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
 from worker.store.keys import Keys
-from worker.store.schema import GATE_MIGRATIONS, NewerSchema, RecordSchema
+from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
 
-_breaker: Final = RecordSchema(Breaker, GATE_MIGRATIONS)
+_breaker: Final = RecordSchema(Breaker, UNCHANGED)
 
 
 class BreakerChange(NamedTuple):

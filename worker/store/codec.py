@@ -8,12 +8,12 @@ import msgspec
 from jobs.effects import PollHistory
 from jobs.holds import CoolDown, Hold
 from jobs.job import Job
-from worker.store.schema import GATE_MIGRATIONS, JOB_MIGRATIONS, RecordSchema
+from worker.store.schema import JOB_MIGRATIONS, UNCHANGED, RecordSchema
 
 _encoder: Final = msgspec.json.Encoder()
 _job: Final = RecordSchema(Job, JOB_MIGRATIONS)
-_hold: Final = RecordSchema(Hold, GATE_MIGRATIONS)
-_cool_down: Final = RecordSchema(CoolDown, GATE_MIGRATIONS)
+_hold: Final = RecordSchema(Hold, UNCHANGED)
+_cool_down: Final = RecordSchema(CoolDown, UNCHANGED)
 _cursor: Final = msgspec.json.Decoder(tuple[str, float, str])
 _any: Final = msgspec.json.Decoder()
 

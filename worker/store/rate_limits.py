@@ -8,10 +8,10 @@ from jobs.rate_limits import RateLimitBucket
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode_unique, without_mark
 from worker.store.keys import Keys
-from worker.store.schema import GATE_MIGRATIONS, NewerSchema, RecordSchema
+from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
 
-_bucket: Final = RecordSchema(RateLimitBucket, GATE_MIGRATIONS)
+_bucket: Final = RecordSchema(RateLimitBucket, UNCHANGED)
 
 NEW_BUCKET: Final = RateLimitBucket()
 

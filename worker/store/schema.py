@@ -7,6 +7,7 @@ written back without a loss, so nobody changes it. Whatever a schema changes, it
 objects with that member, or older versions would take them for damaged.
 """
 
+import contextlib
 from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Final, Generic, TypeVar
 
@@ -72,6 +73,17 @@ class RecordSchema(Generic[T]):
                 raise NewerSchema(members, self.current) from None
             raise
 
+    def shown(self, newer: NewerSchema) -> T | None:
+        """What can be read of a newer record, to be shown only; None without a required member."""
+        found: dict[str, Any] = {}
+        for field in msgspec.structs.fields(self._type):
+            with contextlib.suppress(KeyError, msgspec.ValidationError):
+                found[field.name] = msgspec.convert(newer.members[field.encode_name], field.type)
+        try:
+            return self._type(**found)
+        except TypeError:
+            return None
+
     def _migrated(self, members: dict[str, Any]) -> T:
         found = _schema_of(members)
         if found > self.current:
@@ -100,5 +112,6 @@ def _job_0_to_1(members: dict[str, Any]) -> dict[str, Any]:
 
 
 JOB_MIGRATIONS: Final[Mapping[int, Migration]] = {0: _job_0_to_1}
-GATE_MIGRATIONS: Final[Mapping[int, Migration]] = {0: _unchanged}
-"""Of holds, cool-downs, breakers and rate-limit buckets."""
+UNCHANGED: Final[Mapping[int, Migration]] = {0: _unchanged}
+"""Of every other record: holds, cool-downs, breakers, rate-limit buckets, heartbeats, orphan
+deliveries, sessions."""

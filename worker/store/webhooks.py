@@ -5,6 +5,7 @@ The deliveries of one run are one hash: `e:<event>` (time received, a space, the
 run), `ended` (the run's end is recorded: later deliveries change nothing).
 """
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import StrEnum
@@ -18,6 +19,7 @@ from jobs.lanes import JobId
 from worker.store.client import Client, Command, texts
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
+from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
 
 MAX_ORPHAN_BODY_BYTES: Final = 65_536
@@ -60,9 +62,18 @@ class StoredDeliveries:
     """In the order received."""
     jobs: tuple[JobId, ...]
     is_ended: bool
+    has_newer_orphan: bool = False
+    """Whether a newer version wrote the summary of an orphan: it stays as it is."""
 
 
-class Orphan(msgspec.Struct, frozen=True, kw_only=True):
+class Orphan(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """A run with deliveries that belongs to no job."""
 
     execution_id: str
@@ -76,7 +87,7 @@ class Orphan(msgspec.Struct, frozen=True, kw_only=True):
     """The request id that its deliveries carry: a row of the provider's list has the same."""
 
 
-_orphan: Final = msgspec.json.Decoder(Orphan)
+_orphan: Final = RecordSchema(Orphan, UNCHANGED)
 
 
 class WebhookStore:
@@ -118,9 +129,7 @@ class WebhookStore:
         unmatched = [run.execution_id for run in runs if not run.jobs and not run.is_ended]
         jobs = dict(zip(unmatched, await self.jobs_of(unmatched), strict=True))
         return [
-            StoredDeliveries(
-                run.execution_id, run.deliveries, jobs[run.execution_id], is_ended=False
-            )
+            dataclasses.replace(run, jobs=jobs[run.execution_id])
             if run.execution_id in jobs
             else run
             for run in runs
@@ -182,8 +191,10 @@ class WebhookStore:
     ) -> None:
         """Keep the deliveries of a run without a job, due at `next_check_at` (None: never)."""
         key, name = self._keys.delivery(stored.execution_id), stored.execution_id
-        commands: list[Command] = [
-            ("HSET", key, _ORPHAN, encode(orphan)),
+        commands: list[Command] = (
+            [] if stored.has_newer_orphan else [("HSET", key, _ORPHAN, encode(orphan))]
+        )
+        commands += [
             ("ZADD", self._keys.orphans, "NX", orphan.received_at, name),
         ]
         if next_check_at is not None:
@@ -217,13 +228,8 @@ class WebhookStore:
         rows = await self._client.many(
             [("HGET", self._keys.delivery(name), _ORPHAN) for name in ids]
         )
-        found: list[Orphan] = []
-        for row in rows:
-            try:
-                found += [] if row is None else [_orphan.decode(row)]
-            except DECODE_ERRORS:
-                continue
-        return found
+        found = [None if row is None else _decode_orphan(row) for row in rows]
+        return [orphan for orphan in found if orphan is not None]
 
     async def remove_expired_orphans(self, now: float) -> None:
         """Remove orphans past their retention, and the oldest beyond `MAX_ORPHANS`."""
@@ -253,7 +259,28 @@ def _parse_deliveries(execution_id: str, fields: dict[bytes, Any]) -> StoredDeli
         tuple(sorted(arrivals, key=lambda one: one.received_at)),
         tuple(JobId(name) for name in jobs),
         is_ended=_ENDED in named,
+        has_newer_orphan=_is_newer(named.get(_ORPHAN)),
     )
+
+
+def _decode_orphan(data: bytes) -> Orphan | None:
+    """An orphan; of one that a newer version wrote, what can be read. None if it is unreadable."""
+    try:
+        return _orphan.decode(data)
+    except NewerSchema as newer:
+        return _orphan.shown(newer)
+    except DECODE_ERRORS:
+        return None
+
+
+def _is_newer(data: bytes | None) -> bool:
+    try:
+        _orphan.decode(data or b"")
+    except NewerSchema:
+        return True
+    except DECODE_ERRORS:
+        return False
+    return False
 
 
 def _parse_delivery(event: str, value: bytes) -> StoredDelivery:

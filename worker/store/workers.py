@@ -10,6 +10,7 @@ from worker.store.announcements import Announcements
 from worker.store.client import Client, unix_time
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
+from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 
 ALIVE_LEASES: Final = 1.5
 """A worker sends three heartbeats a lease; one silent for so many leases counts as dead."""
@@ -18,7 +19,14 @@ FORGET_AFTER_S: Final = 3_600.0
 """A worker that was silent for this long is removed."""
 
 
-class Heartbeat(msgspec.Struct, frozen=True, kw_only=True):
+class Heartbeat(
+    msgspec.Struct,
+    frozen=True,
+    kw_only=True,
+    tag_field="schema",
+    tag=1,
+    forbid_unknown_fields=True,
+):
     """What a worker reports of itself."""
 
     id: str
@@ -67,7 +75,7 @@ def drain_message(worker_id: str) -> str:
     return f"drain:{worker_id}"
 
 
-_heartbeat: Final = msgspec.json.Decoder(Heartbeat)
+_heartbeat: Final = RecordSchema(Heartbeat, UNCHANGED)
 
 
 class WorkerStore:
@@ -110,18 +118,24 @@ class WorkerStore:
         return _decode_heartbeats(rows), bool(is_drained), unix_time(redis_time)
 
     async def remove_silent(self, now: float) -> None:
-        """Remove workers that have been silent for `FORGET_AFTER_S`."""
-        for beat in await self.heartbeats():
+        """Remove workers that have been silent for `FORGET_AFTER_S`, unless of a newer version."""
+        rows = await self._client.call("HVALS", self._keys.workers)
+        for beat in _decode_heartbeats(rows, with_newer=False):
             if beat.seen_at < now - FORGET_AFTER_S:
                 await self.remove(beat.id)
 
 
-def _decode_heartbeats(rows: Sequence[bytes]) -> list[Heartbeat]:
-    """The heartbeats that can be read, the oldest worker first."""
-    found: list[Heartbeat] = []
+def _decode_heartbeats(rows: Sequence[bytes], *, with_newer: bool = True) -> list[Heartbeat]:
+    """The heartbeats that can be read, the oldest worker first.
+
+    Of one that a newer version wrote, what can be read: its worker lives and takes work.
+    """
+    found: list[Heartbeat | None] = []
     for data in rows:
         try:
             found.append(_heartbeat.decode(data))
+        except NewerSchema as newer:
+            found.append(_heartbeat.shown(newer) if with_newer else None)
         except DECODE_ERRORS:
             continue
-    return sorted(found, key=lambda beat: beat.started_at)
+    return sorted((beat for beat in found if beat), key=lambda beat: beat.started_at)

@@ -17,6 +17,7 @@ import msgspec
 
 from config.values import ApiToken
 from worker.store.codec import DECODE_ERRORS
+from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.sessions import SessionStore
 
 IDLE_TIMEOUT_S: Final = 12 * 3600
@@ -25,14 +26,19 @@ IDLE_TIMEOUT_S: Final = 12 * 3600
 SECRET_BYTES: Final = 32
 
 
-class _SessionRecord(msgspec.Struct, frozen=True):
-    """What Redis stores of a session."""
+class SessionRecord(
+    msgspec.Struct, frozen=True, tag_field="schema", tag=1, forbid_unknown_fields=True
+):
+    """What Redis stores of a session.
+
+    One that a newer version wrote is left as it is and opens nothing: what it allows is not known.
+    """
 
     name: str
     token_mac: str
 
 
-_session_decoder: Final = msgspec.json.Decoder(_SessionRecord)
+_session: Final = RecordSchema(SessionRecord, UNCHANGED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class Sessions:
     async def open(self, token: ApiToken) -> Session:
         """Open a session of a token; its secret goes into the cookie."""
         session = Session(secrets.token_urlsafe(SECRET_BYTES), token)
-        record = _SessionRecord(token.name, _token_mac(token, session.secret))
+        record = SessionRecord(token.name, _token_mac(token, session.secret))
         await self._store.open(_digest(session.secret), msgspec.json.encode(record), IDLE_TIMEOUT_S)
         return session
 
@@ -68,8 +74,8 @@ class Sessions:
         if data is None:
             return None
         try:
-            record = _session_decoder.decode(data)
-        except DECODE_ERRORS:
+            record = _session.decode(data)
+        except (NewerSchema, *DECODE_ERRORS):
             return None
         token = self._tokens.get(record.name)
         if token is None or not hmac.compare_digest(
