@@ -64,11 +64,12 @@ def parse_sentinel(url: str) -> Sentinel | None:
     sentinel_password = options.pop("sentinel_password", None)
     if sentinel_username and not sentinel_password:
         raise ValueError("sentinel_password in its query is missing; add it to sentinel_username")
-    query_db = options.pop("db", 0)
+    query_db = options.pop("db", None)
+    _check_one_database(db, query_db)
     return Sentinel(
         nodes=tuple(_sentinel_node(node) for node in hosts.split(",")),
         service=unquote(service),
-        db=int(db or query_db),
+        db=int(db or query_db or 0),
         username=unquote(username) or None,
         password=SecretStr(unquote(password)) if password else None,
         sentinel_username=str(sentinel_username) if sentinel_username else None,
@@ -113,8 +114,15 @@ def check_redis_url(value: SecretStr) -> SecretStr:
         raise ValueError("may have /database-number after the host and nothing else")
     if urlsplit(url).fragment:
         raise ValueError(f"has a # in it ({ESCAPES})")
-    redis_options(url)
+    _check_one_database(urlsplit(url).path.lstrip("/"), redis_options(url).get("db"))
     return value
+
+
+def _check_one_database(in_path: str, in_query: "Option | None") -> None:
+    if in_path and in_query is not None and int(in_path) != in_query:
+        raise ValueError(
+            f"names database {int(in_path)} after the host and db={in_query} in its query; keep one"
+        )
 
 
 def redis_passwords(url: str) -> frozenset[str]:
@@ -214,7 +222,16 @@ def redis_options(url: str) -> dict[str, Option]:
         found[name] = _read_option(known, name, unquote(value))
     if ("ssl_certfile" in found) is not ("ssl_keyfile" in found):
         raise ValueError("one of ssl_certfile and ssl_keyfile is missing in its query; give both")
+    if scheme in _TLS_SCHEMES:
+        _complete_tls(found)
     return found
+
+
+def _complete_tls(found: dict[str, Option]) -> None:
+    """Add that the host has to be the one in the certificate, unless the URL says otherwise."""
+    is_verified = found.get("ssl_cert_reqs") != "none"
+    if found.setdefault("ssl_check_hostname", is_verified) and not is_verified:
+        raise ValueError("ssl_check_hostname=true in its query needs ssl_cert_reqs=required")
 
 
 def _read_option(known: _Readers, name: str, value: str) -> Option:

@@ -29,6 +29,7 @@ from config.values import (
     Labels,
     Limit,
     Namespace,
+    PathPrefix,
     ProxyUrl,
     ReadableFile,
     RedisUrl,
@@ -115,9 +116,8 @@ class Settings(BaseModel):
         default=(),
         description="name:role:secret,name:role:secret with role enqueue, watch, read or operate",
     )
-    http_prefix: str = Field(
+    http_prefix: PathPrefix = Field(
         default="",
-        pattern=r"^(/[A-Za-z0-9._~-]+)*$",
         max_length=200,
         description="the path a proxy serves it under, as /knouds: no slash at the end; the proxy"
         " may strip it from requests or not",

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
@@ -186,6 +186,24 @@ def _lower(value: object) -> object:
     return value.strip().lower() if isinstance(value, str) else value
 
 
+OWN_PATHS: Final = frozenset(
+    {"audit", "batches", "breakers", "bulk", "dead", "holds", "jobs", "livez", "login", "logout"}
+    | {"metrics", "openapi.json", "parked", "readyz", "static", "v1", "webhooks", "workers"}
+)
+"""The first parts of the paths that API and dashboard serve."""
+
+
+def _path_prefix(value: str) -> str:
+    if not re.fullmatch(r"(/[A-Za-z0-9._~-]+)*", value):
+        raise ValueError("is not a path as /knouds, of letters, digits, . _ ~ - and no last slash")
+    first, *rest = value[1:].split("/")
+    if {".", ".."} & {first, *rest}:
+        raise ValueError("has a part of dots alone, which browsers and proxies remove")
+    if first in OWN_PATHS:
+        raise ValueError(f"begins with /{first}, a path of the program; use another, as /knouds")
+    return value
+
+
 ApiKey = Annotated[SecretStr, AfterValidator(_header_safe)]
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 ProxyUrl = Annotated[SecretStr, AfterValidator(_proxy_url)]
@@ -204,6 +222,7 @@ WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 ApiTokens = Annotated[
     tuple[ApiToken, ...], BeforeValidator(_tokens), AfterValidator(_reject_duplicates)
 ]
+PathPrefix = Annotated[str, AfterValidator(_path_prefix)]
 Namespace = Annotated[str, Field(pattern=r"^[a-z0-9_-]{1,32}$")]
 Seconds = Annotated[float, Field(gt=0, le=366 * 86_400, allow_inf_nan=False)]
 Limit = Annotated[float, Field(ge=0, le=366 * 86_400, allow_inf_nan=False)]

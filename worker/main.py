@@ -32,12 +32,17 @@ from worker.compose.runtime import Runtime
 from worker.compose.worker import build
 from worker.doctor.startup import require_usable
 from worker.redis.connect import NoRedisError, connect
-from worker.redis.connection_problems import UnreachableRedis, connection_problem
+from worker.redis.connection_pool import ONLY_REPLICAS
+from worker.redis.connection_problems import (
+    ConnectionProblem,
+    UnreachableRedis,
+    connection_problem,
+)
 from worker.redis.primary import Primary
 from worker.store import open_store
 from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 from worker.store.client import Client
-from worker.store.refusals import error_word
+from worker.store.refusals import error_word, redis_refusal
 from worker.tasks import cancel_and_wait, is_being_cancelled
 
 log: Final = structlog.get_logger(__name__)
@@ -85,7 +90,7 @@ class ResilientArqWorker(Worker):
                 await Client(self.pool).call("PING")
                 break
             except (RedisConnectionError, RedisTimeoutError, OSError) as error:
-                log.warning("arq.interrupted", error=error_word(error))
+                _log_interrupted(error)
                 await asyncio.sleep(REDIS_RETRY_S)
         await super().main()
 
@@ -106,7 +111,7 @@ class ResilientArqWorker(Worker):
         try:
             await super()._poll_iteration()
         except (RedisError, OSError) as error:
-            log.warning("arq.interrupted", error=error_word(error))
+            _log_interrupted(error)
             self._recount_running()
             await asyncio.sleep(REDIS_RETRY_S)
 
@@ -132,6 +137,12 @@ class ResilientArqWorker(Worker):
         self.sem = asyncio.BoundedSemaphore(self.max_jobs + 1)
         self.sem._value -= len(running)  # noqa: SLF001 - arq offers no other way to count again
         self.job_counter = len(running)
+
+
+def _log_interrupted(error: Exception) -> None:
+    refusal = redis_refusal(error)
+    facts = {"why": refusal.reason, "fix": refusal.fix} if refusal else {}
+    log.warning("arq.interrupted", error=error_word(error), **facts)
 
 
 def _is_not_call_line(record: logging.LogRecord) -> bool:
@@ -185,21 +196,23 @@ def _arq_function(name: str, timeout_s: float) -> Function:
     return func(FUNCTIONS[name], name=name, timeout=timeout_s, keep_result=0)
 
 
-async def _require_redis(settings: Settings, redis: ArqRedis) -> None:
+async def require_redis(settings: Settings, redis: ArqRedis) -> None:
     """Return when Redis can be used, however long it is away or loads its data.
 
-    Raises UnusableRedis or UnreachableRedis where only other settings help, with what to do.
+    A replica may become the primary, so it is waited for, too. Raises UnusableRedis or
+    UnreachableRedis where only other settings help, with what to do.
     """
     failures = 0
     while True:
         try:
-            await require_usable(open_store(redis, settings.namespace))
+            problems = await require_usable(open_store(redis, settings.namespace))
+            if not any(problem.code in ONLY_REPLICAS for problem in problems):
+                return
+            found = ConnectionProblem(problems[0].reason, problems[0].fix)
         except (RedisError, OSError) as error:
             found = await connection_problem(error, settings.plain_redis_url)
             if not found.may_pass:
                 raise UnreachableRedis(found.line) from None
-        else:
-            return
         if failures % REPORT_EVERY == 0:
             log.warning("redis.awaited", why=found.text, fix=found.fix)
         failures += 1
@@ -221,7 +234,7 @@ def run(settings: Settings) -> int:
     loop = uvloop.new_event_loop()
     asyncio.set_event_loop(loop)
     options = arq_settings(settings)
-    loop.run_until_complete(_require_redis(settings, options["redis_pool"]))
+    loop.run_until_complete(require_redis(settings, options["redis_pool"]))
     worker = ResilientArqWorker(**options)
     worker.run()
     return 0

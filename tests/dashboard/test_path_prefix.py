@@ -11,12 +11,12 @@ import pytest
 from pydantic import SecretStr, ValidationError
 
 from config.settings import Settings
-from config.values import ApiToken, Role
+from config.values import OWN_PATHS, ApiToken, Role
 from tests.api.event_stream_client import streaming
 from tests.api.job_factory import JobFactory
 from tests.dashboard.path_prefix_proxy import proxy_under
 from worker.cli.api_client import open_client
-from worker.compose.api import running
+from worker.compose.api import create_app, running
 from worker.store import Store
 
 PREFIX = "/tools/knouds"
@@ -136,7 +136,18 @@ async def test_the_api_the_stream_and_the_command_line_work(
     assert found.doc["id"] == "new"
 
 
-@pytest.mark.parametrize("prefix", ["knouds", "/knouds/", "/a//b", "/a b", "/a?b", '/a"', "/"])
+@pytest.mark.parametrize(
+    "prefix",
+    ["knouds", "/knouds/", "/a//b", "/a b", "/a?b", '/a"', "/", "/a/../b", "/.", "/v1", "/jobs/a"],
+)
 def test_a_prefix_that_is_no_path_is_refused(prefix: str) -> None:
     with pytest.raises(ValidationError, match="http_prefix"):
         Settings(http_prefix=prefix)
+
+
+async def test_a_prefix_may_not_begin_as_a_path_of_the_program(
+    store: Store, namespace: str
+) -> None:
+    app = create_app(Settings(namespace=namespace), store)
+    paths = {route.resource.canonical for route in app.router.routes() if route.resource}
+    assert {path.split("/")[1] for path in paths} - {""} == OWN_PATHS

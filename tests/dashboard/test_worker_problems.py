@@ -29,7 +29,11 @@ async def _json(pages: PageReader, path: str) -> Any:
         ),
         (
             {"failures": {"redis_sentinels": "1 of 3 Sentinels answers"}},
-            ("too few Sentinels answer", "1 of 3 Sentinels answers", "start the Sentinels again"),
+            (
+                "the Sentinels do not confirm the primary",
+                "1 of 3 Sentinels answers",
+                "start the Sentinels again",
+            ),
         ),
         (
             {"failures": {"redis_primary": "INFO is refused"}},

@@ -23,6 +23,22 @@ def test_fields_of_the_query_are_options_of_each_connection() -> None:
     assert pool.make_connection()
 
 
+@pytest.mark.parametrize(
+    ("query", "is_checked"),
+    [("", True), ("?ssl_check_hostname=false", False), ("?ssl_cert_reqs=none", False)],
+)
+@pytest.mark.parametrize("address", ["rediss://host:1/0", "rediss+sentinel://a:1/main"])
+def test_over_tls_the_certificate_has_to_be_for_the_host(
+    address: str, query: str, *, is_checked: bool
+) -> None:
+    pool = pool_of(address + query)
+    assert pool.make_connection().ssl_context.check_hostname is is_checked
+    sentinels: Any = pool.primary.sentinels
+    for sentinel in sentinels.clients if sentinels else ():
+        made = sentinel.connection_pool.make_connection()
+        assert made.ssl_context.check_hostname is is_checked
+
+
 def test_connections_to_a_unix_socket_can_be_made() -> None:
     pool = pool_of("unix:///run/redis.sock?db=3")
     assert pool.make_connection().path == "/run/redis.sock"

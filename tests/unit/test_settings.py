@@ -378,6 +378,12 @@ def test_a_tls_sentinel_url_has_two_logins_and_the_authority() -> None:
         ("redis://host?db=x", "db in its query is not the number"),
         ("redis://host?socket_timeout=0", "socket_timeout in its query is not a number of seconds"),
         ("redis://host?db=1&db=2", "db in its query is given twice"),
+        ("redis://host/0?db=5", "names database 0 after the host and db=5 in its query"),
+        ("redis+sentinel://a/main/1?db=5", "names database 1 after the host and db=5 in its query"),
+        (
+            "rediss://host?ssl_check_hostname=true&ssl_cert_reqs=none",
+            "ssl_check_hostname=true in its query needs ssl_cert_reqs=required",
+        ),
         (
             "redis+sentinel://a/main?sentinel_username=u",
             "sentinel_password in its query is missing",

@@ -91,7 +91,7 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when it may not or cannot listen.
 
     `redis_url` overrides the settings, for an embedded server. Redis need not be there yet; where
-    it turns out to be a cluster, UnusableRedis is raised.
+    it turns out to be a cluster or a Sentinel, UnusableRedis is raised.
     """
     settings.require_tokens()
     stopped = asyncio.Event()

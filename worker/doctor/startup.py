@@ -5,6 +5,7 @@ from collections.abc import Collection
 from typing import Final
 
 import structlog
+from redis.exceptions import RedisError
 
 from jobs.outcomes import CallFailure
 from worker.clock import Clock
@@ -23,7 +24,7 @@ from worker.redis.connection_problems import connection_problem
 from worker.store import Store
 from worker.store.command_check import check_commands, ends_start
 from worker.store.holds import HoldStore
-from worker.store.refusals import RedisRefusal, error_word
+from worker.store.refusals import RedisRefusal, error_word, redis_refusal
 
 log: Final = structlog.get_logger(__name__)
 
@@ -71,19 +72,25 @@ class UnusableRedis(Exception):
 async def require_usable(store: Store) -> list[RedisRefusal]:
     """Try every command; returns what is wrong and may be mended while the program runs.
 
-    Raises UnusableRedis for a cluster, and RedisError or OSError where Redis does not answer.
+    Raises UnusableRedis for a cluster or a Sentinel, and RedisError or OSError where Redis does not
+    answer.
     """
-    problems = await check_commands(store.client, store.keys)
+    try:
+        problems = await check_commands(store.client, store.keys)
+    except RedisError as error:
+        if (refusal := redis_refusal(error)) is None or not ends_start(refusal):
+            raise
+        problems = [refusal]
     for problem in problems:
         if ends_start(problem):
-            raise UnusableRedis(f"KNOUDS_REDIS_URL: {problem.reason}; {problem.fix}")
+            raise UnusableRedis(f"KNOUDS_REDIS_URL: {problem.reason}; {problem.fix}") from None
     return problems
 
 
 async def check_redis_at_start(store: Store, url: str | None = None) -> None:
     """Log `redis.unusable` for what Redis refuses, `redis.unsafe` for what can lose jobs.
 
-    Raises UnusableRedis for a cluster. Nothing else stops a start.
+    Raises UnusableRedis for a cluster or a Sentinel. Nothing else stops a start.
     """
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):

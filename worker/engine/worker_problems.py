@@ -47,7 +47,7 @@ class _Known:
 _KNOWN: Final = MappingProxyType(
     {
         CLOCK: _Known("the clock of a worker is wrong", NTP),
-        SENTINELS: _Known("too few Sentinels answer", SENTINELS_FIX),
+        SENTINELS: _Known("the Sentinels do not confirm the primary", SENTINELS_FIX),
         PRIMARY: _Known("Redis does not say whether it is the primary", PRIMARY_FIX),
         REPLICAS: _Known("too few replicas of Redis confirm writes", REPLICAS_FIX),
         DATA: _Known("Redis lost its data", DATA_FIX, stops_submits=False),

@@ -9,21 +9,27 @@ import time
 from typing import Any, Final, cast
 
 from redis.asyncio import BlockingConnectionPool
-from redis.exceptions import NoPermissionError, RedisError, ResponseError
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 from worker.redis.hiredis_packer import packing
 from worker.redis.primary import NotPrimary, Primary
-from worker.store.refusals import RefusalCode, redis_refusal
+from worker.store.refusals import MAX_CLIENTS, RefusalCode, redis_refusal
 
 CHECK_AFTER_S: Final = 1.0
 """A connection that was idle for longer is checked before it is used. One that ended within this
 time fails its next command, which the client then sends on a new connection: that is safe, since
 it is what happens to a connection that ends during a command."""
 
-_NOT_PRIMARY: Final = (RefusalCode.READONLY, RefusalCode.UNBLOCKED, RefusalCode.MASTERDOWN)
+ONLY_REPLICAS: Final = (RefusalCode.READONLY, RefusalCode.UNBLOCKED, RefusalCode.MASTERDOWN)
 """What only a replica refuses with, or a server that became one."""
 
 _RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
+_MODE: Final = re.compile(rb"^redis_mode:(\w+)", re.MULTILINE)
 _ROLE: Final = re.compile(rb"^role:(\w+)", re.MULTILINE)
 
 
@@ -53,10 +59,14 @@ class _PrimaryConnection:
 
         uvloop says it with a RuntimeError, which ended the worker: nothing retries that.
         """
+        reader = cast("Any", self)._reader  # noqa: SLF001  as above
         try:
             await cast("Any", super())._send_packed_command(command)  # noqa: SLF001  as above
         except RuntimeError as error:
             raise ConnectionResetError("the connection was closed meanwhile") from error
+        except OSError as error:
+            _raise_if_refused(reader, error)
+            raise
 
     async def on_connect(self) -> None:
         """Log in, select the database, and identify the server."""
@@ -66,13 +76,16 @@ class _PrimaryConnection:
     async def identify(self) -> None:
         """Ask the server who it is; raises NotPrimary if it is not the primary.
 
-        One that does not say stays unconfirmed.
+        One that does not say stays unconfirmed. Raises ConnectionError for a Sentinel.
         """
         this, asked_at = cast("Any", self), time.monotonic()
         for section in ("server", "replication"):
             await this.send_command("INFO", section, check_health=False)
-        run_id = _RUN_ID.search(await self._read_info())
+        about_server = await self._read_info()
         role = _ROLE.search(await self._read_info())
+        if (mode := _MODE.search(about_server)) is not None and mode[1] == b"sentinel":
+            raise ConnectionError(f"{RefusalCode.SENTINEL} and no Redis answers")
+        run_id = _RUN_ID.search(about_server)
         if self.generation != self.primary.generation:
             raise NotPrimary("another server became the primary")
         if run_id is None or role is None:
@@ -92,11 +105,15 @@ class _PrimaryConnection:
 
     async def read_response(self, *args: Any, **options: Any) -> Any:
         """Read a reply. A server that refuses writes as a replica is left at once."""
+        reader = cast("Any", self)._reader  # noqa: SLF001  as above
         try:
             return await cast("Any", super()).read_response(*args, **options)
+        except ConnectionError as error:
+            _raise_if_refused(reader, error)
+            raise
         except ResponseError as error:
             refusal = redis_refusal(error)
-            if refusal is None or refusal.code not in _NOT_PRIMARY:
+            if refusal is None or refusal.code not in ONLY_REPLICAS:
                 raise
             if self.generation == self.primary.generation:
                 self.primary.replace(refusal.text)
@@ -106,6 +123,16 @@ class _PrimaryConnection:
     def abort(self) -> None:
         """End the connection at once: whoever waits for a reply gets an error."""
         cast("Any", self)._writer.transport.abort()  # noqa: SLF001  redis-py has no other way
+
+
+def _raise_if_refused(reader: Any, error: Exception) -> None:
+    """Raise ConnectionError if Redis said, before it closed the connection, that it has too many.
+
+    redis-py only says that the connection is closed: what came before is unread.
+    """
+    unread = bytes(getattr(reader, "_buffer", b""))
+    if MAX_CLIENTS.encode() in unread:
+        raise ConnectionError(MAX_CLIENTS) from error
 
 
 class ConnectionPool(BlockingConnectionPool):

@@ -33,7 +33,7 @@ OPTIONAL: Final = ("CONFIG GET", "PUBSUB CHANNELS")
 
 def ends_start(refusal: RedisRefusal) -> bool:
     """Whether this Redis can never be used: a worker or an API does not start."""
-    return refusal.code in _CLUSTER_CODES
+    return refusal.code in _CLUSTER_CODES or refusal.code is RefusalCode.SENTINEL
 
 
 _CLUSTER_CODES: Final = (RefusalCode.CROSSSLOT, RefusalCode.MOVED)

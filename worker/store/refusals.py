@@ -23,7 +23,7 @@ from redis.exceptions import (
 
 
 class RefusalCode(StrEnum):
-    """Redis' first word; the last two are ours, where it has none."""
+    """Redis' first word; the last three are ours, where it has none."""
 
     NOREPLICAS = "NOREPLICAS"
     OOM = "OOM"
@@ -44,6 +44,8 @@ class RefusalCode(StrEnum):
     CROSSSLOT = "CROSSSLOT"
     MAXCLIENTS = "MAXCLIENTS"
     """Redis says `ERR max number of clients reached`."""
+    SENTINEL = "SENTINEL"
+    """It is none: a Sentinel answers."""
     UNREACHABLE = "UNREACHABLE"
     """It does not answer."""
 
@@ -132,6 +134,13 @@ _REFUSALS: Final = {
             "raise maxclients, or end clients that are not needed",
         ),
         RedisRefusal(
+            RefusalCode.SENTINEL,
+            "is a Sentinel, which stores nothing",
+            "begin KNOUDS_REDIS_URL with redis+sentinel:// and name the service after the hosts, as"
+            " redis+sentinel://host:26379/main/0",
+            needs_operator=True,
+        ),
+        RedisRefusal(
             RefusalCode.UNREACHABLE,
             "does not answer",
             "start it, or correct KNOUDS_REDIS_URL",
@@ -156,7 +165,9 @@ _NO_RIGHT: Final = re.compile(
 )
 """What Redis says of missing rights inside a script: 8, 6.2 and 7, and of a key."""
 
-_MAX_CLIENTS: Final = "max number of clients reached"
+MAX_CLIENTS: Final = "max number of clients reached"
+_NO_DATABASE: Final = re.compile(r"unknown command .?SELECT", re.IGNORECASE)
+"""What a Sentinel replies where the address names a database."""
 _NO_PASSWORD_GIVEN: Final = "Authentication required"  # noqa: S105
 
 
@@ -196,4 +207,6 @@ def _code_of_text(text: str) -> RefusalCode | None:
         return RefusalCode(found[1])
     if _NO_RIGHT.search(text) is not None:
         return RefusalCode.NOPERM
-    return RefusalCode.MAXCLIENTS if _MAX_CLIENTS in text else None
+    if _NO_DATABASE.search(text) is not None:
+        return RefusalCode.SENTINEL
+    return RefusalCode.MAXCLIENTS if MAX_CLIENTS in text else None

@@ -56,7 +56,9 @@ REPLICAS_FIX: Final = (
 REPLICAS_SHOWN_FOR_S: Final = 30.0
 """Without a further mark for so long, nothing waits for a replica."""
 SENTINELS: Final = "redis_sentinels"
-SENTINELS_FIX: Final = "start the Sentinels again, or correct the hosts in KNOUDS_REDIS_URL"
+SENTINELS_FIX: Final = (
+    "start the Sentinels again, and correct one that is wrong, or the hosts in KNOUDS_REDIS_URL"
+)
 PRIMARY: Final = "redis_primary"
 PRIMARY_FIX: Final = "run `knouds-worker doctor`, which names the right that the user lacks"
 
