@@ -35,6 +35,20 @@ async def test_it_is_shown_with_words(api: CheckedApi, newer_job: str) -> None:
     assert WORDS in listed[0]["reason"]["message"]
 
 
+async def test_groups_and_holds_say_that_no_action_fits(
+    api: CheckedApi, store: Store, newer_job: str
+) -> None:
+    (group,) = (await api.get("/v1/groups?state=parked")).json["items"]
+    assert (group["newer"], group["count"]) == (bool(newer_job), 1)
+    await api.post("/v1/holds", {"scope": "default"})
+    await store.client.call("HSET", store.keys.holds, "default/model|X", b'{"schema":2}')
+    holds = (await api.get("/v1/holds")).json["items"]
+    assert {one["scope"]: one["newer"] for one in holds} == {
+        "default": False,
+        "default/model": True,
+    }
+
+
 @pytest.mark.parametrize("action", ["release", "cancel", "discard", "requeue", "park"])
 async def test_an_action_on_it_is_refused(
     api: CheckedApi, store: Store, newer_job: str, action: str

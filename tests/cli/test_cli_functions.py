@@ -41,6 +41,13 @@ def test_jobs_that_wait_for_no_operator_have_no_command() -> None:
     assert job_commands({"id": "j", "state": "running", "reason": None}) == []
 
 
+def test_nothing_is_proposed_for_what_a_newer_version_wrote() -> None:
+    for state in ("dead", "parked"):
+        job = {"id": "j", "state": state, "reason": {"code": "newer_schema"}}
+        assert job_commands(job) == []
+        assert group_command({**group("suno"), "newer": True}, state, hold("default")) is None
+
+
 def test_a_command_is_quoted_for_a_shell() -> None:
     job = {"id": "j", "state": "parked", "reason": {"code": "x", "hold_id": "a; rm -rf ~"}}
     assert job_commands(job) == ["knouds-worker holds release 'a; rm -rf ~'"]

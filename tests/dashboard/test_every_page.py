@@ -1,5 +1,6 @@
 """Every page renders, empty and with jobs of every state."""
 
+import msgspec
 import pytest
 
 from config.settings import Settings
@@ -101,3 +102,20 @@ async def test_the_lanes_of_an_account_that_waits_for_a_poll_say_so(
     )
     await job_factory.store.workers.record_heartbeat(beat)
     assert "waits for a poll" in (await pages.get("/")).text
+
+
+async def test_the_pages_offer_no_action_on_what_a_newer_version_wrote(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    store = job_factory.store
+    job = await job_factory.held("newer")
+    record = msgspec.to_builtins(job) | {"schema": 2}
+    await store.client.call("HSET", store.keys.job(job.id), "rec", msgspec.json.encode(record))
+    await store.client.call("HSET", store.keys.holds, "default/model|X", b'{"schema":2}')
+    for path in ("/jobs/newer", "/parked", "/holds"):
+        page = await pages.get(path)
+        assert "newer version" in page.text
+        forms = [form.action for form in page.html.forms]
+        assert not [one for one in forms if "/release" in one or "/actions/" in one]
+        groups = [form for form in page.html.forms if ("scope", "filter") in form.fields]
+        assert not [button for form in groups for button in form.buttons if button[0] == "action"]

@@ -5,6 +5,7 @@ from typing import Final
 from worker.cli.text import Doc, command_line, sanitize
 
 UNCERTAIN: Final = "uncertain"
+NEWER_SCHEMA: Final = "newer_schema"
 SCOPE_PARTS: Final = ("account", "kind", "target")
 """The parts of a scope, widest first."""
 
@@ -40,8 +41,13 @@ def release_hold_command(hold: Doc) -> str:
     return sanitize(command_line("holds", "release", str(hold["id"])))
 
 
-def group_command(group: Doc, state: str, hold: Doc | None = None) -> str:
-    """The command that releases a group of parked jobs, or requeues a group of dead letters."""
+def group_command(group: Doc, state: str, hold: Doc | None = None) -> str | None:
+    """The command that releases a group of parked jobs, or requeues a group of dead letters.
+
+    None where a newer version wrote them: it would match none.
+    """
+    if group.get("newer"):
+        return None
     code = str(group.get("code"))
     lane = {part: str(group.get(part)) for part in SCOPE_PARTS}
     if state == "dead":
@@ -64,6 +70,8 @@ def job_commands(job: Doc) -> list[str]:
     reason: Doc = job.get("reason") or {}
     code = str(reason.get("code"))
     match job.get("state"), code:
+        case _, code if code == NEWER_SCHEMA:
+            return []
         case "dead", code if code in _FIX_INPUTS:
             return [
                 command_line("dead", "requeue", name, "--inputs", "@inputs.json"),

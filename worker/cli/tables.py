@@ -7,7 +7,7 @@ from rich.console import RenderableType
 from rich.table import Table
 
 from jobs.texts import pluralize
-from worker.cli.next_steps import group_command, hold_of, release_hold_command
+from worker.cli.next_steps import NEWER_SCHEMA, group_command, hold_of, release_hold_command
 from worker.cli.output import Columns, doc_table, new_table, state_text, text, widest
 from worker.cli.text import (
     Doc,
@@ -103,10 +103,9 @@ def hold_list(doc: Doc) -> list[RenderableType]:
             f"placed {format_age(hold.get('created_at'), now)}",
             *([f"“{hold['note']}”"] if hold.get("note") else []),
         ]
-        opening = hold.get("phase") == "opening"
-        lines += _cause(
-            hold["code"], facts, hold["action"], None if opening else release_hold_command(hold)
-        )
+        is_fixed = hold.get("phase") == "opening" or hold.get("newer")
+        command = None if is_fixed else release_hold_command(hold)
+        lines += _cause(hold["code"], facts, hold["action"], command)
     return lines[:-1]
 
 
@@ -127,8 +126,8 @@ def breaker_list(doc: Doc) -> list[RenderableType]:
             pluralize(int(breaker["failures"]), "failure"),
             *([f"last {format_age(error['at'], now)}"] if error.get("at") else []),
         ]
-        is_open = breaker["state"] == "open"
-        command = command_line("breakers", "probe", str(breaker["id"])) if is_open else None
+        may_probe = breaker["state"] == "open" and error.get("code") != NEWER_SCHEMA
+        command = command_line("breakers", "probe", str(breaker["id"])) if may_probe else None
         remedy = breaker.get("action") or "Nothing: it stops no submit"
         lines += _cause(breaker["state"], facts, f"{breaker['text']}", None)[:-1]
         lines += _remedy(remedy, command)

@@ -5,6 +5,7 @@ from typing import Annotated
 from msgspec import Meta
 
 from jobs.holds import Hold, HoldPhase
+from jobs.newer import is_newer, is_newer_gate
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.queries import GroupSummary
@@ -31,6 +32,10 @@ class GroupResponse(ResponseModel):
     findings: Annotated[
         dict[str, int],
         Meta(description="of an uncertain group: how many of its jobs have each finding"),
+    ]
+    newer: Annotated[
+        bool,
+        Meta(description="a newer version wrote the job that is in it longest: no action fits it"),
     ]
 
 
@@ -65,6 +70,7 @@ class HoldResponse(ResponseModel):
         int | None,
         Meta(description="jobs it parked; null where Redis did not answer after an action"),
     ]
+    newer: Annotated[bool, Meta(description="a newer version wrote it: it cannot be released")]
 
 
 class HoldPageResponse(ResponseModel):
@@ -98,6 +104,7 @@ def group_response(summary: GroupSummary) -> GroupResponse:
         action_url=reason.action_url if reason else None,
         est_cost=summary.est_cost,
         findings={finding.value: count for finding, count in summary.findings.items()},
+        newer=is_newer(group.sample),
     )
 
 
@@ -122,4 +129,5 @@ def hold_response(hold: Hold, jobs: int | None) -> HoldResponse:
         released_at=optional_rfc3339(hold.released_at),
         released_by=hold.released_by,
         jobs=jobs,
+        newer=is_newer_gate(hold),
     )

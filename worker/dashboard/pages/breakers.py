@@ -7,6 +7,7 @@ from aiohttp import web
 
 from jobs.breakers import Breaker, BreakerState
 from jobs.breakers.texts import advice_text, cause_text, error_text, state_text
+from jobs.newer import is_newer_gate
 from worker.app.extras import extra_or
 from worker.app.queries import BreakerSummary
 from worker.dashboard.page_request import PageRequest
@@ -25,6 +26,11 @@ class BreakerCard:
     def is_open(self) -> bool:
         """Whether it lets nothing through."""
         return self.breaker.state is BreakerState.OPEN
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer version wrote it: then it can be neither probed nor reset here."""
+        return is_newer_gate(self.breaker)
 
     @property
     def cause_text(self) -> str:

@@ -7,6 +7,7 @@ from aiohttp import web
 
 from jobs.holds import Hold, HoldPhase
 from jobs.lanes import parse_scope
+from jobs.newer import is_newer_gate
 from worker.api.models.requests import HoldBody
 from worker.api.problems import bad_field
 from worker.app.queries import QueueStats
@@ -33,6 +34,11 @@ class HoldSummary:
     def is_opening(self) -> bool:
         """Whether it was released and still limits submits."""
         return self.hold.phase is HoldPhase.OPENING
+
+    @property
+    def is_newer(self) -> bool:
+        """Whether a newer version wrote it: then it cannot be released here."""
+        return is_newer_gate(self.hold)
 
     @property
     def waiting_text(self) -> str:

@@ -10,6 +10,7 @@ from typing import assert_never
 from jobs.holds import Gates
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import target_name
+from jobs.newer import is_newer
 from jobs.states import State
 from jobs.unreadable import UNREADABLE
 from worker.app.action_table import ACTION_TABLE, JobAction
@@ -53,7 +54,12 @@ def available_actions(job: Job, context: EffectContext) -> tuple[AvailableAction
 
 
 def offered_actions(job: Job) -> tuple[JobAction, ...]:
-    """The actions that make sense for a job: its state allows them, and so does its reason."""
+    """The actions that make sense for a job: its state allows them, and so does its reason.
+
+    None for a job that a newer version wrote: each would be refused.
+    """
+    if is_newer(job):
+        return ()
     return tuple(
         action
         for action in JobAction
