@@ -6,10 +6,14 @@
 VENV := .venv
 BIN := $(VENV)/bin
 ARGS ?=
+# Processes that run tests. Those mostly wait for other processes: three keep two cores busy.
+TESTERS ?= 3
 
 # The packages are installed. Python must not import others from the current folder.
 export PYTHONSAFEPATH := 1
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
+# The tests start hundreds of processes: each would compile everything anew.
+unexport PYTHONDONTWRITEBYTECODE
 
 # Prints the Python to use, preferably python3 itself. Without a Redis server on the PATH, 3.11 and
 # 3.12 are preferred, since the installation brings a server for them. The import of ensurepip tests
@@ -35,7 +39,7 @@ run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help
 	@$(BIN)/knouds-worker up --demo $(ARGS)
 
 test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" selects some
-	@$(BIN)/pytest -n auto --maxprocesses 4 --ignore tests/browser $(ARGS)
+	@$(BIN)/pytest -n $(TESTERS) --dist worksteal --ignore tests/browser $(ARGS)
 
 browser: $(VENV)/.dev  ## Test the dashboard in Chromium, which must be installed
 	@$(BIN)/pytest -p no:xdist tests/browser $(ARGS)

@@ -178,7 +178,9 @@ class ChaosSystem:
         try:
             await wait_until(all_succeeded, "every job has succeeded", within_s)
         except AssertionError as error:
-            raise AssertionError(f"{error}: {await self.system.counts()}") from None
+            jobs = (await take_snapshot(self.system.store)).jobs.values()
+            others = [_described(job) for job in jobs if job.state is not State.SUCCEEDED]
+            raise AssertionError("\n".join([f"{error}; not so:", *others])) from None
         return time.monotonic() - began
 
     async def inspect(self) -> ChaosFindings:
@@ -250,6 +252,13 @@ class ChaosSystem:
         async with self.system.http.get(url) as answer:
             items = (await answer.json())["items"]
         return {item["label"]: item["id"] for item in items}
+
+
+def _described(job: Job) -> str:
+    """What a failed wait says of a job: its state, why it is in it, and what happened to it."""
+    head = f"{job.id} {job.state}, parked as {job.parked_as}, owner {job.owner}: {job.reason}"
+    events = [f"    {e.at:.3f} {e.name} {e.by} {e.note}".rstrip() for e in job.events]
+    return "\n".join([head, *events])
 
 
 def _was_answered_after_uncertain(job: Job) -> bool:

@@ -274,8 +274,18 @@ class SimulatedDeployment:
             ):
                 worker.seen_at = self.clock.now()
 
-    async def pass_time(self, seconds: float) -> None:
-        """Move the clock; workers that are not stalled send their heartbeats."""
+    async def pass_time(self, seconds: float, *, beats: int = 4) -> None:
+        """Move the clock; workers that are not stalled send their heartbeats.
+
+        So many of them in the last lease, where more than half a lease passes.
+        """
+        last = min(seconds, self.settings.lease_s) if seconds > self.settings.lease_s / 2 else 0.0
+        if first := seconds - last:
+            await self._pass_time(first)
+        for _ in range(beats if last else 0):
+            await self._pass_time(last / beats)
+
+    async def _pass_time(self, seconds: float) -> None:
         self.clock.pass_time(seconds)
         for worker in self.living:
             if not worker.client.asleep:

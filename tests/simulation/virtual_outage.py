@@ -259,7 +259,7 @@ class VirtualOutage:
         step_s = ADMISSION_S if is_busy else await self._next_due_s(now)
         if self._sleeping:
             step_s = min(step_s, self._sleeping[0][0] - now)
-        await self.deployment.pass_time(max(0.02, step_s))
+        await self.deployment.pass_time(max(0.02, step_s), beats=1)
         while self._sleeping and self._sleeping[0][0] <= clock.now() + 1e-6:
             done = heapq.heappop(self._sleeping)[2]
             if not done.done():

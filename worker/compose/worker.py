@@ -23,6 +23,7 @@ from worker.compose.provider import (
 )
 from worker.compose.runtime import Runtime
 from worker.engine.account_identities import AccountIdentities
+from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.completion import Completion
@@ -148,6 +149,7 @@ def build(
     parts = _build_parts(settings, context, outcomes)
     health = ServiceHealth()
     clock_follower = ClockFollower(context.store.client, context.clock, health)
+    beat_history = BeatHistory(context.lease_s)
     poller = _build_poller(parts, health)
     submitter = _build_submitter(parts, poller)
     reporter = _Reporter(
@@ -169,6 +171,8 @@ def build(
         live_workers=live_workers,
         admission_wakeup=context.wakeups.admission,
         clock_follower=clock_follower,
+        beat_history=beat_history,
+        clock=context.clock,
     )
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
@@ -187,7 +191,7 @@ def build(
             parts.outcomes,
             parts.webhook_policy,
         ),
-        Rescuer(context, parts.outcomes, submitter),
+        Rescuer(context, parts.outcomes, submitter, beat_history),
         prober,
         Pruner(context.store, settings.retention_s),
         parts.poll_planner,

@@ -51,7 +51,7 @@ _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
 
 
 class _FencedOut(Exception):
-    """The job or the primary changed before the first byte, or the mark is on no replica."""
+    """Before the first byte the job or the primary changed, or the lease ended."""
 
 
 class AcceptedRuns(Protocol):
@@ -96,6 +96,8 @@ class _SubmitMark:
             raise _FencedOut
         if generation != await self._redis_recovery.trusted_generation():
             raise _FencedOut
+        if self._clock.now() >= (after.lease_until or 0.0):
+            raise _FencedOut  # whoever took it over may have it submitted again
         self._redis_recovery.remember(written, inputs=self._inputs)
 
 

@@ -18,6 +18,9 @@ log: Final = structlog.get_logger(__name__)
 
 RESTART_BACKOFF: Final = Backoff(base_s=0.2, cap_s=10.0)
 
+OUTAGE_BACKOFF: Final = Backoff(base_s=0.2, cap_s=1.0)
+"""While Redis does not answer: once it does, leases have to be extended before they are judged."""
+
 
 MIN_TICK_PAUSE_S: Final = 0.02
 """Least pause between two ticks of a service: what comes in between is handled together, which
@@ -113,7 +116,7 @@ class Supervisor:
                 pause = await service.tick(self._clock.now()) if is_allowed else WAIT_S
             except Exception as error:  # noqa: BLE001 - the service goes on after any error
                 failures += 1
-                pause = RESTART_BACKOFF.wait_s(failures, 0.5 + self._clock.jitter() / 2)
+                pause = _backoff(error).wait_s(failures, 0.5 + self._clock.jitter() / 2)
                 self._record_failure(service.name, error, pause)
                 await asyncio.sleep(pause)
                 continue
@@ -127,8 +130,17 @@ class Supervisor:
     def _record_failure(self, name: str, error: Exception, pause: float) -> None:
         was_healthy = self._health.record_failure(name, error)
         facts = {"service": name, "error": error_word(error), "retry_in_s": round(pause, 2)}
-        if isinstance(error, (RedisError, OSError)):
+        if _is_outage(error):
             if was_healthy:
                 log.warning("service.interrupted", detail=str(error), **facts)
         else:
             log.error("service.failed", exc_info=error, **facts)
+
+
+def _is_outage(error: Exception) -> bool:
+    """Whether Redis did not answer, or refused: no fault of the service."""
+    return isinstance(error, (RedisError, OSError))
+
+
+def _backoff(error: Exception) -> Backoff:
+    return OUTAGE_BACKOFF if _is_outage(error) else RESTART_BACKOFF

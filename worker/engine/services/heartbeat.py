@@ -5,6 +5,8 @@ from typing import Final, Protocol
 
 import structlog
 
+from worker.clock import Clock
+from worker.engine.beat_history import BeatHistory
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
@@ -51,6 +53,8 @@ class HeartbeatService:
         live_workers: LiveWorkers,
         admission_wakeup: Wakeup,
         clock_follower: ClockFollower,
+        beat_history: BeatHistory,
+        clock: Clock,
     ) -> None:
         self._store = store
         self._lease_s = lease_s
@@ -58,6 +62,8 @@ class HeartbeatService:
         self._live_workers = live_workers
         self._admission_wakeup = admission_wakeup
         self._clock_follower = clock_follower
+        self._beat_history = beat_history
+        self._clock = clock
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
@@ -72,6 +78,7 @@ class HeartbeatService:
         found = await self._store.workers.heartbeats_and_drain(report.id)
         workers, is_drained, redis_time = found
         is_clock_changed = self._clock_follower.compare(redis_time, asked_at)
+        self._beat_history.record(self._clock.now())
         alive_since = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= alive_since]
         leaving = [w for w in alive if not w.takes_work]

@@ -2,7 +2,8 @@
 
 A job that was never sent returns to the queue. One that was sent, or a sync run whose connection
 died with its worker, parks as `uncertain` (or is retried, where the job opted into that). Claimed
-polls need no rescue: their lease ends by itself.
+polls need no rescue: their lease ends by itself. After Redis was silent, nothing is taken over
+before its worker had the time to extend its leases.
 """
 
 from typing import Final, Protocol
@@ -11,6 +12,7 @@ import structlog
 
 from jobs.indexes import Index
 from jobs.lifecycle import IllegalTransition
+from worker.engine.beat_history import BeatHistory
 from worker.engine.deciders import RescueDecider
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -37,13 +39,19 @@ class Rescuer:
     name = "rescuer"
 
     def __init__(
-        self, context: WorkerContext, outcomes: OutcomeParts, lease_holder: LeaseHolder
+        self,
+        context: WorkerContext,
+        outcomes: OutcomeParts,
+        lease_holder: LeaseHolder,
+        beat_history: BeatHistory,
     ) -> None:
         self._store = context.store
+        self._clock = context.clock
         self._rules = context.rules
         self._completion = outcomes.completion
         self._poison_guard = outcomes.poison_guard
         self._lease_holder = lease_holder
+        self._beat_history = beat_history
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
@@ -51,6 +59,8 @@ class Rescuer:
         ids = await self._store.jobs.expired_leases(now, BATCH)
         ours = set(self._lease_holder.leased_ids)
         await self._store.jobs.extend_leases([i for i in ids if i in ours], now + TICK_S * 2)
+        if not self._beat_history.may_judge(self._clock.now()):
+            return TICK_S
         lost = [job_id for job_id in ids if job_id not in ours]
         for stored in await load_jobs(self._store.jobs, lost, now):
             if stored is None or (stored.job.lease_until or 0.0) > now:
