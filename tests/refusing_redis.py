@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import pytest
 from arq import ArqRedis
 from redis.exceptions import RedisError
 
@@ -52,6 +53,14 @@ async def refusing_redis(url: str) -> AsyncGenerator[RefusingRedis]:
     finally:
         await admin.call("ACL DELUSER", USER)
         await redis.aclose(close_connection_pool=True)
+
+
+@pytest.fixture
+async def server(redis: ArqRedis, redis_url: str) -> AsyncGenerator[RefusingRedis]:
+    """The server of the test run, for tests that have its programs refused."""
+    del redis  # it looks for keys that are left
+    async with refusing_redis(redis_url) as opened:
+        yield opened
 
 
 async def _fail_snapshot(server: RefusingRedis) -> None:

@@ -7,7 +7,6 @@ from collections.abc import AsyncGenerator
 from typing import Any
 
 import pytest
-from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 from structlog.testing import capture_logs
 
@@ -15,7 +14,8 @@ from config.settings import Settings
 from jobs.lanes import Scope
 from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.job_factory import JobFactory
-from tests.refusing_redis import REFUSALS, USER, RefusingRedis, refused, refusing_redis
+from tests.refusing_redis import REFUSALS, USER, RefusingRedis, refused
+from tests.refusing_redis import server as server  # noqa: PLC0414
 from worker.api.handlers import events as stream
 from worker.app.actions import Actions, Actor
 from worker.app.extras import extra_or
@@ -36,13 +36,6 @@ BODIES: dict[str, Any] = {
     "/v1/bulk/cancel": {"filter": {"all": True}},
 }
 """The bodies that routes need, by path."""
-
-
-@pytest.fixture
-async def server(redis: ArqRedis, redis_url: str) -> AsyncGenerator[RefusingRedis]:
-    del redis  # it looks for keys that are left
-    async with refusing_redis(redis_url) as opened:
-        yield opened
 
 
 @pytest.fixture

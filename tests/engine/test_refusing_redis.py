@@ -1,7 +1,6 @@
 """A worker whose Redis refuses: it goes on afterwards, loses nothing and pays nothing twice."""
 
 import asyncio
-from collections.abc import AsyncGenerator
 
 import pytest
 from pydantic import SecretStr
@@ -9,13 +8,8 @@ from structlog.testing import capture_logs
 
 from jobs.states import State
 from tests.engine.live_system import LiveSystem, wait_until
-from tests.refusing_redis import USER, RefusingRedis, refused, refusing_redis
-
-
-@pytest.fixture
-async def server(redis_url: str) -> AsyncGenerator[RefusingRedis]:
-    async with refusing_redis(redis_url) as opened:
-        yield opened
+from tests.refusing_redis import USER, RefusingRedis, refused
+from tests.refusing_redis import server as server  # noqa: PLC0414
 
 
 @pytest.mark.parametrize("name", ["oom", "readonly", "no right to run scripts", "maxclients"])

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncGenerator
 
 import pytest
-from arq import ArqRedis
 from redis.exceptions import RedisError
 from structlog.testing import capture_logs
 
@@ -12,7 +11,8 @@ from config.settings import Settings
 from jobs import transitions
 from jobs.job import Job
 from jobs.states import State
-from tests.refusing_redis import USER, RefusingRedis, refused, refusing_redis
+from tests.refusing_redis import USER, RefusingRedis, refused
+from tests.refusing_redis import server as server  # noqa: PLC0414
 from tests.store.redis_contents import everything, expected_indexes, indexes, keys_of
 from tests.unit.core.job_builders import NOW, a_job
 from worker.redis.connect import connect
@@ -20,13 +20,6 @@ from worker.store import Store, open_store
 from worker.store.commit import Change, NewAuditEntry, SideWrites, VersionedJob
 from worker.store.refusals import redis_refusal
 from worker.store.scripts import CommitResult, Scripts
-
-
-@pytest.fixture
-async def server(redis: ArqRedis, redis_url: str) -> AsyncGenerator[RefusingRedis]:
-    del redis  # it looks for keys that are left
-    async with refusing_redis(redis_url) as opened:
-        yield opened
 
 
 @pytest.fixture

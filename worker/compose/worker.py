@@ -82,16 +82,13 @@ class _Parts:
 class _Reporter:
     """Reports for the heartbeat what this worker does."""
 
-    worker_id: str
+    parts: _Parts
     started_at: float
     submitter: Submitter
     poller: Poller
-    poll_proof: PollProof
-    shutdown_deadline: ShutdownDeadline
     health: ServiceHealth
     live_workers: LiveWorkers
     clock_follower: ClockFollower
-    redis_recovery: RedisRecovery
 
     @property
     def leased_ids(self) -> tuple[str, ...]:
@@ -100,8 +97,9 @@ class _Reporter:
 
     def report(self, now: float) -> Heartbeat:
         """The heartbeat to record at `now`, Unix seconds."""
+        outcomes = self.parts.outcomes
         return Heartbeat(
-            id=self.worker_id,
+            id=self.parts.context.worker_id,
             host=socket.gethostname(),
             pid=os.getpid(),
             started_at=self.started_at,
@@ -111,10 +109,10 @@ class _Reporter:
             polling=self.poller.active_polls,
             polls_failing_since=self.poller.health.failing_since(now),
             poll_failure=self.poller.health.failure(now),
-            unproved_accounts=self.poll_proof.blocked,
-            stopping=self.shutdown_deadline.has_started,
+            unproved_accounts=outcomes.poll_proof.blocked,
+            stopping=self.parts.shutdown_deadline.has_started,
             drained=self.live_workers.is_drained,
-            failures=self.health.failing | self.redis_recovery.problems(now),
+            failures=self.health.failing | outcomes.redis_recovery.problems(now),
             clock_ahead_s=self.clock_follower.machine_ahead_s,
         )
 
@@ -152,53 +150,21 @@ def build(
     beat_history = BeatHistory(context.lease_s)
     poller = _build_poller(parts, health)
     submitter = _build_submitter(parts, poller)
-    reporter = _Reporter(
-        worker_id=context.worker_id,
-        started_at=context.clock.now(),
-        submitter=submitter,
-        poller=poller,
-        poll_proof=parts.outcomes.poll_proof,
-        shutdown_deadline=parts.shutdown_deadline,
-        health=health,
-        live_workers=live_workers,
-        clock_follower=clock_follower,
-        redis_recovery=outcomes.redis_recovery,
-    )
-    heartbeat = HeartbeatService(
-        context.store,
-        context.lease_s,
-        reporter,
-        live_workers=live_workers,
-        admission_wakeup=context.wakeups.admission,
-        clock_follower=clock_follower,
-        beat_history=beat_history,
-        clock=context.clock,
-    )
+    now = context.clock.now()
+    reporter = _Reporter(parts, now, submitter, poller, health, live_workers, clock_follower)
+    heartbeat = _build_heartbeat(context, reporter, beat_history)
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
-        MetricsFlusher(context.store),
-        parts.outcomes.redis_recovery,
+        outcomes.redis_recovery,
         DataWatch(context.store.registers, outcomes.redis_recovery, health, context.worker_id),
         heartbeat,
-        _build_admission(parts, submitter, live_workers),
-        Scheduler(context.store, context.wakeups),
         poller,
-        PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
-        WebhookProcessor(
-            context,
-            build_webhook_reader(settings),
-            poller,
-            parts.outcomes,
-            parts.webhook_policy,
-        ),
-        Rescuer(context, parts.outcomes, submitter, beat_history),
         prober,
-        Pruner(context.store, settings.retention_s),
-        parts.poll_planner,
-        parts.rate_limiter,
-        _build_evidence(parts),
+        _build_admission(parts, submitter, live_workers),
+        _build_webhook_processor(parts, poller),
+        Rescuer(context, outcomes, submitter, beat_history),
+        *_build_other_services(parts),
     ]
-    min_pauses_s = {poller.name: MIN_CLAIM_PAUSE_S}
     enqueuer = build_enqueuer(settings, context.store, context.clock)
     return Runtime(
         context=context,
@@ -212,7 +178,7 @@ def build(
             services,
             context.clock,
             health,
-            min_pauses_s,
+            {poller.name: MIN_CLAIM_PAUSE_S},
             lambda name: clock_follower.is_right or name not in NEEDS_RIGHT_TIME,
         ),
         health=health,
@@ -331,6 +297,45 @@ def _build_submitter(parts: _Parts, poller: Poller) -> Submitter:
         max_sync_runs=parts.settings.sync_runs,
         identities=parts.identities,
     )
+
+
+def _build_heartbeat(
+    context: WorkerContext, reporter: _Reporter, beat_history: BeatHistory
+) -> HeartbeatService:
+    return HeartbeatService(
+        context.store,
+        context.lease_s,
+        reporter,
+        live_workers=reporter.live_workers,
+        admission_wakeup=context.wakeups.admission,
+        clock_follower=reporter.clock_follower,
+        beat_history=beat_history,
+        clock=context.clock,
+    )
+
+
+def _build_webhook_processor(parts: _Parts, poller: Poller) -> WebhookProcessor:
+    return WebhookProcessor(
+        parts.context,
+        build_webhook_reader(parts.settings),
+        poller,
+        parts.outcomes,
+        parts.webhook_policy,
+    )
+
+
+def _build_other_services(parts: _Parts) -> list[Service]:
+    """The services that nothing else of the worker needs to know."""
+    context = parts.context
+    return [
+        MetricsFlusher(context.store),
+        Scheduler(context.store, context.wakeups),
+        PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
+        Pruner(context.store, parts.settings.retention_s),
+        parts.poll_planner,
+        parts.rate_limiter,
+        _build_evidence(parts),
+    ]
 
 
 def _build_evidence(parts: _Parts) -> EvidenceService:

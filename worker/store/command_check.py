@@ -74,11 +74,23 @@ def _channel_rule(namespace: str) -> str:
 
 def _commands(keys: Keys) -> Iterator[_TriedCommand]:
     """Every command of this program and of arq, in an order in which each works."""
-    ours, arqs = _keys_rule(keys.namespace), "~arq:*"
-    text, counter = keys.command_check("text"), keys.command_check("counter")
-    table, row, ranked = (keys.command_check(name) for name in ("hash", "list", "sorted"))
-    stream, entry = keys.command_check("stream"), f"{in_progress_key_prefix}{keys.namespace}-check"
-    commands: list[Command] = [
+    entry = f"{in_progress_key_prefix}{keys.namespace}-check"
+    yield _TriedCommand(("PSETEX", entry, KEPT_MS, "1"), "~arq:*")
+    yield _TriedCommand(("DEL", entry), "~arq:*")
+    names = ("text", "counter", "hash", "list", "sorted", "stream")
+    text, counter, table, row, ranked, stream = (keys.command_check(name) for name in names)
+    for command in (
+        *_on_strings(text, counter),
+        *_on_collections(table, row, ranked, stream),
+        *_on_scripts(keys, text, table),
+        ("DEL", text, counter, table, row, ranked, stream),
+        *_on_the_server(text),
+    ):
+        yield _TriedCommand(command, _keys_rule(keys.namespace))
+
+
+def _on_strings(text: str, counter: str) -> tuple[Command, ...]:
+    return (
         ("SET", text, "1", "PX", KEPT_MS),
         ("PSETEX", text, KEPT_MS, "1"),
         ("SETEX", text, KEPT_MS // 1000, "1"),
@@ -88,6 +100,11 @@ def _commands(keys: Keys) -> Iterator[_TriedCommand]:
         ("EXPIRE", text, KEPT_MS // 1000),
         ("TTL", text),
         ("INCRBY", counter, 1),
+    )
+
+
+def _on_collections(table: str, row: str, ranked: str, stream: str) -> tuple[Command, ...]:
+    return (
         ("HSET", table, "a", "1"),
         ("HSETNX", table, "a", "1"),
         ("HINCRBYFLOAT", table, "n", "1"),
@@ -121,11 +138,20 @@ def _commands(keys: Keys) -> Iterator[_TriedCommand]:
         ("XRANGE", stream, "-", "+", "COUNT", 1),
         ("XREVRANGE", stream, "+", "-", "COUNT", 1),
         ("XREAD", "COUNT", 1, "STREAMS", stream, "$"),
+    )
+
+
+def _on_scripts(keys: Keys, text: str, table: str) -> tuple[Command, ...]:
+    return (
         ("PUBLISH", keys.command_check("channel"), ""),
         ("SCRIPT LOAD", source("commit")),
         # Two keys, as every script has: a cluster refuses them.
         ("EVALSHA", script_digest("commit"), 2, text, table, *_SET_THE_FIRST_KEY),
-        ("DEL", text, counter, table, row, ranked, stream),
+    )
+
+
+def _on_the_server(text: str) -> tuple[Command, ...]:
+    return (
         ("watch", text),  # in capitals, redis-py would send it alone
         ("MULTI",),
         ("EXEC",),
@@ -136,11 +162,7 @@ def _commands(keys: Keys) -> Iterator[_TriedCommand]:
         ("TIME",),
         ("PING",),
         ("INFO", "cluster"),
-    ]
-    yield _TriedCommand(("PSETEX", entry, KEPT_MS, "1"), arqs)
-    yield _TriedCommand(("DEL", entry), arqs)
-    for command in commands:
-        yield _TriedCommand(command, ours)
+    )
 
 
 async def check_commands(client: Client, keys: Keys) -> list[RedisRefusal]:

@@ -10,15 +10,14 @@ from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.states import Kind, Mode, State
-from jobs.usage import UsageRow
 from jobs.why import Blocker
 from worker.api.models.breakers import BreakerResponse
+from worker.api.models.evidence import EvidenceResponse, evidence_response
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
 from worker.store.client import Durability
-from worker.store.webhooks import Orphan
 
 NO_GATES: Final = Gates()
 WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
@@ -174,59 +173,6 @@ class BlockerResponse(ResponseModel):
     until: Time | None
 
 
-class OrphanExecutionResponse(ResponseModel):
-    """A run that webhooks reported and that belongs to no job."""
-
-    execution_id: str
-    event: str
-    received_at: Time
-    status: str | None
-    cost: float | None
-
-
-class UsageRowResponse(ResponseModel):
-    """A run in the provider's list of runs."""
-
-    id: int
-    status: str
-    targets: tuple[str, ...]
-    credits: float | None
-    duration_s: float | None
-    code: str | None
-    request_id: str | None
-    created_at: Annotated[Time | None, Meta(description="by the provider's clock")]
-    execution_id: Annotated[
-        str | None,
-        Meta(description="where a webhook reported a run with its request id: attach this one"),
-    ]
-
-
-class EvidenceResponse(ResponseModel):
-    """What is known of an uncertain submit."""
-
-    finding: Annotated[
-        EvidenceFinding | None,
-        Meta(description="what the provider's list of runs says; null where it is not read"),
-    ]
-    is_final: Annotated[bool, Meta(description="whether only a new row can change the finding")]
-    note: Annotated[str, Meta(description="why it is pending, unknown or ambiguous")]
-    rows: Annotated[list[UsageRowResponse], Meta(description="rows that may be its run")]
-    checked_at: Annotated[Time | None, Meta(description="when the list was last read for it")]
-    next_check_at: Time | None
-
-    sent_at: Time | None
-    ended_at: Time | None
-    http_status: int | None
-    message: str
-    executions: Annotated[
-        list[OrphanExecutionResponse],
-        Meta(
-            description="runs of the same target that webhooks reported after the submit and that"
-            " belong to no job: check one, then resolve the job with its `execution_id`"
-        ),
-    ]
-
-
 class WhyResponse(ResponseModel):
     """What keeps a job from running, in the order to check; empty when nothing does."""
 
@@ -359,47 +305,5 @@ def why_response(
             for blocker in blockers
         ],
         breaker=breaker,
-        evidence=None if evidence is None else _evidence(evidence),
-    )
-
-
-def _usage_row(row: UsageRow, execution_id: str | None) -> UsageRowResponse:
-    return UsageRowResponse(
-        id=row.id,
-        status=row.status,
-        targets=row.targets,
-        credits=row.credits,
-        duration_s=row.duration_s,
-        code=row.code,
-        request_id=row.request_id,
-        created_at=optional_rfc3339(row.created_at),
-        execution_id=execution_id,
-    )
-
-
-def _evidence(evidence: UncertainEvidence) -> EvidenceResponse:
-    submit = evidence.submit
-    rows = submit.rows if submit is not None else ()
-    return EvidenceResponse(
-        finding=None if submit is None else submit.finding,
-        is_final=submit is not None and submit.is_final,
-        note="" if submit is None else submit.note,
-        rows=[_usage_row(row, evidence.execution_of(row.request_id)) for row in rows],
-        checked_at=None if submit is None else optional_rfc3339(submit.checked_at),
-        next_check_at=None if submit is None else optional_rfc3339(submit.check_at),
-        sent_at=optional_rfc3339(evidence.sent_at),
-        ended_at=optional_rfc3339(evidence.ended_at),
-        http_status=evidence.http_status,
-        message=evidence.message,
-        executions=[_orphan(orphan) for orphan in evidence.executions],
-    )
-
-
-def _orphan(orphan: Orphan) -> OrphanExecutionResponse:
-    return OrphanExecutionResponse(
-        execution_id=orphan.execution_id,
-        event=orphan.event,
-        received_at=rfc3339(orphan.received_at),
-        status=orphan.status,
-        cost=orphan.cost,
+        evidence=None if evidence is None else evidence_response(evidence),
     )
