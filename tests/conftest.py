@@ -5,6 +5,7 @@ import logging
 import uuid
 from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
+from typing import Final
 
 import pytest
 import structlog
@@ -15,6 +16,20 @@ from tests.chaos.summary_table import pytest_terminal_summary as pytest_terminal
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store.client import Client
+
+SLOW_FOLDERS: Final = ("chaos", "cli", "engine", "integration", "simulation", "webhooks", "doctor")
+"""Folders whose tests take longest, the slowest first."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Begin with the slow folders: no process is left alone with them at the end."""
+    tests = Path(__file__).parent
+
+    def rank(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0]
+        return SLOW_FOLDERS.index(folder) if folder in SLOW_FOLDERS else len(SLOW_FOLDERS)
+
+    items.sort(key=rank)
 
 
 @pytest.fixture(scope="session")

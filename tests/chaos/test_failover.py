@@ -25,7 +25,7 @@ pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
 JOBS = scaled(short=100, full=400)
 
 
-@pytest.mark.parametrize("lost_s", [0.0, 0.7])
+@pytest.mark.parametrize("lost_s", scaled(short=[0.7], full=[0.0, 0.7]))
 async def test_a_failover_starts_nothing_twice_and_loses_nothing_that_was_sent(
     tmp_path: Path, report: Report, lost_s: float
 ) -> None:

@@ -1,6 +1,7 @@
 """Redis is down for a second or for half a minute: no process restarts, nothing is sent twice."""
 
 import asyncio
+import itertools
 import time
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
@@ -25,6 +26,7 @@ IN_FLIGHT = 6
 
 ANSWER_AFTER_S = 2.0
 SHORT_S, LONG_S = 1.0, scaled(short=4.0, full=30.0)
+"""The second is twice a lease, or more."""
 
 Meanwhile = Callable[[], Awaitable[None]]
 Outage = Callable[[KillableRedis, Meanwhile], Awaitable[None]]
@@ -46,19 +48,22 @@ async def _frozen(redis: KillableRedis, meanwhile: Meanwhile) -> None:
         redis.thaw()
 
 
-@pytest.mark.parametrize("outage", [_killed, _frozen])
+@pytest.mark.parametrize(
+    ("first", "second"),
+    scaled(short=[(_killed, _frozen)], full=list(itertools.product((_killed, _frozen), repeat=2))),
+)
 async def test_all_processes_carry_on_when_redis_is_back(
-    tmp_path: Path, report: Report, outage: Outage
+    tmp_path: Path, report: Report, first: Outage, second: Outage
 ) -> None:
     """The same processes finish every job without an operator, and no run is submitted twice."""
     async with chaos_system(tmp_path, SEED) as it, retrying_app(it) as api:
         pids = [process.pid for process in it.workers.running]
         app = asyncio.create_task(api.enqueue(it.requests(JOBS), pause_s=0.02))
         await asyncio.sleep(it.rng.uniform(0.2, 0.6))
-        await outage(it.redis, lambda: asyncio.sleep(SHORT_S))
+        await first(it.redis, lambda: asyncio.sleep(SHORT_S))
         held = it.requests(IN_FLIGHT, targets=ASYNC, fault="slow", delay_s=ANSWER_AFTER_S)
         await _until_in_flight(it, held)
-        await outage(it.redis, lambda: _for_long(api))
+        await second(it.redis, lambda: _for_long(api))
         back = time.monotonic()
         await api.until_available()
         it.acknowledged += await app
@@ -67,18 +72,20 @@ async def test_all_processes_carry_on_when_redis_is_back(
         assert [process.pid for process in it.workers.running] == pids
         assert [process.returncode for process in it.workers.running] == [None, None]
         assert api.statuses.keys() <= {200, 202, 503}
+        names = " + ".join(one.__name__.strip("_") for one in (first, second))
         await check_claims(
             it,
             report,
-            outage.__name__.strip("_"),
+            names,
             f"{SHORT_S:.0f} + {LONG_S:.0f} s, {api.statuses[503]} x 503,"
             f" settled in {settled_s:.1f} s",
             explains=lambda _: False,
         )
         counted = await it.system.labels()
         assert {counted[job_id]["posts"] for job_id, _ in held} == {1}
-        if outage is _killed:
-            assert "store_call.retried" in it.workers.logs.read_text()
+        log = it.workers.logs.read_text()
+        if second is _killed:
+            assert "store_call.retried" in log
 
 
 async def _for_long(api: RetryingApp) -> None:

@@ -53,7 +53,7 @@ async def test_what_a_killed_worker_left_takes_no_room_from_the_living(
 ) -> None:
     """A full lane continues although its worker died with every slot taken."""
     slots = 4
-    async with chaos_system(tmp_path, SEED, workers=1, max_jobs=slots, lease_s=1) as it:
+    async with chaos_system(tmp_path, SEED, workers=1, max_jobs=slots) as it:
         for route in ROUTES:  # or the first answer would be waited for
             await it.system.store.rate_limits.change(
                 route, lambda _: RateLimitBucket(is_unlimited=True)

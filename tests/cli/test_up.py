@@ -220,7 +220,7 @@ def test_a_base_url_that_is_not_the_api_is_named_in_one_line(
     assert said.count("KNOUDS_BASE_URL") == line.count("KNOUDS_BASE_URL")
 
 
-def test_a_process_that_dies_is_reported_and_restarted(tmp_path: Path) -> None:
+def test_what_dies_is_reported_and_restarted(tmp_path: Path) -> None:
     with up(tmp_path) as program:
         url = until_up(program)
         (first,) = stats(url)["workers"]
@@ -231,22 +231,16 @@ def test_a_process_that_dies_is_reported_and_restarted(tmp_path: Path) -> None:
             return any(worker["pid"] != first["pid"] for worker in stats(url)["workers"])
 
         wait_until(lambda: another() or None)
-        assert program.end() == ExitCode.OK
-
-
-def test_the_embedded_redis_is_restarted_on_its_port(tmp_path: Path) -> None:
-    with up(tmp_path) as program:
-        url = until_up(program)
         call("holds", "set", "default", cwd=tmp_path, KNOUDS_API_URL=url)
         (server,) = (p for p in children_of(tmp_path) if "redis-server" in p.name())
         server.kill()
         program.until(r"redis ended by itself")
 
-        def back() -> bool:
+        def back_on_its_port() -> bool:
             done = call("stats", "--json", cwd=tmp_path, KNOUDS_API_URL=url)
             return done.returncode == 0 and json.loads(done.stdout)["holds"] == 1
 
-        wait_until(lambda: back() or None)
+        wait_until(lambda: back_on_its_port() or None)
         assert program.end() == ExitCode.OK, program.output
 
 

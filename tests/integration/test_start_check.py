@@ -106,33 +106,40 @@ async def fill(redis: KillableRedis, share: float) -> None:
     await redis.command("CONFIG SET maxmemory", int(BALLAST_BYTES / share))
 
 
-FLAWS = [
-    (["--appendonly", "no"], {"redis.persistence": "appendonly is off"}),
-    (["--appendfsync", "everysec"], {"redis.persistence": "may lose the last second"}),
-    (
-        ["--maxmemory-policy", "volatile-lru"],
-        {"redis.eviction": "maxmemory-policy is volatile-lru"},
-    ),
-]
-
-
-@pytest.mark.parametrize(("arguments", "reasons"), FLAWS)
-async def test_worker_api_and_doctor_warn_of_a_flaw_with_the_reason(
-    redis: KillableRedis, tmp_path: Path, arguments: list[str], reasons: dict[str, str]
-) -> None:
-    await redis.start(*arguments)
-    await _all_warn(redis, tmp_path, reasons)
-
-
 @pytest.mark.parametrize(
-    ("share", "reason"), [(0.8, "of maxmemory (40 MiB)"), (0.94, "a full Redis accepts no job")]
+    ("arguments", "used", "reasons"),
+    [
+        (
+            ("--appendonly", "no", "--maxmemory-policy", "volatile-lru"),
+            0.8,
+            {
+                "redis.persistence": "appendonly is off",
+                "redis.eviction": "maxmemory-policy is volatile-lru",
+                "redis.memory": "of maxmemory (40 MiB)",
+            },
+        ),
+        (
+            ("--appendfsync", "everysec"),
+            0.94,
+            {
+                "redis.persistence": "may lose the last second",
+                "redis.memory": "a full Redis accepts no job",
+            },
+        ),
+    ],
+    ids=["unsaved and evicting", "saved each second and full"],
 )
-async def test_worker_api_and_doctor_warn_when_memory_runs_short(
-    redis: KillableRedis, tmp_path: Path, share: float, reason: str
+async def test_worker_api_and_doctor_warn_of_each_flaw_with_the_reason(
+    redis: KillableRedis,
+    tmp_path: Path,
+    arguments: tuple[str, ...],
+    used: float,
+    reasons: dict[str, str],
 ) -> None:
-    await redis.start()
-    await fill(redis, share)
-    await _all_warn(redis, tmp_path, {"redis.memory": reason})
+    """`used`: the share of its memory that is taken."""
+    await redis.start(*arguments)
+    await fill(redis, used)
+    await _all_warn(redis, tmp_path, reasons)
 
 
 async def _all_warn(redis: KillableRedis, folder: Path, reasons: dict[str, str]) -> None:
