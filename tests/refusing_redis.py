@@ -66,7 +66,9 @@ async def server(redis: ArqRedis, redis_url: str) -> AsyncGenerator[RefusingRedi
 async def _fail_snapshot(server: RefusingRedis) -> None:
     """Let a snapshot fail, which makes Redis refuse writes while snapshots are configured."""
     await server.run(("CONFIG SET", "save", "3600 1"))
-    _snapshot(await server.admin.call("CONFIG GET", "dir")).mkdir()
+    snapshot = _snapshot(await server.admin.call("CONFIG GET", "dir"))
+    snapshot.unlink(missing_ok=True)
+    snapshot.mkdir()
     await _save(server, "err")
 
 
