@@ -174,7 +174,11 @@ async def test_an_audit_entry_that_is_refused_is_written_later(
     monkeypatch.setattr(type(audit), "append", lost)
     with capture_logs() as logs:
         assert (await api.post("/v1/holds", {"scope": "studio", "note": "why"})).status == 201
-    assert "audit_entry.delayed" in {line["event"] for line in logs}
+    (logged,) = [line for line in logs if line["event"] == "audit_entry.delayed"]
+    entry = {name: logged[name] for name in ("action", "on", "note", "jobs")}
+    assert entry == {"action": "hold", "on": "studio", "note": "why", "jobs": 0}
+    assert logged["by"], "if the process is killed now, the log alone has the entry"
+    assert logged["at"] > 0
     monkeypatch.setattr(type(audit), "append", append)
     await audit.write_pending()
     found = (await api.get("/v1/audit")).json["items"]

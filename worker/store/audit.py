@@ -1,5 +1,6 @@
 """The audit log of operator actions: an append-only stream, which nothing trims."""
 
+import dataclasses
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -66,14 +67,15 @@ class AuditLog:
     async def record(self, entry: NewAuditEntry) -> None:
         """Append the entry of an action that is done; never raises what Redis raises.
 
-        An entry that Redis refuses is logged, kept in memory, and appended by `write_pending`.
+        An entry that Redis refuses is logged whole, kept in memory, and appended by
+        `write_pending`. If the process is killed before, the log alone has it.
         """
         try:
             await self.append(entry)
         except (RedisError, OSError) as error:
             self._unwritten.append(entry)
-            facts = {"by": entry.by, "action": entry.action, "on": entry.on, "jobs": entry.jobs}
-            log.error("audit_entry.delayed", error=error_word(error), **facts)  # noqa: TRY400
+            entry_fields = dataclasses.asdict(entry)
+            log.error("audit_entry.delayed", error=error_word(error), **entry_fields)  # noqa: TRY400
 
     async def write_pending(self) -> None:
         """Append the entries that Redis refused; raises `redis.exceptions.RedisError`."""
