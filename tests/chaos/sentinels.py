@@ -73,6 +73,10 @@ class Sentinels:
         """Wait until a replica is the primary; `replica` is then that one."""
         await wait_until(self._is_promoted, "the replica is promoted", READY_WITHIN_S)
 
+    async def until_named(self) -> None:
+        """Wait until every Sentinel names the promoted replica: the failover has ended."""
+        await wait_until(self._is_named, "the Sentinels name the new primary", READY_WITHIN_S)
+
     async def until_demoted(self, within_s: float) -> None:
         """Wait until the former primary is a replica."""
         await wait_until(self._is_demoted, "the former primary is a replica", within_s)
@@ -103,6 +107,11 @@ class Sentinels:
                 self.replica = replica
                 return True
         return False
+
+    async def _is_named(self) -> bool:
+        address = b"address=%s:%d," % (HOST.encode(), self.replica.port)
+        facts = [await sentinel.query("INFO sentinel") for sentinel in self._sentinels]
+        return all(address in found for found in facts)
 
     async def _is_demoted(self) -> bool:
         return b"role:slave" in await self.primary.query("INFO replication")

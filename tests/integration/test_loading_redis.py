@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import aiohttp
 import pytest
@@ -25,7 +26,7 @@ from worker.redis.connect import connect
 from worker.store import Store, open_store
 
 WITHIN_S = 30.0
-JOB = {"kind": "model", "target": "suno", "inputs": {}}
+JOB: dict[str, Any] = {"kind": "model", "target": "suno", "inputs": {}}
 
 
 @pytest.fixture

@@ -31,7 +31,7 @@ def main() -> int:
     add("programs", nargs="*", help="server programs (default: those that are found)")
     add("--quick", action="store_true", help="the events that most went wrong with, on one server")
     add("--event", action="append", help="only events whose name contains this; may be repeated")
-    add("--at-once", type=int, default=2, help="cells at once")
+    add("--at-once", type=int, default=2, help="cells at once; 4 for two servers side by side")
     add("--write", action="store_true", help=f"write {PAGE.relative_to(ROOT)}")
     add("--logs", type=Path, help="keep the logs of every process in this folder")
     given = parser.parse_args()
@@ -50,7 +50,10 @@ def main() -> int:
         found = asyncio.run(_run(programs, events, given.logs or Path(folder), given.at_once))
     if given.write:
         PAGE.write_text(render_page(merge(KEPT, found), skipped), encoding="utf-8")
-    good = sum(one.is_as_aimed for one in found)
+    for cell in found:
+        if cell.missed:
+            print(f"missed: {cell.server}, {cell.event}: {'; '.join(cell.missed)}")  # noqa: T201
+    good = sum(not one.missed for one in found)
     print(f"{good} of {len(found)} cells as aimed")  # noqa: T201
     return 0 if good == len(found) else 1
 
@@ -73,6 +76,7 @@ async def _run(
                 found.trouble = repr(error)[:200]
             found.load = round(os.getloadavg()[0], 1)
             print(render_row(found), flush=True)  # noqa: T201
+            print("    took", ", ".join(f"{n} {s:.1f} s" for n, s in found.took.items()))  # noqa: T201
             for words, count in found.refusals.items():
                 print(f"    {count} × {words}", flush=True)  # noqa: T201
         return found

@@ -41,6 +41,8 @@ class CellFindings:
     parked: dict[str, int] = field(default_factory=dict[str, int])
     ended: list[str] = field(default_factory=list[str])
     """Processes that ended by themselves."""
+    took: dict[str, float] = field(default_factory=dict[str, float])
+    """Phase of the cell → its seconds."""
     trouble: str = ""
 
     @property
@@ -49,19 +51,22 @@ class CellFindings:
         return self.server, self.event, self.needs
 
     @property
-    def is_as_aimed(self) -> bool:
-        """Whether nothing was lost or paid wrongly, no answer was a 500, and it went on in time."""
-        wrong = (
-            len(self.lost) > self.lost_unconfirmed,
-            self.paid_twice,
-            self.other_inputs,
-            self.started_early,
-            self.answers.get("500"),
-            self.ended,
-            self.trouble,
-            self.goes_on_s is None or self.goes_on_s > AIM_S,
-        )
-        return not any(wrong)
+    def missed(self) -> list[str]:
+        """Which aims the cell misses: nothing lost or paid wrongly, no 500, goes on in time."""
+        late_s = self.goes_on_s or 0.0
+        aims = {
+            f"{len(self.lost) - self.lost_unconfirmed} lost": len(self.lost)
+            > self.lost_unconfirmed,
+            f"paid twice: {', '.join(self.paid_twice)}": self.paid_twice,
+            f"other inputs: {', '.join(self.other_inputs)}": self.other_inputs,
+            f"{self.started_early} started early": self.started_early,
+            f"{self.answers.get('500')} answers of 500": self.answers.get("500"),
+            f"ended by itself: {', '.join(self.ended)}": self.ended,
+            self.trouble: self.trouble,
+            "never goes on": self.goes_on_s is None,
+            f"goes on after {late_s:.1f} s": late_s > AIM_S,
+        }
+        return [words for words, is_missed in aims.items() if is_missed]
 
 
 def merge(path: Path, found: Sequence[CellFindings]) -> list[CellFindings]:

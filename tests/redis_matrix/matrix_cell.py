@@ -1,13 +1,12 @@
 """One cell of the table: a server and an event, with two workers, an API and an app."""
 
 import asyncio
-import os
-import sys
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Generator
+from contextlib import AsyncExitStack, contextmanager
 from dataclasses import dataclass
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
 import aiohttp
@@ -18,9 +17,11 @@ from tests.integration.time_shifted_redis import find_faketime
 from tests.redis_matrix.cell_findings import CellFindings
 from tests.redis_matrix.counting_app import CountingApp
 from tests.redis_matrix.counting_provider import CountingProvider, counting_provider
+from tests.redis_matrix.matrix_processes import kill, start_program
 from tests.redis_matrix.redis_events import MatrixEvent
 from tests.redis_matrix.redis_setups import redis_setup
 from tests.redis_matrix.server_programs import ServerProgram
+from worker.tasks import cancel_and_wait
 
 BEFORE_S = 3.0
 """Of load, before the event."""
@@ -29,8 +30,6 @@ AFTER_S = 5.0
 SETTLED_WITHIN_S = 20.0
 READY_WITHIN_S = 60.0
 ANSWERS_WITHIN_S = 10.0
-STARTS_WITHIN_S = 3.0
-"""A worker whose clock is off may not be reported: it is given this long to start."""
 LATER_JOBS = 10
 LATER_S = 1800.0
 WORKERS = 2
@@ -52,7 +51,7 @@ class MatrixCell:
     folder: Path
     app: CountingApp
     provider: CountingProvider
-    processes: dict[str, asyncio.subprocess.Process]
+    processes: dict[str, BaseProcess]
     findings: CellFindings
 
     async def until_ready(self) -> None:
@@ -66,7 +65,13 @@ class MatrixCell:
             except aiohttp.ClientError:
                 return False
 
+        async def knows_its_clock() -> bool:
+            log = self.folder / "worker-2.log"
+            return log.exists() and "clock.off" in log.read_text()
+
         await wait_until(ready, "two workers and the API are ready", READY_WITHIN_S)
+        if self.event.clock_s:
+            await wait_until(knows_its_clock, "worker-2 reports its clock", READY_WITHIN_S)
 
     async def until_settled(self, since: float) -> None:
         """Wait until every acknowledged job that has a record settled, or is parked."""
@@ -97,8 +102,14 @@ async def run_cell(
     program: ServerProgram, event: MatrixEvent, folder: Path, findings: CellFindings
 ) -> None:
     """Run one cell and fill in what was found."""
+    began_at = time.monotonic()
+
+    def ends(phase: str) -> None:
+        findings.took[phase] = round(time.monotonic() - began_at - sum(findings.took.values()), 1)
+
     async with AsyncExitStack() as stack:
         setup = await stack.enter_async_context(redis_setup(event.setup, folder, program.path))
+        ends("servers")
         provider = await stack.enter_async_context(counting_provider())
         timeout = aiohttp.ClientTimeout(total=ANSWERS_WITHIN_S)
         http = await stack.enter_async_context(aiohttp.ClientSession(timeout=timeout))
@@ -111,21 +122,28 @@ async def run_cell(
             "KNOUDS_HTTP_PORT": str(port),
             **dict(event.settings),
         }
-        processes = await stack.enter_async_context(_processes(settings, event, folder))
+        processes = stack.enter_context(_processes(settings, event, folder))
         cell = MatrixCell(event, folder, app, provider, processes, findings)
         await cell.until_ready()
-        await asyncio.sleep(STARTS_WITHIN_S if event.clock_s else 0)
+        ends("processes")
         later = await app.schedule(LATER_JOBS, LATER_S) if event.clock_s else []
         stop = asyncio.Event()
         watch = asyncio.create_task(app.watch_ready(stop))
         load = asyncio.create_task(app.enqueue_until(stop))
+        stack.push_async_callback(cancel_and_wait, watch, load)
         await asyncio.sleep(BEFORE_S)
+        ends("before")
         can_serve_at = await event.run(setup)
+        ends("event")
         await asyncio.sleep(max(0.0, can_serve_at + AFTER_S - time.monotonic()))
         stop.set()
         await asyncio.gather(watch, load)
+        ends("after")
         await cell.until_settled(can_serve_at)
+        ends("settling")
         await _count(cell, can_serve_at, later)
+        ends("counting")
+    ends("stop")
 
 
 async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> None:
@@ -154,41 +172,25 @@ async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> Non
     found.other_inputs = cell.provider.other_inputs(app.expected)
     if later:
         found.started_early = sum(cell.provider.started[name] for name in later)
-    found.ended = [name for name, one in cell.processes.items() if one.returncode is not None]
+    found.ended = [name for name, one in cell.processes.items() if one.exitcode is not None]
 
 
-@asynccontextmanager
-async def _processes(
+@contextmanager
+def _processes(
     settings: dict[str, str], event: MatrixEvent, folder: Path
-) -> AsyncGenerator[dict[str, asyncio.subprocess.Process]]:
+) -> Generator[dict[str, BaseProcess]]:
     """Two workers and the API; killed at the end."""
     shifted = {
         "LD_PRELOAD": str(find_faketime()),
         "FAKETIME": f"{event.clock_s:+d}",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
     }
-    found: dict[str, asyncio.subprocess.Process] = {}
+    found: dict[str, BaseProcess] = {}
     try:
         for name in ("worker-1", "worker-2", "api"):
-            more = shifted if event.clock_s and name == "worker-2" else {}
-            found[name] = await _start(name, settings | more, folder)
+            environ = shifted if event.clock_s and name == "worker-2" else None
+            found[name] = start_program(name, settings, folder, environ=environ)
         yield found
     finally:
         for process in found.values():
-            if process.returncode is None:
-                process.kill()
-            await process.wait()
-
-
-async def _start(name: str, settings: dict[str, str], folder: Path) -> asyncio.subprocess.Process:
-    with (folder / f"{name}.log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable,
-            "-m",
-            "worker.cli.main",
-            name.split("-", maxsplit=1)[0],
-            env={"PATH": os.environ["PATH"], "PYTHONSAFEPATH": "1", **settings},
-            cwd=folder,
-            stdout=log,
-            stderr=log,
-        )
+            kill(process)

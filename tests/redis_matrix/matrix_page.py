@@ -69,7 +69,7 @@ def render_row(one: CellFindings) -> str:
 
 
 def _summary(found: Sequence[CellFindings]) -> str:
-    good = sum(one.is_as_aimed for one in found)
+    good = sum(not one.missed for one in found)
     loads = [one.load for one in found if one.load] or [0.0]
     acknowledged = sum(one.acknowledged for one in found)
     return (

@@ -56,6 +56,8 @@ class RedisSetup:
         A frozen one becomes a replica by the Sentinel, some seconds after it resumed.
         """
         assert self.replica is not None
+        assert self.sentinels is not None
+        await self.sentinels.until_named()  # else it would demote the promoted one again
         if not await self.primary.query("PING"):
             await self.primary.start("--replicaof", HOST, str(self.replica.port))
 
