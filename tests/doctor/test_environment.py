@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 from pydantic import SecretStr
+from redis.exceptions import OutOfMemoryError, ResponseError
 
 from config.settings import Settings
 from jobs.outcomes import CallFailure
@@ -17,6 +18,7 @@ from worker.doctor.environment import (
     judge_workers,
 )
 from worker.doctor.findings import Finding, Level
+from worker.doctor.probes import refused_finding
 from worker.provider.port import Identity
 from worker.store.workers import Heartbeat
 
@@ -159,3 +161,12 @@ def test_a_clock_that_is_off_is_found_from_any_machine(wrong: Heartbeat, words: 
     assert (off.name, off.level) == ("workers.clock", "fail")
     assert words in off.text
     assert "NTP" in off.fix
+
+
+def test_a_refusal_of_redis_reads_as_everywhere_else() -> None:
+    error = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
+    found = refused_finding(error, "workers.unreadable", "the workers cannot be read")
+    assert found.text == ("the workers cannot be read: Redis has used all of its maxmemory (OOM)")
+    assert found.fix.startswith("raise maxmemory")
+    wrong_type = refused_finding(ResponseError("WRONGTYPE Operation against a key"))
+    assert wrong_type.text.startswith("not everything was checked: WRONGTYPE")

@@ -104,13 +104,14 @@ async def unreachable_finding(error: Exception, url: str | None) -> Finding:
     return fail(REDIS_REACHABLE, *(await connection_problem(error, url))[:2])
 
 
-def refused_finding(error: Exception) -> Finding:
-    """The finding that Redis refuses the commands of a check."""
-    refusal = redis_refusal(error)
-    fix = "fix what the findings say of Redis, then run this again"
-    if refusal is None:
-        return fail(CHECK_REFUSED, f"Redis refuses: {error}", fix)
-    return fail(CHECK_REFUSED, f"{refusal.reason}: not everything was checked", refusal.fix)
+def refused_finding(
+    error: Exception, name: str = CHECK_REFUSED, what: str = "not everything was checked"
+) -> Finding:
+    """The finding that Redis refuses the commands of a check, and `what` follows from that."""
+    if (refusal := redis_refusal(error)) is not None:
+        return fail(name, f"{what}: {refusal.reason}", refusal.fix)
+    fix = "fix what the findings say of Redis' keys and of its user's rights, then run this again"
+    return fail(name, f"{what}: {error}", fix)
 
 
 def is_redis_unusable(finding: Finding) -> bool:
@@ -207,7 +208,4 @@ async def check_all(
         yield await check_accounts(store, settings)
         yield await check_workers(store, settings, clock.now())
     except ResponseError as error:
-        fix = (
-            "fix what the findings say of Redis' keys and of its user's rights, then run this again"
-        )
-        yield [fail("workers.unreadable", f"the workers cannot be read: {error}", fix)]
+        yield [refused_finding(error, "workers.unreadable", "the workers cannot be read")]
