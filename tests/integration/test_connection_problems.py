@@ -14,6 +14,8 @@ from structlog.testing import capture_logs
 from config.settings import Settings
 from tests.chaos.killable_redis import HOST, KillableRedis
 from tests.engine.live_system import wait_until
+from worker.cli.exit_codes import CommandFailure
+from worker.cli.up.run import refuse_unusable_redis
 from worker.doctor.startup import UnusableRedis, require_usable
 from worker.main import require_redis
 from worker.redis.connect import connect
@@ -125,12 +127,14 @@ async def test_a_sentinel_is_no_redis(tmp_path: Path) -> None:
         await sentinel.kill()
 
 
-async def test_a_worker_waits_for_a_replica_to_become_the_primary_and_says_so(
+async def test_a_worker_waits_for_a_replica_to_become_the_primary_and_up_refuses_it(
     tmp_path: Path,
 ) -> None:
     replica = KillableRedis(tmp_path / "redis")
     await replica.start("--replicaof", HOST, "1")
     settings = Settings(redis_url=SecretStr(replica.url))
+    with pytest.raises(CommandFailure, match="is a replica"):
+        await refuse_unusable_redis(settings)
     redis = connect(settings, fail_fast=True)
     try:
         with capture_logs() as lines:

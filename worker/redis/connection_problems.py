@@ -44,7 +44,10 @@ _PATTERNS: Final[tuple[_Pattern, ...]] = (
     (
         r"certificate is not valid for",
         "the certificate of Redis is for another host",
-        "name it in KNOUDS_REDIS_URL as the certificate does, or add ssl_check_hostname=false",
+        (
+            "name the host in KNOUDS_REDIS_URL as the certificate does, or add"
+            " ssl_check_hostname=false to its query"
+        ),
     ),
     (
         r"CERTIFICATE_VERIFY_FAILED",

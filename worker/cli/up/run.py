@@ -26,6 +26,7 @@ from worker.compose.provider import build_provider
 from worker.doctor.access import judge_base_url
 from worker.doctor.startup import UnusableRedis, require_usable
 from worker.redis.connect import connect
+from worker.redis.connection_pool import ONLY_REPLICAS
 from worker.redis.connection_problems import connection_problem
 from worker.store import open_store
 
@@ -130,7 +131,7 @@ async def _start_all(
         await stack.start(redis)
         redis_url = redis.url
     else:
-        await _require_redis(settings)
+        await refuse_unusable_redis(settings)
     url, token = plan.api_access(settings, port)
     given = settings.webhook_secrets
     secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
@@ -160,11 +161,13 @@ async def _start_all(
     return StackAddresses(url, token, redis_url, sandbox_url)
 
 
-async def _require_redis(settings: Settings) -> None:
+async def refuse_unusable_redis(settings: Settings) -> None:
     """Raise CommandFailure where the configured Redis cannot be used: workers would wait for it."""
     redis = connect(settings, fail_fast=True)
     try:
-        await require_usable(open_store(redis, settings.namespace))
+        for problem in await require_usable(open_store(redis, settings.namespace)):
+            if problem.code in ONLY_REPLICAS:
+                raise CommandFailure(f"{problem.reason}: {problem.fix}")
     except UnusableRedis as error:
         raise CommandFailure(str(error)) from None
     except (RedisError, OSError) as error:
