@@ -52,7 +52,8 @@ def main() -> int:
         PAGE.write_text(render_page(merge(KEPT, found), skipped), encoding="utf-8")
     for cell in found:
         if cell.missed:
-            print(f"missed: {cell.server}, {cell.event}: {'; '.join(cell.missed)}")  # noqa: T201
+            name = ", ".join(part for part in cell.key if part)
+            print(f"missed: {name}: {'; '.join(cell.missed)}")  # noqa: T201
     good = sum(not one.missed for one in found)
     print(f"{good} of {len(found)} cells as aimed")  # noqa: T201
     return 0 if good == len(found) else 1
