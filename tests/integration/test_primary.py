@@ -213,6 +213,8 @@ def test_a_primary_that_was_not_confirmed_for_two_seconds_is_unconfirmed() -> No
     assert primary.unconfirmed_reason == "INFO is refused"
     primary.record_server("one", is_replica=False, asked_at=now)
     assert primary.unconfirmed_reason == ""
+    now = 20.0
+    assert primary.unconfirmed_reason == "no answer", "not what was the matter before"
     primary.replace("a failover")
     assert primary.unconfirmed_reason == "", "it may still be confirmed again"
 

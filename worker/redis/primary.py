@@ -103,7 +103,7 @@ class Primary:
             self.replace("another server answers at its address")
         self._run_id = run_id
         if self.sentinels is None:
-            self._confirmed_at = max(self._confirmed_at, asked_at)
+            self._confirmed_at, self.problem = max(self._confirmed_at, asked_at), ""
 
     def replace(self, why: str) -> None:
         """Begin a generation: the primary is, or may be, another server."""

@@ -60,7 +60,9 @@ SENTINELS_FIX: Final = (
     "start the Sentinels again, and correct one that is wrong, or the hosts in KNOUDS_REDIS_URL"
 )
 PRIMARY: Final = "redis_primary"
-PRIMARY_FIX: Final = "run `knouds-worker doctor`, which names the right that the user lacks"
+PRIMARY_FIX: Final = (
+    "run `knouds-worker doctor`: it says how long Redis takes, and which right its user lacks"
+)
 
 
 @dataclass(frozen=True, slots=True)
