@@ -40,7 +40,8 @@ async def check_claims(
         assert unexplained == [], (
             f"{len(unexplained)} unexplained jobs, for example {unexplained[0]}"
         )
-        assert found.errors == []
+        errors = [line for line in found.errors if "job.inputs_lost" not in line]
+        assert (errors if may_lose_inputs else found.errors) == []
         resolved = await chaos.resolve(found.uncertain)
         await chaos.release(found.inputs_lost)
         after = await chaos.inspect()

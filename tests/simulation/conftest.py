@@ -2,13 +2,11 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator
 from types import SimpleNamespace
 
 import pytest
-from arq import ArqRedis
 
-from config.settings import Settings
 from jobs.lanes import Lane, polls_scope
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind
@@ -16,8 +14,6 @@ from tests.simulation.deployment import SimulatedDeployment, simulated_deploymen
 from tests.simulation.faulty_redis_client import FaultyRedisClient
 from tests.simulation.simulated_provider import SimulatedProvider
 from tests.simulation.virtual_outage import AnsweringProvider
-from worker.redis.connect import connect
-from worker.store.client import Client
 
 
 async def _at_once(_: float) -> None:
@@ -46,21 +42,6 @@ def answering_provider(simulated_parts: None, monkeypatch: pytest.MonkeyPatch) -
     """A provider that answers by itself, in place of the simulated one."""
     del simulated_parts
     monkeypatch.setattr("worker.compose.provider.KnoudsClient", AnsweringProvider)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def unhurried_disk(redis_url: str) -> Generator[None]:
-    """Do not have the server wait for the disk after each write: no test here kills it."""
-    with asyncio.Runner() as runner:
-        runner.run(_configure(redis_url, "no"))
-        yield
-        runner.run(_configure(redis_url, "always"))
-
-
-async def _configure(redis_url: str, fsync: str) -> None:
-    client: ArqRedis = connect(Settings(), redis_url)
-    await Client(client).call("CONFIG SET", "appendfsync", fsync)
-    await client.aclose(close_connection_pool=True)
 
 
 @pytest.fixture

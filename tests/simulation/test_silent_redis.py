@@ -3,7 +3,8 @@
 import pytest
 
 from jobs.job import UNCERTAIN
-from jobs.states import State
+from jobs.lanes import Lane
+from jobs.states import Kind, State
 from tests.simulation.deployment import SimulatedDeployment, SimulatedWorker
 from tests.simulation.faulty_redis_client import RedisFault, RedisFaultKind
 from tests.simulation.test_interleavings import past_the_lease, start_submit, starts
@@ -73,6 +74,33 @@ async def test_a_worker_that_stalls_in_its_mark_past_the_lease_sends_nothing(
     assert not call.written
     await deployment.settle_everything()
     assert starts(deployment) == 1
+
+
+@pytest.mark.parametrize("is_cancelled", [False, True])
+@pytest.mark.parametrize("is_sync", [False, True])
+async def test_a_submit_that_is_stopped_after_its_mark_is_no_unknown_outcome(
+    deployment: SimulatedDeployment, *, is_sync: bool, is_cancelled: bool
+) -> None:
+    """Its worker knows that nothing was sent. The mark of a sync run makes the job `running`."""
+    worker, _ = await regular_workers(deployment)
+    if is_sync:
+        lane = Lane("default", Kind.MODEL, "suno")
+        await deployment.store.holds.remember_sync_only(lane, deployment.clock.now() + 3_600)
+    deployment.record.connects = False
+    call = await start_submit(deployment, worker)
+    worker.client.faults.append(RedisFault(RedisFaultKind.STALL, taken=True))
+    await deployment.connect(call)
+    assert (await deployment.job("a")).state is (State.RUNNING if is_sync else State.SUBMITTING)
+    if is_cancelled:
+        await deployment.take_action(JobAction.CANCEL, "a")
+    await silence(deployment)
+    await deployment.wake(worker)
+    assert not call.written
+    job = await deployment.job("a")
+    assert job.state is (State.CANCELLED if is_cancelled else State.QUEUED)
+    assert job.spent == 0
+    await deployment.settle_everything()
+    assert starts(deployment) == (0 if is_cancelled else 1)
 
 
 @pytest.mark.parametrize(

@@ -68,16 +68,17 @@ class UnsentDecider:
 
 @dataclass(frozen=True, slots=True)
 class FencedOutDecider:
-    """A submit that was stopped before its first byte, because the job had changed."""
+    """A submit that was stopped before its first byte: the job had changed, or its mark was late.
+
+    A sync run that was stopped after its mark is `running` by then.
+    """
 
     submitted: Job
 
     def decide(self, job: Job, now: float, jitter: float) -> Decision | None:
         """Return the job to the queue; cancel it if only a cancel was requested meanwhile."""
         del jitter
-        ours = self.submitted
-        same = job.submit_token == ours.submit_token and job.sent_at == ours.sent_at
-        if job.state is not State.SUBMITTING or not same:
+        if not _awaits_outcome(job, self.submitted) or job.sent_at != self.submitted.sent_at:
             return None
         return _returned_or_cancelled(job, now, "changed before it was sent")
 

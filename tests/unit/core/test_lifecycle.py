@@ -69,7 +69,7 @@ cancelling  accept           cancelling  provider           a sync run answered 
 cancelling  succeed          succeeded   provider           it finished first
 cancelling  park_uncertain   parked      provider+worker    unknown outcome
 cancelling  park_stuck       parked      clock              past its deadline
-cancelling  cancel           cancelled   provider           the provider confirms
+cancelling  cancel           cancelled   provider+worker    the provider confirms, or not sent
 cancelling  dead_letter      dead        worker             it makes the worker raise
 parked      accept           running     provider           a late answer
 parked      succeed          succeeded   provider           a late answer, or a stuck run's end
