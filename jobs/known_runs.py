@@ -1,11 +1,17 @@
 """Which runs a record knows, so that no older or foreign version of it makes them unfindable.
 
-The ids of a run are all that finds it again: a version that lacks one may not replace the record.
+The ids of a run are all that finds it again: a version that lacks one may not replace the record,
+nor one that lacks a submit whose answer is still to come.
 """
 
 from collections.abc import Iterator
+from typing import Final
 
 from jobs.job import Job
+from jobs.lifecycle import Transition
+
+SENT_EVENTS: Final = frozenset({Transition.SEND.value, Transition.OPEN.value})
+"""The events of a submit: it was sent, perhaps with a connection that stays open."""
 
 
 def lost_ids(found: Job, ours: Job) -> tuple[str, ...]:
@@ -18,6 +24,17 @@ def lost_ids(found: Job, ours: Job) -> tuple[str, ...]:
     return tuple(
         value for value in dict.fromkeys(_ids(found, oldest)) if value.casefold() not in known
     )
+
+
+def lacks_submit(ours: Job, found: Job) -> bool:
+    """Whether `found` has been sent once more than `ours` knows.
+
+    An event that is older than the history of `ours` does not count.
+    """
+    sent = [event for event in found.events if event.name in SENT_EVENTS]
+    if not sent or sent[-1] in ours.events:
+        return False
+    return not ours.events_dropped or sent[-1].at >= ours.events[0].at
 
 
 def _ids(job: Job, oldest: int) -> Iterator[str]:

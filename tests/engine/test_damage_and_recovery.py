@@ -212,9 +212,11 @@ async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
         await wait_until(restored, "the job is restored")
     assert await system.store.jobs.payloads(job_id) == (inputs, None)
     job = await system.job(job_id)
-    assert recovery.inputs_of(job) == inputs
+    assert recovery.remembered.inputs_of(job) == inputs
     resubmitted = msgspec.structs.replace(job, submits=job.submits + 1)
-    assert recovery.inputs_of(resubmitted) is None, "another worker may have sent edited ones"
+    assert recovery.remembered.inputs_of(resubmitted) is None, (
+        "another worker may have sent edited ones"
+    )
 
 
 async def _roll_back(system: LiveSystem, redis: ArqRedis, to: VersionedJob) -> None:

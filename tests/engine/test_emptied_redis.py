@@ -6,7 +6,7 @@ from jobs.states import State
 from tests.engine.live_system import LiveSystem, wait_until
 from worker.doctor.findings import Level
 from worker.doctor.probes import check_workers
-from worker.engine.services.data_watch import PROBLEM
+from worker.engine.services.redis_recovery import EMPTIED
 
 
 async def _empty(system: LiveSystem) -> None:
@@ -31,7 +31,7 @@ async def test_running_jobs_are_written_back_and_the_loss_is_reported(system: Li
 
         async def is_reported() -> bool:
             beats = await system.store.workers.heartbeats()
-            return any(PROBLEM in beat.failures for beat in beats)
+            return any(EMPTIED in beat.failures for beat in beats)
 
         await wait_until(is_reported, "the loss in the heartbeat")
         now = worker.ctx["runtime"].context.clock.now()

@@ -11,8 +11,9 @@ from worker.store import Store, open_store
 
 @pytest.fixture
 async def store(redis: ArqRedis, namespace: str) -> AsyncGenerator[Store]:
-    """An empty store; `redis` fails the test if a key is left outside the namespace."""
+    """A store without jobs; `redis` fails the test if a key is left outside the namespace."""
     opened = open_store(redis, namespace)
+    assert await opened.recovery.until_ready()
     yield opened
     if keys := await keys_of(opened):
         await opened.client.call("DEL", *keys)

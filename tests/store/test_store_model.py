@@ -273,6 +273,9 @@ class StoreMachine(RuleBasedStateMachine):
         registers |= {keys.batches} if self.batches else set()
         registers |= {keys.events} if self.state_changes else set()
         registers |= {keys.polls} if self.poll_histories else set()
+        registers |= (
+            {keys.recovery} if await self.store.client.call("EXISTS", keys.recovery) else set()
+        )
         registers |= {keys.run_owner(run) for run in self.run_owners}
         assert await poll_history_ids(self.store) == set(self.poll_histories)
         events = [event for entry in await transition_events(self.store) for event in entry]

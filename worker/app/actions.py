@@ -25,7 +25,7 @@ from worker.clock import Clock
 from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
-from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.schema import NewerRecordError
 from worker.store.workers import Heartbeat
@@ -127,7 +127,7 @@ class Actions:
             if after is stored.job:
                 return after
             entry = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1)
-            side_writes = SideWrites(inputs=inputs, audit_entry=entry)
+            side_writes = SideWrites(inputs, audit_entry=entry, data_epoch=ANY_EPOCH)
             written = await self._store.jobs.commit(stored, after, side_writes)
             if isinstance(written, VersionedJob):
                 if action is JobAction.ATTACH and self._receives_webhooks:
@@ -225,7 +225,9 @@ class Actions:
     async def _release_one(self, stored: VersionedJob, hold: Hold, actor: Actor) -> bool:
         note = actor.note or f"hold on {hold.scope} released"
         after = transitions.release(stored.job, self._clock.now(), by=actor.name, note=note)
-        return isinstance(await self._store.jobs.commit(stored, after), VersionedJob)
+        needs_data = SideWrites(data_epoch=ANY_EPOCH)
+        written = await self._store.jobs.commit(stored, after, needs_data)
+        return isinstance(written, VersionedJob)
 
     # Workers.
 

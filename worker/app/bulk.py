@@ -48,7 +48,7 @@ from worker.engine.unreadable_records import (
     load_records,
 )
 from worker.store import Store
-from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
 from worker.store.jobs import NewerRecord
 from worker.tasks import finish_despite_cancel
 
@@ -326,7 +326,7 @@ class _BulkRun:
             return _Failed(f"{error.field} {error}")
         if after is job:
             return _Skipped("is being cancelled already")
-        return _Write(stored, after, SideWrites(inputs=new_inputs))
+        return _Write(stored, after, SideWrites(inputs=new_inputs, data_epoch=ANY_EPOCH))
 
     def _apply(self, job: Job, at: float | None) -> Job:
         """The job after the action; raises `IllegalTransition`."""

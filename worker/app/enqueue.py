@@ -16,7 +16,7 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.client import Durability
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
 from worker.store.schema import NewerRecordError
 
 log: Final = structlog.get_logger(__name__)
@@ -148,7 +148,9 @@ class Enqueuer:
         The job stays in its state: only an operator releases one that was parked for it.
         """
         written = await self._store.jobs.commit(
-            stored, stored.job, SideWrites(inputs=request.inputs, awaits_replicas=True)
+            stored,
+            stored.job,
+            SideWrites(inputs=request.inputs, data_epoch=ANY_EPOCH, awaits_replicas=True),
         )
         if not isinstance(written, VersionedJob):
             return None

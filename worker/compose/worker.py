@@ -31,7 +31,6 @@ from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
-from worker.engine.services.data_watch import DataWatch
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
@@ -143,20 +142,24 @@ def build(
     context = _build_context(settings, redis, clock or RedisClock())
     live_workers = LiveWorkers()
     breakers = _build_breaker_reporter(context, live_workers)
-    outcomes = _build_outcomes(settings, context, primary, breakers)
-    parts = _build_parts(settings, context, outcomes)
     health = ServiceHealth()
+    recovery = RedisRecovery(
+        context.worker_id, context.store, context.clock, primary, live_workers=live_workers
+    )
+    outcomes = _build_outcomes(settings, context, recovery, breakers)
+    parts = _build_parts(settings, context, outcomes)
     clock_follower = ClockFollower(context.store.client, context.clock, health)
     beat_history = BeatHistory(context.lease_s)
     poller = _build_poller(parts, health)
     submitter = _build_submitter(parts, poller)
+    recovery.add_runs_under_way(poller.runs_under_way)
+    recovery.add_runs_under_way(submitter.runs_under_way)
     now = context.clock.now()
     reporter = _Reporter(parts, now, submitter, poller, health, live_workers, clock_follower)
     heartbeat = _build_heartbeat(context, reporter, beat_history)
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
-        outcomes.redis_recovery,
-        DataWatch(context.store.registers, outcomes.redis_recovery, health, context.worker_id),
+        recovery,
         heartbeat,
         poller,
         prober,
@@ -217,11 +220,10 @@ def _build_breaker_reporter(context: WorkerContext, live_workers: LiveWorkers) -
 def _build_outcomes(
     settings: Settings,
     context: WorkerContext,
-    primary: Primary,
+    recovery: RedisRecovery,
     breakers: BreakerReporter,
 ) -> OutcomeParts:
     store = context.store
-    recovery = RedisRecovery(store.jobs, context.clock, primary)
     completion = Completion(
         store,
         context.clock,

@@ -134,7 +134,9 @@ class Completion:
                 decider, run_taken, case = run_taken(run, owner or "unknown"), None, None
                 continue
             if isinstance(written, VersionedJob):
-                self._redis_recovery.remember(written, side_writes.result)
+                self._redis_recovery.remembered.remember(
+                    written, before=current, result=side_writes.result
+                )
                 self._notify(current.job, written.job)
                 await self.retry_while_down(self._record_cost, written.job)
                 return Completed(written, decision)
@@ -153,7 +155,7 @@ class Completion:
             return None
         if found is not None and version_of(found.rev) >= version_of(ours.rev):
             return found
-        inputs = self._redis_recovery.inputs_of(ours.job)
+        inputs = self._redis_recovery.remembered.inputs_of(ours.job)
         side_writes = SideWrites(inputs=inputs)
         await write_back(self._store.jobs, found, ours, side_writes, self._clock.now())
         return (await load_jobs(self._store.jobs, [ours.job.id], self._clock.now()))[0]

@@ -27,6 +27,7 @@ from worker.engine.deciders import (
 )
 from worker.engine.gate_cache import GateCache
 from worker.engine.lost_inputs import park_inputs_lost
+from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.services.redis_recovery import RedisRecovery
@@ -37,7 +38,7 @@ from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider, UnknownAccount
 from worker.store.commit import SideWrites, VersionedJob, epoch_checks
 from worker.store.jobs import JobStore
-from worker.store.refusals import error_word
+from worker.store.refusals import error_word, is_recovering
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -73,6 +74,12 @@ class _SubmitMark:
     _jobs: JobStore
     _redis_recovery: RedisRecovery
     _clock: Clock
+    is_recorded: bool = False
+
+    @property
+    def remembered(self) -> RememberedJob:
+        """What is known of the run."""
+        return RememberedJob(self.stored, self._inputs)
 
     async def record(self) -> None:
         """Commit the transition. Raises `_FencedOut` when the job or the primary changed.
@@ -83,12 +90,19 @@ class _SubmitMark:
         generation = await self._redis_recovery.trusted_generation()
         if generation is None:
             raise _FencedOut
-        after = self._transition(self.stored.job, self._clock.now())
-        written = await self._jobs.commit(
-            self.stored,
-            after,
-            SideWrites(epochs=epoch_checks(self.stored.job), awaits_replicas=True),
+        side_writes = SideWrites(
+            epochs=epoch_checks(self.stored.job),
+            data_epoch=self._redis_recovery.data_epoch,
+            awaits_replicas=True,
         )
+        after = self._transition(self.stored.job, self._clock.now())
+        try:
+            written = await self._jobs.commit(self.stored, after, side_writes)
+        except RedisError as error:
+            if not is_recovering(error):
+                raise
+            self._redis_recovery.note_recovering()
+            raise _FencedOut from None
         if not isinstance(written, VersionedJob):
             raise _FencedOut
         self.stored = written
@@ -98,7 +112,8 @@ class _SubmitMark:
             raise _FencedOut
         if self._clock.now() >= (after.lease_until or 0.0):
             raise _FencedOut  # whoever took it over may have it submitted again
-        self._redis_recovery.remember(written, inputs=self._inputs)
+        self.is_recorded = True
+        self._redis_recovery.remembered.remember(written, inputs=self._inputs)
 
 
 class Submitter:
@@ -138,6 +153,8 @@ class Submitter:
         self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
+        self._sync_marks: dict[str, _SubmitMark] = {}
+        """By job id, of the sync runs whose connection is open."""
 
     @property
     def receives_webhooks(self) -> bool:
@@ -158,6 +175,10 @@ class Submitter:
     def leased_ids(self) -> tuple[str, ...]:
         """Ids of the jobs that this worker is submitting or running."""
         return tuple(job_id for job_id, _ in (*self._submits, *self._sync_runs))
+
+    def runs_under_way(self) -> list[RememberedJob]:
+        """The sync runs whose connection is open."""
+        return [mark.remembered for mark in self._sync_marks.values() if mark.is_recorded]
 
     def cache_admitted(self, stored: VersionedJob, inputs: bytes) -> None:
         """Keep a job that was just admitted: its submit need not read it, if it runs here."""
@@ -282,6 +303,15 @@ class Submitter:
         self._track(self._sync_runs, job.id, job.submit_token or "", self._run_sync(mark, inputs))
 
     async def _run_sync(self, mark: _SubmitMark, inputs: bytes) -> None:
+        job_id = mark.stored.job.id
+        self._sync_marks[job_id] = mark
+        try:
+            await self._run_sync_until_its_end(mark, inputs)
+        finally:
+            if self._sync_marks.get(job_id) is mark:
+                del self._sync_marks[job_id]
+
+    async def _run_sync_until_its_end(self, mark: _SubmitMark, inputs: bytes) -> None:
         try:
             outcome = await self._call_provider(mark, inputs, Mode.SYNC)
         except asyncio.CancelledError:

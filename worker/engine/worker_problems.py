@@ -11,11 +11,13 @@ from typing import Final
 
 from jobs.why import Blocker
 from worker.engine.clock_follower import CLOCK, NTP, clock_text
-from worker.engine.services.data_watch import FIX as DATA_FIX
-from worker.engine.services.data_watch import PROBLEM as DATA
 from worker.engine.services.redis_recovery import (
+    EMPTIED,
+    EMPTIED_FIX,
     PRIMARY,
     PRIMARY_FIX,
+    RECOVERING,
+    RECOVERING_FIX,
     REPLICAS,
     REPLICAS_FIX,
     SENTINELS,
@@ -50,7 +52,8 @@ _KNOWN: Final = MappingProxyType(
         SENTINELS: _Known("the Sentinels do not confirm the primary", SENTINELS_FIX),
         PRIMARY: _Known("Redis does not say whether it is the primary", PRIMARY_FIX),
         REPLICAS: _Known("too few replicas of Redis confirm writes", REPLICAS_FIX),
-        DATA: _Known("Redis lost its data", DATA_FIX, stops_submits=False),
+        RECOVERING: _Known("Redis came back with other data", RECOVERING_FIX),
+        EMPTIED: _Known("Redis lost its data", EMPTIED_FIX, stops_submits=False),
     }
 )
 

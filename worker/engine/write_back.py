@@ -2,11 +2,12 @@
 
 from typing import Final, assert_never
 
+import msgspec
 import structlog
 
 from jobs import transitions
 from jobs.job import Job
-from jobs.known_runs import lost_ids
+from jobs.known_runs import lacks_submit, lost_ids
 from worker.store.commit import RestoreResult, SideWrites, VersionedJob
 from worker.store.jobs import JobStore
 
@@ -22,9 +23,13 @@ async def write_back(
 ) -> bool:
     """Write `ours` over the older version `found`; False after a lost race: read it again.
 
-    Where `found` has the id of a run that `ours` lacks (another worker submitted the job after
-    Redis lost our submit), it stays, and our run is noted in its history.
+    A run is polled at once: what a webhook said of it may be lost, too. Where `found` has a submit
+    that `ours` lacks (another worker submitted the job after Redis lost our submit), it stays, and
+    our run is noted in its history.
     """
+    if ours.job.execution_id is not None and ours.job.next_poll_at is not None:
+        due = msgspec.structs.replace(ours.job, next_poll_at=min(now, ours.job.next_poll_at))
+        ours = msgspec.structs.replace(ours, job=due)
     result = await jobs.restore(found, ours, side_writes)
     match result:
         case RestoreResult.RESTORED:
@@ -39,11 +44,14 @@ async def write_back(
 
 
 async def _note_our_run(jobs: JobStore, found: VersionedJob, ours: Job, now: float) -> bool:
-    """Note a run that only our version knows; False after a lost race."""
+    """Note a run or a submit that only our version knows; False after a lost race."""
     unknown = lost_ids(ours, found.job)
-    if not unknown:
+    if unknown:
+        note = f"{', '.join(unknown)} (of a submit that Redis lost)"
+    elif lacks_submit(found.job, ours):
+        note = f"of submit {ours.submits}, which Redis lost; its id is not known"
+    else:
         return True
-    note = f"{', '.join(unknown)} (of a submit that Redis lost)"
     noted = transitions.record_other_run(found.job, now, note)
     if noted is found.job:
         return True

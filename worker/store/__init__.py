@@ -24,6 +24,7 @@ from worker.store.polls import PollStore
 from worker.store.rate_limits import RateLimitStore
 from worker.store.read.batches import BatchStore
 from worker.store.read.queries import JobQueries
+from worker.store.recovery import RecoveryStore
 from worker.store.registers import Registers
 from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
@@ -61,6 +62,7 @@ class Store:
     lanes: LaneStore
     rate_limits: RateLimitStore
     registers: Registers
+    recovery: RecoveryStore
     workers: WorkerStore
     costs: CostStore
     durations: DurationStore
@@ -88,7 +90,8 @@ def open_store(
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     announcements = Announcements(client, buffer)
     scripts = Scripts(client, announcements, wait)
-    jobs = JobStore(client, keys, scripts, buffer)
+    recovery = RecoveryStore(client, keys, scripts)
+    jobs = JobStore(client, keys, scripts, buffer, recovery)
     return Store(
         client=client,
         keys=keys,
@@ -99,6 +102,7 @@ def open_store(
         lanes=LaneStore(client, keys, scripts, jobs.newer),
         rate_limits=RateLimitStore(client, keys, scripts),
         registers=Registers(client, keys, scripts),
+        recovery=recovery,
         workers=WorkerStore(client, keys, announcements),
         costs=CostStore(client, keys),
         durations=DurationStore(client, keys),

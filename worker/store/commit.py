@@ -61,7 +61,7 @@ class RestoreResult(Enum):
     SUPERSEDED = auto()
     """Another writer changed the job meanwhile."""
     OTHER_RUN = auto()
-    """The record has the id of a run that the version lacks, so it stays."""
+    """The record has a submit or the id of a run that the version lacks, so it stays."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,6 +113,10 @@ AUDIT_FIELDS: Final = ("at", "by", "act", "on", "note", "jobs")
 """The fields of an entry of the audit stream; `commit.lua` writes the same."""
 
 
+ANY_EPOCH: Final = ""
+"""The recovery epoch of a write that needs data that may be relied on, whichever it is."""
+
+
 @dataclass(frozen=True, slots=True)
 class SideWrites:
     """What a commit writes beside the record."""
@@ -125,6 +129,8 @@ class SideWrites:
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
     """The operator action that made the change, if one did."""
+    data_epoch: str | None = None
+    """Precondition: the data may be relied on, and is of this epoch, see `jobs.data_recovery`."""
     awaits_replicas: bool = False
     """Whether the write waits until replicas have it, where that is configured."""
 
@@ -215,6 +221,8 @@ class Change:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
         for check in side_writes.epochs:
             self.ops.append(("B", self._names.breakers, check.key, check.epoch))
+        if side_writes.data_epoch is not None:
+            self.ops.append(("V", self._names.recovery, side_writes.data_epoch))
         claimed = new.execution_id if old and old.execution_id != new.execution_id else None
         if claimed is not None and not is_restored:
             self._check_run(new.id, claimed)
@@ -315,6 +323,7 @@ def canary_limit(hold_id: str, max_submits: int) -> Limit:
 
 
 __all__: Sequence[str] = (
+    "ANY_EPOCH",
     "NO_SIDE_WRITES",
     "ArqWakeup",
     "Change",

@@ -108,8 +108,8 @@ class IntegrityReader:
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
         sets.append(keys.batches)
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
-        hashes += [keys.counters, keys.breakers, keys.drains]
-        others = {keys.audit: "stream", keys.data_id: "string"}
+        hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery]
+        others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 
     # Reads.

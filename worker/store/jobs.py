@@ -5,19 +5,21 @@ from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
 import structlog
+from redis.exceptions import ResponseError
 
 from jobs.breakers import BreakerCause, breaker_id
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
 from jobs.indexes import UNNAMED_INDEXES, Index, entries
 from jobs.job import Job
-from jobs.known_runs import lost_ids
+from jobs.known_runs import lacks_submit, lost_ids
 from jobs.lanes import JobId, Scope
 from jobs.newer import newer_job
 from jobs.states import State
 from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
+    ANY_EPOCH,
     NO_SIDE_WRITES,
     ArqWakeup,
     Change,
@@ -29,6 +31,8 @@ from worker.store.commit import (
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.newer_jobs import NewerJobs
+from worker.store.recovery import RecoveryStore
+from worker.store.refusals import is_recovering
 from worker.store.schema import NewerSchema
 from worker.store.scripts import CommitResult, Scripts
 
@@ -97,19 +101,25 @@ class JobStore:
     """The job records and indexes of one namespace."""
 
     def __init__(
-        self, client: Client, keys: Keys, scripts: Scripts, metrics: MetricsBuffer
+        self,
+        client: Client,
+        keys: Keys,
+        scripts: Scripts,
+        metrics: MetricsBuffer,
+        recovery: RecoveryStore,
     ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
         self._metrics = metrics
+        self._recovery = recovery
         self.newer = NewerJobs()
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
         """Write a new job, its inputs and its entries in one step; None if the id is taken."""
-        side_writes = SideWrites(inputs=inputs, awaits_replicas=True)
+        side_writes = SideWrites(inputs=inputs, data_epoch=ANY_EPOCH, awaits_replicas=True)
         change = Change(self._keys, job.id, "").write(None, job, side_writes)
-        if await self._scripts.commit(change) is not CommitResult.OK:
+        if await self._commit_when_ready(change) is not CommitResult.OK:
             return None
         self._metrics.job_changed(None, job)
         return VersionedJob(job, change.rev, change.durability)
@@ -119,11 +129,23 @@ class JobStore:
     ) -> VersionedJob | CommitRefused:
         """Write the next version of a job, if its revision is still that of `old`."""
         change = Change(self._keys, new.id, old.rev).write(old.job, new, side_writes)
-        result = await self._scripts.commit(change)
+        if side_writes.data_epoch == ANY_EPOCH:
+            result = await self._commit_when_ready(change)
+        else:
+            result = await self._scripts.commit(change)
         if result is not CommitResult.OK:
             return _REFUSED[result]
         self._metrics.job_changed(old.job, new)
         return VersionedJob(new, change.rev, change.durability)
+
+    async def _commit_when_ready(self, change: Change) -> CommitResult:
+        """Commit; where the data may not be relied on, once more a moment later."""
+        try:
+            return await self._scripts.commit(change)
+        except ResponseError as error:
+            if not is_recovering(error) or not await self._recovery.until_ready():
+                raise
+            return await self._scripts.commit(change)
 
     async def durability(self) -> Durability | None:
         """Whether replicas have all that is written by now; None if they need not."""
@@ -144,9 +166,11 @@ class JobStore:
     ) -> RestoreResult:
         """Write a version that Redis lost over the older one that it has (None: it has none).
 
-        A record that has the id of a run which `ours` lacks is never replaced.
+        A record that has a submit or the id of a run which `ours` lacks is never replaced.
         """
-        if current is not None and lost_ids(current.job, ours.job):
+        if current is not None and (
+            lost_ids(current.job, ours.job) or lacks_submit(ours.job, current.job)
+        ):
             return RestoreResult.OTHER_RUN
         change = Change(self._keys, ours.job.id, current.rev if current else "").write(
             current.job if current else None,

@@ -118,9 +118,9 @@ class Keys:
         return f"{self.namespace}:events"
 
     @property
-    def data_id(self) -> str:
-        """String, the mark of the data: another one, or none, shows that all was deleted."""
-        return f"{self.namespace}:data-id"
+    def recovery(self) -> str:
+        """Hash of the recovery state, and worker → epoch that it has done its part of."""
+        return f"{self.namespace}:recovery"
 
     @property
     def counters(self) -> str:

@@ -46,6 +46,8 @@ class RefusalCode(StrEnum):
     """Redis says `ERR max number of clients reached`."""
     SENTINEL = "SENTINEL"
     """It is none: a Sentinel answers."""
+    RECOVERING = "RECOVERING"
+    """Said by `commit.lua`, see `jobs.data_recovery`."""
     UNREACHABLE = "UNREACHABLE"
     """It does not answer."""
 
@@ -141,6 +143,11 @@ _REFUSALS: Final = {
             needs_operator=True,
         ),
         RedisRefusal(
+            RefusalCode.RECOVERING,
+            "came back with other data, and the workers write back what it lost",
+            "repeat it in a few seconds",
+        ),
+        RedisRefusal(
             RefusalCode.UNREACHABLE,
             "does not answer",
             "start it, or correct KNOUDS_REDIS_URL",
@@ -178,6 +185,12 @@ def redis_refusal(error: BaseException | str) -> RedisRefusal | None:
     """
     code = _code_of_text(error) if isinstance(error, str) else _code_of(error)
     return None if code is None else _REFUSALS[code]
+
+
+def is_recovering(error: BaseException) -> bool:
+    """Whether Redis came back with other data, which may not be relied on yet."""
+    refusal = redis_refusal(error)
+    return refusal is not None and refusal.code is RefusalCode.RECOVERING
 
 
 def error_word(error: BaseException) -> str:

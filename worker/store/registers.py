@@ -1,4 +1,4 @@
-"""The registers of groups and batches, and the mark of the data."""
+"""The registers of groups and batches."""
 
 from typing import Final
 
@@ -18,14 +18,6 @@ class Registers:
         self._client = client
         self._keys = keys
         self._scripts = scripts
-
-    async def data_id(self, new: str) -> str:
-        """The mark of the data of the namespace; `new` where there is none."""
-        found: bytes | None = await self._client.call("GET", self._keys.data_id)
-        if found is None:
-            await self._client.call("SET", self._keys.data_id, new, "NX")
-            found = await self._client.call("GET", self._keys.data_id)
-        return new if found is None else found.decode()
 
     async def remove_empty(self) -> None:
         """Remove every group and batch without jobs, if it still has none."""

@@ -91,14 +91,19 @@ class WorkerStore:
         await self._client.call("HSET", self._keys.workers, heartbeat.id, encode(heartbeat))
 
     async def remove(self, worker_id: str) -> None:
-        """Remove a worker, and that it was drained."""
+        """Remove a worker, and what else is known of it."""
+        keys, recovery = self._keys, self._keys.recovery
         await self._client.many(
-            [("HDEL", key, worker_id) for key in (self._keys.workers, self._keys.drains)]
+            [
+                ("HDEL", keys.workers, worker_id),
+                ("HDEL", keys.drains, worker_id),
+                ("HDEL", recovery, worker_id, f"?{worker_id}"),
+            ]
         )
 
     async def heartbeats(self) -> list[Heartbeat]:
         """The last heartbeat of every known worker, alive or not, the oldest worker first."""
-        return _decode_heartbeats(await self._client.call("HVALS", self._keys.workers))
+        return decode_heartbeats(await self._client.call("HVALS", self._keys.workers))
 
     async def drain(self, worker_id: str, at: float) -> None:
         """Ask a worker to take no more work; it reads that at once."""
@@ -115,17 +120,17 @@ class WorkerStore:
         redis_time, rows, is_drained = await self._client.many(
             [("TIME",), ("HVALS", self._keys.workers), ("HEXISTS", self._keys.drains, worker_id)]
         )
-        return _decode_heartbeats(rows), bool(is_drained), unix_time(redis_time)
+        return decode_heartbeats(rows), bool(is_drained), unix_time(redis_time)
 
     async def remove_silent(self, now: float) -> None:
         """Remove workers that have been silent for `FORGET_AFTER_S`, unless of a newer version."""
         rows = await self._client.call("HVALS", self._keys.workers)
-        for beat in _decode_heartbeats(rows, with_newer=False):
+        for beat in decode_heartbeats(rows, with_newer=False):
             if beat.seen_at < now - FORGET_AFTER_S:
                 await self.remove(beat.id)
 
 
-def _decode_heartbeats(rows: Sequence[bytes], *, with_newer: bool = True) -> list[Heartbeat]:
+def decode_heartbeats(rows: Sequence[bytes], *, with_newer: bool = True) -> list[Heartbeat]:
     """The heartbeats that can be read, the oldest worker first.
 
     Of one that a newer version wrote, what can be read: its worker lives and takes work.

@@ -1,6 +1,7 @@
 """The heartbeat: shows that this worker lives, and extends the leases of its jobs."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import structlog
@@ -37,6 +38,17 @@ class LiveWorkers:
     """Open sync runs of workers that take no more work: they hold no slot of those that do."""
     is_drained: bool = False
     """An operator took this worker out of service."""
+    seen: dict[str, float] = field(default_factory=dict[str, float])
+    """Workers that were alive lately, also those that Redis has forgotten; and when they were seen,
+    as if Redis had never been away."""
+
+    def record_seen(self, alive: Sequence[Heartbeat], now: float, lease_s: float) -> None:
+        """Take in which workers are alive."""
+        away_s = now - max(self.seen.values(), default=now)
+        shift_s = away_s if away_s > lease_s else 0.0
+        known = {name: at + shift_s for name, at in self.seen.items()}
+        known |= {beat.id: beat.seen_at for beat in alive}
+        self.seen = {name: at for name, at in known.items() if at >= now - ALIVE_LEASES * lease_s}
 
 
 class HeartbeatService:
@@ -81,6 +93,7 @@ class HeartbeatService:
         self._beat_history.record(self._clock.now())
         alive_since = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= alive_since]
+        live.record_seen(alive, now, self._lease_s)
         leaving = [w for w in alive if not w.takes_work]
         live.count = max(1, len(alive) - len(leaving))
         live.leaving_sync_runs = sum(w.sync_runs for w in leaving)

@@ -27,6 +27,7 @@ from worker.engine.poll_canary import PollCanary
 from worker.engine.poll_health import PollHealth
 from worker.engine.poll_pause import PollPause
 from worker.engine.poll_reports import PollReports
+from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
 from worker.engine.supervisor import ServiceHealth
@@ -57,6 +58,9 @@ GATES_MAX_AGE_S: Final = 0.25
 
 MAX_CACHED_JOBS: Final = 12_000
 """Running jobs that are kept in memory between their polls."""
+
+POLLED_WITHIN_S: Final = 3_600.0
+"""A cached job whose poll is overdue for longer is another worker's by now."""
 
 RESCHEDULE_BATCH: Final = 500
 """Next polls written in one call."""
@@ -148,6 +152,11 @@ class Poller:
         """Keep the job of a run that was just accepted: its first poll need not read it again."""
         if stored.job.next_poll_at is not None:
             self._cached[stored.job.id] = stored.job.next_poll_at, stored
+
+    def runs_under_way(self) -> list[RememberedJob]:
+        """The runs that this worker polls, as it knows them."""
+        oldest = self._clock.now() - POLLED_WITHIN_S
+        return [RememberedJob(stored) for at, stored in self._cached.values() if at >= oldest]
 
     async def hand_over(self) -> None:
         """Finish the polls that end within a second; the others come due for other workers."""

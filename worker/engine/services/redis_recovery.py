@@ -1,51 +1,46 @@
-"""Restores what Redis lost of paid submits, when it comes back with older data.
+"""Restores what Redis lost of paid submits, when it comes back with other data.
 
-A Redis that lost its last seconds (no `appendfsync always`, a failover to a replica behind) may
-show a job as queued whose run is paid. So each worker remembers what it wrote of the submits of
-the last minutes. When the server is a different one, it writes back what is newer than what it
-finds there, and admission waits until every worker had the time to do so.
+A Redis that lost its last seconds (no `appendfsync always`, a failover to a replica behind), or all
+of its data, may show a job as queued whose run is paid. So each worker remembers what it wrote of
+its submits. When the server is a different one, or its recovery state is another
+(`jobs.data_recovery`), it writes back what is newer than what it finds there, and reports that;
+nothing is admitted until every worker has done so.
 """
 
 import asyncio
 import math
-from collections import OrderedDict
-from dataclasses import dataclass
-from typing import Final, assert_never
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime
+from itertools import chain
+from typing import Final
 
 import structlog
 
-from jobs.job import Job
-from jobs.lifecycle import Transition
-from jobs.states import Mode, State
+from jobs.data_recovery import RecoveryState
+from jobs.known_runs import lacks_submit
 from worker.clock import Clock
+from worker.engine.remembered_jobs import RememberedJob, RememberedJobs
+from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.unreadable_records import load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.write_back import write_back
 from worker.redis.primary import Primary
+from worker.store import Store
 from worker.store.client import Durability
-from worker.store.commit import SideWrites, VersionedJob, version_of
-from worker.store.jobs import JobStore, NewerRecord
+from worker.store.commit import VersionedJob, version_of
+from worker.store.jobs import NewerRecord
 
 log: Final = structlog.get_logger(__name__)
 
-REMEMBER_S: Final = 300.0
-MAX_REMEMBERED: Final = 5_000
-MAX_INPUTS_BYTES: Final = 32 * 2**20
-"""Inputs remembered of all jobs together; the oldest are forgotten first."""
-MAX_RESULT_BYTES: Final = 65_536
-"""Results of sync runs up to this size are remembered: no poll can fetch them again."""
-
-SENT_EVENTS: Final = frozenset({Transition.SEND.value, Transition.OPEN.value})
-
 TICK_S: Final = 1.0
-ADMISSION_PAUSE_S: Final = 3.0
-"""How long admission waits after the server was found to be a different one."""
+RECOVERING_TICK_S: Final = 0.25
+"""Pause while other workers have not reported yet."""
 
 MAX_REPLICA_PAUSE_S: Final = 8.0
 """The longest pause of admission after a send mark that no replica confirmed."""
 
 REPLICAS: Final = "redis_replicas"
-"""The name, in the health of a worker, of what `problems` returns; so are the next two."""
+"""The name, in the health of a worker, of what `problems` returns; so are those below."""
 REPLICAS_TEXT: Final = (
     "fewer replicas than KNOUDS_REDIS_WAIT_REPLICAS confirm a write within KNOUDS_REDIS_WAIT_MS, so"
     " it submits nothing"
@@ -64,12 +59,22 @@ PRIMARY_FIX: Final = (
     "run `knouds-worker doctor`: it says how long Redis takes, and which right its user lacks"
 )
 
+RECOVERING: Final = "redis_recovering"
+RECOVERING_TEXT: Final = (
+    "Redis came back with other data, and it submits nothing until every worker that was alive has"
+    " written back what is missing"
+)
+RECOVERING_FIX: Final = "start the workers that cannot reach Redis again; after 15 s none waits"
+RECOVERING_SHOWN_AFTER_S: Final = 2.0
+EMPTIED: Final = "redis_data"
+EMPTIED_SHOWN_FOR_S: Final = 86_400.0
+EMPTIED_FIX: Final = (
+    "find out who ran FLUSHDB, FLUSHALL or DEL; enqueue the lost jobs again with the same ids, and"
+    " compare the provider's list of runs with the jobs before anything is submitted a second time"
+)
 
-@dataclass(frozen=True, slots=True)
-class _Remembered:
-    stored: VersionedJob
-    result: bytes | None
-    written_at: float
+RunsUnderWay = Callable[[], Iterable[RememberedJob]]
+"""What a part of this worker knows of runs that have not ended."""
 
 
 class RedisRecovery:
@@ -77,33 +82,49 @@ class RedisRecovery:
 
     name = "redis_recovery"
 
-    def __init__(self, jobs: JobStore, clock: Clock, primary: Primary) -> None:
-        self._jobs = jobs
+    def __init__(
+        self,
+        worker_id: str,
+        store: Store,
+        clock: Clock,
+        primary: Primary,
+        *,
+        live_workers: LiveWorkers,
+    ) -> None:
+        self._worker_id = worker_id
+        self._jobs = store.jobs
+        self._recovery = store.recovery
         self._clock = clock
         self._primary = primary
+        self._live_workers = live_workers
         self.wakeup = Wakeup()
         """Ends the pause between two ticks early."""
-        self._known_generation = primary.generation
-        """Of the primary that was reconciled."""
-        self._remembered: OrderedDict[str, _Remembered] = OrderedDict()
-        self._inputs: OrderedDict[str, tuple[int, bytes]] = OrderedDict()
-        """By job id, of remembered jobs that this worker submitted: the number of the submit, and
-        the inputs it sent. A later submit may have others."""
-        self._inputs_size = 0
+        self.remembered = RememberedJobs()
+        self._runs_under_way: list[RunsUnderWay] = []
+        self._reconciled: tuple[int, str] | None = None
+        """The generation of the primary and the recovery epoch that this worker reconciled."""
+        self._ready: tuple[int, str] | None = None
+        """The same, once every worker has."""
         self._trusted_from = 0.0
         """Nothing is admitted before."""
-        self._pause_pending = False
-        """The pause starts at the next tick: the present one may have waited long for Redis."""
-        self._verify_lock = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._unconfirmed = 0
         """Send marks in a row that too few replicas confirmed."""
         self._unconfirmed_at = -math.inf
+        self._emptied_text = ""
+        self._emptied_at = -math.inf
+        self._waits_since: float | None = None
+        """Since when it waits for other workers."""
         primary.observe(self.wakeup.notify)
 
+    def add_runs_under_way(self, runs: RunsUnderWay) -> None:
+        """Restore what another part of this worker knows, too."""
+        self._runs_under_way.append(runs)
+
     @property
-    def _must_verify(self) -> bool:
-        """Whether the primary is another one than was reconciled."""
-        return self._known_generation != self._primary.generation
+    def data_epoch(self) -> str:
+        """The recovery epoch that a send mark has to find."""
+        return "" if self._ready is None else self._ready[1]
 
     async def trusted_generation(self) -> int | None:
         """The generation of the primary if it is trusted, else None; asked before a byte is sent.
@@ -111,11 +132,16 @@ class RedisRecovery:
         A write may have gone, on a new connection, to a server that lost data. It is still valid
         if the generation is the same after it.
         """
-        if self._must_verify:
-            await self._verify()
+        if not self._is_ready:
+            await self._recover()
         generation = self._primary.generation
         is_confirmed = await self._primary.confirm()
         return generation if is_confirmed and self.is_trusted(self._clock.now()) else None
+
+    def note_recovering(self) -> None:
+        """Note that Redis refused a write since its data may not be relied on."""
+        self._ready = None
+        self.wakeup.notify()
 
     def record_mark(self, durability: Durability | None) -> bool:
         """Note whether a replica has a send mark; returns whether its submit may be sent.
@@ -144,88 +170,61 @@ class RedisRecovery:
             found[name] = f"the primary of Redis is not confirmed, so it submits nothing: {reason}"
         if self._unconfirmed and now - self._unconfirmed_at < REPLICAS_SHOWN_FOR_S:
             found[REPLICAS] = REPLICAS_TEXT
+        if self._waits_since is not None and now - self._waits_since > RECOVERING_SHOWN_AFTER_S:
+            found[RECOVERING] = RECOVERING_TEXT
+        if now - self._emptied_at < EMPTIED_SHOWN_FOR_S:
+            found[EMPTIED] = self._emptied_text
         return found
+
+    @property
+    def _is_ready(self) -> bool:
+        """Whether every worker has reconciled with the data of this primary."""
+        return self._ready is not None and self._ready[0] == self._primary.generation
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
-        is_known = not self._must_verify and not self._primary.is_unanswered
-        return is_known and now >= self._trusted_from
-
-    def remember(
-        self, written: VersionedJob, result: bytes | None = None, *, inputs: bytes | None = None
-    ) -> None:
-        """Remember a version of a job that was sent, or whose run ended.
-
-        Without `inputs`, those of its submit stay. Of an async run that ended, the running version
-        stays: a poll finds its end again.
-        """
-        job = written.job
-        if not _is_worth_remembering(job):
-            return
-        if inputs is not None:
-            self._remember_inputs(job, inputs)
-        kept = result if result is not None and len(result) <= MAX_RESULT_BYTES else None
-        self._remembered[job.id] = _Remembered(written, kept, job.updated_at)
-        self._remembered.move_to_end(job.id)
-        while len(self._remembered) > MAX_REMEMBERED:
-            self._forget_oldest()
-
-    def inputs_of(self, job: Job) -> bytes | None:
-        """The inputs of the job's last submit, if this worker made it and still has them."""
-        number, inputs = self._inputs.get(job.id, (0, None))
-        return inputs if number == job.submits else None
-
-    def _remember_inputs(self, job: Job, inputs: bytes) -> None:
-        self._forget_inputs(job.id)
-        self._inputs[job.id] = job.submits, inputs
-        self._inputs_size += len(inputs)
-        while self._inputs_size > MAX_INPUTS_BYTES:
-            self._forget_inputs(next(iter(self._inputs)))
-
-    def _forget_inputs(self, job_id: str) -> None:
-        _, inputs = self._inputs.pop(job_id, (0, b""))
-        self._inputs_size -= len(inputs)
-
-    def _forget_oldest(self) -> None:
-        job_id, _ = self._remembered.popitem(last=False)
-        self._forget_inputs(job_id)
+        return self._is_ready and not self._primary.is_unanswered and now >= self._trusted_from
 
     async def tick(self, now: float) -> float:
-        """Reconcile with another primary; returns the seconds until the next tick."""
-        while (
-            self._remembered and next(iter(self._remembered.values())).written_at < now - REMEMBER_S
-        ):
-            self._forget_oldest()
-        if self._pause_pending:
-            self._pause_pending, self._trusted_from = False, now + ADMISSION_PAUSE_S
-        await self._verify()
-        return 0.0 if self._pause_pending or self._must_verify else TICK_S
+        """Reconcile with other data; returns the seconds until the next tick."""
+        self.remembered.forget_older(now)
+        await self._recover()
+        if self._is_ready:
+            self._waits_since = None
+            return TICK_S
+        self._waits_since = now if self._waits_since is None else self._waits_since
+        return RECOVERING_TICK_S
 
-    async def _verify(self) -> None:
-        """Restore what the primary lacks, where it is another server."""
-        async with self._verify_lock:
-            while self._must_verify:
-                await self._verify_once()
+    async def _recover(self) -> None:
+        """Take the next steps of a recovery, as far as this worker can."""
+        async with self._lock:
+            while True:
+                generation = self._primary.generation
+                state = await self._recovery.advance(self._live_workers.seen)
+                if generation != self._primary.generation:
+                    continue
+                reached = generation, state.epoch
+                if self._reconciled != reached:
+                    await self._do_own_part(state)
+                    self._reconciled = reached
+                    continue
+                if state.is_ready:
+                    self._ready = reached
+                return
 
-    async def _verify_once(self) -> None:
-        generation = self._primary.generation
-        self._pause_pending, self._trusted_from = True, math.inf
-        restored = await self._reconcile()
-        log.warning("redis.changed", restored=restored, remembered=len(self._remembered))
-        self._known_generation = generation
-
-    async def restore_all(self) -> tuple[int, int]:
-        """Restore what the same server lost; how many jobs were restored, and are remembered.
-
-        Nothing is admitted until every worker had the time to do so.
-        """
-        async with self._verify_lock:
-            self._pause_pending, self._trusted_from = True, math.inf
-            return await self._reconcile(), len(self._remembered)
+    async def _do_own_part(self, state: RecoveryState) -> None:
+        """Write back what is missing in other data than this worker knew, and report that."""
+        if self._reconciled is not None:
+            self._ready = None
+            restored = await self._reconcile()
+            log.warning("redis.changed", restored=restored, remembered=len(self.remembered))
+            if state.is_emptied and state.epoch != self._reconciled[1]:
+                self._report_emptied(restored)
+        await self._recovery.report(self._worker_id, state.epoch, self._live_workers.seen)
 
     async def _reconcile(self) -> int:
         """Write back what Redis lost, again while other writers change the jobs; the count."""
-        restored, unchecked = 0, list(self._remembered.values())
+        restored, unchecked = 0, self._all_known()
         while unchecked:
             ids = [one.stored.job.id for one in unchecked]
             found = await load_records(self._jobs, ids, self._clock.now())
@@ -239,11 +238,35 @@ class RedisRecovery:
             restored += len(lost) - len(unchecked)
         return restored
 
-    async def _restore(self, remembered: _Remembered, found: VersionedJob | None) -> bool:
-        ours = remembered.stored
-        inputs = self.inputs_of(ours.job)
-        side_writes = SideWrites(inputs=inputs, result=remembered.result)
-        return await write_back(self._jobs, found, ours, side_writes, self._clock.now())
+    def _all_known(self) -> list[RememberedJob]:
+        """The latest version that this worker knows of each job."""
+        known = {one.stored.job.id: one for one in self.remembered}
+        for one in chain.from_iterable(runs() for runs in self._runs_under_way):
+            job = one.stored.job
+            other = known.get(job.id)
+            if other is None or version_of(other.stored.rev) < version_of(one.stored.rev):
+                inputs = one.inputs or self.remembered.inputs_of(job)
+                known[job.id] = RememberedJob(one.stored, inputs)
+        return list(known.values())
+
+    async def _restore(self, ours: RememberedJob, found: VersionedJob | None) -> bool:
+        return await write_back(self._jobs, found, ours.stored, ours.side_writes, self._clock.now())
+
+    def _report_emptied(self, restored: int) -> None:
+        now = self._clock.now()
+        at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        text = (
+            f"Redis lost its data at {at}: this worker wrote back {restored} jobs; jobs that were"
+            " queued, and those it had not submitted lately, are lost"
+        )
+        self._emptied_text, self._emptied_at = text, now
+        log.error(
+            "redis.data_lost",
+            restored=restored,
+            remembered=len(self.remembered),
+            why=text,
+            fix=EMPTIED_FIX,
+        )
 
 
 def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
@@ -253,21 +276,4 @@ def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
     """
     if version_of(found.rev) < version_of(ours.rev):
         return True
-    sent = [event for event in ours.job.events if event.name in SENT_EVENTS]
-    if not sent or found.job.events_dropped:
-        return False
-    return sent[-1] not in found.job.events
-
-
-def _is_worth_remembering(job: Job) -> bool:
-    match job.state:
-        case State.SUBMITTING:
-            return job.sent_at is not None
-        case State.RUNNING | State.CANCELLING | State.PARKED | State.RETRYING | State.DEAD:
-            return True
-        case State.SUCCEEDED | State.CANCELLED:
-            return job.mode is Mode.SYNC
-        case State.SCHEDULED | State.QUEUED:
-            return False
-        case _:
-            assert_never(job.state)
+    return not found.job.events_dropped and lacks_submit(found.job, ours.job)

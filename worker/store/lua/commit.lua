@@ -7,6 +7,8 @@
 --       then operations, each a letter, the number of its key and its arguments:
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
 --         B key field epoch    check, comes next: the number at the head of a field (0: absent)
+--         V key epoch          check, comes next: the recovery state of the hash is ready, for this
+--                              server, and of the epoch (empty: of any)
 --         X key job            check, comes next: a string is absent or the job
 --         O key job            check, comes next: the sorted set has no first member but the job
 --         L key at by act on note jobs  append an audit entry, comes before all that is written
@@ -17,8 +19,9 @@
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
--- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed) or "taken" (X or O
---          failed); only with "ok" it is written. A repeated call finds its own revision and is "ok".
+-- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed), "taken" (X or O
+--          failed) or "RECOVERING" (V failed); only with "ok" it is written. A repeated call finds
+--          its own revision and is "ok".
 --          Where Redis refuses a write, the error, only for the changes that name its key; an error
 --          of P or E fails no change, and is one more reply at the end.
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
@@ -31,6 +34,18 @@ local function enqueue(op, key, arg1, arg2)
   list.changes[#list.changes + 1] = #replies + 1
   list[#list + 1], list[#list + 2] = arg1, arg2
   return list
+end
+
+local ready  -- the epoch in which the data of this server is ready, false if it is not; read once
+
+local function not_ready(key, epoch)
+  if ready == nil then
+    local info = redis.pcall("INFO", "server")
+    if refusal(info) then return info.err end
+    local found, run_id = string.match(redis.call("HGET", key, "state") or "", "^ready (%w+) (%w+)")
+    ready = run_id and string.find(info, "run_id:" .. run_id, 1, true) and found or false
+  end
+  if not ready or (epoch ~= "" and epoch ~= ready) then return "RECOVERING" end
 end
 
 local function flush()
@@ -66,6 +81,12 @@ local function check(key, expected, after)
     epochs[name] = epochs[name] or redis.call("HGET", key, ARGV[i + 2]) or "0"
     if (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] then return "gated" end
     i = i + 4
+  end
+  if ARGV[i] == "V" then
+    key = KEYS[tonumber(ARGV[i + 1])]
+    local problem = not_ready(key, ARGV[i + 2])
+    if problem then return problem end
+    i = i + 3
   end
   while ARGV[i] == "X" or ARGV[i] == "O" do
     key = KEYS[tonumber(ARGV[i + 1])]

@@ -1,0 +1,141 @@
+"""The recovery state of a namespace in Redis, see `jobs.data_recovery`."""
+
+import asyncio
+import secrets
+from collections.abc import Collection
+from typing import Any, Final
+
+import structlog
+from redis.exceptions import RedisError
+
+from jobs.data_recovery import RecoveryFacts, RecoveryState, next_state
+from worker.store.client import Client, unix_time
+from worker.store.keys import Keys
+from worker.store.scripts import Scripts
+from worker.store.workers import Heartbeat, decode_heartbeats
+
+log: Final = structlog.get_logger(__name__)
+
+STATE_FIELD: Final = "state"
+"""`ready|recovering <epoch> <run id> <since> emptied|older`, which `commit.lua` reads, too. Every
+other field of the hash is a worker, with the epoch of the last recovery that it has done its part
+of; or `AWAITED` and a worker, with the epoch of the last one in which another waited for it."""
+
+AWAITED: Final = "?"
+
+ALIVE_WITHIN_S: Final = 60.0
+"""A worker whose heartbeat is older than the newest one by more was not alive any more."""
+
+READY_WITHIN_S: Final = 1.0
+PAUSE_S: Final = 0.1
+"""Between two looks at a recovery that others have to end."""
+
+
+class RecoveryStore:
+    """Reads the recovery state, and takes its next steps."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+        self._client = client
+        self._keys = keys
+        self._scripts = scripts
+        self._wait: asyncio.Task[bool] | None = None
+
+    async def until_ready(self) -> bool:
+        """Wait `READY_WITHIN_S` at most until the data may be relied on; whether it may.
+
+        Callers that wait at the same time share the wait.
+        """
+        if self._wait is None or self._wait.done():
+            self._wait = asyncio.create_task(self._until_ready(), name="redis recovery")
+        return await asyncio.shield(self._wait)
+
+    async def _until_ready(self) -> bool:
+        for _ in range(round(READY_WITHIN_S / PAUSE_S)):
+            if (await self.advance()).is_ready:
+                return True
+            await asyncio.sleep(PAUSE_S)
+        return False
+
+    async def advance(self, known_workers: Collection[str] = ()) -> RecoveryState:
+        """The recovery state, after its next step if there is one.
+
+        `known_workers`: those that the caller knows to be alive. Raises
+        `redis.exceptions.RedisError`.
+        """
+        while True:
+            text, server = await self._read()
+            found = _decode(text)
+            after = next_state(found, server, known_workers, secrets.token_hex(6))
+            if after is None and found is not None:
+                return found
+            if after is not None and await self._scripts.swap(
+                self._keys.recovery, STATE_FIELD, text, _encode(after)
+            ):
+                if not after.is_ready:
+                    log.warning("redis.recovering", epoch=after.epoch, emptied=after.is_emptied)
+                elif found is not None:
+                    log.info("redis.recovered", epoch=after.epoch)
+                return after
+
+    async def report(self, worker_id: str, epoch: str, known_workers: Collection[str]) -> None:
+        """Record that a worker has done its part, and which others it knows to be alive."""
+        awaited = [f"{AWAITED}{other}" for other in known_workers if other != worker_id]
+        fields = [part for name in (worker_id, *awaited) for part in (name, epoch)]
+        await self._client.call("HSET", self._keys.recovery, *fields)
+
+    async def _read(self) -> tuple[bytes, RecoveryFacts]:
+        """The state as stored, empty if there is none; and what the server says."""
+        replies = await self._client.try_many(
+            [
+                ("INFO", "server"),
+                ("TIME",),
+                ("HGETALL", self._keys.recovery),
+                ("HVALS", self._keys.workers),
+                ("PUBSUB NUMSUB", self._keys.wake),
+            ]
+        )
+        info, redis_time, fields, heartbeats, subscribers = replies
+        for reply in (info, redis_time, fields, heartbeats):
+            if isinstance(reply, RedisError):
+                raise reply
+        epochs = {name.decode(): value.decode() for name, value in fields.items()}
+        text = epochs.pop(STATE_FIELD, "").encode()
+        state = _decode(text)
+        awaited = {
+            name.removeprefix(AWAITED)
+            for name, epoch in epochs.items()
+            if name.startswith(AWAITED) and state is not None and epoch == state.epoch
+        }
+        return text, RecoveryFacts(
+            run_id=str(info["run_id"]),
+            now=unix_time(redis_time),
+            subscribers=_count(subscribers),
+            expected=frozenset(awaited).union(last_alive(decode_heartbeats(heartbeats))),
+            reports={name: at for name, at in epochs.items() if not name.startswith(AWAITED)},
+        )
+
+
+def last_alive(heartbeats: Collection[Heartbeat]) -> list[str]:
+    """The workers that were alive when the newest heartbeat was written."""
+    newest = max((beat.seen_at for beat in heartbeats), default=0.0)
+    return [beat.id for beat in heartbeats if beat.seen_at >= newest - ALIVE_WITHIN_S]
+
+
+def _count(reply: Any) -> int:
+    """The number of subscribers; 0 where the user may not ask."""
+    return 0 if isinstance(reply, RedisError) else int(reply[0][1])
+
+
+def _encode(state: RecoveryState) -> bytes:
+    word = "ready" if state.is_ready else "recovering"
+    kind = "emptied" if state.is_emptied else "older"
+    return f"{word} {state.epoch} {state.run_id} {state.since:.3f} {kind}".encode()
+
+
+def _decode(text: bytes) -> RecoveryState | None:
+    """A stored state; None if there is none, or none that can be read."""
+    try:
+        word, epoch, run_id, since, kind = text.decode().split()
+        return RecoveryState(epoch, run_id, word == "ready", float(since), kind == "emptied")
+    except ValueError:
+        return None
