@@ -24,6 +24,8 @@ from worker.app.enqueue import Enqueuer
 from worker.app.queries import Queries
 from worker.clock import SystemClock
 from worker.compose.app import build_enqueuer
+from worker.compose.runtime import Runtime
+from worker.engine.services.redis_recovery import RedisRecovery
 from worker.main import ResilientArqWorker, arq_settings
 from worker.provider.knouds.error_rows import ERROR_CODES
 from worker.store import Store, open_store
@@ -285,3 +287,15 @@ async def live_system(
             sandbox_url=sandbox,
             http=http,
         )
+
+
+async def redis_recovery(worker: ResilientArqWorker) -> RedisRecovery:
+    """What restores the data of Redis, in a worker of this process."""
+
+    async def started() -> bool:
+        return "runtime" in worker.ctx
+
+    await wait_until(started, "the worker runs")
+    runtime: Runtime = worker.ctx["runtime"]
+    (found,) = (one for one in runtime.supervisor.services if isinstance(one, RedisRecovery))
+    return found

@@ -14,7 +14,7 @@ from jobs.job import INPUTS_LOST
 from jobs.lanes import JobId, Scope
 from jobs.states import Kind, State
 from jobs.unreadable import UNREADABLE
-from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from tests.engine.live_system import OPERATOR, LiveSystem, redis_recovery, wait_until
 from worker.app.action_table import JobAction
 from worker.app.actions import Actions
 from worker.clock import SystemClock
@@ -198,7 +198,7 @@ async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
     system: LiveSystem, redis: ArqRedis
 ) -> None:
     async with system.worker() as worker:
-        recovery = await _redis_recovery(worker)
+        recovery = await redis_recovery(worker)
         job_id = await system.enqueue(label="it", duration_s=5.0)
         await system.until(job_id, State.RUNNING)
         inputs, _ = await system.store.jobs.payloads(job_id)
@@ -233,16 +233,6 @@ def primary_of(worker: ResilientArqWorker) -> Primary:
     pool = worker.pool.connection_pool
     assert isinstance(pool, ConnectionPool)
     return pool.primary
-
-
-async def _redis_recovery(worker: ResilientArqWorker) -> RedisRecovery:
-    async def started() -> bool:
-        return "runtime" in worker.ctx
-
-    await wait_until(started, "the worker runs")
-    runtime: Runtime = worker.ctx["runtime"]
-    (found,) = (one for one in runtime.supervisor.services if isinstance(one, RedisRecovery))
-    return found
 
 
 async def test_a_service_that_keeps_failing_is_restarted_and_shown_in_readyz(

@@ -7,7 +7,7 @@ import pytest
 
 from jobs import transitions
 from jobs.job import Job
-from jobs.known_runs import lost_ids
+from jobs.known_runs import lacks_submit, lost_ids
 from jobs.lifecycle import IllegalTransition
 from jobs.outcomes import Accepted, Finished
 from jobs.states import Mode
@@ -95,3 +95,19 @@ def _submitting_with(**ids: str) -> Job:
 def test_an_attempt_with_the_id_of_a_run_is_not_taken_back(build: Callable[[], Job]) -> None:
     with pytest.raises(IllegalTransition, match="its run is on record"):
         transitions.return_to_queue(build(), NOW, why="not sent")
+
+
+def test_a_submit_whose_answer_is_to_come_counts_as_well() -> None:
+    queued, sent = job_builders.admitted(), job_builders.submitted()
+    assert lacks_submit(queued, sent)
+    assert not lacks_submit(sent, queued)
+    assert not lacks_submit(job_builders.running(), sent), "it is the same submit, answered"
+
+
+def test_a_submit_that_a_newer_version_had_to_drop_does_not_count() -> None:
+    sent = job_builders.submitted()
+    later = msgspec.structs.replace(sent.events[-1], at=sent.events[-1].at + 5)
+    newer = changed(sent, events=(later,), events_dropped=3)
+    assert not lacks_submit(newer, sent)
+    assert lacks_submit(changed(newer, events_dropped=0), sent)
+    assert lacks_submit(sent, newer)

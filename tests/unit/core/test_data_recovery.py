@@ -1,0 +1,65 @@
+"""The recovery state: when the data of a Redis may be relied on again."""
+
+from dataclasses import replace
+
+import pytest
+
+from jobs.data_recovery import MAX_WAIT_S, RecoveryFacts, RecoveryState, next_state
+
+NOW = 1_000.0
+READY = RecoveryState("e1", "server-1", is_ready=True, since=NOW - 500)
+RECOVERING = RecoveryState("e2", "server-2", is_ready=False, since=NOW)
+NOBODY = RecoveryFacts("server-2", NOW, subscribers=0, expected=frozenset(), reports={})
+
+
+def facts(**changes: object) -> RecoveryFacts:
+    return replace(NOBODY, **changes)  # type: ignore[arg-type]
+
+
+def test_a_namespace_that_nobody_uses_yet_is_ready_at_once() -> None:
+    assert next_state(None, NOBODY, (), "e9") == RecoveryState("e9", "server-2", True, NOW)
+
+
+@pytest.mark.parametrize(
+    ("seen", "known"),
+    [
+        (facts(subscribers=1), ()),
+        (facts(expected=frozenset({"w1"})), ()),
+        (NOBODY, ("w1",)),
+    ],
+    ids=["a worker is connected", "a heartbeat is left", "the caller knows one"],
+)
+def test_data_that_is_gone_from_under_a_worker_has_to_be_recovered(
+    seen: RecoveryFacts, known: tuple[str, ...]
+) -> None:
+    begun = next_state(None, seen, known, "e9")
+    assert begun == RecoveryState("e9", "server-2", False, NOW, is_emptied=True)
+
+
+def test_data_of_another_server_has_to_be_recovered_even_if_no_worker_is_known() -> None:
+    begun = next_state(READY, NOBODY, (), "e9")
+    assert begun == RecoveryState("e9", "server-2", False, NOW)
+    assert next_state(replace(READY, run_id="server-2"), NOBODY, ("w1",), "e9") is None
+
+
+@pytest.mark.parametrize(
+    ("seen", "known", "is_ready"),
+    [
+        (NOBODY, (), True),
+        (facts(expected=frozenset({"w1"})), (), False),
+        (facts(expected=frozenset({"w1"}), reports={"w1": "e1"}), (), False),
+        (facts(expected=frozenset({"w1"}), reports={"w1": "e2"}), (), True),
+        (facts(reports={"w1": "e2"}), ("w1", "w2"), False),
+        (facts(reports={"w1": "e2", "w2": "e2"}), ("w1", "w2"), True),
+        (facts(subscribers=2, reports={"w1": "e2"}), (), False),
+        (facts(subscribers=2, reports={"w1": "e2", "w2": "e2"}), (), True),
+        (facts(expected=frozenset({"w1"}), now=NOW + MAX_WAIT_S - 0.1), (), False),
+        (facts(expected=frozenset({"w1"}), now=NOW + MAX_WAIT_S), (), True),
+        (facts(subscribers=2, now=NOW + MAX_WAIT_S), ("w1",), True),
+    ],
+)
+def test_it_is_ready_once_every_worker_has_reported_or_the_time_is_over(
+    seen: RecoveryFacts, known: tuple[str, ...], *, is_ready: bool
+) -> None:
+    after = next_state(RECOVERING, seen, known, "e9")
+    assert after == (replace(RECOVERING, is_ready=True) if is_ready else None)
