@@ -130,10 +130,7 @@ def decision_rules(settings: Settings) -> DecisionRules:
 
 
 def build(
-    settings: Settings,
-    redis: ArqRedis,
-    primary: Primary,
-    clock: Clock | None = None,
+    settings: Settings, redis: ArqRedis, primary: Primary, clock: Clock | None = None
 ) -> Runtime:
     """Build a worker; nothing runs and nothing is sent before `start`.
 
@@ -143,17 +140,14 @@ def build(
     live_workers = LiveWorkers()
     breakers = _build_breaker_reporter(context, live_workers)
     health = ServiceHealth()
-    recovery = RedisRecovery(
-        context.worker_id, context.store, context.clock, primary, live_workers=live_workers
-    )
+    recovery = _build_recovery(context, primary, live_workers)
     outcomes = _build_outcomes(settings, context, recovery, breakers)
     parts = _build_parts(settings, context, outcomes)
     clock_follower = ClockFollower(context.store.client, context.clock, health)
     beat_history = BeatHistory(context.lease_s)
     poller = _build_poller(parts, health)
     submitter = _build_submitter(parts, poller)
-    recovery.add_runs_under_way(poller.runs_under_way)
-    recovery.add_runs_under_way(submitter.runs_under_way)
+    recovery.add_runs_under_way(poller.runs_under_way, submitter.runs_under_way)
     now = context.clock.now()
     reporter = _Reporter(parts, now, submitter, poller, health, live_workers, clock_follower)
     heartbeat = _build_heartbeat(context, reporter, beat_history)
@@ -214,6 +208,14 @@ def _build_breaker_reporter(context: WorkerContext, live_workers: LiveWorkers) -
         worker_id=context.worker_id,
         live_workers=live_workers,
         admission_wakeup=context.wakeups.admission,
+    )
+
+
+def _build_recovery(
+    context: WorkerContext, primary: Primary, live_workers: LiveWorkers
+) -> RedisRecovery:
+    return RedisRecovery(
+        context.worker_id, context.store, context.clock, primary, live_workers=live_workers
     )
 
 

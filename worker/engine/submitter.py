@@ -5,7 +5,6 @@ import contextlib
 import math
 from collections import OrderedDict
 from collections.abc import Callable, Coroutine, Sequence
-from dataclasses import dataclass
 from typing import Any, Final, Protocol
 
 import structlog
@@ -15,7 +14,6 @@ from jobs import transitions
 from jobs.job import Job
 from jobs.outcomes import Accepted, Finished, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import Mode, State
-from worker.clock import Clock
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.deciders import (
     ConnectionCutDecider,
@@ -30,15 +28,14 @@ from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
-from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.shutdown_deadline import ShutdownDeadline
+from worker.engine.submit_mark import FencedOut, SubmitMark
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider, UnknownAccount
-from worker.store.commit import SideWrites, VersionedJob, epoch_checks
-from worker.store.jobs import JobStore
-from worker.store.refusals import error_word, is_recovering
+from worker.store.commit import VersionedJob
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
 log: Final = structlog.get_logger(__name__)
@@ -51,69 +48,12 @@ _Tasks = dict[tuple[str, str], "asyncio.Task[None]"]
 """Tasks by job id and submit token: of two submits of one job, only one has the right token."""
 
 
-class _FencedOut(Exception):
-    """Before the first byte the job or the primary changed, or the lease ended."""
-
-
 class AcceptedRuns(Protocol):
     """Takes the runs that the provider accepted."""
 
     def cache_accepted(self, stored: VersionedJob) -> None:
         """Keep the job for its first poll."""
         ...
-
-
-@dataclass(slots=True)
-class _SubmitMark:
-    """The record that a submit is about to be sent, committed before its first byte."""
-
-    stored: VersionedJob
-    """The job as this worker last wrote it."""
-    _transition: Callable[[Job, float], Job]
-    _inputs: bytes
-    _jobs: JobStore
-    _redis_recovery: RedisRecovery
-    _clock: Clock
-    is_recorded: bool = False
-
-    @property
-    def remembered(self) -> RememberedJob:
-        """What is known of the run."""
-        return RememberedJob(self.stored, self._inputs)
-
-    async def record(self) -> None:
-        """Commit the transition. Raises `_FencedOut` when the job or the primary changed.
-
-        Also where the mark has to be on a replica and is not: nothing is sent, and the job returns
-        to the queue.
-        """
-        generation = await self._redis_recovery.trusted_generation()
-        if generation is None:
-            raise _FencedOut
-        side_writes = SideWrites(
-            epochs=epoch_checks(self.stored.job),
-            data_epoch=self._redis_recovery.data_epoch,
-            awaits_replicas=True,
-        )
-        after = self._transition(self.stored.job, self._clock.now())
-        try:
-            written = await self._jobs.commit(self.stored, after, side_writes)
-        except RedisError as error:
-            if not is_recovering(error):
-                raise
-            self._redis_recovery.note_recovering()
-            raise _FencedOut from None
-        if not isinstance(written, VersionedJob):
-            raise _FencedOut
-        self.stored = written
-        if not self._redis_recovery.record_mark(written.durability):
-            raise _FencedOut
-        if generation != await self._redis_recovery.trusted_generation():
-            raise _FencedOut
-        if self._clock.now() >= (after.lease_until or 0.0):
-            raise _FencedOut  # whoever took it over may have it submitted again
-        self.is_recorded = True
-        self._redis_recovery.remembered.remember(written, inputs=self._inputs)
 
 
 class Submitter:
@@ -153,7 +93,7 @@ class Submitter:
         self._cached: OrderedDict[tuple[str, str], tuple[VersionedJob, bytes]] = OrderedDict()
         self._submits: _Tasks = {}
         self._sync_runs: _Tasks = {}
-        self._sync_marks: dict[str, _SubmitMark] = {}
+        self._sync_marks: dict[str, SubmitMark] = {}
         """By job id, of the sync runs whose connection is open."""
 
     @property
@@ -302,7 +242,7 @@ class Submitter:
         mark = self._mark(stored, inputs, self._open_transition)
         self._track(self._sync_runs, job.id, job.submit_token or "", self._run_sync(mark, inputs))
 
-    async def _run_sync(self, mark: _SubmitMark, inputs: bytes) -> None:
+    async def _run_sync(self, mark: SubmitMark, inputs: bytes) -> None:
         job_id = mark.stored.job.id
         self._sync_marks[job_id] = mark
         try:
@@ -311,7 +251,7 @@ class Submitter:
             if self._sync_marks.get(job_id) is mark:
                 del self._sync_marks[job_id]
 
-    async def _run_sync_until_its_end(self, mark: _SubmitMark, inputs: bytes) -> None:
+    async def _run_sync_until_its_end(self, mark: SubmitMark, inputs: bytes) -> None:
         try:
             outcome = await self._call_provider(mark, inputs, Mode.SYNC)
         except asyncio.CancelledError:
@@ -344,13 +284,13 @@ class Submitter:
 
     def _mark(
         self, stored: VersionedJob, inputs: bytes, transition: Callable[[Job, float], Job]
-    ) -> _SubmitMark:
-        return _SubmitMark(
+    ) -> SubmitMark:
+        return SubmitMark(
             stored, transition, inputs, self._store.jobs, self._redis_recovery, self._clock
         )
 
     async def _call_provider(
-        self, mark: _SubmitMark, inputs: bytes, mode: Mode
+        self, mark: SubmitMark, inputs: bytes, mode: Mode
     ) -> SubmitOutcome | None:
         """The outcome; None when the job changed before a byte was sent."""
         job = mark.stored.job
@@ -359,7 +299,7 @@ class Submitter:
                 outcome = await self._provider.submit(
                     job.kind, job.target, job.account, inputs, mode, mark=mark
                 )
-        except _FencedOut:
+        except FencedOut:
             log.info("submit.fenced_out", job_id=job.id)
             await self._completion.complete(mark.stored, FencedOutDecider(mark.stored.job))
             return None

@@ -117,9 +117,9 @@ class RedisRecovery:
         """Since when it waits for other workers."""
         primary.observe(self.wakeup.notify)
 
-    def add_runs_under_way(self, runs: RunsUnderWay) -> None:
-        """Restore what another part of this worker knows, too."""
-        self._runs_under_way.append(runs)
+    def add_runs_under_way(self, *runs: RunsUnderWay) -> None:
+        """Restore what other parts of this worker know, too."""
+        self._runs_under_way += runs
 
     @property
     def data_epoch(self) -> str:
