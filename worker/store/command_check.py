@@ -161,6 +161,7 @@ def _on_the_server(text: str) -> tuple[Command, ...]:
         ("WAIT", 0, 1),
         ("TIME",),
         ("PING",),
+        ("PUBSUB NUMSUB", text),
         ("INFO", "cluster"),
     )
 
