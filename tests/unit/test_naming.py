@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from tests.unit.source_modules import MODULES, ROOT, parsed
+from tests.unit.source_modules import MODULES, ROOT, nodes
 
 PAGES: Final = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
 
@@ -97,7 +97,7 @@ def test_the_words_of_a_name_are_told_apart() -> None:
 def test_public_class_names_are_unique() -> None:
     found: defaultdict[str, list[str]] = defaultdict(list)
     for path in MODULES:
-        for node in ast.walk(parsed(path)):
+        for node in nodes(path):
             if isinstance(node, ast.ClassDef) and not node.name.startswith("_"):
                 found[node.name].append(str(path.relative_to(ROOT)))
     assert {name: places for name, places in found.items() if len(places) > 1} == {}
@@ -110,7 +110,7 @@ def test_modules_have_no_private_names() -> None:
 
 def definitions(path: Path) -> Iterator[str]:
     """Names of the classes and functions of a module, but for tests, whose names are sentences."""
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         match node:
             case ast.ClassDef(name=name):
                 yield name
@@ -133,7 +133,7 @@ def test_classes_and_functions_have_no_private_names() -> None:
 
 def log_events(path: Path) -> Iterator[str]:
     """The first argument of every call like `log.warning("noun.past_participle", …)`."""
-    for node in ast.walk(parsed(path)):
+    for node in nodes(path):
         match node:
             case ast.Call(func=ast.Attribute(attr=method), args=[ast.Constant(str(event)), *_]):
                 if method in LOG_METHODS and re.fullmatch(r"[a-z_]+\.[a-z_]+", event):

@@ -3,7 +3,7 @@
 import ast
 from typing import Final
 
-from tests.unit.source_modules import MODULES, ROOT, parsed
+from tests.unit.source_modules import MODULES, ROOT, nodes
 
 MAX_MODULE_LINES: Final = 400
 MAX_FUNCTION_LINES: Final = 60
@@ -23,7 +23,7 @@ def test_no_function_of_the_program_is_too_long() -> None:
     lines = {
         f"{path.relative_to(ROOT)}: {node.name}": (node.end_lineno or 0) - node.lineno + 1
         for path in PROGRAM
-        for node in ast.walk(parsed(path))
+        for node in nodes(path)
         if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
     }
     assert lines["worker/store/jobs.py: extend_leases"] > 3
