@@ -119,7 +119,7 @@ async def _until_all_rescued(it: ChaosSystem, pid: int) -> None:
 async def test_rolling_restarts_cut_nothing_but_long_sync_runs(
     tmp_path: Path, report: Report
 ) -> None:
-    restarts, jobs = scaled(short=4, full=20), scaled(short=160, full=1_000)
+    restarts, jobs = scaled(short=2, full=20), scaled(short=80, full=1_000)
     rng = random.Random(SEED)  # noqa: S311  a schedule
     async with chaos_system(tmp_path, SEED, workers=WORKERS, shutdown_grace_s=1) as it:
         for number in range(restarts):

@@ -66,7 +66,7 @@ async def test_an_attached_run_that_a_poll_settles_is_no_candidate(
 ) -> None:
     """Neither before its delivery comes nor after."""
     async with hooked.worker():
-        job_id = await uncertain(hooked, webhook={"delay_s": 0.6})
+        job_id = await uncertain(hooked, webhook={"delay_s": 2.0})
         other = await uncertain(hooked, "b", webhook={"lost": True})
         execution_id = await hooked.execution_of("a")
         await hooked.call("POST", f"jobs/{job_id}/resolve", execution_id=execution_id)
