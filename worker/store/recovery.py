@@ -62,6 +62,8 @@ class RecoveryStore:
         `known_workers`: those that the caller knows to be alive. Raises
         `redis.exceptions.RedisError`.
         """
+        if (ready := await self._ready_state()) is not None:
+            return ready
         while True:
             text, server = await self._read()
             found = _decode(text)
@@ -82,6 +84,15 @@ class RecoveryStore:
         awaited = [f"{AWAITED}{other}" for other in known_workers if other != worker_id]
         fields = [part for name in (worker_id, *awaited) for part in (name, epoch)]
         await self._client.call("HSET", self._keys.recovery, *fields)
+
+    async def _ready_state(self) -> RecoveryState | None:
+        """The state if the data may be relied on: all there is to read in the usual case."""
+        info, text = await self._client.many(
+            [("INFO", "server"), ("HGET", self._keys.recovery, STATE_FIELD)]
+        )
+        found = _decode(text or b"")
+        is_ready = found is not None and found.is_ready and found.run_id == str(info["run_id"])
+        return found if is_ready else None
 
     async def _read(self) -> tuple[bytes, RecoveryFacts]:
         """The state as stored, empty if there is none; and what the server says."""
