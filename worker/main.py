@@ -6,16 +6,18 @@ arq only carries wake-ups: its own retries, results and aborts are switched off.
 """
 
 import asyncio
+import functools
 import gc
 import logging
 import signal
 import sys
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import Any, Final
 
 import structlog
 import uvloop
 from arq import ArqRedis
-from arq.worker import Function, Worker, func
+from arq.worker import Function, Retry, Worker, func
 from redis.exceptions import ConnectionError as RedisConnectionError
 from redis.exceptions import RedisError
 from redis.exceptions import TimeoutError as RedisTimeoutError
@@ -64,6 +66,9 @@ SYNC_ENTRY_SLOTS: Final = 16
 connections are being opened, and must not wait for slow async submits."""
 
 REDIS_RETRY_S: Final = 1.0
+FAILED_RETRY_S: Final = 60.0
+"""Pause before a job of an app is tried again that could not be enqueued, by a fault of ours."""
+
 
 REPORT_EVERY: Final = 10
 """Of the tries to reach Redis at the start, which take seconds, one in so many is logged."""
@@ -193,7 +198,26 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _arq_function(name: str, timeout_s: float) -> Function:
-    return func(FUNCTIONS[name], name=name, timeout=timeout_s, keep_result=0)
+    return func(_repeated(FUNCTIONS[name]), name=name, timeout=timeout_s, keep_result=0)
+
+
+def _repeated(
+    function: Callable[..., Awaitable[Any]],
+) -> Callable[..., Coroutine[Any, Any, Any]]:
+    """The function, called again later where it raises: arq would forget what an app enqueued."""
+
+    @functools.wraps(function)
+    async def call(ctx: dict[str, Any], *args: Any, **options: Any) -> Any:
+        try:
+            return await function(ctx, *args, **options)
+        except (RedisError, OSError) as error:
+            log.warning("arq_job.deferred", arq_id=ctx["job_id"], error=error_word(error))
+            raise Retry(REDIS_RETRY_S) from error
+        except Exception as error:
+            log.exception("arq_job.failed", arq_id=ctx["job_id"], error=type(error).__name__)
+            raise Retry(FAILED_RETRY_S) from error
+
+    return call
 
 
 async def require_redis(settings: Settings, redis: ArqRedis) -> None:

@@ -1,10 +1,13 @@
 """The life of a job beyond the error table: modes, lanes, holds, actions, arq, retention."""
 
+import asyncio
 from collections import Counter
+from typing import Any
 
 import msgspec
 import pytest
 from arq import ArqRedis
+from redis.exceptions import OutOfMemoryError
 
 from jobs.job import UNCERTAIN
 from jobs.lanes import JobId, Scope
@@ -14,6 +17,8 @@ from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.store.redis_contents import latest_audit_entries
 from worker.app.action_table import JobAction
 from worker.redis.connect import connect
+from worker.store.commit import VersionedJob
+from worker.store.jobs import JobStore
 
 
 async def test_an_async_run_is_polled_to_its_result_and_cost(system: LiveSystem) -> None:
@@ -354,6 +359,39 @@ async def test_jobs_enqueued_with_plain_arq_are_ingested(
     assert again.state is State.SUCCEEDED
     assert job.priority == 3
     assert (await system.ledger("it"))["posts"] == 1
+
+
+@pytest.mark.parametrize(
+    ("error", "pause"),
+    [(OutOfMemoryError("OOM"), "REDIS_RETRY_S"), (ZeroDivisionError(), "FAILED_RETRY_S")],
+    ids=["Redis refuses", "a fault of ours"],
+)
+async def test_a_job_of_plain_arq_that_cannot_be_enqueued_now_is_enqueued_later(
+    system: LiveSystem,
+    redis_url: str,
+    monkeypatch: pytest.MonkeyPatch,
+    error: Exception,
+    pause: str,
+) -> None:
+    """Arq itself would forget it: its own retries are switched off."""
+    create, refused = JobStore.create, asyncio.Event()
+
+    async def refuses_once(jobs: JobStore, *args: Any) -> VersionedJob | None:
+        if refused.is_set():
+            return await create(jobs, *args)
+        refused.set()
+        raise error
+
+    monkeypatch.setattr(JobStore, "create", refuses_once)
+    monkeypatch.setattr(f"worker.main.{pause}", 0.2)
+    arq = connect(system.settings, redis_url)
+    inputs = msgspec.json.decode(system.request(label="it").inputs)
+    await arq.enqueue_job("run_model", "gpt-image-2", inputs, _job_id="mine")
+    async with system.worker():
+        await system.until_on_record("mine")
+        await system.until("mine", State.SUCCEEDED)
+    await arq.aclose(close_connection_pool=True)
+    assert refused.is_set()
 
 
 BAD_CALLS: list[tuple[str, tuple[object, ...], dict[str, object], str]] = [
