@@ -20,8 +20,8 @@ class RecoveryState:
 
     epoch: str
     """Another one for each recovery."""
-    run_id: str
-    """The server that the data was found on."""
+    server: str
+    """The server that the data was found on, and its place in the replication."""
     is_ready: bool
     since: float
     """When it began, in Unix seconds of Redis."""
@@ -33,13 +33,15 @@ class RecoveryState:
 class RecoveryFacts:
     """What a server says now."""
 
-    run_id: str
+    server: str
+    """Its run id and its replication id: the second changes where it takes over the data of another
+    server, or becomes a primary."""
     now: float
     """Unix seconds, by its clock."""
     subscribers: int
     """Workers that are connected, whatever its data says."""
     expected: frozenset[str]
-    """Workers that were alive when its data was last written, or that others wait for."""
+    """Workers that were alive when its data was last written, or that any worker knows."""
     reports: Mapping[str, str]
     """Worker → the epoch of the last recovery that it has done its part of."""
 
@@ -49,17 +51,20 @@ def next_state(
     server: RecoveryFacts,
     known_workers: Collection[str],
     new_epoch: str,
+    *,
+    had_state: bool = False,
 ) -> RecoveryState | None:
     """The state that follows on `found`; None if it stays.
 
-    `known_workers`: those that the caller knows to be alive. A namespace that nobody uses yet is
-    ready at once.
+    `known_workers`: those that the caller knows to be alive; `had_state`: whether it has seen a
+    state before. A namespace that nobody uses yet is ready at once.
     """
-    if found is None or found.run_id != server.run_id:
-        is_new = found is None and not (server.subscribers or server.expected or known_workers)
+    if found is None or found.server != server.server:
+        is_used = had_state or server.subscribers or server.expected or known_workers
+        is_new = found is None and not is_used
         return RecoveryState(
             new_epoch,
-            server.run_id,
+            server.server,
             is_ready=is_new,
             since=server.now,
             is_emptied=found is None and not is_new,
@@ -75,6 +80,8 @@ def awaits_workers(
     """Whether a worker has not reported yet, and is still waited for."""
     if server.now >= state.since + MAX_WAIT_S:
         return False
+    if state.is_emptied and not server.expected.union(known_workers):
+        return True  # nobody has said yet who was alive
     reported = {worker for worker, epoch in server.reports.items() if epoch == state.epoch}
     missing = server.expected.union(known_workers) - reported
     return bool(missing) or server.subscribers > len(reported)

@@ -11,8 +11,8 @@ import gc
 import logging
 import signal
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, Final
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import structlog
 import uvloop
@@ -46,6 +46,9 @@ from worker.store.arq_codec import FUNCTIONS, deserialize, serialize
 from worker.store.client import Client
 from worker.store.refusals import error_word, redis_refusal
 from worker.tasks import cancel_and_wait, is_being_cancelled
+
+if TYPE_CHECKING:
+    from arq.typing import WorkerCoroutine
 
 log: Final = structlog.get_logger(__name__)
 
@@ -198,12 +201,11 @@ def arq_settings(settings: Settings) -> dict[str, Any]:
 
 
 def _arq_function(name: str, timeout_s: float) -> Function:
-    return func(_repeated(FUNCTIONS[name]), name=name, timeout=timeout_s, keep_result=0)
+    function = cast("WorkerCoroutine", _repeated(FUNCTIONS[name]))
+    return func(function, name=name, timeout=timeout_s, keep_result=0)
 
 
-def _repeated(
-    function: Callable[..., Awaitable[Any]],
-) -> Callable[..., Coroutine[Any, Any, Any]]:
+def _repeated(function: Callable[..., Awaitable[Any]]) -> Callable[..., Awaitable[Any]]:
     """The function, called again later where it raises: arq would forget what an app enqueued."""
 
     @functools.wraps(function)

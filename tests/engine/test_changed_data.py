@@ -71,7 +71,7 @@ async def test_a_send_is_fenced_where_the_data_changed_since_its_worker_looked(
         with monkeypatch.context() as blind, capture_logs() as logs:
             blind.setattr(RedisRecovery, "tick", idle_tick)
             found = await system.store.recovery.advance()
-            await _set_state(system, f"ready another {found.run_id} 5.0 older")
+            await _set_state(system, f"ready another {found.server} 5.0 older")
             await system.actions.release_hold(hold.id, OPERATOR)
 
             async def is_fenced() -> bool:

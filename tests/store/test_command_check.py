@@ -61,6 +61,8 @@ async def test_the_documented_rights_suffice(
         ("-evalsha", ("EVALSHA", "+evalsha")),
         ("-time", ("TIME", "+time")),
         ("-publish", ("PUBLISH", "+publish")),
+        ("-subscribe", ("SUBSCRIBE", "+subscribe")),
+        ("-pubsub", ("PUBSUB NUMSUB", "+pubsub|numsub")),
         ("-xadd", ("XADD", "+xadd")),
         ("-multi", ("MULTI", "+multi")),
         ("-watch", ("WATCH", "+watch")),

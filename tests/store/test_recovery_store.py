@@ -26,19 +26,23 @@ async def set_state(store: Store, text: str) -> None:
     await store.client.call("HSET", store.keys.recovery, STATE_FIELD, text)
 
 
-async def run_id(store: Store) -> str:
-    return str((await store.client.call("INFO", "server"))["run_id"])
+async def identity(store: Store) -> str:
+    info, replication = await store.client.many([("INFO", "server"), ("INFO", "replication")])
+    return f"{info['run_id']}{replication['master_replid']}"
 
 
 async def test_the_state_names_the_server_and_stays(store: Store) -> None:
     state = await store.recovery.advance()
-    assert (state.is_ready, state.run_id) == (True, await run_id(store))
+    assert (state.is_ready, state.server) == (True, await identity(store))
     assert await store.recovery.advance(["w1"]) == state
     word, epoch, *_ = (await state_text(store)).split()
     assert (word, epoch) == (b"ready", state.epoch.encode())
 
 
-@pytest.mark.parametrize("what", ["emptied", "of another server", "recovering", "unreadable"])
+@pytest.mark.parametrize(
+    "what",
+    ["emptied", "of another server", "of another replication", "recovering", "unreadable"],
+)
 async def test_nothing_is_created_and_no_operator_acts_on_data_that_is_not_ready(
     store: Store, what: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -49,11 +53,12 @@ async def test_nothing_is_created_and_no_operator_acts_on_data_that_is_not_ready
     if what == "emptied":
         await store.client.call("DEL", store.keys.recovery)
     else:
-        own = await run_id(store)
+        own = await identity(store)
         await set_state(
             store,
             {
-                "of another server": f"ready e1 {'0' * 40} 5.0 older",
+                "of another server": f"ready e1 {'0' * 40}{own[40:]} 5.0 older",
+                "of another replication": f"ready e1 {own[:40]}{'0' * 40} 5.0 older",
                 "recovering": f"recovering e1 {own} {2e9:.3f} older",
                 "unreadable": "what is this",
             }[what],
@@ -118,7 +123,7 @@ async def test_a_connected_worker_is_waited_for_though_redis_forgot_it(store: St
     async with store.client.subscribe(store.keys.wake):
         begun = await store.recovery.advance()
         assert (begun.is_ready, begun.is_emptied) == (False, True)
-        await store.recovery.report("w1", begun.epoch, ())
+        await store.recovery.report("w1", begun.epoch, ["w1"])
         assert (await store.recovery.advance()).is_ready
 
 

@@ -109,7 +109,7 @@ def test_a_script_names_no_key_itself(name: str) -> None:
     """Every key is passed in KEYS, so a cluster and a reader know which keys a script uses."""
     lines = [line for line in source(name).splitlines() if not line.startswith("--")]
     code = "\n".join(lines)
-    code = code.replace('redis.pcall("INFO", "server")', "")
+    code = re.sub(r'redis.pcall\("INFO", "\w+"\)', "", code)
     calls = re.findall(r'redis\.p?call\("\w+", ([^,)]+)', code)
     assert len(calls) == len(re.findall(r"redis\.p?call", code)) > 0
     assert all(re.fullmatch(r"KEYS\[\w+\]|key", key) for key in calls)

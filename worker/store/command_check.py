@@ -24,8 +24,8 @@ KEPT_MS: Final = 10_000
 _SET_THE_FIRST_KEY: Final = (0, "", "", "", 0, 4, "S", 1, "1", KEPT_MS)
 """The arguments of `commit.lua` for one change that belongs to no job."""
 
-ALSO_NEEDED: Final = ("SUBSCRIBE", "UNSUBSCRIBE", "ZINCRBY", "PEXPIRE")
-"""Commands that are not tried: they would change the connection, or are those of a rare case."""
+ALSO_NEEDED: Final = ("UNSUBSCRIBE",)
+"""What is not tried."""
 
 OPTIONAL: Final = ("CONFIG GET", "PUBSUB CHANNELS")
 """Commands that only `knouds-worker doctor` sends, to say more."""
@@ -54,7 +54,7 @@ class _TriedCommand:
 def acl_rules(namespace: str, *, with_optional: bool = True) -> str:
     """The rules of an ACL user who may do what this program does, and no more."""
     tried = dict.fromkeys(one.name for one in _commands(Keys(namespace)))
-    names = [*tried, *ALSO_NEEDED, *(OPTIONAL if with_optional else ())]
+    names = [*tried, "SUBSCRIBE", *ALSO_NEEDED, *(OPTIONAL if with_optional else ())]
     rights = " ".join(_right(name) for name in names)
     return f"resetchannels {_keys_rule(namespace)} ~arq:* {_channel_rule(namespace)} {rights}"
 
@@ -98,6 +98,7 @@ def _on_strings(text: str, counter: str) -> tuple[Command, ...]:
         ("EXISTS", text),
         ("TYPE", text),
         ("EXPIRE", text, KEPT_MS // 1000),
+        ("PEXPIRE", text, KEPT_MS),
         ("TTL", text),
         ("INCRBY", counter, 1),
     )
@@ -132,6 +133,7 @@ def _on_collections(table: str, row: str, ranked: str, stream: str) -> tuple[Com
         ("ZRANDMEMBER", ranked),
         ("ZSCAN", ranked, 0),
         ("ZINTER", 1, ranked),
+        ("ZINCRBY", ranked, 1, "a"),
         ("ZREM", ranked, "a"),
         ("ZREMRANGEBYSCORE", ranked, 0, 1),
         ("XADD", stream, "MAXLEN", "~", 1, "*", "a", "1"),
@@ -172,14 +174,26 @@ async def check_commands(client: Client, keys: Keys) -> list[RedisRefusal]:
     Raises `redis.exceptions.RedisError` and OSError where Redis does not answer.
     """
     tried = list(_commands(keys))
+    channel = keys.command_check("channel")
     try:
         replies = await client.try_many([one.command for one in tried])
+        replies.append(await _try_subscribe(client, channel))
+        tried.append(_TriedCommand(("SUBSCRIBE", channel)))
     except RedisError as unsent:
         refusal = redis_refusal(unsent)
         if refusal is None or refusal.code is not RefusalCode.READONLY:
             raise
         return [refusal]  # the connection found out
     return _judge(client, keys, tried, replies)
+
+
+async def _try_subscribe(client: Client, channel: str) -> RedisError | None:
+    """The refusal of a subscription, which needs a connection of its own."""
+    try:
+        async with client.subscribe(channel):
+            return None
+    except ResponseError as error:
+        return error
 
 
 def _judge(

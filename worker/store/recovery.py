@@ -2,7 +2,7 @@
 
 import asyncio
 import secrets
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 import structlog
@@ -17,16 +17,19 @@ from worker.store.workers import Heartbeat, decode_heartbeats
 log: Final = structlog.get_logger(__name__)
 
 STATE_FIELD: Final = "state"
-"""`ready|recovering <epoch> <run id> <since> emptied|older`, which `commit.lua` reads, too. Every
-other field of the hash is a worker, with the epoch of the last recovery that it has done its part
-of; or `AWAITED` and a worker, with the epoch of the last one in which another waited for it."""
+"""`ready|recovering <epoch> <run id><replication id> <since> emptied|older`, which `commit.lua`
+reads, too. Every other field of the hash is a worker, with the epoch of the last recovery that it
+has done its part of; or `AWAITED` and a worker, with that of the last one in which it was known to
+be alive."""
 
 AWAITED: Final = "?"
 
 ALIVE_WITHIN_S: Final = 60.0
 """A worker whose heartbeat is older than the newest one by more was not alive any more."""
 
-READY_WITHIN_S: Final = 1.0
+_ASK_SERVER: Final = (("INFO", "server"), ("INFO", "replication"))
+
+READY_WITHIN_S: Final = 2.0
 PAUSE_S: Final = 0.1
 """Between two looks at a recovery that others have to end."""
 
@@ -39,6 +42,7 @@ class RecoveryStore:
         self._keys = keys
         self._scripts = scripts
         self._wait: asyncio.Task[bool] | None = None
+        self._had_state = False
 
     async def until_ready(self) -> bool:
         """Wait `READY_WITHIN_S` at most until the data may be relied on; whether it may.
@@ -63,11 +67,13 @@ class RecoveryStore:
         `redis.exceptions.RedisError`.
         """
         if (ready := await self._ready_state()) is not None:
+            self._had_state = True
             return ready
         while True:
             text, server = await self._read()
             found = _decode(text)
-            after = next_state(found, server, known_workers, secrets.token_hex(6))
+            epoch = secrets.token_hex(6)
+            after = next_state(found, server, known_workers, epoch, had_state=self._had_state)
             if after is None and found is not None:
                 return found
             if after is not None and await self._scripts.swap(
@@ -81,32 +87,32 @@ class RecoveryStore:
 
     async def report(self, worker_id: str, epoch: str, known_workers: Collection[str]) -> None:
         """Record that a worker has done its part, and which others it knows to be alive."""
-        awaited = [f"{AWAITED}{other}" for other in known_workers if other != worker_id]
+        awaited = [f"{AWAITED}{other}" for other in known_workers]
         fields = [part for name in (worker_id, *awaited) for part in (name, epoch)]
         await self._client.call("HSET", self._keys.recovery, *fields)
 
     async def _ready_state(self) -> RecoveryState | None:
         """The state if the data may be relied on: all there is to read in the usual case."""
-        info, text = await self._client.many(
-            [("INFO", "server"), ("HGET", self._keys.recovery, STATE_FIELD)]
+        text, *server = await self._client.many(
+            [("HGET", self._keys.recovery, STATE_FIELD), *_ASK_SERVER]
         )
         found = _decode(text or b"")
-        is_ready = found is not None and found.is_ready and found.run_id == str(info["run_id"])
+        is_ready = found is not None and found.is_ready and found.server == _identity(*server)
         return found if is_ready else None
 
     async def _read(self) -> tuple[bytes, RecoveryFacts]:
         """The state as stored, empty if there is none; and what the server says."""
         replies = await self._client.try_many(
             [
-                ("INFO", "server"),
+                *_ASK_SERVER,
                 ("TIME",),
                 ("HGETALL", self._keys.recovery),
                 ("HVALS", self._keys.workers),
                 ("PUBSUB NUMSUB", self._keys.wake),
             ]
         )
-        info, redis_time, fields, heartbeats, subscribers = replies
-        for reply in (info, redis_time, fields, heartbeats):
+        info, replication, redis_time, fields, heartbeats, subscribers = replies
+        for reply in (info, replication, redis_time, fields, heartbeats):
             if isinstance(reply, RedisError):
                 raise reply
         epochs = {name.decode(): value.decode() for name, value in fields.items()}
@@ -118,7 +124,7 @@ class RecoveryStore:
             if name.startswith(AWAITED) and state is not None and epoch == state.epoch
         }
         return text, RecoveryFacts(
-            run_id=str(info["run_id"]),
+            server=_identity(info, replication),
             now=unix_time(redis_time),
             subscribers=_count(subscribers),
             expected=frozenset(awaited).union(last_alive(decode_heartbeats(heartbeats))),
@@ -132,6 +138,10 @@ def last_alive(heartbeats: Collection[Heartbeat]) -> list[str]:
     return [beat.id for beat in heartbeats if beat.seen_at >= newest - ALIVE_WITHIN_S]
 
 
+def _identity(info: Mapping[str, object], replication: Mapping[str, object]) -> str:
+    return f"{info['run_id']}{replication['master_replid']}"
+
+
 def _count(reply: Any) -> int:
     """The number of subscribers; 0 where the user may not ask."""
     return 0 if isinstance(reply, RedisError) else int(reply[0][1])
@@ -140,13 +150,13 @@ def _count(reply: Any) -> int:
 def _encode(state: RecoveryState) -> bytes:
     word = "ready" if state.is_ready else "recovering"
     kind = "emptied" if state.is_emptied else "older"
-    return f"{word} {state.epoch} {state.run_id} {state.since:.3f} {kind}".encode()
+    return f"{word} {state.epoch} {state.server} {state.since:.3f} {kind}".encode()
 
 
 def _decode(text: bytes) -> RecoveryState | None:
     """A stored state; None if there is none, or none that can be read."""
     try:
-        word, epoch, run_id, since, kind = text.decode().split()
-        return RecoveryState(epoch, run_id, word == "ready", float(since), kind == "emptied")
+        word, epoch, server, since, kind = text.decode().split()
+        return RecoveryState(epoch, server, word == "ready", float(since), kind == "emptied")
     except ValueError:
         return None

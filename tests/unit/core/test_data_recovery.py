@@ -36,10 +36,19 @@ def test_data_that_is_gone_from_under_a_worker_has_to_be_recovered(
     assert begun == RecoveryState("e9", "server-2", False, NOW, is_emptied=True)
 
 
+def test_who_has_seen_data_takes_an_empty_namespace_for_emptied() -> None:
+    begun = RecoveryState("e9", "server-2", is_ready=False, since=NOW, is_emptied=True)
+    assert next_state(None, NOBODY, (), "e9", had_state=True) == begun
+    assert next_state(begun, NOBODY, (), "e9") is None, "nobody has said who was alive"
+    told = facts(expected=frozenset({"w1"}), reports={"w1": "e9"})
+    assert next_state(begun, told, (), "e9") == replace(begun, is_ready=True)
+    assert next_state(begun, facts(now=NOW + MAX_WAIT_S), (), "e9") == replace(begun, is_ready=True)
+
+
 def test_data_of_another_server_has_to_be_recovered_even_if_no_worker_is_known() -> None:
     begun = next_state(READY, NOBODY, (), "e9")
     assert begun == RecoveryState("e9", "server-2", False, NOW)
-    assert next_state(replace(READY, run_id="server-2"), NOBODY, ("w1",), "e9") is None
+    assert next_state(replace(READY, server="server-2"), NOBODY, ("w1",), "e9") is None
 
 
 @pytest.mark.parametrize(

@@ -69,8 +69,9 @@ RECOVERING_SHOWN_AFTER_S: Final = 2.0
 EMPTIED: Final = "redis_data"
 EMPTIED_SHOWN_FOR_S: Final = 86_400.0
 EMPTIED_FIX: Final = (
-    "find out who ran FLUSHDB, FLUSHALL or DEL; enqueue the lost jobs again with the same ids, and"
-    " compare the provider's list of runs with the jobs before anything is submitted a second time"
+    "find out who ran FLUSHDB, FLUSHALL or DEL, why Redis started without its file, or why its"
+    " address leads to an empty server; enqueue the lost jobs again with the same ids, and compare"
+    " the provider's list of runs with the jobs before anything is submitted a second time"
 )
 
 RunsUnderWay = Callable[[], Iterable[RememberedJob]]
@@ -111,6 +112,8 @@ class RedisRecovery:
         self._unconfirmed = 0
         """Send marks in a row that too few replicas confirmed."""
         self._unconfirmed_at = -math.inf
+        self._ready_at = math.inf
+        """When the data was last seen to be ready, Unix seconds of Redis."""
         self._emptied_text = ""
         self._emptied_at = -math.inf
         self._waits_since: float | None = None
@@ -209,7 +212,7 @@ class RedisRecovery:
                     self._reconciled = reached
                     continue
                 if state.is_ready:
-                    self._ready = reached
+                    self._ready, self._ready_at = reached, self._clock.now()
                 return
 
     async def _do_own_part(self, state: RecoveryState) -> None:
@@ -218,7 +221,7 @@ class RedisRecovery:
             self._ready = None
             restored = await self._reconcile()
             log.warning("redis.changed", restored=restored, remembered=len(self.remembered))
-            if state.is_emptied and state.epoch != self._reconciled[1]:
+            if state.is_emptied and state.since >= self._ready_at:
                 self._report_emptied(restored)
         await self._recovery.report(self._worker_id, state.epoch, self._live_workers.seen)
 
@@ -257,7 +260,7 @@ class RedisRecovery:
         at = datetime.fromtimestamp(now, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
         text = (
             f"Redis lost its data at {at}: this worker wrote back {restored} jobs; jobs that were"
-            " queued, and those it had not submitted lately, are lost"
+            " queued, and those that no worker knew, are lost"
         )
         self._emptied_text, self._emptied_at = text, now
         log.error(

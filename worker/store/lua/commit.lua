@@ -40,10 +40,12 @@ local ready  -- the epoch in which the data of this server is ready, false if it
 
 local function not_ready(key, epoch)
   if ready == nil then
-    local info = redis.pcall("INFO", "server")
-    if refusal(info) then return info.err end
-    local found, run_id = string.match(redis.call("HGET", key, "state") or "", "^ready (%w+) (%w+)")
-    ready = run_id and string.find(info, "run_id:" .. run_id, 1, true) and found or false
+    local info, replication = redis.pcall("INFO", "server"), redis.pcall("INFO", "replication")
+    local failed = refusal(info) or refusal(replication)
+    if failed then return failed end
+    local server = string.match(info, "run_id:(%w+)") .. string.match(replication, "master_replid:(%w+)")
+    local found, of = string.match(redis.call("HGET", key, "state") or "", "^ready (%w+) (%w+)")
+    ready = of == server and found
   end
   if not ready or (epoch ~= "" and epoch ~= ready) then return "RECOVERING" end
 end
