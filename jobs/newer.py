@@ -1,6 +1,7 @@
 """Stand-ins for records that a newer version wrote: they are shown, and nobody writes them.
 
-A newer hold or breaker stops its scope: what it allows is not known.
+A newer hold or breaker stops its scope, since what it allows is not known; but not a breaker that
+can be read to be closed.
 """
 
 from collections.abc import Mapping
@@ -74,18 +75,22 @@ def newer_hold(key: str, why: str) -> Hold:
     )
 
 
-def newer_breaker(key: str, epoch: int, why: str) -> Breaker | None:
-    """An open breaker in place of the newer one under a key; None for a cause that is not known.
+def newer_breaker(key: str, epoch: int, why: str, members: Mapping[str, Any]) -> Breaker | None:
+    """A breaker in place of the newer one under a key; None for a cause that is not known.
 
-    It has no next probe: workers of its version probe it.
+    Closed where its record says so, and else open, without a next probe: workers of its version
+    probe it.
     """
     scope, _, cause = key.partition("|")
     if cause not in tuple(BreakerCause):
         return None
+    is_known = (members.get("scope"), members.get("cause")) == (scope, cause)
+    # A closed breaker is written without its state.
+    is_closed = is_known and members.get("state", BreakerState.CLOSED) == BreakerState.CLOSED
     return Breaker(
         scope=Scope(scope),
         cause=BreakerCause(cause),
-        state=BreakerState.OPEN,
+        state=BreakerState.CLOSED if is_closed else BreakerState.OPEN,
         epoch=epoch,
         error=BreakerError(NEWER_SCHEMA, message=why),
     )

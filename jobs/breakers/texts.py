@@ -4,6 +4,7 @@ from typing import Final, assert_never
 
 from jobs.breakers.record import Breaker
 from jobs.breakers.rules import BreakerCause, BreakerState
+from jobs.newer import ACTION_NEWER, is_newer_gate
 from jobs.texts import pluralize
 
 CAUSE_TEXTS: Final = {
@@ -39,6 +40,8 @@ def cause_text(breaker: Breaker, now: float) -> str:
 
 def advice_text(breaker: Breaker, now: float) -> str:
     """What an operator can do."""
+    if is_newer_gate(breaker):
+        return ACTION_NEWER
     return _RELAPSING_ADVICE if breaker.is_relapsing(now) else ACTION_TEXTS[breaker.cause]
 
 
@@ -59,6 +62,8 @@ def error_text(breaker: Breaker) -> str:
 def state_text(breaker: Breaker, now: float) -> str:
     """What it lets through at `now` (Unix seconds), and when it is probed."""
     match breaker.state:
+        case BreakerState.OPEN if is_newer_gate(breaker):
+            return "nothing is sent, and only workers of that version probe it"
         case BreakerState.OPEN if breaker.is_shared:
             return f"nothing is sent; {_probes_text(breaker, now)}"
         case BreakerState.OPEN:

@@ -19,6 +19,7 @@ from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.newer import is_newer_gate
 from jobs.states import State
+from jobs.unreadable_holds import is_unreadable_hold, readable_hold
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.app.extras import extra_or
 from worker.clock import Clock
@@ -159,7 +160,10 @@ class Actions:
             message=actor.note,
             action="Paused by an operator: release the hold to resume",
         )
-        hold = await self._store.holds.change(new.key, lambda current: current or new)
+        hold = await self._store.holds.change(
+            new.key,
+            lambda current: new if current is None or is_unreadable_hold(current) else current,
+        )
         _refuse_newer(hold)
         await self._audit(actor, HoldAction.SET_HOLD, scope, 0)
         return hold or new
@@ -343,4 +347,5 @@ def _release_if_closed(
     """The hold, released; one whose canary is a poll can be released again, for another poll."""
     if hold is None or (hold.phase is HoldPhase.OPENING and hold.canary is Canary.SUBMIT):
         return hold
+    hold = readable_hold(hold, now)
     return apply_release(hold, now, by=actor.name, note=actor.note, is_polled=is_polled)

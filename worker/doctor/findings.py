@@ -29,7 +29,7 @@ class Finding:
 
     @property
     def group(self) -> str:
-        """The group of the check: redis, clock, provider, workers, settings, integrity."""
+        """The group of the check: redis, clock, provider, workers, gates, settings, integrity."""
         return self.name.partition(".")[0]
 
 

@@ -21,6 +21,7 @@ from worker.doctor.environment import (
     judge_workers,
 )
 from worker.doctor.findings import Finding, Level, fail, ok
+from worker.doctor.gates import check_gates
 from worker.doctor.redis_server import (
     CLUSTER,
     LOADING,
@@ -207,5 +208,6 @@ async def check_all(
     try:
         yield await check_accounts(store, settings)
         yield await check_workers(store, settings, clock.now())
+        yield await check_gates(store)
     except ResponseError as error:
         yield [refused_finding(error, "workers.unreadable", "the workers cannot be read")]

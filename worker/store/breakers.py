@@ -6,13 +6,17 @@ sent. A change of state wakes every worker's admission, and is an entry of the e
 
 import asyncio
 import contextlib
+import re
 from collections.abc import Callable, Mapping
 from typing import Final, NamedTuple
 
-from jobs.breakers import Breaker, BreakerCause, new_breaker
+import msgspec
+
+from jobs.breakers import Breaker, BreakerCause, BreakerError, new_breaker
 from jobs.indexes import Index
 from jobs.lanes import Scope
 from jobs.newer import newer_breaker
+from jobs.unreadable import UNREADABLE
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode, encode_unique, without_mark
 from worker.store.commit import MAX_EVENT_ENTRIES
@@ -20,6 +24,7 @@ from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
 from worker.store.keys import Keys
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
+from worker.store.unreadable_gates import log_unreadable
 
 _breaker: Final = RecordSchema(Breaker, UNCHANGED)
 
@@ -55,7 +60,7 @@ class BreakerStore:
     async def list_all(self) -> list[Breaker]:
         """Every breaker with a record, by scope; closed ones without failures too.
 
-        One of a newer version, which this one cannot read, counts as open.
+        One of a newer version counts as open, unless it can be read that it is closed.
         """
         found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.breakers)
         return sorted(decode_breakers(found), key=lambda one: one.key)
@@ -87,7 +92,7 @@ class BreakerStore:
                     encode=_encode,
                 )
         except NewerSchema as newer:
-            unchanged = newer_breaker(key, 0, str(newer)) or _closed(key)
+            unchanged = newer_breaker(key, 0, str(newer), newer.members) or _closed(key)
             return BreakerChange(unchanged, unchanged)
         change = BreakerChange(found, new)
         if change.is_visible:
@@ -118,9 +123,9 @@ class BreakerStore:
         )
 
 
-def _closed(key: str) -> Breaker:
+def _closed(key: str, epoch: int = 0) -> Breaker:
     scope, _, cause = key.partition("|")
-    return new_breaker(Scope(scope), BreakerCause(cause))
+    return msgspec.structs.replace(new_breaker(Scope(scope), BreakerCause(cause)), epoch=epoch)
 
 
 def _encode(breaker: Breaker) -> bytes:
@@ -128,27 +133,48 @@ def _encode(breaker: Breaker) -> bytes:
 
 
 def _decode_or_closed(key: str, data: bytes) -> Breaker:
-    return _decode_or_none(data) or _closed(key)
+    """A breaker; a closed one of the same epoch if it cannot be read. Raises `NewerSchema`."""
+    return _decode_or_none(data) or _closed(key, _epoch_of(data))
 
 
 def decode_breakers(found: Mapping[bytes, bytes]) -> tuple[Breaker, ...]:
-    """The breakers that can be read; open ones in place of those of a newer version."""
+    """The breakers; of those of a newer version what `newer_breaker` reads.
+
+    One that cannot be read counts as closed, with its epoch: nobody could close it otherwise, and
+    the next outcome writes it anew. Those of an unknown cause are left out.
+    """
     breakers: list[Breaker] = []
-    for key, data in found.items():
+    for field, data in found.items():
+        key = field.decode("utf-8", "replace")
+        if key.partition("|")[2] not in tuple(BreakerCause):
+            continue
         try:
-            one = _decode_or_none(data)
+            one = _breaker.decode(_record(data))
         except NewerSchema as newer:
-            epoch = data.partition(b" ")[0]
-            number = int(epoch) if epoch.isdigit() else 0
-            one = newer_breaker(key.decode("utf-8", "replace"), number, str(newer))
-        if one is not None:
-            breakers.append(one)
+            shown = newer_breaker(key, _epoch_of(data), str(newer), newer.members)
+            one = shown or _closed(key, _epoch_of(data))
+        except DECODE_ERRORS as error:
+            why = log_unreadable("breaker", key, error, "it counts as closed")
+            one = msgspec.structs.replace(
+                _closed(key, _epoch_of(data)), error=BreakerError(UNREADABLE, message=why)
+            )
+        breakers.append(one)
     return tuple(breakers)
+
+
+def _record(data: bytes) -> bytes:
+    return without_mark(data.partition(b" ")[2])
+
+
+def _epoch_of(data: bytes) -> int:
+    """The epoch that `commit.lua` compares."""
+    digits = re.match(rb"[0-9]+", data)
+    return int(digits[0]) if digits else 0
 
 
 def _decode_or_none(data: bytes) -> Breaker | None:
     """Read a stored breaker; None if it is absent or unreadable. Raises `NewerSchema`."""
     try:
-        return _breaker.decode(without_mark(data.partition(b" ")[2])) if data else None
+        return _breaker.decode(_record(data)) if data else None
     except DECODE_ERRORS:
         return None

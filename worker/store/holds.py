@@ -7,12 +7,14 @@ from collections.abc import Callable, Iterable, Mapping
 from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
 from jobs.lanes import Lane
 from jobs.newer import newer_hold
+from jobs.unreadable_holds import is_unreadable_hold, unreadable_record_hold
 from worker.store.breakers import decode_breakers
 from worker.store.client import Client, pairs
 from worker.store.codec import DECODE_ERRORS, decode_cool_down, decode_hold, encode, encode_unique
 from worker.store.keys import Keys
 from worker.store.schema import NewerSchema
 from worker.store.scripts import Scripts
+from worker.store.unreadable_gates import log_unreadable
 
 
 class HoldStore:
@@ -29,7 +31,7 @@ class HoldStore:
         holds, cool_downs, sync_only, breakers = await self._client.many(
             [
                 ("HGETALL", self._keys.holds),
-                ("HVALS", self._keys.cool_downs),
+                ("HGETALL", self._keys.cool_downs),
                 ("ZRANGE", self._keys.sync_only, 0, -1, "WITHSCORES"),
                 ("HGETALL", self._keys.breakers),
             ],
@@ -42,7 +44,7 @@ class HoldStore:
         )
 
     async def list_all(self) -> list[Hold]:
-        """All holds, oldest first; a newer one, which this version cannot read, as a closed one."""
+        """All holds, oldest first; one that cannot be read, or is newer, as a closed one."""
         found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.holds)
         return sorted(_decode_holds(found), key=lambda hold: hold.created_at)
 
@@ -51,23 +53,28 @@ class HoldStore:
         return next((hold for hold in await self.list_all() if hold.id == hold_id), None)
 
     async def place(self, new: Hold) -> Hold:
-        """Place a hold, or count one more refusal of the hold that exists."""
-        return await self.change(new.key, lambda current: apply_refusal(current, new)) or new
+        """Place a hold, or count one more refusal of the hold that exists and can be read."""
+
+        def refused(current: Hold | None) -> Hold:
+            return apply_refusal(None if is_unreadable_hold(current) else current, new)
+
+        return await self.change(new.key, refused) or new
 
     async def change(
         self, key: str, transform: Callable[[Hold | None], Hold | None]
     ) -> Hold | None:
         """Write what `transform` makes of the hold under a key (`scope|code`); returns it.
 
-        None means no hold. One that a newer version wrote is left as it is, and returned as a
-        closed one. Raises RuntimeError after too many lost races.
+        None means no hold. One that cannot be read is a closed one, see `jobs.unreadable_holds`.
+        One that a newer version wrote is left as it is, and returned as a closed one. Raises
+        RuntimeError after too many lost races.
         """
         try:
             async with self._change_lock:
                 return await self._scripts.update_field(
                     self._keys.holds,
                     key,
-                    decode=_decode_hold_or_none,
+                    decode=lambda data: _decode_hold_or_none(key, data),
                     transform=transform,
                     encode=_encode_hold,
                 )
@@ -85,7 +92,7 @@ class HoldStore:
             await self._scripts.update_field(
                 self._keys.cool_downs,
                 cool_down.scope,
-                decode=_decode_cool_down_or_none,
+                decode=lambda data: _decode_cool_down_or_none(cool_down.scope, data),
                 transform=later,
                 encode=encode,
             )
@@ -97,7 +104,7 @@ class HoldStore:
         )
         for field, found in found_by_scope.items():
             try:
-                cool = _decode_cool_down_or_none(found)
+                cool = _decode_cool_down_or_none(field, found)
             except NewerSchema:
                 continue
             if cool is None or cool.until <= now:
@@ -106,7 +113,7 @@ class HoldStore:
     async def remove_proved_open(self, now: float) -> None:
         """Remove opening holds that count as open after a quiet time."""
         for hold in await self.list_all():
-            if has_proved_open(hold, now):  # so it is not a newer one, which stays closed
+            if has_proved_open(hold, now):  # so it could be read, and is not a newer one
                 await self.change(hold.key, lambda found: _unless_proved_open(found, now))
 
     # Targets without async mode.
@@ -129,35 +136,44 @@ def _encode_hold(hold: Hold | None) -> bytes:
 
 
 def _decode_holds(found: Mapping[bytes, bytes]) -> tuple[Hold, ...]:
-    """The holds that can be read; closed ones in place of those of a newer version."""
+    """The holds; closed ones in place of those that cannot be read, or are of a newer version."""
     holds: list[Hold] = []
-    for key, data in found.items():
+    for field, data in found.items():
+        key = field.decode("utf-8", "replace")
         try:
-            hold = _decode_hold_or_none(data)
+            hold = _decode_hold_or_none(key, data)
         except NewerSchema as newer:
-            hold = newer_hold(key.decode("utf-8", "replace"), str(newer))
-        if hold is not None:
-            holds.append(hold)
+            hold = newer_hold(key, str(newer))
+        # An empty record cannot be read, either: a hold that is gone has no field.
+        holds.append(hold or unreadable_record_hold(key, "it is empty"))
     return tuple(holds)
 
 
-def _decode_cool_downs(found: Iterable[bytes]) -> Iterable[CoolDown]:
+def _decode_cool_downs(found: Mapping[bytes, bytes]) -> Iterable[CoolDown]:
     """The cool-downs that can be read."""
-    for data in found:
+    for field, data in found.items():
         with contextlib.suppress(NewerSchema):
-            if (cool := _decode_cool_down_or_none(data)) is not None:
+            if (cool := _decode_cool_down_or_none(field, data)) is not None:
                 yield cool
 
 
-def _decode_hold_or_none(data: bytes) -> Hold | None:
+def _decode_hold_or_none(key: str, data: bytes) -> Hold | None:
+    """The hold in a field; None if it is absent, a closed one if it cannot be read."""
+    if not data:
+        return None
     try:
         return decode_hold(data)
-    except DECODE_ERRORS:
+    except DECODE_ERRORS as error:
+        why = log_unreadable("hold", key, error, "its scope stays closed until it is released")
+        return unreadable_record_hold(key, why)
+
+
+def _decode_cool_down_or_none(field: bytes | str, data: bytes) -> CoolDown | None:
+    """The cool-down in a field; None if it is absent or unreadable: it would end by itself."""
+    if not data:
         return None
-
-
-def _decode_cool_down_or_none(data: bytes) -> CoolDown | None:
     try:
         return decode_cool_down(data)
-    except DECODE_ERRORS:
+    except DECODE_ERRORS as error:
+        log_unreadable("cool_down", field, error, "it counts as ended")
         return None

@@ -1,0 +1,46 @@
+"""Holds and breakers that this version cannot read: what they stop, and what ends that."""
+
+from collections.abc import Iterable
+from typing import Final
+
+from jobs.breakers import Breaker, BreakerState
+from jobs.holds import Hold
+from jobs.newer import ACTION_NEWER, is_newer_gate
+from jobs.unreadable import UNREADABLE
+from jobs.unreadable_holds import is_unreadable_hold
+from worker.doctor.findings import Finding, fail, warn
+from worker.store import Store
+
+HOLDS: Final = "gates.holds"
+BREAKERS: Final = "gates.breakers"
+
+
+async def check_gates(store: Store) -> list[Finding]:
+    """Read the holds and breakers; raises `redis.exceptions.RedisError`."""
+    holds, breakers = await store.holds.list_all(), await store.breakers.list_all()
+    return judge_gates(holds, breakers)
+
+
+def judge_gates(holds: Iterable[Hold], breakers: Iterable[Breaker]) -> list[Finding]:
+    """A finding for each hold and breaker that cannot be read; none for the others."""
+    found: list[Finding] = []
+    for hold in holds:
+        if is_unreadable_hold(hold):
+            text = f"the hold {hold.key} stops its scope, and {hold.message}"
+            fix = "find out why the scope was stopped, then knouds-worker holds release"
+            found.append(fail(HOLDS, text, f"{fix} {hold.id}"))
+        elif is_newer_gate(hold):
+            text = f"the hold {hold.key} stops its scope: it was {hold.message}"
+            found.append(warn(HOLDS, text, ACTION_NEWER))
+    for breaker in breakers:
+        error = breaker.error
+        if error is not None and error.code == UNREADABLE:
+            text = f"the record of the breaker {breaker.key} cannot be read ({error.message})"
+            fix = "nothing: the next failure or probe writes it anew"
+            found.append(warn(BREAKERS, f"{text}: it counts as closed", fix))
+        elif error is not None and is_newer_gate(breaker):
+            is_closed = breaker.state is BreakerState.CLOSED
+            effect = "is closed, and counts no outcomes" if is_closed else "stops its scope"
+            text = f"the breaker {breaker.key} {effect}: it was {error.message}"
+            found.append(warn(BREAKERS, text, ACTION_NEWER))
+    return found
