@@ -36,6 +36,10 @@ async def _json(pages: PageReader, path: str) -> Any:
             ),
         ),
         (
+            {"failures": {"redis_wait": "Redis refuses its user WAIT"}},
+            ("Redis refuses WAIT", "Redis refuses its user WAIT", "+wait"),
+        ),
+        (
             {"failures": {"redis_primary": "INFO is refused"}},
             (
                 "Redis does not say whether it is the primary",

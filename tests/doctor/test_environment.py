@@ -163,6 +163,27 @@ def test_a_clock_that_is_off_is_found_from_any_machine(wrong: Heartbeat, words: 
     assert "NTP" in off.fix
 
 
+@pytest.mark.parametrize("facts", [{}, {"clocks_differ": True}])
+def test_a_worker_that_lives_by_the_old_time_of_redis_is_alive(facts: dict[str, Any]) -> None:
+    found = judge_workers([beat("a", 3601, clock_ahead_s=-3600.0)], NOW, 10.0, 5, **facts)
+    assert [one.name for one in found] == ["workers.alive", "workers.clock"]
+    assert "clock of every live worker is wrong" in found[0].text
+
+
+@pytest.mark.parametrize(
+    ("quiet", "facts"),
+    [(beat("a", 3601), {"clocks_differ": True}), (beat("a", 9000, clock_ahead_s=-3600.0), {})],
+)
+def test_where_clocks_differ_nobody_is_said_to_be_dead(
+    quiet: Heartbeat, facts: dict[str, Any]
+) -> None:
+    found = judge_workers([quiet], NOW, 10.0, 5, **facts)
+    said = " ".join(one.text + one.fix for one in found)
+    assert "clocks differ" in said
+    for claim in ("rescued", "start one", "no live worker", "stopped its heartbeat"):
+        assert claim not in said
+
+
 def test_a_refusal_of_redis_reads_as_everywhere_else() -> None:
     error = OutOfMemoryError("command not allowed when used memory > 'maxmemory'.")
     found = refused_finding(error, "workers.unreadable", "the workers cannot be read")

@@ -1,5 +1,7 @@
 """A submit whose mark is on no replica is not sent, and its job is not lost."""
 
+from arq import ArqRedis
+
 from jobs.states import State
 from tests.engine.live_system import LiveSystem, wait_until
 
@@ -28,3 +30,18 @@ async def test_nothing_is_submitted_until_a_replica_confirms_the_mark(
     async with system.worker():
         await system.until(job_id, State.SUCCEEDED)
     assert (await system.ledger("it"))["started"] == 1
+
+
+async def test_a_refused_wait_is_named_with_its_right(system: LiveSystem, redis: ArqRedis) -> None:
+    await redis.execute_command("ACL", "SETUSER", "default", "-wait")  # type: ignore[no-untyped-call]
+    try:
+        async with system.worker(redis_wait_replicas=1, redis_wait_ms=20):
+            job_id = await system.enqueue(label="it")
+
+            async def named() -> bool:
+                blockers = await system.queries.why(await system.job(job_id))
+                return any("+wait" in one.action and "WAIT" in one.text for one in blockers)
+
+            await wait_until(named, "why names the command and the right")
+    finally:
+        await redis.execute_command("ACL", "SETUSER", "default", "+@all")  # type: ignore[no-untyped-call]

@@ -13,6 +13,7 @@ from worker.engine.worker_problems import failing_services, worker_problems
 from worker.redis.connect import SOCKET_TIMEOUT_S
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
+CLOCK_SKEW: Final = "clock.skew"
 SKEW_WARN_S: Final = 1.0
 
 LEASE_LONG_S: Final = 60.0
@@ -21,7 +22,7 @@ RETENTION_SHORT_S: Final = 300.0
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
     """Judge the clock: `skew_s` ahead of Redis' clock, `uncertainty_s` is half the round trip."""
-    name = "clock.skew"
+    name = CLOCK_SKEW
     certain = max(0.0, abs(skew_s) - uncertainty_s)
     side = "ahead of" if skew_s > 0 else "behind"
     text = f"this machine's clock is {abs(skew_s):.2f} s {side} that of Redis"
@@ -81,19 +82,33 @@ def judge_accounts(accounts: Sequence[str], used: Sequence[str]) -> list[Finding
 
 
 def judge_workers(
-    heartbeats: Sequence[Heartbeat], now: float, lease_s: float, waiting_jobs: int
+    heartbeats: Sequence[Heartbeat],
+    now: float,
+    lease_s: float,
+    waiting_jobs: int,
+    *,
+    clocks_differ: bool = False,
 ) -> list[Finding]:
-    """Judge the workers by their heartbeats; `waiting_jobs` need a live one."""
+    """Judge the workers by their heartbeats; `waiting_jobs` need a live one.
+
+    `clocks_differ`: the clock of Redis, by which `now` is, is not that of this machine.
+    """
     fresh = now - ALIVE_LEASES * lease_s
-    live = [beat for beat in heartbeats if beat.seen_at >= fresh]
-    found = [_judge_liveness(live, waiting_jobs)]
-    for beat in heartbeats:
-        if beat.seen_at < fresh and not beat.stopping:
+    live = [beat for beat in heartbeats if _redis_time_of(beat, now) >= fresh]
+    silent = [beat for beat in heartbeats if beat not in live and not beat.stopping]
+    unknown = [beat for beat in silent if clocks_differ or beat.is_clock_off]
+    found = [_judge_liveness(live, waiting_jobs, is_known=not unknown)]
+    for beat in silent:
+        age = f"{now - beat.seen_at:.0f} s"
+        if beat in unknown:
             text = (
-                f"{beat.id} stopped its heartbeat {now - beat.seen_at:.0f} s ago without a shutdown"
+                f"the heartbeat of {beat.id} is {age} old by the clock of Redis, and clocks differ"
             )
+            fix = f"{NTP}; until then look at pid {beat.pid} on {beat.host}"
+        else:
+            text = f"{beat.id} stopped its heartbeat {age} ago without a shutdown"
             fix = f"check pid {beat.pid} on {beat.host}; its jobs have been rescued"
-            found.append(warn("workers.silent", text, fix))
+        found.append(warn("workers.silent", text, fix))
     for account in sorted({one for beat in live for one in beat.unproved_accounts}):
         text = f"submits of account {account} wait: no poll of its last runs was answered"
         fix = "they go on with the first answer; if it stays, check the API key and the provider"
@@ -104,20 +119,34 @@ def judge_workers(
     return found
 
 
-def _judge_liveness(live: Sequence[Heartbeat], waiting_jobs: int) -> Finding:
-    """Judge whether a worker takes jobs."""
+def _redis_time_of(beat: Heartbeat, now: float) -> float:
+    """When a heartbeat was written, by the clock of Redis.
+
+    Where that jumped, a worker goes on by its old time, which is that of its machine.
+    """
+    if beat.is_clock_off:
+        corrected = beat.seen_at - beat.clock_ahead_s
+        if beat.seen_at < corrected <= now + MAX_CLOCK_OFF_S:
+            return corrected
+    return beat.seen_at
+
+
+def _judge_liveness(live: Sequence[Heartbeat], waiting_jobs: int, *, is_known: bool) -> Finding:
+    """Judge whether a worker takes jobs; not `is_known`: clocks leave open whether one lives."""
     name = "workers.alive"
     working = [beat for beat in live if beat.takes_work]
     if working:
         names = ", ".join(beat.id for beat in working)
         return ok(name, f"{pluralize(len(working), 'worker')}: {names}")
     text, fix = "no live worker", "start one: knouds-worker worker"
-    if any(beat.is_clock_off for beat in live):
+    if not live and not is_known:
+        text, fix = "no heartbeat is recent by the clock of Redis, and clocks differ", NTP
+    elif any(beat.is_clock_off for beat in live):
         text, fix = "the clock of every live worker is wrong, or it is drained or stopping", NTP
     elif live:
         text = "every worker is drained or stopping"
         fix = f"{fix}, or undo a drain: knouds-worker drain --undo WORKER"
-    if waiting_jobs:
+    if waiting_jobs and (live or is_known):
         text += f", and {pluralize(waiting_jobs, 'job')} cannot continue"
     return warn(name, text, fix)
 

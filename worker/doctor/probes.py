@@ -13,6 +13,7 @@ from jobs.states import State
 from worker.clock import Clock, RedisClock
 from worker.doctor.access import judge_access, read_access
 from worker.doctor.environment import (
+    CLOCK_SKEW,
     NamespaceFacts,
     judge_accounts,
     judge_clock,
@@ -153,12 +154,14 @@ async def _read_skew(client: Client, clock: Clock) -> tuple[float, float]:
     return skew, uncertainty
 
 
-async def check_workers(store: Store, settings: Settings, now: float) -> list[Finding]:
-    """Findings about the workers."""
+async def check_workers(
+    store: Store, settings: Settings, now: float, *, clocks_differ: bool = False
+) -> list[Finding]:
+    """Findings about the workers, see `judge_workers`."""
     beats = await store.workers.heartbeats()
     sizes, _ = await store.read.queries.state_counts()
     waiting = sum(sizes[state] for state in _MOVED_BY_WORKERS)
-    return judge_workers(beats, now, settings.lease_s, waiting)
+    return judge_workers(beats, now, settings.lease_s, waiting, clocks_differ=clocks_differ)
 
 
 async def check_accounts(store: Store, settings: Settings) -> list[Finding]:
@@ -207,7 +210,8 @@ async def check_all(
         return
     try:
         yield await check_accounts(store, settings)
-        yield await check_workers(store, settings, clock.now())
+        differ = any(one.name == CLOCK_SKEW and one.level is Level.FAIL for one in redis)
+        yield await check_workers(store, settings, clock.now(), clocks_differ=differ)
         yield await check_gates(store)
     except ResponseError as error:
         yield [refused_finding(error, "workers.unreadable", "the workers cannot be read")]

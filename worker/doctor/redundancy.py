@@ -4,7 +4,12 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.doctor.findings import Finding, fail, ok, warn
-from worker.engine.services.redis_recovery import REPLICAS_FIX, SENTINELS_FIX
+from worker.engine.services.redis_recovery import (
+    REPLICAS_FIX,
+    SENTINELS_FIX,
+    WAIT_REFUSED_FIX,
+    wait_refused_text,
+)
 from worker.redis.primary import Primary
 from worker.redis.primary_choice import PrimaryChoice, SentinelAnswer
 from worker.store.client import Client, ReplicaWait
@@ -25,6 +30,8 @@ async def check_replicas(client: Client, keys: Keys, wait: ReplicaWait) -> Findi
     """
     write = ("PSETEX", keys.command_check("text"), KEPT_MS, "1")
     _, confirming = await client.call_and_wait(write, wait)
+    if refusal := client.wait_refusal:
+        return fail(REPLICAS, wait_refused_text(refusal), WAIT_REFUSED_FIX)
     return judge_replicas(confirming, wait)
 
 

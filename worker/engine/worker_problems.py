@@ -22,6 +22,8 @@ from worker.engine.services.redis_recovery import (
     REPLICAS_FIX,
     SENTINELS,
     SENTINELS_FIX,
+    WAIT_REFUSED,
+    WAIT_REFUSED_FIX,
 )
 from worker.store.workers import Heartbeat
 
@@ -51,6 +53,7 @@ _KNOWN: Final = MappingProxyType(
         CLOCK: _Known("the clock of a worker is wrong", NTP),
         SENTINELS: _Known("the Sentinels do not confirm the primary", SENTINELS_FIX),
         PRIMARY: _Known("Redis does not say whether it is the primary", PRIMARY_FIX),
+        WAIT_REFUSED: _Known("Redis refuses WAIT", WAIT_REFUSED_FIX),
         REPLICAS: _Known("too few replicas of Redis confirm writes", REPLICAS_FIX),
         RECOVERING: _Known("Redis came back with other data", RECOVERING_FIX),
         EMPTIED: _Known("Redis lost its data", EMPTIED_FIX, stops_submits=False),

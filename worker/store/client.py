@@ -8,7 +8,12 @@ from typing import Any, Final, cast
 
 import structlog
 from arq import ArqRedis
-from redis.exceptions import ConnectionError, RedisError, ResponseError  # noqa: A004
+from redis.exceptions import (
+    ConnectionError,  # noqa: A004
+    NoPermissionError,
+    RedisError,
+    ResponseError,
+)
 
 log: Final = structlog.get_logger(__name__)
 
@@ -79,6 +84,8 @@ class Client:
 
     def __init__(self, redis: ArqRedis) -> None:
         self.redis = redis
+        self.wait_refusal = ""
+        """Why Redis does not let this user run `WAIT`; empty where the last one was answered."""
 
     async def call(self, *command: Argument) -> Any:
         """Send one command; raises `redis.exceptions.RedisError`."""
@@ -111,6 +118,7 @@ class Client:
                 raise
         finally:
             await pool.release(connection)
+        self.wait_refusal = exchange.refusal
         return exchange.reply, exchange.confirming
 
     async def many(self, commands: Sequence[Command]) -> list[Any]:
@@ -160,6 +168,8 @@ class _WaitExchange:
         """The reply to the command, of the last try that had one."""
         self.confirming = 0
         """How many replicas have confirmed it."""
+        self.refusal = ""
+        """Why the user may not run `WAIT`."""
 
     async def disconnect(self, error: Exception) -> None:
         """End the connection, on which replies may be under way."""
@@ -181,6 +191,8 @@ class _WaitExchange:
             self.confirming = int(await connection.read_response())
         except ResponseError as error:
             log.warning("redis.wait_refused", error=str(error))
+            if isinstance(error, NoPermissionError) or "unknown command" in str(error):
+                self.refusal = str(error)
 
 
 def unix_time(reply: Sequence[bytes]) -> float:

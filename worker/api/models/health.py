@@ -24,8 +24,8 @@ class ReadinessResponse(ResponseModel):
         dict[str, dict[str, str]],
         Meta(
             description="worker → background services that are being restarted, with the class of"
-            " their last error; `clock`, `redis_sentinels`, `redis_primary`, `redis_replicas` and"
-            " `redis_data`: what is the matter, and what to do"
+            " their last error; `clock`, `redis_sentinels`, `redis_primary`, `redis_wait`,"
+            " `redis_replicas` and `redis_data`: what is the matter, and what to do"
         ),
     ]
 

@@ -70,8 +70,8 @@ class WorkerResponse(ResponseModel):
         dict[str, str],
         Meta(
             description="services that are being restarted, with the class of their last error;"
-            " `clock`, `redis_sentinels`, `redis_primary`, `redis_replicas` and `redis_data`: what"
-            " is the matter, and what to do"
+            " `clock`, `redis_sentinels`, `redis_primary`, `redis_wait`, `redis_replicas` and"
+            " `redis_data`: what is the matter, and what to do"
         ),
     ]
     clock_ahead_s: Annotated[

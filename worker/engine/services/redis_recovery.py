@@ -48,6 +48,11 @@ REPLICAS_TEXT: Final = (
 REPLICAS_FIX: Final = (
     "bring the replicas back, raise KNOUDS_REDIS_WAIT_MS, or lower KNOUDS_REDIS_WAIT_REPLICAS"
 )
+WAIT_REFUSED: Final = "redis_wait"
+WAIT_REFUSED_FIX: Final = (
+    "let the user of KNOUDS_REDIS_URL run WAIT: ACL SETUSER, its name, +wait, and ACL SAVE or the"
+    " same in users.acl; or set KNOUDS_REDIS_WAIT_REPLICAS=0"
+)
 REPLICAS_SHOWN_FOR_S: Final = 30.0
 """Without a further mark for so long, nothing waits for a replica."""
 SENTINELS: Final = "redis_sentinels"
@@ -95,6 +100,7 @@ class RedisRecovery:
         self._worker_id = worker_id
         self._jobs = store.jobs
         self._recovery = store.recovery
+        self._client = store.client
         self._clock = clock
         self._primary = primary
         self._live_workers = live_workers
@@ -160,7 +166,13 @@ class RedisRecovery:
         self._unconfirmed += 1
         self._unconfirmed_at = self._clock.now()
         if self._unconfirmed == 1:
-            log.warning("redis.replicas_silent", why=REPLICAS_TEXT, fix=REPLICAS_FIX)
+            refusal = self._client.wait_refusal
+            why, fix = (
+                (wait_refused_text(refusal), WAIT_REFUSED_FIX)
+                if refusal
+                else (REPLICAS_TEXT, REPLICAS_FIX)
+            )
+            log.warning("redis.replicas_silent", why=why, fix=fix)
         pause_s = min(MAX_REPLICA_PAUSE_S, 2.0 ** min(self._unconfirmed - 1, 10))
         self._trusted_from = max(self._trusted_from, self._clock.now() + pause_s)
         return False
@@ -172,7 +184,10 @@ class RedisRecovery:
             name = PRIMARY if self._primary.sentinels is None else SENTINELS
             found[name] = f"the primary of Redis is not confirmed, so it submits nothing: {reason}"
         if self._unconfirmed and now - self._unconfirmed_at < REPLICAS_SHOWN_FOR_S:
-            found[REPLICAS] = REPLICAS_TEXT
+            if refusal := self._client.wait_refusal:
+                found[WAIT_REFUSED] = wait_refused_text(refusal)
+            else:
+                found[REPLICAS] = REPLICAS_TEXT
         if self._waits_since is not None and now - self._waits_since > RECOVERING_SHOWN_AFTER_S:
             found[RECOVERING] = RECOVERING_TEXT
         if now - self._emptied_at < EMPTIED_SHOWN_FOR_S:
@@ -270,6 +285,11 @@ class RedisRecovery:
             why=text,
             fix=EMPTIED_FIX,
         )
+
+
+def wait_refused_text(refusal: str) -> str:
+    """Why nothing is submitted where Redis refuses `WAIT`."""
+    return f"Redis refuses its user WAIT ({refusal}), so it submits nothing"
 
 
 def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
