@@ -8,10 +8,22 @@ names the server that it is of: a state of another server, or none, shows that t
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
+from enum import StrEnum
 from typing import Final
 
 MAX_WAIT_S: Final = 15.0
 """How long a recovery waits for workers that do not report."""
+
+
+class DataOrigin(StrEnum):
+    """What was found when a state was written."""
+
+    NEW = "new"
+    """No data, and no sign that there had been any."""
+    EMPTIED = "emptied"
+    """No data, where there had been some."""
+    OLDER = "older"
+    """Data of another server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,8 +37,7 @@ class RecoveryState:
     is_ready: bool
     since: float
     """When it began, in Unix seconds of Redis."""
-    is_emptied: bool = False
-    """Whether the data was gone, rather than older."""
+    origin: DataOrigin = DataOrigin.OLDER
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,26 +63,36 @@ def next_state(
     known_workers: Collection[str],
     new_epoch: str,
     *,
-    had_state: bool = False,
+    last_epoch: str | None = None,
 ) -> RecoveryState | None:
     """The state that follows on `found`; None if it stays.
 
-    `known_workers`: those that the caller knows to be alive; `had_state`: whether it has seen a
-    state before. A namespace that nobody uses yet is ready at once.
+    `known_workers`: those that the caller knows to be alive; `last_epoch`: the one it saw last, if
+    any. A namespace that nobody uses yet is ready at once; who knows better begins a recovery.
     """
-    if found is None or found.server != server.server:
-        is_used = had_state or server.subscribers or server.expected or known_workers
+    if found is None or found.server != server.server or is_mistaken(found, last_epoch):
+        is_used = last_epoch or server.subscribers or server.expected or known_workers
         is_new = found is None and not is_used
+        is_gone = found is None or is_mistaken(found, last_epoch)
         return RecoveryState(
             new_epoch,
             server.server,
             is_ready=is_new,
             since=server.now,
-            is_emptied=found is None and not is_new,
+            origin=DataOrigin.NEW
+            if is_new
+            else DataOrigin.EMPTIED
+            if is_gone
+            else DataOrigin.OLDER,
         )
     if found.is_ready or awaits_workers(found, server, known_workers):
         return None
     return replace(found, is_ready=True)
+
+
+def is_mistaken(found: RecoveryState, last_epoch: str | None) -> bool:
+    """Whether a process without a past took data for new that had been there before."""
+    return found.origin is DataOrigin.NEW and last_epoch not in (None, found.epoch)
 
 
 def awaits_workers(
@@ -80,7 +101,7 @@ def awaits_workers(
     """Whether a worker has not reported yet, and is still waited for."""
     if server.now >= state.since + MAX_WAIT_S:
         return False
-    if state.is_emptied and not server.expected.union(known_workers):
+    if state.origin is DataOrigin.EMPTIED and not server.expected.union(known_workers):
         return True  # nobody has said yet who was alive
     reported = {worker for worker, epoch in server.reports.items() if epoch == state.epoch}
     missing = server.expected.union(known_workers) - reported

@@ -5,6 +5,7 @@ import asyncio
 import pytest
 from redis.exceptions import ResponseError
 
+from jobs.data_recovery import DataOrigin
 from tests.unit.core.job_builders import NOW, a_job, admitted
 from worker.store import Store, open_store
 from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
@@ -122,7 +123,7 @@ async def test_a_connected_worker_is_waited_for_though_redis_forgot_it(store: St
     await store.client.call("DEL", store.keys.recovery)
     async with store.client.subscribe(store.keys.wake):
         begun = await store.recovery.advance()
-        assert (begun.is_ready, begun.is_emptied) == (False, True)
+        assert (begun.is_ready, begun.origin) == (False, DataOrigin.EMPTIED)
         await store.recovery.report("w1", begun.epoch, ["w1"])
         assert (await store.recovery.advance()).is_ready
 
@@ -134,6 +135,29 @@ async def test_two_processes_begin_one_recovery(store: Store) -> None:
     first, second = await asyncio.gather(store.recovery.advance(), other.recovery.advance())
     assert first.epoch == second.epoch
     assert not first.is_ready
+
+
+async def test_a_process_that_has_seen_the_data_corrects_one_that_has_not(store: Store) -> None:
+    await store.client.call("DEL", store.keys.recovery)
+    newcomer = open_store(store.client.redis, store.keys.namespace)
+    mistaken = await newcomer.recovery.advance()
+    assert (mistaken.is_ready, mistaken.origin) == (True, DataOrigin.NEW)
+    begun = await store.recovery.advance()
+    assert (begun.is_ready, begun.origin) == (False, DataOrigin.EMPTIED)
+    assert not (await newcomer.recovery.advance()).is_ready
+
+
+async def test_a_worker_that_is_still_writing_back_has_all_wait_longer(store: Store) -> None:
+    now = await identity(store)
+    await store.workers.record_heartbeat(beat("w1"))
+    await set_state(store, f"recovering e1 {now} 5.0 older")
+    await store.recovery.extend("another")
+    assert (await state_text(store)).split()[3] == b"5.0"
+    await store.recovery.extend("e1")
+    assert not (await store.recovery.advance()).is_ready, "its 15 s have begun anew"
+    await set_state(store, f"ready e1 {now} 5.0 older")
+    await store.recovery.extend("e1")
+    assert (await state_text(store)).split()[0] == b"ready"
 
 
 def test_who_was_alive_is_judged_by_the_newest_heartbeat() -> None:

@@ -3,12 +3,19 @@
 import asyncio
 import secrets
 from collections.abc import Collection, Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.data_recovery import RecoveryFacts, RecoveryState, next_state
+from jobs.data_recovery import (
+    DataOrigin,
+    RecoveryFacts,
+    RecoveryState,
+    is_mistaken,
+    next_state,
+)
 from worker.store.client import Client, unix_time
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -17,7 +24,7 @@ from worker.store.workers import Heartbeat, decode_heartbeats
 log: Final = structlog.get_logger(__name__)
 
 STATE_FIELD: Final = "state"
-"""`ready|recovering <epoch> <run id><replication id> <since> emptied|older`, which `commit.lua`
+"""`ready|recovering <epoch> <run id><replication id> <since> new|emptied|older`, which `commit.lua`
 reads, too. Every other field of the hash is a worker, with the epoch of the last recovery that it
 has done its part of; or `AWAITED` and a worker, with that of the last one in which it was known to
 be alive."""
@@ -42,7 +49,9 @@ class RecoveryStore:
         self._keys = keys
         self._scripts = scripts
         self._wait: asyncio.Task[bool] | None = None
-        self._had_state = False
+        self._last_epoch: str | None = None
+        self.reported = frozenset[str]()
+        """The workers that had done their part when the data was last ready."""
 
     async def until_ready(self) -> bool:
         """Wait `READY_WITHIN_S` at most until the data may be relied on; whether it may.
@@ -66,24 +75,35 @@ class RecoveryStore:
         `known_workers`: those that the caller knows to be alive. Raises
         `redis.exceptions.RedisError`.
         """
-        if (ready := await self._ready_state()) is not None:
-            self._had_state = True
-            return ready
+        state = await self._ready_state() or await self._next_state(known_workers)
+        if state.is_ready:
+            self._last_epoch = state.epoch
+        return state
+
+    async def _next_state(self, known_workers: Collection[str]) -> RecoveryState:
         while True:
             text, server = await self._read()
             found = _decode(text)
             epoch = secrets.token_hex(6)
-            after = next_state(found, server, known_workers, epoch, had_state=self._had_state)
+            after = next_state(found, server, known_workers, epoch, last_epoch=self._last_epoch)
             if after is None and found is not None:
                 return found
-            if after is not None and await self._scripts.swap(
-                self._keys.recovery, STATE_FIELD, text, _encode(after)
-            ):
+            if after is not None and await self._swap(text, after):
                 if not after.is_ready:
-                    log.warning("redis.recovering", epoch=after.epoch, emptied=after.is_emptied)
+                    log.warning("redis.recovering", epoch=after.epoch, data=after.origin.value)
                 elif found is not None:
                     log.info("redis.recovered", epoch=after.epoch)
                 return after
+
+    async def extend(self, epoch: str) -> None:
+        """Have all wait longer for a worker that is still writing back."""
+        text, server = await self._read()
+        found = _decode(text)
+        if found is not None and found.epoch == epoch and not found.is_ready:
+            await self._swap(text, replace(found, since=server.now))
+
+    async def _swap(self, text: bytes, after: RecoveryState) -> bool:
+        return await self._scripts.swap(self._keys.recovery, STATE_FIELD, text, _encode(after))
 
     async def report(self, worker_id: str, epoch: str, known_workers: Collection[str]) -> None:
         """Record that a worker has done its part, and which others it knows to be alive."""
@@ -93,12 +113,16 @@ class RecoveryStore:
 
     async def _ready_state(self) -> RecoveryState | None:
         """The state if the data may be relied on: all there is to read in the usual case."""
-        text, *server = await self._client.many(
-            [("HGET", self._keys.recovery, STATE_FIELD), *_ASK_SERVER]
-        )
-        found = _decode(text or b"")
-        is_ready = found is not None and found.is_ready and found.server == _identity(*server)
-        return found if is_ready else None
+        fields, *server = await self._client.many([("HGETALL", self._keys.recovery), *_ASK_SERVER])
+        found = _decode(fields.get(STATE_FIELD.encode(), b""))
+        if found is None or not found.is_ready or is_mistaken(found, self._last_epoch):
+            return None
+        if found.server != _identity(*server):
+            return None
+        epoch = found.epoch.encode()
+        names = {name.decode() for name, reported in fields.items() if reported == epoch}
+        self.reported = frozenset(name.removeprefix(AWAITED) for name in names)
+        return found
 
     async def _read(self) -> tuple[bytes, RecoveryFacts]:
         """The state as stored, empty if there is none; and what the server says."""
@@ -149,14 +173,13 @@ def _count(reply: Any) -> int:
 
 def _encode(state: RecoveryState) -> bytes:
     word = "ready" if state.is_ready else "recovering"
-    kind = "emptied" if state.is_emptied else "older"
-    return f"{word} {state.epoch} {state.server} {state.since:.3f} {kind}".encode()
+    return f"{word} {state.epoch} {state.server} {state.since:.3f} {state.origin}".encode()
 
 
 def _decode(text: bytes) -> RecoveryState | None:
     """A stored state; None if there is none, or none that can be read."""
     try:
-        word, epoch, server, since, kind = text.decode().split()
-        return RecoveryState(epoch, server, word == "ready", float(since), kind == "emptied")
+        word, epoch, server, since, origin = text.decode().split()
+        return RecoveryState(epoch, server, word == "ready", float(since), DataOrigin(origin))
     except ValueError:
         return None

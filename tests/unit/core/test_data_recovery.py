@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from jobs.data_recovery import MAX_WAIT_S, RecoveryFacts, RecoveryState, next_state
+from jobs.data_recovery import MAX_WAIT_S, DataOrigin, RecoveryFacts, RecoveryState, next_state
 
 NOW = 1_000.0
 READY = RecoveryState("e1", "server-1", is_ready=True, since=NOW - 500)
@@ -17,7 +17,9 @@ def facts(**changes: object) -> RecoveryFacts:
 
 
 def test_a_namespace_that_nobody_uses_yet_is_ready_at_once() -> None:
-    assert next_state(None, NOBODY, (), "e9") == RecoveryState("e9", "server-2", True, NOW)
+    assert next_state(None, NOBODY, (), "e9") == RecoveryState(
+        "e9", "server-2", is_ready=True, since=NOW, origin=DataOrigin.NEW
+    )
 
 
 @pytest.mark.parametrize(
@@ -33,16 +35,26 @@ def test_data_that_is_gone_from_under_a_worker_has_to_be_recovered(
     seen: RecoveryFacts, known: tuple[str, ...]
 ) -> None:
     begun = next_state(None, seen, known, "e9")
-    assert begun == RecoveryState("e9", "server-2", False, NOW, is_emptied=True)
+    assert begun == RecoveryState("e9", "server-2", False, NOW, origin=DataOrigin.EMPTIED)
 
 
 def test_who_has_seen_data_takes_an_empty_namespace_for_emptied() -> None:
-    begun = RecoveryState("e9", "server-2", is_ready=False, since=NOW, is_emptied=True)
-    assert next_state(None, NOBODY, (), "e9", had_state=True) == begun
+    begun = RecoveryState("e9", "server-2", is_ready=False, since=NOW, origin=DataOrigin.EMPTIED)
+    assert next_state(None, NOBODY, (), "e9", last_epoch="e1") == begun
     assert next_state(begun, NOBODY, (), "e9") is None, "nobody has said who was alive"
     told = facts(expected=frozenset({"w1"}), reports={"w1": "e9"})
     assert next_state(begun, told, (), "e9") == replace(begun, is_ready=True)
     assert next_state(begun, facts(now=NOW + MAX_WAIT_S), (), "e9") == replace(begun, is_ready=True)
+
+
+def test_who_knows_of_data_corrects_a_process_that_took_an_empty_redis_for_new() -> None:
+    mistaken = RecoveryState("e5", "server-2", is_ready=True, since=NOW, origin=DataOrigin.NEW)
+    begun = replace(mistaken, epoch="e9", is_ready=False, origin=DataOrigin.EMPTIED)
+    assert next_state(mistaken, NOBODY, (), "e9", last_epoch="e1") == begun
+    for last_epoch in (None, "e5"):
+        assert next_state(mistaken, NOBODY, (), "e9", last_epoch=last_epoch) is None
+    recovered = replace(mistaken, origin=DataOrigin.EMPTIED)
+    assert next_state(recovered, NOBODY, (), "e9", last_epoch="e1") is None
 
 
 def test_data_of_another_server_has_to_be_recovered_even_if_no_worker_is_known() -> None:

@@ -42,8 +42,14 @@ class LiveWorkers:
     """Workers that were alive lately, also those that Redis has forgotten; and when they were seen,
     as if Redis had never been away."""
 
-    def record_seen(self, alive: Sequence[Heartbeat], now: float, lease_s: float) -> None:
-        """Take in which workers are alive."""
+    dead: frozenset[str] = frozenset()
+    """Workers whose heartbeats are too old."""
+
+    def record_seen(self, beats: Sequence[Heartbeat], now: float, lease_s: float) -> None:
+        """Take in the heartbeats that were found."""
+        oldest = now - ALIVE_LEASES * lease_s
+        alive = [beat for beat in beats if beat.seen_at >= oldest]
+        self.dead = frozenset(beat.id for beat in beats if beat.seen_at < oldest)
         away_s = now - max(self.seen.values(), default=now)
         shift_s = away_s if away_s > lease_s else 0.0
         known = {name: at + shift_s for name, at in self.seen.items()}
@@ -93,7 +99,7 @@ class HeartbeatService:
         self._beat_history.record(self._clock.now())
         alive_since = now - ALIVE_LEASES * self._lease_s
         alive = [w for w in workers if w.seen_at >= alive_since]
-        live.record_seen(alive, now, self._lease_s)
+        live.record_seen(workers, now, self._lease_s)
         leaving = [w for w in alive if not w.takes_work]
         live.count = max(1, len(alive) - len(leaving))
         live.leaving_sync_runs = sum(w.sync_runs for w in leaving)

@@ -9,14 +9,14 @@ nothing is admitted until every worker has done so.
 
 import asyncio
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from typing import Final
 
 import structlog
 
-from jobs.data_recovery import RecoveryState
+from jobs.data_recovery import DataOrigin, RecoveryState
 from jobs.known_runs import lacks_submit
 from worker.clock import Clock
 from worker.engine.remembered_jobs import RememberedJob, RememberedJobs
@@ -35,6 +35,10 @@ log: Final = structlog.get_logger(__name__)
 TICK_S: Final = 1.0
 RECOVERING_TICK_S: Final = 0.25
 """Pause while other workers have not reported yet."""
+
+RESTORED_AT_ONCE: Final = 250
+EXTEND_AFTER_S: Final = 3.0
+"""A worker that has been writing back for so long says that it is still at it."""
 
 MAX_REPLICA_PAUSE_S: Final = 8.0
 """The longest pause of admission after a send mark that no replica confirmed."""
@@ -213,12 +217,18 @@ class RedisRecovery:
         self._waits_since = now if self._waits_since is None else self._waits_since
         return RECOVERING_TICK_S
 
+    @property
+    def _known_workers(self) -> frozenset[str]:
+        """The workers that were alive lately, as far as this one knows."""
+        live = self._live_workers
+        return (self._recovery.reported - live.dead).union(live.seen)
+
     async def _recover(self) -> None:
         """Take the next steps of a recovery, as far as this worker can."""
         async with self._lock:
             while True:
                 generation = self._primary.generation
-                state = await self._recovery.advance(self._live_workers.seen)
+                state = await self._recovery.advance(self._known_workers)
                 if generation != self._primary.generation:
                     continue
                 reached = generation, state.epoch
@@ -234,15 +244,25 @@ class RedisRecovery:
         """Write back what is missing in other data than this worker knew, and report that."""
         if self._reconciled is not None:
             self._ready = None
-            restored = await self._reconcile()
+            restored = await self._reconcile(state.epoch)
             log.warning("redis.changed", restored=restored, remembered=len(self.remembered))
-            if state.is_emptied and state.since >= self._ready_at:
+            if state.origin is DataOrigin.EMPTIED and state.since >= self._ready_at:
                 self._report_emptied(restored)
-        await self._recovery.report(self._worker_id, state.epoch, self._live_workers.seen)
+        await self._recovery.report(self._worker_id, state.epoch, self._known_workers)
 
-    async def _reconcile(self) -> int:
-        """Write back what Redis lost, again while other writers change the jobs; the count."""
-        restored, unchecked = 0, self._all_known()
+    async def _reconcile(self, epoch: str) -> int:
+        """Write back what Redis lost; how many jobs. All wait for as long as it takes."""
+        restored, extended_at, known = 0, self._clock.now(), self._all_known()
+        for first in range(0, len(known), RESTORED_AT_ONCE):
+            restored += await self._restore_all(known[first : first + RESTORED_AT_ONCE])
+            if self._clock.now() > extended_at + EXTEND_AFTER_S:
+                await self._recovery.extend(epoch)
+                extended_at = self._clock.now()
+        return restored
+
+    async def _restore_all(self, known: Sequence[RememberedJob]) -> int:
+        """Write back what Redis lost of some jobs, again while other writers change them."""
+        restored, unchecked = 0, list(known)
         while unchecked:
             ids = [one.stored.job.id for one in unchecked]
             found = await load_records(self._jobs, ids, self._clock.now())
@@ -252,7 +272,10 @@ class RedisRecovery:
                 if not isinstance(current, NewerRecord)
                 if current is None or _is_older(current, one.stored)
             ]
-            unchecked = [one for one, current in lost if not await self._restore(one, current)]
+            done: list[bool] = await asyncio.gather(
+                *(self._restore(one, current) for one, current in lost)
+            )
+            unchecked = [one for (one, _), is_done in zip(lost, done, strict=True) if not is_done]
             restored += len(lost) - len(unchecked)
         return restored
 
