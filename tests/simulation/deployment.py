@@ -527,6 +527,7 @@ async def simulated_deployment(
     asyncio.get_running_loop().set_exception_handler(ignore_killed_tasks)
     deployment = SimulatedDeployment(settings, redis_url)
     try:
+        assert await deployment.store.recovery.until_ready()
         yield deployment
     finally:
         with contextlib.suppress(RedisError):

@@ -100,6 +100,7 @@ class EngineMachine(RuleBasedStateMachine):
 
     @initialize(first=st.lists(requests, min_size=1, max_size=3))
     def open(self, first: list[dict[str, Any]]) -> None:
+        assert self.do(self.deployment.store.recovery.until_ready())
         for _ in range(2):
             self.deployment.start_worker()
         for request in first:

@@ -90,7 +90,8 @@ class RecoveryStore:
                 return found
             if after is not None and await self._swap(text, after):
                 if not after.is_ready:
-                    log.warning("redis.recovering", epoch=after.epoch, data=after.origin.value)
+                    began = log.info if self._last_epoch is None else log.warning
+                    began("redis.recovering", epoch=after.epoch, data=after.origin.value)
                 elif found is not None:
                     log.info("redis.recovered", epoch=after.epoch)
                 return after

@@ -266,18 +266,22 @@ class RedisRecovery:
         while unchecked:
             ids = [one.stored.job.id for one in unchecked]
             found = await load_records(self._jobs, ids, self._clock.now())
-            lost = [
+            lost: list[tuple[RememberedJob, VersionedJob | None]] = [
                 (one, current)
                 for one, current in zip(unchecked, found, strict=True)
                 if not isinstance(current, NewerRecord)
                 if current is None or _is_older(current, one.stored)
             ]
-            done: list[bool] = await asyncio.gather(
-                *(self._restore(one, current) for one, current in lost)
-            )
-            unchecked = [one for (one, _), is_done in zip(lost, done, strict=True) if not is_done]
+            unchecked = await self._restore_each(lost)
             restored += len(lost) - len(unchecked)
         return restored
+
+    async def _restore_each(
+        self, lost: Sequence[tuple[RememberedJob, VersionedJob | None]]
+    ) -> list[RememberedJob]:
+        """Write back each over what was found; returns those that others changed meanwhile."""
+        done = await asyncio.gather(*(self._restore(one, found) for one, found in lost))
+        return [one for (one, _), is_done in zip(lost, done, strict=True) if not is_done]
 
     def _all_known(self) -> list[RememberedJob]:
         """The latest version that this worker knows of each job."""
