@@ -10,7 +10,7 @@ from jobs.holds import Canary, Gates, Hold, HoldPhase
 from jobs.job import Job
 from jobs.lanes import covers
 from jobs.rate_limits import URGENT_RESERVE, WINDOW_S, RateLimitBucket, wait_s
-from jobs.states import State
+from jobs.states import SETTLED_OR_PARKED, State
 from jobs.texts import pluralize
 
 MINUTE_S: Final = 60
@@ -30,7 +30,7 @@ class Blocker:
 
     kind: str
     """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person`,
-    `polls`, `no_worker`, `worker` or `newer_schema`."""
+    `polls`, `no_worker`, `worker`, `redis` or `newer_schema`."""
     text: str
     action: str = ""
     """What the operator can do about it; empty where nothing needs to be done."""
@@ -61,6 +61,8 @@ class WhyContext:
     """Workers that are alive and were not told to take no more jobs."""
     stopped_workers: Blocker | None = None
     """What keeps every one of them from submitting."""
+    redis_refusal: Blocker | None = None
+    """What Redis refuses. Workers cannot write heartbeats then: `workers` says nothing."""
     drained_workers: int = 0
     """Workers that an operator took out of service."""
     poll_history: PollHistory = NO_POLLS
@@ -73,6 +75,12 @@ class WhyContext:
 
 def why_not_running(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
     """The blockers of a job, those it has to wait out first; empty if nothing keeps it waiting."""
+    refusal, found = context.redis_refusal, _waits(job, context, now)
+    return found if refusal is None or job.state in SETTLED_OR_PARKED else (refusal, *found)
+
+
+def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
+    """What the job waits for, where Redis takes what is written."""
     match job.state:
         case State.SCHEDULED:
             schedule = Blocker("schedule", "scheduled for later", until=job.due_at)
@@ -189,7 +197,7 @@ def _stopped(context: WhyContext) -> tuple[Blocker, ...]:
 
 def _workers(context: WhyContext) -> tuple[Blocker, ...]:
     """Why no worker takes it."""
-    if context.stopped_workers is not None or context.workers:
+    if context.stopped_workers is not None or context.workers or context.redis_refusal is not None:
         return _stopped(context)
     if context.drained_workers:
         return (Blocker("no_worker", "every worker is drained", ACTION_DRAINED),)

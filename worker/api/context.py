@@ -8,7 +8,6 @@ from aiohttp import web
 from config.settings import Settings
 from worker.api.auth.access import Access
 from worker.api.auth.principal import principal_name
-from worker.api.readiness import Readiness
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
@@ -35,7 +34,6 @@ class ApiContext:
     long_polls: LongPolls
     broadcaster: EventBroadcaster
     webhook_receiver: WebhookReceiver
-    readiness: Readiness
 
 
 API_CONTEXT: Final = web.AppKey("context", ApiContext)

@@ -58,6 +58,8 @@ class _SnapshotCollector(Collector):
         """Every metric."""
         up = 0.0 if self._snapshot is None else 1.0
         yield GaugeMetricFamily(f"{PREFIX}redis_up", "Whether Redis answers.", value=up)
+        ready = self._snapshot is not None and not self._snapshot.stats.redis_problems
+        yield _plain_gauge("redis_ready", "Whether Redis does what is needed: writes, too.", ready)
         if self._snapshot is not None:
             yield from _gauges(self._snapshot)
             yield from _counted_metrics(self._snapshot.counters)

@@ -16,13 +16,15 @@ from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
+from worker.app.readiness import Readiness
 from worker.clock import Clock
 from worker.engine.unreadable_records import dead_letter_unreadable, load_records
-from worker.engine.worker_problems import submit_blocker
+from worker.engine.worker_problems import redis_blocker, submit_blocker
 from worker.store import Store
 from worker.store.evidence import ReconcileOff
 from worker.store.jobs import NewerRecord
 from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
+from worker.store.refusals import RedisRefusal
 from worker.store.webhooks import Orphan
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
@@ -102,6 +104,9 @@ class QueueStats:
     drain_s: dict[Lane, float]
     """Seconds until the last job of a lane can be sent, where its route has a limit."""
     workers: list[Heartbeat]
+    """Those that live. Not known while `redis_problems` keep heartbeats from being written."""
+    redis_problems: list[RedisRefusal]
+    """What Redis refuses, in the order to mend it."""
     hold_count: int
     reconcile_off: list[ReconcileOff]
     """Accounts where a late row switched `reconcile` off."""
@@ -122,6 +127,7 @@ class Queries:
         self._lease_s = lease_s
         self._window_s = window_s
         self._eta_estimator = EtaEstimator(store.durations)
+        self.readiness = Readiness(store)
 
     async def job(self, job_id: str) -> JobDetails | None:
         """One job with inputs, result and ETA; None if there is none of that id."""
@@ -175,6 +181,7 @@ class Queries:
             cap=cap_of_lane(self.caps, job.lane),
             workers=len(staying),
             stopped_workers=submit_blocker(staying),
+            redis_refusal=redis_blocker(await self.readiness.problems()),
             drained_workers=sum(worker.drained and not worker.stopping for worker in workers),
             waits_for_poll=bool(staying)
             and all(job.account in worker.unproved_accounts for worker in staying),
@@ -278,6 +285,7 @@ class Queries:
             rate_limits=limits,
             drain_s=self._drain_times_s(lanes, limits, now),
             workers=await self.live_workers(),
+            redis_problems=await self.readiness.problems(),
             hold_count=len(await self._store.holds.list_all()),
             reconcile_off=await self._store.evidence.reconcile_off(),
             breakers=[one for one in breakers if limits_submits(one.breaker, now)],

@@ -10,7 +10,7 @@ from rich.live import Live
 
 from worker.cli.output import console, text
 from worker.cli.tables import stats_tables
-from worker.cli.text import Doc, sanitize
+from worker.cli.text import Doc, redis_lines, sanitize
 
 
 class PlainLines:
@@ -38,11 +38,12 @@ class ChangeLines(PlainLines):
         self._last = ""
 
     def show_stats(self, raw: str, doc: Doc) -> None:
-        """Print the states that have jobs."""
+        """Print the states that have jobs, after what Redis refuses."""
         del raw
-        line = "  ".join(f"{name} {number}" for name, number in doc["states"].items() if number)
+        counts = "  ".join(f"{name} {number}" for name, number in doc["states"].items() if number)
+        line = "\n".join((*redis_lines(doc), counts or "no jobs"))
         if line != self._last:
-            click.echo(sanitize(line) or "no jobs")
+            click.echo("\n".join(map(sanitize, line.split("\n"))))
             sys.stdout.flush()
         self._last = line
 

@@ -16,6 +16,7 @@ from worker.cli.text import (
     format_duration,
     lane_of,
     parse_time,
+    redis_lines,
     sanitize,
 )
 
@@ -161,7 +162,7 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
     for name, number in doc["states"].items():
         age = format_duration(float(oldest[name])) if number and name in oldest else ""
         states.add_row(state_text(name), text(number, "" if number else "dim"), text(age))
-    parts: list[RenderableType] = [states]
+    parts: list[RenderableType] = [*(text(line, "red") for line in redis_lines(doc)), states]
     if doc.get("lanes"):
         parts += [text(""), _lanes(doc["lanes"])]
     if doc.get("quota"):
@@ -225,11 +226,18 @@ def _worker_problems(workers: list[Doc]) -> list[RenderableType]:
     return lines
 
 
+def _worker_count(doc: Doc) -> str:
+    workers: list[Doc] = doc.get("workers") or []
+    if doc.get("redis_refuses") and not workers:
+        return "workers not known"
+    return pluralize(len(workers), "worker")
+
+
 def _summary(doc: Doc) -> str:
     rates: Doc = doc.get("rates") or {}
     stopping = int(doc.get("breakers") or 0)
     parts = [
-        pluralize(len(doc.get("workers") or []), "worker"),
+        _worker_count(doc),
         pluralize(int(doc.get("holds") or 0), "hold"),
         *([f"{pluralize(stopping, 'breaker')}: `breakers ls`"] if stopping else []),
     ]

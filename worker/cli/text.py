@@ -110,3 +110,9 @@ def program_path() -> str:
         return PROGRAM
     path = os.path.relpath(started)
     return str(started) if path.startswith("..") else path
+
+
+def redis_lines(stats: Doc) -> list[str]:
+    """A line for each thing that Redis refuses, with what ends it."""
+    refusals: list[Doc] = stats.get("redis_refuses") or []
+    return [f"{one['text']}. {one['action']}" for one in refusals]

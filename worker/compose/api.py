@@ -17,7 +17,6 @@ from worker.api.auth.sessions import Sessions
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
-from worker.api.readiness import Readiness
 from worker.api.routes import build_endpoints, webhook_endpoint
 from worker.api.server import listening
 from worker.api.streams.broadcaster import EventBroadcaster
@@ -59,7 +58,6 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         long_polls=LongPolls(store),
         broadcaster=EventBroadcaster(store.events),
         webhook_receiver=WebhookReceiver(store, clock, webhooks, settings.max_result_bytes),
-        readiness=Readiness(store),
     )
 
 

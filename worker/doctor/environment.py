@@ -11,6 +11,7 @@ from worker.doctor.findings import Finding, fail, ok, warn
 from worker.engine.clock_follower import CLOCK, NTP, clock_text
 from worker.engine.worker_problems import failing_services, worker_problems
 from worker.redis.connect import SOCKET_TIMEOUT_S
+from worker.store.refusals import RedisRefusal
 from worker.store.workers import ALIVE_LEASES, Heartbeat
 
 CLOCK_SKEW: Final = "clock.skew"
@@ -18,6 +19,8 @@ SKEW_WARN_S: Final = 1.0
 
 LEASE_LONG_S: Final = 60.0
 RETENTION_SHORT_S: Final = 300.0
+
+_ALIVE: Final = "workers.alive"
 
 
 def judge_clock(skew_s: float, uncertainty_s: float) -> Finding:
@@ -86,18 +89,25 @@ def judge_workers(
     now: float,
     lease_s: float,
     waiting_jobs: int,
+    refusals: Sequence[RedisRefusal] = (),
     *,
     clocks_differ: bool = False,
 ) -> list[Finding]:
     """Judge the workers by their heartbeats; `waiting_jobs` need a live one.
 
+    With `refusals` of Redis, a worker without a fresh heartbeat may live: it cannot write it.
     `clocks_differ`: the clock of Redis, by which `now` is, is not that of this machine.
     """
     fresh = now - ALIVE_LEASES * lease_s
     live = [beat for beat in heartbeats if _redis_time_of(beat, now) >= fresh]
     silent = [beat for beat in heartbeats if beat not in live and not beat.stopping]
+    if refusals:
+        silent = []
     unknown = [beat for beat in silent if clocks_differ or beat.is_clock_off]
     found = [_judge_liveness(live, waiting_jobs, is_known=not unknown)]
+    if refusals and not live:
+        text = f"which workers live is not known: {refusals[0].reason}, so none writes a heartbeat"
+        found = [warn(_ALIVE, text, refusals[0].fix)]
     for beat in silent:
         age = f"{now - beat.seen_at:.0f} s"
         if beat in unknown:
@@ -133,7 +143,7 @@ def _redis_time_of(beat: Heartbeat, now: float) -> float:
 
 def _judge_liveness(live: Sequence[Heartbeat], waiting_jobs: int, *, is_known: bool) -> Finding:
     """Judge whether a worker takes jobs; not `is_known`: clocks leave open whether one lives."""
-    name = "workers.alive"
+    name = _ALIVE
     working = [beat for beat in live if beat.takes_work]
     if working:
         names = ", ".join(beat.id for beat in working)

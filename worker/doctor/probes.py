@@ -161,7 +161,10 @@ async def check_workers(
     beats = await store.workers.heartbeats()
     sizes, _ = await store.read.queries.state_counts()
     waiting = sum(sizes[state] for state in _MOVED_BY_WORKERS)
-    return judge_workers(beats, now, settings.lease_s, waiting, clocks_differ=clocks_differ)
+    refusals = await check_commands(store.client, store.keys)
+    return judge_workers(
+        beats, now, settings.lease_s, waiting, refusals, clocks_differ=clocks_differ
+    )
 
 
 async def check_accounts(store: Store, settings: Settings) -> list[Finding]:

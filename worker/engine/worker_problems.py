@@ -25,6 +25,7 @@ from worker.engine.services.redis_recovery import (
     WAIT_REFUSED,
     WAIT_REFUSED_FIX,
 )
+from worker.store.refusals import RedisRefusal
 from worker.store.workers import Heartbeat
 
 
@@ -97,6 +98,18 @@ def submit_blocker(workers: Sequence[Heartbeat]) -> Blocker | None:
         return None
     others = f" (one of {len(stopped)} that all submit nothing)" if len(stopped) > 1 else ""
     return Blocker("worker", f"worker {beat.id}{others}: {problem.text}", capitalized(problem.fix))
+
+
+def redis_blocker(problems: Sequence[RedisRefusal]) -> Blocker | None:
+    """What keeps every job from going on while Redis refuses; None while it refuses nothing."""
+    if not problems:
+        return None
+    return Blocker("redis", refusal_text(problems[0]), capitalized(problems[0].fix))
+
+
+def refusal_text(problem: RedisRefusal) -> str:
+    """What Redis refuses, and what follows from that."""
+    return f"{problem.reason}: until that ends, jobs and heartbeats of workers may stand still"
 
 
 def capitalized(fix: str) -> str:

@@ -32,9 +32,10 @@ async def readyz(request: web.Request) -> web.Response:
     and other problems in words.
     """
     async with asyncio.timeout(READY_TIMEOUT_S):
-        for problem in await context_of(request).readiness.problems():
+        queries = context_of(request).use_cases.queries
+        for problem in await queries.readiness.problems():
             raise refused_by_redis(problem)
-        workers = await context_of(request).use_cases.queries.live_workers()
+        workers = await queries.live_workers()
     described = {worker.id: described_failures(worker) for worker in workers}
     troubles = {name: found for name, found in described.items() if found}
     return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))

@@ -10,7 +10,7 @@ from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.queries import QueueStats
-from worker.engine.worker_problems import described_failures
+from worker.engine.worker_problems import capitalized, described_failures, refusal_text
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
 from worker.store.read.queries import LaneCount
 from worker.store.workers import Heartbeat
@@ -95,6 +95,14 @@ class ReconcileOnResponse(ResponseModel):
     was_off: bool
 
 
+class RedisRefusalResponse(ResponseModel):
+    """Something that Redis refuses, which `/readyz` answers with 503."""
+
+    reason: Annotated[str, Meta(description="Redis' first word, as `NOREPLICAS`")]
+    text: str
+    action: Annotated[str, Meta(description="what ends it")]
+
+
 class StatsResponse(ResponseModel):
     """Counts of jobs, lanes, rate limits, workers and holds."""
 
@@ -103,6 +111,10 @@ class StatsResponse(ResponseModel):
     lanes: list[LaneResponse]
     quota: list[RateLimitResponse]
     workers: list[WorkerResponse]
+    redis_refuses: Annotated[
+        list[RedisRefusalResponse],
+        Meta(description="while it is not empty, workers may live that are not in `workers`"),
+    ]
     holds: int
     breakers: Annotated[int, Meta(description="breakers that stop submits or slow them down")]
     reconcile_off: list[ReconcileOffResponse]
@@ -145,6 +157,12 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
         lanes=[_lane(lane, caps, stats.drain_s) for lane in stats.lanes],
         quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
         workers=[worker_response(heartbeat) for heartbeat in stats.workers],
+        redis_refuses=[
+            RedisRefusalResponse(
+                reason=one.code.value, text=refusal_text(one), action=capitalized(one.fix)
+            )
+            for one in stats.redis_problems
+        ],
         holds=stats.hold_count,
         breakers=len(stats.breakers),
         reconcile_off=[

@@ -10,7 +10,7 @@ from jobs.texts import pluralize
 from worker.cli.client_session import call_api
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.options import note
-from worker.cli.text import Doc, sanitize
+from worker.cli.text import Doc, redis_lines, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient
@@ -42,15 +42,15 @@ def drain(*, names: tuple[str, ...], everything: bool, wait: bool, undo: bool, n
 
 
 async def _undo(api: "ApiClient", names: Sequence[str], *, note: str) -> None:
-    workers: list[Doc] = (await api.get("stats")).doc["workers"]
-    for worker in _choose(workers, names):
+    for worker in _choose((await api.get("stats")).doc, names):
         undone = (await api.delete("workers", worker["id"], "drain", body={"note": note})).doc
         click.echo(sanitize(f"{undone['id']}: takes new jobs again"))
 
 
 async def _drain(api: "ApiClient", names: Sequence[str], *, wait: bool, note: str) -> None:
-    workers: list[Doc] = (await api.get("stats")).doc["workers"]
-    chosen = _choose(workers, names)
+    stats = (await api.get("stats")).doc
+    workers: list[Doc] = stats["workers"]
+    chosen = _choose(stats, names)
     for worker in chosen:
         drained = (await api.post("workers", worker["id"], "drain", body={"note": note})).doc
         click.echo(sanitize(f"{drained['id']}: drained, {_left_text(drained)}"))
@@ -61,8 +61,11 @@ async def _drain(api: "ApiClient", names: Sequence[str], *, wait: bool, note: st
         await _wait_until_empty(api, ids)
 
 
-def _choose(workers: Sequence[Doc], names: Sequence[str]) -> list[Doc]:
+def _choose(stats: Doc, names: Sequence[str]) -> list[Doc]:
     """The workers of these ids and hosts, or all of them without names."""
+    workers: list[Doc] = stats["workers"]
+    if not workers and (refusals := redis_lines(stats)):
+        raise CommandFailure(refusals[0])
     for name in names:
         if not any(name in (worker["id"], worker["host"]) for worker in workers):
             known = ", ".join(sorted(worker["id"] for worker in workers)) or "none"

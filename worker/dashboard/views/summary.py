@@ -21,8 +21,10 @@ from worker.engine.worker_problems import (
     WorkerProblem,
     capitalized,
     failing_services,
+    refusal_text,
     worker_problems,
 )
+from worker.store.refusals import RedisRefusal
 from worker.store.workers import Heartbeat
 
 MAX_NAMED: Final = 3
@@ -61,8 +63,9 @@ def summarize(
     dead: Sequence[GroupSummary],
     now: float,
 ) -> OverviewSummary:
-    """What needs an operator: workers, breakers, then holds, parked jobs and dead letters."""
+    """What needs an operator: Redis, workers, breakers, then holds, parked jobs, dead letters."""
     items = [
+        *_redis(stats.redis_problems),
         *_workers(stats),
         *_breakers(stats, now),
         *_holds(stats, holds),
@@ -79,17 +82,25 @@ def summarize(
     return OverviewSummary(text, tuple(items))
 
 
+def _redis(problems: Sequence[RedisRefusal]) -> list[AttentionItem]:
+    return [
+        AttentionItem(one.reason, refusal_text(one), capitalized(one.fix), "/#workers")
+        for one in problems
+    ]
+
+
 def _workers(stats: QueueStats) -> list[AttentionItem]:
     found: list[AttentionItem] = []
     waiting = sum(
         stats.states.get(state, 0)
         for state in (State.QUEUED, State.RUNNING, State.SUBMITTING, State.RETRYING)
     )
-    if not stats.workers and waiting:
+    is_known = bool(stats.workers) or not stats.redis_problems
+    if not stats.workers and waiting and is_known:
         text = f"No worker is running, and {jobs_waiting_text(waiting)} for one"
         action = "Start one: knouds-worker worker"
         found.append(AttentionItem("no worker is running", text, action, "/#workers"))
-    elif waiting and all(worker.is_leaving for worker in stats.workers):
+    elif waiting and is_known and all(worker.is_leaving for worker in stats.workers):
         text = f"Every worker is drained or stopping, and {jobs_waiting_text(waiting)} for one"
         action = ACTION_DRAINED
         found.append(AttentionItem("no worker takes jobs", text, action, "/#workers"))

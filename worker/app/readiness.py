@@ -1,4 +1,4 @@
-"""Whether Redis does what the API promises, asked anew every few seconds at most."""
+"""Whether Redis does what this program needs, asked anew every few seconds at most."""
 
 import asyncio
 import time
