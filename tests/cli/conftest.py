@@ -129,11 +129,11 @@ def workspace(cli: Cli, site: Site) -> CliWorkspace:
 
 
 class CannedServer(Protocol):
-    """Sends one response to every request, and records the requests."""
+    """Sends the bodies in turn, the last one again and again, and records the requests."""
 
     requests: list[tuple[str, Doc]]
 
-    def __call__(self, status: int, body: str) -> str: ...
+    def __call__(self, status: int, *bodies: str) -> str: ...
 
 
 class _CannedServer:
@@ -141,8 +141,8 @@ class _CannedServer:
         self.requests: list[tuple[str, Doc]] = []
         self.servers: list[ThreadingHTTPServer] = []
 
-    def __call__(self, status: int, body: str) -> str:
-        requests = self.requests
+    def __call__(self, status: int, *bodies: str) -> str:
+        requests, left = self.requests, list(bodies)
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
@@ -151,6 +151,7 @@ class _CannedServer:
                 if status == 0:
                     self.close_connection = True
                     return
+                body = left.pop(0) if len(left) > 1 else left[0]
                 self.send_response(status)
                 self.send_header("Content-Length", str(len(body.encode())))
                 self.end_headers()

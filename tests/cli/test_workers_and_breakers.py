@@ -82,6 +82,24 @@ def test_a_drain_of_no_worker_names_those_that_run(
     assert "host-1-ab12" in done.err
 
 
+def test_no_worker_is_taken_for_gone_while_redis_refuses(
+    answering: CannedServer, bare_cli: BareCli
+) -> None:
+    refusal = {"reason": "OOM", "text": "Redis is full (OOM)", "action": "Raise maxmemory"}
+    unknown = json.dumps({**STATS, "workers": [], "redis_refuses": [refusal]})
+    known = json.dumps({**WORKER, **STATS, "workers": [WORKER]})
+    for url in (answering(200, unknown), answering(200, known, known, unknown)):
+        done = bare_cli({"KNOUDS_API_URL": url})("drain", "host", "--wait")
+        assert done.code == ExitCode.FAILED
+        assert "Redis is full (OOM). Raise maxmemory" in done.err
+        assert "nothing is left" not in done.out
+    worker = {**WORKER, "drained": False}
+    url = answering(200, json.dumps({**STATS, "workers": [worker], "redis_refuses": [refusal]}))
+    shown = bare_cli({"KNOUDS_API_URL": url})("stats").out
+    assert "has a problem" in shown
+    assert "working" not in shown
+
+
 def test_stats_show_workers_and_breakers(answering: CannedServer, bare_cli: BareCli) -> None:
     url = answering(200, json.dumps({**STATS, "workers": [WORKER], "breakers": 1}))
     done = bare_cli({"KNOUDS_API_URL": url})("stats")

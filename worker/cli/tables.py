@@ -168,7 +168,7 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
     if doc.get("quota"):
         parts += [text(""), _quota(doc["quota"])]
     if doc.get("workers"):
-        parts += [text(""), _workers(doc["workers"]), *_worker_problems(doc["workers"])]
+        parts += [text(""), _workers(doc), *_worker_problems(doc["workers"])]
     return [*parts, text(""), text(_summary(doc))]
 
 
@@ -196,25 +196,25 @@ def _quota(quota: list[Doc]) -> Table:
     return doc_table(quota, columns, right_aligned=("REMAINING", "LIMIT"))
 
 
-def _workers(workers: list[Doc]) -> Table:
-    now = time.time()
+def _workers(doc: Doc) -> Table:
+    now, refuses = time.time(), bool(doc.get("redis_refuses"))
     columns: Columns = {
         "WORKER": lambda worker: worker["id"],
         "SUBMITS": lambda worker: worker["submitting"],
         "SYNC RUNS": lambda worker: worker["sync_runs"],
         "POLLS": lambda worker: worker["polling"],
         "SINCE": lambda worker: format_age(worker.get("started_at"), now),
-        "STATE": _worker_state,
+        "STATE": lambda worker: _worker_state(worker, redis_refuses=refuses),
     }
-    return doc_table(workers, columns, right_aligned=("SUBMITS", "SYNC RUNS", "POLLS"))
+    return doc_table(doc["workers"], columns, right_aligned=("SUBMITS", "SYNC RUNS", "POLLS"))
 
 
-def _worker_state(worker: Doc) -> str:
+def _worker_state(worker: Doc, *, redis_refuses: bool) -> str:
     if worker.get("stopping"):
         return "stopping"
     if worker.get("drained"):
         return "drained"
-    return "has a problem" if worker.get("failures") else "working"
+    return "has a problem" if redis_refuses or worker.get("failures") else "working"
 
 
 def _worker_problems(workers: list[Doc]) -> list[RenderableType]:

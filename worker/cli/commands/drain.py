@@ -64,8 +64,8 @@ async def _drain(api: "ApiClient", names: Sequence[str], *, wait: bool, note: st
 def _choose(stats: Doc, names: Sequence[str]) -> list[Doc]:
     """The workers of these ids and hosts, or all of them without names."""
     workers: list[Doc] = stats["workers"]
-    if not workers and (refusals := redis_lines(stats)):
-        raise CommandFailure(refusals[0])
+    if not workers:
+        _require_known(stats)
     for name in names:
         if not any(name in (worker["id"], worker["host"]) for worker in workers):
             known = ", ".join(sorted(worker["id"] for worker in workers)) or "none"
@@ -82,12 +82,14 @@ def _choose(stats: Doc, names: Sequence[str]) -> list[Doc]:
 async def _wait_until_empty(api: "ApiClient", ids: set[str]) -> None:
     """Return when each has ended, or is drained and has nothing of the provider's open.
 
-    Raises `CommandFailure` if the drain of one is undone meanwhile.
+    Raises `CommandFailure` if the drain of one is undone meanwhile, or Redis refuses heartbeats.
     """
     drained: set[str] = set()
     while True:
-        workers: list[Doc] = (await api.get("stats")).doc["workers"]
-        left = [worker for worker in workers if worker["id"] in ids]
+        stats = (await api.get("stats")).doc
+        left: list[Doc] = [worker for worker in stats["workers"] if worker["id"] in ids]
+        if len(left) < len(ids):
+            _require_known(stats)
         for worker in left:
             if worker["id"] in drained and _takes_work(worker):
                 raise CommandFailure(f"{worker['id']}: its drain was undone, it takes jobs again")
@@ -96,6 +98,12 @@ async def _wait_until_empty(api: "ApiClient", ids: set[str]) -> None:
             click.echo("nothing is left: they can be stopped")
             return
         await asyncio.sleep(POLL_S)
+
+
+def _require_known(stats: Doc) -> None:
+    """Raise `CommandFailure` where a worker that is not listed may live."""
+    if refusals := redis_lines(stats):
+        raise CommandFailure(refusals[0])
 
 
 def _takes_work(worker: Doc) -> bool:
