@@ -329,8 +329,9 @@ async def own_redis(tmp_path: Path) -> AsyncGenerator[EmbeddedRedis]:
 
 
 async def test_an_open_stream_outlives_an_outage_of_redis(
-    own_redis: EmbeddedRedis, open_api: OpenApi
+    own_redis: EmbeddedRedis, open_api: OpenApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("jobs.data_recovery.MAX_WAIT_S", 0.0)  # for workers: there are none
     settings = Settings(namespace="t", http_port=0)
     redis = connect(settings, own_redis.url)
     store = open_store(redis, "t")

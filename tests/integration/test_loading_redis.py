@@ -53,10 +53,10 @@ class LoggedWorker:
 
 
 @pytest.fixture
-def settings(relay: LoadingRelay, namespace: str) -> Settings:
+def settings(relay: LoadingRelay, lent_namespace: str) -> Settings:
     return Settings(
         redis_url=SecretStr(relay.url),
-        namespace=namespace,
+        namespace=lent_namespace,
         api_key=SecretStr("knouds_live_x"),
         base_url="http://127.0.0.1:1",
         http_port=0,
