@@ -70,21 +70,14 @@ def next_state(
     `known_workers`: those that the caller knows to be alive; `last_epoch`: the one it saw last, if
     any. A namespace that nobody uses yet is ready at once; who knows better begins a recovery.
     """
-    if found is None or found.server != server.server or is_mistaken(found, last_epoch):
+    is_gone = found is None or is_mistaken(found, last_epoch)
+    if found is None or is_gone or found.server != server.server:
         is_used = last_epoch or server.subscribers or server.expected or known_workers
-        is_new = found is None and not is_used
-        is_gone = found is None or is_mistaken(found, last_epoch)
-        return RecoveryState(
-            new_epoch,
-            server.server,
-            is_ready=is_new,
-            since=server.now,
-            origin=DataOrigin.NEW
-            if is_new
-            else DataOrigin.EMPTIED
-            if is_gone
-            else DataOrigin.OLDER,
-        )
+        origin = DataOrigin.EMPTIED if is_gone else DataOrigin.OLDER
+        if found is None and not is_used:
+            origin = DataOrigin.NEW
+        is_new = origin is DataOrigin.NEW
+        return RecoveryState(new_epoch, server.server, is_new, server.now, origin)
     if found.is_ready or awaits_workers(found, server, known_workers):
         return None
     return replace(found, is_ready=True)

@@ -7,6 +7,7 @@ from jobs.lanes import Scope
 from jobs.states import State
 from tests.engine.live_system import OPERATOR, LiveSystem, redis_recovery, wait_until
 from worker.engine.services.redis_recovery import RECOVERING, RedisRecovery
+from worker.main import ResilientArqWorker
 from worker.store.recovery import STATE_FIELD
 from worker.store.workers import Heartbeat
 
@@ -16,6 +17,12 @@ OTHER_SERVER = f"ready e1 {'0' * 40} 5.0 older"
 async def _set_state(system: LiveSystem, text: str) -> None:
     keys = system.store.keys
     await system.store.client.call("HSET", keys.recovery, STATE_FIELD, text)
+
+
+async def _is_ready(worker: ResilientArqWorker) -> bool:
+    """Whether a worker relies on what Redis says."""
+    recovery = await redis_recovery(worker)
+    return recovery.is_trusted(worker.ctx["runtime"].context.clock.now())
 
 
 async def test_nothing_is_sent_until_every_worker_has_written_back_what_it_knows(
@@ -29,19 +36,16 @@ async def test_nothing_is_sent_until_every_worker_has_written_back_what_it_knows
         recovery = await redis_recovery(worker)
         now = worker.ctx["runtime"].context.clock.now
 
-        async def is_ready() -> bool:
-            return recovery.is_trusted(now())
-
         async def is_waiting() -> bool:
             return RECOVERING in recovery.problems(now())
 
-        await wait_until(is_ready, "the worker is ready")
+        await wait_until(lambda: _is_ready(worker), "the worker is ready")
         slow = Heartbeat(id="slow", host="h", pid=1, started_at=now(), seen_at=now())
         await system.store.workers.record_heartbeat(slow)
         await _set_state(system, OTHER_SERVER)
         await wait_until(is_waiting, "it waits for the other worker, and says so")
         await system.actions.release_hold(hold.id, OPERATOR)
-        assert not await is_ready()
+        assert not await _is_ready(worker)
         state = await system.store.recovery.advance()
         assert not state.is_ready
         assert await system.labels() == {}
@@ -61,13 +65,7 @@ async def test_a_send_is_fenced_where_the_data_changed_since_its_worker_looked(
     hold = await system.actions.place_hold(Scope("default"), OPERATOR)
     job_id = await system.enqueue(label="it")
     async with system.worker() as worker:
-        recovery = await redis_recovery(worker)
-        now = worker.ctx["runtime"].context.clock.now
-
-        async def is_ready() -> bool:
-            return recovery.is_trusted(now())
-
-        await wait_until(is_ready, "the worker is ready")
+        await wait_until(lambda: _is_ready(worker), "the worker is ready")
         with monkeypatch.context() as blind, capture_logs() as logs:
             blind.setattr(RedisRecovery, "tick", idle_tick)
             found = await system.store.recovery.advance()
