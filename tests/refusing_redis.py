@@ -98,20 +98,26 @@ async def _busy(server: RefusingRedis, url: str) -> AsyncGenerator[None]:
     await server.run(("CONFIG SET", "lua-time-limit", 10))
     other: ArqRedis = connect(Settings(), url, fail_fast=True)
     loop = asyncio.create_task(_swallow(Client(other).call("EVAL", "while true do end", 0)))
+
+    async def is_busy() -> bool:
+        try:
+            await server.run(("PING",))
+        except RedisError:
+            return True
+        return False
+
+    async def is_free() -> bool:
+        return not await is_busy()
+
     try:
-
-        async def is_busy() -> bool:
-            try:
-                await server.run(("PING",))
-            except RedisError:
-                return True
-            return False
-
         await wait_until(is_busy, "a busy server")
         yield
     finally:
-        await server.run(("SCRIPT KILL",), ("CONFIG SET", "lua-time-limit", 5000))
+        await server.run(("SCRIPT KILL",))
+        # The script ends some time after the answer; until then the server refuses the rest.
+        await wait_until(is_free, "a server that is not busy")
         await loop
+        await server.run(("CONFIG SET", "lua-time-limit", 5000))
         await other.aclose(close_connection_pool=True)
 
 
