@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from aiohttp import web
@@ -25,6 +26,8 @@ class CountingProvider:
     """Job → runs that were started, each of which costs."""
     inputs: dict[str, list[Any]] = field(default_factory=dict[str, list[Any]])
     """Job → the inputs of each of its runs; runs whose inputs name no job are under ''."""
+    runs: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Job → when each of its runs began (UTC), and the address that asked for it."""
     starts: list[float] = field(default_factory=list[float])
     """When each run was started (monotonic seconds)."""
     _refused: set[str] = field(default_factory=set[str])
@@ -46,6 +49,7 @@ class CountingProvider:
         self.started[job] += 1
         self.inputs.setdefault(job, []).append(inputs)
         self.starts.append(time.monotonic())
+        self.runs.setdefault(job, []).append(f"{datetime.now(UTC):%T.%f} {_peer(request)}")
         number = next(self._numbers)
         await asyncio.sleep(ANSWER_S)
         seconds = float(inputs.get("seconds", 0.1))
@@ -87,6 +91,11 @@ class CountingProvider:
             for job, runs in self.inputs.items()
             if any(_plain(run) != _plain(expected.get(job)) for run in runs)
         )
+
+
+def _peer(request: web.Request) -> str:
+    peer = request.transport and request.transport.get_extra_info("peername")
+    return f"{peer} {request.query_string}"
 
 
 def _plain(inputs: Any) -> str:

@@ -1,6 +1,8 @@
 """One cell of the table: a server and an event, with two workers, an API and an app."""
 
 import asyncio
+import contextlib
+import json
 import time
 from collections import Counter
 from collections.abc import Generator
@@ -169,10 +171,22 @@ async def _count(cell: MatrixCell, can_serve_at: float, later: list[str]) -> Non
     except (aiohttp.ClientError, TimeoutError, KeyError) as error:
         found.trouble = f"the API does not answer at the end: {error!r}"
     found.paid_twice = sorted(name for name, runs in cell.provider.started.items() if runs > 1)
+    with contextlib.suppress(aiohttp.ClientError, TimeoutError):
+        await _keep_records(cell, [*found.paid_twice, *found.lost])
     found.other_inputs = cell.provider.other_inputs(app.expected)
     if later:
         found.started_early = sum(cell.provider.started[name] for name in later)
     found.ended = [name for name, one in cell.processes.items() if one.exitcode is not None]
+
+
+async def _keep_records(cell: MatrixCell, names: list[str]) -> None:
+    """Write the records of jobs that went wrong beside the logs, with when their runs began."""
+    for name in names:
+        async with cell.app.http.get(f"{cell.app.url}/v1/jobs/{name}") as answer:
+            record = await answer.json()
+        runs = cell.provider.runs[name]
+        kept = {"record": record, "runs": runs}
+        (cell.folder / f"{name}.json").write_text(json.dumps(kept, indent=1))
 
 
 @contextmanager

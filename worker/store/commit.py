@@ -1,6 +1,5 @@
 """Turns two versions of a job into the keys and arguments of `commit.lua`."""
 
-import itertools
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -18,9 +17,10 @@ from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
 
-_PROCESS: Final = secrets.token_hex(4)
-_count: Final = itertools.count()
-"""With the token of the process it makes every revision unique."""
+REV_TOKEN_BYTES: Final = 6
+"""Each revision has a token of its own. A token of the process with a number would be the same in
+processes that were forked after the import, and of two commits that expect one revision both would
+be taken for the one that was written."""
 
 RUN_OWNER_MEMORY_S: Final = 86_400
 """How long it is known whose run an execution is, also after it has ended."""
@@ -195,7 +195,8 @@ class Change:
         if that is larger. A run that is new to the record must be no other job's, except for one
         that is restored, whose job had it before.
         """
-        self.rev = f"{1 + max(version_of(self._expected), min_version)}.{_PROCESS}{next(_count):x}"
+        version = 1 + max(version_of(self._expected), min_version)
+        self.rev = f"{version}.{secrets.token_hex(REV_TOKEN_BYTES)}"
         self.record = encode(new)
         self.awaits_replicas = side_writes.awaits_replicas
         for name in ("inputs", "result", "unreadable"):
