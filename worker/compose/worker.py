@@ -151,6 +151,7 @@ def build(
     now = context.clock.now()
     reporter = _Reporter(parts, now, submitter, poller, health, live_workers, clock_follower)
     heartbeat = _build_heartbeat(context, reporter, beat_history)
+    recovery.observe(heartbeat.wakeup.notify)  # it is missing in data that was emptied
     prober = BreakerProber(context, breakers, parts.provider)
     services: list[Service] = [
         recovery,

@@ -4,11 +4,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from worker.doctor.findings import Finding, fail, ok, warn
+from worker.engine.replica_marks import REPLICAS_FIX, WAIT_REFUSED_FIX, wait_refused_text
 from worker.engine.services.redis_recovery import (
-    REPLICAS_FIX,
     SENTINELS_FIX,
-    WAIT_REFUSED_FIX,
-    wait_refused_text,
 )
 from worker.redis.primary import Primary
 from worker.redis.primary_choice import PrimaryChoice, SentinelAnswer

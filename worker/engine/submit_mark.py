@@ -61,7 +61,7 @@ class SubmitMark:
         if not isinstance(written, VersionedJob):
             raise FencedOut
         self.stored = written
-        if not self._redis_recovery.record_mark(written.durability):
+        if not self._redis_recovery.replica_marks.record(written.durability):
             raise FencedOut
         if generation != await self._redis_recovery.trusted_generation():
             raise FencedOut

@@ -11,6 +11,7 @@ from typing import Final
 
 from jobs.why import Blocker
 from worker.engine.clock_follower import CLOCK, NTP, clock_text
+from worker.engine.replica_marks import REPLICAS, REPLICAS_FIX, WAIT_REFUSED, WAIT_REFUSED_FIX
 from worker.engine.services.redis_recovery import (
     EMPTIED,
     EMPTIED_FIX,
@@ -18,12 +19,8 @@ from worker.engine.services.redis_recovery import (
     PRIMARY_FIX,
     RECOVERING,
     RECOVERING_FIX,
-    REPLICAS,
-    REPLICAS_FIX,
     SENTINELS,
     SENTINELS_FIX,
-    WAIT_REFUSED,
-    WAIT_REFUSED_FIX,
 )
 from worker.store.refusals import RedisRefusal
 from worker.store.workers import Heartbeat

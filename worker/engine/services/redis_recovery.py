@@ -20,13 +20,13 @@ from jobs.data_recovery import DataOrigin, RecoveryState
 from jobs.known_runs import lacks_submit
 from worker.clock import Clock
 from worker.engine.remembered_jobs import RememberedJob, RememberedJobs
+from worker.engine.replica_marks import ReplicaMarks
 from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.unreadable_records import load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.write_back import write_back
 from worker.redis.primary import Primary
 from worker.store import Store
-from worker.store.client import Durability
 from worker.store.commit import VersionedJob, version_of
 from worker.store.jobs import NewerRecord
 
@@ -40,26 +40,8 @@ RESTORED_AT_ONCE: Final = 250
 EXTEND_AFTER_S: Final = 3.0
 """A worker that has been writing back for so long says that it is still at it."""
 
-MAX_REPLICA_PAUSE_S: Final = 8.0
-"""The longest pause of admission after a send mark that no replica confirmed."""
-
-REPLICAS: Final = "redis_replicas"
-"""The name, in the health of a worker, of what `problems` returns; so are those below."""
-REPLICAS_TEXT: Final = (
-    "fewer replicas than KNOUDS_REDIS_WAIT_REPLICAS confirm a write within KNOUDS_REDIS_WAIT_MS, so"
-    " it submits nothing"
-)
-REPLICAS_FIX: Final = (
-    "bring the replicas back, raise KNOUDS_REDIS_WAIT_MS, or lower KNOUDS_REDIS_WAIT_REPLICAS"
-)
-WAIT_REFUSED: Final = "redis_wait"
-WAIT_REFUSED_FIX: Final = (
-    "let the user of KNOUDS_REDIS_URL run WAIT: ACL SETUSER, its name, +wait, and ACL SAVE or the"
-    " same in users.acl; or set KNOUDS_REDIS_WAIT_REPLICAS=0"
-)
-REPLICAS_SHOWN_FOR_S: Final = 30.0
-"""Without a further mark for so long, nothing waits for a replica."""
 SENTINELS: Final = "redis_sentinels"
+"""The name, in the health of a worker, of what `problems` returns; so are those below."""
 SENTINELS_FIX: Final = (
     "start the Sentinels again, and correct one that is wrong, or the hosts in KNOUDS_REDIS_URL"
 )
@@ -104,24 +86,20 @@ class RedisRecovery:
         self._worker_id = worker_id
         self._jobs = store.jobs
         self._recovery = store.recovery
-        self._client = store.client
         self._clock = clock
         self._primary = primary
         self._live_workers = live_workers
         self.wakeup = Wakeup()
         """Ends the pause between two ticks early."""
         self.remembered = RememberedJobs()
+        self.replica_marks = ReplicaMarks(store.client, clock)
         self._runs_under_way: list[RunsUnderWay] = []
+        self._observers: list[Callable[[], None]] = []
         self._reconciled: tuple[int, str] | None = None
         """The generation of the primary and the recovery epoch that this worker reconciled."""
         self._ready: tuple[int, str] | None = None
         """The same, once every worker has."""
-        self._trusted_from = 0.0
-        """Nothing is admitted before."""
         self._lock = asyncio.Lock()
-        self._unconfirmed = 0
-        """Send marks in a row that too few replicas confirmed."""
-        self._unconfirmed_at = -math.inf
         self._ready_at = math.inf
         """When the data was last seen to be ready, Unix seconds of Redis."""
         self._emptied_text = ""
@@ -134,10 +112,19 @@ class RedisRecovery:
         """Restore what other parts of this worker know, too."""
         self._runs_under_way += runs
 
+    def observe(self, notify: Callable[[], None]) -> None:
+        """Call `notify` whenever Redis came back with other data."""
+        self._observers.append(notify)
+
     @property
     def data_epoch(self) -> str:
-        """The recovery epoch that a send mark has to find."""
-        return "" if self._ready is None else self._ready[1]
+        """The recovery epoch that a send mark has to find.
+
+        Raises RuntimeError while the data is not ready: the empty one would fit every state.
+        """
+        if self._ready is None:
+            raise RuntimeError("a send mark needs data that is ready: ask trusted_generation first")
+        return self._ready[1]
 
     async def trusted_generation(self) -> int | None:
         """The generation of the primary if it is trusted, else None; asked before a byte is sent.
@@ -156,42 +143,13 @@ class RedisRecovery:
         self._ready = None
         self.wakeup.notify()
 
-    def record_mark(self, durability: Durability | None) -> bool:
-        """Note whether a replica has a send mark; returns whether its submit may be sent.
-
-        Without a replica that has it, a failover would put the job back in the queue while its
-        run is paid for. So nothing is admitted for a while.
-        """
-        if durability is not Durability.UNCONFIRMED:
-            if self._unconfirmed:
-                log.info("redis.replicas_confirm", unconfirmed=self._unconfirmed)
-            self._unconfirmed = 0
-            return True
-        self._unconfirmed += 1
-        self._unconfirmed_at = self._clock.now()
-        if self._unconfirmed == 1:
-            refusal = self._client.wait_refusal
-            why, fix = (
-                (wait_refused_text(refusal), WAIT_REFUSED_FIX)
-                if refusal
-                else (REPLICAS_TEXT, REPLICAS_FIX)
-            )
-            log.warning("redis.replicas_silent", why=why, fix=fix)
-        pause_s = min(MAX_REPLICA_PAUSE_S, 2.0 ** min(self._unconfirmed - 1, 10))
-        self._trusted_from = max(self._trusted_from, self._clock.now() + pause_s)
-        return False
-
     def problems(self, now: float) -> dict[str, str]:
         """What keeps this worker from submitting for longer than a moment: name → text."""
         found: dict[str, str] = {}
         if reason := self._primary.unconfirmed_reason:
             name = PRIMARY if self._primary.sentinels is None else SENTINELS
             found[name] = f"the primary of Redis is not confirmed, so it submits nothing: {reason}"
-        if self._unconfirmed and now - self._unconfirmed_at < REPLICAS_SHOWN_FOR_S:
-            if refusal := self._client.wait_refusal:
-                found[WAIT_REFUSED] = wait_refused_text(refusal)
-            else:
-                found[REPLICAS] = REPLICAS_TEXT
+        found |= self.replica_marks.problems(now)
         if self._waits_since is not None and now - self._waits_since > RECOVERING_SHOWN_AFTER_S:
             found[RECOVERING] = RECOVERING_TEXT
         if now - self._emptied_at < EMPTIED_SHOWN_FOR_S:
@@ -205,7 +163,8 @@ class RedisRecovery:
 
     def is_trusted(self, now: float) -> bool:
         """Whether a paid submit may rely on what Redis says."""
-        return self._is_ready and not self._primary.is_unanswered and now >= self._trusted_from
+        is_known = self._is_ready and not self._primary.is_unanswered
+        return is_known and now >= self.replica_marks.paused_until
 
     async def tick(self, now: float) -> float:
         """Reconcile with other data; returns the seconds until the next tick."""
@@ -244,6 +203,8 @@ class RedisRecovery:
         """Write back what is missing in other data than this worker knew, and report that."""
         if self._reconciled is not None:
             self._ready = None
+            for notify in self._observers:
+                notify()
             restored = await self._reconcile(state.epoch)
             log.warning("redis.changed", restored=restored, remembered=len(self.remembered))
             if state.origin is DataOrigin.EMPTIED and state.since >= self._ready_at:
@@ -312,11 +273,6 @@ class RedisRecovery:
             why=text,
             fix=EMPTIED_FIX,
         )
-
-
-def wait_refused_text(refusal: str) -> str:
-    """Why nothing is submitted where Redis refuses `WAIT`."""
-    return f"Redis refuses its user WAIT ({refusal}), so it submits nothing"
 
 
 def _is_older(found: VersionedJob, ours: VersionedJob) -> bool:
