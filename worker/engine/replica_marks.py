@@ -10,7 +10,7 @@ from worker.store.client import Client, Durability
 
 log: Final = structlog.get_logger(__name__)
 
-MAX_PAUSE_S: Final = 8.0
+MAX_PAUSE_S: Final = 3.0
 """The longest pause of admission after a send mark that no replica confirmed."""
 SHOWN_FOR_S: Final = 30.0
 """Without a further mark for so long, nothing waits for a replica."""
