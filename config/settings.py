@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
+from config.trusted_proxies import ProxyTrust, TrustedProxies
 from config.values import (
     AnyCase,
     ApiKey,
@@ -122,9 +123,10 @@ class Settings(BaseModel):
         description="the path a proxy serves it under, as /knouds: no slash at the end; the proxy"
         " may strip it from requests or not",
     )
-    http_proxied: bool = Field(
-        default=False,
-        description="true where a proxy in front sets X-Forwarded-For and X-Forwarded-Proto",
+    trusted_proxies: ProxyTrust = Field(
+        default=TrustedProxies(),
+        description="how many proxies in a row set X-Forwarded-For and X-Forwarded-Proto, 1 to 10,"
+        " or the networks they connect from, as 10.0.0.0/8,fd00::/8",
     )
     max_body_bytes: Bytes = Field(default=64 << 20, description="bytes of a request, 1024 to 1 GiB")
     api_url: HttpUrl | None = Field(

@@ -8,6 +8,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
+from config.trusted_proxies import TrustedProxies, parse_trusted_proxies
 from config.values import ApiToken, Role
 from tests.api.checked_api import keys_like
 from tests.api.conftest import OpenApi
@@ -26,6 +27,12 @@ TOKENS = tuple(ApiToken(f"{role}-app", role, SecretStr(secret)) for role, secret
 @pytest.fixture
 def guarded(namespace: str) -> Settings:
     return Settings(namespace=namespace, http_port=0, api_tokens=TOKENS)
+
+
+def behind(settings: Settings, trusted: str) -> Settings:
+    """The same settings behind proxies."""
+    found = parse_trusted_proxies(trusted) if trusted else TrustedProxies()
+    return settings.model_copy(update={"trusted_proxies": found})
 
 
 @pytest.fixture
@@ -51,17 +58,23 @@ async def test_a_right_token_opens_a_session_in_a_cookie_that_no_script_reads(
 async def test_the_cookie_is_secure_where_a_trusted_proxy_says_https(
     store: Store, guarded: Settings, open_api: OpenApi
 ) -> None:
-    proxied = guarded.model_copy(update={"http_proxied": True})
-    async with open_api(store, proxied) as api, browsing(api.url) as browser:
-        form = {"token": SECRETS[Role.READ]}
-        reply = await browser.post("/login", form, headers={"X-Forwarded-Proto": "https"})
-        assert "Secure" in reply.headers["Set-Cookie"]
-
-
-async def test_an_untrusted_proxy_is_not_believed(browser: CookieBrowser) -> None:
     form = {"token": SECRETS[Role.READ]}
-    reply = await browser.post("/login", form, headers={"X-Forwarded-Proto": "https"})
-    assert "Secure" not in reply.headers["Set-Cookie"]
+    for proto, is_secure in (("https", True), ("https, http", False), ("http", False)):
+        async with open_api(store, behind(guarded, "1")) as api, browsing(api.url) as browser:
+            reply = await browser.post("/login", form, headers={"X-Forwarded-Proto": proto})
+            assert ("Secure" in reply.headers["Set-Cookie"]) is is_secure
+
+
+@pytest.mark.parametrize("trusted", ["", "10.0.0.0/8"])
+async def test_an_untrusted_proxy_is_not_believed(
+    store: Store, guarded: Settings, open_api: OpenApi, trusted: str
+) -> None:
+    form = {"token": SECRETS[Role.READ]}
+    headers = {"X-Forwarded-Proto": "https", "X-Forwarded-For": "203.0.113.7"}
+    async with open_api(store, behind(guarded, trusted)) as api, browsing(api.url) as browser:
+        reply = await browser.post("/login", form, headers=headers)
+        assert "Secure" not in reply.headers["Set-Cookie"]
+    assert (await latest_audit_entries(store, 1))[0]["on"] == "127.0.0.1"
 
 
 async def test_a_wrong_token_opens_nothing(browser: CookieBrowser) -> None:
@@ -297,6 +310,24 @@ async def test_wrong_tokens_are_slowed_and_a_right_one_waits_with_them_not_for_l
     assert 0 < int(reply.headers["Retry-After"]) <= 60
     failed = [e for e in await latest_audit_entries(store, 99) if e["act"] == "login_failed"]
     assert len(failed) == statuses.count(401)
+
+
+@pytest.mark.parametrize("trusted", ["1", "127.0.0.0/8"])
+async def test_what_a_client_writes_into_x_forwarded_for_neither_frees_nor_forges(
+    store: Store, guarded: Settings, open_api: OpenApi, trusted: str
+) -> None:
+    """The proxy appends its line: those before it came with the request."""
+    statuses = list[int]()
+    async with open_api(store, behind(guarded, trusted)) as api, browsing(api.url) as browser:
+        for n in range(8):
+            lines = [("X-Forwarded-For", f"198.51.100.{n}"), ("X-Forwarded-For", "203.0.113.7")]
+            async with browser.http.post(
+                f"{browser.url}/login", data={"token": f"wrong-0123456789abcd{n}"}, headers=lines
+            ) as answer:
+                statuses.append(answer.status)
+    assert statuses[-1] == 429
+    failed = [e for e in await latest_audit_entries(store, 99) if e["act"] == "login_failed"]
+    assert {entry["on"] for entry in failed} == {"203.0.113.7"}
 
 
 # Headers for browsers.

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Final
 
 from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings
+from config.trusted_proxies import TrustedProxies
 
 HEAD: Final = """\
 <!-- Generated from tools/docs/settings_page.py, do not edit: make docs -->
@@ -25,7 +26,8 @@ TAIL: Final = """
 - Roles in `KNOUDS_API_TOKENS` are `enqueue`, `watch` (sees everything except inputs and results),
   `read` and `operate`; each includes those before it. A secret has at least 16 characters.
 - Without tokens the API serves only this machine, and refuses to listen on another address.
-- `KNOUDS_HTTP_PROXIED` is for an API that can be reached through the proxy only.
+- `KNOUDS_TRUSTED_PROXIES` as a number is for an API that can be reached through these proxies only:
+  who reaches it another way chooses the address that it sees. Networks are safe in any case.
 - Set `KNOUDS_WEBHOOK_SECRET` for the API, which receives the provider's webhooks, and for every
   worker, which then polls runs with a webhook only rarely. To replace a secret, give the old and
   the new one separated by a comma; a secret itself contains no comma.
@@ -53,7 +55,7 @@ def _row(name: str) -> str:
 
 def _shown(default: object) -> str:
     match default:
-        case None:
+        case None | TrustedProxies():
             return "–"
         case tuple() | dict() if not default:
             return "–"

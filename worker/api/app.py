@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 from worker.api.auth.access import ACCESS
 from worker.api.body_encoding import encoding_middleware
 from worker.api.context import API_CONTEXT, ApiContext
+from worker.api.edge.client_address import TRUSTED_PROXIES
 from worker.api.headers import add_headers
 from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
@@ -30,6 +31,7 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
     app[PREFIX] = prefix
     app[API_CONTEXT] = context
     app[ACCESS] = context.access
+    app[TRUSTED_PROXIES] = context.settings.trusted_proxies
     app[PROBLEM_PAGE] = problem_page
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_run_background_tasks)

@@ -52,7 +52,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         settings=settings,
         store=store,
         clock=clock,
-        access=Access(tokens, Sessions(store.sessions, tokens), proxied=settings.http_proxied),
+        access=Access(tokens, Sessions(store.sessions, tokens)),
         use_cases=build_use_cases(settings, store, clock),
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),

@@ -33,12 +33,9 @@ COOKIE: Final = "knouds_session"
 class Access:
     """Checks requests against the tokens of the settings and the sessions opened with them."""
 
-    def __init__(
-        self, tokens: Sequence[ApiToken], sessions: Sessions, *, proxied: bool = False
-    ) -> None:
+    def __init__(self, tokens: Sequence[ApiToken], sessions: Sessions) -> None:
         self._tokens = [(token.secret.get_secret_value().encode(), token) for token in tokens]
         self.sessions = sessions
-        self.proxied = proxied
         self._local_principal = Principal(LOCAL, Role.OPERATE, csrf_of(secrets.token_urlsafe()))
 
     @property

@@ -9,9 +9,10 @@ from aiohttp import web
 from config.values import ApiToken, Role
 from worker.api.auth.access import COOKIE, Access
 from worker.api.auth.login_throttle import LoginThrottle
-from worker.api.auth.origin import client_of, read_form, require_same_origin
+from worker.api.auth.origin import read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
 from worker.api.auth.principal import principal_name
+from worker.api.edge.client_address import client_address, is_https
 from worker.api.prefix import add_route
 from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
@@ -39,7 +40,7 @@ class Logins:
 
     async def log_in(self, request: web.Request) -> web.Response:
         """Check a token and open a session; raises `Problem`."""
-        require_same_origin(request, proxied=self._access.proxied)
+        require_same_origin(request)
         form = await read_form(request)
         response = _redirect(safe_redirect_path(form.get("next", "")))
         if not self._access.needs_login:
@@ -48,14 +49,14 @@ class Logins:
         if old := request.cookies.get(COOKIE):
             await self._access.sessions.close(old)
         session = await self._access.sessions.open(token)
-        await self._record(token.name, "login", self._client(request))
+        await self._record(token.name, "login", client_address(request))
         response.set_cookie(
             COOKIE,
             session.secret,
             httponly=True,
             samesite="Strict",
             path="/",
-            secure=self._is_https(request),
+            secure=is_https(request),
         )
         return response
 
@@ -66,12 +67,12 @@ class Logins:
             await self._access.sessions.close(secret)
             response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
         if self._access.needs_login:
-            await self._record(principal_name(), "logout", self._client(request))
+            await self._record(principal_name(), "logout", client_address(request))
         return response
 
     async def _authenticate(self, request: web.Request, secret: str) -> ApiToken:
         """The token with this secret, after the delay of the throttle; raises `Problem`."""
-        client = self._client(request)
+        client = client_address(request)
         if wait_s := self._throttle.wait_s(client, self._clock.now()):
             raise _too_many_attempts(wait_s)
         with self._throttle.attempt(self._clock.now()) as delay_s:
@@ -94,13 +95,6 @@ class Logins:
                 at=self._clock.now(), by=by, action=action, on=client[:64], note=note, jobs=0
             )
         )
-
-    def _client(self, request: web.Request) -> str:
-        return client_of(request, proxied=self._access.proxied)
-
-    def _is_https(self, request: web.Request) -> bool:
-        forwarded = request.headers.get("X-Forwarded-Proto", "") if self._access.proxied else ""
-        return request.scheme == "https" or forwarded.strip().lower() == "https"
 
 
 _LOGINS: Final = web.AppKey("logins", Logins)

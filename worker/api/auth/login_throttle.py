@@ -6,11 +6,12 @@ in all, each login is delayed a little, and a limited number is checked at once.
 """
 
 import contextlib
-import ipaddress
 from collections import OrderedDict, deque
 from collections.abc import Generator
 from dataclasses import dataclass
 from typing import Final
+
+from worker.api.edge.client_address import client_network
 
 FREE_FAILURES: Final = 3
 """Wrong tokens of one address before it has to wait."""
@@ -31,8 +32,6 @@ MAX_IN_PROGRESS: Final = 32
 
 MAX_AUDITED_PER_MINUTE: Final = 10
 """Failed logins with an audit entry of their own; the next entry says how many had none."""
-
-_IPV6_NETWORK: Final = 64
 
 
 @dataclass(slots=True)
@@ -59,7 +58,7 @@ class LoginThrottle:
 
     def wait_s(self, address: str, now: float) -> float:
         """Seconds this address has to wait; 0 where it may log in now."""
-        known = self._failures_by_address.get(_address_key(address))
+        known = self._failures_by_address.get(client_network(address))
         if self._in_progress >= MAX_IN_PROGRESS:
             return MAX_DELAY_S
         return max(0.0, known.allowed_at - now) if known is not None else 0.0
@@ -83,7 +82,7 @@ class LoginThrottle:
     def record_failure(self, address: str, now: float) -> None:
         """Record a wrong token."""
         self._failure_times.append(now)
-        name = _address_key(address)
+        name = client_network(address)
         known = self._failures_by_address.pop(name, None)
         if known is None or known.last_failed_at < now - FORGET_AFTER_S:
             known = _AddressFailures()
@@ -97,7 +96,7 @@ class LoginThrottle:
 
     def record_success(self, address: str) -> None:
         """Record a right token: the failures of its address are forgotten."""
-        self._failures_by_address.pop(_address_key(address), None)
+        self._failures_by_address.pop(client_network(address), None)
 
     def failures_to_audit(self, now: float) -> int | None:
         """How many failures the next audit entry covers; None: write no entry now.
@@ -111,14 +110,3 @@ class LoginThrottle:
         self._audited_times.append(now)
         count, self._unaudited_count = self._unaudited_count, 0
         return count
-
-
-def _address_key(address: str) -> str:
-    """The address; for IPv6 its /64 network, since one client has all addresses of it."""
-    try:
-        found = ipaddress.ip_address(address)
-    except ValueError:
-        return address[:64]
-    if found.version == 4:  # noqa: PLR2004
-        return address
-    return str(ipaddress.ip_network((int(found), _IPV6_NETWORK), strict=False))

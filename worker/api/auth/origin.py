@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from worker.api.auth.principal import Principal
+from worker.api.edge.client_address import is_from_trusted_proxy
 from worker.api.problems import Problem
 
 CSRF_HEADER: Final = "X-CSRF-Token"
@@ -55,17 +56,14 @@ async def require_csrf(request: web.Request, principal: Principal) -> None:
         )
 
 
-def client_of(request: web.Request, *, proxied: bool) -> str:
-    """The client's address; behind a proxy, the one that the proxy reports."""
-    forwarded = request.headers.get("X-Forwarded-For", "") if proxied else ""
-    return forwarded.rpartition(",")[2].strip() or request.remote or "unknown"
+def require_same_origin(request: web.Request) -> None:
+    """Raise `Problem` (403) for a form of another site's page: for the login, without a session.
 
-
-def require_same_origin(request: web.Request, *, proxied: bool) -> None:
-    """Raise `Problem` (403) for a form of another site's page: for the login, without a session."""
+    A trusted proxy may have changed the header `Host`.
+    """
     site = request.headers.get("Sec-Fetch-Site")
-    is_foreign = site is None and not proxied and not _has_origin(request, request.host)
-    if is_foreign or _is_sent_by_foreign_page(request):
+    is_same = is_from_trusted_proxy(request) or _has_origin(request, request.host)
+    if (site is None and not is_same) or _is_sent_by_foreign_page(request):
         raise _foreign_origin()
 
 
