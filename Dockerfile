@@ -1,5 +1,5 @@
 # Installs with the same command and the same pinned versions as `make run`.
-FROM python:3.12-slim
+FROM python:3.12.12-slim
 
 ENV PYTHONSAFEPATH=1 \
     PYTHONUNBUFFERED=1 \

@@ -1,7 +1,7 @@
 # Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
+.PHONY: help run audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -15,14 +15,10 @@ export PIP_DISABLE_PIP_VERSION_CHECK := 1
 # The tests start hundreds of processes: each would compile everything anew.
 unexport PYTHONDONTWRITEBYTECODE
 
-# Prints the Python to use, preferably python3 itself. Without a Redis server on the PATH, 3.11 and
-# 3.12 are preferred, since the installation brings a server for them. The import of ensurepip tests
-# whether this Python can make a venv, which Debian's bare python3 cannot.
+# Prints the Python to use, preferably python3 itself. The import of ensurepip tests whether this
+# Python can make a venv, which Debian's bare python3 cannot.
 define FIND_PYTHON
-set --; \
-command -v redis-server >/dev/null 2>&1 || command -v valkey-server >/dev/null 2>&1 \
-	|| set -- '(3, 11) <= v <= (3, 12)'; \
-for fits in "$$@" '(3, 11) <= v <= (3, 13)' '(3, 11) <= v'; do \
+for fits in '(3, 11) <= v <= (3, 13)' '(3, 11) <= v'; do \
 	for name in python3 python3.13 python3.12 python3.11; do \
 		if "$$name" -c "import ensurepip, sys; v = sys.version_info[:2]; sys.exit(not $$fits)" \
 			>/dev/null 2>&1; then echo "$$name"; exit 0; fi; \
@@ -71,6 +67,9 @@ check: $(VENV)/.dev  ## Check format, lint, types and architecture, as CI does
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+
+audit: $(VENV)/.dev  ## Look up known vulnerabilities of the pinned versions, if their data base can be reached
+	@$(BIN)/python -m tools.pin_audit
 
 fmt: $(VENV)/.dev  ## Format, and fix what ruff can fix
 	$(BIN)/ruff check --fix-only .

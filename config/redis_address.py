@@ -102,7 +102,9 @@ def check_redis_url(value: SecretStr) -> SecretStr:
     if parse_sentinel(url) is not None:
         return value
     scheme, _, rest = url.partition("://")
-    if scheme == "unix" and rest.startswith("/"):
+    if scheme == "unix":
+        if not re.fullmatch(r"([^/@]*@)?/[^#]*", rest.partition("?")[0]):
+            raise ValueError(f"needs /the/path/of/the/socket after unix:// ({ESCAPES})")
         redis_options(url)
         return value
     if scheme not in {"redis", "rediss"}:

@@ -12,10 +12,10 @@ import structlog
 from arq import ArqRedis
 
 from config.settings import Settings
+from tests.chaos.killable_redis import KillableRedis
 from tests.chaos.summary_table import pytest_terminal_summary as pytest_terminal_summary  # noqa: PLC0414
-from tests.shared_redis import set_fsync
+from tests.shared_redis import COMPACT_HASHES, set_fsync
 from worker.redis.connect import connect
-from worker.redis.embedded import EmbeddedRedis
 from worker.store.client import Client
 
 SLOW_FOLDERS: Final = ("chaos", "cli", "engine", "integration", "simulation", "webhooks", "doctor")
@@ -36,13 +36,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture(scope="session")
 def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
     """A real Redis server, started once. No test kills it, so it never waits for the disk."""
-    state: Path = tmp_path_factory.mktemp("redis")
+    server = KillableRedis(tmp_path_factory.mktemp("redis"))
     with asyncio.Runner() as runner:
-        server = EmbeddedRedis(state)
-        runner.run(server.__aenter__())
+        runner.run(server.start(*COMPACT_HASHES))
         runner.run(set_fsync(server.url, "no"))
         yield server.url
-        runner.run(server.__aexit__(None, None, None))
+        runner.run(server.kill())
 
 
 @pytest.fixture(autouse=True)

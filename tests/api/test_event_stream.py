@@ -13,13 +13,13 @@ from tests.api.checked_api import DOCUMENT, CheckedApi, until
 from tests.api.conftest import OpenApi
 from tests.api.event_stream_client import EventStreamClient, streaming
 from tests.api.job_factory import JobFactory
+from tests.chaos.killable_redis import KillableRedis
 from worker.api.handlers import events as handler
 from worker.api.handlers.events import CONTENT_TYPE
 from worker.api.streams import broadcaster
 from worker.clock import SystemClock
 from worker.compose.api import running
 from worker.redis.connect import connect
-from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
 
@@ -323,13 +323,15 @@ async def test_when_the_server_stops_streams_end(store: Store, settings: Setting
 
 
 @pytest.fixture
-async def own_redis(tmp_path: Path) -> AsyncGenerator[EmbeddedRedis]:
-    async with EmbeddedRedis(tmp_path) as server:
-        yield server
+async def own_redis(tmp_path: Path) -> AsyncGenerator[KillableRedis]:
+    server = KillableRedis(tmp_path / "redis")
+    await server.start()
+    yield server
+    await server.kill()
 
 
 async def test_an_open_stream_outlives_an_outage_of_redis(
-    own_redis: EmbeddedRedis, open_api: OpenApi, monkeypatch: pytest.MonkeyPatch
+    own_redis: KillableRedis, open_api: OpenApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.data_recovery.MAX_WAIT_S", 0.0)  # for workers: there are none
     settings = Settings(namespace="t", http_port=0)

@@ -6,7 +6,7 @@ import signal
 import socket
 from pathlib import Path
 
-from worker.redis.embedded import find_server
+from worker.redis.server_binary import find_server
 
 HOST = "127.0.0.1"
 READY_WITHIN_S = 20.0

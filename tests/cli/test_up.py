@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
@@ -47,6 +48,11 @@ def children_of(folder: Path) -> list[psutil.Process]:
         if where.startswith(str(folder)) and process.pid != os.getpid():
             found.append(process)
     return found
+
+
+def is_server(process: psutil.Process) -> bool:
+    """Whether it is the embedded Redis, or the Valkey in its place."""
+    return process.name().endswith("-server")
 
 
 def until_up(program: Program) -> str:
@@ -232,7 +238,7 @@ def test_what_dies_is_reported_and_restarted(tmp_path: Path) -> None:
 
         wait_until(lambda: another() or None)
         call("holds", "set", "default", cwd=tmp_path, KNOUDS_API_URL=url)
-        (server,) = (p for p in children_of(tmp_path) if "redis-server" in p.name())
+        (server,) = (p for p in children_of(tmp_path) if is_server(p))
         server.kill()
         program.until(r"redis ended by itself")
 
@@ -244,10 +250,34 @@ def test_what_dies_is_reported_and_restarted(tmp_path: Path) -> None:
         assert program.end() == ExitCode.OK, program.output
 
 
+def test_no_other_user_sees_a_secret(tmp_path: Path) -> None:
+    """Command lines are public; the folders of the run are closed, an earlier one too."""
+    (tmp_path / ".state").mkdir(mode=0o755)
+    (tmp_path / ".state" / "up.lock").touch()
+    with up(tmp_path) as program:
+        until_up(program)
+        running = children_of(tmp_path)
+        environments = [p.environ() for p in running if not is_server(p)]
+        secrets = {
+            environment[name]
+            for environment in environments
+            for name in ("KNOUDS_WEBHOOK_SECRET", "SANDBOX_WEBHOOK_SECRET", "KNOUDS_REDIS_URL")
+            if name in environment
+        }
+        assert len(secrets) == 2
+        password = urlsplit((tmp_path / ".state/redis.url").read_text().strip()).password
+        assert password
+        for shown in (*(word for p in running for word in p.cmdline()), program.output):
+            assert not any(secret in shown for secret in (*secrets, password))
+        assert not any(p.net_connections("inet") for p in running if is_server(p))
+        for folder in (".state", ".state/logs", ".state/redis"):
+            assert (tmp_path / folder).stat().st_mode & 0o077 == 0, folder
+
+
 def test_when_up_is_killed_its_processes_end_by_themselves(tmp_path: Path) -> None:
     with up(tmp_path) as program:
         until_up(program)
-        services = [p for p in children_of(tmp_path) if "redis-server" not in p.name()]
+        services = [p for p in children_of(tmp_path) if not is_server(p)]
         assert len(services) == 4  # itself, sandbox, worker, API
         program.end(signal.SIGKILL)
         wait_until(lambda: not any(p.is_running() for p in services) or None)

