@@ -22,6 +22,7 @@ from worker.redis import embedded
 from worker.redis.embedded import EmbeddedRedis, running_url
 from worker.redis.embedded_error import EmbeddedRedisError
 from worker.redis.server_binary import ServerBinary, ServerVersion, find_server, record_server
+from worker.store.client import Client
 
 Speak = Callable[[str], Awaitable[list[bytes]]]
 
@@ -130,7 +131,7 @@ async def test_the_address_of_any_folder_works_for_arq(tmp_path: Path, name: str
     async with EmbeddedRedis(tmp_path / name) as server:
         found = RedisSettings.from_dsn(server.url)
         client = ArqRedis(unix_socket_path=found.unix_socket_path, password=found.password)
-        assert await client.ping() is True
+        assert await Client(client).call("PING") is True
         await client.aclose()
         assert running_url(tmp_path / name) == server.url
         folder = Path(urlsplit(server.url).path).parent
