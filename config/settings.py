@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
+from config.token_file import TokenFileError, read_token_file
 from config.trusted_proxies import ProxyTrust, TrustedProxies
 from config.values import (
     AnyCase,
@@ -116,6 +117,11 @@ class Settings(BaseModel):
     api_tokens: ApiTokens = Field(
         default=(),
         description="name:role:secret,name:role:secret with role enqueue, watch, read or operate",
+    )
+    api_tokens_file: ReadableFile | None = Field(
+        default=None,
+        description="a JSON file of more tokens, a list of objects with name, role, and secret or"
+        " sha256; it is read again when it changes",
     )
     http_prefix: PathPrefix = Field(
         default="",
@@ -251,6 +257,20 @@ class Settings(BaseModel):
             )
         return self
 
+    @model_validator(mode="after")
+    def _check_token_file(self) -> Self:
+        if self.api_tokens_file is not None:
+            try:
+                read_token_file(self.api_tokens_file, self.api_tokens)
+            except TokenFileError as error:
+                raise ValueError(f"{variable_name('api_tokens_file')}: {error}") from None
+        return self
+
+    @property
+    def needs_tokens(self) -> bool:
+        """Whether the API asks for a token: there are some, or a file that may name some."""
+        return bool(self.api_tokens) or self.api_tokens_file is not None
+
     @property
     def accounts(self) -> Mapping[str, SecretStr]:
         """The provider's keys by account label; `default` is `KNOUDS_API_KEY`."""
@@ -290,7 +310,7 @@ class Settings(BaseModel):
         """Every secret in plain text, only for the redaction of logs."""
         secrets = [
             *self.accounts.values(),
-            *(token.secret for token in self.api_tokens),
+            *(token.secret for token in self.api_tokens if token.secret is not None),
             *self.webhook_secrets,
             *((self.api_token,) if self.api_token else ()),
         ]
@@ -312,7 +332,7 @@ class Settings(BaseModel):
 
     def require_tokens(self) -> None:
         """Raise SettingsError if the API would serve other machines without tokens."""
-        if self.api_tokens or _is_loopback(self.http_host):
+        if self.needs_tokens or _is_loopback(self.http_host):
             return
         raise SettingsError(
             f"{variable_name('http_host')}: {self.http_host} is open to other machines and no"

@@ -4,10 +4,11 @@ Each check raises ValueError that says what is wrong and never contains the valu
 secret. `config.settings` adds the name of the variable and what a good value looks like.
 """
 
+import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -22,11 +23,11 @@ WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are those of the provider's dashboa
 WEBHOOK_SECRET_MAX_CHARS = 256
 
 # As in `jobs.lanes`, which this leaf may not import.
-_LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
-_TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
+TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCOPE = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,31}(?:/(?:model|workflow)(?:/[^/\s]+)?)?")
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
-_HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
+HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
 
 class Role(StrEnum):
@@ -51,12 +52,59 @@ class Role(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class TokenLimits:
+    """How much a token may enqueue; None: as the settings say, 0 in the settings: no limit."""
+
+    enqueues_per_s: float | None = None
+    open_jobs: int | None = None
+    open_bytes: int | None = None
+    """Bytes of the inputs of its jobs that have not settled."""
+    new_lanes_per_min: int | None = None
+    new_tags_per_min: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Grants:
+    """What a token is restricted to, beside its role. Without values it is not restricted."""
+
+    tenant: str = ""
+    """Whose jobs it makes and sees; without one it makes those of no tenant, and sees all."""
+    own: bool = False
+    """With the role `enqueue`: it may read the jobs of its tenant, with inputs and results."""
+    accounts: tuple[str, ...] | None = None
+    """Accounts that it may enqueue for."""
+    kinds: tuple[str, ...] | None = None
+    targets: tuple[str, ...] | None = None
+    """Targets that it may enqueue for; a `*` stands for any characters."""
+    limits: TokenLimits | None = None
+    """None: the token has no limits at all, as those of `KNOUDS_API_TOKENS`."""
+
+
+UNRESTRICTED: Final = Grants()
+
+
+@dataclass(frozen=True, slots=True)
 class ApiToken:
-    """A token of the HTTP API. `name` is what audit entries show, `secret` is what clients send."""
+    """A token of the HTTP API. `name` is what audit entries show, a secret is what clients send."""
 
     name: str
     role: Role
-    secret: SecretStr
+    secret: SecretStr | None
+    """None: only its digest is known."""
+    sha256: str = field(default="", repr=False)
+    """The SHA-256 of the secret in hexadecimal digits, by which it is found."""
+    expires_at: float | None = None
+    """Unix seconds from which on it is not valid; None: never."""
+    grants: Grants = UNRESTRICTED
+
+    def __post_init__(self) -> None:
+        if self.secret is not None:
+            object.__setattr__(self, "sha256", secret_digest(self.secret.get_secret_value()))
+
+
+def secret_digest(secret: str) -> str:
+    """The SHA-256 of a token's secret, as `ApiToken.sha256` has it."""
+    return hashlib.sha256(secret.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 # --- Reading single values -----------------------------------------------------------------------
@@ -93,11 +141,11 @@ def _tokens(value: object) -> object:
 def _token(number: int, entry: str) -> ApiToken:
     name, _, rest = entry.strip().partition(":")
     role, _, secret = rest.partition(":")
-    if not _TOKEN_NAME.fullmatch(name):
+    if not TOKEN_NAME.fullmatch(name):
         raise ValueError(f"entry {number} has no usable name (letters, digits, _ . -)")
     if role not in tuple(Role):
         raise ValueError(f"entry {number} has a role that is not {', '.join(Role)}")
-    if len(secret) < TOKEN_SECRET_MIN_CHARS or not _HEADER_SAFE.fullmatch(secret):
+    if len(secret) < TOKEN_SECRET_MIN_CHARS or not HEADER_SAFE.fullmatch(secret):
         raise ValueError(
             f"entry {number} needs a secret of {TOKEN_SECRET_MIN_CHARS} or more"
             " printable characters without spaces"
@@ -108,14 +156,14 @@ def _token(number: int, entry: str) -> ApiToken:
 def _reject_duplicates(tokens: tuple[ApiToken, ...]) -> tuple[ApiToken, ...]:
     if len({token.name for token in tokens}) != len(tokens):
         raise ValueError("a name is given twice")
-    if len({token.secret.get_secret_value() for token in tokens}) != len(tokens):
+    if len({token.sha256 for token in tokens}) != len(tokens):
         raise ValueError("two entries share a secret")
     return tokens
 
 
 def _header_safe(value: SecretStr) -> SecretStr:
     """Refuse what an HTTP header cannot carry, such as a key pasted with its line break."""
-    if not _HEADER_SAFE.fullmatch(value.get_secret_value()):
+    if not HEADER_SAFE.fullmatch(value.get_secret_value()):
         raise ValueError("contains a space, a line break or a character outside ASCII")
     return value
 
@@ -232,7 +280,7 @@ Bytes = Annotated[int, Field(ge=1024, le=1 << 30)]
 AnyCase = BeforeValidator(_lower)
 JsonObject = BeforeValidator(_json_object)
 Label = Annotated[
-    str, AfterValidator(_full_match(_LABEL, "an account label: a-z 0-9 _ -, at most 32"))
+    str, AfterValidator(_full_match(LABEL, "an account label: a-z 0-9 _ -, at most 32"))
 ]
 Labels = Annotated[tuple[Label, ...], BeforeValidator(_split_names)]
 CapScope = Annotated[

@@ -13,6 +13,7 @@ from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Lane, queue_score, target_name
 from jobs.states import ACTIVE, Mode, State
+from jobs.tenants import tenant_of
 
 
 class Index(StrEnum):
@@ -39,6 +40,8 @@ class Index(StrEnum):
     TARGET = "target"
     TAG = "tag"
     BATCH = "batch"
+    TENANT = "tenant"
+    """Jobs of a tenant, by their creation time."""
     EXECUTION = "execution"
     """Jobs whose run the provider has, by execution id: finds the job of a webhook delivery."""
     ACTIVE = "active"
@@ -111,6 +114,8 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
     found += [IndexEntry(Index.TAG, tag, job.created_at) for tag in job.tags]
     if job.batch is not None:
         found.append(IndexEntry(Index.BATCH, job.batch, job.created_at))
+    if tenant := tenant_of(job.id):
+        found.append(IndexEntry(Index.TENANT, tenant, job.created_at))
     return found
 
 

@@ -39,6 +39,7 @@ async def test_every_transition_is_streamed_in_order(
     assert last is not None
     assert last.data | {"at": ""} == {
         "id": "j1",
+        "tenant": "",
         "kind": "model",
         "target": "gpt-image-2",
         "account": "default",

@@ -22,6 +22,8 @@ from tests.store.test_poll_claims import put, running
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW, changed
 from worker.api.auth.sessions import SessionRecord, Sessions
+from worker.api.auth.tokens import ApiTokens
+from worker.clock import SystemClock
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
 from worker.store.codec import decode_job, encode
@@ -296,7 +298,7 @@ async def test_a_newer_session_opens_nothing_and_stays(
     store: Store, number: int | None, members: dict[str, Any], opens: list[str]
 ) -> None:
     token = ApiToken("ops", Role.OPERATE, SecretStr("s" * 20))
-    sessions = Sessions(store.sessions, [token])
+    sessions = Sessions(store.sessions, ApiTokens([token], SystemClock()))
     secret = (await sessions.open(token)).secret
     (key,) = await store.client.call("KEYS", store.keys.session("*"))
     record = msgspec.json.decode(await store.client.call("GET", key), type=SessionRecord)

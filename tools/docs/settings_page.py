@@ -25,6 +25,7 @@ TAIL: Final = """
   scope that covers a lane applies; `*` covers every lane.
 - Roles in `KNOUDS_API_TOKENS` are `enqueue`, `watch` (sees everything except inputs and results),
   `read` and `operate`; each includes those before it. A secret has at least 16 characters.
+- `KNOUDS_API_TOKENS_FILE` is described in [operations](operations.md#access).
 - Without tokens the API serves only this machine, and refuses to listen on another address.
 - `KNOUDS_TRUSTED_PROXIES` as a number is for an API that can be reached through these proxies only:
   who reaches it another way chooses the address that it sees. Networks are safe in any case.

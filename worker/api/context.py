@@ -1,13 +1,13 @@
 """Everything the handlers work with, built once for an application."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from aiohttp import web
 
 from config.settings import Settings
 from worker.api.auth.access import Access
-from worker.api.auth.principal import principal_name
+from worker.api.auth.principal import current_principal, principal_name
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
@@ -16,6 +16,7 @@ from worker.app.use_cases import UseCases
 from worker.clock import Clock
 from worker.engine.gate_cache import GateCache
 from worker.store import Store
+from worker.store.read.queries import Filter
 
 GATES_MAX_AGE_S: Final = 0.5
 """How old the gates of a response may be: they are shown, and decide nothing."""
@@ -42,6 +43,12 @@ API_CONTEXT: Final = web.AppKey("context", ApiContext)
 def context_of(request: web.Request) -> ApiContext:
     """The context of the application that serves a request."""
     return request.app[API_CONTEXT]
+
+
+def of_own_tenant(job_filter: Filter) -> Filter:
+    """A filter for what this request may see: for a token of a tenant, jobs of that tenant."""
+    tenant = current_principal().grants.tenant
+    return replace(job_filter, tenant=tenant) if tenant else job_filter
 
 
 def current_actor(note: str) -> Actor:

@@ -7,6 +7,7 @@ from aiohttp import web
 from pydantic import BaseModel
 
 from config.values import Role
+from worker.api.auth.principal import Visibility
 from worker.api.context import context_of
 from worker.api.models.requests import QueryParameters
 from worker.api.models.response import ResponseModel
@@ -54,6 +55,10 @@ class Endpoint:
     data `responses` describe."""
     is_signed: bool = False
     """The handler authenticates the caller by a signature: any host and any query is accepted."""
+    visibility: Visibility = Visibility.SYSTEM
+    """Which jobs it concerns, and so to which tokens it is closed."""
+    brief: Mapping[int, type[ResponseModel]] = field(default_factory=dict[int, type[ResponseModel]])
+    """What a token gets instead at a status that may not see more of a job."""
     named: Operation | None = None
     """For a handler that serves several endpoints; without it the handler's name and docstring."""
 
@@ -73,13 +78,13 @@ def add_endpoint(app: web.Application, endpoint: Endpoint) -> None:
 
 def guarded(endpoint: Endpoint) -> Handler:
     """The handler behind the checks that do not depend on the body."""
-    handler, role = endpoint.handler, endpoint.role
+    handler, role, visibility = endpoint.handler, endpoint.role, endpoint.visibility
     if endpoint.is_signed:
         return handler
     takes_no_query = endpoint.query is None
 
     async def checked(request: web.Request) -> web.StreamResponse:
-        await context_of(request).access.authorize(request, role)
+        await context_of(request).access.authorize(request, role, visibility)
         if takes_no_query and request.query_string:
             read_query(request, QueryParameters)
         return await handler(request)

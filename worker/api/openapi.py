@@ -12,6 +12,7 @@ from pydantic.json_schema import models_json_schema
 
 from worker.api.auth.access import COOKIE
 from worker.api.auth.origin import CSRF_HEADER
+from worker.api.auth.principal import Visibility
 from worker.api.endpoints import Endpoint
 from worker.api.models.events import BreakerEventResponse, ResetResponse
 from worker.api.models.problems import ProblemResponse
@@ -22,6 +23,13 @@ _REF: Final = "#/components/schemas/{model}"
 
 _COMMON_STATUSES: Final = (400, 500, 503)
 _AUTH_STATUSES: Final = (401, 403)
+
+_VISIBILITY: Final = {
+    Visibility.SYSTEM: ", without a tenant",
+    Visibility.TENANT: "",
+    Visibility.OWN: ", or one with `own`",
+}
+"""What else a token needs."""
 
 _DESCRIPTION: Final = """\
 Paid, long-running jobs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
@@ -73,6 +81,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
     bodies: dict[type[BaseModel], None] = {}
     for endpoint in endpoints:
         responses |= {model: None for model in endpoint.responses.values() if model is not None}
+        responses |= dict.fromkeys(endpoint.brief.values())
         if endpoint.body is not None:
             bodies[endpoint.body] = None
     _, body_schemas = models_json_schema([(m, "validation") for m in bodies], ref_template=_REF)
@@ -115,7 +124,8 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     }
     description = [named.description] if named.description else []
     if endpoint.role is not None:
-        description.append(f"Needs a token of the role `{endpoint.role}` or above.")
+        rest = _VISIBILITY[endpoint.visibility]
+        description.append(f"Needs a token of the role `{endpoint.role}` or above{rest}.")
         operation["security"] = [{"token": []}, {"session": []}, {}]
     if description:
         operation["description"] = " ".join(description)
@@ -131,7 +141,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
-            "content": _content(endpoint, model),
+            "content": _content(endpoint, model, endpoint.brief.get(status)),
         }
         for status, model in endpoint.responses.items()
     }
@@ -146,13 +156,16 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     return responses
 
 
-def _content(endpoint: Endpoint, model: type[ResponseModel] | None) -> dict[str, Any]:
+def _content(
+    endpoint: Endpoint, model: type[ResponseModel] | None, brief: type[ResponseModel] | None
+) -> dict[str, Any]:
     """The content of a successful response; for a stream, that of each event."""
     content_type = endpoint.content_type or "application/json"
     if model is None:
         return {content_type: {"schema": {"type": "string"}}}
     if endpoint.content_type is None:
-        return {content_type: {"schema": _reference(model)}}
+        one_of = {"anyOf": [_reference(model), _reference(brief)]} if brief else _reference(model)
+        return {content_type: {"schema": one_of}}
     data = {
         "type": "string",
         "contentMediaType": "application/json",

@@ -22,7 +22,7 @@ from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
 from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker, RunTaken
 from worker.app.breaker_actions import NoSuchBreaker
-from worker.app.enqueue import InvalidRequest, JobIdConflict
+from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
 from worker.store.schema import NewerRecordError
@@ -128,6 +128,8 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
+        case NotGranted():
+            return bad_field(error.field, str(error), 403)
         case InvalidRequest():
             return bad_field(error.field, str(error))
         case JobIdConflict() | NewerRecordError() | IllegalTransition() | RunTaken():
@@ -173,7 +175,7 @@ def _conflict(error: JobIdConflict | NewerRecordError | IllegalTransition | RunT
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, detail, state=error.state)
         case RunTaken():
-            headers = {"Location": f"/v1/jobs/{error.owner}"}
+            headers = {"Location": f"/v1/jobs/{error.owner}"} if error.owner else {}
             title, field = "The run of another job", "execution_id"
             return Problem(409, "run-taken", title, detail, headers=headers, field=field)
         case _:

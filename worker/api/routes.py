@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from config.values import Role
+from worker.api.auth.principal import Visibility
 from worker.api.endpoints import Endpoint, Handler, Operation
 from worker.api.handlers import (
     accounts,
@@ -39,7 +40,13 @@ from worker.api.models.holds import (
     HoldResponse,
     ReleasedHoldResponse,
 )
-from worker.api.models.jobs import BulkEnqueueResponse, JobPageResponse, JobResponse, WhyResponse
+from worker.api.models.jobs import (
+    BulkEnqueueResponse,
+    EnqueuedJobResponse,
+    JobPageResponse,
+    JobResponse,
+    WhyResponse,
+)
 from worker.api.models.response import encode_response
 from worker.api.models.stats import (
     HistoryResponse,
@@ -84,6 +91,7 @@ def _job_endpoint(
         body,
         is_body_required,
         problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        visibility=Visibility.TENANT,
         named=named,
     )
 
@@ -122,6 +130,7 @@ def _bulk_action(action: BulkAction) -> Endpoint:
         requests.BulkRequeueBody if is_requeue else requests.BulkActionBody,
         is_body_required=True,
         problem_statuses=_BODY_PROBLEMS,
+        visibility=Visibility.TENANT,
         named=Operation(
             f"bulk_{action}",
             f"{action.capitalize()} every job that matches a filter.",
@@ -141,6 +150,8 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         is_body_required=True,
         headers=_IDEMPOTENCY_HEADER,
         problem_statuses=(409, *_BODY_PROBLEMS),
+        visibility=Visibility.TENANT,
+        brief={200: EnqueuedJobResponse},
     ),
     Endpoint(
         "POST",
@@ -151,6 +162,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         requests.BulkEnqueueBody,
         is_body_required=True,
         problem_statuses=_BODY_PROBLEMS,
+        visibility=Visibility.TENANT,
     ),
     Endpoint(
         "GET",
@@ -159,9 +171,16 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.WATCH,
         {200: JobPageResponse},
         query=requests.JobsQuery,
+        visibility=Visibility.OWN,
     ),
     Endpoint(
-        "GET", "/v1/jobs/{id}", jobs.one_job, Role.WATCH, _JOB_RESPONSES, problem_statuses=(404,)
+        "GET",
+        "/v1/jobs/{id}",
+        jobs.one_job,
+        Role.WATCH,
+        _JOB_RESPONSES,
+        problem_statuses=(404,),
+        visibility=Visibility.OWN,
     ),
     Endpoint(
         "GET",
@@ -170,6 +189,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.WATCH,
         {200: WhyResponse},
         problem_statuses=(404,),
+        visibility=Visibility.TENANT,
     ),
     Endpoint(
         "GET",
@@ -179,6 +199,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         _JOB_RESPONSES,
         query=requests.WaitQuery,
         problem_statuses=(404,),
+        visibility=Visibility.OWN,
     ),
     _job_action(JobAction.CANCEL),
     _job_action(JobAction.PARK),
@@ -268,6 +289,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=requests.EventsQuery,
         headers={"Last-Event-ID": "the id of the last event received: later events are sent"},
         content_type=events.CONTENT_TYPE,
+        visibility=Visibility.OWN,
     ),
     Endpoint(
         "GET",

@@ -19,6 +19,7 @@ from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.newer import is_newer_gate
 from jobs.states import State
+from jobs.tenants import app_job_id, tenant_of
 from jobs.unreadable_holds import is_unreadable_hold, readable_hold
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.app.extras import extra_or
@@ -51,11 +52,12 @@ class NoSuchJob(LookupError):
 class RunTaken(Exception):
     """The execution is the run of another job."""
 
-    def __init__(self, execution_id: str, owner: str) -> None:
+    def __init__(self, execution_id: str, owner: str | None) -> None:
         self.owner = owner
+        """None: it is not known, or of another tenant."""
         super().__init__(
-            f"execution {execution_id} is the run of job {owner}: attach the job's own execution,"
-            " or resubmit or discard the job"
+            f"execution {execution_id} is the run of job {owner or 'another one'}: attach the"
+            " job's own execution, or resubmit or discard the job"
         )
 
 
@@ -137,7 +139,7 @@ class Actions:
                 return written.job
             if written is CommitRefused.RUN_TAKEN:
                 owner = await self._store.webhooks.run_owner(execution_id)
-                raise RunTaken(execution_id, owner or "another one")
+                raise RunTaken(execution_id, _visible_owner(owner, job_id))
         raise RuntimeError(
             f"job {job_id} changed {MAX_ACTION_TRIES} times while {action} was tried"
         )
@@ -333,6 +335,14 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
             raise IllegalTransition(job.state, Transition.CANCEL)
         case _:
             assert_never(job.state)
+
+
+def _visible_owner(owner: str | None, job_id: str) -> str | None:
+    """The job that owns a run, for who may act on `job_id`."""
+    tenant = tenant_of(job_id)
+    if owner is None or (tenant and tenant_of(owner) != tenant):
+        return None
+    return app_job_id(owner) if tenant else owner
 
 
 def _refuse_newer(hold: Hold | None) -> None:

@@ -340,7 +340,8 @@ class _BulkRun:
         for hold in await self._store.holds.list_all():
             if hold.phase is not HoldPhase.CLOSED or hold.is_manual:
                 continue
-            found = await self._parked_by(hold)
+            # What closes a lane concerns every tenant.
+            found = None if self._selection.filter.tenant else await self._parked_by(hold)
             if found is None or not await self._covers_all_queued(hold):
                 self._kept_closed[hold.id] = hold_kept_message(
                     hold, "also blocks jobs outside the filter"

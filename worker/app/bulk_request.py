@@ -53,7 +53,10 @@ class JobSelection:
     def covers_lane(self, hold: Hold, lane: Lane) -> bool:
         """Whether every job that a hold may keep waiting in a lane is selected."""
         wanted = self.filter
-        narrow = (self.ids, wanted.cause, wanted.tag, wanted.batch, wanted.since, wanted.until)
+        narrow = (
+            *(self.ids, wanted.cause, wanted.tag, wanted.batch, wanted.tenant),
+            *(wanted.since, wanted.until),
+        )
         return (
             all(value is None for value in narrow)
             and wanted.account in (None, lane.account)

@@ -12,6 +12,7 @@ from jobs.job import Job
 from jobs.lanes import JobId
 from jobs.requests import JobRequest, new_job
 from jobs.states import OnUncertain, State
+from jobs.tenants import app_job_id, tenant_job_id
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
@@ -23,6 +24,9 @@ log: Final = structlog.get_logger(__name__)
 
 MAX_PAST_S: Final = 300.0
 """A `run_at` further in the past is refused as a mistake."""
+
+MAX_SHOWN: Final = 20
+"""Accounts or targets that an error names."""
 
 ENDED: Final = frozenset({State.SUCCEEDED, State.CANCELLED})
 """States that a job never leaves: it needs its inputs no more."""
@@ -39,8 +43,17 @@ class InvalidRequest(ValueError):
         super().__init__(message)
 
 
+class NotGranted(InvalidRequest):
+    """A request for an account, kind or target that the caller's token may not use."""
+
+    def __init__(self, field: str, token: str, allowed: Sequence[str]) -> None:
+        shown = ", ".join(allowed[:MAX_SHOWN])
+        more = f" and {len(allowed) - MAX_SHOWN} more" if len(allowed) > MAX_SHOWN else ""
+        super().__init__(field, f"is not granted to token {token!r}, which may use {shown}{more}")
+
+
 class JobIdConflict(Exception):
-    """The id is taken by a job with another payload."""
+    """The id, as the app of the tenant knows it, is taken by a job with another payload."""
 
     def __init__(self, job_id: str) -> None:
         self.job_id = job_id
@@ -81,19 +94,24 @@ class Enqueuer:
         self,
         request: JobRequest,
         *,
-        job_id: JobId | None = None,
+        job_id: str | None = None,
+        tenant: str = "",
         by: str = "",
         offset_s: float = 0.0,
     ) -> EnqueueResult:
-        """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`."""
+        """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`.
+
+        `job_id`: as the app of the tenant knows it.
+        """
         now = self._clock.now() + offset_s
+        stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
-            if job_id is not None and (known := await self._find_existing(job_id, request)):
+            if job_id is not None and (known := await self._find_existing(stored_id, request)):
                 return known
             raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
         job = new_job(
             request,
-            job_id or self._clock.new_id(),
+            stored_id,
             now,
             max_attempts=self._defaults.max_attempts,
             deadline_s=self._defaults.deadline_s,
@@ -107,8 +125,9 @@ class Enqueuer:
 
     async def enqueue_many(
         self,
-        requests: Sequence[tuple[JobId | None, JobRequest]],
+        requests: Sequence[tuple[str | None, JobRequest]],
         *,
+        tenant: str = "",
         by: str = "",
     ) -> list[EnqueueResult | Exception]:
         """Make jobs of many requests; returns a result for each: a bad one harms no other.
@@ -118,11 +137,15 @@ class Enqueuer:
         last = len(requests) - 1
 
         async def one(
-            number: int, job_id: JobId | None, request: JobRequest
+            number: int, job_id: str | None, request: JobRequest
         ) -> EnqueueResult | Exception:
             try:
                 return await self.enqueue(
-                    request, job_id=job_id, by=by, offset_s=(number - last) * SPACING_S
+                    request,
+                    job_id=job_id,
+                    tenant=tenant,
+                    by=by,
+                    offset_s=(number - last) * SPACING_S,
                 )
             except (JobIdConflict, InvalidRequest, NewerRecordError, RedisError, OSError) as error:
                 return error
@@ -134,7 +157,7 @@ class Enqueuer:
         if stored is None:
             return None
         if stored.job.fingerprint != request.fingerprint:
-            raise JobIdConflict(job_id)
+            raise JobIdConflict(app_job_id(job_id))
         if stored.job.state not in ENDED and await self._store.jobs.without_inputs([job_id]):
             return await self._restore_inputs(stored, request)
         durability = await self._store.jobs.durability()

@@ -14,6 +14,7 @@ from worker.api.app import new_application
 from worker.api.auth.access import Access
 from worker.api.auth.login import Logins
 from worker.api.auth.sessions import Sessions
+from worker.api.auth.tokens import ApiTokens
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
 from worker.api.problems import ProblemPage
@@ -46,7 +47,7 @@ ENDPOINTS: Final = build_endpoints(webhook_endpoint(*WEBHOOKS))
 
 def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
     """What the handlers of the API and of the pages work with."""
-    tokens = settings.api_tokens
+    tokens = ApiTokens(settings.api_tokens, clock, settings.api_tokens_file)
     webhooks = build_webhook_reader(settings)
     return ApiContext(
         settings=settings,

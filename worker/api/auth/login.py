@@ -7,7 +7,7 @@ from typing import Final
 from aiohttp import web
 
 from config.values import ApiToken, Role
-from worker.api.auth.access import COOKIE, Access
+from worker.api.auth.access import COOKIE, WRONG_TOKEN, Access
 from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
@@ -46,6 +46,8 @@ class Logins:
         if not self._access.needs_login:
             return response
         token = await self._authenticate(request, form.get("token", "").strip())
+        if token.grants.tenant:
+            raise _tenant_login(token)
         if old := request.cookies.get(COOKIE):
             await self._access.sessions.close(old)
         session = await self._access.sessions.open(token)
@@ -77,7 +79,7 @@ class Logins:
             raise _too_many_attempts(wait_s)
         with self._throttle.attempt(self._clock.now()) as delay_s:
             await asyncio.sleep(delay_s)
-        token = self._access.find_token(secret)
+        token = self._access.tokens.find(secret)
         if token is not None:
             self._throttle.record_success(client)
             return token
@@ -86,8 +88,7 @@ class Logins:
         if count := self._throttle.failures_to_audit(now):
             note = "" if count == 1 else f"{count} failed logins since the last entry of this kind"
             await self._record(NOBODY, "login_failed", client, note)
-        detail = "no token of KNOUDS_API_TOKENS has this secret"
-        raise Problem(401, "login-failed", "Login failed", detail)
+        raise Problem(401, "login-failed", "Login failed", WRONG_TOKEN)
 
     async def _record(self, by: str, action: str, client: str, note: str = "") -> None:
         await self._audit.record(
@@ -110,6 +111,14 @@ async def login(request: web.Request) -> web.StreamResponse:
 async def logout(request: web.Request) -> web.StreamResponse:
     """Close the session."""
     return await request.app[_LOGINS].log_out(request)
+
+
+def _tenant_login(token: ApiToken) -> Problem:
+    detail = (
+        f"token {token.name!r} is of the tenant {token.grants.tenant!r}, and the pages show the"
+        " jobs of every tenant: log in with a token without a tenant"
+    )
+    return Problem(403, "forbidden", "Forbidden", detail)
 
 
 def _redirect(path: str) -> web.Response:

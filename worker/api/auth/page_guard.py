@@ -21,7 +21,7 @@ from aiohttp.typedefs import Handler
 from config.values import Role
 from worker.api.auth.access import ACCESS
 from worker.api.auth.origin import FORM_TYPES, SAFE_METHODS, read_form, require_csrf
-from worker.api.auth.principal import Principal, require_role, unauthorized
+from worker.api.auth.principal import Principal, Visibility, require_access, unauthorized
 from worker.api.prefix import own_path
 from worker.api.problems import answer_as_page
 
@@ -55,7 +55,7 @@ def page(role: Role = Role.WATCH) -> Callable[[Handler], Handler]:
             principal = await request.app[ACCESS].find_principal(request)
             if principal is None:
                 return _redirect_to_login(request)
-            require_role(principal, role)
+            require_access(principal, role, Visibility.SYSTEM)
             await require_csrf(request, principal)
             return await handler(request)
 

@@ -2,12 +2,29 @@
 
 from contextvars import ContextVar
 from dataclasses import dataclass, field
+from enum import StrEnum
+from fnmatch import fnmatchcase
 from typing import Final
 
-from config.values import Role
+from config.values import UNRESTRICTED, Grants, Role
+from jobs.lanes import JOB_ID, JobId
+from jobs.requests import JobRequest
+from jobs.tenants import STORED_JOB_ID, app_job_id, tenant_job_id, tenant_of
 from worker.api.problems import Problem
+from worker.app.enqueue import NotGranted
 
 REALM: Final = 'Bearer realm="knouds-worker"'
+
+
+class Visibility(StrEnum):
+    """Which jobs an endpoint shows or changes, and so to which tokens it is closed."""
+
+    SYSTEM = "system"
+    """Those of every tenant, or what they share: closed to tokens of a tenant."""
+    TENANT = "tenant"
+    """Those of the token's tenant; of every tenant for a token of none."""
+    OWN = "own"
+    """The same, and open to tokens with `own` as well, whatever role it needs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,16 +35,45 @@ class Principal:
     role: Role
     csrf: str = field(default="", repr=False)
     """CSRF token that unsafe requests of this browser carry; empty for a program with a token."""
+    grants: Grants = UNRESTRICTED
 
     @property
     def sees_payloads(self) -> bool:
         """Whether inputs and results may be shown."""
-        return self.role.sees_payloads
+        return self.role.sees_payloads or self.grants.own
+
+    @property
+    def sees_jobs(self) -> bool:
+        """Whether more of a job may be shown than that it was enqueued."""
+        return self.role.covers(Role.WATCH) or self.grants.own
 
     @property
     def may_operate(self) -> bool:
         """Whether actions on jobs and holds are allowed, and their buttons shown."""
         return self.role.covers(Role.OPERATE)
+
+    def job_id(self, given: str) -> JobId | None:
+        """The stored id of the job that this caller names so; None where no job can have it."""
+        pattern = JOB_ID if self.grants.tenant else STORED_JOB_ID
+        if pattern.fullmatch(given) is None:
+            return None
+        return tenant_job_id(self.grants.tenant, given)
+
+    def shown_id(self, job_id: str) -> str:
+        """The id of a job as this caller names it: the app's own, for its tenant."""
+        is_own = self.grants.tenant and tenant_of(job_id) == self.grants.tenant
+        return app_job_id(job_id) if is_own else job_id
+
+    def refuse_target(self, request: JobRequest) -> None:
+        """Raise `NotGranted` for a job that the token may not enqueue."""
+        grants = self.grants
+        for field_name, value, allowed in (
+            ("account", request.account, grants.accounts),
+            ("kind", request.kind.value, grants.kinds),
+            ("target", request.target, grants.targets),
+        ):
+            if allowed is not None and not any(fnmatchcase(value, one) for one in allowed):
+                raise NotGranted(field_name, self.name, allowed)
 
 
 _PRINCIPAL: Final[ContextVar[Principal | None]] = ContextVar("principal", default=None)
@@ -59,16 +105,31 @@ def sees_payloads() -> bool:
     return principal is not None and principal.sees_payloads
 
 
-def require_role(principal: Principal, role: Role) -> None:
-    """Raise `Problem` (403) where the principal's role does not cover `role`."""
+def shown_job_id(job_id: str) -> str:
+    """The id of a job as the caller of this request names it."""
+    principal = _PRINCIPAL.get()
+    return job_id if principal is None else principal.shown_id(job_id)
+
+
+def require_access(principal: Principal, role: Role, visibility: Visibility) -> None:
+    """Raise `Problem` (403) where the principal's role or tenant does not allow a request."""
+    if visibility is Visibility.OWN and principal.grants.own:
+        return
     if not principal.role.covers(role):
-        raise Problem(
-            403,
-            "forbidden",
-            "Forbidden",
-            f"token {principal.name!r} has the role {principal.role}, this needs {role}",
-            headers={"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'},
+        own = " or `own`" if visibility is Visibility.OWN else ""
+        raise _forbidden(
+            f"token {principal.name!r} has the role {principal.role}, this needs {role}{own}"
         )
+    if visibility is Visibility.SYSTEM and principal.grants.tenant:
+        raise _forbidden(
+            f"token {principal.name!r} is of the tenant {principal.grants.tenant!r}, and this"
+            " concerns every tenant: use a token without a tenant"
+        )
+
+
+def _forbidden(detail: str) -> Problem:
+    headers = {"WWW-Authenticate": f'{REALM}, error="insufficient_scope"'}
+    return Problem(403, "forbidden", "Forbidden", detail, headers=headers)
 
 
 def unauthorized(detail: str, challenge: str = REALM) -> Problem:

@@ -1,21 +1,21 @@
 """Browser sessions: a random secret in a cookie, opened with a token of the settings at the login.
 
 Redis stores the digest of the secret and, as proof of the token, an HMAC of the secret keyed with
-the token. So a dump of Redis opens no session and reveals no token, write access to Redis cannot
-create a session, and a token that is changed or removed in the settings ends its sessions. Name and
-role are those the token has now. The CSRF token is derived from the secret.
+the digest of the token's. So a dump of Redis opens no session and reveals no token, write access to
+Redis cannot create a session, and a token that is changed or removed in the settings ends its
+sessions. Name and role are those the token has now. The CSRF token is derived from the secret.
 """
 
 import hashlib
 import hmac
 import secrets
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
 import msgspec
 
 from config.values import ApiToken
+from worker.api.auth.tokens import ApiTokens
 from worker.store.codec import DECODE_ERRORS
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.sessions import SessionStore
@@ -57,9 +57,9 @@ class Session:
 class Sessions:
     """Opens, finds and closes sessions."""
 
-    def __init__(self, store: SessionStore, tokens: Sequence[ApiToken]) -> None:
+    def __init__(self, store: SessionStore, tokens: ApiTokens) -> None:
         self._store = store
-        self._tokens = {token.name: token for token in tokens}
+        self._tokens = tokens
 
     async def open(self, token: ApiToken) -> Session:
         """Open a session of a token; its secret goes into the cookie."""
@@ -77,7 +77,7 @@ class Sessions:
             record = _session.decode(data)
         except (NewerSchema, *DECODE_ERRORS):
             return None
-        token = self._tokens.get(record.name)
+        token = self._tokens.named(record.name)
         if token is None or not hmac.compare_digest(
             record.token_mac.encode(), _token_mac(token, secret).encode()
         ):
@@ -103,5 +103,4 @@ def _digest(secret: str) -> str:
 
 
 def _token_mac(token: ApiToken, secret: str) -> str:
-    key = token.secret.get_secret_value().encode()
-    return hmac.new(key, b"session:" + _bytes(secret), hashlib.sha256).hexdigest()
+    return hmac.new(token.sha256.encode(), b"session:" + _bytes(secret), hashlib.sha256).hexdigest()

@@ -1,11 +1,14 @@
 """Bulk actions over HTTP. The response is counts; `dry_run` counts without acting."""
 
+from collections.abc import Sequence
 from typing import Any, TypeVar, cast
 
 import msgspec
 from aiohttp import web
 
-from worker.api.context import context_of, current_actor
+from jobs.tenants import tenant_job_id
+from worker.api.auth.principal import current_principal
+from worker.api.context import context_of, current_actor, of_own_tenant
 from worker.api.models.bulk import bulk_action_response
 from worker.api.models.requests import BulkActionBody, BulkRequeueBody, JobFilter
 from worker.api.models.response import json_response, rfc3339
@@ -41,10 +44,16 @@ def _selection(action: BulkAction, requested: JobFilter) -> JobSelection:
         raise bad_field("filter.state", f"is {requested.state}, but {action} is for {allowed}")
     given |= {name: rfc3339(given[name]) for name in ("since", "until") if name in given}
     return JobSelection(
-        Filter(**requested.model_dump(exclude={"all", "ids"})),
+        of_own_tenant(Filter(**requested.model_dump(exclude={"all", "ids"}))),
         msgspec.json.encode(given).decode(),
-        None if requested.ids is None else dict.fromkeys(requested.ids),
+        None if requested.ids is None else dict.fromkeys(_stored_ids(requested.ids)),
     )
+
+
+def _stored_ids(given: Sequence[str]) -> list[str]:
+    """The stored ids of the jobs that the caller names, of the caller's tenant in any case."""
+    tenant = current_principal().grants.tenant
+    return [tenant_job_id(tenant, name) for name in given]
 
 
 async def _read_bulk_body(request: web.Request, model: type[M]) -> M:

@@ -13,6 +13,7 @@ from typing import Final, assert_never
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from worker.api.auth.principal import current_principal
 from worker.api.context import context_of
 from worker.api.models.events import ResetResponse
 from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
@@ -55,7 +56,8 @@ async def events(request: web.Request) -> web.StreamResponse:
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
-    event_filter = EventFilter(query.state, query.kind, query.target, query.account)
+    tenant = current_principal().grants.tenant
+    event_filter = EventFilter(query.state, query.kind, query.target, query.account, tenant)
     response = web.StreamResponse(
         headers={"Content-Type": CONTENT_TYPE, "X-Accel-Buffering": "no"},
     )
@@ -134,7 +136,9 @@ def _event_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
     matching = [event for event in batch.events if event_filter.matches(event)]
     if not matching:
         return b""
-    *others, last = (b"event: %s\ndata: %s" % (_name(event), event.data) for event in matching)
+    *others, last = (
+        b"event: %s\ndata: %s" % (_name(event), event_filter.data_of(event)) for event in matching
+    )
     return b"\n\n".join([*others, last + b"\nid: %s\n\n" % batch.id.encode()])
 
 

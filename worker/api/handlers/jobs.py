@@ -11,14 +11,20 @@ from msgspec import UNSET
 from jobs.job import Job
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
-from worker.api.auth.principal import principal_name, sees_payloads
-from worker.api.context import ApiContext, context_of
+from worker.api.auth.principal import (
+    Principal,
+    current_principal,
+    sees_payloads,
+    shown_job_id,
+)
+from worker.api.context import ApiContext, context_of, of_own_tenant
 from worker.api.models.breakers import breaker_response
 from worker.api.models.jobs import (
     NO_GATES,
     BulkEnqueueResponse,
     BulkResultResponse,
     JobPageResponse,
+    enqueued_job_response,
     job_response,
     why_response,
 )
@@ -45,17 +51,22 @@ async def enqueue(request: web.Request) -> web.Response:
     job_id, job_request = parse_job_request(
         data, max_inputs_bytes=context.settings.max_inputs_bytes
     )
+    caller = current_principal()
+    caller.refuse_target(job_request)
     job_id = _agreed_id(_idempotency_key(request), job_id)
     result = await context.use_cases.enqueuer.enqueue(
-        job_request, job_id=job_id, by=principal_name()
+        job_request, job_id=job_id, tenant=caller.grants.tenant, by=caller.name
     )
-    location = {"Location": f"/v1/jobs/{result.job.id}"}
+    location = {"Location": f"/v1/jobs/{shown_job_id(result.job.id)}"}
     if result.created:
         gates = await extra_or(NO_GATES, context.gate_cache.gates())
         body = job_response(
             result.job, job_request.inputs, gates=gates, durability=result.durability
         )
         return json_response(body, 202, location)
+    if not caller.sees_jobs:
+        brief = enqueued_job_response(result.job, result.durability)
+        return json_response(brief, headers=location)
     return await _details_response(context, result.job.id, location, result.durability)
 
 
@@ -86,9 +97,11 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
         raise bad_parameter(IDEMPOTENCY_KEY, "names one job: give each job of a bulk an id")
     context = context_of(request)
     body = await read_body(request, BulkEnqueueBody)
-    parsed = [_parse_job_request(data, context.settings.max_inputs_bytes) for data in body.jobs]
+    caller, max_bytes = current_principal(), context.settings.max_inputs_bytes
+    parsed = [_parse_job_request(data, max_bytes, caller) for data in body.jobs]
     valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
-    outcomes = iter(await context.use_cases.enqueuer.enqueue_many(valid, by=principal_name()))
+    enqueuer = context.use_cases.enqueuer
+    outcomes = iter(await enqueuer.enqueue_many(valid, tenant=caller.grants.tenant, by=caller.name))
     rows = [entry if isinstance(entry, InvalidRequest) else next(outcomes) for entry in parsed]
     problems = _problems(request, [row for row in rows if isinstance(row, Exception)])
     results = [_bulk_result(data, row, problems) for data, row in zip(body.jobs, rows, strict=True)]
@@ -96,12 +109,14 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
 
 
 def _parse_job_request(
-    data: object, max_inputs_bytes: int
+    data: object, max_inputs_bytes: int, caller: Principal
 ) -> tuple[JobId | None, JobRequest] | InvalidRequest:
     try:
-        return parse_job_request(data, max_inputs_bytes=max_inputs_bytes)
+        job_id, job_request = parse_job_request(data, max_inputs_bytes=max_inputs_bytes)
+        caller.refuse_target(job_request)
     except InvalidRequest as error:
         return error
+    return job_id, job_request
 
 
 def _problems(request: web.Request, errors: Sequence[Exception]) -> dict[Exception, Problem]:
@@ -125,7 +140,7 @@ def _bulk_result(
     if isinstance(outcome, EnqueueResult):
         status = 202 if outcome.created else 200
         return BulkResultResponse(
-            id=outcome.job.id, status=status, durability=outcome.durability or UNSET
+            id=shown_job_id(outcome.job.id), status=status, durability=outcome.durability or UNSET
         )
     given = cast("dict[str, object]", data).get("id") if isinstance(data, dict) else None
     problem = problems[outcome]
@@ -137,7 +152,7 @@ def _bulk_result(
 async def list_jobs(request: web.Request) -> web.Response:
     """A page of jobs, newest first."""
     query = read_query(request, JobsQuery)
-    job_filter = Filter(**query.model_dump(exclude={"limit", "cursor"}))
+    job_filter = of_own_tenant(Filter(**query.model_dump(exclude={"limit", "cursor"})))
     context = context_of(request)
     page = await context.use_cases.queries.job_page(job_filter, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await context.use_cases.queries.etas(page.jobs)
@@ -180,11 +195,12 @@ async def wait(request: web.Request) -> web.Response:
 
 
 def path_job_id(request: web.Request) -> JobId:
-    """The id in the path; raises `NoSuchJob` where no job can have it."""
-    job_id = request.match_info["id"]
-    if JOB_ID.fullmatch(job_id) is None:
-        raise NoSuchJob(job_id)
-    return JobId(job_id)
+    """The stored id of the job in the path; raises `NoSuchJob` where no job can have it."""
+    given = request.match_info["id"]
+    job_id = current_principal().job_id(given)
+    if job_id is None:
+        raise NoSuchJob(given)
+    return job_id
 
 
 async def load_path_job(request: web.Request) -> Job:

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from worker.api.auth.principal import shown_job_id
 from worker.api.models.response import ResponseModel
 from worker.app.bulk_request import SENDING_ACTIONS, BulkAction, BulkCounts, BulkRequest
 
@@ -61,7 +62,10 @@ def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkAction
         skipped=counts.skipped.total(),
         skipped_why=counts.skipped,
         failed=counts.failed,
-        errors=[BulkErrorResponse(id=job_id, detail=detail) for job_id, detail in counts.errors],
+        errors=[
+            BulkErrorResponse(id=shown_job_id(job_id), detail=detail)
+            for job_id, detail in counts.errors
+        ],
         est_cost=counts.est_cost,
         dry_run=request.dry_run,
         holds_released=counts.holds_released if is_release else UNSET,

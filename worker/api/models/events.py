@@ -7,6 +7,7 @@ from msgspec import Meta
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.lanes import Lane
 from jobs.states import Kind, State
+from jobs.tenants import app_job_id, tenant_of
 from worker.api.models.response import ResponseModel, Time, rfc3339
 from worker.store.commit import TransitionEvent
 from worker.store.events import BreakerNotice
@@ -15,7 +16,8 @@ from worker.store.events import BreakerNotice
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
     """The data of an event `job`: a job changed its state."""
 
-    id: str
+    id: Annotated[str, Meta(description="as GET /v1/jobs shows it to the same token")]
+    tenant: str
     kind: Kind
     target: str
     account: str
@@ -52,10 +54,13 @@ def breaker_event_response(notice: BreakerNotice) -> BreakerEventResponse:
     )
 
 
-def transition_response(transition: TransitionEvent, lane: Lane) -> TransitionResponse:
-    """A transition of a job in `lane`."""
+def transition_response(
+    transition: TransitionEvent, lane: Lane, *, for_tenant: bool = False
+) -> TransitionResponse:
+    """A transition of a job in `lane`; `for_tenant`: as tokens of its tenant name the job."""
     return TransitionResponse(
-        id=transition.id,
+        id=app_job_id(transition.id) if for_tenant else transition.id,
+        tenant=tenant_of(transition.id),
         kind=lane.kind,
         target=lane.target,
         account=lane.account,

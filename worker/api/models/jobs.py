@@ -10,7 +10,9 @@ from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.states import Kind, Mode, State
+from jobs.tenants import tenant_of
 from jobs.why import Blocker
+from worker.api.auth.principal import shown_job_id
 from worker.api.models.breakers import BreakerResponse
 from worker.api.models.evidence import EvidenceResponse, evidence_response
 from worker.api.models.problems import ProblemResponse
@@ -87,7 +89,14 @@ class HeldByResponse(ResponseModel):
 class JobResponse(ResponseModel):
     """A job. In lists `inputs` and `result` are null."""
 
-    id: str
+    id: Annotated[
+        str,
+        Meta(
+            description="as the app of its tenant knows it; for a token without a tenant"
+            " <tenant>~<id>, where it has one"
+        ),
+    ]
+    tenant: Annotated[str, Meta(description="the tenant of the token that made it, else empty")]
     kind: Kind
     target: str
     account: str
@@ -135,6 +144,15 @@ class JobResponse(ResponseModel):
             " see them, or because Redis did not answer after an action"
         ),
     ]
+    durability: DurabilityField = UNSET
+
+
+class EnqueuedJobResponse(ResponseModel):
+    """What a token of the role `enqueue` is told of a job that exists already."""
+
+    id: str
+    state: State
+    created_at: Time
     durability: DurabilityField = UNSET
 
 
@@ -201,7 +219,8 @@ def job_response(
     if payloads_hidden:
         inputs = result = None
     return JobResponse(
-        id=job.id,
+        id=shown_job_id(job.id),
+        tenant=tenant_of(job.id),
         kind=job.kind,
         target=job.target,
         account=job.account,
@@ -230,6 +249,16 @@ def job_response(
         events=[_event(event) for event in job.events],
         finding=job.finding,
         payloads_hidden=payloads_hidden,
+        durability=durability or UNSET,
+    )
+
+
+def enqueued_job_response(job: Job, durability: Durability | None) -> EnqueuedJobResponse:
+    """That a job was enqueued, without anything that others wrote into it since."""
+    return EnqueuedJobResponse(
+        id=shown_job_id(job.id),
+        state=job.state,
+        created_at=rfc3339(job.created_at),
         durability=durability or UNSET,
     )
 
@@ -291,7 +320,7 @@ def why_response(
 ) -> WhyResponse:
     """What keeps a job from running."""
     return WhyResponse(
-        id=job.id,
+        id=shown_job_id(job.id),
         state=job.state,
         blockers=[
             BlockerResponse(

@@ -8,8 +8,8 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from jobs.evidence.records import EvidenceFinding
-from jobs.lanes import JOB_ID
 from jobs.states import Kind, State
+from jobs.tenants import STORED_JOB_ID, TENANT
 from worker.app.job_request_parser import (
     TAG_CHAR,
     AccountLabel,
@@ -31,6 +31,7 @@ Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS, description=_NOTE_DESCRIP
 ENTRY_ID_PATTERN: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
 """The shape of ids of events and audit entries: those of a Redis stream."""
 
+TenantName = Annotated[str, matching(TENANT)]
 ExecutionId = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
 
@@ -144,6 +145,7 @@ class JobsQuery(QueryParameters):
         Annotated[EvidenceFinding, Field(strict=False)] | None,
         Field(description="of jobs parked as uncertain, one of " + ", ".join(EvidenceFinding)),
     ] = None
+    tenant: Annotated[TenantName | None, Field(description="a tenant's name")] = None
     since: Annotated[
         _QueryTime | None, Field(description=f"created at or after: {_TIME_FORMAT}")
     ] = None
@@ -241,7 +243,7 @@ class JobFilter(RequestBody):
         bool, Field(description="true, as the only field: every job in a state the action is for")
     ] = False
     ids: Annotated[
-        list[Annotated[str, matching(JOB_ID)]] | None,
+        list[Annotated[str, matching(STORED_JOB_ID)]] | None,
         Field(
             min_length=1,
             max_length=MAX_SELECTED_JOBS,
@@ -276,6 +278,7 @@ class JobFilter(RequestBody):
         Annotated[EvidenceFinding, Field(strict=False)] | None,
         Field(description="of jobs parked as uncertain, one of " + ", ".join(EvidenceFinding)),
     ] = None
+    tenant: Annotated[TenantName | None, Field(description="a tenant's name")] = None
     since: Annotated[
         Rfc3339Time | None, Field(description=f"created at or after: {_TIME_FORMAT}")
     ] = None

@@ -16,6 +16,7 @@ from redis.exceptions import RedisError
 
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
+from jobs.tenants import tenant_of
 from worker.api.models.events import breaker_event_response, transition_response
 from worker.api.models.response import encode_response
 from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
@@ -56,17 +57,28 @@ class EventFilter:
     kind: Kind | None = None
     target: str | None = None
     account: str | None = None
+    tenant: str = ""
+    """Whose jobs alone a listener may see; empty for all."""
 
     def matches(self, event: "BroadcastEvent | BroadcastBreaker") -> bool:
         """Whether an event passes the filter: of breakers, those that jobs of the filter meet."""
         match event:
             case BroadcastEvent(lane=lane):
+                if self.tenant not in ("", event.tenant):
+                    return False
                 is_state_wanted = self.state is None or self.state in (event.before, event.after)
                 return is_state_wanted and self._wants(lane.account, lane.kind, lane.target)
             case BroadcastBreaker(scope=scope):
-                return self.state is None and self._wants(*scope.split("/", 2))
+                is_wanted = self.state is None and not self.tenant
+                return is_wanted and self._wants(*scope.split("/", 2))
             case _:
                 assert_never(event)
+
+    def data_of(self, event: "BroadcastEvent | BroadcastBreaker") -> bytes:
+        """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
+        if self.tenant and isinstance(event, BroadcastEvent):
+            return event.tenant_data
+        return event.data
 
     def _wants(self, account: str, kind: str | None = None, target: str | None = None) -> bool:
         return (
@@ -84,6 +96,9 @@ class BroadcastEvent:
     before: State | None
     after: State
     data: bytes
+    tenant: str = ""
+    tenant_data: bytes = b""
+    """For listeners of the tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +313,9 @@ def _batch_of(entry: EventEntry) -> EventBatch:
             lane = Lane.parse(transition.lane)
         except ValueError:
             continue
-        data = encode_response(transition_response(transition, lane))
-        events.append(BroadcastEvent(lane, transition.before, transition.after, data))
+        data = own = encode_response(transition_response(transition, lane))
+        if tenant := tenant_of(transition.id):
+            own = encode_response(transition_response(transition, lane, for_tenant=True))
+        before, after = transition.before, transition.after
+        events.append(BroadcastEvent(lane, before, after, data, tenant, own))
     return EventBatch(entry.id, tuple(events))

@@ -167,9 +167,11 @@ def _print_damages(reported: "Sequence[ReportedDamage]", total: int) -> None:
 def _actor_name(settings: "Settings") -> str:
     """The name of the token in use, else the user of this machine."""
     if settings.api_token is not None:
-        secret = settings.api_token.get_secret_value()
+        from config.values import secret_digest  # noqa: PLC0415  not for --help
+
+        digest = secret_digest(settings.api_token.get_secret_value())
         for token in settings.api_tokens:
-            if token.secret.get_secret_value() == secret:
+            if token.sha256 == digest:
                 return token.name
     try:
         return getpass.getuser()

@@ -10,6 +10,7 @@ from jobs.indexes import Index
 from jobs.job import UNCERTAIN, Job, split_group
 from jobs.lanes import JobId, Lane, target_name
 from jobs.states import Kind, State
+from jobs.tenants import tenant_of
 from jobs.unreadable import unreadable_job
 from worker.store.client import BadCursor, Client, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_cursor, encode
@@ -48,6 +49,7 @@ class Filter:
     account: str | None = None
     finding: EvidenceFinding | None = None
     """Of jobs that are parked as uncertain."""
+    tenant: str | None = None
     since: float | None = None
     until: float | None = None
 
@@ -67,6 +69,7 @@ class Filter:
             and (
                 self.finding is None or (job.parked_as == UNCERTAIN and job.finding is self.finding)
             )
+            and (self.tenant is None or self.tenant == tenant_of(job.id))
             and (self.since is None or job.created_at >= self.since)
             and (self.until is None or job.created_at < self.until)
         )
@@ -190,6 +193,8 @@ class JobQueries:
             found.append(key(Index.BATCH, job_filter.batch))
         if job_filter.finding is not None:
             found.append(key(Index.FINDING, job_filter.finding))
+        if job_filter.tenant:
+            found.append(key(Index.TENANT, job_filter.tenant))
         return found
 
     def _target_indexes(self, job_filter: Filter) -> list[str]:
