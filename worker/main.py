@@ -14,6 +14,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING, Any, Final, cast
 
+import arq.worker
 import structlog
 import uvloop
 from arq import ArqRedis
@@ -279,6 +280,8 @@ def __getattr__(name: str) -> Any:
             secrets=settings.secret_values,
             for_good=True,
         )
+        # arq's command makes the class of this name; its own ends when Redis restarts.
+        arq.worker.Worker = ResilientArqWorker  # type: ignore[misc]
         return type("WorkerSettings", (), arq_settings(settings))
     except (SettingsError, NoRedisError) as error:
         sys.exit(f"knouds-worker: {error}")

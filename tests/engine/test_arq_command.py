@@ -37,6 +37,24 @@ async def test_arq_starts_the_worker_and_no_argument_reaches_its_log(
     assert "private" not in log.read_text()
 
 
+async def test_arqs_command_makes_the_worker_that_outlives_restarts_of_redis(
+    system: LiveSystem,
+) -> None:
+    """The worker of arq alone ends where Redis is away while one of its tasks finishes."""
+    program = (
+        "import arq.worker, worker.main;"
+        "made = arq.worker.create_worker(worker.main.WorkerSettings);"
+        "print(type(made) is worker.main.ResilientArqWorker)"
+    )
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", program),
+        env=os.environ | environment(system.settings),
+        stdout=asyncio.subprocess.PIPE,
+    )
+    said, _ = await process.communicate()
+    assert said == b"True\n"
+
+
 async def test_a_worker_without_settings_says_so_in_one_line(tmp_path: Path) -> None:
     process = await asyncio.create_subprocess_exec(
         str(Path(sys.executable).with_name("arq")),

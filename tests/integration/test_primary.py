@@ -66,7 +66,7 @@ async def pair(tmp_path: Path) -> AsyncGenerator[tuple[KillableRedis, KillableRe
         await replica.start("--replicaof", HOST, str(primary.port))
 
         async def follows() -> bool:
-            return await primary.query("WAIT 1 100") == b":1"
+            return b"master_link_status:up" in await replica.query("INFO replication")
 
         await wait_until(follows, "the replica follows")
         yield primary, replica

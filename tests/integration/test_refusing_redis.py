@@ -151,7 +151,8 @@ async def test_worker_and_api_need_no_more_than_the_documented_rights(
         async with system.http.post(f"{url}/v1/jobs/{dead}/discard", json={}) as answer:
             assert answer.status == 200
     assert (await system.job(dead)).state is State.CANCELLED
-    denied = {entry["object"] for entry in await Client(redis).call("ACL LOG")}
+    log = await Client(redis).call("ACL LOG")
+    denied = {entry["object"].partition("|")[0] for entry in log}  # Valkey names the subcommand
     assert denied <= {"client", "config"}
 
 

@@ -10,7 +10,7 @@ from typing import Any, cast
 import msgspec
 import pytest
 from arq import ArqRedis
-from redis.exceptions import ResponseError
+from redis.exceptions import NoScriptError, ResponseError
 
 from jobs import transitions
 from jobs.effects import PollHistory
@@ -36,6 +36,7 @@ from worker.store.commit import (
 )
 from worker.store.keys import Keys
 from worker.store.polls import NextPoll
+from worker.store.refusals import RefusalCode, redis_refusal
 from worker.store.scripts import SCRIPT_NAMES, Scripts, source
 
 
@@ -393,6 +394,31 @@ async def test_every_script_survives_a_server_that_forgot_it(store: Store) -> No
     assert not await store.jobs.remove_stale_entry(stored, Index.DUE)
     await forget()
     assert await store.lanes.retire(Lane("default", Kind.MODEL, "suno"))
+
+
+class FlushingClient(Client):
+    """Another client flushes the scripts just before the next calls."""
+
+    flushes = 0
+
+    async def call(self, *command: Argument) -> Any:
+        if command[0] == "EVALSHA" and self.flushes:
+            self.flushes -= 1
+            await super().call("SCRIPT FLUSH")
+        return await super().call(*command)
+
+
+async def test_a_call_loads_its_script_as_often_as_it_is_flushed(store: Store) -> None:
+    client = FlushingClient(store.client.redis)
+    client.flushes = 4
+    change = Change(store.keys, "j1", "").write(None, a_job(), SideWrites())
+    assert await Scripts(client).commit(change) == "ok"
+    client.flushes = 100
+    with pytest.raises(NoScriptError) as refused:
+        await Scripts(client).commit(change)
+    refusal = redis_refusal(refused.value)
+    assert refusal is not None
+    assert refusal.code is RefusalCode.NOSCRIPT
 
 
 async def test_a_server_that_forgot_a_script_is_sent_it_once(store: Store) -> None:

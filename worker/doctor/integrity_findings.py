@@ -22,6 +22,10 @@ wait that a provider can ask for is an hour."""
 _RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
 """Their scores change without the record."""
 
+_LEADS_TO_SUBMIT: Final = frozenset({Index.LANE, Index.BYPASS, Index.DUE})
+"""A record and its entries are written in one step. A job that is missing here was changed by
+something else, as a `RESTORE` of an older record, and would be paid for twice."""
+
 REPAIR_COMMAND: Final = "knouds-worker doctor --repair"
 
 
@@ -73,6 +77,8 @@ class Damage:
     text: str
     fix: str = REPAIR_COMMAND
     repair: RepairStep | None = None
+    parks: bool = False
+    """The repair parks the job: what its record says may be older than a run that it has."""
 
 
 class DamageDetector:
@@ -141,7 +147,8 @@ class DamageDetector:
         elif entry.kind is Index.GROUP:
             operations.append(("N", self._keys.groups, self._now, entry.name))
         step = RepairStep(self._keys.job(job.id), rev, tuple(operations))
-        return Damage(kind, suspicion.key, job.id, text, repair=step)
+        parks = entry.kind in _LEADS_TO_SUBMIT
+        return Damage(kind, suspicion.key, job.id, text, repair=step, parks=parks)
 
     def _misplaced(self, suspicion: Suspicion, entry: IndexEntry, score: float, rev: str) -> Damage:
         job_id = suspicion.job_id

@@ -1,17 +1,26 @@
-"""Repairs of index entries: one step each, under a precondition, with an audit entry."""
+"""Repairs of index entries: one step each, under a precondition, with an audit entry.
+
+A job that would be submitted after the repair is parked instead: its record may be an older one.
+"""
 
 from enum import StrEnum
 from typing import Final
 
 from redis.exceptions import ResponseError
 
+from jobs import transitions
 from worker.clock import Clock
 from worker.doctor.integrity_findings import Damage
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
+from worker.store.commit import NewAuditEntry, VersionedJob
 from worker.store.integrity import IntegrityReader
 
 AUDIT_ACTION: Final = "doctor.repair"
+
+PARKED: Final = (
+    "it was missing where jobs wait, so something else wrote to Redis and its record may be older"
+    " than its run: look for the run at the provider, then release or discard it"
+)
 
 
 class RepairOutcome(StrEnum):
@@ -25,10 +34,11 @@ class RepairOutcome(StrEnum):
 
 
 class Repairer:
-    """Repairs that an operator requests. It writes index entries only, never a job's record."""
+    """Repairs that an operator requests."""
 
     def __init__(self, store: Store, clock: Clock, *, by: str, note: str = "") -> None:
         self._reader = IntegrityReader(store.client, store.keys)
+        self._jobs = store.jobs
         self._audit = store.audit
         self._clock = clock
         self._by = by
@@ -39,7 +49,12 @@ class Repairer:
         if damage.repair is None:
             return RepairOutcome.LEFT
         try:
-            if not await self._reader.repair(damage.repair):
+            is_done = await (
+                self._park(damage.job_id, damage.repair.expected_rev)
+                if damage.parks
+                else self._reader.repair(damage.repair)
+            )
+            if not is_done:
                 return RepairOutcome.MOVED
         except ResponseError as error:
             if "WRONGTYPE" not in str(error):
@@ -57,6 +72,14 @@ class Repairer:
             )
         )
         return RepairOutcome.REPAIRED
+
+    async def _park(self, job_id: str, expected_rev: str) -> bool:
+        """Park a job, which also writes every entry; False if it changed since it was checked."""
+        stored = await self._jobs.load(job_id)
+        if stored is None or stored.rev != expected_rev:
+            return False
+        after = transitions.park_manual(stored.job, self._clock.now(), by=self._by, note=PARKED)
+        return isinstance(await self._jobs.commit(stored, after), VersionedJob)
 
 
 def printable(name: str) -> str:

@@ -29,7 +29,7 @@ ONLY_REPLICAS: Final = (RefusalCode.READONLY, RefusalCode.UNBLOCKED, RefusalCode
 """What only a replica refuses with, or a server that became one."""
 
 _RUN_ID: Final = re.compile(rb"^run_id:(\w+)", re.MULTILINE)
-_MODE: Final = re.compile(rb"^redis_mode:(\w+)", re.MULTILINE)
+_MODE: Final = re.compile(rb"^(?:redis|server)_mode:(\w+)", re.MULTILINE)  # Redis, Valkey
 _ROLE: Final = re.compile(rb"^role:(\w+)", re.MULTILINE)
 
 

@@ -15,6 +15,7 @@ from redis.exceptions import (
     BusyLoadingError,
     ConnectionError,  # noqa: A004
     NoPermissionError,
+    NoScriptError,
     OutOfMemoryError,
     ReadOnlyError,
     RedisError,
@@ -46,6 +47,7 @@ class RefusalCode(StrEnum):
     """Redis says `ERR max number of clients reached`."""
     SENTINEL = "SENTINEL"
     """It is none: a Sentinel answers."""
+    NOSCRIPT = "NOSCRIPT"
     RECOVERING = "RECOVERING"
     """Said by `commit.lua`, see `jobs.data_recovery`."""
     UNREACHABLE = "UNREACHABLE"
@@ -143,6 +145,11 @@ _REFUSALS: Final = {
             needs_operator=True,
         ),
         RedisRefusal(
+            RefusalCode.NOSCRIPT,
+            "forgets its scripts as soon as they are loaded",
+            "find the client that runs SCRIPT FLUSH again and again, and end it",
+        ),
+        RedisRefusal(
             RefusalCode.RECOVERING,
             "came back with other data, and the workers write back what it lost",
             "repeat it in a few seconds",
@@ -160,6 +167,7 @@ _BY_CLASS: Final[dict[type[RedisError], RefusalCode]] = {
     ReadOnlyError: RefusalCode.READONLY,
     NoPermissionError: RefusalCode.NOPERM,
     BusyLoadingError: RefusalCode.LOADING,
+    NoScriptError: RefusalCode.NOSCRIPT,
 }
 """redis-py makes these classes of a first word, and removes it from the text."""
 

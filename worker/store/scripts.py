@@ -2,7 +2,7 @@
 
 import asyncio
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from enum import StrEnum
 from importlib.resources import files
 from typing import Any, Final, NamedTuple, TypeVar
@@ -35,6 +35,9 @@ MAX_BATCH_BYTES: Final = 1 << 20
 
 MAX_SWAP_ATTEMPTS: Final = 200
 """Tries of one write of a hash field."""
+
+MAX_SCRIPT_LOADS: Final = 5
+"""Loads of a script for one call of it."""
 
 MAX_CLAIMED_POLLS: Final = 2_000
 """Polls claimed by one call: Lua unpacks 8,000 values at most."""
@@ -248,22 +251,29 @@ class Scripts:
         if self._wait is None or not waiting:
             return await self._run("commit", keys, args)
         command, wait = self._command("commit", keys, args), self._wait
-        try:
-            reply, confirming = await self._client.call_and_wait(command, wait)
-        except NoScriptError:
-            await self._load("commit")
-            reply, confirming = await self._client.call_and_wait(command, wait)
+        reply, confirming = await self._load_and_call(
+            "commit", lambda: self._client.call_and_wait(command, wait)
+        )
         for change in waiting:
             change.durability = wait.judge(confirming)
         return reply
 
     async def _run(self, name: str, keys: Sequence[Argument], args: Sequence[Argument]) -> Any:
         command = self._command(name, keys, args)
-        try:
-            return await self._client.call(*command)
-        except NoScriptError:
-            await self._load(name)
-            return await self._client.call(*command)
+        return await self._load_and_call(name, lambda: self._client.call(*command))
+
+    async def _load_and_call(self, name: str, call: Callable[[], Awaitable[T]]) -> T:
+        """Call a script, which is loaded where Redis does not have it.
+
+        Other clients may flush the scripts again and again. Raises NoScriptError where they are
+        gone each time.
+        """
+        for _ in range(MAX_SCRIPT_LOADS):
+            try:
+                return await call()
+            except NoScriptError:
+                await self._load(name)
+        return await call()
 
     async def _load(self, name: str) -> None:
         await self._client.call("SCRIPT LOAD", self._sources[name])
