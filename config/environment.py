@@ -9,7 +9,14 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from config.settings import PREFIX, Settings, SettingsError, variable_name
+from config.settings import (
+    FILE_SUFFIX,
+    PREFIX,
+    SECRET_FIELDS,
+    Settings,
+    SettingsError,
+    variable_name,
+)
 
 # JSON settings whose keys may appear in a message. A label of `api_keys` may not: if label and key
 # were swapped, it is a secret.
@@ -30,7 +37,7 @@ def load(
     }
     for name in given:
         _require_known(name)
-    values = {_field_name(name): value for name, value in given.items() if value}
+    values = _with_files({_field_name(name): value for name, value in given.items() if value})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -56,12 +63,39 @@ def _from_file(path: Path | None) -> dict[str, str]:
     return found
 
 
+def _with_files(values: dict[str, str]) -> dict[str, str]:
+    """The values, with those of secrets that stand in files; raises SettingsError."""
+    found = dict(values)
+    for field in SECRET_FIELDS:
+        path = found.pop(field + FILE_SUFFIX.lower(), None)
+        if path is None:
+            continue
+        name = variable_name(field) + FILE_SUFFIX
+        if field in values:
+            raise SettingsError(f"{variable_name(field)} and {name}: both are set; keep one")
+        try:
+            text = Path(path).read_text(encoding="utf-8").strip()
+        except (OSError, UnicodeDecodeError) as error:
+            why = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8"
+            raise SettingsError(f"{name}: the file cannot be read ({why}); fix it") from None
+        if not text:
+            raise SettingsError(f"{name}: the file is empty; put the secret in it")
+        found[field] = text
+    return found
+
+
 def _field_name(variable: str) -> str:
     return variable.removeprefix(PREFIX).lower()
 
 
+def known_variables() -> list[str]:
+    """Every variable that is read."""
+    files = [variable_name(field) + FILE_SUFFIX for field in SECRET_FIELDS]
+    return [variable_name(field) for field in Settings.model_fields] + files
+
+
 def _require_known(name: str) -> None:
-    known = [variable_name(field) for field in Settings.model_fields]
+    known = known_variables()
     if name in known:
         return
     close = difflib.get_close_matches(name.upper(), known, n=1)

@@ -32,11 +32,13 @@ from config.values import (
     Limit,
     Namespace,
     PathPrefix,
+    PayloadKeys,
     ProxyUrl,
     ReadableFile,
     RedisUrl,
     Seconds,
     WebhookSecret,
+    payload_key,
     split_secrets,
 )
 
@@ -110,6 +112,12 @@ class Settings(BaseModel):
         default=200, ge=1, le=2000, description="milliseconds of that wait at most, 1 to 2000"
     )
     namespace: Namespace = Field(default="knouds", description="1 to 32 of a-z 0-9 _ -")
+    payload_keys: PayloadKeys | None = Field(
+        default=None,
+        description="keys that encrypt inputs and results in Redis, each 32 bytes in base64 as"
+        " `openssl rand -base64 32` writes them; of several, separated by commas, the first"
+        " encrypts and all decrypt",
+    )
 
     # The HTTP API, and the command line that talks to it
     http_host: str = Field(default="127.0.0.1", min_length=1, description="an address to listen on")
@@ -234,6 +242,11 @@ class Settings(BaseModel):
         description="seconds from a stop signal until the process has ended",
     )
     retention_s: Seconds = Field(default=604_800, description="seconds a settled job is kept")
+    payload_retention_s: Limit = Field(
+        default=0,
+        description="seconds that inputs and results of a succeeded or cancelled job are kept;"
+        " 0 keeps them as long as the job",
+    )
     state_dir: Path = Field(default=Path(".state"), description="a folder for the embedded Redis")
     log_format: Annotated[Literal["auto", "json", "console"], AnyCase] = Field(
         default="auto", description="auto is console on a terminal, else json"
@@ -283,6 +296,12 @@ class Settings(BaseModel):
         return split_secrets(self.webhook_secret) if self.webhook_secret else ()
 
     @property
+    def plain_payload_keys(self) -> tuple[bytes, ...]:
+        """The keys that read payloads; the first encrypts."""
+        given = split_secrets(self.payload_keys) if self.payload_keys else ()
+        return tuple(payload_key(one) for one in given)
+
+    @property
     def plain_redis_url(self) -> str | None:
         """The URL of Redis with its password, only to connect; None for an embedded server."""
         return self.redis_url.get_secret_value() if self.redis_url else None
@@ -313,6 +332,7 @@ class Settings(BaseModel):
             *(token.secret for token in self.api_tokens if token.secret is not None),
             *self.webhook_secrets,
             *((self.api_token,) if self.api_token else ()),
+            *(split_secrets(self.payload_keys) if self.payload_keys else ()),
         ]
         plain = {secret.get_secret_value() for secret in secrets}
         return frozenset(plain | set(self._redis_passwords()) | set(self._proxy_passwords()))
@@ -348,6 +368,19 @@ _ORDERED_PAIRS = (
     ("connect_timeout_s", "sync_timeout_s"),
     ("max_inputs_bytes", "max_body_bytes"),
 )
+
+
+FILE_SUFFIX = "_FILE"
+SECRET_FIELDS = (
+    "api_key",
+    "api_keys",
+    "api_token",
+    "payload_keys",
+    "proxy_url",
+    "redis_url",
+    "webhook_secret",
+)
+"""Settings whose value can stand in a file that `<name>_FILE` names, as those of containers do."""
 
 
 def variable_name(field: str) -> str:

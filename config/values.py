@@ -4,6 +4,7 @@ Each check raises ValueError that says what is wrong and never contains the valu
 secret. `config.settings` adds the name of the variable and what a good value looks like.
 """
 
+import base64
 import hashlib
 import json
 import re
@@ -19,6 +20,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from config.redis_address import check_redis_url, host_and_port
 
 TOKEN_SECRET_MIN_CHARS = 16
+PAYLOAD_KEY_BYTES = 32  # AES-256
 WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are those of the provider's dashboard
 WEBHOOK_SECRET_MAX_CHARS = 256
 
@@ -219,6 +221,25 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
     return value
 
 
+def _payload_keys(value: SecretStr) -> SecretStr:
+    keys = [payload_key(one) for one in split_secrets(value)]
+    if len(set(keys)) != len(keys):
+        raise ValueError("a key is given twice")
+    return value
+
+
+def payload_key(value: SecretStr) -> bytes:
+    """The 32 bytes of a key in base64; raises ValueError."""
+    text = value.get_secret_value().replace("-", "+").replace("_", "/").rstrip("=")
+    try:
+        key = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except ValueError:
+        key = b""
+    if len(key) != PAYLOAD_KEY_BYTES:
+        raise ValueError(f"a key is not {PAYLOAD_KEY_BYTES} bytes in base64")
+    return key
+
+
 def _full_match(pattern: re.Pattern[str], what: str) -> Callable[[str], str]:
     """A check that a name in a JSON object matches `pattern`."""
 
@@ -267,6 +288,7 @@ def _split_names(value: object) -> object:
 
 RedisUrl = Annotated[SecretStr, AfterValidator(check_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
+PayloadKeys = Annotated[SecretStr, AfterValidator(_payload_keys)]
 ApiTokens = Annotated[
     tuple[ApiToken, ...], BeforeValidator(_tokens), AfterValidator(_reject_duplicates)
 ]

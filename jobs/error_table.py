@@ -204,10 +204,6 @@ ACTION_STUCK: Final = (
     "resolve it; it is still polled now and then"
 )
 ACTION_MANUAL: Final = "Parked by an operator: release it when it may run"
-ACTION_INPUTS_LOST: Final = (
-    "Enqueue it again with the same id and the same payload, which restores its inputs, then "
-    "release it; or discard it"
-)
 ACTION_OUTAGE: Final = (
     "Its target failed for longer than KNOUDS_OUTAGE_LIMIT_S, so the provider is to be asked. "
     "Requeue once the target works again"

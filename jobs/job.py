@@ -40,6 +40,13 @@ NOT_APPROVED: Final = "not_approved"
 """Code of a hold: the provider has not approved the account, so it cannot run anything yet."""
 INPUTS_LOST: Final = "inputs_lost"
 """Reason code of a parked job: its record is there and its inputs are not."""
+INPUTS_ERASED: Final = "inputs_erased"
+"""Reason code of a parked job: its inputs were erased."""
+PAYLOAD_KEY_LOST: Final = "payload_key_lost"
+"""Reason code of a parked job: its inputs are encrypted, and no key reads them."""
+
+PAYLOADS_ERASED: Final = "payloads_erased"
+"""Name of the event of a job whose inputs and result were erased."""
 
 
 @lru_cache(maxsize=4_096)
@@ -167,8 +174,8 @@ class JobEvent(
 
     at: float
     name: str
-    """A `Transition` value, `enqueue`, `cancel_sent`, `finding`, `late_answer`, `new_status` or
-    `other_run`."""
+    """A `Transition` value, `enqueue`, `cancel_sent`, `finding`, `late_answer`, `new_status`,
+    `other_run` or `payloads_erased`."""
     by: str = ""
     note: str = ""
 

@@ -36,8 +36,11 @@ class ProviderError:
 
     @property
     def display_code(self) -> str:
-        """The code to show: the provider's, or `HTTP_<status>` where it sent none."""
-        if self.code:
+        """The code to show: the provider's, or `HTTP_<status>` where it sent none.
+
+        Every role sees it, so a sentence, which may quote the inputs, is no code to show.
+        """
+        if self.code and " " not in self.code:
             return self.code
         return f"HTTP_{self.http_status}" if self.http_status is not None else "UNKNOWN"
 

@@ -6,6 +6,7 @@ divided by who causes a transition.
 """
 
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
+from jobs.transitions.erasure import erase_payloads
 from jobs.transitions.evidence import (
     await_finding,
     park_awaiting,
@@ -46,6 +47,7 @@ __all__ = [
     "cancel",
     "dead_letter",
     "discard",
+    "erase_payloads",
     "find_run",
     "mark_cancel_sent",
     "open_connection",

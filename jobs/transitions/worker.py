@@ -6,10 +6,10 @@ from typing import Any
 import msgspec
 
 from jobs.breakers import NO_BREAKERS, PassedBreakers
-from jobs.error_table import ACTION_INPUTS_LOST
 from jobs.evidence.records import SentAs
-from jobs.job import ATTEMPTS_KEPT, INPUTS_LOST, Attempt, Job, Reason
+from jobs.job import ATTEMPTS_KEPT, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
+from jobs.payloads import ACTIONS, WHY_NOT_SENT, MissingPayload
 from jobs.states import Mode, State
 from jobs.transitions.builders import CLEARED_RUN, next_version, queue_changes
 
@@ -146,8 +146,8 @@ def return_to_queue(job: Job, now: float, *, why: str) -> Job:
     return next_version(job, Transition.RETURN_TO_QUEUE, now, note=why, **changes)
 
 
-def park_inputs_lost(job: Job, now: float) -> Job:
-    """→ `parked` as `inputs_lost`: it was not sent, and nothing is known that could be sent.
+def park_inputs_lost(job: Job, now: float, why: MissingPayload = MissingPayload.LOST) -> Job:
+    """→ `parked` as `why`: it was not sent, and there are no inputs that could be sent.
 
     Raises `IllegalTransition` if a request may be under way.
     """
@@ -155,11 +155,7 @@ def park_inputs_lost(job: Job, now: float) -> Job:
         raise IllegalTransition(
             job.state, Transition.PARK_INPUTS_LOST, "its request may be under way"
         )
-    reason = Reason(
-        code=INPUTS_LOST,
-        message="Redis lost the inputs of this job, so it was not sent",
-        action=ACTION_INPUTS_LOST,
-    )
+    reason = Reason(code=why, message=WHY_NOT_SENT[why], action=ACTIONS[why])
     return next_version(
-        job, Transition.PARK_INPUTS_LOST, now, note=INPUTS_LOST, **CLEARED_RUN, reason=reason
+        job, Transition.PARK_INPUTS_LOST, now, note=why, **CLEARED_RUN, reason=reason
     )

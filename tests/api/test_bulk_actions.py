@@ -492,9 +492,9 @@ async def test_a_patch_edits_the_inputs_of_each_job(
     await job_factory.dead("b")
     counts = await bulk(api, "requeue", {"ids": ["a"]}, patch_inputs={"z": 1, "prompt": None})
     assert some(counts) == (1, 1, 0, 0)
-    assert (await store.jobs.payloads("a"))[0] == b'{"z":1}'
+    assert (await store.payloads.read("a")).inputs == b'{"z":1}'
     await bulk(api, "requeue", {"all": True}, patch_inputs={"a": {"y": 2, "x": None}})
-    assert (await store.jobs.payloads("b"))[0] == b'{"a":{"y":2},"prompt":"a cat"}'
+    assert (await store.payloads.read("b")).inputs == b'{"a":{"y":2},"prompt":"a cat"}'
     assert set((await states(store)).values()) == {State.QUEUED}
 
 
@@ -514,7 +514,7 @@ async def test_a_job_that_a_patch_does_not_fit_harms_no_other(
     assert "not a JSON object" in errors["b"]
     assert "xxx" not in str(errors)
     assert await states(store) == {"a": State.DEAD, "b": State.DEAD, "c": State.QUEUED}
-    assert (await store.jobs.payloads("a"))[0] == large
+    assert (await store.payloads.read("a")).inputs == large
 
 
 async def test_the_first_twenty_errors_are_returned(api: CheckedApi) -> None:

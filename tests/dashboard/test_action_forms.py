@@ -144,7 +144,7 @@ async def test_edited_inputs_are_shown_as_a_difference_before_they_are_sent(
     assert '"n": 2' in shown.text
     assert await state_of(job_factory.store, "job") is State.DEAD, "a preview changes nothing"
     await pages.send(shown, "/jobs/job/requeue", step="requeue")
-    inputs, _ = await job_factory.store.jobs.payloads("job")
+    inputs = (await job_factory.store.payloads.read("job")).inputs
     assert inputs == b'{"n":2,"prompt":"a dog"}'
     assert await state_of(job_factory.store, "job") is State.QUEUED
 
@@ -181,7 +181,7 @@ async def test_a_similar_job_is_enqueued_as_a_new_job(
     stored = await job_factory.store.jobs.load(new)
     assert stored is not None
     assert (stored.job.target, stored.job.tags) == ("gpt-image-2", ("a", "b"))
-    assert (await job_factory.store.jobs.payloads(new))[0] == b'{"prompt":"two cats"}'
+    assert (await job_factory.store.payloads.read(new)).inputs == b'{"prompt":"two cats"}'
 
 
 # Holds.

@@ -125,9 +125,9 @@ async def test_a_patch_is_shown_as_a_difference_before_it_is_sent(
     preview = await preview_all(pages, page, "requeue", patch='{"prompt": null, "steps": 20}')
     assert '- "prompt": "a cat"' in preview.text
     assert '+ "steps": 20' in preview.text
-    assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"prompt":"a cat"}'
+    assert (await job_factory.store.payloads.read("d1")).inputs == b'{"prompt":"a cat"}'
     await pages.send(preview, "/bulk/confirm")
-    assert (await job_factory.store.jobs.payloads("d1"))[0] == b'{"steps":20}'
+    assert (await job_factory.store.payloads.read("d1")).inputs == b'{"steps":20}'
 
 
 async def test_a_bulk_action_affects_the_whole_group(

@@ -136,7 +136,7 @@ async def test_one_run_that_answers_two_submits_is_the_run_of_one_job(
     assert second.reason is not None
     assert second.reason.cause == "run_of_another_job"
     assert "execution run-1, which is the run of job j1" in second.reason.message
-    _, result = await system.store.jobs.payloads("j2")
+    result = (await system.store.payloads.read("j2")).result
     assert result is None
 
 
@@ -166,7 +166,7 @@ async def test_an_answer_about_another_execution_is_ignored_and_shown(
         provider.on_poll = result_of
         job = await system.until(job_id)
     assert (job.state, job.execution_id) == (State.SUCCEEDED, "run-1")
-    _, result = await system.store.jobs.payloads(job_id)
+    result = (await system.store.payloads.read(job_id)).result
     assert result == b'{"text": "run-1"}'
 
 

@@ -201,7 +201,7 @@ async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
         recovery = await redis_recovery(worker)
         job_id = await system.enqueue(label="it", duration_s=5.0)
         await system.until(job_id, State.RUNNING)
-        inputs, _ = await system.store.jobs.payloads(job_id)
+        inputs = (await system.store.payloads.read(job_id)).inputs
         assert inputs
         await redis.delete(system.store.keys.job(job_id))
         primary_of(worker).replace("a failover")
@@ -210,7 +210,8 @@ async def test_a_job_that_redis_lost_is_restored_with_the_inputs_of_its_submit(
             return await system.store.jobs.load(job_id) is not None
 
         await wait_until(restored, "the job is restored")
-    assert await system.store.jobs.payloads(job_id) == (inputs, None)
+    found = await system.store.payloads.read(job_id)
+    assert (found.inputs, found.result) == (inputs, None)
     job = await system.job(job_id)
     assert recovery.remembered.inputs_of(job) == inputs
     resubmitted = msgspec.structs.replace(job, submits=job.submits + 1)

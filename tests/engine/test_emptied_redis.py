@@ -86,9 +86,9 @@ async def test_the_result_of_an_async_run_is_written_back(system: LiveSystem) ->
     async with system.worker():
         job_id = await system.enqueue(label="it")
         await system.until(job_id, State.SUCCEEDED)
-        _, result = await system.store.jobs.payloads(job_id)
+        result = (await system.store.payloads.read(job_id)).result
         polls = (await system.ledger("it"))["polls"]
         await _empty(system)
         assert (await system.until_on_record(job_id)).state is State.SUCCEEDED
-    assert (await system.store.jobs.payloads(job_id))[1] == result
+    assert (await system.store.payloads.read(job_id)).result == result
     assert (await system.ledger("it"))["polls"] == polls, "nobody has to fetch it again"

@@ -30,8 +30,8 @@ async def test_an_async_run_is_polled_to_its_result_and_cost(system: LiveSystem)
     assert job.attempts[0].polls >= 1
     whole = await system.queries.job(job_id)
     assert whole is not None
-    assert whole.result is not None
-    assert "images" in msgspec.json.decode(whole.result)
+    assert whole.payloads.result is not None
+    assert "images" in msgspec.json.decode(whole.payloads.result)
     counted = await system.ledger("it")
     assert (counted["posts"], counted["started"], counted["charged"]) == (1, 1, 1)
 
@@ -303,8 +303,8 @@ async def test_a_result_too_large_keeps_its_head_and_the_success(system: LiveSys
     assert job.result_note is not None
     whole = await system.queries.job(job.id)
     assert whole is not None
-    assert whole.result is not None
-    kept = msgspec.json.decode(whole.result)
+    assert whole.payloads.result is not None
+    kept = msgspec.json.decode(whole.payloads.result)
     assert kept["truncated"] is True
     assert kept["bytes"] >= 50_000
     assert (await system.ledger("it"))["posts"] == 1

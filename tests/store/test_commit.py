@@ -97,7 +97,7 @@ async def test_a_job_that_is_not_there_is_none(store: Store) -> None:
     assert await store.jobs.load("nobody") is None
     assert await store.jobs.read_with_inputs(["nobody"]) == [None]
     assert await store.jobs.read_with_inputs([]) == []
-    assert await store.jobs.payloads("nobody") == (None, None)
+    assert (await store.payloads.read("nobody")).inputs is None
     assert await store.jobs.load_many([]) == []
 
 
@@ -214,7 +214,8 @@ async def test_a_result_lies_beside_the_record_and_new_inputs_replace_the_old(
     stored = await created(store, running())
     extra = SideWrites(result=FINISHED.result)
     stored = await committed(store, stored, transitions.succeed(stored.job, NOW, FINISHED), extra)
-    assert await store.jobs.payloads("j1") == (INPUTS, FINISHED.result)
+    found = await store.payloads.read("j1")
+    assert (found.inputs, found.result) == (INPUTS, FINISHED.result)
     dead = await created(store, job_builders.dead(id="j2"))
     await committed(
         store,
@@ -222,7 +223,8 @@ async def test_a_result_lies_beside_the_record_and_new_inputs_replace_the_old(
         transitions.requeue(dead.job, NOW, by="ann"),
         SideWrites(inputs=b'{"p": "sun"}'),
     )
-    assert await store.jobs.payloads("j2") == (b'{"p": "sun"}', None)
+    found = await store.payloads.read("j2")
+    assert (found.inputs, found.result) == (b'{"p": "sun"}', None)
     record = await store.client.call("HGET", store.keys.job("j1"), "rec")
     assert b"images" not in record
     assert b"rain" not in record
@@ -318,7 +320,8 @@ async def test_a_batch_has_the_effect_of_its_changes_one_by_one(store: Store) ->
     left |= {new.job.id: new for new in tried[:13] if isinstance(new, VersionedJob)}
     assert await indexes(store) == expected_indexes(store, [one.job for one in left.values()])
     assert await records(store) == {one.job.id: (one.rev, one.job) for one in left.values()}
-    assert await store.jobs.payloads("j0") == (INPUTS, None)
+    found = await store.payloads.read("j0")
+    assert (found.inputs, found.result) == (INPUTS, None)
     assert await sorted_set(store, store.keys.arq_queue) == {"j1:h1": float(WAKE_UP.score_ms)}
 
 

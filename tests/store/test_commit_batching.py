@@ -70,7 +70,12 @@ def client(store: Store) -> CountingClient:
 @pytest.fixture
 def jobs(store: Store, client: CountingClient) -> JobStore:
     return JobStore(
-        client, store.keys, RecordingScripts(client), store.metrics.buffer, store.recovery
+        client,
+        store.keys,
+        RecordingScripts(client),
+        store.metrics.buffer,
+        store.recovery,
+        payloads=store.payloads,
     )
 
 

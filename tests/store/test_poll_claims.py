@@ -159,7 +159,14 @@ async def test_a_cached_job_is_used_only_while_its_time_is_still_the_same(
     assert isinstance(newer, VersionedJob)
     reads = ReadRecorder(store)
     scripts = Scripts(reads)
-    jobs = JobStore(reads, store.keys, scripts, store.metrics.buffer, store.recovery)
+    jobs = JobStore(
+        reads,
+        store.keys,
+        scripts,
+        store.metrics.buffer,
+        store.recovery,
+        payloads=store.payloads,
+    )
     polls = PollStore(reads, store.keys, scripts, jobs)
     due = (await polls.claim(NOW + 5, NOW + 15, 5, known)).polls
     assert due == [ClaimedPoll(newer, PollHistory(1)), ClaimedPoll(untouched, PollHistory(1))]

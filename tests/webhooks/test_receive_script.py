@@ -7,6 +7,7 @@ from arq import ArqRedis
 
 from worker.store.client import Argument, Client
 from worker.store.keys import Keys
+from worker.store.payload_cipher import NO_CIPHER
 from worker.store.scripts import Scripts, source
 from worker.store.webhooks import ReceiveResult, WebhookStore
 
@@ -32,7 +33,7 @@ def _head(part: str) -> list[str]:
 
 async def test_the_wrapper_sends_what_the_head_comment_documents() -> None:
     client, keys = SentCommands(), Keys("t")
-    store = WebhookStore(client, keys, Scripts(client))
+    store = WebhookStore(client, keys, Scripts(client), NO_CIPHER)
     assert await store.receive("ex", "execution.completed", b"{}", 1.5) is ReceiveResult.NEW
     ((name, _, count, *rest),) = client.sent
     assert (name, count) == ("EVALSHA", 4)

@@ -34,7 +34,7 @@ async def test_a_run_is_settled_by_its_webhook_without_a_poll(hooked: WebhookSys
     assert (ledger["posts"], ledger["polls"]) == (1, 0)
     details = await hooked.system.queries.job(job_id)
     assert details is not None
-    assert details.result
+    assert details.payloads.result
     await hooked.until_empty()
     assert await hooked.orphans() == []
 

@@ -3,7 +3,14 @@
 from pathlib import Path
 from typing import Final
 
-from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings
+from config.settings import (
+    FILE_SUFFIX,
+    PREFIX,
+    SECRET_FIELDS,
+    SHUTDOWN_MARGIN_S,
+    Settings,
+    variable_name,
+)
 from config.trusted_proxies import TrustedProxies
 
 HEAD: Final = """\
@@ -25,6 +32,9 @@ TAIL: Final = """
   scope that covers a lane applies; `*` covers every lane.
 - Roles in `KNOUDS_API_TOKENS` are `enqueue`, `watch` (sees everything except inputs and results),
   `read` and `operate`; each includes those before it. A secret has at least 16 characters.
+- A secret can stand in a file instead, as container platforms offer it: `KNOUDS_API_KEY_FILE` names
+  the file with the value of `KNOUDS_API_KEY`. The others are {FILES}.
+  Setting both is an error.
 - `KNOUDS_API_TOKENS_FILE` is described in [operations](operations.md#access).
 - Without tokens the API serves only this machine, and refuses to listen on another address.
 - `KNOUDS_TRUSTED_PROXIES` as a number is for an API that can be reached through these proxies only:
@@ -44,7 +54,9 @@ _DERIVED: Final = {
 
 def render() -> str:
     """The page, as Markdown."""
-    return HEAD + "".join(_row(name) for name in Settings.model_fields) + TAIL
+    files = [f"`{variable_name(name)}{FILE_SUFFIX}`" for name in SECRET_FIELDS if name != "api_key"]
+    tail = TAIL.replace("{FILES}", ", ".join(files))
+    return HEAD + "".join(_row(name) for name in Settings.model_fields) + tail
 
 
 def _row(name: str) -> str:

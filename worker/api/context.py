@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import Settings
+from jobs.holds import Gates
 from worker.api.auth.access import Access
 from worker.api.auth.principal import current_principal, principal_name
 from worker.api.streams.broadcaster import EventBroadcaster
@@ -13,6 +14,7 @@ from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
 from worker.app.actions import Actor
 from worker.app.use_cases import UseCases
+from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.engine.gate_cache import GateCache
 from worker.store import Store
@@ -35,6 +37,10 @@ class ApiContext:
     long_polls: LongPolls
     broadcaster: EventBroadcaster
     webhook_receiver: WebhookReceiver
+
+    async def gates(self) -> Gates:
+        """Holds, cool-downs and breakers to show, at most `GATES_MAX_AGE_S` old."""
+        return visible(await self.gate_cache.gates())
 
 
 API_CONTEXT: Final = web.AppKey("context", ApiContext)

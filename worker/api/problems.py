@@ -20,9 +20,16 @@ from jobs.lifecycle import IllegalTransition
 from jobs.states import State
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
-from worker.app.actions import NoSuchHold, NoSuchJob, NoSuchWorker, RunTaken
+from worker.app.actions import (
+    NoSuchHold,
+    NoSuchJob,
+    NoSuchWorker,
+    PayloadsErased,
+    RunTaken,
+)
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
+from worker.app.erasure import ErasureRefused
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
 from worker.store.schema import NewerRecordError
@@ -134,6 +141,9 @@ def problem_of(error: Exception) -> Problem | None:
             return bad_field(error.field, str(error))
         case JobIdConflict() | NewerRecordError() | IllegalTransition() | RunTaken():
             return _conflict(error)
+        case PayloadsErased() | ErasureRefused():
+            title = "Not possible in this state"
+            return Problem(409, "illegal-move", title, str(error), state=error.state)
         case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker():
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))

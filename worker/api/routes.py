@@ -62,6 +62,7 @@ from worker.app.action_table import (
     BreakerAction,
     HoldAction,
     JobAction,
+    PayloadAction,
     WorkerAction,
 )
 from worker.app.bulk_request import BulkAction
@@ -207,6 +208,16 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _job_endpoint("requeue", job_actions.requeue, requests.RequeueBody),
     _job_action(JobAction.DISCARD),
     _job_endpoint("resolve", job_actions.resolve, requests.ResolveBody, is_body_required=True),
+    Endpoint(
+        "DELETE",
+        "/v1/jobs/{id}/payloads",
+        job_actions.erase_payloads,
+        ACTION_TABLE[PayloadAction.ERASE].role,
+        _JOB_RESPONSES,
+        requests.ErasureBody,
+        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        visibility=Visibility.TENANT,
+    ),
     *map(_bulk_action, BulkAction),
     Endpoint(
         "GET",

@@ -46,6 +46,12 @@ class WorkerAction(StrEnum):
     UNDO_DRAIN = "undo_drain"
 
 
+class PayloadAction(StrEnum):
+    """What an operator can do to the payloads of a job. The value is the name in the audit."""
+
+    ERASE = "erase_payloads"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -64,7 +70,9 @@ class ActionRow:
 
 _WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
-ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction | WorkerAction, ActionRow]] = {
+ACTION_TABLE: Final[
+    Mapping[JobAction | HoldAction | BreakerAction | WorkerAction | PayloadAction, ActionRow]
+] = {
     JobAction.RELEASE: ActionRow(
         (State.PARKED,),
         "Returns it to the queue; a stuck run is watched for another deadline",
@@ -131,4 +139,11 @@ ACTION_TABLE: Final[Mapping[JobAction | HoldAction | BreakerAction | WorkerActio
         "Drained",
     ),
     WorkerAction.UNDO_DRAIN: ActionRow((), "The worker takes new jobs again", "Drain undone"),
+    PayloadAction.ERASE: ActionRow(
+        (State.SUCCEEDED, State.CANCELLED, State.PARKED, State.DEAD),
+        "Erases its inputs, its result and the provider's messages for good; the record stays, and"
+        " it cannot be sent again",
+        "Erased",
+        is_destructive=True,
+    ),
 }

@@ -61,6 +61,16 @@ class RunTaken(Exception):
         )
 
 
+class PayloadsErased(Exception):
+    """The inputs of a job were erased, so it cannot be sent."""
+
+    def __init__(self, job: Job) -> None:
+        self.state = job.state
+        super().__init__(
+            f"the inputs of job {job.id} were erased, so it cannot be sent again: enqueue a new job"
+        )
+
+
 class NoSuchHold(LookupError):
     """There is no hold of that id."""
 
@@ -111,7 +121,8 @@ class Actions:
 
         `inputs` (JSON) replace those of a job that is requeued; `execution_id` is what is attached.
         A parked job that is released through a closed hold is sent alone. Raises `NoSuchJob`,
-        `NewerRecordError`, `IllegalTransition` and `RunTaken` for an attached run of another job.
+        `NewerRecordError`, `IllegalTransition`, `PayloadsErased` for one that would be sent
+        without inputs, and `RunTaken` for an attached run of another job.
         """
         gates = await self._store.holds.gates() if action is JobAction.RELEASE else Gates()
         for _ in range(MAX_ACTION_TRIES):
@@ -129,6 +140,8 @@ class Actions:
             )
             if after is stored.job:
                 return after
+            if after.state is State.QUEUED and await self._store.payloads.erased([job_id]):
+                raise PayloadsErased(stored.job)
             entry = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1)
             side_writes = SideWrites(inputs, audit_entry=entry, data_epoch=ANY_EPOCH)
             written = await self._store.jobs.commit(stored, after, side_writes)

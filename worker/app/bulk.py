@@ -121,17 +121,10 @@ class BulkActions:
             await call.run()
         finally:
             if not request.dry_run:
-                line = self.store.audit.record(
-                    NewAuditEntry(
-                        at=self.clock.now(),
-                        by=actor.name,
-                        action=f"bulk_{request.action}",
-                        on=request.selection.filter_json,
-                        note=actor.note,
-                        jobs=call.counts.done,
-                    )
-                )
-                await finish_despite_cancel(line)
+                now, on, done = self.clock.now(), request.selection.filter_json, call.counts.done
+                action = f"bulk_{request.action}"
+                entry = NewAuditEntry(now, actor.name, action, on, actor.note, done)
+                await finish_despite_cancel(self.store.audit.record(entry))
         call.counts.est_cost = await extra_or(None, self._cost(call.targets))
         return call.counts
 
@@ -162,6 +155,8 @@ class _BulkRun:
         """Id of a hold that stays closed → why its jobs stay parked."""
         self._released: set[str] = set()
         """Holds whose jobs are counted."""
+        self._erased: set[str] = set()
+        """Of the jobs that are acted on: those whose inputs were erased."""
         self._counted: set[str] = set()
         """Jobs that are counted and may be read again: they were named, or are not settled."""
 
@@ -208,6 +203,8 @@ class _BulkRun:
         """Act on these jobs, up to the limit of the call."""
         stored = await load_records(self._store.jobs, ids, self._bulk.clock.now())
         todo = list(zip(ids, stored, strict=True))
+        if self._request.action in SENDING_ACTIONS:
+            self._erased = await self._store.payloads.erased(ids)
         at_once = MAX_CONCURRENT_WRITES if self._request.patch is None else MAX_CONCURRENT_PATCHES
         while todo and self._remaining != 0:
             size = at_once if self._remaining is None else min(at_once, self._remaining)
@@ -230,7 +227,7 @@ class _BulkRun:
     async def _count_lost_inputs(self, ids: Sequence[str]) -> None:
         """In a dry run, count the jobs that would be queued and have no inputs to send."""
         if self._request.dry_run and self._request.action in SENDING_ACTIONS:
-            self.counts.inputs_lost += len(await self._store.jobs.without_inputs(ids))
+            self.counts.inputs_lost += len(await self._store.payloads.missing_inputs(ids))
 
     def _requeue_time(self, position: int) -> float | None:
         """When the job at this position counts as requeued; None for other actions: now.
@@ -278,7 +275,8 @@ class _BulkRun:
                 (found,) = await load_jobs_with_inputs(
                     self._store.jobs, [job_id], self._bulk.clock.now()
                 )
-                stored, inputs = found or (None, None)
+                stored, given = found or (None, None)
+                inputs = given if isinstance(given, bytes) else None
             elif number:
                 (stored,) = await load_records(self._store.jobs, [job_id], self._bulk.clock.now())
             if isinstance(stored, NewerRecord):
@@ -286,6 +284,8 @@ class _BulkRun:
             planned = self._plan(stored, inputs, at)
             if not isinstance(planned, _Write):
                 return planned
+            if planned.after.state is State.QUEUED and job_id in self._erased:
+                return _Skipped("its inputs were erased: enqueue a new job")
             if self._request.dry_run:
                 return _Done(planned.after)
             written = await self._store.jobs.commit(

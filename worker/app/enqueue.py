@@ -10,6 +10,7 @@ from redis.exceptions import RedisError
 
 from jobs.job import Job
 from jobs.lanes import JobId
+from jobs.payloads import MissingPayload
 from jobs.requests import JobRequest, new_job
 from jobs.states import OnUncertain, State
 from jobs.tenants import app_job_id, tenant_job_id
@@ -158,15 +159,17 @@ class Enqueuer:
             return None
         if stored.job.fingerprint != request.fingerprint:
             raise JobIdConflict(app_job_id(job_id))
-        if stored.job.state not in ENDED and await self._store.jobs.without_inputs([job_id]):
-            return await self._restore_inputs(stored, request)
+        if stored.job.state not in ENDED:
+            missing = (await self._store.payloads.missing_inputs([job_id])).get(job_id)
+            if missing is not None and missing is not MissingPayload.ERASED:
+                return await self._restore_inputs(stored, request)
         durability = await self._store.jobs.durability()
         return EnqueueResult(stored.job, created=False, durability=durability)
 
     async def _restore_inputs(
         self, stored: VersionedJob, request: JobRequest
     ) -> EnqueueResult | None:
-        """Write the inputs of a job that Redis lost, which the same request has; None: try again.
+        """Write the inputs of a job that are lost, which the same request has; None: try again.
 
         The job stays in its state: only an operator releases one that was parked for it.
         """

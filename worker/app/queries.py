@@ -17,12 +17,14 @@ from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.app.readiness import Readiness
+from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.engine.unreadable_records import dead_letter_unreadable, load_records
 from worker.engine.worker_problems import redis_blocker, submit_blocker
 from worker.store import Store
 from worker.store.evidence import ReconcileOff
 from worker.store.jobs import NewerRecord
+from worker.store.payloads import StoredPayloads
 from worker.store.read.queries import Filter, JobGroup, LaneCount, Page
 from worker.store.refusals import RedisRefusal
 from worker.store.webhooks import Orphan
@@ -40,12 +42,10 @@ MAX_ORPHANS_SHOWN: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class JobDetails:
-    """A job with its inputs and result (JSON text)."""
+    """A job with its inputs and result."""
 
     job: Job
-    inputs: bytes | None
-    """None where Redis lost them."""
-    result: bytes | None
+    payloads: StoredPayloads
     eta: Eta | None = None
     """When it is likely to end; None where it does not run, or that is unknown."""
 
@@ -116,7 +116,7 @@ class QueueStats:
 
 
 class Queries:
-    """Reads of one namespace."""
+    """Reads of one namespace, with the texts that the caller may see, see `visible_texts`."""
 
     def __init__(
         self, store: Store, clock: Clock, caps: Mapping[str, int], lease_s: float, window_s: float
@@ -134,14 +134,24 @@ class Queries:
         job = await self.shown_job(job_id)
         if job is None:
             return None
-        inputs, result = await self._store.jobs.payloads(job_id)
+        payloads = await self._store.payloads.read(job_id)
         eta = (await self.etas([job])).get(job.id)
-        return JobDetails(job, inputs, result, eta)
+        return JobDetails(job, payloads, eta)
 
     async def shown_job(self, job_id: str) -> Job | None:
         """One job to show; of a newer record what can be read, see `jobs.newer`."""
-        (found,) = await load_records(self._store.jobs, [job_id], self._clock.now())
-        return found.shown if isinstance(found, NewerRecord) else found.job if found else None
+        (job,) = await self.shown_jobs([job_id])
+        return job
+
+    async def shown_jobs(self, job_ids: Sequence[str]) -> list[Job | None]:
+        """Jobs to show in the order of their ids, as `shown_job`."""
+        records = await load_records(self._store.jobs, job_ids, self._clock.now())
+        return visible(
+            [
+                found.shown if isinstance(found, NewerRecord) else found.job if found else None
+                for found in records
+            ]
+        )
 
     async def job_page(self, job_filter: Filter, limit: int, cursor: str | None = None) -> Page:
         """A page of jobs, newest first; unreadable records on it become dead letters.
@@ -150,7 +160,7 @@ class Queries:
         """
         page = await self._store.read.queries.page(job_filter, limit, cursor)
         await dead_letter_unreadable(self._store.jobs, page.unreadable, self._clock.now())
-        return page
+        return visible(page)
 
     async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
         """By job id, when the running jobs are likely to end, where that is known."""
@@ -158,6 +168,7 @@ class Queries:
 
     async def why(self, job: Job) -> tuple[Blocker, ...]:
         """What keeps a job from running."""
+        job = visible(job)
         if is_newer(job) and job.reason is not None:
             return (Blocker(NEWER_SCHEMA, job.reason.message, job.reason.action),)
         now = self._clock.now()
@@ -188,7 +199,7 @@ class Queries:
             poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )
-        return why_not_running(job, context, now)
+        return why_not_running(job, visible(context), now)
 
     async def _poll_history(self, job: Job) -> PollHistory:
         """What the polls of its run said; read only for a run that is polled."""
@@ -197,6 +208,7 @@ class Queries:
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
         """What is known of an uncertain job's submit; None for another job."""
+        job = visible(job)
         is_unknown = job.parked_as == UNCERTAIN or job.awaits_finding
         if not is_unknown or job.reason is None:
             return None
@@ -207,7 +219,7 @@ class Queries:
             ended_at=last.ended_at if last else None,
             http_status=job.reason.http_status,
             message=job.reason.message,
-            executions=() if sent_at is None else await self._possible_matches(job, sent_at),
+            executions=visible(await self._possible_matches(job, sent_at)) if sent_at else (),
             submit=job.last_uncertain_submit,
         )
 
@@ -226,23 +238,23 @@ class Queries:
         """The last heartbeats of the workers that live."""
         alive_since = self._clock.now() - ALIVE_LEASES * self._lease_s
         heartbeats = await self._store.workers.heartbeats()
-        return [heartbeat for heartbeat in heartbeats if heartbeat.seen_at >= alive_since]
+        return visible([beat for beat in heartbeats if beat.seen_at >= alive_since])
 
     async def holds(self) -> list[tuple[Hold, int]]:
         """Every hold, with the number of jobs it parked, oldest first."""
-        holds = await self._store.holds.list_all()
+        holds = visible(await self._store.holds.list_all())
         counts = await self._store.read.queries.held_counts([hold.id for hold in holds])
         return list(zip(holds, counts, strict=True))
 
     async def breakers(self) -> list[BreakerSummary]:
         """Breakers that are open or probing, or that count failures; the open ones first."""
         lanes, _ = await self._store.read.queries.lane_counts()
-        return _breaker_summaries(await self._store.breakers.list_all(), lanes)
+        return visible(_breaker_summaries(await self._store.breakers.list_all(), lanes))
 
     async def breaker_summary(self, breaker: Breaker) -> BreakerSummary:
         """One breaker, with the number of jobs that are queued in its scope."""
         lanes, _ = await self._store.read.queries.lane_counts()
-        return BreakerSummary(breaker, queued_in(breaker.scope, lanes))
+        return visible(BreakerSummary(breaker, queued_in(breaker.scope, lanes)))
 
     async def groups(self, state: State) -> list[GroupSummary]:
         """Parked jobs or dead letters by code and lane, the largest group first."""
@@ -260,7 +272,7 @@ class Queries:
         findings = dict(zip(uncertain, counts, strict=True))
         return [
             GroupSummary(
-                group,
+                visible(group),
                 _estimate(costs.get(target_name(g.kind, g.target)), group.count),
                 findings.get((group.sample.reason.group, g), {}) if group.sample.reason else {},
             )
@@ -277,7 +289,7 @@ class Queries:
             lanes, _ = await self._store.read.queries.lane_counts()
         states, oldest = await self._store.read.queries.state_counts()
         limits = await self._known_limits()
-        breakers = _breaker_summaries(await self._store.breakers.list_all(), lanes)
+        breakers = visible(_breaker_summaries(await self._store.breakers.list_all(), lanes))
         return QueueStats(
             states=states,
             oldest_age_s={state: max(0.0, now - since) for state, since in oldest.items()},

@@ -6,6 +6,7 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer
+from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
 
@@ -17,6 +18,7 @@ class UseCases:
     enqueuer: Enqueuer
     actions: Actions
     breakers: BreakerActions
+    erasure: PayloadErasure
     evidence: EvidenceActions
     bulk: BulkActions
     queries: Queries

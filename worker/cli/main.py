@@ -56,6 +56,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "audit": CommandEntry(
             "commands.audit", "What operators did: who, when, why, to how many jobs."
         ),
+        "payloads": CommandEntry(
+            "commands.payloads", "Encryption of inputs and results: replace a key."
+        ),
         "doctor": CommandEntry(
             "commands.doctor", "Check Redis, keys, workers and the indexes of every job."
         ),

@@ -24,7 +24,7 @@ from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
 from worker.clock import Clock, RedisClock
-from worker.compose.app import build_use_cases, replica_wait
+from worker.compose.app import build_use_cases, payload_cipher, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
     WEBHOOKS,
@@ -99,7 +99,13 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
         loop.add_signal_handler(name, stopped.set)
     primary = Primary()
     redis = connect(settings, redis_url, primary=primary, fail_fast=True)
-    store = open_store(redis, settings.namespace, KNOWN_ERROR_CODES, replica_wait(settings))
+    store = open_store(
+        redis,
+        settings.namespace,
+        KNOWN_ERROR_CODES,
+        replica_wait(settings),
+        payload_cipher(settings),
+    )
     watch = PrimaryWatch(primary)
     watch.start()
     try:

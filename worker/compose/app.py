@@ -6,18 +6,25 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
 from worker.store import Store
 from worker.store.client import ReplicaWait
+from worker.store.payload_cipher import PayloadCipher
 
 
 def replica_wait(settings: Settings) -> ReplicaWait | None:
     """How long enqueues and send marks wait for replicas; None if they do not."""
     replicas = settings.redis_wait_replicas
     return ReplicaWait(replicas, settings.redis_wait_ms) if replicas else None
+
+
+def payload_cipher(settings: Settings) -> PayloadCipher:
+    """What encrypts payloads in Redis and reads them."""
+    return PayloadCipher(settings.plain_payload_keys)
 
 
 def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
@@ -35,6 +42,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         enqueuer=build_enqueuer(settings, store, clock),
         actions=actions,
         breakers=BreakerActions(store, clock),
+        erasure=PayloadErasure(store, clock),
         evidence=EvidenceActions(store, clock),
         bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
         queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),

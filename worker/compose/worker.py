@@ -14,7 +14,7 @@ from jobs.effects import DecisionRules
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
-from worker.compose.app import build_enqueuer, replica_wait
+from worker.compose.app import build_enqueuer, payload_cipher, replica_wait
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
     build_error_table,
@@ -193,7 +193,13 @@ def build(
 def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerContext:
     return WorkerContext(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
-        store=open_store(redis, settings.namespace, KNOWN_ERROR_CODES, replica_wait(settings)),
+        store=open_store(
+            redis,
+            settings.namespace,
+            KNOWN_ERROR_CODES,
+            replica_wait(settings),
+            payload_cipher(settings),
+        ),
         clock=clock,
         wakeups=Wakeups(),
         rules=decision_rules(settings),
@@ -336,7 +342,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         MetricsFlusher(context.store),
         Scheduler(context.store, context.wakeups),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
-        Pruner(context.store, parts.settings.retention_s),
+        Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),
         parts.poll_planner,
         parts.rate_limiter,
         _build_evidence(parts),

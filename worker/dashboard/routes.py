@@ -20,7 +20,7 @@ from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, star
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
 from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
 from worker.dashboard.pages.job import job_file, job_page
-from worker.dashboard.pages.job_actions import run_job_action
+from worker.dashboard.pages.job_actions import erase_job, run_job_action
 from worker.dashboard.pages.job_lists import jobs_page
 from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
@@ -37,7 +37,7 @@ PAGES: Final = (
     PageRoute("GET", "/dead", dead_page),
     PageRoute("GET", "/holds", holds_page),
     PageRoute("GET", "/batches", batches_page),
-    PageRoute("GET", "/audit", audit_page),
+    PageRoute("GET", "/audit", audit_page, Role.READ),
     PageRoute("GET", "/jobs/{id}", job_page),
     PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, Role.READ),
     PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, _OPERATE),
@@ -45,6 +45,7 @@ PAGES: Final = (
     PageRoute("GET", "/jobs/{id}/similar", enqueue_similar_page, _OPERATE),
     PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, _OPERATE),
     PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
+    PageRoute("POST", "/jobs/{id}/erase", erase_job, _OPERATE),
     PageRoute("POST", "/holds", pause_scope, _OPERATE),
     PageRoute("POST", "/holds/{id}/release", release_hold, _OPERATE),
     PageRoute("POST", "/breakers/{id}/probe", probe_breaker, _OPERATE),

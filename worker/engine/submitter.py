@@ -13,6 +13,7 @@ from redis.exceptions import RedisError
 from jobs import transitions
 from jobs.job import Job
 from jobs.outcomes import Accepted, Finished, NotSent, ProviderError, Refused, SubmitOutcome
+from jobs.payloads import MissingPayload
 from jobs.states import Mode, State
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.deciders import (
@@ -177,7 +178,7 @@ class Submitter:
     async def _submit_if_current(
         self, job_id: str, submit_token: str, gate_cache: GateCache
     ) -> None:
-        found: tuple[VersionedJob, bytes | None] | None
+        found: tuple[VersionedJob, bytes | MissingPayload] | None
         found = self._cached.pop((job_id, submit_token), None)
         if found is None:
             now = self._clock.now()
@@ -187,8 +188,8 @@ class Submitter:
             return
         stored, inputs = found
         try:
-            if inputs is None:
-                await park_inputs_lost(self._store.jobs, stored, self._clock.now())
+            if isinstance(inputs, MissingPayload):
+                await park_inputs_lost(self._store.jobs, stored, self._clock.now(), inputs)
             else:
                 await self._send(stored, inputs, gate_cache)
         finally:

@@ -12,6 +12,7 @@ import structlog
 
 from jobs.indexes import Index
 from jobs.job import Job
+from jobs.payloads import MissingPayload
 from jobs.unreadable import unreadable_job
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore, NewerRecord, StoredRecord, UnreadableRecord
@@ -51,11 +52,11 @@ async def load_records(
 
 async def load_jobs_with_inputs(
     jobs: JobStore, job_ids: Sequence[str], now: float
-) -> list[tuple[VersionedJob, bytes | None] | None]:
-    """Jobs and their inputs (JSON text; None where Redis lost them), else as `load_jobs`."""
-    found: list[tuple[VersionedJob, bytes | None] | None] = []
+) -> list[tuple[VersionedJob, bytes | MissingPayload] | None]:
+    """Jobs and their inputs (JSON text, or why there are none), else as `load_jobs`."""
+    found: list[tuple[VersionedJob, bytes | MissingPayload] | None] = []
     for row in await jobs.read_with_inputs(job_ids):
-        record, inputs = row or (None, None)
+        record, inputs = row or (None, MissingPayload.LOST)
         stored = _workable(await _readable(jobs, record, now))
         found.append(None if stored is None else (stored, inputs))
     return found

@@ -20,6 +20,9 @@ from worker.store.lanes import LaneStore
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.counters import Counters
 from worker.store.metrics.series import Series
+from worker.store.payload_cipher import NO_CIPHER, PayloadCipher
+from worker.store.payload_retention import PayloadRetention
+from worker.store.payloads import PayloadStore
 from worker.store.polls import PollStore
 from worker.store.rate_limits import RateLimitStore
 from worker.store.read.batches import BatchStore
@@ -56,6 +59,8 @@ class Store:
     client: Client
     keys: Keys
     jobs: JobStore
+    payloads: PayloadStore
+    payload_retention: PayloadRetention
     polls: PollStore
     holds: HoldStore
     breakers: BreakerStore
@@ -80,22 +85,27 @@ def open_store(
     namespace: str,
     error_codes: Iterable[str] = (),
     wait: ReplicaWait | None = None,
+    cipher: PayloadCipher = NO_CIPHER,
 ) -> Store:
     """A store over one connection pool.
 
     `error_codes`: codes of the provider that metrics count by name; others count as `other`.
     `wait`: how long enqueues and send marks wait for replicas; None if they do not.
+    `cipher`: encrypts inputs and results.
     """
     client, keys = Client(redis), Keys(namespace)
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     announcements = Announcements(client, buffer)
     scripts = Scripts(client, announcements, wait)
     recovery = RecoveryStore(client, keys, scripts)
-    jobs = JobStore(client, keys, scripts, buffer, recovery)
+    payloads = PayloadStore(client, keys, scripts, cipher)
+    jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads)
     return Store(
         client=client,
         keys=keys,
         jobs=jobs,
+        payloads=payloads,
+        payload_retention=PayloadRetention(client, keys, payloads),
         polls=PollStore(client, keys, scripts, jobs),
         holds=HoldStore(client, keys, scripts),
         breakers=BreakerStore(client, keys, scripts),
@@ -106,7 +116,7 @@ def open_store(
         workers=WorkerStore(client, keys, announcements),
         costs=CostStore(client, keys),
         durations=DurationStore(client, keys),
-        webhooks=WebhookStore(client, keys, scripts),
+        webhooks=WebhookStore(client, keys, scripts, cipher),
         evidence=EvidenceStore(client, keys),
         audit=AuditLog(client, keys),
         events=EventLog(client, keys),

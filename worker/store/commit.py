@@ -25,6 +25,12 @@ be taken for the one that was written."""
 RUN_OWNER_MEMORY_S: Final = 86_400
 """How long it is known whose run an execution is, also after it has ended."""
 
+ERASED_AT: Final = "erased"
+"""Field of a job's hash: when its payloads were erased, Unix seconds."""
+
+PAYLOAD_FIELDS: Final = ("inputs", "result", "unreadable")
+"""Fields of a job's hash that hold payloads, or may."""
+
 MAX_EVENT_ENTRIES: Final = 2_000
 """About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
 
@@ -133,6 +139,8 @@ class SideWrites:
     """Precondition: the data may be relied on, and is of this epoch, see `jobs.data_recovery`."""
     awaits_replicas: bool = False
     """Whether the write waits until replicas have it, where that is configured."""
+    erased_at: float | None = None
+    """When the payloads of the job are erased, which this write does; None: they stay."""
 
 
 NO_SIDE_WRITES = SideWrites()
@@ -199,10 +207,13 @@ class Change:
         self.rev = f"{version}.{secrets.token_hex(REV_TOKEN_BYTES)}"
         self.record = encode(new)
         self.awaits_replicas = side_writes.awaits_replicas
-        for name in ("inputs", "result", "unreadable"):
+        for name in PAYLOAD_FIELDS:
             if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]
         self._check_and_claim(old, new, side_writes, is_restored=is_restored)
+        if side_writes.erased_at is not None:
+            self.fields += [ERASED_AT, side_writes.erased_at]
+            self.ops += [("D", self.key, name) for name in PAYLOAD_FIELDS]
         self._move_entries(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))

@@ -15,11 +15,13 @@ from jobs.job import Job
 from jobs.known_runs import lacks_submit, lost_ids
 from jobs.lanes import JobId, Scope
 from jobs.newer import newer_job
+from jobs.payloads import MissingPayload
 from jobs.states import State
 from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
     ANY_EPOCH,
+    ERASED_AT,
     NO_SIDE_WRITES,
     ArqWakeup,
     Change,
@@ -31,6 +33,7 @@ from worker.store.commit import (
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.newer_jobs import NewerJobs
+from worker.store.payloads import INPUTS, PayloadStore
 from worker.store.recovery import RecoveryStore
 from worker.store.refusals import is_recovering
 from worker.store.schema import NewerSchema
@@ -107,18 +110,22 @@ class JobStore:
         scripts: Scripts,
         metrics: MetricsBuffer,
         recovery: RecoveryStore,
+        *,
+        payloads: PayloadStore,
     ) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
         self._metrics = metrics
         self._recovery = recovery
+        self._payloads = payloads
         self.newer = NewerJobs()
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
         """Write a new job, its inputs and its entries in one step; None if the id is taken."""
         side_writes = SideWrites(inputs=inputs, data_epoch=ANY_EPOCH, awaits_replicas=True)
-        change = Change(self._keys, job.id, "").write(None, job, side_writes)
+        sealed = self._payloads.sealed(job.id, side_writes)
+        change = Change(self._keys, job.id, "").write(None, job, sealed)
         if await self._commit_when_ready(change) is not CommitResult.OK:
             return None
         self._metrics.job_changed(None, job)
@@ -128,7 +135,8 @@ class JobStore:
         self, old: VersionedJob, new: Job, side_writes: SideWrites = NO_SIDE_WRITES
     ) -> VersionedJob | CommitRefused:
         """Write the next version of a job, if its revision is still that of `old`."""
-        change = Change(self._keys, new.id, old.rev).write(old.job, new, side_writes)
+        sealed = self._payloads.sealed(new.id, side_writes)
+        change = Change(self._keys, new.id, old.rev).write(old.job, new, sealed)
         if side_writes.data_epoch == ANY_EPOCH:
             result = await self._commit_when_ready(change)
         else:
@@ -175,7 +183,7 @@ class JobStore:
         change = Change(self._keys, ours.job.id, current.rev if current else "").write(
             current.job if current else None,
             ours.job,
-            side_writes,
+            self._payloads.sealed(ours.job.id, side_writes),
             min_version=version_of(ours.rev),
             is_restored=True,
         )
@@ -216,15 +224,17 @@ class JobStore:
 
     async def read_with_inputs(
         self, job_ids: Sequence[str]
-    ) -> list[tuple[StoredRecord, bytes | None] | None]:
+    ) -> list[tuple[StoredRecord, bytes | MissingPayload] | None]:
         """Records and their inputs (JSON text), in the order of their ids.
 
-        The inputs are None where Redis lost them: the job must not be submitted.
+        Without inputs the job must not be submitted.
         """
-        rows = await self._fields(job_ids, "rev", "rec", "inputs")
+        rows = await self._fields(job_ids, "rev", "rec", INPUTS, ERASED_AT)
         return [
-            None if (found := self._parse(job_id, rev, rec)) is None else (found, inputs)
-            for job_id, (rev, rec, inputs) in zip(job_ids, rows, strict=True)
+            None
+            if (found := self._parse(job_id, rev, rec)) is None
+            else (found, self._payloads.opened(job_id, INPUTS, inputs, erased))
+            for job_id, (rev, rec, inputs, erased) in zip(job_ids, rows, strict=True)
         ]
 
     def _parse(self, job_id: str, rev: bytes | None, rec: bytes | None) -> StoredRecord | None:
@@ -232,17 +242,6 @@ class JobStore:
         if isinstance(found, NewerRecord):
             self.newer.note(job_id)
         return found
-
-    async def payloads(self, job_id: str) -> tuple[bytes | None, bytes | None]:
-        """Inputs and result of a job, as JSON text."""
-        ((inputs, result),) = await self._fields([job_id], "inputs", "result")
-        return inputs, result
-
-    async def without_inputs(self, job_ids: Sequence[str]) -> set[str]:
-        """The jobs of which Redis has no inputs."""
-        calls = [("HEXISTS", self._keys.job(job_id), "inputs") for job_id in job_ids]
-        found = await self._client.many(calls)
-        return {job_id for job_id, has in zip(job_ids, found, strict=True) if not has}
 
     async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
         return await self._client.many([("HMGET", self._keys.job(one), *names) for one in job_ids])

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from arq.constants import job_key_prefix
+from arq.constants import job_key_prefix, result_key_prefix
 
 from jobs.indexes import Index, IndexEntry
 from jobs.lanes import Lane
@@ -15,7 +15,7 @@ class Keys:
     namespace: str
 
     def job(self, job_id: str) -> str:
-        """Hash `rev, rec, inputs, result` of one job."""
+        """Hash `rev, rec, inputs, result, unreadable, erased` of one job."""
         return f"{self.namespace}:job:{job_id}"
 
     def index(self, kind: Index, name: str = "") -> str:
@@ -152,6 +152,11 @@ class Keys:
         return f"{self.namespace}:command-check:{name}"
 
     @property
+    def payload_retention(self) -> str:
+        """Hash state → up to which time (Unix seconds) the payloads of its jobs are erased."""
+        return f"{self.namespace}:payload-retention"
+
+    @property
     def inbox(self) -> str:
         """Sorted set of execution ids with deliveries to process, by when they are due."""
         return f"{self.namespace}:inbox"
@@ -185,3 +190,8 @@ class Keys:
     def arq_job(arq_id: str) -> str:
         """String, the payload of one arq entry."""
         return job_key_prefix + arq_id
+
+    @staticmethod
+    def arq_result(arq_id: str) -> str:
+        """String, the result of one arq entry, where an older program stored it."""
+        return result_key_prefix + arq_id

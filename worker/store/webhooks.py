@@ -12,6 +12,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 import msgspec
+import structlog
 
 from jobs.deliveries import ORPHAN_RETENTION_S, RUN_END_MEMORY_S
 from jobs.indexes import Index
@@ -19,8 +20,11 @@ from jobs.lanes import JobId
 from worker.store.client import Client, Command, texts
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
+from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
+
+log: Final = structlog.get_logger(__name__)
 
 MAX_ORPHAN_BODY_BYTES: Final = 65_536
 """Bytes of an orphan delivery's body that are kept; a poll fetches a larger result."""
@@ -28,7 +32,7 @@ MAX_ORPHAN_BODY_BYTES: Final = 65_536
 MAX_ORPHANS: Final = 10_000
 """Orphan runs that are kept; the oldest are removed first."""
 
-_EVENT_PREFIX: Final = "e:"
+EVENT_PREFIX: Final = "e:"
 _ENDED: Final = "ended"
 _JOBS: Final = "jobs"
 _ORPHAN: Final = "orphan"
@@ -93,10 +97,11 @@ _orphan: Final = RecordSchema(Orphan, UNCHANGED)
 class WebhookStore:
     """The deliveries of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts, cipher: PayloadCipher) -> None:
         self._client = client
         self._keys = keys
         self._scripts = scripts
+        self._cipher = cipher
 
     # Receiving.
 
@@ -111,8 +116,8 @@ class WebhookStore:
             self._keys.delivered,
         )
         args = (
-            _EVENT_PREFIX + event,
-            f"{now} ".encode() + body,
+            EVENT_PREFIX + event,
+            f"{now} ".encode() + self._cipher.seal(self.place(execution_id, event), body),
             execution_id,
             now,
             ORPHAN_RETENTION_S,
@@ -125,7 +130,7 @@ class WebhookStore:
         """Claim due deliveries; they are due again when the lease ends."""
         ids = await self._scripts.claim(self._keys.inbox, now, lease_until, limit)
         hashes = await self._client.many([("HGETALL", self._keys.delivery(i)) for i in ids])
-        runs = [_parse_deliveries(i, found) for i, found in zip(ids, hashes, strict=True)]
+        runs = [self._parse_deliveries(i, found) for i, found in zip(ids, hashes, strict=True)]
         unmatched = [run.execution_id for run in runs if not run.jobs and not run.is_ended]
         jobs = dict(zip(unmatched, await self.jobs_of(unmatched), strict=True))
         return [
@@ -152,7 +157,7 @@ class WebhookStore:
     async def finish(self, stored: StoredDeliveries) -> None:
         """Empty a run's deliveries: its end is recorded, so the bodies are not needed."""
         key, name = self._keys.delivery(stored.execution_id), stored.execution_id
-        emptied = [part for one in stored.deliveries for part in (_EVENT_PREFIX + one.event, "")]
+        emptied = [part for one in stored.deliveries for part in (EVENT_PREFIX + one.event, "")]
         await self._client.many(
             [
                 ("HSET", key, _ENDED, 1, *emptied),
@@ -162,9 +167,21 @@ class WebhookStore:
             ]
         )
 
+    async def erase_bodies(self, execution_ids: Sequence[str]) -> None:
+        """Empty the deliveries of runs, but not the facts that they came."""
+        keys = [self._keys.delivery(name) for name in execution_ids]
+        hashes = await self._client.many([("HGETALL", key) for key in keys])
+        emptied: list[Command] = [
+            ("HSET", key, name, value.partition(b" ")[0] + b" ")
+            for key, found in zip(keys, hashes, strict=True)
+            for name, value in found.items()
+            if name.startswith(EVENT_PREFIX.encode()) and value.partition(b" ")[2]
+        ]
+        await self._client.many(emptied)
+
     async def drop(self, stored: StoredDeliveries) -> None:
         """Remove deliveries that report no end of the run; later ones are still processed."""
-        fields = [_EVENT_PREFIX + one.event for one in stored.deliveries]
+        fields = [EVENT_PREFIX + one.event for one in stored.deliveries]
         commands: list[Command] = [("ZREM", self._keys.inbox, stored.execution_id)]
         if fields:
             commands.append(("HDEL", self._keys.delivery(stored.execution_id), *fields))
@@ -176,13 +193,46 @@ class WebhookStore:
         fields, _, _ = await self._client.many(
             [("HKEYS", key), ("HSET", key, _ENDED, 1), ("EXPIRE", key, RUN_END_MEMORY_S)]
         )
-        return any(field.startswith(_EVENT_PREFIX) for field in texts(fields))
+        return any(field.startswith(EVENT_PREFIX) for field in texts(fields))
 
     async def make_due(self, execution_id: str, now: float) -> bool:
         """Make a run's deliveries due now; returns whether there were any."""
         return bool(
             await self._client.call("ZADD", self._keys.inbox, "XX", "CH", now, execution_id)
         )
+
+    def place(self, execution_id: str, event: str) -> str:
+        """What authenticates the body of a delivery: its key and its event."""
+        return f"{self._keys.delivery(execution_id)}:{event}"
+
+    def _parse_deliveries(self, execution_id: str, fields: dict[bytes, Any]) -> StoredDeliveries:
+        named = {name.decode("utf-8", "replace"): value for name, value in fields.items()}
+        arrivals = [
+            self._parse_delivery(execution_id, name.removeprefix(EVENT_PREFIX), value)
+            for name, value in named.items()
+            if name.startswith(EVENT_PREFIX)
+        ]
+        jobs = named.get(_JOBS, b"").decode("utf-8", "replace").split()
+        return StoredDeliveries(
+            execution_id,
+            tuple(sorted(arrivals, key=lambda one: one.received_at)),
+            tuple(JobId(name) for name in jobs),
+            is_ended=_ENDED in named,
+            has_newer_orphan=_is_newer(named.get(_ORPHAN)),
+        )
+
+    def _parse_delivery(self, execution_id: str, event: str, value: bytes) -> StoredDelivery:
+        """A delivery as it was received; an unreadable one has no body, or even time 0."""
+        moment, _, body = value.partition(b" ")
+        try:
+            body = self._cipher.open(self.place(execution_id, event), body)
+        except UnreadablePayload as error:
+            log.error("payload.unreadable", execution_id=execution_id, key_id=error.key_id)  # noqa: TRY400
+            body = b""
+        try:
+            return StoredDelivery(event, float(moment), body)
+        except ValueError:
+            return StoredDelivery(event, 0.0, b"")
 
     # Orphans.
 
@@ -202,7 +252,7 @@ class WebhookStore:
         else:
             commands.append(("ZREM", self._keys.inbox, name))
             commands += [
-                ("HSET", key, _EVENT_PREFIX + one.event, f"{one.received_at} ")
+                ("HSET", key, EVENT_PREFIX + one.event, f"{one.received_at} ")
                 for one in stored.deliveries
                 if len(one.body) > MAX_ORPHAN_BODY_BYTES
             ]
@@ -246,23 +296,6 @@ class WebhookStore:
             )
 
 
-def _parse_deliveries(execution_id: str, fields: dict[bytes, Any]) -> StoredDeliveries:
-    named = {name.decode("utf-8", "replace"): value for name, value in fields.items()}
-    arrivals = [
-        _parse_delivery(name.removeprefix(_EVENT_PREFIX), value)
-        for name, value in named.items()
-        if name.startswith(_EVENT_PREFIX)
-    ]
-    jobs = named.get(_JOBS, b"").decode("utf-8", "replace").split()
-    return StoredDeliveries(
-        execution_id,
-        tuple(sorted(arrivals, key=lambda one: one.received_at)),
-        tuple(JobId(name) for name in jobs),
-        is_ended=_ENDED in named,
-        has_newer_orphan=_is_newer(named.get(_ORPHAN)),
-    )
-
-
 def _decode_orphan(data: bytes) -> Orphan | None:
     """An orphan; of one that a newer version wrote, what can be read. None if it is unreadable."""
     try:
@@ -281,12 +314,3 @@ def _is_newer(data: bytes | None) -> bool:
     except DECODE_ERRORS:
         return False
     return False
-
-
-def _parse_delivery(event: str, value: bytes) -> StoredDelivery:
-    """A delivery as it was stored; an unreadable one has time 0 and no body."""
-    moment, _, body = value.partition(b" ")
-    try:
-        return StoredDelivery(event, float(moment), body)
-    except ValueError:
-        return StoredDelivery(event, 0.0, b"")

@@ -53,6 +53,7 @@ class Access:
         None: open to all. Without tokens, programs and our own pages may call; with them a bearer
         token is needed, or a session with its CSRF token.
         """
+        set_principal(None)
         if not self.needs_login:
             require_loopback(request)
             set_principal(self._local_principal)

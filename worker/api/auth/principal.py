@@ -12,6 +12,7 @@ from jobs.requests import JobRequest
 from jobs.tenants import STORED_JOB_ID, app_job_id, tenant_job_id, tenant_of
 from worker.api.problems import Problem
 from worker.app.enqueue import NotGranted
+from worker.app.visible_texts import set_texts_visible
 
 REALM: Final = 'Bearer realm="knouds-worker"'
 
@@ -81,8 +82,9 @@ _PRINCIPAL: Final[ContextVar[Principal | None]] = ContextVar("principal", defaul
 
 
 def set_principal(principal: Principal | None) -> None:
-    """Set the principal of the request that this task serves."""
+    """Set the principal of the request that this task serves, and so which texts it sees."""
     _PRINCIPAL.set(principal)
+    set_texts_visible(are_visible=principal is not None and principal.sees_payloads)
 
 
 def current_principal() -> Principal:

@@ -6,8 +6,8 @@ from jobs.job import Job
 from jobs.lanes import JobId
 from worker.api.context import context_of, current_actor
 from worker.api.handlers.jobs import path_job_id
-from worker.api.models.jobs import NO_GATES, job_response
-from worker.api.models.requests import ActionBody, RequeueBody, ResolveBody
+from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
+from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body
 from worker.api.problems import bad_field
@@ -56,14 +56,29 @@ async def resolve(request: web.Request) -> web.Response:
     return await _job_response(request, job)
 
 
+async def erase_payloads(request: web.Request) -> web.Response:
+    """Erase the inputs and the result of a settled job for good; its record stays.
+
+    Also what webhook deliveries and arq hold of them, and the provider's messages.
+    """
+    body = await read_body(request, ErasureBody)
+    actor = current_actor(body.note)
+    erasure = context_of(request).use_cases.erasure
+    job = await erasure.erase(path_job_id(request), actor, force=body.force)
+    return await _job_response(request, job)
+
+
 async def _job_response(request: web.Request, job: Job) -> web.Response:
     context = context_of(request)
     queries, no_etas = context.use_cases.queries, dict[JobId, Eta]()
-    payloads = await extra_or(None, context.store.jobs.payloads(job.id))
-    inputs, result = payloads or (None, None)
+    payloads = await extra_or(None, context.store.payloads.read(job.id))
     etas = await extra_or(no_etas, queries.etas([job]))
-    gates = await extra_or(NO_GATES, context.gate_cache.gates())
+    gates = await extra_or(NO_GATES, context.gates())
     body = job_response(
-        job, inputs, result, eta=etas.get(job.id), gates=gates, payloads_hidden=payloads is None
+        job,
+        payloads or NO_PAYLOADS,
+        eta=etas.get(job.id),
+        gates=gates,
+        payloads_hidden=payloads is None,
     )
     return json_response(body)

@@ -38,6 +38,7 @@ from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.store.client import Durability
+from worker.store.payloads import StoredPayloads
 from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
 
@@ -59,9 +60,12 @@ async def enqueue(request: web.Request) -> web.Response:
     )
     location = {"Location": f"/v1/jobs/{shown_job_id(result.job.id)}"}
     if result.created:
-        gates = await extra_or(NO_GATES, context.gate_cache.gates())
+        gates = await extra_or(NO_GATES, context.gates())
         body = job_response(
-            result.job, job_request.inputs, gates=gates, durability=result.durability
+            result.job,
+            StoredPayloads(job_request.inputs, None),
+            gates=gates,
+            durability=result.durability,
         )
         return json_response(body, 202, location)
     if not caller.sees_jobs:
@@ -156,7 +160,7 @@ async def list_jobs(request: web.Request) -> web.Response:
     context = context_of(request)
     page = await context.use_cases.queries.job_page(job_filter, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await context.use_cases.queries.etas(page.jobs)
-    gates = await context.gate_cache.gates()
+    gates = await context.gates()
     items = [
         job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
         for job in page.jobs
@@ -223,10 +227,9 @@ async def _details_response(
         raise NoSuchJob(job_id)
     body = job_response(
         details.job,
-        details.inputs,
-        details.result,
+        details.payloads,
         eta=details.eta,
-        gates=await context.gate_cache.gates(),
+        gates=await context.gates(),
         payloads_hidden=not sees_payloads(),
         durability=durability,
     )

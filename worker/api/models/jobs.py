@@ -1,7 +1,7 @@
 """Responses that show jobs: one, a page of them, and why one does not run."""
 
 from collections.abc import Sequence
-from typing import Annotated, Final
+from typing import Annotated, Final, Literal
 
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
@@ -9,6 +9,7 @@ from msgspec import UNSET, Meta, UnsetType
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
+from jobs.payloads import MissingPayload
 from jobs.states import Kind, Mode, State
 from jobs.tenants import tenant_of
 from jobs.why import Blocker
@@ -20,8 +21,10 @@ from worker.api.models.response import RawJson, ResponseModel, Time, optional_rf
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
 from worker.store.client import Durability
+from worker.store.payloads import StoredPayloads
 
 NO_GATES: Final = Gates()
+NO_PAYLOADS: Final = StoredPayloads(None, None)
 WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
 
 
@@ -144,6 +147,13 @@ class JobResponse(ResponseModel):
             " see them, or because Redis did not answer after an action"
         ),
     ]
+    payload_problem: Annotated[
+        Literal["payloads_erased", "payload_unreadable"] | None,
+        Meta(
+            description="why inputs or result are null though they were stored: they were erased,"
+            " or no key of KNOUDS_PAYLOAD_KEYS reads them; null in lists"
+        ),
+    ]
     durability: DurabilityField = UNSET
 
 
@@ -207,17 +217,15 @@ class WhyResponse(ResponseModel):
 
 def job_response(
     job: Job,
-    inputs: bytes | None = None,
-    result: bytes | None = None,
+    payloads: StoredPayloads = NO_PAYLOADS,
     *,
     eta: Eta | None = None,
     gates: Gates = NO_GATES,
     payloads_hidden: bool = False,
     durability: Durability | None = None,
 ) -> JobResponse:
-    """A job; `inputs` and `result` are JSON text, null for roles that may not see them."""
-    if payloads_hidden:
-        inputs = result = None
+    """A job; inputs and result are null for roles that may not see them."""
+    shown = NO_PAYLOADS if payloads_hidden else payloads
     return JobResponse(
         id=shown_job_id(job.id),
         tenant=tenant_of(job.id),
@@ -230,8 +238,8 @@ def job_response(
         priority=job.priority,
         tags=job.tags,
         batch=job.batch,
-        inputs=None if inputs is None else msgspec.Raw(inputs),
-        result=None if result is None else msgspec.Raw(result),
+        inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
+        result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,
         mode=job.mode,
         attempt=job.attempt,
@@ -249,6 +257,7 @@ def job_response(
         events=[_event(event) for event in job.events],
         finding=job.finding,
         payloads_hidden=payloads_hidden,
+        payload_problem=_payload_problem(payloads),
         durability=durability or UNSET,
     )
 
@@ -261,6 +270,15 @@ def enqueued_job_response(job: Job, durability: Durability | None) -> EnqueuedJo
         created_at=rfc3339(job.created_at),
         durability=durability or UNSET,
     )
+
+
+def _payload_problem(
+    payloads: StoredPayloads,
+) -> Literal["payloads_erased", "payload_unreadable"] | None:
+    problems = (payloads.inputs_problem, payloads.result_problem)
+    if MissingPayload.KEY_LOST in problems:
+        return "payload_unreadable"
+    return "payloads_erased" if MissingPayload.ERASED in problems else None
 
 
 def _held_by(job: Job, gates: Gates) -> HeldByResponse | None:

@@ -75,6 +75,15 @@ class RequeueBody(ActionBody):
     ] = None
 
 
+class ErasureBody(ActionBody):
+    """Which payloads may be erased."""
+
+    force: Annotated[
+        bool,
+        Field(description="true to erase those of a dead or parked job, too: it cannot run then"),
+    ] = False
+
+
 class ResolveBody(ActionBody):
     """How to resolve an uncertain job: exactly one of `execution_id` and `outcome`."""
 

@@ -1,15 +1,17 @@
-"""`jobs`: list, show, explain, cancel and park."""
+"""`jobs`: list, show, explain, cancel, park and erase."""
 
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.texts import pluralize
 from worker.cli import options
 from worker.cli.actions import act_on_ids, act_on_jobs
 from worker.cli.client_session import call_api
 from worker.cli.documents import show_document
+from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
 from worker.cli.next_steps import UNCERTAIN
-from worker.cli.text import Doc
+from worker.cli.text import Doc, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient, ApiResponse
@@ -75,6 +77,34 @@ def why(*, job_id: str, as_json: bool) -> None:
 def cancel(*, job_ids: tuple[str, ...], **given: Any) -> None:
     """Cancel jobs, also at the provider: by id, or all that the options choose."""
     act_on_jobs("cancel", job_ids, **given)
+
+
+@jobs.command()
+@click.argument("job_ids", nargs=-1, required=True, metavar="JOB_ID...")
+@click.option("--force", is_flag=True, help="Also of dead and parked jobs, which cannot run then.")
+@options.note
+@options.yes
+def erase(*, job_ids: tuple[str, ...], force: bool, note: str, yes: bool) -> None:
+    """Erase the inputs and results of settled jobs for good; their records stay."""
+    if not yes:
+        click.confirm(f"Erase the payloads of {pluralize(len(job_ids), 'job')}?", abort=True)
+
+    async def erase_each(api: "ApiClient") -> bool:
+        are_all_done = True
+        for job_id in job_ids:
+            try:
+                await api.delete("jobs", job_id, "payloads", body={"note": note, "force": force})
+            except CommandFailure as failure:
+                if failure.exit_code != ExitCode.FAILED:
+                    raise
+                click.echo(f"{sanitize(job_id)}: {failure.message}", err=True)
+                are_all_done = False
+            else:
+                click.echo(f"{sanitize(job_id)}: erased")
+        return are_all_done
+
+    if not call_api(erase_each):
+        raise CommandExit(ExitCode.FAILED)
 
 
 @jobs.command()

@@ -187,7 +187,7 @@ async def _diffs(
         return []
     found: list[JobDiff] = []
     for job in [one for one in jobs if one.state is State.DEAD][:MAX_DIFFS]:
-        inputs, _ = await page_request.context.store.jobs.payloads(job.id)
+        inputs = (await page_request.context.store.payloads.read(job.id)).inputs
         try:
             before = decode(inputs or b"")
             after = apply_merge_patch(before, bulk_run.request.patch)

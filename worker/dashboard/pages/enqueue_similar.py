@@ -23,7 +23,7 @@ FORM_FIELDS: Final = ("kind", "target", "account", "priority", "tags", "batch", 
 async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the form with the fields of the job."""
     job = await load_path_job(page_request.request)
-    inputs, _ = await page_request.context.store.jobs.payloads(job.id)
+    inputs = (await page_request.context.store.payloads.read(job.id)).inputs
     given = {
         "kind": job.kind.value,
         "target": job.target,
@@ -60,9 +60,9 @@ async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> A
     """The inputs of the form; if it has none, those of the job."""
     if inputs_text.strip():
         return decode(read_inputs(inputs_text, page_request.context.settings.max_inputs_bytes))
-    inputs, _ = await page_request.context.store.jobs.payloads(job.id)
+    inputs = (await page_request.context.store.payloads.read(job.id)).inputs
     if inputs is None:
-        raise InvalidRequest("inputs", "of this job are lost: enter new ones")
+        raise InvalidRequest("inputs", "of this job cannot be read: enter new ones")
     return decode(inputs)
 
 

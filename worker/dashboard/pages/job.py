@@ -4,13 +4,17 @@ from typing import Final
 
 from aiohttp import web
 
+from jobs.job import Job
+from jobs.newer import is_newer
+from jobs.payloads import MissingPayload
 from worker.api.handlers.jobs import load_path_job, path_job_id
 from worker.api.models.jobs import WAITING_STATES
 from worker.api.problems import Problem
+from worker.app.action_table import ACTION_TABLE, PayloadAction
 from worker.dashboard.page_request import PageRequest
 from worker.dashboard.views.available_actions import EffectContext, available_actions
 from worker.dashboard.views.media import media_of
-from worker.dashboard.views.payloads import payload_of
+from worker.dashboard.views.payloads import missing_text, payload_of
 from worker.dashboard.views.timeline import (
     HEIGHT,
     WIDTH,
@@ -18,6 +22,7 @@ from worker.dashboard.views.timeline import (
     timeline_bars,
     timeline_entries,
 )
+from worker.store.payloads import StoredPayloads
 
 _OPERATOR_BLOCKER: Final = "person"
 """Kind of the blocker that repeats the reason of a parked job or a dead letter."""
@@ -27,7 +32,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
     job = await load_path_job(page_request.request)
     queries, store = page_request.context.use_cases.queries, page_request.context.store
-    inputs, result = await store.jobs.payloads(job.id)
+    payloads = await store.payloads.read(job.id)
     sees_payloads = page_request.principal.sees_payloads
     intervals = state_intervals(job, page_request.now)
     return await page_request.render(
@@ -40,24 +45,33 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         evidence=await queries.evidence(job),
         is_waiting=job.state in WAITING_STATES,
         actions=available_actions(
-            job, await effect_context(page_request, has_inputs=inputs is not None)
+            job, await effect_context(page_request, has_inputs=payloads.inputs is not None)
         )
         if page_request.principal.may_operate
         else (),
-        inputs=payload_of(inputs) if sees_payloads else None,
-        has_inputs=inputs is not None,
-        result=payload_of(result) if sees_payloads else None,
-        has_result=result is not None,
-        media=media_of(result) if sees_payloads else (),
+        inputs=payload_of(payloads.inputs) if sees_payloads else None,
+        inputs_problem=missing_text(payloads.inputs_problem),
+        result=payload_of(payloads.result) if sees_payloads else None,
+        has_result=payloads.result is not None,
+        result_problem=missing_text(payloads.result_problem),
+        erasure=_erasure_text(job, payloads) if page_request.principal.may_operate else "",
+        media=media_of(payloads.result) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),
     )
+
+
+def _erasure_text(job: Job, payloads: StoredPayloads) -> str:
+    """What erasing the payloads does; empty where it is not possible, or nothing is left."""
+    is_empty = payloads.inputs_problem is MissingPayload.ERASED and payloads.result is None
+    row = ACTION_TABLE[PayloadAction.ERASE]
+    return "" if is_empty or is_newer(job) or job.state not in row.states else row.effect
 
 
 async def effect_context(page_request: PageRequest, *, has_inputs: bool = True) -> EffectContext:
     """What the effect texts of actions depend on."""
     context = page_request.context
     return EffectContext(
-        await context.gate_cache.gates(),
+        await context.gates(),
         await context.store.costs.last(),
         context.settings.retention_s,
         has_inputs,
@@ -67,10 +81,14 @@ async def effect_context(page_request: PageRequest, *, has_inputs: bool = True) 
 async def job_file(page_request: PageRequest) -> web.StreamResponse:
     """The full inputs or result as a download: the browser never renders it."""
     job_id, name = path_job_id(page_request.request), page_request.request.match_info["file"]
-    inputs, result = await page_request.context.store.jobs.payloads(job_id)
-    body = {"inputs": inputs, "result": result}.get(name)
+    found = await page_request.context.store.payloads.read(job_id)
+    body, problem = {
+        "inputs": (found.inputs, found.inputs_problem),
+        "result": (found.result, found.result_problem),
+    }[name]
     if body is None:
-        raise Problem(404, "no-such-file", "No such file", f"this job has no {name}")
+        detail = missing_text(problem) or f"this job has no {name}"
+        raise Problem(404, "no-such-file", "No such file", detail)
     return web.Response(
         body=body,
         content_type="application/json",

@@ -30,6 +30,15 @@ async def run_job_action(page_request: PageRequest) -> web.StreamResponse:
     )
 
 
+async def erase_job(page_request: PageRequest) -> web.StreamResponse:
+    """Erase the payloads of the job; the form says what that means for its state."""
+    job_id, actor = path_job_id(page_request.request), await page_request.actor()
+    job = await page_request.context.use_cases.erasure.erase(job_id, actor, force=True)
+    return await page_request.redirect_back(
+        f"Erased the inputs and the result of {job.id}", path=job_href(job.id)
+    )
+
+
 async def _execution_id(page_request: PageRequest) -> str:
     given = (await page_request.form()).get("execution_id", "").strip()
     if not given:

@@ -13,7 +13,6 @@ from jobs.states import Kind, State
 from worker.app.bulk_request import SWEPT_STATES, BulkAction
 from worker.dashboard.filters import FilterForm, read_filter
 from worker.dashboard.page_request import PageRequest
-from worker.engine.unreadable_records import load_jobs
 from worker.store.client import BadCursor
 from worker.store.read.queries import Page
 
@@ -120,8 +119,8 @@ async def _find(page_request: PageRequest, searched_id: str) -> web.StreamRespon
     ids = list(by_execution) or await store.read.queries.ids_with_prefix(prefix, MAX_ID_MATCHES)
     if len(ids) == 1:
         return _redirect_to_job(ids[0])
-    stored = await load_jobs(store.jobs, ids, page_request.now)
-    jobs = tuple(one.job for one in stored if one is not None)
+    shown = await page_request.context.use_cases.queries.shown_jobs(ids)
+    jobs = tuple(job for job in shown if job is not None)
     listed = JobList(read_filter({}, page_request.now), "/jobs", jobs, None, len(jobs), ())
     return await page_request.render(
         "jobs.html",

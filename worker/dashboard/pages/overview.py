@@ -62,7 +62,7 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         context.use_cases.queries.holds(),
         context.use_cases.queries.groups(State.PARKED),
         context.use_cases.queries.groups(State.DEAD),
-        context.gate_cache.gates(),
+        context.gates(),
         context.store.read.queries.webhook_health(page_request.now),
     )
     window = parse_window(page_request.request.query.get("window", ""))

@@ -91,9 +91,8 @@ def _decode_inputs(inputs: bytes) -> object:
 
 
 async def _inputs(page_request: PageRequest, job: Job) -> bytes:
-    """Its inputs; empty where Redis lost them."""
-    inputs, _ = await page_request.context.store.jobs.payloads(job.id)
-    return inputs or b""
+    """Its inputs; empty where they are lost."""
+    return (await page_request.context.store.payloads.read(job.id)).inputs or b""
 
 
 def _editable_text(inputs: bytes) -> str:

@@ -5,6 +5,7 @@ import re
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobs.payloads import MissingPayload
 from worker.dashboard.views.formatting import visible_text
 from worker.store.codec import DECODE_ERRORS, decode
 
@@ -27,6 +28,19 @@ class Payload:
     size_bytes: int
     """Size of the full text."""
     is_complete: bool
+
+
+_MISSING_TEXTS: Final = {
+    MissingPayload.LOST: "Lost: Redis has no inputs of this job, so it cannot be sent.",
+    MissingPayload.ERASED: "Erased: it is kept no longer.",
+    MissingPayload.KEY_LOST: "Unreadable: it is encrypted, and no key of KNOUDS_PAYLOAD_KEYS"
+    " reads it.",
+}
+
+
+def missing_text(problem: MissingPayload | None) -> str:
+    """Why a payload is not shown, in words; empty where there is no problem."""
+    return "" if problem is None else _MISSING_TEXTS[problem]
 
 
 def payload_of(raw: bytes | None) -> Payload | None:

@@ -101,6 +101,7 @@ _EVENT_LABELS: Final = {
     "resubmit": "Resubmitted",
     "requeue": "Requeued",
     "discard": "Discarded",
+    "payloads_erased": "Inputs and result erased",
 }
 """Labels by event name; other events are shown by their names."""
 

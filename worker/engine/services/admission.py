@@ -17,6 +17,7 @@ from jobs.holds import Gates
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
 from jobs.lanes import Lane, Scope, cap_of_lane
+from jobs.payloads import MissingPayload
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
@@ -179,8 +180,8 @@ class Admission:
             stored, inputs = found
             if stored.job.state is not State.QUEUED:
                 await self._store.jobs.remove_stale_entry(stored, Index.BYPASS)
-            elif inputs is None:
-                await park_inputs_lost(self._store.jobs, stored, now)
+            elif isinstance(inputs, MissingPayload):
+                await park_inputs_lost(self._store.jobs, stored, now, inputs)
             else:
                 queued.append((stored, inputs))
         return queued
@@ -269,8 +270,8 @@ class Admission:
             stored, inputs = found
             if stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
                 await self._store.jobs.remove_stale_entry(stored, Index.LANE, name)
-            elif inputs is None:
-                await park_inputs_lost(self._store.jobs, stored, now)
+            elif isinstance(inputs, MissingPayload):
+                await park_inputs_lost(self._store.jobs, stored, now, inputs)
             else:
                 queued.append((stored, inputs))
         return queued

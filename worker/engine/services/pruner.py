@@ -1,25 +1,31 @@
-"""The pruner: deletes settled jobs after their retention. Parked and dead jobs never expire."""
+"""The pruner: erases payloads of settled jobs after their retention, later deletes the jobs.
+
+Parked and dead jobs never expire.
+"""
 
 import asyncio
 from typing import Final
 
-from jobs.states import PRUNABLE
+from jobs import transitions
+from jobs.states import PRUNABLE, State
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
+from worker.store.commit import SideWrites
 
 BATCH: Final = 500
 TICK_S: Final = 60.0
 
 
 class Pruner:
-    """Deletes old settled jobs, expired cool-downs and silent workers."""
+    """Deletes old settled jobs, their payloads before, expired cool-downs and silent workers."""
 
     name = "pruner"
 
-    def __init__(self, store: Store, retention_s: float) -> None:
+    def __init__(self, store: Store, retention_s: float, payload_retention_s: float = 0.0) -> None:
         self._store = store
         self._retention_s = retention_s
+        self._payload_retention_s = payload_retention_s
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
@@ -31,6 +37,8 @@ class Pruner:
             deletions = [self._store.jobs.delete(stored) for stored in found if stored is not None]
             deleted = sum(await asyncio.gather(*deletions))
             full = full or (len(ids) == BATCH and deleted > 0)
+            if self._payload_retention_s:
+                full = await self._erase_payloads(state, now) or full
         await self._store.holds.remove_expired_cool_downs(now)
         await self._store.holds.remove_proved_open(now)
         await self._store.holds.remove_expired_sync_only(now)
@@ -39,3 +47,21 @@ class Pruner:
             return 0.0
         await self._store.registers.remove_empty()
         return TICK_S
+
+    async def _erase_payloads(self, state: State, now: float) -> bool:
+        """Erase the payloads of a batch of jobs in a state; whether there are more."""
+        until = now - self._payload_retention_s
+        batch = await self._store.payload_retention.next_batch(state, until, BATCH)
+        found = await load_jobs(self._store.jobs, batch.unerased, now)
+        erased_at = SideWrites(erased_at=now)
+        await asyncio.gather(
+            *(
+                self._store.jobs.commit(
+                    stored, transitions.erase_payloads(stored.job, now), erased_at
+                )
+                for stored in found
+                if stored is not None and stored.job.state is state
+            )
+        )
+        await self._store.payload_retention.record(state, batch)
+        return batch.is_full

@@ -178,10 +178,15 @@ def read_code(raw: Raw, *, allow_numbers: bool = False) -> str | None:
 
 
 def read_capabilities(raw: Raw) -> str | None:
-    """Read the missing capability, or a list of them joined by commas."""
+    """Read the missing capability, or a list of them joined by commas.
+
+    Each is a word: every role sees what an operator must do, and a sentence may quote the inputs.
+    """
     several = read_texts(raw)
-    value = read_text(raw) if several is None else ", ".join(several)
-    return sanitize(value)[:MAX_ID_CHARS] or None if value else None
+    if several is None:
+        several = (read_text(raw) or "",)
+    words = [word for word in map(sanitize, several) if word and " " not in word]
+    return ", ".join(words)[:MAX_ID_CHARS] or None
 
 
 def read_number(raw: Raw) -> float | None:
@@ -247,7 +252,8 @@ def read_error(body: ResponseBody) -> tuple[str | None, str]:
     error = decode(_nested, body.error)
     if error is not None:
         code, message = code or read_code(error.code), read_text(error.message)
-    return code, sanitize(message or read_text(body.message) or "")
+    sentence = code if code and " " in code else None  # it is shown as a message, not as a code
+    return code, sanitize(message or read_text(body.message) or sentence or "")
 
 
 def is_error(body: ResponseBody) -> bool:

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from typing import Final
 
 from jobs.job import (
+    INPUTS_ERASED,
     INPUTS_LOST,
     MANUAL,
     NOT_APPROVED,
     NOT_THE_API,
     OUTAGE,
+    PAYLOAD_KEY_LOST,
     REDIRECTED,
     STUCK,
     UNCERTAIN,
@@ -29,7 +31,7 @@ CODES: Final = frozenset(
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
         *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, REDIRECTED, NOT_THE_API, NOT_APPROVED, OUTAGE),
-        "budget",
+        *("budget", INPUTS_ERASED, PAYLOAD_KEY_LOST),
         *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )

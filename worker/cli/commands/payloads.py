@@ -1,0 +1,97 @@
+"""`payloads`: the keys that encrypt inputs and results."""
+
+import asyncio
+import json
+from typing import TYPE_CHECKING
+
+import click
+
+from worker.cli.client_session import read_settings
+from worker.cli.exit_codes import (
+    CommandExit,
+    ExitCode,
+    InvalidSettings,
+    RedisUnreachable,
+)
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from worker.store.payload_rewrap import RewrapReport
+
+
+@click.group(short_help="Encryption of inputs and results: replace a key.")
+def payloads() -> None:
+    """Replace the keys that encrypt inputs and results in Redis."""
+
+
+@payloads.command()
+@click.option("--dry-run", is_flag=True, help="Only count the payloads by key.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON document.")
+def rewrap(*, dry_run: bool, as_json: bool) -> None:
+    """Encrypt every stored payload under the first key of KNOUDS_PAYLOAD_KEYS.
+
+    It works on Redis itself, with the settings of the workers, which may go on meanwhile. A key may
+    be removed from the settings once no payload remains under it. The exit code is 1 while
+    payloads remain that are not under the first key.
+    """
+    settings = read_settings()
+    if settings.payload_keys is None and not dry_run:
+        raise InvalidSettings("KNOUDS_PAYLOAD_KEYS: is not set; there is no key to encrypt under")
+    report = _rewrap(settings, dry_run=dry_run)
+    if as_json:
+        click.echo(json.dumps(_document(report)))
+    else:
+        click.echo("\n".join(_lines(report)))
+    if report.remaining and not dry_run:
+        raise CommandExit(ExitCode.FAILED)
+
+
+def _rewrap(settings: "Settings", *, dry_run: bool) -> "RewrapReport":
+    from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
+
+    from worker.compose.app import payload_cipher  # noqa: PLC0415  not for --help
+    from worker.redis.connect import NoRedisError, connect  # noqa: PLC0415  not for --help
+    from worker.store import open_store  # noqa: PLC0415  not for --help
+    from worker.store.payload_rewrap import PayloadRewrap  # noqa: PLC0415  not for --help
+
+    async def run() -> "RewrapReport":
+        redis = connect(settings)
+        try:
+            store = open_store(redis, settings.namespace, cipher=payload_cipher(settings))
+            return await PayloadRewrap(store.payloads, store.jobs, store.webhooks).run(
+                dry_run=dry_run
+            )
+        finally:
+            await redis.aclose(close_connection_pool=True)
+
+    try:
+        return asyncio.run(run())
+    except NoRedisError as error:
+        raise InvalidSettings(str(error)) from None
+    except (RedisError, OSError) as error:
+        raise RedisUnreachable(f"Redis: {error}; run `knouds-worker doctor`") from None
+
+
+def _document(report: "RewrapReport") -> dict[str, object]:
+    return {
+        "first_key": report.first_key,
+        "found": dict(report.found),
+        "rewritten": report.rewritten,
+        "unreadable": dict(report.unreadable),
+        "remaining": report.remaining,
+    }
+
+
+def _lines(report: "RewrapReport") -> list[str]:
+    lines = [f"first key: {report.first_key}"]
+    lines += [
+        f"  {count} found under {name}" for name, count in sorted(report.found.items()) if count
+    ]
+    lines.append(
+        f"{report.rewritten} rewritten, {report.remaining} remain under other keys or plain"
+    )
+    lines += [
+        f"{count} under {name} cannot be read: add that key, they are as good as lost without it"
+        for name, count in sorted(report.unreadable.items())
+    ]
+    return lines

@@ -1,0 +1,99 @@
+"""Inputs, results and bodies of deliveries as Redis stores them: as they are, or encrypted.
+
+With keys a payload is AES-256-GCM. Before the nonce and the ciphertext stand `MAGIC`, with which no
+JSON text begins, and the id of the key, so that keys can be rotated. The place of a payload, its
+key and field in Redis, is authenticated with it: one that is moved to another job cannot be read.
+"""
+
+import hashlib
+import secrets
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+MAGIC: Final = b"\x00kw1"
+KEY_ID_CHARS: Final = 8
+NONCE_BYTES: Final = 12
+"""Random nonces: one key may encrypt 2^32 payloads (NIST SP 800-38D, 8.3)."""
+
+_HEAD_BYTES: Final = len(MAGIC) + KEY_ID_CHARS
+PLAIN: Final = "plain"
+"""Stands for the id of a key where a payload is not encrypted."""
+
+
+class UnreadablePayload(Exception):
+    """No key reads a payload, or it was changed or moved."""
+
+    def __init__(self, key_id: str) -> None:
+        self.key_id = key_id
+        super().__init__(f"no key of KNOUDS_PAYLOAD_KEYS reads it (key id {key_id})")
+
+
+class PayloadCipher:
+    """Encrypts payloads under the first key and reads those of every key; without keys, neither."""
+
+    def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        self._ciphers: Mapping[bytes, AESGCM] = _ciphers(keys) if keys else {}
+        self._first = next(iter(self._ciphers), b"")
+
+    @property
+    def is_active(self) -> bool:
+        """Whether it encrypts."""
+        return bool(self._ciphers)
+
+    @property
+    def first_key_id(self) -> str:
+        """The id of the key that encrypts; `PLAIN` without keys."""
+        return self._first.decode() or PLAIN
+
+    def seal(self, place: str, payload: bytes) -> bytes:
+        """What to store at a place."""
+        if not self._ciphers:
+            return payload
+        nonce = secrets.token_bytes(NONCE_BYTES)
+        sealed = self._ciphers[self._first].encrypt(nonce, payload, place.encode())
+        return b"".join((MAGIC, self._first, nonce, sealed))
+
+    def open(self, place: str, stored: bytes) -> bytes:
+        """The payload that is stored at a place; raises `UnreadablePayload`."""
+        if not stored.startswith(MAGIC):
+            return stored
+        cipher = self._ciphers.get(stored[len(MAGIC) : _HEAD_BYTES])
+        if cipher is None:
+            raise UnreadablePayload(stored_key_id(stored))
+        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as in `_ciphers`
+
+        nonce = stored[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
+        try:
+            return cipher.decrypt(nonce, stored[_HEAD_BYTES + NONCE_BYTES :], place.encode())
+        except (InvalidTag, ValueError):
+            raise UnreadablePayload(stored_key_id(stored)) from None
+
+    def may_open(self, stored: bytes) -> bool:
+        """Whether there is a key for it."""
+        return not stored.startswith(MAGIC) or stored[len(MAGIC) : _HEAD_BYTES] in self._ciphers
+
+
+def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
+    # A worker without keys starts faster without it.
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
+
+    return {key_id(key).encode(): AESGCM(key) for key in keys}
+
+
+NO_CIPHER: Final = PayloadCipher()
+"""Stores payloads as they are."""
+
+
+def key_id(key: bytes) -> str:
+    """The public id of a key: eight hexadecimal digits of its digest."""
+    return hashlib.blake2s(key, digest_size=KEY_ID_CHARS // 2, person=b"kw-keyid").hexdigest()
+
+
+def stored_key_id(stored: bytes) -> str:
+    """The id of the key that a payload is encrypted under; `PLAIN` where it is not."""
+    if not stored.startswith(MAGIC):
+        return PLAIN
+    return stored[len(MAGIC) : _HEAD_BYTES].decode("ascii", "replace")

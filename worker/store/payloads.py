@@ -1,0 +1,123 @@
+"""The payloads of jobs, inputs and results, in the hashes beside the records."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import structlog
+
+from jobs.payloads import MissingPayload
+from worker.store.client import Client
+from worker.store.commit import ERASED_AT, SideWrites
+from worker.store.keys import Keys
+from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
+from worker.store.scripts import Scripts
+
+log: Final = structlog.get_logger(__name__)
+
+INPUTS: Final = "inputs"
+RESULT: Final = "result"
+"""Fields of a job's hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredPayloads:
+    """Inputs and result of a job (JSON text); None for what is not there or cannot be read."""
+
+    inputs: bytes | None = field(repr=False)
+    result: bytes | None = field(repr=False)
+    inputs_problem: MissingPayload | None = None
+    """Why there are no inputs."""
+    result_problem: MissingPayload | None = None
+    """Why there is no result; None also for a job that has none yet."""
+
+
+class PayloadStore:
+    """Reads and encrypts the payloads of one namespace."""
+
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts, cipher: PayloadCipher) -> None:
+        self.client = client
+        self.keys = keys
+        self.cipher = cipher
+        self._scripts = scripts
+
+    def place(self, job_id: str, name: str) -> str:
+        """What authenticates a payload of a job: its key and its field in Redis."""
+        return f"{self.keys.job(job_id)}:{name}"
+
+    def sealed(self, job_id: str, side_writes: SideWrites) -> SideWrites:
+        """The side writes as they are stored."""
+        inputs, result = side_writes.inputs, side_writes.result
+        if not self.cipher.is_active or (inputs is None and result is None):
+            return side_writes
+        if inputs is not None:
+            inputs = self.cipher.seal(self.place(job_id, INPUTS), inputs)
+        if result is not None:
+            result = self.cipher.seal(self.place(job_id, RESULT), result)
+        return replace(side_writes, inputs=inputs, result=result)
+
+    def opened(
+        self, job_id: str, name: str, stored: bytes | None, erased_at: bytes | None
+    ) -> bytes | MissingPayload:
+        """A payload as it was given, or why it is not there."""
+        if stored is None:
+            return MissingPayload.LOST if erased_at is None else MissingPayload.ERASED
+        try:
+            return self.cipher.open(self.place(job_id, name), stored)
+        except UnreadablePayload as error:
+            log.error("payload.unreadable", job_id=job_id, field=name, key_id=error.key_id)  # noqa: TRY400
+            return MissingPayload.KEY_LOST
+
+    async def read(self, job_id: str) -> StoredPayloads:
+        """Inputs and result of a job."""
+        ((stored_inputs, stored_result, erased),) = await self._fields(
+            [job_id], INPUTS, RESULT, ERASED_AT
+        )
+        inputs = self.opened(job_id, INPUTS, stored_inputs, erased)
+        result = self.opened(job_id, RESULT, stored_result, erased)
+        return StoredPayloads(
+            None if isinstance(inputs, MissingPayload) else inputs,
+            None if isinstance(result, MissingPayload) else result,
+            inputs if isinstance(inputs, MissingPayload) else None,
+            result
+            if isinstance(result, MissingPayload) and result is not MissingPayload.LOST
+            else None,
+        )
+
+    async def missing_inputs(self, job_ids: Sequence[str]) -> dict[str, MissingPayload]:
+        """The jobs that have no inputs to send, and why."""
+        rows = await self._fields(job_ids, INPUTS, ERASED_AT)
+        found: dict[str, MissingPayload] = {}
+        for job_id, (inputs, erased) in zip(job_ids, rows, strict=True):
+            if inputs is None:
+                found[job_id] = MissingPayload.ERASED if erased else MissingPayload.LOST
+            elif not self.cipher.may_open(inputs):
+                found[job_id] = MissingPayload.KEY_LOST
+        return found
+
+    async def erased(self, job_ids: Sequence[str]) -> set[str]:
+        """The jobs whose inputs were erased."""
+        keys = [self.keys.job(job_id) for job_id in job_ids]
+        calls = [("HEXISTS", key, name) for key in keys for name in (ERASED_AT, INPUTS)]
+        found = await self.client.many(calls)
+        marks = zip(job_ids, found[::2], found[1::2], strict=True)
+        return {job_id for job_id, is_erased, has_inputs in marks if is_erased and not has_inputs}
+
+    async def without_payloads(self, job_ids: Sequence[str]) -> set[str]:
+        """The jobs that have neither inputs nor a result."""
+        keys = [self.keys.job(job_id) for job_id in job_ids]
+        calls = [("HEXISTS", key, name) for key in keys for name in (INPUTS, RESULT)]
+        found = await self.client.many(calls)
+        marks = zip(job_ids, found[::2], found[1::2], strict=True)
+        return {job_id for job_id, has_inputs, has_result in marks if not has_inputs | has_result}
+
+    async def delete_arq_entries(self, job_id: str) -> None:
+        """Delete what arq holds of a job that an app enqueued with plain arq under this id."""
+        await self.client.call("DEL", self.keys.arq_job(job_id), self.keys.arq_result(job_id))
+
+    async def replace(self, key: str, name: str, expected: bytes, value: bytes) -> bool:
+        """Write a field anew if it still is what was read; returns whether it was."""
+        return await self._scripts.swap(key, name, expected, value)
+
+    async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
+        return await self.client.many([("HMGET", self.keys.job(one), *names) for one in job_ids])
