@@ -1,13 +1,17 @@
 """The recovery state in Redis, and what it keeps from being written."""
 
 import asyncio
+from typing import Any, cast
 
 import pytest
 from redis.exceptions import ResponseError
 
+from config.settings import Settings
 from jobs.data_recovery import DataOrigin
 from tests.unit.core.job_builders import NOW, a_job, admitted
+from worker.redis.connect import connect
 from worker.store import Store, open_store
+from worker.store.client import Client
 from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
 from worker.store.recovery import STATE_FIELD, last_alive
 from worker.store.refusals import RefusalCode, is_recovering, redis_refusal
@@ -38,6 +42,23 @@ async def test_the_state_names_the_server_and_stays(store: Store) -> None:
     assert await store.recovery.advance(["w1"]) == state
     word, epoch, *_ = (await state_text(store)).split()
     assert (word, epoch) == (b"ready", state.epoch.encode())
+
+
+async def test_workers_of_another_database_are_not_waited_for(
+    store: Store, redis_url: str, namespace: str
+) -> None:
+    """Channels are those of the whole server, and a new database looked like an emptied one."""
+    client = connect(Settings(namespace=namespace), f"{redis_url.removesuffix('/0')}/1")
+    listener: Any = cast("Any", store.client.redis).pubsub()
+    await listener.subscribe(store.keys.wake)
+    await listener.get_message(timeout=5)
+    try:
+        state = await open_store(client, namespace).recovery.advance()
+        assert (state.is_ready, state.origin) == (True, DataOrigin.NEW)
+    finally:
+        await listener.aclose()
+        await Client(client).call("FLUSHDB")
+        await client.aclose(close_connection_pool=True)
 
 
 @pytest.mark.parametrize(

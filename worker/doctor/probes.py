@@ -131,8 +131,9 @@ async def _read_namespace(store: Store) -> NamespaceFacts:
         if kind not in (expected[key], "none")
     }
     queued = None if queue in wrong else await reader.arq_queue_size()
-    channels = await RedisServer(store.client).channels(":wake")  # cheap, unlike listing every key
-    others = {channel.removesuffix(":wake") for channel in channels} - {store.keys.namespace}
+    ending = store.keys.wake.removeprefix(store.keys.namespace)
+    channels = await RedisServer(store.client).channels(ending)  # cheap, unlike listing every key
+    others = {channel.removesuffix(ending) for channel in channels} - {store.keys.namespace}
     return NamespaceFacts(store.keys.namespace, wrong, queue, queued, sorted(others))
 
 

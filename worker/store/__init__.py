@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from arq import ArqRedis
 
@@ -93,7 +94,7 @@ def open_store(
     `wait`: how long enqueues and send marks wait for replicas; None if they do not.
     `cipher`: encrypts inputs and results.
     """
-    client, keys = Client(redis), Keys(namespace)
+    client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     announcements = Announcements(client, buffer)
     scripts = Scripts(client, announcements, wait)
@@ -124,3 +125,8 @@ def open_store(
         read=ReadModels(JobQueries(client, keys, jobs), BatchStore(client, keys, jobs)),
         metrics=Metrics(buffer, Counters(client, keys, scripts, buffer, series), series),
     )
+
+
+def _database(redis: ArqRedis) -> int:
+    pool: Any = redis.connection_pool
+    return int(pool.connection_kwargs.get("db") or 0)

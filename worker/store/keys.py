@@ -13,6 +13,8 @@ class Keys:
     """The keys of one namespace; several deployments can share a Redis under different ones."""
 
     namespace: str
+    db: int = 0
+    """The number of the database: channels are those of the whole server."""
 
     def job(self, job_id: str) -> str:
         """Hash `rev, rec, inputs, result, unreadable, erased` of one job."""
@@ -166,20 +168,23 @@ class Keys:
         """Sorted set of execution ids with deliveries and no job, by the time of the first."""
         return f"{self.namespace}:orphans"
 
+    def _channel(self, name: str) -> str:
+        return f"{self.namespace}:{name}:{self.db}" if self.db else f"{self.namespace}:{name}"
+
     @property
     def delivered(self) -> str:
         """Channel: there is a delivery to process."""
-        return f"{self.namespace}:delivered"
+        return self._channel("delivered")
 
     @property
     def wake(self) -> str:
         """Channel: there may be a job to admit."""
-        return f"{self.namespace}:wake"
+        return self._channel("wake")
 
     @property
     def settled(self) -> str:
         """Channel: ids of jobs that settled or parked."""
-        return f"{self.namespace}:settled"
+        return self._channel("settled")
 
     @property
     def arq_queue(self) -> str:
