@@ -33,6 +33,7 @@ async def test_an_audit_entry_has_who_when_what_target_note_and_count(
         "on": "j1",
         "note": "so",
         "jobs": 3,
+        "changed": None,
     }
 
 

@@ -149,7 +149,7 @@ async def test_a_read_that_only_decorates_fails_no_change(
         raise RedisConnectionError("max number of clients reached")
 
     monkeypatch.setattr(type(store.holds), "gates", lost)
-    monkeypatch.setattr(type(store.jobs), "payloads", lost)
+    monkeypatch.setattr(type(store.payloads), "read", lost)
     monkeypatch.setattr(type(store.read.queries), "held_counts", lost)
     monkeypatch.setattr(type(store.durations), "samples", lost, raising=False)
     enqueued = await api.post("/v1/jobs", REQUEST)

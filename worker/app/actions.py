@@ -22,6 +22,7 @@ from jobs.states import State
 from jobs.tenants import app_job_id, tenant_of
 from jobs.unreadable_holds import is_unreadable_hold, readable_hold
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
+from worker.app.changed_inputs import changed_inputs
 from worker.app.extras import extra_or
 from worker.clock import Clock
 from worker.engine.paid_runs import paid_runs
@@ -142,7 +143,11 @@ class Actions:
                 return after
             if after.state is State.QUEUED and await self._store.payloads.erased([job_id]):
                 raise PayloadsErased(stored.job)
-            entry = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1)
+            changed = ""
+            if inputs is not None:
+                before = (await self._store.payloads.read(job_id)).inputs
+                changed = changed_inputs(before, inputs, self._store.audit)
+            entry = NewAuditEntry(now, actor.name, action, job_id, actor.note, 1, changed)
             side_writes = SideWrites(inputs, audit_entry=entry, data_epoch=ANY_EPOCH)
             written = await self._store.jobs.commit(stored, after, side_writes)
             if isinstance(written, VersionedJob):

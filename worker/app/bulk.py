@@ -36,6 +36,7 @@ from worker.app.bulk_request import (
     BulkRequest,
     hold_kept_message,
 )
+from worker.app.changed_inputs import patch_note
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
 from worker.app.extras import extra_or
@@ -48,7 +49,7 @@ from worker.engine.unreadable_records import (
     load_records,
 )
 from worker.store import Store
-from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
 from worker.store.jobs import NewerRecord
 from worker.tasks import finish_despite_cancel
 
@@ -121,9 +122,8 @@ class BulkActions:
             await call.run()
         finally:
             if not request.dry_run:
-                now, on, done = self.clock.now(), request.selection.filter_json, call.counts.done
-                action = f"bulk_{request.action}"
-                entry = NewAuditEntry(now, actor.name, action, on, actor.note, done)
+                changed, now = patch_note(request.patch, self.store.audit), self.clock.now()
+                entry = request.audit_entry(now, actor, call.counts.done, changed)
                 await finish_despite_cancel(self.store.audit.record(entry))
         call.counts.est_cost = await extra_or(None, self._cost(call.targets))
         return call.counts

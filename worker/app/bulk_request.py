@@ -11,6 +11,8 @@ from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
 from worker.app.action_table import ACTION_TABLE, JobAction
+from worker.app.actions import Actor
+from worker.store.commit import NewAuditEntry
 from worker.store.read.queries import Filter
 
 
@@ -83,6 +85,11 @@ class BulkRequest:
     """Only count what would be done."""
     limit: int | None = None
     """Most jobs to act on, the newest first."""
+
+    def audit_entry(self, now: float, actor: Actor, done: int, changed: str) -> NewAuditEntry:
+        """The one audit entry of the call; `changed` is the note on its patch."""
+        action, on = f"bulk_{self.action}", self.selection.filter_json
+        return NewAuditEntry(now, actor.name, action, on, actor.note, done, changed)
 
 
 @dataclass(slots=True)

@@ -8,6 +8,7 @@ from arq import ArqRedis
 
 from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
+from worker.store.audit_chain import AuditChain
 from worker.store.breakers import BreakerStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
@@ -97,7 +98,7 @@ def open_store(
     client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
     announcements = Announcements(client, buffer)
-    scripts = Scripts(client, announcements, wait)
+    scripts = Scripts(client, announcements, wait, AuditChain(cipher.keys))
     recovery = RecoveryStore(client, keys, scripts)
     payloads = PayloadStore(client, keys, scripts, cipher)
     jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads)
@@ -119,7 +120,7 @@ def open_store(
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts, cipher),
         evidence=EvidenceStore(client, keys),
-        audit=AuditLog(client, keys),
+        audit=AuditLog(client, keys, scripts),
         events=EventLog(client, keys),
         sessions=SessionStore(client, keys),
         read=ReadModels(JobQueries(client, keys, jobs), BatchStore(client, keys, jobs)),

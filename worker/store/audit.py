@@ -2,18 +2,20 @@
 
 import dataclasses
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
 
+from worker.store.audit_chain import AuditChain
 from worker.store.client import BadCursor, Client
-from worker.store.commit import AUDIT_FIELDS, NewAuditEntry
+from worker.store.commit import Change, NewAuditEntry
 from worker.store.events import entry_id_parts
 from worker.store.keys import Keys
 from worker.store.refusals import error_word
+from worker.store.scripts import Scripts
 
 log: Final = structlog.get_logger(__name__)
 
@@ -31,7 +33,7 @@ MAX_SCANNED_ENTRIES: Final = 5_000
 class AuditEntry(NewAuditEntry):
     """An entry as it is read, with its id in the stream."""
 
-    id: str
+    id: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +61,10 @@ class AuditPage:
 class AuditLog:
     """The audit log of one namespace."""
 
-    def __init__(self, client: Client, keys: Keys) -> None:
+    def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
         self._client = client
         self._keys = keys
+        self._scripts = scripts
         self._unwritten: deque[NewAuditEntry] = deque(maxlen=MAX_UNWRITTEN_ENTRIES)
 
     async def record(self, entry: NewAuditEntry) -> None:
@@ -85,8 +88,7 @@ class AuditLog:
 
     async def append(self, entry: NewAuditEntry) -> None:
         """Append an entry; raises `redis.exceptions.RedisError`."""
-        fields = [part for pair in zip(AUDIT_FIELDS, entry.values(), strict=True) for part in pair]
-        await self._client.call("XADD", self._keys.audit, "*", *fields)
+        await self._scripts.commit(Change(self._keys, "", "").audit(entry))
 
     async def page(
         self, audit_filter: AuditFilter, limit: int, cursor: str | None = None
@@ -115,6 +117,24 @@ class AuditLog:
             scanned += len(rows)
         return AuditPage(tuple(found), top[1:])
 
+    @property
+    def chain(self) -> AuditChain:
+        """What hashes entries."""
+        return self._scripts.chain
+
+    async def rows(self) -> AsyncGenerator[dict[str, str]]:
+        """Every entry from the oldest on, as it is stored, with its `id`."""
+        after = "-"
+        while True:
+            found: Sequence[tuple[bytes, dict[bytes, bytes]]] = await self._client.call(
+                "XRANGE", self._keys.audit, after, "+", "COUNT", CHUNK
+            )
+            for entry_id, fields in found:
+                yield _texts(fields) | {"id": entry_id.decode()}
+            if len(found) < CHUNK:
+                return
+            after = f"({found[-1][0].decode()}"
+
     async def _read_backwards(
         self, top: str, bottom: str, count: int
     ) -> Sequence[tuple[bytes, dict[bytes, bytes]]]:
@@ -126,10 +146,7 @@ class AuditLog:
 
 def _parse_entry(entry_id: str, fields: dict[bytes, bytes]) -> AuditEntry:
     """An entry; of one that another program wrote, what can be read."""
-    texts = {
-        name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
-        for name, value in fields.items()
-    }
+    texts = _texts(fields)
     return AuditEntry(
         id=entry_id,
         at=_number(texts.get("at"), entry_id_parts(entry_id)[0] / 1_000),
@@ -138,7 +155,15 @@ def _parse_entry(entry_id: str, fields: dict[bytes, bytes]) -> AuditEntry:
         on=texts.get("on", ""),
         note=texts.get("note", ""),
         jobs=int(_number(texts.get("jobs"), 0.0)),
+        changed=texts.get("changed", ""),
     )
+
+
+def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
+    return {
+        name.decode("utf-8", "replace"): value.decode("utf-8", "replace")
+        for name, value in fields.items()
+    }
 
 
 def _number(text: str | None, default: float) -> float:

@@ -13,6 +13,7 @@ from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import SETTLED_OR_PARKED, State
+from worker.store.audit_chain import NO_CHAIN, AuditChain
 from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
@@ -109,14 +110,13 @@ class NewAuditEntry:
     """A job, a scope, an address, or the filter of a bulk action as JSON."""
     note: str
     jobs: int
+    changed: str = ""
+    """What of the inputs was changed, as JSON: paths and a keyed digest; empty if nothing was."""
 
-    def values(self) -> tuple[Argument, ...]:
-        """The values of `AUDIT_FIELDS`."""
-        return self.at, self.by, self.action, self.on, self.note, self.jobs
-
-
-AUDIT_FIELDS: Final = ("at", "by", "act", "on", "note", "jobs")
-"""The fields of an entry of the audit stream; `commit.lua` writes the same."""
+    def values(self) -> tuple[str, ...]:
+        """The values of `CHAINED_FIELDS`."""
+        at, jobs = repr(self.at), str(self.jobs)
+        return at, self.by, self.action, self.on, self.note, jobs, self.changed
 
 
 ANY_EPOCH: Final = ""
@@ -156,6 +156,8 @@ class Change:
     __slots__ = (
         "_expected",
         "_names",
+        "audit_entry",
+        "audit_hash",
         "awaits_replicas",
         "durability",
         "fields",
@@ -174,6 +176,9 @@ class Change:
         self.record = b""
         self.fields: list[Argument] = []
         self.ops: list[CommitOperation] = []
+        self.audit_entry: NewAuditEntry | None = None
+        self.audit_hash = ""
+        """The hash of the entry, once it is assembled."""
         self.awaits_replicas = False
         self.durability: Durability | None = None
         """Set when it is written, if it had to wait for replicas."""
@@ -239,7 +244,7 @@ class Change:
         if claimed is not None and not is_restored:
             self._check_run(new.id, claimed)
         if side_writes.audit_entry is not None:
-            self.ops.append(("L", self._names.audit, *side_writes.audit_entry.values()))
+            self.audit(side_writes.audit_entry)
         if claimed is not None:
             owner = self._names.run_owner(claimed)
             self.ops.append(("S", owner, new.id, RUN_OWNER_MEMORY_S * 1_000))
@@ -254,6 +259,21 @@ class Change:
         for kind, name, _ in entries(old):
             self._remove_entry(kind, name, old.id)
         return self
+
+    def audit(self, entry: NewAuditEntry) -> "Change":
+        """Append an audit entry; the chain that it belongs to is known when it is assembled."""
+        self.audit_entry = entry
+        self.ops.append(("L", self._names.audit))
+        return self
+
+    def chained(self, chain: AuditChain, prev: str) -> list[CommitOperation]:
+        """The operations, with the audit entry behind the one with the hash `prev`."""
+        if self.audit_entry is None:
+            return self.ops
+        values = self.audit_entry.values()
+        self.audit_hash = chain.hash_of(prev, values)
+        more = (prev, *values, self.audit_hash)
+        return [(op[0], op[1], *more) if op[0] == "L" else op for op in self.ops]
 
     def wake(self, entry: ArqWakeup) -> "Change":
         """Write an arq entry."""
@@ -289,16 +309,21 @@ class Change:
             self.ops.append(("A", self._names.batches, new.created_at, name))
 
 
-def assemble(changes: Sequence[Change]) -> tuple[list[str], list[Argument]]:
+def assemble(
+    changes: Sequence[Change], chain: AuditChain = NO_CHAIN
+) -> tuple[list[str], list[Argument]]:
     """Keys and arguments of one call of `commit.lua`, in the order of its head comment."""
+    prev = chain.head
     numbers: dict[str, int] = {}
     args: list[Argument] = []
     for change in changes:
         number = numbers.setdefault(change.key, len(numbers) + 1) if change.key else 0
         args += [number, change.expected, change.rev, change.record, len(change.fields) // 2]
         args += change.fields
-        args.append(sum(map(len, change.ops)))
-        for letter, key, *rest in change.ops:
+        ops = change.chained(chain, prev)
+        prev = change.audit_hash or prev
+        args.append(sum(map(len, ops)))
+        for letter, key, *rest in ops:
             args += [letter, numbers.setdefault(key, len(numbers) + 1), *rest]
     return list(numbers), args
 

@@ -35,6 +35,7 @@ class PayloadCipher:
     """Encrypts payloads under the first key and reads those of every key; without keys, neither."""
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
+        self.keys = tuple(keys)
         self._ciphers: Mapping[bytes, AESGCM] = _ciphers(keys) if keys else {}
         self._first = next(iter(self._ciphers), b"")
 

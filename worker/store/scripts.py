@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple, TypeVar
 from redis.exceptions import NoScriptError, ResponseError
 
 from worker.store.announcements import Announcements
+from worker.store.audit_chain import AuditChain
 from worker.store.client import Argument, Client, Command, ReplicaWait, pairs, texts
 from worker.store.commit import Change, assemble
 
@@ -41,6 +42,10 @@ MAX_SCRIPT_LOADS: Final = 5
 
 MAX_CLAIMED_POLLS: Final = 2_000
 """Polls claimed by one call: Lua unpacks 8,000 values at most."""
+
+
+CHAIN_MOVED: Final = "CHAIN"
+"""First word of a reply: another process appended an audit entry meanwhile."""
 
 
 class CommitResult(StrEnum):
@@ -76,8 +81,10 @@ class Scripts:
         client: Client,
         announcements: Announcements | None = None,
         wait: ReplicaWait | None = None,
+        chain: AuditChain | None = None,
     ) -> None:
         self._client = client
+        self.chain = chain or AuditChain()
         self.announcements = announcements or Announcements(client)
         self._wait = wait
         self._sources = {name: source(name) for name in SCRIPT_NAMES}
@@ -193,7 +200,7 @@ class Scripts:
         while self._pending:
             batch = self._next_batch()
             try:
-                keys, args = assemble([pending.change for pending in batch])
+                keys, args = assemble([pending.change for pending in batch], self.chain)
                 replies = await self._run_at_primary(batch, keys, args)
             except Exception as error:  # noqa: BLE001  no caller may wait for ever
                 for pending in batch:
@@ -211,13 +218,22 @@ class Scripts:
         """Give each change its reply; what comes after them was not announced."""
         for refused in replies[len(batch) :]:
             self.announcements.record_refusal(refused)
+        behind: list[_PendingCommit] = []
         for pending, reply in zip(batch, replies, strict=False):
+            word, _, head = reply.partition(" ")
+            if word == CHAIN_MOVED:
+                self.chain.head = head
+                behind.append(pending)  # its audit entry belongs behind another one
+                continue
+            if reply == CommitResult.OK and pending.change.audit_hash:
+                self.chain.head = pending.change.audit_hash
             if pending.done.done():
                 continue
             try:
                 pending.done.set_result(CommitResult(reply))
             except ValueError:
                 pending.done.set_exception(ResponseError(reply))
+        self._pending = behind + self._pending
 
     def _next_batch(self) -> list[_PendingCommit]:
         """The next changes of one call: at most one of a job, since their order counts."""

@@ -2,10 +2,12 @@
 
 from typing import Annotated
 
+import msgspec
 from msgspec import Meta
 
-from worker.api.models.response import ResponseModel, Time, rfc3339
+from worker.api.models.response import RawJson, ResponseModel, Time, rfc3339
 from worker.store.audit import AuditEntry
+from worker.store.codec import DECODE_ERRORS, decode
 
 
 class AuditEntryResponse(ResponseModel):
@@ -18,6 +20,14 @@ class AuditEntryResponse(ResponseModel):
     on: Annotated[str, Meta(description="a job, a scope, a filter as JSON, or an address")]
     note: str
     jobs: Annotated[int, Meta(description="how many jobs it changed")]
+    changed: Annotated[
+        RawJson | None,
+        Meta(
+            extra_json_schema={"type": ["object", "null"]},
+            description="where inputs were changed: the `paths`, and with KNOUDS_PAYLOAD_KEYS a"
+            " keyed `digest` of the new inputs or the patch; no values",
+        ),
+    ]
 
 
 class AuditPageResponse(ResponseModel):
@@ -37,4 +47,14 @@ def audit_entry_response(entry: AuditEntry) -> AuditEntryResponse:
         on=entry.on,
         note=entry.note,
         jobs=entry.jobs,
+        changed=_json_or_none(entry.changed),
     )
+
+
+def _json_or_none(text: str) -> RawJson | None:
+    """JSON text; None for another text, which only another program writes."""
+    try:
+        decode(text)
+    except DECODE_ERRORS:
+        return None
+    return msgspec.Raw(text.encode())

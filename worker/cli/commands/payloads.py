@@ -1,21 +1,17 @@
 """`payloads`: the keys that encrypt inputs and results."""
 
-import asyncio
 import json
 from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.client_session import read_settings
-from worker.cli.exit_codes import (
-    CommandExit,
-    ExitCode,
-    InvalidSettings,
-    RedisUnreachable,
-)
+from worker.cli.exit_codes import CommandExit, ExitCode, InvalidSettings
+from worker.cli.redis_store import with_store
 
 if TYPE_CHECKING:
     from config.settings import Settings
+    from worker.store import Store
     from worker.store.payload_rewrap import RewrapReport
 
 
@@ -47,29 +43,13 @@ def rewrap(*, dry_run: bool, as_json: bool) -> None:
 
 
 def _rewrap(settings: "Settings", *, dry_run: bool) -> "RewrapReport":
-    from redis.exceptions import RedisError  # noqa: PLC0415  not for --help
-
-    from worker.compose.app import payload_cipher  # noqa: PLC0415  not for --help
-    from worker.redis.connect import NoRedisError, connect  # noqa: PLC0415  not for --help
-    from worker.store import open_store  # noqa: PLC0415  not for --help
     from worker.store.payload_rewrap import PayloadRewrap  # noqa: PLC0415  not for --help
 
-    async def run() -> "RewrapReport":
-        redis = connect(settings)
-        try:
-            store = open_store(redis, settings.namespace, cipher=payload_cipher(settings))
-            return await PayloadRewrap(store.payloads, store.jobs, store.webhooks).run(
-                dry_run=dry_run
-            )
-        finally:
-            await redis.aclose(close_connection_pool=True)
+    async def run(store: "Store") -> "RewrapReport":
+        rewrap = PayloadRewrap(store.payloads, store.jobs, store.webhooks)
+        return await rewrap.run(dry_run=dry_run)
 
-    try:
-        return asyncio.run(run())
-    except NoRedisError as error:
-        raise InvalidSettings(str(error)) from None
-    except (RedisError, OSError) as error:
-        raise RedisUnreachable(f"Redis: {error}; run `knouds-worker doctor`") from None
+    return with_store(settings, run)
 
 
 def _document(report: "RewrapReport") -> dict[str, object]:

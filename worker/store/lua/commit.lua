@@ -11,7 +11,8 @@
 --                              server, and of the epoch (empty: of any)
 --         X key job            check, comes next: a string is absent or the job
 --         O key job            check, comes next: the sorted set has no first member but the job
---         L key at by act on note jobs  append an audit entry, comes before all that is written
+--         L key prev at by act on note jobs changed hash  append an audit entry behind the one with
+--                              the hash prev; comes before all that is written
 --         A key score member   add to a sorted set
 --         N key score member   add if absent
 --         R key member         remove
@@ -20,8 +21,9 @@
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
 -- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed), "taken" (X or O
---          failed) or "RECOVERING" (V failed); only with "ok" it is written. A repeated call finds
---          its own revision and is "ok".
+--          failed), "RECOVERING" (V failed) or "CHAIN" and the hash of the last audit entry (it is
+--          not prev); only with "ok" it is written. A repeated call finds its own revision, or its
+--          own audit entry, and is "ok".
 --          Where Redis refuses a write, the error, only for the changes that name its key; an error
 --          of P or E fails no change, and is one more reply at the end.
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
@@ -66,6 +68,23 @@ local function flush()
   lists = {}
 end
 
+local function audit()  -- the audit entry at i: nil if there is none or it is written
+  if not (ARGV[i] == "L") then return end
+  local key, prev, hash = KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 10]
+  local entries = redis.pcall("XREVRANGE", key, "+", "-", "COUNT", 1)
+  if refusal(entries) then return entries.err end
+  local fields, head = entries[1] and entries[1][2] or {}, ""
+  for n = 1, #fields, 2 do if fields[n] == "hash" then head = fields[n + 1] end end
+  if head ~= hash then
+    if head ~= prev then return "CHAIN " .. head end
+    local entry = redis.pcall("XADD", key, "*", "at", ARGV[i + 3], "by", ARGV[i + 4], "act",
+      ARGV[i + 5], "on", ARGV[i + 6], "note", ARGV[i + 7], "jobs", ARGV[i + 8], "changed",
+      ARGV[i + 9], "prev", prev, "hash", hash)
+    if refusal(entry) then return entry.err end
+  end
+  i = i + 11
+end
+
 local function check(key, expected, after)
   local found = redis.pcall("HGET", key, "rev") or ""
   if refusal(found) then return found.err end
@@ -97,13 +116,7 @@ local function check(key, expected, after)
     if owner and owner ~= ARGV[i + 2] then return "taken" end
     i = i + 3
   end
-  if ARGV[i] == "L" then
-    key = KEYS[tonumber(ARGV[i + 1])]
-    local entry = redis.pcall("XADD", key, "*", "at", ARGV[i + 2], "by", ARGV[i + 3], "act",
-      ARGV[i + 4], "on", ARGV[i + 5], "note", ARGV[i + 6], "jobs", ARGV[i + 7])
-    i = i + 8
-    return refusal(entry)
-  end
+  return audit()
 end
 
 while i <= #ARGV do
@@ -112,7 +125,8 @@ while i <= #ARGV do
   local fields_end = fields_start + 2 * ARGV[i + 4]
   local ops_end = fields_end + ARGV[fields_end]
   i = fields_end + 1
-  local reply = key and check(key, expected, after)
+  local reply
+  if key then reply = check(key, expected, after) else reply = audit() end
   if not reply then
     local written
     if key and after == "" then written = redis.pcall("DEL", key)

@@ -1,0 +1,88 @@
+"""Checks the chain of the audit log, in Redis or in an export."""
+
+from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from worker.store.audit_chain import BEGIN, AuditChain
+from worker.store.payload_cipher import PLAIN
+
+ID: Final = "id"
+
+AuditRow = Mapping[str, str]
+"""The fields of an entry as they are stored, with its id."""
+
+
+@dataclass(slots=True)
+class ChainReport:
+    """What a check of the chain found."""
+
+    entries: int = 0
+    before_chain: int = 0
+    """Entries of versions that wrote no hash; they come first."""
+    unsigned: int = 0
+    """Entries whose hash anybody can make: it needs no key."""
+    unchecked: int = 0
+    """Entries whose hash is made with a key that is not there."""
+    anchor: str = BEGIN
+    """The hash of the entry before the first: not empty where older entries were trimmed."""
+    head: str = BEGIN
+    """The hash of the last entry."""
+    broken_at: str = ""
+    """The id of the first entry that is not right; empty if all are."""
+    problem: str = ""
+    """What is wrong with it."""
+
+    @property
+    def is_sound(self) -> bool:
+        """Whether nothing is wrong."""
+        return not self.problem
+
+
+async def verify_chain(rows: AsyncIterable[AuditRow], chain: AuditChain) -> ChainReport:
+    """Check entries from the oldest to the newest; ends at the first that is not right."""
+    report = ChainReport()
+    async for row in rows:
+        report.entries += 1
+        given = row.get("hash", "")
+        if not given and report.head == BEGIN:
+            report.before_chain += 1
+            continue
+        prev = row.get("prev", "")
+        if report.head == BEGIN:
+            report.anchor = prev
+        problem = _problem(row, prev, report.head, chain)
+        if problem:
+            report.broken_at, report.problem = row[ID], problem
+            return report
+        name = given.partition(":")[0]
+        report.unsigned += name == PLAIN
+        report.unchecked += chain.is_valid(prev, row) is None
+        report.head = given
+    return report
+
+
+def _problem(row: AuditRow, prev: str, head: str, chain: AuditChain) -> str:
+    """What is wrong with an entry behind the one with the hash `head`; empty if nothing is."""
+    if not row.get("hash"):
+        return "it has no hash: another program wrote it"
+    if head not in (BEGIN, prev):
+        return "the entry before it is missing, or was changed or added"
+    if chain.is_valid(prev, row) is False:
+        return "it was changed"
+    return ""
+
+
+async def missing_of(
+    exported: AsyncIterable[AuditRow], stored: AsyncIterable[AuditRow]
+) -> tuple[int, str]:
+    """How many entries of an export Redis has not, or has otherwise, and the id of the first."""
+    found = {row[ID]: row.get("hash", "") async for row in stored}
+    missing = [row[ID] async for row in exported if found.get(row[ID]) != row.get("hash", "")]
+    return len(missing), missing[0] if missing else ""
+
+
+async def as_async(rows: Sequence[AuditRow]) -> AsyncIterator[AuditRow]:
+    """Rows that are there already, for the functions above."""
+    for row in rows:
+        yield row
