@@ -72,6 +72,7 @@ class _DoctorRun:
 
         from config.settings import SettingsError  # noqa: PLC0415  not for --help
         from worker.clock import RedisClock  # noqa: PLC0415  not for --help
+        from worker.compose.app import payload_cipher  # noqa: PLC0415  not for --help
         from worker.compose.provider import build_provider  # noqa: PLC0415  not for --help
         from worker.doctor import probes  # noqa: PLC0415  not for --help
         from worker.redis.connect import connect  # noqa: PLC0415  not for --help
@@ -79,7 +80,8 @@ class _DoctorRun:
 
         clock = RedisClock()
         redis = connect(self._settings)
-        store = open_store(redis, self._settings.namespace)
+        cipher = payload_cipher(self._settings)  # it signs the audit entries of repairs, too
+        store = open_store(redis, self._settings.namespace, cipher=cipher)
         try:
             try:
                 provider = build_provider(self._settings) if self._check_provider else None
