@@ -28,8 +28,8 @@ async def test_a_worker_is_drained_by_its_id_and_that_is_on_record(
     assert answer.json["sync_runs"] == 3
     (entry,) = await latest_audit_entries(store, 1)
     assert (entry["act"], entry["on"], entry["note"]) == ("drain", beat.id, "deploy 7")
-    assert (await store.workers.heartbeats_and_drain(beat.id))[1]
-    assert not (await store.workers.heartbeats_and_drain("host-1-cd34"))[1], "an id is one process"
+    assert (await store.workers.surroundings(beat.id)).is_drained
+    assert not (await store.workers.surroundings("host-1-cd34")).is_drained, "an id is one process"
 
 
 async def test_a_drain_is_undone_and_that_is_on_record(api: CheckedApi, store: Store) -> None:
@@ -40,7 +40,7 @@ async def test_a_drain_is_undone_and_that_is_on_record(api: CheckedApi, store: S
     assert (answer.status, answer.json["drained"]) == (200, False)
     (entry,) = await latest_audit_entries(store, 1)
     assert (entry["act"], entry["on"], entry["note"]) == ("undo_drain", beat.id, "the wrong one")
-    assert not (await store.workers.heartbeats_and_drain(beat.id))[1]
+    assert not (await store.workers.surroundings(beat.id)).is_drained
     assert (await api.delete(path)).status == 200, "twice does no harm"
     assert (await api.delete("/v1/workers/none/drain")).status == 404
 
@@ -49,7 +49,7 @@ async def test_a_drain_ends_with_the_worker(api: CheckedApi, store: Store) -> No
     beat = await _live_worker(store)
     await api.post(f"/v1/workers/{beat.id}/drain", {})
     await store.workers.remove(beat.id)
-    assert not (await store.workers.heartbeats_and_drain(beat.id))[1]
+    assert not (await store.workers.surroundings(beat.id)).is_drained
 
 
 @pytest.mark.parametrize("worker_id", ["none", "a/b", "%20"])

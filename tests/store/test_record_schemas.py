@@ -241,7 +241,7 @@ async def test_a_newer_worker_is_shown_and_its_heartbeat_never_removed(
     await store.client.call("HSET", store.keys.workers, "w", record)
     before = await everything(store)
     assert await store.workers.heartbeats() == [BEAT]
-    (found, *_), _, _ = await store.workers.heartbeats_and_drain("w")
+    (found, *_) = (await store.workers.surroundings("w")).heartbeats
     assert found.takes_work
     await store.workers.remove_silent(NOW + 10 * FORGET_AFTER_S)
     assert await everything(store) == before

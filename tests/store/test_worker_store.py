@@ -1,7 +1,12 @@
 """Heartbeats of workers, reported costs, and the audit log."""
 
+import msgspec
+import pytest
+
 from tests.store.redis_contents import latest_audit_entries
 from tests.unit.core.job_builders import NOW
+from worker.engine.eviction import EVICTION_FIX, eviction_problem
+from worker.engine.worker_problems import worker_problems
 from worker.store import Store
 from worker.store.commit import NewAuditEntry
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
@@ -60,3 +65,29 @@ async def test_operator_actions_are_on_record_newest_first(store: Store) -> None
         "jobs": "2",
     }
     assert first["id"] > second["id"]
+
+
+@pytest.mark.parametrize(
+    ("maxmemory", "policy", "found"),
+    [(0, "allkeys-lru", ""), (1 << 30, "noeviction", ""), (1 << 30, "allkeys-lru", "allkeys-lru")],
+)
+async def test_a_worker_finds_out_that_redis_would_evict_jobs(
+    store: Store, maxmemory: int, policy: str, found: str
+) -> None:
+    call = store.client.call
+    try:
+        await call("CONFIG SET", "maxmemory", maxmemory)
+        await call("CONFIG SET", "maxmemory-policy", policy)
+        assert (await store.workers.surroundings("w")).eviction_policy == found
+    finally:
+        await call("CONFIG SET", "maxmemory-policy", "noeviction")
+        await call("CONFIG SET", "maxmemory", 0)
+
+
+def test_eviction_is_a_problem_of_every_worker() -> None:
+    beat = msgspec.structs.replace(a_heartbeat("w"), failures=eviction_problem("allkeys-lru"))
+    (problem,) = worker_problems(beat)
+    assert "allkeys-lru" in problem.text
+    assert problem.fix == EVICTION_FIX
+    assert not problem.stops_submits
+    assert eviction_problem("") == {}

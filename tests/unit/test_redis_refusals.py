@@ -1,5 +1,6 @@
 """What Redis says when it refuses, as its versions phrase it, and the code that is read from it."""
 
+import ssl
 from typing import Any, cast
 
 import pytest
@@ -115,3 +116,13 @@ def test_damage_and_bugs_are_no_refusals(error: Exception) -> None:
     """They are logged as errors, and no client is told to wait."""
     assert redis_refusal(error) is None
     assert error_word(error) == type(error).__name__
+
+
+def test_a_certificate_that_is_not_accepted_is_no_outage() -> None:
+    """As redis-py words it: the error of the library is the cause."""
+    error = RedisConnectionError("Error 1 connecting to redis:6379. [SSL] certificate verify")
+    error.__cause__ = ssl.SSLCertVerificationError("[SSL: CERTIFICATE_VERIFY_FAILED] expired")
+    refusal = redis_refusal(error)
+    assert refusal is not None
+    assert refusal.code is RefusalCode.CERTIFICATE
+    assert "ssl_ca_certs" in refusal.fix

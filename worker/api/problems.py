@@ -159,7 +159,7 @@ def problem_of(error: Exception) -> Problem | None:
 
 def refused_by_redis(refusal: RedisRefusal) -> Problem:
     """Redis does not answer, or refuses what every request needs."""
-    is_away = refusal.code is RefusalCode.UNREACHABLE
+    is_away = refusal.code in (RefusalCode.UNREACHABLE, RefusalCode.CERTIFICATE)
     wait_s = OPERATOR_RETRY_AFTER_S if refusal.needs_operator else RETRY_AFTER_S
     return Problem(
         503,

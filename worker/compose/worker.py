@@ -27,6 +27,7 @@ from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.completion import Completion
+from worker.engine.eviction import eviction_problem
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.admission import Admission
@@ -96,7 +97,8 @@ class _Reporter:
 
     def report(self, now: float) -> Heartbeat:
         """The heartbeat to record at `now`, Unix seconds."""
-        outcomes = self.parts.outcomes
+        outcomes, live = self.parts.outcomes, self.live_workers
+        problems = outcomes.redis_recovery.problems(now) | eviction_problem(live.eviction_policy)
         return Heartbeat(
             id=self.parts.context.worker_id,
             host=socket.gethostname(),
@@ -110,8 +112,8 @@ class _Reporter:
             poll_failure=self.poller.health.failure(now),
             unproved_accounts=outcomes.poll_proof.blocked,
             stopping=self.parts.shutdown_deadline.has_started,
-            drained=self.live_workers.is_drained,
-            failures=self.health.failing | outcomes.redis_recovery.problems(now),
+            drained=live.is_drained,
+            failures=self.health.failing | problems,
             clock_ahead_s=self.clock_follower.machine_ahead_s,
         )
 

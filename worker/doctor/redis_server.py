@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from worker.doctor.findings import Finding, Level, fail, ok, warn
+from worker.engine.eviction import EVICTION_FIX
 from worker.store.command_check import ends_start
 from worker.store.refusals import RedisRefusal, RefusalCode
 
@@ -208,8 +209,7 @@ def judge_eviction(facts: ServerFacts) -> Finding:
             return warn(EVICTION, text, "make sure of maxmemory-policy noeviction")
         case other:
             text = f"maxmemory-policy is {other}: keys of live jobs could be lost"
-            fix = "CONFIG SET maxmemory-policy noeviction, and the same in redis.conf"
-            return fail(EVICTION, text, fix)
+            return fail(EVICTION, text, EVICTION_FIX)
 
 
 def judge_memory(facts: ServerFacts) -> Finding:

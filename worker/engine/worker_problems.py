@@ -11,6 +11,7 @@ from typing import Final
 
 from jobs.why import Blocker
 from worker.engine.clock_follower import CLOCK, NTP, clock_text
+from worker.engine.eviction import EVICTION, EVICTION_FIX
 from worker.engine.replica_marks import REPLICAS, REPLICAS_FIX, WAIT_REFUSED, WAIT_REFUSED_FIX
 from worker.engine.services.redis_recovery import (
     EMPTIED,
@@ -54,6 +55,7 @@ _KNOWN: Final = MappingProxyType(
         WAIT_REFUSED: _Known("Redis refuses WAIT", WAIT_REFUSED_FIX),
         REPLICAS: _Known("too few replicas of Redis confirm writes", REPLICAS_FIX),
         RECOVERING: _Known("Redis came back with other data", RECOVERING_FIX),
+        EVICTION: _Known("Redis evicts keys", EVICTION_FIX, stops_submits=False),
         EMPTIED: _Known("Redis lost its data", EMPTIED_FIX, stops_submits=False),
     }
 )

@@ -24,7 +24,7 @@ from redis.exceptions import (
 
 
 class RefusalCode(StrEnum):
-    """Redis' first word; the last three are ours, where it has none."""
+    """Redis' first word; the last ones are ours, where it has none."""
 
     NOREPLICAS = "NOREPLICAS"
     OOM = "OOM"
@@ -50,6 +50,8 @@ class RefusalCode(StrEnum):
     NOSCRIPT = "NOSCRIPT"
     RECOVERING = "RECOVERING"
     """Said by `commit.lua`, see `jobs.data_recovery`."""
+    CERTIFICATE = "CERTIFICATE"
+    """Its certificate is not accepted."""
     UNREACHABLE = "UNREACHABLE"
     """It does not answer."""
 
@@ -155,6 +157,11 @@ _REFUSALS: Final = {
             "repeat it in a few seconds",
         ),
         RedisRefusal(
+            RefusalCode.CERTIFICATE,
+            "has a certificate that is not trusted, or is for another host",
+            "correct the certificate, or ssl_ca_certs and the host in KNOUDS_REDIS_URL",
+        ),
+        RedisRefusal(
             RefusalCode.UNREACHABLE,
             "does not answer",
             "start it, or correct KNOUDS_REDIS_URL",
@@ -171,9 +178,12 @@ _BY_CLASS: Final[dict[type[RedisError], RefusalCode]] = {
 }
 """redis-py makes these classes of a first word, and removes it from the text."""
 
-_WORDS: Final = "|".join(
-    code for code in RefusalCode if code not in (RefusalCode.MAXCLIENTS, RefusalCode.UNREACHABLE)
+_WITHOUT_WORD: Final = (
+    RefusalCode.MAXCLIENTS,
+    RefusalCode.CERTIFICATE,
+    RefusalCode.UNREACHABLE,
 )
+_WORDS: Final = "|".join(code for code in RefusalCode if code not in _WITHOUT_WORD)
 _FIRST_WORD: Final = re.compile(rf"(?:^|: -)({_WORDS})\b")
 _NO_RIGHT: Final = re.compile(
     r"ACL failure in script|The user executing the script can't|has no permissions|No permissions"
@@ -183,6 +193,7 @@ _NO_RIGHT: Final = re.compile(
 MAX_CLIENTS: Final = "max number of clients reached"
 _NO_DATABASE: Final = re.compile(r"unknown command .?SELECT", re.IGNORECASE)
 """What a Sentinel replies where the address names a database."""
+_NO_CERTIFICATE: Final = re.compile(r"CERTIFICATE_VERIFY_FAILED|certificate is not valid for")
 _NO_PASSWORD_GIVEN: Final = "Authentication required"  # noqa: S105
 
 
@@ -219,7 +230,9 @@ def _code_of(error: BaseException) -> RefusalCode | None:
     if isinstance(error, RedisError) and (found := _code_of_text(str(error))) is not None:
         return found
     if isinstance(error, ConnectionError | TimeoutError | OSError):
-        return RefusalCode.UNREACHABLE
+        shown = f"{error} {error.__cause__ or error.__context__ or ''}"
+        is_untrusted = _NO_CERTIFICATE.search(shown) is not None
+        return RefusalCode.CERTIFICATE if is_untrusted else RefusalCode.UNREACHABLE
     return None
 
 

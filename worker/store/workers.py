@@ -1,7 +1,7 @@
 """The heartbeats of the workers."""
 
-from collections.abc import Sequence
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -78,6 +78,18 @@ def drain_message(worker_id: str) -> str:
 _heartbeat: Final = RecordSchema(Heartbeat, UNCHANGED)
 
 
+class WorkerSurroundings(NamedTuple):
+    """What a worker finds around it."""
+
+    heartbeats: list[Heartbeat]
+    is_drained: bool
+    """An operator asks it to take no more work."""
+    redis_time: float
+    """Unix seconds, by the clock of Redis."""
+    eviction_policy: str
+    """How Redis evicts keys when it is full; empty if it does not."""
+
+
 class WorkerStore:
     """The workers of one namespace."""
 
@@ -115,12 +127,22 @@ class WorkerStore:
         await self._client.call("HDEL", self._keys.drains, worker_id)
         await self._announcements.send(("PUBLISH", self._keys.wake, drain_message(worker_id)))
 
-    async def heartbeats_and_drain(self, worker_id: str) -> tuple[list[Heartbeat], bool, float]:
-        """Every heartbeat, whether this worker is to be drained, and Redis' time."""
-        redis_time, rows, is_drained = await self._client.many(
-            [("TIME",), ("HVALS", self._keys.workers), ("HEXISTS", self._keys.drains, worker_id)]
+    async def surroundings(self, worker_id: str) -> WorkerSurroundings:
+        """What a worker finds around it."""
+        redis_time, rows, is_drained, memory = await self._client.many(
+            [
+                ("TIME",),
+                ("HVALS", self._keys.workers),
+                ("HEXISTS", self._keys.drains, worker_id),
+                ("INFO", "memory"),
+            ]
         )
-        return decode_heartbeats(rows), bool(is_drained), unix_time(redis_time)
+        return WorkerSurroundings(
+            heartbeats=decode_heartbeats(rows),
+            is_drained=bool(is_drained),
+            redis_time=unix_time(redis_time),
+            eviction_policy=_eviction_policy(memory),
+        )
 
     async def remove_silent(self, now: float) -> None:
         """Remove workers that have been silent for `FORGET_AFTER_S`, unless of a newer version."""
@@ -128,6 +150,11 @@ class WorkerStore:
         for beat in decode_heartbeats(rows, with_newer=False):
             if beat.seen_at < now - FORGET_AFTER_S:
                 await self.remove(beat.id)
+
+
+def _eviction_policy(memory: Mapping[str, object]) -> str:
+    policy = str(memory.get("maxmemory_policy", ""))
+    return "" if policy == "noeviction" or not memory.get("maxmemory") else policy
 
 
 def decode_heartbeats(rows: Sequence[bytes], *, with_newer: bool = True) -> list[Heartbeat]:

@@ -38,6 +38,8 @@ class LiveWorkers:
     """Open sync runs of workers that take no more work: they hold no slot of those that do."""
     is_drained: bool = False
     """An operator took this worker out of service."""
+    eviction_policy: str = ""
+    """How Redis evicts keys when it is full; empty if it does not."""
     seen: dict[str, float] = field(default_factory=dict[str, float])
     """Workers that were alive lately, also those that Redis has forgotten; and when they were seen,
     as if Redis had never been away."""
@@ -93,8 +95,8 @@ class HeartbeatService:
         report, live = self._reporter.report(now), self._live_workers
         await self._store.workers.record_heartbeat(report)
         asked_at = self._clock_follower.steady()
-        found = await self._store.workers.heartbeats_and_drain(report.id)
-        workers, is_drained, redis_time = found
+        found = await self._store.workers.surroundings(report.id)
+        workers, is_drained, redis_time, live.eviction_policy = found
         is_clock_changed = self._clock_follower.compare(redis_time, asked_at)
         self._beat_history.record(self._clock.now())
         alive_since = now - ALIVE_LEASES * self._lease_s
