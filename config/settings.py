@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
 from config.token_file import TokenFileError, read_token_file
+from config.token_limits import DEFAULT_LIMITS, LimitsOfTokens
 from config.trusted_proxies import ProxyTrust, TrustedProxies
 from config.values import (
     AnyCase,
@@ -131,6 +132,7 @@ class Settings(BaseModel):
         description="a JSON file of more tokens, a list of objects with name, role, and secret or"
         " sha256; it is read again when it changes",
     )
+    token_limits: LimitsOfTokens = DEFAULT_LIMITS
     http_prefix: PathPrefix = Field(
         default="",
         max_length=200,

@@ -9,6 +9,7 @@ from typing import Annotated, Any, Final, Literal, Self, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from config.token_limits import LimitsEntry
 from config.values import (
     HEADER_SAFE,
     LABEL,
@@ -17,7 +18,6 @@ from config.values import (
     ApiToken,
     Grants,
     Role,
-    TokenLimits,
     secret_digest,
 )
 
@@ -38,23 +38,6 @@ def _matching(pattern: re.Pattern[str]) -> Any:
 
 class _Part(BaseModel):
     model_config = ConfigDict(extra="forbid", strict=True, hide_input_in_errors=True)
-
-
-_Count = Annotated[int, Field(ge=1, le=1_000_000_000)]
-
-
-class _LimitsEntry(_Part):
-    enqueues_per_s: Annotated[
-        Annotated[float, Field(gt=0, le=1_000_000, allow_inf_nan=False)] | None,
-        Field(description="a number above 0"),
-    ] = None
-    open_jobs: Annotated[_Count | None, Field(description="a whole number from 1")] = None
-    open_bytes: Annotated[
-        Annotated[int, Field(ge=1, le=1 << 40)] | None,
-        Field(description="a whole number of bytes from 1"),
-    ] = None
-    new_lanes_per_min: Annotated[_Count | None, Field(description="a whole number from 1")] = None
-    new_tags_per_min: Annotated[_Count | None, Field(description="a whole number from 1")] = None
 
 
 class _Entry(_Part):
@@ -103,9 +86,9 @@ class _Entry(_Part):
         Field(description="a time with a zone, as 2030-01-31T09:30:00Z"),
     ] = None
     limits: Annotated[
-        _LimitsEntry,
-        Field(description=f"an object with some of {', '.join(_LimitsEntry.model_fields)}"),
-    ] = _LimitsEntry()
+        LimitsEntry,
+        Field(description=f"an object with some of {', '.join(LimitsEntry.model_fields)}"),
+    ] = LimitsEntry()
 
     @model_validator(mode="after")
     def _check(self) -> Self:
@@ -127,7 +110,7 @@ class _Entry(_Part):
             accounts=_as_tuple(self.accounts),
             kinds=_as_tuple(self.kinds),
             targets=_as_tuple(self.targets),
-            limits=TokenLimits(**self.limits.model_dump()),
+            limits=self.limits.limits(),
         )
         digest = (self.sha256 or secret_digest(self.secret or "")).lower()
         expires_at = None if self.expires_at is None else _unix_time(self.expires_at)
@@ -213,7 +196,7 @@ def _problem(kind: str, loc: tuple[int | str, ...], message: str) -> str:
     name, *inside = map(str, loc)
     path = name
     if name == "limits" and inside:
-        model, (name, *inside) = _LimitsEntry, inside
+        model, (name, *inside) = LimitsEntry, inside
         path = f"limits.{name}"
     path += "".join(f"[{part}]" for part in inside if part.isdecimal())
     if kind == "extra_forbidden":

@@ -9,7 +9,7 @@ import hashlib
 import json
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
@@ -55,7 +55,7 @@ class Role(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class TokenLimits:
-    """How much a token may enqueue; None: as the settings say, 0 in the settings: no limit."""
+    """How much a token may enqueue; None: as the settings say, 0: no limit."""
 
     enqueues_per_s: float | None = None
     open_jobs: int | None = None
@@ -63,6 +63,11 @@ class TokenLimits:
     """Bytes of the inputs of its jobs that have not settled."""
     new_lanes_per_min: int | None = None
     new_tags_per_min: int | None = None
+
+    def with_defaults(self, defaults: "TokenLimits") -> "TokenLimits":
+        """These limits, with those of the settings where the token has none of its own."""
+        given = {name: value for name, value in asdict(self).items() if value is not None}
+        return replace(defaults, **given)
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +84,7 @@ class Grants:
     targets: tuple[str, ...] | None = None
     """Targets that it may enqueue for; a `*` stands for any characters."""
     limits: TokenLimits | None = None
-    """None: the token has no limits at all, as those of `KNOUDS_API_TOKENS`."""
+    """None: the limits of the settings, as for tokens of `KNOUDS_API_TOKENS`."""
 
 
 UNRESTRICTED: Final = Grants()

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Final, assert_never
 
-from jobs.job import NOT_THE_API, REDIRECTED
+from jobs.job import NO_KEY, NOT_THE_API, REDIRECTED
 from jobs.lanes import Lane, Scope
 from jobs.outcomes import ProviderError
 from jobs.states import Kind
@@ -56,6 +56,12 @@ class Reach(StrEnum):
     ROUTE = "route"
     """The route, or only the target if `required` names one."""
     TARGET = "target"
+    KEYLESS = "keyless"
+    """Every account without a key: one hold, which closes no lane."""
+
+
+KEYLESS_SCOPE: Final = Scope("accounts without a key")
+"""The scope of the hold `no_key`. It is no account's label, so it covers no lane."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +91,11 @@ _SET_BASE_URL: Final = (
 )
 _TOO_LARGE: Final = "Make the inputs smaller, requeue"
 
+ACTION_NO_KEY: Final = (
+    "Add a key for the account to KNOUDS_API_KEYS (KNOUDS_API_KEY for `default`), restart the "
+    "workers, then release the hold; discard jobs whose account is a mistake"
+)
+
 GENERIC_RULES: Final = (
     *(
         ErrorRule(
@@ -109,6 +120,14 @@ GENERIC_RULES: Final = (
         "Put a valid API key for account {account} in the settings, restart the workers, release "
         "the hold",
         reach=Reach.ACCOUNT,
+    ),
+    ErrorRule(
+        401,
+        NO_KEY,
+        Disposition.PARK,
+        "the job's account has no API key in the settings; nothing was sent",
+        ACTION_NO_KEY,
+        reach=Reach.KEYLESS,
     ),
     ErrorRule(
         402,
@@ -301,6 +320,8 @@ def hold_scope(rule: ErrorRule, error: ProviderError, lane: Lane) -> Scope:
             return target if _names_target(error.required_capability, lane) else route
         case Reach.TARGET | None:
             return target
+        case Reach.KEYLESS:
+            return KEYLESS_SCOPE
         case _:
             assert_never(rule.reach)
 

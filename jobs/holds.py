@@ -6,10 +6,10 @@ closes the hold again (a relapse). A cool-down opens by itself.
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -23,7 +23,7 @@ from jobs.breakers import (
     breaker_keys,
 )
 from jobs.job import MANUAL
-from jobs.lanes import Lane, Scope, covers
+from jobs.lanes import Lane, Scope
 
 FULLY_OPEN_STEP: Final = 64
 """The step at which an opening hold is removed, once that many submits were accepted in it."""
@@ -219,6 +219,9 @@ class CoolDown(
     why: str = ""
 
 
+G = TypeVar("G", Hold, CoolDown, Breaker)
+
+
 @dataclass(frozen=True, slots=True)
 class Gates:
     """Every hold, cool-down and breaker at one moment."""
@@ -228,22 +231,34 @@ class Gates:
     sync_only_until: Mapping[str, float] = field(default_factory=dict[str, float])
     """Lanes whose target is remembered to have no async mode → when that memory ends."""
     breakers: tuple[Breaker, ...] = ()
+    _holds_by_scope: Mapping[str, Sequence[Hold]] = field(init=False, repr=False, compare=False)
+    _breakers_by_scope: Mapping[str, Sequence[Breaker]] = field(
+        init=False, repr=False, compare=False
+    )
+    _cool_downs_by_scope: Mapping[str, Sequence[CoolDown]] = field(
+        init=False, repr=False, compare=False
+    )
+    """By scope, so that asking about a lane costs the same however many gates there are."""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "_holds_by_scope", _by_scope(self.holds))
+        object.__setattr__(self, "_breakers_by_scope", _by_scope(self.breakers))
+        object.__setattr__(self, "_cool_downs_by_scope", _by_scope(self.cool_downs))
 
     def is_sync_only(self, lane: Lane, now: float) -> bool:
         """Whether the lane's target is remembered to have no async mode."""
         return self.sync_only_until.get(str(lane), 0.0) > now
 
     def closing_hold(self, lane: Lane) -> Hold | None:
-        """The first hold that covers a lane and stops its submits, or None."""
-        for hold in self.holds:
-            if hold.stops_submits and covers(hold.scope, lane):
+        """A hold that covers a lane and stops its submits, of the widest scope; or None."""
+        for hold in _covering(self._holds_by_scope, lane.scopes):
+            if hold.stops_submits:
                 return hold
         return None
 
     def running_cool_down(self, scopes: Iterable[Scope], now: float) -> CoolDown | None:
         """Of the cool-downs of these scopes that still run, the one that ends last; or None."""
-        wanted = frozenset(scopes)
-        running = [c for c in self.cool_downs if c.until > now and c.scope in wanted]
+        running = [c for c in _covering(self._cool_downs_by_scope, scopes) if c.until > now]
         return max(running, key=lambda c: c.until, default=None)
 
     def polled_hold(self, account: str) -> Hold | None:
@@ -265,7 +280,7 @@ class Gates:
     def opening_holds(self, lane: Lane) -> tuple[Hold, ...]:
         """The opening holds that cover a lane. Each counts the submits it lets through."""
         return tuple(
-            hold for hold in self.holds if not hold.stops_submits and covers(hold.scope, lane)
+            hold for hold in _covering(self._holds_by_scope, lane.scopes) if not hold.stops_submits
         )
 
     def open_breaker(self, lane: Lane, worker: str = "") -> Breaker | None:
@@ -274,9 +289,8 @@ class Gates:
         `worker`: one that cannot connect is stopped by the breaker for it; without a name only
         what stops every worker counts.
         """
-        for breaker in self.breakers:
-            is_open = breaker.state is BreakerState.OPEN and breaker.stops(worker)
-            if is_open and covers(breaker.scope, lane):
+        for breaker in _covering(self._breakers_by_scope, lane.scopes):
+            if breaker.state is BreakerState.OPEN and breaker.stops(worker):
                 return breaker
         return None
 
@@ -284,17 +298,17 @@ class Gates:
         """The breakers that cover a lane, let some submits of a worker through, and count them."""
         return tuple(
             breaker
-            for breaker in self.breakers
-            if covers(breaker.scope, lane)
-            and breaker.submits_allowed(now)
-            and breaker.stops(worker)
+            for breaker in _covering(self._breakers_by_scope, lane.scopes)
+            if breaker.submits_allowed(now) and breaker.stops(worker)
         )
 
     def passed_breakers(self, lane: Lane, now: float, worker: str = "") -> PassedBreakers:
         """What an admission of a job of the lane by a worker passes."""
         if not self.breakers:
             return NO_BREAKERS
-        known = {breaker.key: breaker for breaker in self.breakers}
+        known = {
+            breaker.key: breaker for breaker in _covering(self._breakers_by_scope, lane.scopes)
+        }
         passed = [known.get(key) for key in breaker_keys(lane)]
         target = passed[1]
         limiting = self.limiting_breakers(lane, now, worker)
@@ -321,3 +335,16 @@ class Gates:
         if self.open_breaker(lane, worker) is not None:
             return False
         return bypass_hold or self.closing_hold(lane) is None
+
+
+def _by_scope(gates: Iterable[G]) -> dict[str, list[G]]:
+    found: dict[str, list[G]] = {}
+    for gate in gates:
+        found.setdefault(gate.scope, []).append(gate)
+    return found
+
+
+def _covering(by_scope: Mapping[str, Sequence[G]], scopes: Iterable[str]) -> Iterator[G]:
+    """The gates of some scopes, in the order of the scopes."""
+    for scope in scopes:
+        yield from by_scope.get(scope, ())

@@ -12,7 +12,7 @@ from typing import Final, NamedTuple, assert_never
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Lane, queue_score, target_name
-from jobs.states import ACTIVE, Mode, State
+from jobs.states import ACTIVE, SETTLED, Mode, State
 from jobs.tenants import tenant_of
 
 
@@ -42,6 +42,9 @@ class Index(StrEnum):
     BATCH = "batch"
     TENANT = "tenant"
     """Jobs of a tenant, by their creation time."""
+    OPEN = "open"
+    """Jobs that have not settled, by the token whose limit counts them; scored by the bytes of
+    their inputs."""
     EXECUTION = "execution"
     """Jobs whose run the provider has, by execution id: finds the job of a webhook delivery."""
     ACTIVE = "active"
@@ -132,6 +135,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
             found.append(IndexEntry(Index.SYNC, "", job.created_at))
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
+    found += _open_entries(job)
     times = [one.check_at for one in job.uncertain_submits if one.check_at is not None]
     if times:
         found.append(IndexEntry(Index.EVIDENCE, job.account, min(times)))
@@ -146,6 +150,13 @@ def _state_entries(job: Job) -> list[IndexEntry]:
         if job.state is State.PARKED and job.reason.hold_id is not None:
             found.append(IndexEntry(Index.HELD, job.reason.hold_id, job.since))
     return found
+
+
+def _open_entries(job: Job) -> list[IndexEntry]:
+    """That a job has not settled, where a limit counts it."""
+    if not job.counted_for or job.state in SETTLED:
+        return []
+    return [IndexEntry(Index.OPEN, job.counted_for, job.input_bytes)]
 
 
 def finding_name(finding: EvidenceFinding, group: str, lane: Lane) -> str:

@@ -15,7 +15,7 @@ from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
-JOB_SCHEMA: Final = 1
+JOB_SCHEMA: Final = 2
 """The schema of a stored record. A change of the fields, here or in a type within, is a new one."""
 
 EVENTS_KEPT: Final = 200
@@ -38,6 +38,8 @@ NOT_THE_API: Final = "not_the_api"
 """Code of a hold: a page answers where the provider's API should."""
 NOT_APPROVED: Final = "not_approved"
 """Code of a hold: the provider has not approved the account, so it cannot run anything yet."""
+NO_KEY: Final = "no_key"
+"""Code of a hold: the accounts of its jobs have no API key. It closes no lane."""
 INPUTS_LOST: Final = "inputs_lost"
 """Reason code of a parked job: its record is there and its inputs are not."""
 INPUTS_ERASED: Final = "inputs_erased"
@@ -258,6 +260,10 @@ class Job(
     attempts: tuple[Attempt, ...] = ()
     events: tuple[JobEvent, ...] = ()
     events_dropped: int = 0
+    counted_for: str = ""
+    """The token whose limit of open jobs counts it; empty for none."""
+    input_bytes: int = 0
+    """Of its inputs when it was enqueued, if it is counted."""
     result_note: str | None = None
     """Set when the result was too large to keep in full."""
 

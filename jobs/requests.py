@@ -58,10 +58,12 @@ def new_job(
     deadline_s: float,
     on_uncertain: OnUncertain = OnUncertain.PARK,
     by: str = "",
+    counted_for: str = "",
 ) -> Job:
     """The job for a request: `scheduled` if its time is in the future, else `queued`.
 
-    `max_attempts`, `deadline_s` and `on_uncertain` are defaults for what the request leaves open.
+    `max_attempts`, `deadline_s` and `on_uncertain` are defaults for what the request leaves open;
+    `counted_for` is the token whose limit of open jobs counts it.
     """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
@@ -84,5 +86,7 @@ def new_job(
         scheduled_for=due_at,
         due_at=due_at if later else None,
         queued_at=None if later else now,
+        counted_for=counted_for,
+        input_bytes=len(request.inputs) if counted_for else 0,
         events=(JobEvent(at=now, name="enqueue", by=by),),
     )

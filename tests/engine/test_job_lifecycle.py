@@ -7,15 +7,20 @@ from typing import Any
 import msgspec
 import pytest
 from arq import ArqRedis
+from pydantic import SecretStr
 from redis.exceptions import OutOfMemoryError
 
+from jobs.error_table import KEYLESS_SCOPE
+from jobs.holds import HoldPhase
 from jobs.job import UNCERTAIN
-from jobs.lanes import JobId, Scope
+from jobs.lanes import JobId, Lane, Scope
 from jobs.lifecycle import IllegalTransition
 from jobs.states import Kind, Mode, OnUncertain, State
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.store.redis_contents import latest_audit_entries
 from worker.app.action_table import JobAction
+from worker.app.actions import Actor
+from worker.engine import keyless_lanes
 from worker.redis.connect import connect
 from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore
@@ -323,13 +328,49 @@ async def test_retention_removes_the_settled_with_every_trace(system: LiveSystem
     assert await system.indexes_with(job_id) == []
 
 
-async def test_an_account_without_a_key_parks_and_says_so(system: LiveSystem) -> None:
+async def test_accounts_without_a_key_park_behind_one_hold_that_says_so(
+    system: LiveSystem, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyless_lanes, "GRACE_S", 0.0)
+    arq = connect(system.settings, redis_url)
+    for name in ("nobody", "nobody-else"):
+        await arq.enqueue_job("run_model", "suno", {"prompt": "x"}, _job_id=name, account=name)
+    await arq.aclose(close_connection_pool=True)
+    async with system.worker():
+        for name in ("nobody", "nobody-else"):
+            await system.until_on_record(name)
+        jobs = [await system.until(name, State.PARKED) for name in ("nobody", "nobody-else")]
+        honest = await system.until(await system.enqueue(label="it"))
+        assert await system.store.accounts.known() == {"default", "studio"}
+    (hold,) = await system.store.holds.list_all()
+    assert (hold.code, hold.phase) == ("no_key", HoldPhase.CLOSED)
+    for job in jobs:
+        assert job.reason is not None
+        assert (job.reason.code, job.reason.hold_id) == ("no_key", hold.id)
+        assert job.account in job.reason.message
+        assert "KNOUDS_API_KEYS" in job.reason.action
+        assert job.attempts == ()
+    assert honest.state is State.SUCCEEDED
+    released, count = await system.actions.release_hold(hold.id, Actor("ann"))
+    assert (released.id, count) == (hold.id, 2)
+    async with system.worker(api_keys={"nobody": SecretStr("knouds_live_business")}):
+        await system.until("nobody", State.RUNNING, State.SUCCEEDED)
+        assert (await system.until("nobody-else", State.PARKED)).parked_as == "no_key"
+
+
+async def test_a_key_that_is_taken_away_after_admission_parks_the_same_way(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keyless_lanes.KeylessLanes, "own", _every_lane)
     async with system.worker():
         job = await system.until(await system.enqueue(label="it", account="nobody"))
-    assert job.state is State.PARKED
-    assert job.reason is not None
-    assert (job.reason.code, job.reason.http_status) == ("HTTP_401", 401)
-    assert "nobody" in job.reason.message
+    assert job.parked_as == "no_key"
+    assert [hold.scope for hold in await system.store.holds.list_all()] == [KEYLESS_SCOPE]
+
+
+async def _every_lane(_: object, lanes: tuple[Lane, ...], now: float) -> tuple[Lane, ...]:
+    del now
+    return lanes
 
 
 # Plain arq.

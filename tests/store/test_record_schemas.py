@@ -34,7 +34,7 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (1, "09d94c19e3ba"),
+    Job: (2, "6f22feb206d6"),
     Hold: (1, "1544055a4adb"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),
@@ -74,21 +74,21 @@ def test_a_change_of_a_stored_type_is_a_new_schema(record_type: type[msgspec.Str
 
 def newer(job: Job, **members: Any) -> bytes:
     """The record of a job as a newer version writes it."""
-    return msgspec.json.encode(msgspec.to_builtins(job) | {"schema": 2, "shape": "new"} | members)
+    return msgspec.json.encode(msgspec.to_builtins(job) | {"schema": 3, "shape": "new"} | members)
 
 
 NEWER = {
     "a higher number": {},
-    "a member that is not known": {"schema": 1},
+    "a member that is not known": {"schema": 2},
     "one without a number": {"schema": 0},
-    "one within": {"schema": 1, "shape": None, "reason": {"code": "X", "shape": "new"}},
-    "one more in a row": {"schema": 1, "shape": None, "events": [[1.0, "enqueue", "", "", 7]]},
+    "one within": {"schema": 2, "shape": None, "reason": {"code": "X", "shape": "new"}},
+    "one more in a row": {"schema": 2, "shape": None, "events": [[1.0, "enqueue", "", "", 7]]},
     "other types": {"id": 7, "events": "none", "target": ["a"]},
 }
 
 
 def newer_record(job: Job, kind: str) -> bytes:
-    members = msgspec.to_builtins(job) | {"schema": 2, "shape": "new"} | NEWER[kind]
+    members = msgspec.to_builtins(job) | {"schema": 3, "shape": "new"} | NEWER[kind]
     return msgspec.json.encode({n: value for n, value in members.items() if value is not None})
 
 
@@ -141,7 +141,7 @@ def test_a_record_without_a_number_is_migrated() -> None:
     del members["schema"]
     members["uncertain_submits"][0]["resubmitted"] = True
     assert decode_job(msgspec.json.encode(members)) == job
-    assert msgspec.json.decode(encode(job))["schema"] == 1
+    assert msgspec.json.decode(encode(job))["schema"] == 2
 
 
 @pytest.mark.parametrize("number", [b'"two"', b"-1", b"1.5", b"null"])
@@ -310,5 +310,5 @@ async def test_a_newer_session_opens_nothing_and_stays(
 
 
 def test_the_error_names_both_numbers() -> None:
-    with pytest.raises(NewerSchema, match="its schema is 3, this version reads up to 1"):
+    with pytest.raises(NewerSchema, match="its schema is 3, this version reads up to 2"):
         decode_job(b'{"schema":3}')

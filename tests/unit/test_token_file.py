@@ -65,7 +65,7 @@ WRONG: list[tuple[object, str]] = [
     (APP | {"name": "b", "kinds": ["video"]}, "entry 2 (b): kinds[0] must be a list of model"),
     (APP | {"name": "b", "targets": ["a/b"]}, "entry 2 (b): targets[0] must be a list of"),
     (APP | {"name": "b", "expires_at": "2030-01-31"}, "expires_at: must be a time with a zone"),
-    (APP | {"name": "b", "limits": {"open_jobs": 0}}, "limits.open_jobs must be a whole"),
+    (APP | {"name": "b", "limits": {"open_jobs": -1}}, "limits.open_jobs must be a whole"),
     (APP | {"name": "b", "limits": {"jobs": 1}}, "'limits.jobs' is not known; there are enq"),
     (APP | {"name": "b", "tenants": "t"}, "entry 2 (b): 'tenants' is not known; there are"),
     (APP, "entry 2 (app): name is given twice; rename one"),

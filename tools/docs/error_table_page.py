@@ -289,6 +289,8 @@ def _reach(row: ErrorRule) -> str:
             return "the route; the target if `required` names it"
         case Reach.ACCOUNT | Reach.TARGET:
             return f"the {row.reach.value}"
+        case Reach.KEYLESS:
+            return "no lane; one hold for all accounts without a key"
         case None:
             return "–"
         case _:

@@ -1,5 +1,7 @@
 """Renders the settings as `docs/settings.md`."""
 
+import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
@@ -12,6 +14,7 @@ from config.settings import (
     variable_name,
 )
 from config.trusted_proxies import TrustedProxies
+from config.values import TokenLimits
 
 HEAD: Final = """\
 <!-- Generated from tools/docs/settings_page.py, do not edit: make docs -->
@@ -76,6 +79,8 @@ def _shown(default: object) -> str:
             return f"`{str(default).lower()}`"
         case float():
             return f"`{default:g}`"
+        case TokenLimits():
+            return f"`{json.dumps(asdict(default))}`"
         case str() | int() | Path():
             return f"`{default}`"
         case _:

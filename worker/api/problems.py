@@ -29,6 +29,7 @@ from worker.app.actions import (
 )
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
+from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
@@ -135,10 +136,10 @@ def problem_of(error: Exception) -> Problem | None:
     match error:
         case Problem():
             return error
-        case NotGranted():
-            return bad_field(error.field, str(error), 403)
+        case LimitReached() | RedisMemoryFull():
+            return _limited(error)
         case InvalidRequest():
-            return bad_field(error.field, str(error))
+            return bad_field(error.field, str(error), 403 if isinstance(error, NotGranted) else 422)
         case JobIdConflict() | NewerRecordError() | IllegalTransition() | RunTaken():
             return _conflict(error)
         case PayloadsErased() | ErasureRefused():
@@ -155,6 +156,18 @@ def problem_of(error: Exception) -> Problem | None:
         case _:
             refusal = redis_refusal(error)
             return None if refusal is None else refused_by_redis(refusal)
+
+
+def _limited(error: LimitReached | RedisMemoryFull) -> Problem:
+    """What may not be enqueued now; `reason` names the limit."""
+    detail = str(error)
+    if isinstance(error, LimitReached):
+        headers = {"Retry-After": str(error.retry_after_s)}
+        title, reason = "Limit reached", error.name
+        return Problem(429, "limit-reached", title, detail, headers=headers, reason=reason)
+    headers = {"Retry-After": str(OPERATOR_RETRY_AFTER_S)}
+    title, reason = "Redis is nearly full", RefusalCode.OOM.value
+    return Problem(503, "unavailable", title, detail, headers=headers, reason=reason)
 
 
 def refused_by_redis(refusal: RedisRefusal) -> Problem:

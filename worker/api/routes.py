@@ -150,7 +150,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         JobRequestBody,
         is_body_required=True,
         headers=_IDEMPOTENCY_HEADER,
-        problem_statuses=(409, *_BODY_PROBLEMS),
+        problem_statuses=(409, 429, *_BODY_PROBLEMS),
         visibility=Visibility.TENANT,
         brief={200: EnqueuedJobResponse},
     ),
@@ -162,7 +162,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: BulkEnqueueResponse},
         requests.BulkEnqueueBody,
         is_body_required=True,
-        problem_statuses=_BODY_PROBLEMS,
+        problem_statuses=(429, *_BODY_PROBLEMS),
         visibility=Visibility.TENANT,
     ),
     Endpoint(

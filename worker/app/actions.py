@@ -208,6 +208,7 @@ class Actions:
         else:
             opened = await self._open(hold, actor)
         count = await self._release_parked(hold, actor)
+        await self._store.lanes.make_due(hold.scope, self._clock.now())
         await self._store.lanes.notify(hold.scope)
         if audited:
             await self._audit(actor, HoldAction.RELEASE_HOLD, hold.scope, count)

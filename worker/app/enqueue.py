@@ -98,11 +98,13 @@ class Enqueuer:
         job_id: str | None = None,
         tenant: str = "",
         by: str = "",
+        counted_for: str = "",
         offset_s: float = 0.0,
     ) -> EnqueueResult:
         """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`.
 
-        `job_id`: as the app of the tenant knows it.
+        `job_id`: as the app of the tenant knows it. `counted_for`: the token whose limit of open
+        jobs counts it.
         """
         now = self._clock.now() + offset_s
         stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
@@ -118,6 +120,7 @@ class Enqueuer:
             deadline_s=self._defaults.deadline_s,
             on_uncertain=self._defaults.on_uncertain,
             by=by,
+            counted_for=counted_for,
         )
         while (stored := await self._store.jobs.create(job, request.inputs)) is None:
             if (known := await self._find_existing(job.id, request)) is not None:
@@ -130,6 +133,7 @@ class Enqueuer:
         *,
         tenant: str = "",
         by: str = "",
+        counted_for: str = "",
     ) -> list[EnqueueResult | Exception]:
         """Make jobs of many requests; returns a result for each: a bad one harms no other.
 
@@ -146,6 +150,7 @@ class Enqueuer:
                     job_id=job_id,
                     tenant=tenant,
                     by=by,
+                    counted_for=counted_for,
                     offset_s=(number - last) * SPACING_S,
                 )
             except (JobIdConflict, InvalidRequest, NewerRecordError, RedisError, OSError) as error:

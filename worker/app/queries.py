@@ -1,5 +1,6 @@
 """What apps and operators read: jobs, groups, why a job waits, statistics."""
 
+import heapq
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -67,6 +68,10 @@ class BreakerSummary:
 
     breaker: Breaker
     queued_jobs: int
+
+
+MAX_DRAIN_TIMES: Final = 200
+"""Lanes, the longest ones, for which it is estimated when their last job is sent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -308,7 +313,7 @@ class Queries:
         self, lanes: Sequence[LaneCount], rate_limits: Mapping[Scope, RateLimitBucket], now: float
     ) -> dict[Lane, float]:
         times_s: dict[Lane, float] = {}
-        for one in lanes:
+        for one in heapq.nlargest(MAX_DRAIN_TIMES, lanes, key=lambda lane: lane.queued):
             bucket = rate_limits.get(one.lane.route)
             if bucket is None or not one.queued:
                 continue

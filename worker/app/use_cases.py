@@ -6,6 +6,7 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer
+from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
@@ -16,6 +17,7 @@ class UseCases:
     """What a request can ask for."""
 
     enqueuer: Enqueuer
+    enqueue_guard: EnqueueGuard
     actions: Actions
     breakers: BreakerActions
     erasure: PayloadErasure

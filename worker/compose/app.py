@@ -6,6 +6,7 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
@@ -40,6 +41,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
     return UseCases(
         enqueuer=build_enqueuer(settings, store, clock),
+        enqueue_guard=EnqueueGuard(store.enqueue_facts, clock),
         actions=actions,
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),

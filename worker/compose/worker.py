@@ -30,6 +30,7 @@ from worker.engine.completion import Completion
 from worker.engine.eviction import eviction_problem
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
+from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
@@ -206,6 +207,7 @@ def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerC
         wakeups=Wakeups(),
         rules=decision_rules(settings),
         lease_s=settings.lease_s,
+        accounts=tuple(settings.accounts),
     )
 
 
@@ -342,6 +344,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
     context = parts.context
     return [
         MetricsFlusher(context.store),
+        AccountReporter(context.store.accounts, context.accounts),
         Scheduler(context.store, context.wakeups),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),

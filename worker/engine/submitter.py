@@ -11,7 +11,7 @@ import structlog
 from redis.exceptions import RedisError
 
 from jobs import transitions
-from jobs.job import Job
+from jobs.job import NO_KEY, Job
 from jobs.outcomes import Accepted, Finished, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.payloads import MissingPayload
 from jobs.states import Mode, State
@@ -305,7 +305,7 @@ class Submitter:
             await self._completion.complete(mark.stored, FencedOutDecider(mark.stored.job))
             return None
         except UnknownAccount as error:
-            outcome = Refused(ProviderError(None, str(error), http_status=401))
+            outcome = Refused(ProviderError(NO_KEY, str(error), http_status=401))
         except (RedisError, OSError) as error:
             why = f"the send mark could not be written ({error_word(error)})"
             outcome = NotSent(why, is_ours=True)

@@ -24,6 +24,8 @@ class WorkerContext:
     rules: DecisionRules
     lease_s: float
     """How long a claim of a job, poll or delivery lasts unless it is extended."""
+    accounts: tuple[str, ...] = ()
+    """The accounts that it has API keys for."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from typing import Any
 
 from arq import ArqRedis
 
+from worker.store.accounts import AccountStore
 from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
 from worker.store.audit_chain import AuditChain
@@ -13,6 +14,7 @@ from worker.store.breakers import BreakerStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
+from worker.store.enqueue_facts import EnqueueFactsStore
 from worker.store.events import EventLog
 from worker.store.evidence import EvidenceStore
 from worker.store.holds import HoldStore
@@ -71,6 +73,8 @@ class Store:
     registers: Registers
     recovery: RecoveryStore
     workers: WorkerStore
+    accounts: AccountStore
+    enqueue_facts: EnqueueFactsStore
     costs: CostStore
     durations: DurationStore
     webhooks: WebhookStore
@@ -116,6 +120,8 @@ def open_store(
         registers=Registers(client, keys, scripts),
         recovery=recovery,
         workers=WorkerStore(client, keys, announcements),
+        accounts=AccountStore(client, keys),
+        enqueue_facts=EnqueueFactsStore(client, keys),
         costs=CostStore(client, keys),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts, cipher),

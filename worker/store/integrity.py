@@ -108,7 +108,7 @@ class IntegrityReader:
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
         sets.append(keys.batches)
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
-        hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery]
+        hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 

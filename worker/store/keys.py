@@ -105,6 +105,11 @@ class Keys:
         return f"{self.namespace}:workers"
 
     @property
+    def accounts(self) -> str:
+        """Hash label of an account that workers have an API key for → when one reported it."""
+        return f"{self.namespace}:accounts"
+
+    @property
     def drains(self) -> str:
         """Hash id of a worker that an operator drains → since when."""
         return f"{self.namespace}:drains"

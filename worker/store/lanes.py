@@ -1,14 +1,22 @@
 """Lanes: the order of their turns, and the queued jobs of each."""
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Final
 
 from jobs.indexes import Index
-from jobs.lanes import JobId, Lane, Scope
+from jobs.lanes import JobId, Lane, Scope, covers
 from worker.store.client import Client, pairs, texts
 from worker.store.keys import Keys
 from worker.store.newer_jobs import NewerJobs
 from worker.store.scripts import Scripts
+
+WINDOW_LANES: Final = 256
+"""Lanes that admission looks at in one tick."""
+
+DUE_TOLERANCE_S: Final = 1.0
+"""A lane counts as due so early: processes differ a little in what they take for now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +24,8 @@ class QueueSnapshot:
     """What admission reads first; its size does not depend on how many jobs are queued."""
 
     lanes: tuple[Lane, ...]
-    """Lanes with jobs, the least recently served first."""
+    """Lanes with jobs, the least recently served first; of many, the first `WINDOW_LANES` that are
+    due."""
     bypass_count: int
     """Jobs that an operator released through a closed gate."""
     submitting_count: int
@@ -27,6 +36,13 @@ class QueueSnapshot:
     """
     sync_count: int
     """Jobs of all workers that are admitted as sync runs, or whose connection is open."""
+    lane_count: int = 0
+    """Lanes on the register."""
+
+    @property
+    def is_window(self) -> bool:
+        """Whether there are more lanes than `lanes` can have."""
+        return self.lane_count > WINDOW_LANES
 
 
 class LaneStore:
@@ -38,11 +54,17 @@ class LaneStore:
         self._scripts = scripts
         self._newer = newer
 
-    async def snapshot(self) -> QueueSnapshot:
-        """The lanes in the order of their turns."""
-        names, passes, leased, sync = await self._client.many(
+    async def snapshot(self, now: float = math.inf) -> QueueSnapshot:
+        """The lanes in the order of their turns.
+
+        Where there are more than `WINDOW_LANES`, the first ones that are due at `now`, Unix
+        seconds; without it all of them.
+        """
+        last = -1 if now == math.inf else WINDOW_LANES - 1
+        lanes, count, passes, leased, sync = await self._client.many(
             [
-                ("ZRANGE", self._keys.lanes, 0, -1),
+                ("ZRANGE", self._keys.lanes, 0, last, "WITHSCORES"),
+                ("ZCARD", self._keys.lanes),
                 ("ZCARD", self._keys.index(Index.BYPASS)),
                 ("ZCARD", self._keys.index(Index.LEASE)),
                 ("ZCARD", self._keys.index(Index.SYNC)),
@@ -50,7 +72,13 @@ class LaneStore:
         )
         # What is leased is being submitted, or is a sync run.
         submitting = max(0, int(leased) - int(sync))
-        return QueueSnapshot(tuple(parse_lanes(names)), int(passes), submitting, int(sync))
+        names, due_by = lanes[::2], now + DUE_TOLERANCE_S
+        if count > WINDOW_LANES:
+            scores = map(float, lanes[1::2])
+            names = [name for name, at in zip(names, scores, strict=True) if at <= due_by]
+        return QueueSnapshot(
+            tuple(parse_lanes(names)), int(passes), submitting, int(sync), int(count)
+        )
 
     async def heads(
         self, lanes: Sequence[Lane], counts: Sequence[int]
@@ -97,6 +125,14 @@ class LaneStore:
         if turns:
             scores = [part for lane, at in turns.items() for part in (at, str(lane))]
             await self._client.call("ZADD", self._keys.lanes, "XX", *scores)
+
+    async def make_due(self, scope: Scope, now: float) -> None:
+        """Let the lanes of a scope that were put off take their turn now."""
+        if await self._client.call("ZCARD", self._keys.lanes) <= WINDOW_LANES:
+            return
+        off = await self._client.call("ZRANGEBYSCORE", self._keys.lanes, now, "+inf")
+        lanes = [lane for lane in parse_lanes(off) if covers(scope, lane)]
+        await self.record_turns(dict.fromkeys(lanes, now))
 
     async def notify(self, scope: Scope) -> None:
         """Tell the workers that jobs of a scope may be admitted now."""

@@ -1,4 +1,4 @@
-"""The registers of groups and batches."""
+"""The registers of lanes, groups and batches."""
 
 from typing import Final
 
@@ -12,7 +12,7 @@ CHUNK: Final = 1_000
 
 
 class Registers:
-    """The registers of one namespace; a lane leaves its own when admission finds it empty."""
+    """The registers of one namespace; admission removes a lane as soon as it finds it empty."""
 
     def __init__(self, client: Client, keys: Keys, scripts: Scripts) -> None:
         self._client = client
@@ -20,8 +20,9 @@ class Registers:
         self._scripts = scripts
 
     async def remove_empty(self) -> None:
-        """Remove every group and batch without jobs, if it still has none."""
+        """Remove every lane, group and batch without jobs, if it still has none."""
         for kind, register in (
+            (Index.LANE, self._keys.lanes),
             (Index.GROUP, self._keys.groups),
             (Index.BATCH, self._keys.batches),
         ):

@@ -51,6 +51,7 @@ submitting  succeed          succeeded   provider           a sync answer
 submitting  retry            retrying    provider           a retryable error
 submitting  dead_letter      dead        provider+worker    an error that no retry fixes
 submitting  park_refused     parked      provider           401, 402, 403
+queued      park_refused     parked      worker             no key for its account
 submitting  park_uncertain   parked      provider+worker    unknown outcome
 submitting  park_inputs_lost parked      worker             Redis lost its inputs
 submitting  request_cancel   submitting  operator           the answer is awaited first

@@ -6,7 +6,7 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
-from config.values import UNRESTRICTED, Grants, Role
+from config.values import UNRESTRICTED, Grants, Role, TokenLimits
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
 from jobs.tenants import STORED_JOB_ID, app_job_id, tenant_job_id, tenant_of
@@ -52,6 +52,11 @@ class Principal:
     def may_operate(self) -> bool:
         """Whether actions on jobs and holds are allowed, and their buttons shown."""
         return self.role.covers(Role.OPERATE)
+
+    def limits(self, defaults: TokenLimits) -> TokenLimits:
+        """How much it may enqueue: as its token says, else the settings; operators as they like."""
+        own = self.grants.limits or TokenLimits()
+        return own if self.may_operate else own.with_defaults(defaults)
 
     def job_id(self, given: str) -> JobId | None:
         """The stored id of the job that this caller names so; None where no job can have it."""

@@ -8,6 +8,7 @@ from typing import cast
 from aiohttp import web
 from msgspec import UNSET
 
+from config.values import TokenLimits
 from jobs.job import Job
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
@@ -35,6 +36,7 @@ from worker.api.problems import Problem, bad_parameter, logged_problem, problem_
 from worker.api.streams.connection import is_client_connected
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
+from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.store.client import Durability
@@ -43,6 +45,9 @@ from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+_Parsed = tuple[JobId | None, JobRequest] | InvalidRequest
+"""An entry of a bulk."""
 
 
 async def enqueue(request: web.Request) -> web.Response:
@@ -55,8 +60,14 @@ async def enqueue(request: web.Request) -> web.Response:
     caller = current_principal()
     caller.refuse_target(job_request)
     job_id = _agreed_id(_idempotency_key(request), job_id)
+    limits = await _admit(context, caller, [job_request])
+    context.use_cases.enqueue_guard.refuse_account(job_request)
     result = await context.use_cases.enqueuer.enqueue(
-        job_request, job_id=job_id, tenant=caller.grants.tenant, by=caller.name
+        job_request,
+        job_id=job_id,
+        tenant=caller.grants.tenant,
+        by=caller.name,
+        counted_for=_counted_for(caller, limits),
     )
     location = {"Location": f"/v1/jobs/{shown_job_id(result.job.id)}"}
     if result.created:
@@ -72,6 +83,19 @@ async def enqueue(request: web.Request) -> web.Response:
         brief = enqueued_job_response(result.job, result.durability)
         return json_response(brief, headers=location)
     return await _details_response(context, result.job.id, location, result.durability)
+
+
+async def _admit(
+    context: ApiContext, caller: Principal, requests: Sequence[JobRequest]
+) -> TokenLimits:
+    """Let the caller enqueue within its limits, and return these; raises `LimitReached`."""
+    limits = caller.limits(context.settings.token_limits)
+    await context.use_cases.enqueue_guard.admit(caller.name, limits, requests)
+    return limits
+
+
+def _counted_for(caller: Principal, limits: TokenLimits) -> str:
+    return caller.name if limits.open_jobs or limits.open_bytes else ""
 
 
 def _idempotency_key(request: web.Request) -> JobId | None:
@@ -103,24 +127,43 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     body = await read_body(request, BulkEnqueueBody)
     caller, max_bytes = current_principal(), context.settings.max_inputs_bytes
     parsed = [_parse_job_request(data, max_bytes, caller) for data in body.jobs]
+    guard = context.use_cases.enqueue_guard
+    limits = await _admit(context, caller, [one[1] for one in parsed if isinstance(one, tuple)])
+    parsed = [_refused_account(guard, entry) for entry in parsed]
     valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
     enqueuer = context.use_cases.enqueuer
-    outcomes = iter(await enqueuer.enqueue_many(valid, tenant=caller.grants.tenant, by=caller.name))
+    outcomes = iter(
+        await enqueuer.enqueue_many(
+            valid,
+            tenant=caller.grants.tenant,
+            by=caller.name,
+            counted_for=_counted_for(caller, limits),
+        )
+    )
     rows = [entry if isinstance(entry, InvalidRequest) else next(outcomes) for entry in parsed]
     problems = _problems(request, [row for row in rows if isinstance(row, Exception)])
     results = [_bulk_result(data, row, problems) for data, row in zip(body.jobs, rows, strict=True)]
     return json_response(BulkEnqueueResponse(results=results))
 
 
-def _parse_job_request(
-    data: object, max_inputs_bytes: int, caller: Principal
-) -> tuple[JobId | None, JobRequest] | InvalidRequest:
+def _parse_job_request(data: object, max_inputs_bytes: int, caller: Principal) -> _Parsed:
     try:
         job_id, job_request = parse_job_request(data, max_inputs_bytes=max_inputs_bytes)
         caller.refuse_target(job_request)
     except InvalidRequest as error:
         return error
     return job_id, job_request
+
+
+def _refused_account(guard: EnqueueGuard, entry: _Parsed) -> _Parsed:
+    """The entry, or why its account is refused."""
+    if isinstance(entry, InvalidRequest):
+        return entry
+    try:
+        guard.refuse_account(entry[1])
+    except InvalidRequest as error:
+        return error
+    return entry
 
 
 def _problems(request: web.Request, errors: Sequence[Exception]) -> dict[Exception, Problem]:

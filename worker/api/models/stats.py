@@ -1,7 +1,8 @@
 """Responses that show the system: lanes, rate limits, workers, and counts over time."""
 
-from collections.abc import Mapping
-from typing import Annotated
+import heapq
+from collections.abc import Mapping, Sequence
+from typing import Annotated, Final
 
 from msgspec import Meta
 
@@ -14,6 +15,8 @@ from worker.engine.worker_problems import capitalized, described_failures, refus
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
 from worker.store.read.queries import LaneCount
 from worker.store.workers import Heartbeat
+
+MAX_LANES_SHOWN: Final = 200
 
 
 class LaneResponse(ResponseModel):
@@ -108,7 +111,11 @@ class StatsResponse(ResponseModel):
 
     states: dict[State, int]
     oldest: Annotated[dict[State, float], Meta(description="seconds, for states that have jobs")]
-    lanes: list[LaneResponse]
+    lanes: Annotated[
+        list[LaneResponse],
+        Meta(description=f"the {MAX_LANES_SHOWN} with the most queued and active jobs"),
+    ]
+    lane_count: Annotated[int, Meta(description="how many lanes there are")]
     quota: list[RateLimitResponse]
     workers: list[WorkerResponse]
     redis_refuses: Annotated[
@@ -154,7 +161,8 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
     return StatsResponse(
         states=stats.states,
         oldest={state: round(age, 3) for state, age in stats.oldest_age_s.items()},
-        lanes=[_lane(lane, caps, stats.drain_s) for lane in stats.lanes],
+        lanes=[_lane(lane, caps, stats.drain_s) for lane in _busiest(stats.lanes)],
+        lane_count=len(stats.lanes),
         quota=[_rate_limit(route, bucket) for route, bucket in sorted(stats.rate_limits.items())],
         workers=[worker_response(heartbeat) for heartbeat in stats.workers],
         redis_refuses=[
@@ -173,6 +181,13 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
         ],
         rates=stats.rates,
     )
+
+
+def _busiest(lanes: Sequence[LaneCount]) -> list[LaneCount]:
+    """The busiest lanes first, where there are many; else all in the order of their turns."""
+    if len(lanes) <= MAX_LANES_SHOWN:
+        return list(lanes)
+    return heapq.nlargest(MAX_LANES_SHOWN, lanes, key=lambda one: one.queued + one.active)
 
 
 def _lane(count: LaneCount, caps: Mapping[str, int], drain_s: Mapping[Lane, float]) -> LaneResponse:

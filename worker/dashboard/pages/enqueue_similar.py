@@ -4,6 +4,7 @@ from typing import Any, Final
 
 from aiohttp import web
 
+from config.values import TokenLimits
 from jobs.job import Job
 from jobs.lanes import target_name
 from worker.api.auth.principal import principal_name
@@ -46,9 +47,10 @@ async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
         _, request = parse_job_request(
             _job_request_fields(form, inputs), max_inputs_bytes=max_bytes
         )
-        enqueued = await page_request.context.use_cases.enqueuer.enqueue(
-            request, by=principal_name()
-        )
+        use_cases = page_request.context.use_cases
+        await use_cases.enqueue_guard.admit(principal_name(), TokenLimits(), [request])
+        use_cases.enqueue_guard.refuse_account(request)
+        enqueued = await use_cases.enqueuer.enqueue(request, by=principal_name())
     except InvalidRequest as error:
         given = {name: form.get(name, "") for name in FORM_FIELDS}
         return await _render_form(page_request, job, given, f"{error.field} {error}")

@@ -6,6 +6,7 @@ It reads the first few jobs of each lane, never those behind them: a backlog cos
 import asyncio
 import secrets
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Final, Protocol
 
 import structlog
@@ -13,7 +14,7 @@ import structlog
 from jobs.admission import FreeSlots, Pick, choose
 from jobs.breaker_room import BreakerRoom, breaker_room
 from jobs.breakers import Breaker
-from jobs.holds import Gates
+from jobs.holds import Gates, HoldPhase
 from jobs.indexes import Index, holds_sync_slot
 from jobs.job import Job
 from jobs.lanes import Lane, Scope, cap_of_lane
@@ -23,6 +24,7 @@ from jobs.states import Mode, State
 from jobs.transitions import admit
 from worker.clock import MAX_CLOCK_OFF_S
 from worker.engine.breaker_reporter import BreakerReporter
+from worker.engine.keyless_lanes import KeylessLanes
 from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
 from worker.engine.probe_choice import other_inputs_first
@@ -55,6 +57,11 @@ MAX_JOBS_PER_ENTRY: Final = 32
 
 ENTRY_TTL_MS: Final = 86_400_000
 """arq's entries expire after a day; the rescuer returns their jobs long before."""
+
+
+MIN_PUT_OFF_S: Final = 5.0
+LANES_CHECKED_PER_S: Final = 50
+"""Closed lanes that are looked at again in a second, where there are many."""
 
 
 QueuedJob = tuple[VersionedJob, bytes]
@@ -101,6 +108,7 @@ class Admission:
         self._poll_proof = poll_proof
         self._breakers = breakers
         self._admitted_count = 0
+        self._keyless_lanes = KeylessLanes(context.store, context.accounts)
 
     @property
     def wakeup(self) -> Wakeup:
@@ -111,15 +119,19 @@ class Admission:
         """Admit the jobs that may be sent now; returns the seconds until the next tick."""
         if self._shutdown_deadline.has_started or not self._slots.takes_work:
             return IDLE_S
-        queues = await self._store.lanes.snapshot()
+        queues = await self._store.lanes.snapshot(now)
         if not queues.lanes and not queues.bypass_count:
             return IDLE_S
+        looked_at = queues.lanes
+        queues = replace(queues, lanes=await self._keyless_lanes.own(looked_at, now))
         free = self._slots.free(queues)
         if not free.has_any:
             return BUSY_S
         gates = self._breakers.with_noted(await self._store.holds.gates(), now)
         self._poll_proof.waiting_holds = gates.waiting_for_poll(
-            lane.account for lane in queues.lanes
+            (hold.scope for hold in gates.holds)
+            if queues.is_window
+            else (lane.account for lane in queues.lanes)
         )
         if not self._redis_recovery.is_trusted(now):
             self._redis_recovery.wakeup.notify()
@@ -127,6 +139,10 @@ class Admission:
         allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
         left = await self._admit_bypassing(queues, gates, free, now)
         left = await self._admit_lanes(queues, gates, allowances, left, now)
+        if queues.is_window:
+            turns = _turns(looked_at, queues.lane_count, gates, now)
+            await self._store.lanes.record_turns(turns)
+            return BUSY_S
         if left != free or free.submits <= 0:
             return BUSY_S
         return self._idle_pause_s(queues, gates, now)
@@ -341,6 +357,21 @@ class Admission:
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:
         cap = cap_of_lane(self._caps, job.lane)
         return () if cap is None else (lane_cap(job.lane, cap),)
+
+
+def _turns(lanes: Sequence[Lane], lane_count: int, gates: Gates, now: float) -> dict[Lane, float]:
+    """Of many lanes, when each that was looked at takes its next turn, Unix seconds.
+
+    Those behind a closed hold are put off, so that they do not keep others waiting: for longer the
+    more lanes there are. The release of the hold makes them due.
+    """
+    put_off_until = now + max(MIN_PUT_OFF_S, lane_count / LANES_CHECKED_PER_S)
+    return {lane: put_off_until if _is_behind_closed_hold(gates, lane) else now for lane in lanes}
+
+
+def _is_behind_closed_hold(gates: Gates, lane: Lane) -> bool:
+    hold = gates.closing_hold(lane)
+    return hold is not None and hold.phase is HoldPhase.CLOSED
 
 
 def _left_after(free_slots: FreeSlots, admitted: Sequence[Job]) -> FreeSlots:

@@ -12,6 +12,7 @@ from jobs.job import (
     INPUTS_ERASED,
     INPUTS_LOST,
     MANUAL,
+    NO_KEY,
     NOT_APPROVED,
     NOT_THE_API,
     OUTAGE,
@@ -31,7 +32,7 @@ CODES: Final = frozenset(
         *(f"HTTP_{status}" for status in (400, 401, 402, 403, 404, 408, 409, 413, 422, 429)),
         *(f"HTTP_{status}" for status in (500, 502, 503, 504)),
         *(INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, REDIRECTED, NOT_THE_API, NOT_APPROVED, OUTAGE),
-        *("budget", INPUTS_ERASED, PAYLOAD_KEY_LOST),
+        *("budget", INPUTS_ERASED, PAYLOAD_KEY_LOST, NO_KEY),
         *("INTERNAL_ERROR", "INVALID_REQUEST", UNREADABLE),
     }
 )

@@ -1,0 +1,174 @@
+"""Limits of enqueues: accounts without a key, rates, open jobs, new names, memory of Redis."""
+
+import json
+from collections.abc import AsyncGenerator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from config.settings import Settings
+from config.token_limits import DEFAULT_LIMITS
+from config.values import ApiToken, Role, TokenLimits
+from jobs.indexes import Index
+from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
+from tests.api.conftest import OpenApi
+from worker.app import enqueue_guard
+from worker.store import Store
+from worker.store.enqueue_facts import EnqueueFacts
+
+APP = ApiToken("app", Role.ENQUEUE, SecretStr("app-0123456789abcdef"))
+LIMITS: dict[str, dict[str, float]] = {
+    "slow": {"enqueues_per_s": 0.1},
+    "few": {"open_jobs": 3},
+    "small": {"open_bytes": 2_000},
+    "narrow": {"new_lanes_per_min": 1},
+    "plain": {"new_tags_per_min": 1},
+}
+
+
+@pytest.fixture
+async def guarded(
+    store: Store, namespace: str, open_api: OpenApi, tmp_path: Path
+) -> AsyncGenerator[CheckedApi]:
+    path = tmp_path / "tokens.json"
+    entries = [
+        {"name": name, "role": "enqueue", "secret": f"{name}-0123456789abcdef", "limits": limits}
+        for name, limits in LIMITS.items()
+    ]
+    path.write_text(json.dumps(entries))
+    settings = Settings(namespace=namespace, http_port=0, api_tokens=(APP,), api_tokens_file=path)
+    async with open_api(store, settings) as api:
+        yield api
+
+
+async def send(api: CheckedApi, token: str, *requests: dict[str, object]) -> ApiReply:
+    headers = {"Authorization": f"Bearer {token}-0123456789abcdef"}
+    if len(requests) == 1:
+        return await api.post("/v1/jobs", {**REQUEST, **requests[0]}, headers=headers)
+    jobs = [{**REQUEST, **one} for one in requests]
+    return await api.post("/v1/jobs/bulk", {"jobs": jobs}, headers=headers)
+
+
+def is_limited(reply: ApiReply, name: str) -> bool:
+    assert reply.status == 429, reply.body
+    assert int(reply.headers["Retry-After"]) >= 1
+    return bool(reply.json["reason"] == name)
+
+
+async def test_an_account_without_a_key_is_refused_once_workers_have_reported_theirs(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
+    invented: dict[str, object] = {"account": "invented"}
+    assert (await send(guarded, "app", invented)).status == 202
+    await store.accounts.report(["default", "studio"], 1_000.0)
+    refused = await send(guarded, "app", invented)
+    assert (refused.status, refused.field) == (422, "account")
+    assert "use one of default, studio" in refused.detail
+    bulk = await send(guarded, "app", {}, invented, {"account": "studio"})
+    assert [row["status"] for row in bulk.json["results"]] == [202, 422, 202]
+
+
+async def test_a_token_enqueues_as_fast_as_it_may(guarded: CheckedApi) -> None:
+    assert (await send(guarded, "slow", {}, {})).status == 200
+    assert is_limited(await send(guarded, "slow", {}), "enqueues_per_s")
+    assert (await send(guarded, "app", {})).status == 202
+
+
+async def test_open_jobs_of_a_token_are_limited_until_they_settle(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
+    assert (await send(guarded, "few", {"id": "a"}, {"id": "b"})).status == 200
+    assert is_limited(await send(guarded, "few", {}, {}), "open_jobs")
+    assert (await send(guarded, "few", {})).status == 202
+    assert is_limited(await send(guarded, "few", {}), "open_jobs")
+    stored = await store.jobs.load("a")
+    assert stored is not None
+    await store.jobs.delete(stored)
+    assert (await send(guarded, "few", {})).status == 202
+    index = store.keys.index(Index.OPEN, "few")
+    assert await store.client.call("ZCARD", index) == 3
+
+
+async def test_bytes_of_the_inputs_of_open_jobs_are_limited(guarded: CheckedApi) -> None:
+    large: dict[str, object] = {"inputs": {"prompt": "x" * 900}}
+    assert (await send(guarded, "small", large)).status == 202
+    assert (await send(guarded, "small", large)).status == 202
+    assert is_limited(await send(guarded, "small", large), "open_bytes")
+
+
+async def test_new_lanes_and_new_tags_are_limited(guarded: CheckedApi) -> None:
+    targets: list[dict[str, object]] = [{"target": f"t{number}"} for number in range(11)]
+    assert (await send(guarded, "narrow", *targets)).status == 200
+    assert is_limited(await send(guarded, "narrow", {"target": "another"}), "new_lanes_per_min")
+    assert (await send(guarded, "narrow", {"target": "t1"})).status == 202
+    tags: list[dict[str, object]] = [{"tags": [f"tag{number}"]} for number in range(11)]
+    assert (await send(guarded, "plain", *tags)).status == 200
+    assert is_limited(await send(guarded, "plain", {"tags": ["another"]}), "new_tags_per_min")
+    assert (await send(guarded, "plain", {"tags": ["tag1"]})).status == 202
+
+
+async def test_all_lanes_together_are_limited(
+    guarded: CheckedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_guard, "MAX_LANES", 2)
+    assert (await send(guarded, "app", {"target": "a"}, {"target": "b"})).status == 200
+    assert is_limited(await send(guarded, "app", {"target": "c"}), "lanes")
+    assert (await send(guarded, "app", {"target": "a"})).status == 202
+
+
+async def test_nothing_is_enqueued_while_redis_is_nearly_full(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
+    read = type(store.enqueue_facts).read
+    used = {"share": 0.79}
+
+    async def nearly_full(self: Any, tokens: Any) -> EnqueueFacts:
+        facts = await read(self, tokens)
+        return replace(facts, used_memory=int(1_000 * used["share"]), max_memory=1_000)
+
+    monkeypatch.setattr(type(store.enqueue_facts), "read", nearly_full)
+    assert (await send(guarded, "app", {})).status == 202
+    used["share"] = 0.8
+    refused = await send(guarded, "app", {})
+    assert (refused.status, refused.json["reason"]) == (503, "OOM")
+    assert "below 80% only" in refused.detail
+    assert int(refused.headers["Retry-After"]) > 1
+
+
+async def test_the_facts_are_those_of_redis(store: Store) -> None:
+    await store.client.call("CONFIG", "SET", "maxmemory", "1gb")
+    try:
+        facts = await store.enqueue_facts.read([])
+    finally:
+        await store.client.call("CONFIG", "SET", "maxmemory", "0")
+    assert facts.max_memory == 1 << 30
+    assert 0 < facts.used_memory < 1 << 30
+
+
+async def test_a_thousand_enqueues_share_a_few_reads(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    reads: list[object] = []
+    read = type(store.enqueue_facts).read
+
+    async def counted(self: Any, tokens: Any) -> EnqueueFacts:
+        reads.append(tokens)
+        return await read(self, tokens)
+
+    monkeypatch.setattr(type(store.enqueue_facts), "read", counted)
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 3_600.0)
+    for _ in range(20):
+        assert (await send(guarded, "app", {})).status == 202
+    assert len(reads) == 1
+
+
+def test_limits_of_the_settings_are_for_tokens_without_their_own() -> None:
+    own = TokenLimits(open_jobs=5, enqueues_per_s=0)
+    merged = own.with_defaults(DEFAULT_LIMITS)
+    assert (merged.open_jobs, merged.enqueues_per_s, merged.new_lanes_per_min) == (5, 0, 60)
