@@ -35,6 +35,12 @@ def test_a_sound_server_gives_no_cause_for_anything() -> None:
     assert worst_level(judge_server(SOUND)) is Level.OK
 
 
+def test_a_valkey_is_named_by_its_own_version() -> None:
+    info = {"redis_version": "7.2.4", "server_name": "valkey", "valkey_version": "9.1.2"}
+    (version,) = [one for one in judge_server(read_server(info, {})) if one.name == "redis.version"]
+    assert (version.level, version.text) == (Level.OK, "Valkey 9.1.2")
+
+
 @pytest.mark.parametrize(
     ("facts", "name", "level", "word"),
     [

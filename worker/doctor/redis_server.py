@@ -44,6 +44,8 @@ class ServerFacts:
     """
 
     version: tuple[int, ...] | None = None
+    """Of Redis, or of the Redis that a Valkey is compatible with."""
+    valkey_version: str = ""
     role: str | None = None
     loading: bool = False
     aof: bool | None = None
@@ -65,6 +67,7 @@ def read_server(info: Mapping[str, Any], config: Mapping[str, Any] | None) -> Se
     aof = info.get("aof_enabled", config.get("appendonly"))
     return ServerFacts(
         version=_version(info.get("redis_version")),
+        valkey_version=str(info.get("valkey_version") or ""),
         role=_text_or_none(info.get("role")),
         loading=_int_or_none(info.get("loading")) == 1,
         aof=None if aof is None else str(aof) in ("1", "yes"),
@@ -129,7 +132,7 @@ def _judge_version(facts: ServerFacts) -> Finding:
     shown = ".".join(map(str, facts.version))
     if facts.version[:2] < MIN_VERSION:
         return fail(name, f"Redis {shown} is too old", "install Redis 6.2 or newer")
-    return ok(name, f"Redis {shown}")
+    return ok(name, f"Valkey {facts.valkey_version}" if facts.valkey_version else f"Redis {shown}")
 
 
 def _judge_role(facts: ServerFacts) -> Finding:
