@@ -144,7 +144,7 @@ class Settings(BaseModel):
         description="how many proxies in a row set X-Forwarded-For and X-Forwarded-Proto, 1 to 10,"
         " or the networks they connect from, as 10.0.0.0/8,fd00::/8",
     )
-    max_body_bytes: Bytes = Field(default=64 << 20, description="bytes of a request, 1024 to 1 GiB")
+    max_body_bytes: Bytes = Field(default=8 << 20, description="bytes of a request, 1024 to 1 GiB")
     api_url: HttpUrl | None = Field(
         default=None, description="the API's address for the command line"
     )

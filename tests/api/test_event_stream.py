@@ -16,7 +16,7 @@ from tests.api.job_factory import JobFactory
 from tests.chaos.killable_redis import KillableRedis
 from worker.api.handlers import events as handler
 from worker.api.handlers.events import CONTENT_TYPE
-from worker.api.streams import broadcaster
+from worker.api.streams import broadcaster, stream_slots
 from worker.clock import SystemClock
 from worker.compose.api import running
 from worker.redis.connect import connect
@@ -228,20 +228,22 @@ async def _blocked(store: Store) -> bool:
 # Listeners that are too many, too slow, or left alone.
 
 
-async def test_more_than_so_many_are_refused(
-    api: CheckedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broadcaster, "MAX_LISTENERS", 1)
+@pytest.fixture
+def one_stream(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To be used before `api`."""
+    monkeypatch.setattr(stream_slots, "MAX_EVENT_STREAMS", 1)
+
+
+@pytest.mark.usefixtures("one_stream")
+async def test_more_than_so_many_are_refused(api: CheckedApi) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
         reply = await api.get("/v1/events")
-        assert (reply.status, reply.headers["Retry-After"]) == (503, "2")
+        assert (reply.status, reply.headers["Retry-After"]) == (429, "2")
 
 
-async def test_a_client_that_goes_away_frees_its_place(
-    api: CheckedApi, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(broadcaster, "MAX_LISTENERS", 1)
+@pytest.mark.usefixtures("one_stream")
+async def test_a_client_that_goes_away_frees_its_place(api: CheckedApi) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
     started = asyncio.get_running_loop().time()

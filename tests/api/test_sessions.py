@@ -233,10 +233,20 @@ async def test_after_a_login_nobody_is_sent_away(browser: CookieBrowser, wanted:
     assert reply.headers["Location"] == "/"
 
 
-async def test_a_form_that_cannot_be_read_is_refused(browser: CookieBrowser) -> None:
-    headers = {"Content-Type": "multipart/form-data"}
-    async with browser.http.post(f"{browser.url}/login", data=b"x", headers=headers) as answer:
-        assert answer.status == 400
+@pytest.mark.parametrize(
+    ("kind", "body", "status"),
+    [
+        ("multipart/form-data", b"x", 415),
+        ("application/x-www-form-urlencoded", b"\xff", 400),
+        ("application/x-www-form-urlencoded", b"a&" * 2_001, 400),
+    ],
+)
+async def test_a_form_that_cannot_be_read_is_refused(
+    browser: CookieBrowser, kind: str, body: bytes, status: int
+) -> None:
+    headers = {"Content-Type": kind}
+    async with browser.http.post(f"{browser.url}/login", data=body, headers=headers) as answer:
+        assert answer.status == status
 
 
 # Without tokens there is nothing to log in to.

@@ -40,7 +40,7 @@ def test_nothing_needs_to_be_set() -> None:
     assert settings.base_url == "https://knouds.ai"
     assert (settings.http_host, settings.http_port) == ("127.0.0.1", 8080)
     assert settings.retention_s == 7 * 86_400
-    assert settings.max_body_bytes == 64 * 1024 * 1024
+    assert settings.max_body_bytes == 8 * 1024 * 1024
 
 
 def test_settings_built_in_code_do_not_read_the_environment(

@@ -17,7 +17,8 @@ from tests.webhooks.webhook_system import (
     delivery,
     signed,
 )
-from worker.api.webhook_receiver import ENVELOPE_MAX_BYTES, ReceiptOutcome, WebhookReceiver
+from worker.api.edge.bodies import DELIVERY_ENVELOPE_BYTES
+from worker.api.webhook_receiver import ReceiptOutcome, WebhookReceiver
 from worker.clock import SystemClock
 from worker.compose.api import running
 from worker.provider.knouds.webhooks import KnoudsWebhooks
@@ -135,7 +136,7 @@ async def test_a_delivery_that_names_no_run_is_answered(hooked: WebhookSystem) -
 async def test_a_body_is_bounded_by_the_largest_result(
     hooked: WebhookSystem, *, chunked: bool
 ) -> None:
-    limit = hooked.system.settings.max_result_bytes + ENVELOPE_MAX_BYTES
+    limit = hooked.system.settings.max_result_bytes + DELIVERY_ENVELOPE_BYTES
     fits, too_large = (delivery("ex-1").ljust(size) for size in (limit, limit + 1))
     if chunked:
         assert await _post_chunked(hooked, too_large) == 413
@@ -176,7 +177,7 @@ async def test_neither_token_nor_host_is_checked(hooked: WebhookSystem) -> None:
 
 
 async def test_requests_are_counted_by_outcome(hooked: WebhookSystem) -> None:
-    receiver = WebhookReceiver(hooked.system.store, SystemClock(), KnoudsWebhooks(), 1024)
+    receiver = WebhookReceiver(hooked.system.store, SystemClock(), KnoudsWebhooks())
     for _ in range(3):
         with pytest.raises(Exception, match="KNOUDS_WEBHOOK_SECRET"):
             await receiver.receive(make_mocked_request("POST", PATH))

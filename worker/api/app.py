@@ -8,9 +8,10 @@ from aiohttp import web
 from redis.exceptions import RedisError
 
 from worker.api.auth.access import ACCESS
-from worker.api.body_encoding import encoding_middleware
 from worker.api.context import API_CONTEXT, ApiContext
+from worker.api.edge.bodies import REQUEST_BODIES, RequestBodies, body_middleware
 from worker.api.edge.client_address import TRUSTED_PROXIES
+from worker.api.edge.connection import connection_middleware
 from worker.api.headers import add_headers
 from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
@@ -23,12 +24,12 @@ from worker.tasks import cancel_and_wait
 def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Application:
     """An application without endpoints. Its background tasks run while it is served."""
     prefix = context.settings.http_prefix
-    outermost = [prefix_middleware(prefix)] if prefix else []
+    outermost = [connection_middleware, *([prefix_middleware(prefix)] if prefix else [])]
     app = web.Application(
-        client_max_size=context.settings.max_body_bytes,
-        middlewares=[*outermost, problem_middleware, encoding_middleware],
+        middlewares=[*outermost, problem_middleware, body_middleware],
     )
     app[PREFIX] = prefix
+    app[REQUEST_BODIES] = RequestBodies(context.settings)
     app[API_CONTEXT] = context
     app[ACCESS] = context.access
     app[TRUSTED_PROXIES] = context.settings.trusted_proxies

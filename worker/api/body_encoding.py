@@ -7,7 +7,6 @@ what is sent.
 from typing import Final
 
 from aiohttp import web
-from aiohttp.typedefs import Handler
 
 from worker.api.problems import Problem
 
@@ -32,10 +31,3 @@ def refuse_encoded_body(request: web.Request) -> None:
         headers={"Accept-Encoding": "identity"},
         field="Content-Encoding",
     )
-
-
-@web.middleware
-async def encoding_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Refuse encoded bodies on every route."""
-    refuse_encoded_body(request)
-    return await handler(request)

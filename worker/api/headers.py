@@ -30,5 +30,6 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     del request
     for name, value in _DEFAULT_HEADERS.items():
         response.headers.setdefault(name, value)
+    response.headers.pop("Server", None)  # it names the HTTP library and its version
     is_page = response.content_type == "text/html"
     response.headers.setdefault("Content-Security-Policy", PAGE_CSP if is_page else DATA_CSP)

@@ -207,12 +207,6 @@ def _conflict(error: JobIdConflict | NewerRecordError | IllegalTransition | RunT
 
 def _from_aiohttp(error: web.HTTPException) -> Problem | None:
     match error:
-        case web.HTTPRequestEntityTooLarge():
-            detail = (
-                "the body is larger than KNOUDS_MAX_BODY_BYTES allows: send fewer jobs at once,"
-                " pass large files by URL"
-            )
-            return Problem(413, "too-large", "Body too large", detail)
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             return Problem(

@@ -68,7 +68,7 @@ from worker.app.action_table import (
 from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
 
-_BODY_PROBLEMS: Final = (400, 413, 415, 422)
+_BODY_PROBLEMS: Final = (400, 408, 413, 415, 422, 429)
 _JOB_RESPONSES: Final = {200: JobResponse}
 _IDEMPOTENCY_HEADER: Final = {
     jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"
@@ -199,7 +199,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.WATCH,
         _JOB_RESPONSES,
         query=requests.WaitQuery,
-        problem_statuses=(404,),
+        problem_statuses=(404, 429),
         visibility=Visibility.OWN,
     ),
     _job_action(JobAction.CANCEL),
@@ -299,6 +299,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: TransitionResponse},
         query=requests.EventsQuery,
         headers={"Last-Event-ID": "the id of the last event received: later events are sent"},
+        problem_statuses=(429,),
         content_type=events.CONTENT_TYPE,
         visibility=Visibility.OWN,
     ),
@@ -325,7 +326,7 @@ def webhook_endpoint(provider: str, header: str, header_format: str) -> Endpoint
         None,
         {200: ReceiptResponse},
         headers={header: f"`{header_format}`, HMAC-SHA256 of `<t>.` and the raw body"},
-        problem_statuses=(401, 404, 413, 415),
+        problem_statuses=(400, 401, 404, 408, 413, 415, 429),
         is_signed=True,
     )
 

@@ -11,6 +11,7 @@ from typing import Final
 import structlog
 from aiohttp import web
 
+from worker.api.edge.bodies import BodyKind, BodyTooLarge, read_limited
 from worker.api.problems import Problem
 from worker.clock import Clock
 from worker.provider.port import DeliverySignature, WebhookEvent, WebhookReader
@@ -18,9 +19,6 @@ from worker.store import Store
 from worker.store.webhooks import ReceiveResult
 
 log: Final = structlog.get_logger(__name__)
-
-ENVELOPE_MAX_BYTES: Final = 1 << 20
-"""Bytes that a delivery may have besides a result of `KNOUDS_MAX_RESULT_BYTES`."""
 
 
 class ReceiptOutcome(StrEnum):
@@ -56,20 +54,20 @@ _REFUSALS: Final = {
 class WebhookReceiver:
     """Receives deliveries, and counts their outcomes."""
 
-    def __init__(
-        self, store: Store, clock: Clock, reader: WebhookReader, max_result_bytes: int
-    ) -> None:
+    def __init__(self, store: Store, clock: Clock, reader: WebhookReader) -> None:
         self._store = store
         self._clock = clock
         self._reader = reader
-        self._max_body_bytes = max_result_bytes + ENVELOPE_MAX_BYTES
         self.counts: Counter[ReceiptOutcome] = Counter()
         """Outcomes since the start of this process."""
 
     async def receive(self, request: web.Request) -> ReceiptOutcome:
         """Check a delivery and store it; raises `Problem`."""
         signature = self._require_signature(request)
-        body = await self._read_body(request)
+        try:
+            body = await read_limited(request, BodyKind.DELIVERY)
+        except BodyTooLarge as error:
+            raise self._refusal(ReceiptOutcome.TOO_LARGE, error.detail) from None
         if not signature.matches(body):
             detail = "no secret of KNOUDS_WEBHOOK_SECRET made this signature for this body"
             raise self._refusal(ReceiptOutcome.FORGED, detail)
@@ -103,20 +101,6 @@ class WebhookReceiver:
             )
             raise self._refusal(ReceiptOutcome.UNTIMELY, detail)
         return signature
-
-    async def _read_body(self, request: web.Request) -> bytes:
-        body = bytearray()
-        if (request.content_length or 0) <= self._max_body_bytes:
-            async for chunk in request.content.iter_any():
-                body += chunk
-                if len(body) > self._max_body_bytes:
-                    break
-            else:
-                return bytes(body)
-        detail = (
-            "the delivery is larger than KNOUDS_MAX_RESULT_BYTES plus 1 MiB: polls read the result"
-        )
-        raise self._refusal(ReceiptOutcome.TOO_LARGE, detail)
 
     async def _store_event(self, event: WebhookEvent, body: bytes) -> ReceiptOutcome:
         if event.is_test:

@@ -36,6 +36,10 @@ SPACING_S: Final = 2.5e-4
 """Jobs of one call are created this far apart, the last one now: this keeps their order."""
 
 
+STARTS_PER_TURN: Final = 16
+"""Jobs of all calls that are begun before everything else has its turn: about 5 ms of CPU."""
+
+
 class InvalidRequest(ValueError):
     """A request that is refused: names the field and the fix."""
 
@@ -90,6 +94,7 @@ class Enqueuer:
         self._store = store
         self._clock = clock
         self._defaults = defaults
+        self._turn = asyncio.Lock()
 
     async def enqueue(
         self,
@@ -156,7 +161,14 @@ class Enqueuer:
             except (JobIdConflict, InvalidRequest, NewerRecordError, RedisError, OSError) as error:
                 return error
 
-        return await asyncio.gather(*(one(n, *entry) for n, entry in enumerate(requests)))
+        tasks: list[asyncio.Task[EnqueueResult | Exception]] = []
+        async with asyncio.TaskGroup() as group:
+            for begin in range(0, len(requests), STARTS_PER_TURN):
+                some = enumerate(requests[begin : begin + STARTS_PER_TURN], begin)
+                async with self._turn:
+                    tasks += [group.create_task(one(number, *entry)) for number, entry in some]
+                    await asyncio.sleep(0)
+        return [task.result() for task in tasks]
 
     async def _find_existing(self, job_id: JobId, request: JobRequest) -> EnqueueResult | None:
         stored = await load_job(self._store.jobs, job_id, self._clock.now())

@@ -58,7 +58,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),
         broadcaster=EventBroadcaster(store.events),
-        webhook_receiver=WebhookReceiver(store, clock, webhooks, settings.max_result_bytes),
+        webhook_receiver=WebhookReceiver(store, clock, webhooks),
     )
 
 

@@ -1,17 +1,14 @@
 """Reads JSON from form fields: strictly, and without repeating it in an error."""
 
-import json
 from typing import Any, cast
 
 from worker.app.enqueue import InvalidRequest
-from worker.app.job_request_parser import encode_inputs
-from worker.app.unique_names import DuplicateNameError, require_unique_names
-from worker.store.codec import DECODE_ERRORS, decode
+from worker.app.json_text import InvalidJson, decode_json
 
 
-def read_inputs(text: str, max_bytes: int) -> bytes:
-    """Inputs as encoded JSON, at most `max_bytes` long; raises `InvalidRequest`."""
-    return encode_inputs(_object("inputs", text, 'such as {"prompt": "a cat"}'), max_bytes)
+def read_inputs(text: str) -> dict[str, Any]:
+    """The inputs of a run; raises `InvalidRequest`."""
+    return _object("inputs", text, 'such as {"prompt": "a cat"}')
 
 
 def read_patch(text: str) -> dict[str, Any]:
@@ -21,19 +18,11 @@ def read_patch(text: str) -> dict[str, Any]:
 
 def _object(field: str, text: str, example: str) -> dict[str, Any]:
     try:
-        require_unique_names(text)
-        found = decode(text.encode())
-    except DuplicateNameError:
-        raise InvalidRequest(
-            field, "has a duplicate name in an object: give each name once"
-        ) from None
-    except json.JSONDecodeError as error:
-        where = f"line {error.lineno} column {error.colno}"
-        raise InvalidRequest(field, f"must be valid JSON, error at {where}: {error.msg}") from None
-    except DECODE_ERRORS:
-        raise InvalidRequest(
-            field, "must be JSON that can be stored: less nested, without lone surrogates"
-        ) from None
+        found = decode_json(text.encode())
+    except UnicodeEncodeError:
+        raise InvalidRequest(field, "contains half a surrogate pair") from None
+    except InvalidJson as error:
+        raise InvalidRequest(field, f"cannot be read: {error}") from None
     if not isinstance(found, dict):
         raise InvalidRequest(field, f"must be a JSON object, {example}")
     return cast("dict[str, Any]", found)

@@ -10,6 +10,8 @@ from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
 from worker.api.auth.principal import Principal, current_principal
 from worker.api.context import ApiContext, context_of, current_actor
+from worker.api.edge.bodies import BodyKind
+from worker.api.edge.forms import read_form_fields
 from worker.api.models.requests import MAX_NOTE_CHARS
 from worker.api.prefix import own_path
 from worker.api.problems import Problem, bad_field, problem_of
@@ -30,6 +32,8 @@ class PageRoute:
     path: str
     handler: PageHandler
     role: Role = Role.WATCH
+    form: BodyKind = BodyKind.SMALL
+    """What the form may hold that is posted to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,14 +51,13 @@ class PageRequest:
         return own_path(self.request)
 
     async def form(self) -> dict[str, str]:
-        """The fields of the form, the last value of each name; files are ignored."""
-        posted = await self.request.post()
-        return {name: value for name, value in posted.items() if isinstance(value, str)}
+        """The fields of the form, the last value of each name."""
+        return dict(await read_form_fields(self.request))
 
     async def field_values(self, name: str) -> list[str]:
         """All values of one field, such as the selected checkboxes."""
-        posted = await self.request.post()
-        return [value for value in posted.getall(name, []) if isinstance(value, str)]
+        fields = await read_form_fields(self.request)
+        return [value for field, value in fields if field == name]
 
     async def actor(self) -> Actor:
         """The operator with the note of the form; raises `Problem` if the note is too long."""

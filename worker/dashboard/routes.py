@@ -8,6 +8,7 @@ from aiohttp import web
 from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, page
 from worker.api.context import ApiContext
+from worker.api.edge.bodies import BodyKind
 from worker.api.endpoints import Endpoint, Handler, guarded
 from worker.api.prefix import add_route
 from worker.dashboard.assets import serve_asset
@@ -29,6 +30,7 @@ from worker.dashboard.pages.review_queues import dead_page, parked_page
 from worker.dashboard.pages.workers import drain_worker, undo_drain
 
 _OPERATE: Final = Role.OPERATE
+_INPUTS: Final = BodyKind.FORM_OF_INPUTS
 
 PAGES: Final = (
     PageRoute("GET", "/", overview_page),
@@ -41,9 +43,9 @@ PAGES: Final = (
     PageRoute("GET", "/jobs/{id}", job_page),
     PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, Role.READ),
     PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, _OPERATE),
+    PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, _OPERATE, _INPUTS),
     PageRoute("GET", "/jobs/{id}/similar", enqueue_similar_page, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, _OPERATE),
+    PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, _OPERATE, _INPUTS),
     PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
     PageRoute("POST", "/jobs/{id}/erase", erase_job, _OPERATE),
     PageRoute("POST", "/holds", pause_scope, _OPERATE),
@@ -52,8 +54,8 @@ PAGES: Final = (
     PageRoute("POST", "/breakers/{id}/reset", reset_breaker, _OPERATE),
     PageRoute("POST", "/workers/{id}/drain", drain_worker, _OPERATE),
     PageRoute("POST", "/workers/{id}/undo-drain", undo_drain, _OPERATE),
-    PageRoute("POST", "/bulk", preview_bulk, _OPERATE),
-    PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE),
+    PageRoute("POST", "/bulk", preview_bulk, _OPERATE, _INPUTS),
+    PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE, _INPUTS),
     PageRoute("GET", "/bulk/{id}", background_bulk_page, _OPERATE),
 )
 
@@ -76,7 +78,7 @@ def add_pages(app: web.Application, context: ApiContext, endpoints: Iterable[End
         add_route(app, method, "/login", login_page)
         add_route(app, method, "/static/{tag}/{name}", serve_asset)
     for route in PAGES:
-        handler = page(route.role)(page_handler(route))
+        handler = page(route.role, route.form)(page_handler(route))
         if route.method == "GET":
             api_handler = api_handlers.get(route.path)
             if api_handler is not None:

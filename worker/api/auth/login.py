@@ -12,6 +12,7 @@ from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
 from worker.api.auth.principal import principal_name
+from worker.api.edge.bodies import BodyKind
 from worker.api.edge.client_address import client_address, is_https
 from worker.api.prefix import add_route
 from worker.api.problems import Problem, answer_as_page
@@ -41,7 +42,8 @@ class Logins:
     async def log_in(self, request: web.Request) -> web.Response:
         """Check a token and open a session; raises `Problem`."""
         require_same_origin(request)
-        form = await read_form(request)
+        form = await read_form(request, BodyKind.LOGIN)
+        answer_as_page()  # not before: a page costs more than the body of a stranger is worth
         response = _redirect(safe_redirect_path(form.get("next", "")))
         if not self._access.needs_login:
             return response
@@ -103,7 +105,6 @@ _LOGINS: Final = web.AppKey("logins", Logins)
 
 async def login(request: web.Request) -> web.StreamResponse:
     """Open a session with the token in the form."""
-    answer_as_page()
     return await request.app[_LOGINS].log_in(request)
 
 

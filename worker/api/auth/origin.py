@@ -13,38 +13,39 @@ from urllib.parse import urlsplit
 from aiohttp import web
 
 from worker.api.auth.principal import Principal
+from worker.api.edge.bodies import BodyKind
 from worker.api.edge.client_address import is_from_trusted_proxy
+from worker.api.edge.forms import read_form_fields
 from worker.api.problems import Problem
 
 CSRF_HEADER: Final = "X-CSRF-Token"
 CSRF_FIELD: Final = "csrf"
 
 SAFE_METHODS: Final = frozenset({"GET", "HEAD", "OPTIONS"})
-FORM_TYPES: Final = frozenset({"application/x-www-form-urlencoded", "multipart/form-data"})
 
 
-async def read_form(request: web.Request) -> dict[str, str]:
-    """The text fields of a form, the first of each name; raises `Problem`."""
-    try:
-        posted = await request.post()
-    except ValueError:
-        raise Problem(400, "malformed", "Malformed form", "the form cannot be read") from None
+async def read_form(request: web.Request, kind: BodyKind = BodyKind.SMALL) -> dict[str, str]:
+    """The fields of a form, the first of each name; raises `Problem`."""
     fields: dict[str, str] = {}
-    for name, value in posted.items():
-        if isinstance(value, str):
-            fields.setdefault(name, value)
+    for name, value in await read_form_fields(request, kind):
+        fields.setdefault(name, value)
     return fields
 
 
-async def require_csrf(request: web.Request, principal: Principal) -> None:
-    """Raise `Problem` (403) for an unsafe request without the principal's CSRF token."""
+async def require_csrf(
+    request: web.Request, principal: Principal, form: BodyKind = BodyKind.SMALL
+) -> None:
+    """Raise `Problem` (403) for an unsafe request without the principal's CSRF token.
+
+    `form`: what the form may hold that carries it.
+    """
     if request.method in SAFE_METHODS:
         return
     if _is_sent_by_foreign_page(request):
         raise _foreign_origin()
     given = request.headers.get(CSRF_HEADER)
-    if given is None and request.content_type in FORM_TYPES:
-        given = (await read_form(request)).get(CSRF_FIELD)
+    if given is None:
+        given = (await read_form(request, form)).get(CSRF_FIELD)
     sent = (given or "").encode("utf-8", "surrogateescape")
     if not hmac.compare_digest(sent, principal.csrf.encode()):
         raise Problem(

@@ -20,8 +20,9 @@ from aiohttp.typedefs import Handler
 
 from config.values import Role
 from worker.api.auth.access import ACCESS
-from worker.api.auth.origin import FORM_TYPES, SAFE_METHODS, read_form, require_csrf
+from worker.api.auth.origin import SAFE_METHODS, read_form, require_csrf
 from worker.api.auth.principal import Principal, Visibility, require_access, unauthorized
+from worker.api.edge.bodies import BodyKind
 from worker.api.prefix import own_path
 from worker.api.problems import answer_as_page
 
@@ -45,8 +46,11 @@ class LoginContext:
     """Who is logged in already."""
 
 
-def page(role: Role = Role.WATCH) -> Callable[[Handler], Handler]:
-    """Guard the handler of a page: only for operators whose role covers `role`."""
+def page(role: Role = Role.WATCH, form: BodyKind = BodyKind.SMALL) -> Callable[[Handler], Handler]:
+    """Guard the handler of a page: only for operators whose role covers `role`.
+
+    `form`: what the form may hold that is posted to it.
+    """
 
     def guard(handler: Handler) -> Handler:
         @wraps(handler)
@@ -56,7 +60,7 @@ def page(role: Role = Role.WATCH) -> Callable[[Handler], Handler]:
             if principal is None:
                 return _redirect_to_login(request)
             require_access(principal, role, Visibility.SYSTEM)
-            await require_csrf(request, principal)
+            await require_csrf(request, principal, form)
             return await handler(request)
 
         return guarded
@@ -68,8 +72,8 @@ async def login_context(request: web.Request) -> LoginContext:
     """What the login page needs; also after a login that failed."""
     access = request.app[ACCESS]
     requested = request.query.get("next", "")
-    if request.method not in SAFE_METHODS and request.content_type in FORM_TYPES:
-        requested = (await read_form(request)).get("next", "")
+    if request.method not in SAFE_METHODS:
+        requested = (await read_form(request, BodyKind.LOGIN)).get("next", "")
     return LoginContext(
         access.needs_login, safe_redirect_path(requested), await access.find_principal(request)
     )

@@ -9,10 +9,11 @@ from aiohttp import web
 from jobs.tenants import tenant_job_id
 from worker.api.auth.principal import current_principal
 from worker.api.context import context_of, current_actor, of_own_tenant
+from worker.api.edge.bodies import BodyKind
 from worker.api.models.bulk import bulk_action_response
 from worker.api.models.requests import BulkActionBody, BulkRequeueBody, JobFilter
 from worker.api.models.response import json_response, rfc3339
-from worker.api.parsing import read_json, validate_model
+from worker.api.parsing import read_parsed, validate_model
 from worker.api.problems import bad_field
 from worker.app.bulk_request import SWEPT_STATES, BulkAction, BulkRequest, JobSelection
 from worker.app.enqueue import InvalidRequest
@@ -24,7 +25,8 @@ M = TypeVar("M", bound=BulkActionBody)
 async def run_bulk_action(action: BulkAction, request: web.Request) -> web.Response:
     """Perform an action on every job that the filter of the body matches."""
     model = BulkRequeueBody if action is BulkAction.REQUEUE else BulkActionBody
-    body = await _read_bulk_body(request, model)
+    kind = BodyKind.INPUTS if action is BulkAction.REQUEUE else BodyKind.SMALL
+    body = await read_parsed(request, kind, lambda data: _parse_bulk_body(data, model))
     patch = body.patch_inputs if isinstance(body, BulkRequeueBody) else None
     selection = _selection(action, body.filter)
     bulk_request = BulkRequest(action, selection, patch, body.dry_run, body.limit)
@@ -56,9 +58,8 @@ def _stored_ids(given: Sequence[str]) -> list[str]:
     return [tenant_job_id(tenant, name) for name in given]
 
 
-async def _read_bulk_body(request: web.Request, model: type[M]) -> M:
+def _parse_bulk_body(data: Any, model: type[M]) -> M:
     """The body; an error inside the filter names the field as `filter.<name>`."""
-    data = await read_json(request)
     job_filter = cast("dict[str, Any]", data).get("filter") if isinstance(data, dict) else None
     if isinstance(job_filter, dict):
         try:

@@ -29,7 +29,6 @@ from worker.api.streams.broadcaster import (
     EventFilter,
     StreamReset,
     StreamUnavailable,
-    TooManyListeners,
 )
 from worker.api.streams.connection import run_while_connected
 
@@ -64,11 +63,13 @@ async def events(request: web.Request) -> web.StreamResponse:
     if request.method == "HEAD":
         await response.prepare(request)
         return response
-    async with _subscribed(context_of(request).broadcaster, after) as batches:
-        await response.prepare(request)
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
-            async with contextlib.aclosing(batches):
-                await run_while_connected(request, _send_all(response, batches, event_filter))
+    broadcaster = context_of(request).broadcaster
+    with broadcaster.slots.hold(current_principal()):
+        async with _subscribed(broadcaster, after) as batches:
+            await response.prepare(request)
+            with contextlib.suppress(RedisError, OSError, TimeoutError):
+                async with contextlib.aclosing(batches):
+                    await run_while_connected(request, _send_all(response, batches, event_filter))
     return response
 
 
@@ -87,10 +88,6 @@ async def _subscribed(
     try:
         async with broadcaster.subscribe(after_id) as batches:
             yield batches
-    except TooManyListeners:
-        detail = "the maximum number of listeners is reached: poll GET /v1/stats meanwhile"
-        title = "Too many listeners"
-        raise Problem(503, "too-many-listeners", title, detail, headers=headers) from None
     except StreamUnavailable as error:
         if isinstance(error.__cause__, Exception) and (problem := problem_of(error.__cause__)):
             raise problem from None

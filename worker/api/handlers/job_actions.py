@@ -5,6 +5,7 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.lanes import JobId
 from worker.api.context import context_of, current_actor
+from worker.api.edge.bodies import BodyKind
 from worker.api.handlers.jobs import path_job_id
 from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
 from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
@@ -27,7 +28,7 @@ async def run_action(action: JobAction, request: web.Request) -> web.Response:
 async def requeue(request: web.Request) -> web.Response:
     """Requeue a dead letter, with other inputs where given."""
     context = context_of(request)
-    body = await read_body(request, RequeueBody)
+    body = await read_body(request, RequeueBody, BodyKind.INPUTS)
     inputs = None
     if body.inputs is not None:
         inputs = encode_inputs(body.inputs, context.settings.max_inputs_bytes)

@@ -19,6 +19,7 @@ from worker.api.auth.principal import (
     shown_job_id,
 )
 from worker.api.context import ApiContext, context_of, of_own_tenant
+from worker.api.edge.bodies import BodyKind
 from worker.api.models.breakers import breaker_response
 from worker.api.models.jobs import (
     NO_GATES,
@@ -31,7 +32,7 @@ from worker.api.models.jobs import (
 )
 from worker.api.models.requests import BulkEnqueueBody, JobsQuery, WaitQuery
 from worker.api.models.response import json_response
-from worker.api.parsing import read_body, read_json, read_query
+from worker.api.parsing import read_parsed, read_query, validate_model
 from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
 from worker.api.streams.connection import is_client_connected
 from worker.app.actions import NoSuchJob
@@ -53,10 +54,8 @@ _Parsed = tuple[JobId | None, JobRequest] | InvalidRequest
 async def enqueue(request: web.Request) -> web.Response:
     """Enqueue a job."""
     context = context_of(request)
-    data = await read_json(request)
-    job_id, job_request = parse_job_request(
-        data, max_inputs_bytes=context.settings.max_inputs_bytes
-    )
+    parse = partial(parse_job_request, max_inputs_bytes=context.settings.max_inputs_bytes)
+    job_id, job_request = await read_parsed(request, BodyKind.INPUTS, parse)
     caller = current_principal()
     caller.refuse_target(job_request)
     job_id = _agreed_id(_idempotency_key(request), job_id)
@@ -124,9 +123,9 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     if IDEMPOTENCY_KEY in request.headers:
         raise bad_parameter(IDEMPOTENCY_KEY, "names one job: give each job of a bulk an id")
     context = context_of(request)
-    body = await read_body(request, BulkEnqueueBody)
     caller, max_bytes = current_principal(), context.settings.max_inputs_bytes
-    parsed = [_parse_job_request(data, max_bytes, caller) for data in body.jobs]
+    parse = partial(_parse_bulk, max_bytes, caller)
+    jobs, parsed = await read_parsed(request, BodyKind.BULK, parse)
     guard = context.use_cases.enqueue_guard
     limits = await _admit(context, caller, [one[1] for one in parsed if isinstance(one, tuple)])
     parsed = [_refused_account(guard, entry) for entry in parsed]
@@ -142,8 +141,16 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     )
     rows = [entry if isinstance(entry, InvalidRequest) else next(outcomes) for entry in parsed]
     problems = _problems(request, [row for row in rows if isinstance(row, Exception)])
-    results = [_bulk_result(data, row, problems) for data, row in zip(body.jobs, rows, strict=True)]
+    results = [_bulk_result(data, row, problems) for data, row in zip(jobs, rows, strict=True)]
     return json_response(BulkEnqueueResponse(results=results))
+
+
+def _parse_bulk(
+    max_inputs_bytes: int, caller: Principal, data: object
+) -> tuple[list[object], list[_Parsed]]:
+    """The job requests as they were sent, and each as it was read, or why not."""
+    jobs = validate_model(data, BulkEnqueueBody).jobs
+    return jobs, [_parse_job_request(job, max_inputs_bytes, caller) for job in jobs]
 
 
 def _parse_job_request(data: object, max_inputs_bytes: int, caller: Principal) -> _Parsed:
@@ -235,9 +242,10 @@ async def wait(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, WaitQuery)
     job_id = path_job_id(request)
-    await context.long_polls.wait_until_settled_or_parked(
-        job_id, query.timeout_s, partial(is_client_connected, request)
-    )
+    with context.long_polls.slots.hold(current_principal()):
+        await context.long_polls.wait_until_settled_or_parked(
+            job_id, query.timeout_s, partial(is_client_connected, request)
+        )
     return await _details_response(context, job_id)
 
 

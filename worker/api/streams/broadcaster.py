@@ -19,12 +19,12 @@ from jobs.states import Kind, State
 from jobs.tenants import tenant_of
 from worker.api.models.events import breaker_event_response, transition_response
 from worker.api.models.response import encode_response
+from worker.api.streams.stream_slots import StreamSlots
 from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
 from worker.store.refusals import error_word
 
 log: Final = structlog.get_logger(__name__)
 
-MAX_LISTENERS: Final = 200
 MAX_QUEUED_BATCHES: Final = 512
 """Entries in the queue of one listener, each of one or more transitions."""
 
@@ -39,10 +39,6 @@ KEEPALIVE_S: Final = 15.0
 
 READY_TIMEOUT_S: Final = 2.0
 RETRY_DELAY_S: Final = 0.5
-
-
-class TooManyListeners(Exception):
-    """`MAX_LISTENERS` listen already."""
 
 
 class StreamUnavailable(Exception):
@@ -152,6 +148,7 @@ class EventBroadcaster:
     """Reads the stream while there are listeners."""
 
     def __init__(self, events: EventLog) -> None:
+        self.slots = StreamSlots.for_events()
         self._event_log = events
         self._listeners: set[EventListener] = set()
         self._joining_count = 0
@@ -174,10 +171,8 @@ class EventBroadcaster:
     ) -> "AsyncGenerator[AsyncGenerator[EventBatch | StreamReset]]":
         """Yield the entries after `after_id` (None: from now on), as an endless iterator.
 
-        Raises `TooManyListeners` and `StreamUnavailable`; the iterator raises what Redis raises.
+        Raises `StreamUnavailable`; the iterator raises what Redis raises.
         """
-        if self.listener_count >= MAX_LISTENERS:
-            raise TooManyListeners
         await self._wait_for_reader()
         listener, joined_at = EventListener(), self._last_read_id
         self._listeners.add(listener)

@@ -10,6 +10,7 @@ from collections.abc import Callable, Generator
 from typing import Final
 
 from jobs.states import SETTLED_OR_PARKED
+from worker.api.streams.stream_slots import StreamSlots
 from worker.app.actions import NoSuchJob
 from worker.engine.subscriber import Subscriber
 from worker.store import Store
@@ -28,6 +29,7 @@ class LongPolls:
         self._store = store
         self._events_by_job: dict[str, set[asyncio.Event]] = {}
         self._subscriber = Subscriber(store.client, store.keys.settled)
+        self.slots = StreamSlots.for_long_polls()
         self._is_closed = False
 
     async def wait_until_settled_or_parked(

@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 MAX_CALL_JOBS: Final = 1_000
 """Jobs per call: the API's limit."""
 
-MAX_CALL_BYTES: Final = 16 << 20
-"""Bytes per call, well below the API's `KNOUDS_MAX_BODY_BYTES` of 64 MiB."""
+MAX_CALL_BYTES: Final = 4 << 20
+"""Bytes per call, below the API's `KNOUDS_MAX_BODY_BYTES` of 8 MiB. One larger job goes alone."""
 
 
 @dataclass(frozen=True, slots=True)

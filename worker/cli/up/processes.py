@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import os
+import shutil
 import signal
 from collections.abc import Coroutine, Sequence
 from pathlib import Path
@@ -14,7 +15,7 @@ from worker.redis.embedded import EmbeddedRedis
 from worker.redis.embedded_error import EmbeddedRedisError
 
 MAX_LOG_BYTES: Final = 32 << 20
-"""A larger log is renamed at the next start."""
+"""A larger log becomes the previous one, of which one is kept."""
 
 TAIL_BYTES: Final = 4_096
 TAIL_CHARS: Final = 300
@@ -50,8 +51,8 @@ class ChildProcess:
 
     async def start(self) -> None:
         """Start the process; its log is appended to."""
-        self._rotate_log()
-        with self._log.open("ab") as log:
+        self.rotate_log()
+        with self._log.open("ab") as log:  # appends: what is truncated goes on at its begin
             self._log_offset = log.tell()
             self._process = await asyncio.create_subprocess_exec(
                 *self._command,
@@ -63,10 +64,15 @@ class ChildProcess:
                 start_new_session=True,  # Ctrl-C is for us alone
             )
 
-    def _rotate_log(self) -> None:
+    def rotate_log(self) -> None:
+        """Copy a log that is too large to `.log.1`, and empty it, while the process writes on."""
         with contextlib.suppress(FileNotFoundError):
-            if self._log.stat().st_size > MAX_LOG_BYTES:
-                self._log.replace(self._log.with_suffix(".log.1"))
+            if self._log.stat().st_size <= MAX_LOG_BYTES:
+                return
+            with self._log.open("rb") as log, self._log.with_suffix(".log.1").open("wb") as old:
+                shutil.copyfileobj(log, old)
+            os.truncate(self._log, 0)
+            self._log_offset = 0
 
     async def wait(self) -> str:
         """Wait for its end; returns its exit and the last line of its log."""

@@ -14,6 +14,7 @@ Notify = Callable[[str], None]
 
 READY_TIMEOUT_S: Final = 60.0
 PROBE_INTERVAL_S: Final = 0.05
+LOG_CHECK_INTERVAL_S: Final = 5.0
 BACKOFF_BASE_S: Final = 1.0
 BACKOFF_CAP_S: Final = 30.0
 BACKOFF_RESET_S: Final = 60.0
@@ -39,6 +40,8 @@ class ProcessStack:
         self._keepers = [
             asyncio.create_task(keep_alive(process, self._notify)) for process in self._processes
         ]
+        children = [one for one in self._processes if isinstance(one, ChildProcess)]
+        self._keepers.append(asyncio.create_task(rotate_logs(children)))
 
     async def stop(self) -> None:
         """Stop every process, the last one first."""
@@ -47,6 +50,14 @@ class ProcessStack:
         await asyncio.gather(*self._keepers, return_exceptions=True)
         for process in reversed(self._processes):
             await process.stop(self._force_stop)
+
+
+async def rotate_logs(children: Sequence[ChildProcess]) -> None:
+    """Keep the logs of processes bounded while they run, for ever."""
+    while True:
+        for child in children:
+            child.rotate_log()
+        await asyncio.sleep(LOG_CHECK_INTERVAL_S)
 
 
 async def keep_alive(process: ManagedProcess, notify: Notify) -> None:

@@ -11,6 +11,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
+from worker.api.edge.off_loop import parse_off_loop
 from worker.api.models.requests import MAX_SELECTED_JOBS
 from worker.api.models.response import rfc3339
 from worker.api.problems import Problem, bad_field
@@ -140,7 +141,7 @@ async def _read_patch_field(page_request: PageRequest, action: BulkAction) -> di
     text = (await page_request.form()).get("patch", "").strip()
     if not text or action is not BulkAction.REQUEUE:
         return None
-    return read_patch(text)
+    return await parse_off_loop(len(text), read_patch, text)
 
 
 async def _confirmation_fields(

@@ -8,6 +8,7 @@ from config.values import TokenLimits
 from jobs.job import Job
 from jobs.lanes import target_name
 from worker.api.auth.principal import principal_name
+from worker.api.edge.off_loop import parse_off_loop
 from worker.api.handlers.jobs import load_path_job
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import parse_job_request
@@ -61,7 +62,7 @@ async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
 async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> Any:
     """The inputs of the form; if it has none, those of the job."""
     if inputs_text.strip():
-        return decode(read_inputs(inputs_text, page_request.context.settings.max_inputs_bytes))
+        return await parse_off_loop(len(inputs_text), read_inputs, inputs_text)
     inputs = (await page_request.context.store.payloads.read(job.id)).inputs
     if inputs is None:
         raise InvalidRequest("inputs", "of this job cannot be read: enter new ones")

@@ -6,6 +6,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
+from worker.api.edge.off_loop import parse_off_loop
 from worker.api.handlers.jobs import load_path_job
 from worker.app.action_table import JobAction
 from worker.app.bulk_request import apply_merge_patch
@@ -52,7 +53,8 @@ async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
     inputs_text, patch = form.get("inputs", ""), form.get("patch", "").strip()
     old = await _inputs(page_request, job)
     try:
-        new = _new_inputs(page_request, old, inputs_text, patch)
+        size_bytes = len(old) + len(inputs_text) + len(patch)
+        new = await parse_off_loop(size_bytes, _new_inputs, page_request, old, inputs_text, patch)
     except InvalidRequest as error:
         invalid = RequeueForm(inputs_text, patch, error=f"{error.field} {error}")
         return await _render_form(page_request, job, invalid, 422)
@@ -74,7 +76,9 @@ def _new_inputs(
 ) -> bytes | None:
     """The new inputs; None if they do not change. Raises `InvalidRequest`."""
     max_bytes = page_request.context.settings.max_inputs_bytes
-    new = read_inputs(inputs_text, max_bytes) if inputs_text.strip() else old_inputs
+    new = old_inputs
+    if inputs_text.strip():
+        new = encode_inputs(read_inputs(inputs_text), max_bytes)
     if patch_text:
         new = encode_inputs(
             apply_merge_patch(_decode_inputs(new), read_patch(patch_text)), max_bytes

@@ -1,0 +1,231 @@
+"""One connection of the API: time limits for heads and responses, and a limit for heads.
+
+aiohttp bounds the fields of a head and the time between two requests, but neither how long a head
+or a response may take nor the size of a head in all.
+"""
+
+import asyncio
+from collections.abc import Mapping
+from http import HTTPStatus
+from typing import Any, Final, cast
+
+import aiohttp
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Handler
+
+from worker.api.edge.connection_table import ConnectionTable
+from worker.api.edge.head_meter import MAX_HEAD_BYTES, HeadMeter
+from worker.api.edge.repeated_lines import RepeatedLines
+from worker.api.models.response import encode_response
+from worker.api.problems import CONTENT_TYPE, Problem
+
+log: Final = structlog.get_logger(__name__)
+
+HEAD_TIMEOUT_S: Final = 10.0
+"""From the connection, or from the first byte of a later head, to the end of the head."""
+
+SEND_TIMEOUT_S: Final = 20.0
+"""How long a client may take nothing of what is ready for it."""
+
+KEEPALIVE_S: Final = 75.0
+"""Longer than proxies keep an idle connection (60 s): so they close it, and lose no request."""
+
+LINGERING_S: Final = 5.0
+"""How long the rest of a refused body is read and dropped, so that the client reads the refusal."""
+
+MAX_HEADERS: Final = 100
+READ_BUFFER_BYTES: Final = 64 << 10
+READ_BYTES: Final = 32 << 10
+"""What asyncio reads of a connection (256 KiB by default) before others have their turn."""
+
+CONNECTION_OPTIONS: Final[Mapping[str, Any]] = {
+    "access_log": None,
+    "auto_decompress": False,  # see body_encoding
+    "keepalive_timeout": KEEPALIVE_S,
+    "lingering_time": LINGERING_S,
+    "max_headers": MAX_HEADERS,
+    "read_bufsize": READ_BUFFER_BYTES,
+}
+
+
+class ApiConnection(web.RequestHandler):
+    """A connection that the table knows, and closes for another one or when it is overdue."""
+
+    __slots__ = (
+        "_content",
+        "_head",
+        "_head_deadline",
+        "_is_serving",
+        "_lines",
+        "_next_head",
+        "_progress_at",
+        "_table",
+        "_unsent_bytes",
+        "_wire",
+        "network",
+    )
+
+    def __init__(
+        self, server: web.Server, table: ConnectionTable, lines: RepeatedLines, network: str
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        super().__init__(server, loop=loop, **CONNECTION_OPTIONS)
+        self.network = network
+        self._table = table
+        self._lines = lines
+        self._wire: asyncio.Transport | None = None
+        self._is_serving = False
+        self._content: aiohttp.StreamReader | None = None
+        """The body of the request that is served, or of the last one."""
+        self._head = HeadMeter()
+        self._head_deadline: float | None = loop.time() + HEAD_TIMEOUT_S
+        self._unsent_bytes = 0
+        self._progress_at = loop.time()
+
+    # What asyncio calls.
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin with the first request."""
+        self._wire = cast("asyncio.Transport", transport)
+        cast("Any", transport).max_size = READ_BYTES
+        super().connection_made(transport)
+
+    def connection_lost(self, exc: BaseException | None) -> None:
+        """Leave the table."""
+        self._table.remove(self)
+        self._wire = None
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Take what arrived: of a body, or of the next head, whose size is limited."""
+        is_of_body = self._content is not None and not self._content.is_eof()
+        if data and not is_of_body and not self._head.is_complete:
+            if self._head_deadline is None and not self._is_serving:
+                self._head_deadline = self._loop.time() + HEAD_TIMEOUT_S
+            self._head.feed(data)
+            if self._head.is_too_large:
+                self._refuse(_head_too_large())
+                return
+        super().data_received(data)
+
+    # What the middleware calls.
+
+    def request_started(self, request: web.BaseRequest) -> None:
+        """A whole head has arrived, and its request is served from now on."""
+        self._is_serving = True
+        self._content = request.content
+        self._head, self._head_deadline = HeadMeter(), None
+        self._table.set_busy(self)
+
+    def request_finished(self) -> None:
+        """The response is ready, and the next request is awaited."""
+        self._is_serving = False
+        self._table.set_waiting(self)
+
+    # What the table calls.
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether a part of a response has not left yet."""
+        return self._wire is not None and self._wire.get_write_buffer_size() > 0
+
+    def end_if_overdue(self, now: float) -> None:
+        """Close it where the client is too slow to send a head, or to receive a response."""
+        if self._wire is None:
+            return
+        unsent = self._wire.get_write_buffer_size()
+        if unsent == 0 or unsent < self._unsent_bytes:
+            self._progress_at = now
+        self._unsent_bytes = unsent
+        if now >= self._progress_at + SEND_TIMEOUT_S:
+            self.abort()
+        elif self._head_deadline is not None and now >= self._head_deadline:
+            self._refuse(_head_too_slow() if self._head.size_bytes else None)
+
+    def abort(self) -> None:
+        """Close it at once, whatever is left to send."""
+        self.force_close()
+        if self._wire is not None:
+            self._wire.abort()
+
+    def _refuse(self, problem: Problem | None) -> None:
+        """Close it, with a problem where a part of a request has arrived."""
+        if self._wire is not None and problem is not None and not self._wire.is_closing():
+            body = encode_response(problem.body())
+            phrase = HTTPStatus(problem.status).phrase
+            head = (
+                f"HTTP/1.1 {problem.status} {phrase}\r\nContent-Type: {CONTENT_TYPE}\r\n"
+                f"Content-Length: {len(body)}\r\nConnection: close\r\n\r\n"
+            )
+            self._wire.write(head.encode() + body)
+        self.force_close()
+
+    # What aiohttp calls for a request that it cannot read.
+
+    def handle_error(
+        self,
+        request: web.BaseRequest,
+        status: int = 500,
+        exc: BaseException | None = None,
+        message: str | None = None,
+    ) -> web.StreamResponse:
+        """A problem, and a line in the log without the error's text, which quotes the request."""
+        del message
+        error = type(exc).__name__ if exc is not None else None
+        if (omitted := self._lines.admit(("request.unreadable", status, error))) is not None:
+            log.warning("request.unreadable", status=status, error=error, omitted=omitted)
+        if request.writer.output_size > 0:
+            raise ConnectionError("a part of another response has been sent")
+        return _NamelessResponse(_unreadable(status))
+
+
+class _NamelessResponse(web.Response):
+    """A response that closes the connection, without the name of the server.
+
+    The hook that removes it from other responses (`headers`) is called only where a request exists.
+    """
+
+    def __init__(self, problem: Problem) -> None:
+        body = encode_response(problem.body())
+        super().__init__(status=problem.status, body=body, content_type=CONTENT_TYPE)
+        self.force_close()
+
+    async def _prepare_headers(self) -> None:
+        await super()._prepare_headers()
+        self.headers.pop("Server", None)
+
+
+@web.middleware
+async def connection_middleware(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Tell the connection when a request begins and ends."""
+    connection = request.protocol
+    if not isinstance(connection, ApiConnection):
+        return await handler(request)
+    connection.request_started(request)
+    try:
+        return await handler(request)
+    finally:
+        connection.request_finished()
+
+
+def _head_too_large() -> Problem:
+    detail = f"the head of the request is larger than {MAX_HEAD_BYTES} bytes: send fewer headers"
+    return Problem(431, "head-too-large", "Head too large", detail)
+
+
+def _head_too_slow() -> Problem:
+    detail = f"the head of the request took more than {HEAD_TIMEOUT_S:g} s: send it at once"
+    return Problem(408, "slow-request", "Request too slow", detail)
+
+
+def _unreadable(status: int) -> Problem:
+    if status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        return Problem(
+            status, "internal", "Internal error", "an error of knouds-worker: see its log"
+        )
+    detail = (
+        "the request is not HTTP/1.1, has more than"
+        f" {MAX_HEADERS} headers, or a line of more than 8190 bytes"
+    )
+    return Problem(status, "unreadable-request", "Unreadable request", detail)
