@@ -9,14 +9,8 @@ from dotenv.parser import parse_stream
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from config.settings import (
-    FILE_SUFFIX,
-    PREFIX,
-    SECRET_FIELDS,
-    Settings,
-    SettingsError,
-    variable_name,
-)
+from config.secret_files import FILE_SUFFIX, SECRET_FIELDS, values_with_files
+from config.settings import PREFIX, Settings, SettingsError, variable_name
 
 # JSON settings whose keys may appear in a message. A label of `api_keys` may not: if label and key
 # were swapped, it is a secret.
@@ -37,7 +31,7 @@ def load(
     }
     for name in given:
         _require_known(name)
-    values = _with_files({_field_name(name): value for name, value in given.items() if value})
+    values = values_with_files({_field_name(name): value for name, value in given.items() if value})
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -60,27 +54,6 @@ def _from_file(path: Path | None) -> dict[str, str]:
                     found[binding.key] = binding.value
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path}: cannot be read ({type(error).__name__}); fix it") from None
-    return found
-
-
-def _with_files(values: dict[str, str]) -> dict[str, str]:
-    """The values, with those of secrets that stand in files; raises SettingsError."""
-    found = dict(values)
-    for field in SECRET_FIELDS:
-        path = found.pop(field + FILE_SUFFIX.lower(), None)
-        if path is None:
-            continue
-        name = variable_name(field) + FILE_SUFFIX
-        if field in values:
-            raise SettingsError(f"{variable_name(field)} and {name}: both are set; keep one")
-        try:
-            text = Path(path).read_text(encoding="utf-8").strip()
-        except (OSError, UnicodeDecodeError) as error:
-            why = (error.strerror if isinstance(error, OSError) else None) or "not UTF-8"
-            raise SettingsError(f"{name}: the file cannot be read ({why}); fix it") from None
-        if not text:
-            raise SettingsError(f"{name}: the file is empty; put the secret in it")
-        found[field] = text
     return found
 
 

@@ -31,6 +31,7 @@ from config.values import (
     Label,
     Labels,
     Limit,
+    MediaHosts,
     Namespace,
     PathPrefix,
     PayloadKeys,
@@ -143,6 +144,11 @@ class Settings(BaseModel):
         default=TrustedProxies(),
         description="how many proxies in a row set X-Forwarded-For and X-Forwarded-Proto, 1 to 10,"
         " or the networks they connect from, as 10.0.0.0/8,fd00::/8",
+    )
+    media_hosts: MediaHosts = Field(
+        default=("knouds.ai", "*.knouds.ai"),
+        description="hosts whose images, video and audio the dashboard loads by itself over https,"
+        " as media.example.com,*.example.org; others open on a click",
     )
     max_body_bytes: Bytes = Field(default=8 << 20, description="bytes of a request, 1024 to 1 GiB")
     api_url: HttpUrl | None = Field(
@@ -370,19 +376,6 @@ _ORDERED_PAIRS = (
     ("connect_timeout_s", "sync_timeout_s"),
     ("max_inputs_bytes", "max_body_bytes"),
 )
-
-
-FILE_SUFFIX = "_FILE"
-SECRET_FIELDS = (
-    "api_key",
-    "api_keys",
-    "api_token",
-    "payload_keys",
-    "proxy_url",
-    "redis_url",
-    "webhook_secret",
-)
-"""Settings whose value can stand in a file that `<name>_FILE` names, as those of containers do."""
 
 
 def variable_name(field: str) -> str:

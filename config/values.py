@@ -28,6 +28,7 @@ WEBHOOK_SECRET_MAX_CHARS = 256
 LABEL = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 TOKEN_NAME = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _SCOPE = re.compile(r"\*|[a-z0-9][a-z0-9_-]{0,31}(?:/(?:model|workflow)(?:/[^/\s]+)?)?")
+_HOST_PATTERN = re.compile(r"(\*\.)?[a-z0-9-]{1,63}(\.[a-z0-9-]{1,63}){1,10}")
 _CODE = re.compile(r"[A-Za-z0-9_]{1,64}")
 HEADER_SAFE = re.compile(r"[\x21-\x7e]+")
 
@@ -291,6 +292,16 @@ def _split_names(value: object) -> object:
     return tuple(name.strip() for name in value.split(","))
 
 
+def _media_host(value: str) -> str:
+    host = value.lower()
+    if host != "*" and not _HOST_PATTERN.fullmatch(host):
+        raise ValueError("is not a host as media.example.com, *.example.com for all below it, or *")
+    return host
+
+
+MediaHosts = Annotated[
+    tuple[Annotated[str, AfterValidator(_media_host)], ...], BeforeValidator(_split_names)
+]
 RedisUrl = Annotated[SecretStr, AfterValidator(check_redis_url)]
 WebhookSecret = Annotated[SecretStr, AfterValidator(_webhook_secret)]
 PayloadKeys = Annotated[SecretStr, AfterValidator(_payload_keys)]

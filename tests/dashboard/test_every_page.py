@@ -65,7 +65,7 @@ async def every_state(job_factory: JobFactory) -> None:
     await job_factory.queued("queued", batch="b1", tags=("red",))
     await job_factory.submitting("submitting")
     await job_factory.running("running")
-    await job_factory.succeeded("succeeded", b'{"images": ["https://cdn.example/1.png"]}')
+    await job_factory.succeeded("succeeded", b'{"images": ["https://cdn.knouds.ai/1.png"]}')
     await job_factory.retrying("retrying")
     await job_factory.dead("dead", batch="b1")
     await job_factory.held("held")

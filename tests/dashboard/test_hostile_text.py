@@ -98,20 +98,22 @@ async def test_images_videos_and_audio_of_a_result_are_shown(
     pages: PageReader, job_factory: JobFactory
 ) -> None:
     result = {
-        "images": ["https://cdn.example/1.png"],
-        "videos": ["https://cdn.example/film"],
-        "deep": {"audios": [{"url": "http://cdn.example/song.mp3?x=1&y=2"}]},
-        "other": "https://cdn.example/page",
+        "images": ["https://cdn.knouds.ai/1.png"],
+        "videos": ["https://cdn.knouds.ai/film"],
+        "deep": {"audios": [{"url": "https://cdn.knouds.ai/song.mp3?x=1&y=2"}]},
+        "other": "https://cdn.knouds.ai/page",
     }
     await job_factory.succeeded("job", msgspec.json.encode(result))
     page = await pages.get("/jobs/job")
     (image,) = page.tags("img")
-    assert (image["src"], image["referrerpolicy"]) == ("https://cdn.example/1.png", "no-referrer")
-    assert [attributes["src"] for attributes in page.tags("video")] == ["https://cdn.example/film"]
-    assert [attributes["src"] for attributes in page.tags("audio")] == [
-        "http://cdn.example/song.mp3?x=1&y=2"
+    assert (image["src"], image["referrerpolicy"]) == ("https://cdn.knouds.ai/1.png", "no-referrer")
+    assert [attributes["src"] for attributes in page.tags("video")] == [
+        "https://cdn.knouds.ai/film"
     ]
-    assert "https://cdn.example/page" in page.html.links
+    assert [attributes["src"] for attributes in page.tags("audio")] == [
+        "https://cdn.knouds.ai/song.mp3?x=1&y=2"
+    ]
+    assert "https://cdn.knouds.ai/page" in page.html.links
     assert all(
         "noreferrer" in attributes["rel"] for attributes in page.tags("a") if "target" in attributes
     )
@@ -123,7 +125,7 @@ async def test_images_videos_and_audio_of_a_result_are_shown(
         "javascript:alert(1)//x.png",
         "data:image/svg+xml,<svg onload=alert(1)>",
         "file:///etc/passwd.png",
-        "//cdn.example/1.png",
+        "//cdn.knouds.ai/1.png",
         "https:///1.png",
         'https://x.example/"><script>.png',
         "https://x.example/a b.png",

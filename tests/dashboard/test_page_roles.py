@@ -139,7 +139,7 @@ async def test_a_form_of_another_site_is_refused(
 async def test_the_watch_role_sees_no_inputs_and_no_results(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    await job_factory.succeeded("job", b'{"images": ["https://cdn.example/secret.png"]}')
+    await job_factory.succeeded("job", b'{"images": ["https://cdn.knouds.ai/secret.png"]}')
     await job_factory.dead("dead")
     async with logged_in(open_pages, job_factory.store, settings, Role.WATCH) as pages:
         page = await pages.get("/jobs/job")
@@ -157,11 +157,11 @@ async def test_the_watch_role_sees_no_inputs_and_no_results(
 async def test_the_read_role_sees_inputs_and_results(
     open_pages: OpenPages, job_factory: JobFactory, settings: Settings
 ) -> None:
-    await job_factory.succeeded("job", b'{"images": ["https://cdn.example/1.png"]}')
+    await job_factory.succeeded("job", b'{"images": ["https://cdn.knouds.ai/1.png"]}')
     async with logged_in(open_pages, job_factory.store, settings, Role.READ) as pages:
         page = await pages.get("/jobs/job")
         assert "a cat" in page.text
-        assert [image["src"] for image in page.tags("img")] == ["https://cdn.example/1.png"]
+        assert [image["src"] for image in page.tags("img")] == ["https://cdn.knouds.ai/1.png"]
 
 
 async def test_the_enqueue_role_has_no_pages(

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from config.environment import load
-from config.settings import SECRET_FIELDS, Settings, SettingsError
+from config.secret_files import SECRET_FIELDS
+from config.settings import Settings, SettingsError
 
 KEYS = [base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2)]
 VALUES = {

@@ -5,14 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final
 
-from config.settings import (
-    FILE_SUFFIX,
-    PREFIX,
-    SECRET_FIELDS,
-    SHUTDOWN_MARGIN_S,
-    Settings,
-    variable_name,
-)
+from config.secret_files import FILE_SUFFIX, SECRET_FIELDS
+from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings, variable_name
 from config.trusted_proxies import TrustedProxies
 from config.values import TokenLimits
 
@@ -81,6 +75,8 @@ def _shown(default: object) -> str:
             return f"`{default:g}`"
         case TokenLimits():
             return f"`{json.dumps(asdict(default))}`"
+        case (str(), *_):
+            return f"`{','.join(map(str, default))}`"
         case str() | int() | Path():
             return f"`{default}`"
         case _:

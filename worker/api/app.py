@@ -12,7 +12,7 @@ from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.edge.bodies import REQUEST_BODIES, RequestBodies, body_middleware
 from worker.api.edge.client_address import TRUSTED_PROXIES
 from worker.api.edge.connection import connection_middleware
-from worker.api.headers import add_headers
+from worker.api.headers import PAGE_CSP, add_headers, page_csp
 from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
 from worker.engine.clock_follower import ClockFollower
@@ -34,6 +34,7 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
     app[ACCESS] = context.access
     app[TRUSTED_PROXIES] = context.settings.trusted_proxies
     app[PROBLEM_PAGE] = problem_page
+    app[PAGE_CSP] = page_csp(context.media_policy.csp_sources)
     app.on_response_prepare.append(add_headers)
     app.cleanup_ctx.append(_run_background_tasks)
     app.on_shutdown.append(_close_streams)

@@ -9,6 +9,7 @@ from config.settings import Settings
 from jobs.holds import Gates
 from worker.api.auth.access import Access
 from worker.api.auth.principal import current_principal, principal_name
+from worker.api.media_policy import MediaPolicy
 from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
@@ -37,6 +38,11 @@ class ApiContext:
     long_polls: LongPolls
     broadcaster: EventBroadcaster
     webhook_receiver: WebhookReceiver
+
+    @property
+    def media_policy(self) -> MediaPolicy:
+        """Which URLs of results a browser loads by itself."""
+        return MediaPolicy(self.settings.media_hosts, self.settings.base_url)
 
     async def gates(self) -> Gates:
         """Holds, cool-downs and breakers to show, at most `GATES_MAX_AGE_S` old."""

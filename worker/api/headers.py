@@ -4,12 +4,15 @@ from typing import Final
 
 from aiohttp import web
 
-PAGE_CSP: Final = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' http: https: data:;"
-    " media-src http: https:; connect-src 'self'; form-action 'self'; base-uri 'none';"
-    " frame-ancestors 'none'"
-)
-"""Pages run our script files only; images and audio of results may come from any host."""
+
+def page_csp(media_sources: str) -> str:
+    """The policy of pages: our script files only, media of results from these sources."""
+    return (
+        f"default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:"
+        f" {media_sources}; media-src {media_sources}; connect-src 'self'; form-action 'self';"
+        " base-uri 'none'; frame-ancestors 'none'"
+    )
+
 
 DATA_CSP: Final = "default-src 'none'; frame-ancestors 'none'"
 
@@ -25,11 +28,15 @@ _DEFAULT_HEADERS: Final = {
 }
 
 
+PAGE_CSP: Final = web.AppKey("page csp", str)
+"""The policy of the pages of an application."""
+
+
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers that the handler did not set."""
-    del request
     for name, value in _DEFAULT_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.pop("Server", None)  # it names the HTTP library and its version
     is_page = response.content_type == "text/html"
-    response.headers.setdefault("Content-Security-Policy", PAGE_CSP if is_page else DATA_CSP)
+    policy = request.app[PAGE_CSP] if is_page else DATA_CSP
+    response.headers.setdefault("Content-Security-Policy", policy)

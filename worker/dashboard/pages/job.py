@@ -55,7 +55,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         has_result=payloads.result is not None,
         result_problem=missing_text(payloads.result_problem),
         erasure=_erasure_text(job, payloads) if page_request.principal.may_operate else "",
-        media=media_of(payloads.result) if sees_payloads else (),
+        media=media_of(payloads.result, page_request.context.media_policy) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),
     )
 

@@ -1,7 +1,7 @@
 """The media of a result: URLs of images, videos and audio.
 
-The server never fetches them. The browser does, without a referrer. Only http and https URLs count:
-`javascript:` and others stay plain text.
+The server never fetches them. The browser does, without a referrer, as `media_policy` says. Only
+http and https URLs count: `javascript:` and others stay plain text.
 """
 
 from collections.abc import Iterator
@@ -11,6 +11,7 @@ from pathlib import PurePosixPath
 from typing import Any, Final, cast
 from urllib.parse import urlsplit
 
+from worker.api.media_policy import MediaLoading, MediaPolicy
 from worker.store.codec import DECODE_ERRORS, decode
 
 MAX_MEDIA: Final = 48
@@ -39,6 +40,18 @@ class MediaItem:
     url: str
     path: str
     """Its path in the result, such as `images[0]`."""
+    loading: MediaLoading = MediaLoading.CLICK
+    """Whether the browser loads it by itself."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether the page shows the medium itself."""
+        return self.loading is MediaLoading.ALONE and self.kind is not MediaKind.LINK
+
+    @property
+    def is_linked(self) -> bool:
+        """Whether a click may open it."""
+        return self.loading is not MediaLoading.NEVER
 
 
 _BY_SUFFIX: Final = {
@@ -53,7 +66,7 @@ _BY_NAME: Final = (
 )
 
 
-def media_of(result: bytes | None) -> tuple[MediaItem, ...]:
+def media_of(result: bytes | None, policy: MediaPolicy) -> tuple[MediaItem, ...]:
     """The media of a result in its order; empty if the result cannot be decoded."""
     if result is None:
         return ()
@@ -66,7 +79,8 @@ def media_of(result: bytes | None) -> tuple[MediaItem, ...]:
         if len(media) >= MAX_MEDIA or number >= MAX_VALUES:
             break
         if is_web_url(text):
-            media.setdefault(text, MediaItem(_kind(name, text), text, path))
+            item = MediaItem(_kind(name, text), text, path, policy.loading_of(text))
+            media.setdefault(text, item)
     return tuple(media.values())
 
 
