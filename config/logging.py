@@ -12,12 +12,15 @@ from typing import Literal, TextIO, cast
 import structlog
 from structlog.typing import EventDict, Processor, WrappedLogger
 
+from config.visible_text import escaped, one_line
+
 REDACTED = "[redacted]"
 HIDDEN_KEYS = frozenset(  # in lower case, with _ for -
     {"inputs", "result", "api_key", "x_api_key", "authorization", "secret", "password", "token"}
 )
 
 _MIN_SUBSTRING_CHARS = 8  # shorter secrets are replaced as whole values only
+_MULTILINE_KEYS = frozenset({"exception", "stack"})
 _QUIET_LIBRARIES = ("arq", "aiohttp", "asyncio")
 
 
@@ -96,7 +99,8 @@ def configure_logging(
     last: list[Processor] = [
         structlog.processors.format_exc_info,
         Redactor(secrets),
-        _console(stream) if console else structlog.processors.JSONRenderer(),
+        *((_escape_invisible, _console(stream)) if console else ()),
+        *(() if console else (structlog.processors.JSONRenderer(),)),
     ]
     structlog.configure(
         processors=[*shared, *last],
@@ -105,6 +109,19 @@ def configure_logging(
         cache_logger_on_first_use=for_good,
     )
     _route_stdlib(stream, threshold, shared, last)
+
+
+def _escape_invisible(logger: WrappedLogger, method: str, event: EventDict) -> EventDict:
+    """The event as a terminal may show it; JSON escapes all of this by itself."""
+    del logger, method
+    return {
+        one_line(name): _shown(name, value) if isinstance(value, str) else value
+        for name, value in event.items()
+    }
+
+
+def _shown(name: str, text: str) -> str:
+    return escaped(text) if name in _MULTILINE_KEYS else one_line(text)
 
 
 def _console(stream: TextIO) -> Processor:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 from config.secret_files import FILE_SUFFIX, SECRET_FIELDS
 from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings, variable_name
@@ -75,8 +75,8 @@ def _shown(default: object) -> str:
             return f"`{default:g}`"
         case TokenLimits():
             return f"`{json.dumps(asdict(default))}`"
-        case (str(), *_):
-            return f"`{','.join(map(str, default))}`"
+        case tuple():
+            return f"`{','.join(map(str, cast('tuple[object, ...]', default)))}`"
         case str() | int() | Path():
             return f"`{default}`"
         case _:

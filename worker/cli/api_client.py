@@ -12,7 +12,7 @@ import msgspec
 from yarl import URL
 
 from worker.cli.exit_codes import ApiUnreachable, CommandFailure, RedisUnreachable
-from worker.cli.text import Doc
+from worker.cli.text import Doc, escape_json
 
 CALL_TIMEOUT_S: Final = 120.0
 """Enough for a call on many jobs."""
@@ -155,7 +155,7 @@ def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
         )
     if status >= 300:  # noqa: PLR2004  the API redirects nothing
         raise CommandFailure(_with_advice(explain_problem(doc, status), status))
-    return ApiResponse(status, text, doc)
+    return ApiResponse(status, escape_json(text), doc)
 
 
 def _with_advice(message: str, status: int) -> str:

@@ -93,6 +93,11 @@ def new_table(
     return table
 
 
+def _cell(value: object) -> Text:
+    """A text in one line: a line feed in it must not look like another row."""
+    return text(" ".join(str("" if value is None else value).splitlines()))
+
+
 def doc_table(
     docs: Iterable[Doc],
     columns: Columns,
@@ -104,7 +109,7 @@ def doc_table(
     table = new_table(*columns, right_aligned=right_aligned, min_widths=min_widths)
     for doc in docs:
         cells = [cell(doc) for cell in columns.values()]
-        table.add_row(*(cell if isinstance(cell, Text) else text(cell) for cell in cells))
+        table.add_row(*(cell if isinstance(cell, Text) else _cell(cell) for cell in cells))
     return table
 
 

@@ -9,6 +9,8 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
+from config.visible_text import INVISIBLE
+
 PROGRAM: Final = "knouds-worker"
 
 Doc = dict[str, Any]
@@ -16,7 +18,6 @@ Doc = dict[str, Any]
 
 _UNITS: Final = {"": 1.0, "s": 1.0, "m": 60.0, "h": 3_600.0, "d": 86_400.0}
 _DURATION: Final = re.compile(r"([0-9]+(?:\.[0-9]+)?)([smhd]?)")
-_CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]")
 
 MAX_SHOWN_AS_SECONDS_S: Final = 120
 MAX_SHOWN_AS_MINUTES_S: Final = 120 * 60
@@ -24,8 +25,13 @@ MAX_SHOWN_AS_HOURS_S: Final = 48 * 3_600
 
 
 def sanitize(value: object) -> str:
-    """A text without the control characters that move a cursor or change colours or direction."""
-    return "" if value is None else _CONTROL.sub("�", str(value))
+    """A text without the characters that move a cursor or change colours or direction."""
+    return "" if value is None else INVISIBLE.sub("�", str(value))
+
+
+def escape_json(text: str) -> str:
+    """JSON text with such characters escaped: it means the same, and a terminal shows it."""
+    return INVISIBLE.sub(lambda at: at[0] if at[0] < " " else f"\\u{ord(at[0]):04x}", text)
 
 
 def format_duration(seconds: float) -> str:

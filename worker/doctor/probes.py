@@ -21,6 +21,7 @@ from worker.doctor.environment import (
     judge_settings,
     judge_workers,
 )
+from worker.doctor.exposure import judge_exposure
 from worker.doctor.findings import Finding, Level, fail, ok
 from worker.doctor.gates import check_gates
 from worker.doctor.redis_server import (
@@ -207,7 +208,7 @@ async def check_all(
     wait = ReplicaWait(replicas, wait_ms) if replicas else None
     redis = await check_redis(store, clock, settings.plain_redis_url, wait)
     yield redis
-    yield judge_settings(settings)
+    yield [*judge_settings(settings), *judge_exposure(settings)]
     if provider is not None:
         yield await check_provider(provider, settings.accounts)
     if any(is_redis_unusable(finding) for finding in redis):

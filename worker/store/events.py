@@ -1,5 +1,6 @@
 """The stream of transitions and changed breakers: read on from an id, know what is kept."""
 
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -95,12 +96,17 @@ class EventLog:
         return [_decode_entry(name.decode(), fields) for name, fields in entries]
 
 
+_ENTRY_ID: Final = re.compile(r"([0-9]{1,20})(?:-([0-9]{1,20}))?")
+_MAX_ID_PART: Final = 2**64 - 1
+
+
 def entry_id_parts(entry_id: str) -> tuple[int, int]:
     """An id as two numbers, which compare as ids do; raises ValueError for another text."""
-    milliseconds, _, number = entry_id.partition("-")
-    if not (milliseconds.isdecimal() and (number or "0").isdecimal()):
-        raise ValueError("an id of an entry is two numbers with a dash between")
-    return int(milliseconds), int(number or "0")
+    found = _ENTRY_ID.fullmatch(entry_id)
+    parts = (0, 0) if found is None else (int(found[1]), int(found[2] or 0))
+    if found is None or max(parts) > _MAX_ID_PART:
+        raise ValueError("an id of an entry is two numbers of 64 bits with a dash between")
+    return parts
 
 
 def _decode_entry(entry_id: str, fields: Sequence[bytes]) -> EventEntry:

@@ -12,6 +12,7 @@ from aiohttp import web
 from jobs.job import Job
 from jobs.states import State
 from worker.api.edge.off_loop import parse_off_loop
+from worker.api.auth.page_guard import safe_redirect_path
 from worker.api.models.requests import MAX_SELECTED_JOBS
 from worker.api.models.response import rfc3339
 from worker.api.problems import Problem, bad_field
@@ -155,9 +156,11 @@ async def _confirmation_fields(
     for name in TIME_FIELDS:
         if (at := getattr(filter_form.filter, name)) is not None:
             fields[name] = rfc3339(at)
-    for name in ("scope", "patch", "note", "back"):
+    for name in ("scope", "patch", "note"):
         if form.get(name):
             fields[name] = form[name]
+    if form.get("back"):
+        fields["back"] = safe_redirect_path(form["back"])
     return {**fields, "action": action.value}
 
 

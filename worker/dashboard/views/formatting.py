@@ -4,12 +4,8 @@ import re
 from datetime import UTC, datetime
 from typing import Final
 
+from config.visible_text import INVISIBLE
 from worker.api.models.response import rfc3339
-
-_INVISIBLE: Final = re.compile(
-    "[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200b\u200e\u200f\u202a-\u202e\u2060-\u2069\ufeff\ufff9-\ufffb]"
-)
-"""Control and formatting characters: invisible, they can make one text look like another."""
 
 MILLISECONDS_BELOW_S: Final = 0.1
 SECONDS_BELOW_S: Final = 120
@@ -25,7 +21,7 @@ def visible_text(value: object) -> str:
     'a⟨U+202E⟩b'
     """
     text = "" if value is None else str(value)
-    return _INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
+    return INVISIBLE.sub(lambda match: f"⟨U+{ord(match[0]):04X}⟩", text)
 
 
 def duration_text(seconds: float) -> str:
