@@ -11,8 +11,8 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
-from worker.api.edge.off_loop import parse_off_loop
 from worker.api.auth.page_guard import safe_redirect_path
+from worker.api.edge.off_loop import parse_off_loop
 from worker.api.models.requests import MAX_SELECTED_JOBS
 from worker.api.models.response import rfc3339
 from worker.api.problems import Problem, bad_field
