@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from jobs.holds import hold_id
+from jobs.job import JOB_SCHEMA
 from jobs.lanes import Scope
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
@@ -19,7 +20,7 @@ WORDS = "written by a newer version"
 @pytest.fixture
 async def newer_job(store: Store, job_factory: JobFactory) -> str:
     job = await job_factory.held()
-    record = msgspec.to_builtins(job) | {"schema": 2, "reason": {"is": "another"}}
+    record = msgspec.to_builtins(job) | {"schema": JOB_SCHEMA + 1, "reason": {"is": "another"}}
     await store.client.call("HSET", store.keys.job(job.id), "rec", msgspec.json.encode(record))
     return job.id
 

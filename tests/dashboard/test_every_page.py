@@ -4,6 +4,7 @@ import msgspec
 import pytest
 
 from config.settings import Settings
+from jobs.job import JOB_SCHEMA
 from jobs.lanes import Scope
 from tests.api.job_factory import JobFactory
 from tests.dashboard.conftest import OpenPages
@@ -109,7 +110,7 @@ async def test_the_pages_offer_no_action_on_what_a_newer_version_wrote(
 ) -> None:
     store = job_factory.store
     job = await job_factory.held("newer")
-    record = msgspec.to_builtins(job) | {"schema": 2}
+    record = msgspec.to_builtins(job) | {"schema": JOB_SCHEMA + 1}
     await store.client.call("HSET", store.keys.job(job.id), "rec", msgspec.json.encode(record))
     await store.client.call("HSET", store.keys.holds, "default/model|X", b'{"schema":2}')
     for path in ("/jobs/newer", "/parked", "/holds"):

@@ -6,7 +6,7 @@ from typing import Any
 import msgspec
 from arq import ArqRedis
 
-from jobs.job import Job
+from jobs.job import JOB_SCHEMA, Job
 from jobs.lanes import JobId
 from jobs.states import State
 from tests.api.job_factory import JobFactory
@@ -19,7 +19,7 @@ LONG_AGO = 1.0
 
 async def _write_as_newer_version(system: LiveSystem, redis: ArqRedis, job: Job) -> None:
     """Rewrite a record as the next schema does, its index entries long due."""
-    record = msgspec.to_builtins(job) | {"schema": 2, "shape": {"of": "later"}}
+    record = msgspec.to_builtins(job) | {"schema": JOB_SCHEMA + 1, "shape": {"of": "later"}}
     await redis.hset(system.store.keys.job(job.id), "rec", msgspec.json.encode(record))  # type: ignore[misc,arg-type]
     for key in await system.indexes_with(job.id):
         await redis.zadd(key, {job.id: LONG_AGO}, xx=True)

@@ -22,7 +22,7 @@ from worker.api.problems import CONTENT_TYPE
 _REF: Final = "#/components/schemas/{model}"
 
 _COMMON_STATUSES: Final = (400, 500, 503)
-_AUTH_STATUSES: Final = (401, 403)
+_AUTH_STATUSES: Final = (401, 403, 429)
 
 _VISIBILITY: Final = {
     Visibility.SYSTEM: ", without a tenant",

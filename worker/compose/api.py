@@ -14,6 +14,7 @@ from worker.api.app import new_application
 from worker.api.auth.access import Access
 from worker.api.auth.login import Logins
 from worker.api.auth.sessions import Sessions
+from worker.api.auth.token_guard import TokenGuard
 from worker.api.auth.tokens import ApiTokens
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
 from worker.api.endpoints import add_endpoint
@@ -53,7 +54,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         settings=settings,
         store=store,
         clock=clock,
-        access=Access(tokens, Sessions(store.sessions, tokens)),
+        access=Access(TokenGuard(tokens, store, clock), Sessions(store.sessions, tokens)),
         use_cases=build_use_cases(settings, store, clock),
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),

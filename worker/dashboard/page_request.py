@@ -1,6 +1,6 @@
 """One request of a page: its principal, its form, and how it is answered."""
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -8,16 +8,18 @@ from aiohttp import web
 
 from config.values import Role
 from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
-from worker.api.auth.principal import Principal, current_principal
+from worker.api.auth.principal import Principal, current_principal, log_payload_read
 from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.forms import read_form_fields
+from worker.api.endpoints import Endpoint
 from worker.api.models.requests import MAX_NOTE_CHARS
 from worker.api.prefix import own_path
 from worker.api.problems import Problem, bad_field, problem_of
 from worker.app.actions import Actor
 from worker.dashboard.flash import Flash, set_flash
 from worker.dashboard.rendering import render
+from worker.store.payloads import StoredPayloads
 
 Form = Mapping[str, str]
 PageHandler = Callable[["PageRequest"], Awaitable[web.StreamResponse]]
@@ -26,14 +28,25 @@ SERVER_ERROR_FROM: Final = 500
 
 @dataclass(frozen=True, slots=True)
 class PageRoute:
-    """One page or form: a GET needs `role`, a POST needs a valid CSRF token as well."""
+    """One page or form: a POST needs a valid CSRF token as well.
+
+    `shows` names the calls of the API that show or do the same, as `GET /v1/audit`. The page needs
+    the roles that these need, and `role`.
+    """
 
     method: str
     path: str
     handler: PageHandler
+    shows: tuple[str, ...]
     role: Role = Role.WATCH
     form: BodyKind = BodyKind.SMALL
     """What the form may hold that is posted to it."""
+
+    def needed_role(self, endpoints: Iterable[Endpoint]) -> Role:
+        """The largest of these roles: a page is never open to less than the API."""
+        roles = {f"{one.method} {one.path}": one.role for one in endpoints}
+        needed = [self.role, *(roles[name] or Role.ENQUEUE for name in self.shows)]
+        return max(needed, key=tuple(Role).index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +62,12 @@ class PageRequest:
     def path(self) -> str:
         """Path and query as the browser sent them, without the prefix of a proxy."""
         return own_path(self.request)
+
+    async def read_payloads(self, job_id: str) -> StoredPayloads:
+        """Inputs and result of a job; who may see them, is in the access log."""
+        if self.principal.sees_payloads:
+            log_payload_read(job_id)
+        return await self.context.store.payloads.read(job_id)
 
     async def form(self) -> dict[str, str]:
         """The fields of the form, the last value of each name."""

@@ -31,6 +31,9 @@ NAVIGATION: Final = (
 )
 """Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
+_ROLES: Final = {"/audit": Role.READ}
+"""Pages that are not shown to every role that has pages."""
+
 
 @cache
 def environment() -> Environment:
@@ -73,6 +76,7 @@ async def render(
     page_request: "PageRequest", template: str, status: int, *, partial: bool, **variables: Any
 ) -> web.Response:
     """Render a page for a principal that is logged in."""
+    principal = page_request.principal
     flash = None if partial else read_flash(page_request.request)
     states, _ = await page_request.context.store.read.queries.state_counts()
     response = html_response(
@@ -81,9 +85,10 @@ async def render(
         partial=partial,
         path=page_request.path,
         here=page_request.path.partition("?")[0],
+        pages=[one for one in NAVIGATION if principal.role.covers(_ROLES.get(one[0], Role.WATCH))],
         now=page_request.now,
-        principal=page_request.principal,
-        may_enqueue=may_enqueue(page_request.principal),
+        principal=principal,
+        may_enqueue=may_enqueue(principal),
         flash=flash,
         counts=states,
         shows_logout=page_request.context.access.needs_login,

@@ -1,6 +1,6 @@
 """Every page and every form of the dashboard in one table."""
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -11,6 +11,7 @@ from worker.api.context import ApiContext
 from worker.api.edge.bodies import BodyKind
 from worker.api.endpoints import Endpoint, Handler, guarded
 from worker.api.prefix import add_route
+from worker.app.bulk_request import BulkAction
 from worker.dashboard.assets import serve_asset
 from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulks
 from worker.dashboard.page_request import PageRoute, page_handler
@@ -31,36 +32,46 @@ from worker.dashboard.pages.workers import drain_worker, undo_drain
 
 _OPERATE: Final = Role.OPERATE
 _INPUTS: Final = BodyKind.FORM_OF_INPUTS
+_JOB: Final = "GET /v1/jobs/{id}"
+_REQUEUE: Final = "POST /v1/jobs/{id}/requeue"
+_BULK: Final = tuple(f"POST /v1/bulk/{action}" for action in BulkAction)
 
 PAGES: Final = (
-    PageRoute("GET", "/", overview_page),
-    PageRoute("GET", "/jobs", jobs_page),
-    PageRoute("GET", "/parked", parked_page),
-    PageRoute("GET", "/dead", dead_page),
-    PageRoute("GET", "/holds", holds_page),
-    PageRoute("GET", "/batches", batches_page),
-    PageRoute("GET", "/audit", audit_page, Role.READ),
-    PageRoute("GET", "/jobs/{id}", job_page),
-    PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, Role.READ),
-    PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, _OPERATE, _INPUTS),
-    PageRoute("GET", "/jobs/{id}/similar", enqueue_similar_page, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, _OPERATE, _INPUTS),
-    PageRoute("POST", "/jobs/{id}/actions/{action}", run_job_action, _OPERATE),
-    PageRoute("POST", "/jobs/{id}/erase", erase_job, _OPERATE),
-    PageRoute("POST", "/holds", pause_scope, _OPERATE),
-    PageRoute("POST", "/holds/{id}/release", release_hold, _OPERATE),
-    PageRoute("POST", "/breakers/{id}/probe", probe_breaker, _OPERATE),
-    PageRoute("POST", "/breakers/{id}/reset", reset_breaker, _OPERATE),
-    PageRoute("POST", "/workers/{id}/drain", drain_worker, _OPERATE),
-    PageRoute("POST", "/workers/{id}/undo-drain", undo_drain, _OPERATE),
-    PageRoute("POST", "/bulk", preview_bulk, _OPERATE, _INPUTS),
-    PageRoute("POST", "/bulk/confirm", start_bulk, _OPERATE, _INPUTS),
-    PageRoute("GET", "/bulk/{id}", background_bulk_page, _OPERATE),
+    PageRoute(
+        "GET",
+        "/",
+        overview_page,
+        ("GET /v1/stats", "GET /v1/stats/history", "GET /v1/groups", "GET /v1/holds"),
+    ),
+    PageRoute("GET", "/jobs", jobs_page, ("GET /v1/jobs",)),
+    PageRoute("GET", "/parked", parked_page, ("GET /v1/jobs", "GET /v1/groups")),
+    PageRoute("GET", "/dead", dead_page, ("GET /v1/jobs", "GET /v1/groups")),
+    PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
+    PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
+    PageRoute("GET", "/audit", audit_page, ("GET /v1/audit",)),
+    PageRoute("GET", "/jobs/{id}", job_page, (_JOB, "GET /v1/jobs/{id}/why")),
+    PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, (_JOB,), Role.READ),
+    PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, (_REQUEUE,)),
+    PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, (_REQUEUE,), form=_INPUTS),
+    PageRoute("GET", "/jobs/{id}/similar", enqueue_similar_page, ("POST /v1/jobs",), _OPERATE),
+    PageRoute("POST", "/jobs/{id}/similar", enqueue_similar, ("POST /v1/jobs",), _OPERATE, _INPUTS),
+    PageRoute(
+        "POST", "/jobs/{id}/actions/{action}", run_job_action, ("POST /v1/jobs/{id}/cancel",)
+    ),
+    PageRoute("POST", "/jobs/{id}/erase", erase_job, ("DELETE /v1/jobs/{id}/payloads",)),
+    PageRoute("POST", "/holds", pause_scope, ("POST /v1/holds",)),
+    PageRoute("POST", "/holds/{id}/release", release_hold, ("POST /v1/holds/{id}/release",)),
+    PageRoute("POST", "/breakers/{id}/probe", probe_breaker, ("POST /v1/breakers/{id}/probe",)),
+    PageRoute("POST", "/breakers/{id}/reset", reset_breaker, ("POST /v1/breakers/{id}/reset",)),
+    PageRoute("POST", "/workers/{id}/drain", drain_worker, ("POST /v1/workers/{id}/drain",)),
+    PageRoute("POST", "/workers/{id}/undo-drain", undo_drain, ("DELETE /v1/workers/{id}/drain",)),
+    PageRoute("POST", "/bulk", preview_bulk, _BULK, form=_INPUTS),
+    PageRoute("POST", "/bulk/confirm", start_bulk, _BULK, form=_INPUTS),
+    PageRoute("GET", "/bulk/{id}", background_bulk_page, _BULK),
 )
 
 
-def add_pages(app: web.Application, context: ApiContext, endpoints: Iterable[Endpoint]) -> None:
+def add_pages(app: web.Application, context: ApiContext, endpoints: Sequence[Endpoint]) -> None:
     """Add the dashboard to an application, before the API endpoints.
 
     If a page and an API endpoint share a path, a client that accepts HTML gets the page.
@@ -78,7 +89,8 @@ def add_pages(app: web.Application, context: ApiContext, endpoints: Iterable[End
         add_route(app, method, "/login", login_page)
         add_route(app, method, "/static/{tag}/{name}", serve_asset)
     for route in PAGES:
-        handler = page(route.role, route.form)(page_handler(route))
+        role = route.needed_role(endpoints)
+        handler = page(role, route.form)(page_handler(route))
         if route.method == "GET":
             api_handler = api_handlers.get(route.path)
             if api_handler is not None:

@@ -22,7 +22,8 @@ from worker.api.auth.principal import (
     unauthorized,
 )
 from worker.api.auth.sessions import Sessions, csrf_of
-from worker.api.auth.tokens import ApiTokens
+from worker.api.auth.token_guard import TokenGuard
+from worker.api.edge.client_address import client_address
 
 LOCAL: Final = "local"
 """The principal's name where no tokens are set."""
@@ -35,8 +36,9 @@ WRONG_TOKEN: Final = "no token of KNOUDS_API_TOKENS has this secret"  # noqa: S1
 class Access:
     """Checks requests against the tokens of the settings and the sessions opened with them."""
 
-    def __init__(self, tokens: ApiTokens, sessions: Sessions) -> None:
-        self.tokens = tokens
+    def __init__(self, guard: TokenGuard, sessions: Sessions) -> None:
+        self.guard = guard
+        self.tokens = guard.tokens
         self.sessions = sessions
         self._local_principal = Principal(LOCAL, Role.OPERATE, csrf_of(secrets.token_urlsafe()))
 
@@ -80,7 +82,7 @@ class Access:
             if principal is None:
                 raise unauthorized("the session has ended: log in again")
             return principal
-        return self._bearer_principal(request)
+        return await self._bearer_principal(request)
 
     async def _session_principal(self, request: web.Request) -> Principal | None:
         secret = request.cookies.get(COOKIE)
@@ -89,13 +91,13 @@ class Access:
             return None
         return principal_of(session.token, session.csrf)
 
-    def _bearer_principal(self, request: web.Request) -> Principal:
+    async def _bearer_principal(self, request: web.Request) -> Principal:
         scheme, _, given = request.headers.get("Authorization", "").partition(" ")
         if scheme.lower() != "bearer" or not given.strip():
             raise unauthorized(
                 "send a token of KNOUDS_API_TOKENS as `Authorization: Bearer <secret>`"
             )
-        token = self.tokens.find(given.strip())
+        token = await self.guard.find(given.strip(), client_address(request))
         if token is None:
             raise unauthorized(WRONG_TOKEN, f'{REALM}, error="invalid_token"')
         return principal_of(token)

@@ -1,7 +1,6 @@
 """`POST /login` and `POST /logout`: open a session with a token of the settings, and close it."""
 
 import asyncio
-from math import ceil
 from typing import Final
 
 from aiohttp import web
@@ -12,6 +11,7 @@ from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
 from worker.api.auth.principal import principal_name
+from worker.api.auth.token_guard import too_many_attempts
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.client_address import client_address, is_https
 from worker.api.prefix import add_route
@@ -19,9 +19,6 @@ from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
 from worker.store.audit import AuditLog
 from worker.store.commit import NewAuditEntry
-
-NOBODY: Final = "nobody"
-"""The name in the audit entry of a failed login."""
 
 
 class Logins:
@@ -78,7 +75,7 @@ class Logins:
         """The token with this secret, after the delay of the throttle; raises `Problem`."""
         client = client_address(request)
         if wait_s := self._throttle.wait_s(client, self._clock.now()):
-            raise _too_many_attempts(wait_s)
+            raise too_many_attempts(wait_s)
         with self._throttle.attempt(self._clock.now()) as delay_s:
             await asyncio.sleep(delay_s)
         token = self._access.tokens.find(secret)
@@ -87,17 +84,13 @@ class Logins:
             return token
         now = self._clock.now()
         self._throttle.record_failure(client, now)
-        if count := self._throttle.failures_to_audit(now):
-            note = "" if count == 1 else f"{count} failed logins since the last entry of this kind"
-            await self._record(NOBODY, "login_failed", client, note)
+        guard = self._access.guard
+        await guard.record_wrong(self._throttle, "login", "login_failed", client)
         raise Problem(401, "login-failed", "Login failed", WRONG_TOKEN)
 
-    async def _record(self, by: str, action: str, client: str, note: str = "") -> None:
-        await self._audit.record(
-            NewAuditEntry(
-                at=self._clock.now(), by=by, action=action, on=client[:64], note=note, jobs=0
-            )
-        )
+    async def _record(self, by: str, action: str, client: str) -> None:
+        now = self._clock.now()
+        await self._audit.record(NewAuditEntry(now, by, action, client[:64], note="", jobs=0))
 
 
 _LOGINS: Final = web.AppKey("logins", Logins)
@@ -124,10 +117,3 @@ def _tenant_login(token: ApiToken) -> Problem:
 
 def _redirect(path: str) -> web.Response:
     return web.Response(status=303, headers={"Location": path})
-
-
-def _too_many_attempts(wait_s: float) -> Problem:
-    seconds = ceil(wait_s)
-    detail = f"too many wrong tokens: try again in {seconds} s"
-    headers = {"Retry-After": str(seconds)}
-    return Problem(429, "slow-down", "Too many attempts", detail, headers=headers)

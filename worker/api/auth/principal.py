@@ -6,6 +6,8 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Final
 
+import structlog
+
 from config.values import UNRESTRICTED, Grants, Role, TokenLimits
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
@@ -13,6 +15,8 @@ from jobs.tenants import STORED_JOB_ID, app_job_id, tenant_job_id, tenant_of
 from worker.api.problems import Problem
 from worker.app.enqueue import NotGranted
 from worker.app.visible_texts import set_texts_visible
+
+log: Final = structlog.get_logger(__name__)
 
 REALM: Final = 'Bearer realm="knouds-worker"'
 
@@ -116,6 +120,11 @@ def shown_job_id(job_id: str) -> str:
     """The id of a job as the caller of this request names it."""
     principal = _PRINCIPAL.get()
     return job_id if principal is None else principal.shown_id(job_id)
+
+
+def log_payload_read(job_id: str) -> None:
+    """Log that this request's caller gets the inputs or the result of a job."""
+    log.info("payloads.read", by=principal_name(), job_id=job_id)
 
 
 def require_access(principal: Principal, role: Role, visibility: Visibility) -> None:

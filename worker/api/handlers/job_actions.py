@@ -4,6 +4,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.lanes import JobId
+from worker.api.auth.principal import log_payload_read
 from worker.api.context import context_of, current_actor
 from worker.api.edge.bodies import BodyKind
 from worker.api.handlers.jobs import path_job_id
@@ -75,6 +76,8 @@ async def _job_response(request: web.Request, job: Job) -> web.Response:
     payloads = await extra_or(None, context.store.payloads.read(job.id))
     etas = await extra_or(no_etas, queries.etas([job]))
     gates = await extra_or(NO_GATES, context.gates())
+    if payloads is not None:
+        log_payload_read(job.id)
     body = job_response(
         job,
         payloads or NO_PAYLOADS,

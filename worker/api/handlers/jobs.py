@@ -15,6 +15,7 @@ from jobs.requests import JobRequest
 from worker.api.auth.principal import (
     Principal,
     current_principal,
+    log_payload_read,
     sees_payloads,
     shown_job_id,
 )
@@ -276,6 +277,8 @@ async def _details_response(
     details = await context.use_cases.queries.job(job_id)
     if details is None:
         raise NoSuchJob(job_id)
+    if sees_payloads():
+        log_payload_read(job_id)
     body = job_response(
         details.job,
         details.payloads,

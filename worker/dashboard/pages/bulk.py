@@ -191,7 +191,7 @@ async def _diffs(
         return []
     found: list[JobDiff] = []
     for job in [one for one in jobs if one.state is State.DEAD][:MAX_DIFFS]:
-        inputs = (await page_request.context.store.payloads.read(job.id)).inputs
+        inputs = (await page_request.read_payloads(job.id)).inputs
         try:
             before = decode(inputs or b"")
             after = apply_merge_patch(before, bulk_run.request.patch)

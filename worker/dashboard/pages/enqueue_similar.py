@@ -25,7 +25,7 @@ FORM_FIELDS: Final = ("kind", "target", "account", "priority", "tags", "batch", 
 async def enqueue_similar_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the form with the fields of the job."""
     job = await load_path_job(page_request.request)
-    inputs = (await page_request.context.store.payloads.read(job.id)).inputs
+    inputs = (await page_request.read_payloads(job.id)).inputs
     given = {
         "kind": job.kind.value,
         "target": job.target,
@@ -63,7 +63,7 @@ async def _inputs_of(page_request: PageRequest, job: Job, inputs_text: str) -> A
     """The inputs of the form; if it has none, those of the job."""
     if inputs_text.strip():
         return await parse_off_loop(len(inputs_text), read_inputs, inputs_text)
-    inputs = (await page_request.context.store.payloads.read(job.id)).inputs
+    inputs = (await page_request.read_payloads(job.id)).inputs
     if inputs is None:
         raise InvalidRequest("inputs", "of this job cannot be read: enter new ones")
     return decode(inputs)

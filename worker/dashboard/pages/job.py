@@ -31,8 +31,8 @@ _OPERATOR_BLOCKER: Final = "person"
 async def job_page(page_request: PageRequest) -> web.StreamResponse:
     """Render one job: timeline, payloads, blockers and available actions."""
     job = await load_path_job(page_request.request)
-    queries, store = page_request.context.use_cases.queries, page_request.context.store
-    payloads = await store.payloads.read(job.id)
+    queries = page_request.context.use_cases.queries
+    payloads = await page_request.read_payloads(job.id)
     sees_payloads = page_request.principal.sees_payloads
     intervals = state_intervals(job, page_request.now)
     return await page_request.render(
@@ -81,7 +81,7 @@ async def effect_context(page_request: PageRequest, *, has_inputs: bool = True) 
 async def job_file(page_request: PageRequest) -> web.StreamResponse:
     """The full inputs or result as a download: the browser never renders it."""
     job_id, name = path_job_id(page_request.request), page_request.request.match_info["file"]
-    found = await page_request.context.store.payloads.read(job_id)
+    found = await page_request.read_payloads(job_id)
     body, problem = {
         "inputs": (found.inputs, found.inputs_problem),
         "result": (found.result, found.result_problem),

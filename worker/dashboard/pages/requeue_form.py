@@ -96,7 +96,7 @@ def _decode_inputs(inputs: bytes) -> object:
 
 async def _inputs(page_request: PageRequest, job: Job) -> bytes:
     """Its inputs; empty where they are lost."""
-    return (await page_request.context.store.payloads.read(job.id)).inputs or b""
+    return (await page_request.read_payloads(job.id)).inputs or b""
 
 
 def _editable_text(inputs: bytes) -> str:

@@ -159,6 +159,10 @@ class MetricsBuffer:
         """The provider's list of runs told more about an uncertain submit."""
         self._add(f"findings|{finding}")
 
+    def wrong_token(self, where: str) -> None:
+        """A request had a wrong token: `api`, or `login`."""
+        self._add(f"wrong_tokens|{where}")
+
     def webhook_received(self, outcome: str) -> None:
         """A webhook request was answered."""
         self._add(f"webhooks_received|{outcome}")

@@ -77,6 +77,7 @@ METRICS: Final[dict[str, MetricSpec]] = {
         " unknown.",
         ("finding",),
     ),
+    "wrong_tokens": MetricSpec("Requests with a wrong token: to the API, or the login.", ("at",)),
     "webhooks_received": MetricSpec("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
     "webhooks_handled": MetricSpec(
         "Deliveries by result: processed, known, ignored, orphaned.", ("outcome",)
