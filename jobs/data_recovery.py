@@ -4,6 +4,7 @@ A Redis that restarts, is replaced by a replica, or is emptied may lack its last
 know what they wrote, so each of them writes back what is missing. Until all have done so, nothing
 is submitted, enqueued or decided by an operator. The recovery state stands beside the data, and
 names the server that it is of: a state of another server, or none, shows that the data is another.
+Workers count up a number beside it: one that falls shows an older state of the same server.
 """
 
 from collections.abc import Collection, Mapping
@@ -64,14 +65,17 @@ def next_state(
     new_epoch: str,
     *,
     last_epoch: str | None = None,
+    older_epoch: str | None = None,
 ) -> RecoveryState | None:
     """The state that follows on `found`; None if it stays.
 
     `known_workers`: those that the caller knows to be alive; `last_epoch`: the one it saw last, if
-    any. A namespace that nobody uses yet is ready at once; who knows better begins a recovery.
+    any; `older_epoch`: one of which the caller saw later data than there is now. A namespace that
+    nobody uses yet is ready at once; who knows better begins a recovery.
     """
     is_gone = found is None or is_mistaken(found, last_epoch)
-    if found is None or is_gone or found.server != server.server:
+    is_older = found is not None and found.epoch == older_epoch
+    if found is None or is_gone or is_older or found.server != server.server:
         is_used = last_epoch or server.subscribers or server.expected or known_workers
         origin = DataOrigin.EMPTIED if is_gone else DataOrigin.OLDER
         if found is None and not is_used:

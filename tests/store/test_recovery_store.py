@@ -185,3 +185,37 @@ def test_who_was_alive_is_judged_by_the_newest_heartbeat() -> None:
     beats = [beat("a", NOW), beat("b", NOW - 59), beat("c", NOW - 61)]
     assert last_alive(beats) == ["a", "b"]
     assert last_alive([]) == []
+
+
+async def test_an_older_state_of_the_same_server_is_found_by_the_count(store: Store) -> None:
+    """As after `SWAPDB` or `DEBUG RELOAD`, which leave the state and the server as they were."""
+    other = open_store(store.client.redis, store.keys.namespace)
+    for each in (store, other):
+        assert (await each.recovery.advance(counts=True)).is_ready
+    older = await store.client.call("DUMP", store.keys.recovery)
+    states = [await each.recovery.advance(counts=True) for each in (store, other, store)]
+    assert all(state == states[0] and state.is_ready for state in states)
+    mark = store.recovery.data_mark(states[0].epoch)
+    await store.client.call("RESTORE", store.keys.recovery, 0, older, "REPLACE")
+
+    stored = await store.jobs.create(a_job(), b"{}")
+    assert stored is not None
+    with pytest.raises(ResponseError) as refused:
+        await store.jobs.commit(stored, admitted(), SideWrites(data_epoch=mark))
+    assert is_recovering(refused.value)
+    begun = await store.recovery.advance(["w1"], counts=True)
+    assert (begun.is_ready, begun.origin) == (False, DataOrigin.OLDER)
+    assert begun.epoch != states[0].epoch
+    again = await other.recovery.advance(["w1"], counts=True)
+    assert again.epoch == begun.epoch, "one recovery for all"
+
+
+async def test_a_full_redis_does_not_look_like_an_older_state(store: Store) -> None:
+    state = await store.recovery.advance(counts=True)
+    await store.recovery.advance(counts=True)
+    await store.client.call("CONFIG SET", "maxmemory", 1)
+    try:
+        assert await store.recovery.advance(counts=True) == state
+    finally:
+        await store.client.call("CONFIG SET", "maxmemory", 0)
+    assert await store.recovery.advance(counts=True) == state

@@ -25,9 +25,13 @@ log: Final = structlog.get_logger(__name__)
 
 STATE_FIELD: Final = "state"
 """`ready|recovering <epoch> <run id><replication id> <since> new|emptied|older`, which `commit.lua`
-reads, too. Every other field of the hash is a worker, with the epoch of the last recovery that it
+reads, too. Every other field but the count is a worker, with the epoch of the last recovery that it
 has done its part of; or `AWAITED` and a worker, with that of the last one in which it was known to
 be alive."""
+
+COUNT_FIELD: Final = "count"
+"""A number that every worker counts up about once a second: it falls only where the data is an
+older one, as after `SWAPDB` or `DEBUG RELOAD`. `commit.lua` reads it, too."""
 
 AWAITED: Final = "?"
 
@@ -50,6 +54,8 @@ class RecoveryStore:
         self._scripts = scripts
         self._wait: asyncio.Task[bool] | None = None
         self._last_epoch: str | None = None
+        self._last_count = 0
+        """The highest count that was seen in the last epoch."""
         self.reported = frozenset[str]()
         """The workers that had done their part when the data was last ready."""
 
@@ -69,23 +75,41 @@ class RecoveryStore:
             await asyncio.sleep(PAUSE_S)
         return False
 
-    async def advance(self, known_workers: Collection[str] = ()) -> RecoveryState:
+    def data_mark(self, epoch: str) -> str:
+        """What a send mark has to find, for `commit.lua`: the epoch and a count that is reached."""
+        return f"{epoch}:{self._last_count if epoch == self._last_epoch else 0}"
+
+    async def advance(
+        self, known_workers: Collection[str] = (), *, counts: bool = False
+    ) -> RecoveryState:
         """The recovery state, after its next step if there is one.
 
-        `known_workers`: those that the caller knows to be alive. Raises
-        `redis.exceptions.RedisError`.
+        `known_workers`: those that the caller knows to be alive; `counts`: count up, as workers do.
+        Raises `redis.exceptions.RedisError`.
         """
-        state = await self._ready_state() or await self._next_state(known_workers)
-        if state.is_ready:
-            self._last_epoch = state.epoch
+        state, is_older = await self._look(counts=counts)
+        if state is None:
+            older_epoch = self._last_epoch if is_older else None
+            state = await self._next_state(known_workers, older_epoch)
+        if state.is_ready and state.epoch != self._last_epoch:
+            self._last_epoch, self._last_count = state.epoch, 0
         return state
 
-    async def _next_state(self, known_workers: Collection[str]) -> RecoveryState:
+    async def _next_state(
+        self, known_workers: Collection[str], older_epoch: str | None
+    ) -> RecoveryState:
         while True:
             text, server = await self._read()
             found = _decode(text)
             epoch = secrets.token_hex(6)
-            after = next_state(found, server, known_workers, epoch, last_epoch=self._last_epoch)
+            after = next_state(
+                found,
+                server,
+                known_workers,
+                epoch,
+                last_epoch=self._last_epoch,
+                older_epoch=older_epoch,
+            )
             if after is None and found is not None:
                 return found
             if after is not None and await self._swap(text, after):
@@ -112,18 +136,34 @@ class RecoveryStore:
         fields = [part for name in (worker_id, *awaited) for part in (name, epoch)]
         await self._client.call("HSET", self._keys.recovery, *fields)
 
-    async def _ready_state(self) -> RecoveryState | None:
-        """The state if the data may be relied on: all there is to read in the usual case."""
-        fields, *server = await self._client.many([("HGETALL", self._keys.recovery), *_ASK_SERVER])
+    async def _look(self, *, counts: bool) -> tuple[RecoveryState | None, bool]:
+        """The state if the data may be relied on: all there is to read in the usual case.
+
+        The second value is whether the data is older than what was seen before.
+        """
+        counting = [("HINCRBYFLOAT", self._keys.recovery, COUNT_FIELD, 1)] if counts else []
+        replies = await self._client.try_many(
+            [*counting, ("HGETALL", self._keys.recovery), *_ASK_SERVER]
+        )
+        has_counted = counts and not isinstance(replies[0], RedisError)  # a full Redis refuses it
+        for reply in replies[len(counting) :]:
+            if isinstance(reply, RedisError):
+                raise reply
+        fields, *server = replies[len(counting) :]
         found = _decode(fields.get(STATE_FIELD.encode(), b""))
         if found is None or not found.is_ready or is_mistaken(found, self._last_epoch):
-            return None
+            return None, False
         if found.server != _identity(*server):
-            return None
+            return None, False
+        count = int(float(fields.get(COUNT_FIELD.encode(), 0)))
+        if found.epoch == self._last_epoch:
+            if count < self._last_count + has_counted:
+                return None, True
+            self._last_count = count
         epoch = found.epoch.encode()
         names = {name.decode() for name, reported in fields.items() if reported == epoch}
         self.reported = frozenset(name.removeprefix(AWAITED) for name in names)
-        return found
+        return found, False
 
     async def _read(self) -> tuple[bytes, RecoveryFacts]:
         """The state as stored, empty if there is none; and what the server says."""
@@ -142,6 +182,7 @@ class RecoveryStore:
                 raise reply
         epochs = {name.decode(): value.decode() for name, value in fields.items()}
         text = epochs.pop(STATE_FIELD, "").encode()
+        epochs.pop(COUNT_FIELD, None)
         state = _decode(text)
         awaited = {
             name.removeprefix(AWAITED)

@@ -63,6 +63,14 @@ def test_data_of_another_server_has_to_be_recovered_even_if_no_worker_is_known()
     assert next_state(replace(READY, server="server-2"), NOBODY, ("w1",), "e9") is None
 
 
+def test_an_older_state_of_the_same_server_has_to_be_recovered_once() -> None:
+    ready = replace(READY, server="server-2")
+    begun = replace(ready, epoch="e9", is_ready=False, since=NOW, origin=DataOrigin.OLDER)
+    assert next_state(ready, NOBODY, (), "e9", last_epoch="e1", older_epoch="e1") == begun
+    others = replace(ready, epoch="e7")
+    assert next_state(others, NOBODY, (), "e9", last_epoch="e1", older_epoch="e1") is None
+
+
 @pytest.mark.parametrize(
     ("seen", "known", "is_ready"),
     [

@@ -124,7 +124,7 @@ class RedisRecovery:
         """
         if self._ready is None:
             raise RuntimeError("a send mark needs data that is ready: ask trusted_generation first")
-        return self._ready[1]
+        return self._recovery.data_mark(self._ready[1])
 
     async def trusted_generation(self) -> int | None:
         """The generation of the primary if it is trusted, else None; asked before a byte is sent.
@@ -187,7 +187,7 @@ class RedisRecovery:
         async with self._lock:
             while True:
                 generation = self._primary.generation
-                state = await self._recovery.advance(self._known_workers)
+                state = await self._recovery.advance(self._known_workers, counts=True)
                 if generation != self._primary.generation:
                     continue
                 reached = generation, state.epoch

@@ -7,8 +7,8 @@
 --       then operations, each a letter, the number of its key and its arguments:
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
 --         B key field epoch    check, comes next: the number at the head of a field (0: absent)
---         V key epoch          check, comes next: the recovery state of the hash is ready, for this
---                              server, and of the epoch (empty: of any)
+--         V key mark           check, comes next: the recovery state of the hash is ready, for this
+--                              server; mark is empty, its epoch, or epoch:count, a count it reached
 --         X key job            check, comes next: a string is absent or the job
 --         O key job            check, comes next: the sorted set has no first member but the job
 --         L key prev at by act on note jobs changed hash  append an audit entry behind the one with
@@ -38,7 +38,7 @@ local function enqueue(op, key, arg1, arg2)
   return list
 end
 
-local ready  -- the epoch in which the data of this server is ready, false if it is not; read once
+local ready, count  -- the epoch in which the data of this server is ready, false if it is not; read once
 
 local function not_ready(key, epoch)
   if ready == nil then
@@ -47,9 +47,10 @@ local function not_ready(key, epoch)
     if failed then return failed end
     local server = string.match(info, "run_id:(%w+)") .. string.match(replication, "master_replid:(%w+)")
     local found, of = string.match(redis.call("HGET", key, "state") or "", "^ready (%w+) (%w+)")
-    ready = of == server and found
+    ready, count = of == server and found, tonumber(redis.call("HGET", key, "count") or 0)
   end
-  if not ready or (epoch ~= "" and epoch ~= ready) then return "RECOVERING" end
+  local wanted, least = string.match(epoch, "^(%w*):?(%d*)$")
+  if not ready or (wanted ~= "" and wanted ~= ready) or count < (tonumber(least) or 0) then return "RECOVERING" end
 end
 
 local function flush()
