@@ -1,7 +1,7 @@
 # Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
+.PHONY: help run abuse audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -45,6 +45,9 @@ screenshots: $(VENV)/.dev  ## Take new screenshots of the dashboard for docs/scr
 
 chaos: $(VENV)/.dev  ## Test with killed, frozen and restarted processes, slow; CHAOS_SEED=7 repeats one run
 	@CHAOS=full $(BIN)/pytest -p no:xdist tests/chaos $(ARGS)
+
+abuse: $(VENV)/.dev  ## Attack a real API and print what it does, 5 minutes; ARGS="--before CHECKOUT" compares
+	@$(BIN)/python -m tests.abuse $(ARGS)
 
 redis-matrix: $(VENV)/.dev  ## Try every Redis server with every failure; ARGS="--quick" for one server, in minutes
 	@$(BIN)/python -m tests.redis_matrix $(ARGS)

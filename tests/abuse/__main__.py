@@ -13,9 +13,8 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.abuse.api_process import attacked_api
+from tests.abuse.api_process import attacked_api, plain_redis
 from tests.abuse.attacks import ATTACK_S, CASES, AbuseCase
-from worker.redis.embedded import EmbeddedRedis
 
 HERE = Path(__file__).resolve().parents[2]
 
@@ -39,8 +38,8 @@ async def measure(case: AbuseCase, checkout: Path) -> AbuseResult:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         async with (
-            EmbeddedRedis(folder / "state") as redis,
-            attacked_api(folder, checkout, redis.url, max_files=case.max_files) as api,
+            plain_redis(folder) as redis_url,
+            attacked_api(folder, checkout, redis_url, max_files=case.max_files) as api,
         ):
             lines_before, api.peak_mb = api.log_lines(), 0.0
             prober = await asyncio.create_subprocess_exec(

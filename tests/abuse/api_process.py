@@ -13,6 +13,8 @@ from pathlib import Path
 import aiohttp
 import psutil
 
+from worker.redis.server_binary import find_server
+
 SECRETS = {role: f"{role}-0123456789abcdef" for role in ("enqueue", "watch", "read", "operate")}
 WEBHOOK_SECRET = "whsec_0123456789abcdef"
 START_TIMEOUT_S = 60.0
@@ -83,6 +85,21 @@ async def attacked_api(
         if api.returncode is None:
             api.kill()
         await api.wait()
+
+
+@contextlib.asynccontextmanager
+async def plain_redis(folder: Path) -> AsyncGenerator[str]:
+    """The URL of a Redis that keeps nothing: any checkout can use it."""
+    port = _free_port()
+    words = ("--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder))
+    server = await asyncio.create_subprocess_exec(
+        str(find_server().path), *words, stdout=asyncio.subprocess.DEVNULL
+    )
+    try:
+        yield f"redis://127.0.0.1:{port}/0"
+    finally:
+        server.kill()
+        await server.wait()
 
 
 def _free_port() -> int:

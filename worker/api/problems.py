@@ -18,6 +18,7 @@ from msgspec import UNSET, UnsetType
 
 from jobs.lifecycle import IllegalTransition
 from jobs.states import State
+from worker.api.edge.repeated_lines import REPEATED_LINES
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import encode_response
 from worker.app.actions import (
@@ -246,12 +247,23 @@ def logged_problem(request: web.Request, error: Exception, jobs: int | None = No
     """
     problem = problem_of(error)
     if problem is None:
-        log.error("request.failed", **_log_facts(request, error, jobs))
+        _log_limited(request, "request.failed", error, jobs)
         detail = "an error of knouds-worker: see its log"
         return Problem(500, "internal", "Internal error", detail)
     if problem.status == HTTPStatus.SERVICE_UNAVAILABLE:
-        log.warning("request.refused", **_log_facts(request, error, jobs), reason=problem.name)
+        _log_limited(request, "request.refused", error, jobs, reason=problem.name)
     return problem
+
+
+def _log_limited(
+    request: web.Request, event: str, error: Exception, jobs: int | None, **more: str
+) -> None:
+    """Log what a client can cause at will: once a period for a route and a kind of error."""
+    facts = _log_facts(request, error, jobs) | more
+    omitted = request.app[REPEATED_LINES].admit((event, facts["route"], facts["error"]))
+    if omitted is not None:
+        counted = {"omitted": omitted} if omitted else {}
+        (log.error if event == "request.failed" else log.warning)(event, **facts, **counted)
 
 
 async def _respond(request: web.Request, problem: Problem) -> web.StreamResponse:

@@ -15,7 +15,7 @@ from worker.api.edge.acceptor import Acceptor, open_listeners
 from worker.api.edge.client_address import TRUSTED_PROXIES
 from worker.api.edge.connection import ApiConnection
 from worker.api.edge.connection_table import ConnectionLimits, ConnectionTable
-from worker.api.edge.repeated_lines import RepeatedLines, RepeatedRecords
+from worker.api.edge.repeated_lines import REPEATED_LINES, RepeatedLines, RepeatedRecords
 
 SHUTDOWN_TIMEOUT_S: Final = 10.0
 """How long responses in progress may take after the stop; long polls and streams end at once."""
@@ -33,7 +33,7 @@ async def listening(app: web.Application, host: str, port: int) -> AsyncGenerato
     runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_TIMEOUT_S)
     await runner.setup()
     server = cast("web.Server", runner.server)  # it is there after the setup
-    table, lines = ConnectionTable(ConnectionLimits.of_this_process()), RepeatedLines()
+    table, lines = ConnectionTable(ConnectionLimits.of_this_process()), app[REPEATED_LINES]
     acceptor = Acceptor(
         table,
         app[TRUSTED_PROXIES],

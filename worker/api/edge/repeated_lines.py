@@ -7,6 +7,8 @@ from collections.abc import Callable, Hashable
 from dataclasses import dataclass
 from typing import Final
 
+from aiohttp import web
+
 PERIOD_S: Final = 10.0
 MAX_CAUSES: Final = 256
 """Causes that are remembered; the oldest is forgotten first."""
@@ -43,6 +45,9 @@ class RepeatedLines:
         if len(self._causes) > MAX_CAUSES:
             self._causes.popitem(last=False)
         return known.omitted if known is not None else 0
+
+
+REPEATED_LINES: Final = web.AppKey("repeated lines", RepeatedLines)
 
 
 class RepeatedRecords(logging.Filter):

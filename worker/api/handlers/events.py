@@ -38,9 +38,6 @@ LAST_EVENT_ID: Final = "Last-Event-ID"
 MAX_STREAM_S: Final = 3_600.0
 """A stream ends after so long; the client reconnects, and its token is checked again."""
 
-WRITE_TIMEOUT_S: Final = 20.0
-"""How long a client may take to read what is written."""
-
 RECONNECT_DELAY_MS: Final = 2_000
 
 _ENTRY_ID: Final = re.compile(ENTRY_ID_PATTERN)
@@ -103,18 +100,13 @@ async def _send_all(
 ) -> None:
     """Send until the client disconnects, the stream ends or the time is up."""
     clock = asyncio.get_running_loop().time
-    await _write(response, b"retry: %d\n\n" % RECONNECT_DELAY_MS)
+    await response.write(b"retry: %d\n\n" % RECONNECT_DELAY_MS)
     wrote_at = clock()
     async with asyncio.timeout(MAX_STREAM_S):
         async for item in batches:
             if text := _frame(item, event_filter, was_silent=clock() - wrote_at >= KEEPALIVE_S):
-                await _write(response, text)
+                await response.write(text)
                 wrote_at = clock()
-
-
-async def _write(response: web.StreamResponse, text: bytes) -> None:
-    async with asyncio.timeout(WRITE_TIMEOUT_S):
-        await response.write(text)
 
 
 def _frame(item: EventBatch | StreamReset, event_filter: EventFilter, *, was_silent: bool) -> bytes:
