@@ -10,9 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psutil
-from pydantic import SecretStr
 
+from config.environment import load
 from config.settings import Settings
+from worker.compose.app import payload_cipher
 from worker.redis.connect import connect
 from worker.redis.embedded import EmbeddedRedis
 from worker.store import Store, open_store
@@ -83,9 +84,9 @@ async def bench_system(
             environment |= given | settings
             running = [await _start(*command, env=environment) for _ in range(workers)]
             try:
-                own = Settings(redis_url=SecretStr(redis.url), base_url=url)
+                own = load(environment, None)
                 client = connect(own)
-                store = open_store(client, own.namespace)
+                store = open_store(client, own.namespace, cipher=payload_cipher(own))
                 while len(await store.workers.heartbeats()) < workers:  # noqa: ASYNC110
                     await asyncio.sleep(0.05)
                 pids = tuple(psutil.Process(process.pid) for process in running)

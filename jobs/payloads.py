@@ -36,3 +36,12 @@ ACTIONS: Final = {
     " the same payload, which restores its inputs, then release it; or discard it",
 }
 """What an operator does about it."""
+
+CANNOT_BE_SENT: Final = {
+    MissingPayload.LOST: "It has lost its inputs, so it would only park as inputs_lost. Enqueue it"
+    " again with the same id and payload first",
+    MissingPayload.ERASED: "Its inputs were erased, so it cannot be sent again. Enqueue a new job",
+    MissingPayload.KEY_LOST: "No key reads its inputs, so it would only park as payload_key_lost."
+    " Add the key to KNOUDS_PAYLOAD_KEYS, or enqueue it again with the same id and payload first",
+}
+"""What to say before an action that would send such a job."""

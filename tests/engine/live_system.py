@@ -23,7 +23,7 @@ from worker.app.actions import Actions, Actor
 from worker.app.enqueue import Enqueuer
 from worker.app.queries import Queries
 from worker.clock import SystemClock
-from worker.compose.app import build_enqueuer
+from worker.compose.app import build_enqueuer, payload_cipher
 from worker.compose.runtime import Runtime
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.main import ResilientArqWorker, arq_settings
@@ -272,7 +272,7 @@ async def live_system(
         shutdown_grace_s=2,
         start_check=False,
     ).model_copy(update=changes)
-    store = open_store(redis, namespace, ERROR_CODES)
+    store = open_store(redis, namespace, ERROR_CODES, cipher=payload_cipher(settings))
     clock = SystemClock()
     async with aiohttp.ClientSession() as http:
         yield LiveSystem(

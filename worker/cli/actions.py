@@ -89,7 +89,13 @@ def _dry_run_text(job: Doc, action: str, body: Doc) -> str:
     is_stuck = action == "release" and reason.get("code") == "stuck"
     has_inputs = job.get("inputs") is not None or job.get("payloads_hidden") or body.get("inputs")
     if is_sent and not is_stuck and not has_inputs:
-        return f"{text}; it has lost its inputs: {INPUTS_LOST_HINT}"
+        match job.get("payload_problem"):
+            case "payloads_erased":
+                return f"{text}; its inputs were erased: enqueue a new job"
+            case "payload_unreadable":
+                return f"{text}; no key of KNOUDS_PAYLOAD_KEYS of the API reads its inputs"
+            case _:
+                return f"{text}; it has lost its inputs: {INPUTS_LOST_HINT}"
     return text
 
 

@@ -38,6 +38,7 @@ class PayloadCipher:
         self.keys = tuple(keys)
         self._ciphers: Mapping[bytes, AESGCM] = _ciphers(keys) if keys else {}
         self._first = next(iter(self._ciphers), b"")
+        self._unreadable = _decryption_errors() if keys else ()
 
     @property
     def is_active(self) -> bool:
@@ -64,12 +65,10 @@ class PayloadCipher:
         cipher = self._ciphers.get(stored[len(MAGIC) : _HEAD_BYTES])
         if cipher is None:
             raise UnreadablePayload(stored_key_id(stored))
-        from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as in `_ciphers`
-
         nonce = stored[_HEAD_BYTES : _HEAD_BYTES + NONCE_BYTES]
         try:
             return cipher.decrypt(nonce, stored[_HEAD_BYTES + NONCE_BYTES :], place.encode())
-        except (InvalidTag, ValueError):
+        except self._unreadable:
             raise UnreadablePayload(stored_key_id(stored)) from None
 
     def may_open(self, stored: bytes) -> bool:
@@ -82,6 +81,13 @@ def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM  # noqa: PLC0415
 
     return {key_id(key).encode(): AESGCM(key) for key in keys}
+
+
+def _decryption_errors() -> tuple[type[Exception], ...]:
+    """What decryption raises for a payload that was changed, moved or cut short."""
+    from cryptography.exceptions import InvalidTag  # noqa: PLC0415  as in `_ciphers`
+
+    return InvalidTag, ValueError
 
 
 NO_CIPHER: Final = PayloadCipher()

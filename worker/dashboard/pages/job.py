@@ -45,7 +45,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         evidence=await queries.evidence(job),
         is_waiting=job.state in WAITING_STATES,
         actions=available_actions(
-            job, await effect_context(page_request, has_inputs=payloads.inputs is not None)
+            job, await effect_context(page_request, inputs_problem=payloads.inputs_problem)
         )
         if page_request.principal.may_operate
         else (),
@@ -67,14 +67,16 @@ def _erasure_text(job: Job, payloads: StoredPayloads) -> str:
     return "" if is_empty or is_newer(job) or job.state not in row.states else row.effect
 
 
-async def effect_context(page_request: PageRequest, *, has_inputs: bool = True) -> EffectContext:
+async def effect_context(
+    page_request: PageRequest, *, inputs_problem: MissingPayload | None = None
+) -> EffectContext:
     """What the effect texts of actions depend on."""
     context = page_request.context
     return EffectContext(
         await context.gates(),
         await context.store.costs.last(),
         context.settings.retention_s,
-        has_inputs,
+        inputs_problem,
     )
 
 

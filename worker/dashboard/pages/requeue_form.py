@@ -109,8 +109,7 @@ async def _render_form(
     if job.state is not State.DEAD:
         text = f"Only dead letters can be requeued: {job.id} is {job.state}"
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
-    if await _inputs(page_request, job):
-        effect = effect_text(JobAction.REQUEUE, job, await effect_context(page_request))
-    else:
-        effect = "Redis lost its inputs: without new ones it would only park as inputs_lost"
+    problem = (await page_request.context.store.payloads.read(job.id)).inputs_problem
+    context = await effect_context(page_request, inputs_problem=problem)
+    effect = effect_text(JobAction.REQUEUE, job, context)
     return await page_request.render("requeue_form.html", status, job=job, form=form, effect=effect)

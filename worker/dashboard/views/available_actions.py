@@ -11,6 +11,7 @@ from jobs.holds import Gates
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import target_name
 from jobs.newer import is_newer
+from jobs.payloads import CANNOT_BE_SENT, MissingPayload
 from jobs.states import State
 from jobs.unreadable import UNREADABLE
 from worker.app.action_table import ACTION_TABLE, JobAction
@@ -36,8 +37,8 @@ class EffectContext:
     costs: Mapping[str, float]
     """`kind/target` → credits per run."""
     retention_s: float
-    has_inputs: bool = True
-    """Whether Redis has the job's inputs: without them it is not sent."""
+    inputs_problem: MissingPayload | None = None
+    """Why the job has no inputs: without them it is not sent."""
 
 
 def available_actions(job: Job, context: EffectContext) -> tuple[AvailableAction, ...]:
@@ -103,11 +104,8 @@ def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
     """What an action does to one job, without a full stop at its end."""
     effect = ACTION_TABLE[action].effect
     cost = credits_text(context.costs.get(target_name(job.kind, job.target)))
-    if not context.has_inputs and _sends(action, job):
-        return (
-            "It has lost its inputs, so it would only park as inputs_lost. Enqueue it again with"
-            " the same id and payload first"
-        )
+    if context.inputs_problem is not None and _sends(action, job):
+        return CANNOT_BE_SENT[context.inputs_problem]
     match action:
         case JobAction.RELEASE:
             return _release_effect(job, context, cost)
