@@ -51,7 +51,8 @@ async def test_what_an_app_put_on_the_arq_queue_is_gone_once_it_is_taken_over(
             await system.until("mine", State.SUCCEEDED)
 
             async def gone() -> bool:
-                return await system.store.client.call("KEYS", "arq:*:mine") == []
+                left: list[bytes] = await system.store.client.call("KEYS", "arq:*:mine")
+                return not left
 
             await wait_until(gone, "arq's keys are removed")
         await arq.aclose(close_connection_pool=True)
