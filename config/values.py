@@ -263,7 +263,17 @@ def _lower(value: object) -> object:
 
 OWN_PATHS: Final = frozenset(
     {"audit", "batches", "breakers", "bulk", "dead", "holds", "jobs", "livez", "login", "logout"}
-    | {"metrics", "openapi.json", "parked", "readyz", "static", "v1", "webhooks", "workers"}
+    | {
+        "metrics",
+        "openapi.json",
+        "parked",
+        "readyz",
+        "sessions",
+        "static",
+        "v1",
+        "webhooks",
+        "workers",
+    }
 )
 """The first parts of the paths that API and dashboard serve."""
 

@@ -261,12 +261,15 @@ class Gates:
         running = [c for c in _covering(self._cool_downs_by_scope, scopes) if c.until > now]
         return max(running, key=lambda c: c.until, default=None)
 
+    @property
+    def polled_accounts(self) -> frozenset[str]:
+        """The accounts that have a hold which a poll of a paid run proves open."""
+        return frozenset(hold.scope for hold in self.holds if hold.canary is Canary.POLL)
+
     def polled_hold(self, account: str) -> Hold | None:
         """The hold of an account that a poll of a paid run proves open once released, or None."""
-        for hold in self.holds:
-            if hold.canary is Canary.POLL and hold.scope == account:
-                return hold
-        return None
+        found = self._holds_by_scope.get(account, ())
+        return next((hold for hold in found if hold.canary is Canary.POLL), None)
 
     def waiting_for_poll(self, accounts: Iterable[str]) -> tuple[Hold, ...]:
         """The released holds of these accounts that no submit passes before a poll is answered."""

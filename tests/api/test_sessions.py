@@ -17,7 +17,9 @@ from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.api.auth.access import COOKIE
 from worker.api.auth.page_guard import safe_redirect_path
-from worker.api.auth.sessions import csrf_of
+from worker.api.auth.sessions import Sessions, csrf_of
+from worker.api.auth.tokens import ApiTokens
+from worker.clock import SystemClock
 from worker.store import Store
 
 SECRETS = {role: f"{role}-0123456789abcdef" for role in Role}
@@ -290,6 +292,70 @@ async def test_who_only_enqueues_gets_no_result_by_asking_again(browser: CookieB
     assert (first.status, first.json["inputs"]) == (202, {"prompt": "x"})
     again = await browser.send("/v1/jobs", job_request, headers)
     assert (again.status, set(again.json)) == (200, {"id", "state", "created_at"})
+
+
+# Their end, and who ends them.
+
+
+async def test_a_session_ends_after_seven_days_however_it_is_used(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clock = SystemClock()
+    now = at = clock.now()
+
+    def time_is(_: SystemClock) -> float:
+        return at
+
+    monkeypatch.setattr(SystemClock, "now", time_is)
+    sessions = Sessions(store.sessions, ApiTokens(TOKENS, clock), clock)
+    session = await sessions.open(TOKENS[0])
+    (key,) = await keys_like(store, f"{store.keys.namespace}:session:*")
+    for hours in range(6, 7 * 24, 6):
+        at = now + hours * 3600
+        await store.client.call("EXPIRE", key, 6 * 3600)
+        assert await sessions.find(session.secret) is not None
+        left_s = await store.client.call("TTL", key)
+        assert left_s <= min(12 * 3600, (7 * 24 - hours) * 3600 + 1)
+    at = now + 7 * 24 * 3600 + 1
+    assert await sessions.find(session.secret) is None
+    assert await sessions.list_all() == []
+
+
+async def test_operators_see_who_is_logged_in_and_log_them_out(
+    store: Store, guarded: Settings, open_api: OpenApi
+) -> None:
+    operator = {"Authorization": f"Bearer {SECRETS[Role.OPERATE]}"}
+    async with open_api(store, guarded) as api, browsing(api.url) as browser:
+        await browser.log_in(SECRETS[Role.WATCH])
+        (found,) = (await api.call("GET", "/v1/sessions", headers=operator)).json["items"]
+        assert (found["token"], found["client"]) == ("watch-app", "127.0.0.1")
+        assert browser.session not in str(found)
+        revoke = f"/v1/sessions/{found['id']}/revoke"
+        assert (await api.post(revoke, {"note": "lost"}, headers=operator)).status == 200
+        assert (await browser.get("/v1/stats")).status == 401
+        assert (await api.post(revoke, {}, headers=operator)).status == 404
+        assert (await api.call("GET", "/v1/sessions", headers=operator)).json["items"] == []
+    (entry, *_) = await latest_audit_entries(store, 1)
+    assert (entry["act"], entry["on"], entry["note"]) == ("revoke_session", "watch-app", "lost")
+
+
+async def test_behind_tls_the_cookie_is_of_this_host_alone(
+    store: Store, guarded: Settings, open_api: OpenApi
+) -> None:
+    proxied = guarded.model_copy(update={"trusted_proxies": TrustedProxies(hops=1)})
+    forwarded = {"X-Forwarded-For": "203.0.113.7", "X-Forwarded-Proto": "https"}
+    async with open_api(store, proxied) as api, browsing(api.url) as browser:
+        form = {"token": SECRETS[Role.READ], "next": "/"}
+        reply = await browser.post("/login", form, forwarded)
+        assert reply.headers["Set-Cookie"].startswith("__Host-knouds_session=")
+        assert "Secure" in reply.headers["Set-Cookie"]
+        assert reply.headers["Strict-Transport-Security"].startswith("max-age=")
+        secret = reply.headers["Set-Cookie"].partition("=")[2].partition(";")[0]
+        for name, status in (("__Host-knouds_session", 200), ("knouds_session", 401)):
+            headers = forwarded | {"Cookie": f"{name}={secret}"}
+            assert (await browser.get("/v1/stats", headers)).status == status
+        plain = await browser.get("/livez")
+        assert "Strict-Transport-Security" not in plain.headers
 
 
 # On record.

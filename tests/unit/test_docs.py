@@ -25,7 +25,8 @@ FENCE = re.compile(r"^```[^\n]*\n(.*?)^```", re.MULTILINE | re.DOTALL)
 SPAN = re.compile(r"`([^`\n]+)`")
 INDENTED = re.compile(r"^(?: {4}|\t)(.+)$", re.MULTILINE)
 FOREIGN = re.compile(
-    r"\b(?:sessions?(?!:<)|agents?|issues?|workplaces?|pypi\S*|npmjs\S*|artifactory)\b"
+    r"\b(?:(?<!/)sessions?(?!:<|`? (?:ls|revoke)\b|\.html)|agents?|issues?|workplaces?)\b"
+    r"|\b(?:pypi\S*|npmjs\S*|artifactory)\b"
     r"|(?<![\w.])/(?:work|home|root|tmp)/",
     re.IGNORECASE,
 )

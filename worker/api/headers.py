@@ -4,6 +4,8 @@ from typing import Final
 
 from aiohttp import web
 
+from worker.api.edge.client_address import is_https
+
 
 def page_csp(media_sources: str) -> str:
     """The policy of pages: our script files only, media of results from these sources."""
@@ -15,6 +17,9 @@ def page_csp(media_sources: str) -> str:
 
 
 DATA_CSP: Final = "default-src 'none'; frame-ancestors 'none'"
+
+HSTS_S: Final = 180 * 86_400
+"""For how long a browser that came by TLS uses nothing else for this host, in seconds."""
 
 _DEFAULT_HEADERS: Final = {
     "X-Content-Type-Options": "nosniff",
@@ -34,6 +39,8 @@ PAGE_CSP: Final = web.AppKey("page csp", str)
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Add the headers that the handler did not set."""
+    if is_https(request):
+        response.headers.setdefault("Strict-Transport-Security", f"max-age={HSTS_S}")
     for name, value in _DEFAULT_HEADERS.items():
         response.headers.setdefault(name, value)
     response.headers.pop("Server", None)  # it names the HTTP library and its version

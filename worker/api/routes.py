@@ -19,6 +19,7 @@ from worker.api.handlers import (
     job_actions,
     jobs,
     metrics,
+    sessions,
     webhooks,
     workers,
 )
@@ -48,6 +49,7 @@ from worker.api.models.jobs import (
     WhyResponse,
 )
 from worker.api.models.response import encode_response
+from worker.api.models.sessions import SessionPageResponse, SessionResponse
 from worker.api.models.stats import (
     HistoryResponse,
     ReconcileOnResponse,
@@ -310,6 +312,16 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.READ,
         {200: AuditPageResponse},
         query=requests.AuditQuery,
+    ),
+    Endpoint("GET", "/v1/sessions", sessions.sessions, Role.OPERATE, {200: SessionPageResponse}),
+    Endpoint(
+        "POST",
+        "/v1/sessions/{id}/revoke",
+        sessions.revoke,
+        Role.OPERATE,
+        {200: SessionResponse},
+        requests.ActionBody,
+        problem_statuses=(404, *_BODY_PROBLEMS),
     ),
     Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
     Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),

@@ -56,6 +56,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "audit": CommandEntry(
             "commands.audit", "What operators did: who, when, why, to how many jobs."
         ),
+        "sessions": CommandEntry("commands.sessions", "Browsers that are logged in: list, revoke."),
         "payloads": CommandEntry(
             "commands.payloads", "Encryption of inputs and results: replace a key."
         ),

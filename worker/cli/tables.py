@@ -110,6 +110,20 @@ def hold_list(doc: Doc) -> list[RenderableType]:
     return lines[:-1]
 
 
+def session_list(doc: Doc) -> list[RenderableType]:
+    """Sessions of browsers."""
+    if not doc["items"]:
+        return [text("nobody is logged in", "dim")]
+    now = time.time()
+    return [
+        text(
+            f"{one['id']}  {one['token']}  from {one['client'] or 'unknown'}"
+            f"  since {format_age(one['opened_at'], now)}"
+        )
+        for one in doc["items"]
+    ]
+
+
 def breaker_list(doc: Doc) -> list[RenderableType]:
     """Breakers: what is stopped and why, since when, when it is probed, and the command."""
     if not doc["items"]:

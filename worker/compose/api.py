@@ -54,7 +54,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         settings=settings,
         store=store,
         clock=clock,
-        access=Access(TokenGuard(tokens, store, clock), Sessions(store.sessions, tokens)),
+        access=Access(TokenGuard(tokens, store, clock), Sessions(store.sessions, tokens, clock)),
         use_cases=build_use_cases(settings, store, clock),
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),

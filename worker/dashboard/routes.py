@@ -28,6 +28,7 @@ from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
 from worker.dashboard.pages.requeue_form import requeue_edited, requeue_form_page
 from worker.dashboard.pages.review_queues import dead_page, parked_page
+from worker.dashboard.pages.sessions import revoke_from_page, sessions_page
 from worker.dashboard.pages.workers import drain_worker, undo_drain
 
 _OPERATE: Final = Role.OPERATE
@@ -49,6 +50,10 @@ PAGES: Final = (
     PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
     PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
     PageRoute("GET", "/audit", audit_page, ("GET /v1/audit",)),
+    PageRoute("GET", "/sessions", sessions_page, ("GET /v1/sessions",)),
+    PageRoute(
+        "POST", "/sessions/{id}/revoke", revoke_from_page, ("POST /v1/sessions/{id}/revoke",)
+    ),
     PageRoute("GET", "/jobs/{id}", job_page, (_JOB, "GET /v1/jobs/{id}/why")),
     PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, (_JOB,), Role.READ),
     PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, (_REQUEUE,)),

@@ -146,6 +146,11 @@ class Keys:
         """String of one browser session, by the digest of its secret; it expires."""
         return f"{self.namespace}:session:{digest}"
 
+    @property
+    def sessions(self) -> str:
+        """Sorted set of the digests of browser sessions, by when each ends at the latest."""
+        return f"{self.namespace}:sessions"
+
     def run_owner(self, execution_id: str) -> str:
         """String, the job that a run belongs to; it expires."""
         return f"{self.namespace}:run-owner:{execution_id}"

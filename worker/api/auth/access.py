@@ -23,7 +23,8 @@ from worker.api.auth.principal import (
 )
 from worker.api.auth.sessions import Sessions, csrf_of
 from worker.api.auth.token_guard import TokenGuard
-from worker.api.edge.client_address import client_address
+from worker.api.edge.client_address import client_address, is_https
+from worker.api.prefix import PREFIX
 
 LOCAL: Final = "local"
 """The principal's name where no tokens are set."""
@@ -31,6 +32,16 @@ LOCAL: Final = "local"
 COOKIE: Final = "knouds_session"
 
 WRONG_TOKEN: Final = "no token of KNOUDS_API_TOKENS has this secret"  # noqa: S105  a message
+
+
+def cookie_name(request: web.Request) -> str:
+    """The name of the cookie: behind TLS one that no other host and no plain HTTP can set.
+
+    A browser takes `__Host-` for the path `/` alone, so under a prefix it is `__Secure-`.
+    """
+    if not is_https(request):
+        return COOKIE
+    return f"{'__Secure-' if request.app[PREFIX] else '__Host-'}{COOKIE}"
 
 
 class Access:
@@ -77,7 +88,7 @@ class Access:
         return principal
 
     async def _authenticate(self, request: web.Request) -> Principal:
-        if "Authorization" not in request.headers and COOKIE in request.cookies:
+        if "Authorization" not in request.headers and cookie_name(request) in request.cookies:
             principal = await self._session_principal(request)
             if principal is None:
                 raise unauthorized("the session has ended: log in again")
@@ -85,7 +96,7 @@ class Access:
         return await self._bearer_principal(request)
 
     async def _session_principal(self, request: web.Request) -> Principal | None:
-        secret = request.cookies.get(COOKIE)
+        secret = request.cookies.get(cookie_name(request))
         session = await self.sessions.find(secret) if secret else None
         if session is None:
             return None

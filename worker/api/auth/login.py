@@ -6,7 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from config.values import ApiToken, Role
-from worker.api.auth.access import COOKIE, WRONG_TOKEN, Access
+from worker.api.auth.access import WRONG_TOKEN, Access, cookie_name
 from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.origin import read_form, require_same_origin
 from worker.api.auth.page_guard import LOGIN, page, safe_redirect_path
@@ -47,12 +47,13 @@ class Logins:
         token = await self._authenticate(request, form.get("token", "").strip())
         if token.grants.tenant:
             raise _tenant_login(token)
-        if old := request.cookies.get(COOKIE):
+        name = cookie_name(request)
+        if old := request.cookies.get(name):
             await self._access.sessions.close(old)
-        session = await self._access.sessions.open(token)
+        session = await self._access.sessions.open(token, client_address(request))
         await self._record(token.name, "login", client_address(request))
         response.set_cookie(
-            COOKIE,
+            name,
             session.secret,
             httponly=True,
             samesite="Strict",
@@ -64,9 +65,11 @@ class Logins:
     async def log_out(self, request: web.Request) -> web.Response:
         """Close the session of the request."""
         response = _redirect(LOGIN if self._access.needs_login else "/")
-        if secret := request.cookies.get(COOKIE):
+        name = cookie_name(request)
+        if secret := request.cookies.get(name):
             await self._access.sessions.close(secret)
-            response.del_cookie(COOKIE, path="/", httponly=True, samesite="Strict")
+            secure = is_https(request)
+            response.del_cookie(name, path="/", secure=secure, httponly=True, samesite="Strict")
         if self._access.needs_login:
             await self._record(principal_name(), "logout", client_address(request))
         return response

@@ -129,9 +129,7 @@ class Admission:
             return BUSY_S
         gates = self._breakers.with_noted(await self._store.holds.gates(), now)
         self._poll_proof.waiting_holds = gates.waiting_for_poll(
-            (hold.scope for hold in gates.holds)
-            if queues.is_window
-            else (lane.account for lane in queues.lanes)
+            gates.polled_accounts if queues.is_window else (lane.account for lane in queues.lanes)
         )
         if not self._redis_recovery.is_trusted(now):
             self._redis_recovery.wakeup.notify()
