@@ -15,7 +15,7 @@ from worker.store import Store
 JOB_FIELDS = (
     "id tenant kind target account state reason held_by priority tags batch inputs result cost mode"
     " attempt max_attempts execution_id request_id created_at scheduled_for submitted_at eta"
-    " eta_late finished_at updated_at attempts events finding payloads_hidden"
+    " eta_late finished_at updated_at attempts events finding payloads_hidden payload_problem"
 )
 
 

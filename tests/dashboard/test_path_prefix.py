@@ -91,7 +91,8 @@ async def test_every_link_and_asset_of_every_page_works(
 
 
 def _is_post_only(link: str) -> bool:
-    return link.endswith(("/release", "/bulk", "/login", "/logout", "/probe", "/reset", "/drain"))
+    posted = ("/release", "/bulk", "/login", "/logout", "/probe", "/reset", "/drain", "/erase")
+    return link.endswith(posted)
 
 
 async def test_an_action_returns_to_its_page(

@@ -68,7 +68,7 @@ class PayloadsErased(Exception):
     def __init__(self, job: Job) -> None:
         self.state = job.state
         super().__init__(
-            f"the inputs of job {job.id} were erased, so it cannot be sent again: enqueue a new job"
+            "its inputs were erased, so the job cannot be sent again: enqueue a new job"
         )
 
 

@@ -25,7 +25,7 @@ class ErasureRefused(Exception):
             fix = "it could not run again: say force=true, or discard it first"
         else:
             fix = "it may still need them: cancel it, or wait until it has ended"
-        super().__init__(f"job {job.id} is {job.state}, {fix}")
+        super().__init__(f"the job is {job.state}, {fix}")
 
 
 class PayloadErasure:

@@ -9,8 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
-from config.visible_text import INVISIBLE
-
 PROGRAM: Final = "knouds-worker"
 
 Doc = dict[str, Any]
@@ -26,11 +24,15 @@ MAX_SHOWN_AS_HOURS_S: Final = 48 * 3_600
 
 def sanitize(value: object) -> str:
     """A text without the characters that move a cursor or change colours or direction."""
+    from config.visible_text import INVISIBLE  # noqa: PLC0415  not before the import guard
+
     return "" if value is None else INVISIBLE.sub("�", str(value))
 
 
 def escape_json(text: str) -> str:
     """JSON text with such characters escaped: it means the same, and a terminal shows it."""
+    from config.visible_text import INVISIBLE  # noqa: PLC0415  not before the import guard
+
     return INVISIBLE.sub(lambda at: at[0] if at[0] < " " else f"\\u{ord(at[0]):04x}", text)
 
 
