@@ -10,7 +10,6 @@ from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from pathlib import Path
 
-import aiohttp
 import psutil
 
 from worker.redis.server_binary import find_server
@@ -78,7 +77,7 @@ async def attacked_api(
     attacked = AttackedApi("127.0.0.1", port, psutil.Process(api.pid), log)
     memory = asyncio.create_task(attacked.watch_memory())
     try:
-        await _until_ready(attacked.url)
+        await _until_started(attacked)
         yield attacked
     finally:
         memory.cancel()
@@ -108,11 +107,7 @@ def _free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-async def _until_ready(url: str) -> None:
-    async with asyncio.timeout(START_TIMEOUT_S), aiohttp.ClientSession() as http:
-        while True:
-            with contextlib.suppress(aiohttp.ClientError):
-                async with http.get(f"{url}/livez") as answer:
-                    if answer.status == 200:
-                        return
+async def _until_started(api: AttackedApi) -> None:
+    async with asyncio.timeout(START_TIMEOUT_S):
+        while b"api.started" not in api.log.read_bytes():  # noqa: ASYNC110 - a file has no event
             await asyncio.sleep(0.05)

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from config.settings import Settings
 from config.values import ApiToken, Role
 from tests.abuse.api_process import SECRETS, WEBHOOK_SECRET
+from worker.api.edge import connection
 from worker.api.edge.connection_table import ConnectionLimits
 from worker.compose.api import running
 from worker.provider.knouds.error_rows import ERROR_CODES
@@ -46,5 +47,7 @@ async def url(
     monkeypatch: pytest.MonkeyPatch,
 ) -> AsyncGenerator[str]:
     monkeypatch.setattr(ConnectionLimits, "of_this_process", lambda: connection_limits)
+    short = {**connection.CONNECTION_OPTIONS, "lingering_time": 0.2}
+    monkeypatch.setattr(connection, "CONNECTION_OPTIONS", short)
     async with running(settings, store) as found:
         yield found

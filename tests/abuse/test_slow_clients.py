@@ -17,6 +17,7 @@ BEARER = "Authorization: Bearer enqueue-0123456789abcdef"
 def short_times(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "HEAD_TIMEOUT_S", 0.2)
     monkeypatch.setattr(acceptor, "OVERDUE_CHECK_INTERVAL_S", 0.05)
+    monkeypatch.setattr(acceptor, "DEFER_S", 1)
     monkeypatch.setattr(bodies, "STALL_TIMEOUT_S", 0.2)
     monkeypatch.setattr(bodies, "UNKNOWN_CLIENT_TIMEOUT_S", 0.3)
 

@@ -41,6 +41,13 @@ def test_a_part_is_left_for_operators() -> None:
         assert [taken(found, stack, f"o{n}", Role.OPERATE) for n in range(3)] == [True, True, False]
 
 
+def test_one_token_of_operators_leaves_a_part_for_others() -> None:
+    found = slots()
+    with contextlib.ExitStack() as stack:
+        assert [taken(found, stack, "o", Role.OPERATE) for _ in range(7)] == [True] * 6 + [False]
+        assert taken(found, stack, "another", Role.OPERATE)
+
+
 def test_what_ends_is_free_again() -> None:
     found = slots(1, 1, 0)
     for _ in range(3):

@@ -104,6 +104,9 @@ class Acceptor:
         await asyncio.sleep(RETRY_DELAY_S)
 
     def _open(self, accepted: socket.socket, peer: str) -> None:
+        if _has_left(accepted):
+            accepted.close()
+            return
         client = resolve_client(peer, (), self._trusted)
         network = client_network(client.address)
         if not self._table.make_room(network, is_proxy=client.proxies > 0):
@@ -131,3 +134,13 @@ class Acceptor:
         while True:
             await asyncio.sleep(OVERDUE_CHECK_INTERVAL_S)
             self._table.end_overdue(clock())
+
+
+def _has_left(accepted: socket.socket) -> bool:
+    """Whether the client has closed its side without a word: serving it costs 50 times the look."""
+    try:
+        return not accepted.recv(1, socket.MSG_PEEK)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True

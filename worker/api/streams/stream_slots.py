@@ -31,8 +31,12 @@ class StreamLimits:
     @classmethod
     def of(cls, total: int) -> "StreamLimits":
         """A quarter of the total for one token, and a quarter reserved for operators."""
-        quarter = max(1, total // 4)
-        return cls(total, quarter, quarter)
+        quarter = total // 4
+        return cls(total, max(1, quarter), quarter)
+
+    def of_token(self, principal: Principal) -> int:
+        """How many the token of a principal may have: one of operators, who may share it, more."""
+        return self.total - self.reserved_for_operators if principal.may_operate else self.per_token
 
 
 class StreamSlots:
@@ -60,8 +64,8 @@ class StreamSlots:
     @contextlib.contextmanager
     def hold(self, principal: Principal) -> Generator[None]:
         """Count one more; raises `Problem` (429)."""
-        if self._held_by[principal.name] >= self.limits.per_token:
-            self._refuse(f"this token has {self.limits.per_token} {self._kind}, and may not more")
+        if self._held_by[principal.name] >= (most := self.limits.of_token(principal)):
+            self._refuse(f"this token has {most} {self._kind}, and may not have more")
         reserved = 0 if principal.may_operate else self.limits.reserved_for_operators
         if self._held >= self.limits.total - reserved:
             self._refuse(f"there are {self._held} {self._kind}, and may not be more")
