@@ -108,6 +108,8 @@ def _free_port() -> int:
 
 
 async def _until_started(api: AttackedApi) -> None:
+    """Return when it serves, and has logged what it found at its start."""
     async with asyncio.timeout(START_TIMEOUT_S):
-        while b"api.started" not in api.log.read_bytes():  # noqa: ASYNC110 - a file has no event
+        # A file has no event. The second line is of the check of Redis, which keeps nothing here.
+        while b"redis.unsafe" not in api.log.read_bytes():  # noqa: ASYNC110
             await asyncio.sleep(0.05)

@@ -107,6 +107,27 @@ async def test_a_body_that_is_cut_off_is_no_error_of_ours(
     assert "request.failed" not in capsys.readouterr().out
 
 
+async def test_a_large_rest_of_a_refused_body_is_dropped_slowly_and_the_connection_closed(
+    url: str,
+) -> None:
+    async with raw_client(url) as client:
+        await client.send_head("POST", "/login", FORM, LARGE)
+        status, text = await client.answer()
+        assert (status, b"connection: close" in text.lower()) == (413, True)
+        with contextlib.suppress(ConnectionError):
+            await client.send(b"x" * 1_000_000)
+        assert await client.is_closed()
+
+
+async def test_after_a_small_rest_the_connection_serves_the_next_request(url: str) -> None:
+    async with raw_client(url) as client:
+        await client.send_head("POST", "/v1/jobs", JSON, "Content-Length: 10")
+        assert (await client.answer())[0] == 401
+        await client.send(b"0123456789")
+        await client.send_head("GET", "/livez")
+        assert (await client.answer())[0] == 200
+
+
 # Memory.
 
 

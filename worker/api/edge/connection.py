@@ -31,8 +31,14 @@ SEND_TIMEOUT_S: Final = 20.0
 KEEPALIVE_S: Final = 75.0
 """Longer than proxies keep an idle connection (60 s): so they close it, and lose no request."""
 
-LINGERING_S: Final = 5.0
+LINGERING_S: Final = 2.0
 """How long the rest of a refused body is read and dropped, so that the client reads the refusal."""
+
+MAX_REST_BYTES: Final = 64 << 10
+"""A larger rest is not worth the next request: the connection is closed after the response."""
+
+DROP_INTERVAL_S: Final = 0.1
+"""How often a part of a large rest is read and dropped."""
 
 MAX_HEADERS: Final = 100
 READ_BUFFER_BYTES: Final = 64 << 10
@@ -54,6 +60,7 @@ class ApiConnection(web.RequestHandler):
 
     __slots__ = (
         "_content",
+        "_drops_rest",
         "_head",
         "_head_deadline",
         "_is_serving",
@@ -76,6 +83,7 @@ class ApiConnection(web.RequestHandler):
         self._lines = lines
         self._wire: asyncio.Transport | None = None
         self._is_serving = False
+        self._drops_rest = False
         self._content: aiohttp.StreamReader | None = None
         """The body of the request that is served, or of the last one."""
         self._head = HeadMeter()
@@ -99,6 +107,9 @@ class ApiConnection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """Take what arrived: of a body, or of the next head, whose size is limited."""
+        if self._drops_rest:
+            self._pause()
+            return
         is_of_body = self._content is not None and not self._content.is_eof()
         if data and not is_of_body and not self._head.is_complete:
             if self._head_deadline is None and not self._is_serving:
@@ -122,6 +133,22 @@ class ApiConnection(web.RequestHandler):
         """The response is ready, and the next request is awaited."""
         self._is_serving = False
         self._table.set_waiting(self)
+
+    def drops_rest_of(self, request: web.BaseRequest) -> bool:
+        """Whether a large rest of the body is dropped: the response has to close the connection."""
+        size, content = request.content_length, request.content
+        is_large = size is None or size - content.total_bytes > MAX_REST_BYTES
+        self._drops_rest = is_large and not content.is_eof()
+        return self._drops_rest
+
+    def _pause(self) -> None:
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.pause_reading()
+            self._loop.call_later(DROP_INTERVAL_S, self._resume)
+
+    def _resume(self) -> None:
+        if self._wire is not None and not self._wire.is_closing():
+            self._wire.resume_reading()
 
     # What the table calls.
 
@@ -204,7 +231,10 @@ async def connection_middleware(request: web.Request, handler: Handler) -> web.S
         return await handler(request)
     connection.request_started(request)
     try:
-        return await handler(request)
+        response = await handler(request)
+        if connection.drops_rest_of(request):
+            response.force_close()
+        return response
     finally:
         connection.request_finished()
 
