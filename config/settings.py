@@ -14,6 +14,7 @@ from urllib.parse import unquote, urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
+from config.sign_on import AuthGroups, AuthHeader, check_sign_on
 from config.token_file import TokenFileError, read_token_file
 from config.token_limits import DEFAULT_LIMITS, LimitsOfTokens
 from config.trusted_proxies import ProxyTrust, TrustedProxies
@@ -134,6 +135,8 @@ class Settings(BaseModel):
         " sha256; it is read again when it changes",
     )
     token_limits: LimitsOfTokens = DEFAULT_LIMITS
+    auth_header: AuthHeader = None
+    auth_groups: AuthGroups = {}
     http_prefix: PathPrefix = Field(
         default="",
         max_length=200,
@@ -279,7 +282,8 @@ class Settings(BaseModel):
         return self
 
     @model_validator(mode="after")
-    def _check_token_file(self) -> Self:
+    def _check_access(self) -> Self:
+        check_sign_on(self.auth_header, self.auth_groups, self.trusted_proxies)
         if self.api_tokens_file is not None:
             try:
                 read_token_file(self.api_tokens_file, self.api_tokens)
@@ -289,8 +293,8 @@ class Settings(BaseModel):
 
     @property
     def needs_tokens(self) -> bool:
-        """Whether the API asks for a token: there are some, or a file that may name some."""
-        return bool(self.api_tokens) or self.api_tokens_file is not None
+        """Whether callers have to authenticate: with tokens, or through a proxy."""
+        return bool(self.api_tokens or self.api_tokens_file or self.auth_header)
 
     @property
     def accounts(self) -> Mapping[str, SecretStr]:

@@ -14,6 +14,7 @@ from worker.api.app import new_application
 from worker.api.auth.access import Access
 from worker.api.auth.login import Logins
 from worker.api.auth.sessions import Sessions
+from worker.api.auth.sign_on import SignOn
 from worker.api.auth.token_guard import TokenGuard
 from worker.api.auth.tokens import ApiTokens
 from worker.api.context import GATES_MAX_AGE_S, ApiContext
@@ -49,12 +50,17 @@ ENDPOINTS: Final = build_endpoints(webhook_endpoint(*WEBHOOKS))
 def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiContext:
     """What the handlers of the API and of the pages work with."""
     tokens = ApiTokens(settings.api_tokens, clock, settings.api_tokens_file)
+    access = Access(
+        TokenGuard(tokens, store, clock),
+        Sessions(store.sessions, tokens, clock),
+        SignOn(settings.auth_header, settings.auth_groups),
+    )
     webhooks = build_webhook_reader(settings)
     return ApiContext(
         settings=settings,
         store=store,
         clock=clock,
-        access=Access(TokenGuard(tokens, store, clock), Sessions(store.sessions, tokens, clock)),
+        access=access,
         use_cases=build_use_cases(settings, store, clock),
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),

@@ -22,6 +22,7 @@ from worker.api.auth.principal import (
     unauthorized,
 )
 from worker.api.auth.sessions import Sessions, csrf_of
+from worker.api.auth.sign_on import SignOn
 from worker.api.auth.token_guard import TokenGuard
 from worker.api.edge.client_address import client_address, is_https
 from worker.api.prefix import PREFIX
@@ -47,7 +48,8 @@ def cookie_name(request: web.Request) -> str:
 class Access:
     """Checks requests against the tokens of the settings and the sessions opened with them."""
 
-    def __init__(self, guard: TokenGuard, sessions: Sessions) -> None:
+    def __init__(self, guard: TokenGuard, sessions: Sessions, sign_on: SignOn) -> None:
+        self.sign_on = sign_on
         self.guard = guard
         self.tokens = guard.tokens
         self.sessions = sessions
@@ -55,8 +57,8 @@ class Access:
 
     @property
     def needs_login(self) -> bool:
-        """Whether tokens are set."""
-        return not self.tokens.is_empty
+        """Whether callers have to authenticate: tokens are set, or a proxy names users."""
+        return self.sign_on.is_on or not self.tokens.is_empty
 
     async def authorize(
         self, request: web.Request, role: Role | None, visibility: Visibility
@@ -80,7 +82,7 @@ class Access:
     async def find_principal(self, request: web.Request) -> Principal | None:
         """The principal of a page request: `local`, the operator who is logged in, or None."""
         if self.needs_login:
-            principal = await self._session_principal(request)
+            principal = await self._session_principal(request) or self.sign_on.find(request)
         else:
             require_loopback(request)
             principal = self._local_principal
@@ -88,11 +90,12 @@ class Access:
         return principal
 
     async def _authenticate(self, request: web.Request) -> Principal:
-        if "Authorization" not in request.headers and cookie_name(request) in request.cookies:
-            principal = await self._session_principal(request)
-            if principal is None:
+        if "Authorization" not in request.headers:
+            principal = await self._session_principal(request) or self.sign_on.find(request)
+            if principal is None and cookie_name(request) in request.cookies:
                 raise unauthorized("the session has ended: log in again")
-            return principal
+            if principal is not None:
+                return principal
         return await self._bearer_principal(request)
 
     async def _session_principal(self, request: web.Request) -> Principal | None:

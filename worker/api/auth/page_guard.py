@@ -22,6 +22,7 @@ from config.values import Role
 from worker.api.auth.access import ACCESS
 from worker.api.auth.origin import SAFE_METHODS, read_form, require_csrf
 from worker.api.auth.principal import Principal, Visibility, require_access, unauthorized
+from worker.api.auth.sign_on import set_csrf_cookie
 from worker.api.edge.bodies import BodyKind
 from worker.api.prefix import own_path
 from worker.api.problems import answer_as_page
@@ -61,7 +62,9 @@ def page(role: Role = Role.WATCH, form: BodyKind = BodyKind.SMALL) -> Callable[[
                 return _redirect_to_login(request)
             require_access(principal, role, Visibility.SYSTEM)
             await require_csrf(request, principal, form)
-            return await handler(request)
+            response = await handler(request)
+            set_csrf_cookie(request, response)
+            return response
 
         return guarded
 
