@@ -87,7 +87,7 @@ class RecoveryStore:
         `known_workers`: those that the caller knows to be alive; `counts`: count up, as workers do.
         Raises `redis.exceptions.RedisError`.
         """
-        state, is_older = await self._look(counts=counts)
+        state, is_older = await self._read_state(counts=counts)
         if state is None:
             older_epoch = self._last_epoch if is_older else None
             state = await self._next_state(known_workers, older_epoch)
@@ -136,7 +136,7 @@ class RecoveryStore:
         fields = [part for name in (worker_id, *awaited) for part in (name, epoch)]
         await self._client.call("HSET", self._keys.recovery, *fields)
 
-    async def _look(self, *, counts: bool) -> tuple[RecoveryState | None, bool]:
+    async def _read_state(self, *, counts: bool) -> tuple[RecoveryState | None, bool]:
         """The state if the data may be relied on: all there is to read in the usual case.
 
         The second value is whether the data is older than what was seen before.
