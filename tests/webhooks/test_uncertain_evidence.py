@@ -183,6 +183,20 @@ async def test_of_too_many_orphan_deliveries_the_oldest_are_removed(
     assert 0 < ttl <= ORPHAN_RETENTION_S
 
 
+async def test_the_deliveries_of_orphans_take_a_bounded_number_of_bytes(
+    hooked: WebhookSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    client, keys = hooked.system.store.client, hooked.system.store.keys
+    store, now = hooked.system.store.webhooks, time.time()
+    for name, age in (("a", 3), ("b", 2), ("c", 1)):
+        await client.call("HSET", keys.delivery(name), "e:execution.completed", "x" * 10_000)
+        await client.call("ZADD", keys.orphans, now - age, name)
+    monkeypatch.setattr(webhooks, "MAX_ORPHAN_BYTES", 25_000)
+    await store.remove_expired_orphans(now)
+    assert await client.call("ZRANGE", keys.orphans, 0, -1) == [b"b", b"c"]
+    assert await client.call("EXISTS", keys.delivery("a")) == 0
+
+
 def shown(parts: Any) -> str:
     console = Console(width=120)
     with console.capture() as captured:

@@ -32,6 +32,9 @@ MAX_ORPHAN_BODY_BYTES: Final = 65_536
 MAX_ORPHANS: Final = 10_000
 """Orphan runs that are kept; the oldest are removed first."""
 
+MAX_ORPHAN_BYTES: Final = 64 << 20
+"""Bytes of memory that their deliveries may take; the oldest are removed first."""
+
 EVENT_PREFIX: Final = "e:"
 _ENDED: Final = "ended"
 _JOBS: Final = "jobs"
@@ -282,11 +285,11 @@ class WebhookStore:
         return [orphan for orphan in found if orphan is not None]
 
     async def remove_expired_orphans(self, now: float) -> None:
-        """Remove orphans past their retention, and the oldest beyond `MAX_ORPHANS`."""
+        """Remove orphans past their retention, and the oldest beyond number and bytes."""
         orphans = self._keys.orphans
         await self._client.call("ZREMRANGEBYSCORE", orphans, "-inf", now - ORPHAN_RETENTION_S)
         over = texts(await self._client.call("ZRANGE", orphans, 0, -MAX_ORPHANS - 1))
-        if over:
+        if over := over + await self._over_the_bytes(len(over)):
             await self._client.many(
                 [
                     ("ZREM", orphans, *over),
@@ -294,6 +297,22 @@ class WebhookStore:
                     *(("DEL", self._keys.delivery(name)) for name in over),
                 ]
             )
+
+    async def _over_the_bytes(self, first: int) -> list[str]:
+        """The oldest orphans from position `first` on that are too much in bytes.
+
+        Where Redis' user may not ask for sizes, their number alone is limited.
+        """
+        names = texts(await self._client.call("ZRANGE", self._keys.orphans, first, -1))
+        keys = [self._keys.delivery(name) for name in names]
+        commands: list[Command] = [("MEMORY USAGE", key, "SAMPLES", 0) for key in keys]
+        sizes = await self._client.try_many(commands)
+        left = MAX_ORPHAN_BYTES
+        for number in range(len(names) - 1, -1, -1):
+            left -= sizes[number] if isinstance(sizes[number], int) else 0
+            if left < 0:
+                return names[: number + 1]
+        return []
 
 
 def _decode_orphan(data: bytes) -> Orphan | None:
