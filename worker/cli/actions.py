@@ -107,6 +107,8 @@ def _result_text(response: "ApiResponse") -> str:
         return "on again" if response.doc["was_off"] else "was on already"
     if "next_probe_at" in response.doc:
         return str(response.doc["text"])
+    if "client" in response.doc:
+        return f"ended: {response.doc['token']} from {response.doc['client'] or 'unknown'}"
     return str(response.doc["state"])
 
 
