@@ -8,6 +8,7 @@ left came with the request, and anyone can write it. All lines of the header cou
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Final
 
@@ -19,6 +20,9 @@ TRUSTED_PROXIES: Final = web.AppKey("trusted proxies", TrustedProxies)
 
 UNKNOWN: Final = "unknown"
 """The address of a client whose connection has none, as one over a Unix socket."""
+
+MAX_ADDRESS_CHARS: Final = 64
+"""An IPv6 address has at most 45, and a port."""
 
 _IPV6_CLIENT_BITS: Final = 64
 
@@ -95,6 +99,11 @@ def _list_of(request: web.Request, name: str) -> list[str]:
 
 def _parse(text: str) -> Address | None:
     """An address, without the port that some proxies add; IPv4 written as IPv6 is IPv4."""
+    return _parse_short(text) if len(text) <= MAX_ADDRESS_CHARS else None
+
+
+@lru_cache(maxsize=1_024)
+def _parse_short(text: str) -> Address | None:
     host = text
     if text.startswith("["):
         host = text[1:].partition("]")[0]
