@@ -91,7 +91,17 @@ async def test_every_link_and_asset_of_every_page_works(
 
 
 def _is_post_only(link: str) -> bool:
-    posted = ("/release", "/bulk", "/login", "/logout", "/probe", "/reset", "/drain", "/erase")
+    posted = (
+        "/release",
+        "/bulk",
+        "/login",
+        "/logout",
+        "/probe",
+        "/reset",
+        "/drain",
+        "/erase",
+        "/revoke",
+    )
     return link.endswith(posted)
 
 
