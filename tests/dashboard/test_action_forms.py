@@ -78,7 +78,8 @@ async def test_a_job_without_inputs_says_so_before_it_is_sent(
     assert "Lost: Redis has no inputs of this job" in page.text
     if action == "requeue":
         form = await pages.get("/jobs/job/requeue")
-        assert "Redis lost its inputs: without new ones" in form.text
+        assert "It has lost its inputs, so it would only park as inputs_lost" in form.text
+        assert "there are none any more; enter new ones" in form.text
 
 
 async def test_the_result_of_an_action_is_shown_once(

@@ -122,6 +122,7 @@ SECRETS = {
     "REDISCLI_AUTH",
     *(f"KNOUDS_{name}" for name in ("REDIS_URL", "API_KEY", "API_KEYS", "API_TOKENS")),
     "KNOUDS_WEBHOOK_SECRET",
+    "KNOUDS_PAYLOAD_KEYS",
 }
 
 
@@ -229,6 +230,7 @@ def test_every_documented_grace_period_is_that_of_the_settings(page: str) -> Non
 
 def test_compose_sets_only_settings_that_exist() -> None:
     known = {f"KNOUDS_{name.upper()}" for name in Settings.model_fields}
+    known |= {f"{name}_FILE" for name in known & SECRETS}
     used = set(re.findall(r"KNOUDS_[A-Z_]+", text("docker-compose.yml") + text("Dockerfile")))
     assert used <= known
 

@@ -96,8 +96,8 @@ class EnqueueGuard:
         counts_open = bool(limits.open_jobs or limits.open_bytes)
         await self._refresh(token if counts_open else None)
         facts = self._facts
-        if facts.max_memory and facts.used_memory >= MEMORY_SHARE * facts.max_memory:
-            raise RedisMemoryFull(facts)
+        if MEMORY_SHARE * facts.max_memory <= facts.used_memory < facts.max_memory:
+            raise RedisMemoryFull(facts)  # a full one refuses by itself, and says so
         lanes = {str(Lane(one.account, one.kind, one.target)) for one in requests}
         lanes -= facts.lanes | self._new_lanes
         tags = {tag for one in requests for tag in one.tags if tag not in self._seen_tags}

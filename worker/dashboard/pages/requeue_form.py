@@ -112,4 +112,11 @@ async def _render_form(
     problem = (await page_request.context.store.payloads.read(job.id)).inputs_problem
     context = await effect_context(page_request, inputs_problem=problem)
     effect = effect_text(JobAction.REQUEUE, job, context)
-    return await page_request.render("requeue_form.html", status, job=job, form=form, effect=effect)
+    return await page_request.render(
+        "requeue_form.html",
+        status,
+        job=job,
+        form=form,
+        effect=effect,
+        has_no_inputs=problem is not None,
+    )
