@@ -14,6 +14,7 @@ from typing import Any
 
 from tests.cli.command_runner import Program, wait_until
 from worker.cli.up.plan import DEMO_COUNT_FILE, STUDIO_KEY
+from worker.redis.embedded import URL_FILE
 
 Doc = dict[str, Any]
 
@@ -40,6 +41,7 @@ class RunningSite:
     url: str
     sandbox_url: str
     program: Program
+    redis_url: str
 
     def api(self, method: str, path: str, body: object = None) -> Any:
         """Call the API with the operate role."""
@@ -115,10 +117,12 @@ def running(
         KNOUDS_RETRY_BASE_S="0.05",
         KNOUDS_POLL_MIN_S="0.1",
         KNOUDS_API_TOKENS=tokens_setting if tokens else "",
+        KNOUDS_MEDIA_HOSTS="cdn.knouds.example",  # where results of the sandbox are
     )
     try:
         url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
         sandbox = program.until(r"sandbox\s+(http://\S+?)/ in place of Knouds")[1]
-        yield RunningSite(url, sandbox, program)
+        redis_url = (state_dir / URL_FILE).read_text(encoding="utf-8").strip()
+        yield RunningSite(url, sandbox, program, redis_url)
     finally:
         assert program.end() == 0, program.output

@@ -1,6 +1,5 @@
 """Breakers in the browser: what is stopped and why, and the buttons."""
 
-import re
 import time
 from typing import Any, cast
 
@@ -22,9 +21,7 @@ EVENT_MS = 8_000
 
 def redis_of(site: RunningSite) -> Any:
     """A client of the Redis of the running program."""
-    found = re.search(r"Redis\s+(redis://\S+)", site.program.output)
-    assert found is not None
-    return cast("Any", redis.Redis).from_url(found[1])
+    return cast("Any", redis.Redis).from_url(site.redis_url)
 
 
 def announce(site: RunningSite, breaker: Breaker) -> None:
