@@ -3,7 +3,9 @@
 import pytest
 
 from jobs import transitions
+from jobs.holds import Hold, hold_id
 from jobs.job import Job
+from jobs.lanes import Scope
 from jobs.payloads import MissingPayload
 from tests.api.checked_api import CheckedApi, keys_like
 from tests.api.job_factory import JobFactory
@@ -144,3 +146,17 @@ async def test_the_retention_goes_on_in_batches_also_over_jobs_of_one_moment(
         await pruner.tick(moment + 150)
     ids = [f"c{n}" for n in range(7)]
     assert await store.payloads.without_payloads(ids) == set(ids)
+
+
+async def test_the_message_of_a_hold_goes_with_the_job_that_placed_it(
+    api: CheckedApi, job_factory: JobFactory, store: Store
+) -> None:
+    await job_factory.held("job")
+    quoted = (await api.job("job"))["reason"]["message"]
+    scope, code = Scope("default/model"), "CAPABILITY_DENIED"
+    hold = Hold(id=hold_id(scope, code), scope=scope, code=code, created_at=1.0, message=quoted)
+    await store.holds.place(hold)
+    await api.delete("/v1/jobs/job/payloads", {"force": True})
+    (after,) = await store.holds.list_all()
+    assert quoted
+    assert (after.id, after.message) == (hold.id, "")

@@ -10,6 +10,8 @@ from pydantic import SecretStr
 
 from config.settings import Settings
 from config.values import ApiToken, Role
+from jobs.holds import Hold, hold_id
+from jobs.lanes import Scope
 from jobs.tenants import app_job_id, tenant_job_id, tenant_of
 from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
 from tests.api.conftest import OpenApi
@@ -205,3 +207,25 @@ async def test_a_token_of_a_tenant_cannot_log_in(guarded: CheckedApi) -> None:
     async with browsing(guarded.url) as browser:
         assert (await browser.log_in("red-ops-0123456789abcdef")).status == 403
         assert browser.session == ""
+
+
+async def test_a_tenant_reads_no_text_about_jobs_of_another_one(
+    guarded: CheckedApi, store: Store
+) -> None:
+    """The message of a hold may quote the inputs of the job that placed it."""
+    scope = Scope(f"default/{REQUEST['kind']}")
+    hold = Hold(
+        id=hold_id(scope, "CAPABILITY_DENIED"),
+        scope=scope,
+        code="CAPABILITY_DENIED",
+        created_at=1.0,
+        message="denied: a red secret",
+    )
+    await store.holds.place(hold)
+    assert (await enqueue(guarded, "blue-app", id="j")).status == 202
+    why = await get(guarded, "blue-ops", "/v1/jobs/j/why")
+    assert why.status == 200
+    assert b"CAPABILITY_DENIED" in why.body
+    assert b"secret" not in why.body
+    operator = await get(guarded, "ops", "/v1/jobs/blue~j/why")
+    assert b"a red secret" in operator.body

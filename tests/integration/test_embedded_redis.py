@@ -117,9 +117,12 @@ async def test_whoever_logs_in_cannot_reconfigure_it(tmp_path: Path, command: st
 
 
 async def test_a_folder_that_others_could_read_is_closed(tmp_path: Path) -> None:
+    """And its locks: who can open one can hold it."""
     (tmp_path / "redis").mkdir(mode=0o755)
+    (tmp_path / "owner.lock").touch(mode=0o644)
     async with EmbeddedRedis(tmp_path):
         assert mode(tmp_path / "redis") == 0o700
+        assert {mode(tmp_path / name) for name in ("owner.lock", "data.lock")} == {0o600}
 
 
 # --- Its address ---------------------------------------------------------------------------------

@@ -141,12 +141,30 @@ async def test_entries_of_before_the_chain_come_first(store: Store) -> None:
     assert (report.entries, report.before_chain, report.is_sound) == (2, 1, True)
 
 
-async def test_a_key_that_is_not_there_leaves_entries_unchecked(store: Store) -> None:
+async def test_an_entry_under_a_key_that_is_not_there_is_not_believed(store: Store) -> None:
+    """Anybody can name a key. Without any key nothing can be said of signed entries."""
     await with_keys(store, OLD).audit.append(entry("old"))
     await with_keys(store, NEW, OLD).audit.append(entry("new"))
     report = await verified(with_keys(store, NEW))
-    assert (report.unchecked, report.is_sound) == (1, True)
-    assert (await verified(with_keys(store, NEW, OLD))).unchecked == 0
+    assert "not set here" in report.problem
+    assert report.broken_at == (await exported(store))[0]["id"]
+    assert (await verified(with_keys(store, NEW, OLD))).is_sound
+    without = await verified(store)
+    assert (without.unchecked, without.is_sound) == (2, True)
+
+
+async def test_forged_entries_behind_signed_ones_are_found(store: Store) -> None:
+    signed = with_keys(store, NEW)
+    await signed.audit.append(entry("one"))
+    (first,) = await exported(store)
+    forged = {**first, "by": "mallory", "prev": first["hash"], "hash": f"deadbeef:{'0' * 64}"}
+    forged.pop("id")
+    fields = [part for pair in forged.items() for part in pair]
+    await store.client.call("XADD", store.keys.audit, "*", *fields)
+    assert "not set here" in (await verified(signed)).problem
+    await rewrite(store, [first])
+    await store.audit.append(entry("by a process without keys"))
+    assert "not signed" in (await verified(signed)).problem
 
 
 async def test_of_changed_inputs_only_paths_and_a_keyed_digest_stay(store: Store) -> None:

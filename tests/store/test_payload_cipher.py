@@ -178,3 +178,14 @@ async def test_inputs_under_a_lost_key_come_back_with_the_same_request(plain: St
     assert stored is not None
     await store.jobs.commit(stored, stored.job, SideWrites(inputs=INPUTS))
     assert (await store.payloads.read("j")).inputs == INPUTS
+
+
+@pytest.mark.parametrize("damaged", [b"", b"not json", b"[1]", b'{"a":1', b"null"])
+async def test_inputs_that_are_no_object_are_lost(store: Store, damaged: bytes) -> None:
+    """A submit puts them into its body as they are, and would be paid for."""
+    await store.jobs.create(job_named("j"), b'{"prompt":"a cat"}')
+    await store.client.call("HSET", store.keys.job("j"), "inputs", damaged)
+    payloads = await store.payloads.read("j")
+    assert (payloads.inputs, payloads.inputs_problem) == (None, MissingPayload.LOST)
+    ((_, inputs),) = [row for row in await store.jobs.read_with_inputs(["j"]) if row]
+    assert inputs is MissingPayload.LOST

@@ -51,7 +51,7 @@ async def verify_chain(rows: AsyncIterable[AuditRow], chain: AuditChain) -> Chai
         prev = row.get("prev", "")
         if report.head == BEGIN:
             report.anchor = prev
-        problem = _problem(row, prev, report.head, chain)
+        problem = _problem(row, prev, report, chain)
         if problem:
             report.broken_at, report.problem = row[ID], problem
             return report
@@ -62,15 +62,26 @@ async def verify_chain(rows: AsyncIterable[AuditRow], chain: AuditChain) -> Chai
     return report
 
 
-def _problem(row: AuditRow, prev: str, head: str, chain: AuditChain) -> str:
-    """What is wrong with an entry behind the one with the hash `head`; empty if nothing is."""
-    if not row.get("hash"):
+def _problem(row: AuditRow, prev: str, report: ChainReport, chain: AuditChain) -> str:
+    """What is wrong with an entry behind those of a report; empty if nothing is."""
+    given = row.get("hash", "")
+    if not given:
         return "it has no hash: another program wrote it"
-    if head not in (BEGIN, prev):
+    if report.head not in (BEGIN, prev):
         return "the entry before it is missing, or was changed or added"
-    if chain.is_valid(prev, row) is False:
-        return "it was changed"
-    return ""
+    is_signed = report.head.partition(":")[0] not in (BEGIN, PLAIN)
+    if given.partition(":")[0] == PLAIN and is_signed:
+        return (
+            "it is not signed, behind one that is: it was added, or a process without"
+            " KNOUDS_PAYLOAD_KEYS wrote it"
+        )
+    match chain.is_valid(prev, row):
+        case False:
+            return "it was changed"
+        case None if chain.is_keyed:
+            return "it is signed with a key that is not set here: it was added, or set that key too"
+        case _:
+            return ""
 
 
 async def missing_of(

@@ -2,7 +2,10 @@
 
 from typing import Final
 
+import msgspec
+
 from jobs import transitions
+from jobs.holds import Hold
 from jobs.job import Job
 from jobs.states import PRUNABLE, State
 from worker.app.action_table import PayloadAction
@@ -51,6 +54,7 @@ class PayloadErasure:
             runs = {job.execution_id, *(attempt.execution_id for attempt in job.attempts)}
             await self._store.webhooks.erase_bodies([run for run in runs if run is not None])
             await self._store.payloads.delete_arq_entries(job_id)
+            await self._erase_in_holds(job)
             after = transitions.erase_payloads(job, now, by=actor.name, note=actor.note)
             entry = NewAuditEntry(now, actor.name, PayloadAction.ERASE, job_id, actor.note, 1)
             side_writes = SideWrites(audit_entry=entry, data_epoch=ANY_EPOCH, erased_at=now)
@@ -58,3 +62,15 @@ class PayloadErasure:
             if isinstance(written, VersionedJob):
                 return written.job
         raise RuntimeError(f"job {job_id} changed {MAX_ACTION_TRIES} times while it was erased")
+
+    async def _erase_in_holds(self, job: Job) -> None:
+        """Erase the message of a hold that this job placed: the provider may have quoted inputs."""
+        texts = {attempt.message for attempt in job.attempts}
+        texts |= {job.reason.message} if job.reason is not None else set()
+        for hold in await self._store.holds.list_all():
+            if hold.message and hold.message in texts:
+                await self._store.holds.change(hold.key, _without_message)
+
+
+def _without_message(hold: Hold | None) -> Hold | None:
+    return None if hold is None else msgspec.structs.replace(hold, message="")

@@ -44,18 +44,28 @@ TEXTS_OF_OTHERS: Final[Mapping[type, tuple[str, ...]]] = {
 }
 """By type, the fields that hold what the provider or an operator wrote."""
 
-_SEES_TEXTS: Final[ContextVar[bool]] = ContextVar("sees texts of others", default=True)
-"""True outside of requests. Each request is a task with a context of its own."""
+SHARED: Final = (BreakerError, CoolDown, Heartbeat, Hold, Orphan, UsageRow, WhyContext)
+"""What every tenant meets: its texts may be about a job of another one."""
+
+TEXTS_OF_OTHER_TENANTS: Final[Mapping[type, tuple[str, ...]]] = {
+    kind: TEXTS_OF_OTHERS[kind] for kind in SHARED
+}
+
+_HIDDEN: Final[ContextVar[Mapping[type, tuple[str, ...]] | None]] = ContextVar(
+    "hidden texts", default=None
+)
+"""None outside of requests. Each request is a task with a context of its own."""
 
 
-def set_texts_visible(*, are_visible: bool) -> None:
-    """Set whether what this task reads shows the texts of others."""
-    _SEES_TEXTS.set(are_visible)
+def set_texts_visible(*, are_visible: bool, of_all_tenants: bool = True) -> None:
+    """Set whether what this task reads shows the texts of others, and of other tenants' jobs."""
+    hidden = None if of_all_tenants else TEXTS_OF_OTHER_TENANTS
+    _HIDDEN.set(hidden if are_visible else TEXTS_OF_OTHERS)
 
 
 def visible(value: T) -> T:
     """A record, or a collection or dataclass of records, with the texts that the caller may see."""
-    return value if _SEES_TEXTS.get() else cast("T", _masked(value))
+    return value if _HIDDEN.get() is None else cast("T", _masked(value))
 
 
 def _masked(value: object) -> object:
@@ -81,7 +91,7 @@ def _masked(value: object) -> object:
 
 def _changes(record: object, names: Iterable[str]) -> dict[str, Any]:
     """The fields of a record that are shown otherwise."""
-    hidden = TEXTS_OF_OTHERS.get(type(record), ())
+    hidden = (_HIDDEN.get() or {}).get(type(record), ())
     changes: dict[str, Any] = {}
     for name in names:
         found = getattr(record, name)

@@ -22,7 +22,7 @@ from types import TracebackType
 from typing import IO, Final, Self
 
 from worker.redis.embedded_error import EmbeddedRedisError
-from worker.redis.private_folder import make_private, socket_path, write_private
+from worker.redis.private_folder import make_private, open_lock, socket_path, write_private
 from worker.redis.server_binary import ServerBinary, find_server, record_server
 
 URL_FILE: Final = "redis.url"
@@ -108,7 +108,7 @@ class EmbeddedRedis:
     def _prepare_folder(self) -> None:
         try:
             make_private(self._data_dir)
-            owner = (self._state_dir / "owner.lock").open("ab")
+            owner = open_lock(self._state_dir / "owner.lock")
         except OSError as error:
             raise EmbeddedRedisError(
                 f"{self._state_dir}: cannot be written ({error.strerror}); set KNOUDS_STATE_DIR"
@@ -139,7 +139,7 @@ class EmbeddedRedis:
             self._owner_lock = None
 
     def _open_data_lock(self) -> IO[bytes]:
-        return (self._state_dir / "data.lock").open("ab")
+        return open_lock(self._state_dir / "data.lock")
 
     def _open_log(self) -> IO[bytes]:
         return (self._data_dir / "server.log").open("wb")

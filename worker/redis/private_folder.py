@@ -6,7 +6,7 @@ import re
 import stat
 import tempfile
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from worker.redis.embedded_error import EmbeddedRedisError
 
@@ -22,6 +22,13 @@ def make_private(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True, mode=0o700)
     if stat.S_IMODE(folder.stat().st_mode) & 0o077:
         folder.chmod(0o700)
+
+
+def open_lock(path: Path) -> IO[bytes]:
+    """Open a file for a lock that other users cannot take. Raises OSError."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+    os.fchmod(descriptor, 0o600)
+    return os.fdopen(descriptor, "ab")
 
 
 def write_private(path: Path, text: str) -> None:

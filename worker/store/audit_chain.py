@@ -30,6 +30,11 @@ class AuditChain:
         self.head = BEGIN
         """The hash of the last entry, as far as it is known here; a write corrects it."""
 
+    @property
+    def is_keyed(self) -> bool:
+        """Whether there is a key: then every entry has to be signed with one of them."""
+        return bool(self._keys)
+
     def hash_of(self, prev: str, values: Sequence[str]) -> str:
         """The hash of an entry behind the one with the hash `prev`, as `<key id>:<hex>`."""
         return self._hash(self._first, prev, values) or ""

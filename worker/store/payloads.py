@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
+import msgspec
 import structlog
 
 from jobs.payloads import MissingPayload
 from worker.store.client import Client
 from worker.store.commit import ERASED_AT, SideWrites
 from worker.store.keys import Keys
-from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
+from worker.store.payload_cipher import MAGIC, PayloadCipher, UnreadablePayload
 from worker.store.scripts import Scripts
 
 log: Final = structlog.get_logger(__name__)
@@ -62,6 +63,9 @@ class PayloadStore:
         """A payload as it was given, or why it is not there."""
         if stored is None:
             return MissingPayload.LOST if erased_at is None else MissingPayload.ERASED
+        if not stored.startswith(MAGIC) and not _is_payload(name, stored):
+            log.error("payload.damaged", job_id=job_id, field=name)
+            return MissingPayload.LOST
         try:
             return self.cipher.open(self.place(job_id, name), stored)
         except UnreadablePayload as error:
@@ -121,3 +125,17 @@ class PayloadStore:
 
     async def _fields(self, job_ids: Sequence[str], *names: str) -> list[list[Any]]:
         return await self.client.many([("HMGET", self.keys.job(one), *names) for one in job_ids])
+
+
+def _is_payload(name: str, plain: bytes) -> bool:
+    """Whether a value that is not encrypted can be what was written: inputs are a JSON object."""
+    if name != INPUTS:
+        return bool(plain)
+    try:
+        _INPUTS.decode(plain)
+    except msgspec.DecodeError:
+        return False
+    return True
+
+
+_INPUTS: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])

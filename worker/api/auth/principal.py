@@ -93,7 +93,10 @@ _PRINCIPAL: Final[ContextVar[Principal | None]] = ContextVar("principal", defaul
 def set_principal(principal: Principal | None) -> None:
     """Set the principal of the request that this task serves, and so which texts it sees."""
     _PRINCIPAL.set(principal)
-    set_texts_visible(are_visible=principal is not None and principal.sees_payloads)
+    set_texts_visible(
+        are_visible=principal is not None and principal.sees_payloads,
+        of_all_tenants=principal is None or not principal.grants.tenant,
+    )
 
 
 def current_principal() -> Principal:

@@ -13,7 +13,7 @@ from typing import Final
 from config.settings import Settings, SettingsError
 from config.values import Role
 from worker.cli.exit_codes import CommandFailure
-from worker.redis.private_folder import make_private
+from worker.redis.private_folder import make_private, open_lock
 from worker.sandbox.config import DEFAULT_KEY
 
 LOCK_FILE: Final = "up.lock"
@@ -146,7 +146,7 @@ def lock_state_dir(state_dir: Path) -> Generator[None]:
     """
     try:
         _make_folders(state_dir)
-        lock = (state_dir / LOCK_FILE).open("ab")
+        lock = open_lock(state_dir / LOCK_FILE)
     except OSError as error:
         raise CommandFailure(f"{state_dir}: {error.strerror}; set KNOUDS_STATE_DIR") from None
     with lock:
