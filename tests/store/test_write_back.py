@@ -36,11 +36,11 @@ async def written(store: Store, *versions: Job) -> VersionedJob:
 async def test_a_running_job_comes_back_and_is_polled_at_once(store: Store) -> None:
     ours = VersionedJob(changed(running(), next_poll_at=NOW + 600), "5.aa")
     found = await written(store)
-    assert await write_back(store.jobs, found, ours, SideWrites(inputs=b"[]"), NOW + 10)
+    assert await write_back(store.jobs, found, ours, SideWrites(inputs=b'{"a":1}'), NOW + 10)
     now = await store.jobs.load("j1")
     assert now is not None
     assert (now.job.state, now.job.next_poll_at) == (State.RUNNING, NOW + 10)
-    assert (await store.payloads.read("j1")).inputs == b"[]"
+    assert (await store.payloads.read("j1")).inputs == b'{"a":1}'
     claimed = await store.polls.claim(NOW + 10, NOW + 20, 5)
     assert [poll.stored.job.id for poll in claimed.polls] == ["j1"]
 
