@@ -227,5 +227,6 @@ async def test_a_tenant_reads_no_text_about_jobs_of_another_one(
     assert why.status == 200
     assert b"CAPABILITY_DENIED" in why.body
     assert b"secret" not in why.body
+    assert b"may be about another tenant" in why.body
     operator = await get(guarded, "ops", "/v1/jobs/blue~j/why")
     assert b"a red secret" in operator.body

@@ -189,3 +189,15 @@ async def test_inputs_that_are_no_object_are_lost(store: Store, damaged: bytes) 
     assert (payloads.inputs, payloads.inputs_problem) == (None, MissingPayload.LOST)
     ((_, inputs),) = [row for row in await store.jobs.read_with_inputs(["j"]) if row]
     assert inputs is MissingPayload.LOST
+    assert await store.payloads.missing_inputs(["j"]) == {"j": MissingPayload.LOST}
+
+
+async def test_inputs_that_were_moved_count_as_missing(store: Store) -> None:
+    """So that the same request restores them: their key is there, and does not read them."""
+    sealed = with_keys(store, NEW)
+    for name in ("j", "other"):
+        await sealed.jobs.create(job_named(name), b'{"prompt":"a cat"}')
+    assert await sealed.payloads.missing_inputs(["j"]) == {}
+    moved = await store.client.call("HGET", store.keys.job("other"), "inputs")
+    await store.client.call("HSET", store.keys.job("j"), "inputs", moved)
+    assert await sealed.payloads.missing_inputs(["j"]) == {"j": MissingPayload.KEY_LOST}

@@ -64,7 +64,7 @@ class PayloadErasure:
         raise RuntimeError(f"job {job_id} changed {MAX_ACTION_TRIES} times while it was erased")
 
     async def _erase_in_holds(self, job: Job) -> None:
-        """Erase the message of a hold that this job placed: the provider may have quoted inputs."""
+        """Erase its message in the hold it placed, which may quote inputs; breakers keep none."""
         texts = {attempt.message for attempt in job.attempts}
         texts |= {job.reason.message} if job.reason is not None else set()
         for hold in await self._store.holds.list_all():

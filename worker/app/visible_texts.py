@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 HIDDEN_TEXT: Final = "[hidden: needs role read]"
 """Stands where a text is that the caller may not see."""
+HIDDEN_FROM_TENANTS: Final = "[hidden: may be about another tenant's job]"
 
 TEXTS_OF_OTHERS: Final[Mapping[type, tuple[str, ...]]] = {
     Attempt: ("message", "provider_status"),
@@ -91,7 +92,9 @@ def _masked(value: object) -> object:
 
 def _changes(record: object, names: Iterable[str]) -> dict[str, Any]:
     """The fields of a record that are shown otherwise."""
-    hidden = (_HIDDEN.get() or {}).get(type(record), ())
+    kinds = _HIDDEN.get() or {}
+    hidden = kinds.get(type(record), ())
+    text = HIDDEN_FROM_TENANTS if kinds is TEXTS_OF_OTHER_TENANTS else HIDDEN_TEXT
     changes: dict[str, Any] = {}
     for name in names:
         found = getattr(record, name)
@@ -100,7 +103,7 @@ def _changes(record: object, names: Iterable[str]) -> dict[str, Any]:
         elif isinstance(found, tuple):
             shown = ()
         else:
-            shown = HIDDEN_TEXT if found else found
+            shown = text if found else found
         if shown is not found and shown != found:
             changes[name] = shown
     return changes

@@ -93,10 +93,9 @@ class PayloadStore:
         rows = await self._fields(job_ids, INPUTS, ERASED_AT)
         found: dict[str, MissingPayload] = {}
         for job_id, (inputs, erased) in zip(job_ids, rows, strict=True):
-            if inputs is None:
-                found[job_id] = MissingPayload.ERASED if erased else MissingPayload.LOST
-            elif not self.cipher.may_open(inputs):
-                found[job_id] = MissingPayload.KEY_LOST
+            opened = self.opened(job_id, INPUTS, inputs, erased)
+            if isinstance(opened, MissingPayload):
+                found[job_id] = opened
         return found
 
     async def erased(self, job_ids: Sequence[str]) -> set[str]:

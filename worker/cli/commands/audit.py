@@ -87,7 +87,7 @@ def verify(*, file: Path | None, as_json: bool) -> None:
 
 def _read_export(file: Path) -> list[dict[str, str]]:
     rows: list[dict[str, str]] = []
-    for number, line in enumerate(file.read_text(encoding="utf-8").splitlines(), start=1):
+    for number, line in enumerate(file.read_text("utf-8", "replace").splitlines(), start=1):
         try:
             row: dict[str, Any] = json.loads(line)
             rows.append({"id": row["id"]} | {name: str(value) for name, value in row.items()})
