@@ -85,10 +85,7 @@ class Logins:
         if token is not None:
             self._throttle.record_success(client)
             return token
-        now = self._clock.now()
-        self._throttle.record_failure(client, now)
-        guard = self._access.guard
-        await guard.record_wrong(self._throttle, "login", "login_failed", client)
+        await self._access.guard.record_wrong(self._throttle, "login", client, secret)
         raise Problem(401, "login-failed", "Login failed", WRONG_TOKEN)
 
     async def _record(self, by: str, action: str, client: str) -> None:

@@ -1,14 +1,17 @@
 """Limits how fast tokens can be guessed at the login.
 
-An address waits longer after each wrong token, a minute at most, whatever it sends meanwhile. An
-attack from many addresses must not lock out operators with a right token: when too many logins fail
-in all, each login is delayed a little, and a limited number is checked at once. Memory is bounded.
+An address waits longer after each wrong token, a minute at most, whatever it sends meanwhile. The
+same wrong token counts once, as a program that repeats an old one guesses nothing. An attack from
+many addresses must not lock out operators with a right token: when too many logins fail in all,
+each login is delayed a little, and a limited number is checked at once. Memory is bounded.
 """
 
 import contextlib
+import hashlib
+import secrets
 from collections import OrderedDict, deque
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
 from worker.api.edge.client_address import client_network
@@ -21,6 +24,8 @@ FORGET_AFTER_S: Final = 900.0
 """The failures of an address are forgotten when it sent nothing for so long."""
 
 MAX_ADDRESSES: Final = 4_096
+MAX_REPEATED: Final = 8
+"""Wrong tokens of an address that count once, however often it sends them."""
 
 OVERALL_FREE_FAILURES: Final = 30
 """Wrong tokens a minute, of all addresses, before every login is delayed."""
@@ -39,6 +44,8 @@ class _AddressFailures:
     count: int = 0
     allowed_at: float = 0.0
     last_failed_at: float = 0.0
+    digests: deque[bytes] = field(default_factory=lambda: deque(maxlen=MAX_REPEATED))
+    """Of the last wrong tokens that counted."""
 
 
 class LoginThrottle:
@@ -50,6 +57,7 @@ class LoginThrottle:
         self._audited_times: deque[float] = deque(maxlen=MAX_AUDITED_PER_MINUTE)
         self._unaudited_count = 0
         self._in_progress = 0
+        self._key = secrets.token_bytes(32)
 
     @property
     def address_count(self) -> int:
@@ -79,34 +87,47 @@ class LoginThrottle:
         excess = len(self._failure_times) - OVERALL_FREE_FAILURES
         return 0.0 if excess <= 0 else min(MAX_DELAY_S, 0.1 * excess)
 
-    def record_failure(self, address: str, now: float) -> None:
-        """Record a wrong token."""
-        self._failure_times.append(now)
-        name = client_network(address)
+    def record_failure(self, address: str, secret: str, now: float) -> bool:
+        """Record a wrong token; returns whether it counts, as one that the address repeats does not.
+
+        One that it repeats for ever counts again each `FORGET_AFTER_S`.
+        """
+        name, digest = client_network(address), self._digest(secret)
         known = self._failures_by_address.pop(name, None)
         if known is None or known.last_failed_at < now - FORGET_AFTER_S:
             known = _AddressFailures()
+        self._failures_by_address[name] = known
+        if len(self._failures_by_address) > MAX_ADDRESSES:
+            self._failures_by_address.popitem(last=False)
+        if digest in known.digests:
+            return False
+        self._failure_times.append(now)
+        known.digests.append(digest)
         known.count += 1
         known.last_failed_at = now
         excess = known.count - FREE_FAILURES
         known.allowed_at = now + min(MAX_WAIT_S, 2.0 ** min(excess, 10)) if excess >= 0 else now
-        self._failures_by_address[name] = known
-        if len(self._failures_by_address) > MAX_ADDRESSES:
-            self._failures_by_address.popitem(last=False)
+        return True
 
     def record_success(self, address: str) -> None:
         """Record a right token: the failures of its address are forgotten."""
         self._failures_by_address.pop(client_network(address), None)
 
-    def failures_to_audit(self, now: float) -> int | None:
+    def failures_to_audit(self, now: float, *, counts: bool) -> int | None:
         """How many failures the next audit entry covers; None: write no entry now.
 
-        Everyone can cause failures, and the audit is kept for ever.
+        `counts`: as `record_failure` returned. Everyone can cause failures, and the audit is kept
+        for ever.
         """
         self._unaudited_count += 1
         full = len(self._audited_times) == MAX_AUDITED_PER_MINUTE
-        if full and self._audited_times[0] > now - OVERALL_WINDOW_S:
+        if not counts or (full and self._audited_times[0] > now - OVERALL_WINDOW_S):
             return None
         self._audited_times.append(now)
         count, self._unaudited_count = self._unaudited_count, 0
         return count
+
+    def _digest(self, secret: str) -> bytes:
+        """What is remembered of a wrong token, which may be a right one of somewhere else."""
+        data = secret.encode("utf-8", "surrogateescape")
+        return hashlib.blake2b(data, key=self._key, digest_size=16).digest()

@@ -1,19 +1,18 @@
 """Finds the tokens that programs send, and limits how fast wrong ones can be tried.
 
-An address that sent wrong tokens has to wait, as at the login, and meanwhile no other token of it
-is looked at: only those that were right before pass, so programs behind one proxy go on.
+A right token always passes, whatever else its address sends: behind one address there may be many
+programs. Of wrong ones, those that an address repeats are 401, and new ones soon 429. That a guess
+is compared all the same helps nobody: a token has 16 characters at least, and should be random.
 """
 
-from collections import OrderedDict
 from math import ceil
 from typing import Final
 
 import structlog
 
-from config.values import ApiToken, secret_digest
+from config.values import ApiToken
 from worker.api.auth.login_throttle import LoginThrottle
 from worker.api.auth.tokens import ApiTokens
-from worker.api.edge.client_address import client_network
 from worker.api.problems import Problem
 from worker.clock import Clock
 from worker.store import Store
@@ -21,11 +20,11 @@ from worker.store.commit import NewAuditEntry
 
 log: Final = structlog.get_logger(__name__)
 
-MAX_KNOWN: Final = 4_096
-"""Right tokens, each with an address, that are remembered."""
-
 NOBODY: Final = "nobody"
 """The name in the audit entry of a wrong token."""
+
+_ACTIONS: Final = {"api": "token_refused", "login": "login_failed"}
+"""What the audit calls a wrong token, by where it was sent."""
 
 
 class TokenGuard:
@@ -37,38 +36,36 @@ class TokenGuard:
         self._metrics = store.metrics.buffer
         self._clock = clock
         self._throttle = LoginThrottle()
-        self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
 
     async def find(self, secret: str, client: str) -> ApiToken | None:
-        """The token that a client sends, None for a wrong one; raises `Problem` (429)."""
-        now, key = self._clock.now(), (client_network(client), secret_digest(secret))
-        if key not in self._known and (wait_s := self._throttle.wait_s(client, now)):
-            self._metrics.wrong_token("api")
-            raise too_many_attempts(wait_s)
+        """The token that a client sends; None for a wrong one, or raises `Problem` (429)."""
         token = self.tokens.find(secret)
         if token is None:
-            self._known.pop(key, None)
-            self._throttle.record_failure(client, now)
-            await self.record_wrong(self._throttle, "api", "token_refused", client)
-            return None
-        self._known[key] = None
-        if len(self._known) > MAX_KNOWN:
-            self._known.popitem(last=False)
+            wait_s = self._throttle.wait_s(client, self._clock.now())
+            counts = await self.record_wrong(self._throttle, "api", client, secret)
+            if wait_s and counts:
+                raise too_many_attempts(wait_s)
         return token
 
     async def record_wrong(
-        self, throttle: LoginThrottle, where: str, action: str, client: str
-    ) -> None:
-        """Count a wrong token; of many, a few get a line in the log and an entry in the audit."""
+        self, throttle: LoginThrottle, where: str, client: str, secret: str
+    ) -> bool:
+        """Record a wrong token, and return whether it counts.
+
+        Of many, a few get a line in the log and an entry in the audit.
+        """
         self._metrics.wrong_token(where)
         now = self._clock.now()
-        if not (count := throttle.failures_to_audit(now)):
-            return
+        counts = throttle.record_failure(client, secret, now)
+        if not (count := throttle.failures_to_audit(now, counts=counts)):
+            return counts
         log.warning("token.refused", where=where, client=client[:64], count=count)
         note = "" if count == 1 else f"{count} wrong tokens since the last entry of this kind"
+        action, on = _ACTIONS[where], client[:64]
         await self._audit.record(
-            NewAuditEntry(at=now, by=NOBODY, action=action, on=client[:64], note=note, jobs=0)
+            NewAuditEntry(at=now, by=NOBODY, action=action, on=on, note=note, jobs=0)
         )
+        return counts
 
 
 def too_many_attempts(wait_s: float) -> Problem:
