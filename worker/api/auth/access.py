@@ -1,5 +1,8 @@
 """Authentication: bearer tokens for programs, sessions for browsers, or this machine alone.
 
+A request with `Authorization` is judged by that token alone, on pages too: a wrong one is 401 and
+never served as somebody else. Otherwise a session counts before the user whom a proxy names.
+
 Without tokens in the settings everyone who reaches the port may do everything. So only loopback is
 served, and requests of foreign web pages are refused (see `origin`). The principal is `local` then.
 
@@ -33,6 +36,8 @@ LOCAL: Final = "local"
 COOKIE: Final = "knouds_session"
 
 WRONG_TOKEN: Final = "no token of KNOUDS_API_TOKENS has this secret"  # noqa: S105  a message
+
+_SEND_TOKEN: Final = "send a token of KNOUDS_API_TOKENS as `Authorization: Bearer <secret>`"  # noqa: S105  a message
 
 
 def cookie_name(request: web.Request) -> str:
@@ -80,23 +85,33 @@ class Access:
             set_principal(principal)
 
     async def find_principal(self, request: web.Request) -> Principal | None:
-        """The principal of a page request: `local`, the operator who is logged in, or None."""
+        """The principal of a page request, or None; raises `Problem` as for one of the API."""
         if self.needs_login:
-            principal = await self._session_principal(request) or self.sign_on.find(request)
+            principal = await self._identify(request)
         else:
             require_loopback(request)
             principal = self._local_principal
         set_principal(principal)
         return principal
 
+    async def refuse_wrong_bearer(self, request: web.Request) -> None:
+        """Raise `Problem` (401) for a request that sends a wrong token beside what it is for."""
+        if self.needs_login and "Authorization" in request.headers:
+            await self._bearer_principal(request)
+
     async def _authenticate(self, request: web.Request) -> Principal:
-        if "Authorization" not in request.headers:
-            principal = await self._session_principal(request) or self.sign_on.find(request)
-            if principal is None and cookie_name(request) in request.cookies:
-                raise unauthorized("the session has ended: log in again")
-            if principal is not None:
-                return principal
-        return await self._bearer_principal(request)
+        principal = await self._identify(request)
+        if principal is not None:
+            return principal
+        if cookie_name(request) in request.cookies:
+            raise unauthorized("the session has ended: log in again")
+        raise unauthorized(_SEND_TOKEN)
+
+    async def _identify(self, request: web.Request) -> Principal | None:
+        """Who sends a request: with `Authorization` that token alone, whatever else it carries."""
+        if "Authorization" in request.headers:
+            return await self._bearer_principal(request)
+        return await self._session_principal(request) or self.sign_on.find(request)
 
     async def _session_principal(self, request: web.Request) -> Principal | None:
         secret = request.cookies.get(cookie_name(request))
@@ -106,11 +121,10 @@ class Access:
         return principal_of(session.token, session.csrf)
 
     async def _bearer_principal(self, request: web.Request) -> Principal:
-        scheme, _, given = request.headers.get("Authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not given.strip():
-            raise unauthorized(
-                "send a token of KNOUDS_API_TOKENS as `Authorization: Bearer <secret>`"
-            )
+        sent = request.headers.getall("Authorization")
+        scheme, _, given = sent[0].partition(" ")
+        if len(sent) > 1 or scheme.lower() != "bearer" or not given.strip():
+            raise unauthorized(f"{_SEND_TOKEN}, once; a proxy must not send a header of its own")
         token = await self.guard.find(given.strip(), client_address(request))
         if token is None:
             raise unauthorized(WRONG_TOKEN, f'{REALM}, error="invalid_token"')

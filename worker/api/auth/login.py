@@ -39,6 +39,7 @@ class Logins:
     async def log_in(self, request: web.Request) -> web.Response:
         """Check a token and open a session; raises `Problem`."""
         require_same_origin(request)
+        await self._access.refuse_wrong_bearer(request)
         form = await read_form(request, BodyKind.LOGIN)
         answer_as_page()  # not before: a page costs more than the body of a stranger is worth
         response = _redirect(safe_redirect_path(form.get("next", "")))

@@ -88,7 +88,7 @@ class LoginThrottle:
         return 0.0 if excess <= 0 else min(MAX_DELAY_S, 0.1 * excess)
 
     def record_failure(self, address: str, secret: str, now: float) -> bool:
-        """Record a wrong token; returns whether it counts, as one that the address repeats does not.
+        """Record a wrong token; returns whether it counts: one that is repeated does not.
 
         One that it repeats for ever counts again each `FORGET_AFTER_S`.
         """
