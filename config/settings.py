@@ -19,6 +19,7 @@ from config.token_file import TokenFileError, read_token_file
 from config.token_limits import DEFAULT_LIMITS, LimitsOfTokens
 from config.trusted_proxies import ProxyTrust, TrustedProxies
 from config.values import (
+    PLAIN_PAYLOADS,
     AnyCase,
     ApiKey,
     ApiTokens,
@@ -41,7 +42,7 @@ from config.values import (
     RedisUrl,
     Seconds,
     WebhookSecret,
-    payload_key,
+    payload_key_list,
     split_secrets,
 )
 
@@ -119,7 +120,8 @@ class Settings(BaseModel):
         default=None,
         description="keys that encrypt inputs and results in Redis, each 32 bytes in base64 as"
         " `openssl rand -base64 32` writes them; of several, separated by commas, the first"
-        " encrypts and all decrypt",
+        " encrypts and all decrypt. Payloads that are not encrypted are read only where `plain`"
+        " is one of them",
     )
 
     # The HTTP API, and the command line that talks to it
@@ -309,9 +311,8 @@ class Settings(BaseModel):
 
     @property
     def plain_payload_keys(self) -> tuple[bytes, ...]:
-        """The keys that read payloads; the first encrypts."""
-        given = split_secrets(self.payload_keys) if self.payload_keys else ()
-        return tuple(payload_key(one) for one in given)
+        """The keys that read payloads, the first encrypts; an empty one stands for `plain`."""
+        return payload_key_list(self.payload_keys) if self.payload_keys else ()
 
     @property
     def plain_redis_url(self) -> str | None:
@@ -346,7 +347,7 @@ class Settings(BaseModel):
             *((self.api_token,) if self.api_token else ()),
             *(split_secrets(self.payload_keys) if self.payload_keys else ()),
         ]
-        plain = {secret.get_secret_value() for secret in secrets}
+        plain = {secret.get_secret_value() for secret in secrets} - {PLAIN_PAYLOADS}
         return frozenset(plain | set(self._redis_passwords()) | set(self._proxy_passwords()))
 
     def _proxy_passwords(self) -> Iterator[str]:

@@ -21,6 +21,8 @@ from config.redis_address import check_redis_url, host_and_port
 
 TOKEN_SECRET_MIN_CHARS = 16
 PAYLOAD_KEY_BYTES = 32  # AES-256
+PLAIN_PAYLOADS = "plain"  # stands among the keys for payloads that are not encrypted
+NO_PAYLOAD_KEY = b""  # what it is read as
 WEBHOOK_SECRET_MIN_CHARS = 16  # both bounds are those of the provider's dashboard
 WEBHOOK_SECRET_MAX_CHARS = 256
 
@@ -228,13 +230,21 @@ def _webhook_secret(value: SecretStr) -> SecretStr:
 
 
 def _payload_keys(value: SecretStr) -> SecretStr:
-    keys = [payload_key(one) for one in split_secrets(value)]
+    keys = payload_key_list(value)
     if len(set(keys)) != len(keys):
         raise ValueError("a key is given twice")
     return value
 
 
-def payload_key(value: SecretStr) -> bytes:
+def payload_key_list(value: SecretStr) -> tuple[bytes, ...]:
+    """The keys of `KNOUDS_PAYLOAD_KEYS`, `NO_PAYLOAD_KEY` for `plain`; raises ValueError."""
+    return tuple(
+        NO_PAYLOAD_KEY if one.get_secret_value() == PLAIN_PAYLOADS else _payload_key(one)
+        for one in split_secrets(value)
+    )
+
+
+def _payload_key(value: SecretStr) -> bytes:
     """The 32 bytes of a key in base64; raises ValueError."""
     text = value.get_secret_value().replace("-", "+").replace("_", "/").rstrip("=")
     try:
@@ -242,7 +252,9 @@ def payload_key(value: SecretStr) -> bytes:
     except ValueError:
         key = b""
     if len(key) != PAYLOAD_KEY_BYTES:
-        raise ValueError(f"a key is not {PAYLOAD_KEY_BYTES} bytes in base64")
+        raise ValueError(
+            f"a key is not {PAYLOAD_KEY_BYTES} bytes in base64, and not `{PLAIN_PAYLOADS}`"
+        )
     return key
 
 

@@ -16,14 +16,16 @@ class MissingPayload(StrEnum):
     """An operator or the retention of payloads erased it."""
 
     KEY_LOST = PAYLOAD_KEY_LOST
-    """It is encrypted under a key that this process does not have, or it was changed."""
+    """It is under a key that this process does not have, is plain though it should be encrypted,
+    or was changed."""
 
 
 WHY_NOT_SENT: Final = {
     MissingPayload.LOST: "Redis lost the inputs of this job, so it was not sent",
     MissingPayload.ERASED: "the inputs of this job were erased, so it was not sent",
-    MissingPayload.KEY_LOST: "the inputs of this job are encrypted and no key of"
-    " KNOUDS_PAYLOAD_KEYS reads them, so it was not sent",
+    MissingPayload.KEY_LOST: "no key of KNOUDS_PAYLOAD_KEYS reads the inputs of this job: they are"
+    " under another key, or somebody changed them or put plain ones in their place, so it was not"
+    " sent",
 }
 """The message of a job that parks for its inputs."""
 
@@ -32,7 +34,7 @@ ACTIONS: Final = {
     " its inputs, then release it; or discard it",
     MissingPayload.ERASED: "Discard it; what it was to do has to be enqueued as a new job",
     MissingPayload.KEY_LOST: "Add the key to KNOUDS_PAYLOAD_KEYS of the workers and of the API,"
-    " restart them and release it; or, where the key is lost, enqueue it again with the same id and"
+    " restart them and release it; or, where there is none, enqueue it again with the same id and"
     " the same payload, which restores its inputs, then release it; or discard it",
 }
 """What an operator does about it."""

@@ -30,6 +30,7 @@ import_guard.check()  # arq's command imports this module first: a foreign `conf
 from config.environment import load
 from config.logging import configure_logging
 from config.settings import Settings, SettingsError
+from worker.compose.app import payload_cipher
 from worker.compose.provider import http_options
 from worker.compose.runtime import Runtime
 from worker.compose.worker import build
@@ -232,7 +233,9 @@ async def require_redis(settings: Settings, redis: ArqRedis) -> None:
     failures = 0
     while True:
         try:
-            problems = await require_usable(open_store(redis, settings.namespace))
+            problems = await require_usable(
+                open_store(redis, settings.namespace, cipher=payload_cipher(settings))
+            )
             if not any(problem.code in ONLY_REPLICAS for problem in problems):
                 return
             found = ConnectionProblem(problems[0].reason, problems[0].fix)

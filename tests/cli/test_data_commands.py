@@ -86,10 +86,13 @@ def test_rewrap_says_how_many_payloads_remain(
     async def write(store: Store) -> None:
         assert await store.recovery.until_ready()
         assert await store.jobs.create(job_named("j"), INPUTS) is not None
+        await store.payloads.report_key()
 
     in_store(write)
     assert bare_cli(environment)("payloads", "rewrap").code == ExitCode.SETTINGS
-    cli = bare_cli({**environment, "KNOUDS_PAYLOAD_KEYS": f"{NEW},{OLD}"})
+    planted = bare_cli({**environment, "KNOUDS_PAYLOAD_KEYS": NEW})("payloads", "rewrap")
+    assert (planted.code, "1 are not encrypted" in planted.out) == (ExitCode.FAILED, True)
+    cli = bare_cli({**environment, "KNOUDS_PAYLOAD_KEYS": f"{NEW},{OLD},plain"})
     counted = cli("payloads", "rewrap", "--dry-run")
     assert (counted.code, "1 remain" in counted.out) == (ExitCode.OK, True)
     done = cli("payloads", "rewrap", "--json")
@@ -98,6 +101,21 @@ def test_rewrap_says_how_many_payloads_remain(
     without = bare_cli({**environment, "KNOUDS_PAYLOAD_KEYS": OLD})("payloads", "rewrap")
     assert without.code == ExitCode.FAILED
     assert f"1 under {NEW_ID} cannot be read" in without.out
+
+
+def test_a_lost_key_is_given_up_by_its_id(
+    bare_cli: Callable[[dict[str, str]], Cli], in_store: InStore, environment: dict[str, str]
+) -> None:
+    in_store(lambda store: store.payloads.report_key())
+    cli = bare_cli({**environment, "KNOUDS_PAYLOAD_KEYS": NEW})
+    assert cli("payloads", "forget", "plain").code == ExitCode.OK
+    again = cli("payloads", "forget", "plain")
+    assert (again.code, "no process has reported" in again.err) == (ExitCode.FAILED, True)
+
+    async def lacking(store: Store) -> frozenset[str]:
+        return await store.payloads.find_lacking()
+
+    assert not in_store(lacking)
 
 
 def test_payloads_are_erased_by_id(workspace: CliWorkspace) -> None:

@@ -68,8 +68,10 @@ class Runtime:
 
     @property
     def takes_work(self) -> bool:
-        """Whether it sends runs: no operator took it out of service, and its clock is right."""
-        return self.clock_follower.is_right and not self.live_workers.is_drained
+        """Whether it sends runs: it is in service, its clock is right, and it lacks no key."""
+        if self.live_workers.is_drained or self.context.store.payloads.lacking:
+            return False
+        return self.clock_follower.is_right
 
     def arq_context(self) -> dict[str, Any]:
         """What arq's functions (`jobs.functions`) find in their context."""

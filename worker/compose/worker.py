@@ -36,6 +36,7 @@ from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
+from worker.engine.services.payload_key_reporter import PayloadKeyReporter
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.poll_prover import PollProver
 from worker.engine.services.poller import MIN_CLAIM_PAUSE_S, Poller
@@ -57,6 +58,7 @@ from worker.provider.port import RunProvider
 from worker.redis.primary import Primary
 from worker.redis.primary_watch import PrimaryWatch
 from worker.store import open_store
+from worker.store.payload_keys import lacking_problem
 from worker.store.workers import Heartbeat, drain_message
 
 NEEDS_RIGHT_TIME: Final = ("admission", "scheduler", "rescuer", "breaker_prober", "pruner")
@@ -100,6 +102,7 @@ class _Reporter:
         """The heartbeat to record at `now`, Unix seconds."""
         outcomes, live = self.parts.outcomes, self.live_workers
         problems = outcomes.redis_recovery.problems(now) | eviction_problem(live.eviction_policy)
+        problems |= lacking_problem(self.parts.context.store.payloads.lacking)
         return Heartbeat(
             id=self.parts.context.worker_id,
             host=socket.gethostname(),
@@ -345,6 +348,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
     return [
         MetricsFlusher(context.store),
         AccountReporter(context.store.accounts, context.accounts),
+        PayloadKeyReporter(context.store.payloads),
         Scheduler(context.store, context.wakeups),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),

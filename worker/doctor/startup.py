@@ -24,6 +24,7 @@ from worker.redis.connection_problems import connection_problem
 from worker.store import Store
 from worker.store.command_check import check_commands, ends_start
 from worker.store.holds import HoldStore
+from worker.store.payload_keys import LACKING_FIX, lacking_text
 from worker.store.refusals import RedisRefusal, error_word, redis_refusal
 
 log: Final = structlog.get_logger(__name__)
@@ -72,8 +73,8 @@ class UnusableRedis(Exception):
 async def require_usable(store: Store) -> list[RedisRefusal]:
     """Try every command; returns what is wrong and may be mended while the program runs.
 
-    Raises UnusableRedis for a cluster or a Sentinel, and RedisError or OSError where Redis does not
-    answer.
+    Raises UnusableRedis for a cluster or a Sentinel, or where payloads are stored under a key that
+    is not set, and RedisError or OSError where Redis does not answer.
     """
     try:
         problems = await check_commands(store.client, store.keys)
@@ -84,17 +85,22 @@ async def require_usable(store: Store) -> list[RedisRefusal]:
     for problem in problems:
         if ends_start(problem):
             raise UnusableRedis(f"KNOUDS_REDIS_URL: {problem.reason}; {problem.fix}") from None
+    if not problems and (lacking := await store.payloads.find_lacking()):
+        raise UnusableRedis(f"{lacking_text(lacking)}: {LACKING_FIX}")
     return problems
 
 
 async def check_redis_at_start(store: Store, url: str | None = None) -> None:
     """Log `redis.unusable` for what Redis refuses, `redis.unsafe` for what can lose jobs.
 
-    Raises UnusableRedis for a cluster or a Sentinel. Nothing else stops a start.
+    Raises UnusableRedis as `require_usable`. Nothing else stops a start. Reports the key of
+    payloads.
     """
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
             problems = await require_usable(store)
+            if not problems:
+                await store.payloads.report_key()
             facts = await read_facts(store.client)
     except UnusableRedis:
         raise

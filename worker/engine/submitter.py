@@ -25,7 +25,7 @@ from worker.engine.deciders import (
     may_submit,
 )
 from worker.engine.gate_cache import GateCache
-from worker.engine.lost_inputs import park_inputs_lost
+from worker.engine.lost_inputs import is_for_others, park_inputs_lost
 from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.poll_planner import PollPlanner
 from worker.engine.services.rate_limiter import RateLimiter
@@ -188,10 +188,13 @@ class Submitter:
             return
         stored, inputs = found
         try:
-            if isinstance(inputs, MissingPayload):
-                await park_inputs_lost(self._store.jobs, stored, self._clock.now(), inputs)
-            else:
+            if not isinstance(inputs, MissingPayload):
                 await self._send(stored, inputs, gate_cache)
+            elif await is_for_others(self._store, inputs):
+                unsent = UnsentDecider(submit_token, "its worker lacks the key of its inputs")
+                await self._completion.complete(stored, unsent)
+            else:
+                await park_inputs_lost(self._store, stored, self._clock.now(), inputs)
         finally:
             self._record_request(stored.job)
 

@@ -23,6 +23,7 @@ from worker.engine.services.redis_recovery import (
     SENTINELS,
     SENTINELS_FIX,
 )
+from worker.store.payload_keys import LACKING, LACKING_FIX
 from worker.store.refusals import RedisRefusal
 from worker.store.workers import Heartbeat
 
@@ -55,6 +56,7 @@ _KNOWN: Final = MappingProxyType(
         WAIT_REFUSED: _Known("Redis refuses WAIT", WAIT_REFUSED_FIX),
         REPLICAS: _Known("too few replicas of Redis confirm writes", REPLICAS_FIX),
         RECOVERING: _Known("Redis came back with other data", RECOVERING_FIX),
+        LACKING: _Known("a worker lacks a key of payloads", LACKING_FIX),
         EVICTION: _Known("Redis evicts keys", EVICTION_FIX, stops_submits=False),
         EMPTIED: _Known("Redis lost its data", EMPTIED_FIX, stops_submits=False),
     }

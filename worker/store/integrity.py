@@ -109,7 +109,7 @@ class IntegrityReader:
         sets += [keys.batches, keys.sessions]
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
-        hashes.append(keys.payload_retention)
+        hashes += [keys.payload_retention, keys.payload_keys]
         others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 

@@ -110,6 +110,11 @@ class Keys:
         return f"{self.namespace}:accounts"
 
     @property
+    def payload_keys(self) -> str:
+        """Hash id of a key of `KNOUDS_PAYLOAD_KEYS` that payloads are encrypted under → 1."""
+        return f"{self.namespace}:payload-keys"
+
+    @property
     def drains(self) -> str:
         """Hash id of a worker that an operator drains → since when."""
         return f"{self.namespace}:drains"

@@ -21,6 +21,8 @@ NONCE_BYTES: Final = 12
 _HEAD_BYTES: Final = len(MAGIC) + KEY_ID_CHARS
 PLAIN: Final = "plain"
 """Stands for the id of a key where a payload is not encrypted."""
+PLAIN_KEY: Final = b""
+"""Stands among the keys for no encryption: without it, a plain payload was not written by us."""
 
 
 class UnreadablePayload(Exception):
@@ -32,35 +34,45 @@ class UnreadablePayload(Exception):
 
 
 class PayloadCipher:
-    """Encrypts payloads under the first key and reads those of every key; without keys, neither."""
+    """Encrypts payloads under the first key, and reads those of every key and no others.
+
+    Where `PLAIN_KEY` is the first, it does not encrypt; where it is none of them, a plain payload
+    is unreadable, as it may have been put in the place of an encrypted one.
+    """
 
     def __init__(self, keys: Sequence[bytes] = ()) -> None:
-        self.keys = tuple(keys)
-        self._ciphers: Mapping[bytes, AESGCM] = _ciphers(keys) if keys else {}
-        self._first = next(iter(self._ciphers), b"")
-        self._unreadable = _decryption_errors() if keys else ()
+        keys = keys or (PLAIN_KEY,)
+        self.keys = tuple(key for key in keys if key != PLAIN_KEY)
+        self.key_ids = tuple(key_id(key) for key in keys)
+        """Of every key, `PLAIN` for `PLAIN_KEY`."""
+        self._ciphers: Mapping[bytes, AESGCM] = _ciphers(self.keys) if self.keys else {}
+        self._unreadable = _decryption_errors() if self.keys else ()
+        first = self.first_key_id
+        self._first = None if first == PLAIN else (first.encode(), self._ciphers[first.encode()])
 
     @property
     def is_active(self) -> bool:
         """Whether it encrypts."""
-        return bool(self._ciphers)
+        return self._first is not None
 
     @property
     def first_key_id(self) -> str:
-        """The id of the key that encrypts; `PLAIN` without keys."""
-        return self._first.decode() or PLAIN
+        """The id of the key that encrypts; `PLAIN` if none does."""
+        return self.key_ids[0]
 
     def seal(self, place: str, payload: bytes) -> bytes:
         """What to store at a place."""
-        if not self._ciphers:
+        if self._first is None:
             return payload
+        name, cipher = self._first
         nonce = secrets.token_bytes(NONCE_BYTES)
-        sealed = self._ciphers[self._first].encrypt(nonce, payload, place.encode())
-        return b"".join((MAGIC, self._first, nonce, sealed))
+        return b"".join((MAGIC, name, nonce, cipher.encrypt(nonce, payload, place.encode())))
 
     def open(self, place: str, stored: bytes) -> bytes:
         """The payload that is stored at a place; raises `UnreadablePayload`."""
         if not stored.startswith(MAGIC):
+            if PLAIN not in self.key_ids:
+                raise UnreadablePayload(PLAIN)
             return stored
         cipher = self._ciphers.get(stored[len(MAGIC) : _HEAD_BYTES])
         if cipher is None:
@@ -70,10 +82,6 @@ class PayloadCipher:
             return cipher.decrypt(nonce, stored[_HEAD_BYTES + NONCE_BYTES :], place.encode())
         except self._unreadable:
             raise UnreadablePayload(stored_key_id(stored)) from None
-
-    def may_open(self, stored: bytes) -> bool:
-        """Whether there is a key for it."""
-        return not stored.startswith(MAGIC) or stored[len(MAGIC) : _HEAD_BYTES] in self._ciphers
 
 
 def _ciphers(keys: Sequence[bytes]) -> "dict[bytes, AESGCM]":
@@ -90,13 +98,15 @@ def _decryption_errors() -> tuple[type[Exception], ...]:
     return InvalidTag, ValueError
 
 
+def key_id(key: bytes) -> str:
+    """The public id of a key: eight hexadecimal digits of its digest, or `PLAIN`."""
+    if key == PLAIN_KEY:
+        return PLAIN
+    return hashlib.blake2s(key, digest_size=KEY_ID_CHARS // 2, person=b"kw-keyid").hexdigest()
+
+
 NO_CIPHER: Final = PayloadCipher()
 """Stores payloads as they are."""
-
-
-def key_id(key: bytes) -> str:
-    """The public id of a key: eight hexadecimal digits of its digest."""
-    return hashlib.blake2s(key, digest_size=KEY_ID_CHARS // 2, person=b"kw-keyid").hexdigest()
 
 
 def stored_key_id(stored: bytes) -> str:

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 from jobs.indexes import Index
 from worker.store.client import texts
 from worker.store.jobs import SCAN_CHUNK, JobStore
-from worker.store.payload_cipher import PLAIN, UnreadablePayload, stored_key_id
+from worker.store.payload_cipher import UnreadablePayload, stored_key_id
 from worker.store.payloads import INPUTS, RESULT, PayloadStore
 from worker.store.webhooks import EVENT_PREFIX, WebhookStore
 
@@ -50,12 +50,19 @@ class PayloadRewrap:
         self._webhooks = webhooks
 
     async def run(self, *, dry_run: bool = False) -> RewrapReport:
-        """Rewrite what needs it; others may go on meanwhile, what they change is left to them."""
+        """Rewrite what needs it; others may go on meanwhile, what they change is left to them.
+
+        Where nothing remains under older keys, workers need them no longer to start.
+        """
         report = RewrapReport(self._payloads.cipher.first_key_id)
         async for ids in self._jobs.ids_in(Index.ALL, ""):
             await self._rewrite(await self._of_jobs(ids), report, dry_run=dry_run)
         async for runs in self._delivered():
             await self._rewrite(await self._of_runs(runs), report, dry_run=dry_run)
+        if not dry_run and not report.remaining:
+            others = set(self._payloads.cipher.key_ids) - {report.first_key}
+            if others:
+                await self._payloads.forget_keys(others)
         return report
 
     async def _of_jobs(self, ids: Sequence[str]) -> list[_StoredPayload]:
@@ -111,7 +118,7 @@ class PayloadRewrap:
             except UnreadablePayload:
                 report.unreadable[key_id] += 1
                 continue
-            if dry_run or report.first_key == PLAIN:
+            if dry_run:
                 continue
             sealed = one.head + cipher.seal(one.place, payload)
             if await self._payloads.replace(one.key, one.name, one.head + one.stored, sealed):

@@ -1,6 +1,6 @@
 """The payloads of jobs, inputs and results, in the hashes beside the records."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -8,10 +8,10 @@ import msgspec
 import structlog
 
 from jobs.payloads import MissingPayload
-from worker.store.client import Client
+from worker.store.client import Client, texts
 from worker.store.commit import ERASED_AT, SideWrites
 from worker.store.keys import Keys
-from worker.store.payload_cipher import MAGIC, PayloadCipher, UnreadablePayload
+from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
 from worker.store.scripts import Scripts
 
 log: Final = structlog.get_logger(__name__)
@@ -41,6 +41,8 @@ class PayloadStore:
         self.keys = keys
         self.cipher = cipher
         self._scripts = scripts
+        self.lacking: frozenset[str] = frozenset()
+        """The ids of keys that other processes encrypt under and this one does not have."""
 
     def place(self, job_id: str, name: str) -> str:
         """What authenticates a payload of a job: its key and its field in Redis."""
@@ -63,14 +65,15 @@ class PayloadStore:
         """A payload as it was given, or why it is not there."""
         if stored is None:
             return MissingPayload.LOST if erased_at is None else MissingPayload.ERASED
-        if not stored.startswith(MAGIC) and not _is_payload(name, stored):
-            log.error("payload.damaged", job_id=job_id, field=name)
-            return MissingPayload.LOST
         try:
-            return self.cipher.open(self.place(job_id, name), stored)
+            opened = self.cipher.open(self.place(job_id, name), stored)
         except UnreadablePayload as error:
             log.error("payload.unreadable", job_id=job_id, field=name, key_id=error.key_id)  # noqa: TRY400
             return MissingPayload.KEY_LOST
+        if opened is stored and not _is_payload(name, stored):
+            log.error("payload.damaged", job_id=job_id, field=name)
+            return MissingPayload.LOST
+        return opened
 
     async def read(self, job_id: str) -> StoredPayloads:
         """Inputs and result of a job."""
@@ -117,6 +120,21 @@ class PayloadStore:
     async def delete_arq_entries(self, job_id: str) -> None:
         """Delete what arq holds of a job that an app enqueued with plain arq under this id."""
         await self.client.call("DEL", self.keys.arq_job(job_id), self.keys.arq_result(job_id))
+
+    async def report_key(self) -> None:
+        """Report the key that encrypts here, before anything is encrypted under it."""
+        await self.client.call("HSET", self.keys.payload_keys, self.cipher.first_key_id, 1)
+
+    async def find_lacking(self) -> frozenset[str]:
+        """The ids of reported keys that this process does not have; `lacking` is then the same."""
+        reported = texts(await self.client.call("HKEYS", self.keys.payload_keys))
+        self.lacking = frozenset(reported).difference(self.cipher.key_ids)
+        return self.lacking
+
+    async def forget_keys(self, ids: Collection[str]) -> int:
+        """Forget keys that nothing is encrypted under, or that are lost; returns how many."""
+        found: int = await self.client.call("HDEL", self.keys.payload_keys, *sorted(ids))
+        return found
 
     async def replace(self, key: str, name: str, expected: bytes, value: bytes) -> bool:
         """Write a field anew if it still is what was read; returns whether it was."""

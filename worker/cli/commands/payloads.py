@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import click
 
 from worker.cli.client_session import read_settings
-from worker.cli.exit_codes import CommandExit, ExitCode, InvalidSettings
+from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode, InvalidSettings
 from worker.cli.redis_store import with_store
+from worker.store.payload_cipher import PLAIN
 
 if TYPE_CHECKING:
     from config.settings import Settings
@@ -42,6 +43,25 @@ def rewrap(*, dry_run: bool, as_json: bool) -> None:
         raise CommandExit(ExitCode.FAILED)
 
 
+@payloads.command()
+@click.argument("key_id")
+def forget(key_id: str) -> None:
+    """Give up a key that is lost, by its ID: workers that lack it start again.
+
+    Jobs whose inputs are encrypted under it park as payload_key_lost, and are not sent.
+    """
+    from worker.cli.text import sanitize  # noqa: PLC0415  not for --help
+
+    settings = read_settings()
+
+    async def run(store: "Store") -> int:
+        return await store.payloads.forget_keys([key_id])
+
+    if not with_store(settings, run):
+        raise CommandFailure(f"{sanitize(key_id)}: no process has reported such a key")
+    click.echo(f"{sanitize(key_id)} is forgotten")
+
+
 def _rewrap(settings: "Settings", *, dry_run: bool) -> "RewrapReport":
     from worker.store.payload_rewrap import PayloadRewrap  # noqa: PLC0415  not for --help
 
@@ -70,8 +90,14 @@ def _lines(report: "RewrapReport") -> list[str]:
     lines.append(
         f"{report.rewritten} rewritten, {report.remaining} remain under other keys or plain"
     )
-    lines += [
-        f"{count} under {name} cannot be read: add that key, they are as good as lost without it"
-        for name, count in sorted(report.unreadable.items())
-    ]
+    lines += [_unreadable_line(name, count) for name, count in sorted(report.unreadable.items())]
     return lines
+
+
+def _unreadable_line(name: str, count: int) -> str:
+    if name == PLAIN:
+        return (
+            f"{count} are not encrypted, and left as they are: `plain` is not one of"
+            " KNOUDS_PAYLOAD_KEYS, so somebody else may have written them"
+        )
+    return f"{count} under {name} cannot be read: add that key, they are as good as lost without it"

@@ -22,6 +22,7 @@ from worker.cli.up.demo.run import run_demo
 from worker.cli.up.demo.setup import DemoSetup
 from worker.cli.up.processes import ChildProcess, RedisProcess
 from worker.cli.up.stack import ProcessStack, probe_ready, wait_until_ready
+from worker.compose.app import payload_cipher
 from worker.compose.provider import build_provider
 from worker.doctor.access import judge_base_url
 from worker.doctor.startup import UnusableRedis, require_usable
@@ -166,7 +167,8 @@ async def refuse_unusable_redis(settings: Settings) -> None:
     """Raise CommandFailure where the configured Redis cannot be used: workers would wait for it."""
     redis = connect(settings, fail_fast=True)
     try:
-        for problem in await require_usable(open_store(redis, settings.namespace)):
+        store = open_store(redis, settings.namespace, cipher=payload_cipher(settings))
+        for problem in await require_usable(store):
             if problem.code in ONLY_REPLICAS:
                 raise CommandFailure(f"{problem.reason}: {problem.fix}")
     except UnusableRedis as error:

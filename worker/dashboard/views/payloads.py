@@ -33,8 +33,8 @@ class Payload:
 _MISSING_TEXTS: Final = {
     MissingPayload.LOST: "Lost: Redis has no inputs of this job, so it cannot be sent.",
     MissingPayload.ERASED: "Erased: it is kept no longer.",
-    MissingPayload.KEY_LOST: "Unreadable: it is encrypted, and no key of KNOUDS_PAYLOAD_KEYS"
-    " reads it.",
+    MissingPayload.KEY_LOST: "Unreadable: no key of KNOUDS_PAYLOAD_KEYS reads it. It is under"
+    " another key, or somebody changed it or put a plain one in its place.",
 }
 
 

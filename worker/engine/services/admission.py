@@ -119,6 +119,8 @@ class Admission:
         """Admit the jobs that may be sent now; returns the seconds until the next tick."""
         if self._shutdown_deadline.has_started or not self._slots.takes_work:
             return IDLE_S
+        if self._store.payloads.lacking:
+            return IDLE_S
         queues = await self._store.lanes.snapshot(now)
         if not queues.lanes and not queues.bypass_count:
             return IDLE_S
@@ -195,7 +197,7 @@ class Admission:
             if stored.job.state is not State.QUEUED:
                 await self._store.jobs.remove_stale_entry(stored, Index.BYPASS)
             elif isinstance(inputs, MissingPayload):
-                await park_inputs_lost(self._store.jobs, stored, now, inputs)
+                await park_inputs_lost(self._store, stored, now, inputs)
             else:
                 queued.append((stored, inputs))
         return queued
@@ -285,7 +287,7 @@ class Admission:
             if stored.job.state is not State.QUEUED or stored.job.lane != pick.lane:
                 await self._store.jobs.remove_stale_entry(stored, Index.LANE, name)
             elif isinstance(inputs, MissingPayload):
-                await park_inputs_lost(self._store.jobs, stored, now, inputs)
+                await park_inputs_lost(self._store, stored, now, inputs)
             else:
                 queued.append((stored, inputs))
         return queued
