@@ -1,6 +1,7 @@
 """The audit log is a chain: what is changed, added or removed in between is found."""
 
 import asyncio
+import time
 from collections.abc import Mapping
 
 import pytest
@@ -93,6 +94,33 @@ async def test_what_was_done_to_the_log_is_found(
     await rewrite(store, rows)
     report = await verified(process)
     assert (report.broken_at, report.is_sound) == (broken, False)
+
+
+@pytest.mark.parametrize("damage", ["add a field", "remove a field", "move back", "move forward"])
+async def test_an_entry_is_checked_as_it_is_stored(store: Store, damage: str) -> None:
+    """With all its fields, also an empty one, and its id, which lists by time go by."""
+    process, now = with_keys(store, NEW), time.time()
+    for n in range(3):
+        await process.audit.append(NewAuditEntry(now, "ann", "release", "j", f"n{n}", 1))
+    assert (await verified(process)).late == 0
+    rows: list[dict[str, str]] = list(await exported(store))
+    at, _, number = rows[0]["id"].partition("-")
+    match damage:
+        case "add a field":
+            rows[0]["by2"] = "bob"
+        case "remove a field":
+            assert rows[0].pop("changed") == ""
+        case "move back":
+            rows[0]["id"] = f"{int(at) - 86_400_000}-{number}"
+        case _:
+            for row in rows:
+                row["id"] = f"{int(row['id'].partition('-')[0]) + 86_400_000}-{number}"
+    await rewrite(store, list(rows))
+    report = await verified(process)
+    if damage == "move forward":  # as an entry that Redis refused for a day
+        assert (report.late, report.first_late) == (3, rows[0]["id"])
+    else:
+        assert report.broken_at == rows[0]["id"]
 
 
 async def test_without_the_key_nobody_can_change_an_entry_unseen(store: Store) -> None:

@@ -1,13 +1,19 @@
 """Checks the chain of the audit log, in Redis or in an export."""
 
+import math
 from collections.abc import AsyncIterable, AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from worker.store.audit_chain import BEGIN, AuditChain
+from worker.store.audit_chain import BEGIN, CHAINED_FIELDS, AuditChain
+from worker.store.events import entry_id_parts
 from worker.store.payload_cipher import PLAIN
 
 ID: Final = "id"
+STORED_FIELDS: Final = frozenset((ID, *CHAINED_FIELDS, "prev", "hash"))
+MAX_EARLY_S: Final = 60.0
+"""How far the clocks of Redis and of a writer may differ."""
+LATE_AFTER_S: Final = 600.0
 
 AuditRow = Mapping[str, str]
 """The fields of an entry as they are stored, with its id."""
@@ -28,6 +34,10 @@ class ChainReport:
     """The hash of the entry before the first: not empty where older entries were trimmed."""
     head: str = BEGIN
     """The hash of the last entry."""
+    late: int = 0
+    """Entries that were written long after what they tell of, as while Redis refused writes."""
+    first_late: str = ""
+    """The id of the first of them."""
     broken_at: str = ""
     """The id of the first entry that is not right; empty if all are."""
     problem: str = ""
@@ -58,6 +68,9 @@ async def verify_chain(rows: AsyncIterable[AuditRow], chain: AuditChain) -> Chai
         name = given.partition(":")[0]
         report.unsigned += name == PLAIN
         report.unchecked += chain.is_valid(prev, row) is None
+        if _written_after_s(row) > LATE_AFTER_S:
+            report.late += 1
+            report.first_late = report.first_late or row[ID]
         report.head = given
     return report
 
@@ -67,6 +80,8 @@ def _problem(row: AuditRow, prev: str, report: ChainReport, chain: AuditChain) -
     given = row.get("hash", "")
     if not given:
         return "it has no hash: another program wrote it"
+    if row.keys() != STORED_FIELDS:
+        return f"fields were added or removed: {', '.join(sorted(row.keys() ^ STORED_FIELDS))}"
     if report.head not in (BEGIN, prev):
         return "the entry before it is missing, or was changed or added"
     is_signed = report.head.partition(":")[0] not in (BEGIN, PLAIN)
@@ -78,10 +93,20 @@ def _problem(row: AuditRow, prev: str, report: ChainReport, chain: AuditChain) -
     match chain.is_valid(prev, row):
         case False:
             return "it was changed"
+        case _ if _written_after_s(row) < -MAX_EARLY_S:
+            return "its id is of a time before what it tells of: it was moved"
         case None if chain.is_keyed:
             return "it is signed with a key that is not set here: it was added, or set that key too"
         case _:
             return ""
+
+
+def _written_after_s(row: AuditRow) -> float:
+    """Seconds from what an entry tells of until it was written, by its id."""
+    try:
+        return entry_id_parts(row[ID])[0] / 1_000 - float(row.get("at", ""))
+    except ValueError:
+        return math.inf
 
 
 async def missing_of(

@@ -104,6 +104,8 @@ def _document(report: "ChainReport", lost: tuple[int, str]) -> dict[str, object]
         "unchecked": report.unchecked,
         "anchor": report.anchor or None,
         "head": report.head or None,
+        "late": report.late,
+        "first_late": report.first_late or None,
         "broken_at": report.broken_at or None,
         "problem": report.problem or None,
         "missing_in_redis": lost[0],
@@ -121,6 +123,11 @@ def _lines(name: str, report: "ChainReport", lost: tuple[int, str]) -> list[str]
         lines.append(f"  {report.unsigned} are not signed: KNOUDS_PAYLOAD_KEYS was not set")
     if report.unchecked:
         lines.append(f"  {report.unchecked} are signed with a key that is not set here: unchecked")
+    if report.late:
+        lines.append(
+            f"  {report.late} were written more than 10 minutes after what they tell of, the first"
+            f" is {report.first_late}: Redis refused them meanwhile, or their ids were changed"
+        )
     if report.problem:
         lines.append(f"  BROKEN at entry {report.broken_at}: {report.problem}")
     if lost[0]:
