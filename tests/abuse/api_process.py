@@ -28,6 +28,7 @@ class AttackedApi:
     port: int
     process: psutil.Process
     log: Path
+    redis_url: str
     peak_mb: float = 0.0
 
     @property
@@ -74,7 +75,7 @@ async def attacked_api(
             stdout=stream,
             preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_NOFILE, (max_files, max_files)),
         )
-    attacked = AttackedApi("127.0.0.1", port, psutil.Process(api.pid), log)
+    attacked = AttackedApi("127.0.0.1", port, psutil.Process(api.pid), log, redis_url)
     memory = asyncio.create_task(attacked.watch_memory())
     try:
         await _until_started(attacked)

@@ -4,12 +4,16 @@ import asyncio
 import contextlib
 import gzip
 import json
+import socket
 import time
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Final
 
+from redis.asyncio import Redis
+
 from tests.abuse.api_process import SECRETS, AttackedApi
+from worker.store.keys import Keys
 
 ATTACK_S: Final = 15.0
 """How long an attack is held; it is the window of what is measured."""
@@ -35,12 +39,21 @@ def _bearer(role: str) -> str:
     return f"Authorization: Bearer {SECRETS[role]}"
 
 
-async def _send_and_hold(api: AttackedApi, parts: list[bytes], hold_s: float = ATTACK_S) -> None:
+async def _send_and_hold(
+    api: AttackedApi, parts: list[bytes], hold_s: float = ATTACK_S, receive_bytes: int = 0
+) -> None:
     """Send, and keep the connection open without reading, until the server closes it or the end."""
     with contextlib.suppress(OSError, TimeoutError):
         async with asyncio.timeout(hold_s):
-            _, writer = await asyncio.open_connection(api.host, api.port)
+            client = socket.socket()
+            client.setblocking(False)
+            if receive_bytes:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_bytes)
+            await asyncio.get_running_loop().sock_connect(client, (api.host, api.port))
+            _, writer = await asyncio.open_connection(sock=client)
             with contextlib.closing(writer):
+                if receive_bytes:
+                    writer.transport.pause_reading()  # type: ignore[attr-defined]
                 for part in parts:
                     writer.write(part)
                     await writer.drain()
@@ -193,6 +206,43 @@ async def many_long_polls(api: AttackedApi) -> None:
     await _together(800, lambda: _send_and_hold(api, [head]))
 
 
+LARGE_RESULT: Final = b'{"text":"%s"}' % (b"x" * 4_190_000)
+
+
+async def _large_job(api: AttackedApi) -> None:
+    """A job whose inputs and result have 5 MB."""
+    inputs = json.dumps({"prompt": "x" * 1_000_000}).encode()
+    body = b'{"id":"big","kind":"model","target":"suno","inputs":%s,"delay_s":3600}' % inputs
+    await _exchange(api, _enqueue_head(api, "/v1/jobs", len(body)) + body)
+    async with Redis.from_url(api.redis_url) as redis:
+        await redis.hset(Keys("knouds").job("big"), "result", LARGE_RESULT)  # type: ignore[misc]
+
+
+async def unread_responses(api: AttackedApi) -> None:
+    """100 connections of one token ask for 5 MB each, and read nothing."""
+    await _large_job(api)
+    head = _head(api, "GET", "/v1/jobs/big", _bearer("read"))
+    await _together(100, lambda: _send_and_hold(api, [head], receive_bytes=4_096))
+
+
+async def large_responses(api: AttackedApi) -> None:
+    """60 clients of one token read 5 MB each, all at once."""
+    await _large_job(api)
+    request = _head(api, "GET", "/v1/jobs/big", _bearer("read"), "Connection: close")
+
+    async def one() -> None:
+        reader, writer = await asyncio.open_connection(api.host, api.port)
+        with contextlib.closing(writer):
+            writer.write(request)
+            size = 0
+            while part := await reader.read(1 << 20):
+                size += len(part)
+            if size < len(LARGE_RESULT):
+                raise AssertionError(f"a reader got {size} bytes")
+
+    await _together(60, one)
+
+
 CASES: Final = (
     AbuseCase("1: 12 stalled logins, 61 KB of gzip each", stalled_gzip_logins),
     AbuseCase("1: 100 stalled logins, 0.9 MB each", stalled_logins),
@@ -206,6 +256,8 @@ CASES: Final = (
     AbuseCase("10: 8 MiB of small objects, a bulk", wide_bulk),
     AbuseCase("10: 12 bulks of 1,000 jobs", largest_bulks),
     AbuseCase("10: 85 KB of gzip, 60 MB unpacked", gzip_bomb),
+    AbuseCase("14: 100 responses of 5 MB that nobody reads", unread_responses),
+    AbuseCase("14: 60 readers of 5 MB at once", large_responses),
     AbuseCase("13: 300 event streams of one token", many_streams),
     AbuseCase("13: 800 long polls of one token", many_long_polls),
 )

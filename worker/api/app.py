@@ -13,6 +13,7 @@ from worker.api.edge.bodies import REQUEST_BODIES, RequestBodies, body_middlewar
 from worker.api.edge.client_address import TRUSTED_PROXIES
 from worker.api.edge.connection import connection_middleware
 from worker.api.edge.repeated_lines import REPEATED_LINES, RepeatedLines
+from worker.api.edge.responses import RESPONSES, Responses
 from worker.api.headers import PAGE_CSP, add_headers, page_csp
 from worker.api.prefix import PREFIX, prefix_middleware
 from worker.api.problems import PROBLEM_PAGE, ProblemPage, problem_middleware
@@ -32,6 +33,7 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
     app[PREFIX] = prefix
     app[REPEATED_LINES] = RepeatedLines()
     app[REQUEST_BODIES] = RequestBodies(context.settings)
+    app[RESPONSES] = Responses.of(context.settings)
     app[API_CONTEXT] = context
     app[ACCESS] = context.access
     app[TRUSTED_PROXIES] = context.settings.trusted_proxies

@@ -9,6 +9,7 @@ from pydantic import BaseModel
 from config.values import Role
 from worker.api.auth.principal import Visibility
 from worker.api.context import context_of
+from worker.api.edge.responses import expect_response
 from worker.api.models.requests import QueryParameters
 from worker.api.models.response import ResponseModel
 from worker.api.parsing import read_query
@@ -59,6 +60,8 @@ class Endpoint:
     """Which jobs it concerns, and so to which tokens it is closed."""
     brief: Mapping[int, type[ResponseModel]] = field(default_factory=dict[int, type[ResponseModel]])
     """What a token gets instead at a status that may not see more of a job."""
+    is_long: bool = False
+    """It may last for minutes: what its response needs is taken when there is one."""
     named: Operation | None = None
     """For a handler that serves several endpoints; without it the handler's name and docstring."""
 
@@ -82,9 +85,12 @@ def guarded(endpoint: Endpoint) -> Handler:
     if endpoint.is_signed:
         return handler
     takes_no_query = endpoint.query is None
+    shows_data = role is not None and not endpoint.is_long
 
     async def checked(request: web.Request) -> web.StreamResponse:
         await context_of(request).access.authorize(request, role, visibility)
+        if shows_data:
+            await expect_response(request)
         if takes_no_query and request.query_string:
             read_query(request, QueryParameters)
         return await handler(request)

@@ -203,6 +203,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=requests.WaitQuery,
         problem_statuses=(404, 429),
         visibility=Visibility.OWN,
+        is_long=True,
     ),
     _job_action(JobAction.CANCEL),
     _job_action(JobAction.PARK),
@@ -304,6 +305,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         problem_statuses=(429,),
         content_type=events.CONTENT_TYPE,
         visibility=Visibility.OWN,
+        is_long=True,
     ),
     Endpoint(
         "GET",

@@ -1,7 +1,8 @@
 """What apps and operators read: jobs, groups, why a job waits, statistics."""
 
+import asyncio
 import heapq
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -134,11 +135,20 @@ class Queries:
         self._eta_estimator = EtaEstimator(store.durations)
         self.readiness = Readiness(store)
 
-    async def job(self, job_id: str) -> JobDetails | None:
-        """One job with inputs, result and ETA; None if there is none of that id."""
-        job = await self.shown_job(job_id)
+    async def job(
+        self, job_id: str, before_payloads: Callable[[int], Awaitable[None]] | None = None
+    ) -> JobDetails | None:
+        """One job with inputs, result and ETA; None if there is none of that id.
+
+        `before_payloads` gets the bytes that inputs and result have, before they are read.
+        """
+        job, size_bytes = await asyncio.gather(
+            self.shown_job(job_id), self._store.payloads.size_bytes(job_id)
+        )
         if job is None:
             return None
+        if before_payloads is not None:
+            await before_payloads(size_bytes)
         payloads = await self._store.payloads.read(job_id)
         eta = (await self.etas([job])).get(job.id)
         return JobDetails(job, payloads, eta)

@@ -11,6 +11,7 @@ from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
 from worker.api.auth.principal import Principal, current_principal, log_payload_read
 from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.edge.bodies import BodyKind
+from worker.api.edge.responses import expect_payloads
 from worker.api.edge.forms import read_form_fields
 from worker.api.endpoints import Endpoint
 from worker.api.models.requests import MAX_NOTE_CHARS
@@ -64,10 +65,12 @@ class PageRequest:
         return own_path(self.request)
 
     async def read_payloads(self, job_id: str) -> StoredPayloads:
-        """Inputs and result of a job; who may see them, is in the access log."""
+        """Inputs and result of a job; who may see them, is in the access log. Raises `Problem`."""
         if self.principal.sees_payloads:
             log_payload_read(job_id)
-        return await self.context.store.payloads.read(job_id)
+        payloads = self.context.store.payloads
+        await expect_payloads(self.request, await payloads.size_bytes(job_id))
+        return await payloads.read(job_id)
 
     async def form(self) -> dict[str, str]:
         """The fields of the form, the last value of each name."""

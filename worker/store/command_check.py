@@ -116,6 +116,7 @@ def _on_collections(table: str, row: str, ranked: str, stream: str) -> tuple[Com
         ("HVALS", table),
         ("HKEYS", table),
         ("HEXISTS", table, "a"),
+        ("HSTRLEN", table, "a"),
         ("HDEL", table, "a"),
         ("LPUSH", row, "a"),
         ("LTRIM", row, 0, 0),

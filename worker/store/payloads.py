@@ -91,6 +91,11 @@ class PayloadStore:
             else None,
         )
 
+    async def size_bytes(self, job_id: str) -> int:
+        """How much is stored of the inputs and the result of a job."""
+        key = self.keys.job(job_id)
+        return sum(await self.client.many([("HSTRLEN", key, name) for name in (INPUTS, RESULT)]))
+
     async def missing_inputs(self, job_ids: Sequence[str]) -> dict[str, MissingPayload]:
         """The jobs that have no inputs to send, and why."""
         rows = await self._fields(job_ids, INPUTS, ERASED_AT)

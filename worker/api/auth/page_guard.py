@@ -24,6 +24,7 @@ from worker.api.auth.origin import SAFE_METHODS, read_form, require_csrf
 from worker.api.auth.principal import Principal, Visibility, require_access, unauthorized
 from worker.api.auth.sign_on import set_csrf_cookie
 from worker.api.edge.bodies import BodyKind
+from worker.api.edge.responses import expect_response
 from worker.api.prefix import own_path
 from worker.api.problems import answer_as_page
 
@@ -62,6 +63,7 @@ def page(role: Role = Role.WATCH, form: BodyKind = BodyKind.SMALL) -> Callable[[
                 return _redirect_to_login(request)
             require_access(principal, role, Visibility.SYSTEM)
             await require_csrf(request, principal, form)
+            await expect_response(request)
             response = await handler(request)
             set_csrf_cookie(request, response)
             return response

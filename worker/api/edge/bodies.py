@@ -18,6 +18,7 @@ from worker.api.auth.principal import principal_name
 from worker.api.body_encoding import refuse_encoded_body
 from worker.api.edge.body_budget import BodyBudget, OverBudget
 from worker.api.edge.client_address import client_address, client_network
+from worker.api.edge.responses import expect_payloads
 from worker.api.problems import Problem
 
 UNKNOWN_CLIENT_TIMEOUT_S: Final = 10.0
@@ -148,8 +149,14 @@ _HELD: Final = web.RequestKey("held bytes", _HeldBytes)
 
 
 async def read_limited(request: web.Request, kind: BodyKind) -> bytes:
-    """The body of a request, which counts as in memory until the response; raises `Problem`."""
-    return await request.app[REQUEST_BODIES].read(request, kind)
+    """The body of a request, which counts as in memory until the response; raises `Problem`.
+
+    A response that may show inputs again counts before anything is done.
+    """
+    body = await request.app[REQUEST_BODIES].read(request, kind)
+    if kind in (BodyKind.INPUTS, BodyKind.FORM_OF_INPUTS):
+        await expect_payloads(request, len(body))
+    return body
 
 
 @web.middleware

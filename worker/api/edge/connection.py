@@ -12,11 +12,13 @@ from typing import Any, Final, cast
 import aiohttp
 import structlog
 from aiohttp import web
+from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
 from worker.api.edge.connection_table import ConnectionTable
 from worker.api.edge.head_meter import MAX_HEAD_BYTES, HeadMeter
 from worker.api.edge.repeated_lines import RepeatedLines
+from worker.api.edge.responses import finish_response, send_response
 from worker.api.models.response import encode_response
 from worker.api.problems import CONTENT_TYPE, Problem
 
@@ -25,7 +27,7 @@ log: Final = structlog.get_logger(__name__)
 HEAD_TIMEOUT_S: Final = 10.0
 """From the connection, or from the first byte of a later head, to the end of the head."""
 
-SEND_TIMEOUT_S: Final = 20.0
+SEND_TIMEOUT_S: Final = 10.0
 """How long a client may take nothing of what is ready for it."""
 
 KEEPALIVE_S: Final = 75.0
@@ -68,8 +70,9 @@ class ApiConnection(web.RequestHandler):
         "_next_head",
         "_progress_at",
         "_table",
-        "_unsent_bytes",
+        "_taken",
         "_wire",
+        "_writer",
         "network",
     )
 
@@ -88,7 +91,10 @@ class ApiConnection(web.RequestHandler):
         """The body of the request that is served, or of the last one."""
         self._head = HeadMeter()
         self._head_deadline: float | None = loop.time() + HEAD_TIMEOUT_S
-        self._unsent_bytes = 0
+        self._writer: AbstractStreamWriter | None = None
+        """Of the response that is sent, or of the last one."""
+        self._taken: tuple[int, int] = (0, 0)
+        """The writer, and how many bytes the client had taken of it at the last look."""
         self._progress_at = loop.time()
 
     # What asyncio calls.
@@ -96,6 +102,7 @@ class ApiConnection(web.RequestHandler):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin with the first request."""
         self._wire = cast("asyncio.Transport", transport)
+        self._wire.set_write_buffer_limits(high=0)  # a response has left when the system has it
         cast("Any", transport).max_size = READ_BYTES
         super().connection_made(transport)
 
@@ -125,12 +132,12 @@ class ApiConnection(web.RequestHandler):
     def request_started(self, request: web.BaseRequest) -> None:
         """A whole head has arrived, and its request is served from now on."""
         self._is_serving = True
-        self._content = request.content
+        self._content, self._writer = request.content, request.writer
         self._head, self._head_deadline = HeadMeter(), None
         self._table.set_busy(self)
 
     def request_finished(self) -> None:
-        """The response is ready, and the next request is awaited."""
+        """The response has left, and the next request is awaited."""
         self._is_serving = False
         self._table.set_waiting(self)
 
@@ -162,9 +169,11 @@ class ApiConnection(web.RequestHandler):
         if self._wire is None:
             return
         unsent = self._wire.get_write_buffer_size()
-        if unsent == 0 or unsent < self._unsent_bytes:
+        written = self._writer.output_size if self._writer is not None else 0
+        taken = (id(self._writer), written - unsent)
+        if unsent == 0 or taken != self._taken:
             self._progress_at = now
-        self._unsent_bytes = unsent
+        self._taken = taken
         if now >= self._progress_at + SEND_TIMEOUT_S:
             self.abort()
         elif self._head_deadline is not None and now >= self._head_deadline:
@@ -234,8 +243,13 @@ async def connection_middleware(request: web.Request, handler: Handler) -> web.S
         response = await handler(request)
         if connection.drops_rest_of(request):
             response.force_close()
+        await send_response(request, response)
         return response
+    except TimeoutError:
+        connection.abort()
+        raise
     finally:
+        finish_response(request)
         connection.request_finished()
 
 

@@ -1,5 +1,7 @@
 """Actions of operators on one job over HTTP. The response is the job after the action."""
 
+import contextlib
+
 from aiohttp import web
 
 from jobs.job import Job
@@ -7,16 +9,18 @@ from jobs.lanes import JobId
 from worker.api.auth.principal import log_payload_read
 from worker.api.context import context_of, current_actor
 from worker.api.edge.bodies import BodyKind
+from worker.api.edge.responses import expect_payloads
 from worker.api.handlers.jobs import path_job_id
 from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
 from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
 from worker.api.models.response import json_response
 from worker.api.parsing import read_body
-from worker.api.problems import bad_field
+from worker.api.problems import Problem, bad_field
 from worker.app.action_table import JobAction
 from worker.app.eta import Eta
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import encode_inputs
+from worker.store.payloads import StoredPayloads
 
 
 async def run_action(action: JobAction, request: web.Request) -> web.Response:
@@ -70,10 +74,19 @@ async def erase_payloads(request: web.Request) -> web.Response:
     return await _job_response(request, job)
 
 
+async def _payloads(request: web.Request, job_id: str) -> StoredPayloads | None:
+    """Inputs and result; None where their bytes find no room: the action is done all the same."""
+    payloads = context_of(request).store.payloads
+    with contextlib.suppress(Problem):
+        await expect_payloads(request, await payloads.size_bytes(job_id))
+        return await payloads.read(job_id)
+    return None
+
+
 async def _job_response(request: web.Request, job: Job) -> web.Response:
     context = context_of(request)
     queries, no_etas = context.use_cases.queries, dict[JobId, Eta]()
-    payloads = await extra_or(None, context.store.payloads.read(job.id))
+    payloads = await extra_or(None, _payloads(request, job.id))
     etas = await extra_or(no_etas, queries.etas([job]))
     gates = await extra_or(NO_GATES, context.gates())
     if payloads is not None:

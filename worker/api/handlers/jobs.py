@@ -21,6 +21,7 @@ from worker.api.auth.principal import (
 )
 from worker.api.context import ApiContext, context_of, of_own_tenant
 from worker.api.edge.bodies import BodyKind
+from worker.api.edge.responses import expect_payloads
 from worker.api.models.breakers import breaker_response
 from worker.api.models.jobs import (
     NO_GATES,
@@ -82,7 +83,7 @@ async def enqueue(request: web.Request) -> web.Response:
     if not caller.sees_jobs:
         brief = enqueued_job_response(result.job, result.durability)
         return json_response(brief, headers=location)
-    return await _details_response(context, result.job.id, location, result.durability)
+    return await _details_response(request, result.job.id, location, result.durability)
 
 
 async def _admit(
@@ -221,7 +222,7 @@ async def list_jobs(request: web.Request) -> web.Response:
 
 async def one_job(request: web.Request) -> web.Response:
     """A job with its inputs and result."""
-    return await _details_response(context_of(request), path_job_id(request))
+    return await _details_response(request, path_job_id(request))
 
 
 async def why_not_running(request: web.Request) -> web.Response:
@@ -247,7 +248,7 @@ async def wait(request: web.Request) -> web.Response:
         await context.long_polls.wait_until_settled_or_parked(
             job_id, query.timeout_s, partial(is_client_connected, request)
         )
-    return await _details_response(context, job_id)
+    return await _details_response(request, job_id)
 
 
 def path_job_id(request: web.Request) -> JobId:
@@ -269,12 +270,13 @@ async def load_path_job(request: web.Request) -> Job:
 
 
 async def _details_response(
-    context: ApiContext,
+    request: web.Request,
     job_id: JobId,
     headers: dict[str, str] | None = None,
     durability: Durability | None = None,
 ) -> web.Response:
-    details = await context.use_cases.queries.job(job_id)
+    context = context_of(request)
+    details = await context.use_cases.queries.job(job_id, partial(expect_payloads, request))
     if details is None:
         raise NoSuchJob(job_id)
     if sees_payloads():

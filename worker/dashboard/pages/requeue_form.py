@@ -109,7 +109,8 @@ async def _render_form(
     if job.state is not State.DEAD:
         text = f"Only dead letters can be requeued: {job.id} is {job.state}"
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
-    problem = (await page_request.context.store.payloads.read(job.id)).inputs_problem
+    payloads = page_request.context.store.payloads
+    problem = (await payloads.missing_inputs([job.id])).get(job.id)
     context = await effect_context(page_request, inputs_problem=problem)
     effect = effect_text(JobAction.REQUEUE, job, context)
     return await page_request.render(
