@@ -115,6 +115,7 @@ def small_budget(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(responses, "BUDGET_BYTES", 40 * MB)
     monkeypatch.setattr(acceptor, "OVERDUE_CHECK_INTERVAL_S", 0.05)
 
+
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     """To be used before `url`."""

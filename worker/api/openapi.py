@@ -14,7 +14,7 @@ from worker.api.auth.access import COOKIE
 from worker.api.auth.origin import CSRF_HEADER
 from worker.api.auth.principal import Visibility
 from worker.api.endpoints import Endpoint
-from worker.api.models.events import BreakerEventResponse, ResetResponse
+from worker.api.models.events import BreakerEventResponse, EndResponse, ResetResponse
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import ResponseModel
 from worker.api.problems import CONTENT_TYPE
@@ -77,6 +77,7 @@ def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
         ProblemResponse: None,
         BreakerEventResponse: None,
         ResetResponse: None,
+        EndResponse: None,
     }
     bodies: dict[type[BaseModel], None] = {}
     for endpoint in endpoints:
@@ -170,10 +171,15 @@ def _content(
         "type": "string",
         "contentMediaType": "application/json",
         "contentSchema": {
-            "anyOf": [_reference(one) for one in (model, BreakerEventResponse, ResetResponse)]
+            "anyOf": [
+                _reference(one) for one in (model, BreakerEventResponse, ResetResponse, EndResponse)
+            ]
         },
     }
-    event = {"enum": ["job", "reset"], "description": "reset: some are missing, read the lists"}
+    event = {
+        "enum": ["job", "breaker", "reset", "end"],
+        "description": "reset: some are missing, read the lists; end: the token or login has ended",
+    }
     return {
         content_type: {
             "schema": {

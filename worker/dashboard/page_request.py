@@ -11,8 +11,8 @@ from worker.api.auth.page_guard import PARTIAL_HEADER, safe_redirect_path
 from worker.api.auth.principal import Principal, current_principal, log_payload_read
 from worker.api.context import ApiContext, context_of, current_actor
 from worker.api.edge.bodies import BodyKind
-from worker.api.edge.responses import expect_payloads
 from worker.api.edge.forms import read_form_fields
+from worker.api.edge.responses import expect_payloads
 from worker.api.endpoints import Endpoint
 from worker.api.models.requests import MAX_NOTE_CHARS
 from worker.api.prefix import own_path

@@ -9,7 +9,10 @@ served, and requests of foreign web pages are refused (see `origin`). The princi
 A browser logs in once (`POST /login`) and has a session in a cookie. For pages see `page_guard`.
 """
 
+import asyncio
+import math
 import secrets
+from dataclasses import dataclass
 from typing import Final
 
 from aiohttp import web
@@ -35,6 +38,12 @@ LOCAL: Final = "local"
 
 COOKIE: Final = "knouds_session"
 
+SIGN_ON_MAX_S: Final = 60.0
+"""How long a response to a user of a proxy may last: only the next request has the proxy's word."""
+
+_SIGN_ON_MARGIN_S: Final = 5.0
+"""For a long poll that lasts just so long."""
+
 WRONG_TOKEN: Final = "no token of KNOUDS_API_TOKENS has this secret"  # noqa: S105  a message
 
 _SEND_TOKEN: Final = "send a token of KNOUDS_API_TOKENS as `Authorization: Bearer <secret>`"  # noqa: S105  a message
@@ -48,6 +57,18 @@ def cookie_name(request: web.Request) -> str:
     if not is_https(request):
         return COOKIE
     return f"{'__Secure-' if request.app[PREFIX] else '__Host-'}{COOKIE}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Needed:
+    """What a request needed when it was authorized, and when that was (the loop's clock)."""
+
+    role: Role | None
+    visibility: Visibility
+    at: float
+
+
+_NEEDED: Final = web.RequestKey("needed access", _Needed)
 
 
 class Access:
@@ -74,6 +95,7 @@ class Access:
         token is needed, or a session with its CSRF token.
         """
         set_principal(None)
+        request[_NEEDED] = _Needed(role, visibility, asyncio.get_running_loop().time())
         if not self.needs_login:
             require_loopback(request)
             set_principal(self._local_principal)
@@ -83,6 +105,38 @@ class Access:
             if principal.csrf:
                 await require_csrf(request, principal)
             set_principal(principal)
+
+    async def confirm(self, request: web.Request) -> Principal:
+        """Who sends a request that was authorized before, as it is now; it becomes the principal.
+
+        Raises `Problem` (401, 403) where that has ended. No session is renewed by it, and a token
+        that was right before is no attempt to guess one.
+        """
+        principal, needed = self._local_principal, request[_NEEDED]
+        if self.needs_login:
+            found = await self._still_valid(request, needed)
+            if found is None:
+                raise unauthorized("the token or the login has ended meanwhile: send another")
+            principal = found
+            require_access(principal, needed.role or Role.ENQUEUE, needed.visibility)
+        set_principal(principal)
+        return principal
+
+    def longest_s(self, request: web.Request) -> float:
+        """How long the response to a request may last: to a user of a proxy not for ever."""
+        has_own = "Authorization" in request.headers or cookie_name(request) in request.cookies
+        return SIGN_ON_MAX_S if self.sign_on.is_on and not has_own else math.inf
+
+    async def _still_valid(self, request: web.Request, needed: "_Needed") -> Principal | None:
+        if "Authorization" in request.headers:
+            _, _, secret = request.headers["Authorization"].partition(" ")
+            token = self.tokens.find(secret.strip())
+            return principal_of(token) if token is not None else None
+        if (principal := await self._session_principal(request, renews=False)) is not None:
+            return principal
+        lasted_s = asyncio.get_running_loop().time() - needed.at
+        is_recent = lasted_s < SIGN_ON_MAX_S + _SIGN_ON_MARGIN_S
+        return self.sign_on.find(request) if is_recent else None
 
     async def find_principal(self, request: web.Request) -> Principal | None:
         """The principal of a page request, or None; raises `Problem` as for one of the API."""
@@ -113,9 +167,11 @@ class Access:
             return await self._bearer_principal(request)
         return await self._session_principal(request) or self.sign_on.find(request)
 
-    async def _session_principal(self, request: web.Request) -> Principal | None:
+    async def _session_principal(
+        self, request: web.Request, *, renews: bool = True
+    ) -> Principal | None:
         secret = request.cookies.get(cookie_name(request))
-        session = await self.sessions.find(secret) if secret else None
+        session = await self.sessions.find(secret, renews=renews) if secret else None
         if session is None:
             return None
         return principal_of(session.token, session.csrf)

@@ -103,8 +103,11 @@ class Sessions:
         )
         return session
 
-    async def find(self, secret: str) -> Session | None:
-        """The session of a cookie; None where it has ended or its token is not set any more."""
+    async def find(self, secret: str, *, renews: bool = True) -> Session | None:
+        """The session of a cookie; None where it has ended or its token is not set any more.
+
+        `renews`: it counts as used.
+        """
         digest = _digest(secret)
         data, left_s = await self._store.find(digest)
         record = None if data is None else _decode(data)
@@ -113,7 +116,8 @@ class Sessions:
         oldest_s = int(record.opened_at + MAX_AGE_S - self._clock.now())
         if oldest_s <= 0:
             return None
-        if left_s < min(IDLE_TIMEOUT_S, oldest_s) - RENEW_AFTER_S or left_s > oldest_s:
+        is_due = left_s < min(IDLE_TIMEOUT_S, oldest_s) - RENEW_AFTER_S or left_s > oldest_s
+        if renews and is_due:
             await self._store.renew(digest, min(IDLE_TIMEOUT_S, oldest_s))
         token = self._tokens.named(record.name)
         if token is None or not hmac.compare_digest(

@@ -243,11 +243,9 @@ async def connection_middleware(request: web.Request, handler: Handler) -> web.S
         response = await handler(request)
         if connection.drops_rest_of(request):
             response.force_close()
-        await send_response(request, response)
+        if not await send_response(request, response):
+            connection.abort()
         return response
-    except TimeoutError:
-        connection.abort()
-        raise
     finally:
         finish_response(request)
         connection.request_finished()

@@ -119,13 +119,13 @@ async def expect_payloads(request: web.Request, size_bytes: int) -> None:
     request[_HELD].is_measured = True
 
 
-async def send_response(request: web.Request, response: web.StreamResponse) -> None:
+async def send_response(request: web.Request, response: web.StreamResponse) -> bool:
     """Send a response that is built; then `finish_response` has to follow.
 
-    Raises TimeoutError where the client takes it too slowly.
+    False: the client takes it too slowly, and its connection is to be closed.
     """
     if not isinstance(response, web.Response) or response.prepared:
-        return
+        return True
     body = response.body
     size_bytes = len(body) if isinstance(body, bytes) else 0
     held = _held(request)
@@ -134,10 +134,14 @@ async def send_response(request: web.Request, response: web.StreamResponse) -> N
     held.settle(size_bytes)
     if isinstance(body, bytes) and size_bytes > PART_BYTES:
         response.body = _Parts(body)
-    with contextlib.suppress(ConnectionError):
-        async with asyncio.timeout(SEND_BASE_S + size_bytes / SLOWEST_BYTES_PER_S):
-            await response.prepare(request)
-            await response.write_eof()
+    try:
+        with contextlib.suppress(ConnectionError):
+            async with asyncio.timeout(SEND_BASE_S + size_bytes / SLOWEST_BYTES_PER_S):
+                await response.prepare(request)
+                await response.write_eof()
+    except TimeoutError:
+        return False
+    return True
 
 
 def finish_response(request: web.Request) -> None:

@@ -7,15 +7,16 @@ an entry gets all of it again, and misses nothing.
 import asyncio
 import contextlib
 import re
-from collections.abc import AsyncGenerator
-from typing import Final, assert_never
+from collections.abc import AsyncGenerator, Coroutine
+from typing import Any, Final, assert_never
 
 from aiohttp import web
 from redis.exceptions import RedisError
 
+from worker.api.auth.continued_access import until_access_ends
 from worker.api.auth.principal import current_principal
 from worker.api.context import context_of
-from worker.api.models.events import ResetResponse
+from worker.api.models.events import EndResponse, ResetResponse
 from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
 from worker.api.models.response import encode_response
 from worker.api.parsing import read_query
@@ -31,24 +32,27 @@ from worker.api.streams.broadcaster import (
     StreamUnavailable,
 )
 from worker.api.streams.connection import run_while_connected
+from worker.tasks import cancel_and_wait
 
 CONTENT_TYPE: Final = "text/event-stream"
 LAST_EVENT_ID: Final = "Last-Event-ID"
 
 MAX_STREAM_S: Final = 3_600.0
-"""A stream ends after so long; the client reconnects, and its token is checked again."""
+"""A stream ends after so long; the client reconnects."""
 
 RECONNECT_DELAY_MS: Final = 2_000
 
 _ENTRY_ID: Final = re.compile(ENTRY_ID_PATTERN)
 _RESET_DATA: Final = encode_response(ResetResponse(why="missing"))
+_END_DATA: Final = encode_response(EndResponse(why="access"))
 
 
 async def events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
     Event `job`: a transition. Event `breaker`: a breaker changed; not with a filter by `state`.
-    Event `reset`: events are missing before it, read the lists.
+    Event `reset`: events are missing before it, read the lists. Event `end`: the token or login has
+    ended or has other rights now.
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
@@ -66,7 +70,10 @@ async def events(request: web.Request) -> web.StreamResponse:
             await response.prepare(request)
             with contextlib.suppress(RedisError, OSError, TimeoutError):
                 async with contextlib.aclosing(batches):
-                    await run_while_connected(request, _send_all(response, batches, event_filter))
+                    sending = _send_all(response, batches, event_filter)
+                    await run_while_connected(
+                        request, _send_while_allowed(request, response, sending)
+                    )
     return response
 
 
@@ -91,6 +98,22 @@ async def _subscribed(
         detail = "the stream of events cannot be read now: try again"
         title = "Redis is not available"
         raise Problem(503, "unavailable", title, detail, headers=headers) from None
+
+
+async def _send_while_allowed(
+    request: web.Request, response: web.StreamResponse, work: Coroutine[Any, Any, None]
+) -> None:
+    """Send until that ends; where the caller's access ends before, say so as the last event."""
+    sending, ended = asyncio.create_task(work), asyncio.create_task(until_access_ends(request))
+    try:
+        await asyncio.wait((sending, ended), return_when=asyncio.FIRST_COMPLETED)
+        is_cut_off = not sending.done()
+    finally:
+        await cancel_and_wait(sending, ended)
+    if is_cut_off:
+        await response.write(b"event: end\ndata: %s\n\n" % _END_DATA)
+    elif (error := sending.exception()) is not None:
+        raise error
 
 
 async def _send_all(

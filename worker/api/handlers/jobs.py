@@ -244,11 +244,13 @@ async def wait(request: web.Request) -> web.Response:
     context = context_of(request)
     query = read_query(request, WaitQuery)
     job_id = path_job_id(request)
+    timeout_s = min(query.timeout_s, context.access.longest_s(request))
     with context.long_polls.slots.hold(current_principal()):
         await context.long_polls.wait_until_settled_or_parked(
-            job_id, query.timeout_s, partial(is_client_connected, request)
+            job_id, timeout_s, partial(is_client_connected, request)
         )
-    return await _details_response(request, job_id)
+    await context.access.confirm(request)
+    return await _details_response(request, path_job_id(request))
 
 
 def path_job_id(request: web.Request) -> JobId:

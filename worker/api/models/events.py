@@ -43,6 +43,12 @@ class ResetResponse(ResponseModel):
     why: Literal["missing"]
 
 
+class EndResponse(ResponseModel):
+    """The data of an event `end`, the last one: the token or login has ended, or was changed."""
+
+    why: Literal["access"]
+
+
 def breaker_event_response(notice: BreakerNotice) -> BreakerEventResponse:
     """A change of a breaker."""
     return BreakerEventResponse(
