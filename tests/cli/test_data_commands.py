@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import socket
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,7 @@ from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.commit import NewAuditEntry
 from worker.store.payload_cipher import key_id
+from worker.store.workers import Heartbeat
 
 OLD, NEW = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 NEW_ID = key_id(bytes([2]) * 32)
@@ -129,3 +131,26 @@ def test_payloads_are_erased_by_id(workspace: CliWorkspace) -> None:
     released = workspace.cli("parked", "release", parked)
     assert released.code == ExitCode.FAILED
     assert "were erased" in released.err
+
+
+def test_a_health_check_looks_for_a_heartbeat_of_this_host(
+    bare_cli: Callable[[dict[str, str]], Cli], in_store: InStore, environment: dict[str, str]
+) -> None:
+    cli = bare_cli(environment)
+
+    def beat(host: str, ago_s: float) -> Callable[[Store], Awaitable[None]]:
+        async def record(store: Store) -> None:
+            now = (await store.workers.surroundings("")).redis_time
+            await store.workers.record_heartbeat(
+                Heartbeat(id=host, host=host, pid=1, started_at=1.0, seen_at=now - ago_s)
+            )
+
+        return record
+
+    for host, ago_s, code in [
+        ("another", 0.0, ExitCode.FAILED),
+        (socket.gethostname(), 100.0, ExitCode.FAILED),
+        (socket.gethostname(), 0.0, ExitCode.OK),
+    ]:
+        in_store(beat(host, ago_s))
+        assert cli("worker", "--check").code == code

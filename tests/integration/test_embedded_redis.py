@@ -79,7 +79,7 @@ async def test_it_listens_on_no_port_and_its_socket_is_private(tmp_path: Path) -
         assert listening == []
         socket = Path(urlsplit(server.url).path)
         assert (mode(socket.parent), mode(tmp_path / "redis")) == (0o700, 0o700)
-        for name in ("redis.url", "redis/redis.password"):
+        for name in ("redis.url", "redis/redis.password", "redis/owner.password"):
             assert mode(tmp_path / name) == 0o600
 
 
@@ -106,6 +106,16 @@ async def test_without_the_password_nothing_is_answered(tmp_path: Path) -> None:
         "MODULE LOAD /tmp/module.so",
         "DEBUG SLEEP 0",
         "REPLICAOF 127.0.0.1 1",
+        "SLAVEOF 127.0.0.1 1",
+        "FAILOVER",
+        "MIGRATE 127.0.0.1 1 job 0 1",
+        "SWAPDB 0 1",
+        "SHUTDOWN NOSAVE",
+        "FLUSHALL",
+        "CLUSTER RESET",
+        "MONITOR",
+        "CLIENT LIST",
+        "BGREWRITEAOF",
         "ACL SETUSER other on nopass",
         "SAVE",
     ],
@@ -179,6 +189,30 @@ async def test_leaving_ends_the_server_and_withdraws_its_address(tmp_path: Path)
         assert running_url(tmp_path) == server.url
     assert not process.is_running()
     assert running_url(tmp_path) is None
+
+
+async def test_what_was_erased_leaves_the_file_when_it_starts(tmp_path: Path) -> None:
+    def holds(text: bytes) -> bool:
+        files = [one for one in (tmp_path / "redis").rglob("*") if one.is_file()]
+        return any(text in file.read_bytes() for file in files)
+
+    async with EmbeddedRedis(tmp_path) as server, connected(server.url) as speak:
+        await speak("SET job a-secret-prompt")
+        await speak("SET other a-kept-one")
+        await speak("DEL job")
+    assert holds(b"a-secret-prompt")
+    async with EmbeddedRedis(tmp_path), asyncio.timeout(30):
+        while holds(b"a-secret-prompt"):  # noqa: ASYNC110  another process rewrites it
+            await asyncio.sleep(0.02)
+    assert holds(b"a-kept-one")
+
+
+async def test_its_log_does_not_grow_while_it_works(tmp_path: Path) -> None:
+    async with EmbeddedRedis(tmp_path) as server:
+        for _ in range(20):
+            async with connected(server.url) as speak:
+                await speak("SET job kept")
+        assert (tmp_path / "redis" / "server.log").stat().st_size < 1_000
 
 
 async def test_a_stopped_server_is_ended_too(tmp_path: Path) -> None:
@@ -294,7 +328,7 @@ async def until_it_has_more_children(than: set[psutil.Process]) -> set[psutil.Pr
 async def test_cancelling_the_start_leaves_no_server(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def never(_server: EmbeddedRedis, _command: str) -> bytes:
+    async def never(_server: EmbeddedRedis, _command: str, _login: str) -> bytes:
         await asyncio.Event().wait()
         return b""
 
@@ -312,7 +346,7 @@ async def test_cancelling_the_start_leaves_no_server(
 async def test_a_server_that_never_answers_is_given_up(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    async def loading(_server: EmbeddedRedis, _command: str) -> bytes:
+    async def loading(_server: EmbeddedRedis, _command: str, _login: str) -> bytes:
         return b"-LOADING Redis is loading the dataset in memory"
 
     monkeypatch.setattr(EmbeddedRedis, "_send", loading)

@@ -190,6 +190,19 @@ def test_containers_can_do_no_more_than_they_need() -> None:
     assert published.startswith("${PUBLISH_ADDRESS:-127.0.0.1}:")
 
 
+def test_services_say_whether_they_are_alive() -> None:
+    services = compose()["services"]
+    assert {name for name, one in services.items() if "healthcheck" in one} == {
+        *("redis", "worker", "api")
+    }
+    assert services["worker"]["healthcheck"]["test"] == [
+        "CMD",
+        "knouds-worker",
+        "worker",
+        "--check",
+    ]
+
+
 def test_images_are_pinned() -> None:
     images = re.findall(r"^FROM (\S+)$", text("Dockerfile"), re.MULTILINE)
     images.append(compose()["services"]["redis"]["image"])

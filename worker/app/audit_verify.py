@@ -80,8 +80,8 @@ def _problem(row: AuditRow, prev: str, report: ChainReport, chain: AuditChain) -
     given = row.get("hash", "")
     if not given:
         return "it has no hash: another program wrote it"
-    if row.keys() != STORED_FIELDS:
-        return f"fields were added or removed: {', '.join(sorted(row.keys() ^ STORED_FIELDS))}"
+    if strange := STORED_FIELDS.symmetric_difference(row):
+        return f"fields were added or removed: {', '.join(sorted(strange))}"
     if report.head not in (BEGIN, prev):
         return "the entry before it is missing, or was changed or added"
     is_signed = report.head.partition(":")[0] not in (BEGIN, PLAIN)

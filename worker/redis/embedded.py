@@ -33,8 +33,14 @@ STOP_TIMEOUT_S = 10.0
 REPLY_TIMEOUT_S: Final = 1.0
 POLL_INTERVAL_S: Final = 0.02
 
-RIGHTS: Final = "~* &* +@all -@admin -debug -module +config|get +shutdown"
-"""Of whoever has the password, as rules of an ACL."""
+RIGHTS: Final = "~* &* +@all -@admin -@dangerous -debug -module -cluster +config|get +info"
+"""Of whoever has the password, as rules of an ACL: reads and writes of data, and what is asked of
+the server. Nothing that stops it, moves or empties its data, or reads the commands of others."""
+
+OWNER: Final = "owner"
+OWNER_PASSWORD_FILE: Final = "owner.password"  # noqa: S105  the name of a file
+OWNER_RIGHTS: Final = "+auth +shutdown +bgrewriteaof"
+"""Of the program that starts it, under a password of its own."""
 
 
 def running_url(state_dir: Path) -> str | None:
@@ -62,6 +68,7 @@ class EmbeddedRedis:
         self._process: asyncio.subprocess.Process | None = None
         self._socket = Path()
         self._password = ""
+        self._owner_password = ""
 
     @property
     def url(self) -> str:
@@ -121,11 +128,12 @@ class EmbeddedRedis:
             )
         self._owner_lock = owner
         self._socket = socket_path(self._data_dir, SOCKET)
-        self._password = self._find_password()
+        self._password = self._find_password(PASSWORD_FILE)
+        self._owner_password = self._find_password(OWNER_PASSWORD_FILE)
 
-    def _find_password(self) -> str:
-        """The password of the folder: a restart keeps the address that others have."""
-        path = self._data_dir / PASSWORD_FILE
+    def _find_password(self, name: str) -> str:
+        """A password of the folder: a restart keeps the address that others have."""
+        path = self._data_dir / name
         with contextlib.suppress(FileNotFoundError):
             if known := path.read_text(encoding="ascii").strip():
                 return known
@@ -165,8 +173,9 @@ class EmbeddedRedis:
 
     async def _request_orphan_shutdown(self) -> bool:
         """Request the shutdown if it answers. False: only the lock shows that it is gone."""
-        with contextlib.suppress(OSError, ValueError):
-            await self._send("SHUTDOWN NOSAVE")
+        for password in (f"{OWNER} {self._owner_password}", self._password):  # of before: one
+            with contextlib.suppress(OSError, ValueError):
+                await self._send("SHUTDOWN NOSAVE", password)
         return False
 
     async def _start(self, binary: ServerBinary) -> None:
@@ -181,6 +190,8 @@ class EmbeddedRedis:
                 f"the embedded Redis was not ready within {self._ready_timeout_s:g} s;"
                 f" see {self._data_dir / 'server.log'}"
             )
+        with contextlib.suppress(OSError, ValueError):  # what was erased leaves the file
+            await self._send("BGREWRITEAOF", f"{OWNER} {self._owner_password}")
         write_private(self._state_dir / URL_FILE, f"{self.url}\n")
 
     def _has_ended(self) -> bool:
@@ -191,7 +202,7 @@ class EmbeddedRedis:
         if self._has_ended():
             return True
         with contextlib.suppress(OSError, ValueError):  # refused until it listens
-            return await self._send("PING") == b"+PONG"  # an error while it loads
+            return await self._send("PING", self._password) == b"+PONG"  # an error while it loads
         return False
 
     async def _spawn(self, binary: ServerBinary) -> None:
@@ -207,14 +218,14 @@ class EmbeddedRedis:
                 pass_fds=(lock.fileno(),),  # this copy closes; the server's keeps the lock
                 start_new_session=True,  # Ctrl-C must not reach the server, which ends last
             )
-        config = _config(self._data_dir, self._socket, self._password)
+        config = _config(self._data_dir, self._socket, self._password, self._owner_password)
         if (pipe := self._process.stdin) is not None:
             with contextlib.suppress(OSError):  # it has ended, and its log says why
                 pipe.write(config.encode("ascii"))
                 await pipe.drain()
             pipe.close()
 
-    async def _send(self, command: str) -> bytes:
+    async def _send(self, command: str, login: str) -> bytes:
         """Log in, send one inline command and read the first line of its reply.
 
         Raises OSError if nothing answers, ValueError if it is not a Redis. A Redis client would
@@ -223,7 +234,7 @@ class EmbeddedRedis:
         async with asyncio.timeout(REPLY_TIMEOUT_S):
             reader, writer = await asyncio.open_unix_connection(self._socket)
             try:
-                writer.write(f"AUTH {self._password}\r\n{command}\r\n".encode("ascii"))
+                writer.write(f"AUTH {login}\r\n{command}\r\n".encode("ascii"))
                 await reader.readline()
                 return (await reader.readline()).rstrip()
             finally:
@@ -258,14 +269,18 @@ class EmbeddedRedis:
                 self._socket.parent.rmdir()
 
 
-def _config(data: Path, socket: Path, password: str) -> str:
+def _config(data: Path, socket: Path, password: str, owner_password: str) -> str:
     """The configuration, for the standard input of the server."""
+    users = (
+        f"default reset on {_hashed(password)} {RIGHTS}",
+        f"{OWNER} reset on {_hashed(owner_password)} {OWNER_RIGHTS}",
+    )
     options = {
         "port": "0",
         "unixsocket": _quoted(socket),
         "unixsocketperm": "700",
-        "user": f"default reset on #{hashlib.sha256(password.encode()).hexdigest()} {RIGHTS}",
         "daemonize": "no",
+        "loglevel": "warning",  # its log is not rotated
         "dir": _quoted(data),
         "save": '""',  # only the append-only file counts
         "appendonly": "yes",
@@ -275,7 +290,12 @@ def _config(data: Path, socket: Path, password: str) -> str:
         "hash-max-ziplist-entries": "32",
         "hash-max-ziplist-value": "2048",
     }
-    return "".join(f"{name} {value}\n" for name, value in options.items())
+    lines = [f"{name} {value}\n" for name, value in options.items()]
+    return "".join([*lines, *(f"user {user}\n" for user in users)])
+
+
+def _hashed(password: str) -> str:
+    return f"#{hashlib.sha256(password.encode()).hexdigest()}"
 
 
 def _quoted(path: Path) -> str:

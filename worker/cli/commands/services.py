@@ -2,23 +2,43 @@
 
 import os
 import signal
+import socket
 import sys
 import threading
+from typing import TYPE_CHECKING
 
 import click
 
 from worker.cli.client_session import read_settings
-from worker.cli.exit_codes import CommandExit, ExitCode, InvalidSettings, RedisUnreachable
+from worker.cli.exit_codes import (
+    CommandExit,
+    CommandFailure,
+    ExitCode,
+    InvalidSettings,
+    RedisUnreachable,
+)
+
+if TYPE_CHECKING:
+    from config.settings import Settings
+    from worker.store import Store
 
 with_parent = click.option("--with-parent", is_flag=True, hidden=True)
 
 
 @click.command(short_help="Run a worker.")
 @with_parent
-def worker(*, with_parent: bool) -> None:
-    """Run a worker: it submits, polls, rescues and prunes jobs. Any number may run."""
-    _stop_with_parent(enabled=with_parent)
+@click.option("--check", is_flag=True, help="Run none: say whether one of this host is alive.")
+def worker(*, with_parent: bool, check: bool) -> None:
+    """Run a worker: it submits, polls, rescues and prunes jobs. Any number may run.
+
+    --check is for health checks of containers: its exit code is 1 where Redis has no heartbeat of a
+    worker of this host from the last lease and a half.
+    """
     settings = read_settings()
+    if check:
+        _check_worker(settings)
+        return
+    _stop_with_parent(enabled=with_parent)
 
     from config.settings import SettingsError  # noqa: PLC0415  not for --help
     from worker.doctor.startup import UnusableRedis  # noqa: PLC0415  not for --help
@@ -32,6 +52,20 @@ def worker(*, with_parent: bool) -> None:
         raise InvalidSettings(str(error)) from None
     except UnreachableRedis as error:
         raise RedisUnreachable(f"cannot start without Redis: {error}") from None
+
+
+def _check_worker(settings: "Settings") -> None:
+    from worker.cli.redis_store import with_store  # noqa: PLC0415  not for --help
+    from worker.store.workers import ALIVE_LEASES  # noqa: PLC0415  not for --help
+
+    async def seen_ago(store: "Store") -> float:
+        found = await store.workers.surroundings("")
+        beats = [beat for beat in found.heartbeats if beat.host == socket.gethostname()]
+        return found.redis_time - max((beat.seen_at for beat in beats), default=0.0)
+
+    if with_store(settings, seen_ago) > ALIVE_LEASES * settings.lease_s:
+        raise CommandFailure("no worker of this host sends heartbeats")
+    click.echo("alive")
 
 
 @click.command(short_help="Serve the HTTP API.")
