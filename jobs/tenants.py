@@ -36,4 +36,5 @@ def tenant_of(job_id: str) -> str:
 
 def app_job_id(job_id: str) -> str:
     """The id as the app of the job's tenant knows it."""
-    return job_id.rpartition(TENANT_MARK)[2]
+    _, mark, app_id = job_id.partition(TENANT_MARK)
+    return app_id if mark else job_id

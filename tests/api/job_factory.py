@@ -53,7 +53,7 @@ class JobFactory:
 
     async def running(self, job_id: str = "job") -> Job:
         await self.submitting(job_id)
-        run = "exec-1" if job_id == "job" else f"exec-{job_id}"
+        run = "exec-1" if job_id == "job" else f"exec-{job_id.replace('~', '-')}"
         now, answer = self.clock.now(), Accepted(run, "req-1")
         return await self.transition(
             job_id, lambda job: transitions.accept(job, now, answer, next_poll_at=now + 60)

@@ -1,26 +1,23 @@
 """Limits of enqueues: accounts without a key, rates, open jobs, new names, memory of Redis."""
 
-import json
 from collections.abc import AsyncGenerator
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import SecretStr
 
-from config.settings import Settings
 from config.token_limits import DEFAULT_LIMITS
-from config.values import ApiToken, Role, TokenLimits
+from config.values import TokenLimits
 from jobs.indexes import Index
 from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
-from tests.api.conftest import OpenApi
+from tests.api.conftest import OpenWithTokens
+from tests.api.token_entries import bearer
 from worker.app import enqueue_guard
 from worker.store import Store
 from worker.store.enqueue_facts import EnqueueFacts
 
-APP = ApiToken("app", Role.ENQUEUE, SecretStr("app-0123456789abcdef"))
 LIMITS: dict[str, dict[str, float]] = {
+    "app": {},
     "slow": {"enqueues_per_s": 0.1},
     "few": {"open_jobs": 3},
     "small": {"open_bytes": 2_000},
@@ -30,22 +27,16 @@ LIMITS: dict[str, dict[str, float]] = {
 
 
 @pytest.fixture
-async def guarded(
-    store: Store, namespace: str, open_api: OpenApi, tmp_path: Path
-) -> AsyncGenerator[CheckedApi]:
-    path = tmp_path / "tokens.json"
+async def guarded(open_with_tokens: OpenWithTokens) -> AsyncGenerator[CheckedApi]:
     entries = [
-        {"name": name, "role": "enqueue", "secret": f"{name}-0123456789abcdef", "limits": limits}
-        for name, limits in LIMITS.items()
+        {"name": name, "role": "enqueue", "limits": limits} for name, limits in LIMITS.items()
     ]
-    path.write_text(json.dumps(entries))
-    settings = Settings(namespace=namespace, http_port=0, api_tokens=(APP,), api_tokens_file=path)
-    async with open_api(store, settings) as api:
+    async with open_with_tokens(entries) as api:
         yield api
 
 
 async def send(api: CheckedApi, token: str, *requests: dict[str, object]) -> ApiReply:
-    headers = {"Authorization": f"Bearer {token}-0123456789abcdef"}
+    headers = bearer(token)
     if len(requests) == 1:
         return await api.post("/v1/jobs", {**REQUEST, **requests[0]}, headers=headers)
     jobs = [{**REQUEST, **one} for one in requests]

@@ -32,6 +32,7 @@ from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
+from worker.app.shown_ids import shown_job_id
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
 from worker.store.schema import NewerRecordError
@@ -194,6 +195,7 @@ def _conflict(error: JobIdConflict | NewerRecordError | IllegalTransition | RunT
             headers = {"Location": f"/v1/jobs/{error.job_id}"}
             return Problem(409, "conflict", "The id is taken", detail, headers=headers, field="id")
         case NewerRecordError():
+            detail = error.message_for(shown_job_id(error.name))
             return Problem(409, "newer-schema", "Written by a newer version", detail)
         case IllegalTransition():
             title = "Not possible in this state"

@@ -19,11 +19,11 @@ from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition, Transition
 from jobs.newer import is_newer_gate
 from jobs.states import State
-from jobs.tenants import app_job_id, tenant_of
 from jobs.unreadable_holds import is_unreadable_hold, readable_hold
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.app.changed_inputs import changed_inputs
 from worker.app.extras import extra_or
+from worker.app.shown_ids import shown_job_id, shown_owner
 from worker.clock import Clock
 from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
@@ -46,18 +46,17 @@ class NoSuchJob(LookupError):
     """There is no job of that id."""
 
     def __init__(self, job_id: str) -> None:
-        self.job_id = job_id
-        super().__init__(f"there is no job {job_id!r}")
+        super().__init__(f"there is no job {shown_job_id(job_id)!r}")
 
 
 class RunTaken(Exception):
     """The execution is the run of another job."""
 
     def __init__(self, execution_id: str, owner: str | None) -> None:
-        self.owner = owner
-        """None: it is not known, or of another tenant."""
+        self.owner = shown_owner(owner)
+        """As the caller names it; None: it is not known, or of another tenant."""
         super().__init__(
-            f"execution {execution_id} is the run of job {owner or 'another one'}: attach the"
+            f"execution {execution_id} is the run of job {self.owner or 'another one'}: attach the"
             " job's own execution, or resubmit or discard the job"
         )
 
@@ -157,7 +156,7 @@ class Actions:
                 return written.job
             if written is CommitRefused.RUN_TAKEN:
                 owner = await self._store.webhooks.run_owner(execution_id)
-                raise RunTaken(execution_id, _visible_owner(owner, job_id))
+                raise RunTaken(execution_id, owner)
         raise RuntimeError(
             f"job {job_id} changed {MAX_ACTION_TRIES} times while {action} was tried"
         )
@@ -354,14 +353,6 @@ def _cancel_now_or_ask(job: Job, now: float, *, by: str, note: str) -> Job:
             raise IllegalTransition(job.state, Transition.CANCEL)
         case _:
             assert_never(job.state)
-
-
-def _visible_owner(owner: str | None, job_id: str) -> str | None:
-    """The job that owns a run, for who may act on `job_id`."""
-    tenant = tenant_of(job_id)
-    if owner is None or (tenant and tenant_of(owner) != tenant):
-        return None
-    return app_job_id(owner) if tenant else owner
 
 
 def _refuse_newer(hold: Hold | None) -> None:

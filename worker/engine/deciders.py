@@ -23,6 +23,7 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import SETTLED, State
+from jobs.tenants import app_job_id, tenant_of
 from worker.engine.webhook_policy import WebhookPolicy
 
 INTERNAL: Final = "INTERNAL_ERROR"
@@ -133,7 +134,9 @@ class SubmitDecider:
 
         The 2xx stays on record, so that no evidence can say that nothing was started.
         """
-        why = f"the answer names execution {execution_id}, which is the run of job {owner}"
+        of_same = tenant_of(owner) == tenant_of(self.submitted.id)
+        whose = f"job {app_job_id(owner)}" if of_same else "a job of another tenant"
+        why = f"the answer names execution {execution_id}, which is the run of {whose}"
         return replace(self, outcome=Lost(why, _OK, LostCause.RUN_TAKEN))
 
     def _other_run(self, job: Job) -> str | None:

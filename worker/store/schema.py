@@ -40,9 +40,16 @@ class NewerRecordError(Exception):
     """A record was written by a newer version, so this one does not change it."""
 
     def __init__(self, what: str, name: str, why: str) -> None:
-        super().__init__(
-            f"{what} {name} was {why}; it is left as it is: use a knouds-worker of that version,"
-            " or update this one"
+        self.what = what
+        self.name = name
+        self.why = why
+        super().__init__(self.message_for(name))
+
+    def message_for(self, name: str) -> str:
+        """The message, with the record's name as a caller knows it."""
+        return (
+            f"{self.what} {name} was {self.why}; it is left as it is: use a knouds-worker of that"
+            " version, or update this one"
         )
 
 

@@ -11,9 +11,10 @@ import structlog
 from config.values import UNRESTRICTED, Grants, Role, TokenLimits
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
-from jobs.tenants import STORED_JOB_ID, app_job_id, tenant_job_id, tenant_of
+from jobs.tenants import STORED_JOB_ID, tenant_job_id
 from worker.api.problems import Problem
 from worker.app.enqueue import NotGranted
+from worker.app.shown_ids import set_caller_tenant
 from worker.app.visible_texts import set_texts_visible
 
 log: Final = structlog.get_logger(__name__)
@@ -69,11 +70,6 @@ class Principal:
             return None
         return tenant_job_id(self.grants.tenant, given)
 
-    def shown_id(self, job_id: str) -> str:
-        """The id of a job as this caller names it: the app's own, for its tenant."""
-        is_own = self.grants.tenant and tenant_of(job_id) == self.grants.tenant
-        return app_job_id(job_id) if is_own else job_id
-
     def refuse_target(self, request: JobRequest) -> None:
         """Raise `NotGranted` for a job that the token may not enqueue."""
         grants = self.grants
@@ -91,8 +87,9 @@ _PRINCIPAL: Final[ContextVar[Principal | None]] = ContextVar("principal", defaul
 
 
 def set_principal(principal: Principal | None) -> None:
-    """Set the principal of the request that this task serves, and so which texts it sees."""
+    """Set the principal of this task's request, and so which texts and ids it is shown."""
     _PRINCIPAL.set(principal)
+    set_caller_tenant("" if principal is None else principal.grants.tenant)
     set_texts_visible(
         are_visible=principal is not None and principal.sees_payloads,
         of_all_tenants=principal is None or not principal.grants.tenant,
@@ -117,12 +114,6 @@ def sees_payloads() -> bool:
     """Whether the principal may see inputs and results."""
     principal = _PRINCIPAL.get()
     return principal is not None and principal.sees_payloads
-
-
-def shown_job_id(job_id: str) -> str:
-    """The id of a job as the caller of this request names it."""
-    principal = _PRINCIPAL.get()
-    return job_id if principal is None else principal.shown_id(job_id)
 
 
 def log_payload_read(job_id: str) -> None:

@@ -17,7 +17,6 @@ from worker.api.auth.principal import (
     current_principal,
     log_payload_read,
     sees_payloads,
-    shown_job_id,
 )
 from worker.api.context import ApiContext, context_of, of_own_tenant
 from worker.api.edge.bodies import BodyKind
@@ -42,6 +41,7 @@ from worker.app.enqueue import EnqueueResult, InvalidRequest
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
+from worker.app.shown_ids import shown_job_id
 from worker.store.client import Durability
 from worker.store.payloads import StoredPayloads
 from worker.store.read.queries import Filter

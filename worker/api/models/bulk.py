@@ -4,9 +4,9 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
-from worker.api.auth.principal import shown_job_id
 from worker.api.models.response import ResponseModel
 from worker.app.bulk_request import SENDING_ACTIONS, BulkAction, BulkCounts, BulkRequest
+from worker.app.shown_ids import shown_job_id
 
 
 class BulkErrorResponse(ResponseModel):

@@ -13,13 +13,13 @@ from jobs.payloads import MissingPayload
 from jobs.states import Kind, Mode, State
 from jobs.tenants import tenant_of
 from jobs.why import Blocker
-from worker.api.auth.principal import shown_job_id
 from worker.api.models.breakers import BreakerResponse
 from worker.api.models.evidence import EvidenceResponse, evidence_response
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
+from worker.app.shown_ids import shown_job_id
 from worker.store.client import Durability
 from worker.store.payloads import StoredPayloads
 
