@@ -1,16 +1,21 @@
 """`POST /v1/jobs` and `POST /v1/jobs/bulk`: taken once, refused with the field and the fix."""
 
+import asyncio
 from datetime import UTC, datetime, timedelta
+from itertools import count
 
 import msgspec
 import pytest
 
 from config.settings import Settings
+from jobs.job import Job
 from jobs.states import State
 from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from worker.store import Store
+from worker.store.commit import VersionedJob
+from worker.store.jobs import JobStore
 
 JOB_FIELDS = (
     "id tenant kind target account state reason held_by priority tags batch inputs result cost mode"
@@ -124,6 +129,22 @@ async def test_a_time_long_past_is_refused(api: CheckedApi) -> None:
     assert "past" in reply.detail
 
 
+@pytest.mark.parametrize(
+    ("run_at", "message"),
+    [
+        ("9999-12-31T23:59:59-14:00", "from the year 1 to the year 9999 in UTC"),
+        ("9999-12-31T23:59:59Z", "within ten years from now"),
+        ("2060-01-31T09:30:00Z", "within ten years from now"),
+    ],
+)
+async def test_a_time_too_far_in_the_future_is_refused(
+    api: CheckedApi, run_at: str, message: str
+) -> None:
+    reply = await api.post("/v1/jobs", {**REQUEST, "run_at": run_at})
+    assert (reply.status, reply.field) == (422, "run_at")
+    assert message in reply.detail
+
+
 async def test_inputs_are_kept_to_the_digit(api: CheckedApi) -> None:
     text = (
         b'{"kind":"model","target":"m","id":"j1",'
@@ -180,7 +201,18 @@ async def test_a_bulk_takes_the_good_and_names_the_bad(api: CheckedApi) -> None:
     assert (await api.job(results[5]["id"]))["state"] == "queued"
 
 
-async def test_ids_twice_in_one_bulk_are_like_calls_one_after_the_other(api: CheckedApi) -> None:
+async def test_ids_twice_in_one_bulk_are_like_calls_one_after_the_other(
+    api: CheckedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where Redis answers to the first of them last."""
+    create, calls = JobStore.create, count()
+
+    async def slow_at_first(self: JobStore, job: Job, inputs: bytes) -> VersionedJob | None:
+        if next(calls) == 0:
+            await asyncio.sleep(0.05)
+        return await create(self, job, inputs)
+
+    monkeypatch.setattr(JobStore, "create", slow_at_first)
     first: dict[str, object] = {**REQUEST, "id": "j1"}
     other: dict[str, object] = {**first, "inputs": {}}
     reply = await api.post("/v1/jobs/bulk", {"jobs": [first, first, other, first]})

@@ -11,7 +11,7 @@ from config.values import TokenLimits
 from jobs.indexes import Index
 from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
 from tests.api.conftest import OpenWithTokens
-from tests.api.token_entries import bearer
+from tests.api.token_entries import Entry, bearer
 from worker.app import enqueue_guard
 from worker.store import Store
 from worker.store.enqueue_facts import EnqueueFacts
@@ -28,7 +28,7 @@ LIMITS: dict[str, dict[str, float]] = {
 
 @pytest.fixture
 async def guarded(open_with_tokens: OpenWithTokens) -> AsyncGenerator[CheckedApi]:
-    entries = [
+    entries: list[Entry] = [
         {"name": name, "role": "enqueue", "limits": limits} for name, limits in LIMITS.items()
     ]
     async with open_with_tokens(entries) as api:

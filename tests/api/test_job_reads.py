@@ -92,6 +92,8 @@ async def test_a_list_has_complete_rows_without_payloads(
         ({"kind": "x"}, "kind", "workflow"),
         ({"target": "A B"}, "target", "target"),
         ({"since": "2030-01-31"}, "since", "RFC 3339"),
+        ({"until": "9999-12-31T23:59:59-14:00"}, "until", "year 9999 in UTC"),
+        ({"since": "0001-01-01T00:00:00+14:00"}, "since", "from the year 1"),
         ({"until": "2030-01-31T09:30:00"}, "until", "no time zone"),
         ({"cursor": "nonsense"}, "cursor", "cursor"),
         ({"cursor": "é"}, "cursor", "cursor"),

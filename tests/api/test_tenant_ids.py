@@ -59,7 +59,7 @@ async def test_no_answer_of_any_route_names_a_stored_id(of_tenants: CheckedApi) 
         is_stream = endpoint.content_type == "text/event-stream"
         if endpoint.visibility is Visibility.SYSTEM or is_stream:
             continue
-        bodies = BODIES.get(endpoint.path, BULK if "/bulk/" in endpoint.path else [{}])
+        bodies: list[Any] = BODIES.get(endpoint.path, BULK if "/bulk/" in endpoint.path else [{}])
         names = (*STATES, "uncertain", "newer", *UNKNOWN) if "{id}" in endpoint.path else ("",)
         query = "?timeout_s=0" if endpoint.path.endswith("/wait") else ""
         for token in TOKENS:

@@ -77,6 +77,9 @@ def test_durations_are_read_in_their_units() -> None:
 def test_moments_are_times_or_durations_ago() -> None:
     assert parse_moment("1h", 1_767_225_600) == "2025-12-31T23:00:00Z"
     assert parse_moment("2026-01-31T18:00:00+01:00", 0) == "2026-01-31T17:00:00Z"
+    for far in ("9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00", "99999999999d"):
+        with pytest.raises(ValueError, match="of the years 1 to 9999 in UTC"):
+            parse_moment(far, 1_767_225_600)
 
 
 @pytest.mark.parametrize("text", ["\x1b[31mred", "a\x00b", "\u202eabc", "bell\x07", "\x9b2J"])

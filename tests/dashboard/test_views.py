@@ -154,7 +154,10 @@ def test_a_time_or_an_age_is_parsed(text: str, expected: float) -> None:
     assert parse_time(text, 1_000_000) == expected
 
 
-@pytest.mark.parametrize("text", ["", "soon", "-2h", "2 weeks", "9999999-01-01", "2h; rm"])
+@pytest.mark.parametrize(
+    "text",
+    ["", "soon", "-2h", "2 weeks", "9999999-01-01", "9999-12-31T23:59:59-14:00", "2h; rm"],
+)
 def test_any_other_text_is_refused_with_the_accepted_forms(text: str) -> None:
     with pytest.raises(ValueError, match="must be a time"):
         parse_time(text, 1_000_000)

@@ -26,6 +26,9 @@ log: Final = structlog.get_logger(__name__)
 MAX_PAST_S: Final = 300.0
 """A `run_at` further in the past is refused as a mistake."""
 
+MAX_DELAY_S: Final = 10 * 365.25 * 86_400
+"""Ten years: what is due later is a mistake in the unit or the year."""
+
 MAX_SHOWN: Final = 20
 """Accounts or targets that an error names."""
 
@@ -113,6 +116,8 @@ class Enqueuer:
         """
         now = self._clock.now() + offset_s
         stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
+        if request.run_at is not None and request.run_at > now + MAX_DELAY_S:
+            raise InvalidRequest("run_at", "must be within ten years from now")
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
             if job_id is not None and (known := await self._find_existing(stored_id, request)):
                 return known
@@ -142,13 +147,20 @@ class Enqueuer:
     ) -> list[EnqueueResult | Exception]:
         """Make jobs of many requests; returns a result for each: a bad one harms no other.
 
-        An error is a `JobIdConflict`, an `InvalidRequest`, or that of Redis.
+        An error is a `JobIdConflict`, an `InvalidRequest`, or that of Redis. Requests with the same
+        id are like calls one after the other.
         """
         last = len(requests) - 1
+        latest: dict[str, asyncio.Task[EnqueueResult | Exception]] = {}
 
         async def one(
             number: int, job_id: str | None, request: JobRequest
         ) -> EnqueueResult | Exception:
+            if job_id is not None:
+                before = latest.get(job_id)
+                latest[job_id] = tasks[number]
+                if before is not None:
+                    await asyncio.wait([before])
             try:
                 return await self.enqueue(
                     request,

@@ -16,10 +16,7 @@ from config.settings import DEFAULT_ACCOUNT
 from jobs.lanes import ACCOUNT_LABEL, JOB_ID, PRIORITY_SPAN, TARGET, JobId
 from jobs.requests import JobRequest
 from jobs.states import Kind, OnUncertain
-from worker.app.enqueue import InvalidRequest
-
-MAX_DELAY_S: Final = 10 * 365.25 * 86_400
-"""Ten years: a longer delay is a mistake in the unit."""
+from worker.app.enqueue import MAX_DELAY_S, InvalidRequest
 
 MAX_DEADLINE_S: Final = 366 * 86_400
 """366 days, as in the setting `KNOUDS_RUN_DEADLINE_S`."""
@@ -33,6 +30,11 @@ TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
 _TIME: Final = re.compile(
     r"(\d{4}-\d\d-\d\d)[Tt ](\d\d:\d\d:\d\d(?:\.\d{1,9})?)([Zz]|[+-]\d\d:\d\d)?", re.ASCII
 )
+MIN_TIME_S: Final = -62_135_596_800.0
+"""0001-01-01T00:00:00Z"""
+MAX_TIME_S: Final = 253_402_300_799.999
+"""9999-12-31T23:59:59.999Z, the last time that can be shown."""
+
 _TIME_EXAMPLE: Final = "2030-01-31T09:30:00Z"
 
 
@@ -53,7 +55,10 @@ def read_time(value: object) -> object:
         moment = datetime.fromisoformat(f"{day}T{clock}{zone.upper()}")
     except ValueError:
         raise ValueError(f"is no time that exists: write it as {_TIME_EXAMPLE}") from None
-    return round(moment.timestamp(), 3)
+    seconds = round(moment.timestamp(), 3)
+    if not MIN_TIME_S <= seconds <= MAX_TIME_S:
+        raise ValueError("must be from the year 1 to the year 9999 in UTC")
+    return seconds
 
 
 def matching(pattern: str | re.Pattern[str]) -> Any:
@@ -116,7 +121,10 @@ class JobRequestBody(BaseModel):
     ] = None
     run_at: Annotated[
         Rfc3339Time | None,
-        Field(description=f"when to run it: an RFC 3339 time with a zone, as {_TIME_EXAMPLE}"),
+        Field(
+            description=f"when to run it, within ten years: an RFC 3339 time with a zone, as"
+            f" {_TIME_EXAMPLE}"
+        ),
     ] = None
     delay_s: Annotated[
         Annotated[float, Field(ge=0, le=MAX_DELAY_S, allow_inf_nan=False)] | None,

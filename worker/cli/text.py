@@ -90,15 +90,16 @@ def parse_moment(text: str, now: float) -> str:
     A time without a zone is local time. Raises ValueError where it is neither.
     """
     try:
-        moment = now - parse_duration(text)
-    except ValueError:
-        try:
-            moment = datetime.fromisoformat(text.strip()).timestamp()
-        except ValueError:
-            raise ValueError(
-                f"{text!r} is neither a time (2026-01-31T18:00) nor a duration (2h)"
-            ) from None
-    return datetime.fromtimestamp(moment, UTC).isoformat().replace("+00:00", "Z")
+        if _DURATION.fullmatch(text.strip()):
+            moment = datetime.fromtimestamp(now - parse_duration(text), UTC)
+        else:
+            moment = datetime.fromisoformat(text.strip()).astimezone(UTC)
+    except (ValueError, OverflowError, OSError):
+        raise ValueError(
+            f"{text!r} is neither a time (2026-01-31T18:00, of the years 1 to 9999 in UTC) nor a"
+            " duration (2h)"
+        ) from None
+    return moment.isoformat().replace("+00:00", "Z")
 
 
 def lane_of(job: Doc) -> str:

@@ -125,7 +125,7 @@ def parse_time(text: str, now: float) -> float:
         found = datetime.fromisoformat(text.strip())
         if found.tzinfo is None:
             found = found.replace(tzinfo=UTC)
-        return found.timestamp()
+        return found.astimezone(UTC).timestamp()
     except (ValueError, OverflowError):
         raise ValueError(
             "must be a time such as 2026-01-31T18:00 (UTC), or an age such as 30m, 2h or 7d"
