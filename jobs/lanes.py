@@ -104,6 +104,11 @@ def parse_scope(text: str) -> Scope:
     return Scope(text)
 
 
+def is_target_scope(scope: Scope) -> bool:
+    """Whether a scope is one target, as `default/model/gpt-image-2`; not a route or an account."""
+    return scope.count("/") > 1
+
+
 def covers(scope: Scope, lane: Lane) -> bool:
     """Whether a hold or cool-down of `scope` applies to `lane`."""
     return scope in lane.scopes

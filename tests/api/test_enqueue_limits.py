@@ -13,7 +13,8 @@ from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
 from tests.api.conftest import OpenWithTokens
 from tests.api.token_entries import Entry, bearer
 from worker.app import enqueue_guard
-from worker.store import Store
+from worker.doctor import gates
+from worker.store import Store, holds
 from worker.store.enqueue_facts import EnqueueFacts
 
 LIMITS: dict[str, dict[str, float]] = {
@@ -110,6 +111,32 @@ async def test_all_lanes_together_are_limited(
     assert (await send(guarded, "app", {"target": "a"}, {"target": "b"})).status == 200
     assert is_limited(await send(guarded, "app", {"target": "c"}), "lanes")
     assert (await send(guarded, "app", {"target": "a"})).status == 202
+
+
+async def test_where_many_holds_stand_no_new_target_is_enqueued(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (enqueue_guard, holds, gates):
+        monkeypatch.setattr(module, "MAX_HOLDS", 2)
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
+    assert (await send(guarded, "app", {"target": "known"})).status == 202
+    for scope in ("default/model/a", "default/model/b"):
+        assert (await pause(guarded, scope)).status == 201
+    assert is_limited(await send(guarded, "app", {"target": "new"}), "holds")
+    assert (await send(guarded, "app", {"target": "known"})).status == 202
+    assert is_limited(await pause(guarded, "default/model/c"), "holds")
+    assert (await pause(guarded, "default/model/b")).status == 200
+    assert (await pause(guarded, "default/model")).status == 201, "stops more than a target"
+    (finding,) = await gates.check_gates(store)
+    assert "3 holds stand" in finding.text
+    for hold in await store.holds.list_all():
+        path = f"/v1/holds/{hold.id}/release"
+        assert (await guarded.post(path, {}, headers=bearer("ops"))).status == 200
+    assert (await send(guarded, "app", {"target": "new"})).status == 202
+
+
+async def pause(api: CheckedApi, scope: str) -> ApiReply:
+    return await api.post("/v1/holds", {"scope": scope}, headers=bearer("ops"))
 
 
 async def test_nothing_is_enqueued_while_redis_is_nearly_full(

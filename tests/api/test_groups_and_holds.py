@@ -12,7 +12,7 @@ from worker.store import Store
 
 async def place_hold(job_factory: JobFactory, hold_id: str = "hold-1") -> Hold:
     """A hold as a 402 puts it up."""
-    return await job_factory.store.holds.place(
+    hold = await job_factory.store.holds.place(
         Hold(
             id=hold_id,
             scope=Scope("default"),
@@ -24,6 +24,8 @@ async def place_hold(job_factory: JobFactory, hold_id: str = "hold-1") -> Hold:
             created_at=job_factory.clock.now(),
         )
     )
+    assert hold is not None
+    return hold
 
 
 async def test_parked_jobs_are_grouped_by_what_they_wait_for(

@@ -4,6 +4,7 @@ import pytest
 
 from jobs.holds import HoldPhase
 from tests.api.checked_api import CheckedApi
+from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store
 
 
@@ -19,6 +20,18 @@ async def test_an_unreadable_hold_can_be_released(
     found = await store.holds.list_all()
     assert [one.phase for one in found] == left
     assert all(one.created_at > 0 and not one.message for one in found)
+
+
+@pytest.mark.parametrize("field", [b"no-mark", b"\xff|X"])
+async def test_a_field_that_names_no_hold_goes_with_its_release(
+    api: CheckedApi, store: Store, field: bytes
+) -> None:
+    await store.client.call("HSET", store.keys.holds, field, b"{")
+    (hold,) = (await api.get("/v1/holds")).json["items"]
+    assert (await api.post(f"/v1/holds/{hold['id']}/release", {})).status == 200
+    assert (await api.get("/v1/holds")).json["items"] == []
+    (entry, *_) = await latest_audit_entries(store, 1)
+    assert entry["act"] == "release_hold"
 
 
 async def test_an_unreadable_pause_can_be_set_again(api: CheckedApi, store: Store) -> None:

@@ -8,7 +8,7 @@ from jobs.holds import CoolDown, Hold, HoldPhase, apply_accept, apply_release, h
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind
 from tests.unit.core.job_builders import NOW
-from worker.store import Store, open_store
+from worker.store import Store, holds, open_store
 from worker.store.scripts import MAX_SWAP_ATTEMPTS, Scripts
 
 LANE = Lane("default", Kind.MODEL, "suno")
@@ -22,6 +22,12 @@ def a_hold(scope: str = "default", code: str = "X", at: float = NOW) -> Hold:
         created_at=at,
         message="balance too low",
     )
+
+
+async def placed(store: Store, new: Hold) -> Hold:
+    hold = await store.holds.place(new)
+    assert hold is not None
+    return hold
 
 
 async def opening(store: Store, hold: Hold) -> None:
@@ -57,10 +63,57 @@ async def test_one_cause_in_one_scope_is_one_hold(store: Store) -> None:
 @pytest.mark.parametrize("many", [2, 30, 100])
 async def test_many_that_hit_a_hold_at_once_are_all_counted(store: Store, many: int) -> None:
     async with asyncio.timeout(10):
-        placed = await asyncio.gather(*(store.holds.place(a_hold()) for _ in range(many)))
+        found = await asyncio.gather(*(placed(store, a_hold()) for _ in range(many)))
     (hold,) = await store.holds.list_all()
     assert hold.hits == many
-    assert sorted(one.hits for one in placed) == list(range(1, many + 1))
+    assert sorted(one.hits for one in found) == list(range(1, many + 1))
+
+
+async def test_holds_of_targets_are_bounded_and_an_account_can_always_be_stopped(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A provider that refuses each target that apps invent, or invents a code for each refusal."""
+    monkeypatch.setattr(holds, "MAX_HOLDS", 5)
+    for number in range(20):
+        await store.holds.place(a_hold(f"default/model/invented-{number}", "SCOPE_DENIED"))
+    assert len(await store.holds.list_all()) == 5
+    again = await placed(store, a_hold("default/model/invented-1", "SCOPE_DENIED"))
+    assert again.hits == 2, "one that stands counts on"
+    for number in range(20):
+        for scope in ("default", "studio/model"):
+            await store.holds.place(a_hold(scope, f"CODE_{number}"))
+    found = {hold.key for hold in await store.holds.list_all()}
+    assert len(found) == 7
+    assert found > {"default|CODE_0", "studio/model|CODE_0"}
+    await opening(store, a_hold("default", "CODE_0"))
+    assert await store.holds.place(a_hold("default", "CODE_7")), "nothing stops the account now"
+
+
+@pytest.mark.parametrize("field", [b"no-mark", b"\xff\xfe|X", b""])
+async def test_a_field_that_names_no_hold_is_a_hold_that_can_be_removed(
+    store: Store, field: bytes
+) -> None:
+    await store.holds.place(a_hold())
+    await store.client.call("HSET", store.keys.holds, field, b"{")
+    (nameless,) = [hold for hold in await store.holds.list_all() if hold.scope != "default"]
+    assert not await store.holds.remove_nameless(a_hold().id)
+    assert await store.holds.remove_nameless(nameless.id)
+    assert [hold.scope for hold in await store.holds.list_all()] == ["default"]
+
+
+async def test_a_record_under_the_name_of_another_one_cannot_be_read(store: Store) -> None:
+    await store.holds.place(a_hold())
+    record = await store.client.call("HGET", store.keys.holds, "default|X")
+    await store.client.call("HSET", store.keys.holds, "studio|Y", record)
+    (found,) = [hold for hold in await store.holds.list_all() if hold.scope == "studio"]
+    assert (found.code, found.phase) == ("Y", HoldPhase.CLOSED)
+    assert "it is of default|X" in found.message
+
+
+async def test_cool_downs_without_a_readable_name_end(store: Store) -> None:
+    await store.client.call("HSET", store.keys.cool_downs, b"\xff", b"{")
+    await store.holds.remove_expired_cool_downs(NOW)
+    assert await store.client.call("HLEN", store.keys.cool_downs) == 0
 
 
 async def test_workers_that_hit_a_hold_at_once_are_all_counted(store: Store) -> None:
@@ -91,13 +144,13 @@ async def test_a_gate_that_is_fully_open_is_gone(store: Store) -> None:
     for _ in range(127):
         await store.holds.change(a_hold().key, with_one_more_accepted)
     assert await store.holds.list_all() == []
-    assert (await store.holds.place(a_hold())).relapses == 0, "the next one is a new one"
+    assert (await placed(store, a_hold())).relapses == 0, "the next one is a new one"
 
 
 async def test_a_refused_canary_closes_the_gate_again(store: Store) -> None:
     await store.holds.place(a_hold())
     await opening(store, a_hold())
-    hold = await store.holds.place(a_hold())
+    hold = await placed(store, a_hold())
     assert (hold.phase, hold.relapses, hold.hits) == (HoldPhase.CLOSED, 1, 2)
 
 
@@ -124,7 +177,7 @@ async def test_an_unreadable_hold_is_a_closed_one(store: Store) -> None:
     gates = await store.holds.gates()
     assert ([one.code for one in gates.holds], gates.cool_downs) == (["X", "Y"], ())
     assert [one.code for one in await store.holds.list_all()] == ["Y", "X"]
-    assert (await store.holds.place(a_hold(code="Y"))).hits == 1
+    assert (await placed(store, a_hold(code="Y"))).hits == 1
     await store.holds.remove_expired_cool_downs(NOW)
     assert await store.client.call("EXISTS", store.keys.cool_downs) == 0
 

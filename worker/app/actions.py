@@ -22,6 +22,7 @@ from jobs.states import State
 from jobs.unreadable_holds import is_unreadable_hold, readable_hold
 from worker.app.action_table import HoldAction, JobAction, WorkerAction
 from worker.app.changed_inputs import changed_inputs
+from worker.app.enqueue_guard import too_many_holds
 from worker.app.extras import extra_or
 from worker.app.shown_ids import shown_job_id, shown_owner
 from worker.clock import Clock
@@ -166,7 +167,8 @@ class Actions:
     async def place_hold(self, scope: Scope, actor: Actor) -> Hold:
         """Pause a scope: nothing is sent in it until an operator releases the hold.
 
-        Returns the hold; the one that exists already, where the scope is paused.
+        Returns the hold; the one that exists already, where the scope is paused. Raises
+        `LimitReached` for a target where `MAX_HOLDS` stand.
         """
         now = self._clock.now()
         new = Hold(
@@ -179,6 +181,8 @@ class Actions:
             message=actor.note,
             action="Paused by an operator: release the hold to resume",
         )
+        if await self._store.holds.is_too_many(new):
+            raise too_many_holds("no target is paused by itself; its route and account can be")
         hold = await self._store.holds.change(
             new.key,
             lambda current: new if current is None or is_unreadable_hold(current) else current,
@@ -202,9 +206,10 @@ class Actions:
             raise NoSuchHold(wanted_id)
         _refuse_newer(hold)
         opened = hold
+        is_gone = is_unreadable_hold(hold) and await self._store.holds.remove_nameless(hold.id)
         if hold.is_manual:
             await self._store.holds.change(hold.key, lambda _: None)
-        else:
+        elif not is_gone:
             opened = await self._open(hold, actor)
         count = await self._release_parked(hold, actor)
         await self._store.lanes.make_due(hold.scope, self._clock.now())

@@ -17,6 +17,7 @@ from jobs.requests import JobRequest
 from worker.app.enqueue import InvalidRequest
 from worker.clock import Clock
 from worker.store.enqueue_facts import EnqueueFacts, EnqueueFactsStore, OpenJobs
+from worker.store.holds import MAX_HOLDS
 
 FACTS_MAX_AGE_S: Final = 2.0
 BURST_S: Final = 20.0
@@ -37,6 +38,7 @@ OPEN_RETRY_S: Final = 5
 """When to try again where jobs have to settle first."""
 
 MEMORY_RETRY_S: Final = 30
+HOLDS_RETRY_S: Final = 60
 
 
 class LimitReached(Exception):
@@ -102,6 +104,8 @@ class EnqueueGuard:
         lanes -= facts.lanes | self._new_lanes
         tags = {tag for one in requests for tag in one.tags if tag not in self._seen_tags}
         _refuse_too_many_lanes(len(facts.lanes | self._new_lanes), len(lanes))
+        if lanes and facts.hold_count >= MAX_HOLDS:
+            raise too_many_holds("nothing is enqueued for targets without queued jobs")
         if counts_open:
             self._refuse_open(token, limits, requests)
         spent = (
@@ -209,6 +213,12 @@ _WORDS: Final = {
     "new_lanes_per_min": "jobs of {:g} new targets or accounts a minute",
     "new_tags_per_min": "jobs with {:g} new tags a minute",
 }
+
+
+def too_many_holds(effect: str) -> LimitReached:
+    """The refusal while as many holds stand as may."""
+    detail = f"{MAX_HOLDS} holds stand, so {effect}: an operator releases those whose cause is gone"
+    return LimitReached("holds", detail, HOLDS_RETRY_S)
 
 
 def _refuse_too_many_lanes(known: int, new: int) -> None:

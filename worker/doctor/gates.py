@@ -10,6 +10,7 @@ from jobs.unreadable import UNREADABLE
 from jobs.unreadable_holds import is_unreadable_hold
 from worker.doctor.findings import Finding, fail, warn
 from worker.store import Store
+from worker.store.holds import MAX_HOLDS
 
 HOLDS: Final = "gates.holds"
 BREAKERS: Final = "gates.breakers"
@@ -24,6 +25,11 @@ async def check_gates(store: Store) -> list[Finding]:
 def judge_gates(holds: Iterable[Hold], breakers: Iterable[Breaker]) -> list[Finding]:
     """A finding for each hold and breaker that cannot be read; none for the others."""
     found: list[Finding] = []
+    holds = list(holds)
+    if len(holds) >= MAX_HOLDS:
+        text = f"{len(holds)} holds stand: no target gets one of its own, and nothing is enqueued"
+        fix = "release those whose cause is gone: knouds-worker holds ls, holds release"
+        found.append(fail(HOLDS, f"{text} for targets without queued jobs", fix))
     for hold in holds:
         if is_unreadable_hold(hold):
             text = f"the hold {hold.key} stops its scope, and {hold.message}"

@@ -42,6 +42,7 @@ from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
+from worker.store.holds import MAX_HOLDS
 from worker.store.jobs import CommitRefused, NewerRecord
 from worker.store.refusals import error_word
 
@@ -186,7 +187,8 @@ class Completion:
         for effect in effects:
             match effect:
                 case PlaceHold(hold):
-                    _log_hold(await self.retry_while_down(self._store.holds.place, hold))
+                    placed = await self.retry_while_down(self._store.holds.place, hold)
+                    _log_hold(hold, placed)
                 case StartCoolDown(cool_down):
                     await self.retry_while_down(self._store.holds.place_cool_down, cool_down)
                     log.info("scope.cooled", scope=cool_down.scope, why=cool_down.why)
@@ -282,10 +284,12 @@ def _of_case(decision: Decision, case: FailureCase) -> Decision:
     return decision if job is None else replace(decision, job=job)
 
 
-def _log_hold(hold: Hold) -> None:
+def _log_hold(new: Hold, hold: Hold | None) -> None:
     """Warn once per hold; requests that were under way may be refused by it, too."""
-    facts = {"scope": hold.scope, "code": hold.code, "hold_id": hold.id}
-    if hold.hits == 1:
+    facts = {"scope": new.scope, "code": new.code, "hold_id": new.id}
+    if hold is None:
+        log.warning("hold.not_placed", why=f"{MAX_HOLDS} holds stand", **facts)
+    elif hold.hits == 1:
         log.warning("hold.placed", **facts)
     else:
         log.info("hold.hit", hits=hold.hits, relapses=hold.relapses, **facts)

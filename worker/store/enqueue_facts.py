@@ -24,6 +24,7 @@ class EnqueueFacts:
     accounts: frozenset[str] = frozenset()
     """Accounts that workers have keys for; empty if no worker ever reported any."""
     lanes: frozenset[str] = frozenset()
+    hold_count: int = 0
     used_memory: int = 0
     max_memory: int = 0
     """Bytes that Redis may use; 0: it has no limit, or does not tell."""
@@ -43,19 +44,21 @@ class EnqueueFactsStore:
         commands: list[Command] = [
             ("HGETALL", self._keys.accounts),
             ("ZRANGE", self._keys.lanes, 0, -1),
+            ("HLEN", self._keys.holds),
             ("INFO", "memory"),
         ]
         commands += [
             ("ZRANGE", self._keys.index(Index.OPEN, name), 0, -1, "WITHSCORES") for name in tokens
         ]
-        accounts, lanes, memory, *opened = await self._client.try_many(commands)
-        for reply in (accounts, lanes, *opened):
+        accounts, lanes, holds, memory, *opened = await self._client.try_many(commands)
+        for reply in (accounts, lanes, holds, *opened):
             if isinstance(reply, Exception):
                 raise reply
         counts = [[size for _, size in pairs(rows)] for rows in opened]
         return EnqueueFacts(
             accounts=reported_lately(numbers(accounts)),
             lanes=frozenset(texts(lanes)),
+            hold_count=holds,
             used_memory=_number(memory, "used_memory"),
             max_memory=_number(memory, "maxmemory"),
             open_jobs={

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 from collections.abc import Callable, Iterable, Mapping
+from typing import Final
 
 from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
-from jobs.lanes import Lane
+from jobs.lanes import Lane, is_target_scope
 from jobs.newer import newer_hold
 from jobs.unreadable_holds import is_unreadable_hold, unreadable_record_hold
 from worker.store.breakers import decode_breakers
@@ -15,6 +16,10 @@ from worker.store.keys import Keys
 from worker.store.schema import NewerSchema
 from worker.store.scripts import Scripts
 from worker.store.unreadable_gates import log_unreadable
+
+MAX_HOLDS: Final = 1_000
+"""Holds that stand at once, about: each worker reads them all, and a provider may refuse each of
+the targets that apps name. Those that stop accounts and routes come on top."""
 
 
 class HoldStore:
@@ -52,13 +57,39 @@ class HoldStore:
         """One hold by its id."""
         return next((hold for hold in await self.list_all() if hold.id == hold_id), None)
 
-    async def place(self, new: Hold) -> Hold:
-        """Place a hold, or count one more refusal of the hold that exists and can be read."""
+    async def place(self, new: Hold) -> Hold | None:
+        """Place a hold, or count one more refusal of the hold that exists and can be read.
+
+        None where it is not placed, see `is_too_many`: what it stops is refused job by job.
+        """
+        if await self.is_too_many(new):
+            return None
 
         def refused(current: Hold | None) -> Hold:
             return apply_refusal(None if is_unreadable_hold(current) else current, new)
 
         return await self.change(new.key, refused) or new
+
+    async def is_too_many(self, new: Hold) -> bool:
+        """Whether `MAX_HOLDS` stand, and it would be one more for a target or a stopped scope."""
+        exists, count = await self._client.many(
+            [("HEXISTS", self._keys.holds, new.key), ("HLEN", self._keys.holds)]
+        )
+        if exists or count < MAX_HOLDS:
+            return False
+        return is_target_scope(new.scope) or any(
+            hold.scope == new.scope and hold.stops_submits for hold in await self.list_all()
+        )
+
+    async def remove_nameless(self, hold_id: str) -> bool:
+        """Remove a field that is not `scope|code`, so that no hold is under it; whether it did."""
+        found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.holds)
+        for field, data in found.items():
+            key = field.decode("utf-8", "replace")
+            is_meant = unreadable_record_hold(key, "").id == hold_id
+            if is_meant and ("|" not in key or key.encode() != field):
+                return await self._scripts.swap(self._keys.holds, field, data, b"")
+        return False
 
     async def change(
         self, key: str, transform: Callable[[Hold | None], Hold | None]
@@ -108,7 +139,7 @@ class HoldStore:
             except NewerSchema:
                 continue
             if cool is None or cool.until <= now:
-                await self._scripts.swap(self._keys.cool_downs, field.decode(), found, b"")
+                await self._scripts.swap(self._keys.cool_downs, field, found, b"")
 
     async def remove_proved_open(self, now: float) -> None:
         """Remove opening holds that count as open after a quiet time."""
@@ -162,7 +193,8 @@ def _decode_hold_or_none(key: str, data: bytes) -> Hold | None:
     if not data:
         return None
     try:
-        return decode_hold(data)
+        hold = decode_hold(data)
+        return hold if hold.key == key else unreadable_record_hold(key, f"it is of {hold.key}")
     except DECODE_ERRORS as error:
         why = log_unreadable("hold", key, error, "its scope stays closed until it is released")
         return unreadable_record_hold(key, why)

@@ -149,7 +149,7 @@ class Scripts:
         """Remove a job id from an index if its record still has this revision (empty: none)."""
         return await self.repair([job_key, index_key], [rev, "R", 2, job_id]) > 0
 
-    async def swap(self, key: str, field: str, expected: bytes, value: bytes) -> bool:
+    async def swap(self, key: str, field: str | bytes, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
         return bool(await self._run("swap", [key], [field, expected, value]))
 
