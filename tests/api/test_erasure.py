@@ -129,6 +129,18 @@ async def test_the_pruner_erases_payloads_before_it_deletes_the_job(
     assert (await api.get("/v1/jobs/s0")).status == 404
 
 
+async def test_the_retention_leaves_as_little_as_an_act_of_an_operator(
+    job_factory: JobFactory, store: Store
+) -> None:
+    await job_factory.succeeded("job", b'{"text": "a cat in words"}')
+    await store.webhooks.receive("exec-1", "workflow.completed", b'{"r": "a cat"}', 5.0)
+    await store.client.call("SET", "arq:job:job", b'{"prompt": "a cat"}')
+    await store.client.call("SET", "arq:result:job", b'{"result": "a cat"}')
+    pruner = Pruner(store, retention_s=1_000.0, payload_retention_s=100.0)
+    await pruner.tick(job_factory.clock.now() + 150)
+    assert SECRET not in await contents(store)
+
+
 async def test_the_retention_goes_on_in_batches_also_over_jobs_of_one_moment(
     job_factory: JobFactory, store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:

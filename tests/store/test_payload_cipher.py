@@ -4,6 +4,7 @@ from collections import Counter
 
 import pytest
 from arq import ArqRedis
+from structlog.testing import capture_logs
 
 from jobs.job import Job
 from jobs.lanes import JobId
@@ -94,8 +95,13 @@ async def test_plain_payloads_in_the_place_of_encrypted_ones_are_not_believed(
 async def test_a_plain_delivery_among_encrypted_ones_has_no_body(plain: Store) -> None:
     store = with_keys(plain, NEW)
     await plain.webhooks.receive("e1", "workflow.completed", RESULT, 5.0)
-    (run,) = await store.webhooks.claim(6.0, 6.5, 10)
-    assert run.deliveries[0].body == b""
+    with capture_logs() as logs:
+        (run,) = await store.webhooks.claim(6.0, 6.5, 10)
+        assert run.deliveries[0].body == b""
+        assert [one["event"] for one in logs] == ["payload.unreadable"]
+        await store.webhooks.erase_bodies(["e1"])
+        (run,) = await store.webhooks.claim(7.0, 7.5, 10)
+    assert (run.deliveries[0].body, len(logs)) == (b"", 1), "an erased body is no unreadable one"
 
 
 async def test_plain_before_a_key_reads_both_and_encrypts_nothing(plain: Store) -> None:

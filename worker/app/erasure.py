@@ -2,15 +2,13 @@
 
 from typing import Final
 
-import msgspec
-
 from jobs import transitions
-from jobs.holds import Hold
 from jobs.job import Job
 from jobs.states import PRUNABLE, State
 from worker.app.action_table import PayloadAction
 from worker.app.actions import MAX_ACTION_TRIES, Actor, NoSuchJob
 from worker.clock import Clock
+from worker.engine.payload_remains import erase_remains
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
@@ -51,10 +49,7 @@ class PayloadErasure:
             job, now = stored.job, self._clock.now()
             if job.state not in PRUNABLE and not (force and job.state in FORCED_STATES):
                 raise ErasureRefused(job)
-            runs = {job.execution_id, *(attempt.execution_id for attempt in job.attempts)}
-            await self._store.webhooks.erase_bodies([run for run in runs if run is not None])
-            await self._store.payloads.delete_arq_entries(job_id)
-            await self._erase_in_holds(job)
+            await erase_remains(self._store, [job])
             after = transitions.erase_payloads(job, now, by=actor.name, note=actor.note)
             entry = NewAuditEntry(now, actor.name, PayloadAction.ERASE, job_id, actor.note, 1)
             side_writes = SideWrites(audit_entry=entry, data_epoch=ANY_EPOCH, erased_at=now)
@@ -62,15 +57,3 @@ class PayloadErasure:
             if isinstance(written, VersionedJob):
                 return written.job
         raise RuntimeError(f"job {job_id} changed {MAX_ACTION_TRIES} times while it was erased")
-
-    async def _erase_in_holds(self, job: Job) -> None:
-        """Erase its message in the hold it placed, which may quote inputs; breakers keep none."""
-        texts = {attempt.message for attempt in job.attempts}
-        texts |= {job.reason.message} if job.reason is not None else set()
-        for hold in await self._store.holds.list_all():
-            if hold.message and hold.message in texts:
-                await self._store.holds.change(hold.key, _without_message)
-
-
-def _without_message(hold: Hold | None) -> Hold | None:
-    return None if hold is None else msgspec.structs.replace(hold, message="")

@@ -122,9 +122,10 @@ class PayloadStore:
         marks = zip(job_ids, found[::2], found[1::2], strict=True)
         return {job_id for job_id, has_inputs, has_result in marks if not has_inputs | has_result}
 
-    async def delete_arq_entries(self, job_id: str) -> None:
-        """Delete what arq holds of a job that an app enqueued with plain arq under this id."""
-        await self.client.call("DEL", self.keys.arq_job(job_id), self.keys.arq_result(job_id))
+    async def delete_arq_entries(self, job_ids: Sequence[str]) -> None:
+        """Delete what arq holds of jobs that an app enqueued with plain arq under these ids."""
+        names = (self.keys.arq_job, self.keys.arq_result)
+        await self.client.call("DEL", *(name(job_id) for job_id in job_ids for name in names))
 
     async def report_key(self) -> None:
         """Report the key that encrypts here, before anything is encrypted under it."""

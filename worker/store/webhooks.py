@@ -228,7 +228,7 @@ class WebhookStore:
         """A delivery as it was received; an unreadable one has no body, or even time 0."""
         moment, _, body = value.partition(b" ")
         try:
-            body = self._cipher.open(self.place(execution_id, event), body)
+            body = body and self._cipher.open(self.place(execution_id, event), body)
         except UnreadablePayload as error:
             log.error("payload.unreadable", execution_id=execution_id, key_id=error.key_id)  # noqa: TRY400
             body = b""

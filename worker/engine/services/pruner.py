@@ -8,6 +8,7 @@ from typing import Final
 
 from jobs import transitions
 from jobs.states import PRUNABLE, State
+from worker.engine.payload_remains import erase_remains
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
@@ -53,14 +54,15 @@ class Pruner:
         until = now - self._payload_retention_s
         batch = await self._store.payload_retention.next_batch(state, until, BATCH)
         found = await load_jobs(self._store.jobs, batch.unerased, now)
+        settled = [one for one in found if one is not None and one.job.state is state]
+        await erase_remains(self._store, [stored.job for stored in settled])
         erased_at = SideWrites(erased_at=now)
         await asyncio.gather(
             *(
                 self._store.jobs.commit(
                     stored, transitions.erase_payloads(stored.job, now), erased_at
                 )
-                for stored in found
-                if stored is not None and stored.job.state is state
+                for stored in settled
             )
         )
         await self._store.payload_retention.record(state, batch)
