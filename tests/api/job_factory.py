@@ -15,6 +15,7 @@ from jobs.states import Kind
 from worker.clock import SystemClock
 from worker.store import Store
 from worker.store.commit import SideWrites, VersionedJob
+from worker.store.webhooks import Orphan
 
 NO_CREDITS = ProviderError("INSUFFICIENT_CREDITS", "balance too low", http_status=402)
 INVALID_INPUTS = ProviderError("INVALID_INPUTS", "prompt is missing", http_status=400)
@@ -121,6 +122,21 @@ class JobFactory:
         return await self.transition(
             job_id, lambda job: transitions.park_stuck(job, now, next_poll_at=now + 60)
         )
+
+    async def orphan_run(self, execution_id: str, request_id: str = "r-1") -> None:
+        """A run that a webhook reported and that belongs to no job."""
+        now, store = self.clock.now(), self.store
+        orphan = Orphan(
+            execution_id=execution_id,
+            event="execution.completed",
+            received_at=now,
+            targets=("model/gpt-image-2",),
+            request_id=request_id,
+        )
+        await store.client.call(
+            "HSET", store.keys.delivery(execution_id), "orphan", msgspec.json.encode(orphan)
+        )
+        await store.client.call("ZADD", store.keys.orphans, now, execution_id)
 
     async def transition(
         self, job_id: str, change: Callable[[Job], Job], extra: SideWrites | None = None

@@ -24,6 +24,7 @@ LIMITS: dict[str, dict[str, float]] = {
     "small": {"open_bytes": 2_000},
     "narrow": {"new_lanes_per_min": 1},
     "plain": {"new_tags_per_min": 1},
+    "bound": {},
 }
 
 
@@ -32,6 +33,7 @@ async def guarded(open_with_tokens: OpenWithTokens) -> AsyncGenerator[CheckedApi
     entries: list[Entry] = [
         {"name": name, "role": "enqueue", "limits": limits} for name, limits in LIMITS.items()
     ]
+    entries[-1] |= {"accounts": ["studio", "studio-2"]}
     async with open_with_tokens(entries) as api:
         yield api
 
@@ -60,6 +62,10 @@ async def test_an_account_without_a_key_is_refused_once_workers_have_reported_th
     refused = await send(guarded, "app", invented)
     assert (refused.status, refused.field) == (422, "account")
     assert "use one of default, studio" in refused.detail
+    unknown: dict[str, object] = {"account": "studio-2"}
+    for sent in (await send(guarded, "bound", unknown), await send(guarded, "bound", unknown, {})):
+        assert b"use one of studio, or add a key" in sent.body
+        assert b"default" not in sent.body, "accounts of others"
     bulk = await send(guarded, "app", {}, invented, {"account": "studio"})
     assert [row["status"] for row in bulk.json["results"]] == [202, 422, 202]
 

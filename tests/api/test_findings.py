@@ -15,7 +15,6 @@ from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store
 from worker.store.evidence import ReconcileOff
-from worker.store.webhooks import Orphan
 
 
 async def uncertain(
@@ -47,23 +46,12 @@ async def uncertain(
 
 
 async def test_why_shows_the_finding_with_its_rows_and_the_execution_to_attach(
-    api: CheckedApi, job_factory: JobFactory, store: Store
+    api: CheckedApi, job_factory: JobFactory
 ) -> None:
     """A webhook reported a run with the request id of the row: its execution id is offered."""
     row = UsageRow(id=7, status="completed", credits=8.0, request_id="r-7", created_at=1e9)
     await uncertain(job_factory, "a", EvidenceFinding.STARTED, rows=(row,))
-    now = job_factory.clock.now()
-    orphan = Orphan(
-        execution_id="ex-7",
-        event="execution.completed",
-        received_at=now,
-        targets=("model/gpt-image-2",),
-        request_id="r-7",
-    )
-    await store.client.call(
-        "HSET", store.keys.delivery("ex-7"), "orphan", msgspec.json.encode(orphan)
-    )
-    await store.client.call("ZADD", store.keys.orphans, now, "ex-7")
+    await job_factory.orphan_run("ex-7", "r-7")
     evidence = (await api.get("/v1/jobs/a/why")).json["evidence"]
     assert evidence["finding"] == "started"
     assert evidence["checked_at"] is not None

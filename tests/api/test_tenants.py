@@ -188,3 +188,26 @@ async def test_a_tenant_reads_no_text_about_jobs_of_another_one(
     assert b"may be about another tenant" in why.body
     operator = await get(of_tenants, "ops", "/v1/jobs/blue~j/why")
     assert b"a red secret" in operator.body
+
+
+async def test_a_run_without_a_job_is_shown_to_no_tenant_and_attached_by_none(
+    of_tenants: CheckedApi, job_factory: JobFactory
+) -> None:
+    """It may be the run of another tenant's uncertain job, and its result would be shown."""
+    for name in ("red~j", "blue~j"):
+        await job_factory.uncertain(name)
+    await job_factory.orphan_run("ex-7")
+    why = await get(of_tenants, "red-ops", "/v1/jobs/j/why")
+    assert why.json["evidence"]["executions"] == []
+    assert b"ex-7" not in why.body
+    run = {"execution_id": "ex-7"}
+    refused = await of_tenants.post("/v1/jobs/j/resolve", run, headers=bearer("red-ops"))
+    assert refused.status == 403
+    assert "may be of another one" in refused.detail
+    shown = (await get(of_tenants, "ops", "/v1/jobs/red~j/why")).json["evidence"]["executions"]
+    assert [one["execution_id"] for one in shown] == ["ex-7"]
+    attached = await of_tenants.post("/v1/jobs/blue~j/resolve", run, headers=bearer("ops"))
+    assert (attached.status, attached.json["execution_id"]) == (200, "ex-7")
+    discard = {"outcome": "discard"}
+    discarded = await of_tenants.post("/v1/jobs/j/resolve", discard, headers=bearer("red-ops"))
+    assert discarded.status == 200

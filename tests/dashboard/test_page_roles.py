@@ -7,7 +7,7 @@ import pytest
 from pydantic import SecretStr
 
 from config.settings import Settings
-from config.values import ApiToken, Role
+from config.values import ApiToken, Grants, Role
 from jobs.holds import Hold
 from jobs.lanes import Scope
 from jobs.states import State
@@ -16,6 +16,7 @@ from tests.dashboard.conftest import OpenPages
 from tests.dashboard.page_reader import HtmlPage, PageReader
 from worker.dashboard.routes import PAGES
 from worker.store import Store
+from worker.store.read.queries import Filter
 
 SECRETS = {role: f"secret-of-{role}-1234567" for role in Role}
 HIDDEN = "Hidden: your role cannot see inputs and results"
@@ -181,3 +182,18 @@ async def test_no_action_redirects_to_another_site(
     form = (await pages.get("/jobs/job")).form("/jobs/job/actions/park")
     page = await pages.post(form.action, form.with_(back=after))
     assert page.url.startswith(pages.url)
+
+
+async def test_a_page_enqueues_no_more_than_the_token_of_its_login_may(
+    open_pages: OpenPages, job_factory: JobFactory, settings: Settings
+) -> None:
+    await job_factory.queued()
+    secret = SECRETS[Role.OPERATE]
+    token = ApiToken("ops", Role.OPERATE, SecretStr(secret), grants=Grants(targets=("suno",)))
+    bound = settings.model_copy(update={"api_tokens": (token,)})
+    async with open_pages(job_factory.store, bound) as pages:
+        await pages.send(await pages.get("/jobs"), "/login", token=secret)
+        form = await pages.get("/jobs/job/similar")
+        page = await pages.send(form, "/jobs/job/similar", inputs="{}")
+        assert "is not granted to token 'ops', which may use suno" in page.text
+    assert len((await job_factory.store.read.queries.page(Filter(), 9)).jobs) == 1

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from typing import Final
 
 import structlog
@@ -49,6 +50,11 @@ class InvalidRequest(ValueError):
     def __init__(self, field: str, message: str) -> None:
         self.field = field
         super().__init__(message)
+
+
+def is_granted(value: str, allowed: Sequence[str] | None) -> bool:
+    """Whether one of the patterns of a token matches; None: it has none, and may use all."""
+    return allowed is None or any(fnmatchcase(value, one) for one in allowed)
 
 
 class NotGranted(InvalidRequest):

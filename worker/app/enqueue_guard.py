@@ -14,7 +14,7 @@ from typing import Final
 from config.values import TokenLimits
 from jobs.lanes import Lane
 from jobs.requests import JobRequest
-from worker.app.enqueue import InvalidRequest
+from worker.app.enqueue import InvalidRequest, is_granted
 from worker.clock import Clock
 from worker.store.enqueue_facts import EnqueueFacts, EnqueueFactsStore, OpenJobs
 from worker.store.holds import MAX_HOLDS
@@ -121,16 +121,19 @@ class EnqueueGuard:
                 self._buckets[token, name].balance -= count
         self._remember(token, lanes, tags, requests, counts_open=counts_open)
 
-    def refuse_account(self, request: JobRequest) -> None:
+    def refuse_account(self, request: JobRequest, granted: Sequence[str] | None) -> None:
         """Raise `InvalidRequest` for an account that no worker has an API key for.
 
-        Until workers have reported their accounts, each is accepted.
+        Until workers have reported their accounts, each is accepted. `granted`: which of them the
+        caller may use, and so may know of.
         """
         known = self._facts.accounts
         if known and request.account not in known:
+            shown = [one for one in sorted(known) if is_granted(one, granted)]
+            use = f"use one of {', '.join(shown[:20])}, or " if shown else ""
             raise InvalidRequest(
                 "account",
-                f"has no API key: use one of {', '.join(sorted(known)[:20])}, or add a key for it"
+                f"has no API key: {use}add a key for it"
                 " to KNOUDS_API_KEYS of the workers and restart them",
             )
 

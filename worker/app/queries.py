@@ -19,6 +19,7 @@ from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.eta import Eta, EtaEstimator
 from worker.app.readiness import Readiness
+from worker.app.shown_ids import is_of_tenant
 from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.engine.unreadable_records import dead_letter_unreadable, load_records
@@ -222,7 +223,10 @@ class Queries:
         return await self._store.polls.history(job) if is_polled else PollHistory()
 
     async def evidence(self, job: Job) -> UncertainEvidence | None:
-        """What is known of an uncertain job's submit; None for another job."""
+        """What is known of an uncertain job's submit; None for another job.
+
+        A tenant is shown no runs: one that belongs to no job may be another tenant's.
+        """
         job = visible(job)
         is_unknown = job.parked_as == UNCERTAIN or job.awaits_finding
         if not is_unknown or job.reason is None:
@@ -234,12 +238,14 @@ class Queries:
             ended_at=last.ended_at if last else None,
             http_status=job.reason.http_status,
             message=job.reason.message,
-            executions=visible(await self._possible_matches(job, sent_at)) if sent_at else (),
+            executions=() if is_of_tenant() else await self._possible_matches(job, sent_at),
             submit=job.last_uncertain_submit,
         )
 
-    async def _possible_matches(self, job: Job, sent_at: float) -> tuple[Orphan, ...]:
+    async def _possible_matches(self, job: Job, sent_at: float | None) -> tuple[Orphan, ...]:
         """Orphan deliveries from the sending until the run must have ended."""
+        if not sent_at:
+            return ()
         until = sent_at + job.deadline_s + MAX_DELIVERY_DELAY_S
         orphans = await self._store.webhooks.orphans(
             sent_at - MAX_CLOCK_SKEW_S, until, MAX_ORPHANS_READ
@@ -247,7 +253,7 @@ class Queries:
         same = [orphan for orphan in orphans if target_name(job.kind, job.target) in orphan.targets]
         owners = await self._store.webhooks.jobs_of([orphan.execution_id for orphan in same])
         found = [orphan for orphan, jobs in zip(same, owners, strict=True) if not jobs]
-        return tuple(found[:MAX_ORPHANS_SHOWN])
+        return visible(tuple(found[:MAX_ORPHANS_SHOWN]))
 
     async def live_workers(self) -> list[Heartbeat]:
         """The last heartbeats of the workers that live."""

@@ -14,6 +14,11 @@ def set_caller_tenant(tenant: str) -> None:
     _TENANT.set(tenant)
 
 
+def is_of_tenant() -> bool:
+    """Whether the caller is of a tenant, and so may know nothing of others."""
+    return bool(_TENANT.get())
+
+
 def shown_job_id(job_id: str) -> str:
     """The id of a job for the caller, also in errors. One of another tenant stays whole."""
     return app_job_id(job_id) if _is_own(job_id) else job_id
@@ -21,11 +26,10 @@ def shown_job_id(job_id: str) -> str:
 
 def shown_owner(job_id: str | None) -> str | None:
     """The id of a job that something belongs to; None where the caller may not know it."""
-    if job_id is None or not (_is_own(job_id) or not _TENANT.get()):
+    if job_id is None or (is_of_tenant() and not _is_own(job_id)):
         return None
     return shown_job_id(job_id)
 
 
 def _is_own(job_id: str) -> bool:
-    tenant = _TENANT.get()
-    return bool(tenant) and tenant_of(job_id) == tenant
+    return is_of_tenant() and tenant_of(job_id) == _TENANT.get()

@@ -3,7 +3,6 @@
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from enum import StrEnum
-from fnmatch import fnmatchcase
 from typing import Final
 
 import structlog
@@ -13,7 +12,7 @@ from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
 from jobs.tenants import STORED_JOB_ID, tenant_job_id
 from worker.api.problems import Problem
-from worker.app.enqueue import NotGranted
+from worker.app.enqueue import NotGranted, is_granted
 from worker.app.shown_ids import set_caller_tenant
 from worker.app.visible_texts import set_texts_visible
 
@@ -70,6 +69,14 @@ class Principal:
             return None
         return tenant_job_id(self.grants.tenant, given)
 
+    def refuse_attach(self) -> None:
+        """Raise `Problem` (403) for a caller of a tenant, whose run it is cannot be known."""
+        if self.grants.tenant:
+            raise _forbidden(
+                f"token {self.name!r} is of the tenant {self.grants.tenant!r}, and the run may be"
+                " of another one: let an operator without a tenant attach it, resubmit or discard"
+            )
+
     def refuse_target(self, request: JobRequest) -> None:
         """Raise `NotGranted` for a job that the token may not enqueue."""
         grants = self.grants
@@ -78,7 +85,7 @@ class Principal:
             ("kind", request.kind.value, grants.kinds),
             ("target", request.target, grants.targets),
         ):
-            if allowed is not None and not any(fnmatchcase(value, one) for one in allowed):
+            if allowed is not None and not is_granted(value, allowed):
                 raise NotGranted(field_name, self.name, allowed)
 
 

@@ -6,7 +6,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.lanes import JobId
-from worker.api.auth.principal import log_payload_read
+from worker.api.auth.principal import current_principal, log_payload_read
 from worker.api.context import context_of, current_actor
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.responses import expect_payloads
@@ -49,6 +49,7 @@ async def resolve(request: web.Request) -> web.Response:
     job_id = path_job_id(request)
     match body.execution_id, body.outcome:
         case str(), None:
+            current_principal().refuse_attach()
             action = JobAction.ATTACH
         case None, "resubmit" | "discard":
             action = JobAction(body.outcome)

@@ -62,7 +62,7 @@ async def enqueue(request: web.Request) -> web.Response:
     caller.refuse_target(job_request)
     job_id = _agreed_id(_idempotency_key(request), job_id)
     limits = await _admit(context, caller, [job_request])
-    context.use_cases.enqueue_guard.refuse_account(job_request)
+    context.use_cases.enqueue_guard.refuse_account(job_request, caller.grants.accounts)
     result = await context.use_cases.enqueuer.enqueue(
         job_request,
         job_id=job_id,
@@ -130,7 +130,7 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     jobs, parsed = await read_parsed(request, BodyKind.BULK, parse)
     guard = context.use_cases.enqueue_guard
     limits = await _admit(context, caller, [one[1] for one in parsed if isinstance(one, tuple)])
-    parsed = [_refused_account(guard, entry) for entry in parsed]
+    parsed = [_refused_account(guard, caller, entry) for entry in parsed]
     valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
     enqueuer = context.use_cases.enqueuer
     outcomes = iter(
@@ -164,12 +164,12 @@ def _parse_job_request(data: object, max_inputs_bytes: int, caller: Principal) -
     return job_id, job_request
 
 
-def _refused_account(guard: EnqueueGuard, entry: _Parsed) -> _Parsed:
+def _refused_account(guard: EnqueueGuard, caller: Principal, entry: _Parsed) -> _Parsed:
     """The entry, or why its account is refused."""
     if isinstance(entry, InvalidRequest):
         return entry
     try:
-        guard.refuse_account(entry[1])
+        guard.refuse_account(entry[1], caller.grants.accounts)
     except InvalidRequest as error:
         return error
     return entry

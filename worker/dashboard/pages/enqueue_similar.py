@@ -48,9 +48,10 @@ async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
         _, request = parse_job_request(
             _job_request_fields(form, inputs), max_inputs_bytes=max_bytes
         )
-        use_cases = page_request.context.use_cases
+        use_cases, principal = page_request.context.use_cases, page_request.principal
+        principal.refuse_target(request)
         await use_cases.enqueue_guard.admit(principal_name(), TokenLimits(), [request])
-        use_cases.enqueue_guard.refuse_account(request)
+        use_cases.enqueue_guard.refuse_account(request, principal.grants.accounts)
         enqueued = await use_cases.enqueuer.enqueue(request, by=principal_name())
     except InvalidRequest as error:
         given = {name: form.get(name, "") for name in FORM_FIELDS}
