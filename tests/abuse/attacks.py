@@ -206,6 +206,12 @@ async def many_long_polls(api: AttackedApi) -> None:
     await _together(800, lambda: _send_and_hold(api, [head]))
 
 
+async def pipelined_requests(api: AttackedApi) -> None:
+    """300 connections send 200 requests each at once, and read nothing."""
+    request = _head(api, "GET", "/v1/jobs?limit=1", _bearer("watch"))
+    await _together(300, lambda: _send_and_hold(api, [request * 200]))
+
+
 LARGE_RESULT: Final = b'{"text":"%s"}' % (b"x" * 4_190_000)
 
 
@@ -256,6 +262,7 @@ CASES: Final = (
     AbuseCase("10: 8 MiB of small objects, a bulk", wide_bulk),
     AbuseCase("10: 12 bulks of 1,000 jobs", largest_bulks),
     AbuseCase("10: 85 KB of gzip, 60 MB unpacked", gzip_bomb),
+    AbuseCase("14: 300 connections with 200 requests each", pipelined_requests),
     AbuseCase("14: 100 responses of 5 MB that nobody reads", unread_responses),
     AbuseCase("14: 60 readers of 5 MB at once", large_responses),
     AbuseCase("13: 300 event streams of one token", many_streams),

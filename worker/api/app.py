@@ -12,6 +12,7 @@ from worker.api.context import API_CONTEXT, ApiContext
 from worker.api.edge.bodies import REQUEST_BODIES, RequestBodies, body_middleware
 from worker.api.edge.client_address import TRUSTED_PROXIES
 from worker.api.edge.connection import connection_middleware
+from worker.api.edge.fair_turns import REQUEST_TURNS, FairTurns
 from worker.api.edge.repeated_lines import REPEATED_LINES, RepeatedLines
 from worker.api.edge.responses import RESPONSES, Responses
 from worker.api.headers import PAGE_CSP, add_headers, page_csp
@@ -33,6 +34,7 @@ def new_application(context: ApiContext, problem_page: ProblemPage) -> web.Appli
     app[PREFIX] = prefix
     app[REPEATED_LINES] = RepeatedLines()
     app[REQUEST_BODIES] = RequestBodies(context.settings)
+    app[REQUEST_TURNS] = FairTurns()
     app[RESPONSES] = Responses.of(context.settings)
     app[API_CONTEXT] = context
     app[ACCESS] = context.access

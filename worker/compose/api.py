@@ -1,6 +1,7 @@
 """The API and the dashboard as one application, and the process that serves it."""
 
 import asyncio
+import gc
 import signal
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -120,6 +121,8 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
             address = redis_url or settings.plain_redis_url
             check = asyncio.create_task(check_redis_at_start(store, address), name="start check")
             check.add_done_callback(lambda done: stopped.set() if _has_failed(done) else None)
+            gc.collect()
+            gc.freeze()  # what lasts is not looked at again: a look at all of it stops everything
             log.info("api.started", url=url)
             await stopped.wait()
             if _has_failed(check):

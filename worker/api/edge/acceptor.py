@@ -17,6 +17,7 @@ from config.trusted_proxies import TrustedProxies
 from worker.api.edge.client_address import client_network, resolve_client
 from worker.api.edge.connection import ApiConnection
 from worker.api.edge.connection_table import ConnectionTable
+from worker.api.edge.fair_turns import FairTurns, is_probe_head
 from worker.api.edge.repeated_lines import RepeatedLines
 from worker.tasks import cancel_and_wait
 
@@ -25,8 +26,13 @@ log: Final = structlog.get_logger(__name__)
 BACKLOG: Final = 1_024
 """Connections that the system keeps until they are accepted."""
 
-ACCEPTS_PER_TURN: Final = 16
-"""Connections that are accepted before everything else has its turn."""
+ACCEPTS_PER_TURN: Final = 64
+"""Connections that are accepted before everything else has its turn: each costs little yet."""
+
+OPENED_PER_TURN: Final = 4
+"""Of these, those that are opened then: each costs as much as ten are to accept."""
+
+PEEKED_BYTES: Final = 128
 
 DEFER_S: Final = 3
 """How long the system keeps connections on which nothing arrives: they cost the process nothing."""
@@ -69,6 +75,7 @@ class Acceptor:
         self._trusted = trusted
         self._lines = lines
         self._new_connection = new_connection
+        self._turns = FairTurns(OPENED_PER_TURN)
         self._opening: set[asyncio.Task[None]] = set()
         self._loops: list[asyncio.Task[None]] = []
 
@@ -90,8 +97,10 @@ class Acceptor:
                 except OSError as error:
                     await self._recover(error)
                     break
-                self._open(accepted, str(peer[0]))
+                self._begin_to_open(accepted, str(peer[0]))
             await asyncio.sleep(0)
+            while self._opening and self._is_full():  # noqa: ASYNC110 - it lasts a few turns
+                await asyncio.sleep(0)
 
     async def _recover(self, error: OSError) -> None:
         """Wait a little, unless it is only that the client went away already."""
@@ -103,12 +112,28 @@ class Acceptor:
         self._table.close_waiting(ACCEPTS_PER_TURN)
         await asyncio.sleep(RETRY_DELAY_S)
 
-    def _open(self, accepted: socket.socket, peer: str) -> None:
-        if _has_left(accepted):
+    def _is_full(self) -> bool:
+        """Whether all places are taken, if those are counted that are about to be opened."""
+        return len(self._table) + len(self._opening) >= self._table.limits.total
+
+    def _begin_to_open(self, accepted: socket.socket, peer: str) -> None:
+        """Open it in its turn: a probe at once, others of each client one after another."""
+        if (begin := _peeked(accepted)) is None:
             accepted.close()
             return
+        opening = asyncio.create_task(self._open(accepted, peer, is_urgent=is_probe_head(begin)))
+        self._opening.add(opening)
+        opening.add_done_callback(self._opening.discard)
+
+    async def _open(self, accepted: socket.socket, peer: str, *, is_urgent: bool) -> None:
         client = resolve_client(peer, (), self._trusted)
         network = client_network(client.address)
+        try:
+            if not is_urgent:
+                await self._turns.wait(network)
+        except BaseException:
+            accepted.close()
+            raise
         if not self._table.make_room(network, is_proxy=client.proxies > 0):
             accepted.close()
             if (omitted := self._lines.admit("connection.refused")) is not None:
@@ -116,11 +141,6 @@ class Acceptor:
             return
         connection = self._new_connection(network)
         self._table.add(connection)
-        opening = asyncio.create_task(self._connect(accepted, connection))
-        self._opening.add(opening)
-        opening.add_done_callback(self._opening.discard)
-
-    async def _connect(self, accepted: socket.socket, connection: ApiConnection) -> None:
         loop = asyncio.get_running_loop()
         try:
             await loop.connect_accepted_socket(lambda: connection, accepted)
@@ -136,11 +156,14 @@ class Acceptor:
             self._table.end_overdue(clock())
 
 
-def _has_left(accepted: socket.socket) -> bool:
-    """Whether the client has closed its side without a word: serving it costs 50 times the look."""
+def _peeked(accepted: socket.socket) -> bytes | None:
+    """How its first request begins, as far as it has arrived.
+
+    None: the client has closed its side without a word; to serve it costs 50 times the look.
+    """
     try:
-        return not accepted.recv(1, socket.MSG_PEEK)
+        return accepted.recv(PEEKED_BYTES, socket.MSG_PEEK) or None
     except BlockingIOError:
-        return False
+        return b""
     except OSError:
-        return True
+        return None

@@ -15,7 +15,9 @@ from aiohttp import web
 from aiohttp.abc import AbstractStreamWriter
 from aiohttp.typedefs import Handler
 
+from worker.api.edge.client_address import client_address, client_network
 from worker.api.edge.connection_table import ConnectionTable
+from worker.api.edge.fair_turns import REQUEST_TURNS, is_probe
 from worker.api.edge.head_meter import MAX_HEAD_BYTES, HeadMeter
 from worker.api.edge.repeated_lines import RepeatedLines
 from worker.api.edge.responses import finish_response, send_response
@@ -240,6 +242,8 @@ async def connection_middleware(request: web.Request, handler: Handler) -> web.S
         return await handler(request)
     connection.request_started(request)
     try:
+        if not is_probe(request):
+            await request.app[REQUEST_TURNS].wait(client_network(client_address(request)))
         response = await handler(request)
         if connection.drops_rest_of(request):
             response.force_close()

@@ -134,9 +134,12 @@ async def send_response(request: web.Request, response: web.StreamResponse) -> b
     held.settle(size_bytes)
     if isinstance(body, bytes) and size_bytes > PART_BYTES:
         response.body = _Parts(body)
+        within_s = SEND_BASE_S + size_bytes / SLOWEST_BYTES_PER_S
+    else:
+        within_s = None  # as long as the client takes something of it
     try:
         with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(SEND_BASE_S + size_bytes / SLOWEST_BYTES_PER_S):
+            async with asyncio.timeout(within_s):
                 await response.prepare(request)
                 await response.write_eof()
     except TimeoutError:
