@@ -280,9 +280,9 @@ async def test_a_worker_says_at_its_start_what_is_unsafe(
     assert all(line["log_level"] == "warning" and line["why"] for line in unsafe)
 
 
-async def test_a_sound_redis_logs_no_warning(redis: ArqRedis) -> None:
+async def test_a_sound_redis_logs_no_warning(redis: ArqRedis, namespace: str) -> None:
     with capture_logs() as lines:
-        await check_redis_at_start(open_store(redis, "x"))
+        await check_redis_at_start(open_store(redis, namespace))
     assert lines == []
 
 
