@@ -56,6 +56,7 @@ LimitsOfTokens = Annotated[
     BeforeValidator(_parse),
     Field(
         description="a JSON object of how much each token may enqueue, with some of"
-        f" {', '.join(LIMIT_NAMES)}; 0 is no limit"
+        f" {', '.join(LIMIT_NAMES)}; 0 is no limit;"
+        " rates count in each API process"
     ),
 ]

@@ -57,10 +57,13 @@ class ResponseBudget:
                 await waiter.admitted
         except BaseException as error:
             if waiter.admitted.done() and not waiter.admitted.cancelled():
+                if isinstance(error, TimeoutError):
+                    return  # room was found at the last moment
                 self.give_back(client, size_bytes)
+            is_first = self._waiting.get(client, deque([waiter]))[0] is waiter
             self._forget(client, waiter)
             if isinstance(error, TimeoutError):
-                is_of_client = not self._fits_share(client, size_bytes)
+                is_of_client = not is_first or not self._fits_share(client, size_bytes)
                 raise OverBudget(is_of_client=is_of_client) from None
             raise
 
