@@ -2,15 +2,22 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 
 import pytest
 
+from config.settings import Settings
 from config.values import Role
 from tests.abuse.api_process import SECRETS
 from tests.abuse.raw_client import RawClient, raw_client
+from tests.engine.live_system import wait_until
+from tests.unit.core.job_builders import a_job
 from worker.api.edge import acceptor, connection, responses
 from worker.api.edge.body_budget import OverBudget
 from worker.api.edge.response_budget import SMALL_BYTES, ResponseBudget
+from worker.api.edge.responses import Responses
+from worker.api.handlers.jobs import JOBS_AT_ONCE
 from worker.store import Store
 from worker.store.payloads import RESULT
 
@@ -206,3 +213,62 @@ async def test_who_takes_a_response_drop_by_drop_is_let_go(
         client.writer.transport.resume_reading()  # type: ignore[attr-defined]
         with pytest.raises((asyncio.IncompleteReadError, ConnectionError)):
             await client.answer()
+
+
+async def test_nothing_is_kept_of_a_response_whose_client_has_left(
+    url: str, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not even until the next garbage collection: a hundred such bodies fill the memory."""
+    bodies: list[weakref.ref[object]] = []
+    made = responses._Parts.__init__  # pyright: ignore[reportPrivateUsage]
+
+    def noted(self: responses._Parts, body: bytes) -> None:  # pyright: ignore[reportPrivateUsage]
+        made(self, body)
+        bodies.append(weakref.ref(self))
+
+    monkeypatch.setattr(responses._Parts, "__init__", noted)  # pyright: ignore[reportPrivateUsage]
+    await large_job(store, url)
+    gc.collect()
+    gc.disable()
+    try:
+        async with contextlib.AsyncExitStack() as stack:
+            client = await asked(stack, url, READ)
+            await wait_until(lambda: is_true(bool(bodies)), "the response is built")
+            await wait_until(lambda: is_true(bodies[0]() is not None), "it is being sent")
+            client.writer.transport.abort()
+            await wait_until(lambda: is_true(bodies[0]() is None), "its body is gone")
+    finally:
+        gc.enable()
+
+
+async def is_true(claim: bool) -> bool:  # noqa: FBT001  a claim, for `wait_until`
+    return claim
+
+
+async def test_few_large_responses_are_put_together_at_once_and_of_a_client_one() -> None:
+    building = Responses.of(Settings()).building
+    await building.take("a", 1)
+    second = asyncio.create_task(building.take("a", 1))
+    await turn()
+    assert not second.done(), "of a client one at a time"
+    await building.take("b", 1)
+    third = asyncio.create_task(building.take("c", 1))
+    await turn()
+    assert not third.done(), "two at once in all"
+    building.give_back("b", 1)
+    await third
+    building.give_back("a", 1)
+    await second
+
+
+async def test_a_long_list_is_put_together_step_by_step(url: str, store: Store) -> None:
+    """While it is, others have their turn; and after it nothing is counted any more."""
+    for number in range(3 * JOBS_AT_ONCE):
+        await store.jobs.create(a_job(id=f"j{number}"), b"{}")
+    async with contextlib.AsyncExitStack() as stack:
+        clients = [await stack.enter_async_context(raw_client(url)) for _ in range(5)]
+        for client in clients:
+            await client.send_head("GET", "/v1/jobs?limit=500", READ)
+        answers = await asyncio.gather(*(client.answer() for client in clients))
+    assert [status for status, _ in answers] == [200] * 5
+    assert all(text.count(b'"state":"queued"') == 3 * JOBS_AT_ONCE for _, text in answers)

@@ -12,7 +12,6 @@ from typing import Final
 from worker.api.edge.body_budget import OverBudget
 
 SMALL_BYTES: Final = 64 << 10
-"""A response of at most so much is counted, and never waits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +27,8 @@ class ResponseBudget:
     total_bytes: int
     client_bytes: int
     wait_s: float
+    small_bytes: int = SMALL_BYTES
+    """A response of at most so much is counted, and never waits."""
     _used_by: Counter[str] = field(default_factory=Counter[str])
     _used: int = 0
     _waiting: "OrderedDict[str, deque[_Waiter]]" = field(
@@ -45,7 +46,7 @@ class ResponseBudget:
 
         More than the whole share of a client fits where the client has nothing else.
         """
-        if size_bytes <= SMALL_BYTES or (
+        if size_bytes <= self.small_bytes or (
             client not in self._waiting and self._fits(client, size_bytes)
         ):
             self.add(client, size_bytes)

@@ -5,7 +5,7 @@ all of it. Its body is in memory once, and handed to the system in parts as the 
 """
 
 import asyncio
-import contextlib
+from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from http import HTTPStatus
 from typing import Final
@@ -37,6 +37,10 @@ BUILD_FACTOR: Final = 2
 ENVELOPE_BYTES: Final = 32 << 10
 """Everything of a job but its inputs and result."""
 
+BUILT_AT_ONCE: Final = 2
+"""Large responses that are put together at once, of each client one: each is work of some 50 ms for
+the event loop, which others wait for between its steps."""
+
 PART_BYTES: Final = 64 << 10
 
 _READING: Final = frozenset({"GET", "HEAD"})
@@ -51,10 +55,17 @@ class _HeldBytes:
     """What the response to one request has taken of the budget."""
 
     budget: ResponseBudget
+    building: ResponseBudget
     client: str
     size_bytes: int = 0
+    is_building: bool = False
     is_measured: bool = False
     """Whether the handler said how much it needs."""
+
+    async def begin_building(self) -> None:
+        """Wait until few other large responses are put together."""
+        await self.building.take(self.client, 1)
+        self.is_building = True
 
     async def take_instead(self, size_bytes: int) -> None:
         """Take so much, and give back what was taken before: nobody waits and holds."""
@@ -63,7 +74,7 @@ class _HeldBytes:
         self.size_bytes = size_bytes
 
     def settle(self, size_bytes: int) -> None:
-        """Count what is in memory, whatever was expected."""
+        """Count what is in memory, whatever was expected; it is put together."""
         self.budget.add(self.client, size_bytes)
         self.give_back()
         self.size_bytes = size_bytes
@@ -72,6 +83,9 @@ class _HeldBytes:
         size_bytes, self.size_bytes = self.size_bytes, 0
         if size_bytes:
             self.budget.give_back(self.client, size_bytes)
+        if self.is_building:
+            self.is_building = False
+            self.building.give_back(self.client, 1)
 
 
 @dataclass(slots=True)
@@ -79,6 +93,8 @@ class Responses:
     """The responses of an application that are being built or sent."""
 
     budget: ResponseBudget
+    building: ResponseBudget
+    """Counts responses, not bytes."""
     _largest: dict[str, int] = field(default_factory=dict[str, int])
     """By route, the largest body so far."""
 
@@ -87,7 +103,8 @@ class Responses:
         """With a budget for the sizes of the settings."""
         largest = BUILD_FACTOR * (settings.max_inputs_bytes + settings.max_result_bytes)
         total_bytes = max(BUDGET_BYTES, 2 * largest)
-        return cls(ResponseBudget(total_bytes, total_bytes // 2, WAIT_S))
+        building = ResponseBudget(BUILT_AT_ONCE, 1, WAIT_S, small_bytes=0)
+        return cls(ResponseBudget(total_bytes, total_bytes // 2, WAIT_S), building)
 
     def expected_bytes(self, request: web.Request) -> int:
         """How large the response of a route may become, as far as is known."""
@@ -109,8 +126,12 @@ async def expect_response(request: web.Request) -> None:
 
     What shows the request's own body, or a job's payloads, says so by `expect_payloads`.
     """
-    if request.method in _READING:
-        await _take(request, request.app[RESPONSES].expected_bytes(request))
+    if request.method not in _READING:
+        return
+    size_bytes = request.app[RESPONSES].expected_bytes(request)
+    await _take(request, size_bytes)
+    if size_bytes > SMALL_BYTES:
+        await _wait_for(request, _held(request).begin_building())
 
 
 async def expect_payloads(request: web.Request, size_bytes: int) -> None:
@@ -138,10 +159,13 @@ async def send_response(request: web.Request, response: web.StreamResponse) -> b
     else:
         within_s = None  # as long as the client takes something of it
     try:
-        with contextlib.suppress(ConnectionError):
-            async with asyncio.timeout(within_s):
-                await response.prepare(request)
-                await response.write_eof()
+        async with asyncio.timeout(within_s):
+            await response.prepare(request)
+            await response.write_eof()
+    except ConnectionError as error:
+        error.__traceback__ = (
+            None  # a future of the connection keeps it, and so would keep the body
+        )
     except TimeoutError:
         return False
     return True
@@ -176,8 +200,12 @@ class _Parts(payload.Payload):
 async def _take(request: web.Request, size_bytes: int) -> None:
     if size_bytes > SMALL_BYTES:
         size_bytes *= BUILD_FACTOR
+    await _wait_for(request, _held(request).take_instead(size_bytes))
+
+
+async def _wait_for(request: web.Request, taken: Awaitable[None]) -> None:
     try:
-        await _held(request).take_instead(size_bytes)
+        await taken
     except OverBudget as error:
         raise _over_budget(error) from None
     if request.transport is None or request.transport.is_closing():
@@ -187,8 +215,9 @@ async def _take(request: web.Request, size_bytes: int) -> None:
 def _held(request: web.Request) -> _HeldBytes:
     held = request.get(_HELD)
     if held is None:
+        responses = request.app[RESPONSES]
         client = principal_name() or client_network(client_address(request))
-        held = request[_HELD] = _HeldBytes(request.app[RESPONSES].budget, client)
+        held = request[_HELD] = _HeldBytes(responses.budget, responses.building, client)
     return held
 
 

@@ -1,9 +1,10 @@
 """Jobs over HTTP: enqueue, list, read, wait."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from functools import partial
 from http import HTTPStatus
-from typing import cast
+from typing import Final, cast
 
 from aiohttp import web
 from msgspec import UNSET
@@ -27,6 +28,7 @@ from worker.api.models.jobs import (
     BulkEnqueueResponse,
     BulkResultResponse,
     JobPageResponse,
+    JobResponse,
     enqueued_job_response,
     job_response,
     why_response,
@@ -48,6 +50,9 @@ from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
 
 IDEMPOTENCY_KEY = "Idempotency-Key"
+
+JOBS_AT_ONCE: Final = 50
+"""Jobs of a page that are put together in one turn of the event loop: some 2 ms of work."""
 
 _Parsed = tuple[JobId | None, JobRequest] | InvalidRequest
 """An entry of a bulk."""
@@ -213,10 +218,13 @@ async def list_jobs(request: web.Request) -> web.Response:
     page = await context.use_cases.queries.job_page(job_filter, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await context.use_cases.queries.etas(page.jobs)
     gates = await context.gates()
-    items = [
-        job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
-        for job in page.jobs
-    ]
+    items: list[JobResponse] = []
+    for first in range(0, len(page.jobs), JOBS_AT_ONCE):
+        items += [
+            job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
+            for job in page.jobs[first : first + JOBS_AT_ONCE]
+        ]
+        await asyncio.sleep(0)  # others have their turn
     return json_response(JobPageResponse(items=items, next_cursor=page.next_cursor))
 
 
