@@ -6,7 +6,7 @@ divided by who causes a transition.
 """
 
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
-from jobs.transitions.erasure import erase_payloads
+from jobs.transitions.erasure import erase_payloads, has_erased_run, without_texts
 from jobs.transitions.evidence import (
     await_finding,
     park_awaiting,
@@ -49,6 +49,7 @@ __all__ = [
     "discard",
     "erase_payloads",
     "find_run",
+    "has_erased_run",
     "mark_cancel_sent",
     "open_connection",
     "park_awaiting",
@@ -74,4 +75,5 @@ __all__ = [
     "set_result_note",
     "stop_counting",
     "succeed",
+    "without_texts",
 ]

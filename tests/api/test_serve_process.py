@@ -1,6 +1,7 @@
 """`serve` as a process of its own."""
 
 import asyncio
+import base64
 import os
 import re
 import signal
@@ -11,11 +12,14 @@ from functools import partial
 
 import aiohttp
 import pytest
+from arq import ArqRedis
+from pydantic import SecretStr
 
 from config.settings import Settings, SettingsError
 from tests.api.checked_api import REQUEST, is_subscribed, until
 from worker.compose.api import running, serve
-from worker.store import Store
+from worker.compose.app import payload_cipher
+from worker.store import Store, open_store
 
 PROGRAM = """
 import asyncio
@@ -37,9 +41,11 @@ async def served(**environ: str) -> AsyncGenerator[tuple[asyncio.subprocess.Proc
     )
     try:
         assert process.stdout is not None
-        line = await asyncio.wait_for(process.stdout.readline(), 10)
-        found = re.search(rb"api\.started.*(http://127\.0\.0\.1:\d+)", line)
-        assert found, line
+        found = None
+        while found is None:
+            line = await asyncio.wait_for(process.stdout.readline(), 60)
+            assert line, "it ended"
+            found = re.search(rb"api\.started.*(http://127\.0\.0\.1:\d+)", line)
         yield process, found[1].decode()
     finally:
         if process.returncode is None:
@@ -82,3 +88,27 @@ async def test_a_port_that_is_taken_is_named(store: Store, settings: Settings) -
 async def test_it_refuses_to_serve_others_without_tokens(redis_url: str) -> None:
     with pytest.raises(SettingsError, match="KNOUDS_HTTP_HOST"):
         await serve(Settings(http_host="0.0.0.0"), redis_url)  # noqa: S104
+
+
+async def test_without_a_key_in_use_it_never_listens(
+    redis_url: str, namespace: str, redis: ArqRedis
+) -> None:
+    """Not even for a moment, in which a job could be stored that no worker believes."""
+    key = SecretStr(base64.b64encode(bytes(32)).decode())
+    cipher = payload_cipher(Settings(namespace=namespace, payload_keys=key))
+    await open_store(redis, namespace, cipher=cipher).payloads.report_key()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-c", PROGRAM),
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+        env={
+            **os.environ,
+            "KNOUDS_REDIS_URL": redis_url,
+            "KNOUDS_NAMESPACE": namespace,
+            "KNOUDS_HTTP_PORT": "0",
+        },
+    )
+    output, errors = await asyncio.wait_for(process.communicate(), 60)
+    assert process.returncode
+    assert b"api.started" not in output
+    assert b"KNOUDS_PAYLOAD_KEYS" in errors

@@ -10,6 +10,7 @@ from tests.store.test_payload_cipher import NEW, OLD, job_named, with_keys
 from worker.app.audit_verify import ChainReport, as_async, missing_of, verify_chain
 from worker.app.changed_inputs import changed_inputs, patch_note
 from worker.store import Store
+from worker.store.audit import AuditFilter
 from worker.store.codec import decode
 from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
 
@@ -208,3 +209,23 @@ async def test_of_changed_inputs_only_paths_and_a_keyed_digest_stay(store: Store
     wide = {f"k{n}": n for n in range(200)}
     found = decode(patch_note(wide, store.audit))
     assert (len(found["paths"]), found["more"]) == (50, True)
+
+
+async def test_entries_without_a_hash_in_the_place_of_chained_ones_are_found(store: Store) -> None:
+    """Those before the chain were there before its first entry, which follows none."""
+    signed = with_keys(store, NEW)
+    for n in range(4):
+        await signed.audit.append(entry(f"n{n}"))
+    rows: list[Mapping[str, str]] = list(await exported(store))
+    forged = {name: text for name, text in rows[1].items() if name not in ("hash", "prev")}
+    await rewrite(store, [{**forged, "note": "forged"}, *rows[2:]])
+    report = await verified(signed)
+    assert report.broken_at == rows[2]["id"]
+    assert "put in its place" in report.problem
+
+
+async def test_an_entry_with_numbers_that_are_none_is_shown(store: Store) -> None:
+    fields = ("at", "nan", "by", "x", "act", "y", "jobs", "inf")
+    await store.client.call("XADD", store.keys.audit, "*", *fields)
+    page = await store.audit.page(AuditFilter(), 10, None)
+    assert [(one.jobs, one.at > 0) for one in page.entries] == [(0, True)]

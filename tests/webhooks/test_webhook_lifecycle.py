@@ -11,9 +11,12 @@ from jobs.indexes import Index
 from jobs.job import Job
 from jobs.outcomes import PollOutcome
 from jobs.states import State
-from tests.engine.live_system import wait_until
+from tests.engine.live_system import OPERATOR, wait_until
+from tests.store.redis_contents import everything
 from tests.webhooks.webhook_system import WebhookSystem, delivery
 from worker.api.webhook_receiver import ReceiptOutcome, WebhookReceiver
+from worker.app.erasure import PayloadErasure
+from worker.clock import SystemClock
 from worker.engine.services import webhook_processor
 from worker.engine.services.poller import Poller
 from worker.store.commit import VersionedJob
@@ -375,3 +378,25 @@ async def test_a_run_past_its_deadline_is_settled_by_its_webhook(hooked: Webhook
         await hooked.post(delivery(stuck.execution_id))
         done = await hooked.system.until(job_id, State.SUCCEEDED)
     assert done.reason is None
+
+
+async def test_what_a_run_makes_whose_job_was_erased_meanwhile_is_not_kept(
+    hooked: WebhookSystem,
+) -> None:
+    """Its end counts, its result does not; nor does a delivery about it that comes even later."""
+    system = hooked.system
+    erasure = PayloadErasure(system.store, SystemClock())
+    async with hooked.worker():
+        job_id = await system.enqueue(label="a", duration_s=3.0, deadline_s=1.0)
+        await system.until(job_id, State.PARKED)
+        await erasure.erase(job_id, OPERATOR, force=True)
+        await system.until(job_id, State.SUCCEEDED)
+        job = await system.job(job_id)
+        await hooked.until_empty()
+        failed = delivery(job.execution_id, "execution.failed", error={"message": "a secret cat"})
+        assert (await hooked.post(failed)).doc["outcome"] in ("stored", "ended", "known")
+        await hooked.until_empty()
+    assert (await system.store.payloads.read(job_id)).result is None
+    assert await hooked.orphans() == []
+    kept = [key for key in await everything(system.store) if b"secret" in repr(key).encode()]
+    assert kept == []

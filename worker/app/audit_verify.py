@@ -62,6 +62,11 @@ async def verify_chain(rows: AsyncIterable[AuditRow], chain: AuditChain) -> Chai
         if report.head == BEGIN:
             report.anchor = prev
         problem = _problem(row, prev, report, chain)
+        if report.before_chain and report.head == BEGIN and prev != BEGIN:
+            problem = (
+                "it follows an entry that has a hash, and those before it have none: they were put"
+                " in its place"
+            )
         if problem:
             report.broken_at, report.problem = row[ID], problem
             return report

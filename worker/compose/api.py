@@ -1,6 +1,7 @@
 """The API and the dashboard as one application, and the process that serves it."""
 
 import asyncio
+import contextlib
 import gc
 import signal
 from collections.abc import AsyncGenerator
@@ -9,6 +10,7 @@ from typing import Final
 
 import structlog
 from aiohttp import web
+from redis.exceptions import RedisError
 
 from config.settings import Settings
 from worker.api.app import new_application
@@ -34,13 +36,19 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.dashboard import add_pages, problem_page
-from worker.doctor.startup import check_redis_at_start
+from worker.doctor.startup import check_redis_at_start, require_usable
 from worker.engine.gate_cache import GateCache
 from worker.redis.connect import connect
 from worker.redis.primary import Primary
 from worker.redis.primary_watch import PrimaryWatch
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
+
+CHECK_BEFORE_SERVING_S: Final = 5.0
+"""How long the start waits for the check of Redis: what makes it unusable is known before the first
+request, and a Redis that is away does not keep the API from answering."""
+
+RECHECK_S: Final = 2.0
 
 log: Final = structlog.get_logger(__name__)
 
@@ -94,6 +102,18 @@ def _has_failed(check: asyncio.Task[None]) -> bool:
     return check.done() and not check.cancelled() and check.exception() is not None
 
 
+async def _check_until_done(store: Store, address: str | None) -> None:
+    """Check Redis; one that does not answer yet, until it does. Raises UnusableRedis."""
+    if await check_redis_at_start(store, address):
+        return
+    while True:
+        await asyncio.sleep(RECHECK_S)
+        with contextlib.suppress(RedisError, OSError, TimeoutError):
+            if not await require_usable(store):
+                await store.payloads.report_key()
+                return
+
+
 async def serve(settings: Settings, redis_url: str | None = None) -> None:
     """Serve until SIGTERM or SIGINT. Raises SettingsError when it may not or cannot listen.
 
@@ -117,9 +137,12 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
     watch = PrimaryWatch(primary)
     watch.start()
     try:
+        address = redis_url or settings.plain_redis_url
+        check = asyncio.create_task(_check_until_done(store, address), name="start check")
+        await asyncio.wait([check], timeout=CHECK_BEFORE_SERVING_S)
+        if _has_failed(check):
+            await check
         async with running(settings, store) as url:
-            address = redis_url or settings.plain_redis_url
-            check = asyncio.create_task(check_redis_at_start(store, address), name="start check")
             check.add_done_callback(lambda done: stopped.set() if _has_failed(done) else None)
             gc.collect()
             gc.freeze()  # what lasts is not looked at again: a look at all of it stops everything

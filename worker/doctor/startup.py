@@ -90,11 +90,11 @@ async def require_usable(store: Store) -> list[RedisRefusal]:
     return problems
 
 
-async def check_redis_at_start(store: Store, url: str | None = None) -> None:
+async def check_redis_at_start(store: Store, url: str | None = None) -> bool:
     """Log `redis.unusable` for what Redis refuses, `redis.unsafe` for what can lose jobs.
 
     Raises UnusableRedis as `require_usable`. Nothing else stops a start. Reports the key of
-    payloads.
+    payloads. Returns whether Redis answered and is usable now.
     """
     try:
         async with asyncio.timeout(CHECK_TIMEOUT_S):
@@ -107,7 +107,7 @@ async def check_redis_at_start(store: Store, url: str | None = None) -> None:
     except Exception as error:  # noqa: BLE001 - a failed check must not stop the start
         why, fix, _ = await connection_problem(error, url)
         log.warning("redis.unchecked", error=error_word(error), why=why, fix=fix)
-        return
+        return False
     for problem in problems:
         log.error("redis.unusable", reason=problem.code.value, why=problem.reason, fix=problem.fix)
     for finding in judge_safety(facts):
@@ -118,3 +118,4 @@ async def check_redis_at_start(store: Store, url: str | None = None) -> None:
             why=finding.text,
             fix=finding.fix,
         )
+    return not problems

@@ -228,7 +228,9 @@ class Completion:
             self._wakeups.admission.notify()
 
     def _with_result(self, decision: Decision) -> tuple[Job, SideWrites]:
-        """The job and its result; of a result that is too large, only the head is kept."""
+        """The job and its result; of one that is too large only the head, of an erased job none."""
+        if transitions.has_erased_run(decision.job):
+            return transitions.without_texts(decision.job), SideWrites()
         result = decision.result
         if result is None or len(result) <= self._max_result_bytes:
             return decision.job, SideWrites(result=result)

@@ -1,6 +1,7 @@
 """The audit log of operator actions: an append-only stream, which nothing trims."""
 
 import dataclasses
+import math
 from collections import deque
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass
@@ -168,9 +169,10 @@ def _texts(fields: dict[bytes, bytes]) -> dict[str, str]:
 
 def _number(text: str | None, default: float) -> float:
     try:
-        return float(text or "")
+        found = float(text or "")
     except ValueError:
         return default
+    return found if math.isfinite(found) else default
 
 
 def _id_from(moment: float | None) -> str:

@@ -91,7 +91,7 @@ def _read_export(file: Path) -> list[dict[str, str]]:
         try:
             row: dict[str, Any] = json.loads(line)
             rows.append({"id": row["id"]} | {name: str(value) for name, value in row.items()})
-        except (ValueError, TypeError, KeyError, AttributeError):
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError):
             raise CommandFailure(f"{file} line {number}: is no entry of an export") from None
     return rows
 

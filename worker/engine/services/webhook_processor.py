@@ -16,7 +16,8 @@ from jobs.effects import PollHistory
 from jobs.indexes import accepts_run_updates
 from jobs.job import UNCERTAIN
 from jobs.outcomes import Lost, PollOutcome
-from worker.engine.unreadable_records import load_records
+from jobs.transitions import has_erased_run
+from worker.engine.unreadable_records import load_jobs, load_records
 from worker.engine.wakeups import Wakeup
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
@@ -167,9 +168,15 @@ class WebhookProcessor:
         history = await self._store.polls.history(stored.job) if polled else PollHistory()
         return PollHistory(history.polls - 1, history.failures_in_row, history.missing_in_row)
 
+    async def _is_of_erased_job(self, execution_id: str, now: float) -> bool:
+        """Whether a run was that of a job whose payloads were erased since."""
+        owner = await self._store.webhooks.run_owner(execution_id)
+        (stored,) = [None] if owner is None else await load_jobs(self._store.jobs, [owner], now)
+        return stored is not None and has_erased_run(stored.job)
+
     async def _keep_orphan(self, deliveries: StoredDeliveries, now: float) -> None:
-        """Keep deliveries that belong to no job."""
-        if not deliveries.deliveries:  # expired, or attached to a job that is gone
+        """Keep deliveries of no job, unless they expired, or their job is gone or was erased."""
+        if not deliveries.deliveries or await self._is_of_erased_job(deliveries.execution_id, now):
             await self._store.webhooks.drop(deliveries)
             return
         first, last = deliveries.deliveries[0], deliveries.deliveries[-1]
