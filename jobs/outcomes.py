@@ -195,6 +195,11 @@ class CallFailure:
     """No connection could be made, so the provider was not asked."""
 
     @property
+    def logged_why(self) -> str:
+        """Why, for logs and for who may not read messages: the code of an error response."""
+        return self.why if self.error is None else self.error.display_code
+
+    @property
     def is_refused(self) -> bool:
         """Whether the key was refused (401 in any form, or a 403 that is no page)."""
         return self.http_status == 401 or (self.http_status == 403 and not self.is_page)  # noqa: PLR2004

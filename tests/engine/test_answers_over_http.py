@@ -3,6 +3,7 @@
 from collections.abc import AsyncGenerator, Callable
 
 import pytest
+from structlog.testing import capture_logs
 
 from jobs.holds import Canary, Hold, HoldPhase
 from jobs.job import Job
@@ -426,3 +427,24 @@ async def test_a_worker_that_cannot_connect_puts_off_no_poll(
         provider.on_poll = result_of
         async with system.worker(base_url=provider.url):
             await system.all_until(ids, State.SUCCEEDED)
+
+
+async def test_the_message_of_a_refused_poll_is_in_no_log_and_no_heartbeat(
+    system: LiveSystem, provider: StandIn
+) -> None:
+    """It may quote the inputs, and `/readyz` shows to anybody what heartbeats say."""
+    provider.on_poll = lambda _: reply(403, error="no run of a red car for Alice")
+    with capture_logs() as logs:
+        async with system.worker(base_url=provider.url):
+            await system.enqueue()
+            problems: dict[str, str] = {}
+
+            async def is_reported() -> bool:
+                for beat in await system.store.workers.heartbeats():
+                    problems.update(beat.failures)
+                return "polls of account default" in problems
+
+            await wait_until(is_reported, "the problem in the heartbeat")
+    assert problems["polls of account default"] == "HTTP_403"
+    assert "polls.refused" in {entry["event"] for entry in logs}
+    assert "Alice" not in repr(logs) + repr(problems)

@@ -52,8 +52,8 @@ class PollReports:
             cause = str(outcome.http_status)
             if self._no_access.get(account) != cause:
                 self._no_access[account] = cause
-                self._health.record_problem(name, outcome.why)
-                log.warning("polls.refused", account=account, why=outcome.why)
+                self._health.record_problem(name, outcome.logged_why)
+                log.warning("polls.refused", account=account, why=outcome.logged_why)
 
     def _warn_once(self, event: str, key: str, **facts: object) -> None:
         if len(self._logged) < MAX_REMEMBERED and (once := f"{event} {key}") not in self._logged:

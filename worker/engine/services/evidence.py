@@ -246,7 +246,7 @@ class EvidenceService:
             return
         state.comparison = None
         state.not_before = now + (FAILED_WAIT_S if wait_s is None else wait_s)
-        log.warning("usage.not_read", accounts=comparison.accounts, why=failure.why)
+        log.warning("usage.not_read", accounts=comparison.accounts, why=failure.logged_why)
         why = f"the list of runs could not be read: {failure.why}"
         await self._record_unread(comparison.accounts, why, now)
 

@@ -301,7 +301,7 @@ class Poller:
         job = stored.job
         outcome = await self._provider.cancel(job.account, job.execution_id or "")
         if isinstance(outcome, CallFailure) and not _is_final(outcome):
-            log.warning("cancel.failed", job_id=job.id, why=outcome.why)
+            log.warning("cancel.failed", job_id=job.id, why=outcome.logged_why)
             return stored
         if (other := other_run(job, outcome)) is not None:
             log.warning("cancel.other_run", job_id=job.id, answered_for=other)

@@ -19,6 +19,8 @@ from worker.provider.knouds.strict_json import strict_text
 MAX_CODE_CHARS: Final = 100
 MAX_ID_CHARS: Final = 256
 
+CAPABILITY: Final = re.compile(r"[A-Za-z0-9*:._-]{1,64}")
+
 MAX_WAIT_S: Final = 3600.0
 """A longer `Retry-After` is cut to this: the provider's windows are 60 s."""
 
@@ -164,9 +166,14 @@ def read_text(raw: Raw) -> str | None:
 
 
 def read_id(raw: Raw) -> str | None:
-    """Read an id; None if it is too long or not printable."""
+    """Read an id; None if it is too long, not printable, or has spaces.
+
+    Every role sees ids, and a sentence may quote the inputs.
+    """
     value = read_text(raw)
-    return value if value and len(value) <= MAX_ID_CHARS and value.isprintable() else None
+    if not value or len(value) > MAX_ID_CHARS or not value.isprintable():
+        return None
+    return None if any(char.isspace() for char in value) else value
 
 
 def read_code(raw: Raw, *, allow_numbers: bool = False) -> str | None:
@@ -180,12 +187,13 @@ def read_code(raw: Raw, *, allow_numbers: bool = False) -> str | None:
 def read_capabilities(raw: Raw) -> str | None:
     """Read the missing capability, or a list of them joined by commas.
 
-    Each is a word: every role sees what an operator must do, and a sentence may quote the inputs.
+    Each is a word of the characters that capabilities have: every role sees what an operator must
+    do, and a sentence may quote the inputs.
     """
     several = read_texts(raw)
     if several is None:
         several = (read_text(raw) or "",)
-    words = [word for word in map(sanitize, several) if word and " " not in word]
+    words = [word for word in several if CAPABILITY.fullmatch(word)]
     return ", ".join(words)[:MAX_ID_CHARS] or None
 
 
