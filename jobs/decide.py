@@ -53,6 +53,7 @@ from jobs.outcomes import (
 )
 from jobs.retries import retried
 from jobs.states import Mode, OnUncertain, State
+from jobs.tenants import hold_owner, tenant_of
 
 # Outcomes of a submit.
 
@@ -214,6 +215,7 @@ def _hold(job: Job, rule: ErrorRule, error: ProviderError, context: DecisionCont
         message=error.message or rule.meaning,
         action=action_text(rule, error, job.lane),
         action_url=context.rules.base_url + rule.action_path if rule.action_path else None,
+        placed_for=hold_owner(tenant_of(job.id), job.enqueued_by),
     )
 
 

@@ -6,6 +6,7 @@ closes the hold again (a relapse). A cool-down opens by itself.
 """
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -23,7 +24,7 @@ from jobs.breakers import (
     breaker_keys,
 )
 from jobs.job import MANUAL
-from jobs.lanes import Lane, Scope
+from jobs.lanes import Lane, Scope, is_target_scope
 
 FULLY_OPEN_STEP: Final = 64
 """The step at which an opening hold is removed, once that many submits were accepted in it."""
@@ -95,6 +96,8 @@ class Hold(
     released_at: float | None = None
     released_by: str = ""
     canary: Canary = Canary.SUBMIT
+    placed_for: str = ""
+    """In whose share it counts (`jobs.tenants.hold_owner`), if a submit of a job placed it."""
 
     @property
     def stops_submits(self) -> bool:
@@ -220,6 +223,13 @@ class CoolDown(
 
 
 G = TypeVar("G", Hold, CoolDown, Breaker)
+
+
+def target_holds_by_owner(holds: Iterable[Hold]) -> Counter[str]:
+    """How many holds on targets count in the share of each owner; no pause of an operator does."""
+    return Counter(
+        hold.placed_for for hold in holds if not hold.is_manual and is_target_scope(hold.scope)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,6 +273,12 @@ class Job(
         return _lane(self.account, self.kind, self.target)
 
     @property
+    def enqueued_by(self) -> str:
+        """The token that enqueued it; empty where that is no longer in the record."""
+        first = self.events[0] if self.events else None
+        return first.by if first is not None and first.name == "enqueue" else ""
+
+    @property
     def request_id(self) -> str | None:
         """The provider's id of the request that started its last run; None where it has no run."""
         at_provider = self.submitted_at is not None and self.attempts

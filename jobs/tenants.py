@@ -34,6 +34,15 @@ def tenant_of(job_id: str) -> str:
     return tenant if mark else ""
 
 
+def hold_owner(tenant: str, token: str) -> str:
+    """In whose share the holds count that a job places: its tenant's, or without one its token's.
+
+    >>> hold_owner("studio", "app"), hold_owner("", "app")
+    ('studio~', 'app')
+    """
+    return f"{tenant}{TENANT_MARK}" if tenant else token
+
+
 def app_job_id(job_id: str) -> str:
     """The id as the app of the job's tenant knows it."""
     _, mark, app_id = job_id.partition(TENANT_MARK)

@@ -17,6 +17,7 @@ from tests.api.event_stream_client import EventStreamClient, StreamedEvent, stre
 from tests.api.job_factory import JobFactory
 from tests.api.test_token_file import TokenFile, bearer, entry, secret_of
 from worker.api.auth import access, continued_access
+from worker.api.streams import long_poll
 from worker.store import Store
 
 END = ("end", {"why": "access"})
@@ -25,7 +26,8 @@ USER = {"X-Forwarded-Email": "ann", "X-Forwarded-Groups": "ops", "X-Forwarded-Fo
 
 @pytest.fixture(autouse=True)
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(continued_access, "RECHECK_INTERVAL_S", 0.05)
+    for module in (continued_access, long_poll):
+        monkeypatch.setattr(module, "RECHECK_INTERVAL_S", 0.05)
 
 
 @pytest.fixture
@@ -123,28 +125,66 @@ async def test_a_stream_of_single_sign_on_ends_after_a_while(
 
 
 async def waited(api: CheckedApi, job_id: str, headers: dict[str, str]) -> "asyncio.Task[ApiReply]":
-    """A long poll that has begun."""
-    path = f"/v1/jobs/{job_id}/wait?timeout_s=0.5"
+    """A long poll that has begun, and would last a minute."""
+    path = f"/v1/jobs/{job_id}/wait?timeout_s=60"
     task = asyncio.create_task(api.call("GET", path, headers=headers))
-    await asyncio.sleep(0.2)
+    await asyncio.sleep(0.2)  # several looks
     assert not task.done()
     return task
 
 
-async def test_a_long_poll_answers_only_what_the_token_may_see_then(
-    api: CheckedApi, token_file: TokenFile, job_factory: JobFactory
+@pytest.mark.parametrize(
+    ("changed", "status"),
+    [
+        (None, 401),
+        (entry("app", "read", secret="another-secret-0123456789"), 401),
+        (entry("app", "read", expires_at="2020-01-01T00:00:00Z"), 401),
+        (entry("app", "read", tenant="shop"), 404),
+        (entry("app", "watch"), 200),
+    ],
+)
+async def test_a_long_poll_ends_at_once_where_its_token_has_other_rights(
+    api: CheckedApi,
+    token_file: TokenFile,
+    job_factory: JobFactory,
+    changed: dict[str, object] | None,
+    status: int,
 ) -> None:
     job = await job_factory.queued()
     poll = await waited(api, job.id, bearer("app"))
-    token_file.write(entry("ops", "operate"))
-    assert (await poll).status == 401
+    token_file.write(entry("ops", "operate"), *([changed] if changed else []))
+    reply = await asyncio.wait_for(poll, 10)
+    assert reply.status == status, reply.body
+    if status == 200:
+        assert reply.json["payloads_hidden"]
     token_file.write(entry("app", "read"))
-    poll = await waited(api, job.id, bearer("app"))
-    token_file.write(entry("app", "watch"))
-    reply = await poll
-    assert (reply.status, reply.json["payloads_hidden"]) == (200, True)
     again = await api.call("GET", "/v1/jobs", headers=bearer("app"))
     assert again.status == 200, "no attempt to guess was counted"
+
+
+async def test_a_long_poll_answers_no_job_to_a_token_that_ended_meanwhile(
+    api: CheckedApi,
+    token_file: TokenFile,
+    job_factory: JobFactory,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(long_poll, "RECHECK_INTERVAL_S", 60.0)
+    job = await job_factory.running("j1")
+    poll = await waited(api, job.id, bearer("app"))
+    token_file.write(entry("ops", "operate"))
+    await job_factory.succeed("j1", b"{}")
+    assert (await asyncio.wait_for(poll, 10)).status == 401
+
+
+async def test_a_long_poll_ends_with_its_login(api: CheckedApi, job_factory: JobFactory) -> None:
+    job = await job_factory.queued()
+    async with browsing(api.url) as browser:
+        await browser.log_in(secret_of("ops"))
+        poll = await waited(api, job.id, {"Cookie": f"knouds_session={browser.session}"})
+        listed = await api.call("GET", "/v1/sessions", headers=bearer("ops"))
+        path = f"/v1/sessions/{listed.json['items'][0]['id']}/revoke"
+        assert (await api.post(path, {}, headers=bearer("ops"))).status == 200
+        assert (await asyncio.wait_for(poll, 10)).status == 401
 
 
 async def test_an_open_stream_does_not_keep_a_login_alive(

@@ -8,7 +8,9 @@ import pytest
 
 from config.token_limits import DEFAULT_LIMITS
 from config.values import TokenLimits
+from jobs.holds import Hold, hold_id
 from jobs.indexes import Index
+from jobs.lanes import Scope
 from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
 from tests.api.conftest import OpenWithTokens
 from tests.api.token_entries import Entry, bearer
@@ -24,6 +26,8 @@ LIMITS: dict[str, dict[str, float]] = {
     "small": {"open_bytes": 2_000},
     "narrow": {"new_lanes_per_min": 1},
     "plain": {"new_tags_per_min": 1},
+    "of_shop": {},
+    "of_shop_too": {},
     "bound": {},
 }
 
@@ -34,6 +38,8 @@ async def guarded(open_with_tokens: OpenWithTokens) -> AsyncGenerator[CheckedApi
         {"name": name, "role": "enqueue", "limits": limits} for name, limits in LIMITS.items()
     ]
     entries[-1] |= {"accounts": ["studio", "studio-2"]}
+    for entry in entries[-3:-1]:
+        entry["tenant"] = "shop"
     async with open_with_tokens(entries) as api:
         yield api
 
@@ -44,6 +50,11 @@ async def send(api: CheckedApi, token: str, *requests: dict[str, object]) -> Api
         return await api.post("/v1/jobs", {**REQUEST, **requests[0]}, headers=headers)
     jobs = [{**REQUEST, **one} for one in requests]
     return await api.post("/v1/jobs/bulk", {"jobs": jobs}, headers=headers)
+
+
+def statuses(bulk: ApiReply) -> list[int]:
+    assert bulk.status == 200, bulk.body
+    return [row["status"] for row in bulk.json["results"]]
 
 
 def is_limited(reply: ApiReply, name: str) -> bool:
@@ -71,7 +82,8 @@ async def test_an_account_without_a_key_is_refused_once_workers_have_reported_th
 
 
 async def test_a_token_enqueues_as_fast_as_it_may(guarded: CheckedApi) -> None:
-    assert (await send(guarded, "slow", {}, {})).status == 200
+    assert statuses(await send(guarded, "slow", {}, {}, {})) == [202, 202, 429]
+    assert is_limited(await send(guarded, "slow", {}, {}), "enqueues_per_s")
     assert is_limited(await send(guarded, "slow", {}), "enqueues_per_s")
     assert (await send(guarded, "app", {})).status == 202
 
@@ -81,8 +93,11 @@ async def test_open_jobs_of_a_token_are_limited_until_they_settle(
 ) -> None:
     monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
     assert (await send(guarded, "few", {"id": "a"}, {"id": "b"})).status == 200
-    assert is_limited(await send(guarded, "few", {}, {}), "open_jobs")
-    assert (await send(guarded, "few", {})).status == 202
+    bulk = await send(guarded, "few", {}, {"target": ""}, {})
+    assert statuses(bulk) == [202, 422, 429]
+    alone = await send(guarded, "few", {})
+    assert is_limited(alone, "open_jobs")
+    assert bulk.json["results"][2]["error"] == alone.json
     assert is_limited(await send(guarded, "few", {}), "open_jobs")
     stored = await store.jobs.load("a")
     assert stored is not None
@@ -94,18 +109,19 @@ async def test_open_jobs_of_a_token_are_limited_until_they_settle(
 
 async def test_bytes_of_the_inputs_of_open_jobs_are_limited(guarded: CheckedApi) -> None:
     large: dict[str, object] = {"inputs": {"prompt": "x" * 900}}
-    assert (await send(guarded, "small", large)).status == 202
-    assert (await send(guarded, "small", large)).status == 202
+    assert statuses(await send(guarded, "small", large, large, large, {})) == [202, 202, 429, 202]
     assert is_limited(await send(guarded, "small", large), "open_bytes")
 
 
 async def test_new_lanes_and_new_tags_are_limited(guarded: CheckedApi) -> None:
     targets: list[dict[str, object]] = [{"target": f"t{number}"} for number in range(11)]
-    assert (await send(guarded, "narrow", *targets)).status == 200
+    bulk = await send(guarded, "narrow", *targets, {"target": "t1"})
+    assert statuses(bulk) == [202] * 10 + [429, 202]
+    assert bulk.json["results"][10]["error"]["reason"] == "new_lanes_per_min"
     assert is_limited(await send(guarded, "narrow", {"target": "another"}), "new_lanes_per_min")
     assert (await send(guarded, "narrow", {"target": "t1"})).status == 202
     tags: list[dict[str, object]] = [{"tags": [f"tag{number}"]} for number in range(11)]
-    assert (await send(guarded, "plain", *tags)).status == 200
+    assert statuses(await send(guarded, "plain", *tags, {})) == [202] * 10 + [429, 202]
     assert is_limited(await send(guarded, "plain", {"tags": ["another"]}), "new_tags_per_min")
     assert (await send(guarded, "plain", {"tags": ["tag1"]})).status == 202
 
@@ -114,7 +130,9 @@ async def test_all_lanes_together_are_limited(
     guarded: CheckedApi, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(enqueue_guard, "MAX_LANES", 2)
-    assert (await send(guarded, "app", {"target": "a"}, {"target": "b"})).status == 200
+    targets: list[dict[str, object]] = [{"target": name} for name in "abca"]
+    bulk = await send(guarded, "app", *targets)
+    assert statuses(bulk) == [202, 202, 429, 202]
     assert is_limited(await send(guarded, "app", {"target": "c"}), "lanes")
     assert (await send(guarded, "app", {"target": "a"})).status == 202
 
@@ -139,6 +157,48 @@ async def test_where_many_holds_stand_no_new_target_is_enqueued(
         path = f"/v1/holds/{hold.id}/release"
         assert (await guarded.post(path, {}, headers=bearer("ops"))).status == 200
     assert (await send(guarded, "app", {"target": "new"})).status == 202
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("app", "app", "few"),
+        ("app", "app", "of_shop"),
+        ("of_shop", "tenant shop", "app"),
+        ("of_shop_too", "tenant shop", "app"),
+    ],
+)
+async def test_the_holds_of_one_token_or_tenant_stop_no_other(
+    guarded: CheckedApi, store: Store, monkeypatch: pytest.MonkeyPatch, names: tuple[str, str, str]
+) -> None:
+    refused, whose, other = names
+    placed_for = "shop~" if whose == "tenant shop" else whose
+    for module in (enqueue_guard, holds, gates):
+        monkeypatch.setattr(module, "MAX_HOLDS_OF_OWNER", 2)
+    monkeypatch.setattr(enqueue_guard, "FACTS_MAX_AGE_S", 0.0)
+    assert (await send(guarded, refused, {"target": "known"})).status == 202
+    for target in "abc":
+        await store.holds.place(a_hold(f"default/model/{target}", placed_for))
+    assert len(await store.holds.list_all()) == 2
+    assert is_limited(await send(guarded, refused, {"target": "new"}), "holds")
+    bulk = await send(guarded, refused, {"target": "new"}, {"target": "known"})
+    assert statuses(bulk) == [429, 202]
+    assert (await send(guarded, other, {"target": "another"})).status == 202
+    assert await store.holds.place(a_hold("default/model/x", "few"))
+    assert (await pause(guarded, "default/model/y")).status == 201, "no job placed it"
+    assert await store.holds.place(a_hold("default/model", placed_for)), "it stops a route"
+    (finding,) = await gates.check_gates(store)
+    assert f"2 targets are on hold after jobs of {whose}" in finding.text
+
+
+def a_hold(scope: str, placed_for: str) -> Hold:
+    return Hold(
+        id=hold_id(Scope(scope), "X"),
+        scope=Scope(scope),
+        code="X",
+        created_at=1_000.0,
+        placed_for=placed_for,
+    )
 
 
 async def pause(api: CheckedApi, scope: str) -> ApiReply:

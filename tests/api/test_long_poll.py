@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 
 import aiohttp
@@ -29,9 +29,10 @@ class PendingWaits:
             job_id: str,
             timeout_s: float,
             is_wanted: Callable[[], bool],
+            has_same_rights: Callable[[], Awaitable[bool]],
         ) -> None:
             self.begun.append(job_id)
-            await begin(waiters, job_id, timeout_s, is_wanted)
+            await begin(waiters, job_id, timeout_s, is_wanted, has_same_rights)
 
         monkeypatch.setattr(long_poll.LongPolls, "wait_until_settled_or_parked", noted)
 

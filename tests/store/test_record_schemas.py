@@ -35,7 +35,7 @@ from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (2, "6f22feb206d6"),
-    Hold: (1, "1544055a4adb"),
+    Hold: (1, "65b1828488b8"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),
     RateLimitBucket: (1, "e948038ad2ad"),

@@ -14,10 +14,11 @@ from typing import Final
 from config.values import TokenLimits
 from jobs.lanes import Lane
 from jobs.requests import JobRequest
+from jobs.tenants import hold_owner
 from worker.app.enqueue import InvalidRequest, is_granted
 from worker.clock import Clock
 from worker.store.enqueue_facts import EnqueueFacts, EnqueueFactsStore, OpenJobs
-from worker.store.holds import MAX_HOLDS
+from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 
 FACTS_MAX_AGE_S: Final = 2.0
 BURST_S: Final = 20.0
@@ -75,6 +76,19 @@ class _Bucket:
         return max(0.0, (1.0 - self.balance) / rate)
 
 
+@dataclass(frozen=True, slots=True)
+class _Caller:
+    """Whose jobs are to be enqueued."""
+
+    token: str
+    limits: TokenLimits
+    hold_owner: str
+
+    @property
+    def counts_open(self) -> bool:
+        return bool(self.limits.open_jobs or self.limits.open_bytes)
+
+
 class EnqueueGuard:
     """Checks the enqueues of one API process."""
 
@@ -90,36 +104,25 @@ class EnqueueGuard:
         self._counted: dict[str, OpenJobs] = {}
         """Open jobs of each token that has a limit of them, with those enqueued since the read."""
 
-    async def admit(self, token: str, limits: TokenLimits, requests: Sequence[JobRequest]) -> None:
-        """Let a token enqueue jobs; raises `LimitReached` or `RedisMemoryFull`, and takes nothing.
+    async def admit(
+        self, token: str, limits: TokenLimits, requests: Sequence[JobRequest], *, tenant: str = ""
+    ) -> list[LimitReached | None]:
+        """Let a token enqueue jobs, in their order: for each None, or why it may not.
 
-        Limits are checked before the jobs are known to be new: a repeated request counts.
+        Raises `RedisMemoryFull`, and the first `LimitReached` where none of them may. What is
+        refused takes nothing. Limits are checked before the jobs are known to be new: a repeated
+        request counts.
         """
-        counts_open = bool(limits.open_jobs or limits.open_bytes)
-        await self._refresh(token if counts_open else None)
+        caller = _Caller(token, limits, hold_owner(tenant, token))
+        await self._refresh(token if caller.counts_open else None)
         facts = self._facts
         if MEMORY_SHARE * facts.max_memory <= facts.used_memory < facts.max_memory:
             raise RedisMemoryFull(facts)  # a full one refuses by itself, and says so
-        lanes = {str(Lane(one.account, one.kind, one.target)) for one in requests}
-        lanes -= facts.lanes | self._new_lanes
-        tags = {tag for one in requests for tag in one.tags if tag not in self._seen_tags}
-        _refuse_too_many_lanes(len(facts.lanes | self._new_lanes), len(lanes))
-        if lanes and facts.hold_count >= MAX_HOLDS:
-            raise too_many_holds("nothing is enqueued for targets without queued jobs")
-        if counts_open:
-            self._refuse_open(token, limits, requests)
-        spent = (
-            ("enqueues_per_s", limits.enqueues_per_s, 1.0, BURST_S, len(requests)),
-            ("new_lanes_per_min", limits.new_lanes_per_min, 60.0, NEW_NAMES_BURST_MIN, len(lanes)),
-            ("new_tags_per_min", limits.new_tags_per_min, 60.0, NEW_NAMES_BURST_MIN, len(tags)),
-        )
-        for name, limit, period_s, burst, count in spent:
-            if limit and count:
-                self._refuse_faster(token, name, limit, period_s, burst)
-        for name, limit, _, _, count in spent:
-            if limit and count:
-                self._buckets[token, name].balance -= count
-        self._remember(token, lanes, tags, requests, counts_open=counts_open)
+        found = [self._refusal(caller, request) for request in requests]
+        refusals = [one for one in found if one is not None]
+        if refusals and len(refusals) == len(found):
+            raise refusals[0]
+        return found
 
     def refuse_account(self, request: JobRequest, granted: Sequence[str] | None) -> None:
         """Raise `InvalidRequest` for an account that no worker has an API key for.
@@ -161,17 +164,69 @@ class EnqueueGuard:
 
     # Limits.
 
-    def _refuse_open(self, token: str, limits: TokenLimits, requests: Sequence[JobRequest]) -> None:
+    def _refusal(self, caller: _Caller, request: JobRequest) -> LimitReached | None:
+        """Let a job be enqueued, and count it; or why not."""
+        lane = str(Lane(request.account, request.kind, request.target))
+        is_new_lane = lane not in self._facts.lanes and lane not in self._new_lanes
+        tags = {tag for tag in request.tags if tag not in self._seen_tags}
+        limits = caller.limits
+        spent = (
+            ("enqueues_per_s", limits.enqueues_per_s, 1.0, BURST_S, 1),
+            (
+                "new_lanes_per_min",
+                limits.new_lanes_per_min,
+                60.0,
+                NEW_NAMES_BURST_MIN,
+                int(is_new_lane),
+            ),
+            ("new_tags_per_min", limits.new_tags_per_min, 60.0, NEW_NAMES_BURST_MIN, len(tags)),
+        )
+        try:
+            if is_new_lane:
+                self._refuse_new_lane(caller)
+            if caller.counts_open:
+                self._refuse_open(caller, request)
+            for name, limit, period_s, burst, count in spent:
+                if limit and count:
+                    self._refuse_faster(caller.token, name, limit, period_s, burst)
+        except LimitReached as refusal:
+            return refusal
+        for name, limit, _, _, count in spent:
+            if limit and count:
+                self._buckets[caller.token, name].balance -= count
+        if is_new_lane:
+            self._new_lanes.add(lane)
+        self._remember_tags(tags)
+        if caller.counts_open:
+            found = self._counted.get(caller.token, OpenJobs())
+            size = found.input_bytes + len(request.inputs)
+            self._counted[caller.token] = OpenJobs(found.jobs + 1, size)
+        return None
+
+    def _refuse_new_lane(self, caller: _Caller) -> None:
+        known = len(self._facts.lanes) + len(self._new_lanes)
+        if known >= MAX_LANES:
+            detail = (
+                f"{known} lanes (account, kind and target) have jobs, and {MAX_LANES} may: enqueue"
+                " for targets that have jobs, or wait until others have none"
+            )
+            raise LimitReached("lanes", detail, OPEN_RETRY_S)
+        if self._facts.hold_count >= MAX_HOLDS:
+            raise too_many_holds("nothing is enqueued for targets without queued jobs")
+        count = self._facts.target_holds.get(caller.hold_owner, 0)
+        if count >= MAX_HOLDS_OF_OWNER:
+            raise _too_many_of_owner(caller, count)
+
+    def _refuse_open(self, caller: _Caller, request: JobRequest) -> None:
+        token, limits = caller.token, caller.limits
         found = self._counted.get(token, OpenJobs())
-        jobs = found.jobs + len(requests)
-        size = found.input_bytes + sum(len(one.inputs) for one in requests)
-        if limits.open_jobs and jobs > limits.open_jobs:
+        if limits.open_jobs and found.jobs + 1 > limits.open_jobs:
             detail = (
                 f"{found.jobs} jobs of token {token!r} have not settled, and {limits.open_jobs} may"
                 " be open at once: wait until some have"
             )
             raise LimitReached("open_jobs", detail, OPEN_RETRY_S)
-        if limits.open_bytes and size > limits.open_bytes:
+        if limits.open_bytes and found.input_bytes + len(request.inputs) > limits.open_bytes:
             detail = (
                 f"the inputs of the open jobs of token {token!r} are {found.input_bytes} bytes, and"
                 f" may be {limits.open_bytes}: wait until some have settled"
@@ -192,23 +247,10 @@ class EnqueueGuard:
             detail = f"token {token!r} may enqueue {_WORDS[name].format(limit)}: slow down"
             raise LimitReached(name, detail, wait_s)
 
-    def _remember(
-        self,
-        token: str,
-        lanes: set[str],
-        tags: set[str],
-        requests: Sequence[JobRequest],
-        *,
-        counts_open: bool,
-    ) -> None:
-        self._new_lanes |= lanes
+    def _remember_tags(self, tags: set[str]) -> None:
         self._seen_tags |= dict.fromkeys(tags)
         while len(self._seen_tags) > MAX_SEEN_TAGS:
             self._seen_tags.popitem(last=False)
-        if counts_open:
-            found = self._counted.get(token, OpenJobs())
-            size = sum(len(one.inputs) for one in requests)
-            self._counted[token] = OpenJobs(found.jobs + len(requests), found.input_bytes + size)
 
 
 _WORDS: Final = {
@@ -224,10 +266,12 @@ def too_many_holds(effect: str) -> LimitReached:
     return LimitReached("holds", detail, HOLDS_RETRY_S)
 
 
-def _refuse_too_many_lanes(known: int, new: int) -> None:
-    if new and known + new > MAX_LANES:
-        detail = (
-            f"{known} lanes (account, kind and target) have jobs, and {MAX_LANES} may: enqueue for"
-            " targets that have jobs, or wait until others have none"
-        )
-        raise LimitReached("lanes", detail, OPEN_RETRY_S)
+def _too_many_of_owner(caller: _Caller, count: int) -> LimitReached:
+    """The refusal while the jobs of a token or its tenant have placed as many holds as they may."""
+    is_tenant = caller.hold_owner != caller.token
+    whose = "this tenant" if is_tenant else f"token {caller.token!r}"
+    detail = (
+        f"{count} targets are on hold after jobs of {whose}, and no more may be: use targets that"
+        " the provider does not refuse; an operator releases holds whose cause is gone"
+    )
+    return LimitReached("holds", detail, HOLDS_RETRY_S)

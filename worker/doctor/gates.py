@@ -4,13 +4,14 @@ from collections.abc import Iterable
 from typing import Final
 
 from jobs.breakers import Breaker, BreakerState
-from jobs.holds import Hold
+from jobs.holds import Hold, target_holds_by_owner
 from jobs.newer import ACTION_NEWER, is_newer_gate
+from jobs.tenants import tenant_of
 from jobs.unreadable import UNREADABLE
 from jobs.unreadable_holds import is_unreadable_hold
 from worker.doctor.findings import Finding, fail, warn
 from worker.store import Store
-from worker.store.holds import MAX_HOLDS
+from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 
 HOLDS: Final = "gates.holds"
 BREAKERS: Final = "gates.breakers"
@@ -30,6 +31,13 @@ def judge_gates(holds: Iterable[Hold], breakers: Iterable[Breaker]) -> list[Find
         text = f"{len(holds)} holds stand: no target gets one of its own, and nothing is enqueued"
         fix = "release those whose cause is gone: knouds-worker holds ls, holds release"
         found.append(fail(HOLDS, f"{text} for targets without queued jobs", fix))
+    for owner, count in target_holds_by_owner(holds).items():
+        if count >= MAX_HOLDS_OF_OWNER:
+            tenant = tenant_of(owner)
+            whose = f"tenant {tenant}" if tenant else owner or "an unknown token"
+            text = f"{count} targets are on hold after jobs of {whose}: no further one gets a hold"
+            fix = "find out why it names targets that the provider refuses; knouds-worker holds ls"
+            found.append(warn(HOLDS, f"{text}, and none is enqueued for it", fix))
     for hold in holds:
         if is_unreadable_hold(hold):
             text = f"the hold {hold.key} stops its scope, and {hold.message}"

@@ -42,7 +42,7 @@ from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
 from worker.store.commit import SideWrites, VersionedJob, version_of
-from worker.store.holds import MAX_HOLDS
+from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 from worker.store.jobs import CommitRefused, NewerRecord
 from worker.store.refusals import error_word
 
@@ -286,11 +286,16 @@ def _of_case(decision: Decision, case: FailureCase) -> Decision:
     return decision if job is None else replace(decision, job=job)
 
 
+_NO_MORE_HOLDS: Final = (
+    f"{MAX_HOLDS} holds stand, or {MAX_HOLDS_OF_OWNER} after jobs of the same tenant or token"
+)
+
+
 def _log_hold(new: Hold, hold: Hold | None) -> None:
     """Warn once per hold; requests that were under way may be refused by it, too."""
     facts = {"scope": new.scope, "code": new.code, "hold_id": new.id}
     if hold is None:
-        log.warning("hold.not_placed", why=f"{MAX_HOLDS} holds stand", **facts)
+        log.warning("hold.not_placed", why=_NO_MORE_HOLDS, **facts)
     elif hold.hits == 1:
         log.warning("hold.placed", **facts)
     else:

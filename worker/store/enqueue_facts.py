@@ -4,9 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple, cast
 
+from jobs.holds import target_holds_by_owner
 from jobs.indexes import Index
 from worker.store.accounts import reported_lately
 from worker.store.client import Client, Command, numbers, pairs, texts
+from worker.store.holds import decode_holds
 from worker.store.keys import Keys
 
 
@@ -19,12 +21,14 @@ class OpenJobs(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class EnqueueFacts:
-    """Accounts, lanes, memory and open jobs at one moment."""
+    """Accounts, lanes, holds, memory and open jobs at one moment."""
 
     accounts: frozenset[str] = frozenset()
     """Accounts that workers have keys for; empty if no worker ever reported any."""
     lanes: frozenset[str] = frozenset()
     hold_count: int = 0
+    target_holds: Mapping[str, int] = field(default_factory=dict[str, int])
+    """Holds on targets, by `jobs.tenants.hold_owner`."""
     used_memory: int = 0
     max_memory: int = 0
     """Bytes that Redis may use; 0: it has no limit, or does not tell."""
@@ -44,7 +48,7 @@ class EnqueueFactsStore:
         commands: list[Command] = [
             ("HGETALL", self._keys.accounts),
             ("ZRANGE", self._keys.lanes, 0, -1),
-            ("HLEN", self._keys.holds),
+            ("HGETALL", self._keys.holds),
             ("INFO", "memory"),
         ]
         commands += [
@@ -58,7 +62,8 @@ class EnqueueFactsStore:
         return EnqueueFacts(
             accounts=reported_lately(numbers(accounts)),
             lanes=frozenset(texts(lanes)),
-            hold_count=holds,
+            hold_count=len(holds),
+            target_holds=target_holds_by_owner(decode_holds(holds)),
             used_memory=_number(memory, "used_memory"),
             max_memory=_number(memory, "maxmemory"),
             open_jobs={

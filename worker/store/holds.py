@@ -5,7 +5,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Mapping
 from typing import Final
 
-from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open
+from jobs.holds import CoolDown, Gates, Hold, apply_refusal, has_proved_open, target_holds_by_owner
 from jobs.lanes import Lane, is_target_scope
 from jobs.newer import newer_hold
 from jobs.unreadable_holds import is_unreadable_hold, unreadable_record_hold
@@ -20,6 +20,10 @@ from worker.store.unreadable_gates import log_unreadable
 MAX_HOLDS: Final = 1_000
 """Holds that stand at once, about: each worker reads them all, and a provider may refuse each of
 the targets that apps name. Those that stop accounts and routes come on top."""
+
+MAX_HOLDS_OF_OWNER: Final = 100
+"""Of these, about: on targets, for jobs of one tenant, or of one token without a tenant. So none
+takes the places of all others."""
 
 
 class HoldStore:
@@ -42,7 +46,7 @@ class HoldStore:
             ],
         )
         return Gates(
-            _decode_holds(holds),
+            decode_holds(holds),
             tuple(_decode_cool_downs(cool_downs)),
             dict(pairs(sync_only)),
             decode_breakers(breakers),
@@ -51,7 +55,7 @@ class HoldStore:
     async def list_all(self) -> list[Hold]:
         """All holds, oldest first; one that cannot be read, or is newer, as a closed one."""
         found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.holds)
-        return sorted(_decode_holds(found), key=lambda hold: hold.created_at)
+        return sorted(decode_holds(found), key=lambda hold: hold.created_at)
 
     async def find(self, hold_id: str) -> Hold | None:
         """One hold by its id."""
@@ -71,13 +75,21 @@ class HoldStore:
         return await self.change(new.key, refused) or new
 
     async def is_too_many(self, new: Hold) -> bool:
-        """Whether `MAX_HOLDS` stand, and it would be one more for a target or a stopped scope."""
+        """Whether it would be one more for a target or a stopped scope where `MAX_HOLDS` stand.
+
+        For a target also where `MAX_HOLDS_OF_OWNER` stand for its owner.
+        """
         exists, count = await self._client.many(
             [("HEXISTS", self._keys.holds, new.key), ("HLEN", self._keys.holds)]
         )
-        if exists or count < MAX_HOLDS:
+        if exists or count < min(MAX_HOLDS, MAX_HOLDS_OF_OWNER):
             return False
-        return is_target_scope(new.scope) or any(
+        if is_target_scope(new.scope):
+            if count >= MAX_HOLDS or new.is_manual:
+                return bool(count >= MAX_HOLDS)
+            counts = target_holds_by_owner(await self.list_all())
+            return counts[new.placed_for] >= MAX_HOLDS_OF_OWNER
+        return count >= MAX_HOLDS and any(
             hold.scope == new.scope and hold.stops_submits for hold in await self.list_all()
         )
 
@@ -166,7 +178,7 @@ def _encode_hold(hold: Hold | None) -> bytes:
     return b"" if hold is None else encode_unique(hold)
 
 
-def _decode_holds(found: Mapping[bytes, bytes]) -> tuple[Hold, ...]:
+def decode_holds(found: Mapping[bytes, bytes]) -> tuple[Hold, ...]:
     """The holds; closed ones in place of those that cannot be read, or are of a newer version."""
     holds: list[Hold] = []
     for field, data in found.items():

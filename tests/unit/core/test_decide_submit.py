@@ -16,8 +16,8 @@ from jobs.effects import Decision, HoldOpened, PlaceHold, RememberSyncOnly, Star
 from jobs.error_table import ACTION_ATTEMPTS_SPENT, ACTION_UNCERTAIN
 from jobs.holds import CoolDown, HoldPhase, hold_id
 from jobs.inconclusive_polls import RATE_LIMITED_COOL_DOWN_S, RATE_LIMITED_MIN_S
-from jobs.job import Job, JobOutage
-from jobs.lanes import Scope
+from jobs.job import Job, JobEvent, JobOutage
+from jobs.lanes import JobId, Scope
 from jobs.lifecycle import IllegalTransition
 from jobs.outcomes import Accepted, Finished, Lost, NotSent, ProviderError, Refused, SubmitOutcome
 from jobs.states import Mode, OnUncertain, State
@@ -30,6 +30,7 @@ from tests.unit.core.job_builders import (
     NOW,
     a_context,
     awaiting_finding,
+    changed,
     running,
     submitted,
     sync_run,
@@ -177,6 +178,23 @@ def test_an_attempt_is_spent_only_where_the_provider_failed_or_refused_for_good(
 
 
 # Answers of something else than the provider's API.
+
+
+@pytest.mark.parametrize(
+    ("job_id", "first", "owner"),
+    [
+        ("j1", JobEvent(NOW, "enqueue", "app"), "app"),
+        ("shop~j1", JobEvent(NOW, "enqueue", "app"), "shop~"),
+        ("j1", JobEvent(NOW, "release", "ann"), ""),
+    ],
+)
+def test_a_hold_counts_in_the_share_of_the_tenant_or_else_the_token_of_its_job(
+    job_id: str, first: JobEvent, owner: str
+) -> None:
+    job = changed(submitted(), id=JobId(job_id), events=(first,))
+    (effect,) = decided(job, refused(403, "MODEL_TIER_REQUIRED")).effects
+    assert isinstance(effect, PlaceHold)
+    assert (effect.hold.scope, effect.hold.placed_for) == ("default/model/suno", owner)
 
 
 MOVED, PAGE = ANSWERS["redirect"], ANSWERS["page"]

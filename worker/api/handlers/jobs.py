@@ -13,13 +13,14 @@ from config.values import TokenLimits
 from jobs.job import Job
 from jobs.lanes import JOB_ID, JobId
 from jobs.requests import JobRequest
+from worker.api.auth.continued_access import rights_check
 from worker.api.auth.principal import (
     Principal,
     current_principal,
     log_payload_read,
     sees_payloads,
 )
-from worker.api.context import ApiContext, context_of, of_own_tenant
+from worker.api.context import context_of, of_own_tenant
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.responses import expect_payloads
 from worker.api.models.breakers import breaker_response
@@ -40,7 +41,7 @@ from worker.api.problems import Problem, bad_parameter, logged_problem, problem_
 from worker.api.streams.connection import is_client_connected
 from worker.app.actions import NoSuchJob
 from worker.app.enqueue import EnqueueResult, InvalidRequest
-from worker.app.enqueue_guard import EnqueueGuard
+from worker.app.enqueue_guard import EnqueueGuard, LimitReached
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.app.shown_ids import shown_job_id
@@ -54,8 +55,8 @@ IDEMPOTENCY_KEY = "Idempotency-Key"
 JOBS_AT_ONCE: Final = 50
 """Jobs of a page that are put together in one turn of the event loop: some 2 ms of work."""
 
-_Parsed = tuple[JobId | None, JobRequest] | InvalidRequest
-"""An entry of a bulk."""
+_Parsed = tuple[JobId | None, JobRequest] | InvalidRequest | LimitReached
+"""An entry of a bulk, or why it is refused."""
 
 
 async def enqueue(request: web.Request) -> web.Response:
@@ -66,7 +67,10 @@ async def enqueue(request: web.Request) -> web.Response:
     caller = current_principal()
     caller.refuse_target(job_request)
     job_id = _agreed_id(_idempotency_key(request), job_id)
-    limits = await _admit(context, caller, [job_request])
+    limits = caller.limits(context.settings.token_limits)
+    await context.use_cases.enqueue_guard.admit(
+        caller.name, limits, [job_request], tenant=caller.grants.tenant
+    )
     context.use_cases.enqueue_guard.refuse_account(job_request, caller.grants.accounts)
     result = await context.use_cases.enqueuer.enqueue(
         job_request,
@@ -89,15 +93,6 @@ async def enqueue(request: web.Request) -> web.Response:
         brief = enqueued_job_response(result.job, result.durability)
         return json_response(brief, headers=location)
     return await _details_response(request, result.job.id, location, result.durability)
-
-
-async def _admit(
-    context: ApiContext, caller: Principal, requests: Sequence[JobRequest]
-) -> TokenLimits:
-    """Let the caller enqueue within its limits, and return these; raises `LimitReached`."""
-    limits = caller.limits(context.settings.token_limits)
-    await context.use_cases.enqueue_guard.admit(caller.name, limits, requests)
-    return limits
 
 
 def _counted_for(caller: Principal, limits: TokenLimits) -> str:
@@ -133,10 +128,10 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
     caller, max_bytes = current_principal(), context.settings.max_inputs_bytes
     parse = partial(_parse_bulk, max_bytes, caller)
     jobs, parsed = await read_parsed(request, BodyKind.BULK, parse)
-    guard = context.use_cases.enqueue_guard
-    limits = await _admit(context, caller, [one[1] for one in parsed if isinstance(one, tuple)])
+    guard, limits = context.use_cases.enqueue_guard, caller.limits(context.settings.token_limits)
+    parsed = await _within_limits(guard, caller, limits, parsed)
     parsed = [_refused_account(guard, caller, entry) for entry in parsed]
-    valid = [entry for entry in parsed if not isinstance(entry, InvalidRequest)]
+    valid = [entry for entry in parsed if isinstance(entry, tuple)]
     enqueuer = context.use_cases.enqueuer
     outcomes = iter(
         await enqueuer.enqueue_many(
@@ -146,7 +141,7 @@ async def enqueue_bulk(request: web.Request) -> web.Response:
             counted_for=_counted_for(caller, limits),
         )
     )
-    rows = [entry if isinstance(entry, InvalidRequest) else next(outcomes) for entry in parsed]
+    rows = [next(outcomes) if isinstance(entry, tuple) else entry for entry in parsed]
     problems = _problems(request, [row for row in rows if isinstance(row, Exception)])
     results = [_bulk_result(data, row, problems) for data, row in zip(jobs, rows, strict=True)]
     return json_response(BulkEnqueueResponse(results=results))
@@ -169,9 +164,18 @@ def _parse_job_request(data: object, max_inputs_bytes: int, caller: Principal) -
     return job_id, job_request
 
 
+async def _within_limits(
+    guard: EnqueueGuard, caller: Principal, limits: TokenLimits, entries: Sequence[_Parsed]
+) -> list[_Parsed]:
+    """The entries; beyond a limit why they are refused. Raises that where no job has room."""
+    requests = [entry[1] for entry in entries if isinstance(entry, tuple)]
+    refusals = iter(await guard.admit(caller.name, limits, requests, tenant=caller.grants.tenant))
+    return [(next(refusals) or entry) if isinstance(entry, tuple) else entry for entry in entries]
+
+
 def _refused_account(guard: EnqueueGuard, caller: Principal, entry: _Parsed) -> _Parsed:
     """The entry, or why its account is refused."""
-    if isinstance(entry, InvalidRequest):
+    if not isinstance(entry, tuple):
         return entry
     try:
         guard.refuse_account(entry[1], caller.grants.accounts)
@@ -255,7 +259,7 @@ async def wait(request: web.Request) -> web.Response:
     timeout_s = min(query.timeout_s, context.access.longest_s(request))
     with context.long_polls.slots.hold(current_principal()):
         await context.long_polls.wait_until_settled_or_parked(
-            job_id, timeout_s, partial(is_client_connected, request)
+            job_id, timeout_s, partial(is_client_connected, request), rights_check(request)
         )
     await context.access.confirm(request)
     return await _details_response(request, path_job_id(request))

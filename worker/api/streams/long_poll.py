@@ -6,7 +6,7 @@ seconds, whatever the subscription reports.
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Generator
+from collections.abc import Awaitable, Callable, Generator
 from typing import Final
 
 from jobs.states import SETTLED_OR_PARKED
@@ -17,7 +17,7 @@ from worker.store import Store
 from worker.store.commit import VersionedJob
 
 RECHECK_INTERVAL_S: Final = 3.0
-"""How often a long poll reads its job again."""
+"""How often a long poll reads its job again, and looks at the access of its caller."""
 
 SUBSCRIBE_TIMEOUT_S: Final = 1.0
 
@@ -33,11 +33,16 @@ class LongPolls:
         self._is_closed = False
 
     async def wait_until_settled_or_parked(
-        self, job_id: str, timeout_s: float, is_client_connected: Callable[[], bool]
+        self,
+        job_id: str,
+        timeout_s: float,
+        is_client_connected: Callable[[], bool],
+        has_same_rights: Callable[[], Awaitable[bool]],
     ) -> None:
         """Return when the job is settled or parked, the time is up, or the client disconnected.
 
-        Raises `NoSuchJob` and what Redis raises.
+        Also when its rights are others, which is looked at as often as the job is. Raises
+        `NoSuchJob`, and what Redis and `has_same_rights` raise.
         """
         clock = asyncio.get_running_loop().time
         deadline = clock() + timeout_s
@@ -58,6 +63,8 @@ class LongPolls:
                 ):
                     return
                 await _wait_up_to(changed, min(left, RECHECK_INTERVAL_S))
+                if not changed.is_set() and not await has_same_rights():
+                    return
 
     @contextlib.contextmanager
     def _registered(self, job_id: str) -> Generator[asyncio.Event]:
