@@ -57,6 +57,9 @@ class Index(StrEnum):
     EVIDENCE = "evidence"
     """Jobs with uncertain submits that claim rows of the provider's list, by account, scored by
     when the list is read for them next. Read by the evidence service."""
+    COST = "cost"
+    """Jobs with attempts whose cost only the provider's list of runs tells, by account, scored by
+    when to look for it next. Read by the cost reader."""
     FINDING = "finding"
     """Jobs that are parked as uncertain, by finding, and by finding, cause and lane."""
     HELD = "held"
@@ -136,9 +139,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
     found += _open_entries(job)
-    times = [one.check_at for one in job.uncertain_submits if one.check_at is not None]
-    if times:
-        found.append(IndexEntry(Index.EVIDENCE, job.account, min(times)))
+    found += _usage_entries(job)
     counted_by = (*job.opening_hold_ids, *job.canary_of)
     found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]
     if job.parked_as == UNCERTAIN and job.finding is not None and job.reason is not None:
@@ -157,6 +158,17 @@ def _open_entries(job: Job) -> list[IndexEntry]:
     if not job.counted_for or job.state in SETTLED:
         return []
     return [IndexEntry(Index.OPEN, job.counted_for, job.input_bytes)]
+
+
+def _usage_entries(job: Job) -> list[IndexEntry]:
+    """What the provider's list of runs is read for: findings and costs."""
+    found: list[IndexEntry] = []
+    times = [one.check_at for one in job.uncertain_submits if one.check_at is not None]
+    if times:
+        found.append(IndexEntry(Index.EVIDENCE, job.account, min(times)))
+    if job.cost_check_at is not None:
+        found.append(IndexEntry(Index.COST, job.account, job.cost_check_at))
+    return found
 
 
 def finding_name(finding: EvidenceFinding, group: str, lane: Lane) -> str:

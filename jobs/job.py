@@ -11,11 +11,12 @@ from typing import Final
 
 import msgspec
 
+from jobs.credits.sources import CostSource
 from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
-JOB_SCHEMA: Final = 2
+JOB_SCHEMA: Final = 3
 """The schema of a stored record. A change of the fields, here or in a type within, is a new one."""
 
 EVENTS_KEPT: Final = 200
@@ -130,6 +131,8 @@ class Attempt(
     """Credits."""
     duration_s: float | None = None
     """Seconds that the run took, where the answer to a sync run said so."""
+    cost_source: CostSource | None = None
+    """Who says what it cost, where it was not an answer; `estimate` without a `cost`: unknown."""
 
     @property
     def is_uncertain(self) -> bool:
@@ -255,7 +258,11 @@ class Job(
     cancel_sent: bool = False
     finished_at: float | None = None
     cost: float | None = None
-    """Credits of all its attempts, as far as they are known."""
+    """Credits of all its attempts, as far as they are known: estimates do not count."""
+    estimate: float | None = None
+    """What its next or present attempt is expected to cost, credits; set when it is admitted."""
+    cost_check_at: float | None = None
+    """When to look for the cost of its attempts in the provider's list of runs; None: no need."""
     reason: Reason | None = None
     attempts: tuple[Attempt, ...] = ()
     events: tuple[JobEvent, ...] = ()

@@ -83,6 +83,11 @@ class UsageReading:
         else:
             self.offset += max(1, len(rows) - min(self.overlap, max(1, len(rows) // 4)))
 
+    @property
+    def rows(self) -> tuple[UsageRow, ...]:
+        """The rows read so far, whatever the reading proves."""
+        return tuple(self._rows.values())
+
     def result(self) -> CompleteReading | None:
         """What was read; None while it is under way, or if it is void."""
         if not self.is_done or self.void:

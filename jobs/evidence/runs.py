@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Final
 
+from jobs.credits.closing import awaits_cost
 from jobs.evidence.records import UncertainSubmit
 from jobs.job import Attempt, Job
 from jobs.states import Kind, Mode, State
@@ -51,6 +52,8 @@ class RunOnRecord:
     mode: Mode
     sent_at: float
     certainty: RunCertainty
+    number: int = 0
+    """Of its attempt."""
     ended_at: float | None = None
     """When its answer or its end came; None while there is none."""
     request_id: str | None = None
@@ -92,9 +95,10 @@ def _run_of(job: Job, attempt: Attempt, submit: UncertainSubmit | None) -> RunOn
         mode=attempt.mode,
         sent_at=attempt.started_at,
         certainty=certainty,
+        number=attempt.number,
         ended_at=attempt.ended_at,
         request_id=attempt.request_id,
-        credits=attempt.cost,
+        credits=None if awaits_cost(attempt) else attempt.cost,
         duration_s=attempt.duration_s,
         code=attempt.code if certainty is RunCertainty.POSSIBLE else None,
         measured_s=(attempt.ended_at or 0.0) - attempt.started_at if is_answered_sync else None,
@@ -129,6 +133,7 @@ def _uncertain_run(job: Job, submit: UncertainSubmit) -> RunOnRecord:
         mode=submit.mode,
         sent_at=submit.sent_at,
         certainty=RunCertainty.UNCERTAIN,
+        number=submit.number,
         request_id=submit.request_id,
         submit=submit,
     )

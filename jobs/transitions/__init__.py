@@ -6,6 +6,7 @@ divided by who causes a transition.
 """
 
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
+from jobs.transitions.costs import record_costs
 from jobs.transitions.erasure import erase_payloads, has_erased_run, without_texts
 from jobs.transitions.evidence import (
     await_finding,
@@ -60,6 +61,7 @@ __all__ = [
     "park_stuck",
     "park_uncertain",
     "promote",
+    "record_costs",
     "record_findings",
     "record_late_answer",
     "record_other_run",

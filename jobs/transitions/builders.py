@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jobs.credits.closing import with_costs
 from jobs.job import ATTEMPTS_KEPT, EVENTS_KEPT, Attempt, Job, JobEvent
 from jobs.lifecycle import IllegalTransition, Transition, next_state
 from jobs.outcomes import Accepted, Finished, ProviderError
@@ -43,12 +44,12 @@ def next_version(
     note: str = "",
     **changes: Any,
 ) -> Job:
-    """The job in the state that `transition` leads to, with its event and with `changes`.
+    """The job in the state that `transition` leads to, with its event, its costs and `changes`.
 
     Raises `IllegalTransition` if the table has no such row. `changes` are fields of `Job`.
     """
     state = next_state(job.state, transition)
-    return msgspec.structs.replace(
+    after = msgspec.structs.replace(
         job,
         state=state,
         since=job.since if state is job.state else now,
@@ -56,6 +57,7 @@ def next_version(
         **history_with(job, JobEvent(at=now, name=transition.value, by=by, note=note)),
         **changes,
     )
+    return with_costs(after, now)
 
 
 def history_with(job: Job, event: JobEvent) -> dict[str, Any]:

@@ -149,10 +149,12 @@ def record_late_answer(job: Job, now: float, number: int, outcome: Accepted | Fi
         for submit in job.uncertain_submits
     )
     note = f"attempt {number}: execution {outcome.execution_id or 'not named'}"
+    told = outcome.cost if isinstance(outcome, Finished) else None
     return msgspec.structs.replace(
         job,
         updated_at=now,
         attempts=attempts,
+        cost=job.cost if told is None else (job.cost or 0.0) + told,
         uncertain_submits=submits,
         **history_with(job, JobEvent(at=now, name="late_answer", note=note)),
     )
@@ -161,7 +163,7 @@ def record_late_answer(job: Job, now: float, number: int, outcome: Accepted | Fi
 def _answered(attempt: Attempt, outcome: Accepted | Finished) -> Attempt:
     answered = with_run_ids(attempt, outcome)
     if isinstance(outcome, Finished) and outcome.cost is not None:
-        answered = msgspec.structs.replace(answered, cost=outcome.cost)
+        answered = msgspec.structs.replace(answered, cost=outcome.cost, cost_source=None)
     return answered
 
 

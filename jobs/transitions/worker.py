@@ -34,17 +34,19 @@ def admit(
     opening_hold_ids: tuple[str, ...],
     mode: Mode = Mode.ASYNC,
     passed: PassedBreakers = NO_BREAKERS,
+    estimate: float | None = None,
 ) -> Job:
     """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
 
     `opening_hold_ids` are the opening holds that count this submit in their step. `mode` is how it
     will be submitted, as far as is known: a job admitted as sync holds a slot of a sync run.
-    `passed` are the breakers it passes.
+    `passed` are the breakers it passes, `estimate` the credits it is expected to cost, if known.
     """
     return next_version(
         job,
         Transition.ADMIT,
         now,
+        estimate=estimate,
         submit_token=submit_token,
         lease_until=lease_until,
         opening_hold_ids=opening_hold_ids,

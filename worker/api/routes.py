@@ -18,6 +18,7 @@ from worker.api.handlers import (
     holds,
     job_actions,
     jobs,
+    ledger,
     metrics,
     sessions,
     webhooks,
@@ -27,6 +28,7 @@ from worker.api.models import requests
 from worker.api.models.audit import AuditPageResponse
 from worker.api.models.breakers import BreakerPageResponse, BreakerResponse
 from worker.api.models.bulk import BulkActionResponse
+from worker.api.models.credits import CreditsResponse
 from worker.api.models.events import TransitionResponse
 from worker.api.models.health import (
     DocumentResponse,
@@ -314,6 +316,14 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.READ,
         {200: AuditPageResponse},
         query=requests.AuditQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/credits",
+        ledger.credit_report,
+        Role.READ,
+        {200: CreditsResponse},
+        query=requests.CreditsQuery,
     ),
     Endpoint("GET", "/v1/sessions", sessions.sessions, Role.OPERATE, {200: SessionPageResponse}),
     Endpoint(

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
+from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
@@ -24,3 +25,4 @@ class UseCases:
     evidence: EvidenceActions
     bulk: BulkActions
     queries: Queries
+    credits: Credits

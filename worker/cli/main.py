@@ -53,6 +53,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
     "Monitoring": {
         "stats": CommandEntry("commands.stats", "Counts, lanes, quota and workers."),
         "watch": CommandEntry("commands.stats", "The stats live, until Ctrl-C."),
+        "credits": CommandEntry(
+            "commands.credits", "What runs cost: by day, account, target, tag or batch."
+        ),
         "audit": CommandEntry(
             "commands.audit", "What operators did: who, when, why, to how many jobs."
         ),

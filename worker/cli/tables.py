@@ -1,6 +1,7 @@
 """The tables of jobs, audit entries, groups, holds and stats."""
 
 import time
+from collections.abc import Callable
 from typing import Final
 
 from rich.console import RenderableType
@@ -55,6 +56,29 @@ def audit_list(doc: Doc) -> list[RenderableType]:
         "NOTE": lambda entry: entry.get("note"),
     }
     return _page(doc_table(doc["items"], columns, right_aligned=("JOBS",)), doc, "no audit entries")
+
+
+def credit_list(doc: Doc) -> list[RenderableType]:
+    """What runs cost, with the total."""
+    period = text(f"{doc['since']} to {doc['until']} (UTC)", "dim")
+    if not doc["items"]:
+        return [period, text("no charges", "dim")]
+    columns: Columns = {
+        doc["by"].upper(): lambda row: row.get("key"),
+        "CREDITS": lambda row: f"{row['credits']:,.10g}",
+        "CHARGES": lambda row: f"{row['charges']:,}",
+        "ESTIMATED": _amount("estimated"),
+        "RETRIES": _amount("retries"),
+        "DEAD": _amount("dead"),
+        "UNKNOWN": lambda row: row.get("unknown") or "",
+    }
+    rows = [*doc["items"], doc["total"]]
+    return [period, doc_table(rows, columns, right_aligned=tuple(columns)[1:])]
+
+
+def _amount(name: str) -> Callable[[Doc], str]:
+    """A cell with an amount of credits; empty for 0."""
+    return lambda row: f"{row[name]:,.10g}" if row[name] else ""
 
 
 def _page(table: Table, doc: Doc, empty_text: str) -> list[RenderableType]:

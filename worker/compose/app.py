@@ -5,6 +5,7 @@ from jobs.states import OnUncertain
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
+from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
@@ -48,4 +49,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         evidence=EvidenceActions(store, clock),
         bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
         queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),
+        credits=Credits(store, clock),
     )

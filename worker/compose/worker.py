@@ -33,6 +33,7 @@ from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.cost_reader import CostReader
 from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
@@ -51,6 +52,7 @@ from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
+from worker.engine.usage_lists import UsageLists
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
@@ -354,23 +356,27 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),
         parts.poll_planner,
         parts.rate_limiter,
-        _build_evidence(parts),
+        *_build_list_readers(parts),
     ]
 
 
-def _build_evidence(parts: _Parts) -> EvidenceService:
-    settings = parts.settings
-    return EvidenceService(
-        parts.context,
-        parts.provider,
+def _build_list_readers(parts: _Parts) -> tuple[Service, ...]:
+    """The services that read the provider's list of runs: for findings, and for costs."""
+    settings, context = parts.settings, parts.context
+    lists = UsageLists(parts.provider, context.store.holds, context.clock)
+    shared = frozenset(settings.shared_accounts)
+    evidence = EvidenceService(
+        context,
+        lists,
         parts.identities,
         EvidenceSettings(
             accounts=tuple(settings.accounts),
-            shared_accounts=frozenset(settings.shared_accounts),
+            shared_accounts=shared,
             grace_s=settings.evidence_grace_s,
             sync_timeout_s=settings.sync_timeout_s,
         ),
     )
+    return evidence, CostReader(context, lists, parts.identities, shared, settings.evidence_grace_s)
 
 
 def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:

@@ -4,6 +4,7 @@ A key belongs to one user, and the keys of a process do not change.
 """
 
 import asyncio
+from collections.abc import Iterable
 from typing import Final
 
 import structlog
@@ -41,6 +42,14 @@ class AccountIdentities:
     def user_id(self, account: str) -> str | None:
         """The user behind an account; None while that is not known."""
         return self._user_ids.get(account)
+
+    def by_user(self, accounts: Iterable[str]) -> dict[str, tuple[str, ...]]:
+        """The accounts of each user, as far as the user is known."""
+        found: dict[str, tuple[str, ...]] = {}
+        for account in accounts:
+            if (user_id := self.user_id(account)) is not None:
+                found[user_id] = (*found.get(user_id, ()), account)
+        return found
 
     async def prepare(self, account: str) -> None:
         """Ask who the user is, if that is due; submits wait a while for the first answer."""

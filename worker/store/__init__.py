@@ -21,6 +21,7 @@ from worker.store.holds import HoldStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
 from worker.store.lanes import LaneStore
+from worker.store.ledger import LedgerStore
 from worker.store.metrics.buffer import MetricsBuffer
 from worker.store.metrics.counters import Counters
 from worker.store.metrics.series import Series
@@ -76,6 +77,7 @@ class Store:
     accounts: AccountStore
     enqueue_facts: EnqueueFactsStore
     costs: CostStore
+    ledger: LedgerStore
     durations: DurationStore
     webhooks: WebhookStore
     evidence: EvidenceStore
@@ -123,6 +125,7 @@ def open_store(
         accounts=AccountStore(client, keys),
         enqueue_facts=EnqueueFactsStore(client, keys),
         costs=CostStore(client, keys),
+        ledger=LedgerStore(client, keys),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts, cipher),
         evidence=EvidenceStore(client, keys),

@@ -9,6 +9,7 @@ from typing import Final
 import msgspec
 
 from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
+from jobs.credits.charges import MAX_NAMES, changed_sums, expires_at, fallback_of
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -220,6 +221,7 @@ class Change:
             self.fields += [ERASED_AT, side_writes.erased_at]
             self.ops += [("D", self.key, name) for name in PAYLOAD_FIELDS]
         self._move_entries(old, new)
+        self._add_charges(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
         elif new.state in SETTLED_OR_PARKED:
@@ -294,6 +296,15 @@ class Change:
                 self._register(kind, name, new)
         for kind, name in before:
             self._remove_entry(kind, name, new.id)
+
+    def _add_charges(self, old: Job | None, new: Job) -> None:
+        """Add what the attempts cost to the sums of the ledger, as far as it has changed."""
+        for found, amount in changed_sums(old, new).items():
+            day, dimension, name, measure = found
+            key = self._names.ledger(day, dimension, measure)
+            kept_until = expires_at(day)
+            fallback = fallback_of(dimension, name)
+            self.ops.append(("H", key, name, fallback, MAX_NAMES[dimension], amount, kept_until))
 
     def _remove_entry(self, kind: Index, name: str, job_id: str) -> None:
         self.ops.append(("R", self._names.index(kind, name), job_id))

@@ -40,18 +40,25 @@ class EvidenceStore:
         self._client = client
         self._keys = keys
 
-    async def due_times(self, accounts: Sequence[str]) -> dict[str, float]:
-        """The accounts with uncertain submits → when the list is to be read for them next."""
+    async def due_times(
+        self, accounts: Sequence[str], purpose: Index = Index.EVIDENCE
+    ) -> dict[str, float]:
+        """The accounts with jobs in an index → when the list is to be read for them next.
+
+        `purpose`: `EVIDENCE` for uncertain submits, `COST` for costs that are not known yet.
+        """
         commands = [
-            ("ZRANGE", self._keys.index(Index.EVIDENCE, account), 0, 0, "WITHSCORES")
+            ("ZRANGE", self._keys.index(purpose, account), 0, 0, "WITHSCORES")
             for account in accounts
         ]
         rows = await self._client.many(commands) if commands else []
         return {account: float(row[1]) for account, row in zip(accounts, rows, strict=True) if row}
 
-    async def claimants(self, account: str, limit: int) -> list[JobId]:
-        """The jobs with uncertain submits of an account, the next one due first."""
-        key = self._keys.index(Index.EVIDENCE, account)
+    async def claimants(
+        self, account: str, limit: int, purpose: Index = Index.EVIDENCE
+    ) -> list[JobId]:
+        """The jobs of an account that the list is read for, the next one due first."""
+        key = self._keys.index(purpose, account)
         return [JobId(m) for m in texts(await self._client.call("ZRANGE", key, 0, limit - 1))]
 
     async def changed_since(self, moment: float) -> AsyncGenerator[list[JobId]]:
@@ -94,9 +101,11 @@ class EvidenceStore:
             for _ in groups
         ]
 
-    async def claim(self, user_id: str, worker_id: str, lease_s: float) -> bool:
+    async def claim(
+        self, user_id: str, worker_id: str, lease_s: float, purpose: Index = Index.EVIDENCE
+    ) -> bool:
         """Whether this worker reads the list of a user for the next `lease_s` seconds."""
-        key, ttl_ms = self._keys.evidence_lease(user_id), round(lease_s * 1_000)
+        key, ttl_ms = self._keys.usage_lease(purpose, user_id), round(lease_s * 1_000)
         taken = await self._client.call("SET", key, worker_id, "NX", "PX", ttl_ms)
         if taken:
             return True

@@ -280,7 +280,7 @@ class JobStore:
         found += [self._keys.index(Index.STATE, state) for state in State]
         for lane in texts(lanes):
             account, _, target = lane.partition("/")
-            found.append(self._keys.index(Index.EVIDENCE, account))
+            found += [self._keys.index(kind, account) for kind in (Index.EVIDENCE, Index.COST)]
             found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
             found.append(self._keys.index(Index.TARGET, target))
         named = [""] + ["|" + name.partition("|")[2] for name in texts(groups)]

@@ -81,14 +81,18 @@ class Keys:
         """Hash account → why `reconcile` is switched off for it."""
         return f"{self.namespace}:reconcile-off"
 
-    def evidence_lease(self, user_id: str) -> str:
-        """String, the worker that reads the list of a user; it expires."""
-        return f"{self.namespace}:evidence-lease:{user_id}"
+    def usage_lease(self, purpose: Index, user_id: str) -> str:
+        """String, the worker that reads the list of a user for jobs of an index; it expires."""
+        return f"{self.namespace}:{purpose}-lease:{user_id}"
 
     @property
     def costs(self) -> str:
         """Hash `kind/target` → credits its last run cost."""
         return f"{self.namespace}:costs"
+
+    def ledger(self, day: str, dimension: str, measure: str) -> str:
+        """Hash name → what the ledger adds up for it on one day (UTC); it expires."""
+        return f"{self.namespace}:ledger:{day}:{dimension}:{measure}"
 
     def durations(self, target: str) -> str:
         """List of the newest duration samples of a `kind/target`; it expires."""

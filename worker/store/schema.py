@@ -118,7 +118,11 @@ def _job_0_to_1(members: dict[str, Any]) -> dict[str, Any]:
     return members | ({"uncertain_submits": submits} if submits else {})
 
 
-JOB_MIGRATIONS: Final[Mapping[int, Migration]] = {0: _job_0_to_1, 1: _unchanged}
+JOB_MIGRATIONS: Final[Mapping[int, Migration]] = {
+    0: _job_0_to_1,
+    1: _unchanged,
+    2: _unchanged,
+}
 UNCHANGED: Final[Mapping[int, Migration]] = {0: _unchanged}
 """Of every other record: holds, cool-downs, breakers, rate-limit buckets, heartbeats, orphan
 deliveries, sessions."""

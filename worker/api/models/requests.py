@@ -3,10 +3,13 @@
 Each description completes "must be …" in the error for a wrong value.
 """
 
+from datetime import date
+from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from jobs.credits.report import CreditsBy
 from jobs.evidence.records import EvidenceFinding
 from jobs.states import Kind, State
 from jobs.tenants import STORED_JOB_ID, TENANT
@@ -229,6 +232,29 @@ class HistoryQuery(QueryParameters):
     """How far back."""
 
     window: Annotated[SeriesWindow, Field(description="5m, 1h or 24h")] = SeriesWindow.HOUR
+
+
+class CreditsFormat(StrEnum):
+    """How the answer is written."""
+
+    JSON = "json"
+    CSV = "csv"
+
+
+class CreditsQuery(QueryParameters):
+    """Which rows of the ledger. Days are those of UTC, when the attempts ended."""
+
+    by: Annotated[CreditsBy, Field(description="day, account, target, tag or batch")] = (
+        CreditsBy.DAY
+    )
+    since: Annotated[
+        date | None,
+        Field(description="the first day, as 2026-11-01; by default 29 days before `until`"),
+    ] = None
+    until: Annotated[
+        date | None, Field(description="the last day, as 2026-11-30; by default today")
+    ] = None
+    format: Annotated[CreditsFormat, Field(description="json or csv")] = CreditsFormat.JSON
 
 
 class GroupsQuery(QueryParameters):

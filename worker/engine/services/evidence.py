@@ -14,20 +14,18 @@ from typing import Any, Final
 import structlog
 
 from jobs.evidence.assess import EvidenceRules, SubmitKey, assess
-from jobs.evidence.reading import PAGE_ROWS, CompleteReading, UsageReading, agree
+from jobs.evidence.reading import CompleteReading, UsageReading, agree
 from jobs.evidence.records import Assessment, is_late_row
-from jobs.evidence.runs import RunOnRecord, runs_of
+from jobs.evidence.runs import RunOnRecord
 from jobs.evidence.schedule import next_check_at, unread
-from jobs.holds import CoolDown
-from jobs.job import Job
-from jobs.lanes import Scope, usage_scope
 from jobs.outcomes import CallFailure
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.evidence_writer import EvidenceWriter
+from worker.engine.runs_on_record import runs_since
 from worker.engine.unreadable_records import load_jobs
+from worker.engine.usage_lists import TOO_MANY_REQUESTS, UsageLists
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
-from worker.provider.port import RunProvider, UnknownAccount, UsagePage
 from worker.store.commit import VersionedJob
 
 log: Final = structlog.get_logger(__name__)
@@ -37,19 +35,13 @@ PAGES_PER_TICK: Final = 4
 MAX_CLAIMANTS: Final = 5_000
 """Jobs with uncertain submits that are compared at once."""
 
-MAX_RUNS: Final = 100_000
-"""Submits on record that are compared with one reading."""
-
 READ_BACK_S: Final = 600.0
 """How far before the oldest submit the list is read at first; doubled until it proves enough."""
 
 MAX_READ_BACK_S: Final = 40 * 3_600.0
-RATE_LIMITED_WAIT_S: Final = 30.0
 RECENT_S: Final = 1_800.0
 """Submits that are no older are read for together, which takes few pages more."""
 
-FAILED_WAIT_S: Final = 10.0
-TOO_MANY_REQUESTS: Final = 429
 LEASE_S: Final = 60.0
 WRITES_AT_ONCE: Final = 50
 
@@ -75,7 +67,6 @@ class EvidenceSettings:
     shared_accounts: frozenset[str]
     grace_s: float
     sync_timeout_s: float
-    page_rows: int = PAGE_ROWS
 
 
 @dataclass(slots=True)
@@ -93,14 +84,14 @@ class EvidenceService:
     def __init__(
         self,
         context: WorkerContext,
-        provider: RunProvider,
+        lists: UsageLists,
         identities: AccountIdentities,
         settings: EvidenceSettings,
     ) -> None:
         self._context = context
         self._store = context.store
         self._clock = context.clock
-        self._provider = provider
+        self._lists = lists
         self._identities = identities
         self._settings = settings
         self._writer = EvidenceWriter(context.store, context.clock, context.wakeups)
@@ -113,16 +104,12 @@ class EvidenceService:
         waiting = [account for account, at in due.items() if at <= now]
         for account in waiting:
             await self._identities.prepare(account)
-        by_user: dict[str, list[str]] = {}
-        for account in self._settings.accounts:
-            user_id = self._identities.user_id(account)
-            if user_id is not None:
-                by_user.setdefault(user_id, []).append(account)
-            elif account in waiting:
+        for account in waiting:
+            if self._identities.user_id(account) is None:
                 await self._record_unread((account,), "the user of the key is not known yet", now)
-        for user_id, accounts in by_user.items():
+        for user_id, accounts in self._identities.by_user(self._settings.accounts).items():
             if any(account in waiting for account in accounts) or self._is_under_way(user_id):
-                await self._work_for(user_id, tuple(accounts), now)
+                await self._work_for(user_id, accounts, now)
         return TICK_S
 
     def _is_under_way(self, user_id: str) -> bool:
@@ -140,7 +127,7 @@ class EvidenceService:
 
     async def _work_for(self, user_id: str, accounts: tuple[str, ...], now: float) -> None:
         state = self._users.setdefault(user_id, _UserState())
-        if now < state.not_before or await self._cools_down(accounts, now):
+        if now < state.not_before or await self._lists.cools_down(accounts, now):
             return
         if not await self._store.evidence.claim(user_id, self._context.worker_id, LEASE_S):
             state.comparison = None
@@ -152,11 +139,6 @@ class EvidenceService:
             state.comparison = self._comparison(user_id, accounts, since, state)
         await self._read_pages(state, state.comparison)
 
-    async def _cools_down(self, accounts: Sequence[str], now: float) -> bool:
-        gates = await self._store.holds.gates()
-        scopes = [scope for a in accounts for scope in (Scope(a), usage_scope(a))]
-        return gates.running_cool_down(scopes, now) is not None
-
     def _comparison(
         self, user_id: str, accounts: tuple[str, ...], since: float, state: _UserState
     ) -> _Comparison:
@@ -167,7 +149,6 @@ class EvidenceService:
         return UsageReading(
             floor_at=since - self._settings.grace_s - state.read_back_s,
             started_at=self._clock.now(),
-            page_rows=self._settings.page_rows,
         )
 
     async def _postpone_unripe(
@@ -209,7 +190,7 @@ class EvidenceService:
     async def _read_pages(self, state: _UserState, comparison: _Comparison) -> None:
         for _ in range(PAGES_PER_TICK):
             reading = comparison.reading
-            page = await self._page(comparison)
+            page = await self._lists.page(comparison.accounts[0], reading.offset)
             if isinstance(page, CallFailure):
                 await self._pause(state, comparison, page)
                 return
@@ -220,35 +201,17 @@ class EvidenceService:
                 state.comparison = None
                 return
 
-    async def _page(self, comparison: _Comparison) -> UsagePage | CallFailure:
-        try:
-            return await self._provider.usage(
-                comparison.accounts[0],
-                limit=self._settings.page_rows,
-                offset=comparison.reading.offset,
-            )
-        except UnknownAccount as error:
-            return CallFailure(str(error), 401)
-
     async def _pause(
         self, state: _UserState, comparison: _Comparison, failure: CallFailure
     ) -> None:
         """The list could not be read: wait, and say so where a finding is due."""
-        now = self._clock.now()
-        wait_s = failure.retry_after_s
+        state.not_before = await self._lists.pause_after(comparison.accounts, failure)
         if failure.http_status == TOO_MANY_REQUESTS:
-            until = now + (RATE_LIMITED_WAIT_S if wait_s is None else wait_s)
-            for account in comparison.accounts:
-                await self._store.holds.place_cool_down(
-                    CoolDown(usage_scope(account), until, "429")
-                )
-            state.not_before = until
             return
         state.comparison = None
-        state.not_before = now + (FAILED_WAIT_S if wait_s is None else wait_s)
         log.warning("usage.not_read", accounts=comparison.accounts, why=failure.logged_why)
         why = f"the list of runs could not be read: {failure.why}"
-        await self._record_unread(comparison.accounts, why, now)
+        await self._record_unread(comparison.accounts, why, self._clock.now())
 
     async def _reading_ended(self, state: _UserState, comparison: _Comparison) -> bool:
         """Compare a reading with the one before; whether the comparison is over."""
@@ -315,24 +278,8 @@ class EvidenceService:
         self, comparison: _Comparison, accounts: frozenset[str]
     ) -> tuple[list[RunOnRecord] | None, list[VersionedJob]]:
         """Every submit on record that may have a row, and the jobs with uncertain ones."""
-        since = comparison.reading.floor_at
-        claimants = await self._claimants(accounts)
-        jobs = {stored.job.id: stored for stored in claimants}
-        runs: dict[str, list[RunOnRecord]] = {}
-        count = 0
-        async for ids in self._store.evidence.changed_since(since):
-            for stored in await load_jobs(self._store.jobs, ids, self._clock.now()):
-                if stored is None or stored.job.account not in accounts:
-                    continue
-                if stored.job.id in jobs:
-                    jobs[stored.job.id] = stored
-                runs[stored.job.id] = _runs_since(stored.job, since)
-                count += len(runs[stored.job.id])
-                if count > MAX_RUNS:
-                    return None, []
-        for stored in jobs.values():
-            runs.setdefault(stored.job.id, _runs_since(stored.job, since))
-        return [run for own in runs.values() for run in own], list(jobs.values())
+        since, known = comparison.reading.floor_at, await self._claimants(accounts)
+        return await runs_since(self._store, accounts, since, known, self._clock.now())
 
     async def _record_unread(self, accounts: Sequence[str], why: str, now: float) -> None:
         """The list said nothing: note it with each submit that is due."""
@@ -346,12 +293,3 @@ class EvidenceService:
             }
             if found:
                 await self._writer.write(stored, found, rules)
-
-
-def _runs_since(job: Job, since: float) -> list[RunOnRecord]:
-    """The submits of a job that matter: uncertain ones, and those that ran since then."""
-    return [
-        run
-        for run in runs_of(job)
-        if run.submit is not None or run.ended_at is None or run.ended_at >= since
-    ]

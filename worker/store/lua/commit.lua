@@ -17,6 +17,8 @@
 --         N key score member   add if absent
 --         R key member         remove
 --         D key field          remove a field of a hash
+--         H key name other most amount at  add to a field of a hash that expires at a time, to the
+--                              field other if it has no field of that name, and most fields
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
@@ -67,6 +69,14 @@ local function flush()
     else for _, change in ipairs(failed and list.changes or {}) do replies[change] = failed end end
   end
   lists = {}
+end
+
+local function add(key, name, other, most, amount, at)
+  local known = redis.pcall("HEXISTS", key, name)
+  if known == 0 and redis.call("HLEN", key) >= tonumber(most) then name = other end
+  local sum = redis.pcall("HINCRBY", key, name, amount)
+  if sum == tonumber(amount) then redis.call("EXPIREAT", key, at) end  -- the field may be new
+  return refusal(sum)
 end
 
 local function audit()  -- the audit entry at i: nil if there is none or it is written
@@ -143,6 +153,9 @@ while i <= #ARGV do
       elseif op == "R" or op == "D" or op == "P" then enqueue(op, key, arg1)
       elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
+      elseif op == "H" then
+        reply = add(key, arg1, arg2, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+        i = i + 3
       else return redis.error_reply("commit.lua: unknown operation " .. tostring(op)) end
       i = i + ((op == "R" or op == "D" or op == "P") and 3 or 4)
     end
