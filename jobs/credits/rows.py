@@ -46,7 +46,7 @@ def named_costs(job: Job, rows: Mapping[str, UsageRow]) -> dict[int, float]:
     found: dict[int, float] = {}
     for attempt in job.attempts:
         row = rows.get(attempt.request_id or "")
-        if row is not None and awaits_cost(attempt) and (told := told_credits(row)) is not None:
+        if row is not None and awaits_cost(attempt) and (told := credits_of_row(row)) is not None:
             found[attempt.number] = told
     return found
 
@@ -79,11 +79,11 @@ def unnamed_costs(
     found: dict[CostKey, float | None] = {(run.job_id, run.number): 0.0 for run in claimants}
     for row, claimant in owner.items():
         run = claimants[claimant]
-        found[run.job_id, run.number] = told_credits(spare[row])
+        found[run.job_id, run.number] = credits_of_row(spare[row])
     return found
 
 
-def told_credits(row: UsageRow) -> float | None:
+def credits_of_row(row: UsageRow) -> float | None:
     """What a run cost, once its row says that it has ended."""
     return None if row.status == PROCESSING else row.credits
 

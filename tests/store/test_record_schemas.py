@@ -12,7 +12,7 @@ from config.values import ApiToken, Role
 from jobs.breakers import Breaker, BreakerCause, BreakerState, breaker_key
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold, hold_id
-from jobs.job import Job
+from jobs.job import JOB_SCHEMA, Job
 from jobs.lanes import JobId, Scope
 from jobs.newer import NEWER_SCHEMA, is_newer_gate
 from jobs.rate_limits import RateLimitBucket
@@ -34,7 +34,7 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (2, "6f22feb206d6"),
+    Job: (3, "add3b9b5cc5f"),
     Hold: (1, "65b1828488b8"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),
@@ -74,21 +74,27 @@ def test_a_change_of_a_stored_type_is_a_new_schema(record_type: type[msgspec.Str
 
 def newer(job: Job, **members: Any) -> bytes:
     """The record of a job as a newer version writes it."""
-    return msgspec.json.encode(msgspec.to_builtins(job) | {"schema": 3, "shape": "new"} | members)
+    return msgspec.json.encode(
+        msgspec.to_builtins(job) | {"schema": JOB_SCHEMA + 1, "shape": "new"} | members
+    )
 
 
 NEWER = {
     "a higher number": {},
-    "a member that is not known": {"schema": 2},
+    "a member that is not known": {"schema": JOB_SCHEMA},
     "one without a number": {"schema": 0},
-    "one within": {"schema": 2, "shape": None, "reason": {"code": "X", "shape": "new"}},
-    "one more in a row": {"schema": 2, "shape": None, "events": [[1.0, "enqueue", "", "", 7]]},
+    "one within": {"schema": JOB_SCHEMA, "shape": None, "reason": {"code": "X", "shape": "new"}},
+    "one more in a row": {
+        "schema": JOB_SCHEMA,
+        "shape": None,
+        "events": [[1.0, "enqueue", "", "", 7]],
+    },
     "other types": {"id": 7, "events": "none", "target": ["a"]},
 }
 
 
 def newer_record(job: Job, kind: str) -> bytes:
-    members = msgspec.to_builtins(job) | {"schema": 3, "shape": "new"} | NEWER[kind]
+    members = msgspec.to_builtins(job) | {"schema": JOB_SCHEMA + 1, "shape": "new"} | NEWER[kind]
     return msgspec.json.encode({n: value for n, value in members.items() if value is not None})
 
 
@@ -141,7 +147,7 @@ def test_a_record_without_a_number_is_migrated() -> None:
     del members["schema"]
     members["uncertain_submits"][0]["resubmitted"] = True
     assert decode_job(msgspec.json.encode(members)) == job
-    assert msgspec.json.decode(encode(job))["schema"] == 2
+    assert msgspec.json.decode(encode(job))["schema"] == JOB_SCHEMA
 
 
 @pytest.mark.parametrize("number", [b'"two"', b"-1", b"1.5", b"null"])
@@ -310,5 +316,7 @@ async def test_a_newer_session_opens_nothing_and_stays(
 
 
 def test_the_error_names_both_numbers() -> None:
-    with pytest.raises(NewerSchema, match="its schema is 3, this version reads up to 2"):
-        decode_job(b'{"schema":3}')
+    with pytest.raises(
+        NewerSchema, match=f"its schema is {JOB_SCHEMA + 1}, this version reads up to {JOB_SCHEMA}"
+    ):
+        decode_job(b'{"schema":%d}' % (JOB_SCHEMA + 1))

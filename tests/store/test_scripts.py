@@ -13,10 +13,11 @@ from arq import ArqRedis
 from redis.exceptions import NoScriptError, ResponseError
 
 from jobs import transitions
+from jobs.credits.charges import MAX_LANES, day_of, expires_at
 from jobs.effects import PollHistory
 from jobs.indexes import Index
 from jobs.lanes import Lane
-from jobs.outcomes import Accepted
+from jobs.outcomes import Accepted, Finished
 from jobs.states import Kind, State
 from tests.unit.core.job_builders import NOW, a_job, running, submitted
 from worker.store import Store
@@ -94,7 +95,7 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
-LONGEST = {"commit": 155}
+LONGEST = {"commit": 168}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
@@ -287,6 +288,7 @@ def everything_there_is() -> list[Change]:
         Change(KEYS, "j3", "7.bb").delete(running(id="j3")),
         parked_by_ann(),
         accepted(),
+        charged(),
     ]
 
 
@@ -296,10 +298,16 @@ def accepted() -> Change:
     return Change(KEYS, "j5", "1.dd").write(before, after, SideWrites())
 
 
+def charged() -> Change:
+    before = running(id="j6")
+    after = transitions.succeed(before, NOW, Finished(b"{}", cost=2.5))
+    return Change(KEYS, "j6", "1.ee").write(before, after, SideWrites())
+
+
 def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     changes = everything_there_is()
     keys, args = assemble(changes)
-    admitted, queued_, wake, deleted, parked, running_ = parse_changes(keys, args)
+    admitted, queued_, wake, deleted, parked, running_, paid = parse_changes(keys, args)
     assert {letter for change in parse_changes(keys, args) for letter in change.letters} == set(
         grammar()
     )
@@ -328,6 +336,12 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert running_.ops["X"] == [["t:run-owner:ex-5", "j5"]]
     assert running_.ops["O"] == [["t:execution:ex-5", "j5"]]
     assert running_.ops["S"] == [["t:run-owner:ex-5", "j5", 86_400_000]]
+    day, lane, until = day_of(NOW), "default/model/suno", expires_at(day_of(NOW))
+    other = "default/model/other"
+    assert paid.ops["H"] == [
+        [f"t:ledger:{day}:lane:credits", lane, other, MAX_LANES, 2_500_000, until],
+        [f"t:ledger:{day}:lane:charges", lane, other, MAX_LANES, 1, until],
+    ]
     at, digest = repr(NOW), changes[4].audit_hash
     assert digest
     assert parked.ops["L"] == [["t:audit", "", at, "ann", "park", "j4", "so", "1", "", digest]]
@@ -347,15 +361,15 @@ def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
     handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CBVXOANRDSPEL")
+    assert handled == set(grammar()) == set("CBVXOANRDSPELH")
     assert numbered(head("commit").keys) == numbered(head("commit").args) == []
     assert head("commit").keys == "every key that the changes name"
 
 
 async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
-    client = RecordingClient([b"ok"] * 6)
+    client = RecordingClient([b"ok"] * 7)
     scripts, changes = Scripts(client), everything_there_is()
-    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 6
+    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 7
     (command,) = client.sent
     assert split(command) == assemble(changes)
 

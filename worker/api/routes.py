@@ -320,10 +320,19 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/credits",
-        ledger.credit_report,
+        ledger.credit_sums,
         Role.READ,
         {200: CreditsResponse},
         query=requests.CreditsQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/credits.csv",
+        ledger.credit_sums_as_csv,
+        Role.READ,
+        {200: None},
+        query=requests.CreditsQuery,
+        content_type="text/csv",
     ),
     Endpoint("GET", "/v1/sessions", sessions.sessions, Role.OPERATE, {200: SessionPageResponse}),
     Endpoint(

@@ -15,6 +15,7 @@ from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
 from worker.compose.app import build_enqueuer, payload_cipher, replica_wait
+from worker.compose.list_readers import build_list_readers
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
     build_error_table,
@@ -33,8 +34,6 @@ from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
-from worker.engine.services.cost_reader import CostReader
-from worker.engine.services.evidence import EvidenceService, EvidenceSettings
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.payload_key_reporter import PayloadKeyReporter
@@ -52,7 +51,6 @@ from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
 from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
-from worker.engine.usage_lists import UsageLists
 from worker.engine.wakeups import Wakeup, Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
@@ -356,27 +354,8 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),
         parts.poll_planner,
         parts.rate_limiter,
-        *_build_list_readers(parts),
+        *build_list_readers(parts.settings, context, parts.provider, parts.identities),
     ]
-
-
-def _build_list_readers(parts: _Parts) -> tuple[Service, ...]:
-    """The services that read the provider's list of runs: for findings, and for costs."""
-    settings, context = parts.settings, parts.context
-    lists = UsageLists(parts.provider, context.store.holds, context.clock)
-    shared = frozenset(settings.shared_accounts)
-    evidence = EvidenceService(
-        context,
-        lists,
-        parts.identities,
-        EvidenceSettings(
-            accounts=tuple(settings.accounts),
-            shared_accounts=shared,
-            grace_s=settings.evidence_grace_s,
-            sync_timeout_s=settings.sync_timeout_s,
-        ),
-    )
-    return evidence, CostReader(context, lists, parts.identities, shared, settings.evidence_grace_s)
 
 
 def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:

@@ -245,7 +245,7 @@ def test_a_row_that_another_run_surely_has_is_not_given_to_an_uncertain_one() ->
 
 def test_the_list_is_read_again_less_and_less_often_for_a_week() -> None:
     job = ran()
-    pauses = []
+    pauses: list[float] = []
     now = NOW + 60
     while (at := next_check_at(job, now)) is not None:
         pauses.append(at - now)

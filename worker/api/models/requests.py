@@ -4,7 +4,6 @@ Each description completes "must be …" in the error for a wrong value.
 """
 
 from datetime import date
-from enum import StrEnum
 from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
@@ -234,13 +233,6 @@ class HistoryQuery(QueryParameters):
     window: Annotated[SeriesWindow, Field(description="5m, 1h or 24h")] = SeriesWindow.HOUR
 
 
-class CreditsFormat(StrEnum):
-    """How the answer is written."""
-
-    JSON = "json"
-    CSV = "csv"
-
-
 class CreditsQuery(QueryParameters):
     """Which rows of the ledger. Days are those of UTC, when the attempts ended."""
 
@@ -254,7 +246,6 @@ class CreditsQuery(QueryParameters):
     until: Annotated[
         date | None, Field(description="the last day, as 2026-11-30; by default today")
     ] = None
-    format: Annotated[CreditsFormat, Field(description="json or csv")] = CreditsFormat.JSON
 
 
 class GroupsQuery(QueryParameters):

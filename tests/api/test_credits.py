@@ -1,0 +1,91 @@
+"""`GET /v1/credits`: what runs cost, as JSON and as CSV."""
+
+import pytest
+
+from jobs import transitions
+from jobs.credits.charges import day_of
+from jobs.outcomes import Finished
+from tests.api.checked_api import CheckedApi
+from tests.unit.core import job_builders as build
+from tests.unit.core.job_builders import NOW
+from worker.store import Store
+
+DAY = day_of(NOW)
+NEXT_DAY = day_of(NOW + 86_400)
+
+
+async def charge(
+    store: Store, job_id: str, cost: float | None, *, later_s: float = 0, **facts: object
+) -> None:
+    """A job that succeeded and cost so much; None: its answer named no cost."""
+    job = transitions.succeed(
+        build.running(id=job_id, **facts), NOW + 1 + later_s, Finished(b"{}", cost=cost)
+    )
+    assert await store.jobs.create(job, b"{}") is not None
+
+
+@pytest.fixture
+async def charged(store: Store) -> None:
+    await charge(store, "a", 5.0, tags=("x", "y"), batch="spring")
+    await charge(store, "b", 2.25, account="studio", later_s=86_400)
+    await charge(store, "c", None)
+
+
+@pytest.mark.usefixtures("charged")
+async def test_rows_are_sums_with_a_total(api: CheckedApi) -> None:
+    found = (await api.get("/v1/credits", since=DAY, until=NEXT_DAY)).json
+    rows = {row["key"]: row for row in found["items"]}
+    assert (rows[DAY]["credits"], rows[DAY]["charges"], rows[DAY]["unknown"]) == (5.0, 2, 1)
+    assert rows[NEXT_DAY]["credits"] == 2.25
+    assert found["total"]["credits"] == 7.25
+    assert (found["by"], found["since"], found["until"]) == ("day", DAY, NEXT_DAY)
+
+
+@pytest.mark.parametrize(
+    ("by", "keys"),
+    [
+        ("account", ["default", "studio"]),
+        ("target", ["model/suno"]),
+        ("tag", ["x", "y"]),
+        ("batch", ["spring"]),
+    ],
+)
+@pytest.mark.usefixtures("charged")
+async def test_rows_of_every_kind(api: CheckedApi, by: str, keys: list[str]) -> None:
+    found = (await api.get("/v1/credits", by=by, since=DAY, until=NEXT_DAY)).json
+    assert [row["key"] for row in found["items"]] == keys
+    assert found["total"]["credits"] == 7.25
+
+
+@pytest.mark.usefixtures("charged")
+async def test_csv_has_a_head_line_and_no_formula(api: CheckedApi, store: Store) -> None:
+    await charge(store, "d", 1.0, tags=("=cmd()",))
+    reply = await api.get("/v1/credits.csv", by="tag", since=DAY, until=DAY)
+    assert reply.headers["Content-Type"].startswith("text/csv")
+    lines = reply.body.decode().splitlines()
+    assert lines[0] == "tag,credits,charges,estimated,usage,retries,dead,unknown"
+    assert "'=cmd(),1.0,1,0.0,0.0,0.0,0.0,0" in lines
+
+
+@pytest.mark.parametrize(
+    ("params", "name"),
+    [
+        ({"since": "2026-02-30"}, "since"),
+        ({"until": "yesterday"}, "until"),
+        ({"by": "hour"}, "by"),
+        ({"since": "2026-03-02", "until": "2026-03-01"}, "since"),
+        ({"since": "2024-01-01", "until": "2026-03-01"}, "since"),
+    ],
+)
+async def test_a_wrong_parameter_is_named(
+    api: CheckedApi, params: dict[str, str], name: str
+) -> None:
+    reply = await api.get("/v1/credits", **params)
+    assert reply.status == 400
+    assert reply.json["field"] == name
+
+
+async def test_a_day_without_charges_has_no_row(api: CheckedApi) -> None:
+    found = (await api.get("/v1/credits")).json
+    assert found["items"] == []
+    assert found["total"]["credits"] == 0
