@@ -13,6 +13,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
+from config.credit_settings import DefaultEstimate
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
 from config.sign_on import AuthGroups, AuthHeader, check_sign_on
 from config.token_file import TokenFileError, read_token_file
@@ -48,7 +49,6 @@ from config.values import (
 
 PREFIX = "KNOUDS_"
 DEFAULT_ACCOUNT = "default"
-
 
 SHUTDOWN_MARGIN_S = 30.0
 """How much longer a shutdown may take than the longest sync run, by default."""
@@ -228,6 +228,9 @@ class Settings(BaseModel):
     shared_accounts: Labels = Field(
         default=(), description="labels of accounts that other programs use too, as default,studio"
     )
+
+    # Credits
+    default_estimate: DefaultEstimate = None
 
     # Errors
     max_attempts: Count = Field(default=5, description="attempts until a job is dead")

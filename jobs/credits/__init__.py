@@ -1,1 +1,1 @@
-"""Credits: what runs cost, and which sums of the ledger that belongs to."""
+"""Credits: what runs cost, what they are likely to cost, and the sums of the ledger."""

@@ -138,6 +138,11 @@ class JobFactory:
         )
         await store.client.call("ZADD", store.keys.orphans, now, execution_id)
 
+    async def ran(self, target: str, *, cost: float) -> None:
+        """A run of a `kind/target` that cost so many credits, for estimates."""
+        self.store.costs.note(target, cost)
+        await self.store.costs.write_noted()
+
     async def transition(
         self, job_id: str, change: Callable[[Job], Job], extra: SideWrites | None = None
     ) -> Job:

@@ -260,7 +260,7 @@ async def test_a_dry_run_counts_the_jobs_that_have_lost_their_inputs(
 async def test_a_dry_run_estimates_what_the_runs_will_cost(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
+    await job_factory.ran("model/gpt-image-2", cost=2.5)
     await job_factory.dead("a")
     await job_factory.dead("b")
     assert (await bulk(api, "requeue", {"all": True}, dry_run=True))["est_cost"] == 5.0
@@ -272,7 +272,7 @@ async def test_a_dry_run_estimates_what_the_runs_will_cost(
 async def test_a_run_the_provider_has_already_is_not_estimated_again(
     api: CheckedApi, job_factory: JobFactory
 ) -> None:
-    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
+    await job_factory.ran("model/gpt-image-2", cost=2.5)
     await job_factory.stuck("a")
     await job_factory.held("b")
     assert (await bulk(api, "release", {"all": True}, dry_run=True))["est_cost"] == 2.5

@@ -36,7 +36,7 @@ async def test_parked_jobs_are_grouped_by_what_they_wait_for(
     await job_factory.held("c", target="suno")
     await job_factory.uncertain("d")
     await job_factory.dead("e")
-    await job_factory.store.costs.record("model/gpt-image-2", 2.5)
+    await job_factory.ran("model/gpt-image-2", cost=2.5)
     groups = (await api.get("/v1/groups", state="parked")).json["items"]
     found = {(g["code"], g["target"]): (g["count"], g["est_cost"]) for g in groups}
     assert found == {

@@ -17,6 +17,7 @@ from worker.app.bulk_request import BulkAction, BulkRequest, JobSelection
 from worker.clock import SystemClock
 from worker.dashboard import background_bulk
 from worker.dashboard.background_bulk import BackgroundBulks
+from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.read.queries import Filter
 
@@ -37,7 +38,7 @@ async def test_all_jobs_of_a_filter_are_previewed_and_then_done(
     for n in range(3):
         await job_factory.dead(f"d{n}", batch="b")
     await job_factory.dead("other")
-    await job_factory.store.costs.record("model/gpt-image-2", 8.0)
+    await job_factory.ran("model/gpt-image-2", cost=8.0)
     listed = await pages.get("/dead?batch=b")
     preview = await preview_all(pages, listed, "requeue", note="fixed")
     assert "Would requeue 3 jobs" in preview.text
@@ -185,7 +186,9 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
         await job_factory.dead(f"d{n}")
     clock = SystemClock()
     actions = Actions(store, clock)
-    bulk_actions = BulkActions(store, clock, actions, settings.max_inputs_bytes)
+    bulk_actions = BulkActions(
+        store, clock, actions, settings.max_inputs_bytes, CostEstimator(store, None)
+    )
     runs = BackgroundBulks(bulk_actions, clock)
     selection = JobSelection(Filter(state=State.DEAD), "all dead letters")
     run = await runs.start(

@@ -23,7 +23,7 @@ from worker.app.actions import Actions, Actor
 from worker.app.enqueue import Enqueuer
 from worker.app.queries import Queries
 from worker.clock import SystemClock
-from worker.compose.app import build_enqueuer, payload_cipher
+from worker.compose.app import build_enqueuer, build_use_cases, payload_cipher
 from worker.compose.runtime import Runtime
 from worker.engine.services.redis_recovery import RedisRecovery
 from worker.main import ResilientArqWorker, arq_settings
@@ -281,9 +281,7 @@ async def live_system(
             store=store,
             enqueuer=build_enqueuer(settings, store, clock),
             actions=Actions(store, clock),
-            queries=Queries(
-                store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s
-            ),
+            queries=build_use_cases(settings, store, clock).queries,
             sandbox_url=sandbox,
             http=http,
         )

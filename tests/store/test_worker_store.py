@@ -1,4 +1,4 @@
-"""Heartbeats of workers, reported costs, and the audit log."""
+"""Heartbeats of workers, and the audit log."""
 
 import msgspec
 import pytest
@@ -36,12 +36,6 @@ async def test_a_worker_that_was_silent_for_long_is_forgotten(store: Store) -> N
     await store.workers.record_heartbeat(a_heartbeat("silent", seen_at=NOW - FORGET_AFTER_S))
     await store.workers.remove_silent(NOW)
     assert [beat.id for beat in await store.workers.heartbeats()] == ["silent"]
-
-
-async def test_costs_are_as_they_were_last_reported(store: Store) -> None:
-    await store.costs.record("model/suno", 1.5)
-    await store.costs.record("model/suno", 2.25)
-    assert await store.costs.last() == {"model/suno": 2.25}
 
 
 async def test_what_cannot_be_read_is_skipped(store: Store) -> None:

@@ -18,11 +18,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
+from jobs.credits.estimates import total_estimate
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
 from jobs.job import Job
-from jobs.lanes import covers, target_name
+from jobs.lanes import Lane, covers
 from jobs.lifecycle import IllegalTransition
 from jobs.states import SETTLED, State
 from worker.app.action_table import JobAction
@@ -36,12 +37,14 @@ from worker.app.bulk_request import (
     BulkRequest,
     hold_kept_message,
 )
+from worker.app.bulk_results import BulkDone, BulkFailed, BulkJobResult, BulkSkipped, BulkWrite
 from worker.app.changed_inputs import patch_note
 from worker.app.enqueue import SPACING_S, InvalidRequest
 from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
 from worker.app.extras import extra_or
 from worker.app.patched_inputs import patched_inputs
 from worker.clock import Clock
+from worker.engine.cost_estimator import CostEstimator
 from worker.engine.unreadable_records import (
     dead_letter_unreadable,
     jobs_in,
@@ -71,42 +74,25 @@ CHANGED_MEANWHILE: Final = "changed meanwhile"
 class _ParkedByHold:
     """What a hold parked, all of it selected."""
 
-    targets: Counter[str]
+    lanes: Counter[Lane]
     ids: set[str]
-
-
-@dataclass(frozen=True, slots=True)
-class _Done:
-    after: Job
-
-
-@dataclass(frozen=True, slots=True)
-class _Skipped:
-    why: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Failed:
-    detail: str
-
-
-@dataclass(frozen=True, slots=True)
-class _Write:
-    before: VersionedJob
-    after: Job
-    side_writes: SideWrites
-
-
-_JobResult = _Done | _Skipped | _Failed
 
 
 class BulkActions:
     """Performs operator actions on many jobs."""
 
-    def __init__(self, store: Store, clock: Clock, actions: Actions, max_inputs_bytes: int) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        actions: Actions,
+        max_inputs_bytes: int,
+        estimator: CostEstimator,
+    ) -> None:
         self.store = store
         self.clock = clock
         self.actions = actions
+        self.estimator = estimator
         self.max_inputs_bytes = max_inputs_bytes
 
     async def run(
@@ -125,14 +111,12 @@ class BulkActions:
                 changed, now = patch_note(request.patch, self.store.audit), self.clock.now()
                 entry = request.audit_entry(now, actor, call.counts.done, changed)
                 await finish_despite_cancel(self.store.audit.record(entry))
-        call.counts.est_cost = await extra_or(None, self._cost(call.targets))
+        call.counts.est_cost = await extra_or(None, self._cost(call.lanes))
         return call.counts
 
-    async def _cost(self, targets: Counter[str]) -> float | None:
-        costs = await self.store.costs.last()
-        if not targets.keys() <= costs.keys():
-            return None
-        return sum((costs[name] * count for name, count in targets.items()), 0.0)
+    async def _cost(self, lanes: Counter[Lane]) -> float | None:
+        estimates = await self.estimator.estimates(lanes)
+        return total_estimate([(estimates[lane], count) for lane, count in lanes.items()])
 
 
 class _BulkRun:
@@ -147,8 +131,8 @@ class _BulkRun:
         self._selection = request.selection
         self._actor = actor
         self.counts = counts
-        self.targets: Counter[str] = Counter()
-        """`kind/target` → jobs that will need a new run."""
+        self.lanes: Counter[Lane] = Counter()
+        """Lane → jobs that will need a new run."""
         self._started_at = bulk.clock.now()
         self._taken = 0
         self._kept_closed: dict[str, str] = {}
@@ -218,7 +202,7 @@ class _BulkRun:
             for (job_id, _), outcome in zip(group, outcomes, strict=True):
                 if not isinstance(outcome, BaseException):
                     self._count(job_id, outcome)
-            done = [one.after for one in outcomes if isinstance(one, _Done)]
+            done = [one.after for one in outcomes if isinstance(one, BulkDone)]
             await self._count_lost_inputs([job.id for job in done if job.state is State.QUEUED])
             for outcome in outcomes:
                 if isinstance(outcome, BaseException):
@@ -240,21 +224,21 @@ class _BulkRun:
             -SPACING_S if self._selection.ids is None else SPACING_S
         )
 
-    def _count(self, job_id: str, outcome: _JobResult | None) -> None:
+    def _count(self, job_id: str, outcome: BulkJobResult | None) -> None:
         if outcome is None or job_id in self._counted:
             return
         match outcome:
-            case _Done(after):
+            case BulkDone(after):
                 self.counts.done += 1
                 if self._request.action is BulkAction.RELEASE and after.state is State.RUNNING:
                     self.counts.deadlines_extended += 1
                 if after.state not in (State.RUNNING, State.CANCELLING):
-                    self.targets[target_name(after.kind, after.target)] += 1
+                    self.lanes[after.lane] += 1
                 if after.state in SETTLED:
                     return
-            case _Skipped(why):
+            case BulkSkipped(why):
                 self.counts.skipped[why] += 1
-            case _Failed(detail):
+            case BulkFailed(detail):
                 self.counts.failed += 1
                 if len(self.counts.errors) < MAX_ERRORS_SHOWN:
                     self.counts.errors.append((job_id, detail))
@@ -267,7 +251,7 @@ class _BulkRun:
 
     async def _act_on_job(
         self, job_id: str, stored: VersionedJob | NewerRecord | None, at: float | None
-    ) -> _JobResult | None:
+    ) -> BulkJobResult | None:
         """Act on a job until it is written, or the action does not apply; None: not selected."""
         inputs = None
         for number in range(MAX_ACTION_TRIES):
@@ -280,53 +264,53 @@ class _BulkRun:
             elif number:
                 (stored,) = await load_records(self._store.jobs, [job_id], self._bulk.clock.now())
             if isinstance(stored, NewerRecord):
-                return _Skipped(stored.why)
+                return BulkSkipped(stored.why)
             planned = self._plan(stored, inputs, at)
-            if not isinstance(planned, _Write):
+            if not isinstance(planned, BulkWrite):
                 return planned
             if planned.after.state is State.QUEUED and job_id in self._erased:
-                return _Skipped("its inputs were erased: enqueue a new job")
+                return BulkSkipped("its inputs were erased: enqueue a new job")
             if self._request.dry_run:
-                return _Done(planned.after)
+                return BulkDone(planned.after)
             written = await self._store.jobs.commit(
                 planned.before, planned.after, planned.side_writes
             )
             if isinstance(written, VersionedJob):
-                return _Done(written.job)
-        return _Skipped(CHANGED_MEANWHILE)
+                return BulkDone(written.job)
+        return BulkSkipped(CHANGED_MEANWHILE)
 
     def _plan(
         self, stored: VersionedJob | None, inputs: bytes | None, at: float | None
-    ) -> _Write | _Skipped | _Failed | None:
+    ) -> BulkWrite | BulkSkipped | BulkFailed | None:
         """What to write for a job as it was read, or why nothing is written."""
         named = self._selection.ids is not None
         if stored is None:
-            return _Failed("there is no such job") if named else _Skipped(CHANGED_MEANWHILE)
+            return BulkFailed("there is no such job") if named else BulkSkipped(CHANGED_MEANWHILE)
         job, action = stored.job, self._request.action
         if job.state not in SWEPT_STATES[action]:
-            return _Skipped(
+            return BulkSkipped(
                 f"cannot {action} a job that is {job.state}" if named else CHANGED_MEANWHILE
             )
         if not self._selection.matches(job):
-            return None if named else _Skipped(CHANGED_MEANWHILE)
+            return None if named else BulkSkipped(CHANGED_MEANWHILE)
         hold_id = job.reason.hold_id if job.reason else None
         if hold_id in self._released:
             return None
         if action is BulkAction.RELEASE and hold_id in self._kept_closed:
-            return _Skipped(self._kept_closed[hold_id])
+            return BulkSkipped(self._kept_closed[hold_id])
         if self._relies_on_findings and (why := why_not_resubmitted(job, self._bulk.clock.now())):
-            return _Skipped(why)
+            return BulkSkipped(why)
         try:
             after = self._apply(job, at)
             patch, max_bytes = self._request.patch, self._bulk.max_inputs_bytes
             new_inputs = None if patch is None else patched_inputs(inputs or b"", patch, max_bytes)
         except IllegalTransition as error:
-            return _Skipped(str(error))
+            return BulkSkipped(str(error))
         except InvalidRequest as error:
-            return _Failed(f"{error.field} {error}")
+            return BulkFailed(f"{error.field} {error}")
         if after is job:
-            return _Skipped("is being cancelled already")
-        return _Write(stored, after, SideWrites(inputs=new_inputs, data_epoch=ANY_EPOCH))
+            return BulkSkipped("is being cancelled already")
+        return BulkWrite(stored, after, SideWrites(inputs=new_inputs, data_epoch=ANY_EPOCH))
 
     def _apply(self, job: Job, at: float | None) -> Job:
         """The job after the action; raises `IllegalTransition`."""
@@ -369,7 +353,7 @@ class _BulkRun:
         self._released.add(hold.id)
         if self._selection.ids is not None:
             self._counted |= found.ids
-        self.targets += found.targets
+        self.lanes += found.lanes
         self.counts.done += released
         self.counts.holds_released += 1
         if released < parked:
@@ -382,9 +366,9 @@ class _BulkRun:
         async for job in jobs_in(self._store.jobs, Index.HELD, hold.id, now):
             if not self._selection.matches(job):
                 return None
-            found.targets[target_name(job.kind, job.target)] += 1
+            found.lanes[job.lane] += 1
             found.ids.add(job.id)
-        return found if found.targets else None
+        return found if found.lanes else None
 
     async def _covers_all_queued(self, hold: Hold) -> bool:
         """Whether every job that is queued behind a hold is selected."""

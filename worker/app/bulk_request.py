@@ -108,8 +108,8 @@ class BulkCounts:
     inputs_lost: int = 0
     """Of those that a dry run would queue: jobs that would only park as `inputs_lost`."""
     est_cost: float | None = 0.0
-    """Credits that new runs of the jobs will cost, by the last run of each target. Runs that the
-    provider has already are not counted. None where a target has not run yet."""
+    """Credits that new runs of the jobs will cost, see `jobs.credits.estimates`. Runs that the
+    provider has already are not counted. None where it is unknown of a target."""
 
     @property
     def matched(self) -> int:

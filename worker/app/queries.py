@@ -8,6 +8,7 @@ from typing import Final
 
 from jobs.breakers import Breaker, BreakerState
 from jobs.breakers.texts import limits_submits
+from jobs.credits.estimates import total_estimate
 from jobs.effects import PollHistory
 from jobs.evidence.records import EvidenceFinding, UncertainSubmit
 from jobs.holds import Hold
@@ -22,6 +23,7 @@ from worker.app.readiness import Readiness
 from worker.app.shown_ids import is_of_tenant
 from worker.app.visible_texts import visible
 from worker.clock import Clock
+from worker.engine.cost_estimator import CostEstimator
 from worker.engine.unreadable_records import dead_letter_unreadable, load_records
 from worker.engine.worker_problems import redis_blocker, submit_blocker
 from worker.store import Store
@@ -59,7 +61,7 @@ class GroupSummary:
 
     group: JobGroup
     est_cost: float | None
-    """Credits, from what the target's last run cost; None where none has run."""
+    """Credits, see `jobs.credits.estimates`; None where that is unknown."""
     findings: Mapping[EvidenceFinding, int]
     """Of an uncertain group: how many of its jobs have each finding."""
 
@@ -126,10 +128,18 @@ class Queries:
     """Reads of one namespace, with the texts that the caller may see, see `visible_texts`."""
 
     def __init__(
-        self, store: Store, clock: Clock, caps: Mapping[str, int], lease_s: float, window_s: float
+        self,
+        store: Store,
+        clock: Clock,
+        estimator: CostEstimator,
+        *,
+        caps: Mapping[str, int],
+        lease_s: float,
+        window_s: float,
     ) -> None:
         self._store = store
         self._clock = clock
+        self._estimator = estimator
         self.caps = caps
         self._lease_s = lease_s
         self._window_s = window_s
@@ -283,7 +293,7 @@ class Queries:
         if unreadable:
             await dead_letter_unreadable(self._store.jobs, unreadable, self._clock.now())
             groups, _ = await self._store.read.queries.groups(state)
-        costs = await self._store.costs.last()
+        costs = await self._estimator.estimates({group.lane for group in groups})
         uncertain = [
             (group.sample.reason.group, group.lane)
             for group in groups
@@ -294,7 +304,7 @@ class Queries:
         return [
             GroupSummary(
                 visible(group),
-                _estimate(costs.get(target_name(g.kind, g.target)), group.count),
+                total_estimate([(costs[g], group.count)]),
                 findings.get((group.sample.reason.group, g), {}) if group.sample.reason else {},
             )
             for group in groups
@@ -357,7 +367,3 @@ def _breaker_summaries(
     ]
     order = (BreakerState.OPEN, BreakerState.PROBING, BreakerState.CLOSED)
     return sorted(shown, key=lambda one: (order.index(one.breaker.state), -one.queued_jobs))
-
-
-def _estimate(cost: float | None, count: int) -> float | None:
-    return None if cost is None else cost * count

@@ -11,6 +11,7 @@ from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
+from worker.engine.cost_estimator import CostEstimator
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,5 +25,6 @@ class UseCases:
     erasure: PayloadErasure
     evidence: EvidenceActions
     bulk: BulkActions
+    estimator: CostEstimator
     queries: Queries
     credits: Credits

@@ -13,6 +13,7 @@ from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
+from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.client import ReplicaWait
 from worker.store.payload_cipher import PayloadCipher
@@ -39,6 +40,7 @@ def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
 
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     """The use cases of the API and the dashboard."""
+    estimator = CostEstimator(store, settings.default_estimate)
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
     return UseCases(
         enqueuer=build_enqueuer(settings, store, clock),
@@ -47,7 +49,15 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),
         evidence=EvidenceActions(store, clock),
-        bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes),
-        queries=Queries(store, clock, settings.lane_caps, settings.lease_s, settings.rate_window_s),
+        bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes, estimator),
+        estimator=estimator,
+        queries=Queries(
+            store,
+            clock,
+            estimator,
+            caps=settings.lane_caps,
+            lease_s=settings.lease_s,
+            window_s=settings.rate_window_s,
+        ),
         credits=Credits(store, clock),
     )

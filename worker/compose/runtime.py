@@ -126,6 +126,7 @@ class Runtime:
             await store.workers.remove(self.context.worker_id)
             await store.audit.write_pending()
             await store.metrics.counters.flush(self.context.clock.now())
+            await store.costs.write_noted()
         await self.primary_watch.stop()
         await self.identities.close()
         await self.provider.close()

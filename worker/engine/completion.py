@@ -32,6 +32,7 @@ from jobs.effects import (
 )
 from jobs.holds import Hold, apply_accept
 from jobs.job import Job
+from jobs.lanes import target_name
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
 from worker.engine.breaker_reporter import BreakerReporter
@@ -95,7 +96,6 @@ class Completion:
         self._redis_recovery = redis_recovery
         self._breakers = breakers
         self._max_result_bytes = max_result_bytes
-        self._last_costs: dict[str, float] = {}
 
     async def complete(
         self,
@@ -139,7 +139,7 @@ class Completion:
                     written, before=current, result=side_writes.result
                 )
                 self._notify(current.job, written.job)
-                await self.retry_while_down(self._record_cost, written.job)
+                self._note_cost(written.job)
                 return Completed(written, decision)
             current = await self.retry_while_down(self._reload_or_restore, current)
         return None
@@ -259,17 +259,11 @@ class Completion:
         if before.state is not State.RUNNING and after.execution_id and after.next_poll_at:
             self._wakeups.poller.notify()
 
-    async def _record_cost(self, job: Job) -> None:
-        """Record what the job's last run cost, if it differs from the run before."""
-        last = job.attempts[-1].cost if job.attempts else None
-        target = f"{job.kind}/{job.target}"
-        if (
-            job.state is State.SUCCEEDED
-            and last is not None
-            and self._last_costs.get(target) != last
-        ):
-            self._last_costs[target] = last
-            await self._store.costs.record(target, last)
+    def _note_cost(self, job: Job) -> None:
+        """Note what the run of a job cost that has succeeded, for estimates."""
+        cost = job.attempts[-1].cost if job.attempts else None
+        if job.state is State.SUCCEEDED and cost is not None:
+            self._store.costs.note(target_name(job.kind, job.target), cost)
 
 
 def _of_case(decision: Decision, case: FailureCase) -> Decision:

@@ -87,12 +87,16 @@ class Keys:
 
     @property
     def costs(self) -> str:
-        """Hash `kind/target` → credits its last run cost."""
+        """Hash `kind/target` → credits its runs cost lately."""
         return f"{self.namespace}:costs"
 
     def ledger(self, day: str, dimension: str, measure: str) -> str:
         """Hash name → what the ledger adds up for it on one day (UTC); it expires."""
         return f"{self.namespace}:ledger:{day}:{dimension}:{measure}"
+
+    def costs_of(self, target: str) -> str:
+        """List of what the newest runs of a `kind/target` cost, in credits; it expires."""
+        return f"{self.namespace}:costs:{target}"
 
     def durations(self, target: str) -> str:
         """List of the newest duration samples of a `kind/target`; it expires."""

@@ -29,7 +29,7 @@ class BulkActionResponse(ResponseModel):
         float | None,
         Meta(
             description="credits that runs of the jobs done cost, without those the provider has"
-            " already; null where a target has not run"
+            " already; null where that is unknown of a target"
         ),
     ]
     dry_run: bool

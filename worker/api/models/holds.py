@@ -28,7 +28,10 @@ class GroupResponse(ResponseModel):
     message: str
     action: str
     action_url: str | None
-    est_cost: Annotated[float | None, Meta(description="credits; null where no run has ended")]
+    est_cost: Annotated[
+        float | None,
+        Meta(description="credits, see the setting KNOUDS_DEFAULT_ESTIMATE; null where unknown"),
+    ]
     findings: Annotated[
         dict[str, int],
         Meta(description="of an uncertain group: how many of its jobs have each finding"),

@@ -6,7 +6,6 @@ from aiohttp import web
 
 from config.values import TokenLimits
 from jobs.job import Job
-from jobs.lanes import target_name
 from worker.api.auth.principal import principal_name
 from worker.api.edge.off_loop import parse_off_loop
 from worker.api.handlers.jobs import load_path_job
@@ -88,9 +87,8 @@ def _job_request_fields(form: Form, inputs: Any) -> dict[str, Any]:
 async def _render_form(
     page_request: PageRequest, job: Job, given: dict[str, str], error: str = ""
 ) -> web.StreamResponse:
-    costs = await page_request.context.store.costs.last()
-    cost = costs.get(target_name(job.kind, job.target))
-    effect = f"Creates a new job ({credits_text(cost)})"
+    estimates = await page_request.context.use_cases.estimator.estimates([job.lane])
+    effect = f"Creates a new job ({credits_text(estimates[job.lane])})"
     status = 422 if error else 200
     return await page_request.render(
         "enqueue_similar.html", status, job=job, given=given, error=error, effect=effect

@@ -1,5 +1,6 @@
 """The page of one job, and its inputs and result as files."""
 
+from collections.abc import Sequence
 from typing import Final
 
 from aiohttp import web
@@ -45,7 +46,8 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         evidence=await queries.evidence(job),
         is_waiting=job.state in WAITING_STATES,
         actions=available_actions(
-            job, await effect_context(page_request, inputs_problem=payloads.inputs_problem)
+            job,
+            await effect_context(page_request, [job], inputs_problem=payloads.inputs_problem),
         )
         if page_request.principal.may_operate
         else (),
@@ -68,13 +70,16 @@ def _erasure_text(job: Job, payloads: StoredPayloads) -> str:
 
 
 async def effect_context(
-    page_request: PageRequest, *, inputs_problem: MissingPayload | None = None
+    page_request: PageRequest,
+    jobs: Sequence[Job],
+    *,
+    inputs_problem: MissingPayload | None = None,
 ) -> EffectContext:
-    """What the effect texts of actions depend on."""
+    """What the effect texts of actions on some jobs depend on."""
     context = page_request.context
     return EffectContext(
         await context.gates(),
-        await context.store.costs.last(),
+        await context.use_cases.estimator.estimates({job.lane for job in jobs}),
         context.settings.retention_s,
         inputs_problem,
     )

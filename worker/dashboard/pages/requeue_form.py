@@ -111,7 +111,7 @@ async def _render_form(
         return await page_request.redirect_back(text, is_error=True, path=job_href(job.id))
     payloads = page_request.context.store.payloads
     problem = (await payloads.missing_inputs([job.id])).get(job.id)
-    context = await effect_context(page_request, inputs_problem=problem)
+    context = await effect_context(page_request, [job], inputs_problem=problem)
     effect = effect_text(JobAction.REQUEUE, job, context)
     return await page_request.render(
         "requeue_form.html",

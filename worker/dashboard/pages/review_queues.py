@@ -146,7 +146,7 @@ def _card(
 
 async def _uncertain_cards(page_request: PageRequest, jobs: Sequence[Job]) -> list[UncertainCard]:
     found: list[UncertainCard] = []
-    context = await effect_context(page_request)
+    context = await effect_context(page_request, jobs)
     for job in jobs:
         if len(found) < EVIDENCE_SHOWN and job.parked_as == UNCERTAIN:
             evidence = await page_request.context.use_cases.queries.evidence(job)

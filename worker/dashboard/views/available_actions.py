@@ -9,7 +9,7 @@ from typing import assert_never
 
 from jobs.holds import Gates
 from jobs.job import STUCK, UNCERTAIN, Job
-from jobs.lanes import target_name
+from jobs.lanes import Lane
 from jobs.newer import is_newer
 from jobs.payloads import CANNOT_BE_SENT, MissingPayload
 from jobs.states import State
@@ -34,8 +34,8 @@ class EffectContext:
     """What the effects depend on beside the job."""
 
     gates: Gates
-    costs: Mapping[str, float]
-    """`kind/target` → credits per run."""
+    est_costs: Mapping[Lane, float | None]
+    """Lane → credits that one run is likely to cost; absent or None where that is unknown."""
     retention_s: float
     inputs_problem: MissingPayload | None = None
     """Why the job has no inputs: without them it is not sent."""
@@ -103,7 +103,7 @@ def _label(action: JobAction, job: Job, context: EffectContext) -> str:
 def effect_text(action: JobAction, job: Job, context: EffectContext) -> str:
     """What an action does to one job, without a full stop at its end."""
     effect = ACTION_TABLE[action].effect
-    cost = credits_text(context.costs.get(target_name(job.kind, job.target)))
+    cost = credits_text(context.est_costs.get(job.lane))
     if context.inputs_problem is not None and _sends(action, job):
         return CANNOT_BE_SENT[context.inputs_problem]
     match action:

@@ -1,4 +1,4 @@
-"""Writes what this process keeps in memory for Redis, every few seconds: counts, audit entries."""
+"""Writes what this process keeps in memory for Redis: counts, audit entries, costs of runs."""
 
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
@@ -18,4 +18,5 @@ class MetricsFlusher:
         """Add what was counted since the last flush; returns the seconds until the next."""
         await self._store.audit.write_pending()
         await self._store.metrics.counters.flush(now)
+        await self._store.costs.write_due(now)
         return FLUSH_INTERVAL_S
