@@ -5,7 +5,6 @@ environment takes precedence. A wrong value, or a `KNOUDS_…` name that does no
 start with one line: a misspelt limit that silently kept its default could cost credits.
 """
 
-import ipaddress
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -13,7 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
 
-from config.credit_settings import DefaultEstimate
+from config.credit_settings import DefaultEstimate, EnqueueChecksMode
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
 from config.sign_on import AuthGroups, AuthHeader, check_sign_on
 from config.token_file import TokenFileError, read_token_file
@@ -43,6 +42,7 @@ from config.values import (
     RedisUrl,
     Seconds,
     WebhookSecret,
+    is_loopback,
     payload_key_list,
     split_secrets,
 )
@@ -231,6 +231,7 @@ class Settings(BaseModel):
 
     # Credits
     default_estimate: DefaultEstimate = None
+    enqueue_checks: EnqueueChecksMode = "warn"
 
     # Errors
     max_attempts: Count = Field(default=5, description="attempts until a job is dead")
@@ -368,7 +369,7 @@ class Settings(BaseModel):
 
     def require_tokens(self) -> None:
         """Raise SettingsError if the API would serve other machines without tokens."""
-        if self.needs_tokens or _is_loopback(self.http_host):
+        if self.needs_tokens or is_loopback(self.http_host):
             return
         raise SettingsError(
             f"{variable_name('http_host')}: {self.http_host} is open to other machines and no"
@@ -389,12 +390,3 @@ _ORDERED_PAIRS = (
 def variable_name(field: str) -> str:
     """The environment variable of a setting."""
     return PREFIX + field.upper()
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -6,6 +6,7 @@ secret. `config.settings` adds the name of the variable and what a good value lo
 
 import base64
 import hashlib
+import ipaddress
 import json
 import re
 from collections.abc import Callable
@@ -349,3 +350,13 @@ CapScope = Annotated[
 ]
 ErrorCode = Annotated[str, AfterValidator(_full_match(_CODE, "an error code: letters, digits, _"))]
 DispositionOverride = Literal["dead", "retry", "park"]
+
+
+def is_loopback(host: str) -> bool:
+    """Whether only this machine can connect to an address that is listened on."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -67,7 +67,7 @@ async def test_the_same_request_tells_an_enqueue_token_nothing_that_others_wrote
     assert parked.status == 200
     again = await enqueue(of_tenants, "other-app", id="order-1")
     assert again.status == 200
-    assert set(again.json) == {"id", "state", "created_at"}
+    assert set(again.json) == {"id", "state", "created_at", "est_cost"}
     assert again.json["state"] == "parked"
     assert set((await enqueue(of_tenants, "ops", id="order-1")).json) > {"events", "reason"}
 

@@ -120,7 +120,8 @@ async def test_an_unknown_encoding_of_other_calls_is_named(
             await provider.poll("default", "run-1"),
             await provider.whoami("default"),
             await provider.usage("default", limit=50, offset=0),
-            await provider.check_workflows("default"),
+            await provider.workflows("default"),
+            await provider.workflow_schema("default", "my-pipeline"),
             await provider.cancel("default", "run-1"),
         ]
     for outcome in outcomes:

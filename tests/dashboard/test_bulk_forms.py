@@ -11,13 +11,12 @@ from jobs.states import State
 from tests.api.job_factory import JobFactory
 from tests.dashboard.page_reader import HtmlPage, PageReader
 from tests.store.redis_contents import latest_audit_entries
-from worker.app.actions import Actions, Actor
-from worker.app.bulk import BulkActions
+from worker.app.actions import Actor
 from worker.app.bulk_request import BulkAction, BulkRequest, JobSelection
 from worker.clock import SystemClock
+from worker.compose.app import build_use_cases
 from worker.dashboard import background_bulk
 from worker.dashboard.background_bulk import BackgroundBulks
-from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.read.queries import Filter
 
@@ -185,10 +184,7 @@ async def test_an_interrupted_action_is_on_record_with_what_it_did(
     for n in range(120):
         await job_factory.dead(f"d{n}")
     clock = SystemClock()
-    actions = Actions(store, clock)
-    bulk_actions = BulkActions(
-        store, clock, actions, settings.max_inputs_bytes, CostEstimator(store, None)
-    )
+    bulk_actions = build_use_cases(settings, store, clock).bulk
     runs = BackgroundBulks(bulk_actions, clock)
     selection = JobSelection(Filter(state=State.DEAD), "all dead letters")
     run = await runs.start(

@@ -27,6 +27,7 @@ from jobs.outcomes import (
     SubmitOutcome,
 )
 from jobs.states import Kind, Mode
+from jobs.workflows import WorkflowList, WorkflowSchema
 from worker.provider.knouds.error_rows import ERROR_RULES
 from worker.provider.port import CancelOutcome, Identity, SendMark, UsagePage
 
@@ -346,9 +347,13 @@ class SimulatedProvider:
     def network_path(self) -> str:
         return "simulated"
 
-    async def check_workflows(self, account: str) -> CallFailure | None:
+    async def workflows(self, account: str) -> WorkflowList | CallFailure:
         del account
-        return None
+        return CallFailure("not simulated", 503)
+
+    async def workflow_schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
+        del account, slug
+        return CallFailure("not simulated", 503)
 
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
         """The list cannot be read: findings have tests of their own."""

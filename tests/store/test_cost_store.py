@@ -18,16 +18,20 @@ def note(store: Store, target: str, *costs: float) -> None:
         store.costs.note(target, cost)
 
 
+async def recent(store: Store, targets: list[str]) -> dict[str, float]:
+    reply = await store.client.call(*store.costs.read_command(targets))
+    return store.costs.recent_of(targets, reply)
+
+
 async def test_the_newest_runs_of_a_target_count_by_their_95th_percentile(store: Store) -> None:
     note(store, "model/suno", *[1.0] * 94, *[9.0] * 6)
     note(store, "model/gpt-image-2", 8.0)
     await store.costs.write_noted()
     wanted = ["model/suno", "model/gpt-image-2", "model/none"]
-    assert await store.costs.recent(wanted) == {"model/suno": 9.0, "model/gpt-image-2": 8.0}
+    assert await recent(store, wanted) == {"model/suno": 9.0, "model/gpt-image-2": 8.0}
     note(store, "model/suno", *[2.0] * MAX_COSTS)
     await store.costs.write_noted()
-    assert await store.costs.recent(["model/suno"]) == {"model/suno": 2.0}, "the older ones are out"
-    assert await store.costs.recent([]) == {}
+    assert await recent(store, ["model/suno"]) == {"model/suno": 2.0}, "the older ones are out"
 
 
 async def test_costs_of_several_processes_count_together(
@@ -38,7 +42,7 @@ async def test_costs_of_several_processes_count_together(
     note(other, "model/suno", 1.0)
     await store.costs.write_noted()
     await other.costs.write_noted()
-    assert await store.costs.recent(["model/suno"]) == {"model/suno": 5.0}
+    assert await recent(store, ["model/suno"]) == {"model/suno": 5.0}
 
 
 async def test_they_are_written_rarely_and_only_where_there_are_some(
@@ -54,7 +58,7 @@ async def test_they_are_written_rarely_and_only_where_there_are_some(
     assert len(sent) == 5, "500 runs take five commands"
     await store.costs.write_due(NOW - 60)
     assert len(sent) == 5, "a clock that was set back harms nothing"
-    assert await store.costs.recent(["model/suno"]) == {"model/suno": 3.0}
+    assert await recent(store, ["model/suno"]) == {"model/suno": 3.0}
 
 
 async def test_what_could_not_be_written_is_written_later(
@@ -79,7 +83,7 @@ async def test_what_is_noted_is_bounded(store: Store) -> None:
         note(store, f"model/m{n}", 1.0)
     await store.costs.write_noted()
     last = [f"model/m{n}" for n in (MAX_NOTED_TARGETS - 1, MAX_NOTED_TARGETS)]
-    assert await store.costs.recent(last) == {last[0]: 1.0}
+    assert await recent(store, last) == {last[0]: 1.0}
 
 
 def count_commands(store: Store, monkeypatch: pytest.MonkeyPatch) -> list[Command]:

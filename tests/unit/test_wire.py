@@ -31,6 +31,7 @@ from worker.provider.knouds import calls, wire
 from worker.provider.knouds.error_rows import ERROR_RULES
 from worker.provider.knouds.errors import NO_ERROR_FORM
 from worker.provider.knouds.webhooks import KnoudsWebhooks
+from worker.provider.knouds.workflows import read_workflow_schema, read_workflows
 from worker.provider.port import (
     CancelAccepted,
     CancelOutcome,
@@ -540,10 +541,9 @@ def test_a_key_knows_whose_it_is(
     assert wire.read_whoami(status, {}, encoded(body), NOW) == expected
 
 
-@pytest.mark.parametrize("read", [wire.read_workflows, wire.read_call_failure])
+@pytest.mark.parametrize("read", [read_workflows, read_workflow_schema, wire.read_call_failure])
 def test_a_refusal_in_a_2xx_is_one_for_every_call(read: Any) -> None:
-    assert read(200, {}, encoded([]), NOW) is None
-    assert read(200, {}, encoded({"rows": []}), NOW) is None
+    assert not isinstance(read(200, {}, encoded({"rows": []}), NOW), CallFailure)
     for code, status in (("CAPABILITY_DENIED", 403), ("LEGACY_KEY_RETIRED", 401), ("NEW", 200)):
         refused = read(200, {}, encoded({"error": "no", "code": code}), NOW)
         assert refused == CallFailure(f"{code}: no", status)

@@ -29,6 +29,11 @@ from worker.api.models.audit import AuditPageResponse
 from worker.api.models.breakers import BreakerPageResponse, BreakerResponse
 from worker.api.models.bulk import BulkActionResponse
 from worker.api.models.credits import CreditsResponse
+from worker.api.models.enqueue import (
+    BulkEnqueueResponse,
+    EnqueuedJobResponse,
+    RunPreviewResponse,
+)
 from worker.api.models.events import TransitionResponse
 from worker.api.models.health import (
     DocumentResponse,
@@ -43,13 +48,7 @@ from worker.api.models.holds import (
     HoldResponse,
     ReleasedHoldResponse,
 )
-from worker.api.models.jobs import (
-    BulkEnqueueResponse,
-    EnqueuedJobResponse,
-    JobPageResponse,
-    JobResponse,
-    WhyResponse,
-)
+from worker.api.models.jobs import JobPageResponse, JobResponse, WhyResponse
 from worker.api.models.response import encode_response
 from worker.api.models.sessions import SessionPageResponse, SessionResponse
 from worker.api.models.stats import (
@@ -165,6 +164,17 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.ENQUEUE,
         {200: BulkEnqueueResponse},
         requests.BulkEnqueueBody,
+        is_body_required=True,
+        problem_statuses=(429, *_BODY_PROBLEMS),
+        visibility=Visibility.TENANT,
+    ),
+    Endpoint(
+        "POST",
+        "/v1/jobs/dry-run",
+        jobs.preview_enqueue,
+        Role.ENQUEUE,
+        {200: RunPreviewResponse},
+        JobRequestBody,
         is_body_required=True,
         problem_statuses=(429, *_BODY_PROBLEMS),
         visibility=Visibility.TENANT,

@@ -62,7 +62,10 @@ class ArqIngress:
         except (InvalidRequest, JobIdConflict, NewerRecordError) as error:
             field = error.field if isinstance(error, InvalidRequest) else "id"
             return await self._dead_letter(kind, target, inputs, arq_id, f"{field}: {error}")
-        log.info("job.adopted", job_id=enqueued.job.id, created=enqueued.created)
+        warned = [one.code.value for one in enqueued.preview.warnings] if enqueued.preview else []
+        facts = {"warnings": warned} if warned else {}
+        write = log.warning if warned else log.info
+        write("job.adopted", job_id=enqueued.job.id, created=enqueued.created, **facts)
         return enqueued.job.id
 
     async def quarantine(self, arq_id: str, payload: str, why: str) -> str:

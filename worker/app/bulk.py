@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Final, assert_never
 
-from jobs.credits.estimates import total_estimate
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Hold, HoldPhase
 from jobs.indexes import Index
@@ -26,6 +25,7 @@ from jobs.job import Job
 from jobs.lanes import Lane, covers
 from jobs.lifecycle import IllegalTransition
 from jobs.states import SETTLED, State
+from jobs.workflows import EnqueueWarning
 from worker.app.action_table import JobAction
 from worker.app.actions import MAX_ACTION_TRIES, Actions, Actor, NoSuchHold, apply_action
 from worker.app.bulk_request import (
@@ -40,6 +40,7 @@ from worker.app.bulk_request import (
 from worker.app.bulk_results import BulkDone, BulkFailed, BulkJobResult, BulkSkipped, BulkWrite
 from worker.app.changed_inputs import patch_note
 from worker.app.enqueue import SPACING_S, InvalidRequest
+from worker.app.enqueue_checks import EnqueueChecks
 from worker.app.evidence_refresh import refresh_findings, why_not_resubmitted
 from worker.app.extras import extra_or
 from worker.app.patched_inputs import patched_inputs
@@ -87,12 +88,15 @@ class BulkActions:
         clock: Clock,
         actions: Actions,
         max_inputs_bytes: int,
+        *,
         estimator: CostEstimator,
+        checks: EnqueueChecks,
     ) -> None:
         self.store = store
         self.clock = clock
         self.actions = actions
         self.estimator = estimator
+        self.checks = checks
         self.max_inputs_bytes = max_inputs_bytes
 
     async def run(
@@ -111,12 +115,8 @@ class BulkActions:
                 changed, now = patch_note(request.patch, self.store.audit), self.clock.now()
                 entry = request.audit_entry(now, actor, call.counts.done, changed)
                 await finish_despite_cancel(self.store.audit.record(entry))
-        call.counts.est_cost = await extra_or(None, self._cost(call.lanes))
+        call.counts.est_cost = await extra_or(None, self.estimator.total(call.lanes))
         return call.counts
-
-    async def _cost(self, lanes: Counter[Lane]) -> float | None:
-        estimates = await self.estimator.estimates(lanes)
-        return total_estimate([(estimates[lane], count) for lane, count in lanes.items()])
 
 
 class _BulkRun:
@@ -228,8 +228,9 @@ class _BulkRun:
         if outcome is None or job_id in self._counted:
             return
         match outcome:
-            case BulkDone(after):
+            case BulkDone(after, warnings):
                 self.counts.done += 1
+                self.counts.add_warnings(warnings)
                 if self._request.action is BulkAction.RELEASE and after.state is State.RUNNING:
                     self.counts.deadlines_extended += 1
                 if after.state not in (State.RUNNING, State.CANCELLING):
@@ -270,14 +271,25 @@ class _BulkRun:
                 return planned
             if planned.after.state is State.QUEUED and job_id in self._erased:
                 return BulkSkipped("its inputs were erased: enqueue a new job")
+            try:
+                warnings = await self._warnings(planned)
+            except InvalidRequest as error:
+                return BulkFailed(f"{error.field} {error}")
             if self._request.dry_run:
-                return BulkDone(planned.after)
+                return BulkDone(planned.after, warnings)
             written = await self._store.jobs.commit(
                 planned.before, planned.after, planned.side_writes
             )
             if isinstance(written, VersionedJob):
-                return BulkDone(written.job)
+                return BulkDone(written.job, warnings)
         return BulkSkipped(CHANGED_MEANWHILE)
+
+    async def _warnings(self, planned: BulkWrite) -> tuple[EnqueueWarning, ...]:
+        """What is wrong with patched inputs; raises `InvalidRequest` where that is refused."""
+        inputs = planned.side_writes.inputs
+        if inputs is None:
+            return ()
+        return (await self._bulk.checks.preview(planned.after.lane, inputs)).warnings
 
     def _plan(
         self, stored: VersionedJob | None, inputs: bytes | None, at: float | None

@@ -1,7 +1,7 @@
 """What a bulk call asks for, and what it counts."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final, cast
@@ -10,6 +10,7 @@ from jobs.holds import Hold
 from jobs.job import Job
 from jobs.lanes import Lane
 from jobs.states import State
+from jobs.workflows import MAX_WARNINGS, EnqueueWarning
 from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.actions import Actor
 from worker.store.commit import NewAuditEntry
@@ -110,11 +111,19 @@ class BulkCounts:
     est_cost: float | None = 0.0
     """Credits that new runs of the jobs will cost, see `jobs.credits.estimates`. Runs that the
     provider has already are not counted. None where it is unknown of a target."""
+    warnings: Counter[EnqueueWarning] = field(default_factory=Counter[EnqueueWarning])
+    """What is not as the provider lists it, of patched inputs → in how many jobs done."""
 
     @property
     def matched(self) -> int:
         """How many jobs were selected in a state that the action applies to."""
         return self.done + self.skipped.total() + self.failed
+
+    def add_warnings(self, warnings: Sequence[EnqueueWarning]) -> None:
+        """Count the warnings about one job, of the first `MAX_WARNINGS` different ones."""
+        for one in warnings:
+            if one in self.warnings or len(self.warnings) < MAX_WARNINGS:
+                self.warnings[one] += 1
 
 
 def apply_merge_patch(target: object, patch: object) -> Any:

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from jobs.job import Job
+from jobs.workflows import EnqueueWarning
 from worker.store.commit import SideWrites, VersionedJob
 
 
@@ -11,6 +12,8 @@ class BulkDone:
     """The action changed the job; in a dry run it would have."""
 
     after: Job
+    warnings: tuple[EnqueueWarning, ...] = ()
+    """About its patched inputs."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,20 +1,21 @@
 """Enqueues jobs, for the API and for apps that use plain arq."""
 
 import asyncio
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
-from typing import Final
+from typing import Final, Protocol
 
 import structlog
 from redis.exceptions import RedisError
 
 from jobs.job import Job
-from jobs.lanes import JobId
+from jobs.lanes import JobId, Lane
 from jobs.payloads import MissingPayload
 from jobs.requests import JobRequest, new_job
 from jobs.states import OnUncertain, State
 from jobs.tenants import app_job_id, tenant_job_id
+from jobs.workflows import EnqueueWarning
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
@@ -77,6 +78,27 @@ class JobIdConflict(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class RunPreview:
+    """What is known of a run before it is enqueued."""
+
+    est_cost: float | None
+    """Credits, see `jobs.credits.estimates`; None where that is unknown."""
+    warnings: tuple[EnqueueWarning, ...] = ()
+
+
+class RunPreviews(Protocol):
+    """Compares requests with what is known, see `worker.app.enqueue_checks`."""
+
+    async def preview(self, lane: Lane, inputs: bytes) -> RunPreview:
+        """What is known of a run of a lane; raises `InvalidRequest` where that refuses it."""
+        ...
+
+    async def load(self, lanes: Collection[Lane]) -> None:
+        """Prepare the previews of several lanes in one round trip."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class EnqueueResult:
     """A job whose record and index entries are written."""
 
@@ -85,6 +107,8 @@ class EnqueueResult:
     """False: the same request came before, and this is its job."""
     durability: Durability | None = None
     """Whether replicas have it; None if it did not wait for them."""
+    preview: RunPreview | None = None
+    """What is known of its run; None if nothing was asked, or it would be refused today."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +123,17 @@ class JobDefaults:
 class Enqueuer:
     """Makes jobs of requests. A job is acknowledged when it is written with its index entries."""
 
-    def __init__(self, store: Store, clock: Clock, defaults: JobDefaults) -> None:
+    def __init__(
+        self,
+        store: Store,
+        clock: Clock,
+        defaults: JobDefaults,
+        previews: RunPreviews | None = None,
+    ) -> None:
         self._store = store
         self._clock = clock
         self._defaults = defaults
+        self._previews = previews
         self._turn = asyncio.Lock()
 
     async def enqueue(
@@ -122,12 +153,12 @@ class Enqueuer:
         """
         now = self._clock.now() + offset_s
         stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
-        if request.run_at is not None and request.run_at > now + MAX_DELAY_S:
-            raise InvalidRequest("run_at", "must be within ten years from now")
-        if request.run_at is not None and request.run_at < now - MAX_PAST_S:
+        try:
+            preview = await self._checked(request, now)
+        except InvalidRequest:
             if job_id is not None and (known := await self._find_existing(stored_id, request)):
                 return known
-            raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
+            raise
         job = new_job(
             request,
             stored_id,
@@ -140,8 +171,18 @@ class Enqueuer:
         )
         while (stored := await self._store.jobs.create(job, request.inputs)) is None:
             if (known := await self._find_existing(job.id, request)) is not None:
-                return known
-        return EnqueueResult(job, created=True, durability=stored.durability)
+                return replace(known, preview=preview)
+        return EnqueueResult(job, created=True, durability=stored.durability, preview=preview)
+
+    async def _checked(self, request: JobRequest, now: float) -> RunPreview | None:
+        """What is known of the run of a request; raises `InvalidRequest` for one to refuse."""
+        if request.run_at is not None and request.run_at > now + MAX_DELAY_S:
+            raise InvalidRequest("run_at", "must be within ten years from now")
+        if request.run_at is not None and request.run_at < now - MAX_PAST_S:
+            raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
+        if self._previews is None:
+            return None
+        return await self._previews.preview(lane_of(request), request.inputs)
 
     async def enqueue_many(
         self,
@@ -158,6 +199,8 @@ class Enqueuer:
         """
         last = len(requests) - 1
         latest: dict[str, asyncio.Task[EnqueueResult | Exception]] = {}
+        if self._previews is not None:
+            await self._previews.load({lane_of(request) for _, request in requests})
 
         async def one(
             number: int, job_id: str | None, request: JobRequest
@@ -217,3 +260,8 @@ class Enqueuer:
             return None
         log.warning("job.inputs_restored", job_id=stored.job.id, state=stored.job.state.value)
         return EnqueueResult(stored.job, created=False, durability=written.durability)
+
+
+def lane_of(request: JobRequest) -> Lane:
+    """Where the job of a request queues."""
+    return Lane(request.account, request.kind, request.target)

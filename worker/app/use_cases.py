@@ -7,6 +7,7 @@ from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer
+from worker.app.enqueue_checks import EnqueueChecks
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
@@ -19,6 +20,7 @@ class UseCases:
     """What a request can ask for."""
 
     enqueuer: Enqueuer
+    enqueue_checks: EnqueueChecks
     enqueue_guard: EnqueueGuard
     actions: Actions
     breakers: BreakerActions

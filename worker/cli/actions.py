@@ -154,6 +154,8 @@ def bulk_summary(action: str, counts: Doc, *, is_preview: bool) -> str:
     lines = [f"{action}: {', '.join(parts)}"]
     lines += [f"skipped {count}: {why}" for why, count in counts.get("skipped_why", {}).items()]
     lines += [f"{error['id']}: {error['detail']}" for error in counts.get("errors", [])]
+    for one in counts.get("warnings", ()):
+        lines.append(f"warning, {pluralize(one['jobs'], 'job')}: {one['message']}")
     if lost:
         lines.append(f"without inputs: {INPUTS_LOST_HINT}")
     if action == "release" and counts.get("skipped"):

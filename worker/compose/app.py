@@ -7,6 +7,7 @@ from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer, JobDefaults
+from worker.app.enqueue_checks import EnqueueCheckMode, EnqueueChecks
 from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
@@ -30,26 +31,45 @@ def payload_cipher(settings: Settings) -> PayloadCipher:
     return PayloadCipher(settings.plain_payload_keys)
 
 
-def build_enqueuer(settings: Settings, store: Store, clock: Clock) -> Enqueuer:
+def build_estimator(settings: Settings, store: Store, clock: Clock) -> CostEstimator:
+    """What estimates the credits of runs."""
+    return CostEstimator(store.lane_facts, clock, settings.default_estimate)
+
+
+def build_enqueue_checks(settings: Settings, store: Store, clock: Clock) -> EnqueueChecks:
+    """What compares requests with what is known of their lanes."""
+    mode = EnqueueCheckMode(settings.enqueue_checks)
+    estimator = build_estimator(settings, store, clock)
+    return EnqueueChecks(store.lane_facts, clock, estimator, mode)
+
+
+def build_enqueuer(
+    settings: Settings, store: Store, clock: Clock, checks: EnqueueChecks | None = None
+) -> Enqueuer:
     """The use case that enqueues jobs, with the defaults of the settings."""
+    checks = checks or build_enqueue_checks(settings, store, clock)
     defaults = JobDefaults(
         settings.max_attempts, settings.run_deadline_s, OnUncertain(settings.on_uncertain)
     )
-    return Enqueuer(store, clock, defaults)
+    return Enqueuer(store, clock, defaults, checks)
 
 
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     """The use cases of the API and the dashboard."""
-    estimator = CostEstimator(store, settings.default_estimate)
+    estimator = build_estimator(settings, store, clock)
+    checks = build_enqueue_checks(settings, store, clock)
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
     return UseCases(
-        enqueuer=build_enqueuer(settings, store, clock),
+        enqueuer=build_enqueuer(settings, store, clock, checks),
+        enqueue_checks=checks,
         enqueue_guard=EnqueueGuard(store.enqueue_facts, clock),
         actions=actions,
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),
         evidence=EvidenceActions(store, clock),
-        bulk=BulkActions(store, clock, actions, settings.max_inputs_bytes, estimator),
+        bulk=BulkActions(
+            store, clock, actions, settings.max_inputs_bytes, estimator=estimator, checks=checks
+        ),
         estimator=estimator,
         queries=Queries(
             store,

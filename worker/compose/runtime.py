@@ -36,6 +36,7 @@ STOPPED_FIRST: Final = (
     "rescuer",
     "pruner",
     "evidence",
+    "workflow_reader",
     "poller",
     "poll_prover",
     "webhook_processor",

@@ -46,6 +46,7 @@ from worker.engine.services.redis_recovery import RedisRecovery
 from worker.engine.services.rescuer import Rescuer
 from worker.engine.services.scheduler import Scheduler
 from worker.engine.services.webhook_processor import WebhookProcessor
+from worker.engine.services.workflow_reader import WorkflowReader
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
@@ -355,6 +356,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         parts.poll_planner,
         parts.rate_limiter,
         *build_list_readers(parts.settings, context, parts.provider, parts.identities),
+        WorkflowReader(context, parts.provider),
     ]
 
 

@@ -10,6 +10,7 @@ from jobs.inconclusive_polls import CHOOSE_READ, UNREADABLE_RUN
 from jobs.job import NOT_APPROVED
 from jobs.lanes import Scope
 from jobs.outcomes import CallFailure, PollOutcome
+from jobs.workflows import WorkflowList
 from worker.doctor.findings import Finding, fail, ok, warn
 from worker.provider.port import Identity, UsagePage
 
@@ -35,8 +36,8 @@ class AccessProvider(Protocol):
         """Return a page of the account's runs."""
         ...
 
-    async def check_workflows(self, account: str) -> CallFailure | None:
-        """Return why the account's workflows cannot be listed; None if they can."""
+    async def workflows(self, account: str) -> WorkflowList | CallFailure:
+        """Return the account's workflows."""
         ...
 
 
@@ -47,7 +48,7 @@ class AccountAccess:
     identity: Identity | CallFailure
     poll: PollOutcome | None = None
     """Of a run that does not exist; None, as the next two, where the key was not accepted."""
-    workflows: CallFailure | None = None
+    workflows: WorkflowList | CallFailure | None = None
     usage: UsagePage | CallFailure | None = None
 
 
@@ -58,7 +59,7 @@ async def read_access(provider: AccessProvider, account: str) -> AccountAccess:
         return AccountAccess(identity)
     poll, workflows, usage = await asyncio.gather(
         provider.poll(account, str(uuid.uuid4())),
-        provider.check_workflows(account),
+        provider.workflows(account),
         provider.usage(account, limit=1, offset=0),
     )
     return AccountAccess(identity, poll, workflows, usage)
@@ -156,14 +157,14 @@ def _judge_poll(name: str, outcome: PollOutcome) -> Finding:
             return ok(name, "runs can be polled")
 
 
-def _judge_workflows(name: str, failure: CallFailure | None) -> Finding:
-    if failure is None:
+def _judge_workflows(name: str, result: WorkflowList | CallFailure | None) -> Finding:
+    if not isinstance(result, CallFailure):
         return ok(name, "workflows can be listed")
     fix = (
-        "only for what reads workflows: choose preset Workflow Deploy or Full deploy, or Custom "
-        "with workflow:read"
+        "jobs run all the same, but enqueues are not compared with the account's workflows: choose "
+        "preset Workflow Deploy or Full deploy, or Custom with workflow:read"
     )
-    return warn(name, f"workflows cannot be listed: {failure.why}", fix)
+    return warn(name, f"workflows cannot be listed: {result.why}", fix)
 
 
 def unreadable_hold(account: str, failure: CallFailure, now: float) -> Hold:

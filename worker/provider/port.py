@@ -12,6 +12,7 @@ from jobs.lanes import Scope
 from jobs.outcomes import CallFailure, PollOutcome, RunMissing, SubmitOutcome
 from jobs.states import Kind, Mode
 from jobs.usage import UsageRow
+from jobs.workflows import WorkflowList, WorkflowSchema
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,8 +129,12 @@ class RunProvider(Protocol):
         """Return whose API key the account uses."""
         ...
 
-    async def check_workflows(self, account: str) -> CallFailure | None:
-        """Return why the account's workflows cannot be listed; None if they can."""
+    async def workflows(self, account: str) -> WorkflowList | CallFailure:
+        """Return the account's workflows. Needs a right that a key may lack."""
+        ...
+
+    async def workflow_schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
+        """Return what a workflow takes. Needs the same right."""
         ...
 
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:

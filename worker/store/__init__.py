@@ -20,6 +20,7 @@ from worker.store.evidence import EvidenceStore
 from worker.store.holds import HoldStore
 from worker.store.jobs import JobStore
 from worker.store.keys import Keys
+from worker.store.lane_facts import LaneFactsStore
 from worker.store.lanes import LaneStore
 from worker.store.ledger import LedgerStore
 from worker.store.metrics.buffer import MetricsBuffer
@@ -38,6 +39,7 @@ from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
 from worker.store.webhooks import WebhookStore
 from worker.store.workers import WorkerStore
+from worker.store.workflows import WorkflowStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +80,8 @@ class Store:
     enqueue_facts: EnqueueFactsStore
     costs: CostStore
     ledger: LedgerStore
+    workflows: WorkflowStore
+    lane_facts: LaneFactsStore
     durations: DurationStore
     webhooks: WebhookStore
     evidence: EvidenceStore
@@ -107,6 +111,7 @@ def open_store(
     scripts = Scripts(client, announcements, wait, AuditChain(cipher.keys))
     recovery = RecoveryStore(client, keys, scripts)
     payloads = PayloadStore(client, keys, scripts, cipher)
+    costs, workflows = CostStore(client, keys), WorkflowStore(client, keys)
     jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads)
     return Store(
         client=client,
@@ -124,8 +129,10 @@ def open_store(
         workers=WorkerStore(client, keys, announcements),
         accounts=AccountStore(client, keys),
         enqueue_facts=EnqueueFactsStore(client, keys),
-        costs=CostStore(client, keys),
         ledger=LedgerStore(client, keys),
+        costs=costs,
+        workflows=workflows,
+        lane_facts=LaneFactsStore(client, costs, workflows),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts, cipher),
         evidence=EvidenceStore(client, keys),

@@ -5,7 +5,7 @@ take one number a target: it is worked out when costs are written.
 """
 
 from collections import deque
-from collections.abc import Collection
+from collections.abc import Sequence
 from typing import Final
 
 from jobs.credits.estimates import MAX_COSTS, recent_cost
@@ -83,11 +83,11 @@ class CostStore:
         }
         return {target: cost for target, cost in found.items() if cost is not None}
 
-    async def recent(self, targets: Collection[Target]) -> dict[Target, float]:
-        """What runs of some targets cost lately, where that is known: `estimates.recent_cost`."""
-        names = list(targets)
-        if not names:
-            return {}
-        found = await self._client.call("HMGET", self._keys.costs, *names)
-        known = {name.encode(): cost for name, cost in zip(names, found, strict=True) if cost}
-        return numbers(known)
+    def read_command(self, targets: Sequence[Target]) -> Command:
+        """What reads what runs of some targets cost lately; `recent_of` reads the reply."""
+        return ("HMGET", self._keys.costs, *targets)
+
+    def recent_of(self, targets: Sequence[Target], reply: Sequence[bytes]) -> dict[Target, float]:
+        """What runs of these targets cost lately, where that is known: `estimates.recent_cost`."""
+        found = zip(targets, reply, strict=True)
+        return numbers({name.encode(): cost for name, cost in found if cost})

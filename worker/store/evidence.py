@@ -12,6 +12,7 @@ from jobs.states import State
 from worker.store.client import Client, texts
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
+from worker.store.leases import claim_lease
 
 CHUNK: Final = 200
 """Job ids of one chunk."""
@@ -105,14 +106,8 @@ class EvidenceStore:
         self, user_id: str, worker_id: str, lease_s: float, purpose: Index = Index.EVIDENCE
     ) -> bool:
         """Whether this worker reads the list of a user for the next `lease_s` seconds."""
-        key, ttl_ms = self._keys.usage_lease(purpose, user_id), round(lease_s * 1_000)
-        taken = await self._client.call("SET", key, worker_id, "NX", "PX", ttl_ms)
-        if taken:
-            return True
-        owner: bytes | None = await self._client.call("GET", key)
-        if owner is None or owner.decode() != worker_id:
-            return False
-        return bool(await self._client.call("SET", key, worker_id, "XX", "PX", ttl_ms))
+        key = self._keys.usage_lease(purpose, user_id)
+        return await claim_lease(self._client, key, worker_id, lease_s)
 
     # Where reconciling is switched off.
 

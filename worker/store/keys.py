@@ -98,6 +98,23 @@ class Keys:
         """List of what the newest runs of a `kind/target` cost, in credits; it expires."""
         return f"{self.namespace}:costs:{target}"
 
+    def workflows(self, account: str) -> str:
+        """Hash of an account's workflows: slug → workflow, `""` → state of the list; expires."""
+        return f"{self.namespace}:workflows:{account}"
+
+    def workflow_schemas(self, account: str) -> str:
+        """Hash slug → what a workflow of the account takes; it expires."""
+        return f"{self.namespace}:workflow-schemas:{account}"
+
+    def workflows_lease(self, account: str) -> str:
+        """String, the worker that reads the workflows of an account; it expires."""
+        return f"{self.namespace}:workflows-lease:{account}"
+
+    @property
+    def used_workflows(self) -> str:
+        """Sorted set of `account/slug` that jobs are enqueued for, by when; it expires."""
+        return f"{self.namespace}:used-workflows"
+
     def durations(self, target: str) -> str:
         """List of the newest duration samples of a `kind/target`; it expires."""
         return f"{self.namespace}:durations:{target}"

@@ -1,16 +1,18 @@
 """Actions of operators on one job over HTTP. The response is the job after the action."""
 
 import contextlib
+from collections.abc import Sequence
 
 from aiohttp import web
 
 from jobs.job import Job
 from jobs.lanes import JobId
+from jobs.workflows import EnqueueWarning
 from worker.api.auth.principal import current_principal, log_payload_read
 from worker.api.context import context_of, current_actor
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.responses import expect_payloads
-from worker.api.handlers.jobs import path_job_id
+from worker.api.handlers.jobs import load_path_job, path_job_id
 from worker.api.models.jobs import NO_GATES, NO_PAYLOADS, job_response
 from worker.api.models.requests import ActionBody, ErasureBody, RequeueBody, ResolveBody
 from worker.api.models.response import json_response
@@ -34,13 +36,15 @@ async def requeue(request: web.Request) -> web.Response:
     """Requeue a dead letter, with other inputs where given."""
     context = context_of(request)
     body = await read_body(request, RequeueBody, BodyKind.INPUTS)
-    inputs = None
+    inputs, warnings = None, tuple[EnqueueWarning, ...]()
     if body.inputs is not None:
         inputs = encode_inputs(body.inputs, context.settings.max_inputs_bytes)
+        lane = (await load_path_job(request)).lane
+        warnings = (await context.use_cases.enqueue_checks.preview(lane, inputs)).warnings
     job = await context.use_cases.actions.act(
         JobAction.REQUEUE, path_job_id(request), current_actor(body.note), inputs=inputs
     )
-    return await _job_response(request, job)
+    return await _job_response(request, job, warnings)
 
 
 async def resolve(request: web.Request) -> web.Response:
@@ -84,7 +88,9 @@ async def _payloads(request: web.Request, job_id: str) -> StoredPayloads | None:
     return None
 
 
-async def _job_response(request: web.Request, job: Job) -> web.Response:
+async def _job_response(
+    request: web.Request, job: Job, warnings: Sequence[EnqueueWarning] = ()
+) -> web.Response:
     context = context_of(request)
     queries, no_etas = context.use_cases.queries, dict[JobId, Eta]()
     payloads = await extra_or(None, _payloads(request, job.id))
@@ -98,5 +104,6 @@ async def _job_response(request: web.Request, job: Job) -> web.Response:
         eta=etas.get(job.id),
         gates=gates,
         payloads_hidden=payloads is None,
+        warnings=warnings,
     )
     return json_response(body)

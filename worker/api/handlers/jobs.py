@@ -7,7 +7,6 @@ from http import HTTPStatus
 from typing import Final, cast
 
 from aiohttp import web
-from msgspec import UNSET
 
 from config.values import TokenLimits
 from jobs.job import Job
@@ -24,13 +23,17 @@ from worker.api.context import context_of, of_own_tenant
 from worker.api.edge.bodies import BodyKind
 from worker.api.edge.responses import expect_payloads
 from worker.api.models.breakers import breaker_response
-from worker.api.models.jobs import (
-    NO_GATES,
+from worker.api.models.enqueue import (
     BulkEnqueueResponse,
     BulkResultResponse,
+    bulk_result_response,
+    enqueued_job_response,
+    run_preview_response,
+)
+from worker.api.models.jobs import (
+    NO_GATES,
     JobPageResponse,
     JobResponse,
-    enqueued_job_response,
     job_response,
     why_response,
 )
@@ -40,12 +43,11 @@ from worker.api.parsing import read_parsed, read_query, validate_model
 from worker.api.problems import Problem, bad_parameter, logged_problem, problem_of
 from worker.api.streams.connection import is_client_connected
 from worker.app.actions import NoSuchJob
-from worker.app.enqueue import EnqueueResult, InvalidRequest
+from worker.app.enqueue import EnqueueResult, InvalidRequest, lane_of
 from worker.app.enqueue_guard import EnqueueGuard, LimitReached
 from worker.app.extras import extra_or
 from worker.app.job_request_parser import parse_job_request
 from worker.app.shown_ids import shown_job_id
-from worker.store.client import Durability
 from worker.store.payloads import StoredPayloads
 from worker.store.read.queries import Filter
 from worker.store.refusals import error_word
@@ -86,13 +88,32 @@ async def enqueue(request: web.Request) -> web.Response:
             result.job,
             StoredPayloads(job_request.inputs, None),
             gates=gates,
-            durability=result.durability,
+            enqueued=result,
         )
         return json_response(body, 202, location)
     if not caller.sees_jobs:
-        brief = enqueued_job_response(result.job, result.durability)
-        return json_response(brief, headers=location)
-    return await _details_response(request, result.job.id, location, result.durability)
+        return json_response(enqueued_job_response(result), headers=location)
+    return await _details_response(request, result.job.id, location, result)
+
+
+async def preview_enqueue(request: web.Request) -> web.Response:
+    """Answer what an enqueue would say of its run, and enqueue nothing.
+
+    It counts against the limits of the token all the same.
+    """
+    context = context_of(request)
+    parse = partial(parse_job_request, max_inputs_bytes=context.settings.max_inputs_bytes)
+    _, job_request = await read_parsed(request, BodyKind.INPUTS, parse)
+    caller = current_principal()
+    caller.refuse_target(job_request)
+    limits = caller.limits(context.settings.token_limits)
+    await context.use_cases.enqueue_guard.admit(
+        caller.name, limits, [job_request], tenant=caller.grants.tenant
+    )
+    context.use_cases.enqueue_guard.refuse_account(job_request, caller.grants.accounts)
+    checks = context.use_cases.enqueue_checks
+    preview = await checks.preview(lane_of(job_request), job_request.inputs)
+    return json_response(run_preview_response(job_request, preview))
 
 
 def _counted_for(caller: Principal, limits: TokenLimits) -> str:
@@ -203,10 +224,7 @@ def _bulk_result(
     data: object, outcome: EnqueueResult | Exception, problems: Mapping[Exception, Problem]
 ) -> BulkResultResponse:
     if isinstance(outcome, EnqueueResult):
-        status = 202 if outcome.created else 200
-        return BulkResultResponse(
-            id=shown_job_id(outcome.job.id), status=status, durability=outcome.durability or UNSET
-        )
+        return bulk_result_response(outcome)
     given = cast("dict[str, object]", data).get("id") if isinstance(data, dict) else None
     problem = problems[outcome]
     return BulkResultResponse(
@@ -287,7 +305,7 @@ async def _details_response(
     request: web.Request,
     job_id: JobId,
     headers: dict[str, str] | None = None,
-    durability: Durability | None = None,
+    enqueued: EnqueueResult | None = None,
 ) -> web.Response:
     context = context_of(request)
     details = await context.use_cases.queries.job(job_id, partial(expect_payloads, request))
@@ -301,6 +319,6 @@ async def _details_response(
         eta=details.eta,
         gates=await context.gates(),
         payloads_hidden=not sees_payloads(),
-        durability=durability,
+        enqueued=enqueued,
     )
     return json_response(body, headers=headers)

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from msgspec import UNSET, Meta, UnsetType
 
+from jobs.workflows import WarningCode
 from worker.api.models.response import ResponseModel
 from worker.app.bulk_request import SENDING_ACTIONS, BulkAction, BulkCounts, BulkRequest
 from worker.app.shown_ids import shown_job_id
@@ -14,6 +15,15 @@ class BulkErrorResponse(ResponseModel):
 
     id: str
     detail: str
+
+
+class BulkWarningResponse(ResponseModel):
+    """What is not as the provider lists it, of the patched inputs of some jobs."""
+
+    code: WarningCode
+    message: str
+    field: str
+    jobs: int
 
 
 class BulkActionResponse(ResponseModel):
@@ -51,6 +61,13 @@ class BulkActionResponse(ResponseModel):
             " inputs Redis lost; they would park as inputs_lost and are not sent"
         ),
     ] = UNSET
+    warnings: Annotated[
+        list[BulkWarningResponse] | UnsetType,
+        Meta(
+            description="about patched inputs of jobs done, the first 20 different ones; absent if"
+            " nothing is known to be wrong"
+        ),
+    ] = UNSET
 
 
 def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkActionResponse:
@@ -73,4 +90,11 @@ def bulk_action_response(request: BulkRequest, counts: BulkCounts) -> BulkAction
         inputs_lost=counts.inputs_lost
         if request.dry_run and request.action in SENDING_ACTIONS
         else UNSET,
+        warnings=[
+            BulkWarningResponse(
+                code=one.code, message=f"{one.field} {one.message}", field=one.field, jobs=jobs
+            )
+            for one, jobs in counts.warnings.items()
+        ]
+        or UNSET,
     )

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Annotated, Final, Literal
 
 import msgspec
-from msgspec import UNSET, Meta, UnsetType
+from msgspec import UNSET, Meta
 
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
@@ -13,29 +13,27 @@ from jobs.payloads import MissingPayload
 from jobs.states import Kind, Mode, State
 from jobs.tenants import tenant_of
 from jobs.why import Blocker
+from jobs.workflows import EnqueueWarning
 from worker.api.models.breakers import BreakerResponse
+from worker.api.models.enqueue import (
+    DurabilityField,
+    EstCostField,
+    WarningsField,
+    est_cost_of,
+    warning_responses,
+    warnings_of,
+)
 from worker.api.models.evidence import EvidenceResponse, evidence_response
-from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
+from worker.app.enqueue import EnqueueResult
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
 from worker.app.shown_ids import shown_job_id
-from worker.store.client import Durability
 from worker.store.payloads import StoredPayloads
 
 NO_GATES: Final = Gates()
 NO_PAYLOADS: Final = StoredPayloads(None, None)
 WAITING_STATES: Final = frozenset({State.SCHEDULED, State.QUEUED, State.RETRYING})
-
-
-DurabilityField = Annotated[
-    Durability | UnsetType,
-    Meta(
-        description="of an enqueue, where KNOUDS_REDIS_WAIT_REPLICAS is set: unconfirmed where too"
-        " few replicas have it in time, so that a failover may lose it; send it again with the"
-        " same id to ask anew"
-    ),
-]
 
 
 class ReasonResponse(ResponseModel):
@@ -155,15 +153,8 @@ class JobResponse(ResponseModel):
         ),
     ]
     durability: DurabilityField = UNSET
-
-
-class EnqueuedJobResponse(ResponseModel):
-    """What a token of the role `enqueue` is told of a job that exists already."""
-
-    id: str
-    state: State
-    created_at: Time
-    durability: DurabilityField = UNSET
+    est_cost: EstCostField = UNSET
+    warnings: WarningsField = UNSET
 
 
 class JobPageResponse(ResponseModel):
@@ -171,23 +162,6 @@ class JobPageResponse(ResponseModel):
 
     items: list[JobResponse]
     next_cursor: str | None
-
-
-class BulkResultResponse(ResponseModel):
-    """What became of one request: `status` is what a call of its own would have returned."""
-
-    id: str | None
-    status: int
-    error: Annotated[
-        ProblemResponse | UnsetType, Meta(description="present for refused requests only")
-    ] = UNSET
-    durability: DurabilityField = UNSET
-
-
-class BulkEnqueueResponse(ResponseModel):
-    """One result for each request, in the same order."""
-
-    results: list[BulkResultResponse]
 
 
 class BlockerResponse(ResponseModel):
@@ -222,9 +196,13 @@ def job_response(
     eta: Eta | None = None,
     gates: Gates = NO_GATES,
     payloads_hidden: bool = False,
-    durability: Durability | None = None,
+    enqueued: EnqueueResult | None = None,
+    warnings: Sequence[EnqueueWarning] = (),
 ) -> JobResponse:
-    """A job; inputs and result are null for roles that may not see them."""
+    """A job; inputs and result are null for roles that may not see them.
+
+    `enqueued`: what it is the answer to. `warnings`: about inputs it was requeued with.
+    """
     shown = NO_PAYLOADS if payloads_hidden else payloads
     return JobResponse(
         id=shown_job_id(job.id),
@@ -258,17 +236,9 @@ def job_response(
         finding=job.finding,
         payloads_hidden=payloads_hidden,
         payload_problem=_payload_problem(payloads),
-        durability=durability or UNSET,
-    )
-
-
-def enqueued_job_response(job: Job, durability: Durability | None) -> EnqueuedJobResponse:
-    """That a job was enqueued, without anything that others wrote into it since."""
-    return EnqueuedJobResponse(
-        id=shown_job_id(job.id),
-        state=job.state,
-        created_at=rfc3339(job.created_at),
-        durability=durability or UNSET,
+        durability=(enqueued and enqueued.durability) or UNSET,
+        est_cost=est_cost_of(enqueued),
+        warnings=warning_responses(warnings) or warnings_of(enqueued),
     )
 
 

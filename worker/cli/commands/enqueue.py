@@ -68,9 +68,10 @@ def parse_future(text: str) -> str:
     help="If the outcome of a submit is unknown; retry may pay twice.",
 )
 @click.option("--account", help="Account label.")
+@click.option("--dry-run", is_flag=True, help="Only show its estimated credits, and warnings.")
 @click.option("--wait", is_flag=True, help="Wait until it is settled or parked.")
 @as_json
-def enqueue(*, as_json: bool, wait: bool, job_id: str | None, **fields: Any) -> None:
+def enqueue(*, as_json: bool, wait: bool, dry_run: bool, job_id: str | None, **fields: Any) -> None:
     """Enqueue one job: a run of the model or workflow TARGET.
 
     \b
@@ -78,8 +79,31 @@ def enqueue(*, as_json: bool, wait: bool, job_id: str | None, **fields: Any) -> 
     """  # noqa: D301  \b tells click to keep the line breaks
     if fields["run_at"] is not None and fields["delay_s"] is not None:
         raise click.UsageError("give --run-at or --delay, not both")
+    if dry_run and wait:
+        raise click.UsageError("give --dry-run or --wait, not both")
     given = {name: value for name, value in fields.items() if value not in (None, ())}
+    if dry_run:
+        call_api(lambda api: _preview(api, given, as_json=as_json))
+        return
     call_api(lambda api: _enqueue(api, given, job_id, wait=wait, as_json=as_json))
+
+
+async def _preview(api: "ApiClient", fields: Doc, *, as_json: bool) -> None:
+    response = await api.post_idempotent("jobs", "dry-run", body=fields)
+    if as_json:
+        click.echo(response.text)
+        return
+    doc = response.doc
+    est_cost = doc["est_cost"]
+    cost = "cost unknown" if est_cost is None else f"about {est_cost:g} credits"
+    click.echo(f"would enqueue {doc['account']}/{doc['kind']}/{doc['target']}: {cost}")
+    _show_warnings(doc)
+
+
+def _show_warnings(doc: Doc) -> None:
+    """Warnings go to standard error, so that scripts can read the rest."""
+    for one in doc.get("warnings", ()):
+        click.echo(sanitize(f"warning: {one['message']}"), err=True)
 
 
 async def _enqueue(
@@ -90,6 +114,7 @@ async def _enqueue(
     # A request with an id can be sent again when its response was lost.
     request = {"id": job_id or SystemClock().new_id(), **fields}
     response = await api.post_idempotent("jobs", body=request)
+    _show_warnings(response.doc)
     if wait:
         click.echo(_summary(response), err=True)
         response = await _wait_until_stopped(api, str(response.doc["id"]))

@@ -14,7 +14,7 @@ from worker.app.job_request_parser import parse_job_request
 from worker.dashboard.json_form import read_inputs
 from worker.dashboard.page_request import Form, PageRequest
 from worker.dashboard.pages.job_lists import job_href
-from worker.dashboard.views.formatting import credits_text
+from worker.dashboard.views.formatting import credits_text, warnings_text
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
 from worker.store.codec import decode
 
@@ -55,7 +55,8 @@ async def enqueue_similar(page_request: PageRequest) -> web.StreamResponse:
     except InvalidRequest as error:
         given = {name: form.get(name, "") for name in FORM_FIELDS}
         return await _render_form(page_request, job, given, f"{error.field} {error}")
-    text = f"Enqueued {enqueued.job.id}, similar to {job.id}"
+    warnings = enqueued.preview.warnings if enqueued.preview else ()
+    text = f"Enqueued {enqueued.job.id}, similar to {job.id}{warnings_text(warnings)}"
     return await page_request.redirect_back(text, path=job_href(enqueued.job.id))
 
 

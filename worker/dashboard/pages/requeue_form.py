@@ -6,6 +6,7 @@ from aiohttp import web
 
 from jobs.job import Job
 from jobs.states import State
+from jobs.workflows import EnqueueWarning
 from worker.api.edge.off_loop import parse_off_loop
 from worker.api.handlers.jobs import load_path_job
 from worker.app.action_table import JobAction
@@ -18,6 +19,7 @@ from worker.dashboard.pages.job import effect_context
 from worker.dashboard.pages.job_lists import job_href
 from worker.dashboard.views.available_actions import effect_text
 from worker.dashboard.views.diffs import DiffLine, diff
+from worker.dashboard.views.formatting import warnings_text
 from worker.dashboard.views.payloads import MAX_EDITED_BYTES, pretty_json
 from worker.store.codec import DECODE_ERRORS, decode
 
@@ -36,6 +38,8 @@ class RequeueForm:
     shows_diff: bool = False
     """Whether the preview was requested."""
     error: str = ""
+    warnings: tuple[EnqueueWarning, ...] = ()
+    """What is not as the provider lists it, in a preview."""
 
 
 async def requeue_form_page(page_request: PageRequest) -> web.StreamResponse:
@@ -55,19 +59,23 @@ async def requeue_edited(page_request: PageRequest) -> web.StreamResponse:
     try:
         size_bytes = len(old) + len(inputs_text) + len(patch)
         new = await parse_off_loop(size_bytes, _new_inputs, page_request, old, inputs_text, patch)
+        checks = page_request.context.use_cases.enqueue_checks
+        found = None if new is None else await checks.preview(job.lane, new)
     except InvalidRequest as error:
         invalid = RequeueForm(inputs_text, patch, error=f"{error.field} {error}")
         return await _render_form(page_request, job, invalid, 422)
+    warnings = found.warnings if found is not None else ()
     if form.get("step") != "requeue":
         lines = diff(_decode_inputs(old or NO_INPUTS), _decode_inputs(new or old))
-        preview = RequeueForm(inputs_text, patch, lines, shows_diff=True)
+        preview = RequeueForm(inputs_text, patch, lines, shows_diff=True, warnings=warnings)
         return await _render_form(page_request, job, preview)
     after = await page_request.context.use_cases.actions.act(
         JobAction.REQUEUE, job.id, await page_request.actor(), inputs=new
     )
     inputs = "changed" if new is not None else "unchanged"
     return await page_request.redirect_back(
-        f"Requeued with {inputs} inputs: now {after.state}", path=job_href(job.id)
+        f"Requeued with {inputs} inputs: now {after.state}{warnings_text(warnings)}",
+        path=job_href(job.id),
     )
 
 

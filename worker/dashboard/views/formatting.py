@@ -1,10 +1,12 @@
 """Text for a page from numbers, times, durations and external text."""
 
 import re
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Final
 
 from config.visible_text import INVISIBLE
+from jobs.workflows import EnqueueWarning
 from worker.api.models.response import rfc3339
 
 MILLISECONDS_BELOW_S: Final = 0.1
@@ -12,6 +14,7 @@ SECONDS_BELOW_S: Final = 120
 MINUTES_BELOW_S: Final = 120 * 60
 HOURS_BELOW_S: Final = 48 * 3_600
 TENTHS_BELOW_S: Final = 10
+MAX_WARNINGS_SHOWN: Final = 3
 
 
 def visible_text(value: object) -> str:
@@ -88,6 +91,15 @@ def jobs_waiting_text(jobs: int) -> str:
 def credits_text(value: float | None) -> str:
     """An estimated cost, or "cost unknown" for None."""
     return "cost unknown" if value is None else f"about {credit_amount_text(value)}"
+
+
+def warnings_text(warnings: Sequence[EnqueueWarning]) -> str:
+    """What is wrong with a run, to follow a sentence without its full stop; empty for nothing."""
+    if not warnings:
+        return ""
+    shown = "; ".join(f"{one.field} {one.message}" for one in warnings[:MAX_WARNINGS_SHOWN])
+    more = len(warnings) - MAX_WARNINGS_SHOWN
+    return f". Warning: {shown}" + (f"; and {more} more" if more > 0 else "")
 
 
 def credit_amount_text(value: float) -> str:

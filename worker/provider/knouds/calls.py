@@ -45,6 +45,11 @@ def workflows(key: str) -> HttpRequest:
     return HttpRequest("GET", "/api/workflows", _headers(key))
 
 
+def workflow_schema(slug: str, key: str) -> HttpRequest:
+    """Get what a workflow takes."""
+    return HttpRequest("GET", f"/api/workflows/{_quoted(slug)}/schema", _headers(key))
+
+
 def usage(key: str, limit: int, offset: int) -> HttpRequest:
     """Get a page of the account's runs, unfiltered."""
     return HttpRequest("GET", f"/api/usage?limit={limit}&offset={offset}", _headers(key))

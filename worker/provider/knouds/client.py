@@ -11,11 +11,13 @@ from pydantic import SecretStr
 from jobs.lanes import Lane, Scope, polls_scope, usage_scope
 from jobs.outcomes import CallFailure, Lost, NotSent, PollOutcome, SubmitOutcome
 from jobs.states import Kind, Mode
+from jobs.workflows import WorkflowList, WorkflowSchema
 from worker.provider.http.options import HttpOptions, HttpResponse, SettingNames, TimeLimit
 from worker.provider.http.request import HttpRequest
 from worker.provider.http.transport import HttpTransport
 from worker.provider.knouds import calls, fields, wire
 from worker.provider.knouds.usage import read_usage
+from worker.provider.knouds.workflows import read_workflow_schema, read_workflows
 from worker.provider.port import (
     CancelOutcome,
     Identity,
@@ -143,12 +145,14 @@ class KnoudsClient:
         """Return whose API key the account uses; this checks the key. Raises UnknownAccount."""
         return await self._call(calls.whoami(self._key(account)), wire.read_whoami)
 
-    async def check_workflows(self, account: str) -> CallFailure | None:
-        """Return why the account's workflows cannot be listed; None if they can.
+    async def workflows(self, account: str) -> WorkflowList | CallFailure:
+        """Return the account's workflows. Raises UnknownAccount."""
+        return await self._call(calls.workflows(self._key(account)), read_workflows)
 
-        Raises UnknownAccount.
-        """
-        return await self._call(calls.workflows(self._key(account)), wire.read_workflows)
+    async def workflow_schema(self, account: str, slug: str) -> WorkflowSchema | CallFailure:
+        """Return what a workflow takes. Raises UnknownAccount."""
+        request = calls.workflow_schema(slug, self._key(account))
+        return await self._call(request, read_workflow_schema)
 
     async def usage(self, account: str, *, limit: int, offset: int) -> UsagePage | CallFailure:
         """Return a page of the account's runs. Raises UnknownAccount."""

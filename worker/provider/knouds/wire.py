@@ -188,17 +188,6 @@ def read_whoami(
     )
 
 
-def read_workflows(
-    status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
-) -> CallFailure | None:
-    """Read whether a list of workflows came; what is in it does not matter."""
-    if errors.is_2xx(status) and body.lstrip()[:1] in (b"[", b"{"):
-        return errors.read_refused_call(status, headers, read_body(body), now)
-    return errors.call_failure(
-        errors.read_error_response(status, headers, read_body(body), now, body)
-    )
-
-
 def read_call_failure(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> CallFailure | None:

@@ -49,6 +49,20 @@ class LimitChange(AdminBody, frozen=True):
     window_s: float | None = None
 
 
+class WorkflowChange(AdminBody, frozen=True):
+    """Change how a workflow is listed, or list one that cannot run; `listed` false removes it.
+
+    `price` null: without an estimate.
+    """
+
+    slug: str
+    listed: bool = True
+    title: str | None = None
+    price: Credits | UnsetType | None = UNSET
+    archived: bool | None = None
+    hidden: bool | None = None
+
+
 class KeyChange(AdminBody, frozen=True):
     """Change a key or add one. `capabilities` null: all that the tier grants.
 

@@ -16,6 +16,7 @@ from worker.sandbox.http.routes import SERVER
 from worker.sandbox.http.server import SandboxServer, respond
 from worker.sandbox.http.webhooks import make_test_delivery
 from worker.sandbox.provider.accounts import Hook, KeyState
+from worker.sandbox.provider.catalogue import ListedWorkflow
 from worker.sandbox.provider.replies import JsonObject, error_reply, json_reply
 from worker.sandbox.provider.runs import run_report
 from worker.sandbox.provider.usage_rows import ForeignRun
@@ -91,6 +92,20 @@ async def _keys(server: SandboxServer, body: spec.KeyChange) -> JsonObject:
     if body.approved is not None:
         key.user.approved = body.approved
     return key_report(key)
+
+
+async def _workflows(server: SandboxServer, body: spec.WorkflowChange) -> JsonObject:
+    listed = server.state.workflows
+    if not body.listed:
+        listed.pop(body.slug, None)
+        return {"workflows": list(listed)}
+    one = listed.setdefault(body.slug, ListedWorkflow(body.slug, body.slug, None))
+    if body.price is not UNSET:
+        one.price = body.price
+    one.title = one.title if body.title is None else body.title
+    one.archived = one.archived if body.archived is None else body.archived
+    one.hidden = one.hidden if body.hidden is None else body.hidden
+    return {"workflows": list(listed)}
 
 
 async def _webhook(server: SandboxServer, body: spec.HookChange) -> JsonObject:
@@ -187,6 +202,7 @@ def add_routes(app: web.Application) -> None:
     router.add_post("/_sandbox/tier", _body_handler(spec.TierChange, _tier))
     router.add_post("/_sandbox/limits", _body_handler(spec.LimitChange, _limits))
     router.add_post("/_sandbox/keys", _body_handler(spec.KeyChange, _keys))
+    router.add_post("/_sandbox/workflows", _body_handler(spec.WorkflowChange, _workflows))
     router.add_post("/_sandbox/webhook", _body_handler(spec.HookChange, _webhook))
     router.add_post("/_sandbox/webhook/test", _body_handler(spec.KeyedBody, _webhook_test))
     router.add_post("/_sandbox/usage", _body_handler(spec.UsageChange, _usage))

@@ -164,6 +164,44 @@ def make_result(target: Target, execution_id: str) -> JsonObject:
     return result
 
 
+@dataclass(slots=True)
+class ListedWorkflow:
+    """A workflow as the provider lists it, which an admin may change."""
+
+    slug: str
+    title: str
+    price: float | None
+    """None: the workflow has no generator node."""
+    archived: bool = False
+    hidden: bool = False
+
+    def view(self) -> JsonObject:
+        """Return its entry in the list."""
+        return {
+            "slug": self.slug,
+            "name": self.title,
+            "description": self.title,
+            "tags": [],
+            "isTemplate": False,
+            "hidden": self.hidden,
+            "archived": self.archived,
+            "estimatedCreditCost": self.price,
+            "folderId": None,
+            "createdBy": "user_sandbox",
+            "updatedAt": "2026-05-08T19:29:55.000Z",
+        }
+
+
+def listed_workflows() -> dict[str, ListedWorkflow]:
+    """Return the list that a sandbox begins with, by slug."""
+    found = [t for t in TARGETS if t.kind is SandboxKind.WORKFLOW]
+    return {t.name: ListedWorkflow(t.name, t.title, t.cost) for t in found}
+
+
+_OPTIONS_FIELD = {"name": "sandbox", "type": "object", "default": None, "required": False}
+"""`inputs.sandbox`, which every workflow of the sandbox takes."""
+
+
 def schema_of(target: Target) -> JsonObject:
     """Return the response to the schema call."""
     return {
@@ -172,7 +210,8 @@ def schema_of(target: Target) -> JsonObject:
         "fields": [
             {"name": f.name, "type": f.type, "default": f.default, "required": f.required}
             for f in target.fields
-        ],
+        ]
+        + [_OPTIONS_FIELD],
         "values": {f.name: f.default for f in target.fields},
         "estimatedCreditCost": target.cost,
     }

@@ -14,7 +14,7 @@ from worker.sandbox.faults.options import FaultSpec, Route
 from worker.sandbox.faults.queue import SandboxCall, applies_now
 from worker.sandbox.provider import responses
 from worker.sandbox.provider.accounts import ApiKey
-from worker.sandbox.provider.catalogue import CATALOGUE, TARGETS, SandboxKind, schema_of
+from worker.sandbox.provider.catalogue import CATALOGUE, SandboxKind, schema_of
 from worker.sandbox.provider.limits import SandboxBucket
 from worker.sandbox.provider.replies import json_reply
 from worker.sandbox.provider.runs import SandboxRun, execution_view
@@ -136,11 +136,7 @@ def workflows(state: SandboxState, key: str | None, now: float) -> responses.San
     """Return the response to the list of workflows."""
     reader, fault = _admit_reader(state, SandboxCall(Route.WORKFLOWS, key or ""), now)
     require_capability(reader, "workflow:read")
-    body = [
-        {"slug": target.name, "name": target.title, "estimatedCreditCost": target.cost}
-        for target in TARGETS
-        if target.kind is SandboxKind.WORKFLOW
-    ]
+    body = [one.view() for one in state.workflows.values()]
     return responses.apply_after(fault, responses.SendReply(json_reply(body)))
 
 

@@ -11,7 +11,12 @@ from worker.sandbox.config import SandboxConfig
 from worker.sandbox.faults.fault_table import documented_reply
 from worker.sandbox.faults.queue import FaultQueue
 from worker.sandbox.provider.accounts import Accounts, ApiKey, Contract, Hook, KeyState
-from worker.sandbox.provider.catalogue import SandboxMode, Target, draw_duration
+from worker.sandbox.provider.catalogue import (
+    SandboxMode,
+    Target,
+    draw_duration,
+    listed_workflows,
+)
 from worker.sandbox.provider.ledger import Ledger
 from worker.sandbox.provider.limits import Limiter, RateLimitResult, SandboxBucket
 from worker.sandbox.provider.replies import NO_HEADERS, encode
@@ -42,6 +47,7 @@ class SandboxState:
         self.ledger = Ledger()
         self.runs: dict[str, SandboxRun] = {}
         self.usage = UsageBook()
+        self.workflows = listed_workflows()
         self._rngs: dict[str, random.Random] = {}
         self._share_rng = self._seeded_rng("shares")
 
