@@ -3,11 +3,14 @@
 import time
 from collections.abc import Callable
 
+from jobs.credits.charges import Measure
 from jobs.job import Job
 from jobs.states import State
 from tests.chaos.chaos_system import ChaosFindings, ChaosSystem, ScenarioRow
 from tests.chaos.conftest import Report
 from tests.chaos.scale import SEED
+from tests.engine.ledger_books import charged_by_sandbox, read_all_costs, total_of
+from tests.engine.live_system import LiveSystem
 
 
 async def check_claims(
@@ -48,10 +51,20 @@ async def check_claims(
         assert after.states == {State.SUCCEEDED: found.jobs}
         assert after.started_twice == {}
         assert after.wrong_indexes == []
+        await check_ledger(chaos.system)
     finally:
         seconds = time.monotonic() - chaos.began
         report(ScenarioRow(scenario, disturbed, SEED, seconds, found, resolved))
     return found
+
+
+async def check_ledger(system: LiveSystem) -> None:
+    """The ledger equals the sandbox's books, once the list of runs was read for all costs."""
+    await read_all_costs(system)
+    expected = await charged_by_sandbox(system)
+    assert await total_of(system, Measure.ESTIMATED) == 0
+    assert await total_of(system, Measure.UNKNOWN) == 0
+    assert await total_of(system, Measure.CREDITS) == expected
 
 
 def last_worker_pid(job: Job) -> int:

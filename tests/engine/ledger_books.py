@@ -8,9 +8,17 @@ import pytest
 from jobs.credits import closing
 from jobs.credits.charges import MICRO, Dimension, Measure, day_of
 from jobs.credits.closing import awaits_cost
+from jobs.indexes import Index
 from tests.engine.live_system import LiveSystem, wait_until
 from worker.clock import SystemClock
+from worker.compose.provider import build_provider
+from worker.compose.worker import decision_rules
+from worker.engine.account_identities import AccountIdentities
 from worker.engine.services import cost_reader
+from worker.engine.services.cost_reader import CostReader
+from worker.engine.usage_lists import UsageLists
+from worker.engine.wakeups import Wakeups
+from worker.engine.worker_parts import WorkerContext
 
 TIMES: Final = {"evidence_grace_s": 0.5, "sync_timeout_s": 5.0}
 
@@ -44,6 +52,38 @@ async def charged_by_sandbox(system: LiveSystem) -> float:
     """What the sandbox deducted for all runs."""
     labels = await system.labels()
     return float(sum(row["credits"] for row in labels.values()))
+
+
+class LaterClock(SystemClock):
+    """A clock that is ahead, so that everything is due."""
+
+    ahead_s = 3_600.0
+
+    def now(self) -> float:
+        return super().now() + self.ahead_s
+
+
+async def read_all_costs(system: LiveSystem, most: int = 10) -> None:
+    """Read the list of runs, as a worker does much later, until all costs are known."""
+    settings, store, clock = system.settings, system.store, LaterClock()
+    accounts = tuple(settings.accounts)
+    provider = build_provider(settings)
+    identities = AccountIdentities(provider, clock, settings.base_url)
+    context = WorkerContext(
+        "reader", store, clock, Wakeups(), decision_rules(settings), settings.lease_s, accounts
+    )
+    lists = UsageLists(provider, store.holds, clock)
+    reader = CostReader(context, lists, identities, frozenset(), settings.evidence_grace_s)
+    try:
+        while await store.evidence.due_times(accounts, Index.COST) and most:
+            for lease in await store.client.call("KEYS", store.keys.usage_lease(Index.COST, "*")):
+                await store.client.call("DEL", lease)
+            await reader.tick(clock.now())
+            clock.ahead_s += 3_600
+            most -= 1
+    finally:
+        await identities.close()
+        await provider.close()
 
 
 async def until_known(system: LiveSystem, job_ids: Sequence[str]) -> None:

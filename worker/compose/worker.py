@@ -28,6 +28,8 @@ from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.completion import Completion
+from worker.engine.cost_estimator import CostEstimator
+from worker.engine.estimate_cache import EstimateCache
 from worker.engine.eviction import eviction_problem
 from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
@@ -362,6 +364,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
 
 def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:
     limits = SlotLimits(parts.settings.max_jobs, parts.settings.sync_runs)
+    estimator = CostEstimator(parts.context.store, parts.settings.default_estimate)
     return Admission(
         parts.context,
         submitter,
@@ -372,6 +375,7 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         shutdown_deadline=parts.shutdown_deadline,
         poll_proof=parts.outcomes.poll_proof,
         breakers=parts.outcomes.breakers,
+        estimates=EstimateCache(estimator),
     )
 
 

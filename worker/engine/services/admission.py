@@ -22,8 +22,9 @@ from jobs.payloads import MissingPayload
 from jobs.rate_limits import Allowance
 from jobs.states import Mode, State
 from jobs.transitions import admit
-from worker.clock import MAX_CLOCK_OFF_S
+from worker.engine.arq_entries import arq_entries
 from worker.engine.breaker_reporter import BreakerReporter
+from worker.engine.estimate_cache import EstimateCache
 from worker.engine.keyless_lanes import KeylessLanes
 from worker.engine.lost_inputs import park_inputs_lost
 from worker.engine.poll_proof import PollProof
@@ -35,8 +36,7 @@ from worker.engine.slots import SlotCounter
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
-from worker.store.arq_codec import submit_entry
-from worker.store.commit import ArqWakeup, Limit, SideWrites, VersionedJob, canary_limit, lane_cap
+from worker.store.commit import Limit, SideWrites, VersionedJob, canary_limit, lane_cap
 from worker.store.jobs import CommitRefused
 from worker.store.lanes import QueueSnapshot
 
@@ -51,13 +51,6 @@ BUSY_S: Final = 0.05
 MAX_BYPASSING_READ: Final = 500
 """Jobs released through a closed gate that one tick reads at most: where the first of them wait for
 a slot of one sort, those of the other sort behind them are admitted."""
-
-MAX_JOBS_PER_ENTRY: Final = 32
-"""Jobs of one arq entry; all of them go to one worker."""
-
-ENTRY_TTL_MS: Final = 86_400_000
-"""arq's entries expire after a day; the rescuer returns their jobs long before."""
-
 
 MIN_PUT_OFF_S: Final = 5.0
 LANES_CHECKED_PER_S: Final = 50
@@ -93,6 +86,7 @@ class Admission:
         shutdown_deadline: ShutdownDeadline,
         poll_proof: PollProof,
         breakers: BreakerReporter,
+        estimates: EstimateCache,
     ) -> None:
         self._store = context.store
         self._clock = context.clock
@@ -107,6 +101,7 @@ class Admission:
         self._shutdown_deadline = shutdown_deadline
         self._poll_proof = poll_proof
         self._breakers = breakers
+        self._estimates = estimates
         self._admitted_count = 0
         self._keyless_lanes = KeylessLanes(context.store, context.accounts)
 
@@ -314,13 +309,16 @@ class Admission:
         if not queued:
             return []
         now = self._clock.now()
+        await self._estimates.refresh([stored.job.lane for stored, _ in queued], now)
         tokens = [secrets.token_hex(4) for _ in queued]
+        ids = [stored.job.id for stored, _ in queued]
+        entries = arq_entries(list(zip(ids, tokens, strict=True)), now)
         *written, _ = await asyncio.gather(
             *(
                 self._admit(stored, token, gates, now)
                 for (stored, _), token in zip(queued, tokens, strict=True)
             ),
-            *(self._store.jobs.wake(entry) for entry in _arq_entries(queued, tokens, now)),
+            *(self._store.jobs.wake(entry) for entry in entries),
         )
         admitted: list[Job] = []
         for result, (stored, inputs) in zip(written, queued, strict=False):
@@ -345,6 +343,7 @@ class Admission:
             opening_hold_ids=tuple(hold.id for hold in opening),
             mode=Mode.SYNC if gates.is_sync_only(job.lane, now) else Mode.ASYNC,
             passed=gates.passed_breakers(job.lane, now, self._worker_id),
+            estimate=self._estimates.of(job.lane),
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
         limits += tuple(
@@ -378,22 +377,3 @@ def _left_after(free_slots: FreeSlots, admitted: Sequence[Job]) -> FreeSlots:
     """The slots that are left after these admissions."""
     sync_runs = sum(holds_sync_slot(job) for job in admitted)
     return free_slots.less(submits=len(admitted) - sync_runs, sync_runs=sync_runs)
-
-
-def _arq_entries(
-    queued: Sequence[QueuedJob], submit_tokens: Sequence[str], now: float
-) -> list[ArqWakeup]:
-    """The arq entries for jobs that are admitted together.
-
-    arq compares their times with the machine's clock: they are due for each that may send.
-    """
-    submits = [
-        (stored.job.id, token) for (stored, _), token in zip(queued, submit_tokens, strict=True)
-    ]
-    batches = [
-        submits[first : first + MAX_JOBS_PER_ENTRY]
-        for first in range(0, len(submits), MAX_JOBS_PER_ENTRY)
-    ]
-    entries = [submit_entry(batch, now) for batch in batches]
-    due_ms = int((now - MAX_CLOCK_OFF_S) * 1000)
-    return [ArqWakeup(arq_id, data, due_ms, ENTRY_TTL_MS) for arq_id, data in entries]
