@@ -64,6 +64,19 @@ def unnamed_costs(
     `runs`: every run on record that may have a row of `rows`. One without a row cost nothing. No
     costs where too many rows and runs fit each other to tell them apart.
     """
+    shared = shared_out(runs, rows)
+    if shared is None:
+        return {}
+    return {key: 0.0 if row is None else credits_of_row(row) for key, row in shared.items()}
+
+
+def shared_out(
+    runs: Sequence[RunOnRecord], rows: Sequence[UsageRow]
+) -> dict[CostKey, UsageRow | None] | None:
+    """The row of each run that no request id names, None for one without; see `unnamed_costs`.
+
+    None if too many rows and runs fit each other.
+    """
     own = {run.request_id for run in runs if run.request_id is not None}
     spare = sorted(
         (row for row in rows if row.request_id is None or row.request_id not in own), key=_time
@@ -74,12 +87,11 @@ def unnamed_costs(
     )
     edges = _edges(spare, claimants)
     if edges is None:
-        return {}
-    owner = maximum_matching(edges, range(len(claimants)))
-    found: dict[CostKey, float | None] = {(run.job_id, run.number): 0.0 for run in claimants}
-    for row, claimant in owner.items():
+        return None
+    found: dict[CostKey, UsageRow | None] = {(run.job_id, run.number): None for run in claimants}
+    for row, claimant in maximum_matching(edges, range(len(claimants))).items():
         run = claimants[claimant]
-        found[run.job_id, run.number] = credits_of_row(spare[row])
+        found[run.job_id, run.number] = spare[row]
     return found
 
 

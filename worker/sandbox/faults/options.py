@@ -71,10 +71,12 @@ class UsageOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fie
     """The usage row of one run.
 
     `late_s`: it is written later by this (None: as late as that of every run). `missing`: never.
+    `credits`: what it says the run cost, whatever was deducted.
     """
 
     late_s: float | None = None
     missing: bool = False
+    credits: Credits | None = None
 
 
 class RunOptions(FaultSpec, frozen=True, kw_only=True, forbid_unknown_fields=True):

@@ -54,12 +54,14 @@ class SandboxUsageRow:
         state = run.state_at(now)
         ended = run.has_ended(now)
         failure = run.failure if ended and run.end is RunState.FAILED else None
+        deducted = run.cost if run.is_charged and not run.is_refunded else 0
+        shown = run.options.usage.credits
         return self._row(
             kind=run.target.kind,
             target=run.target.name,
             nodes=list(run.target.nodes),
             status=RunState.PROCESSING if state is RunState.CANCEL_REQUESTED else state,
-            price=run.cost if run.is_charged and not run.is_refunded else 0,
+            price=deducted if shown is None else shown,
             takes_s=run.ends_at - run.started_at if ended else None,
             code=failure.code if failure else None,
             request_id=run.request_id,
