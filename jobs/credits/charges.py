@@ -53,7 +53,7 @@ class Measure(StrEnum):
     ESTIMATED = "estimated"
     """The part of `CREDITS` that is an estimate, because the provider has not said what it is."""
     USAGE = "usage"
-    """The part of `CREDITS` that the provider's list of runs told."""
+    """The part of `CREDITS` that the provider's list of runs named."""
     RETRIES = "retries"
     """The part of `CREDITS` of attempts that another attempt of the same job followed."""
     DEAD = "dead"

@@ -54,7 +54,7 @@ class CreditsRow(NamedTuple):
     estimated: float = 0.0
     """The part of `credits` that is an estimate: the provider has not said what it is."""
     usage: float = 0.0
-    """The part that the provider's list of runs told."""
+    """The part that the provider's list of runs named."""
     retries: float = 0.0
     """The part of attempts that another attempt of the same job followed."""
     dead: float = 0.0

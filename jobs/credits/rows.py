@@ -46,8 +46,8 @@ def named_costs(job: Job, rows: Mapping[str, UsageRow]) -> dict[int, float]:
     found: dict[int, float] = {}
     for attempt in job.attempts:
         row = rows.get(attempt.request_id or "")
-        if row is not None and awaits_cost(attempt) and (told := credits_of_row(row)) is not None:
-            found[attempt.number] = told
+        if row is not None and awaits_cost(attempt) and (credit := credits_of_row(row)) is not None:
+            found[attempt.number] = credit
     return found
 
 

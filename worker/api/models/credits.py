@@ -19,10 +19,10 @@ class CreditsRowResponse(ResponseModel):
     charges: Annotated[int, Meta(description="attempts that cost something, or may have")]
     estimated: Annotated[
         float,
-        Meta(description="the part of `credits` that the provider has not told yet"),
+        Meta(description="the part of `credits` whose cost the provider has not named yet"),
     ]
     usage: Annotated[
-        float, Meta(description="the part of `credits` that the provider's list of runs told")
+        float, Meta(description="the part of `credits` that the provider's list of runs named")
     ]
     retries: Annotated[
         float, Meta(description="the part of attempts that another attempt of the job followed")

@@ -1,4 +1,4 @@
-"""The cost reader: reads the provider's list of runs for costs that no answer told.
+"""The cost reader: reads the provider's list of runs for costs that no answer names.
 
 Webhooks, failed and cancelled runs name no cost. Their jobs are in the cost index, with an
 estimate in the ledger. One worker reads the list of one user, at most once a minute and only while
@@ -149,10 +149,10 @@ class CostReader:
             return {}
         since = min(attempt.started_at for _, attempt in open_attempts) - CLOCK_MARGIN_S
         runs, _ = await runs_since(self._store, accounts, since, jobs, self._clock.now())
-        told: Mapping[CostKey, float | None] = unnamed_costs(runs or [], result.rows)
+        shared: Mapping[CostKey, float | None] = unnamed_costs(runs or [], result.rows)
         found: dict[str, dict[int, float]] = {}
         for job, attempt in open_attempts:
-            cost = told.get((job.id, attempt.number))
+            cost = shared.get((job.id, attempt.number))
             if cost is not None:
                 found.setdefault(job.id, {})[attempt.number] = cost
         return found
