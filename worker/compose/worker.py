@@ -14,7 +14,7 @@ from jobs.effects import DecisionRules
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
-from worker.compose.app import build_enqueuer, payload_cipher, replica_wait
+from worker.compose.app import build_enqueuer, build_estimator, payload_cipher, replica_wait
 from worker.compose.list_readers import build_list_readers
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
@@ -28,7 +28,6 @@ from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.completion import Completion
-from worker.engine.cost_estimator import CostEstimator
 from worker.engine.estimate_cache import EstimateCache
 from worker.engine.eviction import eviction_problem
 from worker.engine.poison_guard import PoisonGuard
@@ -364,7 +363,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
 
 def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWorkers) -> Admission:
     limits = SlotLimits(parts.settings.max_jobs, parts.settings.sync_runs)
-    estimator = CostEstimator(parts.context.store, parts.settings.default_estimate)
+    estimator = build_estimator(parts.settings, parts.context.store, parts.context.clock)
     return Admission(
         parts.context,
         submitter,
