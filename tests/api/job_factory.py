@@ -12,6 +12,7 @@ from jobs.lanes import JobId
 from jobs.outcomes import Accepted, Finished, ProviderError
 from jobs.requests import JobRequest, new_job
 from jobs.states import Kind
+from jobs.workflows import InputField, Workflow, WorkflowList, WorkflowSchema
 from worker.clock import SystemClock
 from worker.store import Store
 from worker.store.commit import SideWrites, VersionedJob
@@ -19,6 +20,13 @@ from worker.store.webhooks import Orphan
 
 NO_CREDITS = ProviderError("INSUFFICIENT_CREDITS", "balance too low", http_status=402)
 INVALID_INPUTS = ProviderError("INVALID_INPUTS", "prompt is missing", http_status=400)
+
+
+TAKES = WorkflowSchema(
+    (InputField(name="image", type="string", needed=True), InputField(name="prompt")),
+    is_complete=True,
+)
+"""What workflow `shots` takes."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,6 +145,16 @@ class JobFactory:
             "HSET", store.keys.delivery(execution_id), "orphan", msgspec.json.encode(orphan)
         )
         await store.client.call("ZADD", store.keys.orphans, now, execution_id)
+
+    async def list_workflows(
+        self, *, at: float | None = None, complete: bool = True, schema: WorkflowSchema = TAKES
+    ) -> None:
+        """What a worker has read: workflow `shots` needs an image, and `old` is archived."""
+        at = self.clock.now() if at is None else at
+        shots, old = Workflow(slug="shots", price=16.0), Workflow(slug="old", archived=True)
+        listed = WorkflowList((shots, old), is_complete=complete)
+        await self.store.workflows.write_list("default", listed, at)
+        await self.store.workflows.write_schema("default", "shots", schema, at)
 
     async def ran(self, target: str, *, cost: float) -> None:
         """A run of a `kind/target` that cost so many credits, for estimates."""

@@ -8,22 +8,18 @@ import pytest
 from config.settings import Settings
 from jobs.lanes import Lane
 from jobs.requests import JobRequest
-from jobs.states import Kind
-from jobs.workflows import InputField, Workflow, WorkflowList, WorkflowSchema
+from jobs.states import Kind, State
 from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
 from tests.api.job_factory import JobFactory
 from tests.simulation.manual_clock import ManualClock
+from worker.app.arq_ingress import ArqIngress
 from worker.app.enqueue_checks import FACTS_TTL_S, MAX_LANES
 from worker.compose.app import build_enqueue_checks, build_enqueuer
 from worker.store import Store
 from worker.store.workflows import FACTS_MAX_AGE_S
 
 SHOTS: Final[dict[str, Any]] = {"kind": "workflow", "target": "shots"}
-TAKES: Final = WorkflowSchema(
-    (InputField(name="image", type="string", needed=True), InputField(name="prompt")),
-    is_complete=True,
-)
 
 
 @pytest.fixture
@@ -33,19 +29,9 @@ async def strict(open_api: OpenApi, store: Store, settings: Settings) -> AsyncGe
         yield api
 
 
-async def list_workflows(
-    store: Store, at: float, *, complete: bool = True, schema: WorkflowSchema = TAKES
-) -> None:
-    """What a worker would have read."""
-    shots, old = Workflow(slug="shots", price=16.0), Workflow(slug="old", archived=True)
-    listed = WorkflowList((shots, old), is_complete=complete)
-    await store.workflows.write_list("default", listed, at)
-    await store.workflows.write_schema("default", "shots", schema, at)
-
-
 @pytest.fixture
-async def listed(store: Store, job_factory: JobFactory) -> None:
-    await list_workflows(store, job_factory.clock.now())
+async def listed(job_factory: JobFactory) -> None:
+    await job_factory.list_workflows()
 
 
 def warned(job: dict[str, Any]) -> list[tuple[str, str]]:
@@ -134,7 +120,7 @@ async def test_a_request_that_was_taken_before_is_not_refused_now(
     stored = await build_enqueuer(
         Settings(namespace=store.keys.namespace), store, job_factory.clock
     ).enqueue(JobRequest(kind=Kind.WORKFLOW, target="gone", inputs=b"{}"), job_id="j1")
-    await list_workflows(store, job_factory.clock.now())
+    await job_factory.list_workflows()
     reply = await strict.enqueue(**old, id="j1")
     assert (reply.status, reply.json["id"]) == (200, stored.job.id)
     assert (await strict.post("/v1/jobs", {**old, "id": "j2"})).status == 422
@@ -144,17 +130,16 @@ async def test_a_request_that_was_taken_before_is_not_refused_now(
 async def test_what_is_unknown_or_too_old_is_never_wrong(
     open_api: OpenApi, store: Store, settings: Settings, job_factory: JobFactory, mode: str
 ) -> None:
-    now = job_factory.clock.now()
     request: dict[str, Any] = {**SHOTS, "target": "shot", "inputs": {}}
     async with open_api(store, settings.model_copy(update={"enqueue_checks": mode})) as api:
         reply = await api.enqueue(**request)
         assert reply.status == 202, "no worker has read a list yet"
         assert "warnings" not in reply.json
-    await list_workflows(store, now, complete=False)
+    await job_factory.list_workflows(complete=False)
     async with open_api(store, settings.model_copy(update={"enqueue_checks": mode})) as api:
         reply = await api.enqueue(**request)
         assert (reply.status, "warnings" in reply.json) == (202, False), "the list has gaps"
-    await list_workflows(store, now - FACTS_MAX_AGE_S - 1)
+    await job_factory.list_workflows(at=job_factory.clock.now() - FACTS_MAX_AGE_S - 1)
     async with open_api(store, settings.model_copy(update={"enqueue_checks": mode})) as api:
         for target in ("shot", "shots"):
             reply = await api.enqueue(**request | {"target": target})
@@ -201,6 +186,34 @@ async def test_changed_inputs_of_a_requeue_are_compared(
     reply = await api.post("/v1/jobs/d1/requeue", {"inputs": {"y": 1}})
     assert (reply.status, reply.json["state"]) == (200, "queued")
     assert warned(reply.json) == [("missing_field", "inputs.image"), ("unknown_field", "inputs.y")]
+
+
+@pytest.mark.usefixtures("listed")
+@pytest.mark.parametrize("mode", ["warn", "refuse"])
+async def test_a_job_from_plain_arq_is_warned_about_in_the_log_or_becomes_a_dead_letter(
+    store: Store,
+    settings: Settings,
+    job_factory: JobFactory,
+    capsys: pytest.CaptureFixture[str],
+    mode: str,
+) -> None:
+    enqueuer = build_enqueuer(
+        settings.model_copy(update={"enqueue_checks": mode}), store, job_factory.clock
+    )
+    ingress = ArqIngress(enqueuer, store, job_factory.clock, settings.max_inputs_bytes)
+    inputs = {"a private name": 1}
+    await ingress.adopt(Kind.WORKFLOW, "shots", inputs, "mine", {})
+    stored = await store.jobs.load("mine")
+    assert stored is not None
+    log = capsys.readouterr().out
+    assert "private" not in log
+    if mode == "warn":
+        assert stored.job.state is State.QUEUED
+        assert "missing_field" in log
+        return
+    assert stored.job.state is State.DEAD
+    assert stored.job.reason is not None
+    assert stored.job.reason.message.startswith("inputs.image: is missing")
 
 
 async def test_facts_are_read_once_for_many_requests(

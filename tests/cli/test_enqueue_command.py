@@ -14,14 +14,14 @@ def test_a_job_has_every_option_of_its_request(workspace: CliWorkspace) -> None:
     job_id = workspace.enqueue(
         "suno",
         *("--id", f"{workspace.name}-1", "--priority", "7", "--tag", "a", "--tag", "b"),
-        *("--run-at", "2040-01-31T18:00:00Z", "--max-attempts", "3", "--on-uncertain", "retry"),
+        *("--run-at", "2030-01-31T18:00:00Z", "--max-attempts", "3", "--on-uncertain", "retry"),
     )
     job = workspace.get(job_id)
     assert job_id == f"{workspace.name}-1"
     assert (job["state"], job["kind"], job["target"]) == ("scheduled", "model", "suno")
     assert (job["priority"], job["tags"], job["batch"]) == (7, ["a", "b"], workspace.name)
     assert job["max_attempts"] == 3
-    assert job["scheduled_for"] == "2040-01-31T18:00:00.000Z"
+    assert job["scheduled_for"] == "2030-01-31T18:00:00.000Z"
 
 
 def test_the_same_request_under_the_same_id_is_one_job(workspace: CliWorkspace) -> None:
@@ -176,3 +176,34 @@ def test_a_dry_run_reads_and_sends_nothing(workspace: CliWorkspace) -> None:
     assert done.code == ExitCode.FAILED
     assert done.out == "1 lines are JSON objects, 1 are not; nothing sent\n"
     assert not workspace.cli("jobs", "ls", "--batch", workspace.name, "--json").doc["items"]
+
+
+WARNED = {"code": "missing_field", "field": "inputs.x", "message": "inputs.x is \x1b[31mmissing"}
+
+
+def test_a_dry_run_shows_the_estimate_and_warnings_and_enqueues_nothing(
+    bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
+) -> None:
+    answer = {"kind": "workflow", "target": "shots", "account": "default", "est_cost": 16.0}
+    url = answering(200, json.dumps({**answer, "warnings": [WARNED]}))
+    words = ("enqueue", "workflow", "shots", "--inputs", "{}", "--dry-run")
+    cli = bare_cli({"KNOUDS_API_URL": url})
+    done = cli(*words)
+    assert done.out == "would enqueue default/workflow/shots: about 16 credits\n"
+    assert done.err == "warning: inputs.x is �[31mmissing\n"
+    assert [path for path, _ in answering.requests] == ["/v1/jobs/dry-run"]
+    url = answering(200, json.dumps({**answer, "est_cost": None, "warnings": []}))
+    cli = bare_cli({"KNOUDS_API_URL": url})
+    done = cli(*words)
+    assert (done.out, done.err) == ("would enqueue default/workflow/shots: cost unknown\n", "")
+    assert cli(*words, "--wait").code == ExitCode.USAGE
+    assert cli(*words, "--json").doc["est_cost"] is None
+
+
+def test_warnings_of_an_enqueue_go_to_standard_error(
+    bare_cli: Callable[[dict[str, str]], Cli], answering: CannedServer
+) -> None:
+    url = answering(202, json.dumps({"id": "j1", "state": "queued", "warnings": [WARNED]}))
+    done = bare_cli({"KNOUDS_API_URL": url})("enqueue", "workflow", "shots", "--inputs", "{}")
+    assert done.out == "j1: queued\n"
+    assert done.err.startswith("warning: inputs.x is ")

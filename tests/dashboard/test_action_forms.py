@@ -258,3 +258,31 @@ async def test_the_summary_says_that_nothing_needs_an_operator(
 async def test_jobs_without_a_worker_are_shown(pages: PageReader, job_factory: JobFactory) -> None:
     await job_factory.queued()
     assert "No worker is running, and 1 job waits for one" in (await pages.get("/")).text
+
+
+async def test_a_similar_job_shows_its_estimate_and_what_its_workflow_does_not_take(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.list_workflows()
+    await job_factory.dead("job", kind=Kind.WORKFLOW, target="shots")
+    form = await pages.get("/jobs/job/similar")
+    assert "about 16 credits" in form.text
+    page = await pages.send(form, "/jobs/job/similar", inputs='{"image": "x", "imgae": "y"}')
+    assert "Warning: inputs.imgae is no field of the workflow: it takes image, prompt" in page.text
+    page = await pages.send(form, "/jobs/job/similar", inputs='{"image": "x"}')
+    assert "Warning" not in page.text
+
+
+async def test_a_preview_of_changed_inputs_warns_before_they_are_sent(
+    pages: PageReader, job_factory: JobFactory
+) -> None:
+    await job_factory.list_workflows()
+    await job_factory.dead("job", kind=Kind.WORKFLOW, target="shots")
+    form = await pages.get("/jobs/job/requeue")
+    preview = await pages.send(form, "/jobs/job/requeue", inputs='{"x": 1}', step="preview")
+    assert "Warning: inputs.image is missing" in preview.text
+    assert "Warning: inputs.x is no field" in preview.text
+    assert await state_of(job_factory.store, "job") is State.DEAD
+    done = await pages.send(preview, "/jobs/job/requeue", step="requeue")
+    assert "Warning: inputs.image is missing" in done.text
+    assert await state_of(job_factory.store, "job") is State.QUEUED

@@ -2,11 +2,15 @@
 
 from typing import Any
 
+import msgspec
 import pytest
 from arq import ArqRedis
 from redis.exceptions import ConnectionError as RedisConnectionError
 
 from jobs.credits.estimates import MAX_COSTS
+from jobs.job import Job
+from jobs.states import State
+from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW
 from worker.store import Store, open_store
 from worker.store.client import Command
@@ -43,6 +47,28 @@ async def test_costs_of_several_processes_count_together(
     await store.costs.write_noted()
     await other.costs.write_noted()
     assert await recent(store, ["model/suno"]) == {"model/suno": 5.0}
+
+
+async def test_a_run_counts_once_when_its_cost_is_known(store: Store) -> None:
+    """Of a run that a webhook settled, the provider's list tells the cost later."""
+    running, settled = a_run(State.RUNNING), a_run(State.SUCCEEDED)
+    known = a_run(State.SUCCEEDED, cost=8.0)
+    store.costs.note_run(running, settled)
+    store.costs.note_run(settled, known)
+    store.costs.note_run(known, known)
+    store.costs.note_run(running, a_run(State.DEAD, cost=500.0))
+    await store.costs.write_noted()
+    key = store.keys.costs_of(f"{known.kind}/{known.target}")
+    assert [float(one) for one in await store.client.call("LRANGE", key, 0, -1)] == [8.0]
+    store.costs.note_run(running, known)
+    await store.costs.write_noted()
+    assert await store.client.call("LLEN", key) == 2, "an answer tells it at once"
+
+
+def a_run(state: State, cost: float | None = None) -> Job:
+    job = job_builders.running()
+    attempt = msgspec.structs.replace(job.attempts[-1], cost=cost)
+    return msgspec.structs.replace(job, state=state, attempts=(attempt,))
 
 
 async def test_they_are_written_rarely_and_only_where_there_are_some(

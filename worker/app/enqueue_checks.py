@@ -8,7 +8,7 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Collection
 from enum import StrEnum
-from typing import Final
+from typing import Final, NamedTuple
 
 import msgspec
 
@@ -39,6 +39,14 @@ class EnqueueCheckMode(StrEnum):
     REFUSE = "refuse"
 
 
+class _Known(NamedTuple):
+    """What is known of a lane, and when that was read."""
+
+    read_at: float
+    facts: LaneFacts
+    est_cost: float | None
+
+
 class EnqueueChecks:
     """The checks of one process."""
 
@@ -53,7 +61,7 @@ class EnqueueChecks:
         self._clock = clock
         self._estimator = estimator
         self._mode = mode
-        self._known: OrderedDict[Lane, tuple[float, LaneFacts]] = OrderedDict()
+        self._known: OrderedDict[Lane, _Known] = OrderedDict()
         self._lock = asyncio.Lock()
 
     async def preview(self, lane: Lane, inputs: bytes) -> RunPreview:
@@ -62,11 +70,13 @@ class EnqueueChecks:
         Raises `InvalidRequest` where the mode is to refuse what differs from what is known.
         """
         await self.load([lane])
-        _, facts = self._known.get(lane, (0.0, NOTHING_KNOWN))
-        warnings = self._compare(lane, inputs, facts)
+        known = self._known.get(lane)
+        if known is None:
+            return RunPreview(self._estimator.estimate(NOTHING_KNOWN))
+        warnings = self._compare(lane, inputs, known.facts)
         if warnings and self._mode is EnqueueCheckMode.REFUSE:
             raise InvalidRequest(warnings[0].field, warnings[0].message)
-        return RunPreview(self._estimator.estimate(facts), warnings)
+        return RunPreview(known.est_cost, warnings)
 
     async def load(self, lanes: Collection[Lane]) -> None:
         """Read the facts of those lanes that have none, or old ones, in one round trip."""
@@ -80,15 +90,18 @@ class EnqueueChecks:
     async def _read(self, lanes: Collection[Lane]) -> None:
         now = self._clock.now()
         for lane, facts in (await self._store.read(lanes, now, enqueuing=True)).items():
-            self._known[lane] = (now, facts)
+            self._known[lane] = _Known(now, facts, self._estimator.estimate(facts))
             self._known.move_to_end(lane)
         while len(self._known) > MAX_LANES:
             self._known.popitem(last=False)
 
     def _unknown(self, lanes: Collection[Lane]) -> list[Lane]:
-        now, never = self._clock.now(), (float("-inf"), NOTHING_KNOWN)
+        now = self._clock.now()
         return [
-            lane for lane in lanes if not 0 <= now - self._known.get(lane, never)[0] < FACTS_TTL_S
+            lane
+            for lane in lanes
+            if (known := self._known.get(lane)) is None
+            or not 0 <= now - known.read_at < FACTS_TTL_S
         ]
 
     def _compare(self, lane: Lane, inputs: bytes, facts: LaneFacts) -> tuple[EnqueueWarning, ...]:

@@ -32,7 +32,6 @@ from jobs.effects import (
 )
 from jobs.holds import Hold, apply_accept
 from jobs.job import Job
-from jobs.lanes import target_name
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.clock import Clock
 from worker.engine.breaker_reporter import BreakerReporter
@@ -139,7 +138,7 @@ class Completion:
                     written, before=current, result=side_writes.result
                 )
                 self._notify(current.job, written.job)
-                self._note_cost(written.job)
+                self._store.costs.note_run(current.job, written.job)
                 return Completed(written, decision)
             current = await self.retry_while_down(self._reload_or_restore, current)
         return None
@@ -258,12 +257,6 @@ class Completion:
             )
         if before.state is not State.RUNNING and after.execution_id and after.next_poll_at:
             self._wakeups.poller.notify()
-
-    def _note_cost(self, job: Job) -> None:
-        """Note what the run of a job cost that has succeeded, for estimates."""
-        cost = job.attempts[-1].cost if job.attempts else None
-        if job.state is State.SUCCEEDED and cost is not None:
-            self._store.costs.note(target_name(job.kind, job.target), cost)
 
 
 def _of_case(decision: Decision, case: FailureCase) -> Decision:

@@ -9,6 +9,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from jobs.credits.estimates import MAX_COSTS, recent_cost
+from jobs.job import Job
+from jobs.lanes import target_name
+from jobs.states import State
 from worker.store.client import Client, Command, numbers
 from worker.store.keys import Keys
 
@@ -33,6 +36,16 @@ class CostStore:
         self._keys = keys
         self._noted: dict[Target, deque[float]] = {}
         self._written_at = float("-inf")
+
+    def note_run(self, before: Job, after: Job) -> None:
+        """Note what the run of a job cost that has succeeded, once that is known.
+
+        An answer tells it with the end of the run, the provider's list of runs some time later.
+        """
+        cost = after.attempts[-1].cost if after.attempts else None
+        was_known = before.state is State.SUCCEEDED and before.attempts[-1].cost is not None
+        if after.state is State.SUCCEEDED and cost is not None and not was_known:
+            self.note(target_name(after.kind, after.target), cost)
 
     def note(self, target: Target, cost: float) -> None:
         """Note what a run cost; `write_noted` writes it."""

@@ -170,6 +170,7 @@ class CostReader:
             after = transitions.record_costs(current.job, now, costs, next_check_at=later)
             written = await self._store.jobs.commit(current, after)
             if not isinstance(written, CommitRefused):
+                self._store.costs.note_run(current.job, written.job)
                 return
             (current,) = await load_jobs(self._store.jobs, [current.job.id], now)
 
