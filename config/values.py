@@ -275,8 +275,9 @@ def _lower(value: object) -> object:
 
 
 OWN_PATHS: Final = frozenset(
-    {"audit", "batches", "breakers", "bulk", "dead", "holds", "jobs", "livez", "login", "logout"}
+    {"audit", "batches", "breakers", "bulk", "credits", "dead", "holds", "jobs", "livez", "login"}
     | {
+        "logout",
         "metrics",
         "openapi.json",
         "parked",

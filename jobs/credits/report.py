@@ -63,16 +63,24 @@ class CreditsRow(NamedTuple):
     """Attempts of `charges` whose cost is unknown and has no estimate."""
 
 
-def report(sums: Iterable[DaySum], by: CreditsBy) -> list[CreditsRow]:
-    """The rows of a report: days in their order, other rows by credits, the most first."""
-    amounts: dict[str, dict[Measure, int]] = {}
-    for one in sums:
-        own = amounts.setdefault(_key(one, by), {})
+class CreditsRows:
+    """Adds up sums of days, as they are read, to the rows of a report."""
+
+    def __init__(self, by: CreditsBy) -> None:
+        self._by = by
+        self._amounts: dict[str, dict[Measure, int]] = {}
+
+    def add(self, one: DaySum) -> None:
+        """Add a sum of the dimension of these rows to the row it belongs to."""
+        own = self._amounts.setdefault(_key(one, self._by), {})
         own[one.measure] = own.get(one.measure, 0) + one.amount
-    rows = [_row(key, own) for key, own in amounts.items() if any(own.values())]
-    if by is CreditsBy.DAY:
-        return sorted(rows, key=lambda row: row.key)
-    return sorted(rows, key=lambda row: (-row.credits, row.key))
+
+    def rows(self) -> list[CreditsRow]:
+        """Days in their order, other rows by credits, the most first."""
+        rows = [_row(key, own) for key, own in self._amounts.items() if any(own.values())]
+        if self._by is CreditsBy.DAY:
+            return sorted(rows, key=lambda row: row.key)
+        return sorted(rows, key=lambda row: (-row.credits, row.key))
 
 
 def total(rows: Iterable[CreditsRow]) -> CreditsRow:

@@ -85,6 +85,11 @@ async def test_a_wrong_parameter_is_named(
     assert reply.json["field"] == name
 
 
+async def test_the_first_days_of_the_calendar_are_days_too(api: CheckedApi) -> None:
+    found = (await api.get("/v1/credits", until="0001-01-05")).json
+    assert (found["since"], found["items"]) == ("0001-01-01", [])
+
+
 async def test_a_day_without_charges_has_no_row(api: CheckedApi) -> None:
     found = (await api.get("/v1/credits")).json
     assert found["items"] == []

@@ -88,6 +88,7 @@ def _shots(jobs: dict[str, str]) -> dict[str, str]:
         "bulk": "/dead?code=INVALID_INPUTS",
         "holds": "/holds",
         "batches": "/batches",
+        "credits": "/credits?days=7",
         "audit": "/audit",
     }
 

@@ -9,7 +9,17 @@ from playwright.sync_api import Page, ViewportSize
 from tests.browser.conftest import OpenPage
 from tests.browser.running_site import RunningSite
 
-LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/audit", "/jobs?code=nothing")
+LISTS = (
+    "/",
+    "/jobs",
+    "/parked",
+    "/dead",
+    "/holds",
+    "/batches",
+    "/credits",
+    "/audit",
+    "/jobs?code=nothing",
+)
 AXE = (resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 SERIOUS_IMPACTS = ("serious", "critical")
 PHONE: ViewportSize = {"width": 390, "height": 800}

@@ -93,6 +93,7 @@ def test_the_keyboard_shortcuts_work(page: Page, site: RunningSite) -> None:
         ("d", "/dead"),
         ("h", "/holds"),
         ("b", "/batches"),
+        ("c", "/credits"),
         ("a", "/audit"),
         ("o", "/"),
     ):

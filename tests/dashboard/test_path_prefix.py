@@ -67,7 +67,7 @@ async def test_every_link_and_asset_of_every_page_works(
     await job_factory.held("parked")
     await job_factory.dead("dead")
     await job_factory.succeeded("done")
-    todo, seen = ["/", "/holds", "/batches", "/audit", "/jobs/dead/requeue"], set[str]()
+    todo, seen = ["/", "/holds", "/batches", "/credits", "/audit", "/jobs/dead/requeue"], set[str]()
     origin = url.removesuffix(PREFIX)
     while todo:
         path = todo.pop()

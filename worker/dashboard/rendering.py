@@ -27,11 +27,12 @@ NAVIGATION: Final = (
     ("/dead", "Dead letters", "d", State.DEAD),
     ("/holds", "Holds", "h", None),
     ("/batches", "Batches", "b", None),
+    ("/credits", "Credits", "c", None),
     ("/audit", "Audit", "a", None),
 )
 """Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
-_ROLES: Final = {"/audit": Role.READ}
+_ROLES: Final = {"/credits": Role.READ, "/audit": Role.READ}
 """Pages that are not shown to every role that has pages."""
 
 
@@ -53,6 +54,7 @@ def environment() -> Environment:
         "number": formatting.number,
         "credits": formatting.credits_text,
         "amount": formatting.credit_amount_text,
+        "cost_text": formatting.attempt_cost_text,
         "words": formatting.label_text,
         "size": formatting.size,
     }

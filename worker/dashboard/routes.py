@@ -19,6 +19,7 @@ from worker.dashboard.pages.audit import audit_page
 from worker.dashboard.pages.batches import batches_page
 from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
+from worker.dashboard.pages.credits import credits_page
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
 from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
 from worker.dashboard.pages.job import job_file, job_page
@@ -49,6 +50,7 @@ PAGES: Final = (
     PageRoute("GET", "/dead", dead_page, ("GET /v1/jobs", "GET /v1/groups")),
     PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
     PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
+    PageRoute("GET", "/credits", credits_page, ("GET /v1/credits",)),
     PageRoute("GET", "/audit", audit_page, ("GET /v1/audit",)),
     PageRoute("GET", "/sessions", sessions_page, ("GET /v1/sessions",)),
     PageRoute(

@@ -8,8 +8,8 @@ from jobs.credits.report import DaySum
 from worker.store.client import Client
 from worker.store.keys import Keys
 
-KEYS_AT_ONCE: Final = 200
-"""Hashes of one round trip."""
+KEYS_AT_ONCE: Final = 20
+"""Hashes of one round trip: each may have thousands of fields, and others wait meanwhile."""
 
 
 class LedgerStore:

@@ -22,7 +22,7 @@ from jobs.credits.charges import (
     micro_credits,
 )
 from jobs.credits.closing import FIRST_CHECK_S, awaits_cost
-from jobs.credits.report import CreditsBy, DaySum, days_between, report, total
+from jobs.credits.report import CreditsBy, CreditsRow, CreditsRows, DaySum, days_between, total
 from jobs.credits.rows import named_costs, next_check_at, unnamed_costs
 from jobs.credits.sources import CostSource
 from jobs.evidence.records import EvidenceFinding
@@ -269,14 +269,21 @@ def test_a_report_adds_up_by_day_account_and_target() -> None:
         DaySum("2026-11-02", "b/model/x", Measure.CREDITS, 1),
         DaySum("2026-11-02", "b/model/x", Measure.CHARGES, 2),
     ]
-    by_day = report(stored, CreditsBy.DAY)
+
+    def rows(by: CreditsBy) -> list[CreditsRow]:
+        found = CreditsRows(by)
+        for one in stored:
+            found.add(one)
+        return found.rows()
+
+    by_day = rows(CreditsBy.DAY)
     assert [(row.key, row.credits) for row in by_day] == [
         ("2026-11-01", 5.0),
         ("2026-11-02", 7.000001),
     ]
-    by_account = {row.key: row.credits for row in report(stored, CreditsBy.ACCOUNT)}
+    by_account = {row.key: row.credits for row in rows(CreditsBy.ACCOUNT)}
     assert by_account == {"a": 12.0, "b": 0.000001}
-    assert [row.key for row in report(stored, CreditsBy.TARGET)] == ["model/y", "model/x"]
+    assert [row.key for row in rows(CreditsBy.TARGET)] == ["model/y", "model/x"]
     assert total(by_day).credits == 12.000001
     assert total(by_day).charges == 2
 

@@ -6,6 +6,7 @@ from typing import Annotated, Final, Literal
 import msgspec
 from msgspec import UNSET, Meta
 
+from jobs.credits.sources import CostSource
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import Gates
 from jobs.job import Attempt, Job, JobEvent, Reason
@@ -65,7 +66,14 @@ class AttemptResponse(ResponseModel):
     execution_id: str | None
     request_id: str | None
     polls: int
-    cost: float | None
+    cost: Annotated[float | None, Meta(description="credits")]
+    cost_source: Annotated[
+        CostSource | None,
+        Meta(
+            description="who says what it cost: usage (the provider's list of runs), estimate"
+            " (nobody yet; unknown without a cost), or null for the answer to a poll or a sync run"
+        ),
+    ]
 
 
 class JobEventResponse(ResponseModel):
@@ -114,7 +122,17 @@ class JobResponse(ResponseModel):
         RawJson | None,
         Meta(description="the provider's result, unchanged; null before it is there"),
     ]
-    cost: float | None
+    cost: Annotated[
+        float | None,
+        Meta(description="credits of all its attempts, as far as known; without estimates"),
+    ]
+    estimate: Annotated[
+        float | None,
+        Meta(
+            description="credits that its present or next attempt is expected to cost; set when a"
+            " worker admits it, null before and where nothing is known"
+        ),
+    ]
     mode: Mode | None
     attempt: int
     max_attempts: int
@@ -219,6 +237,7 @@ def job_response(
         inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
         result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,
+        estimate=job.estimate,
         mode=job.mode,
         attempt=job.attempt,
         max_attempts=job.max_attempts,
@@ -293,6 +312,7 @@ def _attempt(attempt: Attempt) -> AttemptResponse:
         request_id=attempt.request_id,
         polls=attempt.polls,
         cost=attempt.cost,
+        cost_source=attempt.cost_source,
     )
 
 

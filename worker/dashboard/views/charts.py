@@ -73,7 +73,7 @@ def draw(
     chart_id: str, title: str, unit: str, times: Sequence[float], lines: Sequence[ChartLine]
 ) -> Chart:
     """Compute the geometry of a chart; every line has one value per time."""
-    top = _ceiling(max((v for line in lines for v in line.values if v is not None), default=0.0))
+    top = axis_top(max((v for line in lines for v in line.values if v is not None), default=0.0))
     return Chart(
         id=chart_id,
         title=title,
@@ -81,7 +81,7 @@ def draw(
         times=tuple(times),
         drawn_lines=tuple(DrawnLine(line, _path(line.values, top)) for line in lines),
         x_ticks=_x_ticks(times),
-        y_ticks=_y_ticks(top),
+        y_ticks=y_ticks(top),
     )
 
 
@@ -107,15 +107,16 @@ def _path(values: Sequence[float | None], max_value: float) -> str:
     return "".join(parts)
 
 
-def _ceiling(max_value: float) -> float:
-    """The next round number: 1, 2 or 5 times a power of ten."""
+def axis_top(max_value: float) -> float:
+    """The top of a value axis, a round number: 1, 2 or 5 times a power of ten."""
     if max_value < MIN_VALUE or not math.isfinite(max_value):
         return 1.0
     power = 10.0 ** math.floor(math.log10(max_value))
     return next((step * power for step in (1, 2, 5) if step * power >= max_value), 10 * power)
 
 
-def _y_ticks(max_value: float) -> tuple[AxisTick, ...]:
+def y_ticks(max_value: float) -> tuple[AxisTick, ...]:
+    """Labels of the value axis: none, half and all of its top."""
     return tuple(
         AxisTick(_y(max_value * part, max_value), f"{max_value * part:g}")
         for part in (0.0, 0.5, 1.0)

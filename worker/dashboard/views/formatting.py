@@ -3,9 +3,11 @@
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, assert_never
 
 from config.visible_text import INVISIBLE
+from jobs.credits.sources import CostSource
+from jobs.job import Attempt
 from jobs.workflows import EnqueueWarning
 from worker.api.models.response import rfc3339
 
@@ -105,6 +107,22 @@ def warnings_text(warnings: Sequence[EnqueueWarning]) -> str:
 def credit_amount_text(value: float) -> str:
     """An amount of credits."""
     return f"{number(value)} credit{'' if value == 1 else 's'}"
+
+
+def attempt_cost_text(attempt: Attempt) -> str:
+    """What an attempt cost, and who says so; empty where it has no cost."""
+    match attempt.cost_source:
+        case CostSource.USAGE:
+            source = "named by the provider's list of runs"
+        case CostSource.ESTIMATE:
+            source = "an estimate: the provider has not named the cost"
+        case None:
+            source = "named by the answer"
+        case _:
+            assert_never(attempt.cost_source)
+    if attempt.cost is None:
+        return "unknown, and without an estimate" if attempt.cost_source is not None else ""
+    return f"{credit_amount_text(attempt.cost)}, {source}"
 
 
 def label_text(name: object) -> str:
