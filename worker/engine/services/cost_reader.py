@@ -100,7 +100,7 @@ class CostReader:
         for _ in range(PAGES_PER_TICK):
             page = await self._lists.page(accounts[0], reading.offset)
             if isinstance(page, CallFailure):
-                log.warning("costs.not_read", accounts=accounts, why=page.why)
+                log.warning("costs.not_read", accounts=accounts, why=page.logged_why)
                 self._not_before[user_id] = await self._lists.pause_after(accounts, page)
                 del self._readings[user_id]
                 return
