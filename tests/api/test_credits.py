@@ -6,6 +6,7 @@ from jobs import transitions
 from jobs.credits.charges import day_of
 from jobs.outcomes import Finished
 from tests.api.checked_api import CheckedApi
+from tests.api.job_factory import JobFactory
 from tests.unit.core import job_builders as build
 from tests.unit.core.job_builders import NOW
 from worker.store import Store
@@ -94,3 +95,36 @@ async def test_a_day_without_charges_has_no_row(api: CheckedApi) -> None:
     found = (await api.get("/v1/credits")).json
     assert found["items"] == []
     assert found["total"]["credits"] == 0
+
+
+async def test_a_balance_is_carried_on_by_the_ledger(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    entered = await api.post("/v1/credits/balance", {"credits": 1_000, "note": "topped up"})
+    assert entered.status == 200
+    assert (entered.json["account"], entered.json["left"]) == ("default", 1_000.0)
+    await job_factory.succeeded("a")
+    await job_factory.queued("b")
+    await job_factory.ran("model/gpt-image-2", cost=8.0)
+    await store.metrics.counters.flush(job_factory.clock.now())
+    (found,) = (await api.get("/v1/credits/forecast")).json["items"]
+    assert (found["left"], found["per_hour"]) == (999.5, 0.5)
+    assert (found["waiting_jobs"], found["waiting_cost"], found["covers_waiting"]) == (1, 8.0, True)
+    assert found["dry_at"] > found["balance"]["entered_at"]
+    (audit,) = (await api.get("/v1/audit", act="set_balance")).json["items"]
+    assert (audit["on"], audit["note"]) == ("default", "1000 credits: topped up")
+
+
+@pytest.mark.parametrize("credits", [-1, 1e10, "10", None, True])
+async def test_a_balance_that_is_none_is_refused(api: CheckedApi, credits: object) -> None:  # noqa: A002
+    reply = await api.post("/v1/credits/balance", {"credits": credits})
+    assert reply.status == 422
+    assert reply.json["field"] == "credits"
+
+
+async def test_a_balance_of_an_account_without_a_key_is_refused(
+    api: CheckedApi, store: Store
+) -> None:
+    await store.accounts.report(["default"], NOW)
+    reply = await api.post("/v1/credits/balance", {"account": "defualt", "credits": 1})
+    assert (reply.status, reply.json["field"]) == (422, "account")

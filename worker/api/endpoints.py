@@ -2,6 +2,7 @@
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Final
 
 from aiohttp import web
 from pydantic import BaseModel
@@ -16,6 +17,9 @@ from worker.api.parsing import read_query
 from worker.api.prefix import add_route
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+BODY_PROBLEMS: Final = (400, 408, 413, 415, 422, 429)
+"""Statuses of problems that an endpoint with a body may have."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,8 @@ from aiohttp import web
 
 from config.values import Role
 from worker.api.auth.principal import Visibility
-from worker.api.endpoints import Endpoint, Handler, Operation
+from worker.api.credit_endpoints import CREDIT_ENDPOINTS
+from worker.api.endpoints import BODY_PROBLEMS, Endpoint, Handler, Operation
 from worker.api.handlers import (
     accounts,
     audit,
@@ -18,7 +19,6 @@ from worker.api.handlers import (
     holds,
     job_actions,
     jobs,
-    ledger,
     metrics,
     sessions,
     webhooks,
@@ -28,7 +28,6 @@ from worker.api.models import requests
 from worker.api.models.audit import AuditPageResponse
 from worker.api.models.breakers import BreakerPageResponse, BreakerResponse
 from worker.api.models.bulk import BulkActionResponse
-from worker.api.models.credits import CreditsResponse
 from worker.api.models.enqueue import (
     BulkEnqueueResponse,
     EnqueuedJobResponse,
@@ -71,7 +70,6 @@ from worker.app.action_table import (
 from worker.app.bulk_request import BulkAction
 from worker.app.job_request_parser import JobRequestBody
 
-_BODY_PROBLEMS: Final = (400, 408, 413, 415, 422, 429)
 _JOB_RESPONSES: Final = {200: JobResponse}
 _IDEMPOTENCY_HEADER: Final = {
     jobs.IDEMPOTENCY_KEY: "the same as `id`; quotes around it are dropped"
@@ -94,7 +92,7 @@ def _job_endpoint(
         _JOB_RESPONSES,
         body,
         is_body_required,
-        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
         visibility=Visibility.TENANT,
         named=named,
     )
@@ -115,7 +113,7 @@ def _breaker_action(name: str, handler: Handler, action: BreakerAction) -> Endpo
         ACTION_TABLE[action].role,
         {200: BreakerResponse},
         requests.ActionBody,
-        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
         named=Operation(
             action, f"{name.capitalize()} a breaker.", f"{ACTION_TABLE[action].effect}."
         ),
@@ -133,7 +131,7 @@ def _bulk_action(action: BulkAction) -> Endpoint:
         {200: BulkActionResponse},
         requests.BulkRequeueBody if is_requeue else requests.BulkActionBody,
         is_body_required=True,
-        problem_statuses=_BODY_PROBLEMS,
+        problem_statuses=BODY_PROBLEMS,
         visibility=Visibility.TENANT,
         named=Operation(
             f"bulk_{action}",
@@ -153,7 +151,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         JobRequestBody,
         is_body_required=True,
         headers=_IDEMPOTENCY_HEADER,
-        problem_statuses=(409, 429, *_BODY_PROBLEMS),
+        problem_statuses=(409, 429, *BODY_PROBLEMS),
         visibility=Visibility.TENANT,
         brief={200: EnqueuedJobResponse},
     ),
@@ -165,7 +163,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: BulkEnqueueResponse},
         requests.BulkEnqueueBody,
         is_body_required=True,
-        problem_statuses=(429, *_BODY_PROBLEMS),
+        problem_statuses=(429, *BODY_PROBLEMS),
         visibility=Visibility.TENANT,
     ),
     Endpoint(
@@ -176,7 +174,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: RunPreviewResponse},
         JobRequestBody,
         is_body_required=True,
-        problem_statuses=(429, *_BODY_PROBLEMS),
+        problem_statuses=(429, *BODY_PROBLEMS),
         visibility=Visibility.TENANT,
     ),
     Endpoint(
@@ -230,7 +228,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         ACTION_TABLE[PayloadAction.ERASE].role,
         _JOB_RESPONSES,
         requests.ErasureBody,
-        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
         visibility=Visibility.TENANT,
     ),
     *map(_bulk_action, BulkAction),
@@ -251,7 +249,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {201: HoldResponse, 200: HoldResponse},
         requests.HoldBody,
         is_body_required=True,
-        problem_statuses=(409, *_BODY_PROBLEMS),
+        problem_statuses=(409, *BODY_PROBLEMS),
     ),
     Endpoint(
         "POST",
@@ -260,7 +258,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         ACTION_TABLE[HoldAction.RELEASE_HOLD].role,
         {200: ReleasedHoldResponse},
         requests.ActionBody,
-        problem_statuses=(404, 409, *_BODY_PROBLEMS),
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
     ),
     Endpoint("GET", "/v1/breakers", breakers.breakers, Role.WATCH, {200: BreakerPageResponse}),
     _breaker_action("probe", breakers.probe, BreakerAction.PROBE_BREAKER),
@@ -273,7 +271,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
             ACTION_TABLE[action].role,
             {200: WorkerResponse},
             requests.ActionBody,
-            problem_statuses=(404, *_BODY_PROBLEMS),
+            problem_statuses=(404, *BODY_PROBLEMS),
         )
         for method, handler, action in (
             ("POST", workers.drain, WorkerAction.DRAIN),
@@ -287,7 +285,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.OPERATE,
         {200: ReconcileOnResponse},
         requests.ActionBody,
-        problem_statuses=_BODY_PROBLEMS,
+        problem_statuses=BODY_PROBLEMS,
     ),
     Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: StatsResponse}),
     Endpoint(
@@ -327,23 +325,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         {200: AuditPageResponse},
         query=requests.AuditQuery,
     ),
-    Endpoint(
-        "GET",
-        "/v1/credits",
-        ledger.credit_sums,
-        Role.READ,
-        {200: CreditsResponse},
-        query=requests.CreditsQuery,
-    ),
-    Endpoint(
-        "GET",
-        "/v1/credits.csv",
-        ledger.credit_sums_as_csv,
-        Role.READ,
-        {200: None},
-        query=requests.CreditsQuery,
-        content_type="text/csv",
-    ),
+    *CREDIT_ENDPOINTS,
     Endpoint("GET", "/v1/sessions", sessions.sessions, Role.OPERATE, {200: SessionPageResponse}),
     Endpoint(
         "POST",
@@ -352,7 +334,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         Role.OPERATE,
         {200: SessionResponse},
         requests.ActionBody,
-        problem_statuses=(404, *_BODY_PROBLEMS),
+        problem_statuses=(404, *BODY_PROBLEMS),
     ),
     Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
     Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),

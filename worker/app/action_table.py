@@ -52,6 +52,12 @@ class PayloadAction(StrEnum):
     ERASE = "erase_payloads"
 
 
+class CreditAction(StrEnum):
+    """What an operator can enter about credits. The value is the name in the audit."""
+
+    SET_BALANCE = "set_balance"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -71,7 +77,10 @@ class ActionRow:
 _WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
 ACTION_TABLE: Final[
-    Mapping[JobAction | HoldAction | BreakerAction | WorkerAction | PayloadAction, ActionRow]
+    Mapping[
+        JobAction | HoldAction | BreakerAction | WorkerAction | PayloadAction | CreditAction,
+        ActionRow,
+    ]
 ] = {
     JobAction.RELEASE: ActionRow(
         (State.PARKED,),
@@ -139,6 +148,11 @@ ACTION_TABLE: Final[
         "Drained",
     ),
     WorkerAction.UNDO_DRAIN: ActionRow((), "The worker takes new jobs again", "Drain undone"),
+    CreditAction.SET_BALANCE: ActionRow(
+        (),
+        "Enters what the provider's billing page shows; the ledger carries it on from now",
+        "Balance set",
+    ),
     PayloadAction.ERASE: ActionRow(
         (State.SUCCEEDED, State.CANCELLED, State.PARKED, State.DEAD),
         "Erases its inputs, its result and the provider's messages for good; the record stays, and"

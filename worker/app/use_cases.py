@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
+from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer
 from worker.app.enqueue_checks import EnqueueChecks
@@ -30,3 +31,4 @@ class UseCases:
     estimator: CostEstimator
     queries: Queries
     credits: Credits
+    forecasts: CreditForecasts

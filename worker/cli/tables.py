@@ -76,6 +76,35 @@ def credit_list(doc: Doc) -> list[RenderableType]:
     return [period, doc_table(rows, columns, right_aligned=tuple(columns)[1:])]
 
 
+def forecast_list(doc: Doc) -> list[RenderableType]:
+    """What is ahead of each account."""
+    if not doc["items"]:
+        return [text("nothing is queued, and no account has a balance", "dim")]
+    now = time.time()
+    columns: Columns = {
+        "ACCOUNT": lambda row: row.get("account"),
+        "QUEUED": lambda row: f"{row['waiting_jobs']:,}",
+        "WILL COST": lambda row: _known(row["waiting_cost"]),
+        "PER HOUR": _amount("per_hour"),
+        "LEFT": lambda row: "" if row["left"] is None else f"{row['left']:,.10g}",
+        "EMPTY IN": lambda row: _until(row["dry_at"], now),
+    }
+    table = doc_table(doc["items"], columns, right_aligned=tuple(columns)[1:])
+    short = [row["account"] for row in doc["items"] if row["covers_waiting"] is False]
+    warning = f"not enough for what is queued: {', '.join(short)}"
+    return [table, *([text(warning, "bold")] if short else [])]
+
+
+def _known(cost: float | None) -> str:
+    return "unknown" if cost is None else f"about {cost:,.10g}"
+
+
+def _until(at: object, now: float) -> str:
+    """How long until a time; empty for none."""
+    moment = parse_time(at)
+    return "" if moment is None else format_duration(max(0.0, moment - now))
+
+
 def _amount(name: str) -> Callable[[Doc], str]:
     """A cell with an amount of credits; empty for 0."""
     return lambda row: f"{row[name]:,.10g}" if row[name] else ""

@@ -5,6 +5,7 @@ from jobs.states import OnUncertain
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.bulk import BulkActions
+from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer, JobDefaults
 from worker.app.enqueue_checks import EnqueueCheckMode, EnqueueChecks
@@ -80,4 +81,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
             window_s=settings.rate_window_s,
         ),
         credits=Credits(store, clock),
+        forecasts=CreditForecasts(store, clock, estimator),
     )

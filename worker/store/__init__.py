@@ -10,6 +10,7 @@ from worker.store.accounts import AccountStore
 from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
 from worker.store.audit_chain import AuditChain
+from worker.store.balances import BalanceStore
 from worker.store.breakers import BreakerStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
@@ -80,6 +81,7 @@ class Store:
     enqueue_facts: EnqueueFactsStore
     costs: CostStore
     ledger: LedgerStore
+    balances: BalanceStore
     workflows: WorkflowStore
     lane_facts: LaneFactsStore
     durations: DurationStore
@@ -130,6 +132,7 @@ def open_store(
         accounts=AccountStore(client, keys),
         enqueue_facts=EnqueueFactsStore(client, keys),
         ledger=LedgerStore(client, keys),
+        balances=BalanceStore(client, keys),
         costs=costs,
         workflows=workflows,
         lane_facts=LaneFactsStore(client, costs, workflows),

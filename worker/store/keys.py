@@ -90,6 +90,11 @@ class Keys:
         """Hash `kind/target` → credits its runs cost lately."""
         return f"{self.namespace}:costs"
 
+    @property
+    def balances(self) -> str:
+        """Hash account → the balance that a person entered."""
+        return f"{self.namespace}:balances"
+
     def ledger(self, day: str, dimension: str, measure: str) -> str:
         """Hash name → what the ledger adds up for it on one day (UTC); it expires."""
         return f"{self.namespace}:ledger:{day}:{dimension}:{measure}"

@@ -1,12 +1,17 @@
-"""`GET /v1/credits` and `/v1/credits.csv`: what runs cost."""
+"""What runs cost, what queued jobs will cost, and the balance that a person enters."""
 
 from aiohttp import web
 
-from worker.api.context import context_of
-from worker.api.models.credits import credits_csv, credits_response
-from worker.api.models.requests import CreditsQuery
+from worker.api.context import context_of, current_actor
+from worker.api.models.credits import (
+    ForecastPageResponse,
+    credits_csv,
+    credits_response,
+    forecast_response,
+)
+from worker.api.models.requests import BalanceBody, CreditsQuery
 from worker.api.models.response import json_response
-from worker.api.parsing import read_query
+from worker.api.parsing import read_body, read_query
 from worker.api.problems import bad_parameter
 from worker.app.credits import CreditsReport
 from worker.app.enqueue import InvalidRequest
@@ -23,6 +28,23 @@ async def credit_sums_as_csv(request: web.Request) -> web.Response:
     name = f"credits-by-{report.by}-{report.since}-{report.until}.csv"
     headers = {"Content-Disposition": f'attachment; filename="{name}"'}
     return web.Response(text=credits_csv(report), content_type="text/csv", headers=headers)
+
+
+async def credit_forecast(request: web.Request) -> web.Response:
+    """What queued jobs will cost, and when an account runs out of credits at this pace."""
+    context = context_of(request)
+    found, now = await context.use_cases.forecasts.forecasts(), context.clock.now()
+    items = [forecast_response(one, now) for one in found]
+    return json_response(ForecastPageResponse(items=items, next_cursor=None))
+
+
+async def set_balance(request: web.Request) -> web.Response:
+    """Enter what the provider's billing page shows; the ledger carries it on from now."""
+    context = context_of(request)
+    body = await read_body(request, BalanceBody)
+    actor = current_actor(body.note)
+    found = await context.use_cases.forecasts.set_balance(body.account, body.credits, actor)
+    return json_response(forecast_response(found, context.clock.now()))
 
 
 async def _report(request: web.Request) -> CreditsReport:

@@ -6,8 +6,9 @@ from typing import Annotated, Final
 
 from msgspec import Meta
 
+from jobs.credits.forecast import AccountForecast
 from jobs.credits.report import CreditsBy, CreditsRow
-from worker.api.models.response import ResponseModel
+from worker.api.models.response import ResponseModel, Time, rfc3339
 from worker.app.credits import CreditsReport
 
 
@@ -44,6 +45,57 @@ class CreditsResponse(ResponseModel):
         Meta(description="days in their order, other rows by credits; tags overlap"),
     ]
     total: Annotated[CreditsRowResponse, Meta(description="of all charges of these days")]
+
+
+class BalanceResponse(ResponseModel):
+    """The credits of an account as a person entered them."""
+
+    credits: float
+    entered_at: Time
+    by: str
+
+
+class ForecastResponse(ResponseModel):
+    """What is ahead of one account. Amounts are credits, and estimates."""
+
+    account: str
+    waiting_jobs: Annotated[int, Meta(description="queued jobs")]
+    waiting_cost: Annotated[
+        float | None, Meta(description="what these are likely to cost; null where it is unknown")
+    ]
+    per_hour: Annotated[float, Meta(description="credits that became known in the last hour")]
+    balance: BalanceResponse | None
+    left: Annotated[float | None, Meta(description="what is left of the balance")]
+    dry_at: Annotated[
+        Time | None, Meta(description="when nothing is left at this pace; null where unknown")
+    ]
+    covers_waiting: Annotated[
+        bool | None, Meta(description="whether what is left is enough for the queued jobs")
+    ]
+
+
+class ForecastPageResponse(ResponseModel):
+    """What is ahead of each account."""
+
+    items: list[ForecastResponse]
+    next_cursor: None
+
+
+def forecast_response(found: AccountForecast, now: float) -> ForecastResponse:
+    """The forecast of one account as JSON."""
+    balance = found.balance
+    return ForecastResponse(
+        account=found.account,
+        waiting_jobs=found.waiting_jobs,
+        waiting_cost=found.waiting_cost,
+        per_hour=found.per_hour,
+        balance=None
+        if balance is None
+        else BalanceResponse(balance.credits, rfc3339(balance.entered_at), balance.by),
+        left=found.left,
+        dry_at=None if found.dry_in_s is None else rfc3339(now + found.dry_in_s),
+        covers_waiting=found.covers_waiting,
+    )
 
 
 def credits_response(report: CreditsReport) -> CreditsResponse:

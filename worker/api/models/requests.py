@@ -108,6 +108,15 @@ class HoldBody(ActionBody):
     ]
 
 
+class BalanceBody(ActionBody):
+    """The credits of an account, as the provider's billing page shows them."""
+
+    account: Annotated[AccountLabel, Field(description="an account label")] = "default"
+    credits: Annotated[
+        float, Field(ge=0, le=1e9, allow_inf_nan=False, description="a number from 0 to 1e9")
+    ]
+
+
 # Query parameters. They are strings, so these models are not strict.
 
 

@@ -10,7 +10,7 @@ import click
 from worker.cli.client_session import call_api, read_settings
 from worker.cli.documents import show_document
 from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
-from worker.cli.options import as_json, parse_with, past_option
+from worker.cli.options import as_json, note, parse_with, past_option
 from worker.cli.redis_store import with_store
 from worker.cli.text import parse_moment, parse_time, sanitize
 
@@ -69,6 +69,35 @@ def credits(  # noqa: A001  the command's name
         click.echo(response.text, nl=False)
         return
     show_document("tables:credit_list", "credits", query=query, as_json=as_json)
+
+
+@credits.command()
+@as_json
+def forecast(*, as_json: bool) -> None:
+    """Show what queued jobs will cost, and when an account runs out of credits.
+
+    The pace is that of the last hour. What is left is known where a balance was entered.
+    """
+    show_document("tables:forecast_list", "credits", "forecast", as_json=as_json)
+
+
+@credits.command("set-balance")
+@click.argument("amount", type=click.FloatRange(0, 1e9))
+@click.option("--account", default="default", show_default=True, help="Whose balance it is.")
+@note
+@as_json
+def set_balance(*, amount: float, account: str, note: str, as_json: bool) -> None:
+    """Enter the balance that the provider's billing page shows: it has no API for it.
+
+    From then on the ledger carries it on, as an estimate. Enter it anew after a top-up.
+    """
+    body = {"account": account, "credits": amount, "note": note}
+    response = call_api(lambda api: api.post("credits", "balance", body=body))
+    if as_json:
+        click.echo(response.text)
+        return
+    left = response.doc["left"]
+    click.echo(f"{sanitize(account)}: {left:,.10g} credits, carried on by the ledger from now")
 
 
 @credits.command()

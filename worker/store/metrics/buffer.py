@@ -30,6 +30,9 @@ from worker.store.metrics.catalog import CODES, DELAY_BOUNDS_S, MAX_TARGETS, MET
 
 TOO_MANY_REQUESTS: Final = 429
 
+CREDITS_OF: Final = "credits|"
+"""Before an account, the field of a series with the credits of that account."""
+
 _SUBMIT_OUTCOMES: Final[dict[type, str]] = {
     Accepted: "accepted",
     Finished: "finished",
@@ -93,6 +96,7 @@ class MetricsBuffer:
         if spent > 0:
             self._add(f"credits_spent|{self._target_label(after)}", spent)
             self._add_to_series("credits", spent)
+            self._add_to_series(f"{CREDITS_OF}{after.account}", spent)
         if before.state is not after.state:
             self._state_entered(before, after)
 

@@ -10,6 +10,7 @@ from typing import Final
 
 from worker.store.client import Client, numbers
 from worker.store.keys import Keys
+from worker.store.metrics.buffer import CREDITS_OF
 from worker.store.metrics.catalog import DELAY_BOUNDS_S
 
 SERIES_FIELDS: Final = (
@@ -101,6 +102,20 @@ class Series:
             _point(starts[n], step, buckets[n : n + merge_count])
             for n in range(0, len(buckets), merge_count)
         ]
+
+    async def credits_of_accounts(self, now: float) -> dict[str, float]:
+        """Account → credits that became known in the last hour."""
+        step = FINE.step_s
+        last = _start(now, step)
+        starts = range(last - FINE.retention_s + step, last + step, step)
+        rows = await self._client.many([("HGETALL", self._key(FINE, at)) for at in starts])
+        found: dict[str, float] = {}
+        for row in rows:
+            for field, amount in numbers(row).items():
+                if field.startswith(CREDITS_OF):
+                    account = field.removeprefix(CREDITS_OF)
+                    found[account] = found.get(account, 0.0) + amount
+        return found
 
     def _key(self, resolution: Resolution, start: int) -> str:
         return self._keys.series(resolution.step_s, start)

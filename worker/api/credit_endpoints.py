@@ -1,0 +1,47 @@
+"""The endpoints of credits; `worker.api.routes` has them in the table of all."""
+
+from typing import Final
+
+from config.values import Role
+from worker.api.endpoints import BODY_PROBLEMS, Endpoint
+from worker.api.handlers import ledger
+from worker.api.models import requests
+from worker.api.models.credits import CreditsResponse, ForecastPageResponse, ForecastResponse
+from worker.app.action_table import ACTION_TABLE, CreditAction
+
+CREDIT_ENDPOINTS: Final = (
+    Endpoint(
+        "GET",
+        "/v1/credits",
+        ledger.credit_sums,
+        Role.READ,
+        {200: CreditsResponse},
+        query=requests.CreditsQuery,
+    ),
+    Endpoint(
+        "GET",
+        "/v1/credits.csv",
+        ledger.credit_sums_as_csv,
+        Role.READ,
+        {200: None},
+        query=requests.CreditsQuery,
+        content_type="text/csv",
+    ),
+    Endpoint(
+        "GET",
+        "/v1/credits/forecast",
+        ledger.credit_forecast,
+        Role.READ,
+        {200: ForecastPageResponse},
+    ),
+    Endpoint(
+        "POST",
+        "/v1/credits/balance",
+        ledger.set_balance,
+        ACTION_TABLE[CreditAction.SET_BALANCE].role,
+        {200: ForecastResponse},
+        requests.BalanceBody,
+        is_body_required=True,
+        problem_statuses=BODY_PROBLEMS,
+    ),
+)
