@@ -117,7 +117,7 @@ def check_command(words: list[str]) -> str | None:
     """What is wrong with the arguments of `knouds-worker`; None if nothing is."""
     command: click.Command = commands
     rest = list(words)
-    while isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z]+", rest[0]):
+    while isinstance(command, click.Group) and rest and re.fullmatch(r"[a-z][a-z-]*", rest[0]):
         found = command.get_command(click.Context(command), rest[0])
         if found is None:
             return f"there is no {rest[0]}"
