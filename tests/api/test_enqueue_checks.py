@@ -11,7 +11,7 @@ from jobs.requests import JobRequest
 from jobs.states import Kind, State
 from tests.api.checked_api import REQUEST, CheckedApi
 from tests.api.conftest import OpenApi
-from tests.api.job_factory import JobFactory
+from tests.api.job_factory import TAKES, JobFactory
 from tests.simulation.manual_clock import ManualClock
 from worker.app.arq_ingress import ArqIngress
 from worker.app.enqueue_checks import FACTS_TTL_S, MAX_LANES
@@ -75,6 +75,15 @@ async def test_what_differs_is_a_warning_that_names_the_field(
     assert (row["status"], warned(row)) == (202, expected)
     preview = await api.post("/v1/jobs/dry-run", request)
     assert (preview.status, warned(preview.json)) == (200, expected)
+
+
+async def test_of_a_workflow_that_is_gone_its_last_schema_says_nothing(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    await store.workflows.write_schema("default", "gone", TAKES, job_factory.clock.now())
+    await job_factory.list_workflows()
+    reply = await api.enqueue(kind="workflow", target="gone", inputs={})
+    assert warned(reply.json) == [("workflow_not_found", "target")]
 
 
 @pytest.mark.usefixtures("listed")

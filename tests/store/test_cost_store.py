@@ -36,6 +36,8 @@ async def test_the_newest_runs_of_a_target_count_by_their_95th_percentile(store:
     note(store, "model/suno", *[2.0] * MAX_COSTS)
     await store.costs.write_noted()
     assert await recent(store, ["model/suno"]) == {"model/suno": 2.0}, "the older ones are out"
+    key = store.keys.costs_of("model/suno")
+    assert await store.client.call("LLEN", key) == MAX_COSTS
 
 
 async def test_costs_of_several_processes_count_together(

@@ -647,6 +647,8 @@ def test_no_answer_makes_the_wire_raise(
     assert isinstance(polled, get_args(PollOutcome))
     assert isinstance(wire.read_cancel(status, headers, body, now), get_args(CancelOutcome))
     assert isinstance(wire.read_whoami(status, headers, body, now), Identity | CallFailure)
+    read_workflows(status, headers, body, now)
+    read_workflow_schema(status, headers, body, now)
     KnoudsWebhooks().read_event(body)
     KnoudsWebhooks().read_run(body)
     wire.read_rate_limit(headers, NOW)

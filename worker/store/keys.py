@@ -108,7 +108,7 @@ class Keys:
         return f"{self.namespace}:workflows:{account}"
 
     def workflow_schemas(self, account: str) -> str:
-        """Hash slug → what a workflow of the account takes; it expires."""
+        """Hash slug → what a workflow takes, `@slug` → when that was read; it expires."""
         return f"{self.namespace}:workflow-schemas:{account}"
 
     def workflows_lease(self, account: str) -> str:

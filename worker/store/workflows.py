@@ -13,7 +13,7 @@ import msgspec
 from jobs.lanes import Lane
 from jobs.states import Kind
 from jobs.workflows import NO_SCHEMA, InputField, Workflow, WorkflowList, WorkflowSchema
-from worker.store.client import Client, Command, pairs, texts
+from worker.store.client import Client, Command, numbers, pairs, texts
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
 from worker.store.leases import claim_lease
@@ -123,22 +123,25 @@ class WorkflowStore:
             if account in used:
                 used[account][slug] = at
         reads: list[Command] = [
-            ("HMGET", key(account), *slugs)
+            command
             for account, slugs in used.items()
             if slugs
-            for key in (keys.workflows, keys.workflow_schemas)
+            for command in (
+                ("HMGET", keys.workflows(account), *slugs),
+                ("HMGET", keys.workflow_schemas(account), *map(_read_at_field, slugs)),
+            )
         ]
         found = iter(await self._client.many(reads))
         answer: dict[str, AccountWorkflows] = {}
         for (account, slugs), state in zip(used.items(), states, strict=True):
             listed: list[bytes | None] = next(found) if slugs else []
-            schemas: list[bytes | None] = next(found) if slugs else []
-            read = [_decode(_schema, one) for one in schemas]
+            times: list[bytes | None] = next(found) if slugs else []
+            known = {slug.encode(): at for slug, at in zip(slugs, times, strict=True) if at}
             answer[account] = AccountWorkflows(
                 _decode(_state, state) or NEVER_READ,
                 slugs,
                 frozenset(slug for slug, one in zip(slugs, listed, strict=True) if one),
-                {slug: one.read_at for slug, one in zip(slugs, read, strict=True) if one},
+                numbers(known),
             )
         return answer
 
@@ -164,16 +167,17 @@ class WorkflowStore:
         text = encode(StoredSchema(now, schema.is_complete, schema.fields))
         if len(text) > MAX_SCHEMA_BYTES:
             text = encode(StoredSchema(now))
-        await self._write([("HSET", key, slug, text), ("EXPIRE", key, RETENTION_S)])
-        if await self._client.call("HLEN", key) > MAX_SCHEMAS:
+        fields = (slug, text, _read_at_field(slug), now)
+        await self._write([("HSET", key, *fields), ("EXPIRE", key, RETENTION_S)])
+        if await self._client.call("HLEN", key) > 2 * MAX_SCHEMAS:
             await self._remove_unused(account)
 
     async def _remove_unused(self, account: str) -> None:
         key = self._keys.workflow_schemas(account)
         used = (await self.on_record([account]))[account].used
-        rows: dict[bytes, bytes] = await self._client.call("HGETALL", key)
-        unused = [slug for slug in texts(list(rows)) if slug not in used]
-        if unused:
+        fields = texts(await self._client.call("HKEYS", key))
+        kept = {field for slug in used for field in (slug, _read_at_field(slug))}
+        if unused := [field for field in fields if field not in kept]:
             await self._client.call("HDEL", key, *unused)
 
     async def forget_unused(self, now: float) -> None:
@@ -239,6 +243,11 @@ class WorkflowStore:
                     else NO_SCHEMA,
                 )
         return found
+
+
+def _read_at_field(slug: str) -> str:
+    """The field beside a schema that has when it was read: schemas are large, this is not."""
+    return f"@{slug}"
 
 
 def _slugs_by_account(lanes: Collection[Lane]) -> dict[str, list[str]]:

@@ -14,6 +14,7 @@ from jobs.lanes import TARGET
 from jobs.outcomes import CallFailure
 from jobs.workflows import InputField, Workflow, WorkflowList, WorkflowSchema
 from worker.provider.knouds import fields, wire
+from worker.provider.knouds.errors import is_2xx
 
 MAX_WORKFLOWS: Final = 5_000
 """Workflows of a list that are read."""
@@ -59,14 +60,12 @@ def read_workflows(
     status: int, headers: Mapping[str, str], body: bytes, now: float | None = None
 ) -> WorkflowList | CallFailure:
     """Read a list of workflows. One in a form that we do not know is empty and not complete."""
-    failure = wire.read_call_failure(status, headers, body, now)
-    if failure is not None:
-        return failure
-    rows = fields.decode(_list, body)
+    rows = fields.decode(_list, body) if is_2xx(status) else None
     if rows is None:
-        if fields.read_body(body) is None:
-            return CallFailure("the response is no list of workflows", status)
-        return WorkflowList()
+        failure = wire.read_call_failure(status, headers, body, now)
+        if failure is None and fields.read_body(body) is None:
+            failure = CallFailure("the response is no list of workflows", status)
+        return failure or WorkflowList()
     found = [_read_workflow(raw) for raw in rows[:MAX_WORKFLOWS]]
     return WorkflowList(
         tuple(one for one in found if one is not None),
