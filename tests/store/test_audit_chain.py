@@ -115,7 +115,8 @@ async def test_an_entry_is_checked_as_it_is_stored(store: Store, damage: str) ->
             rows[0]["id"] = f"{int(at) - 86_400_000}-{number}"
         case _:
             for row in rows:
-                row["id"] = f"{int(row['id'].partition('-')[0]) + 86_400_000}-{number}"
+                moment, _, own = row["id"].partition("-")
+                row["id"] = f"{int(moment) + 86_400_000}-{own}"
     await rewrite(store, list(rows))
     report = await verified(process)
     if damage == "move forward":  # as an entry that Redis refused for a day
