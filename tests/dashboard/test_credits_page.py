@@ -208,6 +208,9 @@ def test_bars_stay_within_their_slots_and_every_value_is_visible(*, is_stacked: 
             assert bar.height >= 1
     left, right = chart.slots[2].bars
     assert (left.x == right.x) is is_stacked
+    assert [tick.text for tick in chart.x_ticks] == ["w", "x", "y", "z"]
+    many = draw_bars(texts, [str(n) for n in range(31)], (), is_stacked=is_stacked)
+    assert [tick.text for tick in many.x_ticks] == ["0", "8", "15", "22", "30"]
     assert draw_bars(texts, ("w",), (BarSeries("a", "s", (0.0,)),), is_stacked=True).is_empty
     assert draw_bars(texts, (), (), is_stacked=is_stacked).is_empty
 

@@ -24,6 +24,9 @@ from worker.dashboard.views.formatting import number
 GAP_SHARE: Final = 0.2
 """Share of a slot's width that stays free."""
 
+LABEL_WIDTH: Final = 66.0
+"""Width of a day below the chart, and of the space to the next one."""
+
 MIN_BAR_HEIGHT: Final = 1.0
 """Height of the lowest bar, so that every value above zero is visible."""
 
@@ -73,6 +76,11 @@ class BarChart:
     slots: tuple[BarSlot, ...]
     x_ticks: tuple[AxisTick, ...]
     y_ticks: tuple[AxisTick, ...]
+
+    @property
+    def shows_all_labels(self) -> bool:
+        """Whether each label has room below its slot."""
+        return len(self.x_ticks) == len(self.labels)
 
     @property
     def is_empty(self) -> bool:
@@ -160,9 +168,10 @@ def _slot_width(labels: Sequence[str]) -> float:
 
 
 def _x_ticks(labels: Sequence[str]) -> tuple[AxisTick, ...]:
-    """Some of the labels, evenly spaced, each at the middle of its slot."""
+    """All labels or some, evenly spaced, each at the middle of its slot."""
     last, width = len(labels) - 1, _slot_width(labels)
-    shown = dict.fromkeys(round(last * part / X_TICKS) for part in range(X_TICKS + 1))
+    parts = last if width >= LABEL_WIDTH else X_TICKS
+    shown = dict.fromkeys(round(last * part / max(1, parts)) for part in range(parts + 1))
     return tuple(
         AxisTick(round(LEFT + (at + 0.5) * width, 1), labels[at]) for at in shown if last >= 0
     )
