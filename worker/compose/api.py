@@ -44,7 +44,7 @@ from worker.redis.primary_watch import PrimaryWatch
 from worker.store import Store, open_store
 from worker.tasks import cancel_and_wait
 
-CHECK_BEFORE_SERVING_S: Final = 5.0
+CHECK_BEFORE_SERVING_S: Final = 2.0
 """How long the start waits for the check of Redis: what makes it unusable is known before the first
 request, and a Redis that is away does not keep the API from answering."""
 
