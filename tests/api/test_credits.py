@@ -9,6 +9,7 @@ from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
 from tests.unit.core import job_builders as build
 from tests.unit.core.job_builders import NOW
+from worker.app import credits as credits_module
 from worker.store import Store
 
 DAY = day_of(NOW)
@@ -128,3 +129,13 @@ async def test_a_balance_of_an_account_without_a_key_is_refused(
     await store.accounts.report(["default"], NOW)
     reply = await api.post("/v1/credits/balance", {"account": "defualt", "credits": 1})
     assert (reply.status, reply.json["field"]) == (422, "account")
+
+
+@pytest.mark.usefixtures("charged")
+async def test_of_many_rows_those_with_the_most_credits_are_shown(
+    api: CheckedApi, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(credits_module, "MAX_ROWS", 1)
+    found = (await api.get("/v1/credits", by="account", since=DAY, until=NEXT_DAY)).json
+    assert [row["key"] for row in found["items"]] == ["default"]
+    assert (found["more"], found["total"]["credits"]) == (1, 7.25)

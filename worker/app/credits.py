@@ -20,6 +20,9 @@ from worker.store import Store
 
 DEFAULT_DAYS: Final = 30
 
+MAX_ROWS: Final = 5_000
+"""Most rows of one report: a year can have 365,000 batches."""
+
 
 @dataclass(frozen=True, slots=True)
 class CreditsReport:
@@ -32,6 +35,8 @@ class CreditsReport:
     rows: list[CreditsRow]
     total: CreditsRow
     """Of all charges; tags overlap, so it can be less than the sum of their rows."""
+    more: int = 0
+    """Further rows, with fewer credits, that are not in `rows`."""
 
 
 class Credits:
@@ -59,10 +64,15 @@ class Credits:
             async for day_sum in self._store.ledger.sums(days, dimension):
                 for one in own:
                     one.add(day_sum)
-        # A year can have 365,000 batches: to sort them beside the event loop delays nobody.
+        # Beside the event loop, sorting delays nobody.
         rows = await asyncio.to_thread(lambda: {by: one.rows() for by, one in found.items()})
         all_charges = total(rows[CreditsBy.DAY])
-        return {by: CreditsReport(by, first, last, rows[by], all_charges) for by in bys}
+        return {
+            by: CreditsReport(
+                by, first, last, rows[by][:MAX_ROWS], all_charges, max(0, len(rows[by]) - MAX_ROWS)
+            )
+            for by in bys
+        }
 
     def _first_and_last(self, since: date | None, until: date | None) -> tuple[date, date]:
         last = datetime.fromtimestamp(self._clock.now(), UTC).date() if until is None else until

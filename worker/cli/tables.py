@@ -72,8 +72,9 @@ def credit_list(doc: Doc) -> list[RenderableType]:
         "DEAD": _amount("dead"),
         "UNKNOWN": lambda row: row.get("unknown") or "",
     }
-    rows = [*doc["items"], doc["total"]]
-    return [period, doc_table(rows, columns, right_aligned=tuple(columns)[1:])]
+    table = doc_table([*doc["items"], doc["total"]], columns, right_aligned=tuple(columns)[1:])
+    more = [text(f"and {doc['more']:,} more with fewer credits", "dim")] if doc["more"] else []
+    return [period, table, *more]
 
 
 def forecast_list(doc: Doc) -> list[RenderableType]:

@@ -45,6 +45,9 @@ class CreditsResponse(ResponseModel):
         Meta(description="days in their order, other rows by credits; tags overlap"),
     ]
     total: Annotated[CreditsRowResponse, Meta(description="of all charges of these days")]
+    more: Annotated[
+        int, Meta(description="further rows, with fewer credits: ask for fewer days to see them")
+    ]
 
 
 class BalanceResponse(ResponseModel):
@@ -106,6 +109,7 @@ def credits_response(report: CreditsReport) -> CreditsResponse:
         until=report.until.isoformat(),
         items=[_row(row) for row in report.rows],
         total=_row(report.total),
+        more=report.more,
     )
 
 

@@ -148,7 +148,7 @@ def _table(report: CreditsReport, title: str, column: str) -> CreditsTable:
             )
             for row in report.rows[:ROWS_SHOWN]
         ),
-        more=max(0, len(report.rows) - ROWS_SHOWN),
+        more=max(0, len(report.rows) + report.more - ROWS_SHOWN),
         csv_href=csv_href(report),
     )
 
