@@ -115,11 +115,6 @@ def day_of(at: float) -> str:
     return datetime.fromtimestamp(at, UTC).date().isoformat()
 
 
-def expires_at(day: str) -> int:
-    """When the sums of a day are deleted, Unix seconds."""
-    return int(datetime.fromisoformat(day).replace(tzinfo=UTC).timestamp()) + KEPT_S
-
-
 def is_charged(attempt: Attempt) -> bool:
     """Whether an attempt has a place in the ledger: its cost is known, or it may have one."""
     return attempt.cost is not None or attempt.cost_source is not None

@@ -35,6 +35,11 @@ def is_index(store: Store, key: str) -> bool:
     return key in kinds or key.startswith(tuple(f"{kind}:" for kind in kinds))
 
 
+def is_ledger(store: Store, key: str) -> bool:
+    """Whether a key is a sum of the ledger, which outlives jobs."""
+    return key.startswith(f"{store.keys.namespace}:ledger:")
+
+
 async def sorted_set(store: Store, key: str) -> Scores:
     rows: list[bytes] = await store.client.call("ZRANGE", key, 0, -1, "WITHSCORES")
     return {m.decode(): float(s) for m, s in zip(rows[::2], rows[1::2], strict=True)}

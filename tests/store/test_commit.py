@@ -13,6 +13,7 @@ from tests.store.redis_contents import (
     everything,
     expected_indexes,
     indexes,
+    is_ledger,
     keys_of,
     records,
     sorted_set,
@@ -380,8 +381,7 @@ async def test_a_deleted_job_leaves_no_key(store: Store, job: Job) -> None:
     stored = await created(store, job)
     assert await store.jobs.delete(stored)
     registers = {store.keys.lanes, store.keys.groups, store.keys.batches, store.keys.events}
-    ledger = store.keys.ledger("", "", "").rstrip(":")
-    left = {key for key in await keys_of(store) if not key.startswith(ledger)}
+    left = {key for key in await keys_of(store) if not is_ledger(store, key)}
     assert left <= registers | {store.keys.recovery}
     assert not await store.jobs.delete(stored)
 

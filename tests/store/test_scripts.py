@@ -13,7 +13,7 @@ from arq import ArqRedis
 from redis.exceptions import NoScriptError, ResponseError
 
 from jobs import transitions
-from jobs.credits.charges import MAX_LANES, day_of, expires_at
+from jobs.credits.charges import KEPT_S, MAX_LANES, day_of
 from jobs.effects import PollHistory
 from jobs.indexes import Index
 from jobs.lanes import Lane
@@ -336,11 +336,11 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert running_.ops["X"] == [["t:run-owner:ex-5", "j5"]]
     assert running_.ops["O"] == [["t:execution:ex-5", "j5"]]
     assert running_.ops["S"] == [["t:run-owner:ex-5", "j5", 86_400_000]]
-    day, lane, until = day_of(NOW), "default/model/suno", expires_at(day_of(NOW))
+    day, lane = day_of(NOW), "default/model/suno"
     other = "default/model/other"
     assert paid.ops["H"] == [
-        [f"t:ledger:{day}:lane:credits", lane, other, MAX_LANES, 2_500_000, until],
-        [f"t:ledger:{day}:lane:charges", lane, other, MAX_LANES, 1, until],
+        [f"t:ledger:{day}:lane:credits", lane, other, MAX_LANES, 2_500_000, KEPT_S],
+        [f"t:ledger:{day}:lane:charges", lane, other, MAX_LANES, 1, KEPT_S],
     ]
     at, digest = repr(NOW), changes[4].audit_hash
     assert digest

@@ -7,6 +7,7 @@ from jobs.states import State
 from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
+    CreditAction,
     HoldAction,
     JobAction,
     PayloadAction,
@@ -38,6 +39,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *HoldAction,
         *BreakerAction,
         *WorkerAction,
+        *CreditAction,
         *PayloadAction,
     ]
     for action, row in ACTION_TABLE.items():

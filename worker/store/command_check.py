@@ -108,6 +108,7 @@ def _on_collections(table: str, row: str, ranked: str, stream: str) -> tuple[Com
     return (
         ("HSET", table, "a", "1"),
         ("HSETNX", table, "a", "1"),
+        ("HINCRBY", table, "m", 1),
         ("HINCRBYFLOAT", table, "n", "1"),
         ("HGET", table, "a"),
         ("HMGET", table, "a"),

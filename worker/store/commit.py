@@ -9,7 +9,7 @@ from typing import Final
 import msgspec
 
 from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
-from jobs.credits.charges import MAX_NAMES, changed_sums, expires_at, fallback_of
+from jobs.credits.charges import KEPT_S, MAX_NAMES, changed_sums, fallback_of
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
 from jobs.lanes import Lane
@@ -302,9 +302,8 @@ class Change:
         for found, amount in changed_sums(old, new).items():
             day, dimension, name, measure = found
             key = self._names.ledger(day, dimension, measure)
-            kept_until = expires_at(day)
             fallback = fallback_of(dimension, name)
-            self.ops.append(("H", key, name, fallback, MAX_NAMES[dimension], amount, kept_until))
+            self.ops.append(("H", key, name, fallback, MAX_NAMES[dimension], amount, KEPT_S))
 
     def _remove_entry(self, kind: Index, name: str, job_id: str) -> None:
         self.ops.append(("R", self._names.index(kind, name), job_id))

@@ -17,7 +17,6 @@ from jobs.credits.charges import (
     Measure,
     changed_sums,
     day_of,
-    expires_at,
     fallback_of,
     micro_credits,
 )
@@ -293,10 +292,9 @@ def test_a_name_too_many_is_added_to_the_other_of_its_account() -> None:
     assert fallback_of(Dimension.TAG, "x") == "other"
 
 
-def test_days_are_those_of_utc_and_kept_for_a_year_and_a_month() -> None:
+def test_days_are_those_of_utc() -> None:
     assert day_of(1_772_323_199.9) == "2026-02-28"
     assert day_of(1_772_323_200.0) == "2026-03-01"
-    assert expires_at("2026-03-01") == 1_772_323_200 + 400 * 86_400
     assert days_between(date(2026, 2, 27), date(2026, 3, 1)) == [
         "2026-02-27",
         "2026-02-28",

@@ -32,7 +32,9 @@ def _day(text: str) -> str:
         return parse_moment(text, time.time())[:10]
 
 
-@click.group(invoke_without_command=True, short_help="What runs cost.")
+@click.group(
+    invoke_without_command=True, short_help="What runs cost: by day, account, target, tag or batch."
+)
 @click.option("--by", type=click.Choice(BY), default="day", show_default=True, help="The rows.")
 @click.option(
     "--since",

@@ -17,7 +17,7 @@
 --         N key score member   add if absent
 --         R key member         remove
 --         D key field          remove a field of a hash
---         H key name other most amount at  add to a field of a hash that expires at a time, to the
+--         H key name other most amount seconds  add to a field of a hash that expires, to the
 --                              field other if it has no field of that name, and most fields
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
@@ -71,11 +71,11 @@ local function flush()
   lists = {}
 end
 
-local function add(key, name, other, most, amount, at)
+local function add(key, name, other, most, amount, seconds)
   local known = redis.pcall("HEXISTS", key, name)
   if known == 0 and redis.call("HLEN", key) >= tonumber(most) then name = other end
   local sum = redis.pcall("HINCRBY", key, name, amount)
-  if sum == tonumber(amount) then redis.call("EXPIREAT", key, at) end  -- the field may be new
+  if sum == tonumber(amount) then redis.call("EXPIRE", key, seconds) end  -- the field may be new
   return refusal(sum)
 end
 
