@@ -44,7 +44,8 @@ async def check_claims(
             f"{len(unexplained)} unexplained jobs, for example {unexplained[0]}"
         )
         errors = [line for line in found.errors if "job.inputs_lost" not in line]
-        assert (errors if may_lose_inputs else found.errors) == []
+        unexpected = errors if may_lose_inputs else found.errors
+        assert unexpected == [], "\n".join(unexpected)
         resolved = await chaos.resolve(found.uncertain)
         await chaos.release(found.inputs_lost)
         after = await chaos.inspect()
