@@ -72,11 +72,13 @@ local function flush()
 end
 
 local function add(key, name, other, most, amount, seconds)
-  local known = redis.pcall("HEXISTS", key, name)
-  if known == 0 and redis.call("HLEN", key) >= tonumber(most) then name = other end
   local sum = redis.pcall("HINCRBY", key, name, amount)
-  if sum == tonumber(amount) then redis.call("EXPIRE", key, seconds) end  -- the field may be new
-  return refusal(sum)
+  if sum ~= tonumber(amount) then return refusal(sum) end
+  redis.call("EXPIRE", key, seconds)  -- the field may be new, and so the key
+  if name ~= other and redis.call("HLEN", key) > tonumber(most) then
+    redis.call("HDEL", key, name)
+    return refusal(redis.pcall("HINCRBY", key, other, amount))
+  end
 end
 
 local function audit()  -- the audit entry at i: nil if there is none or it is written
