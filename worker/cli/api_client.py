@@ -22,10 +22,12 @@ MAX_SENDS: Final = 3
 
 SERVICE_UNAVAILABLE: Final = 503
 
+CSV: Final = "text/csv"
+
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A 2xx response: its text as it was sent, and the JSON object that it holds."""
+    """A 2xx response: its text as it was sent, and the JSON object that it holds; none of CSV."""
 
     status: int
     text: str
@@ -81,6 +83,8 @@ class ApiClient:
                 method, url, json=body, timeout=timeout, allow_redirects=False
             ) as response:
                 text = await response.text(errors="replace")
+                if response.ok and response.content_type == CSV:
+                    return ApiResponse(response.status, text, {})
                 return _parse_response(self._base_url, response.status, text)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
             raise ApiUnreachable(unreachable_message(self._base_url, error)) from None

@@ -68,7 +68,7 @@ def credits(  # noqa: A001  the command's name
     query: dict[str, str | int | None] = {"by": by, "since": since, "until": until}
     if as_csv:
         response = call_api(lambda api: api.get("credits.csv", query=query))
-        click.echo(response.text, nl=False)
+        click.echo("\n".join(sanitize(line) for line in response.text.splitlines()))
         return
     show_document("tables:credit_list", "credits", query=query, as_json=as_json)
 
