@@ -227,6 +227,7 @@ def test_rows_without_a_request_id_of_ours_are_shared_out() -> None:
     assert unnamed_costs(runs, [row(1, request_id="other")]) == {("j1", 1): 11.0}
     assert unnamed_costs(runs, [row(1, status="processing")]) == {("j1", 1): None}
     assert unnamed_costs(runs, [row(1, created_at=NOW + 900)]) == {("j1", 1): 0.0}
+    assert unnamed_costs(runs, [row(1, created_at=NOW - 900)]) == {("j1", 1): 0.0}
     assert unnamed_costs(runs, [row(1, targets=("gpt-image-2",))]) == {("j1", 1): 0.0}
 
 
