@@ -2,13 +2,13 @@
 
 from collections.abc import Iterator, Sequence
 from enum import StrEnum
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from jobs.credits.rows import CostKey, credits_of_row, shared_out
 from jobs.evidence.runs import RunCertainty, RunOnRecord
 from jobs.usage import UsageRow
 
-SAME: float = 1e-6
+SAME: Final = 1e-6
 """Credits below which two costs are the same."""
 
 
@@ -93,16 +93,15 @@ def _of_run(run: RunOnRecord, row: UsageRow | None, due_by: float) -> Iterator[D
     theirs = credits_of_row(row)
     if theirs is None or run.certainty is RunCertainty.UNDER_WAY:
         return
-    if run.credits is None:
-        if run.ended_at is not None and not _waits(run):
-            yield _difference(DifferenceKind.NOT_READ_YET, run, row)
-    elif abs(run.credits - theirs) > SAME:
+    if run.awaits_cost:
+        yield _difference(DifferenceKind.NOT_READ_YET, run, row)
+    elif abs((run.credits or 0.0) - theirs) > SAME and not _waits(run):
         yield _difference(DifferenceKind.OTHER_COST, run, row)
 
 
 def _waits(run: RunOnRecord) -> bool:
-    """Whether an operator or a finding is to tell what became of it; it is not booked yet."""
-    return run.certainty is RunCertainty.UNCERTAIN
+    """Whether an operator or a finding is to decide what became of it; it is not booked yet."""
+    return run.certainty is RunCertainty.UNCERTAIN and run.credits is None
 
 
 def _foreign(rows: Sequence[UsageRow], explained: set[int]) -> Iterator[Difference]:

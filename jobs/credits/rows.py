@@ -13,8 +13,10 @@ from typing import Final
 
 from jobs.credits.closing import awaits_cost
 from jobs.evidence.matching import MAX_EDGES, maximum_matching
+from jobs.evidence.reading import UsageReading
 from jobs.evidence.runs import RunCertainty, RunOnRecord, agrees
 from jobs.job import Attempt, Job
+from jobs.states import Mode
 from jobs.usage import UsageRow
 
 PROCESSING: Final = "processing"
@@ -54,6 +56,21 @@ def named_costs(job: Job, rows: Mapping[str, UsageRow]) -> dict[int, float]:
 def unnamed_attempts(job: Job) -> list[Attempt]:
     """The attempts whose cost is not known yet, and that no request id names."""
     return [a for a in job.attempts if awaits_cost(a) and a.request_id is None]
+
+
+def has_shown_its_row(
+    attempt: Attempt, reading: UsageReading, grace_s: float, sync_timeout_s: float
+) -> bool:
+    """Whether a complete reading shows the row of an attempt if there is one.
+
+    It reaches back to the attempt, and began once its row had appeared: that of a sync run may
+    come with its end, however early we lost it.
+    """
+    may_run_until = attempt.ended_at or attempt.started_at
+    if attempt.mode is Mode.SYNC:
+        may_run_until = max(may_run_until, attempt.started_at + sync_timeout_s)
+    reaches_back = reading.is_whole or reading.floor_at <= attempt.started_at - CLOCK_MARGIN_S
+    return reaches_back and may_run_until + grace_s <= reading.started_at
 
 
 def unnamed_costs(

@@ -1,6 +1,6 @@
 """The submits on record as evidence sees them: which rows they may have caused."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 from typing import Final
 
@@ -58,6 +58,8 @@ class RunOnRecord:
     """When its answer or its end came; None while there is none."""
     request_id: str | None = None
     credits: float | None = None
+    awaits_cost: bool = False
+    """Its cost is an estimate, until a row names it."""
     code: str | None = None
     """The error code that a submit was answered with."""
     duration_s: float | None = None
@@ -86,7 +88,10 @@ def _run_of(job: Job, attempt: Attempt, submit: UncertainSubmit | None) -> RunOn
     if certainty is None:
         return None
     if certainty is RunCertainty.UNCERTAIN and submit is not None:
-        return _uncertain_run(job, submit)
+        credit = None if awaits_cost(attempt) else attempt.cost
+        return replace(
+            _uncertain_run(job, submit), credits=credit, awaits_cost=awaits_cost(attempt)
+        )
     is_answered_sync = attempt.mode is Mode.SYNC and attempt.ended_at is not None
     return RunOnRecord(
         job_id=job.id,
@@ -99,6 +104,7 @@ def _run_of(job: Job, attempt: Attempt, submit: UncertainSubmit | None) -> RunOn
         ended_at=attempt.ended_at,
         request_id=attempt.request_id,
         credits=None if awaits_cost(attempt) else attempt.cost,
+        awaits_cost=awaits_cost(attempt),
         duration_s=attempt.duration_s,
         code=attempt.code if certainty is RunCertainty.POSSIBLE else None,
         measured_s=(attempt.ended_at or 0.0) - attempt.started_at if is_answered_sync else None,

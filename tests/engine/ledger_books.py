@@ -73,7 +73,8 @@ async def read_all_costs(system: LiveSystem, most: int = 10) -> None:
         "reader", store, clock, Wakeups(), decision_rules(settings), settings.lease_s, accounts
     )
     lists = UsageLists(provider, store.holds, clock)
-    reader = CostReader(context, lists, identities, frozenset(), settings.evidence_grace_s)
+    times = {"grace_s": settings.evidence_grace_s, "sync_timeout_s": settings.sync_timeout_s}
+    reader = CostReader(context, lists, identities, frozenset(), **times)
     try:
         while await store.evidence.due_times(accounts, Index.COST) and most:
             for lease in await store.client.call("KEYS", store.keys.usage_lease(Index.COST, "*")):

@@ -1,7 +1,6 @@
 """The API and the dashboard as one application, and the process that serves it."""
 
 import asyncio
-import contextlib
 import gc
 import signal
 from collections.abc import AsyncGenerator
@@ -10,7 +9,6 @@ from typing import Final
 
 import structlog
 from aiohttp import web
-from redis.exceptions import RedisError
 
 from config.settings import Settings
 from worker.api.app import new_application
@@ -36,12 +34,18 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.dashboard import add_pages, problem_page
-from worker.doctor.startup import check_redis_at_start, require_usable
+from worker.doctor.startup import (
+    CHECK_TIMEOUT_S,
+    UnusableRedis,
+    check_redis_at_start,
+    require_usable,
+)
 from worker.engine.gate_cache import GateCache
 from worker.redis.connect import connect
 from worker.redis.primary import Primary
 from worker.redis.primary_watch import PrimaryWatch
 from worker.store import Store, open_store
+from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
 CHECK_BEFORE_SERVING_S: Final = 2.0
@@ -108,10 +112,15 @@ async def _check_until_done(store: Store, address: str | None) -> None:
         return
     while True:
         await asyncio.sleep(RECHECK_S)
-        with contextlib.suppress(RedisError, OSError, TimeoutError):
-            if not await require_usable(store):
-                await store.payloads.report_key()
-                return
+        try:
+            async with asyncio.timeout(CHECK_TIMEOUT_S):
+                if not await require_usable(store):
+                    await store.payloads.report_key()
+                    return
+        except UnusableRedis:
+            raise
+        except Exception as error:  # noqa: BLE001 - a check that fails must not end the API
+            log.debug("redis.unchecked", error=error_word(error))
 
 
 async def serve(settings: Settings, redis_url: str | None = None) -> None:

@@ -30,4 +30,12 @@ def build_list_readers(
             sync_timeout_s=settings.sync_timeout_s,
         ),
     )
-    return evidence, CostReader(context, lists, identities, shared, settings.evidence_grace_s)
+    costs = CostReader(
+        context,
+        lists,
+        identities,
+        shared,
+        grace_s=settings.evidence_grace_s,
+        sync_timeout_s=settings.sync_timeout_s,
+    )
+    return evidence, costs

@@ -21,14 +21,16 @@ from jobs.credits.charges import (
     micro_credits,
 )
 from jobs.credits.closing import FIRST_CHECK_S, awaits_cost
+from jobs.credits.reconcile import DifferenceKind, reconcile
 from jobs.credits.report import CreditsBy, CreditsRow, CreditsRows, DaySum, days_between, total
-from jobs.credits.rows import named_costs, next_check_at, unnamed_costs
+from jobs.credits.rows import has_shown_its_row, named_costs, next_check_at, unnamed_costs
 from jobs.credits.sources import CostSource
+from jobs.evidence.reading import UsageReading
 from jobs.evidence.records import EvidenceFinding
 from jobs.evidence.runs import runs_of
 from jobs.job import Job
 from jobs.outcomes import Finished, ProviderError
-from jobs.states import Kind, State
+from jobs.states import Kind, Mode, State
 from jobs.usage import UsageRow
 from tests.unit.core import job_builders as build
 from tests.unit.core.job_builders import FAILED, NOW, changed
@@ -308,3 +310,46 @@ def test_a_source_is_none_where_an_answer_named_the_cost() -> None:
     assert ran(Finished(b"{}", cost=1.0)).attempts[-1].cost_source is None
     assert ran().attempts[-1].cost_source is CostSource.ESTIMATE
     assert ran().state is State.SUCCEEDED
+
+
+# The comparison with the provider's list.
+
+
+def test_a_free_failed_run_whose_row_says_so_is_no_difference() -> None:
+    free = ran(INCOMPLETE)
+    same = reconcile(runs_of(free), [row(1, request_id="req-1", status="failed", credits=0.0)], NOW)
+    assert same.differences == []
+    (other,) = reconcile(
+        runs_of(free), [row(1, request_id="req-1", status="failed", credits=4.0)], NOW
+    ).differences
+    assert (other.kind, other.ours, other.theirs) == (DifferenceKind.OTHER_COST, None, 4.0)
+
+
+def test_an_estimate_whose_row_names_the_cost_is_not_read_yet() -> None:
+    (one,) = reconcile(runs_of(ran()), [row(1, request_id="req-1")], NOW).differences
+    assert (one.kind, one.theirs) == (DifferenceKind.NOT_READ_YET, 11.0)
+
+
+def test_an_uncertain_submit_counts_with_what_it_cost_once_that_is_known() -> None:
+    waiting = transitions.park_uncertain(
+        changed(build.submitted(), estimate=7.0), NOW + 5, why="lost"
+    )
+    assert reconcile(runs_of(waiting), [row(1)], NOW).differences == [], "an operator decides"
+    lost = transitions.discard(waiting, NOW + 9, by="me")
+    known = transitions.record_costs(lost, NOW + 60, {1: 11.0}, next_check_at=None)
+    found = reconcile(runs_of(known), [row(1)], NOW)
+    assert (found.ours, found.theirs, found.differences) == (11.0, 11.0, [])
+
+
+def test_a_run_has_no_row_only_once_its_row_must_be_there() -> None:
+    """A sync run goes on at the provider after we lost it; a reading may not reach back to it."""
+    attempt = ran().attempts[0]
+    sync = msgspec.structs.replace(attempt, mode=Mode.SYNC)
+    soon = UsageReading(floor_at=NOW - 600, started_at=NOW + 100)
+    assert has_shown_its_row(attempt, soon, 60, 600)
+    assert not has_shown_its_row(sync, soon, 60, 600)
+    assert has_shown_its_row(sync, UsageReading(NOW - 600, NOW + 700), 60, 600)
+    shallow = UsageReading(floor_at=NOW - 10, started_at=NOW + 100)
+    assert not has_shown_its_row(attempt, shallow, 60, 600)
+    shallow.is_whole = True
+    assert has_shown_its_row(attempt, shallow, 60, 600)

@@ -16,12 +16,13 @@ from jobs.credits.closing import awaits_cost
 from jobs.credits.rows import (
     CLOCK_MARGIN_S,
     CostKey,
+    has_shown_its_row,
     named_costs,
     next_check_at,
     unnamed_attempts,
     unnamed_costs,
 )
-from jobs.evidence.reading import CompleteReading, UsageReading
+from jobs.evidence.reading import UsageReading
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.outcomes import CallFailure
@@ -60,7 +61,9 @@ class CostReader:
         lists: UsageLists,
         identities: AccountIdentities,
         shared_accounts: frozenset[str],
+        *,
         grace_s: float,
+        sync_timeout_s: float,
     ) -> None:
         self._context = context
         self._store = context.store
@@ -69,6 +72,7 @@ class CostReader:
         self._identities = identities
         self._shared_accounts = shared_accounts
         self._grace_s = grace_s
+        self._sync_timeout_s = sync_timeout_s
         self._readings: dict[str, UsageReading] = {}
         self._not_before: dict[str, float] = {}
         self.wakeup = Wakeup()
@@ -125,8 +129,8 @@ class CostReader:
         """Write what the rows tell, and when to look again for what they do not."""
         jobs = await self._waiting(accounts)
         rows = {row.request_id: row for row in reading.rows if row.request_id is not None}
-        result = reading.result()
-        unnamed = {} if result is None else await self._unnamed(accounts, jobs, result)
+        is_proof = reading.result() is not None
+        unnamed = await self._unnamed(accounts, jobs, reading) if is_proof else {}
         writes = [
             self._write(one, {**named_costs(one.job, rows), **unnamed.get(one.job.id, {})})
             for one in jobs
@@ -135,7 +139,7 @@ class CostReader:
             await asyncio.gather(*writes[first : first + WRITES_AT_ONCE])
 
     async def _unnamed(
-        self, accounts: tuple[str, ...], jobs: Sequence[VersionedJob], result: CompleteReading
+        self, accounts: tuple[str, ...], jobs: Sequence[VersionedJob], reading: UsageReading
     ) -> dict[str, dict[int, float]]:
         """The costs of attempts that no request id names, by job and number of the attempt."""
         open_attempts = [
@@ -143,13 +147,13 @@ class CostReader:
             for stored in jobs
             if stored.job.account not in self._shared_accounts
             for attempt in unnamed_attempts(stored.job)
-            if (attempt.ended_at or 0.0) + self._grace_s <= result.started_at
+            if has_shown_its_row(attempt, reading, self._grace_s, self._sync_timeout_s)
         ]
         if not open_attempts:
             return {}
         since = min(attempt.started_at for _, attempt in open_attempts) - CLOCK_MARGIN_S
         runs, _ = await runs_since(self._store, accounts, since, jobs, self._clock.now())
-        shared: Mapping[CostKey, float | None] = unnamed_costs(runs or [], result.rows)
+        shared: Mapping[CostKey, float | None] = unnamed_costs(runs or [], reading.rows)
         found: dict[str, dict[int, float]] = {}
         for job, attempt in open_attempts:
             cost = shared.get((job.id, attempt.number))
