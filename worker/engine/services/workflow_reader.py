@@ -95,13 +95,11 @@ class WorkflowReader:
         failure = await self._read_all(account, found)
         if failure is None:
             return
-        now = self._clock.now()
-        state = ListState(
-            found.state.read_at, found.state.complete, now + _wait_s(failure), failure.why
-        )
+        now, why, wait_s = self._clock.now(), failure.logged_why, _wait_s(failure)
+        state = ListState(found.state.read_at, found.state.complete, now + wait_s, why)
         await self._store.workflows.postpone(account, state)
-        write = log.info if failure.why == found.state.why else log.warning
-        write("workflows.not_read", account=account, why=failure.why, retry_in_s=_wait_s(failure))
+        write = log.info if why == found.state.why else log.warning
+        write("workflows.not_read", account=account, why=why, retry_in_s=wait_s)
 
     async def _read_all(self, account: str, found: AccountWorkflows) -> CallFailure | None:
         """Read the list if it is due, then some schemas; returns what was refused."""
