@@ -44,7 +44,7 @@ class TimeShiftedRedis(KillableRedis):
         self.set_offset(offset_s)
 
     def set_offset(self, seconds: int) -> None:
-        """Shift its clock; it uses the new time from its next read on."""
+        """Shift its clock, from one of its next reads of the time on."""
         fresh = self._offset.with_suffix(".new")
         fresh.write_text(f"{seconds:+d}\n")
         fresh.replace(self._offset)
