@@ -222,6 +222,10 @@ ACTION_STUCK: Final = (
     "Ask the provider about this execution. Release to give it another deadline, cancel it, or "
     "resolve it; it is still polled now and then"
 )
+ACTION_BUDGET: Final = (
+    "Raise the limit of the budget, then release it (other jobs of its lane go on by themselves); "
+    "or discard it"
+)
 ACTION_MANUAL: Final = "Parked by an operator: release it when it may run"
 ACTION_OUTAGE: Final = (
     "Its target failed for longer than KNOUDS_OUTAGE_LIMIT_S, so the provider is to be asked. "

@@ -26,6 +26,9 @@ class Index(StrEnum):
     """`queued`, by lane, in queue order. Read by admission."""
     BYPASS = "pass"
     """`queued` and released past a closed hold, in queue order. Read by admission."""
+    BUDGET = "budget"
+    """`queued`, by the budget of a tag or batch that they wait for, in queue order. Read by the
+    budget keeper."""
     LEASE = "lease"
     """`submitting` and sync runs, by the end of their lease. Read by the rescuer."""
     INFLIGHT = "inflight"
@@ -69,7 +72,7 @@ class Index(StrEnum):
 
 
 WATCHED_INDEXES: Final = frozenset(
-    {Index.DUE, Index.LANE, Index.BYPASS, Index.LEASE, Index.INFLIGHT}
+    {Index.DUE, Index.LANE, Index.BYPASS, Index.BUDGET, Index.LEASE, Index.INFLIGHT}
 )
 """Indexes that a service watches. An unfinished job is in exactly one of them, unless it waits for
 an operator."""
@@ -194,6 +197,8 @@ def watched_index(job: Job) -> IndexEntry | None:
     match job.state:
         case State.SCHEDULED | State.RETRYING:
             return IndexEntry(Index.DUE, "", _time_or_updated_at(job.due_at, job))
+        case State.QUEUED if job.waits_for_budget is not None:
+            return IndexEntry(Index.BUDGET, job.waits_for_budget, _queue_score(job))
         case State.QUEUED if job.bypass_hold:
             return IndexEntry(Index.BYPASS, "", _queue_score(job))
         case State.QUEUED:

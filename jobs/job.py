@@ -11,12 +11,13 @@ from typing import Final
 
 import msgspec
 
+from jobs.budgets.reservation import Reservation
 from jobs.credits.sources import CostSource
 from jobs.evidence.records import EvidenceFinding, SentAs, UncertainSubmit
 from jobs.lanes import JobId, Lane
 from jobs.states import Kind, Mode, OnUncertain, State
 
-JOB_SCHEMA: Final = 3
+JOB_SCHEMA: Final = 4
 """The schema of a stored record. A change of the fields, here or in a type within, is a new one."""
 
 EVENTS_KEPT: Final = 200
@@ -27,6 +28,8 @@ ATTEMPTS_KEPT: Final = 100
 
 UNCERTAIN: Final = "uncertain"
 """Reason code of a parked job: it is unknown whether its submit started a run."""
+BUDGET: Final = "budget"
+"""Reason code of a parked job: its run would cost more than the whole limit of a budget."""
 OUTAGE: Final = "outage"
 """Reason code of a dead letter: its target failed for longer than `KNOUDS_OUTAGE_LIMIT_S`."""
 STUCK: Final = "stuck"
@@ -133,6 +136,8 @@ class Attempt(
     """Seconds that the run took, where the answer to a sync run said so."""
     cost_source: CostSource | None = None
     """Who says what it cost, where it was not an answer; `estimate` without a `cost`: unknown."""
+    reservations: tuple[Reservation, ...] = ()
+    """What it reserved of budgets, and where its cost is settled."""
 
     @property
     def is_uncertain(self) -> bool:
@@ -261,6 +266,10 @@ class Job(
     """Credits of all its attempts, as far as they are known: estimates do not count."""
     estimate: float | None = None
     """What its next or present attempt is expected to cost, credits; set when it is admitted."""
+    reservations: tuple[Reservation, ...] = ()
+    """What it reserves of budgets from its admission until its attempt begins."""
+    waits_for_budget: str | None = None
+    """The name of the budget of a tag or batch that keeps it out of its lane, while queued."""
     cost_check_at: float | None = None
     """When to look for the cost of its attempts in the provider's list of runs; None: no need."""
     reason: Reason | None = None

@@ -36,6 +36,7 @@ class Transition(StrEnum):
     PARK_FAILED_RUN = "park_failed_run"
     PARK_MANUAL = "park_manual"
     PARK_INPUTS_LOST = "park_inputs_lost"
+    PARK_OVER_BUDGET = "park_over_budget"
     REQUEST_CANCEL = "request_cancel"
     CANCEL = "cancel"
     RELEASE = "release"
@@ -131,6 +132,7 @@ ROWS: Final = tuple(
         (S.RETRYING, T.PARK_MANUAL, S.PARKED, OPERATOR),
         (S.QUEUED, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
         (S.SUBMITTING, T.PARK_INPUTS_LOST, S.PARKED, WORKER),
+        (S.QUEUED, T.PARK_OVER_BUDGET, S.PARKED, WORKER),
         # Cancelling.
         (S.SUBMITTING, T.REQUEST_CANCEL, S.SUBMITTING, OPERATOR),
         (S.RUNNING, T.REQUEST_CANCEL, S.CANCELLING, OPERATOR),
@@ -174,6 +176,7 @@ _PHRASES: Final = {
     T.PARK_FAILED_RUN: "park {} for its failed run",
     T.PARK_MANUAL: "park {}",
     T.PARK_INPUTS_LOST: "park {} for its lost inputs",
+    T.PARK_OVER_BUDGET: "park {} for a budget",
     T.REQUEST_CANCEL: "request a cancel of {}",
     T.FIND_RUN: "find the run of {}",
     T.EXTEND_DEADLINE: "extend the deadline of {}",

@@ -59,7 +59,7 @@ def _lacks_cost(job: Job, attempt: Attempt) -> bool:
         return False
     if micro_credits(attempt.cost) is not None or not _may_have_cost(attempt):
         return False
-    return not (attempt.is_uncertain and _waits_for_outcome(job, attempt))
+    return not (attempt.is_uncertain and waits_for_outcome(job, attempt))
 
 
 def _may_have_cost(attempt: Attempt) -> bool:
@@ -73,7 +73,7 @@ def _may_have_cost(attempt: Attempt) -> bool:
     return is_failed_sync_run and (attempt.http_status or 0) >= SERVER_ERROR
 
 
-def _waits_for_outcome(job: Job, attempt: Attempt) -> bool:
+def waits_for_outcome(job: Job, attempt: Attempt) -> bool:
     """Whether it is still to be found out, or decided, what became of an uncertain attempt."""
     is_last = attempt.number == job.submits
     return is_last and (job.parked_as == UNCERTAIN or job.awaits_finding)
@@ -87,4 +87,4 @@ def _booked(job: Job, attempt: Attempt) -> Attempt:
     return msgspec.structs.replace(attempt, cost=job.estimate, cost_source=CostSource.ESTIMATE)
 
 
-__all__ = ["FIRST_CHECK_S", "FREE_CODES", "awaits_cost", "with_costs"]
+__all__ = ["FIRST_CHECK_S", "FREE_CODES", "awaits_cost", "waits_for_outcome", "with_costs"]

@@ -5,6 +5,7 @@ precondition of each, and some add their own; both raise `IllegalTransition`. Th
 divided by who causes a transition.
 """
 
+from jobs.transitions.budgets import park_over_budget, reserve, wait_for_budget
 from jobs.transitions.cancelling import cancel, mark_cancel_sent, request_cancel
 from jobs.transitions.costs import record_costs
 from jobs.transitions.erasure import erase_payloads, has_erased_run, without_texts
@@ -57,6 +58,7 @@ __all__ = [
     "park_failed_run",
     "park_inputs_lost",
     "park_manual",
+    "park_over_budget",
     "park_refused",
     "park_stuck",
     "park_uncertain",
@@ -69,6 +71,7 @@ __all__ = [
     "release",
     "request_cancel",
     "requeue",
+    "reserve",
     "resubmit",
     "resubmit_not_started",
     "retry",
@@ -77,5 +80,6 @@ __all__ = [
     "set_result_note",
     "stop_counting",
     "succeed",
+    "wait_for_budget",
     "without_texts",
 ]

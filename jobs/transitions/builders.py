@@ -19,6 +19,7 @@ CLEARED_SUBMIT: Final[dict[str, Any]] = {
     "opening_hold_ids": (),
     "canary_of": (),
     "bypass_hold": False,
+    "reservations": (),
 }
 """Resets the fields of a submit under way, and the permission for it to pass a closed hold."""
 
@@ -49,6 +50,8 @@ def next_version(
     Raises `IllegalTransition` if the table has no such row. `changes` are fields of `Job`.
     """
     state = next_state(job.state, transition)
+    if job.waits_for_budget is not None:
+        changes.setdefault("waits_for_budget", None)
     after = msgspec.structs.replace(
         job,
         state=state,

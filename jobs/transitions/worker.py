@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from jobs.breakers import NO_BREAKERS, PassedBreakers
+from jobs.budgets.reservation import Reservation
 from jobs.evidence.records import SentAs
 from jobs.job import ATTEMPTS_KEPT, Attempt, Job, Reason
 from jobs.lifecycle import IllegalTransition, Transition
@@ -35,18 +36,21 @@ def admit(
     mode: Mode = Mode.ASYNC,
     passed: PassedBreakers = NO_BREAKERS,
     estimate: float | None = None,
+    reservations: tuple[Reservation, ...] = (),
 ) -> Job:
     """`queued` → `submitting`: the intent to submit, on record before a byte is sent.
 
     `opening_hold_ids` are the opening holds that count this submit in their step. `mode` is how it
     will be submitted, as far as is known: a job admitted as sync holds a slot of a sync run.
-    `passed` are the breakers it passes, `estimate` the credits it is expected to cost, if known.
+    `passed` are the breakers it passes, `estimate` the credits it is expected to cost, if known,
+    `reservations` what it reserves of budgets.
     """
     return next_version(
         job,
         Transition.ADMIT,
         now,
         estimate=estimate,
+        reservations=reservations,
         submit_token=submit_token,
         lease_until=lease_until,
         opening_hold_ids=opening_hold_ids,
@@ -69,8 +73,9 @@ def _attempt_returned(job: Job, tripped_epoch: int | None) -> dict[str, Any]:
 
 def _attempt_begun(job: Job, now: float, mode: Mode) -> dict[str, Any]:
     number = job.submits + 1
-    attempt = Attempt(number=number, mode=mode, started_at=now)
+    attempt = Attempt(number=number, mode=mode, started_at=now, reservations=job.reservations)
     return {
+        "reservations": (),
         "mode": mode,
         "sent_at": now,
         "submits": number,

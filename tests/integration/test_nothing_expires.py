@@ -62,7 +62,7 @@ class TimeShiftedSystem:
         self.redis.set_offset(0)
         self.patch.undo()
         async with asyncio.timeout(30):
-            while abs(time.time() - await self.redis_time()) >= 60:
+            while abs(time.time() - await self.redis_time()) >= 60:  # noqa: ASYNC110 - of a process
                 await asyncio.sleep(0.01)
 
     async def redis_time(self) -> float:

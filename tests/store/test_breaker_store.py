@@ -21,8 +21,9 @@ from jobs.states import Kind
 from tests.store.redis_contents import transition_events
 from tests.unit.core.job_builders import NOW, admitted
 from worker.store import Store
-from worker.store.commit import EpochCheck, SideWrites, VersionedJob
+from worker.store.commit import SideWrites, VersionedJob
 from worker.store.jobs import CommitRefused
+from worker.store.preconditions import EpochCheck
 
 LANE = Lane("default", Kind.MODEL, "suno")
 ROUTE_KEY, TARGET_KEY, LANE_KEY = breaker_keys(LANE)

@@ -29,10 +29,9 @@ from worker.store.commit import (
     SideWrites,
     TransitionEvent,
     VersionedJob,
-    canary_limit,
-    lane_cap,
 )
 from worker.store.jobs import CommitRefused
+from worker.store.preconditions import canary_limit, lane_cap
 from worker.store.scripts import Scripts
 
 INPUTS = b'{"prompt": "rain"}'

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from config.values import ApiToken, Role
 from jobs.breakers import Breaker, BreakerCause, BreakerState, breaker_key
+from jobs.budgets.record import Budget
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import JOB_SCHEMA, Job
@@ -34,7 +35,8 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (3, "add3b9b5cc5f"),
+    Job: (4, "06c73c3061e3"),
+    Budget: (1, "286758592c1e"),
     Hold: (1, "65b1828488b8"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),

@@ -7,6 +7,7 @@ from jobs.states import State
 from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
+    BudgetAction,
     CreditAction,
     HoldAction,
     JobAction,
@@ -40,6 +41,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *BreakerAction,
         *WorkerAction,
         *CreditAction,
+        *BudgetAction,
         *PayloadAction,
     ]
     for action, row in ACTION_TABLE.items():

@@ -58,6 +58,13 @@ class CreditAction(StrEnum):
     SET_BALANCE = "set_balance"
 
 
+class BudgetAction(StrEnum):
+    """What an operator can do to a budget. The value is the name in the audit."""
+
+    SET_BUDGET = "set_budget"
+    REMOVE_BUDGET = "remove_budget"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -78,7 +85,13 @@ _WAITING: Final = (State.SCHEDULED, State.RETRYING, State.QUEUED)
 
 ACTION_TABLE: Final[
     Mapping[
-        JobAction | HoldAction | BreakerAction | WorkerAction | PayloadAction | CreditAction,
+        JobAction
+        | HoldAction
+        | BreakerAction
+        | WorkerAction
+        | PayloadAction
+        | CreditAction
+        | BudgetAction,
         ActionRow,
     ]
 ] = {
@@ -152,6 +165,17 @@ ACTION_TABLE: Final[
         (),
         "Enters what the provider's billing page shows; the ledger carries it on from now",
         "Balance set",
+    ),
+    BudgetAction.SET_BUDGET: ActionRow(
+        (),
+        "Limits what the runs of its scope may cost; what is in flight counts from now on",
+        "Budget set",
+    ),
+    BudgetAction.REMOVE_BUDGET: ActionRow(
+        (),
+        "Its scope is limited no more, and jobs that wait for it go on",
+        "Budget removed",
+        is_destructive=True,
     ),
     PayloadAction.ERASE: ActionRow(
         (State.SUCCEEDED, State.CANCELLED, State.PARKED, State.DEAD),

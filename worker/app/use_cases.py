@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
+from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
 from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
@@ -32,3 +33,4 @@ class UseCases:
     queries: Queries
     credits: Credits
     forecasts: CreditForecasts
+    budgets: Budgets

@@ -4,6 +4,7 @@ from config.settings import Settings
 from jobs.states import OnUncertain
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
+from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
 from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
@@ -82,4 +83,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         ),
         credits=Credits(store, clock),
         forecasts=CreditForecasts(store, clock, estimator),
+        budgets=Budgets(store, clock),
     )

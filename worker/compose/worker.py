@@ -35,6 +35,7 @@ from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.budget_keeper import BudgetKeeper
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.payload_key_reporter import PayloadKeyReporter
@@ -63,7 +64,14 @@ from worker.store import open_store
 from worker.store.payload_keys import lacking_problem
 from worker.store.workers import Heartbeat, drain_message
 
-NEEDS_RIGHT_TIME: Final = ("admission", "scheduler", "rescuer", "breaker_prober", "pruner")
+NEEDS_RIGHT_TIME: Final = (
+    "admission",
+    "scheduler",
+    "rescuer",
+    "breaker_prober",
+    "pruner",
+    "budget_keeper",
+)
 """Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.
 Polls of paid runs go on."""
 
@@ -358,6 +366,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         parts.rate_limiter,
         *build_list_readers(parts.settings, context, parts.provider, parts.identities),
         WorkflowReader(context, parts.provider),
+        BudgetKeeper(context, build_estimator(parts.settings, context.store, context.clock)),
     ]
 
 

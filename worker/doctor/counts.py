@@ -16,13 +16,15 @@ MAX_TRIES: Final = 5
 
 LANES: Final = "lanes"
 """The size of all lanes together."""
+BUDGETS: Final = "budgets"
+"""The jobs that wait for a budget of a tag or batch."""
 STUCK_RUNS: Final = "stuck"
 """Parked jobs whose run is still polled."""
 
 _SUMS: Final[tuple[tuple[str, tuple[str, ...], tuple[str, ...]], ...]] = (
     ("jobs listed", (Index.ALL,), tuple(State)),
     ("jobs that wait for a time", (Index.DUE,), (State.SCHEDULED, State.RETRYING)),
-    ("queued jobs", (Index.BYPASS, LANES), (State.QUEUED,)),
+    ("queued jobs", (Index.BYPASS, LANES, BUDGETS), (State.QUEUED,)),
     ("jobs leased or in flight", (Index.LEASE, Index.INFLIGHT), (*sorted(ACTIVE), STUCK_RUNS)),
 )
 """What is counted, the sizes of its indexes, and those of its states, which have the same sum."""
@@ -56,23 +58,29 @@ async def _read_sizes(reader: IntegrityReader, keys: Keys) -> dict[str, int] | N
     wanted |= {keys.index(Index.STATE, state): str(state) for state in State}
     before = await reader.sizes([])
     lanes = _within_limit([keys.index(Index.LANE, name) for name in before.lanes or ()])
+    budgets = _within_limit([keys.index(Index.BUDGET, name) for name in before.budgets or ()])
     stuck = _within_limit(
         [keys.index(Index.GROUP, name) for name in before.groups or () if _is_stuck_group(name)]
     )
-    now = await reader.sizes([*wanted, *lanes, *stuck])
+    now = await reader.sizes([*wanted, *lanes, *budgets, *stuck])
     if _names(now) != _names(before):
         return None
     found = {name: now.counts[key] for key, name in wanted.items() if key in now.counts}
-    for name, sets, register in ((LANES, lanes, now.lanes), (STUCK_RUNS, stuck, now.groups)):
+    for name, sets, register in (
+        (LANES, lanes, now.lanes),
+        (BUDGETS, budgets, now.budgets),
+        (STUCK_RUNS, stuck, now.groups),
+    ):
         is_complete = register is not None and len(register) <= MAX_NAMES
         if is_complete and all(key in now.counts for key in sets):
             found[name] = sum(now.counts[key] for key in sets)
     return found
 
 
-def _names(sizes: IndexSizes) -> tuple[frozenset[str], frozenset[str]]:
+def _names(sizes: IndexSizes) -> tuple[frozenset[str], ...]:
     """The names on the registers, without their order."""
-    return frozenset(sizes.lanes or ()), frozenset(sizes.groups or ())
+    registers = (sizes.lanes, sizes.groups, sizes.budgets)
+    return tuple(frozenset(names or ()) for names in registers)
 
 
 def _within_limit(sets: list[str]) -> list[str]:

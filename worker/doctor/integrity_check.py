@@ -178,8 +178,10 @@ class IntegrityCheck:
                 await self._confirm([Suspicion(m, *index, key) for m in unclaimed])
 
     async def _check_registers(self, indexes: Sequence[str]) -> None:
-        """Report lanes and groups with jobs that are not registered, and invalid names that are."""
-        registers = {Index.LANE: self._keys.lanes, Index.GROUP: self._keys.groups}
+        """Report names with jobs that are not registered, and invalid names that are."""
+        registers = {
+            kind: register for kind in Index if (register := self._keys.register(kind)) is not None
+        }
         types = await self._reader.types(list(registers.values()))
         for kind, register in registers.items():
             if types[register] not in ("zset", "none"):

@@ -22,7 +22,7 @@ wait that a provider can ask for is an hour."""
 _RENEWED: Final = frozenset({Index.LEASE, Index.INFLIGHT})
 """Their scores change without the record."""
 
-_LEADS_TO_SUBMIT: Final = frozenset({Index.LANE, Index.BYPASS, Index.DUE})
+_LEADS_TO_SUBMIT: Final = frozenset({Index.LANE, Index.BYPASS, Index.BUDGET, Index.DUE})
 """A record and its entries are written in one step. A job that is missing here was changed by
 something else, as a `RESTORE` of an older record, and would be paid for twice."""
 
@@ -45,7 +45,7 @@ class DamageKind(StrEnum):
     MISPLACED = "misplaced"
     """The entry has a wrong time or a wrong position in the queue."""
     UNREGISTERED = "unregistered"
-    """A lane or group has jobs and is not on the register: no service reads it."""
+    """A lane, group or budget has jobs and is not on the register: no service reads it."""
     BAD_NAME = "bad_name"
     """A register has an invalid name."""
     UNREADABLE = "unreadable"
@@ -142,10 +142,8 @@ class DamageDetector:
         kind = DamageKind.LOST if is_lost else DamageKind.UNLISTED
         text = f"is {job.state}, but not in {index}" + (", where it is watched" if is_lost else "")
         operations: list[RepairOperation] = [("N", suspicion.key, self._score(entry), job.id)]
-        if entry.kind is Index.LANE:
-            operations.append(("N", self._keys.lanes, self._now, entry.name))
-        elif entry.kind is Index.GROUP:
-            operations.append(("N", self._keys.groups, self._now, entry.name))
+        if (register := self._keys.register(entry.kind)) is not None:
+            operations.append(("N", register, self._now, entry.name))
         step = RepairStep(self._keys.job(job.id), rev, tuple(operations))
         parks = entry.kind in _LEADS_TO_SUBMIT
         return Damage(kind, suspicion.key, job.id, text, repair=step, parks=parks)
@@ -188,17 +186,16 @@ def wrong_type(key: str, found: str, wanted: str) -> Damage:
 
 
 def unregistered(keys: Keys, index: Index, name: str, now: float) -> Damage:
-    """A lane or group with jobs that is not on its register."""
-    register = keys.lanes if index is Index.LANE else keys.groups
+    """A lane, group or budget with jobs that is not on its register."""
     members = keys.index(index, name)
-    step = RepairStep(members, "*", (("N", register, now, name),))
+    step = RepairStep(members, "*", (("N", keys.register(index) or "", now, name),))
     text = f"the {index} {name} has jobs, but is not on the register"
     return Damage(DamageKind.UNREGISTERED, members, "", text, repair=step)
 
 
 def bad_name(keys: Keys, index: Index, name: str) -> Damage:
     """An invalid name on a register, without jobs."""
-    register = keys.lanes if index is Index.LANE else keys.groups
+    register = keys.register(index) or ""
     step = RepairStep(keys.index(index, name), "", (("R", register, 0.0, name),))
     return Damage(DamageKind.BAD_NAME, register, "", f"{name!r} is no {index}", repair=step)
 
@@ -210,7 +207,9 @@ def count_mismatch(text: str) -> Damage:
 
 
 def is_valid_name(index: Index, name: str) -> bool:
-    """Whether a lane or group can have this name: `a/k/t`, `state|code|a/k/t`."""
+    """Whether a lane or group can have this name: `a/k/t`, `state|code|a/k/t`; a budget has any."""
+    if index is Index.BUDGET:
+        return True
     try:
         if index is Index.GROUP:
             state, _, rest = name.partition("|")

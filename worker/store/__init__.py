@@ -12,6 +12,7 @@ from worker.store.audit import AuditLog
 from worker.store.audit_chain import AuditChain
 from worker.store.balances import BalanceStore
 from worker.store.breakers import BreakerStore
+from worker.store.budgets import BudgetStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
@@ -82,6 +83,7 @@ class Store:
     costs: CostStore
     ledger: LedgerStore
     balances: BalanceStore
+    budgets: BudgetStore
     workflows: WorkflowStore
     lane_facts: LaneFactsStore
     durations: DurationStore
@@ -133,6 +135,7 @@ def open_store(
         enqueue_facts=EnqueueFactsStore(client, keys),
         ledger=LedgerStore(client, keys),
         balances=BalanceStore(client, keys),
+        budgets=BudgetStore(client, keys, scripts),
         costs=costs,
         workflows=workflows,
         lane_facts=LaneFactsStore(client, costs, workflows),

@@ -8,16 +8,17 @@ from typing import Final
 
 import msgspec
 
-from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
+from jobs.budgets.periods import TOTAL_KEY
+from jobs.budgets.use import BudgetPart, UsedPart, changed_use
 from jobs.credits.charges import KEPT_S, MAX_NAMES, changed_sums, fallback_of
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
-from jobs.lanes import Lane
 from jobs.states import SETTLED_OR_PARKED, State
 from worker.store.audit_chain import NO_CHAIN, AuditChain
 from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
+from worker.store.preconditions import BudgetCheck, EpochCheck, Limit
 
 REV_TOKEN_BYTES: Final = 6
 """Each revision has a token of its own. A token of the process with a number would be the same in
@@ -73,23 +74,6 @@ class RestoreResult(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class Limit:
-    """Precondition: an index holds fewer than `max_members` members."""
-
-    kind: Index
-    name: str
-    max_members: int
-
-
-@dataclass(frozen=True, slots=True)
-class EpochCheck:
-    """Precondition: a breaker is still in this epoch (0: it has no record)."""
-
-    key: str
-    epoch: int
-
-
-@dataclass(frozen=True, slots=True)
 class ArqWakeup:
     """An arq entry `<job>:<submit token>`, written in the same step; ids only."""
 
@@ -132,6 +116,7 @@ class SideWrites:
     result: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
     epochs: tuple[EpochCheck, ...] = ()
+    budgets: tuple[BudgetCheck, ...] = ()
     unreadable: bytes | None = field(default=None, repr=False)
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
@@ -240,6 +225,13 @@ class Change:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
         for check in side_writes.epochs:
             self.ops.append(("B", self._names.breakers, check.key, check.epoch))
+        for budget in side_writes.budgets:
+            self.ops.append(("B", self._names.budgets, budget.budget, budget.generation))
+        for budget in side_writes.budgets:
+            key = self._names.budget_use(budget.budget, budget.generation, budget.period)
+            self.ops.append(
+                ("M", key, budget.limit, max(1, budget.amount), budget.start, budget.end)
+            )
         if side_writes.data_epoch is not None:
             self.ops.append(("V", self._names.recovery, side_writes.data_epoch))
         claimed = new.execution_id if old and old.execution_id != new.execution_id else None
@@ -298,12 +290,21 @@ class Change:
             self._remove_entry(kind, name, new.id)
 
     def _add_charges(self, old: Job | None, new: Job) -> None:
-        """Add what the attempts cost to the sums of the ledger, as far as it has changed."""
+        """Add what the attempts cost to the ledger and to budgets, as far as it has changed."""
         for found, amount in changed_sums(old, new).items():
             day, dimension, name, measure = found
             key = self._names.ledger(day, dimension, measure)
             fallback = fallback_of(dimension, name)
             self.ops.append(("H", key, name, fallback, MAX_NAMES[dimension], amount, KEPT_S))
+
+        for used, amount in changed_use(old, new).items():
+            self._add_use(used, amount)
+
+    def _add_use(self, used: UsedPart, amount: int) -> None:
+        """Add to what one period of a budget has spent or reserved."""
+        key = self._names.budget_use(used.budget, used.generation, used.period)
+        kept_s = 0 if used.period == TOTAL_KEY else KEPT_S
+        self.ops.append(("H", key, used.part, used.part, len(BudgetPart), amount, kept_s))
 
     def _remove_entry(self, kind: Index, name: str, job_id: str) -> None:
         self.ops.append(("R", self._names.index(kind, name), job_id))
@@ -311,10 +312,8 @@ class Change:
             self.ops.append(("D", self._names.polls, job_id))
 
     def _register(self, kind: Index, name: str, new: Job) -> None:
-        if kind is Index.LANE:
-            self.ops.append(("N", self._names.lanes, new.updated_at, name))
-        elif kind is Index.GROUP:
-            self.ops.append(("N", self._names.groups, new.updated_at, name))
+        if (register := self._names.register(kind)) is not None:
+            self.ops.append(("N", register, new.updated_at, name))
         elif kind is Index.BATCH:
             self.ops.append(("A", self._names.batches, new.created_at, name))
 
@@ -349,41 +348,3 @@ def version_of(rev: str | bytes) -> int:
     text = rev if isinstance(rev, str) else rev.decode("ascii", "replace")
     count = text.partition(".")[0]
     return int(count) if count.isdecimal() else 0
-
-
-def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
-    """The precondition of a send: no breaker of the job tripped since it was admitted."""
-    epochs = BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])
-    return tuple(
-        EpochCheck(key, epoch) for key, epoch in zip(breaker_keys(job.lane), epochs, strict=True)
-    )
-
-
-def lane_cap(lane: Lane, max_active: int) -> Limit:
-    """The precondition of a lane's concurrency cap."""
-    return Limit(Index.ACTIVE, str(lane), max_active)
-
-
-def canary_limit(hold_id: str, max_submits: int) -> Limit:
-    """The precondition of an opening hold: at most `max_submits` submits at once."""
-    return Limit(Index.GATE, hold_id, max_submits)
-
-
-__all__: Sequence[str] = (
-    "ANY_EPOCH",
-    "NO_SIDE_WRITES",
-    "ArqWakeup",
-    "Change",
-    "EpochCheck",
-    "Limit",
-    "NewAuditEntry",
-    "RestoreResult",
-    "SideWrites",
-    "TransitionEvent",
-    "VersionedJob",
-    "assemble",
-    "canary_limit",
-    "epoch_checks",
-    "lane_cap",
-    "version_of",
-)

@@ -78,6 +78,8 @@ class IndexSizes(NamedTuple):
     counts: Mapping[str, int]
     lanes: Sequence[str] | None
     groups: Sequence[str] | None
+    budgets: Sequence[str] | None
+    """Those that jobs wait for."""
 
 
 class IntegrityReader:
@@ -106,10 +108,11 @@ class IntegrityReader:
         keys = self._keys
         sets = [keys.index(kind) for kind in UNNAMED_INDEXES]
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
-        sets += [keys.batches, keys.sessions, keys.used_workflows]
+        sets += [keys.batches, keys.sessions, keys.used_workflows, keys.budget_waits]
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         hashes += [keys.payload_retention, keys.payload_keys]
+        hashes += [keys.budgets, keys.balances]
         others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 
@@ -219,13 +222,15 @@ class IntegrityReader:
     async def sizes(self, keys: Sequence[str]) -> IndexSizes:
         """The sizes of sorted sets and the names on the registers, all of the same moment."""
         commands: list[Command] = [("ZCARD", _raw(key)) for key in keys]
-        commands += [("ZRANGE", name, 0, -1) for name in (self._keys.lanes, self._keys.groups)]
-        *counts, lanes, groups = await self._client.try_transaction(commands)
+        registers = (self._keys.lanes, self._keys.groups, self._keys.budget_waits)
+        commands += [("ZRANGE", name, 0, -1) for name in registers]
+        *counts, lanes, groups, budgets = await self._client.try_transaction(commands)
         sizes = zip(keys, counts, strict=True)
         return IndexSizes(
             {key: size for key, size in sizes if isinstance(size, int)},
             None if isinstance(lanes, Exception) else [_text(name) for name in lanes],
             None if isinstance(groups, Exception) else [_text(name) for name in groups],
+            None if isinstance(budgets, Exception) else [_text(name) for name in budgets],
         )
 
     async def arq_queue_size(self) -> int:

@@ -192,7 +192,7 @@ class JobStore:
 
     async def remove_stale_entry(self, stored: VersionedJob, kind: Index, name: str = "") -> bool:
         """Remove a job from an index that its record does not name, if the job is unchanged."""
-        index_key = self._keys.index(kind, name if kind is Index.LANE else "")
+        index_key = self._keys.index(kind, name)
         job_key = self._keys.job(stored.job.id)
         removed = await self._scripts.remove_entry(job_key, index_key, stored.rev, stored.job.id)
         if removed:
@@ -268,12 +268,13 @@ class JobStore:
 
     async def _candidate_index_keys(self) -> list[str]:
         """Every index that can hold a job whose record is unreadable, but tags and batches."""
-        lanes, groups, holds, breakers = await self._client.many(
+        lanes, groups, holds, breakers, budgets = await self._client.many(
             [
                 ("ZRANGE", self._keys.lanes, 0, -1),
                 ("ZRANGE", self._keys.groups, 0, -1),
                 ("HKEYS", self._keys.holds),
                 ("HKEYS", self._keys.breakers),
+                ("ZRANGE", self._keys.budget_waits, 0, -1),
             ]
         )
         found = [self._keys.index(kind) for kind in UNNAMED_INDEXES if kind is not Index.ALL]
@@ -283,6 +284,7 @@ class JobStore:
             found += [self._keys.index(kind, account) for kind in (Index.EVIDENCE, Index.COST)]
             found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
             found.append(self._keys.index(Index.TARGET, target))
+        found += [self._keys.index(Index.BUDGET, name) for name in texts(budgets)]
         named = [""] + ["|" + name.partition("|")[2] for name in texts(groups)]
         found += [
             self._keys.index(Index.FINDING, f"{f}{n}") for f in EvidenceFinding for n in named

@@ -46,6 +46,15 @@ class Keys:
         """Sorted set of the names of groups of parked jobs and dead letters."""
         return f"{self.namespace}:groups"
 
+    def register(self, kind: Index) -> str | None:
+        """Sorted set of the names of an index that a service finds its jobs by; None without."""
+        registers = {
+            Index.LANE: self.lanes,
+            Index.GROUP: self.groups,
+            Index.BUDGET: self.budget_waits,
+        }
+        return registers.get(kind)
+
     @property
     def polls(self) -> str:
         """Hash job id → poll history of its present attempt."""
@@ -94,6 +103,25 @@ class Keys:
     def balances(self) -> str:
         """Hash account → the balance that a person entered."""
         return f"{self.namespace}:balances"
+
+    @property
+    def budgets(self) -> str:
+        """Hash name → generation and record of a budget."""
+        return f"{self.namespace}:budgets"
+
+    def budget_use(self, name: str, generation: int, period: str) -> str:
+        """Hash of what one period of a budget has spent and reserved; it expires, a total not."""
+        return f"{self.namespace}:budget-use:{name}:{generation}:{period}"
+
+    @property
+    def budget_waits(self) -> str:
+        """Sorted set of the names of budgets that queued jobs wait for."""
+        return f"{self.namespace}:budget-waits"
+
+    @property
+    def budget_lease(self) -> str:
+        """String, the worker that keeps the budgets; it expires."""
+        return f"{self.namespace}:budget-lease"
 
     def ledger(self, day: str, dimension: str, measure: str) -> str:
         """Hash name → what the ledger adds up for it on one day (UTC); it expires."""

@@ -1,4 +1,4 @@
-"""The registers of lanes, groups and batches."""
+"""The registers of lanes, groups, batches, and budgets that jobs wait for."""
 
 from typing import Final
 
@@ -20,12 +20,9 @@ class Registers:
         self._scripts = scripts
 
     async def remove_empty(self) -> None:
-        """Remove every lane, group and batch without jobs, if it still has none."""
-        for kind, register in (
-            (Index.LANE, self._keys.lanes),
-            (Index.GROUP, self._keys.groups),
-            (Index.BATCH, self._keys.batches),
-        ):
+        """Remove every name without jobs, if it still has none."""
+        for kind in (Index.LANE, Index.GROUP, Index.BUDGET, Index.BATCH):
+            register = self._keys.register(kind) or self._keys.batches
             names = texts(await self._client.call("ZRANGE", register, 0, -1))
             for first in range(0, len(names), CHUNK):
                 chunk = names[first : first + CHUNK]

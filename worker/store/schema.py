@@ -122,6 +122,7 @@ JOB_MIGRATIONS: Final[Mapping[int, Migration]] = {
     0: _job_0_to_1,
     1: _unchanged,
     2: _unchanged,
+    3: _unchanged,
 }
 UNCHANGED: Final[Mapping[int, Migration]] = {0: _unchanged}
 """Of every other record: holds, cool-downs, breakers, rate-limit buckets, heartbeats, orphan

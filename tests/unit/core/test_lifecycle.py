@@ -6,6 +6,10 @@ from itertools import product
 import pytest
 
 from jobs import transitions
+from jobs.budgets.periods import Window
+from jobs.budgets.record import Budget, BudgetPeriod
+from jobs.budgets.room import BudgetStatus
+from jobs.budgets.use import BudgetUse
 from jobs.job import Job, Reason
 from jobs.lifecycle import (
     OPERATOR_TRANSITIONS,
@@ -43,6 +47,7 @@ queued      cancel           cancelled   operator           nothing was sent
 queued      park_manual      parked      operator
 queued      dead_letter      dead        worker             it can never be sent
 queued      park_inputs_lost parked      worker             Redis lost its inputs
+queued      park_over_budget parked      worker             it can never fit in a budget
 submitting  send             submitting  worker             just before the first byte
 submitting  open             running     worker             a sync run
 submitting  return_to_queue  queued      provider+worker    not sent, or rate limited
@@ -102,6 +107,19 @@ LEGAL = [_row(line) for line in TABLE_TEXT.strip().splitlines()]
 ILLEGAL = sorted(set(product(State, Transition)) - {(row.state, row.transition) for row in LEGAL})
 
 REASON = Reason(code="X")
+BUDGET_STATUS = BudgetStatus(
+    Budget(
+        name="b",
+        scope="default",
+        period=BudgetPeriod.DAY,
+        limit=4.0,
+        generation=1,
+        set_at=NOW,
+        set_by="ann",
+    ),
+    Window("2026-11-27", NOW, NOW + 1),
+    BudgetUse(),
+)
 
 CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.PROMOTE: lambda job: transitions.promote(job, NOW),
@@ -125,6 +143,9 @@ CONSTRUCTORS: dict[Transition, Callable[[Job], Job]] = {
     Transition.REQUEST_CANCEL: lambda job: transitions.request_cancel(job, NOW),
     Transition.CANCEL: lambda job: transitions.cancel(job, NOW),
     Transition.PARK_MANUAL: lambda job: transitions.park_manual(job, NOW, by="ann"),
+    Transition.PARK_OVER_BUDGET: lambda job: transitions.park_over_budget(
+        job, NOW, BUDGET_STATUS, 5.0
+    ),
     Transition.PARK_INPUTS_LOST: lambda job: transitions.park_inputs_lost(job, NOW),
     Transition.RELEASE: lambda job: transitions.release(job, NOW, by="ann"),
     Transition.EXTEND_DEADLINE: lambda job: transitions.release(job, NOW, by="ann"),

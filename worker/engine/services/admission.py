@@ -24,6 +24,7 @@ from jobs.states import Mode, State
 from jobs.transitions import admit
 from worker.engine.arq_entries import arq_entries
 from worker.engine.breaker_reporter import BreakerReporter
+from worker.engine.budget_gate import BudgetGate, QueuedJob
 from worker.engine.estimate_cache import EstimateCache
 from worker.engine.keyless_lanes import KeylessLanes
 from worker.engine.lost_inputs import park_inputs_lost
@@ -36,9 +37,10 @@ from worker.engine.slots import SlotCounter
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
-from worker.store.commit import Limit, SideWrites, VersionedJob, canary_limit, lane_cap
+from worker.store.commit import SideWrites, VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.lanes import QueueSnapshot
+from worker.store.preconditions import Limit, canary_limit, lane_cap
 
 log: Final = structlog.get_logger(__name__)
 
@@ -55,10 +57,6 @@ a slot of one sort, those of the other sort behind them are admitted."""
 MIN_PUT_OFF_S: Final = 5.0
 LANES_CHECKED_PER_S: Final = 50
 """Closed lanes that are looked at again in a second, where there are many."""
-
-
-QueuedJob = tuple[VersionedJob, bytes]
-"""A queued job and its inputs."""
 
 
 class SubmitStep(Protocol):
@@ -102,6 +100,7 @@ class Admission:
         self._poll_proof = poll_proof
         self._breakers = breakers
         self._estimates = estimates
+        self._budgets = BudgetGate(context.store, estimates)
         self._admitted_count = 0
         self._keyless_lanes = KeylessLanes(context.store, context.accounts)
 
@@ -132,13 +131,14 @@ class Admission:
             self._redis_recovery.wakeup.notify()
             return BUSY_S
         allowances = await self._rate_limiter.allowances((lane.route for lane in queues.lanes), now)
+        await self._budgets.read(queues.lanes, now)
         left = await self._admit_bypassing(queues, gates, free, now)
         left = await self._admit_lanes(queues, gates, allowances, left, now)
         if queues.is_window:
-            turns = _turns(looked_at, queues.lane_count, gates, now)
+            turns = self._turns(looked_at, queues.lane_count, gates, now)
             await self._store.lanes.record_turns(turns)
             return BUSY_S
-        if left != free or free.submits <= 0:
+        if left != free or free.submits <= 0 or self._budgets.has_moved:
             return BUSY_S
         return self._idle_pause_s(queues, gates, now)
 
@@ -176,6 +176,7 @@ class Admission:
                     picked.append(found)
                     left = left.less(submits=not is_sync, sync_runs=is_sync)
             first += count
+        picked = await self._budgets.within(picked, now)
         admitted = await self._admit_all(await self._take_grants(picked, now), gates)
         return _left_after(free_slots, admitted)
 
@@ -215,6 +216,7 @@ class Admission:
             and gates.admits(lane, now, worker=self._worker_id)
             and room.of_lane(lane)
             and allowances[lane.route].urgent
+            and self._budgets.admits(lane)
             and (lane in sync_only or self._poll_proof.left(lane.account))
         ]
         if not lanes:
@@ -241,7 +243,8 @@ class Admission:
             picked_before=self._admitted_count,
         )
         picks = self._poll_proof.within(picks, sync_only)
-        granted = await self._take_grants(await self._load(picks, now), now)
+        fitting = await self._budgets.within(await self._load(picks, now), now)
+        granted = await self._take_grants(fitting, now)
         admitted = await self._admit_all(granted, gates)
         self._admitted_count += len(admitted)
         await self._store.lanes.record_turns(
@@ -262,12 +265,16 @@ class Admission:
 
     async def _cap_remaining(self, lanes: Sequence[Lane]) -> dict[Lane, int]:
         """How many more each capped lane may run."""
-        caps = {lane: cap for lane in lanes if (cap := cap_of_lane(self._caps, lane)) is not None}
+        caps = {lane: cap for lane in lanes if (cap := self._cap_of(lane)) is not None}
         active = await self._store.lanes.active_counts(list(caps))
         return {
             lane: max(0, cap - running)
             for (lane, cap), running in zip(caps.items(), active, strict=True)
         }
+
+    def _cap_of(self, lane: Lane) -> int | None:
+        cap = cap_of_lane(self._caps, lane)
+        return 1 if self._budgets.runs_singly(lane) and cap != 0 else cap
 
     async def _load(self, picks: Sequence[Pick], now: float) -> list[QueuedJob]:
         ids = [pick.job_id for pick in picks]
@@ -327,6 +334,7 @@ class Admission:
                 admitted.append(result.job)
             else:
                 self._rate_limiter.record_answered(stored.job.lane.route)
+                self._budgets.record_refused(stored.job)
         self._wakeups.arq_queue.notify()
         return admitted
 
@@ -344,28 +352,36 @@ class Admission:
             mode=Mode.SYNC if gates.is_sync_only(job.lane, now) else Mode.ASYNC,
             passed=gates.passed_breakers(job.lane, now, self._worker_id),
             estimate=self._estimates.of(job.lane),
+            reservations=self._budgets.decision(job).reservations,
         )
         limits = tuple(canary_limit(hold.id, hold.step) for hold in opening)
         limits += tuple(
             canary_limit(breaker.id, breaker.submits_allowed(now) or 0)
             for breaker in self._limiting(gates, job.lane, now)
         )
-        side_writes = SideWrites(limits=(*limits, *self._cap_limits(job)))
+        limits += (*self._cap_limits(job), *self._budgets.limits(job))
+        side_writes = SideWrites(limits=limits, budgets=self._budgets.checks(job))
         return await self._store.jobs.commit(stored, after, side_writes)
 
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:
         cap = cap_of_lane(self._caps, job.lane)
         return () if cap is None else (lane_cap(job.lane, cap),)
 
+    def _turns(
+        self, lanes: Sequence[Lane], lane_count: int, gates: Gates, now: float
+    ) -> dict[Lane, float]:
+        """Of many lanes, when each that was looked at takes its next turn, Unix seconds.
 
-def _turns(lanes: Sequence[Lane], lane_count: int, gates: Gates, now: float) -> dict[Lane, float]:
-    """Of many lanes, when each that was looked at takes its next turn, Unix seconds.
-
-    Those behind a closed hold are put off, so that they do not keep others waiting: for longer the
-    more lanes there are. The release of the hold makes them due.
-    """
-    put_off_until = now + max(MIN_PUT_OFF_S, lane_count / LANES_CHECKED_PER_S)
-    return {lane: put_off_until if _is_behind_closed_hold(gates, lane) else now for lane in lanes}
+        Those behind a closed hold or budget are put off, so that they do not keep others waiting:
+        for longer the more lanes there are. The release of a hold makes them due.
+        """
+        later = now + max(MIN_PUT_OFF_S, lane_count / LANES_CHECKED_PER_S)
+        return {
+            lane: later
+            if _is_behind_closed_hold(gates, lane) or not self._budgets.admits(lane)
+            else now
+            for lane in lanes
+        }
 
 
 def _is_behind_closed_hold(gates: Gates, lane: Lane) -> bool:

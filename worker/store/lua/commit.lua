@@ -7,6 +7,8 @@
 --       then operations, each a letter, the number of its key and its arguments:
 --         C key limit          check, comes first: the sorted set holds fewer than limit members
 --         B key field epoch    check, comes next: the number at the head of a field (0: absent)
+--         M key limit amount start end   check, comes next: the fields spent and reserved and amount
+--                              are no more than limit, and the time of Redis is in [start, end)
 --         V key mark           check, comes next: the recovery state of the hash is ready, for this
 --                              server; mark is empty, its epoch, or epoch:count, a count it reached
 --         X key job            check, comes next: a string is absent or the job
@@ -17,13 +19,14 @@
 --         N key score member   add if absent
 --         R key member         remove
 --         D key field          remove a field of a hash
---         H key name other most amount seconds  add to a field of a hash that expires, to the
---                              field other if it has no field of that name, and most fields
+--         H key name other most amount seconds  add to a field of a hash that expires (0 seconds:
+--                              it does not), to the field other if it has none of that name, and
+--                              most fields
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
--- Returns: for each change "ok", "superseded", "full", "gated" (a check B failed), "taken" (X or O
---          failed), "RECOVERING" (V failed) or "CHAIN" and the hash of the last audit entry (it is
+-- Returns: for each change "ok", "superseded", "full" (C or M failed), "gated" (B failed, or the
+--          time of M), "taken" (X or O failed), "RECOVERING" (V failed) or "CHAIN" and the hash of the last audit entry (it is
 --          not prev); only with "ok" it is written. A repeated call finds its own revision, or its
 --          own audit entry, and is "ok".
 --          Where Redis refuses a write, the error, only for the changes that name its key; an error
@@ -74,7 +77,7 @@ end
 local function add(key, name, other, most, amount, seconds)
   local sum = redis.pcall("HINCRBY", key, name, amount)
   if sum ~= tonumber(amount) then return refusal(sum) end
-  redis.call("EXPIRE", key, seconds)  -- the field may be new, and so the key
+  if seconds ~= "0" then redis.call("EXPIRE", key, seconds) end  -- the field may be new, and so the key
   if name ~= other and redis.call("HLEN", key) > tonumber(most) then
     redis.call("HDEL", key, name)
     return refusal(redis.pcall("HINCRBY", key, other, amount))
@@ -115,6 +118,15 @@ local function check(key, expected, after)
     epochs[name] = epochs[name] or redis.call("HGET", key, ARGV[i + 2]) or "0"
     if (string.match(epochs[name], "^%d+") or "0") ~= ARGV[i + 3] then return "gated" end
     i = i + 4
+  end
+  while ARGV[i] == "M" do
+    key = KEYS[tonumber(ARGV[i + 1])]
+    local used, now = redis.pcall("HMGET", key, "spent", "reserved"), redis.call("TIME")
+    if refusal(used) then return used.err end
+    if tonumber(now[1]) < tonumber(ARGV[i + 4]) or tonumber(now[1]) >= tonumber(ARGV[i + 5]) then return "gated" end
+    local sum = (tonumber(used[1] or 0) or math.huge) + (tonumber(used[2] or 0) or math.huge) + ARGV[i + 3]
+    if sum > tonumber(ARGV[i + 2]) then return "full" end
+    i = i + 6
   end
   if ARGV[i] == "V" then
     key = KEYS[tonumber(ARGV[i + 1])]

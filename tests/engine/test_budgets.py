@@ -1,0 +1,166 @@
+"""Budgets against a running system: they hold, nothing leaks, and what waits goes on."""
+
+import asyncio
+
+import pytest
+
+from jobs.budgets.record import Budget
+from jobs.job import BUDGET
+from jobs.lanes import Lane
+from jobs.states import Kind, State
+from tests.engine.budget_books import budgets_of, check_no_leak, shown, use_of
+from tests.engine.ledger_books import TIMES, check_costs_early
+from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
+from worker.app.action_table import JobAction
+from worker.app.budgets import BudgetRequest
+from worker.engine import budget_gate
+from worker.engine.services import budget_keeper
+
+SUNO = Lane("default", Kind.MODEL, "suno")
+COST = 10.0
+"""What a run of suno costs in the sandbox."""
+
+KNOWN = {**TIMES, "default_estimate": COST}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(budget_keeper, "SETTLE_S", 0.0)
+    monkeypatch.setattr(budget_keeper, "TICK_S", 0.05)
+    monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
+    check_costs_early(monkeypatch)
+
+
+async def set_budget(
+    system: LiveSystem, scope: str, limit: float, period: str = "total", name: str = "b"
+) -> Budget:
+    request = BudgetRequest(scope, period, limit)
+    return (await budgets_of(system).set(name, request, OPERATOR)).status.budget
+
+
+async def until_counted(system: LiveSystem, name: str = "b") -> None:
+    async def is_counted() -> bool:
+        return not (await shown(system, name)).status.budget.is_counting
+
+    await wait_until(is_counted, "what is in flight is counted")
+
+
+async def until_waiting(system: LiveSystem, count: int, name: str = "b") -> None:
+    async def all_wait() -> bool:
+        return (await shown(system, name)).waiting == count
+
+    await wait_until(all_wait, f"{count} jobs wait for {name}")
+
+
+@pytest.mark.parametrize("scope", ["default", "default/model", "default/model/suno"])
+async def test_a_budget_of_a_lane_stops_it_at_the_limit(system: LiveSystem, scope: str) -> None:
+    async with system.worker(**KNOWN):
+        budget = await set_budget(system, scope, 45)
+        await until_counted(system)
+        ids = [await system.enqueue("suno") for _ in range(8)]
+
+        async def four_ended() -> bool:
+            return (await system.counts()).get(State.SUCCEEDED, 0) == 4
+
+        await wait_until(four_ended, "four runs of 10 credits fit")
+        await asyncio.sleep(1.5)  # a reading of the budgets later nothing more was admitted
+        assert await system.counts() == {State.SUCCEEDED: 4, State.QUEUED: 4}
+        assert await use_of(system, "b") == (4 * COST, 0)
+        await check_no_leak(system, budget)
+        await set_budget(system, scope, 80)
+        await system.all_until(ids, State.SUCCEEDED)
+        assert await use_of(system, "b") == (8 * COST, 0)
+
+
+async def test_what_waits_for_a_tag_leaves_its_lane_and_comes_back(system: LiveSystem) -> None:
+    async with system.worker(**KNOWN):
+        budget = await set_budget(system, "tag:a", 20)
+        await until_counted(system)
+        ids = [await system.enqueue("suno", tags=("a",)) for _ in range(6)]
+        free = [await system.enqueue("suno") for _ in range(3)]
+        await system.all_until(free, State.SUCCEEDED)
+        await until_waiting(system, 4)
+        assert (await system.job(ids[-1])).state is State.QUEUED
+        await check_no_leak(system, budget)
+        await set_budget(system, "tag:a", 40)
+        await until_waiting(system, 2)
+        await budgets_of(system).remove("b", OPERATOR)
+        await system.all_until(ids, State.SUCCEEDED)
+        assert await system.store.budgets.waited_for() == []
+
+
+async def test_one_job_that_never_fits_parks_and_the_others_stay_queued(
+    system: LiveSystem,
+) -> None:
+    async with system.worker(**KNOWN):
+        await set_budget(system, "default/model", 9)
+        await until_counted(system)
+        ids = [await system.enqueue("suno") for _ in range(5)]
+
+        async def one_is_parked() -> bool:
+            return (await system.counts()).get(State.PARKED, 0) == 1
+
+        await wait_until(one_is_parked, "one job is parked")
+        await asyncio.sleep(1.5)
+        assert await system.counts() == {State.PARKED: 1, State.QUEUED: 4}
+        (parked,) = await system.jobs_matching(state=State.PARKED)
+        assert parked.parked_as == BUDGET
+        await set_budget(system, "default/model", 500)
+        await system.all_until([one for one in ids if one != parked.id], State.SUCCEEDED)
+        await system.actions.act(JobAction.RELEASE, parked.id, OPERATOR)
+        await system.until(parked.id, State.SUCCEEDED)
+
+
+async def test_a_new_budget_counts_what_is_in_flight(system: LiveSystem) -> None:
+    async with system.worker(**KNOWN):
+        ids = [await system.enqueue("suno", duration_s=60) for _ in range(3)]
+        lost = await system.enqueue("suno", fault="drop_after", times=1)
+        await system.all_until(ids, State.RUNNING)
+        await system.until(lost, State.PARKED)
+        budget = await set_budget(system, "default", 1_000)
+        await until_counted(system)
+        assert await use_of(system, "b") == (0, 4 * COST)
+        await system.actions.act(JobAction.CANCEL, ids[0], OPERATOR)
+        await system.until(ids[0], State.CANCELLED)
+        await system.actions.act(JobAction.RESUBMIT, lost, OPERATOR)
+        await system.until(lost, State.SUCCEEDED)
+
+        async def is_settled() -> bool:
+            # A cancelled run costs half; the lost one and its second run are spent.
+            return (await use_of(system, "b"))[1] == 2 * COST
+
+        await wait_until(is_settled, "what ended is settled")
+        await check_no_leak(system, budget)
+
+
+async def test_runs_of_unknown_cost_go_one_at_a_time_until_it_is_known(
+    system: LiveSystem,
+) -> None:
+    await set_budget(system, "default", 1_000)
+    async with system.worker(**TIMES):
+        await until_counted(system)
+        ids = [await system.enqueue("suno", duration_s=1.0) for _ in range(4)]
+        most = 0
+        await system.until(ids[0], State.RUNNING)
+        while (await system.job(ids[0])).state is State.RUNNING:
+            counts = await system.counts()
+            most = max(most, counts.get(State.RUNNING, 0) + counts.get(State.SUBMITTING, 0))
+            await asyncio.sleep(0.02)
+        assert most == 1
+        await system.all_until(ids, State.SUCCEEDED)
+        assert await use_of(system, "b") == (4 * COST, 0)
+
+
+async def test_a_job_that_waits_for_a_budget_can_be_cancelled_and_parked(
+    system: LiveSystem,
+) -> None:
+    async with system.worker(**KNOWN):
+        await set_budget(system, "batch:x", 10)
+        await until_counted(system)
+        ids = [await system.enqueue("suno", batch="x") for _ in range(3)]
+        await until_waiting(system, 2)
+        waiting = [one for one in ids if (await system.job(one)).state is State.QUEUED]
+        await system.actions.act(JobAction.CANCEL, waiting[0], OPERATOR)
+        await system.actions.act(JobAction.PARK, waiting[1], OPERATOR)
+        await until_waiting(system, 0)
+        assert (await system.job(waiting[1])).waits_for_budget is None

@@ -1,0 +1,162 @@
+"""Budgets for people: set, remove and list them, each change with its audit entry."""
+
+import math
+import re
+from typing import Final, NamedTuple
+
+import msgspec
+
+from jobs.budgets.periods import is_time_zone
+from jobs.budgets.record import MIN_LIMIT, Budget, BudgetPeriod, parse_budget_scope
+from jobs.budgets.room import BudgetStatus
+from jobs.credits.charges import MAX_CREDITS
+from worker.app.action_table import BudgetAction
+from worker.app.actions import Actor
+from worker.app.enqueue import InvalidRequest
+from worker.clock import Clock
+from worker.store import Store
+from worker.store.budgets import MAX_BUDGETS
+from worker.store.commit import NewAuditEntry
+from worker.store.schema import NewerRecordError
+
+NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+
+
+class NoSuchBudget(LookupError):
+    """There is no budget of that name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"there is no budget {name!r}")
+
+
+class BudgetRequest(NamedTuple):
+    """A budget as a person asks for it."""
+
+    scope: str
+    period: str
+    limit: float
+    time_zone: str = "UTC"
+
+
+class ShownBudget(NamedTuple):
+    """A budget with what is used of it, and what waits for it."""
+
+    status: BudgetStatus
+    waiting: int
+    """Queued jobs that it keeps out of their lanes; those of an account, route or target stay in
+    their lanes and are not counted here."""
+
+
+class Budgets:
+    """The budgets of one namespace."""
+
+    def __init__(self, store: Store, clock: Clock) -> None:
+        self._store = store
+        self._clock = clock
+
+    async def list_all(self) -> list[ShownBudget]:
+        """Every budget, by name."""
+        return await self._shown(await self._store.budgets.statuses(self._clock.now()))
+
+    async def find(self, name: str) -> ShownBudget:
+        """One budget; raises `NoSuchBudget`."""
+        found = await self._store.budgets.find(name)
+        if found is None:
+            raise NoSuchBudget(name)
+        statuses = await self._store.budgets.with_use([found], self._clock.now())
+        return (await self._shown(statuses))[0]
+
+    async def set(self, name: str, wanted: BudgetRequest, actor: Actor) -> ShownBudget:
+        """Set a budget; what is spent of it counts on unless scope, period or zone are others.
+
+        Raises `InvalidRequest` with the field that is wrong, and `NewerRecordError`.
+        """
+        new = self._checked(name, wanted, actor)
+        before = await self._found(name)
+        if before is None and len(await self._store.budgets.list_all()) >= MAX_BUDGETS:
+            raise InvalidRequest("name", f"there are {MAX_BUDGETS} budgets: remove one first")
+
+        def replaced(current: Budget | None) -> Budget:
+            if current is None or current.error or _starts_anew(current, new):
+                return new
+            return msgspec.structs.replace(
+                new, generation=current.generation, is_counting=current.is_counting
+            )
+
+        await self._store.budgets.change(name, replaced)
+        if before is not None and not before.error and _starts_anew(before, new):
+            await self._store.budgets.let_expire(before, self._clock.now())
+        what = f"{new.limit:.10g} credits ({new.period}, {new.time_zone}) for {new.scope}"
+        await self._audit(BudgetAction.SET_BUDGET, name, what, actor)
+        return await self.find(name)
+
+    async def remove(self, name: str, actor: Actor) -> None:
+        """Remove a budget; the jobs that wait for it go on. Raises `NoSuchBudget`."""
+        found = await self._found(name)
+        if found is None:
+            raise NoSuchBudget(name)
+        await self._store.budgets.change(name, lambda _: None)
+        await self._store.budgets.let_expire(found, self._clock.now())
+        await self._audit(BudgetAction.REMOVE_BUDGET, name, f"for {found.scope}", actor)
+
+    async def _found(self, name: str) -> Budget | None:
+        """The budget as it is, to be changed; raises `NewerRecordError`."""
+        found = await self._store.budgets.find(name)
+        if found is not None and found.is_newer:
+            raise NewerRecordError("the budget", name, found.error)
+        return found
+
+    async def _shown(self, statuses: list[BudgetStatus]) -> list[ShownBudget]:
+        names = [status.budget.name for status in statuses]
+        counts = await self._store.budgets.waiting_counts(names) if names else []
+        return [ShownBudget(*row) for row in zip(statuses, counts, strict=True)]
+
+    def _checked(self, name: str, wanted: BudgetRequest, actor: Actor) -> Budget:
+        if not NAME.fullmatch(name):
+            raise InvalidRequest(
+                "name",
+                "must be 1 to 64 lowercase letters, digits, dots, hyphens or underscores, and begin"
+                " and end with a letter or digit",
+            )
+        try:
+            scope = parse_budget_scope(wanted.scope)
+        except ValueError as error:
+            raise InvalidRequest("scope", str(error)) from None
+        if wanted.period not in tuple(BudgetPeriod):
+            raise InvalidRequest("period", f"must be one of {', '.join(BudgetPeriod)}")
+        if not math.isfinite(wanted.limit) or not MIN_LIMIT <= wanted.limit <= MAX_CREDITS:
+            raise InvalidRequest(
+                "limit", f"must be a number of credits more than 0 and at most {MAX_CREDITS:,.0f}"
+            )
+        if not is_time_zone(wanted.time_zone):
+            raise InvalidRequest(
+                "time_zone",
+                f"{wanted.time_zone[:64]!r} is not the name of a time zone: write one as"
+                " Europe/Berlin, America/New_York or UTC",
+            )
+        now = self._clock.now()
+        return Budget(
+            name=name,
+            scope=scope,
+            period=BudgetPeriod(wanted.period),
+            limit=wanted.limit,
+            time_zone=wanted.time_zone,
+            generation=int(now * 1_000),
+            set_at=now,
+            set_by=actor.name,
+            note=actor.note,
+        )
+
+    async def _audit(self, action: BudgetAction, name: str, what: str, actor: Actor) -> None:
+        note = what + (f": {actor.note}" if actor.note else "")
+        entry = NewAuditEntry(self._clock.now(), actor.name, action, f"budget {name}", note, 0)
+        await self._store.audit.record(entry)
+
+
+def _starts_anew(current: Budget, new: Budget) -> bool:
+    """Whether another budget is meant than the one of the same name."""
+    return (current.scope, current.period, current.time_zone) != (
+        new.scope,
+        new.period,
+        new.time_zone,
+    )

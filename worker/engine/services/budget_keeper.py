@@ -1,0 +1,136 @@
+"""The budget keeper: counts what is in flight for a new budget, and lets jobs back in their lanes.
+
+One worker does it for all. A budget admits nothing until what was in flight when it was set is
+counted: each such job gets its reservation written to its record, as if it were admitted now.
+"""
+
+import asyncio
+from collections.abc import Awaitable
+from typing import Final
+
+import msgspec
+import structlog
+
+from jobs import transitions
+from jobs.budgets.record import Budget, budget_scopes
+from jobs.budgets.room import BudgetRoom, BudgetStatus
+from jobs.indexes import Index
+from jobs.states import State
+from worker.engine.cost_estimator import CostEstimator
+from worker.engine.unreadable_records import load_jobs
+from worker.engine.wakeups import Wakeup
+from worker.engine.worker_parts import WorkerContext
+from worker.store.commit import VersionedJob
+
+log: Final = structlog.get_logger(__name__)
+
+TICK_S: Final = 1.0
+LEASE_S: Final = 10.0
+RETURNED_AT_ONCE: Final = 200
+"""Jobs of one budget that return to their lanes in one tick, at most."""
+
+MAY_BE_IN_FLIGHT: Final = (
+    State.SUBMITTING,
+    State.RUNNING,
+    State.CANCELLING,
+    State.PARKED,
+    State.RETRYING,
+)
+
+SETTLE_S: Final = 3.0
+"""How long after it was set a budget is counted at the earliest: every worker has read it by then,
+and admits nothing that it does not know of."""
+
+
+class BudgetKeeper:
+    """Keeps the budgets of one namespace, while this worker has the lease."""
+
+    name = "budget_keeper"
+
+    def __init__(self, context: WorkerContext, estimator: CostEstimator) -> None:
+        self._store = context.store
+        self._clock = context.clock
+        self._worker_id = context.worker_id
+        self._estimator = estimator
+        self._admission = context.wakeups.admission
+        self.wakeup = Wakeup()
+
+    async def tick(self, now: float) -> float:
+        """Count what is in flight, and return jobs; returns the seconds until the next tick."""
+        budgets = await self._store.budgets.list_all()
+        waited_for = await self._store.budgets.waited_for()
+        if not budgets and not waited_for:
+            return TICK_S
+        if not await self._store.budgets.claim(self._worker_id, LEASE_S):
+            return TICK_S
+        for budget in budgets:
+            if budget.is_counting and not budget.error and now - budget.set_at >= SETTLE_S:
+                await self._count_in_flight(budget, now)
+        full = False
+        for name in waited_for:
+            full = await self._return_jobs(name, now) or full
+        return 0.0 if full else TICK_S
+
+    async def _count_in_flight(self, budget: Budget, now: float) -> None:
+        """Let every job in flight reserve what it may cost; then the budget admits jobs."""
+        (status,) = await self._store.budgets.with_use([budget], now)
+        count = 1
+        while count:
+            count = 0
+            for state in MAY_BE_IN_FLIGHT:
+                async for ids in self._store.jobs.ids_in(Index.STATE, state):
+                    found = await load_jobs(self._store.jobs, ids, now)
+                    written = [self._reserve(one, status) for one in found if one is not None]
+                    count += sum(await asyncio.gather(*written))
+            await self._store.budgets.claim(self._worker_id, LEASE_S)
+
+        def counted(current: Budget | None) -> Budget | None:
+            if current is None or current.generation != budget.generation:
+                return current
+            return msgspec.structs.replace(current, is_counting=False)
+
+        await self._store.budgets.change(budget.name, counted)
+        self._admission.notify()
+        log.info("budget.counted", budget=budget.name, scope=budget.scope)
+
+    async def _reserve(self, stored: VersionedJob, status: BudgetStatus) -> bool:
+        """Write the reservation of a job that lacks one; whether it lacked one."""
+        if status.budget.scope not in budget_scopes(stored.job):
+            return False
+        after = transitions.reserve(stored.job, status)
+        if after == stored.job:
+            return False
+        await self._store.jobs.commit(stored, after)  # after a lost race it is looked at again
+        return True
+
+    async def _return_jobs(self, name: str, now: float) -> bool:
+        """Let jobs back in their lanes that a budget keeps out no more; whether more may follow."""
+        ids = await self._store.jobs.members(Index.BUDGET, name, RETURNED_AT_ONCE)
+        if not ids:
+            await self._store.budgets.retire(name)
+            return False
+        rows = await load_jobs(self._store.jobs, ids, now)
+        jobs = [stored for stored in rows if stored is not None]
+        estimates = await self._estimator.estimates({one.job.lane for one in jobs})
+        statuses = await self._store.budgets.statuses(now)
+        room = BudgetRoom(one for one in statuses if not one.budget.is_for_lanes)
+        writes: list[Awaitable[object]] = []
+        for job_id, stored in zip(ids, rows, strict=True):
+            if stored is None:
+                writes.append(
+                    self._store.jobs.remove_entry_without_record(Index.BUDGET, name, job_id)
+                )
+                continue
+            job = stored.job
+            if job.waits_for_budget != name:
+                writes.append(self._store.jobs.remove_stale_entry(stored, Index.BUDGET, name))
+                continue
+            found = room.of_job(job, estimates[job.lane])
+            room.take(found.reservations)
+            after = transitions.wait_for_budget(job, found.by.budget.name if found.by else None)
+            if after is not job:
+                writes.append(self._store.jobs.commit(stored, after))
+        await asyncio.gather(*writes)
+        if writes:
+            self._admission.notify()
+        return len(writes) == RETURNED_AT_ONCE

@@ -1,0 +1,58 @@
+"""What a commit requires beside the revision of its job: room, and gates as they were read."""
+
+from dataclasses import dataclass
+
+from jobs.breakers import NO_EPOCHS, BreakerEpochs, breaker_keys
+from jobs.indexes import Index
+from jobs.job import Job
+from jobs.lanes import Lane
+
+
+@dataclass(frozen=True, slots=True)
+class Limit:
+    """Precondition: an index holds fewer than `max_members` members."""
+
+    kind: Index
+    name: str
+    max_members: int
+
+
+@dataclass(frozen=True, slots=True)
+class EpochCheck:
+    """Precondition: a breaker is still in this epoch (0: it has no record)."""
+
+    key: str
+    epoch: int
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetCheck:
+    """Precondition: a budget is as it was read, its period runs, and has room for an amount."""
+
+    budget: str
+    generation: int
+    period: str
+    limit: int
+    """Millionths of a credit, as the next one."""
+    amount: int
+    start: float
+    """Unix seconds, by the clock of Redis; minus infinity and infinity for a total."""
+    end: float
+
+
+def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
+    """The precondition of a send: no breaker of the job tripped since it was admitted."""
+    epochs = BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])
+    return tuple(
+        EpochCheck(key, epoch) for key, epoch in zip(breaker_keys(job.lane), epochs, strict=True)
+    )
+
+
+def lane_cap(lane: Lane, max_active: int) -> Limit:
+    """The precondition of a lane's concurrency cap."""
+    return Limit(Index.ACTIVE, str(lane), max_active)
+
+
+def canary_limit(hold_id: str, max_submits: int) -> Limit:
+    """The precondition of an opening hold: at most `max_submits` submits at once."""
+    return Limit(Index.GATE, hold_id, max_submits)
