@@ -9,11 +9,13 @@ import msgspec
 from jobs.budgets.periods import is_time_zone
 from jobs.budgets.record import MIN_LIMIT, Budget, BudgetPeriod, parse_budget_scope
 from jobs.budgets.room import BudgetStatus
+from jobs.budgets.warnings import BudgetChange
 from jobs.credits.charges import MAX_CREDITS
 from worker.app.action_table import BudgetAction
 from worker.app.actions import Actor
 from worker.app.enqueue import InvalidRequest
 from worker.clock import Clock
+from worker.engine.budget_warnings import budget_notice
 from worker.store import Store
 from worker.store.budgets import MAX_BUDGETS
 from worker.store.commit import NewAuditEntry
@@ -88,16 +90,21 @@ class Budgets:
             await self._store.budgets.let_expire(before, self._clock.now())
         what = f"{new.limit:.10g} credits ({new.period}, {new.time_zone}) for {new.scope}"
         await self._audit(BudgetAction.SET_BUDGET, name, what, actor)
-        return await self.find(name)
+        shown = await self.find(name)
+        await self._announce(BudgetChange.SET, shown.status)
+        return shown
 
     async def remove(self, name: str, actor: Actor) -> None:
         """Remove a budget; the jobs that wait for it go on. Raises `NoSuchBudget`."""
         found = await self._found(name)
         if found is None:
             raise NoSuchBudget(name)
+        (last,) = await self._store.budgets.with_use([found], self._clock.now())
         await self._store.budgets.change(name, lambda _: None)
         await self._store.budgets.let_expire(found, self._clock.now())
+        await self._store.warnings.drop_budget(name)
         await self._audit(BudgetAction.REMOVE_BUDGET, name, f"for {found.scope}", actor)
+        await self._announce(BudgetChange.REMOVED, last)
 
     async def _found(self, name: str) -> Budget | None:
         """The budget as it is, to be changed; raises `NewerRecordError`."""
@@ -146,6 +153,10 @@ class Budgets:
             set_by=actor.name,
             note=actor.note,
         )
+
+    async def _announce(self, change: BudgetChange, status: BudgetStatus) -> None:
+        notice = budget_notice(change, status, self._clock.now())
+        await self._store.warnings.announce_budget(notice)
 
     async def _audit(self, action: BudgetAction, name: str, what: str, actor: Actor) -> None:
         note = what + (f": {actor.note}" if actor.note else "")

@@ -39,6 +39,7 @@ from worker.store.recovery import RecoveryStore
 from worker.store.registers import Registers
 from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
+from worker.store.warnings import WarningStore
 from worker.store.webhooks import WebhookStore
 from worker.store.workers import WorkerStore
 from worker.store.workflows import WorkflowStore
@@ -84,6 +85,7 @@ class Store:
     ledger: LedgerStore
     balances: BalanceStore
     budgets: BudgetStore
+    warnings: WarningStore
     workflows: WorkflowStore
     lane_facts: LaneFactsStore
     durations: DurationStore
@@ -136,6 +138,7 @@ def open_store(
         ledger=LedgerStore(client, keys),
         balances=BalanceStore(client, keys),
         budgets=BudgetStore(client, keys, scripts),
+        warnings=WarningStore(client, keys, scripts),
         costs=costs,
         workflows=workflows,
         lane_facts=LaneFactsStore(client, costs, workflows),

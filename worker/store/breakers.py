@@ -18,9 +18,8 @@ from jobs.lanes import Scope
 from jobs.newer import newer_breaker
 from jobs.unreadable import UNREADABLE
 from worker.store.client import Client
-from worker.store.codec import DECODE_ERRORS, encode, encode_unique, without_mark
-from worker.store.commit import MAX_EVENT_ENTRIES
-from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice
+from worker.store.codec import DECODE_ERRORS, encode_unique, without_mark
+from worker.store.events import BREAKER_EVENT_FIELD, BreakerNotice, notice_command
 from worker.store.keys import Keys
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import Scripts
@@ -116,10 +115,7 @@ class BreakerStore:
         )
         await self._scripts.announcements.send(
             ("PUBLISH", self._keys.wake, breaker.scope),
-            (
-                *("XADD", self._keys.events, "MAXLEN", "~", MAX_EVENT_ENTRIES, "*"),
-                *(BREAKER_EVENT_FIELD, encode(notice)),
-            ),
+            notice_command(self._keys, BREAKER_EVENT_FIELD, notice),
         )
 
 

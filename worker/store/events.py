@@ -1,4 +1,4 @@
-"""The stream of transitions and changed breakers: read on from an id, know what is kept."""
+"""The stream of transitions and of notices: read on from an id, know what is kept."""
 
 import re
 from collections.abc import Sequence
@@ -9,10 +9,11 @@ from typing import Any, Final
 import msgspec
 
 from jobs.breakers import BreakerCause, BreakerState
+from jobs.budgets.warnings import BudgetChange
 from jobs.lanes import Scope
-from worker.store.client import Client
-from worker.store.codec import DECODE_ERRORS
-from worker.store.commit import TransitionEvent
+from worker.store.client import Client, Command
+from worker.store.codec import DECODE_ERRORS, encode
+from worker.store.commit import MAX_EVENT_ENTRIES, TransitionEvent
 from worker.store.keys import Keys
 
 START: Final = "0-0"
@@ -37,16 +38,44 @@ class BreakerNotice(msgspec.Struct, frozen=True):
     """When it came to its state, Unix seconds."""
 
 
-_notice: Final = msgspec.json.Decoder(BreakerNotice)
+BUDGET_EVENT_FIELD: Final = b"budget"
+
+
+class BudgetNotice(msgspec.Struct, frozen=True):
+    """A budget changed, as the event stream stores it."""
+
+    name: str
+    scope: str
+    change: BudgetChange
+    percent: int
+    """What is spent and reserved of its limit."""
+    at: float
+    """Unix seconds."""
+    resets_at: float | None = None
+    """When its next period begins; None for a total."""
+
+
+Notice = BreakerNotice | BudgetNotice
+
+_NOTICES: Final[dict[bytes, msgspec.json.Decoder[Notice]]] = {
+    BREAKER_EVENT_FIELD: msgspec.json.Decoder(BreakerNotice),
+    BUDGET_EVENT_FIELD: msgspec.json.Decoder(BudgetNotice),
+}
+
+
+def notice_command(keys: Keys, field: bytes, notice: Notice) -> Command:
+    """The command that adds an entry with one notice to the stream."""
+    trimmed = ("XADD", keys.events, "MAXLEN", "~", MAX_EVENT_ENTRIES, "*")
+    return (*trimmed, field, encode(notice))
 
 
 @dataclass(frozen=True, slots=True)
 class EventEntry:
-    """The transitions of one atomic step, or a change of a breaker; ids of entries grow."""
+    """The transitions of one atomic step, or one notice; ids of entries grow."""
 
     id: str
     transitions: tuple[TransitionEvent, ...]
-    breakers: tuple[BreakerNotice, ...] = ()
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +140,11 @@ def entry_id_parts(entry_id: str) -> tuple[int, int]:
 
 def _decode_entry(entry_id: str, fields: Sequence[bytes]) -> EventEntry:
     transitions: list[TransitionEvent] = []
-    breakers: list[BreakerNotice] = []
+    notices: list[Notice] = []
     for name, data in zip(fields[::2], fields[1::2], strict=True):
         with suppress(*DECODE_ERRORS):
-            if name == BREAKER_EVENT_FIELD:
-                breakers.append(_notice.decode(data))
+            if (decoder := _NOTICES.get(name)) is not None:
+                notices.append(decoder.decode(data))
             else:
                 transitions.append(_transition.decode(data))
-    return EventEntry(entry_id, tuple(transitions), tuple(breakers))
+    return EventEntry(entry_id, tuple(transitions), tuple(notices))

@@ -119,6 +119,11 @@ class Keys:
         return f"{self.namespace}:budget-waits"
 
     @property
+    def warnings(self) -> str:
+        """Hash `budget:<name>` or `balance:<account>` → what was said of it."""
+        return f"{self.namespace}:warnings"
+
+    @property
     def budget_lease(self) -> str:
         """String, the worker that keeps the budgets; it expires."""
         return f"{self.namespace}:budget-lease"

@@ -120,6 +120,12 @@ class LaneStore:
         """How many jobs of each lane are submitting or running."""
         return await self._client.many([("ZCARD", self._keys.active(lane)) for lane in lanes])
 
+    async def queued_counts(self) -> dict[Lane, int]:
+        """How many jobs are queued in each lane."""
+        lanes = parse_lanes(await self._client.call("ZRANGE", self._keys.lanes, 0, -1))
+        counts = await self._client.many([("ZCARD", self._keys.lane(lane)) for lane in lanes])
+        return dict(zip(lanes, counts, strict=True))
+
     async def record_turns(self, turns: Mapping[Lane, float]) -> None:
         """Record when lanes were served (Unix seconds); they are last in the order of turns now."""
         if turns:

@@ -57,6 +57,11 @@ class Principal:
         """Whether actions on jobs and holds are allowed, and their buttons shown."""
         return self.role.covers(Role.OPERATE)
 
+    @property
+    def sees_credits(self) -> bool:
+        """Whether budgets, balances and their warnings may be shown."""
+        return self.role.covers(Role.READ) and not self.grants.tenant
+
     def limits(self, defaults: TokenLimits) -> TokenLimits:
         """How much it may enqueue: as its token says, else the settings; operators as they like."""
         own = self.grants.limits or TokenLimits()

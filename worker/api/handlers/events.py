@@ -1,4 +1,4 @@
-"""`GET /v1/events`: jobs and breakers as they change, by server-sent events (WHATWG HTML, 9.2).
+"""`GET /v1/events`: what changes, as server-sent events (WHATWG HTML, 9.2).
 
 Only the last event of an entry of the stream carries an id. So a client that is interrupted within
 an entry gets all of it again, and misses nothing.
@@ -24,7 +24,9 @@ from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter, problem_o
 from worker.api.streams.broadcaster import (
     KEEPALIVE_S,
     BroadcastBreaker,
+    BroadcastCredits,
     BroadcastEvent,
+    BroadcastItem,
     EventBatch,
     EventBroadcaster,
     EventFilter,
@@ -50,14 +52,22 @@ _END_DATA: Final = encode_response(EndResponse(why="access"))
 async def events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
-    Event `job`: a transition. Event `breaker`: a breaker changed; not with a filter by `state`.
+    Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed,
+    and event `budget`, for role `read`: it was set, removed, nearly used up, closed or reopened.
     Event `reset`: events are missing before it, read the lists. Event `end`: the token or login has
     ended or has other rights now.
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
-    tenant = current_principal().grants.tenant
-    event_filter = EventFilter(query.state, query.kind, query.target, query.account, tenant)
+    caller = current_principal()
+    event_filter = EventFilter(
+        query.state,
+        query.kind,
+        query.target,
+        query.account,
+        caller.grants.tenant,
+        sees_credits=caller.sees_credits,
+    )
     response = web.StreamResponse(
         headers={"Content-Type": CONTENT_TYPE, "X-Accel-Buffering": "no"},
     )
@@ -65,7 +75,7 @@ async def events(request: web.Request) -> web.StreamResponse:
         await response.prepare(request)
         return response
     broadcaster = context_of(request).broadcaster
-    with broadcaster.slots.hold(current_principal()):
+    with broadcaster.slots.hold(caller):
         async with _subscribed(broadcaster, after) as batches:
             await response.prepare(request)
             with contextlib.suppress(RedisError, OSError, TimeoutError):
@@ -154,11 +164,13 @@ def _event_frames(batch: EventBatch, event_filter: EventFilter) -> bytes:
     return b"\n\n".join([*others, last + b"\nid: %s\n\n" % batch.id.encode()])
 
 
-def _name(event: BroadcastEvent | BroadcastBreaker) -> bytes:
+def _name(event: BroadcastItem) -> bytes:
     match event:
         case BroadcastEvent():
             return b"job"
         case BroadcastBreaker():
             return b"breaker"
+        case BroadcastCredits():
+            return b"budget"
         case _:
             assert_never(event)

@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from msgspec import Meta
 
 from jobs.breakers import BreakerCause, BreakerState
+from jobs.budgets.warnings import BudgetChange
 from jobs.lanes import Lane
 from jobs.states import Kind, State
 from jobs.tenants import app_job_id, tenant_of
-from worker.api.models.response import ResponseModel, Time, rfc3339
+from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.store.commit import TransitionEvent
-from worker.store.events import BreakerNotice
+from worker.store.events import BreakerNotice, BudgetNotice
 
 
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
@@ -37,6 +38,21 @@ class BreakerEventResponse(ResponseModel):
     at: Annotated[Time, Meta(description="when it came to its state")]
 
 
+class BudgetEventResponse(ResponseModel):
+    """The data of an event `budget`: it was set or removed, is nearly used up, closed, reopened."""
+
+    name: str
+    scope: str
+    change: BudgetChange
+    percent: Annotated[
+        int, Meta(description="what is spent and reserved of the limit, in percent, rounded down")
+    ]
+    at: Time
+    resets_at: Annotated[
+        Time | None, Meta(description="when its next period begins; null for a total")
+    ]
+
+
 class ResetResponse(ResponseModel):
     """The data of an event `reset`: transitions are missing before it, read the lists again."""
 
@@ -57,6 +73,18 @@ def breaker_event_response(notice: BreakerNotice) -> BreakerEventResponse:
         cause=notice.cause,
         state=notice.state,
         at=rfc3339(notice.at),
+    )
+
+
+def budget_event_response(notice: BudgetNotice) -> BudgetEventResponse:
+    """A change of a budget."""
+    return BudgetEventResponse(
+        name=notice.name,
+        scope=notice.scope,
+        change=notice.change,
+        percent=notice.percent,
+        at=rfc3339(notice.at),
+        resets_at=optional_rfc3339(notice.resets_at),
     )
 
 

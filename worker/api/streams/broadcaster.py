@@ -14,13 +14,27 @@ from typing import Final, assert_never
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.budgets.record import is_lane_scope
 from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
 from jobs.tenants import tenant_of
-from worker.api.models.events import breaker_event_response, transition_response
+from worker.api.models.events import (
+    breaker_event_response,
+    budget_event_response,
+    transition_response,
+)
 from worker.api.models.response import encode_response
 from worker.api.streams.stream_slots import StreamSlots
-from worker.store.events import START, EventEntry, EventLog, StreamExtent, entry_id_parts
+from worker.store.events import (
+    START,
+    BreakerNotice,
+    BudgetNotice,
+    EventEntry,
+    EventLog,
+    Notice,
+    StreamExtent,
+    entry_id_parts,
+)
 from worker.store.refusals import error_word
 
 log: Final = structlog.get_logger(__name__)
@@ -55,9 +69,11 @@ class EventFilter:
     account: str | None = None
     tenant: str = ""
     """Whose jobs alone a listener may see; empty for all."""
+    sees_credits: bool = False
+    """Whether a listener may read budgets and balances."""
 
-    def matches(self, event: "BroadcastEvent | BroadcastBreaker") -> bool:
-        """Whether an event passes the filter: of breakers, those that jobs of the filter meet."""
+    def matches(self, event: "BroadcastItem") -> bool:
+        """Whether an event passes the filter: of gates, those that jobs of the filter may meet."""
         match event:
             case BroadcastEvent(lane=lane):
                 if self.tenant not in ("", event.tenant):
@@ -67,10 +83,13 @@ class EventFilter:
             case BroadcastBreaker(scope=scope):
                 is_wanted = self.state is None and not self.tenant
                 return is_wanted and self._wants(*scope.split("/", 2))
+            case BroadcastCredits(scope=scope):
+                is_wanted = self.state is None and self.sees_credits and not self.tenant
+                return is_wanted and (not is_lane_scope(scope) or self._wants(*scope.split("/", 2)))
             case _:
                 assert_never(event)
 
-    def data_of(self, event: "BroadcastEvent | BroadcastBreaker") -> bytes:
+    def data_of(self, event: "BroadcastItem") -> bytes:
         """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
         if self.tenant and isinstance(event, BroadcastEvent):
             return event.tenant_data
@@ -106,11 +125,22 @@ class BroadcastBreaker:
 
 
 @dataclass(frozen=True, slots=True)
+class BroadcastCredits:
+    """A change of a budget, encoded once for all listeners."""
+
+    scope: str
+    data: bytes
+
+
+BroadcastItem = BroadcastEvent | BroadcastBreaker | BroadcastCredits
+
+
+@dataclass(frozen=True, slots=True)
 class EventBatch:
-    """Transitions written in one step, or a change of a breaker; empty as a keep-alive."""
+    """Transitions written in one step, or a notice; empty as a keep-alive."""
 
     id: str
-    events: tuple[BroadcastEvent | BroadcastBreaker, ...]
+    events: tuple[BroadcastItem, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,11 +328,18 @@ def _id_before(entry_id: str) -> str:
     return f"{int(milliseconds) - 1}-{2**64 - 1}"
 
 
+def _notice(notice: Notice) -> BroadcastItem:
+    match notice:
+        case BreakerNotice():
+            return BroadcastBreaker(notice.scope, encode_response(breaker_event_response(notice)))
+        case BudgetNotice():
+            return BroadcastCredits(notice.scope, encode_response(budget_event_response(notice)))
+        case _:
+            assert_never(notice)
+
+
 def _batch_of(entry: EventEntry) -> EventBatch:
-    events: list[BroadcastEvent | BroadcastBreaker] = [
-        BroadcastBreaker(notice.scope, encode_response(breaker_event_response(notice)))
-        for notice in entry.breakers
-    ]
+    events: list[BroadcastItem] = [_notice(notice) for notice in entry.notices]
     for transition in entry.transitions:
         try:
             lane = Lane.parse(transition.lane)

@@ -1,5 +1,7 @@
 """The budget keeper: counts what is in flight for a new budget, and lets jobs back in their lanes.
 
+It also says when a budget is nearly used up, closes or reopens (`worker.engine.budget_warnings`).
+
 One worker does it for all. A budget admits nothing until what was in flight when it was set is
 counted: each such job gets its reservation written to its record, as if it were admitted now.
 """
@@ -13,9 +15,10 @@ import structlog
 
 from jobs import transitions
 from jobs.budgets.record import Budget, budget_scopes
-from jobs.budgets.room import BudgetRoom, BudgetStatus
+from jobs.budgets.room import BudgetAnswer, BudgetRoom, BudgetStatus
 from jobs.indexes import Index
 from jobs.states import State
+from worker.engine.budget_warnings import BudgetWarnings
 from worker.engine.cost_estimator import CostEstimator
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -52,6 +55,8 @@ class BudgetKeeper:
         self._clock = context.clock
         self._worker_id = context.worker_id
         self._estimator = estimator
+        self._warnings = BudgetWarnings(context.store, estimator)
+        self._out_of_room: set[str] = set()
         self._admission = context.wakeups.admission
         self.wakeup = Wakeup()
 
@@ -67,8 +72,10 @@ class BudgetKeeper:
             if budget.is_counting and not budget.error and now - budget.set_at >= SETTLE_S:
                 await self._count_in_flight(budget, now)
         full = False
+        self._out_of_room.clear()
         for name in waited_for:
             full = await self._return_jobs(name, now) or full
+        await self._warnings.check(self._out_of_room, now)
         return 0.0 if full else TICK_S
 
     async def _count_in_flight(self, budget: Budget, now: float) -> None:
@@ -127,6 +134,8 @@ class BudgetKeeper:
                 continue
             found = room.of_job(job, estimates[job.lane])
             room.take(found.reservations)
+            if found.by is not None and found.answer is BudgetAnswer.WAITS:
+                self._out_of_room.add(found.by.budget.name)
             after = transitions.wait_for_budget(job, found.by.budget.name if found.by else None)
             if after is not job:
                 writes.append(self._store.jobs.commit(stored, after))
