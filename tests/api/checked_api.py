@@ -80,6 +80,15 @@ class CheckedApi:
             return await self.call("POST", path, headers=headers)
         return await self.post_text(path, msgspec.json.encode(data), headers=headers)
 
+    async def put(self, path: str, data: object) -> ApiReply:
+        """Put JSON."""
+        return await self.put_text(path, msgspec.json.encode(data))
+
+    async def put_text(self, path: str, text: bytes) -> ApiReply:
+        """Put a body as it is, with the content type of JSON."""
+        headers = {"Content-Type": "application/json"}
+        return await self.call("PUT", path, body=text, headers=headers)
+
     async def delete(self, path: str, data: object = None) -> ApiReply:
         """Delete, with a body of JSON or none."""
         body = None if data is None else msgspec.json.encode(data)

@@ -9,8 +9,9 @@ from tests.api.conftest import OpenWithTokens
 from tests.api.event_stream_client import streaming
 from tests.api.job_factory import JobFactory
 from tests.api.token_entries import Entry, bearer
+from tests.engine.budget_books import budgets_in
 from worker.app.actions import Actor
-from worker.app.budgets import BudgetRequest, Budgets
+from worker.app.budgets import BudgetRequest
 from worker.clock import SystemClock
 from worker.store import Store
 
@@ -23,14 +24,16 @@ TOKENS: Final[tuple[Entry, ...]] = (
 
 
 async def set_budget(store: Store, scope: str = "default/model") -> None:
-    await Budgets(store, SystemClock()).set("b", BudgetRequest(scope, "total", 10.0), Actor("ann"))
+    await budgets_in(store, SystemClock()).set(
+        "b", BudgetRequest(scope, "total", 10.0), Actor("ann")
+    )
 
 
 async def test_a_budget_that_is_set_and_removed_is_an_event(api: CheckedApi, store: Store) -> None:
     async with streaming(api.url) as ear:
         await ear.until_begun()
         await set_budget(store)
-        await Budgets(store, SystemClock()).remove("b", Actor("ann"))
+        await budgets_in(store, SystemClock()).remove("b", Actor("ann"))
         first, second = await ear.next_event(), await ear.next_event()
     assert first is not None
     assert second is not None

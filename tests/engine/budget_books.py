@@ -8,12 +8,19 @@ from jobs.credits.charges import MICRO
 from jobs.job import Job
 from tests.engine.live_system import LiveSystem
 from worker.app.budgets import Budgets, ShownBudget
-from worker.clock import SystemClock
+from worker.clock import Clock, SystemClock
+from worker.engine.cost_estimator import CostEstimator
+from worker.store import Store
 
 
 def budgets_of(system: LiveSystem) -> Budgets:
     """The use case."""
-    return Budgets(system.store, SystemClock())
+    return budgets_in(system.store, SystemClock())
+
+
+def budgets_in(store: Store, clock: Clock) -> Budgets:
+    """The use case over a store, without a default estimate."""
+    return Budgets(store, clock, CostEstimator(store.lane_facts, clock, None))
 
 
 async def shown(system: LiveSystem, name: str) -> ShownBudget:

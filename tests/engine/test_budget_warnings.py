@@ -12,9 +12,10 @@ from jobs.budgets.room import BudgetStatus
 from jobs.budgets.use import BudgetPart
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.charges import MICRO
+from tests.engine.budget_books import budgets_in
 from tests.unit.core import job_builders as build
 from worker.app.actions import Actor
-from worker.app.budgets import BudgetRequest, Budgets
+from worker.app.budgets import BudgetRequest
 from worker.clock import SystemClock
 from worker.engine import budget_warnings
 from worker.engine.budget_warnings import BudgetWarnings
@@ -52,7 +53,7 @@ def warnings_of(store: Store, default: float | None = 10.0) -> BudgetWarnings:
 
 
 async def set_budget(store: Store, scope: str = "default", limit: float = 100.0) -> Budget:
-    budgets = Budgets(store, AtNoon())
+    budgets = budgets_in(store, AtNoon())
     await budgets.set("b", BudgetRequest(scope, "day", limit), ANN)
 
     def counted(current: Budget | None) -> Budget | None:
@@ -193,7 +194,7 @@ async def test_what_is_removed_leaves_no_mark_and_says_so(store: Store) -> None:
     await use(store, 85)
     await warnings_of(store).check((), NOON)
     assert list(await store.warnings.budgets()) == ["b"]
-    await Budgets(store, AtNoon()).remove("b", ANN)
+    await budgets_in(store, AtNoon()).remove("b", ANN)
     assert await store.warnings.budgets() == {}
     assert (await changes(store))[-1] == (BudgetChange.REMOVED, 85)
 

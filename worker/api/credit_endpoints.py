@@ -1,13 +1,14 @@
-"""The endpoints of credits; `worker.api.routes` has them in the table of all."""
+"""The endpoints of credits and budgets; `worker.api.routes` has them in the table of all."""
 
 from typing import Final
 
 from config.values import Role
 from worker.api.endpoints import BODY_PROBLEMS, Endpoint
-from worker.api.handlers import ledger
+from worker.api.handlers import budgets, ledger
 from worker.api.models import requests
+from worker.api.models.budgets import BudgetPageResponse, BudgetResponse
 from worker.api.models.credits import CreditsResponse, ForecastPageResponse, ForecastResponse
-from worker.app.action_table import ACTION_TABLE, CreditAction
+from worker.app.action_table import ACTION_TABLE, BudgetAction, CreditAction
 
 CREDIT_ENDPOINTS: Final = (
     Endpoint(
@@ -43,5 +44,33 @@ CREDIT_ENDPOINTS: Final = (
         requests.BalanceBody,
         is_body_required=True,
         problem_statuses=BODY_PROBLEMS,
+    ),
+    Endpoint("GET", "/v1/budgets", budgets.budgets, Role.READ, {200: BudgetPageResponse}),
+    Endpoint(
+        "GET",
+        "/v1/budgets/{name}",
+        budgets.one_budget,
+        Role.READ,
+        {200: BudgetResponse},
+        problem_statuses=(404,),
+    ),
+    Endpoint(
+        "PUT",
+        "/v1/budgets/{name}",
+        budgets.set_budget,
+        ACTION_TABLE[BudgetAction.SET_BUDGET].role,
+        {200: BudgetResponse},
+        requests.BudgetBody,
+        is_body_required=True,
+        problem_statuses=(409, *BODY_PROBLEMS),
+    ),
+    Endpoint(
+        "DELETE",
+        "/v1/budgets/{name}",
+        budgets.remove_budget,
+        ACTION_TABLE[BudgetAction.REMOVE_BUDGET].role,
+        {200: BudgetResponse},
+        requests.ActionBody,
+        problem_statuses=(404, 409, *BODY_PROBLEMS),
     ),
 )

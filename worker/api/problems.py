@@ -29,6 +29,7 @@ from worker.app.actions import (
     RunTaken,
 )
 from worker.app.breaker_actions import NoSuchBreaker
+from worker.app.budgets import NoSuchBudget
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
@@ -130,6 +131,7 @@ _MISSING: Final = {
     NoSuchHold: "hold",
     NoSuchWorker: "worker",
     NoSuchBreaker: "breaker",
+    NoSuchBudget: "budget",
 }
 
 
@@ -147,7 +149,7 @@ def problem_of(error: Exception) -> Problem | None:
         case PayloadsErased() | ErasureRefused():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
-        case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker():
+        case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker() | NoSuchBudget():
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))
         case BadCursor():

@@ -7,21 +7,35 @@ from typing import Final, NamedTuple
 import msgspec
 
 from jobs.budgets.periods import is_time_zone
-from jobs.budgets.record import MIN_LIMIT, Budget, BudgetPeriod, parse_budget_scope
+from jobs.budgets.record import (
+    BATCH,
+    MIN_LIMIT,
+    TAG,
+    Budget,
+    BudgetPeriod,
+    parse_budget_scope,
+)
 from jobs.budgets.room import BudgetStatus
+from jobs.budgets.state import BudgetState, state_of
+from jobs.budgets.waiting import LaneQueues
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.charges import MAX_CREDITS
+from jobs.newer import NEWER_SCHEMA
 from worker.app.action_table import BudgetAction
 from worker.app.actions import Actor
 from worker.app.enqueue import InvalidRequest
+from worker.app.job_request_parser import MAX_BATCH_CHARS, MAX_TAG_CHARS, TAG_CHAR
 from worker.clock import Clock
 from worker.engine.budget_warnings import budget_notice
+from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.budgets import MAX_BUDGETS
 from worker.store.commit import NewAuditEntry
 from worker.store.schema import NewerRecordError
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
+
+_LONGEST: Final = {TAG: MAX_TAG_CHARS, BATCH: MAX_BATCH_CHARS}
 
 
 class NoSuchBudget(LookupError):
@@ -45,16 +59,17 @@ class ShownBudget(NamedTuple):
 
     status: BudgetStatus
     waiting: int
-    """Queued jobs that it keeps out of their lanes; those of an account, route or target stay in
-    their lanes and are not counted here."""
+    """Queued jobs that it keeps from running."""
+    state: BudgetState
 
 
 class Budgets:
     """The budgets of one namespace."""
 
-    def __init__(self, store: Store, clock: Clock) -> None:
+    def __init__(self, store: Store, clock: Clock, estimator: CostEstimator) -> None:
         self._store = store
         self._clock = clock
+        self._estimator = estimator
 
     async def list_all(self) -> list[ShownBudget]:
         """Every budget, by name."""
@@ -74,11 +89,12 @@ class Budgets:
         Raises `InvalidRequest` with the field that is wrong, and `NewerRecordError`.
         """
         new = self._checked(name, wanted, actor)
-        before = await self._found(name)
+        before = await self._store.budgets.find(name)
         if before is None and len(await self._store.budgets.list_all()) >= MAX_BUDGETS:
             raise InvalidRequest("name", f"there are {MAX_BUDGETS} budgets: remove one first")
 
         def replaced(current: Budget | None) -> Budget:
+            _refuse_newer(current)
             if current is None or current.error or _starts_anew(current, new):
                 return new
             return msgspec.structs.replace(
@@ -94,29 +110,44 @@ class Budgets:
         await self._announce(BudgetChange.SET, shown.status)
         return shown
 
-    async def remove(self, name: str, actor: Actor) -> None:
-        """Remove a budget; the jobs that wait for it go on. Raises `NoSuchBudget`."""
-        found = await self._found(name)
-        if found is None:
-            raise NoSuchBudget(name)
-        (last,) = await self._store.budgets.with_use([found], self._clock.now())
-        await self._store.budgets.change(name, lambda _: None)
-        await self._store.budgets.let_expire(found, self._clock.now())
-        await self._store.warnings.drop_budget(name)
-        await self._audit(BudgetAction.REMOVE_BUDGET, name, f"for {found.scope}", actor)
-        await self._announce(BudgetChange.REMOVED, last)
+    async def remove(self, name: str, actor: Actor) -> ShownBudget:
+        """Remove a budget; the jobs that wait for it go on. Returns it as it was.
 
-    async def _found(self, name: str) -> Budget | None:
-        """The budget as it is, to be changed; raises `NewerRecordError`."""
-        found = await self._store.budgets.find(name)
-        if found is not None and found.is_newer:
-            raise NewerRecordError("the budget", name, found.error)
-        return found
+        Raises `NoSuchBudget` and `NewerRecordError`.
+        """
+        before = await self.find(name)
+
+        def removed(current: Budget | None) -> None:
+            _refuse_newer(current)
+
+        await self._store.budgets.change(name, removed)
+        budget = before.status.budget
+        await self._store.budgets.let_expire(budget, self._clock.now())
+        what = f"for {budget.scope}" if budget.scope else "it could not be read"
+        await self._store.warnings.drop_budget(name)
+        await self._audit(BudgetAction.REMOVE_BUDGET, name, what, actor)
+        await self._announce(BudgetChange.REMOVED, before.status)
+        return before
 
     async def _shown(self, statuses: list[BudgetStatus]) -> list[ShownBudget]:
-        names = [status.budget.name for status in statuses]
-        counts = await self._store.budgets.waiting_counts(names) if names else []
-        return [ShownBudget(*row) for row in zip(statuses, counts, strict=True)]
+        others = [one.budget.name for one in statuses if not one.budget.is_for_lanes]
+        counts = await self._store.budgets.waiting_counts(others) if others else []
+        left_lanes = dict(zip(others, counts, strict=True))
+        queues = await self._lane_queues() if len(others) < len(statuses) else LaneQueues({}, {})
+        short = {*queues.without_room(statuses), *(name for name in others if left_lanes[name])}
+        return [
+            ShownBudget(
+                one,
+                queues.waiting(one) + left_lanes.get(one.budget.name, 0),
+                state_of(one, job_waits=one.budget.name in short),
+            )
+            for one in statuses
+        ]
+
+    async def _lane_queues(self) -> LaneQueues:
+        """What is queued in the lanes, and what it is likely to cost."""
+        queued = await self._store.lanes.queued_counts()
+        return LaneQueues(queued, await self._estimator.estimates(queued.keys()))
 
     def _checked(self, name: str, wanted: BudgetRequest, actor: Actor) -> Budget:
         if not NAME.fullmatch(name):
@@ -125,10 +156,7 @@ class Budgets:
                 "must be 1 to 64 lowercase letters, digits, dots, hyphens or underscores, and begin"
                 " and end with a letter or digit",
             )
-        try:
-            scope = parse_budget_scope(wanted.scope)
-        except ValueError as error:
-            raise InvalidRequest("scope", str(error)) from None
+        scope = _parsed_scope(wanted.scope)
         if wanted.period not in tuple(BudgetPeriod):
             raise InvalidRequest("period", f"must be one of {', '.join(BudgetPeriod)}")
         if not math.isfinite(wanted.limit) or not MIN_LIMIT <= wanted.limit <= MAX_CREDITS:
@@ -162,6 +190,30 @@ class Budgets:
         note = what + (f": {actor.note}" if actor.note else "")
         entry = NewAuditEntry(self._clock.now(), actor.name, action, f"budget {name}", note, 0)
         await self._store.audit.record(entry)
+
+
+def _parsed_scope(text: str) -> str:
+    """A scope whose tag or batch jobs can have."""
+    try:
+        scope = parse_budget_scope(text)
+    except ValueError as error:
+        raise InvalidRequest("scope", str(error)) from None
+    for prefix, most in _LONGEST.items():
+        name = scope.removeprefix(prefix)
+        if name != scope and not re.fullmatch(f"{TAG_CHAR}{{1,{most}}}", name):
+            raise InvalidRequest(
+                "scope",
+                f"{prefix}NAME: the name of a {prefix[:-1]} has 1 to {most} letters, digits and"
+                " . _ : @ / + = -",
+            )
+    return scope
+
+
+def _refuse_newer(current: Budget | None) -> None:
+    """Raise `NewerRecordError` for a budget that this version must not change."""
+    if current is not None and current.is_newer:
+        why = current.error.removeprefix(f"{NEWER_SCHEMA}: ")
+        raise NewerRecordError("the budget", current.name, why)
 
 
 def _starts_anew(current: Budget, new: Budget) -> bool:

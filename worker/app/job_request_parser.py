@@ -23,6 +23,8 @@ MAX_DEADLINE_S: Final = 366 * 86_400
 
 MAX_ATTEMPTS: Final = 100
 MAX_TAGS: Final = 20
+MAX_TAG_CHARS: Final = 64
+MAX_BATCH_CHARS: Final = 128
 
 TAG_CHAR: Final = r"[A-Za-z0-9._:@/+=-]"
 """Characters of tags and batches, which are part of Redis keys and of filters."""
@@ -74,8 +76,8 @@ Rfc3339Time = Annotated[
 ]
 Target = Annotated[str, matching(TARGET)]
 AccountLabel = Annotated[str, matching(ACCOUNT_LABEL)]
-Tag = Annotated[str, matching(TAG_CHAR + r"{1,64}")]
-Batch = Annotated[str, matching(TAG_CHAR + r"{1,128}")]
+Tag = Annotated[str, matching(TAG_CHAR + f"{{1,{MAX_TAG_CHARS}}}")]
+Batch = Annotated[str, matching(TAG_CHAR + f"{{1,{MAX_BATCH_CHARS}}}")]
 KindName = Annotated[Kind, Field(strict=False)]
 
 

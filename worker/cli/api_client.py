@@ -55,6 +55,10 @@ class ApiClient:
         """Act, once."""
         return await self._call("POST", path, {}, body, timeout_s)
 
+    async def put(self, *path: str, body: Doc) -> ApiResponse:
+        """Set, once."""
+        return await self._call("PUT", path, {}, body, CALL_TIMEOUT_S)
+
     async def delete(self, *path: str, body: Doc) -> ApiResponse:
         """Undo, once."""
         return await self._call("DELETE", path, {}, body, CALL_TIMEOUT_S)

@@ -56,6 +56,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "credits": CommandEntry(
             "commands.credits", "What runs cost: by day, account, target, tag or batch."
         ),
+        "budgets": CommandEntry("commands.budgets", "Limits in credits: list, set, remove."),
         "audit": CommandEntry(
             "commands.audit", "What operators did: who, when, why, to how many jobs."
         ),

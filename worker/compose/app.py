@@ -83,5 +83,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         ),
         credits=Credits(store, clock),
         forecasts=CreditForecasts(store, clock, estimator),
-        budgets=Budgets(store, clock),
+        budgets=Budgets(store, clock, estimator),
     )

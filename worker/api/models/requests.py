@@ -8,6 +8,8 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
+from jobs.budgets.record import MIN_LIMIT, BudgetPeriod
+from jobs.credits.charges import MAX_CREDITS
 from jobs.credits.report import CreditsBy
 from jobs.evidence.records import EvidenceFinding
 from jobs.states import Kind, State
@@ -26,6 +28,8 @@ MAX_BULK_JOBS: Final = 1_000
 MAX_PAGE_SIZE: Final = 500
 MAX_WAIT_S: Final = 120.0
 MAX_NOTE_CHARS: Final = 1_000
+MAX_SCOPE_CHARS: Final = 256
+MAX_ZONE_CHARS: Final = 64
 
 _NOTE_DESCRIPTION: Final = f"a string of at most {MAX_NOTE_CHARS} characters, kept in the audit log"
 
@@ -115,6 +119,38 @@ class BalanceBody(ActionBody):
     credits: Annotated[
         float, Field(ge=0, le=1e9, allow_inf_nan=False, description="a number from 0 to 1e9")
     ]
+
+
+class BudgetBody(ActionBody):
+    """A limit in credits. What is spent of it counts on unless scope, period or zone change."""
+
+    scope: Annotated[
+        str,
+        Field(
+            max_length=MAX_SCOPE_CHARS,
+            description="an account, account/kind, account/kind/target, tag:NAME or batch:NAME",
+        ),
+    ]
+    period: Annotated[
+        Annotated[BudgetPeriod, Field(strict=False)], Field(description="day, month or total")
+    ]
+    limit: Annotated[
+        float,
+        Field(
+            ge=MIN_LIMIT,
+            le=MAX_CREDITS,
+            allow_inf_nan=False,
+            description=f"a number of credits more than 0 and at most {MAX_CREDITS:,.0f}",
+        ),
+    ]
+    time_zone: Annotated[
+        str,
+        Field(
+            max_length=MAX_ZONE_CHARS,
+            description="the name of a time zone, as Europe/Berlin: days and months begin at"
+            " midnight there",
+        ),
+    ] = "UTC"
 
 
 # Query parameters. They are strings, so these models are not strict.
