@@ -4,6 +4,7 @@ from typing import Final
 
 import pytest
 
+from jobs.credits.low_balance import BalanceChange
 from tests.api.checked_api import CheckedApi
 from tests.api.conftest import OpenWithTokens
 from tests.api.event_stream_client import streaming
@@ -14,6 +15,7 @@ from worker.app.actions import Actor
 from worker.app.budgets import BudgetRequest
 from worker.clock import SystemClock
 from worker.store import Store
+from worker.store.events import BalanceNotice
 
 TOKENS: Final[tuple[Entry, ...]] = (
     {"name": "reader", "role": "read"},
@@ -98,3 +100,31 @@ async def test_a_filter_selects_the_budgets_that_its_jobs_may_meet(
         heard = await ear.next_event()
     assert heard is not None
     assert heard.event == ("budget" if is_sent else "job")
+
+
+@pytest.mark.parametrize(("account", "is_sent"), [("default", True), ("studio", False)])
+async def test_a_low_balance_is_an_event_of_its_account(
+    api: CheckedApi, store: Store, job_factory: JobFactory, account: str, *, is_sent: bool
+) -> None:
+    async with streaming(api.url, account="default") as ear:
+        await ear.until_begun()
+        await store.warnings.announce_balance(
+            BalanceNotice(account, BalanceChange.LOW, 5.0, 8.0, 1_900_000_000.0)
+        )
+        await job_factory.queued("a")
+        heard = await ear.next_event()
+    assert heard is not None
+    if not is_sent:
+        assert heard.event == "job"
+        return
+    assert (heard.event, heard.data) == (
+        "balance",
+        {
+            "account": "default",
+            "change": "low",
+            "left": 5.0,
+            "ahead": 8.0,
+            "dry_at": None,
+            "at": "2030-03-17T17:46:40.000Z",
+        },
+    )

@@ -193,9 +193,9 @@ async def test_what_is_removed_leaves_no_mark_and_says_so(store: Store) -> None:
     await set_budget(store)
     await use(store, 85)
     await warnings_of(store).check((), NOON)
-    assert list(await store.warnings.budgets()) == ["b"]
+    assert list((await store.warnings.read()).budgets) == ["b"]
     await budgets_in(store, AtNoon()).remove("b", ANN)
-    assert await store.warnings.budgets() == {}
+    assert (await store.warnings.read()).budgets == {}
     assert (await changes(store))[-1] == (BudgetChange.REMOVED, 85)
 
 
@@ -205,7 +205,7 @@ async def test_marks_of_a_budget_that_is_no_more_are_removed(store: Store) -> No
     await warnings_of(store).check((), NOON)
     await store.budgets.change("b", lambda _: None)
     await warnings_of(store).check((), NOON)
-    assert await store.warnings.budgets() == {}
+    assert (await store.warnings.read()).budgets == {}
 
 
 async def test_a_mark_of_a_newer_version_is_left_alone(store: Store) -> None:
@@ -214,7 +214,7 @@ async def test_a_mark_of_a_newer_version_is_left_alone(store: Store) -> None:
     newer = b'{"schema":9,"level":"x"}'
     await store.client.call("HSET", store.keys.warnings, "budget:b", newer)
     await warnings_of(store).check((), NOON)
-    assert (await store.warnings.budgets())["b"].data == newer
+    assert (await store.warnings.read()).budgets["b"].data == newer
     damaged = b"{"
     await store.client.call("HSET", store.keys.warnings, "budget:b", damaged)
     await warnings_of(store).check((), NOON)

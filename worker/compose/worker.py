@@ -34,6 +34,7 @@ from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
+from worker.engine.services.balance_watcher import BalanceWatcher
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.budget_keeper import BudgetKeeper
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
@@ -71,6 +72,7 @@ NEEDS_RIGHT_TIME: Final = (
     "breaker_prober",
     "pruner",
     "budget_keeper",
+    "balance_watcher",
 )
 """Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.
 Polls of paid runs go on."""
@@ -355,6 +357,7 @@ def _build_webhook_processor(parts: _Parts, poller: Poller) -> WebhookProcessor:
 def _build_other_services(parts: _Parts) -> list[Service]:
     """The services that nothing else of the worker needs to know."""
     context = parts.context
+    estimator = build_estimator(parts.settings, context.store, context.clock)
     return [
         MetricsFlusher(context.store),
         AccountReporter(context.store.accounts, context.accounts),
@@ -366,7 +369,8 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         parts.rate_limiter,
         *build_list_readers(parts.settings, context, parts.provider, parts.identities),
         WorkflowReader(context, parts.provider),
-        BudgetKeeper(context, build_estimator(parts.settings, context.store, context.clock)),
+        BudgetKeeper(context, estimator),
+        BalanceWatcher(context.store, context.worker_id, estimator, parts.settings.rate_window_s),
     ]
 
 

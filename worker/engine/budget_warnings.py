@@ -8,13 +8,15 @@ import structlog
 
 from jobs.budgets.room import BudgetStatus
 from jobs.budgets.waiting import LaneQueues
-from jobs.budgets.warnings import BudgetChange, BudgetLevel, advanced, percent_used
+from jobs.budgets.warnings import BudgetChange, BudgetLevel, BudgetMark, advanced, percent_used
 from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.events import BudgetNotice
-from worker.store.warnings import ABSENT, StoredMark
+from worker.store.warnings import StoredMark
 
 log: Final = structlog.get_logger(__name__)
+
+_ABSENT: Final[StoredMark[BudgetMark]] = StoredMark()
 
 QUEUES_READ_S: Final = 10.0
 """How often it is read whether jobs wait in their lanes for a budget that still has something."""
@@ -34,12 +36,12 @@ class BudgetWarnings:
         `out_of_room`: names of the budgets of tags and batches that a job waits for now.
         """
         # Marks first: whoever writes one after this reading makes ours fail.
-        marks = await self._store.warnings.budgets()
+        marks = (await self._store.warnings.read()).budgets
         statuses = await self._store.budgets.statuses(now)
         short = {*out_of_room, *await self._lanes_out_of_room(statuses, marks, now)}
         for status in statuses:
             name = status.budget.name
-            before = marks.pop(name, ABSENT)
+            before = marks.pop(name, _ABSENT)
             if before.is_newer:
                 continue
             after, changes = advanced(before.mark, status, now, job_waits=name in short)
@@ -54,7 +56,7 @@ class BudgetWarnings:
                 await self._store.warnings.mark_budget(name, stale, None)
 
     async def _lanes_out_of_room(
-        self, statuses: Sequence[BudgetStatus], marks: dict[str, StoredMark], now: float
+        self, statuses: Sequence[BudgetStatus], marks: dict[str, StoredMark[BudgetMark]], now: float
     ) -> set[str]:
         """Budgets of lanes that are partly used, and have less left than a queued job costs."""
         partly_used = [
@@ -63,7 +65,7 @@ class BudgetWarnings:
             if one.budget.is_for_lanes
             and not one.is_closed
             and one.use.total > 0
-            and not _is_marked_closed(marks.get(one.budget.name, ABSENT), one)
+            and not _is_marked_closed(marks.get(one.budget.name, _ABSENT), one)
         ]
         last = self._queues_read_at
         if not partly_used or (last is not None and 0 <= now - last < QUEUES_READ_S):
@@ -109,6 +111,6 @@ def budget_notice(change: BudgetChange, status: BudgetStatus, now: float) -> Bud
     )
 
 
-def _is_marked_closed(stored: StoredMark, status: BudgetStatus) -> bool:
+def _is_marked_closed(stored: StoredMark[BudgetMark], status: BudgetStatus) -> bool:
     mark = stored.mark
     return mark is not None and mark.is_of(status) and mark.level is BudgetLevel.CLOSED

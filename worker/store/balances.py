@@ -4,6 +4,7 @@ from jobs.credits.forecast import Balance
 from worker.store.client import Client
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.keys import Keys
+from worker.store.leases import claim_lease
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 
 _schema = RecordSchema(Balance, UNCHANGED)
@@ -19,6 +20,10 @@ class BalanceStore:
     async def set(self, balance: Balance) -> None:
         """Replace the balance of an account."""
         await self._client.call("HSET", self._keys.balances, balance.account, encode(balance))
+
+    async def claim(self, worker_id: str, lease_s: float) -> bool:
+        """Whether this worker watches the balances for the next seconds."""
+        return await claim_lease(self._client, self._keys.balance_lease, worker_id, lease_s)
 
     async def all(self) -> dict[str, Balance]:
         """Every balance by account; without those that cannot be read."""

@@ -10,6 +10,7 @@ import msgspec
 
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
+from jobs.credits.low_balance import BalanceChange
 from jobs.lanes import Scope
 from worker.store.client import Client, Command
 from worker.store.codec import DECODE_ERRORS, encode
@@ -39,6 +40,7 @@ class BreakerNotice(msgspec.Struct, frozen=True):
 
 
 BUDGET_EVENT_FIELD: Final = b"budget"
+BALANCE_EVENT_FIELD: Final = b"balance"
 
 
 class BudgetNotice(msgspec.Struct, frozen=True):
@@ -55,11 +57,27 @@ class BudgetNotice(msgspec.Struct, frozen=True):
     """When its next period begins; None for a total."""
 
 
-Notice = BreakerNotice | BudgetNotice
+class BalanceNotice(msgspec.Struct, frozen=True):
+    """An account is likely to run out of credits soon, or not any more. Amounts are credits."""
+
+    account: str
+    change: BalanceChange
+    left: float | None
+    """Of the balance that a person entered, as far as the ledger knows."""
+    ahead: float
+    """What runs, and what may start within the hour, is likely to cost."""
+    at: float
+    """Unix seconds."""
+    dry_at: float | None = None
+    """When nothing is left at the pace of the last hour; None without one."""
+
+
+Notice = BreakerNotice | BudgetNotice | BalanceNotice
 
 _NOTICES: Final[dict[bytes, msgspec.json.Decoder[Notice]]] = {
     BREAKER_EVENT_FIELD: msgspec.json.Decoder(BreakerNotice),
     BUDGET_EVENT_FIELD: msgspec.json.Decoder(BudgetNotice),
+    BALANCE_EVENT_FIELD: msgspec.json.Decoder(BalanceNotice),
 }
 
 

@@ -124,6 +124,11 @@ class Keys:
         return f"{self.namespace}:warnings"
 
     @property
+    def balance_lease(self) -> str:
+        """String, the worker that compares balances with what is ahead; it expires."""
+        return f"{self.namespace}:balance-lease"
+
+    @property
     def budget_lease(self) -> str:
         """String, the worker that keeps the budgets; it expires."""
         return f"{self.namespace}:budget-lease"

@@ -19,9 +19,14 @@ class LedgerStore:
         self._client = client
         self._keys = keys
 
-    async def sums(self, days: Sequence[str], dimension: Dimension) -> AsyncGenerator[DaySum]:
-        """Every sum of some days (UTC, `2026-11-27`)."""
-        wanted = [(day, measure) for day in days for measure in Measure]
+    async def sums(
+        self,
+        days: Sequence[str],
+        dimension: Dimension,
+        measures: Sequence[Measure] = tuple(Measure),
+    ) -> AsyncGenerator[DaySum]:
+        """Every sum of some days (UTC, `2026-11-27`), or those of some measures."""
+        wanted = [(day, measure) for day in days for measure in measures]
         for first in range(0, len(wanted), KEYS_AT_ONCE):
             some = wanted[first : first + KEYS_AT_ONCE]
             rows = await self._client.many(

@@ -52,8 +52,9 @@ _END_DATA: Final = encode_response(EndResponse(why="access"))
 async def events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
-    Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed,
-    and event `budget`, for role `read`: it was set, removed, nearly used up, closed or reopened.
+    Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed;
+    for role `read`, event `budget`: it was set, removed, nearly used up, closed or reopened; event
+    `balance`: an account is likely to run out of credits within the hour, or not any more.
     Event `reset`: events are missing before it, read the lists. Event `end`: the token or login has
     ended or has other rights now.
     """
@@ -170,7 +171,7 @@ def _name(event: BroadcastItem) -> bytes:
             return b"job"
         case BroadcastBreaker():
             return b"breaker"
-        case BroadcastCredits():
-            return b"budget"
+        case BroadcastCredits(is_balance=is_balance):
+            return b"balance" if is_balance else b"budget"
         case _:
             assert_never(event)

@@ -6,12 +6,13 @@ from msgspec import Meta
 
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
+from jobs.credits.low_balance import BalanceChange
 from jobs.lanes import Lane
 from jobs.states import Kind, State
 from jobs.tenants import app_job_id, tenant_of
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.store.commit import TransitionEvent
-from worker.store.events import BreakerNotice, BudgetNotice
+from worker.store.events import BalanceNotice, BreakerNotice, BudgetNotice
 
 
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
@@ -53,6 +54,22 @@ class BudgetEventResponse(ResponseModel):
     ]
 
 
+class BalanceEventResponse(ResponseModel):
+    """The data of an event `balance`: whether an account may run out of credits within the hour."""
+
+    account: str
+    change: BalanceChange
+    left: Annotated[float | None, Meta(description="credits that are left of the entered balance")]
+    ahead: Annotated[
+        float,
+        Meta(description="what runs and what may start within the hour is likely to cost"),
+    ]
+    dry_at: Annotated[
+        Time | None, Meta(description="when nothing is left at this pace; null where unknown")
+    ]
+    at: Time
+
+
 class ResetResponse(ResponseModel):
     """The data of an event `reset`: transitions are missing before it, read the lists again."""
 
@@ -85,6 +102,18 @@ def budget_event_response(notice: BudgetNotice) -> BudgetEventResponse:
         percent=notice.percent,
         at=rfc3339(notice.at),
         resets_at=optional_rfc3339(notice.resets_at),
+    )
+
+
+def balance_event_response(notice: BalanceNotice) -> BalanceEventResponse:
+    """A balance that is low, or not any more."""
+    return BalanceEventResponse(
+        account=notice.account,
+        change=notice.change,
+        left=notice.left,
+        ahead=notice.ahead,
+        dry_at=optional_rfc3339(notice.dry_at),
+        at=rfc3339(notice.at),
     )
 
 

@@ -19,6 +19,7 @@ from jobs.lanes import Lane, Scope
 from jobs.states import Kind, State
 from jobs.tenants import tenant_of
 from worker.api.models.events import (
+    balance_event_response,
     breaker_event_response,
     budget_event_response,
     transition_response,
@@ -27,6 +28,7 @@ from worker.api.models.response import encode_response
 from worker.api.streams.stream_slots import StreamSlots
 from worker.store.events import (
     START,
+    BalanceNotice,
     BreakerNotice,
     BudgetNotice,
     EventEntry,
@@ -126,10 +128,12 @@ class BroadcastBreaker:
 
 @dataclass(frozen=True, slots=True)
 class BroadcastCredits:
-    """A change of a budget, encoded once for all listeners."""
+    """A change of a budget or of a balance, encoded once for all listeners."""
 
     scope: str
+    """Of a budget; the account of a balance."""
     data: bytes
+    is_balance: bool = False
 
 
 BroadcastItem = BroadcastEvent | BroadcastBreaker | BroadcastCredits
@@ -334,6 +338,9 @@ def _notice(notice: Notice) -> BroadcastItem:
             return BroadcastBreaker(notice.scope, encode_response(breaker_event_response(notice)))
         case BudgetNotice():
             return BroadcastCredits(notice.scope, encode_response(budget_event_response(notice)))
+        case BalanceNotice():
+            data = encode_response(balance_event_response(notice))
+            return BroadcastCredits(notice.account, data, is_balance=True)
         case _:
             assert_never(notice)
 
