@@ -29,7 +29,7 @@ class Blocker:
     """One thing that a job waits for. Texts are for the operator."""
 
     kind: str
-    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `cap`, `line`, `person`,
+    """`schedule`, `backoff`, `hold`, `breaker`, `cool_down`, `budget`, `cap`, `line`, `person`,
     `polls`, `no_worker`, `worker`, `redis` or `newer_schema`."""
     text: str
     action: str = ""
@@ -69,6 +69,8 @@ class WhyContext:
     """What the polls of its run said."""
     poll_failure: str = ""
     """Why polls of a worker get no answer; empty while they do."""
+    budgets: tuple[Blocker, ...] = ()
+    """What budgets keep it from being admitted, if it is queued."""
     waits_for_poll: bool = False
     """Submits of its account wait until a poll of one of its runs is answered."""
 
@@ -88,7 +90,7 @@ def _waits(job: Job, context: WhyContext, now: float) -> tuple[Blocker, ...]:
         case State.RETRYING:
             return (_backoff(job, now), *_late(job, context, now), *_gates(job, context, now))
         case State.QUEUED:
-            return (*_gates(job, context, now), *_lane_blockers(context, now))
+            return (*_gates(job, context, now), *context.budgets, *_lane_blockers(context, now))
         case State.PARKED:
             return (_operator(job, "parked"), *_gates(job, context, now))
         case State.DEAD:

@@ -1,11 +1,13 @@
-"""Budgets in words: what is used of one, and what an operator can do where it admits nothing."""
+"""Budgets in words: what is used of one, why a job waits for it, and what an operator can do."""
 
+import math
 from typing import Final, assert_never
 
 from jobs.budgets.record import BudgetPeriod
-from jobs.budgets.room import BudgetStatus, credits_of
-from jobs.budgets.state import BudgetState
+from jobs.budgets.room import BudgetAnswer, BudgetDecision, BudgetStatus, credits_of
+from jobs.budgets.state import BudgetState, state_of
 from jobs.newer import ACTION_NEWER
+from jobs.why import Blocker
 
 PER_PERIOD: Final = {
     BudgetPeriod.DAY: "a day",
@@ -49,3 +51,42 @@ def action_for_room(status: BudgetStatus) -> str:
     if status.budget.period is BudgetPeriod.TOTAL:
         return "Raise the limit, or remove the budget"
     return f"Wait for the next {status.budget.period}, or raise the limit"
+
+
+def budget_blocker(decision: BudgetDecision, estimate: float | None) -> Blocker | None:
+    """Why budgets do not let a queued job be admitted; None if they do.
+
+    `estimate`: the credits that its run is expected to cost.
+    """
+    status = decision.by
+    if status is None:
+        return None
+    budget, state = status.budget, state_of(status)
+    if state in (BudgetState.UNREADABLE, BudgetState.COUNTING):
+        why = (
+            f"cannot be read: {budget.error}"
+            if budget.error
+            else f"was set by {budget.set_by}: what is in flight is counted first"
+        )
+        return Blocker("budget", f"budget {budget.name} {why}", action_text(status, state))
+    use = f"{use_text(status)}, set by {budget.set_by}"
+    cost = f"a run is expected to cost {estimate or 0:,.10g} credits"
+    match decision.answer:
+        case BudgetAnswer.FITS:
+            return None
+        case BudgetAnswer.NEVER_FITS:
+            text = f"{cost}, more than the whole limit of budget {budget.name} on {budget.scope}"
+            action = "Raise the limit of the budget, or cancel the job"
+            return Blocker("budget", f"{text}: {use}", action)
+        case BudgetAnswer.WAITS:
+            left = f"budget {budget.name} on {budget.scope} has {_left_text(status)} left"
+            text = f"{left}: {use}" if status.left <= 0 else f"{cost}, and {left}: {use}"
+            end = status.window.end
+            until = end if math.isfinite(end) else None
+            return Blocker("budget", text, action_for_room(status), until=until)
+        case _:
+            assert_never(decision.answer)
+
+
+def _left_text(status: BudgetStatus) -> str:
+    return f"{credits_of(status.left):,.10g}" if status.left > 0 else "nothing"

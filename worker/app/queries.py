@@ -18,6 +18,7 @@ from jobs.newer import NEWER_SCHEMA, is_newer
 from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
+from worker.app.budget_waits import BudgetWaits
 from worker.app.eta import Eta, EtaEstimator
 from worker.app.readiness import Readiness
 from worker.app.shown_ids import is_of_tenant
@@ -144,6 +145,7 @@ class Queries:
         self._lease_s = lease_s
         self._window_s = window_s
         self._eta_estimator = EtaEstimator(store.durations)
+        self._budget_waits = BudgetWaits(store, estimator)
         self.readiness = Readiness(store)
 
     async def job(
@@ -199,13 +201,14 @@ class Queries:
             return (Blocker(NEWER_SCHEMA, job.reason.message, job.reason.action),)
         now = self._clock.now()
         position = None
-        if job.state is State.QUEUED and not job.bypass_hold:
+        if job.state is State.QUEUED and not job.bypass_hold and job.waits_for_budget is None:
             position = await self._store.lanes.position(job.lane, job.id)
         ahead = (
             await self._store.lanes.route_jobs_ahead(job.lane, position)
             if position is not None
             else 0
         )
+        active = (await self._store.lanes.active_counts([job.lane]))[0]
         workers = await self.live_workers()
         staying = [worker for worker in workers if not worker.is_leaving]
         context = WhyContext(
@@ -214,7 +217,7 @@ class Queries:
             ahead_on_route=ahead,
             bucket=(await self._store.rate_limits.buckets()).get(job.lane.route, UNKNOWN_BUCKET),
             window_s=self._window_s,
-            active=(await self._store.lanes.active_counts([job.lane]))[0],
+            active=active,
             cap=cap_of_lane(self.caps, job.lane),
             workers=len(staying),
             stopped_workers=submit_blocker(staying),
@@ -222,6 +225,7 @@ class Queries:
             drained_workers=sum(worker.drained and not worker.stopping for worker in workers),
             waits_for_poll=bool(staying)
             and all(job.account in worker.unproved_accounts for worker in staying),
+            budgets=await self._budget_waits.blockers(job, active, now),
             poll_history=await self._poll_history(job),
             poll_failure=next((one.poll_failure for one in workers if one.poll_failure), ""),
         )

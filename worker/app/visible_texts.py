@@ -64,6 +64,11 @@ def set_texts_visible(*, are_visible: bool, of_all_tenants: bool = True) -> None
     _HIDDEN.set(hidden if are_visible else TEXTS_OF_OTHERS)
 
 
+def sees_all_texts() -> bool:
+    """Whether what this task reads hides nothing: the role is `read`, and there is no tenant."""
+    return _HIDDEN.get() is None
+
+
 def visible(value: T) -> T:
     """A record, or a collection or dataclass of records, with the texts that the caller may see."""
     return value if _HIDDEN.get() is None else cast("T", _masked(value))

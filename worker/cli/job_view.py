@@ -117,6 +117,7 @@ def _summary_rows(job: Doc, now: float) -> list[tuple[str, RenderableType]]:
         ("mode", text(job.get("mode"))),
         ("attempt", text(attempt)),
         ("priority", text(job.get("priority") or "")),
+        ("waits for budget", text(job.get("waits_for_budget"))),
         ("batch", text(job.get("batch"))),
         ("tags", text(tags)),
         ("execution", text(job.get("execution_id"))),

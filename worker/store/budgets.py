@@ -105,6 +105,12 @@ class BudgetStore:
         keys = [self._keys.index(Index.BUDGET, name) for name in names]
         return await self._client.many([("ZCARD", key) for key in keys])
 
+    async def position(self, name: str, job_id: str) -> int | None:
+        """How many jobs are ahead of this one among those that wait; None if it does not."""
+        key = self._keys.index(Index.BUDGET, name)
+        rank: int | None = await self._client.call("ZRANK", key, job_id)
+        return rank
+
     async def retire(self, name: str) -> bool:
         """Take a budget off the register of those that are waited for, if no job does."""
         key = self._keys.index(Index.BUDGET, name)

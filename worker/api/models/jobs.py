@@ -29,7 +29,7 @@ from worker.api.models.response import RawJson, ResponseModel, Time, optional_rf
 from worker.app.enqueue import EnqueueResult
 from worker.app.eta import Eta
 from worker.app.queries import UncertainEvidence
-from worker.app.shown_ids import shown_job_id
+from worker.app.shown_ids import is_of_tenant, shown_job_id
 from worker.store.payloads import StoredPayloads
 
 NO_GATES: Final = Gates()
@@ -113,6 +113,13 @@ class JobResponse(ResponseModel):
     reason: ReasonResponse | None
     held_by: Annotated[
         HeldByResponse | None, Meta(description="while it waits: the hold that closes its lane")
+    ]
+    waits_for_budget: Annotated[
+        str | None,
+        Meta(
+            description="while it is queued: the budget of a tag or batch that keeps it out of its"
+            " lane; null for a token of a tenant. Budgets of its lane: see `why`"
+        ),
     ]
     priority: int
     tags: tuple[str, ...]
@@ -231,6 +238,7 @@ def job_response(
         state=job.state,
         reason=None if job.reason is None else _reason(job.reason),
         held_by=_held_by(job, gates),
+        waits_for_budget=None if is_of_tenant() else job.waits_for_budget,
         priority=job.priority,
         tags=job.tags,
         batch=job.batch,
