@@ -246,6 +246,8 @@ def environment(settings: Settings) -> dict[str, str]:
     found = {
         f"KNOUDS_{name.upper()}": str(value.get_secret_value())
         if isinstance(value, SecretStr)
+        else msgspec.json.encode(value).decode()
+        if isinstance(value, dict)
         else str(value)
         for name, value in given.items()
     }

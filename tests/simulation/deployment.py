@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from redis.exceptions import RedisError
 
 from config.settings import Settings
+from jobs.budgets.record import Budget, BudgetPeriod
 from jobs.indexes import Index
 from jobs.job import Job
 from jobs.lanes import JobId
@@ -27,7 +28,7 @@ from jobs.outcomes import Accepted, Finished, Lost, PollOutcome, RunCancelled, R
 from jobs.requests import JobRequest
 from jobs.states import SETTLED_OR_PARKED, Kind, OnUncertain, State
 from tests.simulation.faulty_redis_client import FaultyRedisClient, ProcessKilled
-from tests.simulation.invariants import InvariantChecker, RedisSnapshot, read_snapshot
+from tests.simulation.invariants import EXACT, InvariantChecker, RedisSnapshot, read_snapshot
 from tests.simulation.manual_clock import ManualClock
 from tests.simulation.simulated_provider import (
     ProviderRecord,
@@ -64,6 +65,7 @@ SERVICES: Final = (
     "breaker_prober",
     "pruner",
     "rate_limiter",
+    "budget_keeper",
 )
 SERVICES_WHILE_STOPPING: Final = ("redis_recovery", "heartbeat", "rate_limiter")
 """Services that `Runtime.stop` leaves running until the end."""
@@ -75,6 +77,9 @@ REDIRECTING: Final = (
     JobAction.REQUEUE,
 )
 """Actions after which an earlier answer of the provider may be dropped."""
+
+RUN_COST: Final = 1.0
+"""What every run costs, and is expected to cost, in credits."""
 
 SETTLE_ROUNDS: Final = 200
 """Far more rounds than it takes until every job is settled or parked."""
@@ -90,6 +95,7 @@ def small_settings() -> Settings:
         max_attempts=2,
         webhook_secret=SecretStr("0123456789abcdef0123456789abcdef"),
         run_deadline_s=60,
+        default_estimate=RUN_COST,
     )
 
 
@@ -386,12 +392,12 @@ class SimulatedDeployment:
     def finished(self, call: SimulatedCall) -> Finished:
         """The answer of a sync run."""
         run = self.record.start_run(call)
-        run.end = Finished(result_of(call.job_id, call.number), 1.0, run.execution_id)
+        run.end = Finished(result_of(call.job_id, call.number), RUN_COST, run.execution_id)
         return run.end
 
     def completed(self, run: SimulatedRun) -> Finished:
         """What a poll of a successful run returns."""
-        return Finished(result_of(run.job_id, int(run.execution_id.split("-")[1])), 1.0)
+        return Finished(result_of(run.job_id, int(run.execution_id.split("-")[1])), RUN_COST)
 
     async def deliver_webhook(self, run: SimulatedRun, end: PollOutcome | None) -> None:
         """The provider delivers a webhook about a run: its end, or progress."""
@@ -467,9 +473,34 @@ class SimulatedDeployment:
         self.invariants.check(snapshot, self.clock.now())
         return snapshot
 
+    async def set_budget(
+        self, name: str, scope: str, limit: float, *, is_counting: bool = True
+    ) -> None:
+        """Set a budget anew, or change the limit of one."""
+        now = self.clock.now()
+
+        def changed(current: Budget | None) -> Budget:
+            if current is not None:
+                return msgspec.structs.replace(current, limit=limit)
+            return Budget(
+                name=name,
+                scope=scope,
+                period=BudgetPeriod.TOTAL,
+                limit=limit,
+                generation=int(now * 1_000),
+                set_at=now,
+                set_by="ann",
+                note="" if is_counting else EXACT,
+                is_counting=is_counting,
+            )
+
+        await self.store.budgets.change(name, changed)
+
     async def settle_everything(self) -> RedisSnapshot:
         """Stop the faults and answer every call, until every job is settled, parked or held."""
         self.record.connects = self.record.answers_whoami = True
+        for budget in await self.store.budgets.list_all():
+            await self.store.budgets.change(budget.name, lambda _: None)
         for worker in self.living:
             worker.client.faults.clear()
             await self.wake(worker)

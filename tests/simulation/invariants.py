@@ -9,9 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from jobs.budgets.room import BudgetStatus
+from jobs.budgets.use import BudgetPart, UsedPart, changed_use
 from jobs.holds import Gates
 from jobs.indexes import WATCHED_INDEXES, Index, accepts_run_updates, entries
-from jobs.job import INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, Job, JobEvent
+from jobs.job import BUDGET, INPUTS_LOST, MANUAL, STUCK, UNCERTAIN, Job, JobEvent
 from jobs.lifecycle import OPERATOR_TRANSITIONS, TRANSITIONS, Transition
 from jobs.outcomes import Accepted, Finished, RunCancelled
 from jobs.states import PRUNABLE, SETTLED, State
@@ -56,6 +58,13 @@ EVENTS_WITHOUT_TRANSITION: Final = {
 }
 
 
+MAY_RESERVE: Final = (State.SUBMITTING, State.RUNNING, State.CANCELLING, State.PARKED)
+"""States of jobs that may have something in flight, beside those that await a finding."""
+
+EXACT: Final = "its limit was never lowered, and nothing was in flight when it was set"
+"""The note of a budget that is never exceeded: runs cost what is expected."""
+
+
 @dataclass(frozen=True, slots=True)
 class RedisSnapshot:
     """Everything in Redis at a moment without writes."""
@@ -72,6 +81,9 @@ class RedisSnapshot:
     """Jobs with a recorded poll history."""
     events: dict[str, list[TransitionEvent]]
     """The stream of events, by job."""
+    budgets: list[BudgetStatus]
+    used: dict[str, dict[str, int]]
+    """Key → what a budget has spent and reserved."""
     store: Store
 
 
@@ -102,8 +114,19 @@ async def read_snapshot(store: Store) -> RedisSnapshot:
         gates=await store.holds.gates(),
         poll_history_ids=await poll_history_ids(store),
         events=by_job(await transition_events(store)),
+        budgets=await store.budgets.statuses(0.0),
+        used=await _used(store, names),
         store=store,
     )
+
+
+async def _used(store: Store, names: list[str]) -> dict[str, dict[str, int]]:
+    keys = [name for name in names if name.startswith(f"{store.keys.namespace}:budget-use:")]
+    rows = await store.client.many([("HGETALL", key) for key in keys])
+    return {
+        key: {field.decode(): int(amount) for field, amount in row.items()}
+        for key, row in zip(keys, rows, strict=True)
+    }
 
 
 def by_job(entries_: list[list[TransitionEvent]]) -> dict[str, list[TransitionEvent]]:
@@ -129,6 +152,7 @@ class InvariantChecker:
         self._results: dict[str, bytes | None] = {}
         self.actions = 0
         """Audited actions of operators that were answered."""
+        self._spent_by_pruned: Counter[UsedPart] = Counter()
         self.transitions_seen: Counter[tuple[State, Transition]] = Counter()
         """Every transition seen."""
 
@@ -145,6 +169,7 @@ class InvariantChecker:
             self._check_transitions(self._before[job.id], job)
             _every_state_change_has_its_event(now.events[job.id], job)
             self._check_job(job, now)
+        self._budgets_match_the_records(now)
         assert now.audit_entries == self.actions, "an action of an operator is not on record"
         self._before, self._results = now.jobs, now.results
 
@@ -178,6 +203,34 @@ class InvariantChecker:
                 assert old, f"{job_id} is gone; it was {state}"
         strangers = now.jobs.keys() - self._before.keys()
         assert not strangers, f"{strangers} were never enqueued"
+
+    # Budgets hold, and no reservation leaks.
+
+    def _budgets_match_the_records(self, now: RedisSnapshot) -> None:
+        sums = Counter[UsedPart]()
+        for job_id, before in self._before.items():
+            if job_id not in now.jobs:
+                self._spent_by_pruned.update(changed_use(None, before))
+        for job in now.jobs.values():
+            own = changed_use(None, job)
+            is_in_flight = job.state in MAY_RESERVE or job.awaits_finding
+            leaks = [used for used in own if used.part is BudgetPart.RESERVED]
+            assert is_in_flight or not leaks, f"{job.id} is {job.state} and reserves {leaks}"
+            sums.update(own)
+        sums.update(self._spent_by_pruned)
+        wanted: dict[str, dict[str, int]] = {}
+        for used, amount in sums.items():
+            key = now.store.keys.budget_use(used.budget, used.generation, used.period)
+            if amount:
+                wanted.setdefault(key, {})[used.part] = amount
+        found = {
+            key: {part: amount for part, amount in row.items() if amount}
+            for key, row in now.used.items()
+        }
+        assert {key: row for key, row in found.items() if row} == wanted
+        for status in now.budgets:
+            if status.budget.note == EXACT:
+                assert status.use.total <= status.budget.limit_micro, f"exceeded: {status}"
 
     # Only operators free the parked, and the first terminal state wins.
 
@@ -270,6 +323,8 @@ def _parked_code(transition: Transition, event: JobEvent) -> str | None:
             return STUCK
         case Transition.PARK_INPUTS_LOST:
             return INPUTS_LOST
+        case Transition.PARK_OVER_BUDGET:
+            return BUDGET
         case _:
             return None
 
@@ -315,4 +370,5 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
 
 
 def _in_lane(job: Job) -> bool:
-    return job.state is State.QUEUED and not job.bypass_hold
+    is_elsewhere = job.bypass_hold or job.waits_for_budget is not None
+    return job.state is State.QUEUED and not is_elsewhere

@@ -62,6 +62,7 @@ requests = st.fixed_dictionaries(
         "target": st.sampled_from(["suno", "suno", "kling"]),
         "priority": st.sampled_from([0, 0, 50]),
         "delay_s": st.sampled_from([None, None, None, 30.0]),
+        "tags": st.sampled_from([(), (), ("t",)]),
         "on_uncertain": st.sampled_from([OnUncertain.PARK, OnUncertain.PARK, OnUncertain.RETRY]),
     }
 )
@@ -98,9 +99,12 @@ class EngineMachine(RuleBasedStateMachine):
             self.broken = True
             raise
 
-    @initialize(first=st.lists(requests, min_size=1, max_size=3))
-    def open(self, first: list[dict[str, Any]]) -> None:
+    @initialize(first=st.lists(requests, min_size=1, max_size=3), budgets=st.booleans())
+    def open(self, first: list[dict[str, Any]], *, budgets: bool) -> None:
         assert self.do(self.deployment.store.recovery.until_ready())
+        if budgets:
+            self.do(self.deployment.set_budget("all", "default", 4, is_counting=False))
+            self.do(self.deployment.set_budget("tagged", "tag:t", 1, is_counting=False))
         for _ in range(2):
             self.deployment.start_worker()
         for request in first:
@@ -333,6 +337,24 @@ class EngineMachine(RuleBasedStateMachine):
             return
         await self.deployment.actions.release_hold(holds[which % len(holds)].id, ANN)
         self.deployment.invariants.actions += 1
+
+    @rule(number=numbers, what=st.sampled_from(["raise", "raise", "remove", "new"]))
+    def change_a_budget(self, number: int, what: str) -> None:
+        self.do(self._change_a_budget(number, what))
+
+    async def _change_a_budget(self, number: int, what: str) -> None:
+        budgets = await self.deployment.store.budgets.list_all()
+        if what == "new":
+            scope = ("default/model/suno", "tag:t")[number % 2]
+            await self.deployment.set_budget(f"new-{number % 2}", scope, 1 + number % 3)
+        elif not budgets:
+            await self._go_on(number)
+        elif what == "raise":
+            budget = budgets[number % len(budgets)]
+            await self.deployment.set_budget(budget.name, budget.scope, budget.limit + 1)
+        else:
+            name = budgets[number % len(budgets)].name
+            await self.deployment.store.budgets.change(name, lambda _: None)
 
     @rule(which=numbers, reset=st.booleans(), answers=st.booleans())
     def act_on_a_breaker(self, which: int, *, reset: bool, answers: bool) -> None:
