@@ -25,7 +25,9 @@ ZONES = (
 
 
 def at(zone: str, *when: int, fold: int = 0) -> float:
-    return datetime(*when, tzinfo=ZoneInfo(zone), fold=fold).timestamp()  # type: ignore[arg-type]
+    year, month, day, hour, minute, second = (*when, 0, 0, 0)[:6]
+    moment = datetime(year, month, day, hour, minute, second, tzinfo=ZoneInfo(zone), fold=fold)
+    return moment.timestamp()
 
 
 @pytest.mark.parametrize(
