@@ -15,7 +15,9 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from jobs.breakers import BreakerState
 from jobs.states import State
-from tests.engine.live_system import live_system, wait_until
+from tests.engine.budget_books import budgets_of
+from tests.engine.live_system import OPERATOR, live_system, wait_until
+from worker.app.budgets import BudgetRequest
 from worker.compose.api import running
 from worker.sandbox import SandboxConfig
 from worker.sandbox import running as provider
@@ -51,6 +53,7 @@ async def shown(
         provider(SandboxConfig(limit=0, credits=10**6)) as sandbox,
         live_system(redis, redis_url, namespace, sandbox) as system,
     ):
+        await budgets_of(system).set("b", BudgetRequest("studio", "day", 100.0), OPERATOR)
         async with system.worker():
             good = await system.enqueue(label="good")
             bad = await system.enqueue(label="bad", fault="INVALID_INPUTS")
@@ -85,6 +88,7 @@ def known(shown: dict[str, set[str]]) -> dict[str, set[str]]:
         ("knouds_quota_limit", {"route"}),
         ("knouds_quota_remaining", {"route"}),
         ("knouds_reconcile_off", {"account"}),
+        ("knouds_balance_low", {"account"}),
     ):
         shown.setdefault(name, labels)
     return shown

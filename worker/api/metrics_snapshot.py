@@ -6,7 +6,9 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from jobs.states import State
-from worker.app.queries import Queries, QueueStats
+from worker.app.budgets import ShownBudget
+from worker.app.queries import QueueStats
+from worker.app.use_cases import UseCases
 from worker.store import Store
 from worker.store.read.queries import WebhookHealth
 
@@ -22,12 +24,13 @@ class MetricsSnapshot:
     holds: Mapping[tuple[str, str], int]
     """(phase, code) → number of holds."""
     webhooks: WebhookHealth
+    budgets: Sequence[ShownBudget]
 
 
-async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSnapshot:
+async def read_snapshot(store: Store, use_cases: UseCases, now: float) -> MetricsSnapshot:
     """Read the snapshot; raises what Redis raises."""
     stats, counters, parked, dead, holds, webhooks = await asyncio.gather(
-        queries.stats(),
+        use_cases.queries.stats(),
         store.metrics.counters.read(),
         store.read.queries.group_sizes(State.PARKED),
         store.read.queries.group_sizes(State.DEAD),
@@ -41,6 +44,7 @@ async def read_snapshot(store: Store, queries: Queries, now: float) -> MetricsSn
         codes={State.PARKED: _sum_by(label, parked), State.DEAD: _sum_by(label, dead)},
         holds=Counter((hold.phase.value, label(hold.code)) for hold in holds),
         webhooks=webhooks,
+        budgets=await use_cases.budgets.list_all(),
     )
 
 

@@ -2,7 +2,7 @@
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from prometheus_client import ProcessCollector
@@ -16,8 +16,12 @@ from prometheus_client.exposition import CONTENT_TYPE_PLAIN_0_0_4, generate_late
 from prometheus_client.registry import Collector, CollectorRegistry
 
 from jobs.breakers import BreakerCause, BreakerState
+from jobs.budgets.room import credits_of
+from jobs.budgets.state import BudgetState
 from jobs.states import Kind, State
 from worker.api.metrics_snapshot import MetricsSnapshot
+from worker.app.budgets import ShownBudget
+from worker.app.credit_warnings import CreditWarningCause
 from worker.app.queries import BreakerSummary
 from worker.store.metrics.catalog import MAX_TARGETS, METRICS, OTHER, PREFIX, MetricSpec
 
@@ -112,6 +116,7 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield from _rate_limits(snapshot)
     yield from _deliveries(snapshot)
+    yield from _credits(snapshot)
 
 
 def _holds(holds: Mapping[tuple[str, str], int]) -> Metric:
@@ -158,6 +163,40 @@ def _deliveries(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _plain_gauge("webhooks_waiting", "Deliveries that wait to be processed.", webhooks.due)
     yield _plain_gauge(
         "webhooks_orphaned", "Runs reported within a day that belong to no job.", webhooks.orphans
+    )
+
+
+def _credits(snapshot: MetricsSnapshot) -> Iterator[Metric]:
+    """Every budget is a series: there are at most `MAX_BUDGETS`."""
+    budgets = [(one.status.budget.name, one) for one in snapshot.budgets]
+    gauges: dict[str, tuple[str, Callable[[ShownBudget], float]]] = {
+        "budget_limit_credits": (
+            "Limit of a budget, each period.",
+            lambda one: one.status.budget.limit,
+        ),
+        "budget_spent_credits": (
+            "What ended attempts of this period cost.",
+            lambda one: credits_of(one.status.use.spent),
+        ),
+        "budget_reserved_credits": (
+            "What attempts under way may cost.",
+            lambda one: credits_of(one.status.use.reserved),
+        ),
+        "budget_waiting_jobs": ("Queued jobs that a budget keeps back.", lambda one: one.waiting),
+        "budget_closed": (
+            "1 for a budget that has no room, or cannot be read.",
+            lambda one: one.state in (BudgetState.CLOSED, BudgetState.UNREADABLE),
+        ),
+    }
+    for metric, (text, value) in gauges.items():
+        yield _labelled_gauge(metric, text, "budget", [(name, value(one)) for name, one in budgets])
+    warnings = snapshot.stats.credit_warnings
+    low = [one.name for one in warnings if one.cause is CreditWarningCause.BALANCE_LOW]
+    yield _labelled_gauge(
+        "balance_low",
+        "1 for each account that is likely to run out of credits within the hour.",
+        "account",
+        [(account, 1) for account in low],
     )
 
 

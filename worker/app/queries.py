@@ -19,6 +19,8 @@ from jobs.rate_limits import RateLimitBucket, wait_s
 from jobs.states import State
 from jobs.why import UNKNOWN_BUCKET, Blocker, WhyContext, why_not_running
 from worker.app.budget_waits import BudgetWaits
+from worker.app.budgets import Budgets
+from worker.app.credit_warnings import CreditWarning, CreditWarnings
 from worker.app.eta import Eta, EtaEstimator
 from worker.app.readiness import Readiness
 from worker.app.shown_ids import is_of_tenant
@@ -123,6 +125,7 @@ class QueueStats:
     breakers: list[BreakerSummary]
     """Those that stop submits or slow them down."""
     rates: dict[str, float]
+    credit_warnings: list[CreditWarning]
 
 
 class Queries:
@@ -144,6 +147,7 @@ class Queries:
         self.caps = caps
         self._lease_s = lease_s
         self._window_s = window_s
+        self._credit_warnings = CreditWarnings(store, clock, Budgets(store, clock, estimator))
         self._eta_estimator = EtaEstimator(store.durations)
         self._budget_waits = BudgetWaits(store, estimator)
         self.readiness = Readiness(store)
@@ -337,6 +341,7 @@ class Queries:
             reconcile_off=await self._store.evidence.reconcile_off(),
             breakers=[one for one in breakers if limits_submits(one.breaker, now)],
             rates=await self._store.read.queries.rates(now),
+            credit_warnings=await self._credit_warnings.list_all(),
         )
 
     def _drain_times_s(

@@ -13,6 +13,7 @@ from worker.cli.output import Columns, doc_table, new_table, state_text, text, w
 from worker.cli.text import (
     Doc,
     command_line,
+    credit_lines,
     format_age,
     format_duration,
     lane_of,
@@ -230,7 +231,11 @@ def stats_tables(doc: Doc) -> list[RenderableType]:
     for name, number in doc["states"].items():
         age = format_duration(float(oldest[name])) if number and name in oldest else ""
         states.add_row(state_text(name), text(number, "" if number else "dim"), text(age))
-    parts: list[RenderableType] = [*(text(line, "red") for line in redis_lines(doc)), states]
+    parts: list[RenderableType] = [
+        *(text(line, "red") for line in redis_lines(doc)),
+        *(text(line, "yellow") for line in credit_lines(doc)),
+        states,
+    ]
     if doc.get("lanes"):
         parts += [text(""), _lanes(doc["lanes"])]
     if doc.get("quota"):

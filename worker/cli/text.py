@@ -121,6 +121,12 @@ def program_path() -> str:
     return str(started) if path.startswith("..") else path
 
 
+def credit_lines(stats: Doc) -> list[str]:
+    """A line for each budget or balance that needs an operator, with what to do."""
+    warnings: list[Doc] = stats.get("credit_warnings") or []
+    return [f"{one['text']}. {one['action']}" for one in warnings]
+
+
 def redis_lines(stats: Doc) -> list[str]:
     """A line for each thing that Redis refuses, with what ends it."""
     refusals: list[Doc] = stats.get("redis_refuses") or []

@@ -15,6 +15,7 @@ from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
 from worker.compose.app import build_enqueuer, build_estimator, payload_cipher, replica_wait
+from worker.compose.credit_services import build_credit_services
 from worker.compose.list_readers import build_list_readers
 from worker.compose.provider import (
     KNOWN_ERROR_CODES,
@@ -34,9 +35,7 @@ from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
-from worker.engine.services.balance_watcher import BalanceWatcher
 from worker.engine.services.breaker_prober import BreakerProber
-from worker.engine.services.budget_keeper import BudgetKeeper
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
 from worker.engine.services.payload_key_reporter import PayloadKeyReporter
@@ -357,7 +356,6 @@ def _build_webhook_processor(parts: _Parts, poller: Poller) -> WebhookProcessor:
 def _build_other_services(parts: _Parts) -> list[Service]:
     """The services that nothing else of the worker needs to know."""
     context = parts.context
-    estimator = build_estimator(parts.settings, context.store, context.clock)
     return [
         MetricsFlusher(context.store),
         AccountReporter(context.store.accounts, context.accounts),
@@ -369,8 +367,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         parts.rate_limiter,
         *build_list_readers(parts.settings, context, parts.provider, parts.identities),
         WorkflowReader(context, parts.provider),
-        BudgetKeeper(context, estimator),
-        BalanceWatcher(context.store, context.worker_id, estimator, parts.settings.rate_window_s),
+        *build_credit_services(parts.settings, context),
     ]
 
 

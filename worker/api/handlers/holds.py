@@ -1,8 +1,11 @@
 """Holds, groups of parked jobs and dead letters, and the counts of the system over HTTP."""
 
+import dataclasses
+
 from aiohttp import web
 
 from jobs.lanes import parse_scope
+from worker.api.auth.principal import current_principal
 from worker.api.context import context_of, current_actor
 from worker.api.models.holds import (
     GroupPageResponse,
@@ -62,4 +65,7 @@ async def release_hold(request: web.Request) -> web.Response:
 async def stats(request: web.Request) -> web.Response:
     """Counts of jobs, lanes, rate limits, workers and holds."""
     queries = context_of(request).use_cases.queries
-    return json_response(stats_response(await queries.stats(), queries.caps))
+    found = await queries.stats()
+    if not current_principal().sees_credits:
+        found = dataclasses.replace(found, credit_warnings=[])
+    return json_response(stats_response(found, queries.caps))

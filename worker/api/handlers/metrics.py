@@ -16,9 +16,7 @@ async def metrics(request: web.Request) -> web.Response:
     """Metrics of all processes for Prometheus. Without Redis: only that it is away."""
     context = context_of(request)
     try:
-        snapshot = await read_snapshot(
-            context.store, context.use_cases.queries, context.clock.now()
-        )
+        snapshot = await read_snapshot(context.store, context.use_cases, context.clock.now())
     except (RedisError, OSError):
         snapshot = None
     return web.Response(body=render_metrics(snapshot), headers={"Content-Type": CONTENT_TYPE})

@@ -10,6 +10,7 @@ from jobs.lanes import Lane, cap_of_lane
 from jobs.rate_limits import RateLimitBucket
 from jobs.states import Kind, State
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
+from worker.app.credit_warnings import CreditWarningCause
 from worker.app.queries import QueueStats
 from worker.engine.worker_problems import capitalized, described_failures, refusal_text
 from worker.store.metrics.series import SeriesPoint, SeriesWindow
@@ -106,6 +107,15 @@ class RedisRefusalResponse(ResponseModel):
     action: Annotated[str, Meta(description="what ends it")]
 
 
+class CreditWarningResponse(ResponseModel):
+    """Something about credits that needs an operator."""
+
+    cause: CreditWarningCause
+    name: Annotated[str, Meta(description="of the budget, or the account")]
+    text: str
+    action: Annotated[str, Meta(description="what to do")]
+
+
 class StatsResponse(ResponseModel):
     """Counts of jobs, lanes, rate limits, workers and holds."""
 
@@ -126,6 +136,13 @@ class StatsResponse(ResponseModel):
     breakers: Annotated[int, Meta(description="breakers that stop submits or slow them down")]
     reconcile_off: list[ReconcileOffResponse]
     rates: dict[str, float]
+    credit_warnings: Annotated[
+        list[CreditWarningResponse],
+        Meta(
+            description="budgets that are used to 80 % or closed, and balances that are likely to"
+            " be used up within the hour; empty below role read"
+        ),
+    ]
 
 
 class HistoryPointResponse(ResponseModel):
@@ -180,6 +197,10 @@ def stats_response(stats: QueueStats, caps: Mapping[str, int]) -> StatsResponse:
             for one in stats.reconcile_off
         ],
         rates=stats.rates,
+        credit_warnings=[
+            CreditWarningResponse(cause=one.cause, name=one.name, text=one.text, action=one.action)
+            for one in stats.credit_warnings
+        ],
     )
 
 

@@ -1,6 +1,7 @@
 """The overview: what needs an operator, jobs, holds, rate limits, lanes and workers."""
 
 import asyncio
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -65,6 +66,8 @@ async def overview_page(page_request: PageRequest) -> web.StreamResponse:
         context.gates(),
         context.store.read.queries.webhook_health(page_request.now),
     )
+    if not page_request.principal.sees_credits:
+        stats = dataclasses.replace(stats, credit_warnings=[])
     window = parse_window(page_request.request.query.get("window", ""))
     return await page_request.render(
         "overview.html",

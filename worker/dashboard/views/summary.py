@@ -15,6 +15,7 @@ from jobs.holds import Hold, HoldPhase
 from jobs.job import MANUAL, STUCK, UNCERTAIN
 from jobs.states import State
 from jobs.why import ACTION_DRAINED
+from worker.app.credit_warnings import CreditWarningCause
 from worker.app.queries import GroupSummary, QueueStats, queued_in
 from worker.dashboard.views.formatting import count, jobs_waiting_text, label_text
 from worker.engine.worker_problems import (
@@ -26,6 +27,13 @@ from worker.engine.worker_problems import (
 )
 from worker.store.refusals import RedisRefusal
 from worker.store.workers import Heartbeat
+
+CREDIT_PAGES: Final = {
+    CreditWarningCause.BUDGET_NEAR: "/budgets",
+    CreditWarningCause.BUDGET_CLOSED: "/budgets",
+    CreditWarningCause.BUDGET_UNREADABLE: "/budgets",
+    CreditWarningCause.BALANCE_LOW: "/credits",
+}
 
 MAX_NAMED: Final = 3
 """Items that the headline names; the list below it has all of them."""
@@ -63,12 +71,13 @@ def summarize(
     dead: Sequence[GroupSummary],
     now: float,
 ) -> OverviewSummary:
-    """What needs an operator: Redis, workers, breakers, then holds, parked jobs, dead letters."""
+    """What needs an operator: Redis, workers, breakers, holds, credits, parked and dead jobs."""
     items = [
         *_redis(stats.redis_problems),
         *_workers(stats),
         *_breakers(stats, now),
         *_holds(stats, holds),
+        *_credits(stats),
         *_reconcile_off(stats),
         *_parked(parked, {hold.id for hold, _ in holds}),
         *_dead(dead),
@@ -167,6 +176,13 @@ def _holds(stats: QueueStats, holds: Sequence[tuple[Hold, int]]) -> list[Attenti
         short = f"{hold.code} on {hold.scope} ({jobs_waiting_text(jobs + behind)})"
         found.append(AttentionItem(short, text, hold.action, f"/holds#{hold.id}"))
     return found
+
+
+def _credits(stats: QueueStats) -> list[AttentionItem]:
+    return [
+        AttentionItem(one.headline, one.text, one.action, CREDIT_PAGES[one.cause])
+        for one in stats.credit_warnings
+    ]
 
 
 def _reconcile_off(stats: QueueStats) -> list[AttentionItem]:
