@@ -275,7 +275,19 @@ def _lower(value: object) -> object:
 
 
 OWN_PATHS: Final = frozenset(
-    {"audit", "batches", "breakers", "bulk", "credits", "dead", "holds", "jobs", "livez", "login"}
+    {
+        "audit",
+        "batches",
+        "breakers",
+        "budgets",
+        "bulk",
+        "credits",
+        "dead",
+        "holds",
+        "jobs",
+        "livez",
+        "login",
+    }
     | {
         "logout",
         "metrics",

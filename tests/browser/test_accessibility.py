@@ -17,6 +17,7 @@ LISTS = (
     "/holds",
     "/batches",
     "/credits",
+    "/budgets",
     "/audit",
     "/jobs?code=nothing",
 )

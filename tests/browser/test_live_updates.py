@@ -94,6 +94,7 @@ def test_the_keyboard_shortcuts_work(page: Page, site: RunningSite) -> None:
         ("h", "/holds"),
         ("b", "/batches"),
         ("c", "/credits"),
+        ("u", "/budgets"),
         ("a", "/audit"),
         ("o", "/"),
     ):

@@ -67,7 +67,8 @@ async def test_every_link_and_asset_of_every_page_works(
     await job_factory.held("parked")
     await job_factory.dead("dead")
     await job_factory.succeeded("done")
-    todo, seen = ["/", "/holds", "/batches", "/credits", "/audit", "/jobs/dead/requeue"], set[str]()
+    todo = ["/", "/holds", "/batches", "/credits", "/budgets", "/audit"]
+    todo, seen = [*todo, "/jobs/dead/requeue"], set[str]()
     origin = url.removesuffix(PREFIX)
     while todo:
         path = todo.pop()
@@ -101,6 +102,7 @@ def _is_post_only(link: str) -> bool:
         "/drain",
         "/erase",
         "/revoke",
+        "/remove",
     )
     return link.endswith(posted)
 

@@ -28,11 +28,12 @@ NAVIGATION: Final = (
     ("/holds", "Holds", "h", None),
     ("/batches", "Batches", "b", None),
     ("/credits", "Credits", "c", None),
+    ("/budgets", "Budgets", "u", None),
     ("/audit", "Audit", "a", None),
 )
 """Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
-_ROLES: Final = {"/credits": Role.READ, "/audit": Role.READ}
+_ROLES: Final = {"/credits": Role.READ, "/budgets": Role.READ, "/audit": Role.READ}
 """Pages that are not shown to every role that has pages."""
 
 

@@ -18,6 +18,7 @@ from worker.dashboard.page_request import PageRoute, page_handler
 from worker.dashboard.pages.audit import audit_page
 from worker.dashboard.pages.batches import batches_page
 from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
+from worker.dashboard.pages.budgets import budgets_page, remove_budget, set_budget
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
 from worker.dashboard.pages.credits import credits_page
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
@@ -51,6 +52,9 @@ PAGES: Final = (
     PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
     PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
     PageRoute("GET", "/credits", credits_page, ("GET /v1/credits",)),
+    PageRoute("GET", "/budgets", budgets_page, ("GET /v1/budgets",)),
+    PageRoute("POST", "/budgets", set_budget, ("GET /v1/budgets", "PUT /v1/budgets/{name}")),
+    PageRoute("POST", "/budgets/{name}/remove", remove_budget, ("DELETE /v1/budgets/{name}",)),
     PageRoute("GET", "/audit", audit_page, ("GET /v1/audit",)),
     PageRoute("GET", "/sessions", sessions_page, ("GET /v1/sessions",)),
     PageRoute(
