@@ -1,15 +1,21 @@
 """`GET /v1/credits`: what runs cost, as JSON and as CSV."""
 
 import pytest
+from rich.table import Table
 
 from jobs import transitions
 from jobs.credits.charges import day_of
 from jobs.outcomes import Finished
 from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
+from tests.engine.budget_books import budgets_in
 from tests.unit.core import job_builders as build
 from tests.unit.core.job_builders import NOW
 from worker.app import credits as credits_module
+from worker.app.actions import Actor
+from worker.app.budgets import BudgetRequest
+from worker.cli.tables import forecast_list
+from worker.clock import SystemClock
 from worker.store import Store
 
 DAY = day_of(NOW)
@@ -139,3 +145,31 @@ async def test_of_many_rows_those_with_the_most_credits_are_shown(
     found = (await api.get("/v1/credits", by="account", since=DAY, until=NEXT_DAY)).json
     assert [row["key"] for row in found["items"]] == ["default"]
     assert (found["more"], found["total"]["credits"]) == (1, 7.25)
+
+
+async def test_the_forecast_has_budgets_too(
+    api: CheckedApi, store: Store, job_factory: JobFactory
+) -> None:
+    await budgets_in(store, SystemClock()).set(
+        "b", BudgetRequest("default", "day", 100.0), Actor("ann")
+    )
+    await job_factory.queued("a")
+    await job_factory.ran("model/gpt-image-2", cost=8.0)
+    (found,) = (await api.get("/v1/credits/forecast")).json["budgets"]
+    assert found["resets_at"].endswith("00:00:00.000Z")
+    assert found | {"resets_at": ""} == {
+        "name": "b",
+        "scope": "default",
+        "period": "day",
+        "limit": 100.0,
+        "spent": 0.0,
+        "reserved": 0.0,
+        "resets_at": "",
+        "per_hour": None,
+        "reached_at": None,
+        "waiting_jobs": 1,
+        "waiting_cost": 8.0,
+        "covers_waiting": True,
+    }
+    shown = forecast_list((await api.get("/v1/credits/forecast")).json)
+    assert [len(table.columns) for table in shown if isinstance(table, Table)] == [6, 9]

@@ -219,3 +219,42 @@ async def test_a_mark_of_a_newer_version_is_left_alone(store: Store) -> None:
     await store.client.call("HSET", store.keys.warnings, "budget:b", damaged)
     await warnings_of(store).check((), NOON)
     assert (await changes(store))[1:] == [(BudgetChange.WARNING, 85)]
+
+
+async def test_a_running_system_says_what_becomes_of_a_budget(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Runs of 10 credits: four are 80 % of the limit, the fifth is all of it."""
+    monkeypatch.setattr(budget_keeper, "SETTLE_S", 0.0)
+    monkeypatch.setattr(budget_keeper, "TICK_S", 0.02)
+    monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
+    limit = BudgetRequest("tag:a", "total", 50.0)
+
+    async def said(change: BudgetChange) -> None:
+        async def is_said() -> bool:
+            return change in [one.change for one in await notices(system.store)]
+
+        await wait_until(is_said, f"{change} is said")
+
+    async def is_counted() -> bool:
+        return not (await shown(system, "b")).status.budget.is_counting
+
+    async with system.worker(default_estimate=10.0):
+        await budgets_of(system).set("b", limit, ANN)
+        await wait_until(is_counted, "what is in flight is counted")
+        for _ in range(4):
+            await system.until(await system.enqueue("suno", tags=("a",)))
+        await said(BudgetChange.WARNING)
+        ids = [await system.enqueue("suno", tags=("a",)) for _ in range(3)]
+        await said(BudgetChange.CLOSED)
+        await budgets_of(system).set("b", limit._replace(limit=100.0), ANN)
+        await system.all_until(ids)
+        await said(BudgetChange.REOPENED)
+    found = [one.change for one in await notices(system.store)]
+    assert found == [
+        BudgetChange.SET,
+        BudgetChange.WARNING,
+        BudgetChange.CLOSED,
+        BudgetChange.SET,
+        BudgetChange.REOPENED,
+    ]

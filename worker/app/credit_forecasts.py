@@ -4,6 +4,7 @@ from jobs.credits.charges import MAX_CREDITS, day_of, micro_credits
 from jobs.credits.forecast import AccountForecast, Balance
 from worker.app.action_table import CreditAction
 from worker.app.actions import Actor
+from worker.app.budget_forecasts import BudgetForecast, BudgetForecasts
 from worker.app.enqueue import InvalidRequest
 from worker.clock import Clock
 from worker.engine.account_forecaster import AccountForecaster
@@ -20,6 +21,7 @@ class CreditForecasts:
         self._clock = clock
         self._estimator = estimator
         self._forecaster = AccountForecaster(store)
+        self._budgets = BudgetForecasts(store, estimator)
 
     async def set_balance(self, account: str, amount: float, actor: Actor) -> AccountForecast:
         """Enter the balance of an account, and carry it on from now; raises `InvalidRequest`."""
@@ -45,3 +47,7 @@ class CreditForecasts:
         lanes, _ = await self._store.read.queries.lane_counts()
         estimates = await self._estimator.estimates({one.lane for one in lanes if one.queued})
         return await self._forecaster.forecasts(lanes, estimates, self._clock.now())
+
+    async def of_budgets(self) -> list[BudgetForecast]:
+        """What is ahead of each budget that can be read."""
+        return await self._budgets.list_all(self._clock.now())

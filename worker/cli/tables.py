@@ -79,10 +79,13 @@ def credit_list(doc: Doc) -> list[RenderableType]:
 
 
 def forecast_list(doc: Doc) -> list[RenderableType]:
-    """What is ahead of each account."""
+    """What is ahead of each account, and of each budget."""
+    now, budgets = time.time(), doc["budgets"]
+    after: list[RenderableType] = []
+    if budgets:
+        after = [text(""), _budget_forecasts(budgets, now)]
     if not doc["items"]:
-        return [text("nothing is queued, and no account has a balance", "dim")]
-    now = time.time()
+        return [text("nothing is queued, and no account has a balance", "dim"), *after]
     columns: Columns = {
         "ACCOUNT": lambda row: row.get("account"),
         "QUEUED": lambda row: f"{row['waiting_jobs']:,}",
@@ -94,7 +97,22 @@ def forecast_list(doc: Doc) -> list[RenderableType]:
     table = doc_table(doc["items"], columns, right_aligned=tuple(columns)[1:])
     short = [row["account"] for row in doc["items"] if row["covers_waiting"] is False]
     warning = f"not enough for what is queued: {', '.join(short)}"
-    return [table, *([text(warning, "bold")] if short else [])]
+    return [table, *([text(warning, "bold")] if short else []), *after]
+
+
+def _budget_forecasts(budgets: list[Doc], now: float) -> Table:
+    columns: Columns = {
+        "BUDGET": lambda row: row.get("name"),
+        "SCOPE": lambda row: row.get("scope"),
+        "LIMIT": _amount("limit"),
+        "USED": lambda row: f"{row['spent'] + row['reserved']:,.10g}",
+        "PER HOUR": lambda row: "unknown" if row["per_hour"] is None else f"{row['per_hour']:,.6g}",
+        "REACHED IN": lambda row: _until(row["reached_at"], now),
+        "NEW PERIOD IN": lambda row: _until(row["resets_at"], now),
+        "QUEUED": lambda row: f"{row['waiting_jobs']:,}",
+        "WILL COST": lambda row: _known(row["waiting_cost"]),
+    }
+    return doc_table(budgets, columns, right_aligned=tuple(columns)[2:])
 
 
 def _known(cost: float | None) -> str:

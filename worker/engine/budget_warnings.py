@@ -30,8 +30,8 @@ class BudgetWarnings:
         self._estimator = estimator
         self._queues_read_at: float | None = None
 
-    async def check(self, out_of_room: Collection[str], now: float) -> None:
-        """Compare what is used with what was said, and say what is new.
+    async def check(self, out_of_room: Collection[str], now: float) -> Sequence[BudgetStatus]:
+        """Compare what is used with what was said, and say what is new; returns what is used.
 
         `out_of_room`: names of the budgets of tags and batches that a job waits for now.
         """
@@ -54,6 +54,7 @@ class BudgetWarnings:
         for name, stale in marks.items():
             if not stale.is_newer:
                 await self._store.warnings.mark_budget(name, stale, None)
+        return statuses
 
     async def _lanes_out_of_room(
         self, statuses: Sequence[BudgetStatus], marks: dict[str, StoredMark[BudgetMark]], now: float

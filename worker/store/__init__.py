@@ -12,6 +12,7 @@ from worker.store.audit import AuditLog
 from worker.store.audit_chain import AuditChain
 from worker.store.balances import BalanceStore
 from worker.store.breakers import BreakerStore
+from worker.store.budget_spending import BudgetSpendingStore
 from worker.store.budgets import BudgetStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
@@ -85,6 +86,7 @@ class Store:
     ledger: LedgerStore
     balances: BalanceStore
     budgets: BudgetStore
+    budget_spending: BudgetSpendingStore
     warnings: WarningStore
     workflows: WorkflowStore
     lane_facts: LaneFactsStore
@@ -138,6 +140,7 @@ def open_store(
         ledger=LedgerStore(client, keys),
         balances=BalanceStore(client, keys),
         budgets=BudgetStore(client, keys, scripts),
+        budget_spending=BudgetSpendingStore(client, keys),
         warnings=WarningStore(client, keys, scripts),
         costs=costs,
         workflows=workflows,

@@ -112,7 +112,7 @@ class IntegrityReader:
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         hashes += [keys.payload_retention, keys.payload_keys]
-        hashes += [keys.budgets, keys.balances, keys.warnings]
+        hashes += [keys.budgets, keys.balances, keys.warnings, keys.budget_spending]
         others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 

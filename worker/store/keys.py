@@ -129,6 +129,11 @@ class Keys:
         return f"{self.namespace}:balance-lease"
 
     @property
+    def budget_spending(self) -> str:
+        """Hash name of a budget → what it had spent at some times of the last hour; it expires."""
+        return f"{self.namespace}:budget-spending"
+
+    @property
     def budget_lease(self) -> str:
         """String, the worker that keeps the budgets; it expires."""
         return f"{self.namespace}:budget-lease"

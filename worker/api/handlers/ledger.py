@@ -5,6 +5,7 @@ from aiohttp import web
 from worker.api.context import context_of, current_actor
 from worker.api.models.credits import (
     ForecastPageResponse,
+    budget_forecast_response,
     credits_csv,
     credits_response,
     forecast_response,
@@ -31,11 +32,12 @@ async def credit_sums_as_csv(request: web.Request) -> web.Response:
 
 
 async def credit_forecast(request: web.Request) -> web.Response:
-    """What queued jobs will cost, and when an account runs out of credits at this pace."""
+    """What queued jobs will cost, and when an account or a budget is used up at this pace."""
     context = context_of(request)
-    found, now = await context.use_cases.forecasts.forecasts(), context.clock.now()
-    items = [forecast_response(one, now) for one in found]
-    return json_response(ForecastPageResponse(items=items, next_cursor=None))
+    forecasts, now = context.use_cases.forecasts, context.clock.now()
+    items = [forecast_response(one, now) for one in await forecasts.forecasts()]
+    budgets = [budget_forecast_response(one, now) for one in await forecasts.of_budgets()]
+    return json_response(ForecastPageResponse(items=items, next_cursor=None, budgets=budgets))
 
 
 async def set_balance(request: web.Request) -> web.Response:

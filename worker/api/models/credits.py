@@ -2,13 +2,17 @@
 
 import csv
 import io
+import math
 from typing import Annotated, Final
 
 from msgspec import Meta
 
+from jobs.budgets.record import BudgetPeriod
+from jobs.budgets.room import credits_of
 from jobs.credits.forecast import AccountForecast
 from jobs.credits.report import CreditsBy, CreditsRow
 from worker.api.models.response import ResponseModel, Time, rfc3339
+from worker.app.budget_forecasts import BudgetForecast
 from worker.app.credits import CreditsReport
 
 
@@ -77,11 +81,50 @@ class ForecastResponse(ResponseModel):
     ]
 
 
+class BudgetForecastResponse(ResponseModel):
+    """What is ahead of one budget. Amounts are credits, and estimates."""
+
+    name: str
+    scope: str
+    period: BudgetPeriod
+    limit: float
+    spent: float
+    reserved: float
+    resets_at: Annotated[
+        Time | None, Meta(description="when its next period begins; null for a total")
+    ]
+    per_hour: Annotated[
+        float | None,
+        Meta(
+            description="credits an hour that it spent in the last hour, or since its period began;"
+            " null in the first minute, and where no worker has noted it"
+        ),
+    ]
+    reached_at: Annotated[
+        Time | None,
+        Meta(
+            description="when its limit is spent at this pace; null where that is unknown, or its"
+            " next period begins before"
+        ),
+    ]
+    waiting_jobs: Annotated[
+        int,
+        Meta(description="queued jobs of its scope; of a tag or batch those that wait for it"),
+    ]
+    waiting_cost: Annotated[
+        float | None, Meta(description="what these are likely to cost; null where it is unknown")
+    ]
+    covers_waiting: Annotated[
+        bool | None, Meta(description="whether what is left is enough for these jobs")
+    ]
+
+
 class ForecastPageResponse(ResponseModel):
-    """What is ahead of each account."""
+    """What is ahead of each account, and of each budget that can be read."""
 
     items: list[ForecastResponse]
     next_cursor: None
+    budgets: list[BudgetForecastResponse]
 
 
 def forecast_response(found: AccountForecast, now: float) -> ForecastResponse:
@@ -97,6 +140,25 @@ def forecast_response(found: AccountForecast, now: float) -> ForecastResponse:
         else BalanceResponse(balance.credits, rfc3339(balance.entered_at), balance.by),
         left=found.left,
         dry_at=None if found.dry_in_s is None else rfc3339(now + found.dry_in_s),
+        covers_waiting=found.covers_waiting,
+    )
+
+
+def budget_forecast_response(found: BudgetForecast, now: float) -> BudgetForecastResponse:
+    """The forecast of one budget as JSON."""
+    budget, window, use = found.status.budget, found.status.window, found.status.use
+    return BudgetForecastResponse(
+        name=budget.name,
+        scope=budget.scope,
+        period=budget.period,
+        limit=budget.limit,
+        spent=credits_of(use.spent),
+        reserved=credits_of(use.reserved),
+        resets_at=rfc3339(window.end) if math.isfinite(window.end) else None,
+        per_hour=found.per_hour,
+        reached_at=None if found.reached_in_s is None else rfc3339(now + found.reached_in_s),
+        waiting_jobs=found.waiting_jobs,
+        waiting_cost=found.waiting_cost,
         covers_waiting=found.covers_waiting,
     )
 

@@ -76,9 +76,10 @@ def credits(  # noqa: A001  the command's name
 @credits.command()
 @as_json
 def forecast(*, as_json: bool) -> None:
-    """Show what queued jobs will cost, and when an account runs out of credits.
+    """Show what queued jobs will cost, and when an account or a budget is used up.
 
-    The pace is that of the last hour. What is left is known where a balance was entered.
+    The pace is that of the last hour. What an account has left is known where a balance was
+    entered.
     """
     show_document("tables:forecast_list", "credits", "forecast", as_json=as_json)
 

@@ -1,6 +1,7 @@
 """The budget keeper: counts what is in flight for a new budget, and lets jobs back in their lanes.
 
-It also says when a budget is nearly used up, closes or reopens (`worker.engine.budget_warnings`).
+It also says when a budget is nearly used up, closes or reopens (`worker.engine.budget_warnings`),
+and notes how fast it is spent (`worker.engine.spending_sampler`).
 
 One worker does it for all. A budget admits nothing until what was in flight when it was set is
 counted: each such job gets its reservation written to its record, as if it were admitted now.
@@ -20,6 +21,7 @@ from jobs.indexes import Index
 from jobs.states import State
 from worker.engine.budget_warnings import BudgetWarnings
 from worker.engine.cost_estimator import CostEstimator
+from worker.engine.spending_sampler import SpendingSampler
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
@@ -56,6 +58,7 @@ class BudgetKeeper:
         self._worker_id = context.worker_id
         self._estimator = estimator
         self._warnings = BudgetWarnings(context.store, estimator)
+        self._spending = SpendingSampler(context.store.budget_spending)
         self._out_of_room: set[str] = set()
         self._admission = context.wakeups.admission
         self.wakeup = Wakeup()
@@ -75,7 +78,8 @@ class BudgetKeeper:
         self._out_of_room.clear()
         for name in waited_for:
             full = await self._return_jobs(name, now) or full
-        await self._warnings.check(self._out_of_room, now)
+        statuses = await self._warnings.check(self._out_of_room, now)
+        await self._spending.sample(statuses, now)
         return 0.0 if full else TICK_S
 
     async def _count_in_flight(self, budget: Budget, now: float) -> None:
