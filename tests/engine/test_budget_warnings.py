@@ -12,14 +12,16 @@ from jobs.budgets.room import BudgetStatus
 from jobs.budgets.use import BudgetPart
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.charges import MICRO
-from tests.engine.budget_books import budgets_in
+from tests.engine.budget_books import budgets_in, budgets_of, shown
+from tests.engine.live_system import LiveSystem, wait_until
 from tests.unit.core import job_builders as build
 from worker.app.actions import Actor
 from worker.app.budgets import BudgetRequest
 from worker.clock import SystemClock
-from worker.engine import budget_warnings
+from worker.engine import budget_gate, budget_warnings
 from worker.engine.budget_warnings import BudgetWarnings
 from worker.engine.cost_estimator import CostEstimator
+from worker.engine.services import budget_keeper
 from worker.store import Store, open_store
 from worker.store.events import START, BudgetNotice
 
