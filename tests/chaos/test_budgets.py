@@ -101,7 +101,7 @@ async def _until_used_up(it: ChaosSystem) -> None:
     async def is_used_up() -> bool:
         return sum(await use_of(it.system, "b")) > LIMIT - 2 * COST
 
-    await wait_until(is_used_up, "nearly all of the budget is used", 2 * SETTLED_WITHIN_S)
+    await wait_until(is_used_up, "nearly all of the budget is used", 5 * SETTLED_WITHIN_S)
 
 
 async def _until_quiet(it: ChaosSystem) -> None:

@@ -95,7 +95,7 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
-LONGEST = {"commit": 185}
+LONGEST = {"commit": 210}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 

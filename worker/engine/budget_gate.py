@@ -36,6 +36,7 @@ class BudgetGate:
         self._store = store
         self._estimates = estimates
         self._room = BudgetRoom(())
+        self._statuses: dict[str, BudgetStatus] = {}
         self._read_at: float | None = None
         self._decisions: dict[JobId, BudgetDecision] = {}
         self._cause_shown: dict[Lane, float] = {}
@@ -48,6 +49,7 @@ class BudgetGate:
         self.has_moved = False
         if self._read_at is None or not 0 <= now - self._read_at < MAX_AGE_S:
             self._room = BudgetRoom(await self._store.budgets.statuses(now))
+            self._statuses = {one.budget.name: one for one in self._room.statuses}
             self._read_at = now
             self._cause_shown = {
                 lane: at for lane, at in self._cause_shown.items() if 0 <= now - at < CAUSE_SHOWN_S
@@ -100,9 +102,8 @@ class BudgetGate:
 
     def checks(self, job: Job) -> tuple[BudgetCheck, ...]:
         """The preconditions of its admission."""
-        statuses = {status.budget.name: status for status in self._room.statuses}
         return tuple(
-            budget_check(statuses[one.budget], one.amount)
+            budget_check(self._statuses[one.budget], one.amount)
             for one in self.decision(job).reservations
         )
 

@@ -9,6 +9,9 @@ from worker.engine.cost_estimator import CostEstimator
 MAX_AGE_S: Final = 10.0
 """How old an estimate may be."""
 
+UNKNOWN_MAX_AGE_S: Final = 1.0
+"""How long nothing counts as known: under a budget such runs go one at a time."""
+
 MAX_LANES: Final = 5_000
 """Lanes whose estimates are kept; with more, all are read again."""
 
@@ -36,4 +39,7 @@ class EstimateCache:
 
     def _is_fresh(self, lane: Lane, now: float) -> bool:
         found = self._estimates.get(lane)
-        return found is not None and 0 <= now - found[0] < MAX_AGE_S
+        if found is None:
+            return False
+        read_at, credit = found
+        return 0 <= now - read_at < (UNKNOWN_MAX_AGE_S if credit is None else MAX_AGE_S)

@@ -32,6 +32,7 @@
 --          Where Redis refuses a write, the error, only for the changes that name its key; an error
 --          of P or E fails no change, and is one more reply at the end.
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
+local sums, used, now = {}, {}, nil  -- sums: what op H adds, by key; used: what M read, by key
 
 local function refusal(reply) return type(reply) == "table" and reply.err or nil end
 
@@ -74,14 +75,42 @@ local function flush()
   lists = {}
 end
 
-local function add(key, name, other, most, amount, seconds)
-  local sum = redis.pcall("HINCRBY", key, name, amount)
-  if sum ~= tonumber(amount) then return refusal(sum) end
-  if seconds ~= "0" then redis.call("EXPIRE", key, seconds) end  -- the field may be new, and so the key
-  if name ~= other and redis.call("HLEN", key) > tonumber(most) then
-    redis.call("HDEL", key, name)
-    return refusal(redis.pcall("HINCRBY", key, other, amount))
+local function add_sums()  -- all that one call adds to a field is added at once
+  for key, sum in pairs(sums) do
+    local failed
+    for _, name in ipairs(sum) do
+      local amount = string.format("%.0f", sum.amounts[name])
+      local reply = redis.pcall("HINCRBY", key, name, amount)
+      local is_new = name ~= sum.other and reply == tonumber(amount)
+      if is_new and redis.call("HLEN", key) > sum.most then
+        redis.call("HDEL", key, name)
+        reply = redis.pcall("HINCRBY", key, sum.other, amount)
+      end
+      failed = failed or refusal(reply)
+    end
+    if sum.seconds ~= "0" then redis.call("EXPIRE", key, sum.seconds) end  -- the key may be new
+    for _, change in ipairs(failed and sum.changes or {}) do replies[change] = failed end
   end
+end
+
+local function add(key, name, other, most, amount, seconds)
+  local sum = sums[key] or {amounts = {}, other = other, most = tonumber(most), seconds = seconds, changes = {}}
+  sums[key], sum.changes[#sum.changes + 1] = sum, #replies + 1
+  if not sum.amounts[name] then sum[#sum + 1] = name end
+  sum.amounts[name] = (sum.amounts[name] or 0) + tonumber(amount)
+end
+
+local function has_room(key, limit, amount, start, finish)
+  now = now or tonumber(redis.call("TIME")[1])
+  if now < tonumber(start) or now >= tonumber(finish) then return "gated" end
+  if not used[key] then
+    local found = redis.pcall("HMGET", key, "spent", "reserved")
+    if refusal(found) then return found.err end
+    used[key] = (tonumber(found[1] or 0) or math.huge) + (tonumber(found[2] or 0) or math.huge)
+  end
+  local sum = used[key] + amount
+  for _, added in pairs(sums[key] and sums[key].amounts or {}) do sum = sum + added end
+  if sum > tonumber(limit) then return "full" end
 end
 
 local function audit()  -- the audit entry at i: nil if there is none or it is written
@@ -120,12 +149,8 @@ local function check(key, expected, after)
     i = i + 4
   end
   while ARGV[i] == "M" do
-    key = KEYS[tonumber(ARGV[i + 1])]
-    local used, now = redis.pcall("HMGET", key, "spent", "reserved"), redis.call("TIME")
-    if refusal(used) then return used.err end
-    if tonumber(now[1]) < tonumber(ARGV[i + 4]) or tonumber(now[1]) >= tonumber(ARGV[i + 5]) then return "gated" end
-    local sum = (tonumber(used[1] or 0) or math.huge) + (tonumber(used[2] or 0) or math.huge) + ARGV[i + 3]
-    if sum > tonumber(ARGV[i + 2]) then return "full" end
+    local problem = has_room(KEYS[tonumber(ARGV[i + 1])], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 5])
+    if problem then return problem end
     i = i + 6
   end
   if ARGV[i] == "V" then
@@ -168,7 +193,7 @@ while i <= #ARGV do
       elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
       elseif op == "H" then
-        reply = add(key, arg1, arg2, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
+        add(key, arg1, arg2, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
         i = i + 3
       else return redis.error_reply("commit.lua: unknown operation " .. tostring(op)) end
       i = i + ((op == "R" or op == "D" or op == "P") and 3 or 4)
@@ -178,5 +203,6 @@ while i <= #ARGV do
   i = ops_end + 1
 end
 flush()
+add_sums()
 replies[#replies + 1] = unannounced
 return replies
