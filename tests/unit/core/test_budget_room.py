@@ -106,5 +106,5 @@ def test_scopes_of_budgets(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["", "tag:", "batch: ", "tags:x", "a/b", "a/model/x/y", "*", "A"])
 def test_what_is_no_scope_of_a_budget(text: str) -> None:
-    with pytest.raises(ValueError, match="is not a scope|names no"):
+    with pytest.raises(ValueError, match=r"is not a scope|names no"):
         parse_budget_scope(text)
