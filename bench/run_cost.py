@@ -7,7 +7,7 @@ import resource
 import statistics
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 from bench.bench_system import BenchSystem, bench_system
 from jobs.indexes import Index
@@ -51,7 +51,8 @@ def _own_cpu_s() -> float:
 
 async def _measure(runs: int, way: Way, request: JobRequest) -> RunCost:
     """One round."""
-    async with bench_system(sandbox=("--median-s", "0.5"), **way.environ) as bench:
+    environ: dict[str, Any] = dict(way.environ)
+    async with bench_system(sandbox=("--median-s", "0.5"), **environ) as bench:
         enqueuer = Enqueuer(bench.store, SystemClock(), JobDefaults())
         await way.prepare(bench)
         await enqueuer.enqueue_many([(None, request)])  # the first one loads modules
