@@ -1,6 +1,7 @@
 """What jobs reserve and have spent of budgets: a pure function of the record, settled in place."""
 
 from collections import Counter
+from collections.abc import Callable
 
 import msgspec
 import pytest
@@ -125,17 +126,21 @@ def test_a_failed_run_spends_its_estimate_and_its_retry_reserves_anew() -> None:
     }
 
 
+STEPS: tuple[Callable[[Job], Job], ...] = (
+    admitted,
+    sent,
+    lambda job: transitions.accept(job, NOW, ACCEPTED, next_poll_at=NOW),
+    lambda job: transitions.retry(job, NOW, FAILED, due_at=NOW),
+    lambda job: transitions.promote(job, NOW),
+)
+"""A job that fails and is tried again."""
+
+
 def test_attempts_that_a_full_record_drops_stay_spent() -> None:
     sums = Counter[UsedPart]()
     job = before = a_job(max_attempts=10**6)
     for _ in range(ATTEMPTS_KEPT + 5):
-        for step in (
-            admitted,
-            sent,
-            lambda job: transitions.accept(job, NOW, ACCEPTED, next_poll_at=NOW),
-            lambda job: transitions.retry(job, NOW, FAILED, due_at=NOW),
-            lambda job: transitions.promote(job, NOW),
-        ):
+        for step in STEPS:
             before, job = job, step(job)
             sums.update(changed_use(before, job))
     assert {part.part: amount for part, amount in sums.items() if amount} == {
