@@ -80,7 +80,7 @@ async def test_the_server_refuses_every_action_of_a_read_only_role(
     await job_factory.dead()
     async with logged_in(open_pages, job_factory.store, settings, role) as pages:
         csrf = dict((await pages.get("/")).form("/logout").fields)["csrf"]
-        target = path.format(id="job", action="discard")
+        target = path.format(id="job", name="b", action="discard")
         refused = await pages.post(
             target, [("csrf", csrf), ("back", "/dead"), ("action", "discard")]
         )
@@ -98,7 +98,7 @@ async def test_an_action_without_the_forms_token_is_refused(
     await job_factory.dead()
     fields = [("action", "discard"), ("state", "dead"), ("scope", "all"), ("back", "/dead")]
     fields += [] if token is None else [("csrf", token)]
-    refused = await pages.post(path.format(id="job", action="discard"), fields)
+    refused = await pages.post(path.format(id="job", name="b", action="discard"), fields)
     assert refused.status == 403, refused.text
     assert "reload the page" in refused.text
     stored = await job_factory.store.jobs.load("job")
