@@ -50,4 +50,5 @@ def test_a_budget_is_set_seen_by_readers_and_removed(
     row.get_by_role("button", name=f"Remove {name}").click()
     expect(page.locator("#flash")).to_contain_text(f"Removed {name}")
     expect(page.locator("main")).not_to_contain_text(name)
+    expect(reader.locator("main")).not_to_contain_text(name)  # live
     assert site.api("GET", "/v1/budgets")["items"] == []

@@ -121,6 +121,8 @@ const EVENT_HANDLERS = {
   },
   job: () => requestRefresh(150),
   breaker: () => requestRefresh(150),
+  budget: () => requestRefresh(150),
+  balance: () => requestRefresh(150),
   reset: () => requestRefresh(),
   error: () => {
     if (!isStreamBroken) reopenLater();

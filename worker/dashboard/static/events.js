@@ -14,7 +14,7 @@ function tell(message) {
 function listen(url) {
   if (stream && stream.readyState !== EventSource.CLOSED) return;
   stream = new EventSource(url);
-  for (const name of ["open", "error", "job", "breaker", "reset"]) {
+  for (const name of ["open", "error", "job", "breaker", "budget", "balance", "reset"]) {
     stream.addEventListener(name, () => tell(name));
   }
 }
