@@ -62,14 +62,15 @@ class CreditWarnings:
 
     async def _of_budgets(self, marks: dict[str, StoredMark[BudgetMark]]) -> list[CreditWarning]:
         said = {
-            name: stored.mark
+            name
             for name, stored in marks.items()
             if stored.mark is not None and stored.mark.level > BudgetLevel.OPEN
         }
         if not said:
             return []
-        shown = [one for one in await self._budgets.list_all() if one.status.budget.name in said]
-        found = (budget_warning(one) for one in shown if said[_name(one)].is_of(one.status))
+        found = [
+            budget_warning(one) for one in await self._budgets.list_all() if _name(one) in said
+        ]
         return [one for one in found if one is not None]
 
     async def _of_balances(self, marks: dict[str, StoredMark[BalanceMark]]) -> list[CreditWarning]:
