@@ -1,6 +1,7 @@
 """Budgets against a running system: they hold, nothing leaks, and what waits goes on."""
 
 import asyncio
+from collections.abc import Collection
 
 import pytest
 
@@ -14,6 +15,7 @@ from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from worker.app.action_table import JobAction
 from worker.app.budgets import BudgetRequest
 from worker.engine import budget_gate
+from worker.engine.cost_estimator import CostEstimator
 from worker.engine.services import budget_keeper
 
 SUNO = Lane("default", Kind.MODEL, "suno")
@@ -27,6 +29,7 @@ KNOWN = {**TIMES, "default_estimate": COST}
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(budget_keeper, "SETTLE_S", 0.0)
     monkeypatch.setattr(budget_keeper, "TICK_S", 0.05)
+    monkeypatch.setattr(budget_keeper, "IDLE_S", 0.05)
     monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
     check_costs_early(monkeypatch)
 
@@ -87,6 +90,33 @@ async def test_what_waits_for_a_tag_leaves_its_lane_and_comes_back(system: LiveS
         await budgets_of(system).remove("b", OPERATOR)
         await system.all_until(ids, State.SUCCEEDED)
         assert await system.store.budgets.waited_for() == []
+
+
+async def test_jobs_that_cost_more_than_is_left_keep_no_others_out(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of three lanes with one tag, the first jobs cost more than the limit that was set later."""
+    monkeypatch.setattr(budget_keeper, "RETURNED_AT_ONCE", 2)
+    monkeypatch.setattr(CostEstimator, "estimates", _by_target)
+    async with system.worker(**TIMES):
+        await set_budget(system, "tag:a", 1.0)
+        await until_counted(system)
+        dear = [await system.enqueue("suno", tags=("a",)) for _ in range(6)]
+        cheap = [await system.enqueue("gpt-image-2", tags=("a",)) for _ in range(3)]
+
+        async def all_wait_or_are_parked() -> bool:
+            waiting = (await shown(system, "b")).waiting
+            return waiting + (await system.counts()).get(State.PARKED, 0) == 9
+
+        await wait_until(all_wait_or_are_parked, "all wait, and one of each lane is parked")
+        await set_budget(system, "tag:a", 9.0)
+        parked = [job.id for job in await system.jobs_matching(state=State.PARKED)]
+        await system.all_until([one for one in cheap if one not in parked][:1], State.SUCCEEDED)
+        assert {(await system.job(one)).state for one in dear} <= {State.QUEUED, State.PARKED}
+
+
+async def _by_target(_: CostEstimator, lanes: Collection[Lane]) -> dict[Lane, float | None]:
+    return {lane: COST if lane == SUNO else 8.0 for lane in lanes}
 
 
 async def test_one_job_that_never_fits_parks_and_the_others_stay_queued(

@@ -316,9 +316,10 @@ class JobStore:
         found = await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, "LIMIT", 0, limit)
         return [JobId(member) for member in texts(found)]
 
-    async def members(self, kind: Index, name: str, limit: int) -> list[JobId]:
-        """The first members of an index."""
-        found = await self._client.call("ZRANGE", self._keys.index(kind, name), 0, limit - 1)
+    async def members(self, kind: Index, name: str, limit: int, first: int = 0) -> list[JobId]:
+        """Some members of an index, in its order, from a position on."""
+        key, last = self._keys.index(kind, name), first + limit - 1
+        found = await self._client.call("ZRANGE", key, first, last)
         return [JobId(member) for member in texts(found)]
 
     async def ids_in(self, kind: Index, name: str) -> AsyncGenerator[list[str]]:

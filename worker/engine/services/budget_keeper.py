@@ -8,7 +8,7 @@ counted: each such job gets its reservation written to its record, as if it were
 """
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
 from typing import Final
 
 import msgspec
@@ -18,6 +18,7 @@ from jobs import transitions
 from jobs.budgets.record import Budget, budget_scopes
 from jobs.budgets.room import BudgetAnswer, BudgetRoom, BudgetStatus
 from jobs.indexes import Index
+from jobs.lanes import JobId
 from jobs.states import State
 from worker.engine.budget_warnings import BudgetWarnings
 from worker.engine.cost_estimator import CostEstimator
@@ -30,8 +31,11 @@ from worker.store.commit import VersionedJob
 log: Final = structlog.get_logger(__name__)
 
 TICK_S: Final = 1.0
+IDLE_S: Final = 3.0
+"""Pause while there are no budgets: a new one is found before it is to be counted."""
+
 LEASE_S: Final = 10.0
-RETURNED_AT_ONCE: Final = 200
+RETURNED_AT_ONCE: Final = 100
 """Jobs of one budget that return to their lanes in one tick, at most."""
 
 MAY_BE_IN_FLIGHT: Final = (
@@ -60,6 +64,8 @@ class BudgetKeeper:
         self._warnings = BudgetWarnings(context.store, estimator)
         self._spending = SpendingSampler(context.store.budget_spending)
         self._out_of_room: set[str] = set()
+        self._looked_at: dict[str, int] = {}
+        """Budget → how many of its waiting jobs were looked at, where the first ones do not fit."""
         self._admission = context.wakeups.admission
         self.wakeup = Wakeup()
 
@@ -68,7 +74,7 @@ class BudgetKeeper:
         budgets = await self._store.budgets.list_all()
         waited_for = await self._store.budgets.waited_for()
         if not budgets and not waited_for:
-            return TICK_S
+            return IDLE_S
         if not await self._store.budgets.claim(self._worker_id, LEASE_S):
             return TICK_S
         for budget in budgets:
@@ -115,16 +121,38 @@ class BudgetKeeper:
         return True
 
     async def _return_jobs(self, name: str, now: float) -> bool:
-        """Let jobs back in their lanes that a budget keeps out no more; whether more may follow."""
-        ids = await self._store.jobs.members(Index.BUDGET, name, RETURNED_AT_ONCE)
+        """Let jobs back in their lanes that a budget keeps out no more; whether more may follow.
+
+        Where none of the first ones fits, some behind them are looked at, other ones in each tick:
+        jobs that cost more than is left keep no others out.
+        """
+        statuses = await self._store.budgets.statuses(now)
+        is_closed = any(one.budget.name == name and one.is_closed for one in statuses)
+        count = 1 if is_closed else RETURNED_AT_ONCE
+        ids = await self._store.jobs.members(Index.BUDGET, name, count)
         if not ids:
+            self._looked_at.pop(name, None)
             await self._store.budgets.retire(name)
             return False
+        if is_closed:
+            self._out_of_room.add(name)
+            return False
+        room = BudgetRoom(one for one in statuses if not one.budget.is_for_lanes)
+        returned = await self._return(name, ids, room, now)
+        if not returned and len(ids) == RETURNED_AT_ONCE:
+            first = max(self._looked_at.get(name, 0), RETURNED_AT_ONCE)
+            others = await self._store.jobs.members(Index.BUDGET, name, RETURNED_AT_ONCE, first)
+            self._looked_at[name] = first + RETURNED_AT_ONCE if others else 0
+            returned = await self._return(name, others, room, now)
+        if returned:
+            self._admission.notify()
+        return returned >= RETURNED_AT_ONCE
+
+    async def _return(self, name: str, ids: Sequence[JobId], room: BudgetRoom, now: float) -> int:
+        """Let those of some waiting jobs back that fit; how many entries were changed."""
         rows = await load_jobs(self._store.jobs, ids, now)
         jobs = [stored for stored in rows if stored is not None]
         estimates = await self._estimator.estimates({one.job.lane for one in jobs})
-        statuses = await self._store.budgets.statuses(now)
-        room = BudgetRoom(one for one in statuses if not one.budget.is_for_lanes)
         writes: list[Awaitable[object]] = []
         for job_id, stored in zip(ids, rows, strict=True):
             if stored is None:
@@ -144,6 +172,4 @@ class BudgetKeeper:
             if after is not job:
                 writes.append(self._store.jobs.commit(stored, after))
         await asyncio.gather(*writes)
-        if writes:
-            self._admission.notify()
-        return len(writes) == RETURNED_AT_ONCE
+        return len(writes)
