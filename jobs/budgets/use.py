@@ -53,13 +53,16 @@ def changed_use(old: Job | None, new: Job) -> dict[UsedPart, int]:
     """
     if not (_has_any(new) or (old is not None and _has_any(old))):
         return {}
+    first_kept = new.attempts[0].number if new.attempts else 0
+    after = list(_parts(new, 0))
+    before = [] if old is None else list(_parts(old, first_kept))
+    if after == before:
+        return {}
     changes: Counter[UsedPart] = Counter()
-    for key, amount in _parts(new, 0):
-        changes[key] += amount
-    if old is not None:
-        first_kept = new.attempts[0].number if new.attempts else 0
-        for key, amount in _parts(old, first_kept):
-            changes[key] -= amount
+    for one, part, amount in after:
+        changes[_key(one, part)] += amount
+    for one, part, amount in before:
+        changes[_key(one, part)] -= amount
     return {key: amount for key, amount in changes.items() if amount}
 
 
@@ -72,17 +75,17 @@ def _has_any(job: Job) -> bool:
     return bool(job.reservations) or any(attempt.reservations for attempt in job.attempts)
 
 
-def _parts(job: Job, first_number: int) -> Iterator[tuple[UsedPart, int]]:
+def _parts(job: Job, first_number: int) -> Iterator[tuple[Reservation, BudgetPart, int]]:
     for one in job.reservations:
-        yield _key(one, BudgetPart.RESERVED), one.amount
+        yield one, BudgetPart.RESERVED, one.amount
     for attempt in job.attempts:
         if attempt.number < first_number:
             continue
         for one in attempt.reservations:
             if is_in_flight(job, attempt):
-                yield _key(one, BudgetPart.RESERVED), one.amount
+                yield one, BudgetPart.RESERVED, one.amount
             elif (cost := _cost(attempt, one)) is not None:
-                yield _key(one, BudgetPart.SPENT), cost
+                yield one, BudgetPart.SPENT, cost
 
 
 def _cost(attempt: Attempt, reserved: Reservation) -> int | None:
