@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
+from jobs.budgets.use import unpriced_at
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Lane, queue_score, target_name
@@ -65,6 +66,9 @@ class Index(StrEnum):
     when to look for it next. Read by the cost reader."""
     FINDING = "finding"
     """Jobs that are parked as uncertain, by finding, and by finding, cause and lane."""
+    UNPRICED = "unpriced"
+    """Jobs whose ended attempt reserved nothing of a budget, since nothing was known of its cost;
+    by lane, scored by when it ended."""
     HELD = "held"
     """Jobs that a hold parked."""
     GROUP = "group"
@@ -142,6 +146,8 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
     found += _open_entries(job)
+    if (at := unpriced_at(job)) is not None:
+        found.append(IndexEntry(Index.UNPRICED, str(job.lane), at))
     found += _usage_entries(job)
     counted_by = (*job.opening_hold_ids, *job.canary_of)
     found += [IndexEntry(Index.GATE, gate_id, job.since) for gate_id in counted_by]

@@ -66,6 +66,20 @@ def changed_use(old: Job | None, new: Job) -> dict[UsedPart, int]:
     return {key: amount for key, amount in changes.items() if amount}
 
 
+def unpriced_at(job: Job) -> float | None:
+    """When the last attempt ended that reserved nothing and may have cost something; or None."""
+    if not _has_any(job):
+        return None
+    ends = [
+        attempt.ended_at
+        for attempt in job.attempts
+        if attempt.ended_at is not None
+        and any(one.amount == 0 and _cost(attempt, one) is not None for one in attempt.reservations)
+        and not is_in_flight(job, attempt)
+    ]
+    return max(ends, default=None)
+
+
 def is_in_flight(job: Job, attempt: Attempt) -> bool:
     """Whether what an attempt costs is still to come: it is under way, or its outcome is open."""
     return attempt.ended_at is None or (attempt.is_uncertain and waits_for_outcome(job, attempt))

@@ -23,6 +23,8 @@ class DifferenceKind(StrEnum):
     """Both have the run, with different costs."""
     NOT_READ_YET = "not_read_yet"
     """The ledger has an estimate, and the list tells the cost: the cost reader comes to it."""
+    NOT_RESOLVED = "not_resolved"
+    """The outcome of the run is unknown, so nothing is booked, and the list tells its cost."""
 
 
 class Difference(NamedTuple):
@@ -95,8 +97,9 @@ def _of_run(run: RunOnRecord, row: UsageRow | None, due_by: float) -> Iterator[D
         return
     if run.awaits_cost:
         yield _difference(DifferenceKind.NOT_READ_YET, run, row)
-    elif abs((run.credits or 0.0) - theirs) > SAME and not _waits(run):
-        yield _difference(DifferenceKind.OTHER_COST, run, row)
+    elif abs((run.credits or 0.0) - theirs) > SAME:
+        kind = DifferenceKind.NOT_RESOLVED if _waits(run) else DifferenceKind.OTHER_COST
+        yield _difference(kind, run, row)
 
 
 def _waits(run: RunOnRecord) -> bool:

@@ -227,7 +227,6 @@ async def test_a_running_system_says_what_becomes_of_a_budget(
     system: LiveSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Runs of 10 credits: four are 83 % of the limit, and the fifth does not fit."""
-    monkeypatch.setattr(budget_keeper, "SETTLE_S", 0.0)
     monkeypatch.setattr(budget_keeper, "TICK_S", 0.02)
     monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
     limit = BudgetRequest("tag:a", "total", 48.0)
@@ -259,3 +258,29 @@ async def test_a_running_system_says_what_becomes_of_a_budget(
         (BudgetChange.CLOSED, 83),
     ]
     assert [change for change, _ in found[3:]] == [BudgetChange.SET, BudgetChange.REOPENED]
+
+
+async def test_jobs_that_wait_close_no_budget_that_has_room_again(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Six wait for a new budget of which nothing is used, and three of them fit."""
+    monkeypatch.setattr(budget_keeper, "TICK_S", 0.02)
+    monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
+
+    async def waiting(count: int) -> None:
+        async def is_so() -> bool:
+            status = await shown(system, "b")
+            return status.waiting == count and not status.status.budget.is_counting
+
+        await wait_until(is_so, f"{count} jobs wait")
+
+    async with system.worker(default_estimate=10.0):
+        await budgets_of(system).set("b", BudgetRequest("tag:a", "total", 10.0), ANN)
+        ids = [await system.enqueue("suno", tags=("a",)) for _ in range(7)]
+        await waiting(6)
+        await budgets_of(system).remove("b", ANN)
+        await budgets_of(system).set("b", BudgetRequest("tag:a", "total", 30.0), ANN)
+        await waiting(3)
+        assert (BudgetChange.CLOSED, 0) not in await changes(system.store)
+        await budgets_of(system).remove("b", ANN)
+        await system.all_until(ids)

@@ -2,10 +2,12 @@
 
 import asyncio
 from collections.abc import Collection
+from typing import Any
 
 import pytest
 
 from jobs.budgets.record import Budget
+from jobs.credits import closing
 from jobs.job import BUDGET
 from jobs.lanes import Lane
 from jobs.states import Kind, State
@@ -14,6 +16,7 @@ from tests.engine.ledger_books import TIMES, check_costs_early
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from worker.app.action_table import JobAction
 from worker.app.budgets import BudgetRequest
+from worker.app.enqueue import InvalidRequest
 from worker.engine import budget_gate
 from worker.engine.cost_estimator import CostEstimator
 from worker.engine.services import budget_keeper
@@ -27,7 +30,6 @@ KNOWN = {**TIMES, "default_estimate": COST}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(budget_keeper, "SETTLE_S", 0.0)
     monkeypatch.setattr(budget_keeper, "TICK_S", 0.05)
     monkeypatch.setattr(budget_keeper, "IDLE_S", 0.05)
     monkeypatch.setattr(budget_gate, "MAX_AGE_S", 0.0)
@@ -110,8 +112,11 @@ async def test_jobs_that_cost_more_than_is_left_keep_no_others_out(
 
         await wait_until(all_wait_or_are_parked, "all wait, and one of each lane is parked")
         await set_budget(system, "tag:a", 9.0)
-        parked = [job.id for job in await system.jobs_matching(state=State.PARKED)]
-        await system.all_until([one for one in cheap if one not in parked][:1], State.SUCCEEDED)
+
+        async def one_has_succeeded() -> bool:
+            return State.SUCCEEDED in {(await system.job(one)).state for one in cheap}
+
+        await wait_until(one_has_succeeded, "a job behind those that cost more is sent")
         assert {(await system.job(one)).state for one in dear} <= {State.QUEUED, State.PARKED}
 
 
@@ -179,6 +184,41 @@ async def test_runs_of_unknown_cost_go_one_at_a_time_until_it_is_known(
         assert most == 1
         await system.all_until(ids, State.SUCCEEDED)
         assert await use_of(system, "b") == (4 * COST, 0)
+
+
+async def test_after_a_run_of_unknown_cost_the_next_waits_until_the_cost_is_known(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A failed run names no cost, and the list of runs is not read yet: nothing can be booked."""
+    monkeypatch.setattr(closing, "FIRST_CHECK_S", 3_600.0)
+    budget = await set_budget(system, "default", 15)
+    async with system.worker(**TIMES):
+        await until_counted(system)
+        fails: dict[str, Any] = {"fault": "fails", "times": 9, "code": "EXECUTION_FAILED"}
+        ids = [await system.enqueue("suno", label="x", **fails) for _ in range(4)]
+
+        async def one_has_failed() -> bool:
+            unpriced = await system.store.budgets.unpriced_lanes([SUNO], 0.0)
+            return unpriced == {SUNO}
+
+        await wait_until(one_has_failed, "a run has ended")
+        await asyncio.sleep(1.5)
+        assert (await system.ledger("x"))["started"] == 1
+        monkeypatch.setattr(budget_gate, "UNPRICED_PAUSE_S", 0.0)
+        await system.all_until(ids, State.DEAD, State.RETRYING)
+        await check_no_leak(system, budget)
+
+
+async def test_an_account_without_a_key_has_no_budget(system: LiveSystem) -> None:
+
+    async def is_known() -> bool:
+        return "default" in await system.store.accounts.known()
+
+    async with system.worker(**TIMES):
+        await wait_until(is_known, "the accounts of the worker")
+        with pytest.raises(InvalidRequest, match="nosuch has no API key; there are: default"):
+            await set_budget(system, "nosuch/model", 10)
+        await set_budget(system, "tag:nosuch", 10)
 
 
 async def test_a_job_that_waits_for_a_budget_can_be_cancelled_and_parked(

@@ -12,6 +12,9 @@ from jobs.states import State
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent
+from worker.store.events import BALANCE_EVENT_FIELD, BREAKER_EVENT_FIELD, BUDGET_EVENT_FIELD
+
+NOTICE_FIELDS = (BREAKER_EVENT_FIELD, BUDGET_EVENT_FIELD, BALANCE_EVENT_FIELD)
 
 Scores = dict[str, float]
 
@@ -84,8 +87,8 @@ async def transition_events(store: Store) -> list[list[TransitionEvent]]:
     rows: list[Any] = await store.client.call("EVAL", script, 1, store.keys.events)
     found: list[list[TransitionEvent]] = []
     for _, fields in rows:
-        if fields[0] == b"b":
-            continue  # a breaker
+        if fields[0] in NOTICE_FIELDS:
+            continue
         assert set(fields[::2]) == {b"t"}
         found.append([msgspec.json.decode(field, type=TransitionEvent) for field in fields[1::2]])
     return found

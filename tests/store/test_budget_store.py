@@ -58,7 +58,11 @@ async def status_of(store: Store, at: float = NOW) -> BudgetStatus:
 
 
 async def admitted(
-    store: Store, stored: VersionedJob, status: BudgetStatus, credit: float = 10.0
+    store: Store,
+    stored: VersionedJob,
+    status: BudgetStatus,
+    credit: float = 10.0,
+    version: int | None = None,
 ) -> VersionedJob | CommitRefused:
     amount = round(credit * MICRO)
     one = Reservation(status.budget.name, status.budget.generation, status.window.key, amount)
@@ -72,7 +76,9 @@ async def admitted(
         reservations=(one,),
     )
     checks = (budget_check(status, amount),)
-    return await store.jobs.commit(stored, after, SideWrites(budgets=checks))
+    return await store.jobs.commit(
+        stored, after, SideWrites(budgets=checks, budgets_version=version)
+    )
 
 
 async def sent(store: Store, stored: VersionedJob) -> VersionedJob:
@@ -123,12 +129,28 @@ async def test_a_submit_that_was_not_sent_gives_everything_back(store: Store) ->
 
 
 async def test_a_changed_budget_admits_nothing_by_what_was_read_before(store: Store) -> None:
+    """Also where a worker hung since it read them, and the change is only a lower limit."""
     await set_up(store)
     status, stored = await status_of(store), await queued(store, "j")
-    await set_up(store, generation=8)
-    assert await admitted(store, stored, status) is CommitRefused.GATED
-    await store.budgets.change("b", lambda _: None)
-    assert await admitted(store, stored, status) is CommitRefused.GATED
+    read = (await store.budgets.read()).version
+    for change in (
+        set_up(store, limit=20.0),
+        set_up(store, generation=8),
+        set_up(store, name="other", scope="tag:a"),
+        store.budgets.change("b", lambda _: None),
+        store.budgets.new_version(),
+    ):
+        await change
+        assert await admitted(store, stored, status, version=read) is CommitRefused.GATED
+        read = (await store.budgets.read()).version
+
+
+async def test_without_budgets_the_version_is_checked_too(store: Store) -> None:
+    stored, none = await queued(store, "j"), (await store.budgets.read()).version
+    assert none == 0
+    await set_up(store)
+    status = await status_of(store)
+    assert await admitted(store, stored, status, version=none) is CommitRefused.GATED
 
 
 @pytest.mark.parametrize("offset_s", [-90_000.0, 90_000.0])

@@ -275,7 +275,7 @@ def admission() -> Change:
     limits = (canary_limit("g", 1), lane_cap(before.lane, 2))
     checks = (EpochCheck("default/model|unknown_outcome", 7),)
     budgets = (BudgetCheck("b", 3, "2026-11", 90, 5, 1, 2),)
-    extra = SideWrites(b"{}", b"[]", limits, checks, budgets, data_epoch="e1")
+    extra = SideWrites(b"{}", b"[]", limits, checks, budgets, 4, data_epoch="e1")
     return Change(KEYS, "j1", "1.aa").write(before, after, extra)
 
 
@@ -327,7 +327,7 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     assert admitted.ops["C"] == [["t:gate:g", 1], ["t:active:default/model/suno", 2]]
     assert admitted.ops["B"] == [
         ["t:breakers", "default/model|unknown_outcome", 7],
-        ["t:budgets", "b", 3],
+        ["t:budgets", "", 4],
     ]
     use = "t:budget-use:b:3:2026-11"
     assert admitted.ops["M"] == [[use, 90, 5, 1, 2]]

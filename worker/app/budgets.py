@@ -89,6 +89,7 @@ class Budgets:
         Raises `InvalidRequest` with the field that is wrong, and `NewerRecordError`.
         """
         new = self._checked(name, wanted, actor)
+        await self._require_known_account(new)
         before = await self._store.budgets.find(name)
         if before is None and len(await self._store.budgets.list_all()) >= MAX_BUDGETS:
             raise InvalidRequest("name", f"there are {MAX_BUDGETS} budgets: remove one first")
@@ -181,6 +182,13 @@ class Budgets:
             set_by=actor.name,
             note=actor.note,
         )
+
+    async def _require_known_account(self, new: Budget) -> None:
+        """Refuse an account that no worker has a key for, unless none has started yet."""
+        account, known = new.scope.partition("/")[0], await self._store.accounts.known()
+        if new.is_for_lanes and known and account not in known:
+            names = ", ".join(sorted(known))
+            raise InvalidRequest("scope", f"{account} has no API key; there are: {names}")
 
     async def _announce(self, change: BudgetChange, status: BudgetStatus) -> None:
         notice = budget_notice(change, status, self._clock.now())

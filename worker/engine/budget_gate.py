@@ -25,6 +25,9 @@ MAX_AGE_S: Final = 1.0
 CAUSE_SHOWN_S: Final = 10.0
 """How long it is believed that a lane has a parked job that shows why the others wait."""
 
+UNPRICED_PAUSE_S: Final = 300.0
+"""How long a lane of unknown cost waits for the cost of its last run: nobody may ever name it."""
+
 QueuedJob = tuple[VersionedJob, bytes]
 """A queued job and its inputs."""
 
@@ -37,6 +40,9 @@ class BudgetGate:
         self._estimates = estimates
         self._room = BudgetRoom(())
         self._statuses: dict[str, BudgetStatus] = {}
+        self.version: int | None = None
+        """Of what was read: the commit of an admission checks that it is the present one."""
+        self._unpriced: set[Lane] = set()
         self._read_at: float | None = None
         self._decisions: dict[JobId, BudgetDecision] = {}
         self._cause_shown: dict[Lane, float] = {}
@@ -48,14 +54,19 @@ class BudgetGate:
         self._decisions.clear()
         self.has_moved = False
         if self._read_at is None or not 0 <= now - self._read_at < MAX_AGE_S:
-            self._room = BudgetRoom(await self._store.budgets.statuses(now))
+            self.version, budgets = await self._store.budgets.read()
+            self._room = BudgetRoom(await self._store.budgets.with_use(budgets, now))
             self._statuses = {one.budget.name: one for one in self._room.statuses}
             self._read_at = now
             self._cause_shown = {
                 lane: at for lane, at in self._cause_shown.items() if 0 <= now - at < CAUSE_SHOWN_S
             }
+        self._unpriced = set()
         if not self._room.is_empty:
             await self._estimates.refresh(lanes, now)
+            await self._find_unpriced(
+                [one for one in lanes if self._room.has_lane_budget(one)], now
+            )
 
     def admits(self, lane: Lane) -> bool:
         """Whether the budgets of its account, route and target leave room for a job of a lane.
@@ -64,6 +75,8 @@ class BudgetGate:
         """
         if self._room.is_empty:
             return True
+        if lane in self._unpriced:
+            return False
         found = self._room.of_lane(lane, self._estimates.of(lane)).answer
         return found is BudgetAnswer.FITS or (
             found is BudgetAnswer.NEVER_FITS and lane not in self._cause_shown
@@ -82,10 +95,14 @@ class BudgetGate:
         """
         if self._room.is_empty or not queued:
             return list(queued)
-        await self._estimates.refresh([stored.job.lane for stored, _ in queued], now)
+        lanes = {stored.job.lane for stored, _ in queued}
+        await self._estimates.refresh(lanes, now)
+        await self._find_unpriced(lanes, now)
         fitting: list[QueuedJob] = []
         for stored, inputs in queued:
             found = self._room.of_job(stored.job, self._estimates.of(stored.job.lane))
+            if found.by is None and found.is_cost_unknown and stored.job.lane in self._unpriced:
+                continue
             if found.by is None:
                 self._room.take(found.reservations)
                 self._decisions[stored.job.id] = found
@@ -115,6 +132,16 @@ class BudgetGate:
         """Its admission was refused: what was read of its budgets may be outdated."""
         if reservations := self.decision(job).reservations:
             self._room.close(reservations)
+
+    async def _find_unpriced(self, lanes: Collection[Lane], now: float) -> None:
+        """Find the lanes whose last run has ended and whose cost is not known yet, or just now.
+
+        Nothing was reserved for it: the next one waits until the cost is known, or long enough.
+        """
+        unknown = [lane for lane in lanes if self._estimates.of(lane) is None]
+        if unknown:
+            since = now - UNPRICED_PAUSE_S
+            self._unpriced |= await self._store.budgets.unpriced_lanes(unknown, since)
 
     async def _keep_out(self, stored: VersionedJob, by: BudgetStatus) -> None:
         """Move a job out of its lane, unless the budget is one of the lane."""

@@ -4,8 +4,8 @@ The generation stands before the record, so that `commit.lua` can compare it whe
 """
 
 import re
-from collections.abc import Callable, Sequence
-from typing import Final
+from collections.abc import Callable, Collection, Sequence
+from typing import Final, NamedTuple
 from zoneinfo import ZoneInfoNotFoundError
 
 from jobs.budgets.periods import TOTAL_KEY, Window, window_at
@@ -14,6 +14,7 @@ from jobs.budgets.room import ANY_SCOPE, BudgetStatus
 from jobs.budgets.use import BudgetPart, BudgetUse
 from jobs.credits.charges import KEPT_S
 from jobs.indexes import Index
+from jobs.lanes import Lane
 from jobs.newer import NEWER_SCHEMA
 from jobs.unreadable import UNREADABLE
 from worker.store.client import Client, texts
@@ -27,11 +28,22 @@ from worker.store.unreadable_gates import log_unreadable
 
 _budget: Final = RecordSchema(Budget, UNCHANGED)
 
+VERSION: Final = ""
+"""The field of the version: no budget has this name."""
+
 FOR_EVER: Final = 2**53
 """End of a total, Unix seconds."""
 
 MAX_BUDGETS: Final = 1_000
 """Budgets of a namespace: every worker reads them all, each second."""
+
+
+class BudgetSet(NamedTuple):
+    """The budgets at one moment."""
+
+    version: int
+    """Another one after each change of any of them."""
+    budgets: list[Budget]
 
 
 class BudgetStore:
@@ -44,11 +56,23 @@ class BudgetStore:
 
     async def list_all(self) -> list[Budget]:
         """Every budget, by name. One that cannot be read stops every job of its scope."""
+        return (await self.read()).budgets
+
+    async def read(self) -> BudgetSet:
+        """Every budget, and the version of all."""
         found: dict[bytes, bytes] = await self._client.call("HGETALL", self._keys.budgets)
-        return sorted(
-            (_decode(name.decode("utf-8", "replace"), data) for name, data in found.items()),
-            key=lambda one: one.name,
+        version = found.pop(VERSION.encode(), b"0")
+        return BudgetSet(
+            int(version) if version.isdigit() else 0,
+            sorted(
+                (_decode(name.decode("utf-8", "replace"), data) for name, data in found.items()),
+                key=lambda one: one.name,
+            ),
         )
+
+    async def new_version(self) -> None:
+        """Let no job be admitted by what was read of budgets before."""
+        await self._client.call("HINCRBY", self._keys.budgets, VERSION, 1)
 
     async def find(self, name: str) -> Budget | None:
         """One budget."""
@@ -62,13 +86,15 @@ class BudgetStore:
 
         It may be called again after a lost race. Raises RuntimeError after too many of them.
         """
-        return await self._scripts.update_field(
+        changed = await self._scripts.update_field(
             self._keys.budgets,
             name,
             decode=lambda data: _decode(name, data) if data else None,
             transform=transform,
             encode=lambda one: b"" if one is None else _encode(one),
         )
+        await self.new_version()
+        return changed
 
     async def statuses(self, now: float) -> list[BudgetStatus]:
         """Every budget with what is used of its present period; `now` in Unix seconds."""
@@ -89,6 +115,17 @@ class BudgetStore:
             BudgetStatus(one, window, BudgetUse(*map(_amount, row)))
             for one, window, row in zip(budgets, windows, rows, strict=True)
         ]
+
+    async def unpriced_lanes(self, lanes: Collection[Lane], since: float) -> set[Lane]:
+        """The lanes in which an attempt of unknown cost has ended since a time (Unix seconds)."""
+        asked = list(lanes)
+        counts = await self._client.many(
+            [
+                ("ZCOUNT", self._keys.index(Index.UNPRICED, str(lane)), since, "+inf")
+                for lane in asked
+            ]
+        )
+        return {lane for lane, count in zip(asked, counts, strict=True) if count}
 
     async def let_expire(self, budget: Budget, now: float) -> None:
         """Let what was used of a budget expire that is no more, or starts anew."""

@@ -117,6 +117,8 @@ class SideWrites:
     limits: tuple[Limit, ...] = ()
     epochs: tuple[EpochCheck, ...] = ()
     budgets: tuple[BudgetCheck, ...] = ()
+    budgets_version: int | None = None
+    """Precondition: no budget was set, changed or removed since this version was read."""
     unreadable: bytes | None = field(default=None, repr=False)
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
@@ -225,8 +227,8 @@ class Change:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
         for check in side_writes.epochs:
             self.ops.append(("B", self._names.breakers, check.key, check.epoch))
-        for budget in side_writes.budgets:
-            self.ops.append(("B", self._names.budgets, budget.budget, budget.generation))
+        if side_writes.budgets_version is not None:
+            self.ops.append(("B", self._names.budgets, "", side_writes.budgets_version))
         for budget in side_writes.budgets:
             key = self._names.budget_use(budget.budget, budget.generation, budget.period)
             self.ops.append(

@@ -36,6 +36,8 @@ class CostStore:
         self._keys = keys
         self._noted: dict[Target, deque[float]] = {}
         self._written_at = float("-inf")
+        self._known: set[Target] = set()
+        """Targets that this process has noted a cost of."""
 
     def note_run(self, before: Job, after: Job) -> None:
         """Note what the run of a job cost that has succeeded, once that is known.
@@ -49,6 +51,9 @@ class CostStore:
 
     def note(self, target: Target, cost: float) -> None:
         """Note what a run cost; `write_noted` writes it."""
+        if target not in self._known and len(self._known) < MAX_NOTED_TARGETS:
+            self._known.add(target)
+            self._written_at = float("-inf")  # others wait to know it
         costs = self._noted.get(target)
         if costs is None:
             if len(self._noted) >= MAX_NOTED_TARGETS:

@@ -27,7 +27,7 @@ class EpochCheck:
 
 @dataclass(frozen=True, slots=True)
 class BudgetCheck:
-    """Precondition: a budget is as it was read, its period runs, and has room for an amount."""
+    """Precondition: the period of a budget runs, and has room for an amount."""
 
     budget: str
     generation: int

@@ -334,7 +334,9 @@ def test_an_uncertain_submit_counts_with_what_it_cost_once_that_is_known() -> No
     waiting = transitions.park_uncertain(
         changed(build.submitted(), estimate=7.0), NOW + 5, why="lost"
     )
-    assert reconcile(runs_of(waiting), [row(1)], NOW).differences == [], "an operator decides"
+    (one,) = reconcile(runs_of(waiting), [row(1)], NOW).differences
+    assert (one.kind, one.ours, one.theirs) == (DifferenceKind.NOT_RESOLVED, None, 11.0)
+    assert reconcile(runs_of(waiting), [], NOW).differences == [], "an operator decides"
     lost = transitions.discard(waiting, NOW + 9, by="me")
     known = transitions.record_costs(lost, NOW + 60, {1: 11.0}, next_check_at=None)
     found = reconcile(runs_of(known), [row(1)], NOW)

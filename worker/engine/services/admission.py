@@ -360,7 +360,11 @@ class Admission:
             for breaker in self._limiting(gates, job.lane, now)
         )
         limits += (*self._cap_limits(job), *self._budgets.limits(job))
-        side_writes = SideWrites(limits=limits, budgets=self._budgets.checks(job))
+        side_writes = SideWrites(
+            limits=limits,
+            budgets=self._budgets.checks(job),
+            budgets_version=self._budgets.version,
+        )
         return await self._store.jobs.commit(stored, after, side_writes)
 
     def _cap_limits(self, job: Job) -> tuple[Limit, ...]:

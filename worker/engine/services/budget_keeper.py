@@ -17,6 +17,7 @@ import structlog
 from jobs import transitions
 from jobs.budgets.record import Budget, budget_scopes
 from jobs.budgets.room import BudgetAnswer, BudgetRoom, BudgetStatus
+from jobs.credits.charges import micro_credits
 from jobs.indexes import Index
 from jobs.lanes import JobId
 from jobs.states import State
@@ -46,10 +47,6 @@ MAY_BE_IN_FLIGHT: Final = (
     State.RETRYING,
 )
 
-SETTLE_S: Final = 3.0
-"""How long after it was set a budget is counted at the earliest: every worker has read it by then,
-and admits nothing that it does not know of."""
-
 
 class BudgetKeeper:
     """Keeps the budgets of one namespace, while this worker has the lease."""
@@ -78,7 +75,7 @@ class BudgetKeeper:
         if not await self._store.budgets.claim(self._worker_id, LEASE_S):
             return TICK_S
         for budget in budgets:
-            if budget.is_counting and not budget.error and now - budget.set_at >= SETTLE_S:
+            if budget.is_counting and not budget.error:
                 await self._count_in_flight(budget, now)
         full = False
         self._out_of_room.clear()
@@ -90,6 +87,7 @@ class BudgetKeeper:
 
     async def _count_in_flight(self, budget: Budget, now: float) -> None:
         """Let every job in flight reserve what it may cost; then the budget admits jobs."""
+        await self._store.budgets.new_version()  # a worker that does not know it admits nothing
         (status,) = await self._store.budgets.with_use([budget], now)
         count = 1
         while count:
@@ -167,7 +165,9 @@ class BudgetKeeper:
             found = room.of_job(job, estimates[job.lane])
             room.take(found.reservations)
             if found.by is not None and found.answer is BudgetAnswer.WAITS:
-                self._out_of_room.add(found.by.budget.name)
+                cost = micro_credits(estimates[job.lane]) or 1
+                if cost > found.by.left:  # not only more than those before it leave
+                    self._out_of_room.add(found.by.budget.name)
             after = transitions.wait_for_budget(job, found.by.budget.name if found.by else None)
             if after is not job:
                 writes.append(self._store.jobs.commit(stored, after))
