@@ -63,11 +63,12 @@ def has_shown_its_row(
 ) -> bool:
     """Whether a complete reading shows the row of an attempt if there is one.
 
-    It reaches back to the attempt, and began once its row had appeared: that of a sync run may
-    come with its end, however early we lost it.
+    It reaches back to the attempt, and began once its row had appeared: that of a sync run whose
+    answer was lost may come with its end, however early that was.
     """
     may_run_until = attempt.ended_at or attempt.started_at
-    if attempt.mode is Mode.SYNC:
+    was_answered = attempt.http_status is not None and not attempt.is_uncertain
+    if attempt.mode is Mode.SYNC and not was_answered:
         may_run_until = max(may_run_until, attempt.started_at + sync_timeout_s)
     reaches_back = reading.is_whole or reading.floor_at <= attempt.started_at - CLOCK_MARGIN_S
     return reaches_back and may_run_until + grace_s <= reading.started_at

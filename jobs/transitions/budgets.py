@@ -39,7 +39,8 @@ def park_over_budget(job: Job, now: float, status: BudgetStatus, estimate: float
 def reserve(job: Job, status: BudgetStatus) -> Job:
     """The job in the same state; what it has in flight is counted by a budget that is new.
 
-    The job itself if nothing is in flight, or it is counted already.
+    Also what has ended since the budget was set. The job itself if there is nothing of that, or it
+    is counted already.
     """
     budget = status.budget
     new = Reservation(
@@ -51,7 +52,8 @@ def reserve(job: Job, status: BudgetStatus) -> Job:
         return msgspec.structs.replace(job, reservations=(*job.reservations, new))
     attempts = tuple(
         msgspec.structs.replace(attempt, reservations=(*attempt.reservations, new))
-        if is_in_flight(job, attempt) and not _is_counted(attempt.reservations, new)
+        if (is_in_flight(job, attempt) or (attempt.ended_at or 0.0) >= budget.set_at)
+        and not _is_counted(attempt.reservations, new)
         else attempt
         for attempt in job.attempts
     )

@@ -10,7 +10,7 @@ from jobs.budgets.record import Budget
 from jobs.credits import closing
 from jobs.job import BUDGET
 from jobs.lanes import Lane
-from jobs.states import Kind, State
+from jobs.states import ACTIVE, Kind, State
 from tests.engine.budget_books import budgets_of, check_no_leak, shown, use_of
 from tests.engine.ledger_books import TIMES, check_costs_early
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
@@ -20,6 +20,7 @@ from worker.app.enqueue import InvalidRequest
 from worker.engine import budget_gate
 from worker.engine.cost_estimator import CostEstimator
 from worker.engine.services import budget_keeper
+from worker.engine.services.budget_keeper import BudgetKeeper
 
 SUNO = Lane("default", Kind.MODEL, "suno")
 COST = 10.0
@@ -166,6 +167,43 @@ async def test_a_new_budget_counts_what_is_in_flight(system: LiveSystem) -> None
 
         await wait_until(is_settled, "what ended is settled")
         await check_no_leak(system, budget)
+
+
+async def wait_for_count(system: LiveSystem, state: State, least: int) -> int:
+    """Wait until so many jobs are in a state; returns `least`."""
+
+    async def are_there() -> bool:
+        return (await system.counts()).get(state, 0) >= least
+
+    await wait_until(are_there, f"{least} jobs are {state}")
+    return least
+
+
+async def test_nothing_that_ends_after_a_budget_was_set_is_left_out(
+    system: LiveSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was in flight has ended by the time at which a worker counts it."""
+    count_in_flight = BudgetKeeper._count_in_flight
+
+    async def nothing_runs() -> bool:
+        counts = await system.counts()
+        return not any(counts.get(state) for state in ACTIVE)
+
+    async def counted_late(keeper: BudgetKeeper, budget: Budget, now: float) -> None:
+        await wait_until(nothing_runs, "all runs end")
+        await count_in_flight(keeper, budget, now)
+
+    monkeypatch.setattr(BudgetKeeper, "_count_in_flight", counted_late)
+    async with system.worker(lane_caps={"default/model/suno": 5}, **KNOWN):
+        ids = [await system.enqueue("suno", tags=("a",), duration_s=0.3) for _ in range(20)]
+        await system.until(ids[0], State.SUCCEEDED)
+        running = await wait_for_count(system, State.RUNNING, 3)
+        budget = await set_budget(system, "tag:a", 1_000)
+        await system.all_until(ids, State.SUCCEEDED, within_s=40)
+        jobs = [await system.job(one) for one in ids]
+        later = [job for job in jobs if (job.finished_at or 0.0) >= budget.set_at]
+        assert running <= len(later) < len(jobs)
+        assert await use_of(system, "b") == (COST * len(later), 0)
 
 
 async def test_runs_of_unknown_cost_go_one_at_a_time_until_it_is_known(

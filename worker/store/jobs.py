@@ -316,6 +316,17 @@ class JobStore:
         found = await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, "LIMIT", 0, limit)
         return [JobId(member) for member in texts(found)]
 
+    async def entered_since(self, state: str, moment: float) -> AsyncGenerator[list[JobId]]:
+        """Jobs that are in a state and entered it at a moment or later, in chunks."""
+        key, first = self._keys.index(Index.STATE, state), 0
+        while True:
+            part = ("LIMIT", first, SCAN_CHUNK)
+            found = texts(await self._client.call("ZRANGEBYSCORE", key, moment, "+inf", *part))
+            yield [JobId(member) for member in found]
+            if len(found) < SCAN_CHUNK:
+                return
+            first += SCAN_CHUNK
+
     async def members(self, kind: Index, name: str, limit: int, first: int = 0) -> list[JobId]:
         """Some members of an index, in its order, from a position on."""
         key, last = self._keys.index(kind, name), first + limit - 1

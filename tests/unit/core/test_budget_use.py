@@ -169,9 +169,14 @@ STATUS = BudgetStatus(
         (admitted(), 10),
         (sent(), 10),
         (transitions.park_uncertain(sent(), NOW, why="lost"), 10),
-        (done(sent(), 4.0), 0),
+        (transitions.succeed(sent(), NOW - 1, Finished(b"{}", cost=4.0)), 0),
         (a_job(), 0),
-        (transitions.discard(transitions.park_uncertain(sent(), NOW, why=""), NOW, by="ann"), 0),
+        (
+            transitions.discard(
+                transitions.park_uncertain(sent(), NOW - 9, why=""), NOW - 5, by="ann"
+            ),
+            0,
+        ),
     ],
     ids=["admitted", "sent", "uncertain", "done", "queued", "discarded"],
 )
@@ -180,6 +185,15 @@ def test_a_new_budget_begins_with_what_is_in_flight(job: Job, reserves: float) -
     part = UsedPart("new", 1, "total", BudgetPart.RESERVED)
     assert changed_use(job, after) == ({part: reserves * MICRO} if reserves else {})
     assert transitions.reserve(after, STATUS) is after, "it is counted once"
+
+
+def test_a_new_budget_counts_what_ended_since_it_was_set() -> None:
+    """A worker counts it some seconds later, and short runs have ended by then."""
+    later = transitions.succeed(sent(), NOW + 5, Finished(b"{}", cost=4.0))
+    part = UsedPart("new", 1, "total", BudgetPart.SPENT)
+    assert changed_use(later, transitions.reserve(later, STATUS)) == {part: 4 * MICRO}
+    earlier = transitions.succeed(sent(), NOW - 5, Finished(b"{}", cost=4.0))
+    assert transitions.reserve(earlier, STATUS) is earlier
 
 
 def test_what_was_counted_for_a_new_budget_is_settled_there() -> None:

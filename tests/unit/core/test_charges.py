@@ -350,6 +350,10 @@ def test_a_run_has_no_row_only_once_its_row_must_be_there() -> None:
     soon = UsageReading(floor_at=NOW - 600, started_at=NOW + 100)
     assert has_shown_its_row(attempt, soon, 60, 600)
     assert not has_shown_its_row(sync, soon, 60, 600)
+    answered = msgspec.structs.replace(
+        sync, outcome="failed", code="EXECUTION_FAILED", http_status=500
+    )
+    assert has_shown_its_row(answered, soon, 60, 600), "its answer came with the end of the run"
     assert has_shown_its_row(sync, UsageReading(NOW - 600, NOW + 700), 60, 600)
     shallow = UsageReading(floor_at=NOW - 10, started_at=NOW + 100)
     assert not has_shown_its_row(attempt, shallow, 60, 600)

@@ -20,7 +20,7 @@ from jobs.budgets.room import BudgetAnswer, BudgetRoom, BudgetStatus
 from jobs.credits.charges import micro_credits
 from jobs.indexes import Index
 from jobs.lanes import JobId
-from jobs.states import State
+from jobs.states import SETTLED, State
 from worker.engine.budget_warnings import BudgetWarnings
 from worker.engine.cost_estimator import CostEstimator
 from worker.engine.spending_sampler import SpendingSampler
@@ -94,9 +94,10 @@ class BudgetKeeper:
             count = 0
             for state in MAY_BE_IN_FLIGHT:
                 async for ids in self._store.jobs.ids_in(Index.STATE, state):
-                    found = await load_jobs(self._store.jobs, ids, now)
-                    written = [self._reserve(one, status) for one in found if one is not None]
-                    count += sum(await asyncio.gather(*written))
+                    count += await self._reserve_all(ids, status, now)
+            for state in SETTLED:
+                async for ids in self._store.jobs.entered_since(state, budget.set_at):
+                    count += await self._reserve_all(ids, status, now)
             await self._store.budgets.claim(self._worker_id, LEASE_S)
 
         def counted(current: Budget | None) -> Budget | None:
@@ -107,6 +108,12 @@ class BudgetKeeper:
         await self._store.budgets.change(budget.name, counted)
         self._admission.notify()
         log.info("budget.counted", budget=budget.name, scope=budget.scope)
+
+    async def _reserve_all(self, ids: Sequence[str], status: BudgetStatus, now: float) -> int:
+        """Write the reservations that some jobs lack; how many lacked one."""
+        found = await load_jobs(self._store.jobs, ids, now)
+        written = [self._reserve(one, status) for one in found if one is not None]
+        return sum(await asyncio.gather(*written))
 
     async def _reserve(self, stored: VersionedJob, status: BudgetStatus) -> bool:
         """Write the reservation of a job that lacks one; whether it lacked one."""
