@@ -96,8 +96,8 @@ class BudgetKeeper:
                 async for ids in self._store.jobs.ids_in(Index.STATE, state):
                     count += await self._reserve_all(ids, status, now)
             for state in SETTLED:
-                async for ids in self._store.jobs.entered_since(state, budget.set_at):
-                    count += await self._reserve_all(ids, status, now)
+                async for ended in self._store.jobs.entered_since(state, budget.set_at):
+                    count += await self._reserve_all(ended, status, now)
             await self._store.budgets.claim(self._worker_id, LEASE_S)
 
         def counted(current: Budget | None) -> Budget | None:
