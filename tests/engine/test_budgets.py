@@ -183,7 +183,7 @@ async def test_nothing_that_ends_after_a_budget_was_set_is_left_out(
     system: LiveSystem, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What was in flight has ended by the time at which a worker counts it."""
-    count_in_flight = BudgetKeeper._count_in_flight
+    counted = BudgetKeeper.count_in_flight
 
     async def nothing_runs() -> bool:
         counts = await system.counts()
@@ -191,9 +191,9 @@ async def test_nothing_that_ends_after_a_budget_was_set_is_left_out(
 
     async def counted_late(keeper: BudgetKeeper, budget: Budget, now: float) -> None:
         await wait_until(nothing_runs, "all runs end")
-        await count_in_flight(keeper, budget, now)
+        await counted(keeper, budget, now)
 
-    monkeypatch.setattr(BudgetKeeper, "_count_in_flight", counted_late)
+    monkeypatch.setattr(BudgetKeeper, "count_in_flight", counted_late)
     async with system.worker(lane_caps={"default/model/suno": 5}, **KNOWN):
         ids = [await system.enqueue("suno", tags=("a",), duration_s=0.3) for _ in range(20)]
         await system.until(ids[0], State.SUCCEEDED)

@@ -76,7 +76,7 @@ class BudgetKeeper:
             return TICK_S
         for budget in budgets:
             if budget.is_counting and not budget.error:
-                await self._count_in_flight(budget, now)
+                await self.count_in_flight(budget, now)
         full = False
         self._out_of_room.clear()
         for name in waited_for:
@@ -85,7 +85,7 @@ class BudgetKeeper:
         await self._spending.sample(statuses, now)
         return 0.0 if full else TICK_S
 
-    async def _count_in_flight(self, budget: Budget, now: float) -> None:
+    async def count_in_flight(self, budget: Budget, now: float) -> None:
         """Let every job in flight reserve what it may cost; then the budget admits jobs."""
         await self._store.budgets.new_version()  # a worker that does not know it admits nothing
         (status,) = await self._store.budgets.with_use([budget], now)
