@@ -76,6 +76,8 @@ def a_run(state: State, cost: float | None = None) -> Job:
 async def test_they_are_written_rarely_and_only_where_there_are_some(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    note(store, "model/suno", 3.0)
+    await store.costs.write_due(NOW - 60)
     sent = count_commands(store, monkeypatch)
     await store.costs.write_due(NOW)
     assert not sent, "nothing was noted"
@@ -87,6 +89,21 @@ async def test_they_are_written_rarely_and_only_where_there_are_some(
     await store.costs.write_due(NOW - 60)
     assert len(sent) == 5, "a clock that was set back harms nothing"
     assert await recent(store, ["model/suno"]) == {"model/suno": 3.0}
+
+
+async def test_the_first_cost_of_a_target_is_written_at_once(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Under a budget, runs of unknown cost go one at a time until it is known."""
+    note(store, "model/suno", 3.0)
+    await store.costs.write_due(NOW)
+    sent = count_commands(store, monkeypatch)
+    note(store, "model/suno", 3.0)
+    await store.costs.write_due(NOW + 1)
+    assert not sent
+    note(store, "model/kling", 35.0)
+    await store.costs.write_due(NOW + 2)
+    assert sent
 
 
 async def test_what_could_not_be_written_is_written_later(
