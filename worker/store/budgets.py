@@ -1,6 +1,7 @@
 """Budgets: one hash, each field a name with `<generation> <record as JSON>`; and what is used.
 
-The generation stands before the record, so that `commit.lua` can compare it when a job is admitted.
+The generation stands before the record, so that it is known of one that cannot be read. The field
+without a name is the version of all: `commit.lua` compares it when a job is admitted.
 """
 
 import re

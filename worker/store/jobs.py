@@ -42,6 +42,9 @@ from worker.store.scripts import CommitResult, Scripts
 log: Final = structlog.get_logger(__name__)
 
 
+LANE_INDEXES: Final = (Index.LANE, Index.ACTIVE, Index.UNPRICED)
+"""Indexes of jobs by lane."""
+
 SCAN_CHUNK: Final = 200
 """About how many jobs of an index are read at a time."""
 
@@ -282,7 +285,7 @@ class JobStore:
         for lane in texts(lanes):
             account, _, target = lane.partition("/")
             found += [self._keys.index(kind, account) for kind in (Index.EVIDENCE, Index.COST)]
-            found += [self._keys.index(kind, lane) for kind in (Index.LANE, Index.ACTIVE)]
+            found += [self._keys.index(kind, lane) for kind in LANE_INDEXES]
             found.append(self._keys.index(Index.TARGET, target))
         found += [self._keys.index(Index.BUDGET, name) for name in texts(budgets)]
         named = [""] + ["|" + name.partition("|")[2] for name in texts(groups)]

@@ -106,7 +106,7 @@ class Keys:
 
     @property
     def budgets(self) -> str:
-        """Hash name → generation and record of a budget."""
+        """Hash name → generation and record of a budget; the empty name → the version of all."""
         return f"{self.namespace}:budgets"
 
     def budget_use(self, name: str, generation: int, period: str) -> str:
