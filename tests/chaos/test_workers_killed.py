@@ -20,6 +20,7 @@ from tests.engine.live_system import wait_until
 pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
 
 WORKERS = 2
+LATE_ANSWER_S = 1.0
 ROUTES = (Scope("default/model"), Scope("default/workflow"))
 
 
@@ -82,6 +83,7 @@ async def test_a_frozen_worker_comes_back_to_answers_that_still_count(
             slot = number % WORKERS
             await it.enqueue(it.requests(jobs // freezes))
             await asyncio.sleep(rng.uniform(0.05, 0.6))
+            await _until_submitting(it, it.workers.running[slot].pid)
             it.workers.freeze(slot)
             await _until_all_rescued(it, it.workers.running[slot].pid)
             await asyncio.sleep(rng.uniform(0.0, 1.0))
@@ -103,6 +105,24 @@ async def test_a_frozen_worker_comes_back_to_answers_that_still_count(
             explains=lambda job: last_worker_pid(job) in pids,
         )
         assert found.uncertain_then_answered > 0
+
+
+async def _until_submitting(it: ChaosSystem, pid: int) -> None:
+    """Enqueue submits that are answered late, until the worker has sent one of them."""
+
+    async def sent() -> bool:
+        slow = it.requests(WORKERS, targets=ASYNC, fault="slow", delay_s=LATE_ANSWER_S)
+        await it.enqueue(slow)
+        ids = {job_id for job_id, _ in slow}
+
+        async def all_posted() -> bool:
+            return ids <= (await it.system.labels()).keys()
+
+        await wait_until(all_posted, "the submits are at the provider")
+        held = [stored.job for stored in await it.system.store.jobs.load_many(list(ids)) if stored]
+        return any(job.owner and last_worker_pid(job) == pid for job in held)
+
+    await wait_until(sent, f"a submit of {pid} waits for its answer")
 
 
 async def _until_all_rescued(it: ChaosSystem, pid: int) -> None:

@@ -75,3 +75,37 @@ async def test_who_finds_no_free_connection_waits_for_one(pool: ConnectionPool) 
     await pool.release(held)
     assert await waiting is held
     await pool.release(held)
+
+
+async def test_a_cancelled_pipeline_returns_its_connection_although_the_pool_is_busy(
+    pool: ConnectionPool,
+) -> None:
+    """redis-py waits for the pool's lock there, and the connection of a cancelled task is lost."""
+    redis = cast("Any", ArqRedis(connection_pool=cast("Any", pool)))
+    pipe = redis.pipeline(transaction=False)
+    pipe.execute_command("PING")
+    connection = await pool.get_connection()
+    pipe.connection = connection
+    async with cast("Any", pool)._condition:
+        pending = asyncio.create_task(pipe.reset())
+        await asyncio.sleep(0)
+        pending.cancel()
+        await asyncio.wait([pending])
+    assert pipe.connection is None
+    assert await pool.get_connection() is connection
+    await pool.release(connection)
+
+
+async def test_each_returned_connection_is_handed_to_one_that_waits(redis_url: str) -> None:
+    pool = cast("Any", ConnectionPool).from_url(
+        redis_url, max_connections=2, timeout=5.0, primary=Primary()
+    )
+    held = [await pool.get_connection() for _ in range(2)]
+    waiting = [asyncio.create_task(pool.get_connection()) for _ in range(2)]
+    await asyncio.sleep(0)
+    for connection in held:
+        await pool.release(connection)
+    assert set(await asyncio.gather(*waiting)) == set(held)
+    for connection in held:
+        await pool.release(connection)
+    await pool.disconnect()

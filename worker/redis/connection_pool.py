@@ -1,9 +1,11 @@
 """A connection pool that hands out what was used a moment ago at once, to the primary only.
 
 redis-py 5 takes a lock and a timer for every command, and then reads from the connection to see
-whether it has ended. That costs a third of a command's CPU, and a turn of the event loop.
+whether it has ended. That costs a third of a command's CPU, and a turn of the event loop. It waits
+for its lock also to take a connection back, and a task that is cancelled there never returns it.
 """
 
+import asyncio
 import re
 import time
 from typing import Any, Final, cast
@@ -145,6 +147,8 @@ class ConnectionPool(BlockingConnectionPool):
             f"Primary{made.__name__}", (_PrimaryConnection, *packing(), made), {}
         )
         self.primary = primary
+        self._waiting = self._returned = 0
+        self._notifying: asyncio.Task[None] | None = None
         primary.probe = self._probe
         primary.observe(self._abort_outdated)
 
@@ -154,7 +158,11 @@ class ConnectionPool(BlockingConnectionPool):
         Raises `redis.exceptions.ConnectionError` if none is free in time.
         """
         if not self.can_get_connection():
-            return await cast("Any", super()).get_connection(*args, **options)
+            self._waiting += 1
+            try:
+                return await cast("Any", super()).get_connection(*args, **options)
+            finally:
+                self._waiting -= 1
         connection = cast("Any", self).get_available_connection()
         try:
             await self.ensure_connection(connection)
@@ -172,9 +180,19 @@ class ConnectionPool(BlockingConnectionPool):
             await super().ensure_connection(connection)
 
     async def release(self, connection: Any) -> None:
-        """Take a connection back; the next that waits gets it."""
+        """Take a connection back; the next that waits gets it. No cancellation stops it."""
         connection.released_at = time.monotonic()
-        await super().release(connection)
+        await super(BlockingConnectionPool, self).release(connection)
+        if not self._waiting:
+            return
+        self._returned += 1
+        if self._notifying is None:
+            self._notifying = asyncio.create_task(self._notify())
+
+    async def _notify(self) -> None:
+        async with self._condition:
+            self._condition.notify(self._returned)
+            self._returned, self._notifying = 0, None
 
     async def disconnect(self, inuse_connections: bool = True) -> None:  # noqa: FBT001, FBT002
         """Close all connections, also those to Sentinels."""
