@@ -12,7 +12,8 @@ import msgspec
 from jsonschema import Draft202012Validator
 
 from worker.api.endpoints import Endpoint
-from worker.api.openapi import build_document, component_name
+from worker.api.openapi import build_document
+from worker.api.openapi_schemas import component_name
 from worker.compose.api import ENDPOINTS
 from worker.store import Store
 

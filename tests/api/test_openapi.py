@@ -1,7 +1,8 @@
 """`/openapi.json` is valid and complete; every response of every test is checked against it."""
 
 import re
-from typing import Any, cast
+from collections.abc import Iterator
+from typing import Any, Final, cast
 
 import msgspec
 import pytest
@@ -19,11 +20,49 @@ async def test_the_document_is_valid_openapi_and_served(api: CheckedApi) -> None
     assert document["openapi"].startswith("3.1")
 
 
+VERBS: Final = re.compile(
+    r"add|cancel|check|create|discard|drain|enqueue|erase|explain|export|forecast|get|list|park"
+    r"|patch|pause|preview|probe|put|receive|release|remove|requeue|resend|reset|resolve|restore"
+    r"|resubmit|resume|revoke|run|seal|set|stop|stream|test|turn|undo|update|wait"
+)
+"""What an operation id begins with: it is the name of a method of the clients."""
+
+
+def operations() -> Iterator[dict[str, Any]]:
+    for path in DOCUMENT["paths"].values():
+        yield from path.values()
+
+
+def test_every_operation_is_named_as_a_method_of_a_client() -> None:
+    for operation in operations():
+        verb, _, noun = operation["operationId"].partition("_")
+        assert VERBS.fullmatch(verb), f"name the handler of {operation['operationId']} by its verb"
+        assert re.fullmatch(r"[a-z]+(_[a-z]+)*", noun), operation["operationId"]
+
+
+def test_every_response_has_a_schema_and_every_error_is_a_problem() -> None:
+    for operation in operations():
+        assert {"200", "201", "202", "204"} & operation["responses"].keys()
+        for status, response in operation["responses"].items():
+            content: dict[str, Any] = response["content"]
+            assert all(facts["schema"] for facts in content.values()), operation["operationId"]
+            if status >= "400":
+                problem = content["application/problem+json"]["schema"]
+                assert problem == {"$ref": "#/components/schemas/Problem"}
+
+
+def test_every_kind_of_event_has_a_schema() -> None:
+    stream = DOCUMENT["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]
+    event = stream["text/event-stream"]["schema"]["properties"]
+    assert event["event"]["enum"] == ["job", "breaker", "budget", "balance", "reset", "end"]
+    assert len(event["data"]["contentSchema"]["anyOf"]) == len(event["event"]["enum"])
+
+
 def test_every_call_is_in_it_once() -> None:
-    operations = [o for path in DOCUMENT["paths"].values() for o in path.values()]
-    assert len(operations) == len(ENDPOINTS)
-    assert len({operation["operationId"] for operation in operations}) == len(ENDPOINTS)
-    for operation in operations:
+    found = list(operations())
+    assert len(found) == len(ENDPOINTS)
+    assert len({operation["operationId"] for operation in found}) == len(ENDPOINTS)
+    for operation in found:
         assert operation["summary"].endswith(".")
         assert {"500", "503"} <= operation["responses"].keys()
 

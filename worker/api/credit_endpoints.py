@@ -14,7 +14,7 @@ CREDIT_ENDPOINTS: Final = (
     Endpoint(
         "GET",
         "/v1/credits",
-        ledger.credit_sums,
+        ledger.get_credits,
         Role.READ,
         {200: CreditsResponse},
         query=requests.CreditsQuery,
@@ -22,7 +22,7 @@ CREDIT_ENDPOINTS: Final = (
     Endpoint(
         "GET",
         "/v1/credits.csv",
-        ledger.credit_sums_as_csv,
+        ledger.export_credits,
         Role.READ,
         {200: None},
         query=requests.CreditsQuery,
@@ -31,7 +31,7 @@ CREDIT_ENDPOINTS: Final = (
     Endpoint(
         "GET",
         "/v1/credits/forecast",
-        ledger.credit_forecast,
+        ledger.forecast_credits,
         Role.READ,
         {200: ForecastPageResponse},
     ),
@@ -45,11 +45,11 @@ CREDIT_ENDPOINTS: Final = (
         is_body_required=True,
         problem_statuses=BODY_PROBLEMS,
     ),
-    Endpoint("GET", "/v1/budgets", budgets.budgets, Role.READ, {200: BudgetPageResponse}),
+    Endpoint("GET", "/v1/budgets", budgets.list_budgets, Role.READ, {200: BudgetPageResponse}),
     Endpoint(
         "GET",
         "/v1/budgets/{name}",
-        budgets.one_budget,
+        budgets.get_budget,
         Role.READ,
         {200: BudgetResponse},
         problem_statuses=(404,),

@@ -4,22 +4,17 @@ import re
 from collections.abc import Sequence
 from http import HTTPStatus
 from importlib.metadata import version
-from typing import Any, Final, cast
-
-import msgspec
-from pydantic import BaseModel
-from pydantic.json_schema import models_json_schema
+from typing import Any, Final
 
 from worker.api.auth.access import COOKIE
 from worker.api.auth.origin import CSRF_HEADER
 from worker.api.auth.principal import Visibility
 from worker.api.endpoints import Endpoint
-from worker.api.models.events import BreakerEventResponse, EndResponse, ResetResponse
+from worker.api.models.events import EVENT_MODELS
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import ResponseModel
+from worker.api.openapi_schemas import REF, component_schemas, reference
 from worker.api.problems import CONTENT_TYPE
-
-_REF: Final = "#/components/schemas/{model}"
 
 _COMMON_STATUSES: Final = (400, 500, 503)
 _AUTH_STATUSES: Final = (401, 403, 429)
@@ -30,6 +25,30 @@ _VISIBILITY: Final = {
     Visibility.OWN: ", or one with `own`",
 }
 """What else a token needs."""
+
+_SYSTEM_TAG: Final = "system"
+
+_TAGS: Final = {
+    "jobs": "Enqueue, read, wait for and act on single jobs.",
+    "bulk": "Actions on every job that a filter matches.",
+    "events": "What changes, as it happens.",
+    _SYSTEM_TAG: "Probes, metrics and this document.",
+}
+"""What some groups of operations are for; a group is the first part of a path after /v1."""
+
+_HEADERS: Final[dict[int, dict[str, Any]]] = {
+    202: {
+        "Location": {"description": "the path of the job", "schema": {"type": "string"}},
+    },
+    429: {
+        "Retry-After": {
+            "description": "seconds until it may be tried again",
+            "schema": {"type": "integer"},
+        }
+    },
+}
+"""Headers of responses, by status."""
+_HEADERS[503] = _HEADERS[429]
 
 _DESCRIPTION: Final = """\
 Paid, long-running jobs on Knouds: never paid twice, never lost. Errors are RFC 9457 problems, times
@@ -42,6 +61,7 @@ def build_document(endpoints: Sequence[Endpoint], prefix: str = "") -> dict[str,
     paths: dict[str, dict[str, Any]] = {}
     for endpoint in endpoints:
         paths.setdefault(endpoint.path, {})[endpoint.method.lower()] = _operation(endpoint)
+    tags = dict.fromkeys(_tag(endpoint.path) for endpoint in endpoints)
     return {
         "openapi": "3.1.0",
         "info": {
@@ -50,9 +70,12 @@ def build_document(endpoints: Sequence[Endpoint], prefix: str = "") -> dict[str,
             "description": _DESCRIPTION,
         },
         "servers": [{"url": prefix or "/"}],
+        "tags": [
+            {"name": tag, "description": _TAGS.get(tag, f"{tag.capitalize()}.")} for tag in tags
+        ],
         "paths": paths,
         "components": {
-            "schemas": _schemas(endpoints),
+            "schemas": component_schemas(endpoints),
             "securitySchemes": {
                 "token": {"type": "http", "scheme": "bearer"},
                 "session": {
@@ -67,54 +90,17 @@ def build_document(endpoints: Sequence[Endpoint], prefix: str = "") -> dict[str,
     }
 
 
-def component_name(model: type[BaseModel] | type[ResponseModel]) -> str:
-    """The name of a model in the document: `Job` for `JobResponse`."""
-    return model.__name__.removesuffix("Response")
-
-
-def _schemas(endpoints: Sequence[Endpoint]) -> dict[str, Any]:
-    responses: dict[type[ResponseModel], None] = {
-        ProblemResponse: None,
-        BreakerEventResponse: None,
-        ResetResponse: None,
-        EndResponse: None,
-    }
-    bodies: dict[type[BaseModel], None] = {}
-    for endpoint in endpoints:
-        responses |= {model: None for model in endpoint.responses.values() if model is not None}
-        responses |= dict.fromkeys(endpoint.brief.values())
-        if endpoint.body is not None:
-            bodies[endpoint.body] = None
-    _, body_schemas = models_json_schema([(m, "validation") for m in bodies], ref_template=_REF)
-    _, response_schemas = msgspec.json.schema_components(
-        list(responses), ref_template=_REF.format(model="{name}")
-    )
-    named = {name.removesuffix("Response"): facts for name, facts in response_schemas.items()}
-    schemas: dict[str, Any] = body_schemas["$defs"]
-    return schemas | cast("dict[str, Any]", _plain_names(named))
-
-
-def _plain_names(schema: object) -> object:
-    """A schema whose references and titles name components as `component_name` does."""
-    match schema:
-        case dict():
-            facts = cast("dict[str, object]", schema)
-            return {
-                name: fact.removesuffix("Response")
-                if name in {"$ref", "title"} and isinstance(fact, str)
-                else _plain_names(fact)
-                for name, fact in facts.items()
-            }
-        case list():
-            return [_plain_names(item) for item in cast("list[object]", schema)]
-        case _:
-            return schema
+def _tag(path: str) -> str:
+    """The group of a path."""
+    match = re.match(r"/v1/([a-z]+)", path)
+    return match[1] if match else _SYSTEM_TAG
 
 
 def _operation(endpoint: Endpoint) -> dict[str, Any]:
     named = endpoint.operation
     operation: dict[str, Any] = {
         "operationId": named.id,
+        "tags": [_tag(endpoint.path)],
         "summary": named.summary,
         "parameters": [
             *_path_parameters(endpoint.path),
@@ -128,12 +114,14 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
         rest = _VISIBILITY[endpoint.visibility]
         description.append(f"Needs a token of the role `{endpoint.role}` or above{rest}.")
         operation["security"] = [{"token": []}, {"session": []}, {}]
+    else:
+        operation["security"] = []
     if description:
         operation["description"] = " ".join(description)
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.is_body_required,
-            "content": {"application/json": {"schema": _reference(endpoint.body)}},
+            "content": {"application/json": {"schema": reference(endpoint.body)}},
         }
     return operation
 
@@ -142,6 +130,7 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     responses: dict[str, Any] = {
         str(status): {
             "description": HTTPStatus(status).phrase,
+            "headers": _HEADERS.get(status, {}),
             "content": _content(endpoint, model, endpoint.brief.get(status)),
         }
         for status, model in endpoint.responses.items()
@@ -150,7 +139,8 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
     for status in sorted({*_COMMON_STATUSES, *auth_statuses, *endpoint.problem_statuses}):
         responses[str(status)] = {
             "description": HTTPStatus(status).phrase,
-            "content": {CONTENT_TYPE: {"schema": _reference(ProblemResponse)}},
+            "headers": _HEADERS.get(status, {}),
+            "content": {CONTENT_TYPE: {"schema": reference(ProblemResponse)}},
         }
     # From aiohttp itself: a request line or header that is too long, or that is not HTTP.
     responses["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
@@ -165,19 +155,16 @@ def _content(
     if model is None:
         return {content_type: {"schema": {"type": "string"}}}
     if endpoint.content_type is None:
-        one_of = {"anyOf": [_reference(model), _reference(brief)]} if brief else _reference(model)
+        one_of = {"anyOf": [reference(model), reference(brief)]} if brief else reference(model)
         return {content_type: {"schema": one_of}}
     data = {
         "type": "string",
         "contentMediaType": "application/json",
-        "contentSchema": {
-            "anyOf": [
-                _reference(one) for one in (model, BreakerEventResponse, ResetResponse, EndResponse)
-            ]
-        },
+        "contentSchema": {"anyOf": [reference(one) for one in EVENT_MODELS.values()]},
     }
     event = {
-        "enum": ["job", "breaker", "reset", "end"],
+        "type": "string",
+        "enum": list(EVENT_MODELS),
         "description": "reset: some are missing, read the lists; end: the token or login has ended",
     }
     return {
@@ -191,10 +178,6 @@ def _content(
     }
 
 
-def _reference(model: type[BaseModel] | type[ResponseModel]) -> dict[str, str]:
-    return {"$ref": _REF.format(model=component_name(model))}
-
-
 def _path_parameters(path: str) -> list[dict[str, Any]]:
     return [
         {"name": name, "in": "path", "required": True, "schema": {"type": "string"}}
@@ -205,7 +188,7 @@ def _path_parameters(path: str) -> list[dict[str, Any]]:
 def _query_parameters(endpoint: Endpoint) -> list[dict[str, Any]]:
     if endpoint.query is None:
         return []
-    schema = endpoint.query.model_json_schema(ref_template=_REF)
+    schema = endpoint.query.model_json_schema(ref_template=REF)
     return [_parameter(name, "query", facts) for name, facts in schema["properties"].items()]
 
 

@@ -100,7 +100,9 @@ def _job_endpoint(
 
 def _job_action(action: JobAction) -> Endpoint:
     """An action that takes nothing but a note."""
-    named = Operation(action, f"{action.capitalize()} a job.", f"{ACTION_TABLE[action].effect}.")
+    named = Operation(
+        f"{action}_job", f"{action.capitalize()} a job.", f"{ACTION_TABLE[action].effect}."
+    )
     handler = partial(job_actions.run_action, action)
     return _job_endpoint(action, handler, requests.ActionBody, named)
 
@@ -134,7 +136,7 @@ def _bulk_action(action: BulkAction) -> Endpoint:
         problem_statuses=BODY_PROBLEMS,
         visibility=Visibility.TENANT,
         named=Operation(
-            f"bulk_{action}",
+            f"{action}_jobs",
             f"{action.capitalize()} every job that matches a filter.",
             f"Of each job: {row.effect[0].lower()}{row.effect[1:]}.",
         ),
@@ -145,7 +147,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         "/v1/jobs",
-        jobs.enqueue,
+        jobs.enqueue_job,
         Role.ENQUEUE,
         {202: JobResponse, 200: JobResponse},
         JobRequestBody,
@@ -158,7 +160,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         "/v1/jobs/bulk",
-        jobs.enqueue_bulk,
+        jobs.enqueue_jobs,
         Role.ENQUEUE,
         {200: BulkEnqueueResponse},
         requests.BulkEnqueueBody,
@@ -169,7 +171,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "POST",
         "/v1/jobs/dry-run",
-        jobs.preview_enqueue,
+        jobs.preview_job,
         Role.ENQUEUE,
         {200: RunPreviewResponse},
         JobRequestBody,
@@ -189,7 +191,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/jobs/{id}",
-        jobs.one_job,
+        jobs.get_job,
         Role.WATCH,
         _JOB_RESPONSES,
         problem_statuses=(404,),
@@ -198,7 +200,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/jobs/{id}/why",
-        jobs.why_not_running,
+        jobs.explain_job,
         Role.WATCH,
         {200: WhyResponse},
         problem_statuses=(404,),
@@ -207,7 +209,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/jobs/{id}/wait",
-        jobs.wait,
+        jobs.wait_for_job,
         Role.WATCH,
         _JOB_RESPONSES,
         query=requests.WaitQuery,
@@ -218,13 +220,13 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     _job_action(JobAction.CANCEL),
     _job_action(JobAction.PARK),
     _job_action(JobAction.RELEASE),
-    _job_endpoint("requeue", job_actions.requeue, requests.RequeueBody),
+    _job_endpoint("requeue", job_actions.requeue_job, requests.RequeueBody),
     _job_action(JobAction.DISCARD),
-    _job_endpoint("resolve", job_actions.resolve, requests.ResolveBody, is_body_required=True),
+    _job_endpoint("resolve", job_actions.resolve_job, requests.ResolveBody, is_body_required=True),
     Endpoint(
         "DELETE",
         "/v1/jobs/{id}/payloads",
-        job_actions.erase_payloads,
+        job_actions.erase_job_payloads,
         ACTION_TABLE[PayloadAction.ERASE].role,
         _JOB_RESPONSES,
         requests.ErasureBody,
@@ -235,12 +237,12 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/groups",
-        holds.groups,
+        holds.list_groups,
         Role.WATCH,
         {200: GroupPageResponse},
         query=requests.GroupsQuery,
     ),
-    Endpoint("GET", "/v1/holds", holds.holds, Role.WATCH, {200: HoldPageResponse}),
+    Endpoint("GET", "/v1/holds", holds.list_holds, Role.WATCH, {200: HoldPageResponse}),
     Endpoint(
         "POST",
         "/v1/holds",
@@ -260,7 +262,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         requests.ActionBody,
         problem_statuses=(404, 409, *BODY_PROBLEMS),
     ),
-    Endpoint("GET", "/v1/breakers", breakers.breakers, Role.WATCH, {200: BreakerPageResponse}),
+    Endpoint("GET", "/v1/breakers", breakers.list_breakers, Role.WATCH, {200: BreakerPageResponse}),
     _breaker_action("probe", breakers.probe, BreakerAction.PROBE_BREAKER),
     _breaker_action("reset", breakers.reset, BreakerAction.RESET_BREAKER),
     *(
@@ -274,24 +276,24 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
             problem_statuses=(404, *BODY_PROBLEMS),
         )
         for method, handler, action in (
-            ("POST", workers.drain, WorkerAction.DRAIN),
-            ("DELETE", workers.undo_drain, WorkerAction.UNDO_DRAIN),
+            ("POST", workers.drain_worker, WorkerAction.DRAIN),
+            ("DELETE", workers.undo_worker_drain, WorkerAction.UNDO_DRAIN),
         )
     ),
     Endpoint(
         "POST",
         "/v1/accounts/{account}/reconcile-on",
-        accounts.reconcile_on,
+        accounts.turn_on_reconcile,
         Role.OPERATE,
         {200: ReconcileOnResponse},
         requests.ActionBody,
         problem_statuses=BODY_PROBLEMS,
     ),
-    Endpoint("GET", "/v1/stats", holds.stats, Role.WATCH, {200: StatsResponse}),
+    Endpoint("GET", "/v1/stats", holds.get_stats, Role.WATCH, {200: StatsResponse}),
     Endpoint(
         "GET",
         "/v1/stats/history",
-        metrics.history,
+        metrics.get_history,
         Role.WATCH,
         {200: HistoryResponse},
         query=requests.HistoryQuery,
@@ -299,7 +301,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/metrics",
-        metrics.metrics,
+        metrics.get_metrics,
         Role.WATCH,
         {200: None},
         content_type=CONTENT_TYPE,
@@ -307,7 +309,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/events",
-        events.events,
+        events.stream_events,
         Role.WATCH,
         {200: TransitionResponse},
         query=requests.EventsQuery,
@@ -320,25 +322,27 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     Endpoint(
         "GET",
         "/v1/audit",
-        audit.audit,
+        audit.list_audit_entries,
         Role.READ,
         {200: AuditPageResponse},
         query=requests.AuditQuery,
     ),
     *CREDIT_ENDPOINTS,
-    Endpoint("GET", "/v1/sessions", sessions.sessions, Role.OPERATE, {200: SessionPageResponse}),
+    Endpoint(
+        "GET", "/v1/sessions", sessions.list_sessions, Role.OPERATE, {200: SessionPageResponse}
+    ),
     Endpoint(
         "POST",
         "/v1/sessions/{id}/revoke",
-        sessions.revoke,
+        sessions.revoke_session,
         Role.OPERATE,
         {200: SessionResponse},
         requests.ActionBody,
         problem_statuses=(404, *BODY_PROBLEMS),
     ),
-    Endpoint("GET", "/livez", health.livez, None, {200: LivenessResponse}),
-    Endpoint("GET", "/readyz", health.readyz, None, {200: ReadinessResponse}),
-    Endpoint("GET", "/", health.index, None, {200: IndexResponse}),
+    Endpoint("GET", "/livez", health.check_liveness, None, {200: LivenessResponse}),
+    Endpoint("GET", "/readyz", health.check_readiness, None, {200: ReadinessResponse}),
+    Endpoint("GET", "/", health.get_index, None, {200: IndexResponse}),
 )
 
 
@@ -347,7 +351,7 @@ def webhook_endpoint(provider: str, header: str, header_format: str) -> Endpoint
     return Endpoint(
         "POST",
         f"/webhooks/{provider}",
-        webhooks.receive,
+        webhooks.receive_webhook,
         None,
         {200: ReceiptResponse},
         headers={header: f"`{header_format}`, HMAC-SHA256 of `<t>.` and the raw body"},
@@ -363,10 +367,10 @@ def build_endpoints(webhook: Endpoint) -> tuple[Endpoint, ...]:
     def document(prefix: str) -> bytes:
         return encode_response(DocumentResponse(**build_document(endpoints, prefix)))
 
-    async def openapi(request: web.Request) -> web.Response:
+    async def get_openapi(request: web.Request) -> web.Response:
         """This document."""
         return web.Response(body=document(request.app[PREFIX]), content_type="application/json")
 
-    described = Endpoint("GET", "/openapi.json", openapi, None, {200: DocumentResponse})
+    described = Endpoint("GET", "/openapi.json", get_openapi, None, {200: DocumentResponse})
     endpoints = (*_ENDPOINTS, webhook, described)
     return endpoints

@@ -9,7 +9,7 @@ from worker.api.models.stats import ReconcileOnResponse
 from worker.api.parsing import read_body
 
 
-async def reconcile_on(request: web.Request) -> web.Response:
+async def turn_on_reconcile(request: web.Request) -> web.Response:
     """Trust missing rows of an account again, after a late row switched `reconcile` off."""
     body = await read_body(request, ActionBody)
     account = request.match_info["account"]

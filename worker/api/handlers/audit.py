@@ -10,7 +10,7 @@ from worker.api.parsing import read_query
 from worker.store.audit import AuditFilter
 
 
-async def audit(request: web.Request) -> web.Response:
+async def list_audit_entries(request: web.Request) -> web.Response:
     """Actions of operators, newest first."""
     query = read_query(request, AuditQuery)
     audit_filter = AuditFilter(query.by, query.act, query.since, query.until)

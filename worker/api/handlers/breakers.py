@@ -11,7 +11,7 @@ from worker.api.parsing import read_body
 from worker.app.extras import extra_or
 
 
-async def breakers(request: web.Request) -> web.Response:
+async def list_breakers(request: web.Request) -> web.Response:
     """Every breaker that is open or probing, or that counts failures."""
     context = context_of(request)
     now = context.clock.now()

@@ -10,14 +10,14 @@ from worker.api.parsing import read_body
 from worker.app.budgets import BudgetRequest
 
 
-async def budgets(request: web.Request) -> web.Response:
+async def list_budgets(request: web.Request) -> web.Response:
     """Every budget, with what is used of it."""
     found = await context_of(request).use_cases.budgets.list_all()
     items = [budget_response(one) for one in found]
     return json_response(BudgetPageResponse(items=items, next_cursor=None))
 
 
-async def one_budget(request: web.Request) -> web.Response:
+async def get_budget(request: web.Request) -> web.Response:
     """A budget, with what is used of it."""
     use_case = context_of(request).use_cases.budgets
     return json_response(budget_response(await use_case.find(request.match_info["name"])))

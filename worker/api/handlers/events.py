@@ -49,7 +49,7 @@ _RESET_DATA: Final = encode_response(ResetResponse(why="missing"))
 _END_DATA: Final = encode_response(EndResponse(why="access"))
 
 
-async def events(request: web.Request) -> web.StreamResponse:
+async def stream_events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
     Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed;

@@ -19,13 +19,13 @@ READY_TIMEOUT_S: Final = 2.0
 SERVICE: Final = "knouds-worker"
 
 
-async def livez(request: web.Request) -> web.Response:
+async def check_liveness(request: web.Request) -> web.Response:
     """The process answers."""
     del request
     return json_response(LivenessResponse(live=True))
 
 
-async def readyz(request: web.Request) -> web.Response:
+async def check_readiness(request: web.Request) -> web.Response:
     """Redis does what is needed. Workers and their troubles are only reported: jobs wait safely.
 
     `troubles`: worker id → background services that are being restarted, with the error's class,
@@ -41,7 +41,7 @@ async def readyz(request: web.Request) -> web.Response:
     return json_response(ReadinessResponse(ready=True, workers=len(workers), troubles=troubles))
 
 
-async def index(request: web.Request) -> web.Response:
+async def get_index(request: web.Request) -> web.Response:
     """The name and version of the service, and where its API is described."""
     prefix = request.app[PREFIX]
     body = IndexResponse(

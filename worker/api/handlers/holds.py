@@ -22,7 +22,7 @@ from worker.api.problems import bad_field
 from worker.app.extras import extra_or
 
 
-async def groups(request: web.Request) -> web.Response:
+async def list_groups(request: web.Request) -> web.Response:
     """Parked jobs or dead letters by code and lane."""
     query = read_query(request, GroupsQuery)
     summaries = await context_of(request).use_cases.queries.groups(query.state)
@@ -30,7 +30,7 @@ async def groups(request: web.Request) -> web.Response:
     return json_response(GroupPageResponse(items=items, next_cursor=None))
 
 
-async def holds(request: web.Request) -> web.Response:
+async def list_holds(request: web.Request) -> web.Response:
     """Every hold."""
     pairs = await context_of(request).use_cases.queries.holds()
     items = [hold_response(hold, jobs) for hold, jobs in pairs]
@@ -62,7 +62,7 @@ async def release_hold(request: web.Request) -> web.Response:
     return json_response(ReleasedHoldResponse(hold=hold_response(hold, jobs), released=count))
 
 
-async def stats(request: web.Request) -> web.Response:
+async def get_stats(request: web.Request) -> web.Response:
     """Counts of jobs, lanes, rate limits, workers and holds."""
     queries = context_of(request).use_cases.queries
     found = await queries.stats()

@@ -32,7 +32,7 @@ async def run_action(action: JobAction, request: web.Request) -> web.Response:
     return await _job_response(request, job)
 
 
-async def requeue(request: web.Request) -> web.Response:
+async def requeue_job(request: web.Request) -> web.Response:
     """Requeue a dead letter, with other inputs where given."""
     context = context_of(request)
     body = await read_body(request, RequeueBody, BodyKind.INPUTS)
@@ -47,7 +47,7 @@ async def requeue(request: web.Request) -> web.Response:
     return await _job_response(request, job, warnings)
 
 
-async def resolve(request: web.Request) -> web.Response:
+async def resolve_job(request: web.Request) -> web.Response:
     """Resolve an uncertain job: attach its run, submit it again, or discard it."""
     body = await read_body(request, ResolveBody)
     job_id = path_job_id(request)
@@ -67,7 +67,7 @@ async def resolve(request: web.Request) -> web.Response:
     return await _job_response(request, job)
 
 
-async def erase_payloads(request: web.Request) -> web.Response:
+async def erase_job_payloads(request: web.Request) -> web.Response:
     """Erase the inputs and the result of a settled job for good; its record stays.
 
     Also what webhook deliveries and arq hold of them, and the provider's messages.

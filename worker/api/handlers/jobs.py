@@ -61,7 +61,7 @@ _Parsed = tuple[JobId | None, JobRequest] | InvalidRequest | LimitReached
 """An entry of a bulk, or why it is refused."""
 
 
-async def enqueue(request: web.Request) -> web.Response:
+async def enqueue_job(request: web.Request) -> web.Response:
     """Enqueue a job."""
     context = context_of(request)
     parse = partial(parse_job_request, max_inputs_bytes=context.settings.max_inputs_bytes)
@@ -96,7 +96,7 @@ async def enqueue(request: web.Request) -> web.Response:
     return await _details_response(request, result.job.id, location, result)
 
 
-async def preview_enqueue(request: web.Request) -> web.Response:
+async def preview_job(request: web.Request) -> web.Response:
     """Answer what an enqueue would say of its run, and enqueue nothing.
 
     It counts against the limits of the token all the same.
@@ -141,7 +141,7 @@ def _agreed_id(header: JobId | None, field: JobId | None) -> JobId | None:
     return header or field
 
 
-async def enqueue_bulk(request: web.Request) -> web.Response:
+async def enqueue_jobs(request: web.Request) -> web.Response:
     """Enqueue many jobs. Each is accepted or refused by itself."""
     if IDEMPOTENCY_KEY in request.headers:
         raise bad_parameter(IDEMPOTENCY_KEY, "names one job: give each job of a bulk an id")
@@ -250,12 +250,12 @@ async def list_jobs(request: web.Request) -> web.Response:
     return json_response(JobPageResponse(items=items, next_cursor=page.next_cursor))
 
 
-async def one_job(request: web.Request) -> web.Response:
+async def get_job(request: web.Request) -> web.Response:
     """A job with its inputs and result."""
     return await _details_response(request, path_job_id(request))
 
 
-async def why_not_running(request: web.Request) -> web.Response:
+async def explain_job(request: web.Request) -> web.Response:
     """What keeps a job from running."""
     context = context_of(request)
     job = await load_path_job(request)
@@ -269,7 +269,7 @@ async def why_not_running(request: web.Request) -> web.Response:
     return json_response(why_response(job, blockers, evidence, breaker))
 
 
-async def wait(request: web.Request) -> web.Response:
+async def wait_for_job(request: web.Request) -> web.Response:
     """A job, as soon as it is settled or parked, or when the time is up."""
     context = context_of(request)
     query = read_query(request, WaitQuery)

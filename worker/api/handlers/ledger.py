@@ -18,12 +18,12 @@ from worker.app.credits import CreditsReport
 from worker.app.enqueue import InvalidRequest
 
 
-async def credit_sums(request: web.Request) -> web.Response:
+async def get_credits(request: web.Request) -> web.Response:
     """What runs cost: by day, account, target, tag or batch."""
     return json_response(credits_response(await _report(request)))
 
 
-async def credit_sums_as_csv(request: web.Request) -> web.Response:
+async def export_credits(request: web.Request) -> web.Response:
     """What runs cost, as CSV: a head line, then the rows; without the total."""
     report = await _report(request)
     name = f"credits-by-{report.by}-{report.since}-{report.until}.csv"
@@ -31,7 +31,7 @@ async def credit_sums_as_csv(request: web.Request) -> web.Response:
     return web.Response(text=credits_csv(report), content_type="text/csv", headers=headers)
 
 
-async def credit_forecast(request: web.Request) -> web.Response:
+async def forecast_credits(request: web.Request) -> web.Response:
     """What queued jobs will cost, and when an account or a budget is used up at this pace."""
     context = context_of(request)
     forecasts, now = context.use_cases.forecasts, context.clock.now()

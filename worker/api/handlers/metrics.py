@@ -12,7 +12,7 @@ from worker.api.parsing import read_query
 from worker.api.prometheus import CONTENT_TYPE, render_metrics
 
 
-async def metrics(request: web.Request) -> web.Response:
+async def get_metrics(request: web.Request) -> web.Response:
     """Metrics of all processes for Prometheus. Without Redis: only that it is away."""
     context = context_of(request)
     try:
@@ -22,7 +22,7 @@ async def metrics(request: web.Request) -> web.Response:
     return web.Response(body=render_metrics(snapshot), headers={"Content-Type": CONTENT_TYPE})
 
 
-async def history(request: web.Request) -> web.Response:
+async def get_history(request: web.Request) -> web.Response:
     """What happened over time, in steps of 10 s, 1 min or 5 min."""
     context = context_of(request)
     query = read_query(request, HistoryQuery)

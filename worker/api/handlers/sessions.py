@@ -16,21 +16,21 @@ from worker.store.commit import NewAuditEntry
 REVOKE: Final = "revoke_session"
 
 
-async def sessions(request: web.Request) -> web.Response:
+async def list_sessions(request: web.Request) -> web.Response:
     """Every browser that is logged in."""
     found = await context_of(request).access.sessions.list_all()
     items = [session_response(one) for one in found]
     return json_response(SessionPageResponse(items=items, next_cursor=None))
 
 
-async def revoke(request: web.Request) -> web.Response:
+async def revoke_session(request: web.Request) -> web.Response:
     """End a session: its browser has to log in again."""
     body = await read_body(request, ActionBody)
-    found = await revoke_session(request, request.match_info["id"], body.note)
+    found = await end_session(request, request.match_info["id"], body.note)
     return json_response(session_response(found))
 
 
-async def revoke_session(request: web.Request, session_id: str, note: str) -> OpenSession:
+async def end_session(request: web.Request, session_id: str, note: str) -> OpenSession:
     """End a session, with an audit entry; raises `Problem` where there is none of this id."""
     context, actor = context_of(request), current_actor(note)
     found = [one for one in await context.access.sessions.list_all() if one.id == session_id]

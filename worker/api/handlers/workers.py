@@ -9,7 +9,7 @@ from worker.api.models.stats import worker_response
 from worker.api.parsing import read_body
 
 
-async def drain(request: web.Request) -> web.Response:
+async def drain_worker(request: web.Request) -> web.Response:
     """Drain a worker: it takes no new jobs from now on, and finishes what it has.
 
     It follows at once, and after a third of `KNOUDS_LEASE_S` at the latest.
@@ -20,7 +20,7 @@ async def drain(request: web.Request) -> web.Response:
     return json_response(worker_response(worker))
 
 
-async def undo_drain(request: web.Request) -> web.Response:
+async def undo_worker_drain(request: web.Request) -> web.Response:
     """Undo a drain: the worker takes new jobs again, at once."""
     body = await read_body(request, ActionBody)
     actions = context_of(request).use_cases.actions

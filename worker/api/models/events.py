@@ -1,6 +1,6 @@
 """The data of server-sent events."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
@@ -80,6 +80,17 @@ class EndResponse(ResponseModel):
     """The data of an event `end`, the last one: the token or login has ended, or was changed."""
 
     why: Literal["access"]
+
+
+EVENT_MODELS: Final[dict[str, type[ResponseModel]]] = {
+    "job": TransitionResponse,
+    "breaker": BreakerEventResponse,
+    "budget": BudgetEventResponse,
+    "balance": BalanceEventResponse,
+    "reset": ResetResponse,
+    "end": EndResponse,
+}
+"""The model of the data of each kind of event."""
 
 
 def breaker_event_response(notice: BreakerNotice) -> BreakerEventResponse:

@@ -44,6 +44,7 @@ class DocumentResponse(ResponseModel):
     openapi: str
     info: dict[str, str]
     servers: list[dict[str, str]]
+    tags: list[dict[str, str]]
     paths: dict[str, dict[str, Any]]
     components: dict[str, dict[str, Any]]
 

@@ -2,7 +2,7 @@
 
 from aiohttp import web
 
-from worker.api.handlers.sessions import revoke_session
+from worker.api.handlers.sessions import end_session
 from worker.dashboard.page_request import PageRequest
 
 
@@ -16,5 +16,5 @@ async def revoke_from_page(page_request: PageRequest) -> web.StreamResponse:
     """End a session."""
     actor = await page_request.actor()
     session_id = page_request.request.match_info["id"]
-    ended = await revoke_session(page_request.request, session_id, actor.note)
+    ended = await end_session(page_request.request, session_id, actor.note)
     return await page_request.redirect_back(f"Ended a session of {ended.name}", path="/sessions")
