@@ -1,7 +1,7 @@
 # Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help run abuse audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
+.PHONY: help examples run abuse audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -85,6 +85,9 @@ docs: $(VENV)/.dev  ## Write the docs pages that are generated from the code
 	@mv docs/.new docs/settings.md
 	@$(BIN)/python -c 'from tools.docs.lifecycle_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/lifecycle.md
+
+examples: $(VENV)/.dev  ## Record the examples of the OpenAPI document from calls of the real program
+	@$(BIN)/python -m tools.api_examples
 
 clean:  ## Remove the venv and caches; keeps the jobs in .state
 	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
+from worker.api.openapi_examples import examples
 from worker.compose.api import ENDPOINTS
 
 
@@ -56,6 +57,34 @@ def test_every_kind_of_event_has_a_schema() -> None:
     event = stream["text/event-stream"]["schema"]["properties"]
     assert event["event"]["enum"] == ["job", "breaker", "budget", "balance", "reset", "end"]
     assert len(event["data"]["contentSchema"]["anyOf"]) == len(event["event"]["enum"])
+
+
+WITHOUT_EXAMPLE: Final = frozenset({"receive_webhook", "get_openapi", "revoke_session"})
+"""A delivery needs a signature, the document would hold itself, a session needs a browser."""
+
+
+def test_every_operation_has_an_example_that_fits_its_schema() -> None:
+    missing: set[str] = set()
+    for operation in operations():
+        bodies = [one["content"] for one in operation["responses"].values()]
+        request = operation.get("requestBody", {}).get("content", {})
+        found = [facts for content in (request, *bodies) for facts in content.values()]
+        for facts in found:
+            if "example" in facts:
+                schema = facts["schema"] | {"components": DOCUMENT["components"]}
+                fault = next(
+                    cast("Any", Draft202012Validator(schema)).iter_errors(facts["example"]), None
+                )
+                assert fault is None, f"{operation['operationId']}: {fault.message}"
+        is_json = any("application/json" in content for content in bodies)
+        if is_json and not any("example" in facts for facts in found):
+            missing.add(operation["operationId"])
+    assert missing == WITHOUT_EXAMPLE, "add a call to tools/api_examples.py, then `make examples`"
+
+
+def test_every_example_is_of_an_operation() -> None:
+    named = {operation["operationId"] for operation in operations()}
+    assert examples().keys() <= named, "`make examples`"
 
 
 def test_every_call_is_in_it_once() -> None:

@@ -13,6 +13,7 @@ from worker.api.endpoints import Endpoint
 from worker.api.models.events import EVENT_MODELS
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import ResponseModel
+from worker.api.openapi_examples import example_of_request, example_of_response
 from worker.api.openapi_schemas import REF, component_schemas, reference
 from worker.api.problems import CONTENT_TYPE
 
@@ -121,7 +122,12 @@ def _operation(endpoint: Endpoint) -> dict[str, Any]:
     if endpoint.body is not None:
         operation["requestBody"] = {
             "required": endpoint.is_body_required,
-            "content": {"application/json": {"schema": reference(endpoint.body)}},
+            "content": {
+                "application/json": {
+                    "schema": reference(endpoint.body),
+                    **example_of_request(named.id),
+                }
+            },
         }
     return operation
 
@@ -142,6 +148,9 @@ def _responses(endpoint: Endpoint) -> dict[str, Any]:
             "headers": _HEADERS.get(status, {}),
             "content": {CONTENT_TYPE: {"schema": reference(ProblemResponse)}},
         }
+    for status, response in responses.items():
+        for content_type in response["content"].keys() & {"application/json", CONTENT_TYPE}:
+            response["content"][content_type] |= example_of_response(endpoint.operation.id, status)
     # From aiohttp itself: a request line or header that is too long, or that is not HTTP.
     responses["400"]["content"]["text/plain"] = {"schema": {"type": "string"}}
     return responses
