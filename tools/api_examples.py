@@ -13,7 +13,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from socket import gethostname
-from typing import Any, Final
+from typing import Any, Final, cast
 from urllib.parse import quote, urlsplit
 
 from tests.cli.command_runner import Program
@@ -78,12 +78,12 @@ def _operation(method: str, path: str) -> str:
     return min(fitting, key=lambda one: one.path.count("{")).operation.id
 
 
-def _shortened(value: Any) -> Any:
+def _shortened(value: object) -> Any:
     """A JSON value with the first items of its lists."""
     if isinstance(value, dict):
-        return {name: _shortened(one) for name, one in value.items()}
+        return {name: _shortened(one) for name, one in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_shortened(one) for one in value[:MAX_ITEMS]]
+        return [_shortened(one) for one in cast("list[Any]", value)[:MAX_ITEMS]]
     return value
 
 
