@@ -13,7 +13,7 @@ from jobs.budgets.use import unpriced_at
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
 from jobs.lanes import Lane, queue_score, target_name
-from jobs.states import ACTIVE, SETTLED, Mode, State
+from jobs.states import ACTIVE, SETTLED, SETTLED_OR_PARKED, Mode, State
 from jobs.tenants import tenant_of
 
 
@@ -49,6 +49,10 @@ class Index(StrEnum):
     OPEN = "open"
     """Jobs that have not settled, by the token whose limit counts them; scored by the bytes of
     their inputs."""
+    SCHEDULE = "schedule"
+    """Jobs of a schedule, by their creation time."""
+    SCHEDULE_OPEN = "schedule-open"
+    """Jobs of a schedule that keep its next tick from making another: not settled, not parked."""
     EXECUTION = "execution"
     """Jobs whose run the provider has, by execution id: finds the job of a webhook delivery."""
     ACTIVE = "active"
@@ -129,6 +133,8 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
         found.append(IndexEntry(Index.BATCH, job.batch, job.created_at))
     if tenant := tenant_of(job.id):
         found.append(IndexEntry(Index.TENANT, tenant, job.created_at))
+    if job.schedule:
+        found.append(IndexEntry(Index.SCHEDULE, job.schedule, job.created_at))
     return found
 
 
@@ -163,10 +169,13 @@ def _state_entries(job: Job) -> list[IndexEntry]:
 
 
 def _open_entries(job: Job) -> list[IndexEntry]:
-    """That a job has not settled, where a limit counts it."""
-    if not job.counted_for or job.state in SETTLED:
-        return []
-    return [IndexEntry(Index.OPEN, job.counted_for, job.input_bytes)]
+    """That a job has not settled, where a limit counts it, or its schedule waits for it."""
+    found: list[IndexEntry] = []
+    if job.counted_for and job.state not in SETTLED:
+        found.append(IndexEntry(Index.OPEN, job.counted_for, job.input_bytes))
+    if job.schedule and job.state not in SETTLED_OR_PARKED:
+        found.append(IndexEntry(Index.SCHEDULE_OPEN, job.schedule, job.created_at))
+    return found
 
 
 def _usage_entries(job: Job) -> list[IndexEntry]:

@@ -280,6 +280,8 @@ class Job(
     """The token whose limit of open jobs counts it; empty for none."""
     input_bytes: int = 0
     """Of its inputs when it was enqueued, if it is counted."""
+    schedule: str = ""
+    """The schedule that it is a run of, as its name is stored; empty for none."""
     result_note: str | None = None
     """Set when the result was too large to keep in full."""
 

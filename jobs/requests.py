@@ -59,11 +59,12 @@ def new_job(
     on_uncertain: OnUncertain = OnUncertain.PARK,
     by: str = "",
     counted_for: str = "",
+    schedule: str = "",
 ) -> Job:
     """The job for a request: `scheduled` if its time is in the future, else `queued`.
 
     `max_attempts`, `deadline_s` and `on_uncertain` are defaults for what the request leaves open;
-    `counted_for` is the token whose limit of open jobs counts it.
+    `counted_for` is the token whose limit of open jobs counts it, `schedule` what it is a run of.
     """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
@@ -87,6 +88,7 @@ def new_job(
         due_at=due_at if later else None,
         queued_at=None if later else now,
         counted_for=counted_for,
+        schedule=schedule,
         input_bytes=len(request.inputs) if counted_for else 0,
         events=(JobEvent(at=now, name="enqueue", by=by),),
     )

@@ -12,9 +12,19 @@ from jobs.states import State
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent
-from worker.store.events import BALANCE_EVENT_FIELD, BREAKER_EVENT_FIELD, BUDGET_EVENT_FIELD
+from worker.store.events import (
+    BALANCE_EVENT_FIELD,
+    BREAKER_EVENT_FIELD,
+    BUDGET_EVENT_FIELD,
+    SCHEDULE_EVENT_FIELD,
+)
 
-NOTICE_FIELDS = (BREAKER_EVENT_FIELD, BUDGET_EVENT_FIELD, BALANCE_EVENT_FIELD)
+NOTICE_FIELDS = (
+    BREAKER_EVENT_FIELD,
+    BUDGET_EVENT_FIELD,
+    BALANCE_EVENT_FIELD,
+    SCHEDULE_EVENT_FIELD,
+)
 
 Scores = dict[str, float]
 

@@ -17,6 +17,7 @@ from jobs.job import JOB_SCHEMA, Job
 from jobs.lanes import JobId, Scope
 from jobs.newer import NEWER_SCHEMA, is_newer_gate
 from jobs.rate_limits import RateLimitBucket
+from jobs.schedules.record import Schedule
 from jobs.states import Mode, State
 from tests.store.redis_contents import everything
 from tests.store.test_poll_claims import put, running
@@ -35,8 +36,9 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (4, "06c73c3061e3"),
+    Job: (4, "328bc1f69b74"),
     Budget: (1, "286758592c1e"),
+    Schedule: (1, "1bac8428736f"),
     Hold: (1, "65b1828488b8"),
     CoolDown: (1, "5f45a1e41ff7"),
     Breaker: (1, "a7295a06c01b"),

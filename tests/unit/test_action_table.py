@@ -8,6 +8,7 @@ from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
     BudgetAction,
+    ScheduleAction,
     CreditAction,
     HoldAction,
     JobAction,

@@ -65,6 +65,16 @@ class BudgetAction(StrEnum):
     REMOVE_BUDGET = "remove_budget"
 
 
+class ScheduleAction(StrEnum):
+    """What an operator can do to a schedule. The value is the name in the audit."""
+
+    SET_SCHEDULE = "set_schedule"
+    REMOVE_SCHEDULE = "remove_schedule"
+    ENABLE_SCHEDULE = "enable_schedule"
+    DISABLE_SCHEDULE = "disable_schedule"
+    RUN_SCHEDULE = "run_schedule"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -91,7 +101,8 @@ ACTION_TABLE: Final[
         | WorkerAction
         | PayloadAction
         | CreditAction
-        | BudgetAction,
+        | BudgetAction
+        | ScheduleAction,
         ActionRow,
     ]
 ] = {
@@ -176,6 +187,32 @@ ACTION_TABLE: Final[
         "Its scope is limited no more, and jobs that wait for it go on",
         "Budget removed",
         is_destructive=True,
+    ),
+    ScheduleAction.SET_SCHEDULE: ActionRow(
+        (),
+        "Enqueues its job at each tick of its cron line from now on",
+        "Schedule set",
+    ),
+    ScheduleAction.REMOVE_SCHEDULE: ActionRow(
+        (),
+        "Enqueues nothing any more; jobs that it has enqueued go on",
+        "Schedule removed",
+        is_destructive=True,
+    ),
+    ScheduleAction.ENABLE_SCHEDULE: ActionRow(
+        (),
+        "Enqueues its job at each tick from now on; ticks that have passed are not made up for",
+        "Schedule enabled",
+    ),
+    ScheduleAction.DISABLE_SCHEDULE: ActionRow(
+        (),
+        "Enqueues nothing until it is enabled; jobs that it has enqueued go on",
+        "Schedule disabled",
+    ),
+    ScheduleAction.RUN_SCHEDULE: ActionRow(
+        (),
+        "Enqueues its job once, now, whether it is enabled and whatever runs",
+        "Enqueued",
     ),
     PayloadAction.ERASE: ActionRow(
         (State.SUCCEEDED, State.CANCELLED, State.PARKED, State.DEAD),

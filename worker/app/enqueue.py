@@ -144,12 +144,13 @@ class Enqueuer:
         tenant: str = "",
         by: str = "",
         counted_for: str = "",
+        schedule: str = "",
         offset_s: float = 0.0,
     ) -> EnqueueResult:
         """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`.
 
         `job_id`: as the app of the tenant knows it. `counted_for`: the token whose limit of open
-        jobs counts it.
+        jobs counts it. `schedule`: what it is a run of, as its name is stored.
         """
         now = self._clock.now() + offset_s
         stored_id = tenant_job_id(tenant, job_id or self._clock.new_id())
@@ -168,6 +169,7 @@ class Enqueuer:
             on_uncertain=self._defaults.on_uncertain,
             by=by,
             counted_for=counted_for,
+            schedule=schedule,
         )
         while (stored := await self._store.jobs.create(job, request.inputs)) is None:
             if (known := await self._find_existing(job.id, request)) is not None:

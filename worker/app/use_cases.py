@@ -14,6 +14,7 @@ from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
+from worker.app.schedules import Schedules
 from worker.engine.cost_estimator import CostEstimator
 
 
@@ -34,3 +35,4 @@ class UseCases:
     credits: Credits
     forecasts: CreditForecasts
     budgets: Budgets
+    schedules: Schedules

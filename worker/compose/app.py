@@ -14,6 +14,8 @@ from worker.app.enqueue_guard import EnqueueGuard
 from worker.app.erasure import PayloadErasure
 from worker.app.evidence_actions import EvidenceActions
 from worker.app.queries import Queries
+from worker.app.schedule_jobs import ScheduleJobs
+from worker.app.schedules import Schedules
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
 from worker.engine.cost_estimator import CostEstimator
@@ -45,15 +47,24 @@ def build_enqueue_checks(settings: Settings, store: Store, clock: Clock) -> Enqu
     return EnqueueChecks(store.lane_facts, clock, estimator, mode)
 
 
+def job_defaults(settings: Settings) -> JobDefaults:
+    """What a job gets whose request does not say."""
+    return JobDefaults(
+        settings.max_attempts, settings.run_deadline_s, OnUncertain(settings.on_uncertain)
+    )
+
+
+def build_schedule_jobs(settings: Settings) -> ScheduleJobs:
+    """What makes the jobs of schedules."""
+    return ScheduleJobs(job_defaults(settings), settings.max_inputs_bytes)
+
+
 def build_enqueuer(
     settings: Settings, store: Store, clock: Clock, checks: EnqueueChecks | None = None
 ) -> Enqueuer:
     """The use case that enqueues jobs, with the defaults of the settings."""
     checks = checks or build_enqueue_checks(settings, store, clock)
-    defaults = JobDefaults(
-        settings.max_attempts, settings.run_deadline_s, OnUncertain(settings.on_uncertain)
-    )
-    return Enqueuer(store, clock, defaults, checks)
+    return Enqueuer(store, clock, job_defaults(settings), checks)
 
 
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
@@ -61,8 +72,17 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     estimator = build_estimator(settings, store, clock)
     checks = build_enqueue_checks(settings, store, clock)
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
+    enqueuer = build_enqueuer(settings, store, clock, checks)
+    queries = Queries(
+        store,
+        clock,
+        estimator,
+        caps=settings.lane_caps,
+        lease_s=settings.lease_s,
+        window_s=settings.rate_window_s,
+    )
     return UseCases(
-        enqueuer=build_enqueuer(settings, store, clock, checks),
+        enqueuer=enqueuer,
         enqueue_checks=checks,
         enqueue_guard=EnqueueGuard(store.enqueue_facts, clock),
         actions=actions,
@@ -73,15 +93,11 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
             store, clock, actions, settings.max_inputs_bytes, estimator=estimator, checks=checks
         ),
         estimator=estimator,
-        queries=Queries(
-            store,
-            clock,
-            estimator,
-            caps=settings.lane_caps,
-            lease_s=settings.lease_s,
-            window_s=settings.rate_window_s,
-        ),
+        queries=queries,
         credits=Credits(store, clock),
         forecasts=CreditForecasts(store, clock, estimator),
         budgets=Budgets(store, clock, estimator),
+        schedules=Schedules(
+            store, clock, queries, enqueuer, jobs=build_schedule_jobs(settings), previews=checks
+        ),
     )

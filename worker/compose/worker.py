@@ -4,7 +4,6 @@ import os
 import secrets
 import socket
 from dataclasses import dataclass
-from typing import Final
 
 from arq import ArqRedis
 
@@ -24,6 +23,7 @@ from worker.compose.provider import (
     build_webhook_reader,
 )
 from worker.compose.runtime import Runtime
+from worker.compose.schedule_ticker import build_schedule_ticker
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
@@ -63,18 +63,6 @@ from worker.redis.primary_watch import PrimaryWatch
 from worker.store import open_store
 from worker.store.payload_keys import lacking_problem
 from worker.store.workers import Heartbeat, drain_message
-
-NEEDS_RIGHT_TIME: Final = (
-    "admission",
-    "scheduler",
-    "rescuer",
-    "breaker_prober",
-    "pruner",
-    "budget_keeper",
-    "balance_watcher",
-)
-"""Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.
-Polls of paid runs go on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +182,7 @@ def build(
             context.clock,
             health,
             {poller.name: MIN_CLAIM_PAUSE_S},
-            lambda name: clock_follower.is_right or name not in NEEDS_RIGHT_TIME,
+            clock_follower.may_tick,
         ),
         health=health,
         clock_follower=clock_follower,
@@ -368,6 +356,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         *build_list_readers(parts.settings, context, parts.provider, parts.identities),
         WorkflowReader(context, parts.provider),
         *build_credit_services(parts.settings, context),
+        build_schedule_ticker(parts.settings, context),
     ]
 
 

@@ -23,6 +23,20 @@ NTP: Final = (
 """What to do about it."""
 
 
+NEEDS_RIGHT_TIME: Final = (
+    "admission",
+    "scheduler",
+    "rescuer",
+    "breaker_prober",
+    "pruner",
+    "budget_keeper",
+    "balance_watcher",
+    "schedule_ticker",
+)
+"""Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.
+Polls of paid runs go on."""
+
+
 class ClockFollower:
     """Compares the clocks: by itself as a service of the API, with each heartbeat of a worker."""
 
@@ -41,6 +55,10 @@ class ClockFollower:
     def is_right(self) -> bool:
         """Whether runs may be sent, and due times be acted on, by this process' time."""
         return self._clock is None or self._clock.is_right
+
+    def may_tick(self, service: str) -> bool:
+        """Whether a service, by name, may run now."""
+        return self.is_right or service not in NEEDS_RIGHT_TIME
 
     @property
     def machine_ahead_s(self) -> float:

@@ -38,6 +38,7 @@ from worker.store.read.batches import BatchStore
 from worker.store.read.queries import JobQueries
 from worker.store.recovery import RecoveryStore
 from worker.store.registers import Registers
+from worker.store.schedules import ScheduleStore
 from worker.store.scripts import Scripts
 from worker.store.sessions import SessionStore
 from worker.store.warnings import WarningStore
@@ -87,6 +88,7 @@ class Store:
     balances: BalanceStore
     budgets: BudgetStore
     budget_spending: BudgetSpendingStore
+    schedules: ScheduleStore
     warnings: WarningStore
     workflows: WorkflowStore
     lane_facts: LaneFactsStore
@@ -141,6 +143,7 @@ def open_store(
         balances=BalanceStore(client, keys),
         budgets=BudgetStore(client, keys, scripts),
         budget_spending=BudgetSpendingStore(client, keys),
+        schedules=ScheduleStore(client, keys, scripts, jobs, cipher),
         warnings=WarningStore(client, keys, scripts),
         costs=costs,
         workflows=workflows,

@@ -18,7 +18,7 @@ from worker.store.audit_chain import NO_CHAIN, AuditChain
 from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
-from worker.store.preconditions import BudgetCheck, EpochCheck, Limit
+from worker.store.preconditions import BudgetCheck, EpochCheck, Limit, TickCheck
 
 REV_TOKEN_BYTES: Final = 6
 """Each revision has a token of its own. A token of the process with a number would be the same in
@@ -33,6 +33,15 @@ ERASED_AT: Final = "erased"
 
 PAYLOAD_FIELDS: Final = ("inputs", "result", "unreadable")
 """Fields of a job's hash that hold payloads, or may."""
+
+FAR_FUTURE: Final = 2**53
+"""Unix seconds, the end of a time that has none."""
+
+NO_LIMIT: Final = "1e300"
+"""Of a check that is for the time alone."""
+
+NEVER_TOO_MANY: Final = 2**31
+"""Fields that a hash may have, where their names are bounded elsewhere."""
 
 MAX_EVENT_ENTRIES: Final = 2_000
 """About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
@@ -123,6 +132,8 @@ class SideWrites:
     """The text of an unreadable record, kept beside the record that replaces it."""
     audit_entry: NewAuditEntry | None = None
     """The operator action that made the change, if one did."""
+    tick: TickCheck | None = None
+    """Precondition of the job of a schedule's tick."""
     data_epoch: str | None = None
     """Precondition: the data may be relied on, and is of this epoch, see `jobs.data_recovery`."""
     awaits_replicas: bool = False
@@ -204,6 +215,11 @@ class Change:
             if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]
         self._check_and_claim(old, new, side_writes, is_restored=is_restored)
+        if (tick := side_writes.tick) is not None:
+            name, passed = tick.schedule, tick.tick - tick.highest
+            self.ops.append(
+                ("H", self._names.schedule_ticks, name, name, NEVER_TOO_MANY, passed, 0)
+            )
         if side_writes.erased_at is not None:
             self.fields += [ERASED_AT, side_writes.erased_at]
             self.ops += [("D", self.key, name) for name in PAYLOAD_FIELDS]
@@ -227,8 +243,7 @@ class Change:
             self.ops.append(("C", self._names.index(limit.kind, limit.name), limit.max_members))
         for check in side_writes.epochs:
             self.ops.append(("B", self._names.breakers, check.key, check.epoch))
-        if side_writes.budgets_version is not None:
-            self.ops.append(("B", self._names.budgets, "", side_writes.budgets_version))
+        self._check_versions(side_writes)
         for budget in side_writes.budgets:
             key = self._names.budget_use(budget.budget, budget.generation, budget.period)
             self.ops.append(
@@ -244,6 +259,17 @@ class Change:
         if claimed is not None:
             owner = self._names.run_owner(claimed)
             self.ops.append(("S", owner, new.id, RUN_OWNER_MEMORY_S * 1_000))
+
+    def _check_versions(self, side_writes: SideWrites) -> None:
+        """Let no job pass by old budgets; and a tick make one job, of the schedule as it is."""
+        if side_writes.budgets_version is not None:
+            self.ops.append(("B", self._names.budgets, "", side_writes.budgets_version))
+        tick, ticks = side_writes.tick, self._names.schedule_ticks
+        if tick is None:
+            return
+        self.ops.append(("B", self._names.schedules, tick.schedule, tick.revision))
+        self.ops.append(("B", ticks, tick.schedule, tick.highest))
+        self.ops.append(("M", ticks, NO_LIMIT, 0, tick.tick, FAR_FUTURE))
 
     def _check_run(self, job_id: str, execution_id: str) -> None:
         """Let a run belong to one job. The index knows it while it is under way, however long."""

@@ -12,6 +12,7 @@ from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.low_balance import BalanceChange
 from jobs.lanes import Scope
+from jobs.schedules.record import ScheduleChange
 from worker.store.client import Client, Command
 from worker.store.codec import DECODE_ERRORS, encode
 from worker.store.commit import MAX_EVENT_ENTRIES, TransitionEvent
@@ -41,6 +42,7 @@ class BreakerNotice(msgspec.Struct, frozen=True):
 
 BUDGET_EVENT_FIELD: Final = b"budget"
 BALANCE_EVENT_FIELD: Final = b"balance"
+SCHEDULE_EVENT_FIELD: Final = b"schedule"
 
 
 class BudgetNotice(msgspec.Struct, frozen=True):
@@ -72,12 +74,29 @@ class BalanceNotice(msgspec.Struct, frozen=True):
     """When nothing is left at the pace of the last hour; None without one."""
 
 
-Notice = BreakerNotice | BudgetNotice | BalanceNotice
+class ScheduleNotice(msgspec.Struct, frozen=True):
+    """A schedule changed, or left ticks out, as the event stream stores it."""
+
+    name: str
+    """As it is stored."""
+    lane: str
+    """Of its jobs; empty where its record cannot be read."""
+    change: ScheduleChange
+    at: float
+    """Unix seconds."""
+    tick: int | None = None
+    """The last tick that was left out, Unix seconds."""
+    count: int = 0
+    """How many ticks were left out."""
+
+
+Notice = BreakerNotice | BudgetNotice | BalanceNotice | ScheduleNotice
 
 _NOTICES: Final[dict[bytes, msgspec.json.Decoder[Notice]]] = {
     BREAKER_EVENT_FIELD: msgspec.json.Decoder(BreakerNotice),
     BUDGET_EVENT_FIELD: msgspec.json.Decoder(BudgetNotice),
     BALANCE_EVENT_FIELD: msgspec.json.Decoder(BalanceNotice),
+    SCHEDULE_EVENT_FIELD: msgspec.json.Decoder(ScheduleNotice),
 }
 
 

@@ -113,6 +113,7 @@ class IntegrityReader:
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         hashes += [keys.payload_retention, keys.payload_keys]
         hashes += [keys.budgets, keys.balances, keys.warnings, keys.budget_spending]
+        hashes += [keys.schedules, keys.schedule_inputs, keys.schedule_ticks, keys.schedule_skips]
         others = {keys.audit: "stream"}
         return dict.fromkeys(sets, "zset") | dict.fromkeys(hashes, "hash") | others
 

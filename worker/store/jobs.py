@@ -1,6 +1,7 @@
 """Job records in Redis: create, load, commit under a precondition; and the indexes of jobs."""
 
 from collections.abc import AsyncGenerator, Sequence
+from dataclasses import replace
 from enum import Enum, auto
 from typing import Any, Final, NamedTuple
 
@@ -126,11 +127,17 @@ class JobStore:
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
         """Write a new job, its inputs and its entries in one step; None if the id is taken."""
-        side_writes = SideWrites(inputs=inputs, data_epoch=ANY_EPOCH, awaits_replicas=True)
-        sealed = self._payloads.sealed(job.id, side_writes)
+        written = await self.create_if(job, SideWrites(inputs=inputs))
+        return written if isinstance(written, VersionedJob) else None
+
+    async def create_if(self, job: Job, side_writes: SideWrites) -> VersionedJob | CommitRefused:
+        """Write a new job under further preconditions; `SUPERSEDED` means that the id is taken."""
+        needed = replace(side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True)
+        sealed = self._payloads.sealed(job.id, needed)
         change = Change(self._keys, job.id, "").write(None, job, sealed)
-        if await self._commit_when_ready(change) is not CommitResult.OK:
-            return None
+        result = await self._commit_when_ready(change)
+        if result is not CommitResult.OK:
+            return _REFUSED[result]
         self._metrics.job_changed(None, job)
         return VersionedJob(job, change.rev, change.durability)
 

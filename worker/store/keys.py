@@ -119,6 +119,26 @@ class Keys:
         return f"{self.namespace}:budget-waits"
 
     @property
+    def schedules(self) -> str:
+        """Hash name → revision and record of a schedule; the empty name → the version of all."""
+        return f"{self.namespace}:schedules"
+
+    @property
+    def schedule_inputs(self) -> str:
+        """Hash name → the inputs of a schedule's jobs."""
+        return f"{self.namespace}:schedule-inputs"
+
+    @property
+    def schedule_ticks(self) -> str:
+        """Hash name → the highest tick of a schedule, Unix seconds; kept after its removal."""
+        return f"{self.namespace}:schedule-ticks"
+
+    @property
+    def schedule_skips(self) -> str:
+        """Hash name → the last ticks of a schedule that made no job."""
+        return f"{self.namespace}:schedule-skips"
+
+    @property
     def warnings(self) -> str:
         """Hash `budget:<name>` or `balance:<account>` → what was said of it."""
         return f"{self.namespace}:warnings"

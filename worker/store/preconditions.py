@@ -40,6 +40,20 @@ class BudgetCheck:
     end: float
 
 
+@dataclass(frozen=True, slots=True)
+class TickCheck:
+    """Precondition: a schedule and its highest tick are as they were read, and a tick is due.
+
+    The tick, Unix seconds, is the highest one from then on. Due is what the clock of Redis says.
+    """
+
+    schedule: str
+    """As its name is stored."""
+    revision: int
+    highest: int
+    tick: int
+
+
 def epoch_checks(job: Job) -> tuple[EpochCheck, ...]:
     """The precondition of a send: no breaker of the job tripped since it was admitted."""
     epochs = BreakerEpochs(*job.breaker_epochs[: len(NO_EPOCHS)])

@@ -25,6 +25,8 @@ SCRIPT_NAMES: Final = (
     "repair",
     "reschedule",
     "retire",
+    "schedule",
+    "skip_tick",
     "swap",
 )
 
@@ -152,6 +154,15 @@ class Scripts:
     async def swap(self, key: str, field: str | bytes, expected: bytes, value: bytes) -> bool:
         """Replace a hash field if it still is `expected` (empty: absent; empty value: delete)."""
         return bool(await self._run("swap", [key], [field, expected, value]))
+
+    async def set_schedule(self, keys: Sequence[Argument], args: Sequence[Argument]) -> str:
+        """Set or remove a schedule: "ok", "superseded" or "full"."""
+        found: bytes = await self._run("schedule", keys, args)
+        return found.decode()
+
+    async def skip_tick(self, keys: Sequence[Argument], args: Sequence[Argument]) -> bool:
+        """Leave ticks of a schedule out; False if it changed, or they are not due."""
+        return bool(await self._run("skip_tick", keys, args))
 
     async def update_field(
         self,

@@ -27,6 +27,7 @@ from worker.api.streams.broadcaster import (
     BroadcastCredits,
     BroadcastEvent,
     BroadcastItem,
+    BroadcastSchedule,
     EventBatch,
     EventBroadcaster,
     EventFilter,
@@ -53,6 +54,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
     Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed;
+    event `schedule`: a schedule was set, removed, switched on or off, or left ticks out;
     for role `read`, event `budget`: it was set, removed, nearly used up, closed or reopened; event
     `balance`: an account is likely to run out of credits within the hour, or not any more.
     Event `reset`: events are missing before it, read the lists. Event `end`: the token or login has
@@ -173,5 +175,7 @@ def _name(event: BroadcastItem) -> bytes:
             return b"breaker"
         case BroadcastCredits(is_balance=is_balance):
             return b"balance" if is_balance else b"budget"
+        case BroadcastSchedule():
+            return b"schedule"
         case _:
             assert_never(event)

@@ -8,11 +8,12 @@ from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.low_balance import BalanceChange
 from jobs.lanes import Lane
+from jobs.schedules.record import ScheduleChange
 from jobs.states import Kind, State
 from jobs.tenants import app_job_id, tenant_of
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.store.commit import TransitionEvent
-from worker.store.events import BalanceNotice, BreakerNotice, BudgetNotice
+from worker.store.events import BalanceNotice, BreakerNotice, BudgetNotice, ScheduleNotice
 
 
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
@@ -70,6 +71,16 @@ class BalanceEventResponse(ResponseModel):
     at: Time
 
 
+class ScheduleEventResponse(ResponseModel):
+    """The data of an event `schedule`: it was set, removed, switched, or left ticks out."""
+
+    name: Annotated[str, Meta(description="as GET /v1/schedules shows it to the same token")]
+    change: ScheduleChange
+    tick: Annotated[Time | None, Meta(description="the last tick that was left out")]
+    count: Annotated[int, Meta(description="how many ticks were left out")]
+    at: Time
+
+
 class ResetResponse(ResponseModel):
     """The data of an event `reset`: transitions are missing before it, read the lists again."""
 
@@ -124,6 +135,19 @@ def balance_event_response(notice: BalanceNotice) -> BalanceEventResponse:
         left=notice.left,
         ahead=notice.ahead,
         dry_at=optional_rfc3339(notice.dry_at),
+        at=rfc3339(notice.at),
+    )
+
+
+def schedule_event_response(
+    notice: ScheduleNotice, *, for_tenant: bool = False
+) -> ScheduleEventResponse:
+    """A change of a schedule; `for_tenant`: as tokens of its tenant name it."""
+    return ScheduleEventResponse(
+        name=app_job_id(notice.name) if for_tenant else notice.name,
+        change=notice.change,
+        tick=optional_rfc3339(notice.tick),
+        count=notice.count,
         at=rfc3339(notice.at),
     )
 

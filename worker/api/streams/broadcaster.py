@@ -22,6 +22,7 @@ from worker.api.models.events import (
     balance_event_response,
     breaker_event_response,
     budget_event_response,
+    schedule_event_response,
     transition_response,
 )
 from worker.api.models.response import encode_response
@@ -34,6 +35,7 @@ from worker.store.events import (
     EventEntry,
     EventLog,
     Notice,
+    ScheduleNotice,
     StreamExtent,
     entry_id_parts,
 )
@@ -85,6 +87,11 @@ class EventFilter:
             case BroadcastBreaker(scope=scope):
                 is_wanted = self.state is None and not self.tenant
                 return is_wanted and self._wants(*scope.split("/", 2))
+            case BroadcastSchedule(lane=lane):
+                is_wanted = self.state is None and self.tenant in ("", event.tenant)
+                return is_wanted and (
+                    lane is None or self._wants(lane.account, lane.kind, lane.target)
+                )
             case BroadcastCredits(scope=scope):
                 is_wanted = self.state is None and self.sees_credits and not self.tenant
                 return is_wanted and (not is_lane_scope(scope) or self._wants(*scope.split("/", 2)))
@@ -93,7 +100,7 @@ class EventFilter:
 
     def data_of(self, event: "BroadcastItem") -> bytes:
         """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
-        if self.tenant and isinstance(event, BroadcastEvent):
+        if self.tenant and isinstance(event, BroadcastEvent | BroadcastSchedule):
             return event.tenant_data
         return event.data
 
@@ -136,7 +143,19 @@ class BroadcastCredits:
     is_balance: bool = False
 
 
-BroadcastItem = BroadcastEvent | BroadcastBreaker | BroadcastCredits
+@dataclass(frozen=True, slots=True)
+class BroadcastSchedule:
+    """A change of a schedule, encoded once for all listeners."""
+
+    lane: Lane | None
+    """Of its jobs; None where that is unknown."""
+    data: bytes
+    tenant: str
+    tenant_data: bytes
+    """For listeners of the tenant."""
+
+
+BroadcastItem = BroadcastEvent | BroadcastBreaker | BroadcastCredits | BroadcastSchedule
 
 
 @dataclass(frozen=True, slots=True)
@@ -341,8 +360,23 @@ def _notice(notice: Notice) -> BroadcastItem:
         case BalanceNotice():
             data = encode_response(balance_event_response(notice))
             return BroadcastCredits(notice.account, data, is_balance=True)
+        case ScheduleNotice():
+            return _schedule_notice(notice)
         case _:
             assert_never(notice)
+
+
+def _schedule_notice(notice: ScheduleNotice) -> BroadcastSchedule:
+    try:
+        lane = Lane.parse(notice.lane)
+    except ValueError:
+        lane = None
+    return BroadcastSchedule(
+        lane,
+        encode_response(schedule_event_response(notice)),
+        tenant_of(notice.name),
+        encode_response(schedule_event_response(notice, for_tenant=True)),
+    )
 
 
 def _batch_of(entry: EventEntry) -> EventBatch:

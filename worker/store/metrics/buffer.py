@@ -159,6 +159,10 @@ class MetricsBuffer:
         """A breaker let canaries through."""
         self._add(f"breaker_probes|{cause}")
 
+    def schedule_ticked(self, outcome: str, count: int = 1) -> None:
+        """Ticks of a schedule made a job (`enqueued`), or were left out for a cause."""
+        self._add(f"schedule_ticks|{outcome}", count)
+
     def finding_made(self, finding: str) -> None:
         """The provider's list of runs told more about an uncertain submit."""
         self._add(f"findings|{finding}")

@@ -77,6 +77,10 @@ METRICS: Final[dict[str, MetricSpec]] = {
         " unknown.",
         ("finding",),
     ),
+    "schedule_ticks": MetricSpec(
+        "Ticks of schedules by outcome: enqueued, overlap, missed, refused, id_taken.",
+        ("outcome",),
+    ),
     "wrong_tokens": MetricSpec("Requests with a wrong token: to the API, or the login.", ("at",)),
     "webhooks_received": MetricSpec("Requests to /webhooks/knouds, by outcome.", ("outcome",)),
     "webhooks_handled": MetricSpec(
