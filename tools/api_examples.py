@@ -157,6 +157,21 @@ def _account(api: Recorder) -> None:
     api.call("DELETE", "/v1/budgets/daily", {"note": "replaced by a monthly one"})
 
 
+def _schedule(api: Recorder) -> None:
+    nightly = {"cron": "0 3 * * *", "time_zone": "Europe/Berlin", "job": REQUEST}
+    path = "/v1/schedules/nightly"
+    api.call("PUT", path, {**nightly, "cron": "0 0 30 2 *"})
+    api.call("PUT", path, {**nightly, "note": "the cover of the day"})
+    run = api.post(f"{path}/run", {"note": "a first one"})
+    api.until_settled(run["id"])
+    api.get(path)
+    api.get("/v1/schedules")
+    api.post(f"{path}/disable", {"note": "no covers on holidays"})
+    api.post(f"{path}/enable", {"note": "the holidays are over"})
+    api.call("DELETE", path, {"note": "not needed"})
+    api.get(path)
+
+
 def _observe(api: Recorder) -> None:
     for path in ("/v1/stats/history?window=5m", "/v1/audit?limit=3", "/v1/sessions"):
         api.get(path)
@@ -171,7 +186,7 @@ def record() -> Examples:
         try:
             url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
             api = Recorder(url)
-            for part in (_enqueue, _act, _operate, _account, _observe):
+            for part in (_enqueue, _act, _operate, _account, _schedule, _observe):
                 part(api)
         finally:
             program.end()

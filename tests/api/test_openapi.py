@@ -10,6 +10,7 @@ from jsonschema import Draft202012Validator
 from openapi_spec_validator import validate
 
 from tests.api.checked_api import DOCUMENT, REQUEST, CheckedApi
+from worker.api.models.events import EVENT_MODELS
 from worker.api.openapi_examples import examples
 from worker.compose.api import ENDPOINTS
 
@@ -22,7 +23,7 @@ async def test_the_document_is_valid_openapi_and_served(api: CheckedApi) -> None
 
 
 VERBS: Final = re.compile(
-    r"add|cancel|check|create|discard|drain|enqueue|erase|explain|export|forecast|get|list|park"
+    r"add|cancel|check|create|disable|discard|drain|enable|enqueue|erase|explain|export|forecast|get|list|park"
     r"|patch|pause|preview|probe|put|receive|release|remove|requeue|resend|reset|resolve|restore"
     r"|resubmit|resume|revoke|run|seal|set|stop|stream|test|turn|undo|update|wait"
 )
@@ -55,7 +56,7 @@ def test_every_response_has_a_schema_and_every_error_is_a_problem() -> None:
 def test_every_kind_of_event_has_a_schema() -> None:
     stream = DOCUMENT["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]
     event = stream["text/event-stream"]["schema"]["properties"]
-    assert event["event"]["enum"] == ["job", "breaker", "budget", "balance", "reset", "end"]
+    assert event["event"]["enum"] == list(EVENT_MODELS)
     assert len(event["data"]["contentSchema"]["anyOf"]) == len(event["event"]["enum"])
 
 

@@ -8,11 +8,11 @@ from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
     BudgetAction,
-    ScheduleAction,
     CreditAction,
     HoldAction,
     JobAction,
     PayloadAction,
+    ScheduleAction,
     WorkerAction,
 )
 
@@ -43,6 +43,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *WorkerAction,
         *CreditAction,
         *BudgetAction,
+        *ScheduleAction,
         *PayloadAction,
     ]
     for action, row in ACTION_TABLE.items():

@@ -33,6 +33,7 @@ from worker.app.budgets import NoSuchBudget
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
+from worker.app.schedules import NoSuchSchedule
 from worker.app.shown_ids import shown_job_id
 from worker.store.client import BadCursor
 from worker.store.refusals import RedisRefusal, RefusalCode, error_word, redis_refusal
@@ -132,6 +133,7 @@ _MISSING: Final = {
     NoSuchWorker: "worker",
     NoSuchBreaker: "breaker",
     NoSuchBudget: "budget",
+    NoSuchSchedule: "schedule",
 }
 
 
@@ -149,7 +151,7 @@ def problem_of(error: Exception) -> Problem | None:
         case PayloadsErased() | ErasureRefused():
             title = "Not possible in this state"
             return Problem(409, "illegal-move", title, str(error), state=error.state)
-        case NoSuchJob() | NoSuchHold() | NoSuchWorker() | NoSuchBreaker() | NoSuchBudget():
+        case LookupError() if type(error) in _MISSING:
             what = _MISSING[type(error)]
             return Problem(404, f"no-such-{what}", f"No such {what}", str(error))
         case BadCursor():

@@ -59,6 +59,7 @@ from worker.api.models.stats import (
 from worker.api.openapi import build_document
 from worker.api.prefix import PREFIX
 from worker.api.prometheus import CONTENT_TYPE
+from worker.api.schedule_endpoints import SCHEDULE_ENDPOINTS
 from worker.app.action_table import (
     ACTION_TABLE,
     BreakerAction,
@@ -328,6 +329,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
         query=requests.AuditQuery,
     ),
     *CREDIT_ENDPOINTS,
+    *SCHEDULE_ENDPOINTS,
     Endpoint(
         "GET", "/v1/sessions", sessions.list_sessions, Role.OPERATE, {200: SessionPageResponse}
     ),

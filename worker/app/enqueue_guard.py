@@ -124,6 +124,10 @@ class EnqueueGuard:
             raise refusals[0]
         return found
 
+    async def refresh(self) -> None:
+        """Read what `refuse_account` compares with, where nothing is to be enqueued now."""
+        await self._refresh(None)
+
     def refuse_account(self, request: JobRequest, granted: Sequence[str] | None) -> None:
         """Raise `InvalidRequest` for an account that no worker has an API key for.
 

@@ -122,7 +122,10 @@ class Schedules:
         Raises `InvalidRequest` with the field that is wrong, and `NewerRecordError`.
         """
         new, request = self._checked(name, wanted, actor)
-        preview = await self._previews.preview(lane_of(request), request.inputs)
+        try:
+            preview = await self._previews.preview(lane_of(request), request.inputs)
+        except InvalidRequest as error:
+            raise InvalidRequest(f"job.{error.field}", str(error)) from None
 
         def replaced(current: Schedule | None) -> Schedule:
             _refuse_newer(current)

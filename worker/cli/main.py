@@ -40,6 +40,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "batch": CommandEntry(
             "commands.batch", "Enqueue a file of jobs, one JSON object per line."
         ),
+        "schedules": CommandEntry(
+            "commands.schedules", "Recurring jobs: list, show, set, run, enable, remove."
+        ),
         "jobs": CommandEntry("commands.jobs", "List, show, explain, cancel and park jobs."),
     },
     "Waiting for an operator": {

@@ -146,6 +146,11 @@ class ScheduleStore:
         except UnreadablePayload:
             return None
 
+    async def inputs_size(self, name: str) -> int:
+        """How many bytes the inputs of its jobs are, as they are stored."""
+        found: int = await self._client.call("HSTRLEN", self._keys.schedule_inputs, name)
+        return found
+
     # Ticks.
 
     async def highest_ticks(self, names: Sequence[str]) -> list[int]:

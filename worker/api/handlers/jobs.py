@@ -68,7 +68,7 @@ async def enqueue_job(request: web.Request) -> web.Response:
     job_id, job_request = await read_parsed(request, BodyKind.INPUTS, parse)
     caller = current_principal()
     caller.refuse_target(job_request)
-    job_id = _agreed_id(_idempotency_key(request), job_id)
+    job_id = _agreed_id(idempotency_key(request), job_id)
     limits = caller.limits(context.settings.token_limits)
     await context.use_cases.enqueue_guard.admit(
         caller.name, limits, [job_request], tenant=caller.grants.tenant
@@ -79,8 +79,16 @@ async def enqueue_job(request: web.Request) -> web.Response:
         job_id=job_id,
         tenant=caller.grants.tenant,
         by=caller.name,
-        counted_for=_counted_for(caller, limits),
+        counted_for=counted_for(caller, limits),
     )
+    return await send_enqueued(request, job_request, result)
+
+
+async def send_enqueued(
+    request: web.Request, job_request: JobRequest, result: EnqueueResult
+) -> web.Response:
+    """The response to an enqueue: the job (202), or the one that the same request made (200)."""
+    context, caller = context_of(request), current_principal()
     location = {"Location": f"/v1/jobs/{shown_job_id(result.job.id)}"}
     if result.created:
         gates = await extra_or(NO_GATES, context.gates())
@@ -116,11 +124,12 @@ async def preview_job(request: web.Request) -> web.Response:
     return json_response(run_preview_response(job_request, preview))
 
 
-def _counted_for(caller: Principal, limits: TokenLimits) -> str:
+def counted_for(caller: Principal, limits: TokenLimits) -> str:
+    """The token whose limit of open jobs counts what a caller enqueues; empty for none."""
     return caller.name if limits.open_jobs or limits.open_bytes else ""
 
 
-def _idempotency_key(request: web.Request) -> JobId | None:
+def idempotency_key(request: web.Request) -> JobId | None:
     """The header, bare or quoted as in draft-ietf-httpapi-idempotency-key-header."""
     given = request.headers.get(IDEMPOTENCY_KEY)
     if given is None:
@@ -159,7 +168,7 @@ async def enqueue_jobs(request: web.Request) -> web.Response:
             valid,
             tenant=caller.grants.tenant,
             by=caller.name,
-            counted_for=_counted_for(caller, limits),
+            counted_for=counted_for(caller, limits),
         )
     )
     rows = [next(outcomes) if isinstance(entry, tuple) else entry for entry in parsed]

@@ -98,6 +98,7 @@ EVENT_MODELS: Final[dict[str, type[ResponseModel]]] = {
     "breaker": BreakerEventResponse,
     "budget": BudgetEventResponse,
     "balance": BalanceEventResponse,
+    "schedule": ScheduleEventResponse,
     "reset": ResetResponse,
     "end": EndResponse,
 }

@@ -124,6 +124,9 @@ class JobResponse(ResponseModel):
     priority: int
     tags: tuple[str, ...]
     batch: str | None
+    schedule: Annotated[
+        str | None, Meta(description="the schedule that it is a run of; null for none")
+    ]
     inputs: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
     result: Annotated[
         RawJson | None,
@@ -242,6 +245,7 @@ def job_response(
         priority=job.priority,
         tags=job.tags,
         batch=job.batch,
+        schedule=shown_job_id(job.schedule) or None,
         inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
         result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,
@@ -328,6 +332,18 @@ def _event(event: JobEvent) -> JobEventResponse:
     return JobEventResponse(at=rfc3339(event.at), event=event.name, by=event.by, note=event.note)
 
 
+def blocker_response(blocker: Blocker) -> BlockerResponse:
+    """One thing a job waits for."""
+    return BlockerResponse(
+        kind=blocker.kind,
+        text=blocker.text,
+        action=blocker.action,
+        hold_id=blocker.hold_id,
+        breaker_id=blocker.breaker.id if blocker.breaker else None,
+        until=optional_rfc3339(blocker.until),
+    )
+
+
 def why_response(
     job: Job,
     blockers: Sequence[Blocker],
@@ -338,17 +354,7 @@ def why_response(
     return WhyResponse(
         id=shown_job_id(job.id),
         state=job.state,
-        blockers=[
-            BlockerResponse(
-                kind=blocker.kind,
-                text=blocker.text,
-                action=blocker.action,
-                hold_id=blocker.hold_id,
-                breaker_id=blocker.breaker.id if blocker.breaker else None,
-                until=optional_rfc3339(blocker.until),
-            )
-            for blocker in blockers
-        ],
+        blockers=[blocker_response(blocker) for blocker in blockers],
         breaker=breaker,
         evidence=None if evidence is None else evidence_response(evidence),
     )
