@@ -120,7 +120,7 @@ def test_a_schedule_is_shown_in_its_own_time(answering: CannedServer, bare_cli: 
 def test_broken_and_disabled_schedules_and_none_are_said(
     answering: CannedServer, bare_cli: BareCli
 ) -> None:
-    broken = SHOWN | {
+    broken: Doc = SHOWN | {
         "cron": "",
         "time_zone": "Mars/Olympus",
         "job": {},
@@ -129,7 +129,7 @@ def test_broken_and_disabled_schedules_and_none_are_said(
         "last_skip": None,
         "set_at": None,
     }
-    rows = [broken, SHOWN | {"enabled": False, "next_ticks": []}]
+    rows: list[Doc] = [broken, SHOWN | {"enabled": False, "next_ticks": []}]
     url = answering(200, json.dumps({"items": rows, "next_cursor": None}))
     out = bare_cli({"KNOUDS_API_URL": url})("schedules", "ls").out
     assert "it is cut off" in out

@@ -74,7 +74,12 @@ async def test_a_new_schedule_begins_now_and_so_does_one_with_other_ticks(store:
     await rewind(store, 5)
     await set_up(store, overlap=Overlap.SKIP, job={"kind": "model", "target": "other"})
     assert await highest(store) == 5
-    for facts in ({"cron": "1 * * * *"}, {"time_zone": "Europe/Berlin"}, {"enabled": False}):
+    others: list[dict[str, Any]] = [
+        {"cron": "1 * * * *"},
+        {"time_zone": "Europe/Berlin"},
+        {"enabled": False},
+    ]
+    for facts in others:
         await rewind(store, 5)
         await set_up(store, **facts)
         assert await highest(store) >= now

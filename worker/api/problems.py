@@ -127,7 +127,7 @@ def bad_parameter(name: str, message: str) -> Problem:
     return Problem(400, "bad-parameter", "Bad parameter", f"{name} {message}", field=name)
 
 
-_MISSING: Final = {
+_MISSING: Final[Mapping[type[Exception], str]] = {
     NoSuchJob: "job",
     NoSuchHold: "hold",
     NoSuchWorker: "worker",

@@ -31,8 +31,8 @@ def schedule_list(doc: Doc) -> list[RenderableType]:
         "ZONE": lambda row: row["time_zone"],
         "JOB": _lane,
         "NEXT": lambda row: format_age(row["next_ticks"][0], now) if row["next_ticks"] else "",
-        "LAST RUN": lambda row: format_age((row["last_run"] or {}).get("created_at"), now),
-        "STATE": lambda row: state_text((row["last_run"] or {}).get("state", "")),
+        "LAST RUN": lambda row: format_age(_last_run(row, "created_at"), now),
+        "STATE": lambda row: state_text(_last_run(row, "state")),
         "NOTE": _remark,
     }
     return [doc_table(doc["items"], columns)]
@@ -56,7 +56,8 @@ def schedule_page(doc: Doc) -> list[RenderableType]:
         ("left out", text(_skipped(doc, now), "yellow")),
     ]
     parts: list[RenderableType] = [key_value_table(rows)]
-    for blocker in doc["why"] or []:
+    blockers: list[Doc] = doc["why"] or []
+    for blocker in blockers:
         parts += [text(""), text(f"{blocker['kind']}: {blocker['text']}", "yellow")]
         if blocker["action"]:
             parts.append(text(f"  {blocker['action']}"))
@@ -82,6 +83,12 @@ def local_time(tick: str, time_zone: str) -> str:
     with suppress(ZoneInfoNotFoundError, ValueError):  # unknown here: the time stays UTC
         moment = moment.astimezone(ZoneInfo(time_zone))
     return moment.strftime("%a %Y-%m-%d %H:%M %Z")
+
+
+def _last_run(row: Doc, field: str) -> object:
+    """What is known of its last run; empty where there is none."""
+    found: Doc = row["last_run"] or {}
+    return found.get(field, "")
 
 
 def _lane(row: Doc) -> str:
