@@ -32,7 +32,9 @@ def window_at(period: BudgetPeriod, time_zone: str, at: float) -> Window:
     """The period that a time (Unix seconds) belongs to. Raises `zoneinfo.ZoneInfoNotFoundError`."""
     if period is BudgetPeriod.TOTAL:
         return Window(TOTAL_KEY, -math.inf, math.inf)
-    found = _window(period, time_zone, datetime.fromtimestamp(at, ZoneInfo(time_zone)).date())
+    found = _window(
+        period, time_zone, datetime.fromtimestamp(math.floor(at), ZoneInfo(time_zone)).date()
+    )
     if found.start <= at < found.end:
         return found
     # Clocks that go back over midnight repeat an hour of the day before: it belongs to the new day.
