@@ -1,7 +1,7 @@
 # Every command of developers and CI. Needs Python 3.11 or newer and make, nothing else.
 
 .DEFAULT_GOAL := help
-.PHONY: help examples run abuse audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
+.PHONY: help clients test/clients examples run abuse audit test browser screenshots chaos redis-matrix bench bench/peers crash polls check fmt docs clean python
 
 VENV := .venv
 BIN := $(VENV)/bin
@@ -34,7 +34,7 @@ help:  ## List the targets
 run: $(VENV)/.run  ## Start everything on this machine with a demo; ARGS="--help" lists options
 	@$(BIN)/knouds-worker up --demo $(ARGS)
 
-test: $(VENV)/.dev  ## Run the tests; ARGS="-k words" selects some
+test: $(VENV)/.dev $(VENV)/.npm  ## Run the tests; ARGS="-k words" selects some
 	@$(BIN)/pytest -n $(TESTERS) --dist worksteal --ignore tests/browser $(ARGS)
 
 browser: $(VENV)/.dev  ## Test the dashboard in Chromium, which must be installed
@@ -86,11 +86,17 @@ docs: $(VENV)/.dev  ## Write the docs pages that are generated from the code
 	@$(BIN)/python -c 'from tools.docs.lifecycle_page import render; print(render(), end="")' > docs/.new
 	@mv docs/.new docs/lifecycle.md
 
+clients: $(VENV)/.dev $(VENV)/.npm  ## Write the generated parts of the clients from the OpenAPI document
+	@$(BIN)/python -m tools.clients
+
+test/clients: $(VENV)/.dev $(VENV)/.npm  ## Test the clients on the lowest and newest Python and Node that are found
+	@CLIENTS=full $(BIN)/pytest -p no:xdist tests/clients $(ARGS)
+
 examples: $(VENV)/.dev  ## Record the examples of the OpenAPI document from calls of the real program
 	@$(BIN)/python -m tools.api_examples
 
 clean:  ## Remove the venv and caches; keeps the jobs in .state
-	rm -rf $(VENV) .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) clients/typescript/node_modules clients/typescript/dist .bench dist .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
 	find . -name __pycache__ -prune -exec rm -rf {} +
 
 python:  ## Print which Python the venv is made with
@@ -109,3 +115,7 @@ $(VENV)/.dev: $(VENV)/.made pyproject.toml constraints.txt
 	@echo "Installing into $(VENV), with development tools …"
 	@$(BIN)/pip install --quiet -c constraints.txt -e '.[dev]'
 	@touch $(VENV)/.run $@
+
+# What the TypeScript client is developed with. Without it, its tests are skipped.
+$(VENV)/.npm: $(VENV)/.dev clients/typescript/package-lock.json
+	@$(BIN)/python -m tools.clients.node && touch $@ || echo "npm failed: the tests of the TypeScript client are skipped"

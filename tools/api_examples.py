@@ -83,7 +83,7 @@ def _shortened(value: object) -> Any:
     if isinstance(value, dict):
         return {name: _shortened(one) for name, one in cast("dict[str, Any]", value).items()}
     if isinstance(value, list):
-        return [_shortened(one) for one in cast("list[Any]", value)[:MAX_ITEMS]]
+        return [_shortened(one) for one in cast("list[object]", value)[:MAX_ITEMS]]
     return value
 
 
