@@ -294,6 +294,7 @@ OWN_PATHS: Final = frozenset(
         "openapi.json",
         "parked",
         "readyz",
+        "schedules",
         "sessions",
         "static",
         "v1",

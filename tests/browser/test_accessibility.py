@@ -18,6 +18,7 @@ LISTS = (
     "/batches",
     "/credits",
     "/budgets",
+    "/schedules",
     "/audit",
     "/jobs?code=nothing",
 )

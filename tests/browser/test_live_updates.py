@@ -95,6 +95,7 @@ def test_the_keyboard_shortcuts_work(page: Page, site: RunningSite) -> None:
         ("b", "/batches"),
         ("c", "/credits"),
         ("u", "/budgets"),
+        ("s", "/schedules"),
         ("a", "/audit"),
         ("o", "/"),
     ):

@@ -10,7 +10,18 @@ from tests.browser.running_site import RunningSite
 
 HOSTILE = "<script>window.taken = 1</script><img src=x onerror='window.taken = 2'>"
 RTL = "photo\u202egnp.exe\u2066"
-PAGES = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/credits", "/budgets", "/audit")
+PAGES = (
+    "/",
+    "/jobs",
+    "/parked",
+    "/dead",
+    "/holds",
+    "/batches",
+    "/credits",
+    "/budgets",
+    "/schedules",
+    "/audit",
+)
 
 
 def test_hostile_inputs_are_texts(page: Page, site: RunningSite) -> None:

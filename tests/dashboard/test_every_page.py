@@ -16,7 +16,18 @@ from worker.redis.connect import connect
 from worker.store import open_store
 from worker.store.workers import Heartbeat
 
-LISTS = ("/", "/jobs", "/parked", "/dead", "/holds", "/batches", "/credits", "/budgets", "/audit")
+LISTS = (
+    "/",
+    "/jobs",
+    "/parked",
+    "/dead",
+    "/holds",
+    "/batches",
+    "/credits",
+    "/budgets",
+    "/schedules",
+    "/audit",
+)
 
 
 @pytest.mark.parametrize("path", LISTS)

@@ -67,7 +67,7 @@ async def test_every_link_and_asset_of_every_page_works(
     await job_factory.held("parked")
     await job_factory.dead("dead")
     await job_factory.succeeded("done")
-    todo = ["/", "/holds", "/batches", "/credits", "/budgets", "/audit"]
+    todo = ["/", "/holds", "/batches", "/credits", "/budgets", "/schedules", "/audit"]
     todo, seen = [*todo, "/jobs/dead/requeue"], set[str]()
     origin = url.removesuffix(PREFIX)
     while todo:

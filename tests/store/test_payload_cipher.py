@@ -11,6 +11,7 @@ from jobs.lanes import JobId
 from jobs.payloads import MissingPayload
 from jobs.requests import JobRequest, new_job
 from jobs.states import Kind
+from tests.unit.core.test_schedule_due import a_schedule
 from worker.store import Store, open_store
 from worker.store.commit import SideWrites
 from worker.store.payload_cipher import MAGIC, PLAIN_KEY, PayloadCipher, UnreadablePayload, key_id
@@ -86,10 +87,21 @@ async def test_plain_payloads_in_the_place_of_encrypted_ones_are_not_believed(
     assert (found.inputs_problem, found.result_problem) == (MissingPayload.KEY_LOST,) * 2
     ((_, inputs),) = [row for row in await store.jobs.read_with_inputs(["j"]) if row]
     assert inputs is MissingPayload.KEY_LOST
-    report = await PayloadRewrap(store.payloads, store.jobs, store.webhooks).run()
+    report = await PayloadRewrap(store.payloads, store.jobs, store.webhooks, store.schedules).run()
     assert (report.rewritten, report.remaining) == (0, 2)
     assert report.unreadable == Counter({"plain": 2})
     assert await raw(store, "inputs") == b'{"prompt":"bad"}'
+
+
+async def test_the_inputs_of_schedules_are_rewritten_under_the_first_key(plain: Store) -> None:
+    schedule = a_schedule()
+    await plain.schedules.change(schedule.name, lambda _: schedule, INPUTS)
+    both, new = with_keys(plain, NEW, PLAIN_KEY), with_keys(plain, NEW)
+    assert await new.schedules.inputs(schedule.name) is None
+    report = await PayloadRewrap(both.payloads, both.jobs, both.webhooks, both.schedules).run()
+    assert (report.rewritten, report.remaining) == (1, 0)
+    assert await new.schedules.inputs(schedule.name) == INPUTS
+    assert await plain.schedules.inputs(schedule.name) is None
 
 
 async def test_a_plain_delivery_among_encrypted_ones_has_no_body(plain: Store) -> None:
@@ -111,7 +123,7 @@ async def test_plain_before_a_key_reads_both_and_encrypts_nothing(plain: Store) 
     assert await raw(store, "inputs", "new") == INPUTS
     for job_id in ("sealed", "new"):
         assert (await store.payloads.read(job_id)).inputs == INPUTS
-    await PayloadRewrap(store.payloads, store.jobs, store.webhooks).run()
+    await PayloadRewrap(store.payloads, store.jobs, store.webhooks, store.schedules).run()
     assert await raw(store, "inputs", "sealed") == INPUTS
 
 
@@ -126,7 +138,7 @@ async def test_a_process_knows_which_keys_in_use_it_lacks_until_nothing_is_under
     assert not await rollout.payloads.find_lacking()
     await rollout.payloads.report_key()
     assert await plain.payloads.find_lacking() == {key_id(NEW)}
-    rewrap = PayloadRewrap(rollout.payloads, rollout.jobs, rollout.webhooks)
+    rewrap = PayloadRewrap(rollout.payloads, rollout.jobs, rollout.webhooks, rollout.schedules)
     await rewrap.run(dry_run=True)
     assert await store.payloads.find_lacking() == {"plain"}
     await rewrap.run()
@@ -201,7 +213,7 @@ async def test_rewrap_leaves_nothing_under_older_keys_or_plain(plain: Store) -> 
     await with_keys(plain, OLD).webhooks.receive("e1", "workflow.completed", RESULT, 5.0)
     store = with_keys(plain, NEW, OLD, PLAIN_KEY)
     await write_job(store, "new")
-    rewrap = PayloadRewrap(store.payloads, store.jobs, store.webhooks)
+    rewrap = PayloadRewrap(store.payloads, store.jobs, store.webhooks, store.schedules)
     before = await rewrap.run(dry_run=True)
     assert (before.rewritten, before.remaining) == (0, 7)
     report = await rewrap.run()
@@ -214,7 +226,9 @@ async def test_rewrap_leaves_nothing_under_older_keys_or_plain(plain: Store) -> 
     (run,) = await rotated.webhooks.claim(6.0, 7.0, 10)
     assert (run.deliveries[0].body, run.deliveries[0].received_at) == (RESULT, 5.0)
     assert (
-        await PayloadRewrap(rotated.payloads, rotated.jobs, rotated.webhooks).run()
+        await PayloadRewrap(
+            rotated.payloads, rotated.jobs, rotated.webhooks, rotated.schedules
+        ).run()
     ).rewritten == 0
 
 

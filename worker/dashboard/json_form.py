@@ -11,6 +11,11 @@ def read_inputs(text: str) -> dict[str, Any]:
     return _object("inputs", text, 'such as {"prompt": "a cat"}')
 
 
+def read_job_request(text: str) -> dict[str, Any]:
+    """A job request; raises `InvalidRequest`."""
+    return _object("job", text, "with kind, target and inputs")
+
+
 def read_patch(text: str) -> dict[str, Any]:
     """A merge patch (RFC 7396); raises `InvalidRequest`."""
     return _object("patch", text, 'such as {"steps": 20}; null removes a field')

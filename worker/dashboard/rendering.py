@@ -13,7 +13,7 @@ from worker.api.auth.principal import Principal
 from worker.api.models.response import rfc3339
 from worker.dashboard.assets import asset_url
 from worker.dashboard.flash import Flash, clear_flash, read_flash
-from worker.dashboard.views import formatting
+from worker.dashboard.views import formatting, schedules
 from worker.dashboard.views.available_actions import is_destructive
 
 if TYPE_CHECKING:
@@ -29,11 +29,12 @@ NAVIGATION: Final = (
     ("/batches", "Batches", "b", None),
     ("/credits", "Credits", "c", None),
     ("/budgets", "Budgets", "u", None),
+    ("/schedules", "Schedules", "s", None),
     ("/audit", "Audit", "a", None),
 )
 """Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
-_ROLES: Final = {"/credits": Role.READ, "/budgets": Role.READ, "/audit": Role.READ}
+_ROLES: Final = dict.fromkeys(("/credits", "/budgets", "/schedules", "/audit"), Role.READ)
 """Pages that are not shown to every role that has pages."""
 
 
@@ -71,6 +72,10 @@ _GLOBALS: Final[Mapping[str, Any]] = {
     "pages": NAVIGATION,
     "State": State,
     "is_destructive": is_destructive,
+    "schedule_href": schedules.schedule_href,
+    "local_tick": schedules.local_tick,
+    "skip_text": schedules.skip_text,
+    "blocking_job": schedules.blocking_job,
 }
 """Names that every template can use."""
 

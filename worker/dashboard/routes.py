@@ -30,6 +30,14 @@ from worker.dashboard.pages.login import login_page
 from worker.dashboard.pages.overview import overview_page
 from worker.dashboard.pages.requeue_form import requeue_edited, requeue_form_page
 from worker.dashboard.pages.review_queues import dead_page, parked_page
+from worker.dashboard.pages.schedules import (
+    disable_schedule,
+    enable_schedule,
+    remove_schedule,
+    run_schedule,
+    schedules_page,
+    set_schedule,
+)
 from worker.dashboard.pages.sessions import revoke_from_page, sessions_page
 from worker.dashboard.pages.workers import drain_worker, undo_drain
 
@@ -37,6 +45,7 @@ _OPERATE: Final = Role.OPERATE
 _INPUTS: Final = BodyKind.FORM_OF_INPUTS
 _JOB: Final = "GET /v1/jobs/{id}"
 _REQUEUE: Final = "POST /v1/jobs/{id}/requeue"
+_SCHEDULE: Final = "/v1/schedules/{name}"
 _BULK: Final = tuple(f"POST /v1/bulk/{action}" for action in BulkAction)
 
 PAGES: Final = (
@@ -55,6 +64,14 @@ PAGES: Final = (
     PageRoute("GET", "/budgets", budgets_page, ("GET /v1/budgets",)),
     PageRoute("POST", "/budgets", set_budget, ("GET /v1/budgets", "PUT /v1/budgets/{name}")),
     PageRoute("POST", "/budgets/{name}/remove", remove_budget, ("DELETE /v1/budgets/{name}",)),
+    PageRoute("GET", "/schedules", schedules_page, ("GET /v1/schedules", f"GET {_SCHEDULE}")),
+    PageRoute("POST", "/schedules", set_schedule, (f"PUT {_SCHEDULE}",), form=_INPUTS),
+    PageRoute("POST", "/schedules/{name}/run", run_schedule, (f"POST {_SCHEDULE}/run",)),
+    PageRoute("POST", "/schedules/{name}/enable", enable_schedule, (f"POST {_SCHEDULE}/enable",)),
+    PageRoute(
+        "POST", "/schedules/{name}/disable", disable_schedule, (f"POST {_SCHEDULE}/disable",)
+    ),
+    PageRoute("POST", "/schedules/{name}/remove", remove_schedule, (f"DELETE {_SCHEDULE}",)),
     PageRoute("GET", "/audit", audit_page, ("GET /v1/audit",)),
     PageRoute("GET", "/sessions", sessions_page, ("GET /v1/sessions",)),
     PageRoute(

@@ -10,6 +10,7 @@ from worker.store.client import texts
 from worker.store.jobs import SCAN_CHUNK, JobStore
 from worker.store.payload_cipher import UnreadablePayload, stored_key_id
 from worker.store.payloads import INPUTS, RESULT, PayloadStore
+from worker.store.schedules import ScheduleStore
 from worker.store.webhooks import EVENT_PREFIX, WebhookStore
 
 
@@ -44,8 +45,15 @@ class _StoredPayload(NamedTuple):
 class PayloadRewrap:
     """Reads all payloads of a namespace, and writes those anew that are not under the first key."""
 
-    def __init__(self, payloads: PayloadStore, jobs: JobStore, webhooks: WebhookStore) -> None:
+    def __init__(
+        self,
+        payloads: PayloadStore,
+        jobs: JobStore,
+        webhooks: WebhookStore,
+        schedules: ScheduleStore,
+    ) -> None:
         self._payloads = payloads
+        self._schedules = schedules
         self._jobs = jobs
         self._webhooks = webhooks
 
@@ -59,6 +67,7 @@ class PayloadRewrap:
             await self._rewrite(await self._of_jobs(ids), report, dry_run=dry_run)
         async for runs in self._delivered():
             await self._rewrite(await self._of_runs(runs), report, dry_run=dry_run)
+        await self._rewrite(await self._of_schedules(), report, dry_run=dry_run)
         if not dry_run and not report.remaining:
             others = set(self._payloads.cipher.key_ids) - {report.first_key}
             if others:
@@ -103,6 +112,16 @@ class PayloadRewrap:
                     key = keys.delivery(run)
                     found.append(_StoredPayload(key, text, place, moment + blank, body))
         return found
+
+    async def _of_schedules(self) -> list[_StoredPayload]:
+        """The inputs of all schedules, which are not many."""
+        key = self._payloads.keys.schedule_inputs
+        found: dict[bytes, bytes] = await self._payloads.client.call("HGETALL", key)
+        names = [(name.decode("utf-8", "replace"), stored) for name, stored in found.items()]
+        return [
+            _StoredPayload(key, name, self._schedules.place(name), b"", stored)
+            for name, stored in names
+        ]
 
     async def _rewrite(
         self, payloads: Sequence[_StoredPayload], report: RewrapReport, *, dry_run: bool

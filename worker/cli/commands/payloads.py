@@ -66,7 +66,7 @@ def _rewrap(settings: "Settings", *, dry_run: bool) -> "RewrapReport":
     from worker.store.payload_rewrap import PayloadRewrap  # noqa: PLC0415  not for --help
 
     async def run(store: "Store") -> "RewrapReport":
-        rewrap = PayloadRewrap(store.payloads, store.jobs, store.webhooks)
+        rewrap = PayloadRewrap(store.payloads, store.jobs, store.webhooks, store.schedules)
         return await rewrap.run(dry_run=dry_run)
 
     return with_store(settings, run)
