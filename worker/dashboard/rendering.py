@@ -34,7 +34,12 @@ NAVIGATION: Final = (
 )
 """Path, name, key after `g`, and the state whose number of jobs is shown beside it."""
 
-_ROLES: Final = dict.fromkeys(("/credits", "/budgets", "/schedules", "/audit"), Role.READ)
+_ROLES: Final[Mapping[str, Role]] = {
+    "/credits": Role.READ,
+    "/budgets": Role.READ,
+    "/schedules": Role.READ,
+    "/audit": Role.READ,
+}
 """Pages that are not shown to every role that has pages."""
 
 
