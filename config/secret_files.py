@@ -10,6 +10,7 @@ SECRET_FIELDS = (
     "api_key",
     "api_keys",
     "api_token",
+    "callback_secret",
     "payload_keys",
     "proxy_url",
     "redis_url",

@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Annotated, Literal, Self
 from urllib.parse import unquote, urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, model_validator
+from pydantic import ConfigDict, Field, SecretStr, model_validator
 
+from config.callback_settings import CallbackSettings
 from config.credit_settings import DefaultEstimate, EnqueueChecksMode
 from config.redis_address import Sentinel, parse_sentinel, redis_passwords
 from config.sign_on import AuthGroups, AuthHeader, check_sign_on
@@ -66,7 +67,7 @@ class SettingsError(Exception):
     """
 
 
-class Settings(BaseModel):
+class Settings(CallbackSettings):
     """The settings, validated. Times are seconds, sizes are bytes.
 
     A description says what a good value looks like. It is shown in the error of a wrong value and
@@ -138,7 +139,7 @@ class Settings(BaseModel):
     )
     token_limits: LimitsOfTokens = DEFAULT_LIMITS
     auth_header: AuthHeader = None
-    auth_groups: AuthGroups = {}
+    auth_groups: AuthGroups = {}  # noqa: RUF012  a model copies it
     http_prefix: PathPrefix = Field(
         default="",
         max_length=200,
@@ -348,6 +349,7 @@ class Settings(BaseModel):
             *self.accounts.values(),
             *(token.secret for token in self.api_tokens if token.secret is not None),
             *self.webhook_secrets,
+            *self.callback_secrets,
             *((self.api_token,) if self.api_token else ()),
             *(split_secrets(self.payload_keys) if self.payload_keys else ()),
         ]

@@ -281,6 +281,7 @@ OWN_PATHS: Final = frozenset(
         "breakers",
         "budgets",
         "bulk",
+        "callbacks",
         "credits",
         "dead",
         "holds",

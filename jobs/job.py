@@ -282,6 +282,8 @@ class Job(
     """Of its inputs when it was enqueued, if it is counted."""
     schedule: str = ""
     """The schedule that it is a run of, as its name is stored; empty for none."""
+    callback_url: str | None = None
+    """Where its app hears of it, see `jobs.callbacks`."""
     result_note: str | None = None
     """Set when the result was too large to keep in full."""
 

@@ -27,11 +27,12 @@ class JobRequest:
     max_attempts: int | None = None
     deadline_s: float | None = None
     on_uncertain: OnUncertain | None = None
+    callback_url: str | None = None
 
     @property
     def fingerprint(self) -> str:
         """Digest of the request. The same job id with another digest is a conflict."""
-        facts = (
+        facts: tuple[object, ...] = (
             self.kind,
             self.target,
             self.account,
@@ -44,6 +45,8 @@ class JobRequest:
             self.deadline_s,
             self.on_uncertain or OnUncertain.PARK,
         )
+        if self.callback_url is not None:  # those of older requests stay the same
+            facts += (("callback_url", self.callback_url),)
         digest = hashlib.blake2s(self.inputs, digest_size=12)
         digest.update(msgspec.json.encode(facts))
         return digest.hexdigest()
@@ -57,14 +60,16 @@ def new_job(
     max_attempts: int,
     deadline_s: float,
     on_uncertain: OnUncertain = OnUncertain.PARK,
+    callback_url: str | None = None,
     by: str = "",
     counted_for: str = "",
     schedule: str = "",
 ) -> Job:
     """The job for a request: `scheduled` if its time is in the future, else `queued`.
 
-    `max_attempts`, `deadline_s` and `on_uncertain` are defaults for what the request leaves open;
-    `counted_for` is the token whose limit of open jobs counts it, `schedule` what it is a run of.
+    `max_attempts`, `deadline_s`, `on_uncertain` and `callback_url` are defaults for what the
+    request leaves open; `counted_for` is the token whose limit of open jobs counts it, `schedule`
+    what it is a run of.
     """
     due_at = request.run_at if request.delay_s is None else now + request.delay_s
     later = due_at is not None and due_at > now
@@ -87,6 +92,7 @@ def new_job(
         scheduled_for=due_at,
         due_at=due_at if later else None,
         queued_at=None if later else now,
+        callback_url=request.callback_url or callback_url,
         counted_for=counted_for,
         schedule=schedule,
         input_bytes=len(request.inputs) if counted_for else 0,

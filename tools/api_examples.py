@@ -28,6 +28,15 @@ HOST: Final = "worker-1"
 
 REQUEST: Final = {"kind": "model", "target": "gpt-image-2", "inputs": {"prompt": "a cat"}}
 
+CALLBACK_URL: Final = "https://hooks.example.com/knouds"
+
+SETTINGS: Final = {
+    "KNOUDS_HTTP_PORT": "0",
+    "KNOUDS_POLL_MIN_S": "0.1",
+    "KNOUDS_CALLBACK_HOSTS": "hooks.example.com",
+    "KNOUDS_CALLBACK_SECRET": "whsec_" + "QUFB" * 11,
+}
+
 
 class Recorder:
     """Calls the API, and keeps the first request and answer of each operation and status."""
@@ -95,7 +104,8 @@ def _enqueue(api: Recorder) -> None:
     api.post("/v1/jobs", {**cat, "priority": 6})
     api.post("/v1/jobs", {**cat, "priority": 600})
     api.post("/v1/jobs/dry-run", cat)
-    dogs = [{**REQUEST, "id": f"dog-{number}", "delay_s": 3_600} for number in (1, 2)]
+    later = {**REQUEST, "delay_s": 3_600, "callback_url": CALLBACK_URL}
+    dogs = [{**later, "id": f"dog-{number}"} for number in (1, 2)]
     api.post("/v1/jobs/bulk", {"jobs": [*dogs, {**REQUEST, "id": "cat-1"}]})
     api.get("/v1/jobs/cat-1")
     api.get("/v1/jobs/nothing")
@@ -146,6 +156,12 @@ def _operate(api: Recorder) -> None:
     api.post("/v1/accounts/default/reconcile-on", {"note": "rows come in time again"})
 
 
+def _hear_back(api: Recorder) -> None:
+    found = api.get("/v1/callbacks?job=dog-1")["items"][0]
+    api.get(f"/v1/callbacks/{found['id']}")
+    api.post(f"/v1/callbacks/{found['id']}/resend", {"note": "the receiver is up again"})
+
+
 def _account(api: Recorder) -> None:
     api.post("/v1/credits/balance", {"credits": 15_000, "note": "as the billing page shows"})
     api.get("/v1/credits?by=target")
@@ -182,11 +198,11 @@ def _observe(api: Recorder) -> None:
 def record() -> Examples:
     """Start everything in an empty folder, make every call, and return what was said."""
     with tempfile.TemporaryDirectory() as folder:
-        program = Program("up", cwd=Path(folder), KNOUDS_HTTP_PORT="0", KNOUDS_POLL_MIN_S="0.1")
+        program = Program("up", cwd=Path(folder), **SETTINGS)
         try:
             url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
             api = Recorder(url)
-            for part in (_enqueue, _act, _operate, _account, _schedule, _observe):
+            for part in (_enqueue, _act, _operate, _hear_back, _account, _schedule, _observe):
                 part(api)
         finally:
             program.end()

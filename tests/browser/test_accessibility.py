@@ -19,6 +19,7 @@ LISTS = (
     "/credits",
     "/budgets",
     "/schedules",
+    "/callbacks",
     "/audit",
     "/jobs?code=nothing",
 )

@@ -96,6 +96,7 @@ def test_the_keyboard_shortcuts_work(page: Page, site: RunningSite) -> None:
         ("c", "/credits"),
         ("u", "/budgets"),
         ("s", "/schedules"),
+        ("l", "/callbacks"),
         ("a", "/audit"),
         ("o", "/"),
     ):

@@ -17,6 +17,7 @@ PAGES = (
     "/dead",
     "/holds",
     "/batches",
+    "/callbacks",
     "/credits",
     "/budgets",
     "/schedules",

@@ -23,6 +23,7 @@ LISTS = (
     "/dead",
     "/holds",
     "/batches",
+    "/callbacks",
     "/credits",
     "/budgets",
     "/schedules",

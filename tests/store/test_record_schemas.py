@@ -11,6 +11,8 @@ from structlog.testing import capture_logs
 from config.values import ApiToken, Role
 from jobs.breakers import Breaker, BreakerCause, BreakerState, breaker_key
 from jobs.budgets.record import Budget
+from jobs.callback_breaker import CallbackBreaker
+from jobs.callbacks import Callback
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold, hold_id
 from jobs.job import JOB_SCHEMA, Job
@@ -36,7 +38,7 @@ from worker.store.webhooks import Orphan
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
-    Job: (4, "328bc1f69b74"),
+    Job: (4, "f9e2a270ae74"),
     Budget: (1, "286758592c1e"),
     Schedule: (1, "1bac8428736f"),
     Hold: (1, "65b1828488b8"),
@@ -45,6 +47,8 @@ SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     RateLimitBucket: (1, "e948038ad2ad"),
     Heartbeat: (1, "4a24854047c3"),
     Orphan: (1, "8df137f47cc4"),
+    Callback: (1, "6341e3e65a2c"),
+    CallbackBreaker: (1, "f7d114b29d06"),
     SessionRecord: (2, "828d08d1d639"),
 }
 """Each stored type: its schema, and a digest of the names and types of its members.

@@ -14,6 +14,7 @@ VALUES = {
     "api_key": "knouds_live_1",
     "api_keys": '{"studio": "knouds_live_2"}',
     "api_token": "0123456789abcdef",
+    "callback_secret": "whsec_" + "QUFB" * 11,
     "payload_keys": KEYS[0],
     "proxy_url": "http://u:p@proxy:3128",
     "redis_url": "redis://:p@redis:6379/0",

@@ -5,6 +5,8 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Final, cast
 
+from config.callback_hosts import CallbackHosts
+from config.callback_settings import CallbackSettings
 from config.secret_files import FILE_SUFFIX, SECRET_FIELDS
 from config.settings import PREFIX, SHUTDOWN_MARGIN_S, Settings, variable_name
 from config.trusted_proxies import TrustedProxies
@@ -53,7 +55,13 @@ def render() -> str:
     """The page, as Markdown."""
     files = [f"`{variable_name(name)}{FILE_SUFFIX}`" for name in SECRET_FIELDS if name != "api_key"]
     tail = TAIL.replace("{FILES}", ", ".join(files))
-    return HEAD + "".join(_row(name) for name in Settings.model_fields) + tail
+    return HEAD + "".join(map(_row, _names())) + tail
+
+
+def _names() -> list[str]:
+    """The settings in the order of the page: those of a base class follow the others."""
+    inherited = list(CallbackSettings.model_fields)
+    return [name for name in Settings.model_fields if name not in inherited] + inherited
 
 
 def _row(name: str) -> str:
@@ -73,6 +81,8 @@ def _shown(default: object) -> str:
             return f"`{str(default).lower()}`"
         case float():
             return f"`{default:g}`"
+        case CallbackHosts():
+            return "–"
         case TokenLimits():
             return f"`{json.dumps(asdict(default))}`"
         case tuple():

@@ -10,6 +10,7 @@ from worker.app.budgets import ShownBudget
 from worker.app.queries import QueueStats
 from worker.app.use_cases import UseCases
 from worker.store import Store
+from worker.store.callbacks import CallbackCounts
 from worker.store.read.queries import WebhookHealth
 
 
@@ -25,6 +26,9 @@ class MetricsSnapshot:
     """(phase, code) → number of holds."""
     webhooks: WebhookHealth
     budgets: Sequence[ShownBudget]
+    callbacks: CallbackCounts
+    now: float
+    """Unix seconds."""
 
 
 async def read_snapshot(store: Store, use_cases: UseCases, now: float) -> MetricsSnapshot:
@@ -45,6 +49,8 @@ async def read_snapshot(store: Store, use_cases: UseCases, now: float) -> Metric
         holds=Counter((hold.phase.value, label(hold.code)) for hold in holds),
         webhooks=webhooks,
         budgets=await use_cases.budgets.list_all(),
+        callbacks=await store.callbacks.counts(),
+        now=now,
     )
 
 

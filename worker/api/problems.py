@@ -30,6 +30,7 @@ from worker.app.actions import (
 )
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.budgets import NoSuchBudget
+from worker.app.callbacks import NoSuchCallback
 from worker.app.enqueue import InvalidRequest, JobIdConflict, NotGranted
 from worker.app.enqueue_guard import LimitReached, RedisMemoryFull
 from worker.app.erasure import ErasureRefused
@@ -134,6 +135,7 @@ _MISSING: Final[Mapping[type[Exception], str]] = {
     NoSuchBreaker: "breaker",
     NoSuchBudget: "budget",
     NoSuchSchedule: "schedule",
+    NoSuchCallback: "callback",
 }
 
 

@@ -18,11 +18,13 @@ from prometheus_client.registry import Collector, CollectorRegistry
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.room import credits_of
 from jobs.budgets.state import BudgetState
+from jobs.callbacks import CallbackState
 from jobs.states import Kind, State
 from worker.api.metrics_snapshot import MetricsSnapshot
 from worker.app.budgets import ShownBudget
 from worker.app.credit_warnings import CreditWarningCause
 from worker.app.queries import BreakerSummary
+from worker.store.callbacks import CallbackCounts
 from worker.store.metrics.catalog import MAX_TARGETS, METRICS, OTHER, PREFIX, MetricSpec
 
 CONTENT_TYPE: Final = CONTENT_TYPE_PLAIN_0_0_4
@@ -40,6 +42,7 @@ _INITIAL_SERIES: Final[dict[str, Sequence[tuple[str, ...]]]] = {
     "rate_limited": [("model",), ("workflow",), ("executions",)],
     "submits": [(kind, "accepted", "") for kind in Kind],
     "polls": [("finished",), ("running",)],
+    "callbacks": [("delivered",), ("retried",), ("failed",), ("lost",)],
 }
 """Counters that are shown as 0 before anything happened: a rate needs a first value."""
 
@@ -116,6 +119,7 @@ def _gauges(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     )
     yield from _rate_limits(snapshot)
     yield from _deliveries(snapshot)
+    yield from _callbacks(snapshot.callbacks, snapshot.now)
     yield from _credits(snapshot)
 
 
@@ -163,6 +167,19 @@ def _deliveries(snapshot: MetricsSnapshot) -> Iterator[Metric]:
     yield _plain_gauge("webhooks_waiting", "Deliveries that wait to be processed.", webhooks.due)
     yield _plain_gauge(
         "webhooks_orphaned", "Runs reported within a day that belong to no job.", webhooks.orphans
+    )
+
+
+def _callbacks(counts: CallbackCounts, now: float) -> Iterator[Metric]:
+    numbers = ((state, counts.by_state[state]) for state in CallbackState)
+    yield _labelled_gauge("callbacks_kept", "Callbacks by state.", "state", numbers)
+    oldest_at = now if counts.oldest_pending_at is None else counts.oldest_pending_at
+    yield _plain_gauge(
+        "callback_oldest_seconds", "Age of the oldest pending callback.", max(0.0, now - oldest_at)
+    )
+    yield _plain_gauge("callback_bytes", "Bytes of all callbacks.", counts.used_bytes)
+    yield _plain_gauge(
+        "callback_hosts_down", "Hosts that callbacks do not reach.", counts.open_hosts
     )
 
 
@@ -252,7 +269,8 @@ def _histogram(
 ) -> Metric:
     family = HistogramMetricFamily(PREFIX + name, definition.help, labels=definition.labels)
     bounds = [*map(_format_bound, definition.bounds), "+Inf"]
-    for labels in sorted({field[:-1] for field in values}):
+    found = {field[:-1] for field in values}
+    for labels in sorted(found or ({()} if not definition.labels else ())):
         counts = [values.get((*labels, str(n)), 0.0) for n in range(len(bounds))]
         family.add_metric(
             labels,

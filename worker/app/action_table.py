@@ -58,6 +58,12 @@ class CreditAction(StrEnum):
     SET_BALANCE = "set_balance"
 
 
+class CallbackAction(StrEnum):
+    """What an operator can do to a callback. The value is the name in the audit."""
+
+    RESEND = "resend_callback"
+
+
 class BudgetAction(StrEnum):
     """What an operator can do to a budget. The value is the name in the audit."""
 
@@ -102,7 +108,8 @@ ACTION_TABLE: Final[
         | PayloadAction
         | CreditAction
         | BudgetAction
-        | ScheduleAction,
+        | ScheduleAction
+        | CallbackAction,
         ActionRow,
     ]
 ] = {
@@ -176,6 +183,12 @@ ACTION_TABLE: Final[
         (),
         "Enters what the provider's billing page shows; the ledger carries it on from now",
         "Balance set",
+    ),
+    CallbackAction.RESEND: ActionRow(
+        (),
+        "Sends the callback again, now, with the same id and body, and tries it for three more"
+        " days",
+        "Sent again",
     ),
     BudgetAction.SET_BUDGET: ActionRow(
         (),

@@ -120,6 +120,18 @@ class JobDefaults:
     on_uncertain: OnUncertain = OnUncertain.PARK
 
 
+class CallbackRules(Protocol):
+    """Where callbacks of jobs go, see `worker.app.callback_policy`."""
+
+    def check(self, request: JobRequest) -> None:
+        """Raise `InvalidRequest` for a URL that they may not go to."""
+        ...
+
+    def default_url(self, account: str) -> str | None:
+        """Where they go for a job that names no URL; None: it has none."""
+        ...
+
+
 class Enqueuer:
     """Makes jobs of requests. A job is acknowledged when it is written with its index entries."""
 
@@ -129,11 +141,13 @@ class Enqueuer:
         clock: Clock,
         defaults: JobDefaults,
         previews: RunPreviews | None = None,
+        callbacks: CallbackRules | None = None,
     ) -> None:
         self._store = store
         self._clock = clock
         self._defaults = defaults
         self._previews = previews
+        self._callbacks = callbacks
         self._turn = asyncio.Lock()
 
     async def enqueue(
@@ -167,6 +181,7 @@ class Enqueuer:
             max_attempts=self._defaults.max_attempts,
             deadline_s=self._defaults.deadline_s,
             on_uncertain=self._defaults.on_uncertain,
+            callback_url=self._default_callback_url(request.account),
             by=by,
             counted_for=counted_for,
             schedule=schedule,
@@ -182,9 +197,14 @@ class Enqueuer:
             raise InvalidRequest("run_at", "must be within ten years from now")
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
             raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
+        if self._callbacks is not None:
+            self._callbacks.check(request)
         if self._previews is None:
             return None
         return await self._previews.preview(lane_of(request), request.inputs)
+
+    def _default_callback_url(self, account: str) -> str | None:
+        return None if self._callbacks is None else self._callbacks.default_url(account)
 
     async def enqueue_many(
         self,

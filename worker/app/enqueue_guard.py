@@ -15,8 +15,10 @@ from config.values import TokenLimits
 from jobs.lanes import Lane
 from jobs.requests import JobRequest
 from jobs.tenants import hold_owner
+from worker.app.callback_policy import CallbackPolicy
 from worker.app.enqueue import InvalidRequest, is_granted
 from worker.clock import Clock
+from worker.store.callback_outbox import CallbackOutbox
 from worker.store.enqueue_facts import EnqueueFacts, EnqueueFactsStore, OpenJobs
 from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 
@@ -40,6 +42,7 @@ OPEN_RETRY_S: Final = 5
 
 MEMORY_RETRY_S: Final = 30
 HOLDS_RETRY_S: Final = 60
+CALLBACKS_RETRY_S: Final = 30
 
 
 class LimitReached(Exception):
@@ -92,9 +95,17 @@ class _Caller:
 class EnqueueGuard:
     """Checks the enqueues of one API process."""
 
-    def __init__(self, facts: EnqueueFactsStore, clock: Clock) -> None:
+    def __init__(
+        self,
+        facts: EnqueueFactsStore,
+        clock: Clock,
+        callbacks: CallbackPolicy,
+        outbox: CallbackOutbox,
+    ) -> None:
         self._store = facts
         self._clock = clock
+        self._callbacks = callbacks
+        self._outbox = outbox
         self._facts = EnqueueFacts()
         self._read_at = float("-inf")
         self._reading: asyncio.Task[None] | None = None
@@ -161,6 +172,7 @@ class EnqueueGuard:
         try:
             self._read_at = self._clock.now()
             self._facts = await self._store.read(list(self._counted))
+            self._outbox.used_bytes = self._facts.callback_bytes
             self._counted = dict(self._facts.open_jobs)
             self._new_lanes.clear()
         finally:
@@ -186,6 +198,7 @@ class EnqueueGuard:
             ("new_tags_per_min", limits.new_tags_per_min, 60.0, NEW_NAMES_BURST_MIN, len(tags)),
         )
         try:
+            self._refuse_callbacks(request)
             if is_new_lane:
                 self._refuse_new_lane(caller)
             if caller.counts_open:
@@ -206,6 +219,10 @@ class EnqueueGuard:
             size = found.input_bytes + len(request.inputs)
             self._counted[caller.token] = OpenJobs(found.jobs + 1, size)
         return None
+
+    def _refuse_callbacks(self, request: JobRequest) -> None:
+        if self._outbox.refuses_jobs and self._callbacks.has_callbacks(request):
+            raise callbacks_full(self._outbox)
 
     def _refuse_new_lane(self, caller: _Caller) -> None:
         known = len(self._facts.lanes) + len(self._new_lanes)
@@ -262,6 +279,16 @@ _WORDS: Final = {
     "new_lanes_per_min": "jobs of {:g} new targets or accounts a minute",
     "new_tags_per_min": "jobs with {:g} new tags a minute",
 }
+
+
+def callbacks_full(outbox: CallbackOutbox) -> LimitReached:
+    """The refusal while callbacks that wait take most of their room."""
+    detail = (
+        f"callbacks take {outbox.used_bytes:,} of {outbox.max_bytes:,} bytes"
+        " (KNOUDS_CALLBACK_OUTBOX_BYTES), so no job with callbacks is enqueued: an operator looks"
+        " at those that are pending or failed"
+    )
+    return LimitReached("callbacks", detail, CALLBACKS_RETRY_S)
 
 
 def too_many_holds(effect: str) -> LimitReached:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Final
 import msgspec
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, WithJsonSchema
 
+from config.callback_hosts import MAX_URL_CHARS
 from config.settings import DEFAULT_ACCOUNT
 from jobs.lanes import ACCOUNT_LABEL, JOB_ID, PRIORITY_SPAN, TARGET, JobId
 from jobs.requests import JobRequest
@@ -147,6 +148,13 @@ class JobRequestBody(BaseModel):
             " KNOUDS_ON_UNCERTAIN if omitted"
         ),
     ] = None
+    callback_url: Annotated[
+        Annotated[str, Field(min_length=1, max_length=MAX_URL_CHARS)] | None,
+        Field(
+            description="a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;"
+            " KNOUDS_CALLBACK_URL if omitted"
+        ),
+    ] = None
     account: Annotated[
         AccountLabel,
         Field(
@@ -179,6 +187,7 @@ def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | N
         max_attempts=body.max_attempts,
         deadline_s=body.deadline_s,
         on_uncertain=body.on_uncertain,
+        callback_url=body.callback_url,
     )
     return JobId(body.id) if body.id is not None else None, request
 

@@ -29,7 +29,7 @@ from worker.app.action_table import ScheduleAction
 from worker.app.actions import Actor
 from worker.app.enqueue import Enqueuer, EnqueueResult, InvalidRequest, RunPreviews, lane_of
 from worker.app.queries import Queries
-from worker.app.schedule_jobs import ScheduleJobs, parse_scheduled_job
+from worker.app.schedule_jobs import ScheduleJobs
 from worker.app.shown_ids import shown_job_id
 from worker.clock import Clock
 from worker.store import Store
@@ -297,7 +297,7 @@ class Schedules:
                 f"{wanted.time_zone[:64]!r} is not the name of a time zone: write one as"
                 " Europe/Berlin, America/New_York or UTC",
             )
-        request = parse_scheduled_job(wanted.job, self._jobs.max_inputs_bytes)
+        request = self._jobs.parse(wanted.job)
         now = self._clock.now()
         schedule = Schedule(
             name=name,

@@ -6,6 +6,7 @@ from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
+from worker.app.callbacks import Callbacks
 from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer
@@ -36,3 +37,4 @@ class UseCases:
     forecasts: CreditForecasts
     budgets: Budgets
     schedules: Schedules
+    callbacks: Callbacks

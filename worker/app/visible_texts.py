@@ -14,10 +14,11 @@ from typing import Any, Final, TypeVar, cast
 import msgspec
 
 from jobs.breakers.record import BreakerError
+from jobs.callbacks import Callback
 from jobs.effects import PollHistory
 from jobs.evidence.records import UncertainSubmit
 from jobs.holds import CoolDown, Hold
-from jobs.job import Attempt, JobEvent, Reason
+from jobs.job import Attempt, Job, JobEvent, Reason
 from jobs.usage import UsageRow
 from jobs.why import WhyContext
 from worker.store.webhooks import Orphan
@@ -32,9 +33,11 @@ HIDDEN_FROM_TENANTS: Final = "[hidden: may be about another tenant's job]"
 TEXTS_OF_OTHERS: Final[Mapping[type, tuple[str, ...]]] = {
     Attempt: ("message", "provider_status"),
     BreakerError: ("message",),
+    Callback: ("url",),
     CoolDown: ("why",),
     Heartbeat: ("poll_failure",),
     Hold: ("message", "note"),
+    Job: ("callback_url",),
     JobEvent: ("note",),
     Orphan: ("status", "targets"),
     PollHistory: ("failure",),

@@ -49,6 +49,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
         "parked": CommandEntry("commands.parked", "Parked jobs: list, group, release, resolve."),
         "dead": CommandEntry("commands.dead", "Dead letters: list, group, requeue, discard."),
         "holds": CommandEntry("commands.holds", "Closed gates: list, set (pause), release."),
+        "callbacks": CommandEntry("commands.callbacks", "Callbacks to apps: list, show, resend."),
         "breakers": CommandEntry(
             "commands.breakers", "Gates that close by themselves: list, probe, reset."
         ),

@@ -27,9 +27,8 @@ from worker.api.streams.broadcaster import EventBroadcaster
 from worker.api.streams.long_poll import LongPolls
 from worker.api.webhook_receiver import WebhookReceiver
 from worker.clock import Clock, RedisClock
-from worker.compose.app import build_use_cases, payload_cipher, replica_wait
+from worker.compose.app import build_use_cases, open_configured_store
 from worker.compose.provider import (
-    KNOWN_ERROR_CODES,
     WEBHOOKS,
     build_webhook_reader,
 )
@@ -44,7 +43,7 @@ from worker.engine.gate_cache import GateCache
 from worker.redis.connect import connect
 from worker.redis.primary import Primary
 from worker.redis.primary_watch import PrimaryWatch
-from worker.store import Store, open_store
+from worker.store import Store
 from worker.store.refusals import error_word
 from worker.tasks import cancel_and_wait
 
@@ -136,13 +135,7 @@ async def serve(settings: Settings, redis_url: str | None = None) -> None:
         loop.add_signal_handler(name, stopped.set)
     primary = Primary()
     redis = connect(settings, redis_url, primary=primary, fail_fast=True)
-    store = open_store(
-        redis,
-        settings.namespace,
-        KNOWN_ERROR_CODES,
-        replica_wait(settings),
-        payload_cipher(settings),
-    )
+    store = open_configured_store(settings, redis)
     watch = PrimaryWatch(primary)
     watch.start()
     try:

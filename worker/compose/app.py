@@ -1,11 +1,15 @@
 """The use cases, built from the settings."""
 
+from arq import ArqRedis
+
 from config.settings import Settings
 from jobs.states import OnUncertain
 from worker.app.actions import Actions
 from worker.app.breaker_actions import BreakerActions
 from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
+from worker.app.callback_policy import CallbackPolicy
+from worker.app.callbacks import Callbacks
 from worker.app.credit_forecasts import CreditForecasts
 from worker.app.credits import Credits
 from worker.app.enqueue import Enqueuer, JobDefaults
@@ -18,8 +22,9 @@ from worker.app.schedule_jobs import ScheduleJobs
 from worker.app.schedules import Schedules
 from worker.app.use_cases import UseCases
 from worker.clock import Clock
+from worker.compose.provider import KNOWN_ERROR_CODES
 from worker.engine.cost_estimator import CostEstimator
-from worker.store import Store
+from worker.store import Store, open_store
 from worker.store.client import ReplicaWait
 from worker.store.payload_cipher import PayloadCipher
 
@@ -33,6 +38,23 @@ def replica_wait(settings: Settings) -> ReplicaWait | None:
 def payload_cipher(settings: Settings) -> PayloadCipher:
     """What encrypts payloads in Redis and reads them."""
     return PayloadCipher(settings.plain_payload_keys)
+
+
+def open_configured_store(settings: Settings, redis: ArqRedis) -> Store:
+    """The store that a worker or an API process works with."""
+    return open_store(
+        redis,
+        settings.namespace,
+        KNOWN_ERROR_CODES,
+        replica_wait(settings),
+        payload_cipher(settings),
+        callback_outbox_bytes=settings.callback_outbox_bytes,
+    )
+
+
+def build_callback_policy(settings: Settings) -> CallbackPolicy:
+    """Which jobs have callbacks, and where these may go."""
+    return CallbackPolicy(settings.callback_hosts, settings.callback_url)
 
 
 def build_estimator(settings: Settings, store: Store, clock: Clock) -> CostEstimator:
@@ -56,7 +78,8 @@ def job_defaults(settings: Settings) -> JobDefaults:
 
 def build_schedule_jobs(settings: Settings) -> ScheduleJobs:
     """What makes the jobs of schedules."""
-    return ScheduleJobs(job_defaults(settings), settings.max_inputs_bytes)
+    callbacks = build_callback_policy(settings)
+    return ScheduleJobs(job_defaults(settings), settings.max_inputs_bytes, callbacks)
 
 
 def build_enqueuer(
@@ -64,7 +87,8 @@ def build_enqueuer(
 ) -> Enqueuer:
     """The use case that enqueues jobs, with the defaults of the settings."""
     checks = checks or build_enqueue_checks(settings, store, clock)
-    return Enqueuer(store, clock, job_defaults(settings), checks)
+    defaults, callbacks = job_defaults(settings), build_callback_policy(settings)
+    return Enqueuer(store, clock, defaults, checks, callbacks)
 
 
 def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
@@ -84,7 +108,9 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     return UseCases(
         enqueuer=enqueuer,
         enqueue_checks=checks,
-        enqueue_guard=EnqueueGuard(store.enqueue_facts, clock),
+        enqueue_guard=EnqueueGuard(
+            store.enqueue_facts, clock, build_callback_policy(settings), store.callbacks.outbox
+        ),
         actions=actions,
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),
@@ -100,4 +126,5 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         schedules=Schedules(
             store, clock, queries, enqueuer, jobs=build_schedule_jobs(settings), previews=checks
         ),
+        callbacks=Callbacks(store, clock),
     )

@@ -13,6 +13,7 @@ from worker.doctor.startup import check_accounts, check_redis_at_start
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.clock_follower import ClockFollower
 from worker.engine.services.breaker_prober import BreakerProber
+from worker.engine.services.callback_sender import CallbackSender
 from worker.engine.services.heartbeat import LiveWorkers
 from worker.engine.services.poller import Poller
 from worker.engine.shutdown_deadline import ShutdownDeadline
@@ -54,6 +55,7 @@ class Runtime:
     submitter: Submitter
     poller: Poller
     breaker_prober: BreakerProber
+    callback_sender: CallbackSender | None
     arq_ingress: ArqIngress
     supervisor: Supervisor
     health: ServiceHealth
@@ -120,6 +122,8 @@ class Runtime:
         await self.submitter.drain(self.shutdown_deadline)
         await self.supervisor.stop()
         await self.breaker_prober.stop()
+        if self.callback_sender is not None:
+            await self.callback_sender.stop()
         for subscriber in self.subscribers:
             await subscriber.stop()
         store = self.context.store

@@ -13,17 +13,18 @@ from jobs.effects import DecisionRules
 from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
-from worker.compose.app import build_enqueuer, build_estimator, payload_cipher, replica_wait
+from worker.compose.app import build_enqueuer, build_estimator, open_configured_store
+from worker.compose.callbacks import build_callback_sender
 from worker.compose.credit_services import build_credit_services
 from worker.compose.list_readers import build_list_readers
 from worker.compose.provider import (
-    KNOWN_ERROR_CODES,
     build_error_table,
     build_provider,
     build_webhook_reader,
 )
 from worker.compose.runtime import Runtime
 from worker.compose.schedule_ticker import build_schedule_ticker
+from worker.compose.subscribers import build_subscribers
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.beat_history import BeatHistory
 from worker.engine.breaker_reporter import BreakerReporter
@@ -52,17 +53,15 @@ from worker.engine.services.workflow_reader import WorkflowReader
 from worker.engine.shutdown_deadline import ShutdownDeadline
 from worker.engine.slots import SlotCounter, SlotLimits
 from worker.engine.submitter import Submitter
-from worker.engine.subscriber import WakeupSubscriber
 from worker.engine.supervisor import Service, ServiceHealth, Supervisor
-from worker.engine.wakeups import Wakeup, Wakeups
+from worker.engine.wakeups import Wakeups
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.engine.worker_parts import OutcomeParts, WorkerContext
 from worker.provider.port import RunProvider
 from worker.redis.primary import Primary
 from worker.redis.primary_watch import PrimaryWatch
-from worker.store import open_store
 from worker.store.payload_keys import lacking_problem
-from worker.store.workers import Heartbeat, drain_message
+from worker.store.workers import Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +142,7 @@ def build(
     """
     context = _build_context(settings, redis, clock or RedisClock())
     live_workers = LiveWorkers()
-    breakers = _build_breaker_reporter(context, live_workers)
-    health = ServiceHealth()
+    breakers, health = _build_breaker_reporter(context, live_workers), ServiceHealth()
     recovery = _build_recovery(context, primary, live_workers)
     outcomes = _build_outcomes(settings, context, recovery, breakers)
     parts = _build_parts(settings, context, outcomes)
@@ -158,17 +156,18 @@ def build(
     heartbeat = _build_heartbeat(context, reporter, beat_history)
     recovery.observe(heartbeat.wakeup.notify)  # it is missing in data that was emptied
     prober = BreakerProber(context, breakers, parts.provider)
+    callback_sender = build_callback_sender(settings, context)
     services: list[Service] = [
         recovery,
         heartbeat,
         poller,
         prober,
+        *filter(None, [callback_sender]),
         _build_admission(parts, submitter, live_workers),
         _build_webhook_processor(parts, poller),
         Rescuer(context, outcomes, submitter, beat_history),
         *_build_other_services(parts),
     ]
-    enqueuer = build_enqueuer(settings, context.store, context.clock)
     return Runtime(
         context=context,
         provider=parts.provider,
@@ -176,7 +175,8 @@ def build(
         submitter=submitter,
         poller=poller,
         breaker_prober=prober,
-        arq_ingress=ArqIngress(enqueuer, context.store, context.clock, settings.max_inputs_bytes),
+        callback_sender=callback_sender,
+        arq_ingress=_build_arq_ingress(settings, context),
         supervisor=Supervisor(
             services,
             context.clock,
@@ -189,22 +189,22 @@ def build(
         heartbeat_wakeup=heartbeat.wakeup,
         live_workers=live_workers,
         primary_watch=PrimaryWatch(primary),
-        subscribers=_build_subscribers(settings, context, heartbeat.wakeup),
+        subscribers=build_subscribers(settings, context, heartbeat.wakeup, callback_sender),
         shutdown_deadline=parts.shutdown_deadline,
         checked_accounts=tuple(settings.accounts) if settings.start_check else (),
     )
 
 
+def _build_arq_ingress(settings: Settings, context: WorkerContext) -> ArqIngress:
+    store, clock = context.store, context.clock
+    enqueuer = build_enqueuer(settings, store, clock)
+    return ArqIngress(enqueuer, store, clock, settings.max_inputs_bytes)
+
+
 def _build_context(settings: Settings, redis: ArqRedis, clock: Clock) -> WorkerContext:
     return WorkerContext(
         worker_id=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(2)}",
-        store=open_store(
-            redis,
-            settings.namespace,
-            KNOWN_ERROR_CODES,
-            replica_wait(settings),
-            payload_cipher(settings),
-        ),
+        store=open_configured_store(settings, redis),
         clock=clock,
         wakeups=Wakeups(),
         rules=decision_rules(settings),
@@ -375,15 +375,3 @@ def _build_admission(parts: _Parts, submitter: Submitter, live_workers: LiveWork
         breakers=parts.outcomes.breakers,
         estimates=EstimateCache(estimator),
     )
-
-
-def _build_subscribers(
-    settings: Settings, context: WorkerContext, heartbeat_wakeup: Wakeup
-) -> tuple[WakeupSubscriber, ...]:
-    """Wake-ups of other processes: jobs, a drain of this worker, deliveries if any can come."""
-    store, wakeups = context.store, context.wakeups
-    named = {drain_message(context.worker_id): heartbeat_wakeup}
-    wake = WakeupSubscriber(store.client, store.keys.wake, wakeups.admission, named)
-    if not settings.webhook_secrets:
-        return (wake,)
-    return (wake, WakeupSubscriber(store.client, store.keys.delivered, wakeups.deliveries))

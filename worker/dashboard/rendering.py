@@ -27,6 +27,7 @@ NAVIGATION: Final = (
     ("/dead", "Dead letters", "d", State.DEAD),
     ("/holds", "Holds", "h", None),
     ("/batches", "Batches", "b", None),
+    ("/callbacks", "Callbacks", "l", None),
     ("/credits", "Credits", "c", None),
     ("/budgets", "Budgets", "u", None),
     ("/schedules", "Schedules", "s", None),

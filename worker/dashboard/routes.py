@@ -20,6 +20,7 @@ from worker.dashboard.pages.batches import batches_page
 from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
 from worker.dashboard.pages.budgets import budgets_page, remove_budget, set_budget
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
+from worker.dashboard.pages.callbacks import callbacks_page, resend_from_page
 from worker.dashboard.pages.credits import credits_page
 from worker.dashboard.pages.enqueue_similar import enqueue_similar, enqueue_similar_page
 from worker.dashboard.pages.holds import holds_page, pause_scope, release_hold
@@ -60,6 +61,10 @@ PAGES: Final = (
     PageRoute("GET", "/dead", dead_page, ("GET /v1/jobs", "GET /v1/groups")),
     PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
     PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
+    PageRoute("GET", "/callbacks", callbacks_page, ("GET /v1/callbacks",)),
+    PageRoute(
+        "POST", "/callbacks/{id}/resend", resend_from_page, ("POST /v1/callbacks/{id}/resend",)
+    ),
     PageRoute("GET", "/credits", credits_page, ("GET /v1/credits",)),
     PageRoute("GET", "/budgets", budgets_page, ("GET /v1/budgets",)),
     PageRoute("POST", "/budgets", set_budget, ("GET /v1/budgets", "PUT /v1/budgets/{name}")),
@@ -77,7 +82,7 @@ PAGES: Final = (
     PageRoute(
         "POST", "/sessions/{id}/revoke", revoke_from_page, ("POST /v1/sessions/{id}/revoke",)
     ),
-    PageRoute("GET", "/jobs/{id}", job_page, (_JOB, "GET /v1/jobs/{id}/why")),
+    PageRoute("GET", "/jobs/{id}", job_page, (_JOB, "GET /v1/jobs/{id}/why", "GET /v1/callbacks")),
     PageRoute("GET", "/jobs/{id}/{file:inputs|result}.json", job_file, (_JOB,), Role.READ),
     PageRoute("GET", "/jobs/{id}/requeue", requeue_form_page, (_REQUEUE,)),
     PageRoute("POST", "/jobs/{id}/requeue", requeue_edited, (_REQUEUE,), form=_INPUTS),

@@ -12,6 +12,7 @@ from jobs.lanes import Lane
 from jobs.states import State
 from worker.clock import Clock, RedisClock
 from worker.doctor.access import judge_access, read_access
+from worker.doctor.callbacks import check_callbacks
 from worker.doctor.environment import (
     CLOCK_SKEW,
     NamespaceFacts,
@@ -218,5 +219,6 @@ async def check_all(
         differ = any(one.name == CLOCK_SKEW and one.level is Level.FAIL for one in redis)
         yield await check_workers(store, settings, clock.now(), clocks_differ=differ)
         yield await check_gates(store)
+        yield await check_callbacks(store, settings, clock.now())
     except ResponseError as error:
         yield [refused_finding(error, "workers.unreadable", "the workers cannot be read")]

@@ -31,6 +31,7 @@ NEEDS_RIGHT_TIME: Final = (
     "pruner",
     "budget_keeper",
     "balance_watcher",
+    "callback_sender",
     "schedule_ticker",
 )
 """Services that send runs, or act on what is due, overdue or old: they wait while the clock is off.

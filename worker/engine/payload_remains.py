@@ -6,17 +6,19 @@ import msgspec
 
 from jobs.holds import Hold
 from jobs.job import Job
+from worker.engine.callback_retention import erase_in_callbacks
 from worker.store import Store
 
 
 async def erase_remains(store: Store, jobs: Sequence[Job]) -> None:
-    """Erase the bodies of their deliveries, what arq holds, and messages that holds copied."""
+    """Erase the bodies of their deliveries, what arq holds, and messages that others copied."""
     if not jobs:
         return
     runs = {job.execution_id for job in jobs}
     runs |= {attempt.execution_id for job in jobs for attempt in job.attempts}
     await store.webhooks.erase_bodies([run for run in runs if run is not None])
     await store.payloads.delete_arq_entries([job.id for job in jobs])
+    await erase_in_callbacks(store.callbacks, jobs)
     await _erase_in_holds(store, jobs)
 
 

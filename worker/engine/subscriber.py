@@ -89,4 +89,5 @@ class WakeupSubscriber:
 
     async def _run(self) -> None:
         async for message in self._subscriber.messages():
-            self._named.get(message, self._wakeup).notify()
+            for word in message.split():  # messages of one moment come as one
+                self._named.get(word, self._wakeup).notify()

@@ -14,6 +14,8 @@ from worker.store.balances import BalanceStore
 from worker.store.breakers import BreakerStore
 from worker.store.budget_spending import BudgetSpendingStore
 from worker.store.budgets import BudgetStore
+from worker.store.callback_outbox import MAX_OUTBOX_BYTES, CallbackOutbox
+from worker.store.callbacks import CallbackStore
 from worker.store.client import Client, ReplicaWait
 from worker.store.costs import CostStore
 from worker.store.durations import DurationStore
@@ -94,6 +96,7 @@ class Store:
     lane_facts: LaneFactsStore
     durations: DurationStore
     webhooks: WebhookStore
+    callbacks: CallbackStore
     evidence: EvidenceStore
     audit: AuditLog
     events: EventLog
@@ -108,12 +111,14 @@ def open_store(
     error_codes: Iterable[str] = (),
     wait: ReplicaWait | None = None,
     cipher: PayloadCipher = NO_CIPHER,
+    *,
+    callback_outbox_bytes: int = MAX_OUTBOX_BYTES,
 ) -> Store:
     """A store over one connection pool.
 
     `error_codes`: codes of the provider that metrics count by name; others count as `other`.
     `wait`: how long enqueues and send marks wait for replicas; None if they do not.
-    `cipher`: encrypts inputs and results.
+    `cipher`: encrypts inputs and results. `callback_outbox_bytes`: what callbacks may take.
     """
     client, keys = Client(redis), Keys(namespace, db=_database(redis))
     buffer, series = MetricsBuffer(error_codes), Series(client, keys)
@@ -122,7 +127,8 @@ def open_store(
     recovery = RecoveryStore(client, keys, scripts)
     payloads = PayloadStore(client, keys, scripts, cipher)
     costs, workflows = CostStore(client, keys), WorkflowStore(client, keys)
-    jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads)
+    outbox = CallbackOutbox(keys, callback_outbox_bytes)
+    jobs = JobStore(client, keys, scripts, buffer, recovery, payloads=payloads, outbox=outbox)
     return Store(
         client=client,
         keys=keys,
@@ -150,6 +156,7 @@ def open_store(
         lane_facts=LaneFactsStore(client, costs, workflows),
         durations=DurationStore(client, keys),
         webhooks=WebhookStore(client, keys, scripts, cipher),
+        callbacks=CallbackStore(client, keys, scripts, outbox),
         evidence=EvidenceStore(client, keys),
         audit=AuditLog(client, keys, scripts),
         events=EventLog(client, keys),

@@ -198,23 +198,22 @@ class Change:
         new: Job,
         side_writes: SideWrites,
         *,
-        min_version: int = 0,
-        is_restored: bool = False,
+        restored_rev: str | None = None,
     ) -> "Change":
         """Write `new` over `old`, and each index entry that differs between them.
 
-        The number of the new revision is one more than the expected one's, or than `min_version`
-        if that is larger. A run that is new to the record must be no other job's, except for one
-        that is restored, whose job had it before.
+        The number of the new revision is one more than the expected one's, or than
+        `restored_rev` if that is larger. A run that is new to the record must be no other job's,
+        except for one that is restored (`restored_rev`, its revision), whose job had it before.
         """
-        version = 1 + max(version_of(self._expected), min_version)
+        version = 1 + max(version_of(self._expected), version_of(restored_rev or ""))
         self.rev = f"{version}.{secrets.token_hex(REV_TOKEN_BYTES)}"
         self.record = encode(new)
         self.awaits_replicas = side_writes.awaits_replicas
         for name in PAYLOAD_FIELDS:
             if (value := getattr(side_writes, name)) is not None:
                 self.fields += [name, value]
-        self._check_and_claim(old, new, side_writes, is_restored=is_restored)
+        self._check_and_claim(old, new, side_writes, is_restored=restored_rev is not None)
         if (tick := side_writes.tick) is not None:
             name, passed = tick.schedule, tick.tick - tick.highest
             self.ops.append(

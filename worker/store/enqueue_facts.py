@@ -32,6 +32,8 @@ class EnqueueFacts:
     used_memory: int = 0
     max_memory: int = 0
     """Bytes that Redis may use; 0: it has no limit, or does not tell."""
+    callback_bytes: int = 0
+    """What all callbacks take in Redis."""
     open_jobs: Mapping[str, OpenJobs] = field(default_factory=dict[str, OpenJobs])
     """By token, of those that were asked for."""
 
@@ -50,12 +52,13 @@ class EnqueueFactsStore:
             ("ZRANGE", self._keys.lanes, 0, -1),
             ("HGETALL", self._keys.holds),
             ("INFO", "memory"),
+            ("HGET", self._keys.callback_use, "bytes"),
         ]
         commands += [
             ("ZRANGE", self._keys.index(Index.OPEN, name), 0, -1, "WITHSCORES") for name in tokens
         ]
-        accounts, lanes, holds, memory, *opened = await self._client.try_many(commands)
-        for reply in (accounts, lanes, holds, *opened):
+        accounts, lanes, holds, memory, callbacks, *opened = await self._client.try_many(commands)
+        for reply in (accounts, lanes, holds, callbacks, *opened):
             if isinstance(reply, Exception):
                 raise reply
         counts = [[size for _, size in pairs(rows)] for rows in opened]
@@ -66,6 +69,7 @@ class EnqueueFactsStore:
             target_holds=target_holds_by_owner(decode_holds(holds)),
             used_memory=_number(memory, "used_memory"),
             max_memory=_number(memory, "maxmemory"),
+            callback_bytes=int(callbacks or 0),
             open_jobs={
                 name: OpenJobs(len(sizes), int(sum(sizes)))
                 for name, sizes in zip(tokens, counts, strict=True)

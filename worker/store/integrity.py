@@ -10,6 +10,7 @@ from typing import Any, Final, NamedTuple
 
 from redis.exceptions import ResponseError
 
+from jobs.callbacks import CallbackState
 from jobs.indexes import UNNAMED_INDEXES, Index
 from jobs.job import Job
 from worker.store.client import Argument, Client, Command
@@ -112,6 +113,8 @@ class IntegrityReader:
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         hashes += [keys.payload_retention, keys.payload_keys]
+        sets += [keys.callback_hosts, *(keys.callbacks(state) for state in CallbackState)]
+        hashes += [keys.callback_breakers, keys.callback_use]
         hashes += [keys.budgets, keys.balances, keys.warnings, keys.budget_spending]
         hashes += [keys.schedules, keys.schedule_inputs, keys.schedule_ticks, keys.schedule_skips]
         others = {keys.audit: "stream"}

@@ -18,6 +18,7 @@ from jobs.lanes import JobId, Scope
 from jobs.newer import newer_job
 from jobs.payloads import MissingPayload
 from jobs.states import State
+from worker.store.callback_outbox import CallbackOutbox
 from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
@@ -116,6 +117,7 @@ class JobStore:
         recovery: RecoveryStore,
         *,
         payloads: PayloadStore,
+        outbox: CallbackOutbox | None = None,
     ) -> None:
         self._client = client
         self._keys = keys
@@ -123,6 +125,7 @@ class JobStore:
         self._metrics = metrics
         self._recovery = recovery
         self._payloads = payloads
+        self._outbox = outbox or CallbackOutbox(keys)
         self.newer = NewerJobs()
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
@@ -134,7 +137,7 @@ class JobStore:
         """Write a new job under further preconditions; `SUPERSEDED` means that the id is taken."""
         needed = replace(side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True)
         sealed = self._payloads.sealed(job.id, needed)
-        change = Change(self._keys, job.id, "").write(None, job, sealed)
+        change = self._change("", None, job, sealed)
         result = await self._commit_when_ready(change)
         if result is not CommitResult.OK:
             return _REFUSED[result]
@@ -146,7 +149,7 @@ class JobStore:
     ) -> VersionedJob | CommitRefused:
         """Write the next version of a job, if its revision is still that of `old`."""
         sealed = self._payloads.sealed(new.id, side_writes)
-        change = Change(self._keys, new.id, old.rev).write(old.job, new, sealed)
+        change = self._change(old.rev, old.job, new, sealed)
         if side_writes.data_epoch == ANY_EPOCH:
             result = await self._commit_when_ready(change)
         else:
@@ -155,6 +158,20 @@ class JobStore:
             return _REFUSED[result]
         self._metrics.job_changed(old.job, new)
         return VersionedJob(new, change.rev, change.durability)
+
+    def _change(
+        self,
+        rev: str,
+        old: Job | None,
+        new: Job,
+        side_writes: SideWrites,
+        restored_rev: str | None = None,
+    ) -> Change:
+        """The change to the next version of a job, with the callback that reports it."""
+        change = Change(self._keys, new.id, rev)
+        change.write(old, new, side_writes, restored_rev=restored_rev)
+        change.ops += self._outbox.operations(old, new, change)
+        return change
 
     async def _commit_when_ready(self, change: Change) -> CommitResult:
         """Commit; where the data may not be relied on, once more a moment later."""
@@ -190,13 +207,9 @@ class JobStore:
             lost_ids(current.job, ours.job) or lacks_submit(ours.job, current.job)
         ):
             return RestoreResult.OTHER_RUN
-        change = Change(self._keys, ours.job.id, current.rev if current else "").write(
-            current.job if current else None,
-            ours.job,
-            self._payloads.sealed(ours.job.id, side_writes),
-            min_version=version_of(ours.rev),
-            is_restored=True,
-        )
+        rev, old = (current.rev, current.job) if current else ("", None)
+        sealed = self._payloads.sealed(ours.job.id, side_writes)
+        change = self._change(rev, old, ours.job, sealed, ours.rev)
         is_written = await self._scripts.commit(change) is CommitResult.OK
         return RestoreResult.RESTORED if is_written else RestoreResult.SUPERSEDED
 

@@ -261,6 +261,37 @@ class Keys:
         """Key or channel that a check of Redis' commands is made on; the keys expire."""
         return f"{self.namespace}:command-check:{name}"
 
+    def callback(self, callback_id: str) -> str:
+        """String of one callback."""
+        return f"{self.namespace}:callback:{callback_id}"
+
+    def callbacks(self, state: str) -> str:
+        """Sorted set of ids of callbacks in a state, by when they entered it."""
+        return f"{self.namespace}:callbacks:{state}"
+
+    def callback_queue(self, host: str) -> str:
+        """Sorted set of ids of pending callbacks to a host, by when they are tried next."""
+        return f"{self.namespace}:callback-queue:{host}"
+
+    def callbacks_of(self, subject: str, name: str) -> str:
+        """Sorted set of ids of the callbacks of a job, by sequence."""
+        return f"{self.namespace}:callbacks-of:{subject}:{name}"
+
+    @property
+    def callback_hosts(self) -> str:
+        """Sorted set of hosts with pending callbacks, by when to look at each."""
+        return f"{self.namespace}:callback-hosts"
+
+    @property
+    def callback_breakers(self) -> str:
+        """Hash host → breaker, of hosts that callbacks do not reach."""
+        return f"{self.namespace}:callback-breakers"
+
+    @property
+    def callback_use(self) -> str:
+        """Hash `bytes` → bytes of all callbacks."""
+        return f"{self.namespace}:callback-use"
+
     @property
     def payload_retention(self) -> str:
         """Hash state → up to which time (Unix seconds) the payloads of its jobs are erased."""

@@ -17,6 +17,8 @@ from worker.store.commit import Change, assemble
 T = TypeVar("T")
 
 SCRIPT_NAMES: Final = (
+    "amend",
+    "callbacks",
     "claim",
     "commit",
     "count",
@@ -97,6 +99,17 @@ class Scripts:
     async def claim(self, key: str, now: float, lease_until: float, limit: int) -> list[str]:
         """Claim at most `limit` members that are due; they are due again at `lease_until`."""
         return texts(await self._run("claim", [key], [now, lease_until, limit]))
+
+    async def claim_callbacks(
+        self, keys: Sequence[Argument], args: Sequence[Argument]
+    ) -> list[bytes]:
+        """Claim callbacks of a host: the record of its breaker, then the ids."""
+        found: list[bytes] = await self._run("callbacks", keys, args)
+        return found
+
+    async def amend(self, keys: Sequence[Argument], args: Sequence[Argument]) -> bool:
+        """Replace a string and change sorted sets with it; False where it is another one."""
+        return bool(await self._run("amend", keys, args))
 
     async def poll(
         self,

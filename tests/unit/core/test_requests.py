@@ -43,6 +43,7 @@ OTHERS: dict[str, Any] = {
     "max_attempts": 2,
     "deadline_s": 9.0,
     "on_uncertain": OnUncertain.RETRY,
+    "callback_url": "https://hooks.example.com/x",
 }
 
 

@@ -127,6 +127,9 @@ class JobResponse(ResponseModel):
     schedule: Annotated[
         str | None, Meta(description="the schedule that it is a run of; null for none")
     ]
+    callback_url: Annotated[
+        str | None, Meta(description="who hears of it, see docs/callbacks.md; null for nobody")
+    ]
     inputs: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
     result: Annotated[
         RawJson | None,
@@ -246,6 +249,7 @@ def job_response(
         tags=job.tags,
         batch=job.batch,
         schedule=shown_job_id(job.schedule) or None,
+        callback_url=job.callback_url,
         inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
         result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,

@@ -5,6 +5,7 @@ from typing import Final
 
 from aiohttp import web
 
+from jobs.callbacks import Callback
 from jobs.job import Job
 from jobs.newer import is_newer
 from jobs.payloads import MissingPayload
@@ -59,7 +60,15 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         erasure=_erasure_text(job, payloads) if page_request.principal.may_operate else "",
         media=media_of(payloads.result, page_request.context.media_policy) if sees_payloads else (),
         eta=(await queries.etas([job])).get(job.id),
+        callbacks=await _callbacks(page_request, job),
     )
+
+
+async def _callbacks(page_request: PageRequest, job: Job) -> list[Callback]:
+    """What its app was told; empty where nobody hears of it."""
+    if job.callback_url is None:
+        return []
+    return await page_request.context.use_cases.callbacks.of_job(job.id)
 
 
 def _erasure_text(job: Job, payloads: StoredPayloads) -> str:

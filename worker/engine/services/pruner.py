@@ -8,6 +8,7 @@ from typing import Final
 
 from jobs import transitions
 from jobs.states import PRUNABLE, State
+from worker.engine.callback_retention import prune_callbacks
 from worker.engine.payload_remains import erase_remains
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
@@ -19,7 +20,7 @@ TICK_S: Final = 60.0
 
 
 class Pruner:
-    """Deletes old settled jobs, their payloads before, expired cool-downs and silent workers."""
+    """Deletes old settled jobs, their payloads before, callbacks, cool-downs and silent workers."""
 
     name = "pruner"
 
@@ -40,6 +41,8 @@ class Pruner:
             full = full or (len(ids) == BATCH and deleted > 0)
             if self._payload_retention_s:
                 full = await self._erase_payloads(state, now) or full
+        callbacks, metrics = self._store.callbacks, self._store.metrics.buffer
+        full = await prune_callbacks(callbacks, metrics, now, self._retention_s) or full
         await self._store.holds.remove_expired_cool_downs(now)
         await self._store.holds.remove_proved_open(now)
         await self._store.holds.remove_expired_sync_only(now)

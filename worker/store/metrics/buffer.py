@@ -146,6 +146,14 @@ class MetricsBuffer:
         self._observe(f"completion_delay_seconds|{seen_by}", delay_s, DELAY_BOUNDS_S)
         self._add_to_series(f"delay{bisect_left(DELAY_BOUNDS_S, delay_s)}")
 
+    def callback_sent(self, result: str) -> None:
+        """A callback was tried: `delivered`, `retried` or `failed`."""
+        self._add(f"callbacks|{result}")
+
+    def callback_delivered(self, delay_s: float) -> None:
+        """A receiver took a callback `delay_s` after its event."""
+        self._observe("callback_delay_seconds", delay_s, DELAY_BOUNDS_S)
+
     def job_rescued(self, state: str) -> None:
         """A job was rescued from a worker that was lost."""
         self._add(f"jobs_rescued|{state}")

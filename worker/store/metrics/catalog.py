@@ -86,6 +86,16 @@ METRICS: Final[dict[str, MetricSpec]] = {
     "webhooks_handled": MetricSpec(
         "Deliveries by result: processed, known, ignored, orphaned.", ("outcome",)
     ),
+    "callbacks": MetricSpec(
+        "Tries to send callbacks, by result: delivered, retried, failed; lost: events for which"
+        " the outbox had no room.",
+        ("result",),
+    ),
+    "callback_delay_seconds": MetricSpec(
+        "From the event to the answer of the receiver that took its callback.",
+        (),
+        DELAY_BOUNDS_S,
+    ),
     "wakeups_refused": MetricSpec(
         "Wake-ups and notices that Redis refused after a change was written, by its first word.",
         ("reason",),

@@ -1,0 +1,1 @@
+"""Callbacks on their way to receivers: the request, and what limits it."""
