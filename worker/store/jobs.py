@@ -30,7 +30,6 @@ from worker.store.commit import (
     RestoreResult,
     SideWrites,
     VersionedJob,
-    version_of,
 )
 from worker.store.keys import Keys
 from worker.store.metrics.buffer import MetricsBuffer
