@@ -872,6 +872,66 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/callbacks": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Callbacks, newest first: those to be sent, those that receivers took, and failed ones.
+         * @description Needs a token of the role `watch` or above, or one with `own`.
+         */
+        get: operations["list_callbacks"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/callbacks/{id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * A callback, with what became of its tries.
+         * @description Needs a token of the role `watch` or above, or one with `own`.
+         */
+        get: operations["get_callback"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/callbacks/{id}/resend": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Send a callback again, now, with the same id and body; it is tried for three more days.
+         * @description Needs a token of the role `operate` or above.
+         */
+        post: operations["resend_callback"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/sessions": {
         parameters: {
             query?: never;
@@ -1101,6 +1161,11 @@ export interface components {
             } | null;
         };
         /**
+         * @description Where a callback stands.
+         * @enum {string}
+         */
+        CallbackState: "delivered" | "failed" | "pending";
+        /**
          * @description What becomes of ticks that no worker saw in time.
          * @enum {string}
          */
@@ -1266,6 +1331,11 @@ export interface components {
              * @default null
              */
             on_uncertain: components["schemas"]["OnUncertain"] | null;
+            /**
+             * @description a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends; KNOUDS_CALLBACK_URL if omitted
+             * @default null
+             */
+            callback_url: string | null;
             /**
              * @description an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter or digit
              * @default default
@@ -1497,6 +1567,8 @@ export interface components {
             batch: string | null;
             /** @description the schedule that it is a run of; null for none */
             schedule: string | null;
+            /** @description who hears of it, see docs/callbacks.md; null for nobody */
+            callback_url: string | null;
             inputs: Record<string, never> | null;
             /** @description the provider's result, unchanged; null before it is there */
             result: unknown;
@@ -2226,6 +2298,63 @@ export interface components {
          * @enum {string}
          */
         SkipCause: "id_taken" | "missed" | "overlap" | "refused";
+        /** @description Callbacks, newest first. A page can be short and still have a next one. */
+        CallbackPage: {
+            items: components["schemas"]["Callback"][];
+            next_cursor: string | null;
+            /** @description they get one try now and then; empty for a token of a tenant */
+            hosts_down: components["schemas"]["CallbackHost"][];
+        };
+        /** @description An event of a job on its way to a receiver. */
+        Callback: {
+            /** @description `webhook-id`, the same in every try */
+            id: string;
+            type: components["schemas"]["CallbackType"];
+            /** @description the id of its job */
+            job: string;
+            /** @description larger is newer, among the events of one job */
+            sequence: number;
+            url: string;
+            /** @description scheme, host and port, which limits go by */
+            host: string;
+            /** @description pending: it is sent, now or later; delivered: the receiver answered 2xx; failed: it is tried no more, unless it is resent */
+            state: components["schemas"]["CallbackState"];
+            /**
+             * Format: date-time
+             * @description when it happened
+             */
+            created_at: string;
+            /**
+             * Format: date-time
+             * @description since when it is in its state, or is tried, if pending
+             */
+            since: string;
+            tries: number;
+            /** @description when its last try ended */
+            tried_at: string | null;
+            /** @description null unless it is pending; a host that is down is tried later */
+            next_try_at: string | null;
+            /** @description HTTP status of the last try; null without an answer */
+            status: number | null;
+            /** @description what was wrong with the last try, else empty */
+            error: string;
+        };
+        /**
+         * @description What happened; the `type` of the body.
+         * @enum {string}
+         */
+        CallbackType: "job.cancelled" | "job.dead" | "job.parked" | "job.succeeded";
+        /** @description A host that callbacks could not reach several times in a row. */
+        CallbackHost: {
+            host: string;
+            /** Format: date-time */
+            since: string;
+            /** Format: date-time */
+            next_probe_at: string;
+            /** @description tries in a row that found it down */
+            failures: number;
+            error: string;
+        };
         /** @description Sessions, the oldest first. */
         SessionPage: {
             items: components["schemas"]["Session"][];
@@ -2365,6 +2494,7 @@ export interface operations {
                      *           ],
                      *           "batch": "autumn",
                      *           "schedule": null,
+                     *           "callback_url": null,
                      *           "inputs": null,
                      *           "result": null,
                      *           "cost": null,
@@ -2372,28 +2502,28 @@ export interface operations {
                      *           "mode": "async",
                      *           "attempt": 1,
                      *           "max_attempts": 5,
-                     *           "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *           "request_id": "kie_6052031c1e76",
-                     *           "created_at": "2026-11-27T16:45:26.376Z",
+                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *           "request_id": "kie_c1f575bda94e",
+                     *           "created_at": "2026-11-27T17:13:07.572Z",
                      *           "scheduled_for": null,
-                     *           "submitted_at": "2026-11-27T16:45:26.599Z",
+                     *           "submitted_at": "2026-11-27T17:13:07.644Z",
                      *           "eta": null,
                      *           "eta_late": null,
-                     *           "finished_at": "2026-11-27T16:45:41.314Z",
-                     *           "updated_at": "2026-11-27T16:45:41.314Z",
+                     *           "finished_at": "2026-11-27T17:13:22.358Z",
+                     *           "updated_at": "2026-11-27T17:13:22.358Z",
                      *           "attempts": [
                      *             {
                      *               "number": 1,
                      *               "mode": "async",
-                     *               "started_at": "2026-11-27T16:45:26.581Z",
-                     *               "ended_at": "2026-11-27T16:45:41.314Z",
+                     *               "started_at": "2026-11-27T17:13:07.637Z",
+                     *               "ended_at": "2026-11-27T17:13:22.358Z",
                      *               "outcome": "succeeded",
                      *               "http_status": null,
                      *               "code": null,
                      *               "message": null,
                      *               "provider_status": null,
-                     *               "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *               "request_id": "kie_6052031c1e76",
+                     *               "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *               "request_id": "kie_c1f575bda94e",
                      *               "polls": 0,
                      *               "cost": null,
                      *               "cost_source": "estimate"
@@ -2401,21 +2531,21 @@ export interface operations {
                      *           ],
                      *           "events": [
                      *             {
-                     *               "at": "2026-11-27T16:45:26.376Z",
+                     *               "at": "2026-11-27T17:13:07.572Z",
                      *               "event": "enqueue",
                      *               "by": "local",
                      *               "note": ""
                      *             },
                      *             {
-                     *               "at": "2026-11-27T16:45:26.555Z",
+                     *               "at": "2026-11-27T17:13:07.603Z",
                      *               "event": "admit",
                      *               "by": "",
                      *               "note": ""
                      *             },
                      *             {
-                     *               "at": "2026-11-27T16:45:26.581Z",
+                     *               "at": "2026-11-27T17:13:07.637Z",
                      *               "event": "send",
-                     *               "by": "worker-1-17480-234e",
+                     *               "by": "worker-1-1175-9e26",
                      *               "note": ""
                      *             }
                      *           ],
@@ -2545,12 +2675,13 @@ export interface operations {
                      *       ],
                      *       "batch": "autumn",
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
                      *       "result": {
                      *         "images": [
-                     *           "https://cdn.knouds.example/df0151c4-87a6-4996-a073-6052031c1e76/0.png"
+                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
                      *         ]
                      *       },
                      *       "cost": null,
@@ -2558,28 +2689,28 @@ export interface operations {
                      *       "mode": "async",
                      *       "attempt": 1,
                      *       "max_attempts": 5,
-                     *       "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *       "request_id": "kie_6052031c1e76",
-                     *       "created_at": "2026-11-27T16:45:26.376Z",
+                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *       "request_id": "kie_c1f575bda94e",
+                     *       "created_at": "2026-11-27T17:13:07.572Z",
                      *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T16:45:26.599Z",
+                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.314Z",
-                     *       "updated_at": "2026-11-27T16:45:41.314Z",
+                     *       "finished_at": "2026-11-27T17:13:22.358Z",
+                     *       "updated_at": "2026-11-27T17:13:22.358Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:26.581Z",
-                     *           "ended_at": "2026-11-27T16:45:41.314Z",
+                     *           "started_at": "2026-11-27T17:13:07.637Z",
+                     *           "ended_at": "2026-11-27T17:13:22.358Z",
                      *           "outcome": "succeeded",
                      *           "http_status": null,
                      *           "code": null,
                      *           "message": null,
                      *           "provider_status": null,
-                     *           "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *           "request_id": "kie_6052031c1e76",
+                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *           "request_id": "kie_c1f575bda94e",
                      *           "polls": 0,
                      *           "cost": null,
                      *           "cost_source": "estimate"
@@ -2587,21 +2718,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:26.376Z",
+                     *           "at": "2026-11-27T17:13:07.572Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.555Z",
+                     *           "at": "2026-11-27T17:13:07.603Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.581Z",
+                     *           "at": "2026-11-27T17:13:07.637Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -2639,6 +2770,7 @@ export interface operations {
                      *       ],
                      *       "batch": "autumn",
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -2650,17 +2782,17 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:26.376Z",
+                     *       "created_at": "2026-11-27T17:13:07.572Z",
                      *       "scheduled_for": null,
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
                      *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T16:45:26.376Z",
+                     *       "updated_at": "2026-11-27T17:13:07.572Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:26.376Z",
+                     *           "at": "2026-11-27T17:13:07.572Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
@@ -2817,8 +2949,9 @@ export interface operations {
                  *           "inputs": {
                  *             "prompt": "a cat"
                  *           },
-                 *           "id": "dog-1",
-                 *           "delay_s": 3600
+                 *           "delay_s": 3600,
+                 *           "callback_url": "https://hooks.example.com/knouds",
+                 *           "id": "dog-1"
                  *         },
                  *         {
                  *           "kind": "model",
@@ -2826,8 +2959,9 @@ export interface operations {
                  *           "inputs": {
                  *             "prompt": "a cat"
                  *           },
-                 *           "id": "dog-2",
-                 *           "delay_s": 3600
+                 *           "delay_s": 3600,
+                 *           "callback_url": "https://hooks.example.com/knouds",
+                 *           "id": "dog-2"
                  *         },
                  *         {
                  *           "kind": "model",
@@ -3154,12 +3288,13 @@ export interface operations {
                      *       ],
                      *       "batch": "autumn",
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
                      *       "result": {
                      *         "images": [
-                     *           "https://cdn.knouds.example/df0151c4-87a6-4996-a073-6052031c1e76/0.png"
+                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
                      *         ]
                      *       },
                      *       "cost": null,
@@ -3167,28 +3302,28 @@ export interface operations {
                      *       "mode": "async",
                      *       "attempt": 1,
                      *       "max_attempts": 5,
-                     *       "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *       "request_id": "kie_6052031c1e76",
-                     *       "created_at": "2026-11-27T16:45:26.376Z",
+                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *       "request_id": "kie_c1f575bda94e",
+                     *       "created_at": "2026-11-27T17:13:07.572Z",
                      *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T16:45:26.599Z",
+                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.314Z",
-                     *       "updated_at": "2026-11-27T16:45:41.314Z",
+                     *       "finished_at": "2026-11-27T17:13:22.358Z",
+                     *       "updated_at": "2026-11-27T17:13:22.358Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:26.581Z",
-                     *           "ended_at": "2026-11-27T16:45:41.314Z",
+                     *           "started_at": "2026-11-27T17:13:07.637Z",
+                     *           "ended_at": "2026-11-27T17:13:22.358Z",
                      *           "outcome": "succeeded",
                      *           "http_status": null,
                      *           "code": null,
                      *           "message": null,
                      *           "provider_status": null,
-                     *           "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *           "request_id": "kie_6052031c1e76",
+                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *           "request_id": "kie_c1f575bda94e",
                      *           "polls": 0,
                      *           "cost": null,
                      *           "cost_source": "estimate"
@@ -3196,21 +3331,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:26.376Z",
+                     *           "at": "2026-11-27T17:13:07.572Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.555Z",
+                     *           "at": "2026-11-27T17:13:07.603Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.581Z",
+                     *           "at": "2026-11-27T17:13:07.637Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -3328,7 +3463,7 @@ export interface operations {
                      *           "action": "",
                      *           "hold_id": null,
                      *           "breaker_id": null,
-                     *           "until": "2026-11-27T17:45:41.375Z"
+                     *           "until": "2026-11-27T18:13:22.402Z"
                      *         }
                      *       ],
                      *       "breaker": null,
@@ -3445,12 +3580,13 @@ export interface operations {
                      *       ],
                      *       "batch": "autumn",
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
                      *       "result": {
                      *         "images": [
-                     *           "https://cdn.knouds.example/df0151c4-87a6-4996-a073-6052031c1e76/0.png"
+                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
                      *         ]
                      *       },
                      *       "cost": null,
@@ -3458,28 +3594,28 @@ export interface operations {
                      *       "mode": "async",
                      *       "attempt": 1,
                      *       "max_attempts": 5,
-                     *       "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *       "request_id": "kie_6052031c1e76",
-                     *       "created_at": "2026-11-27T16:45:26.376Z",
+                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *       "request_id": "kie_c1f575bda94e",
+                     *       "created_at": "2026-11-27T17:13:07.572Z",
                      *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T16:45:26.599Z",
+                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.314Z",
-                     *       "updated_at": "2026-11-27T16:45:41.314Z",
+                     *       "finished_at": "2026-11-27T17:13:22.358Z",
+                     *       "updated_at": "2026-11-27T17:13:22.358Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:26.581Z",
-                     *           "ended_at": "2026-11-27T16:45:41.314Z",
+                     *           "started_at": "2026-11-27T17:13:07.637Z",
+                     *           "ended_at": "2026-11-27T17:13:22.358Z",
                      *           "outcome": "succeeded",
                      *           "http_status": null,
                      *           "code": null,
                      *           "message": null,
                      *           "provider_status": null,
-                     *           "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *           "request_id": "kie_6052031c1e76",
+                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *           "request_id": "kie_c1f575bda94e",
                      *           "polls": 0,
                      *           "cost": null,
                      *           "cost_source": "estimate"
@@ -3487,21 +3623,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:26.376Z",
+                     *           "at": "2026-11-27T17:13:07.572Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.555Z",
+                     *           "at": "2026-11-27T17:13:07.603Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.581Z",
+                     *           "at": "2026-11-27T17:13:07.637Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -3624,6 +3760,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": "https://hooks.example.com/knouds",
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -3635,23 +3772,23 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.375Z",
-                     *       "scheduled_for": "2026-11-27T17:45:41.375Z",
+                     *       "created_at": "2026-11-27T17:13:22.403Z",
+                     *       "scheduled_for": "2026-11-27T18:13:22.403Z",
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.484Z",
-                     *       "updated_at": "2026-11-27T16:45:41.484Z",
+                     *       "finished_at": "2026-11-27T17:13:22.501Z",
+                     *       "updated_at": "2026-11-27T17:13:22.501Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.375Z",
+                     *           "at": "2026-11-27T17:13:22.403Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.484Z",
+                     *           "at": "2026-11-27T17:13:22.501Z",
                      *           "event": "cancel",
                      *           "by": "local",
                      *           "note": "not needed"
@@ -3837,6 +3974,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": "https://hooks.example.com/knouds",
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -3848,23 +3986,23 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.375Z",
-                     *       "scheduled_for": "2026-11-27T17:45:41.375Z",
+                     *       "created_at": "2026-11-27T17:13:22.402Z",
+                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
                      *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T16:45:41.425Z",
+                     *       "updated_at": "2026-11-27T17:13:22.441Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.375Z",
+                     *           "at": "2026-11-27T17:13:22.402Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.425Z",
+                     *           "at": "2026-11-27T17:13:22.441Z",
                      *           "event": "park_manual",
                      *           "by": "local",
                      *           "note": "wait for the new prompt"
@@ -4034,6 +4172,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": "https://hooks.example.com/knouds",
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -4045,29 +4184,29 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.375Z",
-                     *       "scheduled_for": "2026-11-27T17:45:41.375Z",
+                     *       "created_at": "2026-11-27T17:13:22.402Z",
+                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
                      *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T16:45:41.438Z",
+                     *       "updated_at": "2026-11-27T17:13:22.457Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.375Z",
+                     *           "at": "2026-11-27T17:13:22.402Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.425Z",
+                     *           "at": "2026-11-27T17:13:22.441Z",
                      *           "event": "park_manual",
                      *           "by": "local",
                      *           "note": "wait for the new prompt"
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.438Z",
+                     *           "at": "2026-11-27T17:13:22.457Z",
                      *           "event": "release",
                      *           "by": "local",
                      *           "note": "the prompt is ready"
@@ -4240,6 +4379,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a dog"
                      *       },
@@ -4251,19 +4391,19 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.498Z",
+                     *       "created_at": "2026-11-27T17:13:22.518Z",
                      *       "scheduled_for": null,
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
                      *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T16:45:41.642Z",
+                     *       "updated_at": "2026-11-27T17:13:22.618Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:41.520Z",
-                     *           "ended_at": "2026-11-27T16:45:41.534Z",
+                     *           "started_at": "2026-11-27T17:13:22.540Z",
+                     *           "ended_at": "2026-11-27T17:13:22.549Z",
                      *           "outcome": "failed",
                      *           "http_status": 400,
                      *           "code": "INVALID_INPUTS",
@@ -4278,21 +4418,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.498Z",
+                     *           "at": "2026-11-27T17:13:22.518Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.507Z",
+                     *           "at": "2026-11-27T17:13:22.532Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.520Z",
+                     *           "at": "2026-11-27T17:13:22.540Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -4467,6 +4607,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": "https://hooks.example.com/knouds",
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -4478,29 +4619,29 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.375Z",
-                     *       "scheduled_for": "2026-11-27T17:45:41.375Z",
+                     *       "created_at": "2026-11-27T17:13:22.402Z",
+                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.473Z",
-                     *       "updated_at": "2026-11-27T16:45:41.473Z",
+                     *       "finished_at": "2026-11-27T17:13:22.488Z",
+                     *       "updated_at": "2026-11-27T17:13:22.488Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.375Z",
+                     *           "at": "2026-11-27T17:13:22.402Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.425Z",
+                     *           "at": "2026-11-27T17:13:22.441Z",
                      *           "event": "park_manual",
                      *           "by": "local",
                      *           "note": "wait for the new prompt"
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.438Z",
+                     *           "at": "2026-11-27T17:13:22.457Z",
                      *           "event": "release",
                      *           "by": "local",
                      *           "note": "the prompt is ready"
@@ -4678,6 +4819,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "sandbox": {
                      *           "fault": "drop_after"
@@ -4691,19 +4833,19 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:41.543Z",
+                     *       "created_at": "2026-11-27T17:13:22.562Z",
                      *       "scheduled_for": null,
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.626Z",
-                     *       "updated_at": "2026-11-27T16:45:41.626Z",
+                     *       "finished_at": "2026-11-27T17:13:22.610Z",
+                     *       "updated_at": "2026-11-27T17:13:22.610Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:41.589Z",
-                     *           "ended_at": "2026-11-27T16:45:41.599Z",
+                     *           "started_at": "2026-11-27T17:13:22.580Z",
+                     *           "ended_at": "2026-11-27T17:13:22.584Z",
                      *           "outcome": "uncertain",
                      *           "http_status": null,
                      *           "code": "uncertain",
@@ -4718,21 +4860,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:41.543Z",
+                     *           "at": "2026-11-27T17:13:22.562Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.577Z",
+                     *           "at": "2026-11-27T17:13:22.571Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:41.589Z",
+                     *           "at": "2026-11-27T17:13:22.580Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -4902,6 +5044,7 @@ export interface operations {
                      *       ],
                      *       "batch": "autumn",
                      *       "schedule": null,
+                     *       "callback_url": null,
                      *       "inputs": null,
                      *       "result": null,
                      *       "cost": null,
@@ -4909,28 +5052,28 @@ export interface operations {
                      *       "mode": "async",
                      *       "attempt": 1,
                      *       "max_attempts": 5,
-                     *       "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *       "request_id": "kie_6052031c1e76",
-                     *       "created_at": "2026-11-27T16:45:26.376Z",
+                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *       "request_id": "kie_c1f575bda94e",
+                     *       "created_at": "2026-11-27T17:13:07.572Z",
                      *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T16:45:26.599Z",
+                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
                      *       "eta": null,
                      *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T16:45:41.314Z",
-                     *       "updated_at": "2026-11-27T16:45:57.517Z",
+                     *       "finished_at": "2026-11-27T17:13:22.358Z",
+                     *       "updated_at": "2026-11-27T17:13:38.494Z",
                      *       "attempts": [
                      *         {
                      *           "number": 1,
                      *           "mode": "async",
-                     *           "started_at": "2026-11-27T16:45:26.581Z",
-                     *           "ended_at": "2026-11-27T16:45:41.314Z",
+                     *           "started_at": "2026-11-27T17:13:07.637Z",
+                     *           "ended_at": "2026-11-27T17:13:22.358Z",
                      *           "outcome": "succeeded",
                      *           "http_status": null,
                      *           "code": null,
                      *           "message": null,
                      *           "provider_status": null,
-                     *           "execution_id": "df0151c4-87a6-4996-a073-6052031c1e76",
-                     *           "request_id": "kie_6052031c1e76",
+                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
+                     *           "request_id": "kie_c1f575bda94e",
                      *           "polls": 0,
                      *           "cost": null,
                      *           "cost_source": "estimate"
@@ -4938,21 +5081,21 @@ export interface operations {
                      *       ],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:26.376Z",
+                     *           "at": "2026-11-27T17:13:07.572Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.555Z",
+                     *           "at": "2026-11-27T17:13:07.603Z",
                      *           "event": "admit",
                      *           "by": "",
                      *           "note": ""
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:45:26.581Z",
+                     *           "at": "2026-11-27T17:13:07.637Z",
                      *           "event": "send",
-                     *           "by": "worker-1-17480-234e",
+                     *           "by": "worker-1-1175-9e26",
                      *           "note": ""
                      *         }
                      *       ],
@@ -5808,7 +5951,7 @@ export interface operations {
                      *           "target": "gpt-image-2",
                      *           "account": "default",
                      *           "count": 1,
-                     *           "oldest": "2026-11-27T16:45:41.534Z",
+                     *           "oldest": "2026-11-27T17:13:22.549Z",
                      *           "message": "inputs must be a JSON object with all fields",
                      *           "action": "Fix the inputs, requeue",
                      *           "action_url": null,
@@ -5911,7 +6054,7 @@ export interface operations {
                      *           "message": "price check",
                      *           "action": "Paused by an operator: release the hold to resume",
                      *           "action_url": null,
-                     *           "created_at": "2026-11-27T16:45:57.528Z",
+                     *           "created_at": "2026-11-27T17:13:38.511Z",
                      *           "created_by": "local",
                      *           "note": "price check",
                      *           "hits": 1,
@@ -6035,7 +6178,7 @@ export interface operations {
                      *       "message": "price check",
                      *       "action": "Paused by an operator: release the hold to resume",
                      *       "action_url": null,
-                     *       "created_at": "2026-11-27T16:45:57.528Z",
+                     *       "created_at": "2026-11-27T17:13:38.511Z",
                      *       "created_by": "local",
                      *       "note": "price check",
                      *       "hits": 1,
@@ -6194,7 +6337,7 @@ export interface operations {
                      *         "message": "price check",
                      *         "action": "Paused by an operator: release the hold to resume",
                      *         "action_url": null,
-                     *         "created_at": "2026-11-27T16:45:57.528Z",
+                     *         "created_at": "2026-11-27T17:13:38.511Z",
                      *         "created_by": "local",
                      *         "note": "price check",
                      *         "hits": 1,
@@ -6357,7 +6500,7 @@ export interface operations {
                      *             "code": "uncertain",
                      *             "http_status": null,
                      *             "message": "sent, then the server closed the connection",
-                     *             "at": "2026-11-27T16:45:41.602Z"
+                     *             "at": "2026-11-27T17:13:22.587Z"
                      *           },
                      *           "probe_error": null,
                      *           "failures": 1,
@@ -6365,7 +6508,7 @@ export interface operations {
                      *           "next_probe_at": null,
                      *           "step": 0,
                      *           "workers": [],
-                     *           "queued": 3
+                     *           "queued": 4
                      *         },
                      *         {
                      *           "id": "breaker-b45906eb99",
@@ -6379,7 +6522,7 @@ export interface operations {
                      *             "code": "uncertain",
                      *             "http_status": null,
                      *             "message": "sent, then the server closed the connection",
-                     *             "at": "2026-11-27T16:45:41.599Z"
+                     *             "at": "2026-11-27T17:13:22.584Z"
                      *           },
                      *           "probe_error": null,
                      *           "failures": 1,
@@ -6496,7 +6639,7 @@ export interface operations {
                      *         "code": "uncertain",
                      *         "http_status": null,
                      *         "message": "sent, then the server closed the connection",
-                     *         "at": "2026-11-27T16:45:41.602Z"
+                     *         "at": "2026-11-27T17:13:22.587Z"
                      *       },
                      *       "probe_error": null,
                      *       "failures": 1,
@@ -6504,7 +6647,7 @@ export interface operations {
                      *       "next_probe_at": null,
                      *       "step": 0,
                      *       "workers": [],
-                     *       "queued": 3
+                     *       "queued": 4
                      *     }
                      */
                     "application/json": components["schemas"]["Breaker"];
@@ -6664,7 +6807,7 @@ export interface operations {
                      *         "code": "uncertain",
                      *         "http_status": null,
                      *         "message": "sent, then the server closed the connection",
-                     *         "at": "2026-11-27T16:45:41.602Z"
+                     *         "at": "2026-11-27T17:13:22.587Z"
                      *       },
                      *       "probe_error": null,
                      *       "failures": 0,
@@ -6672,7 +6815,7 @@ export interface operations {
                      *       "next_probe_at": null,
                      *       "step": 0,
                      *       "workers": [],
-                     *       "queued": 3
+                     *       "queued": 1
                      *     }
                      */
                     "application/json": components["schemas"]["Breaker"];
@@ -6821,11 +6964,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "id": "worker-1-17480-234e",
+                     *       "id": "worker-1-1175-9e26",
                      *       "host": "worker-1",
-                     *       "pid": 17480,
-                     *       "started_at": "2026-11-27T16:45:26.229Z",
-                     *       "seen_at": "2026-11-27T16:45:56.332Z",
+                     *       "pid": 1175,
+                     *       "started_at": "2026-11-27T17:13:06.570Z",
+                     *       "seen_at": "2026-11-27T17:13:36.764Z",
                      *       "submitting": 0,
                      *       "sync_runs": 0,
                      *       "polling": 0,
@@ -6975,11 +7118,11 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "id": "worker-1-17480-234e",
+                     *       "id": "worker-1-1175-9e26",
                      *       "host": "worker-1",
-                     *       "pid": 17480,
-                     *       "started_at": "2026-11-27T16:45:26.229Z",
-                     *       "seen_at": "2026-11-27T16:45:57.719Z",
+                     *       "pid": 1175,
+                     *       "started_at": "2026-11-27T17:13:06.570Z",
+                     *       "seen_at": "2026-11-27T17:13:38.738Z",
                      *       "submitting": 0,
                      *       "sync_runs": 0,
                      *       "polling": 0,
@@ -7252,10 +7395,10 @@ export interface operations {
                      * @example {
                      *       "states": {
                      *         "scheduled": 0,
-                     *         "queued": 0,
-                     *         "submitting": 3,
+                     *         "queued": 1,
+                     *         "submitting": 4,
                      *         "running": 0,
-                     *         "retrying": 3,
+                     *         "retrying": 1,
                      *         "parked": 0,
                      *         "cancelling": 0,
                      *         "succeeded": 2,
@@ -7263,10 +7406,11 @@ export interface operations {
                      *         "cancelled": 3
                      *       },
                      *       "oldest": {
-                     *         "submitting": 0,
-                     *         "retrying": 0.015,
-                     *         "succeeded": 16.357,
-                     *         "cancelled": 16.198
+                     *         "queued": 0.021,
+                     *         "submitting": 0.042,
+                     *         "retrying": 0.027,
+                     *         "succeeded": 16.317,
+                     *         "cancelled": 16.187
                      *       },
                      *       "lanes": [
                      *         {
@@ -7274,11 +7418,11 @@ export interface operations {
                      *           "account": "default",
                      *           "kind": "model",
                      *           "target": "suno",
-                     *           "queued": 0,
-                     *           "active": 5,
+                     *           "queued": 1,
+                     *           "active": 4,
                      *           "cap": null,
-                     *           "head_since": null,
-                     *           "drain_s": null
+                     *           "head_since": "2026-11-27T17:13:38.554Z",
+                     *           "drain_s": 0
                      *         }
                      *       ],
                      *       "lane_count": 1,
@@ -7287,17 +7431,17 @@ export interface operations {
                      *           "route": "default/model",
                      *           "limit": 1000,
                      *           "remaining": 996,
-                     *           "reset_at": "2026-11-27T16:46:26.598Z",
-                     *           "seen_at": "2026-11-27T16:45:41.691Z"
+                     *           "reset_at": "2026-11-27T17:14:07.644Z",
+                     *           "seen_at": "2026-11-27T17:13:22.648Z"
                      *         }
                      *       ],
                      *       "workers": [
                      *         {
-                     *           "id": "worker-1-17480-234e",
+                     *           "id": "worker-1-1175-9e26",
                      *           "host": "worker-1",
-                     *           "pid": 17480,
-                     *           "started_at": "2026-11-27T16:45:26.229Z",
-                     *           "seen_at": "2026-11-27T16:45:56.332Z",
+                     *           "pid": 1175,
+                     *           "started_at": "2026-11-27T17:13:06.570Z",
+                     *           "seen_at": "2026-11-27T17:13:36.764Z",
                      *           "submitting": 0,
                      *           "sync_runs": 0,
                      *           "polling": 0,
@@ -7409,7 +7553,7 @@ export interface operations {
                      *       "window": "5m",
                      *       "points": [
                      *         {
-                     *           "at": "2026-11-27T16:41:20.000Z",
+                     *           "at": "2026-11-27T17:09:10.000Z",
                      *           "step_s": 10,
                      *           "enqueued": 0,
                      *           "succeeded": 0,
@@ -7424,7 +7568,7 @@ export interface operations {
                      *           "delay_p95_s": null
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:41:30.000Z",
+                     *           "at": "2026-11-27T17:09:20.000Z",
                      *           "step_s": 10,
                      *           "enqueued": 0,
                      *           "succeeded": 0,
@@ -7439,7 +7583,7 @@ export interface operations {
                      *           "delay_p95_s": null
                      *         },
                      *         {
-                     *           "at": "2026-11-27T16:41:40.000Z",
+                     *           "at": "2026-11-27T17:09:30.000Z",
                      *           "step_s": 10,
                      *           "enqueued": 0,
                      *           "succeeded": 0,
@@ -7734,8 +7878,8 @@ export interface operations {
                      * @example {
                      *       "items": [
                      *         {
-                     *           "id": "1795797979774-0",
-                     *           "at": "2026-11-27T16:46:19.774Z",
+                     *           "id": "1795799640742-0",
+                     *           "at": "2026-11-27T17:14:00.742Z",
                      *           "by": "local",
                      *           "act": "remove_schedule",
                      *           "on": "schedule nightly",
@@ -7744,8 +7888,8 @@ export interface operations {
                      *           "changed": null
                      *         },
                      *         {
-                     *           "id": "1795797979749-0",
-                     *           "at": "2026-11-27T16:46:19.748Z",
+                     *           "id": "1795799640713-0",
+                     *           "at": "2026-11-27T17:14:00.713Z",
                      *           "by": "local",
                      *           "act": "enable_schedule",
                      *           "on": "schedule nightly",
@@ -7754,8 +7898,8 @@ export interface operations {
                      *           "changed": null
                      *         },
                      *         {
-                     *           "id": "1795797979729-0",
-                     *           "at": "2026-11-27T16:46:19.729Z",
+                     *           "id": "1795799640692-0",
+                     *           "at": "2026-11-27T17:14:00.693Z",
                      *           "by": "local",
                      *           "act": "disable_schedule",
                      *           "on": "schedule nightly",
@@ -7764,7 +7908,7 @@ export interface operations {
                      *           "changed": null
                      *         }
                      *       ],
-                     *       "next_cursor": "1795797979729-0"
+                     *       "next_cursor": "1795799640692-0"
                      *     }
                      */
                     "application/json": components["schemas"]["AuditPage"];
@@ -8058,7 +8202,7 @@ export interface operations {
                      *           "per_hour": 0,
                      *           "balance": {
                      *             "credits": 15000,
-                     *             "entered_at": "2026-11-27T16:45:57.751Z",
+                     *             "entered_at": "2026-11-27T17:13:38.843Z",
                      *             "by": "local"
                      *           },
                      *           "left": 15000,
@@ -8167,7 +8311,7 @@ export interface operations {
                      *       "per_hour": 0,
                      *       "balance": {
                      *         "credits": 15000,
-                     *         "entered_at": "2026-11-27T16:45:57.751Z",
+                     *         "entered_at": "2026-11-27T17:13:38.843Z",
                      *         "by": "local"
                      *       },
                      *       "left": 15000,
@@ -8310,7 +8454,7 @@ export interface operations {
                      *           "error": "",
                      *           "waiting": 0,
                      *           "set_by": "local",
-                     *           "set_at": "2026-11-27T16:45:57.862Z",
+                     *           "set_at": "2026-11-27T17:13:38.992Z",
                      *           "note": ""
                      *         }
                      *       ],
@@ -8416,7 +8560,7 @@ export interface operations {
                      *       "error": "",
                      *       "waiting": 0,
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.862Z",
+                     *       "set_at": "2026-11-27T17:13:38.992Z",
                      *       "note": ""
                      *     }
                      */
@@ -8540,7 +8684,7 @@ export interface operations {
                      *       "error": "",
                      *       "waiting": 0,
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.862Z",
+                     *       "set_at": "2026-11-27T17:13:38.992Z",
                      *       "note": ""
                      *     }
                      */
@@ -8697,7 +8841,7 @@ export interface operations {
                      *       "error": "",
                      *       "waiting": 0,
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.862Z",
+                     *       "set_at": "2026-11-27T17:13:38.992Z",
                      *       "note": ""
                      *     }
                      */
@@ -8853,12 +8997,12 @@ export interface operations {
                      *             "2026-11-28T02:00:00.000Z"
                      *           ],
                      *           "last_run": {
-                     *             "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *             "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *             "state": "succeeded",
                      *             "code": null,
                      *             "tick": null,
-                     *             "created_at": "2026-11-27T16:45:57.971Z",
-                     *             "finished_at": "2026-11-27T16:46:19.662Z",
+                     *             "created_at": "2026-11-27T17:13:39.073Z",
+                     *             "finished_at": "2026-11-27T17:14:00.622Z",
                      *             "cost": null
                      *           },
                      *           "last_skip": null,
@@ -8866,7 +9010,7 @@ export interface operations {
                      *           "why": null,
                      *           "error": "",
                      *           "set_by": "local",
-                     *           "set_at": "2026-11-27T16:45:57.928Z",
+                     *           "set_at": "2026-11-27T17:13:39.050Z",
                      *           "note": "the cover of the day"
                      *         }
                      *       ],
@@ -8976,30 +9120,30 @@ export interface operations {
                      *         "2026-11-30T02:00:00.000Z"
                      *       ],
                      *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *         "state": "succeeded",
                      *         "code": null,
                      *         "tick": null,
-                     *         "created_at": "2026-11-27T16:45:57.971Z",
-                     *         "finished_at": "2026-11-27T16:46:19.662Z",
+                     *         "created_at": "2026-11-27T17:13:39.073Z",
+                     *         "finished_at": "2026-11-27T17:14:00.622Z",
                      *         "cost": null
                      *       },
                      *       "last_skip": null,
                      *       "runs": [
                      *         {
-                     *           "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *           "state": "succeeded",
                      *           "code": null,
                      *           "tick": null,
-                     *           "created_at": "2026-11-27T16:45:57.971Z",
-                     *           "finished_at": "2026-11-27T16:46:19.662Z",
+                     *           "created_at": "2026-11-27T17:13:39.073Z",
+                     *           "finished_at": "2026-11-27T17:14:00.622Z",
                      *           "cost": null
                      *         }
                      *       ],
                      *       "why": [],
                      *       "error": "",
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.928Z",
+                     *       "set_at": "2026-11-27T17:13:39.050Z",
                      *       "note": "the cover of the day"
                      *     }
                      */
@@ -9146,7 +9290,7 @@ export interface operations {
                      *       "why": [],
                      *       "error": "",
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.928Z",
+                     *       "set_at": "2026-11-27T17:13:39.050Z",
                      *       "note": "the cover of the day"
                      *     }
                      */
@@ -9311,12 +9455,12 @@ export interface operations {
                      *         "2026-11-28T02:00:00.000Z"
                      *       ],
                      *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *         "state": "succeeded",
                      *         "code": null,
                      *         "tick": null,
-                     *         "created_at": "2026-11-27T16:45:57.971Z",
-                     *         "finished_at": "2026-11-27T16:46:19.662Z",
+                     *         "created_at": "2026-11-27T17:13:39.073Z",
+                     *         "finished_at": "2026-11-27T17:14:00.622Z",
                      *         "cost": null
                      *       },
                      *       "last_skip": null,
@@ -9324,7 +9468,7 @@ export interface operations {
                      *       "why": null,
                      *       "error": "",
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.928Z",
+                     *       "set_at": "2026-11-27T17:13:39.050Z",
                      *       "note": "the cover of the day"
                      *     }
                      */
@@ -9494,30 +9638,30 @@ export interface operations {
                      *         "2026-11-30T02:00:00.000Z"
                      *       ],
                      *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *         "state": "succeeded",
                      *         "code": null,
                      *         "tick": null,
-                     *         "created_at": "2026-11-27T16:45:57.971Z",
-                     *         "finished_at": "2026-11-27T16:46:19.662Z",
+                     *         "created_at": "2026-11-27T17:13:39.073Z",
+                     *         "finished_at": "2026-11-27T17:14:00.622Z",
                      *         "cost": null
                      *       },
                      *       "last_skip": null,
                      *       "runs": [
                      *         {
-                     *           "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *           "state": "succeeded",
                      *           "code": null,
                      *           "tick": null,
-                     *           "created_at": "2026-11-27T16:45:57.971Z",
-                     *           "finished_at": "2026-11-27T16:46:19.662Z",
+                     *           "created_at": "2026-11-27T17:13:39.073Z",
+                     *           "finished_at": "2026-11-27T17:14:00.622Z",
                      *           "cost": null
                      *         }
                      *       ],
                      *       "why": [],
                      *       "error": "",
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.928Z",
+                     *       "set_at": "2026-11-27T17:13:39.050Z",
                      *       "note": "the cover of the day"
                      *     }
                      */
@@ -9683,23 +9827,23 @@ export interface operations {
                      *       "enabled": false,
                      *       "next_ticks": [],
                      *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *         "state": "succeeded",
                      *         "code": null,
                      *         "tick": null,
-                     *         "created_at": "2026-11-27T16:45:57.971Z",
-                     *         "finished_at": "2026-11-27T16:46:19.662Z",
+                     *         "created_at": "2026-11-27T17:13:39.073Z",
+                     *         "finished_at": "2026-11-27T17:14:00.622Z",
                      *         "cost": null
                      *       },
                      *       "last_skip": null,
                      *       "runs": [
                      *         {
-                     *           "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *           "state": "succeeded",
                      *           "code": null,
                      *           "tick": null,
-                     *           "created_at": "2026-11-27T16:45:57.971Z",
-                     *           "finished_at": "2026-11-27T16:46:19.662Z",
+                     *           "created_at": "2026-11-27T17:13:39.073Z",
+                     *           "finished_at": "2026-11-27T17:14:00.622Z",
                      *           "cost": null
                      *         }
                      *       ],
@@ -9715,7 +9859,7 @@ export interface operations {
                      *       ],
                      *       "error": "",
                      *       "set_by": "local",
-                     *       "set_at": "2026-11-27T16:45:57.928Z",
+                     *       "set_at": "2026-11-27T17:13:39.050Z",
                      *       "note": "the cover of the day"
                      *     }
                      */
@@ -9879,7 +10023,7 @@ export interface operations {
                 content: {
                     /**
                      * @example {
-                     *       "id": "schedule:nightly:run:1a21de63d52a22b0bbe01",
+                     *       "id": "schedule:nightly:run:1a21dff9600666f3008eb",
                      *       "tenant": "",
                      *       "kind": "model",
                      *       "target": "gpt-image-2",
@@ -9892,6 +10036,7 @@ export interface operations {
                      *       "tags": [],
                      *       "batch": null,
                      *       "schedule": "nightly",
+                     *       "callback_url": null,
                      *       "inputs": {
                      *         "prompt": "a cat"
                      *       },
@@ -9903,17 +10048,17 @@ export interface operations {
                      *       "max_attempts": 5,
                      *       "execution_id": null,
                      *       "request_id": null,
-                     *       "created_at": "2026-11-27T16:45:57.971Z",
+                     *       "created_at": "2026-11-27T17:13:39.073Z",
                      *       "scheduled_for": null,
                      *       "submitted_at": null,
                      *       "eta": null,
                      *       "eta_late": null,
                      *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T16:45:57.971Z",
+                     *       "updated_at": "2026-11-27T17:13:39.073Z",
                      *       "attempts": [],
                      *       "events": [
                      *         {
-                     *           "at": "2026-11-27T16:45:57.971Z",
+                     *           "at": "2026-11-27T17:13:39.073Z",
                      *           "event": "enqueue",
                      *           "by": "local",
                      *           "note": ""
@@ -9976,6 +10121,421 @@ export interface operations {
             };
             /** @description Conflict */
             409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Entity Too Large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unsupported Media Type */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Unprocessable Entity */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    list_callbacks: {
+        parameters: {
+            query?: {
+                /** @description one of pending, delivered, failed */
+                state?: components["schemas"]["CallbackState"];
+                /** @description a host, as hooks.example.com or hooks.example.com:8443 */
+                host?: string;
+                /** @description the id of a job */
+                job?: string;
+                /** @description a whole number from 1 to 500 */
+                limit?: number;
+                /** @description the next_cursor of the previous page */
+                cursor?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "items": [
+                     *         {
+                     *           "id": "msg_a575c5c48bf02192cb256914",
+                     *           "type": "job.cancelled",
+                     *           "job": "dog-1",
+                     *           "sequence": 5,
+                     *           "url": "https://hooks.example.com/knouds",
+                     *           "host": "https://hooks.example.com:443",
+                     *           "state": "pending",
+                     *           "created_at": "2026-11-27T17:13:22.488Z",
+                     *           "since": "2026-11-27T17:13:22.488Z",
+                     *           "tries": 1,
+                     *           "tried_at": "2026-11-27T17:13:22.507Z",
+                     *           "next_try_at": "2026-11-27T17:13:26.921Z",
+                     *           "status": null,
+                     *           "error": "the host name hooks.example.com is not found"
+                     *         },
+                     *         {
+                     *           "id": "msg_a9fd1ac171c111486024f5ff",
+                     *           "type": "job.parked",
+                     *           "job": "dog-1",
+                     *           "sequence": 4,
+                     *           "url": "https://hooks.example.com/knouds",
+                     *           "host": "https://hooks.example.com:443",
+                     *           "state": "pending",
+                     *           "created_at": "2026-11-27T17:13:22.474Z",
+                     *           "since": "2026-11-27T17:13:22.474Z",
+                     *           "tries": 2,
+                     *           "tried_at": "2026-11-27T17:13:23.517Z",
+                     *           "next_try_at": "2026-11-27T17:13:28.757Z",
+                     *           "status": null,
+                     *           "error": "the host name hooks.example.com is not found"
+                     *         },
+                     *         {
+                     *           "id": "msg_68db5390ad1c25e119a0e3ba",
+                     *           "type": "job.parked",
+                     *           "job": "dog-1",
+                     *           "sequence": 2,
+                     *           "url": "https://hooks.example.com/knouds",
+                     *           "host": "https://hooks.example.com:443",
+                     *           "state": "pending",
+                     *           "created_at": "2026-11-27T17:13:22.441Z",
+                     *           "since": "2026-11-27T17:13:22.441Z",
+                     *           "tries": 2,
+                     *           "tried_at": "2026-11-27T17:13:35.729Z",
+                     *           "next_try_at": "2026-11-27T17:13:44.437Z",
+                     *           "status": null,
+                     *           "error": "the host name hooks.example.com is not found"
+                     *         }
+                     *       ],
+                     *       "next_cursor": null,
+                     *       "hosts_down": [
+                     *         {
+                     *           "host": "https://hooks.example.com:443",
+                     *           "since": "2026-11-27T17:13:23.516Z",
+                     *           "next_probe_at": "2026-11-27T17:13:43.725Z",
+                     *           "failures": 7,
+                     *           "error": "the host name hooks.example.com is not found"
+                     *         }
+                     *       ]
+                     *     }
+                     */
+                    "application/json": components["schemas"]["CallbackPage"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/plain": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    get_callback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "msg_a575c5c48bf02192cb256914",
+                     *       "type": "job.cancelled",
+                     *       "job": "dog-1",
+                     *       "sequence": 5,
+                     *       "url": "https://hooks.example.com/knouds",
+                     *       "host": "https://hooks.example.com:443",
+                     *       "state": "pending",
+                     *       "created_at": "2026-11-27T17:13:22.488Z",
+                     *       "since": "2026-11-27T17:13:22.488Z",
+                     *       "tries": 1,
+                     *       "tried_at": "2026-11-27T17:13:22.507Z",
+                     *       "next_try_at": "2026-11-27T17:13:26.921Z",
+                     *       "status": null,
+                     *       "error": "the host name hooks.example.com is not found"
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Callback"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/plain": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Too Many Requests */
+            429: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Internal Server Error */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Service Unavailable */
+            503: {
+                headers: {
+                    /** @description seconds until it may be tried again */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    resend_callback: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: {
+            content: {
+                /**
+                 * @example {
+                 *       "note": "the receiver is up again"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ActionBody"];
+            };
+        };
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "id": "msg_a575c5c48bf02192cb256914",
+                     *       "type": "job.cancelled",
+                     *       "job": "dog-1",
+                     *       "sequence": 5,
+                     *       "url": "https://hooks.example.com/knouds",
+                     *       "host": "https://hooks.example.com:443",
+                     *       "state": "pending",
+                     *       "created_at": "2026-11-27T17:13:22.488Z",
+                     *       "since": "2026-11-27T17:13:38.826Z",
+                     *       "tries": 1,
+                     *       "tried_at": "2026-11-27T17:13:22.507Z",
+                     *       "next_try_at": "2026-11-27T17:13:38.826Z",
+                     *       "status": null,
+                     *       "error": ""
+                     *     }
+                     */
+                    "application/json": components["schemas"]["Callback"];
+                };
+            };
+            /** @description Bad Request */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                    "text/plain": string;
+                };
+            };
+            /** @description Unauthorized */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Forbidden */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Not Found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description Request Timeout */
+            408: {
                 headers: {
                     [name: string]: unknown;
                 };

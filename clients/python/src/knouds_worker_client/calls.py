@@ -33,6 +33,7 @@ class Calls:
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
+        callback_url: str | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -55,6 +56,8 @@ class Calls:
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
         KNOUDS_ON_UNCERTAIN if omitted
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
+        KNOUDS_CALLBACK_URL if omitted
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -77,6 +80,7 @@ class Calls:
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
+                        "callback_url": callback_url,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -180,6 +184,7 @@ class Calls:
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
+        callback_url: str | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -202,6 +207,8 @@ class Calls:
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
         KNOUDS_ON_UNCERTAIN if omitted
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
+        KNOUDS_CALLBACK_URL if omitted
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -224,6 +231,7 @@ class Calls:
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
+                        "callback_url": callback_url,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1069,6 +1077,72 @@ class Calls:
         )
         return answer
 
+    def list_callbacks(
+        self,
+        *,
+        state: models.CallbackState | None = None,
+        host: str | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> models.CallbackPage:
+        """Callbacks, newest first: those to be sent, those that receivers took, and failed
+        ones.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        state: one of pending, delivered, failed
+        host: a host, as hooks.example.com or hooks.example.com:8443
+        job: the id of a job
+        limit: a whole number from 1 to 500
+        cursor: the next_cursor of the previous page.
+        """
+        answer: models.CallbackPage = decode(
+            models.CallbackPage,
+            self._send(
+                Request(
+                    "GET",
+                    "/v1/callbacks",
+                    query={
+                        "state": state,
+                        "host": host,
+                        "job": job,
+                        "limit": limit,
+                        "cursor": cursor,
+                    },
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    def get_callback(self, id: str) -> models.Callback:
+        """A callback, with what became of its tries.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+        """
+        answer: models.Callback = decode(
+            models.Callback,
+            self._send(Request("GET", path("/v1/callbacks/{id}", id=id), is_repeatable=True)),
+        )
+        return answer
+
+    def resend_callback(self, id: str, *, note: str | None = None) -> models.Callback:
+        """Send a callback again, now, with the same id and body; it is tried for three more
+        days.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.Callback = decode(
+            models.Callback,
+            self._send(
+                Request("POST", path("/v1/callbacks/{id}/resend", id=id), body={"note": note})
+            ),
+        )
+        return answer
+
     def list_sessions(self) -> models.SessionPage:
         """Every browser that is logged in.
 
@@ -1132,6 +1206,7 @@ class AsyncCalls:
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
+        callback_url: str | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -1154,6 +1229,8 @@ class AsyncCalls:
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
         KNOUDS_ON_UNCERTAIN if omitted
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
+        KNOUDS_CALLBACK_URL if omitted
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1176,6 +1253,7 @@ class AsyncCalls:
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
+                        "callback_url": callback_url,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1281,6 +1359,7 @@ class AsyncCalls:
         max_attempts: int | None = None,
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
+        callback_url: str | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -1303,6 +1382,8 @@ class AsyncCalls:
         deadline_s: seconds above 0, at most 366 days, that a submitted run may take
         on_uncertain: "park", "reconcile", or "retry", which may pay for a run twice;
         KNOUDS_ON_UNCERTAIN if omitted
+        callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
+        KNOUDS_CALLBACK_URL if omitted
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1325,6 +1406,7 @@ class AsyncCalls:
                         "max_attempts": max_attempts,
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
+                        "callback_url": callback_url,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -2188,6 +2270,72 @@ class AsyncCalls:
             models.Job,
             await self._send(
                 Request("POST", path("/v1/schedules/{name}/run", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    async def list_callbacks(
+        self,
+        *,
+        state: models.CallbackState | None = None,
+        host: str | None = None,
+        job: str | None = None,
+        limit: int | None = None,
+        cursor: str | None = None,
+    ) -> models.CallbackPage:
+        """Callbacks, newest first: those to be sent, those that receivers took, and failed
+        ones.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        state: one of pending, delivered, failed
+        host: a host, as hooks.example.com or hooks.example.com:8443
+        job: the id of a job
+        limit: a whole number from 1 to 500
+        cursor: the next_cursor of the previous page.
+        """
+        answer: models.CallbackPage = decode(
+            models.CallbackPage,
+            await self._send(
+                Request(
+                    "GET",
+                    "/v1/callbacks",
+                    query={
+                        "state": state,
+                        "host": host,
+                        "job": job,
+                        "limit": limit,
+                        "cursor": cursor,
+                    },
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    async def get_callback(self, id: str) -> models.Callback:
+        """A callback, with what became of its tries.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+        """
+        answer: models.Callback = decode(
+            models.Callback,
+            await self._send(Request("GET", path("/v1/callbacks/{id}", id=id), is_repeatable=True)),
+        )
+        return answer
+
+    async def resend_callback(self, id: str, *, note: str | None = None) -> models.Callback:
+        """Send a callback again, now, with the same id and body; it is tried for three more
+        days.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.Callback = decode(
+            models.Callback,
+            await self._send(
+                Request("POST", path("/v1/callbacks/{id}/resend", id=id), body={"note": note})
             ),
         )
         return answer

@@ -30,6 +30,14 @@ BudgetPeriod: TypeAlias = Union[Literal["day", "month", "total"], str]
 BudgetState: TypeAlias = Union[Literal["closed", "counting", "open", "unreadable"], str]
 """Whether a budget admits jobs."""
 
+CallbackState: TypeAlias = Union[Literal["delivered", "failed", "pending"], str]
+"""Where a callback stands."""
+
+CallbackType: TypeAlias = Union[
+    Literal["job.cancelled", "job.dead", "job.parked", "job.succeeded"], str
+]
+"""What happened; the `type` of the body."""
+
 CatchUp: TypeAlias = Union[Literal["all", "last", "none"], str]
 """What becomes of ticks that no worker saw in time."""
 
@@ -511,6 +519,61 @@ class BulkWarning:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Callback:
+    """An event of a job on its way to a receiver."""
+
+    id: str
+    """`webhook-id`, the same in every try."""
+    type: CallbackType
+    job: str
+    """the id of its job."""
+    sequence: int
+    """larger is newer, among the events of one job."""
+    url: str
+    host: str
+    """scheme, host and port, which limits go by."""
+    state: CallbackState
+    """pending: it is sent, now or later; delivered: the receiver answered 2xx; failed: it is
+    tried no more, unless it is resent.
+    """
+    created_at: datetime
+    """when it happened."""
+    since: datetime
+    """since when it is in its state, or is tried, if pending."""
+    tries: int
+    tried_at: datetime | None
+    """when its last try ended."""
+    next_try_at: datetime | None
+    """null unless it is pending; a host that is down is tried later."""
+    status: int | None
+    """HTTP status of the last try; null without an answer."""
+    error: str
+    """what was wrong with the last try, else empty."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackHost:
+    """A host that callbacks could not reach several times in a row."""
+
+    host: str
+    since: datetime
+    next_probe_at: datetime
+    failures: int
+    """tries in a row that found it down."""
+    error: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class CallbackPage:
+    """Callbacks, newest first. A page can be short and still have a next one."""
+
+    items: list[Callback]
+    next_cursor: str | None
+    hosts_down: list[CallbackHost]
+    """they get one try now and then; empty for a token of a tenant."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CreditWarning:
     """Something about credits that needs an operator."""
 
@@ -827,6 +890,8 @@ class Job:
     batch: str | None
     schedule: str | None
     """the schedule that it is a run of; null for none."""
+    callback_url: str | None
+    """who hears of it, see docs/callbacks.md; null for nobody."""
     inputs: dict[str, Any] | None
     result: Any
     """the provider's result, unchanged; null before it is there."""
@@ -962,6 +1027,10 @@ class JobRequestBody:
     on_uncertain: OnUncertain | None = None
     """ "park", "reconcile", or "retry", which may pay for a run twice; KNOUDS_ON_UNCERTAIN if
     omitted.
+    """
+    callback_url: str | None = None
+    """a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
+    KNOUDS_CALLBACK_URL if omitted.
     """
     account: str | None = None
     """an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter
@@ -1399,4 +1468,5 @@ class JobOptions(TypedDict, total=False):
     max_attempts: int | None
     deadline_s: float | None
     on_uncertain: OnUncertain | None
+    callback_url: str | None
     account: str
