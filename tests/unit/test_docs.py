@@ -17,7 +17,12 @@ from worker.cli.main import commands
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted(
-    [*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md"), ROOT / "worker" / "sandbox" / "README.md"]
+    [
+        *ROOT.glob("*.md"),
+        *(ROOT / "docs").rglob("*.md"),
+        *(ROOT / "clients").glob("*/README.md"),
+        ROOT / "worker" / "sandbox" / "README.md",
+    ]
 )
 
 LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")

@@ -3,9 +3,11 @@
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, cast
 
+from tools.clients.node import run_node_tool
 from tools.clients.python_calls import render_calls
 from tools.clients.python_models import render_models
 from tools.clients.typescript import render_operations
@@ -30,6 +32,25 @@ def generated_files() -> dict[Path, str]:
         calls: _formatted(calls, render_calls(document)),
         _TYPESCRIPT / "operations.ts": render_operations(document),
     }
+
+
+def write_typescript_schema(target: Path) -> None:
+    """Write `schema.ts` by openapi-typescript; raises CalledProcessError."""
+    with tempfile.NamedTemporaryFile("w", suffix=".json") as document:
+        document.write(_json(_without_examples(build_document(ENDPOINTS))))
+        document.flush()
+        tool = "openapi-typescript"
+        run_node_tool(tool, document.name, "--default-non-nullable=false", "--output", target)
+
+
+def _without_examples(value: Any) -> Any:
+    """A document whose comments stay the same when examples are recorded anew."""
+    if isinstance(value, dict):
+        facts = cast("dict[str, Any]", value)
+        return {name: _without_examples(one) for name, one in facts.items() if name != "example"}
+    if isinstance(value, list):
+        return [_without_examples(one) for one in cast("list[object]", value)]
+    return value
 
 
 def _json(document: dict[str, Any]) -> str:

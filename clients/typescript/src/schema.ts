@@ -1067,7 +1067,7 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
         };
         /** @description The credits of an account, as the provider's billing page shows them. */
         BalanceBody: {
@@ -1075,12 +1075,12 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /**
              * @description an account label
              * @default default
              */
-            account: string;
+            account?: string;
             /** @description a number from 0 to 1e9 */
             credits: number;
         };
@@ -1090,7 +1090,7 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /** @description an account, account/kind, account/kind/target, tag:NAME or batch:NAME */
             scope: string;
             /** @description day, month or total */
@@ -1101,7 +1101,7 @@ export interface components {
              * @description the name of a time zone, as Europe/Berlin: days and months begin at midnight there
              * @default UTC
              */
-            time_zone: string;
+            time_zone?: string;
         };
         /**
          * @description How long a budget lasts before it starts anew.
@@ -1114,19 +1114,19 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /** @description an object with the fields of GET /v1/jobs, ids, or {"all": true} */
             filter: components["schemas"]["JobFilter"];
             /**
              * @description true to count only, or false
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
             /**
              * @description a whole number from 1 to 100000: act on so many jobs, the newest first
              * @default null
              */
-            limit: number | null;
+            limit?: number | null;
         };
         /** @description Many job requests. Each is read by itself, so that an invalid one affects no other. */
         BulkEnqueueBody: {
@@ -1139,24 +1139,24 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /** @description an object with the fields of GET /v1/jobs, ids, or {"all": true} */
             filter: components["schemas"]["JobFilter"];
             /**
              * @description true to count only, or false
              * @default false
              */
-            dry_run: boolean;
+            dry_run?: boolean;
             /**
              * @description a whole number from 1 to 100000: act on so many jobs, the newest first
              * @default null
              */
-            limit: number | null;
+            limit?: number | null;
             /**
              * @description a JSON object, a merge patch (RFC 7396) for the inputs of each job: null removes a field
              * @default null
              */
-            patch_inputs: {
+            patch_inputs?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -1181,12 +1181,12 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /**
              * @description true to erase those of a dead or parked job, too: it cannot run then
              * @default false
              */
-            force: boolean;
+            force?: boolean;
         };
         /**
          * @description What the provider's list of runs says about an uncertain submit.
@@ -1199,7 +1199,7 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /** @description default, default/model or default/model/gpt-image-2 */
             scope: string;
         };
@@ -1209,72 +1209,72 @@ export interface components {
              * @description true, as the only field: every job in a state the action is for
              * @default false
              */
-            all: boolean;
+            all?: boolean;
             /**
              * @description 1 to 1000 job ids
              * @default null
              */
-            ids: string[] | null;
+            ids?: string[] | null;
             /**
              * @description one of scheduled, queued, submitting, running, retrying, parked, cancelling, succeeded, dead, cancelled
              * @default null
              */
-            state: components["schemas"]["State"] | null;
+            state?: components["schemas"]["State"] | null;
             /**
              * @description model or workflow
              * @default null
              */
-            kind: components["schemas"]["Kind"] | null;
+            kind?: components["schemas"]["Kind"] | null;
             /**
              * @description a target, as gpt-image-2
              * @default null
              */
-            target: string | null;
+            target?: string | null;
             /**
              * @description a reason's code, as uncertain
              * @default null
              */
-            code: string | null;
+            code?: string | null;
             /**
              * @description why the outcome of an uncertain job is unknown, as HTTP_502
              * @default null
              */
-            cause: string | null;
+            cause?: string | null;
             /**
              * @description one tag
              * @default null
              */
-            tag: string | null;
+            tag?: string | null;
             /**
              * @description one batch
              * @default null
              */
-            batch: string | null;
+            batch?: string | null;
             /**
              * @description an account label
              * @default null
              */
-            account: string | null;
+            account?: string | null;
             /**
              * @description of jobs parked as uncertain, one of pending, not_started, started, ambiguous, unknown
              * @default null
              */
-            finding: components["schemas"]["EvidenceFinding"] | null;
+            finding?: components["schemas"]["EvidenceFinding"] | null;
             /**
              * @description a tenant's name
              * @default null
              */
-            tenant: string | null;
+            tenant?: string | null;
             /**
              * @description created at or after: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z
              * @default null
              */
-            since: string | null;
+            since?: string | null;
             /**
              * @description created before: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z
              * @default null
              */
-            until: string | null;
+            until?: string | null;
         };
         /** @description A job request. A wrong value is answered with the description of its field. */
         JobRequestBody: {
@@ -1290,57 +1290,57 @@ export interface components {
              * @description 1 to 128 letters, digits and . _ : @ - that start with a letter or digit; the same id never makes a second job
              * @default null
              */
-            id: string | null;
+            id?: string | null;
             /**
              * @description a whole number from -100 to 100, higher first
              * @default 0
              */
-            priority: number;
+            priority?: number;
             /**
              * @description at most 20 texts of 1 to 64 letters, digits and . _ : @ / + = -
              * @default []
              */
-            tags: string[];
+            tags?: string[];
             /**
              * @description 1 to 128 letters, digits and . _ : @ / + = -
              * @default null
              */
-            batch: string | null;
+            batch?: string | null;
             /**
              * @description when to run it, within ten years: an RFC 3339 time with a zone, as 2030-01-31T09:30:00Z
              * @default null
              */
-            run_at: string | null;
+            run_at?: string | null;
             /**
              * @description seconds from now, from 0 to ten years; run_at names a time instead
              * @default null
              */
-            delay_s: number | null;
+            delay_s?: number | null;
             /**
              * @description a whole number from 1 to 100
              * @default null
              */
-            max_attempts: number | null;
+            max_attempts?: number | null;
             /**
              * @description seconds above 0, at most 366 days, that a submitted run may take
              * @default null
              */
-            deadline_s: number | null;
+            deadline_s?: number | null;
             /**
              * @description "park", "reconcile", or "retry", which may pay for a run twice; KNOUDS_ON_UNCERTAIN if omitted
              * @default null
              */
-            on_uncertain: components["schemas"]["OnUncertain"] | null;
+            on_uncertain?: components["schemas"]["OnUncertain"] | null;
             /**
              * @description a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends; KNOUDS_CALLBACK_URL if omitted
              * @default null
              */
-            callback_url: string | null;
+            callback_url?: string | null;
             /**
              * @description an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter or digit
              * @default default
              */
-            account: string;
+            account?: string;
         };
         /**
          * @description What a job runs. Each kind is a route of the provider's API.
@@ -1363,12 +1363,12 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /**
              * @description a JSON object that replaces the inputs
              * @default null
              */
-            inputs: {
+            inputs?: {
                 [key: string]: unknown;
             } | null;
         };
@@ -1378,17 +1378,17 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /**
              * @description the id of the execution at the provider
              * @default null
              */
-            execution_id: string | null;
+            execution_id?: string | null;
             /**
              * @description "resubmit", which may be paid twice, or "discard"
              * @default null
              */
-            outcome: ("resubmit" | "discard") | null;
+            outcome?: ("resubmit" | "discard") | null;
         };
         /** @description A job that is enqueued at each tick of a cron line. */
         ScheduleBody: {
@@ -1396,7 +1396,7 @@ export interface components {
              * @description a string of at most 1000 characters, kept in the audit log
              * @default
              */
-            note: string;
+            note?: string;
             /** @description a cron line of five fields: minute, hour, day of month, month and day of week, as 0 3 * * * */
             cron: string;
             /** @description a job request, as of POST /v1/jobs, without id, run_at and delay_s */
@@ -1405,22 +1405,22 @@ export interface components {
              * @description the name of a time zone, as Europe/Berlin: the line is in its local time
              * @default UTC
              */
-            time_zone: string;
+            time_zone?: string;
             /**
              * @description "skip": a tick makes no job while an earlier one is not finished; parked ones do not count; or "enqueue"
              * @default skip
              */
-            overlap: components["schemas"]["Overlap"];
+            overlap?: components["schemas"]["Overlap"];
             /**
              * @description "none", "last" or "all": which ticks make a job that no worker saw within 60 s
              * @default last
              */
-            catch_up: components["schemas"]["CatchUp"];
+            catch_up?: components["schemas"]["CatchUp"];
             /**
              * @description true, or false to enqueue nothing
              * @default true
              */
-            enabled: boolean;
+            enabled?: boolean;
         };
         /**
          * @description How far back a chart goes.
@@ -2475,88 +2475,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "id": "cat-1",
-                     *           "tenant": "",
-                     *           "kind": "model",
-                     *           "target": "gpt-image-2",
-                     *           "account": "default",
-                     *           "state": "succeeded",
-                     *           "reason": null,
-                     *           "held_by": null,
-                     *           "waits_for_budget": null,
-                     *           "priority": 5,
-                     *           "tags": [
-                     *             "cover"
-                     *           ],
-                     *           "batch": "autumn",
-                     *           "schedule": null,
-                     *           "callback_url": null,
-                     *           "inputs": null,
-                     *           "result": null,
-                     *           "cost": null,
-                     *           "estimate": null,
-                     *           "mode": "async",
-                     *           "attempt": 1,
-                     *           "max_attempts": 5,
-                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *           "request_id": "kie_c1f575bda94e",
-                     *           "created_at": "2026-11-27T17:13:07.572Z",
-                     *           "scheduled_for": null,
-                     *           "submitted_at": "2026-11-27T17:13:07.644Z",
-                     *           "eta": null,
-                     *           "eta_late": null,
-                     *           "finished_at": "2026-11-27T17:13:22.358Z",
-                     *           "updated_at": "2026-11-27T17:13:22.358Z",
-                     *           "attempts": [
-                     *             {
-                     *               "number": 1,
-                     *               "mode": "async",
-                     *               "started_at": "2026-11-27T17:13:07.637Z",
-                     *               "ended_at": "2026-11-27T17:13:22.358Z",
-                     *               "outcome": "succeeded",
-                     *               "http_status": null,
-                     *               "code": null,
-                     *               "message": null,
-                     *               "provider_status": null,
-                     *               "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *               "request_id": "kie_c1f575bda94e",
-                     *               "polls": 0,
-                     *               "cost": null,
-                     *               "cost_source": "estimate"
-                     *             }
-                     *           ],
-                     *           "events": [
-                     *             {
-                     *               "at": "2026-11-27T17:13:07.572Z",
-                     *               "event": "enqueue",
-                     *               "by": "local",
-                     *               "note": ""
-                     *             },
-                     *             {
-                     *               "at": "2026-11-27T17:13:07.603Z",
-                     *               "event": "admit",
-                     *               "by": "",
-                     *               "note": ""
-                     *             },
-                     *             {
-                     *               "at": "2026-11-27T17:13:07.637Z",
-                     *               "event": "send",
-                     *               "by": "worker-1-1175-9e26",
-                     *               "note": ""
-                     *             }
-                     *           ],
-                     *           "finding": null,
-                     *           "payloads_hidden": false,
-                     *           "payload_problem": null
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["JobPage"];
                 };
             };
@@ -2633,21 +2551,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "kind": "model",
-                 *       "target": "gpt-image-2",
-                 *       "inputs": {
-                 *         "prompt": "a cat"
-                 *       },
-                 *       "id": "cat-1",
-                 *       "tags": [
-                 *         "cover"
-                 *       ],
-                 *       "batch": "autumn",
-                 *       "priority": 5
-                 *     }
-                 */
                 "application/json": components["schemas"]["JobRequestBody"];
             };
         };
@@ -2658,90 +2561,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "cat-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "succeeded",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 5,
-                     *       "tags": [
-                     *         "cover"
-                     *       ],
-                     *       "batch": "autumn",
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": {
-                     *         "images": [
-                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
-                     *         ]
-                     *       },
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 1,
-                     *       "max_attempts": 5,
-                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *       "request_id": "kie_c1f575bda94e",
-                     *       "created_at": "2026-11-27T17:13:07.572Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.358Z",
-                     *       "updated_at": "2026-11-27T17:13:22.358Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:07.637Z",
-                     *           "ended_at": "2026-11-27T17:13:22.358Z",
-                     *           "outcome": "succeeded",
-                     *           "http_status": null,
-                     *           "code": null,
-                     *           "message": null,
-                     *           "provider_status": null,
-                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *           "request_id": "kie_c1f575bda94e",
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": "estimate"
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.572Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.603Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.637Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null,
-                     *       "est_cost": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"] | components["schemas"]["EnqueuedJob"];
                 };
             };
@@ -2753,57 +2572,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "cat-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "queued",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 5,
-                     *       "tags": [
-                     *         "cover"
-                     *       ],
-                     *       "batch": "autumn",
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:07.572Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T17:13:07.572Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.572Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null,
-                     *       "est_cost": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -2850,15 +2618,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:conflict",
-                     *       "title": "The id is taken",
-                     *       "status": 409,
-                     *       "detail": "job 'cat-1' exists with another payload: use another id for another job",
-                     *       "field": "id"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -2886,15 +2645,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:bad-field",
-                     *       "title": "Bad field",
-                     *       "status": 422,
-                     *       "detail": "priority must be a whole number from -100 to 100, higher first",
-                     *       "field": "priority"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -2940,40 +2690,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "jobs": [
-                 *         {
-                 *           "kind": "model",
-                 *           "target": "gpt-image-2",
-                 *           "inputs": {
-                 *             "prompt": "a cat"
-                 *           },
-                 *           "delay_s": 3600,
-                 *           "callback_url": "https://hooks.example.com/knouds",
-                 *           "id": "dog-1"
-                 *         },
-                 *         {
-                 *           "kind": "model",
-                 *           "target": "gpt-image-2",
-                 *           "inputs": {
-                 *             "prompt": "a cat"
-                 *           },
-                 *           "delay_s": 3600,
-                 *           "callback_url": "https://hooks.example.com/knouds",
-                 *           "id": "dog-2"
-                 *         },
-                 *         {
-                 *           "kind": "model",
-                 *           "target": "gpt-image-2",
-                 *           "inputs": {
-                 *             "prompt": "a cat"
-                 *           },
-                 *           "id": "cat-1"
-                 *         }
-                 *       ]
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkEnqueueBody"];
             };
         };
@@ -2984,33 +2700,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "results": [
-                     *         {
-                     *           "id": "dog-1",
-                     *           "status": 202,
-                     *           "est_cost": null
-                     *         },
-                     *         {
-                     *           "id": "dog-2",
-                     *           "status": 202,
-                     *           "est_cost": null
-                     *         },
-                     *         {
-                     *           "id": "cat-1",
-                     *           "status": 409,
-                     *           "error": {
-                     *             "type": "urn:knouds-worker:problem:conflict",
-                     *             "title": "The id is taken",
-                     *             "status": 409,
-                     *             "detail": "job 'cat-1' exists with another payload: use another id for another job",
-                     *             "field": "id"
-                     *           }
-                     *         }
-                     *       ]
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkEnqueue"];
                 };
             };
@@ -3120,21 +2809,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "kind": "model",
-                 *       "target": "gpt-image-2",
-                 *       "inputs": {
-                 *         "prompt": "a cat"
-                 *       },
-                 *       "id": "cat-1",
-                 *       "tags": [
-                 *         "cover"
-                 *       ],
-                 *       "batch": "autumn",
-                 *       "priority": 5
-                 *     }
-                 */
                 "application/json": components["schemas"]["JobRequestBody"];
             };
         };
@@ -3145,15 +2819,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "est_cost": null,
-                     *       "warnings": []
-                     *     }
-                     */
                     "application/json": components["schemas"]["RunPreview"];
                 };
             };
@@ -3271,89 +2936,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "cat-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "succeeded",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 5,
-                     *       "tags": [
-                     *         "cover"
-                     *       ],
-                     *       "batch": "autumn",
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": {
-                     *         "images": [
-                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
-                     *         ]
-                     *       },
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 1,
-                     *       "max_attempts": 5,
-                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *       "request_id": "kie_c1f575bda94e",
-                     *       "created_at": "2026-11-27T17:13:07.572Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.358Z",
-                     *       "updated_at": "2026-11-27T17:13:22.358Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:07.637Z",
-                     *           "ended_at": "2026-11-27T17:13:22.358Z",
-                     *           "outcome": "succeeded",
-                     *           "http_status": null,
-                     *           "code": null,
-                     *           "message": null,
-                     *           "provider_status": null,
-                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *           "request_id": "kie_c1f575bda94e",
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": "estimate"
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.572Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.603Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.637Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -3391,14 +2973,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:no-such-job",
-                     *       "title": "No such job",
-                     *       "status": 404,
-                     *       "detail": "there is no job 'nothing'"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -3452,24 +3026,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "dog-1",
-                     *       "state": "scheduled",
-                     *       "blockers": [
-                     *         {
-                     *           "kind": "schedule",
-                     *           "text": "scheduled for later",
-                     *           "action": "",
-                     *           "hold_id": null,
-                     *           "breaker_id": null,
-                     *           "until": "2026-11-27T18:13:22.402Z"
-                     *         }
-                     *       ],
-                     *       "breaker": null,
-                     *       "evidence": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Why"];
                 };
             };
@@ -3563,89 +3119,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "cat-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "succeeded",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 5,
-                     *       "tags": [
-                     *         "cover"
-                     *       ],
-                     *       "batch": "autumn",
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": {
-                     *         "images": [
-                     *           "https://cdn.knouds.example/43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e/0.png"
-                     *         ]
-                     *       },
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 1,
-                     *       "max_attempts": 5,
-                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *       "request_id": "kie_c1f575bda94e",
-                     *       "created_at": "2026-11-27T17:13:07.572Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.358Z",
-                     *       "updated_at": "2026-11-27T17:13:22.358Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:07.637Z",
-                     *           "ended_at": "2026-11-27T17:13:22.358Z",
-                     *           "outcome": "succeeded",
-                     *           "http_status": null,
-                     *           "code": null,
-                     *           "message": null,
-                     *           "provider_status": null,
-                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *           "request_id": "kie_c1f575bda94e",
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": "estimate"
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.572Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.603Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.637Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -3730,11 +3203,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "not needed"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -3745,60 +3213,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "dog-2",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "cancelled",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": "https://hooks.example.com/knouds",
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.403Z",
-                     *       "scheduled_for": "2026-11-27T18:13:22.403Z",
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.501Z",
-                     *       "updated_at": "2026-11-27T17:13:22.501Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.403Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.501Z",
-                     *           "event": "cancel",
-                     *           "by": "local",
-                     *           "note": "not needed"
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -3854,15 +3268,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:illegal-move",
-                     *       "title": "Not possible in this state",
-                     *       "status": 409,
-                     *       "detail": "cannot cancel a job that is succeeded",
-                     *       "state": "succeeded"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -3937,11 +3342,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "wait for the new prompt"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -3952,67 +3352,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "dog-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "parked",
-                     *       "reason": {
-                     *         "code": "manual",
-                     *         "http_status": null,
-                     *         "message": "wait for the new prompt",
-                     *         "action": "Parked by an operator: release it when it may run",
-                     *         "action_url": null,
-                     *         "hold_id": null
-                     *       },
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": "https://hooks.example.com/knouds",
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.402Z",
-                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T17:13:22.441Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.402Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.441Z",
-                     *           "event": "park_manual",
-                     *           "by": "local",
-                     *           "note": "wait for the new prompt"
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -4142,11 +3481,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the prompt is ready"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -4157,66 +3491,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "dog-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "queued",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": "https://hooks.example.com/knouds",
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.402Z",
-                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T17:13:22.457Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.402Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.441Z",
-                     *           "event": "park_manual",
-                     *           "by": "local",
-                     *           "note": "wait for the new prompt"
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.457Z",
-                     *           "event": "release",
-                     *           "by": "local",
-                     *           "note": "the prompt is ready"
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -4346,14 +3620,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "inputs": {
-                 *         "prompt": "a dog"
-                 *       },
-                 *       "note": "the prompt was missing"
-                 *     }
-                 */
                 "application/json": components["schemas"]["RequeueBody"];
             };
         };
@@ -4364,83 +3630,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "broken-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "queued",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a dog"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.518Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T17:13:22.618Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:22.540Z",
-                     *           "ended_at": "2026-11-27T17:13:22.549Z",
-                     *           "outcome": "failed",
-                     *           "http_status": 400,
-                     *           "code": "INVALID_INPUTS",
-                     *           "message": "inputs must be a JSON object with all fields",
-                     *           "provider_status": null,
-                     *           "execution_id": null,
-                     *           "request_id": null,
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": null
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.518Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.532Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.540Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -4570,11 +3759,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "not needed"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -4585,73 +3769,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "dog-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "cancelled",
-                     *       "reason": {
-                     *         "code": "manual",
-                     *         "http_status": null,
-                     *         "message": "wait for the new prompt",
-                     *         "action": "Parked by an operator: release it when it may run",
-                     *         "action_url": null,
-                     *         "hold_id": null
-                     *       },
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": "https://hooks.example.com/knouds",
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.402Z",
-                     *       "scheduled_for": "2026-11-27T18:13:22.402Z",
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.488Z",
-                     *       "updated_at": "2026-11-27T17:13:22.488Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.402Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.441Z",
-                     *           "event": "park_manual",
-                     *           "by": "local",
-                     *           "note": "wait for the new prompt"
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.457Z",
-                     *           "event": "release",
-                     *           "by": "local",
-                     *           "note": "the prompt is ready"
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -4781,12 +3898,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "outcome": "discard",
-                 *       "note": "its result is not needed"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ResolveBody"];
             };
         };
@@ -4797,92 +3908,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "lost-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "cancelled",
-                     *       "reason": {
-                     *         "code": "uncertain",
-                     *         "http_status": null,
-                     *         "message": "sent, then the server closed the connection",
-                     *         "action": "Check in the provider's dashboard whether this run exists. Then resolve: attach its execution id, resubmit (may charge twice), or discard",
-                     *         "action_url": null,
-                     *         "hold_id": null
-                     *       },
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "sandbox": {
-                     *           "fault": "drop_after"
-                     *         }
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 1,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:22.562Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.610Z",
-                     *       "updated_at": "2026-11-27T17:13:22.610Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:22.580Z",
-                     *           "ended_at": "2026-11-27T17:13:22.584Z",
-                     *           "outcome": "uncertain",
-                     *           "http_status": null,
-                     *           "code": "uncertain",
-                     *           "message": "sent, then the server closed the connection",
-                     *           "provider_status": null,
-                     *           "execution_id": null,
-                     *           "request_id": null,
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": "estimate"
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.562Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.571Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:22.580Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": "pending",
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -5012,11 +4037,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "asked for by its author"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ErasureBody"];
             };
         };
@@ -5027,83 +4047,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "cat-1",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "succeeded",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 5,
-                     *       "tags": [
-                     *         "cover"
-                     *       ],
-                     *       "batch": "autumn",
-                     *       "schedule": null,
-                     *       "callback_url": null,
-                     *       "inputs": null,
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": "async",
-                     *       "attempt": 1,
-                     *       "max_attempts": 5,
-                     *       "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *       "request_id": "kie_c1f575bda94e",
-                     *       "created_at": "2026-11-27T17:13:07.572Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": "2026-11-27T17:13:07.644Z",
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": "2026-11-27T17:13:22.358Z",
-                     *       "updated_at": "2026-11-27T17:13:38.494Z",
-                     *       "attempts": [
-                     *         {
-                     *           "number": 1,
-                     *           "mode": "async",
-                     *           "started_at": "2026-11-27T17:13:07.637Z",
-                     *           "ended_at": "2026-11-27T17:13:22.358Z",
-                     *           "outcome": "succeeded",
-                     *           "http_status": null,
-                     *           "code": null,
-                     *           "message": null,
-                     *           "provider_status": null,
-                     *           "execution_id": "43ae1ef0-cf0a-41ec-aeb6-c1f575bda94e",
-                     *           "request_id": "kie_c1f575bda94e",
-                     *           "polls": 0,
-                     *           "cost": null,
-                     *           "cost_source": "estimate"
-                     *         }
-                     *       ],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.572Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.603Z",
-                     *           "event": "admit",
-                     *           "by": "",
-                     *           "note": ""
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:13:07.637Z",
-                     *           "event": "send",
-                     *           "by": "worker-1-1175-9e26",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": "payloads_erased"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -5231,14 +4174,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "filter": {
-                 *         "batch": "autumn"
-                 *       },
-                 *       "dry_run": true
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkActionBody"];
             };
         };
@@ -5249,21 +4184,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "matched": 0,
-                     *       "done": 0,
-                     *       "skipped": 0,
-                     *       "skipped_why": {},
-                     *       "failed": 0,
-                     *       "errors": [],
-                     *       "est_cost": 0,
-                     *       "dry_run": true,
-                     *       "holds_released": 0,
-                     *       "deadlines_extended": 0,
-                     *       "inputs_lost": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkAction"];
                 };
             };
@@ -5373,14 +4293,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "filter": {
-                 *         "batch": "autumn"
-                 *       },
-                 *       "dry_run": true
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkRequeueBody"];
             };
         };
@@ -5391,19 +4303,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "matched": 0,
-                     *       "done": 0,
-                     *       "skipped": 0,
-                     *       "skipped_why": {},
-                     *       "failed": 0,
-                     *       "errors": [],
-                     *       "est_cost": 0,
-                     *       "dry_run": true,
-                     *       "inputs_lost": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkAction"];
                 };
             };
@@ -5513,14 +4412,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "filter": {
-                 *         "batch": "autumn"
-                 *       },
-                 *       "dry_run": true
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkActionBody"];
             };
         };
@@ -5531,18 +4422,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "matched": 0,
-                     *       "done": 0,
-                     *       "skipped": 0,
-                     *       "skipped_why": {},
-                     *       "failed": 0,
-                     *       "errors": [],
-                     *       "est_cost": 0,
-                     *       "dry_run": true
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkAction"];
                 };
             };
@@ -5652,14 +4531,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "filter": {
-                 *         "batch": "autumn"
-                 *       },
-                 *       "dry_run": true
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkActionBody"];
             };
         };
@@ -5670,18 +4541,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "matched": 0,
-                     *       "done": 0,
-                     *       "skipped": 0,
-                     *       "skipped_why": {},
-                     *       "failed": 0,
-                     *       "errors": [],
-                     *       "est_cost": 0,
-                     *       "dry_run": true
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkAction"];
                 };
             };
@@ -5791,14 +4650,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "filter": {
-                 *         "batch": "autumn"
-                 *       },
-                 *       "dry_run": true
-                 *     }
-                 */
                 "application/json": components["schemas"]["BulkActionBody"];
             };
         };
@@ -5809,19 +4660,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "matched": 0,
-                     *       "done": 0,
-                     *       "skipped": 0,
-                     *       "skipped_why": {},
-                     *       "failed": 0,
-                     *       "errors": [],
-                     *       "est_cost": 0,
-                     *       "dry_run": true,
-                     *       "inputs_lost": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["BulkAction"];
                 };
             };
@@ -5940,29 +4778,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "state": "dead",
-                     *           "code": "INVALID_INPUTS",
-                     *           "cause": null,
-                     *           "kind": "model",
-                     *           "target": "gpt-image-2",
-                     *           "account": "default",
-                     *           "count": 1,
-                     *           "oldest": "2026-11-27T17:13:22.549Z",
-                     *           "message": "inputs must be a JSON object with all fields",
-                     *           "action": "Fix the inputs, requeue",
-                     *           "action_url": null,
-                     *           "est_cost": null,
-                     *           "findings": {},
-                     *           "newer": false
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["GroupPage"];
                 };
             };
@@ -6042,34 +4857,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "id": "hold-1270c81384",
-                     *           "scope": "default/model",
-                     *           "code": "manual",
-                     *           "phase": "closed",
-                     *           "http_status": null,
-                     *           "message": "price check",
-                     *           "action": "Paused by an operator: release the hold to resume",
-                     *           "action_url": null,
-                     *           "created_at": "2026-11-27T17:13:38.511Z",
-                     *           "created_by": "local",
-                     *           "note": "price check",
-                     *           "hits": 1,
-                     *           "relapses": 0,
-                     *           "step": 0,
-                     *           "accepted": 0,
-                     *           "released_at": null,
-                     *           "released_by": "",
-                     *           "jobs": 0,
-                     *           "newer": false
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["HoldPage"];
                 };
             };
@@ -6143,12 +4930,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "scope": "default/model",
-                 *       "note": "price check"
-                 *     }
-                 */
                 "application/json": components["schemas"]["HoldBody"];
             };
         };
@@ -6168,29 +4949,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "hold-1270c81384",
-                     *       "scope": "default/model",
-                     *       "code": "manual",
-                     *       "phase": "closed",
-                     *       "http_status": null,
-                     *       "message": "price check",
-                     *       "action": "Paused by an operator: release the hold to resume",
-                     *       "action_url": null,
-                     *       "created_at": "2026-11-27T17:13:38.511Z",
-                     *       "created_by": "local",
-                     *       "note": "price check",
-                     *       "hits": 1,
-                     *       "relapses": 0,
-                     *       "step": 0,
-                     *       "accepted": 0,
-                     *       "released_at": null,
-                     *       "released_by": "",
-                     *       "jobs": 0,
-                     *       "newer": false
-                     *     }
-                     */
                     "application/json": components["schemas"]["Hold"];
                 };
             };
@@ -6311,11 +5069,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the price is right"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -6326,32 +5079,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "hold": {
-                     *         "id": "hold-1270c81384",
-                     *         "scope": "default/model",
-                     *         "code": "manual",
-                     *         "phase": "closed",
-                     *         "http_status": null,
-                     *         "message": "price check",
-                     *         "action": "Paused by an operator: release the hold to resume",
-                     *         "action_url": null,
-                     *         "created_at": "2026-11-27T17:13:38.511Z",
-                     *         "created_by": "local",
-                     *         "note": "price check",
-                     *         "hits": 1,
-                     *         "relapses": 0,
-                     *         "step": 0,
-                     *         "accepted": 0,
-                     *         "released_at": null,
-                     *         "released_by": "",
-                     *         "jobs": 0,
-                     *         "newer": false
-                     *       },
-                     *       "released": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["ReleasedHold"];
                 };
             };
@@ -6485,57 +5212,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "id": "breaker-6395691ab9",
-                     *           "scope": "default/model",
-                     *           "cause": "unknown_outcome",
-                     *           "state": "closed",
-                     *           "text": "default/model: submits end with an unknown outcome – sent, then the server closed the connection; closed",
-                     *           "action": "",
-                     *           "since": null,
-                     *           "last_error": {
-                     *             "code": "uncertain",
-                     *             "http_status": null,
-                     *             "message": "sent, then the server closed the connection",
-                     *             "at": "2026-11-27T17:13:22.587Z"
-                     *           },
-                     *           "probe_error": null,
-                     *           "failures": 1,
-                     *           "trips": 0,
-                     *           "next_probe_at": null,
-                     *           "step": 0,
-                     *           "workers": [],
-                     *           "queued": 4
-                     *         },
-                     *         {
-                     *           "id": "breaker-b45906eb99",
-                     *           "scope": "default/model/gpt-image-2",
-                     *           "cause": "unknown_outcome",
-                     *           "state": "closed",
-                     *           "text": "default/model/gpt-image-2: submits end with an unknown outcome – sent, then the server closed the connection; closed",
-                     *           "action": "",
-                     *           "since": null,
-                     *           "last_error": {
-                     *             "code": "uncertain",
-                     *             "http_status": null,
-                     *             "message": "sent, then the server closed the connection",
-                     *             "at": "2026-11-27T17:13:22.584Z"
-                     *           },
-                     *           "probe_error": null,
-                     *           "failures": 1,
-                     *           "trips": 0,
-                     *           "next_probe_at": null,
-                     *           "step": 0,
-                     *           "workers": [],
-                     *           "queued": 0
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["BreakerPage"];
                 };
             };
@@ -6611,11 +5287,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the provider says that it is back"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -6626,30 +5297,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "breaker-6395691ab9",
-                     *       "scope": "default/model",
-                     *       "cause": "unknown_outcome",
-                     *       "state": "closed",
-                     *       "text": "default/model: submits end with an unknown outcome – sent, then the server closed the connection; closed",
-                     *       "action": "",
-                     *       "since": null,
-                     *       "last_error": {
-                     *         "code": "uncertain",
-                     *         "http_status": null,
-                     *         "message": "sent, then the server closed the connection",
-                     *         "at": "2026-11-27T17:13:22.587Z"
-                     *       },
-                     *       "probe_error": null,
-                     *       "failures": 1,
-                     *       "trips": 0,
-                     *       "next_probe_at": null,
-                     *       "step": 0,
-                     *       "workers": [],
-                     *       "queued": 4
-                     *     }
-                     */
                     "application/json": components["schemas"]["Breaker"];
                 };
             };
@@ -6779,11 +5426,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the provider is back"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -6794,30 +5436,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "breaker-6395691ab9",
-                     *       "scope": "default/model",
-                     *       "cause": "unknown_outcome",
-                     *       "state": "closed",
-                     *       "text": "default/model: submits end with an unknown outcome – sent, then the server closed the connection; closed",
-                     *       "action": "",
-                     *       "since": null,
-                     *       "last_error": {
-                     *         "code": "uncertain",
-                     *         "http_status": null,
-                     *         "message": "sent, then the server closed the connection",
-                     *         "at": "2026-11-27T17:13:22.587Z"
-                     *       },
-                     *       "probe_error": null,
-                     *       "failures": 0,
-                     *       "trips": 0,
-                     *       "next_probe_at": null,
-                     *       "step": 0,
-                     *       "workers": [],
-                     *       "queued": 1
-                     *     }
-                     */
                     "application/json": components["schemas"]["Breaker"];
                 };
             };
@@ -6947,11 +5565,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "deploy"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -6962,25 +5575,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "worker-1-1175-9e26",
-                     *       "host": "worker-1",
-                     *       "pid": 1175,
-                     *       "started_at": "2026-11-27T17:13:06.570Z",
-                     *       "seen_at": "2026-11-27T17:13:36.764Z",
-                     *       "submitting": 0,
-                     *       "sync_runs": 0,
-                     *       "polling": 0,
-                     *       "stopping": false,
-                     *       "drained": true,
-                     *       "polls_failing_since": null,
-                     *       "poll_failure": "",
-                     *       "unproved_accounts": [],
-                     *       "failures": {},
-                     *       "clock_ahead_s": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["Worker"];
                 };
             };
@@ -7101,11 +5695,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "deployed"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -7116,25 +5705,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "worker-1-1175-9e26",
-                     *       "host": "worker-1",
-                     *       "pid": 1175,
-                     *       "started_at": "2026-11-27T17:13:06.570Z",
-                     *       "seen_at": "2026-11-27T17:13:38.738Z",
-                     *       "submitting": 0,
-                     *       "sync_runs": 0,
-                     *       "polling": 0,
-                     *       "stopping": false,
-                     *       "drained": false,
-                     *       "polls_failing_since": null,
-                     *       "poll_failure": "",
-                     *       "unproved_accounts": [],
-                     *       "failures": {},
-                     *       "clock_ahead_s": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["Worker"];
                 };
             };
@@ -7255,11 +5825,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "rows come in time again"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -7270,12 +5835,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "account": "default",
-                     *       "was_off": false
-                     *     }
-                     */
                     "application/json": components["schemas"]["ReconcileOn"];
                 };
             };
@@ -7391,81 +5950,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "states": {
-                     *         "scheduled": 0,
-                     *         "queued": 1,
-                     *         "submitting": 4,
-                     *         "running": 0,
-                     *         "retrying": 1,
-                     *         "parked": 0,
-                     *         "cancelling": 0,
-                     *         "succeeded": 2,
-                     *         "dead": 0,
-                     *         "cancelled": 3
-                     *       },
-                     *       "oldest": {
-                     *         "queued": 0.021,
-                     *         "submitting": 0.042,
-                     *         "retrying": 0.027,
-                     *         "succeeded": 16.317,
-                     *         "cancelled": 16.187
-                     *       },
-                     *       "lanes": [
-                     *         {
-                     *           "lane": "default/model/suno",
-                     *           "account": "default",
-                     *           "kind": "model",
-                     *           "target": "suno",
-                     *           "queued": 1,
-                     *           "active": 4,
-                     *           "cap": null,
-                     *           "head_since": "2026-11-27T17:13:38.554Z",
-                     *           "drain_s": 0
-                     *         }
-                     *       ],
-                     *       "lane_count": 1,
-                     *       "quota": [
-                     *         {
-                     *           "route": "default/model",
-                     *           "limit": 1000,
-                     *           "remaining": 996,
-                     *           "reset_at": "2026-11-27T17:14:07.644Z",
-                     *           "seen_at": "2026-11-27T17:13:22.648Z"
-                     *         }
-                     *       ],
-                     *       "workers": [
-                     *         {
-                     *           "id": "worker-1-1175-9e26",
-                     *           "host": "worker-1",
-                     *           "pid": 1175,
-                     *           "started_at": "2026-11-27T17:13:06.570Z",
-                     *           "seen_at": "2026-11-27T17:13:36.764Z",
-                     *           "submitting": 0,
-                     *           "sync_runs": 0,
-                     *           "polling": 0,
-                     *           "stopping": false,
-                     *           "drained": false,
-                     *           "polls_failing_since": null,
-                     *           "poll_failure": "",
-                     *           "unproved_accounts": [],
-                     *           "failures": {},
-                     *           "clock_ahead_s": 0
-                     *         }
-                     *       ],
-                     *       "redis_refuses": [],
-                     *       "holds": 0,
-                     *       "breakers": 0,
-                     *       "reconcile_off": [],
-                     *       "rates": {
-                     *         "enqueued_per_min": 11,
-                     *         "succeeded_per_min": 2,
-                     *         "dead_per_min": 0
-                     *       },
-                     *       "credit_warnings": []
-                     *     }
-                     */
                     "application/json": components["schemas"]["Stats"];
                 };
             };
@@ -7548,58 +6032,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "window": "5m",
-                     *       "points": [
-                     *         {
-                     *           "at": "2026-11-27T17:09:10.000Z",
-                     *           "step_s": 10,
-                     *           "enqueued": 0,
-                     *           "succeeded": 0,
-                     *           "dead": 0,
-                     *           "cancelled": 0,
-                     *           "parked": 0,
-                     *           "submits": 0,
-                     *           "polls": 0,
-                     *           "rate_limited": 0,
-                     *           "credits": 0,
-                     *           "delay_p50_s": null,
-                     *           "delay_p95_s": null
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:09:20.000Z",
-                     *           "step_s": 10,
-                     *           "enqueued": 0,
-                     *           "succeeded": 0,
-                     *           "dead": 0,
-                     *           "cancelled": 0,
-                     *           "parked": 0,
-                     *           "submits": 0,
-                     *           "polls": 0,
-                     *           "rate_limited": 0,
-                     *           "credits": 0,
-                     *           "delay_p50_s": null,
-                     *           "delay_p95_s": null
-                     *         },
-                     *         {
-                     *           "at": "2026-11-27T17:09:30.000Z",
-                     *           "step_s": 10,
-                     *           "enqueued": 0,
-                     *           "succeeded": 0,
-                     *           "dead": 0,
-                     *           "cancelled": 0,
-                     *           "parked": 0,
-                     *           "submits": 0,
-                     *           "polls": 0,
-                     *           "rate_limited": 0,
-                     *           "credits": 0,
-                     *           "delay_p50_s": null,
-                     *           "delay_p95_s": null
-                     *         }
-                     *       ]
-                     *     }
-                     */
                     "application/json": components["schemas"]["History"];
                 };
             };
@@ -7874,43 +6306,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "id": "1795799640742-0",
-                     *           "at": "2026-11-27T17:14:00.742Z",
-                     *           "by": "local",
-                     *           "act": "remove_schedule",
-                     *           "on": "schedule nightly",
-                     *           "note": "0 3 * * *: not needed",
-                     *           "jobs": 0,
-                     *           "changed": null
-                     *         },
-                     *         {
-                     *           "id": "1795799640713-0",
-                     *           "at": "2026-11-27T17:14:00.713Z",
-                     *           "by": "local",
-                     *           "act": "enable_schedule",
-                     *           "on": "schedule nightly",
-                     *           "note": "0 3 * * *: the holidays are over",
-                     *           "jobs": 0,
-                     *           "changed": null
-                     *         },
-                     *         {
-                     *           "id": "1795799640692-0",
-                     *           "at": "2026-11-27T17:14:00.693Z",
-                     *           "by": "local",
-                     *           "act": "disable_schedule",
-                     *           "on": "schedule nightly",
-                     *           "note": "0 3 * * *: no covers on holidays",
-                     *           "jobs": 0,
-                     *           "changed": null
-                     *         }
-                     *       ],
-                     *       "next_cursor": "1795799640692-0"
-                     *     }
-                     */
                     "application/json": components["schemas"]["AuditPage"];
                 };
             };
@@ -7997,36 +6392,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "by": "target",
-                     *       "since": "2026-10-29",
-                     *       "until": "2026-11-27",
-                     *       "items": [
-                     *         {
-                     *           "key": "model/gpt-image-2",
-                     *           "credits": 0,
-                     *           "charges": 3,
-                     *           "estimated": 0,
-                     *           "usage": 0,
-                     *           "retries": 0,
-                     *           "dead": 0,
-                     *           "unknown": 3
-                     *         }
-                     *       ],
-                     *       "total": {
-                     *         "key": "total",
-                     *         "credits": 0,
-                     *         "charges": 3,
-                     *         "estimated": 0,
-                     *         "usage": 0,
-                     *         "retries": 0,
-                     *         "dead": 0,
-                     *         "unknown": 3
-                     *       },
-                     *       "more": 0
-                     *     }
-                     */
                     "application/json": components["schemas"]["Credits"];
                 };
             };
@@ -8192,28 +6557,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "account": "default",
-                     *           "waiting_jobs": 0,
-                     *           "waiting_cost": 0,
-                     *           "per_hour": 0,
-                     *           "balance": {
-                     *             "credits": 15000,
-                     *             "entered_at": "2026-11-27T17:13:38.843Z",
-                     *             "by": "local"
-                     *           },
-                     *           "left": 15000,
-                     *           "dry_at": null,
-                     *           "covers_waiting": true
-                     *         }
-                     *       ],
-                     *       "next_cursor": null,
-                     *       "budgets": []
-                     *     }
-                     */
                     "application/json": components["schemas"]["ForecastPage"];
                 };
             };
@@ -8287,12 +6630,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "credits": 15000,
-                 *       "note": "as the billing page shows"
-                 *     }
-                 */
                 "application/json": components["schemas"]["BalanceBody"];
             };
         };
@@ -8303,22 +6640,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "account": "default",
-                     *       "waiting_jobs": 0,
-                     *       "waiting_cost": 0,
-                     *       "per_hour": 0,
-                     *       "balance": {
-                     *         "credits": 15000,
-                     *         "entered_at": "2026-11-27T17:13:38.843Z",
-                     *         "by": "local"
-                     *       },
-                     *       "left": 15000,
-                     *       "dry_at": null,
-                     *       "covers_waiting": true
-                     *     }
-                     */
                     "application/json": components["schemas"]["Forecast"];
                 };
             };
@@ -8434,33 +6755,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "name": "daily",
-                     *           "scope": "default",
-                     *           "period": "day",
-                     *           "limit": 500,
-                     *           "time_zone": "Europe/Berlin",
-                     *           "spent": 0,
-                     *           "reserved": 0,
-                     *           "left": 500,
-                     *           "exceeded_by": 0,
-                     *           "starts_at": "2026-11-26T23:00:00.000Z",
-                     *           "resets_at": "2026-11-27T23:00:00.000Z",
-                     *           "state": "counting",
-                     *           "action": "Nothing: it admits jobs in some seconds, once a worker has counted",
-                     *           "error": "",
-                     *           "waiting": 0,
-                     *           "set_by": "local",
-                     *           "set_at": "2026-11-27T17:13:38.992Z",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["BudgetPage"];
                 };
             };
@@ -8542,28 +6836,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "daily",
-                     *       "scope": "default",
-                     *       "period": "day",
-                     *       "limit": 500,
-                     *       "time_zone": "Europe/Berlin",
-                     *       "spent": 0,
-                     *       "reserved": 0,
-                     *       "left": 500,
-                     *       "exceeded_by": 0,
-                     *       "starts_at": "2026-11-26T23:00:00.000Z",
-                     *       "resets_at": "2026-11-27T23:00:00.000Z",
-                     *       "state": "counting",
-                     *       "action": "Nothing: it admits jobs in some seconds, once a worker has counted",
-                     *       "error": "",
-                     *       "waiting": 0,
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:38.992Z",
-                     *       "note": ""
-                     *     }
-                     */
                     "application/json": components["schemas"]["Budget"];
                 };
             };
@@ -8648,14 +6920,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "scope": "default",
-                 *       "period": "day",
-                 *       "limit": 500,
-                 *       "time_zone": "Europe/Berlin"
-                 *     }
-                 */
                 "application/json": components["schemas"]["BudgetBody"];
             };
         };
@@ -8666,28 +6930,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "daily",
-                     *       "scope": "default",
-                     *       "period": "day",
-                     *       "limit": 500,
-                     *       "time_zone": "Europe/Berlin",
-                     *       "spent": 0,
-                     *       "reserved": 0,
-                     *       "left": 500,
-                     *       "exceeded_by": 0,
-                     *       "starts_at": "2026-11-26T23:00:00.000Z",
-                     *       "resets_at": "2026-11-27T23:00:00.000Z",
-                     *       "state": "counting",
-                     *       "action": "Nothing: it admits jobs in some seconds, once a worker has counted",
-                     *       "error": "",
-                     *       "waiting": 0,
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:38.992Z",
-                     *       "note": ""
-                     *     }
-                     */
                     "application/json": components["schemas"]["Budget"];
                 };
             };
@@ -8808,11 +7050,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "replaced by a monthly one"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -8823,28 +7060,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "daily",
-                     *       "scope": "default",
-                     *       "period": "day",
-                     *       "limit": 500,
-                     *       "time_zone": "Europe/Berlin",
-                     *       "spent": 0,
-                     *       "reserved": 0,
-                     *       "left": 500,
-                     *       "exceeded_by": 0,
-                     *       "starts_at": "2026-11-26T23:00:00.000Z",
-                     *       "resets_at": "2026-11-27T23:00:00.000Z",
-                     *       "state": "counting",
-                     *       "action": "Nothing: it admits jobs in some seconds, once a worker has counted",
-                     *       "error": "",
-                     *       "waiting": 0,
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:38.992Z",
-                     *       "note": ""
-                     *     }
-                     */
                     "application/json": components["schemas"]["Budget"];
                 };
             };
@@ -8978,45 +7193,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "name": "nightly",
-                     *           "tenant": "",
-                     *           "cron": "0 3 * * *",
-                     *           "time_zone": "Europe/Berlin",
-                     *           "job": {
-                     *             "kind": "model",
-                     *             "target": "gpt-image-2"
-                     *           },
-                     *           "overlap": "skip",
-                     *           "catch_up": "last",
-                     *           "enabled": true,
-                     *           "next_ticks": [
-                     *             "2026-11-28T02:00:00.000Z"
-                     *           ],
-                     *           "last_run": {
-                     *             "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *             "state": "succeeded",
-                     *             "code": null,
-                     *             "tick": null,
-                     *             "created_at": "2026-11-27T17:13:39.073Z",
-                     *             "finished_at": "2026-11-27T17:14:00.622Z",
-                     *             "cost": null
-                     *           },
-                     *           "last_skip": null,
-                     *           "runs": null,
-                     *           "why": null,
-                     *           "error": "",
-                     *           "set_by": "local",
-                     *           "set_at": "2026-11-27T17:13:39.050Z",
-                     *           "note": "the cover of the day"
-                     *         }
-                     *       ],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["SchedulePage"];
                 };
             };
@@ -9098,55 +7274,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "nightly",
-                     *       "tenant": "",
-                     *       "cron": "0 3 * * *",
-                     *       "time_zone": "Europe/Berlin",
-                     *       "job": {
-                     *         "kind": "model",
-                     *         "target": "gpt-image-2",
-                     *         "inputs": {
-                     *           "prompt": "a cat"
-                     *         }
-                     *       },
-                     *       "overlap": "skip",
-                     *       "catch_up": "last",
-                     *       "enabled": true,
-                     *       "next_ticks": [
-                     *         "2026-11-28T02:00:00.000Z",
-                     *         "2026-11-29T02:00:00.000Z",
-                     *         "2026-11-30T02:00:00.000Z"
-                     *       ],
-                     *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *         "state": "succeeded",
-                     *         "code": null,
-                     *         "tick": null,
-                     *         "created_at": "2026-11-27T17:13:39.073Z",
-                     *         "finished_at": "2026-11-27T17:14:00.622Z",
-                     *         "cost": null
-                     *       },
-                     *       "last_skip": null,
-                     *       "runs": [
-                     *         {
-                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *           "state": "succeeded",
-                     *           "code": null,
-                     *           "tick": null,
-                     *           "created_at": "2026-11-27T17:13:39.073Z",
-                     *           "finished_at": "2026-11-27T17:14:00.622Z",
-                     *           "cost": null
-                     *         }
-                     *       ],
-                     *       "why": [],
-                     *       "error": "",
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:39.050Z",
-                     *       "note": "the cover of the day"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Schedule"];
                 };
             };
@@ -9184,14 +7311,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:no-such-schedule",
-                     *       "title": "No such schedule",
-                     *       "status": 404,
-                     *       "detail": "there is no schedule 'nightly'"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -9239,20 +7358,6 @@ export interface operations {
         };
         requestBody: {
             content: {
-                /**
-                 * @example {
-                 *       "cron": "0 3 * * *",
-                 *       "time_zone": "Europe/Berlin",
-                 *       "job": {
-                 *         "kind": "model",
-                 *         "target": "gpt-image-2",
-                 *         "inputs": {
-                 *           "prompt": "a cat"
-                 *         }
-                 *       },
-                 *       "note": "the cover of the day"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ScheduleBody"];
             };
         };
@@ -9263,37 +7368,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "nightly",
-                     *       "tenant": "",
-                     *       "cron": "0 3 * * *",
-                     *       "time_zone": "Europe/Berlin",
-                     *       "job": {
-                     *         "kind": "model",
-                     *         "target": "gpt-image-2",
-                     *         "inputs": {
-                     *           "prompt": "a cat"
-                     *         }
-                     *       },
-                     *       "overlap": "skip",
-                     *       "catch_up": "last",
-                     *       "enabled": true,
-                     *       "next_ticks": [
-                     *         "2026-11-28T02:00:00.000Z",
-                     *         "2026-11-29T02:00:00.000Z",
-                     *         "2026-11-30T02:00:00.000Z"
-                     *       ],
-                     *       "last_run": null,
-                     *       "last_skip": null,
-                     *       "runs": [],
-                     *       "why": [],
-                     *       "error": "",
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:39.050Z",
-                     *       "note": "the cover of the day"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Schedule"];
                 };
             };
@@ -9367,15 +7441,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "type": "urn:knouds-worker:problem:bad-field",
-                     *       "title": "Bad field",
-                     *       "status": 422,
-                     *       "detail": "cron never comes: the day of month 30 is in none of the months 2",
-                     *       "field": "cron"
-                     *     }
-                     */
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
@@ -9423,11 +7488,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "not needed"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -9438,40 +7498,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "nightly",
-                     *       "tenant": "",
-                     *       "cron": "0 3 * * *",
-                     *       "time_zone": "Europe/Berlin",
-                     *       "job": {
-                     *         "kind": "model",
-                     *         "target": "gpt-image-2"
-                     *       },
-                     *       "overlap": "skip",
-                     *       "catch_up": "last",
-                     *       "enabled": true,
-                     *       "next_ticks": [
-                     *         "2026-11-28T02:00:00.000Z"
-                     *       ],
-                     *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *         "state": "succeeded",
-                     *         "code": null,
-                     *         "tick": null,
-                     *         "created_at": "2026-11-27T17:13:39.073Z",
-                     *         "finished_at": "2026-11-27T17:14:00.622Z",
-                     *         "cost": null
-                     *       },
-                     *       "last_skip": null,
-                     *       "runs": null,
-                     *       "why": null,
-                     *       "error": "",
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:39.050Z",
-                     *       "note": "the cover of the day"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Schedule"];
                 };
             };
@@ -9601,11 +7627,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the holidays are over"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -9616,55 +7637,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "nightly",
-                     *       "tenant": "",
-                     *       "cron": "0 3 * * *",
-                     *       "time_zone": "Europe/Berlin",
-                     *       "job": {
-                     *         "kind": "model",
-                     *         "target": "gpt-image-2",
-                     *         "inputs": {
-                     *           "prompt": "a cat"
-                     *         }
-                     *       },
-                     *       "overlap": "skip",
-                     *       "catch_up": "last",
-                     *       "enabled": true,
-                     *       "next_ticks": [
-                     *         "2026-11-28T02:00:00.000Z",
-                     *         "2026-11-29T02:00:00.000Z",
-                     *         "2026-11-30T02:00:00.000Z"
-                     *       ],
-                     *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *         "state": "succeeded",
-                     *         "code": null,
-                     *         "tick": null,
-                     *         "created_at": "2026-11-27T17:13:39.073Z",
-                     *         "finished_at": "2026-11-27T17:14:00.622Z",
-                     *         "cost": null
-                     *       },
-                     *       "last_skip": null,
-                     *       "runs": [
-                     *         {
-                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *           "state": "succeeded",
-                     *           "code": null,
-                     *           "tick": null,
-                     *           "created_at": "2026-11-27T17:13:39.073Z",
-                     *           "finished_at": "2026-11-27T17:14:00.622Z",
-                     *           "cost": null
-                     *         }
-                     *       ],
-                     *       "why": [],
-                     *       "error": "",
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:39.050Z",
-                     *       "note": "the cover of the day"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Schedule"];
                 };
             };
@@ -9794,11 +7766,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "no covers on holidays"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -9809,60 +7776,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "name": "nightly",
-                     *       "tenant": "",
-                     *       "cron": "0 3 * * *",
-                     *       "time_zone": "Europe/Berlin",
-                     *       "job": {
-                     *         "kind": "model",
-                     *         "target": "gpt-image-2",
-                     *         "inputs": {
-                     *           "prompt": "a cat"
-                     *         }
-                     *       },
-                     *       "overlap": "skip",
-                     *       "catch_up": "last",
-                     *       "enabled": false,
-                     *       "next_ticks": [],
-                     *       "last_run": {
-                     *         "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *         "state": "succeeded",
-                     *         "code": null,
-                     *         "tick": null,
-                     *         "created_at": "2026-11-27T17:13:39.073Z",
-                     *         "finished_at": "2026-11-27T17:14:00.622Z",
-                     *         "cost": null
-                     *       },
-                     *       "last_skip": null,
-                     *       "runs": [
-                     *         {
-                     *           "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *           "state": "succeeded",
-                     *           "code": null,
-                     *           "tick": null,
-                     *           "created_at": "2026-11-27T17:13:39.073Z",
-                     *           "finished_at": "2026-11-27T17:14:00.622Z",
-                     *           "cost": null
-                     *         }
-                     *       ],
-                     *       "why": [
-                     *         {
-                     *           "kind": "disabled",
-                     *           "text": "it is disabled",
-                     *           "action": "Enable it: knouds-worker schedules enable nightly",
-                     *           "hold_id": null,
-                     *           "breaker_id": null,
-                     *           "until": null
-                     *         }
-                     *       ],
-                     *       "error": "",
-                     *       "set_by": "local",
-                     *       "set_at": "2026-11-27T17:13:39.050Z",
-                     *       "note": "the cover of the day"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Schedule"];
                 };
             };
@@ -9995,11 +7908,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "a first one"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -10021,55 +7929,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "schedule:nightly:run:1a21dff9600666f3008eb",
-                     *       "tenant": "",
-                     *       "kind": "model",
-                     *       "target": "gpt-image-2",
-                     *       "account": "default",
-                     *       "state": "queued",
-                     *       "reason": null,
-                     *       "held_by": null,
-                     *       "waits_for_budget": null,
-                     *       "priority": 0,
-                     *       "tags": [],
-                     *       "batch": null,
-                     *       "schedule": "nightly",
-                     *       "callback_url": null,
-                     *       "inputs": {
-                     *         "prompt": "a cat"
-                     *       },
-                     *       "result": null,
-                     *       "cost": null,
-                     *       "estimate": null,
-                     *       "mode": null,
-                     *       "attempt": 0,
-                     *       "max_attempts": 5,
-                     *       "execution_id": null,
-                     *       "request_id": null,
-                     *       "created_at": "2026-11-27T17:13:39.073Z",
-                     *       "scheduled_for": null,
-                     *       "submitted_at": null,
-                     *       "eta": null,
-                     *       "eta_late": null,
-                     *       "finished_at": null,
-                     *       "updated_at": "2026-11-27T17:13:39.073Z",
-                     *       "attempts": [],
-                     *       "events": [
-                     *         {
-                     *           "at": "2026-11-27T17:13:39.073Z",
-                     *           "event": "enqueue",
-                     *           "by": "local",
-                     *           "note": ""
-                     *         }
-                     *       ],
-                     *       "finding": null,
-                     *       "payloads_hidden": false,
-                     *       "payload_problem": null,
-                     *       "est_cost": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["Job"];
                 };
             };
@@ -10214,70 +8073,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [
-                     *         {
-                     *           "id": "msg_a575c5c48bf02192cb256914",
-                     *           "type": "job.cancelled",
-                     *           "job": "dog-1",
-                     *           "sequence": 5,
-                     *           "url": "https://hooks.example.com/knouds",
-                     *           "host": "https://hooks.example.com:443",
-                     *           "state": "pending",
-                     *           "created_at": "2026-11-27T17:13:22.488Z",
-                     *           "since": "2026-11-27T17:13:22.488Z",
-                     *           "tries": 1,
-                     *           "tried_at": "2026-11-27T17:13:22.507Z",
-                     *           "next_try_at": "2026-11-27T17:13:26.921Z",
-                     *           "status": null,
-                     *           "error": "the host name hooks.example.com is not found"
-                     *         },
-                     *         {
-                     *           "id": "msg_a9fd1ac171c111486024f5ff",
-                     *           "type": "job.parked",
-                     *           "job": "dog-1",
-                     *           "sequence": 4,
-                     *           "url": "https://hooks.example.com/knouds",
-                     *           "host": "https://hooks.example.com:443",
-                     *           "state": "pending",
-                     *           "created_at": "2026-11-27T17:13:22.474Z",
-                     *           "since": "2026-11-27T17:13:22.474Z",
-                     *           "tries": 2,
-                     *           "tried_at": "2026-11-27T17:13:23.517Z",
-                     *           "next_try_at": "2026-11-27T17:13:28.757Z",
-                     *           "status": null,
-                     *           "error": "the host name hooks.example.com is not found"
-                     *         },
-                     *         {
-                     *           "id": "msg_68db5390ad1c25e119a0e3ba",
-                     *           "type": "job.parked",
-                     *           "job": "dog-1",
-                     *           "sequence": 2,
-                     *           "url": "https://hooks.example.com/knouds",
-                     *           "host": "https://hooks.example.com:443",
-                     *           "state": "pending",
-                     *           "created_at": "2026-11-27T17:13:22.441Z",
-                     *           "since": "2026-11-27T17:13:22.441Z",
-                     *           "tries": 2,
-                     *           "tried_at": "2026-11-27T17:13:35.729Z",
-                     *           "next_try_at": "2026-11-27T17:13:44.437Z",
-                     *           "status": null,
-                     *           "error": "the host name hooks.example.com is not found"
-                     *         }
-                     *       ],
-                     *       "next_cursor": null,
-                     *       "hosts_down": [
-                     *         {
-                     *           "host": "https://hooks.example.com:443",
-                     *           "since": "2026-11-27T17:13:23.516Z",
-                     *           "next_probe_at": "2026-11-27T17:13:43.725Z",
-                     *           "failures": 7,
-                     *           "error": "the host name hooks.example.com is not found"
-                     *         }
-                     *       ]
-                     *     }
-                     */
                     "application/json": components["schemas"]["CallbackPage"];
                 };
             };
@@ -10359,24 +8154,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "msg_a575c5c48bf02192cb256914",
-                     *       "type": "job.cancelled",
-                     *       "job": "dog-1",
-                     *       "sequence": 5,
-                     *       "url": "https://hooks.example.com/knouds",
-                     *       "host": "https://hooks.example.com:443",
-                     *       "state": "pending",
-                     *       "created_at": "2026-11-27T17:13:22.488Z",
-                     *       "since": "2026-11-27T17:13:22.488Z",
-                     *       "tries": 1,
-                     *       "tried_at": "2026-11-27T17:13:22.507Z",
-                     *       "next_try_at": "2026-11-27T17:13:26.921Z",
-                     *       "status": null,
-                     *       "error": "the host name hooks.example.com is not found"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Callback"];
                 };
             };
@@ -10461,11 +8238,6 @@ export interface operations {
         };
         requestBody?: {
             content: {
-                /**
-                 * @example {
-                 *       "note": "the receiver is up again"
-                 *     }
-                 */
                 "application/json": components["schemas"]["ActionBody"];
             };
         };
@@ -10476,24 +8248,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "id": "msg_a575c5c48bf02192cb256914",
-                     *       "type": "job.cancelled",
-                     *       "job": "dog-1",
-                     *       "sequence": 5,
-                     *       "url": "https://hooks.example.com/knouds",
-                     *       "host": "https://hooks.example.com:443",
-                     *       "state": "pending",
-                     *       "created_at": "2026-11-27T17:13:22.488Z",
-                     *       "since": "2026-11-27T17:13:38.826Z",
-                     *       "tries": 1,
-                     *       "tried_at": "2026-11-27T17:13:22.507Z",
-                     *       "next_try_at": "2026-11-27T17:13:38.826Z",
-                     *       "status": null,
-                     *       "error": ""
-                     *     }
-                     */
                     "application/json": components["schemas"]["Callback"];
                 };
             };
@@ -10618,12 +8372,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "items": [],
-                     *       "next_cursor": null
-                     *     }
-                     */
                     "application/json": components["schemas"]["SessionPage"];
                 };
             };
@@ -10833,11 +8581,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "live": true
-                     *     }
-                     */
                     "application/json": components["schemas"]["Liveness"];
                 };
             };
@@ -10897,13 +8640,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "ready": true,
-                     *       "workers": 1,
-                     *       "troubles": {}
-                     *     }
-                     */
                     "application/json": components["schemas"]["Readiness"];
                 };
             };
@@ -10963,13 +8699,6 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    /**
-                     * @example {
-                     *       "service": "knouds-worker",
-                     *       "version": "0.1.0",
-                     *       "openapi": "/openapi.json"
-                     *     }
-                     */
                     "application/json": components["schemas"]["Index"];
                 };
             };
