@@ -36,7 +36,7 @@ IDLE_TICK_S: Final = 5.0
 MAX_HOSTS: Final = 100
 """Hosts of one look."""
 
-LEASE_MARGIN_S: Final = 15.0
+LEASE_MARGIN_S: Final = 5.0
 """How much longer a claim lasts than a request may take."""
 
 STOP_WITHIN_S: Final = 5.0
