@@ -49,7 +49,7 @@ def _own_cpu_s() -> float:
     return used.ru_utime + used.ru_stime
 
 
-async def _measure(runs: int, way: Way, request: JobRequest) -> RunCost:
+async def measure(runs: int, way: Way, request: JobRequest) -> RunCost:
     """One round."""
     environ: dict[str, Any] = dict(way.environ)
     async with bench_system(sandbox=("--median-s", "0.5"), **environ) as bench:
@@ -80,7 +80,7 @@ def compare(name: str, doc: str | None, ways: tuple[Way, Way], request: JobReque
     runs = parser.parse_args().runs
     found: tuple[list[RunCost], list[RunCost]] = ([], [])
     for which in ROUNDS:
-        found[which].append(asyncio.run(_measure(runs, ways[which], request)))
+        found[which].append(asyncio.run(measure(runs, ways[which], request)))
     medians = {
         part: [statistics.median(getattr(one, part) for one in rounds) for rounds in found]
         for part in RunCost.__dataclass_fields__

@@ -70,6 +70,8 @@ async def test_a_host_that_is_not_listed_is_refused(calling: CheckedApi) -> None
         reply = await ask(calling, callback_url=url)
         assert (reply.status, reply.field) == (422, "callback_url")
         assert "KNOUDS_CALLBACK_HOSTS does not list" in reply.detail
+        dry_run = await calling.post("/v1/jobs/dry-run", REQUEST | {"callback_url": url})
+        assert (dry_run.status, dry_run.field) == (422, "callback_url")
     entry = REQUEST | {"callback_url": "https://x/"}
     bulk = await calling.post("/v1/jobs/bulk", {"jobs": [entry]})
     assert bulk.json["results"][0]["error"]["field"] == "callback_url"

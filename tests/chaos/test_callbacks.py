@@ -64,6 +64,7 @@ async def test_each_event_comes_at_least_once_and_in_order(tmp_path: Path, repor
         await asyncio.sleep(DOWN_S)
         async with receiving(port=port) as after:
             await kills
+            await it.until_settled_or_parked(scaled(short=30.0, full=400.0))
             await check_claims(
                 it,
                 report,

@@ -195,6 +195,19 @@ async def test_pages_filter_by_state_host_job_and_tenant(store: Store) -> None:
         await store.callbacks.page(CallbackFilter(), 2, "nonsense")
 
 
+async def test_one_that_cannot_be_read_is_left_alone(store: Store) -> None:
+    """A newer version may have written it."""
+    await settled(store, "j1")
+    stored = await only(store, "j1")
+    key = store.keys.callback(stored.callback.id)
+    newer = stored.data.replace(b'"schema":1', b'"schema":2')
+    await store.client.call("SET", key, newer)
+    assert await store.callbacks.read([stored.callback.id]) == [None]
+    assert await store.callbacks.missing([stored.callback.id, "msg_0"]) == {"msg_0"}
+    assert await store.callbacks.older_than(CallbackState.PENDING, NOW + 9e9, 5) == []
+    assert (await store.callbacks.counts()).by_state[CallbackState.PENDING] == 1
+
+
 async def test_deleting_the_last_callback_leaves_no_key(store: Store) -> None:
     await settled(store, "j1")
     await store.callbacks.delete(await only(store, "j1"))

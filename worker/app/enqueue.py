@@ -197,11 +197,15 @@ class Enqueuer:
             raise InvalidRequest("run_at", "must be within ten years from now")
         if request.run_at is not None and request.run_at < now - MAX_PAST_S:
             raise InvalidRequest("run_at", "is in the past: give a time in the future, or omit it")
-        if self._callbacks is not None:
-            self._callbacks.check(request)
+        self.check_callback(request)
         if self._previews is None:
             return None
         return await self._previews.preview(lane_of(request), request.inputs)
+
+    def check_callback(self, request: JobRequest) -> None:
+        """Raise `InvalidRequest` for a URL that callbacks may not go to."""
+        if self._callbacks is not None:
+            self._callbacks.check(request)
 
     def _default_callback_url(self, account: str) -> str | None:
         return None if self._callbacks is None else self._callbacks.default_url(account)

@@ -137,6 +137,11 @@ class CallbackStore:
         """One callback; None if there is none."""
         return (await self.read([callback_id]))[0]
 
+    async def missing(self, ids: Sequence[str]) -> set[str]:
+        """Those ids that no callback has; one that cannot be read is not missing."""
+        found = await self._client.many([("EXISTS", self._keys.callback(one)) for one in ids])
+        return {one for one, exists in zip(ids, found, strict=True) if not exists}
+
     async def drop_claim(self, host: str, callback_id: str) -> None:
         """Take an id out of a queue that no callback belongs to."""
         await self._client.many(
@@ -312,7 +317,8 @@ class CallbackStore:
         for state in CallbackState:
             async for ids in self._ids(state):
                 stored = await self.read(ids)
-                without_record += [i for i, one in zip(ids, stored, strict=True) if one is None]
+                unread = [i for i, one in zip(ids, stored, strict=True) if one is None]
+                without_record += await self.missing(unread)
                 if state is not CallbackState.PENDING:
                     continue
                 pending = [one.callback for one in stored if one is not None]
@@ -343,8 +349,8 @@ class CallbackStore:
             await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, "LIMIT", 0, limit)
         )
         stored = await self.read(ids)
-        gone = [name for name, one in zip(ids, stored, strict=True) if one is None]
-        if gone:
+        unread = [name for name, one in zip(ids, stored, strict=True) if one is None]
+        if gone := await self.missing(unread):
             await self._client.call("ZREM", key, *gone)
         return [one for one in stored if one is not None]
 

@@ -119,6 +119,7 @@ async def preview_job(request: web.Request) -> web.Response:
         caller.name, limits, [job_request], tenant=caller.grants.tenant
     )
     context.use_cases.enqueue_guard.refuse_account(job_request, caller.grants.accounts)
+    context.use_cases.enqueuer.check_callback(job_request)
     checks = context.use_cases.enqueue_checks
     preview = await checks.preview(lane_of(job_request), job_request.inputs)
     return json_response(run_preview_response(job_request, preview))

@@ -104,13 +104,23 @@ class CallbackSender:
         claim = await self._store.claim(host, now, lease_until, room)
         found = await self._store.read(claim.ids) if claim.ids else []
         for callback_id, stored in zip(claim.ids, found, strict=True):
-            if stored is None or stored.callback.state is not CallbackState.PENDING:
+            if stored is None:
+                await self._drop(host, callback_id)
+                continue
+            if stored.callback.state is not CallbackState.PENDING:
                 await self._store.drop_claim(host, callback_id)
                 continue
             self._slots.take(host)
             task = asyncio.create_task(self._send(stored, claim), name=f"callback {callback_id}")
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _drop(self, host: str, callback_id: str) -> None:
+        """Take an id out of the queue whose callback is gone; one of a newer version stays."""
+        if await self._store.missing([callback_id]):
+            await self._store.drop_claim(host, callback_id)
+        else:
+            log.warning("callback.unreadable", id=callback_id, host=host)
 
     async def _send(self, stored: StoredCallback, claim: HostClaim) -> None:
         host = stored.callback.host
