@@ -11,6 +11,7 @@ from jobs.tenants import app_job_id, tenant_job_id, tenant_of
 from tests.api.checked_api import REQUEST, ApiReply, CheckedApi
 from tests.api.job_factory import JobFactory
 from tests.api.token_entries import bearer
+from tests.unit.core.test_schedule_due import a_schedule
 from worker.api.auth.principal import Visibility
 from worker.compose.api import ENDPOINTS
 from worker.store import Store
@@ -29,6 +30,7 @@ BODIES: Final[dict[str, list[dict[str, Any]]]] = {
         {"execution_id": "exec-red-succeeded"},
         {"outcome": "discard"},
     ],
+    "/v1/schedules/{name}": [{"cron": "0 3 * * *", "job": REQUEST}],
 }
 BULK: Final = [{"filter": {"ids": [*STATES, *UNKNOWN]}}, {"filter": {"all": True}, "dry_run": True}]
 
@@ -53,7 +55,11 @@ async def jobs(job_factory: JobFactory, store: Store) -> None:
 
 
 @pytest.mark.usefixtures("jobs")
-async def test_no_answer_of_any_route_names_a_stored_id(of_tenants: CheckedApi) -> None:
+async def test_no_answer_of_any_route_names_a_stored_id(
+    of_tenants: CheckedApi, store: Store
+) -> None:
+    schedule = a_schedule(name="red~nightly")
+    await store.schedules.change(schedule.name, lambda _: schedule, b"{}")
     asked = 0
     for endpoint in ENDPOINTS:
         is_stream = endpoint.content_type == "text/event-stream"
@@ -61,6 +67,7 @@ async def test_no_answer_of_any_route_names_a_stored_id(of_tenants: CheckedApi) 
             continue
         bodies: list[Any] = BODIES.get(endpoint.path, BULK if "/bulk/" in endpoint.path else [{}])
         names = (*STATES, "uncertain", "newer", *UNKNOWN) if "{id}" in endpoint.path else ("",)
+        names = ("nightly",) if "{name}" in endpoint.path else names
         query = "?timeout_s=0" if endpoint.path.endswith("/wait") else ""
         for token in TOKENS:
             for name in names:
