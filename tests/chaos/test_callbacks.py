@@ -31,6 +31,7 @@ pytestmark = [pytest.mark.timeout(TIME_LIMIT_S)]
 WORKERS = 2
 JOBS = scaled(short=60, full=2_000)
 KILLS = scaled(short=2, full=10)
+SLOW_S = 0.5
 DOWN_S = scaled(short=2.0, full=60.0)
 
 EVENTS = {
@@ -53,12 +54,16 @@ async def test_each_event_comes_at_least_once_and_in_order(tmp_path: Path, repor
     }
     async with chaos_system(tmp_path, SEED, workers=WORKERS, **settings) as it:
         async with receiving(port=port) as before:
+            before.delay_s = SLOW_S  # what a killed worker was sending came, and comes again
             await it.enqueue(it.requests(JOBS // 2, targets=ASYNC))
 
-            async def some_came() -> bool:
-                return bool(before.received)
+            async def is_under_way() -> bool:
+                return before.under_way > 1
 
-            await wait_until(some_came, "the first callback")
+            for slot in range(WORKERS):
+                await wait_until(is_under_way, "callbacks under way")
+                await it.workers.kill(slot)
+            before.delay_s = 0.0
         kills = asyncio.create_task(_kill(it))  # while nobody receives
         await it.enqueue(it.requests(JOBS - JOBS // 2, targets=ASYNC))
         await asyncio.sleep(DOWN_S)
@@ -69,7 +74,7 @@ async def test_each_event_comes_at_least_once_and_in_order(tmp_path: Path, repor
                 it,
                 report,
                 "callbacks",
-                f"{KILLS} kills, receiver down for {DOWN_S:g} s",
+                f"{KILLS + WORKERS} kills, receiver down for {DOWN_S:g} s",
                 explains=lambda job: last_worker_pid(job) in it.workers.killed,
             )
             await _until_all_sent(it)

@@ -59,6 +59,8 @@ class Receiver:
     requests: int = 0
     answer: Answer = field(default=lambda _request, _number: None)
     hangs: bool = False
+    delay_s: float = 0.0
+    """How long each answer takes."""
     under_way: int = 0
     most_at_once: int = 0
 
@@ -89,7 +91,7 @@ class Receiver:
             )
             if self.hangs:
                 await asyncio.sleep(3_600)
-            await asyncio.sleep(0)
+            await asyncio.sleep(self.delay_s)
             return self.answer(request, number) or web.Response(status=204)
         finally:
             self.under_way -= 1

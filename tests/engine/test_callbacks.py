@@ -143,7 +143,7 @@ async def test_an_adopted_arq_call_has_callbacks(calling: LiveSystem, receiver: 
         await calling.redis.enqueue_job(
             "run_model",
             "gpt-image-2",
-            {"product_image": "x"},
+            {"product_image": "x", "sandbox": {"label": "it", "duration_s": 0.05}},
             _job_id="from-arq",
             _queue_name=f"{calling.settings.namespace}:queue",
             callback_url=receiver.url,

@@ -122,10 +122,12 @@ async def test_an_open_breaker_lets_one_probe_through_when_it_is_due(store: Stor
     assert await store.callbacks.due_hosts(NOW + 10, 5) == ([], NOW + 50)
     probe = await store.callbacks.claim(HOST, NOW + 50, NOW + 80, 8)
     assert len(probe.ids) == 1
-    assert probe.breaker == breaker
+    assert probe.breaker == msgspec.structs.replace(breaker, until=NOW + 80)
     assert await store.callbacks.due_hosts(NOW + 51, 5) == ([], NOW + 80), "no second probe"
+    await settled(store, "j9")  # a new event makes the host due
+    assert not (await store.callbacks.claim(HOST, NOW + 52, NOW + 90, 8)).ids, "nor by that"
     assert await store.callbacks.set_breaker(HOST, probe.breaker_data, None)
-    assert len((await store.callbacks.claim(HOST, NOW + 81, NOW + 99, 8)).ids) == 3
+    assert len((await store.callbacks.claim(HOST, NOW + 81, NOW + 99, 8)).ids) == 4
 
 
 async def test_events_without_room_are_counted_and_change_nothing_else(store: Store) -> None:

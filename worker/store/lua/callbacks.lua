@@ -15,6 +15,10 @@ if stored ~= "" then
 end
 local due = {}
 if limit > 0 then due = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", ARGV[2], "LIMIT", 0, limit) end
+if stored ~= "" and #due > 0 then  -- the next probe is due when this one has ended
+  stored = string.gsub(stored, '"until":[-+.eE0-9]+', '"until":' .. ARGV[3], 1)
+  redis.call("HSET", KEYS[3], ARGV[1], stored)
+end
 for _, id in ipairs(due) do
   redis.call("ZADD", KEYS[2], ARGV[3], id)
 end
