@@ -14,10 +14,15 @@ IS_FULL: Final = os.environ.get("CLIENTS") == "full"
 
 async def run_client_tests(*command: str | Path, cwd: Path, url: str) -> str:
     """Run the tests of a client against `url`; their output. They must pass."""
+    return await run_program(*command, cwd=cwd, KNOUDS_TEST_URL=url)
+
+
+async def run_program(*command: str | Path, cwd: Path, **environ: str) -> str:
+    """Run a program to its end; its output. It must exit with 0."""
     process = await asyncio.create_subprocess_exec(
         *command,
         cwd=cwd,
-        env={**os.environ, "KNOUDS_TEST_URL": url},
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1", **environ},
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
     )

@@ -15,7 +15,7 @@ from worker.sandbox import running as running_sandbox
 async def api_url(redis: ArqRedis, redis_url: str, namespace: str) -> AsyncGenerator[str]:
     """The address of the API."""
     async with (
-        running_sandbox(SandboxConfig(limit=0, credits=10**6)) as sandbox,
+        running_sandbox(SandboxConfig(limit=0, credits=10**6, median_s=0.2, sigma=0.1)) as sandbox,
         live_system(redis, redis_url, namespace, sandbox, http_port=0) as system,
         running(system.settings, system.store) as url,
         system.worker(),

@@ -151,10 +151,12 @@ def test_the_check_of_commands_finds_what_is_wrong() -> None:
     assert check_command(["stats", "--every"]) == "stats has no option --every"
 
 
-def test_the_example_for_plain_arq_is_python() -> None:
+def test_the_examples_in_python_are_python() -> None:
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    (example,) = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
-    ast.parse(example)
+    examples = re.findall(r"^```python\n(.*?)^```", readme, re.MULTILINE | re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        ast.parse(example)
 
 
 # --- Words ---------------------------------------------------------------------------------------

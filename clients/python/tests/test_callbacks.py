@@ -12,7 +12,12 @@ from knouds_worker_client import InvalidCallback, verify_callback
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 BODY = json.dumps(
-    {"type": "job.succeeded", "timestamp": "2026-11-27T16:29:38.030Z", "data": {"id": "cat-1"}}
+    {
+        "type": "job.succeeded",
+        "timestamp": "2026-11-27T16:29:38.030Z",
+        "sequence": 7,
+        "data": {"id": "cat-1"},
+    }
 )
 
 
@@ -28,6 +33,9 @@ def signed(body: str = BODY, *, age_s: float = 0, secret: str = SECRET) -> dict[
 def test_what_the_library_signs_is_read() -> None:
     found = verify_callback(SECRET, signed(), BODY.encode())
     assert (found.id, found.type, found.data) == ("msg_1", "job.succeeded", {"id": "cat-1"})
+    assert found.sequence == 7
+    assert found.job is not None
+    assert found.job.id == "cat-1"
     assert found.timestamp == datetime(2026, 11, 27, 16, 29, 38, 30_000, tzinfo=timezone.utc)
 
 

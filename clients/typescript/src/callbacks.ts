@@ -13,6 +13,8 @@ export interface Callback {
   type: string;
   /** When it happened. */
   timestamp: Date;
+  /** It grows with each event of a job: of two, the larger one is newer. */
+  sequence: number;
   /** The job or batch as the API shows it, without inputs. */
   data: Record<string, unknown>;
 }
@@ -76,9 +78,10 @@ function isSigned(key: Buffer, signed: Buffer, signatures: string[]): boolean {
 function parse(id: string, text: string): Callback {
   try {
     const value = JSON.parse(text);
+    const { type, sequence, data } = value;
     const timestamp = new Date(value.timestamp);
-    if (typeof value.type === "string" && !isNaN(timestamp.getTime()) && value.data) {
-      return { id, type: value.type, timestamp, data: value.data };
+    if (typeof type === "string" && typeof sequence === "number" && !isNaN(timestamp.getTime()) && data) {
+      return { id, type, timestamp, sequence, data };
     }
   } catch {
     // no JSON

@@ -10,6 +10,7 @@ const SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
 const BODY = JSON.stringify({
   type: "job.succeeded",
   timestamp: "2026-11-27T16:29:38.030Z",
+  sequence: 7,
   data: { id: "cat-1" },
 });
 
@@ -26,6 +27,7 @@ test("what the library signs is read", () => {
   for (const headers of [signed(), new Headers(signed())]) {
     const found = verifyCallback(SECRET, headers, new TextEncoder().encode(BODY));
     assert.deepEqual([found.id, found.type, found.data], ["msg_1", "job.succeeded", { id: "cat-1" }]);
+    assert.equal(found.sequence, 7);
     assert.equal(found.timestamp.toISOString(), "2026-11-27T16:29:38.030Z");
   }
 });

@@ -15,6 +15,7 @@ from typing import Any
 
 from .decoding import decode
 from .errors import InvalidCallback
+from .models import Job
 
 TOLERANCE_S = 300.0
 """How old a callback may be, or ahead of this clock; that of the specification's libraries."""
@@ -32,8 +33,18 @@ class Callback:
     """As `job.succeeded`, `job.dead`, `job.cancelled`, `job.parked`, `batch.completed`."""
     timestamp: datetime
     """When it happened."""
+    sequence: int
+    """It grows with each event of a job: of two, the larger one is newer."""
     data: dict[str, Any]
     """The job or batch as the API shows it, without inputs."""
+
+    @property
+    def job(self) -> Job | None:
+        """The job as it was then, with its result; None where the event is not about a job."""
+        if not self.type.startswith("job."):
+            return None
+        job: Job = decode(Job, self.data)
+        return job
 
 
 def verify_callback(
@@ -85,6 +96,6 @@ def _parsed(message_id: str, raw: bytes) -> Callback:
     try:
         value = json.loads(raw)
         moment = decode(datetime, value["timestamp"])
-        return Callback(message_id, value["type"], moment, value["data"])
+        return Callback(message_id, value["type"], moment, int(value["sequence"]), value["data"])
     except (ValueError, KeyError, TypeError, AttributeError):
         raise InvalidCallback("signed, but not a callback of knouds-worker") from None
