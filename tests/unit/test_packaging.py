@@ -122,6 +122,7 @@ SECRETS = {
     "REDISCLI_AUTH",
     *(f"KNOUDS_{name}" for name in ("REDIS_URL", "API_KEY", "API_KEYS", "API_TOKENS")),
     "KNOUDS_WEBHOOK_SECRET",
+    "KNOUDS_CALLBACK_SECRET",
     "KNOUDS_PAYLOAD_KEYS",
 }
 
@@ -170,6 +171,7 @@ def test_each_service_gets_its_own_secrets_alone() -> None:
         for name, service in services.items()
     }
     of_both = {"KNOUDS_REDIS_URL", "KNOUDS_WEBHOOK_SECRET", "KNOUDS_PAYLOAD_KEYS"}
+    of_both |= {"KNOUDS_CALLBACK_SECRET"}
     assert secrets == {
         "redis": {"REDIS_PASSWORD", "REDISCLI_AUTH"},
         "worker": of_both | {"KNOUDS_API_KEY", "KNOUDS_API_KEYS"},
