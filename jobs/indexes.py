@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
+from jobs.batches import batch_of
 from jobs.budgets.use import unpriced_at
 from jobs.evidence.records import EvidenceFinding
 from jobs.job import STUCK, UNCERTAIN, Job
@@ -44,6 +45,13 @@ class Index(StrEnum):
     TARGET = "target"
     TAG = "tag"
     BATCH = "batch"
+    BATCH_STATE = "batch-state"
+    """Jobs of a batch by their state, scored by when they entered it."""
+    BATCH_OPEN = "batch-open"
+    """Jobs of a batch that have not settled."""
+    BATCH_SETTLED = "batch-settled"
+    """Jobs of a batch that have settled, in the order in which that was written: `commit.lua` gives
+    the score, which is about the time (Unix seconds) and grows with each of them."""
     TENANT = "tenant"
     """Jobs of a tenant, by their creation time."""
     OPEN = "open"
@@ -129,8 +137,8 @@ def _permanent_entries(job: Job) -> list[IndexEntry]:
         IndexEntry(Index.TARGET, target_name(job.kind, job.target), job.created_at),
     ]
     found += [IndexEntry(Index.TAG, tag, job.created_at) for tag in job.tags]
-    if job.batch is not None:
-        found.append(IndexEntry(Index.BATCH, job.batch, job.created_at))
+    if (batch := batch_of(job)) is not None:
+        found.append(IndexEntry(Index.BATCH, batch, job.created_at))
     if tenant := tenant_of(job.id):
         found.append(IndexEntry(Index.TENANT, tenant, job.created_at))
     if job.schedule:
@@ -152,6 +160,7 @@ def _state_entries(job: Job) -> list[IndexEntry]:
     if job.execution_id is not None and accepts_run_updates(job):
         found.append(IndexEntry(Index.EXECUTION, job.execution_id, job.created_at))
     found += _open_entries(job)
+    found += _batch_entries(job)
     if (at := unpriced_at(job)) is not None:
         found.append(IndexEntry(Index.UNPRICED, str(job.lane), at))
     found += _usage_entries(job)
@@ -176,6 +185,23 @@ def _open_entries(job: Job) -> list[IndexEntry]:
     if job.schedule and job.state not in SETTLED_OR_PARKED:
         found.append(IndexEntry(Index.SCHEDULE_OPEN, job.schedule, job.created_at))
     return found
+
+
+def _batch_entries(job: Job) -> list[IndexEntry]:
+    """In which state the batch of a job counts it, and whether it has settled."""
+    if (batch := batch_of(job)) is None:
+        return []
+    return [
+        IndexEntry(Index.BATCH_STATE, batch_state_name(batch, job.state), job.since),
+        IndexEntry(Index.BATCH_SETTLED, batch, job.since)
+        if job.state in SETTLED
+        else IndexEntry(Index.BATCH_OPEN, batch, job.created_at),
+    ]
+
+
+def batch_state_name(batch: str, state: State) -> str:
+    """The name of the index of a batch's jobs in a state; `batch` as it is stored."""
+    return f"{batch}|{state}"
 
 
 def _usage_entries(job: Job) -> list[IndexEntry]:

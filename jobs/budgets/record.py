@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from jobs.batches import batch_of
 from jobs.credits.charges import micro_credits
 from jobs.job import Job
 from jobs.lanes import Scope, parse_scope
@@ -82,8 +83,8 @@ def budget_scopes(job: Job) -> Iterator[str]:
     yield from job.lane.scopes
     for tag in job.tags:
         yield TAG + tag
-    if job.batch is not None:
-        yield BATCH + job.batch
+    if (batch := batch_of(job)) is not None:
+        yield BATCH + batch
 
 
 def parse_budget_scope(text: str) -> str:

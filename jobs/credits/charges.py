@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Final, NamedTuple, assert_never
 
+from jobs.batches import batch_of
 from jobs.credits.sources import CostSource
 from jobs.job import Attempt, Job
 from jobs.states import State
@@ -173,5 +174,5 @@ def _names(job: Job) -> Iterator[tuple[Dimension, str]]:
     yield Dimension.LANE, str(job.lane)
     for tag in job.tags:
         yield Dimension.TAG, tag
-    if job.batch is not None:
-        yield Dimension.BATCH, job.batch
+    if (batch := batch_of(job)) is not None:
+        yield Dimension.BATCH, batch

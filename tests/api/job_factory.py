@@ -15,7 +15,8 @@ from jobs.states import Kind
 from jobs.workflows import InputField, Workflow, WorkflowList, WorkflowSchema
 from worker.clock import SystemClock
 from worker.store import Store
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import SideWrites
 from worker.store.webhooks import Orphan
 
 NO_CREDITS = ProviderError("INSUFFICIENT_CREDITS", "balance too low", http_status=402)
@@ -60,16 +61,18 @@ class JobFactory:
             job_id, lambda job: transitions.send(job, now, owner="w", lease_until=now + 10)
         )
 
-    async def running(self, job_id: str = "job") -> Job:
-        await self.submitting(job_id)
+    async def running(self, job_id: str = "job", **facts: object) -> Job:
+        await self.submitting(job_id, **facts)
         run = "exec-1" if job_id == "job" else f"exec-{job_id.replace('~', '-')}"
         now, answer = self.clock.now(), Accepted(run, "req-1")
         return await self.transition(
             job_id, lambda job: transitions.accept(job, now, answer, next_poll_at=now + 60)
         )
 
-    async def succeeded(self, job_id: str = "job", result: bytes = b'{"url": "https://x"}') -> Job:
-        await self.running(job_id)
+    async def succeeded(
+        self, job_id: str = "job", result: bytes = b'{"url": "https://x"}', **facts: object
+    ) -> Job:
+        await self.running(job_id, **facts)
         return await self.succeed(job_id, result)
 
     async def succeed(self, job_id: str, result: bytes = b"{}") -> Job:

@@ -9,7 +9,7 @@ from tests.api.checked_api import CheckedApi
 from tests.api.job_factory import JobFactory
 from tests.store.redis_contents import latest_audit_entries
 from worker.store import Store, audit
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 BATCH = '{"batch":"b"}'
 

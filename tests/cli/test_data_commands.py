@@ -16,8 +16,8 @@ from tests.store.test_payload_cipher import INPUTS, job_named
 from worker.cli.exit_codes import ExitCode
 from worker.redis.connect import connect
 from worker.store import Store, open_store
-from worker.store.commit import NewAuditEntry
 from worker.store.payload_cipher import key_id
+from worker.store.side_writes import NewAuditEntry
 from worker.store.workers import Heartbeat
 
 OLD, NEW = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))

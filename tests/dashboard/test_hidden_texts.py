@@ -29,7 +29,7 @@ from worker.api.handlers.events import CONTENT_TYPE as STREAM
 from worker.compose.api import ENDPOINTS
 from worker.dashboard.routes import PAGES
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 from worker.store.webhooks import Orphan, StoredDeliveries
 from worker.store.workers import Heartbeat
 

@@ -14,7 +14,7 @@ from jobs.job import Reason
 from tests.api.job_factory import INVALID_INPUTS, JobFactory
 from tests.dashboard.page_reader import HtmlPage, PageReader
 from worker.dashboard.flash import COOKIE
-from worker.store.commit import SideWrites
+from worker.store.side_writes import SideWrites
 
 SCRIPT = "<script>alert(1)</script><img src=x onerror=alert(2)>"
 QUOTES = "\"><svg onload=alert(3)> ' onfocus=alert(4) autofocus x='"

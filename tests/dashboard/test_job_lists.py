@@ -153,34 +153,6 @@ async def test_a_batch_is_counted_and_found(pages: PageReader, job_factory: JobF
     assert (await pages.get("/batches?name=b2")).status == 404
 
 
-async def test_a_large_batch_is_estimated_and_what_needs_an_operator_is_exact(
-    store: Store, job_factory: JobFactory
-) -> None:
-    await many(store, 300, batch="b")
-    for n in range(3):
-        await job_factory.dead(f"d{n}", batch="b")
-    (found,), total = await store.read.batches.page(0, 10)
-    assert (total, found.total, found.is_exact) == (1, 303, False)
-    assert found.states[State.DEAD] == 3
-    assert 250 <= found.states[State.QUEUED] <= 303
-    exact = await store.read.batches.find("b")
-    assert exact is not None
-    assert exact.is_exact
-    assert (exact.states[State.DEAD], exact.states[State.QUEUED]) == (3, 300)
-
-
-async def test_a_batch_without_jobs_is_not_listed_and_then_removed(
-    store: Store, job_factory: JobFactory
-) -> None:
-    await job_factory.queued("q", batch="b1")
-    stored = await store.jobs.load("q")
-    assert stored is not None
-    await store.jobs.delete(stored)
-    assert await store.read.batches.page(0, 10) == ([], 1), "reading removes nothing"
-    await store.registers.remove_empty()
-    assert await store.read.batches.page(0, 10) == ([], 0)
-
-
 async def test_a_refresh_gets_only_the_parts_that_change(
     pages: PageReader, job_factory: JobFactory
 ) -> None:

@@ -11,8 +11,8 @@ from jobs.credits.closing import awaits_cost
 from jobs.indexes import Index
 from tests.engine.live_system import LiveSystem, wait_until
 from worker.clock import SystemClock
+from worker.compose.decision_rules import decision_rules
 from worker.compose.provider import build_provider
-from worker.compose.worker import decision_rules
 from worker.engine.account_identities import AccountIdentities
 from worker.engine.services import cost_reader
 from worker.engine.services.cost_reader import CostReader

@@ -26,7 +26,7 @@ from jobs.states import Kind, State
 from tests.engine.live_system import OPERATOR, LiveSystem, wait_until
 from tests.unit.core.job_builders import NOW, a_job, cancelling, changed, running
 from worker.app.action_table import JobAction
-from worker.compose.worker import decision_rules
+from worker.compose.decision_rules import decision_rules
 from worker.engine.services.poll_planner import TICK_S, UNUSED_AFTER_S, PollPlanner
 from worker.engine.webhook_policy import WebhookPolicy
 from worker.store import Store, open_store

@@ -16,7 +16,7 @@ from jobs.workflows import InputField, Workflow, WorkflowList, WorkflowSchema
 from tests.contract.client_calls import provider_at
 from tests.engine.live_system import LiveSystem
 from tests.simulation.manual_clock import ManualClock
-from worker.compose.worker import decision_rules
+from worker.compose.decision_rules import decision_rules
 from worker.engine.services.workflow_reader import (
     LEASE_S,
     LIST_AGE_S,

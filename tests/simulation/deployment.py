@@ -66,6 +66,7 @@ SERVICES: Final = (
     "pruner",
     "rate_limiter",
     "budget_keeper",
+    "batch_keeper",
 )
 SERVICES_WHILE_STOPPING: Final = ("redis_recovery", "heartbeat", "rate_limiter")
 """Services that `Runtime.stop` leaves running until the end."""

@@ -23,6 +23,7 @@ from worker.engine.deciders import INTERNAL
 from worker.store import Store
 from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent
+from worker.store.keys import Keys
 
 Scores = dict[str, float]
 
@@ -356,6 +357,9 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
         for job_id in wanted.get(key, {}).keys() & held.keys():
             wanted[key][job_id] = held[job_id]
             assert held[job_id] <= at + LONGEST_WAIT_S, f"{job_id} is not due for too long"
+    for key in [key for key in wanted if _is_of(key, Index.BATCH_SETTLED, keys)]:
+        assert wanted[key].keys() == now.sets[key].keys()
+        wanted[key] = now.sets[key]
     assert now.sets == wanted
     strangers = now.poll_history_ids - now.sets.get(keys.index(Index.INFLIGHT), {}).keys()
     assert not strangers, f"the poll history of {strangers} was left behind"
@@ -367,6 +371,10 @@ def _indexes_match_the_records(now: RedisSnapshot, at: float) -> None:
         assert watched[job.id] == expected, f"{job.id} is watched in {watched[job.id]} indexes"
     lanes = {str(job.lane) for job in now.jobs.values() if _in_lane(job)}
     assert lanes <= now.lanes.keys(), "a lane with jobs is not on the register"
+
+
+def _is_of(key: str, kind: Index, keys: Keys) -> bool:
+    return key.startswith(keys.index(kind, " ").rstrip())
 
 
 def _in_lane(job: Job) -> bool:

@@ -14,6 +14,7 @@ from worker.store.codec import decode_job
 from worker.store.commit import TransitionEvent
 from worker.store.events import (
     BALANCE_EVENT_FIELD,
+    BATCH_EVENT_FIELD,
     BREAKER_EVENT_FIELD,
     BUDGET_EVENT_FIELD,
     SCHEDULE_EVENT_FIELD,
@@ -24,6 +25,7 @@ NOTICE_FIELDS = (
     BUDGET_EVENT_FIELD,
     BALANCE_EVENT_FIELD,
     SCHEDULE_EVENT_FIELD,
+    BATCH_EVENT_FIELD,
 )
 
 Scores = dict[str, float]
@@ -58,12 +60,20 @@ async def sorted_set(store: Store, key: str) -> Scores:
     return {m.decode(): float(s) for m, s in zip(rows[::2], rows[1::2], strict=True)}
 
 
+GIVEN_BY_REDIS = 0.0
+"""In place of a score that no record names: the order in which jobs of a batch settled."""
+
+
 async def indexes(store: Store) -> dict[str, Scores]:
     """Every sorted set of the namespace that is an index of jobs."""
     names = sorted(key for key in await keys_of(store) if is_index(store, key))
     rows = await store.client.many([("ZRANGE", name, 0, -1, "WITHSCORES") for name in names])
+    settled = store.keys.index(Index.BATCH_SETTLED, "x")[:-1]
     return {
-        name: {m.decode(): float(s) for m, s in zip(row[::2], row[1::2], strict=True)}
+        name: {
+            m.decode(): GIVEN_BY_REDIS if name.startswith(settled) else float(s)
+            for m, s in zip(row[::2], row[1::2], strict=True)
+        }
         for name, row in zip(names, rows, strict=True)
     }
 
@@ -73,7 +83,9 @@ def expected_indexes(store: Store, jobs: Iterable[Job]) -> dict[str, Scores]:
     found: dict[str, Scores] = {}
     for job in jobs:
         for entry in entries(job):
-            found.setdefault(store.keys.entry(entry), {})[job.id] = entry.score
+            is_given = entry.kind is Index.BATCH_SETTLED
+            score = GIVEN_BY_REDIS if is_given else entry.score
+            found.setdefault(store.keys.entry(entry), {})[job.id] = score
     return found
 
 

@@ -12,7 +12,8 @@ from worker.app.changed_inputs import changed_inputs, patch_note
 from worker.store import Store
 from worker.store.audit import AuditFilter
 from worker.store.codec import decode
-from worker.store.commit import NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import NewAuditEntry, SideWrites
 
 SECRET = "a secret cat"
 

@@ -21,9 +21,10 @@ from jobs.states import Kind
 from tests.store.redis_contents import transition_events
 from tests.unit.core.job_builders import NOW, admitted
 from worker.store import Store
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.preconditions import EpochCheck
+from worker.store.side_writes import SideWrites
 
 LANE = Lane("default", Kind.MODEL, "suno")
 ROUTE_KEY, TARGET_KEY, LANE_KEY = breaker_keys(LANE)

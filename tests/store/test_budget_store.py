@@ -22,8 +22,9 @@ from tests.unit.core.job_builders import NOW, a_job
 from worker.store import Store
 from worker.store.budgets import budget_check
 from worker.store.client import unix_time
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
+from worker.store.side_writes import SideWrites
 
 
 def a_budget(**facts: Any) -> Budget:

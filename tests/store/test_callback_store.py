@@ -19,8 +19,9 @@ from tests.unit.core.job_builders import NOW, a_job, changed
 from worker.store import Store
 from worker.store.callbacks import CallbackFilter, StoredCallback
 from worker.store.client import BadCursor
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
+from worker.store.side_writes import SideWrites
 
 URL = "https://hooks.example.com/x"
 HOST = "https://hooks.example.com:443"

@@ -22,17 +22,11 @@ from tests.store.redis_contents import (
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import FINISHED, NOW, a_job, running
 from worker.store import Store, open_store
-from worker.store.commit import (
-    NO_SIDE_WRITES,
-    ArqWakeup,
-    Change,
-    SideWrites,
-    TransitionEvent,
-    VersionedJob,
-)
+from worker.store.commit import Change, TransitionEvent, VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.preconditions import canary_limit, lane_cap
 from worker.store.scripts import Scripts
+from worker.store.side_writes import NO_SIDE_WRITES, ArqWakeup, SideWrites
 
 INPUTS = b'{"prompt": "rain"}'
 WAKE_UP = ArqWakeup("j1:h1", b'{"f": "submit"}', 1_790_000_000_000, 60_000)
@@ -380,6 +374,7 @@ async def test_a_deleted_job_leaves_no_key(store: Store, job: Job) -> None:
     stored = await created(store, job)
     assert await store.jobs.delete(stored)
     registers = {store.keys.lanes, store.keys.groups, store.keys.batches, store.keys.events}
+    registers |= {store.keys.batch_record("b"), store.keys.batch_changes}
     left = {key for key in await keys_of(store) if not is_ledger(store, key)}
     assert left <= registers | {store.keys.recovery}
     assert not await store.jobs.delete(stored)

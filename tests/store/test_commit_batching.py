@@ -15,10 +15,11 @@ from tests.store.test_scripts import parse_changes
 from tests.unit.core.job_builders import NOW, a_job
 from worker.store import Store, scripts
 from worker.store.client import Argument, Client, Command
-from worker.store.commit import ArqWakeup, Change, SideWrites, VersionedJob
+from worker.store.commit import Change, VersionedJob
 from worker.store.jobs import CommitRefused, JobStore
 from worker.store.preconditions import lane_cap
 from worker.store.scripts import MAX_BATCH_CHANGES, CommitResult, Scripts
+from worker.store.side_writes import ArqWakeup, SideWrites
 
 
 class CountingClient(Client):

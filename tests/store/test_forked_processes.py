@@ -6,7 +6,8 @@ import sys
 REVISION_OF_EACH = """
 import os
 from tests.unit.core.job_builders import a_job
-from worker.store.commit import Change, SideWrites
+from worker.store.commit import Change
+from worker.store.side_writes import SideWrites
 from worker.store.keys import Keys
 child = os.fork()
 job = a_job()

@@ -21,10 +21,11 @@ from tests.unit.core.job_builders import NOW, changed
 from worker.engine.unreadable_records import dead_letter_unreadable, load_job, load_jobs
 from worker.engine.write_back import write_back
 from worker.store import Store
-from worker.store.commit import RestoreResult, SideWrites, VersionedJob, version_of
+from worker.store.commit import RestoreResult, VersionedJob, version_of
 from worker.store.jobs import UnreadableRecord
 from worker.store.polls import ClaimedPoll
 from worker.store.read.queries import Filter
+from worker.store.side_writes import SideWrites
 
 # Due times and leases.
 

@@ -13,9 +13,9 @@ from jobs.requests import JobRequest, new_job
 from jobs.states import Kind
 from tests.unit.core.test_schedule_due import a_schedule
 from worker.store import Store, open_store
-from worker.store.commit import SideWrites
 from worker.store.payload_cipher import MAGIC, PLAIN_KEY, PayloadCipher, UnreadablePayload, key_id
 from worker.store.payload_rewrap import PayloadRewrap
+from worker.store.side_writes import SideWrites
 
 OLD, NEW, OTHER = (bytes([n]) * 32 for n in (1, 2, 3))
 INPUTS, RESULT = b'{"prompt":"a secret cat"}', b'{"url":"https://x/secret"}'

@@ -12,9 +12,10 @@ from tests.unit.core.job_builders import NOW, a_job, admitted
 from worker.redis.connect import connect
 from worker.store import Store, open_store
 from worker.store.client import Client
-from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.recovery import STATE_FIELD, last_alive
 from worker.store.refusals import RefusalCode, is_recovering, redis_refusal
+from worker.store.side_writes import ANY_EPOCH, SideWrites
 from worker.store.workers import Heartbeat
 
 

@@ -17,9 +17,10 @@ from tests.store.redis_contents import everything, expected_indexes, indexes, ke
 from tests.unit.core.job_builders import NOW, a_job
 from worker.redis.connect import connect
 from worker.store import Store, open_store
-from worker.store.commit import Change, NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import Change, VersionedJob
 from worker.store.refusals import redis_refusal
 from worker.store.scripts import CommitResult, Scripts
+from worker.store.side_writes import NewAuditEntry, SideWrites
 
 
 @pytest.fixture

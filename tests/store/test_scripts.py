@@ -24,21 +24,13 @@ from jobs.states import Kind, State
 from tests.unit.core.job_builders import NOW, a_job, running, submitted
 from worker.store import Store
 from worker.store.client import Argument, Client, Command
-from worker.store.commit import (
-    MAX_EVENT_ENTRIES,
-    ArqWakeup,
-    Change,
-    NewAuditEntry,
-    SideWrites,
-    TransitionEvent,
-    VersionedJob,
-    assemble,
-)
+from worker.store.commit import MAX_EVENT_ENTRIES, Change, TransitionEvent, VersionedJob, assemble
 from worker.store.keys import Keys
 from worker.store.polls import NextPoll
 from worker.store.preconditions import BudgetCheck, EpochCheck, canary_limit, lane_cap
 from worker.store.refusals import RefusalCode, redis_refusal
 from worker.store.scripts import SCRIPT_NAMES, Scripts, source
+from worker.store.side_writes import ArqWakeup, NewAuditEntry, SideWrites
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +87,7 @@ def test_every_file_is_a_known_script() -> None:
     )
 
 
-LONGEST = {"commit": 210}
+LONGEST = {"commit": 240}
 """The script that may be long: it parses the changes of many jobs and writes them in one step."""
 
 
@@ -154,12 +146,28 @@ CALLS: dict[str, tuple[Call, object, list[str], list[str], list[Argument], list[
         [1.5, 2.5, 3, "j1", "j2"],
     ),
     "retire": (
-        lambda scripts: scripts.retire("register", "name", ["a", "b"]),
+        lambda scripts: scripts.retire("register", "name", ["a", "b"], ["c"]),
         1,
         ["1", "2.."],
+        ["1", "2"],
+        ["register", "a", "b", "c"],
+        ["name", 1],
+    ),
+    "remove_seen": (
+        lambda scripts: scripts.remove_seen("set", "name", 1.5),
+        1,
         ["1"],
-        ["register", "a", "b"],
-        ["name"],
+        ["1", "2"],
+        ["set"],
+        ["name", 1.5],
+    ),
+    "seal_batch": (
+        lambda scripts: scripts.seal_batch(["hash", "open", "changes"], [1.5, "b", "sealed_at"]),
+        1,
+        ["1", "2", "3"],
+        ["1", "2", "3"],
+        ["hash", "open", "changes"],
+        [1.5, "b", "sealed_at"],
     ),
 }
 
@@ -295,6 +303,7 @@ def everything_there_is() -> list[Change]:
         parked_by_ann(),
         accepted(),
         charged(),
+        finished_in_a_batch(),
     ]
 
 
@@ -310,10 +319,16 @@ def charged() -> Change:
     return Change(KEYS, "j6", "1.ee").write(before, after, SideWrites())
 
 
+def finished_in_a_batch() -> Change:
+    before = running(id="j7", batch="b")
+    after = transitions.succeed(before, NOW, Finished(b"{}"))
+    return Change(KEYS, "j7", "1.ff").write(before, after, SideWrites(joins_batch="b"))
+
+
 def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
     changes = everything_there_is()
     keys, args = assemble(changes)
-    admitted, queued_, wake, deleted, parked, running_, paid = parse_changes(keys, args)
+    admitted, queued_, wake, deleted, parked, running_, paid, done = parse_changes(keys, args)
     assert {letter for change in parse_changes(keys, args) for letter in change.letters} == set(
         grammar()
     )
@@ -354,6 +369,11 @@ def test_a_batch_speaks_the_grammar_of_the_head_comment() -> None:
         [f"t:ledger:{day}:lane:credits", lane, other, MAX_LANES, 2_500_000, KEPT_S],
         [f"t:ledger:{day}:lane:charges", lane, other, MAX_LANES, 1, KEPT_S],
     ]
+    numbers = [keys.index(f"t:batch-{name}:b") + 1 for name in ("open", "settled")]
+    assert done.ops["Z"] == [["t:batch-record:b", *numbers, "j7"]]
+    assert done.ops["B"] == [["t:batch-record:b", "sealed", 0]]
+    assert ["t:batch-open:b", "j7"] in done.ops["R"]
+    assert ["t:batch-changes", NOW, "b"] in done.ops["A"]
     at, digest = repr(NOW), changes[4].audit_hash
     assert digest
     assert parked.ops["L"] == [["t:audit", "", at, "ann", "park", "j4", "so", "1", "", digest]]
@@ -373,15 +393,15 @@ def test_limits_come_first_so_that_nothing_is_written_before_they_are_checked() 
 
 def test_the_script_knows_every_letter_of_its_grammar_and_no_other() -> None:
     handled = set(re.findall(r'(?:op|ARGV\[i\]) == "([A-Z])"', source("commit")))
-    assert handled == set(grammar()) == set("CBMVXOANRDSPELH")
+    assert handled == set(grammar()) == set("CBMVXOANRDSPELHZ")
     assert numbered(head("commit").keys) == numbered(head("commit").args) == []
     assert head("commit").keys == "every key that the changes name"
 
 
 async def test_a_wrapper_sends_a_batch_as_it_was_assembled() -> None:
-    client = RecordingClient([b"ok"] * 7)
+    client = RecordingClient([b"ok"] * 8)
     scripts, changes = Scripts(client), everything_there_is()
-    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 7
+    assert await asyncio.gather(*map(scripts.commit, changes)) == ["ok"] * 8
     (command,) = client.sent
     assert split(command) == assemble(changes)
 
@@ -396,8 +416,8 @@ def test_a_revision_counts_up_and_is_never_the_same_twice() -> None:
 
 async def test_an_unknown_operation_is_refused(store: Store) -> None:
     change = Change(store.keys, "j1", "").write(None, a_job(), SideWrites())
-    change.ops.append(("Z", change.key, 1))
-    with pytest.raises(ResponseError, match="unknown operation Z"):
+    change.ops.append(("Q", change.key, 1))
+    with pytest.raises(ResponseError, match="unknown operation Q"):
         await Scripts(store.client).commit(change)
 
 

@@ -8,7 +8,7 @@ from tests.unit.core.job_builders import NOW
 from worker.engine.eviction import EVICTION_FIX, eviction_problem
 from worker.engine.worker_problems import worker_problems
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 

@@ -9,7 +9,8 @@ from jobs.states import State
 from tests.unit.core.job_builders import NOW, a_job, admitted, changed, running, submitted
 from worker.engine.write_back import write_back
 from worker.store import Store
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import SideWrites
 
 
 def sent_later(job: Job) -> Job:

@@ -6,6 +6,7 @@ from jobs.lifecycle import TRANSITIONS, Transition
 from jobs.states import State
 from worker.app.action_table import (
     ACTION_TABLE,
+    BatchAction,
     BreakerAction,
     BudgetAction,
     CallbackAction,
@@ -44,6 +45,7 @@ def test_every_action_has_a_row_and_says_what_it_does() -> None:
         *WorkerAction,
         *CreditAction,
         *CallbackAction,
+        *BatchAction,
         *BudgetAction,
         *ScheduleAction,
         *PayloadAction,

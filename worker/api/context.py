@@ -6,6 +6,7 @@ from typing import Final
 from aiohttp import web
 
 from config.settings import Settings
+from jobs.batches import batch_address
 from jobs.holds import Gates
 from worker.api.auth.access import Access
 from worker.api.auth.principal import current_principal, principal_name
@@ -58,9 +59,16 @@ def context_of(request: web.Request) -> ApiContext:
 
 
 def of_own_tenant(job_filter: Filter) -> Filter:
-    """A filter for what this request may see: for a token of a tenant, jobs of that tenant."""
+    """A filter for what this request may see: for a token of a tenant, jobs of that tenant.
+
+    A batch is named as the app of the tenant knows it.
+    """
     tenant = current_principal().grants.tenant
-    return replace(job_filter, tenant=tenant) if tenant else job_filter
+    if not tenant:
+        return job_filter
+    batch = job_filter.batch
+    stored = None if batch is None else batch_address(tenant, batch)
+    return replace(job_filter, tenant=tenant, batch=stored)
 
 
 def current_actor(note: str) -> Actor:

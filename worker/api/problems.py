@@ -16,6 +16,7 @@ from aiohttp import web
 from aiohttp.typedefs import Handler
 from msgspec import UNSET, UnsetType
 
+from jobs.batches import BatchSealed
 from jobs.lifecycle import IllegalTransition
 from jobs.states import State
 from worker.api.edge.repeated_lines import REPEATED_LINES
@@ -28,6 +29,7 @@ from worker.app.actions import (
     PayloadsErased,
     RunTaken,
 )
+from worker.app.batches import BatchExists, NoSuchBatch
 from worker.app.breaker_actions import NoSuchBreaker
 from worker.app.budgets import NoSuchBudget
 from worker.app.callbacks import NoSuchCallback
@@ -136,6 +138,7 @@ _MISSING: Final[Mapping[type[Exception], str]] = {
     NoSuchBudget: "budget",
     NoSuchSchedule: "schedule",
     NoSuchCallback: "callback",
+    NoSuchBatch: "batch",
 }
 
 
@@ -148,6 +151,9 @@ def problem_of(error: Exception) -> Problem | None:
             return _limited(error)
         case InvalidRequest():
             return bad_field(error.field, str(error), 403 if isinstance(error, NotGranted) else 422)
+        case BatchSealed() | BatchExists():
+            word = "batch-sealed" if isinstance(error, BatchSealed) else "batch-exists"
+            return Problem(409, word, "Not possible with this batch", str(error), field="batch")
         case JobIdConflict() | NewerRecordError() | IllegalTransition() | RunTaken():
             return _conflict(error)
         case PayloadsErased() | ErasureRefused():

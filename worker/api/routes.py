@@ -7,6 +7,7 @@ from aiohttp import web
 
 from config.values import Role
 from worker.api.auth.principal import Visibility
+from worker.api.batch_endpoints import BATCH_ENDPOINTS
 from worker.api.callback_endpoints import CALLBACK_ENDPOINTS
 from worker.api.credit_endpoints import CREDIT_ENDPOINTS
 from worker.api.endpoints import BODY_PROBLEMS, Endpoint, Handler, Operation
@@ -332,6 +333,7 @@ _ENDPOINTS: Final[tuple[Endpoint, ...]] = (
     *CREDIT_ENDPOINTS,
     *SCHEDULE_ENDPOINTS,
     *CALLBACK_ENDPOINTS,
+    *BATCH_ENDPOINTS,
     Endpoint(
         "GET", "/v1/sessions", sessions.list_sessions, Role.OPERATE, {200: SessionPageResponse}
     ),

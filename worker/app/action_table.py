@@ -81,6 +81,15 @@ class ScheduleAction(StrEnum):
     RUN_SCHEDULE = "run_schedule"
 
 
+class BatchAction(StrEnum):
+    """What can be done to a batch beside its jobs. The value is the name in the audit."""
+
+    CREATE = "create_batch"
+    SEAL = "seal_batch"
+    CANCEL = "cancel_batch"
+    REQUEUE_FAILED = "requeue_failed"
+
+
 @dataclass(frozen=True, slots=True)
 class ActionRow:
     """One action."""
@@ -109,7 +118,8 @@ ACTION_TABLE: Final[
         | CreditAction
         | BudgetAction
         | ScheduleAction
-        | CallbackAction,
+        | CallbackAction
+        | BatchAction,
         ActionRow,
     ]
 ] = {
@@ -189,6 +199,29 @@ ACTION_TABLE: Final[
         "Sends the callback again, now, with the same id and body, and tries it for three more"
         " days",
         "Sent again",
+    ),
+    BatchAction.CREATE: ActionRow(
+        (),
+        "Keeps its jobs on record until all of them have settled",
+        "Batch created",
+        role=Role.ENQUEUE,
+    ),
+    BatchAction.SEAL: ActionRow(
+        (),
+        "No more jobs may join it: it is complete once all have settled",
+        "Batch sealed",
+        role=Role.ENQUEUE,
+    ),
+    BatchAction.CANCEL: ActionRow(
+        (),
+        "No more jobs may join it, and those that have not settled are cancelled; parked ones stay",
+        "Batch cancelled",
+        is_destructive=True,
+    ),
+    BatchAction.REQUEUE_FAILED: ActionRow(
+        (),
+        "Queues its dead letters again, with the inputs they have",
+        "Dead letters requeued",
     ),
     BudgetAction.SET_BUDGET: ActionRow(
         (),

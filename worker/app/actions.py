@@ -29,9 +29,10 @@ from worker.clock import Clock
 from worker.engine.paid_runs import paid_runs
 from worker.engine.unreadable_records import load_job, load_jobs
 from worker.store import Store
-from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.schema import NewerRecordError
+from worker.store.side_writes import ANY_EPOCH, NewAuditEntry, SideWrites
 from worker.store.workers import Heartbeat
 
 MAX_ACTION_TRIES: Final = 50

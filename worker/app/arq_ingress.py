@@ -9,6 +9,7 @@ from typing import Any, Final
 import msgspec
 import structlog
 
+from jobs.batches import BatchSealed
 from jobs.job import Reason
 from jobs.lanes import JOB_ID, JobId
 from jobs.outcomes import ProviderError
@@ -59,8 +60,8 @@ class ArqIngress:
                 kind, target, inputs, arq_id, options, max_inputs_bytes=self._max_inputs_bytes
             )
             enqueued = await self._enqueuer.enqueue(job_request, job_id=job_id, by=ENQUEUED_BY)
-        except (InvalidRequest, JobIdConflict, NewerRecordError) as error:
-            field = error.field if isinstance(error, InvalidRequest) else "id"
+        except (InvalidRequest, JobIdConflict, BatchSealed, NewerRecordError) as error:
+            field = _field_of(error)
             return await self._dead_letter(kind, target, inputs, arq_id, f"{field}: {error}")
         warned = [one.code.value for one in enqueued.preview.warnings] if enqueued.preview else []
         facts = {"warnings": warned} if warned else {}
@@ -92,6 +93,13 @@ class ArqIngress:
                 dead = another
         log.warning("job.rejected", job_id=dead.id, why=why)
         return dead.id
+
+
+def _field_of(error: Exception) -> str:
+    """The field of a call that is wrong."""
+    if isinstance(error, InvalidRequest):
+        return error.field
+    return "batch" if isinstance(error, BatchSealed) else "id"
 
 
 def _inputs_as_object(inputs: object) -> bytes:

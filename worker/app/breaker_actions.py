@@ -8,8 +8,8 @@ from worker.app.action_table import BreakerAction
 from worker.app.actions import Actor
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
 from worker.store.schema import NewerRecordError
+from worker.store.side_writes import NewAuditEntry
 
 
 class NoSuchBreaker(LookupError):

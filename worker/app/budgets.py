@@ -21,6 +21,7 @@ from jobs.budgets.waiting import LaneQueues
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.charges import MAX_CREDITS
 from jobs.newer import NEWER_SCHEMA
+from jobs.tenants import TENANT, TENANT_MARK
 from worker.app.action_table import BudgetAction
 from worker.app.actions import Actor
 from worker.app.enqueue import InvalidRequest
@@ -30,8 +31,8 @@ from worker.engine.budget_warnings import budget_notice
 from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
 from worker.store.budgets import MAX_BUDGETS
-from worker.store.commit import NewAuditEntry
 from worker.store.schema import NewerRecordError
+from worker.store.side_writes import NewAuditEntry
 
 NAME: Final = re.compile(r"[a-z0-9]([a-z0-9._-]{0,62}[a-z0-9])?")
 
@@ -208,7 +209,8 @@ def _parsed_scope(text: str) -> str:
         raise InvalidRequest("scope", str(error)) from None
     for prefix, most in _LONGEST.items():
         name = scope.removeprefix(prefix)
-        if name != scope and not re.fullmatch(f"{TAG_CHAR}{{1,{most}}}", name):
+        tenant = f"(?:{TENANT.pattern}{TENANT_MARK})?" if prefix == BATCH else ""
+        if name != scope and not re.fullmatch(f"{tenant}{TAG_CHAR}{{1,{most}}}", name):
             raise InvalidRequest(
                 "scope",
                 f"{prefix}NAME: the name of a {prefix[:-1]} has 1 to {most} letters, digits and"

@@ -53,8 +53,9 @@ from worker.engine.unreadable_records import (
     load_records,
 )
 from worker.store import Store
-from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import NewerRecord
+from worker.store.side_writes import ANY_EPOCH, SideWrites
 from worker.tasks import finish_despite_cancel
 
 READ_BATCH: Final = 200

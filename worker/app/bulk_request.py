@@ -13,8 +13,8 @@ from jobs.states import State
 from jobs.workflows import MAX_WARNINGS, EnqueueWarning
 from worker.app.action_table import ACTION_TABLE, JobAction
 from worker.app.actions import Actor
-from worker.store.commit import NewAuditEntry
 from worker.store.read.queries import Filter
+from worker.store.side_writes import NewAuditEntry
 
 
 class BulkAction(StrEnum):

@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from jobs.job import Job
 from jobs.workflows import EnqueueWarning
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import SideWrites
 
 
 @dataclass(frozen=True, slots=True)

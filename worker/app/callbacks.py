@@ -14,7 +14,7 @@ from worker.app.visible_texts import visible
 from worker.clock import Clock
 from worker.store import Store
 from worker.store.callbacks import CallbackCounts, CallbackFilter, CallbackPage, StoredCallback
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 MAX_TRIES: Final = 20
 """Lost races until sending one again is given up."""

@@ -10,7 +10,7 @@ from worker.clock import Clock
 from worker.engine.account_forecaster import AccountForecaster
 from worker.engine.cost_estimator import CostEstimator
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 
 class CreditForecasts:

@@ -9,6 +9,7 @@ from typing import Final, Protocol
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.batches import BatchSealed
 from jobs.job import Job
 from jobs.lanes import JobId, Lane
 from jobs.payloads import MissingPayload
@@ -20,8 +21,9 @@ from worker.clock import Clock
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
 from worker.store.client import Durability
-from worker.store.commit import ANY_EPOCH, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.schema import NewerRecordError
+from worker.store.side_writes import ANY_EPOCH, SideWrites
 
 log: Final = structlog.get_logger(__name__)
 
@@ -161,7 +163,9 @@ class Enqueuer:
         schedule: str = "",
         offset_s: float = 0.0,
     ) -> EnqueueResult:
-        """Make a job of a request, once per id; raises `JobIdConflict` or `InvalidRequest`.
+        """Make a job of a request, once per id.
+
+        Raises `JobIdConflict`, `BatchSealed` or `InvalidRequest`.
 
         `job_id`: as the app of the tenant knows it. `counted_for`: the token whose limit of open
         jobs counts it. `schedule`: what it is a run of, as its name is stored.
@@ -220,8 +224,8 @@ class Enqueuer:
     ) -> list[EnqueueResult | Exception]:
         """Make jobs of many requests; returns a result for each: a bad one harms no other.
 
-        An error is a `JobIdConflict`, an `InvalidRequest`, or that of Redis. Requests with the same
-        id are like calls one after the other.
+        An error is a `JobIdConflict`, a `BatchSealed`, an `InvalidRequest`, or that of Redis.
+        Requests with the same id are like calls one after the other.
         """
         last = len(requests) - 1
         latest: dict[str, asyncio.Task[EnqueueResult | Exception]] = {}
@@ -245,7 +249,14 @@ class Enqueuer:
                     counted_for=counted_for,
                     offset_s=(number - last) * SPACING_S,
                 )
-            except (JobIdConflict, InvalidRequest, NewerRecordError, RedisError, OSError) as error:
+            except (
+                JobIdConflict,
+                BatchSealed,
+                InvalidRequest,
+                NewerRecordError,
+                RedisError,
+                OSError,
+            ) as error:
                 return error
 
         tasks: list[asyncio.Task[EnqueueResult | Exception]] = []

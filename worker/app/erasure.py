@@ -11,7 +11,8 @@ from worker.clock import Clock
 from worker.engine.payload_remains import erase_remains
 from worker.engine.unreadable_records import load_job
 from worker.store import Store
-from worker.store.commit import ANY_EPOCH, NewAuditEntry, SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import ANY_EPOCH, NewAuditEntry, SideWrites
 
 FORCED_STATES: Final = frozenset({State.DEAD, State.PARKED})
 """States in which a job may still run: its payloads are erased only by an explicit act."""

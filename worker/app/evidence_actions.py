@@ -10,7 +10,8 @@ from worker.app.actions import Actor
 from worker.clock import Clock
 from worker.engine.unreadable_records import load_jobs
 from worker.store import Store
-from worker.store.commit import NewAuditEntry, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import NewAuditEntry
 
 
 class EvidenceActions:

@@ -33,10 +33,10 @@ from worker.app.schedule_jobs import ScheduleJobs
 from worker.app.shown_ids import shown_job_id
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
 from worker.store.events import ScheduleNotice
 from worker.store.schedules import MAX_SCHEDULES, TooManySchedules
 from worker.store.schema import NewerRecordError
+from worker.store.side_writes import NewAuditEntry
 
 TICKS_SHOWN: Final = 5
 RUNS_SHOWN: Final = 10

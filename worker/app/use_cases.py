@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from worker.app.actions import Actions
+from worker.app.batches import Batches
 from worker.app.breaker_actions import BreakerActions
 from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
@@ -38,3 +39,4 @@ class UseCases:
     budgets: Budgets
     schedules: Schedules
     callbacks: Callbacks
+    batches: Batches

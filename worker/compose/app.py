@@ -5,6 +5,7 @@ from arq import ArqRedis
 from config.settings import Settings
 from jobs.states import OnUncertain
 from worker.app.actions import Actions
+from worker.app.batches import Batches
 from worker.app.breaker_actions import BreakerActions
 from worker.app.budgets import Budgets
 from worker.app.bulk import BulkActions
@@ -97,6 +98,9 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
     checks = build_enqueue_checks(settings, store, clock)
     actions = Actions(store, clock, receives_webhooks=bool(settings.webhook_secrets))
     enqueuer = build_enqueuer(settings, store, clock, checks)
+    bulk = BulkActions(
+        store, clock, actions, settings.max_inputs_bytes, estimator=estimator, checks=checks
+    )
     queries = Queries(
         store,
         clock,
@@ -105,6 +109,7 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         lease_s=settings.lease_s,
         window_s=settings.rate_window_s,
     )
+    budgets = Budgets(store, clock, estimator)
     return UseCases(
         enqueuer=enqueuer,
         enqueue_checks=checks,
@@ -115,16 +120,15 @@ def build_use_cases(settings: Settings, store: Store, clock: Clock) -> UseCases:
         breakers=BreakerActions(store, clock),
         erasure=PayloadErasure(store, clock),
         evidence=EvidenceActions(store, clock),
-        bulk=BulkActions(
-            store, clock, actions, settings.max_inputs_bytes, estimator=estimator, checks=checks
-        ),
+        bulk=bulk,
         estimator=estimator,
         queries=queries,
         credits=Credits(store, clock),
         forecasts=CreditForecasts(store, clock, estimator),
-        budgets=Budgets(store, clock, estimator),
+        budgets=budgets,
         schedules=Schedules(
             store, clock, queries, enqueuer, jobs=build_schedule_jobs(settings), previews=checks
         ),
         callbacks=Callbacks(store, clock),
+        batches=Batches(store, clock, queries, bulk, budgets),
     )

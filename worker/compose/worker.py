@@ -8,17 +8,14 @@ from dataclasses import dataclass
 from arq import ArqRedis
 
 from config.settings import Settings
-from jobs.backoff import Backoff
-from jobs.effects import DecisionRules
-from jobs.polling.schedules import PollSchedule
 from worker.app.arq_ingress import ArqIngress
 from worker.clock import Clock, RedisClock
 from worker.compose.app import build_enqueuer, build_estimator, open_configured_store
 from worker.compose.callbacks import build_callback_sender
 from worker.compose.credit_services import build_credit_services
+from worker.compose.decision_rules import decision_rules
 from worker.compose.list_readers import build_list_readers
 from worker.compose.provider import (
-    build_error_table,
     build_provider,
     build_webhook_reader,
 )
@@ -36,6 +33,7 @@ from worker.engine.poison_guard import PoisonGuard
 from worker.engine.poll_proof import PollProof
 from worker.engine.services.account_reporter import AccountReporter
 from worker.engine.services.admission import Admission
+from worker.engine.services.batch_keeper import BatchKeeper
 from worker.engine.services.breaker_prober import BreakerProber
 from worker.engine.services.heartbeat import HeartbeatService, LiveWorkers
 from worker.engine.services.metrics_flusher import MetricsFlusher
@@ -118,19 +116,6 @@ class _Reporter:
             failures=self.health.failing | problems,
             clock_ahead_s=self.clock_follower.machine_ahead_s,
         )
-
-
-def decision_rules(settings: Settings) -> DecisionRules:
-    """The rules that decisions are made by."""
-    return DecisionRules(
-        error_table=build_error_table(settings),
-        backoff=Backoff(settings.retry_base_s, settings.retry_cap_s),
-        poll_schedule=PollSchedule(settings.poll_min_s, settings.poll_max_s),
-        max_missing_polls=settings.poll_missing_limit,
-        sync_only_memory_s=settings.async_memory_s,
-        outage_limit_s=settings.outage_limit_s,
-        base_url=settings.base_url.rstrip("/"),
-    )
 
 
 def build(
@@ -350,6 +335,7 @@ def _build_other_services(parts: _Parts) -> list[Service]:
         PayloadKeyReporter(context.store.payloads),
         Scheduler(context.store, context.wakeups),
         PollProver(context, parts.outcomes.poll_proof, parts.provider, parts.rate_limiter),
+        BatchKeeper(context.store, context.worker_id),
         Pruner(context.store, parts.settings.retention_s, parts.settings.payload_retention_s),
         parts.poll_planner,
         parts.rate_limiter,

@@ -16,7 +16,7 @@ from worker.dashboard.assets import serve_asset
 from worker.dashboard.background_bulk import BACKGROUND_BULKS, BackgroundBulks
 from worker.dashboard.page_request import PageRoute, page_handler
 from worker.dashboard.pages.audit import audit_page
-from worker.dashboard.pages.batches import batches_page
+from worker.dashboard.pages.batches import act_on_batch, batches_page
 from worker.dashboard.pages.breakers import probe_breaker, reset_breaker
 from worker.dashboard.pages.budgets import budgets_page, remove_budget, set_budget
 from worker.dashboard.pages.bulk import background_bulk_page, preview_bulk, start_bulk
@@ -47,6 +47,7 @@ _INPUTS: Final = BodyKind.FORM_OF_INPUTS
 _JOB: Final = "GET /v1/jobs/{id}"
 _REQUEUE: Final = "POST /v1/jobs/{id}/requeue"
 _SCHEDULE: Final = "/v1/schedules/{name}"
+_BATCH: Final = tuple(f"POST /v1/batches/{{name}}/{act}" for act in ("cancel", "requeue-failed"))
 _BULK: Final = tuple(f"POST /v1/bulk/{action}" for action in BulkAction)
 
 PAGES: Final = (
@@ -60,7 +61,8 @@ PAGES: Final = (
     PageRoute("GET", "/parked", parked_page, ("GET /v1/jobs", "GET /v1/groups")),
     PageRoute("GET", "/dead", dead_page, ("GET /v1/jobs", "GET /v1/groups")),
     PageRoute("GET", "/holds", holds_page, ("GET /v1/holds", "GET /v1/breakers")),
-    PageRoute("GET", "/batches", batches_page, ("GET /v1/jobs",)),
+    PageRoute("GET", "/batches", batches_page, ("GET /v1/batches",)),
+    PageRoute("POST", "/batches", act_on_batch, _BATCH),
     PageRoute("GET", "/callbacks", callbacks_page, ("GET /v1/callbacks",)),
     PageRoute(
         "POST", "/callbacks/{id}/resend", resend_from_page, ("POST /v1/callbacks/{id}/resend",)

@@ -231,6 +231,7 @@ class IntegrityCheck:
             results = [(s, detector.detect(s, snapshots[s.job_id])) for s in left]
             left = [suspicion for suspicion, damage in results if damage is not None]
             found = [damage for _, damage in results if damage is not None]
+        found.sort(key=lambda damage: damage.parks)  # parking makes the other repairs too late
         for damage in found:
             await self._report_damage(damage)
 

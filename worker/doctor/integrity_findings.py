@@ -116,7 +116,7 @@ class DamageDetector:
         """Whether an entry's score is one that it cannot have."""
         if entry.kind in _RENEWED:
             return score > max(entry.score, self._max_score)
-        return score != entry.score
+        return entry.kind is not Index.BATCH_SETTLED and score != entry.score
 
     def _orphan(self, suspicion: Suspicion) -> Damage:
         job_id, key = suspicion.job_id, suspicion.key
@@ -159,6 +159,8 @@ class DamageDetector:
         """The score of a repaired entry: a lease leaves its worker time for a heartbeat."""
         if entry.kind is Index.LEASE:
             return max(entry.score, self._now + self._lease_s)
+        if entry.kind is Index.BATCH_SETTLED:
+            return max(entry.score, self._now)
         return entry.score
 
 

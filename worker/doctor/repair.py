@@ -12,8 +12,9 @@ from jobs import transitions
 from worker.clock import Clock
 from worker.doctor.integrity_findings import Damage
 from worker.store import Store
-from worker.store.commit import NewAuditEntry, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.integrity import IntegrityReader
+from worker.store.side_writes import NewAuditEntry
 
 AUDIT_ACTION: Final = "doctor.repair"
 
@@ -74,7 +75,7 @@ class Repairer:
         return RepairOutcome.REPAIRED
 
     async def _park(self, job_id: str, expected_rev: str) -> bool:
-        """Park a job, which also writes every entry; False if it changed since it was checked."""
+        """Park a job, which writes what it changes; False if it changed since it was checked."""
         stored = await self._jobs.load(job_id)
         if stored is None or stored.rev != expected_rev:
             return False

@@ -5,7 +5,7 @@ from typing import Final
 
 from worker.clock import MAX_CLOCK_OFF_S
 from worker.store.arq_codec import submit_entry
-from worker.store.commit import ArqWakeup
+from worker.store.side_writes import ArqWakeup
 
 MAX_JOBS_PER_ENTRY: Final = 32
 """Jobs of one arq entry; all of them go to one worker."""

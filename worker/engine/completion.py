@@ -41,10 +41,11 @@ from worker.engine.wakeups import Wakeups
 from worker.engine.write_back import write_back
 from worker.store import Store
 from worker.store.codec import encode
-from worker.store.commit import SideWrites, VersionedJob, version_of
+from worker.store.commit import VersionedJob, version_of
 from worker.store.holds import MAX_HOLDS, MAX_HOLDS_OF_OWNER
 from worker.store.jobs import CommitRefused, NewerRecord
 from worker.store.refusals import error_word
+from worker.store.side_writes import SideWrites
 
 log: Final = structlog.get_logger(__name__)
 

@@ -10,7 +10,8 @@ from typing import Final, assert_never
 
 from jobs.job import Job
 from jobs.states import Mode, State
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
+from worker.store.side_writes import SideWrites
 
 REMEMBER_S: Final = 300.0
 """How long a version is remembered. Runs that this worker polls, or whose connection it holds open,

@@ -9,10 +9,11 @@ from jobs.job import Job
 from worker.clock import Clock
 from worker.engine.remembered_jobs import RememberedJob
 from worker.engine.services.redis_recovery import RedisRecovery
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import JobStore
 from worker.store.preconditions import epoch_checks
 from worker.store.refusals import is_recovering
+from worker.store.side_writes import SideWrites
 
 
 class FencedOut(Exception):

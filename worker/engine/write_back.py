@@ -8,8 +8,9 @@ import structlog
 from jobs import transitions
 from jobs.job import Job
 from jobs.known_runs import lacks_submit, lost_ids
-from worker.store.commit import RestoreResult, SideWrites, VersionedJob
+from worker.store.commit import RestoreResult, VersionedJob
 from worker.store.jobs import JobStore
+from worker.store.side_writes import SideWrites
 
 log: Final = structlog.get_logger(__name__)
 

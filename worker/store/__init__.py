@@ -11,6 +11,7 @@ from worker.store.announcements import Announcements
 from worker.store.audit import AuditLog
 from worker.store.audit_chain import AuditChain
 from worker.store.balances import BalanceStore
+from worker.store.batches import BatchStore
 from worker.store.breakers import BreakerStore
 from worker.store.budget_spending import BudgetSpendingStore
 from worker.store.budgets import BudgetStore
@@ -36,7 +37,6 @@ from worker.store.payload_retention import PayloadRetention
 from worker.store.payloads import PayloadStore
 from worker.store.polls import PollStore
 from worker.store.rate_limits import RateLimitStore
-from worker.store.read.batches import BatchStore
 from worker.store.read.queries import JobQueries
 from worker.store.recovery import RecoveryStore
 from worker.store.registers import Registers
@@ -63,7 +63,6 @@ class ReadModels:
     """Reads over many jobs."""
 
     queries: JobQueries
-    batches: BatchStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +88,7 @@ class Store:
     ledger: LedgerStore
     balances: BalanceStore
     budgets: BudgetStore
+    batches: BatchStore
     budget_spending: BudgetSpendingStore
     schedules: ScheduleStore
     warnings: WarningStore
@@ -148,6 +148,7 @@ def open_store(
         ledger=LedgerStore(client, keys),
         balances=BalanceStore(client, keys),
         budgets=BudgetStore(client, keys, scripts),
+        batches=BatchStore(client, keys, scripts, jobs),
         budget_spending=BudgetSpendingStore(client, keys),
         schedules=ScheduleStore(client, keys, scripts, jobs, cipher),
         warnings=WarningStore(client, keys, scripts),
@@ -161,7 +162,7 @@ def open_store(
         audit=AuditLog(client, keys, scripts),
         events=EventLog(client, keys),
         sessions=SessionStore(client, keys),
-        read=ReadModels(JobQueries(client, keys, jobs), BatchStore(client, keys, jobs)),
+        read=ReadModels(JobQueries(client, keys, jobs)),
         metrics=Metrics(buffer, Counters(client, keys, scripts, buffer, series), series),
     )
 

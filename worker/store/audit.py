@@ -12,11 +12,12 @@ from redis.exceptions import RedisError
 
 from worker.store.audit_chain import AuditChain
 from worker.store.client import BadCursor, Client
-from worker.store.commit import Change, NewAuditEntry
+from worker.store.commit import Change
 from worker.store.events import entry_id_parts
 from worker.store.keys import Keys
 from worker.store.refusals import error_word
 from worker.store.scripts import Scripts
+from worker.store.side_writes import NewAuditEntry
 
 log: Final = structlog.get_logger(__name__)
 

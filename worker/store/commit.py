@@ -2,23 +2,30 @@
 
 import secrets
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from enum import Enum, auto
 from typing import Final
 
 import msgspec
 
+from jobs.batches import batch_of
 from jobs.budgets.periods import TOTAL_KEY
 from jobs.budgets.use import BudgetPart, UsedPart, changed_use
-from jobs.credits.charges import KEPT_S, MAX_NAMES, changed_sums, fallback_of
+from jobs.credits.charges import (
+    KEPT_S,
+    MAX_NAMES,
+    Dimension,
+    Measure,
+    changed_sums,
+    fallback_of,
+)
 from jobs.indexes import Index, changed_entries, entries
 from jobs.job import Job
-from jobs.states import SETTLED_OR_PARKED, State
+from jobs.states import SETTLED, SETTLED_OR_PARKED, State
 from worker.store.audit_chain import NO_CHAIN, AuditChain
 from worker.store.client import Argument, Durability
 from worker.store.codec import encode
 from worker.store.keys import Keys
-from worker.store.preconditions import BudgetCheck, EpochCheck, Limit, TickCheck
+from worker.store.side_writes import ArqWakeup, NewAuditEntry, SideWrites
 
 REV_TOKEN_BYTES: Final = 6
 """Each revision has a token of its own. A token of the process with a number would be the same in
@@ -42,6 +49,17 @@ NO_LIMIT: Final = "1e300"
 
 NEVER_TOO_MANY: Final = 2**31
 """Fields that a hash may have, where their names are bounded elsewhere."""
+BATCH_CREDITS: Final = "credits"
+"""Field of a batch's hash: what its attempts cost, in millionths of a credit."""
+
+BATCH_SEALED: Final = "sealed"
+"""Field of a batch's hash: 1 if no more jobs may join it."""
+
+BATCH_PRUNED: Final = "pruned:"
+"""With a state behind it, a field of a batch's hash: its jobs that were pruned in that state."""
+
+MAX_BATCH_FIELDS: Final = 64
+"""More than a batch's hash has: none of its sums is added to another field."""
 
 MAX_EVENT_ENTRIES: Final = 2_000
 """About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
@@ -80,69 +98,6 @@ class RestoreResult(Enum):
     """Another writer changed the job meanwhile."""
     OTHER_RUN = auto()
     """The record has a submit or the id of a run that the version lacks, so it stays."""
-
-
-@dataclass(frozen=True, slots=True)
-class ArqWakeup:
-    """An arq entry `<job>:<submit token>`, written in the same step; ids only."""
-
-    arq_id: str
-    payload: bytes
-    score_ms: int
-    ttl_ms: int
-
-
-@dataclass(frozen=True, slots=True)
-class NewAuditEntry:
-    """One action of an operator: who, when, what, on what, with which note, on how many jobs."""
-
-    at: float
-    """Unix seconds."""
-    by: str
-    action: str
-    on: str
-    """A job, a scope, an address, or the filter of a bulk action as JSON."""
-    note: str
-    jobs: int
-    changed: str = ""
-    """What of the inputs was changed, as JSON: paths and a keyed digest; empty if nothing was."""
-
-    def values(self) -> tuple[str, ...]:
-        """The values of `CHAINED_FIELDS`."""
-        at, jobs = repr(self.at), str(self.jobs)
-        return at, self.by, self.action, self.on, self.note, jobs, self.changed
-
-
-ANY_EPOCH: Final = ""
-"""The recovery epoch of a write that needs data that may be relied on, whichever it is."""
-
-
-@dataclass(frozen=True, slots=True)
-class SideWrites:
-    """What a commit writes beside the record."""
-
-    inputs: bytes | None = field(default=None, repr=False)
-    result: bytes | None = field(default=None, repr=False)
-    limits: tuple[Limit, ...] = ()
-    epochs: tuple[EpochCheck, ...] = ()
-    budgets: tuple[BudgetCheck, ...] = ()
-    budgets_version: int | None = None
-    """Precondition: no budget was set, changed or removed since this version was read."""
-    unreadable: bytes | None = field(default=None, repr=False)
-    """The text of an unreadable record, kept beside the record that replaces it."""
-    audit_entry: NewAuditEntry | None = None
-    """The operator action that made the change, if one did."""
-    tick: TickCheck | None = None
-    """Precondition of the job of a schedule's tick."""
-    data_epoch: str | None = None
-    """Precondition: the data may be relied on, and is of this epoch, see `jobs.data_recovery`."""
-    awaits_replicas: bool = False
-    """Whether the write waits until replicas have it, where that is configured."""
-    erased_at: float | None = None
-    """When the payloads of the job are erased, which this write does; None: they stay."""
-
-
-NO_SIDE_WRITES = SideWrites()
 
 
 CommitOperation = tuple[str, str, *tuple[Argument, ...]]
@@ -224,6 +179,7 @@ class Change:
             self.ops += [("D", self.key, name) for name in PAYLOAD_FIELDS]
         self._move_entries(old, new)
         self._add_charges(old, new)
+        self._note_batch(old, new)
         if new.state is State.QUEUED:
             self.ops.append(("P", self._names.wake, str(new.lane)))
         elif new.state in SETTLED_OR_PARKED:
@@ -260,7 +216,10 @@ class Change:
             self.ops.append(("S", owner, new.id, RUN_OWNER_MEMORY_S * 1_000))
 
     def _check_versions(self, side_writes: SideWrites) -> None:
-        """Let no job pass by old budgets; and a tick make one job, of the schedule as it is."""
+        """Let no job pass by old budgets, nor join a sealed batch; and a tick make one job."""
+        if side_writes.joins_batch is not None:
+            batch = self._names.batch_record(side_writes.joins_batch)
+            self.ops.append(("B", batch, BATCH_SEALED, 0))
         if side_writes.budgets_version is not None:
             self.ops.append(("B", self._names.budgets, "", side_writes.budgets_version))
         tick, ticks = side_writes.tick, self._names.schedule_ticks
@@ -279,6 +238,8 @@ class Change:
         """Delete a job and every entry it has."""
         for kind, name, _ in entries(old):
             self._remove_entry(kind, name, old.id)
+        if (batch := batch_of(old)) is not None:
+            self._add_to_batch(batch, f"{BATCH_PRUNED}{old.state}", 1)
         return self
 
     def audit(self, entry: NewAuditEntry) -> "Change":
@@ -310,6 +271,9 @@ class Change:
             score = before.pop((kind, name), None)
             if score == at:
                 continue
+            if kind is Index.BATCH_SETTLED:
+                self._settle_in_batch(name, old, new)
+                continue
             self.ops.append(("A", self._names.index(kind, name), at, new.id))
             if score is None:
                 self._register(kind, name, new)
@@ -320,12 +284,34 @@ class Change:
         """Add what the attempts cost to the ledger and to budgets, as far as it has changed."""
         for found, amount in changed_sums(old, new).items():
             day, dimension, name, measure = found
+            if dimension is Dimension.BATCH and measure is Measure.CREDITS:
+                self._add_to_batch(name, BATCH_CREDITS, amount)
             key = self._names.ledger(day, dimension, measure)
             fallback = fallback_of(dimension, name)
             self.ops.append(("H", key, name, fallback, MAX_NAMES[dimension], amount, KEPT_S))
 
         for used, amount in changed_use(old, new).items():
             self._add_use(used, amount)
+
+    def _note_batch(self, old: Job | None, new: Job) -> None:
+        """Have the batch of a job looked at that has settled, or is parked."""
+        is_new = old is None or old.state is not new.state
+        if is_new and new.state in SETTLED_OR_PARKED and (batch := batch_of(new)) is not None:
+            self.ops.append(("A", self._names.batch_changes, new.updated_at, batch))
+
+    def _settle_in_batch(self, batch: str, old: Job | None, new: Job) -> None:
+        """Put a job behind those of its batch that settled before; perhaps it is the last one.
+
+        One that was settled before cannot complete the batch: it names a set that is not empty.
+        """
+        settled = self._names.index(Index.BATCH_SETTLED, batch)
+        was_settled = old is not None and old.state in SETTLED
+        open_jobs = settled if was_settled else self._names.index(Index.BATCH_OPEN, batch)
+        self.ops.append(("Z", self._names.batch_record(batch), open_jobs, settled, new.id))
+
+    def _add_to_batch(self, batch: str, field: str, amount: int) -> None:
+        record = self._names.batch_record(batch)
+        self.ops.append(("H", record, field, field, MAX_BATCH_FIELDS, amount, 0))
 
     def _add_use(self, used: UsedPart, amount: int) -> None:
         """Add to what one period of a budget has spent or reserved."""
@@ -360,6 +346,8 @@ def assemble(
         prev = change.audit_hash or prev
         args.append(sum(map(len, ops)))
         for letter, key, *rest in ops:
+            if letter == "Z":
+                rest[:2] = [numbers.setdefault(str(name), len(numbers) + 1) for name in rest[:2]]
             args += [letter, numbers.setdefault(key, len(numbers) + 1), *rest]
     return list(numbers), args
 

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 import msgspec
 
+from jobs.batches import BatchEvent
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.low_balance import BalanceChange
@@ -90,13 +91,34 @@ class ScheduleNotice(msgspec.Struct, frozen=True):
     """How many ticks were left out."""
 
 
-Notice = BreakerNotice | BudgetNotice | BalanceNotice | ScheduleNotice
+
+BATCH_EVENT_FIELD: Final = b"batch"
+
+
+class BatchNotice(msgspec.Struct, frozen=True):
+    """A batch changed, as the event stream stores it."""
+
+    name: str
+    """As it is stored: with the tenant that it belongs to."""
+    event: BatchEvent
+    at: float
+    """Unix seconds."""
+    total: int
+    """Jobs that joined it."""
+    open: int
+    """Those that have not settled."""
+    completion: int = 0
+    """How often it has completed."""
+
+
+Notice = BreakerNotice | BudgetNotice | BalanceNotice | ScheduleNotice | BatchNotice
 
 _NOTICES: Final[dict[bytes, msgspec.json.Decoder[Notice]]] = {
     BREAKER_EVENT_FIELD: msgspec.json.Decoder(BreakerNotice),
     BUDGET_EVENT_FIELD: msgspec.json.Decoder(BudgetNotice),
     BALANCE_EVENT_FIELD: msgspec.json.Decoder(BalanceNotice),
     SCHEDULE_EVENT_FIELD: msgspec.json.Decoder(ScheduleNotice),
+    BATCH_EVENT_FIELD: msgspec.json.Decoder(BatchNotice),
 }
 
 

@@ -109,7 +109,13 @@ class IntegrityReader:
         keys = self._keys
         sets = [keys.index(kind) for kind in UNNAMED_INDEXES]
         sets += [keys.lanes, keys.groups, keys.sync_only, keys.arq_queue, keys.inbox, keys.orphans]
-        sets += [keys.batches, keys.sessions, keys.used_workflows, keys.budget_waits]
+        sets += [
+            keys.batches,
+            keys.batch_changes,
+            keys.sessions,
+            keys.used_workflows,
+            keys.budget_waits,
+        ]
         hashes = [keys.holds, keys.cool_downs, keys.costs, keys.rate_limits, keys.workers]
         hashes += [keys.counters, keys.breakers, keys.drains, keys.recovery, keys.accounts]
         hashes += [keys.payload_retention, keys.payload_keys]

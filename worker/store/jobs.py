@@ -8,6 +8,7 @@ from typing import Any, Final, NamedTuple
 import structlog
 from redis.exceptions import ResponseError
 
+from jobs.batches import BatchSealed, batch_of
 from jobs.breakers import BreakerCause, breaker_id
 from jobs.evidence.records import EvidenceFinding
 from jobs.holds import hold_id
@@ -22,13 +23,10 @@ from worker.store.callback_outbox import CallbackOutbox
 from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
-    ANY_EPOCH,
+    BATCH_SEALED,
     ERASED_AT,
-    NO_SIDE_WRITES,
-    ArqWakeup,
     Change,
     RestoreResult,
-    SideWrites,
     VersionedJob,
 )
 from worker.store.keys import Keys
@@ -39,6 +37,7 @@ from worker.store.recovery import RecoveryStore
 from worker.store.refusals import is_recovering
 from worker.store.schema import NewerSchema
 from worker.store.scripts import CommitResult, Scripts
+from worker.store.side_writes import ANY_EPOCH, NO_SIDE_WRITES, ArqWakeup, SideWrites
 
 log: Final = structlog.get_logger(__name__)
 
@@ -128,16 +127,29 @@ class JobStore:
         self.newer = NewerJobs()
 
     async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
-        """Write a new job, its inputs and its entries in one step; None if the id is taken."""
+        """Write a new job, its inputs and its entries in one step; None if the id is taken.
+
+        Raises `BatchSealed` where its batch takes no more jobs.
+        """
         written = await self.create_if(job, SideWrites(inputs=inputs))
         return written if isinstance(written, VersionedJob) else None
 
     async def create_if(self, job: Job, side_writes: SideWrites) -> VersionedJob | CommitRefused:
-        """Write a new job under further preconditions; `SUPERSEDED` means that the id is taken."""
-        needed = replace(side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True)
+        """Write a new job under further preconditions; `SUPERSEDED` means that the id is taken.
+
+        Raises `BatchSealed`.
+        """
+        batch = batch_of(job)
+        needed = replace(
+            side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True, joins_batch=batch
+        )
         sealed = self._payloads.sealed(job.id, needed)
         change = self._change("", None, job, sealed)
         result = await self._commit_when_ready(change)
+        if result is CommitResult.GATED and batch is not None:
+            record = self._keys.batch_record(batch)
+            if await self._client.call("HEXISTS", record, BATCH_SEALED):
+                raise BatchSealed(job.batch or batch)
         if result is not CommitResult.OK:
             return _REFUSED[result]
         self._metrics.job_changed(None, job)
@@ -332,10 +344,12 @@ class JobStore:
         """Submitting jobs whose lease has expired."""
         return (await self._due_members(self._keys.index(Index.LEASE), now, limit))[0]
 
-    async def older_than(self, state: str, moment: float, limit: int) -> list[JobId]:
-        """Jobs that entered a state before a moment, oldest first."""
-        key = self._keys.index(Index.STATE, state)
-        found = await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, "LIMIT", 0, limit)
+    async def older_than(
+        self, state: str, moment: float, limit: int, first: int = 0
+    ) -> list[JobId]:
+        """Jobs that entered a state before a moment, oldest first, without the `first` ones."""
+        key, part = self._keys.index(Index.STATE, state), ("LIMIT", first, limit)
+        found = await self._client.call("ZRANGEBYSCORE", key, "-inf", moment, *part)
         return [JobId(member) for member in texts(found)]
 
     async def entered_since(self, state: str, moment: float) -> AsyncGenerator[list[JobId]]:

@@ -46,14 +46,18 @@ class Keys:
         """Sorted set of the names of groups of parked jobs and dead letters."""
         return f"{self.namespace}:groups"
 
-    def register(self, kind: Index) -> str | None:
-        """Sorted set of the names of an index that a service finds its jobs by; None without."""
-        registers = {
+    @property
+    def registers(self) -> dict[Index, str]:
+        """Sorted sets of the names of the indexes that a service finds its jobs by."""
+        return {
             Index.LANE: self.lanes,
             Index.GROUP: self.groups,
             Index.BUDGET: self.budget_waits,
         }
-        return registers.get(kind)
+
+    def register(self, kind: Index) -> str | None:
+        """Sorted set of the names of an index that a service finds its jobs by; None without."""
+        return self.registers.get(kind)
 
     @property
     def polls(self) -> str:
@@ -62,8 +66,22 @@ class Keys:
 
     @property
     def batches(self) -> str:
-        """Sorted set of the names of batches, by when each got its last job."""
+        """Sorted set of the stored names of batches, by when each got its last job."""
         return f"{self.namespace}:batches"
+
+    def batch_record(self, batch: str) -> str:
+        """Hash of what is known of a batch beside its jobs, see `worker.store.batches`."""
+        return f"{self.namespace}:batch-record:{batch}"
+
+    @property
+    def batch_lease(self) -> str:
+        """String, the worker that announces what became of batches; it expires."""
+        return f"{self.namespace}:batch-lease"
+
+    @property
+    def batch_changes(self) -> str:
+        """Sorted set of the batches of which a job settled or was parked, by when."""
+        return f"{self.namespace}:batch-changes"
 
     @property
     def holds(self) -> str:

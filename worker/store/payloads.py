@@ -9,10 +9,11 @@ import structlog
 
 from jobs.payloads import MissingPayload
 from worker.store.client import Client, texts
-from worker.store.commit import ERASED_AT, SideWrites
+from worker.store.commit import ERASED_AT
 from worker.store.keys import Keys
 from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
 from worker.store.scripts import Scripts
+from worker.store.side_writes import SideWrites
 
 log: Final = structlog.get_logger(__name__)
 
@@ -93,8 +94,15 @@ class PayloadStore:
 
     async def size_bytes(self, job_id: str) -> int:
         """How much is stored of the inputs and the result of a job."""
-        key = self.keys.job(job_id)
-        return sum(await self.client.many([("HSTRLEN", key, name) for name in (INPUTS, RESULT)]))
+        return (await self.sizes([job_id]))[0]
+
+    async def sizes(self, job_ids: Sequence[str]) -> list[int]:
+        """How much is stored of the inputs and the result of each job, in bytes."""
+        keys = [self.keys.job(job_id) for job_id in job_ids]
+        found = await self.client.many(
+            [("HSTRLEN", key, name) for key in keys for name in (INPUTS, RESULT)]
+        )
+        return [inputs + result for inputs, result in zip(found[::2], found[1::2], strict=True)]
 
     async def missing_inputs(self, job_ids: Sequence[str]) -> dict[str, MissingPayload]:
         """The jobs that have no inputs to send, and why."""

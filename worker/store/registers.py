@@ -1,8 +1,7 @@
-"""The registers of lanes, groups, batches, and budgets that jobs wait for."""
+"""The registers of lanes, groups, and budgets that jobs wait for."""
 
 from typing import Final
 
-from jobs.indexes import Index
 from worker.store.client import Client, texts
 from worker.store.keys import Keys
 from worker.store.scripts import Scripts
@@ -21,8 +20,7 @@ class Registers:
 
     async def remove_empty(self) -> None:
         """Remove every name without jobs, if it still has none."""
-        for kind in (Index.LANE, Index.GROUP, Index.BUDGET, Index.BATCH):
-            register = self._keys.register(kind) or self._keys.batches
+        for kind, register in self._keys.registers.items():
             names = texts(await self._client.call("ZRANGE", register, 0, -1))
             for first in range(0, len(names), CHUNK):
                 chunk = names[first : first + CHUNK]

@@ -19,7 +19,7 @@ from jobs.schedules.record import CatchUp, Overlap, Schedule, Skip, starts_anew
 from jobs.unreadable import UNREADABLE
 from worker.store.client import Argument, Client, texts
 from worker.store.codec import DECODE_ERRORS, encode
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.events import SCHEDULE_EVENT_FIELD, ScheduleNotice, notice_command
 from worker.store.jobs import CommitRefused, JobStore
 from worker.store.keys import Keys
@@ -27,6 +27,7 @@ from worker.store.payload_cipher import PayloadCipher, UnreadablePayload
 from worker.store.preconditions import Limit, TickCheck
 from worker.store.schema import UNCHANGED, NewerSchema, RecordSchema
 from worker.store.scripts import MAX_SWAP_ATTEMPTS, Scripts
+from worker.store.side_writes import SideWrites
 
 _schedule: Final = RecordSchema(Schedule, UNCHANGED)
 _skip: Final = msgspec.json.Decoder(Skip)

@@ -24,10 +24,12 @@ SCRIPT_NAMES: Final = (
     "count",
     "poll",
     "receive",
+    "remove_seen",
     "repair",
     "reschedule",
     "retire",
     "schedule",
+    "seal_batch",
     "skip_tick",
     "swap",
 )
@@ -202,9 +204,20 @@ class Scripts:
                 return after
         raise RuntimeError(f"{field} of {key} changed {MAX_SWAP_ATTEMPTS} times during one write")
 
-    async def retire(self, register: str, name: str, must_be_absent: Sequence[str]) -> bool:
-        """Remove a name from a register if none of the keys exists."""
-        return bool(await self._run("retire", [register, *must_be_absent], [name]))
+    async def retire(
+        self, register: str, name: str, must_be_absent: Sequence[str], deleted: Sequence[str] = ()
+    ) -> bool:
+        """Remove a name from a register if none of the keys exists; others are deleted with it."""
+        keys = [register, *must_be_absent, *deleted]
+        return bool(await self._run("retire", keys, [name, len(deleted)]))
+
+    async def seal_batch(self, keys: Sequence[Argument], args: Sequence[Argument]) -> bool:
+        """Let no more jobs join a batch; False if it was sealed before."""
+        return bool(await self._run("seal_batch", keys, args))
+
+    async def remove_seen(self, key: str, member: str, score: float) -> None:
+        """Remove a member of a sorted set, unless its score has grown."""
+        await self._run("remove_seen", [key], [member, score])
 
     async def commit(self, change: Change) -> CommitResult:
         """Write a change. Changes that are requested at the same time share one call.

@@ -18,7 +18,7 @@ from worker.api.prefix import add_route
 from worker.api.problems import Problem, answer_as_page
 from worker.clock import Clock
 from worker.store.audit import AuditLog
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 
 class Logins:

@@ -16,7 +16,7 @@ from worker.api.auth.tokens import ApiTokens
 from worker.api.problems import Problem
 from worker.clock import Clock
 from worker.store import Store
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 log: Final = structlog.get_logger(__name__)
 

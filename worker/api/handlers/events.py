@@ -23,6 +23,7 @@ from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter, problem_of
 from worker.api.streams.broadcaster import (
     KEEPALIVE_S,
+    BroadcastBatch,
     BroadcastBreaker,
     BroadcastCredits,
     BroadcastEvent,
@@ -54,11 +55,12 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
     """Every transition as it happens, as server-sent events.
 
     Event `job`: a transition. Without a filter by `state` also: event `breaker`: a breaker changed;
-    event `schedule`: a schedule was set, removed, switched on or off, or left ticks out;
-    for role `read`, event `budget`: it was set, removed, nearly used up, closed or reopened; event
-    `balance`: an account is likely to run out of credits within the hour, or not any more.
-    Event `reset`: events are missing before it, read the lists. Event `end`: the token or login has
-    ended or has other rights now.
+    event `batch`: one was created, sealed or cancelled, is stalled or complete; event `schedule`: a
+    schedule was set, removed, switched on or off, or left ticks out; for role `read`, event
+    `budget`: it was set, removed, nearly used up, closed or reopened; event `balance`: an account
+    is likely to run out of credits within the hour, or not any more. Event `reset`: events are
+    missing before it, read the lists. Event `end`: the token or login has ended or has other rights
+    now.
     """
     query = read_query(request, EventsQuery)
     after = _last_event_id(request) or query.last_event_id
@@ -173,6 +175,8 @@ def _name(event: BroadcastItem) -> bytes:
             return b"job"
         case BroadcastBreaker():
             return b"breaker"
+        case BroadcastBatch():
+            return b"batch"
         case BroadcastCredits(is_balance=is_balance):
             return b"balance" if is_balance else b"budget"
         case BroadcastSchedule():

@@ -11,7 +11,7 @@ from worker.api.models.response import json_response
 from worker.api.models.sessions import SessionPageResponse, session_response
 from worker.api.parsing import read_body
 from worker.api.problems import Problem
-from worker.store.commit import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry
 
 REVOKE: Final = "revoke_session"
 

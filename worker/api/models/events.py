@@ -4,6 +4,7 @@ from typing import Annotated, Final, Literal
 
 from msgspec import Meta
 
+from jobs.batches import BatchEvent
 from jobs.breakers import BreakerCause, BreakerState
 from jobs.budgets.warnings import BudgetChange
 from jobs.credits.low_balance import BalanceChange
@@ -13,7 +14,13 @@ from jobs.states import Kind, State
 from jobs.tenants import app_job_id, tenant_of
 from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.store.commit import TransitionEvent
-from worker.store.events import BalanceNotice, BreakerNotice, BudgetNotice, ScheduleNotice
+from worker.store.events import (
+    BalanceNotice,
+    BatchNotice,
+    BreakerNotice,
+    BudgetNotice,
+    ScheduleNotice,
+)
 
 
 class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}):
@@ -78,6 +85,18 @@ class ScheduleEventResponse(ResponseModel):
     change: ScheduleChange
     tick: Annotated[Time | None, Meta(description="the last tick that was left out")]
     count: Annotated[int, Meta(description="how many ticks were left out")]
+    at: Time
+
+
+class BatchEventResponse(ResponseModel):
+    """The data of an event `batch`: it was created, sealed or cancelled, is stalled or complete."""
+
+    name: Annotated[str, Meta(description="as GET /v1/batches shows it to the same token")]
+    tenant: str
+    event: BatchEvent
+    total: Annotated[int, Meta(description="jobs that joined it")]
+    open: Annotated[int, Meta(description="those that have not settled")]
+    completion: Annotated[int, Meta(description="how often it has completed")]
     at: Time
 
 
@@ -149,6 +168,19 @@ def schedule_event_response(
         change=notice.change,
         tick=optional_rfc3339(notice.tick),
         count=notice.count,
+        at=rfc3339(notice.at),
+    )
+
+
+def batch_event_response(notice: BatchNotice, *, for_tenant: bool = False) -> BatchEventResponse:
+    """A change of a batch; `for_tenant`: as tokens of its tenant name it."""
+    return BatchEventResponse(
+        name=app_job_id(notice.name) if for_tenant else notice.name,
+        tenant=tenant_of(notice.name),
+        event=notice.event,
+        total=notice.total,
+        open=notice.open,
+        completion=notice.completion,
         at=rfc3339(notice.at),
     )
 

@@ -242,7 +242,7 @@ def job_response(
         target=job.target,
         account=job.account,
         state=job.state,
-        reason=None if job.reason is None else _reason(job.reason),
+        reason=None if job.reason is None else reason_response(job.reason),
         held_by=_held_by(job, gates),
         waits_for_budget=None if is_of_tenant() else job.waits_for_budget,
         priority=job.priority,
@@ -302,7 +302,8 @@ def _held_by(job: Job, gates: Gates) -> HeldByResponse | None:
     )
 
 
-def _reason(reason: Reason) -> ReasonResponse:
+def reason_response(reason: Reason) -> ReasonResponse:
+    """Why a job is parked, dead or retrying."""
     return ReasonResponse(
         code=reason.code,
         http_status=reason.http_status,

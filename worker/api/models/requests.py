@@ -13,7 +13,7 @@ from jobs.credits.charges import MAX_CREDITS
 from jobs.credits.report import CreditsBy
 from jobs.evidence.records import EvidenceFinding
 from jobs.states import Kind, State
-from jobs.tenants import STORED_JOB_ID, TENANT
+from jobs.tenants import STORED_JOB_ID, TENANT, TENANT_MARK
 from worker.app.job_request_parser import (
     TAG_CHAR,
     AccountLabel,
@@ -37,6 +37,7 @@ Note = Annotated[str, Field(max_length=MAX_NOTE_CHARS, description=_NOTE_DESCRIP
 ENTRY_ID_PATTERN: Final = r"[0-9]{1,19}(-[0-9]{1,19})?"
 """The shape of ids of events and audit entries: those of a Redis stream."""
 
+StoredBatch = Annotated[str, matching(f"(?:{TENANT.pattern}{TENANT_MARK})?{TAG_CHAR}{{1,128}}")]
 TenantName = Annotated[str, matching(TENANT)]
 ExecutionId = Annotated[str, matching(r"[A-Za-z0-9][A-Za-z0-9._:-]{0,127}")]
 
@@ -194,7 +195,8 @@ class JobsQuery(QueryParameters):
         Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")
     ] = None
     batch: Annotated[
-        Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
+        StoredBatch | None,
+        Field(description="one batch; one of a tenant, for others, as <tenant>~<batch>"),
     ] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     finding: Annotated[
@@ -342,7 +344,8 @@ class JobFilter(RequestBody):
         Annotated[str, matching(TAG_CHAR + r"{1,64}")] | None, Field(description="one tag")
     ] = None
     batch: Annotated[
-        Annotated[str, matching(TAG_CHAR + r"{1,128}")] | None, Field(description="one batch")
+        StoredBatch | None,
+        Field(description="one batch; one of a tenant, for others, as <tenant>~<batch>"),
     ] = None
     account: Annotated[AccountLabel | None, Field(description="an account label")] = None
     finding: Annotated[

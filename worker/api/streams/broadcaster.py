@@ -20,6 +20,7 @@ from jobs.states import Kind, State
 from jobs.tenants import tenant_of
 from worker.api.models.events import (
     balance_event_response,
+    batch_event_response,
     breaker_event_response,
     budget_event_response,
     schedule_event_response,
@@ -30,6 +31,7 @@ from worker.api.streams.stream_slots import StreamSlots
 from worker.store.events import (
     START,
     BalanceNotice,
+    BatchNotice,
     BreakerNotice,
     BudgetNotice,
     EventEntry,
@@ -92,6 +94,8 @@ class EventFilter:
                 return is_wanted and (
                     lane is None or self._wants(lane.account, lane.kind, lane.target)
                 )
+            case BroadcastBatch(tenant=tenant):
+                return self.state is None and self.tenant in ("", tenant)
             case BroadcastCredits(scope=scope):
                 is_wanted = self.state is None and self.sees_credits and not self.tenant
                 return is_wanted and (not is_lane_scope(scope) or self._wants(*scope.split("/", 2)))
@@ -100,7 +104,7 @@ class EventFilter:
 
     def data_of(self, event: "BroadcastItem") -> bytes:
         """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
-        if self.tenant and isinstance(event, BroadcastEvent | BroadcastSchedule):
+        if self.tenant and isinstance(event, BroadcastEvent | BroadcastSchedule | BroadcastBatch):
             return event.tenant_data
         return event.data
 
@@ -155,7 +159,19 @@ class BroadcastSchedule:
     """For listeners of the tenant."""
 
 
-BroadcastItem = BroadcastEvent | BroadcastBreaker | BroadcastCredits | BroadcastSchedule
+@dataclass(frozen=True, slots=True)
+class BroadcastBatch:
+    """A change of a batch, encoded once for all listeners."""
+
+    tenant: str
+    data: bytes
+    tenant_data: bytes
+    """For listeners of the tenant."""
+
+
+BroadcastItem = (
+    BroadcastEvent | BroadcastBreaker | BroadcastCredits | BroadcastSchedule | BroadcastBatch
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -362,6 +378,12 @@ def _notice(notice: Notice) -> BroadcastItem:
             return BroadcastCredits(notice.account, data, is_balance=True)
         case ScheduleNotice():
             return _schedule_notice(notice)
+        case BatchNotice():
+            return BroadcastBatch(
+                tenant_of(notice.name),
+                encode_response(batch_event_response(notice)),
+                encode_response(batch_event_response(notice, for_tenant=True)),
+            )
         case _:
             assert_never(notice)
 

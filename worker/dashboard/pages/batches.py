@@ -1,14 +1,19 @@
-"""Batches: progress, cost and failures of each."""
+"""Batches: progress, cost and failures of each, and what can be done to one."""
 
 from typing import Final
+from urllib.parse import urlencode
 
 from aiohttp import web
 
+from jobs.batches import BatchState
 from jobs.states import State
-from worker.api.problems import Problem
+from worker.app.action_table import ACTION_TABLE, BatchAction
+from worker.app.batches import BatchActionResult, NoSuchBatch
 from worker.dashboard.page_request import PageRequest
-from worker.engine.unreadable_records import dead_letter_unreadable
+from worker.dashboard.views.formatting import count
+from worker.store.batches import Batch
 
+PAGE: Final = "/batches"
 PAGE_SIZE: Final = 20
 IN_PROGRESS_STATES: Final = (
     State.SCHEDULED,
@@ -27,32 +32,67 @@ PROGRESS_ORDER: Final = (
 )
 """States of a progress bar in order, from succeeded to cancelled."""
 
+LABELS: Final = {
+    BatchAction.SEAL: "Seal",
+    BatchAction.REQUEUE_FAILED: "Requeue dead letters",
+    BatchAction.CANCEL: "Cancel",
+}
+
 
 async def batches_page(page_request: PageRequest) -> web.StreamResponse:
     """Render the batches, the most recently used first; `name` selects one."""
-    text = page_request.request.query.get("from", "0")
-    first = int(text[:9]) if text.isdecimal() and text.isascii() else 0
-    name = page_request.request.query.get("name", "").strip()
-    batches = page_request.context.store.read.batches
+    query, batches = page_request.request.query, page_request.context.use_cases.batches
+    name = query.get("name", "").strip()
     if name:
-        found = [one] if (one := await batches.find(name)) is not None else []
-        total, has_more = len(found), False
-    else:
-        found, total = await batches.page(first, PAGE_SIZE)
-        has_more = first + PAGE_SIZE < total
-    for batch in found:
-        await dead_letter_unreadable(
-            page_request.context.store.jobs, batch.unreadable, page_request.now
+        batch = await batches.find(name)
+        failures = await batches.failures(name)
+        return await page_request.render(
+            "batch.html",
+            batch=batch,
+            failures=failures,
+            progress_order=PROGRESS_ORDER,
+            in_progress=IN_PROGRESS_STATES,
+            actions=[(one, ACTION_TABLE[one], LABELS[one]) for one in _possible_actions(batch)],
         )
-    if name and not found:
-        raise Problem(404, "no-such-batch", "No such batch", f"there is no batch {name[:128]!r}")
+    text = query.get("from", "0")
+    first = int(text[:9]) if text.isdecimal() and text.isascii() else 0
+    found, following = await batches.page("", first, PAGE_SIZE)
     return await page_request.render(
         "batches.html",
         batches=found,
-        total=total,
         first=first,
-        more=first + PAGE_SIZE if has_more else None,
-        name=name,
+        more=following,
         progress_order=PROGRESS_ORDER,
         in_progress=IN_PROGRESS_STATES,
     )
+
+
+def _possible_actions(batch: Batch) -> list[BatchAction]:
+    is_open = batch.state is BatchState.OPEN
+    found = [BatchAction.SEAL] if is_open else []
+    found += [BatchAction.REQUEUE_FAILED] if batch.of(State.DEAD) else []
+    found += [BatchAction.CANCEL] if is_open or batch.of(*IN_PROGRESS_STATES) else []
+    return found
+
+
+async def act_on_batch(page_request: PageRequest) -> web.StreamResponse:
+    """Seal or cancel a batch, or requeue its dead letters."""
+    form = await page_request.form()
+    name, actor = form.get("name", "").strip(), await page_request.actor()
+    batches = page_request.context.use_cases.batches
+    match form.get("action"):
+        case BatchAction.SEAL:
+            await batches.seal(name, actor)
+            text = f"Sealed {name}: no more jobs may join it"
+        case BatchAction.CANCEL:
+            text = f"Cancelled {name}: {_jobs_text(await batches.cancel(name, actor))}"
+        case BatchAction.REQUEUE_FAILED:
+            text = f"{name}: requeued {_jobs_text(await batches.requeue_failed(name, actor))}"
+        case _:
+            raise NoSuchBatch(name)
+    return await page_request.redirect_back(text, path=f"{PAGE}?{urlencode({'name': name})}")
+
+
+def _jobs_text(found: BatchActionResult) -> str:
+    failed = found.counts.failed
+    return count(found.counts.done, "job") + (f", {failed} failed" if failed else "")

@@ -37,10 +37,11 @@ from worker.engine.slots import SlotCounter
 from worker.engine.unreadable_records import load_jobs_with_inputs
 from worker.engine.wakeups import Wakeup
 from worker.engine.worker_parts import WorkerContext
-from worker.store.commit import SideWrites, VersionedJob
+from worker.store.commit import VersionedJob
 from worker.store.jobs import CommitRefused
 from worker.store.lanes import QueueSnapshot
 from worker.store.preconditions import Limit, canary_limit, lane_cap
+from worker.store.side_writes import SideWrites
 
 log: Final = structlog.get_logger(__name__)
 

@@ -7,13 +7,14 @@ import asyncio
 from typing import Final
 
 from jobs import transitions
+from jobs.batches import batch_of
 from jobs.states import PRUNABLE, State
 from worker.engine.callback_retention import prune_callbacks
 from worker.engine.payload_remains import erase_remains
 from worker.engine.unreadable_records import load_jobs
 from worker.engine.wakeups import Wakeup
 from worker.store import Store
-from worker.store.commit import SideWrites
+from worker.store.side_writes import SideWrites
 
 BATCH: Final = 500
 TICK_S: Final = 60.0
@@ -28,17 +29,15 @@ class Pruner:
         self._store = store
         self._retention_s = retention_s
         self._payload_retention_s = payload_retention_s
+        self._first_old = dict.fromkeys(PRUNABLE, 0)
+        """Old jobs that stay, and are passed over until all behind them were looked at."""
         self.wakeup = Wakeup()
 
     async def tick(self, now: float) -> float:
         """Delete a batch of each settled state; returns 0 seconds while there are more."""
         full = False
         for state in PRUNABLE:
-            ids = await self._store.jobs.older_than(state, now - self._retention_s, BATCH)
-            found = await load_jobs(self._store.jobs, ids, now)
-            deletions = [self._store.jobs.delete(stored) for stored in found if stored is not None]
-            deleted = sum(await asyncio.gather(*deletions))
-            full = full or (len(ids) == BATCH and deleted > 0)
+            full = await self._delete(state, now) or full
             if self._payload_retention_s:
                 full = await self._erase_payloads(state, now) or full
         callbacks, metrics = self._store.callbacks, self._store.metrics.buffer
@@ -50,7 +49,24 @@ class Pruner:
         if full:
             return 0.0
         await self._store.registers.remove_empty()
+        await self._store.batches.forget_old(now - self._retention_s)
         return TICK_S
+
+    async def _delete(self, state: State, now: float) -> bool:
+        """Delete a batch of jobs in a state; whether there are more.
+
+        Those of a batch that was created and is not complete stay.
+        """
+        until, first = now - self._retention_s, self._first_old[state]
+        ids = await self._store.jobs.older_than(state, until, BATCH, first)
+        found = [one for one in await load_jobs(self._store.jobs, ids, now) if one is not None]
+        names = sorted({name for one in found if (name := batch_of(one.job)) is not None})
+        kept = dict(zip(names, await self._store.batches.is_kept(names), strict=True))
+        expired = [one for one in found if not kept.get(batch_of(one.job) or "", False)]
+        await asyncio.gather(*(self._store.jobs.delete(one) for one in expired))
+        is_full = len(ids) == BATCH
+        self._first_old[state] = first + len(found) - len(expired) if is_full else 0
+        return is_full and bool(found)
 
     async def _erase_payloads(self, state: State, now: float) -> bool:
         """Erase the payloads of a batch of jobs in a state; whether there are more."""

@@ -10,6 +10,7 @@ from typing import Final, Protocol, assert_never
 import structlog
 from redis.exceptions import RedisError
 
+from jobs.batches import BatchSealed
 from jobs.job import Job
 from jobs.schedules.cron import next_tick
 from jobs.schedules.due import RunTick, SkipTicks, due_steps
@@ -125,7 +126,11 @@ class ScheduleTicker:
             message = str(error)[:SHOWN_CHARS]
             skip = Skip(cause=SkipCause.REFUSED, tick=tick, at=now, message=message)
             return await self._skip(schedule, highest, skip)
-        result = await self._store.enqueue_tick(schedule, highest, tick, job, inputs)
+        try:
+            result = await self._store.enqueue_tick(schedule, highest, tick, job, inputs)
+        except BatchSealed as error:
+            skip = Skip(cause=SkipCause.REFUSED, tick=tick, at=now, message=f"batch: {error}")
+            return await self._skip(schedule, highest, skip)
         match result:
             case TickResult.ENQUEUED:
                 self._metrics.schedule_ticked("enqueued")

@@ -22,6 +22,8 @@
 --         H key name other most amount seconds  add to a field of a hash that expires (0 seconds:
 --                              it does not), to the field other if it has none of that name, and
 --                              most fields
+--         Z key open settled member   append to the sorted set settled; if the batch of the hash is
+--                              sealed, and the set open is empty then, it completes once more
 --         S key value ms       set a string that expires
 --         P key message        publish, messages of one channel as one, a space between them
 --         E key most event     append all events as one entry to a stream, trimmed to about most
@@ -32,6 +34,7 @@
 --          Where Redis refuses a write, the error, only for the changes that name its key; an error
 --          of P or E fails no change, and is one more reply at the end.
 local lists, replies, epochs, i, unannounced = {}, {}, {}, 1  -- epochs: the checked fields, each read once
+local completing = {}  -- numbers of the sets of open jobs, by the number of the hash of their batch
 local sums, used, now = {}, {}, nil  -- sums: what op H adds, by key; used: what M read, by key
 
 local function refusal(reply) return type(reply) == "table" and reply.err or nil end
@@ -73,6 +76,22 @@ local function flush()
     else for _, change in ipairs(failed and list.changes or {}) do replies[change] = failed end end
   end
   lists = {}
+end
+
+local function settle(batch, open, settled, member)  -- the score is about the time, and grows
+  local time, last = redis.call("TIME"), redis.pcall("HGET", KEYS[batch], "last")
+  local at = string.format("%.6f", math.max(time[1] + time[2] / 1e6, (tonumber(last) or 0) + 1e-6))
+  completing[batch] = open
+  enqueue("A", settled, at, member)
+  return refusal(redis.pcall("HSET", KEYS[batch], "last", at))
+end
+
+local function complete()
+  for batch, open in pairs(completing) do
+    if redis.call("HEXISTS", KEYS[batch], "sealed") == 1 and redis.call("ZCARD", KEYS[open]) == 0 then
+      redis.call("HINCRBY", KEYS[batch], "completions", 1)
+    end
+  end
 end
 
 local function add_sums()  -- all that one call adds to a field is added at once
@@ -191,6 +210,9 @@ while i <= #ARGV do
       if op == "A" or op == "N" then enqueue(op, key, arg1, arg2)
       elseif op == "R" or op == "D" or op == "P" then enqueue(op, key, arg1)
       elseif op == "S" then reply = refusal(redis.pcall("SET", key, arg1, "PX", arg2))
+      elseif op == "Z" then
+        reply = settle(tonumber(ARGV[i + 1]), tonumber(arg1), KEYS[tonumber(arg2)], ARGV[i + 4])
+        i = i + 1
       elseif op == "E" then enqueue(op, key, "t", arg2).most = arg1
       elseif op == "H" then
         add(key, arg1, arg2, ARGV[i + 4], ARGV[i + 5], ARGV[i + 6])
@@ -203,6 +225,7 @@ while i <= #ARGV do
   i = ops_end + 1
 end
 flush()
+complete()
 add_sums()
 replies[#replies + 1] = unannounced
 return replies

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import astuple, dataclass
 from typing import Final, assert_never
 
+from jobs.batches import batch_of
 from jobs.evidence.records import EvidenceFinding
 from jobs.indexes import Index
 from jobs.job import UNCERTAIN, Job, split_group
@@ -46,6 +47,7 @@ class Filter:
     """Of uncertain jobs: why their outcome is unknown."""
     tag: str | None = None
     batch: str | None = None
+    """As it is stored, see `jobs.batches.batch_address`."""
     account: str | None = None
     finding: EvidenceFinding | None = None
     """Of jobs that are parked as uncertain."""
@@ -64,7 +66,7 @@ class Filter:
             and self.code in (None, code)
             and self.cause in (None, cause)
             and (self.tag is None or self.tag in job.tags)
-            and self.batch in (None, job.batch)
+            and self.batch in (None, batch_of(job))
             and self.account in (None, job.account)
             and (
                 self.finding is None or (job.parked_as == UNCERTAIN and job.finding is self.finding)

@@ -1,0 +1,60 @@
+"""The batch keeper: announces what became of batches whose jobs settled or were parked."""
+
+from typing import Final
+
+import structlog
+
+from jobs.batches import BatchEvent
+from jobs.states import State
+from worker.engine.wakeups import Wakeup
+from worker.store import Store
+from worker.store.batches import ANNOUNCED, STALLED, Batch
+from worker.store.events import BatchNotice
+
+log: Final = structlog.get_logger(__name__)
+
+TICK_S: Final = 1.0
+LEASE_S: Final = 10.0
+BATCHES_AT_ONCE: Final = 100
+
+
+class BatchKeeper:
+    """Looks at batches that changed; one of all workers does it."""
+
+    name = "batch_keeper"
+
+    def __init__(self, store: Store, worker_id: str) -> None:
+        self._store = store
+        self._worker_id = worker_id
+        self.wakeup = Wakeup()
+
+    async def tick(self, now: float) -> float:
+        """Announce what became of some batches; returns 0 seconds while there are more."""
+        changed = await self._store.batches.changed(BATCHES_AT_ONCE)
+        if not changed or not await self._store.batches.claim(self._worker_id, LEASE_S):
+            return TICK_S
+        for address, at in changed:
+            batch = await self._store.batches.find(address, now)
+            if batch is not None and batch.record is not None:
+                await self._announce(batch, now)
+            await self._store.batches.mark_seen(address, at)
+        return 0.0 if len(changed) == BATCHES_AT_ONCE else TICK_S
+
+    async def _announce(self, batch: Batch, now: float) -> None:
+        """Announce each completion once, and that only an operator brings the batch on."""
+        for number in range(batch.announced + 1, batch.completions + 1):
+            notice = batch_notice(batch, BatchEvent.COMPLETED, now, number)
+            if await self._store.batches.announce(batch, notice, ANNOUNCED, number):
+                log.info("batch.completed", batch=batch.address, completion=number)
+        is_stalled = 0 < batch.open_jobs == batch.of(State.PARKED)
+        if is_stalled == batch.is_stalled:
+            return
+        stall = batch_notice(batch, BatchEvent.STALLED, now) if is_stalled else None
+        if await self._store.batches.announce(batch, stall, STALLED, int(is_stalled)):
+            log.info("batch.stalled" if is_stalled else "batch.resumed", batch=batch.address)
+
+
+def batch_notice(batch: Batch, event: BatchEvent, now: float, completion: int = 0) -> BatchNotice:
+    """What the event stream says of a batch; `now` in Unix seconds."""
+    number = completion or batch.completions
+    return BatchNotice(batch.address, event, now, batch.total, batch.open_jobs, number)
