@@ -22,12 +22,15 @@ MAX_SENDS: Final = 3
 
 SERVICE_UNAVAILABLE: Final = 503
 
-CSV: Final = "text/csv"
+TOO_MANY_REQUESTS: Final = 429
+
+TEXT_TYPES: Final = ("text/csv", "application/x-ndjson")
+"""Content types of responses that are rows of text, not one document."""
 
 
 @dataclass(frozen=True, slots=True)
 class ApiResponse:
-    """A 2xx response: its text as it was sent, and the JSON object that it holds; none of CSV."""
+    """A 2xx response: its text as it was sent, and the JSON object that it holds; none of rows."""
 
     status: int
     text: str
@@ -36,6 +39,10 @@ class ApiResponse:
 
 class ConnectionLost(ApiUnreachable):
     """The connection was lost after the request was sent: it may have taken effect."""
+
+
+class TooManyRequests(CommandFailure):
+    """A limit of the token is reached: the same request may pass later."""
 
 
 class ApiClient:
@@ -87,7 +94,7 @@ class ApiClient:
                 method, url, json=body, timeout=timeout, allow_redirects=False
             ) as response:
                 text = await response.text(errors="replace")
-                if response.ok and response.content_type == CSV:
+                if response.ok and response.content_type in TEXT_TYPES:
                     return ApiResponse(response.status, text, {})
                 return _parse_response(self._base_url, response.status, text)
         except (aiohttp.ClientConnectorError, aiohttp.ServerTimeoutError) as error:
@@ -161,6 +168,8 @@ def _parse_response(base_url: str, status: int, text: str) -> ApiResponse:
             f"what answers at {base_url} is not this API (HTTP {status}, no JSON object);"
             " set KNOUDS_API_URL"
         )
+    if status == TOO_MANY_REQUESTS:
+        raise TooManyRequests(explain_problem(doc, status))
     if status >= 300:  # noqa: PLR2004  the API redirects nothing
         raise CommandFailure(_with_advice(explain_problem(doc, status), status))
     return ApiResponse(status, escape_json(text), doc)

@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     NO_REDIS = 4
     SETTINGS = 5
     NOT_SUCCEEDED = 6
+    PARKED = 7
     INTERRUPTED = 130
 
 
@@ -28,7 +29,9 @@ EXIT_MEANINGS: Final[dict[ExitCode, str]] = {
     ExitCode.NO_API: "the API cannot be reached",
     ExitCode.NO_REDIS: "Redis cannot be reached: the API said so, or the worker at its start",
     ExitCode.SETTINGS: "a setting is wrong",
-    ExitCode.NOT_SUCCEEDED: "--wait ended with the job parked, dead or cancelled",
+    ExitCode.NOT_SUCCEEDED: "--wait ended with the job parked, dead or cancelled; of a batch: some"
+    " are dead or cancelled",
+    ExitCode.PARKED: "a batch ended with none dead or cancelled, and some parked",
     ExitCode.INTERRUPTED: "interrupted",
 }
 

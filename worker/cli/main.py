@@ -37,8 +37,9 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
     },
     "Jobs": {
         "enqueue": CommandEntry("commands.enqueue", "Enqueue one job; --wait for its result."),
-        "batch": CommandEntry(
-            "commands.batch", "Enqueue a file of jobs, one JSON object per line."
+        "batch": CommandEntry("commands.batch", "Run a file of jobs; --out for their results."),
+        "batches": CommandEntry(
+            "commands.batches", "Batches: list, show, results, seal, cancel, requeue-failed."
         ),
         "schedules": CommandEntry(
             "commands.schedules", "Recurring jobs: list, show, set, run, enable, remove."

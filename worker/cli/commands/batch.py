@@ -1,169 +1,160 @@
-"""`batch`: a file of jobs, one JSON object per line, sent in bulk calls."""
+"""`batch`: a file of jobs, one a line, sent in bulk calls; and their results as they come."""
 
-import json
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
 import click
 
-from worker.cli.client_session import STATUS_ENQUEUED, STATUS_ERROR, call_api
-from worker.cli.exit_codes import CommandExit, CommandFailure, ExitCode
-from worker.cli.inputs import parse_object
-from worker.cli.options import KINDS, as_json, dry_run
+from worker.cli.batch_file import BatchLine, LineReader, opened_text
+from worker.cli.batch_output import OutputBusy, ResultFile
+from worker.cli.client_session import call_api
+from worker.cli.exit_codes import CommandExit, CommandFailure
+from worker.cli.options import dry_run
 from worker.cli.text import Doc, command_line, sanitize
 
 if TYPE_CHECKING:
     from worker.cli.api_client import ApiClient
+    from worker.cli.batch_run import BatchRun
 
-MAX_CALL_JOBS: Final = 1_000
-"""Jobs per call: the API's limit."""
-
-MAX_CALL_BYTES: Final = 4 << 20
-"""Bytes per call, below the API's `KNOUDS_MAX_BODY_BYTES` of 8 MiB. One larger job goes alone."""
+STANDARD_INPUT: Final = "-"
+FORMATS: Final = ("jsonl", "csv")
 
 
-@dataclass(frozen=True, slots=True)
-class BatchLine:
-    """A job request and its line in the file."""
-
-    number: int
-    """From 1."""
-    request: Doc
-    size_bytes: int
-    """Of the request as it is sent."""
-
-
-@dataclass(slots=True)
-class BatchCounts:
-    """The results of a file so far."""
-
-    enqueued: int = 0
-    duplicates: int = 0
-    failed: int = 0
-    unconfirmed: int = 0
-    """Of the enqueued and the duplicates: too few replicas have them."""
-    results: list[Doc] = field(default_factory=list[Doc])
-
-    def report_failure(self, number: int, message: str) -> None:
-        """Count a line that was not enqueued, and report it on stderr."""
-        self.failed += 1
-        click.echo(f"line {number}: {sanitize(message)}", err=True)
-
-
-@click.command(short_help="Enqueue a file of jobs, one JSON object per line.")
-@click.argument("file", type=click.File("r", encoding="utf-8-sig"))
-@click.option("--batch", help="For lines that name no batch.")
-@click.option("--kind", type=click.Choice(KINDS), help="For lines that name no kind.")
-@click.option("--target", help="For lines that name no target.")
+@click.command(short_help="Run a file of jobs, and write their results.")
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
+@click.option("--name", help="Of the batch; without it, that of the file.")
+@click.option("--model", metavar="MODEL", help="What each line runs that does not say so.")
+@click.option("--workflow", metavar="SLUG", help="What each line runs that does not say so.")
+@click.option("--out", metavar="RESULTS.jsonl", help="Wait, and write a line for each result.")
+@click.option("--in-order", is_flag=True, help="At the end, sort --out by the lines of FILE.")
+@click.option("--format", "format_", type=click.Choice(FORMATS), help="By default as FILE ends.")
 @click.option("--account", help="For lines that name no account.")
 @click.option("--priority", type=click.IntRange(-100, 100), help="For lines that name none.")
 @click.option("--tag", "tags", multiple=True, help="For lines that have no tags.")
-@click.option("--id-prefix", help="Lines without an id get PREFIX-<line number>: safe to repeat.")
+@click.option("--budget", type=float, metavar="CREDITS", help="What all runs may cost at most.")
 @dry_run
-@as_json
 def batch(
-    *, file: IO[str], id_prefix: str | None, dry_run: bool, as_json: bool, **defaults: Any
+    *,
+    file: str,
+    name: str | None,
+    out: str | None,
+    in_order: bool,
+    format_: str | None,
+    dry_run: bool,
+    model: str | None,
+    workflow: str | None,
+    budget: float | None,
+    **defaults: Any,
 ) -> None:
-    """Enqueue FILE (- is standard input): each line is a job request as the API accepts it.
+    """Run every line of FILE (- is standard input): JSON lines, or CSV with a head row.
 
     \b
-    {"kind": "model", "target": "gpt-image-2", "inputs": {"prompt": "a cat"}}
+    {"prompt": "a cat"}                     the inputs, with --model or --workflow
+    {"kind": "model", "target": "suno", "inputs": {"prompt": "a cat"}, "priority": 5}
 
-    A refused line is reported with its number and does not stop the others; the exit code is 1.
+    The same command again makes no second job, also after it was interrupted at any moment: ids
+    are made of the batch and the content of each line. A refused line does not stop the others.
     """  # noqa: D301  \b tells click to keep the line breaks
-    given = {name: value for name, value in defaults.items() if value not in (None, ())}
-    counts = BatchCounts()
-    lines = _parse_lines(file, given, id_prefix, counts)
-    if dry_run:
-        readable = sum(1 for _ in lines)
-        click.echo(f"{readable} lines are JSON objects, {counts.failed} are not; nothing sent")
-    else:
-        call_api(lambda api: _send(api, lines, counts))
-        _report(counts, given.get("batch"), as_json=as_json)
-    if counts.failed:
-        raise CommandExit(ExitCode.FAILED)
+    if model and workflow:
+        raise click.UsageError("give --model or --workflow, not both")
+    if in_order and out is None:
+        raise click.UsageError("--in-order sorts the file of --out: give that, too")
+    given = {key: value for key, value in defaults.items() if value not in (None, ())}
+    if model or workflow:
+        given |= {"kind": "model" if model else "workflow", "target": model or workflow}
+    batch_name = name or _name_of(file)
+    from worker.cli.batch_run import BatchRun  # noqa: PLC0415  not for --help
+
+    run = BatchRun(batch_name, budget, is_terminal=sys.stderr.isatty())
+    reader = LineReader(batch_name, given, run.refuse)
+    with ExitStack() as stack:
+        lines = _lines(stack, file, format_ or _format_of(file), reader)
+        if dry_run:
+            call_api(lambda api: run.check(api, lines))
+            _report_check(run)
+        else:
+            results = _opened(stack, out)
+            call_api(lambda api: _run(api, run, lines, results))
+            if results is not None and in_order:
+                results.sort(run.numbers)
+            _report(run, waited=results is not None)
+    raise CommandExit(run.exit_code(waited=out is not None and not dry_run))
 
 
-def _parse_lines(
-    file: IO[str], defaults: Doc, prefix: str | None, counts: BatchCounts
-) -> Iterator[BatchLine]:
-    from worker.clock import SystemClock  # noqa: PLC0415  not for --help
+def _name_of(file: str) -> str:
+    if file == STANDARD_INPUT:
+        raise click.UsageError("standard input has no name: give the batch one with --name")
+    return Path(file).stem
 
-    clock = SystemClock()
+
+def _format_of(file: str) -> str:
+    return "csv" if file.lower().endswith(".csv") else "jsonl"
+
+
+def _lines(stack: ExitStack, file: str, format_: str, reader: LineReader) -> Iterator[BatchLine]:
+    """The lines of the file; raises `CommandFailure` where it cannot be read any further."""
+    raw: IO[bytes] = sys.stdin.buffer
+    if file != STANDARD_INPUT:
+        raw = stack.enter_context(Path(file).open("rb"))  # noqa: SIM115  the stack closes it
+    read: Callable[[IO[str]], Iterator[BatchLine]] = (
+        reader.csv_rows if format_ == "csv" else reader.json_lines
+    )
     try:
-        for number, text in enumerate(file, start=1):
-            if not text.strip():
-                continue
-            try:
-                fields = parse_object(text)
-            except ValueError as error:
-                counts.report_failure(number, str(error))
-                continue
-            # A request with an id can be sent again when its response was lost.
-            own_id = f"{prefix}-{number}" if prefix else clock.new_id()
-            request: Doc = {"id": own_id, **defaults, **fields}
-            size_bytes = len(json.dumps(request))  # ASCII: a character is a byte
-            yield BatchLine(number, request, size_bytes)
+        text = opened_text(raw)
+        stack.callback(text.detach)  # or it would close standard input
+        yield from read(text)
     except UnicodeDecodeError:
-        raise CommandFailure(f"{file.name}: not UTF-8") from None
+        raise CommandFailure(f"{file}: not UTF-8; what came before is sent") from None
+    except ValueError as error:
+        raise CommandFailure(f"{file}: {error}; what came before is sent") from None
 
 
-def _chunks(lines: Iterator[BatchLine]) -> Iterator[list[BatchLine]]:
-    """Split the lines into calls of bounded count and size."""
-    call: list[BatchLine] = []
-    size_bytes = 0
-    for line in lines:
-        if call and (len(call) == MAX_CALL_JOBS or size_bytes + line.size_bytes > MAX_CALL_BYTES):
-            yield call
-            call, size_bytes = [], 0
-        call.append(line)
-        size_bytes += line.size_bytes
-    if call:
-        yield call
+def _opened(stack: ExitStack, out: str | None) -> ResultFile | None:
+    if out is None:
+        return None
+    try:
+        return stack.enter_context(ResultFile(Path(out)))
+    except (OutputBusy, ValueError) as error:
+        raise CommandFailure(str(error)) from None
+    except OSError as error:
+        raise CommandFailure(f"cannot write {out}: {error.strerror}") from None
 
 
-async def _send(api: "ApiClient", lines: Iterator[BatchLine], counts: BatchCounts) -> None:
-    for call in _chunks(lines):
-        try:
-            response = await api.post_idempotent(
-                "jobs", "bulk", body={"jobs": [line.request for line in call]}
-            )
-        except CommandFailure as failure:
-            acknowledged = counts.enqueued + counts.duplicates
-            raise type(failure)(
-                f"{failure.message} (lines {call[0].number} to {call[-1].number} were not"
-                f" acknowledged, nor any after them; {acknowledged} before them were)"
-            ) from None
-        for line, result in zip(call, response.doc["results"], strict=True):
-            _count_result(counts, line, result)
+async def _run(
+    api: "ApiClient", run: "BatchRun", lines: Iterator[BatchLine], results: ResultFile | None
+) -> None:
+    await run.send(api, lines)
+    if results is not None:
+        await run.collect(api, results)
 
 
-def _count_result(counts: BatchCounts, line: BatchLine, result: Doc) -> None:
-    counts.results.append({"line": line.number, **result})
-    status = int(result["status"])
-    if status >= STATUS_ERROR:
-        error: Doc = result.get("error") or {}
-        counts.report_failure(
-            line.number, str(error.get("detail") or error.get("title") or f"HTTP {status}")
-        )
-        return
-    counts.unconfirmed += result.get("durability") == "unconfirmed"
-    if status == STATUS_ENQUEUED:
-        counts.enqueued += 1
-    else:
-        counts.duplicates += 1
+def _report_check(run: "BatchRun") -> None:
+    credits_text = f"about {run.est_cost:,.10g} credits" if run.is_cost_known else "cost unknown"
+    refused = f", {run.refused} are refused" if run.refused else ""
+    click.echo(f"{run.readable} lines can be sent{refused}; {credits_text}; nothing sent")
 
 
-def _report(counts: BatchCounts, batch_name: str | None, *, as_json: bool) -> None:
-    if as_json:
-        click.echo(json.dumps({"results": counts.results}))
-        return
-    parts = [f"{counts.enqueued} enqueued"]
-    parts += [f"{counts.duplicates} were enqueued before"] if counts.duplicates else []
-    if counts.unconfirmed:
-        parts.append(f"{counts.unconfirmed} unconfirmed: too few replicas have them yet")
-    parts += [f"{counts.failed} refused"] if counts.failed else []
+def _report(run: "BatchRun", *, waited: bool) -> None:
+    parts = [f"{run.enqueued} enqueued"]
+    parts += [f"{run.duplicates} were enqueued before"] if run.duplicates else []
+    if run.unconfirmed:
+        parts.append(f"{run.unconfirmed} unconfirmed: too few replicas have them yet")
+    parts += [f"{run.refused} refused"] if run.refused else []
     click.echo(", ".join(parts))
-    if batch_name and (counts.enqueued or counts.duplicates):
-        click.echo(command_line("jobs", "ls", "--batch", batch_name))
+    if run.refused:
+        seal = command_line("batches", "seal", run.name)
+        click.echo(
+            f"the batch is open: correct the refused lines and run this again, or {seal}", err=True
+        )
+    show = command_line("batches", "show", run.name)
+    if not waited:
+        click.echo(f"see how far it is: {show}")
+        return
+    found: Doc = run.states
+    counts = [f"{count} {state}" for state, count in found.items() if count]
+    click.echo(sanitize(", ".join(counts) or "no jobs"))
+    if found.get("parked") or found.get("dead"):
+        click.echo(f"see why: {show}")
