@@ -77,7 +77,8 @@ async def test_a_batch_stalls_when_all_its_open_jobs_are_parked(store: Store) ->
     await keeper.tick(NOW)
     assert await notices(store) == []
     stuck = transitions.park_stuck(running.job, NOW, next_poll_at=NOW)
-    assert isinstance(parked := await store.jobs.commit(running, stuck), VersionedJob)
+    parked = await store.jobs.commit(running, stuck)
+    assert isinstance(parked, VersionedJob)
     await keeper.tick(NOW)
     assert await notices(store) == [(BatchEvent.STALLED, 0)]
     for one in (held, parked):

@@ -91,7 +91,6 @@ class ScheduleNotice(msgspec.Struct, frozen=True):
     """How many ticks were left out."""
 
 
-
 BATCH_EVENT_FIELD: Final = b"batch"
 
 

@@ -140,9 +140,7 @@ class JobStore:
         Raises `BatchSealed`.
         """
         batch = batch_of(job)
-        needed = replace(
-            side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True, joins_batch=batch
-        )
+        needed = replace(side_writes, data_epoch=ANY_EPOCH, awaits_replicas=True, joins_batch=batch)
         sealed = self._payloads.sealed(job.id, needed)
         change = self._change("", None, job, sealed)
         result = await self._commit_when_ready(change)

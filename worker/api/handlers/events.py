@@ -21,17 +21,19 @@ from worker.api.models.requests import ENTRY_ID_PATTERN, EventsQuery
 from worker.api.models.response import encode_response
 from worker.api.parsing import read_query
 from worker.api.problems import RETRY_AFTER_S, Problem, bad_parameter, problem_of
-from worker.api.streams.broadcaster import (
-    KEEPALIVE_S,
+from worker.api.streams.broadcast_items import (
     BroadcastBatch,
     BroadcastBreaker,
     BroadcastCredits,
     BroadcastEvent,
     BroadcastItem,
     BroadcastSchedule,
+    EventFilter,
+)
+from worker.api.streams.broadcaster import (
+    KEEPALIVE_S,
     EventBatch,
     EventBroadcaster,
-    EventFilter,
     StreamReset,
     StreamUnavailable,
 )

@@ -9,35 +9,27 @@ import asyncio
 import contextlib
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass, field
-from typing import Final, assert_never
+from typing import Final
 
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.budgets.record import is_lane_scope
-from jobs.lanes import Lane, Scope
-from jobs.states import Kind, State
+from jobs.lanes import Lane
 from jobs.tenants import tenant_of
 from worker.api.models.events import (
-    balance_event_response,
-    batch_event_response,
-    breaker_event_response,
-    budget_event_response,
-    schedule_event_response,
     transition_response,
 )
 from worker.api.models.response import encode_response
+from worker.api.streams.broadcast_items import (
+    BroadcastEvent,
+    BroadcastItem,
+    notice_item,
+)
 from worker.api.streams.stream_slots import StreamSlots
 from worker.store.events import (
     START,
-    BalanceNotice,
-    BatchNotice,
-    BreakerNotice,
-    BudgetNotice,
     EventEntry,
     EventLog,
-    Notice,
-    ScheduleNotice,
     StreamExtent,
     entry_id_parts,
 )
@@ -63,115 +55,6 @@ RETRY_DELAY_S: Final = 0.5
 
 class StreamUnavailable(Exception):
     """The stream cannot be read now."""
-
-
-@dataclass(frozen=True, slots=True)
-class EventFilter:
-    """Which transitions a listener wants; `state` matches the state before or after."""
-
-    state: State | None = None
-    kind: Kind | None = None
-    target: str | None = None
-    account: str | None = None
-    tenant: str = ""
-    """Whose jobs alone a listener may see; empty for all."""
-    sees_credits: bool = False
-    """Whether a listener may read budgets and balances."""
-
-    def matches(self, event: "BroadcastItem") -> bool:
-        """Whether an event passes the filter: of gates, those that jobs of the filter may meet."""
-        match event:
-            case BroadcastEvent(lane=lane):
-                if self.tenant not in ("", event.tenant):
-                    return False
-                is_state_wanted = self.state is None or self.state in (event.before, event.after)
-                return is_state_wanted and self._wants(lane.account, lane.kind, lane.target)
-            case BroadcastBreaker(scope=scope):
-                is_wanted = self.state is None and not self.tenant
-                return is_wanted and self._wants(*scope.split("/", 2))
-            case BroadcastSchedule(lane=lane):
-                is_wanted = self.state is None and self.tenant in ("", event.tenant)
-                return is_wanted and (
-                    lane is None or self._wants(lane.account, lane.kind, lane.target)
-                )
-            case BroadcastBatch(tenant=tenant):
-                return self.state is None and self.tenant in ("", tenant)
-            case BroadcastCredits(scope=scope):
-                is_wanted = self.state is None and self.sees_credits and not self.tenant
-                return is_wanted and (not is_lane_scope(scope) or self._wants(*scope.split("/", 2)))
-            case _:
-                assert_never(event)
-
-    def data_of(self, event: "BroadcastItem") -> bytes:
-        """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
-        if self.tenant and isinstance(event, BroadcastEvent | BroadcastSchedule | BroadcastBatch):
-            return event.tenant_data
-        return event.data
-
-    def _wants(self, account: str, kind: str | None = None, target: str | None = None) -> bool:
-        return (
-            self.account in (None, account)
-            and (kind is None or self.kind in (None, kind))
-            and (target is None or self.target in (None, target))
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastEvent:
-    """A transition, encoded once for all listeners."""
-
-    lane: Lane
-    before: State | None
-    after: State
-    data: bytes
-    tenant: str = ""
-    tenant_data: bytes = b""
-    """For listeners of the tenant."""
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastBreaker:
-    """A change of a breaker, encoded once for all listeners."""
-
-    scope: Scope
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastCredits:
-    """A change of a budget or of a balance, encoded once for all listeners."""
-
-    scope: str
-    """Of a budget; the account of a balance."""
-    data: bytes
-    is_balance: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastSchedule:
-    """A change of a schedule, encoded once for all listeners."""
-
-    lane: Lane | None
-    """Of its jobs; None where that is unknown."""
-    data: bytes
-    tenant: str
-    tenant_data: bytes
-    """For listeners of the tenant."""
-
-
-@dataclass(frozen=True, slots=True)
-class BroadcastBatch:
-    """A change of a batch, encoded once for all listeners."""
-
-    tenant: str
-    data: bytes
-    tenant_data: bytes
-    """For listeners of the tenant."""
-
-
-BroadcastItem = (
-    BroadcastEvent | BroadcastBreaker | BroadcastCredits | BroadcastSchedule | BroadcastBatch
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -367,42 +250,8 @@ def _id_before(entry_id: str) -> str:
     return f"{int(milliseconds) - 1}-{2**64 - 1}"
 
 
-def _notice(notice: Notice) -> BroadcastItem:
-    match notice:
-        case BreakerNotice():
-            return BroadcastBreaker(notice.scope, encode_response(breaker_event_response(notice)))
-        case BudgetNotice():
-            return BroadcastCredits(notice.scope, encode_response(budget_event_response(notice)))
-        case BalanceNotice():
-            data = encode_response(balance_event_response(notice))
-            return BroadcastCredits(notice.account, data, is_balance=True)
-        case ScheduleNotice():
-            return _schedule_notice(notice)
-        case BatchNotice():
-            return BroadcastBatch(
-                tenant_of(notice.name),
-                encode_response(batch_event_response(notice)),
-                encode_response(batch_event_response(notice, for_tenant=True)),
-            )
-        case _:
-            assert_never(notice)
-
-
-def _schedule_notice(notice: ScheduleNotice) -> BroadcastSchedule:
-    try:
-        lane = Lane.parse(notice.lane)
-    except ValueError:
-        lane = None
-    return BroadcastSchedule(
-        lane,
-        encode_response(schedule_event_response(notice)),
-        tenant_of(notice.name),
-        encode_response(schedule_event_response(notice, for_tenant=True)),
-    )
-
-
 def _batch_of(entry: EventEntry) -> EventBatch:
-    events: list[BroadcastItem] = [_notice(notice) for notice in entry.notices]
+    events: list[BroadcastItem] = [notice_item(notice) for notice in entry.notices]
     for transition in entry.transitions:
         try:
             lane = Lane.parse(transition.lane)
