@@ -173,6 +173,21 @@ def _account(api: Recorder) -> None:
     api.call("DELETE", "/v1/budgets/daily", {"note": "replaced by a monthly one"})
 
 
+def _batch(api: Recorder) -> None:
+    api.post("/v1/batches", {"name": "spring", "metadata": {"customer": 7}, "budget": 500})
+    api.post("/v1/jobs", {**REQUEST, "id": "spring-1", "batch": "spring"})
+    broken = {"sandbox": {"fault": "INVALID_INPUTS"}}
+    api.post("/v1/jobs", {**REQUEST, "id": "spring-2", "inputs": broken, "batch": "spring"})
+    for job_id in ("spring-1", "spring-2"):
+        api.until_settled(job_id)
+    api.post("/v1/batches/spring/seal", {"note": "all is sent"})
+    api.get("/v1/batches/spring")
+    api.get("/v1/batches?limit=1")
+    api.get("/v1/batches/spring/results?limit=1")
+    api.post("/v1/batches/spring/requeue-failed", {"note": "the inputs are right now"})
+    api.post("/v1/batches/spring/cancel", {"note": "not needed"})
+
+
 def _schedule(api: Recorder) -> None:
     nightly = {"cron": "0 3 * * *", "time_zone": "Europe/Berlin", "job": REQUEST}
     path = "/v1/schedules/nightly"
@@ -202,7 +217,16 @@ def record() -> Examples:
         try:
             url = program.until(r"Everything is up.*export KNOUDS_API_URL=(\S+)")[1]
             api = Recorder(url)
-            for part in (_enqueue, _act, _operate, _hear_back, _account, _schedule, _observe):
+            for part in (
+                _enqueue,
+                _act,
+                _operate,
+                _hear_back,
+                _account,
+                _batch,
+                _schedule,
+                _observe,
+            ):
                 part(api)
         finally:
             program.end()

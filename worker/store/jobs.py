@@ -9,17 +9,14 @@ import structlog
 from redis.exceptions import ResponseError
 
 from jobs.batches import BatchSealed, batch_of
-from jobs.breakers import BreakerCause, breaker_id
-from jobs.evidence.records import EvidenceFinding
-from jobs.holds import hold_id
-from jobs.indexes import UNNAMED_INDEXES, Index, entries
+from jobs.indexes import Index, entries
 from jobs.job import Job
 from jobs.known_runs import lacks_submit, lost_ids
-from jobs.lanes import JobId, Scope
+from jobs.lanes import JobId
 from jobs.newer import newer_job
 from jobs.payloads import MissingPayload
-from jobs.states import State
 from worker.store.callback_outbox import CallbackOutbox
+from worker.store.candidate_indexes import candidate_index_keys
 from worker.store.client import Client, Durability, pairs, texts
 from worker.store.codec import DECODE_ERRORS, decode_job
 from worker.store.commit import (
@@ -41,9 +38,6 @@ from worker.store.side_writes import ANY_EPOCH, NO_SIDE_WRITES, ArqWakeup, SideW
 
 log: Final = structlog.get_logger(__name__)
 
-
-LANE_INDEXES: Final = (Index.LANE, Index.ACTIVE, Index.UNPRICED)
-"""Indexes of jobs by lane."""
 
 SCAN_CHUNK: Final = 200
 """About how many jobs of an index are read at a time."""
@@ -291,46 +285,12 @@ class JobStore:
         if await self._scripts.commit(change) is not CommitResult.OK:
             return None
         own = {self._keys.entry(entry) for entry in entries(dead)}
-        for index_key in await self._candidate_index_keys():
+        for index_key in await candidate_index_keys(self._client, self._keys):
             if index_key not in own:
                 await self._scripts.remove_entry(
                     self._keys.job(job_id), index_key, change.rev, job_id
                 )
         return VersionedJob(dead, change.rev)
-
-    async def _candidate_index_keys(self) -> list[str]:
-        """Every index that can hold a job whose record is unreadable, but tags and batches."""
-        lanes, groups, holds, breakers, budgets = await self._client.many(
-            [
-                ("ZRANGE", self._keys.lanes, 0, -1),
-                ("ZRANGE", self._keys.groups, 0, -1),
-                ("HKEYS", self._keys.holds),
-                ("HKEYS", self._keys.breakers),
-                ("ZRANGE", self._keys.budget_waits, 0, -1),
-            ]
-        )
-        found = [self._keys.index(kind) for kind in UNNAMED_INDEXES if kind is not Index.ALL]
-        found += [self._keys.index(Index.STATE, state) for state in State]
-        for lane in texts(lanes):
-            account, _, target = lane.partition("/")
-            found += [self._keys.index(kind, account) for kind in (Index.EVIDENCE, Index.COST)]
-            found += [self._keys.index(kind, lane) for kind in LANE_INDEXES]
-            found.append(self._keys.index(Index.TARGET, target))
-        found += [self._keys.index(Index.BUDGET, name) for name in texts(budgets)]
-        named = [""] + ["|" + name.partition("|")[2] for name in texts(groups)]
-        found += [
-            self._keys.index(Index.FINDING, f"{f}{n}") for f in EvidenceFinding for n in named
-        ]
-        found += [self._keys.index(Index.GROUP, group) for group in texts(groups)]
-        for key in texts(holds):
-            scope, _, code = key.partition("|")
-            name = hold_id(Scope(scope), code)
-            found += [self._keys.index(kind, name) for kind in (Index.GATE, Index.HELD)]
-        for key in texts(breakers):
-            scope, _, cause = key.partition("|")
-            name = breaker_id(Scope(scope), BreakerCause(cause))
-            found.append(self._keys.index(Index.GATE, name))
-        return found
 
     # Indexes.
 

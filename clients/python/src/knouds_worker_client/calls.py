@@ -118,7 +118,7 @@ class Calls:
         code: a reason's code, as uncertain
         cause: why the outcome of an uncertain job is unknown, as HTTP_502
         tag: one tag
-        batch: one batch
+        batch: one batch; one of a tenant, for others, as <tenant>~<batch>
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -1143,6 +1143,142 @@ class Calls:
         )
         return answer
 
+    def create_batch(
+        self,
+        *,
+        name: str,
+        note: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        budget: float | None = None,
+    ) -> models.Batch | models.BatchCreated:
+        """Create a batch. Jobs join it by `batch`, and stay on record until all have settled.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        name: 1 to 128 letters, digits and . _ : @ / + = -
+        metadata: a JSON object of at most 4 KiB that is shown with it
+        budget: credits that all its runs may cost, more than 0.
+        """
+        answer: models.Batch | models.BatchCreated = decode(
+            models.Batch | models.BatchCreated,
+            self._send(
+                Request(
+                    "POST",
+                    "/v1/batches",
+                    body={"note": note, "name": name, "metadata": metadata, "budget": budget},
+                )
+            ),
+        )
+        return answer
+
+    def list_batches(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> models.BatchPage:
+        """A page of batches, the most recently used first; also those that only jobs name.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        limit: a whole number from 1 to 100
+        cursor: the next_cursor of the previous page.
+        """
+        answer: models.BatchPage = decode(
+            models.BatchPage,
+            self._send(
+                Request(
+                    "GET",
+                    "/v1/batches",
+                    query={"limit": limit, "cursor": cursor},
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    def get_batch(self, name: str) -> models.Batch:
+        """A batch: how many of its jobs are in which state, what they cost, why some failed.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+        """
+        answer: models.Batch = decode(
+            models.Batch,
+            self._send(Request("GET", path("/v1/batches/{name}", name=name), is_repeatable=True)),
+        )
+        return answer
+
+    def list_batch_results(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> str:
+        """Jobs of a batch that have settled, one JSON object a line, in the order they
+        settled.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        limit: a whole number from 1 to 500
+        cursor: the cursor of the last line that was read.
+        """
+        answer: str = self._send(
+            Request(
+                "GET",
+                path("/v1/batches/{name}/results", name=name),
+                query={"limit": limit, "cursor": cursor},
+                is_repeatable=True,
+            )
+        )
+        return answer
+
+    def seal_batch(
+        self, name: str, *, note: str | None = None
+    ) -> models.Batch | models.BatchCreated:
+        """Let no more jobs join a batch. It is complete once all of them have settled.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.Batch | models.BatchCreated = decode(
+            models.Batch | models.BatchCreated,
+            self._send(
+                Request("POST", path("/v1/batches/{name}/seal", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    def cancel_batch(self, name: str, *, note: str | None = None) -> models.BatchAction:
+        """Let no more jobs join a batch, and cancel those that have not settled; parked ones
+        stay.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.BatchAction = decode(
+            models.BatchAction,
+            self._send(
+                Request("POST", path("/v1/batches/{name}/cancel", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    def requeue_failed_jobs(self, name: str, *, note: str | None = None) -> models.BatchAction:
+        """Requeue every dead letter of a batch, with the inputs it has.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.BatchAction = decode(
+            models.BatchAction,
+            self._send(
+                Request(
+                    "POST",
+                    path("/v1/batches/{name}/requeue-failed", name=name),
+                    body={"note": note},
+                )
+            ),
+        )
+        return answer
+
     def list_sessions(self) -> models.SessionPage:
         """Every browser that is logged in.
 
@@ -1291,7 +1427,7 @@ class AsyncCalls:
         code: a reason's code, as uncertain
         cause: why the outcome of an uncertain job is unknown, as HTTP_502
         tag: one tag
-        batch: one batch
+        batch: one batch; one of a tenant, for others, as <tenant>~<batch>
         account: an account label
         finding: of jobs parked as uncertain, one of pending, not_started, started,
         ambiguous, unknown
@@ -2336,6 +2472,146 @@ class AsyncCalls:
             models.Callback,
             await self._send(
                 Request("POST", path("/v1/callbacks/{id}/resend", id=id), body={"note": note})
+            ),
+        )
+        return answer
+
+    async def create_batch(
+        self,
+        *,
+        name: str,
+        note: str | None = None,
+        metadata: dict[str, Any] | None = None,
+        budget: float | None = None,
+    ) -> models.Batch | models.BatchCreated:
+        """Create a batch. Jobs join it by `batch`, and stay on record until all have settled.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+
+        note: a string of at most 1000 characters, kept in the audit log
+        name: 1 to 128 letters, digits and . _ : @ / + = -
+        metadata: a JSON object of at most 4 KiB that is shown with it
+        budget: credits that all its runs may cost, more than 0.
+        """
+        answer: models.Batch | models.BatchCreated = decode(
+            models.Batch | models.BatchCreated,
+            await self._send(
+                Request(
+                    "POST",
+                    "/v1/batches",
+                    body={"note": note, "name": name, "metadata": metadata, "budget": budget},
+                )
+            ),
+        )
+        return answer
+
+    async def list_batches(
+        self, *, limit: int | None = None, cursor: str | None = None
+    ) -> models.BatchPage:
+        """A page of batches, the most recently used first; also those that only jobs name.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        limit: a whole number from 1 to 100
+        cursor: the next_cursor of the previous page.
+        """
+        answer: models.BatchPage = decode(
+            models.BatchPage,
+            await self._send(
+                Request(
+                    "GET",
+                    "/v1/batches",
+                    query={"limit": limit, "cursor": cursor},
+                    is_repeatable=True,
+                )
+            ),
+        )
+        return answer
+
+    async def get_batch(self, name: str) -> models.Batch:
+        """A batch: how many of its jobs are in which state, what they cost, why some failed.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+        """
+        answer: models.Batch = decode(
+            models.Batch,
+            await self._send(
+                Request("GET", path("/v1/batches/{name}", name=name), is_repeatable=True)
+            ),
+        )
+        return answer
+
+    async def list_batch_results(
+        self, name: str, *, limit: int | None = None, cursor: str | None = None
+    ) -> str:
+        """Jobs of a batch that have settled, one JSON object a line, in the order they
+        settled.
+
+        Needs a token of the role `watch` or above, or one with `own`.
+
+        limit: a whole number from 1 to 500
+        cursor: the cursor of the last line that was read.
+        """
+        answer: str = await self._send(
+            Request(
+                "GET",
+                path("/v1/batches/{name}/results", name=name),
+                query={"limit": limit, "cursor": cursor},
+                is_repeatable=True,
+            )
+        )
+        return answer
+
+    async def seal_batch(
+        self, name: str, *, note: str | None = None
+    ) -> models.Batch | models.BatchCreated:
+        """Let no more jobs join a batch. It is complete once all of them have settled.
+
+        Needs a token of the role `enqueue` or above, or one with `own`.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.Batch | models.BatchCreated = decode(
+            models.Batch | models.BatchCreated,
+            await self._send(
+                Request("POST", path("/v1/batches/{name}/seal", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    async def cancel_batch(self, name: str, *, note: str | None = None) -> models.BatchAction:
+        """Let no more jobs join a batch, and cancel those that have not settled; parked ones
+        stay.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.BatchAction = decode(
+            models.BatchAction,
+            await self._send(
+                Request("POST", path("/v1/batches/{name}/cancel", name=name), body={"note": note})
+            ),
+        )
+        return answer
+
+    async def requeue_failed_jobs(
+        self, name: str, *, note: str | None = None
+    ) -> models.BatchAction:
+        """Requeue every dead letter of a batch, with the inputs it has.
+
+        Needs a token of the role `operate` or above.
+
+        note: a string of at most 1000 characters, kept in the audit log.
+        """
+        answer: models.BatchAction = decode(
+            models.BatchAction,
+            await self._send(
+                Request(
+                    "POST",
+                    path("/v1/batches/{name}/requeue-failed", name=name),
+                    body={"note": note},
+                )
             ),
         )
         return answer

@@ -15,6 +15,9 @@ from typing import Any, Literal, TypeAlias, TypedDict, Union
 BalanceChange: TypeAlias = Union[Literal["enough", "low"], str]
 """What an event of a balance is about."""
 
+BatchState: TypeAlias = Union[Literal["complete", "open", "sealed"], str]
+"""Whether a batch takes more jobs, and whether all of them have settled."""
+
 BreakerCause: TypeAlias = Union[Literal["target_failure", "unknown_outcome", "unreachable"], str]
 """What trips a breaker."""
 
@@ -206,6 +209,112 @@ class BalanceEvent:
     dry_at: datetime | None
     """when nothing is left at this pace; null where unknown."""
     at: datetime
+
+
+@dataclass(frozen=True, kw_only=True)
+class Batch:
+    """A batch and the progress of its jobs. Counts are exact."""
+
+    name: str
+    """as the app of its tenant knows it; for a token without a tenant <tenant>~<name>, where
+    it has one.
+    """
+    tenant: str
+    state: BatchState
+    """open: more jobs may join; sealed: no more may, and some have not settled; complete: all
+    have settled, until one of them is requeued.
+    """
+    stalled: bool
+    """every job that has not settled is parked: it waits for a person."""
+    total: int
+    """jobs that joined it, pruned ones included."""
+    states: dict[str, int]
+    """jobs in each state."""
+    pruned: int
+    """of `total`: no longer on record."""
+    cost: float
+    """credits that its attempts cost so far."""
+    eta_s: float | None
+    """seconds until all jobs but the parked ones have settled, at the rate of the last ten
+    minutes; null where nothing succeeded in them.
+    """
+    created_at: datetime | None
+    """null where jobs name it, and no more."""
+    created_by: str
+    sealed_at: datetime | None
+    cancelled_at: datetime | None
+    completions: int
+    """how often all its jobs had settled once it was sealed."""
+    last_settled_at: datetime | None
+    """when one of its jobs settled last."""
+    metadata: dict[str, Any] | None
+    note: str
+    failures: list[BatchFailure] | None = None
+    """codes of parked jobs and dead letters, of the latest 2,000 of each, the most frequent
+    first; absent in lists.
+    """
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchAction:
+    """A batch after an action on its jobs, and what became of them."""
+
+    batch: Batch
+    jobs: BulkAction
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchBody:
+    """A batch to create. The same again changes nothing."""
+
+    name: str
+    """1 to 128 letters, digits and . _ : @ / + = -."""
+    note: str | None = None
+    """a string of at most 1000 characters, kept in the audit log."""
+    metadata: dict[str, Any] | None = None
+    """a JSON object of at most 4 KiB that is shown with it."""
+    budget: float | None = None
+    """credits that all its runs may cost, more than 0."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchCreated:
+    """A batch, for a token that may not see more of it."""
+
+    name: str
+    state: BatchState
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchFailure:
+    """A cause of failures in a batch."""
+
+    code: str
+    jobs: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchPage:
+    """Batches, the most recently used first."""
+
+    items: list[Batch]
+    next_cursor: str | None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BatchResult:
+    """One line of the results of a batch: a job that has settled."""
+
+    cursor: str
+    """the position behind it."""
+    id: str
+    state: State
+    result: Any
+    """the provider's result, unchanged; null where there is none."""
+    cost: float | None
+    """credits of all its attempts."""
+    reason: Reason | None
+    finished_at: datetime | None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -973,7 +1082,7 @@ class JobFilter:
     tag: str | None = None
     """one tag."""
     batch: str | None = None
-    """one batch."""
+    """one batch; one of a tenant, for others, as <tenant>~<batch>."""
     account: str | None = None
     """an account label."""
     finding: EvidenceFinding | None = None
