@@ -4,7 +4,7 @@ from typing import Final
 
 from config.values import Role
 from worker.api.auth.principal import Visibility
-from worker.api.endpoints import BODY_PROBLEMS, Endpoint, Handler
+from worker.api.endpoints import BODY_PROBLEMS, JSON_LINES, Endpoint, Handler
 from worker.api.handlers import batches
 from worker.api.models import batch_requests, requests
 from worker.api.models.batches import (
@@ -69,7 +69,7 @@ BATCH_ENDPOINTS: Final = (
         {200: BatchResultResponse},
         query=batch_requests.BatchResultsQuery,
         problem_statuses=(404, 429),
-        content_type=batches.JSON_LINES,
+        content_type=JSON_LINES,
         visibility=Visibility.OWN,
     ),
     Endpoint(

@@ -18,6 +18,9 @@ from worker.api.prefix import add_route
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
+JSON_LINES: Final = "application/x-ndjson"
+"""Content type of a response with a JSON object a line."""
+
 BODY_PROBLEMS: Final = (400, 408, 413, 415, 422, 429)
 """Statuses of problems that an endpoint with a body may have."""
 

@@ -9,7 +9,7 @@ from typing import Any, Final
 from worker.api.auth.access import COOKIE
 from worker.api.auth.origin import CSRF_HEADER
 from worker.api.auth.principal import Visibility
-from worker.api.endpoints import Endpoint
+from worker.api.endpoints import JSON_LINES, Endpoint
 from worker.api.models.events import EVENT_MODELS
 from worker.api.models.problems import ProblemResponse
 from worker.api.models.response import ResponseModel
@@ -166,6 +166,10 @@ def _content(
     if endpoint.content_type is None:
         one_of = {"anyOf": [reference(model), reference(brief)]} if brief else reference(model)
         return {content_type: {"schema": one_of}}
+    if content_type == JSON_LINES:
+        lines = {"contentMediaType": "application/json", "contentSchema": reference(model)}
+        text = {"type": "string", "description": "a JSON object a line, as contentSchema says"}
+        return {content_type: {"schema": text | lines}}
     data = {
         "type": "string",
         "contentMediaType": "application/json",

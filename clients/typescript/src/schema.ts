@@ -8909,15 +8909,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/x-ndjson": {
-                        /**
-                         * @description reset: some are missing, read the lists; end: the token or login has ended
-                         * @enum {string}
-                         */
-                        event: "job" | "breaker" | "budget" | "balance" | "schedule" | "reset" | "end";
-                        data: string;
-                        id?: string;
-                    };
+                    "application/x-ndjson": string;
                 };
             };
             /** @description Bad Request */

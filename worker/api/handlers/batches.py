@@ -13,6 +13,7 @@ from jobs.tenants import TENANT, TENANT_MARK
 from worker.api.auth.principal import current_principal, log_payload_read, sees_payloads
 from worker.api.context import context_of, current_actor
 from worker.api.edge.responses import expect_payloads
+from worker.api.endpoints import JSON_LINES
 from worker.api.models.batch_requests import BatchBody, BatchesQuery, BatchResultsQuery
 from worker.api.models.batches import (
     BatchActionResponse,
@@ -29,8 +30,6 @@ from worker.app.batches import BatchActionResult, BatchRequest, NoSuchBatch
 from worker.app.job_request_parser import MAX_BATCH_CHARS, TAG_CHAR
 from worker.app.shown_ids import shown_job_id
 from worker.store.batches import Batch
-
-JSON_LINES: Final = "application/x-ndjson"
 
 _NAME: Final = re.compile(f"{TAG_CHAR}{{1,{MAX_BATCH_CHARS}}}")
 _STORED_NAME: Final = re.compile(f"(?:{TENANT.pattern}{TENANT_MARK})?{_NAME.pattern}")
