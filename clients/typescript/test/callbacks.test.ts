@@ -23,6 +23,10 @@ function signed({ body = BODY, ageS = 0, secret = SECRET } = {}): Record<string,
   };
 }
 
+function signature(): string {
+  return signed()["webhook-signature"] ?? "";
+}
+
 test("what the library signs is read", () => {
   for (const headers of [signed(), new Headers(signed())]) {
     const found = verifyCallback(SECRET, headers, new TextEncoder().encode(BODY));
@@ -45,6 +49,7 @@ const REFUSED: [string, Record<string, string>, string][] = [
   ["another id", { ...signed(), "webhook-id": "msg_2" }, BODY],
   ["an unreadable time", { ...signed(), "Webhook-Timestamp": "now" }, BODY],
   ["no signature", { ...signed(), "webhook-signature": "" }, BODY],
+  ["another version", { ...signed(), "webhook-signature": signature().replace("v1,", "v2,") }, BODY],
   ["no headers", {}, BODY],
   ["what is no callback", signed({ body: "[]" }), "[]"],
   ["what is no JSON", signed({ body: "{" }), "{"],
