@@ -28,8 +28,8 @@ class NoSuchCallback(LookupError):
 
     def __init__(self, callback_id: str) -> None:
         super().__init__(
-            f"there is no callback {callback_id}: delivered ones are kept for a day, failed ones as"
-            " long as jobs"
+            f"there is no callback {callback_id!r}: delivered ones are kept for a day, failed ones"
+            " as long as jobs"
         )
 
 
