@@ -55,6 +55,11 @@ def is_ledger(store: Store, key: str) -> bool:
     return key.startswith(f"{store.keys.namespace}:ledger:")
 
 
+def is_of_batches(store: Store, key: str) -> bool:
+    """Whether a key is what is known of batches beside the indexes of their jobs."""
+    return key == store.keys.batch_changes or key.startswith(store.keys.batch_record(""))
+
+
 async def sorted_set(store: Store, key: str) -> Scores:
     rows: list[bytes] = await store.client.call("ZRANGE", key, 0, -1, "WITHSCORES")
     return {m.decode(): float(s) for m, s in zip(rows[::2], rows[1::2], strict=True)}
