@@ -211,6 +211,20 @@ async def test_a_batch_is_of_its_tenant(of_tenants: CheckedApi, store: Store) ->
     assert stored == [b"red~j"]
 
 
+async def test_an_app_seals_no_batch_of_a_tenant_and_sets_no_budget(
+    of_tenants: CheckedApi,
+) -> None:
+    await of_tenants.post("/v1/batches", {"name": "b"}, headers=bearer("red-app"))
+    sealed = await of_tenants.post("/v1/batches/red~b/seal", {}, headers=bearer("app"))
+    assert sealed.status == 404
+    for token in ("app", "red-ops"):
+        body = {"name": "c", "budget": 5}
+        made = await of_tenants.post("/v1/batches", body, headers=bearer(token))
+        assert (made.status, made.json["field"]) == (403, "budget")
+    operator = await of_tenants.post("/v1/batches/red~b/seal", {}, headers=bearer("ops"))
+    assert (operator.status, operator.json["state"]) == (200, "complete")
+
+
 async def test_one_sealed_batch_of_a_bulk_refuses_its_jobs_alone(
     api: CheckedApi,
 ) -> None:

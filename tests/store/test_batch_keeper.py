@@ -12,9 +12,10 @@ from jobs.states import State
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW
 from worker.engine.services import pruner as pruner_module
-from worker.engine.services.batch_keeper import LEASE_S, BatchKeeper
+from worker.engine.services.batch_keeper import LEASE_S, BatchKeeper, batch_notice
 from worker.engine.services.pruner import Pruner
 from worker.store import Store
+from worker.store.batches import ANNOUNCED
 from worker.store.commit import VersionedJob
 from worker.store.events import START, BatchNotice
 
@@ -66,6 +67,17 @@ async def test_a_worker_that_died_before_it_announced_leaves_it_to_the_next(stor
     assert await notices(store) == []
     await store.client.call("DEL", store.keys.batch_lease)  # it expires
     await BatchKeeper(store, "w").tick(NOW)
+    assert await notices(store) == [(BatchEvent.COMPLETED, 1)]
+
+
+async def test_of_two_workers_at_once_one_announces(store: Store) -> None:
+    """As after a lease that ended while its worker hung."""
+    await created(store)
+    batch = await store.batches.find("b", NOW)
+    assert batch is not None
+    notice = batch_notice(batch, BatchEvent.COMPLETED, NOW, 1)
+    said = [store.batches.announce(batch, notice, ANNOUNCED, 1) for _ in range(2)]
+    assert sorted(await asyncio.gather(*said)) == [False, True]
     assert await notices(store) == [(BatchEvent.COMPLETED, 1)]
 
 

@@ -17,6 +17,7 @@ from tests.store.redis_contents import keys_of
 from tests.unit.core import job_builders
 from tests.unit.core.job_builders import NOW
 from worker.store import Store
+from worker.store import batches as batches_module
 from worker.store.batches import Batch
 from worker.store.commit import VersionedJob
 
@@ -150,7 +151,7 @@ async def test_a_requeue_reopens_a_batch_and_it_completes_again(store: Store) ->
 async def test_a_settled_job_that_is_discarded_does_not_complete_it_again(store: Store) -> None:
     dead = await add(store, "j1", job_builders.dead)
     await store.batches.seal("b", NOW)
-    discarded = transitions.discard(dead.job, NOW, by="ann")
+    discarded = transitions.discard(dead.job, NOW + 1, by="ann")
     assert isinstance(await store.jobs.commit(dead, discarded), VersionedJob)
     assert (await found(store)).completions == 1
 
@@ -230,10 +231,34 @@ def batch_time(batch: Batch) -> float:
     return batch.last_settled_at
 
 
-async def test_an_open_batch_is_never_forgotten(store: Store) -> None:
+async def test_an_open_batch_with_jobs_is_never_forgotten(store: Store) -> None:
     await create(store)
+    await finish(store, await add(store, "j1"))
     await store.batches.forget_old(NOW * 2)
     assert (await found(store)).state is BatchState.OPEN
+
+
+async def test_a_batch_that_nobody_used_is_forgotten_once_it_is_old(store: Store) -> None:
+    await create(store)
+    await store.batches.forget_old(NOW - 1)
+    assert (await found(store)).state is BatchState.OPEN
+    await store.batches.forget_old(NOW + 1)
+    assert await store.batches.find("b", NOW) is None
+
+
+async def test_a_page_of_a_tenant_has_its_batches_alone(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for n in range(6):
+        name, tenant = f"b{n}", ("", "red")[n % 2]
+        await store.batches.create(tenant, BatchRecord(name=name, created_at=NOW + n))
+    monkeypatch.setattr(batches_module, "MAX_SCANNED_NAMES", 4)
+    seen: list[str] = []
+    first: int | None = 0
+    while first is not None:
+        page, first = await store.batches.page_of_tenant("red", first, 2, NOW)
+        seen += [one.name for one in page]
+    assert seen == ["b5", "b3", "b1"]
 
 
 async def test_a_batch_that_only_jobs_name_is_forgotten_with_its_last_job(store: Store) -> None:

@@ -35,9 +35,6 @@ MAX_METADATA_BYTES: Final = 4_096
 MAX_RESULTS_BYTES: Final = 4 << 20
 """Inputs and results of one page of results, unless a single job has more."""
 
-PAGE_SCAN: Final = 200
-"""Batches that are read at a time while those of one tenant are looked for."""
-
 
 class NoSuchBatch(LookupError):
     """No batch has that name: nobody created it, and no job names it."""
@@ -114,18 +111,7 @@ class Batches:
         if not tenant:
             found, total = await self.store.batches.page(first, count, now)
             return found, first + count if first + count < total else None
-        own: list[Batch] = []
-        while len(own) < count:
-            found, total = await self.store.batches.page(first, PAGE_SCAN, now)
-            for at, one in enumerate(found):
-                if one.tenant == tenant:
-                    own.append(one)
-                if len(own) == count:
-                    return own, first + at + 1
-            first += PAGE_SCAN
-            if first >= total:
-                return own, None
-        return own, first
+        return await self.store.batches.page_of_tenant(tenant, first, count, now)
 
     async def results(
         self,

@@ -38,6 +38,9 @@ ANNOUNCED: Final = "announced"
 STALLED: Final = "stalled"
 """Field of a batch's hash: 1 while it is announced that all its open jobs are parked."""
 
+MAX_SCANNED_NAMES: Final = 5_000
+"""Names that are looked through for one page of a tenant's batches."""
+
 CHUNK: Final = 500
 """Batches that are looked at in one round trip."""
 
@@ -141,12 +144,30 @@ class BatchStore:
 
     async def page(self, first: int, count: int, now: float) -> tuple[list[Batch], int]:
         """`count` batches from the `first` on, the most recently used first; and their total."""
+        used, total = await self._names(first, count)
+        return await self._read(list(used), used, now), total
+
+    async def page_of_tenant(
+        self, tenant: str, first: int, count: int, now: float
+    ) -> tuple[list[Batch], int | None]:
+        """`count` batches of a tenant from the `first` of all on, and where the next page begins.
+
+        A page may be short, and still have a next one: so many names are looked through.
+        """
+        used, total = await self._names(first, MAX_SCANNED_NAMES)
+        positions = {name: at for at, name in enumerate(used, first) if tenant_of(name) == tenant}
+        own = dict(list(positions.items())[:count])
+        found = await self._read(list(own), used, now)
+        following = own.popitem()[1] + 1 if len(own) == count else first + MAX_SCANNED_NAMES
+        return found, following if following < total else None
+
+    async def _names(self, first: int, count: int) -> tuple[dict[str, float], int]:
+        """Stored names with the time of their last use, the latest first; and their total."""
         register, last = self._keys.batches, first + count - 1
         total, rows = await self._client.many(
             [("ZCARD", register), ("ZREVRANGE", register, first, last, "WITHSCORES")]
         )
-        used = dict(pairs(rows))
-        return await self._read(list(used), used, now), int(total)
+        return dict(pairs(rows)), int(total)
 
     async def find(self, address: str, now: float) -> Batch | None:
         """One batch; None if nobody created it and no job is in it."""
@@ -286,7 +307,7 @@ class BatchStore:
         await self._scripts.announcements.send(command)
 
     async def forget_old(self, until: float) -> None:
-        """Forget batches without jobs; created ones once they are complete and that old."""
+        """Forget batches without jobs; created ones once they are that old."""
         names = texts(await self._client.call("ZRANGE", self._keys.batches, 0, -1))
         for first in range(0, len(names), CHUNK):
             chunk = names[first : first + CHUNK]
@@ -303,12 +324,13 @@ class BatchStore:
                     await self._scripts.retire(self._keys.batches, name, [members], [record])
 
     async def _may_be_forgotten(self, address: str, until: float) -> bool:
-        names = ("rec", BATCH_SEALED, "last", "sealed_at")
-        rec, sealed, last, sealed_at = await self._client.call(
-            "HMGET", self._keys.batch_record(address), *names
+        (rec, *times), used = await self._client.many(
+            [
+                ("HMGET", self._keys.batch_record(address), "rec", "last", "sealed_at"),
+                ("ZSCORE", self._keys.batches, address),
+            ]
         )
-        settled_at = max(_number(last) or 0.0, _number(sealed_at) or 0.0)
-        return rec is None or (sealed is not None and settled_at < until)
+        return rec is None or max(_number(one) or 0.0 for one in (*times, used)) < until
 
 
 def _batch_of(

@@ -2531,6 +2531,7 @@ export interface components {
             completions: number;
             /** @description when one of its jobs settled last */
             last_settled_at: string | null;
+            /** @description null for a role that may not see payloads */
             metadata: Record<string, never> | null;
             note: string;
             /** @description codes of parked jobs and dead letters, of the latest 2,000 of each, the most frequent first; absent in lists */

@@ -9,7 +9,7 @@ from aiohttp import web
 
 from jobs.batches import batch_address
 from jobs.lanes import JobId
-from jobs.tenants import TENANT, TENANT_MARK
+from jobs.tenants import TENANT, TENANT_MARK, tenant_of
 from worker.api.auth.principal import current_principal, log_payload_read, sees_payloads
 from worker.api.context import context_of, current_actor
 from worker.api.edge.responses import expect_payloads
@@ -26,6 +26,7 @@ from worker.api.models.bulk import bulk_action_response
 from worker.api.models.requests import ActionBody
 from worker.api.models.response import ResponseModel, encode_response, json_response
 from worker.api.parsing import read_body, read_query
+from worker.api.problems import bad_field
 from worker.app.batches import BatchActionResult, BatchRequest, NoSuchBatch
 from worker.app.job_request_parser import MAX_BATCH_CHARS, TAG_CHAR
 from worker.app.shown_ids import shown_job_id
@@ -39,6 +40,10 @@ async def create_batch(request: web.Request) -> web.Response:
     """Create a batch. Jobs join it by `batch`, and stay on record until all have settled."""
     body = await read_body(request, BatchBody)
     caller = current_principal()
+    if body.budget is not None and (caller.grants.tenant or not caller.may_operate):
+        raise bad_field(
+            "budget", "needs a token of role operate, without a tenant, as PUT /v1/budgets", 403
+        )
     wanted = BatchRequest(body.name, body.metadata, body.budget)
     batch, is_new = await context_of(request).use_cases.batches.create(
         caller.grants.tenant, wanted, current_actor(body.note)
@@ -54,7 +59,7 @@ async def list_batches(request: web.Request) -> web.Response:
     found, following = await context_of(request).use_cases.batches.page(
         current_principal().grants.tenant, int(query.cursor or 0), query.limit
     )
-    items = [batch_response(one) for one in found]
+    items = [batch_response(one, metadata_hidden=not sees_payloads()) for one in found]
     cursor = None if following is None else str(following)
     return json_response(BatchPageResponse(items=items, next_cursor=cursor))
 
@@ -62,16 +67,17 @@ async def list_batches(request: web.Request) -> web.Response:
 async def get_batch(request: web.Request) -> web.Response:
     """A batch: how many of its jobs are in which state, what they cost, why some failed."""
     address, batches = _address(request), context_of(request).use_cases.batches
-    batch = await batches.find(address)
-    return json_response(batch_response(batch, await batches.failures(address)))
+    batch, failures = await batches.find(address), await batches.failures(address)
+    return json_response(batch_response(batch, failures, metadata_hidden=not sees_payloads()))
 
 
 async def seal_batch(request: web.Request) -> web.Response:
     """Let no more jobs join a batch. It is complete once all of them have settled."""
     body = await read_body(request, ActionBody)
-    batch = await context_of(request).use_cases.batches.seal(
-        _address(request), current_actor(body.note)
-    )
+    address, caller = _address(request), current_principal()
+    if tenant_of(address) != caller.grants.tenant and not caller.may_operate:
+        raise NoSuchBatch(address)
+    batch = await context_of(request).use_cases.batches.seal(address, current_actor(body.note))
     return json_response(_shown(batch))
 
 
@@ -129,7 +135,7 @@ def _address(request: web.Request) -> str:
 def _shown(batch: Batch) -> ResponseModel:
     """A batch, as far as the caller may see it."""
     if current_principal().sees_jobs:
-        return batch_response(batch)
+        return batch_response(batch, metadata_hidden=not sees_payloads())
     return BatchCreatedResponse(name=shown_job_id(batch.address), state=batch.state)
 
 

@@ -69,7 +69,13 @@ class BatchResponse(ResponseModel):
         int, Meta(description="how often all its jobs had settled once it was sealed")
     ]
     last_settled_at: Annotated[Time | None, Meta(description="when one of its jobs settled last")]
-    metadata: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
+    metadata: Annotated[
+        RawJson | None,
+        Meta(
+            description="null for a role that may not see payloads",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ]
     note: str
     failures: Annotated[
         list[BatchFailureResponse] | UnsetType,
@@ -116,9 +122,12 @@ class BatchResultResponse(ResponseModel):
     finished_at: Time | None
 
 
-def batch_response(batch: Batch, failures: BatchFailures | None = None) -> BatchResponse:
-    """A batch as JSON."""
+def batch_response(
+    batch: Batch, failures: BatchFailures | None = None, *, metadata_hidden: bool = False
+) -> BatchResponse:
+    """A batch as JSON; its metadata is null for roles that may not see payloads."""
     record = batch.record
+    shown = "" if record is None or metadata_hidden else record.metadata
     return BatchResponse(
         name=shown_job_id(batch.address),
         tenant=tenant_of(batch.address),
@@ -138,7 +147,7 @@ def batch_response(batch: Batch, failures: BatchFailures | None = None) -> Batch
         cancelled_at=optional_rfc3339(batch.cancelled_at),
         completions=batch.completions,
         last_settled_at=optional_rfc3339(batch.last_settled_at),
-        metadata=msgspec.Raw(record.metadata.encode()) if record and record.metadata else None,
+        metadata=msgspec.Raw(shown.encode()) if shown else None,
         note="" if record is None else record.note,
     )
 

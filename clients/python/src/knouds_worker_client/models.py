@@ -248,6 +248,7 @@ class Batch:
     last_settled_at: datetime | None
     """when one of its jobs settled last."""
     metadata: dict[str, Any] | None
+    """null for a role that may not see payloads."""
     note: str
     failures: list[BatchFailure] | None = None
     """codes of parked jobs and dead letters, of the latest 2,000 of each, the most frequent
