@@ -16,6 +16,7 @@ LISTS = (
     "/dead",
     "/holds",
     "/batches",
+    "/batches?name=axe",
     "/credits",
     "/budgets",
     "/schedules",
