@@ -35,6 +35,9 @@ WORKERS = scaled(short=2, full=4)
 KILL_PAUSES_S = scaled(short=(0.1, 1.0), full=(1.0, 4.0))
 """How long a worker lives: on a small machine four of them take some seconds to start."""
 
+MOST_KILLS = scaled(short=3, full=1_000)
+"""Of one worker: on a busy machine a worker that is killed so early gets nothing done."""
+
 QUIET_S = 3.0
 """Nothing more is admitted if nothing was for so long: a lease is 2 s, budgets are read each s."""
 
@@ -91,7 +94,7 @@ async def under_kills(it: ChaosSystem, scope: str, costs: list[int]) -> BudgetWa
 
 async def _kill_now_and_then(it: ChaosSystem, slot: int) -> None:
     rng = random.Random(f"{SEED}-{slot}")  # noqa: S311  a schedule
-    while True:
+    for _ in range(MOST_KILLS):
         await asyncio.sleep(rng.uniform(*KILL_PAUSES_S))
         await it.workers.kill(slot)
         await it.workers.until_live(slot)

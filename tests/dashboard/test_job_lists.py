@@ -146,7 +146,7 @@ async def test_a_batch_is_counted_and_found(pages: PageReader, job_factory: JobF
     await job_factory.dead("d", batch="b1")
     await job_factory.held("h", batch="b1")
     page = await pages.get("/batches?name=b1")
-    assert "b1" in shown(page)
+    assert "Batch b1" in page.text
     assert "INSUFFICIENT_CREDITS 1" in page.text
     assert "/dead?batch=b1" in page.html.links
     assert shown(await pages.get("/batches")) == ["b1"]
@@ -213,7 +213,7 @@ async def until(pages: PageReader, url: str, text: str) -> HtmlPage:
             await asyncio.sleep(0.05)
 
 
-@pytest.mark.parametrize("path", ["/batches", "/batches?name=b", "/jobs?id=bad"])
+@pytest.mark.parametrize("path", ["/jobs", "/jobs?id=bad"])
 async def test_a_page_that_meets_an_unreadable_record_makes_a_dead_letter_of_it(
     pages: PageReader, store: Store, job_factory: JobFactory, path: str
 ) -> None:

@@ -42,7 +42,7 @@ SECTIONS: Final[dict[str, dict[str, CommandEntry]]] = {
             "commands.batches", "Batches: list, show, results, seal, cancel, requeue-failed."
         ),
         "schedules": CommandEntry(
-            "commands.schedules", "Recurring jobs: list, show, set, run, enable, remove."
+            "commands.schedules", "Recurring jobs: list, show, set, run, enable, disable, remove."
         ),
         "jobs": CommandEntry("commands.jobs", "List, show, explain, cancel and park jobs."),
     },

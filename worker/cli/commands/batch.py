@@ -23,7 +23,7 @@ STANDARD_INPUT: Final = "-"
 FORMATS: Final = ("jsonl", "csv")
 
 
-@click.command(short_help="Run a file of jobs, and write their results.")
+@click.command(short_help="Run a file of jobs; --out for their results.")
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, allow_dash=True))
 @click.option("--name", help="Of the batch; without it, that of the file.")
 @click.option("--model", metavar="MODEL", help="What each line runs that does not say so.")
