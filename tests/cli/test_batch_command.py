@@ -11,9 +11,12 @@ import pytest
 
 from tests.cli.command_runner import Program, call, wait_until
 from tests.cli.conftest import CannedServer, Cli, CliWorkspace, Site
-from worker.cli.batch_file import BatchLine, LineReader
+from worker.cli import batch_run
+from worker.cli.api_client import ApiClient, ApiResponse, TooManyRequests
+from worker.cli.batch_file import BatchLine, LineReader, opened_text
 from worker.cli.batch_output import OutputBusy, ResultFile
-from worker.cli.exit_codes import ExitCode
+from worker.cli.batch_run import BatchRun
+from worker.cli.exit_codes import ApiUnreachable, ExitCode, RedisUnreachable
 
 LATER = '{"kind": "model", "target": "suno", "inputs": {}, "delay_s": 3600}\n'
 
@@ -86,6 +89,72 @@ def test_a_line_without_a_target_says_what_to_give() -> None:
     reader = LineReader("b", {}, errors.__setitem__)
     assert list(reader.json_lines(['{"prompt": "a"}'])) == []
     assert "--model or --workflow" in errors[1]
+
+
+def test_a_byte_order_mark_is_no_part_of_the_first_line() -> None:
+    errors: dict[int, str] = {}
+    reader = LineReader("b", {"kind": "model", "target": "suno"}, errors.__setitem__)
+    text = opened_text(io.BytesIO(b'\xef\xbb\xbfprompt\r\n"a\nb"\r\n'))
+    lines = list(reader.csv_rows(text))
+    assert [line.request["inputs"] for line in lines] == [{"prompt": "a\nb"}]
+
+
+# Waiting for the API.
+
+
+class AnsweringApi(ApiClient):
+    """An API that gives these answers, and fails where one is an exception."""
+
+    def __init__(self, *answers: dict[str, Any] | Exception) -> None:
+        self.answers = list(answers)
+        self.bodies: list[Any] = []
+
+    async def post_idempotent(self, *path: str, body: dict[str, Any]) -> ApiResponse:
+        del path
+        self.bodies.append(body)
+        answer = self.answers.pop(0)
+        if isinstance(answer, Exception):
+            raise answer
+        return ApiResponse(200, "", answer)
+
+
+@pytest.fixture
+def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "POLL_S", 0.0)
+    monkeypatch.setattr(batch_run, "LIMIT_PAUSE_S", 0.0)
+
+
+@pytest.mark.usefixtures("no_pauses")
+@pytest.mark.parametrize(
+    "error", [ApiUnreachable("away"), RedisUnreachable("away"), TooManyRequests("slowly")]
+)
+async def test_an_api_that_is_away_is_waited_for(error: Exception) -> None:
+    lines, _ = read_lines('{"p": 1}\n')
+    api = AnsweringApi(error, {}, error, {"results": [{"status": 202}]}, error, {})
+    run = BatchRun("b", None, is_terminal=False)
+    await run.send(api, iter(lines))
+    assert (run.enqueued, api.answers) == (1, [])
+    assert [sorted(body) for body in api.bodies] == [["name"]] * 2 + [["jobs"]] * 2 + [[]] * 2
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_an_api_that_stays_away_ends_the_command(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(batch_run, "OUTAGE_S", -1.0)
+    run = BatchRun("b", None, is_terminal=False)
+    with pytest.raises(ApiUnreachable):
+        await run.send(AnsweringApi(ApiUnreachable("away")), iter(()))
+
+
+@pytest.mark.usefixtures("no_pauses")
+async def test_lines_beyond_a_limit_are_sent_again_alone() -> None:
+    lines, _ = read_lines('{"p": 1}\n{"p": 2}\n{"p": 3}\n')
+    first: list[dict[str, Any]] = [{"status": 202}, {"status": 429}, {"status": 200}]
+    api = AnsweringApi({}, {"results": first}, {"results": [{"status": 202}]}, {})
+    run = BatchRun("b", None, is_terminal=False)
+    await run.send(api, iter(lines))
+    assert (run.enqueued, run.duplicates, run.refused) == (2, 1, 0)
+    again = api.bodies[2]["jobs"]
+    assert [job["inputs"] for job in again] == [{"p": 2}]
 
 
 # The file of results.

@@ -9,6 +9,7 @@ from pydantic import SecretStr
 from structlog.testing import capture_logs
 
 from config.values import ApiToken, Role
+from jobs.batches import BatchRecord
 from jobs.breakers import Breaker, BreakerCause, BreakerState, breaker_key
 from jobs.budgets.record import Budget
 from jobs.callback_breaker import CallbackBreaker
@@ -39,6 +40,7 @@ from worker.store.workers import FORGET_AFTER_S, Heartbeat
 
 SHAPES: dict[type[msgspec.Struct], tuple[int, str]] = {
     Job: (4, "f9e2a270ae74"),
+    BatchRecord: (1, "63b867a09edf"),
     Budget: (1, "286758592c1e"),
     Schedule: (1, "1bac8428736f"),
     Hold: (1, "65b1828488b8"),

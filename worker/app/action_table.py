@@ -82,7 +82,7 @@ class ScheduleAction(StrEnum):
 
 
 class BatchAction(StrEnum):
-    """What can be done to a batch beside its jobs. The value is the name in the audit."""
+    """What can be done to a batch. The audit has a seal; the others have that of a bulk action."""
 
     CREATE = "create_batch"
     SEAL = "seal_batch"

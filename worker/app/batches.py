@@ -179,11 +179,15 @@ class Batches:
         except InvalidRequest as error:
             raise InvalidRequest("budget", str(error)) from None
 
-    async def seal(self, address: str, actor: Actor) -> Batch:
-        """Let no more jobs join; raises `NoSuchBatch`. Repeating it changes nothing."""
+    async def seal(self, address: str, actor: Actor, *, is_operator: bool) -> Batch:
+        """Let no more jobs join; raises `NoSuchBatch`. Repeating it changes nothing.
+
+        The audit has what operators do: apps seal one batch after the other.
+        """
         batch, now = await self.find(address), self.clock.now()
         if await self.store.batches.seal(address, now):
-            await self._audit(BatchAction.SEAL, batch, actor, 0)
+            if is_operator:
+                await self._audit(BatchAction.SEAL, batch, actor)
             batch = await self.find(address)
             await self.store.batches.report(batch_notice(batch, BatchEvent.SEALED, now))
         return await self.find(address)
@@ -211,9 +215,9 @@ class Batches:
         counts = await self.bulk.run(request, actor)
         return BatchActionResult(await self.find(batch.address), request, counts)
 
-    async def _audit(self, action: BatchAction, batch: Batch, actor: Actor, jobs: int) -> None:
+    async def _audit(self, action: BatchAction, batch: Batch, actor: Actor) -> None:
         on = f"batch {batch.address}"
-        entry = NewAuditEntry(self.clock.now(), actor.name, action, on, actor.note, jobs)
+        entry = NewAuditEntry(self.clock.now(), actor.name, action, on, actor.note, 0)
         await self.store.audit.record(entry)
 
 

@@ -6,7 +6,6 @@ from typing import Final, NamedTuple
 
 import msgspec
 
-from jobs.budgets.periods import is_time_zone
 from jobs.budgets.record import (
     BATCH,
     MIN_LIMIT,
@@ -24,6 +23,7 @@ from jobs.newer import NEWER_SCHEMA
 from jobs.tenants import TENANT, TENANT_MARK
 from worker.app.action_table import BudgetAction
 from worker.app.actions import Actor
+from worker.app.checks import require_name, require_time_zone
 from worker.app.enqueue import InvalidRequest
 from worker.app.job_request_parser import MAX_BATCH_CHARS, MAX_TAG_CHARS, TAG_CHAR
 from worker.clock import Clock
@@ -152,12 +152,7 @@ class Budgets:
         return LaneQueues(queued, await self._estimator.estimates(queued.keys()))
 
     def _checked(self, name: str, wanted: BudgetRequest, actor: Actor) -> Budget:
-        if not NAME.fullmatch(name):
-            raise InvalidRequest(
-                "name",
-                "must be 1 to 64 lowercase letters, digits, dots, hyphens or underscores, and begin"
-                " and end with a letter or digit",
-            )
+        require_name(name, NAME)
         scope = _parsed_scope(wanted.scope)
         if wanted.period not in tuple(BudgetPeriod):
             raise InvalidRequest("period", f"must be one of {', '.join(BudgetPeriod)}")
@@ -165,12 +160,7 @@ class Budgets:
             raise InvalidRequest(
                 "limit", f"must be a number of credits more than 0 and at most {MAX_CREDITS:,.0f}"
             )
-        if not is_time_zone(wanted.time_zone):
-            raise InvalidRequest(
-                "time_zone",
-                f"{wanted.time_zone[:64]!r} is not the name of a time zone: write one as"
-                " Europe/Berlin, America/New_York or UTC",
-            )
+        require_time_zone(wanted.time_zone)
         now = self._clock.now()
         return Budget(
             name=name,

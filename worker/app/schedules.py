@@ -7,7 +7,6 @@ from zoneinfo import ZoneInfoNotFoundError
 
 import msgspec
 
-from jobs.budgets.periods import is_time_zone
 from jobs.job import Job
 from jobs.newer import NEWER_SCHEMA
 from jobs.requests import JobRequest
@@ -27,6 +26,7 @@ from jobs.why import Blocker
 from jobs.workflows import EnqueueWarning
 from worker.app.action_table import ScheduleAction
 from worker.app.actions import Actor
+from worker.app.checks import require_name, require_time_zone
 from worker.app.enqueue import Enqueuer, EnqueueResult, InvalidRequest, RunPreviews, lane_of
 from worker.app.queries import Queries
 from worker.app.schedule_jobs import ScheduleJobs
@@ -283,20 +283,10 @@ class Schedules:
     def _checked(
         self, name: str, wanted: ScheduleRequest, actor: Actor
     ) -> tuple[Schedule, JobRequest]:
-        if STORED_SCHEDULE_NAME.fullmatch(name) is None:
-            raise InvalidRequest(
-                "name",
-                "must be 1 to 64 lowercase letters, digits, dots, hyphens or underscores, and begin"
-                " and end with a letter or digit",
-            )
+        require_name(name, STORED_SCHEDULE_NAME)
         if problem := cron_problem(wanted.cron):
             raise InvalidRequest("cron", problem)
-        if not is_time_zone(wanted.time_zone):
-            raise InvalidRequest(
-                "time_zone",
-                f"{wanted.time_zone[:64]!r} is not the name of a time zone: write one as"
-                " Europe/Berlin, America/New_York or UTC",
-            )
+        require_time_zone(wanted.time_zone)
         request = self._jobs.parse(wanted.job)
         now = self._clock.now()
         schedule = Schedule(

@@ -10,6 +10,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
+from redis.exceptions import RedisError
+
 from jobs.batches import BatchRecord, BatchState, batch_address
 from jobs.credits.charges import MICRO
 from jobs.indexes import Index, batch_state_name
@@ -29,7 +31,7 @@ from worker.store.scripts import Scripts
 RATE_WINDOW_S: Final = 600.0
 """Seconds over which the rate of a batch is measured."""
 
-FAILURE_SAMPLE: Final = 2_000
+FAILURE_SAMPLE: Final = 500
 """Parked jobs, and as many dead letters, that are read for the causes of a batch's failures."""
 
 ANNOUNCED: Final = "announced"
@@ -171,9 +173,16 @@ class BatchStore:
 
     async def find(self, address: str, now: float) -> Batch | None:
         """One batch; None if nobody created it and no job is in it."""
-        score = await self._client.call("ZSCORE", self._keys.batches, address)
-        used = {} if score is None else {address: float(score)}
-        return next(iter(await self._read([address], used, now)), None)
+        return next(iter(await self.find_many([address], now)), None)
+
+    async def find_many(self, addresses: Sequence[str], now: float) -> list[Batch]:
+        """Those of some batches that there are, as `find`."""
+        scores = await self._client.many(
+            [("ZSCORE", self._keys.batches, name) for name in addresses]
+        )
+        found = zip(addresses, scores, strict=True)
+        used = {name: float(score) for name, score in found if score is not None}
+        return await self._read(addresses, used, now)
 
     async def _read(self, names: Sequence[str], used: dict[str, float], now: float) -> list[Batch]:
         commands: list[tuple[Any, ...]] = []
@@ -247,13 +256,16 @@ class BatchStore:
     async def create(self, tenant: str, record: BatchRecord) -> bool:
         """Write the record of a batch; False if it has one, which stays."""
         address = batch_address(tenant, record.name)
-        written, _ = await self._client.many(
+        replies = await self._client.try_transaction(
             [
                 ("HSETNX", self._keys.batch_record(address), "rec", encode(record)),
                 ("ZADD", self._keys.batches, "GT", record.created_at, address),
             ]
         )
-        return bool(written)
+        for reply in replies:
+            if isinstance(reply, RedisError):
+                raise reply
+        return bool(replies[0])
 
     async def seal(self, address: str, at: float) -> bool:
         """Let no more jobs join; False if it was sealed before."""

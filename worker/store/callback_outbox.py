@@ -19,7 +19,7 @@ from jobs.callbacks import (
 )
 from jobs.job import Job
 from worker.store.codec import encode
-from worker.store.commit import Change, CommitOperation, version_of
+from worker.store.commit import NEVER_TOO_MANY, Change, CommitOperation, version_of
 from worker.store.keys import Keys
 
 MAX_RECORD_BYTES: Final = 16_384
@@ -42,9 +42,6 @@ WAKE_MESSAGE: Final = "callbacks"
 
 LOST_COUNTER: Final = "callbacks|lost"
 """The counter of events for which there was no room."""
-
-_NO_LIMIT: Final = 1_000_000
-"""More fields than the hash of counters ever has."""
 
 
 class CallbackOutbox:
@@ -75,7 +72,7 @@ class CallbackOutbox:
         if event is None:
             return []
         if self.is_full:
-            return [("H", self._keys.counters, LOST_COUNTER, LOST_COUNTER, _NO_LIMIT, 1, 0)]
+            return [("H", self._keys.counters, LOST_COUNTER, LOST_COUNTER, NEVER_TOO_MANY, 1, 0)]
         record, host = change.record, host_of(new.callback_url or "")
         if len(record) > MAX_RECORD_BYTES:
             record = encode(with_bounded_history(new))
@@ -96,7 +93,7 @@ class CallbackOutbox:
                 callback.sequence,
                 callback.id,
             ),
-            ("H", keys.callback_use, "bytes", "bytes", _NO_LIMIT, len(data), 0),
+            ("H", keys.callback_use, "bytes", "bytes", NEVER_TOO_MANY, len(data), 0),
             ("P", keys.wake, WAKE_MESSAGE),
         ]
 

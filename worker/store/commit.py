@@ -58,9 +58,6 @@ BATCH_SEALED: Final = "sealed"
 BATCH_PRUNED: Final = "pruned:"
 """With a state behind it, a field of a batch's hash: its jobs that were pruned in that state."""
 
-MAX_BATCH_FIELDS: Final = 64
-"""More than a batch's hash has: none of its sums is added to another field."""
-
 MAX_EVENT_ENTRIES: Final = 2_000
 """About how many entries the event stream keeps; one has the transitions of one call, up to 128."""
 
@@ -311,7 +308,7 @@ class Change:
 
     def _add_to_batch(self, batch: str, field: str, amount: int) -> None:
         record = self._names.batch_record(batch)
-        self.ops.append(("H", record, field, field, MAX_BATCH_FIELDS, amount, 0))
+        self.ops.append(("H", record, field, field, NEVER_TOO_MANY, amount, 0))
 
     def _add_use(self, used: UsedPart, amount: int) -> None:
         """Add to what one period of a budget has spent or reserved."""

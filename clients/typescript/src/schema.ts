@@ -2534,7 +2534,7 @@ export interface components {
             /** @description null for a role that may not see payloads */
             metadata: Record<string, never> | null;
             note: string;
-            /** @description codes of parked jobs and dead letters, of the latest 2,000 of each, the most frequent first; absent in lists */
+            /** @description codes of parked jobs and dead letters, of the latest 500 of each, the most frequent first; absent in lists */
             failures?: components["schemas"]["BatchFailure"][];
         };
         /**

@@ -59,7 +59,7 @@ async def list_batches(request: web.Request) -> web.Response:
     found, following = await context_of(request).use_cases.batches.page(
         current_principal().grants.tenant, int(query.cursor or 0), query.limit
     )
-    items = [batch_response(one, metadata_hidden=not sees_payloads()) for one in found]
+    items = [batch_response(one, payloads_hidden=not sees_payloads()) for one in found]
     cursor = None if following is None else str(following)
     return json_response(BatchPageResponse(items=items, next_cursor=cursor))
 
@@ -68,7 +68,7 @@ async def get_batch(request: web.Request) -> web.Response:
     """A batch: how many of its jobs are in which state, what they cost, why some failed."""
     address, batches = _address(request), context_of(request).use_cases.batches
     batch, failures = await batches.find(address), await batches.failures(address)
-    return json_response(batch_response(batch, failures, metadata_hidden=not sees_payloads()))
+    return json_response(batch_response(batch, failures, payloads_hidden=not sees_payloads()))
 
 
 async def seal_batch(request: web.Request) -> web.Response:
@@ -77,7 +77,9 @@ async def seal_batch(request: web.Request) -> web.Response:
     address, caller = _address(request), current_principal()
     if tenant_of(address) != caller.grants.tenant and not caller.may_operate:
         raise NoSuchBatch(address)
-    batch = await context_of(request).use_cases.batches.seal(address, current_actor(body.note))
+    batch = await context_of(request).use_cases.batches.seal(
+        address, current_actor(body.note), is_operator=caller.may_operate
+    )
     return json_response(_shown(batch))
 
 
@@ -135,7 +137,7 @@ def _address(request: web.Request) -> str:
 def _shown(batch: Batch) -> ResponseModel:
     """A batch, as far as the caller may see it."""
     if current_principal().sees_jobs:
-        return batch_response(batch, metadata_hidden=not sees_payloads())
+        return batch_response(batch, payloads_hidden=not sees_payloads())
     return BatchCreatedResponse(name=shown_job_id(batch.address), state=batch.state)
 
 

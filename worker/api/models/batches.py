@@ -80,7 +80,7 @@ class BatchResponse(ResponseModel):
     failures: Annotated[
         list[BatchFailureResponse] | UnsetType,
         Meta(
-            description="codes of parked jobs and dead letters, of the latest 2,000 of each, the"
+            description="codes of parked jobs and dead letters, of the latest 500 of each, the"
             " most frequent first; absent in lists"
         ),
     ] = UNSET
@@ -123,11 +123,11 @@ class BatchResultResponse(ResponseModel):
 
 
 def batch_response(
-    batch: Batch, failures: BatchFailures | None = None, *, metadata_hidden: bool = False
+    batch: Batch, failures: BatchFailures | None = None, *, payloads_hidden: bool = False
 ) -> BatchResponse:
-    """A batch as JSON; its metadata is null for roles that may not see payloads."""
+    """A batch as JSON; roles that may not see payloads see neither its metadata nor its note."""
     record = batch.record
-    shown = "" if record is None or metadata_hidden else record.metadata
+    shown = "" if record is None or payloads_hidden else record.metadata
     return BatchResponse(
         name=shown_job_id(batch.address),
         tenant=tenant_of(batch.address),
@@ -148,7 +148,7 @@ def batch_response(
         completions=batch.completions,
         last_settled_at=optional_rfc3339(batch.last_settled_at),
         metadata=msgspec.Raw(shown.encode()) if shown else None,
-        note="" if record is None else record.note,
+        note="" if record is None or payloads_hidden else record.note,
     )
 
 

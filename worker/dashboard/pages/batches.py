@@ -82,7 +82,7 @@ async def act_on_batch(page_request: PageRequest) -> web.StreamResponse:
     batches = page_request.context.use_cases.batches
     match form.get("action"):
         case BatchAction.SEAL:
-            await batches.seal(name, actor)
+            await batches.seal(name, actor, is_operator=True)
             text = f"Sealed {name}: no more jobs may join it"
         case BatchAction.CANCEL:
             text = f"Cancelled {name}: {_jobs_text(await batches.cancel(name, actor))}"

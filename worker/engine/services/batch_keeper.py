@@ -33,10 +33,10 @@ class BatchKeeper:
         changed = await self._store.batches.changed(BATCHES_AT_ONCE)
         if not changed or not await self._store.batches.claim(self._worker_id, LEASE_S):
             return TICK_S
-        for address, at in changed:
-            batch = await self._store.batches.find(address, now)
-            if batch is not None and batch.record is not None:
+        for batch in await self._store.batches.find_many([name for name, _ in changed], now):
+            if batch.record is not None:
                 await self._announce(batch, now)
+        for address, at in changed:
             await self._store.batches.mark_seen(address, at)
         return 0.0 if len(changed) == BATCHES_AT_ONCE else TICK_S
 

@@ -251,7 +251,7 @@ class Batch:
     """null for a role that may not see payloads."""
     note: str
     failures: list[BatchFailure] | None = None
-    """codes of parked jobs and dead letters, of the latest 2,000 of each, the most frequent
+    """codes of parked jobs and dead letters, of the latest 500 of each, the most frequent
     first; absent in lists.
     """
 
