@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import AsyncGenerator
 from dataclasses import dataclass
 from urllib.parse import urlsplit
@@ -47,10 +48,13 @@ class RawClient:
 
 
 @contextlib.asynccontextmanager
-async def raw_client(url: str) -> AsyncGenerator[RawClient]:
-    """A new connection."""
+async def raw_client(url: str, begin: bytes = b"") -> AsyncGenerator[RawClient]:
+    """A new connection whose first bytes arrive before the server can accept it."""
     origin = urlsplit(url)
-    reader, writer = await asyncio.open_connection(origin.hostname, origin.port)
+    # It blocks: the server, in this event loop, sees nothing in between.
+    opened = socket.create_connection((origin.hostname, origin.port), WITHIN_S)
+    opened.sendall(begin)
+    reader, writer = await asyncio.open_connection(sock=opened)
     try:
         yield RawClient(reader, writer, origin.netloc)
     finally:

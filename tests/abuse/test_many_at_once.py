@@ -90,8 +90,10 @@ async def test_a_probe_needs_no_turn(url: str, monkeypatch: pytest.MonkeyPatch) 
         await known.send_head("GET", "/livez")
         assert (await known.answer())[0] == 200
         monkeypatch.setattr(fair_turns.FairTurns, "wait", wait)
-        async with raw_client(url) as other, raw_client(url) as probe:
+        begin = known.head("GET", "/livez")
+        async with raw_client(url) as other, raw_client(url, begin) as probe:
             await other.send_head("GET", "/v1/jobs", WATCH)
+            assert (await probe.answer())[0] == 200
             for client in (known, probe):
                 for path in ("/livez", "/readyz"):
                     await client.send_head("GET", path)
