@@ -284,6 +284,8 @@ class Job(
     """The schedule that it is a run of, as its name is stored; empty for none."""
     callback_url: str | None = None
     """Where its app hears of it, see `jobs.callbacks`."""
+    has_metadata: bool = False
+    """Its app gave it metadata, which are stored beside the record, as its inputs are."""
     result_note: str | None = None
     """Set when the result was too large to keep in full."""
 

@@ -28,6 +28,8 @@ class JobRequest:
     deadline_s: float | None = None
     on_uncertain: OnUncertain | None = None
     callback_url: str | None = None
+    metadata: bytes | None = field(default=None, repr=False)
+    """A JSON object as text, keys sorted; see `worker.app.job_metadata`."""
 
     @property
     def fingerprint(self) -> str:
@@ -47,6 +49,8 @@ class JobRequest:
         )
         if self.callback_url is not None:  # those of older requests stay the same
             facts += (("callback_url", self.callback_url),)
+        if self.metadata is not None:
+            facts += (("metadata", self.metadata.decode()),)
         digest = hashlib.blake2s(self.inputs, digest_size=12)
         digest.update(msgspec.json.encode(facts))
         return digest.hexdigest()
@@ -93,6 +97,7 @@ def new_job(
         due_at=due_at if later else None,
         queued_at=None if later else now,
         callback_url=request.callback_url or callback_url,
+        has_metadata=request.metadata is not None,
         counted_for=counted_for,
         schedule=schedule,
         input_bytes=len(request.inputs) if counted_for else 0,

@@ -98,6 +98,7 @@ def _shortened(value: object) -> Any:
 
 def _enqueue(api: Recorder) -> None:
     cat = {**REQUEST, "id": "cat-1", "tags": ["cover"], "batch": "autumn", "priority": 5}
+    cat["metadata"] = {"order": 1234567}
     api.post("/v1/jobs", cat)
     api.until_settled("cat-1")
     api.post("/v1/jobs", cat)

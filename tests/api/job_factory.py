@@ -50,6 +50,10 @@ class JobFactory:
 
     async def submitting(self, job_id: str = "job", **facts: object) -> Job:
         await self.queued(job_id, **facts)
+        return await self.submit(job_id)
+
+    async def submit(self, job_id: str) -> Job:
+        """Let a queued job be sent."""
         now = self.clock.now()
         await self.transition(
             job_id,
@@ -63,6 +67,10 @@ class JobFactory:
 
     async def running(self, job_id: str = "job", **facts: object) -> Job:
         await self.submitting(job_id, **facts)
+        return await self.accept(job_id)
+
+    async def accept(self, job_id: str) -> Job:
+        """Let the run of a sent job begin."""
         run = "exec-1" if job_id == "job" else f"exec-{job_id.replace('~', '-')}"
         now, answer = self.clock.now(), Accepted(run, "req-1")
         return await self.transition(

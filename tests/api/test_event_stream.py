@@ -47,6 +47,7 @@ async def test_every_transition_is_streamed_in_order(
         "to": "dead",
         "at": "",
         "code": "INVALID_INPUTS",
+        "metadata": None,
     }
     assert last.data["at"].endswith("Z")
 
@@ -261,7 +262,7 @@ async def test_a_client_that_does_not_keep_up_has_to_start_over(
     store: Store, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(broadcaster, "MAX_QUEUED_BATCHES", 10)
-    source = broadcaster.EventBroadcaster(store.events)
+    source = broadcaster.EventBroadcaster(store.events, store.payloads)
     reading = asyncio.create_task(source.run())
     try:
         async with source.subscribe(None) as slow, source.subscribe(None) as quick:
@@ -280,7 +281,7 @@ async def test_a_client_that_does_not_keep_up_has_to_start_over(
 
 
 async def test_what_is_written_while_the_past_is_read_is_streamed_once(store: Store) -> None:
-    source = broadcaster.EventBroadcaster(store.events)
+    source = broadcaster.EventBroadcaster(store.events, store.payloads)
     reading = asyncio.create_task(source.run())
     await _write_entry(store, "first")
     await _write_entry(store, "past")

@@ -29,7 +29,7 @@ from worker.api.handlers.events import CONTENT_TYPE as STREAM
 from worker.compose.api import ENDPOINTS
 from worker.dashboard.routes import PAGES
 from worker.store import Store
-from worker.store.side_writes import NewAuditEntry
+from worker.store.side_writes import NewAuditEntry, SideWrites
 from worker.store.webhooks import Orphan, StoredDeliveries
 from worker.store.workers import Heartbeat
 
@@ -114,7 +114,10 @@ async def fill(job_factory: JobFactory) -> None:
     await job_factory.transition(
         "running", lambda job: transitions.record_status(job, now, MARKER, next_poll_at=now + 60)
     )
-    await job_factory.queued("queued")
+    queued = await job_factory.queued("queued")
+    given = SideWrites(metadata=msgspec.json.encode({"customer": MARKER}))
+    flagged = msgspec.structs.replace(queued, has_metadata=True)
+    await job_factory.transition("queued", lambda _: flagged, given)
     await fill_gates(store, now)
 
 
@@ -199,7 +202,7 @@ async def test_role_read_sees_them_where_they_belong(pages: PageReader) -> None:
     """So the test above looks at places that have something to hide."""
     shown = await read_all(pages, Role.READ)
     wanted = {
-        *(f"GET /v1/jobs/{job}" for job in JOBS if job != "queued"),
+        *(f"GET /v1/jobs/{job}" for job in JOBS),
         *(f"GET /v1/jobs/{job}/why" for job in JOBS if job != "running"),
         *(f"page /jobs/{job}" for job in JOBS),
         *("GET /v1/jobs", "GET /v1/groups?state=parked", "GET /v1/groups?state=dead"),

@@ -275,3 +275,16 @@ async def test_inputs_that_were_moved_count_as_missing(store: Store) -> None:
     moved = await store.client.call("HGET", store.keys.job("other"), "inputs")
     await store.client.call("HSET", store.keys.job("j"), "inputs", moved)
     assert await sealed.payloads.missing_inputs(["j"]) == {"j": MissingPayload.KEY_LOST}
+
+
+async def test_metadata_are_encrypted_and_rewrapped_as_inputs_are(plain: Store) -> None:
+    metadata = b'{"customer":"secret"}'
+    old = with_keys(plain, OLD)
+    assert await old.jobs.create(job_named("j"), INPUTS, metadata)
+    assert (await raw(old, "metadata")).startswith(MAGIC)
+    assert await old.payloads.metadata(["j", "other"]) == {"j": metadata}
+    new = with_keys(plain, NEW, OLD)
+    report = await PayloadRewrap(new.payloads, new.jobs, new.webhooks, new.schedules).run()
+    assert report.rewritten == 2
+    assert await with_keys(plain, NEW).payloads.metadata(["j"]) == {"j": metadata}
+    assert not await with_keys(plain, OTHER).payloads.metadata(["j"])

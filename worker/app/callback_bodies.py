@@ -37,6 +37,7 @@ class CallbackJob(msgspec.Struct, kw_only=True):
     batch: str | None
     schedule: str | None
     callback_url: str | None
+    metadata: msgspec.Raw | None
     inputs: None = None
     result: msgspec.Raw | None
     cost: float | None
@@ -82,10 +83,13 @@ class JobCallbackBodies:
         job = decode_job(bytes(callback.record))
         result: bytes | None = None
         problem: MissingPayload | None = None
+        metadata: bytes | None = None
         if callback.type is CallbackType.JOB_SUCCEEDED:
             stored = await self._payloads.read(job.id)
-            result, problem = stored.result, stored.result_problem
-        shown = callback_job(job, result, problem)
+            result, problem, metadata = stored.result, stored.result_problem, stored.metadata
+        elif job.has_metadata:
+            metadata = (await self._payloads.metadata([job.id])).get(job.id)
+        shown = callback_job(job, result, problem, metadata)
         return _encoder.encode(
             CallbackBody(
                 type=callback.type.value,
@@ -96,7 +100,12 @@ class JobCallbackBodies:
         )
 
 
-def callback_job(job: Job, result: bytes | None, problem: MissingPayload | None) -> CallbackJob:
+def callback_job(
+    job: Job,
+    result: bytes | None,
+    problem: MissingPayload | None,
+    metadata: bytes | None = None,
+) -> CallbackJob:
     """The job of a body. `problem`: why it has no result."""
     return CallbackJob(
         id=app_job_id(job.id),
@@ -111,6 +120,7 @@ def callback_job(job: Job, result: bytes | None, problem: MissingPayload | None)
         batch=job.batch,
         schedule=app_job_id(job.schedule) or None,
         callback_url=job.callback_url,
+        metadata=None if metadata is None else msgspec.Raw(metadata),
         result=None if result is None else msgspec.Raw(result),
         cost=job.cost,
         estimate=job.estimate,

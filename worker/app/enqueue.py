@@ -4,6 +4,7 @@ import asyncio
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from typing import Final, Protocol
 
 import structlog
@@ -190,7 +191,8 @@ class Enqueuer:
             counted_for=counted_for,
             schedule=schedule,
         )
-        while (stored := await self._store.jobs.create(job, request.inputs)) is None:
+        create = partial(self._store.jobs.create, job, request.inputs, request.metadata)
+        while (stored := await create()) is None:
             if (known := await self._find_existing(job.id, request)) is not None:
                 return replace(known, preview=preview)
         return EnqueueResult(job, created=True, durability=stored.durability, preview=preview)
@@ -291,7 +293,12 @@ class Enqueuer:
         written = await self._store.jobs.commit(
             stored,
             stored.job,
-            SideWrites(inputs=request.inputs, data_epoch=ANY_EPOCH, awaits_replicas=True),
+            SideWrites(
+                inputs=request.inputs,
+                metadata=request.metadata,
+                data_epoch=ANY_EPOCH,
+                awaits_replicas=True,
+            ),
         )
         if not isinstance(written, VersionedJob):
             return None

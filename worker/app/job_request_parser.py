@@ -18,6 +18,7 @@ from jobs.lanes import ACCOUNT_LABEL, JOB_ID, PRIORITY_SPAN, TARGET, JobId
 from jobs.requests import JobRequest
 from jobs.states import Kind, OnUncertain
 from worker.app.enqueue import MAX_DELAY_S, InvalidRequest
+from worker.app.job_metadata import METADATA_FIX, check_metadata, encode_metadata
 
 MAX_DEADLINE_S: Final = 366 * 86_400
 """366 days, as in the setting `KNOUDS_RUN_DEADLINE_S`."""
@@ -155,6 +156,10 @@ class JobRequestBody(BaseModel):
             " KNOUDS_CALLBACK_URL if omitted"
         ),
     ] = None
+    metadata: Annotated[
+        Annotated[dict[str, str | bool | int | float], BeforeValidator(check_metadata)] | None,
+        Field(description=f"{METADATA_FIX}; shown wherever the job is shown"),
+    ] = None
     account: Annotated[
         AccountLabel,
         Field(
@@ -188,8 +193,16 @@ def parse_job_request(data: object, *, max_inputs_bytes: int) -> tuple[JobId | N
         deadline_s=body.deadline_s,
         on_uncertain=body.on_uncertain,
         callback_url=body.callback_url,
+        metadata=_encoded_metadata(body.metadata),
     )
     return JobId(body.id) if body.id is not None else None, request
+
+
+def _encoded_metadata(metadata: Mapping[str, object] | None) -> bytes | None:
+    try:
+        return encode_metadata(metadata)
+    except ValueError as error:
+        raise InvalidRequest("metadata", str(error)) from None
 
 
 def parse_arq_call(

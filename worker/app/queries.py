@@ -194,6 +194,10 @@ class Queries:
         await dead_letter_unreadable(self._store.jobs, page.unreadable, self._clock.now())
         return visible(page)
 
+    async def metadata(self, jobs: Sequence[Job]) -> dict[str, bytes]:
+        """By job id, what apps gave their jobs (JSON text)."""
+        return await self._store.payloads.metadata([job.id for job in jobs if job.has_metadata])
+
     async def etas(self, jobs: Sequence[Job]) -> dict[JobId, Eta]:
         """By job id, when the running jobs are likely to end, where that is known."""
         return await self._eta_estimator.etas(jobs, self._clock.now())

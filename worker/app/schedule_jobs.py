@@ -18,6 +18,8 @@ def parse_scheduled_job(job: dict[str, Any], max_inputs_bytes: int) -> JobReques
     for name in ("id", "run_at", "delay_s"):
         if name in job:
             raise InvalidRequest(f"job.{name}", "cannot be given: each tick has its own")
+    if "metadata" in job:  # the job of a schedule is stored as it is, but for its inputs
+        raise InvalidRequest("job.metadata", "cannot be given: its jobs name their schedule")
     try:
         _, request = parse_job_request(job, max_inputs_bytes=max_inputs_bytes)
     except InvalidRequest as error:

@@ -154,7 +154,8 @@ def _expected_end(until: object, now: float) -> str:
 
 
 def _payload_rows(job: Doc) -> list[tuple[str, RenderableType]]:
-    payloads = [("inputs", job.get("inputs")), ("result", job.get("result"))]
+    names = ("metadata", "inputs", "result")
+    payloads = [(name, job.get(name)) for name in names]
     return [(name, text(_truncated(value))) for name, value in payloads if value is not None]
 
 

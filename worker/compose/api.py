@@ -76,7 +76,7 @@ def build_api_context(settings: Settings, store: Store, clock: Clock) -> ApiCont
         use_cases=build_use_cases(settings, store, clock),
         gate_cache=GateCache(store.holds, clock, GATES_MAX_AGE_S),
         long_polls=LongPolls(store),
-        broadcaster=EventBroadcaster(store.events),
+        broadcaster=EventBroadcaster(store.events, store.payloads),
         webhook_receiver=WebhookReceiver(store, clock, webhooks),
     )
 

@@ -38,7 +38,7 @@ RUN_OWNER_MEMORY_S: Final = 86_400
 ERASED_AT: Final = "erased"
 """Field of a job's hash: when its payloads were erased, Unix seconds."""
 
-PAYLOAD_FIELDS: Final = ("inputs", "result", "unreadable")
+PAYLOAD_FIELDS: Final = ("inputs", "result", "metadata", "unreadable")
 """Fields of a job's hash that hold payloads, or may."""
 
 FAR_FUTURE: Final = 2**53
@@ -76,6 +76,8 @@ class TransitionEvent(
     """Unix seconds."""
     code: str | None = None
     """The code of its reason, if it has one."""
+    has_metadata: bool = False
+    """Of a job that settled or parked: it has metadata."""
 
 
 class VersionedJob(msgspec.Struct, frozen=True, gc=False):
@@ -352,7 +354,10 @@ def assemble(
 def _transition_event(old: Job | None, new: Job) -> TransitionEvent:
     code = new.reason.code if new.reason is not None else None
     before = old.state if old is not None else None
-    return TransitionEvent(new.id, str(new.lane), before, new.state, new.updated_at, code)
+    has_metadata = new.has_metadata and new.state in SETTLED_OR_PARKED
+    return TransitionEvent(
+        new.id, str(new.lane), before, new.state, new.updated_at, code, has_metadata
+    )
 
 
 def version_of(rev: str | bytes) -> int:

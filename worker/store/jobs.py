@@ -120,12 +120,14 @@ class JobStore:
         self._outbox = outbox or CallbackOutbox(keys)
         self.newer = NewerJobs()
 
-    async def create(self, job: Job, inputs: bytes) -> VersionedJob | None:
-        """Write a new job, its inputs and its entries in one step; None if the id is taken.
+    async def create(
+        self, job: Job, inputs: bytes, metadata: bytes | None = None
+    ) -> VersionedJob | None:
+        """Write a new job, its payloads and its entries in one step; None if the id is taken.
 
         Raises `BatchSealed` where its batch takes no more jobs.
         """
-        written = await self.create_if(job, SideWrites(inputs=inputs))
+        written = await self.create_if(job, SideWrites(inputs=inputs, metadata=metadata))
         return written if isinstance(written, VersionedJob) else None
 
     async def create_if(self, job: Job, side_writes: SideWrites) -> VersionedJob | CommitRefused:

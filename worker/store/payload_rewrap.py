@@ -3,15 +3,18 @@
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from jobs.indexes import Index
 from worker.store.client import texts
 from worker.store.jobs import SCAN_CHUNK, JobStore
 from worker.store.payload_cipher import UnreadablePayload, stored_key_id
-from worker.store.payloads import INPUTS, RESULT, PayloadStore
+from worker.store.payloads import INPUTS, METADATA, RESULT, PayloadStore
 from worker.store.schedules import ScheduleStore
 from worker.store.webhooks import EVENT_PREFIX, WebhookStore
+
+PAYLOADS: Final = (INPUTS, RESULT, METADATA)
+"""Fields of a job's hash that are encrypted."""
 
 
 @dataclass(slots=True)
@@ -77,12 +80,12 @@ class PayloadRewrap:
     async def _of_jobs(self, ids: Sequence[str]) -> list[_StoredPayload]:
         keys = self._payloads.keys
         rows = await self._payloads.client.many(
-            [("HMGET", keys.job(one), INPUTS, RESULT) for one in ids]
+            [("HMGET", keys.job(one), *PAYLOADS) for one in ids]
         )
         return [
             _StoredPayload(keys.job(one), name, self._payloads.place(one, name), b"", stored)
             for one, row in zip(ids, rows, strict=True)
-            for name, stored in zip((INPUTS, RESULT), row, strict=True)
+            for name, stored in zip(PAYLOADS, row, strict=True)
             if stored is not None
         ]
 

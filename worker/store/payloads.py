@@ -19,6 +19,7 @@ log: Final = structlog.get_logger(__name__)
 
 INPUTS: Final = "inputs"
 RESULT: Final = "result"
+METADATA: Final = "metadata"
 """Fields of a job's hash."""
 
 
@@ -32,6 +33,8 @@ class StoredPayloads:
     """Why there are no inputs."""
     result_problem: MissingPayload | None = None
     """Why there is no result; None also for a job that has none yet."""
+    metadata: bytes | None = field(default=None, repr=False)
+    """What its app gave it; None where it gave none, or that cannot be read any more."""
 
 
 class PayloadStore:
@@ -51,14 +54,17 @@ class PayloadStore:
 
     def sealed(self, job_id: str, side_writes: SideWrites) -> SideWrites:
         """The side writes as they are stored."""
-        inputs, result = side_writes.inputs, side_writes.result
-        if not self.cipher.is_active or (inputs is None and result is None):
+        if not self.cipher.is_active:
             return side_writes
-        if inputs is not None:
-            inputs = self.cipher.seal(self.place(job_id, INPUTS), inputs)
-        if result is not None:
-            result = self.cipher.seal(self.place(job_id, RESULT), result)
-        return replace(side_writes, inputs=inputs, result=result)
+
+        def seal(name: str, value: bytes | None) -> bytes | None:
+            return None if value is None else self.cipher.seal(self.place(job_id, name), value)
+
+        given = side_writes.inputs, side_writes.result, side_writes.metadata
+        if given == (None, None, None):
+            return side_writes
+        inputs, result, metadata = map(seal, (INPUTS, RESULT, METADATA), given)
+        return replace(side_writes, inputs=inputs, result=result, metadata=metadata)
 
     def opened(
         self, job_id: str, name: str, stored: bytes | None, erased_at: bytes | None
@@ -77,9 +83,9 @@ class PayloadStore:
         return opened
 
     async def read(self, job_id: str) -> StoredPayloads:
-        """Inputs and result of a job."""
-        ((stored_inputs, stored_result, erased),) = await self._fields(
-            [job_id], INPUTS, RESULT, ERASED_AT
+        """Inputs, result and metadata of a job."""
+        ((stored_inputs, stored_result, stored_metadata, erased),) = await self._fields(
+            [job_id], INPUTS, RESULT, METADATA, ERASED_AT
         )
         inputs = self.opened(job_id, INPUTS, stored_inputs, erased)
         result = self.opened(job_id, RESULT, stored_result, erased)
@@ -90,7 +96,24 @@ class PayloadStore:
             result
             if isinstance(result, MissingPayload) and result is not MissingPayload.LOST
             else None,
+            self._opened_metadata(job_id, stored_metadata),
         )
+
+    async def metadata(self, job_ids: Sequence[str]) -> dict[str, bytes]:
+        """The metadata of jobs (JSON text), of those where it is there and can be read."""
+        if not job_ids:
+            return {}
+        rows = await self._fields(job_ids, METADATA)
+        opened = [
+            (job_id, self._opened_metadata(job_id, stored))
+            for job_id, (stored,) in zip(job_ids, rows, strict=True)
+        ]
+        return {job_id: found for job_id, found in opened if found is not None}
+
+    def _opened_metadata(self, job_id: str, stored: bytes | None) -> bytes | None:
+        """What was stored, if that is a JSON object."""
+        opened = None if stored is None else self.opened(job_id, METADATA, stored, None)
+        return None if isinstance(opened, MissingPayload) else opened
 
     async def size_bytes(self, job_id: str) -> int:
         """How much is stored of the inputs and the result of a job."""
@@ -159,8 +182,11 @@ class PayloadStore:
 
 
 def _is_payload(name: str, plain: bytes) -> bool:
-    """Whether a value that is not encrypted can be what was written: inputs are a JSON object."""
-    if name != INPUTS:
+    """Whether a value that is not encrypted can be what was written.
+
+    Inputs and metadata are JSON objects.
+    """
+    if name == RESULT:
         return bool(plain)
     try:
         _INPUTS.decode(plain)

@@ -47,6 +47,7 @@ class SideWrites:
 
     inputs: bytes | None = field(default=None, repr=False)
     result: bytes | None = field(default=None, repr=False)
+    metadata: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
     epochs: tuple[EpochCheck, ...] = ()
     budgets: tuple[BudgetCheck, ...] = ()

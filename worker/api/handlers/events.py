@@ -74,6 +74,7 @@ async def stream_events(request: web.Request) -> web.StreamResponse:
         query.account,
         caller.grants.tenant,
         sees_credits=caller.sees_credits,
+        sees_payloads=caller.sees_payloads,
     )
     response = web.StreamResponse(
         headers={"Content-Type": CONTENT_TYPE, "X-Accel-Buffering": "no"},

@@ -94,7 +94,7 @@ async def send_enqueued(
         gates = await extra_or(NO_GATES, context.gates())
         body = job_response(
             result.job,
-            StoredPayloads(job_request.inputs, None),
+            StoredPayloads(job_request.inputs, None, metadata=job_request.metadata),
             gates=gates,
             enqueued=result,
         )
@@ -250,10 +250,17 @@ async def list_jobs(request: web.Request) -> web.Response:
     page = await context.use_cases.queries.job_page(job_filter, query.limit, query.cursor)
     hidden, etas = not sees_payloads(), await context.use_cases.queries.etas(page.jobs)
     gates = await context.gates()
+    metadata = {} if hidden else await context.use_cases.queries.metadata(page.jobs)
     items: list[JobResponse] = []
     for first in range(0, len(page.jobs), JOBS_AT_ONCE):
         items += [
-            job_response(job, eta=etas.get(job.id), gates=gates, payloads_hidden=hidden)
+            job_response(
+                job,
+                StoredPayloads(None, None, metadata=metadata.get(job.id)),
+                eta=etas.get(job.id),
+                gates=gates,
+                payloads_hidden=hidden,
+            )
             for job in page.jobs[first : first + JOBS_AT_ONCE]
         ]
         await asyncio.sleep(0)  # others have their turn

@@ -113,6 +113,13 @@ class BatchResultResponse(ResponseModel):
     cursor: Annotated[str, Meta(description="the position behind it")]
     id: str
     state: State
+    metadata: Annotated[
+        RawJson | None,
+        Meta(
+            description="what the app gave the job; null where it gave nothing",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ]
     result: Annotated[
         RawJson | None,
         Meta(description="the provider's result, unchanged; null where there is none"),
@@ -154,11 +161,12 @@ def batch_response(
 
 def batch_result_response(found: BatchResult, *, payloads_hidden: bool) -> BatchResultResponse:
     """A settled job of a batch."""
-    job, result = found.job, found.payloads.result
+    job, result, metadata = found.job, found.payloads.result, found.payloads.metadata
     return BatchResultResponse(
         cursor=found.cursor,
         id=shown_job_id(job.id),
         state=job.state,
+        metadata=None if payloads_hidden or metadata is None else msgspec.Raw(metadata),
         result=None if payloads_hidden or result is None else msgspec.Raw(result),
         cost=job.cost,
         reason=None if job.reason is None else reason_response(job.reason),

@@ -2,6 +2,7 @@
 
 from typing import Annotated, Final, Literal
 
+import msgspec
 from msgspec import Meta
 
 from jobs.batches import BatchEvent
@@ -12,7 +13,7 @@ from jobs.lanes import Lane
 from jobs.schedules.record import ScheduleChange
 from jobs.states import Kind, State
 from jobs.tenants import app_job_id, tenant_of
-from worker.api.models.response import ResponseModel, Time, optional_rfc3339, rfc3339
+from worker.api.models.response import RawJson, ResponseModel, Time, optional_rfc3339, rfc3339
 from worker.store.commit import TransitionEvent
 from worker.store.events import (
     BalanceNotice,
@@ -35,6 +36,14 @@ class TransitionResponse(ResponseModel, rename={"before": "from", "after": "to"}
     after: State
     at: Time
     code: Annotated[str | None, Meta(description="the code of its reason, where it has one")]
+    metadata: Annotated[
+        RawJson | None,
+        Meta(
+            description="of a job that settled or parked: what its app gave it; null for a role"
+            " that may not see payloads",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ]
 
 
 class BreakerEventResponse(ResponseModel):
@@ -186,7 +195,11 @@ def batch_event_response(notice: BatchNotice, *, for_tenant: bool = False) -> Ba
 
 
 def transition_response(
-    transition: TransitionEvent, lane: Lane, *, for_tenant: bool = False
+    transition: TransitionEvent,
+    lane: Lane,
+    metadata: bytes | None = None,
+    *,
+    for_tenant: bool = False,
 ) -> TransitionResponse:
     """A transition of a job in `lane`; `for_tenant`: as tokens of its tenant name the job."""
     return TransitionResponse(
@@ -199,4 +212,5 @@ def transition_response(
         after=transition.after,
         at=rfc3339(transition.at),
         code=transition.code,
+        metadata=None if metadata is None else msgspec.Raw(metadata),
     )

@@ -130,6 +130,14 @@ class JobResponse(ResponseModel):
     callback_url: Annotated[
         str | None, Meta(description="who hears of it, see docs/callbacks.md; null for nobody")
     ]
+    metadata: Annotated[
+        RawJson | None,
+        Meta(
+            description="what its app gave it, also in lists; null for a role that may not see"
+            " payloads, and once they were erased",
+            extra_json_schema={"type": ["object", "null"]},
+        ),
+    ]
     inputs: Annotated[RawJson | None, Meta(extra_json_schema={"type": ["object", "null"]})]
     result: Annotated[
         RawJson | None,
@@ -250,6 +258,7 @@ def job_response(
         batch=job.batch,
         schedule=shown_job_id(job.schedule) or None,
         callback_url=job.callback_url,
+        metadata=None if shown.metadata is None else msgspec.Raw(shown.metadata),
         inputs=None if shown.inputs is None else msgspec.Raw(shown.inputs),
         result=None if shown.result is None else msgspec.Raw(shown.result),
         cost=job.cost,

@@ -13,8 +13,10 @@ from worker.api.models.events import (
     breaker_event_response,
     budget_event_response,
     schedule_event_response,
+    transition_response,
 )
 from worker.api.models.response import encode_response
+from worker.store.commit import TransitionEvent
 from worker.store.events import (
     BalanceNotice,
     BatchNotice,
@@ -37,6 +39,8 @@ class EventFilter:
     """Whose jobs alone a listener may see; empty for all."""
     sees_credits: bool = False
     """Whether a listener may read budgets and balances."""
+    sees_payloads: bool = False
+    """Whether a listener may see the metadata of jobs."""
 
     def matches(self, event: "BroadcastItem") -> bool:
         """Whether an event passes the filter: of gates, those that jobs of the filter may meet."""
@@ -64,6 +68,8 @@ class EventFilter:
 
     def data_of(self, event: "BroadcastItem") -> bytes:
         """An event as this listener gets it: with the job's id as its tenant knows it, or whole."""
+        if isinstance(event, BroadcastEvent) and event.with_metadata and self.sees_payloads:
+            return event.tenant_with_metadata if self.tenant else event.with_metadata
         if self.tenant and isinstance(event, BroadcastEvent | BroadcastSchedule | BroadcastBatch):
             return event.tenant_data
         return event.data
@@ -87,6 +93,10 @@ class BroadcastEvent:
     tenant: str = ""
     tenant_data: bytes = b""
     """For listeners of the tenant."""
+    with_metadata: bytes = b""
+    """For listeners that see payloads, where the job has metadata; else empty."""
+    tenant_with_metadata: bytes = b""
+    """For those of its tenant."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +142,38 @@ class BroadcastBatch:
 BroadcastItem = (
     BroadcastEvent | BroadcastBreaker | BroadcastCredits | BroadcastSchedule | BroadcastBatch
 )
+
+
+def transition_item(
+    transition: TransitionEvent, metadata: bytes | None = None
+) -> BroadcastEvent | None:
+    """What listeners get for a transition; None where its lane cannot be read.
+
+    `metadata`: of its job (JSON text).
+    """
+    try:
+        lane = Lane.parse(transition.lane)
+    except ValueError:
+        return None
+    tenant = tenant_of(transition.id)
+
+    def encoded(metadata: bytes | None, *, for_tenant: bool) -> bytes:
+        return encode_response(
+            transition_response(transition, lane, metadata, for_tenant=for_tenant)
+        )
+
+    data = encoded(None, for_tenant=False)
+    whole = b"" if metadata is None else encoded(metadata, for_tenant=False)
+    return BroadcastEvent(
+        lane,
+        transition.before,
+        transition.after,
+        data,
+        tenant,
+        encoded(None, for_tenant=True) if tenant else data,
+        whole,
+        encoded(metadata, for_tenant=True) if tenant and whole else whole,
+    )
 
 
 def notice_item(notice: Notice) -> BroadcastItem:

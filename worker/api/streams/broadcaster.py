@@ -14,17 +14,7 @@ from typing import Final
 import structlog
 from redis.exceptions import RedisError
 
-from jobs.lanes import Lane
-from jobs.tenants import tenant_of
-from worker.api.models.events import (
-    transition_response,
-)
-from worker.api.models.response import encode_response
-from worker.api.streams.broadcast_items import (
-    BroadcastEvent,
-    BroadcastItem,
-    notice_item,
-)
+from worker.api.streams.broadcast_items import BroadcastItem, notice_item, transition_item
 from worker.api.streams.stream_slots import StreamSlots
 from worker.store.events import (
     START,
@@ -33,6 +23,7 @@ from worker.store.events import (
     StreamExtent,
     entry_id_parts,
 )
+from worker.store.payloads import PayloadStore
 from worker.store.refusals import error_word
 
 log: Final = structlog.get_logger(__name__)
@@ -99,9 +90,10 @@ class EventListener:
 class EventBroadcaster:
     """Reads the stream while there are listeners."""
 
-    def __init__(self, events: EventLog) -> None:
+    def __init__(self, events: EventLog, payloads: PayloadStore) -> None:
         self.slots = StreamSlots.for_events()
         self._event_log = events
+        self._payloads = payloads
         self._listeners: set[EventListener] = set()
         self._joining_count = 0
         self._listener_joined = asyncio.Event()
@@ -179,7 +171,7 @@ class EventBroadcaster:
                 if entry_id_parts(entry.id) > entry_id_parts(until_id):
                     return
                 after_id = entry.id
-                yield _batch_of(entry)
+                yield await self._batch_of(entry)
             if not entries:
                 return
 
@@ -215,8 +207,16 @@ class EventBroadcaster:
         entries = await self._event_log.after(self._last_read_id, READ_BATCH_SIZE, READ_BLOCK_MS)
         for entry in entries:
             self._last_read_id = entry.id
-            self._broadcast(_batch_of(entry))
+            self._broadcast(await self._batch_of(entry))
         return bool(entries)
+
+    async def _batch_of(self, entry: EventEntry) -> EventBatch:
+        """What listeners get of an entry, with the metadata of the jobs that ended in it."""
+        ended = [one.id for one in entry.transitions if one.has_metadata]
+        metadata = await self._payloads.metadata(ended)
+        notices: list[BroadcastItem] = [notice_item(notice) for notice in entry.notices]
+        found = [transition_item(one, metadata.get(one.id)) for one in entry.transitions]
+        return EventBatch(entry.id, (*notices, *(one for one in found if one is not None)))
 
     def _announce_gap(self, extent: StreamExtent) -> None:
         """Broadcast a reset where the next entries were trimmed, and go on with the rest.
@@ -248,18 +248,3 @@ def _id_before(entry_id: str) -> str:
     if int(number or 0) > 0:
         return f"{milliseconds}-{int(number) - 1}"
     return f"{int(milliseconds) - 1}-{2**64 - 1}"
-
-
-def _batch_of(entry: EventEntry) -> EventBatch:
-    events: list[BroadcastItem] = [notice_item(notice) for notice in entry.notices]
-    for transition in entry.transitions:
-        try:
-            lane = Lane.parse(transition.lane)
-        except ValueError:
-            continue
-        data = own = encode_response(transition_response(transition, lane))
-        if tenant := tenant_of(transition.id):
-            own = encode_response(transition_response(transition, lane, for_tenant=True))
-        before, after = transition.before, transition.after
-        events.append(BroadcastEvent(lane, before, after, data, tenant, own))
-    return EventBatch(entry.id, tuple(events))

@@ -68,6 +68,12 @@ def parse_future(text: str) -> str:
     help="If the outcome of a submit is unknown; retry may pay twice.",
 )
 @click.option("--callback-url", help="Who hears how it ends; its host must be allowed.")
+@click.option(
+    "--metadata",
+    metavar=SOURCES,
+    callback=parse_with(read_object),
+    help="Facts of your own, shown with it.",
+)
 @click.option("--account", help="Account label.")
 @click.option("--dry-run", is_flag=True, help="Only show its estimated credits, and warnings.")
 @click.option("--wait", is_flag=True, help="Wait until it is settled or parked.")

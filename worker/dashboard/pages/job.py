@@ -52,6 +52,7 @@ async def job_page(page_request: PageRequest) -> web.StreamResponse:
         )
         if page_request.principal.may_operate
         else (),
+        metadata=payload_of(payloads.metadata) if sees_payloads else None,
         inputs=payload_of(payloads.inputs) if sees_payloads else None,
         inputs_problem=missing_text(payloads.inputs_problem),
         result=payload_of(payloads.result) if sees_payloads else None,
