@@ -47,7 +47,6 @@ class SideWrites:
 
     inputs: bytes | None = field(default=None, repr=False)
     result: bytes | None = field(default=None, repr=False)
-    metadata: bytes | None = field(default=None, repr=False)
     limits: tuple[Limit, ...] = ()
     epochs: tuple[EpochCheck, ...] = ()
     budgets: tuple[BudgetCheck, ...] = ()
@@ -67,6 +66,7 @@ class SideWrites:
     """Whether the write waits until replicas have it, where that is configured."""
     erased_at: float | None = None
     """When the payloads of the job are erased, which this write does; None: they stay."""
+    metadata: bytes | None = field(default=None, repr=False)
 
 
 NO_SIDE_WRITES = SideWrites()

@@ -1483,6 +1483,13 @@ export interface components {
              */
             callback_url?: string | null;
             /**
+             * @description a JSON object of at most 16 texts, numbers, true or false under names of 1 to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
+             * @default null
+             */
+            metadata?: {
+                [key: string]: string | boolean | number;
+            } | null;
+            /**
              * @description an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter or digit
              * @default default
              */
@@ -1607,6 +1614,8 @@ export interface components {
             at: string;
             /** @description the code of its reason, where it has one */
             code: string | null;
+            /** @description of a job that settled or parked: what its app gave it; null for a role that may not see payloads */
+            metadata: Record<string, never> | null;
         };
         /** @description The data of an event `breaker`: it changed its state, its step or its next probe. */
         BreakerEvent: {
@@ -1715,6 +1724,8 @@ export interface components {
             schedule: string | null;
             /** @description who hears of it, see docs/callbacks.md; null for nobody */
             callback_url: string | null;
+            /** @description what its app gave it, also in lists; null for a role that may not see payloads, and once they were erased */
+            metadata: Record<string, never> | null;
             inputs: Record<string, never> | null;
             /** @description the provider's result, unchanged; null before it is there */
             result: unknown;
@@ -2563,6 +2574,8 @@ export interface components {
             cursor: string;
             id: string;
             state: components["schemas"]["State"];
+            /** @description what the app gave the job; null where it gave nothing */
+            metadata: Record<string, never> | null;
             /** @description the provider's result, unchanged; null where there is none */
             result: unknown;
             /** @description credits of all its attempts */

@@ -34,6 +34,7 @@ class Calls:
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
+        metadata: dict[str, str | bool | int | float] | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -58,6 +59,8 @@ class Calls:
         KNOUDS_ON_UNCERTAIN if omitted
         callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
         KNOUDS_CALLBACK_URL if omitted
+        metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
+        to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -81,6 +84,7 @@ class Calls:
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
+                        "metadata": metadata,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -185,6 +189,7 @@ class Calls:
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
+        metadata: dict[str, str | bool | int | float] | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -209,6 +214,8 @@ class Calls:
         KNOUDS_ON_UNCERTAIN if omitted
         callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
         KNOUDS_CALLBACK_URL if omitted
+        metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
+        to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -232,6 +239,7 @@ class Calls:
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
+                        "metadata": metadata,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1343,6 +1351,7 @@ class AsyncCalls:
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
+        metadata: dict[str, str | bool | int | float] | None = None,
         account: str | None = None,
     ) -> models.Job | models.EnqueuedJob:
         """Enqueue a job.
@@ -1367,6 +1376,8 @@ class AsyncCalls:
         KNOUDS_ON_UNCERTAIN if omitted
         callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
         KNOUDS_CALLBACK_URL if omitted
+        metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
+        to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1390,6 +1401,7 @@ class AsyncCalls:
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
+                        "metadata": metadata,
                         "account": account,
                     },
                     is_repeatable=True,
@@ -1496,6 +1508,7 @@ class AsyncCalls:
         deadline_s: float | None = None,
         on_uncertain: models.OnUncertain | None = None,
         callback_url: str | None = None,
+        metadata: dict[str, str | bool | int | float] | None = None,
         account: str | None = None,
     ) -> models.RunPreview:
         """Answer what an enqueue would say of its run, and enqueue nothing.
@@ -1520,6 +1533,8 @@ class AsyncCalls:
         KNOUDS_ON_UNCERTAIN if omitted
         callback_url: a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
         KNOUDS_CALLBACK_URL if omitted
+        metadata: a JSON object of at most 16 texts, numbers, true or false under names of 1
+        to 64 characters, 1024 bytes of JSON in all; shown wherever the job is shown
         account: an account label: lowercase letters, digits, _ and -, at most 63, starting
         with a letter or digit.
         """
@@ -1543,6 +1558,7 @@ class AsyncCalls:
                         "deadline_s": deadline_s,
                         "on_uncertain": on_uncertain,
                         "callback_url": callback_url,
+                        "metadata": metadata,
                         "account": account,
                     },
                     is_repeatable=True,

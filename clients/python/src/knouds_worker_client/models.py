@@ -310,6 +310,8 @@ class BatchResult:
     """the position behind it."""
     id: str
     state: State
+    metadata: dict[str, Any] | None
+    """what the app gave the job; null where it gave nothing."""
     result: Any
     """the provider's result, unchanged; null where there is none."""
     cost: float | None
@@ -1002,6 +1004,10 @@ class Job:
     """the schedule that it is a run of; null for none."""
     callback_url: str | None
     """who hears of it, see docs/callbacks.md; null for nobody."""
+    metadata: dict[str, Any] | None
+    """what its app gave it, also in lists; null for a role that may not see payloads, and once
+    they were erased.
+    """
     inputs: dict[str, Any] | None
     result: Any
     """the provider's result, unchanged; null before it is there."""
@@ -1141,6 +1147,10 @@ class JobRequestBody:
     callback_url: str | None = None
     """a URL of a host in KNOUDS_CALLBACK_HOSTS that hears how the job ends;
     KNOUDS_CALLBACK_URL if omitted.
+    """
+    metadata: dict[str, str | bool | int | float] | None = None
+    """a JSON object of at most 16 texts, numbers, true or false under names of 1 to 64
+    characters, 1024 bytes of JSON in all; shown wherever the job is shown.
     """
     account: str | None = None
     """an account label: lowercase letters, digits, _ and -, at most 63, starting with a letter
@@ -1504,6 +1514,10 @@ class Transition:
     at: datetime
     code: str | None
     """the code of its reason, where it has one."""
+    metadata: dict[str, Any] | None
+    """of a job that settled or parked: what its app gave it; null for a role that may not see
+    payloads.
+    """
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -1579,4 +1593,5 @@ class JobOptions(TypedDict, total=False):
     deadline_s: float | None
     on_uncertain: OnUncertain | None
     callback_url: str | None
+    metadata: dict[str, str | bool | int | float] | None
     account: str
